@@ -1,0 +1,288 @@
+//! Digests: what bytes are, and what they are expected to be.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DigestError {
+    #[error("no digest of the name is known: use sha256, sha512, sha1 or md5")]
+    Algorithm,
+    #[error("the digest does not have the right number of hexadecimal digits")]
+    Hex,
+}
+
+/// The digests that somebody may expect of a body. The order is that of trust, the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    Md5,
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+impl Algorithm {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Md5 => "md5",
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    #[must_use]
+    pub fn size_bytes(self) -> usize {
+        match self {
+            Self::Md5 => 16,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha512 => 64,
+        }
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        [Self::Md5, Self::Sha1, Self::Sha256, Self::Sha512]
+            .into_iter()
+            .find(|algorithm| algorithm.as_str().eq_ignore_ascii_case(text))
+            .ok_or(DigestError::Algorithm)
+    }
+}
+
+/// One digest with its algorithm.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest {
+    algorithm: Algorithm,
+    bytes: Vec<u8>,
+}
+
+impl Digest {
+    /// # Errors
+    /// [`DigestError::Hex`] if `hex` is not exactly as long as the algorithm's digest.
+    pub fn parse(algorithm: Algorithm, hex: &str) -> Result<Self, DigestError> {
+        let bytes = hex::decode(hex).map_err(|_| DigestError::Hex)?;
+        if bytes.len() == algorithm.size_bytes() { Ok(Self { algorithm, bytes }) } else { Err(DigestError::Hex) }
+    }
+
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    #[must_use]
+    pub fn hex(&self) -> String {
+        hex::encode(&self.bytes)
+    }
+}
+
+impl From<Sha256> for Digest {
+    fn from(sha256: Sha256) -> Self {
+        Self { algorithm: Algorithm::Sha256, bytes: sha256.0.to_vec() }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.as_str(), self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// The SHA-256 that names an object.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sha256([u8; 32]);
+
+impl Sha256 {
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The value of `Repr-Digest` (RFC 9530, section 3).
+    #[must_use]
+    pub fn repr_digest(&self) -> String {
+        format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(self.0))
+    }
+
+    /// The strong entity tag of an object (RFC 9110, section 8.8.3).
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("\"{self}\"")
+    }
+}
+
+impl FromStr for Sha256 {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| DigestError::Hex)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for Sha256 {
+    type Error = DigestError;
+
+    fn try_from(text: String) -> Result<Self, DigestError> {
+        text.parse()
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(sha256: Sha256) -> Self {
+        sha256.to_string()
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sha256({self})")
+    }
+}
+
+/// What a body must be: at most one digest an algorithm, all of which must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Expected(Vec<Digest>);
+
+impl Expected {
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Adds an expectation. A second digest of one algorithm must be the same: if it is not, no body can hold.
+    pub fn add(&mut self, digest: Digest) {
+        if !self.0.contains(&digest) {
+            self.0.push(digest);
+            self.0.sort();
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Digest> {
+        self.0.iter()
+    }
+
+    /// True if a digest is expected that can be trusted against somebody who makes two bodies of one digest.
+    #[must_use]
+    pub fn is_trustworthy(&self) -> bool {
+        self.0.iter().any(|digest| digest.algorithm >= Algorithm::Sha256)
+    }
+}
+
+impl FromIterator<Digest> for Expected {
+    fn from_iter<T: IntoIterator<Item = Digest>>(digests: T) -> Self {
+        let mut expected = Self::nothing();
+        digests.into_iter().for_each(|digest| expected.add(digest));
+        expected
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join(" "))
+    }
+}
+
+/// What a body was found to be: its SHA-256, and what else was computed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    pub sha256: Sha256,
+    pub others: BTreeMap<Algorithm, String>,
+}
+
+impl Digests {
+    /// The first expectation that does not hold. One whose algorithm was not computed does not hold either: a digest is
+    /// never silently left unchecked.
+    #[must_use]
+    pub fn violated<'a>(&self, expected: &'a Expected) -> Option<&'a Digest> {
+        expected.iter().find(|digest| match digest.algorithm {
+            Algorithm::Sha256 => digest.bytes != self.sha256.0,
+            other => self.others.get(&other) != Some(&digest.hex()),
+        })
+    }
+}
+
+/// Computes SHA-256, and what is expected besides, over a body that streams by.
+pub struct Hasher {
+    sha256: sha2::Sha256,
+    md5: Option<md5::Md5>,
+    sha1: Option<sha1::Sha1>,
+    sha512: Option<sha2::Sha512>,
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
+    }
+}
+
+impl Hasher {
+    #[must_use]
+    pub fn new(expected: &Expected) -> Self {
+        let wants = |algorithm| expected.iter().any(|digest| digest.algorithm == algorithm);
+        Self {
+            sha256: sha2::Sha256::new(),
+            md5: wants(Algorithm::Md5).then(md5::Md5::new),
+            sha1: wants(Algorithm::Sha1).then(sha1::Sha1::new),
+            sha512: wants(Algorithm::Sha512).then(sha2::Sha512::new),
+        }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
+        if let Some(sha1) = &mut self.sha1 {
+            sha1.update(bytes);
+        }
+        if let Some(sha512) = &mut self.sha512 {
+            sha512.update(bytes);
+        }
+    }
+
+    #[must_use]
+    pub fn finish(self) -> Digests {
+        let md5 = self.md5.map(|md5| (Algorithm::Md5, hex::encode(md5.finalize())));
+        let sha1 = self.sha1.map(|sha1| (Algorithm::Sha1, hex::encode(sha1.finalize())));
+        let sha512 = self.sha512.map(|sha512| (Algorithm::Sha512, hex::encode(sha512.finalize())));
+        Digests {
+            sha256: Sha256(self.sha256.finalize().into()),
+            others: [md5, sha1, sha512].into_iter().flatten().collect(),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The words of the house: what is asked for, what it is called, what it must be, what is remembered of it.
+//!
+//! Everything here is pure: no file, no socket, no clock of its own. Every other room may use it, and it knows none of them.
+//! Its main type is [`Target`].
+
+mod digest;
+mod event;
+mod key;
+mod kind;
+mod range;
+mod record;
+mod target;
+mod units;
+
+pub use digest::{Algorithm, Digest, DigestError, Digests, Expected, Hasher, Sha256};
+pub use event::{Event, EventSink};
+pub use key::Key;
+pub use kind::{KIND_SNIFF_BYTES, Kind};
+pub use range::{ByteRange, RangeSpec, Selected};
+pub use record::{KeptHeaders, MAX_RECORD_BYTES, Record, RecordError};
+pub use target::{MAX_TARGET_BYTES, Scheme, Target, TargetError};
+pub use units::{Size, Span};

@@ -1,0 +1,314 @@
+//! The one parse of what somebody asks for.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use url::{Host, Url};
+
+/// The longest target that is taken, in bytes. Longer ones are answered 414.
+pub const MAX_TARGET_BYTES: usize = 8 * 1024;
+
+/// DNS names are at most 253 bytes and their labels at most 63 (RFC 1035, section 2.3.4).
+const MAX_HOST_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
+
+/// Query parameters that make a URL a bearer secret: it is passed through, never stored, and never logged.
+const SIGNATURE_PARAMETERS: [&str; 9] = [
+    "awsaccesskeyid",
+    "googleaccessid",
+    "key-pair-id",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-signature",
+    "x-goog-signature",
+    "x-obs-signature",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    Http,
+    Https,
+    Ftp,
+}
+
+impl Scheme {
+    /// Reads a scheme in any case.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Http, Self::Https, Self::Ftp].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Ftp => "ftp",
+        }
+    }
+}
+
+/// Why a spelling is no target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TargetError {
+    #[error("the target is longer than {MAX_TARGET_BYTES} bytes")]
+    TooLong,
+    #[error("the target does not begin with http://, https:// or ftp://")]
+    Scheme,
+    #[error("the target holds a control byte")]
+    ControlByte,
+    #[error("the target holds a backslash")]
+    Backslash,
+    #[error("the target holds a dot segment ('.' or '..', plain or encoded)")]
+    DotSegment,
+    #[error("the target has no valid host")]
+    Host,
+    #[error("the target's address is not in its plain spelling")]
+    OddAddress,
+    #[error("the target has no valid port")]
+    Port,
+    #[error("an http or https target must not hold a user name or password")]
+    Userinfo,
+}
+
+/// What is asked for, in its one canonical spelling.
+///
+/// Key, policy, `Location` and the upstream request all use this spelling, so that none of them can mean something else
+/// than the others. Two targets are equal if and only if their canonical strings are.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    url: Arc<Url>,
+}
+
+impl Target {
+    /// Parses an absolute URI of http, https or ftp.
+    ///
+    /// Scheme and host are lower-cased (IDNA), one trailing dot of the host, a default port and a fragment are dropped, an
+    /// empty path becomes `/`, and bytes that may not stand in a URI are percent-encoded. Nothing else is touched: the path
+    /// and the query keep their order, case and encoding.
+    ///
+    /// # Errors
+    /// The spelling is refused where a URL library and an origin could read it differently: backslashes, control bytes, dot
+    /// segments in any encoding, addresses in an odd spelling, a user name for http(s).
+    pub fn parse(text: &str) -> Result<Self, TargetError> {
+        if text.len() > MAX_TARGET_BYTES {
+            return Err(TargetError::TooLong);
+        }
+        if text.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(TargetError::ControlByte);
+        }
+        let text = text.split('#').next().unwrap_or_default();
+        if text.contains('\\') {
+            return Err(TargetError::Backslash);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(TargetError::Scheme)?;
+        let scheme = Scheme::parse(scheme).ok_or(TargetError::Scheme)?;
+        let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path_and_query) = rest.split_at(authority_end);
+        let path = path_and_query.split('?').next().unwrap_or_default();
+        if has_dot_segment(path) {
+            return Err(TargetError::DotSegment);
+        }
+        let authority = Authority::split(authority, scheme)?;
+        let url = Url::parse(&authority.join(scheme, path_and_query)).map_err(|_| TargetError::Host)?;
+        authority.check_host(&url)?;
+        if url.as_str().len() > MAX_TARGET_BYTES {
+            return Err(TargetError::TooLong);
+        }
+        Ok(Self { url: Arc::new(url) })
+    }
+
+    /// Resolves a `Location` against this target (RFC 9110, section 10.2.2) and parses what comes out.
+    ///
+    /// # Errors
+    /// As [`Target::parse`]; a relative reference may hold dot segments, they are resolved here.
+    pub fn join(&self, reference: &str) -> Result<Self, TargetError> {
+        if reference.len() > MAX_TARGET_BYTES {
+            return Err(TargetError::TooLong);
+        }
+        if reference.bytes().any(|byte| byte.is_ascii_control()) {
+            return Err(TargetError::ControlByte);
+        }
+        if reference.contains('\\') {
+            return Err(TargetError::Backslash);
+        }
+        if reference.contains("://") && !reference.starts_with('/') && !reference.starts_with('?') {
+            return Self::parse(reference).or_else(|error| match error {
+                TargetError::DotSegment => self.join_resolved(reference),
+                other => Err(other),
+            });
+        }
+        self.join_resolved(reference)
+    }
+
+    fn join_resolved(&self, reference: &str) -> Result<Self, TargetError> {
+        let joined = self.url.join(reference).map_err(|_| TargetError::Host)?;
+        Self::parse(joined.as_str())
+    }
+
+    /// The canonical string. It may hold a secret: print a target with [`fmt::Display`] instead.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.url.as_str()
+    }
+
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        Scheme::parse(self.url.scheme()).expect("only the three schemes pass the parse")
+    }
+
+    /// The host as it stands in the URI: an IPv6 address is in brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.url.host_str().expect("a target without a host does not pass the parse")
+    }
+
+    /// The address, if the host is one. Such a host never meets a resolver, so policy must look at it here.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        match self.url.host()? {
+            Host::Ipv4(address) => Some(address.into()),
+            Host::Ipv6(address) => Some(address.into()),
+            Host::Domain(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.url.port_or_known_default().expect("each of the three schemes has a default port")
+    }
+
+    /// The path without the query, as sent to the origin.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.url.path()
+    }
+
+    /// True where an ftp target names a user.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        !self.url.username().is_empty() || self.url.password().is_some()
+    }
+
+    /// True where the query carries a signature or a token: whoever holds this URL may fetch it, for a while.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        self.url.query().is_some_and(|query| {
+            query.split(['&', ';']).any(|pair| {
+                let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
+                SIGNATURE_PARAMETERS.contains(&name.as_str())
+            })
+        })
+    }
+}
+
+/// Prints the target for people and logs: a password is left out, and so is a query that is a secret.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.has_credentials() && !self.is_signed() {
+            return f.write_str(self.as_str());
+        }
+        let user = if self.has_credentials() { "…@" } else { "" };
+        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let query = match self.url.query() {
+            Some(_) if self.is_signed() => "?…".to_owned(),
+            Some(query) => format!("?{query}"),
+            None => String::new(),
+        };
+        write!(f, "{}://{user}{}{port}{}{query}", self.url.scheme(), self.host(), self.path())
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({self})")
+    }
+}
+
+/// An authority split before the URL library sees it, because the library silently repairs what must be refused.
+struct Authority<'a> {
+    userinfo: &'a str,
+    host: &'a str,
+    port: &'a str,
+}
+
+impl<'a> Authority<'a> {
+    fn split(authority: &'a str, scheme: Scheme) -> Result<Self, TargetError> {
+        let (userinfo, host_and_port) = match authority.rsplit_once('@') {
+            Some(_) if scheme != Scheme::Ftp => return Err(TargetError::Userinfo),
+            Some((userinfo, _)) if userinfo.contains('@') => return Err(TargetError::Userinfo),
+            Some(split) => split,
+            None => ("", authority),
+        };
+        let host_end = match host_and_port.strip_prefix('[') {
+            Some(rest) => rest.find(']').map(|at| at + 2).ok_or(TargetError::Host)?,
+            None => host_and_port.find(':').unwrap_or(host_and_port.len()),
+        };
+        let (host, port) = host_and_port.split_at(host_end);
+        let port = match port.strip_prefix(':') {
+            Some(port) => port,
+            None if port.is_empty() => port,
+            None => return Err(TargetError::Port),
+        };
+        if !port.bytes().all(|byte| byte.is_ascii_digit()) || port == "0" || port.len() > 5 || port.starts_with('0') {
+            return Err(TargetError::Port);
+        }
+        if !port.is_empty() && port.parse::<u16>().is_err() {
+            return Err(TargetError::Port);
+        }
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.is_empty() || host.contains('%') || host.contains(' ') {
+            return Err(TargetError::Host);
+        }
+        Ok(Self { userinfo, host, port })
+    }
+
+    fn join(&self, scheme: Scheme, path_and_query: &str) -> String {
+        let mut uri = format!("{}://", scheme.as_str());
+        if !self.userinfo.is_empty() {
+            uri.push_str(self.userinfo);
+            uri.push('@');
+        }
+        uri.push_str(self.host);
+        if !self.port.is_empty() {
+            uri.push(':');
+            uri.push_str(self.port);
+        }
+        // The library trims spaces at the end instead of encoding them.
+        uri.push_str(&path_and_query.replace(' ', "%20"));
+        uri
+    }
+
+    /// Holds what the library made of the host against what was written.
+    fn check_host(&self, url: &Url) -> Result<(), TargetError> {
+        match url.host() {
+            Some(Host::Domain(name)) => {
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+                let labels_fit = name.split('.').all(|label| (1..=MAX_LABEL_BYTES).contains(&label.len()));
+                if name.len() <= MAX_HOST_BYTES && labels_fit && name.bytes().all(plain) {
+                    Ok(())
+                } else {
+                    Err(TargetError::Host)
+                }
+            }
+            Some(Host::Ipv4(_) | Host::Ipv6(_)) => {
+                let canonical = url.host_str().unwrap_or_default();
+                if self.host.eq_ignore_ascii_case(canonical) { Ok(()) } else { Err(TargetError::OddAddress) }
+            }
+            None => Err(TargetError::Host),
+        }
+    }
+}
+
+/// True if any reader of the path, decoding or not, could see a `.` or `..` segment in it.
+fn has_dot_segment(path: &str) -> bool {
+    let decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    decoded.split('/').any(|segment| segment == "." || segment == "..")
+}

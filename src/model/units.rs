@@ -1,0 +1,97 @@
+//! Sizes and times as people write them in a configuration.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+/// A number of bytes, written `"50GiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size {
+    pub bytes: u64,
+}
+
+impl Size {
+    #[must_use]
+    pub const fn kib(count: u64) -> Self {
+        Self { bytes: count << 10 }
+    }
+
+    #[must_use]
+    pub const fn mib(count: u64) -> Self {
+        Self { bytes: count << 20 }
+    }
+
+    #[must_use]
+    pub const fn gib(count: u64) -> Self {
+        Self { bytes: count << 30 }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let size: ByteSize = text.parse().map_err(|_| format!("\"{text}\" is no size; write it like \"50GiB\""))?;
+        Ok(Self { bytes: size.as_u64() })
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Size {
+    /// Writes the largest unit that divides the size, so that what is written reads back as the same number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+        match units.into_iter().find(|(shift, _)| self.bytes != 0 && self.bytes.trailing_zeros() >= *shift) {
+            Some((shift, unit)) => write!(f, "{}{unit}", self.bytes >> shift),
+            None => write!(f, "{}B", self.bytes),
+        }
+    }
+}
+
+impl From<Size> for String {
+    fn from(size: Size) -> Self {
+        size.to_string()
+    }
+}
+
+/// A length of time, written `"10m"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Span(pub Duration);
+
+impl Span {
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(Duration::from_secs(secs))
+    }
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        humantime::parse_duration(&text).map(Self).map_err(|_| format!("\"{text}\" is no time; write it like \"10m\""))
+    }
+}
+
+impl From<Span> for String {
+    fn from(span: Span) -> Self {
+        humantime::format_duration(span.0).to_string().replace(' ', "")
+    }
+}

@@ -1,0 +1,47 @@
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Size;
+
+/// `[policy]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Networks whose clients are served.
+    pub allow_clients: Vec<IpNet>,
+    /// Hosts that clients may ask for: `example.org` exactly, `.example.org` with its subdomains. Empty: all.
+    pub allow_hosts: Vec<String>,
+    /// Hosts that are never fetched from, redirects included. It wins over `allow_hosts`.
+    pub deny_hosts: Vec<String>,
+    /// Name endings that clients may ask for. Empty: all.
+    pub allow_suffixes: Vec<String>,
+    pub deny_suffixes: Vec<String>,
+    /// Beginnings of media types that are not fetched.
+    pub deny_content_types: Vec<String>,
+    /// Private networks that may be fetched from after all.
+    pub allow_networks: Vec<IpNet>,
+    pub ports: Vec<u16>,
+    pub connect_ports: Vec<u16>,
+    pub max_object_size: Size,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let owned = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect();
+        let networks = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+        Self {
+            allow_clients: networks.iter().map(|net| net.parse().expect("the defaults are networks")).collect(),
+            allow_hosts: Vec::new(),
+            deny_hosts: Vec::new(),
+            allow_suffixes: Vec::new(),
+            deny_suffixes: owned(&[
+                ".mp3", ".mp4", ".mkv", ".avi", ".flv", ".mov", ".wav", ".m4a", ".webm", ".wmv", ".flac", ".ogg",
+            ]),
+            deny_content_types: owned(&["audio/", "video/"]),
+            allow_networks: Vec::new(),
+            ports: vec![80, 443, 21],
+            connect_ports: vec![443],
+            max_object_size: Size::gib(20),
+        }
+    }
+}

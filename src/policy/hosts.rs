@@ -1,0 +1,39 @@
+use std::fmt;
+
+/// A host in a list: `example.org` is that name alone, `.example.org` is it and every name under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPattern {
+    name: String,
+    with_subdomains: bool,
+}
+
+impl HostPattern {
+    /// # Errors
+    /// A line that shows what was written, if it can be no host.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (name, with_subdomains) = match text.strip_prefix('.') {
+            Some(name) => (name, true),
+            None => (text, false),
+        };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']');
+        if name.is_empty() || name.starts_with('.') || name.ends_with('.') || !name.bytes().all(plain) {
+            return Err(format!(
+                "\"{text}\" is no host; write \"example.org\", or \".example.org\" with its subdomains"
+            ));
+        }
+        Ok(Self { name: name.to_ascii_lowercase(), with_subdomains })
+    }
+
+    /// `host` as a target spells it: lower case, without a trailing dot.
+    #[must_use]
+    pub fn matches(&self, host: &str) -> bool {
+        host == self.name
+            || self.with_subdomains && host.strip_suffix(self.name.as_str()).is_some_and(|rest| rest.ends_with('.'))
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.with_subdomains { "." } else { "" }, self.name)
+    }
+}

@@ -1,0 +1,188 @@
+//! Who may ask for what, and what may be fetched for them.
+//!
+//! Everything that is fetched passes here first and leaves as an [`Admitted`], which no other room can make. This room
+//! judges names and addresses; it resolves nothing and opens nothing. Its main type is [`Policy`].
+
+mod addresses;
+mod classes;
+mod config;
+mod hosts;
+mod rules;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use config::Config;
+pub use hosts::HostPattern;
+pub use rules::{Class, Rule};
+
+use crate::model::{Scheme, Size, Target};
+use rules::Rules;
+
+/// Why something is not allowed. The text names the configuration key, so that an operator can find it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("clients at {0} are not served here (policy.allow_clients)")]
+    Client(IpAddr),
+    #[error("the host {0} is denied (policy.deny_hosts)")]
+    DeniedHost(String),
+    #[error("the host {0} is not among those allowed (policy.allow_hosts)")]
+    UnlistedHost(String),
+    #[error("names that end in {0} are denied (policy.deny_suffixes)")]
+    DeniedSuffix(String),
+    #[error("only certain name endings are allowed (policy.allow_suffixes)")]
+    UnlistedSuffix,
+    #[error("port {0} is not among those allowed (policy.ports)")]
+    Port(u16),
+    #[error("tunnels to port {0} are not allowed (policy.connect_ports)")]
+    ConnectPort(u16),
+    #[error("the address of {0} is private or reserved (policy.allow_networks)")]
+    Address(String),
+    #[error("no body of type {0} is fetched (policy.deny_content_types)")]
+    ContentType(String),
+    #[error("the body is larger than policy.max_object_size, {0}")]
+    TooLarge(Size),
+    #[error("a redirect from https to http is only followed where a digest is expected")]
+    Downgrade,
+    #[error("the scheme {0} is not fetched by this version")]
+    Scheme(&'static str),
+}
+
+/// A target that policy lets through, and how it is to be treated. Only this room makes one.
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    target: Target,
+    class: Class,
+    judge_kind: bool,
+}
+
+impl Admitted {
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Whether the first bytes are held against what the name promises.
+    #[must_use]
+    pub fn judges_kind(&self) -> bool {
+        self.judge_kind
+    }
+}
+
+/// A host and port that a tunnel may go to. Only this room makes one.
+#[derive(Debug, Clone)]
+pub struct AdmittedTunnel {
+    target: Target,
+}
+
+impl AdmittedTunnel {
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.target.host()
+    }
+
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.target.port()
+    }
+
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.target.address()
+    }
+}
+
+/// The rules in force. They can be exchanged while requests run: each request sees one set or the other.
+#[derive(Debug)]
+pub struct Policy {
+    rules: ArcSwap<Rules>,
+}
+
+impl Policy {
+    /// # Errors
+    /// A line that names the key, where a list holds something that is no host pattern.
+    pub fn new(config: Config, rules: Vec<Rule>) -> Result<Self, String> {
+        Ok(Self { rules: ArcSwap::from_pointee(Rules::new(config, rules)?) })
+    }
+
+    /// Puts another configuration in force.
+    ///
+    /// # Errors
+    /// As [`Policy::new`]; the old rules stay.
+    pub fn replace(&self, config: Config, rules: Vec<Rule>) -> Result<(), String> {
+        self.rules.store(Arc::new(Rules::new(config, rules)?));
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Refusal::Client`] for an address outside `allow_clients`.
+    pub fn admit_client(&self, client: IpAddr) -> Result<(), Refusal> {
+        self.rules.load().admit_client(client)
+    }
+
+    /// Judges what a client asks for: everything that can be known before its host is resolved.
+    ///
+    /// # Errors
+    /// The first rule that forbids it.
+    pub fn admit(&self, target: Target) -> Result<Admitted, Refusal> {
+        let rules = self.rules.load();
+        rules.judge_host(&target)?;
+        rules.judge_suffix(&target)?;
+        rules.judge_hop(&target)?;
+        let (class, judge_kind) = rules.classify(&target);
+        Ok(Admitted { target, class, judge_kind })
+    }
+
+    /// Judges where a redirect leads. The client's target has been judged already, so only scheme, port, address and
+    /// `deny_hosts` count here.
+    ///
+    /// # Errors
+    /// The first rule that forbids it; [`Refusal::Downgrade`] unless `digest_expected`.
+    pub fn admit_hop(&self, from: &Admitted, to: Target, digest_expected: bool) -> Result<Admitted, Refusal> {
+        if from.target.scheme() == Scheme::Https && to.scheme() != Scheme::Https && !digest_expected {
+            return Err(Refusal::Downgrade);
+        }
+        self.rules.load().judge_hop(&to)?;
+        Ok(Admitted { target: to, class: from.class, judge_kind: from.judge_kind })
+    }
+
+    /// Judges a `CONNECT host:port`, given as the https target of that authority.
+    ///
+    /// # Errors
+    /// The first rule that forbids it.
+    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, Refusal> {
+        let rules = self.rules.load();
+        rules.judge_connect_port(target.port())?;
+        rules.judge_host(&target)?;
+        rules.judge_address_of(&target)?;
+        Ok(AdmittedTunnel { target })
+    }
+
+    /// Whether a connection may be opened to an address. To be asked for every address that a name resolves to, and of
+    /// the very address that is then connected to.
+    #[must_use]
+    pub fn may_connect_to(&self, address: IpAddr) -> bool {
+        self.rules.load().may_connect_to(address)
+    }
+
+    /// Judges the head of an origin's answer.
+    ///
+    /// # Errors
+    /// [`Refusal::ContentType`] or [`Refusal::TooLarge`].
+    pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), Refusal> {
+        self.rules.load().admit_body(content_type, length)
+    }
+
+    /// The largest body that is fetched.
+    #[must_use]
+    pub fn max_object_size(&self) -> Size {
+        self.rules.load().max_object_size()
+    }
+}

@@ -5,5 +5,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod dial;
 pub mod model;
 pub mod policy;

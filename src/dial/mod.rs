@@ -1,0 +1,131 @@
+//! Opening connections: resolve once, check every address, connect to an address that was checked.
+//!
+//! No other room opens a connection to an origin, but for the HTTP client, which resolves through [`CheckedResolver`]. This
+//! room knows no protocol. Its main type is [`Dialer`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use crate::policy::{AdmittedTunnel, Policy};
+
+/// How many addresses of one name are tried.
+const MAX_ADDRESSES: usize = 8;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DialError {
+    #[error("the address of {0} is private or reserved (policy.allow_networks)")]
+    Forbidden(String),
+    #[error("the name {0} has no address")]
+    Unresolved(String),
+    #[error("{0} cannot be reached")]
+    Unreachable(String),
+    #[error("{0} did not answer in time")]
+    Timeout(String),
+}
+
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    policy: Arc<Policy>,
+    connect_timeout: Duration,
+}
+
+impl Dialer {
+    #[must_use]
+    pub fn new(policy: Arc<Policy>, connect_timeout: Duration) -> Self {
+        Self { policy, connect_timeout }
+    }
+
+    /// The addresses of a name that may be connected to.
+    ///
+    /// # Errors
+    /// [`DialError::Forbidden`] if it has addresses but none that is allowed, [`DialError::Unresolved`] if it has none.
+    pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+        let found = timeout(self.connect_timeout, lookup_host((host, port)))
+            .await
+            .map_err(|_| DialError::Timeout(host.to_owned()))?
+            .map_err(|_| DialError::Unresolved(host.to_owned()))?;
+        let mut any = false;
+        let allowed: Vec<_> = found
+            .inspect(|_| any = true)
+            .filter(|address| self.policy.may_connect_to(address.ip()))
+            .take(MAX_ADDRESSES)
+            .collect();
+        match allowed.is_empty() {
+            false => Ok(allowed),
+            true if any => Err(DialError::Forbidden(host.to_owned())),
+            true => Err(DialError::Unresolved(host.to_owned())),
+        }
+    }
+
+    /// Connects to the first address that answers.
+    ///
+    /// # Errors
+    /// As [`Dialer::resolve`]; [`DialError::Unreachable`] or [`DialError::Timeout`] of the last address tried.
+    pub async fn connect(&self, tunnel: &AdmittedTunnel) -> Result<TcpStream, DialError> {
+        let (host, port) = (tunnel.host(), tunnel.port());
+        let addresses = match tunnel.address() {
+            Some(address) => vec![self.check(host, SocketAddr::new(address, port))?],
+            None => self.resolve(host, port).await?,
+        };
+        let mut failure = DialError::Unresolved(host.to_owned());
+        for address in addresses {
+            match timeout(self.connect_timeout, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(_)) => failure = DialError::Unreachable(host.to_owned()),
+                Err(_) => failure = DialError::Timeout(host.to_owned()),
+            }
+        }
+        Err(failure)
+    }
+
+    fn check(&self, host: &str, address: SocketAddr) -> Result<SocketAddr, DialError> {
+        let allowed = self.policy.may_connect_to(address.ip());
+        if allowed { Ok(address) } else { Err(DialError::Forbidden(host.to_owned())) }
+    }
+}
+
+/// The resolver of the HTTP client: it hands out only addresses that were checked, and the client connects to those.
+///
+/// A host that is an address never comes here; policy has judged it in the target.
+#[derive(Debug)]
+pub struct CheckedResolver {
+    dialer: Dialer,
+    /// The configured egress proxy may stand in a private network.
+    egress_proxy: Option<String>,
+}
+
+impl CheckedResolver {
+    #[must_use]
+    pub fn new(dialer: Dialer, egress_proxy: Option<String>) -> Self {
+        Self { dialer, egress_proxy }
+    }
+}
+
+impl Resolve for CheckedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let dialer = self.dialer.clone();
+        let unchecked = self.egress_proxy.as_deref() == Some(name.as_str());
+        Box::pin(async move {
+            // The client puts the port in itself.
+            let addresses: Vec<SocketAddr> = if unchecked {
+                lookup_host((name.as_str(), 0)).await?.collect()
+            } else {
+                dialer.resolve(name.as_str(), 0).await?
+            };
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// The host of an URL as the resolver will see it, or nothing if it is an address.
+#[must_use]
+pub fn resolvable_host(url: &url::Url) -> Option<String> {
+    let host = url.host_str()?;
+    let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    (!is_address).then(|| host.to_owned())
+}

@@ -7,4 +7,5 @@
 
 pub mod dial;
 pub mod model;
+pub mod origin;
 pub mod policy;

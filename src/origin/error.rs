@@ -1,0 +1,80 @@
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use crate::dial::DialError;
+use crate::policy::Refusal;
+
+/// Why an origin gave no body, named by what can be done about it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OriginError {
+    /// Policy forbids it, there or behind a redirect. Asking again does not help.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The origin's own final status.
+    #[error("the origin answered {status}")]
+    Status { status: u16, retry_after: Option<Duration> },
+    /// It did not answer, or broke off. It may do better next time.
+    #[error("{0}")]
+    Silent(String),
+    /// It answered, but with something that is no answer. It will not do better next time.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl OriginError {
+    /// Whether another attempt can help.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Wrong(_) => false,
+            Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
+            Self::Silent(_) => true,
+        }
+    }
+
+    /// How long the origin wants to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Reads an error of the HTTP client. No URL is in the text: it may be a signed one.
+    pub(super) fn of_client(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
+        let mut innermost = String::new();
+        while let Some(found) = cause {
+            if let Some(dial) = found.downcast_ref::<DialError>() {
+                return dial.clone().into();
+            }
+            // The TLS library's errors, a certificate that is not trusted among them, come as invalid data.
+            if found.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) {
+                return Self::Wrong(format!("TLS with the origin failed: {found}"));
+            }
+            innermost = found.to_string();
+            cause = found.source();
+        }
+        if error.is_timeout() {
+            Self::Silent("the origin did not answer in time".to_owned())
+        } else if error.is_connect() {
+            Self::Silent(format!("the origin cannot be reached: {innermost}"))
+        } else {
+            Self::Silent(format!("the origin broke off: {innermost}"))
+        }
+    }
+}
+
+impl From<DialError> for OriginError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Forbidden(host) => Self::Refused(Refusal::Address(host)),
+            DialError::Unresolved(_) | DialError::Unreachable(_) | DialError::Timeout(_) => {
+                Self::Silent(error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! An origin's answer, as far as it concerns the rest of the house.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::OriginError;
+use crate::model::{KeptHeaders, Target};
+
+/// The longest wait that an origin may ask for in `Retry-After` before it counts as no answer at all.
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
+
+#[derive(Debug)]
+pub struct Response {
+    answer: reqwest::Response,
+    /// Scheme and host of the last hop.
+    source: String,
+    idle_timeout: Duration,
+    min_speed_bytes: u64,
+}
+
+impl Response {
+    pub(super) fn new(
+        answer: reqwest::Response,
+        last_hop: &Target,
+        idle_timeout: Duration,
+        min_speed_bytes: u64,
+    ) -> Self {
+        let source = format!("{}://{}", last_hop.scheme().as_str(), last_hop.host());
+        Self { answer, source, idle_timeout, min_speed_bytes }
+    }
+
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.answer.status().as_u16()
+    }
+
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// A header field that occurs once, as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.answer.headers().get(name)?.to_str().ok()
+    }
+
+    /// All header fields as they came.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.answer.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
+    #[must_use]
+    pub fn kept_headers(&self) -> KeptHeaders {
+        KeptHeaders::collect(|name| self.header(name))
+    }
+
+    /// `Content-Length`, in bytes. A transfer coding overrides it (RFC 9112, section 6.3).
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        if self.header("transfer-encoding").is_some() {
+            return None;
+        }
+        self.header("content-length")?.parse().ok()
+    }
+
+    /// The first byte and the complete length of a 206 (RFC 9110, section 14.4); `None` unless both are stated.
+    #[must_use]
+    pub fn content_range(&self) -> Option<(u64, u64)> {
+        let (span, complete) = self.header("content-range")?.strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = span.split_once('-')?;
+        let (first, last, complete) = (first.parse().ok()?, last.parse::<u64>().ok()?, complete.parse::<u64>().ok()?);
+        (last.checked_add(1) == Some(complete)).then_some((first, complete))
+    }
+
+    /// The codings that the body is wrapped in, lower case; none for `identity`.
+    #[must_use]
+    pub fn content_encoding(&self) -> Option<String> {
+        let coding = self.header("content-encoding")?.trim().to_ascii_lowercase();
+        (!coding.is_empty() && coding != "identity").then_some(coding)
+    }
+
+    /// This answer's status as an error, for those who wanted a body.
+    #[must_use]
+    pub fn as_error(&self) -> OriginError {
+        let now = SystemTime::now();
+        let retry_after = self.header("retry-after").and_then(|value| match value.trim().parse() {
+            Ok(seconds) => Some(Duration::from_secs(seconds)),
+            Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
+        });
+        OriginError::Status { status: self.status(), retry_after: retry_after.map(|wait| wait.min(MAX_RETRY_AFTER)) }
+    }
+
+    #[must_use]
+    pub fn into_body(self) -> Body {
+        Body {
+            answer: self.answer,
+            idle_timeout: self.idle_timeout,
+            min_speed_bytes: self.min_speed_bytes,
+            window_start: Instant::now(),
+            window_bytes: 0,
+        }
+    }
+}
+
+/// The bytes of an answer as they come.
+#[derive(Debug)]
+pub struct Body {
+    answer: reqwest::Response,
+    idle_timeout: Duration,
+    min_speed_bytes: u64,
+    window_start: Instant,
+    window_bytes: u64,
+}
+
+impl Body {
+    /// The next bytes, or `None` at the end. A body that is shorter than its length, or whose last chunk is missing, does
+    /// not end: it breaks off.
+    ///
+    /// # Errors
+    /// [`OriginError::Silent`] if it breaks off, says nothing for the idle timeout, or is slower than the minimum speed.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        let chunk = timeout(self.idle_timeout, self.answer.chunk())
+            .await
+            .map_err(|_| OriginError::Silent("the origin stopped sending".to_owned()))?
+            .map_err(OriginError::of_client)?;
+        self.window_bytes += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let elapsed = self.window_start.elapsed();
+        if elapsed >= self.idle_timeout {
+            if chunk.is_some() && self.window_bytes < self.min_speed_bytes.saturating_mul(elapsed.as_secs()) {
+                return Err(OriginError::Silent("the origin sends slower than fetch.min_speed".to_owned()));
+            }
+            self.window_start = Instant::now();
+            self.window_bytes = 0;
+        }
+        Ok(chunk)
+    }
+}

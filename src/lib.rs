@@ -9,3 +9,4 @@ pub mod dial;
 pub mod model;
 pub mod origin;
 pub mod policy;
+pub mod store;

@@ -1,0 +1,75 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Size, Span};
+
+/// `[cache]`
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub dir: PathBuf,
+    pub max_size: Size,
+    /// Share of `max_size` at which eviction begins.
+    pub high_watermark: f64,
+    /// Share of `max_size` at which it ends.
+    pub low_watermark: f64,
+    /// What is left free of the file system.
+    pub min_free: Size,
+    pub sweep_interval: Span,
+    /// How long a target is believed to be here without a look.
+    pub present_ttl: Span,
+    /// How long a target is believed to be absent without a look; also how long an origin's failure is remembered.
+    pub absent_ttl: Span,
+    /// Targets in the existence map.
+    pub map_capacity: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("cache"),
+            max_size: Size::gib(50),
+            high_watermark: 0.80,
+            low_watermark: 0.70,
+            min_free: Size::gib(5),
+            sweep_interval: Span::from_secs(3600),
+            present_ttl: Span::from_secs(600),
+            absent_ttl: Span::from_secs(30),
+            map_capacity: 1_000_000,
+        }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// A line that names the key, where values contradict each other.
+    pub fn check(&self) -> Result<(), String> {
+        let share = |value: f64| value > 0.0 && value <= 1.0;
+        if !share(self.high_watermark) {
+            return Err("cache.high_watermark must be above 0 and at most 1".to_owned());
+        }
+        if !share(self.low_watermark) || self.low_watermark > self.high_watermark {
+            return Err("cache.low_watermark must be above 0 and at most cache.high_watermark".to_owned());
+        }
+        Ok(())
+    }
+
+    pub(super) fn high_watermark_bytes(&self) -> u64 {
+        share_of(self.max_size, self.high_watermark)
+    }
+
+    pub(super) fn low_watermark_bytes(&self) -> u64 {
+        share_of(self.max_size, self.low_watermark)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of a size needs no exact byte, and both factors are positive"
+)]
+fn share_of(size: Size, share: f64) -> u64 {
+    (size.bytes as f64 * share) as u64
+}

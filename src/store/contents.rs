@@ -1,0 +1,134 @@
+//! Bytes in an open file, and hits, which are such files with their record.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fs_err as fs;
+use rustix::buffer::spare_capacity;
+use tokio::task::spawn_blocking;
+
+use super::StoreError;
+use super::layout::Layout;
+use crate::model::{Algorithm, Digest, Expected, Hasher, Record};
+
+/// A hit up to this size is read when it is opened: one trip to the disk instead of two.
+const READ_AT_OPEN_BYTES: u64 = 64 * 1024;
+
+/// The piece in which a file is read to compute a digest, in bytes.
+const DIGEST_PIECE_BYTES: usize = 256 * 1024;
+
+/// The bytes of an open file. They stay readable when the file is renamed or removed.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    file: Arc<File>,
+}
+
+impl Contents {
+    pub(super) fn new(file: Arc<File>) -> Self {
+        Self { file }
+    }
+
+    /// Reads at most `size_bytes` from `offset`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn read(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
+        let contents = self.clone();
+        spawn_blocking(move || contents.read_now(offset, size_bytes))
+            .await
+            .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    }
+
+    /// As [`Contents::read`], on this thread.
+    pub(super) fn read_now(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
+        let mut buffer = Vec::with_capacity(size_bytes);
+        while buffer.len() < size_bytes {
+            let at = offset + buffer.len() as u64;
+            match rustix::io::pread(&*self.file, spare_capacity(&mut buffer), at) {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // An allocator may give more room than was asked for.
+        buffer.truncate(size_bytes);
+        Ok(buffer.into())
+    }
+
+    pub(super) fn digest(&self, algorithm: Algorithm) -> Result<Digest, StoreError> {
+        // Asking for any digest of an algorithm makes the hasher compute it.
+        let wanted = Digest::parse(algorithm, &"0".repeat(algorithm.size_bytes() * 2)).expect("zeros are a digest");
+        let mut hasher = Hasher::new(&Expected::from_iter([wanted]));
+        let mut offset = 0;
+        loop {
+            let piece = self.read_now(offset, DIGEST_PIECE_BYTES)?;
+            if piece.is_empty() {
+                break;
+            }
+            hasher.update(&piece);
+            offset += piece.len() as u64;
+        }
+        let digests = hasher.finish();
+        let digest = match digests.others.get(&algorithm) {
+            Some(hex) => Digest::parse(algorithm, hex).expect("the hasher writes digests"),
+            None => digests.sha256.into(),
+        };
+        Ok(digest)
+    }
+}
+
+/// A target's bytes, held open: whatever happens to the file's name now, they can be read to the end.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    pub record: Arc<Record>,
+    pub(super) contents: Contents,
+    /// All of it, if it is small.
+    whole: Option<Bytes>,
+}
+
+impl Hit {
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.record.size_bytes
+    }
+
+    /// Reads at most `size_bytes` from `offset`.
+    ///
+    /// # Errors
+    /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if there is less than the record promises.
+    pub async fn read(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
+        let left_bytes = self.size_bytes().saturating_sub(offset);
+        let size_bytes = usize::try_from(left_bytes).unwrap_or(usize::MAX).min(size_bytes);
+        if let (Some(whole), Ok(offset)) = (&self.whole, usize::try_from(offset)) {
+            return Ok(whole.slice(offset..offset + size_bytes));
+        }
+        let piece = self.contents.read(offset, size_bytes).await?;
+        if piece.len() < size_bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
+    }
+}
+
+/// Opens the object of a record, if it is there in its full length.
+pub fn open_hit(layout: &Layout, record: Arc<Record>) -> Result<Option<Hit>, StoreError> {
+    let path = layout.object(record.sha256);
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let size_bytes = file.metadata()?.len();
+    if size_bytes != record.size_bytes {
+        tracing::error!(sha256 = %record.sha256, size_bytes, recorded_bytes = record.size_bytes, "an object has the wrong length and is not served");
+        return Ok(None);
+    }
+    let contents = Contents::new(Arc::new(file.into_parts().0));
+    let whole = match usize::try_from(size_bytes) {
+        Ok(size) if size_bytes <= READ_AT_OPEN_BYTES => Some(contents.read_now(0, size)?),
+        _ => None,
+    };
+    if whole.as_ref().is_some_and(|whole| whole.len() as u64 != size_bytes) {
+        return Ok(None);
+    }
+    Ok(Some(Hit { record, contents, whole }))
+}

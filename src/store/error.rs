@@ -1,0 +1,34 @@
+use std::io;
+use std::path::PathBuf;
+
+/// Why something could not be kept or found. The texts name paths: they are for logs, never for clients.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It does not fit. Whoever wanted to keep it passes it through instead.
+    #[error("there is no space left in the cache")]
+    NoSpace,
+    /// The disk refuses.
+    #[error(transparent)]
+    Io(io::Error),
+    /// The index refuses. The files are not touched by that.
+    #[error("the index cannot be used: {0}")]
+    Index(#[from] rusqlite::Error),
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// Why a folder cannot be a store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cache.dir: the folder {} cannot be used: {why}", path.display())]
+    Folder { path: PathBuf, why: io::Error },
+    #[error("cache.dir: {0}")]
+    Store(#[from] StoreError),
+}

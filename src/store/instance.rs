@@ -1,0 +1,109 @@
+//! The place of one process in a folder that several may share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use fs_err as fs;
+
+use super::index::Index;
+use super::layout::Layout;
+use super::{OpenError, StoreError};
+
+/// Held by a living process on the file of this name in its staging folder.
+const LOCK_NAME: &str = ".lock";
+
+/// Held on the file of this name in the staging root while somebody enters or sweeps, so that nobody sweeps a folder whose
+/// owner has made it but not locked it yet.
+const DOOR_NAME: &str = ".door";
+
+pub struct Instance {
+    /// Random, and new for every process: a restarted one never takes up what an earlier one left.
+    pub name: String,
+    folder: PathBuf,
+    _lock: fs::File,
+    found_dead: bool,
+    next_id: AtomicU64,
+}
+
+impl Instance {
+    /// Makes and locks a staging folder for this process, and removes those whose owners are gone.
+    pub fn enter(layout: &Layout, index: &Index) -> Result<Self, OpenError> {
+        Self::try_enter(layout, index).map_err(|error| match error {
+            StoreError::Io(why) => OpenError::Folder { path: layout.staging(), why },
+            other => OpenError::Store(other),
+        })
+    }
+
+    fn try_enter(layout: &Layout, index: &Index) -> Result<Self, StoreError> {
+        let door = fs::File::create(layout.staging().join(DOOR_NAME))?;
+        door.file().lock()?;
+        let living = sweep(layout)?;
+        index.release_all_but(&living.names)?;
+        let name = format!("{:016x}", rand::random::<u64>());
+        let folder = layout.staging().join(&name);
+        fs::create_dir(&folder)?;
+        let lock = fs::File::create(folder.join(LOCK_NAME))?;
+        lock.file().lock()?;
+        Ok(Self { name, folder, _lock: lock, found_dead: living.found_dead, next_id: AtomicU64::new(1) })
+    }
+
+    /// Whether a process had died in this folder before.
+    pub fn found_dead(&self) -> bool {
+        self.found_dead
+    }
+
+    /// A number that this process has not used yet, and the path of a file of that number.
+    pub fn next_file(&self) -> (u64, PathBuf) {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        (id, self.folder.join(id.to_string()))
+    }
+
+    pub fn probe(&self) -> Result<(), StoreError> {
+        let (_, path) = self.next_file();
+        fs::write(&path, b"probe")?;
+        fs::remove_file(&path)?;
+        Ok(())
+    }
+
+    pub fn leave(&self, index: &Index) -> Result<(), StoreError> {
+        index.release_all_but(&self.others())?;
+        fs::remove_dir_all(&self.folder)?;
+        Ok(())
+    }
+
+    /// Names of the other staging folders, dead or alive: it is not for a leaver to judge them.
+    fn others(&self) -> Vec<String> {
+        let Some(root) = self.folder.parent() else { return Vec::new() };
+        let names = fs::read_dir(root).into_iter().flatten().flatten();
+        names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| *name != self.name).collect()
+    }
+}
+
+struct Living {
+    names: Vec<String>,
+    found_dead: bool,
+}
+
+/// Removes the staging folders that nobody holds any more.
+fn sweep(layout: &Layout) -> Result<Living, StoreError> {
+    let mut living = Living { names: Vec::new(), found_dead: false };
+    for entry in fs::read_dir(layout.staging())? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if !entry.file_type()?.is_dir() {
+            continue;
+        }
+        let held = match fs::OpenOptions::new().write(true).open(entry.path().join(LOCK_NAME)) {
+            Ok(lock) => lock.file().try_lock().is_err(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(error.into()),
+        };
+        if held {
+            living.names.push(name);
+        } else {
+            fs::remove_dir_all(entry.path())?;
+            living.found_dead = true;
+        }
+    }
+    Ok(living)
+}

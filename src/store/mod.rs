@@ -1,0 +1,239 @@
+//! What is kept: bytes by their SHA-256, records by their target, on the local disk.
+//!
+//! The truth is in the files; the index and the existence map are hints that can be thrown away. A body comes in one way:
+//! space is reserved, it is staged, sealed and published. This room knows no HTTP and no origin, and asks nobody whether
+//! something may be kept. Its main type is [`Store`].
+
+mod config;
+mod contents;
+mod error;
+mod evict;
+mod index;
+mod instance;
+mod layout;
+mod presence;
+mod publish;
+mod reconcile;
+mod records;
+mod staging;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+
+pub use config::Config;
+pub use contents::{Contents, Hit};
+pub use error::{OpenError, StoreError};
+pub use presence::{Known, Presence};
+pub use publish::Published;
+pub use staging::{Sealed, Staging};
+
+use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
+use index::Index;
+use instance::Instance;
+use layout::Layout;
+use presence::ExistenceMap;
+
+/// The store of this process on a folder that it may share with others. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    layout: Layout,
+    instance: Instance,
+    index: Index,
+    map: ExistenceMap,
+    digests: moka::sync::Cache<(Sha256, Algorithm), Digest>,
+    events: EventSink,
+    /// Wakes whoever looks after the space.
+    pressure: Notify,
+    unreconciled: AtomicBool,
+}
+
+/// How many digests other than SHA-256 are remembered, computed from sealed files.
+const DIGEST_CACHE_ENTRIES: u64 = 10_000;
+
+impl Store {
+    /// Opens the folder, makes what is missing, takes a place in it for this process and sweeps what dead processes left.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the folder cannot be used.
+    pub fn open(config: Config, events: EventSink) -> Result<Self, OpenError> {
+        let layout = Layout::create(&config.dir)?;
+        let index = Index::open(&layout)?;
+        let instance = Instance::enter(&layout, &index)?;
+        let unreconciled = index.is_new() || instance.found_dead();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                map: ExistenceMap::new(&config),
+                digests: moka::sync::Cache::new(DIGEST_CACHE_ENTRIES),
+                pressure: Notify::new(),
+                unreconciled: AtomicBool::new(unreconciled),
+                config,
+                layout,
+                instance,
+                index,
+                events,
+            }),
+        })
+    }
+
+    /// What is known of a target. Answers from the map where it can; requests for one key share one look at the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk could not be read.
+    pub async fn look_up(&self, key: Key) -> Result<Presence, Arc<StoreError>> {
+        let shared = Arc::clone(&self.shared);
+        self.shared
+            .map
+            .get_or_look(key, async move { blocking(move || records::look_up(&shared.layout, key)).await })
+            .await
+    }
+
+    /// As [`Store::look_up`], but looks at the disk whatever the map says: another process may have published.
+    ///
+    /// # Errors
+    /// As [`Store::look_up`].
+    pub async fn look_past_map(&self, key: Key) -> Result<Presence, Arc<StoreError>> {
+        self.shared.map.forget(key).await;
+        self.look_up(key).await
+    }
+
+    /// Opens the bytes of a record. `None` if they are not held, or are not as long as the record says: then the map
+    /// forgets the target.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk could not be read.
+    pub async fn open_hit(&self, key: Key, record: Arc<Record>) -> Result<Option<Hit>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let hit = blocking(move || contents::open_hit(&shared.layout, record)).await?;
+        match &hit {
+            Some(hit) => self.shared.index.touch(hit.record.sha256),
+            None => self.shared.map.forget(key).await,
+        }
+        Ok(hit)
+    }
+
+    /// Another digest of a hit, computed from its file at the first time and then remembered.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the file could not be read.
+    pub async fn digest_of(&self, hit: &Hit, algorithm: Algorithm) -> Result<Digest, StoreError> {
+        let name = (hit.record.sha256, algorithm);
+        if let Some(digest) = self.shared.digests.get(&name) {
+            return Ok(digest);
+        }
+        let contents = hit.contents.clone();
+        let digest = blocking(move || contents.digest(algorithm)).await?;
+        self.shared.digests.insert(name, digest.clone());
+        Ok(digest)
+    }
+
+    /// Begins to store a body, of `length` bytes if that is known. Space is reserved first, and made if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`] if it does not fit.
+    pub async fn stage(&self, length: Option<u64>, hasher: Hasher) -> Result<Staging, StoreError> {
+        let store = self.clone();
+        blocking(move || Staging::begin(store, length, hasher)).await
+    }
+
+    /// Publishes a sealed body as what `record` says it is. Afterwards it is found by everybody.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses; nothing is published then, or only bytes that no record names.
+    pub async fn publish(&self, sealed: Sealed, record: Record) -> Result<Published, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let key = record.key();
+        let published = blocking(move || publish::publish(&shared, sealed, &record)).await?;
+        self.shared.map.insert(key, Presence::Known(Arc::clone(&published.known))).await;
+        if self.shared.index.held_bytes().is_ok_and(|held| held > self.shared.config.high_watermark_bytes()) {
+            self.shared.pressure.notify_one();
+        }
+        Ok(published)
+    }
+
+    /// Returns once somebody should look after the space.
+    pub async fn pressure(&self) {
+        self.shared.pressure.notified().await;
+    }
+
+    /// Writes down when objects were last used, and evicts down to the low watermark if the high one is passed.
+    ///
+    /// # Errors
+    /// [`StoreError`] if index or disk refuse.
+    pub async fn look_after_space(&self) -> Result<(), StoreError> {
+        let store = self.clone();
+        blocking(move || evict::to_low_watermark(&store.shared)).await
+    }
+
+    /// Writes down when objects were last used.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the index refuses.
+    pub async fn write_down_uses(&self) -> Result<(), StoreError> {
+        let store = self.clone();
+        blocking(move || store.shared.index.flush_touches()).await
+    }
+
+    /// Compares index and disk where there is reason to: the index is new, or a process died. Returns how many objects the
+    /// index had wrong, or `None` if there was no reason.
+    ///
+    /// # Errors
+    /// [`StoreError`] if index or disk refuse; the reason stays.
+    pub async fn reconcile_if_needed(&self) -> Result<Option<u64>, StoreError> {
+        let store = self.clone();
+        blocking(move || {
+            let shared = &store.shared;
+            let replaced = shared.index.replace_if_lost(&shared.layout)?;
+            if !shared.unreconciled.load(Ordering::Acquire) && !replaced {
+                return Ok(None);
+            }
+            let mended = reconcile::reconcile(&shared.layout, &shared.index)?;
+            shared.unreconciled.store(false, Ordering::Release);
+            Ok(Some(mended))
+        })
+        .await
+    }
+
+    /// Bytes that published objects hold, by the ledger.
+    ///
+    /// # Errors
+    /// [`StoreError::Index`] if the index cannot be read.
+    pub fn held_bytes(&self) -> Result<u64, StoreError> {
+        self.shared.index.held_bytes()
+    }
+
+    /// Whether the folder can be written.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] with what the disk says.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        let store = self.clone();
+        blocking(move || store.shared.instance.probe()).await
+    }
+
+    /// Leaves the folder at the end of the process. What was staged is gone afterwards.
+    pub async fn leave(&self) {
+        if let Err(error) = self.write_down_uses().await {
+            tracing::warn!(%error, "the last uses of objects were not written down");
+        }
+        let store = self.clone();
+        let left = blocking(move || store.shared.instance.leave(&store.shared.index)).await;
+        if let Err(error) = left {
+            tracing::warn!(%error, "the staging folder was not removed; the next start will do it");
+        }
+    }
+}
+
+/// Runs disk work off the event loop. A panic in it comes back as an error.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    spawn_blocking(work).await.unwrap_or_else(|panic| Err(StoreError::Io(std::io::Error::other(panic))))
+}

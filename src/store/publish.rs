@@ -1,0 +1,100 @@
+//! From staged to found: the only way in which objects and records come into being.
+
+use std::io;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use fs_err as fs;
+
+use super::layout::Layout;
+use super::presence::Known;
+use super::{Sealed, Shared, StoreError, records};
+use crate::model::{Record, Sha256};
+
+/// Objects are never written to again.
+const OBJECT_MODE: u32 = 0o444;
+
+/// What publishing came to.
+#[derive(Debug)]
+pub struct Published {
+    pub known: Arc<Known>,
+    /// Set if the target had given other bytes before: those stay the answer.
+    pub differs_from: Option<Sha256>,
+}
+
+/// Puts the object in its place, then the record that names it: a reader that finds a record finds its bytes.
+pub fn publish(shared: &Shared, mut sealed: Sealed, record: &Record) -> Result<Published, StoreError> {
+    let key = record.key();
+    let sha256 = sealed.digests.sha256;
+    {
+        // An evictor between the two steps would leave a new record without its object.
+        let _lock = shared.layout.lock_object(sha256)?;
+        place_object(&shared.layout, &mut sealed, record)?;
+        create_record(shared, record, &shared.layout.record(key, sha256))?;
+    }
+    let reservation = Some((shared.instance.name.as_str(), sealed.file.id));
+    if let Err(error) = shared.index.enter(sha256, sealed.size_bytes, reservation) {
+        // The object is there all the same; the index learns of it when it is compared with the disk.
+        tracing::warn!(%error, %sha256, "an object was published but not entered into the index");
+        shared.unreconciled.store(true, std::sync::atomic::Ordering::Release);
+    }
+    let all = records::read_all(&shared.layout, key)?;
+    let known = Known::new(all, |record| records::is_held(&shared.layout, record))
+        .or_else(|| Known::new(vec![record.clone()], |_| true))
+        .expect("one record is enough");
+    let answering = known.answering().sha256;
+    Ok(Published { known: Arc::new(known), differs_from: (answering != sha256).then_some(answering) })
+}
+
+fn place_object(layout: &Layout, sealed: &mut Sealed, record: &Record) -> Result<(), StoreError> {
+    let path = layout.object(sealed.digests.sha256);
+    let folder = path.parent().expect("an object lies in a folder");
+    make_folder(folder)?;
+    let is_there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == sealed.size_bytes);
+    if is_there {
+        fs::remove_file(&sealed.file.path)?;
+    } else {
+        if let Some(modified_at) = record.headers.modified_at() {
+            fs::OpenOptions::new().write(true).open(&sealed.file.path)?.file().set_modified(modified_at)?;
+        }
+        fs::set_permissions(&sealed.file.path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
+        fs::rename(&sealed.file.path, &path)?;
+        sync_folder(folder)?;
+    }
+    sealed.file.is_published = true;
+    Ok(())
+}
+
+/// Creates a record file, whole or not at all. One that is there already stays as it is.
+fn create_record(shared: &Shared, record: &Record, path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().expect("a record lies in a folder");
+    make_folder(folder)?;
+    let (_, draft) = shared.instance.next_file();
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
+    file.write_all(&record.to_bytes())?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(sync_folder(folder)?),
+    }
+}
+
+/// Makes a folder and the one above it, and makes both last.
+fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    for above in folder.ancestors().skip(1).take(2) {
+        sync_folder(above)?;
+    }
+    Ok(())
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
+}

@@ -1,0 +1,60 @@
+//! Bringing the index into line with the disk, which is right.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::time::{Duration, SystemTime};
+
+use fs_err as fs;
+
+use super::StoreError;
+use super::index::{Index, since_epoch};
+use super::layout::Layout;
+use crate::model::Sha256;
+
+/// How many objects one transaction enters: others who share the index wait that long and no longer.
+const BATCH: usize = 1000;
+
+/// Enters what lies on the disk and strikes what does not. Returns how many entries were wrong.
+pub fn reconcile(layout: &Layout, index: &Index) -> Result<u64, StoreError> {
+    Ok(enter_all(layout, index)? + strike_missing(layout, index)?)
+}
+
+fn enter_all(layout: &Layout, index: &Index) -> Result<u64, StoreError> {
+    let mut mended = 0;
+    let mut batch = Vec::with_capacity(BATCH);
+    for folder in fs::read_dir(layout.objects())? {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for object in fs::read_dir(folder.path())? {
+            let object = object?;
+            let Some(sha256) = object.file_name().to_str().and_then(|name| name.parse::<Sha256>().ok()) else {
+                continue;
+            };
+            // It may be evicted at this moment.
+            let Ok(metadata) = object.metadata() else { continue };
+            let read_at = SystemTime::UNIX_EPOCH + Duration::from_secs(metadata.atime().max(0).unsigned_abs());
+            batch.push((sha256, metadata.len(), since_epoch(read_at)));
+            if batch.len() == BATCH {
+                mended += index.enter_found(&std::mem::take(&mut batch))?;
+            }
+        }
+    }
+    Ok(mended + index.enter_found(&batch)?)
+}
+
+fn strike_missing(layout: &Layout, index: &Index) -> Result<u64, StoreError> {
+    let mut mended = 0;
+    let mut last: Vec<u8> = Vec::new();
+    loop {
+        let entries = index.after(&last, BATCH)?;
+        let Some(end) = entries.last() else { return Ok(mended) };
+        last = end.sha256.as_bytes().to_vec();
+        for entry in &entries {
+            if !layout.object(entry.sha256).exists() {
+                index.strike(entry.sha256)?;
+                mended += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Reading the records of a target.
+
+use std::io::{self, Read as _};
+use std::sync::Arc;
+
+use fs_err as fs;
+
+use super::StoreError;
+use super::layout::Layout;
+use super::presence::{Known, Presence};
+use crate::model::{Key, MAX_RECORD_BYTES, Record};
+
+/// How many records of one target are read. A target that changed more often than that has a story that an operator knows.
+const MAX_RECORDS: usize = 64;
+
+pub fn look_up(layout: &Layout, key: Key) -> Result<Presence, StoreError> {
+    let records = read_all(layout, key)?;
+    Ok(match Known::new(records, |record| is_held(layout, record)) {
+        Some(known) => Presence::Known(Arc::new(known)),
+        None => Presence::Absent,
+    })
+}
+
+/// All records of a target that can be read. Damaged ones count as absent; the file stays for an operator to look at.
+pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
+    let folder = match fs::read_dir(layout.records_of(key)) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut records = Vec::new();
+    for entry in folder.take(MAX_RECORDS) {
+        let path = entry?.path();
+        let mut bytes = Vec::new();
+        fs::File::open(&path)?.take(MAX_RECORD_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        match parse(&bytes, key) {
+            Ok(record) => records.push(record),
+            Err(why) => tracing::warn!(path = %path.display(), why, "a record is damaged and is passed over"),
+        }
+    }
+    Ok(records)
+}
+
+fn parse(bytes: &[u8], key: Key) -> Result<Record, String> {
+    let record = Record::parse(bytes).map_err(|error| error.to_string())?;
+    if record.key() == key { Ok(record) } else { Err("the record is of another target".to_owned()) }
+}
+
+pub fn is_held(layout: &Layout, record: &Record) -> bool {
+    fs::metadata(layout.object(record.sha256)).is_ok_and(|metadata| metadata.len() == record.size_bytes)
+}

@@ -1,0 +1,208 @@
+//! Bodies on their way in.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use fs_err as fs;
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::io::Errno;
+use tokio::task::spawn_blocking;
+
+use super::index::is_damage;
+use super::{Contents, Store, StoreError, evict};
+use crate::model::{Digests, Hasher};
+
+/// The step in which space is reserved for a body of unknown length, in bytes.
+const RESERVATION_STEP_BYTES: u64 = 64 << 20;
+
+/// A body that is being written. Dropped before it is sealed, it leaves nothing behind.
+pub struct Staging {
+    file: StagedFile,
+    handle: Arc<File>,
+    /// Away while a piece is being written.
+    hasher: Option<Hasher>,
+    written_bytes: u64,
+}
+
+/// A file in the staging folder and the space that is reserved for it.
+pub(super) struct StagedFile {
+    store: Store,
+    pub(super) id: u64,
+    pub(super) path: PathBuf,
+    reserved_bytes: u64,
+    /// Set once the file lies elsewhere and its reservation has become an entry.
+    pub(super) is_published: bool,
+}
+
+/// A whole body: of the right length, hashed, and safe on the disk. Only staging makes one.
+pub struct Sealed {
+    pub(super) file: StagedFile,
+    pub digests: Digests,
+    pub size_bytes: u64,
+}
+
+impl Staging {
+    pub(super) fn begin(store: Store, length: Option<u64>, hasher: Hasher) -> Result<Self, StoreError> {
+        let (id, path) = store.shared.instance.next_file();
+        let mut file = StagedFile { store, id, path, reserved_bytes: 0, is_published: false };
+        let reserved_bytes = length.unwrap_or(RESERVATION_STEP_BYTES);
+        let handle = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&file.path)?;
+        let handle = Arc::new(handle.into_parts().0);
+        reserve(&file.store, id, &handle, reserved_bytes)?;
+        file.reserved_bytes = reserved_bytes;
+        Ok(Self { file, handle, hasher: Some(hasher), written_bytes: 0 })
+    }
+
+    /// What has been written so far, for readers who follow.
+    #[must_use]
+    pub fn contents(&self) -> Contents {
+        Contents::new(Arc::clone(&self.handle))
+    }
+
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
+    /// Writes and hashes the next bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`] if they do not fit, [`StoreError::Io`] if the disk refuses. The body cannot go on then.
+    pub async fn append(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        let end = self.written_bytes + bytes.len() as u64;
+        if end > self.file.reserved_bytes {
+            self.reserve_to(end).await?;
+        }
+        let (handle, offset) = (Arc::clone(&self.handle), self.written_bytes);
+        let mut hasher = self.hasher.take().ok_or_else(broken_staging)?;
+        let work = move || {
+            handle.write_all_at(&bytes, offset)?;
+            hasher.update(&bytes);
+            Ok::<_, StoreError>(hasher)
+        };
+        self.hasher =
+            Some(spawn_blocking(work).await.unwrap_or_else(|panic| Err(StoreError::Io(std::io::Error::other(panic))))?);
+        self.written_bytes = end;
+        Ok(())
+    }
+
+    async fn reserve_to(&mut self, end: u64) -> Result<(), StoreError> {
+        let wanted = end.div_ceil(RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES;
+        let (store, id, handle) = (self.file.store.clone(), self.file.id, Arc::clone(&self.handle));
+        super::blocking(move || reserve(&store, id, &handle, wanted)).await?;
+        self.file.reserved_bytes = wanted;
+        Ok(())
+    }
+
+    /// The digests of all that was written. Nothing can be appended afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if a write had failed before.
+    pub fn finish(mut self) -> Result<Finished, StoreError> {
+        let digests = self.hasher.take().ok_or_else(broken_staging)?.finish();
+        Ok(Finished { staging: self, digests })
+    }
+}
+
+/// A body that is all there, but not yet safe on the disk.
+pub struct Finished {
+    staging: Staging,
+    pub digests: Digests,
+}
+
+impl Finished {
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.staging.written_bytes
+    }
+
+    /// Makes the body safe on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses.
+    pub async fn seal(self) -> Result<Sealed, StoreError> {
+        super::blocking(move || {
+            // Space that was set aside beyond the end is given back.
+            self.staging.handle.set_len(self.staging.written_bytes)?;
+            self.staging.handle.sync_all()?;
+            Ok(Sealed { file: self.staging.file, digests: self.digests, size_bytes: self.staging.written_bytes })
+        })
+        .await
+    }
+}
+
+/// Reserves `wanted_bytes` in all for one body: in the ledger first, then on the file system. Makes room once if there is
+/// none.
+fn reserve(store: &Store, id: u64, handle: &File, wanted_bytes: u64) -> Result<(), StoreError> {
+    let shared = &store.shared;
+    let limit = shared.config.max_size.bytes;
+    let ask = || shared.index.reserve(&shared.instance.name, id, wanted_bytes, limit);
+    let granted = match ask() {
+        Err(StoreError::Index(error)) if is_damage(&error) => {
+            shared.index.replace_if_lost(&shared.layout)?;
+            shared.unreconciled.store(true, Ordering::Release);
+            shared.pressure.notify_one();
+            ask()?
+        }
+        other => other?,
+    };
+    if !granted {
+        if wanted_bytes > limit {
+            return Err(StoreError::NoSpace);
+        }
+        evict::make_room(shared, wanted_bytes)?;
+        if !ask()? {
+            return Err(StoreError::NoSpace);
+        }
+    }
+    set_aside(handle, wanted_bytes)?;
+    let min_free_bytes = shared.config.min_free.bytes;
+    let missing_bytes = min_free_bytes.saturating_sub(free_bytes(handle)?);
+    if missing_bytes > 0 {
+        evict::free(shared, missing_bytes)?;
+        if free_bytes(handle)? < min_free_bytes {
+            return Err(StoreError::NoSpace);
+        }
+    }
+    Ok(())
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if self.is_published {
+            return;
+        }
+        let shared = &self.store.shared;
+        // What cannot be removed here is swept when the next process enters the folder.
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, "a staged file was not removed");
+        }
+        if let Err(error) = shared.index.release(&shared.instance.name, self.id) {
+            tracing::warn!(%error, "a reservation was not released");
+        }
+    }
+}
+
+/// Sets blocks aside without changing the length, where the file system can.
+fn set_aside(handle: &File, size_bytes: u64) -> Result<(), StoreError> {
+    if size_bytes == 0 {
+        return Ok(());
+    }
+    match fallocate(handle, FallocateFlags::KEEP_SIZE, 0, size_bytes) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(std::io::Error::from(error).into()),
+    }
+}
+
+fn free_bytes(handle: &File) -> Result<u64, StoreError> {
+    let state = fstatvfs(handle).map_err(std::io::Error::from)?;
+    Ok(state.f_bavail.saturating_mul(state.f_frsize))
+}
+
+fn broken_staging() -> StoreError {
+    StoreError::Io(std::io::Error::other("an earlier write to this body had failed"))
+}

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod dial;
+pub mod fetch;
 pub mod model;
 pub mod origin;
 pub mod policy;

@@ -1,0 +1,43 @@
+use crate::model::{Expected, Sha256};
+use crate::origin::OriginError;
+use crate::store::StoreError;
+
+/// What a flight came to, if not to a body. Everybody who followed it gets the same.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+    /// The bytes are not those that were expected; nothing was stored.
+    #[error("the bytes are not those expected: {expected} was expected, sha256:{found} came")]
+    Mismatch { expected: Expected, found: Sha256 },
+    /// The body cannot be what its name says; nothing was stored.
+    #[error("the origin sent something that is not what the name says")]
+    Impostor,
+    /// It could not be kept. Whoever wants it can have it passed through.
+    #[error("the body could not be stored")]
+    Unstorable,
+    #[error("the fetch took longer than fetch.budget")]
+    OverBudget,
+    #[error("too many fetches are under way")]
+    Busy,
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+impl FetchError {
+    /// Whether the next to ask shall be told the same for a while, instead of asking again.
+    pub(super) fn is_worth_remembering(&self) -> bool {
+        match self {
+            Self::Origin(_) | Self::Mismatch { .. } | Self::Impostor | Self::OverBudget => true,
+            Self::Unstorable | Self::Busy | Self::Stopping => false,
+        }
+    }
+}
+
+impl From<StoreError> for FetchError {
+    /// The store's trouble is told to the log here; what is left is that the body cannot be kept.
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "a body could not be stored");
+        Self::Unstorable
+    }
+}

@@ -1,0 +1,240 @@
+//! One body on its way from an origin to the staging folder, over as many attempts as it takes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::flight::{Flight, Head};
+use super::{FetchError, Shared};
+use crate::model::{Expected, Hasher, KeptHeaders, Kind};
+use crate::origin::{Method, OriginError, Request, Response, Resume};
+use crate::policy::{Admitted, Refusal};
+use crate::store::{Contents, Staging};
+
+/// The piece in which a restarted body is held against what is here already, in bytes.
+const COMPARE_PIECE_BYTES: usize = 256 * 1024;
+
+/// What has come so far.
+pub struct Intake<'a> {
+    shared: &'a Shared,
+    flight: &'a Flight,
+    admitted: &'a Admitted,
+    expected: &'a Expected,
+    kind: Kind,
+    body: Option<Partial>,
+}
+
+/// A body that has begun.
+struct Partial {
+    staging: Staging,
+    contents: Contents,
+    length: Option<u64>,
+    headers: KeptHeaders,
+    source: String,
+    /// Followers have seen the head.
+    is_flowing: bool,
+}
+
+/// A body all of which is staged.
+pub struct Taken {
+    pub staging: Staging,
+    pub headers: KeptHeaders,
+    pub source: String,
+}
+
+impl<'a> Intake<'a> {
+    pub fn new(shared: &'a Shared, flight: &'a Flight, admitted: &'a Admitted, expected: &'a Expected) -> Self {
+        let kind = if admitted.judges_kind() { Kind::of_path(admitted.target().path()) } else { Kind::Unjudged };
+        Self { shared, flight, admitted, expected, kind, body: None }
+    }
+
+    /// Asks the origin once, for the whole or for the rest, and takes in what comes.
+    ///
+    /// # Errors
+    /// [`FetchError`]; what has come stays for the next attempt.
+    pub async fn attempt(&mut self) -> Result<(), FetchError> {
+        let request = Request {
+            resume: self.resume(),
+            digest_expected: self.expected.is_trustworthy(),
+            ..Request::plain(Method::Get)
+        };
+        let asked_for_rest = request.resume.is_some();
+        let response = self.shared.origin.ask(self.admitted, request).await?;
+        // Where the body to come begins: what lies before is here already.
+        let start = match response.status() {
+            200 => 0,
+            206 if asked_for_rest && self.is_the_rest(&response) => self.written_bytes(),
+            206 | 416 if asked_for_rest => {
+                self.forget_validator();
+                return Err(OriginError::Silent("the origin does not resume as it should".to_owned()).into());
+            }
+            _ => return Err(response.as_error().into()),
+        };
+        self.shared.policy.admit_body(response.header("content-type"), response.length()).map_err(OriginError::from)?;
+        check_encoding(&response, self.admitted)?;
+        if start == 0 {
+            self.begin(&response).await?;
+        }
+        self.take_in(response, start).await
+    }
+
+    /// The whole body, after an attempt that ended well.
+    pub fn into_taken(self) -> Result<Taken, FetchError> {
+        let body = self.body.ok_or(FetchError::Unstorable)?;
+        Ok(Taken { staging: body.staging, headers: body.headers, source: body.source })
+    }
+
+    fn written_bytes(&self) -> u64 {
+        self.body.as_ref().map_or(0, |body| body.staging.written_bytes())
+    }
+
+    /// Only under a strong validator can the rest be asked for (RFC 9110, section 13.1.5).
+    fn resume(&self) -> Option<Resume> {
+        let body = self.body.as_ref()?;
+        let etag = body.headers.etag.clone().filter(|etag| etag.starts_with('"'))?;
+        let offset = body.staging.written_bytes();
+        (offset > 0).then_some(Resume { offset, etag })
+    }
+
+    fn is_the_rest(&self, response: &Response) -> bool {
+        let Some(body) = &self.body else { return false };
+        match response.content_range() {
+            Some((first, complete)) => {
+                first == body.staging.written_bytes() && body.length.is_none_or(|length| length == complete)
+            }
+            None => false,
+        }
+    }
+
+    fn forget_validator(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.headers.etag = None;
+        }
+    }
+
+    /// Begins a body, or begins it again. One that followers have seen must stay what it is.
+    async fn begin(&mut self, response: &Response) -> Result<(), FetchError> {
+        match &mut self.body {
+            Some(body) if body.is_flowing => {
+                if body.length != response.length() {
+                    return Err(changed().into());
+                }
+                body.headers.etag = response.kept_headers().etag;
+            }
+            _ => {
+                // The old one gives its space back first.
+                self.body = None;
+                let staging = self.shared.store.stage(response.length(), Hasher::new(self.expected)).await?;
+                self.body = Some(Partial {
+                    contents: staging.contents(),
+                    staging,
+                    length: response.length(),
+                    headers: response.kept_headers(),
+                    source: response.source().to_owned(),
+                    is_flowing: false,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_in(&mut self, response: Response, start: u64) -> Result<(), FetchError> {
+        let limit = self.shared.policy.max_object_size();
+        let mut arriving = response.into_body();
+        let mut position = start;
+        while let Some(bytes) = arriving.next().await? {
+            position += bytes.len() as u64;
+            if position > limit.bytes {
+                return Err(OriginError::from(Refusal::TooLarge(limit)).into());
+            }
+            let fresh = self.compare(bytes, position).await?;
+            if !fresh.is_empty() {
+                self.append(fresh).await?;
+            }
+        }
+        let body = self.body.as_ref().ok_or(FetchError::Unstorable)?;
+        if position != self.written_bytes() || body.length.is_some_and(|length| length != position) {
+            return Err(OriginError::Silent("the origin broke off".to_owned()).into());
+        }
+        self.show(true).await
+    }
+
+    /// Holds the part of `bytes`, which end at `position`, that is here already against what is here. Returns the rest.
+    async fn compare(&self, mut bytes: Bytes, position: u64) -> Result<Bytes, FetchError> {
+        let Some(body) = &self.body else { return Ok(bytes) };
+        let written = body.staging.written_bytes();
+        let mut start = position - bytes.len() as u64;
+        while start < written && !bytes.is_empty() {
+            let known =
+                usize::try_from(written - start).unwrap_or(usize::MAX).min(bytes.len()).min(COMPARE_PIECE_BYTES);
+            let arrived = bytes.split_to(known);
+            let here = body.contents.read(start, known).await.map_err(|error| {
+                tracing::warn!(%error, "a staged file could not be read");
+                FetchError::Unstorable
+            })?;
+            if here != arrived {
+                return Err(changed().into());
+            }
+            start += known as u64;
+        }
+        Ok(bytes)
+    }
+
+    async fn append(&mut self, bytes: Bytes) -> Result<(), FetchError> {
+        let body = self.body.as_mut().ok_or(FetchError::Unstorable)?;
+        if body.length.is_some_and(|length| body.staging.written_bytes() + bytes.len() as u64 > length) {
+            return Err(OriginError::Wrong("the origin sends more than it said".to_owned()).into());
+        }
+        body.staging.append(bytes.clone()).await?;
+        if body.is_flowing {
+            self.flight.advance(body.staging.written_bytes(), bytes);
+            return Ok(());
+        }
+        self.show(false).await
+    }
+
+    /// Shows the head to the followers as soon as the first bytes are seen to be of the right kind.
+    async fn show(&mut self, is_all: bool) -> Result<(), FetchError> {
+        let body = self.body.as_mut().ok_or(FetchError::Unstorable)?;
+        let written = body.staging.written_bytes();
+        let wanted = self.kind.sniff_bytes();
+        if body.is_flowing || (written < wanted as u64 && !is_all) {
+            return Ok(());
+        }
+        let first = body.contents.read(0, wanted).await.map_err(|error| {
+            tracing::warn!(%error, "a staged file could not be read");
+            FetchError::Unstorable
+        })?;
+        if !self.kind.fits(&first) {
+            return Err(FetchError::Impostor);
+        }
+        let head = Head { length: body.length, headers: body.headers.clone(), contents: body.contents.clone() };
+        body.is_flowing = true;
+        self.flight.flow(Arc::new(head), written);
+        Ok(())
+    }
+}
+
+/// A coding around a file would be stored as if it were the file. Only where the file's own format is that coding can the
+/// header be a misnomer, which is common for `.tar.gz`.
+fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), OriginError> {
+    let path = admitted.target().path().to_ascii_lowercase();
+    let endings: fn(&str) -> &[&str] = |coding| match coding {
+        "gzip" | "x-gzip" => &["gz", ".crate"],
+        "bzip2" | "x-bzip2" => &["bz2"],
+        "xz" | "x-xz" => &["xz"],
+        "zstd" => &["zst"],
+        _ => &[],
+    };
+    let harmless = |coding: &str| endings(coding).iter().any(|ending| path.ends_with(ending));
+    match response.content_encoding() {
+        Some(coding) if !harmless(&coding) => {
+            Err(OriginError::Wrong(format!("the origin sent the file in a coding, {coding}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn changed() -> OriginError {
+    OriginError::Wrong("the origin's body changed between two attempts".to_owned())
+}

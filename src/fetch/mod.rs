@@ -1,0 +1,172 @@
+//! Fetching: one flight a target, however many want it.
+//!
+//! A flight belongs to no client: it is a task of its own, writes through the store's staging, and goes on when everybody
+//! who followed it has left. The fetch path itself is [`path`]. This room knows no HTTP server and makes no statuses. Its
+//! main type is [`Fetcher`].
+
+mod config;
+mod error;
+mod flight;
+mod intake;
+mod path;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use config::Config;
+pub use error::FetchError;
+pub use flight::{Arrival, Follower, Head};
+
+use crate::model::{EventSink, Expected, Key};
+use crate::origin::HttpOrigin;
+use crate::policy::{Admitted, Policy};
+use crate::store::Store;
+use flight::Flight;
+
+/// How many flights there may be at once, flying or waiting for their turn. Further ones are refused.
+const MAX_FLIGHTS: usize = 4096;
+
+/// How many failures are remembered.
+const MAX_REMEMBERED_FAILURES: u64 = 100_000;
+
+/// What tells flights apart. Who expects certain bytes flies by himself, so that nobody's expectation, which may be wrong,
+/// decides what others get.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct FlightKey {
+    key: Key,
+    expected: Expected,
+}
+
+/// All flights of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Fetcher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    store: Store,
+    origin: Arc<HttpOrigin>,
+    policy: Arc<Policy>,
+    events: EventSink,
+    flights: Mutex<HashMap<FlightKey, Arc<Flight>>>,
+    failures: Cache<FlightKey, FetchError>,
+    permits: Arc<Semaphore>,
+    permits_by_host: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Flights run here, not on the threads that serve clients.
+    runtime: Handle,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Fetcher {
+    /// Flights run on the runtime that this is called in. A failure is remembered for `failure_ttl`.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        store: Store,
+        origin: Arc<HttpOrigin>,
+        policy: Arc<Policy>,
+        events: EventSink,
+        failure_ttl: Duration,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                permits: Arc::new(Semaphore::new(config.concurrency)),
+                config,
+                store,
+                origin,
+                policy,
+                events,
+                flights: Mutex::default(),
+                failures: Cache::builder().max_capacity(MAX_REMEMBERED_FAILURES).time_to_live(failure_ttl).build(),
+                permits_by_host: Mutex::default(),
+                runtime: Handle::current(),
+                tasks: TaskTracker::new(),
+                stop: CancellationToken::new(),
+            }),
+        }
+    }
+
+    /// Joins the flight for this target, or begins one.
+    ///
+    /// # Errors
+    /// What a flight for it has come to lately, [`FetchError::Busy`], or [`FetchError::Stopping`].
+    pub fn follow(&self, admitted: &Admitted, expected: &Expected) -> Result<Follower, FetchError> {
+        let name = FlightKey { key: Key::of(admitted.target()), expected: expected.clone() };
+        let mut flights = self.shared.flights();
+        if let Some(flight) = flights.get(&name) {
+            return Ok(flight.follow(true));
+        }
+        if let Some(failure) = self.shared.failures.get(&name) {
+            return Err(failure);
+        }
+        if self.shared.stop.is_cancelled() || self.shared.tasks.is_closed() {
+            return Err(FetchError::Stopping);
+        }
+        if flights.len() >= MAX_FLIGHTS {
+            return Err(FetchError::Busy);
+        }
+        let flight = Arc::new(Flight::new());
+        let follower = flight.follow(false);
+        flights.insert(name.clone(), Arc::clone(&flight));
+        let task = path::fly(Arc::clone(&self.shared), flight, name, admitted.clone());
+        self.shared.tasks.spawn_on(task, &self.shared.runtime);
+        Ok(follower)
+    }
+
+    /// Whether a client may be sent elsewhere: nothing is known of the target, neither a flight nor a failure.
+    #[must_use]
+    pub fn knows_nothing_of(&self, key: Key) -> bool {
+        let name = FlightKey { key, expected: Expected::nothing() };
+        !self.shared.flights().contains_key(&name) && !self.shared.failures.contains_key(&name)
+    }
+
+    /// Flights at this moment.
+    #[must_use]
+    pub fn flights(&self) -> usize {
+        self.shared.flights().len()
+    }
+
+    /// Takes no more flights, lets those that are under way come to their end for `grace`, then breaks them off.
+    pub async fn stop(&self, grace: Duration) {
+        self.shared.tasks.close();
+        if tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_err() {
+            self.shared.stop.cancel();
+            self.shared.tasks.wait().await;
+        }
+    }
+}
+
+impl Shared {
+    fn flights(&self) -> MutexGuard<'_, HashMap<FlightKey, Arc<Flight>>> {
+        lock(&self.flights)
+    }
+
+    /// Waits for leave to ask an origin: so many at once, and so many a host.
+    async fn permits(&self, host: &str) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
+        let of_host = {
+            let mut by_host = lock(&self.permits_by_host);
+            by_host.retain(|_, permits| Arc::strong_count(permits) > 1);
+            let permits =
+                by_host.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.config.per_host)));
+            Arc::clone(permits)
+        };
+        // The host's first: a slow host must not hold the places of others while its flights queue.
+        let of_host = of_host.acquire_owned().await.expect("these semaphores are never closed");
+        let of_all = Arc::clone(&self.permits).acquire_owned().await.expect("these semaphores are never closed");
+        (of_all, of_host)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change of these maps is one call, so that a panic leaves none half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

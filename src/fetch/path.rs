@@ -1,0 +1,159 @@
+//! The fetch path, from the first question to the published object.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::time::{sleep, timeout};
+
+use super::flight::Flight;
+use super::intake::{Intake, Taken};
+use super::{FetchError, FlightKey, Shared};
+use crate::model::{Event, Expected, Record};
+use crate::policy::Admitted;
+use crate::store::Presence;
+
+/// The longest wait between two attempts, but for one that the origin asks for.
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
+
+/// Flies one flight to its end, whatever that is.
+pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKey, admitted: Admitted) {
+    let started = Instant::now();
+    let mut attempts = 0;
+    let outcome = tokio::select! {
+        outcome = timeout(shared.config.budget.0, fetch(&shared, &flight, &name, &admitted, &mut attempts)) => {
+            outcome.unwrap_or(Err(FetchError::OverBudget))
+        }
+        () = shared.stop.cancelled() => Err(FetchError::Stopping),
+    };
+    tell(&shared, &admitted, &name.expected, &outcome, attempts, started.elapsed());
+    if let Err(error) = &outcome
+        && error.is_worth_remembering()
+    {
+        shared.failures.insert(name.clone(), error.clone());
+    }
+    // Whoever comes from here on finds the object or the failure; who came before is told now.
+    shared.flights().remove(&name);
+    flight.end(outcome);
+}
+
+/// Look past the map, wait for leave, take in the body, check it, keep it.
+async fn fetch(
+    shared: &Shared,
+    flight: &Flight,
+    name: &FlightKey,
+    admitted: &Admitted,
+    attempts: &mut u32,
+) -> Result<Arc<Record>, FetchError> {
+    let mut expected = name.expected.clone();
+    // Another process may have stored it since the map was asked.
+    match shared.store.look_past_map(name.key).await {
+        Ok(Presence::Known(known)) => {
+            let record = known.answering_to(&name.expected);
+            if shared.store.open_hit(name.key, Arc::clone(record)).await.is_ok_and(|hit| hit.is_some()) {
+                return Ok(Arc::clone(record));
+            }
+            // Its bytes were evicted: what comes now must be the same.
+            expected.add(record.sha256.into());
+        }
+        Ok(Presence::Absent) => {}
+        Err(error) => tracing::warn!(%error, "the cache could not be read; the origin is asked"),
+    }
+    let _permits = shared.permits(admitted.target().host()).await;
+    let taken = take_in(shared, flight, admitted, &expected, attempts).await?;
+    keep(shared, flight, admitted, &expected, taken).await
+}
+
+/// Asks until the body is here, or until asking again is of no use.
+async fn take_in(
+    shared: &Shared,
+    flight: &Flight,
+    admitted: &Admitted,
+    expected: &Expected,
+    attempts: &mut u32,
+) -> Result<Taken, FetchError> {
+    let mut intake = Intake::new(shared, flight, admitted, expected);
+    loop {
+        *attempts += 1;
+        match intake.attempt().await {
+            Ok(()) => return intake.into_taken(),
+            Err(FetchError::Origin(error)) if error.is_passing() && *attempts < shared.config.attempts => {
+                let wait = backoff(shared.config.backoff.0, *attempts, error.retry_after());
+                tracing::debug!(target = %admitted.target(), %error, ?wait, "a fetch is tried again");
+                sleep(wait).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Checks the digests, lets the followers have the end, and publishes.
+async fn keep(
+    shared: &Shared,
+    flight: &Flight,
+    admitted: &Admitted,
+    expected: &Expected,
+    taken: Taken,
+) -> Result<Arc<Record>, FetchError> {
+    let finished = taken.staging.finish()?;
+    if finished.digests.violated(expected).is_some() {
+        return Err(FetchError::Mismatch { expected: expected.clone(), found: finished.digests.sha256 });
+    }
+    flight.complete();
+    let sealed = finished.seal().await?;
+    let record = Record::new(
+        admitted.target(),
+        sealed.digests.clone(),
+        sealed.size_bytes,
+        SystemTime::now(),
+        taken.source,
+        taken.headers,
+    );
+    let published = shared.store.publish(sealed, record.clone()).await?;
+    if let Some(kept) = published.differs_from {
+        shared.events.tell(Event::Changed { target: admitted.target().clone(), kept, seen: record.sha256 });
+    }
+    Ok(Arc::clone(published.known.answering_to(expected)))
+}
+
+/// Doubles with each attempt, and is spread so that many flights do not come back at one moment.
+fn backoff(first: Duration, attempts: u32, asked_for: Option<Duration>) -> Duration {
+    let doubled = first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(MAX_BACKOFF);
+    let spread = doubled.mul_f64(rand::random_range(0.5..1.0));
+    asked_for.map_or(spread, |asked_for| asked_for.max(spread))
+}
+
+/// One log event a fetch, and the event for whoever subscribes.
+fn tell(
+    shared: &Shared,
+    admitted: &Admitted,
+    expected: &Expected,
+    outcome: &Result<Arc<Record>, FetchError>,
+    attempts: u32,
+    duration: Duration,
+) {
+    let target = admitted.target().clone();
+    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        Ok(record) if attempts == 0 => {
+            tracing::info!(uri = %target, outcome = "found", size_bytes = record.size_bytes, sha256 = %record.sha256, attempts, duration_ms, "fetch");
+        }
+        Ok(record) => {
+            tracing::info!(uri = %target, outcome = "stored", size_bytes = record.size_bytes, sha256 = %record.sha256, source = record.source, attempts, duration_ms, "fetch");
+            shared.events.tell(Event::Stored { target, sha256: record.sha256, size_bytes: record.size_bytes });
+        }
+        Err(error) => {
+            tracing::warn!(uri = %target, outcome = "failed", cause = %error, attempts, duration_ms, "fetch");
+            shared.events.tell(match error {
+                FetchError::Mismatch { expected, found } => {
+                    Event::Mismatch { target, expected: expected.clone(), found: *found }
+                }
+                FetchError::Impostor => Event::Impostor { target },
+                FetchError::Unstorable => Event::NoSpace { target },
+                FetchError::Origin(_) | FetchError::OverBudget | FetchError::Busy | FetchError::Stopping => {
+                    Event::FetchFailed { target, cause: error.to_string() }
+                }
+            });
+        }
+    }
+    tracing::trace!(%expected, "what was expected");
+}

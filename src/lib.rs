@@ -5,9 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod care;
 pub mod dial;
 pub mod fetch;
 pub mod model;
 pub mod origin;
 pub mod policy;
+pub mod relay;
 pub mod store;

@@ -1,0 +1,109 @@
+//! One answer on its way through.
+
+use bytes::Bytes;
+
+use crate::model::{Expected, Hasher, Size};
+use crate::origin::{Body, OriginError, Response};
+use crate::policy::Refusal;
+
+/// Header fields that concern one connection only (RFC 9110, section 7.6.1), and those that an intermediary sets itself.
+const NOT_FORWARDED: [&str; 15] = [
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-forwarded-for",
+    "x-real-ip",
+];
+
+/// Whether a header field goes on to the next hop. `connection` is the value of the message's own `Connection` field,
+/// which may name more fields that end here.
+#[must_use]
+pub fn forwardable(name: &str, connection: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !NOT_FORWARDED.contains(&name.as_str())
+        // Marks that front servers obey: an origin must not set them through us, nor a client behind our back.
+        && !name.starts_with("x-accel-")
+        && !name.starts_with("x-millpond-")
+        && !connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(&name))
+}
+
+#[derive(Debug)]
+pub struct Passed {
+    pub status: u16,
+    /// End-to-end header fields of the origin, without `Content-Length`.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// In bytes, if the origin said so.
+    pub length: Option<u64>,
+    body: Body,
+    left_bytes: u64,
+    limit: Size,
+    check: Option<Check>,
+}
+
+/// Holds what passes against what is expected of it: nothing passes before the piece behind it has come, so that a body
+/// that is wrong is never whole.
+#[derive(Debug)]
+struct Check {
+    expected: Expected,
+    hasher: Hasher,
+    withheld: Bytes,
+}
+
+impl Passed {
+    pub(super) fn new(response: Response, limit: Size, expected: Expected) -> Self {
+        let connection = response.header("connection").unwrap_or_default().to_owned();
+        let headers = response
+            .headers()
+            .filter(|(name, _)| forwardable(name, &connection))
+            .map(|(name, value)| (name.to_owned(), value.to_vec()))
+            .collect();
+        Self {
+            status: response.status(),
+            headers,
+            length: response.length(),
+            body: response.into_body(),
+            left_bytes: limit.bytes,
+            limit,
+            check: (!expected.is_empty()).then(|| Check {
+                hasher: Hasher::new(&expected),
+                expected,
+                withheld: Bytes::new(),
+            }),
+        }
+    }
+
+    /// The next bytes, or `None` at the end.
+    ///
+    /// # Errors
+    /// [`OriginError`] where the origin breaks off, sends more than policy allows, or other bytes than expected.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        loop {
+            let chunk = self.body.next().await?;
+            let size_bytes = chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            self.left_bytes = self.left_bytes.checked_sub(size_bytes).ok_or(Refusal::TooLarge(self.limit))?;
+            let Some(check) = &mut self.check else { return Ok(chunk) };
+            let Some(bytes) = chunk else {
+                let Some(check) = self.check.take() else { return Ok(None) };
+                if check.hasher.finish().violated(&check.expected).is_some() {
+                    return Err(OriginError::Wrong("the bytes are not those expected".to_owned()));
+                }
+                return Ok((!check.withheld.is_empty()).then_some(check.withheld));
+            };
+            check.hasher.update(&bytes);
+            let passing = std::mem::replace(&mut check.withheld, bytes);
+            if !passing.is_empty() {
+                return Ok(Some(passing));
+            }
+        }
+    }
+}

@@ -8,6 +8,7 @@
 pub mod care;
 pub mod dial;
 pub mod fetch;
+pub mod gateway;
 pub mod model;
 pub mod origin;
 pub mod policy;

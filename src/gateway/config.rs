@@ -1,0 +1,83 @@
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Span;
+
+/// What a miss at the rewrite door is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Miss {
+    /// The client is sent to the origin while the fetch runs.
+    Redirect,
+    /// The client reads along.
+    Relay,
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub listen: String,
+    /// In `Via` and `Cache-Status`. Empty: host name and a random part that is kept in `state_dir`.
+    pub name: String,
+    /// How clients reach the gateway: `http://sources.example.org`.
+    pub public_url: String,
+    /// What belongs to this instance and is never served.
+    pub state_dir: PathBuf,
+    pub miss: Miss,
+    /// Beginnings of `User-Agent`s that never get a redirect.
+    pub relay_agents: Vec<String>,
+    /// Networks of our own front servers, whose word about the client is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long answers and fetches may go on after the first signal.
+    pub shutdown_grace: Span,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            name: String::new(),
+            public_url: String::new(),
+            state_dir: PathBuf::from("state"),
+            miss: Miss::Redirect,
+            relay_agents: vec!["curl/".to_owned()],
+            trusted_proxies: Vec::new(),
+            shutdown_grace: Span::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// A line that names the key whose value cannot work.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.name.bytes().all(is_token_byte) {
+            return Err("gateway.name may hold only letters, digits and - . _".to_owned());
+        }
+        if !self.public_url.is_empty() && self.public_authority().is_none() {
+            return Err("gateway.public_url must be like \"http://sources.example.org\"".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether a client follows redirects, as far as its name tells.
+    pub(super) fn follows_redirects(&self, user_agent: &str) -> bool {
+        !self.relay_agents.iter().any(|start| user_agent.starts_with(start.as_str()))
+    }
+
+    /// `host[:port]` of `public_url`.
+    #[must_use]
+    pub fn public_authority(&self) -> Option<String> {
+        let (_, rest) = self.public_url.split_once("://")?;
+        let authority = rest.trim_end_matches('/');
+        (!authority.is_empty() && !authority.contains('/')).then(|| authority.to_ascii_lowercase())
+    }
+}
+
+/// Of the bytes of a token (RFC 9110, section 5.6.2), those that need no thought anywhere.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
+}

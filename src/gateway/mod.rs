@@ -1,0 +1,265 @@
+//! THE request path: admit, look up, answer.
+//!
+//! Whatever the door, a request for a target comes here as an [`Ask`] and leaves as an [`Answer`], which the HTTP room only
+//! renders. This room knows no HTTP library. Its main type is [`Gateway`].
+
+mod answer;
+mod ask;
+mod config;
+mod problem;
+mod rewrite;
+mod select;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use answer::{Answer, CacheStatus, Content, Representation, Source};
+pub use ask::{Ask, Door, HttpVersion, Intent};
+pub use config::{Config, Miss};
+pub use problem::Problem;
+pub use rewrite::{Rewrite, RewriteError};
+pub use select::{Conditions, Selection};
+
+use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
+use crate::model::{Algorithm, Expected, Key, RangeSpec, Record, Target};
+use crate::origin::{Method, OriginError};
+use crate::policy::{Admitted, AdmittedTunnel, Class, Policy, Refusal};
+use crate::relay::{PassRequest, Relay, Tunnel};
+use crate::store::{Hit, Presence, Store};
+
+/// What the request path works with.
+pub struct Gateway {
+    policy: Arc<Policy>,
+    store: Store,
+    fetcher: Fetcher,
+    relay: Relay,
+    config: ArcSwap<Config>,
+}
+
+/// What a look into the store finds.
+enum Found {
+    Hit(Hit),
+    /// The bytes were here once and must be the same when they come back.
+    Evicted,
+    Nothing,
+}
+
+impl Gateway {
+    #[must_use]
+    pub fn new(policy: Arc<Policy>, store: Store, fetcher: Fetcher, relay: Relay, config: Config) -> Self {
+        Self { policy, store, fetcher, relay, config: ArcSwap::from_pointee(config) }
+    }
+
+    /// Puts another configuration in force for the requests to come.
+    pub fn replace_config(&self, config: Config) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// Whether a client is served at all. Every door asks this first.
+    ///
+    /// # Errors
+    /// [`Refusal::Client`] if it is not.
+    pub fn admit_client(&self, client: std::net::IpAddr) -> Result<(), Refusal> {
+        self.policy.admit_client(client)
+    }
+
+    /// Answers a request for a target.
+    pub async fn answer(&self, ask: Ask) -> Answer {
+        self.try_answer(ask).await.unwrap_or_else(Answer::Problem)
+    }
+
+    async fn try_answer(&self, ask: Ask) -> Result<Answer, Problem> {
+        let admitted = self.policy.admit(ask.target.clone())?;
+        if ask.has_credentials || admitted.class() == Class::Passed || matches!(ask.intent, Intent::Other(_)) {
+            return self.pass(&admitted, ask).await;
+        }
+        let known = match self.look_up(&admitted, &ask).await {
+            Found::Hit(hit) => return self.answer_hit(&ask, hit, CacheStatus::Hit).await,
+            Found::Evicted => true,
+            Found::Nothing => false,
+        };
+        if ask.only_if_cached {
+            return Err(Problem::NotStored);
+        }
+        match ask.intent {
+            Intent::Head => self.pass(&admitted, ask).await,
+            _ if !known && self.may_redirect(&ask, &admitted) => Ok(self.redirect(&admitted)),
+            _ => self.follow(&admitted, ask).await,
+        }
+    }
+
+    async fn look_up(&self, admitted: &Admitted, ask: &Ask) -> Found {
+        let key = Key::of(admitted.target());
+        let known = match self.store.look_up(key).await {
+            Ok(Presence::Known(known)) => known,
+            Ok(Presence::Absent) => return Found::Nothing,
+            Err(error) => {
+                tracing::warn!(%error, "the cache could not be read; the request is a miss");
+                return Found::Nothing;
+            }
+        };
+        match self.store.open_hit(key, Arc::clone(known.answering_to(&ask.expected))).await {
+            Ok(Some(hit)) => Found::Hit(hit),
+            Ok(None) => Found::Evicted,
+            Err(error) => {
+                tracing::warn!(%error, "an object could not be opened; the request is a miss");
+                Found::Evicted
+            }
+        }
+    }
+
+    /// A redirect is only for a client that will follow it and that loses nothing by it.
+    fn may_redirect(&self, ask: &Ask, admitted: &Admitted) -> bool {
+        let config = self.config.load();
+        config.miss == Miss::Redirect
+            && ask.door == Door::Rewrite
+            && ask.intent == Intent::Get
+            && ask.range.is_none()
+            && ask.expected.is_empty()
+            && config.follows_redirects(&ask.user_agent)
+            && self.fetcher.knows_nothing_of(Key::of(admitted.target()))
+    }
+
+    /// Sends the client upstream, and fetches for those who come after it.
+    fn redirect(&self, admitted: &Admitted) -> Answer {
+        // The follower is dropped at once: the flight goes on without it. If there is no place for one, the next may have it.
+        if let Err(error) = self.fetcher.follow(admitted, &Expected::nothing()) {
+            tracing::debug!(target = %admitted.target(), %error, "a client was redirected without a fetch");
+        }
+        Answer::Redirect(admitted.target().clone())
+    }
+
+    /// Lets the client read along while the target is fetched.
+    async fn follow(&self, admitted: &Admitted, ask: Ask) -> Result<Answer, Problem> {
+        let mut follower = match self.fetcher.follow(admitted, &ask.expected) {
+            Ok(follower) => follower,
+            Err(error) => return self.answer_failure(admitted, ask, error).await,
+        };
+        let status = CacheStatus::Miss { collapsed: follower.is_collapsed() };
+        let record = match follower.arrival().await {
+            Ok(Arrival::Flowing(head)) if can_read_along(&ask, &head) => {
+                return Ok(answer_flow(&ask, follower, head, status));
+            }
+            Ok(Arrival::Landed(record)) => Ok(record),
+            Ok(Arrival::Flowing(_)) => follower.landing().await,
+            Err(error) => Err(error),
+        };
+        match record {
+            Ok(record) => self.answer_landed(admitted, &ask, record, status).await,
+            Err(error) => self.answer_failure(admitted, ask, error).await,
+        }
+    }
+
+    async fn answer_landed(
+        &self,
+        admitted: &Admitted,
+        ask: &Ask,
+        record: Arc<Record>,
+        status: CacheStatus,
+    ) -> Result<Answer, Problem> {
+        match self.store.open_hit(Key::of(admitted.target()), record).await {
+            Ok(Some(hit)) => self.answer_hit(ask, hit, status).await,
+            Ok(None) => Err(Problem::Unavailable),
+            Err(error) => {
+                tracing::warn!(%error, "an object that was just stored could not be opened");
+                Err(Problem::Unavailable)
+            }
+        }
+    }
+
+    /// What cannot be kept is passed through; every other failure is told.
+    async fn answer_failure(&self, admitted: &Admitted, ask: Ask, error: FetchError) -> Result<Answer, Problem> {
+        match error {
+            FetchError::Unstorable => self.pass(admitted, ask).await,
+            error => Err(error.into()),
+        }
+    }
+
+    async fn answer_hit(&self, ask: &Ask, hit: Hit, status: CacheStatus) -> Result<Answer, Problem> {
+        self.check(ask, &hit).await?;
+        let representation = Representation::of_record(&hit.record);
+        let selection = select::select(&ask.conditions, ask.range, &representation);
+        Ok(Answer::Content(Content { representation, selection, source: Source::Hit(hit), status }))
+    }
+
+    /// Holds a hit against what the client expects of it.
+    async fn check(&self, ask: &Ask, hit: &Hit) -> Result<(), Problem> {
+        let mut digests = hit.record.known_digests();
+        for expected in ask.expected.iter() {
+            let algorithm = expected.algorithm();
+            if algorithm != Algorithm::Sha256 && !digests.others.contains_key(&algorithm) {
+                let digest = self.store.digest_of(hit, algorithm).await.map_err(|error| {
+                    tracing::warn!(%error, "an object could not be read to compare its digest");
+                    Problem::Unavailable
+                })?;
+                digests.others.insert(algorithm, digest.hex());
+            }
+        }
+        match digests.violated(&ask.expected) {
+            Some(_) => Err(Problem::Mismatch { expected: ask.expected.clone(), found: digests.sha256 }),
+            None => Ok(()),
+        }
+    }
+
+    /// Passes a request to the origin and stores nothing of it.
+    async fn pass(&self, admitted: &Admitted, ask: Ask) -> Result<Answer, Problem> {
+        let expected = if ask.intent == Intent::Get { ask.expected } else { Expected::nothing() };
+        let mut headers = ask.forwarded_headers;
+        if !expected.is_empty() {
+            // A digest is that of the whole body, uncoded.
+            headers.retain(|(name, _)| !["range", "if-range", "accept-encoding"].contains(&name.as_str()));
+        }
+        let method = match ask.intent {
+            Intent::Get => Method::Get,
+            Intent::Head => Method::Head,
+            Intent::Other(name) => Method::Other(name),
+        };
+        let request =
+            PassRequest { method, headers, body: ask.body, follow_redirects: ask.door == Door::Rewrite, expected };
+        let passed = self.relay.pass(admitted, request).await.map_err(Problem::Origin)?;
+        match passed.status {
+            status @ 400.. if ask.door == Door::Rewrite => {
+                Err(Problem::Origin(OriginError::Status { status, retry_after: None }))
+            }
+            _ => Ok(Answer::Passed(Box::new(passed))),
+        }
+    }
+
+    /// Judges a `CONNECT`, given as the https target of its authority.
+    ///
+    /// # Errors
+    /// [`Problem::Refused`].
+    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, Problem> {
+        Ok(self.policy.admit_tunnel(target)?)
+    }
+
+    /// Opens an admitted tunnel.
+    ///
+    /// # Errors
+    /// [`Problem::Origin`] where nobody answers there, [`Problem::Refused`] where its address is not allowed.
+    pub async fn open_tunnel(&self, admitted: &AdmittedTunnel) -> Result<Tunnel, Problem> {
+        self.relay.open_tunnel(admitted).await.map_err(|error| Problem::Origin(error.into()))
+    }
+
+    /// Whether the cache can be written to: what a load balancer wants to know.
+    ///
+    /// # Errors
+    /// A line for the operator's log.
+    pub async fn readiness(&self) -> Result<(), String> {
+        self.store.probe().await.map_err(|error| error.to_string())
+    }
+}
+
+/// Whether a client can be served while the body comes. One that needs the length, or whose protocol shows no end, waits
+/// for it.
+fn can_read_along(ask: &Ask, head: &Head) -> bool {
+    head.length.is_some() || (ask.range.is_none() && ask.version == HttpVersion::Http11)
+}
+
+fn answer_flow(ask: &Ask, follower: Follower, head: Arc<Head>, status: CacheStatus) -> Answer {
+    let representation = Representation::of_head(&head);
+    let range: Option<RangeSpec> = ask.range.filter(|_| head.length.is_some());
+    let selection = select::select(&ask.conditions, range, &representation);
+    Answer::Content(Content { representation, selection, source: Source::Flight { follower, head }, status })
+}

@@ -1,0 +1,54 @@
+use crate::fetch::FetchError;
+use crate::model::{Expected, Sha256};
+use crate::origin::OriginError;
+use crate::policy::Refusal;
+
+use super::RewriteError;
+
+/// Why a client does not get what it asked for. The texts are for people; they name no path and no secret.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Problem {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+    #[error("{0} is not a method for this")]
+    Method(String),
+    #[error("this request has been here before: {0} is in its Via")]
+    Loop(String),
+    #[error("{0}")]
+    Misdirected(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Origin(OriginError),
+    #[error("the bytes are not those expected: {expected} was expected, they are sha256:{found}")]
+    Mismatch { expected: Expected, found: Sha256 },
+    #[error("the origin sent something that is not what the name says, perhaps a web page")]
+    Impostor,
+    #[error("the origin took longer than fetch.budget")]
+    OverBudget,
+    #[error("it is not stored here, and the request says only-if-cached")]
+    NotStored,
+    #[error("too much is under way; try again")]
+    Busy,
+    #[error("the gateway is stopping; try again")]
+    Stopping,
+    #[error("the gateway cannot serve this now; try again")]
+    Unavailable,
+}
+
+impl From<FetchError> for Problem {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Origin(OriginError::Refused(refusal)) => Self::Refused(refusal),
+            FetchError::Origin(error) => Self::Origin(error),
+            FetchError::Mismatch { expected, found } => Self::Mismatch { expected, found },
+            FetchError::Impostor => Self::Impostor,
+            FetchError::OverBudget => Self::OverBudget,
+            FetchError::Unstorable => Self::Unavailable,
+            FetchError::Busy => Self::Busy,
+            FetchError::Stopping => Self::Stopping,
+        }
+    }
+}

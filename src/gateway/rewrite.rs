@@ -1,0 +1,93 @@
+//! The spellings under which a target is asked for at the gateway port.
+
+use crate::model::{Algorithm, Digest, DigestError, Expected, Scheme, Target, TargetError};
+
+/// First segments that are the gateway's own. A host of such a name has to be asked for with its scheme.
+const RESERVED: [&str; 13] = [
+    "api",
+    "download",
+    "favicon.ico",
+    "healthz",
+    "metrics",
+    "mirror",
+    "openapi.json",
+    "readyz",
+    "robots.txt",
+    "ui",
+    "v2",
+    "version",
+    "_objects",
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RewriteError {
+    #[error("this is no URL that can be fetched; ask like /https://host/path")]
+    NoUrl,
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Digest(#[from] DigestError),
+}
+
+/// A target asked for by path, and what its bytes must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    pub target: Target,
+    pub expected: Expected,
+}
+
+impl Rewrite {
+    /// Reads path and query of a request, undecoded: `/https://host/path?query`, `/https:/host/path`, `/https/host/path`,
+    /// `/host.name/path`, each also behind `/download` and behind `/<algorithm>:<hex>`.
+    ///
+    /// # Errors
+    /// [`RewriteError`] says which part is wrong.
+    pub fn parse(path_and_query: &str) -> Result<Self, RewriteError> {
+        let mut expected = Expected::nothing();
+        let mut rest = path_and_query.strip_prefix('/').ok_or(RewriteError::NoUrl)?;
+        rest = rest.strip_prefix("download/").unwrap_or(rest);
+        while let Some((digest, behind)) = split_digest(rest) {
+            expected.add(digest?);
+            rest = behind;
+        }
+        rest = rest.strip_prefix("download/").unwrap_or(rest);
+        let target = Target::parse(&spell_out(rest).ok_or(RewriteError::NoUrl)?)?;
+        Ok(Self { target, expected })
+    }
+}
+
+/// `sha256:<hex>/rest`
+fn split_digest(text: &str) -> Option<(Result<Digest, DigestError>, &str)> {
+    let (first, rest) = text.split_once('/')?;
+    let (name, hex) = first.split_once(':')?;
+    if Scheme::parse(name).is_some() {
+        return None;
+    }
+    let digest = name.parse::<Algorithm>().and_then(|algorithm| Digest::parse(algorithm, hex));
+    Some((digest, rest))
+}
+
+/// The absolute URI that a path stands for.
+fn spell_out(text: &str) -> Option<String> {
+    let (first, rest) = text.split_once('/')?;
+    if let Some(scheme) = first.strip_suffix(':').and_then(Scheme::parse) {
+        // A proxy on the way may have merged the two slashes into one.
+        let rest = rest.strip_prefix('/').unwrap_or(rest);
+        return Some(format!("{}://{rest}", scheme.as_str()));
+    }
+    if let Some(scheme) = Scheme::parse(first) {
+        return Some(format!("{}://{rest}", scheme.as_str()));
+    }
+    let is_host = is_dns_name(first) && !RESERVED.contains(&first.to_ascii_lowercase().as_str());
+    (is_host && !rest.is_empty() && !rest.starts_with('?')).then(|| format!("https://{first}/{rest}"))
+}
+
+/// A DNS name with a dot, whose last label is no number: `10.0.0.1/x` is nobody's host.
+fn is_dns_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let label_fits = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(plain) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let Some((_, last)) = text.rsplit_once('.') else { return false };
+    text.len() <= 253 && text.split('.').all(label_fits) && last.bytes().any(|byte| byte.is_ascii_alphabetic())
+}

@@ -5,10 +5,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod care;
+pub mod cli;
+pub mod config;
 pub mod dial;
 pub mod fetch;
 pub mod gateway;
+pub mod http;
 pub mod model;
 pub mod origin;
 pub mod policy;

@@ -1,0 +1,250 @@
+//! Wiring: which room gets which, in what order they start, and in what order they stop.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::care::Care;
+use crate::config::{Config, LogConfig, LogFormat, LogLevel};
+use crate::dial::Dialer;
+use crate::fetch::Fetcher;
+use crate::gateway::{self, Gateway};
+use crate::http::{Doors, Listeners, Server, Settings};
+use crate::model::EventSink;
+use crate::origin::HttpOrigin;
+use crate::policy::Policy;
+use crate::relay::Relay;
+use crate::store::{OpenError, Store};
+
+/// How long the end of the fetches may take once the answers have ended.
+const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
+
+/// Why the service does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The operator has to change something.
+    #[error("{0}")]
+    Configuration(String),
+    /// The machine does not let it.
+    #[error("{0}")]
+    System(String),
+}
+
+/// Where the configuration came from, to read it again.
+pub struct Reload {
+    pub file: Option<PathBuf>,
+    pub settings: Vec<String>,
+}
+
+/// What runs, in the order in which it stops.
+struct Running {
+    server: Server,
+    fetcher: Fetcher,
+    care: Care,
+    store: Store,
+}
+
+/// What a new configuration reaches while the service runs.
+struct Adjustable {
+    policy: Arc<Policy>,
+    gateway: Arc<Gateway>,
+    doors: Arc<Doors>,
+    config: Config,
+}
+
+/// Runs the service until a signal ends it.
+///
+/// # Errors
+/// [`AppError`] if it cannot start.
+pub async fn serve(config: Config, reload: Reload) -> Result<(), AppError> {
+    start_log(&config.log);
+    let mut signals = Signals::catch().map_err(|why| AppError::System(why.to_string()))?;
+    let grace = config.gateway.shutdown_grace.0;
+    let (running, mut adjustable) = start(config).await?;
+    while let Wish::Reload = signals.next().await {
+        adjustable.reload(&reload);
+    }
+    tracing::info!(?grace, "stopping");
+    adjustable.doors.announce_stop();
+    tokio::select! {
+        () = stop(running, grace) => {}
+        () = signals.second_stop() => tracing::warn!("leaving at once"),
+    }
+    Ok(())
+}
+
+async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
+    let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen).await.map_err(AppError::System)?;
+    let name = instance_name(&config.gateway)?;
+    let events = EventSink::new();
+    let policy = Policy::new(config.policy.clone(), config.rules.clone()).map_err(AppError::Configuration)?;
+    let policy = Arc::new(policy);
+    let store = open_store(&config, events.clone()).await?;
+    let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
+    let origin = HttpOrigin::new(config.fetch.for_origin(&name), Arc::clone(&policy), dialer.clone());
+    let origin = Arc::new(origin.map_err(AppError::Configuration)?);
+    let fetcher = Fetcher::new(
+        config.fetch.clone(),
+        store.clone(),
+        Arc::clone(&origin),
+        Arc::clone(&policy),
+        events,
+        config.cache.absent_ttl.0,
+    );
+    let relay = Relay::new(origin, Arc::clone(&policy), dialer);
+    let gateway = Gateway::new(Arc::clone(&policy), store.clone(), fetcher.clone(), relay, config.gateway.clone());
+    let gateway = Arc::new(gateway);
+    let doors = Arc::new(Doors::new(Arc::clone(&gateway), name, settings(&config), config.proxy.clone()));
+    let care = Care::start(&store, config.cache.sweep_interval.0);
+    let server = Server::start(listeners, &doors, config.gateway.shutdown_grace.0)
+        .map_err(|why| AppError::System(why.to_string()))?;
+    Ok((Running { server, fetcher, care, store }, Adjustable { policy, gateway, doors, config }))
+}
+
+/// Doors first, so that nothing new begins; then the fetches; then the care; and the folder last, which all of them use.
+async fn stop(running: Running, grace: Duration) {
+    let Running { server, fetcher, care, store } = running;
+    let began = std::time::Instant::now();
+    tokio::join!(server.stop(), fetcher.stop(grace));
+    fetcher.stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE)).await;
+    care.stop().await;
+    store.leave().await;
+    tracing::info!(flights = fetcher.flights(), "stopped");
+}
+
+async fn open_store(config: &Config, events: EventSink) -> Result<Store, AppError> {
+    let cache = config.cache.clone();
+    let opened = tokio::task::spawn_blocking(move || Store::open(cache, events)).await;
+    let opened = opened.map_err(|panic| AppError::System(panic.to_string()))?;
+    opened.map_err(|error: OpenError| AppError::Configuration(error.to_string()))
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        trusted_proxies: config.gateway.trusted_proxies.clone(),
+        public_authority: config.gateway.public_authority(),
+    }
+}
+
+/// The configured name, or the host's with a random part that stays the same as long as the state folder does.
+fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
+    if !config.name.is_empty() {
+        return Ok(config.name.clone());
+    }
+    let path = config.state_dir.join("instance_id");
+    let id = read_or_make_id(&path).map_err(|why| {
+        AppError::Configuration(format!("gateway.state_dir: {} cannot be used: {why}", config.state_dir.display()))
+    })?;
+    let host: String = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+        .collect();
+    Ok(format!("{host}-{id}"))
+}
+
+fn read_or_make_id(path: &Path) -> std::io::Result<String> {
+    match std::fs::read_to_string(path) {
+        Ok(id) if !id.trim().is_empty() && id.trim().bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            return Ok(id.trim().to_owned());
+        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let id = format!("{:08x}", rand::random::<u32>());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(path, format!("{id}\n"))?;
+    Ok(id)
+}
+
+impl Adjustable {
+    /// Reads the configuration again. A bad one changes nothing.
+    fn reload(&mut self, reload: &Reload) {
+        let environment =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let config = match Config::load(reload.file.as_deref(), environment, &reload.settings) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(%error, "the configuration was not reloaded; the old one stays in force");
+                return;
+            }
+        };
+        if let Err(error) = self.policy.replace(config.policy.clone(), config.rules.clone()) {
+            tracing::error!(error, "the configuration was not reloaded; the old one stays in force");
+            return;
+        }
+        self.gateway.replace_config(config.gateway.clone());
+        self.doors.replace_settings(settings(&config));
+        let fixed = |config: &Config| {
+            let gateway = &config.gateway;
+            let of_gateway =
+                (gateway.listen.clone(), gateway.name.clone(), gateway.state_dir.clone(), gateway.shutdown_grace);
+            (of_gateway, config.proxy.clone(), config.cache.clone(), config.fetch.clone(), config.log.clone())
+        };
+        if fixed(&config) == fixed(&self.config) {
+            tracing::info!("the configuration was reloaded");
+        } else {
+            tracing::warn!(
+                "the configuration was reloaded; listen, name, state_dir, proxy, cache, fetch and log need a restart"
+            );
+        }
+    }
+}
+
+enum Wish {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hang_up.recv() => Wish::Reload,
+        }
+    }
+
+    async fn second_stop(&mut self) {
+        while let Wish::Reload = self.next().await {}
+    }
+}
+
+/// Logs go to standard error. The HTTP libraries' own complaints about clients that leave are not ours.
+fn start_log(config: &LogConfig) {
+    let level = match config.level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    let filter = format!("off,millpond={level}");
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.format {
+        LogFormat::Text => {
+            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            log.with_target(false).with_ansi(is_terminal).init();
+        }
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

@@ -1,0 +1,81 @@
+//! Arguments and exit codes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+use crate::app;
+use crate::config::Config;
+
+/// Exit code for wrong arguments and a configuration that cannot be used.
+const EXIT_USAGE: u8 = 2;
+
+/// Threads for disk work. Each waits for one disk operation at a time.
+const MAX_BLOCKING_THREADS: usize = 256;
+
+#[derive(Parser)]
+#[command(name = "millpond", version, about = "A caching gateway for upstream source tarballs")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(clap::Args)]
+struct Source {
+    /// The configuration, in TOML. Without it the defaults hold
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// One value over file and environment, like cache.max_size=100GiB
+    #[arg(long, value_name = "SECTION.KEY=VALUE", global = true)]
+    set: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway and the proxy (also without a command)
+    Serve,
+    /// Say whether the configuration can be used, and run nothing
+    CheckConfig,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let file = arguments.source.config;
+    // A variable that is not text cannot be one of ours.
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = match Config::load(file.as_deref(), environment, &arguments.source.set) {
+        Ok(config) => config,
+        Err(error) => return complain(&error, EXIT_USAGE),
+    };
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::CheckConfig => {
+            println!("the configuration can be used");
+            ExitCode::SUCCESS
+        }
+        Command::Serve => {
+            let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(MAX_BLOCKING_THREADS).build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => return complain(&error, 1),
+            };
+            match runtime.block_on(app::serve(config, app::Reload { file, settings: arguments.source.set })) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(app::AppError::Configuration(line)) => complain(&line, EXIT_USAGE),
+                Err(app::AppError::System(line)) => complain(&line, 1),
+            }
+        }
+    }
+}
+
+/// The one line of an error.
+fn complain(error: &impl std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("millpond: {error}");
+    ExitCode::from(code)
+}

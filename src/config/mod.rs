@@ -1,0 +1,113 @@
+//! The configuration: a file, then the environment, then flags.
+//!
+//! Each room owns its part; this one composes them and says in one line what is wrong. Its main type is [`Config`].
+
+mod error;
+mod overlay;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::ConfigError;
+
+use crate::{fetch, gateway, http, policy, store};
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: LogLevel,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: LogLevel::Info }
+    }
+}
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub gateway: gateway::Config,
+    pub proxy: http::ProxyConfig,
+    pub cache: store::Config,
+    pub fetch: fetch::Config,
+    pub policy: policy::Config,
+    pub log: LogConfig,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<policy::Rule>,
+}
+
+impl Config {
+    /// Reads `file`, lays the variables of `environment` that are configuration over it, then `settings`, each
+    /// `section.key=value`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key, and the line where there is one.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        settings: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut table = match file {
+            Some(path) => overlay::read_file(path)?,
+            None => toml::Table::new(),
+        };
+        for (source, key, value) in overlay::variables(environment).chain(overlay::settings(settings)) {
+            overlay::lay(&mut table, &source, &key?, &value)?;
+        }
+        let config: Self = serde_path_to_error::deserialize(table).map_err(|error| ConfigError::Value {
+            key: error.path().to_string(),
+            why: error.inner().message().to_owned(),
+        })?;
+        config.check().map_err(ConfigError::Contradiction)?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.gateway.check()?;
+        self.cache.check()?;
+        self.fetch.check()?;
+        policy::Policy::new(self.policy.clone(), self.rules.clone())?;
+        if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
+            return Err(
+                "proxy.proxy_protocol needs gateway.trusted_proxies: nobody else may send that header".to_owned()
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_file_shows_every_key_with_its_default() {
+        let text = include_str!("../../config/millpond.toml");
+        let shown: toml::Table = text.parse().unwrap();
+        let defaults = toml::Table::try_from(Config::default()).unwrap();
+        assert_eq!(shown, defaults);
+    }
+}

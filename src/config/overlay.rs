@@ -1,0 +1,96 @@
+//! Laying single values over a configuration file.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::{Config, ConfigError};
+
+/// Variables of this beginning, with a double underscore between section and key, are configuration.
+const PREFIX: &str = "MILLPOND_";
+
+/// A value to lay over: where it comes from, its key or what is wrong with that, and its text.
+type Overlay = (String, Result<Vec<String>, ConfigError>, String);
+
+/// Reads and checks the file by itself, because only the text knows its lines.
+pub fn read_file(path: &Path) -> Result<Table, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|why| ConfigError::Unreadable { path: path.to_owned(), why })?;
+    let complain = |error: &toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text[..start.min(text.len())].matches('\n').count() + 1;
+        let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
+        let why = format!("{} (in: {shown})", error.message().replace('\n', " "));
+        ConfigError::Line { path: path.to_owned(), line, why }
+    };
+    toml::from_str::<Config>(&text).map_err(|error| complain(&error))?;
+    text.parse::<Table>().map_err(|error| complain(&error))
+}
+
+/// `MILLPOND_CACHE__MAX_SIZE=50GiB` is `cache.max_size`.
+pub fn variables(environment: impl IntoIterator<Item = (String, String)>) -> impl Iterator<Item = Overlay> {
+    environment.into_iter().filter_map(|(name, value)| {
+        let key = name.strip_prefix(PREFIX)?;
+        let (section, key) = key.split_once("__")?;
+        let path = vec![section.to_ascii_lowercase(), key.to_ascii_lowercase()];
+        Some((name, Ok(path), value))
+    })
+}
+
+/// `cache.max_size=50GiB`
+pub fn settings(settings: &[String]) -> impl Iterator<Item = Overlay> {
+    settings.iter().map(|setting| {
+        let source = format!("--set {setting}");
+        let split = setting.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)));
+        if let Some(((section, key), value)) = split {
+            return (source, Ok(vec![section.to_owned(), key.to_owned()]), value.to_owned());
+        }
+        let why = "must be like section.key=value".to_owned();
+        (source.clone(), Err(ConfigError::Setting { source_name: source, why }), String::new())
+    })
+}
+
+/// Puts a value in its place, read as what the default of its key is.
+pub fn lay(table: &mut Table, source: &str, key: &[String], text: &str) -> Result<(), ConfigError> {
+    let [section, name] = key else { return Err(ConfigError::UnknownKey(source.to_owned())) };
+    let defaults = Table::try_from(Config::default()).expect("the defaults are made of what TOML has");
+    let default = defaults.get(section).and_then(|section| section.get(name));
+    let default = default.ok_or_else(|| ConfigError::UnknownKey(source.to_owned()))?;
+    let value = read_as(default, text).map_err(|why| ConfigError::Setting { source_name: source.to_owned(), why })?;
+    let section = table.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
+    if let Value::Table(section) = section {
+        section.insert(name.clone(), value);
+    }
+    // Checked here, while it is known where the value came from.
+    let config: Result<Config, _> = table.clone().try_into();
+    match config {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let why = error.message().replace('\n', " ");
+            Err(ConfigError::Setting { source_name: source.to_owned(), why })
+        }
+    }
+}
+
+/// Lists are written as TOML, or as plain words with commas between them.
+fn read_as(default: &Value, text: &str) -> Result<Value, String> {
+    let no = |what: &str| format!("\"{text}\" is no {what}");
+    match default {
+        Value::String(_) => Ok(Value::String(text.to_owned())),
+        Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| no("whole number")),
+        Value::Float(_) => text.parse().map(Value::Float).map_err(|_| no("number")),
+        Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| no("truth value; write true or false")),
+        Value::Array(_) if text.trim_start().starts_with('[') => {
+            let document: Table = format!("list = {text}").parse().map_err(|_| no("list"))?;
+            document.get("list").cloned().ok_or_else(|| no("list"))
+        }
+        Value::Array(items) => {
+            let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+            let item = |word: &str| match items.first() {
+                Some(Value::Integer(_)) => word.parse().map(Value::Integer).map_err(|_| no("list of numbers")),
+                _ => Ok(Value::String(word.to_owned())),
+            };
+            words.map(item).collect::<Result<_, _>>().map(Value::Array)
+        }
+        Value::Datetime(_) | Value::Table(_) => Err("cannot be set like this".to_owned()),
+    }
+}

@@ -1,0 +1,101 @@
+//! Bodies of answers, read as the client takes them.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody, SizedStream};
+use actix_web::web::Bytes;
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+
+use crate::fetch::{FetchError, Follower, Head};
+use crate::model::ByteRange;
+use crate::relay::Passed;
+use crate::store::Hit;
+
+/// The piece in which an object is read, in bytes: larger ones cost memory a client, smaller ones CPU a byte.
+const HIT_PIECE_BYTES: u64 = 128 * 1024;
+
+/// Bytes `range` of a hit.
+pub fn of_hit(hit: Hit, range: ByteRange) -> BoxBody {
+    let pieces = try_unfold(range.first, move |offset| {
+        let hit = hit.clone();
+        async move {
+            if offset > range.last {
+                return Ok(None);
+            }
+            let left_bytes = range.last - offset + 1;
+            let size = usize::try_from(left_bytes.min(HIT_PIECE_BYTES)).expect("a piece fits in memory");
+            let piece = hit.read(offset, size).await.inspect_err(|error| {
+                tracing::error!(%error, sha256 = %hit.record.sha256, "an object could not be read; the answer is broken off");
+            })?;
+            let next = offset + piece.len() as u64;
+            Ok::<_, std::io::Error>(Some((piece, next)))
+        }
+    });
+    SizedStream::new(range.size_bytes(), pieces).boxed()
+}
+
+/// A body that is still coming, from `range` where one was asked for.
+pub fn of_flight(follower: Follower, head: Arc<Head>, range: Option<ByteRange>) -> BoxBody {
+    let size = range.map(ByteRange::size_bytes).or(head.length);
+    let pieces = follow(follower, head, range);
+    match size {
+        Some(size) => SizedStream::new(size, pieces).boxed(),
+        None => BodyStream::new(pieces).boxed(),
+    }
+}
+
+fn follow(
+    follower: Follower,
+    head: Arc<Head>,
+    range: Option<ByteRange>,
+) -> impl Stream<Item = Result<Bytes, FetchError>> {
+    let end = range.map(|range| range.last + 1);
+    let start = range.map_or(0, |range| range.first);
+    try_unfold((follower, start), move |(mut follower, offset)| {
+        let head = Arc::clone(&head);
+        async move {
+            if end.is_some_and(|end| offset >= end) {
+                return Ok(None);
+            }
+            let Some(mut piece) = follower.next(&head, offset).await? else { return Ok(None) };
+            if let Some(end) = end {
+                piece.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
+            }
+            let next = offset + piece.len() as u64;
+            Ok(Some((piece, (follower, next))))
+        }
+    })
+}
+
+/// What an origin sends through us.
+pub fn of_passed(passed: Passed) -> BoxBody {
+    let length = passed.length;
+    let pieces = try_unfold(passed, |mut passed| async move {
+        Ok::<_, crate::origin::OriginError>(passed.next().await?.map(|piece| (piece, passed)))
+    });
+    match length {
+        Some(length) => SizedStream::new(length, pieces).boxed(),
+        None => BodyStream::new(pieces).boxed(),
+    }
+}
+
+/// No body, but the length of the one that GET would have.
+pub struct HeadBody {
+    pub length: Option<u64>,
+}
+
+impl MessageBody for HeadBody {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        self.length.map_or(BodySize::None, BodySize::Sized)
+    }
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        Poll::Ready(None)
+    }
+}

@@ -1,0 +1,21 @@
+use serde::{Deserialize, Serialize};
+
+use crate::model::Span;
+
+/// `[proxy]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProxyConfig {
+    /// Empty: no proxy port.
+    pub listen: String,
+    /// Every connection begins with a PROXY header, of version 1 or 2.
+    pub proxy_protocol: bool,
+    /// How long a tunnel may be silent in both directions.
+    pub tunnel_idle_timeout: Span,
+}
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:3128".to_owned(), proxy_protocol: false, tunnel_idle_timeout: Span::from_secs(600) }
+    }
+}

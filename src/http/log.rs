@@ -1,0 +1,96 @@
+//! One log event a request, when its answer has ended.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::web::Bytes;
+
+/// What is known of a request while it is answered.
+pub struct RequestLog {
+    pub client: IpAddr,
+    pub door: &'static str,
+    pub method: String,
+    /// Redacted.
+    pub uri: String,
+    started: Instant,
+}
+
+impl RequestLog {
+    pub fn begin(client: IpAddr, door: &'static str, method: &str, uri: String) -> Self {
+        Self { client, door, method: method.to_owned(), uri, started: Instant::now() }
+    }
+
+    /// Ties the event to the end of the answer's body.
+    pub fn attach(self, response: HttpResponse) -> HttpResponse {
+        let status = response.status().as_u16();
+        let cache = response.headers().get("cache-status").and_then(|value| value.to_str().ok());
+        // Behind our own name.
+        let cache = cache.and_then(|text| text.split_once("; ")).map_or(String::new(), |(_, rest)| rest.to_owned());
+        response.map_body(|_, body| {
+            let expected_bytes = match body.size() {
+                BodySize::None => Some(0),
+                BodySize::Sized(_) if self.method == "HEAD" => Some(0),
+                BodySize::Sized(size) => Some(size),
+                BodySize::Stream => None,
+            };
+            LoggedBody { body, log: self, status, cache, sent_bytes: 0, expected_bytes, has_ended: false }.boxed()
+        })
+    }
+
+    /// The event of a request that has no body of ours, such as a tunnel.
+    pub fn write(&self, status: u16, cache: &str, sent_bytes: u64, ended: &'static str) {
+        let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            client = %self.client,
+            door = self.door,
+            method = self.method,
+            uri = self.uri,
+            status,
+            cache,
+            sent_bytes,
+            ended,
+            duration_ms,
+            "request"
+        );
+    }
+}
+
+struct LoggedBody {
+    body: BoxBody,
+    log: RequestLog,
+    status: u16,
+    cache: String,
+    sent_bytes: u64,
+    /// `None` where only the end of the stream tells.
+    expected_bytes: Option<u64>,
+    has_ended: bool,
+}
+
+impl MessageBody for LoggedBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_next(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(piece))) => self.sent_bytes += piece.len() as u64,
+            Poll::Ready(None) => self.has_ended = true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+impl Drop for LoggedBody {
+    fn drop(&mut self) {
+        let is_whole = self.expected_bytes.map_or(self.has_ended, |expected| self.sent_bytes >= expected);
+        self.log.write(self.status, &self.cache, self.sent_bytes, if is_whole { "whole" } else { "cut" });
+    }
+}

@@ -1,0 +1,89 @@
+//! The gateway's own few pages.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::{Method, StatusCode};
+use std::sync::atomic::Ordering;
+
+use super::Doors;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    Usage,
+    /// The process answers.
+    Health,
+    /// The instance should get requests.
+    Readiness,
+    Version,
+    Robots,
+}
+
+impl Page {
+    pub fn of_path(path: &str) -> Option<Self> {
+        match path {
+            "/" => Some(Self::Usage),
+            "/healthz" => Some(Self::Health),
+            "/readyz" => Some(Self::Readiness),
+            "/version" => Some(Self::Version),
+            "/robots.txt" => Some(Self::Robots),
+            _ => None,
+        }
+    }
+}
+
+impl Doors {
+    pub(super) async fn page(&self, page: Page, method: &Method) -> HttpResponse {
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are for this\n".to_owned());
+        }
+        match page {
+            Page::Usage => text(StatusCode::OK, self.usage()),
+            Page::Health => text(StatusCode::OK, "alive\n".to_owned()),
+            Page::Readiness => self.readiness().await,
+            Page::Version => text(StatusCode::OK, format!("millpond {}\n", env!("CARGO_PKG_VERSION"))),
+            // What is fetched here by accident is fetched from somebody else.
+            Page::Robots => text(StatusCode::OK, "User-agent: *\nDisallow: /\n".to_owned()),
+        }
+    }
+
+    async fn readiness(&self) -> HttpResponse {
+        if self.is_stopping.load(Ordering::Acquire) {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
+        }
+        match self.gateway.readiness().await {
+            Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
+            Err(error) => {
+                tracing::warn!(error, "this instance is not ready: its cache cannot be written");
+                text(StatusCode::SERVICE_UNAVAILABLE, "the cache cannot be written\n".to_owned())
+            }
+        }
+    }
+
+    fn usage(&self) -> String {
+        let settings = self.settings.load();
+        let here = settings.public_authority.as_deref().unwrap_or("this-gateway");
+        format!(
+            "Millpond keeps upstream source archives, so that builds get the same bytes every time.
+
+Ask for a URL by putting it behind this gateway's own:
+
+    wget http://{here}/https://example.org/x-1.0.tar.gz
+    Source0: http://{here}/https://example.org/x-1.0.tar.gz
+
+State what the bytes must be, and you get those or an error:
+
+    curl -LO http://{here}/sha256:<64 hex digits>/https://example.org/x-1.0.tar.gz
+
+Without a scheme https is meant: http://{here}/example.org/x-1.0.tar.gz
+"
+        )
+    }
+}
+
+fn text(status: StatusCode, body: String) -> HttpResponse {
+    HttpResponse::build(status)
+        .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(body)
+}

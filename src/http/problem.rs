@@ -1,0 +1,133 @@
+//! From a problem to a status: the one place where statuses of failures are made.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+
+use super::render::Dress;
+use crate::gateway::{CacheStatus, Door, Problem, RewriteError};
+use crate::model::TargetError;
+use crate::origin::OriginError;
+use crate::policy::Refusal;
+
+/// What a client that is turned away for the moment is told to wait, in seconds.
+const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// How a problem is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    pub status: StatusCode,
+    /// The error type of `Proxy-Status` (RFC 9209, section 2.3), where one fits.
+    pub proxy_error: Option<&'static str>,
+    /// The detail in `Cache-Status`.
+    pub detail: &'static str,
+}
+
+impl Verdict {
+    fn new(status: StatusCode, proxy_error: Option<&'static str>, detail: &'static str) -> Self {
+        Self { status, proxy_error, detail }
+    }
+}
+
+/// Every problem's status. A proxy is transparent: at its door the origin's own final status goes through.
+pub fn judge(problem: &Problem, door: Option<Door>) -> Verdict {
+    match problem {
+        Problem::BadRequest(_) | Problem::Rewrite(RewriteError::NoUrl | RewriteError::Digest(_)) => {
+            Verdict::new(StatusCode::BAD_REQUEST, Some("http_request_error"), "bad-request")
+        }
+        Problem::Rewrite(RewriteError::Target(TargetError::TooLong)) => {
+            Verdict::new(StatusCode::URI_TOO_LONG, Some("http_request_error"), "bad-request")
+        }
+        Problem::Rewrite(RewriteError::Target(_)) => {
+            Verdict::new(StatusCode::BAD_REQUEST, Some("http_request_error"), "bad-target")
+        }
+        Problem::Method(_) => Verdict::new(StatusCode::METHOD_NOT_ALLOWED, Some("http_request_denied"), "bad-method"),
+        Problem::Loop(_) => Verdict::new(StatusCode::BAD_REQUEST, Some("proxy_loop_detected"), "loop"),
+        Problem::Misdirected(_) => {
+            Verdict::new(StatusCode::MISDIRECTED_REQUEST, Some("http_request_denied"), "misdirected")
+        }
+        Problem::Refused(refusal) | Problem::Origin(OriginError::Refused(refusal)) => judge_refusal(refusal),
+        Problem::Origin(OriginError::Status { status, .. }) => judge_status(*status, door),
+        Problem::Origin(OriginError::Silent(_)) => {
+            Verdict::new(StatusCode::GATEWAY_TIMEOUT, Some("http_response_incomplete"), "origin-silent")
+        }
+        Problem::Origin(OriginError::Wrong(_)) => {
+            Verdict::new(StatusCode::BAD_GATEWAY, Some("http_protocol_error"), "origin-wrong")
+        }
+        Problem::Mismatch { .. } => Verdict::new(StatusCode::CONFLICT, None, "digest-mismatch"),
+        Problem::Impostor => Verdict::new(StatusCode::BAD_GATEWAY, Some("http_protocol_error"), "impostor"),
+        Problem::OverBudget => Verdict::new(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout"), "origin-slow"),
+        Problem::NotStored => Verdict::new(StatusCode::GATEWAY_TIMEOUT, None, "not-stored"),
+        Problem::Busy => Verdict::new(StatusCode::SERVICE_UNAVAILABLE, Some("connection_limit_reached"), "busy"),
+        Problem::Stopping => Verdict::new(StatusCode::SERVICE_UNAVAILABLE, Some("proxy_internal_error"), "stopping"),
+        Problem::Unavailable => {
+            Verdict::new(StatusCode::SERVICE_UNAVAILABLE, Some("proxy_internal_error"), "unavailable")
+        }
+    }
+}
+
+fn judge_refusal(refusal: &Refusal) -> Verdict {
+    let proxy_error = match refusal {
+        Refusal::Address(_) => "destination_ip_prohibited",
+        Refusal::TooLarge(_) => "http_response_body_size",
+        Refusal::Client(_)
+        | Refusal::DeniedHost(_)
+        | Refusal::UnlistedHost(_)
+        | Refusal::DeniedSuffix(_)
+        | Refusal::UnlistedSuffix
+        | Refusal::Port(_)
+        | Refusal::ConnectPort(_)
+        | Refusal::ContentType(_)
+        | Refusal::Downgrade
+        | Refusal::Scheme(_) => "http_request_denied",
+    };
+    Verdict::new(StatusCode::FORBIDDEN, Some(proxy_error), "refused")
+}
+
+fn judge_status(status: u16, door: Option<Door>) -> Verdict {
+    let status = match (status, door) {
+        (404, _) => StatusCode::NOT_FOUND,
+        (410, _) => StatusCode::GONE,
+        (status @ 400..=599, Some(Door::Proxy)) => StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    Verdict::new(status, None, "origin-status")
+}
+
+/// One line for people, or a problem document (RFC 9457) for those who ask for one.
+pub fn render(problem: &Problem, door: Option<Door>, dress: &Dress<'_>) -> HttpResponse {
+    let verdict = judge(problem, door);
+    let mut builder = HttpResponse::build(verdict.status);
+    dress.put_on(&mut builder, CacheStatus::Problem(verdict.detail));
+    builder.insert_header((CACHE_CONTROL, "no-store"));
+    if let Some(error) = verdict.proxy_error {
+        builder.insert_header(("Proxy-Status", format!("{}; error={error}", dress.name)));
+    }
+    if let Some(seconds) = retry_after_seconds(problem, verdict.status) {
+        builder.insert_header((RETRY_AFTER, seconds.to_string()));
+    }
+    let text = one_line(&problem.to_string());
+    if dress.wants_problem_json {
+        let title = verdict.status.canonical_reason().unwrap_or_default();
+        let document = serde_json::json!({
+            "type": "about:blank", "title": title, "status": verdict.status.as_u16(), "detail": text,
+        });
+        builder.insert_header((CONTENT_TYPE, "application/problem+json"));
+        return builder.body(document.to_string());
+    }
+    builder.insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"));
+    builder.body(format!("{text}\n"))
+}
+
+fn retry_after_seconds(problem: &Problem, status: StatusCode) -> Option<u64> {
+    match problem {
+        Problem::Origin(error) => error.retry_after().map(|wait| wait.as_secs()),
+        _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_SECONDS),
+        _ => None,
+    }
+}
+
+/// Texts may hold what an origin or a client sent.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

@@ -1,0 +1,83 @@
+//! The proxy port: absolute-form requests. `CONNECT` is in [`super::tunnel`].
+
+use actix_web::http::Method;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+
+use super::Doors;
+use super::client::peer_of;
+use super::log::RequestLog;
+use super::problem;
+use super::read::{read_ask, refuse_loop};
+use super::render::{Dress, render};
+use crate::gateway::{Ask, Door, Intent, Problem, RewriteError};
+use crate::model::{Expected, Target};
+
+/// Pieces of a request body that wait for the origin.
+const BODY_QUEUE_LENGTH: usize = 8;
+
+pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> HttpResponse {
+    let client = peer_of(&request);
+    let dress = Dress::for_request(&request, &doors.name);
+    let asked =
+        doors.gateway.admit_client(client).map_err(Problem::from).and_then(|()| doors.read_proxy(&request, client));
+    let uri =
+        asked.as_ref().map_or_else(|_| request.uri().path().chars().take(256).collect(), |ask| ask.target.to_string());
+    let log = RequestLog::begin(client, "proxy", request.method().as_str(), uri);
+    log.attach(match asked {
+        Ok(mut ask) => {
+            if matches!(ask.intent, Intent::Other(_)) {
+                ask.body = Some(bridge(&request, payload));
+            }
+            render(doors.gateway.answer(ask).await, Door::Proxy, &dress)
+        }
+        Err(problem) => problem::render(&problem, Some(Door::Proxy), &dress),
+    })
+}
+
+impl Doors {
+    fn read_proxy(&self, request: &HttpRequest, client: std::net::IpAddr) -> Result<Ask, Problem> {
+        refuse_loop(request.headers(), &self.name)?;
+        let uri = request.uri();
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(Problem::BadRequest(
+                "this port is a proxy: set http_proxy to it, or ask the gateway port like /https://host/path"
+                    .to_owned(),
+            ));
+        };
+        // TRACE would show a client's headers to whoever answers (RFC 9110, section 9.3.8).
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            return Err(Problem::Method(request.method().to_string()));
+        }
+        let path_and_query = uri.path_and_query().map_or("/", |spelling| spelling.as_str());
+        let target = Target::parse(&format!("{scheme}://{authority}{path_and_query}")).map_err(RewriteError::from)?;
+        read_ask(request, Door::Proxy, client, target, Expected::nothing())
+    }
+}
+
+/// Carries a request body, which belongs to this thread, to the client that sends it upstream. The queue is short: the
+/// origin's speed is the client's.
+fn bridge(request: &HttpRequest, mut payload: Payload) -> reqwest::Body {
+    let has_body =
+        request.headers().contains_key("content-length") || request.headers().contains_key("transfer-encoding");
+    if !has_body {
+        return reqwest::Body::from("");
+    }
+    let (sender, receiver) = mpsc::channel(BODY_QUEUE_LENGTH);
+    // It ends with the payload, or when the other end is dropped.
+    actix_web::rt::spawn(async move {
+        while let Some(piece) = payload.next().await {
+            let piece = piece.map_err(|_| std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+            let is_end = piece.is_err();
+            if sender.send(piece).await.is_err() || is_end {
+                return;
+            }
+        }
+    });
+    let pieces = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    });
+    reqwest::Body::wrap_stream(pieces)
+}

@@ -1,0 +1,113 @@
+//! Reading a request into what the request path understands.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap;
+use actix_web::http::{Method, Version};
+
+use crate::gateway::{Ask, Conditions, Door, HttpVersion, Intent, Problem};
+use crate::model::{Algorithm, Digest, Expected, RangeSpec, Target};
+use crate::relay::forwardable;
+
+/// Header fields that say what the bytes must be.
+const EXPECTATIONS: [(&str, Algorithm); 4] = [
+    ("x-expected-sha256", Algorithm::Sha256),
+    ("x-expected-sha512", Algorithm::Sha512),
+    ("x-expected-sha1", Algorithm::Sha1),
+    ("x-expected-md5", Algorithm::Md5),
+];
+
+/// A header field as text, if it occurs once and is text.
+pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name);
+    let value = values.next()?;
+    if values.next().is_some() { None } else { value.to_str().ok() }
+}
+
+/// All values of a list header as one.
+fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values: Vec<&str> = headers.get_all(name).filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+/// # Errors
+/// [`Problem::Loop`] if `name` is in the request's `Via`: it has been here before (RFC 9110, section 7.6.3).
+pub fn refuse_loop(headers: &HeaderMap, name: &str) -> Result<(), Problem> {
+    let via = joined(headers, "via").unwrap_or_default();
+    let is_ours = |hop: &str| hop.split_whitespace().nth(1) == Some(name);
+    if via.split(',').any(is_ours) { Err(Problem::Loop(name.to_owned())) } else { Ok(()) }
+}
+
+pub fn version_of(request: &HttpRequest) -> HttpVersion {
+    if request.version() < Version::HTTP_11 { HttpVersion::Http10 } else { HttpVersion::Http11 }
+}
+
+/// Makes the [`Ask`] of a request for `target`.
+///
+/// # Errors
+/// [`Problem::BadRequest`] where a stated digest is none.
+pub fn read_ask(
+    request: &HttpRequest,
+    door: Door,
+    client: std::net::IpAddr,
+    target: Target,
+    mut expected: Expected,
+) -> Result<Ask, Problem> {
+    let headers = request.headers();
+    let text = |name: &str| single(headers, name).map(str::to_owned);
+    for (name, algorithm) in EXPECTATIONS {
+        if !headers.contains_key(name) {
+            continue;
+        }
+        let digest = single(headers, name).and_then(|hex| Digest::parse(algorithm, hex.trim()).ok());
+        expected.add(digest.ok_or_else(|| Problem::BadRequest(format!("{name} does not hold a digest")))?);
+    }
+    let intent = match *request.method() {
+        Method::GET => Intent::Get,
+        Method::HEAD => Intent::Head,
+        ref other => Intent::Other(other.as_str().to_owned()),
+    };
+    // Ranges are defined for GET alone (RFC 9110, section 14.2).
+    let range = if intent == Intent::Get { single(headers, "range").and_then(RangeSpec::parse) } else { None };
+    Ok(Ask {
+        client,
+        door,
+        intent,
+        version: version_of(request),
+        target,
+        expected,
+        range,
+        conditions: Conditions {
+            if_match: joined(headers, "if-match"),
+            if_none_match: joined(headers, "if-none-match"),
+            if_modified_since: text("if-modified-since"),
+            if_unmodified_since: text("if-unmodified-since"),
+            if_range: text("if-range"),
+        },
+        only_if_cached: joined(headers, "cache-control").is_some_and(|list| {
+            list.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("only-if-cached"))
+        }),
+        user_agent: text("user-agent").unwrap_or_default(),
+        has_credentials: door == Door::Proxy
+            && (headers.contains_key("authorization") || headers.contains_key("cookie")),
+        forwarded_headers: forwarded(headers, door),
+        body: None,
+    })
+}
+
+/// What goes on to the origin if the request is passed through. At the rewrite door credentials are meant for us, if for
+/// anybody, and never go on.
+fn forwarded(headers: &HeaderMap, door: Door) -> Vec<(String, Vec<u8>)> {
+    let connection = joined(headers, "connection").unwrap_or_default();
+    let keeps = |name: &str| {
+        let is_credential = matches!(name, "authorization" | "cookie");
+        forwardable(name, &connection)
+            && !name.starts_with("x-expected-")
+            && !name.starts_with("x-forwarded-")
+            && (!is_credential || door == Door::Proxy)
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| keeps(name.as_str()))
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect()
+}

@@ -1,0 +1,154 @@
+//! From an answer to a response: headers and a body, and nothing decided.
+
+use actix_web::HttpRequest;
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
+    LOCATION, VIA, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+
+use super::body::{self, HeadBody};
+use super::problem;
+use crate::gateway::{Answer, CacheStatus, Content, Door, HttpVersion, Representation, Selection, Source};
+use crate::model::ByteRange;
+use crate::relay::Passed;
+
+const OCTET_STREAM: &str = "application/octet-stream";
+
+/// What every answer wears, and what of the request its form depends on.
+pub struct Dress<'a> {
+    /// Ours, in `Via` and `Cache-Status`.
+    pub name: &'a str,
+    pub is_head: bool,
+    pub version: HttpVersion,
+    pub wants_problem_json: bool,
+}
+
+impl<'a> Dress<'a> {
+    pub fn for_request(request: &HttpRequest, name: &'a str) -> Self {
+        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        Self {
+            name,
+            is_head: request.method() == actix_web::http::Method::HEAD,
+            version: super::read::version_of(request),
+            wants_problem_json: accept.contains("application/problem+json"),
+        }
+    }
+
+    pub fn put_on(&self, builder: &mut HttpResponseBuilder, status: CacheStatus) {
+        builder.append_header((VIA, format!("1.1 {}", self.name)));
+        builder.append_header(("Cache-Status", format!("{}; {status}", self.name)));
+        builder.insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
+    }
+}
+
+pub fn render(answer: Answer, door: Door, dress: &Dress<'_>) -> HttpResponse {
+    match answer {
+        Answer::Content(content) => render_content(content, dress),
+        Answer::Redirect(target) => {
+            let mut builder = HttpResponse::Found();
+            dress.put_on(&mut builder, CacheStatus::Redirect);
+            builder.insert_header((LOCATION, target.as_str()));
+            builder.insert_header((CACHE_CONTROL, "no-store"));
+            builder.finish()
+        }
+        Answer::Passed(passed) => render_passed(*passed, dress),
+        Answer::Problem(problem) => problem::render(&problem, Some(door), dress),
+    }
+}
+
+fn render_content(content: Content, dress: &Dress<'_>) -> HttpResponse {
+    let Content { representation, selection, source, status } = content;
+    let mut builder = HttpResponse::build(match selection {
+        Selection::Whole => StatusCode::OK,
+        Selection::Part(_) => StatusCode::PARTIAL_CONTENT,
+        Selection::NotModified => StatusCode::NOT_MODIFIED,
+        Selection::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        Selection::Unsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+    });
+    dress.put_on(&mut builder, status);
+    validators(&mut builder, &representation);
+    let length = representation.length;
+    match selection {
+        Selection::NotModified | Selection::PreconditionFailed => return builder.finish(),
+        Selection::Unsatisfiable => {
+            builder.insert_header((CONTENT_RANGE, format!("bytes */{}", length.unwrap_or(0))));
+            return builder.finish();
+        }
+        Selection::Whole | Selection::Part(_) => describe(&mut builder, &representation),
+    }
+    let range = match selection {
+        Selection::Part(part) => {
+            let complete = length.map_or_else(|| "*".to_owned(), |length| length.to_string());
+            builder.insert_header((CONTENT_RANGE, format!("bytes {}-{}/{complete}", part.first, part.last)));
+            Some(part)
+        }
+        _ => None,
+    };
+    if dress.is_head {
+        return builder.body(HeadBody { length });
+    }
+    builder.body(content_body(source, range, length))
+}
+
+fn content_body(source: Source, range: Option<ByteRange>, length: Option<u64>) -> BoxBody {
+    match source {
+        Source::Hit(hit) => {
+            let whole = length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last });
+            match range.or(whole) {
+                Some(range) => body::of_hit(hit, range),
+                None => BoxBody::new(""),
+            }
+        }
+        Source::Flight { follower, head } => body::of_flight(follower, head, range),
+    }
+}
+
+fn validators(builder: &mut HttpResponseBuilder, representation: &Representation) {
+    if let Some(etag) = representation.etag() {
+        builder.insert_header((ETAG, etag));
+    }
+    if let Some(last_modified) = &representation.headers.last_modified {
+        builder.insert_header((LAST_MODIFIED, last_modified.as_str()));
+    }
+    if representation.length.is_some() {
+        builder.insert_header((ACCEPT_RANGES, "bytes"));
+    }
+}
+
+fn describe(builder: &mut HttpResponseBuilder, representation: &Representation) {
+    let headers = &representation.headers;
+    builder.insert_header((CONTENT_TYPE, headers.content_type.as_deref().unwrap_or(OCTET_STREAM)));
+    // Stored bytes are never shown as a page under the gateway's name.
+    let disposition = headers
+        .content_disposition
+        .as_deref()
+        .filter(|value| value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("attachment")));
+    builder.insert_header((CONTENT_DISPOSITION, disposition.unwrap_or("attachment")));
+    if let Some(sha256) = representation.sha256 {
+        builder.insert_header(("Repr-Digest", sha256.repr_digest()));
+    }
+}
+
+fn render_passed(passed: Passed, dress: &Dress<'_>) -> HttpResponse {
+    let status = StatusCode::from_u16(passed.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut builder = HttpResponse::build(status);
+    for (name, value) in &passed.headers {
+        builder.append_header((name.as_str(), value.as_slice()));
+    }
+    dress.put_on(&mut builder, CacheStatus::Bypass);
+    let is_empty = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || status.is_informational();
+    if is_empty {
+        return builder.finish();
+    }
+    if dress.is_head {
+        return builder.body(HeadBody { length: passed.length });
+    }
+    if passed.length.is_none() && dress.version == HttpVersion::Http10 {
+        // The end of the connection is the only end that such a client sees.
+        builder.force_close();
+    }
+    builder.body(body::of_passed(passed))
+}

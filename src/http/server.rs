@@ -1,0 +1,167 @@
+//! Listening: both ports on one pipeline, from a TCP connection to the doors.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_server::{GracefulShutdownSignal, ServerHandle};
+use actix_service::{IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, web};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::tunnel::{self, Port};
+use super::{Doors, gateway_port, proxy_port, read_proxy_header};
+
+/// Connections that wait to be accepted: a build farm begins its downloads at one moment.
+const BACKLOG: u32 = 4096;
+
+/// Connections of one worker thread. Beyond it they wait in the backlog.
+const MAX_CONNECTIONS_PER_WORKER: usize = 16_384;
+
+/// How long a client may take for its request head, and a front server for its PROXY header.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may rest between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long the client may take to close its half after the last answer.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sockets that are bound, so that an error shows before anything runs.
+pub struct Listeners {
+    gateway: std::net::TcpListener,
+    proxy: Option<std::net::TcpListener>,
+}
+
+impl Listeners {
+    /// Binds `host:port` of both ports; an empty proxy address means no proxy port.
+    ///
+    /// # Errors
+    /// A line that names key and address.
+    pub async fn bind(gateway: &str, proxy: &str) -> Result<Self, String> {
+        let bound = |key: &'static str, address: &str| {
+            let address = address.to_owned();
+            async move { listen(&address).await.map_err(|why| format!("{key}: cannot listen on {address}: {why}")) }
+        };
+        let gateway = bound("gateway.listen", gateway).await?;
+        let proxy = match proxy {
+            "" => None,
+            address => Some(bound("proxy.listen", address).await?),
+        };
+        Ok(Self { gateway, proxy })
+    }
+}
+
+async fn listen(address: &str) -> io::Result<std::net::TcpListener> {
+    let address: SocketAddr = match address.parse() {
+        Ok(address) => address,
+        Err(_) => lookup_host(address).await?.next().ok_or(io::ErrorKind::AddrNotAvailable)?,
+    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// The running server.
+pub struct Server {
+    handle: ServerHandle,
+    running: tokio::task::JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Serves `doors` at both ports. At the end answers may go on for `grace`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn start(listeners: Listeners, doors: &Arc<Doors>, grace: Duration) -> io::Result<Self> {
+        let mut builder = actix_server::Server::build()
+            .disable_signals()
+            .shutdown_timeout(grace.as_secs())
+            .max_concurrent_connections(MAX_CONNECTIONS_PER_WORKER);
+        let stopping = builder.graceful_shutdown_signal();
+        let gateway = (Port::Gateway, "gateway", Some(listeners.gateway));
+        for (port, name, listener) in [gateway, (Port::Proxy, "proxy", listeners.proxy)] {
+            let Some(listener) = listener else { continue };
+            let address = listener.local_addr()?;
+            let (doors, stopping) = (Arc::clone(doors), stopping.clone());
+            builder = builder
+                .listen(name, listener, move || connection_service(port, Arc::clone(&doors), stopping.clone()))?;
+            tracing::info!(door = name, %address, "listening");
+        }
+        let server = builder.run();
+        let handle = server.handle();
+        Ok(Self { handle, running: tokio::spawn(server) })
+    }
+
+    /// Accepts no more connections, and lets those that are open finish their answers within the grace period.
+    pub async fn stop(self) {
+        self.handle.stop(true).await;
+        match self.running.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the server ended with an error"),
+            Err(error) => tracing::warn!(%error, "the server's task failed"),
+        }
+    }
+}
+
+/// From a connection to its end: whose it is, then requests one after the other, or a tunnel.
+fn connection_service(
+    port: Port,
+    doors: Arc<Doors>,
+    stopping: GracefulShutdownSignal,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let handler = match port {
+        Port::Gateway => web::to(gateway_port::serve),
+        Port::Proxy => web::to(proxy_port::serve),
+    };
+    let app = App::new().app_data(web::Data::from(Arc::clone(&doors))).default_service(handler);
+    let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
+    let for_tunnels = Arc::clone(&doors);
+    let requests = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .upgrade(fn_service(move |(request, framed)| {
+            let doors = Arc::clone(&for_tunnels);
+            async move { tunnel::serve(request, framed, port, doors).await.map_err(actix_web::Error::from) }
+        }))
+        .h1(map_config(app, |()| AppConfig::default()));
+    fn_service(move |stream: TcpStream| identify(port, Arc::clone(&doors), stream)).and_then(requests)
+}
+
+/// Learns whose connection it is. Behind a front server that is in its PROXY header, which nobody else may send.
+async fn identify(
+    port: Port,
+    doors: Arc<Doors>,
+    mut stream: TcpStream,
+) -> Result<(TcpStream, Option<SocketAddr>), DispatchError> {
+    let peer = stream.peer_addr().map_err(DispatchError::Io)?;
+    // Failing here only costs a little latency.
+    stream.set_nodelay(true).ok();
+    if port == Port::Gateway || !doors.proxy.proxy_protocol {
+        return Ok((stream, Some(peer)));
+    }
+    if !doors.trusts(peer.ip()) {
+        tracing::warn!(%peer, "a connection that is not from gateway.trusted_proxies was closed");
+        return Err(DispatchError::Io(io::ErrorKind::PermissionDenied.into()));
+    }
+    match timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
+        Ok(Ok(client)) => Ok((stream, Some(client.unwrap_or(peer)))),
+        Ok(Err(error)) => {
+            tracing::warn!(%peer, %error, "a connection was closed");
+            Err(DispatchError::Io(io::ErrorKind::InvalidData.into()))
+        }
+        Err(_) => Err(DispatchError::Io(io::ErrorKind::TimedOut.into())),
+    }
+}

@@ -1,0 +1,118 @@
+//! `CONNECT`: the client's bytes go to the origin unread.
+
+use std::io::{self, Cursor};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use actix_codec::Framed;
+use actix_http::{Request, h1};
+use actix_web::http::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::Doors;
+use super::log::RequestLog;
+use super::problem::judge;
+use crate::gateway::{CacheStatus, Door, Problem};
+use crate::model::Target;
+use crate::policy::AdmittedTunnel;
+use crate::relay::TunnelEnd;
+
+/// Which port a connection came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    Gateway,
+    Proxy,
+}
+
+/// Takes over a connection whose request asks for another protocol.
+///
+/// # Errors
+/// Where the answer could not be written; the connection is closed then.
+pub async fn serve(
+    request: Request,
+    framed: Framed<TcpStream, h1::Codec>,
+    port: Port,
+    doors: Arc<Doors>,
+) -> io::Result<()> {
+    let parts = framed.into_parts();
+    let (mut client, already_read) = (parts.io, parts.read_buf);
+    let peer = request.head().peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
+    let authority = request.uri().authority().map_or_else(String::new, ToString::to_string);
+    let log = RequestLog::begin(peer, "tunnel", request.method().as_str(), authority.clone());
+    let opened = match doors.read_tunnel(&request, peer, port, &authority) {
+        Ok(admitted) => open(&doors, admitted).await,
+        Err(problem) => Err(problem),
+    };
+    let (tunnel, _place) = match opened {
+        Ok(opened) => opened,
+        Err(problem) => return refuse(&mut client, &problem, &doors.name, &log).await,
+    };
+    let name = &doors.name;
+    let head =
+        format!("HTTP/1.1 200 Connection established\r\nVia: 1.1 {name}\r\nCache-Status: {name}; fwd=bypass\r\n\r\n");
+    client.write_all(head.as_bytes()).await?;
+    // What the client sent on without waiting for the 200 belongs to the tunnel.
+    let (reader, writer) = client.into_split();
+    let client = tokio::io::join(Cursor::new(already_read).chain(reader), writer);
+    let report = tunnel.run(client, doors.proxy.tunnel_idle_timeout.0).await;
+    let ended = match report.end {
+        TunnelEnd::Closed => "whole",
+        TunnelEnd::Idle => "idle",
+        TunnelEnd::Broken(_) => "cut",
+    };
+    log.write(200, &CacheStatus::Bypass.to_string(), report.to_client_bytes, ended);
+    Ok(())
+}
+
+impl Doors {
+    fn read_tunnel(
+        &self,
+        request: &Request,
+        peer: IpAddr,
+        port: Port,
+        authority: &str,
+    ) -> Result<AdmittedTunnel, Problem> {
+        self.gateway.admit_client(peer)?;
+        if port == Port::Gateway {
+            let text = "this port is no proxy: CONNECT belongs to the proxy port";
+            return Err(Problem::Misdirected(text.to_owned()));
+        }
+        if request.method() != Method::CONNECT {
+            return Err(Problem::BadRequest("no other protocol is spoken here".to_owned()));
+        }
+        super::read::refuse_loop(&request.head().headers, &self.name)?;
+        let has_port =
+            authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let target = Target::parse(&format!("https://{authority}/")).ok().filter(|_| has_port);
+        let target = target.ok_or_else(|| Problem::BadRequest("CONNECT takes host:port".to_owned()))?;
+        self.gateway.admit_tunnel(target)
+    }
+}
+
+type Opened = (crate::relay::Tunnel, tokio::sync::OwnedSemaphorePermit);
+
+async fn open(doors: &Doors, admitted: AdmittedTunnel) -> Result<Opened, Problem> {
+    let place = Arc::clone(&doors.tunnels).try_acquire_owned().map_err(|_| Problem::Busy)?;
+    Ok((doors.gateway.open_tunnel(&admitted).await?, place))
+}
+
+async fn refuse(client: &mut TcpStream, problem: &Problem, name: &str, log: &RequestLog) -> io::Result<()> {
+    let verdict = judge(problem, Some(Door::Proxy));
+    let cache = CacheStatus::Problem(verdict.detail).to_string();
+    let body = format!("{problem}\n");
+    let reason = verdict.status.canonical_reason().unwrap_or_default();
+    let proxy_status =
+        verdict.proxy_error.map_or_else(String::new, |error| format!("Proxy-Status: {name}; error={error}\r\n"));
+    let retry_after = if verdict.status.as_u16() == 503 { "Retry-After: 5\r\n" } else { "" };
+    let answer = format!(
+        "HTTP/1.1 {} {reason}\r\nVia: 1.1 {name}\r\nCache-Status: {name}; {cache}\r\n{proxy_status}{retry_after}\
+         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        verdict.status.as_u16(),
+        body.len(),
+    );
+    client.write_all(answer.as_bytes()).await?;
+    client.shutdown().await?;
+    log.write(verdict.status.as_u16(), &cache, body.len() as u64, "whole");
+    Ok(())
+}

@@ -169,7 +169,7 @@ impl Follower {
             return Ok(Some(progress.newest.slice(at..at + size)));
         }
         let size = usize::try_from(size_bytes).expect("it is at most a piece");
-        match head.contents.read(offset, size).await {
+        match head.contents.read_some(offset, size).await {
             Ok(bytes) if !bytes.is_empty() => Ok(Some(bytes)),
             Ok(_) => Err(FetchError::Unstorable),
             Err(error) => {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub use crate::relay::{OriginError, Passed, Tunnel, TunnelEnd, forwardable};
 pub use answer::{Answer, CacheStatus, Content, Representation, Source};
 pub use ask::{Ask, Door, HttpVersion, Intent};
 pub use config::{Config, Miss};
@@ -23,9 +24,8 @@ pub use select::{Conditions, Selection};
 
 use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
 use crate::model::{Algorithm, Expected, Key, RangeSpec, Record, Target};
-use crate::origin::{Method, OriginError};
 use crate::policy::{Admitted, AdmittedTunnel, Class, Policy, Refusal};
-use crate::relay::{PassRequest, Relay, Tunnel};
+use crate::relay::{Method, PassRequest, Relay};
 use crate::store::{Hit, Presence, Store};
 
 /// What the request path works with.

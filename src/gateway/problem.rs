@@ -1,7 +1,7 @@
 use crate::fetch::FetchError;
 use crate::model::{Expected, Sha256};
-use crate::origin::OriginError;
 use crate::policy::Refusal;
+use crate::relay::OriginError;
 
 use super::RewriteError;
 

@@ -11,12 +11,12 @@ use futures_util::Stream;
 use futures_util::stream::try_unfold;
 
 use crate::fetch::{FetchError, Follower, Head};
+use crate::gateway::{OriginError, Passed};
 use crate::model::ByteRange;
-use crate::relay::Passed;
 use crate::store::Hit;
 
 /// The piece in which an object is read, in bytes: larger ones cost memory a client, smaller ones CPU a byte.
-const HIT_PIECE_BYTES: u64 = 128 * 1024;
+const HIT_PIECE_BYTES: u64 = 64 * 1024;
 
 /// Bytes `range` of a hit.
 pub fn of_hit(hit: Hit, range: ByteRange) -> BoxBody {
@@ -28,7 +28,7 @@ pub fn of_hit(hit: Hit, range: ByteRange) -> BoxBody {
             }
             let left_bytes = range.last - offset + 1;
             let size = usize::try_from(left_bytes.min(HIT_PIECE_BYTES)).expect("a piece fits in memory");
-            let piece = hit.read(offset, size).await.inspect_err(|error| {
+            let piece = hit.read_some(offset, size).await.inspect_err(|error| {
                 tracing::error!(%error, sha256 = %hit.record.sha256, "an object could not be read; the answer is broken off");
             })?;
             let next = offset + piece.len() as u64;
@@ -75,7 +75,7 @@ fn follow(
 pub fn of_passed(passed: Passed) -> BoxBody {
     let length = passed.length;
     let pieces = try_unfold(passed, |mut passed| async move {
-        Ok::<_, crate::origin::OriginError>(passed.next().await?.map(|piece| (piece, passed)))
+        Ok::<_, OriginError>(passed.next().await?.map(|piece| (piece, passed)))
     });
     match length {
         Some(length) => SizedStream::new(length, pieces).boxed(),

@@ -5,9 +5,8 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 
 use super::render::Dress;
-use crate::gateway::{CacheStatus, Door, Problem, RewriteError};
+use crate::gateway::{CacheStatus, Door, OriginError, Problem, RewriteError};
 use crate::model::TargetError;
-use crate::origin::OriginError;
 use crate::policy::Refusal;
 
 /// What a client that is turned away for the moment is told to wait, in seconds.

@@ -30,6 +30,9 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
         Ok(mut ask) => {
             if matches!(ask.intent, Intent::Other(_)) {
                 ask.body = Some(bridge(&request, payload));
+                if let Some(length) = request.headers().get("content-length") {
+                    ask.forwarded_headers.push(("content-length".to_owned(), length.as_bytes().to_vec()));
+                }
             }
             render(doors.gateway.answer(ask).await, Door::Proxy, &dress)
         }
@@ -41,6 +44,10 @@ impl Doors {
     fn read_proxy(&self, request: &HttpRequest, client: std::net::IpAddr) -> Result<Ask, Problem> {
         refuse_loop(request.headers(), &self.name)?;
         let uri = request.uri();
+        // One without a body never comes here: it is a tunnel.
+        if *request.method() == Method::CONNECT {
+            return Err(Problem::BadRequest("a CONNECT has no body".to_owned()));
+        }
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(Problem::BadRequest(
                 "this port is a proxy: set http_proxy to it, or ask the gateway port like /https://host/path"
@@ -48,7 +55,7 @@ impl Doors {
             ));
         };
         // TRACE would show a client's headers to whoever answers (RFC 9110, section 9.3.8).
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        if *request.method() == Method::TRACE {
             return Err(Problem::Method(request.method().to_string()));
         }
         let path_and_query = uri.path_and_query().map_or("/", |spelling| spelling.as_str());

@@ -4,9 +4,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, Version};
 
-use crate::gateway::{Ask, Conditions, Door, HttpVersion, Intent, Problem};
+use crate::gateway::{Ask, Conditions, Door, HttpVersion, Intent, Problem, forwardable};
 use crate::model::{Algorithm, Digest, Expected, RangeSpec, Target};
-use crate::relay::forwardable;
 
 /// Header fields that say what the bytes must be.
 const EXPECTATIONS: [(&str, Algorithm); 4] = [

@@ -11,9 +11,8 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::body::{self, HeadBody};
 use super::problem;
-use crate::gateway::{Answer, CacheStatus, Content, Door, HttpVersion, Representation, Selection, Source};
+use crate::gateway::{Answer, CacheStatus, Content, Door, HttpVersion, Passed, Representation, Selection, Source};
 use crate::model::ByteRange;
-use crate::relay::Passed;
 
 const OCTET_STREAM: &str = "application/octet-stream";
 

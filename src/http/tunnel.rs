@@ -13,10 +13,9 @@ use tokio::net::TcpStream;
 use super::Doors;
 use super::log::RequestLog;
 use super::problem::judge;
-use crate::gateway::{CacheStatus, Door, Problem};
+use crate::gateway::{CacheStatus, Door, Problem, Tunnel, TunnelEnd};
 use crate::model::Target;
 use crate::policy::AdmittedTunnel;
-use crate::relay::TunnelEnd;
 
 /// Which port a connection came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +89,7 @@ impl Doors {
     }
 }
 
-type Opened = (crate::relay::Tunnel, tokio::sync::OwnedSemaphorePermit);
+type Opened = (Tunnel, tokio::sync::OwnedSemaphorePermit);
 
 async fn open(doors: &Doors, admitted: AdmittedTunnel) -> Result<Opened, Problem> {
     let place = Arc::clone(&doors.tunnels).try_acquire_owned().map_err(|_| Problem::Busy)?;

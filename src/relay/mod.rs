@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use crate::dial::{DialError, Dialer};
 use crate::model::Expected;
-use crate::origin::{HttpOrigin, Method, OriginError, Request};
+use crate::origin::{HttpOrigin, Request};
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
+pub use crate::origin::{Method, OriginError};
 pub use pass::{Passed, forwardable};
 pub use tunnel::{Tunnel, TunnelEnd, TunnelReport};
 

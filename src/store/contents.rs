@@ -1,12 +1,13 @@
 //! Bytes in an open file, and hits, which are such files with their record.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use fs_err as fs;
 use rustix::buffer::spare_capacity;
+use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
@@ -30,7 +31,7 @@ impl Contents {
         Self { file }
     }
 
-    /// Reads at most `size_bytes` from `offset`; fewer only at the end of the file.
+    /// Reads `size_bytes` from `offset`; fewer only at the end of the file.
     ///
     /// # Errors
     /// What the disk says.
@@ -39,6 +40,31 @@ impl Contents {
         spawn_blocking(move || contents.read_now(offset, size_bytes))
             .await
             .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    }
+
+    /// As [`Contents::read`], but may return fewer bytes before the end too: what is in memory needs no wait for the disk.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
+        match self.read_from_memory(offset, size_bytes) {
+            Some(bytes) => Ok(bytes),
+            None => self.read(offset, size_bytes).await,
+        }
+    }
+
+    /// What of it the kernel has in memory, up to `size_bytes`: a copy, for which no other thread need be woken. `None` if
+    /// that is nothing, or the file system cannot tell.
+    fn read_from_memory(&self, offset: u64, size_bytes: usize) -> Option<Bytes> {
+        let mut buffer = BytesMut::zeroed(size_bytes);
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        match preadv2(&*self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
+            Ok(0) | Err(_) => None,
+            Ok(read_bytes) => {
+                buffer.truncate(read_bytes);
+                Some(buffer.freeze())
+            }
+        }
     }
 
     /// As [`Contents::read`], on this thread.
@@ -94,18 +120,18 @@ impl Hit {
         self.record.size_bytes
     }
 
-    /// Reads at most `size_bytes` from `offset`.
+    /// Reads at most `size_bytes` from `offset`, and at least one if there is one.
     ///
     /// # Errors
     /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if there is less than the record promises.
-    pub async fn read(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
+    pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         let left_bytes = self.size_bytes().saturating_sub(offset);
         let size_bytes = usize::try_from(left_bytes).unwrap_or(usize::MAX).min(size_bytes);
         if let (Some(whole), Ok(offset)) = (&self.whole, usize::try_from(offset)) {
             return Ok(whole.slice(offset..offset + size_bytes));
         }
-        let piece = self.contents.read(offset, size_bytes).await?;
-        if piece.len() < size_bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
+        let piece = self.contents.read_some(offset, size_bytes).await?;
+        if piece.is_empty() && size_bytes > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
     }
 }
 

@@ -18,6 +18,17 @@ use crate::store::Hit;
 /// The piece in which an object is read, in bytes: larger ones cost memory a client, smaller ones CPU a byte.
 const HIT_PIECE_BYTES: u64 = 64 * 1024;
 
+/// How much one answer sends before it is the next one's turn. A fast client would otherwise keep a thread to itself for
+/// megabytes, while hundreds wait for their first byte.
+const TURN_BYTES: u64 = 256 * 1024;
+
+/// Lets others go first if `next` begins another turn.
+async fn take_turns(offset: u64, next: u64) {
+    if offset / TURN_BYTES != next / TURN_BYTES {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Bytes `range` of a hit.
 pub fn of_hit(hit: Hit, range: ByteRange) -> BoxBody {
     let pieces = try_unfold(range.first, move |offset| {
@@ -32,6 +43,7 @@ pub fn of_hit(hit: Hit, range: ByteRange) -> BoxBody {
                 tracing::error!(%error, sha256 = %hit.record.sha256, "an object could not be read; the answer is broken off");
             })?;
             let next = offset + piece.len() as u64;
+            take_turns(offset, next).await;
             Ok::<_, std::io::Error>(Some((piece, next)))
         }
     });
@@ -66,6 +78,7 @@ fn follow(
                 piece.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
             }
             let next = offset + piece.len() as u64;
+            take_turns(offset, next).await;
             Ok(Some((piece, (follower, next))))
         }
     })

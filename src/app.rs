@@ -130,13 +130,13 @@ fn settings(config: &Config) -> Settings {
 
 /// The configured name, or the host's with a random part that stays the same as long as the state folder does.
 fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
+    let id = read_or_make_id(&config.state_dir).map_err(|why| {
+        let folder = config.state_dir.display();
+        AppError::Configuration(format!("gateway.state_dir: the folder {folder} cannot be used: {why}"))
+    })?;
     if !config.name.is_empty() {
         return Ok(config.name.clone());
     }
-    let path = config.state_dir.join("instance_id");
-    let id = read_or_make_id(&path).map_err(|why| {
-        AppError::Configuration(format!("gateway.state_dir: {} cannot be used: {why}", config.state_dir.display()))
-    })?;
     let host: String = rustix::system::uname()
         .nodename()
         .to_string_lossy()
@@ -146,8 +146,10 @@ fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
     Ok(format!("{host}-{id}"))
 }
 
-fn read_or_make_id(path: &Path) -> std::io::Result<String> {
-    match std::fs::read_to_string(path) {
+fn read_or_make_id(state_dir: &Path) -> std::io::Result<String> {
+    std::fs::create_dir_all(state_dir)?;
+    let path = state_dir.join("instance_id");
+    match std::fs::read_to_string(&path) {
         Ok(id) if !id.trim().is_empty() && id.trim().bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             return Ok(id.trim().to_owned());
         }
@@ -155,9 +157,6 @@ fn read_or_make_id(path: &Path) -> std::io::Result<String> {
         _ => {}
     }
     let id = format!("{:08x}", rand::random::<u32>());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
     std::fs::write(path, format!("{id}\n"))?;
     Ok(id)
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::model::{Expected, Sha256};
 use crate::origin::OriginError;
 use crate::store::StoreError;
@@ -25,6 +27,24 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Whether another attempt can help. A page in place of an archive is often gone at the next: it came from one mirror of
+    /// many, or asked a browser to wait.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Origin(error) => error.is_passing(),
+            Self::Impostor => true,
+            Self::Mismatch { .. } | Self::Unstorable | Self::OverBudget | Self::Busy | Self::Stopping => false,
+        }
+    }
+
+    /// How long the origin wants to be left alone.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Origin(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     /// Whether the next to ask shall be told the same for a while, instead of asking again.
     pub(super) fn is_worth_remembering(&self) -> bool {
         match self {

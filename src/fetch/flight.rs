@@ -1,16 +1,17 @@
 //! A flight as its followers see it: the head, the bytes as they come, the end.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::FetchError;
-use crate::model::{KeptHeaders, Record};
+use crate::model::{Digests, Expected, KeptHeaders, Record, Sha256};
 use crate::store::Contents;
 
 /// The most that a follower is given at once, in bytes. With many followers this is what their buffers cost each.
-const FOLLOW_PIECE_BYTES: u64 = 64 * 1024;
+const FOLLOW_PIECE_BYTES: u64 = 32 * 1024;
 
 /// The head of a body that is being fetched.
 #[derive(Debug)]
@@ -38,8 +39,14 @@ struct Progress {
     written_bytes: u64,
     /// The last piece that was written: those who are up to date need no look at the file.
     newest: Bytes,
-    /// The length and the expected digests hold, and no byte is to come any more.
-    is_whole: bool,
+    /// Set once the length and the expected digests hold, and no byte is to come any more.
+    found: Option<Sha256>,
+}
+
+impl Progress {
+    fn has_ended(&self) -> bool {
+        matches!(self.stage, Stage::Landed(_) | Stage::Failed(_))
+    }
 }
 
 /// One fetch, as the task that flies it sees it.
@@ -50,12 +57,19 @@ pub struct Flight {
 
 impl Flight {
     pub fn new() -> Self {
-        let progress = Progress { stage: Stage::Asking, written_bytes: 0, newest: Bytes::new(), is_whole: false };
+        let progress = Progress { stage: Stage::Asking, written_bytes: 0, newest: Bytes::new(), found: None };
         Self { progress: watch::Sender::new(progress) }
     }
 
-    pub fn follow(&self, collapsed: bool) -> Follower {
-        Follower { progress: self.progress.subscribe(), collapsed }
+    pub fn follow(&self, collapsed: bool, expected: Expected) -> Follower {
+        Follower { progress: self.progress.subscribe(), collapsed, expected }
+    }
+
+    /// Returns once the flight has come to its end.
+    pub async fn ended(&self) {
+        let mut progress = self.progress.subscribe();
+        // The sender is this very flight, so that the channel cannot close under us.
+        let _ = progress.wait_for(Progress::has_ended).await;
     }
 
     /// Lets the followers see the head, and what is written up to now.
@@ -74,8 +88,8 @@ impl Flight {
     }
 
     /// Lets the followers have the end of the body.
-    pub fn complete(&self) {
-        self.progress.send_modify(|progress| progress.is_whole = true);
+    pub fn complete(&self, found: Sha256) {
+        self.progress.send_modify(|progress| progress.found = Some(found));
     }
 
     pub fn end(&self, outcome: Result<Arc<Record>, FetchError>) {
@@ -103,6 +117,8 @@ pub enum Arrival {
 pub struct Follower {
     progress: watch::Receiver<Progress>,
     collapsed: bool,
+    /// SHA-256 digests, if any: the flight computes no other without being asked.
+    expected: Expected,
 }
 
 impl Follower {
@@ -132,7 +148,7 @@ impl Follower {
     /// # Errors
     /// What the flight came to.
     pub async fn landing(&mut self) -> Result<Arc<Record>, FetchError> {
-        let progress = self.wait_for(|progress| matches!(progress.stage, Stage::Landed(_) | Stage::Failed(_))).await;
+        let progress = self.wait_for(Progress::has_ended).await;
         match progress.stage {
             Stage::Landed(record) => Ok(record),
             Stage::Failed(error) => Err(error),
@@ -148,18 +164,18 @@ impl Follower {
     pub async fn next(&mut self, head: &Head, offset: u64) -> Result<Option<Bytes>, FetchError> {
         let progress = self
             .wait_for(|progress| {
-                progress.is_whole
-                    || visible_bytes(head, progress) > offset
-                    || matches!(progress.stage, Stage::Landed(_) | Stage::Failed(_))
+                progress.found.is_some() || visible_bytes(head, progress) > offset || progress.has_ended()
             })
             .await;
-        if let (Stage::Failed(error), false) = (&progress.stage, progress.is_whole) {
-            return Err(error.clone());
+        match (&progress.stage, progress.found) {
+            (_, Some(found)) => self.check(found)?,
+            (Stage::Failed(error), None) => return Err(error.clone()),
+            _ => {}
         }
         let left_bytes = visible_bytes(head, &progress).saturating_sub(offset);
         if left_bytes == 0 {
             // Without an end the task is gone, and the body is cut.
-            return if progress.is_whole { Ok(None) } else { Err(FetchError::Unstorable) };
+            return if progress.found.is_some() { Ok(None) } else { Err(FetchError::Unstorable) };
         }
         let size_bytes = left_bytes.min(FOLLOW_PIECE_BYTES);
         let newest_start = progress.written_bytes - progress.newest.len() as u64;
@@ -179,9 +195,18 @@ impl Follower {
         }
     }
 
+    /// Holds what came against what this follower expects. The flight itself may expect less.
+    fn check(&self, found: Sha256) -> Result<(), FetchError> {
+        let digests = Digests { sha256: found, others: BTreeMap::new() };
+        match digests.violated(&self.expected) {
+            None => Ok(()),
+            Some(_) => Err(FetchError::Mismatch { expected: self.expected.clone(), found }),
+        }
+    }
+
     /// The progress once `seen` holds, or the last there will ever be. It is copied out: the guard must not live over an
     /// await, because the flight writes under the same lock.
-    async fn wait_for(&mut self, seen: impl FnMut(&Progress) -> bool) -> Progress {
+    async fn wait_for(&mut self, seen: impl Fn(&Progress) -> bool) -> Progress {
         if let Ok(progress) = self.progress.wait_for(seen).await {
             return progress.clone();
         }
@@ -192,7 +217,7 @@ impl Follower {
 /// How far followers may read. The last byte is withheld until the whole has been checked.
 fn visible_bytes(head: &Head, progress: &Progress) -> u64 {
     match head.length {
-        Some(length) if !progress.is_whole => progress.written_bytes.min(length.saturating_sub(1)),
+        Some(length) if progress.found.is_none() => progress.written_bytes.min(length.saturating_sub(1)),
         _ => progress.written_bytes,
     }
 }

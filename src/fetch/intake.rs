@@ -40,6 +40,14 @@ pub struct Taken {
     pub staging: Staging,
     pub headers: KeptHeaders,
     pub source: String,
+    /// The head, if the followers have not seen it yet.
+    pub unseen: Option<Arc<Head>>,
+}
+
+impl Partial {
+    fn head(&self) -> Arc<Head> {
+        Arc::new(Head { length: self.length, headers: self.headers.clone(), contents: self.contents.clone() })
+    }
 }
 
 impl<'a> Intake<'a> {
@@ -81,7 +89,8 @@ impl<'a> Intake<'a> {
     /// The whole body, after an attempt that ended well.
     pub fn into_taken(self) -> Result<Taken, FetchError> {
         let body = self.body.ok_or(FetchError::Unstorable)?;
-        Ok(Taken { staging: body.staging, headers: body.headers, source: body.source })
+        let unseen = (!body.is_flowing).then(|| body.head());
+        Ok(Taken { staging: body.staging, headers: body.headers, source: body.source, unseen })
     }
 
     fn written_bytes(&self) -> u64 {
@@ -156,7 +165,7 @@ impl<'a> Intake<'a> {
         if position != self.written_bytes() || body.length.is_some_and(|length| length != position) {
             return Err(OriginError::Silent("the origin broke off".to_owned()).into());
         }
-        self.show(true).await
+        self.judge_kind().await
     }
 
     /// Holds the part of `bytes`, which end at `position`, that is here already against what is here. Returns the rest.
@@ -190,28 +199,31 @@ impl<'a> Intake<'a> {
             self.flight.advance(body.staging.written_bytes(), bytes);
             return Ok(());
         }
-        self.show(false).await
-    }
-
-    /// Shows the head to the followers as soon as the first bytes are seen to be of the right kind.
-    async fn show(&mut self, is_all: bool) -> Result<(), FetchError> {
-        let body = self.body.as_mut().ok_or(FetchError::Unstorable)?;
+        // A body that is all here is shown once it is checked: until the head is sent, a failure can still be a status.
         let written = body.staging.written_bytes();
-        let wanted = self.kind.sniff_bytes();
-        if body.is_flowing || (written < wanted as u64 && !is_all) {
+        if written < self.kind.sniff_bytes() as u64 || body.length == Some(written) {
             return Ok(());
         }
-        let first = body.contents.read(0, wanted).await.map_err(|error| {
+        self.judge_kind().await?;
+        if let Some(body) = &mut self.body {
+            body.is_flowing = true;
+            self.flight.flow(body.head(), written);
+        }
+        Ok(())
+    }
+
+    /// Holds the first bytes against what the name promises. An impostor is forgotten: it must not be resumed.
+    async fn judge_kind(&mut self) -> Result<(), FetchError> {
+        let Some(body) = self.body.as_ref().filter(|body| !body.is_flowing) else { return Ok(()) };
+        let first = body.contents.read(0, self.kind.sniff_bytes()).await.map_err(|error| {
             tracing::warn!(%error, "a staged file could not be read");
             FetchError::Unstorable
         })?;
-        if !self.kind.fits(&first) {
-            return Err(FetchError::Impostor);
+        if self.kind.fits(&first) {
+            return Ok(());
         }
-        let head = Head { length: body.length, headers: body.headers.clone(), contents: body.contents.clone() };
-        body.is_flowing = true;
-        self.flight.flow(Arc::new(head), written);
-        Ok(())
+        self.body = None;
+        Err(FetchError::Impostor)
     }
 }
 

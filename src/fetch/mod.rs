@@ -24,7 +24,7 @@ pub use config::Config;
 pub use error::FetchError;
 pub use flight::{Arrival, Follower, Head};
 
-use crate::model::{EventSink, Expected, Key};
+use crate::model::{Algorithm, EventSink, Expected, Key};
 use crate::origin::HttpOrigin;
 use crate::policy::{Admitted, Policy};
 use crate::store::Store;
@@ -42,6 +42,13 @@ const MAX_REMEMBERED_FAILURES: u64 = 100_000;
 struct FlightKey {
     key: Key,
     expected: Expected,
+}
+
+impl FlightKey {
+    /// The flight of those who expect nothing.
+    fn of_all(&self) -> Self {
+        Self { key: self.key, expected: Expected::nothing() }
+    }
 }
 
 /// All flights of this process. Cheap to clone.
@@ -103,7 +110,13 @@ impl Fetcher {
         let name = FlightKey { key: Key::of(admitted.target()), expected: expected.clone() };
         let mut flights = self.shared.flights();
         if let Some(flight) = flights.get(&name) {
-            return Ok(flight.follow(true));
+            return Ok(flight.follow(true, Expected::nothing()));
+        }
+        // Every flight computes SHA-256, so that whoever expects no more than that can read along with the others.
+        if expected.iter().all(|digest| digest.algorithm() == Algorithm::Sha256)
+            && let Some(flight) = flights.get(&name.of_all())
+        {
+            return Ok(flight.follow(true, expected.clone()));
         }
         if let Some(failure) = self.shared.failures.get(&name) {
             return Err(failure);
@@ -115,7 +128,7 @@ impl Fetcher {
             return Err(FetchError::Busy);
         }
         let flight = Arc::new(Flight::new());
-        let follower = flight.follow(false);
+        let follower = flight.follow(false, Expected::nothing());
         flights.insert(name.clone(), Arc::clone(&flight));
         let task = path::fly(Arc::clone(&self.shared), flight, name, admitted.clone());
         self.shared.tasks.spawn_on(task, &self.shared.runtime);

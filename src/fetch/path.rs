@@ -18,22 +18,36 @@ const MAX_BACKOFF: Duration = Duration::from_mins(1);
 /// Flies one flight to its end, whatever that is.
 pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKey, admitted: Admitted) {
     let started = Instant::now();
+    let mut landing = Landing { shared: &shared, flight: &flight, name: &name, outcome: Err(FetchError::Unstorable) };
     let mut attempts = 0;
-    let outcome = tokio::select! {
+    landing.outcome = tokio::select! {
         outcome = timeout(shared.config.budget.0, fetch(&shared, &flight, &name, &admitted, &mut attempts)) => {
             outcome.unwrap_or(Err(FetchError::OverBudget))
         }
         () = shared.stop.cancelled() => Err(FetchError::Stopping),
     };
-    tell(&shared, &admitted, &name.expected, &outcome, attempts, started.elapsed());
-    if let Err(error) = &outcome
-        && error.is_worth_remembering()
-    {
-        shared.failures.insert(name.clone(), error.clone());
+    tell(&shared, &admitted, &landing.outcome, attempts, started.elapsed());
+}
+
+/// Ends a flight when it is dropped, also by a panic: otherwise its followers would wait for ever.
+struct Landing<'a> {
+    shared: &'a Shared,
+    flight: &'a Flight,
+    name: &'a FlightKey,
+    outcome: Result<Arc<Record>, FetchError>,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = &self.outcome
+            && error.is_worth_remembering()
+        {
+            self.shared.failures.insert(self.name.clone(), error.clone());
+        }
+        // Whoever comes from here on finds the object or the failure; who came before is told now.
+        self.shared.flights().remove(self.name);
+        self.flight.end(self.outcome.clone());
     }
-    // Whoever comes from here on finds the object or the failure; who came before is told now.
-    shared.flights().remove(&name);
-    flight.end(outcome);
 }
 
 /// Look past the map, wait for leave, take in the body, check it, keep it.
@@ -45,6 +59,11 @@ async fn fetch(
     attempts: &mut u32,
 ) -> Result<Arc<Record>, FetchError> {
     let mut expected = name.expected.clone();
+    // What is on its way for those who expect nothing is most likely what is expected here too.
+    let before = if expected.is_empty() { None } else { shared.flights().get(&name.of_all()).map(Arc::clone) };
+    if let Some(before) = before {
+        before.ended().await;
+    }
     // Another process may have stored it since the map was asked.
     match shared.store.look_past_map(name.key).await {
         Ok(Presence::Known(known)) => {
@@ -76,7 +95,7 @@ async fn take_in(
         *attempts += 1;
         match intake.attempt().await {
             Ok(()) => return intake.into_taken(),
-            Err(FetchError::Origin(error)) if error.is_passing() && *attempts < shared.config.attempts => {
+            Err(error) if error.is_passing() && *attempts < shared.config.attempts => {
                 let wait = backoff(shared.config.backoff.0, *attempts, error.retry_after());
                 tracing::debug!(target = %admitted.target(), %error, ?wait, "a fetch is tried again");
                 sleep(wait).await;
@@ -98,7 +117,10 @@ async fn keep(
     if finished.digests.violated(expected).is_some() {
         return Err(FetchError::Mismatch { expected: expected.clone(), found: finished.digests.sha256 });
     }
-    flight.complete();
+    if let Some(head) = taken.unseen {
+        flight.flow(head, finished.size_bytes());
+    }
+    flight.complete(finished.digests.sha256);
     let sealed = finished.seal().await?;
     let record = Record::new(
         admitted.target(),
@@ -126,7 +148,6 @@ fn backoff(first: Duration, attempts: u32, asked_for: Option<Duration>) -> Durat
 fn tell(
     shared: &Shared,
     admitted: &Admitted,
-    expected: &Expected,
     outcome: &Result<Arc<Record>, FetchError>,
     attempts: u32,
     duration: Duration,
@@ -155,5 +176,4 @@ fn tell(
             });
         }
     }
-    tracing::trace!(%expected, "what was expected");
 }

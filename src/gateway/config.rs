@@ -54,6 +54,7 @@ impl Config {
     /// # Errors
     /// A line that names the key whose value cannot work.
     pub fn check(&self) -> Result<(), String> {
+        check_address("gateway.listen", &self.listen)?;
         if !self.name.bytes().all(is_token_byte) {
             return Err("gateway.name may hold only letters, digits and - . _".to_owned());
         }
@@ -74,6 +75,16 @@ impl Config {
         let (_, rest) = self.public_url.split_once("://")?;
         let authority = rest.trim_end_matches('/');
         (!authority.is_empty() && !authority.contains('/')).then(|| authority.to_ascii_lowercase())
+    }
+}
+
+/// # Errors
+/// A line that names `key`, if `address` is not `host:port`.
+pub fn check_address(key: &str, address: &str) -> Result<(), String> {
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(format!("{key}: \"{address}\" is no address; write it like \"127.0.0.1:8080\"")),
     }
 }
 

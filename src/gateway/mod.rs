@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 pub use crate::relay::{OriginError, Passed, Tunnel, TunnelEnd, forwardable};
 pub use answer::{Answer, CacheStatus, Content, Representation, Source};
 pub use ask::{Ask, Door, HttpVersion, Intent};
-pub use config::{Config, Miss};
+pub use config::{Config, Miss, check_address};
 pub use problem::Problem;
 pub use rewrite::{Rewrite, RewriteError};
 pub use select::{Conditions, Selection};

@@ -23,9 +23,9 @@ const RESERVED: [&str; 13] = [
 pub enum RewriteError {
     #[error("this is no URL that can be fetched; ask like /https://host/path")]
     NoUrl,
-    #[error(transparent)]
+    #[error("{0}; ask like /https://host/path")]
     Target(#[from] TargetError),
-    #[error(transparent)]
+    #[error("{0}; ask like /sha256:<64 hex digits>/https://host/path")]
     Digest(#[from] DigestError),
 }
 
@@ -56,15 +56,12 @@ impl Rewrite {
     }
 }
 
-/// `sha256:<hex>/rest`
+/// `sha256:<hex>/rest`, of an algorithm that is known.
 fn split_digest(text: &str) -> Option<(Result<Digest, DigestError>, &str)> {
     let (first, rest) = text.split_once('/')?;
     let (name, hex) = first.split_once(':')?;
-    if Scheme::parse(name).is_some() {
-        return None;
-    }
-    let digest = name.parse::<Algorithm>().and_then(|algorithm| Digest::parse(algorithm, hex));
-    Some((digest, rest))
+    let algorithm: Algorithm = name.parse().ok()?;
+    Some((Digest::parse(algorithm, hex), rest))
 }
 
 /// The absolute URI that a path stands for.

@@ -29,6 +29,14 @@ async fn take_turns(offset: u64, next: u64) {
     }
 }
 
+/// Before a body is broken off, what was written of it goes out: otherwise a short one would be cut with its head.
+async fn let_flush<T, E>(piece: Result<T, E>) -> Result<T, E> {
+    if piece.is_err() {
+        tokio::task::yield_now().await;
+    }
+    piece
+}
+
 /// Bytes `range` of a hit.
 pub fn of_hit(hit: Hit, range: ByteRange) -> BoxBody {
     let pieces = try_unfold(range.first, move |offset| {
@@ -73,7 +81,7 @@ fn follow(
             if end.is_some_and(|end| offset >= end) {
                 return Ok(None);
             }
-            let Some(mut piece) = follower.next(&head, offset).await? else { return Ok(None) };
+            let Some(mut piece) = let_flush(follower.next(&head, offset).await).await? else { return Ok(None) };
             if let Some(end) = end {
                 piece.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
             }
@@ -88,7 +96,7 @@ fn follow(
 pub fn of_passed(passed: Passed) -> BoxBody {
     let length = passed.length;
     let pieces = try_unfold(passed, |mut passed| async move {
-        Ok::<_, OriginError>(passed.next().await?.map(|piece| (piece, passed)))
+        Ok::<_, OriginError>(let_flush(passed.next().await).await?.map(|piece| (piece, passed)))
     });
     match length {
         Some(length) => SizedStream::new(length, pieces).boxed(),

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::check_address;
 use crate::model::Span;
 
 /// `[proxy]`
@@ -12,6 +13,14 @@ pub struct ProxyConfig {
     pub proxy_protocol: bool,
     /// How long a tunnel may be silent in both directions.
     pub tunnel_idle_timeout: Span,
+}
+
+impl ProxyConfig {
+    /// # Errors
+    /// A line that names the key whose value cannot work.
+    pub fn check(&self) -> Result<(), String> {
+        if self.listen.is_empty() { Ok(()) } else { check_address("proxy.listen", &self.listen) }
+    }
 }
 
 impl Default for ProxyConfig {

@@ -11,16 +11,14 @@ use super::problem;
 use super::read::{read_ask, refuse_loop};
 use super::render::{Dress, render};
 use crate::gateway::{Ask, Door, Problem, Rewrite};
-
-/// How much of a request that is no target is repeated in the log, in bytes.
-const MAX_LOGGED_URI_BYTES: usize = 256;
+use crate::model::Target;
 
 pub async fn serve(request: HttpRequest, doors: Data<Doors>) -> HttpResponse {
     let client = doors.client_at_gateway(&request);
     let dress = Dress::for_request(&request, &doors.name);
     let begin = |door, uri| RequestLog::begin(client, door, request.method().as_str(), uri);
     if let Err(refusal) = doors.gateway.admit_client(client) {
-        let log = begin("rewrite", shortened(request.uri().path()));
+        let log = begin("rewrite", Target::redact(request.uri().path()));
         return log.attach(problem::render(&refusal.into(), Some(Door::Rewrite), &dress));
     }
     if !doors.is_proxy_request(&request)
@@ -34,7 +32,7 @@ pub async fn serve(request: HttpRequest, doors: Data<Doors>) -> HttpResponse {
             log.attach(render(doors.gateway.answer(ask).await, Door::Rewrite, &dress))
         }
         Err(problem) => {
-            let log = begin("rewrite", shortened(request.uri().path()));
+            let log = begin("rewrite", Target::redact(request.uri().path()));
             log.attach(problem::render(&problem, Some(Door::Rewrite), &dress))
         }
     }
@@ -68,9 +66,4 @@ impl Doors {
         let rewrite = Rewrite::parse(path_and_query)?;
         read_ask(request, Door::Rewrite, client, rewrite.target, rewrite.expected)
     }
-}
-
-/// A path for the log. A query may hold a secret and is left out.
-fn shortened(path: &str) -> String {
-    path.chars().take(MAX_LOGGED_URI_BYTES).collect()
 }

@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 
 use super::render::Dress;
 use crate::gateway::{CacheStatus, Door, OriginError, Problem, RewriteError};
@@ -93,14 +93,24 @@ fn judge_status(status: u16, door: Option<Door>) -> Verdict {
     Verdict::new(status, None, "origin-status")
 }
 
+/// Who refused, and why, for machines (RFC 9209).
+pub fn proxy_status(problem: &Problem, verdict: Verdict, name: &str) -> String {
+    match (problem, verdict.proxy_error) {
+        (Problem::Origin(OriginError::Status { status, .. }), _) => format!("{name}; received-status={status}"),
+        (_, Some(error)) => format!("{name}; error={error}"),
+        (_, None) => format!("{name}; details=\"{}\"", verdict.detail),
+    }
+}
+
 /// One line for people, or a problem document (RFC 9457) for those who ask for one.
 pub fn render(problem: &Problem, door: Option<Door>, dress: &Dress<'_>) -> HttpResponse {
     let verdict = judge(problem, door);
     let mut builder = HttpResponse::build(verdict.status);
     dress.put_on(&mut builder, CacheStatus::Problem(verdict.detail));
     builder.insert_header((CACHE_CONTROL, "no-store"));
-    if let Some(error) = verdict.proxy_error {
-        builder.insert_header(("Proxy-Status", format!("{}; error={error}", dress.name)));
+    builder.insert_header(("Proxy-Status", proxy_status(problem, verdict, dress.name)));
+    if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
+        builder.insert_header((ALLOW, "GET, HEAD"));
     }
     if let Some(seconds) = retry_after_seconds(problem, verdict.status) {
         builder.insert_header((RETRY_AFTER, seconds.to_string()));

@@ -12,8 +12,8 @@ use super::log::RequestLog;
 use super::problem;
 use super::read::{read_ask, refuse_loop};
 use super::render::{Dress, render};
-use crate::gateway::{Ask, Door, Intent, Problem, RewriteError};
-use crate::model::{Expected, Target};
+use crate::gateway::{Ask, Door, Intent, Problem};
+use crate::model::{Expected, Target, TargetError};
 
 /// Pieces of a request body that wait for the origin.
 const BODY_QUEUE_LENGTH: usize = 8;
@@ -23,8 +23,10 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
     let dress = Dress::for_request(&request, &doors.name);
     let asked =
         doors.gateway.admit_client(client).map_err(Problem::from).and_then(|()| doors.read_proxy(&request, client));
-    let uri =
-        asked.as_ref().map_or_else(|_| request.uri().path().chars().take(256).collect(), |ask| ask.target.to_string());
+    let uri = match &asked {
+        Ok(ask) => ask.target.to_string(),
+        Err(_) => Target::redact(&request.uri().to_string()),
+    };
     let log = RequestLog::begin(client, "proxy", request.method().as_str(), uri);
     log.attach(match asked {
         Ok(mut ask) => {
@@ -59,7 +61,11 @@ impl Doors {
             return Err(Problem::Method(request.method().to_string()));
         }
         let path_and_query = uri.path_and_query().map_or("/", |spelling| spelling.as_str());
-        let target = Target::parse(&format!("{scheme}://{authority}{path_and_query}")).map_err(RewriteError::from)?;
+        let target =
+            Target::parse(&format!("{scheme}://{authority}{path_and_query}")).map_err(|error| match error {
+                TargetError::TooLong => Problem::Rewrite(error.into()),
+                error => Problem::BadRequest(error.to_string()),
+            })?;
         read_ask(request, Door::Proxy, client, target, Expected::nothing())
     }
 }

@@ -4,8 +4,8 @@ use actix_web::HttpRequest;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED,
-    LOCATION, VIA, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    ETAG, LAST_MODIFIED, LOCATION, VIA, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
@@ -53,7 +53,7 @@ pub fn render(answer: Answer, door: Door, dress: &Dress<'_>) -> HttpResponse {
             builder.insert_header((CACHE_CONTROL, "no-store"));
             builder.finish()
         }
-        Answer::Passed(passed) => render_passed(*passed, dress),
+        Answer::Passed(passed) => render_passed(*passed, door, dress),
         Answer::Problem(problem) => problem::render(&problem, Some(door), dress),
     }
 }
@@ -131,13 +131,17 @@ fn describe(builder: &mut HttpResponseBuilder, representation: &Representation) 
     }
 }
 
-fn render_passed(passed: Passed, dress: &Dress<'_>) -> HttpResponse {
+fn render_passed(passed: Passed, door: Door, dress: &Dress<'_>) -> HttpResponse {
     let status = StatusCode::from_u16(passed.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut builder = HttpResponse::build(status);
     for (name, value) in &passed.headers {
         builder.append_header((name.as_str(), value.as_slice()));
     }
     dress.put_on(&mut builder, CacheStatus::Bypass);
+    if door == Door::Rewrite {
+        // To a browser the page would be one of the gateway's own.
+        builder.insert_header((CONTENT_SECURITY_POLICY, "sandbox"));
+    }
     let is_empty = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || status.is_informational();
     if is_empty {
         return builder.finish();

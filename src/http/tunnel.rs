@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::Doors;
 use super::log::RequestLog;
-use super::problem::judge;
+use super::problem::{judge, proxy_status};
 use crate::gateway::{CacheStatus, Door, Problem, Tunnel, TunnelEnd};
 use crate::model::Target;
 use crate::policy::AdmittedTunnel;
@@ -101,11 +101,10 @@ async fn refuse(client: &mut TcpStream, problem: &Problem, name: &str, log: &Req
     let cache = CacheStatus::Problem(verdict.detail).to_string();
     let body = format!("{problem}\n");
     let reason = verdict.status.canonical_reason().unwrap_or_default();
-    let proxy_status =
-        verdict.proxy_error.map_or_else(String::new, |error| format!("Proxy-Status: {name}; error={error}\r\n"));
+    let proxy_status = proxy_status(problem, verdict, name);
     let retry_after = if verdict.status.as_u16() == 503 { "Retry-After: 5\r\n" } else { "" };
     let answer = format!(
-        "HTTP/1.1 {} {reason}\r\nVia: 1.1 {name}\r\nCache-Status: {name}; {cache}\r\n{proxy_status}{retry_after}\
+        "HTTP/1.1 {} {reason}\r\nVia: 1.1 {name}\r\nCache-Status: {name}; {cache}\r\nProxy-Status: {proxy_status}\r\n{retry_after}\
          Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         verdict.status.as_u16(),
         body.len(),

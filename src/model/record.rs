@@ -1,7 +1,7 @@
 //! What is remembered of one target having given certain bytes.
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -112,7 +112,7 @@ impl Record {
             uri: target.as_str().to_owned(),
             sha256: digests.sha256,
             size_bytes,
-            first_seen,
+            first_seen: whole_millis(first_seen),
             source,
             headers,
             digests: digests.others,
@@ -163,6 +163,12 @@ impl Record {
     pub fn answering(records: Vec<Self>) -> Option<Self> {
         records.into_iter().min_by_key(|record| (record.first_seen, record.sha256))
     }
+}
+
+/// The file keeps milliseconds, and a record must be the same before it is written and after it is read.
+fn whole_millis(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 mod rfc3339 {

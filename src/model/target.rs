@@ -9,20 +9,32 @@ use url::{Host, Url};
 /// The longest target that is taken, in bytes. Longer ones are answered 414.
 pub const MAX_TARGET_BYTES: usize = 8 * 1024;
 
+/// How much is printed of a spelling that is no target.
+const MAX_REDACTED_CHARS: usize = 256;
+
 /// DNS names are at most 253 bytes and their labels at most 63 (RFC 1035, section 2.3.4).
 const MAX_HOST_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 
 /// Query parameters that make a URL a bearer secret: it is passed through, never stored, and never logged.
-const SIGNATURE_PARAMETERS: [&str; 9] = [
+const SIGNATURE_PARAMETERS: [&str; 18] = [
+    "access_token",
+    "api_key",
+    "apikey",
     "awsaccesskeyid",
     "googleaccessid",
+    "job_token",
     "key-pair-id",
+    "private_token",
     "sig",
     "signature",
     "token",
+    "x-amz-credential",
+    "x-amz-security-token",
     "x-amz-signature",
+    "x-goog-credential",
     "x-goog-signature",
+    "x-obs-security-token",
     "x-obs-signature",
 ];
 
@@ -134,18 +146,28 @@ impl Target {
         if reference.contains('\\') {
             return Err(TargetError::Backslash);
         }
-        if reference.contains("://") && !reference.starts_with('/') && !reference.starts_with('?') {
-            return Self::parse(reference).or_else(|error| match error {
-                TargetError::DotSegment => self.join_resolved(reference),
-                other => Err(other),
-            });
+        // The library repairs odd authorities, so one that the reference brings along is judged first.
+        if let Some((scheme, authority)) = self.authority_of(reference)? {
+            Self::parse(&format!("{}://{authority}/", scheme.as_str()))?;
         }
-        self.join_resolved(reference)
+        // The library trims spaces at the end instead of encoding them.
+        let joined = self.url.join(&reference.replace(' ', "%20")).map_err(|_| TargetError::Host)?;
+        Self::parse(joined.as_str())
     }
 
-    fn join_resolved(&self, reference: &str) -> Result<Self, TargetError> {
-        let joined = self.url.join(reference).map_err(|_| TargetError::Host)?;
-        Self::parse(joined.as_str())
+    /// Scheme and authority of a reference that has an authority (RFC 3986, section 4.2).
+    fn authority_of<'a>(&self, reference: &'a str) -> Result<Option<(Scheme, &'a str)>, TargetError> {
+        let first = reference.split(['/', '?', '#']).next().unwrap_or_default();
+        let (scheme, rest) = match first.split_once(':') {
+            Some((scheme, _)) => (Scheme::parse(scheme).ok_or(TargetError::Scheme)?, &reference[scheme.len() + 1..]),
+            None => (self.scheme(), reference),
+        };
+        match rest.strip_prefix("//") {
+            Some(rest) => Ok(Some((scheme, rest.split(['/', '?', '#']).next().unwrap_or_default()))),
+            // `https:x` means different things to different readers.
+            None if rest.len() != reference.len() => Err(TargetError::Host),
+            None => Ok(None),
+        }
     }
 
     /// The canonical string. It may hold a secret: print a target with [`fmt::Display`] instead.
@@ -200,12 +222,21 @@ impl Target {
     /// True where the query carries a signature or a token: whoever holds this URL may fetch it, for a while.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        self.url.query().is_some_and(|query| {
-            query.split(['&', ';']).any(|pair| {
-                let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
-                SIGNATURE_PARAMETERS.contains(&name.as_str())
-            })
-        })
+        self.url.query_pairs().any(|(name, _)| SIGNATURE_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()))
+    }
+
+    /// Prints a spelling that is no target, for people and logs: what could be a password or a signature is left out.
+    #[must_use]
+    pub fn redact(spelling: &str) -> String {
+        let path = spelling.split('?').next().unwrap_or_default();
+        let shown: String = path.chars().filter(|c| !c.is_control()).take(MAX_REDACTED_CHARS).collect();
+        match shown.rsplit_once('@') {
+            None => shown,
+            Some((before, host)) => {
+                let start = before.find(":/").map_or(0, |at| at + 2);
+                format!("{}…@{host}", &before[..start])
+            }
+        }
     }
 }
 
@@ -263,7 +294,11 @@ impl<'a> Authority<'a> {
         if !port.is_empty() && port.parse::<u16>().is_err() {
             return Err(TargetError::Port);
         }
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = match host.strip_suffix('.') {
+            Some(address) if address.parse::<IpAddr>().is_ok() => return Err(TargetError::OddAddress),
+            Some(name) => name,
+            None => host,
+        };
         if host.is_empty() || host.contains('%') || host.contains(' ') {
             return Err(TargetError::Host);
         }
@@ -307,8 +342,12 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// True if any reader of the path, decoding or not, could see a `.` or `..` segment in it.
+/// True if any reader of the path, decoding once, more often or not at all, could see a `.` or `..` segment in it.
 fn has_dot_segment(path: &str) -> bool {
-    let decoded = path.to_ascii_lowercase().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
+    let mut decoded = path.to_ascii_lowercase();
+    while decoded.contains("%25") {
+        decoded = decoded.replace("%25", "%");
+    }
+    let decoded = decoded.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
     decoded.split('/').any(|segment| segment == "." || segment == "..")
 }

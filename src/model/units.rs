@@ -36,6 +36,10 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let size: ByteSize = text.parse().map_err(|_| format!("\"{text}\" is no size; write it like \"50GiB\""))?;
+        // The library turns what is too much into the most that there is.
+        if size.as_u64() == u64::MAX {
+            return Err(format!("\"{text}\" is too much"));
+        }
         Ok(Self { bytes: size.as_u64() })
     }
 }
@@ -86,7 +90,12 @@ impl TryFrom<String> for Span {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        humantime::parse_duration(&text).map(Self).map_err(|_| format!("\"{text}\" is no time; write it like \"10m\""))
+        let complaint = || format!("\"{text}\" is no time; write it like \"10m\"");
+        // To the library "10M" is ten months, which nobody means here.
+        if text.contains('M') {
+            return Err(complaint());
+        }
+        humantime::parse_duration(&text).map(Self).map_err(|_| complaint())
     }
 }
 

@@ -55,6 +55,9 @@ impl OriginError {
             if found.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) {
                 return Self::Wrong(format!("TLS with the origin failed: {found}"));
             }
+            if found.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+                return Self::Wrong(format!("the origin's answer is no HTTP: {found}"));
+            }
             innermost = found.to_string();
             cause = found.source();
         }

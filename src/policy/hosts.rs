@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::Ipv6Addr;
 
 /// A host in a list: `example.org` is that name alone, `.example.org` is it and every name under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,9 @@ impl HostPattern {
     /// # Errors
     /// A line that shows what was written, if it can be no host.
     pub fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<Ipv6Addr>() {
+            return Ok(Self { name: format!("[{address}]"), with_subdomains: false });
+        }
         let (name, with_subdomains) = match text.strip_prefix('.') {
             Some(name) => (name, true),
             None => (text, false),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::is_public;
@@ -108,7 +109,8 @@ impl Rules {
     }
 
     pub fn judge_suffix(&self, target: &Target) -> Result<(), Refusal> {
-        let path = target.path().to_ascii_lowercase();
+        // An origin decodes before it looks for the file, so an encoded ending is the same ending.
+        let path = percent_decode_str(target.path()).decode_utf8_lossy().to_ascii_lowercase();
         let ends = |suffix: &&String| path.ends_with(&suffix.to_ascii_lowercase());
         if let Some(suffix) = self.config.deny_suffixes.iter().find(ends) {
             return Err(Refusal::DeniedSuffix(suffix.clone()));

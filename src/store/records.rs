@@ -1,6 +1,7 @@
 //! Reading the records of a target.
 
 use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
@@ -10,8 +11,8 @@ use super::layout::Layout;
 use super::presence::{Known, Presence};
 use crate::model::{Key, MAX_RECORD_BYTES, Record};
 
-/// How many records of one target are read. A target that changed more often than that has a story that an operator knows.
-const MAX_RECORDS: usize = 64;
+/// How many files of one target are read. A target that changed more often than that has a story that an operator knows.
+const MAX_ENTRIES: usize = 64;
 
 pub fn look_up(layout: &Layout, key: Key) -> Result<Presence, StoreError> {
     let records = read_all(layout, key)?;
@@ -29,11 +30,9 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
         Err(error) => return Err(error.into()),
     };
     let mut records = Vec::new();
-    for entry in folder.take(MAX_RECORDS) {
+    for entry in folder.take(MAX_ENTRIES) {
         let path = entry?.path();
-        let mut bytes = Vec::new();
-        fs::File::open(&path)?.take(MAX_RECORD_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-        match parse(&bytes, key) {
+        match read(&path, key) {
             Ok(record) => records.push(record),
             Err(why) => tracing::warn!(path = %path.display(), why, "a record is damaged and is passed over"),
         }
@@ -41,8 +40,11 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
     Ok(records)
 }
 
-fn parse(bytes: &[u8], key: Key) -> Result<Record, String> {
-    let record = Record::parse(bytes).map_err(|error| error.to_string())?;
+fn read(path: &Path, key: Key) -> Result<Record, String> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(MAX_RECORD_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let record = Record::parse(&bytes).map_err(|error| error.to_string())?;
     if record.key() == key { Ok(record) } else { Err("the record is of another target".to_owned()) }
 }
 

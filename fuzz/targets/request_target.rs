@@ -1,0 +1,50 @@
+//! What a client asks for. The first line is a request target at the rewrite door, and a target by itself; the second
+//! is a `Location` that the origin answers with.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use millpond::gateway::Rewrite;
+use millpond::model::{Key, Target};
+
+/// Whether a reader who decodes once, and takes a backslash for a slash, sees a segment that leads elsewhere.
+fn leads_elsewhere(path: &str) -> bool {
+    let mut plain = path.to_ascii_lowercase();
+    for (escape, byte) in [("%2e", "."), ("%2f", "/"), ("%5c", "/"), ("\\", "/")] {
+        plain = plain.replace(escape, byte);
+    }
+    plain.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+/// What every target promises, however it came about.
+fn check(target: &Target) {
+    let text = target.as_str();
+    assert!(text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#'), "{text:?}");
+    assert!(!leads_elsewhere(target.path()), "{text:?}");
+    assert!(target.path().starts_with('/'), "{text:?}");
+    assert!(!target.host().is_empty() && target.port() != 0, "{text:?}");
+    let (scheme, rest) = text.split_once("://").expect("a scheme");
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    assert!(scheme == "ftp" || (matches!(scheme, "http" | "https") && !authority.contains('@')), "{text:?}");
+    let again = Target::parse(text).expect("a canonical string is a target");
+    assert_eq!(again.as_str(), text);
+    assert_eq!(Key::of(&again), Key::of(target));
+}
+
+fuzz_target!(|text: &str| {
+    let (request, location) = text.split_once('\n').unwrap_or((text, ""));
+    let target = Target::parse(request).ok().inspect(check);
+    let rewrite = Rewrite::parse(request).ok();
+    if let Some(rewrite) = &rewrite {
+        check(&rewrite.target);
+        // The canonical string behind a slash is the plainest form of the door: it must mean the same target.
+        let plain = Rewrite::parse(&format!("/{}", rewrite.target.as_str())).expect("the plain form of a target");
+        assert_eq!(plain.target, rewrite.target);
+        assert!(plain.expected.is_empty());
+    }
+    for base in target.into_iter().chain(rewrite.map(|rewrite| rewrite.target)) {
+        if let Ok(joined) = base.join(location) {
+            check(&joined);
+        }
+    }
+});

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
 use super::FetchError;
@@ -62,7 +62,7 @@ impl Flight {
     }
 
     pub fn follow(&self, collapsed: bool, expected: Expected) -> Follower {
-        Follower { progress: self.progress.subscribe(), collapsed, expected }
+        Follower { progress: self.progress.subscribe(), collapsed, expected, scratch: BytesMut::new() }
     }
 
     /// Returns once the flight has come to its end.
@@ -119,6 +119,7 @@ pub struct Follower {
     collapsed: bool,
     /// SHA-256 digests, if any: the flight computes no other without being asked.
     expected: Expected,
+    scratch: BytesMut,
 }
 
 impl Follower {
@@ -185,7 +186,7 @@ impl Follower {
             return Ok(Some(progress.newest.slice(at..at + size)));
         }
         let size = usize::try_from(size_bytes).expect("it is at most a piece");
-        match head.contents.read_some(offset, size).await {
+        match head.contents.read_some(offset, size, &mut self.scratch).await {
             Ok(bytes) if !bytes.is_empty() => Ok(Some(bytes)),
             Ok(_) => Err(FetchError::Unstorable),
             Err(error) => {

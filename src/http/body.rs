@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody, SizedStream};
-use actix_web::web::Bytes;
+use actix_web::web::{Bytes, BytesMut};
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 
@@ -39,21 +39,18 @@ async fn let_flush<T, E>(piece: Result<T, E>) -> Result<T, E> {
 
 /// Bytes `range` of a hit.
 pub fn of_hit(hit: Hit, range: ByteRange) -> BoxBody {
-    let pieces = try_unfold(range.first, move |offset| {
-        let hit = hit.clone();
-        async move {
-            if offset > range.last {
-                return Ok(None);
-            }
-            let left_bytes = range.last - offset + 1;
-            let size = usize::try_from(left_bytes.min(HIT_PIECE_BYTES)).expect("a piece fits in memory");
-            let piece = hit.read_some(offset, size).await.inspect_err(|error| {
-                tracing::error!(%error, sha256 = %hit.record.sha256, "an object could not be read; the answer is broken off");
-            })?;
-            let next = offset + piece.len() as u64;
-            take_turns(offset, next).await;
-            Ok::<_, std::io::Error>(Some((piece, next)))
+    let pieces = try_unfold((hit, range.first, BytesMut::new()), move |(hit, offset, mut scratch)| async move {
+        if offset > range.last {
+            return Ok(None);
         }
+        let left_bytes = range.last - offset + 1;
+        let size = usize::try_from(left_bytes.min(HIT_PIECE_BYTES)).expect("a piece fits in memory");
+        let piece = hit.read_some(offset, size, &mut scratch).await.inspect_err(|error| {
+            tracing::error!(%error, sha256 = %hit.record.sha256, "an object could not be read; the answer is broken off");
+        })?;
+        let next = offset + piece.len() as u64;
+        take_turns(offset, next).await;
+        Ok::<_, std::io::Error>(Some((piece, (hit, next, scratch))))
     });
     SizedStream::new(range.size_bytes(), pieces).boxed()
 }

@@ -26,6 +26,10 @@ const MAX_CONNECTIONS_PER_WORKER: usize = 16_384;
 /// How long a client may take for its request head, and a front server for its PROXY header.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// An answer is flushed once so much waits, in bytes. Pieces of bodies are larger, so that each goes out by itself and a
+/// connection's buffer holds one of them.
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
+
 /// How long a connection may rest between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
@@ -132,6 +136,7 @@ fn connection_service(
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .tcp_nodelay(true)
+        .h1_write_buffer_size(WRITE_BUFFER_BYTES)
         .upgrade(fn_service(move |(request, framed)| {
             let doors = Arc::clone(&for_tunnels);
             async move { tunnel::serve(request, framed, port, doors).await.map_err(actix_web::Error::from) }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use fs_err as fs;
 use rustix::buffer::spare_capacity;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::spawn_blocking;
 
@@ -43,11 +44,12 @@ impl Contents {
     }
 
     /// As [`Contents::read`], but may return fewer bytes before the end too: what is in memory needs no wait for the disk.
+    /// `scratch` belongs to one reader: its memory is used again once the last piece is gone.
     ///
     /// # Errors
     /// What the disk says.
-    pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
-        match self.read_from_memory(offset, size_bytes) {
+    pub async fn read_some(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> io::Result<Bytes> {
+        match self.read_from_memory(offset, size_bytes, scratch) {
             Some(bytes) => Ok(bytes),
             None => self.read(offset, size_bytes).await,
         }
@@ -55,15 +57,12 @@ impl Contents {
 
     /// What of it the kernel has in memory, up to `size_bytes`: a copy, for which no other thread need be woken. `None` if
     /// that is nothing, or the file system cannot tell.
-    fn read_from_memory(&self, offset: u64, size_bytes: usize) -> Option<Bytes> {
-        let mut buffer = BytesMut::zeroed(size_bytes);
-        let mut slices = [IoSliceMut::new(&mut buffer)];
+    fn read_from_memory(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> Option<Bytes> {
+        scratch.resize(size_bytes, 0);
+        let mut slices = [IoSliceMut::new(scratch)];
         match preadv2(&*self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
             Ok(0) | Err(_) => None,
-            Ok(read_bytes) => {
-                buffer.truncate(read_bytes);
-                Some(buffer.freeze())
-            }
+            Ok(read_bytes) => Some(scratch.split_to(read_bytes).freeze()),
         }
     }
 
@@ -124,13 +123,13 @@ impl Hit {
     ///
     /// # Errors
     /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if there is less than the record promises.
-    pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
+    pub async fn read_some(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> io::Result<Bytes> {
         let left_bytes = self.size_bytes().saturating_sub(offset);
         let size_bytes = usize::try_from(left_bytes).unwrap_or(usize::MAX).min(size_bytes);
         if let (Some(whole), Ok(offset)) = (&self.whole, usize::try_from(offset)) {
             return Ok(whole.slice(offset..offset + size_bytes));
         }
-        let piece = self.contents.read_some(offset, size_bytes).await?;
+        let piece = self.contents.read_some(offset, size_bytes, scratch).await?;
         if piece.is_empty() && size_bytes > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
     }
 }
@@ -145,7 +144,12 @@ pub fn open_hit(layout: &Layout, record: Arc<Record>) -> Result<Option<Hit>, Sto
     };
     let size_bytes = file.metadata()?.len();
     if size_bytes != record.size_bytes {
-        tracing::error!(sha256 = %record.sha256, size_bytes, recorded_bytes = record.size_bytes, "an object has the wrong length and is not served");
+        tracing::error!(
+            sha256 = %record.sha256,
+            size_bytes,
+            recorded_bytes = record.size_bytes,
+            "an object has the wrong length and is not served"
+        );
         return Ok(None);
     }
     let contents = Contents::new(Arc::new(file.into_parts().0));
@@ -157,4 +161,21 @@ pub fn open_hit(layout: &Layout, record: Arc<Record>) -> Result<Option<Hit>, Sto
         return Ok(None);
     }
     Ok(Some(Hit { record, contents, whole }))
+}
+
+/// As [`open_hit`], but only if the kernel can do it from memory, without a wait for the disk. `None` says nothing.
+pub fn open_hit_in_memory(layout: &Layout, record: &Arc<Record>) -> Option<Hit> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat2(CWD, layout.object(record.sha256), flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
+    let contents = Contents::new(Arc::new(file.into()));
+    if contents.file.metadata().ok()?.len() != record.size_bytes {
+        return None;
+    }
+    let whole = match usize::try_from(record.size_bytes) {
+        Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => {
+            Some(contents.read_from_memory(0, size, &mut BytesMut::new()).filter(|bytes| bytes.len() == size)?)
+        }
+        _ => None,
+    };
+    Some(Hit { record: Arc::clone(record), contents, whole })
 }

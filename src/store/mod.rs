@@ -110,6 +110,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk could not be read.
     pub async fn open_hit(&self, key: Key, record: Arc<Record>) -> Result<Option<Hit>, StoreError> {
+        if let Some(hit) = contents::open_hit_in_memory(&self.shared.layout, &record) {
+            self.shared.index.touch(hit.record.sha256);
+            return Ok(Some(hit));
+        }
         let shared = Arc::clone(&self.shared);
         let hit = blocking(move || contents::open_hit(&shared.layout, record)).await?;
         match &hit {

@@ -13,7 +13,7 @@ use crate::store::Hit;
 #[derive(Debug)]
 pub enum Answer {
     /// Bytes that are stored, or about to be.
-    Content(Content),
+    Content(Box<Content>),
     /// 302 to the origin.
     Redirect(Target),
     /// The origin's own answer, of which nothing is kept.

@@ -180,7 +180,7 @@ impl Gateway {
         self.check(ask, &hit).await?;
         let representation = Representation::of_record(&hit.record);
         let selection = select::select(&ask.conditions, ask.range, &representation);
-        Ok(Answer::Content(Content { representation, selection, source: Source::Hit(hit), status }))
+        Ok(Answer::Content(Box::new(Content { representation, selection, source: Source::Hit(hit), status })))
     }
 
     /// Holds a hit against what the client expects of it.
@@ -261,5 +261,5 @@ fn answer_flow(ask: &Ask, follower: Follower, head: Arc<Head>, status: CacheStat
     let representation = Representation::of_head(&head);
     let range: Option<RangeSpec> = ask.range.filter(|_| head.length.is_some());
     let selection = select::select(&ask.conditions, range, &representation);
-    Answer::Content(Content { representation, selection, source: Source::Flight { follower, head }, status })
+    Answer::Content(Box::new(Content { representation, selection, source: Source::Flight { follower, head }, status }))
 }

@@ -45,7 +45,7 @@ impl<'a> Dress<'a> {
 
 pub fn render(answer: Answer, door: Door, dress: &Dress<'_>) -> HttpResponse {
     match answer {
-        Answer::Content(content) => render_content(content, dress),
+        Answer::Content(content) => render_content(*content, dress),
         Answer::Redirect(target) => {
             let mut builder = HttpResponse::Found();
             dress.put_on(&mut builder, CacheStatus::Redirect);

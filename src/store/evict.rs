@@ -1,16 +1,22 @@
 //! Making room: the least recently used objects go first, their records stay.
 
+use std::sync::PoisonError;
+
 use fs_err as fs;
 
-use super::index::Entry;
+use super::index::{Entry, Room};
 use super::{Shared, StoreError};
 use crate::model::Event;
 
 /// How many candidates are fetched from the index at a time.
 const BATCH: usize = 64;
 
+/// How often room is made for one body: another process may take it before it is reserved.
+const MAX_TRIES: usize = 3;
+
 /// Evicts down to the low watermark if the high one is passed.
 pub fn to_low_watermark(shared: &Shared) -> Result<(), StoreError> {
+    let _turn = shared.evicting.lock().unwrap_or_else(PoisonError::into_inner);
     shared.index.flush_touches()?;
     let held = shared.index.held_bytes()?;
     if held > shared.config.high_watermark_bytes() {
@@ -19,16 +25,35 @@ pub fn to_low_watermark(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Evicts until `wanted_bytes` more fit under `max_size`, and on down to the low watermark so that the next does not wait.
-pub fn make_room(shared: &Shared, wanted_bytes: u64) -> Result<(), StoreError> {
+/// Asks for room until there is some, and evicts what is missing. Those who want room take turns: what one of them has made
+/// and not needed is the next one's.
+pub fn make_room(shared: &Shared, ask: impl Fn() -> Result<Room, StoreError>) -> Result<(), StoreError> {
+    let _turn = shared.evicting.lock().unwrap_or_else(PoisonError::into_inner);
     shared.index.flush_touches()?;
-    let held = shared.index.held_bytes()?;
-    let goal = shared.config.low_watermark_bytes().min(shared.config.max_size.bytes.saturating_sub(wanted_bytes));
-    free(shared, held.saturating_sub(goal))
+    for _ in 0..MAX_TRIES {
+        match ask()? {
+            Room::Reserved => return Ok(()),
+            Room::Missing(missing_bytes) => free(shared, missing_bytes)?,
+        }
+    }
+    match ask()? {
+        Room::Reserved => Ok(()),
+        Room::Missing(_) => Err(StoreError::NoSpace),
+    }
 }
 
-/// Evicts at least `size_bytes`, or everything.
-pub fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
+/// Evicts what the file system lacks.
+pub fn make_disk_space(shared: &Shared, missing_bytes: u64) -> Result<(), StoreError> {
+    let _turn = shared.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.index.flush_touches()?;
+    free(shared, missing_bytes)
+}
+
+/// Evicts at least `size_bytes`. If all that is held is less, nothing goes: it would go in vain.
+fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
+    if size_bytes > shared.index.held_bytes()? {
+        return Ok(());
+    }
     let mut freed_bytes = 0;
     while freed_bytes < size_bytes {
         let batch = shared.index.oldest(BATCH)?;

@@ -55,6 +55,14 @@ pub struct Index {
     touches: Mutex<HashMap<Sha256, i64>>,
 }
 
+/// What asking for room came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    Reserved,
+    /// So many bytes have to go first.
+    Missing(u64),
+}
+
 /// One object as the index has it.
 pub struct Entry {
     pub sha256: Sha256,
@@ -110,9 +118,9 @@ impl Index {
         Ok(lock(&self.connection).query_row("SELECT held_bytes FROM ledger", [], |row| row.get(0)).map(to_u64)?)
     }
 
-    /// Reserves `size_bytes` in all for one body of this instance, in place of what it had reserved before. False if held
-    /// and reserved bytes would pass `limit_bytes` together.
-    pub fn reserve(&self, instance: &str, id: u64, size_bytes: u64, limit_bytes: u64) -> Result<bool, StoreError> {
+    /// Reserves `size_bytes` in all for one body of this instance, in place of what it had reserved before, if held and
+    /// reserved bytes stay within `limit_bytes` together.
+    pub fn reserve(&self, instance: &str, id: u64, size_bytes: u64, limit_bytes: u64) -> Result<Room, StoreError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let others: i64 = transaction.query_row(
@@ -121,15 +129,16 @@ impl Index {
             params![instance, to_i64(id)],
             |row| row.get(0),
         )?;
-        if to_u64(others).saturating_add(size_bytes) > limit_bytes {
-            return Ok(false);
+        let missing_bytes = to_u64(others).saturating_add(size_bytes).saturating_sub(limit_bytes);
+        if missing_bytes > 0 {
+            return Ok(Room::Missing(missing_bytes));
         }
         transaction.execute(
             "INSERT OR REPLACE INTO reservations VALUES (?1, ?2, ?3)",
             params![instance, to_i64(id), to_i64(size_bytes)],
         )?;
         transaction.commit()?;
-        Ok(true)
+        Ok(Room::Reserved)
     }
 
     pub fn release(&self, instance: &str, id: u64) -> Result<(), StoreError> {

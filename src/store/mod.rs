@@ -17,8 +17,8 @@ mod reconcile;
 mod records;
 mod staging;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -52,6 +52,8 @@ struct Shared {
     events: EventSink,
     /// Wakes whoever looks after the space.
     pressure: Notify,
+    /// Held by whoever makes room.
+    evicting: Mutex<()>,
     unreconciled: AtomicBool,
 }
 
@@ -73,6 +75,7 @@ impl Store {
                 map: ExistenceMap::new(&config),
                 digests: moka::sync::Cache::new(DIGEST_CACHE_ENTRIES),
                 pressure: Notify::new(),
+                evicting: Mutex::new(()),
                 unreconciled: AtomicBool::new(unreconciled),
                 config,
                 layout,

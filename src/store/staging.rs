@@ -12,7 +12,7 @@ use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 use tokio::task::spawn_blocking;
 
-use super::index::is_damage;
+use super::index::{Room, is_damage};
 use super::{Contents, Store, StoreError, evict};
 use crate::model::{Digests, Hasher};
 
@@ -141,7 +141,7 @@ fn reserve(store: &Store, id: u64, handle: &File, wanted_bytes: u64) -> Result<(
     let shared = &store.shared;
     let limit = shared.config.max_size.bytes;
     let ask = || shared.index.reserve(&shared.instance.name, id, wanted_bytes, limit);
-    let granted = match ask() {
+    let room = match ask() {
         Err(StoreError::Index(error)) if is_damage(&error) => {
             shared.index.replace_if_lost(&shared.layout)?;
             shared.unreconciled.store(true, Ordering::Release);
@@ -150,20 +150,16 @@ fn reserve(store: &Store, id: u64, handle: &File, wanted_bytes: u64) -> Result<(
         }
         other => other?,
     };
-    if !granted {
-        if wanted_bytes > limit {
-            return Err(StoreError::NoSpace);
-        }
-        evict::make_room(shared, wanted_bytes)?;
-        if !ask()? {
-            return Err(StoreError::NoSpace);
-        }
+    match room {
+        Room::Reserved => {}
+        Room::Missing(_) if wanted_bytes > limit => return Err(StoreError::NoSpace),
+        Room::Missing(_) => evict::make_room(shared, ask)?,
     }
     set_aside(handle, wanted_bytes)?;
     let min_free_bytes = shared.config.min_free.bytes;
     let missing_bytes = min_free_bytes.saturating_sub(free_bytes(handle)?);
     if missing_bytes > 0 {
-        evict::free(shared, missing_bytes)?;
+        evict::make_disk_space(shared, missing_bytes)?;
         if free_bytes(handle)? < min_free_bytes {
             return Err(StoreError::NoSpace);
         }

@@ -49,8 +49,12 @@ const FROZEN_SUFFIXES: [&str; 41] = [
     ".sha512sum",
 ];
 
-/// Path segments that stand for something else tomorrow.
-const MUTABLE_SEGMENTS: [&str; 8] = ["latest", "head", "main", "master", "trunk", "nightly", "snapshot", "snapshots"];
+/// Path segments that stand for something else tomorrow, wherever they are.
+const MUTABLE_SEGMENTS: [&str; 2] = ["latest", "nightly"];
+
+/// Names that stand for something else tomorrow as a file or a ref. As a folder they are common and mean nothing: much of
+/// what there is lies under some `/main/`.
+const MUTABLE_STEMS: [&str; 8] = ["latest", "head", "main", "master", "trunk", "develop", "nightly", "snapshot"];
 
 /// File names that are indexes of a place, whatever their ending.
 const MUTABLE_NAMES: [&str; 14] = [
@@ -89,9 +93,11 @@ pub fn class_of(target: &Target) -> Class {
 
 fn is_mutable(path: &str, name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or_default();
+    // `project-main.tar.gz` is the archive of a branch.
+    let last_word = stem.rsplit('-').next().unwrap_or_default();
     path.contains("/refs/heads/")
         || path.split('/').any(|segment| MUTABLE_SEGMENTS.contains(&segment))
-        || MUTABLE_SEGMENTS.contains(&stem)
+        || MUTABLE_STEMS.contains(&last_word)
         || MUTABLE_NAMES.contains(&name)
 }
 
@@ -101,4 +107,55 @@ fn is_generated(path: &str) -> bool {
     let form = segments.next().unwrap_or_default();
     matches!(form, "tar.gz" | "legacy.tar.gz" | "zip" | "legacy.zip")
         && segments.next().is_some_and(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(path: &str) -> Class {
+        class_of(&Target::parse(&format!("https://example.org{path}")).unwrap())
+    }
+
+    #[test]
+    fn names_of_releases_are_frozen() {
+        for path in [
+            "/pool/main/l/linux/linux_6.1.176.orig.tar.xz",
+            "/x-1.0.tar.gz",
+            "/X-1.0.TAR.GZ",
+            "/main/head/trunk/x-1.0.zip",
+            "/repo.git/snapshot/repo-1.0.tar.gz",
+            "/owner/repo/archive/refs/tags/v1.0.tar.gz",
+            "/owner/repo/tar.gz/v1.0",
+            "/owner/repo/legacy.tar.gz/0123abc",
+            "/projects/x/files/x-1.0.tar.gz/download",
+            "/x-1.0.tar.gz.asc",
+            "/0001-fix.patch",
+            "/x-1.0.tar.gz?download=1",
+        ] {
+            assert_eq!(class(path), Class::Frozen, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_that_mean_something_else_tomorrow_are_passed() {
+        for path in [
+            "/",
+            "/index.html",
+            "/x.tar.gz/",
+            "/owner/repo/archive/refs/heads/main.tar.gz",
+            "/owner/repo/archive/master.zip",
+            "/group/repo/-/archive/master/repo-master.tar.gz",
+            "/owner/repo/tar.gz/main",
+            "/owner/repo/releases/latest/download/x.tar.gz",
+            "/x-latest.tar.gz",
+            "/nightly/x-1.0.tar.gz",
+            "/debian/dists/stable/main/source/Sources.xz",
+            "/.gz",
+            "/x-1.0.tar.gz?X-Amz-Signature=abc",
+            "/x-1.0.tar.gz?private_token=abc",
+        ] {
+            assert_eq!(class(path), Class::Passed, "{path}");
+        }
+    }
 }

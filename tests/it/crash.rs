@@ -1,0 +1,166 @@
+//! Kill -9 at any moment, and start again.
+
+use std::fs;
+
+use crate::harness::{Gate, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+/// Asserts what holds after any crash: an object is what its name says, a record has its object, nothing is staged.
+#[track_caller]
+fn assert_sound(gateway: &Gateway) {
+    eventually("staging is swept", || gateway.staged().is_empty().then_some(()));
+    for object in gateway.objects() {
+        let name = object.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        assert_eq!(sha256(&fs::read(&object).expect("an object can be read")), name, "{}", object.display());
+    }
+    for record in gateway.records() {
+        let text = fs::read(&record).expect("a record can be read");
+        let value: serde_json::Value = serde_json::from_slice(&text).expect("a record is whole");
+        let name = value["sha256"].as_str().expect("a record names an object");
+        assert!(gateway.cache().join("objects").join(&name[..2]).join(name).is_file(), "a record is published last");
+    }
+}
+
+#[test]
+fn a_fetch_that_was_killed_leaves_nothing() {
+    let body = archive(1, 300_000);
+    for offset in [0, 1, 512, 100_000, 299_999] {
+        let origin = Origin::start();
+        let gate = Gate::new();
+        origin.script(PATH, vec![Reply::file(&body).gate_at(offset, &gate), Reply::file(&body)]);
+        let mut gateway = Gateway::relaying(&origin);
+        let waiting = gateway.get(&origin.url(PATH)).start();
+        gate.await_reached(1);
+        gateway.kill9();
+        drop(waiting);
+        assert!(gateway.objects().is_empty() && gateway.records().is_empty(), "nothing is published before the end");
+        gateway.restart();
+        assert_sound(&gateway);
+        gateway.assert_serves(&origin.url(PATH), &body);
+        gateway.await_stored(&origin.url(PATH));
+        assert_eq!(origin.count(PATH), 2);
+    }
+}
+
+#[test]
+fn a_client_of_a_killed_gateway_sees_a_broken_transfer() {
+    let origin = Origin::start();
+    let body = archive(2, 300_000);
+    let gate = Gate::new();
+    origin.serve("/length.tar.gz", Reply::file(&body).gate_at(100_000, &gate));
+    origin.serve("/chunks.tar.gz", Reply::file(&body).chunked().gate_at(100_000, &gate));
+    let mut gateway = Gateway::relaying(&origin);
+    let mut answers = ["/length.tar.gz", "/chunks.tar.gz"].map(|path| gateway.get(&origin.url(path)).open());
+    for answer in &mut answers {
+        assert_same(&answer.read(100_000), &body[..100_000]);
+    }
+    gateway.kill9();
+    for answer in answers {
+        answer.finish().assert_broken();
+    }
+    gateway.restart();
+    assert_sound(&gateway);
+}
+
+#[test]
+fn what_was_published_is_there() {
+    let origin = Origin::start();
+    let bodies: Vec<_> = (0..5).map(|number| archive(10 + number, 50_000)).collect();
+    let mut gateway = Gateway::relaying(&origin);
+    for (number, body) in bodies.iter().enumerate() {
+        let path = format!("/x-{number}.tar.gz");
+        origin.serve(&path, Reply::file(body));
+        gateway.assert_serves(&origin.url(&path), body);
+        gateway.await_stored(&origin.url(&path));
+        // Killed the moment it was told that it is stored.
+        gateway.kill9();
+        gateway.restart();
+        for (number, body) in bodies[..=number].iter().enumerate() {
+            let hit = gateway.assert_serves(&origin.url(&format!("/x-{number}.tar.gz")), body);
+            hit.assert_cache(&["hit", "detail=disk"]);
+        }
+    }
+    assert_sound(&gateway);
+    assert_eq!(origin.total(), bodies.len(), "nothing was fetched twice");
+}
+
+#[test]
+fn killed_while_many_are_being_published_nothing_is_half() {
+    let origin = Origin::start();
+    let body = |number: u64| archive(1000 + number, 20_000);
+    let mut gateway = Gateway::relaying(&origin);
+    for round in 0..6_u64 {
+        // Killed after a different number of answers each time, with others on their way.
+        let waiting: Vec<_> = (0..12)
+            .map(|number| {
+                let number = round * 12 + number;
+                let path = format!("/x-{number}.tar.gz");
+                origin.serve(&path, Reply::file(&body(number)));
+                (number, gateway.get(&origin.url(&path)).start())
+            })
+            .collect();
+        for (number, waiting) in waiting.into_iter().take(usize::try_from(round).expect("it is small") * 2 + 1) {
+            waiting.head().finish().assert_body(200, &body(number));
+        }
+        gateway.kill9();
+        gateway.restart();
+        assert_sound(&gateway);
+    }
+    for number in 0..72 {
+        gateway.assert_serves(&origin.url(&format!("/x-{number}.tar.gz")), &body(number));
+    }
+}
+
+#[test]
+fn killed_while_it_starts_it_starts_again() {
+    let origin = Origin::start();
+    let body = archive(3, 50_000);
+    origin.serve(PATH, Reply::file(&body));
+    let mut gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&origin.url(PATH));
+    for _ in 0..5 {
+        gateway.kill9();
+        drop(fs::remove_file(gateway.cache().join("index.sqlite")));
+        gateway.restart();
+    }
+    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+}
+
+#[test]
+fn a_body_that_was_all_there_but_not_sealed_is_not_published() {
+    let origin = Origin::start();
+    let body = archive(4, 100_000);
+    // Every byte of it, but not the last chunk that says so.
+    let end = body.len();
+    let unfinished = Reply::file(&body).chunked().stop_at(end, Stop::Stall);
+    origin.script(PATH, vec![unfinished, Reply::file(&body)]);
+    let mut gateway = Gateway::relaying(&origin);
+    let mut answer = gateway.get(&origin.url(PATH)).open();
+    assert_same(&answer.read(99_999), &body[..99_999]);
+    gateway.kill9();
+    assert!(gateway.objects().is_empty() && gateway.records().is_empty());
+    gateway.restart();
+    assert_sound(&gateway);
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&origin.url(PATH));
+}
+
+#[test]
+fn an_object_without_a_record_is_no_answer() {
+    let origin = Origin::start();
+    let body = archive(5, 50_000);
+    origin.serve(PATH, Reply::file(&body));
+    let mut gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&origin.url(PATH));
+    gateway.kill9();
+    // Killed between the two steps of a publish: the object is there, its record is not.
+    fs::remove_file(gateway.records_of(&origin.url(PATH)).remove(0)).expect("the record is there");
+    gateway.restart();
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&origin.url(PATH));
+    assert_eq!(origin.count(PATH), 2);
+    assert_sound(&gateway);
+}

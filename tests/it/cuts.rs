@@ -1,0 +1,238 @@
+//! Origins that break off, stall, or send something else: nobody sees a clean end of it, and nothing of it is kept.
+
+use crate::harness::{Ended, Gate, Gateway, Origin, Reply, Stop, Tool, archive, assert_same, marked};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+/// Asserts a transfer that was broken off behind a prefix of `body`.
+#[track_caller]
+fn assert_cut(answer: &crate::harness::Answer, body: &[u8]) {
+    answer.assert_status(200);
+    answer.assert_broken();
+    assert!(answer.body.len() < body.len(), "the end is missing");
+    assert_same(&answer.body, &body[..answer.body.len()]);
+}
+
+#[test]
+fn a_cut_origin_is_a_broken_transfer_with_a_length_and_in_chunks() {
+    let origin = Origin::start();
+    let body = archive(1, 100_000);
+    let gateway = Gateway::relaying(&origin);
+    let replies = [
+        Reply::file(&body).cut_at(50_000),
+        Reply::file(&body).chunked().cut_at(50_000),
+        Reply::file(&body).stop_at(50_000, Stop::Reset),
+        Reply::file(&body).chunked().stop_at(50_000, Stop::Reset),
+        Reply::file(&body).cut_at(99_999),
+        // All of the body, but for the last chunk that says so.
+        Reply::file(&body).chunked().cut_at(100_000),
+    ];
+    for (number, reply) in replies.into_iter().enumerate() {
+        let path = format!("/x-{number}.tar.gz");
+        // The head has left before the origin breaks off.
+        let gate = Gate::new();
+        origin.serve(&path, reply.gate_at(40_000, &gate));
+        let mut answer = gateway.get(&origin.url(&path)).open();
+        assert_eq!(answer.head.status, 200);
+        assert_same(&answer.read(40_000), &body[..40_000]);
+        gate.open();
+        let rest = answer.finish();
+        assert_eq!(rest.ended, Ended::Cut, "reply {number}");
+        let seen = 40_000 + rest.body.len();
+        assert_same(&rest.body, &body[40_000..seen]);
+        assert_ne!(gateway.await_fetch(&origin.url(&path))["outcome"], "stored", "reply {number}");
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_cut_origin_is_a_broken_transfer_at_the_proxy_door_too() {
+    let origin = Origin::start();
+    let body = archive(2, 100_000);
+    let gateway = Gateway::relaying(&origin);
+    for (path, reply) in
+        [(PATH, Reply::file(&body)), ("/x.bin", Reply::ok(&body)), ("/y.bin", Reply::ok(&body).chunked())]
+    {
+        let gate = Gate::new();
+        origin.serve(path, reply.gate_at(40_000, &gate).cut_at(50_000));
+        let mut answer = gateway.proxied("GET", &origin.url(path)).open();
+        assert_eq!(answer.head.status, 200);
+        assert_same(&answer.read(40_000), &body[..40_000]);
+        gate.open();
+        let rest = answer.finish();
+        assert_eq!(rest.ended, Ended::Cut, "{path}");
+        assert_same(&rest.body, &body[40_000..40_000 + rest.body.len()]);
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn real_clients_see_a_cut_transfer_as_a_failure() {
+    let origin = Origin::start();
+    let body = archive(3, 100_000);
+    let gateway = Gateway::relaying(&origin);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    for (name, reply) in [("length", Reply::ok(&body)), ("chunks", Reply::ok(&body).chunked())] {
+        let reply = reply.cut_at(60_000);
+        for tool in ["wget", "curl"] {
+            let path = format!("/{name}-{tool}.tar.gz");
+            origin.serve(&path, reply.clone());
+            let url = gateway.rewritten(&origin.url(&path));
+            let run = match tool {
+                "wget" => Tool::wget(folder.path()).arg(&url).run(),
+                _ => Tool::curl(folder.path()).args(&["-f", "-o", "out"]).arg(&url).run(),
+            };
+            run.assert_failure();
+        }
+    }
+}
+
+#[test]
+fn silence_before_the_head_is_504() {
+    let origin = Origin::start();
+    origin.serve(PATH, Reply::status(200).stop_before_head(Stop::Stall));
+    origin.serve("/cut.tar.gz", Reply::status(200).stop_before_head(Stop::Cut));
+    origin.serve("/reset.tar.gz", Reply::status(200).stop_before_head(Stop::Reset));
+    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("fetch.idle_timeout", "300ms").start();
+    for path in [PATH, "/cut.tar.gz", "/reset.tar.gz"] {
+        gateway.get(&origin.url(path)).send().assert_problem(504);
+    }
+}
+
+#[test]
+fn an_origin_that_is_not_there_is_502_or_504() {
+    let origin = Origin::start();
+    let url = origin.url(PATH);
+    let gateway = Gateway::relaying(&origin);
+    origin.stop();
+    let answer = gateway.get(&url).send();
+    assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
+    answer.assert_problem(answer.status);
+    let proxied = gateway.proxied("GET", &url).send();
+    assert!(matches!(proxied.status, 502 | 504), "{}", proxied.status);
+}
+
+#[test]
+fn silence_in_the_body_is_a_broken_transfer() {
+    let origin = Origin::start();
+    let body = archive(4, 100_000);
+    origin.serve(PATH, Reply::file(&body).stop_at(50_000, Stop::Stall));
+    origin.serve("/x.bin", Reply::ok(&body).stop_at(50_000, Stop::Stall));
+    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("fetch.idle_timeout", "300ms").start();
+    assert_cut(&gateway.get(&origin.url(PATH)).send(), &body);
+    assert_cut(&gateway.get(&origin.url("/x.bin")).send(), &body);
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_body_shorter_than_its_length_is_never_whole() {
+    let origin = Origin::start();
+    let body = archive(5, 10_000);
+    origin.serve(PATH, Reply::file(&body).claims_length(10_001));
+    let gateway = Gateway::relaying(&origin);
+    let answer = gateway.get(&origin.url(PATH)).send();
+    if answer.status == 200 {
+        answer.assert_broken();
+    } else {
+        answer.assert_problem(504);
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_body_longer_than_its_length_is_as_long_as_it_says() {
+    let origin = Origin::start();
+    let body = archive(6, 10_000);
+    origin.serve(PATH, Reply::file(&body).claims_length(9000));
+    let gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(PATH), &body[..9000]);
+    assert_eq!(gateway.await_stored(&origin.url(PATH))["size_bytes"], 9000);
+    // What was left on that connection is nobody's next answer.
+    origin.serve("/y-1.0.tar.gz", Reply::file(&body));
+    gateway.assert_serves(&origin.url("/y-1.0.tar.gz"), &body);
+}
+
+#[test]
+fn a_page_under_an_archives_name_is_refused() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    for name in
+        ["x.tar.gz", "x.tgz", "x.tar.xz", "x.tar.bz2", "x.zip", "x.tar.zst", "x.7z", "x.tar", "x.jar", "x.deb", "x.rpm"]
+    {
+        let path = format!("/{name}");
+        origin.serve(&path, Reply::html());
+        gateway.get(&origin.url(&path)).send().assert_problem(502);
+        assert_ne!(gateway.await_fetch(&origin.url(&path))["outcome"], "stored", "{name}");
+    }
+    origin.serve("/tiny.tar.gz", Reply::ok(&b"<html>".to_vec().into()));
+    gateway.get(&origin.url("/tiny.tar.gz")).send().assert_problem(502);
+    origin.serve("/empty.tar.gz", Reply::ok(&Vec::new().into()));
+    gateway.get(&origin.url("/empty.tar.gz")).send().assert_problem(502);
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn an_archive_that_is_what_it_says_is_stored() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let mut tar = vec![b'x'; 257];
+    tar.extend_from_slice(b"ustar\0");
+    let marks: [(&str, &[u8]); 8] = [
+        ("x.tgz", b"\x1f\x8b\x08"),
+        ("x.tar.xz", b"\xfd7zXZ\0"),
+        ("x.tar.bz2", b"BZh9"),
+        ("x.zip", b"PK\x03\x04"),
+        ("x.tar.zst", b"\x28\xb5\x2f\xfd"),
+        ("x.7z", b"7z\xbc\xaf\x27\x1c"),
+        ("x.tar", &tar),
+        ("x.deb", b"!<arch>\n"),
+    ];
+    for (name, mark) in marks {
+        let path = format!("/{name}");
+        let body = marked(mark, 7, 2000);
+        origin.serve(&path, Reply::file(&body));
+        gateway.assert_serves(&origin.url(&path), &body);
+        gateway.await_stored(&origin.url(&path));
+    }
+}
+
+#[test]
+fn names_that_promise_no_kind_are_not_judged() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    for (path, body) in [
+        ("/x.patch", &b"--- a\n+++ b\n"[..]),
+        ("/x.sig", b"\x89\x02"),
+        ("/x.tar.gz.sha256", b"abc\n"),
+        ("/empty.patch", b""),
+    ] {
+        origin.serve(path, Reply::file(&body.to_vec().into()));
+        gateway.assert_serves(&origin.url(path), body);
+        gateway.await_stored(&origin.url(path));
+        gateway.assert_serves(&origin.url(path), body).assert_cache(&["hit"]);
+    }
+}
+
+#[test]
+fn a_rule_decides_class_and_kind_before_the_table() {
+    let origin = Origin::start();
+    let page = b"<html>an index that this site never changes</html>".to_vec();
+    for path in ["/kept.bin", "/odd/x.tar.gz", "/moving/y.tar.gz"] {
+        origin.serve(path, Reply::file(&page.clone().into()));
+    }
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .rule("host = \"127.0.0.1\"\npath_suffix = \".bin\"\nclass = \"frozen\"\njudge_kind = false")
+        .rule("path_prefix = \"/odd/\"\nclass = \"frozen\"\njudge_kind = false")
+        .rule("path_prefix = \"/moving/\"\nclass = \"passed\"")
+        .start();
+    for path in ["/kept.bin", "/odd/x.tar.gz"] {
+        gateway.assert_serves(&origin.url(path), &page);
+        gateway.await_stored(&origin.url(path));
+        gateway.assert_serves(&origin.url(path), &page).assert_cache(&["hit"]);
+    }
+    gateway.assert_serves(&origin.url("/moving/y.tar.gz"), &page).assert_cache(&["fwd=bypass"]);
+    gateway.assert_serves(&origin.url("/moving/y.tar.gz"), &page);
+    assert_eq!(origin.count("/moving/y.tar.gz"), 2);
+}

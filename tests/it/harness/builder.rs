@@ -1,0 +1,171 @@
+//! The configuration of a gateway, made piece by piece.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::{Authority, Origin, Run, Tool};
+
+pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_millpond");
+
+/// The name in `Via` and `Cache-Status`.
+pub const NAME: &str = "mill-test";
+
+/// Runs the binary where it is expected to come to an end by itself.
+pub fn millpond(folder: &Path, args: &[&str]) -> Run {
+    Tool::new(BINARY, "millpond", folder).args(args).run()
+}
+
+/// The configuration of a gateway, and where it keeps its things.
+#[derive(Clone)]
+pub struct Builder {
+    settings: BTreeMap<String, String>,
+    rules: String,
+    env: BTreeMap<String, String>,
+    ports: Vec<u16>,
+    folder: Arc<TempDir>,
+    cache: PathBuf,
+    has_file: bool,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder can be made"));
+        let cache = folder.path().join("cache");
+        let (settings, env) = (BTreeMap::new(), BTreeMap::new());
+        Self { settings, rules: String::new(), env, ports: Vec::new(), folder, cache, has_file: true }
+            .text("gateway.listen", "127.0.0.1:0")
+            .text("gateway.name", NAME)
+            .text("gateway.shutdown_grace", "5s")
+            .text("proxy.listen", "127.0.0.1:0")
+            .text("cache.min_free", "1MiB")
+            .text("cache.max_size", "1GiB")
+            .text("fetch.backoff", "10ms")
+            .set("policy.allow_networks", "[\"127.0.0.0/8\"]")
+            .text("log.format", "json")
+    }
+
+    /// Sets a key to a TOML value.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Sets a key to a string.
+    pub fn text(self, key: &str, value: &str) -> Self {
+        self.set(key, &format!("\"{value}\""))
+    }
+
+    /// Every miss is relayed.
+    pub fn relay(self) -> Self {
+        self.text("gateway.miss", "relay")
+    }
+
+    /// A fetch that fails is not tried again.
+    pub fn one_attempt(self) -> Self {
+        self.set("fetch.attempts", "1")
+    }
+
+    /// Lets this origin be fetched from and tunnelled to.
+    pub fn origin(self, origin: &Origin) -> Self {
+        self.port(origin.port())
+    }
+
+    pub fn port(mut self, port: u16) -> Self {
+        self.ports.push(port);
+        self
+    }
+
+    /// A `[[rules]]` with this body.
+    pub fn rule(mut self, body: &str) -> Self {
+        write!(self.rules, "[[rules]]\n{body}\n").expect("a string can be written");
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Trusts this authority, and no other.
+    pub fn authority(self, authority: &Authority) -> Self {
+        self.env("SSL_CERT_FILE", authority.file().to_str().expect("the path is text"))
+    }
+
+    /// Where the configuration is written, and the folders lie.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// No file: what is set to a string is given by the environment, everything else stays as it is by default.
+    pub fn without_a_file(mut self) -> Self {
+        self.has_file = false;
+        for (key, value) in &self.settings {
+            let Some(text) = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) else { continue };
+            self.env.insert(format!("MILLPOND_{}", key.replace('.', "__").to_uppercase()), text.to_owned());
+        }
+        self
+    }
+
+    pub(super) fn file(&self) -> PathBuf {
+        self.folder().join("millpond.toml")
+    }
+
+    /// The arguments of the binary.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["serve".to_owned()];
+        if self.has_file {
+            arguments.push("--config".to_owned());
+            arguments.push(self.file().to_string_lossy().into_owned());
+        }
+        arguments
+    }
+
+    pub(super) fn write(&self) {
+        let mut toml = String::new();
+        let mut settings = self.settings.clone();
+        let ports = format!("{:?}", self.ports);
+        settings.entry("policy.ports".to_owned()).or_insert_with(|| ports.clone());
+        settings.entry("policy.connect_ports".to_owned()).or_insert(ports);
+        let quoted = |path: &Path| format!("{:?}", path.to_str().expect("the path is text"));
+        settings.entry("cache.dir".to_owned()).or_insert_with(|| quoted(&self.cache));
+        settings.entry("gateway.state_dir".to_owned()).or_insert_with(|| quoted(&self.folder().join("state")));
+        for (key, value) in settings {
+            writeln!(toml, "{key} = {value}").expect("a string can be written");
+        }
+        std::fs::write(self.file(), toml + &self.rules).expect("the folder can be written");
+    }
+
+    /// Writes the configuration and runs `millpond serve`, which is expected to refuse it.
+    #[track_caller]
+    pub fn run_to_end(&self) -> Run {
+        self.write();
+        let mut tool = Tool::new(BINARY, "millpond", self.folder());
+        for (name, value) in &self.env {
+            tool = tool.env(name, value);
+        }
+        let arguments = self.arguments();
+        tool.args(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).run()
+    }
+
+    /// The same configuration in folders of its own, but for the cache.
+    pub(super) fn on_the_same_cache(&self) -> Self {
+        let folder = Arc::new(tempfile::tempdir().expect("a folder can be made"));
+        Self { folder, ..self.clone() }
+    }
+
+    pub(super) fn setting(&self, key: &str) -> &str {
+        self.settings.get(key).map(String::as_str).unwrap_or_default()
+    }
+
+    pub(super) fn environment(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    pub(super) fn cache(&self) -> &Path {
+        &self.cache
+    }
+}

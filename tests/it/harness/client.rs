@@ -1,0 +1,398 @@
+//! A client that shows what is on the wire: it repairs nothing, follows nothing, and knows how a body ended.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use super::{DEADLINE, NAME};
+
+/// A request that is written as it is given.
+#[derive(Debug, Clone)]
+pub struct Request {
+    address: SocketAddr,
+    method: String,
+    target: String,
+    version: &'static str,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+/// How a body came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By its length or its last chunk.
+    Whole,
+    /// Before it.
+    Cut,
+    /// With the connection: nobody can tell whether that was all.
+    Unframed,
+}
+
+#[derive(Debug, Clone)]
+pub struct Head {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Head {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a header that has to be there.
+    #[track_caller]
+    pub fn wants(&self, name: &str) -> &str {
+        self.header(name).unwrap_or_else(|| panic!("there is no {name} in {self:#?}"))
+    }
+
+    /// Asserts that the answer names its way through the gateway, and that `Cache-Status` has these parameters.
+    #[track_caller]
+    pub fn assert_cache(&self, wanted: &[&str]) {
+        assert!(self.wants("via").contains(NAME), "the name in Via: {}", self.wants("via"));
+        let mut parts = self.wants("cache-status").split(';').map(str::trim);
+        assert_eq!(parts.next(), Some(NAME), "the name in Cache-Status");
+        let parts: Vec<_> = parts.collect();
+        let missing: Vec<_> = wanted.iter().filter(|wanted| !parts.contains(wanted)).collect();
+        assert!(missing.is_empty(), "Cache-Status lacks {missing:?}: {parts:?}");
+    }
+}
+
+/// An answer that was read to its end.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub head: Head,
+    pub body: Vec<u8>,
+    pub ended: Ended,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.header(name)
+    }
+
+    #[track_caller]
+    pub fn wants(&self, name: &str) -> &str {
+        self.head.wants(name)
+    }
+
+    #[track_caller]
+    pub fn assert_cache(&self, wanted: &[&str]) {
+        self.head.assert_cache(wanted);
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Asserts the whole answer to a successful GET.
+    #[track_caller]
+    pub fn assert_body(&self, status: u16, body: &[u8]) {
+        self.assert_status(status);
+        assert_eq!(self.ended, Ended::Whole, "how the body ended; {} bytes came", self.body.len());
+        super::assert_same(&self.body, body);
+    }
+
+    #[track_caller]
+    pub fn assert_status(&self, status: u16) {
+        let text: String = self.text().chars().take(300).collect();
+        assert_eq!(self.status, status, "the status; {:#?}\n{text}", self.head.headers);
+    }
+
+    /// Asserts an answer of the gateway's own that reports a failure: one line, whole, for people.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16) {
+        self.assert_status(status);
+        assert_eq!(self.ended, Ended::Whole, "how the body ended");
+        let text = self.text();
+        assert_eq!(text.trim_end().lines().count(), 1, "a problem is told in one line: {text:?}");
+    }
+
+    /// Asserts that the client could not take what it got for the whole.
+    #[track_caller]
+    pub fn assert_broken(&self) {
+        assert_eq!(self.ended, Ended::Cut, "how the body ended; {} bytes came with {}", self.body.len(), self.status);
+    }
+}
+
+impl Request {
+    pub fn new(address: SocketAddr, method: &str, target: &str) -> Self {
+        Self {
+            address,
+            method: method.to_owned(),
+            target: target.to_owned(),
+            version: "HTTP/1.1",
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn range(self, range: &str) -> Self {
+        self.header("Range", range)
+    }
+
+    pub fn http_1_0(self) -> Self {
+        Self { version: "HTTP/1.0", ..self }
+    }
+
+    /// A body with its `Content-Length`.
+    pub fn body(self, body: &[u8]) -> Self {
+        Self { body: body.to_vec(), ..self.header("Content-Length", &body.len().to_string()) }
+    }
+
+    /// A body in chunks of 1000 bytes.
+    pub fn chunked_body(self, body: &[u8]) -> Self {
+        let mut coded = Vec::new();
+        for chunk in body.chunks(1000) {
+            coded.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            coded.extend_from_slice(chunk);
+            coded.extend_from_slice(b"\r\n");
+        }
+        coded.extend_from_slice(b"0\r\n\r\n");
+        Self { body: coded, ..self.header("Transfer-Encoding", "chunked") }
+    }
+
+    /// Sends it and reads the whole answer.
+    #[track_caller]
+    pub fn send(&self) -> Answer {
+        self.open().finish()
+    }
+
+    /// Sends it and reads the head of the answer.
+    #[track_caller]
+    pub fn open(&self) -> Streaming {
+        self.start().head()
+    }
+
+    /// Sends it and reads nothing.
+    #[track_caller]
+    pub fn start(&self) -> Waiting {
+        let mut text = format!("{} {} {}\r\n", self.method, self.target, self.version);
+        let given = |name: &str| self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        if !given("host") {
+            let authority = self.target.split_once("://").and_then(|(_, rest)| rest.split('/').next());
+            let host = authority.filter(|_| !self.target.starts_with('/')).map(str::to_owned);
+            text += &["Host: ", &host.unwrap_or_else(|| self.address.to_string()), "\r\n"].concat();
+        }
+        if !given("connection") {
+            text += "Connection: close\r\n";
+        }
+        for (name, value) in &self.headers {
+            text += &[name, ": ", value, "\r\n"].concat();
+        }
+        let mut bytes = (text + "\r\n").into_bytes();
+        bytes.extend_from_slice(&self.body);
+        Waiting::send(self.address, &bytes, self.method == "HEAD")
+    }
+}
+
+/// A request whose answer was not looked at yet.
+pub struct Waiting {
+    reader: BufReader<TcpStream>,
+    is_head: bool,
+}
+
+impl Waiting {
+    /// Sends any bytes at all.
+    #[track_caller]
+    pub fn send(address: SocketAddr, bytes: &[u8], is_head: bool) -> Self {
+        let mut socket = TcpStream::connect(address).expect("the gateway takes the connection");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        socket.set_nodelay(true).expect("an option can be set");
+        // A server may answer and close before it has read all: the answer is what counts.
+        drop(socket.write_all(bytes));
+        Self { reader: BufReader::new(socket), is_head }
+    }
+
+    /// Reads the head of the answer.
+    #[track_caller]
+    pub fn head(mut self) -> Streaming {
+        let head = read_head(&mut self.reader).expect("there is a head");
+        let framing = Framing::of(&head, self.is_head);
+        Streaming { reader: self.reader, head, framing }
+    }
+
+    /// Whether a first byte of the answer has come.
+    pub fn has_answer(&self) -> bool {
+        let socket = self.reader.get_ref();
+        socket.set_nonblocking(true).expect("a socket can be asked without waiting");
+        let has = socket.peek(&mut [0]).is_ok();
+        socket.set_nonblocking(false).expect("a socket can be waited for again");
+        has
+    }
+
+    /// Reads the head of the answer, if there is one before the connection ends.
+    pub fn head_if_any(mut self) -> Option<Head> {
+        read_head(&mut self.reader).ok()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Framing {
+    Left(u64),
+    /// What is left of the chunk that is being read.
+    Chunked(u64),
+    Done,
+    UntilClose,
+}
+
+impl Framing {
+    fn of(head: &Head, is_head: bool) -> Self {
+        if is_head || head.status < 200 || matches!(head.status, 204 | 304) {
+            return Self::Done;
+        }
+        if head.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            return Self::Chunked(0);
+        }
+        match head.header("content-length") {
+            Some(length) => match length.parse().expect("a Content-Length is a number") {
+                0 => Self::Done,
+                length => Self::Left(length),
+            },
+            None => Self::UntilClose,
+        }
+    }
+}
+
+/// An answer whose head was read, and whose body is read as the test likes.
+pub struct Streaming {
+    reader: BufReader<TcpStream>,
+    pub head: Head,
+    framing: Framing,
+}
+
+impl Streaming {
+    /// Reads exactly `count` bytes of the body.
+    #[track_caller]
+    pub fn read(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < count {
+            let got = self.read_some(count - bytes.len()).expect("the body goes on");
+            assert!(!got.is_empty(), "the body ended after {} bytes of {count}", bytes.len());
+            bytes.extend(got);
+        }
+        bytes
+    }
+
+    /// Reads what is left.
+    #[track_caller]
+    pub fn finish(mut self) -> Answer {
+        let mut body = Vec::new();
+        let ended = loop {
+            match self.read_some(64 << 10) {
+                Ok(bytes) if bytes.is_empty() => break self.how_it_ended(),
+                Ok(bytes) => body.extend(bytes),
+                Err(error) if is_timeout(&error) => panic!("the body stalled after {} bytes", body.len()),
+                Err(_) => break Ended::Cut,
+            }
+        };
+        Answer { status: self.head.status, head: self.head, body, ended }
+    }
+
+    /// Reads what is left of a body that has an end, and the head of the next answer on the same connection.
+    #[track_caller]
+    pub fn next(mut self) -> (Self, Answer) {
+        let mut body = Vec::new();
+        loop {
+            let bytes = self.read_some(64 << 10).expect("the body goes on");
+            if bytes.is_empty() {
+                break;
+            }
+            body.extend(bytes);
+        }
+        let answer = Answer { status: self.head.status, ended: self.how_it_ended(), head: self.head, body };
+        (Waiting { reader: self.reader, is_head: false }.head(), answer)
+    }
+
+    /// The bare connection, for a tunnel, with what was already read from it.
+    pub fn into_socket(self) -> (TcpStream, Vec<u8>) {
+        let early = self.reader.buffer().to_vec();
+        (self.reader.into_inner(), early)
+    }
+
+    fn how_it_ended(&self) -> Ended {
+        match self.framing {
+            Framing::Done => Ended::Whole,
+            Framing::UntilClose => Ended::Unframed,
+            Framing::Left(_) | Framing::Chunked(_) => Ended::Cut,
+        }
+    }
+
+    /// Reads at least one byte and at most `limit`; nothing at the end, whatever kind of end it is.
+    fn read_some(&mut self, limit: usize) -> io::Result<Vec<u8>> {
+        if let Framing::Chunked(0) = self.framing {
+            match read_chunk_size(&mut self.reader)? {
+                None => return Ok(Vec::new()),
+                Some(0) => self.framing = Framing::Done,
+                Some(size) => self.framing = Framing::Chunked(size),
+            }
+        }
+        let limit = match self.framing {
+            Framing::Done => 0,
+            Framing::Left(left) | Framing::Chunked(left) => limit.min(usize::try_from(left).unwrap_or(limit)),
+            Framing::UntilClose => limit,
+        };
+        let mut bytes = vec![0; limit];
+        let count = self.reader.read(&mut bytes)?;
+        bytes.truncate(count);
+        let count = count as u64;
+        self.framing = match self.framing {
+            Framing::Left(left) if left == count => Framing::Done,
+            Framing::Left(left) => Framing::Left(left - count),
+            Framing::Chunked(left) if left == count && count > 0 => {
+                // Where the line's end is missing, the next chunk is missing too, and that is what is told then.
+                drop(read_line(&mut self.reader));
+                Framing::Chunked(0)
+            }
+            Framing::Chunked(left) => Framing::Chunked(left - count),
+            same => same,
+        };
+        Ok(bytes)
+    }
+}
+
+pub fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Head> {
+    let line = read_line(reader)?;
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| io::Error::other(format!("{line:?} is no status line")))?;
+    let mut headers = Vec::new();
+    loop {
+        let line = read_line(reader)?;
+        if line.is_empty() {
+            return Ok(Head { status, headers });
+        }
+        let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other(format!("{line:?} is no header")))?;
+        headers.push((name.to_owned(), value.trim().to_owned()));
+    }
+}
+
+fn read_line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut line = Vec::new();
+    reader.read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// `None` where the connection ended instead of a chunk.
+fn read_chunk_size(reader: &mut BufReader<TcpStream>) -> io::Result<Option<u64>> {
+    if reader.fill_buf()?.is_empty() {
+        return Ok(None);
+    }
+    let line = read_line(reader)?;
+    let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16).map_err(io::Error::other)?;
+    if size == 0 {
+        // Trailers are not expected, only the empty line.
+        read_line(reader)?;
+    }
+    Ok(Some(size))
+}

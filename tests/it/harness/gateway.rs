@@ -1,0 +1,283 @@
+//! The real binary, running.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use serde_json::Value;
+
+use super::builder::{BINARY, Builder};
+use super::client::{Answer, Request};
+use super::log::Log;
+use super::{Origin, files_under, sha256};
+
+struct Running {
+    child: Child,
+    log: Log,
+    gateway: SocketAddr,
+    proxy: Option<SocketAddr>,
+}
+
+/// A running gateway. Dropped, it is stopped, and has to leave nothing behind.
+pub struct Gateway {
+    setup: Builder,
+    running: Option<Running>,
+}
+
+impl Builder {
+    /// Starts the gateway and waits until its doors are open.
+    #[track_caller]
+    pub fn start(self) -> Gateway {
+        let mut gateway = Gateway { setup: self, running: None };
+        gateway.start();
+        gateway
+    }
+}
+
+impl Gateway {
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A gateway that relays every miss from `origin`, without second attempts.
+    #[track_caller]
+    pub fn relaying(origin: &Origin) -> Self {
+        Self::builder().origin(origin).relay().one_attempt().start()
+    }
+
+    /// The configuration of another gateway on the same cache folder, with a state folder of its own.
+    pub fn sibling(&self) -> Builder {
+        self.setup.on_the_same_cache()
+    }
+
+    #[track_caller]
+    fn start(&mut self) {
+        assert!(self.running.is_none(), "it runs already");
+        self.setup.write();
+        let mut command = Command::new(BINARY);
+        command.args(self.setup.arguments()).env_clear().envs(self.setup.environment());
+        command.current_dir(self.setup.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary can be started");
+        let log = Log::read(child.stderr.take().expect("it is piped"));
+        let has_proxy = self.setup.setting("proxy.listen") != "\"\"";
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        // From here on the child is stopped when the gateway is dropped.
+        self.running = Some(Running { child, log: log.clone(), gateway: unspecified, proxy: None });
+        let gateway = listening_at(&log, "gateway");
+        let proxy = has_proxy.then(|| listening_at(&log, "proxy"));
+        if let Some(running) = &mut self.running {
+            running.gateway = gateway;
+            running.proxy = proxy;
+        }
+    }
+
+    #[track_caller]
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the gateway runs")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.running().log
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.running().gateway
+    }
+
+    pub fn proxy_addr(&self) -> SocketAddr {
+        self.running().proxy.expect("the proxy door is open")
+    }
+
+    /// The URL of a path at the gateway port.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr())
+    }
+
+    /// The rewritten URL of a target.
+    pub fn rewritten(&self, target: &str) -> String {
+        self.url(&format!("/{target}"))
+    }
+
+    /// A GET of a target at the rewrite door.
+    pub fn get(&self, target: &str) -> Request {
+        self.request("GET", &format!("/{target}"))
+    }
+
+    /// Any request at the gateway port, by its path.
+    pub fn request(&self, method: &str, path: &str) -> Request {
+        Request::new(self.addr(), method, path)
+    }
+
+    /// A request at the proxy door.
+    pub fn proxied(&self, method: &str, target: &str) -> Request {
+        Request::new(self.proxy_addr(), method, target)
+    }
+
+    /// Fetches a target by the rewrite door and asserts the body.
+    #[track_caller]
+    pub fn assert_serves(&self, target: &str, body: &[u8]) -> Answer {
+        let answer = self.get(target).send();
+        answer.assert_body(200, body);
+        answer
+    }
+
+    /// Waits until the fetch of a target has ended, and says how.
+    #[track_caller]
+    pub fn await_fetch(&self, target: &str) -> Value {
+        self.log()
+            .wait_for(&format!("a fetch of {target}"), |event| event["message"] == "fetch" && event["uri"] == target)
+    }
+
+    /// Waits until a target is stored.
+    #[track_caller]
+    pub fn await_stored(&self, target: &str) -> Value {
+        let fetch = self.await_fetch(target);
+        assert_eq!(fetch["outcome"], "stored", "{fetch}");
+        fetch
+    }
+
+    pub fn cache(&self) -> &Path {
+        self.setup.cache()
+    }
+
+    pub fn object_path(&self, body: &[u8]) -> PathBuf {
+        let name = sha256(body);
+        self.cache().join("objects").join(&name[..2]).join(name)
+    }
+
+    /// The record files of a target.
+    pub fn records_of(&self, target: &str) -> Vec<PathBuf> {
+        let key = sha256(target.as_bytes());
+        files_under(&self.cache().join("records").join(&key[..2]).join(key))
+    }
+
+    pub fn objects(&self) -> Vec<PathBuf> {
+        files_under(&self.cache().join("objects"))
+    }
+
+    pub fn records(&self) -> Vec<PathBuf> {
+        files_under(&self.cache().join("records"))
+    }
+
+    /// The bodies on their way in: every file of the staging folder but the locks, which are hidden.
+    pub fn staged(&self) -> Vec<PathBuf> {
+        let mut files = files_under(&self.cache().join("staging"));
+        files.retain(|file| !file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+        files
+    }
+
+    /// Asserts that nothing was stored, and nothing is about to be.
+    #[track_caller]
+    pub fn assert_nothing_stored(&self) {
+        assert_eq!(self.objects(), Vec::<PathBuf>::new(), "objects");
+        assert_eq!(self.records(), Vec::<PathBuf>::new(), "records");
+        assert_eq!(self.staged(), Vec::<PathBuf>::new(), "staging files");
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid(), name);
+    }
+
+    /// Writes another configuration and tells the gateway to read it.
+    pub fn reload(&mut self, change: impl FnOnce(Builder) -> Builder) {
+        self.setup = change(self.setup.clone());
+        self.setup.write();
+        self.signal("HUP");
+    }
+
+    /// The configuration file.
+    pub fn file(&self) -> PathBuf {
+        self.setup.file()
+    }
+
+    /// Waits until the process has ended, however it does, and returns its exit code and what it wrote.
+    #[track_caller]
+    pub fn await_exit(&mut self) -> (Option<i32>, Log) {
+        let log = self.log().clone();
+        assert!(log.await_end(), "the gateway does not end");
+        let mut running = self.running.take().expect("the gateway runs");
+        let status = running.child.wait().expect("a child can be waited for");
+        (status.code(), log)
+    }
+
+    /// Stops it as an operator would, and asserts that it leaves nothing behind.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        self.assert_clean_exit();
+    }
+
+    /// Asserts the end of a gateway that was told to stop.
+    #[track_caller]
+    pub fn assert_clean_exit(&mut self) {
+        let (code, log) = self.await_exit();
+        assert_eq!(code, Some(0), "the exit code\n{}", log.text());
+        if self.setup.setting("log.format") == "\"json\"" {
+            let last = log.events().pop().expect("there are events");
+            assert_eq!(last["message"], "stopped", "the last event\n{}", log.text());
+            assert_eq!(last["flights"], 0, "flights at the end");
+        }
+        assert_eq!(self.staged(), Vec::<PathBuf>::new(), "staging files left behind");
+    }
+
+    /// Ends it as a power failure of the process would.
+    pub fn kill9(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.child.kill().expect("a running child can be killed");
+            running.child.wait().expect("a child can be waited for");
+        }
+    }
+
+    /// Starts it again on the same folders, whether it was stopped, killed, or still runs.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        if self.running.is_some() {
+            self.stop();
+        }
+        self.start();
+    }
+
+    /// As [`Gateway::restart`], with another configuration.
+    #[track_caller]
+    pub fn restart_with(&mut self, change: impl FnOnce(Builder) -> Builder) {
+        if self.running.is_some() {
+            self.stop();
+        }
+        self.setup = change(self.setup.clone());
+        self.start();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let Some(running) = &self.running else { return };
+        if thread::panicking() {
+            eprintln!("--- the gateway's log\n{}\n---", running.log.text());
+            self.kill9();
+        } else {
+            self.stop();
+        }
+    }
+}
+
+fn listening_at(log: &Log, door: &str) -> SocketAddr {
+    let what = format!("listening at the {door} door");
+    let named = |line: &str| [format!("door={door}"), format!("\"{door}\"")].iter().any(|name| line.contains(name));
+    let line = log.wait_for_line(&what, |line| line.contains("listening") && named(line));
+    let (_, rest) = line.split_once("address").expect("the line tells the address");
+    let address: String =
+        rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(|c| !"\", ".contains(*c)).collect();
+    address.parse().unwrap_or_else(|_| panic!("{address:?} is no address, in {line:?}"))
+}
+
+/// Without a dependency on the system's C library, the shell is who sends signals.
+fn signal(pid: u32, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
+    assert!(status.is_ok_and(|status| status.success()), "the signal {name} cannot be sent");
+}

@@ -1,0 +1,121 @@
+//! The one harness of the integration tests: the real binary on free ports, loopback origins that do as they are told, and
+//! clients that look closely. Nothing here leaves the machine, and nothing waits without a deadline.
+
+mod builder;
+mod client;
+mod gateway;
+mod log;
+mod origin;
+mod reply;
+mod script;
+mod tls;
+mod tools;
+mod wire;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+pub use builder::{Builder, NAME, millpond};
+pub use client::{Answer, Ended, Request, Streaming, Waiting, is_timeout};
+pub use gateway::Gateway;
+pub use log::is_request_of;
+pub use origin::Origin;
+pub use reply::Reply;
+pub use script::{Gate, Stop};
+pub use tls::Authority;
+pub use tools::{Run, Tool};
+pub use wire::listen;
+
+/// How long anything may take that has no timeout of its own. It is reached only by a test that fails.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A date in the past, for `Last-Modified`.
+pub const DATE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
+pub const DAY_BEFORE: &str = "Sun, 31 Dec 2023 00:00:00 GMT";
+pub const DAY_AFTER: &str = "Tue, 02 Jan 2024 00:00:00 GMT";
+
+pub type Body = Arc<[u8]>;
+
+/// `size` bytes that look like a gzip file from outside, the same for each `seed`.
+pub fn archive(seed: u64, size: usize) -> Body {
+    marked(b"\x1f\x8b\x08", seed, size)
+}
+
+/// `size` bytes that begin with `mark` and go on at random, the same for each `seed`.
+pub fn marked(mark: &[u8], seed: u64, size: usize) -> Body {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = mark.to_vec();
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes.into()
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Compares long bodies without printing megabytes.
+#[track_caller]
+pub fn assert_same(found: &[u8], wanted: &[u8]) {
+    let differs = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
+    assert_eq!(found.len(), wanted.len(), "another length; the first other byte is at {differs:?}");
+    assert_eq!(differs, None, "the first other byte");
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nobody panics with a lock")
+}
+
+/// Asks again and again, for what tells nobody when it has happened.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it never came true that {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Every file under `folder`, in order; none where there is no such folder.
+pub fn files_under(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return files };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.extend(files_under(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Runs `work` once for each number below `count`, all at once, and returns what came of each.
+pub fn all_at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> = (0..count)
+            .map(|number| {
+                thread::Builder::new()
+                    .stack_size(256 << 10)
+                    .spawn_scoped(scope, move || work(number))
+                    .expect("a thread can be started")
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no client fails")).collect()
+    })
+}

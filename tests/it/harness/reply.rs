@@ -1,0 +1,264 @@
+//! What an origin answers, and how it goes wrong.
+
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use super::origin::Asked;
+use super::script::{Gate, Stop};
+use super::wire::Wire;
+use super::{Body, DATE};
+
+const PIECE_BYTES: usize = 64 << 10;
+
+#[derive(Clone)]
+enum Framing {
+    Length,
+    /// A `Content-Length` that is not the body's.
+    Claimed(usize),
+    Chunked,
+    UntilClose,
+}
+
+#[derive(Clone)]
+enum Ranges {
+    Ignored,
+    Honoured,
+    /// 206 with this `Content-Range`, whatever was asked for, and the whole body behind it.
+    Wrong(String),
+}
+
+/// One scripted answer.
+#[derive(Clone)]
+pub struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Body,
+    framing: Framing,
+    ranges: Ranges,
+    before_head: Option<Stop>,
+    stops: Vec<(usize, Stop)>,
+    drip: Option<(usize, Duration)>,
+}
+
+/// What becomes of the connection behind an answer.
+#[derive(PartialEq, Eq)]
+pub(super) enum After {
+    Keep,
+    Close,
+    Reset,
+}
+
+impl Reply {
+    /// 200 with a `Content-Length` and no validator.
+    pub fn ok(body: &Body) -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: body.clone(),
+            framing: Framing::Length,
+            ranges: Ranges::Ignored,
+            before_head: None,
+            stops: Vec::new(),
+            drip: None,
+        }
+    }
+
+    /// 200 as a good server of files sends it: with validators, and ranges honoured.
+    pub fn file(body: &Body) -> Self {
+        let tag = super::sha256(body);
+        Self::ok(body).header("Last-Modified", DATE).header("ETag", &format!("\"{}\"", &tag[..16])).ranges()
+    }
+
+    pub fn status(status: u16) -> Self {
+        Self { status, ..Self::ok(&format!("the origin says {status}\n").into_bytes().into()) }
+    }
+
+    pub fn redirect(status: u16, location: &str) -> Self {
+        Self::status(status).header("Location", location)
+    }
+
+    /// The page of a bot wall, under whatever name.
+    pub fn html() -> Self {
+        let page = format!("<!DOCTYPE html><html><title>One moment, please</title>{}</html>", " ".repeat(1000));
+        Self::ok(&page.into_bytes().into()).header("Content-Type", "text/html")
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn ranges(self) -> Self {
+        Self { ranges: Ranges::Honoured, ..self }
+    }
+
+    pub fn ranges_ignored(self) -> Self {
+        Self { ranges: Ranges::Ignored, ..self }
+    }
+
+    pub fn wrong_content_range(self, value: &str) -> Self {
+        Self { ranges: Ranges::Wrong(value.to_owned()), ..self }
+    }
+
+    pub fn chunked(self) -> Self {
+        Self { framing: Framing::Chunked, ..self }
+    }
+
+    pub fn until_close(self) -> Self {
+        Self { framing: Framing::UntilClose, ..self }
+    }
+
+    pub fn claims_length(self, length: usize) -> Self {
+        Self { framing: Framing::Claimed(length), ..self }
+    }
+
+    pub fn gate_before_head(self, gate: &Gate) -> Self {
+        Self { before_head: Some(Stop::Gate(gate.clone())), ..self }
+    }
+
+    pub fn stop_before_head(self, stop: Stop) -> Self {
+        Self { before_head: Some(stop), ..self }
+    }
+
+    /// Waits at the gate when `offset` bytes of the body are sent.
+    pub fn gate_at(self, offset: usize, gate: &Gate) -> Self {
+        self.stop_at(offset, Stop::Gate(gate.clone()))
+    }
+
+    pub fn cut_at(self, offset: usize) -> Self {
+        self.stop_at(offset, Stop::Cut)
+    }
+
+    pub fn stop_at(mut self, offset: usize, stop: Stop) -> Self {
+        self.stops.push((offset, stop));
+        self.stops.sort_by_key(|(offset, _)| *offset);
+        self
+    }
+
+    /// Sends `bytes` at a time with a pause of `every` behind each.
+    pub fn drip(self, bytes: usize, every: Duration) -> Self {
+        Self { drip: Some((bytes, every)), ..self }
+    }
+
+    pub(super) fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.stops.iter().map(|(_, stop)| stop).chain(&self.before_head).filter_map(|stop| match stop {
+            Stop::Gate(gate) => Some(gate),
+            _ => None,
+        })
+    }
+
+    /// Answers `asked` on the wire.
+    pub(super) fn send(&self, wire: &mut Wire, asked: &Asked) -> io::Result<After> {
+        if let Some(stop) = &self.before_head
+            && let Some(after) = halt(wire, stop)
+        {
+            return Ok(after);
+        }
+        let (status, first, last, content_range) = self.select(asked);
+        let body = &self.body[first..last];
+        let bodyless = asked.method == "HEAD" || matches!(status, 204 | 304);
+        wire.send(self.head(status, body.len(), content_range.as_deref()).as_bytes())?;
+        if bodyless {
+            return Ok(After::Keep);
+        }
+        if let Some(after) = self.send_body(wire, body)? {
+            return Ok(after);
+        }
+        match self.framing {
+            Framing::Chunked => wire.send(b"0\r\n\r\n").map(|()| After::Keep),
+            Framing::Length => Ok(After::Keep),
+            Framing::Claimed(_) | Framing::UntilClose => Ok(After::Close),
+        }
+    }
+
+    /// Status, bounds of the part that is sent, and its `Content-Range`.
+    fn select(&self, asked: &Asked) -> (u16, usize, usize, Option<String>) {
+        let size = self.body.len();
+        let whole = (self.status, 0, size, None);
+        match &self.ranges {
+            Ranges::Ignored => whole,
+            Ranges::Wrong(_) if asked.header("range").is_none() => whole,
+            Ranges::Wrong(value) => (206, 0, size, Some(value.clone())),
+            Ranges::Honoured => match asked.header("range").and_then(parse_range) {
+                Some((first, last)) if self.status == 200 && self.if_range_holds(asked) && first < size => {
+                    let last = last.map_or(size, |last| (last + 1).min(size));
+                    (206, first, last, Some(format!("bytes {first}-{}/{size}", last - 1)))
+                }
+                _ => whole,
+            },
+        }
+    }
+
+    fn if_range_holds(&self, asked: &Asked) -> bool {
+        let own = |name: &str| self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+        asked.header("if-range").is_none_or(|value| [own("ETag"), own("Last-Modified")].contains(&Some(value)))
+    }
+
+    fn head(&self, status: u16, size: usize, content_range: Option<&str>) -> String {
+        let mut head = format!("HTTP/1.1 {status} Scripted\r\n");
+        for (name, value) in &self.headers {
+            head += &[name, ": ", value, "\r\n"].concat();
+        }
+        if let Some(content_range) = content_range {
+            head += &["Content-Range: ", content_range, "\r\n"].concat();
+        }
+        let framing = match self.framing {
+            _ if status == 204 => String::new(),
+            Framing::Length => format!("Content-Length: {size}\r\n"),
+            Framing::Claimed(claimed) => format!("Content-Length: {claimed}\r\n"),
+            Framing::Chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
+            Framing::UntilClose => "Connection: close\r\n".to_owned(),
+        };
+        head + &framing + "\r\n"
+    }
+
+    fn send_body(&self, wire: &mut Wire, body: &[u8]) -> io::Result<Option<After>> {
+        let mut sent = 0;
+        for (offset, stop) in &self.stops {
+            let offset = (*offset).min(body.len());
+            self.send_pieces(wire, &body[sent.min(offset)..offset])?;
+            sent = offset;
+            if let Some(after) = halt(wire, stop) {
+                return Ok(Some(after));
+            }
+        }
+        self.send_pieces(wire, &body[sent..])?;
+        Ok(None)
+    }
+
+    fn send_pieces(&self, wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
+        let (size, pause) = self.drip.unwrap_or((PIECE_BYTES, Duration::ZERO));
+        for piece in bytes.chunks(size) {
+            match self.framing {
+                Framing::Chunked => {
+                    let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
+                    chunk.extend_from_slice(piece);
+                    chunk.extend_from_slice(b"\r\n");
+                    wire.send(&chunk)?;
+                }
+                _ => wire.send(piece)?,
+            }
+            thread::sleep(pause);
+        }
+        Ok(())
+    }
+}
+
+/// Does what the stop says. Nothing is returned where the answer goes on behind it.
+fn halt(wire: &mut Wire, stop: &Stop) -> Option<After> {
+    match stop {
+        Stop::Gate(gate) => (!gate.pass()).then_some(After::Close),
+        Stop::Cut => Some(After::Close),
+        Stop::Reset => Some(After::Reset),
+        Stop::Stall => {
+            wire.await_end();
+            Some(After::Close)
+        }
+    }
+}
+
+fn parse_range(value: &str) -> Option<(usize, Option<usize>)> {
+    let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()))
+}

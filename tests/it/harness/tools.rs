@@ -1,0 +1,125 @@
+//! Real programs: the clients that builds use, and the binary itself where it only runs for a moment.
+
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+use super::DEADLINE;
+
+/// A program with a clean environment, in a folder of the test's.
+pub struct Tool {
+    program: String,
+    package: &'static str,
+    command: Command,
+}
+
+/// What a program did.
+#[derive(Debug)]
+pub struct Run {
+    /// None where a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    #[track_caller]
+    pub fn assert_success(&self) {
+        assert_eq!(self.code, Some(0), "the exit code\n{}\n{}", self.stdout, self.stderr);
+    }
+
+    #[track_caller]
+    pub fn assert_failure(&self) {
+        assert!(self.code != Some(0), "it should have failed\n{}\n{}", self.stdout, self.stderr);
+    }
+}
+
+impl Tool {
+    /// GNU wget: one try, no configuration of the machine's.
+    pub fn wget(folder: &Path) -> Self {
+        Self::new("wget", "wget", folder).args(&["--no-config", "--no-hsts", "--tries=1", "--timeout=20", "-nv"])
+    }
+
+    pub fn curl(folder: &Path) -> Self {
+        Self::new("curl", "curl", folder).args(&["-q", "--silent", "--show-error", "--max-time", "25"])
+    }
+
+    pub fn aria2c(folder: &Path) -> Self {
+        Self::new("aria2c", "aria2", folder).args(&[
+            "--no-conf",
+            "--max-tries=1",
+            "--timeout=20",
+            "--file-allocation=none",
+        ])
+    }
+
+    /// Any program, and the Debian package that it comes from.
+    pub fn new(program: &str, package: &'static str, folder: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.env_clear().current_dir(folder).env("HOME", folder).env("LC_ALL", "C");
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { program: program.to_owned(), package, command }
+    }
+
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub fn run(mut self) -> Run {
+        let mut child = match self.command.spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                panic!("{} is missing: install the Debian package {}", self.program, self.package)
+            }
+            Err(error) => panic!("{} cannot be started: {error}", self.program),
+        };
+        let stdout = in_thread(child.stdout.take().expect("it is piped"));
+        let stderr = in_thread(child.stderr.take().expect("it is piped"));
+        let stdout = until_end(&mut child, &stdout, &self.program);
+        let stderr = until_end(&mut child, &stderr, &self.program);
+        let status = child.wait().expect("a child can be waited for");
+        Run { code: status.code(), stdout, stderr }
+    }
+}
+
+fn in_thread(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is worth showing.
+        drop(stream.read_to_end(&mut bytes));
+        // Nobody listens any more where the deadline has passed.
+        drop(sender.send(String::from_utf8_lossy(&bytes).into_owned()));
+    });
+    receiver
+}
+
+#[track_caller]
+fn until_end(child: &mut Child, stream: &mpsc::Receiver<String>, program: &str) -> String {
+    match stream.recv_timeout(DEADLINE) {
+        Ok(text) => text,
+        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            // It may have ended this very moment.
+            drop(child.kill());
+            panic!("{program} did not come to an end");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Six hundred clients of one cold object, and the limits on what is fetched at once.
+
+use std::fs;
+
+use crate::harness::{
+    Builder, Ended, Gate, Gateway, Origin, Reply, all_at_once, archive, assert_same, eventually, files_under, sha256,
+};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+const CLIENTS: usize = 600;
+
+#[test]
+fn six_hundred_clients_of_one_cold_object_make_one_origin_request() {
+    let origin = Origin::start();
+    let body = archive(1, 1 << 20);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(body.len() / 2, &gate));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PATH);
+    let answers = all_at_once(CLIENTS, |number| {
+        let request = if number % 2 == 0 { gateway.get(&url) } else { gateway.proxied("GET", &url) };
+        let mut answer = request.open();
+        assert_eq!(answer.head.status, 200, "client {number}");
+        assert_same(&answer.read(1), &body[..1]);
+        answer
+    });
+    // Everybody has had a byte while the origin still holds back half.
+    gate.open();
+    for answer in answers {
+        let rest = answer.finish();
+        assert_eq!(rest.ended, Ended::Whole);
+        assert_same(&rest.body, &body[1..]);
+    }
+    assert_eq!(origin.total(), 1);
+    assert_eq!(gateway.objects(), [gateway.object_path(&body)]);
+    eventually("files and sockets of all of them are closed", || (open_files(gateway.pid()) < 100).then_some(()));
+    let peak = peak_memory_kib(gateway.pid());
+    assert!(peak < 100 << 10, "the gateway took {peak} KiB at its peak");
+    gateway
+        .log()
+        .wait_for_many("all clients", CLIENTS, |event| event["message"] == "request" && event["ended"] == "whole");
+}
+
+#[test]
+fn many_clients_of_many_targets_get_each_its_own() {
+    let origin = Origin::start();
+    let bodies: Vec<_> =
+        (0..20).map(|number| archive(100 + number, 40_000 + 1000 * usize::try_from(number).unwrap())).collect();
+    for (number, body) in bodies.iter().enumerate() {
+        origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));
+    }
+    let gateway = Gateway::relaying(&origin);
+    all_at_once(100, |client| {
+        let number = client % bodies.len();
+        gateway.get(&origin.url(&format!("/x-{number}.tar.gz"))).send().assert_body(200, &bodies[number]);
+    });
+    assert_eq!(origin.total(), bodies.len());
+    for number in 0..bodies.len() {
+        gateway.await_stored(&origin.url(&format!("/x-{number}.tar.gz")));
+    }
+    assert_eq!(gateway.objects().len(), bodies.len());
+}
+
+#[test]
+fn one_body_under_many_names_is_kept_once() {
+    let origin = Origin::start();
+    let body = archive(3, 30_000);
+    let paths: Vec<_> = (0..10).map(|number| format!("/x-{number}.tar.gz")).collect();
+    for path in &paths {
+        origin.serve(path, Reply::file(&body));
+    }
+    let gateway = Gateway::relaying(&origin);
+    all_at_once(paths.len(), |number| {
+        gateway.get(&origin.url(&paths[number])).send().assert_body(200, &body);
+    });
+    for path in &paths {
+        gateway.await_stored(&origin.url(path));
+        assert_eq!(gateway.records_of(&origin.url(path)).len(), 1);
+    }
+    assert_eq!(gateway.objects(), [gateway.object_path(&body)]);
+}
+
+#[test]
+fn no_more_is_fetched_at_once_from_a_host_than_is_allowed() {
+    let origin = Origin::start();
+    let body = archive(4, 20_000);
+    let gate = Gate::new();
+    let paths: Vec<_> = (0..6).map(|number| format!("/x-{number}.tar.gz")).collect();
+    for path in &paths {
+        origin.serve(path, Reply::file(&body).gate_at(10_000, &gate));
+    }
+    let gateway = Gateway::builder().origin(&origin).relay().set("fetch.per_host", "2").start();
+    let waiting: Vec<_> = paths.iter().map(|path| gateway.get(&origin.url(path)).start()).collect();
+    gate.await_reached(2);
+    gate.open();
+    for waiting in waiting {
+        waiting.head().finish().assert_body(200, &body);
+    }
+    assert_eq!(origin.most_at_once(), 2, "fetches at one time");
+}
+
+#[test]
+fn no_more_is_fetched_at_once_in_all_than_is_allowed() {
+    let origins = [Origin::start(), Origin::start_at("127.0.0.2"), Origin::start_at("127.0.0.3")];
+    let body = archive(5, 20_000);
+    let gate = Gate::new();
+    for origin in &origins {
+        origin.serve(PATH, Reply::file(&body).gate_at(10_000, &gate));
+    }
+    let builder = origins.iter().fold(Gateway::builder(), Builder::origin);
+    let gateway = builder.relay().set("fetch.concurrency", "1").start();
+    let waiting: Vec<_> = origins.iter().map(|origin| gateway.get(&origin.url(PATH)).start()).collect();
+    gate.await_reached(1);
+    let asked: usize = origins.iter().map(Origin::total).sum();
+    assert_eq!(asked, 1, "one fetch at one time");
+    gate.open();
+    for waiting in waiting {
+        waiting.head().finish().assert_body(200, &body);
+    }
+}
+
+#[test]
+fn clients_that_wait_for_a_failure_all_get_it() {
+    let origin = Origin::start();
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::status(404).gate_before_head(&gate));
+    let gateway = Gateway::relaying(&origin);
+    let waiting: Vec<_> = (0..20).map(|_| gateway.get(&origin.url(PATH)).start()).collect();
+    gate.await_reached(1);
+    gate.open();
+    for waiting in waiting {
+        waiting.head().finish().assert_problem(404);
+    }
+    assert_eq!(origin.count(PATH), 1);
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn what_is_on_disk_is_what_was_asked_for() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    all_at_once(30, |number| {
+        let body = archive(200 + number as u64, 10_000 + number);
+        let path = format!("/x-{number}.tar.gz");
+        origin.serve(&path, Reply::file(&body).chunked());
+        gateway.get(&origin.url(&path)).send().assert_body(200, &body);
+        gateway.await_stored(&origin.url(&path));
+    });
+    let objects = files_under(&gateway.cache().join("objects"));
+    assert_eq!(objects.len(), 30);
+    for object in objects {
+        let name = object.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        assert_eq!(sha256(&fs::read(&object).expect("an object can be read")), name);
+    }
+}
+
+fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the kernel tells of open files").count()
+}
+
+fn peak_memory_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the kernel tells of a process");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the kernel tells of the peak");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("the peak is a number")
+}

@@ -1,0 +1,171 @@
+//! The log: one event a request, one a fetch, each readable alone.
+
+use serde_json::Value;
+
+use crate::harness::{Gate, Gateway, Origin, Reply, archive, is_request_of, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+#[track_caller]
+fn only_request(gateway: &Gateway, part: &str) -> Value {
+    let events = gateway.log().wait_for_many("the request", 1, |event| is_request_of(event, part));
+    assert_eq!(events.len(), 1, "one event a request: {events:?}");
+    events.into_iter().next().expect("there is one")
+}
+
+#[test]
+fn every_request_is_one_event_that_tells_all() {
+    let origin = Origin::start();
+    let body = archive(1, 12_345);
+    let gateway = Gateway::relaying(&origin);
+    for path in ["/miss.tar.gz", "/passed.bin", "/absent.tar.gz"] {
+        origin.serve(path, Reply::file(&body));
+    }
+    origin.serve("/absent.tar.gz", Reply::status(404));
+    gateway.assert_serves(&origin.url("/miss.tar.gz"), &body);
+    let miss = only_request(&gateway, "/miss.tar.gz");
+    assert_eq!(miss["client"], "127.0.0.1");
+    assert_eq!(miss["door"], "rewrite");
+    assert_eq!(miss["method"], "GET");
+    assert_eq!(miss["uri"], origin.url("/miss.tar.gz"));
+    assert_eq!(miss["status"], 200);
+    assert_eq!(miss["sent_bytes"], 12_345);
+    assert_eq!(miss["ended"], "whole");
+    assert!(miss["cache"].as_str().is_some_and(|cache| !cache.is_empty()), "{miss}");
+    assert!(miss["duration_ms"].is_number(), "{miss}");
+    assert_eq!(miss["level"], "INFO");
+    assert!(miss["timestamp"].is_string() && miss["target"].is_string(), "{miss}");
+
+    gateway.proxied("GET", &origin.url("/passed.bin")).send().assert_status(200);
+    let passed = only_request(&gateway, "/passed.bin");
+    assert_eq!((&passed["door"], &passed["status"]), (&Value::from("proxy"), &Value::from(200)));
+
+    gateway.get(&origin.url("/absent.tar.gz")).send().assert_status(404);
+    let absent = only_request(&gateway, "/absent.tar.gz");
+    assert_eq!(absent["status"], 404);
+    assert_eq!(absent["level"], "INFO", "a miss is not an error in the log");
+
+    gateway.request("GET", "/healthz").send();
+    let page = gateway.log().wait_for("the page", |event| event["message"] == "request" && event["door"] == "page");
+    assert_eq!(page["status"], 200);
+}
+
+#[test]
+fn a_hit_and_a_304_are_told_from_a_miss() {
+    let origin = Origin::start();
+    let body = archive(2, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&origin.url(PATH));
+    let hit = gateway.assert_serves(&origin.url(PATH), &body);
+    let events = gateway.log().wait_for_many("both", 2, |event| is_request_of(event, PATH));
+    assert!(events[1]["cache"].as_str().is_some_and(|cache| cache.contains("hit")), "{}", events[1]);
+    assert!(!events[0]["cache"].as_str().is_some_and(|cache| cache.contains("hit")), "{}", events[0]);
+    gateway.get(&origin.url(PATH)).header("If-None-Match", hit.wants("etag")).send().assert_status(304);
+    let events = gateway.log().wait_for_many("all", 3, |event| is_request_of(event, PATH));
+    assert_eq!((&events[2]["status"], &events[2]["sent_bytes"]), (&Value::from(304), &Value::from(0)));
+}
+
+#[test]
+fn every_fetch_is_one_event_that_tells_all() {
+    let origin = Origin::start();
+    let body = archive(3, 23_456);
+    origin.script(PATH, vec![Reply::status(503), Reply::file(&body)]);
+    origin.serve("/absent.tar.gz", Reply::status(404));
+    let gateway = Gateway::builder().origin(&origin).relay().set("fetch.attempts", "4").start();
+    gateway.assert_serves(&origin.url(PATH), &body);
+    let stored = gateway.await_stored(&origin.url(PATH));
+    assert_eq!(stored["size_bytes"], 23_456);
+    assert_eq!(stored["sha256"], sha256(&body));
+    assert_eq!(stored["attempts"], 2);
+    assert!(stored["duration_ms"].is_number(), "{stored}");
+    gateway.get(&origin.url("/absent.tar.gz")).send();
+    let absent = gateway.await_fetch(&origin.url("/absent.tar.gz"));
+    assert_ne!(absent["outcome"], "stored");
+    assert!(absent["cause"].as_str().is_some_and(|cause| cause.contains("404")), "{absent}");
+    let fetches = gateway.log().events().iter().filter(|event| event["message"] == "fetch").count();
+    assert_eq!(fetches, 2);
+}
+
+#[test]
+fn clients_that_join_a_fetch_add_no_fetch() {
+    let origin = Origin::start();
+    let body = archive(4, 20_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(10_000, &gate));
+    let gateway = Gateway::relaying(&origin);
+    let joined: Vec<_> = (0..5).map(|_| gateway.get(&origin.url(PATH)).open()).collect();
+    gate.open();
+    for answer in joined {
+        answer.finish();
+    }
+    gateway.log().wait_for_many("the requests", 5, |event| is_request_of(event, PATH));
+    gateway.await_stored(&origin.url(PATH));
+    let fetches = gateway.log().events().iter().filter(|event| event["message"] == "fetch").count();
+    assert_eq!(fetches, 1);
+}
+
+#[test]
+fn a_cut_answer_is_logged_as_cut() {
+    let origin = Origin::start();
+    let body = archive(5, 50_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(10_000, &gate).cut_at(20_000));
+    let gateway = Gateway::relaying(&origin);
+    let mut answer = gateway.get(&origin.url(PATH)).open();
+    answer.read(10_000);
+    gate.open();
+    answer.finish().assert_broken();
+    let event = only_request(&gateway, PATH);
+    assert_eq!(event["ended"], "cut");
+    assert!(event["sent_bytes"].as_u64().is_some_and(|bytes| (10_000..=20_000).contains(&bytes)), "{event}");
+}
+
+#[test]
+fn every_line_of_a_json_log_is_json() {
+    let origin = Origin::start();
+    origin.serve(PATH, Reply::file(&archive(6, 5000)));
+    let mut gateway = Gateway::builder().origin(&origin).relay().text("log.level", "debug").start();
+    gateway.get(&origin.url(PATH)).send();
+    gateway.get(&origin.url("/\u{1b}[31mred\"quoted\".tar.gz")).send();
+    let log = gateway.log().clone();
+    gateway.stop();
+    for line in log.text().lines() {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(event["message"].is_string() && event["level"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn a_text_log_tells_the_same_in_lines() {
+    let origin = Origin::start();
+    let body = archive(7, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    let mut gateway = Gateway::builder().origin(&origin).relay().text("log.format", "text").start();
+    gateway.assert_serves(&origin.url(PATH), &body);
+    let line = gateway.log().wait_for_line("the request", |line| line.contains("request") && line.contains(PATH));
+    assert!(line.contains("200") && line.contains("127.0.0.1"), "{line}");
+    gateway.log().wait_for_line("the fetch", |line| line.contains("fetch") && line.contains("stored"));
+    let log = gateway.log().clone();
+    gateway.stop();
+    assert!(log.text().contains("stopped"), "{}", log.text());
+    assert!(!log.text().contains('\u{1b}'), "no colours where nobody sees them");
+    assert!(log.events().is_empty(), "a text log holds no JSON");
+}
+
+#[test]
+fn the_level_leaves_out_what_is_below_it() {
+    let origin = Origin::start();
+    origin.serve(PATH, Reply::file(&archive(8, 5000)));
+    let mut gateway = Gateway::builder().origin(&origin).relay().start();
+    gateway.get(&origin.url(PATH)).send();
+    gateway.log().wait_for("the request", |event| is_request_of(event, PATH));
+    let noisy = gateway
+        .log()
+        .events()
+        .into_iter()
+        .find(|event| !matches!(event["level"].as_str(), Some("INFO" | "WARN" | "ERROR")));
+    assert_eq!(noisy, None, "the default level is info");
+    gateway.stop();
+}

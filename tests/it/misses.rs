@@ -1,0 +1,254 @@
+//! What a miss at the rewrite door gets: a redirect or bytes, or the error that is remembered.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{Builder, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+fn redirecting(origin: &Origin) -> Builder {
+    Gateway::builder().origin(origin).one_attempt()
+}
+
+#[test]
+fn a_first_request_is_sent_to_the_origin_while_the_fetch_runs() {
+    let origin = Origin::start();
+    let body = archive(1, 50_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(0, &gate));
+    let gateway = redirecting(&origin).start();
+    let url = origin.url(PATH);
+    let answer = gateway.get(&url).send();
+    answer.assert_status(302);
+    assert_eq!(answer.wants("location"), url);
+    assert_eq!(answer.wants("cache-control"), "no-store");
+    answer.assert_cache(&["detail=redirect"]);
+    gate.await_reached(1);
+    gate.open();
+    gateway.await_stored(&url);
+    gateway.assert_serves(&url, &body).assert_cache(&["hit", "detail=disk"]);
+    assert_eq!(origin.count(PATH), 1);
+}
+
+#[test]
+fn a_redirect_is_to_the_canonical_target() {
+    let origin = Origin::start();
+    let gateway = redirecting(&origin).start();
+    let answer = gateway.get(&format!("HTTP://LOCALHOST.:{}{PATH}?b=2&a='#top", origin.port())).send();
+    answer.assert_status(302);
+    let target = origin.named_url(&format!("{PATH}?b=2&a=%27"));
+    assert_eq!(answer.wants("location"), target);
+    gateway.await_fetch(&target);
+}
+
+#[test]
+fn agents_that_do_not_follow_get_bytes() {
+    let origin = Origin::start();
+    let body = archive(1, 5000);
+    for path in ["/a-1.0.tar.gz", "/b-1.0.tar.gz", "/c-1.0.tar.gz", "/d-1.0.tar.gz"] {
+        origin.serve(path, Reply::file(&body));
+    }
+    let gateway = redirecting(&origin).start();
+    let get = |gateway: &Gateway, path: &str, agent: &str| {
+        let answer = gateway.get(&origin.url(path)).header("User-Agent", agent).send();
+        gateway.await_stored(&origin.url(path));
+        answer
+    };
+    get(&gateway, "/a-1.0.tar.gz", "curl/7.88.1").assert_body(200, &body);
+    get(&gateway, "/b-1.0.tar.gz", "Wget/1.21").assert_status(302);
+    let other = redirecting(&origin).set("gateway.relay_agents", "[\"Fetcher/\"]").start();
+    get(&other, "/c-1.0.tar.gz", "Fetcher/2").assert_body(200, &body);
+    get(&other, "/d-1.0.tar.gz", "curl/7.88.1").assert_status(302);
+}
+
+#[test]
+fn a_range_on_a_miss_is_relayed() {
+    let origin = Origin::start();
+    let body = archive(2, 50_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = redirecting(&origin).start();
+    let answer = gateway.get(&origin.url(PATH)).range("bytes=100-199").send();
+    answer.assert_body(206, &body[100..200]);
+    assert_eq!(answer.wants("content-range"), "bytes 100-199/50000");
+}
+
+#[test]
+fn an_expected_digest_on_a_miss_is_relayed() {
+    let origin = Origin::start();
+    let body = archive(3, 5000);
+    for path in ["/a-1.0.tar.gz", "/b-1.0.tar.gz"] {
+        origin.serve(path, Reply::file(&body));
+    }
+    let gateway = redirecting(&origin).start();
+    let answer = gateway.get(&origin.url("/a-1.0.tar.gz")).header("X-Expected-Sha256", &sha256(&body)).send();
+    answer.assert_body(200, &body);
+    let path = format!("/sha256:{}/{}", sha256(&body), origin.url("/b-1.0.tar.gz"));
+    gateway.request("GET", &path).send().assert_body(200, &body);
+}
+
+#[test]
+fn a_head_on_a_miss_is_asked_at_the_origin_and_fills_nothing() {
+    let origin = Origin::start();
+    let body = archive(4, 5000);
+    origin.serve(PATH, Reply::file(&body).header("Content-Type", "application/gzip"));
+    let gateway = redirecting(&origin).start();
+    let answer = gateway.request("HEAD", &format!("/{}", origin.url(PATH))).send();
+    answer.assert_body(200, b"");
+    assert_eq!(answer.wants("content-length"), "5000");
+    assert_eq!(answer.wants("content-type"), "application/gzip");
+    assert_eq!(origin.request(PATH).method, "HEAD");
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_request_during_the_fetch_joins_it() {
+    let origin = Origin::start();
+    let body = archive(5, 50_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(20_000, &gate));
+    let gateway = redirecting(&origin).start();
+    let url = origin.url(PATH);
+    gateway.get(&url).send().assert_status(302);
+    gate.await_reached(1);
+    let mut joined = gateway.get(&url).open();
+    assert_eq!(joined.head.status, 200);
+    assert_same(&joined.read(20_000), &body[..20_000]);
+    joined.head.assert_cache(&["collapsed"]);
+    gate.open();
+    assert_same(&joined.finish().body, &body[20_000..]);
+    assert_eq!(origin.count(PATH), 1);
+}
+
+#[test]
+fn a_target_with_an_evicted_record_is_relayed() {
+    let origin = Origin::start();
+    let body = archive(6, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    let mut gateway = redirecting(&origin).start();
+    let url = origin.url(PATH);
+    gateway.get(&url).send().assert_status(302);
+    gateway.await_stored(&url);
+    gateway.stop();
+    fs::remove_file(gateway.object_path(&body)).expect("the object is there");
+    gateway.restart();
+    gateway.get(&url).send().assert_body(200, &body);
+    assert_eq!(origin.count(PATH), 2);
+}
+
+#[test]
+fn a_remembered_failure_is_told_without_asking_again() {
+    let origin = Origin::start();
+    origin.serve(PATH, Reply::status(404));
+    origin.serve("/y-1.0.tar.gz", Reply::status(500));
+    let gateway = redirecting(&origin).start();
+    for (path, status) in [(PATH, 404), ("/y-1.0.tar.gz", 502)] {
+        gateway.get(&origin.url(path)).send().assert_status(302);
+        let fetch = gateway.await_fetch(&origin.url(path));
+        assert_ne!(fetch["outcome"], "stored");
+        assert!(fetch["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "the log tells why: {fetch}");
+        gateway.get(&origin.url(path)).send().assert_problem(status);
+        assert_eq!(origin.count(path), 1, "{path}");
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_failure_is_forgotten_after_its_time() {
+    let origin = Origin::start();
+    let body = archive(7, 5000);
+    origin.script(PATH, vec![Reply::status(404), Reply::file(&body)]);
+    let gateway = redirecting(&origin).relay().text("cache.absent_ttl", "300ms").start();
+    gateway.get(&origin.url(PATH)).send().assert_status(404);
+    let answer = eventually("the failure is forgotten", || {
+        Some(gateway.get(&origin.url(PATH)).send()).filter(|answer| answer.status != 404)
+    });
+    answer.assert_body(200, &body);
+    assert_eq!(origin.count(PATH), 2);
+}
+
+#[test]
+fn what_the_origin_says_becomes_the_right_status() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    for (said, told) in [
+        (404, 404),
+        (410, 410),
+        (400, 502),
+        (401, 502),
+        (403, 502),
+        (429, 502),
+        (500, 502),
+        (503, 502),
+        (304, 502),
+        (206, 502),
+        (204, 502),
+    ] {
+        let path = format!("/says-{said}.tar.gz");
+        origin.serve(&path, Reply::status(said));
+        let answer = gateway.get(&origin.url(&path)).send();
+        answer.assert_problem(told);
+        assert!(answer.header("location").is_none());
+        gateway.get(&origin.url(&path)).send().assert_problem(told);
+        assert_eq!(origin.count(&path), 1, "{said}");
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_problem_is_json_for_who_accepts_it() {
+    let origin = Origin::start();
+    origin.serve(PATH, Reply::status(500));
+    let gateway = Gateway::relaying(&origin);
+    let plain = gateway.get(&origin.url(PATH)).send();
+    plain.assert_problem(502);
+    assert!(plain.wants("content-type").starts_with("text/plain"), "{:?}", plain.header("content-type"));
+    assert!(plain.wants("proxy-status").contains("mill-test"), "{:?}", plain.header("proxy-status"));
+    let json = gateway.get(&origin.url(PATH)).header("Accept", "application/problem+json, */*;q=0.1").send();
+    json.assert_status(502);
+    assert_eq!(json.wants("content-type"), "application/problem+json");
+    let problem: Value = serde_json::from_slice(&json.body).expect("the body is JSON");
+    assert_eq!(problem["status"], 502);
+    assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+    let folder = gateway.cache().to_str().expect("the path is text").to_owned();
+    assert!(!plain.text().contains(&folder) && !json.text().contains(&folder), "no path is told");
+}
+
+#[test]
+fn only_if_cached_never_asks_the_origin() {
+    let origin = Origin::start();
+    let body = archive(8, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PATH);
+    let only_if_cached = || gateway.get(&url).header("Cache-Control", "only-if-cached").send();
+    only_if_cached().assert_problem(504);
+    gateway.proxied("GET", &url).header("Cache-Control", "only-if-cached").send().assert_problem(504);
+    assert_eq!(origin.total(), 0);
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    only_if_cached().assert_body(200, &body);
+}
+
+#[test]
+fn no_cache_is_no_bypass() {
+    let origin = Origin::start();
+    let body = archive(9, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PATH);
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    let headers = [
+        ("Cache-Control", "no-cache"),
+        ("Pragma", "no-cache"),
+        ("Cache-Control", "max-age=0"),
+        ("Cache-Control", "no-store"),
+    ];
+    for (name, value) in headers {
+        gateway.get(&url).header(name, value).send().assert_cache(&["hit"]);
+        gateway.proxied("GET", &url).header(name, value).send().assert_cache(&["hit"]);
+    }
+    assert_eq!(origin.count(PATH), 1);
+}

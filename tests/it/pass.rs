@@ -1,0 +1,276 @@
+//! What is passed and not stored: mutable names, other methods, requests with credentials.
+
+use crate::harness::{Ended, Gate, Gateway, Origin, Reply, Tool, archive, assert_same};
+
+const PASSED: &str = "/pub/latest/list.bin";
+const FROZEN: &str = "/pub/x-1.0.tar.gz";
+
+#[test]
+fn names_that_change_are_streamed_and_not_stored() {
+    let origin = Origin::start();
+    let (old, new) = (archive(1, 30_000), archive(2, 20_000));
+    let gateway = Gateway::relaying(&origin);
+    for path in [
+        "/page.html",
+        "/list.txt",
+        "/x.bin",
+        "/pub/",
+        "/latest/x.tar.gz",
+        "/archive/refs/heads/x.tar.gz",
+        "/archive/main.tar.gz",
+        "/archive/master.zip",
+        "/dists/Packages.gz",
+        "/x-1.0.tar.gz/other",
+    ] {
+        origin.script(path, vec![Reply::file(&old), Reply::file(&new), Reply::file(&old)]);
+        let url = origin.url(path);
+        let first = gateway.get(&url).send();
+        first.assert_body(200, &old);
+        first.assert_cache(&["fwd=bypass"]);
+        gateway.get(&url).send().assert_body(200, &new);
+        gateway.proxied("GET", &url).send().assert_body(200, &old);
+        assert_eq!(origin.count(path), 3, "{path}");
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn well_known_forms_without_a_suffix_are_stored() {
+    let origin = Origin::start();
+    let body = archive(3, 5000);
+    let gateway = Gateway::relaying(&origin);
+    for path in
+        ["/project/files/x-1.0.tar.gz/download", "/owner/repo/tar.gz/v1.0", "/owner/repo/legacy.tar.gz/refs/tags/v1.0"]
+    {
+        origin.serve(path, Reply::file(&body));
+        gateway.assert_serves(&origin.url(path), &body);
+        gateway.await_stored(&origin.url(path));
+        gateway.assert_serves(&origin.url(path), &body).assert_cache(&["hit"]);
+    }
+}
+
+#[test]
+fn what_is_passed_streams() {
+    let origin = Origin::start();
+    let body = archive(4, 100_000);
+    for (path, reply) in [("/a.bin", Reply::ok(&body)), ("/b.bin", Reply::ok(&body).chunked())] {
+        for door in ["rewrite", "proxy"] {
+            let path = format!("{path}?{door}");
+            let gate = Gate::new();
+            origin.serve(&path, reply.clone().gate_at(50_000, &gate));
+            let gateway = Gateway::relaying(&origin);
+            let url = origin.url(&path);
+            let request = if door == "proxy" { gateway.proxied("GET", &url) } else { gateway.get(&url) };
+            let mut answer = request.open();
+            assert_same(&answer.read(50_000), &body[..50_000]);
+            gate.open();
+            let rest = answer.finish();
+            assert_eq!(rest.ended, Ended::Whole);
+            assert_same(&rest.body, &body[50_000..]);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_leaves_ends_what_is_passed() {
+    let origin = Origin::start();
+    let body = archive(5, 16 << 20);
+    origin.serve(PASSED, Reply::ok(&body));
+    let gateway = Gateway::relaying(&origin);
+    let mut answer = gateway.proxied("GET", &origin.url(PASSED)).open();
+    answer.read(1000);
+    drop(answer);
+    let event = gateway.log().wait_for("the request", |event| crate::harness::is_request_of(event, PASSED));
+    assert_eq!(event["ended"], "cut");
+}
+
+#[test]
+fn ranges_and_conditions_on_what_is_passed_are_the_origins_business() {
+    let origin = Origin::start();
+    let body = archive(6, 10_000);
+    origin.serve(PASSED, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let answer = gateway.proxied("GET", &origin.url(PASSED)).range("bytes=100-199").send();
+    answer.assert_body(206, &body[100..200]);
+    assert_eq!(answer.wants("content-range"), "bytes 100-199/10000");
+    origin.serve("/same.bin", Reply::status(304).header("ETag", "\"x\""));
+    let same = gateway.proxied("GET", &origin.url("/same.bin")).header("If-None-Match", "\"x\"").send();
+    same.assert_status(304);
+    assert_eq!(same.wants("etag"), "\"x\"");
+    assert_eq!(origin.request("/same.bin").header("if-none-match"), Some("\"x\""));
+}
+
+#[test]
+fn other_methods_pass_through_the_proxy_with_their_bodies() {
+    let origin = Origin::start();
+    let sent = archive(7, 70_000);
+    let gateway = Gateway::relaying(&origin);
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+        for chunked in [false, true] {
+            let path = format!("/{method}-{chunked}.tar.gz");
+            let answer = b"{\"done\":true}\n".to_vec();
+            origin.serve(&path, Reply::ok(&answer.clone().into()).header("X-Own", "kept"));
+            let request = gateway.proxied(method, &origin.url(&path)).header("Content-Type", "application/x-own");
+            let request = if chunked { request.chunked_body(&sent) } else { request.body(&sent) };
+            let got = request.send();
+            got.assert_body(200, &answer);
+            assert_eq!(got.wants("x-own"), "kept");
+            got.assert_cache(&["fwd=bypass"]);
+            let asked = origin.request(&path);
+            assert_eq!(asked.method, method);
+            assert_eq!(asked.header("content-type"), Some("application/x-own"));
+            assert_same(&asked.body, &sent);
+        }
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_put_changes_nothing_that_is_stored() {
+    let origin = Origin::start();
+    let body = archive(8, 5000);
+    origin.serve(FROZEN, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(FROZEN), &body);
+    gateway.await_stored(&origin.url(FROZEN));
+    for method in ["PUT", "POST", "DELETE"] {
+        gateway.proxied(method, &origin.url(FROZEN)).body(b"other bytes").send().assert_status(200);
+    }
+    gateway.assert_serves(&origin.url(FROZEN), &body).assert_cache(&["hit"]);
+    assert_eq!(gateway.records_of(&origin.url(FROZEN)).len(), 1);
+}
+
+#[test]
+fn curl_posts_a_large_body_through_the_proxy() {
+    let origin = Origin::start();
+    let sent = archive(9, 3 << 20);
+    origin.serve("/upload", Reply::ok(&b"taken\n".to_vec().into()));
+    let gateway = Gateway::relaying(&origin);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    std::fs::write(folder.path().join("body"), &sent).expect("the folder can be written");
+    let proxy = format!("http://{}", gateway.proxy_addr());
+    let curl = Tool::curl(folder.path()).args(&[
+        "-f",
+        "--proxy",
+        &proxy,
+        "--data-binary",
+        "@body",
+        "-H",
+        "Expect: 100-continue",
+    ]);
+    let run = curl.arg(&origin.url("/upload")).run();
+    run.assert_success();
+    assert_eq!(run.stdout, "taken\n");
+    assert_same(&origin.request("/upload").body, &sent);
+}
+
+#[test]
+fn hop_by_hop_headers_end_at_the_gateway() {
+    let origin = Origin::start();
+    let reply = Reply::ok(&b"page\n".to_vec().into());
+    let reply =
+        reply.header("Connection", "X-Hop").header("X-Hop", "1").header("Keep-Alive", "timeout=5").header("X-End", "1");
+    origin.serve(PASSED, reply);
+    let gateway = Gateway::relaying(&origin);
+    let answer = gateway
+        .proxied("GET", &origin.url(PASSED))
+        .header("Connection", "close, X-Client-Hop, Upgrade")
+        .header("X-Client-Hop", "1")
+        .header("Proxy-Authorization", "Basic c2VjcmV0")
+        .header("Proxy-Connection", "keep-alive")
+        .header("TE", "trailers")
+        .header("Upgrade", "h2c")
+        .header("X-Client-End", "1")
+        .send();
+    answer.assert_body(200, b"page\n");
+    for name in ["x-hop", "keep-alive"] {
+        assert_eq!(answer.header(name), None, "{name} came through");
+    }
+    assert_eq!(answer.wants("x-end"), "1");
+    let asked = origin.request(PASSED);
+    for name in ["x-client-hop", "proxy-authorization", "proxy-connection", "upgrade"] {
+        assert_eq!(asked.header(name), None, "{name} went through");
+    }
+    assert_eq!(asked.header("x-client-end"), Some("1"));
+    assert!(asked.header("via").is_some_and(|via| via.contains("mill-test")), "the origin is told of us: {asked:?}");
+}
+
+#[test]
+fn requests_with_credentials_neither_read_nor_write_the_store() {
+    let origin = Origin::start();
+    let (mine, everybodys) = (archive(10, 5000), archive(11, 6000));
+    let gateway = Gateway::relaying(&origin);
+    for (name, value) in [("Authorization", "Basic c2VjcmV0"), ("Cookie", "session=1")] {
+        let path = format!("/{name}.tar.gz");
+        let url = origin.url(&path);
+        origin.script(&path, vec![Reply::file(&mine), Reply::file(&everybodys), Reply::file(&mine)]);
+        let own = || gateway.proxied("GET", &url).header(name, value).send();
+        let first = own();
+        first.assert_body(200, &mine);
+        first.assert_cache(&["fwd=bypass"]);
+        assert_eq!(origin.request(&path).header(name), Some(value), "the origin decides");
+        assert!(gateway.records_of(&url).is_empty());
+        gateway.proxied("GET", &url).send().assert_body(200, &everybodys);
+        gateway.await_stored(&url);
+        own().assert_body(200, &mine);
+        gateway.proxied("GET", &url).send().assert_body(200, &everybodys);
+        assert_eq!(origin.count(&path), 3);
+    }
+}
+
+#[test]
+fn credentials_do_not_follow_to_another_origin() {
+    let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    origin.serve(FROZEN, Reply::redirect(302, &other.url("/y.tar.gz")));
+    other.serve("/y.tar.gz", Reply::file(&archive(12, 5000)));
+    let gateway = Gateway::builder().origin(&origin).origin(&other).relay().start();
+    let request =
+        gateway.proxied("GET", &origin.url(FROZEN)).header("Authorization", "Basic c2VjcmV0").header("Cookie", "a=1");
+    let answer = request.send();
+    assert!(matches!(answer.status, 200 | 302), "{}", answer.status);
+    for asked in other.requests("/y.tar.gz") {
+        assert_eq!(asked.header("authorization"), None);
+        assert_eq!(asked.header("cookie"), None);
+    }
+}
+
+#[test]
+fn the_rewrite_door_drops_credentials_from_what_it_passes() {
+    let origin = Origin::start();
+    origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()).header("X-Accel-Redirect", "/secret"));
+    let gateway = Gateway::relaying(&origin);
+    let request = gateway.get(&origin.url(PASSED)).header("Authorization", "Basic c2VjcmV0").header("Cookie", "a=1");
+    let answer = request.send();
+    answer.assert_body(200, b"page\n");
+    assert_eq!(answer.header("x-accel-redirect"), None);
+    let asked = origin.request(PASSED);
+    assert_eq!((asked.header("authorization"), asked.header("cookie")), (None, None));
+}
+
+#[test]
+fn a_proxy_is_transparent_for_what_it_passes() {
+    let origin = Origin::start();
+    let reply = Reply::redirect(302, "/login").header("Set-Cookie", "session=1").header("Cache-Control", "private");
+    origin.serve("/page", reply.header("X-Accel-Buffering", "no"));
+    let gateway = Gateway::relaying(&origin);
+    let answer = gateway.proxied("GET", &origin.url("/page")).send();
+    answer.assert_status(302);
+    assert_eq!(answer.wants("location"), "/login");
+    assert_eq!(answer.wants("set-cookie"), "session=1");
+    assert_eq!(answer.wants("cache-control"), "private");
+    assert_eq!(answer.header("x-accel-buffering"), None, "an origin does not steer our nginx");
+    assert_eq!(origin.count("/login"), 0);
+}
+
+#[test]
+fn a_page_that_the_rewrite_door_passes_is_not_rendered_under_our_name() {
+    let origin = Origin::start();
+    let page = b"<html><script>alert(1)</script></html>".to_vec();
+    origin.serve("/page.html", Reply::ok(&page.clone().into()).header("Content-Type", "text/html"));
+    let gateway = Gateway::relaying(&origin);
+    let answer = gateway.assert_serves(&origin.url("/page.html"), &page);
+    assert_eq!(answer.wants("x-content-type-options"), "nosniff");
+    let is_saved = answer.header("content-disposition").is_some_and(|value| value.starts_with("attachment"));
+    let is_caged = answer.header("content-security-policy").is_some_and(|value| value.contains("sandbox"));
+    assert!(is_saved || is_caged, "{:?}", answer.head);
+}

@@ -1,0 +1,199 @@
+//! The proxy door: absolute-form requests, relayed on a miss, streamed on a hit, never redirected.
+
+use crate::harness::{Gate, Gateway, Origin, Reply, Waiting, archive, assert_same, eventually, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+#[test]
+fn a_miss_is_relayed_and_a_hit_is_streamed() {
+    let origin = Origin::start();
+    let body = archive(1, 200_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
+    // The default sends rewrite clients to the origin; a proxy client it would send round in circles.
+    let gateway = Gateway::builder().origin(&origin).start();
+    let url = origin.url(PATH);
+    let mut miss = gateway.proxied("GET", &url).open();
+    assert_eq!(miss.head.status, 200);
+    miss.head.assert_cache(&["fwd=uri-miss", "stored"]);
+    assert_same(&miss.read(100_000), &body[..100_000]);
+    gate.open();
+    assert_same(&miss.finish().body, &body[100_000..]);
+    gateway.await_stored(&url);
+    let hit = gateway.proxied("GET", &url).send();
+    hit.assert_body(200, &body);
+    hit.assert_cache(&["hit", "detail=disk"]);
+    assert_eq!(hit.wants("etag"), format!("\"{}\"", sha256(&body)));
+    assert_eq!(origin.count(PATH), 1);
+}
+
+#[test]
+fn both_doors_share_one_object() {
+    let origin = Origin::start();
+    let body = archive(2, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    gateway.await_stored(&origin.url(PATH));
+    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    let spelled = format!("HTTP://127.0.0.1:{}{PATH}#fragment", origin.port());
+    gateway.assert_serves(&spelled, &body).assert_cache(&["hit"]);
+    assert_eq!(origin.count(PATH), 1);
+}
+
+#[test]
+fn a_head_on_a_miss_fills_nothing() {
+    let origin = Origin::start();
+    let body = archive(3, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PATH);
+    let head = gateway.proxied("HEAD", &url).send();
+    head.assert_body(200, b"");
+    assert_eq!(head.wants("content-length"), "20000");
+    assert_eq!(origin.request(PATH).method, "HEAD");
+    gateway.assert_nothing_stored();
+    gateway.proxied("GET", &url).send().assert_body(200, &body);
+    gateway.await_stored(&url);
+    gateway.proxied("HEAD", &url).send().assert_cache(&["hit"]);
+    assert_eq!(origin.count(PATH), 2, "a HEAD on a hit is answered from the store");
+}
+
+#[test]
+fn the_origins_final_status_is_relayed() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    for status in [404, 410, 403, 500, 503] {
+        let path = format!("/{status}.tar.gz");
+        origin.serve(&path, Reply::status(status));
+        gateway.proxied("GET", &origin.url(&path)).send().assert_status(status);
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_request_in_origin_form_gets_a_hint() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    for path in [format!("/{}", origin.url(PATH)), "/".to_owned(), "/healthz".to_owned(), PATH.to_owned()] {
+        let answer = gateway.proxied("GET", &path).send();
+        answer.assert_problem(400);
+        assert!(answer.text().contains("proxy"), "{}", answer.text());
+    }
+    assert_eq!(origin.total(), 0);
+}
+
+#[test]
+fn a_page_of_the_gateways_own_is_not_behind_another_host() {
+    let origin = Origin::start();
+    origin.serve("/healthz", Reply::ok(&b"the origin's own\n".to_vec().into()));
+    let gateway = Gateway::relaying(&origin);
+    gateway.proxied("GET", &origin.url("/healthz")).send().assert_body(200, b"the origin's own\n");
+}
+
+#[test]
+fn what_smells_of_smuggling_is_refused() {
+    let origin = Origin::start();
+    origin.serve(PATH, Reply::ok(&archive(4, 100)));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PATH);
+    let host = origin.address();
+    for head in [
+        format!(
+            "POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
+        format!("POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde"),
+        format!("POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: +4\r\n\r\nabcd"),
+        format!("POST {url} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Folded: a\r\n b\r\n\r\n"),
+        format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX Y: a\r\n\r\n"),
+        format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Y : a\r\n\r\n"),
+        format!("GET {url}\u{1} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+    ] {
+        for door in [gateway.proxy_addr(), gateway.addr()] {
+            let answer = Waiting::send(door, head.as_bytes(), false).head_if_any();
+            assert!(answer.is_none_or(|head| (400..500).contains(&head.status)), "{head:?}");
+        }
+    }
+    assert_eq!(origin.total(), 0, "nothing of it reached the origin");
+}
+
+#[test]
+fn the_gateway_behind_itself_ends() {
+    let origin = Origin::start();
+    let mut gateway = Gateway::builder().origin(&origin).relay().one_attempt().start();
+    let own_port = gateway.addr().port();
+    gateway.reload(|builder| builder.port(own_port));
+    let inner = format!("http://127.0.0.1:{own_port}/{}", origin.url(PATH));
+    let answer = eventually("its own port is allowed", || {
+        Some(gateway.proxied("GET", &inner).send()).filter(|answer| answer.status != 403)
+    });
+    assert!((400..600).contains(&answer.status), "{}", answer.status);
+    assert_eq!(origin.total(), 0, "the inner request is refused for its Via");
+    let inner_answer =
+        gateway.log().wait_for("the inner request", |event| event["message"] == "request" && event["status"] == 400);
+    assert_eq!(inner_answer["door"], "rewrite");
+}
+
+#[test]
+fn the_target_decides_and_not_the_host_header() {
+    let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let body = archive(5, 2000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::builder().origin(&origin).origin(&other).relay().start();
+    let answer = gateway.proxied("GET", &origin.url(PATH)).header("Host", &other.address().to_string()).send();
+    if answer.status == 200 {
+        assert_same(&answer.body, &body);
+        assert_eq!(origin.request(PATH).header("host"), Some(origin.address().to_string().as_str()));
+    } else {
+        answer.assert_problem(400);
+    }
+    assert_eq!(other.total(), 0);
+}
+
+#[test]
+fn http_1_0_clients_are_served() {
+    let origin = Origin::start();
+    let body = archive(6, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    origin.serve("/y.tar.gz", Reply::file(&body).chunked());
+    let gateway = Gateway::relaying(&origin);
+    for path in [PATH, "/y.tar.gz"] {
+        for _ in 0..2 {
+            gateway.proxied("GET", &origin.url(path)).http_1_0().send().assert_body(200, &body);
+        }
+    }
+}
+
+#[test]
+fn an_old_client_never_takes_a_cut_for_an_end() {
+    let origin = Origin::start();
+    let body = archive(7, 50_000);
+    origin.serve(PATH, Reply::file(&body).chunked().cut_at(30_000));
+    let gateway = Gateway::relaying(&origin);
+    for request in [gateway.proxied("GET", &origin.url(PATH)), gateway.get(&origin.url(PATH))] {
+        let answer = request.http_1_0().send();
+        answer.assert_problem(504);
+    }
+}
+
+#[test]
+fn a_body_that_nobody_wants_is_not_the_next_request() {
+    let origin = Origin::start();
+    let body = archive(8, 2000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PATH);
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    let inner = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/smuggled"));
+    for (door, target) in [(gateway.proxy_addr(), url.clone()), (gateway.addr(), format!("/{url}"))] {
+        let outer = format!("GET {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{inner}", inner.len());
+        let last = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = Waiting::send(door, (outer + &last).as_bytes(), false).head();
+        assert!(matches!(answer.head.status, 200 | 400), "{}", answer.head.status);
+    }
+    // A request on a fresh connection comes after whatever the others may have caused.
+    gateway.proxied("GET", &url).send().assert_body(200, &body);
+    assert_eq!(origin.count("/smuggled"), 0);
+}

@@ -1,0 +1,264 @@
+//! The rewrite door: how a target is spelled, what a hit carries, and what is not taken.
+
+use base64::Engine as _;
+use sha2::{Digest as _, Sha256};
+
+use crate::harness::{DATE, Ended, Gateway, Origin, Reply, Waiting, archive, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+#[test]
+fn every_spelling_of_a_target_gets_the_same_object() {
+    let origin = Origin::start();
+    let body = archive(1, 30_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let authority = origin.address().to_string();
+    for form in [
+        format!("/http://{authority}{PATH}"),
+        format!("/http:/{authority}{PATH}"),
+        format!("/http/{authority}{PATH}"),
+        format!("/download/http://{authority}{PATH}"),
+        format!("/download/http:/{authority}{PATH}"),
+        format!("/HTTP://{authority}{PATH}"),
+        format!("/sha256:{}/http://{authority}{PATH}", sha256(&body)),
+        format!("/sha256:{}/http:/{authority}{PATH}", sha256(&body)),
+    ] {
+        gateway.request("GET", &form).send().assert_body(200, &body);
+        gateway.await_stored(&origin.url(PATH));
+        assert_eq!(origin.count(PATH), 1, "{form} asked the origin again");
+    }
+    assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1);
+}
+
+#[test]
+fn a_bare_host_name_means_https() {
+    // The egress proxy keeps the names of this test on the machine.
+    let egress = Origin::start();
+    let gateway = Gateway::builder().port(443).text("fetch.egress_proxy", &egress.url("")).one_attempt().start();
+    for (form, target) in [
+        ("/files.example.test/x-1.0.tar.gz", "https://files.example.test/x-1.0.tar.gz"),
+        ("/https://files.example.test/x-2.0.tar.gz", "https://files.example.test/x-2.0.tar.gz"),
+        ("/https:/files.example.test/x-3.0.tar.gz", "https://files.example.test/x-3.0.tar.gz"),
+        ("/https/files.example.test/x-4.0.tar.gz", "https://files.example.test/x-4.0.tar.gz"),
+        ("/Files.Example.TEST/x-5.0.tar.gz", "https://files.example.test/x-5.0.tar.gz"),
+        ("/download/https://files.example.test:443/x-6.0.tar.gz", "https://files.example.test/x-6.0.tar.gz"),
+    ] {
+        let answer = gateway.request("GET", form).send();
+        answer.assert_status(302);
+        assert_eq!(answer.header("location"), Some(target), "{form}");
+        gateway.await_fetch(target);
+    }
+}
+
+#[test]
+fn a_path_that_is_no_target_is_refused_with_the_right_form() {
+    let gateway = Gateway::builder().start();
+    for path in [
+        "/favicon.ico",
+        "/files.example.test",
+        "/nodots/x-1.0.tar.gz",
+        "/ftps://files.example.test/x-1.0.tar.gz",
+        "/http://",
+        "/http:///x-1.0.tar.gz",
+        "/download/",
+        "/sha256:abc/http://127.0.0.1/x-1.0.tar.gz",
+        "/crc32:abcdef12/http://127.0.0.1/x-1.0.tar.gz",
+        "/http://user:secret@127.0.0.1/x-1.0.tar.gz",
+        "/http://127.0.0.1/a/../x-1.0.tar.gz",
+        "/http://127.0.0.1/a/%2e%2e/x-1.0.tar.gz",
+        "/http://127.0.0.1/a%2f..%2fx-1.0.tar.gz",
+        "/http://127.0.0.1\\@files.example.test/x-1.0.tar.gz",
+    ] {
+        let answer = gateway.request("GET", path).send();
+        assert!(matches!(answer.status, 400 | 404), "{path}: {} {}", answer.status, answer.text());
+        answer.assert_problem(answer.status);
+        assert!(answer.text().contains("https://"), "the right form is shown for {path}: {}", answer.text());
+        assert!(!answer.text().contains("secret"), "no password is repeated: {}", answer.text());
+    }
+}
+
+#[test]
+fn path_and_query_reach_the_origin_byte_for_byte() {
+    let origin = Origin::start();
+    let body = archive(2, 2000);
+    let gateway = Gateway::relaying(&origin);
+    for target in [
+        "/x-1.0.tar.gz?b=2&a=1&&c=%2f%2F&d=+~",
+        "/x-1.0.tar.gz?a=1&b=2",
+        "/x-1.0.tar.gz?b=2&a=1",
+        "/x-1.0.tar.gz?",
+        "/a//b///x-1.0.tar.gz",
+        "/a%2Fb/x%2d1.0.tar.gz",
+        "/~user/x+y-1.0.tar.gz",
+        "/x-1.0.tar.gz?u=http://127.0.0.1/y&v=/download/http:/",
+    ] {
+        origin.serve(target, Reply::ok(&body));
+        gateway.assert_serves(&origin.url(target), &body);
+        origin.request(target);
+    }
+    assert_eq!(origin.total(), 8, "each spelling is a target of its own, and nothing else was asked");
+}
+
+#[test]
+fn a_hit_carries_what_the_design_says() {
+    let origin = Origin::start();
+    let body = archive(3, 70_000);
+    let reply = Reply::file(&body)
+        .header("Content-Type", "application/x-gzip")
+        .header("Content-Disposition", "attachment; filename=\"x.tar.gz\"")
+        .header("Set-Cookie", "session=1")
+        .header("X-Accel-Redirect", "/secret")
+        .header("Cache-Control", "no-store");
+    origin.serve(PATH, reply);
+    let gateway = Gateway::relaying(&origin);
+    let miss = gateway.assert_serves(&origin.url(PATH), &body);
+    miss.assert_cache(&["fwd=uri-miss", "stored"]);
+    gateway.await_stored(&origin.url(PATH));
+    let hit = gateway.assert_serves(&origin.url(PATH), &body);
+    hit.assert_cache(&["hit", "detail=disk"]);
+    assert_eq!(hit.wants("etag"), format!("\"{}\"", sha256(&body)));
+    let digest = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&body));
+    assert_eq!(hit.wants("repr-digest"), format!("sha-256=:{digest}:"));
+    assert_eq!(hit.wants("last-modified"), DATE);
+    assert_eq!(hit.wants("content-type"), "application/x-gzip");
+    assert_eq!(hit.wants("content-disposition"), "attachment; filename=\"x.tar.gz\"");
+    assert_eq!(hit.wants("accept-ranges"), "bytes");
+    assert_eq!(hit.wants("content-length"), body.len().to_string());
+    assert_eq!(hit.wants("x-content-type-options"), "nosniff");
+    for answer in [&miss, &hit] {
+        assert_eq!(answer.header("set-cookie"), None, "a cookie belongs to one client");
+        assert_eq!(answer.header("x-accel-redirect"), None, "an origin does not steer our nginx");
+    }
+}
+
+#[test]
+fn what_a_client_stores_as_html_is_never_rendered() {
+    let origin = Origin::start();
+    let page = b"<html><script>alert(1)</script></html>".to_vec().into();
+    origin.serve("/x.patch", Reply::ok(&page).header("Content-Type", "text/html"));
+    let gateway = Gateway::relaying(&origin);
+    for _ in 0..2 {
+        let answer = gateway.assert_serves(&origin.url("/x.patch"), &page);
+        assert_eq!(answer.wants("x-content-type-options"), "nosniff");
+        assert!(answer.wants("content-disposition").starts_with("attachment"), "a browser saves it");
+        gateway.await_stored(&origin.url("/x.patch"));
+    }
+}
+
+#[test]
+fn only_get_and_head_are_taken() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"] {
+        let answer = gateway.request(method, &format!("/{}", origin.url(PATH))).send();
+        answer.assert_problem(405);
+        assert!(answer.wants("allow").contains("GET"), "{method}");
+    }
+    assert_eq!(origin.total(), 0);
+}
+
+#[test]
+fn what_is_too_long_is_told_so() {
+    let gateway = Gateway::builder().start();
+    let long = format!("/http://127.0.0.1/{}-1.0.tar.gz", "x".repeat(9000));
+    gateway.request("GET", &long).send().assert_status(414);
+    let answer = gateway.get("http://127.0.0.1/x-1.0.tar.gz").header("X-Long", &"x".repeat(300_000)).send();
+    assert!(matches!(answer.status, 400 | 431), "{}", answer.status);
+}
+
+#[test]
+fn a_proxy_request_at_the_gateway_port_gets_a_hint() {
+    let origin = Origin::start();
+    origin.serve(PATH, Reply::ok(&archive(1, 1000)));
+    let gateway = Gateway::relaying(&origin);
+    let answer = gateway.request("GET", &origin.url(PATH)).send();
+    answer.assert_problem(421);
+    assert!(answer.text().contains("proxy"), "{}", answer.text());
+    let answer = gateway.request("CONNECT", &origin.address().to_string()).send();
+    answer.assert_status(421);
+    assert_eq!(origin.total(), 0);
+}
+
+#[test]
+fn an_absolute_request_for_our_own_public_url_is_taken() {
+    let origin = Origin::start();
+    let body = archive(1, 5000);
+    origin.serve(PATH, Reply::ok(&body));
+    let builder = Gateway::builder().origin(&origin).relay().text("gateway.public_url", "http://mill.example.test");
+    let gateway = builder.start();
+    let target = format!("http://mill.example.test/{}", origin.url(PATH));
+    gateway.request("GET", &target).send().assert_body(200, &body);
+    gateway.request("GET", "http://mill.example.test/healthz").send().assert_status(200);
+    gateway.request("GET", &origin.url(PATH)).send().assert_status(421);
+}
+
+#[test]
+fn a_request_that_came_through_us_is_refused() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    gateway.get(&origin.url(PATH)).header("Via", "1.1 mill-test").send().assert_problem(400);
+    gateway.get(&origin.url(PATH)).header("Via", "1.1 other, 1.1 mill-test (x)").send().assert_problem(400);
+    gateway.proxied("GET", &origin.url(PATH)).header("Via", "1.1 mill-test").send().assert_problem(400);
+    assert_eq!(origin.total(), 0);
+    origin.serve(PATH, Reply::ok(&archive(1, 1000)));
+    gateway.get(&origin.url(PATH)).header("Via", "1.1 another-mill").send().assert_status(200);
+}
+
+#[test]
+fn nothing_of_a_client_changes_what_is_asked_of_the_origin() {
+    let origin = Origin::start();
+    let body = archive(4, 4000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let answer = gateway
+        .get(&origin.url(PATH))
+        .header("Authorization", "Basic c2VjcmV0")
+        .header("Cookie", "session=1")
+        .header("Accept-Encoding", "gzip, br")
+        .header("Accept", "text/html")
+        .header("If-None-Match", "\"other\"")
+        .header("If-Modified-Since", DATE)
+        .header("X-Forwarded-Host", "evil.example.test")
+        .header("X-Original-Url", "/other")
+        .header("Origin", "http://evil.example.test")
+        .send();
+    answer.assert_body(200, &body);
+    let asked = origin.request(PATH);
+    let silent = [
+        "authorization",
+        "cookie",
+        "if-none-match",
+        "if-modified-since",
+        "range",
+        "x-forwarded-host",
+        "x-original-url",
+        "origin",
+    ];
+    for name in silent {
+        assert_eq!(asked.header(name), None, "{name} reached the origin");
+    }
+    assert_eq!(asked.header("accept-encoding"), Some("identity"));
+    assert_eq!(asked.header("host"), Some(origin.address().to_string().as_str()));
+    assert_eq!(gateway.await_stored(&origin.url(PATH))["sha256"], sha256(&body));
+}
+
+#[test]
+fn a_connection_is_used_for_many_requests() {
+    let origin = Origin::start();
+    let body = archive(5, 3000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&origin.url(PATH));
+    let one = format!("GET /{} HTTP/1.1\r\nHost: x\r\n", origin.url(PATH));
+    let three = format!("{one}\r\n{one}Range: bytes=0-9\r\n\r\n{one}Connection: close\r\n\r\n");
+    let first = Waiting::send(gateway.addr(), three.as_bytes(), false).head();
+    let (second, first) = first.next();
+    first.assert_body(200, &body);
+    let (third, second) = second.next();
+    second.assert_body(206, &body[..10]);
+    let third = third.finish();
+    third.assert_body(200, &body);
+    assert_eq!(third.ended, Ended::Whole);
+}

@@ -1,0 +1,163 @@
+//! The rooms of the source tree: who may know whom, how long a file may be, and that each says what it is for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::harness::files_under;
+
+const MAX_FILE_LINES: usize = 400;
+
+/// What each room may use. The files of the crate's root and the rooms that wire may use everything.
+const ROOMS: [(&str, &[&str]); 11] = [
+    ("http", &["gateway", "care", "fetch", "store", "policy", "notify", "model"]),
+    ("gateway", &["fetch", "relay", "store", "policy", "model"]),
+    ("care", &["fetch", "store", "model"]),
+    ("fetch", &["origin", "store", "policy", "model"]),
+    ("relay", &["origin", "dial", "policy", "model"]),
+    ("origin", &["dial", "policy", "model"]),
+    ("dial", &["policy", "model"]),
+    ("store", &["model"]),
+    ("policy", &["model"]),
+    ("notify", &["model"]),
+    ("model", &[]),
+];
+
+const WIRING: [&str; 4] = ["main", "cli", "app", "config"];
+
+fn sources() -> Vec<PathBuf> {
+    let mut files = files_under(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    assert!(files.len() > 20, "the sources are where they were");
+    files
+}
+
+/// The room that a source file lies in: its folder, or its own name at the root.
+fn room_of(file: &Path) -> String {
+    let inside = file.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("a source is in src");
+    let first = inside.components().next().expect("a source has a name").as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The rooms that a text names as `crate::room`, alone or in a group.
+fn named_rooms(text: &str) -> BTreeSet<String> {
+    let mut rooms = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => rooms.extend(group_members(group)),
+            None => rooms.extend([word(rest)]),
+        }
+    }
+    rooms
+}
+
+/// The first words of the members of a `use` group, whose opening brace has been read.
+fn group_members(group: &str) -> BTreeSet<String> {
+    let mut members = BTreeSet::new();
+    let (mut depth, mut at_start) = (0, true);
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => at_start = true,
+            c if at_start && c.is_alphabetic() => {
+                members.insert(word(&group[at..]));
+                at_start = false;
+            }
+            _ => {}
+        }
+    }
+    members
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// The text of a source file without its comments.
+fn code_of(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("a source can be read");
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn dependencies_run_downwards_only() {
+    let allowed: BTreeMap<_, _> = ROOMS.into_iter().collect();
+    let mut wrong = Vec::new();
+    for file in sources() {
+        let room = room_of(&file);
+        let Some(allowed) = allowed.get(room.as_str()) else { continue };
+        for named in named_rooms(&code_of(&file)) {
+            let is_room = ROOMS.iter().any(|(room, _)| *room == named) || WIRING.contains(&named.as_str());
+            if is_room && named != room && !allowed.contains(&named.as_str()) {
+                wrong.push(format!("{}: {room} must not know {named}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_is_in_the_table() {
+    for file in sources() {
+        let room = room_of(&file);
+        let known = ROOMS.iter().any(|(name, _)| *name == room) || WIRING.contains(&room.as_str()) || room == "lib";
+        assert!(known, "{}: the room {room} is in no table", file.display());
+    }
+}
+
+#[test]
+fn the_table_has_no_circles() {
+    for (row, (room, allowed)) in ROOMS.iter().enumerate() {
+        for below in *allowed {
+            let place = ROOMS.iter().position(|(name, _)| name == below).expect("the table knows its rooms");
+            assert!(place > row, "{room} stands above {below}");
+        }
+    }
+}
+
+#[test]
+fn only_one_room_knows_the_server() {
+    for file in sources() {
+        let room = room_of(&file);
+        if room != "http" && !WIRING.contains(&room.as_str()) {
+            let code = code_of(&file);
+            for name in ["actix_web", "actix_http", "HttpResponse"] {
+                assert!(!code.contains(name), "{}: only the room http knows {name}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_room_says_what_it_is_for() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let rooms: BTreeSet<_> =
+        sources().iter().filter(|file| file.parent() != Some(&src)).map(|file| room_of(file)).collect();
+    assert!(rooms.contains("model") && rooms.contains("store"), "the rooms are where they were: {rooms:?}");
+    for room in rooms {
+        let file = src.join(&room).join("mod.rs");
+        let text = fs::read_to_string(&file).unwrap_or_else(|_| panic!("the room {room} has no mod.rs"));
+        assert!(text.starts_with("//! "), "{} does not begin with what the room is for", file.display());
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader_can_bear() {
+    for file in sources() {
+        let lines = fs::read_to_string(&file).expect("a source can be read").lines().count();
+        assert!(lines <= MAX_FILE_LINES, "{} has {lines} lines", file.display());
+    }
+    let main = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs");
+    assert!(fs::read_to_string(main).expect("it can be read").lines().count() <= 60, "main is thin");
+}
+
+#[test]
+fn groups_and_paths_are_both_seen() {
+    let text = "use crate::{model::{Key, Target}, store};\nfn f() { crate::policy::admit() }\nuse crate::dial;";
+    let found: Vec<_> = named_rooms(text).into_iter().collect();
+    assert_eq!(found, ["dial", "model", "policy", "store"]);
+}

@@ -1,0 +1,212 @@
+//! Two gateways on one cache folder.
+
+use std::fs;
+
+use crate::harness::{Builder, Gate, Gateway, Origin, Reply, all_at_once, archive, assert_same, eventually, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+fn with(origin: &Origin) -> Builder {
+    Gateway::builder().origin(origin).relay().one_attempt()
+}
+
+#[test]
+fn what_one_has_stored_the_other_serves() {
+    let origin = Origin::start();
+    let body = archive(1, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    let first = with(&origin).start();
+    let second = first.sibling().start();
+    first.assert_serves(&origin.url(PATH), &body);
+    first.await_stored(&origin.url(PATH));
+    second.assert_serves(&origin.url(PATH), &body);
+    assert_eq!(origin.count(PATH), 1);
+}
+
+#[test]
+fn a_flight_looks_past_the_map_at_the_disk() {
+    let origin = Origin::start();
+    let body = archive(2, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    let first = with(&origin).text("cache.absent_ttl", "1h").start();
+    let second = first.sibling().start();
+    // The first now knows that it is not there, and for an hour.
+    let only_if_cached = || first.get(&origin.url(PATH)).header("Cache-Control", "only-if-cached").send();
+    only_if_cached().assert_status(504);
+    second.assert_serves(&origin.url(PATH), &body);
+    second.await_stored(&origin.url(PATH));
+    first.assert_serves(&origin.url(PATH), &body);
+    assert_eq!(origin.count(PATH), 1, "a hint is no reason to fetch");
+}
+
+#[test]
+fn a_negative_entry_ends_after_its_time() {
+    let origin = Origin::start();
+    let body = archive(3, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    let first = with(&origin).text("cache.absent_ttl", "200ms").start();
+    let second = first.sibling().start();
+    let only_if_cached = || first.get(&origin.url(PATH)).header("Cache-Control", "only-if-cached").send();
+    only_if_cached().assert_status(504);
+    second.assert_serves(&origin.url(PATH), &body);
+    second.await_stored(&origin.url(PATH));
+    let answer = eventually("the first sees it", || Some(only_if_cached()).filter(|answer| answer.status == 200));
+    answer.assert_body(200, &body);
+}
+
+#[test]
+fn a_positive_entry_is_only_a_hint() {
+    let origin = Origin::start();
+    let body = archive(4, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    let first = with(&origin).text("cache.present_ttl", "1h").start();
+    let second = first.sibling().start();
+    first.assert_serves(&origin.url(PATH), &body);
+    first.await_stored(&origin.url(PATH));
+    first.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    second.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    fs::remove_file(first.object_path(&body)).expect("the object is there");
+    first.assert_serves(&origin.url(PATH), &body);
+    first.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
+    second.assert_serves(&origin.url(PATH), &body);
+    assert_eq!(origin.count(PATH), 2, "one of them has fetched it again, and the other has seen that");
+}
+
+#[test]
+fn both_may_fetch_one_target_at_one_time() {
+    let origin = Origin::start();
+    let body = archive(5, 200_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
+    let first = with(&origin).start();
+    let second = first.sibling().start();
+    let mut answers = [first.get(&origin.url(PATH)).open(), second.get(&origin.url(PATH)).open()];
+    for answer in &mut answers {
+        assert_same(&answer.read(100_000), &body[..100_000]);
+    }
+    gate.open();
+    for answer in answers {
+        assert_same(&answer.finish().body, &body[100_000..]);
+    }
+    first.await_stored(&origin.url(PATH));
+    second.await_stored(&origin.url(PATH));
+    assert_eq!(first.objects(), [first.object_path(&body)]);
+    assert_eq!(first.records_of(&origin.url(PATH)).len(), 1);
+    first.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    second.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+}
+
+#[test]
+fn both_seeing_other_bytes_keep_both_and_agree_on_one() {
+    let origin = Origin::start();
+    let (one, other) = (archive(6, 50_000), archive(7, 50_000));
+    let gate = Gate::new();
+    let reply = |body| Reply::file(body).gate_at(20_000, &gate);
+    origin.script(PATH, vec![reply(&one), reply(&other)]);
+    let first = with(&origin).start();
+    let second = first.sibling().start();
+    let url = origin.url(PATH);
+    let early = first.get(&url).open();
+    let late = second.get(&url).open();
+    gate.await_reached(2);
+    gate.open();
+    drop((early.finish(), late.finish()));
+    first.await_fetch(&url);
+    second.await_fetch(&url);
+    // The maps of both are fresh again.
+    let (mut first, mut second) = (first, second);
+    second.stop();
+    first.restart();
+    second.restart();
+    let answer = first.get(&url).send();
+    assert!(answer.body == one[..] || answer.body == other[..], "one body or the other");
+    second.get(&url).send().assert_body(200, &answer.body);
+    for record in first.records_of(&url) {
+        let name = record.file_stem().expect("a record has a name").to_string_lossy().into_owned();
+        assert!([sha256(&one), sha256(&other)].contains(&name));
+    }
+}
+
+#[test]
+fn a_start_does_not_sweep_what_another_is_writing() {
+    let origin = Origin::start();
+    let body = archive(8, 200_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
+    let first = with(&origin).start();
+    let mut answer = first.get(&origin.url(PATH)).open();
+    assert_same(&answer.read(100_000), &body[..100_000]);
+    let mut second = first.sibling().start();
+    second.request("GET", "/readyz").send().assert_status(200);
+    second.kill9();
+    second.restart();
+    second.request("GET", "/readyz").send().assert_status(200);
+    assert!(!first.staged().is_empty(), "the body of the first is still on its way");
+    gate.open();
+    assert_same(&answer.finish().body, &body[100_000..]);
+    first.await_stored(&origin.url(PATH));
+    second.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+}
+
+#[test]
+fn a_dead_neighbours_staging_is_swept() {
+    let origin = Origin::start();
+    let body = archive(9, 200_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
+    let first = with(&origin).start();
+    let mut second = first.sibling().start();
+    let mut answer = second.get(&origin.url(PATH)).open();
+    assert_same(&answer.read(100_000), &body[..100_000]);
+    second.kill9();
+    drop(answer);
+    assert!(!first.staged().is_empty(), "it was killed in the middle");
+    let third = first.sibling().start();
+    eventually("the dead one's staging is swept", || third.staged().is_empty().then_some(()));
+    gate.open();
+    third.assert_serves(&origin.url(PATH), &body);
+}
+
+#[test]
+fn many_targets_through_both_at_once_are_all_right() {
+    let origin = Origin::start();
+    let bodies: Vec<_> = (0..24).map(|number| archive(300 + number, 30_000)).collect();
+    for (number, body) in bodies.iter().enumerate() {
+        origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));
+    }
+    let first = with(&origin).start();
+    let second = first.sibling().start();
+    let gateways = [&first, &second];
+    all_at_once(bodies.len() * 2, |number| {
+        let (gateway, number) = (gateways[number % 2], number / 2);
+        let url = origin.url(&format!("/x-{number}.tar.gz"));
+        gateway.get(&url).send().assert_body(200, &bodies[number]);
+    });
+    for (number, body) in bodies.iter().enumerate() {
+        let url = origin.url(&format!("/x-{number}.tar.gz"));
+        eventually("the target is published", || (first.records_of(&url).len() == 1).then_some(()));
+        assert_same(&fs::read(first.object_path(body)).expect("the object can be read"), body);
+    }
+    assert!(origin.total() <= bodies.len() * 2);
+    eventually("nothing is staged any more", || first.staged().is_empty().then_some(()));
+}
+
+#[test]
+fn reservations_of_both_count_together() {
+    let origin = Origin::start();
+    let (one, other) = (archive(10, 700_000), archive(11, 700_000));
+    let gate = Gate::new();
+    origin.serve("/one.tar.gz", Reply::file(&one).gate_at(350_000, &gate));
+    origin.serve("/other.tar.gz", Reply::file(&other).gate_at(350_000, &gate));
+    let first = with(&origin).text("cache.max_size", "1MiB").start();
+    let second = first.sibling().start();
+    let mut kept = first.get(&origin.url("/one.tar.gz")).open();
+    assert_same(&kept.read(350_000), &one[..350_000]);
+    let mut passed = second.get(&origin.url("/other.tar.gz")).open();
+    assert_same(&passed.read(350_000), &other[..350_000]);
+    gate.open();
+    assert_same(&kept.finish().body, &one[350_000..]);
+    assert_same(&passed.finish().body, &other[350_000..]);
+    first.await_stored(&origin.url("/one.tar.gz"));
+    assert_eq!(first.objects(), [first.object_path(&one)], "together they would not have fitted");
+}

@@ -1,0 +1,134 @@
+//! Signed URLs and secrets: passed, never stored, never logged.
+
+use std::fs;
+
+use crate::harness::{Gateway, Origin, Reply, archive, assert_same, files_under};
+
+const SECRET: &str = "5ecre7";
+
+/// Asserts that the secret stands in no log line and in no file that the gateway keeps.
+#[track_caller]
+fn assert_kept_secret(gateway: &Gateway) {
+    let log = gateway.log().text();
+    let line = log.lines().find(|line| line.contains(SECRET));
+    assert_eq!(line, None, "the secret was logged");
+    for file in files_under(gateway.cache()) {
+        let bytes = fs::read(&file).expect("a file of the cache can be read");
+        let found = bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+        assert!(!found, "the secret was written to {}", file.display());
+    }
+}
+
+#[test]
+fn signed_targets_are_passed_and_not_logged() {
+    let origin = Origin::start();
+    let (first, second) = (archive(1, 5000), archive(2, 6000));
+    let gateway = Gateway::relaying(&origin);
+    for (number, parameter) in
+        ["X-Amz-Signature", "X-Goog-Signature", "Signature", "sig", "token", "AWSAccessKeyId", "x-obs-signature"]
+            .iter()
+            .enumerate()
+    {
+        let path = format!("/x-{number}.tar.gz?a=1&{parameter}={SECRET}&b=2");
+        origin.script(&path, vec![Reply::file(&first), Reply::file(&second), Reply::file(&first)]);
+        let url = origin.url(&path);
+        let answer = gateway.get(&url).send();
+        answer.assert_body(200, &first);
+        answer.assert_cache(&["fwd=bypass"]);
+        gateway.get(&url).send().assert_body(200, &second);
+        gateway.proxied("GET", &url).send().assert_body(200, &first);
+        gateway.log().wait_for_many("the requests", 3, |event| {
+            crate::harness::is_request_of(event, &format!("/x-{number}.tar.gz"))
+        });
+    }
+    gateway.assert_nothing_stored();
+    assert_kept_secret(&gateway);
+}
+
+#[test]
+fn a_signed_target_that_fails_is_not_logged_either() {
+    let origin = Origin::start();
+    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("log.level", "trace").start();
+    for (number, reply) in [
+        Reply::status(403),
+        Reply::status(500),
+        Reply::html().cut_at(20),
+        Reply::redirect(302, "http://10.0.0.1/?sig=5ecre7"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/{number}.tar.gz?sig={SECRET}");
+        origin.serve(&path, reply);
+        for answer in [gateway.get(&origin.url(&path)).send(), gateway.proxied("GET", &origin.url(&path)).send()] {
+            assert!(!answer.text().contains(SECRET), "{}", answer.text());
+        }
+    }
+    gateway.get(&format!("http://10.0.0.1/x.tar.gz?sig={SECRET}")).send().assert_status(403);
+    gateway.log().wait_for_many("the requests", 9, |event| event["message"] == "request");
+    assert_kept_secret(&gateway);
+}
+
+#[test]
+fn a_redirect_to_a_signed_url_is_followed_and_kept_by_the_first() {
+    let (origin, store) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let body = archive(3, 20_000);
+    let signed = format!("/blob?X-Amz-Expires=300&X-Amz-Signature={SECRET}");
+    origin.serve("/x-1.0.tar.gz", Reply::redirect(302, &store.url(&signed)));
+    store.serve(&signed, Reply::file(&body));
+    let gateway = Gateway::builder().origin(&origin).origin(&store).relay().text("log.level", "trace").start();
+    let url = origin.url("/x-1.0.tar.gz");
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
+    assert_eq!(store.count(&signed), 1);
+    assert_eq!(gateway.records().len(), 1);
+    assert_kept_secret(&gateway);
+}
+
+#[test]
+fn a_fetch_resumed_behind_a_signed_redirect_asks_the_first_url_again() {
+    let (origin, store) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let body = archive(4, 200_000);
+    let (old, new) = (format!("/blob?sig={SECRET}1"), format!("/blob?sig={SECRET}2"));
+    origin
+        .script("/x-1.0.tar.gz", vec![Reply::redirect(302, &store.url(&old)), Reply::redirect(302, &store.url(&new))]);
+    store.script(&old, vec![Reply::file(&body).cut_at(100_000), Reply::status(403)]);
+    store.serve(&new, Reply::file(&body));
+    let builder = Gateway::builder().origin(&origin).origin(&store).relay().set("fetch.attempts", "4");
+    let gateway = builder.start();
+    gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
+    assert_eq!(store.count(&new), 1, "the signature may have run out: a new one was asked for");
+    assert_kept_secret(&gateway);
+}
+
+#[test]
+fn a_signed_target_is_never_in_a_redirect_of_ours_that_is_stored() {
+    let origin = Origin::start();
+    let body = archive(5, 5000);
+    let path = format!("/x-1.0.tar.gz?token={SECRET}");
+    origin.serve(&path, Reply::file(&body));
+    let gateway = Gateway::builder().origin(&origin).start();
+    let answer = gateway.get(&origin.url(&path)).send();
+    // Whether it is streamed or the client is sent there itself, nothing is fetched into the store.
+    if answer.status == 302 {
+        assert_eq!(answer.wants("cache-control"), "no-store");
+    } else {
+        assert_same(&answer.body, &body);
+    }
+    gateway.log().wait_for("the request", |event| event["message"] == "request");
+    gateway.assert_nothing_stored();
+    assert_kept_secret(&gateway);
+}
+
+#[test]
+fn a_password_in_a_request_is_not_logged() {
+    let origin = Origin::start();
+    let gateway = Gateway::builder().origin(&origin).relay().text("log.level", "trace").start();
+    gateway.get(&format!("http://user:{SECRET}@127.0.0.1:{}/x.tar.gz", origin.port())).send().assert_status(400);
+    gateway.proxied("GET", &format!("ftp://user:{SECRET}@127.0.0.1:{}/x.tar.gz", origin.port())).send();
+    let request = gateway.proxied("GET", &origin.url("/x.html")).header("Authorization", &format!("Bearer {SECRET}"));
+    request.header("Cookie", &format!("a={SECRET}")).send();
+    gateway.log().wait_for_many("the requests", 3, |event| event["message"] == "request");
+    assert_kept_secret(&gateway);
+}

@@ -1,0 +1,156 @@
+//! https: targets, their certificates, and the step down to http.
+
+use crate::harness::{Authority, Builder, Gateway, Origin, Reply, Tool, archive, assert_same, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+fn trusting(authority: &Authority, origin: &Origin) -> Builder {
+    Gateway::builder().origin(origin).relay().one_attempt().authority(authority)
+}
+
+#[test]
+fn an_https_target_is_fetched_at_both_doors() {
+    let authority = Authority::new();
+    let origin = Origin::start_tls(&authority);
+    let body = archive(1, 200_000);
+    origin.serve(PATH, Reply::file(&body));
+    origin.serve("/y-1.0.tar.gz", Reply::file(&body).chunked());
+    let gateway = trusting(&authority, &origin).start();
+    let url = origin.named_url(PATH);
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    gateway.proxied("GET", &url).send().assert_cache(&["hit"]);
+    gateway.proxied("GET", &origin.named_url("/y-1.0.tar.gz")).send().assert_body(200, &body);
+    gateway.assert_serves(&origin.named_url("/y-1.0.tar.gz"), &body);
+    assert_eq!(origin.total(), 2);
+}
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_refused() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let origin = Origin::start_tls(&authority);
+    origin.serve(PATH, Reply::file(&archive(2, 2000)));
+    let gateway = trusting(&other, &origin).start();
+    let answer = gateway.get(&origin.named_url(PATH)).send();
+    assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
+    answer.assert_problem(answer.status);
+    assert_eq!(origin.total(), 0, "no request leaves before the certificate is checked");
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_certificate_for_another_name_is_refused() {
+    let authority = Authority::new();
+    let origin = Origin::start_tls_at("127.0.0.2", &authority);
+    origin.serve(PATH, Reply::file(&archive(2, 2000)));
+    let gateway = trusting(&authority, &origin).start();
+    let answer = gateway.get(&origin.url(PATH)).send();
+    assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
+    assert_eq!(origin.connections(), 1, "the origin was there");
+    assert_eq!(origin.total(), 0, "no request leaves before the certificate is checked");
+}
+
+#[test]
+fn a_cut_tls_body_of_unknown_length_is_no_end() {
+    let authority = Authority::new();
+    let origin = Origin::start_tls(&authority);
+    let body = archive(3, 100_000);
+    origin.serve("/length.tar.gz", Reply::file(&body).cut_at(50_000));
+    origin.serve("/chunks.tar.gz", Reply::file(&body).chunked().cut_at(50_000));
+    // Without length, chunks or a TLS goodbye nothing tells an end from a cut.
+    origin.serve("/close.tar.gz", Reply::ok(&body).until_close().cut_at(50_000));
+    let gateway = trusting(&authority, &origin).start();
+    for path in ["/length.tar.gz", "/chunks.tar.gz", "/close.tar.gz"] {
+        let answer = gateway.get(&origin.named_url(path)).send();
+        if answer.status == 200 {
+            answer.assert_broken();
+        } else {
+            answer.assert_problem(504);
+        }
+        assert_ne!(gateway.await_fetch(&origin.named_url(path))["outcome"], "stored", "{path}");
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_step_down_to_http_is_only_followed_for_a_digest() {
+    let authority = Authority::new();
+    let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
+    let body = archive(4, 20_000);
+    plain.serve("/y.tar.gz", Reply::file(&body));
+    secure.serve(PATH, Reply::redirect(302, &plain.url("/y.tar.gz")));
+    let gateway = trusting(&authority, &secure).origin(&plain).start();
+    let url = secure.named_url(PATH);
+    gateway.get(&url).send().assert_problem(403);
+    assert_eq!(plain.total(), 0);
+    gateway.assert_nothing_stored();
+    let checked = gateway.request("GET", &format!("/sha256:{}/{url}", sha256(&body))).send();
+    checked.assert_body(200, &body);
+    gateway.await_fetch(&url);
+    assert_eq!(plain.total(), 1);
+}
+
+#[test]
+fn md5_alone_does_not_allow_the_step_down() {
+    let authority = Authority::new();
+    let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
+    plain.serve("/y.tar.gz", Reply::file(&archive(5, 20_000)));
+    secure.serve(PATH, Reply::redirect(302, &plain.url("/y.tar.gz")));
+    let gateway = trusting(&authority, &secure).origin(&plain).start();
+    let path = format!("/md5:00112233445566778899aabbccddeeff/{}", secure.named_url(PATH));
+    gateway.request("GET", &path).send().assert_problem(403);
+    assert_eq!(plain.total(), 0);
+}
+
+#[test]
+fn a_step_up_to_https_is_followed() {
+    let authority = Authority::new();
+    let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
+    let body = archive(6, 20_000);
+    secure.serve("/y.tar.gz", Reply::file(&body));
+    plain.serve(PATH, Reply::redirect(301, &secure.named_url("/y.tar.gz")));
+    let gateway = trusting(&authority, &secure).origin(&plain).start();
+    gateway.assert_serves(&plain.url(PATH), &body);
+    gateway.await_stored(&plain.url(PATH));
+}
+
+#[test]
+fn http_and_https_of_one_host_are_two_targets() {
+    let authority = Authority::new();
+    let secure = Origin::start_tls(&authority);
+    let body = archive(7, 20_000);
+    secure.serve(PATH, Reply::file(&body));
+    let gateway = trusting(&authority, &secure).start();
+    gateway.assert_serves(&secure.named_url(PATH), &body);
+    gateway.await_stored(&secure.named_url(PATH));
+    let plain = format!("http://localhost:{}{PATH}", secure.port());
+    let answer = gateway.get(&plain).send();
+    assert!(
+        matches!(answer.status, 502 | 504),
+        "plain http gets nothing of what was fetched by TLS: {}",
+        answer.status
+    );
+}
+
+#[test]
+fn real_clients_tunnel_to_an_https_origin() {
+    let authority = Authority::new();
+    let origin = Origin::start_tls(&authority);
+    let body = archive(8, 300_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = trusting(&authority, &origin).start();
+    let proxy = format!("http://{}", gateway.proxy_addr());
+    let ca = authority.file().to_string_lossy().into_owned();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let url = origin.named_url(PATH);
+    let wget = Tool::wget(folder.path()).args(&["-e", &format!("https_proxy={proxy}"), "--ca-certificate", &ca]);
+    wget.args(&["-O", "wget.tar.gz", &url]).run().assert_success();
+    let curl = Tool::curl(folder.path()).args(&["-f", "--proxy", &proxy, "--cacert", &ca, "-o", "curl.tar.gz", &url]);
+    curl.run().assert_success();
+    for name in ["wget.tar.gz", "curl.tar.gz"] {
+        assert_same(&std::fs::read(folder.path().join(name)).expect("there is a file"), &body);
+    }
+    assert_eq!(origin.count(PATH), 2, "a tunnel is blind");
+    gateway.assert_nothing_stored();
+    gateway.log().wait_for_many("the tunnels", 2, |event| event["message"] == "request" && event["door"] == "tunnel");
+}

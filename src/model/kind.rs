@@ -8,23 +8,25 @@ struct Mark {
     suffixes: &'static [&'static str],
     offset: usize,
     bytes: &'static [&'static [u8]],
+    /// What else the format may begin with.
+    also: fn(&[u8]) -> bool,
 }
 
 /// Suffixes whose bodies begin with a known mark. Names that are not here are not judged.
 const MARKS: [Mark; 11] = [
-    Mark { suffixes: &[".gz", ".tgz", ".crate", ".apk"], offset: 0, bytes: &[b"\x1f\x8b"] },
-    Mark { suffixes: &[".xz", ".txz"], offset: 0, bytes: &[b"\xfd7zXZ\x00"] },
-    Mark { suffixes: &[".bz2", ".tbz", ".tbz2"], offset: 0, bytes: &[b"BZh"] },
+    Mark { suffixes: &[".gz", ".tgz", ".crate"], offset: 0, bytes: &[b"\x1f\x8b"], also: nothing_else },
+    Mark { suffixes: &[".xz", ".txz"], offset: 0, bytes: &[b"\xfd7zXZ\x00"], also: nothing_else },
+    Mark { suffixes: &[".bz2", ".tbz", ".tbz2"], offset: 0, bytes: &[b"BZh"], also: nothing_else },
     // A skippable frame may come before the first zstd frame (RFC 8878, section 3.1.2).
-    Mark { suffixes: &[".zst", ".tzst"], offset: 0, bytes: &[b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"] },
-    Mark { suffixes: &[".lz"], offset: 0, bytes: &[b"LZIP"] },
-    Mark { suffixes: &[".zip", ".jar", ".whl"], offset: 0, bytes: &[b"PK\x03\x04", b"PK\x05\x06"] },
-    Mark { suffixes: &[".7z"], offset: 0, bytes: &[b"7z\xbc\xaf\x27\x1c"] },
-    Mark { suffixes: &[".rpm"], offset: 0, bytes: &[b"\xed\xab\xee\xdb"] },
-    Mark { suffixes: &[".deb", ".a"], offset: 0, bytes: &[b"!<arch>\n"] },
-    // POSIX and GNU tar alike. The tar of 1979 has no mark, and no upstream has been seen to use it.
-    Mark { suffixes: &[".tar", ".gem"], offset: 257, bytes: &[b"ustar"] },
-    Mark { suffixes: &[".lzma"], offset: 0, bytes: &[b"\x5d\x00\x00"] },
+    Mark { suffixes: &[".zst", ".tzst"], offset: 0, bytes: &[b"\x28\xb5\x2f\xfd"], also: is_skippable_frame },
+    Mark { suffixes: &[".lz"], offset: 0, bytes: &[b"LZIP"], also: nothing_else },
+    Mark { suffixes: &[".zip", ".jar", ".whl"], offset: 0, bytes: &[b"PK\x03\x04", b"PK\x05\x06"], also: nothing_else },
+    Mark { suffixes: &[".7z"], offset: 0, bytes: &[b"7z\xbc\xaf\x27\x1c"], also: nothing_else },
+    Mark { suffixes: &[".rpm"], offset: 0, bytes: &[b"\xed\xab\xee\xdb"], also: nothing_else },
+    Mark { suffixes: &[".deb", ".a"], offset: 0, bytes: &[b"!<arch>\n"], also: nothing_else },
+    // POSIX and GNU tar have a mark; the tar of 1979 has only its checksum.
+    Mark { suffixes: &[".tar", ".gem"], offset: 257, bytes: &[b"ustar"], also: has_tar_checksum },
+    Mark { suffixes: &[".lzma"], offset: 0, bytes: &[b"\x5d\x00\x00"], also: nothing_else },
 ];
 
 /// What the body of a name has to look like.
@@ -65,8 +67,53 @@ impl Kind {
             Self::Marked(row) => {
                 let mark = &MARKS[row];
                 let at_mark = head.get(mark.offset..).unwrap_or_default();
-                mark.bytes.iter().any(|bytes| at_mark.starts_with(bytes))
+                mark.bytes.iter().any(|bytes| at_mark.starts_with(bytes)) || (mark.also)(head)
             }
         }
+    }
+}
+
+fn nothing_else(_: &[u8]) -> bool {
+    false
+}
+
+/// RFC 8878, section 3.1.2: one of sixteen magic numbers.
+fn is_skippable_frame(head: &[u8]) -> bool {
+    matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50)
+}
+
+/// The sum of a header's 512 bytes stands in octal at its byte 148, where it counts itself as eight spaces.
+fn has_tar_checksum(head: &[u8]) -> bool {
+    const FIELD: std::ops::Range<usize> = 148..156;
+    let Some(header) = head.get(..512) else { return false };
+    let stated = std::str::from_utf8(&header[FIELD]).ok().map(|text| text.trim_matches([' ', '\0']));
+    let stated = stated.and_then(|text| u32::from_str_radix(text, 8).ok());
+    let byte = |(at, byte): (usize, &u8)| u32::from(if FIELD.contains(&at) { b' ' } else { *byte });
+    stated == Some(header.iter().enumerate().map(byte).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tar_without_a_mark_is_known_by_its_checksum() {
+        let kind = Kind::of_path("/x-1.0.tar");
+        let mut header = [0; 512];
+        header[..5].copy_from_slice(b"x.txt");
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum::<u32>() + 8 * u32::from(b' ');
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        assert!(kind.fits(&header));
+        header[0] = b'y';
+        assert!(!kind.fits(&header));
+        assert!(!kind.fits(b"<html>"));
+    }
+
+    #[test]
+    fn a_zstd_file_may_begin_with_any_skippable_frame() {
+        let kind = Kind::of_path("/x.tar.zst");
+        assert!(
+            kind.fits(b"\x28\xb5\x2f\xfd...") && kind.fits(b"\x5f\x2a\x4d\x18...") && !kind.fits(b"\x60\x2a\x4d\x18")
+        );
     }
 }

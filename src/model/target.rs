@@ -17,18 +17,24 @@ const MAX_HOST_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 
 /// Query parameters that make a URL a bearer secret: it is passed through, never stored, and never logged.
-const SIGNATURE_PARAMETERS: [&str; 18] = [
+const SIGNATURE_PARAMETERS: [&str; 24] = [
     "access_token",
     "api_key",
     "apikey",
+    "auth_token",
     "awsaccesskeyid",
     "googleaccessid",
     "job_token",
     "key-pair-id",
+    "password",
     "private_token",
+    "q-signature",
+    "secret",
     "sig",
+    "sign",
     "signature",
     "token",
+    "user_token",
     "x-amz-credential",
     "x-amz-security-token",
     "x-amz-signature",
@@ -228,15 +234,15 @@ impl Target {
     /// Prints a spelling that is no target, for people and logs: what could be a password or a signature is left out.
     #[must_use]
     pub fn redact(spelling: &str) -> String {
-        let path = spelling.split('?').next().unwrap_or_default();
-        let shown: String = path.chars().filter(|c| !c.is_control()).take(MAX_REDACTED_CHARS).collect();
-        match shown.rsplit_once('@') {
-            None => shown,
+        let without_user = match spelling.rsplit_once('@') {
+            None => spelling.to_owned(),
             Some((before, host)) => {
                 let start = before.find(":/").map_or(0, |at| at + 2);
                 format!("{}…@{host}", &before[..start])
             }
-        }
+        };
+        let path = without_user.split('?').next().unwrap_or_default();
+        path.chars().filter(|c| !c.is_control()).take(MAX_REDACTED_CHARS).collect()
     }
 }
 

@@ -69,6 +69,9 @@ impl From<Size> for String {
     }
 }
 
+/// The longest time that can be configured: ten years.
+const MAX_SPAN: Duration = Duration::from_hours(10 * 365 * 24);
+
 /// A length of time, written `"10m"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -95,7 +98,11 @@ impl TryFrom<String> for Span {
         if text.contains('M') {
             return Err(complaint());
         }
-        humantime::parse_duration(&text).map(Self).map_err(|_| complaint())
+        match humantime::parse_duration(&text) {
+            Ok(time) if time <= MAX_SPAN => Ok(Self(time)),
+            Ok(_) => Err(format!("\"{text}\" is too long a time")),
+            Err(_) => Err(complaint()),
+        }
     }
 }
 

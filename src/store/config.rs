@@ -52,6 +52,9 @@ impl Config {
         if !share(self.low_watermark) || self.low_watermark > self.high_watermark {
             return Err("cache.low_watermark must be above 0 and at most cache.high_watermark".to_owned());
         }
+        if self.sweep_interval.0.is_zero() {
+            return Err("cache.sweep_interval must be more than nothing".to_owned());
+        }
         Ok(())
     }
 

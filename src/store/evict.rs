@@ -11,6 +11,9 @@ use crate::model::Event;
 /// How many candidates are fetched from the index at a time.
 const BATCH: usize = 64;
 
+/// How many objects that cannot be removed are passed over in one go.
+const MAX_STUCK: usize = 16;
+
 /// How often room is made for one body: another process may take it before it is reserved.
 const MAX_TRIES: usize = 3;
 
@@ -55,16 +58,26 @@ fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
         return Ok(());
     }
     let mut freed_bytes = 0;
-    while freed_bytes < size_bytes {
+    let mut stuck = 0;
+    while freed_bytes < size_bytes && stuck < MAX_STUCK {
         let batch = shared.index.oldest(BATCH)?;
         if batch.is_empty() {
             return Ok(());
         }
         for entry in batch {
-            if freed_bytes >= size_bytes {
+            if freed_bytes >= size_bytes || stuck >= MAX_STUCK {
                 break;
             }
-            freed_bytes += evict(shared, &entry)?;
+            match evict(shared, &entry) {
+                Ok(bytes) => freed_bytes += bytes,
+                Err(StoreError::Io(error)) => {
+                    tracing::warn!(%error, sha256 = %entry.sha256, "an object could not be removed");
+                    // It goes to the end of the row, so that it does not stand in the way of the others.
+                    shared.index.use_now(entry.sha256)?;
+                    stuck += 1;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(())

@@ -206,6 +206,19 @@ impl Index {
         Ok(())
     }
 
+    /// Writes down at once that an object is used now.
+    pub fn use_now(&self, sha256: Sha256) -> Result<(), StoreError> {
+        let sql = "UPDATE objects SET last_use = ?2 WHERE sha256 = ?1";
+        lock(&self.connection).execute(sql, params![sha256.as_bytes(), now()])?;
+        Ok(())
+    }
+
+    /// Drops the reservations of one instance.
+    pub fn release_all_of(&self, instance: &str) -> Result<(), StoreError> {
+        lock(&self.connection).execute("DELETE FROM reservations WHERE instance = ?1", [instance])?;
+        Ok(())
+    }
+
     /// Up to `count` objects, the least recently used first.
     pub fn oldest(&self, count: usize) -> Result<Vec<Entry>, StoreError> {
         self.entries(
@@ -280,7 +293,7 @@ fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
 
 /// Whether an index that gives this error is past use.
 pub fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown))
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 fn remove_files(layout: &Layout) -> Result<(), StoreError> {

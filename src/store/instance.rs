@@ -66,16 +66,18 @@ impl Instance {
     }
 
     pub fn leave(&self, index: &Index) -> Result<(), StoreError> {
-        index.release_all_but(&self.others())?;
+        index.release_all_of(&self.name)?;
         fs::remove_dir_all(&self.folder)?;
         Ok(())
     }
 
-    /// Names of the other staging folders, dead or alive: it is not for a leaver to judge them.
-    fn others(&self) -> Vec<String> {
-        let Some(root) = self.folder.parent() else { return Vec::new() };
-        let names = fs::read_dir(root).into_iter().flatten().flatten();
-        names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| *name != self.name).collect()
+    /// Removes what processes have left that died. True if there was one.
+    pub fn sweep(layout: &Layout, index: &Index) -> Result<bool, StoreError> {
+        let door = fs::File::create(layout.staging().join(DOOR_NAME))?;
+        door.file().lock()?;
+        let living = sweep(layout)?;
+        index.release_all_but(&living.names)?;
+        Ok(living.found_dead)
     }
 }
 

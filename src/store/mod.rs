@@ -103,8 +103,10 @@ impl Store {
     /// # Errors
     /// As [`Store::look_up`].
     pub async fn look_past_map(&self, key: Key) -> Result<Presence, Arc<StoreError>> {
-        self.shared.map.forget(key).await;
-        self.look_up(key).await
+        let shared = Arc::clone(&self.shared);
+        let presence = blocking(move || records::look_up(&shared.layout, key)).await.map_err(Arc::new)?;
+        self.shared.map.insert(key, presence.clone()).await;
+        Ok(presence)
     }
 
     /// Opens the bytes of a record. `None` if they are not held, or are not as long as the record says: then the map
@@ -157,11 +159,8 @@ impl Store {
     pub async fn publish(&self, sealed: Sealed, record: Record) -> Result<Published, StoreError> {
         let shared = Arc::clone(&self.shared);
         let key = record.key();
-        let published = blocking(move || publish::publish(&shared, sealed, &record)).await?;
+        let published = blocking(move || publish::publish(&shared, &sealed, &record)).await?;
         self.shared.map.insert(key, Presence::Known(Arc::clone(&published.known))).await;
-        if self.shared.index.held_bytes().is_ok_and(|held| held > self.shared.config.high_watermark_bytes()) {
-            self.shared.pressure.notify_one();
-        }
         Ok(published)
     }
 
@@ -188,8 +187,8 @@ impl Store {
         blocking(move || store.shared.index.flush_touches()).await
     }
 
-    /// Compares index and disk where there is reason to: the index is new, or a process died. Returns how many objects the
-    /// index had wrong, or `None` if there was no reason.
+    /// Sweeps what dead processes have left, and compares index and disk where there is reason to: the index is new, or a
+    /// process died. Returns how many objects the index had wrong, or `None` if there was no reason.
     ///
     /// # Errors
     /// [`StoreError`] if index or disk refuse; the reason stays.
@@ -198,7 +197,8 @@ impl Store {
         blocking(move || {
             let shared = &store.shared;
             let replaced = shared.index.replace_if_lost(&shared.layout)?;
-            if !shared.unreconciled.load(Ordering::Acquire) && !replaced {
+            let found_dead = Instance::sweep(&shared.layout, &shared.index)?;
+            if !shared.unreconciled.load(Ordering::Acquire) && !replaced && !found_dead {
                 return Ok(None);
             }
             let mended = reconcile::reconcile(&shared.layout, &shared.index)?;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use fs_err as fs;
 
@@ -25,30 +26,35 @@ pub struct Published {
 }
 
 /// Puts the object in its place, then the record that names it: a reader that finds a record finds its bytes.
-pub fn publish(shared: &Shared, mut sealed: Sealed, record: &Record) -> Result<Published, StoreError> {
+pub fn publish(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<Published, StoreError> {
     let key = record.key();
     let sha256 = sealed.digests.sha256;
-    {
+    let recorded = {
         // An evictor between the two steps would leave a new record without its object.
         let _lock = shared.layout.lock_object(sha256)?;
-        place_object(&shared.layout, &mut sealed, record)?;
-        create_record(shared, record, &shared.layout.record(key, sha256))?;
-    }
+        place_object(&shared.layout, sealed, record)?;
+        create_record(shared, record, &shared.layout.record(key, sha256))
+    };
+    // The object is there, recorded or not, and what it holds is no reservation any more.
     let reservation = Some((shared.instance.name.as_str(), sealed.file.id));
     if let Err(error) = shared.index.enter(sha256, sealed.size_bytes, reservation) {
-        // The object is there all the same; the index learns of it when it is compared with the disk.
         tracing::warn!(%error, %sha256, "an object was published but not entered into the index");
-        shared.unreconciled.store(true, std::sync::atomic::Ordering::Release);
+        shared.unreconciled.store(true, Ordering::Release);
     }
+    recorded?;
     let all = records::read_all(&shared.layout, key)?;
     let known = Known::new(all, |record| records::is_held(&shared.layout, record))
         .or_else(|| Known::new(vec![record.clone()], |_| true))
         .expect("one record is enough");
     let answering = known.answering().sha256;
+    let is_pressing = shared.index.held_bytes().is_ok_and(|held| held > shared.config.high_watermark_bytes());
+    if is_pressing {
+        shared.pressure.notify_one();
+    }
     Ok(Published { known: Arc::new(known), differs_from: (answering != sha256).then_some(answering) })
 }
 
-fn place_object(layout: &Layout, sealed: &mut Sealed, record: &Record) -> Result<(), StoreError> {
+fn place_object(layout: &Layout, sealed: &Sealed, record: &Record) -> Result<(), StoreError> {
     let path = layout.object(sealed.digests.sha256);
     let folder = path.parent().expect("an object lies in a folder");
     make_folder(folder)?;
@@ -63,7 +69,7 @@ fn place_object(layout: &Layout, sealed: &mut Sealed, record: &Record) -> Result
         fs::rename(&sealed.file.path, &path)?;
         sync_folder(folder)?;
     }
-    sealed.file.is_published = true;
+    sealed.file.is_published.store(true, Ordering::Release);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use fs_err as fs;
 use super::StoreError;
 use super::layout::Layout;
 use super::presence::{Known, Presence};
-use crate::model::{Key, MAX_RECORD_BYTES, Record};
+use crate::model::{Key, MAX_RECORD_BYTES, Record, Sha256};
 
 /// How many files of one target are read. A target that changed more often than that has a story that an operator knows.
 const MAX_ENTRIES: usize = 64;
@@ -31,20 +31,36 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
     };
     let mut records = Vec::new();
     for entry in folder.take(MAX_ENTRIES) {
-        let path = entry?.path();
-        match read(&path, key) {
+        let entry = entry?;
+        if !entry.file_type()?.is_file() || !names_a_record(&entry.path()) {
+            continue;
+        }
+        let bytes = read(&entry.path())?;
+        match parse(&bytes, key) {
             Ok(record) => records.push(record),
-            Err(why) => tracing::warn!(path = %path.display(), why, "a record is damaged and is passed over"),
+            Err(why) => {
+                tracing::warn!(path = %entry.path().display(), why, "a record is damaged and is passed over");
+            }
         }
     }
     Ok(records)
 }
 
-fn read(path: &Path, key: Key) -> Result<Record, String> {
+/// `<sha256>.json`
+fn names_a_record(path: &Path) -> bool {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    path.extension().is_some_and(|ending| ending == "json") && stem.is_some_and(|stem| stem.parse::<Sha256>().is_ok())
+}
+
+/// An error here says nothing about the record: to count it as absent would let other bytes in.
+fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(|error| error.to_string())?;
-    file.take(MAX_RECORD_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    let record = Record::parse(&bytes).map_err(|error| error.to_string())?;
+    fs::File::open(path)?.take(MAX_RECORD_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8], key: Key) -> Result<Record, String> {
+    let record = Record::parse(bytes).map_err(|error| error.to_string())?;
     if record.key() == key { Ok(record) } else { Err("the record is of another target".to_owned()) }
 }
 

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use fs_err as fs;
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
+use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 use super::index::{Room, is_damage};
@@ -21,8 +22,9 @@ const RESERVATION_STEP_BYTES: u64 = 64 << 20;
 
 /// A body that is being written. Dropped before it is sealed, it leaves nothing behind.
 pub struct Staging {
-    file: StagedFile,
+    file: Arc<StagedFile>,
     handle: Arc<File>,
+    reserved_bytes: u64,
     /// Away while a piece is being written.
     hasher: Option<Hasher>,
     written_bytes: u64,
@@ -33,14 +35,13 @@ pub(super) struct StagedFile {
     store: Store,
     pub(super) id: u64,
     pub(super) path: PathBuf,
-    reserved_bytes: u64,
     /// Set once the file lies elsewhere and its reservation has become an entry.
-    pub(super) is_published: bool,
+    pub(super) is_published: AtomicBool,
 }
 
 /// A whole body: of the right length, hashed, and safe on the disk. Only staging makes one.
 pub struct Sealed {
-    pub(super) file: StagedFile,
+    pub(super) file: Arc<StagedFile>,
     pub digests: Digests,
     pub size_bytes: u64,
 }
@@ -48,13 +49,12 @@ pub struct Sealed {
 impl Staging {
     pub(super) fn begin(store: Store, length: Option<u64>, hasher: Hasher) -> Result<Self, StoreError> {
         let (id, path) = store.shared.instance.next_file();
-        let mut file = StagedFile { store, id, path, reserved_bytes: 0, is_published: false };
+        let file = Arc::new(StagedFile { store, id, path, is_published: AtomicBool::new(false) });
         let reserved_bytes = length.unwrap_or(RESERVATION_STEP_BYTES);
         let handle = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&file.path)?;
         let handle = Arc::new(handle.into_parts().0);
-        reserve(&file.store, id, &handle, reserved_bytes)?;
-        file.reserved_bytes = reserved_bytes;
-        Ok(Self { file, handle, hasher: Some(hasher), written_bytes: 0 })
+        reserve(&file, &handle, reserved_bytes)?;
+        Ok(Self { file, handle, reserved_bytes, hasher: Some(hasher), written_bytes: 0 })
     }
 
     /// What has been written so far, for readers who follow.
@@ -74,7 +74,7 @@ impl Staging {
     /// [`StoreError::NoSpace`] if they do not fit, [`StoreError::Io`] if the disk refuses. The body cannot go on then.
     pub async fn append(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         let end = self.written_bytes + bytes.len() as u64;
-        if end > self.file.reserved_bytes {
+        if end > self.reserved_bytes {
             self.reserve_to(end).await?;
         }
         let (handle, offset) = (Arc::clone(&self.handle), self.written_bytes);
@@ -92,9 +92,10 @@ impl Staging {
 
     async fn reserve_to(&mut self, end: u64) -> Result<(), StoreError> {
         let wanted = end.div_ceil(RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES;
-        let (store, id, handle) = (self.file.store.clone(), self.file.id, Arc::clone(&self.handle));
-        super::blocking(move || reserve(&store, id, &handle, wanted)).await?;
-        self.file.reserved_bytes = wanted;
+        // The job keeps the file: it must not reserve for one that has been given up meanwhile.
+        let (file, handle) = (Arc::clone(&self.file), Arc::clone(&self.handle));
+        super::blocking(move || reserve(&file, &handle, wanted)).await?;
+        self.reserved_bytes = wanted;
         Ok(())
     }
 
@@ -137,10 +138,10 @@ impl Finished {
 
 /// Reserves `wanted_bytes` in all for one body: in the ledger first, then on the file system. Makes room once if there is
 /// none.
-fn reserve(store: &Store, id: u64, handle: &File, wanted_bytes: u64) -> Result<(), StoreError> {
-    let shared = &store.shared;
+fn reserve(file: &StagedFile, handle: &File, wanted_bytes: u64) -> Result<(), StoreError> {
+    let shared = &file.store.shared;
     let limit = shared.config.max_size.bytes;
-    let ask = || shared.index.reserve(&shared.instance.name, id, wanted_bytes, limit);
+    let ask = || shared.index.reserve(&shared.instance.name, file.id, wanted_bytes, limit);
     let room = match ask() {
         Err(StoreError::Index(error)) if is_damage(&error) => {
             shared.index.replace_if_lost(&shared.layout)?;
@@ -155,8 +156,12 @@ fn reserve(store: &Store, id: u64, handle: &File, wanted_bytes: u64) -> Result<(
         Room::Missing(_) if wanted_bytes > limit => return Err(StoreError::NoSpace),
         Room::Missing(_) => evict::make_room(shared, ask)?,
     }
-    set_aside(handle, wanted_bytes)?;
     let min_free_bytes = shared.config.min_free.bytes;
+    if let Err(StoreError::NoSpace) = set_aside(handle, wanted_bytes) {
+        let needed_bytes = wanted_bytes.saturating_add(min_free_bytes);
+        evict::make_disk_space(shared, needed_bytes.saturating_sub(free_bytes(handle)?))?;
+        set_aside(handle, wanted_bytes)?;
+    }
     let missing_bytes = min_free_bytes.saturating_sub(free_bytes(handle)?);
     if missing_bytes > 0 {
         evict::make_disk_space(shared, missing_bytes)?;
@@ -168,17 +173,28 @@ fn reserve(store: &Store, id: u64, handle: &File, wanted_bytes: u64) -> Result<(
 }
 
 impl Drop for StagedFile {
+    /// Gives file and space back, off the event loop where there is one.
     fn drop(&mut self) {
-        if self.is_published {
+        if self.is_published.load(Ordering::Acquire) {
             return;
         }
-        let shared = &self.store.shared;
-        // What cannot be removed here is swept when the next process enters the folder.
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(%error, "a staged file was not removed");
-        }
-        if let Err(error) = shared.index.release(&shared.instance.name, self.id) {
-            tracing::warn!(%error, "a reservation was not released");
+        let (store, id, path) = (self.store.clone(), self.id, std::mem::take(&mut self.path));
+        let give_back = move || {
+            let shared = &store.shared;
+            // What cannot be removed here is swept when the next process enters the folder.
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    tracing::warn!(%error, "a staged file was not removed");
+                }
+                _ => {}
+            }
+            if let Err(error) = shared.index.release(&shared.instance.name, id) {
+                tracing::warn!(%error, "a reservation was not released");
+            }
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(give_back)),
+            Err(_) => give_back(),
         }
     }
 }

@@ -1,7 +1,11 @@
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::model::{Size, Span};
 use crate::origin;
+
+/// More at once, or more attempts, than any machine or origin can bear.
+const MAX_COUNT: usize = 100_000;
 
 /// `[fetch]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -50,10 +54,19 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         let counts =
             [("concurrency", self.concurrency), ("per_host", self.per_host), ("attempts", self.attempts as usize)];
-        match counts.into_iter().find(|(_, count)| *count == 0) {
-            Some((key, _)) => Err(format!("fetch.{key} must be at least 1")),
-            None => Ok(()),
+        if let Some((key, _)) = counts.into_iter().find(|(_, count)| !(1..=MAX_COUNT).contains(count)) {
+            return Err(format!("fetch.{key} must be at least 1 and at most {MAX_COUNT}"));
         }
+        let times =
+            [("budget", self.budget), ("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)];
+        if let Some((key, _)) = times.into_iter().find(|(_, span)| span.0.is_zero()) {
+            return Err(format!("fetch.{key} must be more than nothing"));
+        }
+        let is_proxy = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        if !self.egress_proxy.is_empty() && !self.egress_proxy.parse().is_ok_and(|url| is_proxy(&url)) {
+            return Err("fetch.egress_proxy must be like \"http://proxy.example.org:3128\"".to_owned());
+        }
+        Ok(())
     }
 
     /// What concerns the room that asks the origins. `name` is ours in `Via`.

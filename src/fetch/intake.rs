@@ -20,6 +20,8 @@ pub struct Intake<'a> {
     flight: &'a Flight,
     admitted: &'a Admitted,
     expected: &'a Expected,
+    /// The digest that is expected is one of our own records', not a client's word.
+    is_on_record: bool,
     kind: Kind,
     body: Option<Partial>,
 }
@@ -28,7 +30,14 @@ pub struct Intake<'a> {
 struct Partial {
     staging: Staging,
     contents: Contents,
+    /// What the followers are told, in bytes.
     length: Option<u64>,
+    /// How long the whole is by any answer, in bytes; a resumed one may know what the first did not say.
+    complete: Option<u64>,
+    /// The strong validator of everything that is here, if it is all of one answer or proven to be.
+    validator: Option<String>,
+    /// The validator of a body begun again, until it has been compared with everything that is here.
+    unproven: Option<String>,
     headers: KeptHeaders,
     source: String,
     /// Followers have seen the head.
@@ -51,9 +60,15 @@ impl Partial {
 }
 
 impl<'a> Intake<'a> {
-    pub fn new(shared: &'a Shared, flight: &'a Flight, admitted: &'a Admitted, expected: &'a Expected) -> Self {
+    pub fn new(
+        shared: &'a Shared,
+        flight: &'a Flight,
+        admitted: &'a Admitted,
+        expected: &'a Expected,
+        is_on_record: bool,
+    ) -> Self {
         let kind = if admitted.judges_kind() { Kind::of_path(admitted.target().path()) } else { Kind::Unjudged };
-        Self { shared, flight, admitted, expected, kind, body: None }
+        Self { shared, flight, admitted, expected, is_on_record, kind, body: None }
     }
 
     /// Asks the origin once, for the whole or for the rest, and takes in what comes.
@@ -63,7 +78,8 @@ impl<'a> Intake<'a> {
     pub async fn attempt(&mut self) -> Result<(), FetchError> {
         let request = Request {
             resume: self.resume(),
-            digest_expected: self.expected.is_trustworthy(),
+            // A client's word must not let bytes into the store that came over an open line.
+            digest_expected: self.is_on_record,
             ..Request::plain(Method::Get)
         };
         let asked_for_rest = request.resume.is_some();
@@ -100,24 +116,29 @@ impl<'a> Intake<'a> {
     /// Only under a strong validator can the rest be asked for (RFC 9110, section 13.1.5).
     fn resume(&self) -> Option<Resume> {
         let body = self.body.as_ref()?;
-        let etag = body.headers.etag.clone().filter(|etag| etag.starts_with('"'))?;
+        let etag = body.validator.clone()?;
         let offset = body.staging.written_bytes();
         (offset > 0).then_some(Resume { offset, etag })
     }
 
-    fn is_the_rest(&self, response: &Response) -> bool {
-        let Some(body) = &self.body else { return false };
-        match response.content_range() {
-            Some((first, complete)) => {
-                first == body.staging.written_bytes() && body.length.is_none_or(|length| length == complete)
-            }
-            None => false,
+    /// A 206 under the same validator (RFC 9110, section 15.3.7) that goes on where the body here ends. There are origins
+    /// that heed Range and not If-Range.
+    fn is_the_rest(&mut self, response: &Response) -> bool {
+        let Some(body) = &mut self.body else { return false };
+        let Some((first, complete)) = response.content_range() else { return false };
+        let is_the_rest = first == body.staging.written_bytes()
+            && body.complete.is_none_or(|length| length == complete)
+            && body.validator.is_some()
+            && response.kept_headers().etag == body.validator;
+        if is_the_rest {
+            body.complete = Some(complete);
         }
+        is_the_rest
     }
 
     fn forget_validator(&mut self) {
         if let Some(body) = &mut self.body {
-            body.headers.etag = None;
+            body.validator = None;
         }
     }
 
@@ -128,7 +149,8 @@ impl<'a> Intake<'a> {
                 if body.length != response.length() {
                     return Err(changed().into());
                 }
-                body.headers.etag = response.kept_headers().etag;
+                body.validator = None;
+                body.unproven = strong_etag(response);
             }
             _ => {
                 // The old one gives its space back first.
@@ -138,6 +160,9 @@ impl<'a> Intake<'a> {
                     contents: staging.contents(),
                     staging,
                     length: response.length(),
+                    complete: response.length(),
+                    validator: strong_etag(response),
+                    unproven: None,
                     headers: response.kept_headers(),
                     source: response.source().to_owned(),
                     is_flowing: false,
@@ -157,12 +182,13 @@ impl<'a> Intake<'a> {
                 return Err(OriginError::from(Refusal::TooLarge(limit)).into());
             }
             let fresh = self.compare(bytes, position).await?;
+            self.prove(position);
             if !fresh.is_empty() {
                 self.append(fresh).await?;
             }
         }
         let body = self.body.as_ref().ok_or(FetchError::Unstorable)?;
-        if position != self.written_bytes() || body.length.is_some_and(|length| length != position) {
+        if position != self.written_bytes() || body.complete.is_some_and(|length| length != position) {
             return Err(OriginError::Silent("the origin broke off".to_owned()).into());
         }
         self.judge_kind().await
@@ -187,6 +213,16 @@ impl<'a> Intake<'a> {
             start += known as u64;
         }
         Ok(bytes)
+    }
+
+    /// Trusts the validator of a body begun again once all that is here has been compared with it.
+    fn prove(&mut self, position: u64) {
+        if let Some(body) = &mut self.body
+            && position >= body.staging.written_bytes()
+            && let Some(validator) = body.unproven.take()
+        {
+            body.validator = Some(validator);
+        }
     }
 
     async fn append(&mut self, bytes: Bytes) -> Result<(), FetchError> {
@@ -231,11 +267,12 @@ impl<'a> Intake<'a> {
 /// header be a misnomer, which is common for `.tar.gz`.
 fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), OriginError> {
     let path = admitted.target().path().to_ascii_lowercase();
+    let path = path.strip_suffix("/download").unwrap_or(&path);
     let endings: fn(&str) -> &[&str] = |coding| match coding {
-        "gzip" | "x-gzip" => &["gz", ".crate"],
-        "bzip2" | "x-bzip2" => &["bz2"],
-        "xz" | "x-xz" => &["xz"],
-        "zstd" => &["zst"],
+        "gzip" | "x-gzip" => &[".gz", ".tgz", ".crate"],
+        "bzip2" | "x-bzip2" => &[".bz2", ".tbz2"],
+        "xz" | "x-xz" => &[".xz", ".txz"],
+        "zstd" => &[".zst", ".tzst"],
         _ => &[],
     };
     let harmless = |coding: &str| endings(coding).iter().any(|ending| path.ends_with(ending));
@@ -245,6 +282,10 @@ fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), Origin
         }
         _ => Ok(()),
     }
+}
+
+fn strong_etag(response: &Response) -> Option<String> {
+    response.kept_headers().etag.filter(|etag| etag.starts_with('"'))
 }
 
 fn changed() -> OriginError {

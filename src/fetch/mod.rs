@@ -44,10 +44,32 @@ struct FlightKey {
     expected: Expected,
 }
 
-impl FlightKey {
-    /// The flight of those who expect nothing.
-    fn of_all(&self) -> Self {
-        Self { key: self.key, expected: Expected::nothing() }
+/// The flights of this process, those of one target together.
+#[derive(Default)]
+struct Flights {
+    by_key: HashMap<Key, Vec<(Expected, Arc<Flight>)>>,
+    count: usize,
+}
+
+impl Flights {
+    fn get(&self, key: Key, expected: &Expected) -> Option<&Arc<Flight>> {
+        self.by_key.get(&key)?.iter().find(|(other, _)| other == expected).map(|(_, flight)| flight)
+    }
+
+    fn insert(&mut self, name: &FlightKey, flight: Arc<Flight>) {
+        self.by_key.entry(name.key).or_default().push((name.expected.clone(), flight));
+        self.count += 1;
+    }
+
+    fn remove(&mut self, name: &FlightKey) {
+        let Some(of_key) = self.by_key.get_mut(&name.key) else { return };
+        if let Some(at) = of_key.iter().position(|(expected, _)| *expected == name.expected) {
+            of_key.swap_remove(at);
+            self.count -= 1;
+        }
+        if of_key.is_empty() {
+            self.by_key.remove(&name.key);
+        }
     }
 }
 
@@ -63,7 +85,7 @@ struct Shared {
     origin: Arc<HttpOrigin>,
     policy: Arc<Policy>,
     events: EventSink,
-    flights: Mutex<HashMap<FlightKey, Arc<Flight>>>,
+    flights: Mutex<Flights>,
     failures: Cache<FlightKey, FetchError>,
     permits: Arc<Semaphore>,
     permits_by_host: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -109,12 +131,12 @@ impl Fetcher {
     pub fn follow(&self, admitted: &Admitted, expected: &Expected) -> Result<Follower, FetchError> {
         let name = FlightKey { key: Key::of(admitted.target()), expected: expected.clone() };
         let mut flights = self.shared.flights();
-        if let Some(flight) = flights.get(&name) {
+        if let Some(flight) = flights.get(name.key, expected) {
             return Ok(flight.follow(true, Expected::nothing()));
         }
         // Every flight computes SHA-256, so that whoever expects no more than that can read along with the others.
         if expected.iter().all(|digest| digest.algorithm() == Algorithm::Sha256)
-            && let Some(flight) = flights.get(&name.of_all())
+            && let Some(flight) = flights.get(name.key, &Expected::nothing())
         {
             return Ok(flight.follow(true, expected.clone()));
         }
@@ -124,12 +146,12 @@ impl Fetcher {
         if self.shared.stop.is_cancelled() || self.shared.tasks.is_closed() {
             return Err(FetchError::Stopping);
         }
-        if flights.len() >= MAX_FLIGHTS {
+        if flights.count >= MAX_FLIGHTS {
             return Err(FetchError::Busy);
         }
         let flight = Arc::new(Flight::new());
         let follower = flight.follow(false, Expected::nothing());
-        flights.insert(name.clone(), Arc::clone(&flight));
+        flights.insert(&name, Arc::clone(&flight));
         let task = path::fly(Arc::clone(&self.shared), flight, name, admitted.clone());
         self.shared.tasks.spawn_on(task, &self.shared.runtime);
         Ok(follower)
@@ -139,13 +161,13 @@ impl Fetcher {
     #[must_use]
     pub fn knows_nothing_of(&self, key: Key) -> bool {
         let name = FlightKey { key, expected: Expected::nothing() };
-        !self.shared.flights().contains_key(&name) && !self.shared.failures.contains_key(&name)
+        !self.shared.flights().by_key.contains_key(&key) && !self.shared.failures.contains_key(&name)
     }
 
     /// Flights at this moment.
     #[must_use]
     pub fn flights(&self) -> usize {
-        self.shared.flights().len()
+        self.shared.flights().count
     }
 
     /// Takes no more flights, lets those that are under way come to their end for `grace`, then breaks them off.
@@ -159,7 +181,7 @@ impl Fetcher {
 }
 
 impl Shared {
-    fn flights(&self) -> MutexGuard<'_, HashMap<FlightKey, Arc<Flight>>> {
+    fn flights(&self) -> MutexGuard<'_, Flights> {
         lock(&self.flights)
     }
 

@@ -60,10 +60,12 @@ async fn fetch(
 ) -> Result<Arc<Record>, FetchError> {
     let mut expected = name.expected.clone();
     // What is on its way for those who expect nothing is most likely what is expected here too.
-    let before = if expected.is_empty() { None } else { shared.flights().get(&name.of_all()).map(Arc::clone) };
+    let of_all = || shared.flights().get(name.key, &Expected::nothing()).map(Arc::clone);
+    let before = (!expected.is_empty()).then(of_all).flatten();
     if let Some(before) = before {
         before.ended().await;
     }
+    let mut is_on_record = false;
     // Another process may have stored it since the map was asked.
     match shared.store.look_past_map(name.key).await {
         Ok(Presence::Known(known)) => {
@@ -73,31 +75,34 @@ async fn fetch(
             }
             // Its bytes were evicted: what comes now must be the same.
             expected.add(record.sha256.into());
+            is_on_record = true;
         }
         Ok(Presence::Absent) => {}
-        Err(error) => tracing::warn!(%error, "the cache could not be read; the origin is asked"),
+        // What is on record is not known, so nothing may be added to it.
+        Err(error) => {
+            tracing::warn!(%error, "the cache could not be read");
+            return Err(FetchError::Unstorable);
+        }
     }
-    let _permits = shared.permits(admitted.target().host()).await;
-    let taken = take_in(shared, flight, admitted, &expected, attempts).await?;
+    let intake = Intake::new(shared, flight, admitted, &expected, is_on_record);
+    let taken = take_in(shared, intake, admitted.target().host(), attempts).await?;
     keep(shared, flight, admitted, &expected, taken).await
 }
 
 /// Asks until the body is here, or until asking again is of no use.
-async fn take_in(
-    shared: &Shared,
-    flight: &Flight,
-    admitted: &Admitted,
-    expected: &Expected,
-    attempts: &mut u32,
-) -> Result<Taken, FetchError> {
-    let mut intake = Intake::new(shared, flight, admitted, expected);
+async fn take_in(shared: &Shared, mut intake: Intake<'_>, host: &str, attempts: &mut u32) -> Result<Taken, FetchError> {
     loop {
         *attempts += 1;
-        match intake.attempt().await {
+        let attempt = {
+            // A place is held while the origin is asked, not between two attempts.
+            let _permits = shared.permits(host).await;
+            intake.attempt().await
+        };
+        match attempt {
             Ok(()) => return intake.into_taken(),
             Err(error) if error.is_passing() && *attempts < shared.config.attempts => {
                 let wait = backoff(shared.config.backoff.0, *attempts, error.retry_after());
-                tracing::debug!(target = %admitted.target(), %error, ?wait, "a fetch is tried again");
+                tracing::debug!(host, %error, ?wait, "a fetch is tried again");
                 sleep(wait).await;
             }
             Err(error) => return Err(error),

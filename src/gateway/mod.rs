@@ -1,7 +1,7 @@
 //! THE request path: admit, look up, answer.
 //!
 //! Whatever the door, a request for a target comes here as an [`Ask`] and leaves as an [`Answer`], which the HTTP room only
-//! renders. This room knows no HTTP library. Its main type is [`Gateway`].
+//! renders. This room knows no server. Its main type is [`Gateway`].
 
 mod answer;
 mod ask;
@@ -23,7 +23,7 @@ pub use rewrite::{Rewrite, RewriteError};
 pub use select::{Conditions, Selection};
 
 use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
-use crate::model::{Algorithm, Expected, Key, RangeSpec, Record, Target};
+use crate::model::{Algorithm, Digest, Expected, Key, Kind, RangeSpec, Record, Target};
 use crate::policy::{Admitted, AdmittedTunnel, Class, Policy, Refusal};
 use crate::relay::{Method, PassRequest, Relay};
 use crate::store::{Hit, Presence, Store};
@@ -41,7 +41,7 @@ pub struct Gateway {
 enum Found {
     Hit(Hit),
     /// The bytes were here once and must be the same when they come back.
-    Evicted,
+    Evicted(Arc<Record>),
     Nothing,
 }
 
@@ -69,22 +69,29 @@ impl Gateway {
         self.try_answer(ask).await.unwrap_or_else(Answer::Problem)
     }
 
-    async fn try_answer(&self, ask: Ask) -> Result<Answer, Problem> {
+    async fn try_answer(&self, mut ask: Ask) -> Result<Answer, Problem> {
         let admitted = self.policy.admit(ask.target.clone())?;
-        if ask.has_credentials || admitted.class() == Class::Passed || matches!(ask.intent, Intent::Other(_)) {
-            return self.pass(&admitted, ask).await;
-        }
-        let known = match self.look_up(&admitted, &ask).await {
+        let is_passed =
+            ask.has_credentials || admitted.class() == Class::Passed || matches!(ask.intent, Intent::Other(_));
+        let found = if is_passed { Found::Nothing } else { self.look_up(&admitted, &ask).await };
+        let is_known = match found {
             Found::Hit(hit) => return self.answer_hit(&ask, hit, CacheStatus::Hit).await,
-            Found::Evicted => true,
+            Found::Evicted(record) => {
+                refuse_other_sha256(&ask.expected, &record)?;
+                ask.expected.add(record.sha256.into());
+                true
+            }
             Found::Nothing => false,
         };
         if ask.only_if_cached {
             return Err(Problem::NotStored);
         }
+        if is_passed {
+            return self.pass(&admitted, ask).await;
+        }
         match ask.intent {
             Intent::Head => self.pass(&admitted, ask).await,
-            _ if !known && self.may_redirect(&ask, &admitted) => Ok(self.redirect(&admitted)),
+            _ if !is_known && self.may_redirect(&ask, &admitted) => Ok(self.redirect(&admitted)),
             _ => self.follow(&admitted, ask).await,
         }
     }
@@ -99,12 +106,13 @@ impl Gateway {
                 return Found::Nothing;
             }
         };
-        match self.store.open_hit(key, Arc::clone(known.answering_to(&ask.expected))).await {
+        let record = known.answering_to(&ask.expected);
+        match self.store.open_hit(key, Arc::clone(record)).await {
             Ok(Some(hit)) => Found::Hit(hit),
-            Ok(None) => Found::Evicted,
+            Ok(None) => Found::Evicted(Arc::clone(record)),
             Err(error) => {
                 tracing::warn!(%error, "an object could not be opened; the request is a miss");
-                Found::Evicted
+                Found::Evicted(Arc::clone(record))
             }
         }
     }
@@ -168,10 +176,14 @@ impl Gateway {
         }
     }
 
-    /// What cannot be kept is passed through; every other failure is told.
+    /// What cannot be kept is passed through, and so is what only this client's digest makes safe; every other failure is
+    /// told.
     async fn answer_failure(&self, admitted: &Admitted, ask: Ask, error: FetchError) -> Result<Answer, Problem> {
         match error {
             FetchError::Unstorable => self.pass(admitted, ask).await,
+            FetchError::Origin(OriginError::Refused(Refusal::Downgrade)) if ask.expected.is_trustworthy() => {
+                self.pass(admitted, ask).await
+            }
             error => Err(error.into()),
         }
     }
@@ -204,7 +216,8 @@ impl Gateway {
 
     /// Passes a request to the origin and stores nothing of it.
     async fn pass(&self, admitted: &Admitted, ask: Ask) -> Result<Answer, Problem> {
-        let expected = if ask.intent == Intent::Get { ask.expected } else { Expected::nothing() };
+        let is_get = ask.intent == Intent::Get;
+        let expected = if is_get { ask.expected } else { Expected::nothing() };
         let mut headers = ask.forwarded_headers;
         if !expected.is_empty() {
             // A digest is that of the whole body, uncoded.
@@ -217,13 +230,20 @@ impl Gateway {
         };
         let request =
             PassRequest { method, headers, body: ask.body, follow_redirects: ask.door == Door::Rewrite, expected };
-        let passed = self.relay.pass(admitted, request).await.map_err(Problem::Origin)?;
+        let mut passed = self.relay.pass(admitted, request).await.map_err(Problem::Origin)?;
         match passed.status {
-            status @ 400.. if ask.door == Door::Rewrite => {
-                Err(Problem::Origin(OriginError::Status { status, retry_after: None }))
+            // The client's own range or condition is answered.
+            412 | 416 => {}
+            400.. if ask.door == Door::Rewrite => return Err(Problem::Origin(passed.as_error())),
+            200 if is_get && admitted.judges_kind() && admitted.class() == Class::Frozen => {
+                let kind = Kind::of_path(admitted.target().path());
+                if !passed.fits(kind).await.map_err(Problem::Origin)? {
+                    return Err(Problem::Impostor);
+                }
             }
-            _ => Ok(Answer::Passed(Box::new(passed))),
+            _ => {}
         }
+        Ok(Answer::Passed(Box::new(passed)))
     }
 
     /// Judges a `CONNECT`, given as the https target of its authority.
@@ -254,7 +274,18 @@ impl Gateway {
 /// Whether a client can be served while the body comes. One that needs the length, or whose protocol shows no end, waits
 /// for it.
 fn can_read_along(ask: &Ask, head: &Head) -> bool {
-    head.length.is_some() || (ask.range.is_none() && ask.version == HttpVersion::Http11)
+    // A part is whole before the body is: who expects a digest, or names ours, waits until the whole has been checked.
+    let must_wait = ask.range.is_some() && !ask.expected.is_empty() || ask.conditions.if_match.is_some();
+    !must_wait && (head.length.is_some() || (ask.range.is_none() && ask.version == HttpVersion::Http11))
+}
+
+/// The bytes on record are the only ones that this target means; who expects others need not wait for them.
+fn refuse_other_sha256(expected: &Expected, record: &Record) -> Result<(), Problem> {
+    let is_other = |digest: &Digest| digest.algorithm() == Algorithm::Sha256 && *digest != record.sha256.into();
+    if expected.iter().any(is_other) {
+        return Err(Problem::Mismatch { expected: expected.clone(), found: record.sha256 });
+    }
+    Ok(())
 }
 
 fn answer_flow(ask: &Ask, follower: Follower, head: Arc<Head>, status: CacheStatus) -> Answer {

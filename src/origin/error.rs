@@ -51,9 +51,8 @@ impl OriginError {
             if let Some(dial) = found.downcast_ref::<DialError>() {
                 return dial.clone().into();
             }
-            // The TLS library's errors, a certificate that is not trusted among them, come as invalid data.
-            if found.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData) {
-                return Self::Wrong(format!("TLS with the origin failed: {found}"));
+            if let Some(tls) = tls_error(found) {
+                return Self::Wrong(format!("TLS with the origin failed: {tls}"));
             }
             if found.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
                 return Self::Wrong(format!("the origin's answer is no HTTP: {found}"));
@@ -68,6 +67,18 @@ impl OriginError {
         } else {
             Self::Silent(format!("the origin broke off: {innermost}"))
         }
+    }
+}
+
+/// The TLS library's errors, a certificate that is not trusted among them, come inside I/O errors, which hide what they hold
+/// from a walk along the sources.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    let mut inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+    loop {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        inner = inner.downcast_ref::<io::Error>()?.get_ref()?;
     }
 }
 

@@ -19,6 +19,9 @@ use crate::policy::{Admitted, Policy};
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 const POOL_IDLE_PER_HOST: usize = 16;
 
+/// The longest that a request with a body may take to be answered.
+const MAX_UPLOAD: Duration = Duration::from_hours(2);
+
 #[derive(Debug, Clone)]
 pub struct Config {
     pub connect_timeout: Duration,
@@ -150,11 +153,13 @@ impl HttpOrigin {
         let mut body = request.body.take();
         let mut hop = admitted.clone();
         for _ in 0..=self.config.max_redirects {
+            // The clock for silence cannot run while a client is still sending.
+            let patience = if body.is_some() { MAX_UPLOAD } else { self.config.idle_timeout };
             let mut builder = self.client.request(method.clone(), hop.target().url().clone()).headers(headers.clone());
             if let Some(body) = body.take() {
                 builder = builder.body(body);
             }
-            let answer = timeout(self.config.idle_timeout, builder.send())
+            let answer = timeout(patience, builder.send())
                 .await
                 .map_err(|_| OriginError::Silent("the origin did not answer in time".to_owned()))?
                 .map_err(OriginError::of_client)?;

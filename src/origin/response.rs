@@ -41,10 +41,17 @@ impl Response {
         &self.source
     }
 
-    /// A header field that occurs once, as text.
+    /// A header field, the first if it occurs more than once, as text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.answer.headers().get(name)?.to_str().ok()
+    }
+
+    /// All values of a list header as one, empty if there is none.
+    #[must_use]
+    pub fn joined(&self, name: &str) -> String {
+        let values = self.answer.headers().get_all(name).iter();
+        values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
     }
 
     /// All header fields as they came.

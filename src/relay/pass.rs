@@ -1,8 +1,10 @@
 //! One answer on its way through.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
-use crate::model::{Expected, Hasher, Size};
+use crate::model::{Expected, Hasher, Kind, Size};
 use crate::origin::{Body, OriginError, Response};
 use crate::policy::Refusal;
 
@@ -44,10 +46,13 @@ pub struct Passed {
     pub headers: Vec<(String, Vec<u8>)>,
     /// In bytes, if the origin said so.
     pub length: Option<u64>,
+    error: OriginError,
     body: Body,
     left_bytes: u64,
     limit: Size,
     check: Option<Check>,
+    /// Pieces that were looked at already.
+    seen: VecDeque<Bytes>,
 }
 
 /// Holds what passes against what is expected of it: nothing passes before the piece behind it has come, so that a body
@@ -61,7 +66,7 @@ struct Check {
 
 impl Passed {
     pub(super) fn new(response: Response, limit: Size, expected: Expected) -> Self {
-        let connection = response.header("connection").unwrap_or_default().to_owned();
+        let connection = response.joined("connection");
         let headers = response
             .headers()
             .filter(|(name, _)| forwardable(name, &connection))
@@ -71,6 +76,7 @@ impl Passed {
             status: response.status(),
             headers,
             length: response.length(),
+            error: response.as_error(),
             body: response.into_body(),
             left_bytes: limit.bytes,
             limit,
@@ -79,7 +85,36 @@ impl Passed {
                 expected,
                 withheld: Bytes::new(),
             }),
+            seen: VecDeque::new(),
         }
+    }
+
+    /// This answer's status as an error, for those who wanted a body.
+    #[must_use]
+    pub fn as_error(&self) -> OriginError {
+        self.error.clone()
+    }
+
+    /// Whether the first bytes can be what a name promises. They are looked at and stay.
+    ///
+    /// # Errors
+    /// As [`Passed::next`].
+    pub async fn fits(&mut self, kind: Kind) -> Result<bool, OriginError> {
+        let mut first = Vec::new();
+        while first.len() < kind.sniff_bytes() {
+            let Some(bytes) = self.receive().await? else { break };
+            first.extend_from_slice(&bytes);
+            self.seen.push_back(bytes);
+        }
+        Ok(kind.fits(&first))
+    }
+
+    /// The next bytes from the origin.
+    async fn receive(&mut self) -> Result<Option<Bytes>, OriginError> {
+        let chunk = self.body.next().await?;
+        let size_bytes = chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        self.left_bytes = self.left_bytes.checked_sub(size_bytes).ok_or(Refusal::TooLarge(self.limit))?;
+        Ok(chunk)
     }
 
     /// The next bytes, or `None` at the end.
@@ -88,9 +123,10 @@ impl Passed {
     /// [`OriginError`] where the origin breaks off, sends more than policy allows, or other bytes than expected.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         loop {
-            let chunk = self.body.next().await?;
-            let size_bytes = chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
-            self.left_bytes = self.left_bytes.checked_sub(size_bytes).ok_or(Refusal::TooLarge(self.limit))?;
+            let chunk = match self.seen.pop_front() {
+                Some(bytes) => Some(bytes),
+                None => self.receive().await?,
+            };
             let Some(check) = &mut self.check else { return Ok(chunk) };
             let Some(bytes) = chunk else {
                 let Some(check) = self.check.take() else { return Ok(None) };

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::care::Care;
@@ -60,6 +61,7 @@ struct Adjustable {
 /// [`AppError`] if it cannot start.
 pub async fn serve(config: Config, reload: Reload) -> Result<(), AppError> {
     start_log(&config.log);
+    raise_descriptor_limit();
     let mut signals = Signals::catch().map_err(|why| AppError::System(why.to_string()))?;
     let grace = config.gateway.shutdown_grace.0;
     let (running, mut adjustable) = start(config).await?;
@@ -225,6 +227,15 @@ impl Signals {
 
     async fn second_stop(&mut self) {
         while let Wish::Reload = self.next().await {}
+    }
+}
+
+/// Every client, tunnel and fetch costs one or two descriptors, and the usual soft limit is for interactive programs.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, limit = limit.current, "the limit of open files could not be raised");
     }
 }
 

@@ -65,7 +65,10 @@ pub fn run() -> ExitCode {
                 Ok(runtime) => runtime,
                 Err(error) => return complain(&error, 1),
             };
-            match runtime.block_on(app::serve(config, app::Reload { file, settings: arguments.source.set })) {
+            let served = runtime.block_on(app::serve(config, app::Reload { file, settings: arguments.source.set }));
+            // Disk work that hangs must not hold up the end: what it had begun is swept at the next start.
+            runtime.shutdown_background();
+            match served {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(app::AppError::Configuration(line)) => complain(&line, EXIT_USAGE),
                 Err(app::AppError::System(line)) => complain(&line, 1),

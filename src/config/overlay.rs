@@ -18,8 +18,9 @@ pub fn read_file(path: &Path) -> Result<Table, ConfigError> {
     let complain = |error: &toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
         let line = text[..start.min(text.len())].matches('\n').count() + 1;
-        let shown = text.lines().nth(line - 1).unwrap_or_default().trim();
-        let why = format!("{} (in: {shown})", error.message().replace('\n', " "));
+        // The value may be a secret; the key is enough to find it.
+        let key = text.lines().nth(line - 1).unwrap_or_default().split('=').next().unwrap_or_default().trim();
+        let why = format!("{key}: {}", error.message().replace('\n', " "));
         ConfigError::Line { path: path.to_owned(), line, why }
     };
     toml::from_str::<Config>(&text).map_err(|error| complain(&error))?;
@@ -39,7 +40,7 @@ pub fn variables(environment: impl IntoIterator<Item = (String, String)>) -> imp
 /// `cache.max_size=50GiB`
 pub fn settings(settings: &[String]) -> impl Iterator<Item = Overlay> {
     settings.iter().map(|setting| {
-        let source = format!("--set {setting}");
+        let source = format!("--set {}", setting.split('=').next().unwrap_or_default());
         let split = setting.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)));
         if let Some(((section, key), value)) = split {
             return (source, Ok(vec![section.to_owned(), key.to_owned()]), value.to_owned());

@@ -16,7 +16,11 @@ impl Doors {
     /// The client of a request at the gateway port: the TCP peer, or whom our own nginx names.
     pub(super) fn client_at_gateway(&self, request: &HttpRequest) -> IpAddr {
         let peer = peer_of(request);
-        if self.trusts(peer) { self.forwarded_for(request.headers()).unwrap_or(peer) } else { peer }
+        if self.trusts(peer) && request.headers().contains_key("x-forwarded-for") {
+            // A client that our own nginx cannot name is nobody whom a network could allow.
+            return self.forwarded_for(request.headers()).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        }
+        peer
     }
 
     /// The last address in `X-Forwarded-For` that is not one of our own: those before it are the client's word.

@@ -19,6 +19,9 @@ impl ProxyConfig {
     /// # Errors
     /// A line that names the key whose value cannot work.
     pub fn check(&self) -> Result<(), String> {
+        if self.tunnel_idle_timeout.0.is_zero() {
+            return Err("proxy.tunnel_idle_timeout must be more than nothing".to_owned());
+        }
         if self.listen.is_empty() { Ok(()) } else { check_address("proxy.listen", &self.listen) }
     }
 }

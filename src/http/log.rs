@@ -1,5 +1,6 @@
 //! One log event a request, when its answer has ended.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,6 +10,9 @@ use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::web::Bytes;
 
+/// The status in the log of a request whose client left before it was answered. It is never sent.
+const CLIENT_LEFT: u16 = 499;
+
 /// What is known of a request while it is answered.
 pub struct RequestLog {
     pub client: IpAddr,
@@ -17,11 +21,21 @@ pub struct RequestLog {
     /// Redacted.
     pub uri: String,
     started: Instant,
+    is_written: Cell<bool>,
+}
+
+/// A client may leave before there is an answer.
+impl Drop for RequestLog {
+    fn drop(&mut self) {
+        if !self.is_written.get() {
+            self.write(CLIENT_LEFT, "", 0, "cut");
+        }
+    }
 }
 
 impl RequestLog {
     pub fn begin(client: IpAddr, door: &'static str, method: &str, uri: String) -> Self {
-        Self { client, door, method: method.to_owned(), uri, started: Instant::now() }
+        Self { client, door, method: method.to_owned(), uri, started: Instant::now(), is_written: Cell::new(false) }
     }
 
     /// Ties the event to the end of the answer's body.
@@ -43,6 +57,7 @@ impl RequestLog {
 
     /// The event of a request that has no body of ours, such as a tunnel.
     pub fn write(&self, status: u16, cache: &str, sent_bytes: u64, ended: &'static str) {
+        self.is_written.set(true);
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(
             client = %self.client,

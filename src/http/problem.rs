@@ -137,6 +137,6 @@ fn retry_after_seconds(problem: &Problem, status: StatusCode) -> Option<u64> {
 }
 
 /// Texts may hold what an origin or a client sent.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

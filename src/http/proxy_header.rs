@@ -22,6 +22,8 @@ pub enum ProxyHeaderError {
     Cut(#[from] std::io::Error),
     #[error("the connection does not begin with a valid PROXY header")]
     Invalid,
+    #[error("the PROXY header names no client")]
+    NoClient,
     #[error("the PROXY header is too long")]
     TooLong,
 }
@@ -45,7 +47,12 @@ pub async fn read_proxy_header<R: AsyncRead + Unpin>(reader: &mut R) -> Result<O
     if length != header.len() {
         return Err(ProxyHeaderError::Invalid);
     }
-    Ok(parsed.proxied_address().map(|address| address.source))
+    match parsed.proxied_address() {
+        Some(address) => Ok(Some(address.source)),
+        // Version 2 has a command for the front server's own connections; version 1 only says that it does not know.
+        None if header.starts_with(&V2_SIGNATURE) => Ok(None),
+        None => Err(ProxyHeaderError::NoClient),
+    }
 }
 
 async fn read_v2<R: AsyncRead + Unpin>(reader: &mut R, header: &mut Vec<u8>) -> Result<(), ProxyHeaderError> {

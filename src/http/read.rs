@@ -66,7 +66,9 @@ pub fn read_ask(
         ref other => Intent::Other(other.as_str().to_owned()),
     };
     // Ranges are defined for GET alone (RFC 9110, section 14.2).
-    let range = if intent == Intent::Get { single(headers, "range").and_then(RangeSpec::parse) } else { None };
+    // A condition that cannot be read must not make one file of two.
+    let is_readable = !headers.contains_key("if-range") || single(headers, "if-range").is_some();
+    let range = single(headers, "range").filter(|_| intent == Intent::Get && is_readable).and_then(RangeSpec::parse);
     Ok(Ask {
         client,
         door,
@@ -93,16 +95,32 @@ pub fn read_ask(
     })
 }
 
-/// What goes on to the origin if the request is passed through. At the rewrite door credentials are meant for us, if for
-/// anybody, and never go on.
+/// What of a client's header goes on to the origin from the rewrite door. Whatever else there is, is meant for us or for
+/// nobody: a token of somebody's private header must not reach a host that a redirect has chosen.
+const FORWARDED_BY_REWRITE: [&str; 12] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+    "user-agent",
+    "via",
+];
+
+/// What goes on to the origin if the request is passed through.
 fn forwarded(headers: &HeaderMap, door: Door) -> Vec<(String, Vec<u8>)> {
     let connection = joined(headers, "connection").unwrap_or_default();
-    let keeps = |name: &str| {
-        let is_credential = matches!(name, "authorization" | "cookie");
-        forwardable(name, &connection)
-            && !name.starts_with("x-expected-")
-            && !name.starts_with("x-forwarded-")
-            && (!is_credential || door == Door::Proxy)
+    let keeps = |name: &str| match door {
+        Door::Rewrite => FORWARDED_BY_REWRITE.contains(&name) && forwardable(name, &connection),
+        Door::Proxy => {
+            let is_ours = name.starts_with("x-expected-") || name.starts_with("x-forwarded-");
+            !is_ours && forwardable(name, &connection)
+        }
     };
     headers
         .iter()

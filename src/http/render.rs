@@ -16,6 +16,25 @@ use crate::model::ByteRange;
 
 const OCTET_STREAM: &str = "application/octet-stream";
 
+/// What of an origin's header is repeated at the rewrite door. Whatever else there is would act on the gateway's own name:
+/// cookies, refreshes, policies of transport.
+const SHOWN_BY_REWRITE: [&str; 14] = [
+    "accept-ranges",
+    "age",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "last-modified",
+    "retry-after",
+    "vary",
+];
+
 /// What every answer wears, and what of the request its form depends on.
 pub struct Dress<'a> {
     /// Ours, in `Via` and `Cache-Status`.
@@ -135,7 +154,9 @@ fn render_passed(passed: Passed, door: Door, dress: &Dress<'_>) -> HttpResponse 
     let status = StatusCode::from_u16(passed.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut builder = HttpResponse::build(status);
     for (name, value) in &passed.headers {
-        builder.append_header((name.as_str(), value.as_slice()));
+        if door == Door::Proxy || SHOWN_BY_REWRITE.contains(&name.as_str()) {
+            builder.append_header((name.as_str(), value.as_slice()));
+        }
     }
     dress.put_on(&mut builder, CacheStatus::Bypass);
     if door == Door::Rewrite {

@@ -86,7 +86,7 @@ impl Server {
     pub fn start(listeners: Listeners, doors: &Arc<Doors>, grace: Duration) -> io::Result<Self> {
         let mut builder = actix_server::Server::build()
             .disable_signals()
-            .shutdown_timeout(grace.as_secs())
+            .shutdown_timeout(grace.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
             .max_concurrent_connections(MAX_CONNECTIONS_PER_WORKER);
         let stopping = builder.graceful_shutdown_signal();
         let gateway = (Port::Gateway, "gateway", Some(listeners.gateway));

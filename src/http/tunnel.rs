@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::Doors;
 use super::log::RequestLog;
-use super::problem::{judge, proxy_status};
+use super::problem::{judge, one_line, proxy_status};
 use crate::gateway::{CacheStatus, Door, Problem, Tunnel, TunnelEnd};
 use crate::model::Target;
 use crate::policy::AdmittedTunnel;
@@ -38,7 +38,7 @@ pub async fn serve(
     let (mut client, already_read) = (parts.io, parts.read_buf);
     let peer = request.head().peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
     let authority = request.uri().authority().map_or_else(String::new, ToString::to_string);
-    let log = RequestLog::begin(peer, "tunnel", request.method().as_str(), authority.clone());
+    let log = RequestLog::begin(peer, "tunnel", request.method().as_str(), Target::redact(&authority));
     let opened = match doors.read_tunnel(&request, peer, port, &authority) {
         Ok(admitted) => open(&doors, admitted).await,
         Err(problem) => Err(problem),
@@ -99,7 +99,7 @@ async fn open(doors: &Doors, admitted: AdmittedTunnel) -> Result<Opened, Problem
 async fn refuse(client: &mut TcpStream, problem: &Problem, name: &str, log: &RequestLog) -> io::Result<()> {
     let verdict = judge(problem, Some(Door::Proxy));
     let cache = CacheStatus::Problem(verdict.detail).to_string();
-    let body = format!("{problem}\n");
+    let body = format!("{}\n", one_line(&problem.to_string()));
     let reason = verdict.status.canonical_reason().unwrap_or_default();
     let proxy_status = proxy_status(problem, verdict, name);
     let retry_after = if verdict.status.as_u16() == 503 { "Retry-After: 5\r\n" } else { "" };

@@ -521,7 +521,7 @@ proptest! {
 
     #[test]
     fn times_read_back_as_written(
-        secs in prop_oneof![0..4000u64, 0..1u64 << 40],
+        secs in prop_oneof![0..4000u64, 0..10 * 365 * 86_400u64],
         nanos in prop_oneof![Just(0), 0..1_000_000_000u32],
     ) {
         let span = Span(Duration::new(secs, nanos));

@@ -166,9 +166,7 @@ fn read_or_make_id(state_dir: &Path) -> std::io::Result<String> {
 impl Adjustable {
     /// Reads the configuration again. A bad one changes nothing.
     fn reload(&mut self, reload: &Reload) {
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let config = match Config::load(reload.file.as_deref(), environment, &reload.settings) {
+        let config = match Config::load(reload.file.as_deref(), Config::environment(), &reload.settings) {
             Ok(config) => config,
             Err(error) => {
                 tracing::error!(%error, "the configuration was not reloaded; the old one stays in force");

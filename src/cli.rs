@@ -47,10 +47,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let file = arguments.source.config;
-    // A variable that is not text cannot be one of ours.
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let config = match Config::load(file.as_deref(), environment, &arguments.source.set) {
+    let config = match Config::load(file.as_deref(), Config::environment(), &arguments.source.set) {
         Ok(config) => config,
         Err(error) => return complain(&error, EXIT_USAGE),
     };

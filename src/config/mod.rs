@@ -60,6 +60,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The variables of this process. One that is not text cannot be one of ours.
+    pub fn environment() -> impl Iterator<Item = (String, String)> {
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    }
+
     /// Reads `file`, lays the variables of `environment` that are configuration over it, then `settings`, each
     /// `section.key=value`.
     ///

@@ -2,22 +2,8 @@
 
 use crate::model::{Algorithm, Digest, DigestError, Expected, Scheme, Target, TargetError};
 
-/// First segments that are the gateway's own. A host of such a name has to be asked for with its scheme.
-const RESERVED: [&str; 13] = [
-    "api",
-    "download",
-    "favicon.ico",
-    "healthz",
-    "metrics",
-    "mirror",
-    "openapi.json",
-    "readyz",
-    "robots.txt",
-    "ui",
-    "v2",
-    "version",
-    "_objects",
-];
+/// First segments that are the gateway's own although they could be hosts. Those without a dot never are.
+const RESERVED: [&str; 3] = ["favicon.ico", "openapi.json", "robots.txt"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RewriteError {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, Digests, Key, Sha256, Target, TargetError};
+use super::{Algorithm, Digests, Key, Sha256, Target};
 
 /// The largest record file that is read, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
@@ -24,10 +24,6 @@ pub enum RecordError {
     Damaged(#[from] serde_json::Error),
     #[error("the record is of version {0}, which is not known here")]
     Version(u32),
-    #[error("the record's uri is no target: {0}")]
-    Uri(#[from] TargetError),
-    #[error("the record's uri is not in its canonical spelling")]
-    NotCanonical,
 }
 
 /// Header fields of the origin's answer that are repeated to clients. Each is visible ASCII and of bounded length.
@@ -82,8 +78,9 @@ fn is_worth_keeping(value: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
-    /// The canonical string of the target.
-    pub uri: String,
+    /// In the file its canonical string, and no other spelling.
+    #[serde(rename = "uri", with = "canonical")]
+    pub target: Target,
     pub sha256: Sha256,
     pub size_bytes: u64,
     #[serde(with = "rfc3339")]
@@ -109,7 +106,7 @@ impl Record {
     ) -> Self {
         Self {
             version: VERSION,
-            uri: target.as_str().to_owned(),
+            target: target.clone(),
             sha256: digests.sha256,
             size_bytes,
             first_seen: whole_millis(first_seen),
@@ -131,9 +128,6 @@ impl Record {
         if record.version != VERSION {
             return Err(RecordError::Version(record.version));
         }
-        if Target::parse(&record.uri)?.as_str() != record.uri {
-            return Err(RecordError::NotCanonical);
-        }
         Ok(Self { headers: record.headers.sanitised(), ..record })
     }
 
@@ -149,7 +143,7 @@ impl Record {
     /// The name of the record's target.
     #[must_use]
     pub fn key(&self) -> Key {
-        Key::of(&Target::parse(&self.uri).expect("a record is made of a target, or refused where it is read"))
+        Key::of(&self.target)
     }
 
     /// The digests that this record vouches for.
@@ -162,6 +156,26 @@ impl Record {
     #[must_use]
     pub fn answering(records: Vec<Self>) -> Option<Self> {
         records.into_iter().min_by_key(|record| (record.first_seen, record.sha256))
+    }
+}
+
+mod canonical {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::model::Target;
+
+    pub fn serialize<S: Serializer>(target: &Target, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(target.as_str())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Target, D::Error> {
+        let uri = String::deserialize(deserializer)?;
+        let target = Target::parse(&uri).map_err(D::Error::custom)?;
+        if target.as_str() == uri {
+            Ok(target)
+        } else {
+            Err(D::Error::custom("the uri is not in its canonical spelling"))
+        }
     }
 }
 

@@ -48,7 +48,7 @@ struct Shared {
     instance: Instance,
     index: Index,
     map: ExistenceMap,
-    digests: moka::sync::Cache<(Sha256, Algorithm), Digest>,
+    digests: moka::future::Cache<(Sha256, Algorithm), Digest>,
     events: EventSink,
     /// Wakes whoever looks after the space.
     pressure: Notify,
@@ -73,7 +73,7 @@ impl Store {
         Ok(Self {
             shared: Arc::new(Shared {
                 map: ExistenceMap::new(&config),
-                digests: moka::sync::Cache::new(DIGEST_CACHE_ENTRIES),
+                digests: moka::future::Cache::new(DIGEST_CACHE_ENTRIES),
                 pressure: Notify::new(),
                 evicting: Mutex::new(()),
                 unreconciled: AtomicBool::new(unreconciled),
@@ -128,19 +128,15 @@ impl Store {
         Ok(hit)
     }
 
-    /// Another digest of a hit, computed from its file at the first time and then remembered.
+    /// Another digest of a hit, computed from its file at the first time and then remembered. Those who want one at the
+    /// same time share the work.
     ///
     /// # Errors
     /// [`StoreError`] if the file could not be read.
-    pub async fn digest_of(&self, hit: &Hit, algorithm: Algorithm) -> Result<Digest, StoreError> {
-        let name = (hit.record.sha256, algorithm);
-        if let Some(digest) = self.shared.digests.get(&name) {
-            return Ok(digest);
-        }
+    pub async fn digest_of(&self, hit: &Hit, algorithm: Algorithm) -> Result<Digest, Arc<StoreError>> {
         let contents = hit.contents.clone();
-        let digest = blocking(move || contents.digest(algorithm)).await?;
-        self.shared.digests.insert(name, digest.clone());
-        Ok(digest)
+        let compute = blocking(move || contents.digest(algorithm));
+        self.shared.digests.try_get_with((hit.record.sha256, algorithm), compute).await
     }
 
     /// Begins to store a body, of `length` bytes if that is known. Space is reserved first, and made if there is none.

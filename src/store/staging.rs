@@ -11,7 +11,6 @@ use fs_err as fs;
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 
 use super::index::{Room, is_damage};
 use super::{Contents, Store, StoreError, evict};
@@ -79,13 +78,12 @@ impl Staging {
         }
         let (handle, offset) = (Arc::clone(&self.handle), self.written_bytes);
         let mut hasher = self.hasher.take().ok_or_else(broken_staging)?;
-        let work = move || {
+        let hasher = super::blocking(move || {
             handle.write_all_at(&bytes, offset)?;
             hasher.update(&bytes);
-            Ok::<_, StoreError>(hasher)
-        };
-        self.hasher =
-            Some(spawn_blocking(work).await.unwrap_or_else(|panic| Err(StoreError::Io(std::io::Error::other(panic))))?);
+            Ok(hasher)
+        });
+        self.hasher = Some(hasher.await?);
         self.written_bytes = end;
         Ok(())
     }

@@ -40,7 +40,8 @@ pub fn variables(environment: impl IntoIterator<Item = (String, String)>) -> imp
 /// `cache.max_size=50GiB`
 pub fn settings(settings: &[String]) -> impl Iterator<Item = Overlay> {
     settings.iter().map(|setting| {
-        let source = format!("--set {}", setting.split('=').next().unwrap_or_default());
+        // Without a key there is nothing that may be shown.
+        let source = setting.split_once('=').map_or("--set".to_owned(), |(key, _)| format!("--set {key}"));
         let split = setting.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)));
         if let Some(((section, key), value)) = split {
             return (source, Ok(vec![section.to_owned(), key.to_owned()]), value.to_owned());

@@ -18,7 +18,7 @@ pub async fn serve(request: HttpRequest, doors: Data<Doors>) -> HttpResponse {
     let dress = Dress::for_request(&request, &doors.name);
     let begin = |door, uri| RequestLog::begin(client, door, request.method().as_str(), uri);
     if let Err(refusal) = doors.gateway.admit_client(client) {
-        let log = begin("rewrite", Target::redact(request.uri().path()));
+        let log = begin("rewrite", Target::redact(&request.uri().to_string()));
         return log.attach(problem::render(&refusal.into(), Some(Door::Rewrite), &dress));
     }
     if !doors.is_proxy_request(&request)
@@ -32,7 +32,7 @@ pub async fn serve(request: HttpRequest, doors: Data<Doors>) -> HttpResponse {
             log.attach(render(doors.gateway.answer(ask).await, Door::Rewrite, &dress))
         }
         Err(problem) => {
-            let log = begin("rewrite", Target::redact(request.uri().path()));
+            let log = begin("rewrite", Target::redact(&request.uri().to_string()));
             log.attach(problem::render(&problem, Some(Door::Rewrite), &dress))
         }
     }

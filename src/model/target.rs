@@ -234,8 +234,10 @@ impl Target {
     /// Prints a spelling that is no target, for people and logs: what could be a password or a signature is left out.
     #[must_use]
     pub fn redact(spelling: &str) -> String {
+        // Whoever encodes the sign means it all the same.
+        let spelling = spelling.replace("%40", "@");
         let without_user = match spelling.rsplit_once('@') {
-            None => spelling.to_owned(),
+            None => spelling,
             Some((before, host)) => {
                 let start = before.find(":/").map_or(0, |at| at + 2);
                 format!("{}…@{host}", &before[..start])

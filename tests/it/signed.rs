@@ -98,6 +98,7 @@ fn a_fetch_resumed_behind_a_signed_redirect_asks_the_first_url_again() {
     let builder = Gateway::builder().origin(&origin).origin(&store).relay().set("fetch.attempts", "4");
     let gateway = builder.start();
     gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
+    gateway.await_stored(&origin.url("/x-1.0.tar.gz"));
     assert_eq!(store.count(&new), 1, "the signature may have run out: a new one was asked for");
     assert_kept_secret(&gateway);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -29,6 +30,7 @@ pub struct Builder {
     folder: Arc<TempDir>,
     cache: PathBuf,
     has_file: bool,
+    descriptors: Option<u32>,
 }
 
 impl Builder {
@@ -36,16 +38,25 @@ impl Builder {
         let folder = Arc::new(tempfile::tempdir().expect("a folder can be made"));
         let cache = folder.path().join("cache");
         let (settings, env) = (BTreeMap::new(), BTreeMap::new());
-        Self { settings, rules: String::new(), env, ports: Vec::new(), folder, cache, has_file: true }
-            .text("gateway.listen", "127.0.0.1:0")
-            .text("gateway.name", NAME)
-            .text("gateway.shutdown_grace", "5s")
-            .text("proxy.listen", "127.0.0.1:0")
-            .text("cache.min_free", "1MiB")
-            .text("cache.max_size", "1GiB")
-            .text("fetch.backoff", "10ms")
-            .set("policy.allow_networks", "[\"127.0.0.0/8\"]")
-            .text("log.format", "json")
+        Self {
+            settings,
+            rules: String::new(),
+            env,
+            ports: Vec::new(),
+            folder,
+            cache,
+            has_file: true,
+            descriptors: None,
+        }
+        .text("gateway.listen", "127.0.0.1:0")
+        .text("gateway.name", NAME)
+        .text("gateway.shutdown_grace", "5s")
+        .text("proxy.listen", "127.0.0.1:0")
+        .text("cache.min_free", "1MiB")
+        .text("cache.max_size", "1GiB")
+        .text("fetch.backoff", "10ms")
+        .set("policy.allow_networks", "[\"127.0.0.0/8\"]")
+        .text("log.format", "json")
     }
 
     /// Sets a key to a TOML value.
@@ -110,12 +121,31 @@ impl Builder {
         self
     }
 
+    /// Starts it with this soft limit of open files, as a login shell or a service manager would.
+    pub fn descriptors(self, limit: u32) -> Self {
+        Self { descriptors: Some(limit), ..self }
+    }
+
     pub(super) fn file(&self) -> PathBuf {
         self.folder().join("millpond.toml")
     }
 
+    /// The binary, started as configured.
+    pub(super) fn command(&self) -> Command {
+        let mut command = match self.descriptors {
+            None => Command::new(BINARY),
+            Some(limit) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -S -n {limit} && exec \"$0\" \"$@\""), BINARY]);
+                shell
+            }
+        };
+        command.args(self.arguments()).env_clear().envs(&self.env);
+        command
+    }
+
     /// The arguments of the binary.
-    pub(super) fn arguments(&self) -> Vec<String> {
+    fn arguments(&self) -> Vec<String> {
         let mut arguments = vec!["serve".to_owned()];
         if self.has_file {
             arguments.push("--config".to_owned());
@@ -159,10 +189,6 @@ impl Builder {
 
     pub(super) fn setting(&self, key: &str) -> &str {
         self.settings.get(key).map(String::as_str).unwrap_or_default()
-    }
-
-    pub(super) fn environment(&self) -> &BTreeMap<String, String> {
-        &self.env
     }
 
     pub(super) fn cache(&self) -> &Path {

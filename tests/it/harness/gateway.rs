@@ -7,10 +7,10 @@ use std::thread;
 
 use serde_json::Value;
 
-use super::builder::{BINARY, Builder};
+use super::builder::Builder;
 use super::client::{Answer, Request};
 use super::log::Log;
-use super::{Origin, files_under, sha256};
+use super::{Origin, eventually, files_under, sha256};
 
 struct Running {
     child: Child,
@@ -55,8 +55,7 @@ impl Gateway {
     fn start(&mut self) {
         assert!(self.running.is_none(), "it runs already");
         self.setup.write();
-        let mut command = Command::new(BINARY);
-        command.args(self.setup.arguments()).env_clear().envs(self.setup.environment());
+        let mut command = self.setup.command();
         command.current_dir(self.setup.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be started");
         let log = Log::read(child.stderr.take().expect("it is piped"));
@@ -176,7 +175,8 @@ impl Gateway {
     pub fn assert_nothing_stored(&self) {
         assert_eq!(self.objects(), Vec::<PathBuf>::new(), "objects");
         assert_eq!(self.records(), Vec::<PathBuf>::new(), "records");
-        assert_eq!(self.staged(), Vec::<PathBuf>::new(), "staging files");
+        // What was given up is removed beside the requests.
+        eventually("nothing is staged", || self.staged().is_empty().then_some(()));
     }
 
     /// Sends a signal by its name.
@@ -258,8 +258,11 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let Some(running) = &self.running else { return };
         if thread::panicking() {
-            eprintln!("--- the gateway's log\n{}\n---", running.log.text());
+            let log = running.log.clone();
             self.kill9();
+            // What it wrote last is what tells most.
+            log.await_end();
+            eprintln!("--- the gateway's log\n{}\n---", log.text());
         } else {
             self.stop();
         }

@@ -24,6 +24,8 @@ enum Framing {
 enum Ranges {
     Ignored,
     Honoured,
+    /// As if there were no `If-Range`.
+    Unconditional,
     /// 206 with this `Content-Range`, whatever was asked for, and the whole body behind it.
     Wrong(String),
 }
@@ -95,6 +97,11 @@ impl Reply {
 
     pub fn ranges_ignored(self) -> Self {
         Self { ranges: Ranges::Ignored, ..self }
+    }
+
+    /// Honours ranges, whatever `If-Range` says.
+    pub fn ranges_without_condition(self) -> Self {
+        Self { ranges: Ranges::Unconditional, ..self }
     }
 
     pub fn wrong_content_range(self, value: &str) -> Self {
@@ -180,8 +187,9 @@ impl Reply {
             Ranges::Ignored => whole,
             Ranges::Wrong(_) if asked.header("range").is_none() => whole,
             Ranges::Wrong(value) => (206, 0, size, Some(value.clone())),
-            Ranges::Honoured => match asked.header("range").and_then(parse_range) {
-                Some((first, last)) if self.status == 200 && self.if_range_holds(asked) && first < size => {
+            Ranges::Honoured if !self.if_range_holds(asked) => whole,
+            Ranges::Honoured | Ranges::Unconditional => match asked.header("range").and_then(parse_range) {
+                Some((first, last)) if self.status == 200 && first < size => {
                     let last = last.map_or(size, |last| (last + 1).min(size));
                     (206, first, last, Some(format!("bytes {first}-{}/{size}", last - 1)))
                 }

@@ -40,8 +40,10 @@ pub fn variables(environment: impl IntoIterator<Item = (String, String)>) -> imp
 /// `cache.max_size=50GiB`
 pub fn settings(settings: &[String]) -> impl Iterator<Item = Overlay> {
     settings.iter().map(|setting| {
-        // Without a key there is nothing that may be shown.
-        let source = setting.split_once('=').map_or("--set".to_owned(), |(key, _)| format!("--set {key}"));
+        // What does not look like a key may be a secret in the wrong place.
+        let is_key = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'));
+        let key = setting.split('=').next().filter(|key| is_key(key)).unwrap_or("…");
+        let source = format!("--set {key}");
         let split = setting.split_once('=').and_then(|(key, value)| Some((key.split_once('.')?, value)));
         if let Some(((section, key), value)) = split {
             return (source, Ok(vec![section.to_owned(), key.to_owned()]), value.to_owned());

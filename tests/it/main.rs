@@ -2,13 +2,17 @@
 //! after what it proves, and all stand on one harness.
 
 mod conditions;
+mod config_bounds;
 mod crash;
 mod cuts;
+mod evicted;
 mod expected;
 mod flights;
 mod harness;
+mod headers;
 mod herd;
 mod lifecycle;
+mod limits;
 mod logs;
 mod misses;
 mod origin;
@@ -22,10 +26,12 @@ mod redirects;
 mod resume;
 mod rewrite;
 mod rooms;
+mod secrets;
 mod serving;
 mod shared;
 mod signed;
 mod space;
+mod splice;
 mod store;
 mod targets;
 mod tls;

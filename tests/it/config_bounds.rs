@@ -1,0 +1,98 @@
+//! Values that no machine can bear are refused before anything runs, and no complaint shows a secret.
+
+use crate::harness::{Run, millpond};
+
+const SECRET: &str = "S3CRET";
+
+/// Has a configuration checked, with more arguments behind it.
+fn check(text: &str, arguments: &[&str]) -> Run {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("wrong.toml");
+    std::fs::write(&file, text).expect("the folder can be written");
+    let file = file.to_str().expect("the path is text");
+    millpond(folder.path(), &[&["check-config", "--config", file], arguments].concat())
+}
+
+/// Asserts a refusal in one line that names all of these and no secret.
+#[track_caller]
+fn assert_refused(run: &Run, parts: &[&str]) {
+    assert_eq!(run.code, Some(2), "the exit code\n{}\n{}", run.stdout, run.stderr);
+    assert_eq!(run.stderr.trim_end().lines().count(), 1, "an error is one line:\n{}", run.stderr);
+    for part in parts {
+        assert!(run.stderr.contains(part), "{part:?} is not named: {}", run.stderr);
+    }
+    assert!(!run.stderr.contains(SECRET) && !run.stdout.contains(SECRET), "{}", run.stderr);
+}
+
+#[test]
+fn values_that_cannot_work_are_refused_with_their_key() {
+    for (section, key, value) in [
+        ("cache", "sweep_interval", "\"0s\""),
+        ("cache", "absent_ttl", "\"2000years\""),
+        ("cache", "present_ttl", "\"2000years\""),
+        ("fetch", "concurrency", "9223372036854775807"),
+        ("fetch", "per_host", "9223372036854775807"),
+        ("fetch", "egress_proxy", "\"foo\""),
+        ("fetch", "egress_proxy", "\"http://\""),
+    ] {
+        let run = check(&format!("[{section}]\n{key} = {value}\n"), &[]);
+        assert_refused(&run, &[key]);
+        let setting = format!("{section}.{key}={}", value.trim_matches('"'));
+        assert_refused(&check("", &["--set", &setting]), &[key]);
+    }
+}
+
+#[test]
+fn values_at_their_bounds_can_be_used() {
+    let text = "[cache]\nsweep_interval = \"1s\"\nabsent_ttl = \"1ms\"\npresent_ttl = \"1year\"\n\
+        [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\negress_proxy = \"http://proxy.example.org:3128\"\n";
+    check(text, &[]).assert_success();
+}
+
+#[test]
+fn a_bad_line_is_named_without_its_secret() {
+    for line in [
+        format!("egress_proxy = http://user:{SECRET}@h:1"),
+        format!("egress_proxy = \"http://user:{SECRET}@h:1"),
+        format!("egress_proxy = [\"http://user:{SECRET}@h:1\"]"),
+        format!("egress_proxy = \"nonsense://user:{SECRET}@h:1\""),
+        format!("egress_proxy = \"http://user:{SECRET}@h:port\""),
+    ] {
+        assert_refused(&check(&format!("[fetch]\n{line}\n"), &[]), &["egress_proxy"]);
+    }
+    let unknown = check(&format!("[fetch]\negress_proxi = \"http://user:{SECRET}@h:1\"\n"), &[]);
+    assert_refused(&unknown, &["egress_proxi", "wrong.toml:2"]);
+}
+
+#[test]
+fn a_bad_setting_is_named_without_its_secret() {
+    for (setting, part) in [
+        (format!("fetch.egress_proxi=http://user:{SECRET}@h:1"), "egress_proxi"),
+        (format!("fetch.egress_proxy=nonsense://user:{SECRET}@h:1"), "egress_proxy"),
+        (format!("fetch.egress_proxy=http://user:{SECRET}@h:port"), "egress_proxy"),
+        (format!("egress_proxy=http://user:{SECRET}@h:1"), "egress_proxy"),
+    ] {
+        assert_refused(&check("", &["--set", &setting]), &[part]);
+    }
+}
+
+#[test]
+fn a_setting_without_a_value_is_not_shown() {
+    for setting in [format!("fetch.egress_proxy:http://user:{SECRET}@h:1"), format!("http://user:{SECRET}@h:1")] {
+        assert_refused(&check("", &["--set", &setting]), &["--set"]);
+    }
+}
+
+#[test]
+fn a_bad_variable_is_named_without_its_secret() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let program = env!("CARGO_BIN_EXE_millpond");
+    for name in ["MILLPOND_FETCH__EGRESS_PROXY", "MILLPOND_FETCH__EGRESS_PROXI"] {
+        let tool = crate::harness::Tool::new(program, "millpond", folder.path());
+        let tool = tool.env(name, &format!("nonsense://user:{SECRET}@h:1"));
+        let run = tool.arg("check-config").run();
+        let named = run.stderr.to_lowercase().replace("__", ".");
+        assert!(named.contains(if name.ends_with('Y') { "egress_proxy" } else { "egress_proxi" }), "{}", run.stderr);
+        assert_refused(&run, &[]);
+    }
+}

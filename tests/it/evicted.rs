@@ -1,0 +1,162 @@
+//! What bytes must be, where they cannot be kept, came over an open line, or are asked for in part: no clean answer is of
+//! other bytes.
+
+use crate::harness::{
+    Answer, Authority, Body, Ended, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+const WRONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// Told before the head, or by a broken transfer.
+#[track_caller]
+fn assert_not_clean(answer: &Answer) {
+    if matches!(answer.status, 200 | 206) {
+        assert_eq!(answer.ended, Ended::Cut, "{} bytes came with {}", answer.body.len(), answer.status);
+    } else {
+        answer.assert_problem(answer.status);
+    }
+}
+
+/// A gateway of 1 MiB that has stored `body` once and holds it no more.
+fn with_evicted(origin: &Origin, body: &Body) -> Gateway {
+    origin.serve(PATH, Reply::file(body));
+    let mut gateway = Gateway::builder().origin(origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
+    gateway.assert_serves(&origin.url(PATH), body);
+    gateway.await_stored(&origin.url(PATH));
+    gateway.restart_with(|builder| builder.text("cache.absent_ttl", "1ms"));
+    std::fs::remove_file(gateway.object_path(body)).expect("the object is there");
+    gateway
+}
+
+#[test]
+fn an_evicted_target_that_changed_and_cannot_be_kept_is_not_passed() {
+    let origin = Origin::start();
+    let gateway = with_evicted(&origin, &archive(1, 300_000));
+    let other = archive(2, 3 << 20);
+    let url = origin.url(PATH);
+    for reply in [Reply::file(&other), Reply::file(&other).chunked(), Reply::html()] {
+        origin.serve(PATH, reply);
+        for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
+            assert_not_clean(&request.send());
+        }
+    }
+    assert!(gateway.objects().is_empty());
+}
+
+#[test]
+fn an_evicted_target_that_changed_is_not_passed_by_a_full_disk() {
+    let origin = Origin::start();
+    let mut gateway = with_evicted(&origin, &archive(3, 300_000));
+    gateway.restart_with(|builder| builder.text("cache.min_free", "1000TiB"));
+    let other = archive(4, 300_000);
+    let url = origin.url(PATH);
+    for reply in [Reply::file(&other), Reply::file(&other).chunked()] {
+        origin.serve(PATH, reply);
+        for request in [gateway.get(&url), gateway.proxied("GET", &url), gateway.get(&url).range("bytes=0-99")] {
+            assert_not_clean(&request.send());
+        }
+        // Whoever expects the other bytes expects bytes that are not this target's.
+        assert_not_clean(&gateway.get(&url).header("X-Expected-Sha256", &sha256(&other)).send());
+    }
+}
+
+#[test]
+fn an_evicted_target_that_is_the_same_is_passed_where_it_cannot_be_kept() {
+    let origin = Origin::start();
+    let body = archive(5, 300_000);
+    let mut gateway = with_evicted(&origin, &body);
+    gateway.restart_with(|builder| builder.text("cache.min_free", "1000TiB"));
+    for _ in 0..2 {
+        gateway.assert_serves(&origin.url(PATH), &body);
+    }
+    assert!(gateway.objects().is_empty());
+}
+
+#[test]
+fn a_page_in_place_of_an_archive_is_not_passed_where_nothing_can_be_kept() {
+    let origin = Origin::start();
+    let body = archive(6, 50_000);
+    let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.min_free", "1000TiB");
+    let gateway = builder.start();
+    for (path, reply) in [("/length.tar.gz", Reply::html()), ("/chunks.tar.gz", Reply::html().chunked())] {
+        origin.serve(path, reply);
+        let url = origin.url(path);
+        for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
+            assert_not_clean(&request.send());
+        }
+    }
+    origin.serve(PATH, Reply::file(&body));
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_clients_digest_lets_nothing_into_the_store_that_came_over_an_open_line() {
+    let authority = Authority::new();
+    let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
+    let body = archive(7, 20_000);
+    plain.serve("/y.tar.gz", Reply::file(&body));
+    secure.serve(PATH, Reply::redirect(302, &plain.url("/y.tar.gz")));
+    let builder = Gateway::builder().origin(&secure).origin(&plain).relay().one_attempt();
+    let mut gateway = builder.authority(&authority).start();
+    let url = secure.named_url(PATH);
+    for expecting in [
+        gateway.request("GET", &format!("/sha256:{}/{url}", sha256(&body))),
+        gateway.get(&url).header("X-Expected-Sha256", &sha256(&body)),
+    ] {
+        let answer = expecting.send();
+        match answer.status {
+            200 => answer.assert_body(200, &body),
+            _ => answer.assert_problem(403),
+        }
+    }
+    // A stop waits for what is being stored.
+    gateway.restart();
+    gateway.assert_nothing_stored();
+    for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
+        request.send().assert_problem(403);
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_part_is_only_sent_once_the_whole_has_been_checked() {
+    let origin = Origin::start();
+    let body = archive(8, 200_000);
+    let gateway = Gateway::relaying(&origin);
+    for (number, reply) in [Reply::file(&body), Reply::file(&body).chunked()].into_iter().enumerate() {
+        for (range, first, last) in
+            [("bytes=0-999", 0, 999), ("bytes=1000-1999", 1000, 1999), ("bytes=-1", 199_999, 199_999)]
+        {
+            let path = format!("/{number}/{first}/x.tar.gz");
+            origin.serve(&path, reply.clone());
+            let url = origin.url(&path);
+            let by_path = |digest: &str| gateway.request("GET", &format!("/sha256:{digest}/{url}")).range(range).send();
+            by_path(WRONG).assert_problem(409);
+            let by_header = gateway.proxied("GET", &url).header("X-Expected-Sha256", WRONG).range(range);
+            by_header.send().assert_problem(409);
+            assert!(gateway.records_of(&url).is_empty(), "nothing is stored of what is wrong");
+            by_path(&sha256(&body)).assert_body(206, &body[first..=last]);
+        }
+    }
+}
+
+#[test]
+fn a_part_of_what_others_are_fetching_is_only_sent_once_it_has_been_checked() {
+    let origin = Origin::start();
+    let body = archive(9, 200_000);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PATH);
+    let mut plain = gateway.get(&url).open();
+    assert_same(&plain.read(50_000), &body[..50_000]);
+    let part = |digest: &str| gateway.get(&url).header("X-Expected-Sha256", digest).range("bytes=0-999").start();
+    let (wrong, right) = (part(WRONG), part(&sha256(&body)));
+    gate.open();
+    assert_same(&plain.finish().body, &body[50_000..]);
+    wrong.head().finish().assert_problem(409);
+    right.head().finish().assert_body(206, &body[..1000]);
+    eventually("it is stored", || (gateway.records_of(&url).len() == 1).then_some(()));
+}

@@ -1,0 +1,215 @@
+//! Header fields: which go on, which end here, and whose word is taken.
+
+use std::fs;
+
+use crate::harness::{Authority, Gate, Gateway, Origin, Reply, Tool, archive, sha256};
+
+const PASSED: &str = "/pub/latest/list.bin";
+const FROZEN: &str = "/pub/x-1.0.tar.gz";
+
+#[test]
+fn a_page_that_is_passed_steers_no_client_of_the_rewrite_door() {
+    let origin = Origin::start();
+    let steering = [
+        ("Set-Cookie", "session=1"),
+        ("Refresh", "0; url=https://example.org/"),
+        ("Clear-Site-Data", "\"*\""),
+        ("Alt-Svc", "h3=\":443\""),
+        ("Strict-Transport-Security", "max-age=31536000"),
+    ];
+    let reply = Reply::ok(&b"page\n".to_vec().into()).header("Content-Type", "text/plain").header("ETag", "\"1\"");
+    origin.serve(PASSED, steering.iter().fold(reply, |reply, (name, value)| reply.header(name, value)));
+    let gateway = Gateway::relaying(&origin);
+    for method in ["GET", "HEAD"] {
+        let answer = gateway.request(method, &format!("/{}", origin.url(PASSED))).send();
+        answer.assert_status(200);
+        for (name, _) in steering {
+            assert_eq!(answer.header(name), None, "{method}: {name} came through");
+        }
+        assert_eq!((answer.wants("content-type"), answer.wants("etag")), ("text/plain", "\"1\""));
+    }
+    let proxied = gateway.proxied("GET", &origin.url(PASSED)).send();
+    assert_eq!(proxied.wants("set-cookie"), "session=1", "a proxy is transparent");
+}
+
+#[test]
+fn the_rewrite_door_sends_on_what_concerns_the_file_and_nothing_else() {
+    let origin = Origin::start();
+    origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()));
+    let gateway = Gateway::relaying(&origin);
+    let ends_here =
+        ["PRIVATE-TOKEN", "JOB-TOKEN", "X-JFrog-Art-Api", "X-Api-Key", "Authorization", "Cookie", "X-Other"];
+    let goes_on = [("Range", "bytes=0-2"), ("If-None-Match", "\"2\""), ("Accept", "text/plain"), ("If-Range", "\"1\"")];
+    for method in ["GET", "HEAD"] {
+        let request = gateway.request(method, &format!("/{}", origin.url(PASSED)));
+        let request = ends_here.iter().fold(request, |request, name| request.header(name, "c2VjcmV0"));
+        goes_on.iter().fold(request, |request, (name, value)| request.header(name, value)).send().assert_status(200);
+        let asked = origin.requests(PASSED).pop().expect("the origin was asked");
+        assert_eq!(asked.method, method);
+        for name in ends_here {
+            assert_eq!(asked.header(name), None, "{name} went through");
+        }
+        for (name, value) in goes_on {
+            assert_eq!(asked.header(name), Some(value), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_a_second_connection_field_names_ends_at_the_proxy() {
+    let origin = Origin::start();
+    let reply = Reply::ok(&b"page\n".to_vec().into()).header("Connection", "keep-alive").header("Connection", "X-Hop");
+    origin.serve(PASSED, reply.header("X-Hop", "1").header("X-End", "1"));
+    let gateway = Gateway::relaying(&origin);
+    let request = gateway.proxied("GET", &origin.url(PASSED)).header("Connection", "close");
+    let request = request.header("Connection", "X-Client-Hop").header("X-Client-Hop", "1").header("X-Client-End", "1");
+    let answer = request.send();
+    answer.assert_body(200, b"page\n");
+    assert_eq!((answer.header("x-hop"), answer.header("x-end")), (None, Some("1")));
+    let asked = origin.request(PASSED);
+    assert_eq!((asked.header("x-client-hop"), asked.header("x-client-end")), (None, Some("1")));
+}
+
+#[test]
+fn a_forwarded_address_that_cannot_be_read_is_not_the_front_servers() {
+    let origin = Origin::start();
+    origin.serve(FROZEN, Reply::file(&archive(1, 2000)));
+    let builder = Gateway::builder().origin(&origin).relay().set("gateway.trusted_proxies", "[\"127.0.0.1/32\"]");
+    // The front server itself would be served.
+    let gateway = builder.set("policy.allow_clients", "[\"127.0.0.0/8\", \"10.0.0.0/8\"]").start();
+    for forwarded in [
+        "unknown",
+        "_hidden",
+        "203.0.113.9:4711",
+        "[2001:db8::1]:4711",
+        "[2001:db8::1]",
+        "\"203.0.113.9\"",
+        "10.1.2.3, unknown",
+        "10.1.2.3, 203.0.113.9:4711",
+        "unknown, 127.0.0.1",
+    ] {
+        for path in [format!("/{}", origin.url(FROZEN)), "/".to_owned()] {
+            let answer = gateway.request("GET", &path).header("X-Forwarded-For", forwarded).send();
+            assert_eq!(answer.status, 403, "{forwarded} at {path}");
+        }
+    }
+    assert_eq!(origin.total(), 0);
+    let readable = gateway.get(&origin.url(FROZEN)).header("X-Forwarded-For", "unknown, 10.1.2.3").send();
+    readable.assert_status(200);
+    gateway.get(&origin.url(FROZEN)).send().assert_status(200);
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_asked_for_once() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let origin = Origin::start_tls(&authority);
+    origin.serve(FROZEN, Reply::file(&archive(2, 2000)));
+    let builder = Gateway::builder().origin(&origin).relay().set("fetch.attempts", "4");
+    let gateway = builder.authority(&other).start();
+    gateway.get(&origin.url(FROZEN)).send().assert_problem(502);
+    assert_eq!(gateway.await_fetch(&origin.url(FROZEN))["attempts"], 1);
+    assert_eq!(origin.connections(), 1, "another attempt would bring the same certificate");
+    gateway.get(&origin.url(PASSED)).send().assert_problem(502);
+    gateway.proxied("GET", &origin.url(PASSED)).send().assert_problem(502);
+    assert_eq!(origin.total(), 0);
+}
+
+#[test]
+fn only_if_cached_asks_no_origin_for_what_is_passed() {
+    let origin = Origin::start();
+    origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()));
+    let gateway = Gateway::relaying(&origin);
+    for path in [PASSED, "/x.tar.gz?token=a", FROZEN] {
+        let url = origin.url(path);
+        for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
+            request.header("Cache-Control", "only-if-cached").send().assert_problem(504);
+        }
+        let head = gateway.request("HEAD", &format!("/{url}")).header("Cache-Control", "max-age=0, Only-If-Cached");
+        head.send().assert_status(504);
+    }
+    assert_eq!(origin.total(), 0);
+}
+
+#[test]
+fn a_range_behind_the_end_of_what_is_passed_is_416() {
+    let origin = Origin::start();
+    let body = archive(3, 10_000);
+    origin.serve(PASSED, Reply::status(416).header("Content-Range", "bytes */10000"));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PASSED);
+    gateway.get(&url).range("bytes=10000-").send().assert_status(416);
+    let proxied = gateway.proxied("GET", &url).range("bytes=10000-").send();
+    proxied.assert_status(416);
+    assert_eq!(proxied.wants("content-range"), "bytes */10000");
+
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("list.bin");
+    fs::write(&file, &body).expect("the folder can be written");
+    Tool::wget(folder.path()).args(&["-c", &gateway.rewritten(&url)]).run().assert_success();
+    crate::harness::assert_same(&fs::read(&file).expect("the file is there"), &body);
+    let asked = origin.requests(PASSED).pop().expect("the origin was asked");
+    assert_eq!(asked.header("range"), Some("bytes=10000-"), "wget asked for the rest");
+}
+
+#[test]
+fn if_match_on_a_cold_object_is_judged_by_its_bytes() {
+    let origin = Origin::start();
+    let body = archive(4, 100_000);
+    let gateway = Gateway::relaying(&origin);
+    let right = format!("\"{}\"", sha256(&body));
+    let lists = [("right", &right, 200), ("other", &"\"other\"".to_owned(), 412), ("any", &"*".to_owned(), 200)];
+    for (name, list, status) in lists {
+        for (framing, reply) in [("length", Reply::file(&body)), ("chunks", Reply::file(&body).chunked())] {
+            let path = format!("/{name}/{framing}/x.tar.gz");
+            origin.serve(&path, reply);
+            let get = || gateway.get(&origin.url(&path)).header("If-Match", list).send();
+            let cold = get();
+            cold.assert_status(status);
+            if status == 200 {
+                cold.assert_body(200, &body);
+            }
+            gateway.await_stored(&origin.url(&path));
+            get().assert_status(status);
+            assert_eq!(origin.count(&path), 1, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_client_is_not_redirected_past_a_fetch_that_another_expects_md5_of() {
+    let origin = Origin::start();
+    let body = archive(5, 200_000);
+    let gate = Gate::new();
+    origin.serve(FROZEN, Reply::file(&body).gate_at(100_000, &gate));
+    let gateway = Gateway::builder().origin(&origin).one_attempt().start();
+    let url = origin.url(FROZEN);
+    let md5 = hex::encode(<md5::Md5 as md5::Digest>::digest(&body));
+    let expecting = gateway.request("GET", &format!("/md5:{md5}/{url}")).start();
+    gate.await_reached(1);
+    let plain = gateway.get(&url).start();
+    gate.open();
+    plain.head().finish().assert_body(200, &body);
+    expecting.head().finish().assert_body(200, &body);
+}
+
+#[test]
+fn a_range_under_two_if_ranges_is_the_whole() {
+    let origin = Origin::start();
+    let body = archive(6, 20_000);
+    for path in [FROZEN, "/cold-1.0.tar.gz"] {
+        origin.serve(path, Reply::file(&body));
+    }
+    let gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(FROZEN), &body);
+    gateway.await_stored(&origin.url(FROZEN));
+    let right = format!("\"{}\"", sha256(&body));
+    let ranged = |path: &str, tags: &[&str]| {
+        let request = gateway.get(&origin.url(path)).range("bytes=0-9");
+        tags.iter().fold(request, |request, tag| request.header("If-Range", tag)).send()
+    };
+    ranged(FROZEN, &[&right]).assert_body(206, &body[..10]);
+    for tags in [["\"other\"", right.as_str()], [right.as_str(), "\"other\""], [right.as_str(), right.as_str()]] {
+        ranged(FROZEN, &tags).assert_body(200, &body);
+    }
+    ranged("/cold-1.0.tar.gz", &["\"other\"", "\"another\""]).assert_body(200, &body);
+}

@@ -1,0 +1,154 @@
+//! What is short or stuck: a disk that hangs, records and objects that cannot be changed, descriptors, slow clients.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{DEADLINE, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
+
+/// What happens at once takes a moment all the same, on a machine that is busy with other tests.
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// Takes every lock that publishing takes, as a hung disk would.
+fn hold_all_locks(gateway: &Gateway) -> Vec<File> {
+    let lock = |number: u32| {
+        let file = File::create(gateway.cache().join(format!("locks/{number:02x}"))).expect("a lock can be opened");
+        file.lock().expect("a lock can be taken");
+        file
+    };
+    (0..256).map(lock).collect()
+}
+
+#[test]
+fn a_second_signal_leaves_at_once_though_a_publish_hangs() {
+    let origin = Origin::start();
+    let body = archive(1, 200_000);
+    origin.serve("/x-1.0.tar.gz", Reply::file(&body));
+    let mut gateway = Gateway::builder().origin(&origin).relay().text("gateway.shutdown_grace", "1h").start();
+    let locks = hold_all_locks(&gateway);
+    // The client has all there is; nothing is published yet.
+    gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
+    gateway.signal("TERM");
+    let doors = [gateway.addr(), gateway.proxy_addr()];
+    eventually("both doors are closed", || doors.iter().all(|door| TcpStream::connect(door).is_err()).then_some(()));
+    let signalled = Instant::now();
+    gateway.signal("TERM");
+    gateway.await_exit();
+    assert!(signalled.elapsed() < AT_ONCE, "{:?}", signalled.elapsed());
+    assert!(gateway.records().is_empty(), "nothing is published in a hurry");
+    drop(locks);
+    gateway.restart();
+    assert!(gateway.staged().is_empty(), "{:?}", gateway.staged());
+    gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
+}
+
+#[test]
+fn a_publish_that_fails_gives_its_space_back() {
+    let origin = Origin::start();
+    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
+    // Four targets whose records lie in four folders.
+    let mut folders = Vec::new();
+    let mut paths = Vec::new();
+    for path in (0..).map(|number| format!("/x-{number}.tar.gz")) {
+        let folder = sha256(origin.url(&path).as_bytes())[..2].to_owned();
+        if !folders.contains(&folder) {
+            folders.push(folder);
+            paths.push(path);
+        }
+        if paths.len() == 4 {
+            break;
+        }
+    }
+    let last = paths.pop().expect("there are four");
+    for (number, path) in paths.iter().enumerate() {
+        fs::write(gateway.cache().join("records").join(&folders[number]), b"no folder").expect("it can be written");
+        let body = archive(10 + number as u64, 300_000);
+        origin.serve(path, Reply::file(&body));
+        gateway.assert_serves(&origin.url(path), &body);
+        assert_ne!(gateway.await_fetch(&origin.url(path))["outcome"], "stored");
+    }
+    eventually("nothing is staged any more", || gateway.staged().is_empty().then_some(()));
+    let body = archive(20, 300_000);
+    origin.serve(&last, Reply::file(&body));
+    gateway.assert_serves(&origin.url(&last), &body);
+    gateway.await_stored(&origin.url(&last));
+    gateway.assert_serves(&origin.url(&last), &body).assert_cache(&["hit"]);
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    let origin = Origin::start();
+    let body = archive(2, 100_000);
+    let gate = Gate::new();
+    origin.serve("/x-1.0.tar.gz", Reply::file(&body).gate_at(50_000, &gate));
+    let gateway = Gateway::builder().origin(&origin).relay().descriptors(256).start();
+    let open = || gateway.get(&origin.url("/x-1.0.tar.gz")).open();
+    let downloads: Vec<_> = (0..300).map(|_| open()).collect();
+    gate.open();
+    for download in downloads {
+        download.finish().assert_body(200, &body);
+    }
+    assert_eq!(origin.count("/x-1.0.tar.gz"), 1);
+}
+
+#[test]
+fn an_object_that_cannot_be_removed_is_not_in_the_way_of_others() {
+    let origin = Origin::start();
+    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
+    for number in 0..9 {
+        let path = format!("/x-{number}.tar.gz");
+        let body = archive(30 + number, 200_000);
+        origin.serve(&path, Reply::file(&body));
+        gateway.assert_serves(&origin.url(&path), &body);
+        gateway.await_stored(&origin.url(&path));
+        if number == 0 {
+            // The oldest is what room is made of first.
+            let object = gateway.object_path(&body);
+            fs::remove_file(&object).expect("the object is there");
+            fs::create_dir(&object).expect("a folder can take its place");
+            fs::write(object.join("x"), b"x").expect("the folder can be written");
+        }
+    }
+    assert!(gateway.objects().contains(&gateway.object_path(&archive(38, 200_000))), "the newest is held");
+}
+
+#[test]
+fn an_upload_may_take_longer_than_a_silence() {
+    let origin = Origin::start();
+    origin.serve("/upload", Reply::ok(&b"taken\n".to_vec().into()));
+    let builder = Gateway::builder().origin(&origin).relay().one_attempt();
+    let gateway = builder.text("fetch.idle_timeout", "1s").start();
+    let sent = archive(3, 25_000);
+    let mut client = TcpStream::connect(gateway.proxy_addr()).expect("the gateway takes the connection");
+    client.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        origin.url("/upload"),
+        origin.address(),
+        sent.len()
+    );
+    client.write_all(head.as_bytes()).expect("the gateway takes the head");
+    for piece in sent.chunks(1000) {
+        client.write_all(piece).expect("the gateway takes the body");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("the gateway answers");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("taken\n"), "{answer}");
+    assert_same(&origin.request("/upload").body, &sent);
+}
+
+#[test]
+fn a_client_that_breaks_off_its_upload_is_no_end_of_it() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf", origin.url("/upload"));
+    let mut client = TcpStream::connect(gateway.proxy_addr()).expect("the gateway takes the connection");
+    client.write_all(head.as_bytes()).expect("the gateway takes the head");
+    eventually("the origin is asked", || (origin.connections() == 1).then_some(()));
+    drop(client);
+    gateway.log().wait_for("the request", |event| event["message"] == "request" && event["method"] == "POST");
+    assert_eq!(origin.total(), 0, "the origin never saw a whole request");
+}

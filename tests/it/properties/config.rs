@@ -1,0 +1,237 @@
+//! The configuration: file, environment and flags.
+
+use std::collections::BTreeMap;
+
+use millpond::config::{Config, ConfigError};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::cases;
+
+/// Configurations are slower: each case writes a file and reads it, and the defaults with every single value.
+const CONFIG_CASES: u32 = 96;
+
+/// One value, written for a file and for a variable.
+#[derive(Debug, Clone, PartialEq)]
+struct Setting {
+    section: &'static str,
+    key: &'static str,
+    toml: String,
+    text: String,
+}
+
+impl Setting {
+    fn variable(&self) -> (String, String) {
+        (format!("MILLPOND_{}__{}", self.section, self.key).to_ascii_uppercase(), self.text.clone())
+    }
+
+    fn flag(&self) -> String {
+        format!("{}.{}={}", self.section, self.key, self.text)
+    }
+
+    fn is_for(&self, other: &Self) -> bool {
+        (self.section, self.key) == (other.section, other.key)
+    }
+}
+
+/// What kind of value a key takes, and what it may be.
+#[derive(Debug, Clone, Copy)]
+enum Takes {
+    Word(&'static str),
+    OneOf(&'static [&'static str]),
+    Words(&'static [&'static str]),
+    Numbers,
+    Number(u32),
+    Share(u32, u32),
+    Size,
+    Span,
+}
+
+const KEYS: &[(&str, &str, Takes)] = &[
+    ("gateway", "listen", Takes::Word("127\\.0\\.0\\.1:[1-9][0-9]{3}")),
+    ("gateway", "name", Takes::Word("[a-z0-9._-]{0,12}")),
+    ("gateway", "public_url", Takes::Word("https?://[a-z]{1,8}\\.example\\.org")),
+    ("gateway", "state_dir", Takes::Word("[a-zA-Z0-9 /._\"'\\\\-]{1,12}")),
+    ("gateway", "miss", Takes::OneOf(&["redirect", "relay"])),
+    ("gateway", "relay_agents", Takes::Words(&["curl/", "Wget/1.21", "libdnf"])),
+    ("gateway", "trusted_proxies", Takes::Words(&["127.0.0.1/32", "::1/128", "192.0.2.0/24"])),
+    ("gateway", "shutdown_grace", Takes::Span),
+    ("proxy", "listen", Takes::OneOf(&["", "127.0.0.1:3129", "[::1]:3128"])),
+    ("proxy", "tunnel_idle_timeout", Takes::Span),
+    ("cache", "dir", Takes::Word("[a-zA-Z0-9 /._\"'\\\\-]{1,12}")),
+    ("cache", "max_size", Takes::Size),
+    ("cache", "high_watermark", Takes::Share(70, 100)),
+    ("cache", "low_watermark", Takes::Share(1, 70)),
+    ("cache", "absent_ttl", Takes::Span),
+    ("cache", "map_capacity", Takes::Number(1_000_000)),
+    ("fetch", "concurrency", Takes::Number(1000)),
+    ("fetch", "budget", Takes::Span),
+    ("fetch", "min_speed", Takes::Size),
+    ("policy", "allow_clients", Takes::Words(&["0.0.0.0/0", "::/0", "10.0.0.0/8"])),
+    ("policy", "allow_hosts", Takes::Words(&["example.org", ".example.org", "EXAMPLE.net", "127.0.0.1"])),
+    ("policy", "deny_suffixes", Takes::Words(&[".mp3", ".exe", ".iso"])),
+    ("policy", "ports", Takes::Numbers),
+    ("policy", "max_object_size", Takes::Size),
+    ("log", "format", Takes::OneOf(&["text", "json"])),
+    ("log", "level", Takes::OneOf(&["error", "warn", "info", "debug", "trace"])),
+];
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// A value in the spelling of TOML and as the plain text of a variable.
+fn values(takes: Takes) -> BoxedStrategy<(String, String)> {
+    let plain = |text: String| (quoted(&text), text);
+    let as_list = |items: &[String], toml: &str, style: usize| match style {
+        // Plain words with commas, with spaces around them, or the list as TOML has it.
+        0 => items.join(","),
+        1 => format!(" {} ", items.join(" , ")),
+        _ => toml.to_owned(),
+    };
+    match takes {
+        Takes::Word(pattern) => proptest::string::string_regex(pattern).expect("a pattern").prop_map(plain).boxed(),
+        Takes::OneOf(words) => select(words).prop_map(move |word: &str| plain(word.to_owned())).boxed(),
+        Takes::Words(words) => (vec(select(words), 0..4), 0..3usize)
+            .prop_map(move |(items, style)| {
+                let items: Vec<String> = items.into_iter().map(str::to_owned).collect();
+                let list: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+                let toml = format!("[{}]", list.join(", "));
+                let text = as_list(&items, &toml, style);
+                (toml, text)
+            })
+            .boxed(),
+        Takes::Numbers => (vec(any::<u16>().prop_map(|number| number.to_string()), 0..4), 0..3usize)
+            .prop_map(move |(items, style)| {
+                let toml = format!("[{}]", items.join(", "));
+                let text = as_list(&items, &toml, style);
+                (toml, text)
+            })
+            .boxed(),
+        Takes::Number(largest) => (1..=largest).prop_map(|number| (number.to_string(), number.to_string())).boxed(),
+        Takes::Share(least, most) => (least..=most)
+            .prop_map(|share| (format!("{}.{:02}", share / 100, share % 100), format!("{}", f64::from(share) / 100.0)))
+            .boxed(),
+        Takes::Size => {
+            let unit = select(vec!["B", "KiB", "MiB", "GiB", "TiB", "MB", " GiB", ""]);
+            (0..2048u32, unit).prop_map(move |(number, unit)| plain(format!("{number}{unit}"))).boxed()
+        }
+        Takes::Span => {
+            let unit = select(vec!["ms", "s", "m", "h", "d", "min", " s"]);
+            (1..500u32, unit).prop_map(move |(number, unit)| plain(format!("{number}{unit}"))).boxed()
+        }
+    }
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    select(KEYS).prop_flat_map(|(section, key, takes)| {
+        values(takes).prop_map(move |(toml, text)| Setting { section, key, toml, text })
+    })
+}
+
+/// Settings of different keys.
+fn settings() -> impl Strategy<Value = Vec<Setting>> {
+    vec(setting(), 0..6).prop_map(|settings| {
+        let mut unique: Vec<Setting> = Vec::new();
+        for setting in settings {
+            if !unique.iter().any(|known| known.is_for(&setting)) {
+                unique.push(setting);
+            }
+        }
+        unique
+    })
+}
+
+/// A configuration file with these settings.
+fn file_of(settings: &[Setting]) -> tempfile::NamedTempFile {
+    let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for setting in settings {
+        let lines = sections.entry(setting.section).or_default();
+        lines.push(format!("{} = {}", setting.key, setting.toml));
+    }
+    let text: Vec<String> =
+        sections.iter().map(|(section, lines)| format!("[{section}]\n{}\n", lines.join("\n"))).collect();
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), text.concat()).expect("a temporary file can be written");
+    file
+}
+
+fn load(file: &[Setting], variables: &[Setting], flags: &[Setting]) -> Result<Config, ConfigError> {
+    let file = file_of(file);
+    // Other programs' variables, and those of the client commands, are no configuration.
+    let foreign = ["PATH", "MILLPOND_URL", "MILLPOND_", "millpond_cache__dir"];
+    let environment =
+        variables.iter().map(Setting::variable).chain(foreign.map(|name| (name.to_owned(), "1".to_owned())));
+    let flags: Vec<String> = flags.iter().map(Setting::flag).collect();
+    Config::load(Some(file.path()), environment, &flags)
+}
+
+proptest! {
+    #![proptest_config(cases(CONFIG_CASES))]
+
+    #[test]
+    fn file_environment_and_flags_say_the_same(settings in settings()) {
+        let by_file = load(&settings, &[], &[]).unwrap();
+        prop_assert_eq!(&load(&[], &settings, &[]).unwrap(), &by_file);
+        prop_assert_eq!(&load(&[], &[], &settings).unwrap(), &by_file);
+        // Nothing but what was set has changed.
+        let written = toml::Table::try_from(&by_file).unwrap();
+        for (section, keys) in toml::Table::try_from(Config::default()).unwrap() {
+            for (key, default) in keys.as_table().unwrap() {
+                let is_set = settings.iter().any(|setting| setting.section == section && setting.key == key);
+                prop_assert!(is_set || &written[&section][key] == default, "{section}.{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_flags_over_both(
+        file in settings(),
+        variables in settings(),
+        flags in settings(),
+    ) {
+        let mut winning = flags.clone();
+        for setting in variables.iter().chain(&file) {
+            if !winning.iter().any(|stronger| stronger.is_for(setting)) {
+                winning.push(setting.clone());
+            }
+        }
+        prop_assert_eq!(load(&file, &variables, &flags).unwrap(), load(&winning, &[], &[]).unwrap());
+    }
+
+    #[test]
+    fn a_configuration_reads_back_as_written(settings in settings()) {
+        let config = load(&settings, &[], &[]).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), toml::to_string(&config).unwrap()).unwrap();
+        prop_assert_eq!(Config::load(Some(file.path()), [], &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn a_wrong_key_or_value_is_named(
+        settings in settings(),
+        (section, key, takes) in select(KEYS),
+        word in "[a-z]{3,9}",
+    ) {
+        let unknown = format!("{key}_{word}");
+        let wrong = |key: &str, text: &str| {
+            let variable = (format!("MILLPOND_{section}__{key}").to_ascii_uppercase(), text.to_owned());
+            let environment = settings.iter().map(Setting::variable).chain([variable.clone()]);
+            let error = Config::load(None, environment, &[]).unwrap_err().to_string();
+            prop_assert!(error.contains(&variable.0) && !error.contains('\n'), "{error:?}");
+            let error = Config::load(None, [], &[format!("{section}.{key}={text}")]).unwrap_err().to_string();
+            prop_assert!(error.contains(&format!("{section}.{key}")) && !error.contains('\n'), "{error:?}");
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), format!("# one\n\n[{section}]\n{key} = {}\n", quoted(text))).unwrap();
+            let error = Config::load(Some(file.path()), [], &[]).unwrap_err().to_string();
+            prop_assert!(error.contains(":4: ") && error.contains(key) && !error.contains('\n'), "{error:?}");
+            Ok(())
+        };
+        wrong(&unknown, "1")?;
+        // A word is no number, no size, no time, and none of a few other words.
+        if key != "listen" && !matches!(takes, Takes::Word(_) | Takes::Words(_)) {
+            wrong(key, &format!("x{word}"))?;
+        }
+    }
+}

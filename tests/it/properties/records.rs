@@ -1,0 +1,138 @@
+//! Records: what is written is what is read, and nothing else is.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use millpond::model::{Algorithm, Digests, KeptHeaders, Key, Record, Sha256, Target};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::spellings::parts;
+use super::{CASES, cases};
+
+fn digests() -> impl Strategy<Value = Digests> {
+    let others = [(Algorithm::Md5, 16), (Algorithm::Sha1, 20), (Algorithm::Sha512, 64)];
+    let hex = |bytes: usize| vec(any::<u8>(), bytes).prop_map(hex::encode);
+    let [md5, sha1, sha512] =
+        others.map(|(algorithm, bytes)| option::of(hex(bytes).prop_map(move |hex| (algorithm, hex))));
+    (any::<[u8; 32]>(), md5, sha1, sha512).prop_map(|(sha256, md5, sha1, sha512)| Digests {
+        sha256: Sha256::from_bytes(sha256),
+        others: [md5, sha1, sha512].into_iter().flatten().collect(),
+    })
+}
+
+fn instants() -> impl Strategy<Value = SystemTime> {
+    // From 1970 to the end of 9999, to the millisecond that a record file keeps.
+    (0..253_402_300_800_000u64).prop_map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
+}
+
+fn headers() -> impl Strategy<Value = KeptHeaders> {
+    let value = || option::of(prop_oneof!["[ -~]{0,30}", "\\PC{0,8}", "[\\x00-\\x20]{1,3}", "a{1020,1030}"]);
+    let date = option::of(prop_oneof![
+        (0..253_402_300_800u64)
+            .prop_map(|secs| httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(secs))),
+        "[ -~]{0,30}",
+    ]);
+    (date, value(), value(), value()).prop_map(|(last_modified, content_type, content_disposition, etag)| KeptHeaders {
+        last_modified,
+        content_type,
+        content_disposition,
+        etag,
+    })
+}
+
+fn collected(headers: &KeptHeaders) -> KeptHeaders {
+    KeptHeaders::collect(|name| match name {
+        "last-modified" => headers.last_modified.as_deref(),
+        "content-type" => headers.content_type.as_deref(),
+        "content-disposition" => headers.content_disposition.as_deref(),
+        "etag" => headers.etag.as_deref(),
+        _ => None,
+    })
+}
+
+proptest! {
+    #![proptest_config(cases(CASES))]
+
+    #[test]
+    fn records_read_back_as_written(
+        target in parts(),
+        digests in digests(),
+        size_bytes in any::<u64>(),
+        first_seen in instants(),
+        source in "https?://[a-z.]{1,20}",
+        headers in headers(),
+    ) {
+        let target = Target::parse(&target.canonical()).unwrap();
+        let record = Record::new(&target, digests.clone(), size_bytes, first_seen, source, collected(&headers));
+        let read = Record::parse(&record.to_bytes()).unwrap();
+        prop_assert_eq!(&read, &record);
+        prop_assert_eq!(read.known_digests(), digests);
+        prop_assert_eq!(read.key(), Key::of(&target));
+    }
+
+    #[test]
+    fn only_plain_headers_leave_a_record(target in parts(), digests in digests(), headers in headers()) {
+        // A file that was tampered with can't smuggle a line break or an endless value into an answer.
+        let target = Target::parse(&target.canonical()).unwrap();
+        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, String::new(), headers.clone());
+        let read = Record::parse(&record.to_bytes()).unwrap().headers;
+        prop_assert_eq!(&read, &collected(&headers));
+        let values = [read.last_modified, read.content_type, read.content_disposition, read.etag];
+        for value in values.iter().flatten() {
+            prop_assert!(value.len() <= 1024 && value.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_is_an_error_and_no_other_record(
+        target in parts(),
+        digests in digests(),
+        cut in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let target = Target::parse(&target.canonical()).unwrap();
+        let source = "https://example.org".to_owned();
+        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, source, KeptHeaders::default());
+        let bytes = record.to_bytes();
+        let at = cut.index(bytes.len() - 1);
+        // The last byte is a line break: without it the record is still whole.
+        prop_assert!(Record::parse(&bytes[..at]).is_err() || at == bytes.len() - 1);
+        let mut flipped = bytes.clone();
+        flipped[at] = byte;
+        if let Ok(read) = Record::parse(&flipped) {
+            prop_assert_eq!(Record::parse(&read.to_bytes()).unwrap(), read);
+        }
+    }
+
+    #[test]
+    fn no_bytes_upset_a_record(bytes in prop_oneof![
+        vec(any::<u8>(), 0..64),
+        "[\\[{][\\[\\]{}\":,0-9a-z]{0,60}".prop_map(String::into_bytes),
+    ]) {
+        prop_assert!(Record::parse(&bytes).is_err());
+    }
+
+    #[test]
+    fn the_order_of_records_does_not_matter(
+        target in parts(),
+        seen in vec((any::<[u8; 32]>(), 0..3u64), 1..5),
+        turn in any::<prop::sample::Index>(),
+    ) {
+        let target = Target::parse(&target.canonical()).unwrap();
+        let records: Vec<_> = seen
+            .iter()
+            .map(|&(sha256, secs)| {
+                let digests = Digests { sha256: Sha256::from_bytes(sha256), others: BTreeMap::new() };
+                let first_seen = SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
+                Record::new(&target, digests, 1, first_seen, String::new(), KeptHeaders::default())
+            })
+            .collect();
+        let mut turned = records.clone();
+        turned.rotate_left(turn.index(records.len()));
+        let answering = Record::answering(records.clone()).unwrap();
+        prop_assert_eq!(&Record::answering(turned).unwrap(), &answering);
+        prop_assert!(records.iter().all(|record| record.first_seen >= answering.first_seen));
+    }
+}

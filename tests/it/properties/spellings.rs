@@ -1,0 +1,254 @@
+//! Targets and the many ways to write them, right and wrong.
+
+use millpond::model::Target;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use url::Url;
+
+/// A target taken apart: path and query as a client may write them, the rest already in its canonical form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    pub scheme: &'static str,
+    pub host: String,
+    pub port: Option<u16>,
+    pub segments: Vec<String>,
+    pub query: Option<String>,
+}
+
+/// One of the many ways to write the same target.
+#[derive(Debug, Clone)]
+pub struct Style {
+    pub upper: Vec<bool>,
+    pub trailing_dot: bool,
+    pub port: PortStyle,
+    pub fragment: Option<String>,
+    pub short_root: bool,
+    pub encode: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum PortStyle {
+    Plain,
+    Spelled,
+    EmptyIfDefault,
+}
+
+impl Parts {
+    pub fn default_port(&self) -> u16 {
+        match self.scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => 21,
+        }
+    }
+
+    pub fn path(&self) -> String {
+        format!("/{}", self.segments.join("/"))
+    }
+
+    /// What the canonical string must be: put together by hand, without a URL library.
+    pub fn canonical(&self) -> String {
+        let port =
+            self.port.filter(|&port| port != self.default_port()).map(|port| format!(":{port}")).unwrap_or_default();
+        let query =
+            self.query.as_deref().map(|query| format!("?{}", encoded(query, QUERY_ENCODED))).unwrap_or_default();
+        format!("{}://{}{port}{}{query}", self.scheme, self.host, encoded(&self.path(), PATH_ENCODED))
+    }
+
+    pub fn spelled(&self, style: &Style) -> String {
+        let mut flips = style.upper.iter().cycle();
+        let mut any_case = |text: &str| -> String {
+            let flip = |char: char| if flips.next() == Some(&true) { char.to_ascii_uppercase() } else { char };
+            text.chars().map(flip).collect()
+        };
+        let mut text = format!("{}://{}", any_case(self.scheme), any_case(&self.host));
+        if style.trailing_dot {
+            text.push('.');
+        }
+        let port = match (self.port.filter(|&port| port != self.default_port()), style.port) {
+            (Some(port), _) => format!(":{port}"),
+            (None, PortStyle::Plain) => String::new(),
+            (None, PortStyle::Spelled) => format!(":{}", self.default_port()),
+            (None, PortStyle::EmptyIfDefault) => ":".to_owned(),
+        };
+        text.push_str(&port);
+        let (path, query) = if style.encode {
+            (encoded(&self.path(), PATH_ENCODED), self.query.as_deref().map(|query| encoded(query, QUERY_ENCODED)))
+        } else {
+            (self.path(), self.query.clone())
+        };
+        if !(path == "/" && style.short_root) {
+            text.push_str(&path);
+        }
+        if let Some(query) = query {
+            text.push('?');
+            text.push_str(&query);
+        }
+        if let Some(fragment) = &style.fragment {
+            text.push('#');
+            text.push_str(fragment);
+        }
+        text
+    }
+}
+
+/// The visible bytes that the URL library encodes. If an update of the library changes these sets then keys change with
+/// them, and what is stored is no longer found: these lists must not follow it without a migration.
+pub const PATH_ENCODED: &str = " \"<>`{}";
+pub const QUERY_ENCODED: &str = " \"<>'";
+
+pub fn encoded(text: &str, set: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii() && !set.contains(char::from(byte)) {
+            out.push(char::from(byte));
+        } else {
+            out.extend(['%', hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        }
+    }
+    out
+}
+
+pub fn hex_digit(value: u8) -> char {
+    char::from_digit(u32::from(value), 16).expect("half a byte").to_ascii_uppercase()
+}
+
+/// Undoes one layer of percent-encoding; what is no valid escape stays.
+pub fn decoded(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        let value = escape
+            .filter(|pair| bytes[at] == b'%' && pair.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        out.push(value.unwrap_or(bytes[at]));
+        at += if value.is_some() { 3 } else { 1 };
+    }
+    out
+}
+
+/// Whether a reader who decodes, and takes a backslash for a slash, sees a segment that leads elsewhere.
+pub fn leads_elsewhere(path: &str) -> bool {
+    let plain = String::from_utf8_lossy(&decoded(path)).replace('\\', "/");
+    plain.split('/').any(|segment| segment == "." || segment == "..")
+}
+
+pub fn hosts() -> impl Strategy<Value = String> {
+    let label = "[a-z0-9_]([a-z0-9_-]{0,10}[a-z0-9])?";
+    // A last label of digits would be an address; hyphens in third and fourth place are reserved for punycode.
+    let name = (vec(label, 0..4), "[a-z]{2,6}").prop_map(|(labels, last)| {
+        let labels = labels.into_iter().map(|label| label.replace("--", "-0")).chain([last]);
+        labels.collect::<Vec<_>>().join(".")
+    });
+    prop_oneof![
+        6 => name,
+        1 => any::<std::net::Ipv4Addr>().prop_map(|address| address.to_string()),
+    ]
+}
+
+pub fn segments() -> impl Strategy<Value = Vec<String>> {
+    let visible = "[ -\"$-.0-;=@-Z^-z|~%\\[\\]{}<>`üあ]{0,8}";
+    let name = "[a-z]{1,6}-[0-9]\\.[0-9]\\.tar\\.(gz|xz)";
+    let escape = select(vec!["%2F", "%2f", "%41", "%00", "%", "%%", "%zz", "+", "", "...", "a..", "..a", "%2e%2ea"]);
+    let segment = prop_oneof![visible, name, escape.prop_map(str::to_owned)];
+    vec(segment, 1..5).prop_filter("dot segments are refused", |segments| !leads_elsewhere(&segments.join("/")))
+}
+
+pub fn queries() -> impl Strategy<Value = Option<String>> {
+    option::of("([a-c]=[0-9]{0,2}&?){0,3}[ -\"$-\\[\\]-~ü]{0,8}")
+}
+
+pub fn parts() -> impl Strategy<Value = Parts> {
+    let ports = option::of(prop_oneof![select(vec![21u16, 80, 443, 8080]), 1..=u16::MAX]);
+    (select(vec!["http", "https", "ftp"]), hosts(), ports, segments(), queries())
+        .prop_map(|(scheme, host, port, segments, query)| Parts { scheme, host, port, segments, query })
+}
+
+pub fn styles() -> impl Strategy<Value = Style> {
+    let ports = select(vec![PortStyle::Plain, PortStyle::Spelled, PortStyle::EmptyIfDefault]);
+    let fragments = option::of("[ -\\[\\]-~é]{0,6}");
+    (vec(any::<bool>(), 1..8), any::<bool>(), ports, fragments, any::<bool>(), any::<bool>()).prop_map(
+        |(upper, trailing_dot, port, fragment, short_root, encode)| Style {
+            upper,
+            trailing_dot,
+            port,
+            fragment,
+            short_root,
+            encode,
+        },
+    )
+}
+
+/// Text that has the look of a URL and is wrong in the places where parsers disagree.
+pub fn dubious_urls() -> impl Strategy<Value = String> {
+    let scheme = select(vec!["http", "https", "ftp", "HTTPS", "hTTp", "file", "", "http:http"]);
+    let slashes = select(vec!["://", "://", "://", ":/", ":///", ":\\\\", ":", "//"]);
+    let authority = vec(
+        select(vec![
+            "example",
+            ".",
+            "org",
+            "a",
+            "@",
+            ":",
+            ":80",
+            ":0",
+            "user",
+            "127.0.0.1",
+            "0x7f",
+            "1",
+            "[::1]",
+            "[",
+            "]",
+            "%2e",
+            "%",
+            "..",
+            "。",
+            "ü",
+            "／",
+            "\u{ad}",
+            "-",
+            "_",
+            " ",
+            "xn--",
+            "*",
+            "\\",
+        ]),
+        0..6,
+    );
+    let tail = vec(
+        select(vec![
+            "/", "/", "a", ".", "..", "%2e", "%2E", "%2f", "%5c", "%5C", "\\", "?", "#", "%", "%25", " ", "\t", "\n",
+            "\0", "\x7f", "ü", "'", "\"", "{", "|", ";", "&", "=", "+", "//", "x.tar.gz", "://", "@",
+        ]),
+        0..10,
+    );
+    (scheme, slashes, authority, tail).prop_map(|(scheme, slashes, authority, tail)| {
+        format!("{scheme}{slashes}{}{}", authority.concat(), tail.concat())
+    })
+}
+
+/// What every target promises, however it came about.
+pub fn check_promises(target: &Target) -> Result<(), TestCaseError> {
+    let text = target.as_str();
+    prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "only visible ASCII: {text:?}");
+    prop_assert!(!text.contains(['\\', '#']), "{text:?}");
+    prop_assert!(!leads_elsewhere(target.path()), "{text:?}");
+    prop_assert!(target.path().starts_with('/'), "{text:?}");
+    prop_assert_ne!(target.port(), 0, "{:?}", text);
+    let (scheme, rest) = text.split_once("://").expect("a scheme");
+    prop_assert!(["http", "https", "ftp"].contains(&scheme), "{text:?}");
+    let authority = &rest[..rest.find(['/', '?']).expect("a path")];
+    prop_assert!(scheme == "ftp" || !authority.contains('@'), "{text:?}");
+    prop_assert!(target.host().bytes().all(|byte| !byte.is_ascii_uppercase()), "{text:?}");
+    prop_assert!(!target.host().is_empty() && !target.host().ends_with('.'), "{text:?}");
+    let again = Target::parse(text);
+    prop_assert_eq!(again.as_ref().map(Target::as_str), Ok(text), "parsed again");
+    let library = Url::parse(text);
+    prop_assert_eq!(library.as_ref().map(Url::as_str), Ok(text), "as the URL library sees it");
+    Ok(())
+}

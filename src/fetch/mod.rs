@@ -36,6 +36,9 @@ const MAX_FLIGHTS: usize = 4096;
 /// How many failures are remembered.
 const MAX_REMEMBERED_FAILURES: u64 = 100_000;
 
+/// Leave to ask an origin: one of so many at once, and one of so many at its host.
+type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
 /// What tells flights apart. Who expects certain bytes flies by himself, so that nobody's expectation, which may be wrong,
 /// decides what others get.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -186,7 +189,7 @@ impl Shared {
     }
 
     /// Waits for leave to ask an origin: so many at once, and so many a host.
-    async fn permits(&self, host: &str) -> (OwnedSemaphorePermit, OwnedSemaphorePermit) {
+    async fn permits(&self, host: &str) -> Permits {
         let of_host = {
             let mut by_host = lock(&self.permits_by_host);
             by_host.retain(|_, permits| Arc::strong_count(permits) > 1);

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::flight::Flight;
 use super::intake::{Intake, Taken};
-use super::{FetchError, FlightKey, Shared};
+use super::{FetchError, FlightKey, Permits, Shared};
 use crate::model::{Event, Expected, Record};
 use crate::policy::Admitted;
 use crate::store::Presence;
@@ -26,7 +26,10 @@ pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKe
         }
         () = shared.stop.cancelled() => Err(FetchError::Stopping),
     };
-    tell(&shared, &admitted, &landing.outcome, attempts, started.elapsed());
+    let outcome = landing.outcome.clone();
+    // Whoever reads in the log that it is over must not be able to join it.
+    drop(landing);
+    tell(&shared, &admitted, &outcome, attempts, started.elapsed());
 }
 
 /// Ends a flight when it is dropped, also by a panic: otherwise its followers would wait for ever.
@@ -85,24 +88,28 @@ async fn fetch(
         }
     }
     let intake = Intake::new(shared, flight, admitted, &expected, is_on_record);
-    let taken = take_in(shared, intake, admitted.target().host(), attempts).await?;
+    let (taken, _permits) = take_in(shared, intake, admitted.target().host(), attempts).await?;
     keep(shared, flight, admitted, &expected, taken).await
 }
 
-/// Asks until the body is here, or until asking again is of no use.
-async fn take_in(shared: &Shared, mut intake: Intake<'_>, host: &str, attempts: &mut u32) -> Result<Taken, FetchError> {
+/// Asks until the body is here, or until asking again is of no use. The places that the last attempt took are held until the
+/// body is published: what it has reserved is held so long too.
+async fn take_in(
+    shared: &Shared,
+    mut intake: Intake<'_>,
+    host: &str,
+    attempts: &mut u32,
+) -> Result<(Taken, Permits), FetchError> {
     loop {
         *attempts += 1;
-        let attempt = {
-            // A place is held while the origin is asked, not between two attempts.
-            let _permits = shared.permits(host).await;
-            intake.attempt().await
-        };
-        match attempt {
-            Ok(()) => return intake.into_taken(),
+        let permits = shared.permits(host).await;
+        match intake.attempt().await {
+            Ok(()) => return Ok((intake.into_taken()?, permits)),
             Err(error) if error.is_passing() && *attempts < shared.config.attempts => {
                 let wait = backoff(shared.config.backoff.0, *attempts, error.retry_after());
                 tracing::debug!(host, %error, ?wait, "a fetch is tried again");
+                // Others may ask meanwhile.
+                drop(permits);
                 sleep(wait).await;
             }
             Err(error) => return Err(error),

@@ -22,20 +22,35 @@ pub struct RequestLog {
     pub uri: String,
     started: Instant,
     is_written: Cell<bool>,
+    /// What is told if nobody comes to the end of this request.
+    status: Cell<u16>,
 }
 
 /// A client may leave before there is an answer.
 impl Drop for RequestLog {
     fn drop(&mut self) {
         if !self.is_written.get() {
-            self.write(CLIENT_LEFT, "", 0, "cut");
+            self.write(self.status.get(), "", 0, "cut");
         }
     }
 }
 
 impl RequestLog {
     pub fn begin(client: IpAddr, door: &'static str, method: &str, uri: String) -> Self {
-        Self { client, door, method: method.to_owned(), uri, started: Instant::now(), is_written: Cell::new(false) }
+        Self {
+            client,
+            door,
+            method: method.to_owned(),
+            uri,
+            started: Instant::now(),
+            is_written: Cell::new(false),
+            status: Cell::new(CLIENT_LEFT),
+        }
+    }
+
+    /// Notes the status of an answer whose end may never come.
+    pub fn answered(&self, status: u16) {
+        self.status.set(status);
     }
 
     /// Ties the event to the end of the answer's body.

@@ -51,6 +51,7 @@ pub async fn serve(
     let head =
         format!("HTTP/1.1 200 Connection established\r\nVia: 1.1 {name}\r\nCache-Status: {name}; fwd=bypass\r\n\r\n");
     client.write_all(head.as_bytes()).await?;
+    log.answered(200);
     // What the client sent on without waiting for the 200 belongs to the tunnel.
     let (reader, writer) = client.into_split();
     let client = tokio::io::join(Cursor::new(already_read).chain(reader), writer);

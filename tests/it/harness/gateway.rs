@@ -173,10 +173,10 @@ impl Gateway {
     /// Asserts that nothing was stored, and nothing is about to be.
     #[track_caller]
     pub fn assert_nothing_stored(&self) {
-        assert_eq!(self.objects(), Vec::<PathBuf>::new(), "objects");
-        assert_eq!(self.records(), Vec::<PathBuf>::new(), "records");
         // What was given up is removed beside the requests.
         eventually("nothing is staged", || self.staged().is_empty().then_some(()));
+        assert_eq!(self.objects(), Vec::<PathBuf>::new(), "objects");
+        assert_eq!(self.records(), Vec::<PathBuf>::new(), "records");
     }
 
     /// Sends a signal by its name.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::care::Care;
 use crate::config::{Config, LogConfig, LogFormat, LogLevel};
@@ -21,6 +23,9 @@ use crate::store::{OpenError, Store};
 
 /// How long the end of the fetches may take once the answers have ended.
 const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
+
+/// How often clients are forgotten who have not asked for anything lately.
+const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why the service does not run.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,7 @@ struct Running {
     server: Server,
     fetcher: Fetcher,
     care: Care,
+    upkeep: JoinHandle<()>,
     store: Store,
 }
 
@@ -81,7 +87,8 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen).await.map_err(AppError::System)?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
-    let policy = Policy::new(config.policy.clone(), config.rules.clone()).map_err(AppError::Configuration)?;
+    let policy = Policy::new(config.policy.clone(), config.rules.clone(), config.limits.clone())
+        .map_err(AppError::Configuration)?;
     let policy = Arc::new(policy);
     let store = open_store(&config, events.clone()).await?;
     let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
@@ -102,23 +109,40 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let care = Care::start(&store, config.cache.sweep_interval.0);
     let server = Server::start(listeners, &doors, config.gateway.shutdown_grace.0)
         .map_err(|why| AppError::System(why.to_string()))?;
-    Ok((Running { server, fetcher, care, store }, Adjustable { policy, gateway, doors, config }))
+    let upkeep = tokio::spawn(forget_rested_clients(Arc::clone(&policy)));
+    Ok((Running { server, fetcher, care, upkeep, store }, Adjustable { policy, gateway, doors, config }))
 }
 
 /// Doors first, so that nothing new begins; then the fetches; then the care; and the folder last, which all of them use.
 async fn stop(running: Running, grace: Duration) {
-    let Running { server, fetcher, care, store } = running;
+    let Running { server, fetcher, care, upkeep, store } = running;
     let began = std::time::Instant::now();
     tokio::join!(server.stop(), fetcher.stop(grace));
     fetcher.stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE)).await;
     care.stop().await;
+    upkeep.abort();
+    // It has nothing to say but that it was ended.
+    drop(upkeep.await);
     store.leave().await;
     tracing::info!(flights = fetcher.flights(), "stopped");
 }
 
+/// Keeps the memory of the limits to clients who were here lately.
+async fn forget_rested_clients(policy: Arc<Policy>) {
+    let mut ticks = interval(FORGET_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let policy = Arc::clone(&policy);
+        if let Err(error) = spawn_blocking(move || policy.forget_rested_clients()).await {
+            tracing::warn!(%error, "clients who have rested were not forgotten");
+        }
+    }
+}
+
 async fn open_store(config: &Config, events: EventSink) -> Result<Store, AppError> {
     let cache = config.cache.clone();
-    let opened = tokio::task::spawn_blocking(move || Store::open(cache, events)).await;
+    let opened = spawn_blocking(move || Store::open(cache, events)).await;
     let opened = opened.map_err(|panic| AppError::System(panic.to_string()))?;
     opened.map_err(|error: OpenError| AppError::Configuration(error.to_string()))
 }
@@ -173,7 +197,7 @@ impl Adjustable {
                 return;
             }
         };
-        if let Err(error) = self.policy.replace(config.policy.clone(), config.rules.clone()) {
+        if let Err(error) = self.policy.replace(config.policy.clone(), config.rules.clone(), config.limits.clone()) {
             tracing::error!(error, "the configuration was not reloaded; the old one stays in force");
             return;
         }

@@ -54,6 +54,7 @@ pub struct Config {
     pub cache: store::Config,
     pub fetch: fetch::Config,
     pub policy: policy::Config,
+    pub limits: policy::LimitsConfig,
     pub log: LogConfig,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<policy::Rule>,
@@ -95,7 +96,7 @@ impl Config {
         self.proxy.check()?;
         self.cache.check()?;
         self.fetch.check()?;
-        policy::Policy::new(self.policy.clone(), self.rules.clone())?;
+        policy::Policy::new(self.policy.clone(), self.rules.clone(), self.limits.clone())?;
         if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
             return Err(
                 "proxy.proxy_protocol needs gateway.trusted_proxies: nobody else may send that header".to_owned()

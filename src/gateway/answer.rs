@@ -33,7 +33,14 @@ pub struct Content {
 #[derive(Debug)]
 pub enum Source {
     Hit(Hit),
-    Flight { follower: Follower, head: Arc<Head> },
+    Flight {
+        follower: Follower,
+        head: Arc<Head>,
+    },
+    /// Our own nginx sends the file that it knows by this name, and applies the range.
+    ByNginx {
+        location: String,
+    },
 }
 
 /// What is said about the bytes besides themselves.

@@ -1,7 +1,5 @@
 //! A request as the request path sees it, whatever door it came through.
 
-use std::net::IpAddr;
-
 use super::Conditions;
 use crate::model::{Expected, RangeSpec, Target};
 
@@ -28,10 +26,19 @@ pub enum HttpVersion {
     Http11,
 }
 
+/// How a stored file can get to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Through us.
+    Streamed,
+    /// Our own nginx is told the file's name and sends it.
+    ByNginx,
+}
+
 #[derive(Debug)]
 pub struct Ask {
-    pub client: IpAddr,
     pub door: Door,
+    pub delivery: Delivery,
     pub intent: Intent,
     pub version: HttpVersion,
     pub target: Target,

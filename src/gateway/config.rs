@@ -31,6 +31,9 @@ pub struct Config {
     pub relay_agents: Vec<String>,
     /// Networks of our own front servers, whose word about the client is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// Under which path our own nginx finds the objects folder, to send stored files by itself: `/_objects/`. Empty: it does
+    /// not.
+    pub accel_redirect: String,
     /// How long answers and fetches may go on after the first signal.
     pub shutdown_grace: Span,
 }
@@ -45,6 +48,7 @@ impl Default for Config {
             miss: Miss::Redirect,
             relay_agents: vec!["curl/".to_owned()],
             trusted_proxies: Vec::new(),
+            accel_redirect: String::new(),
             shutdown_grace: Span::from_secs(30),
         }
     }
@@ -60,6 +64,18 @@ impl Config {
         }
         if !self.public_url.is_empty() && self.public_authority().is_none() {
             return Err("gateway.public_url must be like \"http://sources.example.org\"".to_owned());
+        }
+        let accel = self.accel_redirect.as_bytes();
+        if !accel.is_empty() {
+            let is_path = |byte: &u8| is_token_byte(*byte) || *byte == b'/';
+            if !accel.starts_with(b"/") || !accel.ends_with(b"/") || !accel.iter().all(is_path) {
+                return Err("gateway.accel_redirect must be like \"/_objects/\"".to_owned());
+            }
+            if self.trusted_proxies.is_empty() {
+                return Err(
+                    "gateway.accel_redirect needs gateway.trusted_proxies: nobody else is told our paths".to_owned()
+                );
+            }
         }
         Ok(())
     }

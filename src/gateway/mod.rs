@@ -10,13 +10,14 @@ mod problem;
 mod rewrite;
 mod select;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 pub use crate::relay::{OriginError, Passed, Tunnel, TunnelEnd, forwardable};
 pub use answer::{Answer, CacheStatus, Content, Representation, Source};
-pub use ask::{Ask, Door, HttpVersion, Intent};
+pub use ask::{Ask, Delivery, Door, HttpVersion, Intent};
 pub use config::{Config, Miss, check_address};
 pub use problem::Problem;
 pub use rewrite::{Rewrite, RewriteError};
@@ -24,9 +25,12 @@ pub use select::{Conditions, Selection};
 
 use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
 use crate::model::{Algorithm, Digest, Expected, Key, Kind, RangeSpec, Record, Target};
-use crate::policy::{Admitted, AdmittedTunnel, Class, Policy, Refusal};
+use crate::policy::{Admitted, AdmittedTunnel, Class, Policy, Refusal, Transfer, Use};
 use crate::relay::{Method, PassRequest, Relay};
 use crate::store::{Hit, Presence, Store};
+
+/// A smaller file is in memory already once it is opened, and costs less to send than to hand over, in bytes.
+const MIN_ACCEL_BYTES: u64 = 16 * 1024;
 
 /// What the request path works with.
 pub struct Gateway {
@@ -56,12 +60,13 @@ impl Gateway {
         self.config.store(Arc::new(config));
     }
 
-    /// Whether a client is served at all. Every door asks this first.
+    /// Whether a client is served at all, and now. Every door asks this first, and keeps the answer for as long as it serves.
     ///
     /// # Errors
-    /// [`Refusal::Client`] if it is not.
-    pub fn admit_client(&self, client: std::net::IpAddr) -> Result<(), Refusal> {
-        self.policy.admit_client(client)
+    /// [`Problem::Refused`] or [`Problem::OverLimit`].
+    pub fn admit_client(&self, client: IpAddr, what: Use) -> Result<Transfer, Problem> {
+        let client = self.policy.admit_client(client)?;
+        Ok(self.policy.begin(client, what)?)
     }
 
     /// Answers a request for a target.
@@ -192,7 +197,28 @@ impl Gateway {
         self.check(ask, &hit).await?;
         let representation = Representation::of_record(&hit.record);
         let selection = select::select(&ask.conditions, ask.range, &representation);
-        Ok(Answer::Content(Box::new(Content { representation, selection, source: Source::Hit(hit), status })))
+        let source = match self.location_for_nginx(ask, &hit, selection) {
+            Some(location) => Source::ByNginx { location },
+            None => Source::Hit(hit),
+        };
+        Ok(Answer::Content(Box::new(Content { representation, selection, source, status })))
+    }
+
+    /// The name under which our own nginx finds a hit, if nginx is to send it.
+    fn location_for_nginx(&self, ask: &Ask, hit: &Hit, selection: Selection) -> Option<String> {
+        let config = self.config.load();
+        let has_body = match selection {
+            Selection::Whole => ask.range.is_none(),
+            Selection::Part(_) => true,
+            Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => false,
+        };
+        let is_for_nginx = ask.delivery == Delivery::ByNginx
+            && ask.intent == Intent::Get
+            && has_body
+            && hit.size_bytes() >= MIN_ACCEL_BYTES
+            && !config.accel_redirect.is_empty()
+            && !self.policy.limits_bandwidth();
+        is_for_nginx.then(|| format!("{}{}", config.accel_redirect, hit.object_name()))
     }
 
     /// Holds a hit against what the client expects of it.

@@ -1,6 +1,6 @@
 use crate::fetch::FetchError;
 use crate::model::{Expected, Sha256};
-use crate::policy::Refusal;
+use crate::policy::{OverLimit, Refusal};
 use crate::relay::OriginError;
 
 use super::RewriteError;
@@ -20,6 +20,8 @@ pub enum Problem {
     Misdirected(String),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    OverLimit(#[from] OverLimit),
     #[error(transparent)]
     Origin(OriginError),
     #[error("the bytes are not those expected: {expected} was expected, they are sha256:{found}")]

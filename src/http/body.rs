@@ -1,6 +1,7 @@
 //! Bodies of answers, read as the client takes them.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,6 +14,7 @@ use futures_util::stream::try_unfold;
 use crate::fetch::{FetchError, Follower, Head};
 use crate::gateway::{OriginError, Passed};
 use crate::model::ByteRange;
+use crate::policy::Pacer;
 use crate::store::Hit;
 
 /// The piece in which an object is read, in bytes: larger ones cost memory a client, smaller ones CPU a byte.
@@ -98,6 +100,23 @@ pub fn of_passed(passed: Passed) -> BoxBody {
     match length {
         Some(length) => SizedStream::new(length, pieces).boxed(),
         None => BodyStream::new(pieces).boxed(),
+    }
+}
+
+/// A body that may go only as fast as `pacer` lets it.
+pub fn paced(body: BoxBody, pacer: Pacer) -> BoxBody {
+    let size = body.size();
+    if size == BodySize::None {
+        return body;
+    }
+    let pieces = try_unfold((body, pacer), |(mut body, mut pacer)| async move {
+        let Some(piece) = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await.transpose()? else { return Ok(None) };
+        pacer.pace(piece.len()).await;
+        Ok::<_, Box<dyn std::error::Error>>(Some((piece, (body, pacer))))
+    });
+    match size {
+        BodySize::Sized(size) => SizedStream::new(size, pieces).boxed(),
+        BodySize::Stream | BodySize::None => BodyStream::new(pieces).boxed(),
     }
 }
 

@@ -1,69 +1,63 @@
-//! The gateway port: the rewrite door and the gateway's own pages.
+//! The gateway port: the rewrite door, the gateway's own pages, and the proxy requests that our nginx hands on.
 
 use actix_web::http::Method;
-use actix_web::web::Data;
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::Doors;
+use super::arrival::{Arrival, Form, Front};
 use super::log::RequestLog;
 use super::pages::Page;
-use super::problem;
 use super::read::{read_ask, refuse_loop};
 use super::render::{Dress, render};
+use super::{Doors, problem, proxy_port};
 use crate::gateway::{Ask, Door, Problem, Rewrite};
 use crate::model::Target;
+use crate::policy::Use;
 
-pub async fn serve(request: HttpRequest, doors: Data<Doors>) -> HttpResponse {
-    let client = doors.client_at_gateway(&request);
-    let dress = Dress::for_request(&request, &doors.name);
-    let begin = |door, uri| RequestLog::begin(client, door, request.method().as_str(), uri);
-    if let Err(refusal) = doors.gateway.admit_client(client) {
-        let log = begin("rewrite", Target::redact(&request.uri().to_string()));
-        return log.attach(problem::render(&refusal.into(), Some(Door::Rewrite), &dress));
+pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> HttpResponse {
+    let arrival = Arrival::at_gateway_port(&request, &doors);
+    if matches!((&arrival.form, arrival.front), (Form::Absolute(_), Front::Nginx { .. })) {
+        return proxy_port::answer(&request, payload, &doors, &arrival).await;
     }
-    if !doors.is_proxy_request(&request)
-        && let Some(page) = Page::of_path(request.uri().path())
-    {
-        return begin("page", request.uri().path().to_owned()).attach(doors.page(page, request.method()).await);
+    let dress = Dress::new(&request, &doors.name, arrival.version);
+    let begin = |door, uri| RequestLog::begin(arrival.client, door, request.method().as_str(), uri);
+    let transfer = match doors.gateway.admit_client(arrival.client, Use::Download) {
+        Ok(transfer) => transfer,
+        Err(problem) => {
+            let log = begin("rewrite", Target::redact(arrival.form.as_str()));
+            return log.attach(problem::render(&problem, Some(Door::Rewrite), &dress), None);
+        }
+    };
+    if let Some(page) = arrival.path().and_then(Page::of_path) {
+        let log = begin("page", arrival.path().unwrap_or_default().to_owned());
+        return log.attach(doors.page(page, request.method()).await, None);
     }
-    match doors.read_rewrite(&request, client) {
+    match doors.read_rewrite(&request, &arrival) {
         Ok(ask) => {
             let log = begin("rewrite", ask.target.to_string());
-            log.attach(render(doors.gateway.answer(ask).await, Door::Rewrite, &dress))
+            log.attach(render(doors.gateway.answer(ask).await, Door::Rewrite, &dress), Some(transfer))
         }
         Err(problem) => {
-            let log = begin("rewrite", Target::redact(&request.uri().to_string()));
-            log.attach(problem::render(&problem, Some(Door::Rewrite), &dress))
+            let log = begin("rewrite", Target::redact(arrival.form.as_str()));
+            log.attach(problem::render(&problem, Some(Door::Rewrite), &dress), None)
         }
     }
 }
 
 impl Doors {
-    /// Absolute form is for proxies, unless it names this very gateway (RFC 9112, section 3.2.2).
-    fn is_proxy_request(&self, request: &HttpRequest) -> bool {
-        match request.uri().authority() {
-            None => false,
-            Some(authority) => {
-                let ours = &self.settings.load().public_authority;
-                ours.as_deref() != Some(authority.as_str().to_ascii_lowercase().as_str())
-            }
-        }
-    }
-
-    fn read_rewrite(&self, request: &HttpRequest, client: std::net::IpAddr) -> Result<Ask, Problem> {
-        if self.is_proxy_request(request) {
+    fn read_rewrite(&self, request: &HttpRequest, arrival: &Arrival) -> Result<Ask, Problem> {
+        let Form::Origin(path_and_query) = &arrival.form else {
             return Err(Problem::Misdirected(
                 "this is a proxy request, and this port is no proxy: use the proxy port, or ask like /https://host/path"
                     .to_owned(),
             ));
-        }
+        };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(Problem::Method(request.method().to_string()));
         }
         refuse_loop(request.headers(), &self.name)?;
         // The bytes as they came: anything that decodes them would make another target of some.
-        let path_and_query = request.uri().path_and_query().map_or("/", |spelling| spelling.as_str());
-        let rewrite = Rewrite::parse(path_and_query)?;
-        read_ask(request, Door::Rewrite, client, rewrite.target, rewrite.expected)
+        let Rewrite { target, expected } = Rewrite::parse(path_and_query)?;
+        read_ask(request, arrival, Door::Rewrite, target, expected)
     }
 }

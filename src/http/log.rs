@@ -10,6 +10,10 @@ use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::web::Bytes;
 
+use super::body::paced;
+use super::render::ACCEL_REDIRECT;
+use crate::policy::Transfer;
+
 /// The status in the log of a request whose client left before it was answered. It is never sent.
 const CLIENT_LEFT: u16 = 499;
 
@@ -54,19 +58,37 @@ impl RequestLog {
     }
 
     /// Ties the event to the end of the answer's body.
-    pub fn attach(self, response: HttpResponse) -> HttpResponse {
+    ///
+    /// `transfer` counts as long as the body is under way, and says how fast it may be.
+    pub fn attach(self, response: HttpResponse, transfer: Option<Transfer>) -> HttpResponse {
         let status = response.status().as_u16();
         let cache = response.headers().get("cache-status").and_then(|value| value.to_str().ok());
         // Behind our own name.
         let cache = cache.and_then(|text| text.split_once("; ")).map_or(String::new(), |(_, rest)| rest.to_owned());
+        let is_handed_over = response.headers().contains_key(ACCEL_REDIRECT);
         response.map_body(|_, body| {
+            let body = match transfer.as_ref().and_then(Transfer::pacer) {
+                Some(pacer) => paced(body, pacer),
+                None => body,
+            };
             let expected_bytes = match body.size() {
                 BodySize::None => Some(0),
                 BodySize::Sized(_) if self.method == "HEAD" => Some(0),
                 BodySize::Sized(size) => Some(size),
                 BodySize::Stream => None,
             };
-            LoggedBody { body, log: self, status, cache, sent_bytes: 0, expected_bytes, has_ended: false }.boxed()
+            LoggedBody {
+                body,
+                log: self,
+                status,
+                cache,
+                sent_bytes: 0,
+                expected_bytes,
+                is_handed_over,
+                has_ended: false,
+                _transfer: transfer,
+            }
+            .boxed()
         })
     }
 
@@ -97,7 +119,10 @@ struct LoggedBody {
     sent_bytes: u64,
     /// `None` where only the end of the stream tells.
     expected_bytes: Option<u64>,
+    /// nginx sends the file.
+    is_handed_over: bool,
     has_ended: bool,
+    _transfer: Option<Transfer>,
 }
 
 impl MessageBody for LoggedBody {
@@ -121,6 +146,11 @@ impl MessageBody for LoggedBody {
 impl Drop for LoggedBody {
     fn drop(&mut self) {
         let is_whole = self.expected_bytes.map_or(self.has_ended, |expected| self.sent_bytes >= expected);
-        self.log.write(self.status, &self.cache, self.sent_bytes, if is_whole { "whole" } else { "cut" });
+        let ended = match (self.is_handed_over, is_whole) {
+            (true, _) => "handed over",
+            (false, true) => "whole",
+            (false, false) => "cut",
+        };
+        self.log.write(self.status, &self.cache, self.sent_bytes, ended);
     }
 }

@@ -3,8 +3,8 @@
 //! It reads requests into what the request path understands and renders what comes back. It decides nothing about caching:
 //! statuses are made in one match, in [`problem`]. Its main type is [`Doors`].
 
+mod arrival;
 mod body;
-mod client;
 mod config;
 mod gateway_port;
 mod log;

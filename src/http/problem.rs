@@ -7,7 +7,7 @@ use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use super::render::Dress;
 use crate::gateway::{CacheStatus, Door, OriginError, Problem, RewriteError};
 use crate::model::TargetError;
-use crate::policy::Refusal;
+use crate::policy::{OverLimit, Refusal};
 
 /// What a client that is turned away for the moment is told to wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
@@ -46,6 +46,7 @@ pub fn judge(problem: &Problem, door: Option<Door>) -> Verdict {
             Verdict::new(StatusCode::MISDIRECTED_REQUEST, Some("http_request_denied"), "misdirected")
         }
         Problem::Refused(refusal) | Problem::Origin(OriginError::Refused(refusal)) => judge_refusal(refusal),
+        Problem::OverLimit(_) => Verdict::new(StatusCode::TOO_MANY_REQUESTS, Some("http_request_denied"), "over-limit"),
         Problem::Origin(OriginError::Status { status, .. }) => judge_status(*status, door),
         Problem::Origin(OriginError::Silent(_)) => {
             Verdict::new(StatusCode::GATEWAY_TIMEOUT, Some("http_response_incomplete"), "origin-silent")
@@ -128,9 +129,12 @@ pub fn render(problem: &Problem, door: Option<Door>, dress: &Dress<'_>) -> HttpR
     builder.body(format!("{text}\n"))
 }
 
-fn retry_after_seconds(problem: &Problem, status: StatusCode) -> Option<u64> {
+/// What goes into `Retry-After` (RFC 9110, section 10.2.3).
+pub fn retry_after_seconds(problem: &Problem, status: StatusCode) -> Option<u64> {
     match problem {
         Problem::Origin(error) => error.retry_after().map(|wait| wait.as_secs()),
+        Problem::OverLimit(OverLimit::Requests { wait }) => Some(wait.as_secs() + 1),
+        Problem::OverLimit(OverLimit::Downloads | OverLimit::Tunnels) => Some(RETRY_AFTER_SECONDS),
         _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_SECONDS),
         _ => None,
     }

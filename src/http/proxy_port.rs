@@ -1,4 +1,4 @@
-//! The proxy port: absolute-form requests. `CONNECT` is in [`super::tunnel`].
+//! Proxy requests: those of the proxy port, and those in absolute form that our nginx hands on. `CONNECT` is in [`super::tunnel`].
 
 use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
@@ -7,50 +7,54 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 
 use super::Doors;
-use super::client::peer_of;
+use super::arrival::{Arrival, Form};
 use super::log::RequestLog;
 use super::problem;
 use super::read::{read_ask, refuse_loop};
 use super::render::{Dress, render};
 use crate::gateway::{Ask, Door, Intent, Problem};
 use crate::model::{Expected, Target, TargetError};
+use crate::policy::Use;
 
 /// Pieces of a request body that wait for the origin.
 const BODY_QUEUE_LENGTH: usize = 8;
 
 pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -> HttpResponse {
-    let client = peer_of(&request);
-    let dress = Dress::for_request(&request, &doors.name);
-    let asked =
-        doors.gateway.admit_client(client).map_err(Problem::from).and_then(|()| doors.read_proxy(&request, client));
+    answer(&request, payload, &doors, &Arrival::at_proxy_port(&request)).await
+}
+
+/// Answers a proxy request, wherever it came in.
+pub async fn answer(request: &HttpRequest, payload: Payload, doors: &Doors, arrival: &Arrival) -> HttpResponse {
+    let dress = Dress::new(request, &doors.name, arrival.version);
+    let admitted = doors.gateway.admit_client(arrival.client, Use::Download);
+    let asked = admitted.and_then(|transfer| Ok((doors.read_proxy(request, arrival)?, transfer)));
     let uri = match &asked {
-        Ok(ask) => ask.target.to_string(),
-        Err(_) => Target::redact(&request.uri().to_string()),
+        Ok((ask, _)) => ask.target.to_string(),
+        Err(_) => Target::redact(arrival.form.as_str()),
     };
-    let log = RequestLog::begin(client, "proxy", request.method().as_str(), uri);
-    log.attach(match asked {
-        Ok(mut ask) => {
+    let log = RequestLog::begin(arrival.client, "proxy", request.method().as_str(), uri);
+    match asked {
+        Ok((mut ask, transfer)) => {
             if matches!(ask.intent, Intent::Other(_)) {
-                ask.body = Some(bridge(&request, payload));
+                ask.body = Some(bridge(request, payload));
                 if let Some(length) = request.headers().get("content-length") {
                     ask.forwarded_headers.push(("content-length".to_owned(), length.as_bytes().to_vec()));
                 }
             }
-            render(doors.gateway.answer(ask).await, Door::Proxy, &dress)
+            log.attach(render(doors.gateway.answer(ask).await, Door::Proxy, &dress), Some(transfer))
         }
-        Err(problem) => problem::render(&problem, Some(Door::Proxy), &dress),
-    })
+        Err(problem) => log.attach(problem::render(&problem, Some(Door::Proxy), &dress), None),
+    }
 }
 
 impl Doors {
-    fn read_proxy(&self, request: &HttpRequest, client: std::net::IpAddr) -> Result<Ask, Problem> {
+    fn read_proxy(&self, request: &HttpRequest, arrival: &Arrival) -> Result<Ask, Problem> {
         refuse_loop(request.headers(), &self.name)?;
-        let uri = request.uri();
         // One without a body never comes here: it is a tunnel.
         if *request.method() == Method::CONNECT {
             return Err(Problem::BadRequest("a CONNECT has no body".to_owned()));
         }
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        let Form::Absolute(uri) = &arrival.form else {
             return Err(Problem::BadRequest(
                 "this port is a proxy: set http_proxy to it, or ask the gateway port like /https://host/path"
                     .to_owned(),
@@ -60,13 +64,11 @@ impl Doors {
         if *request.method() == Method::TRACE {
             return Err(Problem::Method(request.method().to_string()));
         }
-        let path_and_query = uri.path_and_query().map_or("/", |spelling| spelling.as_str());
-        let target =
-            Target::parse(&format!("{scheme}://{authority}{path_and_query}")).map_err(|error| match error {
-                TargetError::TooLong => Problem::Rewrite(error.into()),
-                error => Problem::BadRequest(error.to_string()),
-            })?;
-        read_ask(request, Door::Proxy, client, target, Expected::nothing())
+        let target = Target::parse(uri).map_err(|error| match error {
+            TargetError::TooLong => Problem::Rewrite(error.into()),
+            error => Problem::BadRequest(error.to_string()),
+        })?;
+        read_ask(request, arrival, Door::Proxy, target, Expected::nothing())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Reading a request into what the request path understands.
 
 use actix_web::HttpRequest;
+use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
-use actix_web::http::{Method, Version};
 
-use crate::gateway::{Ask, Conditions, Door, HttpVersion, Intent, Problem, forwardable};
+use super::arrival::{Arrival, Front};
+use crate::gateway::{Ask, Conditions, Delivery, Door, Intent, Problem, forwardable};
 use crate::model::{Algorithm, Digest, Expected, RangeSpec, Target};
 
 /// Header fields that say what the bytes must be.
@@ -36,18 +37,14 @@ pub fn refuse_loop(headers: &HeaderMap, name: &str) -> Result<(), Problem> {
     if via.split(',').any(is_ours) { Err(Problem::Loop(name.to_owned())) } else { Ok(()) }
 }
 
-pub fn version_of(request: &HttpRequest) -> HttpVersion {
-    if request.version() < Version::HTTP_11 { HttpVersion::Http10 } else { HttpVersion::Http11 }
-}
-
 /// Makes the [`Ask`] of a request for `target`.
 ///
 /// # Errors
 /// [`Problem::BadRequest`] where a stated digest is none.
 pub fn read_ask(
     request: &HttpRequest,
+    arrival: &Arrival,
     door: Door,
-    client: std::net::IpAddr,
     target: Target,
     mut expected: Expected,
 ) -> Result<Ask, Problem> {
@@ -70,10 +67,10 @@ pub fn read_ask(
     let is_readable = !headers.contains_key("if-range") || single(headers, "if-range").is_some();
     let range = single(headers, "range").filter(|_| intent == Intent::Get && is_readable).and_then(RangeSpec::parse);
     Ok(Ask {
-        client,
         door,
+        delivery: delivery_to(arrival, headers, range),
         intent,
-        version: version_of(request),
+        version: arrival.version,
         target,
         expected,
         range,
@@ -93,6 +90,18 @@ pub fn read_ask(
         forwarded_headers: forwarded(headers, door),
         body: None,
     })
+}
+
+/// nginx applies ranges and conditions by rules of its own where it sends a file: what it would take for something else stays
+/// with us.
+fn delivery_to(arrival: &Arrival, headers: &HeaderMap, range: Option<RangeSpec>) -> Delivery {
+    let is_plain = !headers.contains_key("if-match")
+        && !headers.contains_key("if-unmodified-since")
+        && headers.contains_key("range") == range.is_some();
+    match arrival.front {
+        Front::Nginx { file_missing: false } if is_plain => Delivery::ByNginx,
+        Front::Nginx { .. } | Front::Nobody => Delivery::Streamed,
+    }
 }
 
 /// What of a client's header goes on to the origin from the rewrite door. Whatever else there is, is meant for us or for
@@ -118,7 +127,7 @@ fn forwarded(headers: &HeaderMap, door: Door) -> Vec<(String, Vec<u8>)> {
     let keeps = |name: &str| match door {
         Door::Rewrite => FORWARDED_BY_REWRITE.contains(&name) && forwardable(name, &connection),
         Door::Proxy => {
-            let is_ours = name.starts_with("x-expected-") || name.starts_with("x-forwarded-");
+            let is_ours = ["x-expected-", "x-forwarded-", "x-millpond-"].iter().any(|start| name.starts_with(start));
             !is_ours && forwardable(name, &connection)
         }
     };

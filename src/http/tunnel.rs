@@ -9,13 +9,14 @@ use actix_http::{Request, h1};
 use actix_web::http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Doors;
 use super::log::RequestLog;
-use super::problem::{judge, one_line, proxy_status};
+use super::problem::{judge, one_line, proxy_status, retry_after_seconds};
 use crate::gateway::{CacheStatus, Door, Problem, Tunnel, TunnelEnd};
 use crate::model::Target;
-use crate::policy::AdmittedTunnel;
+use crate::policy::{AdmittedTunnel, Transfer, Use};
 
 /// Which port a connection came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,10 +41,10 @@ pub async fn serve(
     let authority = request.uri().authority().map_or_else(String::new, ToString::to_string);
     let log = RequestLog::begin(peer, "tunnel", request.method().as_str(), Target::redact(&authority));
     let opened = match doors.read_tunnel(&request, peer, port, &authority) {
-        Ok(admitted) => open(&doors, admitted).await,
+        Ok((admitted, transfer)) => open(&doors, admitted, transfer).await,
         Err(problem) => Err(problem),
     };
-    let (tunnel, _place) = match opened {
+    let Opened { tunnel, transfer, _place } = match opened {
         Ok(opened) => opened,
         Err(problem) => return refuse(&mut client, &problem, &doors.name, &log).await,
     };
@@ -54,8 +55,8 @@ pub async fn serve(
     log.answered(200);
     // What the client sent on without waiting for the 200 belongs to the tunnel.
     let (reader, writer) = client.into_split();
-    let client = tokio::io::join(Cursor::new(already_read).chain(reader), writer);
-    let report = tunnel.run(client, doors.proxy.tunnel_idle_timeout.0).await;
+    let reader = Cursor::new(already_read).chain(reader);
+    let report = tunnel.run(reader, writer, &transfer, doors.proxy.tunnel_idle_timeout.0).await;
     let ended = match report.end {
         TunnelEnd::Closed => "whole",
         TunnelEnd::Idle => "idle",
@@ -72,8 +73,8 @@ impl Doors {
         peer: IpAddr,
         port: Port,
         authority: &str,
-    ) -> Result<AdmittedTunnel, Problem> {
-        self.gateway.admit_client(peer)?;
+    ) -> Result<(AdmittedTunnel, Transfer), Problem> {
+        let transfer = self.gateway.admit_client(peer, Use::Tunnel)?;
         if port == Port::Gateway {
             let text = "this port is no proxy: CONNECT belongs to the proxy port";
             return Err(Problem::Misdirected(text.to_owned()));
@@ -86,15 +87,20 @@ impl Doors {
             authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let target = Target::parse(&format!("https://{authority}/")).ok().filter(|_| has_port);
         let target = target.ok_or_else(|| Problem::BadRequest("CONNECT takes host:port".to_owned()))?;
-        self.gateway.admit_tunnel(target)
+        Ok((self.gateway.admit_tunnel(target)?, transfer))
     }
 }
 
-type Opened = (Tunnel, tokio::sync::OwnedSemaphorePermit);
+/// A tunnel, and what counts it as long as it is open.
+struct Opened {
+    tunnel: Tunnel,
+    transfer: Transfer,
+    _place: OwnedSemaphorePermit,
+}
 
-async fn open(doors: &Doors, admitted: AdmittedTunnel) -> Result<Opened, Problem> {
+async fn open(doors: &Doors, admitted: AdmittedTunnel, transfer: Transfer) -> Result<Opened, Problem> {
     let place = Arc::clone(&doors.tunnels).try_acquire_owned().map_err(|_| Problem::Busy)?;
-    Ok((doors.gateway.open_tunnel(&admitted).await?, place))
+    Ok(Opened { tunnel: doors.gateway.open_tunnel(&admitted).await?, transfer, _place: place })
 }
 
 async fn refuse(client: &mut TcpStream, problem: &Problem, name: &str, log: &RequestLog) -> io::Result<()> {
@@ -103,7 +109,8 @@ async fn refuse(client: &mut TcpStream, problem: &Problem, name: &str, log: &Req
     let body = format!("{}\n", one_line(&problem.to_string()));
     let reason = verdict.status.canonical_reason().unwrap_or_default();
     let proxy_status = proxy_status(problem, verdict, name);
-    let retry_after = if verdict.status.as_u16() == 503 { "Retry-After: 5\r\n" } else { "" };
+    let retry_after = retry_after_seconds(problem, verdict.status);
+    let retry_after = retry_after.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
     let answer = format!(
         "HTTP/1.1 {} {reason}\r\nVia: 1.1 {name}\r\nCache-Status: {name}; {cache}\r\nProxy-Status: {proxy_status}\r\n{retry_after}\
          Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",

@@ -19,4 +19,4 @@ pub use kind::{KIND_SNIFF_BYTES, Kind};
 pub use range::{ByteRange, RangeSpec, Selected};
 pub use record::{KeptHeaders, MAX_RECORD_BYTES, Record, RecordError};
 pub use target::{MAX_TARGET_BYTES, Scheme, Target, TargetError};
-pub use units::{Size, Span};
+pub use units::{Rate, Size, Span};

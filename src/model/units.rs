@@ -69,6 +69,47 @@ impl From<Size> for String {
     }
 }
 
+/// The most that can be held to exactly.
+const MAX_BYTES_PER_SECOND: u64 = 10 << 30;
+
+/// Less would be no download.
+const MIN_BYTES_PER_SECOND: u64 = 1 << 10;
+
+/// A number of bytes a second, written `"100MiB"`; `""` if there is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rate(Option<Size>);
+
+impl Rate {
+    pub const UNLIMITED: Self = Self(None);
+
+    #[must_use]
+    pub fn bytes_per_second(self) -> Option<u64> {
+        self.0.map(|size| size.bytes)
+    }
+}
+
+impl TryFrom<String> for Rate {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self::UNLIMITED);
+        }
+        let size: Size = text.parse()?;
+        if !(MIN_BYTES_PER_SECOND..=MAX_BYTES_PER_SECOND).contains(&size.bytes) {
+            return Err(format!("\"{text}\" a second must be at least 1KiB and at most 10GiB; \"\" means no limit"));
+        }
+        Ok(Self(Some(size)))
+    }
+}
+
+impl From<Rate> for String {
+    fn from(rate: Rate) -> Self {
+        rate.0.map_or_else(Self::new, Self::from)
+    }
+}
+
 /// The longest time that can be configured: ten years.
 const MAX_SPAN: Duration = Duration::from_hours(10 * 365 * 24);
 

@@ -4,21 +4,27 @@
 //! judges names and addresses; it resolves nothing and opens nothing. Its main type is [`Policy`].
 
 mod addresses;
+mod bandwidth;
 mod classes;
 mod config;
 mod hosts;
+mod limits;
 mod rules;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
+pub use bandwidth::Pacer;
 pub use config::Config;
 pub use hosts::HostPattern;
+pub use limits::{LimitsConfig, OverLimit, Transfer, Use};
 pub use rules::{Class, Rule};
 
 use crate::model::{Scheme, Size, Target};
+use limits::Limits;
 use rules::Rules;
 
 /// Why something is not allowed. The text names the configuration key, so that an operator can find it.
@@ -99,32 +105,76 @@ impl AdmittedTunnel {
     }
 }
 
+/// A client that is served. Only this room makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    address: IpAddr,
+}
+
+impl Client {
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        self.address
+    }
+}
+
 /// The rules in force. They can be exchanged while requests run: each request sees one set or the other.
 #[derive(Debug)]
 pub struct Policy {
     rules: ArcSwap<Rules>,
+    limits: ArcSwap<Limits>,
 }
 
 impl Policy {
     /// # Errors
     /// A line that names the key, where a list holds something that is no host pattern.
-    pub fn new(config: Config, rules: Vec<Rule>) -> Result<Self, String> {
-        Ok(Self { rules: ArcSwap::from_pointee(Rules::new(config, rules)?) })
+    pub fn new(config: Config, rules: Vec<Rule>, limits: LimitsConfig) -> Result<Self, String> {
+        limits.check()?;
+        Ok(Self {
+            rules: ArcSwap::from_pointee(Rules::new(config, rules)?),
+            limits: ArcSwap::from_pointee(Limits::new(limits)),
+        })
     }
 
     /// Puts another configuration in force.
     ///
     /// # Errors
     /// As [`Policy::new`]; the old rules stay.
-    pub fn replace(&self, config: Config, rules: Vec<Rule>) -> Result<(), String> {
+    pub fn replace(&self, config: Config, rules: Vec<Rule>, limits: LimitsConfig) -> Result<(), String> {
+        limits.check()?;
         self.rules.store(Arc::new(Rules::new(config, rules)?));
+        // Counts begin anew only where limits have changed.
+        if limits != *self.limits.load().config() {
+            self.limits.store(Arc::new(Limits::new(limits)));
+        }
         Ok(())
     }
 
     /// # Errors
     /// [`Refusal::Client`] for an address outside `allow_clients`.
-    pub fn admit_client(&self, client: IpAddr) -> Result<(), Refusal> {
-        self.rules.load().admit_client(client)
+    pub fn admit_client(&self, client: IpAddr) -> Result<Client, Refusal> {
+        self.rules.load().admit_client(client)?;
+        Ok(Client { address: client })
+    }
+
+    /// Counts a request of a client, and what it opens for as long as the [`Transfer`] lives.
+    ///
+    /// # Errors
+    /// The limit that the client is over.
+    pub fn begin(&self, client: Client, what: Use) -> Result<Transfer, OverLimit> {
+        self.limits.load().begin(client, what)
+    }
+
+    /// Whether bytes are counted, so that they have to go through us.
+    #[must_use]
+    pub fn limits_bandwidth(&self) -> bool {
+        self.limits.load().bandwidth.is_limited()
+    }
+
+    /// Forgets clients about whom there is nothing to remember any more. To be called now and again: what is known of a
+    /// client costs memory.
+    pub fn forget_rested_clients(&self) {
+        self.limits.load().forget_rested();
     }
 
     /// Judges what a client asks for: everything that can be known before its host is resolved.
@@ -185,4 +235,8 @@ impl Policy {
     pub fn max_object_size(&self) -> Size {
         self.rules.load().max_object_size()
     }
+}
+
+fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
 }

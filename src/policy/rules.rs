@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::is_public;
 use super::classes::class_of;
-use super::{Config, HostPattern, Refusal};
+use super::{Config, HostPattern, Refusal, contains};
 use crate::model::{Scheme, Size, Target};
 
 /// How long the bytes of a target stay what they are.
@@ -176,8 +175,4 @@ impl Rules {
     pub fn max_object_size(&self) -> Size {
         self.config.max_object_size
     }
-}
-
-fn contains(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&address))
 }

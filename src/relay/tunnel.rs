@@ -1,15 +1,15 @@
 //! A blind tunnel: bytes both ways, nothing read.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
+
+use crate::policy::{Pacer, Transfer};
 
 /// The buffer of each direction, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -43,15 +43,27 @@ impl Tunnel {
         Self { upstream }
     }
 
-    /// Runs the tunnel to its end. Each direction is closed by itself, as its sender closes it, and waits for its receiver.
-    pub async fn run<C: AsyncRead + AsyncWrite + Unpin>(self, client: C, idle_timeout: Duration) -> TunnelReport {
+    /// Runs the tunnel to its end, as fast as `transfer` lets it. Each direction is closed by itself, as its sender closes it,
+    /// and waits for its receiver.
+    pub async fn run<R, W>(
+        mut self,
+        from_client: R,
+        to_client: W,
+        transfer: &Transfer,
+        idle_timeout: Duration,
+    ) -> TunnelReport
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let last_activity = Mutex::new(Instant::now());
-        let (to_origin, to_client) = (AtomicU64::new(0), AtomicU64::new(0));
-        let mut client = Watched { inner: client, last_activity: &last_activity, written_bytes: &to_client };
-        let mut upstream = Watched { inner: self.upstream, last_activity: &last_activity, written_bytes: &to_origin };
-        let copy = copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER_BYTES, BUFFER_BYTES);
+        let (from_origin, to_origin) = self.upstream.split();
+        let (to_client_bytes, to_origin_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let direction = |moved_bytes| Direction { pacer: transfer.pacer(), last_activity: &last_activity, moved_bytes };
+        let down = direction(&to_client_bytes).pump(from_origin, to_client);
+        let up = direction(&to_origin_bytes).pump(from_client, to_origin);
         let end = tokio::select! {
-            result = copy => match result {
+            result = async { tokio::try_join!(down, up) } => match result {
                 Ok(_) => TunnelEnd::Closed,
                 Err(error) => TunnelEnd::Broken(error),
             },
@@ -59,9 +71,51 @@ impl Tunnel {
         };
         TunnelReport {
             end,
-            to_origin_bytes: to_origin.load(Ordering::Relaxed),
-            to_client_bytes: to_client.load(Ordering::Relaxed),
+            to_origin_bytes: to_origin_bytes.load(Ordering::Relaxed),
+            to_client_bytes: to_client_bytes.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// One way through a tunnel.
+struct Direction<'a> {
+    pacer: Option<Pacer>,
+    last_activity: &'a Mutex<Instant>,
+    moved_bytes: &'a AtomicU64,
+}
+
+impl Direction<'_> {
+    /// Moves bytes until the sender is done, and tells the receiver so.
+    async fn pump<R, W>(mut self, mut reader: R, mut writer: W) -> io::Result<()>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let size_bytes = reader.read(&mut buffer).await?;
+            self.note_activity();
+            if size_bytes == 0 {
+                return writer.shutdown().await;
+            }
+            if let Some(pacer) = &mut self.pacer {
+                pacer.pace(size_bytes).await;
+            }
+            let mut rest = &buffer[..size_bytes];
+            while !rest.is_empty() {
+                let written = writer.write(rest).await?;
+                if written == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                rest = &rest[written..];
+                self.moved_bytes.fetch_add(written as u64, Ordering::Relaxed);
+                self.note_activity();
+            }
+        }
+    }
+
+    fn note_activity(&self) {
+        *lock(self.last_activity) = Instant::now();
     }
 }
 
@@ -78,36 +132,4 @@ async fn idle(last_activity: &Mutex<Instant>, limit: Duration) {
 
 fn lock(last_activity: &Mutex<Instant>) -> std::sync::MutexGuard<'_, Instant> {
     last_activity.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// A stream that notes when it last moved a byte, and how many it has written.
-struct Watched<'a, S> {
-    inner: S,
-    last_activity: &'a Mutex<Instant>,
-    written_bytes: &'a AtomicU64,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        *lock(self.last_activity) = Instant::now();
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
-        self.written_bytes.fetch_add(written as u64, Ordering::Relaxed);
-        *lock(self.last_activity) = Instant::now();
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
 }

@@ -12,7 +12,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
-use super::layout::Layout;
+use super::layout::{self, Layout};
 use crate::model::{Algorithm, Digest, Expected, Hasher, Record};
 
 /// A hit up to this size is read when it is opened: one trip to the disk instead of two.
@@ -117,6 +117,12 @@ impl Hit {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.record.size_bytes
+    }
+
+    /// `ab/abcdef...`, under the objects folder.
+    #[must_use]
+    pub fn object_name(&self) -> String {
+        layout::object_name(self.record.sha256)
     }
 
     /// Reads at most `size_bytes` from `offset`, and at least one if there is one.

@@ -7,6 +7,12 @@ use fs_err as fs;
 use super::OpenError;
 use crate::model::{Key, Sha256};
 
+/// `ab/abcdef...`
+pub fn object_name(sha256: Sha256) -> String {
+    let name = sha256.to_string();
+    format!("{}/{name}", &name[..2])
+}
+
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
@@ -44,8 +50,7 @@ impl Layout {
 
     /// `objects/ab/abcdef...`
     pub fn object(&self, sha256: Sha256) -> PathBuf {
-        let name = sha256.to_string();
-        self.objects().join(&name[..2]).join(name)
+        self.objects().join(object_name(sha256))
     }
 
     /// `records/ab/<key>`

@@ -1,0 +1,38 @@
+//! What the limits cost: memory for a million clients that have just been here, and time for each request.
+//!
+//!     cargo bench --bench limits
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Instant;
+
+use millpond::policy::{Config, LimitsConfig, Policy, Use};
+
+const CLIENTS: u64 = 1_000_000;
+
+fn main() {
+    let config = Config { allow_clients: vec!["::/0".parse().expect("a network")], ..Config::default() };
+    // No client rests for long enough to be forgotten.
+    let limits = LimitsConfig { requests_per_second: 1, ..LimitsConfig::default() };
+    let policy = Policy::new(config, Vec::new(), limits).expect("this configuration works");
+    let before = resident_kib();
+    let began = Instant::now();
+    let mut passed = 0;
+    for number in 0..CLIENTS {
+        // Each in a network of its own.
+        let client = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number) << 64);
+        let client = policy.admit_client(IpAddr::V6(client)).expect("everybody is served");
+        passed += u64::from(policy.begin(client, Use::Download).is_ok());
+    }
+    let each = began.elapsed() / u32::try_from(CLIENTS).expect("a million");
+    let grown_mib = (resident_kib() - before) / 1024;
+    println!("{passed} clients: {grown_mib} MiB, {each:?} a request");
+    policy.forget_rested_clients();
+    println!("after a sweep: {} MiB", (resident_kib().saturating_sub(before)) / 1024);
+}
+
+/// What of this process is in memory.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("this is Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it tells of memory");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}

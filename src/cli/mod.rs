@@ -1,0 +1,100 @@
+//! Arguments and exit codes.
+
+mod doctor;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+use crate::app;
+use crate::config::{Config, ConfigError};
+use doctor::Doctor;
+
+/// Exit code for wrong arguments and a configuration that cannot be used.
+const EXIT_USAGE: u8 = 2;
+
+/// Threads for disk work. Each waits for one disk operation at a time.
+const MAX_BLOCKING_THREADS: usize = 256;
+
+#[derive(Parser)]
+#[command(name = "millpond", version, about = "A caching gateway for upstream source tarballs")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(clap::Args)]
+struct Source {
+    /// The configuration, in TOML. Without it the defaults hold
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    /// One value over file and environment, like cache.max_size=100GiB
+    #[arg(long, value_name = "SECTION.KEY=VALUE", global = true)]
+    set: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway and the proxy (also without a command)
+    Serve,
+    /// Say whether the configuration can be used, and run nothing
+    CheckConfig,
+    /// Say whether a gateway is ready
+    Doctor(Doctor),
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref(), Config::environment(), &self.set)
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn run() -> ExitCode {
+    let Arguments { command, source } = Arguments::parse();
+    match command.unwrap_or(Command::Serve) {
+        Command::CheckConfig => match source.load() {
+            Ok(_) => {
+                println!("the configuration can be used");
+                ExitCode::SUCCESS
+            }
+            Err(error) => complain(&error, EXIT_USAGE),
+        },
+        Command::Serve => serve(source),
+        Command::Doctor(doctor) => match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(doctor.run()),
+            Err(error) => complain(&error, 1),
+        },
+    }
+}
+
+fn serve(source: Source) -> ExitCode {
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(error) => return complain(&error, EXIT_USAGE),
+    };
+    let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(MAX_BLOCKING_THREADS).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, 1),
+    };
+    let served = runtime.block_on(app::serve(config, app::Reload { file: source.config, settings: source.set }));
+    // Disk work that hangs must not hold up the end: what it had begun is swept at the next start.
+    runtime.shutdown_background();
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(app::AppError::Configuration(line)) => complain(&line, EXIT_USAGE),
+        Err(app::AppError::System(line)) => complain(&line, 1),
+    }
+}
+
+/// The one line of an error.
+fn complain(error: &impl std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("millpond: {error}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,233 @@
+//! What our own nginx says of a request, and what it is given to send by itself. Tests with a real nginx lie beside this one.
+
+use crate::harness::{
+    Body, Builder, DAY_AFTER, DAY_BEFORE, Gateway, Origin, Reply, Request, Waiting, archive, is_request_of, sha256,
+};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+const SIZE: usize = 100_000;
+const TRUSTED: &str = "[\"127.0.0.1/32\"]";
+
+fn behind_nginx(origin: &Origin) -> Builder {
+    let builder = Gateway::builder().origin(origin).relay().one_attempt();
+    builder.set("gateway.trusted_proxies", TRUSTED).text("gateway.accel_redirect", "/_objects/")
+}
+
+/// A gateway behind an nginx that the test plays, with one stored file.
+struct Front {
+    gateway: Gateway,
+    origin: Origin,
+    body: Body,
+}
+
+impl Front {
+    fn with(size: usize, settle: impl FnOnce(Builder) -> Builder) -> Self {
+        let origin = Origin::start();
+        let body = archive(1, size);
+        origin.serve(PATH, Reply::file(&body));
+        let gateway = settle(behind_nginx(&origin)).start();
+        gateway.assert_serves(&origin.url(PATH), &body);
+        gateway.await_stored(&origin.url(PATH));
+        Self { gateway, origin, body }
+    }
+
+    fn new() -> Self {
+        Self::with(SIZE, |builder| builder)
+    }
+
+    /// A request as nginx hands it on, whose client has asked with `method` for the stored file.
+    fn handed_on(&self, method: &str) -> Request {
+        let path = format!("/{}", self.origin.url(PATH));
+        let request = self.gateway.request(method, &path);
+        request.header("X-Millpond-Request-Line", &format!("{method} {path} HTTP/1.1"))
+    }
+
+    fn location(&self) -> String {
+        let sha256 = sha256(&self.body);
+        format!("/_objects/{}/{sha256}", &sha256[..2])
+    }
+}
+
+#[test]
+fn a_hit_is_handed_to_nginx_with_all_it_says_of_itself() {
+    let front = Front::new();
+    let direct = front.gateway.get(&front.origin.url(PATH)).send();
+    direct.assert_body(200, &front.body);
+    let answer = front.handed_on("GET").send();
+    answer.assert_body(200, b"");
+    assert_eq!(answer.wants("x-accel-redirect"), front.location());
+    answer.assert_cache(&["hit", "detail=disk"]);
+    for name in ["etag", "last-modified", "content-type", "content-disposition", "repr-digest", "accept-ranges"] {
+        assert_eq!(answer.wants(name), direct.wants(name), "{name}");
+    }
+    let object = front.gateway.objects().pop().expect("one is stored");
+    assert!(object.ends_with(front.location().trim_start_matches("/_objects/")), "{object:?}");
+    front.gateway.log().wait_for("the hand-over", |event| {
+        is_request_of(event, PATH) && event["ended"] == "handed over" && event["sent_bytes"] == 0
+    });
+}
+
+#[test]
+fn nginx_applies_a_range_that_it_understands_as_we_do() {
+    let front = Front::new();
+    let handed = |range: &str| front.handed_on("GET").range(range).send();
+    for range in ["bytes=0-9", "bytes=500-", "bytes=-7"] {
+        let answer = handed(range);
+        answer.assert_body(200, b"");
+        assert_eq!(answer.wants("x-accel-redirect"), front.location(), "{range}");
+        assert_eq!(answer.header("content-range"), None, "nginx makes it");
+    }
+    for range in ["bytes=0-1,4-5", "bytes=9-2", "bytes=x", "pieces=0-1"] {
+        let answer = handed(range);
+        answer.assert_body(200, &front.body);
+        assert_eq!(answer.header("x-accel-redirect"), None, "{range}");
+    }
+    let stale = front.handed_on("GET").range("bytes=0-9").header("If-Range", "\"another\"").send();
+    stale.assert_body(200, &front.body);
+    assert_eq!(handed(&format!("bytes={SIZE}-")).status, 416);
+}
+
+#[test]
+fn what_nginx_would_judge_by_the_file_is_answered_here() {
+    let front = Front::new();
+    let etag = format!("\"{}\"", sha256(&front.body));
+    for (name, value, status) in [
+        ("If-None-Match", etag.as_str(), 304),
+        ("If-Modified-Since", DAY_AFTER, 304),
+        ("If-Match", "\"another\"", 412),
+        ("If-Unmodified-Since", DAY_BEFORE, 412),
+        ("If-Match", etag.as_str(), 200),
+        ("If-Unmodified-Since", DAY_AFTER, 200),
+    ] {
+        let answer = front.handed_on("GET").header(name, value).send();
+        assert_eq!(answer.status, status, "{name}: {value}");
+        assert_eq!(answer.header("x-accel-redirect"), None, "{name}: {value}");
+    }
+    let head = front.handed_on("HEAD").send();
+    head.assert_status(200);
+    assert_eq!(head.header("x-accel-redirect"), None);
+    assert_eq!(head.wants("content-length"), SIZE.to_string());
+    let again = front.handed_on("GET").header("If-Modified-Since", DAY_BEFORE).send();
+    assert_eq!(again.wants("x-accel-redirect"), front.location(), "it was modified since");
+}
+
+#[test]
+fn a_small_hit_costs_less_to_send_than_to_hand_over() {
+    let front = Front::with(1000, |builder| builder);
+    let answer = front.handed_on("GET").send();
+    answer.assert_body(200, &front.body);
+    assert_eq!(answer.header("x-accel-redirect"), None);
+}
+
+#[test]
+fn a_file_that_nginx_could_not_send_is_streamed() {
+    let front = Front::new();
+    let answer = front.handed_on("GET").header("X-Millpond-File-Missing", "1").send();
+    answer.assert_body(200, &front.body);
+    assert_eq!(answer.header("x-accel-redirect"), None);
+    assert_eq!(front.origin.count(PATH), 1);
+    std::fs::remove_file(&front.gateway.objects()[0]).expect("it can be removed");
+    let answer = front.handed_on("GET").header("X-Millpond-File-Missing", "1").send();
+    answer.assert_body(200, &front.body);
+    assert_eq!(front.origin.count(PATH), 2, "it is fetched again");
+}
+
+#[test]
+fn only_our_own_nginx_is_told_a_path_or_believed() {
+    let front = Front::with(SIZE, |builder| builder.set("gateway.trusted_proxies", "[\"192.0.2.1/32\"]"));
+    let answer = front.handed_on("GET").send();
+    answer.assert_body(200, &front.body);
+    assert_eq!(answer.header("x-accel-redirect"), None);
+    let path = format!("/{}", front.origin.url(PATH));
+    let lying = front.gateway.request("GET", &path).header("X-Millpond-Request-Line", "GET /robots.txt HTTP/1.1");
+    lying.send().assert_body(200, &front.body);
+}
+
+#[test]
+fn nothing_is_handed_over_where_bytes_are_counted() {
+    for key in ["limits.bandwidth", "limits.total_bandwidth"] {
+        let front = Front::with(SIZE, |builder| builder.text(key, "1GiB"));
+        let answer = front.handed_on("GET").send();
+        answer.assert_body(200, &front.body);
+        assert_eq!(answer.header("x-accel-redirect"), None, "{key}");
+    }
+}
+
+#[test]
+fn the_request_line_says_what_was_asked() {
+    let front = Front::new();
+    let url = front.origin.url(PATH);
+    let marked = |line: &str| front.gateway.request("GET", "/").header("X-Millpond-Request-Line", line).send();
+    assert_eq!(marked(&format!("GET /{url} HTTP/1.1")).wants("x-accel-redirect"), front.location());
+    assert_eq!(marked(&format!("GET {url} HTTP/1.1")).wants("x-accel-redirect"), front.location(), "a proxy request");
+    let event = front
+        .gateway
+        .log()
+        .wait_for("the proxy request", |event| is_request_of(event, PATH) && event["door"] == "proxy");
+    assert_eq!(event["uri"], url);
+    assert_eq!(marked("GET /robots.txt HTTP/2.0").status, 200);
+    marked("GET ftp://example.org/x.tar.gz HTTP/1.1").assert_problem(403);
+    for line in ["", "GET", "GET /robots.txt", "GET /robots.txt x", "GET  /robots.txt HTTP/1.1", "GET / x HTTP/1.1"] {
+        marked(line).assert_problem(400);
+    }
+}
+
+#[test]
+fn a_proxy_request_handed_on_goes_on_with_its_body() {
+    let origin = Origin::start();
+    origin.serve("/upload", Reply::ok(&archive(2, 10)));
+    let gateway = behind_nginx(&origin).start();
+    let url = origin.url("/upload");
+    let request = gateway.request("POST", "/upload").header("X-Millpond-Request-Line", &format!("POST {url} HTTP/1.1"));
+    request.body(b"hello").send().assert_body(200, &archive(2, 10));
+    let asked = origin.request("/upload");
+    assert_eq!(asked.body, b"hello");
+    assert_eq!(asked.header("x-millpond-request-line"), None, "that is between nginx and us");
+}
+
+#[test]
+fn an_absolute_target_of_our_own_is_a_path() {
+    let origin = Origin::start();
+    let gateway = behind_nginx(&origin).text("gateway.public_url", "http://Sources.example.org").start();
+    for target in ["http://sources.example.org/robots.txt", "http://SOURCES.example.org/robots.txt"] {
+        let marked = gateway.request("GET", "/x").header("X-Millpond-Request-Line", &format!("GET {target} HTTP/1.1"));
+        assert_eq!(marked.send().status, 200, "{target}");
+        assert_eq!(gateway.request("GET", target).send().status, 200, "{target}");
+    }
+    gateway.request("GET", "http://sources.example.org").send().assert_status(200);
+    gateway.request("GET", "http://other.example.org/robots.txt").send().assert_problem(421);
+}
+
+#[test]
+fn an_old_client_behind_nginx_waits_for_the_end_of_a_body_without_length() {
+    let origin = Origin::start();
+    let body = archive(3, SIZE);
+    origin.serve(PATH, Reply::file(&body).chunked());
+    origin.serve("/pub/cut-1.0.tar.gz", Reply::file(&body).chunked().cut_at(50_000));
+    let gateway = behind_nginx(&origin).start();
+    let ask = |path: &str| {
+        let path = format!("/{}", origin.url(path));
+        gateway.request("GET", &path).header("X-Millpond-Request-Line", &format!("GET {path} HTTP/1.0")).send()
+    };
+    let answer = ask(PATH);
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("transfer-encoding"), None, "its end could not be told from a cut");
+    ask("/pub/cut-1.0.tar.gz").assert_problem(504);
+}
+
+#[test]
+fn a_connection_can_be_used_for_many_clients() {
+    let front = Front::new();
+    let path = format!("/{}", front.origin.url(PATH));
+    let line = |client: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\nX-Millpond-Request-Line: GET {path} HTTP/1.1\r\n\r\n"
+        )
+    };
+    let both = [line("10.0.0.1"), line("10.0.0.2")].concat();
+    let (second, first) = Waiting::send(front.gateway.addr(), both.as_bytes(), false).head().next();
+    assert_eq!((first.status, second.head.status), (200, 200));
+    for client in ["10.0.0.1", "10.0.0.2"] {
+        front.gateway.log().wait_for("the client", |event| event["client"] == client);
+    }
+}

@@ -91,6 +91,12 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk could not be read.
     pub async fn look_up(&self, key: Key) -> Result<Presence, Arc<StoreError>> {
+        if let Some(presence) = self.shared.map.get(key).await {
+            return Ok(presence);
+        }
+        if records::is_surely_absent(&self.shared.layout, key) {
+            return Ok(Presence::Absent);
+        }
         let shared = Arc::clone(&self.shared);
         self.shared
             .map

@@ -67,6 +67,10 @@ impl ExistenceMap {
         Self { cache: Cache::builder().max_capacity(config.map_capacity).expire_after(lifetimes).build() }
     }
 
+    pub async fn get(&self, key: Key) -> Option<Presence> {
+        self.cache.get(&key).await
+    }
+
     /// What is known, or what `look` finds. Callers for one key share one look; an error is not remembered.
     pub async fn get_or_look(
         &self,

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
 use super::StoreError;
 use super::layout::Layout;
@@ -20,6 +22,12 @@ pub fn look_up(layout: &Layout, key: Key) -> Result<Presence, StoreError> {
         Some(known) => Presence::Known(Arc::new(known)),
         None => Presence::Absent,
     })
+}
+
+/// Whether the kernel knows, without a wait for the disk, that a target has no records. False says nothing.
+pub fn is_surely_absent(layout: &Layout, key: Key) -> bool {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    openat2(CWD, layout.records_of(key), flags, Mode::empty(), ResolveFlags::CACHED).err() == Some(Errno::NOENT)
 }
 
 /// All records of a target that can be read. Damaged ones count as absent; the file stays for an operator to look at.

@@ -2,24 +2,26 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use fs_err as fs;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::io::Errno;
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
-use super::layout::{self, Layout};
+use super::layout::{self, Layout, StagedName};
 use crate::model::{Algorithm, Digest, Expected, Hasher, Record};
 
 /// A hit up to this size is read when it is opened: one trip to the disk instead of two.
 const READ_AT_OPEN_BYTES: u64 = 64 * 1024;
 
-/// The piece in which a file is read to compute a digest, in bytes.
-const DIGEST_PIECE_BYTES: usize = 256 * 1024;
+/// The piece in which a whole file is read, in bytes.
+const WHOLE_PIECE_BYTES: usize = 256 * 1024;
 
 /// The bytes of an open file. They stay readable when the file is renamed or removed.
 #[derive(Debug, Clone)]
@@ -66,6 +68,44 @@ impl Contents {
         }
     }
 
+    /// How long the file is now.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn size_bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Whether the first `size_bytes` of both are there and the same.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn agrees_with(&self, other: &Self, size_bytes: u64) -> io::Result<bool> {
+        let (one, other) = (self.clone(), other.clone());
+        spawn_blocking(move || one.agrees_now(&other, size_bytes))
+            .await
+            .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    }
+
+    fn agrees_now(&self, other: &Self, size_bytes: u64) -> io::Result<bool> {
+        let (own, others) = (self.file.metadata()?, other.file.metadata()?);
+        if own.len().min(others.len()) < size_bytes {
+            return Ok(false);
+        }
+        // A published object is the staged file by another name.
+        let is_same_file = (own.dev(), own.ino()) == (others.dev(), others.ino());
+        let mut offset = 0;
+        while !is_same_file && offset < size_bytes {
+            let left_bytes = usize::try_from(size_bytes - offset).unwrap_or(usize::MAX);
+            let piece = self.read_now(offset, left_bytes.min(WHOLE_PIECE_BYTES))?;
+            if piece.is_empty() || piece != other.read_now(offset, piece.len())? {
+                return Ok(false);
+            }
+            offset += piece.len() as u64;
+        }
+        Ok(true)
+    }
+
     /// As [`Contents::read`], on this thread.
     pub(super) fn read_now(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         let mut buffer = Vec::with_capacity(size_bytes);
@@ -88,7 +128,7 @@ impl Contents {
         let mut hasher = Hasher::new(&Expected::from_iter([wanted]));
         let mut offset = 0;
         loop {
-            let piece = self.read_now(offset, DIGEST_PIECE_BYTES)?;
+            let piece = self.read_now(offset, WHOLE_PIECE_BYTES)?;
             if piece.is_empty() {
                 break;
             }
@@ -123,6 +163,11 @@ impl Hit {
     #[must_use]
     pub fn object_name(&self) -> String {
         layout::object_name(self.record.sha256)
+    }
+
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     /// Reads at most `size_bytes` from `offset`, and at least one if there is one.
@@ -184,4 +229,14 @@ pub fn open_hit_in_memory(layout: &Layout, record: &Arc<Record>) -> Option<Hit> 
         _ => None,
     };
     Some(Hit { record: Arc::clone(record), contents, whole })
+}
+
+/// Opens a file that another process may be writing. `None` if it is not there any more, or is a link to another place.
+pub fn open_staged(layout: &Layout, name: &StagedName) -> Result<Option<Contents>, StoreError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    match open(layout.staged(name), flags, Mode::empty()) {
+        Ok(file) => Ok(Some(Contents::new(Arc::new(file.into())))),
+        Err(Errno::NOENT | Errno::LOOP) => Ok(None),
+        Err(error) => Err(io::Error::from(error).into()),
+    }
 }

@@ -1,6 +1,8 @@
 //! Where things lie in the folder. The shape is fixed: other versions and other tools read it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use fs_err as fs;
 
@@ -11,6 +13,34 @@ use crate::model::{Key, Sha256};
 pub fn object_name(sha256: Sha256) -> String {
     let name = sha256.to_string();
     format!("{}/{name}", &name[..2])
+}
+
+/// `<instance>/<id>`: a file in the staging folder. However it was come by, it names nothing outside of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedName {
+    pub(super) instance: String,
+    pub(super) id: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("this names no file of the staging folder")]
+pub struct StagedNameError;
+
+impl FromStr for StagedName {
+    type Err = StagedNameError;
+
+    fn from_str(text: &str) -> Result<Self, StagedNameError> {
+        let (instance, id) = text.split_once('/').ok_or(StagedNameError)?;
+        let is_instance = instance.len() == 16 && instance.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = id.parse().map_err(|_| StagedNameError)?;
+        if is_instance { Ok(Self { instance: instance.to_owned(), id }) } else { Err(StagedNameError) }
+    }
+}
+
+impl fmt::Display for StagedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.instance, self.id)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -40,8 +70,18 @@ impl Layout {
         self.root.join("staging")
     }
 
-    fn locks(&self) -> PathBuf {
+    /// `staging/<instance>/<id>`
+    pub fn staged(&self, name: &StagedName) -> PathBuf {
+        self.staging().join(&name.instance).join(name.id.to_string())
+    }
+
+    pub fn locks(&self) -> PathBuf {
         self.root.join("locks")
+    }
+
+    /// `locks/<key>`
+    pub fn claim(&self, key: Key) -> PathBuf {
+        self.locks().join(key.to_string())
     }
 
     pub fn index(&self) -> PathBuf {

@@ -4,6 +4,7 @@
 //! space is reserved, it is staged, sealed and published. This room knows no HTTP and no origin, and asks nobody whether
 //! something may be kept. Its main type is [`Store`].
 
+mod claim;
 mod config;
 mod contents;
 mod error;
@@ -23,9 +24,11 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+pub use claim::{Claim, Claiming, Look, Rival};
 pub use config::Config;
 pub use contents::{Contents, Hit};
 pub use error::{OpenError, StoreError};
+pub use layout::StagedName;
 pub use presence::{Known, Presence};
 pub use publish::Published;
 pub use staging::{Sealed, Staging};
@@ -145,6 +148,39 @@ impl Store {
         self.shared.digests.try_get_with((hit.record.sha256, algorithm), compute).await
     }
 
+    /// Claims a target: of the processes that share the folder, one at a time may. The claim is let go with its value.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses, or knows no locks.
+    pub async fn claim(&self, key: Key) -> Result<Claiming, StoreError> {
+        let store = self.clone();
+        blocking(move || claim::claim(&store.shared.layout, key)).await
+    }
+
+    /// Whether somebody holds the claim on a target.
+    ///
+    /// # Errors
+    /// As [`Store::claim`].
+    pub async fn is_claimed(&self, key: Key) -> Result<bool, StoreError> {
+        let store = self.clone();
+        blocking(move || claim::is_held(&store.shared.layout, key)).await
+    }
+
+    /// As [`Store::is_claimed`], but a hint, from memory.
+    #[must_use]
+    pub fn seems_claimed(&self, key: Key) -> bool {
+        claim::seems_held(&self.shared.layout, key)
+    }
+
+    /// Opens a body that another process is staging. `None` if it is not there any more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses.
+    pub async fn open_staged(&self, name: StagedName) -> Result<Option<Contents>, StoreError> {
+        let store = self.clone();
+        blocking(move || contents::open_staged(&store.shared.layout, &name)).await
+    }
+
     /// Begins to store a body, of `length` bytes if that is known. Space is reserved first, and made if there is none.
     ///
     /// # Errors
@@ -203,9 +239,26 @@ impl Store {
             if !shared.unreconciled.load(Ordering::Acquire) && !replaced && !found_dead {
                 return Ok(None);
             }
+            claim::sweep(&shared.layout)?;
             let mended = reconcile::reconcile(&shared.layout, &shared.index)?;
             shared.unreconciled.store(false, Ordering::Release);
             Ok(Some(mended))
+        })
+        .await
+    }
+
+    /// Gives back what dead processes have reserved, and leaves the rest of the care for them to the next sweep.
+    ///
+    /// # Errors
+    /// [`StoreError`] if index or disk refuse.
+    pub async fn release_dead(&self) -> Result<(), StoreError> {
+        let store = self.clone();
+        blocking(move || {
+            let shared = &store.shared;
+            if Instance::sweep(&shared.layout, &shared.index)? {
+                shared.unreconciled.store(true, Ordering::Release);
+            }
+            Ok(())
         })
         .await
     }

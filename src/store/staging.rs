@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use tokio::runtime::Handle;
 
 use super::index::{Room, is_damage};
+use super::layout::StagedName;
 use super::{Contents, Store, StoreError, evict};
 use crate::model::{Digests, Hasher};
 
@@ -60,6 +61,12 @@ impl Staging {
     #[must_use]
     pub fn contents(&self) -> Contents {
         Contents::new(Arc::clone(&self.handle))
+    }
+
+    /// By which other processes find the file while it grows.
+    #[must_use]
+    pub fn name(&self) -> StagedName {
+        StagedName { instance: self.file.store.shared.instance.name.clone(), id: self.file.id }
     }
 
     #[must_use]
@@ -117,6 +124,11 @@ impl Finished {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.staging.written_bytes
+    }
+
+    #[must_use]
+    pub fn contents(&self) -> Contents {
+        self.staging.contents()
     }
 
     /// Makes the body safe on the disk.

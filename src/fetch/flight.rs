@@ -19,8 +19,6 @@ pub struct Head {
     /// In bytes, if the origin said so.
     pub length: Option<u64>,
     pub headers: KeptHeaders,
-    /// The staged file.
-    pub(super) contents: Contents,
 }
 
 #[derive(Debug, Clone)]
@@ -35,7 +33,9 @@ enum Stage {
 #[derive(Debug, Clone)]
 struct Progress {
     stage: Stage,
-    /// How much of the body can be read from the staged file.
+    /// The file that is read.
+    contents: Option<Contents>,
+    /// How much of the body can be read from it.
     written_bytes: u64,
     /// The last piece that was written: those who are up to date need no look at the file.
     newest: Bytes,
@@ -57,7 +57,8 @@ pub struct Flight {
 
 impl Flight {
     pub fn new() -> Self {
-        let progress = Progress { stage: Stage::Asking, written_bytes: 0, newest: Bytes::new(), found: None };
+        let progress =
+            Progress { stage: Stage::Asking, contents: None, written_bytes: 0, newest: Bytes::new(), found: None };
         Self { progress: watch::Sender::new(progress) }
     }
 
@@ -73,9 +74,10 @@ impl Flight {
     }
 
     /// Lets the followers see the head, and what is written up to now.
-    pub fn flow(&self, head: Arc<Head>, written_bytes: u64) {
+    pub fn flow(&self, head: Arc<Head>, contents: Contents, written_bytes: u64) {
         self.progress.send_modify(|progress| {
             progress.stage = Stage::Flowing(head);
+            progress.contents = Some(contents);
             progress.written_bytes = written_bytes;
         });
     }
@@ -186,7 +188,8 @@ impl Follower {
             return Ok(Some(progress.newest.slice(at..at + size)));
         }
         let size = usize::try_from(size_bytes).expect("it is at most a piece");
-        match head.contents.read_some(offset, size, &mut self.scratch).await {
+        let contents = progress.contents.as_ref().ok_or(FetchError::Unstorable)?;
+        match contents.read_some(offset, size, &mut self.scratch).await {
             Ok(bytes) if !bytes.is_empty() => Ok(Some(bytes)),
             Ok(_) => Err(FetchError::Unstorable),
             Err(error) => {

@@ -55,7 +55,7 @@ pub struct Taken {
 
 impl Partial {
     fn head(&self) -> Arc<Head> {
-        Arc::new(Head { length: self.length, headers: self.headers.clone(), contents: self.contents.clone() })
+        Arc::new(Head { length: self.length, headers: self.headers.clone() })
     }
 }
 
@@ -243,7 +243,7 @@ impl<'a> Intake<'a> {
         self.judge_kind().await?;
         if let Some(body) = &mut self.body {
             body.is_flowing = true;
-            self.flight.flow(body.head(), written);
+            self.flight.flow(body.head(), body.contents.clone(), written);
         }
         Ok(())
     }

@@ -130,7 +130,7 @@ async fn keep(
         return Err(FetchError::Mismatch { expected: expected.clone(), found: finished.digests.sha256 });
     }
     if let Some(head) = taken.unseen {
-        flight.flow(head, finished.size_bytes());
+        flight.flow(head, finished.contents(), finished.size_bytes());
     }
     flight.complete(finished.digests.sha256);
     let sealed = finished.seal().await?;

@@ -33,7 +33,7 @@ enum Stage {
 #[derive(Debug, Clone)]
 struct Progress {
     stage: Stage,
-    /// The file that is read.
+    /// The file that is read. It may become another one, whose first bytes are the same.
     contents: Option<Contents>,
     /// How much of the body can be read from it.
     written_bytes: u64,
@@ -73,12 +73,26 @@ impl Flight {
         let _ = progress.wait_for(Progress::has_ended).await;
     }
 
+    /// Whether the followers have seen the head, and not the end.
+    pub fn is_flowing(&self) -> bool {
+        matches!(self.progress.borrow().stage, Stage::Flowing(_))
+    }
+
     /// Lets the followers see the head, and what is written up to now.
     pub fn flow(&self, head: Arc<Head>, contents: Contents, written_bytes: u64) {
         self.progress.send_modify(|progress| {
             progress.stage = Stage::Flowing(head);
             progress.contents = Some(contents);
             progress.written_bytes = written_bytes;
+        });
+    }
+
+    /// Goes on in another file. All that the followers may have seen must be the same there.
+    pub fn go_on_in(&self, contents: Contents, written_bytes: u64) {
+        self.progress.send_modify(|progress| {
+            progress.contents = Some(contents);
+            progress.written_bytes = written_bytes;
+            progress.newest = Bytes::new();
         });
     }
 

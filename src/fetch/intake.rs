@@ -1,18 +1,21 @@
 //! One body on its way from an origin to the staging folder, over as many attempts as it takes.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use super::flight::{Flight, Head};
+use super::neighbour::{self, Shown};
+use super::note::{Coming, Note};
 use super::{FetchError, Shared};
 use crate::model::{Expected, Hasher, KeptHeaders, Kind};
 use crate::origin::{Method, OriginError, Request, Response, Resume};
 use crate::policy::{Admitted, Refusal};
-use crate::store::{Contents, Staging};
+use crate::store::{Claim, Contents, Staging};
 
-/// The piece in which a restarted body is held against what is here already, in bytes.
-const COMPARE_PIECE_BYTES: usize = 256 * 1024;
+/// The piece in which what is staged is read again, in bytes.
+const READ_PIECE_BYTES: usize = 256 * 1024;
 
 /// What has come so far.
 pub struct Intake<'a> {
@@ -22,6 +25,8 @@ pub struct Intake<'a> {
     expected: &'a Expected,
     /// The digest that is expected is one of our own records', not a client's word.
     is_on_record: bool,
+    /// Where other processes are told how far it is.
+    claim: Option<&'a Claim>,
     kind: Kind,
     body: Option<Partial>,
 }
@@ -57,6 +62,16 @@ impl Partial {
     fn head(&self) -> Arc<Head> {
         Arc::new(Head { length: self.length, headers: self.headers.clone() })
     }
+
+    fn coming(&self) -> Coming {
+        Coming {
+            file: self.staging.name(),
+            length: self.length,
+            headers: self.headers.clone(),
+            source: self.source.clone(),
+            validator: self.validator.clone(),
+        }
+    }
 }
 
 impl<'a> Intake<'a> {
@@ -66,9 +81,38 @@ impl<'a> Intake<'a> {
         admitted: &'a Admitted,
         expected: &'a Expected,
         is_on_record: bool,
+        claim: Option<&'a Claim>,
     ) -> Self {
         let kind = if admitted.judges_kind() { Kind::of_path(admitted.target().path()) } else { Kind::Unjudged };
-        Self { shared, flight, admitted, expected, is_on_record, kind, body: None }
+        Self { shared, flight, admitted, expected, is_on_record, claim, kind, body: None }
+    }
+
+    /// Begins with what another process has left, of which the followers have seen a part. It is hashed again on its way.
+    ///
+    /// # Errors
+    /// [`FetchError::Unstorable`] if it cannot be read or kept.
+    pub async fn take_over(&mut self, left: Shown) -> Result<(), FetchError> {
+        let Coming { length, headers, source, validator, .. } = left.coming;
+        // Whoever died has still reserved the room for it. What it wrote is held open here.
+        self.shared.store.release_dead().await?;
+        let mut staging = self.shared.store.stage(length, Hasher::new(self.expected)).await?;
+        loop {
+            let written = staging.written_bytes();
+            let wanted = length.map_or(READ_PIECE_BYTES as u64, |length| length - written).min(READ_PIECE_BYTES as u64);
+            let wanted = usize::try_from(wanted).expect("it is at most a piece");
+            let piece = left.contents.read(written, wanted).await.map_err(|error| unread(&error))?;
+            if piece.is_empty() {
+                break;
+            }
+            staging.append(piece).await?;
+        }
+        let contents = staging.contents();
+        self.flight.go_on_in(contents.clone(), staging.written_bytes());
+        let (complete, unproven, is_flowing) = (length, None, true);
+        self.body =
+            Some(Partial { staging, contents, length, complete, validator, unproven, headers, source, is_flowing });
+        self.tell_neighbours().await;
+        Ok(())
     }
 
     /// Asks the origin once, for the whole or for the rest, and takes in what comes.
@@ -118,7 +162,8 @@ impl<'a> Intake<'a> {
         let body = self.body.as_ref()?;
         let etag = body.validator.clone()?;
         let offset = body.staging.written_bytes();
-        (offset > 0).then_some(Resume { offset, etag })
+        // Of a body that is all here there is no rest.
+        (offset > 0 && body.complete != Some(offset)).then_some(Resume { offset, etag })
     }
 
     /// A 206 under the same validator (RFC 9110, section 15.3.7) that goes on where the body here ends. There are origins
@@ -142,6 +187,14 @@ impl<'a> Intake<'a> {
         }
     }
 
+    /// Lets other processes follow. They are told of another validator before bytes are written under it.
+    async fn tell_neighbours(&self) {
+        let seen = self.body.as_ref().filter(|body| body.is_flowing);
+        if let (Some(claim), Some(body)) = (self.claim, seen) {
+            neighbour::tell(claim, &Note::Flowing(body.coming())).await;
+        }
+    }
+
     /// Begins a body, or begins it again. One that followers have seen must stay what it is.
     async fn begin(&mut self, response: &Response) -> Result<(), FetchError> {
         match &mut self.body {
@@ -151,6 +204,7 @@ impl<'a> Intake<'a> {
                 }
                 body.validator = None;
                 body.unproven = strong_etag(response);
+                self.tell_neighbours().await;
             }
             _ => {
                 // The old one gives its space back first.
@@ -182,7 +236,9 @@ impl<'a> Intake<'a> {
                 return Err(OriginError::from(Refusal::TooLarge(limit)).into());
             }
             let fresh = self.compare(bytes, position).await?;
-            self.prove(position);
+            if self.prove(position) {
+                self.tell_neighbours().await;
+            }
             if !fresh.is_empty() {
                 self.append(fresh).await?;
             }
@@ -200,13 +256,9 @@ impl<'a> Intake<'a> {
         let written = body.staging.written_bytes();
         let mut start = position - bytes.len() as u64;
         while start < written && !bytes.is_empty() {
-            let known =
-                usize::try_from(written - start).unwrap_or(usize::MAX).min(bytes.len()).min(COMPARE_PIECE_BYTES);
+            let known = usize::try_from(written - start).unwrap_or(usize::MAX).min(bytes.len()).min(READ_PIECE_BYTES);
             let arrived = bytes.split_to(known);
-            let here = body.contents.read(start, known).await.map_err(|error| {
-                tracing::warn!(%error, "a staged file could not be read");
-                FetchError::Unstorable
-            })?;
+            let here = body.contents.read(start, known).await.map_err(|error| unread(&error))?;
             if here != arrived {
                 return Err(changed().into());
             }
@@ -215,14 +267,16 @@ impl<'a> Intake<'a> {
         Ok(bytes)
     }
 
-    /// Trusts the validator of a body begun again once all that is here has been compared with it.
-    fn prove(&mut self, position: u64) {
+    /// Trusts the validator of a body begun again once all that is here has been compared with it. True at that moment.
+    fn prove(&mut self, position: u64) -> bool {
         if let Some(body) = &mut self.body
             && position >= body.staging.written_bytes()
             && let Some(validator) = body.unproven.take()
         {
             body.validator = Some(validator);
+            return true;
         }
+        false
     }
 
     async fn append(&mut self, bytes: Bytes) -> Result<(), FetchError> {
@@ -244,6 +298,7 @@ impl<'a> Intake<'a> {
         if let Some(body) = &mut self.body {
             body.is_flowing = true;
             self.flight.flow(body.head(), body.contents.clone(), written);
+            self.tell_neighbours().await;
         }
         Ok(())
     }
@@ -251,10 +306,7 @@ impl<'a> Intake<'a> {
     /// Holds the first bytes against what the name promises. An impostor is forgotten: it must not be resumed.
     async fn judge_kind(&mut self) -> Result<(), FetchError> {
         let Some(body) = self.body.as_ref().filter(|body| !body.is_flowing) else { return Ok(()) };
-        let first = body.contents.read(0, self.kind.sniff_bytes()).await.map_err(|error| {
-            tracing::warn!(%error, "a staged file could not be read");
-            FetchError::Unstorable
-        })?;
+        let first = body.contents.read(0, self.kind.sniff_bytes()).await.map_err(|error| unread(&error))?;
         if self.kind.fits(&first) {
             return Ok(());
         }
@@ -288,6 +340,11 @@ fn strong_etag(response: &Response) -> Option<String> {
     response.kept_headers().etag.filter(|etag| etag.starts_with('"'))
 }
 
-fn changed() -> OriginError {
+pub fn changed() -> OriginError {
     OriginError::Wrong("the origin's body changed between two attempts".to_owned())
+}
+
+pub fn unread(error: &io::Error) -> FetchError {
+    tracing::warn!(%error, "a staged file could not be read");
+    FetchError::Unstorable
 }

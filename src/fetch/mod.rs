@@ -8,6 +8,8 @@ mod config;
 mod error;
 mod flight;
 mod intake;
+mod neighbour;
+mod note;
 mod path;
 
 use std::collections::HashMap;
@@ -132,16 +134,22 @@ impl Fetcher {
     /// # Errors
     /// What a flight for it has come to lately, [`FetchError::Busy`], or [`FetchError::Stopping`].
     pub fn follow(&self, admitted: &Admitted, expected: &Expected) -> Result<Follower, FetchError> {
-        let name = FlightKey { key: Key::of(admitted.target()), expected: expected.clone() };
+        let mut name = FlightKey { key: Key::of(admitted.target()), expected: expected.clone() };
+        // What the follower holds against the body himself.
+        let mut own = Expected::nothing();
+        let is_fetched_elsewhere = self.shared.store.seems_claimed(name.key);
         let mut flights = self.shared.flights();
         if let Some(flight) = flights.get(name.key, expected) {
-            return Ok(flight.follow(true, Expected::nothing()));
+            return Ok(flight.follow(true, own));
         }
         // Every flight computes SHA-256, so that whoever expects no more than that can read along with the others.
-        if expected.iter().all(|digest| digest.algorithm() == Algorithm::Sha256)
-            && let Some(flight) = flights.get(name.key, &Expected::nothing())
-        {
-            return Ok(flight.follow(true, expected.clone()));
+        if expected.iter().all(|digest| digest.algorithm() == Algorithm::Sha256) {
+            if let Some(flight) = flights.get(name.key, &Expected::nothing()) {
+                return Ok(flight.follow(true, expected.clone()));
+            }
+            if is_fetched_elsewhere {
+                own = std::mem::replace(&mut name.expected, Expected::nothing());
+            }
         }
         if let Some(failure) = self.shared.failures.get(&name) {
             return Err(failure);
@@ -153,18 +161,21 @@ impl Fetcher {
             return Err(FetchError::Busy);
         }
         let flight = Arc::new(Flight::new());
-        let follower = flight.follow(false, Expected::nothing());
+        let follower = flight.follow(false, own);
         flights.insert(&name, Arc::clone(&flight));
         let task = path::fly(Arc::clone(&self.shared), flight, name, admitted.clone());
         self.shared.tasks.spawn_on(task, &self.shared.runtime);
         Ok(follower)
     }
 
-    /// Whether a client may be sent elsewhere: nothing is known of the target, neither a flight nor a failure.
+    /// Whether a client may be sent elsewhere: nothing is known of the target, neither a flight, here or in another process,
+    /// nor a failure.
     #[must_use]
     pub fn knows_nothing_of(&self, key: Key) -> bool {
         let name = FlightKey { key, expected: Expected::nothing() };
-        !self.shared.flights().by_key.contains_key(&key) && !self.shared.failures.contains_key(&name)
+        !self.shared.flights().by_key.contains_key(&key)
+            && !self.shared.failures.contains_key(&name)
+            && !self.shared.store.seems_claimed(key)
     }
 
     /// Flights at this moment.

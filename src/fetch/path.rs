@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::flight::Flight;
 use super::intake::{Intake, Taken};
+use super::neighbour::{self, Turn};
 use super::{FetchError, FlightKey, Permits, Shared};
 use crate::model::{Event, Expected, Record};
 use crate::policy::Admitted;
@@ -53,7 +54,7 @@ impl Drop for Landing<'_> {
     }
 }
 
-/// Look past the map, wait for leave, take in the body, check it, keep it.
+/// Wait for this process's turn, fetch, let the others have theirs.
 async fn fetch(
     shared: &Shared,
     flight: &Flight,
@@ -61,19 +62,50 @@ async fn fetch(
     admitted: &Admitted,
     attempts: &mut u32,
 ) -> Result<Arc<Record>, FetchError> {
-    let mut expected = name.expected.clone();
-    // What is on its way for those who expect nothing is most likely what is expected here too.
-    let of_all = || shared.flights().get(name.key, &Expected::nothing()).map(Arc::clone);
-    let before = (!expected.is_empty()).then(of_all).flatten();
-    if let Some(before) = before {
-        before.ended().await;
+    let mut turn = if name.expected.is_empty() || is_on_record(shared, name).await {
+        neighbour::await_turn(shared, flight, name.key).await?
+    } else {
+        // What is on its way for those who expect nothing is most likely what is expected here too.
+        let of_all = shared.flights().get(name.key, &Expected::nothing()).map(Arc::clone);
+        if let Some(of_all) = of_all {
+            of_all.ended().await;
+        }
+        neighbour::await_no_claim(shared, name.key).await;
+        Turn::default()
+    };
+    let outcome = fetch_in_turn(shared, flight, name, admitted, &mut turn, attempts).await;
+    turn.end(flight, &outcome).await;
+    outcome
+}
+
+/// Whether no more is expected than what the target has given before: then it is no client's word.
+async fn is_on_record(shared: &Shared, name: &FlightKey) -> bool {
+    match shared.store.look_up(name.key).await {
+        Ok(Presence::Known(known)) => name.expected == Expected::from_iter([known.answering().sha256.into()]),
+        _ => false,
     }
+}
+
+/// Look past the map, wait for leave, take in the body, check it, keep it.
+async fn fetch_in_turn(
+    shared: &Shared,
+    flight: &Flight,
+    name: &FlightKey,
+    admitted: &Admitted,
+    turn: &mut Turn,
+    attempts: &mut u32,
+) -> Result<Arc<Record>, FetchError> {
+    let mut expected = name.expected.clone();
     let mut is_on_record = false;
+    let shown = turn.take_shown();
     // Another process may have stored it since the map was asked.
     match shared.store.look_past_map(name.key).await {
         Ok(Presence::Known(known)) => {
             let record = known.answering_to(&name.expected);
-            if shared.store.open_hit(name.key, Arc::clone(record)).await.is_ok_and(|hit| hit.is_some()) {
+            if let Ok(Some(hit)) = shared.store.open_hit(name.key, Arc::clone(record)).await {
+                if let Some(shown) = shown {
+                    shown.land(flight, &hit).await?;
+                }
                 return Ok(Arc::clone(record));
             }
             // Its bytes were evicted: what comes now must be the same.
@@ -87,8 +119,12 @@ async fn fetch(
             return Err(FetchError::Unstorable);
         }
     }
-    let intake = Intake::new(shared, flight, admitted, &expected, is_on_record);
-    let (taken, _permits) = take_in(shared, intake, admitted.target().host(), attempts).await?;
+    let mut intake = Intake::new(shared, flight, admitted, &expected, is_on_record, turn.claim());
+    if let Some(shown) = shown {
+        intake.take_over(shown).await?;
+    }
+    let limit = turn.attempts(shared.config.attempts);
+    let (taken, _permits) = take_in(shared, intake, admitted.target().host(), limit, attempts).await?;
     keep(shared, flight, admitted, &expected, taken).await
 }
 
@@ -98,6 +134,7 @@ async fn take_in(
     shared: &Shared,
     mut intake: Intake<'_>,
     host: &str,
+    limit: u32,
     attempts: &mut u32,
 ) -> Result<(Taken, Permits), FetchError> {
     loop {
@@ -105,7 +142,7 @@ async fn take_in(
         let permits = shared.permits(host).await;
         match intake.attempt().await {
             Ok(()) => return Ok((intake.into_taken()?, permits)),
-            Err(error) if error.is_passing() && *attempts < shared.config.attempts => {
+            Err(error) if error.is_passing() && *attempts < limit => {
                 let wait = backoff(shared.config.backoff.0, *attempts, error.retry_after());
                 tracing::debug!(host, %error, ?wait, "a fetch is tried again");
                 // Others may ask meanwhile.

@@ -1,6 +1,7 @@
 //! Integration tests: what the binary promises, asked of the binary. Each module is one promise's corner, each test is named
 //! after what it proves, and all stand on one harness.
 
+mod claims;
 mod conditions;
 mod config_bounds;
 mod crash;
@@ -12,11 +13,13 @@ mod flights;
 mod front;
 mod harness;
 mod headers;
+mod heirs;
 mod herd;
 mod lifecycle;
 mod limits;
 mod logs;
 mod misses;
+mod neighbours;
 mod origin;
 mod pass;
 mod policy;

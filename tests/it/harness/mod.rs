@@ -2,6 +2,7 @@
 //! clients that look closely. Nothing here leaves the machine, and nothing waits without a deadline.
 
 mod builder;
+mod claims;
 mod client;
 mod gateway;
 mod log;

@@ -1,0 +1,281 @@
+//! A process that fetches dies, stops or fails in the middle: of those who followed it one goes on.
+
+use std::fs;
+
+use crate::harness::{Builder, Ended, Gate, Gateway, Origin, Reply, archive, assert_same, eventually};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+fn with(origin: &Origin) -> Builder {
+    Gateway::builder().origin(origin).relay().one_attempt()
+}
+
+#[test]
+fn a_killed_process_is_taken_over_where_it_was() {
+    let body = archive(4, 300_000);
+    for file in [Reply::file(&body), Reply::file(&body).chunked()] {
+        let origin = Origin::start();
+        let gate = Gate::new();
+        origin.script(PATH, vec![file.clone().gate_at(100_000, &gate), file]);
+        let mut first = with(&origin).start();
+        let second = first.sibling().start();
+        let url = origin.url(PATH);
+        let lost = first.get(&url).start();
+        gate.await_reached(1);
+        let mut follower = second.get(&url).open();
+        assert_same(&follower.read(100_000), &body[..100_000]);
+        first.kill9();
+        drop(lost);
+        let rest = follower.finish();
+        assert_eq!(rest.ended, Ended::Whole);
+        assert_same(&rest.body, &body[100_000..]);
+        second.await_stored(&url);
+        let asked = origin.requests(PATH);
+        assert_eq!(asked.len(), 2);
+        assert_eq!(asked[1].header("range"), Some("bytes=100000-"));
+        assert!(asked[1].header("if-range").is_some_and(|etag| etag.starts_with('"')));
+        assert_same(&fs::read(second.object_path(&body)).expect("it is stored"), &body);
+        // What the dead one has left is swept.
+        first.restart();
+    }
+}
+
+#[test]
+fn what_cannot_be_resumed_is_begun_again_and_compared() {
+    let origin = Origin::start();
+    let (body, other) = (archive(5, 300_000), archive(6, 300_000));
+    for (path, again) in [("/same.tar.gz", &body), ("/other.tar.gz", &other)] {
+        let gate = Gate::new();
+        origin.script(path, vec![Reply::ok(&body).gate_at(100_000, &gate), Reply::ok(again)]);
+        let mut first = with(&origin).start();
+        let second = first.sibling().start();
+        let url = origin.url(path);
+        let lost = first.get(&url).start();
+        gate.await_reached(1);
+        let mut follower = second.get(&url).open();
+        assert_same(&follower.read(100_000), &body[..100_000]);
+        first.kill9();
+        drop(lost);
+        let rest = follower.finish();
+        if again == &body {
+            assert_eq!(rest.ended, Ended::Whole);
+            assert_same(&rest.body, &body[100_000..]);
+            second.await_stored(&url);
+        } else {
+            rest.assert_broken();
+            assert_eq!(second.await_fetch(&url)["outcome"], "failed");
+            assert!(second.records_of(&url).is_empty(), "nothing is stored");
+        }
+        assert_eq!(origin.count(path), 2);
+        first.restart();
+    }
+}
+
+#[test]
+fn a_process_killed_before_the_head_was_seen_costs_one_more_question() {
+    let origin = Origin::start();
+    let body = archive(7, 100_000);
+    let gate = Gate::new();
+    origin.script(PATH, vec![Reply::file(&body).gate_before_head(&gate), Reply::file(&body)]);
+    let mut first = with(&origin).start();
+    let second = first.sibling().start();
+    let url = origin.url(PATH);
+    let lost = first.get(&url).start();
+    gate.await_reached(1);
+    let follower = second.get(&url).start();
+    second.await_at_claim(&url);
+    first.kill9();
+    drop(lost);
+    follower.head().finish().assert_body(200, &body);
+    second.await_stored(&url);
+    assert_eq!(origin.count(PATH), 2);
+    first.restart();
+}
+
+#[test]
+fn of_those_who_followed_a_killed_process_one_goes_on_for_all() {
+    let origin = Origin::start();
+    let body = archive(8, 300_000);
+    let (early, late) = (Gate::new(), Gate::new());
+    let file = Reply::file(&body);
+    // Of the rest, which begins at 100 000.
+    origin.script(PATH, vec![file.clone().gate_at(100_000, &early), file.gate_at(50_000, &late)]);
+    let mut first = with(&origin).start();
+    let (second, third) = (first.sibling().start(), first.sibling().start());
+    let url = origin.url(PATH);
+    let lost = first.get(&url).start();
+    early.await_reached(1);
+    let mut followers = [&second, &third].map(|gateway| gateway.get(&url).open());
+    for follower in &mut followers {
+        assert_same(&follower.read(100_000), &body[..100_000]);
+    }
+    first.kill9();
+    drop(lost);
+    for follower in &mut followers {
+        assert_same(&follower.read(50_000), &body[100_000..150_000]);
+    }
+    late.open();
+    for follower in followers {
+        let rest = follower.finish();
+        assert_eq!(rest.ended, Ended::Whole);
+        assert_same(&rest.body, &body[150_000..]);
+    }
+    Gateway::assert_one_fetched(&[&second, &third], &url);
+    assert_eq!(origin.count(PATH), 2, "once by the dead, once by its heir");
+    first.restart();
+}
+
+#[test]
+fn where_one_asked_in_vain_the_next_asks_once() {
+    let origin = Origin::start();
+    let body = archive(21, 100_000);
+    let gate = Gate::new();
+    let cut = Reply::file(&body).gate_at(0, &gate).cut_at(0);
+    origin.serve(PATH, cut);
+    let first = with(&origin).set("fetch.attempts", "3").start();
+    let second = first.sibling().start();
+    let url = origin.url(PATH);
+    let early = first.get(&url).start();
+    gate.await_reached(1);
+    let follower = second.get(&url).start();
+    second.await_at_claim(&url);
+    gate.open();
+    early.head().finish().assert_problem(504);
+    follower.head().finish().assert_problem(504);
+    assert_eq!(first.await_fetch(&url)["attempts"], 3);
+    assert_eq!(second.await_fetch(&url)["attempts"], 1);
+    assert_eq!(origin.count(PATH), 4);
+}
+
+#[test]
+fn a_transfer_that_was_cut_for_one_goes_on_for_the_other() {
+    let origin = Origin::start();
+    let body = archive(9, 300_000);
+    let gate = Gate::new();
+    let cut = Reply::file(&body).gate_at(100_000, &gate).cut_at(100_000);
+    origin.script(PATH, vec![cut, Reply::file(&body)]);
+    let first = with(&origin).start();
+    let second = first.sibling().start();
+    let url = origin.url(PATH);
+    let early = first.get(&url).open();
+    gate.await_reached(1);
+    let mut follower = second.get(&url).open();
+    assert_same(&follower.read(100_000), &body[..100_000]);
+    gate.open();
+    early.finish().assert_broken();
+    let rest = follower.finish();
+    assert_eq!(rest.ended, Ended::Whole);
+    assert_same(&rest.body, &body[100_000..]);
+    second.await_stored(&url);
+    assert_eq!(origin.requests(PATH)[1].header("range"), Some("bytes=100000-"));
+    assert_eq!(origin.count(PATH), 2);
+}
+
+#[test]
+fn a_process_that_stops_hands_its_fetch_on() {
+    let origin = Origin::start();
+    let body = archive(10, 300_000);
+    let gate = Gate::new();
+    origin.script(PATH, vec![Reply::file(&body).gate_at(100_000, &gate), Reply::file(&body)]);
+    let mut first = with(&origin).text("gateway.shutdown_grace", "100ms").start();
+    let second = first.sibling().start();
+    let url = origin.url(PATH);
+    let lost = first.get(&url).open();
+    let mut follower = second.get(&url).open();
+    assert_same(&follower.read(100_000), &body[..100_000]);
+    first.signal("TERM");
+    let rest = follower.finish();
+    assert_eq!(rest.ended, Ended::Whole);
+    assert_same(&rest.body, &body[100_000..]);
+    lost.finish().assert_broken();
+    first.await_exit();
+    second.await_stored(&url);
+    assert_eq!(origin.count(PATH), 2);
+}
+
+#[test]
+fn the_heir_resumes_only_under_a_validator_of_all_that_is_here() {
+    let body = archive(23, 300_000);
+    let tagged = |tag: &str| Reply::ok(&body).header("ETag", tag);
+    for (offset, note, asked) in
+        [(50_000, r#""validator":null"#, None), (150_000, r#""validator":"\"two\"""#, Some("bytes=150000-"))]
+    {
+        let origin = Origin::start();
+        let gate = Gate::new();
+        let again = tagged("\"two\"").gate_at(offset, &gate);
+        origin.script(PATH, vec![tagged("\"one\"").cut_at(100_000), again, tagged("\"two\"").ranges()]);
+        let mut first = with(&origin).set("fetch.attempts", "2").start();
+        let second = first.sibling().start();
+        let url = origin.url(PATH);
+        let lost = first.get(&url).start();
+        gate.await_reached(1);
+        let written = offset.max(100_000);
+        let mut follower = second.get(&url).open();
+        assert_same(&follower.read(written), &body[..written]);
+        let is_told = || fs::read_to_string(first.claim_of(&url)).is_ok_and(|text| text.contains(note));
+        eventually("the note tells of the validator", || is_told().then_some(()));
+        first.kill9();
+        drop(lost);
+        let rest = follower.finish();
+        assert_eq!(rest.ended, Ended::Whole);
+        assert_same(&rest.body, &body[written..]);
+        assert_eq!(origin.requests(PATH)[2].header("range"), asked);
+        first.restart();
+    }
+}
+
+#[test]
+fn an_heir_needs_no_more_room_than_the_dead_one() {
+    let origin = Origin::start();
+    let body = archive(24, 700_000);
+    let gate = Gate::new();
+    origin.script(PATH, vec![Reply::file(&body).gate_at(100_000, &gate), Reply::file(&body)]);
+    let mut first = with(&origin).text("cache.max_size", "1MiB").start();
+    let second = first.sibling().start();
+    let url = origin.url(PATH);
+    let lost = first.get(&url).start();
+    gate.await_reached(1);
+    let mut follower = second.get(&url).open();
+    assert_same(&follower.read(100_000), &body[..100_000]);
+    first.kill9();
+    drop(lost);
+    let rest = follower.finish();
+    assert_eq!(rest.ended, Ended::Whole);
+    assert_same(&rest.body, &body[100_000..]);
+    second.await_stored(&url);
+    eventually("what the dead one staged is swept", || second.staged().is_empty().then_some(()));
+}
+
+#[test]
+fn a_process_killed_with_many_fetches_has_an_heir_for_each() {
+    let origin = Origin::start();
+    let gate = Gate::new();
+    let targets: Vec<_> =
+        (0..16).map(|number| (format!("/x-{number}.tar.gz"), archive(400 + number, 30_000))).collect();
+    for (path, body) in &targets {
+        origin.script(path, vec![Reply::file(body).gate_at(15_000, &gate), Reply::file(body)]);
+    }
+    let mut first = with(&origin).set("fetch.per_host", "16").start();
+    let (second, third) = (first.sibling().start(), first.sibling().start());
+    let ask = |gateway: &Gateway, path: &str| gateway.get(&origin.url(path)).start();
+    let lost: Vec<_> = targets.iter().map(|(path, _)| ask(&first, path)).collect();
+    gate.await_reached(16);
+    let following: Vec<_> =
+        targets.iter().map(|(path, body)| ([ask(&second, path), ask(&third, path)], body)).collect();
+    for (path, _) in &targets {
+        second.await_at_claim(&origin.url(path));
+        third.await_at_claim(&origin.url(path));
+    }
+    first.kill9();
+    drop(lost);
+    for (followers, body) in following {
+        for follower in followers {
+            follower.head().finish().assert_body(200, body);
+        }
+    }
+    for (path, _) in &targets {
+        Gateway::assert_one_fetched(&[&second, &third], &origin.url(path));
+        assert_eq!(origin.count(path), 2, "{path}: once by the dead, once by its heir");
+    }
+    first.restart();
+}

@@ -20,6 +20,7 @@ mod limits;
 mod logs;
 mod misses;
 mod neighbours;
+mod nginx;
 mod origin;
 mod pass;
 mod policy;

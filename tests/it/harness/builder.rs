@@ -75,6 +75,13 @@ impl Builder {
         self.text("gateway.miss", "relay")
     }
 
+    /// As it is configured behind nginx, which sends what is stored by itself.
+    pub fn behind_nginx(self) -> Self {
+        self.set("gateway.trusted_proxies", "[\"127.0.0.1/32\"]")
+            .text("gateway.accel_redirect", "/_objects/")
+            .set("proxy.proxy_protocol", "true")
+    }
+
     /// A fetch that fails is not tried again.
     pub fn one_attempt(self) -> Self {
         self.set("fetch.attempts", "1")

@@ -281,7 +281,7 @@ fn listening_at(log: &Log, door: &str) -> SocketAddr {
 }
 
 /// Without a dependency on the system's C library, the shell is who sends signals.
-fn signal(pid: u32, name: &str) {
+pub(super) fn signal(pid: u32, name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
     assert!(status.is_ok_and(|status| status.success()), "the signal {name} cannot be sent");
 }

@@ -6,6 +6,7 @@ mod claims;
 mod client;
 mod gateway;
 mod log;
+mod nginx;
 mod origin;
 mod reply;
 mod script;
@@ -24,6 +25,7 @@ pub use builder::{Builder, NAME, millpond};
 pub use client::{Answer, Ended, Request, Streaming, Waiting, is_timeout};
 pub use gateway::Gateway;
 pub use log::is_request_of;
+pub use nginx::Nginx;
 pub use origin::Origin;
 pub use reply::Reply;
 pub use script::{Gate, Stop};
@@ -103,6 +105,12 @@ pub fn files_under(folder: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+/// Whether the tests may do what only root may.
+pub fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the kernel tells of a process");
+    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }
 
 /// Runs `work` once for each number below `count`, all at once, and returns what came of each.

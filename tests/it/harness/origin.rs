@@ -124,6 +124,15 @@ impl Origin {
         lock(&self.shared.scripts).values().map(|script| script.asked.len()).sum()
     }
 
+    /// The targets that were asked for, each as often as it was.
+    pub fn asked(&self) -> Vec<String> {
+        let scripts = lock(&self.shared.scripts);
+        let targets = scripts.iter().flat_map(|(target, script)| script.asked.iter().map(|_| target.clone()));
+        let mut targets: Vec<_> = targets.collect();
+        targets.sort();
+        targets
+    }
+
     pub fn requests(&self, target: &str) -> Vec<Asked> {
         let scripts = lock(&self.shared.scripts);
         scripts.get(target).map(|script| script.asked.clone()).unwrap_or_default()

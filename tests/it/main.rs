@@ -21,6 +21,7 @@ mod logs;
 mod misses;
 mod neighbours;
 mod nginx;
+mod nginx_hits;
 mod origin;
 mod pass;
 mod policy;

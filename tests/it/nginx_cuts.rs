@@ -1,0 +1,128 @@
+//! Origins that break off, seen through nginx: no client takes a part for the whole.
+
+use crate::harness::{Ended, Gate, Nginx, Origin, Reply, Request, Stop, Tool, archive, assert_same};
+use crate::nginx::behind_nginx;
+
+/// What the origin sends, and how it breaks off.
+fn cuts(body: &crate::harness::Body) -> [(&'static str, Reply); 5] {
+    [
+        ("length", Reply::file(body).cut_at(50_000)),
+        ("chunks", Reply::file(body).chunked().cut_at(50_000)),
+        ("reset", Reply::file(body).stop_at(50_000, Stop::Reset)),
+        ("last-byte", Reply::file(body).cut_at(99_999)),
+        ("last-chunk", Reply::file(body).chunked().cut_at(100_000)),
+    ]
+}
+
+/// A stored file, and one that is passed.
+const NAMES: [&str; 2] = ["x-1.0.tar.gz", "x.bin"];
+
+/// What is passed on without a length has no other end for a client of HTTP/1.0 than its connection's.
+fn has_no_length(how: &str, name: &str) -> bool {
+    matches!(how, "chunks" | "last-chunk") && name == "x.bin"
+}
+
+/// The ways to ask: by path, as a proxy request at the gateway port, and at the proxy port.
+const DOORS: [&str; 3] = ["rewrite", "absolute", "proxy"];
+
+fn at(door: &str, nginx: &Nginx, url: &str) -> Request {
+    match door {
+        "rewrite" => nginx.get(url),
+        "absolute" => nginx.request("GET", url),
+        _ => nginx.proxied("GET", url),
+    }
+}
+
+#[test]
+fn a_cut_origin_is_a_broken_transfer_through_nginx() {
+    let origin = Origin::start();
+    let body = archive(1, 100_000);
+    let gateway = behind_nginx(&origin).start();
+    let nginx = Nginx::before(&gateway);
+    for (how, reply) in cuts(&body) {
+        for name in NAMES {
+            for door in DOORS {
+                let path = format!("/{how}/{door}/{name}");
+                let request = at(door, &nginx, &origin.url(&path));
+                // The head has left before the origin breaks off.
+                let gate = Gate::new();
+                origin.serve(&path, reply.clone().gate_at(40_000, &gate));
+                let mut answer = request.open();
+                assert_eq!(answer.head.status, 200, "{path}");
+                assert_same(&answer.read(30_000), &body[..30_000]);
+                gate.open();
+                let rest = answer.finish();
+                assert_eq!(rest.ended, Ended::Cut, "{path}: {} bytes came", rest.body.len());
+                let seen = 30_000 + rest.body.len();
+                assert_same(&rest.body, &body[30_000..seen]);
+            }
+        }
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_cut_origin_is_a_failure_for_clients_of_http_1_0_too() {
+    let origin = Origin::start();
+    let body = archive(2, 100_000);
+    let gateway = behind_nginx(&origin).start();
+    let nginx = Nginx::before(&gateway);
+    for (how, reply) in cuts(&body) {
+        for name in NAMES {
+            if has_no_length(how, name) {
+                continue;
+            }
+            for door in DOORS {
+                let path = format!("/{how}/{door}/{name}");
+                origin.serve(&path, reply.clone());
+                let answer = at(door, &nginx, &origin.url(&path)).http_1_0().send();
+                // It may fail at once, before there is a head.
+                let is_failure = answer.status >= 500 || answer.ended == Ended::Cut;
+                assert!(is_failure, "{path}: {:?}, {} bytes came", answer.head, answer.body.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_whole_body_of_unknown_length_is_whole_for_every_client() {
+    let origin = Origin::start();
+    let body = archive(3, 100_000);
+    let gateway = behind_nginx(&origin).start();
+    let nginx = Nginx::before(&gateway);
+    for (number, name) in NAMES.into_iter().enumerate() {
+        for (how, reply) in [("chunks", Reply::file(&body).chunked()), ("close", Reply::ok(&body).until_close())] {
+            let path = format!("/{how}-{number}/{name}");
+            origin.serve(&path, reply);
+            let url = origin.url(&path);
+            let old = nginx.get(&url).http_1_0().send();
+            old.assert_status(200);
+            assert_same(&old.body, &body);
+            nginx.get(&url).send().assert_body(200, &body);
+        }
+    }
+}
+
+#[test]
+fn real_clients_see_a_cut_transfer_through_nginx_as_a_failure() {
+    let origin = Origin::start();
+    let body = archive(4, 100_000);
+    let gateway = behind_nginx(&origin).start();
+    let nginx = Nginx::before(&gateway);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    for (how, reply) in cuts(&body) {
+        for name in NAMES {
+            let wget = Tool::wget(folder.path()).args(&["-O", "out"]);
+            let curl = Tool::curl(folder.path()).args(&["-f", "-o", "out"]);
+            let old = Tool::curl(folder.path()).args(&["-f0", "-o", "out"]);
+            let tools = if has_no_length(how, name) { vec![wget, curl] } else { vec![wget, curl, old] };
+            for (number, tool) in tools.into_iter().enumerate() {
+                let path = format!("/{how}/{number}/{name}");
+                origin.serve(&path, reply.clone());
+                let run = tool.arg(&nginx.rewritten(&origin.url(&path))).run();
+                assert!(run.code != Some(0), "{path} came as if it were whole\n{}{}", run.stdout, run.stderr);
+            }
+        }
+    }
+    gateway.assert_nothing_stored();
+}

@@ -25,6 +25,7 @@ mod nginx_cuts;
 mod nginx_herd;
 mod nginx_hits;
 mod nginx_limits;
+mod nginx_three;
 mod origin;
 mod pass;
 mod policy;

@@ -126,3 +126,23 @@ fn real_clients_see_a_cut_transfer_through_nginx_as_a_failure() {
     }
     gateway.assert_nothing_stored();
 }
+
+#[test]
+fn what_is_passed_without_a_length_never_ends_cleanly_for_http_1_0_where_it_was_cut() {
+    let origin = Origin::start();
+    let body = archive(5, 100_000);
+    let gateway = behind_nginx(&origin).start();
+    let nginx = Nginx::before(&gateway);
+    let mut wrong = Vec::new();
+    for (how, reply) in cuts(&body) {
+        for door in DOORS {
+            let path = format!("/{how}/{door}/x.bin");
+            origin.serve(&path, reply.clone());
+            let answer = at(door, &nginx, &origin.url(&path)).http_1_0().send();
+            if answer.status < 500 && answer.ended != Ended::Cut {
+                wrong.push(format!("{path}: {} bytes, {:?}", answer.body.len(), answer.ended));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -25,8 +25,8 @@ impl Doctor {
     pub async fn run(self) -> ExitCode {
         let gateway = self.gateway.trim_end_matches('/');
         match ask(gateway).await {
-            Ok(version) => {
-                println!("{gateway} is ready: {version}");
+            Ok(()) => {
+                println!("{gateway} is ready");
                 ExitCode::SUCCESS
             }
             Err(why) => complain(&format!("{gateway} is not ready: {why}"), 1),
@@ -34,15 +34,16 @@ impl Doctor {
     }
 }
 
-/// The version of a gateway that is ready, or why it is not.
-async fn ask(gateway: &str) -> Result<String, String> {
+/// Why a gateway is not ready, if it is not.
+async fn ask(gateway: &str) -> Result<(), String> {
     // The gateway itself is asked, not whatever the environment names for downloads.
     let client = Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(|error| root_cause(&error))?;
     let (status, line) = get(&client, &format!("{gateway}/readyz")).await?;
-    if status != StatusCode::OK {
-        return Err(if line.is_empty() { status.to_string() } else { line });
+    match status {
+        StatusCode::OK => Ok(()),
+        _ if line.is_empty() => Err(status.to_string()),
+        _ => Err(line),
     }
-    Ok(get(&client, &format!("{gateway}/version")).await?.1)
 }
 
 /// The status and the first line of a page.

@@ -32,6 +32,9 @@ use crate::store::{Hit, Presence, Store};
 /// A smaller file is in memory already once it is opened, and costs less to send than to hand over, in bytes.
 const MIN_ACCEL_BYTES: u64 = 16 * 1024;
 
+/// What is held of a passed body for a client that could not see where it was cut, in bytes.
+const MAX_HELD_BYTES: u64 = 1 << 20;
+
 /// What the request path works with.
 pub struct Gateway {
     policy: Arc<Policy>,
@@ -242,7 +245,7 @@ impl Gateway {
 
     /// Passes a request to the origin and stores nothing of it.
     async fn pass(&self, admitted: &Admitted, ask: Ask) -> Result<Answer, Problem> {
-        let is_get = ask.intent == Intent::Get;
+        let (is_get, is_head) = (ask.intent == Intent::Get, ask.intent == Intent::Head);
         let expected = if is_get { ask.expected } else { Expected::nothing() };
         let mut headers = ask.forwarded_headers;
         if !expected.is_empty() {
@@ -268,6 +271,14 @@ impl Gateway {
                 }
             }
             _ => {}
+        }
+        if ask.version == HttpVersion::Http10ThroughNginx
+            && !is_head
+            && passed.length.is_none()
+            && !passed.hold(MAX_HELD_BYTES).await.map_err(Problem::Origin)?
+        {
+            let text = "the origin does not say how long this is, so that HTTP/1.0 could not tell its end from a cut: ask with HTTP/1.1";
+            return Err(Problem::BadRequest(text.to_owned()));
         }
         Ok(Answer::Passed(Box::new(passed)))
     }

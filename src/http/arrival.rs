@@ -69,11 +69,16 @@ impl Arrival {
                 arrival.front = Front::Nginx { file_missing: headers.contains_key(FILE_MISSING) };
                 // An empty target is refused like any other that is none.
                 (arrival.form, arrival.version) =
-                    read_request_line(line.as_bytes()).unwrap_or((Form::Origin(String::new()), HttpVersion::Http10));
+                    read_request_line(line.as_bytes()).unwrap_or((Form::Origin(String::new()), HttpVersion::Http11));
             }
         }
         arrival.form = arrival.form.at(doors.settings.load().public_authority.as_deref());
         arrival
+    }
+
+    /// Whether it comes from a process beside ours, such as a container's health check.
+    pub fn is_from_here(&self) -> bool {
+        self.front == Front::Nobody && self.client.is_loopback()
     }
 
     /// The path of a request for something of ours.
@@ -121,7 +126,7 @@ fn read_request_line(line: &[u8]) -> Option<(Form, HttpVersion)> {
     let parts: Vec<&str> = std::str::from_utf8(line).ok()?.split(' ').collect();
     let [_, target, version] = parts[..] else { return None };
     let version = match version {
-        "HTTP/1.0" => HttpVersion::Http10,
+        "HTTP/1.0" => HttpVersion::Http10ThroughNginx,
         version if version.starts_with("HTTP/") => HttpVersion::Http11,
         _ => return None,
     };

@@ -21,6 +21,11 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
     }
     let dress = Dress::new(&request, &doors.name, arrival.version);
     let begin = |door, uri| RequestLog::begin(arrival.client, door, request.method().as_str(), uri);
+    let page = arrival.path().and_then(Page::of_path);
+    let for_page = |page: Page| begin(page.door(), arrival.path().unwrap_or_default().to_owned());
+    if let Some(page) = page.filter(|page| page.is_health() && arrival.is_from_here()) {
+        return for_page(page).attach(doors.page(page, request.method()).await, None);
+    }
     let transfer = match doors.gateway.admit_client(arrival.client, Use::Download) {
         Ok(transfer) => transfer,
         Err(problem) => {
@@ -28,9 +33,8 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
             return log.attach(problem::render(&problem, Some(Door::Rewrite), &dress), None);
         }
     };
-    if let Some(page) = arrival.path().and_then(Page::of_path) {
-        let log = begin("page", arrival.path().unwrap_or_default().to_owned());
-        return log.attach(doors.page(page, request.method()).await, None);
+    if let Some(page) = page {
+        return for_page(page).attach(doors.page(page, request.method()).await, None);
     }
     match doors.read_rewrite(&request, &arrival) {
         Ok(ask) => {

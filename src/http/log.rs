@@ -17,6 +17,9 @@ use crate::policy::Transfer;
 /// The status in the log of a request whose client left before it was answered. It is never sent.
 const CLIENT_LEFT: u16 = 499;
 
+/// The door of requests that watch over the service. While they are well they are told at level debug only.
+pub const HEALTH_DOOR: &str = "health";
+
 /// What is known of a request while it is answered.
 pub struct RequestLog {
     pub client: IpAddr,
@@ -96,18 +99,23 @@ impl RequestLog {
     pub fn write(&self, status: u16, cache: &str, sent_bytes: u64, ended: &'static str) {
         self.is_written.set(true);
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(
-            client = %self.client,
-            door = self.door,
-            method = self.method,
-            uri = self.uri,
-            status,
-            cache,
-            sent_bytes,
-            ended,
-            duration_ms,
-            "request"
-        );
+        macro_rules! tell {
+            ($event:ident) => {
+                tracing::$event!(
+                    client = %self.client,
+                    door = self.door,
+                    method = self.method,
+                    uri = self.uri,
+                    status,
+                    cache,
+                    sent_bytes,
+                    ended,
+                    duration_ms,
+                    "request"
+                )
+            };
+        }
+        if self.door == HEALTH_DOOR && status == 200 { tell!(debug) } else { tell!(info) }
     }
 }
 

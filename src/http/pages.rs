@@ -6,6 +6,7 @@ use actix_web::http::{Method, StatusCode};
 use std::sync::atomic::Ordering;
 
 use super::Doors;
+use super::log::HEALTH_DOOR;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
@@ -28,6 +29,18 @@ impl Page {
             "/robots.txt" => Some(Self::Robots),
             _ => None,
         }
+    }
+}
+
+impl Page {
+    /// Asked for again and again by whoever watches over the service.
+    pub fn is_health(self) -> bool {
+        matches!(self, Self::Health | Self::Readiness)
+    }
+
+    /// The door's name in the log.
+    pub fn door(self) -> &'static str {
+        if self.is_health() { HEALTH_DOOR } else { "page" }
     }
 }
 

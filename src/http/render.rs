@@ -95,7 +95,10 @@ fn render_content(content: Content, dress: &Dress<'_>) -> HttpResponse {
         // nginx applies the range itself, to the file.
         describe(&mut builder, &representation);
         builder.insert_header((ACCEL_REDIRECT, location.as_str()));
-        return builder.status(StatusCode::OK).finish();
+        let mut response = builder.status(StatusCode::OK).finish();
+        // nginx says so itself of a file that it sends.
+        response.headers_mut().remove(ACCEPT_RANGES);
+        return response;
     }
     let length = representation.length;
     match selection {

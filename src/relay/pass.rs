@@ -109,6 +109,25 @@ impl Passed {
         Ok(kind.fits(&first))
     }
 
+    /// Holds a body of unknown length until its end, so that its length is known. False if it is longer than `limit_bytes`.
+    ///
+    /// # Errors
+    /// As [`Passed::next`].
+    pub async fn hold(&mut self, limit_bytes: u64) -> Result<bool, OriginError> {
+        let mut held = VecDeque::new();
+        let mut size_bytes = 0;
+        while let Some(bytes) = self.next().await? {
+            size_bytes += bytes.len() as u64;
+            if size_bytes > limit_bytes {
+                return Ok(false);
+            }
+            held.push_back(bytes);
+        }
+        self.seen = held;
+        self.length = Some(size_bytes);
+        Ok(true)
+    }
+
     /// The next bytes from the origin.
     async fn receive(&mut self) -> Result<Option<Bytes>, OriginError> {
         let chunk = self.body.next().await?;

@@ -45,7 +45,7 @@ fn every_request_is_one_event_that_tells_all() {
     assert_eq!(absent["status"], 404);
     assert_eq!(absent["level"], "INFO", "a miss is not an error in the log");
 
-    gateway.request("GET", "/healthz").send();
+    gateway.request("GET", "/robots.txt").send();
     let page = gateway.log().wait_for("the page", |event| event["message"] == "request" && event["door"] == "page");
     assert_eq!(page["status"], 200);
 }

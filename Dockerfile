@@ -1,0 +1,38 @@
+# The service alone; docker-compose.yml puts nginx in front of it.
+FROM rust:1.95-bookworm AS build
+WORKDIR /build
+# Debug sections are three quarters of the program; the symbols stay, so that a backtrace still names functions.
+ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
+
+# The dependencies have a layer of their own, which lasts until one of these files changes. Cargo wants to see the
+# workspace's other member and the benchmarks too, but builds nothing of them.
+COPY Cargo.toml Cargo.lock ./
+COPY fuzz/Cargo.toml fuzz/
+COPY benches/*.rs benches/
+RUN mkdir src \
+    && echo 'fn main() {}' >src/main.rs \
+    && touch src/lib.rs \
+    && cargo build --locked --release
+
+# A checkout can be older than the layer above, and cargo goes by the time of the change.
+COPY src src
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --locked --release
+
+FROM debian:bookworm-slim
+# Named volumes take over the owner of the folder that they are mounted on, so the folders are made here.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && groupadd --gid 10001 millpond \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/millpond --shell /usr/sbin/nologin millpond \
+    && install -d -o millpond -g millpond /var/lib/millpond /var/lib/millpond/cache /var/lib/millpond/state
+COPY --from=build /build/target/release/millpond /usr/local/bin/
+COPY config/compose.toml /etc/millpond/
+USER 10001:10001
+WORKDIR /var/lib/millpond
+EXPOSE 8080 3128
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s --retries=3 \
+    CMD ["millpond", "doctor", "--gateway", "http://127.0.0.1:8080"]
+ENTRYPOINT ["millpond"]
+CMD ["serve", "--config", "/etc/millpond/compose.toml"]

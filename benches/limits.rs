@@ -21,7 +21,7 @@ fn main() {
         // Each in a network of its own.
         let client = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number) << 64);
         let client = policy.admit_client(IpAddr::V6(client)).expect("everybody is served");
-        passed += u64::from(policy.begin(client, Use::Download).is_ok());
+        passed += u64::from(policy.count_request(client, Use::Download).is_ok());
     }
     let each = began.elapsed() / u32::try_from(CLIENTS).expect("a million");
     let grown_mib = (resident_kib() - before) / 1024;

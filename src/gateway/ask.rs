@@ -23,8 +23,6 @@ pub enum Intent {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpVersion {
     Http10,
-    /// To a client of HTTP/1.0 nginx ends its connection in the same way whether ours broke off or not.
-    Http10ThroughNginx,
     Http11,
 }
 

@@ -25,7 +25,7 @@ pub use select::{Conditions, Selection};
 
 use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
 use crate::model::{Algorithm, Digest, Expected, Key, Kind, RangeSpec, Record, Target};
-use crate::policy::{Admitted, AdmittedTunnel, Class, Policy, Refusal, Transfer, Use};
+use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, Refusal, Transfer, Use};
 use crate::relay::{Method, PassRequest, Relay};
 use crate::store::{Hit, Presence, Store};
 
@@ -63,12 +63,21 @@ impl Gateway {
         self.config.store(Arc::new(config));
     }
 
-    /// Whether a client is served at all, and now. Every door asks this first, and keeps the answer for as long as it serves.
+    /// Whether a client is served at all, and now. Every door asks this first.
     ///
     /// # Errors
     /// [`Problem::Refused`] or [`Problem::OverLimit`].
-    pub fn admit_client(&self, client: IpAddr, what: Use) -> Result<Transfer, Problem> {
+    pub fn admit_client(&self, client: IpAddr, what: Use) -> Result<Client, Problem> {
         let client = self.policy.admit_client(client)?;
+        self.policy.count_request(client, what)?;
+        Ok(client)
+    }
+
+    /// Counts what a client opens, for as long as the [`Transfer`] lives.
+    ///
+    /// # Errors
+    /// [`Problem::OverLimit`].
+    pub fn begin(&self, client: Client, what: Use) -> Result<Transfer, Problem> {
         Ok(self.policy.begin(client, what)?)
     }
 
@@ -272,7 +281,7 @@ impl Gateway {
             }
             _ => {}
         }
-        if ask.version == HttpVersion::Http10ThroughNginx
+        if ask.version == HttpVersion::Http10
             && !is_head
             && passed.length.is_none()
             && !passed.hold(MAX_HELD_BYTES).await.map_err(Problem::Origin)?

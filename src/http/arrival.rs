@@ -108,7 +108,8 @@ impl Form {
         let Self::Absolute(text) = &self else { return self };
         let Some((_, rest)) = text.split_once("://") else { return self };
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        if public_authority != Some(authority.to_ascii_lowercase().as_str()) {
+        let authority = authority.to_ascii_lowercase();
+        if public_authority.is_none_or(|ours| without_port_80(ours) != without_port_80(&authority)) {
             return self;
         }
         Self::Origin(if path.starts_with('/') { path.to_owned() } else { format!("/{path}") })
@@ -121,13 +122,18 @@ impl Form {
     }
 }
 
+fn without_port_80(authority: &str) -> &str {
+    authority.strip_suffix(":80").unwrap_or(authority)
+}
+
 /// `GET /https://host/x HTTP/1.1`: all three parts, or it is no request that we take.
 fn read_request_line(line: &[u8]) -> Option<(Form, HttpVersion)> {
     let parts: Vec<&str> = std::str::from_utf8(line).ok()?.split(' ').collect();
     let [_, target, version] = parts[..] else { return None };
     let version = match version {
-        "HTTP/1.0" => HttpVersion::Http10ThroughNginx,
-        version if version.starts_with("HTTP/") => HttpVersion::Http11,
+        "HTTP/1.1" | "HTTP/2.0" | "HTTP/3.0" => HttpVersion::Http11,
+        // nginx takes HTTP/1.00 for 1.0.
+        version if version.starts_with("HTTP/") => HttpVersion::Http10,
         _ => return None,
     };
     Some((Form::of_text(target), version))

@@ -109,10 +109,16 @@ pub fn paced(body: BoxBody, pacer: Pacer) -> BoxBody {
     if size == BodySize::None {
         return body;
     }
-    let pieces = try_unfold((body, pacer), |(mut body, mut pacer)| async move {
-        let Some(piece) = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await.transpose()? else { return Ok(None) };
-        pacer.pace(piece.len()).await;
-        Ok::<_, Box<dyn std::error::Error>>(Some((piece, (body, pacer))))
+    let pieces = try_unfold((body, pacer, Bytes::new()), |(mut body, mut pacer, mut waiting)| async move {
+        if waiting.is_empty() {
+            match poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await.transpose()? {
+                Some(piece) => waiting = piece,
+                None => return Ok(None),
+            }
+        }
+        let allowed = pacer.take(waiting.len()).await;
+        let piece = waiting.split_to(allowed);
+        Ok::<_, Box<dyn std::error::Error>>(Some((piece, (body, pacer, waiting))))
     });
     match size {
         BodySize::Sized(size) => SizedStream::new(size, pieces).boxed(),

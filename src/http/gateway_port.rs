@@ -8,7 +8,7 @@ use super::arrival::{Arrival, Form, Front};
 use super::log::RequestLog;
 use super::pages::Page;
 use super::read::{read_ask, refuse_loop};
-use super::render::{Dress, render};
+use super::render::Dress;
 use super::{Doors, problem, proxy_port};
 use crate::gateway::{Ask, Door, Problem, Rewrite};
 use crate::model::Target;
@@ -19,15 +19,15 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
     if matches!((&arrival.form, arrival.front), (Form::Absolute(_), Front::Nginx { .. })) {
         return proxy_port::answer(&request, payload, &doors, &arrival).await;
     }
-    let dress = Dress::new(&request, &doors.name, arrival.version);
+    let dress = Dress::new(&request, &doors.name);
     let begin = |door, uri| RequestLog::begin(arrival.client, door, request.method().as_str(), uri);
     let page = arrival.path().and_then(Page::of_path);
     let for_page = |page: Page| begin(page.door(), arrival.path().unwrap_or_default().to_owned());
     if let Some(page) = page.filter(|page| page.is_health() && arrival.is_from_here()) {
         return for_page(page).attach(doors.page(page, request.method()).await, None);
     }
-    let transfer = match doors.gateway.admit_client(arrival.client, Use::Download) {
-        Ok(transfer) => transfer,
+    let client = match doors.gateway.admit_client(arrival.client, Use::Download) {
+        Ok(client) => client,
         Err(problem) => {
             let log = begin("rewrite", Target::redact(arrival.form.as_str()));
             return log.attach(problem::render(&problem, Some(Door::Rewrite), &dress), None);
@@ -39,7 +39,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
     match doors.read_rewrite(&request, &arrival) {
         Ok(ask) => {
             let log = begin("rewrite", ask.target.to_string());
-            log.attach(render(doors.gateway.answer(ask).await, Door::Rewrite, &dress), Some(transfer))
+            doors.answer(ask, client, &dress, log).await
         }
         Err(problem) => {
             let log = begin("rewrite", Target::redact(arrival.form.as_str()));

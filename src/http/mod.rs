@@ -20,6 +20,7 @@ mod tunnel;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use actix_web::HttpResponse;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
@@ -28,7 +29,10 @@ pub use config::ProxyConfig;
 pub use proxy_header::{ProxyHeaderError, read_proxy_header};
 pub use server::{Listeners, Server};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Ask, Gateway};
+use crate::policy::{Client, Use};
+use log::RequestLog;
+use render::{Dress, render};
 
 /// How many tunnels one instance holds open.
 const MAX_TUNNELS: usize = 8192;
@@ -69,6 +73,17 @@ impl Doors {
 
     pub fn replace_settings(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
+    }
+
+    /// Answers a request of an admitted client. It is a download from when its answer begins: that somebody has left who
+    /// waits is not seen before there is something to send, and until then it must not count.
+    async fn answer(&self, ask: Ask, client: Client, dress: &Dress<'_>, log: RequestLog) -> HttpResponse {
+        let door = ask.door;
+        let answer = self.gateway.answer(ask).await;
+        match self.gateway.begin(client, Use::Download) {
+            Ok(transfer) => log.attach(render(answer, door, dress), Some(transfer)),
+            Err(problem) => log.attach(problem::render(&problem, Some(door), dress), None),
+        }
     }
 
     /// Lets `/readyz` say that this instance is going.

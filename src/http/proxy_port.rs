@@ -11,7 +11,7 @@ use super::arrival::{Arrival, Form};
 use super::log::RequestLog;
 use super::problem;
 use super::read::{read_ask, refuse_loop};
-use super::render::{Dress, render};
+use super::render::Dress;
 use crate::gateway::{Ask, Door, Intent, Problem};
 use crate::model::{Expected, Target, TargetError};
 use crate::policy::Use;
@@ -25,23 +25,23 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
 
 /// Answers a proxy request, wherever it came in.
 pub async fn answer(request: &HttpRequest, payload: Payload, doors: &Doors, arrival: &Arrival) -> HttpResponse {
-    let dress = Dress::new(request, &doors.name, arrival.version);
+    let dress = Dress::new(request, &doors.name);
     let admitted = doors.gateway.admit_client(arrival.client, Use::Download);
-    let asked = admitted.and_then(|transfer| Ok((doors.read_proxy(request, arrival)?, transfer)));
+    let asked = admitted.and_then(|client| Ok((doors.read_proxy(request, arrival)?, client)));
     let uri = match &asked {
         Ok((ask, _)) => ask.target.to_string(),
         Err(_) => Target::redact(arrival.form.as_str()),
     };
     let log = RequestLog::begin(arrival.client, "proxy", request.method().as_str(), uri);
     match asked {
-        Ok((mut ask, transfer)) => {
+        Ok((mut ask, client)) => {
             if matches!(ask.intent, Intent::Other(_)) {
                 ask.body = Some(bridge(request, payload));
                 if let Some(length) = request.headers().get("content-length") {
                     ask.forwarded_headers.push(("content-length".to_owned(), length.as_bytes().to_vec()));
                 }
             }
-            log.attach(render(doors.gateway.answer(ask).await, Door::Proxy, &dress), Some(transfer))
+            doors.answer(ask, client, &dress, log).await
         }
         Err(problem) => log.attach(problem::render(&problem, Some(Door::Proxy), &dress), None),
     }

@@ -97,11 +97,22 @@ pub fn read_ask(
 fn delivery_to(arrival: &Arrival, headers: &HeaderMap, range: Option<RangeSpec>) -> Delivery {
     let is_plain = !headers.contains_key("if-match")
         && !headers.contains_key("if-unmodified-since")
-        && headers.contains_key("range") == range.is_some();
+        && match single(headers, "range") {
+            Some(text) => range.is_some() && nginx_reads_range(text),
+            None => !headers.contains_key("range"),
+        };
     match arrival.front {
         Front::Nginx { file_missing: false } if is_plain => Delivery::ByNginx,
         Front::Nginx { .. } | Front::Nobody => Delivery::Streamed,
     }
+}
+
+/// Whether nginx makes of a range what we do: to it a number that it cannot hold, or a space, is another thing.
+fn nginx_reads_range(text: &str) -> bool {
+    let is_number = |text: &str| text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.strip_prefix("bytes=")
+        .and_then(|text| text.split_once('-'))
+        .is_some_and(|(first, last)| is_number(first) && is_number(last))
 }
 
 /// What of a client's header goes on to the origin from the rewrite door. Whatever else there is, is meant for us or for
@@ -123,7 +134,10 @@ const FORWARDED_BY_REWRITE: [&str; 12] = [
 
 /// What goes on to the origin if the request is passed through.
 fn forwarded(headers: &HeaderMap, door: Door) -> Vec<(String, Vec<u8>)> {
-    let connection = joined(headers, "connection").unwrap_or_default();
+    // nginx has a Connection of its own with us, and hands on the client's.
+    let own = joined(headers, "connection").unwrap_or_default();
+    let clients = joined(headers, "x-millpond-connection").unwrap_or_default();
+    let connection = format!("{own},{clients}");
     let keeps = |name: &str| match door {
         Door::Rewrite => FORWARDED_BY_REWRITE.contains(&name) && forwardable(name, &connection),
         Door::Proxy => {

@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::body::{self, HeadBody};
 use super::problem;
-use crate::gateway::{Answer, CacheStatus, Content, Door, HttpVersion, Passed, Representation, Selection, Source};
+use crate::gateway::{Answer, CacheStatus, Content, Door, Passed, Representation, Selection, Source};
 use crate::model::ByteRange;
 
 /// Names a file to our own nginx. To nobody else: it would show them our paths.
@@ -43,17 +43,15 @@ pub struct Dress<'a> {
     /// Ours, in `Via` and `Cache-Status`.
     pub name: &'a str,
     pub is_head: bool,
-    pub version: HttpVersion,
     pub wants_problem_json: bool,
 }
 
 impl<'a> Dress<'a> {
-    pub fn new(request: &HttpRequest, name: &'a str, version: HttpVersion) -> Self {
+    pub fn new(request: &HttpRequest, name: &'a str) -> Self {
         let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         Self {
             name,
             is_head: request.method() == actix_web::http::Method::HEAD,
-            version,
             wants_problem_json: accept.contains("application/problem+json"),
         }
     }
@@ -176,16 +174,12 @@ fn render_passed(passed: Passed, door: Door, dress: &Dress<'_>) -> HttpResponse 
         // To a browser the page would be one of the gateway's own.
         builder.insert_header((CONTENT_SECURITY_POLICY, "sandbox"));
     }
-    let is_empty = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || status.is_informational();
+    let is_empty = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     if is_empty {
         return builder.finish();
     }
     if dress.is_head {
         return builder.body(HeadBody { length: passed.length });
-    }
-    if passed.length.is_none() && dress.version == HttpVersion::Http10 {
-        // The end of the connection is the only end that such a client sees.
-        builder.force_close();
     }
     builder.body(body::of_passed(passed))
 }

@@ -16,7 +16,7 @@ use super::log::RequestLog;
 use super::problem::{judge, one_line, proxy_status, retry_after_seconds};
 use crate::gateway::{CacheStatus, Door, Problem, Tunnel, TunnelEnd};
 use crate::model::Target;
-use crate::policy::{AdmittedTunnel, Transfer, Use};
+use crate::policy::{AdmittedTunnel, Client, Transfer, Use};
 
 /// Which port a connection came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub async fn serve(
     let authority = request.uri().authority().map_or_else(String::new, ToString::to_string);
     let log = RequestLog::begin(peer, "tunnel", request.method().as_str(), Target::redact(&authority));
     let opened = match doors.read_tunnel(&request, peer, port, &authority) {
-        Ok((admitted, transfer)) => open(&doors, admitted, transfer).await,
+        Ok((admitted, client)) => open(&doors, admitted, client).await,
         Err(problem) => Err(problem),
     };
     let Opened { tunnel, transfer, _place } = match opened {
@@ -73,8 +73,8 @@ impl Doors {
         peer: IpAddr,
         port: Port,
         authority: &str,
-    ) -> Result<(AdmittedTunnel, Transfer), Problem> {
-        let transfer = self.gateway.admit_client(peer, Use::Tunnel)?;
+    ) -> Result<(AdmittedTunnel, Client), Problem> {
+        let client = self.gateway.admit_client(peer, Use::Tunnel)?;
         if port == Port::Gateway {
             let text = "this port is no proxy: CONNECT belongs to the proxy port";
             return Err(Problem::Misdirected(text.to_owned()));
@@ -87,7 +87,7 @@ impl Doors {
             authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let target = Target::parse(&format!("https://{authority}/")).ok().filter(|_| has_port);
         let target = target.ok_or_else(|| Problem::BadRequest("CONNECT takes host:port".to_owned()))?;
-        Ok((self.gateway.admit_tunnel(target)?, transfer))
+        Ok((self.gateway.admit_tunnel(target)?, client))
     }
 }
 
@@ -98,7 +98,8 @@ struct Opened {
     _place: OwnedSemaphorePermit,
 }
 
-async fn open(doors: &Doors, admitted: AdmittedTunnel, transfer: Transfer) -> Result<Opened, Problem> {
+async fn open(doors: &Doors, admitted: AdmittedTunnel, client: Client) -> Result<Opened, Problem> {
+    let transfer = doors.gateway.begin(client, Use::Tunnel)?;
     let place = Arc::clone(&doors.tunnels).try_acquire_owned().map_err(|_| Problem::Busy)?;
     Ok(Opened { tunnel: doors.gateway.open_tunnel(&admitted).await?, transfer, _place: place })
 }

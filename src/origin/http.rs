@@ -163,6 +163,10 @@ impl HttpOrigin {
                 .await
                 .map_err(|_| OriginError::Silent("the origin did not answer in time".to_owned()))?
                 .map_err(OriginError::of_client)?;
+            if answer.status().is_informational() {
+                // Handed on, it would make a blind tunnel of our own nginx's connection to us.
+                return Err(OriginError::Wrong("the origin wants to speak another protocol".to_owned()));
+            }
             let location = redirect_of(&answer);
             match location {
                 Some(location) if request.follow_redirects => {

@@ -106,7 +106,7 @@ impl Response {
             answer: self.answer,
             idle_timeout: self.idle_timeout,
             min_speed_bytes: self.min_speed_bytes,
-            window_start: Instant::now(),
+            waited: Duration::ZERO,
             window_bytes: 0,
         }
     }
@@ -118,7 +118,8 @@ pub struct Body {
     answer: reqwest::Response,
     idle_timeout: Duration,
     min_speed_bytes: u64,
-    window_start: Instant,
+    /// For the origin alone: what a client takes to read is not the origin's time.
+    waited: Duration,
     window_bytes: u64,
 }
 
@@ -129,17 +130,18 @@ impl Body {
     /// # Errors
     /// [`OriginError::Silent`] if it breaks off, says nothing for the idle timeout, or is slower than the minimum speed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        let asked = Instant::now();
         let chunk = timeout(self.idle_timeout, self.answer.chunk())
             .await
             .map_err(|_| OriginError::Silent("the origin stopped sending".to_owned()))?
             .map_err(OriginError::of_client)?;
         self.window_bytes += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        let elapsed = self.window_start.elapsed();
-        if elapsed >= self.idle_timeout {
-            if chunk.is_some() && self.window_bytes < self.min_speed_bytes.saturating_mul(elapsed.as_secs()) {
+        self.waited += asked.elapsed();
+        if self.waited >= self.idle_timeout {
+            if chunk.is_some() && self.window_bytes < self.min_speed_bytes.saturating_mul(self.waited.as_secs()) {
                 return Err(OriginError::Silent("the origin sends slower than fetch.min_speed".to_owned()));
             }
-            self.window_start = Instant::now();
+            self.waited = Duration::ZERO;
             self.window_bytes = 0;
         }
         Ok(chunk)

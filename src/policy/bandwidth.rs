@@ -16,7 +16,10 @@ use crate::model::Rate;
 const UNIT_BYTES: u64 = 1024;
 
 /// So much goes at once at most, in units: then it is the next one's turn.
-const SHARE_UNITS: u32 = 64;
+const MAX_SHARE_UNITS: u32 = 64;
+
+/// At low rates less goes at once, so that many readers are each served before they lose patience.
+const SHARES_A_SECOND: u32 = 100;
 
 /// How much may be caught up with in one go, as a part of a second's bytes.
 const BURST_PARTS_OF_SECOND: u32 = 20;
@@ -30,14 +33,21 @@ pub struct Bandwidth {
     of_client: Option<DefaultKeyedRateLimiter<ClientNet>>,
     total: Option<(DefaultDirectRateLimiter, Turn)>,
     clock: DefaultClock,
+    /// What one body may send before it is the next one's turn.
+    share_bytes: u64,
 }
 
 impl Bandwidth {
     pub fn new(of_client: Rate, total: Rate) -> Self {
+        let (of_client, total) = (units_per_second(of_client), units_per_second(total));
+        let slowest = of_client.into_iter().chain(total).min().map_or(u32::MAX, NonZeroU32::get);
+        // One unit less than a burst holds: a body's remainder may add one.
+        let share_units = (slowest / SHARES_A_SECOND).clamp(1, MAX_SHARE_UNITS - 1);
         Self {
-            of_client: quota(of_client).map(RateLimiter::keyed),
-            total: quota(total).map(|quota| (RateLimiter::direct(quota), Turn::default())),
+            of_client: of_client.map(|rate| RateLimiter::keyed(quota(rate))),
+            total: total.map(|rate| (RateLimiter::direct(quota(rate)), Turn::default())),
             clock: DefaultClock::default(),
+            share_bytes: u64::from(share_units) * UNIT_BYTES,
         }
     }
 
@@ -55,9 +65,11 @@ impl Bandwidth {
     /// Returns once `units` more may go to `client`.
     async fn wait(&self, client: Option<&(ClientNet, Arc<Turn>)>, units: NonZeroU32) {
         // A client waits for the instance's turn while it has its own: one with many downloads gets no more than others.
-        let mut _turn = None;
-        if let (Some(limiter), Some((net, turn))) = (&self.of_client, client) {
-            _turn = Some(turn.lock().await);
+        let _turn = match client {
+            Some((_, turn)) => Some(turn.lock().await),
+            None => None,
+        };
+        if let (Some(limiter), Some((net, _))) = (&self.of_client, client) {
             self.until(|| limiter.check_key_n(net, units)).await;
         }
         if let Some((limiter, turn)) = &self.total {
@@ -78,11 +90,14 @@ impl Bandwidth {
 
 type Checked = Result<Result<(), NotUntil<<DefaultClock as governor::clock::Clock>::Instant>>, InsufficientCapacity>;
 
-fn quota(rate: Rate) -> Option<Quota> {
-    let units_per_second = u32::try_from(rate.bytes_per_second()? / UNIT_BYTES).unwrap_or(u32::MAX);
-    let units_per_second = NonZeroU32::new(units_per_second).unwrap_or(NonZeroU32::MIN);
-    let burst = (units_per_second.get() / BURST_PARTS_OF_SECOND).max(SHARE_UNITS);
-    Some(Quota::per_second(units_per_second).allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN)))
+fn units_per_second(rate: Rate) -> Option<NonZeroU32> {
+    let units = u32::try_from(rate.bytes_per_second()? / UNIT_BYTES).unwrap_or(u32::MAX);
+    Some(NonZeroU32::new(units).unwrap_or(NonZeroU32::MIN))
+}
+
+fn quota(units_per_second: NonZeroU32) -> Quota {
+    let burst = (units_per_second.get() / BURST_PARTS_OF_SECOND).max(MAX_SHARE_UNITS);
+    Quota::per_second(units_per_second).allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN))
 }
 
 /// Holds the bytes of one body, or of one direction of a tunnel, to what is allowed.
@@ -98,19 +113,19 @@ impl Pacer {
     pub(super) fn new(limits: &Arc<Limits>, client: Option<(ClientNet, Arc<Turn>)>) -> Option<Self> {
         let bandwidth = &limits.bandwidth;
         let is_paced = bandwidth.total.is_some() || bandwidth.of_client.is_some() && client.is_some();
-        is_paced.then(|| Self { limits: Arc::clone(limits), client, uncounted_bytes: 0 })
+        // The first byte costs a whole unit: otherwise many small bodies would cost nothing.
+        is_paced.then(|| Self { limits: Arc::clone(limits), client, uncounted_bytes: UNIT_BYTES - 1 })
     }
 
-    /// Returns once `size_bytes` more may go.
-    pub async fn pace(&mut self, size_bytes: usize) {
-        self.uncounted_bytes += size_bytes as u64;
-        let mut units = self.uncounted_bytes / UNIT_BYTES;
+    /// Returns once some of `wanted_bytes` may go, and how many: at least one, unless none were wanted.
+    pub async fn take(&mut self, wanted_bytes: usize) -> usize {
+        let share_bytes = usize::try_from(self.limits.bandwidth.share_bytes).unwrap_or(usize::MAX).min(wanted_bytes);
+        self.uncounted_bytes += share_bytes as u64;
+        let units = u32::try_from(self.uncounted_bytes / UNIT_BYTES).expect("a share is a few units");
         self.uncounted_bytes %= UNIT_BYTES;
-        while units > 0 {
-            let share = u32::try_from(units).unwrap_or(u32::MAX).min(SHARE_UNITS);
-            units -= u64::from(share);
-            let share = NonZeroU32::new(share).expect("there are units left");
-            self.limits.bandwidth.wait(self.client.as_ref(), share).await;
+        if let Some(units) = NonZeroU32::new(units) {
+            self.limits.bandwidth.wait(self.client.as_ref(), units).await;
         }
+        share_bytes
     }
 }

@@ -101,81 +101,92 @@ struct Open {
     turn: Arc<Turn>,
 }
 
+impl Open {
+    fn count(&mut self, what: Use) -> &mut u32 {
+        match what {
+            Use::Download => &mut self.downloads,
+            Use::Tunnel => &mut self.tunnels,
+        }
+    }
+}
+
+/// Clients that have something open, and no others.
+type OpenClients = Mutex<HashMap<ClientNet, Open>>;
+
 #[derive(Debug)]
 pub struct Limits {
     config: LimitsConfig,
-    requests: Option<DefaultKeyedRateLimiter<ClientNet>>,
+    requests: Option<Arc<DefaultKeyedRateLimiter<ClientNet>>>,
     clock: DefaultClock,
-    pub(super) bandwidth: Bandwidth,
-    /// Clients that have something open, and no others.
-    open: Mutex<HashMap<ClientNet, Open>>,
+    pub(super) bandwidth: Arc<Bandwidth>,
+    open: Arc<OpenClients>,
 }
 
 impl Limits {
     pub fn new(config: LimitsConfig) -> Self {
-        let requests = NonZeroU32::new(config.requests_per_second).map(|rate| {
-            let burst = NonZeroU32::new(config.burst).unwrap_or(NonZeroU32::MIN);
-            RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))
-        });
-        let bandwidth = Bandwidth::new(config.bandwidth, config.total_bandwidth);
-        Self { config, requests, clock: DefaultClock::default(), bandwidth, open: Mutex::default() }
-    }
-
-    pub fn config(&self) -> &LimitsConfig {
-        &self.config
-    }
-
-    /// Counts a request, and what it opens.
-    pub fn begin(self: &Arc<Self>, client: Client, what: Use) -> Result<Transfer, OverLimit> {
-        if contains(&self.config.exempt_clients, client.address()) {
-            return Ok(Transfer { limits: Arc::clone(self), counted: None });
+        Self {
+            requests: requests_limiter(&config),
+            clock: DefaultClock::default(),
+            bandwidth: Arc::new(Bandwidth::new(config.bandwidth, config.total_bandwidth)),
+            open: Arc::default(),
+            config,
         }
-        let net = ClientNet::of(client.address());
+    }
+
+    /// The same with another configuration: what is open stays counted, and what has not changed goes on.
+    pub fn adjusted(&self, config: LimitsConfig) -> Self {
+        let fresh = Self::new(config);
+        let (old, new) = (&self.config, &fresh.config);
+        let same_requests = (old.requests_per_second, old.burst) == (new.requests_per_second, new.burst);
+        let same_bandwidth = (old.bandwidth, old.total_bandwidth) == (new.bandwidth, new.total_bandwidth);
+        Self {
+            requests: if same_requests { self.requests.clone() } else { fresh.requests },
+            bandwidth: if same_bandwidth { Arc::clone(&self.bandwidth) } else { fresh.bandwidth },
+            open: Arc::clone(&self.open),
+            clock: fresh.clock,
+            config: fresh.config,
+        }
+    }
+
+    /// Counts a request, and says whether there is room for what it is about to open.
+    pub fn count_request(&self, client: Client, what: Use) -> Result<(), OverLimit> {
+        let Some(net) = self.net_of(client) else { return Ok(()) };
         if let Some(requests) = &self.requests
             && let Err(not_until) = requests.check_key(&net)
         {
             return Err(OverLimit::Requests { wait: not_until.wait_time_from(self.clock.now()) });
         }
-        let turn = self.count(net, what)?;
+        match lock(&self.open).get_mut(&net) {
+            Some(held) => self.check_room(*held.count(what), what),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts what a client opens.
+    pub fn begin(self: &Arc<Self>, client: Client, what: Use) -> Result<Transfer, OverLimit> {
+        let Some(net) = self.net_of(client) else {
+            return Ok(Transfer { limits: Arc::clone(self), counted: None });
+        };
+        let mut open = lock(&self.open);
+        self.check_room(open.get_mut(&net).map_or(0, |held| *held.count(what)), what)?;
+        let held = open.entry(net).or_default();
+        *held.count(what) += 1;
+        let turn = Arc::clone(&held.turn);
         Ok(Transfer { limits: Arc::clone(self), counted: Some(Counted { net, what, turn }) })
     }
 
-    fn count(&self, net: ClientNet, what: Use) -> Result<Arc<Turn>, OverLimit> {
-        let mut open = self.open();
-        let entry = open.entry(net);
-        let held = match &entry {
-            Entry::Occupied(held) => (held.get().downloads, held.get().tunnels),
-            Entry::Vacant(_) => (0, 0),
+    /// Nothing for a client who is exempt.
+    fn net_of(&self, client: Client) -> Option<ClientNet> {
+        let is_exempt = contains(&self.config.exempt_clients, client.address());
+        (!is_exempt).then(|| ClientNet::of(client.address()))
+    }
+
+    fn check_room(&self, held: u32, what: Use) -> Result<(), OverLimit> {
+        let (limit, over) = match what {
+            Use::Download => (self.config.concurrent_downloads, OverLimit::Downloads),
+            Use::Tunnel => (self.config.concurrent_tunnels, OverLimit::Tunnels),
         };
-        let is_over = |held: u32, limit: u32| limit > 0 && held >= limit;
-        match what {
-            Use::Download if is_over(held.0, self.config.concurrent_downloads) => return Err(OverLimit::Downloads),
-            Use::Tunnel if is_over(held.1, self.config.concurrent_tunnels) => return Err(OverLimit::Tunnels),
-            Use::Download | Use::Tunnel => {}
-        }
-        let held = entry.or_default();
-        match what {
-            Use::Download => held.downloads += 1,
-            Use::Tunnel => held.tunnels += 1,
-        }
-        Ok(Arc::clone(&held.turn))
-    }
-
-    fn end(&self, net: ClientNet, what: Use) {
-        let mut open = self.open();
-        let Entry::Occupied(mut held) = open.entry(net) else { return };
-        match what {
-            Use::Download => held.get_mut().downloads -= 1,
-            Use::Tunnel => held.get_mut().tunnels -= 1,
-        }
-        if (held.get().downloads, held.get().tunnels) == (0, 0) {
-            held.remove();
-        }
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<ClientNet, Open>> {
-        // Each change is a count up or down, so that a panic leaves none half done.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        if limit > 0 && held >= limit { Err(over) } else { Ok(()) }
     }
 
     /// Forgets clients who have rested for long enough to have their whole burst again.
@@ -185,8 +196,19 @@ impl Limits {
             requests.shrink_to_fit();
         }
         self.bandwidth.forget_rested();
-        self.open().shrink_to_fit();
+        lock(&self.open).shrink_to_fit();
     }
+}
+
+fn requests_limiter(config: &LimitsConfig) -> Option<Arc<DefaultKeyedRateLimiter<ClientNet>>> {
+    let rate = NonZeroU32::new(config.requests_per_second)?;
+    let burst = NonZeroU32::new(config.burst).unwrap_or(NonZeroU32::MIN);
+    Some(Arc::new(RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))))
+}
+
+fn lock(open: &OpenClients) -> MutexGuard<'_, HashMap<ClientNet, Open>> {
+    // Each change is a count up or down, so that a panic leaves none half done.
+    open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Something that a client has open. It counts until it is dropped.
@@ -215,8 +237,13 @@ impl Transfer {
 
 impl Drop for Transfer {
     fn drop(&mut self) {
-        if let Some(counted) = &self.counted {
-            self.limits.end(counted.net, counted.what);
+        let Some(Counted { net, what, .. }) = self.counted else { return };
+        let mut open = lock(&self.limits.open);
+        if let Entry::Occupied(mut held) = open.entry(net) {
+            *held.get_mut().count(what) -= 1;
+            if (held.get().downloads, held.get().tunnels) == (0, 0) {
+                held.remove();
+            }
         }
     }
 }

@@ -143,10 +143,7 @@ impl Policy {
     pub fn replace(&self, config: Config, rules: Vec<Rule>, limits: LimitsConfig) -> Result<(), String> {
         limits.check()?;
         self.rules.store(Arc::new(Rules::new(config, rules)?));
-        // Counts begin anew only where limits have changed.
-        if limits != *self.limits.load().config() {
-            self.limits.store(Arc::new(Limits::new(limits)));
-        }
+        self.limits.store(Arc::new(self.limits.load().adjusted(limits)));
         Ok(())
     }
 
@@ -157,7 +154,15 @@ impl Policy {
         Ok(Client { address: client })
     }
 
-    /// Counts a request of a client, and what it opens for as long as the [`Transfer`] lives.
+    /// Counts a request of a client, and says whether there is room for what it is about to open.
+    ///
+    /// # Errors
+    /// The limit that the client is over.
+    pub fn count_request(&self, client: Client, what: Use) -> Result<(), OverLimit> {
+        self.limits.load().count_request(client, what)
+    }
+
+    /// Counts what a client opens, for as long as the [`Transfer`] lives.
     ///
     /// # Errors
     /// The limit that the client is over.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -56,18 +56,18 @@ impl Tunnel {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let last_activity = Mutex::new(Instant::now());
+        let activity = Activity { last: Mutex::new(Instant::now()), pacing: AtomicU32::new(0) };
         let (from_origin, to_origin) = self.upstream.split();
         let (to_client_bytes, to_origin_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        let direction = |moved_bytes| Direction { pacer: transfer.pacer(), last_activity: &last_activity, moved_bytes };
+        let direction = |moved_bytes| Direction { pacer: transfer.pacer(), activity: &activity, moved_bytes };
         let down = direction(&to_client_bytes).pump(from_origin, to_client);
         let up = direction(&to_origin_bytes).pump(from_client, to_origin);
         let end = tokio::select! {
             result = async { tokio::try_join!(down, up) } => match result {
-                Ok(_) => TunnelEnd::Closed,
-                Err(error) => TunnelEnd::Broken(error),
+                Ok((Receiver::Told, Receiver::Told)) => TunnelEnd::Closed,
+                Ok((Receiver::Gone(error), _) | (_, Receiver::Gone(error))) | Err(error) => TunnelEnd::Broken(error),
             },
-            () = idle(&last_activity, idle_timeout) => TunnelEnd::Idle,
+            () = activity.idle(idle_timeout) => TunnelEnd::Idle,
         };
         TunnelReport {
             end,
@@ -77,16 +77,24 @@ impl Tunnel {
     }
 }
 
+/// How the receiver of one direction took its end.
+enum Receiver {
+    /// It was told that the sender is done.
+    Told,
+    /// It reads no more. What it has sent itself may still be under way.
+    Gone(io::Error),
+}
+
 /// One way through a tunnel.
 struct Direction<'a> {
     pacer: Option<Pacer>,
-    last_activity: &'a Mutex<Instant>,
+    activity: &'a Activity,
     moved_bytes: &'a AtomicU64,
 }
 
 impl Direction<'_> {
-    /// Moves bytes until the sender is done, and tells the receiver so.
-    async fn pump<R, W>(mut self, mut reader: R, mut writer: W) -> io::Result<()>
+    /// Moves bytes until the sender is done or the receiver is gone. An error is the sender's.
+    async fn pump<R, W>(mut self, mut reader: R, mut writer: W) -> io::Result<Receiver>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -94,39 +102,73 @@ impl Direction<'_> {
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let size_bytes = reader.read(&mut buffer).await?;
-            self.note_activity();
-            if size_bytes == 0 {
-                return writer.shutdown().await;
+            self.activity.note();
+            let sent = match size_bytes {
+                0 => writer.shutdown().await,
+                _ => self.send(&buffer[..size_bytes], &mut writer).await,
+            };
+            match sent {
+                Ok(()) if size_bytes == 0 => return Ok(Receiver::Told),
+                Ok(()) => {}
+                Err(error) => return Ok(Receiver::Gone(error)),
             }
-            if let Some(pacer) = &mut self.pacer {
-                pacer.pace(size_bytes).await;
-            }
-            let mut rest = &buffer[..size_bytes];
-            while !rest.is_empty() {
-                let written = writer.write(rest).await?;
+        }
+    }
+
+    async fn send<W: AsyncWrite + Unpin>(&mut self, mut bytes: &[u8], writer: &mut W) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let allowed = match &mut self.pacer {
+                Some(pacer) => self.activity.while_pacing(pacer.take(bytes.len())).await,
+                None => bytes.len(),
+            };
+            let mut now = &bytes[..allowed];
+            while !now.is_empty() {
+                let written = writer.write(now).await?;
                 if written == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
-                rest = &rest[written..];
+                now = &now[written..];
                 self.moved_bytes.fetch_add(written as u64, Ordering::Relaxed);
-                self.note_activity();
+                self.activity.note();
             }
+            bytes = &bytes[allowed..];
         }
-    }
-
-    fn note_activity(&self) {
-        *lock(self.last_activity) = Instant::now();
+        Ok(())
     }
 }
 
-/// Returns once nothing has happened for `limit`.
-async fn idle(last_activity: &Mutex<Instant>, limit: Duration) {
-    loop {
-        let deadline = *lock(last_activity) + limit;
-        if deadline <= Instant::now() {
-            return;
+/// When something last happened in a tunnel.
+struct Activity {
+    last: Mutex<Instant>,
+    /// Directions that wait for leave to go on. That is our time and not theirs.
+    pacing: AtomicU32,
+}
+
+impl Activity {
+    fn note(&self) {
+        *lock(&self.last) = Instant::now();
+    }
+
+    async fn while_pacing<T>(&self, wait: impl Future<Output = T>) -> T {
+        self.pacing.fetch_add(1, Ordering::Relaxed);
+        let done = wait.await;
+        self.pacing.fetch_sub(1, Ordering::Relaxed);
+        self.note();
+        done
+    }
+
+    /// Returns once nothing has happened for `limit`.
+    async fn idle(&self, limit: Duration) {
+        loop {
+            if self.pacing.load(Ordering::Relaxed) > 0 {
+                self.note();
+            }
+            let deadline = *lock(&self.last) + limit;
+            if deadline <= Instant::now() {
+                return;
+            }
+            sleep_until(deadline).await;
         }
-        sleep_until(deadline).await;
     }
 }
 

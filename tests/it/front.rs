@@ -190,7 +190,8 @@ fn a_proxy_request_handed_on_goes_on_with_its_body() {
 fn an_absolute_target_of_our_own_is_a_path() {
     let origin = Origin::start();
     let gateway = behind_nginx(&origin).text("gateway.public_url", "http://Sources.example.org").start();
-    for target in ["http://sources.example.org/robots.txt", "http://SOURCES.example.org/robots.txt"] {
+    let with_port = "http://sources.example.org:80/robots.txt";
+    for target in [with_port, "http://sources.example.org/robots.txt", "http://SOURCES.example.org/robots.txt"] {
         let marked = gateway.request("GET", "/x").header("X-Millpond-Request-Line", &format!("GET {target} HTTP/1.1"));
         assert_eq!(marked.send().status, 200, "{target}");
         assert_eq!(gateway.request("GET", target).send().status, 200, "{target}");
@@ -214,6 +215,23 @@ fn an_old_client_behind_nginx_waits_for_the_end_of_a_body_without_length() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("transfer-encoding"), None, "its end could not be told from a cut");
     ask("/pub/cut-1.0.tar.gz").assert_problem(504);
+    // nginx takes this for 1.0, too.
+    let path = format!("/{}", origin.url("/pub/cut-1.0.tar.gz"));
+    let odd = gateway.request("GET", &path).header("X-Millpond-Request-Line", &format!("GET {path} HTTP/1.00"));
+    odd.send().assert_problem(504);
+}
+
+#[test]
+fn what_a_client_names_in_connection_ends_at_nginx() {
+    let origin = Origin::start();
+    origin.serve("/latest/x", Reply::ok(&archive(2, 10)));
+    let gateway = behind_nginx(&origin).start();
+    let url = origin.url("/latest/x");
+    let request = gateway.request("GET", "/latest/x").header("X-Millpond-Request-Line", &format!("GET {url} HTTP/1.1"));
+    let request = request.header("X-Millpond-Connection", "close, X-Hop").header("X-Hop", "1").header("X-End", "2");
+    assert_eq!(request.send().status, 200);
+    let asked = origin.request("/latest/x");
+    assert_eq!((asked.header("x-hop"), asked.header("x-end")), (None, Some("2")));
 }
 
 #[test]

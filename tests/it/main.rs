@@ -26,6 +26,7 @@ mod nginx_herd;
 mod nginx_hits;
 mod nginx_limits;
 mod nginx_three;
+mod nginx_trust;
 mod origin;
 mod pass;
 mod policy;

@@ -274,3 +274,36 @@ fn a_page_that_the_rewrite_door_passes_is_not_rendered_under_our_name() {
     let is_caged = answer.header("content-security-policy").is_some_and(|value| value.contains("sandbox"));
     assert!(is_saved || is_caged, "{:?}", answer.head);
 }
+
+#[test]
+fn an_old_client_gets_a_passed_body_of_unknown_length_with_its_length_or_not_at_all() {
+    let origin = Origin::start();
+    let (small, large) = (archive(20, 100_000), archive(21, 3 << 20));
+    origin.serve("/latest/small", Reply::ok(&small).chunked());
+    origin.serve("/latest/large", Reply::ok(&large).chunked());
+    origin.serve("/latest/cut", Reply::ok(&small).chunked().cut_at(50_000));
+    let gateway = Gateway::relaying(&origin);
+    let doors =
+        |path: &str| [gateway.get(&origin.url(path)).http_1_0(), gateway.proxied("GET", &origin.url(path)).http_1_0()];
+    for request in doors("/latest/small") {
+        let answer = request.send();
+        answer.assert_body(200, &small);
+        assert_eq!(answer.wants("content-length"), "100000");
+    }
+    for request in doors("/latest/large") {
+        request.send().assert_problem(400);
+    }
+    for request in doors("/latest/cut") {
+        request.send().assert_problem(504);
+    }
+}
+
+#[test]
+fn an_origin_that_wants_another_protocol_has_answered_wrongly() {
+    let origin = Origin::start();
+    origin.serve("/latest/x", Reply::status(101).header("Upgrade", "x").header("Connection", "Upgrade"));
+    let gateway = Gateway::relaying(&origin);
+    for request in [gateway.get(&origin.url("/latest/x")), gateway.proxied("GET", &origin.url("/latest/x"))] {
+        request.send().assert_problem(502);
+    }
+}

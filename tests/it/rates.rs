@@ -104,6 +104,21 @@ fn only_so_many_downloads_are_under_way_at_once() {
 }
 
 #[test]
+fn who_waits_for_an_answer_has_no_download_yet() {
+    let origin = Origin::start();
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&archive(1, 1000)).gate_before_head(&gate));
+    let gateway = trusting(&origin).set("limits.concurrent_downloads", "1").start();
+    // That a client has left cannot be seen before there is something to send.
+    for _ in 0..3 {
+        drop(gateway.get(&origin.url(PATH)).header("X-Forwarded-For", "10.0.0.1").start());
+    }
+    gate.await_reached(1);
+    assert_eq!(from(&gateway, "10.0.0.1").send().status, 200);
+    gate.open();
+}
+
+#[test]
 fn only_so_many_tunnels_are_open_at_once() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).set("limits.concurrent_tunnels", "2").start();
@@ -210,4 +225,76 @@ fn a_tunnel_is_held_to_the_bytes_a_second_in_both_directions() {
         }
     });
     assert!(began.elapsed() >= least(2 * RATE, RATE), "it took only {:?}", began.elapsed());
+}
+
+#[test]
+fn a_client_with_many_downloads_gets_no_more_of_the_instance_than_its_neighbour() {
+    let origin = Origin::start();
+    let body = archive(1, 4 * RATE);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = trusting(&origin).text("limits.total_bandwidth", "2MiB").start();
+    let open = |client: &str| gateway.get(&origin.url(PATH)).header("X-Forwarded-For", client).open();
+    let many: Vec<_> = (0..20).map(|_| open("10.0.0.1")).collect();
+    let mut one = open("10.0.0.2");
+    let readers: Vec<_> =
+        many.into_iter().map(|mut download| thread::spawn(move || download.read(4 * RATE / 20))).collect();
+    // Its half is a mebibyte a second; one of 21 would get a tenth of that.
+    let began = Instant::now();
+    one.read(2 * RATE);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "the neighbour needed {took:?} for two seconds' worth");
+    drop(one);
+    for reader in readers {
+        drop(reader.join().expect("no panic"));
+    }
+}
+
+#[test]
+fn a_tunnel_that_waits_for_its_turn_is_not_idle() {
+    let (listener, address) = listener();
+    let builder = tunnelling_to(address).text("limits.bandwidth", "16KiB");
+    let gateway = builder.text("proxy.tunnel_idle_timeout", "1s").start();
+    let tunnels: Vec<_> = (0..40).map(|_| open(&gateway, &listener)).collect();
+    // Forty tunnels at sixteen shares a second: each waits longer for its turn than it may be silent.
+    let ends: Vec<_> = tunnels
+        .into_iter()
+        .map(|(mut client, mut server)| {
+            thread::spawn(move || {
+                server.write_all(&[7; 3000]).expect("the tunnel takes it");
+                let mut bytes = [0; 3000];
+                client.read_exact(&mut bytes).expect("nothing is cut");
+                drop(server);
+            })
+        })
+        .collect();
+    for end in ends {
+        end.join().expect("no panic");
+    }
+}
+
+#[test]
+fn what_an_origin_has_sent_comes_through_though_it_reads_no_more() {
+    let (listener, address) = listener();
+    let gateway = tunnelling_to(address).text("limits.bandwidth", "200KiB").start();
+    let (mut client, mut server) = open(&gateway, &listener);
+    let body = archive(1, 300_000);
+    server.write_all(&body).expect("the tunnel takes it");
+    drop(server);
+    let mut bytes = vec![0; 1000];
+    client.read_exact(&mut bytes).expect("the tunnel gives it");
+    // Nobody is there to read this.
+    client.write_all(b"ping").expect("the tunnel takes it");
+    client.write_all(b"ping").expect("the tunnel takes it");
+    client.read_to_end(&mut bytes).expect("it comes to an end");
+    assert_same(&bytes, &body);
+}
+
+#[test]
+fn the_pace_of_a_client_is_not_blamed_on_the_origin() {
+    let origin = Origin::start();
+    let body = archive(1, 400_000);
+    origin.serve("/latest/x", Reply::ok(&body));
+    let builder = trusting(&origin).text("limits.bandwidth", "100KiB");
+    let gateway = builder.text("fetch.min_speed", "10MiB").text("fetch.idle_timeout", "1s").start();
+    gateway.get(&origin.url("/latest/x")).send().assert_body(200, &body);
 }

@@ -3,7 +3,8 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::{DEADLINE, NAME};
+use super::DEADLINE;
+use super::answer::{Answer, Ended, Head};
 
 /// A request that is written as it is given.
 #[derive(Debug, Clone)]
@@ -14,104 +15,6 @@ pub struct Request {
     version: &'static str,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
-}
-
-/// How a body came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// By its length or its last chunk.
-    Whole,
-    /// Before it.
-    Cut,
-    /// With the connection: nobody can tell whether that was all.
-    Unframed,
-}
-
-#[derive(Debug, Clone)]
-pub struct Head {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-}
-
-impl Head {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// The value of a header that has to be there.
-    #[track_caller]
-    pub fn wants(&self, name: &str) -> &str {
-        self.header(name).unwrap_or_else(|| panic!("there is no {name} in {self:#?}"))
-    }
-
-    /// Asserts that the answer names its way through the gateway, and that `Cache-Status` has these parameters.
-    #[track_caller]
-    pub fn assert_cache(&self, wanted: &[&str]) {
-        assert!(self.wants("via").contains(NAME), "the name in Via: {}", self.wants("via"));
-        let mut parts = self.wants("cache-status").split(';').map(str::trim);
-        assert_eq!(parts.next(), Some(NAME), "the name in Cache-Status");
-        let parts: Vec<_> = parts.collect();
-        let missing: Vec<_> = wanted.iter().filter(|wanted| !parts.contains(wanted)).collect();
-        assert!(missing.is_empty(), "Cache-Status lacks {missing:?}: {parts:?}");
-    }
-}
-
-/// An answer that was read to its end.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: u16,
-    pub head: Head,
-    pub body: Vec<u8>,
-    pub ended: Ended,
-}
-
-impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.header(name)
-    }
-
-    #[track_caller]
-    pub fn wants(&self, name: &str) -> &str {
-        self.head.wants(name)
-    }
-
-    #[track_caller]
-    pub fn assert_cache(&self, wanted: &[&str]) {
-        self.head.assert_cache(wanted);
-    }
-
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    /// Asserts the whole answer to a successful GET.
-    #[track_caller]
-    pub fn assert_body(&self, status: u16, body: &[u8]) {
-        self.assert_status(status);
-        assert_eq!(self.ended, Ended::Whole, "how the body ended; {} bytes came", self.body.len());
-        super::assert_same(&self.body, body);
-    }
-
-    #[track_caller]
-    pub fn assert_status(&self, status: u16) {
-        let text: String = self.text().chars().take(300).collect();
-        assert_eq!(self.status, status, "the status; {:#?}\n{text}", self.head.headers);
-    }
-
-    /// Asserts an answer of the gateway's own that reports a failure: one line, whole, for people.
-    #[track_caller]
-    pub fn assert_problem(&self, status: u16) {
-        self.assert_status(status);
-        assert_eq!(self.ended, Ended::Whole, "how the body ended");
-        let text = self.text();
-        assert_eq!(text.trim_end().lines().count(), 1, "a problem is told in one line: {text:?}");
-    }
-
-    /// Asserts that the client could not take what it got for the whole.
-    #[track_caller]
-    pub fn assert_broken(&self) {
-        assert_eq!(self.ended, Ended::Cut, "how the body ended; {} bytes came with {}", self.body.len(), self.status);
-    }
 }
 
 impl Request {
@@ -194,6 +97,8 @@ impl Request {
 pub struct Waiting {
     reader: BufReader<TcpStream>,
     is_head: bool,
+    /// The client speaks HTTP/1.0, which knows no chunks.
+    is_old: bool,
 }
 
 impl Waiting {
@@ -205,13 +110,15 @@ impl Waiting {
         socket.set_nodelay(true).expect("an option can be set");
         // A server may answer and close before it has read all: the answer is what counts.
         drop(socket.write_all(bytes));
-        Self { reader: BufReader::new(socket), is_head }
+        let is_old = bytes.split(|byte| *byte == b'\r').next().is_some_and(|line| line.ends_with(b"HTTP/1.0"));
+        Self { reader: BufReader::new(socket), is_head, is_old }
     }
 
     /// Reads the head of the answer.
     #[track_caller]
     pub fn head(mut self) -> Streaming {
         let head = read_head(&mut self.reader).expect("there is a head");
+        assert!(!self.is_old || head.header("transfer-encoding").is_none(), "chunks for HTTP/1.0: {head:#?}");
         let framing = Framing::of(&head, self.is_head);
         Streaming { reader: self.reader, head, framing }
     }
@@ -305,7 +212,7 @@ impl Streaming {
             body.extend(bytes);
         }
         let answer = Answer { status: self.head.status, ended: self.how_it_ended(), head: self.head, body };
-        (Waiting { reader: self.reader, is_head: false }.head(), answer)
+        (Waiting { reader: self.reader, is_head: false, is_old: false }.head(), answer)
     }
 
     /// The bare connection, for a tunnel, with what was already read from it.

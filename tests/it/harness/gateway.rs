@@ -7,8 +7,9 @@ use std::thread;
 
 use serde_json::Value;
 
+use super::answer::Answer;
 use super::builder::Builder;
-use super::client::{Answer, Request};
+use super::client::Request;
 use super::log::Log;
 use super::{Origin, eventually, files_under, sha256};
 

@@ -1,6 +1,7 @@
 //! The one harness of the integration tests: the real binary on free ports, loopback origins that do as they are told, and
 //! clients that look closely. Nothing here leaves the machine, and nothing waits without a deadline.
 
+mod answer;
 mod builder;
 mod claims;
 mod client;
@@ -21,8 +22,9 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
+pub use answer::{Answer, Ended};
 pub use builder::{Builder, NAME, millpond};
-pub use client::{Answer, Ended, Request, Streaming, Waiting, is_timeout};
+pub use client::{Request, Streaming, Waiting, is_timeout};
 pub use gateway::Gateway;
 pub use log::is_request_of;
 pub use nginx::Nginx;

@@ -1,0 +1,53 @@
+//! What nginx must not become: a way past the gateway's judgement, or a place where secrets lie.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::harness::{DEADLINE, Nginx, Origin, Reply, archive};
+use crate::nginx::behind_nginx;
+
+#[test]
+fn an_origin_cannot_make_a_tunnel_of_nginx() {
+    let origin = Origin::start();
+    let stored = "/pub/x-1.0.tar.gz";
+    let body = archive(1, 100_000);
+    origin.serve(stored, Reply::file(&body));
+    origin.serve("/latest/x", Reply::status(101).header("Upgrade", "x").header("Connection", "Upgrade"));
+    let gateway = behind_nginx(&origin).start();
+    gateway.assert_serves(&origin.url(stored), &body);
+    gateway.await_stored(&origin.url(stored));
+    let nginx = Nginx::before(&gateway);
+    for target in [format!("/{}", origin.url("/latest/x")), origin.url("/latest/x")] {
+        let mut socket = TcpStream::connect(nginx.addr()).expect("nginx takes it");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        let upgrade = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+        let path = format!("/{}", origin.url(stored));
+        let behind = format!(
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: 10.9.8.7\r\nX-Millpond-Request-Line: GET {path} HTTP/1.1\r\n\r\n"
+        );
+        socket.write_all((upgrade + &behind).as_bytes()).expect("nginx reads it");
+        let mut answers = Vec::new();
+        socket.read_to_end(&mut answers).expect("nginx closes in the end");
+        let heads = String::from_utf8_lossy(&answers[..answers.len().min(2000)]).to_ascii_lowercase();
+        assert!(heads.starts_with("http/1.1 502"), "{target}: {heads}");
+        assert!(!heads.contains("x-accel-redirect"), "{target}: {heads}");
+    }
+    assert!(!gateway.log().text().contains("10.9.8.7"), "nobody spoke to the gateway past nginx");
+}
+
+#[test]
+fn no_log_of_nginx_holds_a_secret_when_the_gateway_is_away() {
+    let origin = Origin::start();
+    let mut gateway = behind_nginx(&origin).start();
+    let nginx = Nginx::before(&gateway);
+    gateway.stop();
+    for target in [
+        format!("/{}?X-Amz-Signature=hush", origin.url("/signed.tar.gz")),
+        format!("/ftp://somebody:hush@127.0.0.1:{}/user.tar.gz", origin.port()),
+    ] {
+        nginx.request("GET", &target).send().assert_problem(503);
+    }
+    crate::harness::eventually("both are logged", || (nginx.accesses().len() == 2).then_some(()));
+    assert!(!nginx.accesses().join("\n").contains("hush"), "{:?}", nginx.accesses());
+    assert!(!nginx.errors().contains("hush"), "{}", nginx.errors());
+}

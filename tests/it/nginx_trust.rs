@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::harness::{DEADLINE, Nginx, Origin, Reply, archive};
+use crate::harness::{Authority, DEADLINE, Nginx, Origin, Reply, Tool, archive, assert_same, listen};
 use crate::nginx::behind_nginx;
 
 #[test]
@@ -50,4 +50,35 @@ fn no_log_of_nginx_holds_a_secret_when_the_gateway_is_away() {
     crate::harness::eventually("both are logged", || (nginx.accesses().len() == 2).then_some(()));
     assert!(!nginx.accesses().join("\n").contains("hush"), "{:?}", nginx.accesses());
     assert!(!nginx.errors().contains("hush"), "{}", nginx.errors());
+}
+
+#[test]
+fn tls_is_switched_on_by_taking_the_signs_away() {
+    let origin = Origin::start();
+    let path = "/pub/x-1.0.tar.gz";
+    let body = archive(2, 100_000);
+    origin.serve(path, Reply::file(&body));
+    let gateway = behind_nginx(&origin).start();
+    gateway.assert_serves(&origin.url(path), &body);
+    gateway.await_stored(&origin.url(path));
+    let authority = Authority::new();
+    let [certificate, key] = authority.leaf().map(|path| path.to_str().expect("the path is text").to_owned());
+    let port = listen("127.0.0.1").local_addr().expect("a listener has an address").port();
+    let nginx = Nginx::builder(&[&gateway])
+        .change("tls.conf", "# listen 443 ", &format!("listen 127.0.0.1:{port} "))
+        .change("tls.conf", "# listen [::]:443 ", &format!("listen [::1]:{port} "))
+        .change("tls.conf", "# ssl_", "ssl_")
+        .change("tls.conf", "/etc/nginx/tls/fullchain.pem", &certificate)
+        .change("tls.conf", "/etc/nginx/tls/privkey.pem", &key)
+        .start();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let ca = authority.file();
+    let url = format!("https://localhost:{port}/{}", origin.url(path));
+    for version in ["--http1.1", "--tlsv1.3"] {
+        let curl = Tool::curl(folder.path()).args(&["-f", "-o", "out", version]);
+        curl.args(&["--cacert", ca.to_str().expect("the path is text"), &url]).run().assert_success();
+        assert_same(&std::fs::read(folder.path().join("out")).expect("it was saved"), &body);
+    }
+    assert_eq!(origin.count(path), 1);
+    nginx.get(&origin.url(path)).send().assert_body(200, &body);
 }

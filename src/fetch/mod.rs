@@ -137,7 +137,7 @@ impl Fetcher {
         let mut name = FlightKey { key: Key::of(admitted.target()), expected: expected.clone() };
         // What the follower holds against the body himself.
         let mut own = Expected::nothing();
-        let is_fetched_elsewhere = self.shared.store.seems_claimed(name.key);
+        let is_fetched_elsewhere = !expected.is_empty() && self.shared.store.seems_claimed(name.key);
         let mut flights = self.shared.flights();
         if let Some(flight) = flights.get(name.key, expected) {
             return Ok(flight.follow(true, own));

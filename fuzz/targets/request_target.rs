@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use millpond::gateway::Rewrite;
-use millpond::model::{Key, Target};
+use millpond::model::{FtpFile, Key, Target};
 
 /// Whether a reader who decodes once, and takes a backslash for a slash, sees a segment that leads elsewhere.
 fn leads_elsewhere(path: &str) -> bool {
@@ -26,6 +26,11 @@ fn check(target: &Target) {
     let (scheme, rest) = text.split_once("://").expect("a scheme");
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     assert!(scheme == "ftp" || (matches!(scheme, "http" | "https") && !authority.contains('@')), "{text:?}");
+    if let Ok(file) = FtpFile::of(target) {
+        assert!(!file.path.iter().any(u8::is_ascii_control), "{text:?}");
+        let mut segments = file.path.split(|byte| matches!(byte, b'/' | b'\\'));
+        assert!(!segments.any(|segment| segment == b"." || segment == b".."), "{text:?}");
+    }
     let again = Target::parse(text).expect("a canonical string is a target");
     assert_eq!(again.as_str(), text);
     assert_eq!(Key::of(&again), Key::of(target));

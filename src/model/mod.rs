@@ -5,6 +5,7 @@
 
 mod digest;
 mod event;
+mod ftp_file;
 mod key;
 mod kind;
 mod range;
@@ -14,6 +15,7 @@ mod units;
 
 pub use digest::{Algorithm, Digest, DigestError, Digests, Expected, Hasher, Sha256};
 pub use event::{Event, EventSink};
+pub use ftp_file::{FtpFile, FtpFileError, Login};
 pub use key::Key;
 pub use kind::{KIND_SNIFF_BYTES, Kind};
 pub use range::{ByteRange, RangeSpec, Selected};

@@ -16,6 +16,9 @@ const MAX_REDACTED_CHARS: usize = 256;
 const MAX_HOST_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 
+/// The user of ftp that is nobody.
+pub(super) const ANONYMOUS: &str = "anonymous";
+
 /// Query parameters that make a URL a bearer secret: it is passed through, never stored, and never logged.
 const SIGNATURE_PARAMETERS: [&str; 24] = [
     "access_token",
@@ -104,7 +107,7 @@ impl Target {
     /// Parses an absolute URI of http, https or ftp.
     ///
     /// Scheme and host are lower-cased (IDNA), one trailing dot of the host, a default port and a fragment are dropped, an
-    /// empty path becomes `/`, and bytes that may not stand in a URI are percent-encoded. Nothing else is touched: the path
+    /// empty path becomes `/`, an anonymous login for ftp becomes none, and bytes that may not stand in a URI are percent-encoded. Nothing else is touched: the path
     /// and the query keep their order, case and encoding.
     ///
     /// # Errors
@@ -283,6 +286,8 @@ impl<'a> Authority<'a> {
         let (userinfo, host_and_port) = match authority.rsplit_once('@') {
             Some(_) if scheme != Scheme::Ftp => return Err(TargetError::Userinfo),
             Some((userinfo, _)) if userinfo.contains('@') => return Err(TargetError::Userinfo),
+            // Whoever logs in as this gets what everybody gets. There are clients that always write it.
+            Some((userinfo, rest)) if userinfo.split(':').next() == Some(ANONYMOUS) => ("", rest),
             Some(split) => split,
             None => ("", authority),
         };

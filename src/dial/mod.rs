@@ -11,7 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use crate::policy::{AdmittedTunnel, Policy};
+use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
 /// How many addresses of one name are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -62,13 +62,33 @@ impl Dialer {
         }
     }
 
-    /// Connects to the first address that answers.
+    /// Connects a tunnel to the first address that answers.
     ///
     /// # Errors
     /// As [`Dialer::resolve`]; [`DialError::Unreachable`] or [`DialError::Timeout`] of the last address tried.
     pub async fn connect(&self, tunnel: &AdmittedTunnel) -> Result<TcpStream, DialError> {
-        let (host, port) = (tunnel.host(), tunnel.port());
-        let addresses = match tunnel.address() {
+        self.connect_to_host(tunnel.host(), tunnel.port(), tunnel.address()).await
+    }
+
+    /// Connects to the origin of a target, at the first address that answers.
+    ///
+    /// # Errors
+    /// As [`Dialer::connect`].
+    pub async fn connect_to_origin(&self, admitted: &Admitted) -> Result<TcpStream, DialError> {
+        let target = admitted.target();
+        self.connect_to_host(target.host(), target.port(), target.address()).await
+    }
+
+    /// Connects to an address that a server has named.
+    ///
+    /// # Errors
+    /// [`DialError`] with that address in place of a host.
+    pub async fn connect_to_address(&self, address: SocketAddr) -> Result<TcpStream, DialError> {
+        self.connect_to_host(&address.ip().to_string(), address.port(), Some(address.ip())).await
+    }
+
+    async fn connect_to_host(&self, host: &str, port: u16, address: Option<IpAddr>) -> Result<TcpStream, DialError> {
+        let addresses = match address {
             Some(address) => vec![self.check(host, SocketAddr::new(address, port))?],
             None => self.resolve(host, port).await?,
         };

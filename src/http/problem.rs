@@ -79,7 +79,7 @@ fn judge_refusal(refusal: &Refusal) -> Verdict {
         | Refusal::ConnectPort(_)
         | Refusal::ContentType(_)
         | Refusal::Downgrade
-        | Refusal::Scheme(_) => "http_request_denied",
+        | Refusal::FtpFile(_) => "http_request_denied",
     };
     Verdict::new(StatusCode::FORBIDDEN, Some(proxy_error), "refused")
 }

@@ -23,7 +23,7 @@ pub use hosts::HostPattern;
 pub use limits::{LimitsConfig, OverLimit, Transfer, Use};
 pub use rules::{Class, Rule};
 
-use crate::model::{Scheme, Size, Target};
+use crate::model::{FtpFileError, Scheme, Size, Target};
 use limits::Limits;
 use rules::Rules;
 
@@ -50,10 +50,10 @@ pub enum Refusal {
     ContentType(String),
     #[error("the body is larger than policy.max_object_size, {0}")]
     TooLarge(Size),
-    #[error("a redirect from https to http is only followed where a digest is expected")]
+    #[error("a redirect from https to anything else is only followed where a digest is expected")]
     Downgrade,
-    #[error("the scheme {0} is not fetched by this version")]
-    Scheme(&'static str),
+    #[error("this is not fetched over ftp: {0}")]
+    FtpFile(FtpFileError),
 }
 
 /// A target that policy lets through, and how it is to be treated. Only this room makes one.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::addresses::is_public;
 use super::classes::class_of;
 use super::{Config, HostPattern, Refusal, contains};
-use crate::model::{Scheme, Size, Target};
+use crate::model::{FtpFile, Scheme, Size, Target};
 
 /// How long the bytes of a target stay what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -122,10 +122,10 @@ impl Rules {
         }
     }
 
-    /// What every hop must satisfy: scheme, port, `deny_hosts`, and the address where the host is one.
+    /// What every hop must satisfy: what its scheme can fetch, port, `deny_hosts`, and the address where the host is one.
     pub fn judge_hop(&self, target: &Target) -> Result<(), Refusal> {
         if target.scheme() == Scheme::Ftp {
-            return Err(Refusal::Scheme(target.scheme().as_str()));
+            FtpFile::of(target).map_err(Refusal::FtpFile)?;
         }
         if !self.config.ports.contains(&target.port()) {
             return Err(Refusal::Port(target.port()));

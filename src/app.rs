@@ -16,7 +16,7 @@ use crate::fetch::Fetcher;
 use crate::gateway::{self, Gateway};
 use crate::http::{Doors, Listeners, Server, Settings};
 use crate::model::EventSink;
-use crate::origin::HttpOrigin;
+use crate::origin::Origin;
 use crate::policy::Policy;
 use crate::relay::Relay;
 use crate::store::{OpenError, Store};
@@ -92,7 +92,7 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let policy = Arc::new(policy);
     let store = open_store(&config, events.clone()).await?;
     let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
-    let origin = HttpOrigin::new(config.fetch.for_origin(&name), Arc::clone(&policy), dialer.clone());
+    let origin = Origin::new(&config.fetch.for_origin(&name), Arc::clone(&policy), dialer.clone());
     let origin = Arc::new(origin.map_err(AppError::Configuration)?);
     let fetcher = Fetcher::new(
         config.fetch.clone(),

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::model::{Size, Span};
-use crate::origin;
+use crate::origin::{self, FtpTls};
 
 /// More at once, or more attempts, than any machine or origin can bear.
 const MAX_COUNT: usize = 100_000;
@@ -27,7 +27,9 @@ pub struct Config {
     /// A second, averaged over the idle timeout.
     pub min_speed: Size,
     pub max_redirects: usize,
-    /// `http://host:port` of a proxy for all fetches; empty: none. Its names are resolved by the proxy.
+    /// Whether ftp is spoken within TLS.
+    pub ftp_tls: FtpTls,
+    /// `http://host:port` of a proxy for all fetches of http and https; empty: none. Its names are resolved by the proxy.
     pub egress_proxy: String,
 }
 
@@ -43,6 +45,7 @@ impl Default for Config {
             idle_timeout: Span::from_secs(60),
             min_speed: Size::kib(1),
             max_redirects: 10,
+            ftp_tls: FtpTls::Offered,
             egress_proxy: String::new(),
         }
     }
@@ -77,6 +80,8 @@ impl Config {
             idle_timeout: self.idle_timeout.0,
             min_speed_bytes: self.min_speed.bytes,
             max_redirects: self.max_redirects,
+            per_host: self.per_host,
+            ftp_tls: self.ftp_tls,
             egress_proxy: self.egress_proxy.clone(),
             name: name.to_owned(),
         }

@@ -131,7 +131,7 @@ impl<'a> Intake<'a> {
         // Where the body to come begins: what lies before is here already.
         let start = match response.status() {
             200 => 0,
-            206 if asked_for_rest && self.is_the_rest(&response) => self.written_bytes(),
+            206 if asked_for_rest && self.is_the_rest(&response) => self.written_bytes() - response.overlap_bytes(),
             206 | 416 if asked_for_rest => {
                 self.forget_validator();
                 return Err(OriginError::Silent("the origin does not resume as it should".to_owned()).into());
@@ -160,10 +160,10 @@ impl<'a> Intake<'a> {
     /// Only under a strong validator can the rest be asked for (RFC 9110, section 13.1.5).
     fn resume(&self) -> Option<Resume> {
         let body = self.body.as_ref()?;
-        let etag = body.validator.clone()?;
+        let validator = body.validator.clone()?;
         let offset = body.staging.written_bytes();
         // Of a body that is all here there is no rest.
-        (offset > 0 && body.complete != Some(offset)).then_some(Resume { offset, etag })
+        (offset > 0 && body.complete != Some(offset)).then_some(Resume { offset, validator })
     }
 
     /// A 206 under the same validator (RFC 9110, section 15.3.7) that goes on where the body here ends. There are origins
@@ -171,10 +171,10 @@ impl<'a> Intake<'a> {
     fn is_the_rest(&mut self, response: &Response) -> bool {
         let Some(body) = &mut self.body else { return false };
         let Some((first, complete)) = response.content_range() else { return false };
-        let is_the_rest = first == body.staging.written_bytes()
+        let is_the_rest = first.checked_add(response.overlap_bytes()) == Some(body.staging.written_bytes())
             && body.complete.is_none_or(|length| length == complete)
             && body.validator.is_some()
-            && response.kept_headers().etag == body.validator;
+            && response.validator() == body.validator;
         if is_the_rest {
             body.complete = Some(complete);
         }
@@ -203,7 +203,7 @@ impl<'a> Intake<'a> {
                     return Err(changed().into());
                 }
                 body.validator = None;
-                body.unproven = strong_etag(response);
+                body.unproven = response.validator();
                 self.tell_neighbours().await;
             }
             _ => {
@@ -215,7 +215,7 @@ impl<'a> Intake<'a> {
                     staging,
                     length: response.length(),
                     complete: response.length(),
-                    validator: strong_etag(response),
+                    validator: response.validator(),
                     unproven: None,
                     headers: response.kept_headers(),
                     source: response.source().to_owned(),
@@ -334,10 +334,6 @@ fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), Origin
         }
         _ => Ok(()),
     }
-}
-
-fn strong_etag(response: &Response) -> Option<String> {
-    response.kept_headers().etag.filter(|etag| etag.starts_with('"'))
 }
 
 pub fn changed() -> OriginError {

@@ -27,7 +27,7 @@ pub use error::FetchError;
 pub use flight::{Arrival, Follower, Head};
 
 use crate::model::{Algorithm, EventSink, Expected, Key};
-use crate::origin::HttpOrigin;
+use crate::origin::Origin;
 use crate::policy::{Admitted, Policy};
 use crate::store::Store;
 use flight::Flight;
@@ -87,7 +87,7 @@ pub struct Fetcher {
 struct Shared {
     config: Config,
     store: Store,
-    origin: Arc<HttpOrigin>,
+    origin: Arc<Origin>,
     policy: Arc<Policy>,
     events: EventSink,
     flights: Mutex<Flights>,
@@ -106,7 +106,7 @@ impl Fetcher {
     pub fn new(
         config: Config,
         store: Store,
-        origin: Arc<HttpOrigin>,
+        origin: Arc<Origin>,
         policy: Arc<Policy>,
         events: EventSink,
         failure_ttl: Duration,

@@ -24,7 +24,7 @@ pub use rewrite::{Rewrite, RewriteError};
 pub use select::{Conditions, Selection};
 
 use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
-use crate::model::{Algorithm, Digest, Expected, Key, Kind, RangeSpec, Record, Target};
+use crate::model::{Algorithm, Digest, Expected, Key, Kind, RangeSpec, Record, Scheme, Target};
 use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, Refusal, Transfer, Use};
 use crate::relay::{Method, PassRequest, Relay};
 use crate::store::{Hit, Presence, Store};
@@ -88,6 +88,9 @@ impl Gateway {
 
     async fn try_answer(&self, mut ask: Ask) -> Result<Answer, Problem> {
         let admitted = self.policy.admit(ask.target.clone())?;
+        if let (Intent::Other(method), Scheme::Ftp) = (&ask.intent, admitted.target().scheme()) {
+            return Err(Problem::Method(method.clone()));
+        }
         let is_passed =
             ask.has_credentials || admitted.class() == Class::Passed || matches!(ask.intent, Intent::Other(_));
         let found = if is_passed { Found::Nothing } else { self.look_up(&admitted, &ask).await };
@@ -143,6 +146,8 @@ impl Gateway {
             && ask.range.is_none()
             && ask.expected.is_empty()
             && config.follows_redirects(&ask.user_agent)
+            // Few clients go on from http to ftp.
+            && admitted.target().scheme() != Scheme::Ftp
             && self.fetcher.knows_nothing_of(Key::of(admitted.target()))
     }
 

@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderMap;
 
 use super::arrival::{Arrival, Front};
 use crate::gateway::{Ask, Conditions, Delivery, Door, Intent, Problem, forwardable};
-use crate::model::{Algorithm, Digest, Expected, RangeSpec, Target};
+use crate::model::{Algorithm, Digest, Expected, Login, RangeSpec, Scheme, Target};
 
 /// Header fields that say what the bytes must be.
 const EXPECTATIONS: [(&str, Algorithm); 4] = [
@@ -66,6 +66,10 @@ pub fn read_ask(
     // A condition that cannot be read must not make one file of two.
     let is_readable = !headers.contains_key("if-range") || single(headers, "if-range").is_some();
     let range = single(headers, "range").filter(|_| intent == Intent::Get && is_readable).and_then(RangeSpec::parse);
+    // There are clients that always name a login for ftp.
+    let login = text("authorization").filter(|_| target.scheme() == Scheme::Ftp);
+    let is_anonymous = login.as_deref().and_then(Login::of_authorization).is_some_and(|login| login.is_anonymous());
+    let is_authorized = headers.contains_key("authorization") && !is_anonymous;
     Ok(Ask {
         door,
         delivery: delivery_to(arrival, headers, range),
@@ -85,8 +89,7 @@ pub fn read_ask(
             list.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("only-if-cached"))
         }),
         user_agent: text("user-agent").unwrap_or_default(),
-        has_credentials: door == Door::Proxy
-            && (headers.contains_key("authorization") || headers.contains_key("cookie")),
+        has_credentials: door == Door::Proxy && (is_authorized || headers.contains_key("cookie")),
         forwarded_headers: forwarded(headers, door),
         body: None,
     })

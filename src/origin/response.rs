@@ -1,11 +1,14 @@
 //! An origin's answer, as far as it concerns the rest of the house.
 
+use std::str::Utf8Error;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use reqwest::header::{HeaderMap, LOCATION};
 use tokio::time::timeout;
 
-use super::OriginError;
+use super::ftp::{FtpHead, Transfer};
+use super::{Config, OriginError};
 use crate::model::{KeptHeaders, Target};
 
 /// The longest wait that an origin may ask for in `Retry-After` before it counts as no answer at all.
@@ -13,27 +16,89 @@ const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 #[derive(Debug)]
 pub struct Response {
-    answer: reqwest::Response,
+    status: u16,
+    headers: HeaderMap,
+    /// See [`Response::validator`], where no header field says it.
+    validator: Option<String>,
+    /// How many bytes before the rest that was asked for are sent again.
+    overlap_bytes: u64,
     /// Scheme and host of the last hop.
     source: String,
+    stream: Stream,
     idle_timeout: Duration,
     min_speed_bytes: u64,
 }
 
+/// Where the bytes come from.
+#[derive(Debug)]
+enum Stream {
+    Http(reqwest::Response),
+    Ftp(Box<Transfer>),
+    /// There are none.
+    Ended,
+}
+
+impl Stream {
+    async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        match self {
+            Self::Http(answer) => answer.chunk().await.map_err(OriginError::of_client),
+            Self::Ftp(transfer) => transfer.next().await,
+            Self::Ended => Ok(None),
+        }
+    }
+}
+
 impl Response {
-    pub(super) fn new(
-        answer: reqwest::Response,
-        last_hop: &Target,
-        idle_timeout: Duration,
-        min_speed_bytes: u64,
-    ) -> Self {
-        let source = format!("{}://{}", last_hop.scheme().as_str(), last_hop.host());
-        Self { answer, source, idle_timeout, min_speed_bytes }
+    pub(super) fn of_http(mut answer: reqwest::Response, hop: &Target, config: &Config) -> Self {
+        Self {
+            status: answer.status().as_u16(),
+            headers: std::mem::take(answer.headers_mut()),
+            validator: None,
+            overlap_bytes: 0,
+            source: source(hop),
+            stream: Stream::Http(answer),
+            idle_timeout: config.idle_timeout,
+            min_speed_bytes: config.min_speed_bytes,
+        }
+    }
+
+    pub(super) fn of_ftp(head: FtpHead, transfer: Option<Transfer>, hop: &Target, config: &Config) -> Self {
+        Self {
+            status: head.status,
+            headers: head.headers,
+            validator: head.validator,
+            overlap_bytes: head.overlap_bytes,
+            source: source(hop),
+            stream: transfer.map_or(Stream::Ended, |transfer| Stream::Ftp(Box::new(transfer))),
+            idle_timeout: config.idle_timeout,
+            min_speed_bytes: config.min_speed_bytes,
+        }
     }
 
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.answer.status().as_u16()
+        self.status
+    }
+
+    /// Where this answer redirects to, if it does (RFC 9110, section 15.4).
+    pub(super) fn location(&self) -> Option<Result<&str, Utf8Error>> {
+        if !matches!(self.status, 301 | 302 | 303 | 307 | 308) {
+            return None;
+        }
+        Some(std::str::from_utf8(self.headers.get(LOCATION)?.as_bytes()))
+    }
+
+    /// What tells this body from any other of the same target, if there is something that does: under it the rest can be
+    /// asked for (RFC 9110, section 8.8.1).
+    #[must_use]
+    pub fn validator(&self) -> Option<String> {
+        self.validator.clone().or_else(|| self.kept_headers().etag.filter(|etag| etag.starts_with('"')))
+    }
+
+    /// How many bytes before the offset of the [`super::Resume`] this answer begins.
+    #[must_use]
+    pub fn overlap_bytes(&self) -> u64 {
+        self.overlap_bytes
     }
 
     #[must_use]
@@ -44,19 +109,19 @@ impl Response {
     /// A header field, the first if it occurs more than once, as text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.answer.headers().get(name)?.to_str().ok()
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// All values of a list header as one, empty if there is none.
     #[must_use]
     pub fn joined(&self, name: &str) -> String {
-        let values = self.answer.headers().get_all(name).iter();
+        let values = self.headers.get_all(name).iter();
         values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
     }
 
     /// All header fields as they came.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.answer.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
 
     #[must_use]
@@ -103,7 +168,7 @@ impl Response {
     #[must_use]
     pub fn into_body(self) -> Body {
         Body {
-            answer: self.answer,
+            stream: self.stream,
             idle_timeout: self.idle_timeout,
             min_speed_bytes: self.min_speed_bytes,
             waited: Duration::ZERO,
@@ -112,10 +177,14 @@ impl Response {
     }
 }
 
+fn source(hop: &Target) -> String {
+    format!("{}://{}", hop.scheme().as_str(), hop.host())
+}
+
 /// The bytes of an answer as they come.
 #[derive(Debug)]
 pub struct Body {
-    answer: reqwest::Response,
+    stream: Stream,
     idle_timeout: Duration,
     min_speed_bytes: u64,
     /// For the origin alone: what a client takes to read is not the origin's time.
@@ -131,10 +200,9 @@ impl Body {
     /// [`OriginError::Silent`] if it breaks off, says nothing for the idle timeout, or is slower than the minimum speed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         let asked = Instant::now();
-        let chunk = timeout(self.idle_timeout, self.answer.chunk())
+        let chunk = timeout(self.idle_timeout, self.stream.next())
             .await
-            .map_err(|_| OriginError::Silent("the origin stopped sending".to_owned()))?
-            .map_err(OriginError::of_client)?;
+            .map_err(|_| OriginError::Silent("the origin stopped sending".to_owned()))??;
         self.window_bytes += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
         self.waited += asked.elapsed();
         if self.waited >= self.idle_timeout {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::dial::{DialError, Dialer};
 use crate::model::Expected;
-use crate::origin::{HttpOrigin, Request};
+use crate::origin::{Origin, Request};
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
 pub use crate::origin::{Method, OriginError};
@@ -31,14 +31,14 @@ pub struct PassRequest {
 
 #[derive(Debug)]
 pub struct Relay {
-    origin: Arc<HttpOrigin>,
+    origin: Arc<Origin>,
     policy: Arc<Policy>,
     dialer: Dialer,
 }
 
 impl Relay {
     #[must_use]
-    pub fn new(origin: Arc<HttpOrigin>, policy: Arc<Policy>, dialer: Dialer) -> Self {
+    pub fn new(origin: Arc<Origin>, policy: Arc<Policy>, dialer: Dialer) -> Self {
         Self { origin, policy, dialer }
     }
 

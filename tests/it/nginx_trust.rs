@@ -62,14 +62,15 @@ fn tls_is_switched_on_by_taking_the_signs_away() {
     gateway.assert_serves(&origin.url(path), &body);
     gateway.await_stored(&origin.url(path));
     let authority = Authority::new();
-    let [certificate, key] = authority.leaf().map(|path| path.to_str().expect("the path is text").to_owned());
+    let leaf = authority.leaf_file();
+    let leaf = leaf.to_str().expect("the path is text");
     let port = listen("127.0.0.1").local_addr().expect("a listener has an address").port();
     let nginx = Nginx::builder(&[&gateway])
         .change("tls.conf", "# listen 443 ", &format!("listen 127.0.0.1:{port} "))
         .change("tls.conf", "# listen [::]:443 ", &format!("listen [::1]:{port} "))
         .change("tls.conf", "# ssl_", "ssl_")
-        .change("tls.conf", "/etc/nginx/tls/fullchain.pem", &certificate)
-        .change("tls.conf", "/etc/nginx/tls/privkey.pem", &key)
+        .change("tls.conf", "/etc/nginx/tls/fullchain.pem", leaf)
+        .change("tls.conf", "/etc/nginx/tls/privkey.pem", leaf)
         .start();
     let folder = tempfile::tempdir().expect("a folder can be made");
     let ca = authority.file();

@@ -114,7 +114,8 @@ fn the_hops_of_a_redirect_are_judged() {
         format!("http://127.1:{port}/y-1.0.tar.gz"),
         format!("http://169.254.169.254:{port}/latest/meta-data/"),
         format!("http://10.0.0.1:{port}/y-1.0.tar.gz"),
-        format!("ftp://127.0.0.1:{port}/y-1.0.tar.gz"),
+        format!("ftp://127.0.0.1:{}/y-1.0.tar.gz", closed.port()),
+        format!("ftp://user:password@127.0.0.1:{port}/y-1.0.tar.gz"),
         "file:///etc/passwd".to_owned(),
         format!("http://user:password@127.0.0.1:{port}/y-1.0.tar.gz"),
     ];

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Gateway, Origin, Reply, archive, assert_same, files_under};
+use crate::harness::{Act, FtpServer, Gateway, Origin, Reply, archive, assert_same, files_under, say};
 
 const SECRET: &str = "5ecre7";
 
@@ -125,11 +125,19 @@ fn a_signed_target_is_never_in_a_redirect_of_ours_that_is_stored() {
 #[test]
 fn a_password_in_a_request_is_not_logged() {
     let origin = Origin::start();
-    let gateway = Gateway::builder().origin(&origin).relay().text("log.level", "trace").start();
+    let ftp = FtpServer::start();
+    ftp.serve("x.tar.gz", &archive(1, 5000));
+    ftp.script("PASS", vec![Act::Usual, say(&format!("530 {SECRET} is no password")), Act::HangUp]);
+    let gateway = Gateway::builder().origin(&origin).port(ftp.port()).relay().text("log.level", "trace").start();
+    for status in [200, 502, 504] {
+        let url = format!("ftp://user:{SECRET}@127.0.0.1:{}/x.tar.gz", ftp.port());
+        let answer = gateway.proxied("GET", &url).send();
+        answer.assert_status(status);
+        assert!(!answer.text().contains(SECRET), "{status}");
+    }
     gateway.get(&format!("http://user:{SECRET}@127.0.0.1:{}/x.tar.gz", origin.port())).send().assert_status(400);
-    gateway.proxied("GET", &format!("ftp://user:{SECRET}@127.0.0.1:{}/x.tar.gz", origin.port())).send();
     let request = gateway.proxied("GET", &origin.url("/x.html")).header("Authorization", &format!("Bearer {SECRET}"));
     request.header("Cookie", &format!("a={SECRET}")).send();
-    gateway.log().wait_for_many("the requests", 3, |event| event["message"] == "request");
+    gateway.log().wait_for_many("the requests", 5, |event| event["message"] == "request");
     assert_kept_secret(&gateway);
 }

@@ -5,6 +5,7 @@ mod answer;
 mod builder;
 mod claims;
 mod client;
+mod ftp;
 mod gateway;
 mod log;
 mod nginx;
@@ -13,6 +14,7 @@ mod reply;
 mod script;
 mod tls;
 mod tools;
+mod vsftpd;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +27,7 @@ use sha2::{Digest as _, Sha256};
 pub use answer::{Answer, Ended};
 pub use builder::{Builder, NAME, millpond};
 pub use client::{Request, Streaming, Waiting, is_timeout};
+pub use ftp::{Act, FtpServer, GREETING, passive, say};
 pub use gateway::Gateway;
 pub use log::is_request_of;
 pub use nginx::Nginx;
@@ -33,6 +36,7 @@ pub use reply::Reply;
 pub use script::{Gate, Stop};
 pub use tls::Authority;
 pub use tools::{Run, Tool};
+pub use vsftpd::Vsftpd;
 pub use wire::listen;
 
 /// How long anything may take that has no timeout of its own. It is reached only by a test that fails.

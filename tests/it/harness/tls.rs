@@ -31,11 +31,9 @@ impl Authority {
         let leaf = leaf.signed_by(&leaf_key, &Issuer::new(own, own_key)).expect("the authority can sign");
 
         let folder = tempfile::tempdir().expect("a folder can be made");
-        let texts =
-            [("ca.pem", own_certificate.pem()), ("leaf.pem", leaf.pem()), ("leaf.key", leaf_key.serialize_pem())];
-        for (name, text) in texts {
-            std::fs::write(folder.path().join(name), text).expect("the folder can be written");
-        }
+        std::fs::write(folder.path().join("ca.pem"), own_certificate.pem()).expect("the folder can be written");
+        let pair = [leaf.pem(), leaf_key.serialize_pem()].concat();
+        std::fs::write(folder.path().join("leaf.pem"), pair).expect("the folder can be written");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -51,9 +49,9 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// A server's certificate and its key.
-    pub fn leaf(&self) -> [PathBuf; 2] {
-        ["leaf.pem", "leaf.key"].map(|name| self.folder.path().join(name))
+    /// The signed certificate and its key, for a program that reads files.
+    pub fn leaf_file(&self) -> PathBuf {
+        self.folder.path().join("leaf.pem")
     }
 
     pub(super) fn server_config(&self) -> Arc<ServerConfig> {

@@ -1,6 +1,6 @@
 //! Targets and the many ways to write them, right and wrong.
 
-use millpond::model::Target;
+use millpond::model::{FtpFile, Target};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -246,6 +246,11 @@ pub fn check_promises(target: &Target) -> Result<(), TestCaseError> {
     prop_assert!(scheme == "ftp" || !authority.contains('@'), "{text:?}");
     prop_assert!(target.host().bytes().all(|byte| !byte.is_ascii_uppercase()), "{text:?}");
     prop_assert!(!target.host().is_empty() && !target.host().ends_with('.'), "{text:?}");
+    if let Ok(file) = FtpFile::of(target) {
+        prop_assert!(!file.path.iter().any(u8::is_ascii_control), "{text:?}");
+        let mut segments = file.path.split(|byte| matches!(byte, b'/' | b'\\'));
+        prop_assert!(!segments.any(|segment| segment == b"." || segment == b".."), "{text:?}");
+    }
     let again = Target::parse(text);
     prop_assert_eq!(again.as_ref().map(Target::as_str), Ok(text), "parsed again");
     let library = Url::parse(text);

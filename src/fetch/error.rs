@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::model::{Expected, Sha256};
+use crate::model::{Cause, Expected, Sha256};
 use crate::origin::OriginError;
 use crate::store::StoreError;
 
@@ -15,7 +15,10 @@ pub enum FetchError {
     /// The body cannot be what its name says; nothing was stored.
     #[error("the origin sent something that is not what the name says")]
     Impostor,
-    /// It could not be kept. Whoever wants it can have it passed through.
+    /// There is no space for it. Whoever wants it can have it passed through.
+    #[error("there is no space to store the body")]
+    NoSpace,
+    /// It could not be kept for another reason. Whoever wants it can have it passed through.
     #[error("the body could not be stored")]
     Unstorable,
     #[error("the fetch took longer than fetch.budget")]
@@ -33,7 +36,12 @@ impl FetchError {
         match self {
             Self::Origin(error) => error.is_passing(),
             Self::Impostor => true,
-            Self::Mismatch { .. } | Self::Unstorable | Self::OverBudget | Self::Busy | Self::Stopping => false,
+            Self::Mismatch { .. }
+            | Self::NoSpace
+            | Self::Unstorable
+            | Self::OverBudget
+            | Self::Busy
+            | Self::Stopping => false,
         }
     }
 
@@ -49,8 +57,27 @@ impl FetchError {
     pub(super) fn is_worth_remembering(&self) -> bool {
         match self {
             Self::Origin(_) | Self::Mismatch { .. } | Self::Impostor | Self::OverBudget => true,
-            Self::Unstorable | Self::Busy | Self::Stopping => false,
+            Self::NoSpace | Self::Unstorable | Self::Busy | Self::Stopping => false,
         }
+    }
+
+    /// What an operator may want to know of, where `on_record` is what the target has given before. What policy refuses and
+    /// what this process itself puts off are nothing to look after.
+    pub(super) fn cause(&self, on_record: Option<Sha256>) -> Option<Cause> {
+        Some(match self {
+            Self::Origin(OriginError::Refused(_)) | Self::Busy | Self::Stopping => return None,
+            Self::Origin(OriginError::Status { status: 404 | 410, .. }) if on_record.is_some() => Cause::Gone,
+            Self::Origin(OriginError::Status { status: 404 | 410, .. }) => Cause::Absent,
+            Self::Origin(OriginError::Status { .. }) => Cause::Status,
+            Self::Origin(OriginError::Silent(_)) => Cause::Silent,
+            Self::Origin(OriginError::Wrong(_)) => Cause::Wrong,
+            Self::Mismatch { found, .. } if on_record.is_some_and(|kept| kept != *found) => Cause::Changed,
+            Self::Mismatch { .. } => Cause::Mismatch,
+            Self::Impostor => Cause::Impostor,
+            Self::NoSpace => Cause::NoSpace,
+            Self::Unstorable => Cause::StoreFailed,
+            Self::OverBudget => Cause::Slow,
+        })
     }
 }
 
@@ -58,6 +85,9 @@ impl From<StoreError> for FetchError {
     /// The store's trouble is told to the log here; what is left is that the body cannot be kept.
     fn from(error: StoreError) -> Self {
         tracing::warn!(%error, "a body could not be stored");
-        Self::Unstorable
+        match error {
+            StoreError::NoSpace => Self::NoSpace,
+            StoreError::Io(_) | StoreError::Index(_) => Self::Unstorable,
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::flight::Flight;
 use super::intake::{Intake, Taken};
 use super::neighbour::{self, Turn};
 use super::{FetchError, FlightKey, Permits, Shared};
-use crate::model::{Event, Expected, Record};
+use crate::model::{Cause, Event, Expected, Record, Sha256};
 use crate::policy::Admitted;
 use crate::store::Presence;
 
@@ -20,9 +20,9 @@ const MAX_BACKOFF: Duration = Duration::from_mins(1);
 pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKey, admitted: Admitted) {
     let started = Instant::now();
     let mut landing = Landing { shared: &shared, flight: &flight, name: &name, outcome: Err(FetchError::Unstorable) };
-    let mut attempts = 0;
+    let mut course = Course::default();
     landing.outcome = tokio::select! {
-        outcome = timeout(shared.config.budget.0, fetch(&shared, &flight, &name, &admitted, &mut attempts)) => {
+        outcome = timeout(shared.config.budget.0, fetch(&shared, &flight, &name, &admitted, &mut course)) => {
             outcome.unwrap_or(Err(FetchError::OverBudget))
         }
         () = shared.stop.cancelled() => Err(FetchError::Stopping),
@@ -30,7 +30,18 @@ pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKe
     let outcome = landing.outcome.clone();
     // Whoever reads in the log that it is over must not be able to join it.
     drop(landing);
-    tell(&shared, &admitted, &outcome, attempts, started.elapsed());
+    tell(&shared, &admitted, &outcome, &course, started.elapsed());
+}
+
+/// What a fetch has met with on its way, to be told at its end.
+#[derive(Default)]
+struct Course {
+    /// How often the origin was asked.
+    attempts: u32,
+    /// What the target gave before. The bytes themselves were evicted.
+    on_record: Option<Sha256>,
+    /// What the target gave before, where what was published now is something else.
+    differs_from: Option<Sha256>,
 }
 
 /// Ends a flight when it is dropped, also by a panic: otherwise its followers would wait for ever.
@@ -60,7 +71,7 @@ async fn fetch(
     flight: &Flight,
     name: &FlightKey,
     admitted: &Admitted,
-    attempts: &mut u32,
+    course: &mut Course,
 ) -> Result<Arc<Record>, FetchError> {
     let mut turn = if name.expected.is_empty() || is_on_record(shared, name).await {
         neighbour::await_turn(shared, flight, name.key).await?
@@ -73,7 +84,7 @@ async fn fetch(
         neighbour::await_no_claim(shared, name.key).await;
         Turn::default()
     };
-    let outcome = fetch_in_turn(shared, flight, name, admitted, &mut turn, attempts).await;
+    let outcome = fetch_in_turn(shared, flight, name, admitted, &mut turn, course).await;
     turn.end(flight, &outcome).await;
     outcome
 }
@@ -93,10 +104,9 @@ async fn fetch_in_turn(
     name: &FlightKey,
     admitted: &Admitted,
     turn: &mut Turn,
-    attempts: &mut u32,
+    course: &mut Course,
 ) -> Result<Arc<Record>, FetchError> {
     let mut expected = name.expected.clone();
-    let mut is_on_record = false;
     let shown = turn.take_shown();
     // Another process may have stored it since the map was asked.
     match shared.store.look_past_map(name.key).await {
@@ -110,7 +120,7 @@ async fn fetch_in_turn(
             }
             // Its bytes were evicted: what comes now must be the same.
             expected.add(record.sha256.into());
-            is_on_record = true;
+            course.on_record = Some(record.sha256);
         }
         Ok(Presence::Absent) => {}
         // What is on record is not known, so nothing may be added to it.
@@ -119,13 +129,13 @@ async fn fetch_in_turn(
             return Err(FetchError::Unstorable);
         }
     }
-    let mut intake = Intake::new(shared, flight, admitted, &expected, is_on_record, turn.claim());
+    let mut intake = Intake::new(shared, flight, admitted, &expected, course.on_record.is_some(), turn.claim());
     if let Some(shown) = shown {
         intake.take_over(shown).await?;
     }
     let limit = turn.attempts(shared.config.attempts);
-    let (taken, _permits) = take_in(shared, intake, admitted.target().host(), limit, attempts).await?;
-    keep(shared, flight, admitted, &expected, taken).await
+    let (taken, _permits) = take_in(shared, intake, admitted.target().host(), limit, &mut course.attempts).await?;
+    keep(shared, flight, admitted, &expected, taken, course).await
 }
 
 /// Asks until the body is here, or until asking again is of no use. The places that the last attempt took are held until the
@@ -161,6 +171,7 @@ async fn keep(
     admitted: &Admitted,
     expected: &Expected,
     taken: Taken,
+    course: &mut Course,
 ) -> Result<Arc<Record>, FetchError> {
     let finished = taken.staging.finish()?;
     if finished.digests.violated(expected).is_some() {
@@ -180,9 +191,7 @@ async fn keep(
         taken.headers,
     );
     let published = shared.store.publish(sealed, record.clone()).await?;
-    if let Some(kept) = published.differs_from {
-        shared.events.tell(Event::Changed { target: admitted.target().clone(), kept, seen: record.sha256 });
-    }
+    course.differs_from = published.differs_from;
     Ok(Arc::clone(published.known.answering_to(expected)))
 }
 
@@ -193,36 +202,40 @@ fn backoff(first: Duration, attempts: u32, asked_for: Option<Duration>) -> Durat
     asked_for.map_or(spread, |asked_for| asked_for.max(spread))
 }
 
-/// One log event a fetch, and the event for whoever subscribes.
+/// The events for whoever subscribes, and one log event a fetch. Whoever reads that knows that the others were told before.
 fn tell(
     shared: &Shared,
     admitted: &Admitted,
     outcome: &Result<Arc<Record>, FetchError>,
-    attempts: u32,
+    course: &Course,
     duration: Duration,
 ) {
-    let target = admitted.target().clone();
+    let target = admitted.target();
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let attempts = course.attempts;
+    let trouble = |cause, detail| shared.events.tell(Event::Trouble { target: target.clone(), cause, detail });
     match outcome {
         Ok(record) if attempts == 0 => {
             tracing::info!(uri = %target, outcome = "found", size_bytes = record.size_bytes, sha256 = %record.sha256, attempts, duration_ms, "fetch");
         }
         Ok(record) => {
-            tracing::info!(uri = %target, outcome = "stored", size_bytes = record.size_bytes, sha256 = %record.sha256, source = record.source, attempts, duration_ms, "fetch");
-            shared.events.tell(Event::Stored { target, sha256: record.sha256, size_bytes: record.size_bytes });
+            let (sha256, size_bytes) = (record.sha256, record.size_bytes);
+            shared.events.tell(Event::Stored { target: target.clone(), sha256, size_bytes });
+            if let Some(kept) = course.differs_from {
+                trouble(Cause::Changed, format!("sha256:{kept} is what it gave first, and what it stays"));
+            }
+            tracing::info!(uri = %target, outcome = "stored", size_bytes, %sha256, source = record.source, attempts, duration_ms, "fetch");
         }
         Err(error) => {
+            if let Some(cause) = error.cause(course.on_record).filter(|cause| is_ours_to_tell(*cause, attempts)) {
+                trouble(cause, error.to_string());
+            }
             tracing::warn!(uri = %target, outcome = "failed", cause = %error, attempts, duration_ms, "fetch");
-            shared.events.tell(match error {
-                FetchError::Mismatch { expected, found } => {
-                    Event::Mismatch { target, expected: expected.clone(), found: *found }
-                }
-                FetchError::Impostor => Event::Impostor { target },
-                FetchError::Unstorable => Event::NoSpace { target },
-                FetchError::Origin(_) | FetchError::OverBudget | FetchError::Busy | FetchError::Stopping => {
-                    Event::FetchFailed { target, cause: error.to_string() }
-                }
-            });
         }
     }
+}
+
+/// What an origin said to another process on the same folder is told by that one.
+fn is_ours_to_tell(cause: Cause, attempts: u32) -> bool {
+    attempts > 0 || matches!(cause, Cause::NoSpace | Cause::StoreFailed)
 }

@@ -202,7 +202,7 @@ impl Gateway {
     /// told.
     async fn answer_failure(&self, admitted: &Admitted, ask: Ask, error: FetchError) -> Result<Answer, Problem> {
         match error {
-            FetchError::Unstorable => self.pass(admitted, ask).await,
+            FetchError::NoSpace | FetchError::Unstorable => self.pass(admitted, ask).await,
             FetchError::Origin(OriginError::Refused(Refusal::Downgrade)) if ask.expected.is_trustworthy() => {
                 self.pass(admitted, ask).await
             }

@@ -48,7 +48,7 @@ impl From<FetchError> for Problem {
             FetchError::Mismatch { expected, found } => Self::Mismatch { expected, found },
             FetchError::Impostor => Self::Impostor,
             FetchError::OverBudget => Self::OverBudget,
-            FetchError::Unstorable => Self::Unavailable,
+            FetchError::NoSpace | FetchError::Unstorable => Self::Unavailable,
             FetchError::Busy => Self::Busy,
             FetchError::Stopping => Self::Stopping,
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::{Expected, Sha256, Target};
+use super::{Sha256, Target};
 
 /// How many events a slow subscriber may lag behind before it loses the oldest.
 const EVENT_QUEUE_LENGTH: usize = 1024;
@@ -14,18 +14,37 @@ const EVENT_QUEUE_LENGTH: usize = 1024;
 pub enum Event {
     /// A target's bytes were checked and published.
     Stored { target: Target, sha256: Sha256, size_bytes: u64 },
-    /// A fetch ended without a body after its last attempt.
-    FetchFailed { target: Target, cause: String },
-    /// Other bytes came than were expected; nothing was stored.
-    Mismatch { target: Target, expected: Expected, found: Sha256 },
-    /// The origin sent something that the name does not promise.
-    Impostor { target: Target },
-    /// A target gave other bytes than it gave before; both are on record.
-    Changed { target: Target, kept: Sha256, seen: Sha256 },
-    /// There was no space to store a target; it was passed through.
-    NoSpace { target: Target },
+    /// The last attempt of a fetch has come to something that an operator may want to look after.
+    Trouble { target: Target, cause: Cause, detail: String },
     /// An object was removed from the disk to make space.
     Evicted { sha256: Sha256, size_bytes: u64 },
+}
+
+/// What was wrong with a fetch, told apart by what an operator can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The origin does not have it (404, 410), and nobody has ever got it here: most likely a wrong URL.
+    Absent,
+    /// The origin does not have it any more. It was kept here once, and its bytes were evicted.
+    Gone,
+    /// The origin answered with an error of another kind.
+    Status,
+    /// The origin did not answer, or broke off.
+    Silent,
+    /// The fetch took longer than its budget.
+    Slow,
+    /// The origin's answer is none: no HTTP, no trust in its certificate, another length than it said.
+    Wrong,
+    /// The origin sent something that the name does not promise.
+    Impostor,
+    /// Other bytes came than a client expects. Nothing was stored.
+    Mismatch,
+    /// A target gave other bytes than it gave before.
+    Changed,
+    /// There was no space to store it. It was passed through.
+    NoSpace,
+    /// The folder or the index refused to store it. It was passed through.
+    StoreFailed,
 }
 
 /// Where rooms put events. Putting one in never waits and never fails: without a subscriber it is dropped.

@@ -14,7 +14,7 @@ mod target;
 mod units;
 
 pub use digest::{Algorithm, Digest, DigestError, Digests, Expected, Hasher, Sha256};
-pub use event::{Event, EventSink};
+pub use event::{Cause, Event, EventSink};
 pub use ftp_file::{FtpFile, FtpFileError, Login};
 pub use key::Key;
 pub use kind::{KIND_SNIFF_BYTES, Kind};

@@ -16,6 +16,7 @@ use crate::fetch::Fetcher;
 use crate::gateway::{self, Gateway};
 use crate::http::{Doors, Listeners, Server, Settings};
 use crate::model::EventSink;
+use crate::notify::Notifier;
 use crate::origin::Origin;
 use crate::policy::Policy;
 use crate::relay::Relay;
@@ -49,6 +50,7 @@ struct Running {
     server: Server,
     fetcher: Fetcher,
     care: Care,
+    notifier: Notifier,
     upkeep: JoinHandle<()>,
     store: Store,
 }
@@ -90,6 +92,7 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let policy = Policy::new(config.policy.clone(), config.rules.clone(), config.limits.clone())
         .map_err(AppError::Configuration)?;
     let policy = Arc::new(policy);
+    let notifier = Notifier::start(&events);
     let store = open_store(&config, events.clone()).await?;
     let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
     let origin = Origin::new(&config.fetch.for_origin(&name), Arc::clone(&policy), dialer.clone());
@@ -105,21 +108,24 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let relay = Relay::new(origin, Arc::clone(&policy), dialer);
     let gateway = Gateway::new(Arc::clone(&policy), store.clone(), fetcher.clone(), relay, config.gateway.clone());
     let gateway = Arc::new(gateway);
-    let doors = Arc::new(Doors::new(Arc::clone(&gateway), name, settings(&config), config.proxy.clone()));
+    let doors = Doors::new(Arc::clone(&gateway), name, settings(&config), config.proxy.clone(), notifier.incidents());
+    let doors = Arc::new(doors);
     let care = Care::start(&store, config.cache.sweep_interval.0);
     let server = Server::start(listeners, &doors, config.gateway.shutdown_grace.0)
         .map_err(|why| AppError::System(why.to_string()))?;
     let upkeep = tokio::spawn(forget_rested_clients(Arc::clone(&policy)));
-    Ok((Running { server, fetcher, care, upkeep, store }, Adjustable { policy, gateway, doors, config }))
+    Ok((Running { server, fetcher, care, notifier, upkeep, store }, Adjustable { policy, gateway, doors, config }))
 }
 
-/// Doors first, so that nothing new begins; then the fetches; then the care; and the folder last, which all of them use.
+/// Doors first, so that nothing new begins; then the fetches; then the care; then the telling of what they came to; and the
+/// folder last.
 async fn stop(running: Running, grace: Duration) {
-    let Running { server, fetcher, care, upkeep, store } = running;
+    let Running { server, fetcher, care, notifier, upkeep, store } = running;
     let began = std::time::Instant::now();
     tokio::join!(server.stop(), fetcher.stop(grace));
     fetcher.stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE)).await;
     care.stop().await;
+    notifier.stop().await;
     upkeep.abort();
     // It has nothing to say but that it was ended.
     drop(upkeep.await);

@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod gateway;
 pub mod http;
 pub mod model;
+pub mod notify;
 pub mod origin;
 pub mod policy;
 pub mod relay;

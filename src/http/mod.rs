@@ -30,6 +30,7 @@ pub use proxy_header::{ProxyHeaderError, read_proxy_header};
 pub use server::{Listeners, Server};
 
 use crate::gateway::{Ask, Gateway};
+use crate::notify::Incidents;
 use crate::policy::{Client, Use};
 use log::RequestLog;
 use render::{Dress, render};
@@ -44,6 +45,7 @@ pub struct Doors {
     name: String,
     settings: ArcSwap<Settings>,
     proxy: ProxyConfig,
+    incidents: Incidents,
     tunnels: Arc<Semaphore>,
     /// Readiness is withdrawn as soon as the end is announced.
     is_stopping: AtomicBool,
@@ -60,12 +62,19 @@ pub struct Settings {
 
 impl Doors {
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, name: String, settings: Settings, proxy: ProxyConfig) -> Self {
+    pub fn new(
+        gateway: Arc<Gateway>,
+        name: String,
+        settings: Settings,
+        proxy: ProxyConfig,
+        incidents: Incidents,
+    ) -> Self {
         Self {
             gateway,
             name,
             settings: ArcSwap::from_pointee(settings),
             proxy,
+            incidents,
             tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
             is_stopping: AtomicBool::new(false),
         }

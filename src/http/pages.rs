@@ -17,6 +17,8 @@ pub enum Page {
     Readiness,
     Version,
     Robots,
+    /// What went wrong lately.
+    Incidents,
 }
 
 impl Page {
@@ -26,6 +28,7 @@ impl Page {
             "/healthz" => Some(Self::Health),
             "/readyz" => Some(Self::Readiness),
             "/version" => Some(Self::Version),
+            "/api/v1/incidents" => Some(Self::Incidents),
             "/robots.txt" => Some(Self::Robots),
             _ => None,
         }
@@ -54,6 +57,8 @@ impl Doors {
             Page::Health => text(StatusCode::OK, "alive\n".to_owned()),
             Page::Readiness => self.readiness().await,
             Page::Version => text(StatusCode::OK, format!("millpond {}\n", env!("CARGO_PKG_VERSION"))),
+            // Open to all who may fetch: it shows what asking would show them too, and no secret.
+            Page::Incidents => json(&serde_json::json!({ "incidents": self.incidents.newest_first() })),
             // What is fetched here by accident is fetched from somebody else.
             Page::Robots => text(StatusCode::OK, "User-agent: *\nDisallow: /\n".to_owned()),
         }
@@ -94,8 +99,16 @@ Without a scheme https is meant: http://{here}/example.org/x-1.0.tar.gz
 }
 
 fn text(status: StatusCode, body: String) -> HttpResponse {
+    page(status, "text/plain; charset=utf-8", body)
+}
+
+fn json(document: &serde_json::Value) -> HttpResponse {
+    page(StatusCode::OK, "application/json", format!("{document}\n"))
+}
+
+fn page(status: StatusCode, content_type: &'static str, body: String) -> HttpResponse {
     HttpResponse::build(status)
-        .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .insert_header((CONTENT_TYPE, content_type))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .body(body)

@@ -1,0 +1,340 @@
+//! The book of incidents: what is one incident, when it is told, and when it is over.
+//!
+//! It has no clock and no task of its own, so that days can be played through in a test.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::{Duration, SystemTime};
+
+use super::incident::{Incident, Note, Occasion, Severity, State};
+use crate::model::{Cause, Event, Key, Target};
+
+/// Incidents that are listed, open ones and others. Beyond it the least important one is forgotten.
+const MAX_INCIDENTS: usize = 200;
+
+/// Targets that an incident shows.
+const MAX_SHOWN_TARGETS: usize = 8;
+
+/// Targets that an incident follows one by one. With more it is over only with time.
+const MAX_FOLLOWED_TARGETS: usize = 64;
+
+/// What an incident keeps of an error's text, in characters.
+const MAX_DETAIL_CHARS: usize = 300;
+
+/// The rest between two alerts of one incident, however often it comes and goes. One that comes back within this time
+/// is the same incident.
+const MIN_REST: Duration = Duration::from_hours(1);
+
+/// After so long without another sighting an incident is over.
+const QUIET: Duration = Duration::from_hours(24);
+
+/// Alerts of one cause in [`ALERT_WINDOW`], over all hosts: who asks for a thousand hosts that are not there must not send a
+/// thousand mails, nor drown what is told of other causes. Those beyond it are told when there is room again.
+const MAX_ALERTS: usize = 20;
+const ALERT_WINDOW: Duration = Duration::from_hours(1);
+
+/// What shows that an incident is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MendedBy {
+    /// Anything that was stored, from the same host.
+    SameHost,
+    /// Each of its targets, stored.
+    SameTargets,
+    /// Anything that was stored.
+    Anything,
+}
+
+#[derive(Default)]
+pub struct Book {
+    entries: Vec<Entry>,
+    /// When what was told lately.
+    told: HashMap<Cause, VecDeque<SystemTime>>,
+}
+
+struct Entry {
+    incident: Incident,
+    /// It was opened, or opened again, and nobody was told yet.
+    is_untold: bool,
+    followed: HashSet<Key>,
+    /// More targets than are followed.
+    has_more: bool,
+}
+
+impl Book {
+    /// Writes down what happened. Returns what is to be told at once.
+    pub fn hear(&mut self, event: &Event, now: SystemTime) -> Vec<Note> {
+        match event {
+            Event::Trouble { target, cause, detail } => {
+                let at = self.enter(target, *cause, now);
+                let entry = &mut self.entries[at];
+                entry.see(target, detail, now);
+                alert(entry, &mut self.told, now).into_iter().collect()
+            }
+            Event::Stored { target, .. } => {
+                self.entries.iter_mut().filter_map(|entry| entry.hear_of_stored(target, now)).collect()
+            }
+            Event::Evicted { .. } => Vec::new(),
+        }
+    }
+
+    /// Tells what has waited for its time, and closes what nothing was heard of for long.
+    pub fn look_after(&mut self, now: SystemTime) -> Vec<Note> {
+        for entry in self.entries.iter_mut().filter(|entry| entry.is_open()) {
+            if since(entry.incident.last_seen, now) >= QUIET {
+                entry.close(State::Expired, now);
+            }
+        }
+        let told = &mut self.told;
+        self.entries.iter_mut().filter_map(|entry| alert(entry, told, now)).collect()
+    }
+
+    pub fn newest_first(&self) -> Vec<Incident> {
+        let mut incidents: Vec<_> = self.entries.iter().map(|entry| entry.incident.clone()).collect();
+        incidents.sort_by_key(|incident| std::cmp::Reverse(incident.last_seen));
+        incidents
+    }
+
+    /// The place of the incident that this trouble belongs to. One that is over for long is another.
+    fn enter(&mut self, target: &Target, cause: Cause, now: SystemTime) -> usize {
+        let host = (mended_by(cause) != MendedBy::Anything).then(|| target.host().to_owned());
+        let is_it = |entry: &Entry| {
+            let Incident { cause: of_entry, host: at, last_seen, .. } = &entry.incident;
+            (*of_entry, at) == (cause, &host) && (entry.is_open() || since(*last_seen, now) < MIN_REST)
+        };
+        if let Some(at) = self.entries.iter().position(is_it) {
+            return at;
+        }
+        if self.entries.len() >= MAX_INCIDENTS {
+            let importance = |entry: &Entry| (entry.is_open(), entry.incident.severity, entry.incident.last_seen);
+            let least = (0..self.entries.len()).min_by_key(|at| importance(&self.entries[*at]));
+            self.entries.swap_remove(least.expect("the book is full"));
+        }
+        self.entries.push(Entry::new(cause, host, now));
+        self.entries.len() - 1
+    }
+}
+
+impl Entry {
+    fn new(cause: Cause, host: Option<String>, now: SystemTime) -> Self {
+        let incident = Incident {
+            id: format!("{:016x}", rand::random::<u64>()),
+            cause,
+            severity: if cause == Cause::Absent { Severity::Notice } else { Severity::Alert },
+            host,
+            // It is opened by what is seen.
+            state: State::Expired,
+            count: 0,
+            first_seen: now,
+            last_seen: now,
+            alerted: None,
+            ended: None,
+            targets: Vec::new(),
+            detail: String::new(),
+        };
+        Self { incident, is_untold: false, followed: HashSet::new(), has_more: false }
+    }
+
+    fn is_open(&self) -> bool {
+        self.incident.state == State::Open
+    }
+
+    fn see(&mut self, target: &Target, detail: &str, now: SystemTime) {
+        if !self.is_open() {
+            self.incident.state = State::Open;
+            self.incident.ended = None;
+            self.is_untold = true;
+        }
+        self.incident.count += 1;
+        self.incident.last_seen = now;
+        self.incident.detail = one_line(detail);
+        let shown = target.to_string();
+        let targets = &mut self.incident.targets;
+        targets.retain(|other| *other != shown);
+        targets.push(shown);
+        if targets.len() > MAX_SHOWN_TARGETS {
+            targets.remove(0);
+        }
+        if self.followed.len() < MAX_FOLLOWED_TARGETS {
+            self.followed.insert(Key::of(target));
+        } else if !self.followed.contains(&Key::of(target)) {
+            self.has_more = true;
+        }
+    }
+
+    /// Closes the incident if this shows that it is over. Only who was told of it is told of its end.
+    fn hear_of_stored(&mut self, target: &Target, now: SystemTime) -> Option<Note> {
+        if !self.is_open() {
+            return None;
+        }
+        let is_over = match mended_by(self.incident.cause) {
+            MendedBy::Anything => true,
+            MendedBy::SameHost => self.incident.host.as_deref() == Some(target.host()),
+            MendedBy::SameTargets => {
+                let is_one_of_them = self.followed.remove(&Key::of(target));
+                is_one_of_them && self.followed.is_empty() && !self.has_more
+            }
+        };
+        if !is_over {
+            return None;
+        }
+        let was_told = !self.is_untold && self.incident.severity == Severity::Alert;
+        self.close(State::Recovered, now);
+        was_told.then(|| self.note(Occasion::Recovery))
+    }
+
+    fn close(&mut self, state: State, now: SystemTime) {
+        self.incident.state = state;
+        self.incident.ended = Some(now);
+        self.is_untold = false;
+        self.followed.clear();
+        self.has_more = false;
+    }
+
+    fn note(&self, occasion: Occasion) -> Note {
+        Note { occasion, incident: self.incident.clone() }
+    }
+}
+
+/// The alert of an incident that nobody was told of yet, if its time has come.
+fn alert(entry: &mut Entry, told: &mut HashMap<Cause, VecDeque<SystemTime>>, now: SystemTime) -> Option<Note> {
+    let incident = &mut entry.incident;
+    let rests = incident.alerted.is_some_and(|alerted| since(alerted, now) < MIN_REST);
+    if !entry.is_untold || incident.severity < Severity::Alert || rests {
+        return None;
+    }
+    let lately = told.entry(incident.cause).or_default();
+    while lately.front().is_some_and(|first| since(*first, now) >= ALERT_WINDOW) {
+        lately.pop_front();
+    }
+    if lately.len() >= MAX_ALERTS {
+        return None;
+    }
+    lately.push_back(now);
+    incident.alerted = Some(now);
+    entry.is_untold = false;
+    Some(entry.note(Occasion::Alert))
+}
+
+fn mended_by(cause: Cause) -> MendedBy {
+    match cause {
+        Cause::Status | Cause::Silent | Cause::Slow | Cause::Wrong => MendedBy::SameHost,
+        Cause::Absent | Cause::Gone | Cause::Impostor | Cause::Mismatch | Cause::Changed => MendedBy::SameTargets,
+        Cause::NoSpace | Cause::StoreFailed => MendedBy::Anything,
+    }
+}
+
+/// A clock that was set back makes waits longer, and nothing else.
+fn since(then: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(then).unwrap_or_default()
+}
+
+/// An error's text may hold what an origin has sent.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_DETAIL_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn target(host: &str, name: &str) -> Target {
+        Target::parse(&format!("https://{host}/{name}.tar.gz")).unwrap()
+    }
+
+    fn trouble(cause: Cause, host: &str, name: &str) -> Event {
+        Event::Trouble { target: target(host, name), cause, detail: "a\r\ndetail".to_owned() }
+    }
+
+    fn stored(host: &str, name: &str) -> Event {
+        Event::Stored { target: target(host, name), sha256: crate::model::Sha256::from_bytes([0; 32]), size_bytes: 1 }
+    }
+
+    fn occasions(notes: &[Note]) -> Vec<Occasion> {
+        notes.iter().map(|note| note.occasion).collect()
+    }
+
+    #[test]
+    fn a_host_that_comes_and_goes_is_told_of_once_an_hour() {
+        let (mut book, start) = (Book::default(), SystemTime::UNIX_EPOCH);
+        let mut told = Vec::new();
+        for minute in 0..180 {
+            let now = start + minute * MINUTE;
+            told.extend(book.look_after(now));
+            told.extend(book.hear(&trouble(Cause::Silent, "a.example", "x"), now));
+            told.extend(book.hear(&stored("a.example", "y"), now));
+        }
+        let pair = [Occasion::Alert, Occasion::Recovery];
+        assert_eq!(occasions(&told), [pair, pair, pair].concat());
+        let counts: Vec<_> = told.iter().map(|note| note.incident.count).collect();
+        assert_eq!(counts, [1, 1, 61, 61, 121, 121], "the second alert tells what the first did not");
+        assert_eq!(book.newest_first().len(), 1);
+    }
+
+    #[test]
+    fn an_alert_that_had_to_rest_is_told_when_its_time_has_come() {
+        let (mut book, start) = (Book::default(), SystemTime::UNIX_EPOCH);
+        book.hear(&trouble(Cause::Silent, "a.example", "x"), start);
+        book.hear(&stored("a.example", "x"), start + MINUTE);
+        assert!(book.hear(&trouble(Cause::Silent, "a.example", "x"), start + 2 * MINUTE).is_empty());
+        assert!(book.look_after(start + 59 * MINUTE).is_empty());
+        assert_eq!(occasions(&book.look_after(start + 60 * MINUTE)), [Occasion::Alert]);
+        assert!(book.look_after(start + 121 * MINUTE).is_empty(), "it is told once while it lasts");
+    }
+
+    #[test]
+    fn an_incident_of_which_nothing_is_heard_is_over_without_a_word() {
+        let (mut book, start) = (Book::default(), SystemTime::UNIX_EPOCH);
+        book.hear(&trouble(Cause::Changed, "a.example", "x"), start);
+        assert!(book.look_after(start + QUIET).is_empty());
+        assert_eq!(book.newest_first()[0].state, State::Expired);
+        let again = book.hear(&trouble(Cause::Changed, "a.example", "x"), start + 2 * QUIET);
+        assert_eq!((occasions(&again), book.newest_first().len()), (vec![Occasion::Alert], 2));
+    }
+
+    #[test]
+    fn other_bytes_are_over_only_when_each_target_is_stored() {
+        let (mut book, now) = (Book::default(), SystemTime::UNIX_EPOCH);
+        for name in ["x", "y"] {
+            book.hear(&trouble(Cause::Mismatch, "a.example", name), now);
+        }
+        assert!(book.hear(&stored("a.example", "other"), now).is_empty());
+        assert!(book.hear(&stored("a.example", "x"), now).is_empty());
+        assert_eq!(occasions(&book.hear(&stored("a.example", "y"), now)), [Occasion::Recovery]);
+    }
+
+    #[test]
+    fn more_targets_than_are_followed_are_over_only_with_time() {
+        let (mut book, now) = (Book::default(), SystemTime::UNIX_EPOCH);
+        let names: Vec<_> = (0..=MAX_FOLLOWED_TARGETS).map(|number| number.to_string()).collect();
+        for name in &names {
+            book.hear(&trouble(Cause::Impostor, "a.example", name), now);
+        }
+        assert!(names.iter().all(|name| book.hear(&stored("a.example", name), now).is_empty()));
+        assert_eq!(book.newest_first()[0].state, State::Open);
+        assert_eq!(book.newest_first()[0].targets.len(), MAX_SHOWN_TARGETS);
+    }
+
+    #[test]
+    fn a_flood_of_hosts_is_bounded_and_drowns_nothing_else() {
+        let (mut book, now) = (Book::default(), SystemTime::UNIX_EPOCH);
+        let flood = |book: &mut Book, cause| -> usize {
+            (0..1000).map(|number| book.hear(&trouble(cause, &format!("h{number}.example"), "x"), now).len()).sum()
+        };
+        assert_eq!(flood(&mut book, Cause::Silent), MAX_ALERTS);
+        assert_eq!(book.newest_first().len(), MAX_INCIDENTS);
+        assert_eq!(book.hear(&trouble(Cause::Changed, "a.example", "x"), now).len(), 1);
+        assert_eq!(flood(&mut book, Cause::Absent), 0);
+        let listed = book.newest_first();
+        assert!(listed.iter().any(|incident| incident.cause == Cause::Silent), "what matters less makes room first");
+        assert_eq!(listed.len(), MAX_INCIDENTS);
+        assert_eq!(book.look_after(now + ALERT_WINDOW).len(), MAX_ALERTS, "the next have their turn");
+    }
+
+    #[test]
+    fn what_an_origin_says_stays_in_its_line() {
+        let mut book = Book::default();
+        book.hear(&trouble(Cause::Wrong, "a.example", "x"), SystemTime::UNIX_EPOCH);
+        assert_eq!(book.newest_first()[0].detail, "a  detail");
+    }
+}

@@ -92,7 +92,7 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let policy = Policy::new(config.policy.clone(), config.rules.clone(), config.limits.clone())
         .map_err(AppError::Configuration)?;
     let policy = Arc::new(policy);
-    let notifier = Notifier::start(&events);
+    let notifier = Notifier::start(&config.notify, &name, &events).map_err(AppError::Configuration)?;
     let store = open_store(&config, events.clone()).await?;
     let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
     let origin = Origin::new(&config.fetch.for_origin(&name), Arc::clone(&policy), dialer.clone());
@@ -213,13 +213,14 @@ impl Adjustable {
             let gateway = &config.gateway;
             let of_gateway =
                 (gateway.listen.clone(), gateway.name.clone(), gateway.state_dir.clone(), gateway.shutdown_grace);
-            (of_gateway, config.proxy.clone(), config.cache.clone(), config.fetch.clone(), config.log.clone())
+            let of_rooms = (config.proxy.clone(), config.cache.clone(), config.fetch.clone(), config.notify.clone());
+            (of_gateway, of_rooms, config.log.clone())
         };
         if fixed(&config) == fixed(&self.config) {
             tracing::info!("the configuration was reloaded");
         } else {
             tracing::warn!(
-                "the configuration was reloaded; listen, name, state_dir, proxy, cache, fetch and log need a restart"
+                "the configuration was reloaded; listen, name, state_dir, proxy, cache, fetch, notify and log need a restart"
             );
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 
-use crate::{fetch, gateway, http, policy, store};
+use crate::{fetch, gateway, http, notify, policy, store};
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -55,6 +55,7 @@ pub struct Config {
     pub fetch: fetch::Config,
     pub policy: policy::Config,
     pub limits: policy::LimitsConfig,
+    pub notify: notify::Config,
     pub log: LogConfig,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<policy::Rule>,
@@ -96,6 +97,7 @@ impl Config {
         self.proxy.check()?;
         self.cache.check()?;
         self.fetch.check()?;
+        self.notify.check()?;
         policy::Policy::new(self.policy.clone(), self.rules.clone(), self.limits.clone())?;
         if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
             return Err(

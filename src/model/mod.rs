@@ -10,6 +10,7 @@ mod key;
 mod kind;
 mod range;
 mod record;
+mod secret;
 mod target;
 mod units;
 
@@ -20,5 +21,6 @@ pub use key::Key;
 pub use kind::{KIND_SNIFF_BYTES, Kind};
 pub use range::{ByteRange, RangeSpec, Selected};
 pub use record::{KeptHeaders, MAX_RECORD_BYTES, Record, RecordError};
+pub use secret::Secret;
 pub use target::{MAX_TARGET_BYTES, Scheme, Target, TargetError};
 pub use units::{Rate, Size, Span};

@@ -66,6 +66,18 @@ pub enum Occasion {
     Recovery,
 }
 
+impl Note {
+    /// The moment that it tells of.
+    pub fn time(&self) -> SystemTime {
+        let Incident { alerted, ended, last_seen, .. } = self.incident;
+        let time = match self.occasion {
+            Occasion::Alert => alerted,
+            Occasion::Recovery => ended,
+        };
+        time.unwrap_or(last_seen)
+    }
+}
+
 impl Occasion {
     pub fn as_str(self) -> &'static str {
         match self {
@@ -117,7 +129,7 @@ fn word_of(cause: Cause) -> &'static str {
 }
 
 /// RFC 3339, in UTC.
-fn date(time: SystemTime) -> String {
+pub fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 

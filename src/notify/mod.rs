@@ -1,10 +1,14 @@
-//! Telling an operator: what went wrong, once an incident.
+//! Telling an operator: what went wrong, once an incident, by webhook.
 //!
-//! It listens to the events of the other rooms and groups them into incidents ([`book`]). Nothing here is waited for by a
-//! fetch. Its main type is [`Notifier`].
+//! It listens to the events of the other rooms, groups them into incidents ([`book`]), and hands what is to be told to the
+//! posts, each of which has a queue and a task of its own. Nothing here is waited for by a fetch. Its main type is
+//! [`Notifier`].
 
 mod book;
+mod config;
 mod incident;
+mod post;
+mod webhook;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,17 +16,22 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub use config::Config;
 pub use incident::Incident;
 
 use crate::model::{Event, EventSink};
 use book::Book;
 use incident::Note;
+use post::Outbox;
 
 /// How often it is looked for what has become due with time.
 const TICK: Duration = Duration::from_secs(10);
+
+/// How long the posts may take at the end of the process for what they still have to deliver.
+const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// The incidents of this process. Cheap to clone.
 #[derive(Clone, Default)]
@@ -48,17 +57,21 @@ pub struct Notifier {
     incidents: Incidents,
     stop: CancellationToken,
     listening: JoinHandle<()>,
+    posting: Vec<JoinHandle<()>>,
 }
 
 impl Notifier {
-    /// Listens to `events` from here on.
-    #[must_use]
-    pub fn start(events: &EventSink) -> Self {
+    /// Listens to `events` from here on. `instance` is our name in what is told.
+    ///
+    /// # Errors
+    /// A line that names the key that cannot be used.
+    pub fn start(config: &Config, instance: &str, events: &EventSink) -> Result<Self, String> {
+        let (outboxes, posting) = config.posts(instance)?.into_iter().map(Outbox::open).unzip();
         let incidents = Incidents::default();
         let stop = CancellationToken::new();
-        let listener = Listener { incidents: incidents.clone() };
+        let listener = Listener { incidents: incidents.clone(), outboxes };
         let listening = tokio::spawn(listener.listen(events.subscribe(), stop.clone()));
-        Self { incidents, stop, listening }
+        Ok(Self { incidents, stop, listening, posting })
     }
 
     #[must_use]
@@ -66,17 +79,28 @@ impl Notifier {
         self.incidents.clone()
     }
 
-    /// Hears what was said last.
+    /// Hears what was said last, and lets the posts deliver for a moment.
     pub async fn stop(self) {
         self.stop.cancel();
-        // A task that failed has nothing more to say.
-        drop(self.listening.await);
+        let Self { listening, mut posting, .. } = self;
+        let delivered = timeout(STOP_GRACE, async {
+            // A task that failed has nothing more to deliver.
+            drop(listening.await);
+            for post in &mut posting {
+                drop(post.await);
+            }
+        });
+        if delivered.await.is_err() {
+            posting.iter().for_each(JoinHandle::abort);
+            tracing::warn!("not all that was to be told could be delivered before the end");
+        }
     }
 }
 
-/// Hears events, and tells the log.
+/// Hears events, and puts what is to be told into the outboxes.
 struct Listener {
     incidents: Incidents,
+    outboxes: Vec<Outbox>,
 }
 
 impl Listener {
@@ -92,7 +116,7 @@ impl Listener {
                 },
                 _ = ticks.tick() => {
                     let due = self.incidents.book().look_after(SystemTime::now());
-                    Self::tell(due);
+                    self.tell(due);
                 }
                 () = stop.cancelled() => return self.hear_the_rest(events),
             }
@@ -111,14 +135,18 @@ impl Listener {
 
     fn hear(&self, event: &Event) {
         let notes = self.incidents.book().hear(event, SystemTime::now());
-        Self::tell(notes);
+        self.tell(notes);
     }
 
-    fn tell(notes: Vec<Note>) {
+    fn tell(&self, notes: Vec<Note>) {
         for note in notes {
             let Note { occasion, incident } = &note;
             let summary = incident.summary();
             tracing::warn!(id = incident.id, occasion = occasion.as_str(), count = incident.count, summary, "incident");
+            let note = Arc::new(note);
+            for outbox in &self.outboxes {
+                outbox.put(Arc::clone(&note));
+            }
         }
     }
 }
@@ -142,7 +170,7 @@ mod tests {
             events.tell(Event::Trouble { target, cause: Cause::Silent, detail });
         }
         let incidents = Incidents::default();
-        let listener = Listener { incidents: incidents.clone() };
+        let listener = Listener { incidents: incidents.clone(), outboxes: Vec::new() };
         drop(events);
         listener.listen(receiver, CancellationToken::new()).await;
         let heard = incidents.newest_first()[0].count;

@@ -30,6 +30,8 @@ mod nginx_hits;
 mod nginx_limits;
 mod nginx_three;
 mod nginx_trust;
+mod notify;
+mod notify_webhook;
 mod origin;
 mod pass;
 mod policy;

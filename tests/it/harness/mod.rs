@@ -29,7 +29,7 @@ pub use builder::{Builder, NAME, millpond};
 pub use client::{Request, Streaming, Waiting, is_timeout};
 pub use ftp::{Act, FtpServer, GREETING, passive, say};
 pub use gateway::Gateway;
-pub use log::is_request_of;
+pub use log::{Log, is_request_of};
 pub use nginx::Nginx;
 pub use origin::Origin;
 pub use reply::Reply;

@@ -1,0 +1,69 @@
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::post::Post;
+use super::webhook::Webhook;
+use crate::model::Secret;
+
+/// More than any secret, in bytes.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
+
+/// `[notify]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where incidents are posted; empty: nowhere. Often whoever knows it may post, so it is a secret.
+    pub webhook_url: Secret,
+    pub webhook_url_file: PathBuf,
+    /// What the posts are signed with; empty: they are not signed.
+    pub webhook_secret: Secret,
+    pub webhook_secret_file: PathBuf,
+}
+
+impl Config {
+    /// # Errors
+    /// A line that names the key that is missing, or whose value or file cannot be used.
+    pub fn check(&self) -> Result<(), String> {
+        self.posts("").map(drop)
+    }
+
+    /// The posts that are configured.
+    pub(super) fn posts(&self, instance: &str) -> Result<Vec<Post>, String> {
+        let webhook = self.webhook(instance)?.map(Post::Webhook);
+        Ok(webhook.into_iter().collect())
+    }
+
+    fn webhook(&self, instance: &str) -> Result<Option<Webhook>, String> {
+        let url = secret("webhook_url", &self.webhook_url, &self.webhook_url_file)?;
+        let secret = secret("webhook_secret", &self.webhook_secret, &self.webhook_secret_file)?;
+        if url.is_empty() {
+            return if secret.is_empty() {
+                Ok(None)
+            } else {
+                Err("notify.webhook_secret is of no use without notify.webhook_url".to_owned())
+            };
+        }
+        Webhook::new(&url, secret, instance).map(Some).map_err(|why| format!("notify.webhook_url: {why}"))
+    }
+}
+
+/// A secret that stands in the configuration, or in a file that it names.
+fn secret(key: &str, value: &Secret, file: &Path) -> Result<Secret, String> {
+    if file.as_os_str().is_empty() {
+        return Ok(value.clone());
+    }
+    if !value.is_empty() {
+        return Err(format!("notify.{key} and notify.{key}_file cannot both be set"));
+    }
+    let complaint = |why: &dyn std::fmt::Display| format!("notify.{key}_file: {}: {why}", file.display());
+    let mut text = String::new();
+    let opened = std::fs::File::open(file).map_err(|why| complaint(&why))?;
+    opened.take(MAX_SECRET_BYTES).read_to_string(&mut text).map_err(|why| complaint(&why))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(complaint(&"it is empty"));
+    }
+    Ok(Secret::from(text.to_owned()))
+}

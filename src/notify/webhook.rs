@@ -1,0 +1,95 @@
+//! Telling by webhook: a POST of JSON, signed.
+
+use std::time::SystemTime;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::redirect::Policy;
+use reqwest::{Client, StatusCode, Url};
+use serde_json::json;
+use sha2::Sha256;
+
+use super::incident::{Note, date};
+use super::post::{TIMEOUT, Undelivered};
+use crate::model::Secret;
+
+/// When the request was made, in seconds since 1970. It is signed with the body, so that neither can be used again later.
+const TIMESTAMP: &str = "X-Millpond-Timestamp";
+
+/// `sha256=` and the HMAC-SHA256, in hex, of the timestamp, a full stop and the body.
+const SIGNATURE: &str = "X-Millpond-Signature";
+
+pub struct Webhook {
+    client: Client,
+    url: Url,
+    /// Without one nothing is signed.
+    secret: Secret,
+    instance: String,
+}
+
+impl Webhook {
+    /// The operator names the server, so it may be at any address; but where it sends us is not the operator's word.
+    ///
+    /// # Errors
+    /// Why it cannot work, without the URL, which may hold a secret.
+    pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, String> {
+        let url = Url::parse(url.expose()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or("must be like \"https://alerts.example.org/hook\"")?;
+        let client = Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT);
+        let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
+        let client = client.build().map_err(|error| format!("TLS cannot be used: {}", cause_of(error)))?;
+        Ok(Self { client, url, secret, instance: instance.to_owned() })
+    }
+
+    pub async fn send(&self, note: &Note) -> Result<(), Undelivered> {
+        let body = body(note, &self.instance);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
+        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+        if !self.secret.is_empty() {
+            request = request.header(SIGNATURE, sign(&self.secret, &now, &body)).header(TIMESTAMP, now);
+        }
+        let response = request.body(body).send().await.map_err(|error| Undelivered::Passing(cause_of(error)))?;
+        let status = response.status();
+        let may_pass = status.is_server_error()
+            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
+        match status {
+            status if status.is_success() => Ok(()),
+            status if may_pass => Err(Undelivered::Passing(format!("it answered {status}"))),
+            status => Err(Undelivered::Final(format!("it answered {status}"))),
+        }
+    }
+}
+
+/// The same at every attempt, so that the receiver knows a second delivery.
+fn body(note: &Note, instance: &str) -> String {
+    let document = json!({
+        "version": 1,
+        "occasion": note.occasion.as_str(),
+        "instance": instance,
+        "told": date(note.time()),
+        "summary": note.incident.summary(),
+        "incident": note.incident,
+    });
+    document.to_string()
+}
+
+fn sign(secret: &Secret, timestamp: &str, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+    mac.update(timestamp.as_bytes());
+    mac.update(b".");
+    mac.update(body.as_bytes());
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// The innermost error says what happened, and no URL.
+fn cause_of(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

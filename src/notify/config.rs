@@ -1,8 +1,10 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 
+use super::mail::{self, Mail};
 use super::post::Post;
 use super::webhook::Webhook;
 use crate::model::Secret;
@@ -20,6 +22,11 @@ pub struct Config {
     /// What the posts are signed with; empty: they are not signed.
     pub webhook_secret: Secret,
     pub webhook_secret_file: PathBuf,
+    /// The mail server; empty: no mail.
+    pub smtp_url: Secret,
+    pub smtp_url_file: PathBuf,
+    pub mail_from: String,
+    pub mail_to: Vec<String>,
 }
 
 impl Config {
@@ -32,7 +39,8 @@ impl Config {
     /// The posts that are configured.
     pub(super) fn posts(&self, instance: &str) -> Result<Vec<Post>, String> {
         let webhook = self.webhook(instance)?.map(Post::Webhook);
-        Ok(webhook.into_iter().collect())
+        let mail = self.mail(instance)?.map(Post::Mail);
+        Ok(webhook.into_iter().chain(mail).collect())
     }
 
     fn webhook(&self, instance: &str) -> Result<Option<Webhook>, String> {
@@ -46,6 +54,31 @@ impl Config {
             };
         }
         Webhook::new(&url, secret, instance).map(Some).map_err(|why| format!("notify.webhook_url: {why}"))
+    }
+
+    fn mail(&self, instance: &str) -> Result<Option<Mail>, String> {
+        let url = secret("smtp_url", &self.smtp_url, &self.smtp_url_file)?;
+        let given = [
+            ("smtp_url", !url.is_empty()),
+            ("mail_from", !self.mail_from.is_empty()),
+            ("mail_to", !self.mail_to.is_empty()),
+        ];
+        let there = given.iter().find(|(_, is_given)| *is_given);
+        let missing = given.iter().find(|(_, is_given)| !is_given);
+        match (there, missing) {
+            (None, _) => return Ok(None),
+            (Some((there, _)), Some((missing, _))) => {
+                return Err(format!("notify.{there} is of no use without notify.{missing}"));
+            }
+            (Some(_), None) => {}
+        }
+        let mailbox = |key: &str, address: &String| {
+            address.parse::<Mailbox>().map_err(|why| format!("notify.{key}: {address:?} is no address: {why}"))
+        };
+        let from = mailbox("mail_from", &self.mail_from)?;
+        let to = self.mail_to.iter().map(|address| mailbox("mail_to", address)).collect::<Result<_, _>>()?;
+        let transport = mail::transport(&url).map_err(|why| format!("notify.smtp_url: {why}"))?;
+        Ok(Some(Mail::new(transport, from, to, instance)))
     }
 }
 

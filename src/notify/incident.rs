@@ -112,7 +112,7 @@ impl Incident {
 }
 
 /// The cause's name for machines.
-fn word_of(cause: Cause) -> &'static str {
+pub fn word_of(cause: Cause) -> &'static str {
     match cause {
         Cause::Absent => "absent",
         Cause::Gone => "gone",

@@ -1,4 +1,4 @@
-//! Telling an operator: what went wrong, once an incident, by webhook.
+//! Telling an operator: what went wrong, once an incident, by webhook and by mail.
 //!
 //! It listens to the events of the other rooms, groups them into incidents ([`book`]), and hands what is to be told to the
 //! posts, each of which has a queue and a task of its own. Nothing here is waited for by a fetch. Its main type is
@@ -7,6 +7,7 @@
 mod book;
 mod config;
 mod incident;
+mod mail;
 mod post;
 mod webhook;
 

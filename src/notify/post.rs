@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::incident::Note;
+use super::mail::Mail;
 use super::webhook::Webhook;
 
 /// Notes that wait for one post. What comes when it is full is lost to this post, and stays listed.
@@ -24,6 +25,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub enum Post {
     Webhook(Webhook),
+    Mail(Mail),
 }
 
 /// Why a note was not taken.
@@ -39,6 +41,7 @@ impl Post {
     fn name(&self) -> &'static str {
         match self {
             Self::Webhook(_) => "webhook",
+            Self::Mail(_) => "mail",
         }
     }
 
@@ -46,6 +49,7 @@ impl Post {
         let sent = async {
             match self {
                 Self::Webhook(webhook) => webhook.send(note).await,
+                Self::Mail(mail) => mail.send(note).await,
             }
         };
         timeout(TIMEOUT, sent).await.unwrap_or_else(|_| Err(Undelivered::Passing("no answer in time".to_owned())))

@@ -31,6 +31,8 @@ mod nginx_limits;
 mod nginx_three;
 mod nginx_trust;
 mod notify;
+mod notify_config;
+mod notify_mail;
 mod notify_webhook;
 mod origin;
 mod pass;

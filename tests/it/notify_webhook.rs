@@ -144,7 +144,10 @@ fn secrets_are_in_no_log() {
     for replies in [vec![Reply::status(500), Reply::status(400)], vec![Reply::status(204)]] {
         hook.script(&path, replies);
         let (_, log) = told_by(&origin, &hook, |builder| {
-            builder.text("notify.webhook_url", &hook.url(&path)).text("notify.webhook_secret", SECRET)
+            let builder = builder.text("notify.webhook_url", &hook.url(&path)).text("notify.webhook_secret", SECRET);
+            let smtp = format!("smtp://user:{SECRET}@127.0.0.1:9");
+            let builder = builder.text("notify.smtp_url", &smtp).text("notify.mail_from", "millpond@example.org");
+            builder.set("notify.mail_to", "[\"ops@example.org\"]")
         });
         assert_eq!(log.text().lines().find(|line| line.contains(SECRET)), None);
     }

@@ -1,0 +1,142 @@
+//! Telling by mail: plain text, one note a mail.
+
+use std::fmt::Write as _;
+
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
+use percent_encoding::percent_decode_str;
+use url::{Host, Url};
+
+use super::incident::{Note, Occasion, date, word_of};
+use super::post::{TIMEOUT, Undelivered};
+use crate::model::Secret;
+
+/// How a server is spelled.
+const URL_FORM: &str = "must be like \"smtp://mail.example.org\" or \"smtps://user:password@mail.example.org\"";
+
+/// Ports of servers that name none: to a server, to a submission server with and without TLS from the start.
+const SMTP_PORT: u16 = 25;
+const SUBMISSION_PORT: u16 = 587;
+const SUBMISSIONS_PORT: u16 = 465;
+
+type Transport = AsyncSmtpTransport<Tokio1Executor>;
+
+pub struct Mail {
+    transport: Transport,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    instance: String,
+}
+
+/// No mail of ours wants an automatic answer (RFC 3834, section 5).
+#[derive(Clone)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}
+
+impl Mail {
+    pub fn new(transport: Transport, from: Mailbox, to: Vec<Mailbox>, instance: &str) -> Self {
+        Self { transport, from, to, instance: instance.to_owned() }
+    }
+
+    pub async fn send(&self, note: &Note) -> Result<(), Undelivered> {
+        let message = self.message(note).map_err(|error| Undelivered::Final(error.to_string()))?;
+        match self.transport.send(message).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_permanent() => Err(Undelivered::Final(error.to_string())),
+            Err(error) => Err(Undelivered::Passing(error.to_string())),
+        }
+    }
+
+    fn message(&self, note: &Note) -> Result<Message, lettre::error::Error> {
+        let mut builder = Message::builder().from(self.from.clone()).subject(self.subject(note));
+        for to in &self.to {
+            builder = builder.to(to.clone());
+        }
+        builder.header(AutoSubmitted).header(ContentType::TEXT_PLAIN).message_id(None).body(self.text(note))
+    }
+
+    fn subject(&self, note: &Note) -> String {
+        let occasion = match note.occasion {
+            Occasion::Alert => "ALERT",
+            Occasion::Recovery => "RECOVERED",
+        };
+        let subject = format!("[millpond {}] {occasion}: {}", self.instance, note.incident.summary());
+        // A header ends at a line's end.
+        subject.chars().filter(|c| !c.is_control()).collect()
+    }
+
+    fn text(&self, note: &Note) -> String {
+        let incident = &note.incident;
+        let mut text = String::new();
+        let mut line = |name: &str, value: &str| writeln!(text, "{name:<11}{value}").expect("a string can be written");
+        match note.occasion {
+            Occasion::Alert => line("Alert:", &incident.summary()),
+            Occasion::Recovery => line("Recovered:", &incident.summary()),
+        }
+        line("Cause:", word_of(incident.cause));
+        line("Host:", incident.host.as_deref().unwrap_or("-"));
+        line("Fetches:", &incident.count.to_string());
+        line("First:", &date(incident.first_seen));
+        line("Last:", &date(incident.last_seen));
+        if let Some(ended) = incident.ended {
+            line("Ended:", &date(ended));
+        }
+        line("Detail:", &incident.detail);
+        for target in &incident.targets {
+            line("Target:", target);
+        }
+        line("Instance:", &self.instance);
+        line("Incident:", &incident.id);
+        text + "\nAn incident is told once. /api/v1/incidents at the gateway shows how it stands.\n"
+    }
+}
+
+/// A server by its URL. With `smtp` TLS is begun where the server offers it, and demanded where there is a password to
+/// send; `?tls=none` does without, for a server beside ours.
+///
+/// # Errors
+/// Why it cannot work, without the URL, which may hold a password.
+pub fn transport(url: &Secret) -> Result<Transport, String> {
+    let url = Url::parse(url.expose()).map_err(|_| URL_FORM)?;
+    let host = match url.host().ok_or(URL_FORM)? {
+        Host::Domain(name) => name.to_owned(),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_string(),
+    };
+    let has_user = !url.username().is_empty();
+    let wanted = url.query().and_then(|query| query.strip_prefix("tls="));
+    let parameters = || TlsParameters::new(host.clone()).map_err(|error| format!("TLS cannot be used: {error}"));
+    let (tls, port) = match (url.scheme(), wanted) {
+        ("smtps", None) => (Tls::Wrapper(parameters()?), SUBMISSIONS_PORT),
+        ("smtp", Some("none")) => (Tls::None, SMTP_PORT),
+        ("smtp", Some("required")) => (Tls::Required(parameters()?), SUBMISSION_PORT),
+        ("smtp", None) if has_user => (Tls::Required(parameters()?), SUBMISSION_PORT),
+        ("smtp", None) => (Tls::Opportunistic(parameters()?), SMTP_PORT),
+        _ => return Err(URL_FORM.to_owned()),
+    };
+    let decoded =
+        |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| URL_FORM.to_owned());
+    let mut builder = Transport::builder_dangerous(host.clone());
+    builder = builder.port(url.port().unwrap_or(port)).tls(tls).timeout(Some(TIMEOUT));
+    if has_user {
+        let password = decoded(url.password().unwrap_or_default())?;
+        builder = builder.credentials(Credentials::new(decoded(url.username())?, password));
+    }
+    Ok(builder.build())
+}

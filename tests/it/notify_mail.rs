@@ -1,0 +1,142 @@
+//! Mail about incidents, at a real mail server.
+
+use serde_json::Value;
+
+use crate::harness::{Authority, Builder, Gateway, Origin, Reply, Smtp, archive};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+const PASSWORD: &str = "S3CRET/?@";
+/// As it is spelled in a URL.
+const SPELLED: &str = "S3CRET%2F%3F%40";
+
+fn failing() -> Origin {
+    let origin = Origin::start();
+    origin.serve(PATH, Reply::status(500));
+    origin
+}
+
+fn mailing(origin: &Origin, smtp_url: &str) -> Builder {
+    let builder = Gateway::builder().origin(origin).relay().one_attempt().text("cache.absent_ttl", "1ms");
+    let builder = builder.text("notify.smtp_url", smtp_url).text("notify.mail_from", "Mill <mill@example.org>");
+    builder.set("notify.mail_to", "[\"ops@example.org\", \"Second <second@example.org>\"]")
+}
+
+#[track_caller]
+fn await_end(gateway: &Gateway, outcome: &str) -> Value {
+    gateway.log().wait_for(outcome, |event| event["by"] == "mail" && event["message"] == outcome)
+}
+
+/// The lines of a mail's head and of its body.
+fn parts(mail: &Value) -> (Vec<String>, Vec<String>) {
+    let text = mail["text"].as_str().expect("a mail is text").replace("\r\n", "\n");
+    let (head, body) = text.split_once("\n\n").expect("a mail has a head");
+    let lines = |text: &str| text.lines().map(str::to_owned).collect();
+    (lines(&head.replace("\n ", " ")), lines(body))
+}
+
+#[test]
+fn an_incident_and_its_end_are_a_mail_each() {
+    let (origin, smtp) = (failing(), Smtp::start());
+    origin.serve("/second.tar.gz", Reply::status(503));
+    origin.serve("/third.tar.gz", Reply::file(&archive(1, 5000)));
+    let mut gateway = mailing(&origin, &format!("smtp://{}", smtp.authority())).start();
+    for (path, status) in [(PATH, 502), ("/second.tar.gz", 502), ("/third.tar.gz", 200)] {
+        gateway.get(&origin.url(path)).send().assert_status(status);
+        gateway.await_fetch(&origin.url(path));
+    }
+    let mails = smtp.await_mails(2);
+    gateway.stop();
+    assert_eq!(smtp.events("mail").len(), 2);
+    assert_eq!(mails[0]["from"], "mill@example.org");
+    assert_eq!(mails[0]["to"], serde_json::json!(["ops@example.org", "second@example.org"]));
+    let (head, body) = parts(&mails[0]);
+    for line in [
+        "From: Mill <mill@example.org>",
+        "Subject: [millpond mill-test] ALERT: 127.0.0.1 answers with an error",
+        "Auto-Submitted: auto-generated",
+        "Content-Type: text/plain; charset=utf-8",
+    ] {
+        assert!(head.iter().any(|own| own == line), "{line:?} is not in {head:#?}");
+    }
+    assert!(
+        head.iter().any(|line| line.starts_with("Date: ")) && head.iter().any(|line| line.starts_with("Message-ID: "))
+    );
+    for line in [
+        "Cause:     status",
+        "Host:      127.0.0.1",
+        "Fetches:   1",
+        "Detail:    the origin answered 500",
+        &format!("Target:    {}", origin.url(PATH)),
+        "Instance:  mill-test",
+    ] {
+        assert!(body.iter().any(|own| own == line), "{line:?} is not in {body:#?}");
+    }
+    let (head, body) = parts(&mails[1]);
+    assert!(head.iter().any(|line| line.contains("RECOVERED: 127.0.0.1")), "{head:#?}");
+    assert!(body.iter().any(|line| line == "Fetches:   2") && body.iter().any(|line| line.starts_with("Ended:")));
+}
+
+#[test]
+fn mail_that_is_put_off_is_sent_again_and_mail_that_is_refused_is_not() {
+    let origin = failing();
+    let busy = Smtp::answering(&["451 later", "250 taken"]);
+    let gateway = mailing(&origin, &format!("smtp://{}", busy.authority())).start();
+    gateway.get(&origin.url(PATH)).send().assert_status(502);
+    assert_eq!(await_end(&gateway, "told")["attempt"], 2);
+    assert_eq!(busy.events("mail").len(), 2);
+    let strict = Smtp::answering(&["550 not here"]);
+    let gateway = mailing(&origin, &format!("smtp://{}", strict.authority())).start();
+    gateway.get(&origin.url(PATH)).send().assert_status(502);
+    assert_eq!(await_end(&gateway, "could not be told")["attempt"], 1);
+    assert_eq!(strict.events("mail").len(), 1);
+}
+
+#[test]
+fn a_password_goes_over_tls_only() {
+    let origin = failing();
+    let authority = Authority::new();
+    for is_implicit in [false, true] {
+        let smtp = Smtp::with_tls(&authority, is_implicit, "mill", PASSWORD);
+        let scheme = if is_implicit { "smtps" } else { "smtp" };
+        let url = format!("{scheme}://mill:{SPELLED}@{}", smtp.authority());
+        let gateway = mailing(&origin, &url).authority(&authority).start();
+        gateway.get(&origin.url(PATH)).send().assert_status(502);
+        let mail = smtp.await_mails(1).remove(0);
+        assert_eq!((&mail["is_encrypted"], &mail["is_authenticated"]), (&true.into(), &true.into()), "{url}");
+    }
+    let open = Smtp::with_password("mill", PASSWORD);
+    let gateway = mailing(&origin, &format!("smtp://mill:{SPELLED}@{}", open.authority())).start();
+    gateway.get(&origin.url(PATH)).send().assert_status(502);
+    await_end(&gateway, "could not be told");
+    assert!(open.events("login").is_empty() && open.events("mail").is_empty());
+    assert!(!gateway.log().text().contains("S3CRET"));
+}
+
+#[test]
+fn tls_is_used_where_it_is_offered_and_only_with_who_is_trusted() {
+    let origin = failing();
+    let authority = Authority::new();
+    let smtp = Smtp::with_tls(&authority, false, "mill", PASSWORD);
+    let url = format!("smtp://{}", smtp.authority());
+    let gateway = mailing(&origin, &url).authority(&Authority::new()).start();
+    gateway.get(&origin.url(PATH)).send().assert_status(502);
+    let why = await_end(&gateway, "could not be told");
+    assert!(why["why"].as_str().is_some_and(|why| why.to_lowercase().contains("certificate")), "{why}");
+    let beside = Smtp::with_tls(&authority, false, "mill", PASSWORD);
+    let url = format!("smtp://mill:{SPELLED}@{}?tls=none", beside.authority());
+    let gateway = mailing(&origin, &url).start();
+    gateway.get(&origin.url(PATH)).send().assert_status(502);
+    assert_eq!(beside.await_mails(1)[0]["is_encrypted"], false, "an operator may do without");
+}
+
+#[test]
+fn a_mail_server_that_is_away_keeps_nobody_waiting() {
+    let (origin, hook) = (failing(), crate::notify::hook());
+    let smtp = Smtp::start();
+    let url = format!("smtp://{}", smtp.authority());
+    drop(smtp);
+    let gateway = mailing(&origin, &url).text("notify.webhook_url", &hook.url("/hook")).start();
+    gateway.get(&origin.url(PATH)).send().assert_status(502);
+    crate::notify::await_posts(&hook, 1);
+    assert_eq!(await_end(&gateway, "could not be told")["attempt"], 4);
+}

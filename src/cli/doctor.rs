@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::{Client, StatusCode};
 
 use super::complain;
+use crate::model::innermost;
 
 /// A gateway that takes longer is of no use to anybody.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,14 +62,9 @@ async fn get(client: &Client, url: &str) -> Result<(StatusCode, String), String>
     Ok((response.status(), line))
 }
 
-/// The innermost error says what happened; those around it only where.
 fn root_cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", TIMEOUT.as_secs());
     }
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    innermost(error)
 }

@@ -6,7 +6,7 @@ use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 
 use super::render::Dress;
 use crate::gateway::{CacheStatus, Door, OriginError, Problem, RewriteError};
-use crate::model::TargetError;
+use crate::model::{TargetError, one_line};
 use crate::policy::{OverLimit, Refusal};
 
 /// What a client that is turned away for the moment is told to wait, in seconds.
@@ -138,9 +138,4 @@ pub fn retry_after_seconds(problem: &Problem, status: StatusCode) -> Option<u64>
         _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_SECONDS),
         _ => None,
     }
-}
-
-/// Texts may hold what an origin or a client sent.
-pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

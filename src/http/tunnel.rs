@@ -13,9 +13,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Doors;
 use super::log::RequestLog;
-use super::problem::{judge, one_line, proxy_status, retry_after_seconds};
+use super::problem::{judge, proxy_status, retry_after_seconds};
 use crate::gateway::{CacheStatus, Door, Problem, Tunnel, TunnelEnd};
-use crate::model::Target;
+use crate::model::{Target, one_line};
 use crate::policy::{AdmittedTunnel, Client, Transfer, Use};
 
 /// Which port a connection came to.

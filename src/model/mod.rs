@@ -12,6 +12,7 @@ mod range;
 mod record;
 mod secret;
 mod target;
+mod text;
 mod units;
 
 pub use digest::{Algorithm, Digest, DigestError, Digests, Expected, Hasher, Sha256};
@@ -23,4 +24,5 @@ pub use range::{ByteRange, RangeSpec, Selected};
 pub use record::{KeptHeaders, MAX_RECORD_BYTES, Record, RecordError};
 pub use secret::Secret;
 pub use target::{MAX_TARGET_BYTES, Scheme, Target, TargetError};
+pub use text::{innermost, one_line};
 pub use units::{Rate, Size, Span};

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use super::incident::{Incident, Note, Occasion, Severity, State};
-use crate::model::{Cause, Event, Key, Target};
+use crate::model::{Cause, Event, Key, Target, one_line};
 
 /// Incidents that are listed, open ones and others. Beyond it the least important one is forgotten.
 const MAX_INCIDENTS: usize = 200;
@@ -145,7 +145,7 @@ impl Entry {
         }
         self.incident.count += 1;
         self.incident.last_seen = now;
-        self.incident.detail = one_line(detail);
+        self.incident.detail = one_line(detail).chars().take(MAX_DETAIL_CHARS).collect();
         let shown = target.to_string();
         let targets = &mut self.incident.targets;
         targets.retain(|other| *other != shown);
@@ -225,11 +225,6 @@ fn mended_by(cause: Cause) -> MendedBy {
 /// A clock that was set back makes waits longer, and nothing else.
 fn since(then: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(then).unwrap_or_default()
-}
-
-/// An error's text may hold what an origin has sent.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_DETAIL_CHARS).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use super::incident::{Note, date};
 use super::post::{TIMEOUT, Undelivered};
-use crate::model::Secret;
+use crate::model::{Secret, innermost};
 
 /// When the request was made, in seconds since 1970. It is signed with the body, so that neither can be used again later.
 const TIMESTAMP: &str = "X-Millpond-Timestamp";
@@ -81,15 +81,11 @@ fn sign(secret: &Secret, timestamp: &str, body: &str) -> String {
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-/// The innermost error says what happened, and no URL.
+/// What happened, without the URL.
 fn cause_of(error: reqwest::Error) -> String {
     let error = error.without_url();
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
+    innermost(&error)
 }

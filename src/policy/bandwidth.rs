@@ -8,7 +8,7 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, InsufficientCa
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::limits::{ClientNet, Limits};
+use super::limits::ClientNet;
 use crate::model::Rate;
 
 /// What is counted in, in bytes. The limiter measures the time of one unit in whole nanoseconds: that of a byte would be
@@ -103,28 +103,27 @@ fn quota(units_per_second: NonZeroU32) -> Quota {
 /// Holds the bytes of one body, or of one direction of a tunnel, to what is allowed.
 #[derive(Debug)]
 pub struct Pacer {
-    limits: Arc<Limits>,
+    bandwidth: Arc<Bandwidth>,
     client: Option<(ClientNet, Arc<Turn>)>,
     /// Less than a unit, in bytes.
     uncounted_bytes: u64,
 }
 
 impl Pacer {
-    pub(super) fn new(limits: &Arc<Limits>, client: Option<(ClientNet, Arc<Turn>)>) -> Option<Self> {
-        let bandwidth = &limits.bandwidth;
+    pub(super) fn new(bandwidth: &Arc<Bandwidth>, client: Option<(ClientNet, Arc<Turn>)>) -> Option<Self> {
         let is_paced = bandwidth.total.is_some() || bandwidth.of_client.is_some() && client.is_some();
         // The first byte costs a whole unit: otherwise many small bodies would cost nothing.
-        is_paced.then(|| Self { limits: Arc::clone(limits), client, uncounted_bytes: UNIT_BYTES - 1 })
+        is_paced.then(|| Self { bandwidth: Arc::clone(bandwidth), client, uncounted_bytes: UNIT_BYTES - 1 })
     }
 
     /// Returns once some of `wanted_bytes` may go, and how many: at least one, unless none were wanted.
     pub async fn take(&mut self, wanted_bytes: usize) -> usize {
-        let share_bytes = usize::try_from(self.limits.bandwidth.share_bytes).unwrap_or(usize::MAX).min(wanted_bytes);
+        let share_bytes = usize::try_from(self.bandwidth.share_bytes).unwrap_or(usize::MAX).min(wanted_bytes);
         self.uncounted_bytes += share_bytes as u64;
         let units = u32::try_from(self.uncounted_bytes / UNIT_BYTES).expect("a share is a few units");
         self.uncounted_bytes %= UNIT_BYTES;
         if let Some(units) = NonZeroU32::new(units) {
-            self.limits.bandwidth.wait(self.client.as_ref(), units).await;
+            self.bandwidth.wait(self.client.as_ref(), units).await;
         }
         share_bytes
     }

@@ -231,7 +231,7 @@ impl Transfer {
     #[must_use]
     pub fn pacer(&self) -> Option<Pacer> {
         let client = self.counted.as_ref().map(|counted| (counted.net, Arc::clone(&counted.turn)));
-        Pacer::new(&self.limits, client)
+        Pacer::new(&self.limits.bandwidth, client)
     }
 }
 

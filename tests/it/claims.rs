@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Builder, Ended, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
+use crate::harness::{Builder, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -122,9 +122,7 @@ fn a_note_names_nothing_outside_of_staging() {
     assert_eq!(answer.head.wants("content-length"), "300000");
     assert_same(&answer.read(1000), &body[..1000]);
     drop(claim);
-    let rest = answer.finish();
-    assert_eq!(rest.ended, Ended::Whole);
-    assert_same(&rest.body, &body[1000..]);
+    answer.finish().assert_body(200, &body[1000..]);
     gateway.await_stored(&url);
 }
 
@@ -188,8 +186,7 @@ fn what_was_published_must_begin_as_what_was_shown() {
         drop(claim);
         let rest = answer.finish();
         if told == &body {
-            assert_eq!(rest.ended, Ended::Whole);
-            assert_same(&rest.body, &body[200_000..]);
+            rest.assert_body(200, &body[200_000..]);
             assert_eq!(gateway.await_fetch(&url)["outcome"], "found");
         } else {
             rest.assert_broken();

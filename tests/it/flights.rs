@@ -16,9 +16,7 @@ fn the_first_byte_comes_before_the_origin_has_sent_the_rest() {
     assert_eq!(answer.head.wants("content-length"), "100000");
     assert_same(&answer.read(4000), &body[..4000]);
     gate.open();
-    let rest = answer.finish();
-    assert_eq!(rest.ended, Ended::Whole);
-    assert_same(&rest.body, &body[4000..]);
+    answer.finish().assert_body(200, &body[4000..]);
 }
 
 #[test]

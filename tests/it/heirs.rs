@@ -2,12 +2,24 @@
 
 use std::fs;
 
-use crate::harness::{Builder, Ended, Gate, Gateway, Origin, Reply, archive, assert_same, eventually};
+use crate::harness::{Builder, Gate, Gateway, Origin, Reply, Streaming, archive, assert_same, eventually};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 fn with(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().one_attempt()
+}
+
+/// Kills the process that fetches, when a client of the other one has seen `beginning`. Returns that client.
+#[track_caller]
+fn kill_in_the_middle(first: &mut Gateway, second: &Gateway, url: &str, gate: &Gate, beginning: &[u8]) -> Streaming {
+    let lost = first.get(url).start();
+    gate.await_reached(1);
+    let mut follower = second.get(url).open();
+    assert_same(&follower.read(beginning.len()), beginning);
+    first.kill9();
+    drop(lost);
+    follower
 }
 
 #[test]
@@ -20,15 +32,8 @@ fn a_killed_process_is_taken_over_where_it_was() {
         let mut first = with(&origin).start();
         let second = first.sibling().start();
         let url = origin.url(PATH);
-        let lost = first.get(&url).start();
-        gate.await_reached(1);
-        let mut follower = second.get(&url).open();
-        assert_same(&follower.read(100_000), &body[..100_000]);
-        first.kill9();
-        drop(lost);
-        let rest = follower.finish();
-        assert_eq!(rest.ended, Ended::Whole);
-        assert_same(&rest.body, &body[100_000..]);
+        let follower = kill_in_the_middle(&mut first, &second, &url, &gate, &body[..100_000]);
+        follower.finish().assert_body(200, &body[100_000..]);
         second.await_stored(&url);
         let asked = origin.requests(PATH);
         assert_eq!(asked.len(), 2);
@@ -50,16 +55,10 @@ fn what_cannot_be_resumed_is_begun_again_and_compared() {
         let mut first = with(&origin).start();
         let second = first.sibling().start();
         let url = origin.url(path);
-        let lost = first.get(&url).start();
-        gate.await_reached(1);
-        let mut follower = second.get(&url).open();
-        assert_same(&follower.read(100_000), &body[..100_000]);
-        first.kill9();
-        drop(lost);
+        let follower = kill_in_the_middle(&mut first, &second, &url, &gate, &body[..100_000]);
         let rest = follower.finish();
         if again == &body {
-            assert_eq!(rest.ended, Ended::Whole);
-            assert_same(&rest.body, &body[100_000..]);
+            rest.assert_body(200, &body[100_000..]);
             second.await_stored(&url);
         } else {
             rest.assert_broken();
@@ -116,9 +115,7 @@ fn of_those_who_followed_a_killed_process_one_goes_on_for_all() {
     }
     late.open();
     for follower in followers {
-        let rest = follower.finish();
-        assert_eq!(rest.ended, Ended::Whole);
-        assert_same(&rest.body, &body[150_000..]);
+        follower.finish().assert_body(200, &body[150_000..]);
     }
     Gateway::assert_one_fetched(&[&second, &third], &url);
     assert_eq!(origin.count(PATH), 2, "once by the dead, once by its heir");
@@ -163,9 +160,7 @@ fn a_transfer_that_was_cut_for_one_goes_on_for_the_other() {
     assert_same(&follower.read(100_000), &body[..100_000]);
     gate.open();
     early.finish().assert_broken();
-    let rest = follower.finish();
-    assert_eq!(rest.ended, Ended::Whole);
-    assert_same(&rest.body, &body[100_000..]);
+    follower.finish().assert_body(200, &body[100_000..]);
     second.await_stored(&url);
     assert_eq!(origin.requests(PATH)[1].header("range"), Some("bytes=100000-"));
     assert_eq!(origin.count(PATH), 2);
@@ -184,9 +179,7 @@ fn a_process_that_stops_hands_its_fetch_on() {
     let mut follower = second.get(&url).open();
     assert_same(&follower.read(100_000), &body[..100_000]);
     first.signal("TERM");
-    let rest = follower.finish();
-    assert_eq!(rest.ended, Ended::Whole);
-    assert_same(&rest.body, &body[100_000..]);
+    follower.finish().assert_body(200, &body[100_000..]);
     lost.finish().assert_broken();
     first.await_exit();
     second.await_stored(&url);
@@ -216,9 +209,7 @@ fn the_heir_resumes_only_under_a_validator_of_all_that_is_here() {
         eventually("the note tells of the validator", || is_told().then_some(()));
         first.kill9();
         drop(lost);
-        let rest = follower.finish();
-        assert_eq!(rest.ended, Ended::Whole);
-        assert_same(&rest.body, &body[written..]);
+        follower.finish().assert_body(200, &body[written..]);
         assert_eq!(origin.requests(PATH)[2].header("range"), asked);
         first.restart();
     }
@@ -233,15 +224,8 @@ fn an_heir_needs_no_more_room_than_the_dead_one() {
     let mut first = with(&origin).text("cache.max_size", "1MiB").start();
     let second = first.sibling().start();
     let url = origin.url(PATH);
-    let lost = first.get(&url).start();
-    gate.await_reached(1);
-    let mut follower = second.get(&url).open();
-    assert_same(&follower.read(100_000), &body[..100_000]);
-    first.kill9();
-    drop(lost);
-    let rest = follower.finish();
-    assert_eq!(rest.ended, Ended::Whole);
-    assert_same(&rest.body, &body[100_000..]);
+    let follower = kill_in_the_middle(&mut first, &second, &url, &gate, &body[..100_000]);
+    follower.finish().assert_body(200, &body[100_000..]);
     second.await_stored(&url);
     eventually("what the dead one staged is swept", || second.staged().is_empty().then_some(()));
 }

@@ -3,11 +3,27 @@
 use std::fs;
 
 use crate::harness::{
-    Builder, Ended, Gate, Gateway, Origin, Reply, all_at_once, archive, assert_same, eventually, files_under, sha256,
+    Builder, Gate, Gateway, Origin, Reply, Request, all_at_once, archive, assert_same, eventually, files_under, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
-const CLIENTS: usize = 600;
+pub const CLIENTS: usize = 600;
+
+/// Has six hundred clients ask for a body of which the origin holds back a part, and asserts that all read along.
+#[track_caller]
+pub fn assert_all_read_along(gate: &Gate, body: &[u8], ask: impl Fn(usize) -> Request + Sync) {
+    let answers = all_at_once(CLIENTS, |number| {
+        let mut answer = ask(number).open();
+        assert_eq!(answer.head.status, 200, "client {number}");
+        assert_same(&answer.read(1), &body[..1]);
+        answer
+    });
+    // Everybody has had a byte while the origin still holds back half.
+    gate.open();
+    for answer in answers {
+        answer.finish().assert_body(200, &body[1..]);
+    }
+}
 
 #[test]
 fn six_hundred_clients_of_one_cold_object_make_one_origin_request() {
@@ -17,20 +33,8 @@ fn six_hundred_clients_of_one_cold_object_make_one_origin_request() {
     origin.serve(PATH, Reply::file(&body).gate_at(body.len() / 2, &gate));
     let gateway = Gateway::relaying(&origin);
     let url = origin.url(PATH);
-    let answers = all_at_once(CLIENTS, |number| {
-        let request = if number % 2 == 0 { gateway.get(&url) } else { gateway.proxied("GET", &url) };
-        let mut answer = request.open();
-        assert_eq!(answer.head.status, 200, "client {number}");
-        assert_same(&answer.read(1), &body[..1]);
-        answer
-    });
-    // Everybody has had a byte while the origin still holds back half.
-    gate.open();
-    for answer in answers {
-        let rest = answer.finish();
-        assert_eq!(rest.ended, Ended::Whole);
-        assert_same(&rest.body, &body[1..]);
-    }
+    let ask = |number| if number % 2 == 0 { gateway.get(&url) } else { gateway.proxied("GET", &url) };
+    assert_all_read_along(&gate, &body, ask);
     assert_eq!(origin.total(), 1);
     assert_eq!(gateway.objects(), [gateway.object_path(&body)]);
     eventually("files and sockets of all of them are closed", || (open_files(gateway.pid()) < 100).then_some(()));

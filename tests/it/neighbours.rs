@@ -4,7 +4,7 @@ use std::fs;
 
 use sha2::{Digest as _, Sha512};
 
-use crate::harness::{Builder, Ended, Gate, Gateway, Origin, Reply, archive, assert_same, sha256};
+use crate::harness::{Builder, Gate, Gateway, Origin, Reply, archive, assert_same, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const WRONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -36,9 +36,7 @@ fn the_origin_is_asked_once_and_everybody_reads_along() {
         }
         late.open();
         for answer in answers {
-            let rest = answer.finish();
-            assert_eq!(rest.ended, Ended::Whole);
-            assert_same(&rest.body, &body[300_000..]);
+            answer.finish().assert_body(200, &body[300_000..]);
         }
         Gateway::assert_one_fetched(&gateways, &url);
         assert_eq!(origin.count(PATH), 1);
@@ -165,12 +163,24 @@ fn expectations_in_one_process_do_not_stop_the_other() {
     gate.open();
     wrong.finish().assert_broken();
     for answer in [early, right, plain] {
-        let rest = answer.finish();
-        assert_eq!(rest.ended, Ended::Whole);
-        assert_same(&rest.body, &body[100_000..]);
+        answer.finish().assert_body(200, &body[100_000..]);
     }
     other.head().finish().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 1);
+}
+
+/// Two processes that had `body` once, and know it.
+#[track_caller]
+fn two_without(origin: &Origin, body: &[u8]) -> [Gateway; 2] {
+    let first = with(origin).start();
+    let second = first.sibling().start();
+    let url = origin.url(PATH);
+    for gateway in [&first, &second] {
+        gateway.assert_serves(&url, body);
+    }
+    first.await_stored(&url);
+    fs::remove_file(first.object_path(body)).expect("the object is there");
+    [first, second]
 }
 
 #[test]
@@ -179,23 +189,15 @@ fn evicted_bytes_come_back_once_for_all() {
     let body = archive(22, 200_000);
     let gate = Gate::new();
     origin.script(PATH, vec![Reply::file(&body), Reply::file(&body).gate_at(100_000, &gate)]);
-    let first = with(&origin).start();
-    let second = first.sibling().start();
+    let [first, second] = two_without(&origin, &body);
     let url = origin.url(PATH);
-    for gateway in [&first, &second] {
-        gateway.assert_serves(&url, &body);
-    }
-    first.await_stored(&url);
-    fs::remove_file(first.object_path(&body)).expect("the object is there");
     let mut answers = [first.get(&url).open(), second.get(&url).open()];
     for answer in &mut answers {
         assert_same(&answer.read(100_000), &body[..100_000]);
     }
     gate.open();
     for answer in answers {
-        let rest = answer.finish();
-        assert_eq!(rest.ended, Ended::Whole);
-        assert_same(&rest.body, &body[100_000..]);
+        answer.finish().assert_body(200, &body[100_000..]);
     }
     assert_eq!(origin.count(PATH), 2);
 }
@@ -206,14 +208,8 @@ fn evicted_bytes_that_changed_are_refused_by_all_at_one_question() {
     let (body, other) = (archive(27, 200_000), archive(28, 200_000));
     let gate = Gate::new();
     origin.script(PATH, vec![Reply::file(&body), Reply::file(&other).gate_at(100_000, &gate)]);
-    let first = with(&origin).start();
-    let second = first.sibling().start();
+    let [first, second] = two_without(&origin, &body);
     let url = origin.url(PATH);
-    for gateway in [&first, &second] {
-        gateway.assert_serves(&url, &body);
-    }
-    first.await_stored(&url);
-    fs::remove_file(first.object_path(&body)).expect("the object is there");
     let mut answers = [first.get(&url).open(), second.get(&url).open()];
     for answer in &mut answers {
         assert_same(&answer.read(100_000), &other[..100_000]);

@@ -1,12 +1,10 @@
 //! Six hundred at once, through nginx.
 
-use std::io::{Read, Write};
-
-use crate::harness::{Ended, Gate, Nginx, Origin, Reply, Waiting, all_at_once, archive, assert_same};
+use crate::harness::{Gate, Nginx, Origin, Reply, Waiting, all_at_once, archive};
+use crate::herd::{CLIENTS, assert_all_read_along};
 use crate::nginx::behind_nginx;
 use crate::tunnel::listener;
-
-const CLIENTS: usize = 600;
+use crate::tunnels::assert_each_hears_itself;
 
 #[test]
 fn six_hundred_clients_of_one_cold_object_come_through() {
@@ -18,24 +16,12 @@ fn six_hundred_clients_of_one_cold_object_come_through() {
     let gateway = behind_nginx(&origin).start();
     let nginx = Nginx::before(&gateway);
     let url = origin.url(path);
-    let answers = all_at_once(CLIENTS, |number| {
-        let request = match number % 3 {
-            0 => nginx.proxied("GET", &url),
-            1 => nginx.request("GET", &url),
-            _ => nginx.get(&url),
-        };
-        let mut answer = request.open();
-        assert_eq!(answer.head.status, 200, "client {number}");
-        assert_same(&answer.read(1), &body[..1]);
-        answer
-    });
-    // Everybody has had a byte while the origin still holds back half.
-    gate.open();
-    for answer in answers {
-        let rest = answer.finish();
-        assert_eq!(rest.ended, Ended::Whole);
-        assert_same(&rest.body, &body[1..]);
-    }
+    let ask = |number| match number % 3 {
+        0 => nginx.proxied("GET", &url),
+        1 => nginx.request("GET", &url),
+        _ => nginx.get(&url),
+    };
+    assert_all_read_along(&gate, &body, ask);
     assert_eq!(origin.total(), 1);
 }
 
@@ -64,24 +50,9 @@ fn six_hundred_tunnels_work_at_once_through_nginx() {
     let (listener, address) = listener();
     let gateway = behind_nginx(&Origin::start()).port(address.port()).start();
     let nginx = Nginx::before(&gateway);
-    let echo = std::thread::spawn(move || {
-        let mut servers: Vec<_> = (0..CLIENTS).map(|_| listener.accept().expect("the gateway connects").0).collect();
-        // Nobody is answered before all are there.
-        for server in &mut servers {
-            let mut number = [0; 8];
-            server.read_exact(&mut number).expect("the client speaks");
-            server.write_all(&number).expect("the client listens");
-        }
-        servers
-    });
-    let clients = all_at_once(CLIENTS, |number| {
+    assert_each_hears_itself(listener, |early| {
         let mut bytes = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes();
-        bytes.extend_from_slice(&(number as u64).to_be_bytes());
-        let mut answer = Waiting::send(nginx.proxy_addr(), &bytes, false).head();
-        assert_eq!(answer.head.status, 200);
-        assert_eq!(answer.read(8), (number as u64).to_be_bytes(), "each hears itself");
-        answer
+        bytes.extend_from_slice(early);
+        Waiting::send(nginx.proxy_addr(), &bytes, false).head()
     });
-    drop(clients);
-    drop(echo.join().expect("no panic"));
 }

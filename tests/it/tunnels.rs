@@ -3,16 +3,16 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use crate::harness::{Gateway, Origin, Reply, Waiting, all_at_once, archive};
+use crate::harness::{Gateway, Origin, Reply, Streaming, Waiting, all_at_once, archive};
 use crate::tunnel::{connect, listener, open, tunnelling_to};
 
 const TUNNELS: usize = 600;
 
-#[test]
-fn six_hundred_tunnels_work_at_once() {
+/// Opens six hundred tunnels to the listener, and asserts that each has its own other end. `connect` opens one, and sends
+/// bytes behind the request in the same write.
+#[track_caller]
+pub fn assert_each_hears_itself(listener: TcpListener, connect: impl Fn(&[u8]) -> Streaming + Sync) {
     assert!(open_files_limit() >= 4096, "this test needs 4096 open files: raise the limit with ulimit -n");
-    let (listener, address) = listener();
-    let gateway = tunnelling_to(address).start();
     let echo = std::thread::spawn(move || {
         let mut servers: Vec<_> = (0..TUNNELS).map(|_| listener.accept().expect("the gateway connects").0).collect();
         // Nobody is answered before all are there.
@@ -24,13 +24,20 @@ fn six_hundred_tunnels_work_at_once() {
         servers
     });
     let clients = all_at_once(TUNNELS, |number| {
-        let mut answer = connect(&gateway, &address.to_string(), &(number as u64).to_be_bytes());
+        let mut answer = connect(&(number as u64).to_be_bytes());
         assert_eq!(answer.head.status, 200);
         assert_eq!(answer.read(8), (number as u64).to_be_bytes(), "each hears itself");
         answer
     });
     drop(clients);
     drop(echo.join().expect("no panic"));
+}
+
+#[test]
+fn six_hundred_tunnels_work_at_once() {
+    let (listener, address) = listener();
+    let gateway = tunnelling_to(address).start();
+    assert_each_hears_itself(listener, |early| connect(&gateway, &address.to_string(), early));
     let is_tunnel = |event: &serde_json::Value| event["message"] == "request" && event["door"] == "tunnel";
     gateway.log().wait_for_many("the tunnels", TUNNELS, is_tunnel);
 }

@@ -1,6 +1,7 @@
 //! Integration tests: what the binary promises, asked of the binary. Each module is one promise's corner, each test is named
 //! after what it proves, and all stand on one harness.
 
+mod bucket_harness;
 mod claims;
 mod conditions;
 mod config_bounds;

@@ -1,0 +1,441 @@
+//! The bucket that the others are tested with tells the truth: it keeps what it is given, refuses what some store refuses, and
+//! fails only as it is told.
+
+use std::future::Future;
+use std::net::TcpStream;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+    RuntimeComponents,
+};
+use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use md5::{Digest as _, Md5};
+
+use crate::harness::{
+    ACCESS_KEY_ID, Answer, Body, Bucket, Ended, Fault, Gate, REGION, Request, SECRET_ACCESS_KEY, Seen, Tool, archive,
+    assert_same, eventually,
+};
+
+const KEY: &str = "p/objects/x-1.0.tar.gz";
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The least that a part has to have, but for the last one.
+const PART_BYTES: usize = 5 << 20;
+
+/// The vendor's own client, and a bucket.
+struct Stage {
+    bucket: Bucket,
+    client: Client,
+    runtime: tokio::runtime::Runtime,
+    body: Body,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self::on(Bucket::start())
+    }
+
+    fn on(bucket: Bucket) -> Self {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(bucket.endpoint())
+            .region(Region::new(REGION))
+            .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "tests"))
+            .force_path_style(bucket.base_url().ends_with("/mill/"))
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .retry_config(RetryConfig::disabled())
+            .interceptor(WithoutOperationName)
+            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it can be made");
+        Self { bucket, client: Client::from_conf(config), runtime, body: archive(1, 300_000) }
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    fn put(&self, key: &str, body: &[u8]) -> Result<String, String> {
+        let put = self.client.put_object().bucket(self.bucket.name()).key(key).content_md5(md5(body));
+        let put = put.content_disposition("attachment; filename=x").metadata("uri", "https://example.org/x");
+        let output = self.wait(put.body(ByteStream::from(body.to_vec())).send()).map_err(|error| code(&error))?;
+        Ok(output.e_tag().unwrap_or_default().to_owned())
+    }
+
+    fn get(&self, key: &str) -> Result<Vec<u8>, String> {
+        let get = self.client.get_object().bucket(self.bucket.name()).key(key);
+        let output = self.wait(get.send()).map_err(|error| code(&error))?;
+        let body = self.wait(output.body.collect()).map_err(|error| error.to_string())?;
+        Ok(body.to_vec())
+    }
+
+    fn list(&self, after: &str, count: i32) -> Vec<String> {
+        let list = self.client.list_objects_v2().bucket(self.bucket.name()).prefix("p/").start_after(after);
+        let mut pages = list.max_keys(count).into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = self.wait(pages.next()) {
+            let page = page.expect("a list can be had");
+            keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+        }
+        keys
+    }
+
+    /// Uploads in parts, and returns the ETag that the end of it tells.
+    fn upload(&self, key: &str, parts: &[&[u8]]) -> Result<Option<String>, String> {
+        let name = self.bucket.name();
+        let upload = self.client.create_multipart_upload().bucket(name).key(key).send();
+        let upload = self.wait(upload).expect("an upload can be begun").upload_id.expect("it has an id");
+        let mut done = CompletedMultipartUpload::builder();
+        for (number, part) in (1..).zip(parts) {
+            let sent = self.client.upload_part().bucket(name).key(key).upload_id(&upload).part_number(number);
+            let sent = sent.content_md5(md5(part)).body(ByteStream::from(part.to_vec())).send();
+            let etag = self.wait(sent).map_err(|error| code(&error))?.e_tag;
+            done = done.parts(CompletedPart::builder().part_number(number).set_e_tag(etag).build());
+        }
+        let end = self.client.complete_multipart_upload().bucket(name).key(key).upload_id(upload);
+        let end = self.wait(end.multipart_upload(done.build()).send()).map_err(|error| code(&error))?;
+        Ok(end.e_tag)
+    }
+
+    /// An address for a GET that was made so long ago, and is good for a minute.
+    fn presigned(&self, age: Duration) -> String {
+        let wish = PresigningConfig::builder().expires_in(Duration::from_mins(1)).start_time(SystemTime::now() - age);
+        let get = self.client.get_object().bucket(self.bucket.name()).key(KEY);
+        let get = get.response_content_disposition("attachment; filename=\"y.tar.gz\"");
+        let get = get.response_content_type("application/gzip").presigned(wish.build().expect("it is allowed"));
+        self.wait(get).expect("it can be signed").uri().to_owned()
+    }
+
+    fn target(&self, url: &str) -> String {
+        url.strip_prefix(&format!("http://{}", self.bucket.address())).expect("it is the bucket's").to_owned()
+    }
+
+    fn ask(&self, method: &str, target: &str) -> Request {
+        Request::new(self.bucket.address(), method, target)
+    }
+}
+
+/// Takes away what the SDK adds to an address by itself.
+#[derive(Debug)]
+struct WithoutOperationName;
+
+impl Intercept for WithoutOperationName {
+    fn name(&self) -> &'static str {
+        "WithoutOperationName"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        let (place, query) = request.uri().split_once('?').unwrap_or((request.uri(), ""));
+        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("x-id=")).collect();
+        let uri = [place, "?", &kept.join("&")].concat();
+        Ok(request.set_uri(uri.trim_end_matches('?'))?)
+    }
+}
+
+fn md5(body: &[u8]) -> String {
+    STANDARD.encode(Md5::digest(body))
+}
+
+/// The error code that the store told, or that there was no answer.
+fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
+    match error {
+        SdkError::ServiceError(told) => told.err().code().unwrap_or("none").to_owned(),
+        _ => "no answer".to_owned(),
+    }
+}
+
+fn told(answer: &Answer) -> (u16, String) {
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    (answer.status, code.map(|(code, _)| code.to_owned()).unwrap_or_default())
+}
+
+fn is_write(seen: &Seen) -> bool {
+    seen.is("PUT", "p/") || seen.is("POST", "p/")
+}
+
+#[test]
+fn what_is_put_is_kept_with_what_is_said_of_it() {
+    let stage = Stage::new();
+    let etag = stage.put(KEY, &stage.body).expect("it is taken");
+    assert_eq!(etag, format!("\"{}\"", hex::encode(Md5::digest(&stage.body))));
+    assert_same(&stage.get(KEY).expect("it is there"), &stage.body);
+    let head = stage.client.head_object().bucket(stage.bucket.name()).key(KEY).send();
+    let head = stage.wait(head).expect("it is there");
+    assert_eq!(head.content_length(), Some(300_000));
+    assert_eq!(head.content_disposition(), Some("attachment; filename=x"));
+    assert_eq!(head.metadata().and_then(|own| own.get("uri")).map(String::as_str), Some("https://example.org/x"));
+    assert_eq!(stage.bucket.objects().into_iter().collect::<Vec<_>>(), [(KEY.to_owned(), 300_000)]);
+    let put = stage.bucket.requests("PUT", KEY).remove(0);
+    assert_eq!((put.status, put.header("content-md5")), (Some(200), Some(md5(&stage.body).as_str())));
+    stage.bucket.assert_nothing_refused();
+}
+
+#[test]
+fn ranges_and_conditions_are_answered() {
+    let stage = Stage::new();
+    let etag = stage.put(KEY, &stage.body).expect("it is taken");
+    let get = || stage.client.get_object().bucket(stage.bucket.name()).key(KEY);
+    let part = stage.wait(get().range("bytes=10-19").send()).expect("it is there");
+    assert_eq!(part.content_range(), Some("bytes 10-19/300000"));
+    assert_same(&stage.wait(part.body.collect()).expect("it comes").to_vec(), &stage.body[10..20]);
+    let status = |error: SdkError<_, aws_sdk_s3::config::http::HttpResponse>| {
+        error.raw_response().map_or(0, |answer| answer.status().as_u16())
+    };
+    let same = stage.wait(get().if_none_match(&etag).send()).map(drop).map_err(status);
+    let other = stage.wait(get().if_match("\"0\"").send()).map(drop).map_err(status);
+    let new = DateTime::from(SystemTime::now() + DAY);
+    let old = stage.wait(get().if_modified_since(new).send()).map(drop).map_err(status);
+    let beyond = stage.wait(get().range("bytes=300000-").send()).map(drop).map_err(status);
+    assert_eq!([same, other, old, beyond], [Err(304), Err(412), Err(304), Err(416)]);
+    let none = stage.client.put_object().bucket(stage.bucket.name()).key(KEY).if_none_match("*");
+    let none = none.content_md5(md5(b"x")).body(ByteStream::from_static(b"x")).send();
+    assert_eq!(stage.wait(none).map_err(|error| code(&error)).expect_err("it is there"), "PreconditionFailed");
+    assert_same(&stage.get(KEY).expect("it is there"), &stage.body);
+}
+
+#[test]
+fn a_list_is_in_order_in_pages_and_begins_where_it_should() {
+    let stage = Stage::new();
+    let keys: Vec<_> = (0..7).map(|number| format!("p/records/{number}/k")).collect();
+    keys.iter().for_each(|key| stage.bucket.write(key, b"{}"));
+    stage.bucket.write("q/other", b"{}");
+    assert_eq!(stage.list("", 2), keys);
+    assert_eq!(stage.list(&keys[3], 2), keys[4..]);
+    assert_eq!(stage.bucket.wait_for_keys("p/records/5", 1), keys[5..6]);
+}
+
+#[test]
+fn an_upload_in_parts_is_one_object_at_its_end() {
+    let stage = Stage::new();
+    let body = archive(2, 2 * PART_BYTES + 1000);
+    let parts: Vec<_> = body.chunks(PART_BYTES).collect();
+    let etag = stage.upload(KEY, &parts).expect("it is taken").expect("it has an ETag");
+    assert!(etag.ends_with("-3\""), "{etag}");
+    assert_same(&stage.bucket.wait_for(KEY), &body);
+    stage.bucket.assert_nothing_refused();
+    let small = stage.upload("p/small", &[b"abc", b"def"]).expect_err("all parts but the last are large");
+    assert_eq!((small.as_str(), stage.bucket.read("p/small")), ("EntityTooSmall", None));
+}
+
+#[test]
+fn what_was_removed_leaves_nothing_to_its_successor() {
+    let stage = Stage::new();
+    stage.put(KEY, b"first").expect("it is taken");
+    let removed = stage.client.delete_object().bucket(stage.bucket.name()).key(KEY).send();
+    stage.wait(removed).expect("it is removed");
+    assert_eq!((stage.bucket.read(KEY), stage.get(KEY)), (None, Err("NoSuchKey".to_owned())));
+    stage.bucket.write(KEY, b"second");
+    let head = stage.client.head_object().bucket(stage.bucket.name()).key(KEY).send();
+    let head = stage.wait(head).expect("it is there");
+    assert_eq!(head.e_tag(), Some(format!("\"{}\"", hex::encode(Md5::digest(b"second"))).as_str()));
+    assert_eq!(head.content_disposition(), None);
+    stage.bucket.remove(KEY);
+    assert!(stage.bucket.objects().is_empty());
+}
+
+#[test]
+fn what_some_store_refuses_is_refused_and_noted() {
+    let stage = Stage::new();
+    let put = || stage.ask("PUT", "/mill/p/x").body(b"abc");
+    let good = md5(b"abc");
+    let long = "x".repeat(8192);
+    let cases = [
+        (stage.ask("GET", "/mill/p/x?x-id=GetObject"), 404, "NoSuchKey"),
+        (put(), 400, "InvalidRequest"),
+        (put().header("content-md5", &md5(b"abd")), 400, "BadDigest"),
+        (put().header("content-md5", "YWJj"), 400, "InvalidDigest"),
+        (put().header("content-md5", &good).header("x-amz-checksum-crc32", "NSRBwg=="), 400, "InvalidArgument"),
+        (put().header("content-md5", &good).header("x-amz-sdk-checksum-algorithm", "CRC32"), 400, "InvalidArgument"),
+        (
+            put().header("content-md5", &good).header("content-encoding", "aws-chunked"),
+            400,
+            "XAmzContentSHA256Mismatch",
+        ),
+        (put().header("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), 400, "XAmzContentSHA256Mismatch"),
+        (put().header("content-md5", &good).header("x-amz-meta-uri", "größer"), 400, "InvalidArgument"),
+        (put().header("content-md5", &good).header("x-amz-meta-uri", &long), 400, "MetadataTooLarge"),
+        (stage.ask("PUT", "/mill/p/x").header("content-length", "5368709121"), 400, "EntityTooLarge"),
+        (stage.ask("POST", "/mill/?delete").body(b"<Delete/>"), 400, "InvalidRequest"),
+        (stage.ask("PUT", "/mill").body(b""), 403, "AccessDenied"),
+        (put().header("content-md5", &good), 403, "AccessDenied"),
+        (stage.ask("GET", "/mill/p/x"), 403, "AccessDenied"),
+    ];
+    for (number, (request, status, code)) in cases.iter().enumerate() {
+        assert_eq!(told(&request.send()), (*status, (*code).to_owned()), "case {number}");
+        assert_eq!(stage.bucket.refused().len(), number + 1, "case {number}");
+    }
+    assert!(stage.bucket.objects().is_empty());
+    assert_eq!(stage.bucket.total(), cases.len());
+}
+
+#[test]
+fn a_presigned_address_works_for_plain_clients_while_it_is_good() {
+    let stage = Stage::new();
+    stage.put(KEY, &stage.body).expect("it is taken");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let url = stage.presigned(Duration::ZERO);
+    Tool::wget(folder.path()).args(&["-O", "w", &url]).run().assert_success();
+    Tool::curl(folder.path()).args(&["--fail", "-D", "head", "-o", "c", &url]).run().assert_success();
+    for file in ["w", "c"] {
+        assert_same(&std::fs::read(folder.path().join(file)).expect("there is a file"), &stage.body);
+    }
+    let head = std::fs::read_to_string(folder.path().join("head")).expect("there is a file").to_lowercase();
+    assert!(head.contains("content-disposition: attachment; filename=\"y.tar.gz\"\r\n"), "{head}");
+    assert!(head.contains("content-type: application/gzip\r\n"), "{head}");
+    stage.bucket.assert_nothing_refused();
+    let part = stage.ask("GET", &stage.target(&url)).range("bytes=5-").send();
+    part.assert_status(206);
+    assert_same(&part.body, &stage.body[5..]);
+    let old = stage.target(&stage.presigned(DAY));
+    stage.ask("GET", &old).send().assert_status(403);
+    stage.ask("HEAD", &stage.target(&url)).send().assert_status(403);
+    stage.ask("GET", &stage.target(&url).replace("x-1.0", "x-1.1")).send().assert_status(403);
+}
+
+#[test]
+fn a_bucket_with_a_host_name_takes_no_other_form() {
+    let stage = Stage::on(Bucket::virtual_host());
+    stage.bucket.write(KEY, &stage.body);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let url = stage.presigned(Duration::ZERO);
+    assert!(url.starts_with(&stage.bucket.base_url()), "{url}");
+    let wget =
+        stage.bucket.resolver().iter().fold(Tool::wget(folder.path()), |tool, (name, value)| tool.env(name, value));
+    wget.args(&["-O", "w", &url]).run().assert_success();
+    assert_same(&std::fs::read(folder.path().join("w")).expect("there is a file"), &stage.body);
+    stage.bucket.assert_nothing_refused();
+    let in_path = stage.ask("GET", &format!("/mill/{KEY}")).send();
+    assert_eq!(told(&in_path), (400, "VirtualHostDomainRequired".to_owned()));
+    assert_eq!(stage.bucket.refused().len(), 1);
+}
+
+#[test]
+fn a_public_bucket_is_read_by_everybody_and_written_by_its_owner() {
+    let stage = Stage::new();
+    stage.bucket.make_public();
+    stage.put(KEY, &stage.body).expect("its owner writes");
+    let target = stage.target(&format!("{}{KEY}", stage.bucket.base_url()));
+    assert_same(&stage.ask("GET", &target).send().body, &stage.body);
+    stage.bucket.assert_nothing_refused();
+    let put = stage.ask("PUT", &target).body(b"x").header("content-md5", &md5(b"x"));
+    put.send().assert_status(403);
+    assert_same(&stage.bucket.wait_for(KEY), &stage.body);
+}
+
+#[test]
+fn a_fault_is_told_by_its_code_and_changes_nothing() {
+    let stage = Stage::new();
+    let faults = [
+        (Fault::SLOW_DOWN, "SlowDown"),
+        (Fault::UNKNOWN_KEY, "InvalidAccessKeyId"),
+        (Fault::WRONG_SIGNATURE, "SignatureDoesNotMatch"),
+        (Fault::WRONG_CLOCK, "RequestTimeTooSkewed"),
+        (Fault::EXPIRED_TOKEN, "ExpiredToken"),
+        (Fault::ACCESS_DENIED, "AccessDenied"),
+        (Fault::NO_BUCKET, "NoSuchBucket"),
+        (Fault::NO_SPACE, "InsufficientStorageSpace"),
+        (Fault::QUOTA, "QuotaExceeded"),
+        (Fault::Hangup, "no answer"),
+    ];
+    for (fault, code) in faults {
+        stage.bucket.fault_times(1, is_write, fault);
+        assert_eq!(stage.put(KEY, &stage.body), Err(code.to_owned()));
+        assert!(stage.bucket.objects().is_empty(), "{code}");
+    }
+    stage.put(KEY, &stage.body).expect("each fault was for one request");
+    stage.bucket.assert_nothing_refused();
+}
+
+#[test]
+fn a_stalled_request_waits_for_the_test() {
+    let stage = Stage::new();
+    stage.bucket.write(KEY, &stage.body);
+    stage.bucket.make_public();
+    let gate = Gate::new();
+    stage.bucket.fault(|seen| seen.is("GET", "p/"), Fault::Stall(gate.clone()));
+    let waiting = stage.ask("GET", &format!("/mill/{KEY}")).start();
+    gate.await_reached(1);
+    assert_eq!(stage.bucket.requests("GET", KEY)[0].status, None);
+    gate.open();
+    assert_same(&waiting.head().finish().body, &stage.body);
+}
+
+#[test]
+fn a_cut_body_ends_early_and_says_so() {
+    let stage = Stage::new();
+    stage.bucket.write(KEY, &stage.body);
+    stage.bucket.make_public();
+    stage.bucket.fault_times(1, |seen| seen.is("GET", "p/"), Fault::Cut(100_000));
+    let cut = stage.ask("GET", &format!("/mill/{KEY}")).send();
+    assert_eq!(cut.header("content-length"), Some("300000"));
+    assert_eq!(cut.ended, Ended::Cut);
+    assert_same(&cut.body, &stage.body[..100_000]);
+    assert_same(&stage.get(KEY).expect("the next one is whole"), &stage.body);
+}
+
+#[test]
+fn a_lying_store_says_yes_and_keeps_less() {
+    let stage = Stage::new();
+    stage.bucket.fault_times(1, is_write, Fault::Lose);
+    stage.put(KEY, &stage.body).expect("it says yes");
+    assert!(stage.bucket.objects().is_empty());
+    stage.bucket.fault_times(1, is_write, Fault::Keep(1000));
+    stage.put(KEY, &stage.body).expect("it says yes");
+    assert_eq!(stage.bucket.wait_for(KEY).len(), 1000);
+    stage.bucket.fault(is_write, Fault::WrongEtag);
+    assert_eq!(stage.put(KEY, &stage.body).expect("it says yes"), format!("\"{}\"", "0".repeat(32)));
+    stage.bucket.heal();
+    stage.bucket.fault(|seen| seen.is("POST", "p/"), Fault::EmptyEtag);
+    let etag = stage.upload(KEY, &[b"abc"]).expect("it says yes");
+    assert_eq!((etag.unwrap_or_default().as_str(), stage.bucket.read(KEY)), ("", Some(b"abc".to_vec())));
+}
+
+#[test]
+fn damage_is_silent_and_age_is_seen() {
+    let stage = Stage::new();
+    let etag = stage.put(KEY, &stage.body).expect("it is taken");
+    let date = || {
+        let head = stage.client.head_object().bucket(stage.bucket.name()).key(KEY).send();
+        let head = stage.wait(head).expect("it is there");
+        assert_eq!(head.e_tag(), Some(etag.as_str()));
+        head.last_modified().expect("it has a date").secs()
+    };
+    let before = date();
+    stage.bucket.damage(KEY);
+    assert_eq!(date(), before);
+    let damaged = stage.get(KEY).expect("it is there");
+    assert_eq!(damaged.iter().zip(stage.body.iter()).filter(|(found, put)| found != put).count(), 1);
+    stage.bucket.age(KEY, DAY);
+    assert_eq!(before - date(), 24 * 3600);
+}
+
+#[test]
+fn a_bucket_that_was_down_comes_back_with_what_it_had() {
+    let stage = Stage::new();
+    stage.put(KEY, &stage.body).expect("it is taken");
+    let held = TcpStream::connect(stage.bucket.address()).expect("it is up");
+    stage.bucket.go_down();
+    let mut byte = [0];
+    let ended = eventually("the connection is broken off", || Some(std::io::Read::read(&mut (&held), &mut byte)));
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    assert_eq!(stage.get(KEY), Err("no answer".to_owned()));
+    stage.bucket.come_up();
+    assert_same(&stage.get(KEY).expect("it is there"), &stage.body);
+    assert_eq!(stage.bucket.count("GET", KEY), 1);
+}

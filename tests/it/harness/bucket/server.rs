@@ -1,0 +1,76 @@
+//! The store's port: a thread with a runtime of its own, which opens and closes as it is told.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::door::Door;
+
+/// Dropped, it ends.
+pub(super) struct Server {
+    address: SocketAddr,
+    is_up: watch::Sender<bool>,
+}
+
+impl Server {
+    pub(super) fn start(listener: std::net::TcpListener, door: Arc<Door>) -> Self {
+        let address = listener.local_addr().expect("a listener has an address");
+        let (is_up, state) = watch::channel(true);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.expect("a runtime can be made");
+            runtime.block_on(serve(listener, &door, state));
+            runtime.shutdown_background();
+        });
+        Self { address, is_up }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn set_up(&self, is_up: bool) {
+        self.is_up.send_replace(is_up);
+    }
+}
+
+/// Serves until the bucket is dropped.
+async fn serve(listener: std::net::TcpListener, door: &Arc<Door>, mut state: watch::Receiver<bool>) {
+    listener.set_nonblocking(true).expect("a listener can be polled");
+    let address = listener.local_addr().expect("a listener has an address");
+    let mut listener = TcpListener::from_std(listener).expect("it listens");
+    loop {
+        let mut connections = JoinSet::new();
+        while *state.borrow_and_update() {
+            tokio::select! {
+                Ok((socket, _)) = listener.accept() => drop(connections.spawn(converse(socket, door.clone()))),
+                changed = state.changed() => if changed.is_err() { return },
+            }
+        }
+        drop(listener);
+        connections.shutdown().await;
+        if state.wait_for(|is_up| *is_up).await.is_err() {
+            return;
+        }
+        listener = TcpListener::bind(address).await.expect("nobody has taken the port");
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(socket: tokio::net::TcpStream, door: Arc<Door>) {
+    // It only makes small answers faster.
+    drop(socket.set_nodelay(true));
+    let service = service_fn(move |request| {
+        let door = door.clone();
+        async move { door.answer(request).await }
+    });
+    // Clients break off, and so do we: a connection's ordinary end.
+    drop(auto::Builder::new(TokioExecutor::new()).http1_only().serve_connection(TokioIo::new(socket), service).await);
+}

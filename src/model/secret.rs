@@ -1,8 +1,13 @@
 //! What must not be shown.
 
 use std::fmt;
+use std::io::Read as _;
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// More than any secret, in bytes.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// A password, or a URL that may hold one. It is shown to nobody: not by `Debug`, not in a complaint about its type, not
 /// where a configuration is written out.
@@ -19,6 +24,28 @@ impl Secret {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The secret of the configuration key `key`, which stands there itself or in the file that `<key>_file` names.
+    ///
+    /// # Errors
+    /// A line that names the key, if both are set or the file gives none.
+    pub fn or_from(&self, key: &str, file: &Path) -> Result<Self, String> {
+        if file.as_os_str().is_empty() {
+            return Ok(self.clone());
+        }
+        if !self.is_empty() {
+            return Err(format!("{key} and {key}_file cannot both be set"));
+        }
+        let complaint = |why: &dyn fmt::Display| format!("{key}_file: {}: {why}", file.display());
+        let mut text = String::new();
+        let opened = std::fs::File::open(file).map_err(|why| complaint(&why))?;
+        opened.take(MAX_SECRET_BYTES).read_to_string(&mut text).map_err(|why| complaint(&why))?;
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.is_empty() {
+            return Err(complaint(&"it is empty"));
+        }
+        Ok(Self::from(text.to_owned()))
     }
 
     fn shown(&self) -> &'static str {

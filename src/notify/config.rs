@@ -1,5 +1,4 @@
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
@@ -8,9 +7,6 @@ use super::mail::{self, Mail};
 use super::post::Post;
 use super::webhook::Webhook;
 use crate::model::Secret;
-
-/// More than any secret, in bytes.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
 /// `[notify]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -44,8 +40,8 @@ impl Config {
     }
 
     fn webhook(&self, instance: &str) -> Result<Option<Webhook>, String> {
-        let url = secret("webhook_url", &self.webhook_url, &self.webhook_url_file)?;
-        let secret = secret("webhook_secret", &self.webhook_secret, &self.webhook_secret_file)?;
+        let url = self.webhook_url.or_from("notify.webhook_url", &self.webhook_url_file)?;
+        let secret = self.webhook_secret.or_from("notify.webhook_secret", &self.webhook_secret_file)?;
         if url.is_empty() {
             return if secret.is_empty() {
                 Ok(None)
@@ -57,7 +53,7 @@ impl Config {
     }
 
     fn mail(&self, instance: &str) -> Result<Option<Mail>, String> {
-        let url = secret("smtp_url", &self.smtp_url, &self.smtp_url_file)?;
+        let url = self.smtp_url.or_from("notify.smtp_url", &self.smtp_url_file)?;
         let given = [
             ("smtp_url", !url.is_empty()),
             ("mail_from", !self.mail_from.is_empty()),
@@ -80,23 +76,4 @@ impl Config {
         let transport = mail::transport(&url).map_err(|why| format!("notify.smtp_url: {why}"))?;
         Ok(Some(Mail::new(transport, from, to, instance)))
     }
-}
-
-/// A secret that stands in the configuration, or in a file that it names.
-fn secret(key: &str, value: &Secret, file: &Path) -> Result<Secret, String> {
-    if file.as_os_str().is_empty() {
-        return Ok(value.clone());
-    }
-    if !value.is_empty() {
-        return Err(format!("notify.{key} and notify.{key}_file cannot both be set"));
-    }
-    let complaint = |why: &dyn std::fmt::Display| format!("notify.{key}_file: {}: {why}", file.display());
-    let mut text = String::new();
-    let opened = std::fs::File::open(file).map_err(|why| complaint(&why))?;
-    opened.take(MAX_SECRET_BYTES).read_to_string(&mut text).map_err(|why| complaint(&why))?;
-    let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() {
-        return Err(complaint(&"it is empty"));
-    }
-    Ok(Secret::from(text.to_owned()))
 }

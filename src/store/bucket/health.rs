@@ -1,0 +1,108 @@
+//! Whether the bucket is asked at all. One that fails is left alone for a while: nobody waits for it then.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::BucketError;
+
+/// The rest after the first failure. It doubles up to the longest.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(30);
+
+/// How one kind of request to the bucket has fared: what is read and what is written fail apart from each other.
+#[derive(Default)]
+pub struct Health {
+    trouble: Mutex<Option<Trouble>>,
+}
+
+struct Trouble {
+    why: String,
+    rest: Duration,
+    until: Instant,
+}
+
+/// What an outcome has changed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    WentDown(String),
+    CameBack,
+}
+
+impl Health {
+    /// Leave to ask. In trouble one request has it after each rest.
+    ///
+    /// # Errors
+    /// [`BucketError::Resting`].
+    pub fn may_ask(&self, now: Instant) -> Result<(), BucketError> {
+        let mut trouble = self.trouble();
+        let Some(trouble) = trouble.as_mut() else { return Ok(()) };
+        if now < trouble.until {
+            return Err(BucketError::Resting);
+        }
+        trouble.until = now + trouble.rest;
+        Ok(())
+    }
+
+    /// Takes note of what a request came to.
+    pub fn note<T>(&self, outcome: &Result<T, BucketError>, now: Instant) -> Option<Change> {
+        let mut trouble = self.trouble();
+        match outcome {
+            Err(error) if error.is_of_the_bucket() => {
+                let why = error.to_string();
+                let rest = trouble.as_ref().map_or(FIRST_REST, |trouble| (trouble.rest * 2).min(LONGEST_REST));
+                let is_news = trouble.is_none();
+                *trouble = Some(Trouble { why: why.clone(), rest, until: now + rest });
+                is_news.then_some(Change::WentDown(why))
+            }
+            // Not asked, or it never came to asking.
+            Err(BucketError::Resting | BucketError::Unread(_)) => None,
+            Ok(_) | Err(_) => trouble.take().map(|_| Change::CameBack),
+        }
+    }
+
+    /// What is wrong, if anything is.
+    pub fn trouble_now(&self) -> Option<String> {
+        self.trouble().as_ref().map(|trouble| trouble.why.clone())
+    }
+
+    /// How long it is left alone from now on.
+    pub fn rest(&self, now: Instant) -> Duration {
+        self.trouble().as_ref().map_or(Duration::ZERO, |trouble| trouble.until.saturating_duration_since(now))
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<Trouble>> {
+        // Each change is one assignment.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn down() -> Result<(), BucketError> {
+        Err(BucketError::Unavailable("503".to_owned()))
+    }
+
+    #[test]
+    fn a_bucket_that_fails_is_asked_by_one_request_after_each_rest() {
+        let health = Health::default();
+        let now = Instant::now();
+        assert!(matches!(health.note(&down(), now), Some(Change::WentDown(_))));
+        assert!(health.may_ask(now).is_err());
+        let later = now + FIRST_REST;
+        assert!(health.may_ask(later).is_ok());
+        assert!(health.may_ask(later).is_err(), "one asks for all");
+        assert_eq!(health.note(&down(), later), None, "it is told once");
+        assert!(health.may_ask(later + FIRST_REST).is_err(), "the rest grows");
+        assert_eq!(health.note(&Ok(()), later), Some(Change::CameBack));
+        assert!(health.may_ask(later).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_there_says_nothing_against_the_bucket() {
+        let health = Health::default();
+        assert_eq!(health.note::<()>(&Err(BucketError::Absent), Instant::now()), None);
+        assert!(health.may_ask(Instant::now()).is_ok());
+    }
+}

@@ -1,0 +1,353 @@
+//! The bucket: an S3-compatible store behind the disk, which several instances may share.
+//!
+//! It is asked with bounded waits, and left alone for a while once it fails. What it is used for the rest of the store
+//! decides: this folder knows no disk. Its main type is [`Bucket`].
+
+mod client;
+mod config;
+mod error;
+mod health;
+mod names;
+mod read;
+mod upload;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::presigning::PresigningConfig;
+use futures_util::future::BoxFuture;
+use sha2::Digest as _;
+use tokio::time::timeout;
+
+pub use config::{Config, Delivery};
+pub use error::BucketError;
+pub use names::{record_of, sha256_of};
+pub use read::BucketBody;
+pub use upload::{Upload, Uploaded};
+
+use crate::model::{Event, EventSink, Key, MAX_RECORD_BYTES, Record, Sha256};
+use health::{Change, Health};
+use names::Names;
+
+/// How long a request may take that moves no object. A client may be waiting for its answer.
+const LOOK_WAIT: Duration = Duration::from_secs(5);
+
+/// How many names one listing gives at most, by the protocol.
+const MAX_LISTED: i32 = 1000;
+
+/// How many records of one target are read.
+const MAX_RECORDS: i32 = 64;
+
+/// A request of the SDK on its way.
+trait Request<T, E>: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send {}
+
+impl<T, E, F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send> Request<T, E> for F {}
+
+/// One bucket, or the part of it under a prefix. Cheap to clone.
+#[derive(Clone)]
+pub struct Bucket {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    client: Client,
+    config: Config,
+    names: Names,
+    reading: Health,
+    writing: Health,
+    events: EventSink,
+}
+
+impl std::fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bucket").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// Something in the bucket.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub name: String,
+    pub size_bytes: u64,
+    pub modified_at: SystemTime,
+}
+
+/// What the bucket says of one object.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub size_bytes: u64,
+    pub modified_at: SystemTime,
+    pub etag: String,
+}
+
+/// What is under a prefix, a page at a time.
+pub struct Listing {
+    bucket: Bucket,
+    prefix: String,
+    after: String,
+    is_done: bool,
+}
+
+impl Bucket {
+    /// # Errors
+    /// A line that names the key, where a secret cannot be read.
+    pub fn new(config: Config, events: EventSink) -> Result<Self, String> {
+        let client = client::client(&config)?;
+        let names = Names::new(&config.prefix);
+        let (reading, writing) = (Health::default(), Health::default());
+        Ok(Self { shared: Arc::new(Shared { client, config, names, reading, writing, events }) })
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// By which this bucket is told from another one, in a short word.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let Config { endpoint, bucket, .. } = &self.shared.config;
+        let whole = format!("{endpoint}\n{bucket}\n{}", self.shared.names.objects());
+        hex::encode(&sha2::Sha256::digest(whole)[..8])
+    }
+
+    /// The records of a target.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn records_of(&self, key: Key) -> Result<Vec<Record>, BucketError> {
+        let listed = self.page(&self.names().records_of(key), "", MAX_RECORDS).await?;
+        let mut records = Vec::new();
+        for sha256 in listed.iter().filter_map(|listed| Some(record_of(&listed.name)?.1)) {
+            records.extend(self.record(key, sha256).await?);
+        }
+        Ok(records)
+    }
+
+    /// One record. `None` if it cannot be read, or is of another target.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn record(&self, key: Key, sha256: Sha256) -> Result<Option<Record>, BucketError> {
+        let request = self.client().get_object().bucket(self.name()).key(self.names().record(key, sha256));
+        let output = match self.read(request.send()).await {
+            Err(BucketError::Absent) => return Ok(None),
+            output => output?,
+        };
+        let mut body = output.body;
+        let mut bytes = Vec::new();
+        let whole = async {
+            while let Some(piece) =
+                body.try_next().await.map_err(|error| BucketError::Unavailable(error.to_string()))?
+            {
+                bytes.extend_from_slice(&piece);
+                if bytes.len() > MAX_RECORD_BYTES {
+                    break;
+                }
+            }
+            Ok::<_, BucketError>(())
+        };
+        let silent = || BucketError::Unavailable("it fell silent".to_owned());
+        timeout(LOOK_WAIT, whole).await.map_err(|_| silent())??;
+        match Record::parse(&bytes) {
+            Ok(record) if record.key() == key && record.sha256 == sha256 => Ok(Some(record)),
+            _ => {
+                tracing::warn!(%key, %sha256, "a record in the bucket is damaged and is passed over");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Objects from this digest on, in their order: as many as one request gives.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn objects_from(&self, sha256: Sha256) -> Result<Vec<Listed>, BucketError> {
+        // A listing begins behind what it is told, and a name's own beginning stands before it.
+        let mut after = self.names().object(sha256);
+        after.pop();
+        self.page(&self.names().objects(), &after, MAX_LISTED).await
+    }
+
+    /// What the bucket says of an object. `None` if it has none.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn find(&self, sha256: Sha256) -> Result<Option<Found>, BucketError> {
+        match self.read(self.client().head_object().bucket(self.name()).key(self.names().object(sha256)).send()).await {
+            Ok(output) => Ok(Some(Found {
+                size_bytes: size(output.content_length()),
+                modified_at: time(output.last_modified()),
+                etag: output.e_tag().unwrap_or_default().trim_matches('"').to_owned(),
+            })),
+            Err(BucketError::Absent) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All objects, or records, or uses, or pins.
+    #[must_use]
+    pub fn list(&self, prefix: String) -> Listing {
+        Listing { bucket: self.clone(), prefix, after: String::new(), is_done: false }
+    }
+
+    /// Removes an object.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn remove(&self, name: &str) -> Result<(), BucketError> {
+        self.write(LOOK_WAIT, self.client().delete_object().bucket(self.name()).key(name).send()).await?;
+        Ok(())
+    }
+
+    /// Where a client gets an object, for a while or, from a public bucket, for good. Nobody is asked for that.
+    ///
+    /// # Errors
+    /// [`BucketError::Refused`] if the address cannot be signed.
+    pub async fn address(&self, record: &Record) -> Result<String, BucketError> {
+        let name = self.names().object(record.sha256);
+        let base = self.shared.config.public_base_url.trim_end_matches('/');
+        if !base.is_empty() {
+            return Ok(format!("{base}/{name}"));
+        }
+        let refused = |error: &dyn std::fmt::Display| BucketError::Refused(format!("cannot sign: {error}"));
+        let config = PresigningConfig::expires_in(self.shared.config.presign_ttl.0).map_err(|error| refused(&error))?;
+        let request = self
+            .client()
+            .get_object()
+            .bucket(self.name())
+            .key(name)
+            .response_content_disposition(upload::disposition(record))
+            .response_content_type(upload::content_type(record));
+        let signed = request.presigned(config).await.map_err(|error| refused(&error))?;
+        Ok(signed.uri().to_owned())
+    }
+
+    /// Asks the bucket for the least that it can give.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn probe(&self) -> Result<(), BucketError> {
+        self.page(&self.names().objects(), "", 1).await.map(drop)
+    }
+
+    /// What is wrong with the bucket, if anything is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.reading.trouble_now().or_else(|| self.shared.writing.trouble_now())
+    }
+
+    /// How long nothing will be written to it.
+    #[must_use]
+    pub fn write_rest(&self) -> Duration {
+        self.shared.writing.rest(Instant::now())
+    }
+
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
+    async fn page(&self, prefix: &str, after: &str, count: i32) -> Result<Vec<Listed>, BucketError> {
+        // The older form of the request: not every store knows the newer one.
+        let request = self.client().list_objects().bucket(self.name()).prefix(prefix).max_keys(count);
+        let request = if after.is_empty() { request } else { request.marker(after) };
+        let output = self.read(request.send()).await?;
+        let listed = output.contents().iter().filter_map(|object| {
+            let name = object.key()?.to_owned();
+            Some(Listed { name, size_bytes: size(object.size()), modified_at: time(object.last_modified()) })
+        });
+        Ok(listed.collect())
+    }
+
+    /// Reads, if the bucket is in a state to be asked. Requests of the SDK are large, so that they are put aside.
+    fn read<'a, T, E>(&'a self, request: impl Request<T, E> + 'a) -> BoxFuture<'a, Result<T, BucketError>>
+    where
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+    {
+        Box::pin(self.ask(&self.shared.reading, LOOK_WAIT, request))
+    }
+
+    /// Writes, if the bucket is in a state to be asked.
+    fn write<'a, T, E>(
+        &'a self,
+        wait: Duration,
+        request: impl Request<T, E> + 'a,
+    ) -> BoxFuture<'a, Result<T, BucketError>>
+    where
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+    {
+        Box::pin(self.ask(&self.shared.writing, wait, request))
+    }
+
+    async fn ask<T, E>(&self, health: &Health, wait: Duration, request: impl Request<T, E>) -> Result<T, BucketError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        health.may_ask(Instant::now())?;
+        let outcome = match timeout(wait, request).await {
+            Ok(outcome) => outcome.map_err(BucketError::from),
+            Err(_) => Err(BucketError::Unavailable(format!("no answer within {}", humantime::format_duration(wait)))),
+        };
+        if let Err(error) = &outcome
+            && error.is_of_the_bucket()
+        {
+            self.shared.events.tell(Event::BucketFailed { detail: error.to_string() });
+        }
+        match health.note(&outcome, Instant::now()) {
+            Some(Change::WentDown(why)) => {
+                tracing::warn!(why, "the bucket is in trouble; what the disk has is served on");
+            }
+            Some(Change::CameBack) => {
+                tracing::info!("the bucket is back");
+                if self.trouble().is_none() {
+                    self.shared.events.tell(Event::BucketBack);
+                }
+            }
+            None => {}
+        }
+        outcome
+    }
+
+    fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    /// Without which no request is whole.
+    fn name(&self) -> &str {
+        &self.shared.config.bucket
+    }
+}
+
+impl Listing {
+    /// The next names, or `None` once all were given.
+    ///
+    /// # Errors
+    /// [`BucketError`]; the listing can be gone on with.
+    pub async fn next(&mut self) -> Result<Option<Vec<Listed>>, BucketError> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let page = self.bucket.page(&self.prefix, &self.after, MAX_LISTED).await?;
+        // A store may give fewer than it was asked for, but none only at the end.
+        match page.last() {
+            Some(last) => last.name.clone_into(&mut self.after),
+            None => self.is_done = true,
+        }
+        Ok(Some(page))
+    }
+}
+
+fn size(length: Option<i64>) -> u64 {
+    length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0)
+}
+
+fn time(time: Option<&aws_sdk_s3::primitives::DateTime>) -> SystemTime {
+    time.and_then(|time| SystemTime::try_from(*time).ok()).unwrap_or(SystemTime::UNIX_EPOCH)
+}

@@ -1,0 +1,292 @@
+//! The bucket as the store's lower tier: what it is believed to have, and what comes back from it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use moka::Expiry;
+use moka::sync::Cache;
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+
+use super::index::{Index, Pending, since_epoch};
+use super::markers::Markers;
+use super::presence::{Known, Presence};
+use super::{
+    Bucket, BucketError, BucketHit, Config, FileHit, Hit, Shared, Store, StoreError, blocking, bucket, contents,
+    publish, records,
+};
+use crate::model::{ByteRange, Expected, Hasher, Key, Record, Sha256};
+
+/// How many objects are known by memory to be in the bucket or not. The index knows all.
+const MAX_KNOWN_OBJECTS: u64 = 100_000;
+
+/// An object that is asked for so often within [`ASKED_WINDOW`] is brought back to the disk.
+const BRING_BACK_AFTER: u32 = 3;
+const ASKED_WINDOW: Duration = Duration::from_hours(1);
+
+/// How many objects may wait to be brought back. A further one waits for its next request.
+const MAX_WANTED: usize = 64;
+
+/// How many objects come back at once.
+const MAX_RETURNING: usize = 2;
+
+pub(super) struct Tier {
+    pub bucket: Bucket,
+    pub markers: Markers,
+    /// Whether the bucket has an object, for as long as the existence map would believe it.
+    present: Cache<Sha256, bool>,
+    asked: Cache<Sha256, Arc<AtomicU32>>,
+    wanted: mpsc::Sender<Arc<Record>>,
+    wanted_back: Mutex<mpsc::Receiver<Arc<Record>>>,
+    returning: Semaphore,
+    /// Wakes whoever uploads.
+    pub uploads: Notify,
+    present_ttl: Duration,
+}
+
+struct Lifetimes {
+    present: Duration,
+    absent: Duration,
+}
+
+impl Expiry<Sha256, bool> for Lifetimes {
+    fn expire_after_create(&self, _: &Sha256, is_there: &bool, _: Instant) -> Option<Duration> {
+        Some(if *is_there { self.present } else { self.absent })
+    }
+
+    fn expire_after_update(&self, _: &Sha256, is_there: &bool, _: Instant, _: Option<Duration>) -> Option<Duration> {
+        Some(if *is_there { self.present } else { self.absent })
+    }
+}
+
+impl Tier {
+    pub fn new(bucket: Bucket, markers: Markers, config: &Config) -> Self {
+        let lifetimes = Lifetimes { present: config.present_ttl.0, absent: config.absent_ttl.0 };
+        let (wanted, wanted_back) = mpsc::channel(MAX_WANTED);
+        Self {
+            bucket,
+            markers,
+            present: Cache::builder().max_capacity(MAX_KNOWN_OBJECTS).expire_after(lifetimes).build(),
+            asked: Cache::builder().max_capacity(MAX_KNOWN_OBJECTS).time_to_idle(ASKED_WINDOW).build(),
+            wanted,
+            wanted_back: Mutex::new(wanted_back),
+            returning: Semaphore::new(MAX_RETURNING),
+            uploads: Notify::new(),
+            present_ttl: config.present_ttl.0,
+        }
+    }
+
+    /// Puts a published record into the queue, unless the bucket has it and its object.
+    pub fn pend(&self, index: &Index, pending: Pending) -> Result<(), StoreError> {
+        let Pending { key, sha256 } = pending;
+        if !self.markers.has_record(key, sha256) || !self.markers.has_object(sha256) {
+            index.pend(&[pending])?;
+            self.uploads.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Counts a use out of the bucket. What is asked for often is wanted back.
+    fn note_use(&self, record: &Arc<Record>) {
+        let count = self.asked.get_with(record.sha256, Arc::default);
+        if count.fetch_add(1, Ordering::Relaxed) + 1 == BRING_BACK_AFTER
+            && self.wanted.try_send(Arc::clone(record)).is_err()
+        {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub fn believe(&self, sha256: Sha256, is_there: bool) {
+        self.present.insert(sha256, is_there);
+    }
+}
+
+/// What disk and bucket know of a target. What only the bucket knew is written down here.
+pub(super) async fn look(shared: Arc<Shared>, key: Key) -> Result<Presence, StoreError> {
+    let held = Arc::clone(&shared);
+    let on_disk = blocking(move || records::look_up(&held.layout, key)).await;
+    let Some(tier) = &shared.tier else { return on_disk };
+    if let Ok(Presence::Known(_)) = on_disk {
+        return on_disk;
+    }
+    match tier.bucket.records_of(key).await {
+        Ok(found) => {
+            let known = Known::new(found.clone(), |_| false);
+            adopt(&shared, found).await;
+            known.map_or(on_disk, |known| Ok(Presence::Known(Arc::new(known))))
+        }
+        Err(error) => {
+            tracing::debug!(%error, %key, "the bucket was not asked for a target's records");
+            on_disk
+        }
+    }
+}
+
+/// Writes down records that came from the bucket. Returns how many were not known here.
+pub(super) async fn adopt(shared: &Arc<Shared>, found: Vec<Record>) -> u64 {
+    let shared = Arc::clone(shared);
+    let adopted = blocking(move || {
+        let mut new = 0;
+        for record in found {
+            let (key, sha256) = (record.key(), record.sha256);
+            let path = shared.layout.record(key, sha256);
+            new += u64::from(!path.exists());
+            publish::create_record(&shared, &record, &path)?;
+            if let Some(tier) = &shared.tier {
+                tier.markers.set_record(key, sha256)?;
+            }
+        }
+        Ok(new)
+    });
+    adopted.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "records that the bucket has could not be written down");
+        0
+    })
+}
+
+impl Store {
+    /// Opens the bytes of a record, on the disk or else in the bucket. `None` if neither has them: then the map forgets the
+    /// target.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk could not be read, and the bucket has nothing either.
+    pub async fn open_hit(&self, key: Key, record: Arc<Record>) -> Result<Option<Hit>, StoreError> {
+        let opened = self.open_file(Arc::clone(&record)).await;
+        if let Ok(Some(hit)) = opened {
+            return Ok(Some(Hit::OnDisk(hit)));
+        }
+        if let Some(tier) = &self.shared.tier
+            && self.bucket_has(tier, &record).await
+        {
+            tier.note_use(&record);
+            return Ok(Some(Hit::InBucket(BucketHit { record, bucket: tier.bucket.clone() })));
+        }
+        self.shared.map.forget(key).await;
+        opened.map(|_| None)
+    }
+
+    async fn open_file(&self, record: Arc<Record>) -> Result<Option<FileHit>, StoreError> {
+        let sha256 = record.sha256;
+        let mut hit = contents::open_hit_in_memory(&self.shared.layout, &record);
+        if hit.is_none() {
+            let shared = Arc::clone(&self.shared);
+            hit = blocking(move || contents::open_hit(&shared.layout, record)).await?;
+        }
+        if hit.is_some() {
+            self.shared.index.touch(sha256);
+        }
+        Ok(hit)
+    }
+
+    /// Whether the bucket has a record's object. One listing tells that of a thousand objects.
+    async fn bucket_has(&self, tier: &Tier, record: &Record) -> bool {
+        let (sha256, size_bytes) = (record.sha256, record.size_bytes);
+        if let Some(is_there) = tier.present.get(&sha256) {
+            return is_there;
+        }
+        let since = since_epoch(SystemTime::now() - tier.present_ttl);
+        let store = self.clone();
+        let was_seen = blocking(move || store.shared.index.was_seen_in_bucket(sha256, size_bytes, since)).await;
+        let is_there = matches!(was_seen, Ok(true))
+            || match tier.bucket.objects_from(sha256).await {
+                Ok(listed) => self.see(&listed).await.contains(&(sha256, size_bytes)),
+                Err(error) => {
+                    tracing::debug!(%error, %sha256, "the bucket was not asked for an object");
+                    return false;
+                }
+            };
+        tier.believe(sha256, is_there);
+        is_there
+    }
+
+    /// Notes objects that a listing has shown.
+    pub(super) async fn see(&self, listed: &[bucket::Listed]) -> Vec<(Sha256, u64)> {
+        let seen: Vec<_> =
+            listed.iter().filter_map(|one| Some((bucket::sha256_of(&one.name)?, one.size_bytes))).collect();
+        let (store, noted) = (self.clone(), seen.clone());
+        if let Err(error) = blocking(move || store.shared.index.see_in_bucket(&noted)).await {
+            tracing::debug!(%error, "what the bucket has was not noted");
+        }
+        seen
+    }
+
+    /// What a hit in the bucket came to that did not hold what it promised.
+    pub async fn doubt(&self, hit: &BucketHit, error: &BucketError) {
+        let Some(tier) = &self.shared.tier else { return };
+        if !matches!(error, BucketError::Absent | BucketError::Damaged) {
+            return;
+        }
+        let sha256 = hit.record.sha256;
+        tracing::error!(%error, %sha256, "the bucket does not have what it had");
+        tier.believe(sha256, false);
+        let store = self.clone();
+        let forgotten = blocking(move || {
+            if let Some(tier) = &store.shared.tier {
+                tier.markers.clear_object(sha256)?;
+            }
+            store.shared.index.forget_in_bucket(sha256)
+        });
+        if let Err(error) = forgotten.await {
+            tracing::warn!(%error, %sha256, "what the bucket lacks was not noted");
+        }
+    }
+
+    /// A hit on the disk: what is in the bucket is brought back first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be had, or not be kept.
+    pub async fn on_disk(&self, hit: Hit) -> Result<FileHit, StoreError> {
+        match hit {
+            Hit::OnDisk(hit) => Ok(hit),
+            Hit::InBucket(hit) => self.bring_back(&hit.record).await,
+        }
+    }
+
+    /// Returns once an object is wanted back on the disk, and has been brought there if that was possible.
+    pub async fn bring_next_back(&self) {
+        let Some(tier) = &self.shared.tier else { return std::future::pending().await };
+        let Some(record) = tier.wanted_back.lock().await.recv().await else { return };
+        let (sha256, size_bytes) = (record.sha256, record.size_bytes);
+        match self.bring_back(&record).await {
+            Ok(_) => tracing::info!(%sha256, size_bytes, "an object was brought back from the bucket"),
+            Err(error) => tracing::warn!(%error, %sha256, "an object was not brought back from the bucket"),
+        }
+        tier.asked.invalidate(&sha256);
+    }
+
+    async fn bring_back(&self, record: &Arc<Record>) -> Result<FileHit, StoreError> {
+        let gone = || StoreError::Bucket(BucketError::Absent);
+        let tier = self.shared.tier.as_ref().ok_or_else(gone)?;
+        let _turn = tier.returning.acquire().await.expect("this semaphore is never closed");
+        // Somebody else may have brought it meanwhile.
+        if let Some(hit) = self.open_file(Arc::clone(record)).await? {
+            return Ok(hit);
+        }
+        let mut staging = self.stage(Some(record.size_bytes), Hasher::new(&Expected::nothing())).await?;
+        if let Some(last) = record.size_bytes.checked_sub(1) {
+            let hit = BucketHit { record: Arc::clone(record), bucket: tier.bucket.clone() };
+            let copied = async {
+                let mut body = hit.open(ByteRange { first: 0, last }).await?;
+                while let Some(piece) = body.next().await? {
+                    staging.append(piece).await?;
+                }
+                Ok(())
+            };
+            if let Err(error) = copied.await {
+                if let StoreError::Bucket(error) = &error {
+                    self.doubt(&hit, error).await;
+                }
+                return Err(error);
+            }
+        }
+        let finished = staging.finish()?;
+        if finished.digests.sha256 != record.sha256 {
+            return Err(BucketError::Damaged.into());
+        }
+        let sealed = finished.seal().await?;
+        let (markers, key, sha256) = (tier.markers.clone(), record.key(), record.sha256);
+        blocking(move || Ok(markers.set_object(sha256).and_then(|()| markers.set_record(key, sha256))?)).await?;
+        self.publish(sealed, (**record).clone()).await?;
+        self.open_file(Arc::clone(record)).await?.ok_or_else(gone)
+    }
+}

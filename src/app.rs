@@ -147,8 +147,8 @@ async fn forget_rested_clients(policy: Arc<Policy>) {
 }
 
 async fn open_store(config: &Config, events: EventSink) -> Result<Store, AppError> {
-    let cache = config.cache.clone();
-    let opened = spawn_blocking(move || Store::open(cache, events)).await;
+    let (cache, bucket) = (config.cache.clone(), config.s3.clone());
+    let opened = spawn_blocking(move || Store::open(cache, bucket, events)).await;
     let opened = opened.map_err(|panic| AppError::System(panic.to_string()))?;
     opened.map_err(|error: OpenError| AppError::Configuration(error.to_string()))
 }
@@ -213,14 +213,15 @@ impl Adjustable {
             let gateway = &config.gateway;
             let of_gateway =
                 (gateway.listen.clone(), gateway.name.clone(), gateway.state_dir.clone(), gateway.shutdown_grace);
-            let of_rooms = (config.proxy.clone(), config.cache.clone(), config.fetch.clone(), config.notify.clone());
+            let of_store = (config.cache.clone(), config.s3.clone());
+            let of_rooms = (config.proxy.clone(), of_store, config.fetch.clone(), config.notify.clone());
             (of_gateway, of_rooms, config.log.clone())
         };
         if fixed(&config) == fixed(&self.config) {
             tracing::info!("the configuration was reloaded");
         } else {
             tracing::warn!(
-                "the configuration was reloaded; listen, name, state_dir, proxy, cache, fetch, notify and log need a restart"
+                "the configuration was reloaded; listen, name, state_dir, proxy, cache, s3, fetch, notify and log need a restart"
             );
         }
     }

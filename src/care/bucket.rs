@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::store::{Bucket, Store, Turn};
+use crate::store::{Bucket, Collection, Store, Turn};
 
 /// How many objects are uploaded at once. More would take bandwidth from clients, and gain little.
 pub const UPLOADS_AT_ONCE: usize = 2;
@@ -34,5 +34,43 @@ pub async fn upload(store: Store) {
 pub async fn bring_back(store: Store) {
     loop {
         store.bring_next_back().await;
+    }
+}
+
+/// How often retention is applied.
+const COLLECT_INTERVAL: Duration = Duration::from_hours(24);
+
+/// Holds what is believed of the bucket against the bucket, now and again. A new index knows nothing of it yet, and learns
+/// as it is asked.
+pub async fn audit(store: Store, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match store.audit().await {
+            Ok(Some(audit)) => tracing::debug!(?audit, "the bucket was looked through"),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "the bucket could not be looked through"),
+        }
+    }
+}
+
+/// Applies the operator's rule of what the bucket need not keep, and removes what nobody names on the way.
+pub async fn collect(bucket: Bucket) {
+    let mut ticks = interval(COLLECT_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match bucket.collect(Collection::Real).await {
+            Ok(collected) => tracing::info!(?collected, "the bucket was tidied"),
+            Err(error) => tracing::warn!(%error, "the bucket could not be tidied"),
+        }
+    }
+}
+
+/// Marks in the bucket what was asked for, so that no instance takes it for unused.
+pub async fn mark_uses(store: Store) {
+    loop {
+        store.mark_next_use().await;
     }
 }

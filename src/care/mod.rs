@@ -1,6 +1,9 @@
-//! Care for what is kept, while requests go on: uses written down, space made, the index held against the disk.
+//! Care for what is kept, while requests go on: uses written down, space made, the index held against the disk, the bucket
+//! filled.
 //!
 //! Everything here may come late or fail without a request noticing. Its main type is [`Care`].
+
+mod bucket;
 
 use std::time::Duration;
 
@@ -30,6 +33,17 @@ impl Care {
         care.spawn(sweep(store.clone(), sweep_interval));
         care.spawn(relieve(store.clone()));
         care.spawn(write_down(store.clone()));
+        if let Some(bucket) = store.bucket() {
+            for _ in 0..bucket::UPLOADS_AT_ONCE {
+                care.spawn(bucket::upload(store.clone()));
+            }
+            care.spawn(bucket::bring_back(store.clone()));
+            care.spawn(bucket::audit(store.clone(), sweep_interval));
+            if bucket.config().has_retention() {
+                care.spawn(bucket::collect(bucket.clone()));
+                care.spawn(bucket::mark_uses(store.clone()));
+            }
+        }
         care
     }
 

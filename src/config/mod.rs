@@ -52,6 +52,7 @@ pub struct Config {
     pub gateway: gateway::Config,
     pub proxy: http::ProxyConfig,
     pub cache: store::Config,
+    pub s3: store::BucketConfig,
     pub fetch: fetch::Config,
     pub policy: policy::Config,
     pub limits: policy::LimitsConfig,
@@ -96,6 +97,7 @@ impl Config {
         self.gateway.check()?;
         self.proxy.check()?;
         self.cache.check()?;
+        self.s3.check()?;
         self.fetch.check()?;
         self.notify.check()?;
         policy::Policy::new(self.policy.clone(), self.rules.clone(), self.limits.clone())?;

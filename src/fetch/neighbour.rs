@@ -11,7 +11,7 @@ use super::intake::{changed, unread};
 use super::note::{Coming, Note};
 use super::{FetchError, Shared};
 use crate::model::{Key, Record};
-use crate::store::{Claim, Claiming, Contents, Hit, Look, Rival, StoreError};
+use crate::store::{Claim, Claiming, Contents, FileHit, Look, Rival, StoreError};
 
 /// How often one looks at what another process does, while it does something. A lock that is waited for would hold a thread
 /// for hours.
@@ -245,7 +245,7 @@ impl Shown {
     ///
     /// # Errors
     /// [`FetchError`] if it is another.
-    pub async fn land(&self, flight: &Flight, hit: &Hit) -> Result<(), FetchError> {
+    pub async fn land(&self, flight: &Flight, hit: &FileHit) -> Result<(), FetchError> {
         let is_as_long = self.coming.length.is_none_or(|length| length == hit.size_bytes());
         let agrees = is_as_long
             && hit.contents().agrees_with(&self.contents, self.seen_bytes).await.map_err(|error| unread(&error))?;

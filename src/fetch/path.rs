@@ -114,7 +114,7 @@ async fn fetch_in_turn(
             let record = known.answering_to(&name.expected);
             if let Ok(Some(hit)) = shared.store.open_hit(name.key, Arc::clone(record)).await {
                 if let Some(shown) = shown {
-                    shown.land(flight, &hit).await?;
+                    shown.land(flight, &shared.store.on_disk(hit).await?).await?;
                 }
                 return Ok(Arc::clone(record));
             }

@@ -8,7 +8,7 @@ use super::{Problem, Selection};
 use crate::fetch::{Follower, Head};
 use crate::model::{KeptHeaders, Record, Sha256, Target};
 use crate::relay::Passed;
-use crate::store::Hit;
+use crate::store::{BucketStream, FileHit};
 
 #[derive(Debug)]
 pub enum Answer {
@@ -16,6 +16,10 @@ pub enum Answer {
     Content(Box<Content>),
     /// 302 to the origin.
     Redirect(Target),
+    /// 302 to the bucket, which has it.
+    ToBucket {
+        location: String,
+    },
     /// The origin's own answer, of which nothing is kept.
     Passed(Box<Passed>),
     Problem(Problem),
@@ -32,7 +36,11 @@ pub struct Content {
 /// Where the bytes come from.
 #[derive(Debug)]
 pub enum Source {
-    Hit(Hit),
+    Hit(FileHit),
+    /// Opened already.
+    Bucket(Box<BucketStream>),
+    /// The answer shows none.
+    Nothing,
     Flight {
         follower: Follower,
         head: Arc<Head>,
@@ -79,6 +87,7 @@ impl Representation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
     Hit,
+    BucketHit,
     Miss {
         collapsed: bool,
     },
@@ -92,6 +101,7 @@ impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hit => f.write_str("hit; detail=disk"),
+            Self::BucketHit => f.write_str("hit; detail=bucket"),
             Self::Miss { collapsed: false } => f.write_str("fwd=uri-miss; stored"),
             Self::Miss { collapsed: true } => f.write_str("fwd=uri-miss; stored; collapsed"),
             Self::Bypass => f.write_str("fwd=bypass"),

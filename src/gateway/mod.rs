@@ -9,6 +9,7 @@ mod config;
 mod problem;
 mod rewrite;
 mod select;
+mod stored;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,9 +29,6 @@ use crate::model::{Algorithm, Digest, Expected, Key, Kind, RangeSpec, Record, Sc
 use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, Refusal, Transfer, Use};
 use crate::relay::{Method, PassRequest, Relay};
 use crate::store::{Hit, Presence, Store};
-
-/// A smaller file is in memory already once it is opened, and costs less to send than to hand over, in bytes.
-const MIN_ACCEL_BYTES: u64 = 16 * 1024;
 
 /// What is held of a passed body for a client that could not see where it was cut, in bytes.
 const MAX_HELD_BYTES: u64 = 1 << 20;
@@ -94,15 +92,21 @@ impl Gateway {
         let is_passed =
             ask.has_credentials || admitted.class() == Class::Passed || matches!(ask.intent, Intent::Other(_));
         let found = if is_passed { Found::Nothing } else { self.look_up(&admitted, &ask).await };
-        let is_known = match found {
-            Found::Hit(hit) => return self.answer_hit(&ask, hit, CacheStatus::Hit).await,
-            Found::Evicted(record) => {
-                refuse_other_sha256(&ask.expected, &record)?;
-                ask.expected.add(record.sha256.into());
-                true
+        let on_record = match found {
+            Found::Hit(Hit::OnDisk(hit)) => return self.answer_from_disk(&ask, hit, CacheStatus::Hit).await,
+            Found::Hit(Hit::InBucket(hit)) => {
+                match self.answer_from_bucket(&ask, &hit, CacheStatus::BucketHit).await? {
+                    Some(answer) => return Ok(answer),
+                    None => Some(hit.record),
+                }
             }
-            Found::Nothing => false,
+            Found::Evicted(record) => Some(record),
+            Found::Nothing => None,
         };
+        if let Some(record) = &on_record {
+            refuse_other_sha256(&ask.expected, record)?;
+            ask.expected.add(record.sha256.into());
+        }
         if ask.only_if_cached {
             return Err(Problem::NotStored);
         }
@@ -111,7 +115,7 @@ impl Gateway {
         }
         match ask.intent {
             Intent::Head => self.pass(&admitted, ask).await,
-            _ if !is_known && self.may_redirect(&ask, &admitted) => Ok(self.redirect(&admitted)),
+            _ if on_record.is_none() && self.may_redirect(&ask, &admitted) => Ok(self.redirect(&admitted)),
             _ => self.follow(&admitted, ask).await,
         }
     }
@@ -189,7 +193,10 @@ impl Gateway {
         status: CacheStatus,
     ) -> Result<Answer, Problem> {
         match self.store.open_hit(Key::of(admitted.target()), record).await {
-            Ok(Some(hit)) => self.answer_hit(ask, hit, status).await,
+            Ok(Some(Hit::OnDisk(hit))) => self.answer_from_disk(ask, hit, status).await,
+            Ok(Some(Hit::InBucket(hit))) => {
+                self.answer_from_bucket(ask, &hit, status).await?.ok_or(Problem::Unavailable)
+            }
             Ok(None) => Err(Problem::Unavailable),
             Err(error) => {
                 tracing::warn!(%error, "an object that was just stored could not be opened");
@@ -207,53 +214,6 @@ impl Gateway {
                 self.pass(admitted, ask).await
             }
             error => Err(error.into()),
-        }
-    }
-
-    async fn answer_hit(&self, ask: &Ask, hit: Hit, status: CacheStatus) -> Result<Answer, Problem> {
-        self.check(ask, &hit).await?;
-        let representation = Representation::of_record(&hit.record);
-        let selection = select::select(&ask.conditions, ask.range, &representation);
-        let source = match self.location_for_nginx(ask, &hit, selection) {
-            Some(location) => Source::ByNginx { location },
-            None => Source::Hit(hit),
-        };
-        Ok(Answer::Content(Box::new(Content { representation, selection, source, status })))
-    }
-
-    /// The name under which our own nginx finds a hit, if nginx is to send it.
-    fn location_for_nginx(&self, ask: &Ask, hit: &Hit, selection: Selection) -> Option<String> {
-        let config = self.config.load();
-        let has_body = match selection {
-            Selection::Whole => ask.range.is_none(),
-            Selection::Part(_) => true,
-            Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => false,
-        };
-        let is_for_nginx = ask.delivery == Delivery::ByNginx
-            && ask.intent == Intent::Get
-            && has_body
-            && hit.size_bytes() >= MIN_ACCEL_BYTES
-            && !config.accel_redirect.is_empty()
-            && !self.policy.limits_bandwidth();
-        is_for_nginx.then(|| format!("{}{}", config.accel_redirect, hit.object_name()))
-    }
-
-    /// Holds a hit against what the client expects of it.
-    async fn check(&self, ask: &Ask, hit: &Hit) -> Result<(), Problem> {
-        let mut digests = hit.record.known_digests();
-        for expected in ask.expected.iter() {
-            let algorithm = expected.algorithm();
-            if algorithm != Algorithm::Sha256 && !digests.others.contains_key(&algorithm) {
-                let digest = self.store.digest_of(hit, algorithm).await.map_err(|error| {
-                    tracing::warn!(%error, "an object could not be read to compare its digest");
-                    Problem::Unavailable
-                })?;
-                digests.others.insert(algorithm, digest.hex());
-            }
-        }
-        match digests.violated(&ask.expected) {
-            Some(_) => Err(Problem::Mismatch { expected: ask.expected.clone(), found: digests.sha256 }),
-            None => Ok(()),
         }
     }
 
@@ -319,6 +279,12 @@ impl Gateway {
     /// A line for the operator's log.
     pub async fn readiness(&self) -> Result<(), String> {
         self.store.probe().await.map_err(|error| error.to_string())
+    }
+
+    /// What is wrong with the bucket, for the operator. Without it this instance goes on.
+    #[must_use]
+    pub fn bucket_trouble(&self) -> Option<String> {
+        self.store.bucket()?.trouble()
     }
 }
 

@@ -15,6 +15,14 @@ pub struct Conditions {
     pub if_range: Option<String>,
 }
 
+impl Conditions {
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        let Self { if_match, if_none_match, if_modified_since, if_unmodified_since, if_range } = self;
+        [if_match, if_none_match, if_modified_since, if_unmodified_since, if_range].iter().all(|field| field.is_none())
+    }
+}
+
 /// Which part of a representation is sent, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {

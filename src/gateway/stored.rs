@@ -60,7 +60,6 @@ impl Gateway {
                 Ok(body) => Source::Bucket(Box::new(body)),
                 Err(error) => {
                     tracing::warn!(%error, sha256 = %hit.record.sha256, "the bucket does not give what it should have");
-                    self.store.doubt(hit, &error).await;
                     return Ok(None);
                 }
             },

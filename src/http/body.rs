@@ -15,7 +15,7 @@ use crate::fetch::{FetchError, Follower, Head};
 use crate::gateway::{OriginError, Passed};
 use crate::model::ByteRange;
 use crate::policy::Pacer;
-use crate::store::Hit;
+use crate::store::{BucketError, BucketStream, FileHit};
 
 /// The piece in which an object is read, in bytes: larger ones cost memory a client, smaller ones CPU a byte.
 const HIT_PIECE_BYTES: u64 = 64 * 1024;
@@ -40,7 +40,7 @@ async fn let_flush<T, E>(piece: Result<T, E>) -> Result<T, E> {
 }
 
 /// Bytes `range` of a hit.
-pub fn of_hit(hit: Hit, range: ByteRange) -> BoxBody {
+pub fn of_hit(hit: FileHit, range: ByteRange) -> BoxBody {
     let pieces = try_unfold((hit, range.first, BytesMut::new()), move |(hit, offset, mut scratch)| async move {
         if offset > range.last {
             return Ok(None);
@@ -89,6 +89,18 @@ fn follow(
             Ok(Some((piece, (follower, next))))
         }
     })
+}
+
+/// What the bucket gives.
+pub fn of_bucket(body: BucketStream) -> BoxBody {
+    let size = body.size_bytes();
+    let pieces = try_unfold(body, |mut body| async move {
+        let piece = let_flush(body.next().await).await.inspect_err(|error| {
+            tracing::error!(%error, "the bucket broke off; the answer is broken off");
+        })?;
+        Ok::<_, BucketError>(piece.map(|piece| (piece, body)))
+    });
+    SizedStream::new(size, pieces).boxed()
 }
 
 /// What an origin sends through us.

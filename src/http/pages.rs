@@ -69,7 +69,10 @@ impl Doors {
             return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
         }
         match self.gateway.readiness().await {
-            Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
+            Ok(()) => {
+                let bucket = self.gateway.bucket_trouble().map(|trouble| format!("but {trouble}\n"));
+                text(StatusCode::OK, format!("ready\n{}", bucket.unwrap_or_default()))
+            }
             Err(error) => {
                 tracing::warn!(error, "this instance is not ready: its cache cannot be written");
                 text(StatusCode::SERVICE_UNAVAILABLE, "the cache cannot be written\n".to_owned())

@@ -66,16 +66,19 @@ impl<'a> Dress<'a> {
 pub fn render(answer: Answer, door: Door, dress: &Dress<'_>) -> HttpResponse {
     match answer {
         Answer::Content(content) => render_content(*content, dress),
-        Answer::Redirect(target) => {
-            let mut builder = HttpResponse::Found();
-            dress.put_on(&mut builder, CacheStatus::Redirect);
-            builder.insert_header((LOCATION, target.as_str()));
-            builder.insert_header((CACHE_CONTROL, "no-store"));
-            builder.finish()
-        }
+        Answer::Redirect(target) => redirect(target.as_str(), CacheStatus::Redirect, dress),
+        Answer::ToBucket { location } => redirect(&location, CacheStatus::BucketHit, dress),
         Answer::Passed(passed) => render_passed(*passed, door, dress),
         Answer::Problem(problem) => problem::render(&problem, Some(door), dress),
     }
+}
+
+fn redirect(location: &str, status: CacheStatus, dress: &Dress<'_>) -> HttpResponse {
+    let mut builder = HttpResponse::Found();
+    dress.put_on(&mut builder, status);
+    builder.insert_header((LOCATION, location));
+    builder.insert_header((CACHE_CONTROL, "no-store"));
+    builder.finish()
 }
 
 fn render_content(content: Content, dress: &Dress<'_>) -> HttpResponse {
@@ -131,7 +134,8 @@ fn content_body(source: Source, range: Option<ByteRange>, length: Option<u64>) -
             }
         }
         Source::Flight { follower, head } => body::of_flight(follower, head, range),
-        Source::ByNginx { .. } => BoxBody::new(""),
+        Source::Bucket(body) => body::of_bucket(*body),
+        Source::ByNginx { .. } | Source::Nothing => BoxBody::new(""),
     }
 }
 

@@ -18,6 +18,10 @@ pub enum Event {
     Trouble { target: Target, cause: Cause, detail: String },
     /// An object was removed from the disk to make space.
     Evicted { sha256: Sha256, size_bytes: u64 },
+    /// The bucket does not answer, refuses, or is full.
+    BucketFailed { detail: String },
+    /// It does as it is asked again.
+    BucketBack,
 }
 
 /// What was wrong with a fetch, told apart by what an operator can do about it.
@@ -45,6 +49,8 @@ pub enum Cause {
     NoSpace,
     /// The folder or the index refused to store it. It was passed through.
     StoreFailed,
+    /// The bucket does not answer, refuses, or is full. What the disk has is served on, what it lacks is fetched.
+    Bucket,
 }
 
 /// Where rooms put events. Putting one in never waits and never fails: without a subscriber it is dropped.

@@ -41,6 +41,8 @@ enum MendedBy {
     SameTargets,
     /// Anything that was stored.
     Anything,
+    /// An event that says so.
+    ItsOwnEvent,
 }
 
 #[derive(Default)]
@@ -64,10 +66,18 @@ impl Book {
     pub fn hear(&mut self, event: &Event, now: SystemTime) -> Vec<Note> {
         match event {
             Event::Trouble { target, cause, detail } => {
-                let at = self.enter(target, *cause, now);
-                let entry = &mut self.entries[at];
-                entry.see(target, detail, now);
-                alert(entry, &mut self.told, now).into_iter().collect()
+                let host = (mended_by(*cause) != MendedBy::Anything).then(|| target.host().to_owned());
+                let at = self.enter(host, *cause, now);
+                self.entries[at].follow(target);
+                self.see(at, detail, now)
+            }
+            Event::BucketFailed { detail } => {
+                let at = self.enter(None, Cause::Bucket, now);
+                self.see(at, detail, now)
+            }
+            Event::BucketBack => {
+                let of_bucket = self.entries.iter_mut().filter(|entry| entry.incident.cause == Cause::Bucket);
+                of_bucket.filter_map(|entry| entry.end(now)).collect()
             }
             Event::Stored { target, .. } => {
                 self.entries.iter_mut().filter_map(|entry| entry.hear_of_stored(target, now)).collect()
@@ -93,9 +103,14 @@ impl Book {
         incidents
     }
 
+    fn see(&mut self, at: usize, detail: &str, now: SystemTime) -> Vec<Note> {
+        let entry = &mut self.entries[at];
+        entry.see(detail, now);
+        alert(entry, &mut self.told, now).into_iter().collect()
+    }
+
     /// The place of the incident that this trouble belongs to. One that is over for long is another.
-    fn enter(&mut self, target: &Target, cause: Cause, now: SystemTime) -> usize {
-        let host = (mended_by(cause) != MendedBy::Anything).then(|| target.host().to_owned());
+    fn enter(&mut self, host: Option<String>, cause: Cause, now: SystemTime) -> usize {
         let is_it = |entry: &Entry| {
             let Incident { cause: of_entry, host: at, last_seen, .. } = &entry.incident;
             (*of_entry, at) == (cause, &host) && (entry.is_open() || since(*last_seen, now) < MIN_REST)
@@ -137,7 +152,7 @@ impl Entry {
         self.incident.state == State::Open
     }
 
-    fn see(&mut self, target: &Target, detail: &str, now: SystemTime) {
+    fn see(&mut self, detail: &str, now: SystemTime) {
         if !self.is_open() {
             self.incident.state = State::Open;
             self.incident.ended = None;
@@ -146,6 +161,9 @@ impl Entry {
         self.incident.count += 1;
         self.incident.last_seen = now;
         self.incident.detail = one_line(detail).chars().take(MAX_DETAIL_CHARS).collect();
+    }
+
+    fn follow(&mut self, target: &Target) {
         let shown = target.to_string();
         let targets = &mut self.incident.targets;
         targets.retain(|other| *other != shown);
@@ -172,8 +190,13 @@ impl Entry {
                 let is_one_of_them = self.followed.remove(&Key::of(target));
                 is_one_of_them && self.followed.is_empty() && !self.has_more
             }
+            MendedBy::ItsOwnEvent => false,
         };
-        if !is_over {
+        if is_over { self.end(now) } else { None }
+    }
+
+    fn end(&mut self, now: SystemTime) -> Option<Note> {
+        if !self.is_open() {
             return None;
         }
         let was_told = !self.is_untold && self.incident.severity == Severity::Alert;
@@ -219,6 +242,7 @@ fn mended_by(cause: Cause) -> MendedBy {
         Cause::Status | Cause::Silent | Cause::Slow | Cause::Wrong => MendedBy::SameHost,
         Cause::Absent | Cause::Gone | Cause::Impostor | Cause::Mismatch | Cause::Changed => MendedBy::SameTargets,
         Cause::NoSpace | Cause::StoreFailed => MendedBy::Anything,
+        Cause::Bucket => MendedBy::ItsOwnEvent,
     }
 }
 

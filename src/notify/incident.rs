@@ -103,6 +103,7 @@ impl Incident {
             Cause::Changed => "sends other bytes than it did before",
             Cause::NoSpace => "there is no space to store what is fetched",
             Cause::StoreFailed => "what is fetched cannot be stored",
+            Cause::Bucket => "the bucket does not do as it is asked",
         };
         match &self.host {
             Some(host) => format!("{host} {what}"),
@@ -125,6 +126,7 @@ pub fn word_of(cause: Cause) -> &'static str {
         Cause::Changed => "changed",
         Cause::NoSpace => "no_space",
         Cause::StoreFailed => "store_failed",
+        Cause::Bucket => "bucket",
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bytes in an open file, and hits, which are such files with their record.
+//! Bytes in an open file, and hits on the disk, which are such files with their record.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -146,14 +146,14 @@ impl Contents {
 
 /// A target's bytes, held open: whatever happens to the file's name now, they can be read to the end.
 #[derive(Debug, Clone)]
-pub struct Hit {
+pub struct FileHit {
     pub record: Arc<Record>,
     pub(super) contents: Contents,
     /// All of it, if it is small.
     whole: Option<Bytes>,
 }
 
-impl Hit {
+impl FileHit {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.record.size_bytes
@@ -186,7 +186,7 @@ impl Hit {
 }
 
 /// Opens the object of a record, if it is there in its full length.
-pub fn open_hit(layout: &Layout, record: Arc<Record>) -> Result<Option<Hit>, StoreError> {
+pub fn open_hit(layout: &Layout, record: Arc<Record>) -> Result<Option<FileHit>, StoreError> {
     let path = layout.object(record.sha256);
     let file = match fs::File::open(path) {
         Ok(file) => file,
@@ -211,11 +211,11 @@ pub fn open_hit(layout: &Layout, record: Arc<Record>) -> Result<Option<Hit>, Sto
     if whole.as_ref().is_some_and(|whole| whole.len() as u64 != size_bytes) {
         return Ok(None);
     }
-    Ok(Some(Hit { record, contents, whole }))
+    Ok(Some(FileHit { record, contents, whole }))
 }
 
 /// As [`open_hit`], but only if the kernel can do it from memory, without a wait for the disk. `None` says nothing.
-pub fn open_hit_in_memory(layout: &Layout, record: &Arc<Record>) -> Option<Hit> {
+pub fn open_hit_in_memory(layout: &Layout, record: &Arc<Record>) -> Option<FileHit> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat2(CWD, layout.object(record.sha256), flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
     let contents = Contents::new(Arc::new(file.into()));
@@ -228,7 +228,7 @@ pub fn open_hit_in_memory(layout: &Layout, record: &Arc<Record>) -> Option<Hit> 
         }
         _ => None,
     };
-    Some(Hit { record: Arc::clone(record), contents, whole })
+    Some(FileHit { record: Arc::clone(record), contents, whole })
 }
 
 /// Opens a file that another process may be writing. `None` if it is not there any more, or is a link to another place.

@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::BucketError;
+
 /// Why something could not be kept or found. The texts name paths: they are for logs, never for clients.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -13,6 +15,9 @@ pub enum StoreError {
     /// The index refuses. The files are not touched by that.
     #[error("the index cannot be used: {0}")]
     Index(#[from] rusqlite::Error),
+    /// The bucket does not give or take it.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
 }
 
 impl From<io::Error> for StoreError {
@@ -31,4 +36,7 @@ pub enum OpenError {
     Folder { path: PathBuf, why: io::Error },
     #[error("cache.dir: {0}")]
     Store(#[from] StoreError),
+    /// Names its key.
+    #[error("{0}")]
+    Bucket(String),
 }

@@ -86,6 +86,9 @@ fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
 /// Removes one object. Readers that hold it open read on to its end.
 fn evict(shared: &Shared, entry: &Entry) -> Result<u64, StoreError> {
     let _lock = shared.layout.lock_object(entry.sha256)?;
+    if shared.tier.as_ref().is_some_and(|tier| !tier.markers.has_object(entry.sha256)) {
+        return Err(StoreError::Io(std::io::Error::other("it is not in the bucket yet")));
+    }
     let freed_bytes = match fs::remove_file(shared.layout.object(entry.sha256)) {
         Ok(()) => entry.size_bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,

@@ -58,11 +58,15 @@ impl Layout {
         Ok(layout)
     }
 
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub fn objects(&self) -> PathBuf {
         self.root.join("objects")
     }
 
-    fn records(&self) -> PathBuf {
+    pub fn records(&self) -> PathBuf {
         self.root.join("records")
     }
 

@@ -1,22 +1,29 @@
-//! What is kept: bytes by their SHA-256, records by their target, on the local disk.
+//! What is kept: bytes by their SHA-256, records by their target, on the local disk and, where there is one, in a bucket.
 //!
 //! The truth is in the files; the index and the existence map are hints that can be thrown away. A body comes in one way:
-//! space is reserved, it is staged, sealed and published. This room knows no HTTP and no origin, and asks nobody whether
+//! space is reserved, it is staged, sealed and published; the bucket gets it from the disk. A lookup goes from the map to
+//! the disk to the bucket. This room knows no HTTP and no origin, and asks nobody whether
 //! something may be kept. Its main type is [`Store`].
 
+mod audit;
+mod bucket;
 mod claim;
 mod config;
 mod contents;
 mod error;
 mod evict;
+mod hit;
 mod index;
 mod instance;
 mod layout;
+mod markers;
 mod presence;
 mod publish;
 mod reconcile;
 mod records;
 mod staging;
+mod tier;
+mod uploads;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,20 +31,26 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+pub use audit::Audit;
+pub use bucket::{Bucket, BucketError, Collected, Collection, Config as BucketConfig, Delivery};
 pub use claim::{Claim, Claiming, Look, Rival};
 pub use config::Config;
-pub use contents::{Contents, Hit};
+pub use contents::{Contents, FileHit};
 pub use error::{OpenError, StoreError};
+pub use hit::{BucketHit, BucketStream, Hit};
 pub use layout::StagedName;
 pub use presence::{Known, Presence};
 pub use publish::Published;
 pub use staging::{Sealed, Staging};
+pub use uploads::Turn;
 
 use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
 use index::Index;
 use instance::Instance;
 use layout::Layout;
+use markers::Markers;
 use presence::ExistenceMap;
+use tier::Tier;
 
 /// The store of this process on a folder that it may share with others. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +64,7 @@ struct Shared {
     instance: Instance,
     index: Index,
     map: ExistenceMap,
+    tier: Option<Tier>,
     digests: moka::future::Cache<(Sha256, Algorithm), Digest>,
     events: EventSink,
     /// Wakes whoever looks after the space.
@@ -65,17 +79,28 @@ const DIGEST_CACHE_ENTRIES: u64 = 10_000;
 
 impl Store {
     /// Opens the folder, makes what is missing, takes a place in it for this process and sweeps what dead processes left.
+    /// The bucket is not asked for anything yet.
     ///
     /// # Errors
-    /// [`OpenError`] if the folder cannot be used.
-    pub fn open(config: Config, events: EventSink) -> Result<Self, OpenError> {
+    /// [`OpenError`] if the folder cannot be used, or a secret of the bucket not be read.
+    pub fn open(config: Config, bucket: BucketConfig, events: EventSink) -> Result<Self, OpenError> {
         let layout = Layout::create(&config.dir)?;
         let index = Index::open(&layout)?;
         let instance = Instance::enter(&layout, &index)?;
-        let unreconciled = index.is_new() || instance.found_dead();
+        let mut unreconciled = index.is_new() || instance.found_dead();
+        let tier = if bucket.is_on() {
+            let bucket = Bucket::new(bucket, events.clone()).map_err(OpenError::Bucket)?;
+            unreconciled |= index.set_bucket(&bucket.id())?;
+            let markers = Markers::new(layout.root(), &bucket.id());
+            Some(Tier::new(bucket, markers, &config))
+        } else {
+            index.set_no_bucket()?;
+            None
+        };
         Ok(Self {
             shared: Arc::new(Shared {
                 map: ExistenceMap::new(&config),
+                tier,
                 digests: moka::future::Cache::new(DIGEST_CACHE_ENTRIES),
                 pressure: Notify::new(),
                 evicting: Mutex::new(()),
@@ -89,7 +114,7 @@ impl Store {
         })
     }
 
-    /// What is known of a target. Answers from the map where it can; requests for one key share one look at the disk.
+    /// What is known of a target. Answers from the map where it can; requests for one key share one look.
     ///
     /// # Errors
     /// [`StoreError`] if the disk could not be read.
@@ -97,44 +122,20 @@ impl Store {
         if let Some(presence) = self.shared.map.get(key).await {
             return Ok(presence);
         }
-        if records::is_surely_absent(&self.shared.layout, key) {
+        if self.shared.tier.is_none() && records::is_surely_absent(&self.shared.layout, key) {
             return Ok(Presence::Absent);
         }
-        let shared = Arc::clone(&self.shared);
-        self.shared
-            .map
-            .get_or_look(key, async move { blocking(move || records::look_up(&shared.layout, key)).await })
-            .await
+        self.shared.map.get_or_look(key, tier::look(Arc::clone(&self.shared), key)).await
     }
 
-    /// As [`Store::look_up`], but looks at the disk whatever the map says: another process may have published.
+    /// As [`Store::look_up`], but looks at disk and bucket whatever the map says: another process may have published.
     ///
     /// # Errors
     /// As [`Store::look_up`].
     pub async fn look_past_map(&self, key: Key) -> Result<Presence, Arc<StoreError>> {
-        let shared = Arc::clone(&self.shared);
-        let presence = blocking(move || records::look_up(&shared.layout, key)).await.map_err(Arc::new)?;
+        let presence = tier::look(Arc::clone(&self.shared), key).await.map_err(Arc::new)?;
         self.shared.map.insert(key, presence.clone()).await;
         Ok(presence)
-    }
-
-    /// Opens the bytes of a record. `None` if they are not held, or are not as long as the record says: then the map
-    /// forgets the target.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the disk could not be read.
-    pub async fn open_hit(&self, key: Key, record: Arc<Record>) -> Result<Option<Hit>, StoreError> {
-        if let Some(hit) = contents::open_hit_in_memory(&self.shared.layout, &record) {
-            self.shared.index.touch(hit.record.sha256);
-            return Ok(Some(hit));
-        }
-        let shared = Arc::clone(&self.shared);
-        let hit = blocking(move || contents::open_hit(&shared.layout, record)).await?;
-        match &hit {
-            Some(hit) => self.shared.index.touch(hit.record.sha256),
-            None => self.shared.map.forget(key).await,
-        }
-        Ok(hit)
     }
 
     /// Another digest of a hit, computed from its file at the first time and then remembered. Those who want one at the
@@ -142,7 +143,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] if the file could not be read.
-    pub async fn digest_of(&self, hit: &Hit, algorithm: Algorithm) -> Result<Digest, Arc<StoreError>> {
+    pub async fn digest_of(&self, hit: &FileHit, algorithm: Algorithm) -> Result<Digest, Arc<StoreError>> {
         let contents = hit.contents.clone();
         let compute = blocking(move || contents.digest(algorithm));
         self.shared.digests.try_get_with((hit.record.sha256, algorithm), compute).await
@@ -240,7 +241,7 @@ impl Store {
                 return Ok(None);
             }
             claim::sweep(&shared.layout)?;
-            let mended = reconcile::reconcile(&shared.layout, &shared.index)?;
+            let mended = reconcile::reconcile(&shared.layout, &shared.index, shared.markers())?;
             shared.unreconciled.store(false, Ordering::Release);
             Ok(Some(mended))
         })
@@ -290,6 +291,18 @@ impl Store {
         if let Err(error) = left {
             tracing::warn!(%error, "the staging folder was not removed; the next start will do it");
         }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("root", &self.shared.layout.root()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn markers(&self) -> Option<&Markers> {
+        self.tier.as_ref().map(|tier| &tier.markers)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use fs_err as fs;
 
+use super::index::Pending;
 use super::layout::Layout;
 use super::presence::Known;
 use super::{Sealed, Shared, StoreError, records};
@@ -42,6 +43,12 @@ pub fn publish(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<Publ
         shared.unreconciled.store(true, Ordering::Release);
     }
     recorded?;
+    if let Some(tier) = &shared.tier
+        && let Err(error) = tier.pend(&shared.index, Pending { key, sha256 })
+    {
+        tracing::warn!(%error, %sha256, "an object was published but not put into the queue for the bucket");
+        shared.unreconciled.store(true, Ordering::Release);
+    }
     let all = records::read_all(&shared.layout, key)?;
     let known = Known::new(all, |record| records::is_held(&shared.layout, record))
         .or_else(|| Known::new(vec![record.clone()], |_| true))
@@ -74,7 +81,7 @@ fn place_object(layout: &Layout, sealed: &Sealed, record: &Record) -> Result<(),
 }
 
 /// Creates a record file, whole or not at all. One that is there already stays as it is.
-fn create_record(shared: &Shared, record: &Record, path: &Path) -> Result<(), StoreError> {
+pub fn create_record(shared: &Shared, record: &Record, path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().expect("a record lies in a folder");
     make_folder(folder)?;
     let (_, draft) = shared.instance.next_file();

@@ -5,17 +5,36 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 
-use super::StoreError;
-use super::index::{Index, since_epoch};
+use super::index::{Index, Pending, since_epoch};
 use super::layout::Layout;
+use super::markers::Markers;
+use super::{StoreError, records};
 use crate::model::Sha256;
 
 /// How many objects one transaction enters: others who share the index wait that long and no longer.
 const BATCH: usize = 1000;
 
-/// Enters what lies on the disk and strikes what does not. Returns how many entries were wrong.
-pub fn reconcile(layout: &Layout, index: &Index) -> Result<u64, StoreError> {
-    Ok(enter_all(layout, index)? + strike_missing(layout, index)?)
+/// Enters what lies on the disk and strikes what does not; with a bucket, puts into the queue what it has not got. Returns
+/// how many entries were wrong.
+pub fn reconcile(layout: &Layout, index: &Index, bucket: Option<&Markers>) -> Result<u64, StoreError> {
+    let queued = bucket.map_or(Ok(0), |markers| pend_unmarked(layout, index, markers))?;
+    Ok(enter_all(layout, index)? + strike_missing(layout, index)? + queued)
+}
+
+fn pend_unmarked(layout: &Layout, index: &Index, markers: &Markers) -> Result<u64, StoreError> {
+    let mut added = 0;
+    let mut batch = Vec::with_capacity(BATCH);
+    records::walk(layout, |key, sha256| {
+        let is_held = || layout.object(sha256).exists();
+        if !markers.has_record(key, sha256) || (!markers.has_object(sha256) && is_held()) {
+            batch.push(Pending { key, sha256 });
+        }
+        if batch.len() == BATCH {
+            added += index.pend(&std::mem::take(&mut batch))?;
+        }
+        Ok(())
+    })?;
+    Ok(added + index.pend(&batch)?)
 }
 
 fn enter_all(layout: &Layout, index: &Index) -> Result<u64, StoreError> {

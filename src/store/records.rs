@@ -40,7 +40,7 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
     let mut records = Vec::new();
     for entry in folder.take(MAX_ENTRIES) {
         let entry = entry?;
-        if !entry.file_type()?.is_file() || !names_a_record(&entry.path()) {
+        if !entry.file_type()?.is_file() || named_record(&entry.path()).is_none() {
             continue;
         }
         let bytes = read(&entry.path())?;
@@ -54,10 +54,41 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
     Ok(records)
 }
 
-/// `<sha256>.json`
-fn names_a_record(path: &Path) -> bool {
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    path.extension().is_some_and(|ending| ending == "json") && stem.is_some_and(|stem| stem.parse::<Sha256>().is_ok())
+/// One record, if it can be read.
+pub fn read_one(layout: &Layout, key: Key, sha256: Sha256) -> Result<Option<Record>, StoreError> {
+    match read(&layout.record(key, sha256)) {
+        Ok(bytes) => Ok(parse(&bytes, key).ok().filter(|record| record.sha256 == sha256)),
+        Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Shows target and digest of every record, by their names. What is being made or removed meanwhile may be missed.
+pub fn walk(layout: &Layout, mut show: impl FnMut(Key, Sha256) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    for folder in fs::read_dir(layout.records())? {
+        let folder = folder?;
+        if !folder.file_type()?.is_dir() {
+            continue;
+        }
+        for target in fs::read_dir(folder.path())? {
+            let target = target?;
+            let Some(key) = target.file_name().to_str().and_then(|name| name.parse::<Key>().ok()) else { continue };
+            let Ok(entries) = fs::read_dir(target.path()) else { continue };
+            for entry in entries {
+                let path = entry?.path();
+                if let Some(sha256) = named_record(&path) {
+                    show(key, sha256)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The digest in `<sha256>.json`.
+fn named_record(path: &Path) -> Option<Sha256> {
+    let is_json = path.extension().is_some_and(|ending| ending == "json");
+    path.file_stem().filter(|_| is_json)?.to_str()?.parse().ok()
 }
 
 /// An error here says nothing about the record: to count it as absent would let other bytes in.

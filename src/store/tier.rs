@@ -27,6 +27,10 @@ const ASKED_WINDOW: Duration = Duration::from_hours(1);
 /// How many objects may wait to be brought back. A further one waits for its next request.
 const MAX_WANTED: usize = 64;
 
+/// How often the bucket is told that one object is in use, and how many uses may wait to be told.
+const MARK_INTERVAL: Duration = Duration::from_hours(24);
+const MAX_UNMARKED: usize = 1024;
+
 /// How many objects come back at once.
 const MAX_RETURNING: usize = 2;
 
@@ -35,7 +39,13 @@ pub(super) struct Tier {
     pub markers: Markers,
     /// Whether the bucket has an object, for as long as the existence map would believe it.
     present: Cache<Sha256, bool>,
+    /// Objects whose copy in the bucket has other bytes.
+    doubted: Cache<Sha256, ()>,
     asked: Cache<Sha256, Arc<AtomicU32>>,
+    /// Objects whose use the bucket knows of, or soon will.
+    marked: Cache<Sha256, ()>,
+    uses: mpsc::Sender<Sha256>,
+    uses_to_mark: Mutex<mpsc::Receiver<Sha256>>,
     wanted: mpsc::Sender<Arc<Record>>,
     wanted_back: Mutex<mpsc::Receiver<Arc<Record>>>,
     returning: Semaphore,
@@ -63,11 +73,16 @@ impl Tier {
     pub fn new(bucket: Bucket, markers: Markers, config: &Config) -> Self {
         let lifetimes = Lifetimes { present: config.present_ttl.0, absent: config.absent_ttl.0 };
         let (wanted, wanted_back) = mpsc::channel(MAX_WANTED);
+        let (uses, uses_to_mark) = mpsc::channel(MAX_UNMARKED);
         Self {
             bucket,
             markers,
             present: Cache::builder().max_capacity(MAX_KNOWN_OBJECTS).expire_after(lifetimes).build(),
+            doubted: Cache::new(MAX_KNOWN_OBJECTS),
             asked: Cache::builder().max_capacity(MAX_KNOWN_OBJECTS).time_to_idle(ASKED_WINDOW).build(),
+            marked: Cache::builder().max_capacity(MAX_KNOWN_OBJECTS).time_to_live(MARK_INTERVAL).build(),
+            uses,
+            uses_to_mark: Mutex::new(uses_to_mark),
             wanted,
             wanted_back: Mutex::new(wanted_back),
             returning: Semaphore::new(MAX_RETURNING),
@@ -86,7 +101,6 @@ impl Tier {
         Ok(())
     }
 
-    /// Counts a use out of the bucket. What is asked for often is wanted back.
     fn note_use(&self, record: &Arc<Record>) {
         let count = self.asked.get_with(record.sha256, Arc::default);
         if count.fetch_add(1, Ordering::Relaxed) + 1 == BRING_BACK_AFTER
@@ -94,6 +108,24 @@ impl Tier {
         {
             count.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Notes a use, where retention asks for the last one. What does not fit into the queue is noted at the next use.
+    fn mark(&self, sha256: Sha256) {
+        if self.bucket.config().has_retention()
+            && !self.marked.contains_key(&sha256)
+            && self.uses.try_send(sha256).is_ok()
+        {
+            self.marked.insert(sha256, ());
+        }
+    }
+
+    pub fn is_doubted(&self, sha256: Sha256) -> bool {
+        self.doubted.contains_key(&sha256)
+    }
+
+    pub fn trust(&self, sha256: Sha256) {
+        self.doubted.invalidate(&sha256);
     }
 
     pub fn believe(&self, sha256: Sha256, is_there: bool) {
@@ -158,8 +190,8 @@ impl Store {
         if let Some(tier) = &self.shared.tier
             && self.bucket_has(tier, &record).await
         {
-            tier.note_use(&record);
-            return Ok(Some(Hit::InBucket(BucketHit { record, bucket: tier.bucket.clone() })));
+            let (bucket, store) = (tier.bucket.clone(), self.clone());
+            return Ok(Some(Hit::InBucket(BucketHit { record, bucket, store })));
         }
         self.shared.map.forget(key).await;
         opened.map(|_| None)
@@ -174,6 +206,9 @@ impl Store {
         }
         if hit.is_some() {
             self.shared.index.touch(sha256);
+            if let Some(tier) = &self.shared.tier {
+                tier.mark(sha256);
+            }
         }
         Ok(hit)
     }
@@ -210,15 +245,26 @@ impl Store {
         seen
     }
 
-    /// What a hit in the bucket came to that did not hold what it promised.
-    pub async fn doubt(&self, hit: &BucketHit, error: &BucketError) {
+    /// Counts a use out of the bucket. What is asked for often is wanted back.
+    pub(super) fn note_bucket_use(&self, record: &Arc<Record>) {
+        if let Some(tier) = &self.shared.tier {
+            tier.note_use(record);
+            tier.mark(record.sha256);
+        }
+    }
+
+    /// Takes note that the bucket does not have what it should have.
+    pub(super) async fn doubt(&self, record: &Record, error: &BucketError) {
         let Some(tier) = &self.shared.tier else { return };
         if !matches!(error, BucketError::Absent | BucketError::Damaged) {
             return;
         }
-        let sha256 = hit.record.sha256;
+        let sha256 = record.sha256;
         tracing::error!(%error, %sha256, "the bucket does not have what it had");
         tier.believe(sha256, false);
+        if matches!(error, BucketError::Damaged) {
+            tier.doubted.insert(sha256, ());
+        }
         let store = self.clone();
         let forgotten = blocking(move || {
             if let Some(tier) = &store.shared.tier {
@@ -254,6 +300,16 @@ impl Store {
         tier.asked.invalidate(&sha256);
     }
 
+    /// Returns once an object was used, and the bucket was told so if that was possible.
+    pub async fn mark_next_use(&self) {
+        let Some(tier) = &self.shared.tier else { return std::future::pending().await };
+        let Some(sha256) = tier.uses_to_mark.lock().await.recv().await else { return };
+        if let Err(error) = tier.bucket.put_use(sha256).await {
+            tracing::debug!(%error, %sha256, "the bucket was not told of a use");
+            tier.marked.invalidate(&sha256);
+        }
+    }
+
     async fn bring_back(&self, record: &Arc<Record>) -> Result<FileHit, StoreError> {
         let gone = || StoreError::Bucket(BucketError::Absent);
         let tier = self.shared.tier.as_ref().ok_or_else(gone)?;
@@ -264,19 +320,11 @@ impl Store {
         }
         let mut staging = self.stage(Some(record.size_bytes), Hasher::new(&Expected::nothing())).await?;
         if let Some(last) = record.size_bytes.checked_sub(1) {
-            let hit = BucketHit { record: Arc::clone(record), bucket: tier.bucket.clone() };
-            let copied = async {
-                let mut body = hit.open(ByteRange { first: 0, last }).await?;
-                while let Some(piece) = body.next().await? {
-                    staging.append(piece).await?;
-                }
-                Ok(())
-            };
-            if let Err(error) = copied.await {
-                if let StoreError::Bucket(error) = &error {
-                    self.doubt(&hit, error).await;
-                }
-                return Err(error);
+            let (bucket, store) = (tier.bucket.clone(), self.clone());
+            let hit = BucketHit { record: Arc::clone(record), bucket, store };
+            let mut body = hit.open(ByteRange { first: 0, last }).await?;
+            while let Some(piece) = body.next().await? {
+                staging.append(piece).await?;
             }
         }
         let finished = staging.finish()?;

@@ -66,7 +66,9 @@ impl Store {
             Ok(Outcome::Done) => None,
             Ok(Outcome::LookAgain(wait)) => Some(*wait),
             // The whole queue rests then.
-            Err(StoreError::Bucket(BucketError::Resting)) => Some(Duration::ZERO),
+            Err(StoreError::Bucket(error)) if error.is_of_the_bucket() || matches!(error, BucketError::Resting) => {
+                Some(Duration::ZERO)
+            }
             Err(_) => Some(FAILED_REST),
         };
         let store = self.clone();
@@ -93,7 +95,9 @@ impl Store {
         let mut is_settled = true;
         if is_held {
             let path = self.shared.layout.object(sha256);
-            let uploaded = tier.bucket.put_object(&Upload { path: &path, record: &record }).await?;
+            let is_doubted = tier.is_doubted(sha256);
+            let uploaded = tier.bucket.put_object(&Upload { path: &path, record: &record, is_doubted }).await?;
+            tier.trust(sha256);
             is_settled = uploaded == Uploaded::Safely;
         }
         self.upload_record(tier, &record).await?;
@@ -116,7 +120,8 @@ impl Store {
         })
         .await?;
         tier.believe(sha256, true);
-        tracing::info!(uri = %record.target, %sha256, size_bytes, duration_ms = started.elapsed().as_millis(), "uploaded");
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(uri = %record.target, %sha256, size_bytes, duration_ms, "uploaded");
         Ok(Outcome::Done)
     }
 

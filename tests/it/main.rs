@@ -1,7 +1,9 @@
 //! Integration tests: what the binary promises, asked of the binary. Each module is one promise's corner, each test is named
 //! after what it proves, and all stand on one harness.
 
+mod bucket;
 mod bucket_harness;
+mod bucket_uploads;
 mod claims;
 mod conditions;
 mod config_bounds;

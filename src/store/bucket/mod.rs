@@ -4,6 +4,7 @@
 //! decides: this folder knows no disk. Its main type is [`Bucket`].
 
 mod client;
+mod collect;
 mod config;
 mod error;
 mod health;
@@ -23,6 +24,7 @@ use futures_util::future::BoxFuture;
 use sha2::Digest as _;
 use tokio::time::timeout;
 
+pub use collect::{Collected, Collection};
 pub use config::{Config, Delivery};
 pub use error::BucketError;
 pub use names::{record_of, sha256_of};

@@ -30,6 +30,8 @@ const MIN_BYTES_PER_SECOND: u64 = 64 << 10;
 pub struct Upload<'a> {
     pub path: &'a Path,
     pub record: &'a Record,
+    /// What the bucket has of that name was found to be wrong.
+    pub is_doubted: bool,
 }
 
 /// How an object has come to be in the bucket.
@@ -65,7 +67,8 @@ impl Bucket {
     pub async fn put_object(&self, upload: &Upload<'_>) -> Result<Uploaded, BucketError> {
         let Upload { record, .. } = upload;
         let before = self.find(record.sha256).await?;
-        if before.as_ref().is_some_and(|found| self.is_young(found))
+        if !upload.is_doubted
+            && before.as_ref().is_some_and(|found| self.is_young(found))
             && self.verify(record, &self.etag(upload).await?).await.is_ok()
         {
             return Ok(Uploaded::Safely);
@@ -115,7 +118,7 @@ impl Bucket {
 
     /// The tag that an object has that was uploaded as it would be now.
     async fn etag(&self, upload: &Upload<'_>) -> Result<String, BucketError> {
-        let Upload { path, record } = *upload;
+        let Upload { path, record, .. } = *upload;
         if record.size_bytes <= self.config().multipart_threshold.bytes {
             return Ok(hex::encode(md5_of(path, 0, record.size_bytes).await?));
         }
@@ -132,7 +135,7 @@ impl Bucket {
     }
 
     async fn put_at_once(&self, upload: &Upload<'_>) -> Result<String, BucketError> {
-        let Upload { path, record } = *upload;
+        let Upload { path, record, .. } = *upload;
         let md5 = md5_of(path, 0, record.size_bytes).await?;
         let request = self
             .client()
@@ -170,7 +173,7 @@ impl Bucket {
     }
 
     async fn put_parts(&self, upload: &Upload<'_>, name: &str, id: &str) -> Result<String, BucketError> {
-        let Upload { path, record } = *upload;
+        let Upload { path, record, .. } = *upload;
         let part_bytes = self.part_bytes(record.size_bytes);
         let mut parts = Vec::new();
         let mut md5s = Md5::new();

@@ -110,7 +110,16 @@ impl Index {
         Ok(count > 0)
     }
 
-    /// Forgets what was seen before a time, all of it: a whole listing has gone by since.
+    /// Whether an object was seen in the bucket, of whatever length, since a time.
+    pub fn was_seen_since(&self, sha256: Sha256, since: i64) -> Result<bool, StoreError> {
+        let sql = "SELECT count(*) FROM in_bucket WHERE sha256 = ?1 AND seen_at >= ?2";
+        let connection = lock(&self.connection);
+        let count: i64 =
+            connection.prepare_cached(sql)?.query_row(params![sha256.as_bytes(), since], |row| row.get(0))?;
+        Ok(count > 0)
+    }
+
+    /// Forgets what was seen before a time: a whole listing has gone by since.
     pub fn forget_unseen(&self, since: i64) -> Result<(), StoreError> {
         lock(&self.connection).execute("DELETE FROM in_bucket WHERE seen_at < ?1", [since])?;
         Ok(())

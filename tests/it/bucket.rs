@@ -1,0 +1,230 @@
+//! What is stored goes into the bucket, and is served from there when the disk does not have it.
+
+use crate::harness::{
+    Body, Bucket, Builder, DATE, DAY_AFTER, Fault, Gateway, Origin, Reply, Tool, archive, assert_same, eventually,
+    sha256,
+};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+/// The name of an object in the bucket.
+fn object(body: &[u8]) -> String {
+    let sha256 = sha256(body);
+    format!("objects/{}/{sha256}", &sha256[..2])
+}
+
+fn with(bucket: &Bucket, origin: &Origin) -> Builder {
+    bucket.configure(Gateway::builder().origin(origin).relay(), "")
+}
+
+/// A gateway that has stored `body` and uploaded it, and has it on its disk no more.
+fn with_uploaded(bucket: &Bucket, origin: &Origin, body: &Body) -> Gateway {
+    origin.serve(PATH, Reply::file(body).header("Last-Modified", DATE));
+    let gateway = with(bucket, origin).start();
+    gateway.assert_serves(&origin.url(PATH), body);
+    await_uploaded(&gateway, &origin.url(PATH));
+    std::fs::remove_file(gateway.object_path(body)).expect("the object is there");
+    gateway
+}
+
+fn await_uploaded(gateway: &Gateway, uri: &str) {
+    gateway.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == uri);
+}
+
+#[test]
+fn what_is_stored_is_uploaded_with_its_record() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(1, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    assert_eq!(bucket.read(&object(&body)).as_deref(), Some(&body[..]));
+    let records = bucket.keys("records/");
+    assert_eq!(records.len(), 1);
+    let local = std::fs::read(&gateway.records_of(&origin.url(PATH))[0]).unwrap();
+    assert_eq!(bucket.read(&records[0]), Some(local));
+    bucket.assert_nothing_refused();
+}
+
+#[test]
+fn a_client_that_follows_is_sent_to_the_bucket_and_gets_the_same_bytes_under_the_same_name() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(2, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    let answer = gateway.get(&origin.url(PATH)).send();
+    answer.assert_status(302);
+    answer.assert_cache(&["hit", "detail=bucket"]);
+    assert_eq!(answer.wants("cache-control"), "no-store");
+    assert!(answer.wants("location").starts_with(&bucket.base_url()), "{}", answer.wants("location"));
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let wget = Tool::wget(folder.path()).arg("--content-disposition").arg(&gateway.rewritten(&origin.url(PATH)));
+    wget.run().assert_success();
+    assert_same(&std::fs::read(folder.path().join("x-1.0.tar.gz")).expect("it has that name"), &body);
+    assert_eq!(origin.count(PATH), 1);
+    bucket.assert_nothing_refused();
+}
+
+#[test]
+fn who_does_not_follow_is_given_the_bytes() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(3, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    let url = origin.url(PATH);
+    let relayed = [
+        gateway.get(&url).header("User-Agent", "curl/8.0"),
+        gateway.proxied("GET", &url),
+        gateway.get(&url).header("If-Modified-Since", "Sun, 31 Dec 2000 00:00:00 GMT"),
+    ];
+    for request in relayed {
+        let answer = request.send();
+        answer.assert_body(200, &body);
+        answer.assert_cache(&["hit", "detail=bucket"]);
+        assert_eq!(answer.wants("etag"), format!("\"{}\"", sha256(&body)));
+        assert_eq!(answer.wants("last-modified"), DATE);
+    }
+    assert_eq!(origin.count(PATH), 1);
+}
+
+#[test]
+fn head_and_conditions_are_answered_without_the_bytes() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(4, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    let url = origin.url(PATH);
+    for request in [gateway.request("HEAD", &format!("/{url}")), gateway.proxied("HEAD", &url)] {
+        let answer = request.send();
+        answer.assert_status(200);
+        assert_eq!(answer.wants("content-length"), "300000");
+    }
+    let etag = format!("\"{}\"", sha256(&body));
+    gateway.get(&url).header("If-None-Match", &etag).send().assert_status(304);
+    gateway.get(&url).header("If-Modified-Since", DAY_AFTER).send().assert_status(304);
+    gateway.get(&url).header("If-Match", "\"other\"").send().assert_status(412);
+    gateway.proxied("GET", &url).range("bytes=300000-").send().assert_status(416);
+    assert_eq!(bucket.count("GET", "objects/"), 0);
+}
+
+#[test]
+fn a_range_passes_through() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(5, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    let url = origin.url(PATH);
+    let answer = gateway.proxied("GET", &url).range("bytes=1000-1999").send();
+    answer.assert_body(206, &body[1000..2000]);
+    assert_eq!(answer.wants("content-range"), "bytes 1000-1999/300000");
+    assert_eq!(bucket.requests("GET", "objects/")[0].header("range"), Some("bytes=1000-1999"));
+    // Who follows asks the bucket for the range himself.
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("x-1.0.tar.gz");
+    std::fs::write(&file, &body[..100_000]).expect("half can be written");
+    Tool::wget(folder.path()).arg("-c").arg(&gateway.rewritten(&url)).run().assert_success();
+    assert_same(&std::fs::read(&file).expect("it is there"), &body);
+}
+
+#[test]
+fn delivery_relay_sends_nobody_to_the_bucket() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(6, 300_000);
+    let mut gateway = with_uploaded(&bucket, &origin, &body);
+    gateway.restart_with(|builder| builder.text("s3.delivery", "relay"));
+    gateway.get(&origin.url(PATH)).send().assert_body(200, &body);
+}
+
+#[test]
+fn a_public_bucket_has_plain_addresses_and_keeps_the_name() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    bucket.make_public();
+    let body = archive(7, 300_000);
+    let mut gateway = with_uploaded(&bucket, &origin, &body);
+    gateway.restart_with(|builder| builder.text("s3.public_base_url", &bucket.base_url()));
+    let answer = gateway.get(&origin.url(PATH)).send();
+    answer.assert_status(302);
+    assert_eq!(answer.wants("location"), format!("{}{}", bucket.base_url(), object(&body)));
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let wget = Tool::wget(folder.path()).arg("--content-disposition").arg(&gateway.rewritten(&origin.url(PATH)));
+    wget.run().assert_success();
+    assert_same(&std::fs::read(folder.path().join("x-1.0.tar.gz")).expect("it has that name"), &body);
+}
+
+#[test]
+fn a_bucket_with_a_host_name_of_its_own_is_asked_by_that() {
+    let (bucket, origin) = (Bucket::virtual_host(), Origin::start());
+    let body = archive(8, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    bucket.assert_nothing_refused();
+}
+
+#[test]
+fn a_large_object_goes_up_in_parts() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(9, 13 << 20);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = with(&bucket, &origin).text("s3.multipart_threshold", "6MiB").start();
+    gateway.assert_serves(&origin.url(PATH), &body);
+    await_uploaded(&gateway, &origin.url(PATH));
+    assert_same(&bucket.read(&object(&body)).expect("it is there"), &body);
+    let parts = bucket.requests("PUT", "objects/");
+    assert_eq!(parts.iter().filter(|seen| seen.query.contains("partNumber=")).count(), 3);
+    bucket.assert_nothing_refused();
+}
+
+#[test]
+fn another_digest_is_compared_with_the_bytes() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(10, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    let url = origin.url(PATH);
+    gateway.get(&url).header("X-Expected-Sha256", &"0".repeat(64)).send().assert_problem(409);
+    gateway.get(&url).header("X-Expected-Md5", &"0".repeat(32)).send().assert_problem(409);
+    assert!(gateway.object_path(&body).exists(), "it was brought back for that");
+}
+
+#[test]
+fn what_is_asked_for_often_is_brought_back() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(11, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    for _ in 0..3 {
+        gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    }
+    eventually("it is on the disk", || gateway.object_path(&body).exists().then_some(()));
+    let answer = eventually("it is served from there", || {
+        let answer = gateway.get(&origin.url(PATH)).send();
+        (answer.status == 200).then_some(answer)
+    });
+    answer.assert_cache(&["hit", "detail=disk"]);
+    assert_eq!(origin.count(PATH), 1);
+}
+
+#[test]
+fn a_bucket_body_that_breaks_off_is_gone_on_with() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(12, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    bucket.fault_times(2, |seen| seen.method == "GET" && seen.key.starts_with("objects/"), Fault::Cut(70_000));
+    gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    assert_eq!(bucket.count("GET", "objects/"), 3);
+}
+
+#[test]
+fn a_damaged_copy_is_never_a_whole_answer_and_is_fetched_anew() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(13, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    bucket.damage(&object(&body));
+    gateway.proxied("GET", &origin.url(PATH)).send().assert_broken();
+    gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    assert_eq!(origin.count(PATH), 2);
+    eventually("the bucket has the right bytes again", || (bucket.read(&object(&body))? == body[..]).then_some(()));
+}
+
+#[test]
+fn what_the_bucket_has_lost_is_fetched_anew() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(14, 300_000);
+    let gateway = with_uploaded(&bucket, &origin, &body);
+    bucket.remove(&object(&body));
+    gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    assert_eq!(origin.count(PATH), 2);
+    bucket.wait_for(&object(&body));
+}

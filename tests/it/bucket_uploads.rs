@@ -1,0 +1,155 @@
+//! The queue for the bucket: nothing in it is lost, and nothing is evicted before it is up.
+
+use std::time::Duration;
+
+use crate::harness::{
+    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+};
+
+fn object(body: &[u8]) -> String {
+    let sha256 = sha256(body);
+    format!("objects/{}/{sha256}", &sha256[..2])
+}
+
+fn path(number: u64) -> String {
+    format!("/pub/x-{number}.tar.gz")
+}
+
+fn with(bucket: &Bucket, origin: &Origin) -> Builder {
+    bucket.configure(Gateway::builder().origin(origin).relay(), "")
+}
+
+fn store(gateway: &Gateway, origin: &Origin, number: u64, size: usize) -> Body {
+    let body = archive(number, size);
+    origin.serve(&path(number), Reply::file(&body));
+    gateway.assert_serves(&origin.url(&path(number)), &body);
+    gateway.await_stored(&origin.url(&path(number)));
+    body
+}
+
+fn await_uploaded(gateway: &Gateway, uri: &str) {
+    gateway.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == uri);
+}
+
+#[test]
+fn what_waits_for_the_bucket_survives_kill_9() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    bucket.go_down();
+    let mut gateway = with(&bucket, &origin).start();
+    let bodies: Vec<_> = (1..=3).map(|number| store(&gateway, &origin, number, 200_000)).collect();
+    gateway.kill9();
+    bucket.come_up();
+    gateway.restart();
+    for body in &bodies {
+        assert_same(&bucket.wait_for(&object(body)), body);
+    }
+    bucket.wait_for_keys("records/", 3);
+}
+
+#[test]
+fn an_upload_that_is_killed_in_the_middle_is_done_again() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let gate = Gate::new();
+    bucket.fault(|seen| seen.query.contains("partNumber=2"), Fault::Stall(gate.clone()));
+    let mut gateway = with(&bucket, &origin).text("s3.multipart_threshold", "5MiB").start();
+    let body = store(&gateway, &origin, 1, 12 << 20);
+    gate.await_reached(1);
+    assert_eq!(bucket.read(&object(&body)), None, "half an object is none");
+    gateway.kill9();
+    bucket.heal();
+    gateway.restart();
+    assert_same(&bucket.wait_for(&object(&body)), &body);
+    await_uploaded(&gateway, &origin.url(&path(1)));
+}
+
+#[test]
+fn what_is_not_uploaded_yet_is_not_evicted() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    bucket.fault(|seen| seen.method == "PUT", Fault::ACCESS_DENIED);
+    let builder = with(&bucket, &origin).text("cache.max_size", "1MiB").text("cache.min_free", "0B");
+    let gateway = builder.start();
+    let first = store(&gateway, &origin, 1, 400_000);
+    let second = store(&gateway, &origin, 2, 400_000);
+    // There is no space for a third: it passes through.
+    let third = archive(3, 400_000);
+    origin.serve(&path(3), Reply::file(&third));
+    gateway.assert_serves(&origin.url(&path(3)), &third);
+    assert!(gateway.object_path(&first).exists() && gateway.object_path(&second).exists());
+    bucket.heal();
+    for body in [&first, &second] {
+        bucket.wait_for(&object(body));
+    }
+    for number in [1, 2] {
+        await_uploaded(&gateway, &origin.url(&path(number)));
+    }
+    // What is up may go, and comes from the bucket then.
+    store(&gateway, &origin, 3, 400_000);
+    for (number, body) in [(1, &first), (2, &second), (3, &third)] {
+        gateway.proxied("GET", &origin.url(&path(number))).send().assert_body(200, body);
+    }
+    assert_eq!((origin.count(&path(1)), origin.count(&path(2))), (1, 1));
+}
+
+#[test]
+fn what_lay_on_the_disk_before_there_was_a_bucket_goes_up() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let mut gateway = Gateway::relaying(&origin);
+    let body = store(&gateway, &origin, 1, 200_000);
+    gateway.restart_with(|builder| bucket.configure(builder, "sources"));
+    assert_same(&bucket.wait_for(&format!("sources/{}", object(&body))), &body);
+}
+
+#[test]
+fn another_bucket_gets_everything_again() {
+    let (first, second, origin) = (Bucket::start(), Bucket::start(), Origin::start());
+    let mut gateway = with(&first, &origin).start();
+    let body = store(&gateway, &origin, 1, 200_000);
+    first.wait_for(&object(&body));
+    gateway.restart_with(|builder| second.configure(builder, ""));
+    assert_same(&second.wait_for(&object(&body)), &body);
+    second.wait_for_keys("records/", 1);
+}
+
+#[test]
+fn a_store_that_says_yes_and_keeps_nothing_is_not_believed() {
+    for fault in [Fault::Lose, Fault::Keep(1000)] {
+        let (bucket, origin) = (Bucket::start(), Origin::start());
+        bucket.fault(|seen| seen.method == "PUT" && seen.key.starts_with("objects/"), fault);
+        let builder = with(&bucket, &origin);
+        let gateway = builder.start();
+        let body = store(&gateway, &origin, 1, 200_000);
+        eventually("it was looked at", || (bucket.count("HEAD", "objects/") >= 2).then_some(()));
+        assert!(bucket.keys("records/").is_empty(), "no record names what is not there");
+        assert!(gateway.object_path(&body).exists());
+    }
+}
+
+#[test]
+fn tags_that_do_not_come_from_the_bytes_are_no_trouble() {
+    for fault in [Fault::EmptyEtag, Fault::WrongEtag] {
+        let (bucket, origin) = (Bucket::start(), Origin::start());
+        bucket.fault(|seen| seen.key.starts_with("objects/") && seen.method != "GET", fault);
+        let gateway = with(&bucket, &origin).start();
+        let body = store(&gateway, &origin, 1, 200_000);
+        await_uploaded(&gateway, &origin.url(&path(1)));
+        assert_eq!(bucket.count("PUT", "objects/"), 1);
+        assert_eq!(bucket.count("GET", "objects/"), 1, "it was read once, to see");
+        assert_same(&bucket.read(&object(&body)).expect("it is there"), &body);
+    }
+}
+
+#[test]
+fn an_old_object_that_somebody_may_be_removing_is_put_again_and_looked_at_again() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(1, 200_000);
+    bucket.write(&object(&body), &body);
+    bucket.age(&object(&body), Duration::from_secs(9));
+    let gateway = with(&bucket, &origin).text("s3.gc_grace", "16s").start();
+    store(&gateway, &origin, 1, 200_000);
+    // The record is there first, and then it turns out that the object was removed after all.
+    bucket.wait_for_keys("records/", 1);
+    bucket.remove(&object(&body));
+    await_uploaded(&gateway, &origin.url(&path(1)));
+    assert_same(&bucket.read(&object(&body)).expect("it is there"), &body);
+    assert!(bucket.count("PUT", "objects/") >= 2);
+}

@@ -30,6 +30,21 @@ pub async fn upload(store: Store) {
     }
 }
 
+/// How often the bucket is asked whether it is there. Clients who are sent to it do not tell us how they fared.
+const WATCH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Keeps what is known of the bucket's health up to date. Its trouble is told where it is met.
+pub async fn watch(bucket: Bucket) {
+    let mut ticks = interval(WATCH_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = bucket.probe().await {
+            tracing::debug!(%error, "the bucket was asked whether it is there");
+        }
+    }
+}
+
 /// Brings back whatever is wanted.
 pub async fn bring_back(store: Store) {
     loop {

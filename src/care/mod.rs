@@ -4,12 +4,15 @@
 //! Everything here may come late or fail without a request noticing. Its main type is [`Care`].
 
 mod bucket;
+mod migrate;
 
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+pub use migrate::{MigrateError, Place, Progress, migrate};
 
 use crate::store::Store;
 
@@ -38,6 +41,7 @@ impl Care {
                 care.spawn(bucket::upload(store.clone()));
             }
             care.spawn(bucket::bring_back(store.clone()));
+            care.spawn(bucket::watch(bucket.clone()));
             care.spawn(bucket::audit(store.clone(), sweep_interval));
             if bucket.config().has_retention() {
                 care.spawn(bucket::collect(bucket.clone()));

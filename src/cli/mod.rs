@@ -1,5 +1,6 @@
 //! Arguments and exit codes.
 
+mod bucket;
 mod doctor;
 
 use std::path::PathBuf;
@@ -10,7 +11,14 @@ use tokio::runtime::Builder;
 
 use crate::app;
 use crate::config::{Config, ConfigError};
+use bucket::{Gc, Migrate};
 use doctor::Doctor;
+
+/// Exit code for what was tried and did not work.
+const EXIT_FAILED: u8 = 1;
+
+/// Exit code for bytes that are not what they should be.
+const EXIT_CORRUPT: u8 = 4;
 
 /// Exit code for wrong arguments and a configuration that cannot be used.
 const EXIT_USAGE: u8 = 2;
@@ -45,6 +53,10 @@ enum Command {
     CheckConfig,
     /// Say whether a gateway is ready
     Doctor(Doctor),
+    /// Copy everything from a folder or a bucket to another one, while both are in use
+    Migrate(Migrate),
+    /// Remove from the bucket what no record names, and what retention does not keep
+    Gc(Gc),
 }
 
 impl Source {
@@ -66,10 +78,16 @@ pub fn run() -> ExitCode {
             Err(error) => complain(&error, EXIT_USAGE),
         },
         Command::Serve => serve(source),
-        Command::Doctor(doctor) => match Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime.block_on(doctor.run()),
-            Err(error) => complain(&error, 1),
-        },
+        Command::Doctor(doctor) => block_on(doctor.run()),
+        Command::Migrate(migrate) => block_on(migrate.run(&source)),
+        Command::Gc(gc) => block_on(gc.run(&source)),
+    }
+}
+
+fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+    match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command),
+        Err(error) => complain(&error, EXIT_FAILED),
     }
 }
 

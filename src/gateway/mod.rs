@@ -180,29 +180,34 @@ impl Gateway {
             Err(error) => Err(error),
         };
         match record {
-            Ok(record) => self.answer_landed(admitted, &ask, record, status).await,
+            Ok(record) => self.answer_landed(admitted, ask, record, status).await,
             Err(error) => self.answer_failure(admitted, ask, error).await,
         }
     }
 
+    /// Answers from what a flight has found or stored. If it is gone again, by an eviction or with the bucket, it passes
+    /// through.
     async fn answer_landed(
         &self,
         admitted: &Admitted,
-        ask: &Ask,
+        mut ask: Ask,
         record: Arc<Record>,
         status: CacheStatus,
     ) -> Result<Answer, Problem> {
-        match self.store.open_hit(Key::of(admitted.target()), record).await {
-            Ok(Some(Hit::OnDisk(hit))) => self.answer_from_disk(ask, hit, status).await,
+        let hit = self.store.open_hit(Key::of(admitted.target()), Arc::clone(&record)).await;
+        match hit {
+            Ok(Some(Hit::OnDisk(hit))) => return self.answer_from_disk(&ask, hit, status).await,
             Ok(Some(Hit::InBucket(hit))) => {
-                self.answer_from_bucket(ask, &hit, status).await?.ok_or(Problem::Unavailable)
+                if let Some(answer) = self.answer_from_bucket(&ask, &hit, status).await? {
+                    return Ok(answer);
+                }
             }
-            Ok(None) => Err(Problem::Unavailable),
-            Err(error) => {
-                tracing::warn!(%error, "an object that was just stored could not be opened");
-                Err(Problem::Unavailable)
-            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "an object that was just stored could not be opened"),
         }
+        refuse_other_sha256(&ask.expected, &record)?;
+        ask.expected.add(record.sha256.into());
+        self.pass(admitted, ask).await
     }
 
     /// What cannot be kept is passed through, and so is what only this client's digest makes safe; every other failure is

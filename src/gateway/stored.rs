@@ -67,11 +67,13 @@ impl Gateway {
         Ok(Some(Answer::Content(Box::new(Content { representation, selection, source, status }))))
     }
 
-    /// An address that was signed is good for GET alone, and its answer knows no validator of ours.
+    /// An address that was signed is good for GET alone, its answer knows no validator of ours, and what comes from there is not
+    /// compared with what the client expects.
     fn may_send_to_bucket(&self, ask: &Ask) -> bool {
         ask.door == Door::Rewrite
             && ask.intent == Intent::Get
             && ask.conditions.are_none()
+            && ask.expected.is_empty()
             && self.store.bucket().is_some_and(|bucket| bucket.config().delivery == store::Delivery::Redirect)
             && self.config.load().follows_redirects(&ask.user_agent)
     }

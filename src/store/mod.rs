@@ -12,6 +12,7 @@ mod config;
 mod contents;
 mod error;
 mod evict;
+mod export;
 mod hit;
 mod index;
 mod instance;
@@ -32,11 +33,14 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 pub use audit::Audit;
-pub use bucket::{Bucket, BucketError, Collected, Collection, Config as BucketConfig, Delivery};
+pub use bucket::{
+    Bucket, BucketError, Collected, Collection, Config as BucketConfig, Delivery, Upload, record_of, sha256_of,
+};
 pub use claim::{Claim, Claiming, Look, Rival};
 pub use config::Config;
 pub use contents::{Contents, FileHit};
 pub use error::{OpenError, StoreError};
+pub use export::Exported;
 pub use hit::{BucketHit, BucketStream, Hit};
 pub use layout::StagedName;
 pub use presence::{Known, Presence};
@@ -58,7 +62,17 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
+/// What a process is to the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Serves it, and makes room in it.
+    Host,
+    /// Removes nothing: it does not know what the hosts still need.
+    Guest,
+}
+
 struct Shared {
+    role: Role,
     config: Config,
     layout: Layout,
     instance: Instance,
@@ -84,33 +98,48 @@ impl Store {
     /// # Errors
     /// [`OpenError`] if the folder cannot be used, or a secret of the bucket not be read.
     pub fn open(config: Config, bucket: BucketConfig, events: EventSink) -> Result<Self, OpenError> {
+        let mut opened = Self::enter(config, events, Role::Host)?;
+        opened.tier = if bucket.is_on() {
+            let bucket = Bucket::new(bucket, opened.events.clone()).map_err(OpenError::Bucket)?;
+            if opened.index.set_bucket(&bucket.id())? {
+                opened.unreconciled.store(true, Ordering::Release);
+            }
+            let markers = Markers::new(opened.layout.root(), &bucket.id());
+            Some(Tier::new(bucket, markers, &opened.config))
+        } else {
+            opened.index.set_no_bucket()?;
+            None
+        };
+        Ok(Self { shared: Arc::new(opened) })
+    }
+
+    /// As [`Store::open`], for a guest beside the processes that serve the folder. It makes no room, and what they have to
+    /// upload is not its affair. They look through the folder once it is gone.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the folder cannot be used.
+    pub fn visit(config: Config, events: EventSink) -> Result<Self, OpenError> {
+        Ok(Self { shared: Arc::new(Self::enter(config, events, Role::Guest)?) })
+    }
+
+    fn enter(config: Config, events: EventSink, role: Role) -> Result<Shared, OpenError> {
         let layout = Layout::create(&config.dir)?;
         let index = Index::open(&layout)?;
         let instance = Instance::enter(&layout, &index)?;
-        let mut unreconciled = index.is_new() || instance.found_dead();
-        let tier = if bucket.is_on() {
-            let bucket = Bucket::new(bucket, events.clone()).map_err(OpenError::Bucket)?;
-            unreconciled |= index.set_bucket(&bucket.id())?;
-            let markers = Markers::new(layout.root(), &bucket.id());
-            Some(Tier::new(bucket, markers, &config))
-        } else {
-            index.set_no_bucket()?;
-            None
-        };
-        Ok(Self {
-            shared: Arc::new(Shared {
-                map: ExistenceMap::new(&config),
-                tier,
-                digests: moka::future::Cache::new(DIGEST_CACHE_ENTRIES),
-                pressure: Notify::new(),
-                evicting: Mutex::new(()),
-                unreconciled: AtomicBool::new(unreconciled),
-                config,
-                layout,
-                instance,
-                index,
-                events,
-            }),
+        let unreconciled = index.is_new() || instance.found_dead();
+        Ok(Shared {
+            role,
+            map: ExistenceMap::new(&config),
+            tier: None,
+            digests: moka::future::Cache::new(DIGEST_CACHE_ENTRIES),
+            pressure: Notify::new(),
+            evicting: Mutex::new(()),
+            unreconciled: AtomicBool::new(unreconciled),
+            config,
+            layout,
+            instance,
+            index,
+            events,
         })
     }
 

@@ -15,7 +15,7 @@ use super::{
     Bucket, BucketError, BucketHit, Config, FileHit, Hit, Shared, Store, StoreError, blocking, bucket, contents,
     publish, records,
 };
-use crate::model::{ByteRange, Expected, Hasher, Key, Record, Sha256};
+use crate::model::{Key, Record, Sha256};
 
 /// How many objects are known by memory to be in the bucket or not. The index knows all.
 const MAX_KNOWN_OBJECTS: u64 = 100_000;
@@ -197,7 +197,7 @@ impl Store {
         opened.map(|_| None)
     }
 
-    async fn open_file(&self, record: Arc<Record>) -> Result<Option<FileHit>, StoreError> {
+    pub(super) async fn open_file(&self, record: Arc<Record>) -> Result<Option<FileHit>, StoreError> {
         let sha256 = record.sha256;
         let mut hit = contents::open_hit_in_memory(&self.shared.layout, &record);
         if hit.is_none() {
@@ -216,6 +216,9 @@ impl Store {
     /// Whether the bucket has a record's object. One listing tells that of a thousand objects.
     async fn bucket_has(&self, tier: &Tier, record: &Record) -> bool {
         let (sha256, size_bytes) = (record.sha256, record.size_bytes);
+        if tier.bucket.is_resting() {
+            return false;
+        }
         if let Some(is_there) = tier.present.get(&sha256) {
             return is_there;
         }
@@ -318,23 +321,13 @@ impl Store {
         if let Some(hit) = self.open_file(Arc::clone(record)).await? {
             return Ok(hit);
         }
-        let mut staging = self.stage(Some(record.size_bytes), Hasher::new(&Expected::nothing())).await?;
-        if let Some(last) = record.size_bytes.checked_sub(1) {
-            let (bucket, store) = (tier.bucket.clone(), self.clone());
-            let hit = BucketHit { record: Arc::clone(record), bucket, store };
-            let mut body = hit.open(ByteRange { first: 0, last }).await?;
-            while let Some(piece) = body.next().await? {
-                staging.append(piece).await?;
-            }
-        }
-        let finished = staging.finish()?;
-        if finished.digests.sha256 != record.sha256 {
-            return Err(BucketError::Damaged.into());
-        }
-        let sealed = finished.seal().await?;
+        // It is there already, and need not go up again.
         let (markers, key, sha256) = (tier.markers.clone(), record.key(), record.sha256);
         blocking(move || Ok(markers.set_object(sha256).and_then(|()| markers.set_record(key, sha256))?)).await?;
-        self.publish(sealed, (**record).clone()).await?;
-        self.open_file(Arc::clone(record)).await?.ok_or_else(gone)
+        let taken = self.take_from(&tier.bucket, record).await;
+        if let Err(StoreError::Bucket(error)) = &taken {
+            self.doubt(record, error).await;
+        }
+        taken
     }
 }

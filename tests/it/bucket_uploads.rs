@@ -83,7 +83,8 @@ fn what_is_not_uploaded_yet_is_not_evicted() {
         await_uploaded(&gateway, &origin.url(&path(number)));
     }
     // What is up may go, and comes from the bucket then.
-    store(&gateway, &origin, 3, 400_000);
+    gateway.assert_serves(&origin.url(&path(3)), &third);
+    eventually("it is stored now", || gateway.object_path(&third).exists().then_some(()));
     for (number, body) in [(1, &first), (2, &second), (3, &third)] {
         gateway.proxied("GET", &origin.url(&path(number))).send().assert_body(200, body);
     }

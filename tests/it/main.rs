@@ -2,7 +2,10 @@
 //! after what it proves, and all stand on one harness.
 
 mod bucket;
+mod bucket_gc;
 mod bucket_harness;
+mod bucket_shared;
+mod bucket_trouble;
 mod bucket_uploads;
 mod claims;
 mod conditions;
@@ -24,6 +27,7 @@ mod herd;
 mod lifecycle;
 mod limits;
 mod logs;
+mod migrate;
 mod misses;
 mod neighbours;
 mod nginx;

@@ -243,6 +243,12 @@ impl Bucket {
         self.shared.reading.trouble_now().or_else(|| self.shared.writing.trouble_now())
     }
 
+    /// Whether it is left alone just now, so that nothing can be had from it.
+    #[must_use]
+    pub fn is_resting(&self) -> bool {
+        !self.shared.reading.rest(Instant::now()).is_zero()
+    }
+
     /// How long nothing will be written to it.
     #[must_use]
     pub fn write_rest(&self) -> Duration {

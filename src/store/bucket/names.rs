@@ -59,11 +59,13 @@ impl Names {
 }
 
 /// The digest that the name of an object, of a use or of a pin ends with.
+#[must_use]
 pub fn sha256_of(name: &str) -> Option<Sha256> {
     name.rsplit_once('/')?.1.parse().ok()
 }
 
 /// Target and digest of a record, by its name.
+#[must_use]
 pub fn record_of(name: &str) -> Option<(Key, Sha256)> {
     let (folder, file) = name.rsplit_once('/')?;
     let key = folder.rsplit_once('/')?.1.parse().ok()?;

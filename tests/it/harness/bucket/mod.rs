@@ -57,19 +57,32 @@ impl Bucket {
         Self { door, server }
     }
 
-    #[allow(dead_code)]
     /// `[s3]` of a gateway that keeps its things under `prefix`.
     pub fn configure(&self, builder: Builder, prefix: &str) -> Builder {
-        let is_path = matches!(self.door.style, Style::Path);
-        let builder = builder
-            .text("s3.endpoint", &self.endpoint())
-            .text("s3.region", REGION)
-            .text("s3.bucket", BUCKET)
-            .text("s3.prefix", prefix)
-            .text("s3.access_key_id", ACCESS_KEY_ID)
-            .text("s3.secret_access_key", SECRET_ACCESS_KEY)
-            .set("s3.path_style", if is_path { "true" } else { "false" });
+        let builder = self
+            .settings(prefix)
+            .into_iter()
+            .fold(builder, |builder, (key, value)| builder.set(&format!("s3.{key}"), &value));
         self.resolver().into_iter().fold(builder, |builder, (name, value)| builder.env(name, &value))
+    }
+
+    /// The same as text of a configuration file.
+    pub fn section(&self, prefix: &str) -> String {
+        let lines = self.settings(prefix).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+        format!("[s3]\n{}", lines.collect::<String>())
+    }
+
+    fn settings(&self, prefix: &str) -> Vec<(&'static str, String)> {
+        let text = |text: &str| format!("{text:?}");
+        vec![
+            ("endpoint", text(&self.endpoint())),
+            ("region", text(REGION)),
+            ("bucket", text(BUCKET)),
+            ("prefix", text(prefix)),
+            ("access_key_id", text(ACCESS_KEY_ID)),
+            ("secret_access_key", text(SECRET_ACCESS_KEY)),
+            ("path_style", matches!(self.door.style, Style::Path).to_string()),
+        ]
     }
 
     /// What the environment of a program needs, so that it finds a bucket that has a host name (Debian package libnss-wrapper).

@@ -1,0 +1,165 @@
+//! Instances that share a bucket and nothing else.
+
+use crate::harness::{
+    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+fn object(body: &[u8]) -> String {
+    let sha256 = sha256(body);
+    format!("objects/{}/{sha256}", &sha256[..2])
+}
+
+fn with(bucket: &Bucket, origin: &Origin) -> Builder {
+    bucket.configure(Gateway::builder().origin(origin).relay(), "shared/").text("cache.absent_ttl", "1s")
+}
+
+fn await_uploaded(gateway: &Gateway, uri: &str) {
+    gateway.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == uri);
+}
+
+#[test]
+fn what_one_has_stored_the_others_have_at_once() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(1, 300_000);
+    origin.serve(PATH, Reply::file(&body));
+    let (one, two, three) =
+        (with(&bucket, &origin).start(), with(&bucket, &origin).start(), with(&bucket, &origin).start());
+    one.assert_serves(&origin.url(PATH), &body);
+    await_uploaded(&one, &origin.url(PATH));
+    for other in [&two, &three] {
+        other.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+        assert_eq!(other.records_of(&origin.url(PATH)).len(), 1, "its record is here from now on");
+    }
+    assert_eq!(origin.count(PATH), 1);
+}
+
+#[test]
+fn what_was_asked_for_in_vain_is_found_once_another_has_it() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(2, 300_000);
+    origin.script(PATH, vec![Reply::status(404), Reply::file(&body)]);
+    let (one, two) = (with(&bucket, &origin).start(), with(&bucket, &origin).start());
+    one.get(&origin.url(PATH)).send().assert_problem(404);
+    two.assert_serves(&origin.url(PATH), &body);
+    await_uploaded(&two, &origin.url(PATH));
+    eventually("the other finds it", || {
+        let answer = one.proxied("GET", &origin.url(PATH)).send();
+        (answer.status == 200).then(|| answer.assert_body(200, &body))
+    });
+    assert_eq!(origin.count(PATH), 2);
+}
+
+#[test]
+fn two_that_store_one_target_at_once_leave_one_good_object() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(3, 300_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gate = Gate::new();
+    bucket.fault(|seen| seen.method == "HEAD", Fault::Stall(gate.clone()));
+    let (one, two) = (with(&bucket, &origin).start(), with(&bucket, &origin).start());
+    for gateway in [&one, &two] {
+        gateway.assert_serves(&origin.url(PATH), &body);
+    }
+    // Both have seen that the bucket has nothing.
+    gate.await_reached(2);
+    bucket.heal();
+    gate.open();
+    for gateway in [&one, &two] {
+        await_uploaded(gateway, &origin.url(PATH));
+    }
+    let key = format!("shared/{}", object(&body));
+    assert_eq!(bucket.keys("shared/objects/"), [key.clone()]);
+    assert_same(&bucket.read(&key).expect("it is there"), &body);
+    let third = with(&bucket, &origin).start();
+    third.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    assert_eq!(origin.count(PATH), 2);
+}
+
+#[test]
+fn of_two_that_got_different_bytes_all_give_what_was_seen_first() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let (first, second): (Body, Body) = (archive(4, 200_000), archive(5, 200_000));
+    origin.script(PATH, vec![Reply::file(&first), Reply::file(&second)]);
+    let gate = Gate::new();
+    bucket.fault(|seen| seen.key.starts_with("shared/records/"), Fault::Refuse(503, "SlowDown"));
+    bucket.fault(|seen| seen.method == "PUT", Fault::Stall(gate.clone()));
+    let (one, two) = (with(&bucket, &origin).start(), with(&bucket, &origin).start());
+    one.assert_serves(&origin.url(PATH), &first);
+    two.assert_serves(&origin.url(PATH), &second);
+    bucket.heal();
+    gate.open();
+    for gateway in [&one, &two] {
+        eventually("both give the same", || {
+            let answer = gateway.proxied("GET", &origin.url(PATH)).send();
+            (answer.status == 200 && answer.body == first[..]).then_some(())
+        });
+    }
+    let told = two.log().wait_for("the change", |event| event["message"] == "incident");
+    assert!(told["summary"].as_str().is_some_and(|text| text.contains("other bytes")), "{told}");
+}
+
+#[test]
+fn a_thousand_known_targets_cost_a_few_requests() {
+    const COUNT: u64 = 300;
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let one = with(&bucket, &origin).set("limits.requests_per_second", "100000").start();
+    let bodies: Vec<_> = (0..COUNT).map(|seed| archive(seed, 2_000)).collect();
+    let path = |number: usize| format!("/pub/y-{number}.tar.gz");
+    for (number, body) in bodies.iter().enumerate() {
+        origin.serve(&path(number), Reply::file(body));
+        one.assert_serves(&origin.url(&path(number)), body);
+    }
+    bucket.wait_for_keys("shared/records/", bodies.len());
+    one.log().wait_for_many("the uploads", bodies.len(), |event| event["message"] == "uploaded");
+    for body in &bodies {
+        std::fs::remove_file(one.object_path(body)).expect("the object is there");
+    }
+    // Another process on the folder, which knows nothing of the bucket yet, nor does its index.
+    let mut one = one;
+    one.stop();
+    for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
+        drop(std::fs::remove_file(one.cache().join(name)));
+    }
+    one.restart_with(|builder| builder.text("cache.sweep_interval", "10days"));
+    let before = bucket.total();
+    for number in 0..bodies.len() {
+        one.get(&origin.url(&path(number))).send().assert_status(302);
+    }
+    let asked = bucket.total() - before;
+    assert!(asked <= 10, "{asked} requests for {COUNT} targets");
+}
+
+#[test]
+fn what_the_bucket_has_lost_goes_up_again() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(6, 300_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = with(&bucket, &origin).text("cache.sweep_interval", "1s").start();
+    gateway.assert_serves(&origin.url(PATH), &body);
+    await_uploaded(&gateway, &origin.url(PATH));
+    bucket.remove(&format!("shared/{}", object(&body)));
+    assert_same(&bucket.wait_for(&format!("shared/{}", object(&body))), &body);
+}
+
+#[test]
+fn a_target_that_another_knows_better_is_learnt_of() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let (first, second) = (archive(7, 200_000), archive(8, 200_000));
+    origin.script(PATH, vec![Reply::file(&first), Reply::file(&second)]);
+    // The one that was first had no bucket for a while.
+    let mut one = Gateway::builder().origin(&origin).relay().start();
+    one.assert_serves(&origin.url(PATH), &first);
+    one.await_stored(&origin.url(PATH));
+    let two = with(&bucket, &origin).text("cache.sweep_interval", "1s").start();
+    two.assert_serves(&origin.url(PATH), &second);
+    await_uploaded(&two, &origin.url(PATH));
+    one.restart_with(|builder| bucket.configure(builder, "shared/"));
+    bucket.wait_for_keys("shared/records/", 2);
+    eventually("the first bytes are the answer", || {
+        let answer = two.proxied("GET", &origin.url(PATH)).send();
+        (answer.body == first[..]).then_some(())
+    });
+    assert_eq!(two.records_of(&origin.url(PATH)).len(), 2);
+}

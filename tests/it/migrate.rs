@@ -1,0 +1,150 @@
+//! `millpond migrate`: everything from one place to another, whole, and again where it broke off.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::{Body, Bucket, Fault, Gateway, Origin, Reply, Run, archive, assert_same, millpond, sha256};
+
+const COUNT: u64 = 5;
+
+fn object(body: &[u8]) -> String {
+    let sha256 = sha256(body);
+    format!("objects/{}/{sha256}", &sha256[..2])
+}
+
+fn path(number: u64) -> String {
+    format!("/pub/x-{number}.tar.gz")
+}
+
+/// A gateway without a bucket that has stored a few things.
+fn filled(origin: &Origin) -> (Gateway, Vec<Body>) {
+    let gateway = Gateway::relaying(origin);
+    let bodies = (0..COUNT).map(|number| {
+        let body = archive(number, 150_000);
+        origin.serve(&path(number), Reply::file(&body));
+        gateway.assert_serves(&origin.url(&path(number)), &body);
+        gateway.await_stored(&origin.url(&path(number)));
+        body
+    });
+    let bodies = bodies.collect();
+    (gateway, bodies)
+}
+
+/// A configuration file that names a bucket.
+fn file_of(bucket: &Bucket, folder: &Path, name: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, bucket.section("")).expect("it can be written");
+    path.to_str().expect("the path is text").to_owned()
+}
+
+fn migrate(folder: &Path, from: &str, to: &str) -> (Run, Value) {
+    let run = millpond(folder, &["migrate", from, to, "--json"]);
+    let told = serde_json::from_str(&run.stdout).unwrap_or(Value::Null);
+    (run, told)
+}
+
+#[test]
+fn a_folder_goes_into_a_bucket_while_it_serves_and_from_there_into_another_and_back() {
+    let origin = Origin::start();
+    let (gateway, bodies) = filled(&origin);
+    let (one, two) = (Bucket::start(), Bucket::start());
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let [first, second] = [(&one, "one.toml"), (&two, "two.toml")].map(|(b, name)| file_of(b, folder.path(), name));
+    let cache = gateway.cache().to_str().expect("the path is text");
+    let (run, told) = migrate(folder.path(), cache, &first);
+    run.assert_success();
+    assert_eq!((&told["records"], &told["copied"], &told["damaged"]), (&5.into(), &5.into(), &0.into()));
+    for (number, body) in bodies.iter().enumerate() {
+        assert_same(&one.read(&object(body)).expect("it is there"), body);
+        gateway.assert_serves(&origin.url(&path(number as u64)), body);
+    }
+    migrate(folder.path(), &first, &second).0.assert_success();
+    assert_eq!(one.objects(), two.objects());
+    // A folder that never saw the origin.
+    let elsewhere = folder.path().join("cache");
+    std::fs::create_dir(&elsewhere).expect("a folder can be made");
+    migrate(folder.path(), &second, elsewhere.to_str().expect("the path is text")).0.assert_success();
+    let asked = origin.total();
+    let other = Gateway::builder().origin(&origin).relay().text("cache.dir", elsewhere.to_str().unwrap()).start();
+    for (number, body) in bodies.iter().enumerate() {
+        other.assert_serves(&origin.url(&path(number as u64)), body).assert_cache(&["hit", "detail=disk"]);
+    }
+    assert_eq!(origin.total(), asked);
+    one.assert_nothing_refused();
+    two.assert_nothing_refused();
+}
+
+#[test]
+fn a_migration_that_broke_off_goes_on_where_it_was() {
+    let origin = Origin::start();
+    let (gateway, bodies) = filled(&origin);
+    let bucket = Bucket::start();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = file_of(&bucket, folder.path(), "one.toml");
+    let cache = gateway.cache().to_str().expect("the path is text");
+    let broken = object(&bodies[2]);
+    bucket.fault(move |seen| seen.method == "PUT" && seen.key == broken, Fault::SLOW_DOWN);
+    let (run, _) = migrate(folder.path(), cache, &file);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("SlowDown"), "{}", run.stderr);
+    bucket.heal();
+    let before = bucket.keys("records/").len() as u64;
+    let (run, told) = migrate(folder.path(), cache, &file);
+    run.assert_success();
+    assert_eq!((&told["present"], &told["copied"]), (&before.into(), &(COUNT - before).into()));
+    let (run, told) = migrate(folder.path(), cache, &file);
+    run.assert_success();
+    assert_eq!((&told["present"], &told["copied"]), (&COUNT.into(), &0.into()));
+}
+
+#[test]
+fn what_is_damaged_is_not_copied_and_told() {
+    let origin = Origin::start();
+    let (gateway, bodies) = filled(&origin);
+    let bucket = Bucket::start();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = file_of(&bucket, folder.path(), "one.toml");
+    let object_path = gateway.object_path(&bodies[1]);
+    let mut bytes = bodies[1].to_vec();
+    bytes[70_000] ^= 1;
+    std::fs::remove_file(&object_path).expect("the object is there");
+    std::fs::write(&object_path, bytes).expect("it can be written");
+    let cache = gateway.cache().to_str().expect("the path is text");
+    let (run, told) = migrate(folder.path(), cache, &file);
+    assert_eq!(run.code, Some(4), "{}", run.stderr);
+    assert_eq!((&told["copied"], &told["damaged"]), (&(COUNT - 1).into(), &1.into()));
+    assert_eq!(bucket.read(&object(&bodies[1])), None);
+}
+
+#[test]
+fn what_is_no_place_is_told() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let empty = folder.path().join("empty.toml");
+    std::fs::write(&empty, "").expect("it can be written");
+    let run = millpond(folder.path(), &["migrate", "nowhere", "empty.toml"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("nowhere is neither a folder nor a configuration file"), "{}", run.stderr);
+    let run = millpond(folder.path(), &["migrate", "empty.toml", "empty.toml"]);
+    assert!(run.stderr.contains("names no bucket"), "{}", run.stderr);
+}
+
+#[test]
+fn a_migration_into_a_full_folder_evicts_nothing() {
+    let origin = Origin::start();
+    let (gateway, bodies) = filled(&origin);
+    let bucket = Bucket::start();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = file_of(&bucket, folder.path(), "one.toml");
+    migrate(folder.path(), gateway.cache().to_str().expect("the path is text"), &file).0.assert_success();
+    let other = Gateway::builder().origin(&origin).relay().start();
+    let held = archive(99, 150_000);
+    origin.serve(&path(99), Reply::file(&held));
+    other.assert_serves(&origin.url(&path(99)), &held);
+    other.await_stored(&origin.url(&path(99)));
+    let cache = other.cache().to_str().expect("the path is text");
+    let run = millpond(folder.path(), &["migrate", &file, cache, "--set", "cache.max_size=500KB"]);
+    assert_eq!(run.code, Some(1), "{}", run.stdout);
+    assert!(run.stderr.contains("there is no space left in the cache"), "{}", run.stderr);
+    assert!(other.object_path(&held).exists() && other.objects().len() < bodies.len() + 1);
+}

@@ -1,163 +1,22 @@
 //! The bucket that the others are tested with tells the truth: it keeps what it is given, refuses what some store refuses, and
 //! fails only as it is told.
 
-use std::future::Future;
+mod stage;
+
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{
-    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    RuntimeComponents,
-};
-use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::presigning::PresigningConfig;
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use md5::{Digest as _, Md5};
 
-use crate::harness::{
-    ACCESS_KEY_ID, Answer, Body, Bucket, Ended, Fault, Gate, REGION, Request, SECRET_ACCESS_KEY, Seen, Tool, archive,
-    assert_same, eventually,
-};
+use self::stage::{KEY, Stage, code, md5};
+use crate::harness::{Answer, BUCKET, Bucket, Ended, Fault, Gate, Seen, Tool, archive, assert_same, eventually};
 
-const KEY: &str = "p/objects/x-1.0.tar.gz";
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// The least that a part has to have, but for the last one.
 const PART_BYTES: usize = 5 << 20;
-
-/// The vendor's own client, and a bucket.
-struct Stage {
-    bucket: Bucket,
-    client: Client,
-    runtime: tokio::runtime::Runtime,
-    body: Body,
-}
-
-impl Stage {
-    fn new() -> Self {
-        Self::on(Bucket::start())
-    }
-
-    fn on(bucket: Bucket) -> Self {
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(bucket.endpoint())
-            .region(Region::new(REGION))
-            .credentials_provider(Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "tests"))
-            .force_path_style(bucket.base_url().ends_with("/mill/"))
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-            .retry_config(RetryConfig::disabled())
-            .interceptor(WithoutOperationName)
-            .build();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it can be made");
-        Self { bucket, client: Client::from_conf(config), runtime, body: archive(1, 300_000) }
-    }
-
-    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
-
-    fn put(&self, key: &str, body: &[u8]) -> Result<String, String> {
-        let put = self.client.put_object().bucket(self.bucket.name()).key(key).content_md5(md5(body));
-        let put = put.content_disposition("attachment; filename=x").metadata("uri", "https://example.org/x");
-        let output = self.wait(put.body(ByteStream::from(body.to_vec())).send()).map_err(|error| code(&error))?;
-        Ok(output.e_tag().unwrap_or_default().to_owned())
-    }
-
-    fn get(&self, key: &str) -> Result<Vec<u8>, String> {
-        let get = self.client.get_object().bucket(self.bucket.name()).key(key);
-        let output = self.wait(get.send()).map_err(|error| code(&error))?;
-        let body = self.wait(output.body.collect()).map_err(|error| error.to_string())?;
-        Ok(body.to_vec())
-    }
-
-    fn list(&self, after: &str, count: i32) -> Vec<String> {
-        let list = self.client.list_objects_v2().bucket(self.bucket.name()).prefix("p/").start_after(after);
-        let mut pages = list.max_keys(count).into_paginator().send();
-        let mut keys = Vec::new();
-        while let Some(page) = self.wait(pages.next()) {
-            let page = page.expect("a list can be had");
-            keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
-        }
-        keys
-    }
-
-    /// Uploads in parts, and returns the ETag that the end of it tells.
-    fn upload(&self, key: &str, parts: &[&[u8]]) -> Result<Option<String>, String> {
-        let name = self.bucket.name();
-        let upload = self.client.create_multipart_upload().bucket(name).key(key).send();
-        let upload = self.wait(upload).expect("an upload can be begun").upload_id.expect("it has an id");
-        let mut done = CompletedMultipartUpload::builder();
-        for (number, part) in (1..).zip(parts) {
-            let sent = self.client.upload_part().bucket(name).key(key).upload_id(&upload).part_number(number);
-            let sent = sent.content_md5(md5(part)).body(ByteStream::from(part.to_vec())).send();
-            let etag = self.wait(sent).map_err(|error| code(&error))?.e_tag;
-            done = done.parts(CompletedPart::builder().part_number(number).set_e_tag(etag).build());
-        }
-        let end = self.client.complete_multipart_upload().bucket(name).key(key).upload_id(upload);
-        let end = self.wait(end.multipart_upload(done.build()).send()).map_err(|error| code(&error))?;
-        Ok(end.e_tag)
-    }
-
-    /// An address for a GET that was made so long ago, and is good for a minute.
-    fn presigned(&self, age: Duration) -> String {
-        let wish = PresigningConfig::builder().expires_in(Duration::from_mins(1)).start_time(SystemTime::now() - age);
-        let get = self.client.get_object().bucket(self.bucket.name()).key(KEY);
-        let get = get.response_content_disposition("attachment; filename=\"y.tar.gz\"");
-        let get = get.response_content_type("application/gzip").presigned(wish.build().expect("it is allowed"));
-        self.wait(get).expect("it can be signed").uri().to_owned()
-    }
-
-    fn target(&self, url: &str) -> String {
-        url.strip_prefix(&format!("http://{}", self.bucket.address())).expect("it is the bucket's").to_owned()
-    }
-
-    fn ask(&self, method: &str, target: &str) -> Request {
-        Request::new(self.bucket.address(), method, target)
-    }
-}
-
-/// Takes away what the SDK adds to an address by itself.
-#[derive(Debug)]
-struct WithoutOperationName;
-
-impl Intercept for WithoutOperationName {
-    fn name(&self) -> &'static str {
-        "WithoutOperationName"
-    }
-
-    fn modify_before_signing(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let request = context.request_mut();
-        let (place, query) = request.uri().split_once('?').unwrap_or((request.uri(), ""));
-        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("x-id=")).collect();
-        let uri = [place, "?", &kept.join("&")].concat();
-        Ok(request.set_uri(uri.trim_end_matches('?'))?)
-    }
-}
-
-fn md5(body: &[u8]) -> String {
-    STANDARD.encode(Md5::digest(body))
-}
-
-/// The error code that the store told, or that there was no answer.
-fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
-    match error {
-        SdkError::ServiceError(told) => told.err().code().unwrap_or("none").to_owned(),
-        _ => "no answer".to_owned(),
-    }
-}
 
 fn told(answer: &Answer) -> (u16, String) {
     let text = String::from_utf8_lossy(&answer.body).into_owned();
@@ -175,7 +34,7 @@ fn what_is_put_is_kept_with_what_is_said_of_it() {
     let etag = stage.put(KEY, &stage.body).expect("it is taken");
     assert_eq!(etag, format!("\"{}\"", hex::encode(Md5::digest(&stage.body))));
     assert_same(&stage.get(KEY).expect("it is there"), &stage.body);
-    let head = stage.client.head_object().bucket(stage.bucket.name()).key(KEY).send();
+    let head = stage.client.head_object().bucket(BUCKET).key(KEY).send();
     let head = stage.wait(head).expect("it is there");
     assert_eq!(head.content_length(), Some(300_000));
     assert_eq!(head.content_disposition(), Some("attachment; filename=x"));
@@ -190,7 +49,7 @@ fn what_is_put_is_kept_with_what_is_said_of_it() {
 fn ranges_and_conditions_are_answered() {
     let stage = Stage::new();
     let etag = stage.put(KEY, &stage.body).expect("it is taken");
-    let get = || stage.client.get_object().bucket(stage.bucket.name()).key(KEY);
+    let get = || stage.client.get_object().bucket(BUCKET).key(KEY);
     let part = stage.wait(get().range("bytes=10-19").send()).expect("it is there");
     assert_eq!(part.content_range(), Some("bytes 10-19/300000"));
     assert_same(&stage.wait(part.body.collect()).expect("it comes").to_vec(), &stage.body[10..20]);
@@ -203,7 +62,7 @@ fn ranges_and_conditions_are_answered() {
     let old = stage.wait(get().if_modified_since(new).send()).map(drop).map_err(status);
     let beyond = stage.wait(get().range("bytes=300000-").send()).map(drop).map_err(status);
     assert_eq!([same, other, old, beyond], [Err(304), Err(412), Err(304), Err(416)]);
-    let none = stage.client.put_object().bucket(stage.bucket.name()).key(KEY).if_none_match("*");
+    let none = stage.client.put_object().bucket(BUCKET).key(KEY).if_none_match("*");
     let none = none.content_md5(md5(b"x")).body(ByteStream::from_static(b"x")).send();
     assert_eq!(stage.wait(none).map_err(|error| code(&error)).expect_err("it is there"), "PreconditionFailed");
     assert_same(&stage.get(KEY).expect("it is there"), &stage.body);
@@ -213,7 +72,9 @@ fn ranges_and_conditions_are_answered() {
 fn a_list_is_in_order_in_pages_and_begins_where_it_should() {
     let stage = Stage::new();
     let keys: Vec<_> = (0..7).map(|number| format!("p/records/{number}/k")).collect();
-    keys.iter().for_each(|key| stage.bucket.write(key, b"{}"));
+    for key in &keys {
+        stage.bucket.write(key, b"{}");
+    }
     stage.bucket.write("q/other", b"{}");
     assert_eq!(stage.list("", 2), keys);
     assert_eq!(stage.list(&keys[3], 2), keys[4..]);
@@ -231,17 +92,19 @@ fn an_upload_in_parts_is_one_object_at_its_end() {
     stage.bucket.assert_nothing_refused();
     let small = stage.upload("p/small", &[b"abc", b"def"]).expect_err("all parts but the last are large");
     assert_eq!((small.as_str(), stage.bucket.read("p/small")), ("EntityTooSmall", None));
+    stage.bucket.fault_times(1, |seen| seen.is("PUT", "p/small"), Fault::WrongEtag);
+    assert_eq!(stage.upload("p/small", &[b"abc"]), Err("InvalidPart".to_owned()), "the client names another part");
 }
 
 #[test]
 fn what_was_removed_leaves_nothing_to_its_successor() {
     let stage = Stage::new();
     stage.put(KEY, b"first").expect("it is taken");
-    let removed = stage.client.delete_object().bucket(stage.bucket.name()).key(KEY).send();
+    let removed = stage.client.delete_object().bucket(BUCKET).key(KEY).send();
     stage.wait(removed).expect("it is removed");
     assert_eq!((stage.bucket.read(KEY), stage.get(KEY)), (None, Err("NoSuchKey".to_owned())));
     stage.bucket.write(KEY, b"second");
-    let head = stage.client.head_object().bucket(stage.bucket.name()).key(KEY).send();
+    let head = stage.client.head_object().bucket(BUCKET).key(KEY).send();
     let head = stage.wait(head).expect("it is there");
     assert_eq!(head.e_tag(), Some(format!("\"{}\"", hex::encode(Md5::digest(b"second"))).as_str()));
     assert_eq!(head.content_disposition(), None);
@@ -411,7 +274,7 @@ fn damage_is_silent_and_age_is_seen() {
     let stage = Stage::new();
     let etag = stage.put(KEY, &stage.body).expect("it is taken");
     let date = || {
-        let head = stage.client.head_object().bucket(stage.bucket.name()).key(KEY).send();
+        let head = stage.client.head_object().bucket(BUCKET).key(KEY).send();
         let head = stage.wait(head).expect("it is there");
         assert_eq!(head.e_tag(), Some(etag.as_str()));
         head.last_modified().expect("it has a date").secs()

@@ -21,6 +21,7 @@ use super::super::lock;
 use super::fault::{Fault, Faults};
 use super::files::Files;
 use super::strict::{self, Refusal};
+use super::uploads::Uploads;
 use super::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY};
 
 /// What a request may bring: tests send no more.
@@ -62,6 +63,7 @@ pub(super) struct Door {
     pub(super) faults: Faults,
     pub(super) seen: Mutex<Vec<Seen>>,
     pub(super) refused: Mutex<Vec<String>>,
+    uploads: Uploads,
     is_public: AtomicBool,
     signed: S3Service,
     /// Asks for no signature.
@@ -82,7 +84,8 @@ impl Door {
         signed.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
         let (signed, open) = (signed.build(), builder().build());
         let (faults, seen, refused) = (Faults::default(), Mutex::default(), Mutex::default());
-        Self { style, files, faults, seen, refused, is_public: AtomicBool::new(false), signed, open }
+        let (uploads, is_public) = (Uploads::default(), AtomicBool::new(false));
+        Self { style, files, faults, seen, refused, uploads, is_public, signed, open }
     }
 
     pub(super) fn make_public(&self) {
@@ -113,7 +116,9 @@ impl Door {
             return Err(io::Error::other("the connection is closed"));
         }
         let body = Body::from(body).store_all_limited(MAX_BODY_BYTES).await.map_err(io::Error::other)?;
-        if let Err(refusal) = strict::body(&head, &body) {
+        let is_end = head.method == Method::POST && seen.query.contains("uploadId=");
+        let parts = || if is_end { self.uploads.check(&seen.query, &body) } else { Ok(()) };
+        if let Err(refusal) = strict::body(&head, &body).and_then(|()| parts()) {
             return Ok(self.refuse(seen, refusal));
         }
         match &fault {
@@ -135,6 +140,9 @@ impl Door {
         if matches!(answer.status().as_u16(), 400 | 403 | 405 | 411 | 500 | 501) {
             let status = answer.status().as_u16();
             lock(&self.refused).push(format!("{} {} {}: {status}", seen.method, seen.key, seen.query));
+        }
+        if let Some(etag) = answer.headers().get(header::ETAG).filter(|_| seen.method == "PUT") {
+            self.uploads.note(&seen.query, &String::from_utf8_lossy(etag.as_bytes()));
         }
         if seen.method == "DELETE" || seen.query.contains("delete") {
             self.files.tidy();
@@ -283,6 +291,6 @@ impl hyper::body::Body for Cut {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }

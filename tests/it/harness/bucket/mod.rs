@@ -8,6 +8,7 @@ mod fault;
 mod files;
 mod server;
 mod strict;
+mod uploads;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -26,7 +27,7 @@ pub const SECRET_ACCESS_KEY: &str = "a-secret-of-the-tests";
 pub const REGION: &str = "test-1";
 
 /// The bucket's name.
-const BUCKET: &str = "mill";
+pub const BUCKET: &str = "mill";
 
 /// Under what name the store answers where the bucket's name stands before it. Nobody resolves it but who is told to.
 const DOMAIN: &str = "s3.localhost";
@@ -58,6 +59,7 @@ impl Bucket {
     }
 
     /// `[s3]` of a gateway that keeps its things under `prefix`.
+    #[allow(dead_code)]
     pub fn configure(&self, builder: Builder, prefix: &str) -> Builder {
         let builder = self
             .settings(prefix)
@@ -110,10 +112,6 @@ impl Bucket {
             Style::Path => format!("http://{}/{BUCKET}/", self.address()),
             Style::VirtualHost(domain) => format!("http://{BUCKET}.{domain}/"),
         }
-    }
-
-    pub fn name(&self) -> &'static str {
-        BUCKET
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -1,7 +1,7 @@
 //! A bucket in this process that is as strict as the strictest store, fails as it is told, and remembers what it was asked.
 //!
 //! Behind it stands a real server of the protocol, which checks every signature; what that leaves out, `door` supplies. Names
-//! in it are files on disk: a name of more than 120 characters is too long for it.
+//! in it are files on disk: a name of more than 160 characters is too long for it, 130 where it is uploaded in parts.
 
 mod door;
 mod fault;

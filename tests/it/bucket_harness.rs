@@ -82,6 +82,38 @@ fn a_list_is_in_order_in_pages_and_begins_where_it_should() {
 }
 
 #[test]
+fn a_list_in_the_older_form_does_not_say_where_the_next_begins() {
+    let stage = Stage::new();
+    for number in 0..3 {
+        stage.bucket.write(&format!("p/{number}"), b"x");
+    }
+    let list = || stage.client.list_objects().bucket(BUCKET).prefix("p/").max_keys(2);
+    let first = stage.wait(list().send()).expect("a list can be had");
+    assert_eq!((first.contents().len(), first.is_truncated(), first.next_marker()), (2, Some(true), None));
+    let second = stage.wait(list().marker("p/1").send()).expect("a list can be had");
+    assert_eq!(second.contents().iter().filter_map(|object| object.key()).collect::<Vec<_>>(), ["p/2"]);
+}
+
+#[test]
+fn uploads_that_are_not_complete_are_listed_and_can_be_aborted() {
+    let stage = Stage::new();
+    let id = stage.begin(KEY);
+    stage.begin("q/other");
+    stage.bucket.age_uploads(KEY, DAY);
+    let list = stage.client.list_multipart_uploads().bucket(BUCKET).prefix("p/").send();
+    let list = stage.wait(list).expect("a list can be had");
+    let [upload] = list.uploads() else { panic!("there is one: {list:?}") };
+    assert_eq!((upload.key(), upload.upload_id()), (Some(KEY), Some(id.as_str())));
+    let began = SystemTime::try_from(*upload.initiated().expect("it has a date")).expect("it is a date");
+    assert!(began.elapsed().expect("it is past") >= DAY);
+    assert_eq!(stage.bucket.uploads(), [KEY, "q/other"]);
+    let abort = stage.client.abort_multipart_upload().bucket(BUCKET).key(KEY).upload_id(id).send();
+    stage.wait(abort).expect("it is aborted");
+    assert_eq!(stage.bucket.uploads(), ["q/other"]);
+    stage.bucket.assert_nothing_refused();
+}
+
+#[test]
 fn an_upload_in_parts_is_one_object_at_its_end() {
     let stage = Stage::new();
     let body = archive(2, 2 * PART_BYTES + 1000);

@@ -80,10 +80,15 @@ impl Stage {
         keys
     }
 
+    /// Begins an upload in parts, and returns its id.
+    pub fn begin(&self, key: &str) -> String {
+        let upload = self.client.create_multipart_upload().bucket(BUCKET).key(key).send();
+        self.wait(upload).expect("an upload can be begun").upload_id.expect("it has an id")
+    }
+
     /// Uploads in parts, and returns the ETag that the end of it tells.
     pub fn upload(&self, key: &str, parts: &[&[u8]]) -> Result<Option<String>, String> {
-        let upload = self.client.create_multipart_upload().bucket(BUCKET).key(key).send();
-        let upload = self.wait(upload).expect("an upload can be begun").upload_id.expect("it has an id");
+        let upload = self.begin(key);
         let mut done = CompletedMultipartUpload::builder();
         for (number, part) in (1..).zip(parts) {
             let sent = self.client.upload_part().bucket(BUCKET).key(key).upload_id(&upload).part_number(number);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,6 +11,15 @@ use tempfile::TempDir;
 
 use super::super::files_under;
 use super::BUCKET;
+
+/// An upload in parts that is not complete.
+pub(super) struct Upload {
+    pub(super) key: String,
+    pub(super) id: String,
+    pub(super) began: SystemTime,
+    /// Its date is when the upload began.
+    file: PathBuf,
+}
 
 pub(super) struct Files {
     folder: TempDir,
@@ -41,6 +50,21 @@ impl Files {
         // One may be removed between the list and the look.
         let sized = files.filter_map(|file| Some((key_of(&bucket, &file), fs::metadata(&file).ok()?.len())));
         sized.collect()
+    }
+
+    /// The uploads that are not complete, by their keys.
+    pub(super) fn uploads(&self) -> Vec<Upload> {
+        let files = fs::read_dir(self.root()).expect("the folder is there").flatten();
+        let mut uploads: Vec<_> = files.filter_map(|file| upload_of(file.path())).collect();
+        uploads.sort_by(|one, other| one.key.cmp(&other.key));
+        uploads
+    }
+
+    /// Sets back when the uploads for a key began.
+    pub(super) fn age_uploads(&self, key: &str, by: Duration) {
+        for upload in self.uploads().into_iter().filter(|upload| upload.key == key) {
+            set_date(&upload.file, upload.began - by);
+        }
     }
 
     pub(super) fn read(&self, key: &str) -> Option<Vec<u8>> {
@@ -117,7 +141,15 @@ fn key_of_sidecar(name: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 
-fn set_date(file: &Path, date: std::time::SystemTime) {
+fn upload_of(file: PathBuf) -> Option<Upload> {
+    let name = file.file_name()?.to_str()?.strip_suffix(".metadata.json")?.to_owned();
+    let (encoded, id) = name.split_once(".object-")?.1.split_once(".upload-")?;
+    let key = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
+    let began = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok()?;
+    Some(Upload { key, id: id.to_owned(), began, file })
+}
+
+fn set_date(file: &Path, date: SystemTime) {
     let file = fs::OpenOptions::new().write(true).open(file).expect("the object is there");
     file.set_modified(date).expect("a date can be set");
 }

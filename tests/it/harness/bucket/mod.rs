@@ -6,6 +6,7 @@
 mod door;
 mod fault;
 mod files;
+mod lists;
 mod server;
 mod strict;
 mod uploads;
@@ -208,6 +209,16 @@ impl Bucket {
     /// Sets an object's `Last-Modified` back.
     pub fn age(&self, key: &str, by: Duration) {
         self.door.files.age(key, by);
+    }
+
+    /// The keys of the uploads in parts that are not complete.
+    pub fn uploads(&self) -> Vec<String> {
+        self.door.files.uploads().into_iter().map(|upload| upload.key).collect()
+    }
+
+    /// Sets back when the uploads for a key began.
+    pub fn age_uploads(&self, key: &str, by: Duration) {
+        self.door.files.age_uploads(key, by);
     }
 
     /// Waits until an object is there, and whole.

@@ -60,7 +60,6 @@ impl Bucket {
     }
 
     /// `[s3]` of a gateway that keeps its things under `prefix`.
-    #[allow(dead_code)]
     pub fn configure(&self, builder: Builder, prefix: &str) -> Builder {
         let builder = self
             .settings(prefix)

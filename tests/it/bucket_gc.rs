@@ -6,7 +6,7 @@ use crate::harness::{
     Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, Run, archive, assert_same, eventually, millpond, sha256,
 };
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 fn object(body: &[u8]) -> String {
@@ -68,7 +68,7 @@ fn a_publisher_whose_object_is_removed_under_its_hands_puts_it_again() {
     origin.serve(PATH, Reply::file(&body));
     // An orphan of the same bytes, which the collection is about to remove.
     bucket.write(&object(&body), &body);
-    bucket.age(&object(&body), Duration::from_secs(60));
+    bucket.age(&object(&body), Duration::from_mins(1));
     let collector = with(&bucket, &origin).text("s3.gc_grace", "32s").start();
     let gate = Gate::new();
     bucket.fault(|seen| seen.method == "DELETE", Fault::Stall(gate.clone()));

@@ -70,7 +70,7 @@ fn two_that_store_one_target_at_once_leave_one_good_object() {
         await_uploaded(gateway, &origin.url(PATH));
     }
     let key = format!("shared/{}", object(&body));
-    assert_eq!(bucket.keys("shared/objects/"), [key.clone()]);
+    assert_eq!(bucket.keys("shared/objects/"), std::slice::from_ref(&key));
     assert_same(&bucket.read(&key).expect("it is there"), &body);
     let third = with(&bucket, &origin).start();
     third.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);

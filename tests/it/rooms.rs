@@ -125,10 +125,18 @@ fn only_one_room_knows_the_server() {
         let room = room_of(&file);
         if room != "http" && !WIRING.contains(&room.as_str()) {
             let code = code_of(&file);
-            for name in ["actix_web", "actix_http", "HttpResponse"] {
+            for name in ["actix_web", "actix_http"] {
                 assert!(!code.contains(name), "{}: only the room http knows {name}", file.display());
             }
         }
+    }
+}
+
+#[test]
+fn only_the_bucket_knows_the_sdk() {
+    for file in sources() {
+        let is_bucket = file.parent().is_some_and(|folder| folder.ends_with("store/bucket"));
+        assert!(is_bucket || !code_of(&file).contains("aws_sdk"), "{}: the SDK stays in the bucket", file.display());
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -6,6 +8,10 @@ use crate::origin::{self, FtpTls};
 
 /// More at once, or more attempts, than any machine or origin can bear.
 const MAX_COUNT: usize = 100_000;
+
+/// A host that is back is found out within this time.
+const MIN_REST: Duration = Duration::from_millis(1);
+const MAX_REST: Duration = Duration::from_hours(1);
 
 /// `[fetch]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -21,6 +27,10 @@ pub struct Config {
     pub budget: Span,
     /// The wait before the second attempt. It doubles with each one.
     pub backoff: Span,
+    /// Attempts in a row that fail before a host is left alone; 0: it never is.
+    pub breaker_failures: u32,
+    /// For how long it is left alone.
+    pub breaker_rest: Span,
     pub connect_timeout: Span,
     /// How long an origin may say nothing.
     pub idle_timeout: Span,
@@ -41,6 +51,8 @@ impl Default for Config {
             attempts: 4,
             budget: Span::from_secs(2 * 3600),
             backoff: Span::from_millis(500),
+            breaker_failures: 10,
+            breaker_rest: Span::from_secs(30),
             connect_timeout: Span::from_secs(10),
             idle_timeout: Span::from_secs(60),
             min_speed: Size::kib(1),
@@ -62,6 +74,12 @@ impl Config {
         }
         let times =
             [("budget", self.budget), ("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)];
+        if self.breaker_failures as usize > MAX_COUNT {
+            return Err(format!("fetch.breaker_failures must be at most {MAX_COUNT}"));
+        }
+        if !(MIN_REST..=MAX_REST).contains(&self.breaker_rest.0) {
+            return Err("fetch.breaker_rest must be at least 1ms and at most 1h".to_owned());
+        }
         if let Some((key, _)) = times.into_iter().find(|(_, span)| span.0.is_zero()) {
             return Err(format!("fetch.{key} must be more than nothing"));
         }

@@ -56,8 +56,13 @@ impl FetchError {
     /// Whether the next to ask shall be told the same for a while, instead of asking again.
     pub(super) fn is_worth_remembering(&self) -> bool {
         match self {
+            // The host's circuit remembers the first, and knows when it may be asked again.
+            Self::Origin(OriginError::Resting { .. })
+            | Self::NoSpace
+            | Self::Unstorable
+            | Self::Busy
+            | Self::Stopping => false,
             Self::Origin(_) | Self::Mismatch { .. } | Self::Impostor | Self::OverBudget => true,
-            Self::NoSpace | Self::Unstorable | Self::Busy | Self::Stopping => false,
         }
     }
 
@@ -65,12 +70,13 @@ impl FetchError {
     /// what this process itself puts off are nothing to look after.
     pub(super) fn cause(&self, on_record: Option<Sha256>) -> Option<Cause> {
         Some(match self {
+            Self::Origin(OriginError::Resting { last, .. }) => return Self::Origin((**last).clone()).cause(on_record),
             Self::Origin(OriginError::Refused(_)) | Self::Busy | Self::Stopping => return None,
             Self::Origin(OriginError::Status { status: 404 | 410, .. }) if on_record.is_some() => Cause::Gone,
             Self::Origin(OriginError::Status { status: 404 | 410, .. }) => Cause::Absent,
             Self::Origin(OriginError::Status { .. }) => Cause::Status,
             Self::Origin(OriginError::Silent(_)) => Cause::Silent,
-            Self::Origin(OriginError::Wrong(_)) => Cause::Wrong,
+            Self::Origin(OriginError::Wrong(_) | OriginError::Untrusted(_)) => Cause::Wrong,
             Self::Mismatch { found, .. } if on_record.is_some_and(|kept| kept != *found) => Cause::Changed,
             Self::Mismatch { .. } => Cause::Mismatch,
             Self::Impostor => Cause::Impostor,

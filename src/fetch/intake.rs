@@ -28,6 +28,8 @@ pub struct Intake<'a> {
     /// Where other processes are told how far it is.
     claim: Option<&'a Claim>,
     kind: Kind,
+    /// The last to be asked was another host, to which the target's own had redirected.
+    is_redirected: bool,
     body: Option<Partial>,
 }
 
@@ -84,7 +86,7 @@ impl<'a> Intake<'a> {
         claim: Option<&'a Claim>,
     ) -> Self {
         let kind = if admitted.judges_kind() { Kind::of_path(admitted.target().path()) } else { Kind::Unjudged };
-        Self { shared, flight, admitted, expected, is_on_record, claim, kind, body: None }
+        Self { shared, flight, admitted, expected, is_on_record, claim, kind, is_redirected: false, body: None }
     }
 
     /// Begins with what another process has left, of which the followers have seen a part. It is hashed again on its way.
@@ -127,7 +129,7 @@ impl<'a> Intake<'a> {
             ..Request::plain(Method::Get)
         };
         let asked_for_rest = request.resume.is_some();
-        let response = self.shared.origin.ask(self.admitted, request).await?;
+        let response = self.ask(request).await?;
         // Where the body to come begins: what lies before is here already.
         let start = match response.status() {
             200 => 0,
@@ -144,6 +146,23 @@ impl<'a> Intake<'a> {
             self.begin(&response).await?;
         }
         self.take_in(response, start).await
+    }
+
+    /// Whether the last answer, or the lack of one, was that of the target's own host.
+    pub fn has_come_from_the_target(&self) -> bool {
+        !self.is_redirected
+    }
+
+    async fn ask(&mut self, request: Request) -> Result<Response, OriginError> {
+        let asked = self.shared.origin.ask(self.admitted, request).await;
+        self.is_redirected = match &asked {
+            Ok(response) => response.is_redirected(),
+            Err(unanswered) => unanswered.is_redirected,
+        };
+        if asked.as_ref().is_ok_and(|response| response.status() < 500) {
+            self.shared.breakers.answered(self.admitted.target());
+        }
+        Ok(asked?)
     }
 
     /// The whole body, after an attempt that ended well.

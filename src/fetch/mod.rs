@@ -4,6 +4,7 @@
 //! who followed it has left. The fetch path itself is [`path`]. This room knows no HTTP server and makes no statuses. Its
 //! main type is [`Fetcher`].
 
+mod breaker;
 mod config;
 mod error;
 mod flight;
@@ -26,10 +27,11 @@ pub use config::Config;
 pub use error::FetchError;
 pub use flight::{Arrival, Follower, Head};
 
-use crate::model::{Algorithm, EventSink, Expected, Key};
+use crate::model::{Algorithm, EventSink, Expected, Key, Target};
 use crate::origin::Origin;
 use crate::policy::{Admitted, Policy};
 use crate::store::Store;
+use breaker::{Breakers, Limits};
 use flight::Flight;
 
 /// How many flights there may be at once, flying or waiting for their turn. Further ones are refused.
@@ -92,6 +94,7 @@ struct Shared {
     events: EventSink,
     flights: Mutex<Flights>,
     failures: Cache<FlightKey, FetchError>,
+    breakers: Breakers,
     permits: Arc<Semaphore>,
     permits_by_host: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Flights run here, not on the threads that serve clients.
@@ -114,6 +117,7 @@ impl Fetcher {
         Self {
             shared: Arc::new(Shared {
                 permits: Arc::new(Semaphore::new(config.concurrency)),
+                breakers: Breakers::new(Limits { failures: config.breaker_failures, rest: config.breaker_rest.0 }),
                 config,
                 store,
                 origin,
@@ -169,12 +173,14 @@ impl Fetcher {
     }
 
     /// Whether a client may be sent elsewhere: nothing is known of the target, neither a flight, here or in another process,
-    /// nor a failure.
+    /// nor a failure of its own or of its host.
     #[must_use]
-    pub fn knows_nothing_of(&self, key: Key) -> bool {
+    pub fn knows_nothing_of(&self, target: &Target) -> bool {
+        let key = Key::of(target);
         let name = FlightKey { key, expected: Expected::nothing() };
         !self.shared.flights().by_key.contains_key(&key)
             && !self.shared.failures.contains_key(&name)
+            && !self.shared.breakers.is_open(target)
             && !self.shared.store.seems_claimed(key)
     }
 

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{sleep, timeout};
 
+use super::breaker::Breakers;
 use super::flight::Flight;
 use super::intake::{Intake, Taken};
 use super::neighbour::{self, Turn};
 use super::{FetchError, FlightKey, Permits, Shared};
-use crate::model::{Cause, Event, Expected, Record, Sha256};
+use crate::model::{Cause, Event, Expected, Record, Sha256, Target};
+use crate::origin::OriginError;
 use crate::policy::Admitted;
 use crate::store::Presence;
 
@@ -134,7 +136,7 @@ async fn fetch_in_turn(
         intake.take_over(shown).await?;
     }
     let limit = turn.attempts(shared.config.attempts);
-    let (taken, _permits) = take_in(shared, intake, admitted.target().host(), limit, &mut course.attempts).await?;
+    let (taken, _permits) = take_in(shared, intake, admitted.target(), limit, &mut course.attempts).await?;
     keep(shared, flight, admitted, &expected, taken, course).await
 }
 
@@ -143,24 +145,40 @@ async fn fetch_in_turn(
 async fn take_in(
     shared: &Shared,
     mut intake: Intake<'_>,
-    host: &str,
+    target: &Target,
     limit: u32,
     attempts: &mut u32,
 ) -> Result<(Taken, Permits), FetchError> {
+    // Those who wait for a place would hold up the answer to those who come.
+    shared.breakers.check(target)?;
     loop {
+        let permits = shared.permits(target.host()).await;
+        let _probe = if *attempts == 0 { shared.breakers.enter(target)? } else { None };
         *attempts += 1;
-        let permits = shared.permits(host).await;
-        match intake.attempt().await {
+        let outcome = intake.attempt().await;
+        report(&shared.breakers, target, &intake, &outcome);
+        match outcome {
             Ok(()) => return Ok((intake.into_taken()?, permits)),
             Err(error) if error.is_passing() && *attempts < limit => {
                 let wait = backoff(shared.config.backoff.0, *attempts, error.retry_after());
-                tracing::debug!(host, %error, ?wait, "a fetch is tried again");
+                tracing::debug!(host = target.host(), %error, ?wait, "a fetch is tried again");
                 // Others may ask meanwhile.
                 drop(permits);
                 sleep(wait).await;
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// What an attempt says of the target's host. Trouble behind a redirect is that of another, and of our own store nobody's.
+fn report(breakers: &Breakers, target: &Target, intake: &Intake<'_>, outcome: &Result<(), FetchError>) {
+    match outcome {
+        Err(FetchError::Origin(error)) if error.is_the_hosts() && intake.has_come_from_the_target() => {
+            breakers.failed(target, error);
+        }
+        Err(FetchError::Origin(OriginError::Refused(_)) | FetchError::NoSpace | FetchError::Unstorable) => {}
+        _ => breakers.succeeded(target),
     }
 }
 
@@ -227,7 +245,8 @@ fn tell(
             tracing::info!(uri = %target, outcome = "stored", size_bytes, %sha256, source = record.source, attempts, duration_ms, "fetch");
         }
         Err(error) => {
-            if let Some(cause) = error.cause(course.on_record).filter(|cause| is_ours_to_tell(*cause, attempts)) {
+            if let Some(cause) = error.cause(course.on_record).filter(|cause| is_ours_to_tell(error, *cause, attempts))
+            {
                 trouble(cause, error.to_string());
             }
             tracing::warn!(uri = %target, outcome = "failed", cause = %error, attempts, duration_ms, "fetch");
@@ -236,6 +255,7 @@ fn tell(
 }
 
 /// What an origin said to another process on the same folder is told by that one.
-fn is_ours_to_tell(cause: Cause, attempts: u32) -> bool {
-    attempts > 0 || matches!(cause, Cause::NoSpace | Cause::StoreFailed)
+fn is_ours_to_tell(error: &FetchError, cause: Cause, attempts: u32) -> bool {
+    let is_refused_here = matches!(error, FetchError::Origin(OriginError::Resting { .. }));
+    attempts > 0 || is_refused_here || matches!(cause, Cause::NoSpace | Cause::StoreFailed)
 }

@@ -152,7 +152,7 @@ impl Gateway {
             && config.follows_redirects(&ask.user_agent)
             // Few clients go on from http to ftp.
             && admitted.target().scheme() != Scheme::Ftp
-            && self.fetcher.knows_nothing_of(Key::of(admitted.target()))
+            && self.fetcher.knows_nothing_of(admitted.target())
     }
 
     /// Sends the client upstream, and fetches for those who come after it.

@@ -1,5 +1,7 @@
 //! From a problem to a status: the one place where statuses of failures are made.
 
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
@@ -51,7 +53,8 @@ pub fn judge(problem: &Problem, door: Option<Door>) -> Verdict {
         Problem::Origin(OriginError::Silent(_)) => {
             Verdict::new(StatusCode::GATEWAY_TIMEOUT, Some("http_response_incomplete"), "origin-silent")
         }
-        Problem::Origin(OriginError::Wrong(_)) => {
+        Problem::Origin(OriginError::Resting { last, .. }) => judge(&Problem::Origin((**last).clone()), door),
+        Problem::Origin(OriginError::Wrong(_) | OriginError::Untrusted(_)) => {
             Verdict::new(StatusCode::BAD_GATEWAY, Some("http_protocol_error"), "origin-wrong")
         }
         Problem::Mismatch { .. } => Verdict::new(StatusCode::CONFLICT, None, "digest-mismatch"),
@@ -129,10 +132,15 @@ pub fn render(problem: &Problem, door: Option<Door>, dress: &Dress<'_>) -> HttpR
     builder.body(format!("{text}\n"))
 }
 
+/// Rounded up: whoever comes too early is told to wait once more.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 /// What goes into `Retry-After` (RFC 9110, section 10.2.3).
 pub fn retry_after_seconds(problem: &Problem, status: StatusCode) -> Option<u64> {
     match problem {
-        Problem::Origin(error) => error.retry_after().map(|wait| wait.as_secs()),
+        Problem::Origin(error) => error.retry_after().map(whole_seconds),
         Problem::OverLimit(OverLimit::Requests { wait }) => Some(wait.as_secs() + 1),
         Problem::OverLimit(OverLimit::Downloads | OverLimit::Tunnels) => Some(RETRY_AFTER_SECONDS),
         _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_SECONDS),

@@ -20,6 +20,26 @@ pub enum OriginError {
     /// It answered, but with something that is no answer. It will not do better next time.
     #[error("{0}")]
     Wrong(String),
+    /// It cannot be spoken to in a way that can be trusted. It is not spoken to in any other.
+    #[error("TLS with the origin failed: {0}")]
+    Untrusted(String),
+    /// It has failed lately so often that it is left alone for a while.
+    #[error("{last}; it is asked again in a while")]
+    Resting { last: Box<OriginError>, wait: Duration },
+}
+
+/// A chain of hops without a final answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    pub error: OriginError,
+    /// The target's own host has answered, and the one that it redirects to has not.
+    pub is_redirected: bool,
+}
+
+impl From<Unanswered> for OriginError {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.error
+    }
 }
 
 impl OriginError {
@@ -27,7 +47,7 @@ impl OriginError {
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Wrong(_) => false,
+            Self::Refused(_) | Self::Wrong(_) | Self::Untrusted(_) | Self::Resting { .. } => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             Self::Silent(_) => true,
         }
@@ -38,7 +58,18 @@ impl OriginError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::Resting { wait, .. } => Some(*wait),
             _ => None,
+        }
+    }
+
+    /// Whether it says that something is wrong with the host, and not only with what was asked for.
+    #[must_use]
+    pub fn is_the_hosts(&self) -> bool {
+        match self {
+            Self::Silent(_) | Self::Untrusted(_) => true,
+            Self::Status { status, .. } => *status >= 500,
+            Self::Refused(_) | Self::Wrong(_) | Self::Resting { .. } => false,
         }
     }
 
@@ -52,7 +83,7 @@ impl OriginError {
                 return dial.clone().into();
             }
             if let Some(tls) = tls_error(found) {
-                return Self::Wrong(format!("TLS with the origin failed: {tls}"));
+                return Self::Untrusted(tls.to_string());
             }
             if found.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
                 return Self::Wrong(format!("the origin's answer is no HTTP: {found}"));

@@ -9,10 +9,11 @@ mod http;
 mod request;
 mod response;
 
+use std::str::Utf8Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use error::OriginError;
+pub use error::{OriginError, Unanswered};
 pub use ftp::FtpTls;
 pub use request::{Method, Request, Resume};
 pub use response::{Body, Response};
@@ -64,26 +65,41 @@ impl Origin {
     /// Asks for an admitted target and follows redirects, each of which policy judges.
     ///
     /// # Errors
-    /// [`OriginError`] where there is no final answer. An answer of 4xx or 5xx is an answer.
-    pub async fn ask(&self, admitted: &Admitted, mut request: Request) -> Result<Response, OriginError> {
+    /// [`Unanswered`] where there is no final answer. An answer of 4xx or 5xx is an answer.
+    pub async fn ask(&self, admitted: &Admitted, mut request: Request) -> Result<Response, Unanswered> {
         let mut hop = admitted.clone();
-        for _ in 0..=self.max_redirects {
-            let response = match hop.target().scheme() {
-                Scheme::Http | Scheme::Https => self.http.ask(&hop, &mut request).await?,
-                Scheme::Ftp => self.ftp.ask(&hop, &request).await?,
-            };
+        for count in 0..=self.max_redirects {
+            let unanswered = |error| Unanswered { error, is_redirected: count > 0 };
+            let response = self.ask_hop(&hop, &mut request).await.map_err(unanswered)?;
             let location = match response.location() {
                 Some(location) if request.follow_redirects => location,
-                _ => return Ok(response),
+                _ => return Ok(response.behind(count)),
             };
-            let location = location.map_err(|_| bad_location(TargetError::ControlByte))?;
-            let next = hop.target().join(location).map_err(bad_location)?;
-            if next.has_credentials() {
-                return Err(bad_location(TargetError::Userinfo));
-            }
-            hop = self.policy.admit_hop(&hop, next, request.digest_expected)?;
+            hop = self.next_hop(&hop, location, &request).map_err(unanswered)?;
         }
-        Err(OriginError::Wrong(format!("more than {} redirects", self.max_redirects)))
+        let error = OriginError::Wrong(format!("more than {} redirects", self.max_redirects));
+        Err(Unanswered { error, is_redirected: true })
+    }
+
+    async fn ask_hop(&self, hop: &Admitted, request: &mut Request) -> Result<Response, OriginError> {
+        match hop.target().scheme() {
+            Scheme::Http | Scheme::Https => self.http.ask(hop, request).await,
+            Scheme::Ftp => self.ftp.ask(hop, request).await,
+        }
+    }
+
+    fn next_hop(
+        &self,
+        hop: &Admitted,
+        location: Result<&str, Utf8Error>,
+        request: &Request,
+    ) -> Result<Admitted, OriginError> {
+        let location = location.map_err(|_| bad_location(TargetError::ControlByte))?;
+        let next = hop.target().join(location).map_err(bad_location)?;
+        if next.has_credentials() {
+            return Err(bad_location(TargetError::Userinfo));
+        }
+        Ok(self.policy.admit_hop(hop, next, request.digest_expected)?)
     }
 }
 

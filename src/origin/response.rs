@@ -24,6 +24,8 @@ pub struct Response {
     overlap_bytes: u64,
     /// Scheme and host of the last hop.
     source: String,
+    /// It is not the target's own host that gives it.
+    is_redirected: bool,
     stream: Stream,
     idle_timeout: Duration,
     min_speed_bytes: u64,
@@ -56,6 +58,7 @@ impl Response {
             validator: None,
             overlap_bytes: 0,
             source: source(hop),
+            is_redirected: false,
             stream: Stream::Http(answer),
             idle_timeout: config.idle_timeout,
             min_speed_bytes: config.min_speed_bytes,
@@ -69,6 +72,7 @@ impl Response {
             validator: head.validator,
             overlap_bytes: head.overlap_bytes,
             source: source(hop),
+            is_redirected: false,
             stream: transfer.map_or(Stream::Ended, |transfer| Stream::Ftp(Box::new(transfer))),
             idle_timeout: config.idle_timeout,
             min_speed_bytes: config.min_speed_bytes,
@@ -78,6 +82,11 @@ impl Response {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// The same answer, `redirects` hops behind the target.
+    pub(super) fn behind(self, redirects: usize) -> Self {
+        Self { is_redirected: redirects > 0, ..self }
     }
 
     /// Where this answer redirects to, if it does (RFC 9110, section 15.4).
@@ -104,6 +113,12 @@ impl Response {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Whether another host than the target's own gives it.
+    #[must_use]
+    pub fn is_redirected(&self) -> bool {
+        self.is_redirected
     }
 
     /// A header field, the first if it occurs more than once, as text.

@@ -32,6 +32,9 @@ fn values_that_cannot_work_are_refused_with_their_key() {
         ("cache", "present_ttl", "\"2000years\""),
         ("fetch", "concurrency", "9223372036854775807"),
         ("fetch", "per_host", "9223372036854775807"),
+        ("fetch", "breaker_failures", "100001"),
+        ("fetch", "breaker_rest", "\"0s\""),
+        ("fetch", "breaker_rest", "\"61m\""),
         ("fetch", "egress_proxy", "\"foo\""),
         ("fetch", "egress_proxy", "\"http://\""),
     ] {
@@ -45,7 +48,7 @@ fn values_that_cannot_work_are_refused_with_their_key() {
 #[test]
 fn values_at_their_bounds_can_be_used() {
     let text = "[cache]\nsweep_interval = \"1s\"\nabsent_ttl = \"1ms\"\npresent_ttl = \"1year\"\n\
-        [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\negress_proxy = \"http://proxy.example.org:3128\"\n";
+        [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\nbreaker_failures = 0\nbreaker_rest = \"1h\"\negress_proxy = \"http://proxy.example.org:3128\"\n";
     check(text, &[]).assert_success();
 }
 

@@ -1,6 +1,7 @@
 //! Integration tests: what the binary promises, asked of the binary. Each module is one promise's corner, each test is named
 //! after what it proves, and all stand on one harness.
 
+mod breaker;
 mod bucket;
 mod bucket_gc;
 mod bucket_harness;

@@ -37,7 +37,7 @@ fn at(door: &str, nginx: &Nginx, url: &str) -> Request {
 fn a_cut_origin_is_a_broken_transfer_through_nginx() {
     let origin = Origin::start();
     let body = archive(1, 100_000);
-    let gateway = behind_nginx(&origin).start();
+    let gateway = behind_nginx(&origin).set("fetch.breaker_failures", "0").start();
     let nginx = Nginx::before(&gateway);
     for (how, reply) in cuts(&body) {
         for name in NAMES {

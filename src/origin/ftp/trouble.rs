@@ -51,7 +51,7 @@ impl From<FtpError> for Trouble {
             FtpError::ConnectionError(error) => Self::Failed(of_connection(&error)),
             FtpError::SecureError(why) => {
                 let why = why.trim_start_matches("Secure error: ");
-                Self::Failed(OriginError::Wrong(format!("TLS with the origin failed: {why}")))
+                Self::Failed(OriginError::Untrusted(why.to_owned()))
             }
             FtpError::BadResponse | FtpError::InvalidAddress(_) | FtpError::DataConnectionAlreadyOpen => {
                 Self::Unreadable

@@ -45,6 +45,14 @@ impl FetchError {
         }
     }
 
+    /// Whether another source may do better.
+    pub(super) fn is_the_sources(&self) -> bool {
+        match self {
+            Self::Origin(_) | Self::Mismatch { .. } | Self::Impostor => true,
+            Self::NoSpace | Self::Unstorable | Self::OverBudget | Self::Busy | Self::Stopping => false,
+        }
+    }
+
     /// How long the origin wants to be left alone.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -1,92 +1,69 @@
-//! One body on its way from an origin to the staging folder, over as many attempts as it takes.
-
-use std::io;
-use std::sync::Arc;
+//! One body on its way to the staging folder, over as many attempts and sources as it takes.
 
 use bytes::Bytes;
 
-use super::flight::{Flight, Head};
+use super::flight::Flight;
 use super::neighbour::{self, Shown};
 use super::note::{Coming, Note};
+use super::partial::{Partial, Taken, changed, check_encoding, unread};
 use super::{FetchError, Shared};
-use crate::model::{Expected, Hasher, KeptHeaders, Kind};
-use crate::origin::{Method, OriginError, Request, Response, Resume};
-use crate::policy::{Admitted, Refusal};
-use crate::store::{Claim, Contents, Staging};
+use crate::model::{Expected, Hasher, Kind};
+use crate::origin::{Method, OriginError, Request, Response};
+use crate::policy::{Admitted, Refusal, Source};
+use crate::store::Claim;
 
 /// The piece in which what is staged is read again, in bytes.
 const READ_PIECE_BYTES: usize = 256 * 1024;
+
+/// What is to be had, and where.
+pub struct Wanted<'a> {
+    pub admitted: &'a Admitted,
+    pub expected: &'a Expected,
+    /// The digest that is expected is one of our own records', not a client's word.
+    pub is_on_record: bool,
+    pub sources: &'a [Source],
+}
 
 /// What has come so far.
 pub struct Intake<'a> {
     shared: &'a Shared,
     flight: &'a Flight,
-    admitted: &'a Admitted,
-    expected: &'a Expected,
-    /// The digest that is expected is one of our own records', not a client's word.
-    is_on_record: bool,
+    wanted: Wanted<'a>,
+    /// Who was asked last.
+    source: Option<&'a Source>,
     /// Where other processes are told how far it is.
     claim: Option<&'a Claim>,
     kind: Kind,
     /// The last to be asked was another host, to which the target's own had redirected.
     is_redirected: bool,
     body: Option<Partial>,
-}
-
-/// A body that has begun.
-struct Partial {
-    staging: Staging,
-    contents: Contents,
-    /// What the followers are told, in bytes.
-    length: Option<u64>,
-    /// How long the whole is by any answer, in bytes; a resumed one may know what the first did not say.
-    complete: Option<u64>,
-    /// The strong validator of everything that is here, if it is all of one answer or proven to be.
-    validator: Option<String>,
-    /// The validator of a body begun again, until it has been compared with everything that is here.
-    unproven: Option<String>,
-    headers: KeptHeaders,
-    source: String,
-    /// Followers have seen the head.
-    is_flowing: bool,
-}
-
-/// A body all of which is staged.
-pub struct Taken {
-    pub staging: Staging,
-    pub headers: KeptHeaders,
-    pub source: String,
-    /// The head, if the followers have not seen it yet.
-    pub unseen: Option<Arc<Head>>,
-}
-
-impl Partial {
-    fn head(&self) -> Arc<Head> {
-        Arc::new(Head { length: self.length, headers: self.headers.clone() })
-    }
-
-    fn coming(&self) -> Coming {
-        Coming {
-            file: self.staging.name(),
-            length: self.length,
-            headers: self.headers.clone(),
-            source: self.source.clone(),
-            validator: self.validator.clone(),
-        }
-    }
+    /// Followers have seen the beginning of a body that is not the right one.
+    is_spoilt: bool,
+    /// A body that is here, and what is to be known of it.
+    taken: Option<Taken>,
 }
 
 impl<'a> Intake<'a> {
-    pub fn new(
-        shared: &'a Shared,
-        flight: &'a Flight,
-        admitted: &'a Admitted,
-        expected: &'a Expected,
-        is_on_record: bool,
-        claim: Option<&'a Claim>,
-    ) -> Self {
+    pub fn new(shared: &'a Shared, flight: &'a Flight, wanted: Wanted<'a>, claim: Option<&'a Claim>) -> Self {
+        let admitted = wanted.admitted;
         let kind = if admitted.judges_kind() { Kind::of_path(admitted.target().path()) } else { Kind::Unjudged };
-        Self { shared, flight, admitted, expected, is_on_record, claim, kind, is_redirected: false, body: None }
+        let source = wanted.sources.first();
+        Self {
+            shared,
+            flight,
+            wanted,
+            source,
+            claim,
+            kind,
+            is_redirected: false,
+            body: None,
+            is_spoilt: false,
+            taken: None,
+        }
+    }
+
+    pub fn sources(&self) -> &'a [Source] {
+        self.wanted.sources
     }
 
     /// Begins with what another process has left, of which the followers have seen a part. It is hashed again on its way.
@@ -97,7 +74,7 @@ impl<'a> Intake<'a> {
         let Coming { length, headers, source, validator, .. } = left.coming;
         // Whoever died has still reserved the room for it. What it wrote is held open here.
         self.shared.store.release_dead().await?;
-        let mut staging = self.shared.store.stage(length, Hasher::new(self.expected)).await?;
+        let mut staging = self.shared.store.stage(length, Hasher::new(self.wanted.expected)).await?;
         loop {
             let written = staging.written_bytes();
             let wanted = length.map_or(READ_PIECE_BYTES as u64, |length| length - written).min(READ_PIECE_BYTES as u64);
@@ -117,100 +94,113 @@ impl<'a> Intake<'a> {
         Ok(())
     }
 
-    /// Asks the origin once, for the whole or for the rest, and takes in what comes.
+    /// Asks a source once, for the whole or for the rest, and takes in what comes.
     ///
     /// # Errors
-    /// [`FetchError`]; what has come stays for the next attempt.
-    pub async fn attempt(&mut self) -> Result<(), FetchError> {
+    /// [`FetchError`]; what has come stays for the next attempt, if it may be the beginning of what is wanted.
+    pub async fn attempt(&mut self, source: &'a Source) -> Result<(), FetchError> {
+        self.turn_to(source);
         let request = Request {
-            resume: self.resume(),
+            resume: self.body.as_ref().and_then(Partial::resume),
             // A client's word must not let bytes into the store that came over an open line.
-            digest_expected: self.is_on_record,
+            digest_expected: self.wanted.is_on_record,
             ..Request::plain(Method::Get)
         };
         let asked_for_rest = request.resume.is_some();
-        let response = self.ask(request).await?;
+        let response = self.ask(source, request).await?;
         // Where the body to come begins: what lies before is here already.
         let start = match response.status() {
             200 => 0,
-            206 if asked_for_rest && self.is_the_rest(&response) => self.written_bytes() - response.overlap_bytes(),
+            206 if asked_for_rest && self.body.as_mut().is_some_and(|body| body.is_continued_by(&response)) => {
+                self.written_bytes() - response.overlap_bytes()
+            }
             206 | 416 if asked_for_rest => {
-                self.forget_validator();
+                self.body.iter_mut().for_each(Partial::forget_validators);
                 return Err(OriginError::Silent("the origin does not resume as it should".to_owned()).into());
             }
             _ => return Err(response.as_error().into()),
         };
         self.shared.policy.admit_body(response.header("content-type"), response.length()).map_err(OriginError::from)?;
-        check_encoding(&response, self.admitted)?;
+        check_encoding(&response, self.wanted.admitted)?;
         if start == 0 {
             self.begin(&response).await?;
         }
-        self.take_in(response, start).await
+        self.take_in(response, start).await?;
+        self.finish()
     }
 
-    /// Whether the last answer, or the lack of one, was that of the target's own host.
-    pub fn has_come_from_the_target(&self) -> bool {
+    fn turn_to(&mut self, source: &'a Source) {
+        let is_another = self.source.is_none_or(|last| last.target() != source.target());
+        self.source = Some(source);
+        if let Some(body) = self.body.as_mut().filter(|_| is_another) {
+            body.forget_validators();
+        }
+    }
+
+    /// Whether the last answer, or the lack of one, was that of the source's own host.
+    pub fn has_come_from_the_source(&self) -> bool {
         !self.is_redirected
     }
 
-    async fn ask(&mut self, request: Request) -> Result<Response, OriginError> {
-        let asked = self.shared.origin.ask(self.admitted, request).await;
+    /// Whether there is something here that the same source may go on with.
+    pub fn has_begun(&self) -> bool {
+        self.written_bytes() > 0
+    }
+
+    /// Whether followers have seen what nobody can go on with.
+    pub fn is_spoilt(&self) -> bool {
+        self.is_spoilt
+    }
+
+    async fn ask(&mut self, source: &Source, request: Request) -> Result<Response, OriginError> {
+        let asked = self.shared.origin.ask(source.admitted(), request).await;
         self.is_redirected = match &asked {
             Ok(response) => response.is_redirected(),
             Err(unanswered) => unanswered.is_redirected,
         };
         if asked.as_ref().is_ok_and(|response| response.status() < 500) {
-            self.shared.breakers.answered(self.admitted.target());
+            self.shared.breakers.answered(source.target());
         }
         Ok(asked?)
     }
 
     /// The whole body, after an attempt that ended well.
     pub fn into_taken(self) -> Result<Taken, FetchError> {
-        let body = self.body.ok_or(FetchError::Unstorable)?;
+        self.taken.ok_or(FetchError::Unstorable)
+    }
+
+    /// Holds a body that is all here against what is expected of it.
+    fn finish(&mut self) -> Result<(), FetchError> {
+        let body = self.body.take().ok_or(FetchError::Unstorable)?;
         let unseen = (!body.is_flowing).then(|| body.head());
-        Ok(Taken { staging: body.staging, headers: body.headers, source: body.source, unseen })
+        let finished = body.staging.finish()?;
+        if finished.digests.violated(self.wanted.expected).is_some() {
+            self.is_spoilt = body.is_flowing;
+            return Err(FetchError::Mismatch {
+                expected: self.wanted.expected.clone(),
+                found: finished.digests.sha256,
+            });
+        }
+        self.taken = Some(Taken { finished, headers: body.headers, source: body.source, unseen });
+        Ok(())
+    }
+
+    /// Whether the followers see nothing before all has been checked: wrong bytes that nobody has seen can still be those of
+    /// another source.
+    fn is_held(&self) -> bool {
+        !self.wanted.expected.is_empty() && self.wanted.sources.len() > 1
     }
 
     fn written_bytes(&self) -> u64 {
         self.body.as_ref().map_or(0, |body| body.staging.written_bytes())
     }
 
-    /// Only under a strong validator can the rest be asked for (RFC 9110, section 13.1.5).
-    fn resume(&self) -> Option<Resume> {
-        let body = self.body.as_ref()?;
-        let validator = body.validator.clone()?;
-        let offset = body.staging.written_bytes();
-        // Of a body that is all here there is no rest.
-        (offset > 0 && body.complete != Some(offset)).then_some(Resume { offset, validator })
-    }
-
-    /// A 206 under the same validator (RFC 9110, section 15.3.7) that goes on where the body here ends. There are origins
-    /// that heed Range and not If-Range.
-    fn is_the_rest(&mut self, response: &Response) -> bool {
-        let Some(body) = &mut self.body else { return false };
-        let Some((first, complete)) = response.content_range() else { return false };
-        let is_the_rest = first.checked_add(response.overlap_bytes()) == Some(body.staging.written_bytes())
-            && body.complete.is_none_or(|length| length == complete)
-            && body.validator.is_some()
-            && response.validator() == body.validator;
-        if is_the_rest {
-            body.complete = Some(complete);
-        }
-        is_the_rest
-    }
-
-    fn forget_validator(&mut self) {
-        if let Some(body) = &mut self.body {
-            body.validator = None;
-        }
-    }
-
     /// Lets other processes follow. They are told of another validator before bytes are written under it.
     async fn tell_neighbours(&self) {
         let seen = self.body.as_ref().filter(|body| body.is_flowing);
         if let (Some(claim), Some(body)) = (self.claim, seen) {
-            neighbour::tell(claim, &Note::Flowing(body.coming())).await;
+            let place = self.source.map(Source::place);
+            neighbour::tell(claim, &Note::Flowing(body.coming(place))).await;
         }
     }
 
@@ -223,12 +213,13 @@ impl<'a> Intake<'a> {
                 }
                 body.validator = None;
                 body.unproven = response.validator();
+                response.source().clone_into(&mut body.source);
                 self.tell_neighbours().await;
             }
             _ => {
                 // The old one gives its space back first.
                 self.body = None;
-                let staging = self.shared.store.stage(response.length(), Hasher::new(self.expected)).await?;
+                let staging = self.shared.store.stage(response.length(), Hasher::new(self.wanted.expected)).await?;
                 self.body = Some(Partial {
                     contents: staging.contents(),
                     staging,
@@ -310,7 +301,7 @@ impl<'a> Intake<'a> {
         }
         // A body that is all here is shown once it is checked: until the head is sent, a failure can still be a status.
         let written = body.staging.written_bytes();
-        if written < self.kind.sniff_bytes() as u64 || body.length == Some(written) {
+        if written < self.kind.sniff_bytes() as u64 || body.length == Some(written) || self.is_held() {
             return Ok(());
         }
         self.judge_kind().await?;
@@ -332,34 +323,4 @@ impl<'a> Intake<'a> {
         self.body = None;
         Err(FetchError::Impostor)
     }
-}
-
-/// A coding around a file would be stored as if it were the file. Only where the file's own format is that coding can the
-/// header be a misnomer, which is common for `.tar.gz`.
-fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), OriginError> {
-    let path = admitted.target().path().to_ascii_lowercase();
-    let path = path.strip_suffix("/download").unwrap_or(&path);
-    let endings: fn(&str) -> &[&str] = |coding| match coding {
-        "gzip" | "x-gzip" => &[".gz", ".tgz", ".crate"],
-        "bzip2" | "x-bzip2" => &[".bz2", ".tbz2"],
-        "xz" | "x-xz" => &[".xz", ".txz"],
-        "zstd" => &[".zst", ".tzst"],
-        _ => &[],
-    };
-    let harmless = |coding: &str| endings(coding).iter().any(|ending| path.ends_with(ending));
-    match response.content_encoding() {
-        Some(coding) if !harmless(&coding) => {
-            Err(OriginError::Wrong(format!("the origin sent the file in a coding, {coding}")))
-        }
-        _ => Ok(()),
-    }
-}
-
-pub fn changed() -> OriginError {
-    OriginError::Wrong("the origin's body changed between two attempts".to_owned())
-}
-
-pub fn unread(error: &io::Error) -> FetchError {
-    tracing::warn!(%error, "a staged file could not be read");
-    FetchError::Unstorable
 }

@@ -4,6 +4,7 @@
 //! who followed it has left. The fetch path itself is [`path`]. This room knows no HTTP server and makes no statuses. Its
 //! main type is [`Fetcher`].
 
+mod attempts;
 mod breaker;
 mod config;
 mod error;
@@ -11,6 +12,7 @@ mod flight;
 mod intake;
 mod neighbour;
 mod note;
+mod partial;
 mod path;
 
 use std::collections::HashMap;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::flight::{Flight, Head};
-use super::intake::{changed, unread};
 use super::note::{Coming, Note};
+use super::partial::{changed, unread};
 use super::{FetchError, Shared};
 use crate::model::{Key, Record};
 use crate::store::{Claim, Claiming, Contents, FileHit, Look, Rival, StoreError};

@@ -3,20 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::breaker::Breakers;
+use super::attempts::take_in;
 use super::flight::Flight;
-use super::intake::{Intake, Taken};
+use super::intake::{Intake, Wanted};
 use super::neighbour::{self, Turn};
-use super::{FetchError, FlightKey, Permits, Shared};
+use super::partial::Taken;
+use super::{FetchError, FlightKey, Shared};
 use crate::model::{Cause, Event, Expected, Record, Sha256, Target};
 use crate::origin::OriginError;
-use crate::policy::Admitted;
+use crate::policy::{Admitted, Source};
 use crate::store::Presence;
-
-/// The longest wait between two attempts, but for one that the origin asks for.
-const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
 /// Flies one flight to its end, whatever that is.
 pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKey, admitted: Admitted) {
@@ -37,13 +35,25 @@ pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKe
 
 /// What a fetch has met with on its way, to be told at its end.
 #[derive(Default)]
-struct Course {
-    /// How often the origin was asked.
-    attempts: u32,
+pub(super) struct Course {
+    /// How often a source was asked.
+    pub(super) attempts: u32,
+    /// The sources that gave something else than they should.
+    liars: Vec<(Target, Cause, String)>,
     /// What the target gave before. The bytes themselves were evicted.
     on_record: Option<Sha256>,
     /// What the target gave before, where what was published now is something else.
     differs_from: Option<Sha256>,
+}
+
+impl Course {
+    /// A source is asked no more. What it does not have or cannot send is no news while others have it.
+    pub(super) fn has_failed(&mut self, source: &Source, error: &FetchError) {
+        let lies = [Cause::Changed, Cause::Impostor, Cause::Mismatch, Cause::Wrong];
+        if let Some(cause) = error.cause(self.on_record).filter(|cause| lies.contains(cause)) {
+            self.liars.push((source.target().clone(), cause, error.to_string()));
+        }
+    }
 }
 
 /// Ends a flight when it is dropped, also by a panic: otherwise its followers would wait for ever.
@@ -99,7 +109,7 @@ async fn is_on_record(shared: &Shared, name: &FlightKey) -> bool {
     }
 }
 
-/// Look past the map, wait for leave, take in the body, check it, keep it.
+/// Look past the map, take in the body from whoever has it, keep it.
 async fn fetch_in_turn(
     shared: &Shared,
     flight: &Flight,
@@ -131,58 +141,18 @@ async fn fetch_in_turn(
             return Err(FetchError::Unstorable);
         }
     }
-    let mut intake = Intake::new(shared, flight, admitted, &expected, course.on_record.is_some(), turn.claim());
+    let sources = shared.policy.sources(admitted, course.on_record.is_some());
+    let wanted = Wanted { admitted, expected: &expected, is_on_record: course.on_record.is_some(), sources: &sources };
+    let mut intake = Intake::new(shared, flight, wanted, turn.claim());
     if let Some(shown) = shown {
         intake.take_over(shown).await?;
     }
     let limit = turn.attempts(shared.config.attempts);
-    let (taken, _permits) = take_in(shared, intake, admitted.target(), limit, &mut course.attempts).await?;
+    let (taken, _permits) = take_in(shared, intake, limit, course).await?;
     keep(shared, flight, admitted, &expected, taken, course).await
 }
 
-/// Asks until the body is here, or until asking again is of no use. The places that the last attempt took are held until the
-/// body is published: what it has reserved is held so long too.
-async fn take_in(
-    shared: &Shared,
-    mut intake: Intake<'_>,
-    target: &Target,
-    limit: u32,
-    attempts: &mut u32,
-) -> Result<(Taken, Permits), FetchError> {
-    // Those who wait for a place would hold up the answer to those who come.
-    shared.breakers.check(target)?;
-    loop {
-        let permits = shared.permits(target.host()).await;
-        let _probe = if *attempts == 0 { shared.breakers.enter(target)? } else { None };
-        *attempts += 1;
-        let outcome = intake.attempt().await;
-        report(&shared.breakers, target, &intake, &outcome);
-        match outcome {
-            Ok(()) => return Ok((intake.into_taken()?, permits)),
-            Err(error) if error.is_passing() && *attempts < limit => {
-                let wait = backoff(shared.config.backoff.0, *attempts, error.retry_after());
-                tracing::debug!(host = target.host(), %error, ?wait, "a fetch is tried again");
-                // Others may ask meanwhile.
-                drop(permits);
-                sleep(wait).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// What an attempt says of the target's host. Trouble behind a redirect is that of another, and of our own store nobody's.
-fn report(breakers: &Breakers, target: &Target, intake: &Intake<'_>, outcome: &Result<(), FetchError>) {
-    match outcome {
-        Err(FetchError::Origin(error)) if error.is_the_hosts() && intake.has_come_from_the_target() => {
-            breakers.failed(target, error);
-        }
-        Err(FetchError::Origin(OriginError::Refused(_)) | FetchError::NoSpace | FetchError::Unstorable) => {}
-        _ => breakers.succeeded(target),
-    }
-}
-
-/// Checks the digests, lets the followers have the end, and publishes.
+/// Lets the followers have the end, and publishes.
 async fn keep(
     shared: &Shared,
     flight: &Flight,
@@ -191,10 +161,7 @@ async fn keep(
     taken: Taken,
     course: &mut Course,
 ) -> Result<Arc<Record>, FetchError> {
-    let finished = taken.staging.finish()?;
-    if finished.digests.violated(expected).is_some() {
-        return Err(FetchError::Mismatch { expected: expected.clone(), found: finished.digests.sha256 });
-    }
+    let finished = taken.finished;
     if let Some(head) = taken.unseen {
         flight.flow(head, finished.contents(), finished.size_bytes());
     }
@@ -211,13 +178,6 @@ async fn keep(
     let published = shared.store.publish(sealed, record.clone()).await?;
     course.differs_from = published.differs_from;
     Ok(Arc::clone(published.known.answering_to(expected)))
-}
-
-/// Doubles with each attempt, and is spread so that many flights do not come back at one moment.
-fn backoff(first: Duration, attempts: u32, asked_for: Option<Duration>) -> Duration {
-    let doubled = first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(MAX_BACKOFF);
-    let spread = doubled.mul_f64(rand::random_range(0.5..1.0));
-    asked_for.map_or(spread, |asked_for| asked_for.max(spread))
 }
 
 /// The events for whoever subscribes, and one log event a fetch. Whoever reads that knows that the others were told before.
@@ -242,6 +202,8 @@ fn tell(
             if let Some(kept) = course.differs_from {
                 trouble(Cause::Changed, format!("sha256:{kept} is what it gave first, and what it stays"));
             }
+            // Behind the good news of the target, which would end what is told of it.
+            tell_of_liars(shared, course, None);
             tracing::info!(uri = %target, outcome = "stored", size_bytes, %sha256, source = record.source, attempts, duration_ms, "fetch");
         }
         Err(error) => {
@@ -249,8 +211,16 @@ fn tell(
             {
                 trouble(cause, error.to_string());
             }
+            tell_of_liars(shared, course, Some(target));
             tracing::warn!(uri = %target, outcome = "failed", cause = %error, attempts, duration_ms, "fetch");
         }
+    }
+}
+
+/// Sources that lie are told of, whatever became of the fetch.
+fn tell_of_liars(shared: &Shared, course: &Course, told: Option<&Target>) {
+    for (target, cause, detail) in course.liars.iter().filter(|(target, ..)| Some(target) != told) {
+        shared.events.tell(Event::Trouble { target: target.clone(), cause: *cause, detail: detail.clone() });
     }
 }
 

@@ -152,6 +152,7 @@ impl Gateway {
             && config.follows_redirects(&ask.user_agent)
             // Few clients go on from http to ftp.
             && admitted.target().scheme() != Scheme::Ftp
+            && !admitted.has_other_ways()
             && self.fetcher.knows_nothing_of(admitted.target())
     }
 

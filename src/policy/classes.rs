@@ -2,7 +2,7 @@
 
 use crate::model::Target;
 
-use super::rules::Class;
+use super::Class;
 
 /// Endings of names that are published once.
 const FROZEN_SUFFIXES: [&str; 41] = [

@@ -10,6 +10,7 @@ mod config;
 mod hosts;
 mod limits;
 mod rules;
+mod sources;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use config::Config;
 pub use hosts::HostPattern;
 pub use limits::{LimitsConfig, OverLimit, Transfer, Use};
 pub use rules::{Class, Rule};
+pub use sources::{Place, Source};
 
 use crate::model::{FtpFileError, Scheme, Size, Target};
 use limits::Limits;
@@ -62,6 +64,7 @@ pub struct Admitted {
     target: Target,
     class: Class,
     judge_kind: bool,
+    has_other_ways: bool,
 }
 
 impl Admitted {
@@ -79,6 +82,12 @@ impl Admitted {
     #[must_use]
     pub fn judges_kind(&self) -> bool {
         self.judge_kind
+    }
+
+    /// Whether we have ways to its bytes that a client does not have.
+    #[must_use]
+    pub fn has_other_ways(&self) -> bool {
+        self.has_other_ways
     }
 }
 
@@ -182,17 +191,24 @@ impl Policy {
         self.limits.load().forget_rested();
     }
 
-    /// Judges what a client asks for: everything that can be known before its host is resolved.
+    /// Judges what a client asks for: everything that can be known before its host is resolved. Where a rule keeps it under
+    /// another name that one is admitted, and is judged as well.
     ///
     /// # Errors
     /// The first rule that forbids it.
     pub fn admit(&self, target: Target) -> Result<Admitted, Refusal> {
         let rules = self.rules.load();
-        rules.judge_host(&target)?;
-        rules.judge_suffix(&target)?;
-        rules.judge_hop(&target)?;
+        rules.judge(&target)?;
+        let target = match rules.joined(&target) {
+            Some(joined) => {
+                rules.judge(&joined)?;
+                joined
+            }
+            None => target,
+        };
         let (class, judge_kind) = rules.classify(&target);
-        Ok(Admitted { target, class, judge_kind })
+        let has_other_ways = !rules.places_of(&target).is_empty();
+        Ok(Admitted { target, class, judge_kind, has_other_ways })
     }
 
     /// Judges where a redirect leads. The client's target has been judged already, so only scheme, port, address and
@@ -205,7 +221,7 @@ impl Policy {
             return Err(Refusal::Downgrade);
         }
         self.rules.load().judge_hop(&to)?;
-        Ok(Admitted { target: to, class: from.class, judge_kind: from.judge_kind })
+        Ok(Admitted { target: to, ..from.clone() })
     }
 
     /// Judges a `CONNECT host:port`, given as the https target of that authority.

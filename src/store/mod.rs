@@ -45,7 +45,7 @@ pub use hit::{BucketHit, BucketStream, Hit};
 pub use layout::StagedName;
 pub use presence::{Known, Presence};
 pub use publish::Published;
-pub use staging::{Sealed, Staging};
+pub use staging::{Finished, Sealed, Staging};
 pub use uploads::Turn;
 
 use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};

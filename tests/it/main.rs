@@ -58,6 +58,7 @@ mod secrets;
 mod serving;
 mod shared;
 mod signed;
+mod sources;
 mod space;
 mod splice;
 mod store;

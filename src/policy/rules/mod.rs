@@ -1,61 +1,19 @@
 //! The configuration in the form in which it is applied.
 
+mod rule;
+mod template;
+
 use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
+
+pub use rule::{Class, Rule};
 
 use super::addresses::is_public;
 use super::classes::class_of;
-use super::{Config, HostPattern, Refusal, contains};
+use super::{Config, HostPattern, Place, Refusal, contains};
 use crate::model::{FtpFile, Scheme, Size, Target};
-
-/// How long the bytes of a target stay what they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// Once fetched and checked, the target means those bytes until an operator says otherwise.
-    Frozen,
-    /// Streamed to whoever asks, and not stored.
-    Passed,
-}
-
-/// One `[[rules]]`: what it names is decided before the built-in table. The first that fits counts.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// A host as in `allow_hosts`; empty: every host.
-    #[serde(default)]
-    pub host: String,
-    /// The beginning of the path; empty: every path.
-    #[serde(default)]
-    pub path_prefix: String,
-    /// The end of the path; empty: every path.
-    #[serde(default)]
-    pub path_suffix: String,
-    pub class: Class,
-    /// Whether the first bytes are held against what the name promises.
-    #[serde(default = "yes")]
-    pub judge_kind: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[derive(Debug)]
-struct CompiledRule {
-    host: Option<HostPattern>,
-    rule: Rule,
-}
-
-impl CompiledRule {
-    fn fits(&self, target: &Target) -> bool {
-        self.host.as_ref().is_none_or(|host| host.matches(target.host()))
-            && target.path().starts_with(&self.rule.path_prefix)
-            && target.path().ends_with(&self.rule.path_suffix)
-    }
-}
+use rule::CompiledRule;
 
 #[derive(Debug)]
 pub struct Rules {
@@ -70,17 +28,10 @@ impl Rules {
         let patterns = |key: &str, list: &[String]| -> Result<Vec<HostPattern>, String> {
             list.iter().map(|text| HostPattern::parse(text).map_err(|why| format!("{key}: {why}"))).collect()
         };
-        let compile = |rule: Rule| -> Result<CompiledRule, String> {
-            let host = match rule.host.as_str() {
-                "" => None,
-                text => Some(HostPattern::parse(text).map_err(|why| format!("rules.host: {why}"))?),
-            };
-            Ok(CompiledRule { host, rule })
-        };
         Ok(Self {
             allow_hosts: patterns("policy.allow_hosts", &config.allow_hosts)?,
             deny_hosts: patterns("policy.deny_hosts", &config.deny_hosts)?,
-            compiled: rules.into_iter().map(compile).collect::<Result<_, _>>()?,
+            compiled: rules.into_iter().map(CompiledRule::new).collect::<Result<_, _>>()?,
             config,
         })
     }
@@ -88,6 +39,13 @@ impl Rules {
     pub fn admit_client(&self, client: IpAddr) -> Result<(), Refusal> {
         let client = client.to_canonical();
         if contains(&self.config.allow_clients, client) { Ok(()) } else { Err(Refusal::Client(client)) }
+    }
+
+    /// All that a client's target must satisfy.
+    pub fn judge(&self, target: &Target) -> Result<(), Refusal> {
+        self.judge_host(target)?;
+        self.judge_suffix(target)?;
+        self.judge_hop(target)
     }
 
     pub fn judge_host(&self, target: &Target) -> Result<(), Refusal> {
@@ -107,7 +65,7 @@ impl Rules {
         Ok(())
     }
 
-    pub fn judge_suffix(&self, target: &Target) -> Result<(), Refusal> {
+    fn judge_suffix(&self, target: &Target) -> Result<(), Refusal> {
         // An origin decodes before it looks for the file, so an encoded ending is the same ending.
         let path = percent_decode_str(target.path()).decode_utf8_lossy().to_ascii_lowercase();
         let ends = |suffix: &&String| path.ends_with(&suffix.to_ascii_lowercase());
@@ -150,14 +108,39 @@ impl Rules {
         is_public(address) || contains(&self.config.allow_networks, address.to_canonical())
     }
 
+    /// Its class, and whether its first bytes are held against its name.
     pub fn classify(&self, target: &Target) -> (Class, bool) {
-        let builtin = class_of(target);
-        match self.compiled.iter().find(|rule| rule.fits(target)) {
-            // No rule makes a secret into something shared.
-            Some(_) if target.is_signed() || target.has_credentials() => (Class::Passed, true),
-            Some(compiled) => (compiled.rule.class, compiled.rule.judge_kind),
-            None => (builtin, true),
+        // No rule makes a secret into something shared.
+        if target.is_signed() || target.has_credentials() {
+            return (Class::Passed, true);
         }
+        let class = self.fitting(target).find_map(|compiled| compiled.rule.class);
+        let judge_kind = self.fitting(target).find_map(|compiled| compiled.rule.judge_kind);
+        (class.unwrap_or_else(|| class_of(target)), judge_kind.unwrap_or(true))
+    }
+
+    fn fitting<'a>(&'a self, target: &Target) -> impl Iterator<Item = &'a CompiledRule> {
+        self.compiled.iter().filter(|compiled| compiled.fits(target))
+    }
+
+    /// The target under whose name the bytes of this one are kept, if that is another. One step, never a chain.
+    pub fn joined(&self, target: &Target) -> Option<Target> {
+        if target.is_signed() || target.has_credentials() {
+            return None;
+        }
+        let joined = self.fitting(target).find(|compiled| compiled.joins())?.join(target);
+        (joined != *target && !joined.is_signed()).then_some(joined)
+    }
+
+    /// Where the bytes of a target are to be had besides, in the order in which one asks.
+    pub fn places_of(&self, target: &Target) -> Vec<(Place, Target)> {
+        if target.is_signed() || target.has_credentials() {
+            return Vec::new();
+        }
+        let Some(compiled) = self.fitting(target).find(|compiled| compiled.names_places()) else { return Vec::new() };
+        let mirrors = compiled.mirrors_of(target).map(|mirror| (Place::Mirror, mirror));
+        let archives = compiled.archives_of(target).map(|archive| (Place::Archive, archive));
+        mirrors.chain(archives).collect()
     }
 
     pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), Refusal> {

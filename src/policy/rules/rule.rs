@@ -1,0 +1,117 @@
+//! One row of the table of rules.
+
+use serde::{Deserialize, Serialize};
+
+use super::template::{Template, without_parameters};
+use crate::model::Target;
+use crate::policy::HostPattern;
+
+/// How many other places one rule may name, of each sort.
+const MAX_PLACES: usize = 8;
+
+/// How long the bytes of a target stay what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Once fetched and checked, the target means those bytes until an operator says otherwise.
+    Frozen,
+    /// Streamed to whoever asks, and not stored.
+    Passed,
+}
+
+/// One `[[rules]]`. Of each matter the first rule decides that fits and speaks of it; where none does, what is built in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rule {
+    /// A host as in `allow_hosts`; empty: every host.
+    pub host: String,
+    /// The beginning of the path; empty: every path.
+    pub path_prefix: String,
+    /// The end of the path; empty: every path.
+    pub path_suffix: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// Whether the first bytes are held against what the name promises.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub judge_kind: Option<bool>,
+    /// Under which URL that is kept what is asked for here: `"https://{host}/{path}"`.
+    pub same_as: String,
+    /// Parameters of the query that choose a server, and not a file.
+    pub ignored_parameters: Vec<String>,
+    /// Where the same file lies, too: `"https://mirror.example.org/pub/{path}"`.
+    pub mirrors: Vec<String>,
+    /// Where a file is once it has left its place.
+    pub archives: Vec<String>,
+}
+
+/// A rule in the form in which it is applied.
+#[derive(Debug)]
+pub struct CompiledRule {
+    host: Option<HostPattern>,
+    pub rule: Rule,
+    same_as: Option<Template>,
+    mirrors: Vec<Template>,
+    archives: Vec<Template>,
+}
+
+impl CompiledRule {
+    pub fn new(rule: Rule) -> Result<Self, String> {
+        let host = match rule.host.as_str() {
+            "" => None,
+            text => Some(HostPattern::parse(text).map_err(|why| format!("rules.host: {why}"))?),
+        };
+        let template = |key: &str, text: &str| Template::parse(text).map_err(|why| format!("rules.{key}: {why}"));
+        let templates = |key: &str, texts: &[String]| -> Result<Vec<_>, String> {
+            if texts.len() > MAX_PLACES {
+                return Err(format!("rules.{key}: there may be at most {MAX_PLACES}"));
+            }
+            texts.iter().map(|text| template(key, text)).collect()
+        };
+        let same_as = (!rule.same_as.is_empty()).then(|| template("same_as", &rule.same_as)).transpose()?;
+        let (mirrors, archives) = (templates("mirrors", &rule.mirrors)?, templates("archives", &rule.archives)?);
+        let is_mapped = same_as.is_some() || !mirrors.is_empty() || !archives.is_empty();
+        // Half a segment would be put where a whole one belongs.
+        if is_mapped && !rule.path_prefix.is_empty() && !rule.path_prefix.ends_with('/') {
+            return Err("rules.path_prefix: it must end in / where a {path} begins behind it".to_owned());
+        }
+        let compiled = Self { host, rule, same_as, mirrors, archives };
+        if compiled.says_nothing() {
+            return Err(format!("rules: the one for \"{}\" says nothing", compiled.rule.host));
+        }
+        Ok(compiled)
+    }
+
+    fn says_nothing(&self) -> bool {
+        let rule = &self.rule;
+        rule.class.is_none() && rule.judge_kind.is_none() && !self.joins() && !self.names_places()
+    }
+
+    pub fn fits(&self, target: &Target) -> bool {
+        self.host.as_ref().is_none_or(|host| host.matches(target.host()))
+            && target.path().starts_with(&self.rule.path_prefix)
+            && target.path().ends_with(&self.rule.path_suffix)
+    }
+
+    /// Whether it puts several targets under one name.
+    pub fn joins(&self) -> bool {
+        self.same_as.is_some() || !self.rule.ignored_parameters.is_empty()
+    }
+
+    pub fn names_places(&self) -> bool {
+        !self.mirrors.is_empty() || !self.archives.is_empty()
+    }
+
+    /// The name under which a target is kept.
+    pub fn join(&self, target: &Target) -> Target {
+        let plain = without_parameters(target, &self.rule.ignored_parameters);
+        self.same_as.as_ref().and_then(|template| template.fill(&plain, &self.rule.path_prefix)).unwrap_or(plain)
+    }
+
+    pub fn mirrors_of(&self, target: &Target) -> impl Iterator<Item = Target> {
+        self.mirrors.iter().filter_map(|template| template.fill(target, &self.rule.path_prefix))
+    }
+
+    pub fn archives_of(&self, target: &Target) -> impl Iterator<Item = Target> {
+        self.archives.iter().filter_map(|template| template.fill(target, &self.rule.path_prefix))
+    }
+}

@@ -1,0 +1,292 @@
+//! A target that may be had from several places: who is asked, in which order, and what counts.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::harness::{Builder, Ended, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256};
+use crate::notify::incidents;
+
+const PATH: &str = "/pub/x/x-1.0.tar.gz";
+const ELSEWHERE: &str = "/mirror/x/x-1.0.tar.gz";
+
+/// An origin, a mirror and an archive that have nothing yet.
+struct World {
+    origin: Origin,
+    mirror: Origin,
+    archive: Origin,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { origin: Origin::start(), mirror: Origin::start_at("127.0.0.2"), archive: Origin::start_at("127.0.0.3") }
+    }
+
+    /// A gateway that knows of all three, and asks each once.
+    fn gateway(&self) -> Builder {
+        let builder = Gateway::builder().origin(&self.origin).origin(&self.mirror).origin(&self.archive).one_attempt();
+        builder.rule(&format!(
+            "host = \"127.0.0.1\"\npath_prefix = \"/pub/\"\nmirrors = [{:?}]\narchives = [{:?}]",
+            self.mirror.url("/mirror/{path}"),
+            self.archive.url("/mirror/{path}")
+        ))
+    }
+
+    fn url(&self) -> String {
+        self.origin.url(PATH)
+    }
+
+    /// How often each was asked.
+    fn asked(&self) -> [usize; 3] {
+        [self.origin.total(), self.mirror.total(), self.archive.total()]
+    }
+}
+
+fn source_of(gateway: &Gateway, url: &str) -> Value {
+    let record = fs::read(&gateway.records_of(url)[0]).expect("the record can be read");
+    let record: Value = serde_json::from_slice(&record).expect("a record is JSON");
+    record["source"].clone()
+}
+
+#[test]
+fn a_mirror_has_what_the_origin_does_not_give() {
+    let body = archive(1, 200_000);
+    for reply in [
+        Reply::status(404),
+        Reply::status(410),
+        Reply::status(403),
+        Reply::status(503),
+        Reply::html(),
+        Reply::status(200).stop_before_head(Stop::Cut),
+        Reply::file(&body).header("Content-Encoding", "br"),
+        Reply::redirect(302, "http://127.0.0.1/behind/no/port/that/is/allowed"),
+    ] {
+        let world = World::new();
+        world.origin.serve(PATH, reply);
+        world.mirror.serve(ELSEWHERE, Reply::file(&body));
+        let gateway = world.gateway().start();
+        gateway.assert_serves(&world.url(), &body).assert_cache(&["fwd=uri-miss", "stored"]);
+        gateway.await_stored(&world.url());
+        assert_eq!(world.asked(), [1, 1, 0]);
+        assert_eq!(source_of(&gateway, &world.url()), "http://127.0.0.2", "the record says where the bytes came from");
+        gateway.assert_serves(&world.url(), &body).assert_cache(&["hit"]);
+    }
+}
+
+#[test]
+fn the_origin_is_asked_first_and_the_archive_last() {
+    let world = World::new();
+    let body = archive(2, 5000);
+    let gateway = world.gateway().start();
+    for (name, has, asked) in [
+        ("a", [true, true, true], [1, 0, 0]),
+        ("b", [false, true, true], [2, 1, 0]),
+        ("c", [false, false, true], [3, 2, 1]),
+    ] {
+        let paths = [format!("/pub/{name}.gz"), format!("/mirror/{name}.gz"), format!("/mirror/{name}.gz")];
+        let sources = [&world.origin, &world.mirror, &world.archive];
+        for ((source, path), _) in sources.iter().zip(&paths).zip(has).filter(|(_, has)| *has) {
+            source.serve(path, Reply::file(&body));
+        }
+        gateway.assert_serves(&world.origin.url(&paths[0]), &body);
+        assert_eq!(world.asked(), asked, "{name}");
+    }
+}
+
+#[test]
+fn what_is_told_is_the_origins_own_word() {
+    for (origin, mirror, status) in [(404, 503, 404), (410, 404, 410), (503, 404, 502)] {
+        let world = World::new();
+        world.origin.serve(PATH, Reply::status(origin));
+        world.mirror.serve(ELSEWHERE, Reply::status(mirror));
+        let gateway = world.gateway().start();
+        gateway.get(&world.url()).send().assert_problem(status);
+        assert_eq!(world.asked(), [1, 1, 1]);
+        gateway.assert_nothing_stored();
+    }
+}
+
+#[test]
+fn wrong_bytes_of_one_source_mean_the_next() {
+    for size in [400, 300_000] {
+        let world = World::new();
+        let (right, wrong) = (archive(3, size), archive(4, size));
+        world.origin.serve(PATH, Reply::file(&wrong));
+        world.mirror.serve(ELSEWHERE, Reply::file(&wrong).chunked());
+        world.archive.serve(ELSEWHERE, Reply::file(&right));
+        let gateway = world.gateway().start();
+        let path = format!("/sha256:{}/{}", sha256(&right), world.url());
+        gateway.request("GET", &path).send().assert_body(200, &right);
+        gateway.await_stored(&world.url());
+        assert_eq!(world.asked(), [1, 1, 1]);
+        assert_eq!(gateway.objects(), [gateway.object_path(&right)]);
+    }
+}
+
+#[test]
+fn wrong_bytes_of_all_sources_are_a_conflict() {
+    let world = World::new();
+    let wrong = archive(5, 300_000);
+    world.origin.serve(PATH, Reply::file(&wrong));
+    for source in [&world.mirror, &world.archive] {
+        source.serve(ELSEWHERE, Reply::file(&wrong));
+    }
+    let gateway = world.gateway().start();
+    let path = format!("/sha256:{}/{}", sha256(b"other"), world.url());
+    gateway.request("GET", &path).send().assert_problem(409);
+    assert_eq!(world.asked(), [1, 1, 1]);
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_body_that_the_origin_has_begun_is_ended_by_a_mirror_that_has_the_same() {
+    let world = World::new();
+    let body = archive(6, 300_000);
+    world.origin.script(PATH, vec![Reply::file(&body).cut_at(200_000), Reply::status(404)]);
+    world.mirror.serve(ELSEWHERE, Reply::file(&body));
+    let gateway = world.gateway().set("fetch.attempts", "2").start();
+    gateway.assert_serves(&world.url(), &body);
+    gateway.await_stored(&world.url());
+    assert_eq!(world.asked(), [2, 1, 0]);
+    assert!(world.origin.requests(PATH)[1].header("range").is_some(), "the origin is asked for the rest");
+    let asked = world.mirror.request(ELSEWHERE);
+    assert_eq!(
+        (asked.header("range"), asked.header("if-range")),
+        (None, None),
+        "its validator means nothing elsewhere"
+    );
+    assert_eq!(source_of(&gateway, &world.url()), "http://127.0.0.2");
+}
+
+#[test]
+fn a_body_that_the_origin_has_begun_is_not_ended_by_another() {
+    let world = World::new();
+    let (body, other) = (archive(7, 300_000), archive(8, 300_000));
+    world.origin.serve(PATH, Reply::file(&body).cut_at(200_000));
+    world.mirror.serve(ELSEWHERE, Reply::file(&other));
+    world.archive.serve(ELSEWHERE, Reply::file(&archive(7, 299_999)));
+    let gateway = world.gateway().start();
+    let answer = gateway.get(&world.url()).send();
+    assert_eq!(answer.ended, Ended::Cut);
+    assert_same(&answer.body, &body[..answer.body.len()]);
+    gateway.await_fetch(&world.url());
+    assert_eq!(world.asked(), [1, 1, 1]);
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_busy_origin_is_asked_again_behind_the_others() {
+    let world = World::new();
+    let body = archive(9, 5000);
+    world.origin.script(PATH, vec![Reply::status(503), Reply::file(&body)]);
+    let gateway = world.gateway().set("fetch.attempts", "3").start();
+    gateway.assert_serves(&world.url(), &body);
+    assert_eq!(world.asked(), [2, 1, 1], "who does not have it is asked once");
+}
+
+#[test]
+fn a_host_that_is_left_alone_delays_nobody() {
+    let world = World::new();
+    let body = archive(10, 5000);
+    world.origin.serve("/elsewhere.tar.gz", Reply::status(503));
+    world.mirror.serve(ELSEWHERE, Reply::file(&body));
+    let gateway = world.gateway().set("fetch.breaker_failures", "1").start();
+    gateway.get(&world.origin.url("/elsewhere.tar.gz")).header("User-Agent", "curl/8").send().assert_problem(502);
+    gateway.assert_serves(&world.url(), &body);
+    assert_eq!(world.asked(), [1, 1, 0]);
+}
+
+#[test]
+fn nobody_is_redirected_where_there_are_other_sources() {
+    let world = World::new();
+    let body = archive(11, 5000);
+    world.origin.serve(PATH, Reply::file(&body));
+    let gateway = world.gateway().text("gateway.miss", "redirect").start();
+    gateway.assert_serves(&world.url(), &body);
+    gateway.get(&world.origin.url("/other/x-1.0.tar.gz")).send().assert_status(302);
+}
+
+#[test]
+fn a_source_that_lies_is_an_incident_and_one_that_has_not_is_none() {
+    let world = World::new();
+    let body = archive(12, 5000);
+    world.origin.serve(PATH, Reply::status(404));
+    world.mirror.serve(ELSEWHERE, Reply::html());
+    world.archive.serve(ELSEWHERE, Reply::file(&body));
+    let gateway = world.gateway().start();
+    gateway.assert_serves(&world.url(), &body);
+    let listed = eventually("it is listed", || Some(incidents(&gateway)).filter(|listed| !listed.is_empty()));
+    let listed: Vec<_> = listed.iter().map(|incident| (&incident["cause"], &incident["host"])).collect();
+    assert_eq!(listed, [(&Value::from("impostor"), &Value::from("127.0.0.2"))]);
+}
+
+#[test]
+fn a_source_that_policy_refuses_is_not_asked() {
+    let world = World::new();
+    let body = archive(13, 5000);
+    world.mirror.serve(ELSEWHERE, Reply::file(&body));
+    world.archive.serve(ELSEWHERE, Reply::file(&body));
+    let gateway = world.gateway().set("policy.deny_hosts", "[\"127.0.0.2\"]").start();
+    gateway.assert_serves(&world.url(), &body);
+    assert_eq!(world.asked(), [1, 0, 1]);
+}
+
+#[test]
+fn spellings_that_a_rule_joins_are_one_object() {
+    let (origin, body) = (Origin::start(), archive(14, 5000));
+    origin.serve("/files/x.tar.gz?v=1", Reply::file(&body));
+    let rule = format!(
+        "path_prefix = \"/old/\"\nsame_as = {:?}\nignored_parameters = [\"use_mirror\", \"ts\"]",
+        origin.url("/files/{path}")
+    );
+    let plain = "path_prefix = \"/files/\"\nignored_parameters = [\"use_mirror\", \"ts\"]";
+    let gateway = Gateway::builder().origin(&origin).relay().rule(&rule).rule(plain).start();
+    gateway.assert_serves(&origin.url("/old/x.tar.gz?ts=12&v=1&use_mirror=near"), &body);
+    gateway.await_stored(&origin.url("/files/x.tar.gz?v=1"));
+    for path in ["/files/x.tar.gz?v=1", "/old/x.tar.gz?v=1", "/files/x.tar.gz?v=1&ts=9"] {
+        gateway.assert_serves(&origin.url(path), &body).assert_cache(&["hit"]);
+    }
+    assert_eq!(origin.total(), 1);
+    assert_eq!(gateway.records().len(), 1);
+}
+
+#[test]
+fn a_name_that_a_rule_joins_is_judged_as_well() {
+    let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let rule = format!("host = \"127.0.0.1\"\nsame_as = {:?}", other.url("/{path}"));
+    let builder = Gateway::builder().origin(&origin).origin(&other).relay().rule(&rule);
+    let gateway = builder.set("policy.allow_hosts", "[\"127.0.0.1\"]").start();
+    gateway.get(&origin.url(PATH)).send().assert_problem(403);
+    assert_eq!((origin.total(), other.total()), (0, 0));
+}
+
+#[test]
+fn of_each_matter_the_first_rule_that_speaks_of_it_decides() {
+    let world = World::new();
+    let body = archive(15, 5000);
+    let page: crate::harness::Body = (*b"<html>").into();
+    world.mirror.serve("/mirror/x.odd", Reply::file(&body));
+    world.origin.serve("/pub/page.tar.gz", Reply::file(&page));
+    let builder = world.gateway().rule("path_suffix = \".odd\"\nclass = \"frozen\"");
+    let gateway = builder.rule("class = \"passed\"\njudge_kind = false").start();
+    gateway.assert_serves(&world.origin.url("/pub/x.odd"), &body);
+    gateway.await_stored(&world.origin.url("/pub/x.odd"));
+    gateway.assert_serves(&world.origin.url("/pub/page.tar.gz"), &page).assert_cache(&["fwd=bypass"]);
+}
+
+#[test]
+fn a_rule_that_cannot_work_is_refused_with_its_key() {
+    for (rule, part) in [
+        ("mirrors = [\"https://example.org/\"]", "rules.mirrors"),
+        ("archives = [\"nonsense/{path}\"]", "rules.archives"),
+        ("same_as = \"https://example.org/{file}\"", "rules.same_as"),
+        ("path_prefix = \"/pub\"\nmirrors = [\"https://example.org/{path}\"]", "rules.path_prefix"),
+        ("host = \"example.org\"", "says nothing"),
+        ("host = \"..\"\nclass = \"frozen\"", "rules.host"),
+        ("class = \"frozen\"\nmirror = [\"https://example.org/{path}\"]", "mirror"),
+    ] {
+        let run = Gateway::builder().rule(rule).run_to_end();
+        assert_eq!(run.code, Some(2), "{rule}");
+        assert!(run.stderr.contains(part), "{rule}: {}", run.stderr);
+    }
+}

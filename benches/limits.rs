@@ -13,7 +13,7 @@ fn main() {
     let config = Config { allow_clients: vec!["::/0".parse().expect("a network")], ..Config::default() };
     // No client rests for long enough to be forgotten.
     let limits = LimitsConfig { requests_per_second: 1, ..LimitsConfig::default() };
-    let policy = Policy::new(config, Vec::new(), limits).expect("this configuration works");
+    let policy = Policy::new(config, Vec::new(), &[], limits).expect("this configuration works");
     let before = resident_kib();
     let began = Instant::now();
     let mut passed = 0;

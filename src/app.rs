@@ -89,7 +89,7 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen).await.map_err(AppError::System)?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
-    let policy = Policy::new(config.policy.clone(), config.rules.clone(), config.limits.clone())
+    let policy = Policy::new(config.policy.clone(), config.rules.clone(), &config.parents, config.limits.clone())
         .map_err(AppError::Configuration)?;
     let policy = Arc::new(policy);
     let notifier = Notifier::start(&config.notify, &name, &events).map_err(AppError::Configuration)?;
@@ -203,7 +203,9 @@ impl Adjustable {
                 return;
             }
         };
-        if let Err(error) = self.policy.replace(config.policy.clone(), config.rules.clone(), config.limits.clone()) {
+        if let Err(error) =
+            self.policy.replace(config.policy.clone(), config.rules.clone(), &config.parents, config.limits.clone())
+        {
             tracing::error!(error, "the configuration was not reloaded; the old one stays in force");
             return;
         }

@@ -60,6 +60,8 @@ pub struct Config {
     pub log: LogConfig,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<policy::Rule>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<policy::Parent>,
 }
 
 impl Config {
@@ -100,7 +102,7 @@ impl Config {
         self.s3.check()?;
         self.fetch.check()?;
         self.notify.check()?;
-        policy::Policy::new(self.policy.clone(), self.rules.clone(), self.limits.clone())?;
+        policy::Policy::new(self.policy.clone(), self.rules.clone(), &self.parents, self.limits.clone())?;
         if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
             return Err(
                 "proxy.proxy_protocol needs gateway.trusted_proxies: nobody else may send that header".to_owned()

@@ -5,11 +5,12 @@ use bytes::Bytes;
 use super::flight::Flight;
 use super::neighbour::{self, Shown};
 use super::note::{Coming, Note};
+use super::parent;
 use super::partial::{Partial, Taken, changed, check_encoding, unread};
 use super::{FetchError, Shared};
-use crate::model::{Expected, Hasher, Kind};
+use crate::model::{Expected, Hasher, Kind, Sha256};
 use crate::origin::{Method, OriginError, Request, Response};
-use crate::policy::{Admitted, Refusal, Source};
+use crate::policy::{Admitted, Place, Refusal, Source};
 use crate::store::Claim;
 
 /// The piece in which what is staged is read again, in bytes.
@@ -39,6 +40,8 @@ pub struct Intake<'a> {
     body: Option<Partial>,
     /// Followers have seen the beginning of a body that is not the right one.
     is_spoilt: bool,
+    /// What a parent says that its bytes are.
+    stated: Option<Sha256>,
     /// A body that is here, and what is to be known of it.
     taken: Option<Taken>,
 }
@@ -58,6 +61,7 @@ impl<'a> Intake<'a> {
             is_redirected: false,
             body: None,
             is_spoilt: false,
+            stated: None,
             taken: None,
         }
     }
@@ -104,6 +108,7 @@ impl<'a> Intake<'a> {
             resume: self.body.as_ref().and_then(Partial::resume),
             // A client's word must not let bytes into the store that came over an open line.
             digest_expected: self.wanted.is_on_record,
+            headers: parent::headers(source, self.wanted.expected),
             ..Request::plain(Method::Get)
         };
         let asked_for_rest = request.resume.is_some();
@@ -118,12 +123,15 @@ impl<'a> Intake<'a> {
                 self.body.iter_mut().for_each(Partial::forget_validators);
                 return Err(OriginError::Silent("the origin does not resume as it should".to_owned()).into());
             }
+            // What a parent says to `only-if-cached` where it has nothing (RFC 9111, section 5.2.1.7).
+            504 if source.place() == Place::Parent => return Err(parent::absent().into()),
             _ => return Err(response.as_error().into()),
         };
         self.shared.policy.admit_body(response.header("content-type"), response.length()).map_err(OriginError::from)?;
         check_encoding(&response, self.wanted.admitted)?;
         if start == 0 {
             self.begin(&response).await?;
+            self.stated = (source.place() == Place::Parent).then(|| parent::stated_digest(&response)).flatten();
         }
         self.take_in(response, start).await?;
         self.finish()
@@ -174,12 +182,12 @@ impl<'a> Intake<'a> {
         let body = self.body.take().ok_or(FetchError::Unstorable)?;
         let unseen = (!body.is_flowing).then(|| body.head());
         let finished = body.staging.finish()?;
-        if finished.digests.violated(self.wanted.expected).is_some() {
-            self.is_spoilt = body.is_flowing;
-            return Err(FetchError::Mismatch {
-                expected: self.wanted.expected.clone(),
-                found: finished.digests.sha256,
-            });
+        let stated = Expected::from_iter(self.stated.map(Into::into));
+        for expected in [self.wanted.expected, &stated] {
+            if finished.digests.violated(expected).is_some() {
+                self.is_spoilt = body.is_flowing;
+                return Err(FetchError::Mismatch { expected: expected.clone(), found: finished.digests.sha256 });
+            }
         }
         self.taken = Some(Taken { finished, headers: body.headers, source: body.source, unseen });
         Ok(())

@@ -12,6 +12,7 @@ mod flight;
 mod intake;
 mod neighbour;
 mod note;
+mod parent;
 mod partial;
 mod path;
 

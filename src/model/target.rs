@@ -216,6 +216,12 @@ impl Target {
         self.url.port_or_known_default().expect("each of the three schemes has a default port")
     }
 
+    /// Whether both are asked of one server, in one way.
+    #[must_use]
+    pub fn has_authority_of(&self, other: &Self) -> bool {
+        (self.scheme(), self.host(), self.port()) == (other.scheme(), other.host(), other.port())
+    }
+
     /// The path without the query, as sent to the origin.
     #[must_use]
     pub fn path(&self) -> &str {

@@ -3,12 +3,14 @@
 //! Everything that is fetched passes here first and leaves as an [`Admitted`], which no other room can make. This room
 //! judges names and addresses; it resolves nothing and opens nothing. Its main type is [`Policy`].
 
+mod access;
 mod addresses;
 mod bandwidth;
 mod classes;
 mod config;
 mod hosts;
 mod limits;
+mod parents;
 mod rules;
 mod sources;
 
@@ -18,10 +20,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
+pub use access::Access;
 pub use bandwidth::Pacer;
 pub use config::Config;
 pub use hosts::HostPattern;
 pub use limits::{LimitsConfig, OverLimit, Transfer, Use};
+pub use parents::Parent;
 pub use rules::{Class, Rule};
 pub use sources::{Place, Source};
 
@@ -65,6 +69,7 @@ pub struct Admitted {
     class: Class,
     judge_kind: bool,
     has_other_ways: bool,
+    access: Option<Arc<Access>>,
 }
 
 impl Admitted {
@@ -88,6 +93,12 @@ impl Admitted {
     #[must_use]
     pub fn has_other_ways(&self) -> bool {
         self.has_other_ways
+    }
+
+    /// What the host of the target is told so that it lets us in. It is for this very hop.
+    #[must_use]
+    pub fn access(&self) -> Option<&Access> {
+        self.access.as_deref()
     }
 }
 
@@ -137,10 +148,10 @@ pub struct Policy {
 impl Policy {
     /// # Errors
     /// A line that names the key, where a list holds something that is no host pattern.
-    pub fn new(config: Config, rules: Vec<Rule>, limits: LimitsConfig) -> Result<Self, String> {
+    pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent], limits: LimitsConfig) -> Result<Self, String> {
         limits.check()?;
         Ok(Self {
-            rules: ArcSwap::from_pointee(Rules::new(config, rules)?),
+            rules: ArcSwap::from_pointee(Rules::new(config, rules, parents)?),
             limits: ArcSwap::from_pointee(Limits::new(limits)),
         })
     }
@@ -149,9 +160,15 @@ impl Policy {
     ///
     /// # Errors
     /// As [`Policy::new`]; the old rules stay.
-    pub fn replace(&self, config: Config, rules: Vec<Rule>, limits: LimitsConfig) -> Result<(), String> {
+    pub fn replace(
+        &self,
+        config: Config,
+        rules: Vec<Rule>,
+        parents: &[Parent],
+        limits: LimitsConfig,
+    ) -> Result<(), String> {
         limits.check()?;
-        self.rules.store(Arc::new(Rules::new(config, rules)?));
+        self.rules.store(Arc::new(Rules::new(config, rules, parents)?));
         self.limits.store(Arc::new(self.limits.load().adjusted(limits)));
         Ok(())
     }
@@ -207,8 +224,9 @@ impl Policy {
             None => target,
         };
         let (class, judge_kind) = rules.classify(&target);
-        let has_other_ways = !rules.places_of(&target).is_empty();
-        Ok(Admitted { target, class, judge_kind, has_other_ways })
+        let access = rules.access_to(&target);
+        let has_other_ways = access.is_some() || rules.places_of(&target).is_some();
+        Ok(Admitted { target, class, judge_kind, has_other_ways, access })
     }
 
     /// Judges where a redirect leads. The client's target has been judged already, so only scheme, port, address and
@@ -220,8 +238,11 @@ impl Policy {
         if from.target.scheme() == Scheme::Https && to.scheme() != Scheme::Https && !digest_expected {
             return Err(Refusal::Downgrade);
         }
-        self.rules.load().judge_hop(&to)?;
-        Ok(Admitted { target: to, ..from.clone() })
+        let rules = self.rules.load();
+        rules.judge_hop(&to)?;
+        // What lets us in goes to nobody else, even if he has a rule of his own: a client could not ask him in this name.
+        let access = if to.has_authority_of(&from.target) { rules.access_to(&to) } else { None };
+        Ok(Admitted { target: to, access, ..from.clone() })
     }
 
     /// Judges a `CONNECT host:port`, given as the https target of that authority.

@@ -1,6 +1,9 @@
 //! Where the bytes of a target may be had.
 
-use super::{Admitted, Policy};
+use std::sync::Arc;
+
+use super::access::Access;
+use super::{Admitted, Policy, Refusal};
 use crate::model::Target;
 
 /// What a source is to a target.
@@ -9,6 +12,8 @@ pub enum Place {
     /// The target itself.
     Origin,
     Mirror,
+    /// Another gateway, asked for what it has.
+    Parent,
     /// Where files are once they have left their place.
     Archive,
 }
@@ -39,20 +44,39 @@ impl Source {
 }
 
 impl Policy {
-    /// The sources of a target in the order in which they are asked, its own origin first. Each is judged as a redirect to it
-    /// would be; one that is refused is none.
+    /// The sources of a target in the order in which they are asked, its own origin first. Each is judged; one that is refused
+    /// is none.
     #[must_use]
     pub fn sources(&self, admitted: &Admitted, digest_expected: bool) -> Vec<Source> {
+        let (rules, target) = (self.rules.load(), admitted.target());
         let mut sources = vec![Source { place: Place::Origin, admitted: admitted.clone() }];
-        let others = self.rules.load().places_of(admitted.target());
-        for (place, target) in others {
+        let mut add = |place, target: Target, judged: Result<(), Refusal>, access: Option<Arc<Access>>| {
             if sources.iter().any(|source| *source.target() == target) {
-                continue;
+                return;
             }
-            match self.admit_hop(admitted, target, digest_expected) {
-                Ok(admitted) => sources.push(Source { place, admitted }),
-                Err(refusal) => tracing::debug!(target = %admitted.target(), %refusal, "a source is not asked"),
+            match judged {
+                Ok(()) => {
+                    sources.push(Source { place, admitted: Admitted { target, access, ..admitted.clone() } });
+                }
+                Err(refusal) => tracing::debug!(%target, %refusal, "a source is not asked"),
             }
+        };
+        let by_rule = rules.places_of(target);
+        // As a redirect to it would be judged.
+        let judge = |to: &Target| self.admit_hop(admitted, to.clone(), digest_expected).map(drop);
+        for mirror in by_rule.into_iter().flat_map(|rule| rule.mirrors_of(target)) {
+            let (judged, access) = (judge(&mirror), rules.access_to(&mirror));
+            add(Place::Mirror, mirror, judged, access);
+        }
+        for parent in rules.parents() {
+            let Some(asked) = parent.target_of(target) else { continue };
+            // The operator names scheme and port; which addresses may be connected to is another matter.
+            let judged = rules.judge_denied_host(asked.host()).and_then(|()| rules.judge_address_of(&asked));
+            add(Place::Parent, asked, judged, parent.access.clone());
+        }
+        for archive in by_rule.into_iter().flat_map(|rule| rule.archives_of(target)) {
+            let (judged, access) = (judge(&archive), rules.access_to(&archive));
+            add(Place::Archive, archive, judged, access);
         }
         sources
     }

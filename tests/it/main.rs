@@ -1,6 +1,7 @@
 //! Integration tests: what the binary promises, asked of the binary. Each module is one promise's corner, each test is named
 //! after what it proves, and all stand on one harness.
 
+mod access;
 mod breaker;
 mod bucket;
 mod bucket_gc;
@@ -43,6 +44,7 @@ mod notify_config;
 mod notify_mail;
 mod notify_webhook;
 mod origin;
+mod parents;
 mod pass;
 mod policy;
 mod private;

@@ -4,14 +4,17 @@ mod rule;
 mod template;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
 pub use rule::{Class, Rule};
 
+use super::access::Access;
 use super::addresses::is_public;
 use super::classes::class_of;
-use super::{Config, HostPattern, Place, Refusal, contains};
+use super::parents::{CompiledParent, Parent};
+use super::{Config, HostPattern, Refusal, contains};
 use crate::model::{FtpFile, Scheme, Size, Target};
 use rule::CompiledRule;
 
@@ -21,10 +24,11 @@ pub struct Rules {
     allow_hosts: Vec<HostPattern>,
     deny_hosts: Vec<HostPattern>,
     compiled: Vec<CompiledRule>,
+    parents: Vec<CompiledParent>,
 }
 
 impl Rules {
-    pub fn new(config: Config, rules: Vec<Rule>) -> Result<Self, String> {
+    pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent]) -> Result<Self, String> {
         let patterns = |key: &str, list: &[String]| -> Result<Vec<HostPattern>, String> {
             list.iter().map(|text| HostPattern::parse(text).map_err(|why| format!("{key}: {why}"))).collect()
         };
@@ -32,6 +36,7 @@ impl Rules {
             allow_hosts: patterns("policy.allow_hosts", &config.allow_hosts)?,
             deny_hosts: patterns("policy.deny_hosts", &config.deny_hosts)?,
             compiled: rules.into_iter().map(CompiledRule::new).collect::<Result<_, _>>()?,
+            parents: CompiledParent::all(parents)?,
             config,
         })
     }
@@ -58,7 +63,7 @@ impl Rules {
         }
     }
 
-    fn judge_denied_host(&self, host: &str) -> Result<(), Refusal> {
+    pub fn judge_denied_host(&self, host: &str) -> Result<(), Refusal> {
         if self.deny_hosts.iter().any(|pattern| pattern.matches(host)) {
             return Err(Refusal::DeniedHost(host.to_owned()));
         }
@@ -132,15 +137,21 @@ impl Rules {
         (joined != *target && !joined.is_signed()).then_some(joined)
     }
 
-    /// Where the bytes of a target are to be had besides, in the order in which one asks.
-    pub fn places_of(&self, target: &Target) -> Vec<(Place, Target)> {
+    /// The rule that says where the bytes of a target are to be had besides.
+    pub fn places_of(&self, target: &Target) -> Option<&CompiledRule> {
         if target.is_signed() || target.has_credentials() {
-            return Vec::new();
+            return None;
         }
-        let Some(compiled) = self.fitting(target).find(|compiled| compiled.names_places()) else { return Vec::new() };
-        let mirrors = compiled.mirrors_of(target).map(|mirror| (Place::Mirror, mirror));
-        let archives = compiled.archives_of(target).map(|archive| (Place::Archive, archive));
-        mirrors.chain(archives).collect()
+        self.fitting(target).find(|compiled| compiled.names_places())
+    }
+
+    pub fn parents(&self) -> &[CompiledParent] {
+        &self.parents
+    }
+
+    /// What is told the host of a target to let us in.
+    pub fn access_to(&self, target: &Target) -> Option<Arc<Access>> {
+        self.fitting(target).find_map(|compiled| compiled.access.clone())
     }
 
     pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), Refusal> {

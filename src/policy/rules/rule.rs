@@ -1,10 +1,15 @@
 //! One row of the table of rules.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::template::{Template, without_parameters};
-use crate::model::Target;
+use crate::model::{Scheme, Secret, Target};
 use crate::policy::HostPattern;
+use crate::policy::access::Access;
 
 /// How many other places one rule may name, of each sort.
 const MAX_PLACES: usize = 8;
@@ -23,6 +28,8 @@ pub enum Class {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
+    /// `http`, `https` or `ftp`; empty: each.
+    pub scheme: String,
     /// A host as in `allow_hosts`; empty: every host.
     pub host: String,
     /// The beginning of the path; empty: every path.
@@ -42,16 +49,23 @@ pub struct Rule {
     pub mirrors: Vec<String>,
     /// Where a file is once it has left its place.
     pub archives: Vec<String>,
+    /// Header fields that let us in there. They go to `host` by `scheme`, and behind a redirect to nobody else.
+    pub headers: BTreeMap<String, Secret>,
+    /// The value of `Authorization`.
+    pub authorization: Secret,
+    pub authorization_file: PathBuf,
 }
 
 /// A rule in the form in which it is applied.
 #[derive(Debug)]
 pub struct CompiledRule {
+    scheme: Option<Scheme>,
     host: Option<HostPattern>,
     pub rule: Rule,
     same_as: Option<Template>,
     mirrors: Vec<Template>,
     archives: Vec<Template>,
+    pub access: Option<Arc<Access>>,
 }
 
 impl CompiledRule {
@@ -60,6 +74,16 @@ impl CompiledRule {
             "" => None,
             text => Some(HostPattern::parse(text).map_err(|why| format!("rules.host: {why}"))?),
         };
+        let scheme = match rule.scheme.as_str() {
+            "" => None,
+            text => Some(Scheme::parse(text).ok_or("rules.scheme must be http, https or ftp")?),
+        };
+        let access = Access::new("rules", &rule.headers, &rule.authorization, &rule.authorization_file)?;
+        if access.is_some() && (host.is_none() || !matches!(scheme, Some(Scheme::Http | Scheme::Https))) {
+            return Err(
+                "rules.headers and rules.authorization need a host, and a scheme that is http or https".to_owned()
+            );
+        }
         let template = |key: &str, text: &str| Template::parse(text).map_err(|why| format!("rules.{key}: {why}"));
         let templates = |key: &str, texts: &[String]| -> Result<Vec<_>, String> {
             if texts.len() > MAX_PLACES {
@@ -74,7 +98,8 @@ impl CompiledRule {
         if is_mapped && !rule.path_prefix.is_empty() && !rule.path_prefix.ends_with('/') {
             return Err("rules.path_prefix: it must end in / where a {path} begins behind it".to_owned());
         }
-        let compiled = Self { host, rule, same_as, mirrors, archives };
+        let access = access.map(Arc::new);
+        let compiled = Self { scheme, host, rule, same_as, mirrors, archives, access };
         if compiled.says_nothing() {
             return Err(format!("rules: the one for \"{}\" says nothing", compiled.rule.host));
         }
@@ -83,11 +108,13 @@ impl CompiledRule {
 
     fn says_nothing(&self) -> bool {
         let rule = &self.rule;
-        rule.class.is_none() && rule.judge_kind.is_none() && !self.joins() && !self.names_places()
+        let is_of_the_target = rule.class.is_some() || rule.judge_kind.is_some() || self.joins();
+        !is_of_the_target && !self.names_places() && self.access.is_none()
     }
 
     pub fn fits(&self, target: &Target) -> bool {
-        self.host.as_ref().is_none_or(|host| host.matches(target.host()))
+        self.scheme.is_none_or(|scheme| scheme == target.scheme())
+            && self.host.as_ref().is_none_or(|host| host.matches(target.host()))
             && target.path().starts_with(&self.rule.path_prefix)
             && target.path().ends_with(&self.rule.path_suffix)
     }

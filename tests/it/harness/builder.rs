@@ -103,6 +103,12 @@ impl Builder {
         self
     }
 
+    /// A `[[parents]]` with this body.
+    pub fn parent(mut self, body: &str) -> Self {
+        write!(self.rules, "[[parents]]\n{body}\n").expect("a string can be written");
+        self
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self

@@ -1,0 +1,157 @@
+//! Other gateways, asked for what they have, and never made to fetch.
+
+use crate::harness::{Builder, Ended, Gateway, NAME, Origin, Reply, archive, assert_same, eventually, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+/// A gateway that may ask another one, here played by an origin.
+fn child(origin: &Origin, parent: &Origin) -> Builder {
+    let builder = Gateway::builder().origin(origin).relay().one_attempt();
+    builder.parent(&format!("url = {:?}", parent.url("/")))
+}
+
+/// What a parent is asked for a target.
+fn asked_for(origin: &Origin) -> String {
+    format!("/{}", origin.url(PATH))
+}
+
+/// An answer of a gateway that has the bytes.
+fn held(body: &crate::harness::Body) -> Reply {
+    Reply::ok(body).header("ETag", &format!("\"{}\"", sha256(body)))
+}
+
+#[test]
+fn a_parent_gives_what_the_origin_does_not() {
+    let origin = Origin::start();
+    let body = archive(1, 200_000);
+    origin.serve(PATH, Reply::file(&body));
+    let parent = Gateway::builder().origin(&origin).relay().text("gateway.name", "parent").start();
+    parent.assert_serves(&origin.url(PATH), &body);
+    parent.await_stored(&origin.url(PATH));
+    origin.serve(PATH, Reply::status(410));
+    let address = parent.addr();
+    // Its port is none that clients may have something fetched from.
+    let builder = Gateway::builder().origin(&origin).relay().one_attempt();
+    let gateway = builder.parent(&format!("url = \"http://{address}\"")).start();
+    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["fwd=uri-miss", "stored"]);
+    gateway.await_stored(&origin.url(PATH));
+    let record = std::fs::read_to_string(&gateway.records_of(&origin.url(PATH))[0]).expect("the record can be read");
+    assert!(record.contains("\"source\": \"http://127.0.0.1\""), "{record}");
+    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    gateway.get(&parent.url("/https://example.org/x.tar.gz")).send().assert_problem(403);
+}
+
+#[test]
+fn a_parent_is_asked_behind_the_mirrors_and_only_for_what_it_has() {
+    let (origin, mirror, parent) = (Origin::start(), Origin::start_at("127.0.0.2"), Origin::start_at("127.0.0.3"));
+    let body = archive(2, 5000);
+    parent.serve(&asked_for(&origin), held(&body));
+    let rule = format!("host = \"127.0.0.1\"\nmirrors = [{:?}]", mirror.url("/{path}"));
+    let gateway = child(&origin, &parent).origin(&mirror).rule(&rule).start();
+    gateway.assert_serves(&origin.url(PATH), &body);
+    assert_eq!((origin.total(), mirror.total(), parent.total()), (1, 1, 1));
+    let asked = parent.request(&asked_for(&origin));
+    assert_eq!(asked.header("cache-control"), Some("only-if-cached"));
+    assert!(asked.header("via").is_some_and(|via| via.contains(NAME)), "so that it can see a circle");
+    assert_eq!(asked.header("x-expected-sha256"), None);
+}
+
+#[test]
+fn a_parent_that_has_it_not_is_asked_once_and_the_origins_word_is_told() {
+    let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    parent.serve(&asked_for(&origin), Reply::status(504));
+    origin.serve(PATH, Reply::status(404));
+    let builder = child(&origin, &parent).set("fetch.attempts", "3").set("fetch.breaker_failures", "1");
+    let gateway = builder.start();
+    gateway.get(&origin.url(PATH)).send().assert_problem(404);
+    assert_eq!((origin.total(), parent.total()), (1, 1));
+    // It has answered well: it is not left alone.
+    let other = "/pub/other-1.0.tar.gz";
+    parent.serve(&format!("/{}", origin.url(other)), held(&archive(3, 5000)));
+    gateway.assert_serves(&origin.url(other), &archive(3, 5000));
+}
+
+#[test]
+fn a_parent_is_told_what_is_expected() {
+    let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let body = archive(4, 50_000);
+    parent.serve(&asked_for(&origin), held(&body));
+    let gateway = child(&origin, &parent).start();
+    let path = format!("/sha256:{}/{}", sha256(&body), origin.url(PATH));
+    gateway.request("GET", &path).send().assert_body(200, &body);
+    assert_eq!(parent.request(&asked_for(&origin)).header("x-expected-sha256"), Some(&*sha256(&body)));
+}
+
+#[test]
+fn bytes_that_are_not_those_that_the_parent_states_are_not_kept() {
+    let other = archive(6, 200_000);
+    for (number, reply) in [
+        Reply::ok(&other).header("ETag", &format!("\"{}\"", sha256(&archive(5, 1000)))),
+        Reply::ok(&other).header("Repr-Digest", "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
+        parent.serve(&asked_for(&origin), reply);
+        let gateway = child(&origin, &parent).start();
+        let answer = gateway.get(&origin.url(PATH)).send();
+        assert_eq!(answer.ended, Ended::Cut, "{number}");
+        assert_same(&answer.body, &other[..answer.body.len()]);
+        gateway.await_fetch(&origin.url(PATH));
+        gateway.assert_nothing_stored();
+    }
+}
+
+#[test]
+fn two_gateways_that_are_each_others_parents_do_not_ask_in_a_circle() {
+    let origin = Origin::start();
+    origin.serve(PATH, Reply::status(404));
+    let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("log.level", "debug");
+    let mut first = builder.start();
+    let address = first.addr();
+    let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("gateway.name", "second");
+    let second = builder.parent(&format!("url = \"http://{address}\"")).start();
+    let parent = format!("url = \"http://{}\"", second.addr());
+    first.reload(|builder| builder.parent(&parent));
+    eventually("it was reloaded", || first.log().text().contains("reloaded").then_some(()));
+    for gateway in [&first, &second] {
+        gateway.get(&origin.url(PATH)).send().assert_problem(404);
+        gateway.await_fetch(&origin.url(PATH));
+    }
+    assert_eq!(origin.total(), 2, "each asks the origin for its own clients only");
+    let fetches = |gateway: &Gateway| gateway.log().events().iter().filter(|event| event["message"] == "fetch").count();
+    assert_eq!((fetches(&first), fetches(&second)), (1, 1));
+}
+
+#[test]
+fn what_lets_us_in_is_told_to_the_parent_and_to_nobody_else() {
+    let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let body = archive(7, 5000);
+    parent.serve(&asked_for(&origin), held(&body));
+    let fields = "headers = { X-Token = \"T0KEN\" }\nauthorization = \"Bearer S3CRET\"";
+    let builder = Gateway::builder().origin(&origin).relay().one_attempt();
+    let gateway = builder.parent(&format!("url = {:?}\n{fields}", parent.url(""))).start();
+    gateway.assert_serves(&origin.url(PATH), &body);
+    let asked = parent.request(&asked_for(&origin));
+    assert_eq!((asked.header("x-token"), asked.header("authorization")), (Some("T0KEN"), Some("Bearer S3CRET")));
+    let asked = origin.request(PATH);
+    assert_eq!((asked.header("x-token"), asked.header("authorization")), (None, None));
+}
+
+#[test]
+fn a_parent_that_cannot_be_asked_is_refused_with_its_key() {
+    for (parent, part) in [
+        ("url = \"\"", "parents.url"),
+        ("url = \"ftp://example.org\"", "parents.url"),
+        ("url = \"https://example.org/?x\"", "parents.url"),
+        ("url = \"https://example.org\"\nheaders = { Range = \"S3CRET\" }", "parents.headers: range"),
+        ("url = \"https://example.org\"\nauthorization = \"S3CRET\\n\"", "parents.headers: authorization"),
+        ("url = \"https://example.org\"\nauthorization_file = \"/nowhere\"", "parents.authorization_file"),
+        ("url = \"https://example.org\"\ntoken = \"S3CRET\"", "token"),
+    ] {
+        let run = Gateway::builder().parent(parent).run_to_end();
+        assert_eq!(run.code, Some(2), "{parent}");
+        assert!(run.stderr.contains(part) && !run.stderr.contains("S3CRET"), "{parent}: {}", run.stderr);
+    }
+}

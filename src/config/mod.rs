@@ -87,10 +87,11 @@ impl Config {
         for (source, key, value) in overlay::variables(environment).chain(overlay::settings(settings)) {
             overlay::lay(&mut table, &source, &key?, &value)?;
         }
-        let config: Self = serde_path_to_error::deserialize(table).map_err(|error| ConfigError::Value {
+        let mut config: Self = serde_path_to_error::deserialize(table).map_err(|error| ConfigError::Value {
             key: error.path().to_string(),
             why: error.inner().message().to_owned(),
         })?;
+        config.rules.extend(overlay::read_rules(&config.policy.rules_files)?);
         config.check().map_err(ConfigError::Contradiction)?;
         Ok(config)
     }

@@ -1,10 +1,13 @@
 //! Laying single values over a configuration file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{Config, ConfigError};
+use crate::policy::Rule;
 
 /// Variables of this beginning, with a double underscore between section and key, are configuration.
 const PREFIX: &str = "MILLPOND_";
@@ -12,8 +15,26 @@ const PREFIX: &str = "MILLPOND_";
 /// A value to lay over: where it comes from, its key or what is wrong with that, and its text.
 type Overlay = (String, Result<Vec<String>, ConfigError>, String);
 
-/// Reads and checks the file by itself, because only the text knows its lines.
+/// A file of rules only.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesFile {
+    rules: Vec<Rule>,
+}
+
+/// The rules of all these files, in their order.
+pub fn read_rules(paths: &[PathBuf]) -> Result<Vec<Rule>, ConfigError> {
+    let files: Vec<RulesFile> = paths.iter().map(|path| Ok(parse_file(path)?.0)).collect::<Result<_, ConfigError>>()?;
+    Ok(files.into_iter().flat_map(|file| file.rules).collect())
+}
+
+/// The configuration in a file. What else is laid over it is checked with it.
 pub fn read_file(path: &Path) -> Result<Table, ConfigError> {
+    Ok(parse_file::<Config>(path)?.1)
+}
+
+/// Reads and checks a file by itself, because only the text knows its lines.
+fn parse_file<T: DeserializeOwned>(path: &Path) -> Result<(T, Table), ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|why| ConfigError::Unreadable { path: path.to_owned(), why })?;
     let complain = |error: &toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
@@ -23,8 +44,9 @@ pub fn read_file(path: &Path) -> Result<Table, ConfigError> {
         let why = format!("{key}: {}", error.message().replace('\n', " "));
         ConfigError::Line { path: path.to_owned(), line, why }
     };
-    toml::from_str::<Config>(&text).map_err(|error| complain(&error))?;
-    text.parse::<Table>().map_err(|error| complain(&error))
+    let parsed = toml::from_str(&text).map_err(|error| complain(&error))?;
+    let table = text.parse().map_err(|error| complain(&error))?;
+    Ok((parsed, table))
 }
 
 /// `MILLPOND_CACHE__MAX_SIZE=50GiB` is `cache.max_size`.

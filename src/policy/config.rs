@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +25,8 @@ pub struct Config {
     pub ports: Vec<u16>,
     pub connect_ports: Vec<u16>,
     pub max_object_size: Size,
+    /// Files with more `[[rules]]`, which come behind those of the configuration.
+    pub rules_files: Vec<PathBuf>,
 }
 
 impl Default for Config {
@@ -42,6 +46,7 @@ impl Default for Config {
             ports: vec![80, 443, 21],
             connect_ports: vec![443],
             max_object_size: Size::gib(20),
+            rules_files: Vec::new(),
         }
     }
 }

@@ -56,6 +56,7 @@ mod redirects;
 mod resume;
 mod rewrite;
 mod rooms;
+mod rules_file;
 mod secrets;
 mod serving;
 mod shared;

@@ -18,6 +18,9 @@ use super::{Config, HostPattern, Refusal, contains};
 use crate::model::{FtpFile, Scheme, Size, Target};
 use rule::CompiledRule;
 
+/// How many rules there may be: each request looks at all of them.
+const MAX_RULES: usize = 1000;
+
 #[derive(Debug)]
 pub struct Rules {
     config: Config,
@@ -32,6 +35,9 @@ impl Rules {
         let patterns = |key: &str, list: &[String]| -> Result<Vec<HostPattern>, String> {
             list.iter().map(|text| HostPattern::parse(text).map_err(|why| format!("{key}: {why}"))).collect()
         };
+        if rules.len() > MAX_RULES {
+            return Err(format!("rules: there may be at most {MAX_RULES}"));
+        }
         Ok(Self {
             allow_hosts: patterns("policy.allow_hosts", &config.allow_hosts)?,
             deny_hosts: patterns("policy.deny_hosts", &config.deny_hosts)?,

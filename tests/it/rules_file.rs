@@ -1,0 +1,185 @@
+//! The rules that are shipped: what each row makes of a target, and how such a file is read.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::harness::{Builder, Gateway, Origin, Reply, archive, eventually, millpond};
+
+/// What is asked upstream for a target, if nobody has it. All without TLS, so that a proxy can listen.
+const ROWS: [(&str, &[&str]); 22] = [
+    ("http://www.kernel.org/pub/linux/x.tar.xz", &KERNEL),
+    ("http://mirrors.edge.kernel.org/pub/linux/x.tar.xz", &KERNEL),
+    ("http://cdn.kernel.org/pub/linux/x.tar.xz", &KERNEL),
+    ("http://ftpmirror.gnu.org/gnu/x/x.tar.gz", &GNU),
+    ("http://ftpmirror.gnu.org/x/x.tar.gz", &GNU),
+    ("http://mirrors.kernel.org/gnu/x/x.tar.gz", &GNU),
+    ("http://ftp.gnu.org/pub/gnu/x/x.tar.gz", &GNU),
+    ("http://ftp.gnu.org/gnu/x/x.tar.gz", &GNU),
+    ("http://download.savannah.nongnu.org/releases/x/x.tar.gz", &SAVANNAH),
+    ("http://download.savannah.gnu.org/releases/x/x.tar.gz", &SAVANNAH),
+    ("http://www.apache.org/dist/x/x.tar.gz", &APACHE),
+    ("http://downloads.apache.org/x/x.tar.gz", &APACHE),
+    ("http://dlcdn.apache.org/x/x.tar.gz", &APACHE),
+    (
+        "http://downloads.sourceforge.net/project/x/x.tar.gz?use_mirror=near&ts=1",
+        &["http://downloads.sourceforge.net/project/x/x.tar.gz"],
+    ),
+    (
+        "http://sourceforge.net/projects/x/files/x.tar.gz/download?r=&viasf=1",
+        &["http://sourceforge.net/projects/x/files/x.tar.gz/download"],
+    ),
+    ("http://ftp.gnome.org/pub/GNOME/sources/x/x.tar.xz", &GNOME),
+    ("http://ftp.gnome.org/pub/gnome/sources/x/x.tar.xz", &GNOME),
+    (
+        "http://download.kde.org/stable/x/1.0/x.tar.xz",
+        &["http://download.kde.org/Attic/x/1.0/x.tar.xz", "http://download.kde.org/stable/x/1.0/x.tar.xz"],
+    ),
+    ("http://xorg.freedesktop.org/archive/individual/lib/x.tar.xz", &XORG),
+    ("http://xorg.freedesktop.org/releases/individual/lib/x.tar.xz", &XORG),
+    ("http://www.x.org/archive/individual/lib/x.tar.xz", &XORG),
+    ("http://www.x.org/releases/individual/lib/x.tar.xz", &XORG),
+];
+
+const KERNEL: [&str; 2] =
+    ["http://cdn.kernel.org/pub/linux/x.tar.xz", "http://mirrors.edge.kernel.org/pub/linux/x.tar.xz"];
+const GNU: [&str; 4] = [
+    "http://ftp.gnu.org/gnu/x/x.tar.gz",
+    "http://ftp.gnu.org/old-gnu/x/x.tar.gz",
+    "http://ftpmirror.gnu.org/gnu/x/x.tar.gz",
+    "http://mirrors.kernel.org/gnu/x/x.tar.gz",
+];
+const SAVANNAH: [&str; 2] = [
+    "http://download-mirror.savannah.gnu.org/releases/x/x.tar.gz",
+    "http://download.savannah.gnu.org/releases/x/x.tar.gz",
+];
+const APACHE: [&str; 3] = [
+    "http://archive.apache.org/dist/x/x.tar.gz",
+    "http://dlcdn.apache.org/x/x.tar.gz",
+    "http://downloads.apache.org/x/x.tar.gz",
+];
+const GNOME: [&str; 1] = ["http://download.gnome.org/sources/x/x.tar.xz"];
+const XORG: [&str; 2] = [
+    "http://www.x.org/releases/individual/lib/x.tar.xz",
+    "http://xorg.freedesktop.org/archive/individual/lib/x.tar.xz",
+];
+
+/// Names whose bytes do not stay what they are.
+const PASSED: [&str; 2] =
+    ["http://cdn.kernel.org/pub/linux/sha256sums.asc", "http://raw.githubusercontent.com/x/y/main/fix.patch"];
+
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules.toml")
+}
+
+fn list(file: &Path) -> String {
+    format!("[{:?}]", file.to_str().expect("the path is text"))
+}
+
+/// A gateway with the shipped rules, as they would be without TLS, that asks everything of one proxy.
+fn with_shipped_rules(proxy: &Origin) -> Builder {
+    let builder = Gateway::builder().port(80).relay().one_attempt().text("fetch.egress_proxy", &proxy.url(""));
+    let file = builder.folder().join("rules.toml");
+    let text = fs::read_to_string(shipped()).expect("the rules can be read").replace("https://", "http://");
+    fs::write(&file, text).expect("the folder can be written");
+    builder.set("policy.rules_files", &list(&file))
+}
+
+#[test]
+fn every_target_is_asked_for_where_the_table_says() {
+    for (target, wanted) in ROWS {
+        let proxy = Origin::start();
+        let gateway = with_shipped_rules(&proxy).start();
+        gateway.get(target).send().assert_problem(404);
+        assert_eq!(proxy.asked(), wanted, "{target}");
+    }
+}
+
+#[test]
+fn names_that_the_table_passes_are_not_kept() {
+    let proxy = Origin::start();
+    let gateway = with_shipped_rules(&proxy).start();
+    for target in PASSED {
+        proxy.serve(target, Reply::ok(&archive(1, 100)));
+        gateway.assert_serves(target, &archive(1, 100)).assert_cache(&["fwd=bypass"]);
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn every_row_has_a_test() {
+    let text = fs::read_to_string(shipped()).expect("the rules can be read");
+    let table: toml::Table = text.parse().expect("the rules are TOML");
+    let tested: BTreeSet<&str> = ROWS.iter().map(|(target, _)| *target).chain(PASSED).collect();
+    for rule in table["rules"].as_array().expect("there are rules") {
+        let value = |key: &str| rule.get(key).and_then(toml::Value::as_str).unwrap_or_default();
+        let fits = |target: &&&str| {
+            let (host, path) = target["http://".len()..].split_once('/').expect("a target has a path");
+            let is_host = match value("host").strip_prefix('.') {
+                Some(domain) => host.ends_with(domain),
+                None => host == value("host"),
+            };
+            is_host && format!("/{path}").starts_with(value("path_prefix")) && path.ends_with(value("path_suffix"))
+        };
+        assert!(tested.iter().any(|target| fits(&target)), "no test for {rule}");
+    }
+}
+
+#[test]
+fn the_shipped_rules_can_be_used_as_they_are() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let setting = format!("policy.rules_files={}", list(&shipped()));
+    millpond(folder.path(), &["check-config", "--set", &setting]).assert_success();
+}
+
+#[test]
+fn rules_of_the_configuration_come_before_those_of_a_file() {
+    let origin = Origin::start();
+    let body = archive(2, 5000);
+    for path in ["/a.gz", "/b.gz"] {
+        origin.serve(path, Reply::file(&body));
+    }
+    let builder = Gateway::builder().origin(&origin).relay().rule("path_prefix = \"/a\"\nclass = \"frozen\"");
+    let file = builder.folder().join("more.toml");
+    fs::write(&file, "[[rules]]\nclass = \"passed\"\n").expect("the folder can be written");
+    let gateway = builder.set("policy.rules_files", &list(&file)).start();
+    gateway.assert_serves(&origin.url("/a.gz"), &body).assert_cache(&["stored"]);
+    gateway.assert_serves(&origin.url("/b.gz"), &body).assert_cache(&["fwd=bypass"]);
+}
+
+#[test]
+fn a_file_of_rules_is_read_again_and_a_bad_one_changes_nothing() {
+    let origin = Origin::start();
+    let body = archive(3, 5000);
+    origin.serve("/x.gz", Reply::file(&body));
+    let builder = Gateway::builder().origin(&origin).relay();
+    let file = builder.folder().join("more.toml");
+    let write = |text: &str| fs::write(&file, text).expect("the folder can be written");
+    write("[[rules]]\nclass = \"passed\"\n");
+    let mut gateway = builder.set("policy.rules_files", &list(&file)).start();
+    gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["fwd=bypass"]);
+    let told = |gateway: &Gateway, text: &str| {
+        eventually("it was told", || gateway.log().text().contains(text).then_some(()));
+    };
+    write("[[rules]]\nclas = \"frozen\"\n");
+    gateway.reload(|builder| builder);
+    told(&gateway, "more.toml:2");
+    gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["fwd=bypass"]);
+    write("[[rules]]\nclass = \"frozen\"\n");
+    gateway.reload(|builder| builder);
+    told(&gateway, "the configuration was reloaded");
+    gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["stored"]);
+}
+
+#[test]
+fn a_file_that_is_not_there_or_holds_more_than_rules_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("rules.toml");
+    fs::write(&file, "[fetch]\nattempts = 1\n").expect("the folder can be written");
+    for (file, part) in [(file, "rules.toml:1"), (folder.path().join("nowhere.toml"), "nowhere.toml")] {
+        let setting = format!("policy.rules_files={}", list(&file));
+        let run = millpond(folder.path(), &["check-config", "--set", &setting]);
+        assert_eq!(run.code, Some(2), "{}", run.stderr);
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+}

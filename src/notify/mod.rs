@@ -1,8 +1,8 @@
 //! Telling an operator: what went wrong, once an incident, by webhook and by mail.
 //!
 //! It listens to the events of the other rooms, groups them into incidents ([`book`]), and hands what is to be told to the
-//! posts, each of which has a queue and a task of its own. Nothing here is waited for by a fetch. Its main type is
-//! [`Notifier`].
+//! posts, each of which has a queue and a task of its own. Nothing here is waited for by a fetch: what does not fit into
+//! a queue is dropped, and still listed. Its main type is [`Notifier`].
 
 mod book;
 mod config;

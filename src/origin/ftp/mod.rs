@@ -1,7 +1,9 @@
 //! Origins of ftp (RFC 959, 2428, 3659, 4217).
 //!
 //! [`connector`] opens a control connection, [`session`] is one, [`pool`] keeps those that may be used again, and a
-//! [`transfer`] is a body. Only files are fetched: no command lists anything or changes anything.
+//! [`transfer`] is a body. Only files are fetched: no command lists anything or changes anything. What comes is told in the
+//! words of HTTP: size and date together are the body's validator, and the length alone ends it. Data connections go to the
+//! control connection's own address, past policy and dial; a connection with anything wrong about it is closed.
 
 mod connector;
 mod pool;

@@ -262,6 +262,17 @@ impl Hasher {
         }
     }
 
+    /// Computes every digest that is known.
+    #[must_use]
+    pub fn of_all() -> Self {
+        Self {
+            sha256: sha2::Sha256::new(),
+            md5: Some(md5::Md5::new()),
+            sha1: Some(sha1::Sha1::new()),
+            sha512: Some(sha2::Sha512::new()),
+        }
+    }
+
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         if let Some(md5) = &mut self.md5 {

@@ -4,9 +4,9 @@ use std::sync::PoisonError;
 
 use fs_err as fs;
 
-use super::index::{Entry, Room};
-use super::{Role, Shared, StoreError};
-use crate::model::Event;
+use super::index::Room;
+use super::{Role, Shared, StoreError, pins};
+use crate::model::{Event, Sha256};
 
 /// How many candidates are fetched from the index at a time.
 const BATCH: usize = 64;
@@ -16,6 +16,18 @@ const MAX_STUCK: usize = 16;
 
 /// How often room is made for one body: another process may take it before it is reserved.
 const MAX_TRIES: usize = 3;
+
+/// What became of an object that was to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Eviction {
+    Gone {
+        size_bytes: u64,
+    },
+    /// It was not there.
+    Absent,
+    /// An operator keeps it.
+    Pinned,
+}
 
 /// Evicts down to the low watermark if the high one is passed.
 pub fn to_low_watermark(shared: &Shared) -> Result<(), StoreError> {
@@ -52,9 +64,9 @@ pub fn make_disk_space(shared: &Shared, missing_bytes: u64) -> Result<(), StoreE
     free(shared, missing_bytes)
 }
 
-/// Evicts at least `size_bytes`. If all that is held is less, nothing goes: it would go in vain.
+/// Evicts at least `size_bytes`. If all that may go is less, nothing goes: it would go in vain.
 fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
-    if shared.role == Role::Guest || size_bytes > shared.index.held_bytes()? {
+    if shared.role == Role::Guest || size_bytes > shared.index.evictable_bytes()? {
         return Ok(());
     }
     let mut freed_bytes = 0;
@@ -64,16 +76,17 @@ fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
-        for entry in batch {
+        for sha256 in batch {
             if freed_bytes >= size_bytes || stuck >= MAX_STUCK {
                 break;
             }
-            match evict(shared, &entry) {
-                Ok(bytes) => freed_bytes += bytes,
+            match evict(shared, sha256) {
+                Ok(Eviction::Gone { size_bytes }) => freed_bytes += size_bytes,
+                Ok(Eviction::Absent | Eviction::Pinned) => {}
                 Err(StoreError::Io(error)) => {
-                    tracing::warn!(%error, sha256 = %entry.sha256, "an object could not be removed");
+                    tracing::warn!(%error, %sha256, "an object could not be removed");
                     // It goes to the end of the row, so that it does not stand in the way of the others.
-                    shared.index.use_now(entry.sha256)?;
+                    shared.index.use_now(sha256)?;
                     stuck += 1;
                 }
                 Err(error) => return Err(error),
@@ -83,20 +96,38 @@ fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes one object. Readers that hold it open read on to its end.
-fn evict(shared: &Shared, entry: &Entry) -> Result<u64, StoreError> {
-    let _lock = shared.layout.lock_object(entry.sha256)?;
-    if shared.tier.as_ref().is_some_and(|tier| !tier.markers.has_object(entry.sha256)) {
+/// Removes one object, unless somebody has pinned it or the bucket does not have it yet. Readers that hold it open read on
+/// to its end.
+pub fn evict(shared: &Shared, sha256: Sha256) -> Result<Eviction, StoreError> {
+    let _lock = shared.layout.lock_object(sha256)?;
+    if shared.tier.as_ref().is_some_and(|tier| !tier.markers.has_object(sha256)) {
         return Err(StoreError::Io(std::io::Error::other("it is not in the bucket yet")));
     }
-    let freed_bytes = match fs::remove_file(shared.layout.object(entry.sha256)) {
-        Ok(()) => entry.size_bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+    remove_locked(shared, sha256)
+}
+
+/// Removes one object, unless somebody has pinned it.
+pub fn remove(shared: &Shared, sha256: Sha256) -> Result<Eviction, StoreError> {
+    let _lock = shared.layout.lock_object(sha256)?;
+    remove_locked(shared, sha256)
+}
+
+fn remove_locked(shared: &Shared, sha256: Sha256) -> Result<Eviction, StoreError> {
+    if pins::are_kept(&shared.layout, sha256)? {
+        // Out of the row, so that it is not looked at again and again.
+        shared.index.set_aside(sha256)?;
+        return Ok(Eviction::Pinned);
+    }
+    let path = shared.layout.object(sha256);
+    let removed = fs::metadata(&path).and_then(|metadata| fs::remove_file(&path).map(|()| metadata.len()));
+    let eviction = match removed {
+        Ok(size_bytes) => Eviction::Gone { size_bytes },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Eviction::Absent,
         Err(error) => return Err(error.into()),
     };
-    shared.index.strike(entry.sha256)?;
-    if freed_bytes > 0 {
-        shared.events.tell(Event::Evicted { sha256: entry.sha256, size_bytes: freed_bytes });
+    shared.index.strike(sha256)?;
+    if let Eviction::Gone { size_bytes } = eviction {
+        shared.events.tell(Event::Evicted { sha256, size_bytes });
     }
-    Ok(freed_bytes)
+    Ok(eviction)
 }

@@ -52,7 +52,7 @@ impl Layout {
     /// Makes the folders that do not exist yet.
     pub fn create(root: &Path) -> Result<Self, OpenError> {
         let layout = Self { root: root.to_owned() };
-        for folder in [layout.objects(), layout.records(), layout.staging(), layout.locks()] {
+        for folder in [layout.objects(), layout.records(), layout.pins(), layout.staging(), layout.locks()] {
             std::fs::create_dir_all(&folder).map_err(|why| OpenError::Folder { path: root.to_owned(), why })?;
         }
         Ok(layout)
@@ -106,6 +106,31 @@ impl Layout {
     /// `records/ab/<key>/<sha256>.json`
     pub fn record(&self, key: Key, sha256: Sha256) -> PathBuf {
         self.records_of(key).join(format!("{sha256}.json"))
+    }
+
+    fn pins(&self) -> PathBuf {
+        self.root.join("pins")
+    }
+
+    /// `pins/ab/<key>`
+    pub fn pins_of(&self, key: Key) -> PathBuf {
+        let name = key.to_string();
+        self.pins().join(&name[..2]).join(name)
+    }
+
+    /// `pins/ab/<key>/<sha256>`
+    pub fn pin(&self, key: Key, sha256: Sha256) -> PathBuf {
+        self.pins_of(key).join(sha256.to_string())
+    }
+
+    /// `pins/by-digest/ab/<sha256>`
+    pub fn pins_by_digest(&self, sha256: Sha256) -> PathBuf {
+        self.pins().join("by-digest").join(object_name(sha256))
+    }
+
+    /// `pins/by-digest/ab/<sha256>/<key>`
+    pub fn pin_by_digest(&self, sha256: Sha256, key: Key) -> PathBuf {
+        self.pins_by_digest(sha256).join(key.to_string())
     }
 
     /// Takes the lock that publishing and evicting of an object share, across processes. It ends with the file.

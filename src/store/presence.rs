@@ -8,7 +8,7 @@ use moka::Expiry;
 use moka::future::Cache;
 
 use super::{Config, StoreError};
-use crate::model::{Expected, Key, Record};
+use crate::model::{Expected, Key, Record, Sha256};
 
 /// What is known of a target.
 #[derive(Debug, Clone)]
@@ -25,13 +25,17 @@ pub struct Known {
     answering: Arc<Record>,
     others: Vec<Arc<Record>>,
     is_held: bool,
+    is_pinned: bool,
 }
 
 impl Known {
-    pub(super) fn new(records: Vec<Record>, is_held: impl Fn(&Record) -> bool) -> Option<Self> {
-        let answering = Record::answering(records.clone())?;
+    /// Of these records the pinned one answers, else the earliest first seen.
+    pub(super) fn new(records: Vec<Record>, pinned: Option<Sha256>, is_held: impl Fn(&Record) -> bool) -> Option<Self> {
+        let pinned = records.iter().find(|record| Some(record.sha256) == pinned).cloned();
+        let is_pinned = pinned.is_some();
+        let answering = pinned.or_else(|| Record::answering(records.clone()))?;
         let others = records.into_iter().filter(|record| record.sha256 != answering.sha256).map(Arc::new).collect();
-        Some(Self { is_held: is_held(&answering), answering: Arc::new(answering), others })
+        Some(Self { is_held: is_held(&answering), is_pinned, answering: Arc::new(answering), others })
     }
 
     /// The record that answers for the target.
@@ -54,6 +58,12 @@ impl Known {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.is_held
+    }
+
+    /// Whether an operator has said that these are the bytes.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.is_pinned
     }
 }
 

@@ -12,7 +12,7 @@ use fs_err as fs;
 use super::index::Pending;
 use super::layout::Layout;
 use super::presence::Known;
-use super::{Sealed, Shared, StoreError, records};
+use super::{Sealed, Shared, StoreError, pins, records};
 use crate::model::{Record, Sha256};
 
 /// Objects are never written to again.
@@ -50,8 +50,8 @@ pub fn publish(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<Publ
         shared.unreconciled.store(true, Ordering::Release);
     }
     let all = records::read_all(&shared.layout, key)?;
-    let known = Known::new(all, |record| records::is_held(&shared.layout, record))
-        .or_else(|| Known::new(vec![record.clone()], |_| true))
+    let known = records::known(&shared.layout, all, &pins::of(&shared.layout, key)?)
+        .or_else(|| Known::new(vec![record.clone()], None, |_| true))
         .expect("one record is enough");
     let answering = known.answering().sha256;
     let is_pressing = shared.index.held_bytes().is_ok_and(|held| held > shared.config.high_watermark_bytes());
@@ -97,7 +97,7 @@ pub fn create_record(shared: &Shared, record: &Record, path: &Path) -> Result<()
 }
 
 /// Makes a folder and the one above it, and makes both last.
-fn make_folder(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn make_folder(folder: &Path) -> Result<(), StoreError> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -108,6 +108,6 @@ fn make_folder(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }

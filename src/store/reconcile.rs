@@ -68,10 +68,10 @@ fn strike_missing(layout: &Layout, index: &Index) -> Result<u64, StoreError> {
     loop {
         let entries = index.after(&last, BATCH)?;
         let Some(end) = entries.last() else { return Ok(mended) };
-        last = end.sha256.as_bytes().to_vec();
-        for entry in &entries {
-            if !layout.object(entry.sha256).exists() {
-                index.strike(entry.sha256)?;
+        last = end.as_bytes().to_vec();
+        for sha256 in entries {
+            if !layout.object(sha256).exists() {
+                index.strike(sha256)?;
                 mended += 1;
             }
         }

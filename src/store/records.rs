@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::StoreError;
 use super::layout::Layout;
+use super::pins::{self, Pin};
 use super::presence::{Known, Presence};
 use crate::model::{Key, MAX_RECORD_BYTES, Record, Sha256};
 
@@ -18,10 +19,18 @@ const MAX_ENTRIES: usize = 64;
 
 pub fn look_up(layout: &Layout, key: Key) -> Result<Presence, StoreError> {
     let records = read_all(layout, key)?;
-    Ok(match Known::new(records, |record| is_held(layout, record)) {
+    let pins = if records.is_empty() { Vec::new() } else { pins::of(layout, key)? };
+    Ok(match known(layout, records, &pins) {
         Some(known) => Presence::Known(Arc::new(known)),
         None => Presence::Absent,
     })
+}
+
+/// What is known of a target that has these records and pins.
+pub fn known(layout: &Layout, records: Vec<Record>, pins: &[Pin]) -> Option<Known> {
+    let is_recorded = |pin: &&Pin| records.iter().any(|record| record.sha256 == pin.sha256);
+    let pinned = pins.iter().find(is_recorded).map(|pin| pin.sha256);
+    Known::new(records, pinned, |record| is_held(layout, record))
 }
 
 /// Whether the kernel knows, without a wait for the disk, that a target has no records. False says nothing.

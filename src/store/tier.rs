@@ -143,7 +143,7 @@ pub(super) async fn look(shared: Arc<Shared>, key: Key) -> Result<Presence, Stor
     }
     match tier.bucket.records_of(key).await {
         Ok(found) => {
-            let known = Known::new(found.clone(), |_| false);
+            let known = Known::new(found.clone(), None, |_| false);
             adopt(&shared, found).await;
             known.map_or(on_disk, |known| Ok(Presence::Known(Arc::new(known))))
         }

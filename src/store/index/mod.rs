@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, ToSql, TransactionBehavior, params};
 
 pub use queue::Pending;
 
@@ -26,6 +26,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many uses are held back at most before they are written down.
 const MAX_PENDING_TOUCHES: usize = 65_536;
+
+/// The last use of what is pinned: it is no candidate for eviction, and a use does not make it one.
+const SET_ASIDE: i64 = i64::MAX;
 
 const SCHEMA: &str = "
     CREATE TABLE objects (
@@ -81,12 +84,6 @@ pub enum Room {
     Missing(u64),
 }
 
-/// One object as the index has it.
-pub struct Entry {
-    pub sha256: Sha256,
-    pub size_bytes: u64,
-}
-
 impl Index {
     /// Opens the index, or makes a new one where there is none that can be used.
     pub fn open(layout: &Layout) -> Result<Self, StoreError> {
@@ -134,6 +131,13 @@ impl Index {
 
     pub fn held_bytes(&self) -> Result<u64, StoreError> {
         Ok(lock(&self.connection).query_row("SELECT held_bytes FROM ledger", [], |row| row.get(0)).map(to_u64)?)
+    }
+
+    /// Held bytes that nobody has set aside. Those are few, and their rows lie at one end of an index.
+    pub fn evictable_bytes(&self) -> Result<u64, StoreError> {
+        let sql = "SELECT (SELECT held_bytes FROM ledger)
+                 - (SELECT coalesce(sum(size_bytes), 0) FROM objects WHERE last_use = ?1)";
+        Ok(lock(&self.connection).query_row(sql, [SET_ASIDE], |row| row.get(0)).map(to_u64)?)
     }
 
     /// Reserves `size_bytes` in all for one body of this instance, in place of what it had reserved before, if held and
@@ -225,10 +229,19 @@ impl Index {
         Ok(())
     }
 
-    /// Writes down at once that an object is used now.
+    /// Writes down at once that an object is used now, whether it was set aside or not.
     pub fn use_now(&self, sha256: Sha256) -> Result<(), StoreError> {
+        self.set_last_use(sha256, now())
+    }
+
+    /// Takes an object out of the row of those that may be evicted.
+    pub fn set_aside(&self, sha256: Sha256) -> Result<(), StoreError> {
+        self.set_last_use(sha256, SET_ASIDE)
+    }
+
+    fn set_last_use(&self, sha256: Sha256, last_use: i64) -> Result<(), StoreError> {
         let sql = "UPDATE objects SET last_use = ?2 WHERE sha256 = ?1";
-        lock(&self.connection).execute(sql, params![sha256.as_bytes(), now()])?;
+        lock(&self.connection).execute(sql, params![sha256.as_bytes(), last_use])?;
         Ok(())
     }
 
@@ -240,28 +253,27 @@ impl Index {
         Ok(())
     }
 
-    /// Up to `count` objects that nothing holds here, the least recently used first.
-    pub fn oldest(&self, count: usize) -> Result<Vec<Entry>, StoreError> {
+    /// Up to `count` objects that nothing holds here, the least recently used first, without those that were set aside.
+    pub fn oldest(&self, count: usize) -> Result<Vec<Sha256>, StoreError> {
         self.entries(
-            "SELECT sha256, size_bytes FROM objects
-             WHERE ?1 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
+            "SELECT sha256 FROM objects
+             WHERE last_use < ?1 AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
              ORDER BY last_use LIMIT ?2",
-            &[],
+            SET_ASIDE,
             count,
         )
     }
 
     /// Up to `count` objects whose digest is above `after`, in the order of digests.
-    pub fn after(&self, after: &[u8], count: usize) -> Result<Vec<Entry>, StoreError> {
-        self.entries("SELECT sha256, size_bytes FROM objects WHERE sha256 > ?1 ORDER BY sha256 LIMIT ?2", after, count)
+    pub fn after(&self, after: &[u8], count: usize) -> Result<Vec<Sha256>, StoreError> {
+        self.entries("SELECT sha256 FROM objects WHERE sha256 > ?1 ORDER BY sha256 LIMIT ?2", after, count)
     }
 
-    fn entries(&self, sql: &str, after: &[u8], count: usize) -> Result<Vec<Entry>, StoreError> {
+    fn entries(&self, sql: &str, bound: impl ToSql, count: usize) -> Result<Vec<Sha256>, StoreError> {
         let connection = lock(&self.connection);
         let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params![after, to_i64(count as u64)], |row| {
-            Ok(Entry { sha256: Sha256::from_bytes(row.get(0)?), size_bytes: to_u64(row.get(1)?) })
-        })?;
+        let rows =
+            statement.query_map(params![bound, to_i64(count as u64)], |row| row.get(0).map(Sha256::from_bytes))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -282,9 +294,10 @@ impl Index {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
-            let mut statement = transaction.prepare_cached("UPDATE objects SET last_use = ?2 WHERE sha256 = ?1")?;
+            let sql = "UPDATE objects SET last_use = ?2 WHERE sha256 = ?1 AND last_use < ?3";
+            let mut statement = transaction.prepare_cached(sql)?;
             for (sha256, last_use) in touches {
-                statement.execute(params![sha256.as_bytes(), last_use])?;
+                statement.execute(params![sha256.as_bytes(), last_use, SET_ASIDE])?;
             }
         }
         transaction.commit()?;

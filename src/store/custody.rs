@@ -1,0 +1,173 @@
+//! What operators do with what is kept: they look at it, pin it, bring it and remove it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fs_err as fs;
+
+use super::evict::{self, Eviction};
+use super::listing::{self, Listed};
+use super::object::{self, Object};
+use super::{Published, Sealed, Store, StoreError, blocking, pins, publish, records};
+use crate::model::{Key, Record, Sha256};
+
+/// One record of a target, and what has become of its bytes.
+#[derive(Debug, Clone)]
+pub struct Witness {
+    pub record: Record,
+    pub is_held: bool,
+    pub pinned_at: Option<SystemTime>,
+    /// Whether it is what the target means.
+    pub answers: bool,
+}
+
+/// What removing a target came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    pub records: u64,
+    /// In bytes.
+    pub freed_bytes: u64,
+}
+
+impl Store {
+    /// All that a target is known to have given, the earliest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk could not be read.
+    pub async fn history(&self, key: Key) -> Result<Vec<Witness>, StoreError> {
+        let store = self.clone();
+        blocking(move || {
+            let layout = &store.shared.layout;
+            let mut all = records::read_all(layout, key)?;
+            all.sort_by_key(|record| (record.first_seen, record.sha256));
+            let pins = pins::of(layout, key)?;
+            let Some(known) = records::known(layout, all.clone(), &pins) else { return Ok(Vec::new()) };
+            let witness = |record: Record| Witness {
+                is_held: records::is_held(layout, &record),
+                pinned_at: pins.iter().find(|pin| pin.sha256 == record.sha256).map(|pin| pin.pinned_at),
+                answers: known.answering().sha256 == record.sha256,
+                record,
+            };
+            Ok(all.into_iter().map(witness).collect())
+        })
+        .await
+    }
+
+    /// Up to `limit` targets whose key lies behind `after`, in the order of keys.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk could not be read.
+    pub async fn list(&self, after: Option<Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
+        let store = self.clone();
+        blocking(move || listing::list(&store.shared.layout, after, limit)).await
+    }
+
+    /// Opens an object by its digest. `None` if it is not held.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk could not be read.
+    pub async fn open_object(&self, sha256: Sha256) -> Result<Option<Object>, StoreError> {
+        let store = self.clone();
+        let object = blocking(move || object::open(&store.shared.layout, sha256)).await?;
+        if object.is_some() {
+            self.shared.index.touch(sha256);
+        }
+        Ok(object)
+    }
+
+    /// Pins a target to bytes that it has given, held or not. False if there is no such record.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses.
+    pub async fn pin(&self, key: Key, sha256: Sha256) -> Result<bool, StoreError> {
+        let store = self.clone();
+        let is_known = blocking(move || {
+            let is_known = store.shared.layout.record(key, sha256).is_file();
+            if is_known {
+                pins::set(&store.shared, key, sha256)?;
+            }
+            Ok(is_known)
+        })
+        .await?;
+        self.shared.map.forget(key).await;
+        Ok(is_known)
+    }
+
+    /// Takes away one pin of a target, or all of them. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses.
+    pub async fn unpin(&self, key: Key, sha256: Option<Sha256>) -> Result<u64, StoreError> {
+        let store = self.clone();
+        let removed = blocking(move || {
+            let all = pins::of(&store.shared.layout, key)?.into_iter().map(|pin| pin.sha256);
+            let mut removed = 0;
+            for pinned in all.filter(|pinned| sha256.is_none_or(|wanted| wanted == *pinned)) {
+                removed += u64::from(pins::remove(&store.shared, key, pinned)?);
+            }
+            Ok(removed)
+        })
+        .await?;
+        self.shared.map.forget(key).await;
+        Ok(removed)
+    }
+
+    /// As [`Store::publish`], and pins the target to what is published. At no moment can it be evicted in between.
+    ///
+    /// # Errors
+    /// As [`Store::publish`].
+    pub async fn publish_pinned(&self, sealed: Sealed, record: Record) -> Result<Published, StoreError> {
+        let store = self.clone();
+        let key = record.key();
+        let published = blocking(move || {
+            let (shared, sha256) = (&store.shared, record.sha256);
+            pins::keep_for(shared, key, sha256)?;
+            let mut published = publish::publish(shared, &sealed, &record)?;
+            pins::set(shared, key, sha256)?;
+            let all = records::read_all(&shared.layout, key)?;
+            if let Some(known) = records::known(&shared.layout, all, &pins::of(&shared.layout, key)?) {
+                published.known = Arc::new(known);
+            }
+            Ok(published)
+        })
+        .await;
+        self.shared.map.forget(key).await;
+        published
+    }
+
+    /// Removes an object at once, unless somebody has pinned it. Its records stay.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses.
+    pub async fn remove_object(&self, sha256: Sha256) -> Result<Eviction, StoreError> {
+        let store = self.clone();
+        blocking(move || evict::remove(&store.shared, sha256)).await
+    }
+
+    /// Removes a target: its pins, its records, and the bytes that they name, but for those that are pinned for other
+    /// targets. Another target that has given the same bytes fetches them again, and they must be the same.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk refuses; what is left can be removed by another call.
+    pub async fn forget(&self, key: Key) -> Result<Forgotten, StoreError> {
+        let store = self.clone();
+        let forgotten = blocking(move || {
+            let shared = &store.shared;
+            for pin in pins::of(&shared.layout, key)? {
+                pins::remove(shared, key, pin.sha256)?;
+            }
+            let mut forgotten = Forgotten::default();
+            for record in records::read_all(&shared.layout, key)? {
+                if let Eviction::Gone { size_bytes } = evict::remove(shared, record.sha256)? {
+                    forgotten.freed_bytes += size_bytes;
+                }
+                fs::remove_file(shared.layout.record(key, record.sha256))?;
+                forgotten.records += 1;
+            }
+            Ok(forgotten)
+        })
+        .await;
+        self.shared.map.forget(key).await;
+        forgotten
+    }
+}

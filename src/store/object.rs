@@ -1,0 +1,41 @@
+//! Objects by their digest alone, whatever targets gave them.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use fs_err as fs;
+
+use super::layout::Layout;
+use super::{Contents, StoreError};
+use crate::model::Sha256;
+
+/// Stored bytes, held open.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub sha256: Sha256,
+    pub size_bytes: u64,
+    contents: Contents,
+}
+
+impl Object {
+    /// Reads at most `size_bytes` from `offset`, and at least one if there is one.
+    ///
+    /// # Errors
+    /// What the disk says; [`io::ErrorKind::UnexpectedEof`] behind the end.
+    pub async fn read_some(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> io::Result<Bytes> {
+        let piece = self.contents.read_some(offset, size_bytes, scratch).await?;
+        if piece.is_empty() && size_bytes > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
+    }
+}
+
+/// Opens an object, if it is held.
+pub fn open(layout: &Layout, sha256: Sha256) -> Result<Option<Object>, StoreError> {
+    let file = match fs::File::open(layout.object(sha256)) {
+        Ok(file) => file.into_parts().0,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let size_bytes = file.metadata()?.len();
+    Ok(Some(Object { sha256, size_bytes, contents: Contents::new(Arc::new(file)) }))
+}

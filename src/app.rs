@@ -13,7 +13,7 @@ use crate::care::Care;
 use crate::config::{Config, LogConfig, LogFormat, LogLevel};
 use crate::dial::Dialer;
 use crate::fetch::Fetcher;
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, AdminToken, Custody, Gateway};
 use crate::http::{Doors, Listeners, Server, Settings};
 use crate::model::EventSink;
 use crate::notify::Notifier;
@@ -102,13 +102,16 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
         store.clone(),
         Arc::clone(&origin),
         Arc::clone(&policy),
-        events,
+        events.clone(),
         config.cache.absent_ttl.0,
     );
+    let token = AdminToken::find(&config.gateway).map_err(AppError::Configuration)?;
+    let custody = Custody::new(Arc::clone(&policy), store.clone(), events, token);
     let relay = Relay::new(origin, Arc::clone(&policy), dialer);
     let gateway = Gateway::new(Arc::clone(&policy), store.clone(), fetcher.clone(), relay, config.gateway.clone());
     let gateway = Arc::new(gateway);
-    let doors = Doors::new(Arc::clone(&gateway), name, settings(&config), config.proxy.clone(), notifier.incidents());
+    let doors =
+        Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), notifier.incidents());
     let doors = Arc::new(doors);
     let care = Care::start(&store, config.cache.sweep_interval.0);
     let server = Server::start(listeners, &doors, config.gateway.shutdown_grace.0)
@@ -208,6 +211,9 @@ impl Adjustable {
         {
             tracing::error!(error, "the configuration was not reloaded; the old one stays in force");
             return;
+        }
+        if let Err(error) = AdminToken::find(&config.gateway).map(|token| self.doors.replace_token(token)) {
+            tracing::error!(error, "the token for operators was not reloaded; the old one stays in force");
         }
         self.gateway.replace_config(config.gateway.clone());
         self.doors.replace_settings(settings(&config));

@@ -8,7 +8,7 @@ use super::{Problem, Selection};
 use crate::fetch::{Follower, Head};
 use crate::model::{KeptHeaders, Record, Sha256, Target};
 use crate::relay::Passed;
-use crate::store::{BucketStream, FileHit};
+use crate::store::{BucketStream, FileHit, Object};
 
 #[derive(Debug)]
 pub enum Answer {
@@ -45,6 +45,8 @@ pub enum Source {
         follower: Follower,
         head: Arc<Head>,
     },
+    /// Stored bytes that were asked for by their digest.
+    Object(Object),
     /// Our own nginx sends the file that it knows by this name, and applies the range.
     ByNginx {
         location: String,

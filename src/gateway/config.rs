@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Span;
+use super::token;
+use crate::model::{Secret, Span};
 
 /// What a miss at the rewrite door is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -34,6 +35,9 @@ pub struct Config {
     /// Under which path our own nginx finds the objects folder, to send stored files by itself: `/_objects/`. Empty: it does
     /// not.
     pub accel_redirect: String,
+    /// What an operator has to show. Empty: it is made at the first start, and kept in `state_dir`.
+    pub admin_token: Secret,
+    pub admin_token_file: PathBuf,
     /// How long answers and fetches may go on after the first signal.
     pub shutdown_grace: Span,
 }
@@ -49,6 +53,8 @@ impl Default for Config {
             relay_agents: vec!["curl/".to_owned()],
             trusted_proxies: Vec::new(),
             accel_redirect: String::new(),
+            admin_token: Secret::default(),
+            admin_token_file: PathBuf::new(),
             shutdown_grace: Span::from_secs(30),
         }
     }
@@ -59,6 +65,7 @@ impl Config {
     /// A line that names the key whose value cannot work.
     pub fn check(&self) -> Result<(), String> {
         check_address("gateway.listen", &self.listen)?;
+        token::configured(self)?;
         if !self.name.bytes().all(is_token_byte) {
             return Err("gateway.name may hold only letters, digits and - . _".to_owned());
         }

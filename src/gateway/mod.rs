@@ -6,10 +6,13 @@
 mod answer;
 mod ask;
 mod config;
+mod custody;
+mod object;
 mod problem;
 mod rewrite;
 mod select;
 mod stored;
+mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,9 +23,12 @@ pub use crate::relay::{OriginError, Passed, Tunnel, TunnelEnd, forwardable};
 pub use answer::{Answer, CacheStatus, Content, Representation, Source};
 pub use ask::{Ask, Delivery, Door, HttpVersion, Intent};
 pub use config::{Config, Miss, check_address};
+pub use custody::{Custody, Upload};
+pub use object::ObjectAsk;
 pub use problem::Problem;
 pub use rewrite::{Rewrite, RewriteError};
 pub use select::{Conditions, Selection};
+pub use token::{AdminToken, Operator};
 
 use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
 use crate::model::{Algorithm, Digest, Expected, Key, Kind, RangeSpec, Record, Scheme, Target};

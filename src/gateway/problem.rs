@@ -14,6 +14,17 @@ pub enum Problem {
     Rewrite(#[from] RewriteError),
     #[error("{0} is not a method for this")]
     Method(String),
+    /// Of the API, where other methods than GET and HEAD may be right.
+    #[error("this takes {0}")]
+    Methods(&'static str),
+    #[error("this is for operators: show the token, as in Authorization: Bearer <token>")]
+    Unauthorized,
+    #[error("{0}")]
+    Unknown(&'static str),
+    #[error("an operator has pinned this; unpin it first")]
+    Pinned,
+    #[error("there is no space to keep it")]
+    NoSpace,
     #[error("this request has been here before: {0} is in its Via")]
     Loop(String),
     #[error("{0}")]

@@ -15,7 +15,7 @@ use crate::fetch::{FetchError, Follower, Head};
 use crate::gateway::{OriginError, Passed};
 use crate::model::ByteRange;
 use crate::policy::Pacer;
-use crate::store::{BucketError, BucketStream, FileHit};
+use crate::store::{BucketError, BucketStream, FileHit, Object};
 
 /// The piece in which an object is read, in bytes: larger ones cost memory a client, smaller ones CPU a byte.
 const HIT_PIECE_BYTES: u64 = 64 * 1024;
@@ -37,6 +37,22 @@ async fn let_flush<T, E>(piece: Result<T, E>) -> Result<T, E> {
         tokio::task::yield_now().await;
     }
     piece
+}
+
+/// Bytes `range` of an object.
+pub fn of_object(object: Object, range: ByteRange) -> BoxBody {
+    let pieces = try_unfold((object, range.first, BytesMut::new()), move |(object, offset, mut scratch)| async move {
+        if offset > range.last {
+            return Ok(None);
+        }
+        let left_bytes = range.last - offset + 1;
+        let size = usize::try_from(left_bytes.min(HIT_PIECE_BYTES)).expect("a piece fits in memory");
+        let piece = object.read_some(offset, size, &mut scratch).await?;
+        let next = offset + piece.len() as u64;
+        take_turns(offset, next).await;
+        Ok::<_, std::io::Error>(Some((piece, (object, next, scratch))))
+    });
+    SizedStream::new(range.size_bytes(), pieces).boxed()
 }
 
 /// Bytes `range` of a hit.

@@ -9,7 +9,7 @@ use super::log::RequestLog;
 use super::pages::Page;
 use super::read::{read_ask, refuse_loop};
 use super::render::Dress;
-use super::{Doors, problem, proxy_port};
+use super::{Doors, api, problem, proxy_port};
 use crate::gateway::{Ask, Door, Problem, Rewrite};
 use crate::model::Target;
 use crate::policy::Use;
@@ -35,6 +35,10 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
     };
     if let Some(page) = page {
         return for_page(page).attach(doors.page(page, request.method()).await, None);
+    }
+    if let Some((path, query)) = api::is_asked(&arrival.form) {
+        let log = begin("api", path.to_owned());
+        return api::serve(&request, payload, &doors, client, api::Call { path, query, dress: &dress, log }).await;
     }
     match doors.read_rewrite(&request, &arrival) {
         Ok(ask) => {

@@ -3,6 +3,8 @@
 //! It reads requests into what the request path understands and renders what comes back. It decides nothing about caching:
 //! statuses are made in one match, in [`problem`]. Its main type is [`Doors`].
 
+mod api;
+mod api_query;
 mod arrival;
 mod body;
 mod config;
@@ -29,7 +31,7 @@ pub use config::ProxyConfig;
 pub use proxy_header::{ProxyHeaderError, read_proxy_header};
 pub use server::{Listeners, Server};
 
-use crate::gateway::{Ask, Gateway};
+use crate::gateway::{AdminToken, Ask, Custody, Gateway};
 use crate::notify::Incidents;
 use crate::policy::{Client, Use};
 use log::RequestLog;
@@ -41,6 +43,7 @@ const MAX_TUNNELS: usize = 8192;
 /// What the doors share.
 pub struct Doors {
     gateway: Arc<Gateway>,
+    custody: Custody,
     /// In `Via` and `Cache-Status`.
     name: String,
     settings: ArcSwap<Settings>,
@@ -64,6 +67,7 @@ impl Doors {
     #[must_use]
     pub fn new(
         gateway: Arc<Gateway>,
+        custody: Custody,
         name: String,
         settings: Settings,
         proxy: ProxyConfig,
@@ -71,6 +75,7 @@ impl Doors {
     ) -> Self {
         Self {
             gateway,
+            custody,
             name,
             settings: ArcSwap::from_pointee(settings),
             proxy,
@@ -82,6 +87,10 @@ impl Doors {
 
     pub fn replace_settings(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
+    }
+
+    pub fn replace_token(&self, token: AdminToken) {
+        self.custody.replace_token(token);
     }
 
     /// Answers a request of an admitted client. It is a download from when its answer begins: that somebody has left who

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::render::Dress;
 use crate::gateway::{CacheStatus, Door, OriginError, Problem, RewriteError};
@@ -43,6 +43,11 @@ pub fn judge(problem: &Problem, door: Option<Door>) -> Verdict {
             Verdict::new(StatusCode::BAD_REQUEST, Some("http_request_error"), "bad-target")
         }
         Problem::Method(_) => Verdict::new(StatusCode::METHOD_NOT_ALLOWED, Some("http_request_denied"), "bad-method"),
+        Problem::Methods(_) => Verdict::new(StatusCode::METHOD_NOT_ALLOWED, None, "bad-method"),
+        Problem::Unauthorized => Verdict::new(StatusCode::UNAUTHORIZED, None, "unauthorized"),
+        Problem::Unknown(_) => Verdict::new(StatusCode::NOT_FOUND, None, "unknown"),
+        Problem::Pinned => Verdict::new(StatusCode::CONFLICT, None, "pinned"),
+        Problem::NoSpace => Verdict::new(StatusCode::INSUFFICIENT_STORAGE, None, "no-space"),
         Problem::Loop(_) => Verdict::new(StatusCode::BAD_REQUEST, Some("proxy_loop_detected"), "loop"),
         Problem::Misdirected(_) => {
             Verdict::new(StatusCode::MISDIRECTED_REQUEST, Some("http_request_denied"), "misdirected")
@@ -113,8 +118,11 @@ pub fn render(problem: &Problem, door: Option<Door>, dress: &Dress<'_>) -> HttpR
     dress.put_on(&mut builder, CacheStatus::Problem(verdict.detail));
     builder.insert_header((CACHE_CONTROL, "no-store"));
     builder.insert_header(("Proxy-Status", proxy_status(problem, verdict, dress.name)));
-    if verdict.status == StatusCode::METHOD_NOT_ALLOWED {
-        builder.insert_header((ALLOW, "GET, HEAD"));
+    match problem {
+        Problem::Methods(allowed) => drop(builder.insert_header((ALLOW, *allowed))),
+        Problem::Method(_) => drop(builder.insert_header((ALLOW, "GET, HEAD"))),
+        Problem::Unauthorized => drop(builder.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+        _ => {}
     }
     if let Some(seconds) = retry_after_seconds(problem, verdict.status) {
         builder.insert_header((RETRY_AFTER, seconds.to_string()));

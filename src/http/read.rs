@@ -37,6 +37,41 @@ pub fn refuse_loop(headers: &HeaderMap, name: &str) -> Result<(), Problem> {
     if via.split(',').any(is_ours) { Err(Problem::Loop(name.to_owned())) } else { Ok(()) }
 }
 
+/// Adds what the header says that the bytes must be.
+///
+/// # Errors
+/// [`Problem::BadRequest`] where a stated digest is none.
+pub fn read_expected(headers: &HeaderMap, expected: &mut Expected) -> Result<(), Problem> {
+    for (name, algorithm) in EXPECTATIONS {
+        if !headers.contains_key(name) {
+            continue;
+        }
+        let digest = single(headers, name).and_then(|hex| Digest::parse(algorithm, hex.trim()).ok());
+        expected.add(digest.ok_or_else(|| Problem::BadRequest(format!("{name} does not hold a digest")))?);
+    }
+    Ok(())
+}
+
+/// Ranges are defined for GET alone (RFC 9110, section 14.2).
+pub fn read_range(request: &HttpRequest) -> Option<RangeSpec> {
+    let headers = request.headers();
+    // A condition that cannot be read must not make one file of two.
+    let is_readable = !headers.contains_key("if-range") || single(headers, "if-range").is_some();
+    let is_wanted = *request.method() == Method::GET && is_readable;
+    single(headers, "range").filter(|_| is_wanted).and_then(RangeSpec::parse)
+}
+
+pub fn read_conditions(headers: &HeaderMap) -> Conditions {
+    let text = |name: &str| single(headers, name).map(str::to_owned);
+    Conditions {
+        if_match: joined(headers, "if-match"),
+        if_none_match: joined(headers, "if-none-match"),
+        if_modified_since: text("if-modified-since"),
+        if_unmodified_since: text("if-unmodified-since"),
+        if_range: text("if-range"),
+    }
+}
+
 /// Makes the [`Ask`] of a request for `target`.
 ///
 /// # Errors
@@ -50,22 +85,13 @@ pub fn read_ask(
 ) -> Result<Ask, Problem> {
     let headers = request.headers();
     let text = |name: &str| single(headers, name).map(str::to_owned);
-    for (name, algorithm) in EXPECTATIONS {
-        if !headers.contains_key(name) {
-            continue;
-        }
-        let digest = single(headers, name).and_then(|hex| Digest::parse(algorithm, hex.trim()).ok());
-        expected.add(digest.ok_or_else(|| Problem::BadRequest(format!("{name} does not hold a digest")))?);
-    }
+    read_expected(headers, &mut expected)?;
     let intent = match *request.method() {
         Method::GET => Intent::Get,
         Method::HEAD => Intent::Head,
         ref other => Intent::Other(other.as_str().to_owned()),
     };
-    // Ranges are defined for GET alone (RFC 9110, section 14.2).
-    // A condition that cannot be read must not make one file of two.
-    let is_readable = !headers.contains_key("if-range") || single(headers, "if-range").is_some();
-    let range = single(headers, "range").filter(|_| intent == Intent::Get && is_readable).and_then(RangeSpec::parse);
+    let range = read_range(request);
     // There are clients that always name a login for ftp.
     let login = text("authorization").filter(|_| target.scheme() == Scheme::Ftp);
     let is_anonymous = login.as_deref().and_then(Login::of_authorization).is_some_and(|login| login.is_anonymous());
@@ -78,13 +104,7 @@ pub fn read_ask(
         target,
         expected,
         range,
-        conditions: Conditions {
-            if_match: joined(headers, "if-match"),
-            if_none_match: joined(headers, "if-none-match"),
-            if_modified_since: text("if-modified-since"),
-            if_unmodified_since: text("if-unmodified-since"),
-            if_range: text("if-range"),
-        },
+        conditions: read_conditions(headers),
         only_if_cached: joined(headers, "cache-control").is_some_and(|list| {
             list.split(',').any(|directive| directive.trim().eq_ignore_ascii_case("only-if-cached"))
         }),

@@ -125,14 +125,11 @@ fn render_content(content: Content, dress: &Dress<'_>) -> HttpResponse {
 }
 
 fn content_body(source: Source, range: Option<ByteRange>, length: Option<u64>) -> BoxBody {
+    let whole = length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last });
+    let part = range.or(whole);
     match source {
-        Source::Hit(hit) => {
-            let whole = length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last });
-            match range.or(whole) {
-                Some(range) => body::of_hit(hit, range),
-                None => BoxBody::new(""),
-            }
-        }
+        Source::Hit(hit) => part.map_or_else(|| BoxBody::new(""), |part| body::of_hit(hit, part)),
+        Source::Object(object) => part.map_or_else(|| BoxBody::new(""), |part| body::of_object(object, part)),
         Source::Flight { follower, head } => body::of_flight(follower, head, range),
         Source::Bucket(body) => body::of_bucket(*body),
         Source::ByNginx { .. } | Source::Nothing => BoxBody::new(""),

@@ -99,3 +99,18 @@ fn a_bad_variable_is_named_without_its_secret() {
         assert_refused(&run, &[]);
     }
 }
+
+#[test]
+fn a_token_that_cannot_be_one_is_refused_and_not_shown() {
+    for token in [SECRET.to_owned(), format!("{SECRET} with a space in it"), format!("{SECRET}-ümlaut-and-long-enough")]
+    {
+        assert_refused(&check(&format!("[gateway]\nadmin_token = \"{token}\"\n"), &[]), &["gateway.admin_token"]);
+    }
+    let both = format!("[gateway]\nadmin_token = \"{SECRET}-long-enough\"\nadmin_token_file = \"/dev/null\"\n");
+    assert_refused(&check(&both, &[]), &["gateway.admin_token_file"]);
+    for file in ["/does/not/exist", "/dev/null"] {
+        let run = check(&format!("[gateway]\nadmin_token_file = \"{file}\"\n"), &[]);
+        assert_refused(&run, &["gateway.admin_token_file", file]);
+    }
+    check(&format!("[gateway]\nadmin_token = \"{SECRET}-0123456789\"\n"), &[]).assert_success();
+}

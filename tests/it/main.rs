@@ -2,6 +2,8 @@
 //! after what it proves, and all stand on one harness.
 
 mod access;
+mod admin;
+mod api;
 mod breaker;
 mod bucket;
 mod bucket_gc;
@@ -26,6 +28,7 @@ mod harness;
 mod headers;
 mod heirs;
 mod herd;
+mod imports;
 mod lifecycle;
 mod limits;
 mod logs;
@@ -46,6 +49,7 @@ mod notify_webhook;
 mod origin;
 mod parents;
 mod pass;
+mod pins;
 mod policy;
 mod private;
 mod properties;

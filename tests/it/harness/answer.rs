@@ -66,6 +66,14 @@ impl Answer {
         self.head.assert_cache(wanted);
     }
 
+    /// The body of a successful answer of the API.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        assert!(matches!(self.status, 200 | 201), "the status is {}: {}", self.status, self.text());
+        assert_eq!(self.wants("content-type"), "application/json");
+        serde_json::from_slice(&self.body).expect("the API speaks JSON")
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

@@ -93,6 +93,13 @@ impl Request {
     }
 }
 
+/// A text as a value in a query.
+pub fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encode = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encode).collect()
+}
+
 /// A request whose answer was not looked at yet.
 pub struct Waiting {
     reader: BufReader<TcpStream>,

@@ -113,6 +113,17 @@ impl Gateway {
         Request::new(self.addr(), method, path)
     }
 
+    /// The token that the gateway has made for its operators.
+    pub fn token(&self) -> String {
+        let file = self.setup.folder().join("state/admin_token");
+        std::fs::read_to_string(file).expect("it is made at the start").trim_end().to_owned()
+    }
+
+    /// A request of an operator to the API.
+    pub fn operate(&self, method: &str, path: &str) -> Request {
+        self.request(method, path).header("Authorization", &format!("Bearer {}", self.token()))
+    }
+
     /// A request at the proxy door.
     pub fn proxied(&self, method: &str, target: &str) -> Request {
         Request::new(self.proxy_addr(), method, target)

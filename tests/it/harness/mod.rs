@@ -29,7 +29,7 @@ use sha2::{Digest as _, Sha256};
 pub use answer::{Answer, Ended};
 pub use bucket::{ACCESS_KEY_ID, BUCKET, Bucket, Fault, REGION, SECRET_ACCESS_KEY, Seen};
 pub use builder::{Builder, NAME, millpond};
-pub use client::{Request, Streaming, Waiting, is_timeout};
+pub use client::{Request, Streaming, Waiting, encoded, is_timeout};
 pub use ftp::{Act, FtpServer, GREETING, passive, say};
 pub use gateway::Gateway;
 pub use log::{Log, is_request_of};

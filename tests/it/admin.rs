@@ -1,0 +1,125 @@
+//! The operators' token: without it nothing changes and nothing is listed, and it is shown to nobody.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use crate::harness::{Gateway, NAME, Origin, Reply, archive, encoded, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+const CONFIGURED: &str = "a-token-of-the-configuration";
+
+/// Everything that only operators may do, of this target and its bytes.
+fn for_operators(url: &str, sha256: &str) -> Vec<(&'static str, String)> {
+    let of_target = |resource: &str| format!("/api/v1/{resource}?url={}", encoded(url));
+    vec![
+        ("GET", "/api/v1/objects".to_owned()),
+        ("HEAD", "/api/v1/objects".to_owned()),
+        ("PUT", of_target("objects")),
+        ("DELETE", of_target("objects")),
+        ("DELETE", format!("/api/v1/objects/sha256/{sha256}")),
+        ("PUT", of_target("pins")),
+        ("DELETE", of_target("pins")),
+    ]
+}
+
+#[test]
+fn a_token_is_made_at_the_first_start_and_kept() {
+    let mut gateway = Gateway::builder().text("log.level", "trace").start();
+    let token = gateway.token();
+    assert_eq!(token.len(), 64, "32 random bytes");
+    let file = gateway.file().with_file_name("state").join("admin_token");
+    let mode = fs::metadata(&file).expect("the file is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    gateway.operate("GET", "/api/v1/objects").send().json();
+    gateway.restart();
+    assert_eq!(gateway.token(), token);
+    gateway.operate("GET", "/api/v1/objects").send().json();
+    gateway.signal("TERM");
+    let (_, log) = gateway.await_exit();
+    assert!(!log.text().contains(&token), "the token is in the log");
+}
+
+#[test]
+fn without_the_token_nothing_changes_and_nothing_is_listed() {
+    let origin = Origin::start();
+    let body = archive(1, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PATH);
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    let token = gateway.token();
+    let wrong = [
+        String::new(),
+        token.clone(),
+        format!("Basic {token}"),
+        format!("Bearer {}", "0".repeat(64)),
+        format!("Bearer {}", &token[..63]),
+        format!("Bearer {token}0"),
+    ];
+    for (method, path) in for_operators(&url, &sha256(&body)) {
+        let without = gateway.request(method, &path).send();
+        without.assert_status(401);
+        assert_eq!(without.wants("www-authenticate"), "Bearer", "{method} {path}");
+        for shown in &wrong {
+            gateway.request(method, &path).header("Authorization", shown).body(b"x").send().assert_status(401);
+        }
+    }
+    let answer = gateway.assert_serves(&url, &body);
+    answer.assert_cache(&["hit"]);
+    assert_eq!(gateway.records().len(), 1);
+}
+
+#[test]
+fn a_token_can_be_configured_and_exchanged() {
+    let authorized = |gateway: &Gateway, token: &str| {
+        let request = gateway.request("GET", "/api/v1/objects").header("Authorization", &format!("bearer {token}"));
+        request.send().status
+    };
+    let mut gateway = Gateway::builder().text("gateway.admin_token", CONFIGURED).start();
+    assert_eq!(authorized(&gateway, CONFIGURED), 200);
+    let file = gateway.file().with_file_name("token");
+    fs::write(&file, "another-token-in-a-file\n").expect("the folder can be written");
+    gateway.reload(|builder| {
+        let builder = builder.text("gateway.admin_token", "");
+        builder.text("gateway.admin_token_file", file.to_str().expect("the path is text"))
+    });
+    gateway.log().wait_for("the reload", |event| event["message"] == "the configuration was reloaded");
+    assert_eq!(authorized(&gateway, CONFIGURED), 401);
+    assert_eq!(authorized(&gateway, "another-token-in-a-file"), 200);
+    assert!(!gateway.file().with_file_name("state").join("admin_token").exists(), "none is made that nobody needs");
+}
+
+#[test]
+fn what_the_api_does_not_know_is_said() {
+    let gateway = Gateway::builder().start();
+    for path in ["/api/", "/api/v1/", "/api/v2/objects", "/api/v1/nothing", "/api/v1/objects/md5/aa"] {
+        gateway.operate("GET", path).send().assert_problem(404);
+    }
+    for (method, path, allowed) in [
+        ("POST", "/api/v1/objects", "GET, HEAD, PUT, DELETE"),
+        ("PUT", "/api/v1/targets", "GET, HEAD"),
+        ("GET", "/api/v1/pins", "PUT, DELETE"),
+    ] {
+        let answer = gateway.operate(method, path).send();
+        answer.assert_problem(405);
+        assert_eq!(answer.wants("allow"), allowed);
+    }
+    for path in [
+        "/api/v1/targets",
+        "/api/v1/targets?url=nonsense",
+        "/api/v1/targets?url=https%3A%2F%2Fexample.org%2Fx&more=1",
+        "/api/v1/targets?url=https%3A%2F%2Fa.example.org%2F&url=https%3A%2F%2Fb.example.org%2F",
+        "/api/v1/objects/sha256/abc",
+        "/api/v1/objects?limit=0",
+        "/api/v1/objects?after=abc",
+    ] {
+        gateway.operate("GET", path).send().assert_problem(400);
+    }
+    let request = gateway.request("GET", "/api/v1/objects").header("Accept", "application/problem+json");
+    let answer = request.send();
+    assert_eq!(answer.wants("content-type"), "application/problem+json");
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("it is a document");
+    assert_eq!(problem["status"], 401);
+    assert!(!answer.text().contains(NAME), "{}", answer.text());
+}

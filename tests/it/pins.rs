@@ -1,0 +1,91 @@
+//! Pins: an operator says which of the bytes that a target has given are the right ones.
+
+use crate::harness::{Answer, Body, Gateway, archive, encoded, files_under, sha256};
+
+const URL: &str = "https://example.org/x-1.0.tar.gz";
+
+fn import(gateway: &Gateway, body: &Body) {
+    let request = gateway.operate("PUT", &format!("/api/v1/objects?url={}", encoded(URL)));
+    request.body(body).send().assert_status(201);
+}
+
+fn pins(gateway: &Gateway, method: &str, body: Option<&Body>) -> Answer {
+    let sha256 = body.map(|body| format!("&sha256={}", sha256(body))).unwrap_or_default();
+    gateway.operate(method, &format!("/api/v1/pins?url={}{sha256}", encoded(URL))).send()
+}
+
+/// What answers for the target.
+fn answering(gateway: &Gateway) -> String {
+    let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(URL))).send().json();
+    let records = shown["records"].as_array().expect("there are records");
+    let answering = records.iter().find(|record| record["answers"] == true).expect("one answers");
+    answering["sha256"].as_str().expect("it has a digest").to_owned()
+}
+
+#[test]
+fn the_newest_pin_counts_and_an_older_one_can_be_renewed() {
+    let (first, second) = (archive(1, 20_000), archive(2, 20_000));
+    let mut gateway = Gateway::builder().port(443).start();
+    import(&gateway, &first);
+    import(&gateway, &second);
+    gateway.assert_serves(URL, &second);
+    assert_eq!(pins(&gateway, "PUT", Some(&first)).json()["pinned"], sha256(&first));
+    gateway.assert_serves(URL, &first);
+    assert_eq!(answering(&gateway), sha256(&first));
+    gateway.restart();
+    gateway.assert_serves(URL, &first);
+    assert_eq!(pins(&gateway, "DELETE", Some(&first)).json()["unpinned"], 1);
+    gateway.assert_serves(URL, &second);
+    assert_eq!(pins(&gateway, "DELETE", None).json()["unpinned"], 1);
+    gateway.assert_serves(URL, &first).assert_cache(&["hit"]);
+    pins(&gateway, "DELETE", None).assert_problem(404);
+}
+
+#[test]
+fn without_a_digest_what_answers_is_pinned() {
+    let (first, second) = (archive(3, 20_000), archive(4, 20_000));
+    let gateway = Gateway::builder().port(443).start();
+    pins(&gateway, "PUT", None).assert_problem(404);
+    import(&gateway, &first);
+    pins(&gateway, "DELETE", None).json();
+    import(&gateway, &second);
+    pins(&gateway, "DELETE", None).json();
+    assert_eq!(pins(&gateway, "PUT", None).json()["pinned"], sha256(&first), "the first ones are trusted");
+}
+
+#[test]
+fn only_bytes_that_a_target_has_given_can_be_pinned() {
+    let body = archive(5, 20_000);
+    let gateway = Gateway::builder().port(443).start();
+    import(&gateway, &body);
+    pins(&gateway, "PUT", Some(&archive(6, 10))).assert_problem(404);
+    gateway.assert_serves(URL, &body);
+}
+
+#[test]
+fn bytes_that_two_targets_gave_stay_until_both_are_unpinned() {
+    let body = archive(7, 20_000);
+    let gateway = Gateway::builder().port(443).start();
+    import(&gateway, &body);
+    let other = format!("/api/v1/objects?url={}", encoded("https://example.org/y-1.0.tar.gz"));
+    gateway.operate("PUT", &other).body(&body).send().assert_status(201);
+    let removed = gateway.operate("DELETE", &other).send().json();
+    assert_eq!(removed["freed_bytes"], 0, "it is pinned for another target");
+    gateway.assert_serves(URL, &body).assert_cache(&["hit"]);
+    let own = format!("/api/v1/objects?url={}", encoded(URL));
+    assert_eq!(gateway.operate("DELETE", &own).send().json()["freed_bytes"], body.len());
+    gateway.assert_nothing_stored();
+    assert!(files_under(&gateway.cache().join("pins")).is_empty());
+}
+
+#[test]
+fn pins_are_seen_by_all_who_share_the_folder() {
+    let (first, second) = (archive(8, 20_000), archive(9, 20_000));
+    let gateway = Gateway::builder().port(443).start();
+    let sibling = gateway.sibling().text("cache.present_ttl", "1ms").start();
+    import(&gateway, &first);
+    import(&gateway, &second);
+    sibling.assert_serves(URL, &second);
+    pins(&gateway, "PUT", Some(&first)).json();
+    sibling.assert_serves(URL, &first);
+}

@@ -106,7 +106,7 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
         config.cache.absent_ttl.0,
     );
     let token = AdminToken::find(&config.gateway).map_err(AppError::Configuration)?;
-    let custody = Custody::new(Arc::clone(&policy), store.clone(), events, token);
+    let custody = Custody::new(Arc::clone(&policy), store.clone(), fetcher.clone(), events, token);
     let relay = Relay::new(origin, Arc::clone(&policy), dialer);
     let gateway = Gateway::new(Arc::clone(&policy), store.clone(), fetcher.clone(), relay, config.gateway.clone());
     let gateway = Arc::new(gateway);

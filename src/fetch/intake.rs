@@ -7,6 +7,7 @@ use super::neighbour::{self, Shown};
 use super::note::{Coming, Note};
 use super::parent;
 use super::partial::{Partial, Taken, changed, check_encoding, unread};
+use super::witness::Kept;
 use super::{FetchError, Shared};
 use crate::model::{Expected, Hasher, Kind, Sha256};
 use crate::origin::{Method, OriginError, Request, Response};
@@ -23,6 +24,8 @@ pub struct Wanted<'a> {
     /// The digest that is expected is one of our own records', not a client's word.
     pub is_on_record: bool,
     pub sources: &'a [Source],
+    /// What the target's own origin must give, because it gave it before.
+    pub kept: Option<&'a Kept>,
 }
 
 /// What has come so far.
@@ -134,7 +137,7 @@ impl<'a> Intake<'a> {
             self.stated = (source.place() == Place::Parent).then(|| parent::stated_digest(&response)).flatten();
         }
         self.take_in(response, start).await?;
-        self.finish()
+        self.finish().await
     }
 
     fn turn_to(&mut self, source: &'a Source) {
@@ -178,7 +181,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Holds a body that is all here against what is expected of it.
-    fn finish(&mut self) -> Result<(), FetchError> {
+    async fn finish(&mut self) -> Result<(), FetchError> {
         let body = self.body.take().ok_or(FetchError::Unstorable)?;
         let unseen = (!body.is_flowing).then(|| body.head());
         let finished = body.staging.finish()?;
@@ -186,11 +189,20 @@ impl<'a> Intake<'a> {
         for expected in [self.wanted.expected, &stated] {
             if finished.digests.violated(expected).is_some() {
                 self.is_spoilt = body.is_flowing;
-                return Err(FetchError::Mismatch { expected: expected.clone(), found: finished.digests.sha256 });
+                let (expected, found) = (expected.clone(), finished.digests.sha256);
+                let taken = Taken { finished, headers: body.headers, source: body.source, unseen };
+                if let Some(kept) = self.wanted.kept.filter(|_| self.is_at_origin()) {
+                    kept.witness(self.shared, self.wanted.admitted, self.wanted.expected, taken).await;
+                }
+                return Err(FetchError::Mismatch { expected, found });
             }
         }
         self.taken = Some(Taken { finished, headers: body.headers, source: body.source, unseen });
         Ok(())
+    }
+
+    fn is_at_origin(&self) -> bool {
+        self.source.is_some_and(|source| source.place() == Place::Origin)
     }
 
     /// Whether the followers see nothing before all has been checked: wrong bytes that nobody has seen can still be those of

@@ -15,6 +15,8 @@ mod note;
 mod parent;
 mod partial;
 mod path;
+mod refresh;
+mod witness;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +31,7 @@ use tokio_util::task::TaskTracker;
 pub use config::Config;
 pub use error::FetchError;
 pub use flight::{Arrival, Follower, Head};
+pub use refresh::Refreshed;
 
 use crate::model::{Algorithm, EventSink, Expected, Key, Target};
 use crate::origin::Origin;
@@ -99,6 +102,7 @@ struct Shared {
     failures: Cache<FlightKey, FetchError>,
     breakers: Breakers,
     permits: Arc<Semaphore>,
+    refreshes: Arc<Semaphore>,
     permits_by_host: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Flights run here, not on the threads that serve clients.
     runtime: Handle,
@@ -121,6 +125,7 @@ impl Fetcher {
             shared: Arc::new(Shared {
                 permits: Arc::new(Semaphore::new(config.concurrency)),
                 breakers: Breakers::new(Limits { failures: config.breaker_failures, rest: config.breaker_rest.0 }),
+                refreshes: Arc::new(Semaphore::new(refresh::MAX_REFRESHES)),
                 config,
                 store,
                 origin,

@@ -1,7 +1,7 @@
 //! The fetch path, from the first question to the published object.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
@@ -10,11 +10,12 @@ use super::flight::Flight;
 use super::intake::{Intake, Wanted};
 use super::neighbour::{self, Turn};
 use super::partial::Taken;
+use super::witness::{self, Kept};
 use super::{FetchError, FlightKey, Shared};
-use crate::model::{Cause, Event, Expected, Record, Sha256, Target};
+use crate::model::{Cause, Event, Expected, Key, Record, Sha256, Target};
 use crate::origin::OriginError;
 use crate::policy::{Admitted, Source};
-use crate::store::Presence;
+use crate::store::{Hit, Known, Presence};
 
 /// Flies one flight to its end, whatever that is.
 pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKey, admitted: Admitted) {
@@ -37,13 +38,13 @@ pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKe
 #[derive(Default)]
 pub(super) struct Course {
     /// How often a source was asked.
-    pub(super) attempts: u32,
+    pub attempts: u32,
     /// The sources that gave something else than they should.
     liars: Vec<(Target, Cause, String)>,
     /// What the target gave before. The bytes themselves were evicted.
-    on_record: Option<Sha256>,
+    pub on_record: Option<Sha256>,
     /// What the target gave before, where what was published now is something else.
-    differs_from: Option<Sha256>,
+    pub differs_from: Option<Sha256>,
 }
 
 impl Course {
@@ -89,16 +90,21 @@ async fn fetch(
         neighbour::await_turn(shared, flight, name.key).await?
     } else {
         // What is on its way for those who expect nothing is most likely what is expected here too.
-        let of_all = shared.flights().get(name.key, &Expected::nothing()).map(Arc::clone);
-        if let Some(of_all) = of_all {
-            of_all.ended().await;
-        }
-        neighbour::await_no_claim(shared, name.key).await;
+        await_others(shared, name.key).await;
         Turn::default()
     };
     let outcome = fetch_in_turn(shared, flight, name, admitted, &mut turn, course).await;
     turn.end(flight, &outcome).await;
     outcome
+}
+
+/// Returns once nobody fetches a target for those who expect nothing, here or in another process.
+pub(super) async fn await_others(shared: &Shared, key: Key) {
+    let of_all = shared.flights().get(key, &Expected::nothing()).map(Arc::clone);
+    if let Some(of_all) = of_all {
+        of_all.ended().await;
+    }
+    neighbour::await_no_claim(shared, key).await;
 }
 
 /// Whether no more is expected than what the target has given before: then it is no client's word.
@@ -119,20 +125,25 @@ async fn fetch_in_turn(
     course: &mut Course,
 ) -> Result<Arc<Record>, FetchError> {
     let mut expected = name.expected.clone();
+    let mut kept = None;
     let shown = turn.take_shown();
     // Another process may have stored it since the map was asked.
     match shared.store.look_past_map(name.key).await {
         Ok(Presence::Known(known)) => {
-            let record = known.answering_to(&name.expected);
-            if let Ok(Some(hit)) = shared.store.open_hit(name.key, Arc::clone(record)).await {
+            let record = known.answering_to(&expected);
+            if let Some(hit) = open(shared, name.key, &expected, &known, record).await {
+                let record = Arc::clone(hit.record());
                 if let Some(shown) = shown {
                     shown.land(flight, &shared.store.on_disk(hit).await?).await?;
                 }
-                return Ok(Arc::clone(record));
+                return Ok(record);
             }
-            // Its bytes were evicted: what comes now must be the same.
-            expected.add(record.sha256.into());
             course.on_record = Some(record.sha256);
+            // Its bytes were evicted: what comes now must be the same.
+            if !shared.store.may_change(&known) {
+                expected.add(record.sha256.into());
+                kept = Some(Kept { sha256: record.sha256, known });
+            }
         }
         Ok(Presence::Absent) => {}
         // What is on record is not known, so nothing may be added to it.
@@ -141,8 +152,9 @@ async fn fetch_in_turn(
             return Err(FetchError::Unstorable);
         }
     }
-    let sources = shared.policy.sources(admitted, course.on_record.is_some());
-    let wanted = Wanted { admitted, expected: &expected, is_on_record: course.on_record.is_some(), sources: &sources };
+    let is_on_record = kept.is_some();
+    let sources = shared.policy.sources(admitted, is_on_record);
+    let wanted = Wanted { admitted, expected: &expected, is_on_record, sources: &sources, kept: kept.as_ref() };
     let mut intake = Intake::new(shared, flight, wanted, turn.claim());
     if let Some(shown) = shown {
         intake.take_over(shown).await?;
@@ -150,6 +162,15 @@ async fn fetch_in_turn(
     let limit = turn.attempts(shared.config.attempts);
     let (taken, _permits) = take_in(shared, intake, limit, course).await?;
     keep(shared, flight, admitted, &expected, taken, course).await
+}
+
+/// Opens what answers for a target, if it is held.
+async fn open(shared: &Shared, key: Key, expected: &Expected, known: &Known, record: &Arc<Record>) -> Option<Hit> {
+    let hit = shared.store.open_hit(key, Arc::clone(record)).await.ok().flatten();
+    match hit {
+        Some(hit) => Some(hit),
+        None => shared.store.open_successor(key, known, expected).await.ok().flatten(),
+    }
 }
 
 /// Lets the followers have the end, and publishes.
@@ -167,21 +188,17 @@ async fn keep(
     }
     flight.complete(finished.digests.sha256);
     let sealed = finished.seal().await?;
-    let record = Record::new(
-        admitted.target(),
-        sealed.digests.clone(),
-        sealed.size_bytes,
-        SystemTime::now(),
-        taken.source,
-        taken.headers,
-    );
+    let record = witness::record_of(admitted, &sealed, taken.source, taken.headers);
     let published = shared.store.publish(sealed, record.clone()).await?;
     course.differs_from = published.differs_from;
-    Ok(Arc::clone(published.known.answering_to(expected)))
+    let answering = published.known.answering_to(expected);
+    let is_other = published.differs_from == Some(answering.sha256);
+    let stands_in = is_other && !published.known.is_held() && shared.store.may_change(&published.known);
+    Ok(if stands_in { Arc::new(record) } else { Arc::clone(answering) })
 }
 
 /// The events for whoever subscribes, and one log event a fetch. Whoever reads that knows that the others were told before.
-fn tell(
+pub(super) fn tell(
     shared: &Shared,
     admitted: &Admitted,
     outcome: &Result<Arc<Record>, FetchError>,
@@ -200,7 +217,9 @@ fn tell(
             let (sha256, size_bytes) = (record.sha256, record.size_bytes);
             shared.events.tell(Event::Stored { target: target.clone(), sha256, size_bytes });
             if let Some(kept) = course.differs_from {
-                trouble(Cause::Changed, format!("sha256:{kept} is what it gave first, and what it stays"));
+                let detail =
+                    format!("it gave sha256:{sha256}, and sha256:{kept} is what it means until that is accepted");
+                trouble(Cause::Changed, detail);
             }
             // Behind the good news of the target, which would end what is told of it.
             tell_of_liars(shared, course, None);

@@ -12,6 +12,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
 use super::{AdminToken, Operator, Problem};
+use crate::fetch::{Fetcher, Refreshed};
 use crate::model::{Event, EventSink, Expected, Hasher, KeptHeaders, Key, Record, Sha256, Target};
 use crate::policy::{Admitted, Class, Policy, Refusal};
 use crate::store::{Eviction, Forgotten, Listed, Store, StoreError, Witness};
@@ -38,14 +39,15 @@ pub struct Upload<S> {
 pub struct Custody {
     policy: Arc<Policy>,
     store: Store,
+    fetcher: Fetcher,
     events: EventSink,
     token: ArcSwap<AdminToken>,
 }
 
 impl Custody {
     #[must_use]
-    pub fn new(policy: Arc<Policy>, store: Store, events: EventSink, token: AdminToken) -> Self {
-        Self { policy, store, events, token: ArcSwap::from_pointee(token) }
+    pub fn new(policy: Arc<Policy>, store: Store, fetcher: Fetcher, events: EventSink, token: AdminToken) -> Self {
+        Self { policy, store, fetcher, events, token: ArcSwap::from_pointee(token) }
     }
 
     /// Puts another token in force.
@@ -133,6 +135,21 @@ impl Custody {
             Eviction::Pinned => Err(Problem::Pinned),
             Eviction::Absent => Err(Problem::Unknown("no object of this digest is held")),
         }
+    }
+
+    /// Fetches a target again. Other bytes than before are kept and told, and answer only if they are accepted.
+    ///
+    /// # Errors
+    /// What the fetch came to.
+    pub async fn refresh(
+        &self,
+        _: &Operator,
+        target: Target,
+        expected: Expected,
+        accept: bool,
+    ) -> Result<Refreshed, Problem> {
+        let admitted = self.admit_kept(target)?;
+        Ok(self.fetcher.refresh(admitted, expected, accept).await?)
     }
 
     /// Takes in an operator's copy of a target, whatever upstream says of it, and pins it.

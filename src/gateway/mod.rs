@@ -51,8 +51,11 @@ pub struct Gateway {
 /// What a look into the store finds.
 enum Found {
     Hit(Hit),
-    /// The bytes were here once and must be the same when they come back.
-    Evicted(Arc<Record>),
+    /// The bytes were here once. When they come back they must be the same, unless the target may change.
+    Evicted {
+        record: Arc<Record>,
+        may_change: bool,
+    },
     Nothing,
 }
 
@@ -98,18 +101,18 @@ impl Gateway {
         let is_passed =
             ask.has_credentials || admitted.class() == Class::Passed || matches!(ask.intent, Intent::Other(_));
         let found = if is_passed { Found::Nothing } else { self.look_up(&admitted, &ask).await };
-        let on_record = match found {
+        let evicted = match found {
             Found::Hit(Hit::OnDisk(hit)) => return self.answer_from_disk(&ask, hit, CacheStatus::Hit).await,
             Found::Hit(Hit::InBucket(hit)) => {
                 match self.answer_from_bucket(&ask, &hit, CacheStatus::BucketHit).await? {
                     Some(answer) => return Ok(answer),
-                    None => Some(hit.record),
+                    None => Some((hit.record, false)),
                 }
             }
-            Found::Evicted(record) => Some(record),
+            Found::Evicted { record, may_change } => Some((record, may_change)),
             Found::Nothing => None,
         };
-        if let Some(record) = &on_record {
+        if let Some((record, false)) = &evicted {
             refuse_other_sha256(&ask.expected, record)?;
             ask.expected.add(record.sha256.into());
         }
@@ -121,7 +124,7 @@ impl Gateway {
         }
         match ask.intent {
             Intent::Head => self.pass(&admitted, ask).await,
-            _ if on_record.is_none() && self.may_redirect(&ask, &admitted) => Ok(self.redirect(&admitted)),
+            _ if evicted.is_none() && self.may_redirect(&ask, &admitted) => Ok(self.redirect(&admitted)),
             _ => self.follow(&admitted, ask).await,
         }
     }
@@ -137,14 +140,16 @@ impl Gateway {
             }
         };
         let record = known.answering_to(&ask.expected);
-        match self.store.open_hit(key, Arc::clone(record)).await {
-            Ok(Some(hit)) => Found::Hit(hit),
-            Ok(None) => Found::Evicted(Arc::clone(record)),
-            Err(error) => {
-                tracing::warn!(%error, "an object could not be opened; the request is a miss");
-                Found::Evicted(Arc::clone(record))
-            }
+        let opened = match self.store.open_hit(key, Arc::clone(record)).await {
+            Ok(None) => self.store.open_successor(key, &known, &ask.expected).await,
+            opened => opened,
+        };
+        match opened {
+            Ok(Some(hit)) => return Found::Hit(hit),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "an object could not be opened; the request is a miss"),
         }
+        Found::Evicted { record: Arc::clone(record), may_change: self.store.may_change(&known) }
     }
 
     /// A redirect is only for a client that will follow it and that loses nothing by it.

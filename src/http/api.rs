@@ -33,6 +33,7 @@ enum Resource {
     Object(Sha256),
     Targets,
     Pins,
+    Refresh,
 }
 
 /// A request to the API, and how it is answered.
@@ -92,6 +93,7 @@ impl Resource {
             Some("objects") => Ok(Self::Objects),
             Some("targets") => Ok(Self::Targets),
             Some("pins") => Ok(Self::Pins),
+            Some("refresh") => Ok(Self::Refresh),
             Some(name) => {
                 let hex = name.strip_prefix("objects/sha256/").ok_or(unknown)?;
                 let sha256 = hex.parse().map_err(|error| Problem::BadRequest(format!("objects/sha256/: {error}")))?;
@@ -108,6 +110,7 @@ impl Resource {
             Self::Object(_) => "GET, HEAD, DELETE",
             Self::Targets => "GET, HEAD",
             Self::Pins => "PUT, DELETE",
+            Self::Refresh => "POST",
         }
     }
 }
@@ -163,6 +166,7 @@ impl Doors {
                 let unpinned = self.custody.unpin(&operator, &target, sha256).await?;
                 Ok(ok(json!({ "url": shown(&target), "unpinned": unpinned })))
             }
+            (Resource::Refresh, &Method::POST) => self.refresh(&operator()?, request, query).await,
             (resource, _) => Err(Problem::Methods(resource.methods())),
         }
     }
@@ -173,6 +177,29 @@ impl Doors {
         let page = self.custody.list(operator, after, limit).await?;
         let next = page.last().filter(|_| page.len() == limit).map(|last| last.key.to_string());
         Ok(ok(json!({ "objects": page.iter().map(listed).collect::<Vec<_>>(), "next": next })))
+    }
+
+    async fn refresh(
+        &self,
+        operator: &Operator,
+        request: &HttpRequest,
+        mut query: Query<'_>,
+    ) -> Result<Outcome, Problem> {
+        let (target, accept) = (query.target()?, query.accept()?);
+        query.finish()?;
+        let mut expected = Expected::nothing();
+        read_expected(request.headers(), &mut expected)?;
+        let refreshed = self.custody.refresh(operator, target, expected, accept).await?;
+        let record = &refreshed.record;
+        let is_other = refreshed.before.is_some_and(|before| before != record.sha256);
+        Ok(ok(json!({
+            "url": shown(&record.target),
+            "sha256": record.sha256,
+            "size_bytes": record.size_bytes,
+            "before": refreshed.before,
+            "changed": is_other,
+            "accepted": is_other && accept,
+        })))
     }
 
     async fn import(

@@ -46,6 +46,12 @@ impl<'a> Query<'a> {
         self.take("sha256").map(parse).transpose()
     }
 
+    /// `accept`, true or false; false where it is not said.
+    pub fn accept(&mut self) -> Result<bool, Problem> {
+        let Some(text) = self.take("accept") else { return Ok(false) };
+        text.parse().map_err(|_| Problem::BadRequest("accept must be true or false".to_owned()))
+    }
+
     pub fn after(&mut self) -> Result<Option<Key>, Problem> {
         let parse = |hex: String| hex.parse().map_err(|_| Problem::BadRequest("after must be a key".to_owned()));
         self.take("after").map(parse).transpose()

@@ -186,6 +186,12 @@ impl Expected {
         }
     }
 
+    /// What is expected besides one digest.
+    #[must_use]
+    pub fn without(&self, digest: &Digest) -> Self {
+        self.0.iter().filter(|other| *other != digest).cloned().collect()
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

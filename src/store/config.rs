@@ -4,6 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Size, Span};
 
+/// What becomes of a target whose bytes were evicted and are others when they are fetched again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnChange {
+    /// It is refused until an operator accepts the new bytes.
+    Refuse,
+    /// The new bytes are served, and the operator is told.
+    Alert,
+}
+
 /// `[cache]`
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,6 +33,7 @@ pub struct Config {
     pub absent_ttl: Span,
     /// Targets in the existence map.
     pub map_capacity: u64,
+    pub on_change: OnChange,
 }
 
 impl Default for Config {
@@ -37,6 +48,7 @@ impl Default for Config {
             present_ttl: Span::from_secs(600),
             absent_ttl: Span::from_secs(30),
             map_capacity: 1_000_000,
+            on_change: OnChange::Refuse,
         }
     }
 }

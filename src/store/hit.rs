@@ -30,6 +30,16 @@ pub struct BucketStream {
     body: BucketBody,
 }
 
+impl Hit {
+    #[must_use]
+    pub fn record(&self) -> &Arc<Record> {
+        match self {
+            Self::OnDisk(hit) => &hit.record,
+            Self::InBucket(hit) => &hit.record,
+        }
+    }
+}
+
 impl BucketHit {
     /// Where a client can get it by itself.
     ///

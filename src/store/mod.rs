@@ -29,6 +29,7 @@ mod records;
 mod staging;
 mod tier;
 mod uploads;
+mod witness;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,7 +42,7 @@ pub use bucket::{
     Bucket, BucketError, Collected, Collection, Config as BucketConfig, Delivery, Upload, record_of, sha256_of,
 };
 pub use claim::{Claim, Claiming, Look, Rival};
-pub use config::Config;
+pub use config::{Config, OnChange};
 pub use contents::{Contents, FileHit};
 pub use custody::{Forgotten, Witness};
 pub use error::{OpenError, StoreError};

@@ -54,6 +54,18 @@ impl Known {
         std::iter::once(&self.answering).chain(&self.others).find(fits).unwrap_or(&self.answering)
     }
 
+    /// The records that do not answer, the latest first.
+    pub(super) fn others_latest_first(&self) -> Vec<Arc<Record>> {
+        let mut others = self.others.clone();
+        others.sort_by_key(|record| std::cmp::Reverse((record.first_seen, record.sha256)));
+        others
+    }
+
+    /// How many records there are.
+    pub(super) fn count(&self) -> usize {
+        1 + self.others.len()
+    }
+
     /// Whether the answering record's bytes were held when somebody looked.
     #[must_use]
     pub fn is_held(&self) -> bool {

@@ -17,6 +17,7 @@ fn for_operators(url: &str, sha256: &str) -> Vec<(&'static str, String)> {
         ("PUT", of_target("objects")),
         ("DELETE", of_target("objects")),
         ("DELETE", format!("/api/v1/objects/sha256/{sha256}")),
+        ("POST", of_target("refresh")),
         ("PUT", of_target("pins")),
         ("DELETE", of_target("pins")),
     ]

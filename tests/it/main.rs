@@ -75,3 +75,4 @@ mod tools;
 mod trust;
 mod tunnel;
 mod tunnels;
+mod witness;

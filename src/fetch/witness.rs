@@ -1,0 +1,40 @@
+//! Bytes that a target gives instead of those that it gave before. Nobody is served them, but an operator may want to see them
+//! and accept them.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::Shared;
+use super::partial::Taken;
+use crate::model::{Expected, KeptHeaders, Record, Sha256};
+use crate::policy::Admitted;
+use crate::store::{Known, Sealed};
+
+/// What a target gave before, where it may give nothing else.
+pub struct Kept {
+    pub sha256: Sha256,
+    pub known: Arc<Known>,
+}
+
+impl Kept {
+    /// Puts other bytes on record, if nothing else is wrong with them than that they are others.
+    pub async fn witness(&self, shared: &Shared, admitted: &Admitted, expected: &Expected, taken: Taken) {
+        let Taken { finished, headers, source, .. } = taken;
+        if finished.digests.violated(&expected.without(&self.sha256.into())).is_some() {
+            return;
+        }
+        let witnessed = async {
+            let sealed = finished.seal().await?;
+            let record = record_of(admitted, &sealed, source, headers);
+            shared.store.witness(&self.known, sealed, record).await
+        };
+        if let Err(error) = witnessed.await {
+            tracing::warn!(%error, "bytes that a target gave instead of its own were not kept");
+        }
+    }
+}
+
+pub fn record_of(admitted: &Admitted, sealed: &Sealed, source: String, headers: KeptHeaders) -> Record {
+    let (digests, size_bytes) = (sealed.digests.clone(), sealed.size_bytes);
+    Record::new(admitted.target(), digests, size_bytes, SystemTime::now(), source, headers)
+}

@@ -1,0 +1,189 @@
+//! Other bytes than before: the old ones stay the answer, both are on record, and an operator decides.
+
+use serde_json::Value;
+
+use crate::harness::{Body, Gateway, Origin, Reply, archive, encoded, eventually, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+/// A gateway that has fetched `body`, whose origin has `other` by now.
+struct Changed {
+    origin: Origin,
+    gateway: Gateway,
+    url: String,
+    body: Body,
+    other: Body,
+}
+
+impl Changed {
+    fn new(on_change: &str) -> Self {
+        let origin = Origin::start();
+        let (body, other) = (archive(1, 200_000), archive(2, 200_000));
+        origin.serve(PATH, Reply::file(&body));
+        let builder = Gateway::builder().origin(&origin).relay().one_attempt();
+        let gateway = builder.text("cache.on_change", on_change).text("cache.absent_ttl", "1ms").start();
+        let url = origin.url(PATH);
+        gateway.assert_serves(&url, &body);
+        gateway.await_stored(&url);
+        origin.serve(PATH, Reply::file(&other));
+        Self { origin, gateway, url, body, other }
+    }
+
+    /// Removes the bytes, as eviction does.
+    fn evict(&self) {
+        let path = format!("/api/v1/objects/sha256/{}", sha256(&self.body));
+        self.gateway.operate("DELETE", &path).send().json();
+    }
+
+    #[track_caller]
+    fn refresh(&self, accept: bool) -> Value {
+        refresh(&self.gateway, &self.url, accept)
+    }
+
+    /// The digests on record, in the order of their dates.
+    fn on_record(&self) -> Vec<String> {
+        let path = format!("/api/v1/targets?url={}", encoded(&self.url));
+        let shown = self.gateway.request("GET", &path).send().json();
+        let records = shown["records"].as_array().expect("there are records").iter();
+        let dates: Vec<_> = records.clone().map(|record| record["first_seen"].as_str().map(str::to_owned)).collect();
+        assert!(dates.is_sorted() && dates.iter().all(Option::is_some), "{dates:?}");
+        records.map(|record| record["sha256"].as_str().expect("it has a digest").to_owned()).collect()
+    }
+
+    #[track_caller]
+    fn assert_held(&self, body: &Body) {
+        let path = format!("/api/v1/objects/sha256/{}", sha256(body));
+        self.gateway.request("GET", &path).send().assert_body(200, body);
+    }
+
+    /// Waits until the operator is told, and of both digests where both are known.
+    fn await_alert(&self) -> Value {
+        eventually("the change is an incident", || {
+            let listed = self.gateway.request("GET", "/api/v1/incidents").send().json();
+            let incidents = listed["incidents"].as_array().expect("incidents are listed").clone();
+            incidents.into_iter().find(|incident| incident["cause"] == "changed")
+        })
+    }
+}
+
+#[track_caller]
+fn refresh(gateway: &Gateway, url: &str, accept: bool) -> Value {
+    gateway.operate("POST", &format!("/api/v1/refresh?url={}&accept={accept}", encoded(url))).send().json()
+}
+
+#[test]
+fn refreshed_bytes_that_changed_are_kept_and_told_and_the_old_ones_stay_the_answer() {
+    let changed = Changed::new("refuse");
+    let refreshed = changed.refresh(false);
+    assert_eq!((&refreshed["changed"], &refreshed["accepted"]), (&true.into(), &false.into()));
+    assert_eq!(refreshed["before"], sha256(&changed.body));
+    assert_eq!(refreshed["sha256"], sha256(&changed.other));
+    changed.gateway.assert_serves(&changed.url, &changed.body).assert_cache(&["hit"]);
+    assert_eq!(changed.on_record(), [sha256(&changed.body), sha256(&changed.other)]);
+    changed.assert_held(&changed.body);
+    changed.assert_held(&changed.other);
+    let incident = changed.await_alert();
+    assert_eq!(incident["severity"], "alert");
+    let detail = incident["detail"].as_str().expect("there is a detail");
+    assert!(detail.contains(&sha256(&changed.body)) && detail.contains(&sha256(&changed.other)), "{detail}");
+    assert_eq!(changed.origin.count(PATH), 2);
+}
+
+#[test]
+fn accepted_bytes_answer_from_then_on() {
+    let mut changed = Changed::new("refuse");
+    let refreshed = changed.refresh(true);
+    assert_eq!((&refreshed["changed"], &refreshed["accepted"]), (&true.into(), &true.into()));
+    changed.gateway.assert_serves(&changed.url, &changed.other).assert_cache(&["hit"]);
+    changed.gateway.restart();
+    changed.gateway.assert_serves(&changed.url, &changed.other);
+    assert_eq!(changed.on_record(), [sha256(&changed.body), sha256(&changed.other)]);
+    changed.assert_held(&changed.body);
+}
+
+#[test]
+fn refreshed_bytes_that_are_the_same_change_nothing() {
+    let changed = Changed::new("refuse");
+    changed.origin.serve(PATH, Reply::file(&changed.body));
+    let refreshed = changed.refresh(true);
+    assert_eq!((&refreshed["changed"], &refreshed["accepted"]), (&false.into(), &false.into()));
+    assert_eq!(changed.on_record(), [sha256(&changed.body)]);
+    assert_eq!(changed.origin.count(PATH), 2, "it was fetched again");
+}
+
+#[test]
+fn a_refresh_is_held_against_a_digest_and_against_the_kind() {
+    let changed = Changed::new("refuse");
+    let path = format!("/api/v1/refresh?url={}&accept=true", encoded(&changed.url));
+    let expecting = changed.gateway.operate("POST", &path).header("X-Expected-Sha256", &sha256(&changed.body));
+    expecting.send().assert_problem(409);
+    changed.origin.serve(PATH, Reply::html());
+    changed.gateway.operate("POST", &path).send().assert_problem(502);
+    assert_eq!(changed.on_record(), [sha256(&changed.body)]);
+    changed.gateway.assert_serves(&changed.url, &changed.body);
+}
+
+#[test]
+fn a_refresh_fetches_what_was_never_stored_too() {
+    let origin = Origin::start();
+    let body = archive(3, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    let refreshed = refresh(&gateway, &origin.url(PATH), false);
+    assert_eq!((&refreshed["before"], &refreshed["changed"]), (&Value::Null, &false.into()));
+    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    let passed = format!("/api/v1/refresh?url={}", encoded(&origin.url("/latest/x")));
+    gateway.operate("POST", &passed).send().assert_problem(400);
+}
+
+#[test]
+fn evicted_bytes_that_changed_are_refused_until_they_are_accepted() {
+    let changed = Changed::new("refuse");
+    changed.evict();
+    let refused = changed.gateway.get(&changed.url).send();
+    assert!(refused.status == 409 || refused.ended == crate::harness::Ended::Cut, "{}", refused.status);
+    changed.await_alert();
+    changed.gateway.get(&changed.url).range("bytes=0-9").send().assert_problem(409);
+    assert_eq!(changed.on_record(), [sha256(&changed.body), sha256(&changed.other)]);
+    changed.assert_held(&changed.other);
+    assert_eq!(changed.refresh(true)["accepted"], true);
+    changed.gateway.assert_serves(&changed.url, &changed.other).assert_cache(&["hit"]);
+}
+
+#[test]
+fn evicted_bytes_that_changed_are_served_with_an_alert_where_that_is_configured() {
+    let changed = Changed::new("alert");
+    changed.gateway.assert_serves(&changed.url, &changed.body);
+    changed.evict();
+    changed.gateway.assert_serves(&changed.url, &changed.other);
+    changed.gateway.proxied("GET", &changed.url).send().assert_body(200, &changed.other);
+    changed.await_alert();
+    changed.gateway.assert_serves(&changed.url, &changed.other).assert_cache(&["hit"]);
+    assert_eq!(changed.origin.count(PATH), 2, "what is kept is not fetched again");
+    assert_eq!(changed.on_record(), [sha256(&changed.body), sha256(&changed.other)]);
+    // Who says what it must be gets that or nothing.
+    let expecting = changed.gateway.get(&changed.url).header("X-Expected-Sha256", &sha256(&changed.body));
+    expecting.range("bytes=0-9").send().assert_problem(409);
+}
+
+#[test]
+fn pinned_bytes_that_are_lost_are_never_replaced_by_others() {
+    let changed = Changed::new("alert");
+    let path = format!("/api/v1/pins?url={}", encoded(&changed.url));
+    changed.gateway.operate("PUT", &path).send().json();
+    std::fs::remove_file(changed.gateway.object_path(&changed.body)).expect("the object is there");
+    changed.gateway.get(&changed.url).range("bytes=0-9").send().assert_problem(409);
+    changed.origin.serve(PATH, Reply::file(&changed.body));
+    changed.gateway.assert_serves(&changed.url, &changed.body);
+}
+
+#[test]
+fn a_target_that_gives_other_bytes_each_time_does_not_fill_the_disk() {
+    let changed = Changed::new("refuse");
+    changed.evict();
+    for seed in 10..22 {
+        changed.origin.serve(PATH, Reply::file(&archive(seed, 10_000)));
+        changed.gateway.get(&changed.url).range("bytes=0-9").send().assert_problem(409);
+    }
+    assert_eq!(changed.on_record().len(), 8);
+}

@@ -28,6 +28,9 @@ const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
 /// How often clients are forgotten who have not asked for anything lately.
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often `policy.pins_file` is looked at.
+const PINS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Why the service does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -106,9 +109,10 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
         config.cache.absent_ttl.0,
     );
     let token = AdminToken::find(&config.gateway).map_err(AppError::Configuration)?;
-    let custody = Custody::new(Arc::clone(&policy), store.clone(), fetcher.clone(), events, token);
+    let custody = Custody::new(Arc::clone(&policy), store.clone(), fetcher.clone(), events.clone(), token);
     let relay = Relay::new(origin, Arc::clone(&policy), dialer);
-    let gateway = Gateway::new(Arc::clone(&policy), store.clone(), fetcher.clone(), relay, config.gateway.clone());
+    let gateway =
+        Gateway::new(Arc::clone(&policy), store.clone(), fetcher.clone(), relay, events, config.gateway.clone());
     let gateway = Arc::new(gateway);
     let doors =
         Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), notifier.incidents());
@@ -116,7 +120,7 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let care = Care::start(&store, config.cache.sweep_interval.0);
     let server = Server::start(listeners, &doors, config.gateway.shutdown_grace.0)
         .map_err(|why| AppError::System(why.to_string()))?;
-    let upkeep = tokio::spawn(forget_rested_clients(Arc::clone(&policy)));
+    let upkeep = tokio::spawn(look_after_policy(Arc::clone(&policy)));
     Ok((Running { server, fetcher, care, notifier, upkeep, store }, Adjustable { policy, gateway, doors, config }))
 }
 
@@ -136,15 +140,23 @@ async fn stop(running: Running, grace: Duration) {
     tracing::info!(flights = fetcher.flights(), "stopped");
 }
 
-/// Keeps the memory of the limits to clients who were here lately.
-async fn forget_rested_clients(policy: Arc<Policy>) {
-    let mut ticks = interval(FORGET_INTERVAL);
+async fn look_after_policy(policy: Arc<Policy>) {
+    tokio::join!(
+        // Keeps the memory of the limits to clients who were here lately.
+        every(FORGET_INTERVAL, &policy, Policy::forget_rested_clients),
+        every(PINS_INTERVAL, &policy, Policy::reread_changed_pins),
+    );
+}
+
+/// Does something again and again, off the event loop.
+async fn every(span: Duration, policy: &Arc<Policy>, work: fn(&Policy)) {
+    let mut ticks = interval(span);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let policy = Arc::clone(&policy);
-        if let Err(error) = spawn_blocking(move || policy.forget_rested_clients()).await {
-            tracing::warn!(%error, "clients who have rested were not forgotten");
+        let policy = Arc::clone(policy);
+        if let Err(error) = spawn_blocking(move || work(&policy)).await {
+            tracing::warn!(%error, "what the policy remembers was not looked after");
         }
     }
 }

@@ -86,7 +86,7 @@ async fn fetch(
     admitted: &Admitted,
     course: &mut Course,
 ) -> Result<Arc<Record>, FetchError> {
-    let mut turn = if name.expected.is_empty() || is_on_record(shared, name).await {
+    let mut turn = if name.expected.is_empty() || is_on_record(shared, name, admitted).await {
         neighbour::await_turn(shared, flight, name.key).await?
     } else {
         // What is on its way for those who expect nothing is most likely what is expected here too.
@@ -107,8 +107,12 @@ pub(super) async fn await_others(shared: &Shared, key: Key) {
     neighbour::await_no_claim(shared, key).await;
 }
 
-/// Whether no more is expected than what the target has given before: then it is no client's word.
-async fn is_on_record(shared: &Shared, name: &FlightKey) -> bool {
+/// Whether no more is expected than what the operator states, or what the target has given before: then it is no client's
+/// word.
+async fn is_on_record(shared: &Shared, name: &FlightKey, admitted: &Admitted) -> bool {
+    if admitted.stated().is_some_and(|stated| name.expected == Expected::from_iter([stated.into()])) {
+        return true;
+    }
     match shared.store.look_up(name.key).await {
         Ok(Presence::Known(known)) => name.expected == Expected::from_iter([known.answering().sha256.into()]),
         _ => false,
@@ -125,6 +129,7 @@ async fn fetch_in_turn(
     course: &mut Course,
 ) -> Result<Arc<Record>, FetchError> {
     let mut expected = name.expected.clone();
+    expected.extend(admitted.stated());
     let mut kept = None;
     let shown = turn.take_shown();
     // Another process may have stored it since the map was asked.
@@ -139,8 +144,8 @@ async fn fetch_in_turn(
                 return Ok(record);
             }
             course.on_record = Some(record.sha256);
-            // Its bytes were evicted: what comes now must be the same.
-            if !shared.store.may_change(&known) {
+            // Its bytes were evicted: what comes now must be the same, unless an operator states what it must be.
+            if admitted.stated().is_none() && !shared.store.may_change(&known) {
                 expected.add(record.sha256.into());
                 kept = Some(Kept { sha256: record.sha256, known });
             }
@@ -152,7 +157,7 @@ async fn fetch_in_turn(
             return Err(FetchError::Unstorable);
         }
     }
-    let is_on_record = kept.is_some();
+    let is_on_record = kept.is_some() || admitted.stated().is_some();
     let sources = shared.policy.sources(admitted, is_on_record);
     let wanted = Wanted { admitted, expected: &expected, is_on_record, sources: &sources, kept: kept.as_ref() };
     let mut intake = Intake::new(shared, flight, wanted, turn.claim());

@@ -66,8 +66,19 @@ impl Custody {
     /// # Errors
     /// [`Problem::Unknown`] where that is nothing.
     pub async fn history(&self, target: &Target) -> Result<Vec<Witness>, Problem> {
-        let history = self.store.history(Key::of(target)).await.map_err(|error| unusable(&error))?;
+        let history = self.store.history(self.key_of(target)).await.map_err(|error| unusable(&error))?;
         if history.is_empty() { Err(NOTHING_ON_RECORD) } else { Ok(history) }
+    }
+
+    /// What the operator's file says of a target.
+    #[must_use]
+    pub fn stated(&self, target: &Target) -> Option<Sha256> {
+        self.policy.stated(target).or_else(|| self.policy.stated(&self.policy.kept_as(target)))
+    }
+
+    /// The key under which a target is kept.
+    fn key_of(&self, target: &Target) -> Key {
+        Key::of(&self.policy.kept_as(target))
     }
 
     /// # Errors
@@ -88,7 +99,7 @@ impl Custody {
             let answering = history.iter().find(|witness| witness.answers);
             answering.map(|witness| witness.record.sha256).ok_or(NOTHING_ON_RECORD)?
         };
-        let is_known = self.store.pin(Key::of(target), sha256).await.map_err(|error| unusable(&error))?;
+        let is_known = self.store.pin(self.key_of(target), sha256).await.map_err(|error| unusable(&error))?;
         if !is_known {
             return Err(Problem::Unknown("the target has not given these bytes"));
         }
@@ -101,7 +112,7 @@ impl Custody {
     /// # Errors
     /// [`Problem::Unknown`] where there is none.
     pub async fn unpin(&self, _: &Operator, target: &Target, sha256: Option<Sha256>) -> Result<u64, Problem> {
-        let removed = self.store.unpin(Key::of(target), sha256).await.map_err(|error| unusable(&error))?;
+        let removed = self.store.unpin(self.key_of(target), sha256).await.map_err(|error| unusable(&error))?;
         if removed == 0 {
             return Err(Problem::Unknown("there is no such pin"));
         }
@@ -114,7 +125,7 @@ impl Custody {
     /// # Errors
     /// [`Problem::Unknown`] where nothing is on record of it.
     pub async fn forget(&self, _: &Operator, target: &Target) -> Result<Forgotten, Problem> {
-        let forgotten = self.store.forget(Key::of(target)).await.map_err(|error| unusable(&error))?;
+        let forgotten = self.store.forget(self.key_of(target)).await.map_err(|error| unusable(&error))?;
         if forgotten.records == 0 {
             return Err(NOTHING_ON_RECORD);
         }
@@ -149,6 +160,8 @@ impl Custody {
         accept: bool,
     ) -> Result<Refreshed, Problem> {
         let admitted = self.admit_kept(target)?;
+        let mut expected = expected;
+        expected.extend(admitted.stated());
         Ok(self.fetcher.refresh(admitted, expected, accept).await?)
     }
 
@@ -161,11 +174,12 @@ impl Custody {
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Display,
     {
-        let admitted = self.admit_kept(upload.target)?;
-        self.policy.admit_body(None, upload.length)?;
-        let staged = self.store.stage(upload.length, Hasher::of_all()).await;
+        let Upload { target, mut expected, length, mut body } = upload;
+        let admitted = self.admit_kept(target)?;
+        expected.extend(admitted.stated());
+        self.policy.admit_body(None, length)?;
+        let staged = self.store.stage(length, Hasher::of_all()).await;
         let mut staging = staged.map_err(|error| unkept(&error))?;
-        let mut body = upload.body;
         while let Some(piece) = next_piece(&mut body).await? {
             let size_bytes = staging.written_bytes() + piece.len() as u64;
             let limit = self.policy.max_object_size();
@@ -175,12 +189,12 @@ impl Custody {
             staging.append(piece).await.map_err(|error| unkept(&error))?;
         }
         let size_bytes = staging.written_bytes();
-        if size_bytes == 0 || upload.length.is_some_and(|length| length != size_bytes) {
+        if size_bytes == 0 || length.is_some_and(|length| length != size_bytes) {
             return Err(Problem::BadRequest(format!("the upload ended after {size_bytes} bytes")));
         }
         let finished = staging.finish().map_err(|error| unkept(&error))?;
-        if finished.digests.violated(&upload.expected).is_some() {
-            return Err(Problem::Mismatch { expected: upload.expected, found: finished.digests.sha256 });
+        if finished.digests.violated(&expected).is_some() {
+            return Err(Problem::Mismatch { expected, found: finished.digests.sha256 });
         }
         let sealed = finished.seal().await.map_err(|error| unkept(&error))?;
         let target = admitted.target();

@@ -11,6 +11,7 @@ mod object;
 mod problem;
 mod rewrite;
 mod select;
+mod stated;
 mod stored;
 mod token;
 
@@ -31,7 +32,7 @@ pub use select::{Conditions, Selection};
 pub use token::{AdminToken, Operator};
 
 use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
-use crate::model::{Algorithm, Digest, Expected, Key, Kind, RangeSpec, Record, Scheme, Target};
+use crate::model::{Algorithm, Digest, EventSink, Expected, Key, Kind, RangeSpec, Record, Scheme, Sha256, Target};
 use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, Refusal, Transfer, Use};
 use crate::relay::{Method, PassRequest, Relay};
 use crate::store::{Hit, Presence, Store};
@@ -45,6 +46,7 @@ pub struct Gateway {
     store: Store,
     fetcher: Fetcher,
     relay: Relay,
+    events: EventSink,
     config: ArcSwap<Config>,
 }
 
@@ -61,8 +63,15 @@ enum Found {
 
 impl Gateway {
     #[must_use]
-    pub fn new(policy: Arc<Policy>, store: Store, fetcher: Fetcher, relay: Relay, config: Config) -> Self {
-        Self { policy, store, fetcher, relay, config: ArcSwap::from_pointee(config) }
+    pub fn new(
+        policy: Arc<Policy>,
+        store: Store,
+        fetcher: Fetcher,
+        relay: Relay,
+        events: EventSink,
+        config: Config,
+    ) -> Self {
+        Self { policy, store, fetcher, relay, events, config: ArcSwap::from_pointee(config) }
     }
 
     /// Puts another configuration in force for the requests to come.
@@ -100,7 +109,11 @@ impl Gateway {
         }
         let is_passed =
             ask.has_credentials || admitted.class() == Class::Passed || matches!(ask.intent, Intent::Other(_));
+        stated::expect_stated(&admitted, &mut ask)?;
         let found = if is_passed { Found::Nothing } else { self.look_up(&admitted, &ask).await };
+        if let Found::Hit(hit) = &found {
+            self.refuse_unstated(&admitted, hit.record().sha256)?;
+        }
         let evicted = match found {
             Found::Hit(Hit::OnDisk(hit)) => return self.answer_from_disk(&ask, hit, CacheStatus::Hit).await,
             Found::Hit(Hit::InBucket(hit)) => {
@@ -112,8 +125,9 @@ impl Gateway {
             Found::Evicted { record, may_change } => Some((record, may_change)),
             Found::Nothing => None,
         };
-        if let Some((record, false)) = &evicted {
-            refuse_other_sha256(&ask.expected, record)?;
+        // What is stated counts more than bytes that are gone.
+        if let (Some((record, false)), None) = (&evicted, admitted.stated()) {
+            refuse_other_sha256(&ask.expected, record.sha256)?;
             ask.expected.add(record.sha256.into());
         }
         if ask.only_if_cached {
@@ -139,7 +153,8 @@ impl Gateway {
                 return Found::Nothing;
             }
         };
-        let record = known.answering_to(&ask.expected);
+        let stated = admitted.stated().map(|stated| Expected::from_iter([stated.into()]));
+        let record = known.answering_to(stated.as_ref().unwrap_or(&ask.expected));
         let opened = match self.store.open_hit(key, Arc::clone(record)).await {
             Ok(None) => self.store.open_successor(key, &known, &ask.expected).await,
             opened => opened,
@@ -217,7 +232,7 @@ impl Gateway {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "an object that was just stored could not be opened"),
         }
-        refuse_other_sha256(&ask.expected, &record)?;
+        refuse_other_sha256(&ask.expected, record.sha256)?;
         ask.expected.add(record.sha256.into());
         self.pass(admitted, ask).await
     }
@@ -314,10 +329,10 @@ fn can_read_along(ask: &Ask, head: &Head) -> bool {
 }
 
 /// The bytes on record are the only ones that this target means; who expects others need not wait for them.
-fn refuse_other_sha256(expected: &Expected, record: &Record) -> Result<(), Problem> {
-    let is_other = |digest: &Digest| digest.algorithm() == Algorithm::Sha256 && *digest != record.sha256.into();
+fn refuse_other_sha256(expected: &Expected, sha256: Sha256) -> Result<(), Problem> {
+    let is_other = |digest: &Digest| digest.algorithm() == Algorithm::Sha256 && *digest != sha256.into();
     if expected.iter().any(is_other) {
-        return Err(Problem::Mismatch { expected: expected.clone(), found: record.sha256 });
+        return Err(Problem::Mismatch { expected: expected.clone(), found: sha256 });
     }
     Ok(())
 }

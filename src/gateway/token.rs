@@ -69,20 +69,11 @@ impl AdminToken {
 
 /// The token of the configuration, if it holds or names one.
 pub(super) fn configured(config: &Config) -> Result<Option<Secret>, String> {
-    let file = &config.admin_token_file;
-    if file.as_os_str().is_empty() {
-        return if config.admin_token.is_empty() {
-            Ok(None)
-        } else {
-            check(config.admin_token.clone()).map(Some).map_err(|why| format!("gateway.admin_token: {why}"))
-        };
+    let token = config.admin_token.or_from("gateway.admin_token", &config.admin_token_file)?;
+    if token.is_empty() {
+        return Ok(None);
     }
-    if !config.admin_token.is_empty() {
-        return Err("gateway.admin_token and gateway.admin_token_file cannot both be set".to_owned());
-    }
-    let complaint = |why: &dyn fmt::Display| format!("gateway.admin_token_file: {}: {why}", file.display());
-    let token = read(file).map_err(|why| complaint(&why))?;
-    check(token).map(Some).map_err(|why| complaint(&why))
+    check(token).map(Some).map_err(|why| format!("gateway.admin_token: {why}"))
 }
 
 /// Whether a token is fit to be sent in a header field, and long enough.

@@ -143,7 +143,9 @@ impl Doors {
                 let target = query.target()?;
                 query.finish()?;
                 let history = self.custody.history(&target).await?;
-                Ok(ok(json!({ "url": shown(&target), "records": history.iter().map(witness).collect::<Vec<_>>() })))
+                let records: Vec<_> = history.iter().map(witness).collect();
+                let stated = self.custody.stated(&target);
+                Ok(ok(json!({ "url": shown(&target), "stated": stated, "records": records })))
             }
             (Resource::Objects, _) if is_get => self.list(&operator()?, query).await,
             (Resource::Objects, &Method::PUT) => self.import(&operator()?, request, payload, query).await,

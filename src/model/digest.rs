@@ -216,6 +216,12 @@ impl FromIterator<Digest> for Expected {
     }
 }
 
+impl Extend<Sha256> for Expected {
+    fn extend<T: IntoIterator<Item = Sha256>>(&mut self, digests: T) {
+        digests.into_iter().for_each(|sha256| self.add(sha256.into()));
+    }
+}
+
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all: Vec<_> = self.0.iter().map(ToString::to_string).collect();

@@ -27,6 +27,8 @@ pub struct Config {
     pub max_object_size: Size,
     /// Files with more `[[rules]]`, which come behind those of the configuration.
     pub rules_files: Vec<PathBuf>,
+    /// A file that says what targets must be, as `sha256sum` writes it. Empty: there is none.
+    pub pins_file: PathBuf,
 }
 
 impl Default for Config {
@@ -47,6 +49,7 @@ impl Default for Config {
             connect_ports: vec![443],
             max_object_size: Size::gib(20),
             rules_files: Vec::new(),
+            pins_file: PathBuf::new(),
         }
     }
 }

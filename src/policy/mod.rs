@@ -11,11 +11,12 @@ mod config;
 mod hosts;
 mod limits;
 mod parents;
+mod pins;
 mod rules;
 mod sources;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -26,11 +27,13 @@ pub use config::Config;
 pub use hosts::HostPattern;
 pub use limits::{LimitsConfig, OverLimit, Transfer, Use};
 pub use parents::Parent;
+pub use pins::{PinError, Pins, PinsError};
 pub use rules::{Class, Rule};
 pub use sources::{Place, Source};
 
-use crate::model::{FtpFileError, Scheme, Size, Target};
+use crate::model::{FtpFileError, Scheme, Sha256, Size, Target};
 use limits::Limits;
+use pins::PinsFile;
 use rules::Rules;
 
 /// Why something is not allowed. The text names the configuration key, so that an operator can find it.
@@ -70,6 +73,7 @@ pub struct Admitted {
     judge_kind: bool,
     has_other_ways: bool,
     access: Option<Arc<Access>>,
+    stated: Option<Sha256>,
 }
 
 impl Admitted {
@@ -81,6 +85,12 @@ impl Admitted {
     #[must_use]
     pub fn class(&self) -> Class {
         self.class
+    }
+
+    /// What the operator's file says that the bytes must be.
+    #[must_use]
+    pub fn stated(&self) -> Option<Sha256> {
+        self.stated
     }
 
     /// Whether the first bytes are held against what the name promises.
@@ -143,6 +153,8 @@ impl Client {
 pub struct Policy {
     rules: ArcSwap<Rules>,
     limits: ArcSwap<Limits>,
+    pins: ArcSwap<Pins>,
+    pins_file: Mutex<PinsFile>,
 }
 
 impl Policy {
@@ -150,8 +162,11 @@ impl Policy {
     /// A line that names the key, where a list holds something that is no host pattern.
     pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent], limits: LimitsConfig) -> Result<Self, String> {
         limits.check()?;
+        let (pins_file, pins) = PinsFile::read(&config.pins_file)?;
         Ok(Self {
             rules: ArcSwap::from_pointee(Rules::new(config, rules, parents)?),
+            pins: ArcSwap::from_pointee(pins),
+            pins_file: Mutex::new(pins_file),
             limits: ArcSwap::from_pointee(Limits::new(limits)),
         })
     }
@@ -168,9 +183,39 @@ impl Policy {
         limits: LimitsConfig,
     ) -> Result<(), String> {
         limits.check()?;
+        let (pins_file, pins) = PinsFile::read(&config.pins_file)?;
         self.rules.store(Arc::new(Rules::new(config, rules, parents)?));
+        *self.pins_file.lock().unwrap_or_else(PoisonError::into_inner) = pins_file;
+        self.pins.store(Arc::new(pins));
         self.limits.store(Arc::new(self.limits.load().adjusted(limits)));
         Ok(())
+    }
+
+    /// Reads the operator's file of digests again if it has changed. A bad one changes nothing, and is told once.
+    pub fn reread_changed_pins(&self) {
+        let mut file = self.pins_file.lock().unwrap_or_else(PoisonError::into_inner);
+        match file.read_if_changed() {
+            None => {}
+            Some(Ok(pins)) => {
+                tracing::info!(count = pins.len(), "policy.pins_file was read again");
+                self.pins.store(Arc::new(pins));
+            }
+            Some(Err(error)) => {
+                tracing::error!(error, "policy.pins_file was not read again; the old one stays in force");
+            }
+        }
+    }
+
+    /// The name under which a target is kept.
+    #[must_use]
+    pub fn kept_as(&self, target: &Target) -> Target {
+        self.rules.load().joined(target).unwrap_or_else(|| target.clone())
+    }
+
+    /// What the operator's file says of a target by this name.
+    #[must_use]
+    pub fn stated(&self, target: &Target) -> Option<Sha256> {
+        self.pins.load().of(target)
     }
 
     /// # Errors
@@ -216,9 +261,11 @@ impl Policy {
     pub fn admit(&self, target: Target) -> Result<Admitted, Refusal> {
         let rules = self.rules.load();
         rules.judge(&target)?;
+        let mut stated = self.stated(&target);
         let target = match rules.joined(&target) {
             Some(joined) => {
                 rules.judge(&joined)?;
+                stated = stated.or_else(|| self.stated(&joined));
                 joined
             }
             None => target,
@@ -226,7 +273,7 @@ impl Policy {
         let (class, judge_kind) = rules.classify(&target);
         let access = rules.access_to(&target);
         let has_other_ways = access.is_some() || rules.places_of(&target).is_some();
-        Ok(Admitted { target, class, judge_kind, has_other_ways, access })
+        Ok(Admitted { target, class, judge_kind, has_other_ways, access, stated })
     }
 
     /// Judges where a redirect leads. The client's target has been judged already, so only scheme, port, address and

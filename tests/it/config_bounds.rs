@@ -114,3 +114,24 @@ fn a_token_that_cannot_be_one_is_refused_and_not_shown() {
     }
     check(&format!("[gateway]\nadmin_token = \"{SECRET}-0123456789\"\n"), &[]).assert_success();
 }
+
+#[test]
+fn a_pins_file_that_cannot_be_used_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("pins");
+    let name = file.to_str().expect("the path is text");
+    let config = format!("[policy]\npins_file = {name:?}\n");
+    assert_refused(&check(&config, &[]), &["policy.pins_file", name]);
+    let digest = "a".repeat(64);
+    for (text, line) in [
+        (format!("{digest}  https://example.org/x\nb  https://example.org/y\n"), "2"),
+        (format!("{digest}  https://user:{SECRET}@example.org/x\n"), "1"),
+        (format!("{digest}  x-1.0.tar.gz\n"), "1"),
+        (format!("\n\n{digest}\n"), "3"),
+    ] {
+        std::fs::write(&file, text).expect("the folder can be written");
+        assert_refused(&check(&config, &[]), &[&format!("policy.pins_file: {name}:{line}: ")]);
+    }
+    std::fs::write(&file, format!("# all\n{digest} *https://example.org/x\r\n")).expect("the folder can be written");
+    check(&config, &[]).assert_success();
+}

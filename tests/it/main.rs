@@ -68,6 +68,7 @@ mod signed;
 mod sources;
 mod space;
 mod splice;
+mod stated;
 mod store;
 mod targets;
 mod tls;

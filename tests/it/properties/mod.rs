@@ -2,6 +2,7 @@
 
 mod config;
 mod hosts;
+mod pins;
 mod ranges;
 mod records;
 mod spellings;

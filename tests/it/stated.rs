@@ -1,0 +1,187 @@
+//! `policy.pins_file`: what an operator states of a target holds for everybody, and is mended by editing the file.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::harness::{Body, Builder, Gateway, Origin, Reply, archive, encoded, eventually, sha256};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+/// An origin with one file, and what an operator states of it.
+struct Stated {
+    origin: Origin,
+    url: String,
+    file: PathBuf,
+    builder: Builder,
+}
+
+impl Stated {
+    fn new(body: &Body) -> Self {
+        let origin = Origin::start();
+        origin.serve(PATH, Reply::file(body));
+        let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.absent_ttl", "1ms");
+        let file = builder.folder().join("pins");
+        let builder = builder.text("policy.pins_file", file.to_str().expect("the path is text"));
+        let url = origin.url(PATH);
+        fs::write(&file, "# nothing yet\n").expect("the folder can be written");
+        Self { origin, url, file, builder }
+    }
+
+    fn state(&self, body: &Body) {
+        let text = format!("# what must be\n\n{} *{}\n", sha256(body), self.url);
+        // As editors do: a reader sees the old file or the new one.
+        let draft = self.file.with_extension("new");
+        fs::write(&draft, text).expect("the folder can be written");
+        fs::rename(draft, &self.file).expect("the folder can be written");
+    }
+
+    fn start(&self) -> Gateway {
+        self.builder.clone().start()
+    }
+}
+
+fn await_reread(gateway: &Gateway, times: usize) {
+    let is_reread = |event: &serde_json::Value| event["message"] == "policy.pins_file was read again";
+    gateway.log().wait_for_many("the file is read again", times, is_reread);
+}
+
+#[track_caller]
+fn await_alert(gateway: &Gateway) {
+    eventually("the mismatch is an alert", || {
+        let listed = gateway.request("GET", "/api/v1/incidents").send().json();
+        let incidents = listed["incidents"].as_array().expect("incidents are listed").clone();
+        incidents.into_iter().find(|one| one["cause"] == "mismatch" && one["severity"] == "alert").map(drop)
+    });
+}
+
+#[test]
+fn other_bytes_than_stated_are_refused_to_everybody_and_not_stored() {
+    let (body, wanted) = (archive(1, 300), archive(2, 300));
+    let stated = Stated::new(&body);
+    stated.state(&wanted);
+    let gateway = stated.start();
+    let agent = ("User-Agent", "Wget/1.21.3");
+    gateway.get(&stated.url).header(agent.0, agent.1).send().assert_problem(409);
+    gateway.proxied("GET", &stated.url).send().assert_problem(409);
+    let before = stated.origin.count(PATH);
+    let expecting = gateway.get(&stated.url).header("X-Expected-Sha256", &sha256(&body));
+    expecting.send().assert_problem(409);
+    assert_eq!(stated.origin.count(PATH), before, "no body can be both");
+    await_alert(&gateway);
+    gateway.assert_nothing_stored();
+    stated.origin.serve(PATH, Reply::file(&wanted));
+    gateway.assert_serves(&stated.url, &wanted);
+    gateway.proxied("GET", &stated.url).send().assert_body(200, &wanted);
+}
+
+#[test]
+fn the_last_byte_of_other_bytes_than_stated_is_withheld() {
+    let (body, wanted) = (archive(3, 200_000), archive(4, 200_000));
+    let stated = Stated::new(&body);
+    stated.state(&wanted);
+    let gateway = stated.start();
+    gateway.get(&stated.url).send().assert_broken();
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn stored_bytes_that_are_not_those_stated_are_not_served_until_the_line_is_mended() {
+    let body = archive(5, 20_000);
+    let stated = Stated::new(&body);
+    let gateway = stated.start();
+    let get = || gateway.get(&stated.url).header("User-Agent", "curl/8").send();
+    get().assert_body(200, &body);
+    gateway.await_stored(&stated.url);
+    stated.state(&archive(6, 10));
+    await_reread(&gateway, 1);
+    get().assert_problem(409);
+    gateway.proxied("HEAD", &stated.url).send().assert_status(409);
+    await_alert(&gateway);
+    assert_eq!(gateway.records_of(&stated.url).len(), 1, "it is still there");
+    stated.state(&body);
+    await_reread(&gateway, 2);
+    get().assert_body(200, &body);
+    assert_eq!(stated.origin.count(PATH), 1);
+}
+
+#[test]
+fn what_is_stated_is_fetched_again_by_an_operator_or_after_eviction() {
+    let (body, wanted) = (archive(7, 20_000), archive(8, 20_000));
+    let stated = Stated::new(&body);
+    let gateway = stated.start();
+    gateway.get(&stated.url).header("User-Agent", "curl/8").send().assert_body(200, &body);
+    gateway.await_stored(&stated.url);
+    stated.origin.serve(PATH, Reply::file(&wanted));
+    stated.state(&wanted);
+    await_reread(&gateway, 1);
+    gateway.get(&stated.url).send().assert_problem(409);
+    let refresh = format!("/api/v1/refresh?url={}", encoded(&stated.url));
+    gateway.operate("POST", &refresh).send().json();
+    gateway.assert_serves(&stated.url, &wanted).assert_cache(&["hit"]);
+    let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(&stated.url))).send().json();
+    assert_eq!(shown["stated"], sha256(&wanted));
+    for object in gateway.objects() {
+        fs::remove_file(object).expect("the object is there");
+    }
+    gateway.assert_serves(&stated.url, &wanted);
+    stated.origin.serve(PATH, Reply::file(&body));
+    gateway.operate("POST", &refresh).send().assert_problem(409);
+}
+
+#[test]
+fn an_import_is_held_against_what_is_stated() {
+    let (body, wanted) = (archive(9, 20_000), archive(10, 20_000));
+    let stated = Stated::new(&body);
+    stated.state(&wanted);
+    let gateway = stated.start();
+    let path = format!("/api/v1/objects?url={}", encoded(&stated.url));
+    gateway.operate("PUT", &path).body(&body).send().assert_problem(409);
+    gateway.assert_nothing_stored();
+    gateway.operate("PUT", &path).body(&wanted).send().assert_status(201);
+}
+
+#[test]
+fn processes_that_share_a_folder_fetch_what_is_stated_once() {
+    let body = archive(11, 200_000);
+    let stated = Stated::new(&body);
+    stated.state(&body);
+    let gate = crate::harness::Gate::new();
+    stated.origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
+    let first = stated.start();
+    let second = first.sibling().start();
+    let mut answers = [first.get(&stated.url).open(), second.get(&stated.url).open()];
+    for answer in &mut answers {
+        crate::harness::assert_same(&answer.read(50_000), &body[..50_000]);
+    }
+    gate.open();
+    for answer in answers {
+        crate::harness::assert_same(&answer.finish().body, &body[50_000..]);
+    }
+    assert_eq!(stated.origin.count(PATH), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_changes_nothing() {
+    let (body, other) = (archive(12, 300), archive(13, 300));
+    let stated = Stated::new(&body);
+    stated.state(&other);
+    let mut gateway = stated.start();
+    let secret = format!("{}  https://user:S3CRET@example.org/x\nnonsense\n", sha256(&body));
+    fs::write(&stated.file, &secret).expect("the folder can be written");
+    let complaint = gateway.log().wait_for("the complaint", |event| {
+        event["message"] == "policy.pins_file was not read again; the old one stays in force"
+    });
+    assert!(complaint["error"].as_str().is_some_and(|text| text.contains("pins:1: ")), "{complaint}");
+    gateway.get(&stated.url).send().assert_problem(409);
+    gateway.reload(|builder| builder);
+    gateway.log().wait_for("the reload", |event| {
+        event["message"] == "the configuration was not reloaded; the old one stays in force"
+    });
+    gateway.get(&stated.url).send().assert_problem(409);
+    assert!(!gateway.log().text().contains("S3CRET"));
+    let other_file = stated.file.with_extension("other");
+    fs::write(&other_file, "").expect("the folder can be written");
+    gateway.reload(|builder| builder.text("policy.pins_file", other_file.to_str().expect("the path is text")));
+    gateway.log().wait_for("the reload", |event| event["message"] == "the configuration was reloaded");
+    gateway.proxied("GET", &stated.url).send().assert_body(200, &body);
+}

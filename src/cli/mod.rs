@@ -1,6 +1,7 @@
 //! Arguments and exit codes.
 
 mod bucket;
+mod client;
 mod doctor;
 
 use std::path::PathBuf;
@@ -16,6 +17,9 @@ use doctor::Doctor;
 
 /// Exit code for what was tried and did not work.
 const EXIT_FAILED: u8 = 1;
+
+/// Exit code for what is not there.
+const EXIT_ABSENT: u8 = 3;
 
 /// Exit code for bytes that are not what they should be.
 const EXIT_CORRUPT: u8 = 4;
@@ -57,6 +61,8 @@ enum Command {
     Migrate(Migrate),
     /// Remove from the bucket what no record names, and what retention does not keep
     Gc(Gc),
+    #[command(flatten)]
+    Client(client::Command),
 }
 
 impl Source {
@@ -81,6 +87,7 @@ pub fn run() -> ExitCode {
         Command::Doctor(doctor) => block_on(doctor.run()),
         Command::Migrate(migrate) => block_on(migrate.run(&source)),
         Command::Gc(gc) => block_on(gc.run(&source)),
+        Command::Client(command) => block_on(command.run()),
     }
 }
 

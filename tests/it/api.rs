@@ -111,6 +111,7 @@ fn a_removed_object_leaves_its_record_and_a_removed_target_leaves_nothing() {
     gateway.operate("DELETE", &by_digest(&sha256(&first))).send().assert_problem(404);
     gateway.assert_serves(&url, &first);
     assert_eq!(origin.count(PATH), 2);
+    gateway.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
     // From here on the target may mean something else.
     let of_target = format!("/api/v1/objects?url={}", encoded(&url));
     let removed = gateway.operate("DELETE", &of_target).send().json();

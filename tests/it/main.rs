@@ -12,6 +12,7 @@ mod bucket_shared;
 mod bucket_trouble;
 mod bucket_uploads;
 mod claims;
+mod commands;
 mod conditions;
 mod config_bounds;
 mod crash;

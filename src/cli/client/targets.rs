@@ -1,0 +1,182 @@
+//! `millpond stat | ls | rm | refresh | pin | unpin`: what the gateway knows of targets, and what operators decide.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::gateway::{Connection, Failure, Gateway};
+use crate::cli::EXIT_CORRUPT;
+use crate::model::Sha256;
+
+#[derive(clap::Args)]
+pub struct Stat {
+    url: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(clap::Args)]
+pub struct Ls {
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(clap::Args)]
+pub struct Rm {
+    #[arg(required_unless_present = "sha256")]
+    url: Option<String>,
+    /// Remove these bytes, and leave what is on record
+    #[arg(long, value_name = "HEX", conflicts_with = "url")]
+    sha256: Option<Sha256>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(clap::Args)]
+pub struct Refresh {
+    url: String,
+    /// Let the new bytes answer from now on
+    #[arg(long)]
+    accept: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(clap::Args)]
+pub struct Pin {
+    url: String,
+    /// Those of which it has given; without it those that answer now
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<Sha256>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(clap::Args)]
+pub struct Unpin {
+    url: String,
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<Sha256>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl Stat {
+    pub async fn run(self) -> Result<(), Failure> {
+        let gateway = Gateway::new(self.connection)?;
+        let shown = gateway.call(Method::GET, "targets", &[("url", &self.url)]).await?;
+        if gateway.shows_json {
+            println!("{shown}");
+            return Ok(());
+        }
+        for record in shown["records"].as_array().into_iter().flatten() {
+            println!("{}", line_of(record));
+        }
+        Ok(())
+    }
+}
+
+impl Ls {
+    pub async fn run(self) -> Result<(), Failure> {
+        let gateway = Gateway::new(self.connection)?;
+        let mut after: Option<String> = None;
+        loop {
+            let parameters: Vec<_> = after.iter().map(|after| ("after", after.as_str())).collect();
+            let page = gateway.call(Method::GET, "objects", &parameters).await?;
+            for object in page["objects"].as_array().into_iter().flatten() {
+                if gateway.shows_json {
+                    println!("{object}");
+                } else {
+                    println!("{}  {}", line_of(object), text(&object["url"]));
+                }
+            }
+            match page["next"].as_str() {
+                Some(next) => after = Some(next.to_owned()),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Rm {
+    pub async fn run(self) -> Result<(), Failure> {
+        let gateway = Gateway::new(self.connection)?;
+        let removed = match (self.sha256, &self.url) {
+            (Some(sha256), _) => gateway.call(Method::DELETE, &format!("objects/sha256/{sha256}"), &[]).await?,
+            (None, url) => {
+                gateway.call(Method::DELETE, "objects", &[("url", url.as_deref().unwrap_or_default())]).await?
+            }
+        };
+        show(&gateway, &removed, &format!("{} bytes were freed", removed["freed_bytes"]));
+        Ok(())
+    }
+}
+
+impl Refresh {
+    pub async fn run(self) -> Result<(), Failure> {
+        let gateway = Gateway::new(self.connection)?;
+        let parameters = [("url", self.url.as_str()), ("accept", if self.accept { "true" } else { "false" })];
+        let refreshed = gateway.call(Method::POST, "refresh", &parameters).await?;
+        show(&gateway, &refreshed, &format!("{}  {}", text(&refreshed["sha256"]), self.url));
+        if refreshed["changed"] == true && refreshed["accepted"] != true {
+            let before = text(&refreshed["before"]);
+            let complaint = format!("other bytes came; sha256:{before} stays the answer until you say --accept");
+            return Err(Failure::new(EXIT_CORRUPT, complaint));
+        }
+        Ok(())
+    }
+}
+
+impl Pin {
+    pub async fn run(self) -> Result<(), Failure> {
+        let pinned = call_pins(Method::PUT, &self.url, self.sha256, self.connection).await?;
+        show(&pinned.0, &pinned.1, &format!("{}  {}", text(&pinned.1["pinned"]), self.url));
+        Ok(())
+    }
+}
+
+impl Unpin {
+    pub async fn run(self) -> Result<(), Failure> {
+        let unpinned = call_pins(Method::DELETE, &self.url, self.sha256, self.connection).await?;
+        show(&unpinned.0, &unpinned.1, &format!("{} pins were taken away", unpinned.1["unpinned"]));
+        Ok(())
+    }
+}
+
+async fn call_pins(
+    method: Method,
+    url: &str,
+    sha256: Option<Sha256>,
+    connection: Connection,
+) -> Result<(Gateway, Value), Failure> {
+    let gateway = Gateway::new(connection)?;
+    let sha256 = sha256.map(|sha256| sha256.to_string());
+    let mut parameters = vec![("url", url)];
+    parameters.extend(sha256.as_deref().map(|sha256| ("sha256", sha256)));
+    let answer = gateway.call(method, "pins", &parameters).await?;
+    Ok((gateway, answer))
+}
+
+fn show(gateway: &Gateway, answer: &Value, line: &str) {
+    if gateway.shows_json {
+        println!("{answer}");
+    } else {
+        println!("{line}");
+    }
+}
+
+/// A record or a listed target in one line.
+fn line_of(record: &Value) -> String {
+    let pinned = match &record["pinned"] {
+        Value::Bool(true) | Value::String(_) => "  pinned",
+        _ => "",
+    };
+    let held = if record["held"] == true { "held" } else { "evicted" };
+    let answers = if record["answers"] == true { "  answers" } else { "" };
+    let source = record["source"].as_str().map(|source| format!("  {source}")).unwrap_or_default();
+    let (sha256, size, date) = (text(&record["sha256"]), &record["size_bytes"], text(&record["first_seen"]));
+    format!("{sha256}  {size}  {date}{source}  {held}{pinned}{answers}")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

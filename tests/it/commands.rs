@@ -1,0 +1,218 @@
+//! The client commands: what they do, what they print, and what their exit codes mean.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{
+    Body, Gateway, Origin, Reply, Run, Tool, archive, assert_same, encoded, files_under, millpond, sha256,
+};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+/// A gateway, an origin with one file, and a folder in which commands run.
+struct Desk {
+    origin: Origin,
+    gateway: Gateway,
+    url: String,
+    body: Body,
+    folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let origin = Origin::start();
+        let body = archive(1, 300_000);
+        origin.serve(PATH, Reply::file(&body));
+        // Misses are redirected, as by default: the commands have to get bytes all the same.
+        let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.absent_ttl", "1ms");
+        let gateway = builder.start();
+        let url = origin.url(PATH);
+        Self { origin, gateway, url, body, folder: tempfile::tempdir().expect("a folder can be made") }
+    }
+
+    /// Runs a command as a client.
+    fn run(&self, command: &str, arguments: &[&str]) -> Run {
+        let url = self.gateway.url("/");
+        millpond(self.folder.path(), &[&[command, "--gateway", &url], arguments].concat())
+    }
+
+    /// Runs a command as an operator.
+    fn operate(&self, command: &str, arguments: &[&str]) -> Run {
+        let file = self.gateway.file().with_file_name("state").join("admin_token");
+        let file = file.to_str().expect("the path is text");
+        self.run(command, &[&["--token-file", file], arguments].concat())
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder can be made");
+        fs::write(path, bytes).expect("the folder can be written");
+    }
+}
+
+#[track_caller]
+fn assert_code(run: &Run, code: i32) {
+    assert_eq!(run.code, Some(code), "{}\n{}", run.stdout, run.stderr);
+    assert_eq!(run.stderr.trim_end().lines().count(), 1, "a complaint is one line: {}", run.stderr);
+}
+
+/// The one document that a command has printed.
+#[track_caller]
+fn json(run: &Run) -> Value {
+    run.assert_success();
+    serde_json::from_str(&run.stdout).expect("it speaks JSON")
+}
+
+fn digest_of(tool: &str, folder: &Path, name: &str) -> String {
+    let run = Tool::new(tool, "coreutils", folder).arg(name).run();
+    run.stdout.split(' ').next().expect("a digest comes first").to_owned()
+}
+
+#[test]
+fn get_writes_the_file_and_says_what_it_is() {
+    let desk = Desk::new();
+    let run = desk.run("get", &[&desk.url]);
+    run.assert_success();
+    assert_eq!(run.stdout, format!("{}  x-1.0.tar.gz\n", sha256(&desk.body)));
+    assert_same(&fs::read(desk.folder.path().join("x-1.0.tar.gz")).expect("the file is there"), &desk.body);
+    assert_eq!(desk.origin.count(PATH), 1, "the gateway has fetched it, and nobody else");
+    let run = desk.run("get", &["--json", "--sha256", &sha256(&desk.body), "-o", "other", &desk.url]);
+    assert_eq!(json(&run)["sha256"], sha256(&desk.body));
+    assert_eq!(files_under(desk.folder.path()).len(), 2, "nothing else is left");
+    assert_eq!(desk.origin.count(PATH), 1);
+    desk.origin.serve("/pub/empty", Reply::ok(&Vec::new().into()));
+    desk.run("get", &[&desk.origin.url("/pub/empty")]).assert_success();
+    assert_eq!(fs::metadata(desk.folder.path().join("empty")).map(|data| data.len()).ok(), Some(0));
+}
+
+#[test]
+fn get_leaves_no_file_where_it_does_not_get_the_right_one() {
+    let desk = Desk::new();
+    assert_code(&desk.run("get", &["--sha256", &"0".repeat(64), &desk.url]), 4);
+    desk.origin.serve("/pub/gone.tar.gz", Reply::status(404));
+    assert_code(&desk.run("get", &[&desk.origin.url("/pub/gone.tar.gz")]), 3);
+    desk.origin.serve("/pub/broken.tar.gz", Reply::file(&desk.body).cut_at(100_000));
+    assert_code(&desk.run("get", &[&desk.origin.url("/pub/broken.tar.gz")]), 1);
+    assert_code(&desk.run("get", &["https://example.org/"]), 2);
+    assert_code(&millpond(desk.folder.path(), &["get", "--gateway", "http://127.0.0.1:1", &desk.url]), 1);
+    assert_eq!(files_under(desk.folder.path()), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn ensure_has_the_gateway_keep_a_file() {
+    let desk = Desk::new();
+    let run = desk.run("ensure", &[&desk.url]);
+    run.assert_success();
+    assert_eq!(run.stdout, format!("{}  {}\n", sha256(&desk.body), desk.url));
+    assert_eq!(desk.gateway.objects().len(), 1);
+    desk.gateway.assert_serves(&desk.url, &desk.body).assert_cache(&["hit"]);
+    assert_code(&desk.run("ensure", &["--sha256", &"0".repeat(64), &desk.url]), 4);
+    desk.origin.serve("/pub/gone.tar.gz", Reply::status(404));
+    assert_code(&desk.run("ensure", &[&desk.origin.url("/pub/gone.tar.gz")]), 3);
+    assert!(files_under(desk.folder.path()).is_empty());
+}
+
+#[test]
+fn import_shows_the_same_digests_before_and_after() {
+    let desk = Desk::new();
+    desk.write("own.tar.gz", &desk.body);
+    desk.origin.serve(PATH, Reply::status(404));
+    let run = desk.operate("import", &["own.tar.gz", "--url", &desk.url]);
+    run.assert_success();
+    let md5 = digest_of("md5sum", desk.folder.path(), "own.tar.gz");
+    let digests = format!("md5:{md5}  sha256:{}", sha256(&desk.body));
+    assert_eq!(run.stdout, format!("{digests}  own.tar.gz\n{digests}  {}\n", desk.url));
+    desk.gateway.assert_serves(&desk.url, &desk.body);
+    assert_eq!(desk.origin.count(PATH), 0);
+    let run = desk.operate("import", &["--json", "own.tar.gz", "--url", &desk.origin.url("/other/")]);
+    assert_eq!(json(&run)["url"], desk.origin.url("/other/own.tar.gz"));
+    assert_code(&desk.run("import", &["own.tar.gz", "--url", &desk.url]), 1);
+    assert_code(&desk.operate("import", &["missing.tar.gz", "--url", &desk.url]), 2);
+    assert_code(&desk.run("import", &["own.tar.gz", "--url", &desk.url, "--token-file", "missing"]), 2);
+}
+
+#[test]
+fn a_folder_is_imported_with_all_that_lies_in_it() {
+    let desk = Desk::new();
+    let bodies: Vec<_> = (10..13).map(|seed| archive(seed, 5000)).collect();
+    let names = ["a-1.0.tar.gz", "deep/er/b-1.0.tar.gz", "deep/c+d 1.0.tar.gz"];
+    for (name, body) in names.iter().zip(&bodies) {
+        desk.write(&format!("tree/{name}"), body);
+    }
+    let base = desk.origin.url("/mirror");
+    desk.operate("import", &["tree", "--url", &base]).assert_success();
+    for (name, body) in names.iter().zip(&bodies) {
+        desk.gateway.assert_serves(&format!("{base}/{}", name.replace(' ', "%20")), body).assert_cache(&["hit"]);
+    }
+    // One that cannot be taken does not keep the others from it.
+    desk.write("tree/b.mp3", b"refused by policy");
+    desk.write("tree/z-1.0.tar.gz", &bodies[0]);
+    let run = desk.operate("import", &["tree", "--url", &format!("{base}/again/")]);
+    assert_eq!(run.code, Some(1), "{}\n{}", run.stdout, run.stderr);
+    assert!(run.stderr.contains("b.mp3") && run.stderr.contains("1 of 5"), "{}", run.stderr);
+    desk.gateway.assert_serves(&format!("{base}/again/z-1.0.tar.gz"), &bodies[0]);
+    fs::create_dir(desk.folder.path().join("empty")).expect("a folder can be made");
+    assert_code(&desk.operate("import", &["empty", "--url", &base]), 2);
+}
+
+#[test]
+fn operators_see_and_decide_what_a_url_means() {
+    let desk = Desk::new();
+    let (first, other) = (sha256(&desk.body), archive(2, 20_000));
+    assert_code(&desk.run("stat", &[&desk.url]), 3);
+    desk.run("ensure", &[&desk.url]).assert_success();
+    let run = desk.run("stat", &[&desk.url]);
+    run.assert_success();
+    assert!(run.stdout.starts_with(&first) && run.stdout.contains("  held  answers"), "{}", run.stdout);
+    desk.origin.serve(PATH, Reply::file(&other));
+    assert_code(&desk.operate("refresh", &[&desk.url]), 4);
+    desk.gateway.assert_serves(&desk.url, &desk.body);
+    desk.operate("refresh", &["--accept", &desk.url]).assert_success();
+    desk.gateway.assert_serves(&desk.url, &other);
+    let records = json(&desk.run("stat", &["--json", &desk.url]))["records"].clone();
+    assert_eq!((&records[0]["answers"], &records[1]["answers"]), (&false.into(), &true.into()));
+    desk.operate("pin", &[&desk.url, "--sha256", &first]).assert_success();
+    desk.gateway.assert_serves(&desk.url, &desk.body);
+    let listed = json(&desk.operate("ls", &["--json"]));
+    assert_eq!((&listed["url"], &listed["pinned"]), (&desk.url.as_str().into(), &true.into()));
+    assert_code(&desk.operate("rm", &["--sha256", &first]), 4);
+    assert_eq!(json(&desk.operate("unpin", &["--json", &desk.url]))["unpinned"], 2);
+    assert_code(&desk.operate("unpin", &[&desk.url]), 3);
+    desk.operate("rm", &[&desk.url]).assert_success();
+    desk.gateway.assert_nothing_stored();
+    assert_code(&desk.operate("rm", &[&desk.url]), 3);
+}
+
+#[test]
+fn without_the_token_the_commands_of_operators_do_nothing() {
+    let desk = Desk::new();
+    desk.run("ensure", &[&desk.url]).assert_success();
+    for (command, arguments) in [
+        ("ls", vec![]),
+        ("rm", vec![desk.url.as_str()]),
+        ("refresh", vec![desk.url.as_str()]),
+        ("pin", vec![desk.url.as_str()]),
+        ("unpin", vec![desk.url.as_str()]),
+    ] {
+        let run = desk.run(command, &arguments);
+        assert_code(&run, 1);
+        assert!(run.stderr.contains("show the token"), "{}", run.stderr);
+    }
+    let shown = desk.gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(&desk.url))).send().json();
+    assert_eq!(shown["records"][0]["pinned"], Value::Null);
+}
+
+#[test]
+fn a_long_listing_is_shown_whole() {
+    let desk = Desk::new();
+    for number in 0..3 {
+        desk.write(&format!("tree/x-{number}.tar.gz"), &archive(20 + number, 1000));
+    }
+    desk.operate("import", &["tree", "--url", &desk.origin.url("/tree")]).assert_success();
+    let run = desk.operate("ls", &[]);
+    run.assert_success();
+    assert_eq!(run.stdout.lines().filter(|line| line.contains("/tree/x-") && line.contains("pinned")).count(), 3);
+}

@@ -52,6 +52,9 @@ pub async fn bring_back(store: Store) {
     }
 }
 
+/// Within what time instances begin to tidy.
+const COLLECT_SPREAD: Duration = Duration::from_mins(1);
+
 /// How often retention is applied.
 const COLLECT_INTERVAL: Duration = Duration::from_hours(24);
 
@@ -70,15 +73,31 @@ pub async fn audit(store: Store, every: Duration) {
     }
 }
 
-/// Applies the operator's rule of what the bucket need not keep, and removes what nobody names on the way.
+/// Applies the operator's rule of what the bucket need not keep, and removes what nobody names on the way. Instances that
+/// start together do not do it together.
 pub async fn collect(bucket: Bucket) {
     let mut ticks = interval(COLLECT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        sleep(COLLECT_SPREAD.mul_f64(rand::random_range(0.0..1.0))).await;
         match bucket.collect(Collection::Real).await {
             Ok(collected) => tracing::info!(?collected, "the bucket was tidied"),
             Err(error) => tracing::warn!(%error, "the bucket could not be tidied"),
+        }
+    }
+}
+
+/// Ends uploads in parts that nobody goes on with: their parts cost space and show in no listing.
+pub async fn end_abandoned_uploads(bucket: Bucket) {
+    let mut ticks = interval(COLLECT_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match bucket.end_abandoned_uploads(Collection::Real).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "abandoned uploads were ended"),
+            Err(error) => tracing::debug!(%error, "abandoned uploads could not be ended"),
         }
     }
 }

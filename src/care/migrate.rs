@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
@@ -13,7 +12,7 @@ use serde::Serialize;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::model::{ByteRange, Key, Record, Sha256};
-use crate::store::{Bucket, BucketError, Exported, Store, StoreError, Upload, record_of, sha256_of};
+use crate::store::{Bucket, BucketError, Exported, Store, StoreError, Taken, Upload, record_of, sha256_of};
 
 /// How many objects are copied at once.
 const COPIES_AT_ONCE: usize = 4;
@@ -189,16 +188,16 @@ impl Migration<'_> {
 
     async fn down(&self, bucket: &Bucket, store: &Store, key: Key, sha256: Sha256) -> Result<Outcome, MigrateError> {
         let Some(record) = bucket.record(key, sha256).await? else { return Ok(Outcome::Damaged) };
-        match store.take_from(bucket, &Arc::new(record)).await {
-            Ok(hit) => Ok(Outcome::Copied(hit.size_bytes())),
-            Err(StoreError::Bucket(BucketError::Absent)) => Ok(Outcome::WithoutObject),
-            Err(error) => Err(error.into()),
-        }
+        Ok(match store.take_from(bucket, record).await? {
+            Taken::Whole { size_bytes } => Outcome::Copied(size_bytes),
+            Taken::OnlyRecord => Outcome::WithoutObject,
+        })
     }
 
     async fn across(&self, from: &Bucket, to: &Bucket, key: Key, sha256: Sha256) -> Result<Outcome, MigrateError> {
         let Some(record) = from.record(key, sha256).await? else { return Ok(Outcome::Damaged) };
-        let path = self.scratch.join(format!("millpond-{}-{key}", std::process::id()));
+        // A target may have given several bytes, and nobody else must be able to foresee the name.
+        let path = self.scratch.join(format!("millpond-{sha256}-{:016x}", rand::random::<u64>()));
         let outcome = match download(from, &record, &path).await {
             Ok(()) => put(to, &record, &path).await,
             Err(MigrateError::Bucket(BucketError::Absent)) => put_record(to, &record).await,
@@ -223,7 +222,7 @@ async fn put_record(bucket: &Bucket, record: &Record) -> Result<Outcome, Migrate
 
 async fn download(bucket: &Bucket, record: &Record, path: &Path) -> Result<(), MigrateError> {
     let unusable = |why| MigrateError::Scratch { path: path.to_owned(), why };
-    let mut file = tokio::fs::File::create(path).await.map_err(unusable)?;
+    let mut file = tokio::fs::File::create_new(path).await.map_err(unusable)?;
     if let Some(last) = record.size_bytes.checked_sub(1) {
         let mut body = bucket.open(record.sha256, record.size_bytes, ByteRange { first: 0, last }).await?;
         while let Some(piece) = body.next().await? {

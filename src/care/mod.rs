@@ -43,6 +43,7 @@ impl Care {
             care.spawn(bucket::bring_back(store.clone()));
             care.spawn(bucket::watch(bucket.clone()));
             care.spawn(bucket::audit(store.clone(), sweep_interval));
+            care.spawn(bucket::end_abandoned_uploads(bucket.clone()));
             if bucket.config().has_retention() {
                 care.spawn(bucket::collect(bucket.clone()));
                 care.spawn(bucket::mark_uses(store.clone()));

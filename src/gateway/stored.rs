@@ -36,7 +36,9 @@ impl Gateway {
         status: CacheStatus,
     ) -> Result<Option<Answer>, Problem> {
         let digests = hit.record.known_digests();
-        if needs_other_digests(&ask.expected, &digests) {
+        // A part cannot be compared with the digest of the whole on its way.
+        let is_part = ask.range.is_some() && !ask.expected.is_empty();
+        if is_part || needs_other_digests(&ask.expected, &digests) {
             return match self.store.on_disk(Hit::InBucket(hit.clone())).await {
                 Ok(hit) => self.answer_from_disk(ask, hit, status).await.map(Some),
                 Err(error) => {

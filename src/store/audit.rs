@@ -1,6 +1,6 @@
 //! Holding what is believed of the bucket against the bucket, by listings: a thousand names for one request.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -48,7 +48,7 @@ impl Store {
         let mut listing = tier.bucket.list(tier.bucket.names().objects());
         let mut count = 0;
         while let Some(page) = listing.next().await? {
-            count += self.see(&page).await.len() as u64;
+            count += self.see(tier, &page).await.len() as u64;
         }
         Ok(count)
     }
@@ -83,33 +83,38 @@ fn unknown_of(shared: &Shared, listed: Vec<(Key, Sha256)>) -> Vec<(Key, Sha256)>
     listed.into_iter().filter(is_unknown).collect()
 }
 
-/// Takes the markers away of what no listing has shown since `started`, and puts into the queue what the disk has of it.
+/// Takes the markers away of what no listing has shown since `started`, or in another length, and puts into the queue what
+/// the disk has of it. Where retention removes things, only those that were asked for in vain are put there again.
 fn requeue_missing(shared: &Shared, tier: &Tier, started: i64) -> Result<u64, StoreError> {
     let mut missing = HashSet::new();
     for folder in tier.markers.objects()? {
         for sha256 in digests_in(&folder)? {
-            let is_there = shared.index.was_seen_since(sha256, started)?;
-            if !is_there {
-                tier.markers.clear_object(sha256)?;
+            let held_bytes = fs::metadata(shared.layout.object(sha256)).ok().map(|metadata| metadata.len());
+            let is_right = match shared.index.seen_since(sha256, started)? {
+                Some(size_bytes) => held_bytes.is_none_or(|held_bytes| held_bytes == size_bytes),
+                None => false,
+            };
+            if !is_right {
                 tier.believe(sha256, false);
                 missing.insert(sha256);
             }
         }
     }
-    if missing.is_empty() {
-        return Ok(0);
+    if missing.is_empty() || tier.bucket.config().has_retention() {
+        return Ok(missing.len() as u64);
     }
     tracing::error!(count = missing.len(), "the bucket lacks objects that it had");
-    let mut wanted: HashMap<Sha256, Vec<Key>> = HashMap::new();
+    // Into the queue before the marker goes: a process that dies between the two must not forget them.
+    let mut wanted = Vec::new();
     records::walk(&shared.layout, |key, sha256| {
-        if missing.contains(&sha256) {
-            wanted.entry(sha256).or_default().push(key);
+        if missing.contains(&sha256) && shared.layout.object(sha256).exists() {
+            wanted.push(Pending { key, sha256 });
         }
         Ok(())
     })?;
-    for (sha256, keys) in wanted {
-        let pending: Vec<_> = keys.into_iter().map(|key| Pending { key, sha256 }).collect();
-        shared.index.pend(&pending)?;
+    shared.index.pend(&wanted)?;
+    for sha256 in &missing {
+        tier.markers.clear_object(*sha256)?;
     }
     tier.uploads.notify_one();
     Ok(missing.len() as u64)

@@ -1,10 +1,12 @@
 //! Making room: the least recently used objects go first, their records stay.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use fs_err as fs;
 
 use super::index::Room;
+use super::markers::Markers;
 use super::{Role, Shared, StoreError, pins};
 use crate::model::{Event, Sha256};
 
@@ -69,6 +71,7 @@ fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
     if shared.role == Role::Guest || size_bytes > shared.index.evictable_bytes()? {
         return Ok(());
     }
+    let markers = markers_in_force(shared)?;
     let mut freed_bytes = 0;
     let mut stuck = 0;
     while freed_bytes < size_bytes && stuck < MAX_STUCK {
@@ -80,9 +83,9 @@ fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
             if freed_bytes >= size_bytes || stuck >= MAX_STUCK {
                 break;
             }
-            match evict(shared, sha256) {
-                Ok(Eviction::Gone { size_bytes }) => freed_bytes += size_bytes,
-                Ok(Eviction::Absent | Eviction::Pinned) => {}
+            match evict(shared, sha256, markers.as_ref()) {
+                Ok(Some(Eviction::Gone { size_bytes })) => freed_bytes += size_bytes,
+                Ok(Some(Eviction::Absent | Eviction::Pinned) | None) => {}
                 Err(StoreError::Io(error)) => {
                     tracing::warn!(%error, %sha256, "an object could not be removed");
                     // It goes to the end of the row, so that it does not stand in the way of the others.
@@ -96,14 +99,25 @@ fn free(shared: &Shared, size_bytes: u64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Removes one object, unless somebody has pinned it or the bucket does not have it yet. Readers that hold it open read on
-/// to its end.
-pub fn evict(shared: &Shared, sha256: Sha256) -> Result<Eviction, StoreError> {
-    let _lock = shared.layout.lock_object(sha256)?;
-    if shared.tier.as_ref().is_some_and(|tier| !tier.markers.has_object(sha256)) {
-        return Err(StoreError::Io(std::io::Error::other("it is not in the bucket yet")));
+/// The markers that say what may go. A process that knows of no bucket may share the folder with others that do.
+fn markers_in_force(shared: &Shared) -> Result<Option<Markers>, StoreError> {
+    match &shared.tier {
+        Some(tier) => Ok(Some(tier.markers.clone())),
+        None => Ok(shared.index.bucket()?.map(|id| Markers::new(shared.layout.root(), &id))),
     }
-    remove_locked(shared, sha256)
+}
+
+/// Removes one object, unless somebody has pinned it. `None` if the bucket does not have it yet. Readers that hold it open
+/// read on to its end.
+fn evict(shared: &Shared, sha256: Sha256, markers: Option<&Markers>) -> Result<Option<Eviction>, StoreError> {
+    let _lock = shared.layout.lock_object(sha256)?;
+    if markers.is_some_and(|markers| !markers.has_object(sha256)) {
+        // It should be in the queue, and is not. Once it is up it comes back into the row.
+        shared.index.set_aside(sha256)?;
+        shared.unreconciled.store(true, Ordering::Release);
+        return Ok(None);
+    }
+    remove_locked(shared, sha256).map(Some)
 }
 
 /// Removes one object, unless somebody has pinned it.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Bucket, BucketError, FileHit, Store, StoreError, blocking, contents, records};
+use super::{Bucket, BucketError, Sealed, Store, StoreError, blocking, contents, publish, records};
 use crate::model::{Algorithm, ByteRange, Expected, Hasher, Key, Record, Sha256};
 
 /// What the folder has of a record.
@@ -16,6 +16,12 @@ pub enum Exported {
     Damaged,
     /// The record cannot be read.
     Nothing,
+}
+
+/// What was taken out of a bucket.
+pub enum Taken {
+    Whole { size_bytes: u64 },
+    OnlyRecord,
 }
 
 impl Store {
@@ -67,11 +73,32 @@ impl Store {
         .await
     }
 
-    /// Stores what a bucket has of a record, under that record.
+    /// Stores what a bucket has of a record, under that record. If the object is gone there, the record alone.
     ///
     /// # Errors
     /// [`StoreError`] if the bucket does not give it, or it cannot be kept.
-    pub async fn take_from(&self, bucket: &Bucket, record: &Arc<Record>) -> Result<FileHit, StoreError> {
+    pub async fn take_from(&self, bucket: &Bucket, record: Record) -> Result<Taken, StoreError> {
+        match self.download(bucket, &record).await {
+            Ok(sealed) => {
+                let size_bytes = sealed.size_bytes;
+                self.publish(sealed, record).await?;
+                Ok(Taken::Whole { size_bytes })
+            }
+            Err(StoreError::Bucket(BucketError::Absent)) => {
+                let store = self.clone();
+                blocking(move || {
+                    let path = store.shared.layout.record(record.key(), record.sha256);
+                    publish::create_record(&store.shared, &record, &path)
+                })
+                .await?;
+                Ok(Taken::OnlyRecord)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gets the object of a record out of a bucket, and compares it with its digest.
+    pub(super) async fn download(&self, bucket: &Bucket, record: &Record) -> Result<Sealed, StoreError> {
         let mut staging = self.stage(Some(record.size_bytes), Hasher::new(&Expected::nothing())).await?;
         if let Some(last) = record.size_bytes.checked_sub(1) {
             let whole = ByteRange { first: 0, last };
@@ -84,8 +111,6 @@ impl Store {
         if finished.digests.sha256 != record.sha256 {
             return Err(BucketError::Damaged.into());
         }
-        let sealed = finished.seal().await?;
-        self.publish(sealed, (**record).clone()).await?;
-        self.open_file(Arc::clone(record)).await?.ok_or(StoreError::Bucket(BucketError::Absent))
+        finished.seal().await
     }
 }

@@ -22,6 +22,7 @@ pub struct Instance {
     folder: PathBuf,
     _lock: fs::File,
     found_dead: bool,
+    is_alone: bool,
     next_id: AtomicU64,
 }
 
@@ -44,12 +45,24 @@ impl Instance {
         fs::create_dir(&folder)?;
         let lock = fs::File::create(folder.join(LOCK_NAME))?;
         lock.file().lock()?;
-        Ok(Self { name, folder, _lock: lock, found_dead: living.found_dead, next_id: AtomicU64::new(1) })
+        Ok(Self {
+            name,
+            folder,
+            _lock: lock,
+            found_dead: living.found_dead,
+            is_alone: living.names.is_empty(),
+            next_id: AtomicU64::new(1),
+        })
     }
 
     /// Whether a process had died in this folder before.
     pub fn found_dead(&self) -> bool {
         self.found_dead
+    }
+
+    /// Whether no other process was in this folder when this one came.
+    pub fn is_alone(&self) -> bool {
+        self.is_alone
     }
 
     /// A number that this process has not used yet, and the path of a file of that number.
@@ -65,9 +78,12 @@ impl Instance {
         Ok(())
     }
 
-    pub fn leave(&self, index: &Index) -> Result<(), StoreError> {
+    /// Leaves the folder. As one who died, if `in_order` is false: then the next who looks finds reason to look through it.
+    pub fn leave(&self, index: &Index, in_order: bool) -> Result<(), StoreError> {
         index.release_all_of(&self.name)?;
-        fs::remove_dir_all(&self.folder)?;
+        if in_order {
+            fs::remove_dir_all(&self.folder)?;
+        }
         Ok(())
     }
 

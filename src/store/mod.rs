@@ -47,7 +47,7 @@ pub use contents::{Contents, FileHit};
 pub use custody::{Forgotten, Witness};
 pub use error::{OpenError, StoreError};
 pub use evict::Eviction;
-pub use export::Exported;
+pub use export::{Exported, Taken};
 pub use hit::{BucketHit, BucketStream, Hit};
 pub use layout::StagedName;
 pub use listing::Listed;
@@ -116,7 +116,9 @@ impl Store {
             let markers = Markers::new(opened.layout.root(), &bucket.id());
             Some(Tier::new(bucket, markers, &opened.config))
         } else {
-            opened.index.set_no_bucket()?;
+            if opened.instance.is_alone() {
+                opened.index.set_no_bucket()?;
+            }
             None
         };
         Ok(Self { shared: Arc::new(opened) })
@@ -325,7 +327,11 @@ impl Store {
             tracing::warn!(%error, "the last uses of objects were not written down");
         }
         let store = self.clone();
-        let left = blocking(move || store.shared.instance.leave(&store.shared.index)).await;
+        let left = blocking(move || {
+            let in_order = !store.shared.unreconciled.load(Ordering::Acquire);
+            store.shared.instance.leave(&store.shared.index, in_order)
+        })
+        .await;
         if let Err(error) = left {
             tracing::warn!(%error, "the staging folder was not removed; the next start will do it");
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use moka::Expiry;
 use moka::sync::Cache;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::time::timeout;
 
 use super::index::{Index, Pending, since_epoch};
 use super::markers::Markers;
@@ -19,6 +20,15 @@ use crate::model::{Key, Record, Sha256};
 
 /// How many objects are known by memory to be in the bucket or not. The index knows all.
 const MAX_KNOWN_OBJECTS: u64 = 100_000;
+
+/// How long memory believes that an object is there, without a look into the index, which knows since when.
+const MEMORY_TTL: Duration = Duration::from_mins(1);
+
+/// How long the bucket may take to say what it knows of a target. After that the request is a miss.
+const LOOK_DEADLINE: Duration = Duration::from_secs(8);
+
+/// How often one upload that fails by itself is complained of.
+const COMPLAINT_INTERVAL: Duration = Duration::from_hours(1);
 
 /// An object that is asked for so often within [`ASKED_WINDOW`] is brought back to the disk.
 const BRING_BACK_AFTER: u32 = 3;
@@ -37,10 +47,12 @@ const MAX_RETURNING: usize = 2;
 pub(super) struct Tier {
     pub bucket: Bucket,
     pub markers: Markers,
-    /// Whether the bucket has an object, for as long as the existence map would believe it.
+    /// Whether the bucket has an object.
     present: Cache<Sha256, bool>,
     /// Objects whose copy in the bucket has other bytes.
     doubted: Cache<Sha256, ()>,
+    /// Objects whose upload has failed by itself lately.
+    complained: Cache<Sha256, ()>,
     asked: Cache<Sha256, Arc<AtomicU32>>,
     /// Objects whose use the bucket knows of, or soon will.
     marked: Cache<Sha256, ()>,
@@ -71,7 +83,7 @@ impl Expiry<Sha256, bool> for Lifetimes {
 
 impl Tier {
     pub fn new(bucket: Bucket, markers: Markers, config: &Config) -> Self {
-        let lifetimes = Lifetimes { present: config.present_ttl.0, absent: config.absent_ttl.0 };
+        let lifetimes = Lifetimes { present: config.present_ttl.0.min(MEMORY_TTL), absent: config.absent_ttl.0 };
         let (wanted, wanted_back) = mpsc::channel(MAX_WANTED);
         let (uses, uses_to_mark) = mpsc::channel(MAX_UNMARKED);
         Self {
@@ -79,6 +91,7 @@ impl Tier {
             markers,
             present: Cache::builder().max_capacity(MAX_KNOWN_OBJECTS).expire_after(lifetimes).build(),
             doubted: Cache::new(MAX_KNOWN_OBJECTS),
+            complained: Cache::builder().max_capacity(MAX_KNOWN_OBJECTS).time_to_live(COMPLAINT_INTERVAL).build(),
             asked: Cache::builder().max_capacity(MAX_KNOWN_OBJECTS).time_to_idle(ASKED_WINDOW).build(),
             marked: Cache::builder().max_capacity(MAX_KNOWN_OBJECTS).time_to_live(MARK_INTERVAL).build(),
             uses,
@@ -120,6 +133,14 @@ impl Tier {
         }
     }
 
+    /// Tells the log of an upload that fails by itself.
+    pub fn complain(&self, sha256: Sha256, error: &StoreError) {
+        if !self.complained.contains_key(&sha256) {
+            self.complained.insert(sha256, ());
+            tracing::warn!(%error, %sha256, "an object cannot be uploaded; it is tried again");
+        }
+    }
+
     pub fn is_doubted(&self, sha256: Sha256) -> bool {
         self.doubted.contains_key(&sha256)
     }
@@ -141,7 +162,9 @@ pub(super) async fn look(shared: Arc<Shared>, key: Key) -> Result<Presence, Stor
     if let Ok(Presence::Known(_)) = on_disk {
         return on_disk;
     }
-    match tier.bucket.records_of(key).await {
+    let silent = || BucketError::Unavailable("it is too slow".to_owned());
+    let found = timeout(LOOK_DEADLINE, tier.bucket.records_of(key)).await.unwrap_or_else(|_| Err(silent()));
+    match found {
         Ok(found) => {
             let known = Known::new(found.clone(), None, |_| false);
             adopt(&shared, found).await;
@@ -216,31 +239,42 @@ impl Store {
     /// Whether the bucket has a record's object. One listing tells that of a thousand objects.
     async fn bucket_has(&self, tier: &Tier, record: &Record) -> bool {
         let (sha256, size_bytes) = (record.sha256, record.size_bytes);
-        if tier.bucket.is_resting() {
-            return false;
+        // While it fails, what is believed of it is of no use: one request asks for all whether it is back.
+        if !tier.bucket.is_failing() {
+            if let Some(is_there) = tier.present.get(&sha256) {
+                return is_there;
+            }
+            let since = since_epoch(SystemTime::now() - tier.present_ttl);
+            let store = self.clone();
+            let was_seen = blocking(move || store.shared.index.was_seen_in_bucket(sha256, size_bytes, since)).await;
+            if matches!(was_seen, Ok(true)) {
+                tier.believe(sha256, true);
+                return true;
+            }
         }
-        if let Some(is_there) = tier.present.get(&sha256) {
-            return is_there;
+        let seen = match tier.bucket.objects_from(sha256).await {
+            Ok(listed) => self.see(tier, &listed).await,
+            Err(error) => {
+                tracing::debug!(%error, %sha256, "the bucket was not asked for an object");
+                return false;
+            }
+        };
+        match seen.iter().find(|(seen, _)| *seen == sha256) {
+            Some((_, seen_bytes)) if *seen_bytes == size_bytes => {
+                tier.believe(sha256, true);
+                return true;
+            }
+            Some(_) => self.doubt(record, &BucketError::Damaged).await,
+            None if tier.markers.has_object(sha256) => self.doubt(record, &BucketError::Absent).await,
+            None => tier.believe(sha256, false),
         }
-        let since = since_epoch(SystemTime::now() - tier.present_ttl);
-        let store = self.clone();
-        let was_seen = blocking(move || store.shared.index.was_seen_in_bucket(sha256, size_bytes, since)).await;
-        let is_there = matches!(was_seen, Ok(true))
-            || match tier.bucket.objects_from(sha256).await {
-                Ok(listed) => self.see(&listed).await.contains(&(sha256, size_bytes)),
-                Err(error) => {
-                    tracing::debug!(%error, %sha256, "the bucket was not asked for an object");
-                    return false;
-                }
-            };
-        tier.believe(sha256, is_there);
-        is_there
+        false
     }
 
     /// Notes objects that a listing has shown.
-    pub(super) async fn see(&self, listed: &[bucket::Listed]) -> Vec<(Sha256, u64)> {
-        let seen: Vec<_> =
-            listed.iter().filter_map(|one| Some((bucket::sha256_of(&one.name)?, one.size_bytes))).collect();
+    pub(super) async fn see(&self, tier: &Tier, listed: &[bucket::Listed]) -> Vec<(Sha256, u64)> {
+        let seen = listed.iter().filter_map(|one| Some((tier.bucket.object_of(one)?, one.size_bytes)));
+        let seen: Vec<_> = seen.collect();
         let (store, noted) = (self.clone(), seen.clone());
         if let Err(error) = blocking(move || store.shared.index.see_in_bucket(&noted)).await {
             tracing::debug!(%error, "what the bucket has was not noted");
@@ -268,12 +302,17 @@ impl Store {
         if matches!(error, BucketError::Damaged) {
             tier.doubted.insert(sha256, ());
         }
-        let store = self.clone();
+        let (store, record) = (self.clone(), record.clone());
         let forgotten = blocking(move || {
-            if let Some(tier) = &store.shared.tier {
-                tier.markers.clear_object(sha256)?;
+            let shared = &store.shared;
+            let Some(tier) = &shared.tier else { return Ok(()) };
+            shared.index.forget_in_bucket(sha256)?;
+            // What the disk has goes up again. It waits in the queue before it loses its marker.
+            if records::is_held(&shared.layout, &record) {
+                shared.index.pend(&[Pending { key: record.key(), sha256 }])?;
+                tier.uploads.notify_one();
             }
-            store.shared.index.forget_in_bucket(sha256)
+            Ok(tier.markers.clear_object(sha256)?)
         });
         if let Err(error) = forgotten.await {
             tracing::warn!(%error, %sha256, "what the bucket lacks was not noted");
@@ -321,13 +360,19 @@ impl Store {
         if let Some(hit) = self.open_file(Arc::clone(record)).await? {
             return Ok(hit);
         }
-        // It is there already, and need not go up again.
-        let (markers, key, sha256) = (tier.markers.clone(), record.key(), record.sha256);
-        blocking(move || Ok(markers.set_object(sha256).and_then(|()| markers.set_record(key, sha256))?)).await?;
-        let taken = self.take_from(&tier.bucket, record).await;
-        if let Err(StoreError::Bucket(error)) = &taken {
-            self.doubt(record, error).await;
-        }
-        taken
+        let sealed = match self.download(&tier.bucket, record).await {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                if let StoreError::Bucket(error) = &error {
+                    self.doubt(record, error).await;
+                }
+                return Err(error);
+            }
+        };
+        // It is up already, and was found to be right.
+        let (markers, sha256) = (tier.markers.clone(), record.sha256);
+        blocking(move || Ok(markers.set_object(sha256)?)).await?;
+        self.publish(sealed, (**record).clone()).await?;
+        self.open_file(Arc::clone(record)).await?.ok_or_else(gone)
     }
 }

@@ -11,8 +11,8 @@ use super::tier::{Tier, adopt};
 use super::{Bucket, BucketError, Store, StoreError, blocking, records};
 use crate::model::{Cause, Event, Record};
 
-/// The rest after an upload that failed, for that one object.
-const FAILED_REST: Duration = Duration::from_secs(30);
+/// The rest after an upload that failed by itself, and not with the bucket.
+const FAILED_REST: Duration = Duration::from_mins(5);
 
 /// What one turn at the queue came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,10 @@ impl Store {
             Err(StoreError::Bucket(error)) if error.is_of_the_bucket() || matches!(error, BucketError::Resting) => {
                 Some(Duration::ZERO)
             }
-            Err(_) => Some(FAILED_REST),
+            Err(error) => {
+                tier.complain(pending.sha256, error);
+                Some(FAILED_REST)
+            }
         };
         let store = self.clone();
         blocking(move || match wait {
@@ -103,7 +106,11 @@ impl Store {
         self.upload_record(tier, &record).await?;
         if !is_held {
             // Its bytes were evicted before there was a bucket. When they come back they are put into the queue.
-            return Ok(Outcome::Done);
+            let store = self.clone();
+            let marked = blocking(move || {
+                Ok(store.shared.markers().map(|markers| markers.set_record(key, sha256)).transpose()?)
+            });
+            return marked.await.map(|_| Outcome::Done);
         }
         let has_taken_long = started.elapsed() > tier.bucket.config().gc_grace.0 / 4;
         if !is_settled || has_taken_long {
@@ -116,7 +123,7 @@ impl Store {
                 tier.markers.set_object(sha256)?;
                 tier.markers.set_record(key, sha256)?;
             }
-            Ok(())
+            store.shared.index.put_in_row(sha256)
         })
         .await?;
         tier.believe(sha256, true);
@@ -129,8 +136,11 @@ impl Store {
     async fn upload_record(&self, tier: &Tier, record: &Arc<Record>) -> Result<(), StoreError> {
         let key = record.key();
         let mut all = tier.bucket.records_of(key).await?;
-        if !all.contains(record) {
+        let theirs = all.iter().find(|other| other.sha256 == record.sha256);
+        if theirs.is_none_or(|theirs| record.first_seen < theirs.first_seen) {
             tier.bucket.put_record(record).await?;
+            // Of two that put theirs at once at least the later one sees both; the other learns of it at its next audit.
+            all = tier.bucket.records_of(key).await?;
         }
         all.retain(|other| other.sha256 != record.sha256);
         if all.is_empty() {

@@ -228,3 +228,40 @@ fn what_the_bucket_has_lost_is_fetched_anew() {
     assert_eq!(origin.count(PATH), 2);
     bucket.wait_for(&object(&body));
 }
+
+#[test]
+fn a_copy_of_the_wrong_length_is_put_right_and_nothing_is_lost_meanwhile() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(15, 300_000);
+    let mut gateway = with_uploaded(&bucket, &origin, &body);
+    bucket.write(&object(&body), &body[..1000]);
+    // Whoever has looked at the bucket before has forgotten it.
+    gateway.restart_with(|builder| builder.text("cache.present_ttl", "1ms"));
+    gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    assert_eq!(origin.count(PATH), 2);
+    let whole =
+        eventually("the whole is up again", || bucket.read(&object(&body)).filter(|bytes| bytes.len() == body.len()));
+    assert_same(&whole, &body);
+    assert!(!gateway.request("GET", "/readyz").send().text().contains("refuses"));
+}
+
+#[test]
+fn what_has_rotted_on_the_disk_does_not_go_up() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let body = archive(16, 300_000);
+    origin.serve(PATH, Reply::file(&body));
+    bucket.go_down();
+    let gateway = with(&bucket, &origin).start();
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&origin.url(PATH));
+    let path = gateway.object_path(&body);
+    let mut bytes = body.to_vec();
+    bytes[150_000] ^= 1;
+    std::fs::remove_file(&path).expect("the object is there");
+    std::fs::write(&path, bytes).expect("it can be written");
+    bucket.come_up();
+    gateway.log().wait_for("the complaint", |event| {
+        event["error"].as_str().is_some_and(|text| text.contains("other bytes than its name says"))
+    });
+    assert_eq!(bucket.read(&object(&body)), None);
+}

@@ -148,7 +148,12 @@ fn retention_removes_what_nobody_asked_for_and_nothing_else() {
     assert_eq!(bucket.keys("objects/").len(), 4);
     let marker = object(&used).replacen("objects/", "used/", 1);
     bucket.write(&marker, b"");
+    // Where nobody has told of uses yet everything may be in use.
+    gc(&gateway, &["--set", "s3.max_unused=90days"]);
+    assert_eq!(bucket.keys("objects/").len(), 4);
+    bucket.age("used/began", 95 * DAY);
     gateway.restart_with(|builder| builder.text("s3.max_unused", "90days"));
+    gc(&gateway, &[]);
     let gone = eventually("the unused one is gone", || {
         (bucket.keys("objects/").len() == 3).then(|| bucket.read(&object(&unused)))
     });
@@ -174,7 +179,8 @@ fn a_use_is_told_to_the_bucket_where_retention_wants_to_know() {
     bucket.wait_for(&marker);
     gc(&gateway, &[]);
     assert!(bucket.read(&object(&body)).is_some());
-    assert_eq!(bucket.count("PUT", "used/"), 1, "once a day is enough");
+    let told = bucket.requests("PUT", "used/").into_iter().filter(|seen| seen.key == marker).count();
+    assert_eq!(told, 1, "once a day is enough");
 }
 
 #[test]
@@ -186,5 +192,34 @@ fn a_bucket_above_its_size_loses_what_was_longest_unused() {
         bucket.age(&object(body), days * DAY);
     }
     gc(&gateway, &["--set", "s3.max_size=150KB"]);
+    assert_eq!(bucket.keys("objects/").len(), 3, "uses are told from now on");
+    bucket.age("used/began", 40 * DAY);
+    gc(&gateway, &["--set", "s3.max_size=150KB"]);
     assert_eq!(bucket.keys("objects/"), [object(&bodies[2])]);
+}
+
+#[test]
+fn two_that_tidy_at_once_remove_no_more_than_one_would() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let gateway = with(&bucket, &origin).start();
+    let bodies: Vec<_> = (20..26).map(|seed| stored(&gateway, &origin, seed).1).collect();
+    for (days, body) in (10..).zip(&bodies) {
+        bucket.age(&object(body), days * DAY);
+    }
+    bucket.write("used/began", b"");
+    bucket.age("used/began", 40 * DAY);
+    // The first has found what it wants to remove, and waits.
+    let gate = Gate::new();
+    bucket.fault_times(1, |seen| seen.method == "HEAD" && seen.key.starts_with("objects/"), Fault::Stall(gate.clone()));
+    let args = |file: &str| ["gc", "--config", file, "--set", "s3.max_size=350KB"].map(str::to_owned);
+    let collecting = std::thread::spawn({
+        let (folder, file) = (gateway.cache().to_owned(), gateway.file());
+        let args = args(file.to_str().expect("the path is text"));
+        move || millpond(&folder, &args.each_ref().map(String::as_str))
+    });
+    gate.await_reached(1);
+    gc(&gateway, &["--set", "s3.max_size=350KB"]);
+    gate.open();
+    collecting.join().expect("it does not panic").assert_success();
+    assert_eq!(bucket.keys("objects/").len(), 3);
 }

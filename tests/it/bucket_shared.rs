@@ -85,7 +85,7 @@ fn of_two_that_got_different_bytes_all_give_what_was_seen_first() {
     let gate = Gate::new();
     bucket.fault(|seen| seen.key.starts_with("shared/records/"), Fault::Refuse(503, "SlowDown"));
     bucket.fault(|seen| seen.method == "PUT", Fault::Stall(gate.clone()));
-    let (one, two) = (with(&bucket, &origin).start(), with(&bucket, &origin).start());
+    let [one, two] = [(); 2].map(|()| with(&bucket, &origin).text("cache.sweep_interval", "1s").start());
     one.assert_serves(&origin.url(PATH), &first);
     two.assert_serves(&origin.url(PATH), &second);
     bucket.heal();

@@ -29,7 +29,8 @@ impl Stage {
         for (path, body) in [(HELD, &held), (GONE, &gone), (NEW, &new)] {
             origin.serve(path, Reply::file(body));
         }
-        let mut gateway = with(&bucket, &origin).start();
+        let builder = with(&bucket, &origin).set("limits.requests_per_second", "100000");
+        let mut gateway = builder.set("limits.burst", "100000").start();
         for (path, body) in [(HELD, &held), (GONE, &gone)] {
             gateway.assert_serves(&origin.url(path), body);
             let uri = origin.url(path);
@@ -153,4 +154,19 @@ fn a_dead_disk_leaves_the_bucket() {
     stage.gateway.restart();
     stage.gateway.proxied("GET", &stage.origin.url(HELD)).send().assert_body(200, &stage.held);
     assert_eq!(stage.origin.count(HELD), 1);
+}
+
+#[test]
+fn nobody_is_sent_to_a_bucket_that_is_known_to_fail() {
+    let stage = Stage::new();
+    stage.gateway.get(&stage.origin.url(GONE)).send().assert_status(302);
+    stage.bucket.fault(|_| true, Fault::SLOW_DOWN);
+    stage.assert_operator_knows("SlowDown");
+    // The rests get longer; after each of them it is asked again.
+    let asked = stage.bucket.total();
+    while stage.bucket.total() < asked + 3 {
+        let answer = stage.gateway.get(&stage.origin.url(GONE)).send();
+        assert_eq!(answer.status, 200, "{:?}", answer.header("location"));
+        std::fs::remove_file(stage.gateway.object_path(&stage.gone)).ok();
+    }
 }

@@ -148,3 +148,47 @@ fn a_migration_into_a_full_folder_evicts_nothing() {
     assert!(run.stderr.contains("there is no space left in the cache"), "{}", run.stderr);
     assert!(other.object_path(&held).exists() && other.objects().len() < bodies.len() + 1);
 }
+
+#[test]
+fn all_that_a_target_has_ever_given_arrives_under_its_own_name() {
+    let origin = Origin::start();
+    let [one, two] = [Bucket::start(), Bucket::start()];
+    let bodies = [archive(1, 3 << 20), archive(2, 3 << 20)];
+    origin.script(&path(1), bodies.iter().map(|body| Reply::file(body)).collect());
+    for body in &bodies {
+        let gateway = one.configure(Gateway::builder().origin(&origin).relay(), "").start();
+        one.fault(|seen| seen.method == "GET" && seen.query.contains("records"), Fault::SLOW_DOWN);
+        gateway.assert_serves(&origin.url(&path(1)), body);
+        one.heal();
+        one.wait_for(&object(body));
+        gateway.log().wait_for("the upload", |event| event["message"] == "uploaded");
+    }
+    assert_eq!(one.keys("records/").len(), 2);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let [first, second] = [(&one, "one.toml"), (&two, "two.toml")].map(|(b, name)| file_of(b, folder.path(), name));
+    migrate(folder.path(), &first, &second).0.assert_success();
+    for body in &bodies {
+        assert_same(&two.read(&object(body)).expect("it is there"), body);
+    }
+}
+
+#[test]
+fn what_an_evicted_target_was_is_known_in_the_new_folder() {
+    let origin = Origin::start();
+    let (gateway, bodies) = filled(&origin);
+    let bucket = Bucket::start();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = file_of(&bucket, folder.path(), "one.toml");
+    migrate(folder.path(), gateway.cache().to_str().expect("the path is text"), &file).0.assert_success();
+    bucket.remove(&object(&bodies[0]));
+    let elsewhere = folder.path().join("cache");
+    std::fs::create_dir(&elsewhere).expect("a folder can be made");
+    let (run, told) = migrate(folder.path(), &file, elsewhere.to_str().expect("the path is text"));
+    run.assert_success();
+    assert_eq!((&told["copied"], &told["without_object"]), (&(COUNT - 1).into(), &1.into()));
+    // Other bytes are not taken for it.
+    origin.serve(&path(0), Reply::file(&archive(77, 150_000)));
+    let other = Gateway::builder().origin(&origin).relay().one_attempt();
+    let other = other.text("cache.dir", elsewhere.to_str().expect("the path is text")).start();
+    other.get(&origin.url(&path(0))).send().assert_broken();
+}

@@ -40,14 +40,34 @@ struct Inventory {
     /// Sorted.
     referenced: Vec<Sha256>,
     pinned: Vec<Sha256>,
-    used_at: HashMap<Sha256, SystemTime>,
+    uses: Uses,
 }
 
-/// An object that retention may remove.
+/// When objects were last asked for.
+#[derive(Default)]
+struct Uses {
+    /// Since when uses are told. Before that everything may have been in use, and nothing is removed for want of it.
+    told_since: Option<SystemTime>,
+    at: HashMap<Sha256, SystemTime>,
+}
+
+/// An object that may be removed.
+#[derive(Clone, Copy)]
 struct Candidate {
-    listed: Listed,
     sha256: Sha256,
+    size_bytes: u64,
+    modified_at: SystemTime,
     used_at: SystemTime,
+}
+
+/// What became of one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removal {
+    Removed,
+    /// Somebody else has removed it.
+    Gone,
+    /// It was put again, or asked for.
+    Kept,
 }
 
 impl Bucket {
@@ -63,8 +83,8 @@ impl Bucket {
         referenced.dedup();
         let mut pinned = digests(self.list(names.pins()), sha256_of).await?;
         pinned.sort_unstable();
-        let used_at = if self.config().has_retention() { self.uses().await? } else { HashMap::new() };
-        let inventory = Inventory { began, referenced, pinned, used_at };
+        let uses = if self.config().has_retention() { self.uses(collection).await? } else { Uses::default() };
+        let inventory = Inventory { began, referenced, pinned, uses };
         let mut collected = Collected::default();
         let mut candidates = Vec::new();
         let mut listing = self.list(names.objects());
@@ -72,23 +92,25 @@ impl Bucket {
             for listed in page {
                 collected.objects += 1;
                 collected.size_bytes += listed.size_bytes;
-                let Some(sha256) = sha256_of(&listed.name) else { continue };
+                let Some(sha256) = self.object_of(&listed) else { continue };
                 if inventory.age(listed.modified_at) <= self.config().gc_grace.0 {
                     continue;
                 }
+                let Listed { size_bytes, modified_at, .. } = listed;
+                let used_at = inventory.uses.of(sha256).max(modified_at);
+                let candidate = Candidate { sha256, size_bytes, modified_at, used_at };
                 if inventory.referenced.binary_search(&sha256).is_err() {
-                    if self.remove_object(&listed, sha256, collection).await? {
+                    if self.remove_object(candidate, collection).await? == Removal::Removed {
                         collected.unreferenced += 1;
-                        collected.removed_bytes += listed.size_bytes;
+                        collected.removed_bytes += size_bytes;
                     }
-                } else if self.config().has_retention() && inventory.pinned.binary_search(&sha256).is_err() {
-                    let used_at = inventory.used_at.get(&sha256).copied().unwrap_or(listed.modified_at);
-                    candidates.push(Candidate { used_at: used_at.max(listed.modified_at), listed, sha256 });
+                } else if inventory.uses.told_since.is_some() && inventory.pinned.binary_search(&sha256).is_err() {
+                    candidates.push(candidate);
                 }
             }
         }
         self.retain(&inventory, candidates, collection, &mut collected).await?;
-        collected.abandoned_uploads = self.abort_abandoned(began, collection).await?;
+        collected.abandoned_uploads = self.end_abandoned_uploads(collection).await?;
         Ok(collected)
     }
 
@@ -102,71 +124,107 @@ impl Bucket {
     ) -> Result<(), BucketError> {
         candidates.sort_by_key(|candidate| candidate.used_at);
         let (max_unused, max_size_bytes) = (self.config().max_unused.0, self.config().max_size.bytes);
+        let mut held_bytes = collected.size_bytes - collected.removed_bytes;
         for candidate in candidates {
             let is_unused = !max_unused.is_zero() && inventory.age(candidate.used_at) > max_unused;
-            let held_bytes = collected.size_bytes - collected.removed_bytes;
             let is_too_much = max_size_bytes > 0 && held_bytes > max_size_bytes;
             if !is_unused && !is_too_much {
                 break;
             }
-            if self.remove_object(&candidate.listed, candidate.sha256, collection).await? {
+            let was_used = self.was_used_since(candidate).await?;
+            let removal = if was_used { Removal::Kept } else { self.remove_object(candidate, collection).await? };
+            if removal == Removal::Removed {
                 collected.unused += 1;
-                collected.removed_bytes += candidate.listed.size_bytes;
+                collected.removed_bytes += candidate.size_bytes;
+            }
+            if removal != Removal::Kept {
+                held_bytes -= candidate.size_bytes;
             }
         }
         Ok(())
     }
 
+    /// The object that a name is of: nothing else that somebody may have put beside ours.
+    #[must_use]
+    pub fn object_of(&self, listed: &Listed) -> Option<Sha256> {
+        sha256_of(&listed.name).filter(|sha256| self.names().object(*sha256) == listed.name)
+    }
+
     /// Removes an object, unless it was put again since it was listed.
-    async fn remove_object(
-        &self,
-        listed: &Listed,
-        sha256: Sha256,
-        collection: Collection,
-    ) -> Result<bool, BucketError> {
+    async fn remove_object(&self, candidate: Candidate, collection: Collection) -> Result<Removal, BucketError> {
+        let Candidate { sha256, size_bytes, modified_at, .. } = candidate;
         match self.find(sha256).await? {
+            None => return Ok(Removal::Gone),
             // Listings are finer than a second, and what is told of one object is not.
-            Some(found) if whole_seconds(found.modified_at) == whole_seconds(listed.modified_at) => {}
-            _ => return Ok(false),
+            Some(found) if whole_seconds(found.modified_at) != whole_seconds(modified_at) => return Ok(Removal::Kept),
+            Some(_) => {}
         }
         if collection == Collection::Real {
-            self.remove(&listed.name).await?;
+            self.remove(&self.names().object(sha256)).await?;
             if self.config().has_retention() {
                 self.remove(&self.names().used(sha256)).await?;
             }
-            tracing::info!(%sha256, size_bytes = listed.size_bytes, "an object was removed from the bucket");
+            tracing::info!(%sha256, size_bytes, "an object was removed from the bucket");
         }
-        Ok(true)
+        Ok(Removal::Removed)
     }
 
-    async fn uses(&self) -> Result<HashMap<Sha256, SystemTime>, BucketError> {
-        let mut uses = HashMap::new();
+    /// Whether another instance has told of a use since the uses were listed.
+    async fn was_used_since(&self, candidate: Candidate) -> Result<bool, BucketError> {
+        let found = self.find_named(&self.names().used(candidate.sha256)).await?;
+        Ok(found.is_some_and(|found| whole_seconds(found.modified_at) > whole_seconds(candidate.used_at)))
+    }
+
+    /// Where nobody has told of uses yet, that begins now.
+    async fn uses(&self, collection: Collection) -> Result<Uses, BucketError> {
+        let mut uses = Uses::default();
+        let began = self.names().uses_began();
+        uses.told_since = self.find_named(&began).await?.map(|found| found.modified_at);
+        if uses.told_since.is_none() && collection == Collection::Real {
+            self.put_marker(began).await?;
+        }
         let mut listing = self.list(self.names().uses());
         while let Some(page) = listing.next().await? {
-            uses.extend(page.iter().filter_map(|listed| Some((sha256_of(&listed.name)?, listed.modified_at))));
+            uses.at.extend(page.iter().filter_map(|listed| Some((sha256_of(&listed.name)?, listed.modified_at))));
         }
         Ok(uses)
     }
 
-    /// Ends uploads in parts that nobody goes on with: their parts cost space and are not listed.
-    async fn abort_abandoned(&self, began: SystemTime, collection: Collection) -> Result<u64, BucketError> {
-        let request = self.client().list_multipart_uploads().bucket(self.name()).prefix(self.names().objects());
-        let output = self.read(request.send()).await?;
+    /// Ends uploads in parts that nobody goes on with.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn end_abandoned_uploads(&self, collection: Collection) -> Result<u64, BucketError> {
+        let began = SystemTime::now();
         let mut aborted = 0;
-        for upload in output.uploads() {
-            let initiated = super::time(upload.initiated());
-            let age = began.duration_since(initiated).unwrap_or_default();
-            let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
-            if age <= self.config().gc_grace.0 {
-                continue;
+        let (mut after_key, mut after_id) = (None, None);
+        loop {
+            let request = self.client().list_multipart_uploads().bucket(self.name()).prefix(self.names().objects());
+            let request = request.set_key_marker(after_key).set_upload_id_marker(after_id);
+            let output = self.write(super::LOOK_WAIT, request.send()).await?;
+            for upload in output.uploads() {
+                let age = began.duration_since(super::time(upload.initiated())).unwrap_or_default();
+                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
+                if age <= self.config().gc_grace.0 {
+                    continue;
+                }
+                if collection == Collection::Real {
+                    self.abort(key, id).await?;
+                }
+                aborted += 1;
             }
-            if collection == Collection::Real {
-                let request = self.client().abort_multipart_upload().bucket(self.name()).key(key).upload_id(id);
-                self.write(super::LOOK_WAIT, request.send()).await?;
+            (after_key, after_id) = (output.next_key_marker, output.next_upload_id_marker);
+            if output.is_truncated != Some(true) || after_key.is_none() {
+                return Ok(aborted);
             }
-            aborted += 1;
         }
-        Ok(aborted)
+    }
+}
+
+impl Uses {
+    /// When an object was last known to be in use.
+    fn of(&self, sha256: Sha256) -> SystemTime {
+        self.at.get(&sha256).copied().or(self.told_since).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 

@@ -8,6 +8,8 @@ use crate::model::{Secret, Size, Span};
 /// What a presigned address may last at most, by SigV4.
 const MAX_PRESIGN_TTL: Span = Span::from_secs(7 * 24 * 3600);
 
+const MIN_MAX_UNUSED: Span = Span::from_secs(2 * 24 * 3600);
+
 /// A single PUT takes no more, with any of the stores that we know.
 const MAX_PUT: Size = Size::gib(5);
 
@@ -94,7 +96,8 @@ impl Config {
             return Ok(());
         }
         let endpoint = Url::parse(&self.endpoint).ok().filter(Url::has_host);
-        if !endpoint.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/") {
+        let is_bare = |url: Url| url.path() == "/" && url.query().is_none() && url.username().is_empty();
+        if !endpoint.is_some_and(|url| matches!(url.scheme(), "http" | "https") && is_bare(url)) {
             return Err("s3.endpoint must be an address like \"https://obs.example.org\"".to_owned());
         }
         if self.access_key_id.is_empty() {
@@ -113,10 +116,14 @@ impl Config {
         if self.multipart_threshold.bytes == 0 || self.multipart_threshold > MAX_PUT {
             return Err("s3.multipart_threshold must be more than nothing and at most 5GiB".to_owned());
         }
+        if !self.max_unused.0.is_zero() && self.max_unused < MIN_MAX_UNUSED {
+            return Err("s3.max_unused must be at least 2days: a use is told once a day".to_owned());
+        }
         if self.gc_grace.0.is_zero() {
             return Err("s3.gc_grace must be more than nothing".to_owned());
         }
-        if !self.public_base_url.is_empty() && Url::parse(&self.public_base_url).is_err() {
+        let is_public = |url: Url| matches!(url.scheme(), "http" | "https") && url.query().is_none();
+        if !self.public_base_url.is_empty() && !Url::parse(&self.public_base_url).is_ok_and(is_public) {
             return Err("s3.public_base_url must be an address like \"https://sources.example.org/\"".to_owned());
         }
         Ok(())

@@ -18,6 +18,8 @@ pub struct Health {
 struct Trouble {
     why: String,
     rest: Duration,
+    /// When this rest began.
+    since: Instant,
     until: Instant,
 }
 
@@ -49,9 +51,14 @@ impl Health {
         match outcome {
             Err(error) if error.is_of_the_bucket() => {
                 let why = error.to_string();
-                let rest = trouble.as_ref().map_or(FIRST_REST, |trouble| (trouble.rest * 2).min(LONGEST_REST));
                 let is_news = trouble.is_none();
-                *trouble = Some(Trouble { why: why.clone(), rest, until: now + rest });
+                let rest = match trouble.as_ref() {
+                    None => FIRST_REST,
+                    // Requests that were on their way fail with the first: that is one failure.
+                    Some(trouble) if now < trouble.since + trouble.rest => trouble.rest,
+                    Some(trouble) => (trouble.rest * 2).min(LONGEST_REST),
+                };
+                *trouble = Some(Trouble { why: why.clone(), rest, since: now, until: now + rest });
                 is_news.then_some(Change::WentDown(why))
             }
             // Not asked, or it never came to asking.

@@ -78,6 +78,11 @@ pub struct Listed {
     pub modified_at: SystemTime,
 }
 
+struct Page {
+    listed: Vec<Listed>,
+    is_truncated: bool,
+}
+
 /// What the bucket says of one object.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -113,6 +118,7 @@ impl Bucket {
     #[must_use]
     pub fn id(&self) -> String {
         let Config { endpoint, bucket, .. } = &self.shared.config;
+        let endpoint = endpoint.trim_end_matches('/');
         let whole = format!("{endpoint}\n{bucket}\n{}", self.shared.names.objects());
         hex::encode(&sha2::Sha256::digest(whole)[..8])
     }
@@ -122,9 +128,9 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn records_of(&self, key: Key) -> Result<Vec<Record>, BucketError> {
-        let listed = self.page(&self.names().records_of(key), "", MAX_RECORDS).await?;
+        let page = self.page(&self.names().records_of(key), "", MAX_RECORDS).await?;
         let mut records = Vec::new();
-        for sha256 in listed.iter().filter_map(|listed| Some(record_of(&listed.name)?.1)) {
+        for sha256 in page.listed.iter().filter_map(|listed| Some(record_of(&listed.name)?.1)) {
             records.extend(self.record(key, sha256).await?);
         }
         Ok(records)
@@ -172,7 +178,7 @@ impl Bucket {
         // A listing begins behind what it is told, and a name's own beginning stands before it.
         let mut after = self.names().object(sha256);
         after.pop();
-        self.page(&self.names().objects(), &after, MAX_LISTED).await
+        Ok(self.page(&self.names().objects(), &after, MAX_LISTED).await?.listed)
     }
 
     /// What the bucket says of an object. `None` if it has none.
@@ -180,7 +186,11 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn find(&self, sha256: Sha256) -> Result<Option<Found>, BucketError> {
-        match self.read(self.client().head_object().bucket(self.name()).key(self.names().object(sha256)).send()).await {
+        self.find_named(&self.names().object(sha256)).await
+    }
+
+    async fn find_named(&self, name: &str) -> Result<Option<Found>, BucketError> {
+        match self.read(self.client().head_object().bucket(self.name()).key(name).send()).await {
             Ok(output) => Ok(Some(Found {
                 size_bytes: size(output.content_length()),
                 modified_at: time(output.last_modified()),
@@ -197,13 +207,15 @@ impl Bucket {
         Listing { bucket: self.clone(), prefix, after: String::new(), is_done: false }
     }
 
-    /// Removes an object.
+    /// Removes something. If it is gone already, that is as well.
     ///
     /// # Errors
     /// [`BucketError`].
     pub async fn remove(&self, name: &str) -> Result<(), BucketError> {
-        self.write(LOOK_WAIT, self.client().delete_object().bucket(self.name()).key(name).send()).await?;
-        Ok(())
+        match self.write(LOOK_WAIT, self.client().delete_object().bucket(self.name()).key(name).send()).await {
+            Ok(_) | Err(BucketError::Absent) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where a client gets an object, for a while or, from a public bucket, for good. Nobody is asked for that.
@@ -243,10 +255,10 @@ impl Bucket {
         self.shared.reading.trouble_now().or_else(|| self.shared.writing.trouble_now())
     }
 
-    /// Whether it is left alone just now, so that nothing can be had from it.
+    /// Whether reading from it has failed, and nobody has succeeded since.
     #[must_use]
-    pub fn is_resting(&self) -> bool {
-        !self.shared.reading.rest(Instant::now()).is_zero()
+    pub fn is_failing(&self) -> bool {
+        self.shared.reading.trouble_now().is_some()
     }
 
     /// How long nothing will be written to it.
@@ -260,7 +272,7 @@ impl Bucket {
         &self.shared.names
     }
 
-    async fn page(&self, prefix: &str, after: &str, count: i32) -> Result<Vec<Listed>, BucketError> {
+    async fn page(&self, prefix: &str, after: &str, count: i32) -> Result<Page, BucketError> {
         // The older form of the request: not every store knows the newer one.
         let request = self.client().list_objects().bucket(self.name()).prefix(prefix).max_keys(count);
         let request = if after.is_empty() { request } else { request.marker(after) };
@@ -269,7 +281,12 @@ impl Bucket {
             let name = object.key()?.to_owned();
             Some(Listed { name, size_bytes: size(object.size()), modified_at: time(object.last_modified()) })
         });
-        Ok(listed.collect())
+        Ok(Page { listed: listed.collect(), is_truncated: output.is_truncated() == Some(true) })
+    }
+
+    /// Takes note of a body that did not come to its end.
+    fn note_broken_body(&self, error: &BucketError) {
+        self.note(&self.shared.reading, &Err::<(), _>(error.clone()));
     }
 
     /// Reads, if the bucket is in a state to be asked. Requests of the SDK are large, so that they are put aside.
@@ -303,12 +320,17 @@ impl Bucket {
             Ok(outcome) => outcome.map_err(BucketError::from),
             Err(_) => Err(BucketError::Unavailable(format!("no answer within {}", humantime::format_duration(wait)))),
         };
-        if let Err(error) = &outcome
+        self.note(health, &outcome);
+        outcome
+    }
+
+    fn note<T>(&self, health: &Health, outcome: &Result<T, BucketError>) {
+        if let Err(error) = outcome
             && error.is_of_the_bucket()
         {
             self.shared.events.tell(Event::BucketFailed { detail: error.to_string() });
         }
-        match health.note(&outcome, Instant::now()) {
+        match health.note(outcome, Instant::now()) {
             Some(Change::WentDown(why)) => {
                 tracing::warn!(why, "the bucket is in trouble; what the disk has is served on");
             }
@@ -320,7 +342,6 @@ impl Bucket {
             }
             None => {}
         }
-        outcome
     }
 
     fn client(&self) -> &Client {
@@ -342,13 +363,15 @@ impl Listing {
         if self.is_done {
             return Ok(None);
         }
-        let page = self.bucket.page(&self.prefix, &self.after, MAX_LISTED).await?;
-        // A store may give fewer than it was asked for, but none only at the end.
-        match page.last() {
-            Some(last) => last.name.clone_into(&mut self.after),
-            None => self.is_done = true,
+        let Page { listed, is_truncated } = self.bucket.page(&self.prefix, &self.after, MAX_LISTED).await?;
+        let next = listed.last().map(|last| last.name.clone());
+        // Whoever removes what a listing does not show must not take the half for the whole.
+        match next {
+            _ if !is_truncated => self.is_done = true,
+            Some(next) if next > self.after => self.after = next,
+            _ => return Err(BucketError::Unavailable("a listing does not come to its end".to_owned())),
         }
-        Ok(Some(page))
+        Ok(Some(listed))
     }
 }
 

@@ -34,6 +34,11 @@ impl Names {
         format!("{}used/", self.prefix)
     }
 
+    /// `used/began`: since when uses are told, by the age of the marker.
+    pub fn uses_began(&self) -> String {
+        format!("{}began", self.uses())
+    }
+
     /// `objects/ab/abcdef...`
     pub fn object(&self, sha256: Sha256) -> String {
         let name = sha256.to_string();

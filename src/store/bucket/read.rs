@@ -102,7 +102,9 @@ impl BucketBody {
 
     async fn resume(&mut self, why: String) -> Result<(), BucketError> {
         if self.resumes >= MAX_RESUMES {
-            return Err(BucketError::Unavailable(why));
+            let error = BucketError::Unavailable(why);
+            self.bucket.note_broken_body(&error);
+            return Err(error);
         }
         self.resumes += 1;
         let rest = ByteRange { first: self.offset, last: self.range.last };

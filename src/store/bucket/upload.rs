@@ -8,6 +8,8 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use md5::{Digest as _, Md5};
+use percent_encoding::percent_decode_str;
+use sha2::Sha256 as Sha256Hasher;
 use tokio::io::AsyncReadExt as _;
 
 use super::{Bucket, BucketError, Found, LOOK_WAIT};
@@ -25,6 +27,9 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// The slowest upload that is waited for, in bytes a second, on top of the time of a small request.
 const MIN_BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// A signed request is refused once it is so old (SigV4).
+const MAX_REQUEST_AGE: Duration = Duration::from_mins(15);
 
 /// A file that is to be uploaded, with what a client of the bucket shall hear of it.
 pub struct Upload<'a> {
@@ -44,9 +49,6 @@ pub enum Uploaded {
     OverOld,
 }
 
-/// A signed request is refused once it is so old (SigV4).
-const MAX_REQUEST_AGE: Duration = Duration::from_mins(15);
-
 impl Bucket {
     /// How long a removal that was asked for may take to happen.
     #[must_use]
@@ -63,7 +65,7 @@ impl Bucket {
     /// Sees to it that the bucket has an object, whole.
     ///
     /// # Errors
-    /// [`BucketError`]; the bucket has no part of it then.
+    /// [`BucketError`]. What the bucket has of it then is not to be believed.
     pub async fn put_object(&self, upload: &Upload<'_>) -> Result<Uploaded, BucketError> {
         let Upload { record, .. } = upload;
         let before = self.find(record.sha256).await?;
@@ -82,7 +84,7 @@ impl Bucket {
         Ok(if before.is_some() { Uploaded::OverOld } else { Uploaded::Safely })
     }
 
-    /// Puts a record, which is small, create-only and the same whoever puts it.
+    /// Puts a record. Whoever had the target's bytes first is asked before.
     ///
     /// # Errors
     /// [`BucketError`].
@@ -105,11 +107,15 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn put_use(&self, sha256: Sha256) -> Result<(), BucketError> {
+        self.put_marker(self.names().used(sha256)).await
+    }
+
+    pub(super) async fn put_marker(&self, name: String) -> Result<(), BucketError> {
         let request = self
             .client()
             .put_object()
             .bucket(self.name())
-            .key(self.names().used(sha256))
+            .key(name)
             .content_md5(BASE64_STANDARD.encode(Md5::digest(b"")))
             .body(Vec::new().into());
         self.write(LOOK_WAIT, request.send()).await?;
@@ -120,14 +126,15 @@ impl Bucket {
     async fn etag(&self, upload: &Upload<'_>) -> Result<String, BucketError> {
         let Upload { path, record, .. } = *upload;
         if record.size_bytes <= self.config().multipart_threshold.bytes {
-            return Ok(hex::encode(md5_of(path, 0, record.size_bytes).await?));
+            return Ok(hex::encode(md5_of(path, 0, record.size_bytes, &mut Sha256Hasher::new()).await?));
         }
         let part_bytes = self.part_bytes(record.size_bytes);
         let mut md5s = Md5::new();
         let mut count = 0;
         let mut offset = 0;
         while offset < record.size_bytes {
-            md5s.update(md5_of(path, offset, part_bytes.min(record.size_bytes - offset)).await?);
+            let length = part_bytes.min(record.size_bytes - offset);
+            md5s.update(md5_of(path, offset, length, &mut Sha256Hasher::new()).await?);
             offset += part_bytes;
             count += 1;
         }
@@ -136,7 +143,9 @@ impl Bucket {
 
     async fn put_at_once(&self, upload: &Upload<'_>) -> Result<String, BucketError> {
         let Upload { path, record, .. } = *upload;
-        let md5 = md5_of(path, 0, record.size_bytes).await?;
+        let mut whole = Sha256Hasher::new();
+        let md5 = md5_of(path, 0, record.size_bytes, &mut whole).await?;
+        refuse_rot(record, whole)?;
         let request = self
             .client()
             .put_object()
@@ -163,13 +172,20 @@ impl Bucket {
         let output = self.write(LOOK_WAIT, request.send()).await?;
         let id = output.upload_id().ok_or_else(|| BucketError::Refused("it gives no upload id".to_owned()))?;
         let outcome = self.put_parts(upload, &name, id).await;
-        if outcome.is_err() {
-            let request = self.client().abort_multipart_upload().bucket(self.name()).key(&name).upload_id(id);
-            if let Err(error) = self.write(LOOK_WAIT, request.send()).await {
-                tracing::debug!(%error, "the parts of a failed upload were not removed; the next collection will do it");
-            }
+        if outcome.is_err()
+            && let Err(error) = self.abort(&name, id).await
+        {
+            tracing::debug!(%error, "the parts of a failed upload were not removed; it is done within a day");
         }
         outcome
+    }
+
+    pub(super) async fn abort(&self, name: &str, id: &str) -> Result<(), BucketError> {
+        let request = self.client().abort_multipart_upload().bucket(self.name()).key(name).upload_id(id);
+        match self.write(LOOK_WAIT, request.send()).await {
+            Ok(_) | Err(BucketError::Absent) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     async fn put_parts(&self, upload: &Upload<'_>, name: &str, id: &str) -> Result<String, BucketError> {
@@ -177,10 +193,11 @@ impl Bucket {
         let part_bytes = self.part_bytes(record.size_bytes);
         let mut parts = Vec::new();
         let mut md5s = Md5::new();
+        let mut whole = Sha256Hasher::new();
         let mut offset = 0;
         for number in 1.. {
             let length = part_bytes.min(record.size_bytes - offset);
-            let md5 = md5_of(path, offset, length).await?;
+            let md5 = md5_of(path, offset, length, &mut whole).await?;
             md5s.update(md5);
             let request = self
                 .client()
@@ -198,6 +215,7 @@ impl Bucket {
                 break;
             }
         }
+        refuse_rot(record, whole)?;
         let etag = format!("{}-{}", hex::encode(md5s.finalize()), parts.len());
         let request = self
             .client()
@@ -242,7 +260,16 @@ async fn body(path: &Path, offset: u64, length: u64) -> Result<ByteStream, Bucke
     stream.build().await.map_err(|error| BucketError::Unread(error.to_string()))
 }
 
-async fn md5_of(path: &Path, offset: u64, length: u64) -> Result<[u8; 16], BucketError> {
+/// What lies on a disk may rot there. It must not be taken for what it was.
+fn refuse_rot(record: &Record, whole: Sha256Hasher) -> Result<(), BucketError> {
+    if Sha256::from_bytes(whole.finalize().into()) == record.sha256 {
+        return Ok(());
+    }
+    Err(BucketError::Unread("it has other bytes than its name says".to_owned()))
+}
+
+/// Of a part of a file; `whole` gets the same bytes.
+async fn md5_of(path: &Path, offset: u64, length: u64, whole: &mut Sha256Hasher) -> Result<[u8; 16], BucketError> {
     let unread = |error: std::io::Error| BucketError::Unread(error.to_string());
     let mut file = tokio::fs::File::open(path).await.map_err(unread)?;
     tokio::io::AsyncSeekExt::seek(&mut file, std::io::SeekFrom::Start(offset)).await.map_err(unread)?;
@@ -255,6 +282,7 @@ async fn md5_of(path: &Path, offset: u64, length: u64) -> Result<[u8; 16], Bucke
             return Ok(md5.finalize().into());
         }
         md5.update(&piece[..size]);
+        whole.update(&piece[..size]);
     }
 }
 
@@ -278,5 +306,6 @@ fn file_name(record: &Record) -> String {
     let mut segments = path.rsplit('/').filter(|segment| !segment.is_empty());
     let named = segments.clone().find(|segment| segment.contains('.')).or_else(|| segments.next());
     let keep = |c: char| if c.is_ascii_alphanumeric() || "._+-~".contains(c) { c } else { '_' };
-    named.unwrap_or("download").chars().map(keep).collect()
+    let named = percent_decode_str(named.unwrap_or("download")).decode_utf8_lossy();
+    named.chars().map(keep).collect()
 }

@@ -239,6 +239,13 @@ impl Index {
         self.set_last_use(sha256, SET_ASIDE)
     }
 
+    /// Puts an object that was set aside back into the row.
+    pub fn put_in_row(&self, sha256: Sha256) -> Result<(), StoreError> {
+        let sql = "UPDATE objects SET last_use = ?2 WHERE sha256 = ?1 AND last_use = ?3";
+        lock(&self.connection).execute(sql, params![sha256.as_bytes(), now(), SET_ASIDE])?;
+        Ok(())
+    }
+
     fn set_last_use(&self, sha256: Sha256, last_use: i64) -> Result<(), StoreError> {
         let sql = "UPDATE objects SET last_use = ?2 WHERE sha256 = ?1";
         lock(&self.connection).execute(sql, params![sha256.as_bytes(), last_use])?;
@@ -249,7 +256,7 @@ impl Index {
     pub fn release_all_of(&self, instance: &str) -> Result<(), StoreError> {
         let connection = lock(&self.connection);
         connection.execute("DELETE FROM reservations WHERE instance = ?1", [instance])?;
-        connection.execute("UPDATE pending SET holder = NULL WHERE holder = ?1", [instance])?;
+        connection.execute("UPDATE pending SET holder = NULL, not_before = 0 WHERE holder = ?1", [instance])?;
         Ok(())
     }
 

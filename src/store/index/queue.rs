@@ -2,11 +2,14 @@
 //!
 //! The markers in the folder say the same; from them this is filled again.
 
-use rusqlite::{Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::{Index, lock, now, to_i64, to_u64};
 use crate::model::{Key, Sha256};
 use crate::store::StoreError;
+
+/// How long what was taken out of the queue is not taken again by the same instance, in milliseconds.
+const LEASE_MS: i64 = 6 * 3600 * 1000;
 
 /// A record that the bucket is to get, with its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,11 @@ impl Index {
         }
         transaction.commit()?;
         Ok(known == 0)
+    }
+
+    /// The bucket that this is all about, if there is one.
+    pub fn bucket(&self) -> Result<Option<String>, StoreError> {
+        Ok(lock(&self.connection).query_row("SELECT id FROM bucket", [], |row| row.get(0)).optional()?)
     }
 
     /// Nothing is uploaded any more, so that nothing waits for it either.
@@ -55,15 +63,16 @@ impl Index {
     pub fn take_pending(&self, instance: &str) -> Result<Option<Pending>, StoreError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let sql = "SELECT sha256, key FROM pending WHERE not_before <= ?1 AND holder IS NULL
+        // What this instance itself has taken so long ago it has lost sight of.
+        let sql = "SELECT sha256, key FROM pending WHERE not_before <= ?1 AND (holder IS NULL OR holder = ?2)
                    ORDER BY not_before LIMIT 1";
         let mut found = transaction
             .prepare_cached(sql)?
-            .query_map([now()], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map(params![now(), instance], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<Vec<([u8; 32], [u8; 32])>, _>>()?;
         let Some((sha256, key)) = found.pop() else { return Ok(None) };
-        transaction
-            .execute("UPDATE pending SET holder = ?3 WHERE sha256 = ?1 AND key = ?2", params![sha256, key, instance])?;
+        let sql = "UPDATE pending SET holder = ?3, not_before = ?4 WHERE sha256 = ?1 AND key = ?2";
+        transaction.execute(sql, params![sha256, key, instance, now().saturating_add(LEASE_MS)])?;
         transaction.commit()?;
         Ok(Some(Pending { key: Key::from_bytes(key), sha256: Sha256::from_bytes(sha256) }))
     }
@@ -110,13 +119,12 @@ impl Index {
         Ok(count > 0)
     }
 
-    /// Whether an object was seen in the bucket, of whatever length, since a time.
-    pub fn was_seen_since(&self, sha256: Sha256, since: i64) -> Result<bool, StoreError> {
-        let sql = "SELECT count(*) FROM in_bucket WHERE sha256 = ?1 AND seen_at >= ?2";
+    /// The length of an object that was seen in the bucket since a time.
+    pub fn seen_since(&self, sha256: Sha256, since: i64) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT size_bytes FROM in_bucket WHERE sha256 = ?1 AND seen_at >= ?2";
         let connection = lock(&self.connection);
-        let count: i64 =
-            connection.prepare_cached(sql)?.query_row(params![sha256.as_bytes(), since], |row| row.get(0))?;
-        Ok(count > 0)
+        let mut statement = connection.prepare_cached(sql)?;
+        Ok(statement.query_row(params![sha256.as_bytes(), since], |row| row.get(0)).optional()?.map(to_u64))
     }
 
     /// Forgets what was seen before a time: a whole listing has gone by since.
@@ -138,7 +146,7 @@ pub(super) fn release_all_but(transaction: &Transaction<'_>, living: &[String]) 
         .query_map([], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for dead in holders.iter().filter(|holder| !living.contains(holder)) {
-        transaction.execute("UPDATE pending SET holder = NULL WHERE holder = ?1", [dead])?;
+        transaction.execute("UPDATE pending SET holder = NULL, not_before = 0 WHERE holder = ?1", [dead])?;
     }
     Ok(())
 }

@@ -90,6 +90,9 @@ impl Store {
         })
         .await?;
         self.shared.map.forget(key).await;
+        if is_known {
+            self.tell_of_pin(key, sha256).await;
+        }
         Ok(is_known)
     }
 
@@ -101,15 +104,18 @@ impl Store {
         let store = self.clone();
         let removed = blocking(move || {
             let all = pins::of(&store.shared.layout, key)?.into_iter().map(|pin| pin.sha256);
-            let mut removed = 0;
-            for pinned in all.filter(|pinned| sha256.is_none_or(|wanted| wanted == *pinned)) {
-                removed += u64::from(pins::remove(&store.shared, key, pinned)?);
+            let removed: Vec<_> = all.filter(|pinned| sha256.is_none_or(|wanted| wanted == *pinned)).collect();
+            for pinned in &removed {
+                pins::remove(&store.shared, key, *pinned)?;
             }
             Ok(removed)
         })
         .await?;
         self.shared.map.forget(key).await;
-        Ok(removed)
+        for sha256 in &removed {
+            self.tell_of_unpin(key, *sha256).await;
+        }
+        Ok(removed.len() as u64)
     }
 
     /// As [`Store::publish`], and pins the target to what is published. At no moment can it be evicted in between.
@@ -118,7 +124,7 @@ impl Store {
     /// As [`Store::publish`].
     pub async fn publish_pinned(&self, sealed: Sealed, record: Record) -> Result<Published, StoreError> {
         let store = self.clone();
-        let key = record.key();
+        let (key, sha256) = (record.key(), record.sha256);
         let published = blocking(move || {
             let (shared, sha256) = (&store.shared, record.sha256);
             pins::keep_for(shared, key, sha256)?;
@@ -130,9 +136,10 @@ impl Store {
             }
             Ok(published)
         })
-        .await;
+        .await?;
         self.shared.map.forget(key).await;
-        published
+        self.tell_of_pin(key, sha256).await;
+        Ok(published)
     }
 
     /// Removes an object at once, unless somebody has pinned it. Its records stay.
@@ -141,7 +148,11 @@ impl Store {
     /// [`StoreError`] if the disk refuses.
     pub async fn remove_object(&self, sha256: Sha256) -> Result<Eviction, StoreError> {
         let store = self.clone();
-        blocking(move || evict::remove(&store.shared, sha256)).await
+        let removed = blocking(move || evict::remove(&store.shared, sha256)).await?;
+        if removed != Eviction::Pinned {
+            self.remove_object_from_bucket(sha256).await?;
+        }
+        Ok(removed)
     }
 
     /// Removes a target: its pins, its records, and the bytes that they name, but for those that are pinned for other
@@ -151,23 +162,20 @@ impl Store {
     /// [`StoreError`] if the disk refuses; what is left can be removed by another call.
     pub async fn forget(&self, key: Key) -> Result<Forgotten, StoreError> {
         let store = self.clone();
-        let forgotten = blocking(move || {
-            let shared = &store.shared;
-            for pin in pins::of(&shared.layout, key)? {
-                pins::remove(shared, key, pin.sha256)?;
+        let records = blocking(move || records::read_all(&store.shared.layout, key)).await?;
+        let digests: Vec<Sha256> = records.iter().map(|record| record.sha256).collect();
+        self.unpin(key, None).await?;
+        self.remove_records_from_bucket(key, &digests).await?;
+        let mut forgotten = Forgotten::default();
+        for sha256 in digests {
+            if let Eviction::Gone { size_bytes } = self.remove_object(sha256).await? {
+                forgotten.freed_bytes += size_bytes;
             }
-            let mut forgotten = Forgotten::default();
-            for record in records::read_all(&shared.layout, key)? {
-                if let Eviction::Gone { size_bytes } = evict::remove(shared, record.sha256)? {
-                    forgotten.freed_bytes += size_bytes;
-                }
-                fs::remove_file(shared.layout.record(key, record.sha256))?;
-                forgotten.records += 1;
-            }
-            Ok(forgotten)
-        })
-        .await;
+            let store = self.clone();
+            blocking(move || Ok(fs::remove_file(store.shared.layout.record(key, sha256))?)).await?;
+            forgotten.records += 1;
+        }
         self.shared.map.forget(key).await;
-        forgotten
+        Ok(forgotten)
     }
 }

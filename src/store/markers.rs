@@ -37,10 +37,11 @@ impl Markers {
     }
 
     pub fn clear_object(&self, sha256: Sha256) -> io::Result<()> {
-        match fs::remove_file(self.object(sha256)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        clear(&self.object(sha256))
+    }
+
+    pub fn clear_record(&self, key: Key, sha256: Sha256) -> io::Result<()> {
+        clear(&self.record(key, sha256))
     }
 
     /// The objects that are marked, a folder of them at a time.
@@ -73,5 +74,12 @@ fn set(path: &Path) -> io::Result<()> {
             fs::File::create(path).map(drop)
         }
         created => created.map(drop),
+    }
+}
+
+fn clear(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

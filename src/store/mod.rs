@@ -7,6 +7,7 @@
 
 mod audit;
 mod bucket;
+mod bucket_custody;
 mod claim;
 mod config;
 mod contents;

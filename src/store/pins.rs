@@ -57,8 +57,22 @@ pub fn set(shared: &Shared, key: Key, sha256: Sha256) -> Result<(), StoreError> 
     // The newest counts, also where another machine's clock is ahead.
     let after_last = of(&shared.layout, key)?.first().map(|pin| pin.pinned_at + STEP);
     let pinned_at = after_last.map_or_else(SystemTime::now, |after| after.max(SystemTime::now()));
+    write_time(shared, key, sha256, pinned_at)
+}
+
+fn write_time(shared: &Shared, key: Key, sha256: Sha256, pinned_at: SystemTime) -> Result<(), StoreError> {
     let text = format!("{}\n", humantime::format_rfc3339_millis(pinned_at));
     write(shared, &shared.layout.pin(key, sha256), &text)
+}
+
+/// Writes down a pin that was set elsewhere.
+pub fn adopt(shared: &Shared, key: Key, sha256: Sha256, pinned_at: SystemTime) -> Result<(), StoreError> {
+    let _lock = shared.layout.lock_object(sha256)?;
+    if shared.layout.pin(key, sha256).exists() {
+        return Ok(());
+    }
+    write(shared, &shared.layout.pin_by_digest(sha256, key), "")?;
+    write_time(shared, key, sha256, pinned_at)
 }
 
 /// Takes a pin away, or what was made of one. False if there was none.

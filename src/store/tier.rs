@@ -9,6 +9,7 @@ use moka::sync::Cache;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 use tokio::time::timeout;
 
+use super::bucket_custody::adopt_pins;
 use super::index::{Index, Pending, since_epoch};
 use super::markers::Markers;
 use super::presence::{Known, Presence};
@@ -165,10 +166,17 @@ pub(super) async fn look(shared: Arc<Shared>, key: Key) -> Result<Presence, Stor
     let silent = || BucketError::Unavailable("it is too slow".to_owned());
     let found = timeout(LOOK_DEADLINE, tier.bucket.records_of(key)).await.unwrap_or_else(|_| Err(silent()));
     match found {
+        Ok(found) if found.is_empty() => on_disk,
         Ok(found) => {
             let known = Known::new(found.clone(), None, |_| false);
             adopt(&shared, found).await;
-            known.map_or(on_disk, |known| Ok(Presence::Known(Arc::new(known))))
+            adopt_pins(&shared, key).await;
+            let adopted = Arc::clone(&shared);
+            match blocking(move || records::look_up(&adopted.layout, key)).await {
+                Ok(Presence::Known(known)) => Ok(Presence::Known(known)),
+                // What could not be written down is known all the same.
+                _ => known.map_or(on_disk, |known| Ok(Presence::Known(Arc::new(known)))),
+            }
         }
         Err(error) => {
             tracing::debug!(%error, %key, "the bucket was not asked for a target's records");

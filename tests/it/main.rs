@@ -6,6 +6,7 @@ mod admin;
 mod api;
 mod breaker;
 mod bucket;
+mod bucket_custody;
 mod bucket_gc;
 mod bucket_harness;
 mod bucket_shared;

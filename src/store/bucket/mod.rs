@@ -9,6 +9,7 @@ mod config;
 mod error;
 mod health;
 mod names;
+mod pins;
 mod read;
 mod upload;
 

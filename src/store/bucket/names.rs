@@ -29,6 +29,12 @@ impl Names {
         format!("{}pins/", self.prefix)
     }
 
+    /// `pins/ab/<key>/`
+    pub fn pins_of(&self, key: Key) -> String {
+        let name = key.to_string();
+        format!("{}{}/{name}/", self.pins(), &name[..2])
+    }
+
     /// `used/`
     pub fn uses(&self) -> String {
         format!("{}used/", self.prefix)

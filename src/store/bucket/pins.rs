@@ -1,0 +1,47 @@
+//! Pins in the bucket: retention keeps what they name, and instances that do not share the folder learn of them.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use md5::{Digest as _, Md5};
+
+use super::{Bucket, BucketError, LOOK_WAIT, MAX_RECORDS, sha256_of};
+use crate::model::{Key, Sha256};
+
+impl Bucket {
+    /// The pins of a target, and when each was set.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn pins_of(&self, key: Key) -> Result<Vec<(Sha256, SystemTime)>, BucketError> {
+        let listed = self.page(&self.names().pins_of(key), "", MAX_RECORDS).await?;
+        Ok(listed.iter().filter_map(|one| Some((sha256_of(&one.name)?, one.modified_at))).collect())
+    }
+
+    /// Pins a target, or renews its pin.
+    ///
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn put_pin(&self, key: Key, sha256: Sha256) -> Result<(), BucketError> {
+        let request = self
+            .client()
+            .put_object()
+            .bucket(self.name())
+            .key(self.pin(key, sha256))
+            .content_md5(BASE64_STANDARD.encode(Md5::digest(b"")))
+            .body(Vec::new().into());
+        self.write(LOOK_WAIT, request.send()).await?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`BucketError`].
+    pub async fn remove_pin(&self, key: Key, sha256: Sha256) -> Result<(), BucketError> {
+        self.remove(&self.pin(key, sha256)).await
+    }
+
+    fn pin(&self, key: Key, sha256: Sha256) -> String {
+        format!("{}{sha256}", self.names().pins_of(key))
+    }
+}

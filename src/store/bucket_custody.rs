@@ -1,0 +1,68 @@
+//! What operators decide, told to the bucket, and what others have told it.
+
+use std::sync::Arc;
+
+use super::index::Pending;
+use super::{Shared, Store, StoreError, blocking, pins};
+use crate::model::{Key, Sha256};
+
+impl Store {
+    /// Tells the bucket of a pin, so that retention keeps what it names. Here it holds in any case.
+    pub(super) async fn tell_of_pin(&self, key: Key, sha256: Sha256) {
+        let Some(tier) = &self.shared.tier else { return };
+        if let Err(error) = tier.bucket.put_pin(key, sha256).await {
+            tracing::warn!(%error, %sha256, "the bucket was not told of a pin; pin it again");
+        }
+    }
+
+    /// Tells the bucket that a pin is gone.
+    pub(super) async fn tell_of_unpin(&self, key: Key, sha256: Sha256) {
+        let Some(tier) = &self.shared.tier else { return };
+        if let Err(error) = tier.bucket.remove_pin(key, sha256).await {
+            tracing::warn!(%error, %sha256, "the bucket was not told that a pin is gone");
+        }
+    }
+
+    /// Removes the records of a target from the bucket, so that none comes back from there.
+    pub(super) async fn remove_records_from_bucket(&self, key: Key, records: &[Sha256]) -> Result<(), StoreError> {
+        let Some(tier) = &self.shared.tier else { return Ok(()) };
+        for sha256 in records.iter().copied() {
+            tier.bucket.remove(&tier.bucket.names().record(key, sha256)).await?;
+            let (store, markers) = (self.clone(), tier.markers.clone());
+            blocking(move || {
+                store.shared.index.remove_pending(Pending { key, sha256 })?;
+                Ok(markers.clear_record(key, sha256)?)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Removes an object from the bucket.
+    pub(super) async fn remove_object_from_bucket(&self, sha256: Sha256) -> Result<(), StoreError> {
+        let Some(tier) = &self.shared.tier else { return Ok(()) };
+        tier.bucket.remove(&tier.bucket.names().object(sha256)).await?;
+        tier.believe(sha256, false);
+        let (store, markers) = (self.clone(), tier.markers.clone());
+        blocking(move || {
+            markers.clear_object(sha256)?;
+            store.shared.index.forget_in_bucket(sha256)
+        })
+        .await
+    }
+}
+
+/// Writes down the pins of a target that others have set.
+pub(super) async fn adopt_pins(shared: &Arc<Shared>, key: Key) {
+    let Some(tier) = &shared.tier else { return };
+    let adopted = match tier.bucket.pins_of(key).await {
+        Ok(found) => {
+            let shared = Arc::clone(shared);
+            blocking(move || found.into_iter().try_for_each(|(sha256, at)| pins::adopt(&shared, key, sha256, at))).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = adopted {
+        tracing::warn!(%error, %key, "the pins that the bucket has of a target were not written down");
+    }
+}

@@ -121,7 +121,6 @@ async fn receive(mut response: Response, to: &mut impl Write, shows_progress: bo
             to.write_all(&piece)?;
             bar.inc(piece.len() as u64);
         }
-        bar.finish_and_clear();
     }
     to.flush()?;
     Ok(hasher.finish().sha256)

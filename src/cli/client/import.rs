@@ -112,10 +112,8 @@ async fn import(gateway: &Gateway, path: &Path, url: &str) -> Result<(), Failure
         headers.insert(name, HeaderValue::from_str(hex).expect("hexadecimal digits can be in a header"));
     }
     file.rewind()?;
-    let bar = progress::bar(Some(size_bytes), !gateway.shows_json);
-    let body = body_of(file, bar.clone());
+    let body = body_of(file, progress::bar(Some(size_bytes), !gateway.shows_json));
     let imported = gateway.upload("objects", &[("url", url)], headers, size_bytes, body).await?;
-    bar.finish_and_clear();
     let found = |algorithm: &str| imported["digests"][algorithm].as_str().unwrap_or_default().to_owned();
     if gateway.shows_json {
         println!("{imported}");

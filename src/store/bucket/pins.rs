@@ -2,11 +2,7 @@
 
 use std::time::SystemTime;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use md5::{Digest as _, Md5};
-
-use super::{Bucket, BucketError, LOOK_WAIT, MAX_RECORDS, sha256_of};
+use super::{Bucket, BucketError, MAX_RECORDS, sha256_of};
 use crate::model::{Key, Sha256};
 
 impl Bucket {
@@ -15,8 +11,8 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn pins_of(&self, key: Key) -> Result<Vec<(Sha256, SystemTime)>, BucketError> {
-        let listed = self.page(&self.names().pins_of(key), "", MAX_RECORDS).await?;
-        Ok(listed.iter().filter_map(|one| Some((sha256_of(&one.name)?, one.modified_at))).collect())
+        let page = self.page(&self.names().pins_of(key), "", MAX_RECORDS).await?;
+        Ok(page.listed.iter().filter_map(|one| Some((sha256_of(&one.name)?, one.modified_at))).collect())
     }
 
     /// Pins a target, or renews its pin.
@@ -24,15 +20,7 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn put_pin(&self, key: Key, sha256: Sha256) -> Result<(), BucketError> {
-        let request = self
-            .client()
-            .put_object()
-            .bucket(self.name())
-            .key(self.pin(key, sha256))
-            .content_md5(BASE64_STANDARD.encode(Md5::digest(b"")))
-            .body(Vec::new().into());
-        self.write(LOOK_WAIT, request.send()).await?;
-        Ok(())
+        self.put_marker(self.pin(key, sha256)).await
     }
 
     /// # Errors

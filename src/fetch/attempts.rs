@@ -9,7 +9,8 @@ use super::breaker::Breakers;
 use super::intake::Intake;
 use super::partial::Taken;
 use super::path::Course;
-use super::{FetchError, Permits, Shared};
+use super::places::Permits;
+use super::{FetchError, Shared};
 use crate::origin::OriginError;
 use crate::policy::{Place, Source};
 
@@ -70,7 +71,7 @@ async fn attempt<'a>(
         // Those who wait for a place would hold up the answer to those who come.
         shared.breakers.check(target)?;
     }
-    let permits = shared.permits(target.host()).await;
+    let permits = shared.places.take(turn.source.admitted()).await;
     let _probe = if is_first { shared.breakers.enter(target)? } else { None };
     course.attempts += 1;
     let outcome = intake.attempt(turn.source).await;

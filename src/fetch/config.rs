@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use crate::model::{Size, Span};
 use crate::origin::{self, FtpTls};
+use crate::policy::is_proxy_url;
 
 /// More at once, or more attempts, than any machine or origin can bear.
 const MAX_COUNT: usize = 100_000;
@@ -83,8 +83,7 @@ impl Config {
         if let Some((key, _)) = times.into_iter().find(|(_, span)| span.0.is_zero()) {
             return Err(format!("fetch.{key} must be more than nothing"));
         }
-        let is_proxy = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-        if !self.egress_proxy.is_empty() && !self.egress_proxy.parse().is_ok_and(|url| is_proxy(&url)) {
+        if !self.egress_proxy.is_empty() && !is_proxy_url(&self.egress_proxy) {
             return Err("fetch.egress_proxy must be like \"http://proxy.example.org:3128\"".to_owned());
         }
         Ok(())

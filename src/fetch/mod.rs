@@ -15,6 +15,7 @@ mod note;
 mod parent;
 mod partial;
 mod path;
+mod places;
 mod refresh;
 mod witness;
 
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,15 +40,13 @@ use crate::policy::{Admitted, Policy};
 use crate::store::Store;
 use breaker::{Breakers, Limits};
 use flight::Flight;
+use places::Places;
 
 /// How many flights there may be at once, flying or waiting for their turn. Further ones are refused.
 const MAX_FLIGHTS: usize = 4096;
 
 /// How many failures are remembered.
 const MAX_REMEMBERED_FAILURES: u64 = 100_000;
-
-/// Leave to ask an origin: one of so many at once, and one of so many at its host.
-type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// What tells flights apart. Who expects certain bytes flies by himself, so that nobody's expectation, which may be wrong,
 /// decides what others get.
@@ -101,9 +100,8 @@ struct Shared {
     flights: Mutex<Flights>,
     failures: Cache<FlightKey, FetchError>,
     breakers: Breakers,
-    permits: Arc<Semaphore>,
+    places: Places,
     refreshes: Arc<Semaphore>,
-    permits_by_host: Mutex<HashMap<String, Arc<Semaphore>>>,
     /// Flights run here, not on the threads that serve clients.
     runtime: Handle,
     tasks: TaskTracker,
@@ -123,7 +121,7 @@ impl Fetcher {
     ) -> Self {
         Self {
             shared: Arc::new(Shared {
-                permits: Arc::new(Semaphore::new(config.concurrency)),
+                places: Places::new(config.concurrency, config.per_host),
                 breakers: Breakers::new(Limits { failures: config.breaker_failures, rest: config.breaker_rest.0 }),
                 refreshes: Arc::new(Semaphore::new(refresh::MAX_REFRESHES)),
                 config,
@@ -133,7 +131,6 @@ impl Fetcher {
                 events,
                 flights: Mutex::default(),
                 failures: Cache::builder().max_capacity(MAX_REMEMBERED_FAILURES).time_to_live(failure_ttl).build(),
-                permits_by_host: Mutex::default(),
                 runtime: Handle::current(),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
@@ -211,21 +208,6 @@ impl Fetcher {
 impl Shared {
     fn flights(&self) -> MutexGuard<'_, Flights> {
         lock(&self.flights)
-    }
-
-    /// Waits for leave to ask an origin: so many at once, and so many a host.
-    async fn permits(&self, host: &str) -> Permits {
-        let of_host = {
-            let mut by_host = lock(&self.permits_by_host);
-            by_host.retain(|_, permits| Arc::strong_count(permits) > 1);
-            let permits =
-                by_host.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.config.per_host)));
-            Arc::clone(permits)
-        };
-        // The host's first: a slow host must not hold the places of others while its flights queue.
-        let of_host = of_host.acquire_owned().await.expect("these semaphores are never closed");
-        let of_all = Arc::clone(&self.permits).acquire_owned().await.expect("these semaphores are never closed");
-        (of_all, of_host)
     }
 }
 

@@ -1,28 +1,22 @@
 //! Origins of http and https.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE, USER_AGENT, VIA};
-use reqwest::{Client, Proxy, redirect};
 use tokio::time::timeout;
-use url::Url;
 
+use super::clients::Clients;
 use super::{Config, Method, OriginError, Request, Response};
-use crate::dial::{CheckedResolver, Dialer, resolvable_host};
+use crate::dial::Dialer;
 use crate::policy::Admitted;
-
-/// How long an unused connection to an origin is kept, and how many a host.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-const POOL_IDLE_PER_HOST: usize = 16;
 
 /// The longest that a request with a body may take to be answered.
 const MAX_UPLOAD: Duration = Duration::from_hours(2);
 
-/// The client of all http and https origins. Connections are reused.
+/// All http and https origins.
 #[derive(Debug)]
 pub struct HttpOrigin {
-    client: Client,
+    clients: Clients,
     config: Config,
     via: HeaderValue,
 }
@@ -31,28 +25,10 @@ impl HttpOrigin {
     /// # Errors
     /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
     pub fn new(config: Config, dialer: Dialer) -> Result<Self, String> {
-        let mut builder = Client::builder()
-            .redirect(redirect::Policy::none())
-            .http1_only()
-            .referer(false)
-            .connect_timeout(config.connect_timeout)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(POOL_IDLE_PER_HOST);
-        let mut proxy_host = None;
-        // The environment's http_proxy is not ours: it may point at this very service.
-        builder = builder.no_proxy();
-        if !config.egress_proxy.is_empty() {
-            let url: Url = config.egress_proxy.parse().map_err(|why| format!("fetch.egress_proxy: {why}"))?;
-            proxy_host = resolvable_host(&url);
-            builder = builder.proxy(Proxy::all(url).map_err(|why| format!("fetch.egress_proxy: {why}"))?);
-        }
-        let client = builder
-            .dns_resolver(Arc::new(CheckedResolver::new(dialer, proxy_host)))
-            .build()
-            .map_err(|why| format!("the client for https cannot be made (are ca-certificates installed?): {why:?}"))?;
+        let clients = Clients::new(&config, dialer)?;
         let via =
             HeaderValue::try_from(format!("1.1 {}", config.name)).map_err(|_| "gateway.name is no token".to_owned())?;
-        Ok(Self { client, config, via })
+        Ok(Self { clients, config, via })
     }
 
     /// Asks once. A redirect is an answer.
@@ -62,8 +38,8 @@ impl HttpOrigin {
     pub async fn ask(&self, hop: &Admitted, request: &mut Request) -> Result<Response, OriginError> {
         let mut headers = header_map(request, &self.via)?;
         let_in(&mut headers, hop, request)?;
-        let mut builder =
-            self.client.request(request.method.for_client()?, hop.target().url().clone()).headers(headers);
+        let client = self.clients.by(hop.approach().egress.as_ref()).map_err(OriginError::Wrong)?;
+        let mut builder = client.request(request.method.for_client()?, hop.target().url().clone()).headers(headers);
         // The clock for silence cannot run while a client is still sending.
         let patience = if request.body.is_some() { MAX_UPLOAD } else { self.config.idle_timeout };
         if let Some(body) = request.body.take() {
@@ -83,7 +59,8 @@ impl HttpOrigin {
 
 /// Adds what a rule says to let us in. Whoever brings his own means himself, and nobody changes anything in our name.
 fn let_in(headers: &mut HeaderMap, hop: &Admitted, request: &Request) -> Result<(), OriginError> {
-    let Some(access) = hop.access().filter(|_| matches!(request.method, Method::Get | Method::Head)) else {
+    let Some(access) = hop.approach().access.as_ref().filter(|_| matches!(request.method, Method::Get | Method::Head))
+    else {
         return Ok(());
     };
     for (name, value) in access.fields() {

@@ -3,6 +3,7 @@
 //! One file or folder a scheme: [`http`] and [`ftp`]. An origin asks only for what policy has admitted, at every hop, and hands
 //! the bytes on untouched. It knows nothing of flights, files or clients. Its main type is [`Origin`].
 
+mod clients;
 mod error;
 mod ftp;
 mod http;

@@ -5,6 +5,7 @@
 
 mod access;
 mod addresses;
+mod approach;
 mod bandwidth;
 mod classes;
 mod config;
@@ -22,6 +23,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 pub use access::Access;
+pub use approach::{Approach, Egress, is_proxy_url};
 pub use bandwidth::Pacer;
 pub use config::Config;
 pub use hosts::HostPattern;
@@ -72,7 +74,7 @@ pub struct Admitted {
     class: Class,
     judge_kind: bool,
     has_other_ways: bool,
-    access: Option<Arc<Access>>,
+    approach: Approach,
     stated: Option<Sha256>,
 }
 
@@ -105,10 +107,10 @@ impl Admitted {
         self.has_other_ways
     }
 
-    /// What the host of the target is told so that it lets us in. It is for this very hop.
+    /// How the host of the target is approached. It is for this very hop.
     #[must_use]
-    pub fn access(&self) -> Option<&Access> {
-        self.access.as_deref()
+    pub fn approach(&self) -> &Approach {
+        &self.approach
     }
 }
 
@@ -271,9 +273,9 @@ impl Policy {
             None => target,
         };
         let (class, judge_kind) = rules.classify(&target);
-        let access = rules.access_to(&target);
-        let has_other_ways = access.is_some() || rules.places_of(&target).is_some();
-        Ok(Admitted { target, class, judge_kind, has_other_ways, access, stated })
+        let approach = rules.approach_to(&target);
+        let has_other_ways = approach.access.is_some() || rules.places_of(&target).is_some();
+        Ok(Admitted { target, class, judge_kind, has_other_ways, approach, stated })
     }
 
     /// Judges where a redirect leads. The client's target has been judged already, so only scheme, port, address and
@@ -288,8 +290,9 @@ impl Policy {
         let rules = self.rules.load();
         rules.judge_hop(&to)?;
         // What lets us in goes to nobody else, even if he has a rule of his own: a client could not ask him in this name.
-        let access = if to.has_authority_of(&from.target) { rules.access_to(&to) } else { None };
-        Ok(Admitted { target: to, access, ..from.clone() })
+        let approach = rules.approach_to(&to);
+        let approach = if to.has_authority_of(&from.target) { approach } else { approach.without_access() };
+        Ok(Admitted { target: to, approach, ..from.clone() })
     }
 
     /// Judges a `CONNECT host:port`, given as the https target of that authority.

@@ -1,9 +1,6 @@
 //! Where the bytes of a target may be had.
 
-use std::sync::Arc;
-
-use super::access::Access;
-use super::{Admitted, Policy, Refusal};
+use super::{Admitted, Approach, Policy, Refusal};
 use crate::model::Target;
 
 /// What a source is to a target.
@@ -50,13 +47,13 @@ impl Policy {
     pub fn sources(&self, admitted: &Admitted, digest_expected: bool) -> Vec<Source> {
         let (rules, target) = (self.rules.load(), admitted.target());
         let mut sources = vec![Source { place: Place::Origin, admitted: admitted.clone() }];
-        let mut add = |place, target: Target, judged: Result<(), Refusal>, access: Option<Arc<Access>>| {
+        let mut add = |place, target: Target, judged: Result<(), Refusal>, approach: Approach| {
             if sources.iter().any(|source| *source.target() == target) {
                 return;
             }
             match judged {
                 Ok(()) => {
-                    sources.push(Source { place, admitted: Admitted { target, access, ..admitted.clone() } });
+                    sources.push(Source { place, admitted: Admitted { target, approach, ..admitted.clone() } });
                 }
                 Err(refusal) => tracing::debug!(%target, %refusal, "a source is not asked"),
             }
@@ -65,18 +62,19 @@ impl Policy {
         // As a redirect to it would be judged.
         let judge = |to: &Target| self.admit_hop(admitted, to.clone(), digest_expected).map(drop);
         for mirror in by_rule.into_iter().flat_map(|rule| rule.mirrors_of(target)) {
-            let (judged, access) = (judge(&mirror), rules.access_to(&mirror));
-            add(Place::Mirror, mirror, judged, access);
+            let (judged, approach) = (judge(&mirror), rules.approach_to(&mirror));
+            add(Place::Mirror, mirror, judged, approach);
         }
         for parent in rules.parents() {
             let Some(asked) = parent.target_of(target) else { continue };
             // The operator names scheme and port; which addresses may be connected to is another matter.
             let judged = rules.judge_denied_host(asked.host()).and_then(|()| rules.judge_address_of(&asked));
-            add(Place::Parent, asked, judged, parent.access.clone());
+            let approach = Approach { access: parent.access.clone(), ..rules.approach_to(&asked) };
+            add(Place::Parent, asked, judged, approach);
         }
         for archive in by_rule.into_iter().flat_map(|rule| rule.archives_of(target)) {
-            let (judged, access) = (judge(&archive), rules.access_to(&archive));
-            add(Place::Archive, archive, judged, access);
+            let (judged, approach) = (judge(&archive), rules.approach_to(&archive));
+            add(Place::Archive, archive, judged, approach);
         }
         sources
     }

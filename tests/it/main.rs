@@ -4,6 +4,7 @@
 mod access;
 mod admin;
 mod api;
+mod bad_origins;
 mod breaker;
 mod bucket;
 mod bucket_custody;
@@ -34,6 +35,7 @@ mod imports;
 mod lifecycle;
 mod limits;
 mod logs;
+mod manners;
 mod migrate;
 mod misses;
 mod neighbours;

@@ -4,17 +4,15 @@ mod rule;
 mod template;
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
 pub use rule::{Class, Rule};
 
-use super::access::Access;
 use super::addresses::is_public;
 use super::classes::class_of;
 use super::parents::{CompiledParent, Parent};
-use super::{Config, HostPattern, Refusal, contains};
+use super::{Approach, Config, HostPattern, Refusal, contains};
 use crate::model::{FtpFile, Scheme, Size, Target};
 use rule::CompiledRule;
 
@@ -155,9 +153,16 @@ impl Rules {
         &self.parents
     }
 
-    /// What is told the host of a target to let us in.
-    pub fn access_to(&self, target: &Target) -> Option<Arc<Access>> {
-        self.fitting(target).find_map(|compiled| compiled.access.clone())
+    /// How the host of a target is asked for it.
+    pub fn approach_to(&self, target: &Target) -> Approach {
+        let (mut approach, mut delay) = (Approach::default(), None);
+        for compiled in self.fitting(target) {
+            approach.access = approach.access.or_else(|| compiled.access.clone());
+            approach.egress = approach.egress.or_else(|| compiled.egress.clone());
+            approach.per_host = approach.per_host.or(compiled.rule.per_host);
+            delay = delay.or(compiled.rule.delay);
+        }
+        Approach { delay: delay.map(|delay| delay.0).unwrap_or_default(), ..approach }
     }
 
     pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), Refusal> {

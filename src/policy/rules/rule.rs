@@ -3,16 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::template::{Template, without_parameters};
-use crate::model::{Scheme, Secret, Target};
-use crate::policy::HostPattern;
+use crate::model::{Scheme, Secret, Span, Target};
 use crate::policy::access::Access;
+use crate::policy::{Egress, HostPattern};
 
 /// How many other places one rule may name, of each sort.
 const MAX_PLACES: usize = 8;
+
+/// More at once than any host can bear.
+const MAX_PER_HOST: usize = 100_000;
+
+/// A longer pause would make a queue of hours.
+const MAX_DELAY: Duration = Duration::from_mins(1);
 
 /// How long the bytes of a target stay what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -54,6 +61,14 @@ pub struct Rule {
     /// The value of `Authorization`.
     pub authorization: Secret,
     pub authorization_file: PathBuf,
+    /// Fetches at once from one host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_host: Option<usize>,
+    /// Between the beginnings of two requests to one host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Span>,
+    /// `http://host:port` of a proxy for these requests, or `none` to go without the usual one.
+    pub egress_proxy: Secret,
 }
 
 /// A rule in the form in which it is applied.
@@ -66,6 +81,7 @@ pub struct CompiledRule {
     mirrors: Vec<Template>,
     archives: Vec<Template>,
     pub access: Option<Arc<Access>>,
+    pub egress: Option<Egress>,
 }
 
 impl CompiledRule {
@@ -98,8 +114,15 @@ impl CompiledRule {
         if is_mapped && !rule.path_prefix.is_empty() && !rule.path_prefix.ends_with('/') {
             return Err("rules.path_prefix: it must end in / where a {path} begins behind it".to_owned());
         }
+        if rule.per_host.is_some_and(|count| !(1..=MAX_PER_HOST).contains(&count)) {
+            return Err(format!("rules.per_host must be at least 1 and at most {MAX_PER_HOST}"));
+        }
+        if rule.delay.is_some_and(|delay| delay.0 > MAX_DELAY) {
+            return Err("rules.delay must be at most 1m".to_owned());
+        }
+        let egress = Egress::parse(&rule.egress_proxy).map_err(|why| format!("rules.egress_proxy: {why}"))?;
         let access = access.map(Arc::new);
-        let compiled = Self { scheme, host, rule, same_as, mirrors, archives, access };
+        let compiled = Self { scheme, host, rule, same_as, mirrors, archives, access, egress };
         if compiled.says_nothing() {
             return Err(format!("rules: the one for \"{}\" says nothing", compiled.rule.host));
         }
@@ -109,7 +132,9 @@ impl CompiledRule {
     fn says_nothing(&self) -> bool {
         let rule = &self.rule;
         let is_of_the_target = rule.class.is_some() || rule.judge_kind.is_some() || self.joins();
-        !is_of_the_target && !self.names_places() && self.access.is_none()
+        let is_of_the_way = self.access.is_some() || self.egress.is_some();
+        let is_of_manners = rule.per_host.is_some() || rule.delay.is_some();
+        !is_of_the_target && !self.names_places() && !is_of_the_way && !is_of_manners
     }
 
     pub fn fits(&self, target: &Target) -> bool {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 use tempfile::TempDir;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -17,6 +17,15 @@ pub struct Authority {
 
 impl Authority {
     pub fn new() -> Self {
+        Self::with_leaf_until(4000)
+    }
+
+    /// One whose certificate for the origin was good until some years ago.
+    pub fn with_expired_leaf() -> Self {
+        Self::with_leaf_until(2020)
+    }
+
+    fn with_leaf_until(year: i32) -> Self {
         let mut own = CertificateParams::new(Vec::new()).expect("no names are valid names");
         own.distinguished_name.push(DnType::CommonName, "The authority of a test");
         own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -27,6 +36,7 @@ impl Authority {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut leaf = CertificateParams::new(names).expect("the names are valid");
         leaf.distinguished_name.push(DnType::CommonName, "An origin of a test");
+        leaf.not_after = date_time_ymd(year, 1, 1);
         let leaf_key = KeyPair::generate().expect("a key can be made");
         let leaf = leaf.signed_by(&leaf_key, &Issuer::new(own, own_key)).expect("the authority can sign");
 

@@ -103,12 +103,13 @@ impl Gateway {
     }
 
     async fn try_answer(&self, mut ask: Ask) -> Result<Answer, Problem> {
-        let admitted = self.policy.admit(ask.target.clone())?;
+        let is_own = ask.has_credentials || matches!(ask.intent, Intent::Other(_));
+        let target = ask.target.clone();
+        let admitted = if is_own { self.policy.admit_by_itself(target)? } else { self.policy.admit(target)? };
         if let (Intent::Other(method), Scheme::Ftp) = (&ask.intent, admitted.target().scheme()) {
             return Err(Problem::Method(method.clone()));
         }
-        let is_passed =
-            ask.has_credentials || admitted.class() == Class::Passed || matches!(ask.intent, Intent::Other(_));
+        let is_passed = is_own || admitted.class() == Class::Passed;
         stated::expect_stated(&admitted, &mut ask)?;
         let found = if is_passed { Found::Nothing } else { self.look_up(&admitted, &ask).await };
         if let Found::Hit(hit) = &found {

@@ -261,17 +261,21 @@ impl Policy {
     /// # Errors
     /// The first rule that forbids it.
     pub fn admit(&self, target: Target) -> Result<Admitted, Refusal> {
+        let admitted = self.admit_by_itself(target)?;
+        let Some(joined) = self.rules.load().joined(&admitted.target) else { return Ok(admitted) };
+        let joined = self.admit_by_itself(joined)?;
+        // What is stated of the spelling that the client uses is nearer than what is stated of the name that it is kept under.
+        Ok(Admitted { stated: admitted.stated.or(joined.stated), ..joined })
+    }
+
+    /// As [`Policy::admit`], under its own name whatever the rules say: what a client brings with it is for that host alone.
+    ///
+    /// # Errors
+    /// The first rule that forbids it.
+    pub fn admit_by_itself(&self, target: Target) -> Result<Admitted, Refusal> {
         let rules = self.rules.load();
         rules.judge(&target)?;
-        let mut stated = self.stated(&target);
-        let target = match rules.joined(&target) {
-            Some(joined) => {
-                rules.judge(&joined)?;
-                stated = stated.or_else(|| self.stated(&joined));
-                joined
-            }
-            None => target,
-        };
+        let stated = self.stated(&target);
         let (class, judge_kind) = rules.classify(&target);
         let approach = rules.approach_to(&target);
         let has_other_ways = approach.access.is_some() || rules.places_of(&target).is_some();

@@ -79,12 +79,15 @@ fn a_client_that_brings_its_own_means_itself_and_nobody_changes_anything_in_our_
     let (origin, body) = (Origin::start(), archive(5, 5000));
     origin.serve(PATH, Reply::file(&body));
     let gateway = with_secret(&origin).relay().start();
-    gateway.proxied("GET", &origin.url(PATH)).header("Authorization", "Basic own").send().assert_body(200, &body);
+    for (name, value) in [("Authorization", "Basic own"), ("Cookie", "own=1")] {
+        gateway.proxied("GET", &origin.url(PATH)).header(name, value).send().assert_body(200, &body);
+    }
     gateway.proxied("PUT", &origin.url(PATH)).body(b"x").send().assert_status(200);
     gateway.proxied("DELETE", &origin.url(PATH)).send().assert_status(200);
     let told: Vec<_> =
         origin.requests(PATH).iter().map(|asked| asked.header("authorization").map(str::to_owned)).collect();
-    assert_eq!(told, [Some("Basic own".to_owned()), None, None]);
+    assert_eq!(told, [Some("Basic own".to_owned()), None, None, None]);
+    assert!(origin.requests(PATH).iter().all(|asked| asked.header("x-team").is_none()));
 }
 
 #[test]

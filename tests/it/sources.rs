@@ -261,6 +261,20 @@ fn a_name_that_a_rule_joins_is_judged_as_well() {
 }
 
 #[test]
+fn what_a_client_brings_with_it_goes_under_no_other_name() {
+    let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let body = archive(16, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    let rule = format!("host = \"127.0.0.1\"\nsame_as = {:?}", other.url("/{path}"));
+    let gateway = Gateway::builder().origin(&origin).origin(&other).rule(&rule).start();
+    for (name, value) in [("Authorization", "Basic own"), ("Cookie", "own=1")] {
+        gateway.proxied("GET", &origin.url(PATH)).header(name, value).send().assert_body(200, &body);
+    }
+    gateway.proxied("PUT", &origin.url(PATH)).body(b"x").send().assert_status(200);
+    assert_eq!((origin.total(), other.total()), (3, 0));
+}
+
+#[test]
 fn of_each_matter_the_first_rule_that_speaks_of_it_decides() {
     let world = World::new();
     let body = archive(15, 5000);

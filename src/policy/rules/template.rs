@@ -22,12 +22,17 @@ impl Template {
         if text.contains(['?', '#']) {
             return Err(format!("\"{text}\" must hold no query: that of the target goes along"));
         }
-        let tried = text.replace(PATH, "x").replace(HOST, "example.org");
+        let filled = |path| text.replace(PATH, path).replace(HOST, "example.org");
+        let tried = filled("x");
         if tried.contains(['{', '}']) {
             return Err(format!("\"{text}\" may hold {PATH} and {HOST} only"));
         }
         match Target::parse(&tried) {
             Ok(target) if target.has_credentials() => Err("a URL of a rule must hold no password".to_owned()),
+            // A path that whoever asks has chosen must not choose the server.
+            Ok(target) if !Target::parse(&filled("x.y:1")).is_ok_and(|other| other.has_authority_of(&target)) => {
+                Err(format!("\"{text}\" must name the host before {PATH}"))
+            }
             Ok(_) => Ok(Self { text: text.to_owned() }),
             Err(why) => Err(format!("\"{text}\" is no URL: {why}")),
         }
@@ -103,6 +108,9 @@ mod tests {
             "https://m.example.org/{file}/{path}",
             "https://m.example.org/?f={path}",
             "m.example.org/{path}",
+            "https://m.example.org{path}",
+            "https://m.example.org:8{path}",
+            "https://{path}",
             "gopher://m.example.org/{path}",
             "https://user:password@m.example.org/{path}",
         ] {

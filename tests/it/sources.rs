@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{Builder, Ended, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256};
+use crate::harness::{Builder, Ended, Gate, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256};
 use crate::notify::incidents;
 
 const PATH: &str = "/pub/x/x-1.0.tar.gz";
@@ -172,6 +172,30 @@ fn a_body_that_the_origin_has_begun_is_not_ended_by_another() {
     gateway.await_fetch(&world.url());
     assert_eq!(world.asked(), [1, 1, 1]);
     gateway.assert_nothing_stored();
+}
+
+#[test]
+fn what_a_mirror_had_begun_goes_on_in_another_process_without_its_tag() {
+    let world = World::new();
+    let (body, gate) = (archive(17, 300_000), Gate::new());
+    world.origin.serve(PATH, Reply::status(404));
+    world.mirror.script(ELSEWHERE, vec![Reply::file(&body).gate_at(100_000, &gate), Reply::file(&body)]);
+    let mut first = world.gateway().start();
+    let second = first.sibling().start();
+    let lost = first.get(&world.url()).start();
+    gate.await_reached(1);
+    let mut follower = second.get(&world.url()).open();
+    assert_same(&follower.read(100_000), &body[..100_000]);
+    first.kill9();
+    drop(lost);
+    follower.finish().assert_body(200, &body[100_000..]);
+    second.await_stored(&world.url());
+    let asked = [world.origin.requests(PATH), world.mirror.requests(ELSEWHERE)];
+    for asked in asked.iter().flatten() {
+        assert_eq!((asked.header("range"), asked.header("if-range")), (None, None), "a tag is its own server's");
+    }
+    assert_eq!(world.asked(), [2, 2, 0]);
+    first.restart();
 }
 
 #[test]

@@ -112,6 +112,7 @@ fn is_generated(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Kind;
 
     fn class(path: &str) -> Class {
         class_of(&Target::parse(&format!("https://example.org{path}")).unwrap())
@@ -134,6 +135,13 @@ mod tests {
             "/x-1.0.tar.gz?download=1",
         ] {
             assert_eq!(class(path), Class::Frozen, "{path}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_kept_by_its_name_is_held_against_it() {
+        for suffix in FROZEN_SUFFIXES {
+            assert_ne!(Kind::of_path(&format!("/x-1.0{suffix}")), Kind::Unjudged, "{suffix}");
         }
     }
 

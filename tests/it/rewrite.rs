@@ -135,7 +135,7 @@ fn a_hit_carries_what_the_design_says() {
 #[test]
 fn what_a_client_stores_as_html_is_never_rendered() {
     let origin = Origin::start();
-    let page = b"<html><script>alert(1)</script></html>".to_vec().into();
+    let page = b"--- <html><script>alert(1)</script></html>".to_vec().into();
     origin.serve("/x.patch", Reply::ok(&page).header("Content-Type", "text/html"));
     let gateway = Gateway::relaying(&origin);
     for _ in 0..2 {

@@ -37,14 +37,18 @@ impl Migrate {
             Err(line) => return complain(&line, EXIT_USAGE),
         };
         let mut shown = Shown::new(self.json);
-        match migrate(&from, &to, &self.scratch, |progress| shown.show(progress)).await {
+        let migrated = migrate(&from, &to, &self.scratch, |progress| shown.show(progress)).await;
+        for place in [&from, &to] {
+            if let Place::Folder(store) = place {
+                store.leave().await;
+            }
+        }
+        match migrated {
             Ok(progress) => {
                 shown.end(&progress);
                 if progress.damaged > 0 {
-                    return complain(
-                        &format!("{} objects are damaged and were not copied", progress.damaged),
-                        EXIT_CORRUPT,
-                    );
+                    let line = format!("{} objects are damaged and were not copied", progress.damaged);
+                    return complain(&line, EXIT_CORRUPT);
                 }
                 ExitCode::SUCCESS
             }
@@ -53,7 +57,7 @@ impl Migrate {
     }
 }
 
-/// A folder is visited, and not left in order: whoever serves it looks through it then.
+/// A folder is visited: whoever serves it looks through it afterwards.
 fn place(path: &Path, source: &Source) -> Result<Place, String> {
     if path.is_file() {
         return bucket(Some(path), source).map(Place::Bucket);

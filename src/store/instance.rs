@@ -82,7 +82,13 @@ impl Instance {
     pub fn leave(&self, index: &Index, in_order: bool) -> Result<(), StoreError> {
         index.release_all_of(&self.name)?;
         if in_order {
-            fs::remove_dir_all(&self.folder)?;
+            return Ok(fs::remove_dir_all(&self.folder)?);
+        }
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_name() != LOCK_NAME {
+                fs::remove_file(entry.path())?;
+            }
         }
         Ok(())
     }

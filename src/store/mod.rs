@@ -329,7 +329,8 @@ impl Store {
         }
         let store = self.clone();
         let left = blocking(move || {
-            let in_order = !store.shared.unreconciled.load(Ordering::Acquire);
+            // What a guest has put there the hosts have to look at.
+            let in_order = store.shared.role == Role::Host && !store.shared.unreconciled.load(Ordering::Acquire);
             store.shared.instance.leave(&store.shared.index, in_order)
         })
         .await;

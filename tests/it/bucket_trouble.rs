@@ -170,3 +170,20 @@ fn nobody_is_sent_to_a_bucket_that_is_known_to_fail() {
         std::fs::remove_file(stage.gateway.object_path(&stage.gone)).ok();
     }
 }
+
+#[test]
+fn a_key_that_is_put_right_in_its_file_is_used_without_a_restart() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "an old one\n").expect("it can be written");
+    let builder = with(&bucket, &origin).text("s3.secret_access_key", "");
+    let gateway = builder.text("s3.secret_access_key_file", file.to_str().expect("the path is text")).start();
+    let body = archive(4, 200_000);
+    origin.serve(NEW, Reply::file(&body));
+    gateway.assert_serves(&origin.url(NEW), &body);
+    gateway.log().wait_for("the trouble", |event| event["why"].as_str().is_some_and(|why| why.contains("refuses")));
+    std::fs::write(&file, crate::harness::SECRET_ACCESS_KEY).expect("it can be written");
+    let digest = sha256(&body);
+    bucket.wait_for(&format!("objects/{}/{digest}", &digest[..2]));
+}

@@ -154,7 +154,7 @@ fn all_that_a_target_has_ever_given_arrives_under_its_own_name() {
     let origin = Origin::start();
     let [one, two] = [Bucket::start(), Bucket::start()];
     let bodies = [archive(1, 3 << 20), archive(2, 3 << 20)];
-    origin.script(&path(1), bodies.iter().map(|body| Reply::file(body)).collect());
+    origin.script(&path(1), bodies.iter().map(Reply::file).collect());
     for body in &bodies {
         let gateway = one.configure(Gateway::builder().origin(&origin).relay(), "").start();
         one.fault(|seen| seen.method == "GET" && seen.query.contains("records"), Fault::SLOW_DOWN);

@@ -1,7 +1,9 @@
 //! The SDK's client, made to speak as all stores understand it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -20,14 +22,15 @@ const CONNECT_WAIT: Duration = Duration::from_secs(3);
 /// How often one request is tried.
 const ATTEMPTS: u32 = 2;
 
+/// How long keys are used without a look into their files. The SDK looks ten seconds before the end.
+const KEYS_TTL: Duration = Duration::from_secs(15);
+
 /// What signing wants to know where an operator has left it out.
 const USUAL_REGION: &str = "us-east-1";
 
 pub fn client(config: &Config) -> Result<Client, String> {
-    let secret = config.secret_access_key.or_from("s3.secret_access_key", &config.secret_access_key_file)?;
-    let token = config.session_token.or_from("s3.session_token", &config.session_token_file)?;
-    let token = Some(token.expose().to_owned()).filter(|token| !token.is_empty());
-    let credentials = Credentials::new(&config.access_key_id, secret.expose(), token, None, "configuration");
+    let credentials = Keys(config.clone());
+    credentials.read()?;
     let region = if config.region.is_empty() { USUAL_REGION } else { &config.region };
     let sdk = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -45,6 +48,30 @@ pub fn client(config: &Config) -> Result<Client, String> {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
     Ok(Client::from_conf(sdk))
+}
+
+/// The keys of the configuration. Files are read again and again: tokens expire, and are replaced there.
+#[derive(Debug)]
+struct Keys(Config);
+
+impl Keys {
+    fn read(&self) -> Result<Credentials, String> {
+        let Self(config) = self;
+        let secret = config.secret_access_key.or_from("s3.secret_access_key", &config.secret_access_key_file)?;
+        let token = config.session_token.or_from("s3.session_token", &config.session_token_file)?;
+        let token = Some(token.expose().to_owned()).filter(|token| !token.is_empty());
+        let until = SystemTime::now() + KEYS_TTL;
+        Ok(Credentials::new(&config.access_key_id, secret.expose(), token, Some(until), "configuration"))
+    }
+}
+
+impl ProvideCredentials for Keys {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(self.read().map_err(CredentialsError::provider_error))
+    }
 }
 
 /// Takes the query `x-id` away, by which the SDK names the operation: OBS takes it for a part of the object's name.

@@ -46,7 +46,7 @@ pub fn judge(problem: &Problem, door: Option<Door>) -> Verdict {
         Problem::Methods(_) => Verdict::new(StatusCode::METHOD_NOT_ALLOWED, None, "bad-method"),
         Problem::Unauthorized => Verdict::new(StatusCode::UNAUTHORIZED, None, "unauthorized"),
         Problem::Unknown(_) => Verdict::new(StatusCode::NOT_FOUND, None, "unknown"),
-        Problem::Pinned => Verdict::new(StatusCode::CONFLICT, None, "pinned"),
+        Problem::Pinned => Verdict::new(StatusCode::LOCKED, None, "pinned"),
         Problem::NoSpace => Verdict::new(StatusCode::INSUFFICIENT_STORAGE, None, "no-space"),
         Problem::Loop(_) => Verdict::new(StatusCode::BAD_REQUEST, Some("proxy_loop_detected"), "loop"),
         Problem::Misdirected(_) => {

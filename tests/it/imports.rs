@@ -175,7 +175,7 @@ fn what_was_imported_is_never_evicted() {
     fill(&gateway, 5..10);
     gateway.assert_serves(&url, &own).assert_cache(&["hit"]);
     eventually("the others made room", || (gateway.objects().len() <= 3).then_some(()));
-    gateway.operate("DELETE", &format!("/api/v1/objects/sha256/{}", sha256(&own))).send().assert_problem(409);
+    gateway.operate("DELETE", &format!("/api/v1/objects/sha256/{}", sha256(&own))).send().assert_problem(423);
     gateway.operate("DELETE", &format!("/api/v1/pins?url={}", encoded(&url))).send().json();
     fill(&gateway, 10..15);
     assert!(!gateway.object_path(&own).exists(), "what is unpinned makes room again");

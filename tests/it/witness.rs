@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Body, Gateway, Origin, Reply, archive, encoded, eventually, sha256};
+use crate::harness::{Body, Ended, Gate, Gateway, Origin, Reply, archive, encoded, eventually, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -124,6 +124,22 @@ fn a_refresh_is_held_against_a_digest_and_against_the_kind() {
 }
 
 #[test]
+fn a_refresh_goes_on_when_the_operator_leaves() {
+    let changed = Changed::new("refuse");
+    let gate = Gate::new();
+    changed.origin.serve(PATH, Reply::file(&changed.other).gate_at(100_000, &gate));
+    let path = format!("/api/v1/refresh?url={}", encoded(&changed.url));
+    let waiting = changed.gateway.operate("POST", &path).start();
+    gate.await_reached(1);
+    drop(waiting);
+    // Meanwhile nobody waits for it.
+    changed.gateway.assert_serves(&changed.url, &changed.body).assert_cache(&["hit"]);
+    gate.open();
+    changed.gateway.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
+    assert_eq!(changed.on_record(), [sha256(&changed.body), sha256(&changed.other)]);
+}
+
+#[test]
 fn a_refresh_fetches_what_was_never_stored_too() {
     let origin = Origin::start();
     let body = archive(3, 20_000);
@@ -141,7 +157,7 @@ fn evicted_bytes_that_changed_are_refused_until_they_are_accepted() {
     let changed = Changed::new("refuse");
     changed.evict();
     let refused = changed.gateway.get(&changed.url).send();
-    assert!(refused.status == 409 || refused.ended == crate::harness::Ended::Cut, "{}", refused.status);
+    assert!(refused.status == 409 || refused.ended == Ended::Cut, "{}", refused.status);
     changed.await_alert();
     changed.gateway.get(&changed.url).range("bytes=0-9").send().assert_problem(409);
     assert_eq!(changed.on_record(), [sha256(&changed.body), sha256(&changed.other)]);

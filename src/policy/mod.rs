@@ -199,8 +199,9 @@ impl Policy {
         match file.read_if_changed() {
             None => {}
             Some(Ok(pins)) => {
-                tracing::info!(count = pins.len(), "policy.pins_file was read again");
+                let count = pins.len();
                 self.pins.store(Arc::new(pins));
+                tracing::info!(count, "policy.pins_file was read again");
             }
             Some(Err(error)) => {
                 tracing::error!(error, "policy.pins_file was not read again; the old one stays in force");

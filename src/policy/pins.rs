@@ -91,8 +91,8 @@ impl Pins {
     }
 }
 
-/// By which one sees that a file is another than before.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// By which one sees that a file is another than before. Of one that is not there everything is nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Stamp {
     modified_at: Option<SystemTime>,
     size_bytes: u64,
@@ -109,7 +109,9 @@ impl Stamp {
 #[derive(Debug, Clone)]
 pub struct PinsFile {
     path: PathBuf,
-    stamp: Option<Stamp>,
+    stamp: Stamp,
+    /// What the file was like at the last look, if it was not read then.
+    unread: Option<Stamp>,
 }
 
 impl PinsFile {
@@ -118,26 +120,35 @@ impl PinsFile {
     /// # Errors
     /// A line that names the key, the file, and its line where one is wrong.
     pub fn read(path: &Path) -> Result<(Self, Pins), String> {
-        let mut file = Self { path: path.to_owned(), stamp: None };
+        let mut file = Self { path: path.to_owned(), stamp: Stamp::default(), unread: None };
         let pins = if path.as_os_str().is_empty() { Pins::default() } else { file.read_again()? };
         Ok((file, pins))
     }
 
-    /// What the file says, if it is not as it was when it was read last, well or not.
+    /// What the file says, if it is not as it was when it was read last, well or not, and has been left alone since the last
+    /// look: half of a file that is being written can look like a whole one.
     pub fn read_if_changed(&mut self) -> Option<Result<Pins, String>> {
         if self.path.as_os_str().is_empty() {
             return None;
         }
-        let stamp = std::fs::metadata(&self.path).ok().map(|metadata| Stamp::of(&metadata));
-        (stamp != self.stamp).then(|| self.read_again())
+        let stamp = std::fs::metadata(&self.path).map(|metadata| Stamp::of(&metadata)).unwrap_or_default();
+        if stamp == self.stamp {
+            self.unread = None;
+            return None;
+        }
+        if self.unread.replace(stamp.clone()) != Some(stamp) {
+            return None;
+        }
+        self.unread = None;
+        Some(self.read_again())
     }
 
     fn read_again(&mut self) -> Result<Pins, String> {
         let complaint = |why: &dyn std::fmt::Display| format!("policy.pins_file: {}: {why}", self.path.display());
-        self.stamp = None;
+        self.stamp = Stamp::default();
         let (text, stamp) = read(&self.path).map_err(|why| complaint(&why))?;
         let pins = Pins::parse(&text).map_err(|why| format!("policy.pins_file: {}:{why}", self.path.display()));
-        self.stamp = Some(stamp);
+        self.stamp = stamp;
         pins
     }
 }

@@ -25,6 +25,7 @@ mod object;
 mod pins;
 mod presence;
 mod publish;
+mod recall;
 mod reconcile;
 mod records;
 mod staging;

@@ -2,16 +2,10 @@
 
 use crate::harness::{
     Body, Bucket, Builder, DATE, DAY_AFTER, Fault, Gateway, Origin, Reply, Tool, archive, assert_same, eventually,
-    sha256,
+    object_key,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
-
-/// The name of an object in the bucket.
-fn object(body: &[u8]) -> String {
-    let sha256 = sha256(body);
-    format!("objects/{}/{sha256}", &sha256[..2])
-}
 
 fn with(bucket: &Bucket, origin: &Origin) -> Builder {
     bucket.configure(Gateway::builder().origin(origin).relay(), "")
@@ -22,13 +16,9 @@ fn with_uploaded(bucket: &Bucket, origin: &Origin, body: &Body) -> Gateway {
     origin.serve(PATH, Reply::file(body).header("Last-Modified", DATE));
     let gateway = with(bucket, origin).start();
     gateway.assert_serves(&origin.url(PATH), body);
-    await_uploaded(&gateway, &origin.url(PATH));
+    gateway.await_uploaded(&origin.url(PATH));
     std::fs::remove_file(gateway.object_path(body)).expect("the object is there");
     gateway
-}
-
-fn await_uploaded(gateway: &Gateway, uri: &str) {
-    gateway.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == uri);
 }
 
 #[test]
@@ -36,7 +26,7 @@ fn what_is_stored_is_uploaded_with_its_record() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(1, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
-    assert_eq!(bucket.read(&object(&body)).as_deref(), Some(&body[..]));
+    assert_eq!(bucket.read(&object_key(&body)).as_deref(), Some(&body[..]));
     let records = bucket.keys("records/");
     assert_eq!(records.len(), 1);
     let local = std::fs::read(&gateway.records_of(&origin.url(PATH))[0]).unwrap();
@@ -138,7 +128,7 @@ fn a_public_bucket_has_plain_addresses_and_keeps_the_name() {
     gateway.restart_with(|builder| builder.text("s3.public_base_url", &bucket.base_url()));
     let answer = gateway.get(&origin.url(PATH)).send();
     answer.assert_status(302);
-    assert_eq!(answer.wants("location"), format!("{}{}", bucket.base_url(), object(&body)));
+    assert_eq!(answer.wants("location"), format!("{}{}", bucket.base_url(), object_key(&body)));
     let folder = tempfile::tempdir().expect("a folder can be made");
     let wget = Tool::wget(folder.path()).arg("--content-disposition").arg(&gateway.rewritten(&origin.url(PATH)));
     wget.run().assert_success();
@@ -161,8 +151,8 @@ fn a_large_object_goes_up_in_parts() {
     origin.serve(PATH, Reply::file(&body));
     let gateway = with(&bucket, &origin).text("s3.multipart_threshold", "6MiB").start();
     gateway.assert_serves(&origin.url(PATH), &body);
-    await_uploaded(&gateway, &origin.url(PATH));
-    assert_same(&bucket.read(&object(&body)).expect("it is there"), &body);
+    gateway.await_uploaded(&origin.url(PATH));
+    assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
     let parts = bucket.requests("PUT", "objects/");
     assert_eq!(parts.iter().filter(|seen| seen.query.contains("partNumber=")).count(), 3);
     bucket.assert_nothing_refused();
@@ -211,11 +201,11 @@ fn a_damaged_copy_is_never_a_whole_answer_and_is_fetched_anew() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(13, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
-    bucket.damage(&object(&body));
+    bucket.damage(&object_key(&body));
     gateway.proxied("GET", &origin.url(PATH)).send().assert_broken();
     gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
-    eventually("the bucket has the right bytes again", || (bucket.read(&object(&body))? == body[..]).then_some(()));
+    eventually("the bucket has the right bytes again", || (bucket.read(&object_key(&body))? == body[..]).then_some(()));
 }
 
 #[test]
@@ -223,10 +213,10 @@ fn what_the_bucket_has_lost_is_fetched_anew() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(14, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
-    bucket.remove(&object(&body));
+    bucket.remove(&object_key(&body));
     gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
-    bucket.wait_for(&object(&body));
+    bucket.wait_for(&object_key(&body));
 }
 
 #[test]
@@ -234,13 +224,14 @@ fn a_copy_of_the_wrong_length_is_put_right_and_nothing_is_lost_meanwhile() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(15, 300_000);
     let mut gateway = with_uploaded(&bucket, &origin, &body);
-    bucket.write(&object(&body), &body[..1000]);
+    bucket.write(&object_key(&body), &body[..1000]);
     // Whoever has looked at the bucket before has forgotten it.
     gateway.restart_with(|builder| builder.text("cache.present_ttl", "1ms"));
     gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
-    let whole =
-        eventually("the whole is up again", || bucket.read(&object(&body)).filter(|bytes| bytes.len() == body.len()));
+    let whole = eventually("the whole is up again", || {
+        bucket.read(&object_key(&body)).filter(|bytes| bytes.len() == body.len())
+    });
     assert_same(&whole, &body);
     assert!(!gateway.request("GET", "/readyz").send().text().contains("refuses"));
 }
@@ -263,5 +254,5 @@ fn what_has_rotted_on_the_disk_does_not_go_up() {
     gateway.log().wait_for("the complaint", |event| {
         event["error"].as_str().is_some_and(|text| text.contains("other bytes than its name says"))
     });
-    assert_eq!(bucket.read(&object(&body)), None);
+    assert_eq!(bucket.read(&object_key(&body)), None);
 }

@@ -1,13 +1,8 @@
 //! What operators decide holds in the bucket too.
 
-use crate::harness::{Bucket, Builder, Gateway, Origin, Reply, archive, encoded, eventually, sha256};
+use crate::harness::{Bucket, Builder, Gateway, Origin, Reply, archive, encoded, eventually, object_key, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
-
-fn object(body: &[u8]) -> String {
-    let sha256 = sha256(body);
-    format!("objects/{}/{sha256}", &sha256[..2])
-}
 
 fn with(bucket: &Bucket, origin: &Origin) -> Builder {
     bucket.configure(Gateway::builder().origin(origin).relay().one_attempt(), "").text("cache.absent_ttl", "1ms")
@@ -27,8 +22,8 @@ fn a_pin_is_told_to_the_bucket_and_to_those_who_share_only_that() {
     one.assert_serves(&url, &fetched);
     one.await_stored(&url);
     one.operate("PUT", &of_target("objects", &url)).body(&own).send().assert_status(201);
-    bucket.wait_for(&object(&fetched));
-    bucket.wait_for(&object(&own));
+    bucket.wait_for(&object_key(&fetched));
+    bucket.wait_for(&object_key(&own));
     bucket.wait_for_keys("records/", 2);
     let pins = bucket.wait_for_keys("pins/", 1);
     assert!(pins[0].ends_with(&format!("/{}", sha256(&own))), "{pins:?}");
@@ -52,7 +47,7 @@ fn what_an_operator_removes_does_not_come_back_from_the_bucket() {
     assert!(bucket.keys("records/").is_empty() && bucket.keys("objects/").is_empty());
     origin.serve(PATH, Reply::file(&second));
     gateway.proxied("GET", &url).send().assert_body(200, &second);
-    eventually("the new bytes are uploaded", || (bucket.keys("objects/") == [object(&second)]).then_some(()));
+    eventually("the new bytes are uploaded", || (bucket.keys("objects/") == [object_key(&second)]).then_some(()));
 }
 
 #[test]

@@ -3,23 +3,15 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, Run, archive, assert_same, eventually, millpond, sha256,
+    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, Run, archive, assert_same, eventually, millpond,
+    object_key,
 };
 
 const DAY: Duration = Duration::from_hours(24);
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-fn object(body: &[u8]) -> String {
-    let sha256 = sha256(body);
-    format!("objects/{}/{sha256}", &sha256[..2])
-}
-
 fn with(bucket: &Bucket, origin: &Origin) -> Builder {
     bucket.configure(Gateway::builder().origin(origin).relay(), "")
-}
-
-fn await_uploaded(gateway: &Gateway, uri: &str) {
-    gateway.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == uri);
 }
 
 /// What `millpond gc` says of a gateway's bucket.
@@ -36,7 +28,7 @@ fn stored(gateway: &Gateway, origin: &Origin, seed: u64) -> (String, Body) {
     let path = format!("/pub/y-{seed}.tar.gz");
     origin.serve(&path, Reply::file(&body));
     gateway.assert_serves(&origin.url(&path), &body);
-    await_uploaded(gateway, &origin.url(&path));
+    gateway.await_uploaded(&origin.url(&path));
     (path, body)
 }
 
@@ -47,15 +39,15 @@ fn what_no_record_names_is_removed_once_it_is_old() {
     let (_, kept) = stored(&gateway, &origin, 1);
     let (young, old) = (archive(2, 1000), archive(3, 1000));
     for body in [&young, &old] {
-        bucket.write(&object(body), body);
+        bucket.write(&object_key(body), body);
     }
-    bucket.age(&object(&old), 8 * DAY);
-    bucket.age(&object(&kept), 30 * DAY);
+    bucket.age(&object_key(&old), 8 * DAY);
+    bucket.age(&object_key(&kept), 30 * DAY);
     let rehearsal = gc(&gateway, &["--dry-run"]);
     assert!(rehearsal.stdout.contains("would remove: 1 that no record names"), "{}", rehearsal.stdout);
     assert_eq!(bucket.keys("objects/").len(), 3);
     gc(&gateway, &[]);
-    let mut left = vec![object(&kept), object(&young)];
+    let mut left = vec![object_key(&kept), object_key(&young)];
     left.sort();
     assert_eq!(bucket.keys("objects/"), left);
     bucket.assert_nothing_refused();
@@ -67,8 +59,8 @@ fn a_publisher_whose_object_is_removed_under_its_hands_puts_it_again() {
     let body = archive(4, 100_000);
     origin.serve(PATH, Reply::file(&body));
     // An orphan of the same bytes, which the collection is about to remove.
-    bucket.write(&object(&body), &body);
-    bucket.age(&object(&body), Duration::from_mins(1));
+    bucket.write(&object_key(&body), &body);
+    bucket.age(&object_key(&body), Duration::from_mins(1));
     let collector = with(&bucket, &origin).text("s3.gc_grace", "32s").start();
     let gate = Gate::new();
     bucket.fault(|seen| seen.method == "DELETE", Fault::Stall(gate.clone()));
@@ -84,8 +76,8 @@ fn a_publisher_whose_object_is_removed_under_its_hands_puts_it_again() {
     // The removal that was asked for before happens only now.
     gate.open();
     collecting.join().expect("it does not panic").assert_success();
-    await_uploaded(&publisher, &origin.url(PATH));
-    assert_same(&bucket.read(&object(&body)).expect("it is there again"), &body);
+    publisher.await_uploaded(&origin.url(PATH));
+    assert_same(&bucket.read(&object_key(&body)).expect("it is there again"), &body);
 }
 
 #[test]
@@ -93,8 +85,8 @@ fn an_object_that_was_put_again_since_it_was_listed_stays() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gateway = with(&bucket, &origin).start();
     let body = archive(5, 100_000);
-    bucket.write(&object(&body), &body);
-    bucket.age(&object(&body), 8 * DAY);
+    bucket.write(&object_key(&body), &body);
+    bucket.age(&object_key(&body), 8 * DAY);
     let gate = Gate::new();
     bucket.fault_times(1, |seen| seen.method == "HEAD", Fault::Stall(gate.clone()));
     let collecting = std::thread::spawn({
@@ -107,7 +99,7 @@ fn an_object_that_was_put_again_since_it_was_listed_stays() {
     bucket.wait_for_keys("records/", 1);
     gate.open();
     collecting.join().expect("it does not panic").assert_success();
-    assert_same(&bucket.read(&object(&body)).expect("it is there"), &body);
+    assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
     assert_eq!(bucket.count("DELETE", "objects/"), 0);
 }
 
@@ -127,7 +119,7 @@ fn a_record_that_is_put_after_the_listing_protects_its_young_object() {
     let (path, body) = stored(&gateway, &origin, 6);
     gate.open();
     collecting.join().expect("it does not panic").assert_success();
-    assert_same(&bucket.read(&object(&body)).expect("it is there"), &body);
+    assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
     std::fs::remove_file(gateway.object_path(&body)).expect("the object is there");
     gateway.proxied("GET", &origin.url(&path)).send().assert_body(200, &body);
     assert_eq!(origin.count(&path), 1);
@@ -139,14 +131,14 @@ fn retention_removes_what_nobody_asked_for_and_nothing_else() {
     let mut gateway = with(&bucket, &origin).start();
     let [unused, used, pinned, young] = [7, 8, 9, 10].map(|seed| stored(&gateway, &origin, seed).1);
     for body in [&unused, &used, &pinned] {
-        bucket.age(&object(body), 100 * DAY);
+        bucket.age(&object_key(body), 100 * DAY);
     }
-    let pin = object(&pinned).replacen("objects/", "pins/", 1);
+    let pin = object_key(&pinned).replacen("objects/", "pins/", 1);
     bucket.write(&pin, b"");
     // Off by default.
     gc(&gateway, &[]);
     assert_eq!(bucket.keys("objects/").len(), 4);
-    let marker = object(&used).replacen("objects/", "used/", 1);
+    let marker = object_key(&used).replacen("objects/", "used/", 1);
     bucket.write(&marker, b"");
     // Where nobody has told of uses yet everything may be in use.
     gc(&gateway, &["--set", "s3.max_unused=90days"]);
@@ -155,11 +147,11 @@ fn retention_removes_what_nobody_asked_for_and_nothing_else() {
     gateway.restart_with(|builder| builder.text("s3.max_unused", "90days"));
     gc(&gateway, &[]);
     let gone = eventually("the unused one is gone", || {
-        (bucket.keys("objects/").len() == 3).then(|| bucket.read(&object(&unused)))
+        (bucket.keys("objects/").len() == 3).then(|| bucket.read(&object_key(&unused)))
     });
     assert_eq!(gone, None);
     for body in [&used, &pinned, &young] {
-        assert!(bucket.read(&object(body)).is_some());
+        assert!(bucket.read(&object_key(body)).is_some());
     }
     // What it was is still known: other bytes would not be taken for it.
     assert_eq!(bucket.keys("records/").len(), 4);
@@ -171,14 +163,14 @@ fn a_use_is_told_to_the_bucket_where_retention_wants_to_know() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gateway = with(&bucket, &origin).text("s3.max_unused", "90days").start();
     let (path, body) = stored(&gateway, &origin, 11);
-    bucket.age(&object(&body), 100 * DAY);
+    bucket.age(&object_key(&body), 100 * DAY);
     for _ in 0..3 {
         gateway.proxied("GET", &origin.url(&path)).send().assert_body(200, &body);
     }
-    let marker = object(&body).replacen("objects/", "used/", 1);
+    let marker = object_key(&body).replacen("objects/", "used/", 1);
     bucket.wait_for(&marker);
     gc(&gateway, &[]);
-    assert!(bucket.read(&object(&body)).is_some());
+    assert!(bucket.read(&object_key(&body)).is_some());
     let told = bucket.requests("PUT", "used/").into_iter().filter(|seen| seen.key == marker).count();
     assert_eq!(told, 1, "once a day is enough");
 }
@@ -189,13 +181,13 @@ fn a_bucket_above_its_size_loses_what_was_longest_unused() {
     let gateway = with(&bucket, &origin).start();
     let bodies = [12, 13, 14].map(|seed| stored(&gateway, &origin, seed).1);
     for (days, body) in [30, 20, 10].into_iter().zip(&bodies) {
-        bucket.age(&object(body), days * DAY);
+        bucket.age(&object_key(body), days * DAY);
     }
     gc(&gateway, &["--set", "s3.max_size=150KB"]);
     assert_eq!(bucket.keys("objects/").len(), 3, "uses are told from now on");
     bucket.age("used/began", 40 * DAY);
     gc(&gateway, &["--set", "s3.max_size=150KB"]);
-    assert_eq!(bucket.keys("objects/"), [object(&bodies[2])]);
+    assert_eq!(bucket.keys("objects/"), [object_key(&bodies[2])]);
 }
 
 #[test]
@@ -204,7 +196,7 @@ fn two_that_tidy_at_once_remove_no_more_than_one_would() {
     let gateway = with(&bucket, &origin).start();
     let bodies: Vec<_> = (20..26).map(|seed| stored(&gateway, &origin, seed).1).collect();
     for (days, body) in (10..).zip(&bodies) {
-        bucket.age(&object(body), days * DAY);
+        bucket.age(&object_key(body), days * DAY);
     }
     bucket.write("used/began", b"");
     bucket.age("used/began", 40 * DAY);

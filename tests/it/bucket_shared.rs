@@ -1,22 +1,13 @@
 //! Instances that share a bucket and nothing else.
 
 use crate::harness::{
-    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, object_key,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-fn object(body: &[u8]) -> String {
-    let sha256 = sha256(body);
-    format!("objects/{}/{sha256}", &sha256[..2])
-}
-
 fn with(bucket: &Bucket, origin: &Origin) -> Builder {
     bucket.configure(Gateway::builder().origin(origin).relay(), "shared/").text("cache.absent_ttl", "1s")
-}
-
-fn await_uploaded(gateway: &Gateway, uri: &str) {
-    gateway.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == uri);
 }
 
 #[test]
@@ -27,7 +18,7 @@ fn what_one_has_stored_the_others_have_at_once() {
     let (one, two, three) =
         (with(&bucket, &origin).start(), with(&bucket, &origin).start(), with(&bucket, &origin).start());
     one.assert_serves(&origin.url(PATH), &body);
-    await_uploaded(&one, &origin.url(PATH));
+    one.await_uploaded(&origin.url(PATH));
     for other in [&two, &three] {
         other.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
         assert_eq!(other.records_of(&origin.url(PATH)).len(), 1, "its record is here from now on");
@@ -43,7 +34,7 @@ fn what_was_asked_for_in_vain_is_found_once_another_has_it() {
     let (one, two) = (with(&bucket, &origin).start(), with(&bucket, &origin).start());
     one.get(&origin.url(PATH)).send().assert_problem(404);
     two.assert_serves(&origin.url(PATH), &body);
-    await_uploaded(&two, &origin.url(PATH));
+    two.await_uploaded(&origin.url(PATH));
     eventually("the other finds it", || {
         let answer = one.proxied("GET", &origin.url(PATH)).send();
         (answer.status == 200).then(|| answer.assert_body(200, &body))
@@ -67,9 +58,9 @@ fn two_that_store_one_target_at_once_leave_one_good_object() {
     bucket.heal();
     gate.open();
     for gateway in [&one, &two] {
-        await_uploaded(gateway, &origin.url(PATH));
+        gateway.await_uploaded(&origin.url(PATH));
     }
-    let key = format!("shared/{}", object(&body));
+    let key = format!("shared/{}", object_key(&body));
     assert_eq!(bucket.keys("shared/objects/"), std::slice::from_ref(&key));
     assert_same(&bucket.read(&key).expect("it is there"), &body);
     let third = with(&bucket, &origin).start();
@@ -138,9 +129,9 @@ fn what_the_bucket_has_lost_goes_up_again() {
     origin.serve(PATH, Reply::file(&body));
     let gateway = with(&bucket, &origin).text("cache.sweep_interval", "1s").start();
     gateway.assert_serves(&origin.url(PATH), &body);
-    await_uploaded(&gateway, &origin.url(PATH));
-    bucket.remove(&format!("shared/{}", object(&body)));
-    assert_same(&bucket.wait_for(&format!("shared/{}", object(&body))), &body);
+    gateway.await_uploaded(&origin.url(PATH));
+    bucket.remove(&format!("shared/{}", object_key(&body)));
+    assert_same(&bucket.wait_for(&format!("shared/{}", object_key(&body))), &body);
 }
 
 #[test]
@@ -154,7 +145,7 @@ fn a_target_that_another_knows_better_is_learnt_of() {
     one.await_stored(&origin.url(PATH));
     let two = with(&bucket, &origin).text("cache.sweep_interval", "1s").start();
     two.assert_serves(&origin.url(PATH), &second);
-    await_uploaded(&two, &origin.url(PATH));
+    two.await_uploaded(&origin.url(PATH));
     one.restart_with(|builder| bucket.configure(builder, "shared/"));
     bucket.wait_for_keys("shared/records/", 2);
     eventually("the first bytes are the answer", || {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::harness::{Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, eventually, sha256};
+use crate::harness::{Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, eventually, object_key};
 
 const HELD: &str = "/pub/held-1.tar.gz";
 const GONE: &str = "/pub/gone-1.tar.gz";
@@ -33,8 +33,7 @@ impl Stage {
         let mut gateway = builder.set("limits.burst", "100000").start();
         for (path, body) in [(HELD, &held), (GONE, &gone)] {
             gateway.assert_serves(&origin.url(path), body);
-            let uri = origin.url(path);
-            gateway.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == uri);
+            gateway.await_uploaded(&origin.url(path));
         }
         // What is believed of the bucket is forgotten: it has to be asked.
         gateway.stop();
@@ -93,8 +92,7 @@ fn a_bucket_that_comes_back_gets_what_waited_and_the_operator_is_told() {
     stage.bucket.go_down();
     stage.assert_goes_on();
     stage.bucket.come_up();
-    let digest = sha256(&stage.new);
-    stage.bucket.wait_for(&format!("objects/{}/{digest}", &digest[..2]));
+    stage.bucket.wait_for(&object_key(&stage.new));
     stage.gateway.log().wait_for("the recovery", |event| event["occasion"] == "recovery");
     eventually("readyz has nothing to say", || {
         (stage.gateway.request("GET", "/readyz").send().text() == "ready\n").then_some(())
@@ -184,6 +182,5 @@ fn a_key_that_is_put_right_in_its_file_is_used_without_a_restart() {
     gateway.assert_serves(&origin.url(NEW), &body);
     gateway.log().wait_for("the trouble", |event| event["why"].as_str().is_some_and(|why| why.contains("refuses")));
     std::fs::write(&file, crate::harness::SECRET_ACCESS_KEY).expect("it can be written");
-    let digest = sha256(&body);
-    bucket.wait_for(&format!("objects/{}/{digest}", &digest[..2]));
+    bucket.wait_for(&object_key(&body));
 }

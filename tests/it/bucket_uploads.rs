@@ -3,13 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, object_key,
 };
-
-fn object(body: &[u8]) -> String {
-    let sha256 = sha256(body);
-    format!("objects/{}/{sha256}", &sha256[..2])
-}
 
 fn path(number: u64) -> String {
     format!("/pub/x-{number}.tar.gz")
@@ -27,10 +22,6 @@ fn store(gateway: &Gateway, origin: &Origin, number: u64, size: usize) -> Body {
     body
 }
 
-fn await_uploaded(gateway: &Gateway, uri: &str) {
-    gateway.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == uri);
-}
-
 #[test]
 fn what_waits_for_the_bucket_survives_kill_9() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
@@ -41,7 +32,7 @@ fn what_waits_for_the_bucket_survives_kill_9() {
     bucket.come_up();
     gateway.restart();
     for body in &bodies {
-        assert_same(&bucket.wait_for(&object(body)), body);
+        assert_same(&bucket.wait_for(&object_key(body)), body);
     }
     bucket.wait_for_keys("records/", 3);
 }
@@ -54,12 +45,12 @@ fn an_upload_that_is_killed_in_the_middle_is_done_again() {
     let mut gateway = with(&bucket, &origin).text("s3.multipart_threshold", "5MiB").start();
     let body = store(&gateway, &origin, 1, 12 << 20);
     gate.await_reached(1);
-    assert_eq!(bucket.read(&object(&body)), None, "half an object is none");
+    assert_eq!(bucket.read(&object_key(&body)), None, "half an object is none");
     gateway.kill9();
     bucket.heal();
     gateway.restart();
-    assert_same(&bucket.wait_for(&object(&body)), &body);
-    await_uploaded(&gateway, &origin.url(&path(1)));
+    assert_same(&bucket.wait_for(&object_key(&body)), &body);
+    gateway.await_uploaded(&origin.url(&path(1)));
 }
 
 #[test]
@@ -77,10 +68,10 @@ fn what_is_not_uploaded_yet_is_not_evicted() {
     assert!(gateway.object_path(&first).exists() && gateway.object_path(&second).exists());
     bucket.heal();
     for body in [&first, &second] {
-        bucket.wait_for(&object(body));
+        bucket.wait_for(&object_key(body));
     }
     for number in [1, 2] {
-        await_uploaded(&gateway, &origin.url(&path(number)));
+        gateway.await_uploaded(&origin.url(&path(number)));
     }
     // What is up may go, and comes from the bucket then.
     gateway.assert_serves(&origin.url(&path(3)), &third);
@@ -97,7 +88,7 @@ fn what_lay_on_the_disk_before_there_was_a_bucket_goes_up() {
     let mut gateway = Gateway::relaying(&origin);
     let body = store(&gateway, &origin, 1, 200_000);
     gateway.restart_with(|builder| bucket.configure(builder, "sources"));
-    assert_same(&bucket.wait_for(&format!("sources/{}", object(&body))), &body);
+    assert_same(&bucket.wait_for(&format!("sources/{}", object_key(&body))), &body);
 }
 
 #[test]
@@ -105,9 +96,9 @@ fn another_bucket_gets_everything_again() {
     let (first, second, origin) = (Bucket::start(), Bucket::start(), Origin::start());
     let mut gateway = with(&first, &origin).start();
     let body = store(&gateway, &origin, 1, 200_000);
-    first.wait_for(&object(&body));
+    first.wait_for(&object_key(&body));
     gateway.restart_with(|builder| second.configure(builder, ""));
-    assert_same(&second.wait_for(&object(&body)), &body);
+    assert_same(&second.wait_for(&object_key(&body)), &body);
     second.wait_for_keys("records/", 1);
 }
 
@@ -132,10 +123,10 @@ fn tags_that_do_not_come_from_the_bytes_are_no_trouble() {
         bucket.fault(|seen| seen.key.starts_with("objects/") && seen.method != "GET", fault);
         let gateway = with(&bucket, &origin).start();
         let body = store(&gateway, &origin, 1, 200_000);
-        await_uploaded(&gateway, &origin.url(&path(1)));
+        gateway.await_uploaded(&origin.url(&path(1)));
         assert_eq!(bucket.count("PUT", "objects/"), 1);
         assert_eq!(bucket.count("GET", "objects/"), 1, "it was read once, to see");
-        assert_same(&bucket.read(&object(&body)).expect("it is there"), &body);
+        assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
     }
 }
 
@@ -143,14 +134,14 @@ fn tags_that_do_not_come_from_the_bytes_are_no_trouble() {
 fn an_old_object_that_somebody_may_be_removing_is_put_again_and_looked_at_again() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(1, 200_000);
-    bucket.write(&object(&body), &body);
-    bucket.age(&object(&body), Duration::from_secs(9));
+    bucket.write(&object_key(&body), &body);
+    bucket.age(&object_key(&body), Duration::from_secs(9));
     let gateway = with(&bucket, &origin).text("s3.gc_grace", "16s").start();
     store(&gateway, &origin, 1, 200_000);
     // The record is there first, and then it turns out that the object was removed after all.
     bucket.wait_for_keys("records/", 1);
-    bucket.remove(&object(&body));
-    await_uploaded(&gateway, &origin.url(&path(1)));
-    assert_same(&bucket.read(&object(&body)).expect("it is there"), &body);
+    bucket.remove(&object_key(&body));
+    gateway.await_uploaded(&origin.url(&path(1)));
+    assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
     assert!(bucket.count("PUT", "objects/") >= 2);
 }

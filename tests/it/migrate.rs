@@ -4,14 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Body, Bucket, Fault, Gateway, Origin, Reply, Run, archive, assert_same, millpond, sha256};
+use crate::harness::{Body, Bucket, Fault, Gateway, Origin, Reply, Run, archive, assert_same, millpond, object_key};
 
 const COUNT: u64 = 5;
-
-fn object(body: &[u8]) -> String {
-    let sha256 = sha256(body);
-    format!("objects/{}/{sha256}", &sha256[..2])
-}
 
 fn path(number: u64) -> String {
     format!("/pub/x-{number}.tar.gz")
@@ -56,7 +51,7 @@ fn a_folder_goes_into_a_bucket_while_it_serves_and_from_there_into_another_and_b
     run.assert_success();
     assert_eq!((&told["records"], &told["copied"], &told["damaged"]), (&5.into(), &5.into(), &0.into()));
     for (number, body) in bodies.iter().enumerate() {
-        assert_same(&one.read(&object(body)).expect("it is there"), body);
+        assert_same(&one.read(&object_key(body)).expect("it is there"), body);
         gateway.assert_serves(&origin.url(&path(number as u64)), body);
     }
     migrate(folder.path(), &first, &second).0.assert_success();
@@ -83,7 +78,7 @@ fn a_migration_that_broke_off_goes_on_where_it_was() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = file_of(&bucket, folder.path(), "one.toml");
     let cache = gateway.cache().to_str().expect("the path is text");
-    let broken = object(&bodies[2]);
+    let broken = object_key(&bodies[2]);
     bucket.fault(move |seen| seen.method == "PUT" && seen.key == broken, Fault::SLOW_DOWN);
     let (run, _) = migrate(folder.path(), cache, &file);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
@@ -114,7 +109,7 @@ fn what_is_damaged_is_not_copied_and_told() {
     let (run, told) = migrate(folder.path(), cache, &file);
     assert_eq!(run.code, Some(4), "{}", run.stderr);
     assert_eq!((&told["copied"], &told["damaged"]), (&(COUNT - 1).into(), &1.into()));
-    assert_eq!(bucket.read(&object(&bodies[1])), None);
+    assert_eq!(bucket.read(&object_key(&bodies[1])), None);
 }
 
 #[test]
@@ -160,7 +155,7 @@ fn all_that_a_target_has_ever_given_arrives_under_its_own_name() {
         one.fault(|seen| seen.method == "GET" && seen.query.contains("records"), Fault::SLOW_DOWN);
         gateway.assert_serves(&origin.url(&path(1)), body);
         one.heal();
-        one.wait_for(&object(body));
+        one.wait_for(&object_key(body));
         gateway.log().wait_for("the upload", |event| event["message"] == "uploaded");
     }
     assert_eq!(one.keys("records/").len(), 2);
@@ -168,7 +163,7 @@ fn all_that_a_target_has_ever_given_arrives_under_its_own_name() {
     let [first, second] = [(&one, "one.toml"), (&two, "two.toml")].map(|(b, name)| file_of(b, folder.path(), name));
     migrate(folder.path(), &first, &second).0.assert_success();
     for body in &bodies {
-        assert_same(&two.read(&object(body)).expect("it is there"), body);
+        assert_same(&two.read(&object_key(body)).expect("it is there"), body);
     }
 }
 
@@ -180,7 +175,7 @@ fn what_an_evicted_target_was_is_known_in_the_new_folder() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = file_of(&bucket, folder.path(), "one.toml");
     migrate(folder.path(), gateway.cache().to_str().expect("the path is text"), &file).0.assert_success();
-    bucket.remove(&object(&bodies[0]));
+    bucket.remove(&object_key(&bodies[0]));
     let elsewhere = folder.path().join("cache");
     std::fs::create_dir(&elsewhere).expect("a folder can be made");
     let (run, told) = migrate(folder.path(), &file, elsewhere.to_str().expect("the path is text"));

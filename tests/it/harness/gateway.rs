@@ -152,6 +152,12 @@ impl Gateway {
         fetch
     }
 
+    /// Waits until the bucket has a target, and was looked at.
+    #[track_caller]
+    pub fn await_uploaded(&self, target: &str) {
+        self.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == target);
+    }
+
     pub fn cache(&self) -> &Path {
         self.setup.cache()
     }

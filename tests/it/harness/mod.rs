@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 pub use answer::{Answer, Ended};
-pub use bucket::{ACCESS_KEY_ID, BUCKET, Bucket, Fault, REGION, SECRET_ACCESS_KEY, Seen};
+pub use bucket::{ACCESS_KEY_ID, BUCKET, Bucket, Fault, REGION, SECRET_ACCESS_KEY, Seen, object_key};
 pub use builder::{Builder, NAME, millpond};
 pub use client::{Request, Streaming, Waiting, encoded, is_timeout};
 pub use ftp::{Act, FtpServer, GREETING, passive, say};

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use self::door::{Door, Style};
 use self::server::Server;
-use super::{Builder, eventually, lock};
+use super::{Builder, eventually, lock, sha256};
 
 pub use self::door::Seen;
 pub use self::fault::Fault;
@@ -32,6 +32,12 @@ pub const BUCKET: &str = "mill";
 
 /// Under what name the store answers where the bucket's name stands before it. Nobody resolves it but who is told to.
 const DOMAIN: &str = "s3.localhost";
+
+/// Under what key the bucket has an object, behind the prefix.
+pub fn object_key(body: &[u8]) -> String {
+    let sha256 = sha256(body);
+    format!("objects/{}/{sha256}", &sha256[..2])
+}
 
 /// A running store with one bucket. Dropped, it ends.
 pub struct Bucket {

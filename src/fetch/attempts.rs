@@ -82,7 +82,9 @@ async fn attempt<'a>(
 /// What an attempt says of the source's host. Trouble behind a redirect is that of another, and of our own store nobody's.
 fn report(breakers: &Breakers, source: &Source, intake: &Intake<'_>, outcome: &Result<(), FetchError>) {
     match outcome {
-        Err(FetchError::Origin(error)) if error.is_the_hosts() && intake.has_come_from_the_source() => {
+        Err(FetchError::Origin(error))
+            if error.is_the_hosts() && intake.has_come_from_the_source() && !intake.has_answered() =>
+        {
             breakers.failed(source.target(), error);
         }
         Err(FetchError::Origin(OriginError::Refused(_)) | FetchError::NoSpace | FetchError::Unstorable) => {}

@@ -15,6 +15,9 @@ pub enum FetchError {
     /// The body cannot be what its name says; nothing was stored.
     #[error("the origin sent something that is not what the name says")]
     Impostor,
+    /// What came after a break is not what followers had seen before it. The next fetch may get the new file whole.
+    #[error("the origin's body changed between two attempts")]
+    Changed,
     /// There is no space for it. Whoever wants it can have it passed through.
     #[error("there is no space to store the body")]
     NoSpace,
@@ -37,6 +40,7 @@ impl FetchError {
             Self::Origin(error) => error.is_passing(),
             Self::Impostor => true,
             Self::Mismatch { .. }
+            | Self::Changed
             | Self::NoSpace
             | Self::Unstorable
             | Self::OverBudget
@@ -48,7 +52,7 @@ impl FetchError {
     /// Whether another source may do better.
     pub(super) fn is_the_sources(&self) -> bool {
         match self {
-            Self::Origin(_) | Self::Mismatch { .. } | Self::Impostor => true,
+            Self::Origin(_) | Self::Mismatch { .. } | Self::Impostor | Self::Changed => true,
             Self::NoSpace | Self::Unstorable | Self::OverBudget | Self::Busy | Self::Stopping => false,
         }
     }
@@ -66,6 +70,7 @@ impl FetchError {
         match self {
             // The host's circuit remembers the first, and knows when it may be asked again.
             Self::Origin(OriginError::Resting { .. })
+            | Self::Changed
             | Self::NoSpace
             | Self::Unstorable
             | Self::Busy
@@ -84,7 +89,7 @@ impl FetchError {
             Self::Origin(OriginError::Status { status: 404 | 410, .. }) => Cause::Absent,
             Self::Origin(OriginError::Status { .. }) => Cause::Status,
             Self::Origin(OriginError::Silent(_)) => Cause::Silent,
-            Self::Origin(OriginError::Wrong(_) | OriginError::Untrusted(_)) => Cause::Wrong,
+            Self::Origin(OriginError::Wrong(_) | OriginError::Untrusted(_)) | Self::Changed => Cause::Wrong,
             Self::Mismatch { found, .. } if on_record.is_some_and(|kept| kept != *found) => Cause::Changed,
             Self::Mismatch { .. } => Cause::Mismatch,
             Self::Impostor => Cause::Impostor,

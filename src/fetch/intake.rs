@@ -6,7 +6,7 @@ use super::flight::Flight;
 use super::neighbour::{self, Shown};
 use super::note::{Coming, Note};
 use super::parent;
-use super::partial::{Partial, Taken, changed, check_encoding, unread};
+use super::partial::{Partial, Taken, check_encoding, unread};
 use super::witness::Kept;
 use super::{FetchError, Shared};
 use crate::model::{Expected, Hasher, Kind, Sha256};
@@ -40,6 +40,8 @@ pub struct Intake<'a> {
     kind: Kind,
     /// The last to be asked was another host, to which the target's own had redirected.
     is_redirected: bool,
+    /// The last attempt got a head that was no error of the server's.
+    has_answered: bool,
     body: Option<Partial>,
     /// Followers have seen the beginning of a body that is not the right one.
     is_spoilt: bool,
@@ -62,6 +64,7 @@ impl<'a> Intake<'a> {
             claim,
             kind,
             is_redirected: false,
+            has_answered: false,
             body: None,
             is_spoilt: false,
             stated: None,
@@ -153,6 +156,11 @@ impl<'a> Intake<'a> {
         !self.is_redirected
     }
 
+    /// Whether the last attempt got a head. A host that gives one is there, whatever becomes of the body.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
     /// Whether there is something here that the same source may go on with.
     pub fn has_begun(&self) -> bool {
         self.written_bytes() > 0
@@ -169,7 +177,8 @@ impl<'a> Intake<'a> {
             Ok(response) => response.is_redirected(),
             Err(unanswered) => unanswered.is_redirected,
         };
-        if asked.as_ref().is_ok_and(|response| response.status() < 500) {
+        self.has_answered = asked.as_ref().is_ok_and(|response| response.status() < 500);
+        if self.has_answered {
             self.shared.breakers.answered(source.target());
         }
         Ok(asked?)
@@ -229,7 +238,7 @@ impl<'a> Intake<'a> {
         match &mut self.body {
             Some(body) if body.is_flowing => {
                 if body.length != response.length() {
-                    return Err(changed().into());
+                    return Err(FetchError::Changed);
                 }
                 body.validator = None;
                 body.unproven = response.validator();
@@ -290,7 +299,7 @@ impl<'a> Intake<'a> {
             let arrived = bytes.split_to(known);
             let here = body.contents.read(start, known).await.map_err(|error| unread(&error))?;
             if here != arrived {
-                return Err(changed().into());
+                return Err(FetchError::Changed);
             }
             start += known as u64;
         }

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::flight::{Flight, Head};
 use super::note::{Coming, Note};
-use super::partial::{changed, unread};
+use super::partial::unread;
 use super::{FetchError, Shared};
 use crate::model::{Key, Record};
 use crate::store::{Claim, Claiming, Contents, FileHit, Look, Rival, StoreError};
@@ -202,13 +202,13 @@ impl Neighbour<'_> {
         let readable_bytes = coming.readable_bytes(&contents)?;
         if let Some(shown) = &self.turn.shown {
             if shown.coming.length != coming.length {
-                return Err(Unfollowed::Fetch(changed().into()));
+                return Err(Unfollowed::Fetch(FetchError::Changed));
             }
             if readable_bytes < shown.seen_bytes {
                 return Ok(());
             }
             if !contents.agrees_with(&shown.contents, shown.seen_bytes).await? {
-                return Err(Unfollowed::Fetch(changed().into()));
+                return Err(Unfollowed::Fetch(FetchError::Changed));
             }
             self.flight.go_on_in(contents.clone(), readable_bytes);
         } else {
@@ -250,7 +250,7 @@ impl Shown {
         let agrees = is_as_long
             && hit.contents().agrees_with(&self.contents, self.seen_bytes).await.map_err(|error| unread(&error))?;
         if !agrees {
-            return Err(changed().into());
+            return Err(FetchError::Changed);
         }
         flight.go_on_in(hit.contents().clone(), hit.size_bytes());
         flight.complete(hit.record.sha256);

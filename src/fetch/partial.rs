@@ -104,10 +104,6 @@ pub fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), Or
     }
 }
 
-pub fn changed() -> OriginError {
-    OriginError::Wrong("the origin's body changed between two attempts".to_owned())
-}
-
 pub fn unread(error: &io::Error) -> FetchError {
     tracing::warn!(%error, "a staged file could not be read");
     FetchError::Unstorable

@@ -57,6 +57,7 @@ impl From<FetchError> for Problem {
             FetchError::Origin(OriginError::Refused(refusal)) => Self::Refused(refusal),
             FetchError::Origin(error) => Self::Origin(error),
             FetchError::Mismatch { expected, found } => Self::Mismatch { expected, found },
+            error @ FetchError::Changed => Self::Origin(OriginError::Wrong(error.to_string())),
             FetchError::Impostor => Self::Impostor,
             FetchError::OverBudget => Self::OverBudget,
             FetchError::NoSpace | FetchError::Unstorable => Self::Unavailable,

@@ -43,6 +43,20 @@ fn a_host_that_keeps_failing_is_asked_no_more_and_its_clients_are_told_at_once()
 }
 
 #[test]
+fn files_that_are_cut_say_nothing_of_the_host_that_answers() {
+    let origin = Origin::start();
+    let gateway = breaking(&origin, "2").start();
+    for number in 0..3 {
+        let (path, body) = (format!("/pub/cut-{number}.tar.gz"), archive(number, 50_000));
+        origin.serve(&path, Reply::ok(&body).cut_at(20_000));
+        gateway.get(&origin.url(&path)).send().assert_broken();
+    }
+    let body = archive(9, 5000);
+    origin.serve(GOOD, Reply::file(&body));
+    gateway.assert_serves(&origin.url(GOOD), &body);
+}
+
+#[test]
 fn a_host_whose_certificate_is_not_trusted_is_left_alone_too() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let origin = Origin::start_tls(&stranger);

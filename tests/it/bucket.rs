@@ -2,7 +2,7 @@
 
 use crate::harness::{
     Body, Bucket, Builder, DATE, DAY_AFTER, Fault, Gateway, Origin, Reply, Tool, archive, assert_same, eventually,
-    object_key,
+    object_key, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";

@@ -156,6 +156,8 @@ fn a_body_that_changed_between_two_attempts_breaks_the_followers_off() {
     for object in gateway.objects() {
         assert_eq!(object, gateway.object_path(&new), "nothing is stored that no origin has sent");
     }
+    // Whoever comes next has seen nothing of the old one.
+    gateway.assert_serves(&origin.url(PATH), &new);
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub async fn take_in(
         intake.sources().iter().map(|source| Turn { source, tries: 0, not_before: now }).collect();
     // The origin's own word, if all fail: what a mirror has or has not says nothing of the target.
     let mut told = FetchError::Unstorable;
-    while let Some(mut turn) = line.pop_front() {
+    while let Some(mut turn) = next_of(&mut line, &intake) {
         sleep_until(turn.not_before).await;
         let error = match attempt(shared, &mut intake, &turn, course).await {
             Ok(permits) => return Ok((intake.into_taken()?, permits)),
@@ -39,13 +39,22 @@ pub async fn take_in(
         if !error.is_the_sources() || intake.is_spoilt() {
             return Err(error);
         }
+        // A client's digest decides what that client gets, and not which of two places everybody gets it from.
+        if turn.source.place() == Place::Origin
+            && matches!(error, FetchError::Mismatch { .. })
+            && !intake.is_on_record()
+        {
+            return Err(error);
+        }
         tracing::debug!(target = %turn.source.target(), %error, "a source gave nothing");
         turn.tries += 1;
         turn.not_before = Instant::now() + backoff(shared.config.backoff.0, turn.tries, error.retry_after());
         if turn.source.place() == Place::Origin {
             told = error.clone();
         }
-        if !error.is_passing() || turn.tries >= limit {
+        let wants_too_long =
+            turn.source.place() != Place::Origin && error.retry_after().is_some_and(|wait| wait > MAX_BACKOFF);
+        if !error.is_passing() || turn.tries >= limit || wants_too_long {
             course.has_failed(turn.source, &error);
         } else if intake.has_begun() {
             // The rest of what is here comes from where it began.
@@ -56,6 +65,15 @@ pub async fn take_in(
         }
     }
     Err(told)
+}
+
+/// Whose turn is next: where a body has begun its rest comes from; else who need not be waited for longest.
+fn next_of<'a>(line: &mut VecDeque<Turn<'a>>, intake: &Intake<'_>) -> Option<Turn<'a>> {
+    if intake.has_begun() {
+        return line.pop_front();
+    }
+    let first = (0..line.len()).min_by_key(|at| line[*at].not_before)?;
+    line.remove(first)
 }
 
 /// One attempt at one source.

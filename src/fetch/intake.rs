@@ -138,6 +138,9 @@ impl<'a> Intake<'a> {
         if start == 0 {
             self.begin(&response).await?;
             self.stated = (source.place() == Place::Parent).then(|| parent::stated_digest(&response)).flatten();
+            if source.place() == Place::Parent && self.stated.is_none() && !self.wanted.expected.is_trustworthy() {
+                return Err(parent::unstated().into());
+            }
         }
         self.take_in(response, start).await?;
         self.finish().await
@@ -159,6 +162,11 @@ impl<'a> Intake<'a> {
     /// Whether the last attempt got a head. A host that gives one is there, whatever becomes of the body.
     pub fn has_answered(&self) -> bool {
         self.has_answered
+    }
+
+    /// Whether what is expected is on record, and not a client's word.
+    pub fn is_on_record(&self) -> bool {
+        self.wanted.is_on_record
     }
 
     /// Whether there is something here that the same source may go on with.

@@ -27,6 +27,11 @@ pub fn absent() -> OriginError {
     OriginError::Status { status: 404, retry_after: None }
 }
 
+/// It does not say what its bytes are, so that nothing could be held against it.
+pub fn unstated() -> OriginError {
+    OriginError::Wrong("a parent gave bytes without their SHA-256".to_owned())
+}
+
 /// The SHA-256 that an answer states for the whole of its bytes: in `Repr-Digest` (RFC 9530, section 3), or as our own entity
 /// tags do.
 pub fn stated_digest(response: &Response) -> Option<Sha256> {

@@ -67,8 +67,8 @@ async fn again(
 ) -> Result<Refreshed, FetchError> {
     let key = Key::of(admitted.target());
     path::await_others(shared, key).await;
-    let before = match shared.store.look_past_map(key).await {
-        Ok(Presence::Known(known)) => Some(known.answering().sha256),
+    let known = match shared.store.look_past_map(key).await {
+        Ok(Presence::Known(known)) => Some(known),
         Ok(Presence::Absent) => None,
         // What is on record is not known, so nothing may be added to it.
         Err(error) => {
@@ -76,6 +76,7 @@ async fn again(
             return Err(FetchError::Unstorable);
         }
     };
+    let before = known.as_ref().map(|known| known.answering().sha256);
     course.on_record = before;
     // Nobody follows this one.
     let flight = Flight::new();
@@ -88,10 +89,16 @@ async fn again(
     let sealed = taken.finished.seal().await?;
     let record = record_of(admitted, &sealed, taken.source, taken.headers);
     let is_other = before.is_some_and(|before| before != record.sha256);
-    if accept && is_other {
-        shared.store.publish_pinned(sealed, record.clone()).await?;
-    } else {
-        course.differs_from = shared.store.publish(sealed, record.clone()).await?.differs_from;
+    match known.filter(|_| is_other) {
+        Some(_) if accept => {
+            shared.store.publish_pinned(sealed, record.clone()).await?;
+        }
+        // They answer for nothing, so that only so many are kept.
+        Some(known) => {
+            shared.store.witness(&known, sealed, record.clone()).await?;
+            course.differs_from = before;
+        }
+        None => course.differs_from = shared.store.publish(sealed, record.clone()).await?.differs_from,
     }
     forget_failures(shared, key, before);
     Ok(Refreshed { record: Arc::new(record), before })

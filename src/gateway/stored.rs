@@ -76,6 +76,8 @@ impl Gateway {
             && ask.intent == Intent::Get
             && ask.conditions.are_none()
             && ask.expected.is_empty()
+            // Another gateway that asks so wants to know what the bytes are.
+            && !ask.only_if_cached
             && self.store.bucket().is_some_and(|bucket| bucket.config().delivery == store::Delivery::Redirect)
             && self.config.load().follows_redirects(&ask.user_agent)
     }

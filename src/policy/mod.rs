@@ -279,7 +279,10 @@ impl Policy {
         let stated = self.stated(&target);
         let (class, judge_kind) = rules.classify(&target);
         let approach = rules.approach_to(&target);
-        let has_other_ways = approach.access.is_some() || rules.places_of(&target).is_some();
+        let has_other_ways = approach.access.is_some()
+            || approach.egress.is_some()
+            || rules.places_of(&target).is_some()
+            || !rules.parents().is_empty();
         Ok(Admitted { target, class, judge_kind, has_other_ways, approach, stated })
     }
 

@@ -35,6 +35,7 @@ impl Store {
         let started = since_epoch(SystemTime::now());
         let objects = self.see_all(tier).await?;
         let adopted = self.adopt_unknown(tier).await?;
+        self.adopt_unknown_pins().await?;
         let store = self.clone();
         let missing = blocking(move || {
             let Some(tier) = &store.shared.tier else { return Ok(0) };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::index::Pending;
-use super::{Shared, Store, StoreError, blocking, pins};
+use super::{Shared, Store, StoreError, blocking, bucket, pins};
 use crate::model::{Key, Sha256};
 
 impl Store {
@@ -34,6 +34,34 @@ impl Store {
                 Ok(markers.clear_record(key, sha256)?)
             })
             .await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the bucket knows of a pin on these bytes, of this instance or another.
+    pub(super) async fn is_pinned_in_bucket(&self, sha256: Sha256) -> Result<bool, StoreError> {
+        let Some(tier) = &self.shared.tier else { return Ok(false) };
+        let mut listing = tier.bucket.list(tier.bucket.names().pins());
+        while let Some(page) = listing.next().await? {
+            if page.iter().any(|one| bucket::sha256_of(&one.name) == Some(sha256)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Learns of the pins that others have set on targets that are known here.
+    pub(super) async fn adopt_unknown_pins(&self) -> Result<(), StoreError> {
+        let Some(tier) = &self.shared.tier else { return Ok(()) };
+        let mut listing = tier.bucket.list(tier.bucket.names().pins());
+        while let Some(page) = listing.next().await? {
+            for (key, sha256) in page.iter().filter_map(|one| bucket::pin_of(&one.name)) {
+                let layout = &self.shared.layout;
+                if layout.records_of(key).is_dir() && !layout.pin(key, sha256).exists() {
+                    adopt_pins(&self.shared, key).await;
+                    self.shared.map.forget(key).await;
+                }
+            }
         }
         Ok(())
     }

@@ -68,7 +68,13 @@ impl Store {
     /// [`StoreError`] if the disk could not be read.
     pub async fn open_object(&self, sha256: Sha256) -> Result<Option<Object>, StoreError> {
         let store = self.clone();
-        let object = blocking(move || object::open(&store.shared.layout, sha256)).await?;
+        let object = blocking(move || {
+            let object = object::open(&store.shared.layout, sha256)?;
+            // A hint, but the only one here: which records name it is not known.
+            let known_bytes = store.shared.index.size_of(sha256).unwrap_or_default();
+            Ok(object.filter(|object| known_bytes.is_none_or(|known_bytes| known_bytes == object.size_bytes)))
+        })
+        .await?;
         if object.is_some() {
             self.shared.index.touch(sha256);
         }
@@ -147,6 +153,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the disk refuses.
     pub async fn remove_object(&self, sha256: Sha256) -> Result<Eviction, StoreError> {
+        if self.is_pinned_in_bucket(sha256).await? {
+            return Ok(Eviction::Pinned);
+        }
         let store = self.clone();
         let removed = blocking(move || evict::remove(&store.shared, sha256)).await?;
         if removed != Eviction::Pinned {

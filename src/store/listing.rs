@@ -23,7 +23,7 @@ pub fn list(layout: &Layout, after: Option<Key>, limit: usize) -> Result<Vec<Lis
     let begin = after.map(|key| key.to_string()).unwrap_or_default();
     let mut folders = names_in(&layout.records())?;
     // Those of one folder begin with its name.
-    folders.retain(|name| name.as_str() >= begin.get(..2).unwrap_or_default());
+    folders.retain(|name| is_of_ours(name) && name.as_str() >= begin.get(..2).unwrap_or_default());
     for folder in folders {
         for name in names_in(&layout.records().join(&folder))? {
             let Some(key) = name.parse::<Key>().ok().filter(|_| name > begin) else { continue };
@@ -54,4 +54,9 @@ fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// The folder of keys that begin with these two digits.
+fn is_of_ours(name: &str) -> bool {
+    name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

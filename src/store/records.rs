@@ -15,7 +15,7 @@ use super::presence::{Known, Presence};
 use crate::model::{Key, MAX_RECORD_BYTES, Record, Sha256};
 
 /// How many files of one target are read. A target that changed more often than that has a story that an operator knows.
-const MAX_ENTRIES: usize = 64;
+const MAX_ENTRIES: usize = 256;
 
 pub fn look_up(layout: &Layout, key: Key) -> Result<Presence, StoreError> {
     let records = read_all(layout, key)?;
@@ -39,7 +39,8 @@ pub fn is_surely_absent(layout: &Layout, key: Key) -> bool {
     openat2(CWD, layout.records_of(key), flags, Mode::empty(), ResolveFlags::CACHED).err() == Some(Errno::NOENT)
 }
 
-/// All records of a target that can be read. Damaged ones count as absent; the file stays for an operator to look at.
+/// All records of a target that can be read, up to a bound, and those that are pinned in any case. Damaged ones count as
+/// absent; the file stays for an operator to look at.
 pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
     let folder = match fs::read_dir(layout.records_of(key)) {
         Ok(folder) => folder,
@@ -57,6 +58,13 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
             Ok(record) => records.push(record),
             Err(why) => {
                 tracing::warn!(path = %entry.path().display(), why, "a record is damaged and is passed over");
+            }
+        }
+    }
+    if records.len() >= MAX_ENTRIES {
+        for pin in pins::of(layout, key)? {
+            if !records.iter().any(|record: &Record| record.sha256 == pin.sha256) {
+                records.extend(read_one(layout, key, pin.sha256)?);
             }
         }
     }

@@ -32,6 +32,14 @@ impl World {
         ))
     }
 
+    /// The same, where an operator states what the target must be.
+    fn stating(&self, sha256: &str) -> Builder {
+        let builder = self.gateway();
+        let pins = builder.folder().join("pins");
+        fs::write(&pins, format!("{sha256}  {}\n", self.url())).expect("the folder can be written");
+        builder.text("policy.pins_file", pins.to_str().expect("the path is text"))
+    }
+
     fn url(&self) -> String {
         self.origin.url(PATH)
     }
@@ -114,13 +122,24 @@ fn wrong_bytes_of_one_source_mean_the_next() {
         world.origin.serve(PATH, Reply::file(&wrong));
         world.mirror.serve(ELSEWHERE, Reply::file(&wrong).chunked());
         world.archive.serve(ELSEWHERE, Reply::file(&right));
-        let gateway = world.gateway().start();
-        let path = format!("/sha256:{}/{}", sha256(&right), world.url());
-        gateway.request("GET", &path).send().assert_body(200, &right);
+        let gateway = world.stating(&sha256(&right)).start();
+        gateway.get(&world.url()).send().assert_body(200, &right);
         gateway.await_stored(&world.url());
         assert_eq!(world.asked(), [1, 1, 1]);
         assert_eq!(gateway.objects(), [gateway.object_path(&right)]);
     }
+}
+
+#[test]
+fn a_clients_digest_does_not_choose_between_the_places_for_everybody() {
+    let world = World::new();
+    let (of_origin, of_mirror) = (archive(6, 5000), archive(7, 5000));
+    world.origin.serve(PATH, Reply::file(&of_origin));
+    world.mirror.serve(ELSEWHERE, Reply::file(&of_mirror));
+    let gateway = world.gateway().start();
+    let path = format!("/sha256:{}/{}", sha256(&of_mirror), world.url());
+    gateway.request("GET", &path).send().assert_problem(409);
+    gateway.get(&world.url()).send().assert_body(200, &of_origin);
 }
 
 #[test]
@@ -131,9 +150,8 @@ fn wrong_bytes_of_all_sources_are_a_conflict() {
     for source in [&world.mirror, &world.archive] {
         source.serve(ELSEWHERE, Reply::file(&wrong));
     }
-    let gateway = world.gateway().start();
-    let path = format!("/sha256:{}/{}", sha256(b"other"), world.url());
-    gateway.request("GET", &path).send().assert_problem(409);
+    let gateway = world.stating(&sha256(b"other")).start();
+    gateway.get(&world.url()).send().assert_problem(409);
     assert_eq!(world.asked(), [1, 1, 1]);
     gateway.assert_nothing_stored();
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -106,9 +106,15 @@ async fn ask(gateway: &Gateway, url: &str, sha256: Option<Sha256>, range: &'stat
     }
     let response = gateway.get(url, headers).await?;
     match response.status() {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => Ok(response),
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+        StatusCode::RANGE_NOT_SATISFIABLE if is_empty(&response) => Ok(response),
         _ => Err(failure_of(response).await),
     }
+}
+
+/// There is no range of an empty file (RFC 9110, section 14.4).
+fn is_empty(response: &Response) -> bool {
+    response.headers().get(CONTENT_RANGE).is_some_and(|range| range == "bytes */0")
 }
 
 /// Takes in a body, and says what it was. A cut one is an error.

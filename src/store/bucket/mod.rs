@@ -28,7 +28,7 @@ use tokio::time::timeout;
 pub use collect::{Collected, Collection};
 pub use config::{Config, Delivery};
 pub use error::BucketError;
-pub use names::{record_of, sha256_of};
+pub use names::{pin_of, record_of, sha256_of};
 pub use read::BucketBody;
 pub use upload::{Upload, Uploaded};
 

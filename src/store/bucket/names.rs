@@ -75,6 +75,13 @@ pub fn sha256_of(name: &str) -> Option<Sha256> {
     name.rsplit_once('/')?.1.parse().ok()
 }
 
+/// Target and digest of a pin, by its name.
+#[must_use]
+pub fn pin_of(name: &str) -> Option<(Key, Sha256)> {
+    let (folder, sha256) = name.rsplit_once('/')?;
+    Some((folder.rsplit_once('/')?.1.parse().ok()?, sha256.parse().ok()?))
+}
+
 /// Target and digest of a record, by its name.
 #[must_use]
 pub fn record_of(name: &str) -> Option<(Key, Sha256)> {

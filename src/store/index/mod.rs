@@ -133,6 +133,14 @@ impl Index {
         Ok(lock(&self.connection).query_row("SELECT held_bytes FROM ledger", [], |row| row.get(0)).map(to_u64)?)
     }
 
+    /// How long an object was when it was entered. `None` if it is not known.
+    pub fn size_of(&self, sha256: Sha256) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT size_bytes FROM objects WHERE sha256 = ?1";
+        let connection = lock(&self.connection);
+        let size = connection.query_row(sql, [sha256.as_bytes()], |row| row.get(0)).optional()?;
+        Ok(size.map(to_u64))
+    }
+
     /// Held bytes that nobody has set aside. Those are few, and their rows lie at one end of an index.
     pub fn evictable_bytes(&self) -> Result<u64, StoreError> {
         let sql = "SELECT (SELECT held_bytes FROM ledger)

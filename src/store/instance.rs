@@ -1,5 +1,6 @@
 //! The place of one process in a folder that several may share.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,32 +28,32 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Makes and locks a staging folder for this process, and removes those whose owners are gone.
-    pub fn enter(layout: &Layout, index: &Index) -> Result<Self, OpenError> {
-        Self::try_enter(layout, index).map_err(|error| match error {
-            StoreError::Io(why) => OpenError::Folder { path: layout.staging(), why },
-            other => OpenError::Store(other),
-        })
+    /// Makes and locks a staging folder for this process. Before anything else: a process that dies while it starts leaves it
+    /// behind, as the reason for the next one to look through the folder.
+    pub fn enter(layout: &Layout) -> Result<Self, OpenError> {
+        Self::try_enter(layout).map_err(|why| OpenError::Folder { path: layout.staging(), why })
     }
 
-    fn try_enter(layout: &Layout, index: &Index) -> Result<Self, StoreError> {
+    fn try_enter(layout: &Layout) -> io::Result<Self> {
         let door = fs::File::create(layout.staging().join(DOOR_NAME))?;
         door.file().lock()?;
-        let living = sweep(layout)?;
-        index.release_all_but(&living.names)?;
         let name = format!("{:016x}", rand::random::<u64>());
         let folder = layout.staging().join(&name);
         fs::create_dir(&folder)?;
         let lock = fs::File::create(folder.join(LOCK_NAME))?;
         lock.file().lock()?;
-        Ok(Self {
-            name,
-            folder,
-            _lock: lock,
-            found_dead: living.found_dead,
-            is_alone: living.names.is_empty(),
-            next_id: AtomicU64::new(1),
-        })
+        Ok(Self { name, folder, _lock: lock, found_dead: false, is_alone: false, next_id: AtomicU64::new(1) })
+    }
+
+    /// Removes what others have left that died, and sees who else is here.
+    pub fn look_around(&mut self, layout: &Layout, index: &Index) -> Result<(), OpenError> {
+        let living = sweep_all(layout, index).map_err(|error| match error {
+            StoreError::Io(why) => OpenError::Folder { path: layout.staging(), why },
+            other => OpenError::Store(other),
+        })?;
+        self.found_dead = living.found_dead;
+        self.is_alone = living.names == [self.name.as_str()];
+        Ok(())
     }
 
     /// Whether a process had died in this folder before.
@@ -95,17 +96,22 @@ impl Instance {
 
     /// Removes what processes have left that died. True if there was one.
     pub fn sweep(layout: &Layout, index: &Index) -> Result<bool, StoreError> {
-        let door = fs::File::create(layout.staging().join(DOOR_NAME))?;
-        door.file().lock()?;
-        let living = sweep(layout)?;
-        index.release_all_but(&living.names)?;
-        Ok(living.found_dead)
+        Ok(sweep_all(layout, index)?.found_dead)
     }
 }
 
 struct Living {
     names: Vec<String>,
     found_dead: bool,
+}
+
+/// Removes what dead processes have left in staging, and gives back what they had reserved.
+fn sweep_all(layout: &Layout, index: &Index) -> Result<Living, StoreError> {
+    let door = fs::File::create(layout.staging().join(DOOR_NAME))?;
+    door.file().lock()?;
+    let living = sweep(layout)?;
+    index.release_all_but(&living.names)?;
+    Ok(living)
 }
 
 /// Removes the staging folders that nobody holds any more.
@@ -119,7 +125,7 @@ fn sweep(layout: &Layout) -> Result<Living, StoreError> {
         }
         let held = match fs::OpenOptions::new().write(true).open(entry.path().join(LOCK_NAME)) {
             Ok(lock) => lock.file().try_lock().is_err(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(error.into()),
         };
         if held {

@@ -137,8 +137,9 @@ impl Store {
 
     fn enter(config: Config, events: EventSink, role: Role) -> Result<Shared, OpenError> {
         let layout = Layout::create(&config.dir)?;
+        let mut instance = Instance::enter(&layout)?;
         let index = Index::open(&layout)?;
-        let instance = Instance::enter(&layout, &index)?;
+        instance.look_around(&layout, &index)?;
         let unreconciled = index.is_new() || instance.found_dead();
         Ok(Shared {
             role,
@@ -279,7 +280,11 @@ impl Store {
             let shared = &store.shared;
             let replaced = shared.index.replace_if_lost(&shared.layout)?;
             let found_dead = Instance::sweep(&shared.layout, &shared.index)?;
-            if !shared.unreconciled.load(Ordering::Acquire) && !replaced && !found_dead {
+            if replaced || found_dead {
+                // What failed below is not forgotten: nobody finds this reason again.
+                shared.unreconciled.store(true, Ordering::Release);
+            }
+            if !shared.unreconciled.load(Ordering::Acquire) {
                 return Ok(None);
             }
             claim::sweep(&shared.layout)?;

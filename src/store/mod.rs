@@ -29,6 +29,7 @@ mod recall;
 mod reconcile;
 mod records;
 mod staging;
+mod strays;
 mod tier;
 mod uploads;
 mod witness;

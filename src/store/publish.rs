@@ -67,6 +67,8 @@ fn place_object(layout: &Layout, sealed: &Sealed, record: &Record) -> Result<(),
     make_folder(folder)?;
     let is_there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == sealed.size_bytes);
     if is_there {
+        // Nothing but the time of its change: whoever takes it for a stray sees that it is none.
+        fs::set_permissions(&path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
         fs::remove_file(&sealed.file.path)?;
     } else {
         if let Some(modified_at) = record.headers.modified_at() {

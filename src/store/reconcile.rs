@@ -8,16 +8,18 @@ use fs_err as fs;
 use super::index::{Index, Pending, since_epoch};
 use super::layout::Layout;
 use super::markers::Markers;
-use super::{StoreError, records};
+use super::{StoreError, records, strays};
 use crate::model::Sha256;
 
 /// How many objects one transaction enters: others who share the index wait that long and no longer.
 const BATCH: usize = 1000;
 
-/// Enters what lies on the disk and strikes what does not; with a bucket, puts into the queue what it has not got. Returns
-/// how many entries were wrong.
+/// Enters what lies on the disk and strikes what does not; with a bucket, puts into the queue what it has not got. What is
+/// kept from eviction without a reason is settled. Returns how many entries were wrong.
 pub fn reconcile(layout: &Layout, index: &Index, bucket: Option<&Markers>) -> Result<u64, StoreError> {
+    let suspects = strays::suspects(layout, index)?;
     let queued = bucket.map_or(Ok(0), |markers| pend_unmarked(layout, index, markers))?;
+    strays::settle(layout, index, bucket, &suspects)?;
     Ok(enter_all(layout, index)? + strike_missing(layout, index)? + queued)
 }
 

@@ -145,3 +145,23 @@ fn an_old_object_that_somebody_may_be_removing_is_put_again_and_looked_at_again(
     assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
     assert!(bucket.count("PUT", "objects/") >= 2);
 }
+
+#[test]
+fn what_was_placed_but_never_named_makes_room() {
+    let (bucket, origin) = (Bucket::start(), Origin::start());
+    bucket.fault(|seen| seen.method == "PUT", Fault::ACCESS_DENIED);
+    let builder = with(&bucket, &origin).text("cache.max_size", "1MiB").text("cache.min_free", "0B");
+    let builder = builder.set("cache.high_watermark", "0.5").set("cache.low_watermark", "0.3");
+    let mut gateway = builder.text("cache.sweep_interval", "1s").start();
+    let stray = store(&gateway, &origin, 1, 400_000);
+    gateway.kill9();
+    // Killed between the two steps of a publish: the object is there, and nothing names it.
+    std::fs::remove_file(gateway.records_of(&origin.url(&path(1))).remove(0)).expect("the record is there");
+    bucket.heal();
+    gateway.restart();
+    let next = store(&gateway, &origin, 2, 300_000);
+    eventually("it has gone", || (!gateway.object_path(&stray).exists()).then_some(()));
+    assert_same(&bucket.wait_for(&object_key(&next)), &next);
+    gateway.assert_serves(&origin.url(&path(1)), &stray);
+    assert_eq!(origin.count(&path(1)), 2);
+}

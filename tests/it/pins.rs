@@ -1,6 +1,6 @@
 //! Pins: an operator says which of the bytes that a target has given are the right ones.
 
-use crate::harness::{Answer, Body, Gateway, archive, encoded, files_under, sha256};
+use crate::harness::{Answer, Body, Gateway, archive, encoded, eventually, files_under, sha256};
 
 const URL: &str = "https://example.org/x-1.0.tar.gz";
 
@@ -88,4 +88,39 @@ fn pins_are_seen_by_all_who_share_the_folder() {
     sibling.assert_serves(URL, &second);
     pins(&gateway, "PUT", Some(&first)).json();
     sibling.assert_serves(URL, &first);
+}
+
+#[test]
+fn what_lost_its_pin_to_a_crash_makes_room_again() {
+    let mut gateway = Gateway::builder()
+        .port(443)
+        .text("cache.max_size", "1MiB")
+        .set("cache.high_watermark", "0.5")
+        .set("cache.low_watermark", "0.3")
+        .start();
+    let put = |gateway: &Gateway, name: &str, body: &Body| {
+        let url = format!("https://example.org/{name}-1.0.tar.gz");
+        gateway.operate("PUT", &format!("/api/v1/objects?url={}", encoded(&url))).body(body).send().assert_status(201);
+    };
+    let (first, second) = (archive(31, 300_000), archive(32, 300_000));
+    put(&gateway, "first", &first);
+    // Above the mark: eviction comes by and passes over both.
+    put(&gateway, "second", &second);
+    let is_set_aside = || {
+        let index = rusqlite::Connection::open(gateway.cache().join("index.sqlite")).expect("there is an index");
+        let sql = "SELECT count(*) FROM objects WHERE last_use = 9223372036854775807";
+        index.query_row(sql, [], |row| row.get::<_, i64>(0)).is_ok_and(|count| count == 2).then_some(())
+    };
+    eventually("both are out of the row", is_set_aside);
+    gateway.kill9();
+    // Killed while the first was unpinned, before the index was told.
+    let key = sha256(b"https://example.org/first-1.0.tar.gz");
+    for file in files_under(&gateway.cache().join("pins")) {
+        if file.to_string_lossy().contains(&key) {
+            std::fs::remove_file(file).expect("a pin can be removed");
+        }
+    }
+    gateway.restart();
+    eventually("it has made room", || (!gateway.object_path(&first).exists()).then_some(()));
+    assert!(gateway.object_path(&second).exists(), "the other is pinned");
 }

@@ -30,6 +30,9 @@ const MAX_PENDING_TOUCHES: usize = 65_536;
 /// The last use of what is pinned: it is no candidate for eviction, and a use does not make it one.
 const SET_ASIDE: i64 = i64::MAX;
 
+/// How many of these are looked at again at a time. An operator pins fewer.
+const MAX_SET_ASIDE: usize = 10_000;
+
 const SCHEMA: &str = "
     CREATE TABLE objects (
         sha256 BLOB PRIMARY KEY,
@@ -252,6 +255,17 @@ impl Index {
         let sql = "UPDATE objects SET last_use = ?2 WHERE sha256 = ?1 AND last_use = ?3";
         lock(&self.connection).execute(sql, params![sha256.as_bytes(), now(), SET_ASIDE])?;
         Ok(())
+    }
+
+    /// What was set aside and waits for no upload: what is pinned, and what has no reason any more.
+    pub fn set_aside_without_upload(&self) -> Result<Vec<Sha256>, StoreError> {
+        self.entries(
+            "SELECT sha256 FROM objects
+             WHERE last_use = ?1 AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
+             LIMIT ?2",
+            SET_ASIDE,
+            MAX_SET_ASIDE,
+        )
     }
 
     fn set_last_use(&self, sha256: Sha256, last_use: i64) -> Result<(), StoreError> {

@@ -32,6 +32,7 @@ mod headers;
 mod heirs;
 mod herd;
 mod imports;
+mod kills;
 mod lifecycle;
 mod limits;
 mod logs;

@@ -65,6 +65,12 @@ impl Request {
         self.open().finish()
     }
 
+    /// As [`Request::send`], to a gateway that may die at any moment: nothing where there is no head of an answer.
+    pub fn send_if_it_lives(&self) -> Option<Answer> {
+        let waiting = Waiting::try_send(self.address, &self.bytes(), self.method == "HEAD").ok()?;
+        Some(waiting.try_head().ok()?.finish())
+    }
+
     /// Sends it and reads the head of the answer.
     #[track_caller]
     pub fn open(&self) -> Streaming {
@@ -74,6 +80,10 @@ impl Request {
     /// Sends it and reads nothing.
     #[track_caller]
     pub fn start(&self) -> Waiting {
+        Waiting::send(self.address, &self.bytes(), self.method == "HEAD")
+    }
+
+    fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} {}\r\n", self.method, self.target, self.version);
         let given = |name: &str| self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
         if !given("host") {
@@ -89,7 +99,7 @@ impl Request {
         }
         let mut bytes = (text + "\r\n").into_bytes();
         bytes.extend_from_slice(&self.body);
-        Waiting::send(self.address, &bytes, self.method == "HEAD")
+        bytes
     }
 }
 
@@ -112,22 +122,30 @@ impl Waiting {
     /// Sends any bytes at all.
     #[track_caller]
     pub fn send(address: SocketAddr, bytes: &[u8], is_head: bool) -> Self {
-        let mut socket = TcpStream::connect(address).expect("the gateway takes the connection");
+        Self::try_send(address, bytes, is_head).expect("the gateway takes the connection")
+    }
+
+    fn try_send(address: SocketAddr, bytes: &[u8], is_head: bool) -> io::Result<Self> {
+        let mut socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
         socket.set_nodelay(true).expect("an option can be set");
         // A server may answer and close before it has read all: the answer is what counts.
         drop(socket.write_all(bytes));
         let is_old = bytes.split(|byte| *byte == b'\r').next().is_some_and(|line| line.ends_with(b"HTTP/1.0"));
-        Self { reader: BufReader::new(socket), is_head, is_old }
+        Ok(Self { reader: BufReader::new(socket), is_head, is_old })
     }
 
     /// Reads the head of the answer.
     #[track_caller]
-    pub fn head(mut self) -> Streaming {
-        let head = read_head(&mut self.reader).expect("there is a head");
+    pub fn head(self) -> Streaming {
+        self.try_head().expect("there is a head")
+    }
+
+    fn try_head(mut self) -> io::Result<Streaming> {
+        let head = read_head(&mut self.reader)?;
         assert!(!self.is_old || head.header("transfer-encoding").is_none(), "chunks for HTTP/1.0: {head:#?}");
         let framing = Framing::of(&head, self.is_head);
-        Streaming { reader: self.reader, head, framing }
+        Ok(Streaming { reader: self.reader, head, framing })
     }
 
     /// Whether a first byte of the answer has come.

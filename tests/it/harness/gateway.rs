@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -52,14 +53,19 @@ impl Gateway {
         self.setup.on_the_same_cache()
     }
 
-    #[track_caller]
-    fn start(&mut self) {
+    fn spawn(&self) -> (Child, Log) {
         assert!(self.running.is_none(), "it runs already");
         self.setup.write();
         let mut command = self.setup.command();
         command.current_dir(self.setup.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be started");
         let log = Log::read(child.stderr.take().expect("it is piped"));
+        (child, log)
+    }
+
+    #[track_caller]
+    fn start(&mut self) {
+        let (child, log) = self.spawn();
         let has_proxy = self.setup.setting("proxy.listen") != "\"\"";
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         // From here on the child is stopped when the gateway is dropped.
@@ -251,6 +257,15 @@ impl Gateway {
             running.child.kill().expect("a running child can be killed");
             running.child.wait().expect("a child can be waited for");
         }
+    }
+
+    /// Starts it again and kills it `after` that, its doors open or not. Returns what it wrote.
+    pub fn restart_and_kill9(&mut self, after: Duration) -> Log {
+        let (mut child, log) = self.spawn();
+        thread::sleep(after);
+        child.kill().expect("a running child can be killed");
+        child.wait().expect("a child can be waited for");
+        log
     }
 
     /// Starts it again on the same folders, whether it was stopped, killed, or still runs.

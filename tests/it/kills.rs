@@ -1,0 +1,351 @@
+//! Kill -9, hundreds of times in a row, while everything that a gateway does is going on.
+
+mod order;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Answer, Body, Bucket, Ended, Gateway, Log, Origin, Reply, Request, archive, assert_same, encoded, sha256,
+};
+
+/// How often the process is killed with its doors open. In every fourth round it is killed once more while it starts.
+const ROUNDS: u64 = 200;
+
+/// What all the choices of a run follow from. The moments of the kernel are its own.
+const SEED: u64 = 20_260_131;
+
+/// The longest life of a process, in milliseconds, and how soon one is killed at the latest that starts.
+const LIFE_MS: u64 = 500;
+const START_MS: u64 = 60;
+
+const CLIENTS: u64 = 4;
+
+/// How many targets are new in each round, and how many of the newest are asked for most.
+const NEW_TARGETS: u64 = 3;
+const FRESH: u64 = 9;
+
+/// Every so many rounds an operator brings a target, and pins one, so often in all that they fill no cache.
+const IMPORT_EVERY: u64 = 4;
+const PIN_EVERY: u64 = 12;
+
+/// How long before the end of a life an operator begins his work at most, in milliseconds: most often in the middle of it.
+const WORK_MS: u64 = 40;
+
+/// How many bytes may be on the disk.
+const MAX_BYTES: u64 = 72 << 20;
+
+/// The same choices for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % end
+    }
+}
+
+/// Of what a target's number decides.
+struct Target {
+    url: String,
+    body: Body,
+}
+
+impl Target {
+    fn new(origin: &Origin, number: u64) -> Self {
+        let mut random = Random(SEED + number * 7919 + 1);
+        let end = if random.below(12) == 0 { 600_000 } else { 80_000 };
+        let size = usize::try_from(1000 + random.below(end)).expect("it is small");
+        let (body, path) = (archive(number, size), format!("/pub/x-{number}.tar.gz"));
+        let file = Reply::file(&body);
+        let replies = match random.below(8) {
+            0 => vec![file.cut_at(size / 2), Reply::file(&body)],
+            1 => vec![Reply::ok(&body).cut_at(size / 2), Reply::ok(&body)],
+            2 => vec![file.chunked()],
+            3 => vec![Reply::ok(&body).chunked().drip(8000, Duration::from_millis(3))],
+            4 | 5 => vec![file.drip(4000, Duration::from_millis(3))],
+            _ => vec![file],
+        };
+        origin.script(&path, replies);
+        Self { url: origin.url(&path), body }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Doors {
+    gateway: SocketAddr,
+    proxy: SocketAddr,
+}
+
+/// What is seen from outside while processes come and go.
+#[derive(Default)]
+struct Seen {
+    doors: Option<Doors>,
+    targets: Vec<std::sync::Arc<Target>>,
+    /// Pairs of a URL and a digest that a process has called stored.
+    published: BTreeSet<(String, String)>,
+    /// Objects that an operator was told of as imported or pinned while they were held.
+    kept: BTreeSet<String>,
+    imported: BTreeMap<String, Body>,
+}
+
+#[derive(Default)]
+struct Counts {
+    whole: AtomicU64,
+    hits: AtomicU64,
+    broken: AtomicU64,
+    refused: AtomicU64,
+    fetches: AtomicU64,
+    uploads: AtomicU64,
+    evictions: AtomicU64,
+    imports: AtomicU64,
+    starts: AtomicU64,
+    sweeps: AtomicU64,
+}
+
+#[derive(Default)]
+struct Run {
+    seen: Mutex<Seen>,
+    counts: Counts,
+    is_over: AtomicBool,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Run {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("nobody panics with a lock")
+    }
+
+    /// Asks for targets until the run is over.
+    fn ask(&self, client: u64) {
+        let mut random = Random(SEED ^ (client + 1));
+        while !self.is_over.load(Ordering::Relaxed) {
+            let (doors, target) = {
+                let seen = self.seen();
+                let known = seen.targets.len() as u64;
+                let reach = if random.below(3) == 0 { known } else { FRESH.min(known) };
+                let number = usize::try_from(known - 1 - random.below(reach)).expect("it is small");
+                (seen.doors, seen.targets[number].clone())
+            };
+            let Some(doors) = doors else {
+                thread::sleep(Duration::from_millis(1));
+                continue;
+            };
+            let request = match random.below(2) {
+                0 => Request::new(doors.gateway, "GET", &format!("/{}", target.url)),
+                _ => Request::new(doors.proxy, "GET", &target.url),
+            };
+            let first = usize::try_from(random.below(target.body.len() as u64)).expect("it is small");
+            let range = (random.below(3) == 0).then_some(first);
+            self.look(&target, &request, range);
+        }
+    }
+
+    /// One request: what comes to a clean end has exactly the right bytes.
+    fn look(&self, target: &Target, request: &Request, range: Option<usize>) {
+        let request = match range {
+            Some(first) => request.clone().range(&format!("bytes={first}-")),
+            None => request.clone(),
+        };
+        let Some(answer) = request.send_if_it_lives() else { return count(&self.counts.refused) };
+        if answer.ended != Ended::Whole {
+            return count(&self.counts.broken);
+        }
+        let url = &target.url;
+        match (answer.status, range) {
+            (200, _) => assert_same(&answer.body, &target.body),
+            (206, Some(first)) => assert_same(&answer.body, &target.body[first..]),
+            (status, _) => panic!("{url}: {status}, {}\n{:#?}", answer.text(), answer.head.headers),
+        }
+        count(&self.counts.whole);
+        if is_hit(&answer) {
+            count(&self.counts.hits);
+            self.seen().published.insert((url.clone(), sha256(&target.body)));
+        }
+    }
+
+    /// What a run came to, in words.
+    fn told(&self) -> String {
+        let counts = &self.counts;
+        let mut told: Vec<_> = [
+            ("whole", &counts.whole),
+            ("hits", &counts.hits),
+            ("broken", &counts.broken),
+            ("refused", &counts.refused),
+            ("killed in a fetch", &counts.fetches),
+            ("in an upload", &counts.uploads),
+            ("in a life that evicted", &counts.evictions),
+            ("in an import", &counts.imports),
+            ("while starting", &counts.starts),
+            ("sweeps", &counts.sweeps),
+        ]
+        .map(|(name, counter)| format!("{name} {}", counter.load(Ordering::Relaxed)))
+        .into();
+        let seen = self.seen();
+        told.push(format!("published {}, kept {}", seen.published.len(), seen.kept.len()));
+        told.push(format!("imported {}, of {} targets", seen.imported.len(), seen.targets.len()));
+        told.join(", ")
+    }
+
+    /// Takes the last words of a process.
+    fn hear(&self, log: &Log) {
+        assert!(log.await_end(), "a killed process says nothing more");
+        assert!(!log.text().contains("panicked"), "{}", log.text());
+        for event in log.events() {
+            let is_stored = event["message"] == "fetch" && event["outcome"] == "stored";
+            let was_there = ["uploaded", "import"].iter().any(|message| event["message"] == *message);
+            if (is_stored || was_there)
+                && let (Some(url), Some(sha256)) = (event["uri"].as_str(), event["sha256"].as_str())
+            {
+                self.seen().published.insert((url.to_owned(), sha256.to_owned()));
+            }
+            if event["message"] == "the index was held against the disk" {
+                count(&self.counts.sweeps);
+            }
+        }
+    }
+}
+
+fn is_hit(answer: &Answer) -> bool {
+    answer.header("cache-status").is_some_and(|status| status.split(';').any(|part| part.trim() == "hit"))
+}
+
+/// Ends the run when it goes out of scope, also where a test fails.
+struct Over<'a>(&'a Run);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Relaxed);
+        if thread::panicking() {
+            eprintln!("the seed was {SEED}");
+        }
+    }
+}
+
+/// An operator at work beside the clients: what is answered holds from then on.
+fn operate(run: &Run, gateway: &Gateway, origin: &Origin, token: &str, round: u64) {
+    let operator = |method: &str, path: &str, url: &str| {
+        let path = format!("/api/v1/{path}?url={}", encoded(url));
+        Request::new(gateway.addr(), method, &path).header("Authorization", &format!("Bearer {token}"))
+    };
+    if round.is_multiple_of(IMPORT_EVERY) {
+        let url = origin.url(&format!("/own/y-{round}.tar.gz"));
+        let body = archive(1_000_000 + round, 30_000);
+        if operator("PUT", "objects", &url).body(&body).send_if_it_lives().is_some_and(|answer| answer.status == 201) {
+            let mut seen = run.seen();
+            seen.kept.insert(sha256(&body));
+            seen.imported.insert(url, body);
+        }
+    }
+    if round.is_multiple_of(PIN_EVERY) {
+        let known = run.seen().published.iter().nth_back(3).cloned();
+        let Some((url, digest)) = known else { return };
+        let pinned = operator("PUT", "pins", &url).send_if_it_lives();
+        let is_held = object_path(gateway.cache(), &digest).exists();
+        if is_held && pinned.is_some_and(|answer| answer.status == 200) {
+            run.seen().kept.insert(digest);
+        }
+    }
+}
+
+fn object_path(cache: &Path, digest: &str) -> PathBuf {
+    cache.join("objects").join(&digest[..2]).join(digest)
+}
+
+fn bytes_in(files: &[PathBuf]) -> u64 {
+    files.iter().filter_map(|file| fs::metadata(file).ok()).map(|metadata| metadata.len()).sum()
+}
+
+/// Lets a process live for a while under load, and kills it. What it was about is counted.
+fn live_and_die(run: &Run, gateway: &mut Gateway, origin: &Origin, bucket: &Bucket, token: &str, round: u64) {
+    let mut random = Random(SEED.wrapping_mul(round + 3));
+    let life = Duration::from_millis(random.below(LIFE_MS));
+    let is_importing = AtomicBool::new(false);
+    let unanswered = || bucket.requests("PUT", "objects/").iter().filter(|put| put.status.is_none()).count();
+    let lost_before = unanswered();
+    let (log, before) = (gateway.log().clone(), gateway.objects());
+    thread::scope(|scope| {
+        let shared: &Gateway = gateway;
+        let importing = &is_importing;
+        let idle = life.saturating_sub(Duration::from_millis(random.below(WORK_MS)));
+        let operator = scope.spawn(move || {
+            thread::sleep(idle);
+            importing.store(true, Ordering::Relaxed);
+            operate(run, shared, origin, token, round);
+            importing.store(false, Ordering::Relaxed);
+        });
+        thread::sleep(life);
+        let is_uploading = unanswered() > lost_before;
+        let is_evicting = before.iter().any(|object| !object.exists());
+        run.seen().doors = None;
+        shared.signal("KILL");
+        if is_importing.load(Ordering::Relaxed) && round.is_multiple_of(IMPORT_EVERY) {
+            count(&run.counts.imports);
+        }
+        for (is_so, counter) in [(is_uploading, &run.counts.uploads), (is_evicting, &run.counts.evictions)] {
+            if is_so {
+                count(counter);
+            }
+        }
+        operator.join().expect("an operator fails with the process at most");
+    });
+    gateway.kill9();
+    run.hear(&log);
+    if !gateway.staged().is_empty() {
+        count(&run.counts.fetches);
+    }
+    if round.is_multiple_of(4) {
+        run.hear(&gateway.restart_and_kill9(Duration::from_millis(random.below(START_MS))));
+        count(&run.counts.starts);
+    }
+    gateway.restart();
+}
+
+#[test]
+fn no_byte_is_lost_or_wrong_however_often_the_process_is_killed() {
+    let began = Instant::now();
+    let (origin, bucket, run) = (Origin::start(), Bucket::start(), Run::default());
+    let builder = bucket.configure(Gateway::builder().origin(&origin).relay(), "").text("s3.delivery", "relay");
+    // What has no length reserves 64 MiB: the cache has room for one such body at a time, and holds little else.
+    let builder = builder.set("cache.max_size", "\"72MiB\"").set("cache.high_watermark", "0.05");
+    let builder = builder.set("cache.low_watermark", "0.03").text("cache.absent_ttl", "1s");
+    let builder = builder.set("limits.requests_per_second", "0").set("fetch.breaker_failures", "0");
+    let mut gateway = builder.start();
+    let token = gateway.token();
+    thread::scope(|scope| {
+        let over = Over(&run);
+        run.seen().targets.push(Target::new(&origin, 0).into());
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let run = &run;
+                scope.spawn(move || run.ask(client))
+            })
+            .collect();
+        for round in 0..ROUNDS {
+            for new in 0..NEW_TARGETS {
+                let target = Target::new(&origin, 1 + round * NEW_TARGETS + new);
+                run.seen().targets.push(target.into());
+            }
+            run.seen().doors = Some(Doors { gateway: gateway.addr(), proxy: gateway.proxy_addr() });
+            live_and_die(&run, &mut gateway, &origin, &bucket, &token, round);
+            assert!(!clients.iter().any(thread::ScopedJoinHandle::is_finished), "a client has failed");
+        }
+        drop(over);
+    });
+    let killed = began.elapsed();
+    let _seed = Over(&run);
+    order::assert_all_in_order(&run, &gateway, &bucket);
+    order::assert_all_served(&run, &gateway, &origin);
+    eprintln!("{ROUNDS} rounds in {killed:?}, {:?} in all; {}", began.elapsed(), run.told());
+}

@@ -219,7 +219,8 @@ impl Streaming {
                 Ok(bytes) if bytes.is_empty() => break self.how_it_ended(),
                 Ok(bytes) => body.extend(bytes),
                 Err(error) if is_timeout(&error) => panic!("the body stalled after {} bytes", body.len()),
-                Err(_) => break Ended::Cut,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break Ended::Cut,
+                Err(error) => panic!("the body could not be read: {error}"),
             }
         };
         Answer { status: self.head.status, head: self.head, body, ended }

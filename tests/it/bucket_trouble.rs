@@ -71,6 +71,7 @@ impl Stage {
         self.gateway.log().wait_for("the trouble", |event| {
             event["level"] == "WARN" && event["why"].as_str().is_some_and(|text| text.contains(why))
         });
+        eventually("it is told", || (self.alerts() > 0).then_some(()));
         assert_eq!(self.alerts(), 1, "it is told once");
         let incidents = self.gateway.request("GET", "/api/v1/incidents").send().text();
         assert!(incidents.contains("\"cause\":\"bucket\""), "{incidents}");

@@ -3,6 +3,7 @@
 //! It holds nothing that the files do not say: a damaged or missing one is made anew and filled from the disk.
 
 mod queue;
+mod row;
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,6 +14,7 @@ use fs_err as fs;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, ToSql, TransactionBehavior, params};
 
 pub use queue::Pending;
+use row::SET_ASIDE;
 
 use super::StoreError;
 use super::layout::Layout;
@@ -26,12 +28,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many uses are held back at most before they are written down.
 const MAX_PENDING_TOUCHES: usize = 65_536;
-
-/// The last use of what is pinned: it is no candidate for eviction, and a use does not make it one.
-const SET_ASIDE: i64 = i64::MAX;
-
-/// How many of these are looked at again at a time. An operator pins fewer.
-const MAX_SET_ASIDE: usize = 10_000;
 
 const SCHEMA: &str = "
     CREATE TABLE objects (
@@ -136,21 +132,6 @@ impl Index {
         Ok(lock(&self.connection).query_row("SELECT held_bytes FROM ledger", [], |row| row.get(0)).map(to_u64)?)
     }
 
-    /// How long an object was when it was entered. `None` if it is not known.
-    pub fn size_of(&self, sha256: Sha256) -> Result<Option<u64>, StoreError> {
-        let sql = "SELECT size_bytes FROM objects WHERE sha256 = ?1";
-        let connection = lock(&self.connection);
-        let size = connection.query_row(sql, [sha256.as_bytes()], |row| row.get(0)).optional()?;
-        Ok(size.map(to_u64))
-    }
-
-    /// Held bytes that nobody has set aside. Those are few, and their rows lie at one end of an index.
-    pub fn evictable_bytes(&self) -> Result<u64, StoreError> {
-        let sql = "SELECT (SELECT held_bytes FROM ledger)
-                 - (SELECT coalesce(sum(size_bytes), 0) FROM objects WHERE last_use = ?1)";
-        Ok(lock(&self.connection).query_row(sql, [SET_ASIDE], |row| row.get(0)).map(to_u64)?)
-    }
-
     /// Reserves `size_bytes` in all for one body of this instance, in place of what it had reserved before, if held and
     /// reserved bytes stay within `limit_bytes` together.
     pub fn reserve(&self, instance: &str, id: u64, size_bytes: u64, limit_bytes: u64) -> Result<Room, StoreError> {
@@ -240,57 +221,12 @@ impl Index {
         Ok(())
     }
 
-    /// Writes down at once that an object is used now, whether it was set aside or not.
-    pub fn use_now(&self, sha256: Sha256) -> Result<(), StoreError> {
-        self.set_last_use(sha256, now())
-    }
-
-    /// Takes an object out of the row of those that may be evicted.
-    pub fn set_aside(&self, sha256: Sha256) -> Result<(), StoreError> {
-        self.set_last_use(sha256, SET_ASIDE)
-    }
-
-    /// Puts an object that was set aside back into the row.
-    pub fn put_in_row(&self, sha256: Sha256) -> Result<(), StoreError> {
-        let sql = "UPDATE objects SET last_use = ?2 WHERE sha256 = ?1 AND last_use = ?3";
-        lock(&self.connection).execute(sql, params![sha256.as_bytes(), now(), SET_ASIDE])?;
-        Ok(())
-    }
-
-    /// What was set aside and waits for no upload: what is pinned, and what has no reason any more.
-    pub fn set_aside_without_upload(&self) -> Result<Vec<Sha256>, StoreError> {
-        self.entries(
-            "SELECT sha256 FROM objects
-             WHERE last_use = ?1 AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
-             LIMIT ?2",
-            SET_ASIDE,
-            MAX_SET_ASIDE,
-        )
-    }
-
-    fn set_last_use(&self, sha256: Sha256, last_use: i64) -> Result<(), StoreError> {
-        let sql = "UPDATE objects SET last_use = ?2 WHERE sha256 = ?1";
-        lock(&self.connection).execute(sql, params![sha256.as_bytes(), last_use])?;
-        Ok(())
-    }
-
     /// Drops the reservations of one instance.
     pub fn release_all_of(&self, instance: &str) -> Result<(), StoreError> {
         let connection = lock(&self.connection);
         connection.execute("DELETE FROM reservations WHERE instance = ?1", [instance])?;
         connection.execute("UPDATE pending SET holder = NULL, not_before = 0 WHERE holder = ?1", [instance])?;
         Ok(())
-    }
-
-    /// Up to `count` objects that nothing holds here, the least recently used first, without those that were set aside.
-    pub fn oldest(&self, count: usize) -> Result<Vec<Sha256>, StoreError> {
-        self.entries(
-            "SELECT sha256 FROM objects
-             WHERE last_use < ?1 AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
-             ORDER BY last_use LIMIT ?2",
-            SET_ASIDE,
-            count,
-        )
     }
 
     /// Up to `count` objects whose digest is above `after`, in the order of digests.

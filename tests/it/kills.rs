@@ -15,8 +15,8 @@ use crate::harness::{
     Answer, Body, Bucket, Ended, Gateway, Log, Origin, Reply, Request, archive, assert_same, encoded, sha256,
 };
 
-/// How often the process is killed with its doors open. In every fourth round it is killed once more while it starts.
-const ROUNDS: u64 = 200;
+/// How often it is killed in a run beside all other tests. `MILLPOND_TEST_KILLS` asks for more.
+const USUAL_ROUNDS: u64 = 50;
 
 /// What all the choices of a run follow from. The moments of the kernel are its own.
 const SEED: u64 = 20_260_131;
@@ -314,6 +314,8 @@ fn live_and_die(run: &Run, gateway: &mut Gateway, origin: &Origin, bucket: &Buck
 
 #[test]
 fn no_byte_is_lost_or_wrong_however_often_the_process_is_killed() {
+    let asked_for = std::env::var("MILLPOND_TEST_KILLS").ok();
+    let rounds = asked_for.map_or(USUAL_ROUNDS, |rounds| rounds.parse().expect("MILLPOND_TEST_KILLS is a number"));
     let began = Instant::now();
     let (origin, bucket, run) = (Origin::start(), Bucket::start(), Run::default());
     let builder = bucket.configure(Gateway::builder().origin(&origin).relay(), "").text("s3.delivery", "relay");
@@ -332,7 +334,7 @@ fn no_byte_is_lost_or_wrong_however_often_the_process_is_killed() {
                 scope.spawn(move || run.ask(client))
             })
             .collect();
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             for new in 0..NEW_TARGETS {
                 let target = Target::new(&origin, 1 + round * NEW_TARGETS + new);
                 run.seen().targets.push(target.into());
@@ -347,5 +349,5 @@ fn no_byte_is_lost_or_wrong_however_often_the_process_is_killed() {
     let _seed = Over(&run);
     order::assert_all_in_order(&run, &gateway, &bucket);
     order::assert_all_served(&run, &gateway, &origin);
-    eprintln!("{ROUNDS} rounds in {killed:?}, {:?} in all; {}", began.elapsed(), run.told());
+    eprintln!("{rounds} rounds in {killed:?}, {:?} in all; {}", began.elapsed(), run.told());
 }

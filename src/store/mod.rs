@@ -2,8 +2,8 @@
 //!
 //! The truth is in the files; the index and the existence map are hints that can be thrown away. A body comes in one way:
 //! space is reserved, it is staged, sealed and published; the bucket gets it from the disk. A lookup goes from the map to
-//! the disk to the bucket. This room knows no HTTP and no origin, and asks nobody whether
-//! something may be kept. Its main type is [`Store`].
+//! the disk to the bucket. This room knows no HTTP and no origin, and asks nobody whether something may be kept. Its main
+//! type is [`Store`].
 
 mod audit;
 mod bucket;

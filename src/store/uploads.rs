@@ -37,14 +37,6 @@ impl Store {
         self.shared.tier.as_ref().map(|tier| &tier.bucket)
     }
 
-    /// How many records wait to be uploaded.
-    ///
-    /// # Errors
-    /// [`StoreError::Index`] if the index cannot be read.
-    pub fn pending_uploads(&self) -> Result<u64, StoreError> {
-        self.shared.index.pending_count()
-    }
-
     /// Returns once there may be something to upload, after `at_most` in any case.
     pub async fn uploads(&self, at_most: Duration) {
         let Some(tier) = &self.shared.tier else { return std::future::pending().await };

@@ -91,11 +91,6 @@ impl Index {
         Ok(())
     }
 
-    /// How many uploads wait.
-    pub fn pending_count(&self) -> Result<u64, StoreError> {
-        Ok(lock(&self.connection).query_row("SELECT count(*) FROM pending", [], |row| row.get(0)).map(to_u64)?)
-    }
-
     /// Notes what was seen in the bucket just now.
     pub fn see_in_bucket(&self, seen: &[(Sha256, u64)]) -> Result<(), StoreError> {
         let mut connection = lock(&self.connection);

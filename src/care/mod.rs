@@ -22,6 +22,9 @@ const WRITE_DOWN_INTERVAL: Duration = Duration::from_secs(30);
 /// The rest between two evictions under pressure, so that a disk that cannot be emptied does not keep this busy.
 const PRESSURE_REST: Duration = Duration::from_secs(1);
 
+/// How often the disk is tried.
+const DISK_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The tasks that look after the store.
 pub struct Care {
     tasks: TaskTracker,
@@ -36,6 +39,7 @@ impl Care {
         care.spawn(sweep(store.clone(), sweep_interval));
         care.spawn(relieve(store.clone()));
         care.spawn(write_down(store.clone()));
+        care.spawn(watch_disk(store.clone()));
         if let Some(bucket) = store.bucket() {
             for _ in 0..bucket::UPLOADS_AT_ONCE {
                 care.spawn(bucket::upload(store.clone()));
@@ -95,6 +99,14 @@ async fn relieve(store: Store) {
 async fn look_after_space(store: &Store) {
     if let Err(error) = store.look_after_space().await {
         tracing::warn!(%error, "no space could be made in the cache");
+    }
+}
+
+/// Keeps what is known of the disk's condition up to date. What changes is told where it is seen.
+async fn watch_disk(store: Store) {
+    loop {
+        store.probe().await;
+        sleep(DISK_INTERVAL).await;
     }
 }
 

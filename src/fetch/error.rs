@@ -106,7 +106,7 @@ impl From<StoreError> for FetchError {
         tracing::warn!(%error, "a body could not be stored");
         match error {
             StoreError::NoSpace => Self::NoSpace,
-            StoreError::Io(_) | StoreError::Index(_) | StoreError::Bucket(_) => Self::Unstorable,
+            StoreError::Io(_) | StoreError::Silent | StoreError::Index(_) | StoreError::Bucket(_) => Self::Unstorable,
         }
     }
 }

@@ -63,6 +63,10 @@ impl Turn {
             (Some(claim), Some(note)) => tell(claim, &note).await,
             _ => {}
         }
+        // Whoever flies next here must not find it taken by this one.
+        if let Some(claim) = self.claim {
+            claim.let_go().await;
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
 use crate::model::{Algorithm, Digest, EventSink, Expected, Key, Kind, RangeSpec, Record, Scheme, Sha256, Target};
 use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, Refusal, Transfer, Use};
 use crate::relay::{Method, PassRequest, Relay};
-use crate::store::{Hit, Presence, Store};
+use crate::store::{Condition, Hit, Presence, Store};
 
 /// What is held of a passed body for a client that could not see where it was cut, in bytes.
 const MAX_HELD_BYTES: u64 = 1 << 20;
@@ -306,12 +306,9 @@ impl Gateway {
         self.relay.open_tunnel(admitted).await.map_err(|error| Problem::Origin(error.into()))
     }
 
-    /// Whether the cache can be written to: what a load balancer wants to know.
-    ///
-    /// # Errors
-    /// A line for the operator's log.
-    pub async fn readiness(&self) -> Result<(), String> {
-        self.store.probe().await.map_err(|error| error.to_string())
+    /// How the disk of the cache does: what a load balancer wants to know.
+    pub async fn readiness(&self) -> Condition {
+        self.store.probe().await
     }
 
     /// What is wrong with the bucket, for the operator. Without it this instance goes on.

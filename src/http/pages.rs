@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::Doors;
 use super::log::HEALTH_DOOR;
+use crate::store::Condition;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
@@ -68,16 +69,19 @@ impl Doors {
         if self.is_stopping.load(Ordering::Acquire) {
             return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
         }
-        match self.gateway.readiness().await {
-            Ok(()) => {
-                let bucket = self.gateway.bucket_trouble().map(|trouble| format!("but {trouble}\n"));
-                text(StatusCode::OK, format!("ready\n{}", bucket.unwrap_or_default()))
+        let trouble = match self.gateway.readiness().await {
+            Condition::Well => None,
+            // What it cannot keep passes through it all the same.
+            Condition::Full => Some("the disk of the cache is full".to_owned()),
+            Condition::Refuses(_) => {
+                return text(StatusCode::SERVICE_UNAVAILABLE, "the cache cannot be written\n".to_owned());
             }
-            Err(error) => {
-                tracing::warn!(error, "this instance is not ready: its cache cannot be written");
-                text(StatusCode::SERVICE_UNAVAILABLE, "the cache cannot be written\n".to_owned())
+            Condition::Silent => {
+                return text(StatusCode::SERVICE_UNAVAILABLE, "the disk of the cache does not answer\n".to_owned());
             }
-        }
+        };
+        let troubles = trouble.into_iter().chain(self.gateway.bucket_trouble());
+        text(StatusCode::OK, troubles.fold("ready\n".to_owned(), |page, trouble| page + &format!("but {trouble}\n")))
     }
 
     fn usage(&self) -> String {

@@ -22,6 +22,10 @@ pub enum Event {
     BucketFailed { detail: String },
     /// It does as it is asked again.
     BucketBack,
+    /// The disk of the cache hangs, or refuses to be written to.
+    DiskFailed { detail: String },
+    /// It can be written to again.
+    DiskBack,
 }
 
 /// What was wrong with a fetch, told apart by what an operator can do about it.
@@ -51,6 +55,8 @@ pub enum Cause {
     StoreFailed,
     /// The bucket does not answer, refuses, or is full. What the disk has is served on, what it lacks is fetched.
     Bucket,
+    /// The disk of the cache hangs or cannot be written to. What it does not give comes from the bucket or passes through.
+    Disk,
 }
 
 /// Where rooms put events. Putting one in never waits and never fails: without a subscriber it is dropped.

@@ -71,14 +71,10 @@ impl Book {
                 self.entries[at].follow(target);
                 self.see(at, detail, now)
             }
-            Event::BucketFailed { detail } => {
-                let at = self.enter(None, Cause::Bucket, now);
-                self.see(at, detail, now)
-            }
-            Event::BucketBack => {
-                let of_bucket = self.entries.iter_mut().filter(|entry| entry.incident.cause == Cause::Bucket);
-                of_bucket.filter_map(|entry| entry.end(now)).collect()
-            }
+            Event::BucketFailed { detail } => self.see_of_ours(Cause::Bucket, detail, now),
+            Event::DiskFailed { detail } => self.see_of_ours(Cause::Disk, detail, now),
+            Event::BucketBack => self.end_all(Cause::Bucket, now),
+            Event::DiskBack => self.end_all(Cause::Disk, now),
             Event::Stored { target, .. } => {
                 self.entries.iter_mut().filter_map(|entry| entry.hear_of_stored(target, now)).collect()
             }
@@ -107,6 +103,17 @@ impl Book {
         let entry = &mut self.entries[at];
         entry.see(detail, now);
         alert(entry, &mut self.told, now).into_iter().collect()
+    }
+
+    /// Trouble that is no host's.
+    fn see_of_ours(&mut self, cause: Cause, detail: &str, now: SystemTime) -> Vec<Note> {
+        let at = self.enter(None, cause, now);
+        self.see(at, detail, now)
+    }
+
+    fn end_all(&mut self, cause: Cause, now: SystemTime) -> Vec<Note> {
+        let of_cause = self.entries.iter_mut().filter(|entry| entry.incident.cause == cause);
+        of_cause.filter_map(|entry| entry.end(now)).collect()
     }
 
     /// The place of the incident that this trouble belongs to. One that is over for long is another.
@@ -242,7 +249,7 @@ fn mended_by(cause: Cause) -> MendedBy {
         Cause::Status | Cause::Silent | Cause::Slow | Cause::Wrong => MendedBy::SameHost,
         Cause::Absent | Cause::Gone | Cause::Impostor | Cause::Mismatch | Cause::Changed => MendedBy::SameTargets,
         Cause::NoSpace | Cause::StoreFailed => MendedBy::Anything,
-        Cause::Bucket => MendedBy::ItsOwnEvent,
+        Cause::Bucket | Cause::Disk => MendedBy::ItsOwnEvent,
     }
 }
 

@@ -104,6 +104,7 @@ impl Incident {
             Cause::NoSpace => "there is no space to store what is fetched",
             Cause::StoreFailed => "what is fetched cannot be stored",
             Cause::Bucket => "the bucket does not do as it is asked",
+            Cause::Disk => "the disk of the cache fails",
         };
         match &self.host {
             Some(host) => format!("{host} {what}"),
@@ -127,6 +128,7 @@ pub fn word_of(cause: Cause) -> &'static str {
         Cause::NoSpace => "no_space",
         Cause::StoreFailed => "store_failed",
         Cause::Bucket => "bucket",
+        Cause::Disk => "disk",
     }
 }
 

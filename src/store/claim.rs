@@ -14,8 +14,9 @@ use bytes::Bytes;
 use fs_err as fs;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
+use super::StoreError;
+use super::disk::Disk;
 use super::layout::Layout;
-use super::{StoreError, blocking};
 use crate::model::{Expected, Hasher, Key};
 
 /// The longest note, in bytes.
@@ -28,9 +29,16 @@ const NOTE_PREFIX_BYTES: usize = 65;
 /// How often a claim is tried anew whose file was removed between opening and locking it.
 const MAX_TRIES: usize = 8;
 
-/// Leave to fetch a target. Dropped, it is let go, and its file is gone.
+/// Leave to fetch a target. Dropped, it is let go after a while; who flies next should not have to wait for that.
 #[derive(Debug)]
 pub struct Claim {
+    disk: Disk,
+    /// `None` once it was let go.
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
     file: Arc<File>,
     path: PathBuf,
 }
@@ -38,6 +46,7 @@ pub struct Claim {
 /// Another process that holds a claim, or held it a moment ago.
 #[derive(Debug)]
 pub struct Rival {
+    disk: Disk,
     file: Arc<File>,
 }
 
@@ -56,7 +65,15 @@ pub enum Look {
 }
 
 /// Claims a target, unless another process has.
-pub fn claim(layout: &Layout, key: Key) -> Result<Claiming, StoreError> {
+pub fn claim(layout: &Layout, disk: &Disk, key: Key) -> Result<Claiming, StoreError> {
+    Ok(match try_claim(layout, key)? {
+        Ok(held) => Claiming::Ours(Claim { disk: disk.clone(), held: Some(held) }),
+        Err(file) => Claiming::Theirs(Rival { disk: disk.clone(), file: Arc::new(file) }),
+    })
+}
+
+/// The claim, or the file on which another process holds it.
+fn try_claim(layout: &Layout, key: Key) -> io::Result<Result<Held, File>> {
     let path = layout.claim(key);
     let open = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = open()?.into_parts().0;
@@ -67,11 +84,11 @@ pub fn claim(layout: &Layout, key: Key) -> Result<Claiming, StoreError> {
         if has_name(&file, &path)? {
             // A note in it was left by a process that died.
             file.set_len(0)?;
-            return Ok(Claiming::Ours(Claim { file: Arc::new(file), path }));
+            return Ok(Ok(Held { file: Arc::new(file), path }));
         }
         file = open()?.into_parts().0;
     }
-    Ok(Claiming::Theirs(Rival { file: Arc::new(file) }))
+    Ok(Err(file))
 }
 
 /// Whether another process holds the claim on a target.
@@ -95,7 +112,9 @@ pub fn sweep(layout: &Layout) -> Result<(), StoreError> {
     for entry in fs::read_dir(layout.locks())? {
         let Some(key) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // What can be claimed is nobody's, and goes with the claim.
-        drop(claim(layout, key)?);
+        if let Ok(held) = try_claim(layout, key)? {
+            held.remove()?;
+        }
     }
     Ok(())
 }
@@ -106,25 +125,43 @@ impl Claim {
     /// # Errors
     /// [`StoreError`] if the disk refuses.
     pub async fn tell(&self, note: Vec<u8>) -> Result<(), StoreError> {
-        let file = Arc::clone(&self.file);
-        blocking(move || {
+        let Some(Held { file, .. }) = &self.held else { return Ok(()) };
+        let file = Arc::clone(file);
+        let written = self.disk.ask(move || {
             let mut framed = format!("{}\n", sha256_of(&note)).into_bytes();
             framed.extend_from_slice(&note);
             file.write_all_at(&framed, 0)?;
-            Ok(file.set_len(framed.len() as u64)?)
-        })
-        .await
+            file.set_len(framed.len() as u64)
+        });
+        written.await
+    }
+
+    /// Lets go, and returns once others can see it.
+    pub async fn let_go(mut self) {
+        let Some(held) = self.held.take() else { return };
+        if let Err(error) = self.disk.ask(move || held.remove()).await {
+            // The lock went with the file, so that the next to claim takes it as it lies.
+            tracing::warn!(%error, "the file of a claim was not removed");
+        }
     }
 }
 
 impl Drop for Claim {
-    /// On this thread: whoever flies next in this process must not find the claim taken by the last.
+    /// Not on this thread, which must not wait for the disk.
     fn drop(&mut self) {
-        let remove = |has_name: bool| if has_name { fs::remove_file(&self.path) } else { Ok(()) };
-        let removed = has_name(&self.file, &self.path).and_then(remove);
-        if let Err(error) = removed {
-            tracing::warn!(%error, "the file of a claim was not removed");
-        }
+        let Some(held) = self.held.take() else { return };
+        self.disk.afterwards(move || {
+            if let Err(error) = held.remove() {
+                tracing::warn!(%error, "the file of a claim was not removed");
+            }
+        });
+    }
+}
+
+impl Held {
+    /// Removes the file, unless its name is another's by now. The lock goes with it.
+    fn remove(self) -> io::Result<()> {
+        if has_name(&self.file, &self.path)? { fs::remove_file(&self.path) } else { Ok(()) }
     }
 }
 
@@ -135,17 +172,17 @@ impl Rival {
     /// [`StoreError`] if the disk refuses.
     pub async fn look(&self) -> Result<Look, StoreError> {
         let file = Arc::clone(&self.file);
-        blocking(move || {
+        let look = self.disk.ask(move || {
             // The lock first: a note that is read under it is the last one.
             let has_let_go = got(file.try_lock_shared())?;
             let note = read_note(&file);
             if has_let_go {
                 file.unlock()?;
-                return Ok(Look::HasLetGo(note?));
+                return Ok::<_, io::Error>(Look::HasLetGo(note?));
             }
             Ok(Look::Holds(note?))
-        })
-        .await
+        });
+        look.await
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Config {
     /// What is left free of the file system.
     pub min_free: Size,
     pub sweep_interval: Span,
+    /// How long one piece of work for a request may take the disk, before the request goes on without it. A disk that takes
+    /// longer to write a few bytes counts as dead.
+    pub disk_timeout: Span,
     /// How long a target is believed to be here without a look.
     pub present_ttl: Span,
     /// How long a target is believed to be absent without a look; also how long an origin's failure is remembered.
@@ -45,6 +48,7 @@ impl Default for Config {
             low_watermark: 0.70,
             min_free: Size::gib(5),
             sweep_interval: Span::from_secs(3600),
+            disk_timeout: Span::from_secs(20),
             present_ttl: Span::from_secs(600),
             absent_ttl: Span::from_secs(30),
             map_capacity: 1_000_000,
@@ -66,6 +70,9 @@ impl Config {
         }
         if self.sweep_interval.0.is_zero() {
             return Err("cache.sweep_interval must be more than nothing".to_owned());
+        }
+        if self.disk_timeout.0.is_zero() {
+            return Err("cache.disk_timeout must be more than nothing".to_owned());
         }
         Ok(())
     }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use fs_err as fs;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, open, openat2, statx};
 use rustix::io::Errno;
 use rustix::io::{ReadWriteFlags, preadv2};
 use tokio::task::spawn_blocking;
 
 use super::StoreError;
+use super::disk::Disk;
 use super::layout::{self, Layout, StagedName};
 use crate::model::{Algorithm, Digest, Expected, Hasher, Record};
 
@@ -27,11 +28,12 @@ const WHOLE_PIECE_BYTES: usize = 256 * 1024;
 #[derive(Debug, Clone)]
 pub struct Contents {
     file: Arc<File>,
+    disk: Disk,
 }
 
 impl Contents {
-    pub(super) fn new(file: Arc<File>) -> Self {
-        Self { file }
+    pub(super) fn new(file: Arc<File>, disk: Disk) -> Self {
+        Self { file, disk }
     }
 
     /// Reads `size_bytes` from `offset`; fewer only at the end of the file.
@@ -40,9 +42,7 @@ impl Contents {
     /// What the disk says.
     pub async fn read(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         let contents = self.clone();
-        spawn_blocking(move || contents.read_now(offset, size_bytes))
-            .await
-            .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+        self.disk.ask(move || contents.read_now(offset, size_bytes)).await.map_err(StoreError::into_io)
     }
 
     /// As [`Contents::read`], but may return fewer bytes before the end too: what is in memory needs no wait for the disk.
@@ -186,7 +186,7 @@ impl FileHit {
 }
 
 /// Opens the object of a record, if it is there in its full length.
-pub fn open_hit(layout: &Layout, record: Arc<Record>) -> Result<Option<FileHit>, StoreError> {
+pub fn open_hit(layout: &Layout, disk: &Disk, record: Arc<Record>) -> Result<Option<FileHit>, StoreError> {
     let path = layout.object(record.sha256);
     let file = match fs::File::open(path) {
         Ok(file) => file,
@@ -203,10 +203,11 @@ pub fn open_hit(layout: &Layout, record: Arc<Record>) -> Result<Option<FileHit>,
         );
         return Ok(None);
     }
-    let contents = Contents::new(Arc::new(file.into_parts().0));
+    let contents = Contents::new(Arc::new(file.into_parts().0), disk.clone());
     let whole = match usize::try_from(size_bytes) {
         Ok(size) if size_bytes <= READ_AT_OPEN_BYTES => Some(contents.read_now(0, size)?),
-        _ => None,
+        // Whoever gets a head gets a body: a disk that gives no byte is found out before.
+        _ => contents.read_now(0, 1).map(|_| None)?,
     };
     if whole.as_ref().is_some_and(|whole| whole.len() as u64 != size_bytes) {
         return Ok(None);
@@ -215,27 +216,29 @@ pub fn open_hit(layout: &Layout, record: Arc<Record>) -> Result<Option<FileHit>,
 }
 
 /// As [`open_hit`], but only if the kernel can do it from memory, without a wait for the disk. `None` says nothing.
-pub fn open_hit_in_memory(layout: &Layout, record: &Arc<Record>) -> Option<FileHit> {
+pub fn open_hit_in_memory(layout: &Layout, disk: &Disk, record: &Arc<Record>) -> Option<FileHit> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat2(CWD, layout.object(record.sha256), flags, Mode::empty(), ResolveFlags::CACHED).ok()?;
-    let contents = Contents::new(Arc::new(file.into()));
-    if contents.file.metadata().ok()?.len() != record.size_bytes {
+    let contents = Contents::new(Arc::new(file.into()), disk.clone());
+    let known = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    if statx(&*contents.file, c"", known, StatxFlags::SIZE).ok()?.stx_size != record.size_bytes {
         return None;
     }
     let whole = match usize::try_from(record.size_bytes) {
         Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => {
             Some(contents.read_from_memory(0, size, &mut BytesMut::new()).filter(|bytes| bytes.len() == size)?)
         }
-        _ => None,
+        // Whoever gets a head gets a body: a disk that gives no byte is found out before.
+        _ => contents.read_from_memory(0, 1, &mut BytesMut::new()).map(|_| None)?,
     };
     Some(FileHit { record: Arc::clone(record), contents, whole })
 }
 
 /// Opens a file that another process may be writing. `None` if it is not there any more, or is a link to another place.
-pub fn open_staged(layout: &Layout, name: &StagedName) -> Result<Option<Contents>, StoreError> {
+pub fn open_staged(layout: &Layout, disk: &Disk, name: &StagedName) -> Result<Option<Contents>, StoreError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     match open(layout.staged(name), flags, Mode::empty()) {
-        Ok(file) => Ok(Some(Contents::new(Arc::new(file.into())))),
+        Ok(file) => Ok(Some(Contents::new(Arc::new(file.into()), disk.clone()))),
         Err(Errno::NOENT | Errno::LOOP) => Ok(None),
         Err(error) => Err(io::Error::from(error).into()),
     }

@@ -68,13 +68,14 @@ impl Store {
     /// [`StoreError`] if the disk could not be read.
     pub async fn open_object(&self, sha256: Sha256) -> Result<Option<Object>, StoreError> {
         let store = self.clone();
-        let object = blocking(move || {
-            let object = object::open(&store.shared.layout, sha256)?;
+        let opened = self.shared.disk.ask(move || {
+            let object = object::open(&store.shared.layout, &store.shared.disk, sha256)?;
             // A hint, but the only one here: which records name it is not known.
             let known_bytes = store.shared.index.size_of(sha256).unwrap_or_default();
-            Ok(object.filter(|object| known_bytes.is_none_or(|known_bytes| known_bytes == object.size_bytes)))
-        })
-        .await?;
+            let fits = |object: &Object| known_bytes.is_none_or(|known_bytes| known_bytes == object.size_bytes);
+            Ok::<_, StoreError>(object.filter(fits))
+        });
+        let object = opened.await?;
         if object.is_some() {
             self.shared.index.touch(sha256);
         }

@@ -12,6 +12,9 @@ pub enum StoreError {
     /// The disk refuses.
     #[error(transparent)]
     Io(io::Error),
+    /// The disk does not answer in time, or did not when it was asked last.
+    #[error("the disk of the cache does not answer")]
+    Silent,
     /// The index refuses. The files are not touched by that.
     #[error("the index cannot be used: {0}")]
     Index(#[from] rusqlite::Error),
@@ -25,6 +28,17 @@ impl From<io::Error> for StoreError {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
             _ => Self::Io(error),
+        }
+    }
+}
+
+impl StoreError {
+    /// For those who read a file and know no other errors.
+    pub(super) fn into_io(self) -> io::Error {
+        match self {
+            Self::Io(error) => error,
+            Self::Silent => io::Error::new(io::ErrorKind::TimedOut, self),
+            Self::NoSpace | Self::Index(_) | Self::Bucket(_) => io::Error::other(self),
         }
     }
 }

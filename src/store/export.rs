@@ -64,7 +64,7 @@ impl Store {
         blocking(move || {
             let layout = &store.shared.layout;
             let Some(record) = records::read_one(layout, key, sha256)? else { return Ok(Exported::Nothing) };
-            let Some(hit) = contents::open_hit(layout, Arc::new(record.clone()))? else {
+            let Some(hit) = contents::open_hit(layout, &store.shared.disk, Arc::new(record.clone()))? else {
                 return Ok(Exported::OnlyRecord(record));
             };
             let is_right = hit.contents().digest(Algorithm::Sha256)? == sha256.into();

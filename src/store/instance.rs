@@ -1,6 +1,6 @@
 //! The place of one process in a folder that several may share.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -72,11 +72,14 @@ impl Instance {
         (id, self.folder.join(id.to_string()))
     }
 
+    /// Tries whether what is written reaches the disk. A kernel takes a few bytes also for one that is dead.
     pub fn probe(&self) -> Result<(), StoreError> {
         let (_, path) = self.next_file();
-        fs::write(&path, b"probe")?;
+        let mut file = fs::File::create_new(&path)?;
+        let written = file.write_all(b"probe").and_then(|()| file.sync_data());
+        // Also what was not written whole.
         fs::remove_file(&path)?;
-        Ok(())
+        Ok(written?)
     }
 
     /// Leaves the folder. As one who died, if `in_order` is false: then the next who looks finds reason to look through it.

@@ -12,6 +12,7 @@ mod claim;
 mod config;
 mod contents;
 mod custody;
+mod disk;
 mod error;
 mod evict;
 mod export;
@@ -48,6 +49,7 @@ pub use claim::{Claim, Claiming, Look, Rival};
 pub use config::{Config, OnChange};
 pub use contents::{Contents, FileHit};
 pub use custody::{Forgotten, Witness};
+pub use disk::Condition;
 pub use error::{OpenError, StoreError};
 pub use evict::Eviction;
 pub use export::{Exported, Taken};
@@ -61,6 +63,7 @@ pub use staging::{Finished, Sealed, Staging};
 pub use uploads::Turn;
 
 use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
+use disk::Disk;
 use index::Index;
 use instance::Instance;
 use layout::Layout;
@@ -87,6 +90,7 @@ struct Shared {
     role: Role,
     config: Config,
     layout: Layout,
+    disk: Disk,
     instance: Instance,
     index: Index,
     map: ExistenceMap,
@@ -144,6 +148,7 @@ impl Store {
         let unreconciled = index.is_new() || instance.found_dead();
         Ok(Shared {
             role,
+            disk: Disk::new(config.disk_timeout.0, events.clone()),
             map: ExistenceMap::new(&config),
             tier: None,
             digests: moka::future::Cache::new(DIGEST_CACHE_ENTRIES),
@@ -199,7 +204,7 @@ impl Store {
     /// [`StoreError`] if the disk refuses, or knows no locks.
     pub async fn claim(&self, key: Key) -> Result<Claiming, StoreError> {
         let store = self.clone();
-        blocking(move || claim::claim(&store.shared.layout, key)).await
+        self.shared.disk.ask(move || claim::claim(&store.shared.layout, &store.shared.disk, key)).await
     }
 
     /// Whether somebody holds the claim on a target.
@@ -208,7 +213,7 @@ impl Store {
     /// As [`Store::claim`].
     pub async fn is_claimed(&self, key: Key) -> Result<bool, StoreError> {
         let store = self.clone();
-        blocking(move || claim::is_held(&store.shared.layout, key)).await
+        self.shared.disk.ask(move || claim::is_held(&store.shared.layout, key)).await
     }
 
     /// As [`Store::is_claimed`], but a hint, from memory.
@@ -223,7 +228,7 @@ impl Store {
     /// [`StoreError`] if the disk refuses.
     pub async fn open_staged(&self, name: StagedName) -> Result<Option<Contents>, StoreError> {
         let store = self.clone();
-        blocking(move || contents::open_staged(&store.shared.layout, &name)).await
+        self.shared.disk.ask(move || contents::open_staged(&store.shared.layout, &store.shared.disk, &name)).await
     }
 
     /// Begins to store a body, of `length` bytes if that is known. Space is reserved first, and made if there is none.
@@ -232,7 +237,7 @@ impl Store {
     /// [`StoreError::NoSpace`] if it does not fit.
     pub async fn stage(&self, length: Option<u64>, hasher: Hasher) -> Result<Staging, StoreError> {
         let store = self.clone();
-        blocking(move || Staging::begin(store, length, hasher)).await
+        self.shared.disk.ask(move || Staging::begin(store, length, hasher)).await
     }
 
     /// Publishes a sealed body as what `record` says it is. Afterwards it is found by everybody.
@@ -267,7 +272,7 @@ impl Store {
     /// [`StoreError`] if the index refuses.
     pub async fn write_down_uses(&self) -> Result<(), StoreError> {
         let store = self.clone();
-        blocking(move || store.shared.index.flush_touches()).await
+        self.shared.disk.ask(move || store.shared.index.flush_touches()).await
     }
 
     /// Sweeps what dead processes have left, and compares index and disk where there is reason to: the index is new, or a
@@ -320,13 +325,16 @@ impl Store {
         self.shared.index.held_bytes()
     }
 
-    /// Whether the folder can be written.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`] with what the disk says.
-    pub async fn probe(&self) -> Result<(), StoreError> {
+    /// How the disk does, as it was seen last.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.shared.disk.condition()
+    }
+
+    /// How the disk does, tried now unless that was done a moment ago. Takes `cache.disk_timeout` at most.
+    pub async fn probe(&self) -> Condition {
         let store = self.clone();
-        blocking(move || store.shared.instance.probe()).await
+        self.shared.disk.probe(move || store.shared.instance.probe()).await
     }
 
     /// Leaves the folder at the end of the process. What was staged is gone afterwards.
@@ -335,13 +343,12 @@ impl Store {
             tracing::warn!(%error, "the last uses of objects were not written down");
         }
         let store = self.clone();
-        let left = blocking(move || {
+        let left = self.shared.disk.ask(move || {
             // What a guest has put there the hosts have to look at.
             let in_order = store.shared.role == Role::Host && !store.shared.unreconciled.load(Ordering::Acquire);
             store.shared.instance.leave(&store.shared.index, in_order)
-        })
-        .await;
-        if let Err(error) = left {
+        });
+        if let Err(error) = left.await {
             tracing::warn!(%error, "the staging folder was not removed; the next start will do it");
         }
     }

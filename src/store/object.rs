@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use fs_err as fs;
 
+use super::disk::Disk;
 use super::layout::Layout;
 use super::{Contents, StoreError};
 use crate::model::Sha256;
@@ -30,12 +31,12 @@ impl Object {
 }
 
 /// Opens an object, if it is held.
-pub fn open(layout: &Layout, sha256: Sha256) -> Result<Option<Object>, StoreError> {
+pub fn open(layout: &Layout, disk: &Disk, sha256: Sha256) -> Result<Option<Object>, StoreError> {
     let file = match fs::File::open(layout.object(sha256)) {
         Ok(file) => file.into_parts().0,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let size_bytes = file.metadata()?.len();
-    Ok(Some(Object { sha256, size_bytes, contents: Contents::new(Arc::new(file)) }))
+    Ok(Some(Object { sha256, size_bytes, contents: Contents::new(Arc::new(file), disk.clone()) }))
 }

@@ -10,7 +10,6 @@ use bytes::Bytes;
 use fs_err as fs;
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
-use tokio::runtime::Handle;
 
 use super::index::{Room, is_damage};
 use super::layout::StagedName;
@@ -60,7 +59,7 @@ impl Staging {
     /// What has been written so far, for readers who follow.
     #[must_use]
     pub fn contents(&self) -> Contents {
-        Contents::new(Arc::clone(&self.handle))
+        Contents::new(Arc::clone(&self.handle), self.file.store.shared.disk.clone())
     }
 
     /// By which other processes find the file while it grows.
@@ -85,10 +84,10 @@ impl Staging {
         }
         let (handle, offset) = (Arc::clone(&self.handle), self.written_bytes);
         let mut hasher = self.hasher.take().ok_or_else(broken_staging)?;
-        let hasher = super::blocking(move || {
+        let hasher = self.file.store.shared.disk.ask(move || {
             handle.write_all_at(&bytes, offset)?;
             hasher.update(&bytes);
-            Ok(hasher)
+            Ok::<_, std::io::Error>(hasher)
         });
         self.hasher = Some(hasher.await?);
         self.written_bytes = end;
@@ -99,7 +98,7 @@ impl Staging {
         let wanted = end.div_ceil(RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES;
         // The job keeps the file: it must not reserve for one that has been given up meanwhile.
         let (file, handle) = (Arc::clone(&self.file), Arc::clone(&self.handle));
-        super::blocking(move || reserve(&file, &handle, wanted)).await?;
+        self.file.store.shared.disk.ask(move || reserve(&file, &handle, wanted)).await?;
         self.reserved_bytes = wanted;
         Ok(())
     }
@@ -189,6 +188,7 @@ impl Drop for StagedFile {
             return;
         }
         let (store, id, path) = (self.store.clone(), self.id, std::mem::take(&mut self.path));
+        let disk = store.shared.disk.clone();
         let give_back = move || {
             let shared = &store.shared;
             // What cannot be removed here is swept when the next process enters the folder.
@@ -202,10 +202,7 @@ impl Drop for StagedFile {
                 tracing::warn!(%error, "a reservation was not released");
             }
         };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(give_back)),
-            Err(_) => give_back(),
-        }
+        disk.afterwards(give_back);
     }
 }
 

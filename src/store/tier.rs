@@ -14,8 +14,7 @@ use super::index::{Index, Pending, since_epoch};
 use super::markers::Markers;
 use super::presence::{Known, Presence};
 use super::{
-    Bucket, BucketError, BucketHit, Config, FileHit, Hit, Shared, Store, StoreError, blocking, bucket, contents,
-    publish, records,
+    Bucket, BucketError, BucketHit, Config, FileHit, Hit, Shared, Store, StoreError, bucket, contents, publish, records,
 };
 use crate::model::{Key, Record, Sha256};
 
@@ -158,7 +157,7 @@ impl Tier {
 /// What disk and bucket know of a target. What only the bucket knew is written down here.
 pub(super) async fn look(shared: Arc<Shared>, key: Key) -> Result<Presence, StoreError> {
     let held = Arc::clone(&shared);
-    let on_disk = blocking(move || records::look_up(&held.layout, key)).await;
+    let on_disk = shared.disk.ask(move || records::look_up(&held.layout, key)).await;
     let Some(tier) = &shared.tier else { return on_disk };
     if let Ok(Presence::Known(_)) = on_disk {
         return on_disk;
@@ -172,7 +171,7 @@ pub(super) async fn look(shared: Arc<Shared>, key: Key) -> Result<Presence, Stor
             adopt(&shared, found).await;
             adopt_pins(&shared, key).await;
             let adopted = Arc::clone(&shared);
-            match blocking(move || records::look_up(&adopted.layout, key)).await {
+            match shared.disk.ask(move || records::look_up(&adopted.layout, key)).await {
                 Ok(Presence::Known(known)) => Ok(Presence::Known(known)),
                 // What could not be written down is known all the same.
                 _ => known.map_or(on_disk, |known| Ok(Presence::Known(Arc::new(known)))),
@@ -187,8 +186,9 @@ pub(super) async fn look(shared: Arc<Shared>, key: Key) -> Result<Presence, Stor
 
 /// Writes down records that came from the bucket. Returns how many were not known here.
 pub(super) async fn adopt(shared: &Arc<Shared>, found: Vec<Record>) -> u64 {
+    let disk = shared.disk.clone();
     let shared = Arc::clone(shared);
-    let adopted = blocking(move || {
+    let adopted = disk.ask(move || {
         let mut new = 0;
         for record in found {
             let (key, sha256) = (record.key(), record.sha256);
@@ -199,7 +199,7 @@ pub(super) async fn adopt(shared: &Arc<Shared>, found: Vec<Record>) -> u64 {
                 tier.markers.set_record(key, sha256)?;
             }
         }
-        Ok(new)
+        Ok::<_, StoreError>(new)
     });
     adopted.await.unwrap_or_else(|error| {
         tracing::warn!(%error, "records that the bucket has could not be written down");
@@ -230,10 +230,10 @@ impl Store {
 
     pub(super) async fn open_file(&self, record: Arc<Record>) -> Result<Option<FileHit>, StoreError> {
         let sha256 = record.sha256;
-        let mut hit = contents::open_hit_in_memory(&self.shared.layout, &record);
+        let mut hit = contents::open_hit_in_memory(&self.shared.layout, &self.shared.disk, &record);
         if hit.is_none() {
             let shared = Arc::clone(&self.shared);
-            hit = blocking(move || contents::open_hit(&shared.layout, record)).await?;
+            hit = self.shared.disk.ask(move || contents::open_hit(&shared.layout, &shared.disk, record)).await?;
         }
         if hit.is_some() {
             self.shared.index.touch(sha256);
@@ -254,8 +254,8 @@ impl Store {
             }
             let since = since_epoch(SystemTime::now() - tier.present_ttl);
             let store = self.clone();
-            let was_seen = blocking(move || store.shared.index.was_seen_in_bucket(sha256, size_bytes, since)).await;
-            if matches!(was_seen, Ok(true)) {
+            let was_seen = move || store.shared.index.was_seen_in_bucket(sha256, size_bytes, since);
+            if matches!(self.shared.disk.ask(was_seen).await, Ok(true)) {
                 tier.believe(sha256, true);
                 return true;
             }
@@ -273,8 +273,15 @@ impl Store {
                 return true;
             }
             Some(_) => self.doubt(record, &BucketError::Damaged).await,
-            None if tier.markers.has_object(sha256) => self.doubt(record, &BucketError::Absent).await,
-            None => tier.believe(sha256, false),
+            None => {
+                let markers = tier.markers.clone();
+                let was_there = self.shared.disk.ask(move || Ok::<_, StoreError>(markers.has_object(sha256))).await;
+                if was_there.unwrap_or_default() {
+                    self.doubt(record, &BucketError::Absent).await;
+                } else {
+                    tier.believe(sha256, false);
+                }
+            }
         }
         false
     }
@@ -284,7 +291,7 @@ impl Store {
         let seen = listed.iter().filter_map(|one| Some((tier.bucket.object_of(one)?, one.size_bytes)));
         let seen: Vec<_> = seen.collect();
         let (store, noted) = (self.clone(), seen.clone());
-        if let Err(error) = blocking(move || store.shared.index.see_in_bucket(&noted)).await {
+        if let Err(error) = self.shared.disk.ask(move || store.shared.index.see_in_bucket(&noted)).await {
             tracing::debug!(%error, "what the bucket has was not noted");
         }
         seen
@@ -311,9 +318,9 @@ impl Store {
             tier.doubted.insert(sha256, ());
         }
         let (store, record) = (self.clone(), record.clone());
-        let forgotten = blocking(move || {
+        let forgotten = self.shared.disk.ask(move || {
             let shared = &store.shared;
-            let Some(tier) = &shared.tier else { return Ok(()) };
+            let Some(tier) = &shared.tier else { return Ok::<_, StoreError>(()) };
             shared.index.forget_in_bucket(sha256)?;
             // What the disk has goes up again. It waits in the queue before it loses its marker.
             if records::is_held(&shared.layout, &record) {

@@ -28,6 +28,7 @@ fn assert_refused(run: &Run, parts: &[&str]) {
 fn values_that_cannot_work_are_refused_with_their_key() {
     for (section, key, value) in [
         ("cache", "sweep_interval", "\"0s\""),
+        ("cache", "disk_timeout", "\"0s\""),
         ("cache", "absent_ttl", "\"2000years\""),
         ("cache", "present_ttl", "\"2000years\""),
         ("fetch", "concurrency", "9223372036854775807"),

@@ -19,6 +19,7 @@ mod conditions;
 mod config_bounds;
 mod crash;
 mod cuts;
+mod disk;
 mod doctor;
 mod evicted;
 mod expected;

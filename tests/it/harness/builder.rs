@@ -119,6 +119,11 @@ impl Builder {
         self.env("SSL_CERT_FILE", authority.file().to_str().expect("the path is text"))
     }
 
+    /// Keeps what is stored in this folder.
+    pub fn cache_in(self, cache: PathBuf) -> Self {
+        Self { cache, ..self }
+    }
+
     /// Where the configuration is written, and the folders lie.
     pub fn folder(&self) -> &Path {
         self.folder.path()

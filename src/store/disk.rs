@@ -1,0 +1,181 @@
+//! The disk as requests meet it: so much work at once, none waited for without an end, and none begun while it hangs.
+//!
+//! Only the probe judges it. Work that is given up goes on in its own thread until the disk lets it, and its permit with it;
+//! what it comes to is dropped there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use super::StoreError;
+use crate::model::{Event, EventSink};
+
+/// Disk work of requests and fetches at once. Fewer than there are threads: a disk that hangs takes no other's.
+const MAX_JOBS: usize = 128;
+
+/// How long the outcome of a probe holds for those who ask for the next one.
+const PROBE_REST: Duration = Duration::from_secs(1);
+
+/// How the disk does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    Well,
+    /// It takes nothing more. What is on it is served, what is not passes through.
+    Full,
+    /// It refuses to be written to, with this error. What it still gives is served.
+    Refuses(String),
+    /// It does not answer. It is left alone until it does.
+    Silent,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Disk(Arc<Inner>);
+
+struct Inner {
+    patience: Duration,
+    jobs: Arc<Semaphore>,
+    condition: ArcSwap<Condition>,
+    probing: Mutex<Probing>,
+    events: EventSink,
+}
+
+#[derive(Default)]
+struct Probing {
+    ended: Option<Instant>,
+    /// A probe that the disk has not answered yet.
+    unanswered: Option<JoinHandle<Result<(), StoreError>>>,
+}
+
+impl Disk {
+    /// `patience` is how long one piece of work may take.
+    pub fn new(patience: Duration, events: EventSink) -> Self {
+        Self(Arc::new(Inner {
+            patience,
+            jobs: Arc::new(Semaphore::new(MAX_JOBS)),
+            condition: ArcSwap::from_pointee(Condition::Well),
+            probing: Mutex::default(),
+            events,
+        }))
+    }
+
+    pub fn condition(&self) -> Condition {
+        Condition::clone(&self.0.condition.load())
+    }
+
+    fn is_silent(&self) -> bool {
+        **self.0.condition.load() == Condition::Silent
+    }
+
+    /// Does work that somebody waits for.
+    ///
+    /// # Errors
+    /// [`StoreError::Silent`] if the disk hangs or takes too long, else what the work says.
+    pub async fn ask<T, E>(&self, work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        E: Into<StoreError> + Send + 'static,
+    {
+        if self.is_silent() {
+            return Err(StoreError::Silent);
+        }
+        match timeout(self.0.patience, self.run(work)).await {
+            Ok(outcome) => outcome?.map_err(Into::into),
+            Err(_) => Err(StoreError::Silent),
+        }
+    }
+
+    /// Does work that nobody waits for.
+    pub fn afterwards(&self, work: impl FnOnce() + Send + 'static) {
+        let Ok(runtime) = Handle::try_current() else { return work() };
+        let disk = self.clone();
+        // Each is the end of something that was counted, and so are they.
+        runtime.spawn(async move {
+            if let Err(error) = disk.run(work).await {
+                tracing::warn!(%error, "what was to be done on the disk was not done");
+            }
+        });
+    }
+
+    /// # Errors
+    /// A panic in the work.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.0.jobs).acquire_owned().await.expect("this semaphore is never closed");
+        let done = spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await.map_err(|panic| StoreError::Io(std::io::Error::other(panic)))
+    }
+
+    /// Tries whether the disk takes what is written to it. Whoever asks at the same time shares the answer; one that hangs is
+    /// waited for by nobody but the one who asks first.
+    pub async fn probe(&self, work: impl FnOnce() -> Result<(), StoreError> + Send + 'static) -> Condition {
+        if self.is_silent() && self.0.probing.try_lock().is_err() {
+            return Condition::Silent;
+        }
+        let mut probing = self.0.probing.lock().await;
+        if probing.unanswered.is_none() && probing.ended.is_some_and(|ended| ended.elapsed() < PROBE_REST) {
+            return self.condition();
+        }
+        let mut probe = probing.unanswered.take().unwrap_or_else(|| spawn_blocking(work));
+        let condition = match timeout(self.0.patience, &mut probe).await {
+            Ok(Ok(Ok(()))) => Condition::Well,
+            Ok(Ok(Err(StoreError::NoSpace))) => Condition::Full,
+            Ok(Ok(Err(error))) => Condition::Refuses(error.to_string()),
+            Ok(Err(panic)) => Condition::Refuses(panic.to_string()),
+            Err(_) => {
+                probing.unanswered = Some(probe);
+                Condition::Silent
+            }
+        };
+        probing.ended = Some(Instant::now());
+        self.turn_to(&condition);
+        condition
+    }
+
+    /// What has changed is told once.
+    fn turn_to(&self, condition: &Condition) {
+        let before = self.0.condition.swap(Arc::new(condition.clone()));
+        if *before == *condition {
+            return;
+        }
+        match condition.trouble() {
+            Some(detail) => {
+                tracing::error!(detail, "the disk of the cache fails; what it does not give or take passes through");
+                self.0.events.tell(Event::DiskFailed { detail });
+            }
+            None if before.trouble().is_some() => {
+                tracing::info!("the disk of the cache is back");
+                self.0.events.tell(Event::DiskBack);
+            }
+            None => {}
+        }
+        if *condition == Condition::Full {
+            tracing::warn!("the disk of the cache is full; what is new passes through");
+        }
+    }
+}
+
+impl std::fmt::Debug for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Disk").field(&self.condition()).finish()
+    }
+}
+
+impl Condition {
+    /// Why others should be asked in place of this instance, if they should.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Well | Self::Full => None,
+            Self::Refuses(error) => Some(error.clone()),
+            Self::Silent => Some(StoreError::Silent.to_string()),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A disk that dies, hangs or fills up: the gateway goes on without it, says so, and comes back with it.
+
+use crate::harness::{Body, Bucket, Builder, Disk, Gateway, Origin, Reply, Trouble, archive, eventually};
+
+const KEPT: &str = "/kept-1.0.tar.gz";
+const NEW: &str = "/new-1.0.tar.gz";
+
+/// A gateway on such a disk, that has one target.
+struct Stage {
+    gateway: Gateway,
+    origin: Origin,
+    disk: Disk,
+    kept: Body,
+    new: Body,
+}
+
+fn stage(change: impl FnOnce(Builder) -> Builder) -> Stage {
+    let disk = Disk::mount();
+    let origin = Origin::start();
+    let (kept, new) = (archive(1, 300_000), archive(2, 200_000));
+    origin.serve(KEPT, Reply::file(&kept));
+    origin.serve(NEW, Reply::file(&new));
+    let builder = Gateway::builder().origin(&origin).relay().one_attempt().cache_in(disk.folder());
+    let gateway = change(builder.text("cache.disk_timeout", "1s")).start();
+    gateway.assert_serves(&origin.url(KEPT), &kept);
+    gateway.await_stored(&origin.url(KEPT));
+    // So that the kernel has in memory what a local disk's would have.
+    gateway.assert_serves(&origin.url(KEPT), &kept).assert_cache(&["hit"]);
+    gateway.request("GET", "/readyz").send().assert_body(200, b"ready\n");
+    Stage { gateway, origin, disk, kept, new }
+}
+
+impl Stage {
+    #[track_caller]
+    fn await_readiness(&self, status: u16, text: &str) {
+        eventually(text, || {
+            let answer = self.gateway.request("GET", "/readyz").send();
+            (answer.status == status && answer.text() == text).then_some(())
+        });
+    }
+
+    /// Asserts that everything is again as it was before.
+    #[track_caller]
+    fn assert_mended(&self) {
+        self.disk.set(Trouble::Nothing);
+        self.await_readiness(200, "ready\n");
+        self.gateway.assert_serves(&self.origin.url(KEPT), &self.kept).assert_cache(&["hit"]);
+        eventually("what is new is stored", || {
+            let answer = self.gateway.assert_serves(&self.origin.url(NEW), &self.new);
+            answer.header("Cache-Status").is_some_and(|status| status.contains("; hit")).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_disk_that_hangs_is_gone_round_until_it_answers() {
+    let stage = stage(|builder| builder);
+    stage.disk.set(Trouble::Hangs);
+    stage.await_readiness(503, "the disk of the cache does not answer\n");
+    stage.gateway.request("GET", "/healthz").send().assert_status(200);
+    for _ in 0..2 {
+        stage.gateway.assert_serves(&stage.origin.url(NEW), &stage.new);
+        stage.gateway.proxied("GET", &stage.origin.url(NEW)).send().assert_body(200, &stage.new);
+    }
+    let asked = stage.origin.count(KEPT);
+    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
+    assert!(stage.origin.count(KEPT) <= asked + 1, "at most the origin gives it");
+    stage.assert_mended();
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_gives_what_it_has() {
+    let stage = stage(|builder| builder);
+    stage.disk.set(Trouble::ReadOnly);
+    stage.await_readiness(503, "the cache cannot be written\n");
+    for _ in 0..2 {
+        stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["hit"]);
+        stage.gateway.assert_serves(&stage.origin.url(NEW), &stage.new);
+    }
+    assert_eq!(stage.origin.count(KEPT), 1);
+    stage.assert_mended();
+}
+
+#[test]
+fn a_disk_of_errors_alone_makes_all_pass_through() {
+    let stage = stage(|builder| builder.text("cache.present_ttl", "1ms"));
+    stage.disk.set(Trouble::Errors);
+    stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
+    stage.await_readiness(503, "the cache cannot be written\n");
+    for _ in 0..2 {
+        stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
+        stage.gateway.assert_serves(&stage.origin.url(NEW), &stage.new);
+    }
+    stage.assert_mended();
+}
+
+#[test]
+fn an_object_that_the_disk_does_not_give_is_fetched_again() {
+    let stage = stage(|builder| builder);
+    stage.disk.set(Trouble::Unreadable);
+    stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
+    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
+    assert_eq!(stage.origin.count(KEPT), 2);
+    stage.assert_mended();
+}
+
+#[test]
+fn what_the_disk_does_not_give_comes_from_the_bucket() {
+    for trouble in [Trouble::Hangs, Trouble::Errors] {
+        let bucket = Bucket::start();
+        let stage = stage(|builder| bucket.configure(builder, "p/").text("s3.delivery", "relay"));
+        stage.gateway.await_uploaded(&stage.origin.url(KEPT));
+        stage.disk.set(trouble);
+        stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
+        eventually("it is not ready", || (stage.gateway.request("GET", "/readyz").send().status == 503).then_some(()));
+        for _ in 0..2 {
+            stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
+            stage.gateway.assert_serves(&stage.origin.url(NEW), &stage.new);
+        }
+        assert_eq!(stage.origin.count(KEPT), 1, "the origin is not asked again while the disk {trouble:?}");
+        stage.assert_mended();
+    }
+}
+
+#[test]
+fn the_operator_is_told_of_a_dead_disk_and_of_its_return() {
+    let stage = stage(|builder| builder);
+    let incident = |state: &str| {
+        let listed = stage.gateway.request("GET", "/api/v1/incidents").send().json();
+        let of_disk = |incident: &&serde_json::Value| incident["cause"] == "disk" && incident["state"] == state;
+        listed["incidents"].as_array().expect("it is a list").iter().find(of_disk).cloned()
+    };
+    stage.disk.set(Trouble::ReadOnly);
+    let open = eventually("the incident is open", || incident("open"));
+    assert!(open["detail"].as_str().is_some_and(|detail| detail.contains("Read-only")), "{open}");
+    stage.disk.set(Trouble::Nothing);
+    eventually("the incident is over", || incident("recovered"));
+}
+
+#[test]
+fn a_gateway_on_a_disk_that_hangs_can_be_stopped() {
+    let mut stage = stage(|builder| builder);
+    stage.disk.set(Trouble::Hangs);
+    stage.await_readiness(503, "the disk of the cache does not answer\n");
+    stage.gateway.signal("TERM");
+    stage.gateway.log().wait_for("the end", |event| event["message"] == "stopped");
+    // The kernel lets nobody go who waits for a disk.
+    stage.disk.set(Trouble::Nothing);
+    let (code, log) = stage.gateway.await_exit();
+    assert_eq!(code, Some(0), "{}", log.text());
+    stage.gateway.restart();
+    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["hit"]);
+}

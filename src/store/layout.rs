@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use fs_err as fs;
 
-use super::OpenError;
+use super::{OpenError, folders};
 use crate::model::{Key, Sha256};
 
 /// `ab/abcdef...`
@@ -52,6 +52,7 @@ impl Layout {
     /// Makes the folders that do not exist yet.
     pub fn create(root: &Path) -> Result<Self, OpenError> {
         let layout = Self { root: root.to_owned() };
+        folders::make_root(root).map_err(|why| OpenError::Folder { path: root.to_owned(), why })?;
         for folder in [layout.objects(), layout.records(), layout.pins(), layout.staging(), layout.locks()] {
             std::fs::create_dir_all(&folder).map_err(|why| OpenError::Folder { path: root.to_owned(), why })?;
         }

@@ -16,6 +16,7 @@ mod disk;
 mod error;
 mod evict;
 mod export;
+mod folders;
 mod hit;
 mod index;
 mod instance;
@@ -64,6 +65,7 @@ pub use uploads::Turn;
 
 use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
 use disk::Disk;
+use folders::Folders;
 use index::Index;
 use instance::Instance;
 use layout::Layout;
@@ -90,6 +92,7 @@ struct Shared {
     role: Role,
     config: Config,
     layout: Layout,
+    folders: Folders,
     disk: Disk,
     instance: Instance,
     index: Index,
@@ -148,6 +151,7 @@ impl Store {
         let unreconciled = index.is_new() || instance.found_dead();
         Ok(Shared {
             role,
+            folders: Folders::new(&config.dir),
             disk: Disk::new(config.disk_timeout.0, events.clone()),
             map: ExistenceMap::new(&config),
             tier: None,

@@ -11,8 +11,7 @@ use std::time::{Duration, SystemTime};
 use fs_err as fs;
 
 use super::layout::Layout;
-use super::publish::{make_folder, sync_folder};
-use super::{Shared, StoreError};
+use super::{Shared, StoreError, folders};
 use crate::model::{Key, Sha256};
 
 /// More than a time, in bytes.
@@ -97,13 +96,13 @@ fn time_of(path: &Path) -> Result<SystemTime, StoreError> {
 
 fn write(shared: &Shared, path: &Path, text: &str) -> Result<(), StoreError> {
     let folder = path.parent().expect("a marker lies in a folder");
-    make_folder(folder)?;
+    shared.folders.make(folder)?;
     let (_, draft) = shared.instance.next_file();
     let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
-    Ok(sync_folder(folder)?)
+    Ok(folders::sync(folder)?)
 }
 
 fn remove_if_there(path: &Path) -> Result<bool, StoreError> {

@@ -1,7 +1,6 @@
 //! From staged to found: the only way in which objects and records come into being.
 
-use std::io;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +9,8 @@ use std::sync::atomic::Ordering;
 use fs_err as fs;
 
 use super::index::Pending;
-use super::layout::Layout;
 use super::presence::Known;
-use super::{Sealed, Shared, StoreError, pins, records};
+use super::{Sealed, Shared, StoreError, folders, pins, records};
 use crate::model::{Record, Sha256};
 
 /// Objects are never written to again.
@@ -33,7 +31,7 @@ pub fn publish(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<Publ
     let recorded = {
         // An evictor between the two steps would leave a new record without its object.
         let _lock = shared.layout.lock_object(sha256)?;
-        place_object(&shared.layout, sealed, record)?;
+        place_object(shared, sealed, record)?;
         create_record(shared, record, &shared.layout.record(key, sha256))
     };
     // The object is there, recorded or not, and what it holds is no reservation any more.
@@ -61,10 +59,10 @@ pub fn publish(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<Publ
     Ok(Published { known: Arc::new(known), differs_from: (answering != sha256).then_some(answering) })
 }
 
-fn place_object(layout: &Layout, sealed: &Sealed, record: &Record) -> Result<(), StoreError> {
-    let path = layout.object(sealed.digests.sha256);
+fn place_object(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<(), StoreError> {
+    let path = shared.layout.object(sealed.digests.sha256);
     let folder = path.parent().expect("an object lies in a folder");
-    make_folder(folder)?;
+    shared.folders.make(folder)?;
     let is_there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == sealed.size_bytes);
     if is_there {
         // Nothing but the time of its change: whoever takes it for a stray sees that it is none.
@@ -76,7 +74,7 @@ fn place_object(layout: &Layout, sealed: &Sealed, record: &Record) -> Result<(),
         }
         fs::set_permissions(&sealed.file.path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
         fs::rename(&sealed.file.path, &path)?;
-        sync_folder(folder)?;
+        folders::sync(folder)?;
     }
     sealed.file.is_published.store(true, Ordering::Release);
     Ok(())
@@ -85,7 +83,7 @@ fn place_object(layout: &Layout, sealed: &Sealed, record: &Record) -> Result<(),
 /// Creates a record file, whole or not at all. One that is there already stays as it is.
 pub fn create_record(shared: &Shared, record: &Record, path: &Path) -> Result<(), StoreError> {
     let folder = path.parent().expect("a record lies in a folder");
-    make_folder(folder)?;
+    shared.folders.make(folder)?;
     let (_, draft) = shared.instance.next_file();
     let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
     file.write_all(&record.to_bytes())?;
@@ -94,22 +92,6 @@ pub fn create_record(shared: &Shared, record: &Record, path: &Path) -> Result<()
     fs::remove_file(&draft)?;
     match linked {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
-        _ => Ok(sync_folder(folder)?),
+        _ => Ok(folders::sync(folder)?),
     }
-}
-
-/// Makes a folder and the one above it, and makes both last.
-pub(super) fn make_folder(folder: &Path) -> Result<(), StoreError> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(folder)?;
-    for above in folder.ancestors().skip(1).take(2) {
-        sync_folder(above)?;
-    }
-    Ok(())
-}
-
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    fs::File::open(folder)?.sync_all()
 }

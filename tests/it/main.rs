@@ -57,6 +57,7 @@ mod parents;
 mod pass;
 mod pins;
 mod policy;
+mod power;
 mod private;
 mod properties;
 mod proxy;

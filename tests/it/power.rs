@@ -1,0 +1,134 @@
+//! Power cuts: what was told to be stored outlasts them, whatever of the rest the disk has lost.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use crate::harness::{Body, Disk, Gateway, Origin, Reply, archive, encoded, eventually, sha256};
+
+/// Repeatable dice.
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `sides`.
+    fn throw(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// Targets by their number, and what each of them means.
+struct World {
+    origin: Origin,
+    bodies: Vec<Body>,
+}
+
+impl World {
+    fn new(count: u64) -> Self {
+        let origin = Origin::start();
+        let bodies: Vec<_> = (0..count).map(|seed| archive(seed, 20_000 + 7_000 * (seed as usize % 9))).collect();
+        for (number, body) in bodies.iter().enumerate() {
+            origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));
+        }
+        Self { origin, bodies }
+    }
+
+    fn path(number: usize) -> String {
+        format!("/x-{number}.tar.gz")
+    }
+
+    fn url(&self, number: usize) -> String {
+        self.origin.url(&Self::path(number))
+    }
+}
+
+/// The targets that were told to be stored up to now.
+fn stored(gateway: &Gateway) -> Vec<String> {
+    let told =
+        gateway.log().events().into_iter().filter(|event| event["message"] == "fetch" && event["outcome"] == "stored");
+    told.map(|event| event["uri"].as_str().expect("it is a text").to_owned()).collect()
+}
+
+/// Asserts what holds after any cut: an object is what its name says, a record is whole and has its object.
+#[track_caller]
+fn assert_sound(gateway: &Gateway) {
+    eventually("staging is swept", || gateway.staged().is_empty().then_some(()));
+    for object in gateway.objects() {
+        let name = object.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        assert_eq!(sha256(&fs::read(&object).expect("an object can be read")), name, "{}", object.display());
+    }
+    for record in gateway.records() {
+        let text = fs::read(&record).expect("a record can be read");
+        let value: serde_json::Value = serde_json::from_slice(&text).expect("a record is whole");
+        let name = value["sha256"].as_str().expect("a record names an object");
+        assert!(gateway.cache().join("objects").join(&name[..2]).join(name).is_file(), "a record is published last");
+    }
+}
+
+#[test]
+fn what_was_told_to_be_stored_outlasts_a_power_cut() {
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    let mut disk = Disk::mount();
+    let world = World::new(60);
+    let mut gateway = Gateway::builder().origin(&world.origin).relay().one_attempt().cache_in(disk.folder()).start();
+    let mut next = 0;
+    let mut kept = BTreeMap::new();
+    while next < world.bodies.len() {
+        let begun = next..(next + 1 + dice.throw(6) as usize).min(world.bodies.len());
+        next = begun.end;
+        let waiting: Vec<_> = begun.clone().map(|number| gateway.get(&world.url(number)).start()).collect();
+        // The cut comes anywhere between the first of them and the last.
+        let awaited = begun.start + dice.throw(begun.len() as u64) as usize;
+        gateway.await_stored(&world.url(awaited));
+        let told = stored(&gateway);
+        gateway.kill9();
+        drop(waiting);
+        disk.cut_power(|sides| dice.throw(sides));
+        for number in begun.filter(|number| told.contains(&world.url(*number))) {
+            kept.insert(number, world.origin.count(&World::path(number)));
+        }
+        gateway.restart();
+        assert_sound(&gateway);
+        for (number, asked) in &kept {
+            let (object, records) =
+                (gateway.object_path(&world.bodies[*number]), gateway.records_of(&world.url(*number)));
+            assert!(
+                object.exists() && !records.is_empty(),
+                "{number}: {} {}, {records:?}",
+                object.display(),
+                object.exists()
+            );
+            gateway.assert_serves(&world.url(*number), &world.bodies[*number]).assert_cache(&["hit"]);
+            assert_eq!(world.origin.count(&World::path(*number)), *asked, "{number} is not asked for again");
+        }
+    }
+    assert!(kept.len() >= 10, "{} were kept", kept.len());
+    // What was cut off is fetched again.
+    for number in 0..world.bodies.len() {
+        gateway.assert_serves(&world.url(number), &world.bodies[number]);
+    }
+}
+
+#[test]
+fn a_pin_that_was_confirmed_outlasts_a_power_cut() {
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let mut disk = Disk::mount();
+    let world = World::new(6);
+    let mut gateway = Gateway::builder().origin(&world.origin).relay().cache_in(disk.folder()).start();
+    for (number, body) in world.bodies.iter().enumerate() {
+        gateway.assert_serves(&world.url(number), body);
+        gateway.await_stored(&world.url(number));
+        let pin = format!("/api/v1/pins?url={}&sha256={}", encoded(&world.url(number)), sha256(body));
+        gateway.operate("PUT", &pin).send().assert_status(200);
+        gateway.kill9();
+        disk.cut_power(|sides| dice.throw(sides));
+        gateway.restart();
+        assert_sound(&gateway);
+        for number in 0..=number {
+            let stat = format!("/api/v1/targets?url={}", encoded(&world.url(number)));
+            let stat = gateway.operate("GET", &stat).send().json();
+            assert!(stat["records"][0]["pinned"].is_string(), "{stat}");
+        }
+    }
+}

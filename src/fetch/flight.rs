@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::watch;
 
 use super::FetchError;
+use super::adrift::{Adrift, Place, Readers};
 use crate::model::{Digests, Expected, KeptHeaders, Record, Sha256};
 use crate::store::Contents;
 
@@ -39,6 +41,8 @@ struct Progress {
     written_bytes: u64,
     /// The last piece that was written: those who are up to date need no look at the file.
     newest: Bytes,
+    /// Set once the disk takes no more of it: then the rest is here.
+    adrift: Option<Arc<Adrift>>,
     /// Set once the length and the expected digests hold, and no byte is to come any more.
     found: Option<Sha256>,
 }
@@ -53,17 +57,33 @@ impl Progress {
 #[derive(Debug)]
 pub struct Flight {
     progress: watch::Sender<Progress>,
+    readers: Arc<Readers>,
 }
 
 impl Flight {
     pub fn new() -> Self {
-        let progress =
-            Progress { stage: Stage::Asking, contents: None, written_bytes: 0, newest: Bytes::new(), found: None };
-        Self { progress: watch::Sender::new(progress) }
+        let progress = Progress {
+            stage: Stage::Asking,
+            contents: None,
+            written_bytes: 0,
+            newest: Bytes::new(),
+            adrift: None,
+            found: None,
+        };
+        Self { progress: watch::Sender::new(progress), readers: Arc::default() }
+    }
+
+    /// Lets another one follow.
+    ///
+    /// # Errors
+    /// [`FetchError::NoSpace`] if the disk does not take all of it.
+    pub fn join(&self, expected: Expected) -> Result<Follower, FetchError> {
+        if self.is_adrift() { Err(FetchError::NoSpace) } else { Ok(self.follow(true, expected)) }
     }
 
     pub fn follow(&self, collapsed: bool, expected: Expected) -> Follower {
-        Follower { progress: self.progress.subscribe(), collapsed, expected, scratch: BytesMut::new() }
+        let place = self.readers.enter();
+        Follower { progress: self.progress.subscribe(), place, collapsed, expected, scratch: BytesMut::new() }
     }
 
     /// Returns once the flight has come to its end.
@@ -103,6 +123,26 @@ impl Flight {
         });
     }
 
+    /// The disk takes nothing behind `from`. Those who follow get the rest from memory, nobody can join any more.
+    pub fn cast_off(&self, from: u64) {
+        self.progress.send_modify(|progress| progress.adrift = Some(Arc::new(Adrift::new(from))));
+    }
+
+    pub fn is_adrift(&self) -> bool {
+        self.progress.borrow().adrift.is_some()
+    }
+
+    /// As [`Flight::advance`], for a flight that was cast off: waits for its followers, each at most `patience`. False if
+    /// there are none any more.
+    pub async fn drift(&self, written_bytes: u64, newest: Bytes, patience: Duration) -> bool {
+        let Some(adrift) = self.progress.borrow().adrift.clone() else { return false };
+        let is_wanted = adrift.push(newest.clone(), &self.readers, patience).await;
+        if is_wanted {
+            self.advance(written_bytes, newest);
+        }
+        is_wanted
+    }
+
     /// Lets the followers have the end of the body.
     pub fn complete(&self, found: Sha256) {
         self.progress.send_modify(|progress| progress.found = Some(found));
@@ -132,6 +172,7 @@ pub enum Arrival {
 #[derive(Debug)]
 pub struct Follower {
     progress: watch::Receiver<Progress>,
+    place: Place,
     collapsed: bool,
     /// SHA-256 digests, if any: the flight computes no other without being asked.
     expected: Expected,
@@ -152,7 +193,10 @@ impl Follower {
     pub async fn arrival(&mut self) -> Result<Arrival, FetchError> {
         let progress = self.wait_for(|progress| !matches!(progress.stage, Stage::Asking)).await;
         match progress.stage {
-            Stage::Flowing(head) => Ok(Arrival::Flowing(head)),
+            Stage::Flowing(head) => {
+                self.place.move_to(0);
+                Ok(Arrival::Flowing(head))
+            }
             Stage::Landed(record) => Ok(Arrival::Landed(record)),
             Stage::Failed(error) => Err(error),
             // The task is gone without an end; only a panic in it does that.
@@ -165,6 +209,7 @@ impl Follower {
     /// # Errors
     /// What the flight came to.
     pub async fn landing(&mut self) -> Result<Arc<Record>, FetchError> {
+        self.place.leave();
         let progress = self.wait_for(Progress::has_ended).await;
         match progress.stage {
             Stage::Landed(record) => Ok(record),
@@ -179,6 +224,7 @@ impl Follower {
     /// # Errors
     /// What the flight came to, if it did not come to the end of the body.
     pub async fn next(&mut self, head: &Head, offset: u64) -> Result<Option<Bytes>, FetchError> {
+        self.place.move_to(offset);
         let progress = self
             .wait_for(|progress| {
                 progress.found.is_some() || visible_bytes(head, progress) > offset || progress.has_ended()
@@ -201,7 +247,14 @@ impl Follower {
             let size = usize::try_from(size_bytes).expect("it is at most a piece");
             return Ok(Some(progress.newest.slice(at..at + size)));
         }
-        let size = usize::try_from(size_bytes).expect("it is at most a piece");
+        let mut size = usize::try_from(size_bytes).expect("it is at most a piece");
+        match &progress.adrift {
+            Some(adrift) if offset >= adrift.from => {
+                return adrift.read(offset, size).map(Some).ok_or(FetchError::NoSpace);
+            }
+            Some(adrift) => size = size.min(usize::try_from(adrift.from - offset).unwrap_or(size)),
+            None => {}
+        }
         let contents = progress.contents.as_ref().ok_or(FetchError::Unstorable)?;
         match contents.read_some(offset, size, &mut self.scratch).await {
             Ok(bytes) if !bytes.is_empty() => Ok(Some(bytes)),

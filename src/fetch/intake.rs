@@ -326,15 +326,33 @@ impl<'a> Intake<'a> {
         false
     }
 
+    /// Lets the followers have the bytes that were appended last.
+    async fn show(&self, bytes: Bytes) -> Result<(), FetchError> {
+        let written = self.written_bytes();
+        if !self.flight.is_adrift() {
+            self.flight.advance(written, bytes);
+            return Ok(());
+        }
+        let patience = self.shared.config.idle_timeout.0;
+        if self.flight.drift(written, bytes, patience).await { Ok(()) } else { Err(FetchError::NoSpace) }
+    }
+
     async fn append(&mut self, bytes: Bytes) -> Result<(), FetchError> {
         let body = self.body.as_mut().ok_or(FetchError::Unstorable)?;
         if body.length.is_some_and(|length| body.staging.written_bytes() + bytes.len() as u64 > length) {
             return Err(OriginError::Wrong("the origin sends more than it said".to_owned()).into());
         }
-        body.staging.append(bytes.clone()).await?;
+        let start = body.staging.written_bytes();
+        if let Err(error) = body.staging.append(bytes.clone()).await {
+            let error = FetchError::from(error);
+            // Those who read along already get the rest all the same; everybody else has it passed through.
+            if !body.is_flowing || !body.staging.is_hashing() {
+                return Err(error);
+            }
+            self.flight.cast_off(start);
+        }
         if body.is_flowing {
-            self.flight.advance(body.staging.written_bytes(), bytes);
-            return Ok(());
+            return self.show(bytes).await;
         }
         // A body that is all here is shown once it is checked: until the head is sent, a failure can still be a status.
         let written = body.staging.written_bytes();

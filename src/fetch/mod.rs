@@ -4,6 +4,7 @@
 //! who followed it has left. The fetch path itself is [`path`]. This room knows no HTTP server and makes no statuses. Its
 //! main type is [`Fetcher`].
 
+mod adrift;
 mod attempts;
 mod breaker;
 mod config;
@@ -149,12 +150,12 @@ impl Fetcher {
         let is_fetched_elsewhere = !expected.is_empty() && self.shared.store.seems_claimed(name.key);
         let mut flights = self.shared.flights();
         if let Some(flight) = flights.get(name.key, expected) {
-            return Ok(flight.follow(true, own));
+            return flight.join(own);
         }
         // Every flight computes SHA-256, so that whoever expects no more than that can read along with the others.
         if expected.iter().all(|digest| digest.algorithm() == Algorithm::Sha256) {
             if let Some(flight) = flights.get(name.key, &Expected::nothing()) {
-                return Ok(flight.follow(true, expected.clone()));
+                return flight.join(expected.clone());
             }
             if is_fetched_elsewhere {
                 own = std::mem::replace(&mut name.expected, Expected::nothing());

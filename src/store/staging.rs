@@ -26,7 +26,10 @@ pub struct Staging {
     reserved_bytes: u64,
     /// Away while a piece is being written.
     hasher: Option<Hasher>,
+    /// The whole of what came, in bytes.
     written_bytes: u64,
+    /// Some of it is not on the disk.
+    is_lost: bool,
 }
 
 /// A file in the staging folder and the space that is reserved for it.
@@ -53,7 +56,7 @@ impl Staging {
         let handle = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&file.path)?;
         let handle = Arc::new(handle.into_parts().0);
         reserve(&file, &handle, reserved_bytes)?;
-        Ok(Self { file, handle, reserved_bytes, hasher: Some(hasher), written_bytes: 0 })
+        Ok(Self { file, handle, reserved_bytes, hasher: Some(hasher), written_bytes: 0, is_lost: false })
     }
 
     /// What has been written so far, for readers who follow.
@@ -73,25 +76,37 @@ impl Staging {
         self.written_bytes
     }
 
-    /// Writes and hashes the next bytes.
+    /// Hashes and writes the next bytes.
     ///
     /// # Errors
-    /// [`StoreError::NoSpace`] if they do not fit, [`StoreError::Io`] if the disk refuses. The body cannot go on then.
+    /// [`StoreError::NoSpace`] if they do not fit, [`StoreError::Io`] if the disk refuses, once: what comes from then on is
+    /// hashed only, and the body cannot be sealed any more. [`StoreError::Silent`] if the disk hangs: then hashing ends too.
     pub async fn append(&mut self, bytes: Bytes) -> Result<(), StoreError> {
-        let end = self.written_bytes + bytes.len() as u64;
-        if end > self.reserved_bytes {
-            self.reserve_to(end).await?;
+        let offset = self.written_bytes;
+        let end = offset + bytes.len() as u64;
+        let mut room = Ok(());
+        if end > self.reserved_bytes && !self.is_lost {
+            room = self.reserve_to(end).await;
+            self.is_lost = room.is_err();
         }
-        let (handle, offset) = (Arc::clone(&self.handle), self.written_bytes);
         let mut hasher = self.hasher.take().ok_or_else(broken_staging)?;
-        let hasher = self.file.store.shared.disk.ask(move || {
-            handle.write_all_at(&bytes, offset)?;
+        let handle = (!self.is_lost).then(|| Arc::clone(&self.handle));
+        let written = self.file.store.shared.disk.ask(move || {
             hasher.update(&bytes);
-            Ok::<_, std::io::Error>(hasher)
+            let written = handle.map_or(Ok(()), |handle| handle.write_all_at(&bytes, offset));
+            Ok::<_, StoreError>((hasher, written))
         });
-        self.hasher = Some(hasher.await?);
+        let (hasher, written) = written.await?;
+        self.hasher = Some(hasher);
         self.written_bytes = end;
-        Ok(())
+        self.is_lost |= written.is_err();
+        room.and(written.map_err(Into::into))
+    }
+
+    /// Whether the digests of what comes will be known, written or not.
+    #[must_use]
+    pub fn is_hashing(&self) -> bool {
+        self.hasher.is_some()
     }
 
     async fn reserve_to(&mut self, end: u64) -> Result<(), StoreError> {
@@ -133,8 +148,11 @@ impl Finished {
     /// Makes the body safe on the disk.
     ///
     /// # Errors
-    /// [`StoreError`] if the disk refuses.
+    /// [`StoreError`] if the disk refuses, or has refused a part of it before.
     pub async fn seal(self) -> Result<Sealed, StoreError> {
+        if self.staging.is_lost {
+            return Err(StoreError::NoSpace);
+        }
         super::blocking(move || {
             // Space that was set aside beyond the end is given back.
             self.staging.handle.set_len(self.staging.written_bytes)?;

@@ -1,6 +1,11 @@
 //! A disk that dies, hangs or fills up: the gateway goes on without it, says so, and comes back with it.
 
-use crate::harness::{Body, Bucket, Builder, Disk, Gateway, Origin, Reply, Trouble, archive, eventually};
+use std::thread;
+
+use crate::harness::{
+    Body, Bucket, Builder, Disk, Ended, Gate, Gateway, Origin, Reply, Streaming, Trouble, archive, assert_same,
+    eventually, sha256,
+};
 
 const KEPT: &str = "/kept-1.0.tar.gz";
 const NEW: &str = "/new-1.0.tar.gz";
@@ -150,4 +155,58 @@ fn a_gateway_on_a_disk_that_hangs_can_be_stopped() {
     assert_eq!(code, Some(0), "{}", log.text());
     stage.gateway.restart();
     stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["hit"]);
+}
+
+/// What becomes of a body when the disk takes no more of it from the middle on.
+#[track_caller]
+fn assert_goes_on(spoil: impl Fn(&Disk), mend: impl Fn(&Disk)) {
+    const START: usize = 400_000;
+    let stage = stage(|builder| builder.text("fetch.idle_timeout", "5s"));
+    let body = archive(3, 12 << 20);
+    for path in ["/length-1.0.tar.gz", "/chunks-1.0.tar.gz"] {
+        let gate = Gate::new();
+        let reply = Reply::file(&body).gate_at(START, &gate);
+        stage.origin.serve(path, if path.starts_with("/chunks") { reply.chunked() } else { reply });
+        let url = stage.origin.url(path);
+        // One reads, one comes for a part, one expects what it is, one expects something else.
+        let mut reader = stage.gateway.get(&url).open();
+        let first = reader.read(START);
+        let mut expecting = stage.gateway.get(&url).header("X-Expected-Sha256", &sha256(&body)).open();
+        let begun = expecting.read(START);
+        let mut wrong = stage.gateway.get(&url).header("X-Expected-Sha256", &sha256(b"other")).open();
+        let misled = wrong.read(START);
+        spoil(&stage.disk);
+        gate.open();
+        let rest = |answer: Streaming, first: Vec<u8>| {
+            let answer = answer.finish();
+            (answer.ended, [first, answer.body].concat())
+        };
+        let [read, expected, misled] = thread::scope(|scope| {
+            [(reader, first), (expecting, begun), (wrong, misled)]
+                .map(|(answer, first)| scope.spawn(move || rest(answer, first)))
+                .map(|thread| thread.join().expect("a client comes to its end"))
+        });
+        for (ended, bytes) in [read, expected] {
+            assert_eq!(ended, Ended::Whole);
+            assert_same(&bytes, &body);
+        }
+        assert_eq!(misled.0, Ended::Cut, "who expects something else sees no end");
+        assert_eq!(stage.origin.count(path), 1, "nobody asked twice");
+        assert_eq!(stage.gateway.await_fetch(&url)["outcome"], "failed");
+        assert!(stage.gateway.records_of(&url).is_empty());
+        stage.gateway.assert_serves(&url, &body);
+        mend(&stage.disk);
+        stage.await_readiness(200, "ready\n");
+    }
+    stage.assert_mended();
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_middle_breaks_no_answer() {
+    assert_goes_on(|disk| disk.set_capacity(1), |disk| disk.set_capacity(1 << 30));
+}
+
+#[test]
+fn a_disk_that_fails_in_the_middle_breaks_no_answer() {
+    assert_goes_on(|disk| disk.set(Trouble::ReadOnly), |disk| disk.set(Trouble::Nothing));
 }

@@ -16,6 +16,11 @@ impl Dice {
         self.0 ^= self.0 << 17;
         self.0 % sides
     }
+
+    /// An index below `count`.
+    fn pick(&mut self, count: usize) -> usize {
+        usize::try_from(self.throw(count as u64)).expect("it is below a count")
+    }
 }
 
 /// Targets by their number, and what each of them means.
@@ -25,9 +30,9 @@ struct World {
 }
 
 impl World {
-    fn new(count: u64) -> Self {
+    fn new(count: usize) -> Self {
         let origin = Origin::start();
-        let bodies: Vec<_> = (0..count).map(|seed| archive(seed, 20_000 + 7_000 * (seed as usize % 9))).collect();
+        let bodies: Vec<_> = (0..count).map(|number| archive(number as u64, 20_000 + 7_000 * (number % 9))).collect();
         for (number, body) in bodies.iter().enumerate() {
             origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));
         }
@@ -75,11 +80,11 @@ fn what_was_told_to_be_stored_outlasts_a_power_cut() {
     let mut next = 0;
     let mut kept = BTreeMap::new();
     while next < world.bodies.len() {
-        let begun = next..(next + 1 + dice.throw(6) as usize).min(world.bodies.len());
+        let begun = next..(next + 1 + dice.pick(6)).min(world.bodies.len());
         next = begun.end;
         let waiting: Vec<_> = begun.clone().map(|number| gateway.get(&world.url(number)).start()).collect();
         // The cut comes anywhere between the first of them and the last.
-        let awaited = begun.start + dice.throw(begun.len() as u64) as usize;
+        let awaited = begun.start + dice.pick(begun.len());
         gateway.await_stored(&world.url(awaited));
         let told = stored(&gateway);
         gateway.kill9();

@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::care::Care;
+use crate::care::{Care, Sources};
 use crate::config::{Config, LogConfig, LogFormat, LogLevel};
 use crate::dial::Dialer;
 use crate::fetch::Fetcher;
@@ -118,6 +118,8 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
         Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), notifier.incidents());
     let doors = Arc::new(doors);
     let care = Care::start(&store, config.cache.sweep_interval.0);
+    let sources = Sources { store: store.clone(), fetcher: fetcher.clone() };
+    care.look_for_rot(sources, config.cache.verify_interval.0);
     let server = Server::start(listeners, &doors, config.gateway.shutdown_grace.0)
         .map_err(|why| AppError::System(why.to_string()))?;
     let upkeep = tokio::spawn(look_after_policy(Arc::clone(&policy)));

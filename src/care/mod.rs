@@ -1,10 +1,12 @@
 //! Care for what is kept, while requests go on: uses written down, space made, the index held against the disk, the bucket
-//! filled.
+//! filled, rot looked for.
 //!
 //! Everything here may come late or fail without a request noticing. Its main type is [`Care`].
 
 mod bucket;
 mod migrate;
+mod rot;
+mod verify;
 
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use migrate::{MigrateError, Place, Progress, migrate};
+pub use verify::{Finding, Outcome, Plan, Sign, Sources, Verified, verify};
 
 use crate::store::Store;
 
@@ -54,6 +57,13 @@ impl Care {
             }
         }
         care
+    }
+
+    /// Begins to read all that is kept, once in each `round`, and to mend what is rotten. Never, if that is no time.
+    pub fn look_for_rot(&self, sources: Sources, round: Duration) {
+        if !round.is_zero() {
+            self.spawn(rot::look_for_rot(sources, round));
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

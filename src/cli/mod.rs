@@ -3,6 +3,7 @@
 mod bucket;
 mod client;
 mod doctor;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use crate::app;
 use crate::config::{Config, ConfigError};
 use bucket::{Gc, Migrate};
 use doctor::Doctor;
+use verify::Verify;
 
 /// Exit code for what was tried and did not work.
 const EXIT_FAILED: u8 = 1;
@@ -59,6 +61,8 @@ enum Command {
     Doctor(Doctor),
     /// Copy everything from a folder or a bucket to another one, while both are in use
     Migrate(Migrate),
+    /// Read what the cache folder holds, set aside what is damaged and get it again, while the folder is served or not
+    Verify(Verify),
     /// Remove from the bucket what no record names, and what retention does not keep
     Gc(Gc),
     #[command(flatten)]
@@ -86,6 +90,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve(source),
         Command::Doctor(doctor) => block_on(doctor.run()),
         Command::Migrate(migrate) => block_on(migrate.run(&source)),
+        Command::Verify(verify) => block_on(verify.run(&source)),
         Command::Gc(gc) => block_on(gc.run(&source)),
         Command::Client(command) => block_on(command.run()),
     }

@@ -18,6 +18,7 @@ mod partial;
 mod path;
 mod places;
 mod refresh;
+mod restore;
 mod witness;
 
 use std::collections::HashMap;

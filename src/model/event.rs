@@ -16,6 +16,8 @@ pub enum Event {
     Stored { target: Target, sha256: Sha256, size_bytes: u64 },
     /// The last attempt of a fetch has come to something that an operator may want to look after.
     Trouble { target: Target, cause: Cause, detail: String },
+    /// What is kept is not what it was. What becomes stored again of these targets shows that it is mended.
+    Rotten { targets: Vec<Target>, detail: String },
     /// An object was removed from the disk to make space.
     Evicted { sha256: Sha256, size_bytes: u64 },
     /// The bucket does not answer, refuses, or is full.
@@ -53,6 +55,8 @@ pub enum Cause {
     NoSpace,
     /// The folder or the index refused to store it. It was passed through.
     StoreFailed,
+    /// Bytes on the disk are not those that were stored, or cannot be read.
+    Rotten,
     /// The bucket does not answer, refuses, or is full. What the disk has is served on, what it lacks is fetched.
     Bucket,
     /// The disk of the cache hangs or cannot be written to. What it does not give comes from the bucket or passes through.

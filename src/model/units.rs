@@ -84,6 +84,11 @@ impl Rate {
     pub const UNLIMITED: Self = Self(None);
 
     #[must_use]
+    pub const fn per_second(size: Size) -> Self {
+        Self(Some(size))
+    }
+
+    #[must_use]
     pub fn bytes_per_second(self) -> Option<u64> {
         self.0.map(|size| size.bytes)
     }

@@ -71,6 +71,13 @@ impl Book {
                 self.entries[at].follow(target);
                 self.see(at, detail, now)
             }
+            Event::Rotten { targets, detail } => {
+                let at = self.enter(None, Cause::Rotten, now);
+                for target in targets {
+                    self.entries[at].follow(target);
+                }
+                self.see(at, detail, now)
+            }
             Event::BucketFailed { detail } => self.see_of_ours(Cause::Bucket, detail, now),
             Event::DiskFailed { detail } => self.see_of_ours(Cause::Disk, detail, now),
             Event::BucketBack => self.end_all(Cause::Bucket, now),
@@ -247,7 +254,9 @@ fn alert(entry: &mut Entry, told: &mut HashMap<Cause, VecDeque<SystemTime>>, now
 fn mended_by(cause: Cause) -> MendedBy {
     match cause {
         Cause::Status | Cause::Silent | Cause::Slow | Cause::Wrong => MendedBy::SameHost,
-        Cause::Absent | Cause::Gone | Cause::Impostor | Cause::Mismatch | Cause::Changed => MendedBy::SameTargets,
+        Cause::Absent | Cause::Gone | Cause::Impostor | Cause::Mismatch | Cause::Changed | Cause::Rotten => {
+            MendedBy::SameTargets
+        }
         Cause::NoSpace | Cause::StoreFailed => MendedBy::Anything,
         Cause::Bucket | Cause::Disk => MendedBy::ItsOwnEvent,
     }

@@ -103,6 +103,7 @@ impl Incident {
             Cause::Changed => "sends other bytes than it did before",
             Cause::NoSpace => "there is no space to store what is fetched",
             Cause::StoreFailed => "what is fetched cannot be stored",
+            Cause::Rotten => "what is kept on the disk is not what was stored",
             Cause::Bucket => "the bucket does not do as it is asked",
             Cause::Disk => "the disk of the cache fails",
         };
@@ -127,6 +128,7 @@ pub fn word_of(cause: Cause) -> &'static str {
         Cause::Changed => "changed",
         Cause::NoSpace => "no_space",
         Cause::StoreFailed => "store_failed",
+        Cause::Rotten => "rotten",
         Cause::Bucket => "bucket",
         Cause::Disk => "disk",
     }

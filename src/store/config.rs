@@ -1,8 +1,12 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Size, Span};
+
+/// More often would be all the time.
+const MIN_VERIFY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What becomes of a target whose bytes were evicted and are others when they are fetched again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -30,6 +34,8 @@ pub struct Config {
     /// How long one piece of work for a request may take the disk, before the request goes on without it. A disk that takes
     /// longer to write a few bytes counts as dead.
     pub disk_timeout: Span,
+    /// Within what time the service reads everything once, to find what is rotten; 0: never.
+    pub verify_interval: Span,
     /// How long a target is believed to be here without a look.
     pub present_ttl: Span,
     /// How long a target is believed to be absent without a look; also how long an origin's failure is remembered.
@@ -49,6 +55,7 @@ impl Default for Config {
             min_free: Size::gib(5),
             sweep_interval: Span::from_secs(3600),
             disk_timeout: Span::from_secs(20),
+            verify_interval: Span::from_secs(30 * 24 * 3600),
             present_ttl: Span::from_secs(600),
             absent_ttl: Span::from_secs(30),
             map_capacity: 1_000_000,
@@ -73,6 +80,10 @@ impl Config {
         }
         if self.disk_timeout.0.is_zero() {
             return Err("cache.disk_timeout must be more than nothing".to_owned());
+        }
+        let verify_interval = self.verify_interval.0;
+        if !verify_interval.is_zero() && verify_interval < MIN_VERIFY_INTERVAL {
+            return Err("cache.verify_interval must be at least 1s, or 0s for never".to_owned());
         }
         Ok(())
     }

@@ -36,6 +36,10 @@ impl Contents {
         Self { file, disk }
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Reads `size_bytes` from `offset`; fewer only at the end of the file.
     ///
     /// # Errors
@@ -59,7 +63,7 @@ impl Contents {
 
     /// What of it the kernel has in memory, up to `size_bytes`: a copy, for which no other thread need be woken. `None` if
     /// that is nothing, or the file system cannot tell.
-    fn read_from_memory(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> Option<Bytes> {
+    pub(super) fn read_from_memory(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> Option<Bytes> {
         scratch.resize(size_bytes, 0);
         let mut slices = [IoSliceMut::new(scratch)];
         match preadv2(&*self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {

@@ -89,6 +89,20 @@ impl Layout {
         self.locks().join(key.to_string())
     }
 
+    /// `locks/verify`
+    pub fn verification(&self) -> PathBuf {
+        self.locks().join("verify")
+    }
+
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// `quarantine/lost/<sha256>`
+    pub fn lost(&self, sha256: Sha256) -> PathBuf {
+        self.quarantine().join("lost").join(sha256.to_string())
+    }
+
     pub fn index(&self) -> PathBuf {
         self.root.join("index.sqlite")
     }
@@ -109,7 +123,7 @@ impl Layout {
         self.records_of(key).join(format!("{sha256}.json"))
     }
 
-    fn pins(&self) -> PathBuf {
+    pub fn pins(&self) -> PathBuf {
         self.root.join("pins")
     }
 

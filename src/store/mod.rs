@@ -27,6 +27,7 @@ mod object;
 mod pins;
 mod presence;
 mod publish;
+mod quarantine;
 mod recall;
 mod reconcile;
 mod records;
@@ -34,6 +35,7 @@ mod staging;
 mod strays;
 mod tier;
 mod uploads;
+mod verify;
 mod witness;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +64,7 @@ pub use presence::{Known, Presence};
 pub use publish::Published;
 pub use staging::{Finished, Sealed, Staging};
 pub use uploads::Turn;
+pub use verify::{Checked, Flaw, Flawed, Pace, Stretch, Survey, Suspect, Verification};
 
 use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
 use disk::Disk;

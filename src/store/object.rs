@@ -32,11 +32,16 @@ impl Object {
 
 /// Opens an object, if it is held.
 pub fn open(layout: &Layout, disk: &Disk, sha256: Sha256) -> Result<Option<Object>, StoreError> {
-    let file = match fs::File::open(layout.object(sha256)) {
-        Ok(file) => file.into_parts().0,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let size_bytes = file.metadata()?.len();
-    Ok(Some(Object { sha256, size_bytes, contents: Contents::new(Arc::new(file), disk.clone()) }))
+    let Some(contents) = open_contents(layout, disk, sha256)? else { return Ok(None) };
+    let size_bytes = contents.size_bytes()?;
+    Ok(Some(Object { sha256, size_bytes, contents }))
+}
+
+/// As [`open`], the bytes alone.
+pub fn open_contents(layout: &Layout, disk: &Disk, sha256: Sha256) -> Result<Option<Contents>, StoreError> {
+    match fs::File::open(layout.object(sha256)) {
+        Ok(file) => Ok(Some(Contents::new(Arc::new(file.into_parts().0), disk.clone()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -39,7 +39,7 @@ impl Store {
         }
     }
 
-    async fn bring_back(&self, record: &Arc<Record>) -> Result<FileHit, StoreError> {
+    pub(super) async fn bring_back(&self, record: &Arc<Record>) -> Result<FileHit, StoreError> {
         let gone = || StoreError::Bucket(BucketError::Absent);
         let tier = self.shared.tier.as_ref().ok_or_else(gone)?;
         let _turn = tier.returning.acquire().await.expect("this semaphore is never closed");

@@ -12,7 +12,7 @@ use super::StoreError;
 use super::layout::Layout;
 use super::pins::{self, Pin};
 use super::presence::{Known, Presence};
-use crate::model::{Key, MAX_RECORD_BYTES, Record, Sha256};
+use crate::model::{Key, MAX_RECORD_BYTES, Record, RecordError, Sha256};
 
 /// How many files of one target are read. A target that changed more often than that has a story that an operator knows.
 const MAX_ENTRIES: usize = 256;
@@ -40,7 +40,7 @@ pub fn is_surely_absent(layout: &Layout, key: Key) -> bool {
 }
 
 /// All records of a target that can be read, up to a bound, and those that are pinned in any case. Damaged ones count as
-/// absent; the file stays for an operator to look at.
+/// absent; the file stays until it is verified, or an operator looks at it.
 pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
     let folder = match fs::read_dir(layout.records_of(key)) {
         Ok(folder) => folder,
@@ -75,6 +75,15 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, StoreError> {
 pub fn read_one(layout: &Layout, key: Key, sha256: Sha256) -> Result<Option<Record>, StoreError> {
     match read(&layout.record(key, sha256)) {
         Ok(bytes) => Ok(parse(&bytes, key).ok().filter(|record| record.sha256 == sha256)),
+        Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What the file of a record holds, if it is there.
+pub fn parse_one(layout: &Layout, key: Key, sha256: Sha256) -> Result<Option<Result<Record, RecordError>>, StoreError> {
+    match read(&layout.record(key, sha256)) {
+        Ok(bytes) => Ok(Some(Record::parse(&bytes))),
         Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -29,6 +29,7 @@ fn values_that_cannot_work_are_refused_with_their_key() {
     for (section, key, value) in [
         ("cache", "sweep_interval", "\"0s\""),
         ("cache", "disk_timeout", "\"0s\""),
+        ("cache", "verify_interval", "\"999ms\""),
         ("cache", "absent_ttl", "\"2000years\""),
         ("cache", "present_ttl", "\"2000years\""),
         ("fetch", "concurrency", "9223372036854775807"),
@@ -48,7 +49,7 @@ fn values_that_cannot_work_are_refused_with_their_key() {
 
 #[test]
 fn values_at_their_bounds_can_be_used() {
-    let text = "[cache]\nsweep_interval = \"1s\"\nabsent_ttl = \"1ms\"\npresent_ttl = \"1year\"\n\
+    let text = "[cache]\nsweep_interval = \"1s\"\nverify_interval = \"1s\"\nabsent_ttl = \"1ms\"\npresent_ttl = \"1year\"\n\
         [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\nbreaker_failures = 0\nbreaker_rest = \"1h\"\negress_proxy = \"http://proxy.example.org:3128\"\n";
     check(text, &[]).assert_success();
 }

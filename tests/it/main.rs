@@ -83,4 +83,7 @@ mod tools;
 mod trust;
 mod tunnel;
 mod tunnels;
+mod verify;
+mod verify_care;
+mod verify_records;
 mod witness;

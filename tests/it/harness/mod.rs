@@ -17,6 +17,7 @@ mod script;
 mod smtp;
 mod tls;
 mod tools;
+mod verify;
 mod vsftpd;
 mod wire;
 
@@ -42,6 +43,7 @@ pub use script::{Gate, Stop};
 pub use smtp::Smtp;
 pub use tls::Authority;
 pub use tools::{Run, Tool};
+pub use verify::{rot, verify};
 pub use vsftpd::Vsftpd;
 pub use wire::listen;
 

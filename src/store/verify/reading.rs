@@ -1,0 +1,113 @@
+//! Reading whole objects without being in anybody's way: at a bounded rate, and without a trace in the kernel's memory.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rustix::fs::{Advice, fadvise};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+
+use crate::model::{Expected, Hasher, Rate, Sha256};
+use crate::store::Contents;
+
+/// The piece in which an object is read, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// The longest rest after one piece: a slow rate must not keep the end of the process waiting.
+const MAX_REST: Duration = Duration::from_mins(1);
+
+/// How fast may be read. There is no safe way to give one thread a lower priority, so that whoever reads rests instead.
+#[derive(Debug)]
+pub struct Pace {
+    rate: Rate,
+    /// When the next piece may be read.
+    next: Instant,
+}
+
+impl Pace {
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, next: Instant::now() }
+    }
+
+    /// Rests for as long as reading these bytes should take.
+    pub(super) async fn rest(&mut self, read_bytes: u64) {
+        let Some(rate) = self.rate.bytes_per_second() else { return };
+        let rest = Duration::from_micros(read_bytes.saturating_mul(1_000_000) / rate).min(MAX_REST);
+        self.next = self.next.max(Instant::now()) + rest;
+        sleep_until(self.next).await;
+    }
+}
+
+/// The SHA-256 of a file.
+pub(super) async fn hash(contents: &Contents, pace: &mut Pace) -> io::Result<Sha256> {
+    // The kernel would read ahead, and what it has read ahead would look like what was asked for by others.
+    let _ = fadvise(contents.file(), 0, None, Advice::Random);
+    let mut hasher = Hasher::new(&Expected::nothing());
+    let mut offset = 0;
+    loop {
+        let contents = contents.clone();
+        let read = spawn_blocking(move || {
+            let read_bytes = feed(&contents, offset, &mut hasher)?;
+            Ok::<_, io::Error>((hasher, read_bytes))
+        });
+        let (fed, read_bytes) = read.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))?;
+        hasher = fed;
+        if read_bytes == 0 {
+            return Ok(hasher.finish().sha256);
+        }
+        offset += read_bytes;
+        pace.rest(read_bytes).await;
+    }
+}
+
+/// Hashes the next piece. What had to be read for it is forgotten again, so that what is in use stays in memory; what was there
+/// is what clients get, and is hashed as it is.
+fn feed(contents: &Contents, offset: u64, hasher: &mut Hasher) -> io::Result<u64> {
+    if let Some(piece) = contents.read_from_memory(offset, PIECE_BYTES, &mut BytesMut::new()) {
+        hasher.update(&piece);
+        return Ok(piece.len() as u64);
+    }
+    let piece = contents.read_now(offset, PIECE_BYTES)?;
+    hasher.update(&piece);
+    let read_bytes = piece.len() as u64;
+    // Advice that is not taken costs memory, and nothing else.
+    let _ = fadvise(contents.file(), offset, NonZeroU64::new(read_bytes), Advice::DontNeed);
+    Ok(read_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::EventSink;
+    use crate::store::disk::Disk;
+
+    fn open(path: &std::path::Path) -> Contents {
+        let disk = Disk::new(Duration::from_secs(1), EventSink::new());
+        Contents::new(Arc::new(std::fs::File::open(path).unwrap()), disk)
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_an_error_and_no_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = hash(&open(folder.path()), &mut Pace::new(Rate::UNLIMITED)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[tokio::test]
+    async fn reading_takes_as_long_as_the_rate_asks_for() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), vec![7; 3 << 20]).unwrap();
+        let mut pace = Pace::new("10MiB".to_owned().try_into().unwrap());
+        let began = Instant::now();
+        let found = hash(&open(file.path()), &mut pace).await.unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+        let mut hasher = Hasher::new(&Expected::nothing());
+        hasher.update(&vec![7; 3 << 20]);
+        assert_eq!(found, hasher.finish().sha256);
+    }
+}

@@ -1,0 +1,80 @@
+//! What the service does by itself against rot.
+
+use serde_json::Value;
+
+use crate::harness::{Body, Gateway, Origin, Reply, archive, eventually, rot, verify};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+const SIZE: usize = 150_000;
+
+/// A gateway that reads everything once a second, or so often as a test says, and has stored one body.
+fn with_one(origin: &Origin, body: &Body, interval: &str) -> Gateway {
+    origin.serve(PATH, Reply::file(body));
+    let gateway =
+        Gateway::builder().origin(origin).relay().one_attempt().text("cache.verify_interval", interval).start();
+    gateway.assert_serves(&origin.url(PATH), body);
+    gateway.await_stored(&origin.url(PATH));
+    gateway
+}
+
+fn incident(gateway: &Gateway, state: &str) -> Value {
+    eventually("the incident is listed", || {
+        let page = gateway.request("GET", "/api/v1/incidents").send().json();
+        let incidents = page["incidents"].as_array().expect("it is a list").clone();
+        incidents.into_iter().find(|incident| incident["cause"] == "rotten" && incident["state"] == state)
+    })
+}
+
+#[test]
+fn the_service_finds_rot_by_itself_mends_it_and_tells_both() {
+    let (origin, body) = (Origin::start(), archive(1, SIZE));
+    let gateway = with_one(&origin, &body, "1s");
+    rot(&gateway, &body);
+    let told = gateway.log().wait_for("the finding", |event| event["flaw"] == "Rotten");
+    assert_eq!((&told["outcome"], &told["level"]), (&"Refetched".into(), &"WARN".into()));
+    let incident = incident(&gateway, "recovered");
+    assert_eq!(incident["targets"], serde_json::json!([origin.url(PATH)]));
+    assert_eq!(incident["host"], Value::Null);
+    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit", "detail=disk"]);
+    assert_eq!(origin.count(PATH), 2);
+}
+
+#[test]
+fn rot_that_cannot_be_mended_is_an_incident_until_it_is_stored_again() {
+    let (origin, body) = (Origin::start(), archive(2, SIZE));
+    let gateway = with_one(&origin, &body, "1s");
+    origin.serve(PATH, Reply::status(503));
+    rot(&gateway, &body);
+    let told = gateway.log().wait_for("the finding", |event| event["flaw"] == "Rotten");
+    assert_eq!((&told["outcome"], &told["level"]), (&"Lost".into(), &"ERROR".into()));
+    incident(&gateway, "open");
+    origin.serve(PATH, Reply::file(&body));
+    eventually("it is had again", || (gateway.get(&origin.url(PATH)).send().status == 200).then_some(()));
+    incident(&gateway, "recovered");
+}
+
+#[test]
+fn a_service_that_is_told_not_to_reads_nothing_by_itself() {
+    let (origin, body) = (Origin::start(), archive(3, SIZE));
+    let gateway = with_one(&origin, &body, "0s");
+    // Whoever reads by himself leaves this behind when he begins.
+    let state = gateway.cache().join("locks/verify");
+    let other = Gateway::builder().origin(&origin).text("cache.verify_interval", "1s").start();
+    eventually("another gateway has begun", || other.cache().join("locks/verify").exists().then_some(()));
+    assert!(!state.exists());
+    verify(&gateway, &[]).assert(0, &[]);
+    assert!(state.exists());
+}
+
+#[test]
+fn what_comes_next_outlives_those_who_verify_and_those_who_serve() {
+    let (origin, body) = (Origin::start(), archive(4, SIZE));
+    let mut gateway = with_one(&origin, &body, "0s");
+    verify(&gateway, &["--share", "0.5"]).assert(0, &[]);
+    let state = gateway.cache().join("locks/verify");
+    let place = || std::fs::read_to_string(&state).expect("it is there").split(' ').next().map(str::to_owned);
+    assert_eq!(place().as_deref(), Some("8000000000000000"));
+    gateway.kill9();
+    verify(&gateway, &["--share", "0.25"]).assert(0, &[]);
+    assert_eq!(place().as_deref(), Some("c000000000000000"));
+}

@@ -117,7 +117,8 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let doors =
         Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), notifier.incidents());
     let doors = Arc::new(doors);
-    let care = Care::start(&store, config.cache.sweep_interval.0);
+    let node = config.dns.node().map_err(AppError::Configuration)?;
+    let care = Care::start(&store, config.cache.sweep_interval.0, node);
     let sources = Sources { store: store.clone(), fetcher: fetcher.clone() };
     care.look_for_rot(sources, config.cache.verify_interval.0);
     let server = Server::start(listeners, &doors, config.gateway.shutdown_grace.0)
@@ -126,10 +127,11 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     Ok((Running { server, fetcher, care, notifier, upkeep, store }, Adjustable { policy, gateway, doors, config }))
 }
 
-/// Doors first, so that nothing new begins; then the fetches; then the care; then the telling of what they came to; and the
-/// folder last.
+/// The name in DNS first, so that clients go elsewhere; then the doors, so that nothing new begins; the fetches; the care; the
+/// telling of what they came to; and the folder last.
 async fn stop(running: Running, grace: Duration) {
-    let Running { server, fetcher, care, notifier, upkeep, store } = running;
+    let Running { server, fetcher, mut care, notifier, upkeep, store } = running;
+    care.withdraw(grace / 2).await;
     let began = std::time::Instant::now();
     tokio::join!(server.stop(), fetcher.stop(grace));
     fetcher.stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE)).await;
@@ -236,14 +238,15 @@ impl Adjustable {
             let of_gateway =
                 (gateway.listen.clone(), gateway.name.clone(), gateway.state_dir.clone(), gateway.shutdown_grace);
             let of_store = (config.cache.clone(), config.s3.clone());
-            let of_rooms = (config.proxy.clone(), of_store, config.fetch.clone(), config.notify.clone());
+            let of_rooms =
+                (config.proxy.clone(), of_store, config.fetch.clone(), config.notify.clone(), config.dns.clone());
             (of_gateway, of_rooms, config.log.clone())
         };
         if fixed(&config) == fixed(&self.config) {
             tracing::info!("the configuration was reloaded");
         } else {
             tracing::warn!(
-                "the configuration was reloaded; listen, name, state_dir, proxy, cache, s3, fetch, notify and log need a restart"
+                "the configuration was reloaded; listen, name, state_dir, proxy, cache, s3, fetch, notify, dns and log need a restart"
             );
         }
     }

@@ -1,10 +1,12 @@
 //! Care for what is kept, while requests go on: uses written down, space made, the index held against the disk, the bucket
-//! filled, rot looked for.
+//! filled, rot looked for; and this node withdrawn from DNS while it is not ready.
 //!
 //! Everything here may come late or fail without a request noticing. Its main type is [`Care`].
 
 mod bucket;
+mod dns;
 mod migrate;
+mod readiness;
 mod rot;
 mod verify;
 
@@ -14,10 +16,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use dns::{Algorithm as DnsAlgorithm, Config as DnsConfig, Node};
 pub use migrate::{MigrateError, Place, Progress, migrate};
 pub use verify::{Finding, Outcome, Plan, Sign, Sources, Verified, verify};
 
 use crate::store::Store;
+use dns::Dns;
 
 /// How often uses are written down. A crash forgets at most so much of the order of eviction.
 const WRITE_DOWN_INTERVAL: Duration = Duration::from_secs(30);
@@ -25,24 +29,24 @@ const WRITE_DOWN_INTERVAL: Duration = Duration::from_secs(30);
 /// The rest between two evictions under pressure, so that a disk that cannot be emptied does not keep this busy.
 const PRESSURE_REST: Duration = Duration::from_secs(1);
 
-/// How often the disk is tried.
-const DISK_INTERVAL: Duration = Duration::from_secs(5);
-
 /// The tasks that look after the store.
 pub struct Care {
     tasks: TaskTracker,
     stop: CancellationToken,
+    dns: Option<Dns>,
 }
 
 impl Care {
-    /// Begins to look after `store`, wholly every `sweep_interval`.
+    /// Begins to look after `store`, wholly every `sweep_interval`, and after `node`'s addresses in DNS, if it has any there.
     #[must_use]
-    pub fn start(store: &Store, sweep_interval: Duration) -> Self {
-        let care = Self { tasks: TaskTracker::new(), stop: CancellationToken::new() };
+    pub fn start(store: &Store, sweep_interval: Duration, node: Option<Node>) -> Self {
+        let mut care = Self { tasks: TaskTracker::new(), stop: CancellationToken::new(), dns: None };
+        let (found, readiness) = readiness::channel(store);
+        care.spawn(readiness::watch(store.clone(), found));
+        care.dns = node.map(|node| Dns::start(node, readiness));
         care.spawn(sweep(store.clone(), sweep_interval));
         care.spawn(relieve(store.clone()));
         care.spawn(write_down(store.clone()));
-        care.spawn(watch_disk(store.clone()));
         if let Some(bucket) = store.bucket() {
             for _ in 0..bucket::UPLOADS_AT_ONCE {
                 care.spawn(bucket::upload(store.clone()));
@@ -69,6 +73,13 @@ impl Care {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move { stop.run_until_cancelled(task).await });
+    }
+
+    /// Sends clients to the other nodes, before this one takes no more of them. Returns within `grace`.
+    pub async fn withdraw(&mut self, grace: Duration) {
+        if let Some(dns) = self.dns.take() {
+            dns.leave(grace).await;
+        }
     }
 
     /// Ends all care. What is being done is left off between two steps.
@@ -109,14 +120,6 @@ async fn relieve(store: Store) {
 async fn look_after_space(store: &Store) {
     if let Err(error) = store.look_after_space().await {
         tracing::warn!(%error, "no space could be made in the cache");
-    }
-}
-
-/// Keeps what is known of the disk's condition up to date. What changes is told where it is seen.
-async fn watch_disk(store: Store) {
-    loop {
-        store.probe().await;
-        sleep(DISK_INTERVAL).await;
     }
 }
 

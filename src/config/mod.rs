@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 
-use crate::{fetch, gateway, http, notify, policy, store};
+use crate::{care, fetch, gateway, http, notify, policy, store};
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -57,6 +57,7 @@ pub struct Config {
     pub policy: policy::Config,
     pub limits: policy::LimitsConfig,
     pub notify: notify::Config,
+    pub dns: care::DnsConfig,
     pub log: LogConfig,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<policy::Rule>,
@@ -103,6 +104,7 @@ impl Config {
         self.s3.check()?;
         self.fetch.check()?;
         self.notify.check()?;
+        self.dns.check()?;
         policy::Policy::new(self.policy.clone(), self.rules.clone(), &self.parents, self.limits.clone())?;
         if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
             return Err(

@@ -20,6 +20,8 @@ mod config_bounds;
 mod crash;
 mod cuts;
 mod disk;
+mod dns;
+mod dns_config;
 mod doctor;
 mod evicted;
 mod expected;

@@ -73,6 +73,9 @@ const KEYS: &[(&str, &str, Takes)] = &[
     ("policy", "deny_suffixes", Takes::Words(&[".mp3", ".exe", ".iso"])),
     ("policy", "ports", Takes::Numbers),
     ("policy", "max_object_size", Takes::Size),
+    ("dns", "addresses", Takes::Words(&["192.0.2.1", "2001:db8::1"])),
+    ("dns", "ttl", Takes::Span),
+    ("dns", "tsig_algorithm", Takes::OneOf(&["hmac-sha256", "hmac-sha384", "hmac-sha512"])),
     ("log", "format", Takes::OneOf(&["text", "json"])),
     ("log", "level", Takes::OneOf(&["error", "warn", "info", "debug", "trace"])),
 ];

@@ -1,0 +1,171 @@
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hickory_proto::rr::rdata::tsig::TsigAlgorithm;
+use hickory_proto::rr::{Name, TSigner};
+use serde::{Deserialize, Serialize};
+
+use super::node::Node;
+use crate::model::{Secret, Span};
+
+/// How far the server's clock may be from ours, in seconds, as RFC 8945 recommends.
+const TSIG_FUDGE_SECONDS: u16 = 300;
+
+/// A shorter key can be guessed.
+const MIN_KEY_BYTES: usize = 16;
+
+const MAX_ADDRESSES: usize = 16;
+
+const MAX_TTL: Span = Span::from_secs(24 * 3600);
+
+const MIN_AFTER: Span = Span::from_millis(100);
+const MAX_AFTER: Span = Span::from_secs(3600);
+
+/// `[dns]`. Without `server` there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The zone's primary server.
+    pub server: String,
+    pub zone: String,
+    /// The name that clients use. Other nodes have their addresses there too.
+    pub name: String,
+    /// This node's own.
+    pub addresses: Vec<IpAddr>,
+    pub ttl: Span,
+    pub tsig_name: String,
+    pub tsig_algorithm: Algorithm,
+    /// In base64.
+    pub tsig_secret: Secret,
+    pub tsig_secret_file: PathBuf,
+    /// How long the instance is not ready before its addresses go.
+    pub withdraw_after: Span,
+    /// How long it is ready before they come back.
+    pub restore_after: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Algorithm {
+    #[serde(rename = "hmac-sha256")]
+    HmacSha256,
+    #[serde(rename = "hmac-sha384")]
+    HmacSha384,
+    #[serde(rename = "hmac-sha512")]
+    HmacSha512,
+}
+
+impl From<Algorithm> for TsigAlgorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::HmacSha256 => Self::HmacSha256,
+            Algorithm::HmacSha384 => Self::HmacSha384,
+            Algorithm::HmacSha512 => Self::HmacSha512,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: String::new(),
+            zone: String::new(),
+            name: String::new(),
+            addresses: Vec::new(),
+            ttl: Span::from_secs(60),
+            tsig_name: String::new(),
+            tsig_algorithm: Algorithm::HmacSha256,
+            tsig_secret: Secret::default(),
+            tsig_secret_file: PathBuf::new(),
+            withdraw_after: Span::from_secs(10),
+            restore_after: Span::from_secs(30),
+        }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// A line that names the key, where a value cannot be used.
+    pub fn check(&self) -> Result<(), String> {
+        self.node().map(drop)
+    }
+
+    /// What is configured, if anything is.
+    ///
+    /// # Errors
+    /// A line that names the key, where a value cannot be used.
+    pub fn node(&self) -> Result<Option<Node>, String> {
+        if self.server.is_empty() {
+            return Ok(None);
+        }
+        let server: SocketAddr = self.server.parse().map_err(|_| {
+            "dns.server must be an address with a port, like \"192.0.2.1:53\" or \"[2001:db8::1]:53\"".to_owned()
+        })?;
+        let zone = parse_name("zone", &self.zone)?;
+        let name = parse_name("name", &self.name)?;
+        if !zone.zone_of(&name) {
+            return Err(format!("dns.name must lie in dns.zone, {zone}"));
+        }
+        self.check_addresses()?;
+        Ok(Some(Node {
+            server,
+            zone,
+            name,
+            own: self.addresses.iter().copied().collect(),
+            ttl_seconds: self.ttl_seconds()?,
+            signer: self.signer()?,
+            withdraw_after: checked_after("withdraw_after", self.withdraw_after)?,
+            restore_after: checked_after("restore_after", self.restore_after)?,
+        }))
+    }
+
+    fn check_addresses(&self) -> Result<(), String> {
+        if !(1..=MAX_ADDRESSES).contains(&self.addresses.len()) {
+            return Err(format!("dns.addresses must be this node's own, at most {MAX_ADDRESSES}"));
+        }
+        let is_a_nodes = |address: &IpAddr| {
+            // A mapped address would be put into the wrong kind of record.
+            address.to_canonical() == *address && !address.is_unspecified() && !address.is_multicast()
+        };
+        match self.addresses.iter().find(|address| !is_a_nodes(address)) {
+            Some(address) => Err(format!("dns.addresses: {address} is no address of one node")),
+            None => Ok(()),
+        }
+    }
+
+    fn ttl_seconds(&self) -> Result<u32, String> {
+        let is_whole = self.ttl.0.subsec_nanos() == 0 && !self.ttl.0.is_zero();
+        u32::try_from(self.ttl.0.as_secs())
+            .ok()
+            .filter(|_| is_whole && self.ttl <= MAX_TTL)
+            .ok_or_else(|| "dns.ttl must be whole seconds, at least 1s and at most 1day".to_owned())
+    }
+
+    fn signer(&self) -> Result<TSigner, String> {
+        let name = parse_name("tsig_name", &self.tsig_name)?;
+        let secret = self.tsig_secret.or_from("dns.tsig_secret", &self.tsig_secret_file)?;
+        let key = STANDARD.decode(secret.expose().trim()).ok().filter(|key| key.len() >= MIN_KEY_BYTES);
+        let key = key.ok_or_else(|| format!("dns.tsig_secret must be at least {MIN_KEY_BYTES} bytes in base64"))?;
+        TSigner::new(key, self.tsig_algorithm.into(), name, TSIG_FUDGE_SECONDS)
+            .map_err(|why| format!("dns.tsig_algorithm: {why}"))
+    }
+}
+
+fn parse_name(key: &str, text: &str) -> Result<Name, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let name = Name::from_ascii(text).ok().filter(|name| !name.is_root() && text.bytes().all(is_plain));
+    let mut name = name.filter(|_| !text.is_empty()).ok_or_else(|| {
+        format!("dns.{key} must be a name like \"sources.example.org\"; it is needed with dns.server")
+    })?;
+    name.set_fqdn(true);
+    Ok(name)
+}
+
+fn checked_after(key: &str, span: Span) -> Result<Duration, String> {
+    if (MIN_AFTER..=MAX_AFTER).contains(&span) {
+        return Ok(span.0);
+    }
+    Err(format!("dns.{key} must be at least 100ms and at most 1h"))
+}

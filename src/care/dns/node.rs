@@ -1,0 +1,93 @@
+//! This node's part in the name: looked at, and changed by whoever was not overtaken.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{Name, RecordType, TSigner};
+
+use super::error::DnsError;
+use super::rrset::{Addresses, Change, RrSet};
+use super::steady::Wish;
+use super::wire::Connection;
+
+/// How often a set is looked at that others change between the look and the update.
+const MAX_LOOKS: usize = 8;
+
+/// What `[dns]` says, once it was checked.
+pub struct Node {
+    pub(super) server: SocketAddr,
+    pub(super) zone: Name,
+    pub(super) name: Name,
+    pub(super) own: Addresses,
+    pub(super) ttl_seconds: u32,
+    pub(super) signer: TSigner,
+    pub(super) withdraw_after: Duration,
+    pub(super) restore_after: Duration,
+}
+
+/// How the name stands once it was seen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    AsWished,
+    /// An address was to go, and stays: it is the last of its kind.
+    KeptAsLast,
+}
+
+impl Node {
+    /// Brings about what is wished.
+    pub(super) async fn see_to(&self, wish: Wish) -> Result<Standing, DnsError> {
+        let mut connection = Connection::open(self.server, &self.signer).await?;
+        let mut standing = Standing::AsWished;
+        let (v4, v6): (Addresses, Addresses) = self.own.iter().partition(|address| address.is_ipv4());
+        for (kind, own) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
+            let set = RrSet { zone: &self.zone, name: &self.name, kind };
+            if !own.is_empty() && self.see_to_set(&mut connection, &set, wish, &own).await? == Standing::KeptAsLast {
+                standing = Standing::KeptAsLast;
+            }
+        }
+        Ok(standing)
+    }
+
+    /// Two nodes that withdraw at once have both seen the other one there. The update of the second finds another set than
+    /// it was made for, is not made, and after another look the second is the last.
+    async fn see_to_set(
+        &self,
+        connection: &mut Connection<'_>,
+        set: &RrSet<'_>,
+        wish: Wish,
+        own: &Addresses,
+    ) -> Result<Standing, DnsError> {
+        for _ in 0..MAX_LOOKS {
+            let seen = set.read(&connection.ask(set.question()).await?)?;
+            let change = Change::towards(wish, own, &seen);
+            let update = match &change {
+                Change::Nothing => return Ok(Standing::AsWished),
+                Change::KeepLast => return Ok(Standing::KeptAsLast),
+                Change::Add(missing) => {
+                    set.update(&seen, missing.iter().map(|address| set.addition(*address, self.ttl_seconds)))
+                }
+                Change::Remove(present) => set.update(&seen, present.iter().map(|address| set.removal(*address))),
+            };
+            match connection.ask(update).await?.response_code {
+                ResponseCode::NoError => {
+                    self.tell(&change);
+                    return Ok(Standing::AsWished);
+                }
+                // Somebody was quicker.
+                ResponseCode::NXRRSet | ResponseCode::YXRRSet => {}
+                code => return Err(DnsError::Refused(code)),
+            }
+        }
+        Err(DnsError::Restless)
+    }
+
+    fn tell(&self, change: &Change) {
+        let name = &self.name;
+        match change {
+            Change::Add(addresses) => tracing::info!(%name, ?addresses, "this node was added to DNS"),
+            Change::Remove(addresses) => tracing::warn!(%name, ?addresses, "this node was withdrawn from DNS"),
+            Change::Nothing | Change::KeepLast => {}
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The addresses of a name: which they are, and how they become others.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use hickory_proto::op::{Message, OpCode, Query, ResponseCode, UpdateMessage as _};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+
+use super::error::DnsError;
+use super::steady::Wish;
+
+/// What a name has of one kind: an RRset of type A or AAAA.
+pub type Addresses = BTreeSet<IpAddr>;
+
+/// What is to be done with an RRset.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    Nothing,
+    Add(Addresses),
+    Remove(Addresses),
+    /// Nothing, though it is wished: nobody else is in the set, and whoever has only this kind of address would be left
+    /// without any.
+    KeepLast,
+}
+
+impl Change {
+    pub fn towards(wish: Wish, own: &Addresses, seen: &Addresses) -> Self {
+        let present = own & seen;
+        match wish {
+            Wish::Present if &present == own => Self::Nothing,
+            Wish::Present => Self::Add(own - seen),
+            Wish::Withdrawn if present.is_empty() => Self::Nothing,
+            Wish::Withdrawn if &present == seen => Self::KeepLast,
+            Wish::Withdrawn => Self::Remove(present),
+        }
+    }
+}
+
+/// One RRset of one zone.
+pub struct RrSet<'a> {
+    pub zone: &'a Name,
+    pub name: &'a Name,
+    pub kind: RecordType,
+}
+
+impl RrSet<'_> {
+    pub fn question(&self) -> Message {
+        let mut message = Message::query();
+        message.metadata.recursion_desired = false;
+        message.add_query(Query::query(self.name.clone(), self.kind));
+        message
+    }
+
+    /// What an answer to the question says.
+    pub fn read(&self, answer: &Message) -> Result<Addresses, DnsError> {
+        match answer.response_code {
+            ResponseCode::NoError | ResponseCode::NXDomain => {}
+            code => return Err(DnsError::Refused(code)),
+        }
+        if !answer.authoritative {
+            return Err(DnsError::NotPrimary);
+        }
+        let records = || answer.answers.iter().filter(|record| record.name == *self.name);
+        if records().any(|record| record.record_type() == RecordType::CNAME) {
+            return Err(DnsError::Alias);
+        }
+        let of_kind = records().filter(|record| record.record_type() == self.kind);
+        Ok(of_kind.filter_map(|record| record.data.ip_addr()).collect())
+    }
+
+    /// An update which the server makes only while the set is exactly what was `seen` (RFC 2136, section 2.4).
+    pub fn update(&self, seen: &Addresses, updates: impl Iterator<Item = Record>) -> Message {
+        let mut message = Message::query();
+        message.metadata.op_code = OpCode::Update;
+        message.metadata.recursion_desired = false;
+        message.add_zone(Query::query(self.zone.clone(), RecordType::SOA));
+        message.add_pre_requisites(seen.iter().map(|address| self.record(*address, DNSClass::IN, 0)));
+        if seen.is_empty() {
+            let mut absent = Record::update0(self.name.clone(), 0, self.kind);
+            absent.dns_class = DNSClass::NONE;
+            message.add_pre_requisite(absent);
+        }
+        message.add_updates(updates.collect::<Vec<_>>());
+        message
+    }
+
+    /// Adds an address (RFC 2136, section 2.5.1).
+    pub fn addition(&self, address: IpAddr, ttl_seconds: u32) -> Record {
+        self.record(address, DNSClass::IN, ttl_seconds)
+    }
+
+    /// Removes an address (RFC 2136, section 2.5.4).
+    pub fn removal(&self, address: IpAddr) -> Record {
+        self.record(address, DNSClass::NONE, 0)
+    }
+
+    fn record(&self, address: IpAddr, class: DNSClass, ttl_seconds: u32) -> Record {
+        let mut record = Record::from_rdata(self.name.clone(), ttl_seconds, RData::from(address));
+        record.dns_class = class;
+        record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses<const N: usize>(last: [u8; N]) -> Addresses {
+        last.map(|last| IpAddr::from([192, 0, 2, last])).into()
+    }
+
+    #[track_caller]
+    fn assert_change(wish: Wish, own: &Addresses, seen: &Addresses, change: &Change) {
+        assert_eq!(&Change::towards(wish, own, seen), change, "{wish:?} of {own:?} in {seen:?}");
+    }
+
+    #[test]
+    fn only_what_is_ours_and_missing_is_added() {
+        let own = addresses([1, 2]);
+        assert_change(Wish::Present, &own, &addresses([]), &Change::Add(addresses([1, 2])));
+        assert_change(Wish::Present, &own, &addresses([2, 3]), &Change::Add(addresses([1])));
+        assert_change(Wish::Present, &own, &addresses([1, 2, 3]), &Change::Nothing);
+    }
+
+    #[test]
+    fn only_what_is_ours_and_there_is_removed() {
+        let own = addresses([1, 2]);
+        assert_change(Wish::Withdrawn, &own, &addresses([1, 2, 3]), &Change::Remove(addresses([1, 2])));
+        assert_change(Wish::Withdrawn, &own, &addresses([2, 3]), &Change::Remove(addresses([2])));
+        assert_change(Wish::Withdrawn, &own, &addresses([3]), &Change::Nothing);
+        assert_change(Wish::Withdrawn, &own, &addresses([]), &Change::Nothing);
+    }
+
+    #[test]
+    fn a_set_is_never_emptied() {
+        let own = addresses([1, 2]);
+        assert_change(Wish::Withdrawn, &own, &addresses([1, 2]), &Change::KeepLast);
+        assert_change(Wish::Withdrawn, &own, &addresses([2]), &Change::KeepLast);
+    }
+}

@@ -1,0 +1,73 @@
+//! A way to the DNS server that holds updates back until a test lets them pass.
+
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::named::{read_frame, write_frame};
+use super::wire::listen;
+use super::{Gate, Named};
+
+/// The code of an update in the third octet of a message (RFC 2136, section 2.2).
+const OPCODE_MASK: u8 = 0x78;
+const OPCODE_UPDATE: u8 = 5 << 3;
+
+/// Hands everything on. Dropped, it takes no more.
+pub struct NamedDoor {
+    address: SocketAddr,
+    gate: Gate,
+    is_over: Arc<AtomicBool>,
+}
+
+impl NamedDoor {
+    /// Each update stands at the gate before it is handed on.
+    pub fn before(named: &Named, gate: &Gate) -> Self {
+        let listener = listen("127.0.0.1");
+        let address = listener.local_addr().expect("a listener has an address");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let door = Self { address, gate: gate.clone(), is_over: Arc::clone(&is_over) };
+        let (server, gate) = (named.address(), gate.clone());
+        thread::spawn(move || accept(&listener, server, &gate, &is_over));
+        door
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for NamedDoor {
+    fn drop(&mut self) {
+        self.gate.abandon();
+        self.is_over.store(true, Ordering::Release);
+        // Wakes the listener, which may have ended.
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn accept(listener: &TcpListener, server: SocketAddr, gate: &Gate, is_over: &AtomicBool) {
+    for client in listener.incoming().map_while(Result::ok) {
+        if is_over.load(Ordering::Acquire) {
+            return;
+        }
+        let gate = gate.clone();
+        thread::spawn(move || hand_on(client, server, &gate));
+    }
+}
+
+/// Ends where either side does.
+fn hand_on(mut client: TcpStream, server: SocketAddr, gate: &Gate) {
+    let Ok(mut server) = TcpStream::connect(server) else { return };
+    while let Ok(question) = read_frame(&mut client) {
+        if question[2] & OPCODE_MASK == OPCODE_UPDATE && !gate.pass() {
+            break;
+        }
+        let answered = write_frame(&mut server, &question).and_then(|()| read_frame(&mut server));
+        if answered.and_then(|answer| write_frame(&mut client, &answer)).is_err() {
+            break;
+        }
+    }
+    // It may be closed already.
+    drop(client.shutdown(Shutdown::Both));
+}

@@ -184,8 +184,12 @@ impl FileHit {
         if let (Some(whole), Ok(offset)) = (&self.whole, usize::try_from(offset)) {
             return Ok(whole.slice(offset..offset + size_bytes));
         }
-        let piece = self.contents.read_some(offset, size_bytes, scratch).await?;
-        if piece.is_empty() && size_bytes > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
+        let mut read = self.contents.read_some(offset, size_bytes, scratch).await;
+        if size_bytes > 0 && read.as_ref().is_ok_and(Bytes::is_empty) {
+            read = Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.contents.disk.note_read(self.record.sha256, &read);
+        read
     }
 }
 

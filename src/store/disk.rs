@@ -7,19 +7,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use moka::sync::Cache;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::StoreError;
-use crate::model::{Event, EventSink};
+use crate::model::{Event, EventSink, Sha256};
 
 /// Disk work of requests and fetches at once. Fewer than there are threads: a disk that hangs takes no other's.
 const MAX_JOBS: usize = 128;
 
 /// How long the outcome of a probe holds for those who ask for the next one.
 const PROBE_REST: Duration = Duration::from_secs(1);
+
+/// How many objects are known not to be readable, and for how long. Then the disk is asked for them again.
+const MAX_UNREADABLE: u64 = 10_000;
+const UNREADABLE_TTL: Duration = Duration::from_mins(10);
 
 /// How the disk does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +47,8 @@ struct Inner {
     jobs: Arc<Semaphore>,
     condition: ArcSwap<Condition>,
     probing: Mutex<Probing>,
+    /// Objects that the disk does not give, although it should have them.
+    unreadable: Cache<Sha256, ()>,
     events: EventSink,
 }
 
@@ -60,6 +67,7 @@ impl Disk {
             jobs: Arc::new(Semaphore::new(MAX_JOBS)),
             condition: ArcSwap::from_pointee(Condition::Well),
             probing: Mutex::default(),
+            unreadable: Cache::builder().max_capacity(MAX_UNREADABLE).time_to_live(UNREADABLE_TTL).build(),
             events,
         }))
     }
@@ -70,6 +78,23 @@ impl Disk {
 
     fn is_silent(&self) -> bool {
         **self.0.condition.load() == Condition::Silent
+    }
+
+    /// Takes note that reading an object has come to this. One that hangs is the disk's trouble, and not the object's.
+    pub fn note_read<T>(&self, sha256: Sha256, read: &std::io::Result<T>) {
+        if read.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::TimedOut) {
+            self.0.unreadable.insert(sha256, ());
+        }
+    }
+
+    /// Whether an object could not be read a while ago. It is a miss then, and may be replaced by what is fetched again.
+    pub fn is_unreadable(&self, sha256: Sha256) -> bool {
+        self.0.unreadable.contains_key(&sha256)
+    }
+
+    /// The object was replaced.
+    pub fn trust(&self, sha256: Sha256) {
+        self.0.unreadable.invalidate(&sha256);
     }
 
     /// Does work that somebody waits for.

@@ -13,6 +13,9 @@ use super::{OpenError, StoreError};
 /// Held by a living process on the file of this name in its staging folder.
 const LOCK_NAME: &str = ".lock";
 
+/// What a probe of the disk writes.
+const PROBE_NAME: &str = ".probe";
+
 /// Held on the file of this name in the staging root while somebody enters or sweeps, so that nobody sweeps a folder whose
 /// owner has made it but not locked it yet.
 const DOOR_NAME: &str = ".door";
@@ -74,8 +77,8 @@ impl Instance {
 
     /// Tries whether what is written reaches the disk. A kernel takes a few bytes also for one that is dead.
     pub fn probe(&self) -> Result<(), StoreError> {
-        let (_, path) = self.next_file();
-        let mut file = fs::File::create_new(&path)?;
+        let path = self.folder.join(PROBE_NAME);
+        let mut file = fs::File::create(&path)?;
         let written = file.write_all(b"probe").and_then(|()| file.sync_data());
         // Also what was not written whole.
         fs::remove_file(&path)?;

@@ -60,10 +60,12 @@ pub fn publish(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<Publ
 }
 
 fn place_object(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<(), StoreError> {
-    let path = shared.layout.object(sealed.digests.sha256);
+    let sha256 = sealed.digests.sha256;
+    let path = shared.layout.object(sha256);
     let folder = path.parent().expect("an object lies in a folder");
     shared.folders.make(folder)?;
-    let is_there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == sealed.size_bytes);
+    let is_there = !shared.disk.is_unreadable(sha256)
+        && fs::metadata(&path).is_ok_and(|metadata| metadata.len() == sealed.size_bytes);
     if is_there {
         // Nothing but the time of its change: whoever takes it for a stray sees that it is none.
         fs::set_permissions(&path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
@@ -75,6 +77,7 @@ fn place_object(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<(),
         fs::set_permissions(&sealed.file.path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
         fs::rename(&sealed.file.path, &path)?;
         folders::sync(folder)?;
+        shared.disk.trust(sha256);
     }
     sealed.file.is_published.store(true, Ordering::Release);
     Ok(())

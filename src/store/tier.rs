@@ -230,6 +230,9 @@ impl Store {
 
     pub(super) async fn open_file(&self, record: Arc<Record>) -> Result<Option<FileHit>, StoreError> {
         let sha256 = record.sha256;
+        if self.shared.disk.is_unreadable(sha256) {
+            return Ok(None);
+        }
         let mut hit = contents::open_hit_in_memory(&self.shared.layout, &self.shared.disk, &record);
         if hit.is_none() {
             let shared = Arc::clone(&self.shared);

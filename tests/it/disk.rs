@@ -110,6 +110,21 @@ fn an_object_that_the_disk_does_not_give_is_fetched_again() {
 }
 
 #[test]
+fn an_object_that_is_lost_in_its_middle_is_replaced() {
+    let stage = stage(|builder| builder);
+    let object = stage.gateway.object_path(&stage.kept);
+    stage.disk.lose(&object, 200_000);
+    stage.gateway.get(&stage.origin.url(KEPT)).send().assert_broken();
+    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["fwd=uri-miss"]);
+    eventually("it is here again", || {
+        let answer = stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
+        answer.header("Cache-Status").is_some_and(|status| status.contains("; hit")).then_some(())
+    });
+    assert_eq!(stage.origin.count(KEPT), 2);
+    assert_eq!(stage.gateway.objects(), [object], "in the place of the old one");
+}
+
+#[test]
 fn what_the_disk_does_not_give_comes_from_the_bucket() {
     for trouble in [Trouble::Hangs, Trouble::Errors] {
         let bucket = Bucket::start();

@@ -270,7 +270,13 @@ impl Streaming {
             Framing::UntilClose => limit,
         };
         let mut bytes = vec![0; limit];
-        let count = self.reader.read(&mut bytes)?;
+        let count = loop {
+            match self.reader.read(&mut bytes) {
+                // A machine that is short of time may break off any call.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
+        };
         bytes.truncate(count);
         let count = count as u64;
         self.framing = match self.framing {

@@ -30,6 +30,11 @@ pub enum Trouble {
     Errors,
     /// What is read comes to nothing.
     Unreadable,
+    /// Of this file nothing comes from so many bytes on.
+    BadSectors {
+        file: u64,
+        from: u64,
+    },
     /// Nothing comes back until it is mended.
     Hangs,
 }
@@ -103,12 +108,23 @@ impl Disk {
         self.memory.tree().capacity_bytes = capacity_bytes;
     }
 
-    /// Lets the kernel forget what it has of a file in memory, so that the next read asks the disk.
-    pub fn forget_contents(&self, file: &Path) {
+    fn find(&self, file: &Path) -> u64 {
         let mut node = ROOT;
         for name in file.strip_prefix(self.point.path()).expect("it is on this disk") {
             node = self.memory.tree().find(node, name).expect("it is there");
         }
+        node
+    }
+
+    /// Lets what lies behind so many bytes of a file be lost.
+    pub fn lose(&self, file: &Path, from: u64) {
+        self.set(Trouble::BadSectors { file: self.find(file), from });
+        self.forget_contents(file);
+    }
+
+    /// Lets the kernel forget what it has of a file in memory, so that the next read asks the disk.
+    pub fn forget_contents(&self, file: &Path) {
+        let node = self.find(file);
         let session = self.session.as_ref().expect("it is mounted");
         session.notifier().inval_inode(INodeNo(node), 0, 0).expect("the kernel can forget it");
     }
@@ -163,9 +179,15 @@ impl Memory {
     ) {
         let mut faults = self.faults();
         let errno = match (faults.trouble, class) {
-            (Trouble::Nothing, _) | (Trouble::ReadOnly, Class::Read) | (Trouble::Unreadable, Class::Write) => None,
             (Trouble::ReadOnly, Class::Write) => Some(Errno::EROFS),
-            (Trouble::Errors, _) | (Trouble::Unreadable, Class::Read) => Some(Errno::EIO),
+            (Trouble::Errors, _) | (Trouble::Unreadable, Class::Read | Class::Contents { .. }) => Some(Errno::EIO),
+            (Trouble::BadSectors { file, from }, Class::Contents { node, end }) if node == file && end > from => {
+                Some(Errno::EIO)
+            }
+            (
+                Trouble::Nothing | Trouble::ReadOnly | Trouble::Unreadable | Trouble::BadSectors { .. },
+                Class::Read | Class::Write | Class::Contents { .. },
+            ) => None,
             (Trouble::Hangs, _) => {
                 let memory = Arc::clone(self);
                 faults.waiting.push(Box::new(move || memory.answer(class, reply, work, send)));

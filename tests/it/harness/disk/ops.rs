@@ -20,10 +20,16 @@ const BLOCK_BYTES: u32 = 4096;
 /// The file system that is mounted.
 pub struct Mounted(pub Arc<Memory>);
 
-/// Whether a request changes something.
+/// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
+    /// It looks at names and attributes.
     Read,
+    /// It reads a file.
+    Contents {
+        node: u64,
+        end: u64,
+    },
     Write,
 }
 
@@ -247,7 +253,8 @@ impl Filesystem for Mounted {
             let end = start.saturating_add(size as usize).min(data.len());
             Ok(data[start..end].to_vec())
         };
-        self.look(reply, read, |reply, bytes| reply.data(&bytes));
+        let class = Class::Contents { node: ino.0, end: offset + u64::from(size) };
+        self.0.answer(class, reply, read, |reply, bytes| reply.data(&bytes));
     }
 
     fn write(

@@ -4,17 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::care::{Care, Sources};
-use crate::config::{Config, LogConfig, LogFormat, LogLevel};
+use crate::config::{Config, LogConfig, LogFormat, LogLevel, divide_descriptors};
 use crate::dial::Dialer;
-use crate::fetch::Fetcher;
+use crate::fetch::{self, Fetcher};
 use crate::gateway::{self, AdminToken, Custody, Gateway};
-use crate::http::{Doors, Listeners, Server, Settings};
+use crate::http::{Crowd, Doors, Listeners, Server, Settings};
 use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::origin::Origin;
@@ -72,7 +71,6 @@ struct Adjustable {
 /// [`AppError`] if it cannot start.
 pub async fn serve(config: Config, reload: Reload) -> Result<(), AppError> {
     start_log(&config.log);
-    raise_descriptor_limit();
     let mut signals = Signals::catch().map_err(|why| AppError::System(why.to_string()))?;
     let grace = config.gateway.shutdown_grace.0;
     let (running, mut adjustable) = start(config).await?;
@@ -89,6 +87,7 @@ pub async fn serve(config: Config, reload: Reload) -> Result<(), AppError> {
 }
 
 async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
+    let shares = divide_descriptors(config.fetch.concurrency);
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen).await.map_err(AppError::System)?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
@@ -101,7 +100,8 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let origin = Origin::new(&config.fetch.for_origin(&name), Arc::clone(&policy), dialer.clone());
     let origin = Arc::new(origin.map_err(AppError::Configuration)?);
     let fetcher = Fetcher::new(
-        config.fetch.clone(),
+        fetch::Config { concurrency: shares.fetches, ..config.fetch.clone() },
+        shares.flights,
         store.clone(),
         Arc::clone(&origin),
         Arc::clone(&policy),
@@ -111,11 +111,19 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
     let token = AdminToken::find(&config.gateway).map_err(AppError::Configuration)?;
     let custody = Custody::new(Arc::clone(&policy), store.clone(), fetcher.clone(), events.clone(), token);
     let relay = Relay::new(origin, Arc::clone(&policy), dialer);
-    let gateway =
-        Gateway::new(Arc::clone(&policy), store.clone(), fetcher.clone(), relay, events, config.gateway.clone());
+    let gateway = Gateway::new(
+        Arc::clone(&policy),
+        store.clone(),
+        fetcher.clone(),
+        relay,
+        events,
+        config.gateway.clone(),
+        shares.waiting,
+    );
     let gateway = Arc::new(gateway);
-    let doors =
-        Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), notifier.incidents());
+    let told = notifier.incidents();
+    let crowd = Crowd::new(shares.crowd);
+    let doors = Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), told, crowd);
     let doors = Arc::new(doors);
     let node = config.dns.node().map_err(AppError::Configuration)?;
     let care = Care::start(&store, config.cache.sweep_interval.0, node);
@@ -176,6 +184,7 @@ fn settings(config: &Config) -> Settings {
     Settings {
         trusted_proxies: config.gateway.trusted_proxies.clone(),
         public_authority: config.gateway.public_authority(),
+        stall_timeout: config.gateway.stall_timeout.0,
     }
 }
 
@@ -282,15 +291,6 @@ impl Signals {
 
     async fn second_stop(&mut self) {
         while let Wish::Reload = self.next().await {}
-    }
-}
-
-/// Every client, tunnel and fetch costs one or two descriptors, and the usual soft limit is for interactive programs.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!(%error, limit = limit.current, "the limit of open files could not be raised");
     }
 }
 

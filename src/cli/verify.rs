@@ -10,7 +10,7 @@ use super::{EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, Source, complain};
 use crate::care::{Finding, Plan, Sign, Sources, Verified, verify};
 use crate::config::Config;
 use crate::dial::Dialer;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, MAX_FLIGHTS};
 use crate::model::{EventSink, Rate, one_line};
 use crate::origin::Origin;
 use crate::policy::Policy;
@@ -124,7 +124,7 @@ fn open(config: Config) -> Result<Sources, String> {
     }
     let failure_ttl = config.cache.absent_ttl.0;
     let store = Store::visit_with_bucket(config.cache, config.s3, events.clone()).map_err(|error| error.to_string())?;
-    let fetcher = Fetcher::new(config.fetch, store.clone(), origin, policy, events, failure_ttl);
+    let fetcher = Fetcher::new(config.fetch, MAX_FLIGHTS, store.clone(), origin, policy, events, failure_ttl);
     Ok(Sources { store, fetcher })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Each room owns its part; this one composes them and says in one line what is wrong. Its main type is [`Config`].
 
+mod descriptors;
 mod error;
 mod overlay;
 
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use descriptors::{Shares, divide_descriptors};
 pub use error::ConfigError;
 
 use crate::{care, fetch, gateway, http, notify, policy, store};

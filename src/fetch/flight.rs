@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::FetchError;
@@ -83,7 +83,7 @@ impl Flight {
 
     pub fn follow(&self, collapsed: bool, expected: Expected) -> Follower {
         let place = self.readers.enter();
-        Follower { progress: self.progress.subscribe(), place, collapsed, expected, scratch: BytesMut::new() }
+        Follower { progress: self.progress.subscribe(), place, collapsed, expected }
     }
 
     /// Returns once the flight has come to its end.
@@ -176,7 +176,6 @@ pub struct Follower {
     collapsed: bool,
     /// SHA-256 digests, if any: the flight computes no other without being asked.
     expected: Expected,
-    scratch: BytesMut,
 }
 
 impl Follower {
@@ -218,12 +217,12 @@ impl Follower {
         }
     }
 
-    /// The next bytes of the body from `offset` on, or `None` behind its end. The last byte of a body of known length, and the
+    /// The next bytes of the body from `offset` on, `limit_bytes` at most, or `None` behind its end. The last byte of a body of known length, and the
     /// end of one of unknown length, come only once the whole has been checked.
     ///
     /// # Errors
     /// What the flight came to, if it did not come to the end of the body.
-    pub async fn next(&mut self, head: &Head, offset: u64) -> Result<Option<Bytes>, FetchError> {
+    pub async fn next(&mut self, head: &Head, offset: u64, limit_bytes: usize) -> Result<Option<Bytes>, FetchError> {
         self.place.move_to(offset);
         let progress = self
             .wait_for(|progress| {
@@ -240,7 +239,7 @@ impl Follower {
             // Without an end the task is gone, and the body is cut.
             return if progress.found.is_some() { Ok(None) } else { Err(FetchError::Unstorable) };
         }
-        let size_bytes = left_bytes.min(FOLLOW_PIECE_BYTES);
+        let size_bytes = left_bytes.min(FOLLOW_PIECE_BYTES).min(limit_bytes as u64);
         let newest_start = progress.written_bytes - progress.newest.len() as u64;
         if let Some(at) = offset.checked_sub(newest_start).filter(|_| !progress.newest.is_empty()) {
             let at = usize::try_from(at).expect("it lies inside a piece in memory");
@@ -256,7 +255,7 @@ impl Follower {
             None => {}
         }
         let contents = progress.contents.as_ref().ok_or(FetchError::Unstorable)?;
-        match contents.read_some(offset, size, &mut self.scratch).await {
+        match contents.read_some(offset, size).await {
             Ok(bytes) if !bytes.is_empty() => Ok(Some(bytes)),
             Ok(_) => Err(FetchError::Unstorable),
             Err(error) => {

@@ -45,7 +45,7 @@ use flight::Flight;
 use places::Places;
 
 /// How many flights there may be at once, flying or waiting for their turn. Further ones are refused.
-const MAX_FLIGHTS: usize = 4096;
+pub const MAX_FLIGHTS: usize = 4096;
 
 /// How many failures are remembered.
 const MAX_REMEMBERED_FAILURES: u64 = 100_000;
@@ -95,6 +95,7 @@ pub struct Fetcher {
 
 struct Shared {
     config: Config,
+    max_flights: usize,
     store: Store,
     origin: Arc<Origin>,
     policy: Arc<Policy>,
@@ -111,10 +112,11 @@ struct Shared {
 }
 
 impl Fetcher {
-    /// Flights run on the runtime that this is called in. A failure is remembered for `failure_ttl`.
+    /// Flights run on the runtime that this is called in, `max_flights` at once. A failure is remembered for `failure_ttl`.
     #[must_use]
     pub fn new(
         config: Config,
+        max_flights: usize,
         store: Store,
         origin: Arc<Origin>,
         policy: Arc<Policy>,
@@ -126,6 +128,7 @@ impl Fetcher {
                 places: Places::new(config.concurrency, config.per_host),
                 breakers: Breakers::new(Limits { failures: config.breaker_failures, rest: config.breaker_rest.0 }),
                 refreshes: Arc::new(Semaphore::new(refresh::MAX_REFRESHES)),
+                max_flights: max_flights.min(MAX_FLIGHTS),
                 config,
                 store,
                 origin,
@@ -168,7 +171,7 @@ impl Fetcher {
         if self.shared.stop.is_cancelled() || self.shared.tasks.is_closed() {
             return Err(FetchError::Stopping);
         }
-        if flights.count >= MAX_FLIGHTS {
+        if flights.count >= self.shared.max_flights {
             return Err(FetchError::Busy);
         }
         let flight = Arc::new(Flight::new());

@@ -1,10 +1,15 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::token;
 use crate::model::{Secret, Span};
+
+/// Bounds of `stall_timeout`: a network may be silent for a moment, and a connection must not be held for ever.
+const MIN_STALL: Duration = Duration::from_secs(1);
+const MAX_STALL: Duration = Duration::from_hours(24);
 
 /// What a miss at the rewrite door is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -40,6 +45,8 @@ pub struct Config {
     pub admin_token_file: PathBuf,
     /// How long answers and fetches may go on after the first signal.
     pub shutdown_grace: Span,
+    /// How long a client may take none of the bytes that are sent to it, or send none of a body that it has begun.
+    pub stall_timeout: Span,
 }
 
 impl Default for Config {
@@ -56,6 +63,7 @@ impl Default for Config {
             admin_token: Secret::default(),
             admin_token_file: PathBuf::new(),
             shutdown_grace: Span::from_secs(30),
+            stall_timeout: Span::from_secs(300),
         }
     }
 }
@@ -66,6 +74,9 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         check_address("gateway.listen", &self.listen)?;
         token::configured(self)?;
+        if !(MIN_STALL..=MAX_STALL).contains(&self.stall_timeout.0) {
+            return Err("gateway.stall_timeout must be at least 1s and at most 1day".to_owned());
+        }
         if !self.name.bytes().all(is_token_byte) {
             return Err("gateway.name may hold only letters, digits and - . _".to_owned());
         }

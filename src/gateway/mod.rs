@@ -19,6 +19,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use crate::relay::{OriginError, Passed, Tunnel, TunnelEnd, forwardable};
 pub use answer::{Answer, CacheStatus, Content, Representation, Source};
@@ -40,6 +41,10 @@ use crate::store::{Condition, Hit, Presence, Store};
 /// What is held of a passed body for a client that could not see where it was cut, in bytes.
 const MAX_HELD_BYTES: u64 = 1 << 20;
 
+/// How many answers may pass through at once. A client that does not read holds what was received for it: more than of a stored
+/// file, where it can be read again.
+const MAX_PASSES: usize = 384;
+
 /// What the request path works with.
 pub struct Gateway {
     policy: Arc<Policy>,
@@ -48,6 +53,9 @@ pub struct Gateway {
     relay: Relay,
     events: EventSink,
     config: ArcSwap<Config>,
+    /// Those who wait for something from upstream. They must not take every place from those whom the store can serve.
+    waiting: Semaphore,
+    passes: Arc<Semaphore>,
 }
 
 /// What a look into the store finds.
@@ -70,8 +78,11 @@ impl Gateway {
         relay: Relay,
         events: EventSink,
         config: Config,
+        max_waiting: usize,
     ) -> Self {
-        Self { policy, store, fetcher, relay, events, config: ArcSwap::from_pointee(config) }
+        let (config, waiting) = (ArcSwap::from_pointee(config), Semaphore::new(max_waiting));
+        let passes = Arc::new(Semaphore::new(MAX_PASSES.min(max_waiting)));
+        Self { policy, store, fetcher, relay, events, config, waiting, passes }
     }
 
     /// Puts another configuration in force for the requests to come.
@@ -194,9 +205,13 @@ impl Gateway {
 
     /// Lets the client read along while the target is fetched.
     async fn follow(&self, admitted: &Admitted, ask: Ask) -> Result<Answer, Problem> {
+        let waits = self.wait()?;
         let mut follower = match self.fetcher.follow(admitted, &ask.expected) {
             Ok(follower) => follower,
-            Err(error) => return self.answer_failure(admitted, ask, error).await,
+            Err(error) => {
+                drop(waits);
+                return self.answer_failure(admitted, ask, error).await;
+            }
         };
         let status = CacheStatus::Miss { collapsed: follower.is_collapsed() };
         let record = match follower.arrival().await {
@@ -207,10 +222,16 @@ impl Gateway {
             Ok(Arrival::Flowing(_)) => follower.landing().await,
             Err(error) => Err(error),
         };
+        drop(waits);
         match record {
             Ok(record) => self.answer_landed(admitted, ask, record, status).await,
             Err(error) => self.answer_failure(admitted, ask, error).await,
         }
+    }
+
+    /// A place among those who wait, to be held until it is over.
+    fn wait(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.waiting.try_acquire().map_err(|_| Problem::Busy)
     }
 
     /// Answers from what a flight has found or stored. If it is gone again, by an eviction or with the bucket, it passes
@@ -252,6 +273,8 @@ impl Gateway {
 
     /// Passes a request to the origin and stores nothing of it.
     async fn pass(&self, admitted: &Admitted, ask: Ask) -> Result<Answer, Problem> {
+        let _waits = self.wait()?;
+        let place = Arc::clone(&self.passes).try_acquire_owned().map_err(|_| Problem::Busy)?;
         let (is_get, is_head) = (ask.intent == Intent::Get, ask.intent == Intent::Head);
         let expected = if is_get { ask.expected } else { Expected::nothing() };
         let mut headers = ask.forwarded_headers;
@@ -267,6 +290,7 @@ impl Gateway {
         let request =
             PassRequest { method, headers, body: ask.body, follow_redirects: ask.door == Door::Rewrite, expected };
         let mut passed = self.relay.pass(admitted, request).await.map_err(Problem::Origin)?;
+        passed.place = Some(place);
         match passed.status {
             // The client's own range or condition is answered.
             412 | 416 => {}

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::api_query::Query;
 use super::arrival::Form;
+use super::connection::unless_stalled;
 use super::log::RequestLog;
 use super::read::{read_conditions, read_expected, read_range, single};
 use super::render::{Dress, render};
@@ -216,6 +217,7 @@ impl Doors {
         let mut expected = Expected::nothing();
         read_expected(request.headers(), &mut expected)?;
         let length = single(request.headers(), "content-length").and_then(|length| length.parse().ok());
+        let body = unless_stalled(body, self.settings.load().stall_timeout);
         let record = self.custody.import(operator, Upload { target, expected, length, body }).await?;
         let imported = json!({
             "url": shown(&record.target),

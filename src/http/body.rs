@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody, SizedStream};
-use actix_web::web::{Bytes, BytesMut};
+use actix_web::web::Bytes;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 
@@ -16,9 +16,6 @@ use crate::gateway::{OriginError, Passed};
 use crate::model::ByteRange;
 use crate::policy::Pacer;
 use crate::store::{BucketError, BucketStream, FileHit, Object};
-
-/// The piece in which an object is read, in bytes: larger ones cost memory a client, smaller ones CPU a byte.
-const HIT_PIECE_BYTES: u64 = 64 * 1024;
 
 /// How much one answer sends before it is the next one's turn. A fast client would otherwise keep a thread to itself for
 /// megabytes, while hundreds wait for their first byte.
@@ -39,44 +36,42 @@ async fn let_flush<T, E>(piece: Result<T, E>) -> Result<T, E> {
     piece
 }
 
-/// Bytes `range` of an object.
-pub fn of_object(object: Object, range: ByteRange) -> BoxBody {
-    let pieces = try_unfold((object, range.first, BytesMut::new()), move |(object, offset, mut scratch)| async move {
+/// Bytes `range` of an object, `piece_bytes` at a time.
+pub fn of_object(object: Object, range: ByteRange, piece_bytes: usize) -> BoxBody {
+    let pieces = try_unfold((object, range.first), move |(object, offset)| async move {
         if offset > range.last {
             return Ok(None);
         }
-        let left_bytes = range.last - offset + 1;
-        let size = usize::try_from(left_bytes.min(HIT_PIECE_BYTES)).expect("a piece fits in memory");
-        let piece = object.read_some(offset, size, &mut scratch).await?;
+        let size = usize::try_from(range.last - offset + 1).unwrap_or(usize::MAX).min(piece_bytes);
+        let piece = object.read_some(offset, size).await?;
         let next = offset + piece.len() as u64;
         take_turns(offset, next).await;
-        Ok::<_, std::io::Error>(Some((piece, (object, next, scratch))))
+        Ok::<_, std::io::Error>(Some((piece, (object, next))))
     });
     SizedStream::new(range.size_bytes(), pieces).boxed()
 }
 
-/// Bytes `range` of a hit.
-pub fn of_hit(hit: FileHit, range: ByteRange) -> BoxBody {
-    let pieces = try_unfold((hit, range.first, BytesMut::new()), move |(hit, offset, mut scratch)| async move {
+/// Bytes `range` of a hit, `piece_bytes` at a time.
+pub fn of_hit(hit: FileHit, range: ByteRange, piece_bytes: usize) -> BoxBody {
+    let pieces = try_unfold((hit, range.first), move |(hit, offset)| async move {
         if offset > range.last {
             return Ok(None);
         }
-        let left_bytes = range.last - offset + 1;
-        let size = usize::try_from(left_bytes.min(HIT_PIECE_BYTES)).expect("a piece fits in memory");
-        let piece = hit.read_some(offset, size, &mut scratch).await.inspect_err(|error| {
+        let size = usize::try_from(range.last - offset + 1).unwrap_or(usize::MAX).min(piece_bytes);
+        let piece = hit.read_some(offset, size).await.inspect_err(|error| {
             tracing::error!(%error, sha256 = %hit.record.sha256, "an object could not be read; the answer is broken off");
         })?;
         let next = offset + piece.len() as u64;
         take_turns(offset, next).await;
-        Ok::<_, std::io::Error>(Some((piece, (hit, next, scratch))))
+        Ok::<_, std::io::Error>(Some((piece, (hit, next))))
     });
     SizedStream::new(range.size_bytes(), pieces).boxed()
 }
 
 /// A body that is still coming, from `range` where one was asked for.
-pub fn of_flight(follower: Follower, head: Arc<Head>, range: Option<ByteRange>) -> BoxBody {
+pub fn of_flight(follower: Follower, head: Arc<Head>, range: Option<ByteRange>, piece_bytes: usize) -> BoxBody {
     let size = range.map(ByteRange::size_bytes).or(head.length);
-    let pieces = follow(follower, head, range);
+    let pieces = follow(follower, head, range, piece_bytes);
     match size {
         Some(size) => SizedStream::new(size, pieces).boxed(),
         None => BodyStream::new(pieces).boxed(),
@@ -87,6 +82,7 @@ fn follow(
     follower: Follower,
     head: Arc<Head>,
     range: Option<ByteRange>,
+    piece_bytes: usize,
 ) -> impl Stream<Item = Result<Bytes, FetchError>> {
     let end = range.map(|range| range.last + 1);
     let start = range.map_or(0, |range| range.first);
@@ -96,7 +92,9 @@ fn follow(
             if end.is_some_and(|end| offset >= end) {
                 return Ok(None);
             }
-            let Some(mut piece) = let_flush(follower.next(&head, offset).await).await? else { return Ok(None) };
+            let Some(mut piece) = let_flush(follower.next(&head, offset, piece_bytes).await).await? else {
+                return Ok(None);
+            };
             if let Some(end) = end {
                 piece.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
             }
@@ -107,23 +105,36 @@ fn follow(
     })
 }
 
+/// The next part of what was received, `piece_bytes` at most: a connection copies what it is given.
+fn part_of(received: &mut Bytes, piece_bytes: usize) -> Bytes {
+    received.split_to(received.len().min(piece_bytes))
+}
+
 /// What the bucket gives.
-pub fn of_bucket(body: BucketStream) -> BoxBody {
+pub fn of_bucket(body: BucketStream, piece_bytes: usize) -> BoxBody {
     let size = body.size_bytes();
-    let pieces = try_unfold(body, |mut body| async move {
-        let piece = let_flush(body.next().await).await.inspect_err(|error| {
-            tracing::error!(%error, "the bucket broke off; the answer is broken off");
-        })?;
-        Ok::<_, BucketError>(piece.map(|piece| (piece, body)))
+    let pieces = try_unfold((body, Bytes::new()), move |(mut body, mut received)| async move {
+        if received.is_empty() {
+            let next = let_flush(body.next().await).await.inspect_err(|error| {
+                tracing::error!(%error, "the bucket broke off; the answer is broken off");
+            })?;
+            let Some(next) = next else { return Ok(None) };
+            received = next;
+        }
+        Ok::<_, BucketError>(Some((part_of(&mut received, piece_bytes), (body, received))))
     });
     SizedStream::new(size, pieces).boxed()
 }
 
 /// What an origin sends through us.
-pub fn of_passed(passed: Passed) -> BoxBody {
+pub fn of_passed(passed: Passed, piece_bytes: usize) -> BoxBody {
     let length = passed.length;
-    let pieces = try_unfold(passed, |mut passed| async move {
-        Ok::<_, OriginError>(let_flush(passed.next().await).await?.map(|piece| (piece, passed)))
+    let pieces = try_unfold((passed, Bytes::new()), move |(mut passed, mut received)| async move {
+        if received.is_empty() {
+            let Some(next) = let_flush(passed.next().await).await? else { return Ok(None) };
+            received = next;
+        }
+        Ok::<_, OriginError>(Some((part_of(&mut received, piece_bytes), (passed, received))))
     });
     match length {
         Some(length) => SizedStream::new(length, pieces).boxed(),

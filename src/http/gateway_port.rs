@@ -19,7 +19,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
     if matches!((&arrival.form, arrival.front), (Form::Absolute(_), Front::Nginx { .. })) {
         return proxy_port::answer(&request, payload, &doors, &arrival).await;
     }
-    let dress = Dress::new(&request, &doors.name);
+    let dress = Dress::new(&request, &doors);
     let begin = |door, uri| RequestLog::begin(arrival.client, door, request.method().as_str(), uri);
     let page = arrival.path().and_then(Page::of_path);
     let for_page = |page: Page| begin(page.door(), arrival.path().unwrap_or_default().to_owned());

@@ -8,6 +8,8 @@ mod api_query;
 mod arrival;
 mod body;
 mod config;
+mod connection;
+mod crowd;
 mod gateway_port;
 mod log;
 mod pages;
@@ -21,6 +23,7 @@ mod tunnel;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use actix_web::HttpResponse;
 use arc_swap::ArcSwap;
@@ -28,6 +31,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
 pub use config::ProxyConfig;
+pub use crowd::{Crowd, CrowdLimits};
 pub use proxy_header::{ProxyHeaderError, read_proxy_header};
 pub use server::{Listeners, Server};
 
@@ -49,6 +53,7 @@ pub struct Doors {
     settings: ArcSwap<Settings>,
     proxy: ProxyConfig,
     incidents: Incidents,
+    crowd: Crowd,
     tunnels: Arc<Semaphore>,
     /// Readiness is withdrawn as soon as the end is announced.
     is_stopping: AtomicBool,
@@ -61,6 +66,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// `host[:port]` under which clients reach the gateway.
     pub public_authority: Option<String>,
+    /// How long a client may take none of the bytes that are sent to it, or send none of a body that it has begun.
+    pub stall_timeout: Duration,
 }
 
 impl Doors {
@@ -72,6 +79,7 @@ impl Doors {
         settings: Settings,
         proxy: ProxyConfig,
         incidents: Incidents,
+        crowd: Crowd,
     ) -> Self {
         Self {
             gateway,
@@ -80,6 +88,7 @@ impl Doors {
             settings: ArcSwap::from_pointee(settings),
             proxy,
             incidents,
+            crowd,
             tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
             is_stopping: AtomicBool::new(false),
         }

@@ -1,5 +1,7 @@
 //! Proxy requests: those of the proxy port, and those in absolute form that our nginx hands on. `CONNECT` is in [`super::tunnel`].
 
+use std::time::Duration;
+
 use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -8,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Doors;
 use super::arrival::{Arrival, Form};
+use super::connection::unless_stalled;
 use super::log::RequestLog;
 use super::problem;
 use super::read::{read_ask, refuse_loop};
@@ -25,7 +28,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
 
 /// Answers a proxy request, wherever it came in.
 pub async fn answer(request: &HttpRequest, payload: Payload, doors: &Doors, arrival: &Arrival) -> HttpResponse {
-    let dress = Dress::new(request, &doors.name);
+    let dress = Dress::new(request, doors);
     let admitted = doors.gateway.admit_client(arrival.client, Use::Download);
     let asked = admitted.and_then(|client| Ok((doors.read_proxy(request, arrival)?, client)));
     let uri = match &asked {
@@ -36,7 +39,7 @@ pub async fn answer(request: &HttpRequest, payload: Payload, doors: &Doors, arri
     match asked {
         Ok((mut ask, client)) => {
             if matches!(ask.intent, Intent::Other(_)) {
-                ask.body = Some(bridge(request, payload));
+                ask.body = Some(bridge(request, payload, doors.settings.load().stall_timeout));
                 if let Some(length) = request.headers().get("content-length") {
                     ask.forwarded_headers.push(("content-length".to_owned(), length.as_bytes().to_vec()));
                 }
@@ -74,13 +77,14 @@ impl Doors {
 
 /// Carries a request body, which belongs to this thread, to the client that sends it upstream. The queue is short: the
 /// origin's speed is the client's.
-fn bridge(request: &HttpRequest, mut payload: Payload) -> reqwest::Body {
+fn bridge(request: &HttpRequest, payload: Payload, stall_timeout: Duration) -> reqwest::Body {
     let has_body =
         request.headers().contains_key("content-length") || request.headers().contains_key("transfer-encoding");
     if !has_body {
         return reqwest::Body::from("");
     }
     let (sender, receiver) = mpsc::channel(BODY_QUEUE_LENGTH);
+    let mut payload = unless_stalled(payload, stall_timeout);
     // It ends with the payload, or when the other end is dropped.
     actix_web::rt::spawn(async move {
         while let Some(piece) = payload.next().await {

@@ -10,7 +10,7 @@ use actix_web::http::header::{
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::body::{self, HeadBody};
-use super::problem;
+use super::{Doors, problem};
 use crate::gateway::{Answer, CacheStatus, Content, Door, Passed, Representation, Selection, Source};
 use crate::model::ByteRange;
 
@@ -44,15 +44,18 @@ pub struct Dress<'a> {
     pub name: &'a str,
     pub is_head: bool,
     pub wants_problem_json: bool,
+    /// In what pieces a body is handed over.
+    pub piece_bytes: usize,
 }
 
 impl<'a> Dress<'a> {
-    pub fn new(request: &HttpRequest, name: &'a str) -> Self {
+    pub fn new(request: &HttpRequest, doors: &'a Doors) -> Self {
         let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         Self {
-            name,
+            name: &doors.name,
             is_head: request.method() == actix_web::http::Method::HEAD,
             wants_problem_json: accept.contains("application/problem+json"),
+            piece_bytes: doors.crowd.piece_bytes(),
         }
     }
 
@@ -121,17 +124,19 @@ fn render_content(content: Content, dress: &Dress<'_>) -> HttpResponse {
     if dress.is_head {
         return builder.body(HeadBody { length });
     }
-    builder.body(content_body(source, range, length))
+    builder.body(content_body(source, range, length, dress.piece_bytes))
 }
 
-fn content_body(source: Source, range: Option<ByteRange>, length: Option<u64>) -> BoxBody {
+fn content_body(source: Source, range: Option<ByteRange>, length: Option<u64>, piece_bytes: usize) -> BoxBody {
     let whole = length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last });
     let part = range.or(whole);
     match source {
-        Source::Hit(hit) => part.map_or_else(|| BoxBody::new(""), |part| body::of_hit(hit, part)),
-        Source::Object(object) => part.map_or_else(|| BoxBody::new(""), |part| body::of_object(object, part)),
-        Source::Flight { follower, head } => body::of_flight(follower, head, range),
-        Source::Bucket(body) => body::of_bucket(*body),
+        Source::Hit(hit) => part.map_or_else(|| BoxBody::new(""), |part| body::of_hit(hit, part, piece_bytes)),
+        Source::Object(object) => {
+            part.map_or_else(|| BoxBody::new(""), |part| body::of_object(object, part, piece_bytes))
+        }
+        Source::Flight { follower, head } => body::of_flight(follower, head, range, piece_bytes),
+        Source::Bucket(body) => body::of_bucket(*body, piece_bytes),
         Source::ByNginx { .. } | Source::Nothing => BoxBody::new(""),
     }
 }
@@ -182,5 +187,5 @@ fn render_passed(passed: Passed, door: Door, dress: &Dress<'_>) -> HttpResponse 
     if dress.is_head {
         return builder.body(HeadBody { length: passed.length });
     }
-    builder.body(body::of_passed(passed))
+    builder.body(body::of_passed(passed, dress.piece_bytes))
 }

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_http::HttpService;
@@ -14,17 +16,12 @@ use actix_web::{App, web};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use super::connection::{Connection, HEAD_TIMEOUT, set_stall_timeout};
 use super::tunnel::{self, Port};
-use super::{Doors, gateway_port, proxy_port, read_proxy_header};
+use super::{Doors, crowd, read_proxy_header};
 
 /// Connections that wait to be accepted: a build farm begins its downloads at one moment.
 const BACKLOG: u32 = 4096;
-
-/// Connections of one worker thread. Beyond it they wait in the backlog.
-const MAX_CONNECTIONS_PER_WORKER: usize = 16_384;
-
-/// How long a client may take for its request head, and a front server for its PROXY header.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An answer is flushed once so much waits, in bytes. Pieces of bodies are larger, so that each goes out by itself and a
 /// connection's buffer holds one of them.
@@ -84,10 +81,13 @@ impl Server {
     /// # Errors
     /// What the system says.
     pub fn start(listeners: Listeners, doors: &Arc<Doors>, grace: Duration) -> io::Result<Self> {
+        let workers = available_parallelism().map_or(1, NonZero::get);
         let mut builder = actix_server::Server::build()
             .disable_signals()
+            .workers(workers)
             .shutdown_timeout(grace.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
-            .max_concurrent_connections(MAX_CONNECTIONS_PER_WORKER);
+            // Beyond it they wait in the backlog, and no descriptor is spent on them.
+            .max_concurrent_connections(doors.crowd.max_connections().div_ceil(workers));
         let stopping = builder.graceful_shutdown_signal();
         let gateway = (Port::Gateway, "gateway", Some(listeners.gateway));
         for (port, name, listener) in [gateway, (Port::Proxy, "proxy", listeners.proxy)] {
@@ -120,10 +120,7 @@ fn connection_service(
     doors: Arc<Doors>,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    let handler = match port {
-        Port::Gateway => web::to(gateway_port::serve),
-        Port::Proxy => web::to(proxy_port::serve),
-    };
+    let handler = web::to(move |request, payload, doors| crowd::serve(port, request, payload, doors));
     let app = App::new().app_data(web::Data::from(Arc::clone(&doors))).default_service(handler);
     let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
     let for_tunnels = Arc::clone(&doors);
@@ -136,6 +133,8 @@ fn connection_service(
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .tcp_nodelay(true)
+        .h1_allow_half_closed(false)
+        .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.line())))
         .h1_write_buffer_size(WRITE_BUFFER_BYTES)
         .upgrade(fn_service(move |(request, framed)| {
             let doors = Arc::clone(&for_tunnels);
@@ -150,19 +149,21 @@ async fn identify(
     port: Port,
     doors: Arc<Doors>,
     mut stream: TcpStream,
-) -> Result<(TcpStream, Option<SocketAddr>), DispatchError> {
+) -> Result<(Connection, Option<SocketAddr>), DispatchError> {
+    let place = doors.crowd.admit_connection();
     let peer = stream.peer_addr().map_err(DispatchError::Io)?;
     // Failing here only costs a little latency.
     stream.set_nodelay(true).ok();
+    set_stall_timeout(&stream, doors.settings.load().stall_timeout);
     if port == Port::Gateway || !doors.proxy.proxy_protocol {
-        return Ok((stream, Some(peer)));
+        return Ok((Connection::new(stream, place), Some(peer)));
     }
     if !doors.trusts(peer.ip()) {
         tracing::warn!(%peer, "a connection that is not from gateway.trusted_proxies was closed");
         return Err(DispatchError::Io(io::ErrorKind::PermissionDenied.into()));
     }
     match timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
-        Ok(Ok(client)) => Ok((stream, Some(client.unwrap_or(peer)))),
+        Ok(Ok(client)) => Ok((Connection::new(stream, place), Some(client.unwrap_or(peer)))),
         Ok(Err(error)) => {
             tracing::warn!(%peer, %error, "a connection was closed");
             Err(DispatchError::Io(io::ErrorKind::InvalidData.into()))

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Doors;
+use super::connection::Connection;
 use super::log::RequestLog;
 use super::problem::{judge, proxy_status, retry_after_seconds};
 use crate::gateway::{CacheStatus, Door, Problem, Tunnel, TunnelEnd};
@@ -31,20 +32,23 @@ pub enum Port {
 /// Where the answer could not be written; the connection is closed then.
 pub async fn serve(
     request: Request,
-    framed: Framed<TcpStream, h1::Codec>,
+    framed: Framed<Connection, h1::Codec>,
     port: Port,
     doors: Arc<Doors>,
 ) -> io::Result<()> {
     let parts = framed.into_parts();
-    let (mut client, already_read) = (parts.io, parts.read_buf);
+    let is_turned_away = parts.io.line().is_turned_away();
+    // The connection's place is held as long as it is open.
+    let ((mut client, _connected), already_read) = (parts.io.into_parts(), parts.read_buf);
     let peer = request.head().peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
     let authority = request.uri().authority().map_or_else(String::new, ToString::to_string);
     let log = RequestLog::begin(peer, "tunnel", request.method().as_str(), Target::redact(&authority));
     let opened = match doors.read_tunnel(&request, peer, port, &authority) {
+        Ok(_) if is_turned_away => Err(Problem::Busy),
         Ok((admitted, client)) => open(&doors, admitted, client).await,
         Err(problem) => Err(problem),
     };
-    let Opened { tunnel, transfer, _place } = match opened {
+    let Opened { tunnel, transfer, _places } = match opened {
         Ok(opened) => opened,
         Err(problem) => return refuse(&mut client, &problem, &doors.name, &log).await,
     };
@@ -95,13 +99,15 @@ impl Doors {
 struct Opened {
     tunnel: Tunnel,
     transfer: Transfer,
-    _place: OwnedSemaphorePermit,
+    /// Among the tunnels, and among all answers.
+    _places: [OwnedSemaphorePermit; 2],
 }
 
 async fn open(doors: &Doors, admitted: AdmittedTunnel, client: Client) -> Result<Opened, Problem> {
     let transfer = doors.gateway.begin(client, Use::Tunnel)?;
     let place = Arc::clone(&doors.tunnels).try_acquire_owned().map_err(|_| Problem::Busy)?;
-    Ok(Opened { tunnel: doors.gateway.open_tunnel(&admitted).await?, transfer, _place: place })
+    let places = [place, doors.crowd.begin_answer().ok_or(Problem::Busy)?];
+    Ok(Opened { tunnel: doors.gateway.open_tunnel(&admitted).await?, transfer, _places: places })
 }
 
 async fn refuse(client: &mut TcpStream, problem: &Problem, name: &str, log: &RequestLog) -> io::Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::model::{Expected, Hasher, Kind, Size};
 use crate::origin::{Body, OriginError, Response};
@@ -53,6 +54,8 @@ pub struct Passed {
     check: Option<Check>,
     /// Pieces that were looked at already.
     seen: VecDeque<Bytes>,
+    /// What counts it as long as it is under way.
+    pub place: Option<OwnedSemaphorePermit>,
 }
 
 /// Holds what passes against what is expected of it: nothing passes before the piece behind it has come, so that a body
@@ -86,6 +89,7 @@ impl Passed {
                 withheld: Bytes::new(),
             }),
             seen: VecDeque::new(),
+            place: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Bytes in an open file, and hits on the disk, which are such files with their record.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::MetadataExt as _;
@@ -23,6 +24,12 @@ const READ_AT_OPEN_BYTES: u64 = 64 * 1024;
 
 /// The piece in which a whole file is read, in bytes.
 const WHOLE_PIECE_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    /// What this thread reads into. Its memory is used again once the last piece is gone; one for each reader would be held by
+    /// all those whose client does not read.
+    static SCRATCH: RefCell<BytesMut> = RefCell::default();
+}
 
 /// The bytes of an open file. They stay readable when the file is renamed or removed.
 #[derive(Debug, Clone)]
@@ -50,12 +57,11 @@ impl Contents {
     }
 
     /// As [`Contents::read`], but may return fewer bytes before the end too: what is in memory needs no wait for the disk.
-    /// `scratch` belongs to one reader: its memory is used again once the last piece is gone.
     ///
     /// # Errors
     /// What the disk says.
-    pub async fn read_some(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> io::Result<Bytes> {
-        match self.read_from_memory(offset, size_bytes, scratch) {
+    pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
+        match self.read_from_memory(offset, size_bytes) {
             Some(bytes) => Ok(bytes),
             None => self.read(offset, size_bytes).await,
         }
@@ -63,7 +69,12 @@ impl Contents {
 
     /// What of it the kernel has in memory, up to `size_bytes`: a copy, for which no other thread need be woken. `None` if
     /// that is nothing, or the file system cannot tell.
-    pub(super) fn read_from_memory(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> Option<Bytes> {
+    fn read_from_memory(&self, offset: u64, size_bytes: usize) -> Option<Bytes> {
+        SCRATCH.with_borrow_mut(|scratch| self.read_into(scratch, offset, size_bytes))
+    }
+
+    /// As [`Contents::read_from_memory`], into a buffer of the caller's.
+    pub(super) fn read_into(&self, scratch: &mut BytesMut, offset: u64, size_bytes: usize) -> Option<Bytes> {
         scratch.resize(size_bytes, 0);
         let mut slices = [IoSliceMut::new(scratch)];
         match preadv2(&*self.file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
@@ -178,13 +189,13 @@ impl FileHit {
     ///
     /// # Errors
     /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if there is less than the record promises.
-    pub async fn read_some(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> io::Result<Bytes> {
+    pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         let left_bytes = self.size_bytes().saturating_sub(offset);
         let size_bytes = usize::try_from(left_bytes).unwrap_or(usize::MAX).min(size_bytes);
         if let (Some(whole), Ok(offset)) = (&self.whole, usize::try_from(offset)) {
             return Ok(whole.slice(offset..offset + size_bytes));
         }
-        let mut read = self.contents.read_some(offset, size_bytes, scratch).await;
+        let mut read = self.contents.read_some(offset, size_bytes).await;
         if size_bytes > 0 && read.as_ref().is_ok_and(Bytes::is_empty) {
             read = Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -234,10 +245,10 @@ pub fn open_hit_in_memory(layout: &Layout, disk: &Disk, record: &Arc<Record>) ->
     }
     let whole = match usize::try_from(record.size_bytes) {
         Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => {
-            Some(contents.read_from_memory(0, size, &mut BytesMut::new()).filter(|bytes| bytes.len() == size)?)
+            Some(contents.read_from_memory(0, size).filter(|bytes| bytes.len() == size)?)
         }
         // Whoever gets a head gets a body: a disk that gives no byte is found out before.
-        _ => contents.read_from_memory(0, 1, &mut BytesMut::new()).map(|_| None)?,
+        _ => contents.read_from_memory(0, 1).map(|_| None)?,
     };
     Some(FileHit { record: Arc::clone(record), contents, whole })
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use fs_err as fs;
 
 use super::disk::Disk;
@@ -24,8 +24,8 @@ impl Object {
     ///
     /// # Errors
     /// What the disk says; [`io::ErrorKind::UnexpectedEof`] behind the end.
-    pub async fn read_some(&self, offset: u64, size_bytes: usize, scratch: &mut BytesMut) -> io::Result<Bytes> {
-        let piece = self.contents.read_some(offset, size_bytes, scratch).await?;
+    pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
+        let piece = self.contents.read_some(offset, size_bytes).await?;
         if piece.is_empty() && size_bytes > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
     }
 }

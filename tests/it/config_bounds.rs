@@ -38,6 +38,8 @@ fn values_that_cannot_work_are_refused_with_their_key() {
         ("fetch", "breaker_rest", "\"0s\""),
         ("fetch", "breaker_rest", "\"61m\""),
         ("fetch", "egress_proxy", "\"foo\""),
+        ("gateway", "stall_timeout", "\"999ms\""),
+        ("gateway", "stall_timeout", "\"25h\""),
         ("fetch", "egress_proxy", "\"http://\""),
     ] {
         let run = check(&format!("[{section}]\n{key} = {value}\n"), &[]);
@@ -49,7 +51,7 @@ fn values_that_cannot_work_are_refused_with_their_key() {
 
 #[test]
 fn values_at_their_bounds_can_be_used() {
-    let text = "[cache]\nsweep_interval = \"1s\"\nverify_interval = \"1s\"\nabsent_ttl = \"1ms\"\npresent_ttl = \"1year\"\n\
+    let text = "[gateway]\nstall_timeout = \"1s\"\n[cache]\nsweep_interval = \"1s\"\nverify_interval = \"1s\"\nabsent_ttl = \"1ms\"\npresent_ttl = \"1year\"\n\
         [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\nbreaker_failures = 0\nbreaker_rest = \"1h\"\negress_proxy = \"http://proxy.example.org:3128\"\n";
     check(text, &[]).assert_success();
 }

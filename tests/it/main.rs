@@ -55,6 +55,7 @@ mod notify_config;
 mod notify_mail;
 mod notify_webhook;
 mod origin;
+mod overload;
 mod parents;
 mod pass;
 mod pins;

@@ -66,7 +66,7 @@ pub(super) async fn hash(contents: &Contents, pace: &mut Pace) -> io::Result<Sha
 /// Hashes the next piece. What had to be read for it is forgotten again, so that what is in use stays in memory; what was there
 /// is what clients get, and is hashed as it is.
 fn feed(contents: &Contents, offset: u64, hasher: &mut Hasher) -> io::Result<u64> {
-    if let Some(piece) = contents.read_from_memory(offset, PIECE_BYTES, &mut BytesMut::new()) {
+    if let Some(piece) = contents.read_into(&mut BytesMut::new(), offset, PIECE_BYTES) {
         hasher.update(&piece);
         return Ok(piece.len() as u64);
     }

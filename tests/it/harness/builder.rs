@@ -30,7 +30,8 @@ pub struct Builder {
     folder: Arc<TempDir>,
     cache: PathBuf,
     has_file: bool,
-    descriptors: Option<u32>,
+    /// Which limit of open files, as the shell's `ulimit` names it, and how high.
+    descriptors: Option<(&'static str, u32)>,
 }
 
 impl Builder {
@@ -141,7 +142,12 @@ impl Builder {
 
     /// Starts it with this soft limit of open files, as a login shell or a service manager would.
     pub fn descriptors(self, limit: u32) -> Self {
-        Self { descriptors: Some(limit), ..self }
+        Self { descriptors: Some(("-S", limit)), ..self }
+    }
+
+    /// Starts it with a limit of open files that it cannot raise.
+    pub fn hard_descriptors(self, limit: u32) -> Self {
+        Self { descriptors: Some(("", limit)), ..self }
     }
 
     pub(super) fn file(&self) -> PathBuf {
@@ -152,9 +158,9 @@ impl Builder {
     pub(super) fn command(&self) -> Command {
         let mut command = match self.descriptors {
             None => Command::new(BINARY),
-            Some(limit) => {
+            Some((which, limit)) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -S -n {limit} && exec \"$0\" \"$@\""), BINARY]);
+                shell.args(["-c", &format!("ulimit {which} -n {limit} && exec \"$0\" \"$@\""), BINARY]);
                 shell
             }
         };

@@ -1,0 +1,88 @@
+//! Many connections at once, and what a process costs.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{DEADLINE, Gateway};
+
+/// Raises this process's limit of open files as far as may be, and says how many there may be.
+pub fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .expect("up to the hard limit");
+    limit.maximum.unwrap_or(u64::MAX)
+}
+
+/// A connection that is used again and again for small answers.
+pub struct Kept {
+    reader: BufReader<TcpStream>,
+}
+
+impl Kept {
+    /// # Errors
+    /// What the system says.
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(DEADLINE))?;
+        socket.set_nodelay(true)?;
+        Ok(Self { reader: BufReader::with_capacity(1024, socket) })
+    }
+
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.reader.get_mut().write_all(bytes)
+    }
+
+    /// Asks for a target, and reads the answer, whose status is returned, and whether the connection stays open.
+    ///
+    /// # Errors
+    /// What the system says; there is no answer then.
+    pub fn ask(&mut self, target: &str) -> io::Result<(u16, bool)> {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8\r\n\r\n").as_bytes())?;
+        let (mut status, mut left_bytes, mut stays) = (None, 0, true);
+        loop {
+            let mut line = String::new();
+            if self.reader.read_line(&mut line)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            match line.split_once(": ") {
+                _ if line.is_empty() => break,
+                Some(("content-length", value)) => left_bytes = value.parse().map_err(io::Error::other)?,
+                Some(("connection", "close")) => stays = false,
+                None => status = line.split(' ').nth(1).and_then(|status| status.parse().ok()),
+                Some(_) => {}
+            }
+        }
+        io::copy(&mut self.reader.by_ref().take(left_bytes), &mut io::sink())?;
+        Ok((status.ok_or(io::ErrorKind::InvalidData)?, stays))
+    }
+}
+
+impl Gateway {
+    /// The most memory that the process ever had, in MiB.
+    pub fn peak_memory_mib(&self) -> u64 {
+        self.memory_mib("VmHWM:")
+    }
+
+    /// What of the process is in memory now, in MiB.
+    pub fn resident_mib(&self) -> u64 {
+        self.memory_mib("VmRSS:")
+    }
+
+    fn memory_mib(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the gateway runs");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel tells of memory");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
+    }
+
+    /// How many files and connections the process has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the gateway runs").count()
+    }
+}

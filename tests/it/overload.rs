@@ -1,0 +1,268 @@
+//! More than it can serve: who has a place goes on, who has none hears so at once, and nothing grows without a bound.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{
+    Builder, DEADLINE, Gate, Gateway, Kept, Origin, Reply, all_at_once, archive, eventually, files_under,
+    is_request_of, raise_descriptor_limit,
+};
+
+/// What the process promises to need at most.
+const MAX_MEMORY_MIB: u64 = 300;
+
+/// One client may do what thousands do together.
+fn crowded(origin: &Origin) -> Builder {
+    Gateway::builder().origin(origin).relay().one_attempt().set("limits.exempt_clients", "[\"127.0.0.0/8\"]")
+}
+
+/// Stores a body under a name.
+fn store(gateway: &Gateway, origin: &Origin, path: &str, body: &crate::harness::Body) {
+    origin.serve(path, Reply::file(body));
+    gateway.assert_serves(&origin.url(path), body);
+    gateway.await_stored(&origin.url(path));
+}
+
+#[test]
+fn downloads_go_on_while_more_clients_push_than_there_are_descriptors() {
+    let origin = Origin::start();
+    let (large, small, coming) = (archive(1, 24 << 20), archive(2, 100_000), archive(3, 400_000));
+    let gate = Gate::new();
+    origin.serve("/coming.tar.gz", Reply::file(&coming).gate_at(200_000, &gate));
+    let gateway = crowded(&origin).hard_descriptors(256).start();
+    store(&gateway, &origin, "/large.tar.gz", &large);
+    store(&gateway, &origin, "/small.tar.gz", &small);
+    let mut hits: Vec<_> = (0..8).map(|_| gateway.get(&origin.url("/large.tar.gz")).open()).collect();
+    let begun: Vec<_> = hits.iter_mut().map(|hit| hit.read(100_000)).collect();
+    let followers: Vec<_> = (0..8).map(|_| gateway.get(&origin.url("/coming.tar.gz")).open()).collect();
+    // Who rests may keep his place while there are others.
+    let mut idle: Vec<_> = (0..60).map(|_| Kept::connect(gateway.addr()).expect("it is accepted")).collect();
+    idle.retain_mut(|kept| kept.ask("/healthz").expect("the gateway answers").1);
+    assert!(idle.len() >= 20, "{} rest", idle.len());
+    let is_pushing = AtomicBool::new(true);
+    let answers = thread::scope(|scope| {
+        let health = scope.spawn(|| {
+            let mut checks = 0;
+            while is_pushing.load(Ordering::Acquire) {
+                gateway.request("GET", "/healthz").send().assert_status(200);
+                checks += 1;
+            }
+            checks
+        });
+        let answers = all_at_once(1000, |_| gateway.get(&origin.url("/small.tar.gz")).send_if_it_lives());
+        is_pushing.store(false, Ordering::Release);
+        assert!(health.join().expect("the health check holds") > 0);
+        answers
+    });
+    let mut turned_away = 0;
+    for answer in answers {
+        let answer = answer.expect("everybody gets an answer");
+        if answer.status == 200 {
+            answer.assert_body(200, &small);
+        } else {
+            answer.assert_problem(503);
+            assert_eq!(answer.wants("retry-after"), "5");
+            turned_away += 1;
+        }
+    }
+    assert!(turned_away > 0, "there were more than it could serve");
+    assert!(gateway.descriptors() < 256);
+    drop(idle);
+    gate.open();
+    for (hit, begun) in hits.into_iter().zip(begun) {
+        let mut answer = hit.finish();
+        answer.body.splice(0..0, begun);
+        answer.assert_body(200, &large);
+    }
+    for follower in followers {
+        follower.finish().assert_body(200, &coming);
+    }
+    assert!(!gateway.log().text().contains("Too many open files"), "no descriptor was ever missing");
+    // Who comes now has a place again.
+    eventually("there is room", || (gateway.get(&origin.url("/small.tar.gz")).send().status == 200).then_some(()));
+}
+
+#[test]
+fn a_hit_has_a_place_while_as_many_wait_for_their_origin_as_may() {
+    let origin = Origin::start();
+    let body = archive(4, 100_000);
+    let gate = Gate::new();
+    let gateway = crowded(&origin).hard_descriptors(1024).start();
+    store(&gateway, &origin, "/held.tar.gz", &body);
+    let path = |number: usize| format!("/slow-{number}.tar.gz");
+    for number in 0..200 {
+        origin.serve(&path(number), Reply::file(&body).gate_before_head(&gate));
+    }
+    let waiting: Vec<_> = (0..200).map(|number| gateway.get(&origin.url(&path(number))).start()).collect();
+    // Those who are turned away are told so while the others wait.
+    let turned_away = || waiting.iter().filter(|client| client.has_answer()).count();
+    eventually("somebody is turned away", || (turned_away() > 0).then_some(()));
+    // Until it is known of each whether it may wait, they may have all places for a moment.
+    let held = || gateway.get(&origin.url("/held.tar.gz")).send();
+    eventually("a hit has a place", || (held().status == 200).then_some(()));
+    gateway.assert_serves(&origin.url("/held.tar.gz"), &body).assert_cache(&["hit"]);
+    assert!(origin.most_at_once() <= 8, "fetch.per_host holds: {}", origin.most_at_once());
+    gate.open();
+    let (mut served, mut refused) = (0, 0);
+    for client in waiting {
+        let answer = client.head().finish();
+        if answer.status == 503 {
+            assert_eq!(answer.wants("retry-after"), "5");
+            refused += 1;
+        } else {
+            answer.assert_body(200, &body);
+            served += 1;
+        }
+    }
+    assert!(served >= 100 && refused > 0, "{served} were served, {refused} refused");
+}
+
+#[test]
+fn ten_thousand_idle_connections_cost_less_than_they_may() {
+    const EACH: usize = 5000;
+    assert!(raise_descriptor_limit() >= 15_000, "this test needs more open files (ulimit -n)");
+    let origin = Origin::start();
+    let body = archive(5, 1 << 20);
+    let gateway = crowded(&origin).start();
+    store(&gateway, &origin, "/x-1.0.tar.gz", &body);
+    let before = gateway.descriptors();
+    let mut idle = Vec::with_capacity(2 * EACH);
+    for (door, status) in [(gateway.addr(), 200), (gateway.proxy_addr(), 400)] {
+        for _ in 0..EACH {
+            let mut kept = Kept::connect(door).expect("the gateway takes the connection");
+            assert_eq!(kept.ask("/healthz").expect("the gateway answers"), (status, true));
+            idle.push(kept);
+        }
+    }
+    assert!(gateway.descriptors() >= 2 * EACH, "all of them are open: {}", gateway.descriptors());
+    gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body).assert_cache(&["hit"]);
+    let peak = gateway.peak_memory_mib();
+    assert!(peak <= MAX_MEMORY_MIB, "{peak} MiB");
+    drop(idle);
+    eventually("they are closed here too", || (gateway.descriptors() <= before + 16).then_some(()));
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_left_and_a_slow_one_is_not() {
+    let origin = Origin::start();
+    let body = archive(6, 48 << 20);
+    let gateway = crowded(&origin).text("gateway.stall_timeout", "1s").start();
+    store(&gateway, &origin, "/x-1.0.tar.gz", &body);
+    let url = origin.url("/x-1.0.tar.gz");
+    let mut slow = gateway.get(&url).open();
+    let dead = gateway.get(&url).open();
+    let began = Instant::now();
+    let mut read = Vec::new();
+    while began.elapsed() < Duration::from_secs(4) {
+        read.extend(slow.read(300_000));
+        thread::sleep(Duration::from_millis(250));
+    }
+    let cut = gateway
+        .log()
+        .wait_for("the end of the dead one", |event| is_request_of(event, &url) && event["ended"] == "cut");
+    assert_eq!(cut["status"], 200);
+    dead.finish().assert_broken();
+    let mut answer = slow.finish();
+    answer.body.splice(0..0, read);
+    answer.assert_body(200, &body);
+}
+
+#[test]
+fn an_upload_that_stands_still_is_given_up() {
+    let gateway = Gateway::builder().text("gateway.stall_timeout", "1s").start();
+    let upload = gateway
+        .operate("PUT", "/api/v1/objects?url=https%3A%2F%2Fexample.org%2Fx-1.0.tar.gz")
+        .header("Content-Length", "1000000");
+    let stalled = upload.start();
+    let put = gateway.log().wait_for("its end", |event| event["message"] == "request" && event["method"] == "PUT");
+    assert_ne!(put["status"], 201, "{put}");
+    drop(stalled);
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn a_later_request_head_may_not_take_for_ever() {
+    let gateway = Gateway::builder().start();
+    let mut kept = Kept::connect(gateway.addr()).expect("the gateway takes the connection");
+    assert_eq!(kept.ask("/healthz").expect("the gateway answers"), (200, true));
+    let began = Instant::now();
+    kept.send(b"GET /healthz HTTP/1.1\r\nX: ").expect("the gateway takes it");
+    while kept.send(b"x").is_ok() {
+        assert!(began.elapsed() < DEADLINE, "the head may take for ever");
+        thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(gateway.request("GET", "/healthz").send().status, 200);
+}
+
+#[test]
+fn who_has_left_while_he_waited_holds_no_place() {
+    let origin = Origin::start();
+    let body = archive(7, 100_000);
+    let gate = Gate::new();
+    origin.serve("/slow.tar.gz", Reply::file(&body).gate_before_head(&gate));
+    let gateway = crowded(&origin).start();
+    let url = origin.url("/slow.tar.gz");
+    let waiting = gateway.get(&url).start();
+    eventually("the origin is asked", || (origin.count("/slow.tar.gz") == 1).then_some(()));
+    drop(waiting);
+    let left = gateway.log().wait_for("the client is seen to have left", |event| is_request_of(event, &url));
+    assert_eq!((&left["status"], &left["ended"]), (&499.into(), &"cut".into()));
+    gate.open();
+    gateway.await_stored(&url);
+}
+
+#[test]
+fn a_client_that_only_closes_its_half_is_answered() {
+    let origin = Origin::start();
+    let body = archive(8, 2 << 20);
+    let gate = Gate::new();
+    origin.serve("/x-1.0.tar.gz", Reply::file(&body).gate_at(1 << 20, &gate));
+    let gateway = crowded(&origin).start();
+    let mut client = TcpStream::connect(gateway.addr()).expect("the gateway takes the connection");
+    client.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+    let head = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/x-1.0.tar.gz"));
+    client.write_all(head.as_bytes()).expect("the gateway takes the head");
+    client.shutdown(Shutdown::Write).expect("one direction can be closed");
+    eventually("the origin is asked", || (origin.count("/x-1.0.tar.gz") == 1).then_some(()));
+    gate.open();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("the gateway answers, and closes");
+    assert!(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(&body), "{} bytes", answer.len());
+}
+
+#[test]
+fn distinct_bad_requests_leave_nothing_behind() {
+    const CLIENTS: usize = 8;
+    const REQUESTS: usize = 50_000;
+    let origin = Origin::start();
+    // Nobody listens there any more.
+    let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
+    let gateway = crowded(&origin).port(dead.port()).set("policy.deny_hosts", "[\".denied.example.org\"]").start();
+    let ask_all = |numbers: std::ops::Range<usize>| {
+        all_at_once(CLIENTS, |client| {
+            let mut kept = Kept::connect(gateway.addr()).expect("the gateway takes the connection");
+            for number in numbers.clone().filter(|number| number % CLIENTS == client) {
+                let (target, status) = match number / CLIENTS % 10 {
+                    0 => (origin.url(&format!("/absent-{number}.tar.gz")), 404),
+                    1 => (format!("http://{dead}/x-{number}.tar.gz"), 504),
+                    2..=5 => (format!("https://h{number}.denied.example.org/x.tar.gz"), 403),
+                    _ => (format!("https://example.org/../x-{number}.tar.gz"), 400),
+                };
+                let answered = kept.ask(&format!("/{target}")).expect("the gateway answers");
+                assert_eq!(answered, (status, true), "{target}");
+            }
+        });
+    };
+    ask_all(0..REQUESTS / 5);
+    let (resident, descriptors) = (gateway.resident_mib(), gateway.descriptors());
+    ask_all(REQUESTS / 5..REQUESTS);
+    let grown = gateway.resident_mib().saturating_sub(resident);
+    assert!(grown <= 32, "it grew by {grown} MiB");
+    assert!(gateway.descriptors() <= descriptors + 16, "{} after {descriptors}", gateway.descriptors());
+    gateway.assert_nothing_stored();
+    let claims = files_under(&gateway.cache().join("locks"));
+    assert!(claims.iter().all(|file| file.file_name().is_some_and(|name| name.len() == 2)), "{claims:?}");
+}

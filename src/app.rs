@@ -118,7 +118,7 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
         relay,
         events,
         config.gateway.clone(),
-        shares.waiting,
+        shares.upstream,
     );
     let gateway = Arc::new(gateway);
     let told = notifier.incidents();

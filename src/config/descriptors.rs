@@ -1,11 +1,20 @@
 //! Open files: how many the process may have, and who gets how many of them.
 
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::http::CrowdLimits;
 
 /// What the process itself needs: listeners, event loops, the index, locks, the bucket's connections, its own trouble's posts.
 const OWN: usize = 64;
+
+/// What each thread that serves clients needs.
+const PER_WORKER: usize = 5;
+
+/// Of so many, one is left for connections to origins that rest.
+const PART_OF_RESTING: usize = 16;
 
 /// What a fetch opens besides its claim: the connection, the staged file, and the next hop's connection.
 const PER_FETCH: usize = 3;
@@ -24,8 +33,8 @@ const UNLIMITED: usize = 1 << 20;
 pub struct Shares {
     pub flights: usize,
     pub fetches: usize,
-    /// Clients who wait for something from upstream.
-    pub waiting: usize,
+    /// Answers that come from upstream.
+    pub upstream: usize,
     pub crowd: CrowdLimits,
 }
 
@@ -34,9 +43,11 @@ impl Shares {
     fn of(limit: usize, concurrency: usize) -> Self {
         let fetches = concurrency.min(limit / PART_OF_FETCHES).max(1);
         let flights = (limit / PART_OF_FLIGHTS).clamp(1, crate::fetch::MAX_FLIGHTS);
-        let left = limit.saturating_sub(OWN + fetches * PER_FETCH + flights);
+        let workers = available_parallelism().map_or(1, NonZero::get);
+        let own = OWN + workers * PER_WORKER + limit / PART_OF_RESTING;
+        let left = limit.saturating_sub(own + fetches * PER_FETCH + flights);
         let crowd = CrowdLimits::within(left);
-        Self { flights, fetches, waiting: (crowd.answers / 4 * 3).max(1), crowd }
+        Self { flights, fetches, upstream: (crowd.answers / 4 * 3).max(1), crowd }
     }
 }
 

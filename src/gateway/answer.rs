@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::{Problem, Selection};
 use crate::fetch::{Follower, Head};
 use crate::model::{KeptHeaders, Record, Sha256, Target};
@@ -44,6 +46,8 @@ pub enum Source {
     Flight {
         follower: Follower,
         head: Arc<Head>,
+        /// Among the answers that come from upstream.
+        place: OwnedSemaphorePermit,
     },
     /// Stored bytes that were asked for by their digest.
     Object(Object),

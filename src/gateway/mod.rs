@@ -17,9 +17,11 @@ mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 pub use crate::relay::{OriginError, Passed, Tunnel, TunnelEnd, forwardable};
 pub use answer::{Answer, CacheStatus, Content, Representation, Source};
@@ -45,6 +47,9 @@ const MAX_HELD_BYTES: u64 = 1 << 20;
 /// file, where it can be read again.
 const MAX_PASSES: usize = 384;
 
+/// How long one waits for such a place: most answers are over sooner, and few clients ask again after a 503.
+const PASS_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What the request path works with.
 pub struct Gateway {
     policy: Arc<Policy>,
@@ -53,9 +58,12 @@ pub struct Gateway {
     relay: Relay,
     events: EventSink,
     config: ArcSwap<Config>,
-    /// Those who wait for something from upstream. They must not take every place from those whom the store can serve.
-    waiting: Semaphore,
+    /// Answers that come from upstream, from the first wait to the last byte. They must not take every place from those whom
+    /// the store can serve.
+    upstream: Arc<Semaphore>,
     passes: Arc<Semaphore>,
+    /// Those who wait for one of the passes.
+    pass_queue: Semaphore,
 }
 
 /// What a look into the store finds.
@@ -78,11 +86,20 @@ impl Gateway {
         relay: Relay,
         events: EventSink,
         config: Config,
-        max_waiting: usize,
+        max_upstream: usize,
     ) -> Self {
-        let (config, waiting) = (ArcSwap::from_pointee(config), Semaphore::new(max_waiting));
-        let passes = Arc::new(Semaphore::new(MAX_PASSES.min(max_waiting)));
-        Self { policy, store, fetcher, relay, events, config, waiting, passes }
+        Self {
+            policy,
+            store,
+            fetcher,
+            relay,
+            events,
+            config: ArcSwap::from_pointee(config),
+            upstream: Arc::new(Semaphore::new(max_upstream)),
+            passes: Arc::new(Semaphore::new(MAX_PASSES.min(max_upstream.div_ceil(2)))),
+            // With all that comes from upstream they leave places for what is stored.
+            pass_queue: Semaphore::new(MAX_PASSES.min(max_upstream / 4)),
+        }
     }
 
     /// Puts another configuration in force for the requests to come.
@@ -205,33 +222,46 @@ impl Gateway {
 
     /// Lets the client read along while the target is fetched.
     async fn follow(&self, admitted: &Admitted, ask: Ask) -> Result<Answer, Problem> {
-        let waits = self.wait()?;
+        let place = self.begin_upstream()?;
         let mut follower = match self.fetcher.follow(admitted, &ask.expected) {
             Ok(follower) => follower,
             Err(error) => {
-                drop(waits);
+                drop(place);
                 return self.answer_failure(admitted, ask, error).await;
             }
         };
         let status = CacheStatus::Miss { collapsed: follower.is_collapsed() };
         let record = match follower.arrival().await {
             Ok(Arrival::Flowing(head)) if can_read_along(&ask, &head) => {
-                return Ok(answer_flow(&ask, follower, head, status));
+                return Ok(answer_flow(&ask, follower, head, status, place));
             }
             Ok(Arrival::Landed(record)) => Ok(record),
             Ok(Arrival::Flowing(_)) => follower.landing().await,
             Err(error) => Err(error),
         };
-        drop(waits);
+        drop(place);
         match record {
             Ok(record) => self.answer_landed(admitted, ask, record, status).await,
             Err(error) => self.answer_failure(admitted, ask, error).await,
         }
     }
 
-    /// A place among those who wait, to be held until it is over.
-    fn wait(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        self.waiting.try_acquire().map_err(|_| Problem::Busy)
+    /// A place among the answers that come from upstream, to be held to their end.
+    ///
+    /// # Errors
+    /// [`Problem::Busy`] if all are taken.
+    pub fn begin_upstream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.upstream).try_acquire_owned().map_err(|_| Problem::Busy)
+    }
+
+    /// A place among those that pass through, waited for if need be.
+    async fn begin_pass(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        if let Ok(place) = Arc::clone(&self.passes).try_acquire_owned() {
+            return Ok(place);
+        }
+        let _turn = self.pass_queue.try_acquire().map_err(|_| Problem::Busy)?;
+        let place = timeout(PASS_PATIENCE, Arc::clone(&self.passes).acquire_owned()).await;
+        Ok(place.map_err(|_| Problem::Busy)?.expect("this semaphore is never closed"))
     }
 
     /// Answers from what a flight has found or stored. If it is gone again, by an eviction or with the bucket, it passes
@@ -273,8 +303,7 @@ impl Gateway {
 
     /// Passes a request to the origin and stores nothing of it.
     async fn pass(&self, admitted: &Admitted, ask: Ask) -> Result<Answer, Problem> {
-        let _waits = self.wait()?;
-        let place = Arc::clone(&self.passes).try_acquire_owned().map_err(|_| Problem::Busy)?;
+        let places = [self.begin_pass().await?, self.begin_upstream()?];
         let (is_get, is_head) = (ask.intent == Intent::Get, ask.intent == Intent::Head);
         let expected = if is_get { ask.expected } else { Expected::nothing() };
         let mut headers = ask.forwarded_headers;
@@ -290,7 +319,7 @@ impl Gateway {
         let request =
             PassRequest { method, headers, body: ask.body, follow_redirects: ask.door == Door::Rewrite, expected };
         let mut passed = self.relay.pass(admitted, request).await.map_err(Problem::Origin)?;
-        passed.place = Some(place);
+        passed.places = Some(places);
         match passed.status {
             // The client's own range or condition is answered.
             412 | 416 => {}
@@ -359,9 +388,20 @@ fn refuse_other_sha256(expected: &Expected, sha256: Sha256) -> Result<(), Proble
     Ok(())
 }
 
-fn answer_flow(ask: &Ask, follower: Follower, head: Arc<Head>, status: CacheStatus) -> Answer {
+fn answer_flow(
+    ask: &Ask,
+    follower: Follower,
+    head: Arc<Head>,
+    status: CacheStatus,
+    place: OwnedSemaphorePermit,
+) -> Answer {
     let representation = Representation::of_head(&head);
     let range: Option<RangeSpec> = ask.range.filter(|_| head.length.is_some());
     let selection = select::select(&ask.conditions, range, &representation);
-    Answer::Content(Box::new(Content { representation, selection, source: Source::Flight { follower, head }, status }))
+    Answer::Content(Box::new(Content {
+        representation,
+        selection,
+        source: Source::Flight { follower, head, place },
+        status,
+    }))
 }

@@ -10,6 +10,7 @@ use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody, SizedStream};
 use actix_web::web::Bytes;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::fetch::{FetchError, Follower, Head};
 use crate::gateway::{OriginError, Passed};
@@ -69,9 +70,15 @@ pub fn of_hit(hit: FileHit, range: ByteRange, piece_bytes: usize) -> BoxBody {
 }
 
 /// A body that is still coming, from `range` where one was asked for.
-pub fn of_flight(follower: Follower, head: Arc<Head>, range: Option<ByteRange>, piece_bytes: usize) -> BoxBody {
+pub fn of_flight(
+    follower: Follower,
+    head: Arc<Head>,
+    range: Option<ByteRange>,
+    piece_bytes: usize,
+    place: OwnedSemaphorePermit,
+) -> BoxBody {
     let size = range.map(ByteRange::size_bytes).or(head.length);
-    let pieces = follow(follower, head, range, piece_bytes);
+    let pieces = follow(follower, head, range, piece_bytes, place);
     match size {
         Some(size) => SizedStream::new(size, pieces).boxed(),
         None => BodyStream::new(pieces).boxed(),
@@ -83,10 +90,11 @@ fn follow(
     head: Arc<Head>,
     range: Option<ByteRange>,
     piece_bytes: usize,
+    place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, FetchError>> {
     let end = range.map(|range| range.last + 1);
     let start = range.map_or(0, |range| range.first);
-    try_unfold((follower, start), move |(mut follower, offset)| {
+    try_unfold((follower, start, place), move |(mut follower, offset, place)| {
         let head = Arc::clone(&head);
         async move {
             if end.is_some_and(|end| offset >= end) {
@@ -100,7 +108,7 @@ fn follow(
             }
             let next = offset + piece.len() as u64;
             take_turns(offset, next).await;
-            Ok(Some((piece, (follower, next))))
+            Ok(Some((piece, (follower, next, place))))
         }
     })
 }

@@ -198,8 +198,9 @@ pub fn unless_stalled(body: Payload, limit: Duration) -> impl Stream<Item = Resu
     }))
 }
 
-/// Has the kernel break off a connection whose peer takes no byte of what is sent for so long, be it gone or only not reading
-/// (RFC 9293, section 3.9.1.8: the user timeout). However slowly it reads, each byte begins the time anew.
+/// Has the kernel break off a connection whose peer takes nothing of what is sent for so long, be it gone or only not reading
+/// (RFC 9293, section 3.9.1.8: the user timeout). A kernel opens its window again once a part of its buffer is free, so that
+/// one that reads less than that part in this time counts as not reading: about a KiB a second in five minutes.
 pub fn set_stall_timeout(stream: &TcpStream, timeout: Duration) {
     let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds) {

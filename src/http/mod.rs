@@ -28,7 +28,6 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 
 pub use config::ProxyConfig;
 pub use crowd::{Crowd, CrowdLimits};
@@ -41,9 +40,6 @@ use crate::policy::{Client, Use};
 use log::RequestLog;
 use render::{Dress, render};
 
-/// How many tunnels one instance holds open.
-const MAX_TUNNELS: usize = 8192;
-
 /// What the doors share.
 pub struct Doors {
     gateway: Arc<Gateway>,
@@ -54,7 +50,6 @@ pub struct Doors {
     proxy: ProxyConfig,
     incidents: Incidents,
     crowd: Crowd,
-    tunnels: Arc<Semaphore>,
     /// Readiness is withdrawn as soon as the end is announced.
     is_stopping: AtomicBool,
 }
@@ -89,7 +84,6 @@ impl Doors {
             proxy,
             incidents,
             crowd,
-            tunnels: Arc::new(Semaphore::new(MAX_TUNNELS)),
             is_stopping: AtomicBool::new(false),
         }
     }

@@ -135,7 +135,7 @@ fn content_body(source: Source, range: Option<ByteRange>, length: Option<u64>, p
         Source::Object(object) => {
             part.map_or_else(|| BoxBody::new(""), |part| body::of_object(object, part, piece_bytes))
         }
-        Source::Flight { follower, head } => body::of_flight(follower, head, range, piece_bytes),
+        Source::Flight { follower, head, place } => body::of_flight(follower, head, range, piece_bytes, place),
         Source::Bucket(body) => body::of_bucket(*body, piece_bytes),
         Source::ByNginx { .. } | Source::Nothing => BoxBody::new(""),
     }

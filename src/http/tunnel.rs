@@ -99,14 +99,13 @@ impl Doors {
 struct Opened {
     tunnel: Tunnel,
     transfer: Transfer,
-    /// Among the tunnels, and among all answers.
+    /// Among what comes from upstream, and among all answers.
     _places: [OwnedSemaphorePermit; 2],
 }
 
 async fn open(doors: &Doors, admitted: AdmittedTunnel, client: Client) -> Result<Opened, Problem> {
     let transfer = doors.gateway.begin(client, Use::Tunnel)?;
-    let place = Arc::clone(&doors.tunnels).try_acquire_owned().map_err(|_| Problem::Busy)?;
-    let places = [place, doors.crowd.begin_answer().ok_or(Problem::Busy)?];
+    let places = [doors.gateway.begin_upstream()?, doors.crowd.begin_answer().ok_or(Problem::Busy)?];
     Ok(Opened { tunnel: doors.gateway.open_tunnel(&admitted).await?, transfer, _places: places })
 }
 

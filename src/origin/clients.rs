@@ -11,9 +11,10 @@ use super::Config;
 use crate::dial::{CheckedResolver, Dialer, resolvable_host};
 use crate::policy::Egress;
 
-/// How long an unused connection to an origin is kept, and how many a host.
-const POOL_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
-const POOL_IDLE_PER_HOST: usize = 16;
+/// How long an unused connection to an origin is kept, and how many a host: each is an open file, and nothing bounds how many
+/// hosts are asked one after the other.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+const POOL_IDLE_PER_HOST: usize = 4;
 
 /// How many ways out of the rules are kept ready. More are made anew, now and again.
 const MAX_WAYS: usize = 64;

@@ -55,7 +55,7 @@ pub struct Passed {
     /// Pieces that were looked at already.
     seen: VecDeque<Bytes>,
     /// What counts it as long as it is under way.
-    pub place: Option<OwnedSemaphorePermit>,
+    pub places: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 /// Holds what passes against what is expected of it: nothing passes before the piece behind it has come, so that a body
@@ -89,7 +89,7 @@ impl Passed {
                 withheld: Bytes::new(),
             }),
             seen: VecDeque::new(),
-            place: None,
+            places: None,
         }
     }
 

@@ -3,11 +3,13 @@
 //! Only the probe judges it. Work that is given up goes on in its own thread until the disk lets it, and its permit with it;
 //! what it comes to is dropped there.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use moka::sync::Cache;
+use rustix::io::Errno;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -81,8 +83,8 @@ impl Disk {
     }
 
     /// Takes note that reading an object has come to this. One that hangs is the disk's trouble, and not the object's.
-    pub fn note_read<T>(&self, sha256: Sha256, read: &std::io::Result<T>) {
-        if read.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::TimedOut) {
+    pub fn note_read<T>(&self, sha256: Sha256, read: &io::Result<T>) {
+        if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::TimedOut) {
             self.0.unreadable.insert(sha256, ());
         }
     }
@@ -135,7 +137,7 @@ impl Disk {
             let _permit = permit;
             work()
         });
-        done.await.map_err(|panic| StoreError::Io(std::io::Error::other(panic)))
+        done.await.map_err(|panic| StoreError::Io(io::Error::other(panic)))
     }
 
     /// Tries whether the disk takes what is written to it. Whoever asks at the same time shares the answer; one that hangs is
@@ -152,6 +154,8 @@ impl Disk {
         let condition = match timeout(self.0.patience, &mut probe).await {
             Ok(Ok(Ok(()))) => Condition::Well,
             Ok(Ok(Err(StoreError::NoSpace))) => Condition::Full,
+            // Too many open files are no fault of the disk's.
+            Ok(Ok(Err(StoreError::Io(error)))) if is_out_of_descriptors(&error) => self.condition(),
             Ok(Ok(Err(error))) => Condition::Refuses(error.to_string()),
             Ok(Err(panic)) => Condition::Refuses(panic.to_string()),
             Err(_) => {
@@ -185,6 +189,13 @@ impl Disk {
             tracing::warn!("the disk of the cache is full; what is new passes through");
         }
     }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // What names the path wraps what the system said.
+    let of_system = || error.get_ref()?.source()?.downcast_ref::<io::Error>()?.raw_os_error();
+    let errno = error.raw_os_error().or_else(of_system).map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 impl std::fmt::Debug for Disk {

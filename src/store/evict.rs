@@ -1,7 +1,7 @@
 //! Making room: the least recently used objects go first, their records stay.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 use fs_err as fs;
 
@@ -31,9 +31,22 @@ pub enum Eviction {
     Pinned,
 }
 
+/// Leave to make room, of one thread of one process of the folder at a time: what two make for the same need is twice as much.
+struct Turn<'a> {
+    _of_process: MutexGuard<'a, ()>,
+    _of_folder: fs::File,
+}
+
+impl<'a> Turn<'a> {
+    fn take(shared: &'a Shared) -> Result<Self, StoreError> {
+        let of_process = shared.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Self { _of_process: of_process, _of_folder: shared.layout.lock_eviction()? })
+    }
+}
+
 /// Evicts down to the low watermark if the high one is passed.
 pub fn to_low_watermark(shared: &Shared) -> Result<(), StoreError> {
-    let _turn = shared.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = Turn::take(shared)?;
     shared.index.flush_touches()?;
     let held = shared.index.held_bytes()?;
     if held > shared.config.high_watermark_bytes() {
@@ -45,7 +58,7 @@ pub fn to_low_watermark(shared: &Shared) -> Result<(), StoreError> {
 /// Asks for room until there is some, and evicts what is missing. Those who want room take turns: what one of them has made
 /// and not needed is the next one's.
 pub fn make_room(shared: &Shared, ask: impl Fn() -> Result<Room, StoreError>) -> Result<(), StoreError> {
-    let _turn = shared.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = Turn::take(shared)?;
     shared.index.flush_touches()?;
     for _ in 0..MAX_TRIES {
         match ask()? {
@@ -61,7 +74,7 @@ pub fn make_room(shared: &Shared, ask: impl Fn() -> Result<Room, StoreError>) ->
 
 /// Evicts what the file system lacks.
 pub fn make_disk_space(shared: &Shared, missing_bytes: u64) -> Result<(), StoreError> {
-    let _turn = shared.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = Turn::take(shared)?;
     shared.index.flush_touches()?;
     free(shared, missing_bytes)
 }

@@ -148,6 +148,13 @@ impl Layout {
         self.pins_by_digest(sha256).join(key.to_string())
     }
 
+    /// Takes the lock of whoever makes room in the folder, across processes. It ends with the file.
+    pub fn lock_eviction(&self) -> std::io::Result<fs::File> {
+        let file = fs::File::create(self.locks().join("evict"))?;
+        file.file().lock()?;
+        Ok(file)
+    }
+
     /// Takes the lock that publishing and evicting of an object share, across processes. It ends with the file.
     pub fn lock_object(&self, sha256: Sha256) -> std::io::Result<fs::File> {
         let file = fs::File::create(self.locks().join(&sha256.to_string()[..2]))?;

@@ -17,6 +17,8 @@ fn with_uploaded(bucket: &Bucket, origin: &Origin, body: &Body) -> Gateway {
     let gateway = with(bucket, origin).start();
     gateway.assert_serves(&origin.url(PATH), body);
     gateway.await_uploaded(&origin.url(PATH));
+    // Whoever asks before the end of the fetch would follow it.
+    gateway.await_stored(&origin.url(PATH));
     std::fs::remove_file(gateway.object_path(body)).expect("the object is there");
     gateway
 }

@@ -152,3 +152,31 @@ fn many_that_make_room_at_once_make_no_more_than_is_needed() {
     // The low watermark is 734,003 bytes, and the last object that had to go was at most 100,000.
     assert!((634_003..=1 << 20).contains(&kept), "{kept} bytes are kept");
 }
+
+#[test]
+fn of_the_processes_of_a_folder_one_at_a_time_makes_room() {
+    let origin = Origin::start();
+    let bodies: Vec<_> = (0..3).map(|number| archive(70 + number, 400_000)).collect();
+    let builder = Gateway::builder().origin(&origin).relay().text("cache.max_size", "1MiB");
+    let gateway = builder.set("cache.high_watermark", "1.0").text("cache.disk_timeout", "1s").start();
+    let url = |number: usize| origin.url(&format!("/x-{number}.tar.gz"));
+    for (number, body) in bodies.iter().enumerate() {
+        origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));
+    }
+    for (number, body) in bodies[..2].iter().enumerate() {
+        gateway.assert_serves(&url(number), body);
+        gateway.await_stored(&url(number));
+    }
+    // As another process that is making room.
+    let lock = fs::File::create(gateway.cache().join("locks/evict")).expect("the folder can be written");
+    lock.lock().expect("the file system knows locks");
+    gateway.assert_serves(&url(2), &bodies[2]);
+    assert_eq!(gateway.await_fetch(&url(2))["outcome"], "failed");
+    assert_eq!(gateway.objects().len(), 2, "what is there stays while another makes room");
+    drop(lock);
+    eventually("room is made", || {
+        gateway.assert_serves(&url(2), &bodies[2]);
+        gateway.object_path(&bodies[2]).exists().then_some(())
+    });
+    assert_eq!(gateway.objects().len(), 2, "one has made room");
+}

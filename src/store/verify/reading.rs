@@ -18,7 +18,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// The longest rest after one piece: a slow rate must not keep the end of the process waiting.
 const MAX_REST: Duration = Duration::from_mins(1);
 
-/// How fast may be read. There is no safe way to give one thread a lower priority, so that whoever reads rests instead.
+/// How fast may be read. No safe wrapper that is kept up sets the I/O class of one thread, so whoever reads rests instead.
 #[derive(Debug)]
 pub struct Pace {
     rate: Rate,

@@ -49,7 +49,8 @@ async fn verify_if_due(sources: &Sources, rest: Duration, share: f64) -> Result<
     let plan = Plan { share, surveys, is_rehearsal: false, rate: SERVICE_RATE };
     let verified = verify(sources, &mut turn, plan, &log).await?;
     tracing::debug!(?verified, "a share of what is kept was verified");
-    Ok(rest)
+    // What a share takes is a part of its hour.
+    Ok(turn.due_in(rest))
 }
 
 fn log(sign: &Sign<'_>) {

@@ -147,18 +147,17 @@ impl Verifier<'_> {
                 if !self.settled.contains(&sha256) {
                     self.check(sha256, &mut broken).await?;
                 }
-                if !self.is_rehearsal {
-                    turn.has_seen(sha256)?;
-                }
+                turn.has_seen(sha256);
             }
             self.mend(broken).await?;
+            if !self.is_rehearsal {
+                turn.note().await?;
+            }
             #[expect(clippy::cast_precision_loss, reason = "there are at most 257 folders")]
             (self.show)(&Sign::Done((at + 1) as f64 / count as f64));
         }
-        if !self.is_rehearsal {
-            turn.has_ended(stretch)?;
-        }
-        Ok(())
+        turn.has_ended(stretch);
+        if self.is_rehearsal { Ok(()) } else { turn.note().await }
     }
 
     /// Reads an object. What is rotten is set aside at once. Returns how long it is if it is right.
@@ -218,7 +217,11 @@ impl Verifier<'_> {
         let mut broken = Vec::new();
         for sha256 in lost {
             let is_lacking = match naming.get(&sha256).and_then(|records| records.first()) {
-                Some(record) => !self.store().is_held(record).await?,
+                // What the disk does not say now is asked the next time.
+                Some(record) => match self.store().is_held(record).await {
+                    Ok(is_held) => !is_held,
+                    Err(_) => continue,
+                },
                 None => false,
             };
             if is_lacking {
@@ -334,10 +337,16 @@ impl Verifier<'_> {
     /// What an operator keeps is brought again if it is nowhere.
     async fn look_at_pinned(&mut self, survey: &Survey) -> Result<(), StoreError> {
         for record in survey.pinned().await? {
-            if self.store().can_be_had(&record).await? {
-                continue;
-            }
             let name = object_name(record.sha256);
+            match self.store().can_be_had(&record).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => {
+                    let flawed = Flawed { flaw: Flaw::Unreadable, name, detail: error.to_string() };
+                    self.found(flawed, Outcome::LeftAlone, None, &[record]);
+                    continue;
+                }
+            }
             let flawed = Flawed { flaw: Flaw::MissingPinned, name, detail: "it is pinned".to_owned() };
             let records = [record];
             self.warn(&flawed, &records);

@@ -307,7 +307,8 @@ impl<'a> Intake<'a> {
             let arrived = bytes.split_to(known);
             let here = body.contents.read(start, known).await.map_err(|error| unread(&error))?;
             if here != arrived {
-                return Err(FetchError::Changed);
+                // Of a body that is adrift not all can be compared.
+                return Err(if self.flight.is_adrift() { FetchError::NoSpace } else { FetchError::Changed });
             }
             start += known as u64;
         }
@@ -346,10 +347,14 @@ impl<'a> Intake<'a> {
         if let Err(error) = body.staging.append(bytes.clone()).await {
             let error = FetchError::from(error);
             // Those who read along already get the rest all the same; everybody else has it passed through.
-            if !body.is_flowing || !body.staging.is_hashing() {
+            if !body.is_flowing {
                 return Err(error);
             }
             self.flight.cast_off(start);
+            // What those in other processes follow grows no more.
+            if let Some(claim) = self.claim {
+                claim.let_go().await;
+            }
         }
         if body.is_flowing {
             return self.show(bytes).await;

@@ -360,8 +360,9 @@ impl Gateway {
     }
 
     /// How the disk of the cache does: what a load balancer wants to know.
-    pub async fn readiness(&self) -> Condition {
-        self.store.probe().await
+    #[must_use]
+    pub fn readiness(&self) -> Condition {
+        self.store.condition()
     }
 
     /// What is wrong with the bucket, for the operator. Without it this instance goes on.

@@ -24,7 +24,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
     let page = arrival.path().and_then(Page::of_path);
     let for_page = |page: Page| begin(page.door(), arrival.path().unwrap_or_default().to_owned());
     if let Some(page) = page.filter(|page| page.is_health() && arrival.is_from_here()) {
-        return for_page(page).attach(doors.page(page, request.method()).await, None);
+        return for_page(page).attach(doors.page(page, request.method()), None);
     }
     let client = match doors.gateway.admit_client(arrival.client, Use::Download) {
         Ok(client) => client,
@@ -34,7 +34,7 @@ pub async fn serve(request: HttpRequest, payload: Payload, doors: Data<Doors>) -
         }
     };
     if let Some(page) = page {
-        return for_page(page).attach(doors.page(page, request.method()).await, None);
+        return for_page(page).attach(doors.page(page, request.method()), None);
     }
     if let Some((path, query)) = api::is_asked(&arrival.form) {
         let log = begin("api", path.to_owned());

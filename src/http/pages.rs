@@ -49,14 +49,14 @@ impl Page {
 }
 
 impl Doors {
-    pub(super) async fn page(&self, page: Page, method: &Method) -> HttpResponse {
+    pub(super) fn page(&self, page: Page, method: &Method) -> HttpResponse {
         if !matches!(*method, Method::GET | Method::HEAD) {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are for this\n".to_owned());
         }
         match page {
             Page::Usage => text(StatusCode::OK, self.usage()),
             Page::Health => text(StatusCode::OK, "alive\n".to_owned()),
-            Page::Readiness => self.readiness().await,
+            Page::Readiness => self.readiness(),
             Page::Version => text(StatusCode::OK, format!("millpond {}\n", env!("CARGO_PKG_VERSION"))),
             // Open to all who may fetch: it shows what asking would show them too, and no secret.
             Page::Incidents => json(&serde_json::json!({ "incidents": self.incidents.newest_first() })),
@@ -65,11 +65,11 @@ impl Doors {
         }
     }
 
-    async fn readiness(&self) -> HttpResponse {
+    fn readiness(&self) -> HttpResponse {
         if self.is_stopping.load(Ordering::Acquire) {
             return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
         }
-        let trouble = match self.gateway.readiness().await {
+        let trouble = match self.gateway.readiness() {
             Condition::Well => None,
             // What it cannot keep passes through it all the same.
             Condition::Full => Some("the disk of the cache is full".to_owned()),

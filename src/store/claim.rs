@@ -8,7 +8,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use fs_err as fs;
@@ -34,7 +34,7 @@ const MAX_TRIES: usize = 8;
 pub struct Claim {
     disk: Disk,
     /// `None` once it was let go.
-    held: Option<Held>,
+    held: Mutex<Option<Held>>,
 }
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ pub enum Look {
 /// Claims a target, unless another process has.
 pub fn claim(layout: &Layout, disk: &Disk, key: Key) -> Result<Claiming, StoreError> {
     Ok(match try_claim(layout, key)? {
-        Ok(held) => Claiming::Ours(Claim { disk: disk.clone(), held: Some(held) }),
+        Ok(held) => Claiming::Ours(Claim { disk: disk.clone(), held: Mutex::new(Some(held)) }),
         Err(file) => Claiming::Theirs(Rival { disk: disk.clone(), file: Arc::new(file) }),
     })
 }
@@ -125,8 +125,7 @@ impl Claim {
     /// # Errors
     /// [`StoreError`] if the disk refuses.
     pub async fn tell(&self, note: Vec<u8>) -> Result<(), StoreError> {
-        let Some(Held { file, .. }) = &self.held else { return Ok(()) };
-        let file = Arc::clone(file);
+        let Some(file) = self.held().as_ref().map(|held| Arc::clone(&held.file)) else { return Ok(()) };
         let written = self.disk.ask(move || {
             let mut framed = format!("{}\n", sha256_of(&note)).into_bytes();
             framed.extend_from_slice(&note);
@@ -137,8 +136,8 @@ impl Claim {
     }
 
     /// Lets go, and returns once others can see it.
-    pub async fn let_go(mut self) {
-        let Some(held) = self.held.take() else { return };
+    pub async fn let_go(&self) {
+        let Some(held) = self.held().take() else { return };
         if let Err(error) = self.disk.ask(move || held.remove()).await {
             // The lock went with the file, so that the next to claim takes it as it lies.
             tracing::warn!(%error, "the file of a claim was not removed");
@@ -146,10 +145,17 @@ impl Claim {
     }
 }
 
+impl Claim {
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        // Each change is one call.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for Claim {
     /// Not on this thread, which must not wait for the disk.
     fn drop(&mut self) {
-        let Some(held) = self.held.take() else { return };
+        let Some(held) = self.held().take() else { return };
         self.disk.afterwards(move || {
             if let Err(error) = held.remove() {
                 tracing::warn!(%error, "the file of a claim was not removed");

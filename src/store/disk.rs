@@ -5,24 +5,23 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use moka::sync::Cache;
 use rustix::io::Errno;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::StoreError;
+use super::{StoreError, blocking};
 use crate::model::{Event, EventSink, Sha256};
 
-/// Disk work of requests and fetches at once. Fewer than there are threads: a disk that hangs takes no other's.
+/// Disk work of requests and fetches at once: a disk that hangs holds so many threads, and a few for care.
 const MAX_JOBS: usize = 128;
 
-/// How long the outcome of a probe holds for those who ask for the next one.
-const PROBE_REST: Duration = Duration::from_secs(1);
+/// What a disk that is still to be waited for writes a second, in bytes.
+const SLOWEST_BYTES_PER_SECOND: u64 = 4 << 20;
 
 /// How many objects are known not to be readable, and for how long. Then the disk is asked for them again.
 const MAX_UNREADABLE: u64 = 10_000;
@@ -47,18 +46,12 @@ pub struct Disk(Arc<Inner>);
 struct Inner {
     patience: Duration,
     jobs: Arc<Semaphore>,
-    condition: ArcSwap<Condition>,
-    probing: Mutex<Probing>,
+    condition: watch::Sender<Condition>,
+    /// A probe that the disk has not answered yet.
+    unanswered: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
     /// Objects that the disk does not give, although it should have them.
     unreadable: Cache<Sha256, ()>,
     events: EventSink,
-}
-
-#[derive(Default)]
-struct Probing {
-    ended: Option<Instant>,
-    /// A probe that the disk has not answered yet.
-    unanswered: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
 impl Disk {
@@ -67,19 +60,19 @@ impl Disk {
         Self(Arc::new(Inner {
             patience,
             jobs: Arc::new(Semaphore::new(MAX_JOBS)),
-            condition: ArcSwap::from_pointee(Condition::Well),
-            probing: Mutex::default(),
+            condition: watch::Sender::new(Condition::Well),
+            unanswered: Mutex::default(),
             unreadable: Cache::builder().max_capacity(MAX_UNREADABLE).time_to_live(UNREADABLE_TTL).build(),
             events,
         }))
     }
 
     pub fn condition(&self) -> Condition {
-        Condition::clone(&self.0.condition.load())
+        self.0.condition.borrow().clone()
     }
 
     fn is_silent(&self) -> bool {
-        **self.0.condition.load() == Condition::Silent
+        *self.0.condition.borrow() == Condition::Silent
     }
 
     /// Takes note that reading an object has come to this. One that hangs is the disk's trouble, and not the object's.
@@ -117,6 +110,25 @@ impl Disk {
         }
     }
 
+    /// Does work that makes so many bytes last. It may take as long as a slow disk needs for them, but not as long as one is
+    /// silent; it may still come to its end then, with nobody to hear of it.
+    ///
+    /// # Errors
+    /// As [`Disk::ask`].
+    pub async fn persist<T: Send + 'static>(
+        &self,
+        size_bytes: u64,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let mut condition = self.0.condition.subscribe();
+        tokio::select! {
+            // Those who wait here are as many as fetches and imports may be: they need no permit.
+            done = blocking(work) => done,
+            _ = condition.wait_for(|condition| *condition == Condition::Silent) => Err(StoreError::Silent),
+            () = sleep(self.0.patience + Duration::from_secs(size_bytes / SLOWEST_BYTES_PER_SECOND)) => Err(StoreError::Silent),
+        }
+    }
+
     /// Does work that nobody waits for.
     pub fn afterwards(&self, work: impl FnOnce() + Send + 'static) {
         let Ok(runtime) = Handle::try_current() else { return work() };
@@ -140,17 +152,10 @@ impl Disk {
         done.await.map_err(|panic| StoreError::Io(io::Error::other(panic)))
     }
 
-    /// Tries whether the disk takes what is written to it. Whoever asks at the same time shares the answer; one that hangs is
-    /// waited for by nobody but the one who asks first.
+    /// Tries whether the disk takes what is written to it. One probe at a time: one that hangs is waited for again.
     pub async fn probe(&self, work: impl FnOnce() -> Result<(), StoreError> + Send + 'static) -> Condition {
-        if self.is_silent() && self.0.probing.try_lock().is_err() {
-            return Condition::Silent;
-        }
-        let mut probing = self.0.probing.lock().await;
-        if probing.unanswered.is_none() && probing.ended.is_some_and(|ended| ended.elapsed() < PROBE_REST) {
-            return self.condition();
-        }
-        let mut probe = probing.unanswered.take().unwrap_or_else(|| spawn_blocking(work));
+        let mut unanswered = self.0.unanswered.lock().await;
+        let mut probe = unanswered.take().unwrap_or_else(|| spawn_blocking(work));
         let condition = match timeout(self.0.patience, &mut probe).await {
             Ok(Ok(Ok(()))) => Condition::Well,
             Ok(Ok(Err(StoreError::NoSpace))) => Condition::Full,
@@ -159,19 +164,18 @@ impl Disk {
             Ok(Ok(Err(error))) => Condition::Refuses(error.to_string()),
             Ok(Err(panic)) => Condition::Refuses(panic.to_string()),
             Err(_) => {
-                probing.unanswered = Some(probe);
+                *unanswered = Some(probe);
                 Condition::Silent
             }
         };
-        probing.ended = Some(Instant::now());
         self.turn_to(&condition);
         condition
     }
 
     /// What has changed is told once.
     fn turn_to(&self, condition: &Condition) {
-        let before = self.0.condition.swap(Arc::new(condition.clone()));
-        if *before == *condition {
+        let before = self.0.condition.send_replace(condition.clone());
+        if before == *condition {
             return;
         }
         match condition.trouble() {

@@ -254,7 +254,8 @@ impl Store {
     pub async fn publish(&self, sealed: Sealed, record: Record) -> Result<Published, StoreError> {
         let shared = Arc::clone(&self.shared);
         let key = record.key();
-        let published = blocking(move || publish::publish(&shared, &sealed, &record)).await?;
+        let (disk, size_bytes) = (self.shared.disk.clone(), sealed.size_bytes);
+        let published = disk.persist(size_bytes, move || publish::publish(&shared, &sealed, &record)).await?;
         self.shared.map.insert(key, Presence::Known(Arc::clone(&published.known))).await;
         Ok(published)
     }
@@ -338,7 +339,7 @@ impl Store {
         self.shared.disk.condition()
     }
 
-    /// How the disk does, tried now unless that was done a moment ago. Takes `cache.disk_timeout` at most.
+    /// How the disk does, tried now. Takes `cache.disk_timeout` at most.
     pub async fn probe(&self) -> Condition {
         let store = self.clone();
         self.shared.disk.probe(move || store.shared.instance.probe()).await

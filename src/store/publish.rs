@@ -10,7 +10,7 @@ use fs_err as fs;
 
 use super::index::Pending;
 use super::presence::Known;
-use super::{Sealed, Shared, StoreError, folders, pins, records};
+use super::{Sealed, Shared, StoreError, folders, pins, quarantine, records};
 use crate::model::{Record, Sha256};
 
 /// Objects are never written to again.
@@ -59,28 +59,23 @@ pub fn publish(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<Publ
     Ok(Published { known: Arc::new(known), differs_from: (answering != sha256).then_some(answering) })
 }
 
+/// Puts the staged file in its place, also where there is one of its digest: nobody knows whether that can still be read.
 fn place_object(shared: &Shared, sealed: &Sealed, record: &Record) -> Result<(), StoreError> {
     let sha256 = sealed.digests.sha256;
     let path = shared.layout.object(sha256);
     let folder = path.parent().expect("an object lies in a folder");
     shared.folders.make(folder)?;
-    let is_there = !shared.disk.is_unreadable(sha256)
-        && fs::metadata(&path).is_ok_and(|metadata| metadata.len() == sealed.size_bytes);
-    if is_there {
-        // Nothing but the time of its change: whoever takes it for a stray sees that it is none.
-        fs::set_permissions(&path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
-        fs::remove_file(&sealed.file.path)?;
-    } else {
-        if let Some(modified_at) = record.headers.modified_at() {
-            fs::OpenOptions::new().write(true).open(&sealed.file.path)?.file().set_modified(modified_at)?;
-        }
-        fs::set_permissions(&sealed.file.path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
-        fs::rename(&sealed.file.path, &path)?;
-        folders::sync(folder)?;
-        shared.disk.trust(sha256);
+    // Another target may have given it first, at another date.
+    let modified_at = fs::metadata(&path).and_then(|there| there.modified()).ok().or(record.headers.modified_at());
+    if let Some(modified_at) = modified_at {
+        fs::OpenOptions::new().write(true).open(&sealed.file.path)?.file().set_modified(modified_at)?;
     }
+    fs::set_permissions(&sealed.file.path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
+    fs::rename(&sealed.file.path, &path)?;
     sealed.file.is_published.store(true, Ordering::Release);
-    Ok(())
+    folders::sync(folder)?;
+    shared.disk.trust(sha256);
+    quarantine::await_no_more(shared, sha256)
 }
 
 /// Creates a record file, whole or not at all. One that is there already stays as it is.

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use fs_err as fs;
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::index::{Room, is_damage};
 use super::layout::StagedName;
 use super::{Contents, Store, StoreError, evict};
-use crate::model::{Digests, Hasher};
+use crate::model::{Digests, Expected, Hasher};
 
 /// The step in which space is reserved for a body of unknown length, in bytes.
 const RESERVATION_STEP_BYTES: u64 = 64 << 20;
@@ -24,12 +24,25 @@ pub struct Staging {
     file: Arc<StagedFile>,
     handle: Arc<File>,
     reserved_bytes: u64,
-    /// Away while a piece is being written.
-    hasher: Option<Hasher>,
+    /// Shared with the write that is under way, which may hang.
+    hashed: Arc<Mutex<Hashed>>,
     /// The whole of what came, in bytes.
     written_bytes: u64,
     /// Some of it is not on the disk.
-    is_lost: bool,
+    lost: Option<Loss>,
+}
+
+/// What has been hashed.
+struct Hashed {
+    hasher: Hasher,
+    size_bytes: u64,
+}
+
+/// Why the disk does not take a body.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Full,
+    Refused,
 }
 
 /// A file in the staging folder and the space that is reserved for it.
@@ -56,7 +69,8 @@ impl Staging {
         let handle = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&file.path)?;
         let handle = Arc::new(handle.into_parts().0);
         reserve(&file, &handle, reserved_bytes)?;
-        Ok(Self { file, handle, reserved_bytes, hasher: Some(hasher), written_bytes: 0, is_lost: false })
+        let nothing = Hashed { hasher, size_bytes: 0 };
+        Ok(Self { file, handle, reserved_bytes, hashed: Arc::new(Mutex::new(nothing)), written_bytes: 0, lost: None })
     }
 
     /// What has been written so far, for readers who follow.
@@ -79,34 +93,36 @@ impl Staging {
     /// Hashes and writes the next bytes.
     ///
     /// # Errors
-    /// [`StoreError::NoSpace`] if they do not fit, [`StoreError::Io`] if the disk refuses, once: what comes from then on is
-    /// hashed only, and the body cannot be sealed any more. [`StoreError::Silent`] if the disk hangs: then hashing ends too.
+    /// [`StoreError::NoSpace`] if they do not fit, another if the disk refuses or hangs, once: what comes from then on is hashed
+    /// only, and the body cannot be sealed any more.
     pub async fn append(&mut self, bytes: Bytes) -> Result<(), StoreError> {
         let offset = self.written_bytes;
         let end = offset + bytes.len() as u64;
-        let mut room = Ok(());
-        if end > self.reserved_bytes && !self.is_lost {
-            room = self.reserve_to(end).await;
-            self.is_lost = room.is_err();
+        let mut kept = Ok(());
+        if self.lost.is_none() && end > self.reserved_bytes {
+            kept = self.reserve_to(end).await;
         }
-        let mut hasher = self.hasher.take().ok_or_else(broken_staging)?;
-        let handle = (!self.is_lost).then(|| Arc::clone(&self.handle));
-        let written = self.file.store.shared.disk.ask(move || {
-            hasher.update(&bytes);
-            let written = handle.map_or(Ok(()), |handle| handle.write_all_at(&bytes, offset));
-            Ok::<_, StoreError>((hasher, written))
-        });
-        let (hasher, written) = written.await?;
-        self.hasher = Some(hasher);
+        if self.lost.is_none() && kept.is_ok() {
+            let (handle, hashed, piece) = (Arc::clone(&self.handle), Arc::clone(&self.hashed), bytes.clone());
+            let write = move || {
+                feed(&hashed, offset, &piece);
+                handle.write_all_at(&piece, offset)
+            };
+            kept = self.file.store.shared.disk.ask(write).await;
+        }
+        if self.lost.is_some() || kept.is_err() {
+            let hashed = Arc::clone(&self.hashed);
+            super::blocking(move || {
+                feed(&hashed, offset, &bytes);
+                Ok(())
+            })
+            .await?;
+        }
         self.written_bytes = end;
-        self.is_lost |= written.is_err();
-        room.and(written.map_err(Into::into))
-    }
-
-    /// Whether the digests of what comes will be known, written or not.
-    #[must_use]
-    pub fn is_hashing(&self) -> bool {
-        self.hasher.is_some()
+        if let Err(error) = &kept {
+            self.lost = Some(if matches!(error, StoreError::NoSpace) { Loss::Full } else { Loss::Refused });
+        }
+        kept
     }
 
     async fn reserve_to(&mut self, end: u64) -> Result<(), StoreError> {
@@ -122,8 +138,14 @@ impl Staging {
     ///
     /// # Errors
     /// [`StoreError::Io`] if a write had failed before.
-    pub fn finish(mut self) -> Result<Finished, StoreError> {
-        let digests = self.hasher.take().ok_or_else(broken_staging)?.finish();
+    pub fn finish(self) -> Result<Finished, StoreError> {
+        let digests = {
+            let mut hashed = lock(&self.hashed);
+            if hashed.size_bytes != self.written_bytes {
+                return Err(broken_staging());
+            }
+            std::mem::replace(&mut hashed.hasher, Hasher::new(&Expected::nothing())).finish()
+        };
         Ok(Finished { staging: self, digests })
     }
 }
@@ -150,16 +172,19 @@ impl Finished {
     /// # Errors
     /// [`StoreError`] if the disk refuses, or has refused a part of it before.
     pub async fn seal(self) -> Result<Sealed, StoreError> {
-        if self.staging.is_lost {
-            return Err(StoreError::NoSpace);
+        match self.staging.lost {
+            None => {}
+            Some(Loss::Full) => return Err(StoreError::NoSpace),
+            Some(Loss::Refused) => return Err(broken_staging()),
         }
-        super::blocking(move || {
+        let disk = self.staging.file.store.shared.disk.clone();
+        let sealed = disk.persist(self.staging.written_bytes, move || {
             // Space that was set aside beyond the end is given back.
             self.staging.handle.set_len(self.staging.written_bytes)?;
             self.staging.handle.sync_all()?;
             Ok(Sealed { file: self.staging.file, digests: self.digests, size_bytes: self.staging.written_bytes })
-        })
-        .await
+        });
+        sealed.await
     }
 }
 
@@ -238,6 +263,20 @@ fn set_aside(handle: &File, size_bytes: u64) -> Result<(), StoreError> {
 fn free_bytes(handle: &File) -> Result<u64, StoreError> {
     let state = fstatvfs(handle).map_err(std::io::Error::from)?;
     Ok(state.f_bavail.saturating_mul(state.f_frsize))
+}
+
+/// Hashes a piece, unless that was done already: a write that hangs may go on after it was given up.
+fn feed(hashed: &Mutex<Hashed>, offset: u64, bytes: &[u8]) {
+    let mut hashed = lock(hashed);
+    if hashed.size_bytes == offset {
+        hashed.hasher.update(bytes);
+        hashed.size_bytes += bytes.len() as u64;
+    }
+}
+
+fn lock(hashed: &Mutex<Hashed>) -> MutexGuard<'_, Hashed> {
+    // After a panic the length says how far it is.
+    hashed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn broken_staging() -> StoreError {

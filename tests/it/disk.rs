@@ -125,6 +125,18 @@ fn an_object_that_is_lost_in_its_middle_is_replaced() {
 }
 
 #[test]
+fn an_object_that_is_lost_from_its_beginning_is_replaced() {
+    let stage = stage(|builder| builder);
+    stage.disk.lose(&stage.gateway.object_path(&stage.kept), 0);
+    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["fwd=uri-miss"]);
+    eventually("it is here again", || {
+        let answer = stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
+        answer.header("Cache-Status").is_some_and(|status| status.contains("; hit")).then_some(())
+    });
+    assert_eq!(stage.origin.count(KEPT), 2, "it was fetched once again");
+}
+
+#[test]
 fn what_the_disk_does_not_give_comes_from_the_bucket() {
     for trouble in [Trouble::Hangs, Trouble::Errors] {
         let bucket = Bucket::start();
@@ -174,7 +186,7 @@ fn a_gateway_on_a_disk_that_hangs_can_be_stopped() {
 
 /// What becomes of a body when the disk takes no more of it from the middle on.
 #[track_caller]
-fn assert_goes_on(spoil: impl Fn(&Disk), mend: impl Fn(&Disk)) {
+fn assert_goes_on(cause: &str, spoil: impl Fn(&Disk), mend: impl Fn(&Disk)) {
     const START: usize = 400_000;
     let stage = stage(|builder| builder.text("fetch.idle_timeout", "5s"));
     let body = archive(3, 12 << 20);
@@ -207,21 +219,30 @@ fn assert_goes_on(spoil: impl Fn(&Disk), mend: impl Fn(&Disk)) {
         }
         assert_eq!(misled.0, Ended::Cut, "who expects something else sees no end");
         assert_eq!(stage.origin.count(path), 1, "nobody asked twice");
-        assert_eq!(stage.gateway.await_fetch(&url)["outcome"], "failed");
-        assert!(stage.gateway.records_of(&url).is_empty());
+        let fetch = stage.gateway.await_fetch(&url);
+        assert_eq!((&fetch["outcome"], &fetch["cause"]), (&"failed".into(), &cause.into()));
         stage.gateway.assert_serves(&url, &body);
         mend(&stage.disk);
         stage.await_readiness(200, "ready\n");
+        assert!(stage.gateway.records_of(&url).is_empty());
     }
     stage.assert_mended();
 }
 
+const NO_SPACE: &str = "there is no space to store the body";
+const UNSTORABLE: &str = "the body could not be stored";
+
 #[test]
 fn a_disk_that_fills_up_in_the_middle_breaks_no_answer() {
-    assert_goes_on(|disk| disk.set_capacity(1), |disk| disk.set_capacity(1 << 30));
+    assert_goes_on(NO_SPACE, |disk| disk.set_capacity(1), |disk| disk.set_capacity(1 << 30));
 }
 
 #[test]
 fn a_disk_that_fails_in_the_middle_breaks_no_answer() {
-    assert_goes_on(|disk| disk.set(Trouble::ReadOnly), |disk| disk.set(Trouble::Nothing));
+    assert_goes_on(UNSTORABLE, |disk| disk.set(Trouble::ReadOnly), |disk| disk.set(Trouble::Nothing));
+}
+
+#[test]
+fn a_disk_that_hangs_in_the_middle_breaks_no_answer() {
+    assert_goes_on(UNSTORABLE, |disk| disk.set(Trouble::Hangs), |disk| disk.set(Trouble::Nothing));
 }

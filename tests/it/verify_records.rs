@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::harness::{
-    Body, Bucket, Builder, Gateway, Origin, Reply, archive, assert_same, files_under, sha256, verify,
+    Body, Bucket, Builder, Gateway, Origin, Reply, archive, assert_same, files_under, rot, sha256, verify,
 };
 
 const SIZE: usize = 20_000;
@@ -68,6 +68,20 @@ fn damaged_records_are_set_aside_and_their_targets_fetched_anew_by_the_next_who_
         assert_eq!(origin.count(&path(number as u64)), if number < 4 { 2 } else { 1 });
     }
     verify(&gateway, &[]).assert(0, &[]);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_keeps_nobody_from_what_else_is_wrong() {
+    let origin = Origin::start();
+    let gateway = builder(&origin).start();
+    let bodies: Vec<_> = (0..2).map(|number| stored(&gateway, &origin, number)).collect();
+    let unreadable = record(&gateway, &origin, 0);
+    std::fs::remove_file(&unreadable).expect("it is there");
+    std::fs::create_dir(&unreadable).expect("the folder can be written");
+    rot(&gateway, &bodies[1]);
+    verify(&gateway, &[]).assert(4, &[("rotten", "refetched"), ("unreadable", "left_alone")]);
+    assert_eq!(std::fs::read(gateway.object_path(&bodies[1])).expect("it is here again"), *bodies[1]);
+    assert!(gateway.object_path(&bodies[0]).exists(), "what cannot be read says nothing against an object");
 }
 
 #[test]

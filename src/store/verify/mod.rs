@@ -204,7 +204,7 @@ impl Store {
                 let named = naming.get(&sha256).map_or(0, Vec::len);
                 if objects.contains(&sha256)
                     && named < MAX_NAMING
-                    && let Some(record) = records::read_one(layout, key, sha256)?
+                    && let Ok(Some(record)) = records::read_one(layout, key, sha256)
                 {
                     naming.entry(sha256).or_default().push(Arc::new(record));
                 }

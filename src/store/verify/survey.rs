@@ -28,6 +28,8 @@ pub struct Survey {
     began: (i64, i64),
     /// Damaged ones count too: their objects are not orphans as long as they can be restored.
     recorded: HashSet<Sha256>,
+    /// Some records were not seen. Then nothing is known to be an orphan.
+    is_incomplete: bool,
     /// How many records were read.
     pub records: u64,
     /// Objects of another length than a record says. One of the two is wrong.
@@ -40,6 +42,8 @@ struct Records {
     named: Vec<Sha256>,
     flawed: Vec<Flawed>,
     of_other_length: Vec<(Sha256, String)>,
+    /// Folders that could not be looked into.
+    unread: u64,
 }
 
 impl Store {
@@ -66,6 +70,7 @@ impl Store {
             store: self.clone(),
             began: began.await?,
             recorded: HashSet::new(),
+            is_incomplete: false,
             records: 0,
             of_other_length: HashMap::new(),
         })
@@ -83,6 +88,7 @@ impl Survey {
         self.records += found.named.len() as u64;
         pace.rest(found.named.len() as u64 * RECORD_BYTES).await;
         self.recorded.extend(found.named);
+        self.is_incomplete |= found.unread > 0;
         for (sha256, name) in found.of_other_length {
             self.of_other_length.entry(sha256).or_default().push(name);
         }
@@ -95,7 +101,8 @@ impl Survey {
     /// [`StoreError`] if the disk refuses.
     pub async fn objects(&self, folder: u8) -> Result<Vec<Flawed>, StoreError> {
         let (store, began) = (self.store.clone(), self.began);
-        let unnamed = |(_, sha256): &(Flawed, Option<Sha256>)| sha256.is_none_or(|one| !self.recorded.contains(&one));
+        let is_orphan = |one: &Sha256| !self.is_incomplete && !self.recorded.contains(one);
+        let unnamed = |(_, sha256): &(Flawed, Option<Sha256>)| sha256.as_ref().is_none_or(is_orphan);
         let found = blocking(move || look_at_objects(&store.shared, folder, began)).await?;
         Ok(found.into_iter().filter(unnamed).map(|(flawed, _)| flawed).collect())
     }
@@ -199,12 +206,29 @@ fn look_at_records(shared: &Shared, folder: u8) -> Result<Records, StoreError> {
     let folder = folder_of(&layout.records(), folder);
     for target in names_in(&folder)? {
         let path = folder.join(&target);
-        let Some(key) = target.parse::<Key>().ok().filter(|key| layout.records_of(*key) == path && path.is_dir())
-        else {
+        let is_folder = match fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata.is_dir(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Whatever lies in it is not known, and so no object is known to be an orphan.
+            Err(error) => {
+                found.unread += 1;
+                found.flawed.push(flaw(shared, Flaw::Unreadable, &path, error.to_string()));
+                continue;
+            }
+        };
+        let Some(key) = target.parse::<Key>().ok().filter(|key| is_folder && layout.records_of(*key) == path) else {
             found.flawed.push(foreign(shared, &path));
             continue;
         };
-        for name in names_in(&path)? {
+        let names = match names_in(&path) {
+            Ok(names) => names,
+            Err(error) => {
+                found.unread += 1;
+                found.flawed.push(flaw(shared, Flaw::Unreadable, &path, error.to_string()));
+                continue;
+            }
+        };
+        for name in names {
             let path = path.join(&name);
             let Some(sha256) = name.strip_suffix(".json").and_then(|name| name.parse::<Sha256>().ok()) else {
                 found.flawed.push(foreign(shared, &path));
@@ -212,10 +236,11 @@ fn look_at_records(shared: &Shared, folder: u8) -> Result<Records, StoreError> {
             };
             found.named.push(sha256);
             let held_bytes = fs::metadata(layout.object(sha256)).ok().map(|metadata| metadata.len());
-            match damage_of(shared, key, sha256, held_bytes)? {
-                None => {}
-                Some(Damage::Length) => found.of_other_length.push((sha256, within(shared, &path))),
-                Some(Damage::Text(why)) => found.flawed.push(flaw(shared, Flaw::DamagedRecord, &path, why)),
+            match damage_of(shared, key, sha256, held_bytes) {
+                Ok(None) => {}
+                Err(error) => found.flawed.push(flaw(shared, Flaw::Unreadable, &path, error.to_string())),
+                Ok(Some(Damage::Length)) => found.of_other_length.push((sha256, within(shared, &path))),
+                Ok(Some(Damage::Text(why))) => found.flawed.push(flaw(shared, Flaw::DamagedRecord, &path, why)),
             }
         }
     }
@@ -295,12 +320,12 @@ fn missing(shared: &Shared, is_rehearsal: bool) -> Result<Vec<Flawed>, StoreErro
         last = end.as_bytes().to_vec();
         for sha256 in listed {
             let path = shared.layout.object(sha256);
-            if path.exists() {
+            if !is_absent(&path) {
                 continue;
             }
             // Whoever evicts removes it from both under this lock.
             let _lock = shared.layout.lock_object(sha256)?;
-            if !path.exists() && shared.index.size_of(sha256)?.is_some() {
+            if is_absent(&path) && shared.index.size_of(sha256)?.is_some() {
                 if !is_rehearsal {
                     shared.index.strike(sha256)?;
                 }
@@ -308,6 +333,11 @@ fn missing(shared: &Shared, is_rehearsal: bool) -> Result<Vec<Flawed>, StoreErro
             }
         }
     }
+}
+
+/// An error says nothing of whether it is there.
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn flaw(shared: &Shared, flaw: Flaw, path: &Path, detail: String) -> Flawed {

@@ -4,6 +4,7 @@
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
@@ -78,7 +79,7 @@ fn place_of(sha256: Sha256) -> u64 {
 /// Leave to verify. Dropped, it is let go.
 #[derive(Debug)]
 pub struct Verification {
-    file: File,
+    file: Arc<File>,
     state: State,
 }
 
@@ -114,7 +115,7 @@ impl Verification {
         let length = file.read_at(&mut text, 0)?;
         // What cannot be read was cut by a crash: then it begins anew.
         let state = std::str::from_utf8(&text[..length]).ok().and_then(parse).unwrap_or_default();
-        Ok(Some(Self { file, state }))
+        Ok(Some(Self { file: Arc::new(file), state }))
     }
 
     /// How long it is until so much time has gone since somebody began. A clock that was set back does not put it off for
@@ -131,29 +132,28 @@ impl Verification {
         Stretch::new(self.state.place, share)
     }
 
-    /// Notes that what comes next lies behind this object.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the disk refuses.
-    pub fn has_seen(&mut self, sha256: Sha256) -> Result<(), StoreError> {
+    /// What comes next lies behind this object.
+    pub fn has_seen(&mut self, sha256: Sha256) {
         self.state.place = place_of(sha256).wrapping_add(1);
-        self.write()
     }
 
-    /// Notes that a share was gone through.
+    /// What comes next lies behind this share.
+    pub fn has_ended(&mut self, stretch: Stretch) {
+        self.state.place = stretch.end();
+    }
+
+    /// Writes down how far it is. A crash may cut that, and a part of the objects is read again then: it is not synced.
     ///
     /// # Errors
     /// [`StoreError`] if the disk refuses.
-    pub fn has_ended(&mut self, stretch: Stretch) -> Result<(), StoreError> {
-        self.state.place = stretch.end();
-        self.write()
-    }
-
-    /// A crash may cut it, and a few objects are read again then: it is not synced.
-    fn write(&self) -> Result<(), StoreError> {
-        let text = format!("{:016x} {}\n", self.state.place, self.state.began);
-        self.file.write_all_at(text.as_bytes(), 0)?;
-        Ok(self.file.set_len(text.len() as u64)?)
+    pub async fn note(&self) -> Result<(), StoreError> {
+        let (file, State { place, began }) = (Arc::clone(&self.file), self.state);
+        blocking(move || {
+            let text = format!("{place:016x} {began}\n");
+            file.write_all_at(text.as_bytes(), 0)?;
+            Ok(file.set_len(text.len() as u64)?)
+        })
+        .await
     }
 }
 

@@ -258,10 +258,8 @@ impl Verifier<'_> {
 
     /// What is told of these targets is over.
     fn has_come(&self, outcome: Outcome, records: &[Arc<Record>]) -> (Outcome, Option<String>) {
-        for record in records {
-            let (target, sha256, size_bytes) = (record.target.clone(), record.sha256, record.size_bytes);
-            self.store().tell(Event::Stored { target, sha256, size_bytes });
-        }
+        let targets = records.iter().map(|record| record.target.clone()).collect();
+        self.store().tell(Event::Mended { targets });
         (outcome, None)
     }
 
@@ -360,7 +358,8 @@ impl Verifier<'_> {
     /// Tells whoever listens, before it is mended: so what is stored again shows that it is over.
     fn warn(&self, flawed: &Flawed, records: &[Arc<Record>]) {
         let Flawed { name, detail, .. } = flawed;
-        if !self.is_rehearsal {
+        // What belongs to nobody is in the log.
+        if !self.is_rehearsal && !records.is_empty() {
             let targets = records.iter().map(|record| record.target.clone()).collect();
             self.store().tell(Event::Rotten { targets, detail: format!("{name}: {detail}") });
         }

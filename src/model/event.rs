@@ -18,6 +18,8 @@ pub enum Event {
     Trouble { target: Target, cause: Cause, detail: String },
     /// What is kept is not what it was. What becomes stored again of these targets shows that it is mended.
     Rotten { targets: Vec<Target>, detail: String },
+    /// What was found to be damaged is right again, wherever it was had from.
+    Mended { targets: Vec<Target> },
     /// An object was removed from the disk to make space.
     Evicted { sha256: Sha256, size_bytes: u64 },
     /// The bucket does not answer, refuses, or is full.

@@ -82,6 +82,10 @@ impl Book {
             Event::DiskFailed { detail } => self.see_of_ours(Cause::Disk, detail, now),
             Event::BucketBack => self.end_all(Cause::Bucket, now),
             Event::DiskBack => self.end_all(Cause::Disk, now),
+            Event::Mended { targets } => {
+                let of_rot = self.entries.iter_mut().filter(|entry| entry.incident.cause == Cause::Rotten);
+                of_rot.flat_map(|entry| targets.iter().find_map(|target| entry.hear_of_stored(target, now))).collect()
+            }
             Event::Stored { target, .. } => {
                 self.entries.iter_mut().filter_map(|entry| entry.hear_of_stored(target, now)).collect()
             }

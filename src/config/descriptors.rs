@@ -14,7 +14,7 @@ const OWN: usize = 64;
 const PER_WORKER: usize = 5;
 
 /// Of so many, one is left for connections to origins that rest.
-const PART_OF_RESTING: usize = 16;
+const PART_OF_RESTING: usize = 32;
 
 /// What a fetch opens besides its claim: the connection, the staged file, and the next hop's connection.
 const PER_FETCH: usize = 3;

@@ -121,6 +121,36 @@ fn a_hit_has_a_place_while_as_many_wait_for_their_origin_as_may() {
 }
 
 #[test]
+fn a_hit_has_a_place_whatever_comes_from_upstream_and_however_slowly() {
+    let origin = Origin::start();
+    let body = archive(7, 100_000);
+    let gate = Gate::new();
+    let gateway = crowded(&origin).hard_descriptors(1024).start();
+    store(&gateway, &origin, "/held.tar.gz", &body);
+    // One is kept while it comes, the other only passes.
+    for path in ["/flows.tar.gz", "/passes"] {
+        origin.serve(path, Reply::file(&body).gate_at(50_000, &gate));
+    }
+    let ask = |path: &str| gateway.get(&origin.url(path)).start();
+    let passing: Vec<_> = (0..200).map(|_| ask("/passes")).collect();
+    eventually("some have a place, some are turned away", || {
+        (passing.iter().filter(|client| client.has_answer()).count() >= 150).then_some(())
+    });
+    let flowing: Vec<_> = (0..200).map(|_| ask("/flows.tar.gz")).collect();
+    eventually("all but those who wait for a place have their heads", || {
+        (flowing.iter().chain(&passing).filter(|client| client.has_answer()).count() >= 350).then_some(())
+    });
+    gateway.assert_serves(&origin.url("/held.tar.gz"), &body).assert_cache(&["hit"]);
+    gate.open();
+    for client in flowing.into_iter().chain(passing) {
+        let answer = client.head().finish();
+        if answer.status != 503 {
+            answer.assert_body(200, &body);
+        }
+    }
+}
+
+#[test]
 fn ten_thousand_idle_connections_cost_less_than_they_may() {
     const EACH: usize = 5000;
     assert!(raise_descriptor_limit() >= 15_000, "this test needs more open files (ulimit -n)");

@@ -84,7 +84,7 @@ impl Book {
             Event::DiskBack => self.end_all(Cause::Disk, now),
             Event::Mended { targets } => {
                 let of_rot = self.entries.iter_mut().filter(|entry| entry.incident.cause == Cause::Rotten);
-                of_rot.flat_map(|entry| targets.iter().find_map(|target| entry.hear_of_stored(target, now))).collect()
+                of_rot.filter_map(|entry| targets.iter().find_map(|target| entry.hear_of_stored(target, now))).collect()
             }
             Event::Stored { target, .. } => {
                 self.entries.iter_mut().filter_map(|entry| entry.hear_of_stored(target, now)).collect()

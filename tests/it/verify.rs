@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use crate::harness::{
-    Body, Bucket, Gateway, Origin, Reply, archive, assert_same, encoded, files_under, millpond, object_key, rot,
+    Body, Bucket, Ended, Gateway, Origin, Reply, archive, assert_same, encoded, files_under, millpond, object_key, rot,
     sha256, verify,
 };
 
@@ -86,7 +86,9 @@ fn other_bytes_of_upstream_do_not_take_the_place_of_a_rotten_object() {
     rot(&gateway, &body);
     origin.serve(PATH, Reply::file(&archive(4, SIZE)));
     verify(&gateway, &[]).assert(4, &[("rotten", "lost")]);
-    gateway.get(&origin.url(PATH)).send().assert_broken();
+    let answer = gateway.get(&origin.url(PATH)).send();
+    // It depends on how the bytes come whether the head was on its way before they were known to be others.
+    assert!(answer.status == 409 || answer.ended == Ended::Cut, "{} with {} bytes", answer.status, answer.body.len());
     assert_eq!(
         gateway.records_of(&origin.url(PATH)).iter().filter(|path| path.ends_with(record_name(&body))).count(),
         1

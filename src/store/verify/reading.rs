@@ -2,11 +2,13 @@
 
 use std::io;
 use std::num::NonZeroU64;
+use std::thread;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use rustix::fs::{Advice, fadvise};
-use tokio::task::spawn_blocking;
+use rustix::process::setpriority_process;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::{Expected, Hasher, Rate, Sha256};
@@ -15,10 +17,13 @@ use crate::store::Contents;
 /// The piece in which an object is read, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// As `nice` counts.
+const LOWEST_PRIORITY: i32 = 19;
+
 /// The longest rest after one piece: a slow rate must not keep the end of the process waiting.
 const MAX_REST: Duration = Duration::from_mins(1);
 
-/// How fast may be read. No safe wrapper that is kept up sets the I/O class of one thread, so whoever reads rests instead.
+/// How fast may be read.
 #[derive(Debug)]
 pub struct Pace {
     rate: Rate,
@@ -41,6 +46,19 @@ impl Pace {
     }
 }
 
+/// Does work on a thread of the lowest priority, which is its own: only root can raise one again. A thread whose I/O has no
+/// priority of its own has that of its CPU time (ioprio_set(2)).
+async fn at_low_priority<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let (done, outcome) = oneshot::channel();
+    thread::Builder::new().name("verify".to_owned()).spawn(move || {
+        // The calling thread's alone, as Linux has it. Where it is refused, the work is done all the same.
+        let _ = setpriority_process(None, LOWEST_PRIORITY);
+        // Nobody may wait any more.
+        drop(done.send(work()));
+    })?;
+    outcome.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
 /// The SHA-256 of a file.
 pub(super) async fn hash(contents: &Contents, pace: &mut Pace) -> io::Result<Sha256> {
     // The kernel would read ahead, and what it has read ahead would look like what was asked for by others.
@@ -49,11 +67,11 @@ pub(super) async fn hash(contents: &Contents, pace: &mut Pace) -> io::Result<Sha
     let mut offset = 0;
     loop {
         let contents = contents.clone();
-        let read = spawn_blocking(move || {
+        let read = at_low_priority(move || {
             let read_bytes = feed(&contents, offset, &mut hasher)?;
-            Ok::<_, io::Error>((hasher, read_bytes))
+            Ok((hasher, read_bytes))
         });
-        let (fed, read_bytes) = read.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))?;
+        let (fed, read_bytes) = read.await?;
         hasher = fed;
         if read_bytes == 0 {
             return Ok(hasher.finish().sha256);
@@ -96,6 +114,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let error = hash(&open(folder.path()), &mut Pace::new(Rate::UNLIMITED)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[tokio::test]
+    async fn what_reads_has_the_lowest_priority_and_nobody_else() {
+        let own = || rustix::process::getpriority_process(None).map_err(io::Error::from);
+        let before = own().unwrap();
+        assert_eq!(at_low_priority(own).await.unwrap(), LOWEST_PRIORITY);
+        assert_eq!(own().unwrap(), before);
     }
 
     #[tokio::test]

@@ -34,7 +34,13 @@ pub struct Place {
 impl Readers {
     pub fn enter(self: &Arc<Self>) -> Place {
         let offset = Arc::new(AtomicU64::new(NOWHERE));
-        self.places().push(Arc::downgrade(&offset));
+        let mut places = self.places();
+        if places.len() == places.capacity() {
+            // Drop readers that have left, so that the list grows with the present readers only.
+            places.retain(|place| place.strong_count() > 0);
+        }
+        places.push(Arc::downgrade(&offset));
+        drop(places);
         Place { offset, readers: Arc::clone(self) }
     }
 

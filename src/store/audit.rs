@@ -1,14 +1,13 @@
 //! Holding what is believed of the bucket against the bucket, by listings: a thousand names for one request.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::SystemTime;
 
 use fs_err as fs;
 
 use super::index::{Pending, since_epoch};
 use super::tier::{Tier, adopt};
-use super::{Shared, Store, StoreError, blocking, bucket, records};
+use super::{Shared, Store, StoreError, blocking, bucket, folders, records};
 use crate::model::{Key, Record, Sha256};
 
 /// How many records one audit fetches at most. The next goes on.
@@ -89,7 +88,7 @@ fn unknown_of(shared: &Shared, listed: Vec<(Key, Sha256)>) -> Vec<(Key, Sha256)>
 fn requeue_missing(shared: &Shared, tier: &Tier, started: i64) -> Result<u64, StoreError> {
     let mut missing = HashSet::new();
     for folder in tier.markers.objects()? {
-        for sha256 in digests_in(&folder)? {
+        for sha256 in folders::names_in(&folder)?.iter().filter_map(|name| name.parse::<Sha256>().ok()) {
             let held_bytes = fs::metadata(shared.layout.object(sha256)).ok().map(|metadata| metadata.len());
             let is_right = match shared.index.seen_since(sha256, started)? {
                 Some(size_bytes) => held_bytes.is_none_or(|held_bytes| held_bytes == size_bytes),
@@ -119,12 +118,4 @@ fn requeue_missing(shared: &Shared, tier: &Tier, started: i64) -> Result<u64, St
     }
     tier.uploads.notify_one();
     Ok(missing.len() as u64)
-}
-
-fn digests_in(folder: &Path) -> Result<Vec<Sha256>, StoreError> {
-    let mut digests = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        digests.extend(entry?.file_name().to_str().and_then(|name| name.parse::<Sha256>().ok()));
-    }
-    Ok(digests)
 }

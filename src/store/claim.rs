@@ -29,7 +29,7 @@ const NOTE_PREFIX_BYTES: usize = 65;
 /// How often a claim is tried anew whose file was removed between opening and locking it.
 const MAX_TRIES: usize = 8;
 
-/// Leave to fetch a target. Dropped, it is let go after a while; who flies next should not have to wait for that.
+/// Leave to fetch a target. Dropping it releases the lock file on another thread, so that the next fetch does not wait.
 #[derive(Debug)]
 pub struct Claim {
     disk: Disk,
@@ -143,9 +143,7 @@ impl Claim {
             tracing::warn!(%error, "the file of a claim was not removed");
         }
     }
-}
 
-impl Claim {
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
         // Each change is one call.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)

@@ -121,11 +121,12 @@ impl Disk {
         work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let mut condition = self.0.condition.subscribe();
+        let patience = self.0.patience + Duration::from_secs(size_bytes / SLOWEST_BYTES_PER_SECOND);
         tokio::select! {
             // Those who wait here are as many as fetches and imports may be: they need no permit.
             done = blocking(work) => done,
             _ = condition.wait_for(|condition| *condition == Condition::Silent) => Err(StoreError::Silent),
-            () = sleep(self.0.patience + Duration::from_secs(size_bytes / SLOWEST_BYTES_PER_SECOND)) => Err(StoreError::Silent),
+            () = sleep(patience) => Err(StoreError::Silent),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Folders of the cache whose names outlast a power cut.
+//! Durable creation, listing and removal of directory entries in the cache folder.
 
 use std::collections::HashSet;
 use std::io;
@@ -55,6 +55,29 @@ pub fn make_root(root: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the sorted names in a folder, empty if the folder does not exist. Names that are not UTF-8 are converted
+/// lossily: Millpond creates no such names.
+pub fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let mut names = names.collect::<io::Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes a file. False if it was not there.
+pub fn remove_if_there(file: &Path) -> io::Result<bool> {
+    match fs::remove_file(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the names in a folder last.

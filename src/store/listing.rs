@@ -1,11 +1,7 @@
 //! The targets that there are records of, page by page, in the order of their keys.
 
-use std::path::Path;
-
-use fs_err as fs;
-
 use super::layout::Layout;
-use super::{StoreError, pins, records};
+use super::{StoreError, folders, pins, records};
 use crate::model::{Key, Record};
 
 /// A target with the record that answers for it.
@@ -21,11 +17,11 @@ pub struct Listed {
 pub fn list(layout: &Layout, after: Option<Key>, limit: usize) -> Result<Vec<Listed>, StoreError> {
     let mut listed = Vec::new();
     let begin = after.map(|key| key.to_string()).unwrap_or_default();
-    let mut folders = names_in(&layout.records())?;
+    let mut folders = folders::names_in(&layout.records())?;
     // Those of one folder begin with its name.
     folders.retain(|name| is_of_ours(name) && name.as_str() >= begin.get(..2).unwrap_or_default());
     for folder in folders {
-        for name in names_in(&layout.records().join(&folder))? {
+        for name in folders::names_in(&layout.records().join(&folder))? {
             let Some(key) = name.parse::<Key>().ok().filter(|_| name > begin) else { continue };
             if listed.len() == limit {
                 return Ok(listed);
@@ -44,16 +40,6 @@ fn look_at(layout: &Layout, key: Key) -> Result<Option<Listed>, StoreError> {
         is_held: known.is_held(),
         is_pinned: known.is_pinned(),
     }))
-}
-
-/// In order. What has no name that could be ours is passed over.
-fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        names.extend(entry?.file_name().into_string().ok());
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// The folder of keys that begin with these two digits.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::folders;
 use crate::model::{Key, Sha256};
 
 /// `uploaded/<bucket>/` in the folder.
@@ -37,20 +38,17 @@ impl Markers {
     }
 
     pub fn clear_object(&self, sha256: Sha256) -> io::Result<()> {
-        clear(&self.object(sha256))
+        folders::remove_if_there(&self.object(sha256)).map(drop)
     }
 
     pub fn clear_record(&self, key: Key, sha256: Sha256) -> io::Result<()> {
-        clear(&self.record(key, sha256))
+        folders::remove_if_there(&self.record(key, sha256)).map(drop)
     }
 
     /// The objects that are marked, a folder of them at a time.
     pub fn objects(&self) -> io::Result<Vec<PathBuf>> {
-        match fs::read_dir(self.root.join("objects")) {
-            Ok(folders) => folders.map(|folder| Ok(folder?.path())).collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
+        let folder = self.root.join("objects");
+        Ok(folders::names_in(&folder)?.into_iter().map(|name| folder.join(name)).collect())
     }
 
     /// `objects/ab/<sha256>`
@@ -74,12 +72,5 @@ fn set(path: &Path) -> io::Result<()> {
             fs::File::create(path).map(drop)
         }
         created => created.map(drop),
-    }
-}
-
-fn clear(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

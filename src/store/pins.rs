@@ -30,7 +30,7 @@ pub struct Pin {
 /// The pins of a target, the one that counts first.
 pub fn of(layout: &Layout, key: Key) -> Result<Vec<Pin>, StoreError> {
     let mut pins = Vec::new();
-    for name in names_in(&layout.pins_of(key))? {
+    for name in folders::names_in(&layout.pins_of(key))? {
         let Ok(sha256) = name.parse::<Sha256>() else { continue };
         pins.push(Pin { sha256, pinned_at: time_of(&layout.pin(key, sha256))? });
     }
@@ -40,7 +40,7 @@ pub fn of(layout: &Layout, key: Key) -> Result<Vec<Pin>, StoreError> {
 
 /// Whether somebody has pinned these bytes, for whatever target. To be asked under the digest's lock.
 pub fn are_kept(layout: &Layout, sha256: Sha256) -> Result<bool, StoreError> {
-    Ok(!names_in(&layout.pins_by_digest(sha256))?.is_empty())
+    Ok(!folders::names_in(&layout.pins_by_digest(sha256))?.is_empty())
 }
 
 /// Keeps bytes from being evicted that are about to be pinned.
@@ -77,8 +77,8 @@ pub fn adopt(shared: &Shared, key: Key, sha256: Sha256, pinned_at: SystemTime) -
 /// Takes a pin away, or what was made of one. False if there was none.
 pub fn remove(shared: &Shared, key: Key, sha256: Sha256) -> Result<bool, StoreError> {
     let _lock = shared.layout.lock_object(sha256)?;
-    let was_pinned = remove_if_there(&shared.layout.pin(key, sha256))?;
-    remove_if_there(&shared.layout.pin_by_digest(sha256, key))?;
+    let was_pinned = folders::remove_if_there(&shared.layout.pin(key, sha256))?;
+    folders::remove_if_there(&shared.layout.pin_by_digest(sha256, key))?;
     if !are_kept(&shared.layout, sha256)? {
         shared.index.use_now(sha256)?;
     }
@@ -103,23 +103,4 @@ fn write(shared: &Shared, path: &Path, text: &str) -> Result<(), StoreError> {
     file.sync_all()?;
     fs::rename(&draft, path)?;
     Ok(folders::sync(folder)?)
-}
-
-fn remove_if_there(path: &Path) -> Result<bool, StoreError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// The names in a folder; none where there is no such folder.
-fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
-    Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
 }

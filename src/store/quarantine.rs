@@ -49,24 +49,14 @@ pub fn await_again(shared: &Shared, sha256: Sha256) -> Result<(), StoreError> {
 
 /// An object is here again, or nobody lacks it.
 pub fn await_no_more(shared: &Shared, sha256: Sha256) -> Result<(), StoreError> {
-    match fs::remove_file(shared.layout.lost(sha256)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
+    folders::remove_if_there(&shared.layout.lost(sha256))?;
+    Ok(())
 }
 
 /// The objects that have to be had again, up to a bound.
 pub fn awaited(shared: &Shared) -> Result<Vec<Sha256>, StoreError> {
-    let entries = match fs::read_dir(shared.layout.quarantine().join("lost")) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut awaited = Vec::new();
-    for entry in entries.take(MAX_FILES) {
-        awaited.extend(entry?.file_name().to_str().and_then(|name| name.parse::<Sha256>().ok()));
-    }
-    Ok(awaited)
+    let names = folders::names_in(&shared.layout.quarantine().join("lost"))?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).take(MAX_FILES).collect())
 }
 
 /// Removes what is too old, and the oldest of what is too much.
@@ -89,18 +79,11 @@ pub fn tidy(shared: &Shared) -> Result<(), StoreError> {
 
 /// What was put here by name and time. Anything else is somebody's own.
 fn list(folder: &Path) -> Result<Vec<Held>, StoreError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
     let mut held = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
+    for name in folders::names_in(folder)? {
         let Some(since) = name.rsplit_once('.').and_then(|(_, since)| since.parse().ok()) else { continue };
         // Another process may tidy too.
-        let Ok(metadata) = entry.metadata() else { continue };
+        let Ok(metadata) = fs::symlink_metadata(folder.join(&name)) else { continue };
         held.push(Held { name, since, size_bytes: metadata.len() });
     }
     Ok(held)

@@ -16,8 +16,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, ToSql, Transaction
 pub use queue::Pending;
 use row::SET_ASIDE;
 
-use super::StoreError;
 use super::layout::Layout;
+use super::{StoreError, folders};
 use crate::model::Sha256;
 
 /// The version of the schema. Another one is thrown away.
@@ -302,10 +302,7 @@ fn remove_files(layout: &Layout) -> Result<(), StoreError> {
     for ending in ["", "-wal", "-shm"] {
         let mut path = layout.index().into_os_string();
         path.push(ending);
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        folders::remove_if_there(path.as_ref())?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use fs_err as fs;
 
 use super::{Flaw, Flawed, Pace};
 use crate::model::{Key, Record, RecordError, Sha256};
-use crate::store::{Shared, Store, StoreError, blocking, pins, publish, quarantine, records};
+use crate::store::{Shared, Store, StoreError, blocking, folders, pins, publish, quarantine, records};
 
 /// What reading one record counts as in the pace, in bytes.
 const RECORD_BYTES: u64 = 4096;
@@ -364,19 +364,10 @@ pub(super) fn folder_of(root: &Path, folder: u8) -> PathBuf {
     root.join(format!("{folder:02x}"))
 }
 
-/// The names in a folder, in order; none where there is no such folder.
-pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
+/// As [`folders::names_in`], also empty if the path is not a folder.
+pub(super) fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    match folders::names_in(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        names => names,
     }
-    names.sort_unstable();
-    Ok(names)
 }

@@ -67,7 +67,7 @@ impl Arrival {
             }
             if let Some(line) = headers.get(REQUEST_LINE) {
                 arrival.front = Front::Nginx { file_missing: headers.contains_key(FILE_MISSING) };
-                // An empty target is refused like any other that is none.
+                // An empty target stands for a malformed request line.
                 (arrival.form, arrival.version) =
                     read_request_line(line.as_bytes()).unwrap_or((Form::Origin(String::new()), HttpVersion::Http11));
             }

@@ -64,6 +64,10 @@ impl Doors {
             return Err(Problem::Method(request.method().to_string()));
         }
         refuse_loop(request.headers(), &self.name)?;
+        // RFC 9112, section 3.2: the origin form begins with a slash. Every other request target is a malformed head.
+        if !path_and_query.starts_with('/') {
+            return Err(Problem::BadRequest("the request line is malformed; ask like /https://host/path".to_owned()));
+        }
         // The bytes as they came: anything that decodes them would make another target of some.
         let Rewrite { target, expected } = Rewrite::parse(path_and_query)?;
         read_ask(request, arrival, Door::Rewrite, target, expected)

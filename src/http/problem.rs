@@ -33,14 +33,13 @@ impl Verdict {
 /// Every problem's status. A proxy is transparent: at its door the origin's own final status goes through.
 pub fn judge(problem: &Problem, door: Option<Door>) -> Verdict {
     match problem {
-        Problem::BadRequest(_) | Problem::Rewrite(RewriteError::NoUrl | RewriteError::Digest(_)) => {
-            Verdict::new(StatusCode::BAD_REQUEST, Some("http_request_error"), "bad-request")
-        }
+        Problem::BadRequest(_) => Verdict::new(StatusCode::BAD_REQUEST, Some("http_request_error"), "bad-request"),
         Problem::Rewrite(RewriteError::Target(TargetError::TooLong)) => {
             Verdict::new(StatusCode::URI_TOO_LONG, Some("http_request_error"), "bad-request")
         }
-        Problem::Rewrite(RewriteError::Target(_)) => {
-            Verdict::new(StatusCode::BAD_REQUEST, Some("http_request_error"), "bad-target")
+        // A client with a list of mirrors tries the next one after a 404 only.
+        Problem::Rewrite(RewriteError::NoUrl | RewriteError::Digest(_) | RewriteError::Target(_)) => {
+            Verdict::new(StatusCode::NOT_FOUND, Some("http_request_error"), "bad-target")
         }
         Problem::Method(_) => Verdict::new(StatusCode::METHOD_NOT_ALLOWED, Some("http_request_denied"), "bad-method"),
         Problem::Methods(_) => Verdict::new(StatusCode::METHOD_NOT_ALLOWED, None, "bad-method"),

@@ -279,7 +279,7 @@ fn distinct_bad_requests_leave_nothing_behind() {
                     0 => (origin.url(&format!("/absent-{number}.tar.gz")), 404),
                     1 => (format!("http://{dead}/x-{number}.tar.gz"), 504),
                     2..=5 => (format!("https://h{number}.denied.example.org/x.tar.gz"), 403),
-                    _ => (format!("https://example.org/../x-{number}.tar.gz"), 400),
+                    _ => (format!("https://example.org/../x-{number}.tar.gz"), 404),
                 };
                 let answered = kept.ask(&format!("/{target}")).expect("the gateway answers");
                 assert_eq!(answered, (status, true), "{target}");

@@ -76,10 +76,12 @@ fn an_address_in_an_odd_spelling_is_refused() {
     ] {
         let url = format!("http://{host}:{port}{PATH}");
         for gateway in [&refusing, &allowing] {
-            for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
-                let status = request.send().status;
-                assert!(matches!(status, 400 | 403), "{host}: {status}");
-            }
+            let status = gateway.get(&url).send().status;
+            // Bytes outside of ASCII make a request line malformed.
+            let is_refused = if host.is_ascii() { matches!(status, 403 | 404) } else { status == 400 };
+            assert!(is_refused, "{host}: {status}");
+            let status = gateway.proxied("GET", &url).send().status;
+            assert!(matches!(status, 400 | 403), "{host}: {status}");
         }
     }
     assert_eq!(origin.connections(), 0);

@@ -52,9 +52,11 @@ fn a_bare_host_name_means_https() {
 }
 
 #[test]
-fn a_path_that_is_no_target_is_refused_with_the_right_form() {
+fn path_without_target_is_404_with_right_form() {
     let gateway = Gateway::builder().start();
     for path in [
+        "/nothing",
+        "/pub/linux/x-1.0.tar.gz",
         "/favicon.ico",
         "/files.example.test",
         "/nodots/x-1.0.tar.gz",
@@ -71,11 +73,30 @@ fn a_path_that_is_no_target_is_refused_with_the_right_form() {
         "/http://127.0.0.1\\@files.example.test/x-1.0.tar.gz",
     ] {
         let answer = gateway.request("GET", path).send();
-        assert!(matches!(answer.status, 400 | 404), "{path}: {} {}", answer.status, answer.text());
-        answer.assert_problem(answer.status);
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
+        answer.assert_problem(404);
+        assert_eq!(answer.wants("cache-control"), "no-store", "{path}");
         assert!(answer.text().contains("https://"), "the right form is shown for {path}: {}", answer.text());
         assert!(!answer.text().contains("secret"), "no password is repeated: {}", answer.text());
+        gateway.request("HEAD", path).send().assert_status(404);
     }
+}
+
+#[test]
+fn malformed_heads_and_forbidden_targets_keep_their_status() {
+    let gateway = Gateway::builder().start();
+    for head in [
+        "GET /%zz nonsense HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /nothing HTTP/9.9\r\nHost: x\r\n\r\n",
+        "GET /nothing HTTP/1.1\r\nHo st: x\r\n\r\n",
+        "GET * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    ] {
+        let answer = Waiting::send(gateway.addr(), head.as_bytes(), false).head();
+        assert_eq!(answer.head.status, 400, "{head:?}");
+    }
+    gateway.get("http://10.0.0.1/x-1.0.tar.gz").send().assert_problem(403);
+    gateway.get("https://example.org:8443/x-1.0.tar.gz").send().assert_problem(403);
+    gateway.proxied("GET", "/nothing").send().assert_problem(400);
 }
 
 #[test]

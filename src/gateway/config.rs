@@ -15,7 +15,7 @@ const MAX_STALL: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Miss {
-    /// The client is sent to the origin while the fetch runs.
+    /// A client in `redirect_agents` is sent to the origin while the fetch runs.
     Redirect,
     /// The client reads along.
     Relay,
@@ -33,8 +33,9 @@ pub struct Config {
     /// What belongs to this instance and is never served.
     pub state_dir: PathBuf,
     pub miss: Miss,
-    /// Beginnings of `User-Agent`s that never get a redirect.
-    pub relay_agents: Vec<String>,
+    /// Prefixes of the `User-Agent`s that may get a redirect. Every other agent gets the body: a client that does not follow
+    /// redirects takes the empty body of one for the file.
+    pub redirect_agents: Vec<String>,
     /// Networks of our own front servers, whose word about the client is taken.
     pub trusted_proxies: Vec<IpNet>,
     /// Under which path our own nginx finds the objects folder, to send stored files by itself: `/_objects/`. Empty: it does
@@ -57,7 +58,7 @@ impl Default for Config {
             public_url: String::new(),
             state_dir: PathBuf::from("state"),
             miss: Miss::Redirect,
-            relay_agents: vec!["curl/".to_owned()],
+            redirect_agents: ["Wget/", "aria2/", "Axel/", "Homebrew"].map(str::to_owned).to_vec(),
             trusted_proxies: Vec::new(),
             accel_redirect: String::new(),
             admin_token: Secret::default(),
@@ -98,9 +99,9 @@ impl Config {
         Ok(())
     }
 
-    /// Whether a client follows redirects, as far as its name tells.
+    /// Whether the agent is known to follow redirects.
     pub(super) fn follows_redirects(&self, user_agent: &str) -> bool {
-        !self.relay_agents.iter().any(|start| user_agent.starts_with(start.as_str()))
+        self.redirect_agents.iter().any(|prefix| user_agent.starts_with(prefix.as_str()))
     }
 
     /// `host[:port]` of `public_url`.

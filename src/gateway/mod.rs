@@ -178,7 +178,7 @@ impl Gateway {
         Found::Evicted { record: Arc::clone(record), may_change: self.store.may_change(&known) }
     }
 
-    /// A redirect is only for a client that will follow it and that loses nothing by it.
+    /// A redirect is only for a client that is known to follow it and that loses nothing by it.
     fn may_redirect(&self, ask: &Ask, admitted: &Admitted) -> bool {
         let config = self.config.load();
         config.miss == Miss::Redirect

@@ -152,9 +152,9 @@ fn nobody_is_sent_to_a_host_that_is_left_alone() {
     let gateway = breaking(&origin, "1").text("gateway.miss", "redirect").start();
     let url = origin.url("/pub/x-1.0.tar.gz");
     origin.serve("/pub/x-1.0.tar.gz", Reply::status(500));
-    gateway.get(&url).send().assert_status(302);
+    gateway.get(&url).wget_agent().send().assert_status(302);
     gateway.await_fetch(&url);
-    let answer = gateway.get(&origin.url(GOOD)).send();
+    let answer = gateway.get(&origin.url(GOOD)).wget_agent().send();
     answer.assert_problem(502);
     assert_eq!(origin.count(GOOD), 0);
 }

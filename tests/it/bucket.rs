@@ -41,7 +41,7 @@ fn a_client_that_follows_is_sent_to_the_bucket_and_gets_the_same_bytes_under_the
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(2, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
-    let answer = gateway.get(&origin.url(PATH)).send();
+    let answer = gateway.get(&origin.url(PATH)).wget_agent().send();
     answer.assert_status(302);
     answer.assert_cache(&["hit", "detail=bucket"]);
     assert_eq!(answer.wants("cache-control"), "no-store");
@@ -62,8 +62,8 @@ fn who_does_not_follow_is_given_the_bytes() {
     let url = origin.url(PATH);
     let relayed = [
         gateway.get(&url).header("User-Agent", "curl/8.0"),
-        gateway.proxied("GET", &url),
-        gateway.get(&url).header("If-Modified-Since", "Sun, 31 Dec 2000 00:00:00 GMT"),
+        gateway.proxied("GET", &url).wget_agent(),
+        gateway.get(&url).wget_agent().header("If-Modified-Since", "Sun, 31 Dec 2000 00:00:00 GMT"),
     ];
     for request in relayed {
         let answer = request.send();
@@ -118,7 +118,7 @@ fn delivery_relay_sends_nobody_to_the_bucket() {
     let body = archive(6, 300_000);
     let mut gateway = with_uploaded(&bucket, &origin, &body);
     gateway.restart_with(|builder| builder.text("s3.delivery", "relay"));
-    gateway.get(&origin.url(PATH)).send().assert_body(200, &body);
+    gateway.get(&origin.url(PATH)).wget_agent().send().assert_body(200, &body);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_public_bucket_has_plain_addresses_and_keeps_the_name() {
     let body = archive(7, 300_000);
     let mut gateway = with_uploaded(&bucket, &origin, &body);
     gateway.restart_with(|builder| builder.text("s3.public_base_url", &bucket.base_url()));
-    let answer = gateway.get(&origin.url(PATH)).send();
+    let answer = gateway.get(&origin.url(PATH)).wget_agent().send();
     answer.assert_status(302);
     assert_eq!(answer.wants("location"), format!("{}{}", bucket.base_url(), object_key(&body)));
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -181,7 +181,7 @@ fn what_is_asked_for_often_is_brought_back() {
     }
     eventually("it is on the disk", || gateway.object_path(&body).exists().then_some(()));
     let answer = eventually("it is served from there", || {
-        let answer = gateway.get(&origin.url(PATH)).send();
+        let answer = gateway.get(&origin.url(PATH)).wget_agent().send();
         (answer.status == 200).then_some(answer)
     });
     answer.assert_cache(&["hit", "detail=disk"]);

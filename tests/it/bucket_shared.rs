@@ -116,7 +116,7 @@ fn a_thousand_known_targets_cost_a_few_requests() {
     one.restart_with(|builder| builder.text("cache.sweep_interval", "10days"));
     let before = bucket.total();
     for number in 0..bodies.len() {
-        one.get(&origin.url(&path(number))).send().assert_status(302);
+        one.get(&origin.url(&path(number))).wget_agent().send().assert_status(302);
     }
     let asked = bucket.total() - before;
     assert!(asked <= 10, "{asked} requests for {COUNT} targets");

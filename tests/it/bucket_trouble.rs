@@ -158,13 +158,13 @@ fn a_dead_disk_leaves_the_bucket() {
 #[test]
 fn nobody_is_sent_to_a_bucket_that_is_known_to_fail() {
     let stage = Stage::new();
-    stage.gateway.get(&stage.origin.url(GONE)).send().assert_status(302);
+    stage.gateway.get(&stage.origin.url(GONE)).wget_agent().send().assert_status(302);
     stage.bucket.fault(|_| true, Fault::SLOW_DOWN);
     stage.assert_operator_knows("SlowDown");
     // The rests get longer; after each of them it is asked again.
     let asked = stage.bucket.total();
     while stage.bucket.total() < asked + 3 {
-        let answer = stage.gateway.get(&stage.origin.url(GONE)).send();
+        let answer = stage.gateway.get(&stage.origin.url(GONE)).wget_agent().send();
         assert_eq!(answer.status, 200, "{:?}", answer.header("location"));
         std::fs::remove_file(stage.gateway.object_path(&stage.gone)).ok();
     }

@@ -26,9 +26,9 @@ impl Desk {
         let origin = Origin::start();
         let body = archive(1, 300_000);
         origin.serve(PATH, Reply::file(&body));
-        // Misses are redirected, as by default: the commands have to get bytes all the same.
+        // The commands have to get bytes also where their agent is redirected.
         let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.absent_ttl", "1ms");
-        let gateway = builder.start();
+        let gateway = builder.set("gateway.redirect_agents", "[\"millpond/\"]").start();
         let url = origin.url(PATH);
         Self { origin, gateway, url, body, folder: tempfile::tempdir().expect("a folder can be made") }
     }

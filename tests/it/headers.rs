@@ -186,7 +186,7 @@ fn a_client_is_not_redirected_past_a_fetch_that_another_expects_md5_of() {
     let md5 = hex::encode(<md5::Md5 as md5::Digest>::digest(&body));
     let expecting = gateway.request("GET", &format!("/md5:{md5}/{url}")).start();
     gate.await_reached(1);
-    let plain = gateway.get(&url).start();
+    let plain = gateway.get(&url).wget_agent().start();
     gate.open();
     plain.head().finish().assert_body(200, &body);
     expecting.head().finish().assert_body(200, &body);

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{Builder, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
+use crate::harness::{Answer, Builder, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -20,7 +20,7 @@ fn a_first_request_is_sent_to_the_origin_while_the_fetch_runs() {
     origin.serve(PATH, Reply::file(&body).gate_at(0, &gate));
     let gateway = redirecting(&origin).start();
     let url = origin.url(PATH);
-    let answer = gateway.get(&url).send();
+    let answer = gateway.get(&url).wget_agent().send();
     answer.assert_status(302);
     assert_eq!(answer.wants("location"), url);
     assert_eq!(answer.wants("cache-control"), "no-store");
@@ -36,31 +36,69 @@ fn a_first_request_is_sent_to_the_origin_while_the_fetch_runs() {
 fn a_redirect_is_to_the_canonical_target() {
     let origin = Origin::start();
     let gateway = redirecting(&origin).start();
-    let answer = gateway.get(&format!("HTTP://LOCALHOST.:{}{PATH}?b=2&a='#top", origin.port())).send();
+    let answer = gateway.get(&format!("HTTP://LOCALHOST.:{}{PATH}?b=2&a='#top", origin.port())).wget_agent().send();
     answer.assert_status(302);
     let target = origin.named_url(&format!("{PATH}?b=2&a=%27"));
     assert_eq!(answer.wants("location"), target);
     gateway.await_fetch(&target);
 }
 
+/// Asks for a target that was never asked for before, as `agent` or without a name.
+fn first_answer(gateway: &Gateway, origin: &Origin, agent: Option<&str>, number: usize) -> Answer {
+    let path = format!("/x-{number}.0.tar.gz");
+    origin.serve(&path, Reply::file(&archive(1, 5000)));
+    let request = gateway.get(&origin.url(&path));
+    let request = agent.into_iter().fold(request, |request, agent| request.header("User-Agent", agent));
+    let answer = request.send();
+    gateway.await_stored(&origin.url(&path));
+    assert_eq!(origin.count(&path), 1, "{agent:?}");
+    answer
+}
+
 #[test]
-fn agents_that_do_not_follow_get_bytes() {
+fn only_agents_in_redirect_agents_are_redirected() {
     let origin = Origin::start();
     let body = archive(1, 5000);
-    for path in ["/a-1.0.tar.gz", "/b-1.0.tar.gz", "/c-1.0.tar.gz", "/d-1.0.tar.gz"] {
-        origin.serve(path, Reply::file(&body));
-    }
     let gateway = redirecting(&origin).start();
-    let get = |gateway: &Gateway, path: &str, agent: &str| {
-        let answer = gateway.get(&origin.url(path)).header("User-Agent", agent).send();
-        gateway.await_stored(&origin.url(path));
-        answer
-    };
-    get(&gateway, "/a-1.0.tar.gz", "curl/7.88.1").assert_body(200, &body);
-    get(&gateway, "/b-1.0.tar.gz", "Wget/1.21").assert_status(302);
-    let other = redirecting(&origin).set("gateway.relay_agents", "[\"Fetcher/\"]").start();
-    get(&other, "/c-1.0.tar.gz", "Fetcher/2").assert_body(200, &body);
-    get(&other, "/d-1.0.tar.gz", "curl/7.88.1").assert_status(302);
+    let listed = ["Wget/1.21.3", "aria2/1.36.0", "Axel/2.17.11 (Linux)", "Homebrew/4.4.0 (Macintosh; arm64)"];
+    for (number, agent) in listed.into_iter().enumerate() {
+        first_answer(&gateway, &origin, Some(agent), number).assert_status(302);
+    }
+    let others = [
+        None,
+        Some(""),
+        Some("curl/7.88.1"),
+        Some("Ruby"),
+        Some("PycURL/7.45.2 libcurl/7.88.1"),
+        Some("fetcher/1.0"),
+        // The beginning counts, in its own case.
+        Some("wget/1.21.3"),
+        Some("fetcher/1.0 (like Wget/1.21.3)"),
+        Some("Wget"),
+    ];
+    for (number, agent) in others.into_iter().enumerate() {
+        first_answer(&gateway, &origin, agent, 10 + number).assert_body(200, &body);
+    }
+}
+
+#[test]
+fn configured_redirect_agents_replace_the_default() {
+    let origin = Origin::start();
+    let body = archive(1, 5000);
+    let mut gateway = redirecting(&origin).set("gateway.redirect_agents", "[\"Fetcher/\"]").start();
+    first_answer(&gateway, &origin, Some("Fetcher/2"), 1).assert_status(302);
+    first_answer(&gateway, &origin, Some("Wget/1.21.3"), 2).assert_body(200, &body);
+    gateway.restart_with(|builder| builder.set("gateway.redirect_agents", "[]"));
+    first_answer(&gateway, &origin, Some("Fetcher/2"), 3).assert_body(200, &body);
+    gateway.restart_with(|builder| builder.set("gateway.redirect_agents", "[\"Wget/\"]").relay());
+    first_answer(&gateway, &origin, Some("Wget/1.21.3"), 4).assert_body(200, &body);
+}
+
+#[test]
+fn relay_agents_is_an_unknown_key() {
+    let run = Gateway::builder().set("gateway.relay_agents", "[\"curl/\"]").run_to_end();
+    assert_eq!(run.code, Some(2), "{run:?}");
+    assert!(run.stderr.contains("gateway.relay_agents"), "{}", run.stderr);
 }
 
 #[test]
@@ -69,7 +107,7 @@ fn a_range_on_a_miss_is_relayed() {
     let body = archive(2, 50_000);
     origin.serve(PATH, Reply::file(&body));
     let gateway = redirecting(&origin).start();
-    let answer = gateway.get(&origin.url(PATH)).range("bytes=100-199").send();
+    let answer = gateway.get(&origin.url(PATH)).wget_agent().range("bytes=100-199").send();
     answer.assert_body(206, &body[100..200]);
     assert_eq!(answer.wants("content-range"), "bytes 100-199/50000");
 }
@@ -82,10 +120,10 @@ fn an_expected_digest_on_a_miss_is_relayed() {
         origin.serve(path, Reply::file(&body));
     }
     let gateway = redirecting(&origin).start();
-    let answer = gateway.get(&origin.url("/a-1.0.tar.gz")).header("X-Expected-Sha256", &sha256(&body)).send();
-    answer.assert_body(200, &body);
+    let request = gateway.get(&origin.url("/a-1.0.tar.gz")).wget_agent().header("X-Expected-Sha256", &sha256(&body));
+    request.send().assert_body(200, &body);
     let path = format!("/sha256:{}/{}", sha256(&body), origin.url("/b-1.0.tar.gz"));
-    gateway.request("GET", &path).send().assert_body(200, &body);
+    gateway.request("GET", &path).wget_agent().send().assert_body(200, &body);
 }
 
 #[test]
@@ -94,7 +132,7 @@ fn a_head_on_a_miss_is_asked_at_the_origin_and_fills_nothing() {
     let body = archive(4, 5000);
     origin.serve(PATH, Reply::file(&body).header("Content-Type", "application/gzip"));
     let gateway = redirecting(&origin).start();
-    let answer = gateway.request("HEAD", &format!("/{}", origin.url(PATH))).send();
+    let answer = gateway.request("HEAD", &format!("/{}", origin.url(PATH))).wget_agent().send();
     answer.assert_body(200, b"");
     assert_eq!(answer.wants("content-length"), "5000");
     assert_eq!(answer.wants("content-type"), "application/gzip");
@@ -110,9 +148,9 @@ fn a_request_during_the_fetch_joins_it() {
     origin.serve(PATH, Reply::file(&body).gate_at(20_000, &gate));
     let gateway = redirecting(&origin).start();
     let url = origin.url(PATH);
-    gateway.get(&url).send().assert_status(302);
+    gateway.get(&url).wget_agent().send().assert_status(302);
     gate.await_reached(1);
-    let mut joined = gateway.get(&url).open();
+    let mut joined = gateway.get(&url).wget_agent().open();
     assert_eq!(joined.head.status, 200);
     assert_same(&joined.read(20_000), &body[..20_000]);
     joined.head.assert_cache(&["collapsed"]);
@@ -128,12 +166,12 @@ fn a_target_with_an_evicted_record_is_relayed() {
     origin.serve(PATH, Reply::file(&body));
     let mut gateway = redirecting(&origin).start();
     let url = origin.url(PATH);
-    gateway.get(&url).send().assert_status(302);
+    gateway.get(&url).wget_agent().send().assert_status(302);
     gateway.await_stored(&url);
     gateway.stop();
     fs::remove_file(gateway.object_path(&body)).expect("the object is there");
     gateway.restart();
-    gateway.get(&url).send().assert_body(200, &body);
+    gateway.get(&url).wget_agent().send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
 }
 
@@ -144,11 +182,11 @@ fn a_remembered_failure_is_told_without_asking_again() {
     origin.serve("/y-1.0.tar.gz", Reply::status(500));
     let gateway = redirecting(&origin).start();
     for (path, status) in [(PATH, 404), ("/y-1.0.tar.gz", 502)] {
-        gateway.get(&origin.url(path)).send().assert_status(302);
+        gateway.get(&origin.url(path)).wget_agent().send().assert_status(302);
         let fetch = gateway.await_fetch(&origin.url(path));
         assert_ne!(fetch["outcome"], "stored");
         assert!(fetch["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "the log tells why: {fetch}");
-        gateway.get(&origin.url(path)).send().assert_problem(status);
+        gateway.get(&origin.url(path)).wget_agent().send().assert_problem(status);
         assert_eq!(origin.count(path), 1, "{path}");
     }
     gateway.assert_nothing_stored();

@@ -232,9 +232,9 @@ fn a_client_that_was_redirected_here_is_followed_there() {
     let first = Gateway::builder().origin(&origin).one_attempt().start();
     let second = first.sibling().start();
     let url = origin.url(PATH);
-    first.get(&url).header("User-Agent", "Wget/1.21.3").send().assert_status(302);
+    first.get(&url).wget_agent().send().assert_status(302);
     gate.await_reached(1);
-    let mut answer = second.get(&url).header("User-Agent", "Wget/1.21.3").open();
+    let mut answer = second.get(&url).wget_agent().open();
     assert_eq!(answer.head.status, 200, "a fetch is under way, if not here");
     assert_same(&answer.read(100_000), &body[..100_000]);
     gate.open();

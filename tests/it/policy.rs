@@ -167,7 +167,7 @@ fn a_refused_target_is_never_redirected_to() {
         "http://127.0.0.1:1/x.tar.gz".to_owned(),
         "http://10.0.0.1/x.tar.gz".to_owned(),
     ] {
-        let answer = gateway.get(&target).send();
+        let answer = gateway.get(&target).wget_agent().send();
         answer.assert_problem(403);
         assert_eq!(answer.header("location"), None, "{target}");
     }

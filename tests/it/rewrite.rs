@@ -44,7 +44,7 @@ fn a_bare_host_name_means_https() {
         ("/Files.Example.TEST/x-5.0.tar.gz", "https://files.example.test/x-5.0.tar.gz"),
         ("/download/https://files.example.test:443/x-6.0.tar.gz", "https://files.example.test/x-6.0.tar.gz"),
     ] {
-        let answer = gateway.request("GET", form).send();
+        let answer = gateway.request("GET", form).wget_agent().send();
         answer.assert_status(302);
         assert_eq!(answer.header("location"), Some(target), "{form}");
         gateway.await_fetch(target);

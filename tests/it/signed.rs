@@ -110,7 +110,7 @@ fn a_signed_target_is_never_in_a_redirect_of_ours_that_is_stored() {
     let path = format!("/x-1.0.tar.gz?token={SECRET}");
     origin.serve(&path, Reply::file(&body));
     let gateway = Gateway::builder().origin(&origin).start();
-    let answer = gateway.get(&origin.url(&path)).send();
+    let answer = gateway.get(&origin.url(&path)).wget_agent().send();
     // Whether it is streamed or the client is sent there itself, nothing is fetched into the store.
     if answer.status == 302 {
         assert_eq!(answer.wants("cache-control"), "no-store");

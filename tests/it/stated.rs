@@ -60,8 +60,7 @@ fn other_bytes_than_stated_are_refused_to_everybody_and_not_stored() {
     let stated = Stated::new(&body);
     stated.state(&wanted);
     let gateway = stated.start();
-    let agent = ("User-Agent", "Wget/1.21.3");
-    gateway.get(&stated.url).header(agent.0, agent.1).send().assert_problem(409);
+    gateway.get(&stated.url).wget_agent().send().assert_problem(409);
     gateway.proxied("GET", &stated.url).send().assert_problem(409);
     let before = stated.origin.count(PATH);
     let expecting = gateway.get(&stated.url).header("X-Expected-Sha256", &sha256(&body));
@@ -71,7 +70,7 @@ fn other_bytes_than_stated_are_refused_to_everybody_and_not_stored() {
     gateway.assert_nothing_stored();
     stated.origin.serve(PATH, Reply::file(&wanted));
     let served = eventually("the failure is forgotten", || {
-        let answer = gateway.get(&stated.url).send();
+        let answer = gateway.get(&stated.url).wget_agent().send();
         (answer.status == 200).then_some(answer)
     });
     served.assert_body(200, &wanted);
@@ -84,7 +83,7 @@ fn the_last_byte_of_other_bytes_than_stated_is_withheld() {
     let stated = Stated::new(&body);
     stated.state(&wanted);
     let gateway = stated.start();
-    gateway.get(&stated.url).send().assert_broken();
+    gateway.get(&stated.url).wget_agent().send().assert_broken();
     gateway.assert_nothing_stored();
 }
 

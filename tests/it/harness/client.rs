@@ -34,6 +34,11 @@ impl Request {
         self
     }
 
+    /// Names an agent of the default `gateway.redirect_agents`.
+    pub fn wget_agent(self) -> Self {
+        self.header("User-Agent", "Wget/1.21.3")
+    }
+
     pub fn range(self, range: &str) -> Self {
         self.header("Range", range)
     }

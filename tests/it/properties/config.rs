@@ -54,7 +54,7 @@ const KEYS: &[(&str, &str, Takes)] = &[
     ("gateway", "public_url", Takes::Word("https?://[a-z]{1,8}\\.example\\.org")),
     ("gateway", "state_dir", Takes::Word("[a-zA-Z0-9 /._\"'\\\\-]{1,12}")),
     ("gateway", "miss", Takes::OneOf(&["redirect", "relay"])),
-    ("gateway", "relay_agents", Takes::Words(&["curl/", "Wget/1.21", "libdnf"])),
+    ("gateway", "redirect_agents", Takes::Words(&["curl/", "Wget/1.21", "libdnf"])),
     ("gateway", "trusted_proxies", Takes::Words(&["127.0.0.1/32", "::1/128", "192.0.2.0/24"])),
     ("gateway", "shutdown_grace", Takes::Span),
     ("proxy", "listen", Takes::OneOf(&["", "127.0.0.1:3129", "[::1]:3128"])),

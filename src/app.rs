@@ -1,5 +1,7 @@
 //! Wiring: which room gets which, in what order they start, and in what order they stop.
 
+use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,8 @@ use crate::config::{Config, LogConfig, LogFormat, LogLevel, divide_descriptors};
 use crate::dial::Dialer;
 use crate::fetch::{self, Fetcher};
 use crate::gateway::{self, AdminToken, Custody, Gateway};
-use crate::http::{Crowd, Doors, Listeners, Server, Settings};
+use crate::http::{Crowd, Doors, Listeners, Reports, Server, Settings};
+use crate::logging::{LogHealth, LogWriter, log_panics};
 use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::origin::Origin;
@@ -69,11 +72,10 @@ struct Adjustable {
 ///
 /// # Errors
 /// [`AppError`] if it cannot start.
-pub async fn serve(config: Config, reload: Reload) -> Result<(), AppError> {
-    start_log(&config.log);
+pub async fn serve(config: Config, reload: Reload, log: LogHealth) -> Result<(), AppError> {
     let mut signals = Signals::catch().map_err(|why| AppError::System(why.to_string()))?;
     let grace = config.gateway.shutdown_grace.0;
-    let (running, mut adjustable) = start(config).await?;
+    let (running, mut adjustable) = start(config, log).await?;
     while let Wish::Reload = signals.next().await {
         adjustable.reload(&reload);
     }
@@ -86,7 +88,7 @@ pub async fn serve(config: Config, reload: Reload) -> Result<(), AppError> {
     Ok(())
 }
 
-async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
+async fn start(config: Config, log: LogHealth) -> Result<(Running, Adjustable), AppError> {
     let shares = divide_descriptors(config.fetch.concurrency);
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen).await.map_err(AppError::System)?;
     let name = instance_name(&config.gateway)?;
@@ -121,9 +123,10 @@ async fn start(config: Config) -> Result<(Running, Adjustable), AppError> {
         shares.upstream,
     );
     let gateway = Arc::new(gateway);
-    let told = notifier.incidents();
+    let reports = Reports { incidents: notifier.incidents(), log };
     let crowd = Crowd::new(shares.crowd);
-    let doors = Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), told, crowd);
+    let doors =
+        Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), reports, crowd);
     let doors = Arc::new(doors);
     let node = config.dns.node().map_err(AppError::Configuration)?;
     let care = Care::start(&store, config.cache.sweep_interval.0, node);
@@ -294,8 +297,13 @@ impl Signals {
     }
 }
 
-/// Logs go to standard error. The HTTP libraries' own complaints about clients that leave are not ours.
-fn start_log(config: &LogConfig) {
+/// Starts the log on standard error. The HTTP libraries' own complaints about clients that leave are not ours.
+///
+/// # Errors
+/// If the system has no descriptor or no thread left.
+pub fn start_log(config: &LogConfig) -> std::io::Result<LogWriter> {
+    // A descriptor of its own, so that a blocked write does not hold the lock of the standard library's standard error.
+    let writer = LogWriter::start(File::from(std::io::stderr().as_fd().try_clone_to_owned()?))?;
     let level = match config.level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -304,7 +312,7 @@ fn start_log(config: &LogConfig) {
         LogLevel::Trace => "trace",
     };
     let filter = format!("off,millpond={level}");
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.sink()).log_internal_errors(false);
     match config.format {
         LogFormat::Text => {
             let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
@@ -312,4 +320,6 @@ fn start_log(config: &LogConfig) {
         }
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
+    log_panics();
+    Ok(writer)
 }

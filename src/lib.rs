@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod http;
 pub mod model;
 pub mod notify;
+pub mod logging;
 pub mod origin;
 pub mod policy;
 pub mod relay;

@@ -107,14 +107,21 @@ fn serve(source: Source) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
         Err(error) => return complain(&error, EXIT_USAGE),
+    let log = match app::start_log(&config.log) {
+        Ok(log) => log,
+        Err(error) => return complain(&error, EXIT_FAILED),
+    };
     };
     let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(MAX_BLOCKING_THREADS).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return complain(&error, 1),
     };
-    let served = runtime.block_on(app::serve(config, app::Reload { file: source.config, settings: source.set }));
+    let reload = app::Reload { file: source.config, settings: source.set };
+    let served = runtime.block_on(app::serve(config, reload, log.health()));
     // Disk work that hangs must not hold up the end: what it had begun is swept at the next start.
+    // Before the complaint, which so stands behind all that led to it.
+    drop(log);
     runtime.shutdown_background();
     match served {
         Ok(()) => ExitCode::SUCCESS,

@@ -35,6 +35,7 @@ pub use proxy_header::{ProxyHeaderError, read_proxy_header};
 pub use server::{Listeners, Server};
 
 use crate::gateway::{AdminToken, Ask, Custody, Gateway};
+use crate::logging::LogHealth;
 use crate::notify::Incidents;
 use crate::policy::{Client, Use};
 use log::RequestLog;
@@ -48,10 +49,16 @@ pub struct Doors {
     name: String,
     settings: ArcSwap<Settings>,
     proxy: ProxyConfig,
-    incidents: Incidents,
+    reports: Reports,
     crowd: Crowd,
     /// Readiness is withdrawn as soon as the end is announced.
     is_stopping: AtomicBool,
+}
+
+/// State of other parts that the pages show.
+pub struct Reports {
+    pub incidents: Incidents,
+    pub log: LogHealth,
 }
 
 /// What of the configuration the doors themselves go by; it can be exchanged while they run.
@@ -73,7 +80,7 @@ impl Doors {
         name: String,
         settings: Settings,
         proxy: ProxyConfig,
-        incidents: Incidents,
+        reports: Reports,
         crowd: Crowd,
     ) -> Self {
         Self {
@@ -82,7 +89,7 @@ impl Doors {
             name,
             settings: ArcSwap::from_pointee(settings),
             proxy,
-            incidents,
+            reports,
             crowd,
             is_stopping: AtomicBool::new(false),
         }

@@ -59,7 +59,7 @@ impl Doors {
             Page::Readiness => self.readiness(),
             Page::Version => text(StatusCode::OK, format!("millpond {}\n", env!("CARGO_PKG_VERSION"))),
             // Open to all who may fetch: it shows what asking would show them too, and no secret.
-            Page::Incidents => json(&serde_json::json!({ "incidents": self.incidents.newest_first() })),
+            Page::Incidents => json(&serde_json::json!({ "incidents": self.reports.incidents.newest_first() })),
             // What is fetched here by accident is fetched from somebody else.
             Page::Robots => text(StatusCode::OK, "User-agent: *\nDisallow: /\n".to_owned()),
         }
@@ -80,7 +80,7 @@ impl Doors {
                 return text(StatusCode::SERVICE_UNAVAILABLE, "the disk of the cache does not answer\n".to_owned());
             }
         };
-        let troubles = trouble.into_iter().chain(self.gateway.bucket_trouble());
+        let troubles = trouble.into_iter().chain(self.gateway.bucket_trouble()).chain(self.reports.log.trouble());
         text(StatusCode::OK, troubles.fold("ready\n".to_owned(), |page, trouble| page + &format!("but {trouble}\n")))
     }
 

@@ -38,6 +38,7 @@ mod imports;
 mod kills;
 mod lifecycle;
 mod limits;
+mod log_loss;
 mod logs;
 mod manners;
 mod migrate;

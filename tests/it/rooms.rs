@@ -9,8 +9,8 @@ use crate::harness::files_under;
 const MAX_FILE_LINES: usize = 400;
 
 /// What each room may use. The files of the crate's root and the rooms that wire may use everything.
-const ROOMS: [(&str, &[&str]); 11] = [
-    ("http", &["gateway", "care", "fetch", "store", "policy", "notify", "model"]),
+const ROOMS: [(&str, &[&str]); 12] = [
+    ("http", &["gateway", "care", "fetch", "store", "policy", "notify", "logging", "model"]),
     ("gateway", &["fetch", "relay", "store", "policy", "model"]),
     ("care", &["fetch", "store", "model"]),
     ("fetch", &["origin", "store", "policy", "model"]),
@@ -20,6 +20,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("store", &["model"]),
     ("policy", &["model"]),
     ("notify", &["model"]),
+    ("logging", &[]),
     ("model", &[]),
 ];
 

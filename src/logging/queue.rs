@@ -1,0 +1,172 @@
+//! Lines between the threads that log and the thread that writes.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Most bytes of lines that wait for the output: some ten thousand requests. A log that cannot be written costs no more memory.
+const MAX_QUEUED_BYTES: usize = 4 << 20;
+
+/// After a loss, lines are refused until no more than this is queued: one long gap is easier to read than many short ones.
+const RESUME_BYTES: usize = MAX_QUEUED_BYTES / 2;
+
+/// Most bytes that are written at once, unless one line is longer. A pipe takes up to PIPE_BUF bytes as a whole (4096 on
+/// Linux), so that the lines of two processes do not mix.
+const MAX_WRITE_BYTES: usize = 4096;
+
+/// A write that takes longer shows in `/readyz`: a pipe that is not read, a disk that hangs.
+const STALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// A bounded queue of log lines with many producers and one consumer.
+pub struct Queue {
+    state: Mutex<State>,
+    /// Wakes the consumer.
+    changed: Condvar,
+    /// Wakes [`Queue::close`].
+    finished: Condvar,
+}
+
+/// What the consumer gets next.
+pub enum Taken {
+    /// Whole lines.
+    Lines(Vec<u8>),
+    /// At this place so many lines were refused.
+    Lost(u64),
+}
+
+enum Entry {
+    Line(Vec<u8>),
+    Lost(u64),
+}
+
+#[derive(Default)]
+struct State {
+    entries: VecDeque<Entry>,
+    queued_bytes: usize,
+    /// Lines refused since the queue was full. While there are any, every line is refused.
+    gap_lines: u64,
+    /// Lines lost that the log does not state yet.
+    unstated_lines: u64,
+    /// Start of the write that is under way.
+    write_started: Option<Instant>,
+    /// Why the write that is under way has failed so far.
+    failure: Option<String>,
+    is_closed: bool,
+    is_finished: bool,
+}
+
+impl Queue {
+    pub fn new() -> Self {
+        Self { state: Mutex::default(), changed: Condvar::new(), finished: Condvar::new() }
+    }
+
+    /// Adds a line, or counts it as lost if it does not fit. Never blocks for the output.
+    pub fn push(&self, line: Vec<u8>) {
+        let mut state = self.lock();
+        if state.is_closed {
+            return;
+        }
+        // The consumer waits only while the queue is empty.
+        let is_awaited = state.entries.is_empty() && state.gap_lines == 0;
+        if state.gap_lines == 0 && state.queued_bytes + line.len() <= MAX_QUEUED_BYTES {
+            state.queued_bytes += line.len();
+            state.entries.push_back(Entry::Line(line));
+        } else {
+            state.gap_lines += 1;
+            state.unstated_lines += 1;
+        }
+        drop(state);
+        if is_awaited {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits for the next lines. Returns `None` once the queue is closed and empty.
+    pub fn take(&self) -> Option<Taken> {
+        let mut state = self.lock();
+        loop {
+            if state.gap_lines > 0 && state.queued_bytes <= RESUME_BYTES {
+                let lost = std::mem::take(&mut state.gap_lines);
+                state.entries.push_back(Entry::Lost(lost));
+            }
+            if let Some(taken) = state.next() {
+                state.write_started = Some(Instant::now());
+                return Some(taken);
+            }
+            if state.is_closed {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Notes that what was taken is written, and how many lost lines it states.
+    pub fn acknowledge(&self, stated_lines: u64) {
+        let mut state = self.lock();
+        state.write_started = None;
+        state.failure = None;
+        state.unstated_lines -= stated_lines;
+    }
+
+    /// Notes why a write has failed, and waits before the next attempt. Returns false if the queue is closed.
+    pub fn await_retry(&self, failure: String, delay: Duration) -> bool {
+        let mut state = self.lock();
+        state.failure = Some(failure);
+        let waited = self.changed.wait_timeout_while(state, delay, |state| !state.is_closed);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.is_closed
+    }
+
+    /// Notes that the consumer has ended.
+    pub fn finish(&self) {
+        self.lock().is_finished = true;
+        self.finished.notify_all();
+    }
+
+    /// Refuses further lines, and waits until the consumer has ended. Returns false if the deadline passes first.
+    pub fn close(&self, deadline: Duration) -> bool {
+        let mut state = self.lock();
+        state.is_closed = true;
+        self.changed.notify_all();
+        let waited = self.finished.wait_timeout_while(state, deadline, |state| !state.is_finished);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_finished
+    }
+
+    /// Describes what keeps lines from the output, and how many it has cost.
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.lock();
+        let is_stalled = state.write_started.is_some_and(|started| started.elapsed() > STALL_LIMIT);
+        let cause = match &state.failure {
+            Some(failure) => format!("the log cannot be written: {failure}"),
+            None if is_stalled => format!("the log cannot be written: no write ends within {STALL_LIMIT:?}"),
+            None if state.unstated_lines > 0 => "the log is not written as fast as it grows".to_owned(),
+            None => return None,
+        };
+        Some(match state.unstated_lines {
+            0 => cause,
+            lost => format!("{cause}; {lost} lines are lost"),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is consistent at every point where a thread could end.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The next lines, as many as are written at once.
+    fn next(&mut self) -> Option<Taken> {
+        let mut lines = match self.entries.pop_front()? {
+            Entry::Lost(count) => return Some(Taken::Lost(count)),
+            Entry::Line(line) => line,
+        };
+        while let Some(Entry::Line(line)) = self.entries.front()
+            && lines.len() + line.len() <= MAX_WRITE_BYTES
+        {
+            lines.extend_from_slice(line);
+            self.entries.pop_front();
+        }
+        self.queued_bytes -= lines.len();
+        Some(Taken::Lines(lines))
+    }
+}

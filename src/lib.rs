@@ -4,6 +4,8 @@
 //! [`gateway`]'s one path, and what has to be fetched takes [`fetch`]'s.
 
 #![forbid(unsafe_code)]
+// They panic where standard output or standard error cannot be written.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod app;
 pub mod care;
@@ -13,9 +15,9 @@ pub mod dial;
 pub mod fetch;
 pub mod gateway;
 pub mod http;
+pub mod logging;
 pub mod model;
 pub mod notify;
-pub mod logging;
 pub mod origin;
 pub mod policy;
 pub mod relay;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::{EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, Source, complain};
+use super::output::notice;
+use super::{EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, Source, complain, finish_with};
 use crate::care::{Place, Progress, migrate};
 use crate::config::Config;
 use crate::model::{EventSink, Size};
@@ -45,12 +46,12 @@ impl Migrate {
         }
         match migrated {
             Ok(progress) => {
-                shown.end(&progress);
+                let code = shown.end(&progress);
                 if progress.damaged > 0 {
                     let line = format!("{} objects are damaged and were not copied", progress.damaged);
                     return complain(&line, EXIT_CORRUPT);
                 }
-                ExitCode::SUCCESS
+                code
             }
             Err(error) => complain(&error, EXIT_FAILED),
         }
@@ -103,22 +104,21 @@ impl Shown {
         if self.interval.is_some_and(|interval| self.last.elapsed() >= interval) {
             self.last = Instant::now();
             if self.is_terminal {
-                eprint!("\r\x1b[K{}", line(progress));
+                notice(&format_args!("\r\x1b[K{}", line(progress)));
             } else {
-                eprintln!("{}", line(progress));
+                notice(&format_args!("{}\n", line(progress)));
             }
         }
     }
 
-    fn end(&self, progress: &Progress) {
+    fn end(&self, progress: &Progress) -> ExitCode {
         if self.json {
-            println!("{}", serde_json::json!(progress));
-            return;
+            return finish_with(&serde_json::json!(progress));
         }
         if self.is_terminal {
-            eprint!("\r\x1b[K");
+            notice(&"\r\x1b[K");
         }
-        println!("{}, in {} s", line(progress), self.began.elapsed().as_secs());
+        finish_with(&format_args!("{}, in {} s", line(progress), self.began.elapsed().as_secs()))
     }
 }
 
@@ -150,8 +150,8 @@ impl Gc {
         };
         let collection = if self.dry_run { Collection::Rehearsal } else { Collection::Real };
         match bucket.collect(collection).await {
-            Ok(collected) if self.json => println!("{}", serde_json::json!(collected)),
-            Ok(collected) => println!(
+            Ok(collected) if self.json => finish_with(&serde_json::json!(collected)),
+            Ok(collected) => finish_with(&format_args!(
                 "{} objects, {} bytes; {}{} that no record names, {} unused, {} abandoned uploads; {} bytes freed",
                 collected.objects,
                 collected.size_bytes,
@@ -160,9 +160,8 @@ impl Gc {
                 collected.unused,
                 collected.abandoned_uploads,
                 collected.removed_bytes,
-            ),
-            Err(error) => return complain(&error, EXIT_FAILED),
+            )),
+            Err(error) => complain(&error, EXIT_FAILED),
         }
-        ExitCode::SUCCESS
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 
-use super::complain;
+use super::{complain, finish_with};
 use crate::model::innermost;
 
 /// A gateway that takes longer is of no use to anybody.
@@ -26,10 +26,7 @@ impl Doctor {
     pub async fn run(self) -> ExitCode {
         let gateway = self.gateway.trim_end_matches('/');
         match ask(gateway).await {
-            Ok(()) => {
-                println!("{gateway} is ready");
-                ExitCode::SUCCESS
-            }
+            Ok(()) => finish_with(&format_args!("{gateway} is ready")),
             Err(why) => complain(&format!("{gateway} is not ready: {why}"), 1),
         }
     }

@@ -3,6 +3,7 @@
 mod bucket;
 mod client;
 mod doctor;
+mod output;
 mod verify;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::app;
 use crate::config::{Config, ConfigError};
 use bucket::{Gc, Migrate};
 use doctor::Doctor;
+use output::{notice, print_line};
 use verify::Verify;
 
 /// Exit code for what was tried and did not work.
@@ -81,10 +83,7 @@ pub fn run() -> ExitCode {
     let Arguments { command, source } = Arguments::parse();
     match command.unwrap_or(Command::Serve) {
         Command::CheckConfig => match source.load() {
-            Ok(_) => {
-                println!("the configuration can be used");
-                ExitCode::SUCCESS
-            }
+            Ok(_) => finish_with(&"the configuration can be used"),
             Err(error) => complain(&error, EXIT_USAGE),
         },
         Command::Serve => serve(source),
@@ -107,10 +106,10 @@ fn serve(source: Source) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
         Err(error) => return complain(&error, EXIT_USAGE),
+    };
     let log = match app::start_log(&config.log) {
         Ok(log) => log,
         Err(error) => return complain(&error, EXIT_FAILED),
-    };
     };
     let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(MAX_BLOCKING_THREADS).build();
     let runtime = match runtime {
@@ -120,9 +119,9 @@ fn serve(source: Source) -> ExitCode {
     let reload = app::Reload { file: source.config, settings: source.set };
     let served = runtime.block_on(app::serve(config, reload, log.health()));
     // Disk work that hangs must not hold up the end: what it had begun is swept at the next start.
+    runtime.shutdown_background();
     // Before the complaint, which so stands behind all that led to it.
     drop(log);
-    runtime.shutdown_background();
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(app::AppError::Configuration(line)) => complain(&line, EXIT_USAGE),
@@ -132,6 +131,14 @@ fn serve(source: Source) -> ExitCode {
 
 /// The one line of an error.
 fn complain(error: &impl std::fmt::Display, code: u8) -> ExitCode {
-    eprintln!("millpond: {error}");
+    notice(&format_args!("millpond: {error}\n"));
     ExitCode::from(code)
+}
+
+/// Prints the result of a command that has done its work.
+fn finish_with(line: &impl std::fmt::Display) -> ExitCode {
+    match print_line(line) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => complain(&error, EXIT_FAILED),
+    }
 }

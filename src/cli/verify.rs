@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-use super::{EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, Source, complain};
+use super::{EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, Source, complain, finish_with};
 use crate::care::{Finding, Plan, Sign, Sources, Verified, verify};
 use crate::config::Config;
 use crate::dial::Dialer;
@@ -72,8 +72,8 @@ impl Verify {
         bar.finish_and_clear();
         match verified {
             Ok(verified) => {
-                self.sum_up(&verified, began.elapsed());
-                if verified.unmended > 0 { ExitCode::from(EXIT_CORRUPT) } else { ExitCode::SUCCESS }
+                let code = self.sum_up(&verified, began.elapsed());
+                if verified.unmended > 0 { ExitCode::from(EXIT_CORRUPT) } else { code }
             }
             Err(error) => complain(&error, EXIT_FAILED),
         }
@@ -81,24 +81,28 @@ impl Verify {
 
     fn show(&self, sign: &Sign<'_>, bar: &ProgressBar) {
         match sign {
-            Sign::Found(finding) if self.json => println!("{}", serde_json::json!({ "finding": finding })),
-            Sign::Found(finding) => bar.suspend(|| println!("{}", line(finding))),
+            // A line that cannot be printed is reported on standard error; the exit code is that of the whole.
+            Sign::Found(finding) if self.json => {
+                finish_with(&serde_json::json!({ "finding": finding }));
+            }
+            Sign::Found(finding) => {
+                bar.suspend(|| finish_with(&line(finding)));
+            }
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and STEPS")]
             #[expect(clippy::cast_precision_loss, reason = "there are few steps")]
             Sign::Done(share) => bar.set_position((share * STEPS as f64) as u64),
         }
     }
 
-    fn sum_up(&self, verified: &Verified, duration: Duration) {
+    fn sum_up(&self, verified: &Verified, duration: Duration) -> ExitCode {
         if self.json {
-            println!("{}", serde_json::json!({ "verified": verified }));
-            return;
+            return finish_with(&serde_json::json!({ "verified": verified }));
         }
         let Verified { objects, size_bytes, records, mended, unmended, noted } = verified;
-        println!(
+        finish_with(&format_args!(
             "{objects} objects of {size_bytes} bytes are right; {records} records; {mended} mended, {unmended} not, {noted} odd, in {} s",
             duration.as_secs()
-        );
+        ))
     }
 }
 

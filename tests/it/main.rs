@@ -56,6 +56,7 @@ mod notify_config;
 mod notify_mail;
 mod notify_webhook;
 mod origin;
+mod outputs;
 mod overload;
 mod parents;
 mod pass;

@@ -36,6 +36,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct Failure {
     pub code: u8,
+    /// Empty if only the exit code reports it.
     pub text: String,
 }
 
@@ -64,7 +65,7 @@ impl Failure {
     }
 
     pub fn show(&self) -> ExitCode {
-        complain(&self.text, self.code)
+        if self.text.is_empty() { ExitCode::from(self.code) } else { complain(&self.text, self.code) }
     }
 }
 
@@ -76,7 +77,8 @@ impl From<reqwest::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::failed(error.to_string())
+        // What read standard output has gone, and knows it.
+        Self::failed(if error.kind() == std::io::ErrorKind::BrokenPipe { String::new() } else { error.to_string() })
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::gateway::{Connection, Failure, Gateway, failure_of};
 use super::progress;
+use crate::cli::output::print_line;
 use crate::cli::{EXIT_ABSENT, EXIT_CORRUPT};
 use crate::model::{Expected, Hasher, Sha256};
 
@@ -65,9 +66,9 @@ impl Get {
             sha256
         };
         if gateway.shows_json {
-            println!("{}", json!({ "url": self.url, "sha256": sha256, "file": output.to_string_lossy() }));
+            print_line(&json!({ "url": self.url, "sha256": sha256, "file": output.to_string_lossy() }))?;
         } else {
-            println!("{sha256}  {}", output.display());
+            print_line(&format_args!("{sha256}  {}", output.display()))?;
         }
         Ok(())
     }
@@ -84,9 +85,9 @@ impl Ensure {
         for _ in 0..MAX_LOOKS {
             if let Some(record) = on_record(&gateway, &self.url).await? {
                 if gateway.shows_json {
-                    println!("{}", json!({ "url": self.url, "record": record }));
+                    print_line(&json!({ "url": self.url, "record": record }))?;
                 } else {
-                    println!("{}  {}", record["sha256"].as_str().unwrap_or_default(), self.url);
+                    print_line(&format_args!("{}  {}", record["sha256"].as_str().unwrap_or_default(), self.url))?;
                 }
                 return Ok(());
             }

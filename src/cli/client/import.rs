@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 
 use super::gateway::{Connection, Failure, Gateway};
 use super::progress;
+use crate::cli::output::print_line;
 use crate::cli::{EXIT_CORRUPT, complain};
 use crate::model::{Algorithm, Digests, Hasher};
 
@@ -105,7 +106,7 @@ async fn import(gateway: &Gateway, path: &Path, url: &str) -> Result<(), Failure
     let md5 = digests.others.get(&Algorithm::Md5).cloned().unwrap_or_default();
     let sha256 = digests.sha256.to_string();
     if !gateway.shows_json {
-        println!("md5:{md5}  sha256:{sha256}  {}", path.display());
+        print_line(&format_args!("md5:{md5}  sha256:{sha256}  {}", path.display()))?;
     }
     let mut headers = HeaderMap::new();
     for (name, hex) in [("x-expected-sha256", &sha256), ("x-expected-md5", &md5)] {
@@ -116,9 +117,9 @@ async fn import(gateway: &Gateway, path: &Path, url: &str) -> Result<(), Failure
     let imported = gateway.upload("objects", &[("url", url)], headers, size_bytes, body).await?;
     let found = |algorithm: &str| imported["digests"][algorithm].as_str().unwrap_or_default().to_owned();
     if gateway.shows_json {
-        println!("{imported}");
+        print_line(&imported)?;
     } else {
-        println!("md5:{}  sha256:{}  {url}", found("md5"), found("sha256"));
+        print_line(&format_args!("md5:{}  sha256:{}  {url}", found("md5"), found("sha256")))?;
     }
     let is_same = found("md5") == md5 && found("sha256") == sha256 && imported["size_bytes"] == size_bytes;
     if is_same { Ok(()) } else { Err(Failure::new(EXIT_CORRUPT, "the gateway has other bytes than were sent")) }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::gateway::{Connection, Failure, Gateway};
 use crate::cli::EXIT_CORRUPT;
+use crate::cli::output::{Reader, print_line};
 use crate::model::Sha256;
 
 #[derive(clap::Args)]
@@ -65,11 +66,11 @@ impl Stat {
         let gateway = Gateway::new(self.connection)?;
         let shown = gateway.call(Method::GET, "targets", &[("url", &self.url)]).await?;
         if gateway.shows_json {
-            println!("{shown}");
+            print_line(&shown)?;
             return Ok(());
         }
         for record in shown["records"].as_array().into_iter().flatten() {
-            println!("{}", line_of(record));
+            print_line(&line_of(record))?;
         }
         Ok(())
     }
@@ -83,10 +84,13 @@ impl Ls {
             let parameters: Vec<_> = after.iter().map(|after| ("after", after.as_str())).collect();
             let page = gateway.call(Method::GET, "objects", &parameters).await?;
             for object in page["objects"].as_array().into_iter().flatten() {
-                if gateway.shows_json {
-                    println!("{object}");
+                let reader = if gateway.shows_json {
+                    print_line(object)
                 } else {
-                    println!("{}  {}", line_of(object), text(&object["url"]));
+                    print_line(&format_args!("{}  {}", line_of(object), text(&object["url"])))
+                };
+                if reader? == Reader::Gone {
+                    return Ok(());
                 }
             }
             match page["next"].as_str() {
@@ -106,8 +110,7 @@ impl Rm {
                 gateway.call(Method::DELETE, "objects", &[("url", url.as_deref().unwrap_or_default())]).await?
             }
         };
-        show(&gateway, &removed, &format!("{} bytes were freed", removed["freed_bytes"]));
-        Ok(())
+        show(&gateway, &removed, &format!("{} bytes were freed", removed["freed_bytes"]))
     }
 }
 
@@ -116,7 +119,7 @@ impl Refresh {
         let gateway = Gateway::new(self.connection)?;
         let parameters = [("url", self.url.as_str()), ("accept", if self.accept { "true" } else { "false" })];
         let refreshed = gateway.call(Method::POST, "refresh", &parameters).await?;
-        show(&gateway, &refreshed, &format!("{}  {}", text(&refreshed["sha256"]), self.url));
+        show(&gateway, &refreshed, &format!("{}  {}", text(&refreshed["sha256"]), self.url))?;
         if refreshed["changed"] == true && refreshed["accepted"] != true {
             let before = text(&refreshed["before"]);
             let complaint = format!("other bytes came; sha256:{before} stays the answer until you say --accept");
@@ -129,16 +132,14 @@ impl Refresh {
 impl Pin {
     pub async fn run(self) -> Result<(), Failure> {
         let pinned = call_pins(Method::PUT, &self.url, self.sha256, self.connection).await?;
-        show(&pinned.0, &pinned.1, &format!("{}  {}", text(&pinned.1["pinned"]), self.url));
-        Ok(())
+        show(&pinned.0, &pinned.1, &format!("{}  {}", text(&pinned.1["pinned"]), self.url))
     }
 }
 
 impl Unpin {
     pub async fn run(self) -> Result<(), Failure> {
         let unpinned = call_pins(Method::DELETE, &self.url, self.sha256, self.connection).await?;
-        show(&unpinned.0, &unpinned.1, &format!("{} pins were taken away", unpinned.1["unpinned"]));
-        Ok(())
+        show(&unpinned.0, &unpinned.1, &format!("{} pins were taken away", unpinned.1["unpinned"]))
     }
 }
 
@@ -156,12 +157,9 @@ async fn call_pins(
     Ok((gateway, answer))
 }
 
-fn show(gateway: &Gateway, answer: &Value, line: &str) {
-    if gateway.shows_json {
-        println!("{answer}");
-    } else {
-        println!("{line}");
-    }
+fn show(gateway: &Gateway, answer: &Value, line: &str) -> Result<(), Failure> {
+    if gateway.shows_json { print_line(answer) } else { print_line(&line) }?;
+    Ok(())
 }
 
 /// A record or a listed target in one line.

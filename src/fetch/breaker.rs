@@ -1,4 +1,4 @@
-//! Hosts that keep failing are left alone for a while: a circuit breaker for each host and port.
+//! Hosts that keep failing are left alone for a while: a circuit breaker for each scheme, host and port.
 //!
 //! Only the beginning of a fetch asks for leave. One that is under way goes on to the end of its attempts: its followers
 //! hang on it, and what comes of it is news of the host.
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::lock;
-use crate::model::Target;
+use crate::model::{Scheme, Target};
 use crate::origin::OriginError;
 
 /// How many hosts are known to fail. What further ones do is not remembered.
@@ -16,6 +16,10 @@ const MAX_FAILING_HOSTS: usize = 10_000;
 
 /// What clients are told to wait while it is being found out whether a host is back.
 const PROBE_WAIT: Duration = Duration::from_secs(5);
+
+/// Scheme, host and port of a target (RFC 6454, section 4). A client that asks for https where http is spoken must not open
+/// the circuit of http.
+type OriginKey = (Scheme, String, u16);
 
 /// When a circuit opens, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -111,14 +115,14 @@ impl Circuit {
 #[derive(Debug)]
 pub struct Breakers {
     limits: Limits,
-    circuits: Mutex<HashMap<String, Circuit>>,
+    circuits: Mutex<HashMap<OriginKey, Circuit>>,
 }
 
 /// The one fetch that finds out whether a host is back. Dropped without a result, it leaves that to the next.
 #[derive(Debug)]
 pub struct Probe<'a> {
     breakers: &'a Breakers,
-    host: String,
+    origin: OriginKey,
 }
 
 impl Breakers {
@@ -131,12 +135,12 @@ impl Breakers {
     /// # Errors
     /// [`OriginError::Resting`] where the host is left alone.
     pub fn enter(&self, target: &Target) -> Result<Option<Probe<'_>>, OriginError> {
-        let host = host_of(target);
-        let role = match self.circuits().get_mut(&host) {
+        let origin = origin_of(target);
+        let role = match self.circuits().get_mut(&origin) {
             Some(circuit) => circuit.enter(Instant::now())?,
             None => Role::One,
         };
-        Ok((role == Role::Probe).then_some(Probe { breakers: self, host }))
+        Ok((role == Role::Probe).then_some(Probe { breakers: self, origin }))
     }
 
     /// As [`Breakers::enter`], without entering: there is something to be waited for first.
@@ -144,57 +148,57 @@ impl Breakers {
     /// # Errors
     /// [`OriginError::Resting`] where the host is left alone.
     pub fn check(&self, target: &Target) -> Result<(), OriginError> {
-        let refusal = self.circuits().get(&host_of(target)).and_then(|circuit| circuit.refusal(Instant::now()));
+        let refusal = self.circuits().get(&origin_of(target)).and_then(|circuit| circuit.refusal(Instant::now()));
         refusal.map_or(Ok(()), Err)
     }
 
     /// Whether nobody is to be sent to the host of a target: it rests, or has not done anything well since it rested.
     pub fn is_open(&self, target: &Target) -> bool {
-        matches!(self.circuits().get(&host_of(target)), Some(Circuit::Open { .. } | Circuit::Probing { .. }))
+        matches!(self.circuits().get(&origin_of(target)), Some(Circuit::Open { .. } | Circuit::Probing { .. }))
     }
 
     /// The host of a target has begun to answer.
     pub fn answered(&self, target: &Target) {
-        if let Some(circuit) = self.circuits().get_mut(&host_of(target)) {
+        if let Some(circuit) = self.circuits().get_mut(&origin_of(target)) {
             circuit.answered(self.limits);
         }
     }
 
     /// The host of a target has done what can be asked of it.
     pub fn succeeded(&self, target: &Target) {
-        self.circuits().remove(&host_of(target));
+        self.circuits().remove(&origin_of(target));
     }
 
     pub fn failed(&self, target: &Target, error: &OriginError) {
         if self.limits.failures == 0 {
             return;
         }
-        let (host, now) = (host_of(target), Instant::now());
+        let (origin, now) = (origin_of(target), Instant::now());
         let mut circuits = self.circuits();
-        if circuits.len() >= MAX_FAILING_HOSTS && !circuits.contains_key(&host) {
+        if circuits.len() >= MAX_FAILING_HOSTS && !circuits.contains_key(&origin) {
             circuits.retain(|_, circuit| !circuit.is_over(now));
             if circuits.len() >= MAX_FAILING_HOSTS {
                 return;
             }
         }
-        circuits.entry(host).or_insert(Circuit::Closed { failures: 0 }).failed(error, now, self.limits);
+        circuits.entry(origin).or_insert(Circuit::Closed { failures: 0 }).failed(error, now, self.limits);
     }
 
-    fn circuits(&self) -> MutexGuard<'_, HashMap<String, Circuit>> {
+    fn circuits(&self) -> MutexGuard<'_, HashMap<OriginKey, Circuit>> {
         lock(&self.circuits)
     }
 }
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        if let Some(circuit) = self.breakers.circuits().get_mut(&self.host) {
+        if let Some(circuit) = self.breakers.circuits().get_mut(&self.origin) {
             circuit.abandoned(Instant::now());
         }
     }
 }
 
-fn host_of(target: &Target) -> String {
-    format!("{}:{}", target.host(), target.port())
+fn origin_of(target: &Target) -> OriginKey {
+    (target.scheme(), target.host().to_owned(), target.port())
 }
 
 #[cfg(test)]

@@ -80,6 +80,21 @@ fn another_port_is_another_host() {
 }
 
 #[test]
+fn circuit_of_one_scheme_leaves_others_closed() {
+    for scheme in ["https", "ftp"] {
+        let origin = Origin::start();
+        let body = archive(7, 5000);
+        origin.serve(GOOD, Reply::file(&body));
+        let gateway = breaking(&origin, "1").text("fetch.idle_timeout", "1s").start();
+        let other = |path: &str| origin.url(path).replacen("http", scheme, 1);
+        assert!(gateway.get(&other("/a-1.0.tar.gz")).send().status >= 500, "{scheme} is not spoken there");
+        let answer = gateway.get(&other("/b-1.0.tar.gz")).send();
+        assert!(retry_after(&answer) > 60, "the circuit of {scheme} is open: {answer:?}");
+        gateway.assert_serves(&origin.url(GOOD), &body);
+    }
+}
+
+#[test]
 fn one_fetch_finds_out_whether_the_host_is_back_and_the_others_wait() {
     let origin = Origin::start();
     let (body, gate) = (archive(3, 50_000), Gate::new());

@@ -112,10 +112,10 @@ fn read_as(default: &Value, text: &str) -> Result<Value, String> {
         Value::Array(items) => {
             let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
             let item = |word: &str| match items.first() {
-                Some(Value::Integer(_)) => word.parse().map(Value::Integer).map_err(|_| no("list of numbers")),
-                _ => Ok(Value::String(word.to_owned())),
+                Some(Value::Integer(_)) => word.parse().map_or_else(|_| Value::String(word.to_owned()), Value::Integer),
+                _ => Value::String(word.to_owned()),
             };
-            words.map(item).collect::<Result<_, _>>().map(Value::Array)
+            Ok(Value::Array(words.map(item).collect()))
         }
         Value::Datetime(_) | Value::Table(_) => Err("cannot be set like this".to_owned()),
     }

@@ -82,7 +82,7 @@ fn judge_refusal(refusal: &Refusal) -> Verdict {
         | Refusal::UnlistedHost(_)
         | Refusal::DeniedSuffix(_)
         | Refusal::UnlistedSuffix
-        | Refusal::Port(_)
+        | Refusal::Port(..)
         | Refusal::ConnectPort(_)
         | Refusal::ContentType(_)
         | Refusal::Downgrade

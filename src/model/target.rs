@@ -69,6 +69,23 @@ impl Scheme {
             Self::Ftp => "ftp",
         }
     }
+
+    /// Returns the scheme that has this default port.
+    #[must_use]
+    pub fn of_default_port(port: u16) -> Option<Self> {
+        match port {
+            80 => Some(Self::Http),
+            443 => Some(Self::Https),
+            21 => Some(Self::Ftp),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Why a spelling is no target.

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::AllowedPort;
 use crate::model::Size;
 
 /// `[policy]`
@@ -22,7 +23,9 @@ pub struct Config {
     pub deny_content_types: Vec<String>,
     /// Private networks that may be fetched from after all.
     pub allow_networks: Vec<IpNet>,
-    pub ports: Vec<u16>,
+    /// Ports that may be fetched from, each by its own schemes.
+    pub ports: Vec<AllowedPort>,
+    /// Ports that tunnels may go to.
     pub connect_ports: Vec<u16>,
     pub max_object_size: Size,
     /// Files with more `[[rules]]`, which come behind those of the configuration.
@@ -45,7 +48,7 @@ impl Default for Config {
             ]),
             deny_content_types: owned(&["audio/", "video/"]),
             allow_networks: Vec::new(),
-            ports: vec![80, 443, 21],
+            ports: [80, 443, 21].map(AllowedPort::Number).to_vec(),
             connect_ports: vec![443],
             max_object_size: Size::gib(20),
             rules_files: Vec::new(),

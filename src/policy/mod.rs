@@ -13,6 +13,7 @@ mod hosts;
 mod limits;
 mod parents;
 mod pins;
+mod ports;
 mod rules;
 mod sources;
 
@@ -30,6 +31,7 @@ pub use hosts::HostPattern;
 pub use limits::{LimitsConfig, OverLimit, Transfer, Use};
 pub use parents::Parent;
 pub use pins::{PinError, Pins, PinsError};
+pub use ports::AllowedPort;
 pub use rules::{Class, Rule};
 pub use sources::{Place, Source};
 
@@ -51,8 +53,8 @@ pub enum Refusal {
     DeniedSuffix(String),
     #[error("only certain name endings are allowed (policy.allow_suffixes)")]
     UnlistedSuffix,
-    #[error("port {0} is not among those allowed (policy.ports)")]
-    Port(u16),
+    #[error("port {1} is not allowed for {0} (policy.ports)")]
+    Port(Scheme, u16),
     #[error("tunnels to port {0} are not allowed (policy.connect_ports)")]
     ConnectPort(u16),
     #[error("the address of {0} is private or reserved (policy.allow_networks)")]

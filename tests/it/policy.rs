@@ -107,6 +107,51 @@ fn ports_that_are_not_listed_are_refused() {
 }
 
 #[test]
+fn default_ports_belong_to_their_own_scheme() {
+    let builder = Gateway::builder().relay().set("policy.allow_networks", "[]");
+    for ports in ["[80, 443, 21]", "[21, 80, 443, \"http:8080\"]", "[\"http:80\", \"https:443\", \"ftp:21\"]"] {
+        let gateway = builder.clone().set("policy.ports", ports).start();
+        for (scheme, own) in [("http", 80), ("https", 443), ("ftp", 21)] {
+            for port in [80, 443, 21] {
+                // The address is judged behind the port.
+                let word = if port == own { "policy.allow_networks" } else { "policy.ports" };
+                assert_refused(&gateway, &format!("{scheme}://127.0.0.1:{port}/x-1.0.tar.gz"), word);
+            }
+        }
+    }
+}
+
+#[test]
+fn ports_are_allowed_for_a_scheme() {
+    let builder = Gateway::builder().relay().set("policy.allow_networks", "[]");
+    for (ports, allowed) in [
+        ("[8080]", &["http", "https"][..]),
+        ("[\"http:8080\"]", &["http"]),
+        ("[\"HTTPS:8080\", 21]", &["https"]),
+        ("[\"ftp:8080\", \"http:8081\"]", &["ftp"]),
+        ("[\"ftp:8080\", 8080]", &["http", "https", "ftp"]),
+    ] {
+        let gateway = builder.clone().set("policy.ports", ports).start();
+        for scheme in ["http", "https", "ftp"] {
+            let word = if allowed.contains(&scheme) { "policy.allow_networks" } else { "policy.ports" };
+            assert_refused(&gateway, &format!("{scheme}://127.0.0.1:8080/x-1.0.tar.gz"), word);
+        }
+    }
+}
+
+#[test]
+fn redirects_keep_to_the_ports_of_their_scheme() {
+    let origin = Origin::start();
+    let ports = format!("[{}, 80, 443]", origin.port());
+    let gateway = Gateway::builder().relay().one_attempt().set("policy.ports", &ports).start();
+    for (index, to) in ["http://127.0.0.1:443/y.gz", "https://127.0.0.1:80/y.gz"].into_iter().enumerate() {
+        let path = format!("/x-{index}.0.tar.gz");
+        origin.serve(&path, Reply::redirect(302, to));
+        assert_refused(&gateway, &origin.url(&path), "policy.ports");
+    }
+}
+
+#[test]
 fn a_body_that_says_it_is_too_large_is_refused() {
     let origin = Origin::start();
     let (large, fits) = (archive(5, 65_537), archive(6, 65_536));

@@ -43,6 +43,17 @@ fn a_wrong_value_is_named_with_its_key() {
     assert_names(&refused("[fetch]\nidle_timeout = \"soon\"\n"), &["idle_timeout", "soon"]);
     assert_names(&refused("[fetch]\nattempts = \"four\"\n"), &["attempts"]);
     assert_names(&refused("[policy]\nports = [80, 70000]\n"), &["ports"]);
+    for (port, why) in [
+        ("gopher:70", "gopher:70"),
+        ("http:", "http:"),
+        ("ftp:70000", "ftp:70000"),
+        ("http:443", "443 belongs to https"),
+        ("https:21", "21 belongs to ftp"),
+        ("ftp:80", "80 belongs to http"),
+    ] {
+        assert_names(&refused(&format!("[policy]\nports = [443, \"{port}\"]\n")), &["ports", "wrong.toml:2", why]);
+    }
+    assert_names(&refused("[policy]\nports = [80, true]\n"), &["ports"]);
     assert_names(&refused("[policy]\nallow_clients = [\"127.0.0.0/33\"]\n"), &["allow_clients"]);
     assert_names(&refused("[policy]\ndeny_hosts = [\"*.example.org\"]\n"), &["deny_hosts", "*.example.org"]);
     assert_names(&refused("[gateway]\nmiss = \"guess\"\n"), &["miss", "guess"]);

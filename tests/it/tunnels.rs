@@ -65,6 +65,7 @@ fn a_port_that_is_not_listed_is_refused() {
     let text = assert_refused(&gateway, &other.to_string(), 403);
     assert!(text.contains("connect_ports"), "the rule is named: {text}");
     assert_refused(&gateway, "127.0.0.1:22", 403);
+    assert_refused(&gateway, "127.0.0.1:80", 403);
     assert_nobody_came(&allowed);
     assert_nobody_came(&closed);
     gateway.log().wait_for("the refusal", |event| {

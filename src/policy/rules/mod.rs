@@ -94,8 +94,9 @@ impl Rules {
         if target.scheme() == Scheme::Ftp {
             FtpFile::of(target).map_err(Refusal::FtpFile)?;
         }
-        if !self.config.ports.contains(&target.port()) {
-            return Err(Refusal::Port(target.port()));
+        let (scheme, port) = (target.scheme(), target.port());
+        if !self.config.ports.iter().any(|allowed| allowed.allows(scheme, port)) {
+            return Err(Refusal::Port(scheme, port));
         }
         self.judge_denied_host(target.host())?;
         self.judge_address_of(target)

@@ -93,6 +93,7 @@ impl Builder {
         self.port(origin.port())
     }
 
+    /// Lets this port be fetched from by each scheme, and tunnelled to.
     pub fn port(mut self, port: u16) -> Self {
         self.ports.push(port);
         self
@@ -181,9 +182,11 @@ impl Builder {
     pub(super) fn write(&self) {
         let mut toml = String::new();
         let mut settings = self.settings.clone();
-        let ports = format!("{:?}", self.ports);
-        settings.entry("policy.ports".to_owned()).or_insert_with(|| ports.clone());
-        settings.entry("policy.connect_ports".to_owned()).or_insert(ports);
+        // A bare number means http and https, and a default port its own scheme.
+        let schemes = |port: &u16| if *port < 1024 { format!("{port}") } else { format!("{port}, \"ftp:{port}\"") };
+        let ports: Vec<_> = self.ports.iter().map(schemes).collect();
+        settings.entry("policy.ports".to_owned()).or_insert_with(|| format!("[{}]", ports.join(", ")));
+        settings.entry("policy.connect_ports".to_owned()).or_insert_with(|| format!("{:?}", self.ports));
         let quoted = |path: &Path| format!("{:?}", path.to_str().expect("the path is text"));
         settings.entry("cache.dir".to_owned()).or_insert_with(|| quoted(&self.cache));
         settings.entry("gateway.state_dir".to_owned()).or_insert_with(|| quoted(&self.folder().join("state")));

@@ -42,6 +42,7 @@ enum Takes {
     OneOf(&'static [&'static str]),
     Words(&'static [&'static str]),
     Numbers,
+    Ports,
     Number(u32),
     Share(u32, u32),
     Size,
@@ -71,7 +72,8 @@ const KEYS: &[(&str, &str, Takes)] = &[
     ("policy", "allow_clients", Takes::Words(&["0.0.0.0/0", "::/0", "10.0.0.0/8"])),
     ("policy", "allow_hosts", Takes::Words(&["example.org", ".example.org", "EXAMPLE.net", "127.0.0.1"])),
     ("policy", "deny_suffixes", Takes::Words(&[".mp3", ".exe", ".iso"])),
-    ("policy", "ports", Takes::Numbers),
+    ("policy", "ports", Takes::Ports),
+    ("policy", "connect_ports", Takes::Numbers),
     ("policy", "max_object_size", Takes::Size),
     ("dns", "addresses", Takes::Words(&["192.0.2.1", "2001:db8::1"])),
     ("dns", "ttl", Takes::Span),
@@ -112,6 +114,18 @@ fn values(takes: Takes) -> BoxedStrategy<(String, String)> {
                 (toml, text)
             })
             .boxed(),
+        Takes::Ports => {
+            let port = (select(vec!["", "http:", "https:", "ftp:"]), 1024..=u16::MAX);
+            let items = vec(port.prop_map(|(scheme, number)| format!("{scheme}{number}")), 0..4);
+            (items, 0..3usize)
+                .prop_map(move |(items, style)| {
+                    let item = |item: &String| if item.contains(':') { quoted(item) } else { item.clone() };
+                    let toml = format!("[{}]", items.iter().map(item).collect::<Vec<_>>().join(", "));
+                    let text = as_list(&items, &toml, style);
+                    (toml, text)
+                })
+                .boxed()
+        }
         Takes::Number(largest) => (1..=largest).prop_map(|number| (number.to_string(), number.to_string())).boxed(),
         Takes::Share(least, most) => (least..=most)
             .prop_map(|share| (format!("{}.{:02}", share / 100, share % 100), format!("{}", f64::from(share) / 100.0)))

@@ -1,0 +1,86 @@
+//! Ports that may be fetched from. A port belongs to a scheme.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::Scheme;
+
+/// An entry of `policy.ports`: `8080`, or `"http:8080"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AllowedPort {
+    /// A default port is allowed for its own scheme, every other port for http and https.
+    Number(u16),
+    OfScheme(Scheme, u16),
+}
+
+impl AllowedPort {
+    /// Returns whether a target of this scheme may be fetched from this port.
+    #[must_use]
+    pub fn allows(self, scheme: Scheme, port: u16) -> bool {
+        match self {
+            Self::Number(number) => {
+                let is_of_scheme = Scheme::of_default_port(number).map_or(scheme != Scheme::Ftp, |own| own == scheme);
+                number == port && is_of_scheme
+            }
+            Self::OfScheme(own, number) => (own, number) == (scheme, port),
+        }
+    }
+}
+
+impl FromStr for AllowedPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let complaint =
+            || format!("\"{text}\" is not a port; write 8080, \"http:8080\", \"https:8443\" or \"ftp:2121\"");
+        let (scheme, number) = text.split_once(':').ok_or_else(complaint)?;
+        let scheme = Scheme::parse(scheme).ok_or_else(complaint)?;
+        let number = number.parse().map_err(|_| complaint())?;
+        match Scheme::of_default_port(number) {
+            Some(own) if own != scheme => Err(format!("\"{text}\" is not allowed: port {number} belongs to {own}")),
+            _ => Ok(Self::OfScheme(scheme, number)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AllowedPort {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PortVisitor;
+
+        impl Visitor<'_> for PortVisitor {
+            type Value = AllowedPort;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a port like 8080 or \"http:8080\"")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<AllowedPort, E> {
+                let port = u16::try_from(number);
+                port.map(AllowedPort::Number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<AllowedPort, E> {
+                let port = u16::try_from(number);
+                port.map(AllowedPort::Number).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<AllowedPort, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(PortVisitor)
+    }
+}
+
+impl Serialize for AllowedPort {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => serializer.serialize_u16(*number),
+            Self::OfScheme(scheme, number) => serializer.collect_str(&format_args!("{scheme}:{number}")),
+        }
+    }
+}

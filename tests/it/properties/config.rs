@@ -1,4 +1,4 @@
-//! The configuration: file, environment and flags.
+//! Properties of the configuration from file, environment and flags.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,11 @@ use proptest::sample::select;
 
 use super::cases;
 
-/// Configurations are slower: each case writes a file and reads it, and the defaults with every single value.
+/// Number of cases for configurations. Each case is slow: it writes and reads a file, and loads the
+/// defaults with every single value.
 const CONFIG_CASES: u32 = 96;
 
-/// One value, written for a file and for a variable.
+/// One value, spelled for a file and for an environment variable.
 #[derive(Debug, Clone, PartialEq)]
 struct Setting {
     section: &'static str,
@@ -35,7 +36,7 @@ impl Setting {
     }
 }
 
-/// What kind of value a key takes, and what it may be.
+/// The values that a key accepts.
 #[derive(Debug, Clone, Copy)]
 enum Takes {
     Word(&'static str),
@@ -86,17 +87,19 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// A value in the spelling of TOML and as the plain text of a variable.
+/// Generates a value as TOML and as the plain text of a variable.
 fn values(takes: Takes) -> BoxedStrategy<(String, String)> {
     let plain = |text: String| (quoted(&text), text);
     let as_list = |items: &[String], toml: &str, style: usize| match style {
-        // Plain words with commas, with spaces around them, or the list as TOML has it.
+        // The styles are plain words with commas, the same with spaces, and a TOML list.
         0 => items.join(","),
         1 => format!(" {} ", items.join(" , ")),
         _ => toml.to_owned(),
     };
     match takes {
-        Takes::Word(pattern) => proptest::string::string_regex(pattern).expect("a pattern").prop_map(plain).boxed(),
+        Takes::Word(pattern) => {
+            proptest::string::string_regex(pattern).expect("the pattern is valid").prop_map(plain).boxed()
+        }
         Takes::OneOf(words) => select(words).prop_map(move |word: &str| plain(word.to_owned())).boxed(),
         Takes::Words(words) => (vec(select(words), 0..4), 0..3usize)
             .prop_map(move |(items, style)| {
@@ -147,7 +150,7 @@ fn setting() -> impl Strategy<Value = Setting> {
     })
 }
 
-/// Settings of different keys.
+/// Generates settings of different keys.
 fn settings() -> impl Strategy<Value = Vec<Setting>> {
     vec(setting(), 0..6).prop_map(|settings| {
         let mut unique: Vec<Setting> = Vec::new();
@@ -160,7 +163,7 @@ fn settings() -> impl Strategy<Value = Vec<Setting>> {
     })
 }
 
-/// A configuration file with these settings.
+/// Writes a configuration file with these settings.
 fn file_of(settings: &[Setting]) -> tempfile::NamedTempFile {
     let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for setting in settings {
@@ -169,14 +172,14 @@ fn file_of(settings: &[Setting]) -> tempfile::NamedTempFile {
     }
     let text: Vec<String> =
         sections.iter().map(|(section, lines)| format!("[{section}]\n{}\n", lines.join("\n"))).collect();
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    let file = tempfile::NamedTempFile::new().expect("a temporary file can be created");
     std::fs::write(file.path(), text.concat()).expect("a temporary file can be written");
     file
 }
 
 fn load(file: &[Setting], variables: &[Setting], flags: &[Setting]) -> Result<Config, ConfigError> {
     let file = file_of(file);
-    // Other programs' variables, and those of the client commands, are no configuration.
+    // Variables of other programs, and those of the client commands, are not configuration.
     let foreign = ["PATH", "MILLPOND_URL", "MILLPOND_", "millpond_cache__dir"];
     let environment =
         variables.iter().map(Setting::variable).chain(foreign.map(|name| (name.to_owned(), "1".to_owned())));
@@ -188,11 +191,11 @@ proptest! {
     #![proptest_config(cases(CONFIG_CASES))]
 
     #[test]
-    fn file_environment_and_flags_say_the_same(settings in settings()) {
+    fn file_environment_and_flags_are_equivalent(settings in settings()) {
         let by_file = load(&settings, &[], &[]).unwrap();
         prop_assert_eq!(&load(&[], &settings, &[]).unwrap(), &by_file);
         prop_assert_eq!(&load(&[], &[], &settings).unwrap(), &by_file);
-        // Nothing but what was set has changed.
+        // Every other value is still its default.
         let written = toml::Table::try_from(&by_file).unwrap();
         for (section, keys) in toml::Table::try_from(Config::default()).unwrap() {
             for (key, default) in keys.as_table().unwrap() {
@@ -203,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn the_environment_wins_over_the_file_and_flags_over_both(
+    fn flags_override_environment_which_overrides_file(
         file in settings(),
         variables in settings(),
         flags in settings(),
@@ -218,7 +221,7 @@ proptest! {
     }
 
     #[test]
-    fn a_configuration_reads_back_as_written(settings in settings()) {
+    fn configuration_reads_back_as_written(settings in settings()) {
         let config = load(&settings, &[], &[]).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), toml::to_string(&config).unwrap()).unwrap();
@@ -226,7 +229,7 @@ proptest! {
     }
 
     #[test]
-    fn a_wrong_key_or_value_is_named(
+    fn invalid_key_or_value_is_reported_by_name(
         settings in settings(),
         (section, key, takes) in select(KEYS),
         word in "[a-z]{3,9}",
@@ -246,7 +249,7 @@ proptest! {
             Ok(())
         };
         wrong(&unknown, "1")?;
-        // A word is no number, no size, no time, and none of a few other words.
+        // A word is never a valid number, size, duration or one of a few fixed words.
         if key != "listen" && !matches!(takes, Takes::Word(_) | Takes::Words(_)) {
             wrong(key, &format!("x{word}"))?;
         }

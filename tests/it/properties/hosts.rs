@@ -1,4 +1,4 @@
-//! Hosts in lists.
+//! Properties of host patterns.
 
 use millpond::policy::HostPattern;
 use proptest::collection::vec;
@@ -29,7 +29,7 @@ proptest! {
         let expected = if with_subdomains { host.ends_with(&pattern) } else { host == pattern };
         let parsed = HostPattern::parse(&text).unwrap();
         prop_assert_eq!(parsed.matches(&host.join(".")), expected, "{} on {}", text, host.join("."));
-        // A pattern fits what is named by it, and everything under that only if it says so.
+        // A pattern matches its own host, and subdomains only if it starts with a dot.
         prop_assert!(parsed.matches(&pattern.join(".")));
         prop_assert_eq!(parsed.matches(&format!("c.{}", pattern.join("."))), with_subdomains);
         prop_assert!(!parsed.matches(&["c", &pattern.join(".")].concat()));
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_upsets_a_host_pattern(text in "\\PC{0,12}", host in hosts()) {
+    fn arbitrary_text_never_breaks_a_host_pattern(text in "\\PC{0,12}", host in hosts()) {
         if let Ok(pattern) = HostPattern::parse(&text) {
             prop_assert!(pattern.matches(&host) || pattern.to_string().trim_start_matches('.') != host);
             prop_assert_eq!(HostPattern::parse(&pattern.to_string()), Ok(pattern));

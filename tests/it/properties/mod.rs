@@ -1,4 +1,4 @@
-//! What holds for every input, held against models that are too simple to be wrong.
+//! Properties that hold for every input, compared with models that are too simple to be wrong.
 
 mod config;
 mod hosts;
@@ -11,10 +11,11 @@ mod units;
 
 use proptest::prelude::ProptestConfig;
 
-/// Cases a property: all of them together take a few seconds without optimisation.
+/// Number of cases for each property. All properties together take a few seconds without
+/// optimisation.
 const CASES: u32 = 4096;
 
 fn cases(cases: u32) -> ProptestConfig {
-    // A failure is printed with its smallest input; nothing is written into the checkout.
+    // proptest prints a failure with its smallest input, and writes no file into the checkout.
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }

@@ -1,4 +1,5 @@
-//! The file of an operator's digests: what was written is what is read, and half a file is none.
+//! Properties of the checksum file. It reads back as written, and an invalid file is rejected as a
+//! whole.
 
 use millpond::model::{Sha256, Target};
 use millpond::policy::{PinError, Pins};
@@ -7,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{CASES, cases};
 
-/// A line in any of the spellings that tools and people write.
+/// Returns a line in one of the forms that tools and people write.
 fn line(sha256: &Sha256, path: &str, style: u8) -> String {
     let (hex, url) = (sha256.to_string(), format!("https://example.org/{path}"));
     match style % 5 {
@@ -23,7 +24,7 @@ proptest! {
     #![proptest_config(cases(CASES / 8))]
 
     #[test]
-    fn what_is_stated_is_read(
+    fn checksum_lines_read_back_as_written(
         stated in btree_map("[a-z0-9.+-]{1,20}\\.tar\\.gz", (any::<[u8; 32]>(), any::<u8>()), 0..20)
     ) {
         let lines = |(path, (bytes, style)): (&String, &([u8; 32], u8))| line(&Sha256::from_bytes(*bytes), path, *style);
@@ -36,12 +37,12 @@ proptest! {
             let other = Target::parse(&format!("https://example.org/other/{path}")).unwrap();
             prop_assert_eq!(pins.of(&other), None);
         }
-        // The same said twice is said.
+        // Repeated identical lines are accepted.
         prop_assert_eq!(Pins::parse(&format!("{text}\n{text}\n")).unwrap().len(), stated.len());
     }
 
     #[test]
-    fn a_contradiction_names_both_lines(one: [u8; 32], other: [u8; 32], comments in 0_usize..5) {
+    fn contradiction_names_both_lines(one: [u8; 32], other: [u8; 32], comments in 0_usize..5) {
         prop_assume!(one != other);
         let [one, other] = [one, other].map(|bytes| line(&Sha256::from_bytes(bytes), "x", 0));
         let text = format!("{one}\n{}{other}\n", "#\n".repeat(comments));
@@ -50,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_or_its_line_is_named(text in "(?s).{0,400}") {
+    fn arbitrary_text_parses_or_names_its_line(text in "(?s).{0,400}") {
         if let Err(error) = Pins::parse(&text) {
             prop_assert!((1..=text.lines().count()).contains(&error.line));
         }

@@ -1,11 +1,12 @@
-//! Ranges, held against bytes that are counted one by one.
+//! Properties of ranges, compared with a model that counts bytes one by one.
 
 use millpond::model::{ByteRange, RangeSpec, Selected};
 use proptest::prelude::*;
 
 use super::{CASES, cases};
 
-/// Reads `bytes=A-B`, `bytes=A-` and `bytes=-B` one character at a time. Numbers behind every body are all alike.
+/// Parses `bytes=A-B`, `bytes=A-` and `bytes=-B` one character at a time. Numbers above `u64::MAX`
+/// are treated as `u64::MAX`.
 fn naive_range(header: &str) -> Option<(Option<u128>, Option<u128>)> {
     let set = header.to_ascii_lowercase();
     let set = set.trim().strip_prefix("bytes")?.trim_start().strip_prefix('=')?.trim().to_owned();
@@ -29,7 +30,7 @@ fn naive_range(header: &str) -> Option<(Option<u128>, Option<u128>)> {
     }
 }
 
-/// The bytes that a range names, counted one by one.
+/// Returns the positions of the bytes that a range selects, one by one.
 fn naive_selection(range: (Option<u128>, Option<u128>), size_bytes: u64) -> Vec<u64> {
     let size = u128::from(size_bytes);
     let wanted = |at: u128| match range {
@@ -53,7 +54,7 @@ proptest! {
     #![proptest_config(cases(CASES))]
 
     #[test]
-    fn a_range_selects_the_bytes_that_it_names(
+    fn range_selects_the_named_bytes(
         header in range_headers(),
         size_bytes in prop_oneof![0..4u64, 0..120u64],
     ) {
@@ -72,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn a_part_lies_within_any_body(header in range_headers(), size_bytes in any::<u64>()) {
+    fn selected_range_lies_within_the_body(header in range_headers(), size_bytes in any::<u64>()) {
         let selected = RangeSpec::parse(&header).map(|range| range.select(size_bytes));
         if let Some(Selected::Part(ByteRange { first, last })) = selected {
             prop_assert!(first <= last && last < size_bytes);

@@ -1,4 +1,5 @@
-//! Records: what is written is what is read, and nothing else is.
+//! Properties of records. A record reads back as written, and a damaged one never reads as another
+//! record.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -23,7 +24,7 @@ fn digests() -> impl Strategy<Value = Digests> {
 }
 
 fn instants() -> impl Strategy<Value = SystemTime> {
-    // From 1970 to the end of 9999, to the millisecond that a record file keeps.
+    // Instants from 1970 to the end of 9999, with the millisecond precision of a record file.
     (0..253_402_300_800_000u64).prop_map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
@@ -73,8 +74,8 @@ proptest! {
     }
 
     #[test]
-    fn only_plain_headers_leave_a_record(target in parts(), digests in digests(), headers in headers()) {
-        // A file that was tampered with can't smuggle a line break or an endless value into an answer.
+    fn records_return_only_plain_header_values(target in parts(), digests in digests(), headers in headers()) {
+        // A tampered file cannot add a line break or an oversized value to a response.
         let target = Target::parse(&target.canonical()).unwrap();
         let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, String::new(), headers.clone());
         let read = Record::parse(&record.to_bytes()).unwrap().headers;
@@ -86,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_record_is_an_error_and_no_other_record(
+    fn damaged_record_is_rejected_or_consistent(
         target in parts(),
         digests in digests(),
         cut in any::<prop::sample::Index>(),
@@ -97,7 +98,7 @@ proptest! {
         let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, source, KeptHeaders::default());
         let bytes = record.to_bytes();
         let at = cut.index(bytes.len() - 1);
-        // The last byte is a line break: without it the record is still whole.
+        // The last byte is a line break. Without it the record is still complete.
         prop_assert!(Record::parse(&bytes[..at]).is_err() || at == bytes.len() - 1);
         let mut flipped = bytes.clone();
         flipped[at] = byte;
@@ -107,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_upset_a_record(bytes in prop_oneof![
+    fn arbitrary_bytes_never_parse_as_a_record(bytes in prop_oneof![
         vec(any::<u8>(), 0..64),
         "[\\[{][\\[\\]{}\":,0-9a-z]{0,60}".prop_map(String::into_bytes),
     ]) {
@@ -115,7 +116,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_records_does_not_matter(
+    fn record_order_does_not_change_the_answer(
         target in parts(),
         seen in vec((any::<[u8; 32]>(), 0..3u64), 1..5),
         turn in any::<prop::sample::Index>(),

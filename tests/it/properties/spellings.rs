@@ -1,4 +1,4 @@
-//! Targets and the many ways to write them, right and wrong.
+//! Generators for targets and their many spellings, valid and invalid.
 
 use millpond::model::{FtpFile, Target};
 use proptest::collection::vec;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use url::Url;
 
-/// A target taken apart: path and query as a client may write them, the rest already in its canonical form.
+/// Parts of a target. Path and query are as a client may write them, the rest is in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
     pub scheme: &'static str,
@@ -48,7 +48,7 @@ impl Parts {
         format!("/{}", self.segments.join("/"))
     }
 
-    /// What the canonical string must be: put together by hand, without a URL library.
+    /// Returns the expected canonical string, built without a URL library.
     pub fn canonical(&self) -> String {
         let port =
             self.port.filter(|&port| port != self.default_port()).map(|port| format!(":{port}")).unwrap_or_default();
@@ -94,8 +94,9 @@ impl Parts {
     }
 }
 
-/// The visible bytes that the URL library encodes. If an update of the library changes these sets then keys change with
-/// them, and what is stored is no longer found: these lists must not follow it without a migration.
+/// Printable bytes that the URL library encodes. If a library update changes these sets, keys
+/// change and stored objects are no longer found. These lists must not follow the library without a
+/// migration.
 pub const PATH_ENCODED: &str = " \"<>`{}";
 pub const QUERY_ENCODED: &str = " \"<>'";
 
@@ -112,10 +113,10 @@ pub fn encoded(text: &str, set: &str) -> String {
 }
 
 pub fn hex_digit(value: u8) -> char {
-    char::from_digit(u32::from(value), 16).expect("half a byte").to_ascii_uppercase()
+    char::from_digit(u32::from(value), 16).expect("the value is half a byte").to_ascii_uppercase()
 }
 
-/// Undoes one layer of percent-encoding; what is no valid escape stays.
+/// Decodes one layer of percent-encoding. Invalid escapes stay unchanged.
 pub fn decoded(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::new();
@@ -131,7 +132,7 @@ pub fn decoded(text: &str) -> Vec<u8> {
     out
 }
 
-/// Whether a reader who decodes, and takes a backslash for a slash, sees a segment that leads elsewhere.
+/// Returns whether a decoder that reads a backslash as a slash sees a dot segment.
 pub fn leads_elsewhere(path: &str) -> bool {
     let plain = String::from_utf8_lossy(&decoded(path)).replace('\\', "/");
     plain.split('/').any(|segment| segment == "." || segment == "..")
@@ -139,7 +140,8 @@ pub fn leads_elsewhere(path: &str) -> bool {
 
 pub fn hosts() -> impl Strategy<Value = String> {
     let label = "[a-z0-9_]([a-z0-9_-]{0,10}[a-z0-9])?";
-    // A last label of digits would be an address; hyphens in third and fourth place are reserved for punycode.
+    // A last label of digits would be an IP address. Hyphens in the third and fourth place are
+    // reserved for punycode.
     let name = (vec(label, 0..4), "[a-z]{2,6}").prop_map(|(labels, last)| {
         let labels = labels.into_iter().map(|label| label.replace("--", "-0")).chain([last]);
         labels.collect::<Vec<_>>().join(".")
@@ -183,7 +185,7 @@ pub fn styles() -> impl Strategy<Value = Style> {
     )
 }
 
-/// Text that has the look of a URL and is wrong in the places where parsers disagree.
+/// Generates text that resembles a URL, and is wrong in the places where parsers disagree.
 pub fn dubious_urls() -> impl Strategy<Value = String> {
     let scheme = select(vec!["http", "https", "ftp", "HTTPS", "hTTp", "file", "", "http:http"]);
     let slashes = select(vec!["://", "://", "://", ":/", ":///", ":\\\\", ":", "//"]);
@@ -232,17 +234,17 @@ pub fn dubious_urls() -> impl Strategy<Value = String> {
     })
 }
 
-/// What every target promises, however it came about.
+/// Checks the properties that every target has, however it was parsed.
 pub fn check_promises(target: &Target) -> Result<(), TestCaseError> {
     let text = target.as_str();
-    prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "only visible ASCII: {text:?}");
+    prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "not only visible ASCII: {text:?}");
     prop_assert!(!text.contains(['\\', '#']), "{text:?}");
     prop_assert!(!leads_elsewhere(target.path()), "{text:?}");
     prop_assert!(target.path().starts_with('/'), "{text:?}");
     prop_assert_ne!(target.port(), 0, "{:?}", text);
-    let (scheme, rest) = text.split_once("://").expect("a scheme");
+    let (scheme, rest) = text.split_once("://").expect("a target has a scheme");
     prop_assert!(["http", "https", "ftp"].contains(&scheme), "{text:?}");
-    let authority = &rest[..rest.find(['/', '?']).expect("a path")];
+    let authority = &rest[..rest.find(['/', '?']).expect("a target has a path")];
     prop_assert!(scheme == "ftp" || !authority.contains('@'), "{text:?}");
     prop_assert!(target.host().bytes().all(|byte| !byte.is_ascii_uppercase()), "{text:?}");
     prop_assert!(!target.host().is_empty() && !target.host().ends_with('.'), "{text:?}");
@@ -252,8 +254,8 @@ pub fn check_promises(target: &Target) -> Result<(), TestCaseError> {
         prop_assert!(!segments.any(|segment| segment == b"." || segment == b".."), "{text:?}");
     }
     let again = Target::parse(text);
-    prop_assert_eq!(again.as_ref().map(Target::as_str), Ok(text), "parsed again");
+    prop_assert_eq!(again.as_ref().map(Target::as_str), Ok(text), "the target parses to itself");
     let library = Url::parse(text);
-    prop_assert_eq!(library.as_ref().map(Url::as_str), Ok(text), "as the URL library sees it");
+    prop_assert_eq!(library.as_ref().map(Url::as_str), Ok(text), "the URL library agrees");
     Ok(())
 }

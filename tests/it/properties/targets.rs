@@ -1,4 +1,5 @@
-//! Targets: one key for each, whatever the spelling, and no reader who sees another.
+//! Properties of targets. Each target has one key, whatever its spelling, and every parser reads
+//! the same target.
 
 use millpond::model::{Key, Target, TargetError};
 use proptest::option;
@@ -14,8 +15,8 @@ proptest! {
     #![proptest_config(cases(CASES))]
 
     #[test]
-    fn two_spellings_of_one_target_have_one_key(parts in parts(), one in styles(), other in styles()) {
-        // Whether an address may end in a dot is for the table to say.
+    fn spellings_of_one_target_have_one_key(parts in parts(), one in styles(), other in styles()) {
+        // The table `targets.tsv` decides whether an IP address may end in a dot.
         let dotted = |style: Style| Style {
             trailing_dot: style.trailing_dot && parts.host.parse::<std::net::Ipv4Addr>().is_err(),
             ..style
@@ -36,7 +37,7 @@ proptest! {
         which in 0..5,
         styles in (styles(), styles()),
     ) {
-        // Only one part differs: the nearest that two targets can be.
+        // Only one part differs, so that the two targets are as similar as possible.
         let near = match which {
             0 => Parts { scheme: other.scheme, ..parts.clone() },
             1 => Parts { host: other.host, ..parts.clone() },
@@ -55,8 +56,9 @@ proptest! {
     }
 
     #[test]
-    fn small_changes_of_path_and_query_are_other_targets(parts in parts(), which in 0..6) {
-        // Each of these is the same to some normalising cache, and is not to us.
+    fn small_path_and_query_changes_make_other_targets(parts in parts(), which in 0..6) {
+        // Some normalising caches treat each of these changes as the same target. Millpond does
+        // not.
         let (path, query) = (encoded(&parts.path(), PATH_ENCODED), parts.query.clone().unwrap_or_default());
         let changed = match which {
             0 => format!("{path}/?{query}"),
@@ -69,7 +71,7 @@ proptest! {
         let start = format!("{}://{}", parts.scheme, parts.host);
         let original = Target::parse(&format!("{start}{path}?{query}")).unwrap();
         let changed = Target::parse(&format!("{start}{changed}")).unwrap();
-        // A path without a small letter has no other case.
+        // A path without a lower-case letter is unchanged by upper-casing.
         if which < 4 || changed != original {
             prop_assert_ne!(Key::of(&original), Key::of(&changed));
         }
@@ -81,19 +83,19 @@ proptest! {
         let target = Target::parse(&format!("{}://{}{}?{query}", parts.scheme, parts.host, parts.path())).unwrap();
         prop_assert_eq!(target.path(), encoded(&parts.path(), PATH_ENCODED));
         prop_assert_eq!(target.url().query().map(str::to_owned), Some(encoded(&query, QUERY_ENCODED)));
-        // Encoding adds nothing that decoding does not take away.
+        // Encoding adds nothing that decoding does not remove.
         prop_assert_eq!(decoded(target.path()), decoded(&parts.path()));
     }
 
     #[test]
-    fn whatever_parses_keeps_every_promise(text in prop_oneof![dubious_urls(), "\\PC{0,40}", "https?://\\PC{0,40}"]) {
+    fn every_parsed_target_has_the_target_properties(text in prop_oneof![dubious_urls(), "\\PC{0,40}", "https?://\\PC{0,40}"]) {
         if let Ok(target) = Target::parse(&text) {
             check_promises(&target)?;
         }
     }
 
     #[test]
-    fn one_bad_byte_spoils_a_target(parts in parts(), at in any::<prop::sample::Index>(), bad in 0..=0x20u8) {
+    fn one_bad_byte_makes_a_target_invalid(parts in parts(), at in any::<prop::sample::Index>(), bad in 0..=0x20u8) {
         let mut text = parts.canonical();
         let at = at.index(text.len() + 1);
         let (byte, error) = match bad {
@@ -105,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn a_dot_segment_anywhere_is_refused(
+    fn dot_segment_anywhere_is_rejected(
         parts in parts(),
         at in any::<prop::sample::Index>(),
         dots in select(vec![".", "..", "%2e", "%2E", ".%2e", "%2e.", "%2E%2e"]),
@@ -119,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn a_redirect_leads_to_a_target_or_nowhere(base in parts(), reference in prop_oneof![
+    fn redirect_gives_valid_target_or_error(base in parts(), reference in prop_oneof![
         dubious_urls(),
         "[a-z./?#%:@\\[\\]2e \\\\]{0,16}",
         "//[a-z.:@0-9]{0,10}/[a-z./]{0,10}",
@@ -131,14 +133,14 @@ proptest! {
     }
 
     #[test]
-    fn an_absolute_redirect_leads_where_it_says(base in parts(), to in parts(), style in styles()) {
+    fn absolute_redirect_gives_its_own_target(base in parts(), to in parts(), style in styles()) {
         let base = Target::parse(&base.canonical()).unwrap();
         let spelling = to.spelled(&Style { trailing_dot: false, fragment: None, ..style });
         prop_assert_eq!(base.join(&spelling), Target::parse(&spelling));
     }
 
     #[test]
-    fn a_relative_redirect_keeps_scheme_host_and_port(
+    fn relative_redirect_keeps_scheme_host_and_port(
         base in parts(),
         name in "[a-z0-9._-]{0,7}[a-z0-9]",
         query in option::of("[a-z=&:/?]{0,12}"),

@@ -1,4 +1,4 @@
-//! Sizes and times.
+//! Properties of sizes and durations.
 
 use std::time::Duration;
 
@@ -23,14 +23,14 @@ proptest! {
     }
 
     #[test]
-    fn sizes_mean_their_unit(number in 0..4096u64, (unit, factor) in select(vec![
+    fn sizes_are_multiplied_by_their_unit(number in 0..4096u64, (unit, factor) in select(vec![
         ("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1u64 << 40),
     ])) {
         prop_assert_eq!(format!("{number}{unit}").parse::<Size>(), Ok(Size { bytes: number * factor }));
     }
 
     #[test]
-    fn times_read_back_as_written(
+    fn durations_read_back_as_written(
         secs in prop_oneof![0..4000u64, 0..10 * 365 * 86_400u64],
         nanos in prop_oneof![Just(0), 0..1_000_000_000u32],
     ) {
@@ -39,8 +39,8 @@ proptest! {
     }
 
     #[test]
-    fn no_text_upsets_sizes_and_times(text in prop_oneof!["\\PC{0,16}", "-?[0-9.eE]{0,24} ?[a-zA-Z]{0,6}"]) {
-        // Whether it parses is no matter here; that it neither panics nor reads as something else is.
+    fn arbitrary_text_never_breaks_sizes_and_durations(text in prop_oneof!["\\PC{0,16}", "-?[0-9.eE]{0,24} ?[a-zA-Z]{0,6}"]) {
+        // Parsing may fail here, but it must neither panic nor read back as another value.
         if let Ok(size) = text.parse::<Size>() {
             prop_assert_eq!(size.to_string().parse::<Size>(), Ok(size));
         }

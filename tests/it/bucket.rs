@@ -1,4 +1,5 @@
-//! What is stored goes into the bucket, and is served from there when the disk does not have it.
+//! Tests that stored objects are uploaded to the bucket, and served from it when the disk has no
+//! copy.
 
 use crate::harness::{
     Body, Bucket, Builder, DATE, DAY_AFTER, Fault, Gateway, Origin, Reply, Tool, archive, assert_same, eventually,
@@ -11,20 +12,20 @@ fn with(bucket: &Bucket, origin: &Origin) -> Builder {
     bucket.configure(Gateway::builder().origin(origin).relay(), "")
 }
 
-/// A gateway that has stored `body` and uploaded it, and has it on its disk no more.
+/// Returns a gateway that has uploaded `body`, and whose disk no longer has the object.
 fn with_uploaded(bucket: &Bucket, origin: &Origin, body: &Body) -> Gateway {
     origin.serve(PATH, Reply::file(body).header("Last-Modified", DATE));
     let gateway = with(bucket, origin).start();
     gateway.assert_serves(&origin.url(PATH), body);
     gateway.await_uploaded(&origin.url(PATH));
-    // Whoever asks before the end of the fetch would follow it.
+    // A request before the end of the fetch would collapse into it.
     gateway.await_stored(&origin.url(PATH));
-    std::fs::remove_file(gateway.object_path(body)).expect("the object is there");
+    std::fs::remove_file(gateway.object_path(body)).expect("the object exists");
     gateway
 }
 
 #[test]
-fn what_is_stored_is_uploaded_with_its_record() {
+fn object_and_record_are_uploaded() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(1, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
@@ -37,7 +38,7 @@ fn what_is_stored_is_uploaded_with_its_record() {
 }
 
 #[test]
-fn a_client_that_follows_is_sent_to_the_bucket_and_gets_the_same_bytes_under_the_same_name() {
+fn bucket_redirect_keeps_bytes_and_file_name() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(2, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
@@ -46,16 +47,16 @@ fn a_client_that_follows_is_sent_to_the_bucket_and_gets_the_same_bytes_under_the
     answer.assert_cache(&["hit", "detail=bucket"]);
     assert_eq!(answer.wants("cache-control"), "no-store");
     assert!(answer.wants("location").starts_with(&bucket.base_url()), "{}", answer.wants("location"));
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let wget = Tool::wget(folder.path()).arg("--content-disposition").arg(&gateway.rewritten(&origin.url(PATH)));
     wget.run().assert_success();
-    assert_same(&std::fs::read(folder.path().join("x-1.0.tar.gz")).expect("it has that name"), &body);
+    assert_same(&std::fs::read(folder.path().join("x-1.0.tar.gz")).expect("the file has that name"), &body);
     assert_eq!(origin.count(PATH), 1);
     bucket.assert_nothing_refused();
 }
 
 #[test]
-fn who_does_not_follow_is_given_the_bytes() {
+fn bucket_hit_is_relayed_without_redirect_support() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(3, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
@@ -76,7 +77,7 @@ fn who_does_not_follow_is_given_the_bytes() {
 }
 
 #[test]
-fn head_and_conditions_are_answered_without_the_bytes() {
+fn head_and_preconditions_read_no_bucket_object() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(4, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
@@ -95,7 +96,7 @@ fn head_and_conditions_are_answered_without_the_bytes() {
 }
 
 #[test]
-fn a_range_passes_through() {
+fn range_request_is_sent_to_bucket() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(5, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
@@ -104,16 +105,16 @@ fn a_range_passes_through() {
     answer.assert_body(206, &body[1000..2000]);
     assert_eq!(answer.wants("content-range"), "bytes 1000-1999/300000");
     assert_eq!(bucket.requests("GET", "objects/")[0].header("range"), Some("bytes=1000-1999"));
-    // Who follows asks the bucket for the range himself.
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    // A client that follows redirects sends its range to the bucket itself.
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let file = folder.path().join("x-1.0.tar.gz");
-    std::fs::write(&file, &body[..100_000]).expect("half can be written");
+    std::fs::write(&file, &body[..100_000]).expect("the first part can be written");
     Tool::wget(folder.path()).arg("-c").arg(&gateway.rewritten(&url)).run().assert_success();
-    assert_same(&std::fs::read(&file).expect("it is there"), &body);
+    assert_same(&std::fs::read(&file).expect("the object exists"), &body);
 }
 
 #[test]
-fn delivery_relay_sends_nobody_to_the_bucket() {
+fn delivery_relay_never_redirects_to_bucket() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(6, 300_000);
     let mut gateway = with_uploaded(&bucket, &origin, &body);
@@ -122,7 +123,7 @@ fn delivery_relay_sends_nobody_to_the_bucket() {
 }
 
 #[test]
-fn a_public_bucket_has_plain_addresses_and_keeps_the_name() {
+fn public_bucket_redirect_has_unsigned_url() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     bucket.make_public();
     let body = archive(7, 300_000);
@@ -131,14 +132,14 @@ fn a_public_bucket_has_plain_addresses_and_keeps_the_name() {
     let answer = gateway.get(&origin.url(PATH)).wget_agent().send();
     answer.assert_status(302);
     assert_eq!(answer.wants("location"), format!("{}{}", bucket.base_url(), object_key(&body)));
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let wget = Tool::wget(folder.path()).arg("--content-disposition").arg(&gateway.rewritten(&origin.url(PATH)));
     wget.run().assert_success();
-    assert_same(&std::fs::read(folder.path().join("x-1.0.tar.gz")).expect("it has that name"), &body);
+    assert_same(&std::fs::read(folder.path().join("x-1.0.tar.gz")).expect("the file has that name"), &body);
 }
 
 #[test]
-fn a_bucket_with_a_host_name_of_its_own_is_asked_by_that() {
+fn virtual_host_bucket_is_addressed_by_host_name() {
     let (bucket, origin) = (Bucket::virtual_host(), Origin::start());
     let body = archive(8, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
@@ -147,40 +148,40 @@ fn a_bucket_with_a_host_name_of_its_own_is_asked_by_that() {
 }
 
 #[test]
-fn a_large_object_goes_up_in_parts() {
+fn large_object_uses_multipart_upload() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(9, 13 << 20);
     origin.serve(PATH, Reply::file(&body));
     let gateway = with(&bucket, &origin).text("s3.multipart_threshold", "6MiB").start();
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.await_uploaded(&origin.url(PATH));
-    assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
+    assert_same(&bucket.read(&object_key(&body)).expect("the object exists"), &body);
     let parts = bucket.requests("PUT", "objects/");
     assert_eq!(parts.iter().filter(|seen| seen.query.contains("partNumber=")).count(), 3);
     bucket.assert_nothing_refused();
 }
 
 #[test]
-fn another_digest_is_compared_with_the_bytes() {
+fn other_expected_digest_is_checked_against_the_bytes() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(10, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
     let url = origin.url(PATH);
     gateway.get(&url).header("X-Expected-Sha256", &"0".repeat(64)).send().assert_problem(409);
     gateway.get(&url).header("X-Expected-Md5", &"0".repeat(32)).send().assert_problem(409);
-    assert!(gateway.object_path(&body).exists(), "it was brought back for that");
+    assert!(gateway.object_path(&body).exists(), "the object was promoted to compute the digest");
 }
 
 #[test]
-fn what_is_asked_for_often_is_brought_back() {
+fn often_requested_object_is_promoted_to_disk() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(11, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
     for _ in 0..3 {
         gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     }
-    eventually("it is on the disk", || gateway.object_path(&body).exists().then_some(()));
-    let answer = eventually("it is served from there", || {
+    eventually("the object is on the disk", || gateway.object_path(&body).exists().then_some(()));
+    let answer = eventually("the object is served from the disk", || {
         let answer = gateway.get(&origin.url(PATH)).wget_agent().send();
         (answer.status == 200).then_some(answer)
     });
@@ -189,7 +190,7 @@ fn what_is_asked_for_often_is_brought_back() {
 }
 
 #[test]
-fn a_bucket_body_that_breaks_off_is_gone_on_with() {
+fn cut_bucket_body_is_resumed() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(12, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
@@ -199,7 +200,7 @@ fn a_bucket_body_that_breaks_off_is_gone_on_with() {
 }
 
 #[test]
-fn a_damaged_copy_is_never_a_whole_answer_and_is_fetched_anew() {
+fn corrupt_bucket_object_is_cut_and_refetched() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(13, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
@@ -207,11 +208,13 @@ fn a_damaged_copy_is_never_a_whole_answer_and_is_fetched_anew() {
     gateway.proxied("GET", &origin.url(PATH)).send().assert_broken();
     gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
-    eventually("the bucket has the right bytes again", || (bucket.read(&object_key(&body))? == body[..]).then_some(()));
+    eventually("the bucket has the intact object again", || {
+        (bucket.read(&object_key(&body))? == body[..]).then_some(())
+    });
 }
 
 #[test]
-fn what_the_bucket_has_lost_is_fetched_anew() {
+fn object_missing_from_bucket_is_refetched() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(14, 300_000);
     let gateway = with_uploaded(&bucket, &origin, &body);
@@ -222,16 +225,16 @@ fn what_the_bucket_has_lost_is_fetched_anew() {
 }
 
 #[test]
-fn a_copy_of_the_wrong_length_is_put_right_and_nothing_is_lost_meanwhile() {
+fn bucket_object_of_wrong_length_is_replaced() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(15, 300_000);
     let mut gateway = with_uploaded(&bucket, &origin, &body);
     bucket.write(&object_key(&body), &body[..1000]);
-    // Whoever has looked at the bucket before has forgotten it.
+    // The short TTL makes Millpond forget that the bucket had the object.
     gateway.restart_with(|builder| builder.text("cache.present_ttl", "1ms"));
     gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
-    let whole = eventually("the whole is up again", || {
+    let whole = eventually("the complete object is uploaded again", || {
         bucket.read(&object_key(&body)).filter(|bytes| bytes.len() == body.len())
     });
     assert_same(&whole, &body);
@@ -239,7 +242,7 @@ fn a_copy_of_the_wrong_length_is_put_right_and_nothing_is_lost_meanwhile() {
 }
 
 #[test]
-fn what_has_rotted_on_the_disk_does_not_go_up() {
+fn corrupt_disk_object_is_not_uploaded() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(16, 300_000);
     origin.serve(PATH, Reply::file(&body));
@@ -250,10 +253,10 @@ fn what_has_rotted_on_the_disk_does_not_go_up() {
     let path = gateway.object_path(&body);
     let mut bytes = body.to_vec();
     bytes[150_000] ^= 1;
-    std::fs::remove_file(&path).expect("the object is there");
-    std::fs::write(&path, bytes).expect("it can be written");
+    std::fs::remove_file(&path).expect("the object exists");
+    std::fs::write(&path, bytes).expect("the file can be written");
     bucket.come_up();
-    gateway.log().wait_for("the complaint", |event| {
+    gateway.log().wait_for("the warning about the corrupt object", |event| {
         event["error"].as_str().is_some_and(|text| text.contains("other bytes than its name says"))
     });
     assert_eq!(bucket.read(&object_key(&body)), None);

@@ -1,4 +1,4 @@
-//! What operators decide holds in the bucket too.
+//! Tests that operator actions take effect in the bucket too.
 
 use crate::harness::{Bucket, Builder, Gateway, Origin, Reply, archive, encoded, eventually, object_key, sha256};
 
@@ -13,7 +13,7 @@ fn of_target(resource: &str, url: &str) -> String {
 }
 
 #[test]
-fn a_pin_is_told_to_the_bucket_and_to_those_who_share_only_that() {
+fn pin_is_shared_through_the_bucket() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let (fetched, own) = (archive(1, 20_000), archive(2, 20_000));
     origin.serve(PATH, Reply::file(&fetched));
@@ -35,7 +35,7 @@ fn a_pin_is_told_to_the_bucket_and_to_those_who_share_only_that() {
 }
 
 #[test]
-fn what_an_operator_removes_does_not_come_back_from_the_bucket() {
+fn removed_target_is_removed_from_the_bucket() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let (first, second) = (archive(3, 20_000), archive(4, 20_000));
     origin.serve(PATH, Reply::file(&first));
@@ -51,7 +51,7 @@ fn what_an_operator_removes_does_not_come_back_from_the_bucket() {
 }
 
 #[test]
-fn a_bucket_that_is_away_keeps_nobody_from_pinning() {
+fn import_works_while_bucket_is_down() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let own = archive(5, 20_000);
     let url = origin.url(PATH);

@@ -1,4 +1,4 @@
-//! Removing from the bucket, beside those who put things there.
+//! Tests of garbage collection in the bucket while other processes upload to it.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ fn with(bucket: &Bucket, origin: &Origin) -> Builder {
     bucket.configure(Gateway::builder().origin(origin).relay(), "")
 }
 
-/// What `millpond gc` says of a gateway's bucket.
+/// Runs `millpond gc` for the bucket of a gateway.
 fn gc(gateway: &Gateway, args: &[&str]) -> Run {
     let file = gateway.file();
-    let file = file.to_str().expect("the path is text");
+    let file = file.to_str().expect("the path is UTF-8");
     let run = millpond(gateway.cache(), &[&["gc", "--config", file], args].concat());
     run.assert_success();
     run
@@ -33,7 +33,7 @@ fn stored(gateway: &Gateway, origin: &Origin, seed: u64) -> (String, Body) {
 }
 
 #[test]
-fn what_no_record_names_is_removed_once_it_is_old() {
+fn gc_removes_old_objects_without_a_record() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gateway = with(&bucket, &origin).start();
     let (_, kept) = stored(&gateway, &origin, 1);
@@ -54,7 +54,7 @@ fn what_no_record_names_is_removed_once_it_is_old() {
 }
 
 #[test]
-fn a_publisher_whose_object_is_removed_under_its_hands_puts_it_again() {
+fn object_removed_during_publish_is_uploaded_again() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(4, 100_000);
     origin.serve(PATH, Reply::file(&body));
@@ -66,22 +66,22 @@ fn a_publisher_whose_object_is_removed_under_its_hands_puts_it_again() {
     bucket.fault(|seen| seen.method == "DELETE", Fault::Stall(gate.clone()));
     let collecting = std::thread::spawn({
         let (folder, file) = (collector.cache().to_owned(), collector.file());
-        move || millpond(&folder, &["gc", "--config", file.to_str().expect("the path is text")])
+        move || millpond(&folder, &["gc", "--config", file.to_str().expect("the path is UTF-8")])
     });
     gate.await_reached(1);
-    // Now somebody fetches a target of these bytes, puts them again and names them.
+    // Now another process fetches a target of these bytes, and puts the object and its record.
     let publisher = with(&bucket, &origin).text("s3.gc_grace", "32s").start();
     publisher.assert_serves(&origin.url(PATH), &body);
     bucket.wait_for_keys("records/", 1);
-    // The removal that was asked for before happens only now.
+    // The collection's DELETE, sent before, takes effect only now.
     gate.open();
-    collecting.join().expect("it does not panic").assert_success();
+    collecting.join().expect("the thread does not panic").assert_success();
     publisher.await_uploaded(&origin.url(PATH));
-    assert_same(&bucket.read(&object_key(&body)).expect("it is there again"), &body);
+    assert_same(&bucket.read(&object_key(&body)).expect("the object exists again"), &body);
 }
 
 #[test]
-fn an_object_that_was_put_again_since_it_was_listed_stays() {
+fn gc_keeps_object_put_again_after_listing() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gateway = with(&bucket, &origin).start();
     let body = archive(5, 100_000);
@@ -91,20 +91,20 @@ fn an_object_that_was_put_again_since_it_was_listed_stays() {
     bucket.fault_times(1, |seen| seen.method == "HEAD", Fault::Stall(gate.clone()));
     let collecting = std::thread::spawn({
         let (folder, file) = (gateway.cache().to_owned(), gateway.file());
-        move || millpond(&folder, &["gc", "--config", file.to_str().expect("the path is text")])
+        move || millpond(&folder, &["gc", "--config", file.to_str().expect("the path is UTF-8")])
     });
     gate.await_reached(1);
     origin.serve(PATH, Reply::file(&body));
     gateway.assert_serves(&origin.url(PATH), &body);
     bucket.wait_for_keys("records/", 1);
     gate.open();
-    collecting.join().expect("it does not panic").assert_success();
-    assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
+    collecting.join().expect("the thread does not panic").assert_success();
+    assert_same(&bucket.read(&object_key(&body)).expect("the object exists"), &body);
     assert_eq!(bucket.count("DELETE", "objects/"), 0);
 }
 
 #[test]
-fn a_record_that_is_put_after_the_listing_protects_its_young_object() {
+fn record_put_after_listing_protects_young_object() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gateway = with(&bucket, &origin).start();
     let gate = Gate::new();
@@ -112,21 +112,21 @@ fn a_record_that_is_put_after_the_listing_protects_its_young_object() {
     bucket.fault_times(1, |seen| seen.query.contains("prefix=objects"), Fault::Stall(gate.clone()));
     let collecting = std::thread::spawn({
         let (folder, file) = (gateway.cache().to_owned(), gateway.file());
-        move || millpond(&folder, &["gc", "--config", file.to_str().expect("the path is text")])
+        move || millpond(&folder, &["gc", "--config", file.to_str().expect("the path is UTF-8")])
     });
     gate.await_reached(1);
     bucket.heal();
     let (path, body) = stored(&gateway, &origin, 6);
     gate.open();
-    collecting.join().expect("it does not panic").assert_success();
-    assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
-    std::fs::remove_file(gateway.object_path(&body)).expect("the object is there");
+    collecting.join().expect("the thread does not panic").assert_success();
+    assert_same(&bucket.read(&object_key(&body)).expect("the object exists"), &body);
+    std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     gateway.proxied("GET", &origin.url(&path)).send().assert_body(200, &body);
     assert_eq!(origin.count(&path), 1);
 }
 
 #[test]
-fn retention_removes_what_nobody_asked_for_and_nothing_else() {
+fn retention_removes_only_unused_objects() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let mut gateway = with(&bucket, &origin).start();
     let [unused, used, pinned, young] = [7, 8, 9, 10].map(|seed| stored(&gateway, &origin, seed).1);
@@ -135,31 +135,31 @@ fn retention_removes_what_nobody_asked_for_and_nothing_else() {
     }
     let pin = object_key(&pinned).replacen("objects/", "pins/", 1);
     bucket.write(&pin, b"");
-    // Off by default.
+    // Retention is off by default.
     gc(&gateway, &[]);
     assert_eq!(bucket.keys("objects/").len(), 4);
     let marker = object_key(&used).replacen("objects/", "used/", 1);
     bucket.write(&marker, b"");
-    // Where nobody has told of uses yet everything may be in use.
+    // Before use markers have been written for long enough, any object may be in use.
     gc(&gateway, &["--set", "s3.max_unused=90days"]);
     assert_eq!(bucket.keys("objects/").len(), 4);
     bucket.age("used/began", 95 * DAY);
     gateway.restart_with(|builder| builder.text("s3.max_unused", "90days"));
     gc(&gateway, &[]);
-    let gone = eventually("the unused one is gone", || {
+    let gone = eventually("the unused object is removed", || {
         (bucket.keys("objects/").len() == 3).then(|| bucket.read(&object_key(&unused)))
     });
     assert_eq!(gone, None);
     for body in [&used, &pinned, &young] {
         assert!(bucket.read(&object_key(body)).is_some());
     }
-    // What it was is still known: other bytes would not be taken for it.
+    // The record of the removed object stays, so that other bytes would be detected as a change.
     assert_eq!(bucket.keys("records/").len(), 4);
     bucket.assert_nothing_refused();
 }
 
 #[test]
-fn a_use_is_told_to_the_bucket_where_retention_wants_to_know() {
+fn retention_writes_one_use_marker_a_day() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gateway = with(&bucket, &origin).text("s3.max_unused", "90days").start();
     let (path, body) = stored(&gateway, &origin, 11);
@@ -172,11 +172,11 @@ fn a_use_is_told_to_the_bucket_where_retention_wants_to_know() {
     gc(&gateway, &[]);
     assert!(bucket.read(&object_key(&body)).is_some());
     let told = bucket.requests("PUT", "used/").into_iter().filter(|seen| seen.key == marker).count();
-    assert_eq!(told, 1, "once a day is enough");
+    assert_eq!(told, 1, "one use marker is written a day");
 }
 
 #[test]
-fn a_bucket_above_its_size_loses_what_was_longest_unused() {
+fn gc_above_max_size_removes_least_recently_used() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gateway = with(&bucket, &origin).start();
     let bodies = [12, 13, 14].map(|seed| stored(&gateway, &origin, seed).1);
@@ -184,14 +184,14 @@ fn a_bucket_above_its_size_loses_what_was_longest_unused() {
         bucket.age(&object_key(body), days * DAY);
     }
     gc(&gateway, &["--set", "s3.max_size=150KB"]);
-    assert_eq!(bucket.keys("objects/").len(), 3, "uses are told from now on");
+    assert_eq!(bucket.keys("objects/").len(), 3, "use markers are written only from now on");
     bucket.age("used/began", 40 * DAY);
     gc(&gateway, &["--set", "s3.max_size=150KB"]);
     assert_eq!(bucket.keys("objects/"), [object_key(&bodies[2])]);
 }
 
 #[test]
-fn two_that_tidy_at_once_remove_no_more_than_one_would() {
+fn concurrent_gc_runs_remove_no_more_than_one() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gateway = with(&bucket, &origin).start();
     let bodies: Vec<_> = (20..26).map(|seed| stored(&gateway, &origin, seed).1).collect();
@@ -200,18 +200,18 @@ fn two_that_tidy_at_once_remove_no_more_than_one_would() {
     }
     bucket.write("used/began", b"");
     bucket.age("used/began", 40 * DAY);
-    // The first has found what it wants to remove, and waits.
+    // The first collection has chosen the objects to remove, and waits.
     let gate = Gate::new();
     bucket.fault_times(1, |seen| seen.method == "HEAD" && seen.key.starts_with("objects/"), Fault::Stall(gate.clone()));
     let args = |file: &str| ["gc", "--config", file, "--set", "s3.max_size=350KB"].map(str::to_owned);
     let collecting = std::thread::spawn({
         let (folder, file) = (gateway.cache().to_owned(), gateway.file());
-        let args = args(file.to_str().expect("the path is text"));
+        let args = args(file.to_str().expect("the path is UTF-8"));
         move || millpond(&folder, &args.each_ref().map(String::as_str))
     });
     gate.await_reached(1);
     gc(&gateway, &["--set", "s3.max_size=350KB"]);
     gate.open();
-    collecting.join().expect("it does not panic").assert_success();
+    collecting.join().expect("the thread does not panic").assert_success();
     assert_eq!(bucket.keys("objects/").len(), 3);
 }

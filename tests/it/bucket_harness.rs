@@ -1,5 +1,5 @@
-//! The bucket that the others are tested with tells the truth: it keeps what it is given, refuses what some store refuses, and
-//! fails only as it is told.
+//! Tests of the test bucket itself. It keeps the objects put into it, rejects what some S3 store
+//! rejects, and fails only as a test configures.
 
 mod stage;
 
@@ -15,7 +15,7 @@ use crate::harness::{Answer, BUCKET, Bucket, Ended, Fault, Gate, Seen, Tool, arc
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// The least that a part has to have, but for the last one.
+/// Minimum size of a part of a multipart upload, except the last one.
 const PART_BYTES: usize = 5 << 20;
 
 fn told(answer: &Answer) -> (u16, String) {
@@ -29,13 +29,13 @@ fn is_write(seen: &Seen) -> bool {
 }
 
 #[test]
-fn what_is_put_is_kept_with_what_is_said_of_it() {
+fn put_object_keeps_bytes_and_metadata() {
     let stage = Stage::new();
-    let etag = stage.put(KEY, &stage.body).expect("it is taken");
+    let etag = stage.put(KEY, &stage.body).expect("the bucket accepts the write");
     assert_eq!(etag, format!("\"{}\"", hex::encode(Md5::digest(&stage.body))));
-    assert_same(&stage.get(KEY).expect("it is there"), &stage.body);
+    assert_same(&stage.get(KEY).expect("the object exists"), &stage.body);
     let head = stage.client.head_object().bucket(BUCKET).key(KEY).send();
-    let head = stage.wait(head).expect("it is there");
+    let head = stage.wait(head).expect("the object exists");
     assert_eq!(head.content_length(), Some(300_000));
     assert_eq!(head.content_disposition(), Some("attachment; filename=x"));
     assert_eq!(head.metadata().and_then(|own| own.get("uri")).map(String::as_str), Some("https://example.org/x"));
@@ -46,13 +46,13 @@ fn what_is_put_is_kept_with_what_is_said_of_it() {
 }
 
 #[test]
-fn ranges_and_conditions_are_answered() {
+fn ranges_and_preconditions_are_answered() {
     let stage = Stage::new();
-    let etag = stage.put(KEY, &stage.body).expect("it is taken");
+    let etag = stage.put(KEY, &stage.body).expect("the bucket accepts the write");
     let get = || stage.client.get_object().bucket(BUCKET).key(KEY);
-    let part = stage.wait(get().range("bytes=10-19").send()).expect("it is there");
+    let part = stage.wait(get().range("bytes=10-19").send()).expect("the object exists");
     assert_eq!(part.content_range(), Some("bytes 10-19/300000"));
-    assert_same(&stage.wait(part.body.collect()).expect("it comes").to_vec(), &stage.body[10..20]);
+    assert_same(&stage.wait(part.body.collect()).expect("the body can be read").to_vec(), &stage.body[10..20]);
     let status = |error: SdkError<_, aws_sdk_s3::config::http::HttpResponse>| {
         error.raw_response().map_or(0, |answer| answer.status().as_u16())
     };
@@ -64,12 +64,12 @@ fn ranges_and_conditions_are_answered() {
     assert_eq!([same, other, old, beyond], [Err(304), Err(412), Err(304), Err(416)]);
     let none = stage.client.put_object().bucket(BUCKET).key(KEY).if_none_match("*");
     let none = none.content_md5(md5(b"x")).body(ByteStream::from_static(b"x")).send();
-    assert_eq!(stage.wait(none).map_err(|error| code(&error)).expect_err("it is there"), "PreconditionFailed");
-    assert_same(&stage.get(KEY).expect("it is there"), &stage.body);
+    assert_eq!(stage.wait(none).map_err(|error| code(&error)).expect_err("the object exists"), "PreconditionFailed");
+    assert_same(&stage.get(KEY).expect("the object exists"), &stage.body);
 }
 
 #[test]
-fn a_list_is_in_order_in_pages_and_begins_where_it_should() {
+fn listing_is_ordered_paged_and_honours_start() {
     let stage = Stage::new();
     let keys: Vec<_> = (0..7).map(|number| format!("p/records/{number}/k")).collect();
     for key in &keys {
@@ -82,62 +82,66 @@ fn a_list_is_in_order_in_pages_and_begins_where_it_should() {
 }
 
 #[test]
-fn a_list_in_the_older_form_does_not_say_where_the_next_begins() {
+fn list_objects_v1_returns_no_next_marker() {
     let stage = Stage::new();
     for number in 0..3 {
         stage.bucket.write(&format!("p/{number}"), b"x");
     }
     let list = || stage.client.list_objects().bucket(BUCKET).prefix("p/").max_keys(2);
-    let first = stage.wait(list().send()).expect("a list can be had");
+    let first = stage.wait(list().send()).expect("the bucket lists its keys");
     assert_eq!((first.contents().len(), first.is_truncated(), first.next_marker()), (2, Some(true), None));
-    let second = stage.wait(list().marker("p/1").send()).expect("a list can be had");
+    let second = stage.wait(list().marker("p/1").send()).expect("the bucket lists its keys");
     assert_eq!(second.contents().iter().filter_map(|object| object.key()).collect::<Vec<_>>(), ["p/2"]);
 }
 
 #[test]
-fn uploads_that_are_not_complete_are_listed_and_can_be_aborted() {
+fn incomplete_uploads_can_be_listed_and_aborted() {
     let stage = Stage::new();
     let id = stage.begin(KEY);
     stage.begin("q/other");
     stage.bucket.age_uploads(KEY, DAY);
     let list = stage.client.list_multipart_uploads().bucket(BUCKET).prefix("p/").send();
-    let list = stage.wait(list).expect("a list can be had");
-    let [upload] = list.uploads() else { panic!("there is one: {list:?}") };
+    let list = stage.wait(list).expect("the bucket lists its keys");
+    let [upload] = list.uploads() else { panic!("one upload is listed: {list:?}") };
     assert_eq!((upload.key(), upload.upload_id()), (Some(KEY), Some(id.as_str())));
-    let began = SystemTime::try_from(*upload.initiated().expect("it has a date")).expect("it is a date");
-    assert!(began.elapsed().expect("it is past") >= DAY);
+    let began = SystemTime::try_from(*upload.initiated().expect("the response has a date")).expect("the date is valid");
+    assert!(began.elapsed().expect("the date is in the past") >= DAY);
     assert_eq!(stage.bucket.uploads(), [KEY, "q/other"]);
     let abort = stage.client.abort_multipart_upload().bucket(BUCKET).key(KEY).upload_id(id).send();
-    stage.wait(abort).expect("it is aborted");
+    stage.wait(abort).expect("the upload is aborted");
     assert_eq!(stage.bucket.uploads(), ["q/other"]);
     stage.bucket.assert_nothing_refused();
 }
 
 #[test]
-fn an_upload_in_parts_is_one_object_at_its_end() {
+fn multipart_upload_becomes_one_object() {
     let stage = Stage::new();
     let body = archive(2, 2 * PART_BYTES + 1000);
     let parts: Vec<_> = body.chunks(PART_BYTES).collect();
-    let etag = stage.upload(KEY, &parts).expect("it is taken").expect("it has an ETag");
+    let etag = stage.upload(KEY, &parts).expect("the bucket accepts the write").expect("the object has an ETag");
     assert!(etag.ends_with("-3\""), "{etag}");
     assert_same(&stage.bucket.wait_for(KEY), &body);
     stage.bucket.assert_nothing_refused();
-    let small = stage.upload("p/small", &[b"abc", b"def"]).expect_err("all parts but the last are large");
+    let small = stage.upload("p/small", &[b"abc", b"def"]).expect_err("every part but the last has a minimum size");
     assert_eq!((small.as_str(), stage.bucket.read("p/small")), ("EntityTooSmall", None));
     stage.bucket.fault_times(1, |seen| seen.is("PUT", "p/small"), Fault::WrongEtag);
-    assert_eq!(stage.upload("p/small", &[b"abc"]), Err("InvalidPart".to_owned()), "the client names another part");
+    assert_eq!(
+        stage.upload("p/small", &[b"abc"]),
+        Err("InvalidPart".to_owned()),
+        "the client names an ETag that the part does not have"
+    );
 }
 
 #[test]
-fn what_was_removed_leaves_nothing_to_its_successor() {
+fn removed_object_leaves_no_metadata_to_its_successor() {
     let stage = Stage::new();
-    stage.put(KEY, b"first").expect("it is taken");
+    stage.put(KEY, b"first").expect("the bucket accepts the write");
     let removed = stage.client.delete_object().bucket(BUCKET).key(KEY).send();
-    stage.wait(removed).expect("it is removed");
+    stage.wait(removed).expect("the object is removed");
     assert_eq!((stage.bucket.read(KEY), stage.get(KEY)), (None, Err("NoSuchKey".to_owned())));
     stage.bucket.write(KEY, b"second");
     let head = stage.client.head_object().bucket(BUCKET).key(KEY).send();
-    let head = stage.wait(head).expect("it is there");
+    let head = stage.wait(head).expect("the object exists");
     assert_eq!(head.e_tag(), Some(format!("\"{}\"", hex::encode(Md5::digest(b"second"))).as_str()));
     assert_eq!(head.content_disposition(), None);
     stage.bucket.remove(KEY);
@@ -145,7 +149,7 @@ fn what_was_removed_leaves_nothing_to_its_successor() {
 }
 
 #[test]
-fn what_some_store_refuses_is_refused_and_noted() {
+fn requests_rejected_by_some_store_are_rejected() {
     let stage = Stage::new();
     let put = || stage.ask("PUT", "/mill/p/x").body(b"abc");
     let good = md5(b"abc");
@@ -180,17 +184,17 @@ fn what_some_store_refuses_is_refused_and_noted() {
 }
 
 #[test]
-fn a_presigned_address_works_for_plain_clients_while_it_is_good() {
+fn presigned_url_works_until_it_expires() {
     let stage = Stage::new();
-    stage.put(KEY, &stage.body).expect("it is taken");
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    stage.put(KEY, &stage.body).expect("the bucket accepts the write");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let url = stage.presigned(Duration::ZERO);
     Tool::wget(folder.path()).args(&["-O", "w", &url]).run().assert_success();
     Tool::curl(folder.path()).args(&["--fail", "-D", "head", "-o", "c", &url]).run().assert_success();
     for file in ["w", "c"] {
-        assert_same(&std::fs::read(folder.path().join(file)).expect("there is a file"), &stage.body);
+        assert_same(&std::fs::read(folder.path().join(file)).expect("the file exists"), &stage.body);
     }
-    let head = std::fs::read_to_string(folder.path().join("head")).expect("there is a file").to_lowercase();
+    let head = std::fs::read_to_string(folder.path().join("head")).expect("the file exists").to_lowercase();
     assert!(head.contains("content-disposition: attachment; filename=\"y.tar.gz\"\r\n"), "{head}");
     assert!(head.contains("content-type: application/gzip\r\n"), "{head}");
     stage.bucket.assert_nothing_refused();
@@ -204,16 +208,16 @@ fn a_presigned_address_works_for_plain_clients_while_it_is_good() {
 }
 
 #[test]
-fn a_bucket_with_a_host_name_takes_no_other_form() {
+fn virtual_host_bucket_rejects_path_style_requests() {
     let stage = Stage::on(Bucket::virtual_host());
     stage.bucket.write(KEY, &stage.body);
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let url = stage.presigned(Duration::ZERO);
     assert!(url.starts_with(&stage.bucket.base_url()), "{url}");
     let wget =
         stage.bucket.resolver().iter().fold(Tool::wget(folder.path()), |tool, (name, value)| tool.env(name, value));
     wget.args(&["-O", "w", &url]).run().assert_success();
-    assert_same(&std::fs::read(folder.path().join("w")).expect("there is a file"), &stage.body);
+    assert_same(&std::fs::read(folder.path().join("w")).expect("the file exists"), &stage.body);
     stage.bucket.assert_nothing_refused();
     let in_path = stage.ask("GET", &format!("/mill/{KEY}")).send();
     assert_eq!(told(&in_path), (400, "VirtualHostDomainRequired".to_owned()));
@@ -221,10 +225,10 @@ fn a_bucket_with_a_host_name_takes_no_other_form() {
 }
 
 #[test]
-fn a_public_bucket_is_read_by_everybody_and_written_by_its_owner() {
+fn public_bucket_is_readable_but_not_writable_unsigned() {
     let stage = Stage::new();
     stage.bucket.make_public();
-    stage.put(KEY, &stage.body).expect("its owner writes");
+    stage.put(KEY, &stage.body).expect("the owner can write");
     let target = stage.target(&format!("{}{KEY}", stage.bucket.base_url()));
     assert_same(&stage.ask("GET", &target).send().body, &stage.body);
     stage.bucket.assert_nothing_refused();
@@ -234,7 +238,7 @@ fn a_public_bucket_is_read_by_everybody_and_written_by_its_owner() {
 }
 
 #[test]
-fn a_fault_is_told_by_its_code_and_changes_nothing() {
+fn fault_returns_its_code_and_stores_nothing() {
     let stage = Stage::new();
     let faults = [
         (Fault::SLOW_DOWN, "SlowDown"),
@@ -258,7 +262,7 @@ fn a_fault_is_told_by_its_code_and_changes_nothing() {
 }
 
 #[test]
-fn a_stalled_request_waits_for_the_test() {
+fn stalled_request_waits_for_the_gate() {
     let stage = Stage::new();
     stage.bucket.write(KEY, &stage.body);
     stage.bucket.make_public();
@@ -272,7 +276,7 @@ fn a_stalled_request_waits_for_the_test() {
 }
 
 #[test]
-fn a_cut_body_ends_early_and_says_so() {
+fn cut_body_ends_before_its_length() {
     let stage = Stage::new();
     stage.bucket.write(KEY, &stage.body);
     stage.bucket.make_public();
@@ -281,56 +285,56 @@ fn a_cut_body_ends_early_and_says_so() {
     assert_eq!(cut.header("content-length"), Some("300000"));
     assert_eq!(cut.ended, Ended::Cut);
     assert_same(&cut.body, &stage.body[..100_000]);
-    assert_same(&stage.get(KEY).expect("the next one is whole"), &stage.body);
+    assert_same(&stage.get(KEY).expect("the next request is not cut"), &stage.body);
 }
 
 #[test]
-fn a_lying_store_says_yes_and_keeps_less() {
+fn faulty_store_reports_success_but_keeps_less() {
     let stage = Stage::new();
     stage.bucket.fault_times(1, is_write, Fault::Lose);
-    stage.put(KEY, &stage.body).expect("it says yes");
+    stage.put(KEY, &stage.body).expect("the bucket reports success");
     assert!(stage.bucket.objects().is_empty());
     stage.bucket.fault_times(1, is_write, Fault::Keep(1000));
-    stage.put(KEY, &stage.body).expect("it says yes");
+    stage.put(KEY, &stage.body).expect("the bucket reports success");
     assert_eq!(stage.bucket.wait_for(KEY).len(), 1000);
     stage.bucket.fault(is_write, Fault::WrongEtag);
-    assert_eq!(stage.put(KEY, &stage.body).expect("it says yes"), format!("\"{}\"", "0".repeat(32)));
+    assert_eq!(stage.put(KEY, &stage.body).expect("the bucket reports success"), format!("\"{}\"", "0".repeat(32)));
     stage.bucket.heal();
     stage.bucket.fault(|seen| seen.is("POST", "p/"), Fault::EmptyEtag);
-    let etag = stage.upload(KEY, &[b"abc"]).expect("it says yes");
+    let etag = stage.upload(KEY, &[b"abc"]).expect("the bucket reports success");
     assert_eq!((etag.unwrap_or_default().as_str(), stage.bucket.read(KEY)), ("", Some(b"abc".to_vec())));
 }
 
 #[test]
-fn damage_is_silent_and_age_is_seen() {
+fn damage_keeps_metadata_and_age_changes_date() {
     let stage = Stage::new();
-    let etag = stage.put(KEY, &stage.body).expect("it is taken");
+    let etag = stage.put(KEY, &stage.body).expect("the bucket accepts the write");
     let date = || {
         let head = stage.client.head_object().bucket(BUCKET).key(KEY).send();
-        let head = stage.wait(head).expect("it is there");
+        let head = stage.wait(head).expect("the object exists");
         assert_eq!(head.e_tag(), Some(etag.as_str()));
-        head.last_modified().expect("it has a date").secs()
+        head.last_modified().expect("the response has a date").secs()
     };
     let before = date();
     stage.bucket.damage(KEY);
     assert_eq!(date(), before);
-    let damaged = stage.get(KEY).expect("it is there");
+    let damaged = stage.get(KEY).expect("the object exists");
     assert_eq!(damaged.iter().zip(stage.body.iter()).filter(|(found, put)| found != put).count(), 1);
     stage.bucket.age(KEY, DAY);
     assert_eq!(before - date(), 24 * 3600);
 }
 
 #[test]
-fn a_bucket_that_was_down_comes_back_with_what_it_had() {
+fn restarted_bucket_keeps_its_objects() {
     let stage = Stage::new();
-    stage.put(KEY, &stage.body).expect("it is taken");
-    let held = TcpStream::connect(stage.bucket.address()).expect("it is up");
+    stage.put(KEY, &stage.body).expect("the bucket accepts the write");
+    let held = TcpStream::connect(stage.bucket.address()).expect("the bucket accepts the connection");
     stage.bucket.go_down();
     let mut byte = [0];
-    let ended = eventually("the connection is broken off", || Some(std::io::Read::read(&mut (&held), &mut byte)));
+    let ended = eventually("the connection is closed", || Some(std::io::Read::read(&mut (&held), &mut byte)));
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
     assert_eq!(stage.get(KEY), Err("no answer".to_owned()));
     stage.bucket.come_up();
-    assert_same(&stage.get(KEY).expect("it is there"), &stage.body);
+    assert_same(&stage.get(KEY).expect("the object exists"), &stage.body);
     assert_eq!(stage.bucket.count("GET", KEY), 1);
 }

@@ -1,4 +1,4 @@
-//! Instances that share a bucket and nothing else.
+//! Tests of instances that share a bucket and nothing else.
 
 use crate::harness::{
     Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, object_key,
@@ -11,7 +11,7 @@ fn with(bucket: &Bucket, origin: &Origin) -> Builder {
 }
 
 #[test]
-fn what_one_has_stored_the_others_have_at_once() {
+fn object_of_one_instance_is_hit_on_others() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(1, 300_000);
     origin.serve(PATH, Reply::file(&body));
@@ -21,13 +21,13 @@ fn what_one_has_stored_the_others_have_at_once() {
     one.await_uploaded(&origin.url(PATH));
     for other in [&two, &three] {
         other.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
-        assert_eq!(other.records_of(&origin.url(PATH)).len(), 1, "its record is here from now on");
+        assert_eq!(other.records_of(&origin.url(PATH)).len(), 1, "the record was imported");
     }
     assert_eq!(origin.count(PATH), 1);
 }
 
 #[test]
-fn what_was_asked_for_in_vain_is_found_once_another_has_it() {
+fn failed_target_is_found_after_another_instance_uploads() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(2, 300_000);
     origin.script(PATH, vec![Reply::status(404), Reply::file(&body)]);
@@ -35,7 +35,7 @@ fn what_was_asked_for_in_vain_is_found_once_another_has_it() {
     one.get(&origin.url(PATH)).send().assert_problem(404);
     two.assert_serves(&origin.url(PATH), &body);
     two.await_uploaded(&origin.url(PATH));
-    eventually("the other finds it", || {
+    eventually("the other instance finds the object in the bucket", || {
         let answer = one.proxied("GET", &origin.url(PATH)).send();
         (answer.status == 200).then(|| answer.assert_body(200, &body))
     });
@@ -43,7 +43,7 @@ fn what_was_asked_for_in_vain_is_found_once_another_has_it() {
 }
 
 #[test]
-fn two_that_store_one_target_at_once_leave_one_good_object() {
+fn concurrent_uploads_of_one_target_leave_one_object() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(3, 300_000);
     origin.serve(PATH, Reply::file(&body));
@@ -53,7 +53,7 @@ fn two_that_store_one_target_at_once_leave_one_good_object() {
     for gateway in [&one, &two] {
         gateway.assert_serves(&origin.url(PATH), &body);
     }
-    // Both have seen that the bucket has nothing.
+    // Both instances have seen that the bucket lacks the object.
     gate.await_reached(2);
     bucket.heal();
     gate.open();
@@ -62,14 +62,14 @@ fn two_that_store_one_target_at_once_leave_one_good_object() {
     }
     let key = format!("shared/{}", object_key(&body));
     assert_eq!(bucket.keys("shared/objects/"), std::slice::from_ref(&key));
-    assert_same(&bucket.read(&key).expect("it is there"), &body);
+    assert_same(&bucket.read(&key).expect("the object exists"), &body);
     let third = with(&bucket, &origin).start();
     third.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
 }
 
 #[test]
-fn of_two_that_got_different_bytes_all_give_what_was_seen_first() {
+fn conflicting_instances_all_serve_first_seen_bytes() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let (first, second): (Body, Body) = (archive(4, 200_000), archive(5, 200_000));
     origin.script(PATH, vec![Reply::file(&first), Reply::file(&second)]);
@@ -82,7 +82,7 @@ fn of_two_that_got_different_bytes_all_give_what_was_seen_first() {
     bucket.heal();
     gate.open();
     for gateway in [&one, &two] {
-        eventually("both give the same", || {
+        eventually("both instances serve the first bytes", || {
             let answer = gateway.proxied("GET", &origin.url(PATH)).send();
             (answer.status == 200 && answer.body == first[..]).then_some(())
         });
@@ -92,7 +92,7 @@ fn of_two_that_got_different_bytes_all_give_what_was_seen_first() {
 }
 
 #[test]
-fn a_thousand_known_targets_cost_a_few_requests() {
+fn known_targets_need_few_bucket_requests() {
     const COUNT: u64 = 300;
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let one = with(&bucket, &origin).set("limits.requests_per_second", "100000").start();
@@ -105,9 +105,9 @@ fn a_thousand_known_targets_cost_a_few_requests() {
     bucket.wait_for_keys("shared/records/", bodies.len());
     one.log().wait_for_many("the uploads", bodies.len(), |event| event["message"] == "uploaded");
     for body in &bodies {
-        std::fs::remove_file(one.object_path(body)).expect("the object is there");
+        std::fs::remove_file(one.object_path(body)).expect("the object exists");
     }
-    // Another process on the folder, which knows nothing of the bucket yet, nor does its index.
+    // The restarted process and its index have no information about the bucket yet.
     let mut one = one;
     one.stop();
     for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
@@ -123,7 +123,7 @@ fn a_thousand_known_targets_cost_a_few_requests() {
 }
 
 #[test]
-fn what_the_bucket_has_lost_goes_up_again() {
+fn object_missing_from_bucket_is_uploaded_again() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(6, 300_000);
     origin.serve(PATH, Reply::file(&body));
@@ -135,11 +135,11 @@ fn what_the_bucket_has_lost_goes_up_again() {
 }
 
 #[test]
-fn a_target_that_another_knows_better_is_learnt_of() {
+fn earlier_record_of_another_instance_is_imported() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let (first, second) = (archive(7, 200_000), archive(8, 200_000));
     origin.script(PATH, vec![Reply::file(&first), Reply::file(&second)]);
-    // The one that was first had no bucket for a while.
+    // The instance that fetched first had no bucket for a while.
     let mut one = Gateway::builder().origin(&origin).relay().start();
     one.assert_serves(&origin.url(PATH), &first);
     one.await_stored(&origin.url(PATH));
@@ -148,7 +148,7 @@ fn a_target_that_another_knows_better_is_learnt_of() {
     two.await_uploaded(&origin.url(PATH));
     one.restart_with(|builder| bucket.configure(builder, "shared/"));
     bucket.wait_for_keys("shared/records/", 2);
-    eventually("the first bytes are the answer", || {
+    eventually("the first bytes are served", || {
         let answer = two.proxied("GET", &origin.url(PATH)).send();
         (answer.body == first[..]).then_some(())
     });

@@ -1,4 +1,5 @@
-//! A bucket in trouble: the disk goes on, what it lacks comes from the origin, and the operator is told once.
+//! Tests of a failing bucket. Hits on the disk are served, other targets come from the origin, and
+//! the operator gets one alert.
 
 use std::time::Instant;
 
@@ -35,17 +36,17 @@ impl Stage {
             gateway.assert_serves(&origin.url(path), body);
             gateway.await_uploaded(&origin.url(path));
         }
-        // What is believed of the bucket is forgotten: it has to be asked.
+        // Without its index, Millpond must ask the bucket for the objects that it has.
         gateway.stop();
         for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
             drop(std::fs::remove_file(gateway.cache().join(name)));
         }
-        std::fs::remove_file(gateway.object_path(&gone)).expect("the object is there");
+        std::fs::remove_file(gateway.object_path(&gone)).expect("the object exists");
         gateway.restart_with(|builder| builder.text("cache.sweep_interval", "10days"));
         Self { bucket, origin, gateway, held, gone, new }
     }
 
-    /// Whatever is asked for is had, by all means that are left.
+    /// Asserts that every target is served, from whichever source still works.
     fn assert_goes_on(&self) {
         for (path, body) in [(HELD, &self.held), (GONE, &self.gone), (NEW, &self.new)] {
             self.gateway.proxied("GET", &self.origin.url(path)).send().assert_body(200, body);
@@ -63,45 +64,45 @@ impl Stage {
     }
 
     fn assert_operator_knows(&self, why: &str) {
-        let ready = eventually("readyz says what is wrong", || {
+        let ready = eventually("readyz names the cause", || {
             let answer = self.gateway.request("GET", "/readyz").send();
             answer.text().contains(why).then_some(answer)
         });
         ready.assert_status(200);
-        self.gateway.log().wait_for("the trouble", |event| {
+        self.gateway.log().wait_for("the warning about the bucket", |event| {
             event["level"] == "WARN" && event["why"].as_str().is_some_and(|text| text.contains(why))
         });
-        eventually("it is told", || (self.alerts() > 0).then_some(()));
-        assert_eq!(self.alerts(), 1, "it is told once");
+        eventually("the alert is logged", || (self.alerts() > 0).then_some(()));
+        assert_eq!(self.alerts(), 1, "only one alert is logged");
         let incidents = self.gateway.request("GET", "/api/v1/incidents").send().text();
         assert!(incidents.contains("\"cause\":\"bucket\""), "{incidents}");
     }
 }
 
 #[test]
-fn with_a_bucket_that_is_down_the_disk_goes_on_and_misses_come_from_the_origin() {
+fn bucket_down_serves_disk_hits_and_origin_misses() {
     let stage = Stage::new();
     stage.bucket.go_down();
     stage.assert_goes_on();
     stage.assert_operator_knows("does not answer");
-    assert_eq!(stage.origin.count(GONE), 2, "the bucket could not give it");
+    assert_eq!(stage.origin.count(GONE), 2, "the origin served the object that the bucket could not");
 }
 
 #[test]
-fn a_bucket_that_comes_back_gets_what_waited_and_the_operator_is_told() {
+fn recovered_bucket_gets_pending_uploads_and_clears_alert() {
     let stage = Stage::new();
     stage.bucket.go_down();
     stage.assert_goes_on();
     stage.bucket.come_up();
     stage.bucket.wait_for(&object_key(&stage.new));
     stage.gateway.log().wait_for("the recovery", |event| event["occasion"] == "recovery");
-    eventually("readyz has nothing to say", || {
+    eventually("readyz reports no problem", || {
         (stage.gateway.request("GET", "/readyz").send().text() == "ready\n").then_some(())
     });
 }
 
 #[test]
-fn keys_clocks_and_tokens_that_are_wrong_cost_nothing_but_the_bucket() {
+fn rejected_bucket_credentials_do_not_fail_requests() {
     let faults = [
         (Fault::UNKNOWN_KEY, "InvalidAccessKeyId"),
         (Fault::WRONG_SIGNATURE, "SignatureDoesNotMatch"),
@@ -113,7 +114,7 @@ fn keys_clocks_and_tokens_that_are_wrong_cost_nothing_but_the_bucket() {
     ];
     for (fault, code) in faults {
         let stage = Stage::new();
-        // An answer to HEAD has no body that could name a reason.
+        // A response to HEAD has no body that could name the error code.
         stage.bucket.fault(|seen| seen.method != "HEAD", fault);
         stage.assert_goes_on();
         stage.assert_operator_knows(code);
@@ -121,47 +122,47 @@ fn keys_clocks_and_tokens_that_are_wrong_cost_nothing_but_the_bucket() {
 }
 
 #[test]
-fn a_bucket_that_hangs_is_waited_for_once() {
+fn hanging_bucket_opens_its_circuit() {
     let stage = Stage::new();
     let gate = Gate::new();
     stage.bucket.fault(|_| true, Fault::Stall(gate.clone()));
     let started = Instant::now();
     stage.assert_goes_on();
-    assert!(started.elapsed().as_secs() < 25, "five seconds each for a few, not for all");
+    assert!(started.elapsed().as_secs() < 25, "only a few requests wait for the 5 s timeout");
     stage.assert_operator_knows("no answer within");
 }
 
 #[test]
-fn a_bucket_that_is_full_still_gives_what_it_has() {
+fn full_bucket_still_serves_its_objects() {
     for (fault, code) in [(Fault::NO_SPACE, "InsufficientStorageSpace"), (Fault::QUOTA, "QuotaExceeded")] {
         let stage = Stage::new();
         stage.bucket.fault(|seen| seen.method == "PUT" || seen.method == "POST", fault);
         stage.assert_goes_on();
         stage.assert_operator_knows(code);
-        assert_eq!(stage.origin.count(GONE), 1, "it came from the bucket");
+        assert_eq!(stage.origin.count(GONE), 1, "the object came from the bucket");
         assert!(stage.gateway.object_path(&stage.new).exists());
     }
 }
 
 #[test]
-fn a_dead_disk_leaves_the_bucket() {
+fn unreadable_disk_is_replaced_by_the_bucket() {
     let mut stage = Stage::new();
     stage.gateway.stop();
-    // A folder that cannot be read stands for a disk that does not answer.
+    // A missing folder stands for a disk that cannot be read.
     let objects = stage.gateway.cache().join("objects");
-    std::fs::rename(&objects, stage.gateway.cache().join("elsewhere")).expect("it can be moved");
+    std::fs::rename(&objects, stage.gateway.cache().join("elsewhere")).expect("the folder can be moved");
     stage.gateway.restart();
     stage.gateway.proxied("GET", &stage.origin.url(HELD)).send().assert_body(200, &stage.held);
     assert_eq!(stage.origin.count(HELD), 1);
 }
 
 #[test]
-fn nobody_is_sent_to_a_bucket_that_is_known_to_fail() {
+fn client_is_not_redirected_to_failing_bucket() {
     let stage = Stage::new();
     stage.gateway.get(&stage.origin.url(GONE)).wget_agent().send().assert_status(302);
     stage.bucket.fault(|_| true, Fault::SLOW_DOWN);
     stage.assert_operator_knows("SlowDown");
-    // The rests get longer; after each of them it is asked again.
+    // The cooldowns of the circuit get longer. After each one, Millpond asks the bucket again.
     let asked = stage.bucket.total();
     while stage.bucket.total() < asked + 3 {
         let answer = stage.gateway.get(&stage.origin.url(GONE)).wget_agent().send();
@@ -171,17 +172,19 @@ fn nobody_is_sent_to_a_bucket_that_is_known_to_fail() {
 }
 
 #[test]
-fn a_key_that_is_put_right_in_its_file_is_used_without_a_restart() {
+fn corrected_secret_key_file_is_read_without_restart() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let file = folder.path().join("secret");
-    std::fs::write(&file, "an old one\n").expect("it can be written");
+    std::fs::write(&file, "an old one\n").expect("the file can be written");
     let builder = with(&bucket, &origin).text("s3.secret_access_key", "");
-    let gateway = builder.text("s3.secret_access_key_file", file.to_str().expect("the path is text")).start();
+    let gateway = builder.text("s3.secret_access_key_file", file.to_str().expect("the path is UTF-8")).start();
     let body = archive(4, 200_000);
     origin.serve(NEW, Reply::file(&body));
     gateway.assert_serves(&origin.url(NEW), &body);
-    gateway.log().wait_for("the trouble", |event| event["why"].as_str().is_some_and(|why| why.contains("refuses")));
-    std::fs::write(&file, crate::harness::SECRET_ACCESS_KEY).expect("it can be written");
+    gateway.log().wait_for("the warning about the bucket", |event| {
+        event["why"].as_str().is_some_and(|why| why.contains("refuses"))
+    });
+    std::fs::write(&file, crate::harness::SECRET_ACCESS_KEY).expect("the file can be written");
     bucket.wait_for(&object_key(&body));
 }

@@ -1,4 +1,4 @@
-//! The queue for the bucket: nothing in it is lost, and nothing is evicted before it is up.
+//! Tests of the upload queue. No upload is lost, and no object is evicted before its upload.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn store(gateway: &Gateway, origin: &Origin, number: u64, size: usize) -> Body {
 }
 
 #[test]
-fn what_waits_for_the_bucket_survives_kill_9() {
+fn pending_uploads_survive_sigkill() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     bucket.go_down();
     let mut gateway = with(&bucket, &origin).start();
@@ -38,14 +38,14 @@ fn what_waits_for_the_bucket_survives_kill_9() {
 }
 
 #[test]
-fn an_upload_that_is_killed_in_the_middle_is_done_again() {
+fn upload_interrupted_by_sigkill_is_repeated() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gate = Gate::new();
     bucket.fault(|seen| seen.query.contains("partNumber=2"), Fault::Stall(gate.clone()));
     let mut gateway = with(&bucket, &origin).text("s3.multipart_threshold", "5MiB").start();
     let body = store(&gateway, &origin, 1, 12 << 20);
     gate.await_reached(1);
-    assert_eq!(bucket.read(&object_key(&body)), None, "half an object is none");
+    assert_eq!(bucket.read(&object_key(&body)), None, "an unfinished upload creates no object");
     gateway.kill9();
     bucket.heal();
     gateway.restart();
@@ -54,14 +54,14 @@ fn an_upload_that_is_killed_in_the_middle_is_done_again() {
 }
 
 #[test]
-fn what_is_not_uploaded_yet_is_not_evicted() {
+fn objects_pending_upload_are_not_evicted() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     bucket.fault(|seen| seen.method == "PUT", Fault::ACCESS_DENIED);
     let builder = with(&bucket, &origin).text("cache.max_size", "1MiB").text("cache.min_free", "0B");
     let gateway = builder.start();
     let first = store(&gateway, &origin, 1, 400_000);
     let second = store(&gateway, &origin, 2, 400_000);
-    // There is no space for a third: it passes through.
+    // No space is left for a third object, so its body is passed through.
     let third = archive(3, 400_000);
     origin.serve(&path(3), Reply::file(&third));
     gateway.assert_serves(&origin.url(&path(3)), &third);
@@ -73,9 +73,9 @@ fn what_is_not_uploaded_yet_is_not_evicted() {
     for number in [1, 2] {
         gateway.await_uploaded(&origin.url(&path(number)));
     }
-    // What is up may go, and comes from the bucket then.
+    // An uploaded object may be evicted, and is then served from the bucket.
     gateway.assert_serves(&origin.url(&path(3)), &third);
-    eventually("it is stored now", || gateway.object_path(&third).exists().then_some(()));
+    eventually("the third object is stored", || gateway.object_path(&third).exists().then_some(()));
     for (number, body) in [(1, &first), (2, &second), (3, &third)] {
         gateway.proxied("GET", &origin.url(&path(number))).send().assert_body(200, body);
     }
@@ -83,7 +83,7 @@ fn what_is_not_uploaded_yet_is_not_evicted() {
 }
 
 #[test]
-fn what_lay_on_the_disk_before_there_was_a_bucket_goes_up() {
+fn objects_stored_before_the_bucket_are_uploaded() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let mut gateway = Gateway::relaying(&origin);
     let body = store(&gateway, &origin, 1, 200_000);
@@ -92,7 +92,7 @@ fn what_lay_on_the_disk_before_there_was_a_bucket_goes_up() {
 }
 
 #[test]
-fn another_bucket_gets_everything_again() {
+fn another_bucket_gets_all_objects_again() {
     let (first, second, origin) = (Bucket::start(), Bucket::start(), Origin::start());
     let mut gateway = with(&first, &origin).start();
     let body = store(&gateway, &origin, 1, 200_000);
@@ -103,21 +103,21 @@ fn another_bucket_gets_everything_again() {
 }
 
 #[test]
-fn a_store_that_says_yes_and_keeps_nothing_is_not_believed() {
+fn upload_is_verified_after_success_response() {
     for fault in [Fault::Lose, Fault::Keep(1000)] {
         let (bucket, origin) = (Bucket::start(), Origin::start());
         bucket.fault(|seen| seen.method == "PUT" && seen.key.starts_with("objects/"), fault);
         let builder = with(&bucket, &origin);
         let gateway = builder.start();
         let body = store(&gateway, &origin, 1, 200_000);
-        eventually("it was looked at", || (bucket.count("HEAD", "objects/") >= 2).then_some(()));
-        assert!(bucket.keys("records/").is_empty(), "no record names what is not there");
+        eventually("the upload was checked", || (bucket.count("HEAD", "objects/") >= 2).then_some(()));
+        assert!(bucket.keys("records/").is_empty(), "no record names a missing object");
         assert!(gateway.object_path(&body).exists());
     }
 }
 
 #[test]
-fn tags_that_do_not_come_from_the_bytes_are_no_trouble() {
+fn unrelated_etags_cause_one_verifying_read() {
     for fault in [Fault::EmptyEtag, Fault::WrongEtag] {
         let (bucket, origin) = (Bucket::start(), Origin::start());
         bucket.fault(|seen| seen.key.starts_with("objects/") && seen.method != "GET", fault);
@@ -125,29 +125,29 @@ fn tags_that_do_not_come_from_the_bytes_are_no_trouble() {
         let body = store(&gateway, &origin, 1, 200_000);
         gateway.await_uploaded(&origin.url(&path(1)));
         assert_eq!(bucket.count("PUT", "objects/"), 1);
-        assert_eq!(bucket.count("GET", "objects/"), 1, "it was read once, to see");
-        assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
+        assert_eq!(bucket.count("GET", "objects/"), 1, "the object was read once to verify it");
+        assert_same(&bucket.read(&object_key(&body)).expect("the object exists"), &body);
     }
 }
 
 #[test]
-fn an_old_object_that_somebody_may_be_removing_is_put_again_and_looked_at_again() {
+fn old_object_near_gc_is_put_and_rechecked() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(1, 200_000);
     bucket.write(&object_key(&body), &body);
     bucket.age(&object_key(&body), Duration::from_secs(9));
     let gateway = with(&bucket, &origin).text("s3.gc_grace", "16s").start();
     store(&gateway, &origin, 1, 200_000);
-    // The record is there first, and then it turns out that the object was removed after all.
+    // The record is uploaded first. Then another process removes the object.
     bucket.wait_for_keys("records/", 1);
     bucket.remove(&object_key(&body));
     gateway.await_uploaded(&origin.url(&path(1)));
-    assert_same(&bucket.read(&object_key(&body)).expect("it is there"), &body);
+    assert_same(&bucket.read(&object_key(&body)).expect("the object exists"), &body);
     assert!(bucket.count("PUT", "objects/") >= 2);
 }
 
 #[test]
-fn what_was_placed_but_never_named_makes_room() {
+fn object_without_record_is_evicted_after_crash() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     bucket.fault(|seen| seen.method == "PUT", Fault::ACCESS_DENIED);
     let builder = with(&bucket, &origin).text("cache.max_size", "1MiB").text("cache.min_free", "0B");
@@ -155,12 +155,13 @@ fn what_was_placed_but_never_named_makes_room() {
     let mut gateway = builder.text("cache.sweep_interval", "1s").start();
     let stray = store(&gateway, &origin, 1, 400_000);
     gateway.kill9();
-    // Killed between the two steps of a publish: the object is there, and nothing names it.
-    std::fs::remove_file(gateway.records_of(&origin.url(&path(1))).remove(0)).expect("the record is there");
+    // This is a crash between the two steps of a publish. The object exists, and no record names
+    // it.
+    std::fs::remove_file(gateway.records_of(&origin.url(&path(1))).remove(0)).expect("the record exists");
     bucket.heal();
     gateway.restart();
     let next = store(&gateway, &origin, 2, 300_000);
-    eventually("it has gone", || (!gateway.object_path(&stray).exists()).then_some(()));
+    eventually("the object without a record is evicted", || (!gateway.object_path(&stray).exists()).then_some(()));
     assert_same(&bucket.wait_for(&object_key(&next)), &next);
     gateway.assert_serves(&origin.url(&path(1)), &stray);
     assert_eq!(origin.count(&path(1)), 2);

@@ -1,4 +1,5 @@
-//! A disk that dies, hangs or fills up: the gateway goes on without it, says so, and comes back with it.
+//! Tests of a disk that fails, hangs or fills up. Millpond serves without it, reports it, and uses
+//! it again after recovery.
 
 use std::thread;
 
@@ -10,7 +11,7 @@ use crate::harness::{
 const KEPT: &str = "/kept-1.0.tar.gz";
 const NEW: &str = "/new-1.0.tar.gz";
 
-/// A gateway on such a disk, that has one target.
+/// A gateway on a disk with injected faults, with one stored target.
 struct Stage {
     gateway: Gateway,
     origin: Origin,
@@ -29,7 +30,7 @@ fn stage(change: impl FnOnce(Builder) -> Builder) -> Stage {
     let gateway = change(builder.text("cache.disk_timeout", "1s")).start();
     gateway.assert_serves(&origin.url(KEPT), &kept);
     gateway.await_stored(&origin.url(KEPT));
-    // So that the kernel has in memory what a local disk's would have.
+    // This read brings the object into the page cache, as on a local disk.
     gateway.assert_serves(&origin.url(KEPT), &kept).assert_cache(&["hit"]);
     gateway.request("GET", "/readyz").send().assert_body(200, b"ready\n");
     Stage { gateway, origin, disk, kept, new }
@@ -44,13 +45,13 @@ impl Stage {
         });
     }
 
-    /// Asserts that everything is again as it was before.
+    /// Asserts that the gateway works as before the fault.
     #[track_caller]
     fn assert_mended(&self) {
         self.disk.set(Trouble::Nothing);
         self.await_readiness(200, "ready\n");
         self.gateway.assert_serves(&self.origin.url(KEPT), &self.kept).assert_cache(&["hit"]);
-        eventually("what is new is stored", || {
+        eventually("the new target is stored", || {
             let answer = self.gateway.assert_serves(&self.origin.url(NEW), &self.new);
             answer.header("Cache-Status").is_some_and(|status| status.contains("; hit")).then_some(())
         });
@@ -58,7 +59,7 @@ impl Stage {
 }
 
 #[test]
-fn a_disk_that_hangs_is_gone_round_until_it_answers() {
+fn hanging_disk_is_bypassed_until_recovery() {
     let stage = stage(|builder| builder);
     stage.disk.set(Trouble::Hangs);
     stage.await_readiness(503, "the disk of the cache does not answer\n");
@@ -69,12 +70,12 @@ fn a_disk_that_hangs_is_gone_round_until_it_answers() {
     }
     let asked = stage.origin.count(KEPT);
     stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
-    assert!(stage.origin.count(KEPT) <= asked + 1, "at most the origin gives it");
+    assert!(stage.origin.count(KEPT) <= asked + 1, "the origin gets at most one more request");
     stage.assert_mended();
 }
 
 #[test]
-fn a_disk_that_cannot_be_written_gives_what_it_has() {
+fn read_only_disk_still_serves_hits() {
     let stage = stage(|builder| builder);
     stage.disk.set(Trouble::ReadOnly);
     stage.await_readiness(503, "the cache cannot be written\n");
@@ -87,7 +88,7 @@ fn a_disk_that_cannot_be_written_gives_what_it_has() {
 }
 
 #[test]
-fn a_disk_of_errors_alone_makes_all_pass_through() {
+fn failing_disk_passes_all_requests_through() {
     let stage = stage(|builder| builder.text("cache.present_ttl", "1ms"));
     stage.disk.set(Trouble::Errors);
     stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
@@ -100,7 +101,7 @@ fn a_disk_of_errors_alone_makes_all_pass_through() {
 }
 
 #[test]
-fn an_object_that_the_disk_does_not_give_is_fetched_again() {
+fn unreadable_object_is_fetched_again() {
     let stage = stage(|builder| builder);
     stage.disk.set(Trouble::Unreadable);
     stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
@@ -110,57 +111,59 @@ fn an_object_that_the_disk_does_not_give_is_fetched_again() {
 }
 
 #[test]
-fn an_object_that_is_lost_in_its_middle_is_replaced() {
+fn object_unreadable_in_the_middle_is_replaced() {
     let stage = stage(|builder| builder);
     let object = stage.gateway.object_path(&stage.kept);
     stage.disk.lose(&object, 200_000);
     stage.gateway.get(&stage.origin.url(KEPT)).send().assert_broken();
     stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["fwd=uri-miss"]);
-    eventually("it is here again", || {
+    eventually("the object is stored again", || {
         let answer = stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
         answer.header("Cache-Status").is_some_and(|status| status.contains("; hit")).then_some(())
     });
     assert_eq!(stage.origin.count(KEPT), 2);
-    assert_eq!(stage.gateway.objects(), [object], "in the place of the old one");
+    assert_eq!(stage.gateway.objects(), [object], "the new object replaces the old one");
 }
 
 #[test]
-fn an_object_that_is_lost_from_its_beginning_is_replaced() {
+fn object_unreadable_from_the_start_is_replaced() {
     let stage = stage(|builder| builder);
     stage.disk.lose(&stage.gateway.object_path(&stage.kept), 0);
     stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["fwd=uri-miss"]);
-    eventually("it is here again", || {
+    eventually("the object is stored again", || {
         let answer = stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
         answer.header("Cache-Status").is_some_and(|status| status.contains("; hit")).then_some(())
     });
-    assert_eq!(stage.origin.count(KEPT), 2, "it was fetched once again");
+    assert_eq!(stage.origin.count(KEPT), 2, "the object was fetched once more");
 }
 
 #[test]
-fn what_the_disk_does_not_give_comes_from_the_bucket() {
+fn failing_disk_is_replaced_by_the_bucket() {
     for trouble in [Trouble::Hangs, Trouble::Errors] {
         let bucket = Bucket::start();
         let stage = stage(|builder| bucket.configure(builder, "p/").text("s3.delivery", "relay"));
         stage.gateway.await_uploaded(&stage.origin.url(KEPT));
         stage.disk.set(trouble);
         stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
-        eventually("it is not ready", || (stage.gateway.request("GET", "/readyz").send().status == 503).then_some(()));
+        eventually("readyz returns 503", || {
+            (stage.gateway.request("GET", "/readyz").send().status == 503).then_some(())
+        });
         for _ in 0..2 {
             stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
             stage.gateway.assert_serves(&stage.origin.url(NEW), &stage.new);
         }
-        assert_eq!(stage.origin.count(KEPT), 1, "the origin is not asked again while the disk {trouble:?}");
+        assert_eq!(stage.origin.count(KEPT), 1, "the origin is not asked again during {trouble:?}");
         stage.assert_mended();
     }
 }
 
 #[test]
-fn the_operator_is_told_of_a_dead_disk_and_of_its_return() {
+fn disk_failure_opens_and_recovery_ends_incident() {
     let stage = stage(|builder| builder);
     let incident = |state: &str| {
         let listed = stage.gateway.request("GET", "/api/v1/incidents").send().json();
         let of_disk = |incident: &&serde_json::Value| incident["cause"] == "disk" && incident["state"] == state;
-        listed["incidents"].as_array().expect("it is a list").iter().find(of_disk).cloned()
+        listed["incidents"].as_array().expect("the incidents are a list").iter().find(of_disk).cloned()
     };
     stage.disk.set(Trouble::ReadOnly);
     let open = eventually("the incident is open", || incident("open"));
@@ -170,13 +173,13 @@ fn the_operator_is_told_of_a_dead_disk_and_of_its_return() {
 }
 
 #[test]
-fn a_gateway_on_a_disk_that_hangs_can_be_stopped() {
+fn gateway_on_hanging_disk_can_be_stopped() {
     let mut stage = stage(|builder| builder);
     stage.disk.set(Trouble::Hangs);
     stage.await_readiness(503, "the disk of the cache does not answer\n");
     stage.gateway.signal("TERM");
     stage.gateway.log().wait_for("the end", |event| event["message"] == "stopped");
-    // The kernel lets nobody go who waits for a disk.
+    // The kernel does not release a process that waits for a disk.
     stage.disk.set(Trouble::Nothing);
     let (code, log) = stage.gateway.await_exit();
     assert_eq!(code, Some(0), "{}", log.text());
@@ -184,7 +187,7 @@ fn a_gateway_on_a_disk_that_hangs_can_be_stopped() {
     stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["hit"]);
 }
 
-/// What becomes of a body when the disk takes no more of it from the middle on.
+/// Asserts that a disk fault in the middle of a fetch breaks no response.
 #[track_caller]
 fn assert_goes_on(cause: &str, spoil: impl Fn(&Disk), mend: impl Fn(&Disk)) {
     const START: usize = 400_000;
@@ -195,7 +198,7 @@ fn assert_goes_on(cause: &str, spoil: impl Fn(&Disk), mend: impl Fn(&Disk)) {
         let reply = Reply::file(&body).gate_at(START, &gate);
         stage.origin.serve(path, if path.starts_with("/chunks") { reply.chunked() } else { reply });
         let url = stage.origin.url(path);
-        // One reads, one comes for a part, one expects what it is, one expects something else.
+        // One client reads the body, one expects the right digest, and one expects another digest.
         let mut reader = stage.gateway.get(&url).open();
         let first = reader.read(START);
         let mut expecting = stage.gateway.get(&url).header("X-Expected-Sha256", &sha256(&body)).open();
@@ -211,14 +214,14 @@ fn assert_goes_on(cause: &str, spoil: impl Fn(&Disk), mend: impl Fn(&Disk)) {
         let [read, expected, misled] = thread::scope(|scope| {
             [(reader, first), (expecting, begun), (wrong, misled)]
                 .map(|(answer, first)| scope.spawn(move || rest(answer, first)))
-                .map(|thread| thread.join().expect("a client comes to its end"))
+                .map(|thread| thread.join().expect("the client thread does not panic"))
         });
         for (ended, bytes) in [read, expected] {
             assert_eq!(ended, Ended::Whole);
             assert_same(&bytes, &body);
         }
-        assert_eq!(misled.0, Ended::Cut, "who expects something else sees no end");
-        assert_eq!(stage.origin.count(path), 1, "nobody asked twice");
+        assert_eq!(misled.0, Ended::Cut, "the client with another digest gets a cut transfer");
+        assert_eq!(stage.origin.count(path), 1, "the origin gets one request");
         let fetch = stage.gateway.await_fetch(&url);
         assert_eq!((&fetch["outcome"], &fetch["cause"]), (&"failed".into(), &cause.into()));
         stage.gateway.assert_serves(&url, &body);
@@ -233,16 +236,16 @@ const NO_SPACE: &str = "there is no space to store the body";
 const UNSTORABLE: &str = "the body could not be stored";
 
 #[test]
-fn a_disk_that_fills_up_in_the_middle_breaks_no_answer() {
+fn disk_full_during_fetch_breaks_no_response() {
     assert_goes_on(NO_SPACE, |disk| disk.set_capacity(1), |disk| disk.set_capacity(1 << 30));
 }
 
 #[test]
-fn a_disk_that_fails_in_the_middle_breaks_no_answer() {
+fn disk_failure_during_fetch_breaks_no_response() {
     assert_goes_on(UNSTORABLE, |disk| disk.set(Trouble::ReadOnly), |disk| disk.set(Trouble::Nothing));
 }
 
 #[test]
-fn a_disk_that_hangs_in_the_middle_breaks_no_answer() {
+fn disk_hang_during_fetch_breaks_no_response() {
     assert_goes_on(UNSTORABLE, |disk| disk.set(Trouble::Hangs), |disk| disk.set(Trouble::Nothing));
 }

@@ -1,4 +1,5 @@
-//! This node's own addresses in DNS, at a real server: withdrawn while it is not ready, back when it is, and never the last.
+//! Tests of DNS failover at a real DNS server. A node's addresses are withdrawn while it is not
+//! ready, restored when it is, and the last one stays.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::harness::{Builder, DNS_KEY, DNS_NAME, DNS_SECRET, Disk, Gate, Gateway
 const OWN: &str = "192.0.2.11";
 const OTHER: &str = "192.0.2.12";
 
-/// A node whose server, or the way to it, is at `server`.
+/// Returns a node whose DNS server, or a gate before that server, is at `server`.
 fn node_at(server: SocketAddr, own: &[&str]) -> Builder {
     Gateway::builder()
         .text("dns.server", &server.to_string())
@@ -29,7 +30,7 @@ fn node(named: &Named, own: &[&str]) -> Builder {
     node_at(named.address(), own)
 }
 
-/// On a disk that fails as it is told.
+/// Returns a node whose cache is on a disk with injected faults.
 fn node_on(disk: &Disk, server: SocketAddr) -> Builder {
     node_at(server, &[OWN]).cache_in(disk.folder()).text("cache.disk_timeout", "1s")
 }
@@ -48,7 +49,7 @@ fn warnings_of(gateway: &Gateway, part: &str) -> usize {
 }
 
 #[test]
-fn a_node_that_is_not_ready_is_withdrawn_and_put_back_when_it_is() {
+fn unready_node_is_withdrawn_and_restored() {
     for trouble in [Trouble::ReadOnly, Trouble::Hangs] {
         let disk = Disk::mount();
         let named = Named::start(&["A 192.0.2.11", "A 192.0.2.12", "TXT kept"]);
@@ -56,7 +57,7 @@ fn a_node_that_is_not_ready_is_withdrawn_and_put_back_when_it_is() {
         disk.set(trouble);
         named.await_has(A, &[OTHER]);
         named.assert_has(TXT, &["kept"]);
-        assert_eq!(named.ttl_seconds(A), 300, "of the others");
+        assert_eq!(named.ttl_seconds(A), 300, "the TTL of the other addresses is kept");
         gateway.request("GET", "/readyz").send().assert_status(503);
         disk.set(Trouble::Nothing);
         named.await_has(A, &[OWN, OTHER]);
@@ -65,7 +66,7 @@ fn a_node_that_is_not_ready_is_withdrawn_and_put_back_when_it_is() {
 }
 
 #[test]
-fn the_last_address_stays_until_there_is_another() {
+fn last_address_stays_until_another_exists() {
     let disk = Disk::mount();
     let named = Named::start(&["A 192.0.2.11"]);
     let gateway = node_on(&disk, named.address()).start();
@@ -74,12 +75,12 @@ fn the_last_address_stays_until_there_is_another() {
     named.assert_has(A, &[OWN]);
     named.add(OTHER);
     named.await_has(A, &[OTHER]);
-    assert_eq!(warnings_of(&gateway, "it is the last"), 1, "however often it was tried");
+    assert_eq!(warnings_of(&gateway, "it is the last"), 1, "retries log no further warning");
     disk.set(Trouble::Nothing);
 }
 
 #[test]
-fn a_name_without_addresses_gets_the_nodes() {
+fn name_without_addresses_gets_the_node_addresses() {
     let named = Named::start(&["TXT kept"]);
     let _gateway = node(&named, &[OWN, OTHER]).text("dns.ttl", "45s").start();
     named.await_has(A, &[OWN, OTHER]);
@@ -88,7 +89,7 @@ fn a_name_without_addresses_gets_the_nodes() {
 }
 
 #[test]
-fn a_stop_withdraws_before_the_doors_close_and_a_start_restores() {
+fn stop_withdraws_before_ports_close() {
     let named = Named::start(&["A 192.0.2.11", "A 192.0.2.12"]);
     let gate = Gate::new();
     let door = NamedDoor::before(&named, &gate);
@@ -106,7 +107,7 @@ fn a_stop_withdraws_before_the_doors_close_and_a_start_restores() {
 }
 
 #[test]
-fn of_nodes_that_stop_at_once_one_stays_in_the_name() {
+fn nodes_stopping_together_leave_one_address() {
     let own = ["192.0.2.11", "192.0.2.12", "192.0.2.13"];
     let named = Named::start(&own.map(|own| format!("A {own}")).each_ref().map(String::as_str));
     let gate = Gate::new();
@@ -115,7 +116,7 @@ fn of_nodes_that_stop_at_once_one_stays_in_the_name() {
     for gateway in &gateways {
         gateway.signal("TERM");
     }
-    // Each has seen all the others.
+    // Each node has seen the addresses of all the others.
     gate.await_reached(own.len());
     gate.open();
     for gateway in &mut gateways {
@@ -125,7 +126,7 @@ fn of_nodes_that_stop_at_once_one_stays_in_the_name() {
 }
 
 #[test]
-fn an_update_for_what_is_no_longer_so_is_not_made() {
+fn update_based_on_stale_addresses_is_rejected() {
     let disk = Disk::mount();
     let named = Named::start(&["A 192.0.2.11", "A 192.0.2.12"]);
     let gate = Gate::new();
@@ -133,7 +134,7 @@ fn an_update_for_what_is_no_longer_so_is_not_made() {
     let gateway = node_on(&disk, door.address()).start();
     disk.set(Trouble::ReadOnly);
     gate.await_reached(1);
-    // The other node has gone meanwhile.
+    // The other node leaves DNS meanwhile.
     named.remove(OTHER);
     gate.open();
     await_told(&gateway, "it is the last");
@@ -142,7 +143,7 @@ fn an_update_for_what_is_no_longer_so_is_not_made() {
 }
 
 #[test]
-fn a_wrong_key_is_told_once_and_changes_nothing() {
+fn wrong_tsig_key_is_logged_once() {
     let other_secret = "YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk=";
     for (key, secret, cause) in [(DNS_KEY, other_secret, "BadSig"), ("no-key", DNS_SECRET, "BadKey")] {
         let named = Named::start(&["A 192.0.2.12"]);
@@ -156,13 +157,13 @@ fn a_wrong_key_is_told_once_and_changes_nothing() {
         gateway.signal("TERM");
         let (code, log) = gateway.await_exit();
         assert_eq!(code, Some(0));
-        assert!(!log.text().contains(secret), "the key is shown");
+        assert!(!log.text().contains(secret), "the log shows the TSIG secret");
         named.assert_has(A, &[OTHER]);
     }
 }
 
 #[test]
-fn a_server_that_is_away_is_asked_again() {
+fn unreachable_dns_server_is_retried() {
     let mut named = Named::start(&["A 192.0.2.12"]);
     named.stop();
     let gateway = node(&named, &[OWN]).start();
@@ -175,7 +176,7 @@ fn a_server_that_is_away_is_asked_again() {
 }
 
 #[test]
-fn a_server_that_says_nothing_does_not_hold_up_a_stop_for_ever() {
+fn silent_dns_server_does_not_block_stop() {
     let silent = listen("127.0.0.1");
     let address = silent.local_addr().expect("a listener has an address");
     let mut gateway = node_at(address, &[OWN]).text("gateway.shutdown_grace", "1s").start();
@@ -188,7 +189,7 @@ fn a_server_that_says_nothing_does_not_hold_up_a_stop_for_ever() {
 }
 
 #[test]
-fn each_kind_of_address_has_a_last_one() {
+fn last_address_is_kept_per_address_family() {
     let named = Named::start_at("::1", &["A 192.0.2.11", "AAAA 2001:db8::11", "AAAA 2001:db8::12"]);
     let mut gateway = node(&named, &[OWN, "2001:db8::11"]).start();
     gateway.stop();
@@ -199,10 +200,10 @@ fn each_kind_of_address_has_a_last_one() {
 }
 
 #[test]
-fn an_alias_is_left_alone() {
+fn cname_is_not_changed() {
     let named = Named::start(&["CNAME ns"]);
     let gateway = node(&named, &[OWN]).start();
     let told = await_told(&gateway, "does not do as it is asked; it is tried again");
     assert!(told["error"].as_str().is_some_and(|error| error.contains("alias")), "{told}");
-    assert_eq!(named.has(A).len(), 2, "the alias and what it leads to");
+    assert_eq!(named.has(A).len(), 2, "the CNAME and its target stay");
 }

@@ -1,4 +1,4 @@
-//! What `[dns]` may say, and what is wrong with it: by its key, and without its secret.
+//! Tests of the `[dns]` section. Errors name the key, and never show the secret.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::harness::{Run, millpond};
 
 const SECRET: &str = "U0VDUkVULVNFQ1JFVC1TRUNSRVQtU0VDUkVU";
 
-/// All that is needed, the secret in a file.
+/// All required keys, with the secret in a file.
 const WHOLE: [(&str, &str); 6] = [
     ("server", "\"192.0.2.1:53\""),
     ("zone", "\"example.org\""),
@@ -16,7 +16,7 @@ const WHOLE: [(&str, &str); 6] = [
     ("tsig_secret_file", "\"secret\""),
 ];
 
-/// Checks what is needed with other values for some keys. None leaves a key out.
+/// Checks the required keys with other values for some of them. `None` leaves a key out.
 fn check(folder: &Path, changes: &[(&str, Option<&str>)]) -> Run {
     std::fs::write(folder.join("secret"), format!("{SECRET}\n")).expect("the folder can be written");
     std::fs::write(folder.join("short"), "c2hvcnQ=").expect("the folder can be written");
@@ -25,12 +25,12 @@ fn check(folder: &Path, changes: &[(&str, Option<&str>)]) -> Run {
     let lines: Vec<_> = whole.copied().chain(given).map(|(key, value)| format!("{key} = {value}\n")).collect();
     let file = folder.join("dns.toml");
     std::fs::write(&file, format!("[dns]\n{}", lines.concat())).expect("the folder can be written");
-    millpond(folder, &["check-config", "--config", file.to_str().expect("the path is text")])
+    millpond(folder, &["check-config", "--config", file.to_str().expect("the path is UTF-8")])
 }
 
 #[track_caller]
 fn assert_refused(changes: &[(&str, Option<&str>)], parts: &[&str]) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let run = check(folder.path(), changes);
     assert_eq!(run.code, Some(2), "{changes:?}: {run:?}");
     assert_eq!(run.stderr.trim_end().lines().count(), 1, "{}", run.stderr);
@@ -42,12 +42,12 @@ fn assert_refused(changes: &[(&str, Option<&str>)], parts: &[&str]) {
 
 #[track_caller]
 fn assert_taken(changes: &[(&str, Option<&str>)]) {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     check(folder.path(), changes).assert_success();
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_keys_are_reported() {
     for key in ["zone", "name", "addresses", "tsig_name"] {
         assert_refused(&[(key, None)], &[&format!("dns.{key}")]);
     }
@@ -55,12 +55,12 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn without_a_server_there_is_nothing_to_check() {
+fn without_server_other_keys_are_not_checked() {
     assert_taken(&[("server", None), ("zone", Some("\"\"")), ("tsig_secret_file", Some("\"/does/not/exist\""))]);
 }
 
 #[test]
-fn values_that_cannot_work_are_refused_with_their_key() {
+fn unusable_values_are_rejected_with_their_key() {
     for (key, value) in [
         ("server", "\"ns.example.org:53\""),
         ("server", "\"192.0.2.1\""),
@@ -93,18 +93,18 @@ fn values_that_cannot_work_are_refused_with_their_key() {
 }
 
 #[test]
-fn values_at_their_bounds_can_be_used() {
+fn values_at_their_bounds_are_accepted() {
     for algorithm in ["hmac-sha256", "hmac-sha384", "hmac-sha512"] {
         assert_taken(&[("tsig_algorithm", Some(&format!("\"{algorithm}\"")))]);
     }
     assert_taken(&[("ttl", Some("\"1s\"")), ("withdraw_after", Some("\"100ms\"")), ("restore_after", Some("\"1h\""))]);
     assert_taken(&[("ttl", Some("\"1day\"")), ("withdraw_after", Some("\"1h\"")), ("server", Some("\"[::1]:53\""))]);
-    // The name may be the zone's own, and names end in a dot where they are written in full.
+    // The name may be that of the zone, and fully qualified names end in a dot.
     assert_taken(&[("name", Some("\"example.org\"")), ("zone", Some("\"EXAMPLE.org.\""))]);
 }
 
 #[test]
-fn a_secret_that_cannot_be_one_is_not_shown() {
+fn invalid_secret_is_not_shown() {
     let quoted = |text: &str| format!("\"{text}\"");
     let in_the_file = ("tsig_secret_file", None);
     assert_taken(&[in_the_file, ("tsig_secret", Some(&quoted(SECRET)))]);

@@ -1,4 +1,4 @@
-//! What is said to an ftp server, and when: logins, connections, parts, redirects.
+//! Tests of FTP logins, connections, ranges and redirects.
 
 use crate::harness::{Act, Body, FtpServer, Gateway, Origin, Reply, all_at_once, archive, passive, say};
 
@@ -17,7 +17,7 @@ fn gateway(server: &FtpServer) -> Gateway {
 }
 
 #[test]
-fn a_login_is_used_for_whoever_has_brought_it_and_nobody_else() {
+fn ftp_login_is_used_only_for_its_request() {
     let (server, body) = stage();
     let gateway = gateway(&server);
     let url = format!("ftp://us%40er:se%3Acret@127.0.0.1:{}{PATH}", server.port());
@@ -29,22 +29,22 @@ fn a_login_is_used_for_whoever_has_brought_it_and_nobody_else() {
     assert_eq!(server.asked().iter().filter(|line| *line == "USER us@er").count(), 4);
     gateway.assert_nothing_stored();
     gateway.get(&server.url(PATH)).send().assert_body(200, &body);
-    assert!(server.asked().contains(&"USER anonymous".to_owned()), "the login of others is not used");
+    assert!(server.asked().contains(&"USER anonymous".to_owned()), "the login of another request is not used");
     assert!(!gateway.log().text().contains("cret"));
 }
 
 #[test]
-fn a_login_that_is_refused_is_final() {
+fn rejected_login_is_not_retried() {
     let (server, _) = stage();
     server.on("PASS", say("530 no"));
     let gateway = Gateway::builder().port(server.port()).relay().start();
     gateway.get(&server.url(PATH)).send().assert_problem(502);
     gateway.get(&server.url(PATH)).send().assert_problem(502);
-    assert_eq!(server.count("PASS"), 1, "it is not tried again, and remembered");
+    assert_eq!(server.count("PASS"), 1, "the rejected login is remembered and not retried");
 }
 
 #[test]
-fn a_connection_is_used_again_unless_the_server_has_closed_it() {
+fn control_connection_is_reused_until_server_closes_it() {
     let (server, body) = stage();
     server.serve("notes.txt", &body);
     let gateway = gateway(&server);
@@ -55,14 +55,14 @@ fn a_connection_is_used_again_unless_the_server_has_closed_it() {
     server.close_connections();
     ask();
     assert_eq!(server.connections(), 2);
-    // 421 is how some of them say goodbye.
+    // Some servers close a connection with 421.
     server.script("SIZE", vec![say("421 too late"), Act::Usual]);
     ask();
     assert_eq!(server.connections(), 3);
 }
 
 #[test]
-fn no_more_connections_are_opened_than_a_server_may_have() {
+fn per_host_limit_bounds_ftp_connections() {
     let (server, body) = stage();
     server.serve("notes.txt", &body);
     let gateway = Gateway::builder().port(server.port()).relay().set("fetch.per_host", "1").start();
@@ -75,16 +75,16 @@ fn no_more_connections_are_opened_than_a_server_may_have() {
 }
 
 #[test]
-fn a_server_without_epsv_is_asked_for_pasv_and_followed_to_no_other_address() {
+fn pasv_fallback_ignores_the_announced_address() {
     let (server, body) = stage();
     server.on("EPSV", say("500 what?"));
-    // What it says is 127.0.0.2, where nobody listens.
+    // PASV names 127.0.0.2, where no server listens.
     gateway(&server).get(&server.url(PATH)).send().assert_body(200, &body);
     assert_eq!((server.count("EPSV"), server.count("PASV")), (1, 1));
 }
 
 #[test]
-fn nobody_is_sent_to_another_host_or_another_service() {
+fn pasv_cannot_redirect_to_another_host_or_service() {
     let (server, _) = stage();
     server.on("EPSV", say("500 what?"));
     let other = Origin::start_at("127.0.0.2");
@@ -100,7 +100,7 @@ fn nobody_is_sent_to_another_host_or_another_service() {
 }
 
 #[test]
-fn tls_that_has_begun_is_not_gone_back_from() {
+fn started_tls_never_falls_back_to_plaintext() {
     let (server, _) = stage();
     server.on("AUTH", say("234 go on"));
     for tls in ["offered", "required"] {
@@ -118,7 +118,7 @@ fn tls_that_has_begun_is_not_gone_back_from() {
 }
 
 #[test]
-fn a_server_without_tls_is_spoken_to_in_the_clear() {
+fn server_without_tls_is_used_in_plaintext() {
     for reply in ["500 what?", "502 no", "530 log in", "534 no", "431 not now"] {
         let (server, body) = stage();
         server.on("AUTH", say(reply));
@@ -128,20 +128,20 @@ fn a_server_without_tls_is_spoken_to_in_the_clear() {
 }
 
 #[test]
-fn names_go_out_byte_for_byte() {
+fn file_names_are_sent_byte_for_byte() {
     let server = FtpServer::start();
     let gateway = gateway(&server);
     gateway.get(&server.url("/caf%E9-1.0.tar.gz")).send().assert_problem(404);
     gateway.get(&server.url("/%2Fpub/a%20b-1.0.tar.gz")).send().assert_problem(404);
     let asked = server.asked();
-    assert!(asked.contains(&"RETR caf\u{fffd}-1.0.tar.gz".to_owned()), "one byte: {asked:?}");
+    assert!(asked.contains(&"RETR caf\u{fffd}-1.0.tar.gz".to_owned()), "the escape is sent as one byte: {asked:?}");
     assert!(asked.contains(&"RETR /pub/a b-1.0.tar.gz".to_owned()), "{asked:?}");
     let known = ["AUTH", "USER", "PASS", "TYPE", "EPSV", "SIZE", "MDTM", "RETR"];
     assert!(asked.iter().all(|line| known.iter().any(|verb| line.starts_with(verb))), "{asked:?}");
 }
 
 #[test]
-fn a_redirect_leads_from_http_to_ftp_where_policy_lets_it() {
+fn http_redirect_to_ftp_is_checked_by_policy() {
     let (server, body) = stage();
     let origin = Origin::start();
     origin.serve("/a.tar.gz", Reply::redirect(302, &server.url(PATH)));
@@ -160,14 +160,14 @@ fn a_redirect_leads_from_http_to_ftp_where_policy_lets_it() {
 }
 
 #[test]
-fn a_miss_is_never_redirected_to_ftp() {
+fn miss_is_never_redirected_to_ftp() {
     let (server, body) = stage();
     let gateway = Gateway::builder().port(server.port()).start();
     gateway.get(&server.url(PATH)).header("User-Agent", "Wget/1.21").send().assert_body(200, &body);
 }
 
 #[test]
-fn policy_judges_ftp_as_it_judges_http() {
+fn policy_applies_to_ftp_as_to_http() {
     let (server, _) = stage();
     let url = server.url(PATH);
     let refused = |key: &str, value: &str, word: &str| {
@@ -181,7 +181,7 @@ fn policy_judges_ftp_as_it_judges_http() {
     refused("policy.deny_hosts", "[\"127.0.0.1\"]", "deny_hosts");
     refused("policy.deny_suffixes", "[\".gz\"]", "deny_suffixes");
     refused("policy.max_object_size", "\"1KiB\"", "max_object_size");
-    assert_eq!(server.count("RETR"), 1, "only the size had to be asked for");
+    assert_eq!(server.count("RETR"), 1, "only the test of the size limit starts a download");
     let named = url.replace("127.0.0.1", "localhost");
     let gateway = Gateway::builder().port(server.port()).relay().set("policy.allow_networks", "[]").start();
     gateway.get(&named).send().assert_problem(403);

@@ -1,4 +1,4 @@
-//! Ftp servers that are silent, break off, lie, or cannot do what others can.
+//! Tests of FTP servers that are silent, close early, report wrong sizes, or lack commands.
 
 use crate::harness::{Act, Body, FtpServer, GREETING, Gateway, all_at_once, archive, say};
 
@@ -6,7 +6,7 @@ const PATH: &str = "/x-1.0.tar.gz";
 const NAME: &str = "x-1.0.tar.gz";
 const SIZE: usize = 1 << 20;
 
-/// A server with one file that does `acts` at `verb`.
+/// Returns a server with one file, which does `acts` at `verb`.
 fn server(verb: &str, acts: Vec<Act>) -> (FtpServer, Body) {
     let server = FtpServer::start();
     let body = archive(1, SIZE);
@@ -24,7 +24,7 @@ fn twice(server: &FtpServer) -> Gateway {
 }
 
 #[test]
-fn silence_and_a_hang_up_at_any_step_are_told_in_time() {
+fn silence_or_disconnect_at_any_step_is_504() {
     let steps = [GREETING, "AUTH", "USER", "PASS", "TYPE", "EPSV", "SIZE", "MDTM", "RETR"];
     all_at_once(steps.len(), |number| {
         let (silent, _) = server(steps[number], vec![Act::Silence]);
@@ -38,20 +38,20 @@ fn silence_and_a_hang_up_at_any_step_are_told_in_time() {
 }
 
 #[test]
-fn what_a_server_cannot_do_now_is_tried_again() {
+fn transient_ftp_replies_are_retried() {
     for code in ["421 full", "425 no line", "450 busy", "451 trouble"] {
         let (one, _) = server("RETR", vec![say(code)]);
         once(&one).get(&one.url(PATH)).send().assert_problem(504);
         let (two, body) = server("RETR", vec![say(code), Act::Usual]);
         twice(&two).get(&two.url(PATH)).send().assert_body(200, &body);
-        assert_eq!(two.connections(), 2, "the first connection is not trusted any more");
+        assert_eq!(two.connections(), 2, "the first connection is not reused");
     }
     let (full, body) = server(GREETING, vec![say("421 full"), Act::Usual]);
     twice(&full).get(&full.url(PATH)).send().assert_body(200, &body);
 }
 
 #[test]
-fn what_a_server_will_not_do_is_final() {
+fn permanent_ftp_replies_are_not_retried() {
     for (verb, reply, status) in [
         ("RETR", "550 no such file", 404),
         ("RETR", "553 no such name", 404),
@@ -68,7 +68,7 @@ fn what_a_server_will_not_do_is_final() {
 }
 
 #[test]
-fn the_length_decides_whatever_the_server_says_at_the_end() {
+fn known_size_decides_whether_transfer_is_complete() {
     for act in [Act::Send(SIZE, "426 broken"), Act::Send(SIZE, ""), Act::SendAndStay(SIZE)] {
         let (server, body) = server("RETR", vec![act]);
         let gateway = Gateway::builder().port(server.port()).relay().one_attempt().start();
@@ -89,7 +89,7 @@ fn the_length_decides_whatever_the_server_says_at_the_end() {
 }
 
 #[test]
-fn a_size_that_is_a_lie_makes_no_file() {
+fn wrong_size_reply_stores_nothing() {
     for size in [SIZE - 1, SIZE + 1] {
         let (server, body) = server("SIZE", vec![say(&format!("213 {size}"))]);
         let gateway = once(&server);
@@ -101,7 +101,7 @@ fn a_size_that_is_a_lie_makes_no_file() {
 }
 
 #[test]
-fn without_a_size_the_servers_word_decides() {
+fn without_size_the_final_reply_decides() {
     for refusal in ["500 what?", "550 not in this mode", "213 many"] {
         let (whole, body) = server("SIZE", vec![say(refusal)]);
         let gateway = once(&whole);
@@ -117,7 +117,7 @@ fn without_a_size_the_servers_word_decides() {
 }
 
 #[test]
-fn without_a_date_there_is_none() {
+fn unusable_mdtm_reply_gives_no_last_modified() {
     for refusal in ["500 what?", "213 yesterday", "213 19700100000000"] {
         let (server, body) = server("MDTM", vec![say(refusal)]);
         let answer = once(&server).get(&server.url(PATH)).send();
@@ -127,7 +127,7 @@ fn without_a_date_there_is_none() {
 }
 
 #[test]
-fn a_head_of_which_the_server_says_nothing_is_no_success() {
+fn head_without_size_and_mdtm_fails() {
     let (server, _) = server("SIZE", vec![say("500 what?")]);
     let gateway = once(&server);
     let head = || gateway.proxied("HEAD", &server.url(PATH)).send();
@@ -140,7 +140,7 @@ fn a_head_of_which_the_server_says_nothing_is_no_success() {
 }
 
 #[test]
-fn a_reply_without_an_end_is_not_read_to_it() {
+fn endless_reply_is_rejected() {
     for step in [GREETING, "SIZE"] {
         let (server, _) = server(step, vec![Act::Babble(1 << 20)]);
         let gateway = Gateway::builder().port(server.port()).relay().one_attempt().start();
@@ -151,25 +151,25 @@ fn a_reply_without_an_end_is_not_read_to_it() {
 }
 
 #[test]
-fn replies_of_many_lines_are_read() {
+fn multiline_replies_are_parsed() {
     let (server, body) = server("PASS", vec![say("230-welcome\r\n230-230 is not the end\r\n 230 nor this\r\n230 in")]);
     server.on("SIZE", say(&format!("213-so\r\n213 {SIZE}")));
     once(&server).get(&server.url(PATH)).send().assert_body(200, &body);
 }
 
 #[test]
-fn a_cut_fetch_goes_on_where_it_was_under_the_same_size_and_date() {
+fn cut_fetch_resumes_if_size_and_date_match() {
     let (server, body) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::Usual]);
     let gateway = twice(&server);
     gateway.get(&server.url(PATH)).send().assert_body(200, &body);
     gateway.await_stored(&server.url(PATH));
-    // What comes twice is held against what is here.
+    // The resumed transfer overlaps the bytes already received, to compare them.
     assert!(server.asked().contains(&format!("REST {}", SIZE / 2 - (64 << 10))), "{:?}", server.asked());
-    assert_eq!(server.count("MDTM"), 3, "and the file is looked at again before the end");
+    assert_eq!(server.count("MDTM"), 3, "size and date are checked again before the end");
 }
 
 #[test]
-fn a_cut_fetch_begins_again_where_the_file_may_be_another() {
+fn cut_fetch_restarts_if_file_may_have_changed() {
     for dates in [["20240101000000", "20240101000001"], ["20990101000000", "20990101000000"]] {
         let (server, body) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::Usual]);
         server.script("MDTM", dates.map(|date| say(&format!("213 {date}"))).into());
@@ -179,7 +179,7 @@ fn a_cut_fetch_begins_again_where_the_file_may_be_another() {
 }
 
 #[test]
-fn a_server_that_cannot_restart_is_asked_for_the_whole() {
+fn server_without_rest_is_asked_for_whole_file() {
     let (server, body) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::Usual]);
     server.on("REST", say("502 not here"));
     twice(&server).get(&server.url(PATH)).send().assert_body(200, &body);
@@ -187,15 +187,15 @@ fn a_server_that_cannot_restart_is_asked_for_the_whole() {
 }
 
 #[test]
-fn bytes_of_two_files_are_never_one() {
-    // It says 350 and begins at the beginning.
+fn bytes_of_two_files_are_never_combined() {
+    // The server replies 350 to REST, but sends the file from its beginning.
     let (ignorant, body) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::SendFromTheBeginning]);
     let gateway = twice(&ignorant);
     let answer = gateway.get(&ignorant.url(PATH)).send();
     answer.assert_broken();
     assert!(body.starts_with(&answer.body));
     gateway.assert_nothing_stored();
-    // The file is exchanged after the second look and before the second half.
+    // The file is replaced after the second metadata check, and before the second half.
     let (server, _) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::Usual]);
     server.script("MDTM", vec![Act::Usual, Act::Usual, say("213 20240101000001")]);
     let gateway = twice(&server);

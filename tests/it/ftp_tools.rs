@@ -1,4 +1,4 @@
-//! Real clients, a real ftp server, and the gateway between them.
+//! Tests with real clients and a real FTP server.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +14,7 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 const DATE_SECS: u64 = 1_704_067_200;
 
 fn dated(server: &Vsftpd, name: &str) {
-    let file = fs::File::options().append(true).open(server.path(name)).expect("the file is there");
+    let file = fs::File::options().append(true).open(server.path(name)).expect("the file exists");
     let date = std::time::UNIX_EPOCH + std::time::Duration::from_secs(DATE_SECS);
     file.set_modified(date).expect("a date can be set");
 }
@@ -35,7 +35,7 @@ fn builder_at(port: u16) -> Builder {
 }
 
 #[test]
-fn a_file_is_fetched_once_and_has_its_date() {
+fn file_is_fetched_once_with_its_date() {
     let server = Vsftpd::start();
     let (gateway, body) = stage(&server);
     let url = server.url(PATH);
@@ -45,8 +45,8 @@ fn a_file_is_fetched_once_and_has_its_date() {
     gateway.await_stored(&url);
     gateway.proxied("GET", &url).send().assert_body(200, &body);
     gateway.get(&url).send().assert_cache(&["hit"]);
-    assert_eq!(server.count("\"RETR "), 1, "what it was asked for");
-    assert_eq!(server.count("\"EPSV"), 2, "asked for once by itself");
+    assert_eq!(server.count("\"RETR "), 1, "the file was retrieved once");
+    assert_eq!(server.count("\"EPSV"), 2, "EPSV is sent once at login and once for the transfer");
     assert_eq!(server.count("\"PASV"), 0);
     assert_eq!(server.count("\"LIST") + server.count("\"NLST") + server.count("\"STOR"), 0);
     let record = fs::read_to_string(&gateway.records_of(&url)[0]).expect("a record can be read");
@@ -54,7 +54,7 @@ fn a_file_is_fetched_once_and_has_its_date() {
 }
 
 #[test]
-fn a_server_at_an_address_of_the_new_kind_is_asked_too() {
+fn server_at_ipv6_address_works() {
     let server = Vsftpd::start_at("::1", "");
     let (gateway, body) = stage(&server);
     gateway.get(&server.url(PATH)).send().assert_body(200, &body);
@@ -62,23 +62,23 @@ fn a_server_at_an_address_of_the_new_kind_is_asked_too() {
 }
 
 #[test]
-fn wget_c_on_a_cold_object_gets_the_rest_and_the_whole_is_stored() {
+fn wget_continue_on_miss_stores_whole_file() {
     let server = Vsftpd::start();
     let (gateway, body) = stage(&server);
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let file = folder.path().join("x-1.0.tar.gz");
     fs::write(&file, &body[..1 << 20]).expect("the folder can be written");
     let proxy = format!("http://{}", gateway.proxy_addr());
     Tool::wget(folder.path()).arg("-c").env("ftp_proxy", &proxy).arg(&server.url(PATH)).run().assert_success();
-    assert_same(&fs::read(&file).expect("there is a file"), &body);
+    assert_same(&fs::read(&file).expect("the file exists"), &body);
     gateway.await_stored(&server.url(PATH));
     gateway.get(&server.url(PATH)).send().assert_body(200, &body);
     assert_eq!(server.count("\"RETR "), 1);
-    assert_eq!(server.count("\"REST "), 0, "the whole was fetched");
+    assert_eq!(server.count("\"REST "), 0, "the whole file was fetched");
 }
 
 #[test]
-fn a_range_of_a_cold_object_is_right_and_the_whole_is_stored() {
+fn range_miss_stores_the_whole_file() {
     let server = Vsftpd::start();
     let (gateway, body) = stage(&server);
     let answer = gateway.proxied("GET", &server.url(PATH)).range("bytes=1000000-2000000").send();
@@ -89,16 +89,16 @@ fn a_range_of_a_cold_object_is_right_and_the_whole_is_stored() {
 }
 
 #[test]
-fn every_client_gets_the_file_by_ftp_proxy_and_by_the_rewritten_url() {
+fn every_client_works_with_proxy_and_url_prefix() {
     let server = Vsftpd::start();
     let (gateway, body) = stage(&server);
     let proxy = format!("http://{}", gateway.proxy_addr());
     let url = server.url(PATH);
     let run = |tool: fn(&Path) -> Tool, args: &[&str], url: &str| {
-        let folder = tempfile::tempdir().expect("a folder can be made");
+        let folder = tempfile::tempdir().expect("a folder can be created");
         tool(folder.path()).args(args).env("ftp_proxy", &proxy).arg(url).run().assert_success();
         let file = folder.path().join("x-1.0.tar.gz");
-        assert_same(&fs::read(&file).expect("there is a file"), &body);
+        assert_same(&fs::read(&file).expect("the file exists"), &body);
         assert_eq!(files_under(folder.path()), [file]);
     };
     for url in [url.as_str(), &gateway.rewritten(&url)] {
@@ -118,9 +118,9 @@ fn wget_and_curl_log_in_through_the_proxy() {
     let proxy = format!("http://{}", gateway.proxy_addr());
     let url = format!("ftp://user:secret@127.0.0.1:{}/x-1.0.tar.gz", server.port());
     for tool in [Tool::wget, |folder: &Path| Tool::curl(folder).args(&["-f", "-O"])] {
-        let folder = tempfile::tempdir().expect("a folder can be made");
+        let folder = tempfile::tempdir().expect("a folder can be created");
         tool(folder.path()).env("ftp_proxy", &proxy).arg(&url).run().assert_success();
-        assert_same(&fs::read(folder.path().join("x-1.0.tar.gz")).expect("there is a file"), &body);
+        assert_same(&fs::read(folder.path().join("x-1.0.tar.gz")).expect("the file exists"), &body);
     }
     assert_eq!(server.asked().iter().filter(|line| *line == "PASS secret").count(), 2);
     gateway.assert_nothing_stored();
@@ -128,7 +128,7 @@ fn wget_and_curl_log_in_through_the_proxy() {
 }
 
 #[test]
-fn names_of_all_kinds_are_found() {
+fn unusual_file_names_are_found() {
     let server = Vsftpd::start();
     let (gateway, _) = stage(&server);
     let body = archive(2, 5000);
@@ -137,7 +137,7 @@ fn names_of_all_kinds_are_found() {
     {
         server.write(name, &body);
     }
-    symlink(server.path("a b-1.0.tar.gz"), server.path("link-1.0.tar.gz")).expect("a link can be made");
+    symlink(server.path("a b-1.0.tar.gz"), server.path("link-1.0.tar.gz")).expect("a link can be created");
     let root = format!("/%2F{}", server.path("a b-1.0.tar.gz").display().to_string().trim_start_matches('/'));
     for path in [
         "/a%20b-1.0.tar.gz",
@@ -156,7 +156,7 @@ fn names_of_all_kinds_are_found() {
 }
 
 #[test]
-fn what_is_not_there_and_what_is_no_file() {
+fn missing_files_and_non_files_are_rejected() {
     let server = Vsftpd::start();
     let (gateway, _) = stage(&server);
     for path in ["/no-such-1.0.tar.gz", "/pub", "/pub/none/x.zip"] {
@@ -176,12 +176,12 @@ fn what_is_not_there_and_what_is_no_file() {
         answer.assert_problem(405);
         assert_eq!(answer.wants("allow"), "GET, HEAD");
     }
-    assert_eq!(server.count("FTP command"), commands, "nothing of that was asked");
+    assert_eq!(server.count("FTP command"), commands, "Millpond sent no command for these targets");
     gateway.assert_nothing_stored();
 }
 
 #[test]
-fn a_head_says_size_and_date_and_fetches_nothing() {
+fn head_reports_size_and_date_without_fetching() {
     let server = Vsftpd::start();
     let (gateway, body) = stage(&server);
     for answer in [
@@ -193,13 +193,13 @@ fn a_head_says_size_and_date_and_fetches_nothing() {
         assert_eq!(answer.wants("last-modified"), DATE);
     }
     assert_eq!(server.count("\"RETR "), 0);
-    assert_eq!(server.count("CONNECT: "), 1 + 1, "one of the harness, and one for both");
+    assert_eq!(server.count("CONNECT: "), 1 + 1, "one connection of the harness, and one for both requests");
     gateway.assert_nothing_stored();
     gateway.get(&server.url(PATH)).header("Cache-Control", "only-if-cached").send().assert_problem(504);
 }
 
 #[test]
-fn what_is_passed_is_passed_in_parts_too() {
+fn pass_through_supports_ranges() {
     let server = Vsftpd::start();
     let (gateway, _) = stage(&server);
     let body = archive(3, 300_000);
@@ -218,7 +218,7 @@ fn what_is_passed_is_passed_in_parts_too() {
 }
 
 #[test]
-fn tls_is_spoken_where_it_is_offered() {
+fn tls_is_used_if_the_server_offers_it() {
     let authority = Authority::new();
     let server = Vsftpd::start_tls(&authority, "allow_anon_ssl=YES");
     let body = archive(1, 300_000);
@@ -234,7 +234,7 @@ fn tls_is_spoken_where_it_is_offered() {
 }
 
 #[test]
-fn a_certificate_that_is_not_good_is_not_put_up_with() {
+fn untrusted_certificate_is_rejected() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = Vsftpd::start_tls(&authority, "allow_anon_ssl=YES");
     server.write("x-1.0.tar.gz", &archive(1, 5000));
@@ -242,13 +242,13 @@ fn a_certificate_that_is_not_good_is_not_put_up_with() {
     let answer = gateway.get(&server.url("/x-1.0.tar.gz")).send();
     answer.assert_problem(502);
     assert!(answer.text().contains("certificate"), "{}", answer.text());
-    assert_eq!(server.count("\"USER"), 0, "nobody logs in without TLS instead");
+    assert_eq!(server.count("\"USER"), 0, "Millpond does not log in without TLS instead");
     let gateway = builder(&server).authority(&other).text("fetch.ftp_tls", "never").start();
     gateway.get(&server.url("/x-1.0.tar.gz")).send().assert_status(200);
 }
 
 #[test]
-fn a_server_that_wants_nobody_anonymous_within_tls_gets_its_will() {
+fn server_rejecting_anonymous_tls_gets_plaintext_login() {
     let authority = Authority::new();
     let server = Vsftpd::start_tls(&authority, "");
     let body = archive(1, 5000);

@@ -1,4 +1,5 @@
-//! What a rule says to let us in goes to its own host, by its own scheme, and nowhere else.
+//! Tests that a rule's credentials are sent only to the rule's own host, over the rule's own
+//! scheme.
 
 use std::fs;
 
@@ -17,7 +18,7 @@ fn with_secret(origin: &Origin) -> Builder {
 }
 
 #[test]
-fn the_host_of_the_rule_is_told_and_the_file_is_kept() {
+fn rule_credentials_are_sent_and_file_is_stored() {
     let (origin, body) = (Origin::start(), archive(1, 5000));
     for path in [PATH, "/public/x-1.0.tar.gz"] {
         origin.serve(path, Reply::file(&body));
@@ -34,7 +35,7 @@ fn the_host_of_the_rule_is_told_and_the_file_is_kept() {
 }
 
 #[test]
-fn nobody_is_redirected_where_he_would_not_be_let_in() {
+fn miss_needing_rule_credentials_is_not_redirected() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(2, 5000)));
     let gateway = with_secret(&origin).start();
@@ -42,7 +43,7 @@ fn nobody_is_redirected_where_he_would_not_be_let_in() {
 }
 
 #[test]
-fn a_redirect_takes_it_to_no_other_host_port_or_scheme() {
+fn redirect_to_another_origin_drops_rule_credentials() {
     let authority = Authority::new();
     let (origin, port, host) = (Origin::start(), Origin::start(), Origin::start_at("127.0.0.2"));
     let tls = Origin::start_tls(&authority);
@@ -61,11 +62,15 @@ fn a_redirect_takes_it_to_no_other_host_port_or_scheme() {
     origin.serve("/private/near.tar.gz", Reply::redirect(302, PATH));
     origin.serve(PATH, Reply::file(&body));
     gateway.assert_serves(&origin.url("/private/near.tar.gz"), &body);
-    assert_eq!(origin.request(PATH).header("authorization"), Some(SECRET), "the same server lets us in again");
+    assert_eq!(
+        origin.request(PATH).header("authorization"),
+        Some(SECRET),
+        "a redirect to the same server keeps the credentials"
+    );
 }
 
 #[test]
-fn another_scheme_than_the_rules_is_told_nothing() {
+fn other_scheme_gets_no_rule_credentials() {
     let (origin, body) = (Origin::start(), archive(4, 5000));
     origin.serve(PATH, Reply::file(&body));
     let fields = format!("authorization = \"{SECRET}\"");
@@ -75,7 +80,7 @@ fn another_scheme_than_the_rules_is_told_nothing() {
 }
 
 #[test]
-fn a_client_that_brings_its_own_means_itself_and_nobody_changes_anything_in_our_name() {
+fn client_credentials_and_writes_suppress_rule_credentials() {
     let (origin, body) = (Origin::start(), archive(5, 5000));
     origin.serve(PATH, Reply::file(&body));
     let gateway = with_secret(&origin).relay().start();
@@ -91,7 +96,7 @@ fn a_client_that_brings_its_own_means_itself_and_nobody_changes_anything_in_our_
 }
 
 #[test]
-fn what_lets_us_in_is_in_no_log_and_no_record() {
+fn rule_credentials_appear_in_no_log_or_record() {
     let (origin, body) = (Origin::start(), archive(6, 5000));
     origin.script(PATH, vec![Reply::status(503), Reply::file(&body)]);
     let builder = Gateway::builder().origin(&origin).relay().text("log.level", "trace");
@@ -113,7 +118,7 @@ fn what_lets_us_in_is_in_no_log_and_no_record() {
 }
 
 #[test]
-fn a_rule_that_would_tell_it_to_anybody_is_refused() {
+fn rules_that_could_leak_credentials_are_rejected() {
     for (body, part) in [
         ("host = \"example.org\"\nauthorization = \"S3CRET\"", "need a host, and a scheme"),
         ("scheme = \"https\"\nheaders = { X-Token = \"S3CRET\" }", "need a host, and a scheme"),

@@ -1,4 +1,5 @@
-//! The operators' token: without it nothing changes and nothing is listed, and it is shown to nobody.
+//! Tests of the operators' token. Without it the API changes and lists nothing, and Millpond never
+//! shows it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +9,7 @@ use crate::harness::{Gateway, NAME, Origin, Reply, archive, encoded, sha256};
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const CONFIGURED: &str = "a-token-of-the-configuration";
 
-/// Everything that only operators may do, of this target and its bytes.
+/// Returns every request that only operators may send, for this target and its object.
 fn for_operators(url: &str, sha256: &str) -> Vec<(&'static str, String)> {
     let of_target = |resource: &str| format!("/api/v1/{resource}?url={}", encoded(url));
     vec![
@@ -24,12 +25,12 @@ fn for_operators(url: &str, sha256: &str) -> Vec<(&'static str, String)> {
 }
 
 #[test]
-fn a_token_is_made_at_the_first_start_and_kept() {
+fn first_start_creates_persistent_admin_token() {
     let mut gateway = Gateway::builder().text("log.level", "trace").start();
     let token = gateway.token();
     assert_eq!(token.len(), 64, "32 random bytes");
     let file = gateway.file().with_file_name("state").join("admin_token");
-    let mode = fs::metadata(&file).expect("the file is there").permissions().mode();
+    let mode = fs::metadata(&file).expect("the file exists").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     gateway.operate("GET", "/api/v1/objects").send().json();
     gateway.restart();
@@ -41,7 +42,7 @@ fn a_token_is_made_at_the_first_start_and_kept() {
 }
 
 #[test]
-fn without_the_token_nothing_changes_and_nothing_is_listed() {
+fn operator_requests_without_token_get_401() {
     let origin = Origin::start();
     let body = archive(1, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -72,7 +73,7 @@ fn without_the_token_nothing_changes_and_nothing_is_listed() {
 }
 
 #[test]
-fn a_token_can_be_configured_and_exchanged() {
+fn configured_token_can_be_replaced_on_reload() {
     let authorized = |gateway: &Gateway, token: &str| {
         let request = gateway.request("GET", "/api/v1/objects").header("Authorization", &format!("bearer {token}"));
         request.send().status
@@ -83,16 +84,19 @@ fn a_token_can_be_configured_and_exchanged() {
     fs::write(&file, "another-token-in-a-file\n").expect("the folder can be written");
     gateway.reload(|builder| {
         let builder = builder.text("gateway.admin_token", "");
-        builder.text("gateway.admin_token_file", file.to_str().expect("the path is text"))
+        builder.text("gateway.admin_token_file", file.to_str().expect("the path is UTF-8"))
     });
     gateway.log().wait_for("the reload", |event| event["message"] == "the configuration was reloaded");
     assert_eq!(authorized(&gateway, CONFIGURED), 401);
     assert_eq!(authorized(&gateway, "another-token-in-a-file"), 200);
-    assert!(!gateway.file().with_file_name("state").join("admin_token").exists(), "none is made that nobody needs");
+    assert!(
+        !gateway.file().with_file_name("state").join("admin_token").exists(),
+        "a configured token creates no token file"
+    );
 }
 
 #[test]
-fn what_the_api_does_not_know_is_said() {
+fn invalid_api_requests_get_problem_responses() {
     let gateway = Gateway::builder().start();
     for path in ["/api/", "/api/v1/", "/api/v2/objects", "/api/v1/nothing", "/api/v1/objects/md5/aa"] {
         gateway.operate("GET", path).send().assert_problem(404);
@@ -120,7 +124,7 @@ fn what_the_api_does_not_know_is_said() {
     let request = gateway.request("GET", "/api/v1/objects").header("Accept", "application/problem+json");
     let answer = request.send();
     assert_eq!(answer.wants("content-type"), "application/problem+json");
-    let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("it is a document");
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("the body is JSON");
     assert_eq!(problem["status"], 401);
     assert!(!answer.text().contains(NAME), "{}", answer.text());
 }

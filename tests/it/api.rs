@@ -1,4 +1,4 @@
-//! What the API shows of what is kept.
+//! Tests of the API that shows and removes stored objects and targets.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ fn by_digest(sha256: &str) -> String {
 }
 
 #[test]
-fn an_object_is_served_by_its_digest_to_whoever_may_ask() {
+fn object_is_served_by_its_digest() {
     let origin = Origin::start();
     let body = archive(1, 300_000);
     origin.serve(PATH, Reply::file(&body));
@@ -36,7 +36,7 @@ fn an_object_is_served_by_its_digest_to_whoever_may_ask() {
 }
 
 #[test]
-fn the_api_answers_only_clients_that_are_allowed() {
+fn api_rejects_clients_outside_allow_clients() {
     let gateway = Gateway::builder().set("policy.allow_clients", "[\"10.0.0.0/8\"]").start();
     let of_target = format!("/api/v1/targets?url={}", encoded("https://example.org/x.tar.gz"));
     for path in [by_digest(&"0".repeat(64)), of_target, "/api/v1/objects".to_owned()] {
@@ -45,7 +45,7 @@ fn the_api_answers_only_clients_that_are_allowed() {
 }
 
 #[test]
-fn a_target_is_shown_with_all_that_it_has_given() {
+fn target_lookup_shows_its_records() {
     let origin = Origin::start();
     let body = archive(2, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -57,20 +57,20 @@ fn a_target_is_shown_with_all_that_it_has_given() {
     gateway.await_stored(&url);
     let shown = gateway.request("GET", &path).send().json();
     assert_eq!(shown["url"], url);
-    let records = shown["records"].as_array().expect("there are records");
+    let records = shown["records"].as_array().expect("the response has a list of records");
     assert_eq!(records.len(), 1);
     assert_eq!(records[0]["sha256"], sha256(&body));
     assert_eq!(records[0]["size_bytes"], body.len());
     assert_eq!((&records[0]["held"], &records[0]["answers"]), (&true.into(), &true.into()));
     assert!(records[0]["pinned"].is_null());
     assert_eq!(records[0]["first_seen"].as_str().map(str::len), Some("2026-01-31T10:00:00.000Z".len()));
-    std::fs::remove_file(gateway.object_path(&body)).expect("the object is there");
+    std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     let shown = gateway.request("GET", &path).send().json();
     assert_eq!(shown["records"][0]["held"], false);
 }
 
 #[test]
-fn a_listing_comes_in_pages_that_miss_nothing() {
+fn object_listing_is_paged_without_gaps() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     let mut urls = BTreeSet::new();
@@ -86,18 +86,18 @@ fn a_listing_comes_in_pages_that_miss_nothing() {
     let mut path = "/api/v1/objects?limit=3".to_owned();
     for wanted in [3, 3, 1] {
         let page = gateway.operate("GET", &path).send().json();
-        let objects = page["objects"].as_array().expect("there are objects");
+        let objects = page["objects"].as_array().expect("the response has a list of objects");
         assert_eq!(objects.len(), wanted);
-        listed.extend(objects.iter().map(|object| object["url"].as_str().expect("it has a URL").to_owned()));
+        listed.extend(objects.iter().map(|object| object["url"].as_str().expect("an object has a URL").to_owned()));
         let next = page["next"].as_str().unwrap_or_default();
         path = format!("/api/v1/objects?limit=3&after={next}");
     }
-    assert_eq!(listed.len(), urls.len(), "nothing comes twice");
+    assert_eq!(listed.len(), urls.len(), "no object is listed twice");
     assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), urls);
 }
 
 #[test]
-fn a_removed_object_leaves_its_record_and_a_removed_target_leaves_nothing() {
+fn removing_object_keeps_record_removing_target_deletes_it() {
     let origin = Origin::start();
     let (first, second) = (archive(3, 20_000), archive(4, 20_000));
     origin.serve(PATH, Reply::file(&first));
@@ -112,7 +112,7 @@ fn a_removed_object_leaves_its_record_and_a_removed_target_leaves_nothing() {
     gateway.assert_serves(&url, &first);
     assert_eq!(origin.count(PATH), 2);
     gateway.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
-    // From here on the target may mean something else.
+    // The target is removed with its record, so that other bytes are accepted from here on.
     let of_target = format!("/api/v1/objects?url={}", encoded(&url));
     let removed = gateway.operate("DELETE", &of_target).send().json();
     assert_eq!((&removed["records"], &removed["freed_bytes"]), (&1.into(), &first.len().into()));

@@ -1,5 +1,5 @@
-//! Origins that do badly in the ways that other modules do not show: whatever they do, what a client takes for whole is whole,
-//! and a fetch has an end.
+//! Tests of misbehaving origins that the other modules do not cover. A client never takes a partial
+//! body for a complete one, and every fetch ends.
 
 use std::io::Write as _;
 use std::thread;
@@ -15,18 +15,18 @@ fn retrying(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().set("fetch.attempts", "4")
 }
 
-/// Numbers below `limit` that look like chance, the same for each seed.
+/// Yields pseudorandom numbers below `limit`, the same for each seed.
 fn offsets(seed: u64, limit: usize) -> impl Iterator<Item = usize> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     std::iter::repeat_with(move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        usize::try_from(state % limit as u64).expect("it is below a size")
+        usize::try_from(state % limit as u64).expect("the offset is below the limit")
     })
 }
 
-/// The ways in which a body can be framed and resumed.
+/// Returns the body in each form of framing and resumption.
 fn forms(body: &Body) -> [Reply; 5] {
     [
         Reply::file(body),
@@ -38,7 +38,7 @@ fn forms(body: &Body) -> [Reply; 5] {
 }
 
 #[test]
-fn a_body_that_is_cut_anywhere_again_and_again_comes_whole() {
+fn repeatedly_cut_body_is_completed_by_retries() {
     let origin = Origin::start();
     let body = archive(1, SIZE);
     let gateway = retrying(&origin).set("fetch.breaker_failures", "0").start();
@@ -46,7 +46,7 @@ fn a_body_that_is_cut_anywhere_again_and_again_comes_whole() {
     for round in 0..8 {
         for (number, form) in forms(&body).into_iter().enumerate() {
             let path = format!("/{round}/{number}.tar.gz");
-            let mut cut = |stop| form.clone().stop_at(cuts.next().expect("there is always another"), stop);
+            let mut cut = |stop| form.clone().stop_at(cuts.next().expect("the iterator is endless"), stop);
             origin.script(&path, vec![cut(Stop::Cut), cut(Stop::Reset), cut(Stop::Cut), form.clone()]);
             gateway.assert_serves(&origin.url(&path), &body);
             gateway.await_stored(&origin.url(&path));
@@ -56,7 +56,7 @@ fn a_body_that_is_cut_anywhere_again_and_again_comes_whole() {
 }
 
 #[test]
-fn a_body_that_is_cut_anywhere_every_time_is_never_taken_for_whole() {
+fn body_cut_on_every_attempt_never_completes() {
     let origin = Origin::start();
     let body = archive(2, SIZE);
     let gateway = retrying(&origin).set("fetch.breaker_failures", "0").set("fetch.attempts", "2").start();
@@ -64,8 +64,8 @@ fn a_body_that_is_cut_anywhere_every_time_is_never_taken_for_whole() {
     for round in 0..8 {
         for (number, form) in forms(&body).into_iter().take(4).enumerate() {
             let path = format!("/{round}/{number}.tar.gz");
-            // A part of what is left may be all of it.
-            let cut = form.ranges_ignored().cut_at(cuts.next().expect("there is always another"));
+            // Ranges are ignored, because a partial response could complete the body.
+            let cut = form.ranges_ignored().cut_at(cuts.next().expect("the iterator is endless"));
             origin.serve(&path, cut);
             let answer = gateway.get(&origin.url(&path)).send();
             if answer.status == 200 {
@@ -80,7 +80,7 @@ fn a_body_that_is_cut_anywhere_every_time_is_never_taken_for_whole() {
 }
 
 #[test]
-fn an_origin_that_asks_for_patience_gets_it() {
+fn origin_retry_after_delays_next_attempt() {
     for status in [429, 503] {
         let origin = Origin::start();
         let body = archive(3, 5000);
@@ -94,7 +94,7 @@ fn an_origin_that_asks_for_patience_gets_it() {
 }
 
 #[test]
-fn patience_that_is_asked_for_is_handed_on() {
+fn origin_retry_after_is_passed_to_client() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(429).header("Retry-After", "77"));
     let gateway = retrying(&origin).one_attempt().start();
@@ -104,7 +104,7 @@ fn patience_that_is_asked_for_is_handed_on() {
 }
 
 #[test]
-fn a_certificate_that_has_expired_is_refused() {
+fn expired_certificate_is_rejected() {
     let authority = Authority::with_expired_leaf();
     let origin = Origin::start_tls(&authority);
     origin.serve(PATH, Reply::file(&archive(4, 5000)));
@@ -117,12 +117,14 @@ fn a_certificate_that_has_expired_is_refused() {
 }
 
 #[test]
-fn a_server_without_tls_where_https_is_asked_for_is_refused() {
+fn https_request_to_plaintext_server_fails() {
     let listener = listen("127.0.0.1");
     let port = listener.local_addr().expect("a listener has an address").port();
     let server = thread::spawn(move || {
         let (mut socket, _) = listener.accept().expect("the gateway connects");
-        socket.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+        socket
+            .write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            .expect("the gateway reads the response");
     });
     let gateway = Gateway::builder().port(port).relay().one_attempt().start();
     gateway.get(&format!("https://127.0.0.1:{port}{PATH}")).send().assert_problem(502);
@@ -131,7 +133,7 @@ fn a_server_without_tls_where_https_is_asked_for_is_refused() {
 }
 
 #[test]
-fn a_name_that_has_no_address_is_asked_for_again_and_then_told() {
+fn unresolvable_host_is_retried_then_reported_as_504() {
     let gateway = Gateway::builder().port(80).relay().set("fetch.attempts", "2").start();
     let url = "http://nowhere.invalid/x-1.0.tar.gz";
     gateway.get(url).send().assert_problem(504);
@@ -139,7 +141,7 @@ fn a_name_that_has_no_address_is_asked_for_again_and_then_told() {
 }
 
 #[test]
-fn the_same_tag_for_other_bytes_is_seen_where_a_digest_is_expected() {
+fn reused_etag_with_other_bytes_fails_digest_check() {
     let origin = Origin::start();
     let (old, new) = (archive(5, SIZE), archive(6, SIZE));
     let tagged = |body: &Body| Reply::ok(body).header("ETag", "\"same\"").ranges();
@@ -148,6 +150,8 @@ fn the_same_tag_for_other_bytes_is_seen_where_a_digest_is_expected() {
     let digest = crate::harness::sha256(&old);
     let answer = gateway.request("GET", &format!("/sha256:{digest}/{}", origin.url(PATH))).send();
     assert_eq!(answer.ended, Ended::Cut);
-    eventually("the fetch has ended", || gateway.log().text().contains("not those expected").then_some(()));
+    eventually("the fetch reports the digest mismatch", || {
+        gateway.log().text().contains("not those expected").then_some(())
+    });
     gateway.assert_nothing_stored();
 }

@@ -1,16 +1,17 @@
-//! A host that keeps failing is left alone for a while, and its clients are told at once.
+//! Tests of the circuit breaker. After repeated failures Millpond stops asking a host for a while,
+//! and its clients get an error at once.
 
 use crate::harness::{Answer, Authority, Builder, Gate, Gateway, Origin, Reply, Stop, archive, eventually};
 
 const GOOD: &str = "/pub/good-1.0.tar.gz";
 
-/// A gateway whose circuits open after `failures`, for an hour.
+/// Returns a gateway whose circuits open after `failures` failures, for one hour.
 fn breaking(origin: &Origin, failures: &str) -> Builder {
     let builder = Gateway::builder().origin(origin).relay().one_attempt();
     builder.set("fetch.breaker_failures", failures).text("fetch.breaker_rest", "1h")
 }
 
-/// Has one target after the other fail, each with this status to the client.
+/// Lets `count` targets fail in turn, and asserts that the client gets `status` for each.
 #[track_caller]
 fn fail(gateway: &Gateway, origin: &Origin, reply: &Reply, count: usize, status: u16) {
     for number in 0..count {
@@ -22,11 +23,11 @@ fn fail(gateway: &Gateway, origin: &Origin, reply: &Reply, count: usize, status:
 
 #[track_caller]
 fn retry_after(answer: &Answer) -> u64 {
-    answer.wants("retry-after").parse().expect("it is a number of seconds")
+    answer.wants("retry-after").parse().expect("Retry-After is a number of seconds")
 }
 
 #[test]
-fn a_host_that_keeps_failing_is_asked_no_more_and_its_clients_are_told_at_once() {
+fn open_circuit_fails_requests_without_asking_host() {
     for (reply, status) in [(Reply::status(503), 502), (Reply::status(200).stop_before_head(Stop::Cut), 504)] {
         let origin = Origin::start();
         origin.serve(GOOD, Reply::file(&archive(1, 5000)));
@@ -37,13 +38,13 @@ fn a_host_that_keeps_failing_is_asked_no_more_and_its_clients_are_told_at_once()
         answer.assert_problem(status);
         assert!((3000..=3600).contains(&retry_after(&answer)), "{answer:?}");
         assert_eq!(gateway.await_fetch(&origin.url(GOOD))["attempts"], 0);
-        assert_eq!(origin.total(), asked, "nobody asks a host that rests");
+        assert_eq!(origin.total(), asked, "the host of an open circuit is not asked");
         gateway.assert_nothing_stored();
     }
 }
 
 #[test]
-fn files_that_are_cut_say_nothing_of_the_host_that_answers() {
+fn cut_bodies_do_not_open_the_circuit() {
     let origin = Origin::start();
     let gateway = breaking(&origin, "2").start();
     for number in 0..3 {
@@ -57,7 +58,7 @@ fn files_that_are_cut_say_nothing_of_the_host_that_answers() {
 }
 
 #[test]
-fn a_host_whose_certificate_is_not_trusted_is_left_alone_too() {
+fn untrusted_certificate_opens_the_circuit() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let origin = Origin::start_tls(&stranger);
     let gateway = breaking(&origin, "1").authority(&authority).start();
@@ -70,7 +71,7 @@ fn a_host_whose_certificate_is_not_trusted_is_left_alone_too() {
 }
 
 #[test]
-fn another_port_is_another_host() {
+fn each_port_has_its_own_circuit() {
     let (origin, other) = (Origin::start(), Origin::start());
     let body = archive(2, 5000);
     other.serve(GOOD, Reply::file(&body));
@@ -95,14 +96,14 @@ fn circuit_of_one_scheme_leaves_others_closed() {
 }
 
 #[test]
-fn one_fetch_finds_out_whether_the_host_is_back_and_the_others_wait() {
+fn half_open_circuit_admits_one_probe() {
     let origin = Origin::start();
     let (body, gate) = (archive(3, 50_000), Gate::new());
     origin.serve(GOOD, Reply::file(&body).gate_before_head(&gate));
     origin.serve("/other-1.0.tar.gz", Reply::file(&body));
     let gateway = breaking(&origin, "1").text("fetch.breaker_rest", "1ms").start();
     fail(&gateway, &origin, &Reply::status(500), 1, 502);
-    let probe = eventually("the rest is over", || {
+    let probe = eventually("the circuit is half-open", || {
         let probe = gateway.get(&origin.url(GOOD)).start();
         (origin.count(GOOD) > 0).then_some(probe)
     });
@@ -110,21 +111,21 @@ fn one_fetch_finds_out_whether_the_host_is_back_and_the_others_wait() {
     let other = gateway.get(&origin.url("/other-1.0.tar.gz")).send();
     other.assert_problem(502);
     assert!(retry_after(&other) <= 60);
-    assert_eq!(origin.count("/other-1.0.tar.gz"), 0, "one asks for all");
+    assert_eq!(origin.count("/other-1.0.tar.gz"), 0, "only the probe is sent to the host");
     gate.open();
     probe.head().finish().assert_body(200, &body);
     gateway.assert_serves(&origin.url("/other-1.0.tar.gz"), &body);
 }
 
 #[test]
-fn the_body_of_a_probe_keeps_nobody_waiting() {
+fn circuit_closes_before_probe_body_ends() {
     let origin = Origin::start();
     let (body, gate) = (archive(4, 50_000), Gate::new());
     origin.serve(GOOD, Reply::file(&body).gate_at(20_000, &gate));
     origin.serve("/other-1.0.tar.gz", Reply::file(&body));
     let gateway = breaking(&origin, "1").text("fetch.breaker_rest", "1ms").start();
     fail(&gateway, &origin, &Reply::status(500), 1, 502);
-    let mut probe = eventually("the rest is over", || {
+    let mut probe = eventually("the circuit is half-open", || {
         Some(gateway.get(&origin.url(GOOD)).open()).filter(|probe| probe.head.status == 200)
     });
     probe.read(10_000);
@@ -134,7 +135,7 @@ fn the_body_of_a_probe_keeps_nobody_waiting() {
 }
 
 #[test]
-fn what_is_no_fault_of_the_host_is_not_counted() {
+fn only_host_failures_count_against_the_circuit() {
     let (origin, elsewhere) = (Origin::start(), Origin::start());
     let body = archive(5, 5000);
     origin.serve(GOOD, Reply::file(&body));
@@ -147,7 +148,7 @@ fn what_is_no_fault_of_the_host_is_not_counted() {
 }
 
 #[test]
-fn one_good_answer_and_the_count_begins_again() {
+fn successful_response_resets_failure_count() {
     let origin = Origin::start();
     let body = archive(6, 5000);
     for path in [GOOD, "/second-1.0.tar.gz"] {
@@ -162,7 +163,7 @@ fn one_good_answer_and_the_count_begins_again() {
 }
 
 #[test]
-fn nobody_is_sent_to_a_host_that_is_left_alone() {
+fn client_is_not_redirected_while_circuit_is_open() {
     let origin = Origin::start();
     let gateway = breaking(&origin, "1").text("gateway.miss", "redirect").start();
     let url = origin.url("/pub/x-1.0.tar.gz");
@@ -175,7 +176,7 @@ fn nobody_is_sent_to_a_host_that_is_left_alone() {
 }
 
 #[test]
-fn a_fetch_that_has_begun_goes_on_whatever_becomes_of_the_host() {
+fn running_fetch_retries_despite_open_circuit() {
     let origin = Origin::start();
     let body = archive(7, 300_000);
     let file = Reply::file(&body);
@@ -183,13 +184,13 @@ fn a_fetch_that_has_begun_goes_on_whatever_becomes_of_the_host() {
     let gateway = breaking(&origin, "1").set("fetch.attempts", "4").start();
     gateway.assert_serves(&origin.url(GOOD), &body);
     assert_eq!(gateway.await_stored(&origin.url(GOOD))["attempts"], 3);
-    // Its end has closed the circuit.
+    // The end of the first fetch has closed the circuit.
     origin.serve("/next-1.0.tar.gz", Reply::file(&body));
     gateway.assert_serves(&origin.url("/next-1.0.tar.gz"), &body);
 }
 
 #[test]
-fn what_is_stored_is_served_while_its_host_is_left_alone() {
+fn hit_is_served_while_circuit_is_open() {
     let origin = Origin::start();
     let body = archive(8, 5000);
     origin.serve(GOOD, Reply::file(&body));
@@ -202,7 +203,7 @@ fn what_is_stored_is_served_while_its_host_is_left_alone() {
 }
 
 #[test]
-fn without_a_number_of_failures_no_host_is_left_alone() {
+fn zero_breaker_failures_disables_the_circuit() {
     let origin = Origin::start();
     let body = archive(9, 5000);
     origin.serve(GOOD, Reply::file(&body));

@@ -1,4 +1,4 @@
-//! The files of the claims: what is left in them, and what is written into them, does no harm.
+//! Tests of lease files. A stale lease, or a malformed lease record, does no harm.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ fn with(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().one_attempt()
 }
 
-/// A note as a process leaves it in its claim.
+/// Returns a lease record as another process would write it.
 fn note_of(file: &str, length: usize) -> String {
     let note = format!(
         r#"{{"flowing":{{"file":"{file}","length":{length},"headers":{{"content_type":"application/gzip"}},"source":"http://127.0.0.1","validator":null}}}}"#
@@ -21,7 +21,7 @@ fn note_of(file: &str, length: usize) -> String {
     format!("{}\n{note}", sha256(note.as_bytes()))
 }
 
-/// A staging folder as of another process. Dropped, it is gone.
+/// A staging folder as of another process. Dropping it removes the folder.
 struct Foreign {
     folder: PathBuf,
     _lock: File,
@@ -31,11 +31,12 @@ impl Foreign {
     const NAME: &str = "0123456789abcdef";
 
     fn make(gateway: &Gateway) -> Self {
-        // It comes locked to its place: what nobody holds is swept.
+        // The folder is locked before it is moved into place, because Millpond sweeps unlocked
+        // folders.
         let aside = gateway.cache().join(Self::NAME);
         fs::create_dir(&aside).expect("the folder can be written");
         let lock = File::create(aside.join(".lock")).expect("the folder can be written");
-        lock.lock().expect("nobody knows of it yet");
+        lock.lock().expect("no process has locked the folder yet");
         let folder = gateway.cache().join("staging").join(Self::NAME);
         fs::rename(aside, &folder).expect("the folder can be written");
         Self { folder, _lock: lock }
@@ -52,19 +53,19 @@ impl Drop for Foreign {
     }
 }
 
-/// Claims a target as another process would.
+/// Takes the lease on a target as another process would.
 fn claim(gateway: &Gateway, url: &str) -> File {
     let claim = File::create(gateway.claim_of(url)).expect("the folder can be written");
-    claim.lock().expect("nobody has claimed it yet");
+    claim.lock().expect("no process holds the lease yet");
     claim
 }
 
 fn tell(gateway: &Gateway, url: &str, note: &str) {
-    fs::write(gateway.claim_of(url), note).expect("the note can be written");
+    fs::write(gateway.claim_of(url), note).expect("the lease record can be written");
 }
 
 #[test]
-fn a_dead_process_claim_does_no_harm_and_is_swept() {
+fn lease_of_dead_process_is_swept() {
     let origin = Origin::start();
     let body = archive(16, 200_000);
     let gate = Gate::new();
@@ -76,11 +77,11 @@ fn a_dead_process_claim_does_no_harm_and_is_swept() {
     first.kill9();
     drop(lost);
     let claim = first.claim_of(&url);
-    let note = fs::read(&claim).expect("the dead one's claim is there");
-    assert!(!note.is_empty(), "its followers had seen the head");
+    let note = fs::read(&claim).expect("the lease of the dead process exists");
+    assert!(!note.is_empty(), "the lease record describes the staged body");
     first.restart();
-    eventually("the claim is swept", || (!claim.exists()).then_some(()));
-    // One that comes from elsewhere, or was not swept yet.
+    eventually("the lease is swept", || (!claim.exists()).then_some(()));
+    // The test writes the lease back, as if it came from elsewhere or was not swept yet.
     fs::write(&claim, note).expect("the folder can be written");
     first.assert_serves(&url, &body);
     first.await_stored(&url);
@@ -89,7 +90,7 @@ fn a_dead_process_claim_does_no_harm_and_is_swept() {
 }
 
 #[test]
-fn a_note_names_nothing_outside_of_staging() {
+fn lease_record_cannot_name_files_outside_staging() {
     let origin = Origin::start();
     let body = archive(17, 300_000);
     origin.serve(PATH, Reply::ok(&body));
@@ -98,25 +99,27 @@ fn a_note_names_nothing_outside_of_staging() {
     let claim = claim(&gateway, &url);
     let foreign = Foreign::make(&gateway);
     fs::write(gateway.cache().join("secret"), &body[..1000]).expect("the folder can be written");
-    std::os::unix::fs::symlink(gateway.cache().join("secret"), foreign.folder.join("8")).expect("a link can be made");
+    std::os::unix::fs::symlink(gateway.cache().join("secret"), foreign.folder.join("8"))
+        .expect("a link can be created");
     let waiting = gateway.get(&url).start();
     let torn = note_of("0123456789abcdef/7", 2000);
     foreign.write("7", &body[..1000]);
     for note in [
         note_of("../secret", 2000),
         note_of("0123456789abcdef/../../secret", 2000),
-        note_of(gateway.cache().join("secret").to_str().expect("the path is text"), 2000),
+        note_of(gateway.cache().join("secret").to_str().expect("the path is UTF-8"), 2000),
         note_of("0123456789abcdef/6", 2000),
         note_of("0123456789abcdef/8", 2000),
         torn.replace("2000", "3000"),
         "x".repeat(1 << 20),
     ] {
         tell(&gateway, &url, &note);
-        // Nothing tells when it was looked at: this is more than twice as long as that takes.
+        // The test cannot observe when Millpond reads the record. This is more than twice the time
+        // that a read takes.
         thread::sleep(Duration::from_millis(400));
-        assert!(!waiting.has_answer(), "the note was believed");
+        assert!(!waiting.has_answer(), "an invalid lease record was used");
     }
-    assert_eq!(origin.count(PATH), 0, "another process holds the claim");
+    assert_eq!(origin.count(PATH), 0, "another process holds the lease");
     tell(&gateway, &url, &note_of("0123456789abcdef/7", 300_000));
     let mut answer = waiting.head();
     assert_eq!(answer.head.wants("content-length"), "300000");
@@ -127,7 +130,7 @@ fn a_note_names_nothing_outside_of_staging() {
 }
 
 #[test]
-fn a_note_that_lies_ends_in_a_broken_transfer() {
+fn lease_record_with_wrong_bytes_cuts_the_transfer() {
     let origin = Origin::start();
     let (body, lie) = (archive(18, 300_000), archive(19, 300_000));
     origin.serve(PATH, Reply::file(&body));
@@ -138,7 +141,7 @@ fn a_note_that_lies_ends_in_a_broken_transfer() {
     foreign.write("1", &lie);
     tell(&gateway, &url, &note_of("0123456789abcdef/1", 300_000));
     let mut answer = gateway.get(&url).open();
-    // The last byte waits for what will be published.
+    // The last byte is withheld until the object is published.
     assert_same(&answer.read(299_999), &lie[..299_999]);
     drop(claim);
     answer.finish().assert_broken();
@@ -148,7 +151,7 @@ fn a_note_that_lies_ends_in_a_broken_transfer() {
 }
 
 #[test]
-fn where_nothing_can_be_claimed_it_is_fetched_all_the_same() {
+fn fetch_proceeds_if_lease_cannot_be_taken() {
     let origin = Origin::start();
     let body = archive(20, 200_000);
     origin.serve(PATH, Reply::file(&body));
@@ -158,11 +161,11 @@ fn where_nothing_can_be_claimed_it_is_fetched_all_the_same() {
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let is_warning = |line: &str| line.contains("could not be claimed") && line.contains("WARN");
-    gateway.log().wait_for_line("the trouble", is_warning);
+    gateway.log().wait_for_line("the warning about the lease", is_warning);
 }
 
 #[test]
-fn what_was_published_must_begin_as_what_was_shown() {
+fn published_object_must_match_bytes_already_sent() {
     let origin = Origin::start();
     let (body, lie) = (archive(25, 300_000), archive(26, 300_000));
     for (path, told) in [("/truth.tar.gz", &body), ("/lie.tar.gz", &lie)] {
@@ -172,8 +175,9 @@ fn what_was_published_must_begin_as_what_was_shown() {
         gateway.assert_serves(&url, &body);
         gateway.await_stored(&url);
         gateway.restart();
-        // The record is out of the way, until another process is said to have published.
-        let records = gateway.records_of(&url)[0].parent().expect("a record lies in a folder").to_owned();
+        // The record is moved away, and comes back when the other process is said to have
+        // published.
+        let records = gateway.records_of(&url)[0].parent().expect("a record has a parent folder").to_owned();
         let aside = gateway.cache().join("aside");
         fs::rename(&records, &aside).expect("the folder can be written");
         let claim = claim(&gateway, &url);

@@ -1,4 +1,4 @@
-//! The client commands: what they do, what they print, and what their exit codes mean.
+//! Tests of the client commands: their effects, their output and their exit codes.
 
 use std::fs;
 use std::path::Path;
@@ -26,11 +26,11 @@ impl Desk {
         let origin = Origin::start();
         let body = archive(1, 300_000);
         origin.serve(PATH, Reply::file(&body));
-        // The commands have to get bytes also where their agent is redirected.
+        // The commands must get bytes also where their agent is redirected.
         let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.absent_ttl", "1ms");
         let gateway = builder.set("gateway.redirect_agents", "[\"millpond/\"]").start();
         let url = origin.url(PATH);
-        Self { origin, gateway, url, body, folder: tempfile::tempdir().expect("a folder can be made") }
+        Self { origin, gateway, url, body, folder: tempfile::tempdir().expect("a folder can be created") }
     }
 
     /// Runs a command as a client.
@@ -42,13 +42,13 @@ impl Desk {
     /// Runs a command as an operator.
     fn operate(&self, command: &str, arguments: &[&str]) -> Run {
         let file = self.gateway.file().with_file_name("state").join("admin_token");
-        let file = file.to_str().expect("the path is text");
+        let file = file.to_str().expect("the path is UTF-8");
         self.run(command, &[&["--token-file", file], arguments].concat())
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.folder.path().join(name);
-        fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder can be made");
+        fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder can be created");
         fs::write(path, bytes).expect("the folder can be written");
     }
 }
@@ -56,14 +56,14 @@ impl Desk {
 #[track_caller]
 fn assert_code(run: &Run, code: i32) {
     assert_eq!(run.code, Some(code), "{}\n{}", run.stdout, run.stderr);
-    assert_eq!(run.stderr.trim_end().lines().count(), 1, "a complaint is one line: {}", run.stderr);
+    assert_eq!(run.stderr.trim_end().lines().count(), 1, "an error is one line: {}", run.stderr);
 }
 
-/// The one document that a command has printed.
+/// Returns the one JSON document that a command has printed.
 #[track_caller]
 fn json(run: &Run) -> Value {
     run.assert_success();
-    serde_json::from_str(&run.stdout).expect("it speaks JSON")
+    serde_json::from_str(&run.stdout).expect("the command prints JSON")
 }
 
 fn digest_of(tool: &str, folder: &Path, name: &str) -> String {
@@ -72,16 +72,16 @@ fn digest_of(tool: &str, folder: &Path, name: &str) -> String {
 }
 
 #[test]
-fn get_writes_the_file_and_says_what_it_is() {
+fn get_writes_file_and_prints_digest() {
     let desk = Desk::new();
     let run = desk.run("get", &[&desk.url]);
     run.assert_success();
     assert_eq!(run.stdout, format!("{}  x-1.0.tar.gz\n", sha256(&desk.body)));
-    assert_same(&fs::read(desk.folder.path().join("x-1.0.tar.gz")).expect("the file is there"), &desk.body);
-    assert_eq!(desk.origin.count(PATH), 1, "the gateway has fetched it, and nobody else");
+    assert_same(&fs::read(desk.folder.path().join("x-1.0.tar.gz")).expect("the file exists"), &desk.body);
+    assert_eq!(desk.origin.count(PATH), 1, "only the gateway has fetched the file");
     let run = desk.run("get", &["--json", "--sha256", &sha256(&desk.body), "-o", "other", &desk.url]);
     assert_eq!(json(&run)["sha256"], sha256(&desk.body));
-    assert_eq!(files_under(desk.folder.path()).len(), 2, "nothing else is left");
+    assert_eq!(files_under(desk.folder.path()).len(), 2, "no other file is left");
     assert_eq!(desk.origin.count(PATH), 1);
     desk.origin.serve("/pub/empty", Reply::ok(&Vec::new().into()));
     desk.run("get", &[&desk.origin.url("/pub/empty")]).assert_success();
@@ -89,7 +89,7 @@ fn get_writes_the_file_and_says_what_it_is() {
 }
 
 #[test]
-fn get_leaves_no_file_where_it_does_not_get_the_right_one() {
+fn failed_get_leaves_no_file() {
     let desk = Desk::new();
     assert_code(&desk.run("get", &["--sha256", &"0".repeat(64), &desk.url]), 4);
     desk.origin.serve("/pub/gone.tar.gz", Reply::status(404));
@@ -102,7 +102,7 @@ fn get_leaves_no_file_where_it_does_not_get_the_right_one() {
 }
 
 #[test]
-fn ensure_has_the_gateway_keep_a_file() {
+fn ensure_makes_the_gateway_store_a_file() {
     let desk = Desk::new();
     let run = desk.run("ensure", &[&desk.url]);
     run.assert_success();
@@ -116,7 +116,7 @@ fn ensure_has_the_gateway_keep_a_file() {
 }
 
 #[test]
-fn import_shows_the_same_digests_before_and_after() {
+fn import_prints_same_digests_before_and_after() {
     let desk = Desk::new();
     desk.write("own.tar.gz", &desk.body);
     desk.origin.serve(PATH, Reply::status(404));
@@ -135,7 +135,7 @@ fn import_shows_the_same_digests_before_and_after() {
 }
 
 #[test]
-fn a_folder_is_imported_with_all_that_lies_in_it() {
+fn import_of_folder_includes_all_files() {
     let desk = Desk::new();
     let bodies: Vec<_> = (10..13).map(|seed| archive(seed, 5000)).collect();
     let names = ["a-1.0.tar.gz", "deep/er/b-1.0.tar.gz", "deep/c+d 1.0.tar.gz"];
@@ -147,19 +147,19 @@ fn a_folder_is_imported_with_all_that_lies_in_it() {
     for (name, body) in names.iter().zip(&bodies) {
         desk.gateway.assert_serves(&format!("{base}/{}", name.replace(' ', "%20")), body).assert_cache(&["hit"]);
     }
-    // One that cannot be taken does not keep the others from it.
+    // A file that the gateway rejects does not stop the import of the others.
     desk.write("tree/b.mp3", b"refused by policy");
     desk.write("tree/z-1.0.tar.gz", &bodies[0]);
     let run = desk.operate("import", &["tree", "--url", &format!("{base}/again/")]);
     assert_eq!(run.code, Some(1), "{}\n{}", run.stdout, run.stderr);
     assert!(run.stderr.contains("b.mp3") && run.stderr.contains("1 of 5"), "{}", run.stderr);
     desk.gateway.assert_serves(&format!("{base}/again/z-1.0.tar.gz"), &bodies[0]);
-    fs::create_dir(desk.folder.path().join("empty")).expect("a folder can be made");
+    fs::create_dir(desk.folder.path().join("empty")).expect("a folder can be created");
     assert_code(&desk.operate("import", &["empty", "--url", &base]), 2);
 }
 
 #[test]
-fn operators_see_and_decide_what_a_url_means() {
+fn operators_inspect_refresh_pin_and_remove_targets() {
     let desk = Desk::new();
     let (first, other) = (sha256(&desk.body), archive(2, 20_000));
     assert_code(&desk.run("stat", &[&desk.url]), 3);
@@ -187,7 +187,7 @@ fn operators_see_and_decide_what_a_url_means() {
 }
 
 #[test]
-fn without_the_token_the_commands_of_operators_do_nothing() {
+fn operator_commands_without_token_fail() {
     let desk = Desk::new();
     desk.run("ensure", &[&desk.url]).assert_success();
     for (command, arguments) in [
@@ -206,7 +206,7 @@ fn without_the_token_the_commands_of_operators_do_nothing() {
 }
 
 #[test]
-fn a_long_listing_is_shown_whole() {
+fn ls_prints_every_page_of_the_listing() {
     let desk = Desk::new();
     for number in 0..3 {
         desk.write(&format!("tree/x-{number}.tar.gz"), &archive(20 + number, 1000));

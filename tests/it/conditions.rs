@@ -1,4 +1,4 @@
-//! Conditional requests on a hit, as RFC 9110, section 13, says.
+//! Tests of conditional requests on a hit (RFC 9110, section 13).
 
 use crate::harness::{Answer, Body, DATE, DAY_AFTER, DAY_BEFORE, Ended, Gateway, Origin, Reply, archive, sha256};
 
@@ -27,7 +27,8 @@ impl Stored {
         format!("\"{}\"", sha256(&self.body))
     }
 
-    /// Sends a request with these headers at both doors, as GET and as HEAD, and asserts the status of each answer.
+    /// Sends a request with these headers to both endpoints, as GET and as HEAD, and asserts the
+    /// status of each response.
     #[track_caller]
     fn assert_all(&self, status: u16, headers: &[(&str, &str)]) {
         for method in ["GET", "HEAD"] {
@@ -54,13 +55,13 @@ impl Stored {
                 answer.assert_cache(&["hit"]);
             }
             412 => assert!(answer.body.len() < 1000, "nothing of the object is sent"),
-            other => panic!("{other} is no answer to a condition"),
+            other => panic!("{other} is not a valid status for a precondition"),
         }
     }
 }
 
 #[test]
-fn if_none_match_is_304_for_the_same_body() {
+fn matching_if_none_match_is_304() {
     let stored = Stored::new();
     let etag = stored.etag();
     for same in [&etag, &format!("W/{etag}"), "*", &format!("\"a\", {etag}"), &format!("\"a,b\",W/\"c\",{etag},\"d\"")]
@@ -74,7 +75,7 @@ fn if_none_match_is_304_for_the_same_body() {
 }
 
 #[test]
-fn if_modified_since_is_304_unless_it_was() {
+fn if_modified_since_is_304_unless_modified() {
     let stored = Stored::new();
     for same in [DATE, DAY_AFTER, "Monday, 01-Jan-24 00:00:00 GMT", "Mon Jan  1 00:00:00 2024"] {
         stored.assert_all(304, &[("If-Modified-Since", same)]);
@@ -85,7 +86,7 @@ fn if_modified_since_is_304_unless_it_was() {
 }
 
 #[test]
-fn if_none_match_counts_before_if_modified_since() {
+fn if_none_match_precedes_if_modified_since() {
     let stored = Stored::new();
     let etag = stored.etag();
     stored.assert_all(200, &[("If-None-Match", "\"other\""), ("If-Modified-Since", DAY_AFTER)]);
@@ -93,7 +94,7 @@ fn if_none_match_counts_before_if_modified_since() {
 }
 
 #[test]
-fn if_match_is_412_for_another_body() {
+fn mismatching_if_match_is_412() {
     let stored = Stored::new();
     let etag = stored.etag();
     for same in [&etag, "*", &format!("\"a\", {etag}")] {
@@ -105,7 +106,7 @@ fn if_match_is_412_for_another_body() {
 }
 
 #[test]
-fn if_unmodified_since_is_412_if_it_was() {
+fn if_unmodified_since_is_412_if_modified() {
     let stored = Stored::new();
     for same in [DATE, DAY_AFTER, "yesterday"] {
         stored.assert_all(200, &[("If-Unmodified-Since", same)]);
@@ -114,7 +115,7 @@ fn if_unmodified_since_is_412_if_it_was() {
 }
 
 #[test]
-fn if_match_counts_before_everything() {
+fn if_match_precedes_all_other_preconditions() {
     let stored = Stored::new();
     let etag = stored.etag();
     stored.assert_all(200, &[("If-Match", &etag), ("If-Unmodified-Since", DAY_BEFORE)]);
@@ -124,7 +125,7 @@ fn if_match_counts_before_everything() {
 }
 
 #[test]
-fn conditions_count_before_ranges() {
+fn preconditions_precede_ranges() {
     let stored = Stored::new();
     let etag = stored.etag();
     let get = || stored.gateway.get(&stored.url);
@@ -140,7 +141,7 @@ fn conditions_count_before_ranges() {
 }
 
 #[test]
-fn a_body_without_a_date_is_always_modified() {
+fn body_without_date_counts_as_modified() {
     let origin = Origin::start();
     let body = archive(2, 5000);
     origin.serve(PATH, Reply::ok(&body));
@@ -150,13 +151,13 @@ fn a_body_without_a_date_is_always_modified() {
     gateway.await_stored(&url);
     let answer = gateway.get(&url).header("If-Modified-Since", DATE).send();
     answer.assert_body(200, &body);
-    assert_eq!(answer.header("last-modified"), None, "no date is made up");
+    assert_eq!(answer.header("last-modified"), None, "Millpond invents no date");
     gateway.get(&url).range("bytes=0-9").header("If-Range", DATE).send().assert_body(200, &body);
     gateway.get(&url).header("If-None-Match", answer.wants("etag")).send().assert_status(304);
 }
 
 #[test]
-fn the_origins_tag_is_not_ours() {
+fn origin_etag_is_replaced_by_digest() {
     let origin = Origin::start();
     let body = archive(3, 5000);
     origin.serve(PATH, Reply::ok(&body).header("ETag", "\"theirs\""));
@@ -170,7 +171,7 @@ fn the_origins_tag_is_not_ours() {
 }
 
 #[test]
-fn conditions_on_a_miss_do_not_keep_the_body_from_being_stored() {
+fn preconditions_on_miss_do_not_prevent_storing() {
     let origin = Origin::start();
     let body = archive(4, 5000);
     let gateway = Gateway::relaying(&origin);

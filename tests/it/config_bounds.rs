@@ -1,19 +1,20 @@
-//! Values that no machine can bear are refused before anything runs, and no complaint shows a secret.
+//! Tests that out-of-range values are rejected before anything runs, and that no error shows a
+//! secret.
 
 use crate::harness::{Run, millpond};
 
 const SECRET: &str = "S3CRET";
 
-/// Has a configuration checked, with more arguments behind it.
+/// Runs `check-config` on a configuration, with more arguments after it.
 fn check(text: &str, arguments: &[&str]) -> Run {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let file = folder.path().join("wrong.toml");
     std::fs::write(&file, text).expect("the folder can be written");
-    let file = file.to_str().expect("the path is text");
+    let file = file.to_str().expect("the path is UTF-8");
     millpond(folder.path(), &[&["check-config", "--config", file], arguments].concat())
 }
 
-/// Asserts a refusal in one line that names all of these and no secret.
+/// Asserts a rejection in one line that contains all of `parts` and no secret.
 #[track_caller]
 fn assert_refused(run: &Run, parts: &[&str]) {
     assert_eq!(run.code, Some(2), "the exit code\n{}\n{}", run.stdout, run.stderr);
@@ -25,7 +26,7 @@ fn assert_refused(run: &Run, parts: &[&str]) {
 }
 
 #[test]
-fn values_that_cannot_work_are_refused_with_their_key() {
+fn unusable_values_are_rejected_with_their_key() {
     for (section, key, value) in [
         ("cache", "sweep_interval", "\"0s\""),
         ("cache", "disk_timeout", "\"0s\""),
@@ -50,14 +51,14 @@ fn values_that_cannot_work_are_refused_with_their_key() {
 }
 
 #[test]
-fn values_at_their_bounds_can_be_used() {
+fn values_at_their_bounds_are_accepted() {
     let text = "[gateway]\nstall_timeout = \"1s\"\n[cache]\nsweep_interval = \"1s\"\nverify_interval = \"1s\"\nabsent_ttl = \"1ms\"\npresent_ttl = \"1year\"\n\
         [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\nbreaker_failures = 0\nbreaker_rest = \"1h\"\negress_proxy = \"http://proxy.example.org:3128\"\n";
     check(text, &[]).assert_success();
 }
 
 #[test]
-fn a_bad_line_is_named_without_its_secret() {
+fn invalid_line_is_reported_without_its_secret() {
     for line in [
         format!("egress_proxy = http://user:{SECRET}@h:1"),
         format!("egress_proxy = \"http://user:{SECRET}@h:1"),
@@ -72,7 +73,7 @@ fn a_bad_line_is_named_without_its_secret() {
 }
 
 #[test]
-fn a_bad_setting_is_named_without_its_secret() {
+fn invalid_set_argument_is_reported_without_its_secret() {
     for (setting, part) in [
         (format!("fetch.egress_proxi=http://user:{SECRET}@h:1"), "egress_proxi"),
         (format!("fetch.egress_proxy=nonsense://user:{SECRET}@h:1"), "egress_proxy"),
@@ -84,15 +85,15 @@ fn a_bad_setting_is_named_without_its_secret() {
 }
 
 #[test]
-fn a_setting_without_a_value_is_not_shown() {
+fn set_argument_without_value_is_not_shown() {
     for setting in [format!("fetch.egress_proxy:http://user:{SECRET}@h:1"), format!("http://user:{SECRET}@h:1")] {
         assert_refused(&check("", &["--set", &setting]), &["--set"]);
     }
 }
 
 #[test]
-fn a_bad_variable_is_named_without_its_secret() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+fn invalid_variable_is_reported_without_its_secret() {
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let program = env!("CARGO_BIN_EXE_millpond");
     for name in ["MILLPOND_FETCH__EGRESS_PROXY", "MILLPOND_FETCH__EGRESS_PROXI"] {
         let tool = crate::harness::Tool::new(program, "millpond", folder.path());
@@ -105,7 +106,7 @@ fn a_bad_variable_is_named_without_its_secret() {
 }
 
 #[test]
-fn a_token_that_cannot_be_one_is_refused_and_not_shown() {
+fn invalid_token_is_rejected_and_not_shown() {
     for token in [SECRET.to_owned(), format!("{SECRET} with a space in it"), format!("{SECRET}-ümlaut-and-long-enough")]
     {
         assert_refused(&check(&format!("[gateway]\nadmin_token = \"{token}\"\n"), &[]), &["gateway.admin_token"]);
@@ -120,10 +121,10 @@ fn a_token_that_cannot_be_one_is_refused_and_not_shown() {
 }
 
 #[test]
-fn a_pins_file_that_cannot_be_used_is_refused_with_its_line() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+fn invalid_checksums_file_is_rejected_with_its_line() {
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let file = folder.path().join("pins");
-    let name = file.to_str().expect("the path is text");
+    let name = file.to_str().expect("the path is UTF-8");
     let config = format!("[policy]\npins_file = {name:?}\n");
     assert_refused(&check(&config, &[]), &["policy.pins_file", name]);
     let digest = "a".repeat(64);

@@ -1,4 +1,4 @@
-//! Kill -9 at any moment, and start again.
+//! Tests that kill the gateway with SIGKILL at chosen moments, and restart it.
 
 use std::fs;
 
@@ -6,7 +6,8 @@ use crate::harness::{Gate, Gateway, Origin, Reply, Stop, archive, assert_same, e
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// Asserts what holds after any crash: an object is what its name says, a record has its object, nothing is staged.
+/// Asserts the invariants after any crash: each object has the bytes of its name, each record has
+/// its object, and staging is empty.
 #[track_caller]
 fn assert_sound(gateway: &Gateway) {
     eventually("staging is swept", || gateway.staged().is_empty().then_some(()));
@@ -16,14 +17,14 @@ fn assert_sound(gateway: &Gateway) {
     }
     for record in gateway.records() {
         let text = fs::read(&record).expect("a record can be read");
-        let value: serde_json::Value = serde_json::from_slice(&text).expect("a record is whole");
+        let value: serde_json::Value = serde_json::from_slice(&text).expect("a record is valid JSON");
         let name = value["sha256"].as_str().expect("a record names an object");
         assert!(gateway.cache().join("objects").join(&name[..2]).join(name).is_file(), "a record is published last");
     }
 }
 
 #[test]
-fn a_fetch_that_was_killed_leaves_nothing() {
+fn killed_fetch_leaves_nothing() {
     let body = archive(1, 300_000);
     for offset in [0, 1, 512, 100_000, 299_999] {
         let origin = Origin::start();
@@ -44,7 +45,7 @@ fn a_fetch_that_was_killed_leaves_nothing() {
 }
 
 #[test]
-fn a_client_of_a_killed_gateway_sees_a_broken_transfer() {
+fn killed_gateway_cuts_its_clients_transfers() {
     let origin = Origin::start();
     let body = archive(2, 300_000);
     let gate = Gate::new();
@@ -64,7 +65,7 @@ fn a_client_of_a_killed_gateway_sees_a_broken_transfer() {
 }
 
 #[test]
-fn what_was_published_is_there() {
+fn published_objects_survive_sigkill() {
     let origin = Origin::start();
     let bodies: Vec<_> = (0..5).map(|number| archive(10 + number, 50_000)).collect();
     let mut gateway = Gateway::relaying(&origin);
@@ -73,7 +74,7 @@ fn what_was_published_is_there() {
         origin.serve(&path, Reply::file(body));
         gateway.assert_serves(&origin.url(&path), body);
         gateway.await_stored(&origin.url(&path));
-        // Killed the moment it was told that it is stored.
+        // The process is killed as soon as it logs that the object is stored.
         gateway.kill9();
         gateway.restart();
         for (number, body) in bodies[..=number].iter().enumerate() {
@@ -86,12 +87,13 @@ fn what_was_published_is_there() {
 }
 
 #[test]
-fn killed_while_many_are_being_published_nothing_is_half() {
+fn sigkill_during_many_publishes_leaves_no_partial_objects() {
     let origin = Origin::start();
     let body = |number: u64| archive(1000 + number, 20_000);
     let mut gateway = Gateway::relaying(&origin);
     for round in 0..6_u64 {
-        // Killed after a different number of answers each time, with others on their way.
+        // The process is killed after a different number of responses each time, while others are
+        // running.
         let waiting: Vec<_> = (0..12)
             .map(|number| {
                 let number = round * 12 + number;
@@ -100,7 +102,7 @@ fn killed_while_many_are_being_published_nothing_is_half() {
                 (number, gateway.get(&origin.url(&path)).start())
             })
             .collect();
-        for (number, waiting) in waiting.into_iter().take(usize::try_from(round).expect("it is small") * 2 + 1) {
+        for (number, waiting) in waiting.into_iter().take(usize::try_from(round).expect("the number fits") * 2 + 1) {
             waiting.head().finish().assert_body(200, &body(number));
         }
         gateway.kill9();
@@ -113,7 +115,7 @@ fn killed_while_many_are_being_published_nothing_is_half() {
 }
 
 #[test]
-fn killed_while_it_starts_it_starts_again() {
+fn process_killed_during_start_starts_again() {
     let origin = Origin::start();
     let body = archive(3, 50_000);
     origin.serve(PATH, Reply::file(&body));
@@ -129,10 +131,10 @@ fn killed_while_it_starts_it_starts_again() {
 }
 
 #[test]
-fn a_body_that_was_all_there_but_not_sealed_is_not_published() {
+fn complete_but_unsealed_body_is_not_published() {
     let origin = Origin::start();
     let body = archive(4, 100_000);
-    // Every byte of it, but not the last chunk that says so.
+    // The origin sends every byte of the body, but not the last chunk that ends it.
     let end = body.len();
     let unfinished = Reply::file(&body).chunked().stop_at(end, Stop::Stall);
     origin.script(PATH, vec![unfinished, Reply::file(&body)]);
@@ -148,7 +150,7 @@ fn a_body_that_was_all_there_but_not_sealed_is_not_published() {
 }
 
 #[test]
-fn an_object_without_a_record_is_no_answer() {
+fn object_without_record_is_not_served() {
     let origin = Origin::start();
     let body = archive(5, 50_000);
     origin.serve(PATH, Reply::file(&body));
@@ -156,8 +158,8 @@ fn an_object_without_a_record_is_no_answer() {
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.await_stored(&origin.url(PATH));
     gateway.kill9();
-    // Killed between the two steps of a publish: the object is there, its record is not.
-    fs::remove_file(gateway.records_of(&origin.url(PATH)).remove(0)).expect("the record is there");
+    // This is a crash between the two steps of a publish. The object exists, its record does not.
+    fs::remove_file(gateway.records_of(&origin.url(PATH)).remove(0)).expect("the record exists");
     gateway.restart();
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.await_stored(&origin.url(PATH));

@@ -1,10 +1,11 @@
-//! Origins that break off, stall, or send something else: nobody sees a clean end of it, and nothing of it is kept.
+//! Tests of origins that cut, stall, or send wrong content. No client sees a clean end of such a
+//! body, and Millpond stores none of it.
 
 use crate::harness::{Ended, Gate, Gateway, Origin, Reply, Stop, Tool, archive, assert_same, marked};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// Asserts a transfer that was broken off behind a prefix of `body`.
+/// Asserts a transfer that was cut after a prefix of `body`.
 #[track_caller]
 fn assert_cut(answer: &crate::harness::Answer, body: &[u8]) {
     answer.assert_status(200);
@@ -14,7 +15,7 @@ fn assert_cut(answer: &crate::harness::Answer, body: &[u8]) {
 }
 
 #[test]
-fn a_cut_origin_is_a_broken_transfer_with_a_length_and_in_chunks() {
+fn cut_origin_body_breaks_the_client_transfer() {
     let origin = Origin::start();
     let body = archive(1, 100_000);
     let gateway = Gateway::relaying(&origin);
@@ -24,12 +25,12 @@ fn a_cut_origin_is_a_broken_transfer_with_a_length_and_in_chunks() {
         Reply::file(&body).stop_at(50_000, Stop::Reset),
         Reply::file(&body).chunked().stop_at(50_000, Stop::Reset),
         Reply::file(&body).cut_at(99_999),
-        // All of the body, but for the last chunk that says so.
+        // The origin sends all of the body, but not the last chunk that ends it.
         Reply::file(&body).chunked().cut_at(100_000),
     ];
     for (number, reply) in replies.into_iter().enumerate() {
         let path = format!("/x-{number}.tar.gz");
-        // The head has left before the origin breaks off.
+        // The client gets the head before the origin cuts the body.
         let gate = Gate::new();
         origin.serve(&path, reply.gate_at(40_000, &gate));
         let mut answer = gateway.get(&origin.url(&path)).open();
@@ -46,7 +47,7 @@ fn a_cut_origin_is_a_broken_transfer_with_a_length_and_in_chunks() {
 }
 
 #[test]
-fn a_cut_origin_is_a_broken_transfer_at_the_proxy_door_too() {
+fn cut_origin_body_breaks_the_proxy_transfer() {
     let origin = Origin::start();
     let body = archive(2, 100_000);
     let gateway = Gateway::relaying(&origin);
@@ -67,11 +68,11 @@ fn a_cut_origin_is_a_broken_transfer_at_the_proxy_door_too() {
 }
 
 #[test]
-fn real_clients_see_a_cut_transfer_as_a_failure() {
+fn wget_and_curl_fail_on_cut_transfer() {
     let origin = Origin::start();
     let body = archive(3, 100_000);
     let gateway = Gateway::relaying(&origin);
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     for (name, reply) in [("length", Reply::ok(&body)), ("chunks", Reply::ok(&body).chunked())] {
         let reply = reply.cut_at(60_000);
         for tool in ["wget", "curl"] {
@@ -88,7 +89,7 @@ fn real_clients_see_a_cut_transfer_as_a_failure() {
 }
 
 #[test]
-fn silence_before_the_head_is_504() {
+fn missing_origin_head_is_504() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(200).stop_before_head(Stop::Stall));
     origin.serve("/cut.tar.gz", Reply::status(200).stop_before_head(Stop::Cut));
@@ -100,7 +101,7 @@ fn silence_before_the_head_is_504() {
 }
 
 #[test]
-fn an_origin_that_is_not_there_is_502_or_504() {
+fn unreachable_origin_is_502_or_504() {
     let origin = Origin::start();
     let url = origin.url(PATH);
     let gateway = Gateway::relaying(&origin);
@@ -113,7 +114,7 @@ fn an_origin_that_is_not_there_is_502_or_504() {
 }
 
 #[test]
-fn silence_in_the_body_is_a_broken_transfer() {
+fn stalled_origin_body_breaks_the_transfer() {
     let origin = Origin::start();
     let body = archive(4, 100_000);
     origin.serve(PATH, Reply::file(&body).stop_at(50_000, Stop::Stall));
@@ -125,7 +126,7 @@ fn silence_in_the_body_is_a_broken_transfer() {
 }
 
 #[test]
-fn a_body_shorter_than_its_length_is_never_whole() {
+fn body_shorter_than_content_length_never_completes() {
     let origin = Origin::start();
     let body = archive(5, 10_000);
     origin.serve(PATH, Reply::file(&body).claims_length(10_001));
@@ -140,20 +141,20 @@ fn a_body_shorter_than_its_length_is_never_whole() {
 }
 
 #[test]
-fn a_body_longer_than_its_length_is_as_long_as_it_says() {
+fn body_is_truncated_at_its_content_length() {
     let origin = Origin::start();
     let body = archive(6, 10_000);
     origin.serve(PATH, Reply::file(&body).claims_length(9000));
     let gateway = Gateway::relaying(&origin);
     gateway.assert_serves(&origin.url(PATH), &body[..9000]);
     assert_eq!(gateway.await_stored(&origin.url(PATH))["size_bytes"], 9000);
-    // What was left on that connection is nobody's next answer.
+    // The surplus bytes on that connection must not become the next response.
     origin.serve("/y-1.0.tar.gz", Reply::file(&body));
     gateway.assert_serves(&origin.url("/y-1.0.tar.gz"), &body);
 }
 
 #[test]
-fn a_page_under_an_archives_name_is_refused() {
+fn html_under_an_archive_name_is_rejected() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     let archives = [
@@ -169,7 +170,7 @@ fn a_page_under_an_archives_name_is_refused() {
         "x.deb",
         "x.rpm",
     ];
-    // Nothing is known of how these begin, but that it is not like that.
+    // For these names Millpond knows no magic bytes, and only rejects HTML.
     let others = ["x.tar.gz.asc", "x.sig", "x.sha256", "fix.patch", "x.iso", "owner/repo/tar.gz/v1.0"];
     for name in archives.into_iter().chain(others) {
         let path = format!("/{name}");
@@ -185,7 +186,7 @@ fn a_page_under_an_archives_name_is_refused() {
 }
 
 #[test]
-fn an_archive_that_is_what_it_says_is_stored() {
+fn archive_with_matching_magic_bytes_is_stored() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     let mut tar = vec![b'x'; 257];
@@ -210,7 +211,7 @@ fn an_archive_that_is_what_it_says_is_stored() {
 }
 
 #[test]
-fn names_that_promise_no_kind_are_not_judged() {
+fn names_without_known_file_type_are_not_checked() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     for (path, body) in [
@@ -227,7 +228,7 @@ fn names_that_promise_no_kind_are_not_judged() {
 }
 
 #[test]
-fn a_rule_decides_class_and_kind_before_the_table() {
+fn rule_overrides_class_and_file_type_check() {
     let origin = Origin::start();
     let page = b"<html>an index that this site never changes</html>".to_vec();
     for path in ["/kept.bin", "/odd/x.tar.gz", "/moving/y.tar.gz"] {

@@ -1,9 +1,9 @@
-//! `millpond doctor` says whether a gateway can be asked, by its exit code too.
+//! Tests that the output and the exit code of `millpond doctor` report whether a gateway is ready.
 
 use crate::harness::{Gateway, Origin, Reply, Run, listen, millpond};
 
 fn doctor(url: &str) -> Run {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     millpond(folder.path(), &["doctor", "--gateway", url])
 }
 
@@ -15,7 +15,7 @@ fn assert_complaint(run: &Run, part: &str) {
 }
 
 #[test]
-fn a_gateway_that_is_ready_is_said_to_be() {
+fn ready_gateway_is_reported_as_ready() {
     let gateway = Gateway::builder().start();
     let run = doctor(&gateway.url("/"));
     run.assert_success();
@@ -23,14 +23,14 @@ fn a_gateway_that_is_ready_is_said_to_be() {
 }
 
 #[test]
-fn a_gateway_that_is_not_ready_says_why() {
+fn unready_gateway_is_reported_with_its_reason() {
     let origin = Origin::start();
     origin.serve("/readyz", Reply::status(503));
     assert_complaint(&doctor(&origin.url("")), "is not ready: ");
 }
 
 #[test]
-fn a_gateway_that_is_not_there_is_no_ready_one() {
+fn unreachable_gateway_is_reported_as_not_ready() {
     let listener = listen("127.0.0.1");
     let address = listener.local_addr().expect("a listener has an address");
     drop(listener);

@@ -1,5 +1,5 @@
-//! What bytes must be, where they cannot be kept, came over an open line, or are asked for in part: no clean answer is of
-//! other bytes.
+//! Tests of digest checks where the body cannot be stored, came over plain HTTP, or is requested in
+//! part. No response with other bytes ends cleanly.
 
 use crate::harness::{
     Answer, Authority, Body, Ended, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
@@ -8,7 +8,7 @@ use crate::harness::{
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const WRONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// Told before the head, or by a broken transfer.
+/// Asserts that the response is an error, or a transfer that was cut.
 #[track_caller]
 fn assert_not_clean(answer: &Answer) {
     if matches!(answer.status, 200 | 206) {
@@ -18,19 +18,20 @@ fn assert_not_clean(answer: &Answer) {
     }
 }
 
-/// A gateway of 1 MiB that has stored `body` once and holds it no more.
+/// Returns a gateway with a cache of 1 MiB that has stored `body` once and no longer has the
+/// object.
 fn with_evicted(origin: &Origin, body: &Body) -> Gateway {
     origin.serve(PATH, Reply::file(body));
     let mut gateway = Gateway::builder().origin(origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
     gateway.assert_serves(&origin.url(PATH), body);
     gateway.await_stored(&origin.url(PATH));
     gateway.restart_with(|builder| builder.text("cache.absent_ttl", "1ms"));
-    std::fs::remove_file(gateway.object_path(body)).expect("the object is there");
+    std::fs::remove_file(gateway.object_path(body)).expect("the object exists");
     gateway
 }
 
 #[test]
-fn an_evicted_target_that_changed_and_cannot_be_kept_is_not_passed() {
+fn oversized_changed_evicted_target_is_not_passed_through() {
     let origin = Origin::start();
     let gateway = with_evicted(&origin, &archive(1, 300_000));
     let other = archive(2, 3 << 20);
@@ -45,7 +46,7 @@ fn an_evicted_target_that_changed_and_cannot_be_kept_is_not_passed() {
 }
 
 #[test]
-fn an_evicted_target_that_changed_is_not_passed_by_a_full_disk() {
+fn full_disk_does_not_pass_changed_evicted_target() {
     let origin = Origin::start();
     let mut gateway = with_evicted(&origin, &archive(3, 300_000));
     gateway.restart_with(|builder| builder.text("cache.min_free", "1000TiB"));
@@ -56,13 +57,13 @@ fn an_evicted_target_that_changed_is_not_passed_by_a_full_disk() {
         for request in [gateway.get(&url), gateway.proxied("GET", &url), gateway.get(&url).range("bytes=0-99")] {
             assert_not_clean(&request.send());
         }
-        // Whoever expects the other bytes expects bytes that are not this target's.
+        // A request that expects the other bytes expects bytes that are not those on record.
         assert_not_clean(&gateway.get(&url).header("X-Expected-Sha256", &sha256(&other)).send());
     }
 }
 
 #[test]
-fn an_evicted_target_that_is_the_same_is_passed_where_it_cannot_be_kept() {
+fn full_disk_passes_unchanged_evicted_target_through() {
     let origin = Origin::start();
     let body = archive(5, 300_000);
     let mut gateway = with_evicted(&origin, &body);
@@ -74,7 +75,7 @@ fn an_evicted_target_that_is_the_same_is_passed_where_it_cannot_be_kept() {
 }
 
 #[test]
-fn a_page_in_place_of_an_archive_is_not_passed_where_nothing_can_be_kept() {
+fn full_disk_does_not_pass_html_as_archive() {
     let origin = Origin::start();
     let body = archive(6, 50_000);
     let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.min_free", "1000TiB");
@@ -92,7 +93,7 @@ fn a_page_in_place_of_an_archive_is_not_passed_where_nothing_can_be_kept() {
 }
 
 #[test]
-fn a_clients_digest_lets_nothing_into_the_store_that_came_over_an_open_line() {
+fn client_digest_does_not_make_plaintext_body_storable() {
     let authority = Authority::new();
     let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
     let body = archive(7, 20_000);
@@ -111,7 +112,7 @@ fn a_clients_digest_lets_nothing_into_the_store_that_came_over_an_open_line() {
             _ => answer.assert_problem(403),
         }
     }
-    // A stop waits for what is being stored.
+    // A stop waits until running publishes end.
     gateway.restart();
     gateway.assert_nothing_stored();
     for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
@@ -121,7 +122,7 @@ fn a_clients_digest_lets_nothing_into_the_store_that_came_over_an_open_line() {
 }
 
 #[test]
-fn a_part_is_only_sent_once_the_whole_has_been_checked() {
+fn range_is_sent_after_whole_body_is_verified() {
     let origin = Origin::start();
     let body = archive(8, 200_000);
     let gateway = Gateway::relaying(&origin);
@@ -136,14 +137,14 @@ fn a_part_is_only_sent_once_the_whole_has_been_checked() {
             by_path(WRONG).assert_problem(409);
             let by_header = gateway.proxied("GET", &url).header("X-Expected-Sha256", WRONG).range(range);
             by_header.send().assert_problem(409);
-            assert!(gateway.records_of(&url).is_empty(), "nothing is stored of what is wrong");
+            assert!(gateway.records_of(&url).is_empty(), "a body with a wrong digest is not stored");
             by_path(&sha256(&body)).assert_body(206, &body[first..=last]);
         }
     }
 }
 
 #[test]
-fn a_part_of_what_others_are_fetching_is_only_sent_once_it_has_been_checked() {
+fn range_of_running_fetch_waits_for_verification() {
     let origin = Origin::start();
     let body = archive(9, 200_000);
     let gate = Gate::new();
@@ -158,5 +159,5 @@ fn a_part_of_what_others_are_fetching_is_only_sent_once_it_has_been_checked() {
     assert_same(&plain.finish().body, &body[50_000..]);
     wrong.head().finish().assert_problem(409);
     right.head().finish().assert_body(206, &body[..1000]);
-    eventually("it is stored", || (gateway.records_of(&url).len() == 1).then_some(()));
+    eventually("the object is stored", || (gateway.records_of(&url).len() == 1).then_some(()));
 }

@@ -1,4 +1,5 @@
-//! Digests that clients expect: always checked, and never a clean end of wrong bytes.
+//! Tests of digests that clients expect. They are always checked, and wrong bytes never end
+//! cleanly.
 
 use sha2::{Digest as _, Sha512};
 
@@ -7,14 +8,14 @@ use crate::harness::{Answer, Ended, Gateway, Origin, Reply, archive, assert_same
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const WRONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
-/// Other bytes than expected: told before the head, or by a broken transfer.
+/// Asserts that a digest mismatch gave 409, or a transfer that was cut before the last byte.
 #[track_caller]
 fn assert_refused(answer: &Answer, body: &[u8]) {
     if answer.status == 409 {
         answer.assert_problem(409);
     } else {
         answer.assert_status(200);
-        assert_eq!(answer.ended, Ended::Cut, "the transfer is broken off");
+        assert_eq!(answer.ended, Ended::Cut, "the transfer is cut");
         assert!(answer.body.len() < body.len(), "at least the last byte is withheld");
     }
 }
@@ -49,7 +50,7 @@ fn wrong_bytes_never_end_cleanly_in_chunks() {
 }
 
 #[test]
-fn a_small_body_that_is_wrong_is_never_shown_whole() {
+fn small_wrong_body_is_never_sent_completely() {
     let origin = Origin::start();
     let body = archive(3, 40);
     origin.serve(PATH, Reply::file(&body));
@@ -64,7 +65,7 @@ fn a_small_body_that_is_wrong_is_never_shown_whole() {
 }
 
 #[test]
-fn one_clients_wrong_expectation_is_no_other_clients_loss() {
+fn wrong_client_digest_does_not_affect_other_clients() {
     let origin = Origin::start();
     let body = archive(4, 200_000);
     origin.serve(PATH, Reply::file(&body));
@@ -78,7 +79,7 @@ fn one_clients_wrong_expectation_is_no_other_clients_loss() {
 }
 
 #[test]
-fn a_stored_object_of_another_digest_is_409() {
+fn hit_with_other_digest_is_409() {
     let origin = Origin::start();
     let body = archive(5, 10_000);
     origin.serve(PATH, Reply::file(&body));
@@ -92,13 +93,13 @@ fn a_stored_object_of_another_digest_is_409() {
     gateway.get(&url).header("X-Expected-Md5", "00000000000000000000000000000000").send().assert_problem(409);
     gateway.proxied("GET", &url).header("X-Expected-Sha256", WRONG).send().assert_problem(409);
     gateway.assert_serves(&url, &body);
-    assert_eq!(origin.count(PATH), 1, "what is stored is stored");
+    assert_eq!(origin.count(PATH), 1, "the stored object is not fetched again");
 }
 
 #[test]
-fn every_algorithm_is_checked_on_a_miss_and_on_a_hit() {
+fn every_algorithm_is_checked_on_miss_and_hit() {
     let origin = Origin::start();
-    // The bytes are fixed, so that the md5 and sha1 of them can stand here.
+    // The bytes are fixed, so that their md5 and sha1 can be constants.
     let body = b"What the mill has ground it keeps.\n".to_vec();
     let sha512 = hex::encode(Sha512::digest(&body));
     let right = [
@@ -128,7 +129,7 @@ const MD5_OF_THE_PATCH: &str = "d3babecf567788c8cdeee31982a472f7";
 const SHA1_OF_THE_PATCH: &str = "b8aec0db0a930581d688350bd1b610a54de0aa9a";
 
 #[test]
-fn the_headers_name_what_the_path_can() {
+fn header_digests_are_checked_like_path_digests() {
     let origin = Origin::start();
     let body = b"What the mill has ground it keeps.\n".to_vec();
     let gateway = Gateway::relaying(&origin);
@@ -149,7 +150,7 @@ fn the_headers_name_what_the_path_can() {
 }
 
 #[test]
-fn an_expectation_that_is_none_is_refused() {
+fn malformed_expected_digest_is_400() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     for (name, value) in [
@@ -160,11 +161,11 @@ fn an_expectation_that_is_none_is_refused() {
     ] {
         gateway.get(&origin.url(PATH)).header(name, value).send().assert_problem(400);
     }
-    assert_eq!(origin.total(), 0, "a digest that cannot be checked is an error, not a wish");
+    assert_eq!(origin.total(), 0, "a digest that cannot be checked is an error, and is not ignored");
 }
 
 #[test]
-fn two_expectations_that_disagree_are_never_met() {
+fn conflicting_expected_digests_never_succeed() {
     let origin = Origin::start();
     let body = archive(6, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -179,7 +180,7 @@ fn two_expectations_that_disagree_are_never_met() {
 }
 
 #[test]
-fn a_range_of_wrong_bytes_never_ends_cleanly_at_the_end_of_the_body() {
+fn range_at_end_of_wrong_body_is_cut() {
     let origin = Origin::start();
     let body = archive(7, 200_000);
     origin.serve(PATH, Reply::file(&body));
@@ -194,7 +195,7 @@ fn a_range_of_wrong_bytes_never_ends_cleanly_at_the_end_of_the_body() {
 }
 
 #[test]
-fn a_digest_is_checked_on_what_is_passed_too() {
+fn digest_is_checked_on_pass_through_responses() {
     let origin = Origin::start();
     let body = archive(8, 50_000);
     for path in ["/length.bin", "/x.tar.gz?token=a"] {

@@ -1,11 +1,11 @@
-//! Flights: many clients of one fetch, each at its own place and speed.
+//! Tests of in-flight fetches with many clients, each at its own position and speed.
 
 use crate::harness::{Ended, Gate, Gateway, Origin, Reply, Tool, archive, assert_same, files_under};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
-fn the_first_byte_comes_before_the_origin_has_sent_the_rest() {
+fn body_is_streamed_while_origin_still_sends() {
     let origin = Origin::start();
     let body = archive(1, 100_000);
     let gate = Gate::new();
@@ -20,7 +20,7 @@ fn the_first_byte_comes_before_the_origin_has_sent_the_rest() {
 }
 
 #[test]
-fn an_archive_is_looked_at_before_its_head_is_sent() {
+fn archive_type_is_checked_before_sending_head() {
     let origin = Origin::start();
     let body = archive(2, 100_000);
     let (early, late) = (Gate::new(), Gate::new());
@@ -28,7 +28,7 @@ fn an_archive_is_looked_at_before_its_head_is_sent() {
     let gateway = Gateway::relaying(&origin);
     let waiting = gateway.get(&origin.url(PATH)).start();
     early.await_reached(1);
-    assert!(!waiting.has_answer(), "511 bytes are not enough to judge an archive");
+    assert!(!waiting.has_answer(), "511 bytes are too few to check the file type of an archive");
     early.open();
     let mut answer = waiting.head();
     assert_same(&answer.read(512), &body[..512]);
@@ -37,7 +37,7 @@ fn an_archive_is_looked_at_before_its_head_is_sent() {
 }
 
 #[test]
-fn a_client_that_joins_late_starts_at_byte_0_at_once() {
+fn collapsed_request_starts_at_byte_zero() {
     let origin = Origin::start();
     let body = archive(3, 400_000);
     let gate = Gate::new();
@@ -58,7 +58,7 @@ fn a_client_that_joins_late_starts_at_byte_0_at_once() {
 }
 
 #[test]
-fn a_client_that_leaves_does_not_stop_the_fetch() {
+fn client_disconnect_keeps_fetch_running() {
     let origin = Origin::start();
     let body = archive(4, 200_000);
     let gate = Gate::new();
@@ -76,7 +76,7 @@ fn a_client_that_leaves_does_not_stop_the_fetch() {
 }
 
 #[test]
-fn the_last_client_that_leaves_does_not_stop_the_fetch() {
+fn last_client_disconnect_keeps_fetch_running() {
     let origin = Origin::start();
     let body = archive(5, 200_000);
     let gate = Gate::new();
@@ -85,8 +85,10 @@ fn the_last_client_that_leaves_does_not_stop_the_fetch() {
     let mut only = gateway.get(&origin.url(PATH)).open();
     only.read(1000);
     drop(only);
-    // The log of the request tells that the gateway knows the client has gone.
-    gateway.log().wait_for("the leaver", |event| event["message"] == "request" && event["ended"] == "cut");
+    // The request log shows that Millpond has noticed the client's disconnect.
+    gateway.log().wait_for("the request of the disconnected client", |event| {
+        event["message"] == "request" && event["ended"] == "cut"
+    });
     gate.open();
     gateway.await_stored(&origin.url(PATH));
     gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
@@ -94,7 +96,7 @@ fn the_last_client_that_leaves_does_not_stop_the_fetch() {
 }
 
 #[test]
-fn a_client_that_leaves_before_the_head_does_not_stop_the_fetch() {
+fn client_disconnect_before_head_keeps_fetch_running() {
     let origin = Origin::start();
     let body = archive(6, 50_000);
     let gate = Gate::new();
@@ -110,9 +112,9 @@ fn a_client_that_leaves_before_the_head_does_not_stop_the_fetch() {
 }
 
 #[test]
-fn a_slow_client_does_not_slow_the_others() {
+fn slow_client_does_not_slow_the_others() {
     let origin = Origin::start();
-    // More than the sockets between gateway and client can hold.
+    // This body is larger than the socket buffers between gateway and client.
     let body = archive(7, 24 << 20);
     origin.serve(PATH, Reply::file(&body));
     let gateway = Gateway::relaying(&origin);
@@ -125,14 +127,14 @@ fn a_slow_client_does_not_slow_the_others() {
 }
 
 #[test]
-fn a_range_on_a_cold_object_stores_the_whole_and_answers_the_range() {
+fn range_miss_fetches_and_stores_whole_object() {
     let origin = Origin::start();
     let body = archive(8, 200_000);
     let gate = Gate::new();
     origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
     let gateway = Gateway::relaying(&origin);
     let url = origin.url(PATH);
-    // The range lies before the fill point: it does not wait for the rest.
+    // The range lies in the part already fetched, so it does not wait for the rest.
     let part = gateway.get(&url).range("bytes=1000-1999").send();
     part.assert_body(206, &body[1000..2000]);
     assert_eq!(part.wants("content-range"), "bytes 1000-1999/200000");
@@ -145,12 +147,12 @@ fn a_range_on_a_cold_object_stores_the_whole_and_answers_the_range() {
     open.head().finish().assert_body(206, &body[199_000..]);
     suffix.head().finish().assert_body(206, &body[199_990..]);
     gateway.await_stored(&url);
-    assert_eq!(origin.request(PATH).header("range"), None, "the whole is fetched");
+    assert_eq!(origin.request(PATH).header("range"), None, "the whole object is fetched");
     gateway.assert_serves(&url, &body);
 }
 
 #[test]
-fn a_range_behind_the_end_of_a_cold_object_is_416() {
+fn range_miss_beyond_the_end_is_416() {
     let origin = Origin::start();
     let body = archive(9, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -165,7 +167,7 @@ fn a_range_behind_the_end_of_a_cold_object_is_416() {
 }
 
 #[test]
-fn a_suffix_of_a_cold_object_of_unknown_length_is_right() {
+fn suffix_range_works_for_unknown_length() {
     let origin = Origin::start();
     let body = archive(10, 60_000);
     let gate = Gate::new();
@@ -181,30 +183,30 @@ fn a_suffix_of_a_cold_object_of_unknown_length_is_right() {
 }
 
 #[test]
-fn four_connections_ahead_of_the_fill_point_work() {
+fn aria2c_with_four_connections_gets_the_file() {
     let origin = Origin::start();
     let body = archive(11, 6 << 20);
     let gate = Gate::new();
     origin.serve(PATH, Reply::file(&body).gate_at(1 << 20, &gate));
     let gateway = Gateway::relaying(&origin);
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let url = gateway.rewritten(&origin.url(PATH));
     std::thread::scope(|scope| {
         let run =
             scope.spawn(|| Tool::aria2c(folder.path()).args(&["-x4", "-s4", "-k1M", "-o", "x.tar.gz"]).arg(&url).run());
         gate.await_reached(1);
         gate.open();
-        run.join().expect("aria2c is run").assert_success();
+        run.join().expect("aria2c runs").assert_success();
     });
-    assert_same(&std::fs::read(folder.path().join("x.tar.gz")).expect("there is a file"), &body);
-    assert_eq!(files_under(folder.path()).len(), 1, "aria2c is content with it");
+    assert_same(&std::fs::read(folder.path().join("x.tar.gz")).expect("the file exists"), &body);
+    assert_eq!(files_under(folder.path()).len(), 1, "aria2c has left no control file");
     let parts = gateway.log().events().iter().filter(|event| event["status"] == 206).count();
     assert!(parts >= 1, "aria2c asked for parts");
     assert_eq!(origin.count(PATH), 1);
 }
 
 #[test]
-fn a_client_of_http_1_0_gets_a_body_of_unknown_length_when_it_is_sealed() {
+fn http10_client_waits_for_body_of_unknown_length() {
     let origin = Origin::start();
     let body = archive(12, 60_000);
     let gate = Gate::new();
@@ -213,7 +215,7 @@ fn a_client_of_http_1_0_gets_a_body_of_unknown_length_when_it_is_sealed() {
     let waiting = gateway.get(&origin.url(PATH)).http_1_0().start();
     let mut modern = gateway.get(&origin.url(PATH)).open();
     assert_same(&modern.read(30_000), &body[..30_000]);
-    assert!(!waiting.has_answer(), "without chunks a cut would look like an end");
+    assert!(!waiting.has_answer(), "without chunks a client cannot detect a cut");
     gate.open();
     let answer = waiting.head().finish();
     assert_eq!(answer.wants("content-length"), "60000");
@@ -222,7 +224,7 @@ fn a_client_of_http_1_0_gets_a_body_of_unknown_length_when_it_is_sealed() {
 }
 
 #[test]
-fn a_head_during_the_fetch_is_answered_from_it() {
+fn head_request_is_answered_from_running_fetch() {
     let origin = Origin::start();
     let body = archive(13, 60_000);
     let gate = Gate::new();

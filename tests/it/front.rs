@@ -1,4 +1,5 @@
-//! What our own nginx says of a request, and what it is given to send by itself. Tests with a real nginx lie beside this one.
+//! Tests of requests that a trusted nginx forwards, and of hits that it sends itself. `nginx.rs`
+//! tests with a real nginx.
 
 use crate::harness::{
     Body, Builder, DAY_AFTER, DAY_BEFORE, Gateway, Origin, Reply, Request, Waiting, archive, is_request_of, sha256,
@@ -35,7 +36,7 @@ impl Front {
         Self::with(SIZE, |builder| builder)
     }
 
-    /// A request as nginx hands it on, whose client has asked with `method` for the stored file.
+    /// Returns a request as nginx forwards it, for a client that used `method` on the stored file.
     fn handed_on(&self, method: &str) -> Request {
         let path = format!("/{}", self.origin.url(PATH));
         let request = self.gateway.request(method, &path);
@@ -49,7 +50,7 @@ impl Front {
 }
 
 #[test]
-fn a_hit_is_handed_to_nginx_with_all_it_says_of_itself() {
+fn hit_is_offloaded_to_nginx_with_its_headers() {
     let front = Front::new();
     let direct = front.gateway.get(&front.origin.url(PATH)).send();
     direct.assert_body(200, &front.body);
@@ -60,23 +61,23 @@ fn a_hit_is_handed_to_nginx_with_all_it_says_of_itself() {
     for name in ["etag", "last-modified", "content-type", "content-disposition", "repr-digest"] {
         assert_eq!(answer.wants(name), direct.wants(name), "{name}");
     }
-    assert_eq!(answer.header("accept-ranges"), None, "nginx says so itself");
-    let object = front.gateway.objects().pop().expect("one is stored");
+    assert_eq!(answer.header("accept-ranges"), None, "nginx adds Accept-Ranges itself");
+    let object = front.gateway.objects().pop().expect("one object is stored");
     assert!(object.ends_with(front.location().trim_start_matches("/_objects/")), "{object:?}");
-    front.gateway.log().wait_for("the hand-over", |event| {
+    front.gateway.log().wait_for("the offloaded request", |event| {
         is_request_of(event, PATH) && event["ended"] == "handed over" && event["sent_bytes"] == 0
     });
 }
 
 #[test]
-fn nginx_applies_a_range_that_it_understands_as_we_do() {
+fn only_single_ranges_are_offloaded_to_nginx() {
     let front = Front::new();
     let handed = |range: &str| front.handed_on("GET").range(range).send();
     for range in ["bytes=0-9", "bytes=500-", "bytes=-7"] {
         let answer = handed(range);
         answer.assert_body(200, b"");
         assert_eq!(answer.wants("x-accel-redirect"), front.location(), "{range}");
-        assert_eq!(answer.header("content-range"), None, "nginx makes it");
+        assert_eq!(answer.header("content-range"), None, "nginx sets Content-Range");
     }
     for range in ["bytes=0-1,4-5", "bytes=9-2", "bytes=x", "pieces=0-1"] {
         let answer = handed(range);
@@ -89,7 +90,7 @@ fn nginx_applies_a_range_that_it_understands_as_we_do() {
 }
 
 #[test]
-fn what_nginx_would_judge_by_the_file_is_answered_here() {
+fn head_and_preconditions_are_not_offloaded() {
     let front = Front::new();
     let etag = format!("\"{}\"", sha256(&front.body));
     for (name, value, status) in [
@@ -109,11 +110,11 @@ fn what_nginx_would_judge_by_the_file_is_answered_here() {
     assert_eq!(head.header("x-accel-redirect"), None);
     assert_eq!(head.wants("content-length"), SIZE.to_string());
     let again = front.handed_on("GET").header("If-Modified-Since", DAY_BEFORE).send();
-    assert_eq!(again.wants("x-accel-redirect"), front.location(), "it was modified since");
+    assert_eq!(again.wants("x-accel-redirect"), front.location(), "the file was modified since");
 }
 
 #[test]
-fn a_small_hit_costs_less_to_send_than_to_hand_over() {
+fn small_hit_is_not_offloaded() {
     let front = Front::with(1000, |builder| builder);
     let answer = front.handed_on("GET").send();
     answer.assert_body(200, &front.body);
@@ -121,20 +122,20 @@ fn a_small_hit_costs_less_to_send_than_to_hand_over() {
 }
 
 #[test]
-fn a_file_that_nginx_could_not_send_is_streamed() {
+fn file_missing_for_nginx_is_streamed() {
     let front = Front::new();
     let answer = front.handed_on("GET").header("X-Millpond-File-Missing", "1").send();
     answer.assert_body(200, &front.body);
     assert_eq!(answer.header("x-accel-redirect"), None);
     assert_eq!(front.origin.count(PATH), 1);
-    std::fs::remove_file(&front.gateway.objects()[0]).expect("it can be removed");
+    std::fs::remove_file(&front.gateway.objects()[0]).expect("the object can be removed");
     let answer = front.handed_on("GET").header("X-Millpond-File-Missing", "1").send();
     answer.assert_body(200, &front.body);
-    assert_eq!(front.origin.count(PATH), 2, "it is fetched again");
+    assert_eq!(front.origin.count(PATH), 2, "the object is fetched again");
 }
 
 #[test]
-fn only_our_own_nginx_is_told_a_path_or_believed() {
+fn untrusted_proxy_gets_no_accel_redirect() {
     let front = Front::with(SIZE, |builder| builder.set("gateway.trusted_proxies", "[\"192.0.2.1/32\"]"));
     let answer = front.handed_on("GET").send();
     answer.assert_body(200, &front.body);
@@ -145,7 +146,7 @@ fn only_our_own_nginx_is_told_a_path_or_believed() {
 }
 
 #[test]
-fn nothing_is_handed_over_where_bytes_are_counted() {
+fn bandwidth_limits_disable_offloading() {
     for key in ["limits.bandwidth", "limits.total_bandwidth"] {
         let front = Front::with(SIZE, |builder| builder.text(key, "1GiB"));
         let answer = front.handed_on("GET").send();
@@ -155,7 +156,7 @@ fn nothing_is_handed_over_where_bytes_are_counted() {
 }
 
 #[test]
-fn the_request_line_says_what_was_asked() {
+fn forwarded_request_line_decides_the_target() {
     let front = Front::new();
     let url = front.origin.url(PATH);
     let marked = |line: &str| front.gateway.request("GET", "/").header("X-Millpond-Request-Line", line).send();
@@ -174,7 +175,7 @@ fn the_request_line_says_what_was_asked() {
 }
 
 #[test]
-fn a_proxy_request_handed_on_goes_on_with_its_body() {
+fn forwarded_proxy_request_keeps_its_body() {
     let origin = Origin::start();
     origin.serve("/upload", Reply::ok(&archive(2, 10)));
     let gateway = behind_nginx(&origin).start();
@@ -183,11 +184,11 @@ fn a_proxy_request_handed_on_goes_on_with_its_body() {
     request.body(b"hello").send().assert_body(200, &archive(2, 10));
     let asked = origin.request("/upload");
     assert_eq!(asked.body, b"hello");
-    assert_eq!(asked.header("x-millpond-request-line"), None, "that is between nginx and us");
+    assert_eq!(asked.header("x-millpond-request-line"), None, "this field is only for nginx and Millpond");
 }
 
 #[test]
-fn an_absolute_target_of_our_own_is_a_path() {
+fn absolute_target_at_public_url_is_a_path() {
     let origin = Origin::start();
     let gateway = behind_nginx(&origin).text("gateway.public_url", "http://Sources.example.org").start();
     let with_port = "http://sources.example.org:80/robots.txt";
@@ -201,7 +202,7 @@ fn an_absolute_target_of_our_own_is_a_path() {
 }
 
 #[test]
-fn an_old_client_behind_nginx_waits_for_the_end_of_a_body_without_length() {
+fn http10_client_behind_nginx_waits_for_unknown_length() {
     let origin = Origin::start();
     let body = archive(3, SIZE);
     origin.serve(PATH, Reply::file(&body).chunked());
@@ -213,16 +214,16 @@ fn an_old_client_behind_nginx_waits_for_the_end_of_a_body_without_length() {
     };
     let answer = ask(PATH);
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("transfer-encoding"), None, "its end could not be told from a cut");
+    assert_eq!(answer.header("transfer-encoding"), None, "an HTTP/1.0 client cannot detect a cut");
     ask("/pub/cut-1.0.tar.gz").assert_problem(504);
-    // nginx takes this for 1.0, too.
+    // nginx reads this as 1.0 too.
     let path = format!("/{}", origin.url("/pub/cut-1.0.tar.gz"));
     let odd = gateway.request("GET", &path).header("X-Millpond-Request-Line", &format!("GET {path} HTTP/1.00"));
     odd.send().assert_problem(504);
 }
 
 #[test]
-fn what_a_client_names_in_connection_ends_at_nginx() {
+fn forwarded_connection_header_fields_are_removed() {
     let origin = Origin::start();
     origin.serve("/latest/x", Reply::ok(&archive(2, 10)));
     let gateway = behind_nginx(&origin).start();
@@ -235,7 +236,7 @@ fn what_a_client_names_in_connection_ends_at_nginx() {
 }
 
 #[test]
-fn a_connection_can_be_used_for_many_clients() {
+fn nginx_connection_carries_requests_of_many_clients() {
     let front = Front::new();
     let path = format!("/{}", front.origin.url(PATH));
     let line = |client: &str| {
@@ -252,7 +253,7 @@ fn a_connection_can_be_used_for_many_clients() {
 }
 
 #[test]
-fn a_health_check_beside_us_needs_no_leave() {
+fn local_health_check_bypasses_allow_clients() {
     let origin = Origin::start();
     let gateway = behind_nginx(&origin).set("policy.allow_clients", "[\"10.0.0.0/8\"]").start();
     for path in ["/healthz", "/readyz"] {

@@ -1,4 +1,4 @@
-//! Header fields: which go on, which end here, and whose word is taken.
+//! Tests of header fields: which are forwarded, which are removed, and which are trusted.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ const PASSED: &str = "/pub/latest/list.bin";
 const FROZEN: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
-fn a_page_that_is_passed_steers_no_client_of_the_rewrite_door() {
+fn gateway_endpoint_removes_client_steering_headers() {
     let origin = Origin::start();
     let steering = [
         ("Set-Cookie", "session=1"),
@@ -33,7 +33,7 @@ fn a_page_that_is_passed_steers_no_client_of_the_rewrite_door() {
 }
 
 #[test]
-fn the_rewrite_door_sends_on_what_concerns_the_file_and_nothing_else() {
+fn gateway_endpoint_forwards_only_file_related_headers() {
     let origin = Origin::start();
     origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
@@ -56,7 +56,7 @@ fn the_rewrite_door_sends_on_what_concerns_the_file_and_nothing_else() {
 }
 
 #[test]
-fn what_a_second_connection_field_names_ends_at_the_proxy() {
+fn second_connection_field_names_hop_by_hop_headers() {
     let origin = Origin::start();
     let reply = Reply::ok(&b"page\n".to_vec().into()).header("Connection", "keep-alive").header("Connection", "X-Hop");
     origin.serve(PASSED, reply.header("X-Hop", "1").header("X-End", "1"));
@@ -71,11 +71,11 @@ fn what_a_second_connection_field_names_ends_at_the_proxy() {
 }
 
 #[test]
-fn a_forwarded_address_that_cannot_be_read_is_not_the_front_servers() {
+fn unparsable_forwarded_address_is_rejected() {
     let origin = Origin::start();
     origin.serve(FROZEN, Reply::file(&archive(1, 2000)));
     let builder = Gateway::builder().origin(&origin).relay().set("gateway.trusted_proxies", "[\"127.0.0.1/32\"]");
-    // The front server itself would be served.
+    // The address of the front server itself is allowed.
     let gateway = builder.set("policy.allow_clients", "[\"127.0.0.0/8\", \"10.0.0.0/8\"]").start();
     for forwarded in [
         "unknown",
@@ -100,7 +100,7 @@ fn a_forwarded_address_that_cannot_be_read_is_not_the_front_servers() {
 }
 
 #[test]
-fn a_certificate_that_is_not_trusted_is_asked_for_once() {
+fn untrusted_certificate_is_not_retried() {
     let (authority, other) = (Authority::new(), Authority::new());
     let origin = Origin::start_tls(&authority);
     origin.serve(FROZEN, Reply::file(&archive(2, 2000)));
@@ -115,7 +115,7 @@ fn a_certificate_that_is_not_trusted_is_asked_for_once() {
 }
 
 #[test]
-fn only_if_cached_asks_no_origin_for_what_is_passed() {
+fn only_if_cached_never_asks_the_origin() {
     let origin = Origin::start();
     origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
@@ -131,7 +131,7 @@ fn only_if_cached_asks_no_origin_for_what_is_passed() {
 }
 
 #[test]
-fn a_range_behind_the_end_of_what_is_passed_is_416() {
+fn pass_through_range_beyond_the_end_is_416() {
     let origin = Origin::start();
     let body = archive(3, 10_000);
     origin.serve(PASSED, Reply::status(416).header("Content-Range", "bytes */10000"));
@@ -142,17 +142,17 @@ fn a_range_behind_the_end_of_what_is_passed_is_416() {
     proxied.assert_status(416);
     assert_eq!(proxied.wants("content-range"), "bytes */10000");
 
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     let file = folder.path().join("list.bin");
     fs::write(&file, &body).expect("the folder can be written");
     Tool::wget(folder.path()).args(&["-c", &gateway.rewritten(&url)]).run().assert_success();
-    crate::harness::assert_same(&fs::read(&file).expect("the file is there"), &body);
+    crate::harness::assert_same(&fs::read(&file).expect("the file exists"), &body);
     let asked = origin.requests(PASSED).pop().expect("the origin was asked");
     assert_eq!(asked.header("range"), Some("bytes=10000-"), "wget asked for the rest");
 }
 
 #[test]
-fn if_match_on_a_cold_object_is_judged_by_its_bytes() {
+fn if_match_on_miss_is_checked_by_digest() {
     let origin = Origin::start();
     let body = archive(4, 100_000);
     let gateway = Gateway::relaying(&origin);
@@ -176,7 +176,7 @@ fn if_match_on_a_cold_object_is_judged_by_its_bytes() {
 }
 
 #[test]
-fn a_client_is_not_redirected_past_a_fetch_that_another_expects_md5_of() {
+fn miss_joins_fetch_of_request_expecting_md5() {
     let origin = Origin::start();
     let body = archive(5, 200_000);
     let gate = Gate::new();
@@ -193,7 +193,7 @@ fn a_client_is_not_redirected_past_a_fetch_that_another_expects_md5_of() {
 }
 
 #[test]
-fn a_range_under_two_if_ranges_is_the_whole() {
+fn two_if_range_fields_give_whole_body() {
     let origin = Origin::start();
     let body = archive(6, 20_000);
     for path in [FROZEN, "/cold-1.0.tar.gz"] {

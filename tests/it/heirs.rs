@@ -1,4 +1,5 @@
-//! A process that fetches dies, stops or fails in the middle: of those who followed it one goes on.
+//! Tests of peer process takeover. If the process that fetches dies, stops or fails, one of its
+//! followers continues the fetch.
 
 use std::fs;
 
@@ -10,7 +11,8 @@ fn with(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().one_attempt()
 }
 
-/// Kills the process that fetches, when a client of the other one has seen `beginning`. Returns that client.
+/// Kills the process that fetches, once a client of the other process has read `beginning`. Returns
+/// that client.
 #[track_caller]
 fn kill_in_the_middle(first: &mut Gateway, second: &Gateway, url: &str, gate: &Gate, beginning: &[u8]) -> Streaming {
     let lost = first.get(url).start();
@@ -23,7 +25,7 @@ fn kill_in_the_middle(first: &mut Gateway, second: &Gateway, url: &str, gate: &G
 }
 
 #[test]
-fn a_killed_process_is_taken_over_where_it_was() {
+fn peer_resumes_fetch_of_killed_process() {
     let body = archive(4, 300_000);
     for file in [Reply::file(&body), Reply::file(&body).chunked()] {
         let origin = Origin::start();
@@ -39,14 +41,14 @@ fn a_killed_process_is_taken_over_where_it_was() {
         assert_eq!(asked.len(), 2);
         assert_eq!(asked[1].header("range"), Some("bytes=100000-"));
         assert!(asked[1].header("if-range").is_some_and(|etag| etag.starts_with('"')));
-        assert_same(&fs::read(second.object_path(&body)).expect("it is stored"), &body);
-        // What the dead one has left is swept.
+        assert_same(&fs::read(second.object_path(&body)).expect("the object can be read"), &body);
+        // The restart sweeps the staging folder of the dead process.
         first.restart();
     }
 }
 
 #[test]
-fn what_cannot_be_resumed_is_begun_again_and_compared() {
+fn unresumable_fetch_is_restarted_and_compared() {
     let origin = Origin::start();
     let (body, other) = (archive(5, 300_000), archive(6, 300_000));
     for (path, again) in [("/same.tar.gz", &body), ("/other.tar.gz", &other)] {
@@ -71,7 +73,7 @@ fn what_cannot_be_resumed_is_begun_again_and_compared() {
 }
 
 #[test]
-fn a_process_killed_before_the_head_was_seen_costs_one_more_question() {
+fn process_killed_before_head_costs_one_more_request() {
     let origin = Origin::start();
     let body = archive(7, 100_000);
     let gate = Gate::new();
@@ -92,12 +94,12 @@ fn a_process_killed_before_the_head_was_seen_costs_one_more_question() {
 }
 
 #[test]
-fn of_those_who_followed_a_killed_process_one_goes_on_for_all() {
+fn one_peer_takes_over_for_all_followers() {
     let origin = Origin::start();
     let body = archive(8, 300_000);
     let (early, late) = (Gate::new(), Gate::new());
     let file = Reply::file(&body);
-    // Of the rest, which begins at 100 000.
+    // The second gate counts from 100 000, where the resumed transfer begins.
     origin.script(PATH, vec![file.clone().gate_at(100_000, &early), file.gate_at(50_000, &late)]);
     let mut first = with(&origin).start();
     let (second, third) = (first.sibling().start(), first.sibling().start());
@@ -118,12 +120,12 @@ fn of_those_who_followed_a_killed_process_one_goes_on_for_all() {
         follower.finish().assert_body(200, &body[150_000..]);
     }
     Gateway::assert_one_fetched(&[&second, &third], &url);
-    assert_eq!(origin.count(PATH), 2, "once by the dead, once by its heir");
+    assert_eq!(origin.count(PATH), 2, "one request by the killed process, one after the takeover");
     first.restart();
 }
 
 #[test]
-fn where_one_asked_in_vain_the_next_asks_once() {
+fn peer_tries_once_after_failed_fetch() {
     let origin = Origin::start();
     let body = archive(21, 100_000);
     let gate = Gate::new();
@@ -145,7 +147,7 @@ fn where_one_asked_in_vain_the_next_asks_once() {
 }
 
 #[test]
-fn a_transfer_that_was_cut_for_one_goes_on_for_the_other() {
+fn peer_resumes_transfer_cut_by_the_origin() {
     let origin = Origin::start();
     let body = archive(9, 300_000);
     let gate = Gate::new();
@@ -167,7 +169,7 @@ fn a_transfer_that_was_cut_for_one_goes_on_for_the_other() {
 }
 
 #[test]
-fn a_process_that_stops_hands_its_fetch_on() {
+fn stopping_process_hands_its_fetch_to_peer() {
     let origin = Origin::start();
     let body = archive(10, 300_000);
     let gate = Gate::new();
@@ -187,7 +189,7 @@ fn a_process_that_stops_hands_its_fetch_on() {
 }
 
 #[test]
-fn the_heir_resumes_only_under_a_validator_of_all_that_is_here() {
+fn takeover_resumes_only_with_validator_of_all_bytes() {
     let body = archive(23, 300_000);
     let tagged = |tag: &str| Reply::ok(&body).header("ETag", tag);
     for (offset, note, asked) in
@@ -206,7 +208,7 @@ fn the_heir_resumes_only_under_a_validator_of_all_that_is_here() {
         let mut follower = second.get(&url).open();
         assert_same(&follower.read(written), &body[..written]);
         let is_told = || fs::read_to_string(first.claim_of(&url)).is_ok_and(|text| text.contains(note));
-        eventually("the note tells of the validator", || is_told().then_some(()));
+        eventually("the lease record has the validator", || is_told().then_some(()));
         first.kill9();
         drop(lost);
         follower.finish().assert_body(200, &body[written..]);
@@ -216,7 +218,7 @@ fn the_heir_resumes_only_under_a_validator_of_all_that_is_here() {
 }
 
 #[test]
-fn an_heir_needs_no_more_room_than_the_dead_one() {
+fn takeover_needs_no_extra_space() {
     let origin = Origin::start();
     let body = archive(24, 700_000);
     let gate = Gate::new();
@@ -227,11 +229,11 @@ fn an_heir_needs_no_more_room_than_the_dead_one() {
     let follower = kill_in_the_middle(&mut first, &second, &url, &gate, &body[..100_000]);
     follower.finish().assert_body(200, &body[100_000..]);
     second.await_stored(&url);
-    eventually("what the dead one staged is swept", || second.staged().is_empty().then_some(()));
+    eventually("the staging folder of the killed process is swept", || second.staged().is_empty().then_some(()));
 }
 
 #[test]
-fn a_process_killed_with_many_fetches_has_an_heir_for_each() {
+fn many_fetches_of_killed_process_are_taken_over() {
     let origin = Origin::start();
     let gate = Gate::new();
     let targets: Vec<_> =
@@ -259,7 +261,7 @@ fn a_process_killed_with_many_fetches_has_an_heir_for_each() {
     }
     for (path, _) in &targets {
         Gateway::assert_one_fetched(&[&second, &third], &origin.url(path));
-        assert_eq!(origin.count(path), 2, "{path}: once by the dead, once by its heir");
+        assert_eq!(origin.count(path), 2, "{path}: one request by the killed process, one after the takeover");
     }
     first.restart();
 }

@@ -1,4 +1,4 @@
-//! Six hundred clients of one cold object, and the limits on what is fetched at once.
+//! Tests of 600 clients of one cold object, and of the limits on concurrent fetches.
 
 use std::fs;
 
@@ -9,7 +9,8 @@ use crate::harness::{
 const PATH: &str = "/pub/x-1.0.tar.gz";
 pub const CLIENTS: usize = 600;
 
-/// Has six hundred clients ask for a body of which the origin holds back a part, and asserts that all read along.
+/// Lets 600 clients request a body of which the origin holds back a part, and asserts that all of
+/// them stream it.
 #[track_caller]
 pub fn assert_all_read_along(gate: &Gate, body: &[u8], ask: impl Fn(usize) -> Request + Sync) {
     let answers = all_at_once(CLIENTS, |number| {
@@ -18,7 +19,7 @@ pub fn assert_all_read_along(gate: &Gate, body: &[u8], ask: impl Fn(usize) -> Re
         assert_same(&answer.read(1), &body[..1]);
         answer
     });
-    // Everybody has had a byte while the origin still holds back half.
+    // Every client has read a byte while the origin still holds back half of the body.
     gate.open();
     for answer in answers {
         answer.finish().assert_body(200, &body[1..]);
@@ -26,7 +27,7 @@ pub fn assert_all_read_along(gate: &Gate, body: &[u8], ask: impl Fn(usize) -> Re
 }
 
 #[test]
-fn six_hundred_clients_of_one_cold_object_make_one_origin_request() {
+fn six_hundred_clients_cause_one_origin_request() {
     let origin = Origin::start();
     let body = archive(1, 1 << 20);
     let gate = Gate::new();
@@ -37,7 +38,7 @@ fn six_hundred_clients_of_one_cold_object_make_one_origin_request() {
     assert_all_read_along(&gate, &body, ask);
     assert_eq!(origin.total(), 1);
     assert_eq!(gateway.objects(), [gateway.object_path(&body)]);
-    eventually("files and sockets of all of them are closed", || (open_files(gateway.pid()) < 100).then_some(()));
+    eventually("the files and sockets of all clients are closed", || (open_files(gateway.pid()) < 100).then_some(()));
     let peak = peak_memory_kib(gateway.pid());
     assert!(peak < 100 << 10, "the gateway took {peak} KiB at its peak");
     gateway
@@ -46,7 +47,7 @@ fn six_hundred_clients_of_one_cold_object_make_one_origin_request() {
 }
 
 #[test]
-fn many_clients_of_many_targets_get_each_its_own() {
+fn concurrent_clients_get_the_right_targets() {
     let origin = Origin::start();
     let bodies: Vec<_> =
         (0..20).map(|number| archive(100 + number, 40_000 + 1000 * usize::try_from(number).unwrap())).collect();
@@ -66,7 +67,7 @@ fn many_clients_of_many_targets_get_each_its_own() {
 }
 
 #[test]
-fn one_body_under_many_names_is_kept_once() {
+fn identical_bodies_are_stored_once() {
     let origin = Origin::start();
     let body = archive(3, 30_000);
     let paths: Vec<_> = (0..10).map(|number| format!("/x-{number}.tar.gz")).collect();
@@ -85,7 +86,7 @@ fn one_body_under_many_names_is_kept_once() {
 }
 
 #[test]
-fn no_more_is_fetched_at_once_from_a_host_than_is_allowed() {
+fn per_host_limit_bounds_concurrent_fetches() {
     let origin = Origin::start();
     let body = archive(4, 20_000);
     let gate = Gate::new();
@@ -104,7 +105,7 @@ fn no_more_is_fetched_at_once_from_a_host_than_is_allowed() {
 }
 
 #[test]
-fn no_more_is_fetched_at_once_in_all_than_is_allowed() {
+fn global_limit_bounds_concurrent_fetches() {
     let origins = [Origin::start(), Origin::start_at("127.0.0.2"), Origin::start_at("127.0.0.3")];
     let body = archive(5, 20_000);
     let gate = Gate::new();
@@ -124,7 +125,7 @@ fn no_more_is_fetched_at_once_in_all_than_is_allowed() {
 }
 
 #[test]
-fn clients_that_wait_for_a_failure_all_get_it() {
+fn all_waiting_clients_get_the_failure() {
     let origin = Origin::start();
     let gate = Gate::new();
     origin.serve(PATH, Reply::status(404).gate_before_head(&gate));
@@ -140,7 +141,7 @@ fn clients_that_wait_for_a_failure_all_get_it() {
 }
 
 #[test]
-fn what_is_on_disk_is_what_was_asked_for() {
+fn stored_objects_match_their_digests() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     all_at_once(30, |number| {
@@ -159,11 +160,11 @@ fn what_is_on_disk_is_what_was_asked_for() {
 }
 
 fn open_files(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).expect("the kernel tells of open files").count()
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the kernel lists open files").count()
 }
 
 fn peak_memory_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the kernel tells of a process");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the kernel tells of the peak");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the kernel reports the status of a process");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the status has the peak memory");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("the peak is a number")
 }

@@ -1,4 +1,4 @@
-//! The fallback repository: an operator's copy stands for a target, whatever upstream says.
+//! Tests of imports. An operator's copy is the answer for a target, whatever upstream returns.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ fn upload(gateway: &Gateway, url: &str) -> Request {
     gateway.operate("PUT", &format!("/api/v1/objects?url={}", encoded(url)))
 }
 
-/// Sends the beginning of an upload of `length` bytes, and leaves.
+/// Sends the beginning of an upload of `length` bytes, and disconnects.
 fn cut_upload(address: SocketAddr, gateway: &Gateway, url: &str, beginning: &[u8], length: usize) {
     let (url, token) = (encoded(url), gateway.token());
     let head = format!(
@@ -23,14 +23,14 @@ fn cut_upload(address: SocketAddr, gateway: &Gateway, url: &str, beginning: &[u8
     drop(Waiting::send(address, &[head.as_bytes(), beginning].concat(), false));
 }
 
-/// Waits until the gateway has seen the end of an upload that was cut.
+/// Waits until the gateway has logged the end of an upload that was cut.
 fn await_cut(gateway: &Gateway) {
     let event = gateway.log().wait_for("the end of the upload", |event| is_request_of(event, "/api/v1/objects"));
     assert!(event["status"] == 400 || event["status"] == 499, "{event}");
 }
 
 #[test]
-fn an_imported_target_is_served_whatever_upstream_answers() {
+fn imported_target_is_served_without_asking_upstream() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(404));
     let body = archive(1, 300_000);
@@ -49,15 +49,15 @@ fn an_imported_target_is_served_whatever_upstream_answers() {
     let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(&url))).send().json();
     let record = &shown["records"][0];
     assert_eq!(record["source"], "import");
-    assert_eq!(record["digests"], imported["digests"], "what is shown before and after is the same");
+    assert_eq!(record["digests"], imported["digests"], "the record has the digests that the import returned");
     assert!(record["pinned"].is_string());
 }
 
 #[test]
-fn digests_are_those_that_other_tools_compute() {
+fn import_digests_match_coreutils() {
     let body = archive(2, 100_000);
     let gateway = Gateway::builder().port(443).start();
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a folder can be created");
     std::fs::write(folder.path().join("x"), &body).expect("the folder can be written");
     let imported = upload(&gateway, "https://example.org/x-1.0.tar.gz").chunked_body(&body).send().json();
     for algorithm in ["md5", "sha1", "sha256", "sha512"] {
@@ -68,7 +68,7 @@ fn digests_are_those_that_other_tools_compute() {
 }
 
 #[test]
-fn an_import_replaces_what_was_fetched_before() {
+fn import_replaces_fetched_object() {
     let origin = Origin::start();
     let (fetched, own) = (archive(3, 20_000), archive(4, 30_000));
     origin.serve(PATH, Reply::file(&fetched));
@@ -85,7 +85,7 @@ fn an_import_replaces_what_was_fetched_before() {
 }
 
 #[test]
-fn an_import_of_other_bytes_than_stated_stores_nothing() {
+fn import_with_wrong_digest_stores_nothing() {
     let body = archive(5, 20_000);
     let gateway = Gateway::builder().port(443).start();
     let url = "https://example.org/x-1.0.tar.gz";
@@ -98,7 +98,7 @@ fn an_import_of_other_bytes_than_stated_stores_nothing() {
 }
 
 #[test]
-fn an_import_that_cannot_be_served_is_refused() {
+fn import_that_cannot_be_served_is_rejected() {
     let body = archive(6, 20_000);
     let gateway = Gateway::builder().port(443).text("policy.max_object_size", "10KiB").start();
     upload(&gateway, "https://example.org/x-1.0.tar.gz").body(&body).send().assert_problem(403);
@@ -110,7 +110,7 @@ fn an_import_that_cannot_be_served_is_refused() {
 }
 
 #[test]
-fn an_import_that_does_not_fit_says_so() {
+fn import_without_space_is_507() {
     let gateway = Gateway::builder().port(443).text("cache.max_size", "1MiB").start();
     let answer = upload(&gateway, "https://example.org/x-1.0.tar.gz").body(&archive(7, 2 << 20)).send();
     answer.assert_problem(507);
@@ -118,7 +118,7 @@ fn an_import_that_does_not_fit_says_so() {
 }
 
 #[test]
-fn a_cut_upload_stores_nothing() {
+fn cut_upload_stores_nothing() {
     let body = archive(8, 200_000);
     let gateway = Gateway::builder().port(443).start();
     cut_upload(gateway.addr(), &gateway, "https://example.org/x-1.0.tar.gz", &body[..150_000], body.len());
@@ -127,7 +127,7 @@ fn a_cut_upload_stores_nothing() {
 }
 
 #[test]
-fn an_import_goes_through_nginx_and_a_cut_one_stores_nothing() {
+fn import_works_through_nginx() {
     let origin = Origin::start();
     let body = archive(9, 3 << 20);
     let gateway = behind_nginx(&origin).start();
@@ -149,7 +149,7 @@ fn an_import_goes_through_nginx_and_a_cut_one_stores_nothing() {
 }
 
 #[test]
-fn what_was_imported_is_never_evicted() {
+fn imported_object_is_never_evicted() {
     let origin = Origin::start();
     let own = archive(10, 400_000);
     let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB");
@@ -167,16 +167,16 @@ fn what_was_imported_is_never_evicted() {
     };
     fill(&gateway, 0..5);
     assert!(gateway.object_path(&own).exists());
-    // The index knows of no pin after that; the files do.
+    // The new index contains no pin, but the pin files remain.
     gateway.kill9();
-    std::fs::remove_file(gateway.cache().join("index.sqlite")).expect("the index is there");
+    std::fs::remove_file(gateway.cache().join("index.sqlite")).expect("the index exists");
     gateway.restart();
     gateway.log().wait_for("the index", |event| event["message"] == "the index was held against the disk");
     fill(&gateway, 5..10);
     gateway.assert_serves(&url, &own).assert_cache(&["hit"]);
-    eventually("the others made room", || (gateway.objects().len() <= 3).then_some(()));
+    eventually("the other objects were evicted", || (gateway.objects().len() <= 3).then_some(()));
     gateway.operate("DELETE", &format!("/api/v1/objects/sha256/{}", sha256(&own))).send().assert_problem(423);
     gateway.operate("DELETE", &format!("/api/v1/pins?url={}", encoded(&url))).send().json();
     fill(&gateway, 10..15);
-    assert!(!gateway.object_path(&own).exists(), "what is unpinned makes room again");
+    assert!(!gateway.object_path(&own).exists(), "the unpinned object is evicted");
 }

@@ -1,4 +1,5 @@
-//! Kill -9, hundreds of times in a row, while everything that a gateway does is going on.
+//! A test that kills the gateway with SIGKILL hundreds of times, while requests, uploads, imports
+//! and evictions run.
 
 mod order;
 
@@ -15,33 +16,34 @@ use crate::harness::{
     Answer, Body, Bucket, Ended, Gateway, Log, Origin, Reply, Request, archive, assert_same, encoded, sha256,
 };
 
-/// How often it is killed in a run beside all other tests. `MILLPOND_TEST_KILLS` asks for more.
+/// Number of kills in a normal test run. `MILLPOND_TEST_KILLS` sets another number.
 const USUAL_ROUNDS: u64 = 50;
 
-/// What all the choices of a run follow from. The moments of the kernel are its own.
+/// Seed of all random choices of a run. The kernel's scheduling is not controlled.
 const SEED: u64 = 20_260_131;
 
-/// The longest life of a process, in milliseconds, and how soon one is killed at the latest that starts.
+/// Longest life of a process, in milliseconds, and the latest kill during a start.
 const LIFE_MS: u64 = 500;
 const START_MS: u64 = 60;
 
 const CLIENTS: u64 = 4;
 
-/// How many targets are new in each round, and how many of the newest are asked for most.
+/// Number of new targets in each round, and of the newest targets that get most requests.
 const NEW_TARGETS: u64 = 3;
 const FRESH: u64 = 9;
 
-/// Every so many rounds an operator brings a target, and pins one, so often in all that they fill no cache.
+/// Interval in rounds between imports and between pins. Both are rare enough not to fill the cache.
 const IMPORT_EVERY: u64 = 4;
 const PIN_EVERY: u64 = 12;
 
-/// How long before the end of a life an operator begins his work at most, in milliseconds: most often in the middle of it.
+/// Longest time before the end of a life at which the operator starts, in milliseconds. Most kills
+/// then hit the middle of the operator's request.
 const WORK_MS: u64 = 40;
 
-/// How many bytes may be on the disk.
+/// Maximum number of bytes on the disk.
 const MAX_BYTES: u64 = 72 << 20;
 
-/// The same choices for the same seed.
+/// Pseudorandom numbers, the same for the same seed.
 struct Random(u64);
 
 impl Random {
@@ -53,7 +55,7 @@ impl Random {
     }
 }
 
-/// Of what a target's number decides.
+/// URL and body that follow from a target's number.
 struct Target {
     url: String,
     body: Body,
@@ -63,7 +65,7 @@ impl Target {
     fn new(origin: &Origin, number: u64) -> Self {
         let mut random = Random(SEED + number * 7919 + 1);
         let end = if random.below(12) == 0 { 600_000 } else { 80_000 };
-        let size = usize::try_from(1000 + random.below(end)).expect("it is small");
+        let size = usize::try_from(1000 + random.below(end)).expect("the number fits");
         let (body, path) = (archive(number, size), format!("/pub/x-{number}.tar.gz"));
         let file = Reply::file(&body);
         let replies = match random.below(8) {
@@ -85,14 +87,14 @@ struct Doors {
     proxy: SocketAddr,
 }
 
-/// What is seen from outside while processes come and go.
+/// State that the test observes from outside while processes start and die.
 #[derive(Default)]
 struct Seen {
     doors: Option<Doors>,
     targets: Vec<std::sync::Arc<Target>>,
-    /// Pairs of a URL and a digest that a process has called stored.
+    /// Pairs of a URL and a digest that a process has reported as stored.
     published: BTreeSet<(String, String)>,
-    /// Objects that an operator was told of as imported or pinned while they were held.
+    /// Objects that Millpond confirmed as imported, or as pinned while they were on the disk.
     kept: BTreeSet<String>,
     imported: BTreeMap<String, Body>,
 }
@@ -124,10 +126,10 @@ fn count(counter: &AtomicU64) {
 
 impl Run {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().expect("nobody panics with a lock")
+        self.seen.lock().expect("no thread panics while holding the lock")
     }
 
-    /// Asks for targets until the run is over.
+    /// Requests targets until the run is over.
     fn ask(&self, client: u64) {
         let mut random = Random(SEED ^ (client + 1));
         while !self.is_over.load(Ordering::Relaxed) {
@@ -135,7 +137,7 @@ impl Run {
                 let seen = self.seen();
                 let known = seen.targets.len() as u64;
                 let reach = if random.below(3) == 0 { known } else { FRESH.min(known) };
-                let number = usize::try_from(known - 1 - random.below(reach)).expect("it is small");
+                let number = usize::try_from(known - 1 - random.below(reach)).expect("the number fits");
                 (seen.doors, seen.targets[number].clone())
             };
             let Some(doors) = doors else {
@@ -146,13 +148,13 @@ impl Run {
                 0 => Request::new(doors.gateway, "GET", &format!("/{}", target.url)),
                 _ => Request::new(doors.proxy, "GET", &target.url),
             };
-            let first = usize::try_from(random.below(target.body.len() as u64)).expect("it is small");
+            let first = usize::try_from(random.below(target.body.len() as u64)).expect("the number fits");
             let range = (random.below(3) == 0).then_some(first);
             self.look(&target, &request, range);
         }
     }
 
-    /// One request: what comes to a clean end has exactly the right bytes.
+    /// Sends one request. A response that ends cleanly must have exactly the right bytes.
     fn look(&self, target: &Target, request: &Request, range: Option<usize>) {
         let request = match range {
             Some(first) => request.clone().range(&format!("bytes={first}-")),
@@ -175,7 +177,7 @@ impl Run {
         }
     }
 
-    /// What a run came to, in words.
+    /// Returns a summary of the run.
     fn told(&self) -> String {
         let counts = &self.counts;
         let mut told: Vec<_> = [
@@ -185,7 +187,7 @@ impl Run {
             ("refused", &counts.refused),
             ("killed in a fetch", &counts.fetches),
             ("in an upload", &counts.uploads),
-            ("in a life that evicted", &counts.evictions),
+            ("in a life with evictions", &counts.evictions),
             ("in an import", &counts.imports),
             ("while starting", &counts.starts),
             ("sweeps", &counts.sweeps),
@@ -198,9 +200,9 @@ impl Run {
         told.join(", ")
     }
 
-    /// Takes the last words of a process.
+    /// Checks the log of a killed process, and records what it reported as stored.
     fn hear(&self, log: &Log) {
-        assert!(log.await_end(), "a killed process says nothing more");
+        assert!(log.await_end(), "the log of a killed process ends");
         assert!(!log.text().contains("panicked"), "{}", log.text());
         for event in log.events() {
             let is_stored = event["message"] == "fetch" && event["outcome"] == "stored";
@@ -221,7 +223,7 @@ fn is_hit(answer: &Answer) -> bool {
     answer.header("cache-status").is_some_and(|status| status.split(';').any(|part| part.trim() == "hit"))
 }
 
-/// Ends the run when it goes out of scope, also where a test fails.
+/// Guard that ends the run when it goes out of scope, even if the test fails.
 struct Over<'a>(&'a Run);
 
 impl Drop for Over<'_> {
@@ -233,7 +235,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// An operator at work beside the clients: what is answered holds from then on.
+/// Sends an operator's requests beside the clients. An acknowledged change must hold from then on.
 fn operate(run: &Run, gateway: &Gateway, origin: &Origin, token: &str, round: u64) {
     let operator = |method: &str, path: &str, url: &str| {
         let path = format!("/api/v1/{path}?url={}", encoded(url));
@@ -267,7 +269,7 @@ fn bytes_in(files: &[PathBuf]) -> u64 {
     files.iter().filter_map(|file| fs::metadata(file).ok()).map(|metadata| metadata.len()).sum()
 }
 
-/// Lets a process live for a while under load, and kills it. What it was about is counted.
+/// Lets a process run under load for a while, kills it, and counts the work that was interrupted.
 fn live_and_die(run: &Run, gateway: &mut Gateway, origin: &Origin, bucket: &Bucket, token: &str, round: u64) {
     let mut random = Random(SEED.wrapping_mul(round + 3));
     let life = Duration::from_millis(random.below(LIFE_MS));
@@ -298,7 +300,7 @@ fn live_and_die(run: &Run, gateway: &mut Gateway, origin: &Origin, bucket: &Buck
                 count(counter);
             }
         }
-        operator.join().expect("an operator fails with the process at most");
+        operator.join().expect("the operator thread does not panic");
     });
     gateway.kill9();
     run.hear(&log);
@@ -313,13 +315,14 @@ fn live_and_die(run: &Run, gateway: &mut Gateway, origin: &Origin, bucket: &Buck
 }
 
 #[test]
-fn no_byte_is_lost_or_wrong_however_often_the_process_is_killed() {
+fn repeated_sigkill_loses_or_corrupts_no_bytes() {
     let asked_for = std::env::var("MILLPOND_TEST_KILLS").ok();
     let rounds = asked_for.map_or(USUAL_ROUNDS, |rounds| rounds.parse().expect("MILLPOND_TEST_KILLS is a number"));
     let began = Instant::now();
     let (origin, bucket, run) = (Origin::start(), Bucket::start(), Run::default());
     let builder = bucket.configure(Gateway::builder().origin(&origin).relay(), "").text("s3.delivery", "relay");
-    // What has no length reserves 64 MiB: the cache has room for one such body at a time, and holds little else.
+    // A body without length reserves 64 MiB. The cache has space for one such body at a time, and
+    // holds little else.
     let builder = builder.set("cache.max_size", "\"72MiB\"").set("cache.high_watermark", "0.05");
     let builder = builder.set("cache.low_watermark", "0.03").text("cache.absent_ttl", "1s");
     let builder = builder.set("limits.requests_per_second", "0").set("fetch.breaker_failures", "0");

@@ -1,4 +1,4 @@
-//! Signals: a stop with grace, a stop at once, and another configuration.
+//! Tests of signals: graceful stop, immediate stop, and reload.
 
 use std::fs;
 use std::net::TcpStream;
@@ -12,11 +12,11 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 #[track_caller]
 fn await_closed(gateway: &Gateway) {
     let doors = [gateway.addr(), gateway.proxy_addr()];
-    eventually("both doors are closed", || doors.iter().all(|door| TcpStream::connect(door).is_err()).then_some(()));
+    eventually("both ports are closed", || doors.iter().all(|door| TcpStream::connect(door).is_err()).then_some(()));
 }
 
 #[test]
-fn a_stop_lets_answers_and_fetches_end_and_takes_nobody_new() {
+fn stop_finishes_responses_and_fetches() {
     for signal in ["TERM", "INT"] {
         let origin = Origin::start();
         let (body, other) = (archive(1, 200_000), archive(2, 100_000));
@@ -34,27 +34,31 @@ fn a_stop_lets_answers_and_fetches_end_and_takes_nobody_new() {
         await_closed(&gateway);
         gate.open();
         let rest = answer.finish();
-        assert_eq!(rest.ended, Ended::Whole, "a running download ends as it should");
+        assert_eq!(rest.ended, Ended::Whole, "a running download is completed");
         assert_same(&rest.body, &body[100_000..]);
         assert_same(&passed.finish().body, &other[50_000..]);
         gateway.assert_clean_exit();
-        assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1, "and so does its fetch");
-        assert_eq!(gateway.records_of(&origin.url("/background.tar.gz")).len(), 1, "even where nobody waits for it");
+        assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1, "the fetch of the download is stored");
+        assert_eq!(
+            gateway.records_of(&origin.url("/background.tar.gz")).len(),
+            1,
+            "a fetch without clients is stored too"
+        );
     }
 }
 
 #[test]
-fn a_stop_without_work_is_quick() {
+fn idle_gateway_stops_quickly() {
     let started = Instant::now();
     let mut gateway = Gateway::builder().text("gateway.shutdown_grace", "25s").start();
-    let idle = TcpStream::connect(gateway.addr()).expect("the gateway takes the connection");
+    let idle = TcpStream::connect(gateway.addr()).expect("the gateway accepts the connection");
     gateway.stop();
     drop(idle);
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
 
 #[test]
-fn the_grace_has_an_end() {
+fn stop_cuts_responses_after_shutdown_grace() {
     let origin = Origin::start();
     let body = archive(3, 200_000);
     let gate = Gate::new();
@@ -65,16 +69,16 @@ fn the_grace_has_an_end() {
     let started = Instant::now();
     gateway.signal("TERM");
     let rest = answer.finish();
-    assert_eq!(rest.ended, Ended::Cut, "an answer that cannot be finished is broken off");
+    assert_eq!(rest.ended, Ended::Cut, "a response that outlasts the grace is cut");
     let (code, log) = gateway.await_exit();
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     assert_eq!(code, Some(0), "{}", log.text());
-    assert!(gateway.records().is_empty() && gateway.objects().is_empty(), "nothing is published in a hurry");
+    assert!(gateway.records().is_empty() && gateway.objects().is_empty(), "an interrupted fetch publishes nothing");
     assert!(gateway.staged().is_empty(), "{:?}", gateway.staged());
 }
 
 #[test]
-fn a_second_signal_leaves_at_once() {
+fn second_signal_exits_at_once() {
     let origin = Origin::start();
     let body = archive(4, 200_000);
     let gate = Gate::new();
@@ -95,7 +99,7 @@ fn a_second_signal_leaves_at_once() {
 }
 
 #[test]
-fn a_tunnel_does_not_hold_up_a_stop_for_ever() {
+fn tunnel_does_not_block_stop_beyond_grace() {
     let (listener, address) = listener();
     let mut gateway = tunnelling_to(address).text("gateway.shutdown_grace", "300ms").start();
     let (client, server) = open(&gateway, &listener);
@@ -104,7 +108,7 @@ fn a_tunnel_does_not_hold_up_a_stop_for_ever() {
 }
 
 #[test]
-fn a_good_file_is_taken_on_hangup() {
+fn sighup_loads_valid_configuration() {
     let origin = Origin::start();
     let body = archive(5, 5000);
     origin.serve(PATH, Reply::file(&body));
@@ -124,7 +128,7 @@ fn a_good_file_is_taken_on_hangup() {
 }
 
 #[test]
-fn a_bad_file_keeps_the_old_configuration_and_says_so() {
+fn invalid_file_on_sighup_keeps_old_configuration() {
     let origin = Origin::start();
     let body = archive(6, 5000);
     origin.serve(PATH, Reply::file(&body));
@@ -136,19 +140,19 @@ fn a_bad_file_keeps_the_old_configuration_and_says_so() {
         matches!(event["level"].as_str(), Some("WARN" | "ERROR")) && event.to_string().contains("no_such_key")
     });
     gateway.assert_serves(&origin.url(PATH), &body);
-    fs::remove_file(gateway.file()).expect("the file is there");
+    fs::remove_file(gateway.file()).expect("the file exists");
     gateway.signal("HUP");
     gateway
         .log()
         .wait_for_many("the missing file", 2, |event| matches!(event["level"].as_str(), Some("WARN" | "ERROR")));
     gateway.assert_serves(&origin.url(PATH), &body);
-    // It is still there to be told of a better one.
+    // Millpond still reloads a valid file afterwards.
     gateway.reload(|builder| builder.set("policy.deny_suffixes", "[\".tar.gz\"]"));
     eventually("the better file is in force", || (gateway.get(&origin.url(PATH)).send().status == 403).then_some(()));
 }
 
 #[test]
-fn a_reload_does_not_touch_what_is_running() {
+fn reload_does_not_interrupt_running_responses() {
     let origin = Origin::start();
     let body = archive(7, 100_000);
     let gate = Gate::new();

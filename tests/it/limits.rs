@@ -1,4 +1,5 @@
-//! What is short or stuck: a disk that hangs, records and objects that cannot be changed, descriptors, slow clients.
+//! Tests of exhausted or stuck resources: a hanging disk, unchangeable records and objects, file
+//! descriptors, slow clients.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -8,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{DEADLINE, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
 
-/// What happens at once takes a moment all the same, on a machine that is busy with other tests.
+/// Bound for an immediate exit, with a reserve for a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// Takes every lock that publishing takes, as a hung disk would.
+/// Takes every lock that publishing takes, so that a publish blocks as on a hung disk.
 fn hold_all_locks(gateway: &Gateway) -> Vec<File> {
     let lock = |number: u32| {
         let file = File::create(gateway.cache().join(format!("locks/{number:02x}"))).expect("a lock can be opened");
@@ -22,22 +23,22 @@ fn hold_all_locks(gateway: &Gateway) -> Vec<File> {
 }
 
 #[test]
-fn a_second_signal_leaves_at_once_though_a_publish_hangs() {
+fn second_signal_exits_despite_hanging_publish() {
     let origin = Origin::start();
     let body = archive(1, 200_000);
     origin.serve("/x-1.0.tar.gz", Reply::file(&body));
     let mut gateway = Gateway::builder().origin(&origin).relay().text("gateway.shutdown_grace", "1h").start();
     let locks = hold_all_locks(&gateway);
-    // The client has all there is; nothing is published yet.
+    // The client has the whole body, but the object is not published yet.
     gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
     gateway.signal("TERM");
     let doors = [gateway.addr(), gateway.proxy_addr()];
-    eventually("both doors are closed", || doors.iter().all(|door| TcpStream::connect(door).is_err()).then_some(()));
+    eventually("both ports are closed", || doors.iter().all(|door| TcpStream::connect(door).is_err()).then_some(()));
     let signalled = Instant::now();
     gateway.signal("TERM");
     gateway.await_exit();
     assert!(signalled.elapsed() < AT_ONCE, "{:?}", signalled.elapsed());
-    assert!(gateway.records().is_empty(), "nothing is published in a hurry");
+    assert!(gateway.records().is_empty(), "a hanging publish leaves no record");
     drop(locks);
     gateway.restart();
     assert!(gateway.staged().is_empty(), "{:?}", gateway.staged());
@@ -45,10 +46,10 @@ fn a_second_signal_leaves_at_once_though_a_publish_hangs() {
 }
 
 #[test]
-fn a_publish_that_fails_gives_its_space_back() {
+fn failed_publish_releases_its_space() {
     let origin = Origin::start();
     let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
-    // Four targets whose records lie in four folders.
+    // These are four targets whose records lie in four folders.
     let mut folders = Vec::new();
     let mut paths = Vec::new();
     for path in (0..).map(|number| format!("/x-{number}.tar.gz")) {
@@ -63,7 +64,8 @@ fn a_publish_that_fails_gives_its_space_back() {
     }
     let last = paths.pop().expect("there are four");
     for (number, path) in paths.iter().enumerate() {
-        fs::write(gateway.cache().join("records").join(&folders[number]), b"no folder").expect("it can be written");
+        fs::write(gateway.cache().join("records").join(&folders[number]), b"no folder")
+            .expect("the file can be written");
         let body = archive(10 + number as u64, 300_000);
         origin.serve(path, Reply::file(&body));
         gateway.assert_serves(&origin.url(path), &body);
@@ -78,7 +80,7 @@ fn a_publish_that_fails_gives_its_space_back() {
 }
 
 #[test]
-fn a_low_limit_of_open_files_is_raised() {
+fn low_open_file_limit_is_raised() {
     let origin = Origin::start();
     let body = archive(2, 100_000);
     let gate = Gate::new();
@@ -94,7 +96,7 @@ fn a_low_limit_of_open_files_is_raised() {
 }
 
 #[test]
-fn an_object_that_cannot_be_removed_is_not_in_the_way_of_others() {
+fn unremovable_object_does_not_block_eviction() {
     let origin = Origin::start();
     let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
     for number in 0..9 {
@@ -104,24 +106,24 @@ fn an_object_that_cannot_be_removed_is_not_in_the_way_of_others() {
         gateway.assert_serves(&origin.url(&path), &body);
         gateway.await_stored(&origin.url(&path));
         if number == 0 {
-            // The oldest is what room is made of first.
+            // The oldest object is the first candidate for eviction.
             let object = gateway.object_path(&body);
-            fs::remove_file(&object).expect("the object is there");
-            fs::create_dir(&object).expect("a folder can take its place");
+            fs::remove_file(&object).expect("the object exists");
+            fs::create_dir(&object).expect("a folder can replace the object");
             fs::write(object.join("x"), b"x").expect("the folder can be written");
         }
     }
-    assert!(gateway.objects().contains(&gateway.object_path(&archive(38, 200_000))), "the newest is held");
+    assert!(gateway.objects().contains(&gateway.object_path(&archive(38, 200_000))), "the newest object is stored");
 }
 
 #[test]
-fn an_upload_may_take_longer_than_a_silence() {
+fn upload_may_take_longer_than_idle_timeout() {
     let origin = Origin::start();
     origin.serve("/upload", Reply::ok(&b"taken\n".to_vec().into()));
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
     let gateway = builder.text("fetch.idle_timeout", "1s").start();
     let sent = archive(3, 25_000);
-    let mut client = TcpStream::connect(gateway.proxy_addr()).expect("the gateway takes the connection");
+    let mut client = TcpStream::connect(gateway.proxy_addr()).expect("the gateway accepts the connection");
     client.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
@@ -129,9 +131,9 @@ fn an_upload_may_take_longer_than_a_silence() {
         origin.address(),
         sent.len()
     );
-    client.write_all(head.as_bytes()).expect("the gateway takes the head");
+    client.write_all(head.as_bytes()).expect("the gateway reads the head");
     for piece in sent.chunks(1000) {
-        client.write_all(piece).expect("the gateway takes the body");
+        client.write_all(piece).expect("the gateway reads the body");
         thread::sleep(Duration::from_millis(100));
     }
     let mut answer = String::new();
@@ -141,14 +143,14 @@ fn an_upload_may_take_longer_than_a_silence() {
 }
 
 #[test]
-fn a_client_that_breaks_off_its_upload_is_no_end_of_it() {
+fn aborted_upload_never_reaches_origin_as_complete() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf", origin.url("/upload"));
-    let mut client = TcpStream::connect(gateway.proxy_addr()).expect("the gateway takes the connection");
-    client.write_all(head.as_bytes()).expect("the gateway takes the head");
+    let mut client = TcpStream::connect(gateway.proxy_addr()).expect("the gateway accepts the connection");
+    client.write_all(head.as_bytes()).expect("the gateway reads the head");
     eventually("the origin is asked", || (origin.connections() == 1).then_some(()));
     drop(client);
     gateway.log().wait_for("the request", |event| event["message"] == "request" && event["method"] == "POST");
-    assert_eq!(origin.total(), 0, "the origin never saw a whole request");
+    assert_eq!(origin.total(), 0, "the origin never got a complete request");
 }

@@ -1,4 +1,4 @@
-//! The log: one event a request, one a fetch, each readable alone.
+//! Tests of the log: one event for each request and one for each fetch, each complete in itself.
 
 use serde_json::Value;
 
@@ -9,12 +9,12 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 #[track_caller]
 fn only_request(gateway: &Gateway, part: &str) -> Value {
     let events = gateway.log().wait_for_many("the request", 1, |event| is_request_of(event, part));
-    assert_eq!(events.len(), 1, "one event a request: {events:?}");
+    assert_eq!(events.len(), 1, "each request logs one event: {events:?}");
     events.into_iter().next().expect("there is one")
 }
 
 #[test]
-fn every_request_is_one_event_that_tells_all() {
+fn each_request_logs_one_complete_event() {
     let origin = Origin::start();
     let body = archive(1, 12_345);
     let gateway = Gateway::relaying(&origin);
@@ -51,7 +51,7 @@ fn every_request_is_one_event_that_tells_all() {
 }
 
 #[test]
-fn a_hit_and_a_304_are_told_from_a_miss() {
+fn log_distinguishes_hit_and_304_from_miss() {
     let origin = Origin::start();
     let body = archive(2, 5000);
     origin.serve(PATH, Reply::file(&body));
@@ -59,16 +59,16 @@ fn a_hit_and_a_304_are_told_from_a_miss() {
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.await_stored(&origin.url(PATH));
     let hit = gateway.assert_serves(&origin.url(PATH), &body);
-    let events = gateway.log().wait_for_many("both", 2, |event| is_request_of(event, PATH));
+    let events = gateway.log().wait_for_many("both requests", 2, |event| is_request_of(event, PATH));
     assert!(events[1]["cache"].as_str().is_some_and(|cache| cache.contains("hit")), "{}", events[1]);
     assert!(!events[0]["cache"].as_str().is_some_and(|cache| cache.contains("hit")), "{}", events[0]);
     gateway.get(&origin.url(PATH)).header("If-None-Match", hit.wants("etag")).send().assert_status(304);
-    let events = gateway.log().wait_for_many("all", 3, |event| is_request_of(event, PATH));
+    let events = gateway.log().wait_for_many("all three requests", 3, |event| is_request_of(event, PATH));
     assert_eq!((&events[2]["status"], &events[2]["sent_bytes"]), (&Value::from(304), &Value::from(0)));
 }
 
 #[test]
-fn every_fetch_is_one_event_that_tells_all() {
+fn each_fetch_logs_one_complete_event() {
     let origin = Origin::start();
     let body = archive(3, 23_456);
     origin.script(PATH, vec![Reply::status(503), Reply::file(&body)]);
@@ -89,7 +89,7 @@ fn every_fetch_is_one_event_that_tells_all() {
 }
 
 #[test]
-fn clients_that_join_a_fetch_add_no_fetch() {
+fn collapsed_requests_log_no_further_fetch() {
     let origin = Origin::start();
     let body = archive(4, 20_000);
     let gate = Gate::new();
@@ -107,7 +107,7 @@ fn clients_that_join_a_fetch_add_no_fetch() {
 }
 
 #[test]
-fn a_cut_answer_is_logged_as_cut() {
+fn cut_response_is_logged_as_cut() {
     let origin = Origin::start();
     let body = archive(5, 50_000);
     let gate = Gate::new();
@@ -123,7 +123,7 @@ fn a_cut_answer_is_logged_as_cut() {
 }
 
 #[test]
-fn every_line_of_a_json_log_is_json() {
+fn each_line_of_json_log_is_json() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(6, 5000)));
     let mut gateway = Gateway::builder().origin(&origin).relay().text("log.level", "debug").start();
@@ -138,7 +138,7 @@ fn every_line_of_a_json_log_is_json() {
 }
 
 #[test]
-fn a_text_log_tells_the_same_in_lines() {
+fn text_log_has_the_same_events() {
     let origin = Origin::start();
     let body = archive(7, 5000);
     origin.serve(PATH, Reply::file(&body));
@@ -150,12 +150,12 @@ fn a_text_log_tells_the_same_in_lines() {
     let log = gateway.log().clone();
     gateway.stop();
     assert!(log.text().contains("stopped"), "{}", log.text());
-    assert!(!log.text().contains('\u{1b}'), "no colours where nobody sees them");
+    assert!(!log.text().contains('\u{1b}'), "a log to a pipe has no colours");
     assert!(log.events().is_empty(), "a text log holds no JSON");
 }
 
 #[test]
-fn the_level_leaves_out_what_is_below_it() {
+fn log_level_filters_lower_levels() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(8, 5000)));
     let mut gateway = Gateway::builder().origin(&origin).relay().start();

@@ -1,4 +1,4 @@
-//! The configuration of a gateway, made piece by piece.
+//! Builder for the configuration of a gateway.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,15 +12,15 @@ use super::{Authority, Origin, Run, Tool};
 
 pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_millpond");
 
-/// The name in `Via` and `Cache-Status`.
+/// Name of the gateway in `Via` and `Cache-Status`.
 pub const NAME: &str = "mill-test";
 
-/// Runs the binary where it is expected to come to an end by itself.
+/// Runs the binary with a command that ends by itself.
 pub fn millpond(folder: &Path, args: &[&str]) -> Run {
     Tool::new(BINARY, "millpond", folder).args(args).run()
 }
 
-/// The configuration of a gateway, and where it keeps its things.
+/// The configuration of a gateway, and its folders.
 #[derive(Clone)]
 pub struct Builder {
     settings: BTreeMap<String, String>,
@@ -30,7 +30,7 @@ pub struct Builder {
     folder: Arc<TempDir>,
     cache: PathBuf,
     has_file: bool,
-    /// Which limit of open files, as the shell's `ulimit` names it, and how high.
+    /// Option of the shell's `ulimit` for the open file limit, and the limit.
     descriptors: Option<(&'static str, u32)>,
 }
 
@@ -71,24 +71,24 @@ impl Builder {
         self.set(key, &format!("\"{value}\""))
     }
 
-    /// Every miss is relayed.
+    /// Relays every miss.
     pub fn relay(self) -> Self {
         self.text("gateway.miss", "relay")
     }
 
-    /// As it is configured behind nginx, which sends what is stored by itself.
+    /// Configures the gateway for use behind nginx, which sends stored files itself.
     pub fn behind_nginx(self) -> Self {
         self.set("gateway.trusted_proxies", "[\"127.0.0.1/32\"]")
             .text("gateway.accel_redirect", "/_objects/")
             .set("proxy.proxy_protocol", "true")
     }
 
-    /// A fetch that fails is not tried again.
+    /// Disables retries of a failed fetch.
     pub fn one_attempt(self) -> Self {
         self.set("fetch.attempts", "1")
     }
 
-    /// Lets this origin be fetched from and tunnelled to.
+    /// Allows fetches from this origin and tunnels to it.
     pub fn origin(self, origin: &Origin) -> Self {
         self.port(origin.port())
     }
@@ -99,13 +99,13 @@ impl Builder {
         self
     }
 
-    /// A `[[rules]]` with this body.
+    /// Adds a `[[rules]]` entry with this body.
     pub fn rule(mut self, body: &str) -> Self {
         write!(self.rules, "[[rules]]\n{body}\n").expect("a string can be written");
         self
     }
 
-    /// A `[[parents]]` with this body.
+    /// Adds a `[[parents]]` entry with this body.
     pub fn parent(mut self, body: &str) -> Self {
         write!(self.rules, "[[parents]]\n{body}\n").expect("a string can be written");
         self
@@ -116,22 +116,23 @@ impl Builder {
         self
     }
 
-    /// Trusts this authority, and no other.
+    /// Trusts this certificate authority only.
     pub fn authority(self, authority: &Authority) -> Self {
         self.env("SSL_CERT_FILE", authority.file().to_str().expect("the path is text"))
     }
 
-    /// Keeps what is stored in this folder.
+    /// Sets the cache folder.
     pub fn cache_in(self, cache: PathBuf) -> Self {
         Self { cache, ..self }
     }
 
-    /// Where the configuration is written, and the folders lie.
+    /// Returns the folder of the configuration file and of the other folders.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// No file: what is set to a string is given by the environment, everything else stays as it is by default.
+    /// Runs without a configuration file: string settings come from the environment, all
+    /// others are the defaults.
     pub fn without_a_file(mut self) -> Self {
         self.has_file = false;
         for (key, value) in &self.settings {
@@ -141,12 +142,13 @@ impl Builder {
         self
     }
 
-    /// Starts it with this soft limit of open files, as a login shell or a service manager would.
+    /// Starts the gateway with this soft limit of open files, as a login shell or a
+    /// service manager does.
     pub fn descriptors(self, limit: u32) -> Self {
         Self { descriptors: Some(("-S", limit)), ..self }
     }
 
-    /// Starts it with a limit of open files that it cannot raise.
+    /// Starts the gateway with a hard limit of open files, which it cannot raise.
     pub fn hard_descriptors(self, limit: u32) -> Self {
         Self { descriptors: Some(("", limit)), ..self }
     }
@@ -155,7 +157,7 @@ impl Builder {
         self.folder().join("millpond.toml")
     }
 
-    /// The binary, started as configured.
+    /// Returns the command that starts the gateway.
     pub(super) fn command(&self) -> Command {
         let mut command = match self.descriptors {
             None => Command::new(BINARY),
@@ -169,7 +171,7 @@ impl Builder {
         command
     }
 
-    /// The arguments of the binary.
+    /// Returns the arguments of the binary.
     fn arguments(&self) -> Vec<String> {
         let mut arguments = vec!["serve".to_owned()];
         if self.has_file {
@@ -196,7 +198,7 @@ impl Builder {
         std::fs::write(self.file(), toml + &self.rules).expect("the folder can be written");
     }
 
-    /// Writes the configuration and runs `millpond serve`, which is expected to refuse it.
+    /// Writes the configuration and runs `millpond serve`, which must refuse it.
     #[track_caller]
     pub fn run_to_end(&self) -> Run {
         self.write();
@@ -208,7 +210,7 @@ impl Builder {
         tool.args(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).run()
     }
 
-    /// The same configuration in folders of its own, but for the cache.
+    /// Returns the same configuration and cache folder with other folders for everything else.
     pub(super) fn on_the_same_cache(&self) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder can be made"));
         Self { folder, ..self.clone() }

@@ -1,4 +1,4 @@
-//! What can be seen from outside of processes that claim one target.
+//! Inspection of the leases that several processes hold on one target.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,22 +6,22 @@ use std::path::PathBuf;
 use super::{Gateway, eventually, sha256};
 
 impl Gateway {
-    /// The file of the claim on a target.
+    /// Returns the path of a target's lease file.
     pub fn claim_of(&self, url: &str) -> PathBuf {
         self.cache().join("locks").join(sha256(url.as_bytes()))
     }
 
-    /// Waits until this process waits for the claim on a target that another holds.
+    /// Waits until this process has opened the lease file of a target that another process holds.
     #[track_caller]
     pub fn await_at_claim(&self, url: &str) {
         let (claim, open) = (self.claim_of(url), format!("/proc/{}/fd", self.pid()));
         let is_claim = |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|path| path == claim);
-        eventually("the claim is waited for", || {
+        eventually("the process waits for the lease", || {
             fs::read_dir(&open).expect("the process runs").flatten().any(is_claim).then_some(())
         });
     }
 
-    /// Asserts that exactly one of the processes has fetched it, and that the others have found it.
+    /// Asserts that exactly one process fetched the target and that the others found it stored.
     #[track_caller]
     pub fn assert_one_fetched(gateways: &[&Self], url: &str) {
         let mut fetches: Vec<_> = gateways.iter().map(|gateway| gateway.await_fetch(url)).collect();

@@ -1,4 +1,5 @@
-//! A client that shows what is on the wire: it repairs nothing, follows nothing, and knows how a body ended.
+//! A test client that works on the wire. It repairs nothing, follows no redirects, and
+//! reports how a body ended.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use super::DEADLINE;
 use super::answer::{Answer, Ended, Head};
 
-/// A request that is written as it is given.
+/// A request that is sent unchanged.
 #[derive(Debug, Clone)]
 pub struct Request {
     address: SocketAddr,
@@ -47,12 +48,12 @@ impl Request {
         Self { version: "HTTP/1.0", ..self }
     }
 
-    /// A body with its `Content-Length`.
+    /// Adds a body with its `Content-Length`.
     pub fn body(self, body: &[u8]) -> Self {
         Self { body: body.to_vec(), ..self.header("Content-Length", &body.len().to_string()) }
     }
 
-    /// A body in chunks of 1000 bytes.
+    /// Adds a body in chunks of 1000 bytes.
     pub fn chunked_body(self, body: &[u8]) -> Self {
         let mut coded = Vec::new();
         for chunk in body.chunks(1000) {
@@ -64,25 +65,26 @@ impl Request {
         Self { body: coded, ..self.header("Transfer-Encoding", "chunked") }
     }
 
-    /// Sends it and reads the whole answer.
+    /// Sends the request and reads the complete response.
     #[track_caller]
     pub fn send(&self) -> Answer {
         self.open().finish()
     }
 
-    /// As [`Request::send`], to a gateway that may die at any moment: nothing where there is no head of an answer.
+    /// Sends the request to a gateway that may be killed at any time. Returns `None` if no
+    /// response head arrives.
     pub fn send_if_it_lives(&self) -> Option<Answer> {
         let waiting = Waiting::try_send(self.address, &self.bytes(), self.method == "HEAD").ok()?;
         Some(waiting.try_head().ok()?.finish())
     }
 
-    /// Sends it and reads the head of the answer.
+    /// Sends the request and reads the head of the response.
     #[track_caller]
     pub fn open(&self) -> Streaming {
         self.start().head()
     }
 
-    /// Sends it and reads nothing.
+    /// Sends the request and reads nothing.
     #[track_caller]
     pub fn start(&self) -> Waiting {
         Waiting::send(self.address, &self.bytes(), self.method == "HEAD")
@@ -108,61 +110,62 @@ impl Request {
     }
 }
 
-/// A text as a value in a query.
+/// Percent-encodes a text as a query value.
 pub fn encoded(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     let encode = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(encode).collect()
 }
 
-/// A request whose answer was not looked at yet.
+/// A request whose response is unread.
 pub struct Waiting {
     reader: BufReader<TcpStream>,
     is_head: bool,
-    /// The client speaks HTTP/1.0, which knows no chunks.
+    /// True for HTTP/1.0, which has no chunked coding.
     is_old: bool,
 }
 
 impl Waiting {
-    /// Sends any bytes at all.
+    /// Sends arbitrary bytes.
     #[track_caller]
     pub fn send(address: SocketAddr, bytes: &[u8], is_head: bool) -> Self {
-        Self::try_send(address, bytes, is_head).expect("the gateway takes the connection")
+        Self::try_send(address, bytes, is_head).expect("the gateway accepts the connection")
     }
 
     fn try_send(address: SocketAddr, bytes: &[u8], is_head: bool) -> io::Result<Self> {
         let mut socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
         socket.set_nodelay(true).expect("an option can be set");
-        // A server may answer and close before it has read all: the answer is what counts.
+        // A server may respond and close before it has read the whole request: only
+        // the response matters.
         drop(socket.write_all(bytes));
         let is_old = bytes.split(|byte| *byte == b'\r').next().is_some_and(|line| line.ends_with(b"HTTP/1.0"));
         Ok(Self { reader: BufReader::new(socket), is_head, is_old })
     }
 
-    /// Reads the head of the answer.
+    /// Reads the head of the response.
     #[track_caller]
     pub fn head(self) -> Streaming {
-        self.try_head().expect("there is a head")
+        self.try_head().expect("the response head can be read")
     }
 
     fn try_head(mut self) -> io::Result<Streaming> {
         let head = read_head(&mut self.reader)?;
-        assert!(!self.is_old || head.header("transfer-encoding").is_none(), "chunks for HTTP/1.0: {head:#?}");
+        assert!(!self.is_old || head.header("transfer-encoding").is_none(), "chunked response to HTTP/1.0: {head:#?}");
         let framing = Framing::of(&head, self.is_head);
         Ok(Streaming { reader: self.reader, head, framing })
     }
 
-    /// Whether a first byte of the answer has come.
+    /// Returns whether the first byte of the response has arrived.
     pub fn has_answer(&self) -> bool {
         let socket = self.reader.get_ref();
-        socket.set_nonblocking(true).expect("a socket can be asked without waiting");
+        socket.set_nonblocking(true).expect("a socket can be made non-blocking");
         let has = socket.peek(&mut [0]).is_ok();
-        socket.set_nonblocking(false).expect("a socket can be waited for again");
+        socket.set_nonblocking(false).expect("a socket can be made blocking");
         has
     }
 
-    /// Reads the head of the answer, if there is one before the connection ends.
+    /// Reads the head of the response if one arrives before the connection ends.
     pub fn head_if_any(mut self) -> Option<Head> {
         read_head(&mut self.reader).ok()
     }
@@ -171,7 +174,7 @@ impl Waiting {
 #[derive(Debug, Clone, Copy)]
 enum Framing {
     Left(u64),
-    /// What is left of the chunk that is being read.
+    /// Rest of the current chunk, in bytes.
     Chunked(u64),
     Done,
     UntilClose,
@@ -195,7 +198,7 @@ impl Framing {
     }
 }
 
-/// An answer whose head was read, and whose body is read as the test likes.
+/// A response whose head was read and whose body is read by the test.
 pub struct Streaming {
     reader: BufReader<TcpStream>,
     pub head: Head,
@@ -208,14 +211,14 @@ impl Streaming {
     pub fn read(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         while bytes.len() < count {
-            let got = self.read_some(count - bytes.len()).expect("the body goes on");
+            let got = self.read_some(count - bytes.len()).expect("more of the body can be read");
             assert!(!got.is_empty(), "the body ended after {} bytes of {count}", bytes.len());
             bytes.extend(got);
         }
         bytes
     }
 
-    /// Reads what is left.
+    /// Reads the rest of the body.
     #[track_caller]
     pub fn finish(mut self) -> Answer {
         let mut body = Vec::new();
@@ -231,12 +234,13 @@ impl Streaming {
         Answer { status: self.head.status, head: self.head, body, ended }
     }
 
-    /// Reads what is left of a body that has an end, and the head of the next answer on the same connection.
+    /// Reads the rest of a delimited body, and the head of the next response
+    /// on the same connection.
     #[track_caller]
     pub fn next(mut self) -> (Self, Answer) {
         let mut body = Vec::new();
         loop {
-            let bytes = self.read_some(64 << 10).expect("the body goes on");
+            let bytes = self.read_some(64 << 10).expect("more of the body can be read");
             if bytes.is_empty() {
                 break;
             }
@@ -246,7 +250,7 @@ impl Streaming {
         (Waiting { reader: self.reader, is_head: false, is_old: false }.head(), answer)
     }
 
-    /// The bare connection, for a tunnel, with what was already read from it.
+    /// Returns the connection for a tunnel, with the bytes that were already read from it.
     pub fn into_socket(self) -> (TcpStream, Vec<u8>) {
         let early = self.reader.buffer().to_vec();
         (self.reader.into_inner(), early)
@@ -260,7 +264,7 @@ impl Streaming {
         }
     }
 
-    /// Reads at least one byte and at most `limit`; nothing at the end, whatever kind of end it is.
+    /// Reads between one byte and `limit` bytes. Returns nothing at the end, whether clean or not.
     fn read_some(&mut self, limit: usize) -> io::Result<Vec<u8>> {
         if let Framing::Chunked(0) = self.framing {
             match read_chunk_size(&mut self.reader)? {
@@ -277,7 +281,7 @@ impl Streaming {
         let mut bytes = vec![0; limit];
         let count = loop {
             match self.reader.read(&mut bytes) {
-                // A machine that is short of time may break off any call.
+                // A signal may interrupt the call on a loaded machine.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read?,
             }
@@ -288,7 +292,8 @@ impl Streaming {
             Framing::Left(left) if left == count => Framing::Done,
             Framing::Left(left) => Framing::Left(left - count),
             Framing::Chunked(left) if left == count && count > 0 => {
-                // Where the line's end is missing, the next chunk is missing too, and that is what is told then.
+                // Without the line's end the next chunk is missing too: the next read
+                // then reports the cut.
                 drop(read_line(&mut self.reader));
                 Framing::Chunked(0)
             }
@@ -327,7 +332,7 @@ fn read_line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// `None` where the connection ended instead of a chunk.
+/// Returns `None` if the connection ended instead of a chunk.
 fn read_chunk_size(reader: &mut BufReader<TcpStream>) -> io::Result<Option<u64>> {
     if reader.fill_buf()?.is_empty() {
         return Ok(None);
@@ -335,7 +340,7 @@ fn read_chunk_size(reader: &mut BufReader<TcpStream>) -> io::Result<Option<u64>>
     let line = read_line(reader)?;
     let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16).map_err(io::Error::other)?;
     if size == 0 {
-        // Trailers are not expected, only the empty line.
+        // Expects the empty line only: tests send no trailers.
         read_line(reader)?;
     }
     Ok(Some(size))

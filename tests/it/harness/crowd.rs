@@ -1,4 +1,4 @@
-//! Many connections at once, and what a process costs.
+//! Many connections at once, and the resources that a process uses.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -7,22 +7,22 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{DEADLINE, Gateway};
 
-/// Raises this process's limit of open files as far as may be, and says how many there may be.
+/// Raises this process's open file limit to the hard limit and returns that limit.
 pub fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
-        .expect("up to the hard limit");
+        .expect("the soft limit can be raised to the hard limit");
     limit.maximum.unwrap_or(u64::MAX)
 }
 
-/// A connection that is used again and again for small answers.
+/// A persistent connection for small responses.
 pub struct Kept {
     reader: BufReader<TcpStream>,
 }
 
 impl Kept {
     /// # Errors
-    /// What the system says.
+    /// Returns the error of the system call.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(DEADLINE))?;
@@ -30,18 +30,19 @@ impl Kept {
         Ok(Self { reader: BufReader::with_capacity(1024, socket) })
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     ///
     /// # Errors
-    /// What the system says.
+    /// Returns the error of the system call.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.reader.get_mut().write_all(bytes)
     }
 
-    /// Asks for a target, and reads the answer, whose status is returned, and whether the connection stays open.
+    /// Requests a target and reads the response. Returns the status and whether the
+    /// connection stays open.
     ///
     /// # Errors
-    /// What the system says; there is no answer then.
+    /// Returns the error of the system call if there is no response.
     pub fn ask(&mut self, target: &str) -> io::Result<(u16, bool)> {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8\r\n\r\n").as_bytes())?;
         let (mut status, mut left_bytes, mut stays) = (None, 0, true);
@@ -65,23 +66,24 @@ impl Kept {
 }
 
 impl Gateway {
-    /// The most memory that the process ever had, in MiB.
+    /// Returns the peak memory of the process, in MiB.
     pub fn peak_memory_mib(&self) -> u64 {
         self.memory_mib("VmHWM:")
     }
 
-    /// What of the process is in memory now, in MiB.
+    /// Returns the resident memory of the process, in MiB.
     pub fn resident_mib(&self) -> u64 {
         self.memory_mib("VmRSS:")
     }
 
     fn memory_mib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the gateway runs");
-        let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel tells of memory");
+        let line =
+            status.lines().find(|line| line.starts_with(name)).expect("the kernel reports the memory of a process");
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
     }
 
-    /// How many files and connections the process has open.
+    /// Returns the number of open files and connections of the process.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the gateway runs").count()
     }

@@ -1,4 +1,4 @@
-//! A loopback ftp server that does as it is told and remembers what it was asked.
+//! A loopback FTP server that follows a script and records its commands.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -10,29 +10,29 @@ use std::thread;
 use super::wire::listen;
 use super::{Body, lock};
 
-/// The name under which the greeting is scripted.
+/// Key under which the greeting is scripted.
 pub const GREETING: &str = "greeting";
 
-/// 2024-01-01, as `MDTM` says it.
+/// The date 2024-01-01 in the format of `MDTM`.
 const MODIFIED: &str = "20240101000000";
 
-/// What the server does at one command instead of what it should.
+/// Scripted reaction of the server to a command.
 #[derive(Debug, Clone)]
 pub enum Act {
-    /// What it should.
+    /// Normal behaviour.
     Usual,
-    /// It says this.
+    /// Sends this reply.
     Say(String),
-    /// It says nothing, and stays.
+    /// Sends nothing and keeps the connection open.
     Silence,
     HangUp,
-    /// It says so many bytes without an end of line.
+    /// Sends this many bytes without an end of line.
     Babble(usize),
-    /// At `RETR`: so many bytes, and this behind them; nothing where it is empty.
+    /// For `RETR`: sends this many bytes, then this reply, or no reply if it is empty.
     Send(usize, &'static str),
-    /// At `RETR`: so many bytes, and the data connection stays open.
+    /// For `RETR`: sends this many bytes and keeps the data connection open.
     SendAndStay(usize),
-    /// At `RETR`: the whole, whatever `REST` has said.
+    /// For `RETR`: sends the whole file and ignores `REST`.
     SendFromTheBeginning,
 }
 
@@ -65,7 +65,7 @@ impl FtpServer {
         Self { shared, address }
     }
 
-    /// Serves a file under the name that `RETR` is to ask for, old enough to be known by its date.
+    /// Serves a file under the argument of `RETR`. Its date is old enough to serve as a validator.
     pub fn serve(&self, name: &str, body: &Body) {
         self.serve_of(name, body, MODIFIED);
     }
@@ -74,7 +74,7 @@ impl FtpServer {
         lock(&self.shared.files).insert(name.to_owned(), (body.clone(), modified.to_owned()));
     }
 
-    /// What it does at a command, the first time, the second time, and so on; the last stays.
+    /// Sets the reactions to a command, in turn. The last one repeats.
     pub fn script(&self, verb: &str, acts: Vec<Act>) {
         lock(&self.shared.scripts).insert(verb.to_owned(), (acts, 0));
     }
@@ -91,12 +91,12 @@ impl FtpServer {
         format!("ftp://{}{path}", self.address)
     }
 
-    /// All lines that came, in order.
+    /// Returns all received lines, in order.
     pub fn asked(&self) -> Vec<String> {
         lock(&self.shared.asked).clone()
     }
 
-    /// How often a command came.
+    /// Returns how often a command was received.
     pub fn count(&self, verb: &str) -> usize {
         self.asked().iter().filter(|line| line.split(' ').next() == Some(verb)).count()
     }
@@ -105,10 +105,10 @@ impl FtpServer {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// Closes every connection, as a server does that nobody has spoken to for a while.
+    /// Closes every connection, as a server does after an idle timeout.
     pub fn close_connections(&self) {
         for socket in lock(&self.shared.sockets).drain(..) {
-            // It fails where the peer has gone already.
+            // It fails if the peer has closed already.
             drop(socket.shutdown(Shutdown::Both));
         }
     }
@@ -118,7 +118,7 @@ impl Drop for FtpServer {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
         self.close_connections();
-        // Wakes the listener, so that it sees the end.
+        // Wakes the listener, so that it sees `closing`.
         drop(TcpStream::connect(self.address));
     }
 }
@@ -134,9 +134,9 @@ fn accept_all(shared: &Arc<Shared>, listener: &TcpListener) {
         thread::spawn(move || {
             lock(&shared.sockets).push(socket.try_clone().expect("a socket can be cloned"));
             let end = socket.try_clone().expect("a socket can be cloned");
-            // The peer closed or broke off: a connection's ordinary end.
+            // A closed or reset connection is a normal end.
             drop(Conversation { shared: &shared, reader: BufReader::new(socket), data: None, offset: 0 }.run());
-            // The other clone would keep it open.
+            // The clone in `sockets` would keep the connection open.
             drop(end.shutdown(Shutdown::Both));
         });
     }
@@ -168,7 +168,7 @@ impl Conversation<'_> {
         }
     }
 
-    /// False: the conversation is over.
+    /// Reacts to a command. Returns false if the connection must end.
     fn act(&mut self, verb: &str, argument: &str, usual: &str) -> io::Result<bool> {
         let act = {
             let mut scripts = lock(&self.shared.scripts);
@@ -226,7 +226,7 @@ impl Conversation<'_> {
                 self.data = Some(listener);
                 return self.say(&match verb {
                     "EPSV" => format!("229 here (|||{port}|)"),
-                    // Somewhere else, as it is behind a translation of addresses.
+                    // Another address, as a server behind NAT reports.
                     _ => format!("227 here (127,0,0,2,{},{})", port / 256, port % 256),
                 });
             }
@@ -260,7 +260,7 @@ impl Conversation<'_> {
     }
 }
 
-/// `PASV` that names another address and port.
+/// Returns a `PASV` reply with another address and port.
 pub fn passive(address: Ipv4Addr, port: u16) -> Act {
     let [a, b, c, d] = address.octets();
     Act::Say(format!("227 there ({a},{b},{c},{d},{},{})", port / 256, port % 256))

@@ -1,4 +1,4 @@
-//! The real binary, running.
+//! A running gateway: the real binary.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -21,14 +21,14 @@ struct Running {
     proxy: Option<SocketAddr>,
 }
 
-/// A running gateway. Dropped, it is stopped, and has to leave nothing behind.
+/// A running gateway. Dropping it stops it and asserts that it leaves no staging files.
 pub struct Gateway {
     setup: Builder,
     running: Option<Running>,
 }
 
 impl Builder {
-    /// Starts the gateway and waits until its doors are open.
+    /// Starts the gateway and waits until its endpoints listen.
     #[track_caller]
     pub fn start(self) -> Gateway {
         let mut gateway = Gateway { setup: self, running: None };
@@ -42,24 +42,25 @@ impl Gateway {
         Builder::new()
     }
 
-    /// A gateway that relays every miss from `origin`, without second attempts.
+    /// Starts a gateway that relays every miss from `origin` and does not retry.
     #[track_caller]
     pub fn relaying(origin: &Origin) -> Self {
         Self::builder().origin(origin).relay().one_attempt().start()
     }
 
-    /// The configuration of another gateway on the same cache folder, with a state folder of its own.
+    /// Returns the configuration of another gateway on the same cache folder, with
+    /// its own state folder.
     pub fn sibling(&self) -> Builder {
         self.setup.on_the_same_cache()
     }
 
     fn spawn(&self) -> (Child, Log) {
-        assert!(self.running.is_none(), "it runs already");
+        assert!(self.running.is_none(), "the gateway runs already");
         self.setup.write();
         let mut command = self.setup.command();
         command.current_dir(self.setup.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be started");
-        let log = Log::read(child.stderr.take().expect("it is piped"));
+        let log = Log::read(child.stderr.take().expect("standard error is piped"));
         (child, log)
     }
 
@@ -68,7 +69,7 @@ impl Gateway {
         let (child, log) = self.spawn();
         let has_proxy = self.setup.setting("proxy.listen") != "\"\"";
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
-        // From here on the child is stopped when the gateway is dropped.
+        // From here on `drop` stops the child.
         self.running = Some(Running { child, log: log.clone(), gateway: unspecified, proxy: None });
         let gateway = listening_at(&log, "gateway");
         let proxy = has_proxy.then(|| listening_at(&log, "proxy"));
@@ -96,46 +97,46 @@ impl Gateway {
     }
 
     pub fn proxy_addr(&self) -> SocketAddr {
-        self.running().proxy.expect("the proxy door is open")
+        self.running().proxy.expect("the proxy endpoint is enabled")
     }
 
-    /// The URL of a path at the gateway port.
+    /// Returns the URL of a path at the gateway port.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr())
     }
 
-    /// The rewritten URL of a target.
+    /// Returns the URL of a target behind the gateway's own URL.
     pub fn rewritten(&self, target: &str) -> String {
         self.url(&format!("/{target}"))
     }
 
-    /// A GET of a target at the rewrite door.
+    /// Returns a GET request for a target at the gateway endpoint.
     pub fn get(&self, target: &str) -> Request {
         self.request("GET", &format!("/{target}"))
     }
 
-    /// Any request at the gateway port, by its path.
+    /// Returns a request at the gateway port, by its path.
     pub fn request(&self, method: &str, path: &str) -> Request {
         Request::new(self.addr(), method, path)
     }
 
-    /// The token that the gateway has made for its operators.
+    /// Returns the admin token that the gateway created.
     pub fn token(&self) -> String {
         let file = self.setup.folder().join("state/admin_token");
-        std::fs::read_to_string(file).expect("it is made at the start").trim_end().to_owned()
+        std::fs::read_to_string(file).expect("the gateway creates the token at startup").trim_end().to_owned()
     }
 
-    /// A request of an operator to the API.
+    /// Returns an API request with the admin token.
     pub fn operate(&self, method: &str, path: &str) -> Request {
         self.request(method, path).header("Authorization", &format!("Bearer {}", self.token()))
     }
 
-    /// A request at the proxy door.
+    /// Returns a request at the proxy endpoint.
     pub fn proxied(&self, method: &str, target: &str) -> Request {
         Request::new(self.proxy_addr(), method, target)
     }
 
-    /// Fetches a target by the rewrite door and asserts the body.
+    /// Fetches a target through the gateway endpoint and asserts the body.
     #[track_caller]
     pub fn assert_serves(&self, target: &str, body: &[u8]) -> Answer {
         let answer = self.get(target).send();
@@ -143,14 +144,14 @@ impl Gateway {
         answer
     }
 
-    /// Waits until the fetch of a target has ended, and says how.
+    /// Waits until the fetch of a target has ended, and returns its log event.
     #[track_caller]
     pub fn await_fetch(&self, target: &str) -> Value {
         self.log()
             .wait_for(&format!("a fetch of {target}"), |event| event["message"] == "fetch" && event["uri"] == target)
     }
 
-    /// Waits until a target is stored.
+    /// Waits until a target is stored, and returns the log event of the fetch.
     #[track_caller]
     pub fn await_stored(&self, target: &str) -> Value {
         let fetch = self.await_fetch(target);
@@ -158,7 +159,7 @@ impl Gateway {
         fetch
     }
 
-    /// Waits until the bucket has a target, and was looked at.
+    /// Waits until a target is uploaded to the bucket and the upload is verified.
     #[track_caller]
     pub fn await_uploaded(&self, target: &str) {
         self.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == target);
@@ -173,7 +174,7 @@ impl Gateway {
         self.cache().join("objects").join(&name[..2]).join(name)
     }
 
-    /// The record files of a target.
+    /// Returns the record files of a target.
     pub fn records_of(&self, target: &str) -> Vec<PathBuf> {
         let key = sha256(target.as_bytes());
         files_under(&self.cache().join("records").join(&key[..2]).join(key))
@@ -187,71 +188,71 @@ impl Gateway {
         files_under(&self.cache().join("records"))
     }
 
-    /// The bodies on their way in: every file of the staging folder but the locks, which are hidden.
+    /// Returns the files in the staging folder, without the lock files, which are hidden.
     pub fn staged(&self) -> Vec<PathBuf> {
         let mut files = files_under(&self.cache().join("staging"));
         files.retain(|file| !file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
         files
     }
 
-    /// Asserts that nothing was stored, and nothing is about to be.
+    /// Asserts that nothing is stored or staged.
     #[track_caller]
     pub fn assert_nothing_stored(&self) {
-        // What was given up is removed beside the requests.
+        // An abandoned staging file is removed in the background.
         eventually("nothing is staged", || self.staged().is_empty().then_some(()));
         assert_eq!(self.objects(), Vec::<PathBuf>::new(), "objects");
         assert_eq!(self.records(), Vec::<PathBuf>::new(), "records");
     }
 
-    /// Sends a signal by its name.
+    /// Sends a signal, by name.
     pub fn signal(&self, name: &str) {
         signal(self.pid(), name);
     }
 
-    /// Writes another configuration and tells the gateway to read it.
+    /// Writes another configuration and makes the gateway reload it.
     pub fn reload(&mut self, change: impl FnOnce(Builder) -> Builder) {
         self.setup = change(self.setup.clone());
         self.setup.write();
         self.signal("HUP");
     }
 
-    /// The configuration file.
+    /// Returns the configuration file.
     pub fn file(&self) -> PathBuf {
         self.setup.file()
     }
 
-    /// Waits until the process has ended, however it does, and returns its exit code and what it wrote.
+    /// Waits until the process has ended. Returns its exit code and its log.
     #[track_caller]
     pub fn await_exit(&mut self) -> (Option<i32>, Log) {
         let log = self.log().clone();
-        assert!(log.await_end(), "the gateway does not end");
+        assert!(log.await_end(), "the gateway did not exit in time");
         let mut running = self.running.take().expect("the gateway runs");
         let status = running.child.wait().expect("a child can be waited for");
         (status.code(), log)
     }
 
-    /// Stops it as an operator would, and asserts that it leaves nothing behind.
+    /// Stops the gateway with SIGTERM and asserts a clean exit.
     #[track_caller]
     pub fn stop(&mut self) {
         self.signal("TERM");
         self.assert_clean_exit();
     }
 
-    /// Asserts the end of a gateway that was told to stop.
+    /// Asserts the clean exit of a gateway that was asked to stop.
     #[track_caller]
     pub fn assert_clean_exit(&mut self) {
         let (code, log) = self.await_exit();
         assert_eq!(code, Some(0), "the exit code\n{}", log.text());
         if self.setup.setting("log.format") == "\"json\"" {
-            // A tunnel that is broken off at the very end may be told of after it.
+            // The log line of a tunnel that is closed at the very end may follow this one.
             let end = log.events().into_iter().rev().find(|event| event["message"] == "stopped");
-            let end = end.unwrap_or_else(|| panic!("the end was not told\n{}", log.text()));
-            assert_eq!(end["flights"], 0, "flights at the end");
+            let end = end.unwrap_or_else(|| panic!("the log has no event `stopped`\n{}", log.text()));
+            assert_eq!(end["flights"], 0, "in-flight fetches at the end");
         }
         assert_eq!(self.staged(), Vec::<PathBuf>::new(), "staging files left behind");
     }
 
-    /// Ends it as a power failure of the process would.
+    /// Kills the process with SIGKILL.
     pub fn kill9(&mut self) {
         if let Some(mut running) = self.running.take() {
             running.child.kill().expect("a running child can be killed");
@@ -259,7 +260,8 @@ impl Gateway {
         }
     }
 
-    /// Starts it again and kills it `after` that, its doors open or not. Returns what it wrote.
+    /// Starts the gateway and kills it after this time, whether its ports listen or
+    /// not. Returns its log.
     pub fn restart_and_kill9(&mut self, after: Duration) -> Log {
         let (mut child, log) = self.spawn();
         thread::sleep(after);
@@ -268,7 +270,7 @@ impl Gateway {
         log
     }
 
-    /// Starts it again on the same folders, whether it was stopped, killed, or still runs.
+    /// Restarts the gateway on the same folders, whether it was stopped, killed or still runs.
     #[track_caller]
     pub fn restart(&mut self) {
         if self.running.is_some() {
@@ -277,7 +279,7 @@ impl Gateway {
         self.start();
     }
 
-    /// As [`Gateway::restart`], with another configuration.
+    /// Restarts the gateway as [`Gateway::restart`] does, with another configuration.
     #[track_caller]
     pub fn restart_with(&mut self, change: impl FnOnce(Builder) -> Builder) {
         if self.running.is_some() {
@@ -294,7 +296,7 @@ impl Drop for Gateway {
         if thread::panicking() {
             let log = running.log.clone();
             self.kill9();
-            // What it wrote last is what tells most.
+            // The last lines are the most useful.
             log.await_end();
             eprintln!("--- the gateway's log\n{}\n---", log.text());
         } else {
@@ -304,17 +306,17 @@ impl Drop for Gateway {
 }
 
 fn listening_at(log: &Log, door: &str) -> SocketAddr {
-    let what = format!("listening at the {door} door");
+    let what = format!("the log line of the {door} endpoint");
     let named = |line: &str| [format!("door={door}"), format!("\"{door}\"")].iter().any(|name| line.contains(name));
     let line = log.wait_for_line(&what, |line| line.contains("listening") && named(line));
-    let (_, rest) = line.split_once("address").expect("the line tells the address");
+    let (_, rest) = line.split_once("address").expect("the line has the address");
     let address: String =
         rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(|c| !"\", ".contains(*c)).collect();
     address.parse().unwrap_or_else(|_| panic!("{address:?} is no address, in {line:?}"))
 }
 
-/// Without a dependency on the system's C library, the shell is who sends signals.
+/// Sends a signal with the shell's `kill`: this needs no dependency on libc.
 pub(super) fn signal(pid: u32, name: &str) {
     let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
-    assert!(status.is_ok_and(|status| status.success()), "the signal {name} cannot be sent");
+    assert!(status.is_ok_and(|status| status.success()), "signal {name} could not be sent");
 }

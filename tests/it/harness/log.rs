@@ -1,4 +1,4 @@
-//! What the gateway writes to its standard error, line by line as it comes.
+//! Standard error of the gateway, read line by line.
 
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
@@ -21,7 +21,7 @@ struct Lines {
 }
 
 impl Log {
-    /// Reads `stream` to its end, in a thread of its own.
+    /// Reads `stream` to its end in a background thread.
     pub fn read(stream: impl Read + Send + 'static) -> Self {
         let log = Self { shared: Arc::default() };
         let writing = log.clone();
@@ -34,7 +34,7 @@ impl Log {
         log
     }
 
-    /// Everything so far.
+    /// Returns the text so far.
     pub fn text(&self) -> String {
         lock(&self.shared.0).lines.join("\n")
     }
@@ -43,31 +43,31 @@ impl Log {
         lock(&self.shared.0).lines.iter().filter_map(|line| event(line)).collect()
     }
 
-    /// The first event for which `wanted` holds, now or soon.
+    /// Waits for the first event that `wanted` selects.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = self.wait(|lines| lines.lines.iter().filter_map(|line| event(line)).find(|event| wanted(event)));
-        found.unwrap_or_else(|| panic!("the log never told of {what}"))
+        found.unwrap_or_else(|| panic!("the log has no event for {what}"))
     }
 
-    /// Waits until `count` events are there for which `wanted` holds.
+    /// Waits for `count` events that `wanted` selects.
     #[track_caller]
     pub fn wait_for_many(&self, what: &str, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
         let found = self.wait(|lines| {
             let events: Vec<_> = lines.lines.iter().filter_map(|line| event(line)).filter(|e| wanted(e)).collect();
             (events.len() >= count).then_some(events)
         });
-        found.unwrap_or_else(|| panic!("the log never told {count} times of {what}"))
+        found.unwrap_or_else(|| panic!("the log has fewer than {count} events for {what}"))
     }
 
-    /// The first line, of whatever form, for which `wanted` holds.
+    /// Waits for the first line, of any format, that `wanted` selects.
     #[track_caller]
     pub fn wait_for_line(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let found = self.wait(|lines| lines.lines.iter().find(|line| wanted(line)).cloned());
-        found.unwrap_or_else(|| panic!("the log never told of {what}"))
+        found.unwrap_or_else(|| panic!("the log has no line for {what}"))
     }
 
-    /// Waits until the process has closed its end; false if it does not.
+    /// Waits until the process has closed the stream. Returns false at the deadline.
     pub fn await_end(&self) -> bool {
         self.wait(|lines| lines.ended.then_some(())).is_some()
     }
@@ -77,7 +77,7 @@ impl Log {
         self.shared.1.notify_all();
     }
 
-    /// Nothing is found once the deadline has passed, or the log has ended without it.
+    /// Waits for a result of `find`. Returns `None` at the deadline or when the log has ended.
     fn wait<T>(&self, find: impl Fn(&Lines) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + DEADLINE;
         let mut lines = lock(&self.shared.0);
@@ -86,7 +86,7 @@ impl Log {
                 return Some(found);
             }
             let left = deadline.checked_duration_since(Instant::now()).filter(|_| !lines.ended)?;
-            lines = self.shared.1.wait_timeout(lines, left).expect("nobody panics with a lock").0;
+            lines = self.shared.1.wait_timeout(lines, left).expect("no thread panicked with the lock").0;
         }
     }
 }
@@ -95,7 +95,7 @@ fn event(line: &str) -> Option<Value> {
     serde_json::from_str(line).ok().filter(Value::is_object)
 }
 
-/// True for the event of a request whose `uri` holds `part`.
+/// Returns whether this is the log event of a request whose `uri` contains `part`.
 pub fn is_request_of(event: &Value, part: &str) -> bool {
     event["message"] == "request" && event["uri"].as_str().is_some_and(|uri| uri.contains(part))
 }

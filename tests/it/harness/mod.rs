@@ -1,5 +1,5 @@
-//! The one harness of the integration tests: the real binary on free ports, loopback origins that do as they are told, and
-//! clients that look closely. Nothing here leaves the machine, and nothing waits without a deadline.
+//! Harness of the integration tests: the real binary on free ports, scripted loopback origins, and
+//! strict clients. No connection leaves the machine, and every wait has a deadline.
 
 mod answer;
 mod bucket;
@@ -55,22 +55,22 @@ pub use verify::{rot, verify};
 pub use vsftpd::Vsftpd;
 pub use wire::listen;
 
-/// How long anything may take that has no timeout of its own. It is reached only by a test that fails.
+/// Deadline for every wait without its own timeout. Only a failing test reaches it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A date in the past, for `Last-Modified`.
+/// A past date for `Last-Modified`.
 pub const DATE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
 pub const DAY_BEFORE: &str = "Sun, 31 Dec 2023 00:00:00 GMT";
 pub const DAY_AFTER: &str = "Tue, 02 Jan 2024 00:00:00 GMT";
 
 pub type Body = Arc<[u8]>;
 
-/// `size` bytes that look like a gzip file from outside, the same for each `seed`.
+/// Returns `size` bytes that begin like a gzip file. They are the same for each `seed`.
 pub fn archive(seed: u64, size: usize) -> Body {
     marked(b"\x1f\x8b\x08", seed, size)
 }
 
-/// `size` bytes that begin with `mark` and go on at random, the same for each `seed`.
+/// Returns `size` bytes: `mark`, then pseudo-random bytes that are the same for each `seed`.
 pub fn marked(mark: &[u8], seed: u64, size: usize) -> Body {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = mark.to_vec();
@@ -88,19 +88,19 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Compares long bodies without printing megabytes.
+/// Compares two bodies and reports the first difference without printing them.
 #[track_caller]
 pub fn assert_same(found: &[u8], wanted: &[u8]) {
     let differs = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
-    assert_eq!(found.len(), wanted.len(), "another length; the first other byte is at {differs:?}");
-    assert_eq!(differs, None, "the first other byte");
+    assert_eq!(found.len(), wanted.len(), "different lengths; first different byte: {differs:?}");
+    assert_eq!(differs, None, "first different byte");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nobody panics with a lock")
+    mutex.lock().expect("no thread panicked with the lock")
 }
 
-/// Asks again and again, for what tells nobody when it has happened.
+/// Polls until `probe` returns a value, for conditions that send no notification.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
@@ -108,12 +108,12 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(Instant::now() < deadline, "it never came true that {what}");
+        assert!(Instant::now() < deadline, "deadline passed before {what}");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Every file under `folder`, in order; none where there is no such folder.
+/// Returns every file under `folder`, sorted, or nothing if the folder does not exist.
 pub fn files_under(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return files };
@@ -129,13 +129,13 @@ pub fn files_under(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Whether the tests may do what only root may.
+/// Returns whether the tests run as root.
 pub fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").expect("the kernel tells of a process");
+    let status = std::fs::read_to_string("/proc/self/status").expect("the kernel reports the process status");
     status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }
 
-/// Runs `work` once for each number below `count`, all at once, and returns what came of each.
+/// Runs `work` for each number below `count` in parallel, and returns the results.
 pub fn all_at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     thread::scope(|scope| {
         let work = &work;
@@ -147,6 +147,6 @@ pub fn all_at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> V
                     .expect("a thread can be started")
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().expect("no client fails")).collect()
+        threads.into_iter().map(|thread| thread.join().expect("no thread panicked")).collect()
     })
 }

@@ -1,4 +1,4 @@
-//! The real BIND as an ordinary process, with one zone that a key may change.
+//! The real BIND as an unprivileged process, with one zone that a key may update.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,15 +14,15 @@ use tempfile::TempDir;
 use super::wire::listen;
 use super::{DEADLINE, eventually};
 
-/// The name in the zone `example.org` that everything is about.
+/// Name in the zone `example.org` that the tests use.
 pub const DNS_NAME: &str = "sources.example.org";
 
-/// A key that may change the zone, and its bytes in base64.
+/// Key that may update the zone, and its secret in base64.
 pub const DNS_KEY: &str = "node-key";
 pub const DNS_SECRET: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 const SECRET_BYTES: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-/// A running server. Dropped, it ends.
+/// A running server. Dropping it stops the server.
 pub struct Named {
     child: Option<Child>,
     folder: TempDir,
@@ -30,17 +30,17 @@ pub struct Named {
 }
 
 impl Named {
-    /// With these lines about the name, like `A 192.0.2.1`.
+    /// Starts a server with these records of the name, such as `A 192.0.2.1`.
     #[track_caller]
     pub fn start(records: &[&str]) -> Self {
         Self::start_at("127.0.0.1", records)
     }
 
-    /// At a loopback address of either kind.
+    /// Starts a server at an IPv4 or IPv6 loopback address.
     #[track_caller]
     pub fn start_at(ip: &str, records: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
-        // Whoever binds it next may be somebody else: the wait below finds that out.
+        // Another process may take the port before `named` does: the wait below then fails.
         let address = listen(ip).local_addr().expect("a listener has an address");
         let own = folder.path().display();
         let (v4, v6) = if address.is_ipv4() { (ip, "none") } else { ("none", ip) };
@@ -62,7 +62,7 @@ impl Named {
         server
     }
 
-    /// Starts it, again or for the first time, and waits until it answers.
+    /// Starts the server or restarts it, and waits until it answers.
     #[track_caller]
     pub fn go_on(&mut self) {
         let mut command = Command::new("/usr/sbin/named");
@@ -78,10 +78,10 @@ impl Named {
         eventually("named answers", || self.ask(&question(RecordType::SOA)).ok());
     }
 
-    /// Ends it. What was changed is still there when it goes on.
+    /// Stops the server. Changes of the zone survive a restart.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself.
+            // The process may have ended already.
             drop(child.kill());
             drop(child.wait());
         }
@@ -91,23 +91,23 @@ impl Named {
         self.address
     }
 
-    /// What the name has of a kind.
+    /// Returns the record data of a type at the name.
     #[track_caller]
     pub fn has(&self, kind: RecordType) -> BTreeSet<String> {
         let answer = self.ask(&question(kind)).expect("named answers");
         answer.answers.iter().map(|record| record.data.to_string()).collect()
     }
 
-    /// How long what the name has of a kind may be remembered, in seconds.
+    /// Returns the TTL of the records of a type, in seconds.
     #[track_caller]
     pub fn ttl_seconds(&self, kind: RecordType) -> u32 {
         let answer = self.ask(&question(kind)).expect("named answers");
-        answer.answers.first().expect("the name has such a record").ttl
+        answer.answers.first().expect("the name has a record of this type").ttl
     }
 
     #[track_caller]
     pub fn assert_has(&self, kind: RecordType, wanted: &[&str]) {
-        assert_eq!(self.has(kind), wanted.iter().map(|&text| text.to_owned()).collect(), "{kind} of the name");
+        assert_eq!(self.has(kind), wanted.iter().map(|&text| text.to_owned()).collect(), "{kind} records of the name");
     }
 
     #[track_caller]
@@ -116,7 +116,7 @@ impl Named {
         eventually(&format!("the name has {wanted:?}"), || (self.has(kind) == wanted).then_some(()));
     }
 
-    /// Adds an address to the name, as another node or an operator would.
+    /// Adds an address to the name, as another node or an operator does.
     #[track_caller]
     pub fn add(&self, address: &str) {
         self.change(address, DNSClass::IN, 300);
@@ -129,7 +129,7 @@ impl Named {
 
     #[track_caller]
     fn change(&self, address: &str, class: DNSClass, ttl_seconds: u32) {
-        let address: IpAddr = address.parse().expect("it is an address");
+        let address: IpAddr = address.parse().expect("the address is valid");
         let mut record = Record::from_rdata(name(DNS_NAME), ttl_seconds, RData::from(address));
         record.dns_class = class;
         let mut message = Message::query();
@@ -137,10 +137,10 @@ impl Named {
         message.add_zone(Query::query(name("example.org"), RecordType::SOA));
         message.add_update(record);
         let signer = TSigner::new(SECRET_BYTES.to_vec(), TsigAlgorithm::HmacSha256, name(DNS_KEY), 300);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_secs();
-        message.finalize(&signer.expect("it is a key"), now).expect("a message can be signed");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is later than 1970").as_secs();
+        message.finalize(&signer.expect("the key is valid"), now).expect("a message can be signed");
         let answer = self.ask(&message).expect("named answers");
-        assert_eq!(answer.response_code, ResponseCode::NoError, "the zone is changed");
+        assert_eq!(answer.response_code, ResponseCode::NoError, "response code of the update");
     }
 
     fn ask(&self, message: &Message) -> io::Result<Message> {
@@ -158,7 +158,7 @@ impl Drop for Named {
 }
 
 fn name(text: &str) -> Name {
-    let mut name = Name::from_ascii(text).expect("it is a name");
+    let mut name = Name::from_ascii(text).expect("the name is valid");
     name.set_fqdn(true);
     name
 }

@@ -1,4 +1,4 @@
-//! A way to the DNS server that holds updates back until a test lets them pass.
+//! A proxy in front of the DNS server that holds updates back until the test opens a gate.
 
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use super::named::{read_frame, write_frame};
 use super::wire::listen;
 use super::{Gate, Named};
 
-/// The code of an update in the third octet of a message (RFC 2136, section 2.2).
+/// Bits of the opcode in the third octet of a message (RFC 2136, section 2.2).
 const OPCODE_MASK: u8 = 0x78;
 const OPCODE_UPDATE: u8 = 5 << 3;
 
-/// Hands everything on. Dropped, it takes no more.
+/// A running proxy. Dropping it closes the port.
 pub struct NamedDoor {
     address: SocketAddr,
     gate: Gate,
@@ -21,7 +21,7 @@ pub struct NamedDoor {
 }
 
 impl NamedDoor {
-    /// Each update stands at the gate before it is handed on.
+    /// Starts a proxy that holds each update at the gate before it forwards the update.
     pub fn before(named: &Named, gate: &Gate) -> Self {
         let listener = listen("127.0.0.1");
         let address = listener.local_addr().expect("a listener has an address");
@@ -56,7 +56,7 @@ fn accept(listener: &TcpListener, server: SocketAddr, gate: &Gate, is_over: &Ato
     }
 }
 
-/// Ends where either side does.
+/// Forwards messages until either side closes the connection.
 fn hand_on(mut client: TcpStream, server: SocketAddr, gate: &Gate) {
     let Ok(mut server) = TcpStream::connect(server) else { return };
     while let Ok(question) = read_frame(&mut client) {
@@ -68,6 +68,6 @@ fn hand_on(mut client: TcpStream, server: SocketAddr, gate: &Gate) {
             break;
         }
     }
-    // It may be closed already.
+    // The connection may be closed already.
     drop(client.shutdown(Shutdown::Both));
 }

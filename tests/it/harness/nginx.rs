@@ -1,4 +1,4 @@
-//! The real nginx with the files that are shipped: nothing but addresses, paths and the user is another.
+//! The real nginx with the shipped files. Only addresses, paths and the user differ.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -11,16 +11,16 @@ use tempfile::TempDir;
 use super::gateway::{Gateway, signal};
 use super::{Request, eventually, listen};
 
-/// Another nginx than the one of the system, with the stream module built in.
+/// Variable that names another nginx binary, with the stream module built in.
 const OTHER_NGINX: &str = "MILLPOND_TEST_NGINX";
 
-/// How often ports are looked for: between a look and nginx somebody else may take them.
+/// Attempts to find free ports. Another process may take a port before nginx binds it.
 const PORT_ATTEMPTS: usize = 5;
 
-/// What the shipped files name three instances.
+/// Names of the three instances in the shipped files.
 const INSTANCES: [&str; 3] = ["millpond-1", "millpond-2", "millpond-3"];
 
-/// The shipped files on their way into a test's folder.
+/// The shipped files with the changes of a test.
 #[derive(Clone)]
 pub struct NginxBuilder {
     upstreams: &'static str,
@@ -28,7 +28,7 @@ pub struct NginxBuilder {
     user: &'static str,
 }
 
-/// A text in a file that stands for another one in a test.
+/// A replacement of a text in a file.
 #[derive(Clone)]
 struct Change {
     file: &'static str,
@@ -37,13 +37,13 @@ struct Change {
 }
 
 impl NginxBuilder {
-    /// Replaces a text that has to be there.
+    /// Replaces a text, which must occur in the file.
     pub fn change(mut self, file: &'static str, from: &str, to: &str) -> Self {
         self.changes.push(Change { file, from: from.to_owned(), to: to.to_owned() });
         self
     }
 
-    /// Workers are not root, and may not read what is root's alone.
+    /// Runs the workers without root's permission to read every file.
     pub fn without_root(self) -> Self {
         Self { user: "www-data", ..self }
     }
@@ -70,7 +70,7 @@ impl NginxBuilder {
         panic!("no ports are free for nginx");
     }
 
-    /// What differs from the shipped files in every test.
+    /// Adds the changes that every test needs.
     fn with_paths(&self, folder: &Path, http: u16, proxy: u16) -> Self {
         let path = |name: &str| folder.join(name).to_str().expect("the path is text").to_owned();
         let temporary: Vec<String> = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -97,7 +97,7 @@ impl NginxBuilder {
     fn write(&self, folder: &Path) {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("nginx");
         for entry in super::files_under(&shipped) {
-            let name = entry.strip_prefix(&shipped).expect("it is under the folder");
+            let name = entry.strip_prefix(&shipped).expect("the file is in the folder");
             let to = folder.join(name);
             fs::create_dir_all(to.parent().expect("a file is in a folder")).expect("a folder can be made");
             fs::copy(&entry, to).expect("a file can be copied");
@@ -105,7 +105,7 @@ impl NginxBuilder {
         for Change { file, from, to } in &self.changes {
             let path = folder.join(file);
             let text = read(&path);
-            assert!(text.contains(from), "{file} does not say {from:?}");
+            assert!(text.contains(from), "{file} does not contain {from:?}");
             fs::write(&path, text.replace(from, to)).expect("the folder can be written");
         }
     }
@@ -117,17 +117,17 @@ fn spawn(folder: &Path) -> Child {
     command.arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
     command.args(["-g", "daemon off;"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("nginx can be started: it is in the Debian packages nginx and libnginx-mod-stream")
+    command.spawn().expect("nginx can be started: install the Debian packages nginx and libnginx-mod-stream")
 }
 
-/// Ordinary users often have no `sbin` in their path.
+/// Returns the system's nginx. The `PATH` of an ordinary user often lacks `sbin`.
 fn system_nginx() -> PathBuf {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&paths).chain([PathBuf::from("/usr/sbin")]);
     folders.map(|folder| folder.join("nginx")).find(|file| file.is_file()).unwrap_or_else(|| "nginx".into())
 }
 
-/// A port that is free at this moment.
+/// Returns a port that is free at this moment.
 fn free_port() -> u16 {
     listen("127.0.0.1").local_addr().expect("a listener has an address").port()
 }
@@ -136,7 +136,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// A running nginx. Dropped, it is stopped.
+/// A running nginx. Dropping it stops nginx.
 pub struct Nginx {
     child: Child,
     folder: TempDir,
@@ -145,7 +145,7 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// In front of one gateway, or of three on one cache folder.
+    /// Configures nginx in front of one gateway, or of three on one cache folder.
     #[track_caller]
     pub fn builder(gateways: &[&Gateway]) -> NginxBuilder {
         let upstreams = if gateways.len() == 1 { "one" } else { "three" };
@@ -168,7 +168,7 @@ impl Nginx {
         })
     }
 
-    /// As it is shipped, in front of one gateway.
+    /// Starts nginx as shipped, in front of one gateway.
     #[track_caller]
     pub fn before(gateway: &Gateway) -> Self {
         Self::builder(&[gateway]).start()
@@ -178,36 +178,36 @@ impl Nginx {
         SocketAddr::from(([127, 0, 0, 1], self.http))
     }
 
-    /// The gateway port at the IPv6 loopback address.
+    /// Returns the gateway port at the IPv6 loopback address.
     pub fn addr_v6(&self) -> SocketAddr {
-        SocketAddr::new("::1".parse().expect("it is an address"), self.http)
+        SocketAddr::new("::1".parse().expect("the address is valid"), self.http)
     }
 
     pub fn proxy_addr(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.proxy))
     }
 
-    /// The rewritten URL of a target.
+    /// Returns the URL of a target behind nginx's URL.
     pub fn rewritten(&self, target: &str) -> String {
         format!("http://{}/{target}", self.addr())
     }
 
-    /// A GET of a target at the gateway port.
+    /// Returns a GET request for a target at the gateway port.
     pub fn get(&self, target: &str) -> Request {
         self.request("GET", &format!("/{target}"))
     }
 
-    /// Any request at the gateway port, by what stands in its request line.
+    /// Returns a request at the gateway port, by its request target.
     pub fn request(&self, method: &str, target: &str) -> Request {
         Request::new(self.addr(), method, target)
     }
 
-    /// A request at the proxy port.
+    /// Returns a request at the proxy port.
     pub fn proxied(&self, method: &str, target: &str) -> Request {
         Request::new(self.proxy_addr(), method, target)
     }
 
-    /// What was logged of the requests that have ended, line by line.
+    /// Returns the access log, line by line.
     pub fn accesses(&self) -> Vec<String> {
         read(&self.folder.path().join("access.log")).lines().map(str::to_owned).collect()
     }

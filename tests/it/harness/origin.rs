@@ -1,4 +1,4 @@
-//! Loopback HTTP/1.1 origins that answer by script and remember what they were asked.
+//! Loopback HTTP/1.1 origins that answer by script and record their requests.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,7 +16,7 @@ use super::{eventually, lock};
 
 const MAX_HEAD_BYTES: usize = 256 << 10;
 
-/// One request as the origin saw it.
+/// A request as the origin received it.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub method: String,
@@ -31,7 +31,7 @@ impl Asked {
     }
 }
 
-/// A server of scripted answers. What it has no script for is 404.
+/// A server of scripted responses. It answers 404 to any other target.
 pub struct Origin {
     shared: Arc<Shared>,
     address: SocketAddr,
@@ -51,7 +51,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Script {
-    /// The answer to each request in turn; the last one stays.
+    /// Responses to the requests, in turn. The last one repeats.
     replies: Vec<Reply>,
     asked: Vec<Asked>,
 }
@@ -61,17 +61,17 @@ impl Origin {
         Self::start_on("127.0.0.1", None)
     }
 
-    /// An origin at another loopback address.
+    /// Starts an origin at another loopback address.
     pub fn start_at(ip: &str) -> Self {
         Self::start_on(ip, None)
     }
 
-    /// An https origin for `localhost` and 127.0.0.1.
+    /// Starts an https origin for `localhost` and 127.0.0.1.
     pub fn start_tls(authority: &Authority) -> Self {
         Self::start_tls_at("127.0.0.1", authority)
     }
 
-    /// An https origin at an address that need not be in its certificate.
+    /// Starts an https origin at an address that its certificate may not cover.
     pub fn start_tls_at(ip: &str, authority: &Authority) -> Self {
         Self::start_on(ip, Some(authority.server_config()))
     }
@@ -91,7 +91,7 @@ impl Origin {
         self.script(target, vec![reply]);
     }
 
-    /// Answers the requests for `target` in turn; the last answer stays.
+    /// Answers the requests for `target` in turn. The last response repeats.
     pub fn script(&self, target: &str, replies: Vec<Reply>) {
         let mut scripts = lock(&self.shared.scripts);
         scripts.entry(target.to_owned()).or_default().replies = replies;
@@ -109,22 +109,22 @@ impl Origin {
         format!("{}://{}{target}", self.scheme, self.address)
     }
 
-    /// The URL by the name `localhost` instead of the address.
+    /// Returns the URL with the name `localhost` instead of the address.
     pub fn named_url(&self, target: &str) -> String {
         format!("{}://localhost:{}{target}", self.scheme, self.port())
     }
 
-    /// How often `target` was asked for.
+    /// Returns the number of requests for `target`.
     pub fn count(&self, target: &str) -> usize {
         self.requests(target).len()
     }
 
-    /// How many requests came in all.
+    /// Returns the number of all requests.
     pub fn total(&self) -> usize {
         lock(&self.shared.scripts).values().map(|script| script.asked.len()).sum()
     }
 
-    /// The targets that were asked for, each as often as it was.
+    /// Returns the requested targets, sorted, one entry for each request.
     pub fn asked(&self) -> Vec<String> {
         let scripts = lock(&self.shared.scripts);
         let targets = scripts.iter().flat_map(|(target, script)| script.asked.iter().map(|_| target.clone()));
@@ -138,7 +138,7 @@ impl Origin {
         scripts.get(target).map(|script| script.asked.clone()).unwrap_or_default()
     }
 
-    /// The only request for `target`.
+    /// Returns the request for `target`, and asserts that there was only one.
     #[track_caller]
     pub fn request(&self, target: &str) -> Asked {
         let mut requests = self.requests(target);
@@ -146,17 +146,17 @@ impl Origin {
         requests.remove(0)
     }
 
-    /// How many connections were opened.
+    /// Returns the number of opened connections.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// The largest number of requests that were being answered at one time.
+    /// Returns the largest number of concurrent requests.
     pub fn most_at_once(&self) -> usize {
         self.shared.most_at_once.load(Ordering::SeqCst)
     }
 
-    /// Goes away: what is under way is broken off, and the port is closed.
+    /// Stops the origin: closes its connections and its port.
     pub fn stop(self) {
         let address = self.address;
         drop(self);
@@ -171,10 +171,10 @@ impl Drop for Origin {
             script.replies.iter().flat_map(Reply::gates).for_each(super::Gate::abandon);
         }
         for socket in lock(&self.shared.sockets).values() {
-            // It fails where the peer has gone already.
+            // It fails if the peer has closed already.
             drop(socket.shutdown(std::net::Shutdown::Both));
         }
-        // Wakes the listener, so that it sees the end.
+        // Wakes the listener, so that it sees `closing`.
         drop(TcpStream::connect(self.address));
     }
 }
@@ -204,7 +204,7 @@ fn converse(shared: &Shared, socket: TcpStream, number: usize) {
             match exchange(shared, &mut wire, &mut unread) {
                 Ok(After::Keep) => {}
                 Ok(after) => break after,
-                // The peer closed or broke off: a connection's ordinary end.
+                // A closed or reset connection is a normal end.
                 Err(_) => break After::Close,
             }
         };
@@ -214,7 +214,7 @@ fn converse(shared: &Shared, socket: TcpStream, number: usize) {
     match after {
         Ok((wire, After::Reset)) => wire.reset(),
         Ok((wire, _)) => wire.close(),
-        // The TLS session could not even be made.
+        // The TLS handshake failed.
         Err(_) => {}
     }
 }

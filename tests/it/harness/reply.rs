@@ -1,4 +1,4 @@
-//! What an origin answers, and how it goes wrong.
+//! Scripted responses of an origin, and their faults.
 
 use std::io;
 use std::thread;
@@ -14,7 +14,7 @@ const PIECE_BYTES: usize = 64 << 10;
 #[derive(Clone)]
 enum Framing {
     Length,
-    /// A `Content-Length` that is not the body's.
+    /// A `Content-Length` that differs from the body's length.
     Claimed(usize),
     Chunked,
     UntilClose,
@@ -24,13 +24,13 @@ enum Framing {
 enum Ranges {
     Ignored,
     Honoured,
-    /// As if there were no `If-Range`.
+    /// Ignores `If-Range`.
     Unconditional,
-    /// 206 with this `Content-Range`, whatever was asked for, and the whole body behind it.
+    /// 206 with this `Content-Range` and the whole body, for every range.
     Wrong(String),
 }
 
-/// One scripted answer.
+/// A scripted response.
 #[derive(Clone)]
 pub struct Reply {
     status: u16,
@@ -43,7 +43,7 @@ pub struct Reply {
     drip: Option<(usize, Duration)>,
 }
 
-/// What becomes of the connection behind an answer.
+/// State of the connection after a response.
 #[derive(PartialEq, Eq)]
 pub(super) enum After {
     Keep,
@@ -52,7 +52,7 @@ pub(super) enum After {
 }
 
 impl Reply {
-    /// 200 with a `Content-Length` and no validator.
+    /// Returns 200 with a `Content-Length` and no validator.
     pub fn ok(body: &Body) -> Self {
         Self {
             status: 200,
@@ -66,7 +66,7 @@ impl Reply {
         }
     }
 
-    /// 200 as a good server of files sends it: with validators, and ranges honoured.
+    /// Returns 200 as a static file server sends it: with validators and range support.
     pub fn file(body: &Body) -> Self {
         let tag = super::sha256(body);
         Self::ok(body).header("Last-Modified", DATE).header("ETag", &format!("\"{}\"", &tag[..16])).ranges()
@@ -80,7 +80,7 @@ impl Reply {
         Self::status(status).header("Location", location)
     }
 
-    /// The page of a bot wall, under whatever name.
+    /// Returns the HTML page of a bot protection, at any path.
     pub fn html() -> Self {
         let page = format!("<!DOCTYPE html><html><title>One moment, please</title>{}</html>", " ".repeat(1000));
         Self::ok(&page.into_bytes().into()).header("Content-Type", "text/html")
@@ -99,7 +99,7 @@ impl Reply {
         Self { ranges: Ranges::Ignored, ..self }
     }
 
-    /// Honours ranges, whatever `If-Range` says.
+    /// Honours ranges and ignores `If-Range`.
     pub fn ranges_without_condition(self) -> Self {
         Self { ranges: Ranges::Unconditional, ..self }
     }
@@ -128,7 +128,7 @@ impl Reply {
         Self { before_head: Some(stop), ..self }
     }
 
-    /// Waits at the gate when `offset` bytes of the body are sent.
+    /// Waits at the gate after `offset` bytes of the body.
     pub fn gate_at(self, offset: usize, gate: &Gate) -> Self {
         self.stop_at(offset, Stop::Gate(gate.clone()))
     }
@@ -143,7 +143,7 @@ impl Reply {
         self
     }
 
-    /// Sends `bytes` at a time with a pause of `every` behind each.
+    /// Sends `bytes` at a time, with a pause of `every` after each piece.
     pub fn drip(self, bytes: usize, every: Duration) -> Self {
         Self { drip: Some((bytes, every)), ..self }
     }
@@ -155,7 +155,7 @@ impl Reply {
         })
     }
 
-    /// Answers `asked` on the wire.
+    /// Sends the response to a request.
     pub(super) fn send(&self, wire: &mut Wire, asked: &Asked) -> io::Result<After> {
         if let Some(stop) = &self.before_head
             && let Some(after) = halt(wire, stop)
@@ -179,7 +179,7 @@ impl Reply {
         }
     }
 
-    /// Status, bounds of the part that is sent, and its `Content-Range`.
+    /// Returns the status, the bounds of the part to send, and its `Content-Range`.
     fn select(&self, asked: &Asked) -> (u16, usize, usize, Option<String>) {
         let size = self.body.len();
         let whole = (self.status, 0, size, None);
@@ -253,7 +253,7 @@ impl Reply {
     }
 }
 
-/// Does what the stop says. Nothing is returned where the answer goes on behind it.
+/// Performs the stop. Returns `None` if the response continues after it.
 fn halt(wire: &mut Wire, stop: &Stop) -> Option<After> {
     match stop {
         Stop::Gate(gate) => (!gate.pass()).then_some(After::Close),

@@ -1,11 +1,11 @@
-//! Where an origin pauses or breaks off while it answers.
+//! Points at which an origin pauses or breaks off a response.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use super::{DEADLINE, lock};
 
-/// A point that an origin does not pass before the test lets it.
+/// A point at which an origin waits for the test.
 #[derive(Clone, Default)]
 pub struct Gate {
     state: Arc<(Mutex<State>, Condvar)>,
@@ -23,18 +23,18 @@ impl Gate {
         Self::default()
     }
 
-    /// Lets everybody pass, now and later.
+    /// Opens the gate for all present and future requests.
     pub fn open(&self) {
         self.change(|state| state.open = true);
     }
 
-    /// Waits until an origin stands at the gate for the `count`th time.
+    /// Waits until requests have reached the gate `count` times.
     #[track_caller]
     pub fn await_reached(&self, count: usize) {
-        assert!(self.wait(|state| state.reached >= count), "the origin never got to the gate {count} times");
+        assert!(self.wait(|state| state.reached >= count), "the origin did not reach the gate {count} times");
     }
 
-    /// Called by an origin: false means that the test is over.
+    /// Waits at the gate, for an origin. Returns false if the test is over.
     pub(super) fn pass(&self) -> bool {
         self.change(|state| state.reached += 1);
         self.wait(|state| state.open || state.abandoned) && !lock(&self.state.0).abandoned
@@ -54,21 +54,21 @@ impl Gate {
         let mut state = lock(&self.state.0);
         while !done(&state) {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
-            state = self.state.1.wait_timeout(state, left).expect("nobody panics with a lock").0;
+            state = self.state.1.wait_timeout(state, left).expect("no thread panicked with the lock").0;
         }
         true
     }
 }
 
-/// What happens at a place of an answer.
+/// Event at a point of a response.
 #[derive(Clone)]
 pub enum Stop {
     /// Waits for the test.
     Gate(Gate),
     /// Closes the connection.
     Cut,
-    /// Resets the connection: what the peer has not read yet is lost.
+    /// Resets the connection, so that unread data is lost at the peer.
     Reset,
-    /// Says nothing more, and keeps the connection until the peer gives up.
+    /// Sends nothing more, and keeps the connection open until the peer closes it.
     Stall,
 }

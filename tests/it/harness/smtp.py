@@ -1,7 +1,8 @@
-"""A mail server on loopback. It prints its port, then every mail that it takes: a line of JSON each.
+"""A mail server on loopback. It prints its port and each received mail as a line of JSON.
 
-What it does is told by one argument of JSON: `answers` to mails in turn, the last one stays; `user` and `password` that it
-wants; `certificate` and `key` for TLS, which is offered by STARTTLS, or spoken from the start where `tls` is "implicit".
+Its argument is a JSON object. `answers` are the replies to mails, in turn; the last one repeats.
+`user` and `password` are the required login. `certificate` and `key` enable TLS: from the start if
+`tls` is "implicit", else by STARTTLS.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import warnings
 
 from aiosmtpd.smtp import SMTP, AuthResult
 
-# It is to be misused: its complaints about that would only hide what a test says.
+# Tests provoke errors on purpose, and the log lines would hide the result of a test.
 logging.disable(logging.CRITICAL)
 warnings.simplefilter("ignore")
 
@@ -66,7 +67,7 @@ async def main():
             tls_context=None if implicit else context,
             authenticator=authenticate if "user" in WISH else None,
             auth_required="user" in WISH,
-            # Who has a password is to be seen sending it over an open line.
+            # A test must see a client that sends its password without TLS.
             auth_require_tls=False,
         )
 

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::Authority;
 use super::log::Log;
 
-/// Debian's own: it is the one that has the package.
+/// Debian's interpreter: the package of the server is installed for it.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// A running server, which keeps all mail. Dropped, it ends.
+/// A running server that stores all mail. Dropping it stops the server.
 pub struct Smtp {
     child: Child,
     log: Log,
@@ -22,17 +22,18 @@ impl Smtp {
         Self::start_as(&json!({}))
     }
 
-    /// Answers mails in turn; the last answer stays.
+    /// Answers mails in turn. The last answer repeats.
     pub fn answering(answers: &[&str]) -> Self {
         Self::start_as(&json!({ "answers": answers }))
     }
 
-    /// Takes mail from `user` alone, over whatever line.
+    /// Accepts mail from `user` only, with or without TLS.
     pub fn with_password(user: &str, password: &str) -> Self {
         Self::start_as(&json!({ "user": user, "password": password }))
     }
 
-    /// As [`Smtp::with_password`], with TLS by STARTTLS, or from the start.
+    /// Requires a password as [`Smtp::with_password`] does, and offers TLS by
+    /// STARTTLS or from the start.
     pub fn with_tls(authority: &Authority, is_implicit: bool, user: &str, password: &str) -> Self {
         let pair = authority.leaf_file();
         let tls = if is_implicit { "implicit" } else { "offered" };
@@ -45,23 +46,23 @@ impl Smtp {
         command.args(["-c", include_str!("smtp.py"), &wish.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().expect("Debian's python3 can be started");
-        let log = Log::read(child.stdout.take().expect("it is piped"));
+        let log = Log::read(child.stdout.take().expect("standard output is piped"));
         let listening = log.wait_for("a mail server (Debian package python3-aiosmtpd)", |event| event["port"].is_u64());
-        let port = listening["port"].as_u64().expect("it is a number");
+        let port = listening["port"].as_u64().expect("the port is a number");
         Self { child, log, port }
     }
 
-    /// `127.0.0.1:port`
+    /// Returns `127.0.0.1:port`.
     pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// All that was heard: mails and logins.
+    /// Returns the recorded events of a kind: mails or logins.
     pub fn events(&self, kind: &str) -> Vec<Value> {
         self.log.events().into_iter().filter(|event| event["message"] == kind).collect()
     }
 
-    /// Waits until so many mails have come, taken or not.
+    /// Waits until `count` mails have arrived, accepted or not.
     #[track_caller]
     pub fn await_mails(&self, count: usize) -> Vec<Value> {
         self.log.wait_for_many("mail", count, |event| event["message"] == "mail")
@@ -70,7 +71,7 @@ impl Smtp {
 
 impl Drop for Smtp {
     fn drop(&mut self) {
-        // It may have ended by itself, which shows where mail was awaited.
+        // The process may have ended already; waiting for a mail then reports the failure.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! A certificate authority of the test's own.
+//! A certificate authority for tests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// Signs a certificate for `localhost` and 127.0.0.1, and writes its own to a file that clients can be told to trust.
+/// An authority that signs a certificate for `localhost` and 127.0.0.1, and writes its own
+/// to a file for clients.
 pub struct Authority {
     folder: TempDir,
     config: Arc<ServerConfig>,
@@ -20,14 +21,14 @@ impl Authority {
         Self::with_leaf_until(4000)
     }
 
-    /// One whose certificate for the origin was good until some years ago.
+    /// Creates an authority whose origin certificate expired in 2020.
     pub fn with_expired_leaf() -> Self {
         Self::with_leaf_until(2020)
     }
 
     fn with_leaf_until(year: i32) -> Self {
         let mut own = CertificateParams::new(Vec::new()).expect("no names are valid names");
-        own.distinguished_name.push(DnType::CommonName, "The authority of a test");
+        own.distinguished_name.push(DnType::CommonName, "Test authority");
         own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         own.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let own_key = KeyPair::generate().expect("a key can be made");
@@ -35,7 +36,7 @@ impl Authority {
 
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut leaf = CertificateParams::new(names).expect("the names are valid");
-        leaf.distinguished_name.push(DnType::CommonName, "An origin of a test");
+        leaf.distinguished_name.push(DnType::CommonName, "Test origin");
         leaf.not_after = date_time_ymd(year, 1, 1);
         let leaf_key = KeyPair::generate().expect("a key can be made");
         let leaf = leaf.signed_by(&leaf_key, &Issuer::new(own, own_key)).expect("the authority can sign");
@@ -54,12 +55,12 @@ impl Authority {
         Self { folder, config: Arc::new(config) }
     }
 
-    /// The file to trust.
+    /// Returns the CA certificate file for clients.
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    /// The signed certificate and its key, for a program that reads files.
+    /// Returns the file with the signed certificate and its key.
     pub fn leaf_file(&self) -> PathBuf {
         self.folder.path().join("leaf.pem")
     }

@@ -1,4 +1,4 @@
-//! Real programs: the clients that builds use, and the binary itself where it only runs for a moment.
+//! External programs: the clients that builds use, and short runs of the binary.
 
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -8,17 +8,17 @@ use std::thread;
 
 use super::DEADLINE;
 
-/// A program with a clean environment, in a folder of the test's.
+/// A program with a clean environment, in a folder of the test.
 pub struct Tool {
     program: String,
     package: &'static str,
     command: Command,
 }
 
-/// What a program did.
+/// Result of a program.
 #[derive(Debug)]
 pub struct Run {
-    /// None where a signal ended it.
+    /// None if a signal ended the program.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -27,17 +27,17 @@ pub struct Run {
 impl Run {
     #[track_caller]
     pub fn assert_success(&self) {
-        assert_eq!(self.code, Some(0), "the exit code\n{}\n{}", self.stdout, self.stderr);
+        assert_eq!(self.code, Some(0), "exit code\n{}\n{}", self.stdout, self.stderr);
     }
 
     #[track_caller]
     pub fn assert_failure(&self) {
-        assert!(self.code != Some(0), "it should have failed\n{}\n{}", self.stdout, self.stderr);
+        assert!(self.code != Some(0), "the program should have failed\n{}\n{}", self.stdout, self.stderr);
     }
 }
 
 impl Tool {
-    /// GNU wget: one try, no configuration of the machine's.
+    /// Returns GNU wget with one try and without the machine's configuration.
     pub fn wget(folder: &Path) -> Self {
         Self::new("wget", "wget", folder).args(&["--no-config", "--no-hsts", "--tries=1", "--timeout=20", "-nv"])
     }
@@ -55,7 +55,7 @@ impl Tool {
         ])
     }
 
-    /// Any program, and the Debian package that it comes from.
+    /// Returns any program, with the Debian package that contains it.
     pub fn new(program: &str, package: &'static str, folder: &Path) -> Self {
         let mut command = Command::new(program);
         command.env_clear().current_dir(folder).env("HOME", folder).env("LC_ALL", "C");
@@ -81,7 +81,7 @@ impl Tool {
         self
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     #[track_caller]
     pub fn run(mut self) -> Run {
         let mut child = match self.command.spawn() {
@@ -91,8 +91,8 @@ impl Tool {
             }
             Err(error) => panic!("{} cannot be started: {error}", self.program),
         };
-        let stdout = in_thread(child.stdout.take().expect("it is piped"));
-        let stderr = in_thread(child.stderr.take().expect("it is piped"));
+        let stdout = in_thread(child.stdout.take().expect("standard output is piped"));
+        let stderr = in_thread(child.stderr.take().expect("standard error is piped"));
         let stdout = until_end(&mut child, &stdout, &self.program);
         let stderr = until_end(&mut child, &stderr, &self.program);
         let status = child.wait().expect("a child can be waited for");
@@ -104,9 +104,9 @@ fn in_thread(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is worth showing.
+        // Output before an error is still useful.
         drop(stream.read_to_end(&mut bytes));
-        // Nobody listens any more where the deadline has passed.
+        // Sending fails if the receiver has timed out.
         drop(sender.send(String::from_utf8_lossy(&bytes).into_owned()));
     });
     receiver
@@ -117,9 +117,9 @@ fn until_end(child: &mut Child, stream: &mpsc::Receiver<String>, program: &str) 
     match stream.recv_timeout(DEADLINE) {
         Ok(text) => text,
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            // It may have ended this very moment.
+            // The process may have just ended.
             drop(child.kill());
-            panic!("{program} did not come to an end");
+            panic!("{program} did not exit in time");
         }
     }
 }

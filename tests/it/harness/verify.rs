@@ -1,4 +1,4 @@
-//! Damage done to a cache folder, and what `millpond verify` says of it.
+//! Damage to a cache folder, and the report of `millpond verify`.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Gateway, millpond};
 
-/// What a verification has told.
+/// Result of a `millpond verify` run.
 pub struct Verdict {
     pub code: Option<i32>,
     pub findings: Vec<Value>,
@@ -15,9 +15,9 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Flaw and outcome of each finding, in order.
+    /// Returns the defect and the outcome of each finding, sorted.
     fn outcomes(&self) -> Vec<(String, String)> {
-        let word = |value: &Value| -> String { value.as_str().expect("it is a word").to_owned() };
+        let word = |value: &Value| -> String { value.as_str().expect("the value is a string").to_owned() };
         let of = |one: &Value| (word(&one["flaw"]), word(&one["outcome"]));
         let mut outcomes: Vec<_> = self.findings.iter().map(of).collect();
         outcomes.sort_unstable();
@@ -33,7 +33,7 @@ impl Verdict {
     }
 }
 
-/// Verifies a gateway's folder with its configuration, beside it.
+/// Runs `millpond verify` with a gateway's configuration while the gateway runs.
 #[track_caller]
 pub fn verify(gateway: &Gateway, args: &[&str]) -> Verdict {
     let file = gateway.file();
@@ -41,19 +41,19 @@ pub fn verify(gateway: &Gateway, args: &[&str]) -> Verdict {
     let run = millpond(gateway.cache(), &[&["verify", "--config", file, "--json"], args].concat());
     let mut lines: Vec<Value> =
         run.stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
-    let verified = lines.pop().unwrap_or_else(|| panic!("it says nothing: {}", run.stderr));
+    let verified = lines.pop().unwrap_or_else(|| panic!("`millpond verify` wrote nothing: {}", run.stderr));
     assert!(verified["verified"].is_object(), "{}", run.stdout);
     let findings = lines.iter().map(|line| line["finding"].clone()).collect();
     Verdict { code: run.code, findings, verified: verified["verified"].clone() }
 }
 
-/// Changes one byte of an object where it lies, and nothing else.
+/// Changes one byte of a stored object.
 pub fn rot(gateway: &Gateway, body: &[u8]) {
     let path = gateway.object_path(body);
     let mut bytes = std::fs::read(&path).expect("the object is there");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("it is ours");
-    std::fs::write(&path, bytes).expect("it can be written");
-    std::fs::set_permissions(&path, Permissions::from_mode(0o444)).expect("it is ours");
+    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("the mode can be changed");
+    std::fs::write(&path, bytes).expect("the object can be written");
+    std::fs::set_permissions(&path, Permissions::from_mode(0o444)).expect("the mode can be changed");
 }

@@ -1,4 +1,4 @@
-//! The real vsftpd as an ordinary process, with a folder of files for everybody.
+//! The real vsftpd as an unprivileged process, with a folder for anonymous users.
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -23,7 +23,7 @@ impl Vsftpd {
         Self::start_at("127.0.0.1", "")
     }
 
-    /// With TLS for whoever asks for it, under a certificate of this authority.
+    /// Starts a server that offers TLS with a certificate of this authority.
     pub fn start_tls(authority: &Authority, more: &str) -> Self {
         let leaf = authority.leaf_file();
         let leaf = leaf.display();
@@ -32,13 +32,13 @@ impl Vsftpd {
         Self::start_at("127.0.0.1", &tls)
     }
 
-    /// At a loopback address of either kind, with more lines of configuration.
+    /// Starts a server at an IPv4 or IPv6 loopback address, with more lines of configuration.
     pub fn start_at(ip: &'static str, more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         for name in ["files", "empty"] {
             std::fs::create_dir(folder.path().join(name)).expect("the folder can be written");
         }
-        // Whoever binds it next may be somebody else: the wait below finds that out.
+        // Another process may take the port before vsftpd does: the wait below then fails.
         let port = listen(ip).local_addr().expect("a listener has an address").port();
         let own = folder.path().display();
         let (listen, address) =
@@ -65,11 +65,11 @@ impl Vsftpd {
 
     pub fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.path(name);
-        std::fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("a folder can be made");
+        std::fs::create_dir_all(path.parent().expect("the file is in a folder")).expect("a folder can be made");
         std::fs::write(path, bytes).expect("a file can be written");
     }
 
-    /// Where a file of everybody's lies.
+    /// Returns the path of a public file.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("files").join(name)
     }
@@ -83,7 +83,7 @@ impl Vsftpd {
         format!("ftp://{host}:{}{path}", self.port)
     }
 
-    /// How often something stands in what it writes down: each command and each reply.
+    /// Returns how often a text occurs in the log of commands and replies.
     pub fn count(&self, part: &str) -> usize {
         let log = std::fs::read(self.folder.path().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).matches(part).count()
@@ -104,7 +104,7 @@ fn start(file: &Path) -> Child {
 
 impl Drop for Vsftpd {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! A server's end of a connection, plain or TLS, read and written by one thread.
+//! Server side of a blocking connection, plain or TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,19 +7,19 @@ use std::sync::Arc;
 use tokio::net::TcpSocket;
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// How many connections may wait to be accepted. The standard library asks for 128, and a herd is larger.
+/// Backlog of a listening socket. The standard library uses 128, fewer than some tests need.
 const BACKLOG: u32 = 4096;
 
-/// Listens at any free port of a loopback address.
+/// Listens on a free port of a loopback address.
 pub fn listen(ip: &str) -> TcpListener {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime can be made");
     let _entered = runtime.enter();
-    let address = SocketAddr::new(ip.parse().expect("it is an address"), 0);
+    let address = SocketAddr::new(ip.parse().expect("the address is valid"), 0);
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.expect("a socket can be made");
     socket.bind(address).expect("a loopback port is free");
     let listener = socket.listen(BACKLOG).and_then(tokio::net::TcpListener::into_std).expect("a socket can listen");
-    listener.set_nonblocking(false).expect("a listener can be waited for");
+    listener.set_nonblocking(false).expect("a listener can be made blocking");
     listener
 }
 
@@ -54,25 +54,25 @@ impl Wire {
         }
     }
 
-    /// Reads, and throws away, until the peer has gone.
+    /// Reads and discards data until the peer closes the connection.
     pub fn await_end(&mut self) {
         let mut sink = [0; 4096];
         while self.receive(&mut sink).is_ok_and(|count| count > 0) {}
     }
 
-    /// Closes so that the peer sees a clean end of the connection, without a TLS goodbye.
+    /// Closes the TCP connection cleanly, without a TLS `close_notify`.
     pub fn close(self) {
-        // The peer may have closed first: then there is nothing left to do.
+        // It fails if the peer has closed already.
         drop(self.socket().shutdown(Shutdown::Both));
     }
 
-    /// Closes so that the peer sees a reset.
+    /// Resets the connection.
     pub fn reset(self) {
         let socket = match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.sock.try_clone().expect("a socket can be cloned"),
         };
-        TcpSocket::from_std_stream(socket).set_zero_linger().expect("a socket can be told to reset");
+        TcpSocket::from_std_stream(socket).set_zero_linger().expect("SO_LINGER can be set");
     }
 
     fn socket(&self) -> &TcpStream {

@@ -1,4 +1,5 @@
-//! What stands before the server: it writes down, refuses, fails as it is told, and supplies what the server leaves out.
+//! Front end of the S3 server. It records and checks requests, injects faults, and adds the
+//! features which the server lacks.
 
 use std::io;
 use std::pin::Pin;
@@ -25,24 +26,24 @@ use super::strict::{self, Refusal};
 use super::uploads::Uploads;
 use super::{ACCESS_KEY_ID, BUCKET, SECRET_ACCESS_KEY};
 
-/// What a request may bring: tests send no more.
+/// Largest request body. Tests send no more.
 const MAX_BODY_BYTES: usize = 256 << 20;
 
-/// Where the bucket's name stands.
+/// Position of the bucket's name in a URL.
 pub(super) enum Style {
     Path,
-    /// Before this domain, which has a port.
+    /// In front of this domain, which includes a port.
     VirtualHost(String),
 }
 
-/// One request as the bucket saw it.
+/// A request as the bucket received it.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub method: String,
-    /// Empty where the bucket itself is meant.
+    /// Empty if the request is for the bucket itself.
     pub key: String,
     pub query: String,
-    /// None before the answer, and where there was none.
+    /// None before the response, and if there was no response.
     pub status: Option<u16>,
     headers: HeaderMap,
 }
@@ -52,7 +53,7 @@ impl Seen {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Whether it is of this method, for a key that begins so.
+    /// Returns whether the request has this method and a key with this prefix.
     pub fn is(&self, method: &str, prefix: &str) -> bool {
         self.method == method && self.key.starts_with(prefix)
     }
@@ -67,7 +68,7 @@ pub(super) struct Door {
     uploads: Uploads,
     is_public: AtomicBool,
     signed: S3Service,
-    /// Asks for no signature.
+    /// Accepts requests without a signature.
     open: S3Service,
 }
 
@@ -75,9 +76,9 @@ impl Door {
     pub(super) fn new(style: Style) -> Self {
         let files = Files::new();
         let builder = || {
-            let mut builder = S3ServiceBuilder::new(FileSystem::new(files.root()).expect("the folder is there"));
+            let mut builder = S3ServiceBuilder::new(FileSystem::new(files.root()).expect("the folder exists"));
             if let Style::VirtualHost(domain) = &style {
-                builder.set_host(SingleDomain::new(domain).expect("it is a domain"));
+                builder.set_host(SingleDomain::new(domain).expect("the domain is valid"));
             }
             builder
         };
@@ -93,7 +94,7 @@ impl Door {
         self.is_public.store(true, Ordering::SeqCst);
     }
 
-    /// The answer; an error closes the connection instead.
+    /// Answers a request. An error closes the connection without a response.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
         let (head, body) = request.into_parts();
         let seen = self.seen(&head);
@@ -110,11 +111,11 @@ impl Door {
         Ok(answered)
     }
 
-    /// Answers what may be asked.
+    /// Answers a request whose head passed the checks.
     async fn admitted(&self, seen: &Seen, head: Parts, body: Incoming) -> io::Result<Response<Body>> {
         let fault = self.faults.of(seen);
         if matches!(fault, Some(Fault::Hangup)) {
-            return Err(io::Error::other("the connection is closed"));
+            return Err(io::Error::other("injected fault: connection closed"));
         }
         let body = Body::from(body).store_all_limited(MAX_BODY_BYTES).await.map_err(io::Error::other)?;
         let is_end = head.method == Method::POST && seen.query.contains("uploadId=");
@@ -138,7 +139,7 @@ impl Door {
         let service = if is_open { &self.open } else { &self.signed };
         let answer = service.call(Request::from_parts(head, Body::from(body))).await;
         let mut answer = answer.map_err(|_| io::Error::other("the server has failed"))?;
-        // The server looks at the signature before it says that it does not know this.
+        // The server checks the signature before it answers 501 to this request.
         if answer.status() == StatusCode::NOT_IMPLEMENTED && lists::is_of_uploads(seen) {
             answer = lists::uploads(seen, &self.files);
         }
@@ -159,7 +160,7 @@ impl Door {
         self.spoil(fault, seen, answer).await
     }
 
-    /// Makes of a right answer the wrong one that the test wants.
+    /// Turns a correct response into the wrong one that the fault asks for.
     async fn spoil(&self, fault: Option<Fault>, seen: &Seen, answer: Response<Body>) -> io::Result<Response<Body>> {
         let is_success = answer.status().is_success();
         match fault {
@@ -171,7 +172,7 @@ impl Door {
             Some(Fault::WrongEtag) => with_etag(answer, "\"00000000000000000000000000000000\"").await,
             Some(Fault::EmptyEtag) => with_etag(answer, "").await,
             Some(Fault::Keep(size)) if is_success => {
-                // A part of an upload is not an object yet.
+                // A part of a multipart upload is not an object yet.
                 if self.files.read(&seen.key).is_some() {
                     self.files.truncate(&seen.key, size);
                 }
@@ -204,7 +205,7 @@ impl Door {
     }
 }
 
-/// An error as the protocol tells it.
+/// Builds an S3 error response.
 fn problem(seen: &Seen, status: u16, code: &str, why: &str) -> Response<Body> {
     let is_head = seen.method == "HEAD";
     let text = format!(
@@ -212,12 +213,13 @@ fn problem(seen: &Seen, status: u16, code: &str, why: &str) -> Response<Body> {
          <RequestId>1</RequestId></Error>"
     );
     let mut answer = Response::new(if is_head { Body::empty() } else { Body::from(text) });
-    *answer.status_mut() = StatusCode::from_u16(status).expect("it is a status");
+    *answer.status_mut() = StatusCode::from_u16(status).expect("the status is valid");
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     answer
 }
 
-/// Adds to what is read from an object what every store says of it, and answers conditions, which the server does not.
+/// Adds the headers that every store sends with an object, and evaluates preconditions.
+/// The server does neither.
 fn complete(seen: &Seen, answer: &mut Response<Body>) {
     let headers = answer.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -246,7 +248,7 @@ fn complete(seen: &Seen, answer: &mut Response<Body>) {
     }
 }
 
-/// Puts another ETag into an answer, in its head and in its text.
+/// Replaces the ETag of a response, in its head and in its XML.
 async fn with_etag(answer: Response<Body>, etag: &'static str) -> io::Result<Response<Body>> {
     let (mut head, body) = answer.into_parts();
     let is_xml = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
@@ -259,10 +261,10 @@ async fn with_etag(answer: Response<Body>, etag: &'static str) -> io::Result<Res
     with_element(Response::from_parts(head, body), "ETag", Some(&etag.replace('"', "&quot;"))).await
 }
 
-/// A body that breaks off.
+/// A body that is cut off.
 struct Cut {
     body: Body,
-    /// As if it did not.
+    /// Size of the complete body.
     size: SizeHint,
     left: usize,
     is_flushed: bool,
@@ -275,12 +277,12 @@ impl hyper::body::Body for Cut {
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
         if this.left == 0 {
-            // What was given before is sent when there is nothing to do, and thrown away at an error.
+            // hyper sends buffered data only when it is idle, and discards the data after an error.
             if !std::mem::replace(&mut this.is_flushed, true) {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            return Poll::Ready(Some(Err(io::Error::other("it is cut here"))));
+            return Poll::Ready(Some(Err(io::Error::other("injected fault: body cut off"))));
         }
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else { return Poll::Pending };
         let Some(Ok(Ok(mut bytes))) = frame.map(|frame| frame.map(Frame::into_data)) else { return Poll::Ready(None) };

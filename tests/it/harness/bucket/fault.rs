@@ -1,28 +1,28 @@
-//! In what ways a store fails.
+//! Faults of an S3 store.
 
 use std::sync::Mutex;
 
 use super::super::{Gate, lock};
 use super::door::Seen;
 
-/// What happens to a request.
+/// Fault that is injected into a request.
 #[derive(Clone)]
 pub enum Fault {
-    /// It is answered with this status and error code, and nothing is done.
+    /// Millpond gets this status and error code, and the store does nothing.
     Refuse(u16, &'static str),
-    /// The connection is closed instead of an answer.
+    /// The store closes the connection without a response.
     Hangup,
-    /// The answer waits for the test.
+    /// The response waits until the test opens the gate.
     Stall(Gate),
-    /// The body of the answer breaks off after so many bytes.
+    /// The response body is cut off after this many bytes.
     Cut(usize),
-    /// The answer names another ETag.
+    /// The response has a different ETag.
     WrongEtag,
-    /// The answer's ETag is empty, as Ceph's is when an upload in parts is complete.
+    /// The response has an empty ETag, as with Ceph when a multipart upload is complete.
     EmptyEtag,
-    /// A success is told, but no more than so many bytes were kept.
+    /// The store reports success but keeps at most this many bytes.
     Keep(u64),
-    /// A success is told, but nothing was kept.
+    /// The store reports success but keeps nothing.
     Lose,
 }
 
@@ -34,9 +34,9 @@ impl Fault {
     pub const EXPIRED_TOKEN: Self = Self::Refuse(400, "ExpiredToken");
     pub const ACCESS_DENIED: Self = Self::Refuse(403, "AccessDenied");
     pub const NO_BUCKET: Self = Self::Refuse(404, "NoSuchBucket");
-    /// OBS.
+    /// Error code of OBS.
     pub const NO_SPACE: Self = Self::Refuse(403, "InsufficientStorageSpace");
-    /// Ceph.
+    /// Error code of Ceph.
     pub const QUOTA: Self = Self::Refuse(403, "QuotaExceeded");
 }
 
@@ -51,7 +51,7 @@ struct Rule {
 #[derive(Default)]
 pub(super) struct Faults {
     rules: Mutex<Vec<Rule>>,
-    /// All that there ever were: somebody may stand at one whose rule has gone.
+    /// Every gate ever used: a request may wait at a gate whose rule was removed.
     gates: Mutex<Vec<Gate>>,
 }
 
@@ -71,7 +71,7 @@ impl Faults {
         lock(&self.gates).iter().for_each(Gate::abandon);
     }
 
-    /// What is to happen to this request.
+    /// Returns the fault for this request.
     pub(super) fn of(&self, seen: &Seen) -> Option<Fault> {
         let mut rules = lock(&self.rules);
         let rule = rules.iter_mut().find(|rule| rule.left > 0 && (rule.wanted)(seen))?;

@@ -1,4 +1,4 @@
-//! What the store has on disk: objects by their keys, and beside them what it knows of each.
+//! Files of the store: objects by their keys, with their metadata files beside them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use super::super::files_under;
 use super::BUCKET;
 
-/// An upload in parts that is not complete.
+/// An incomplete multipart upload.
 pub(super) struct Upload {
     pub(super) key: String,
     pub(super) id: String,
     pub(super) began: SystemTime,
-    /// Its date is when the upload began.
+    /// File whose modification time is the start of the upload.
     file: PathBuf,
 }
 
@@ -32,12 +32,12 @@ impl Files {
         Self { folder }
     }
 
-    /// The folder of the store.
+    /// Returns the root folder of the store.
     pub(super) fn root(&self) -> PathBuf {
         self.folder.path().join("store")
     }
 
-    /// Makes a file in the form of /etc/hosts by which `name` is found.
+    /// Writes a file in the format of /etc/hosts that resolves `name` to 127.0.0.1.
     pub(super) fn hosts_file(&self, name: &str) -> String {
         let file = self.folder.path().join("hosts");
         fs::write(&file, format!("127.0.0.1 localhost {name}\n")).expect("the folder can be written");
@@ -47,12 +47,12 @@ impl Files {
     pub(super) fn objects(&self) -> BTreeMap<String, u64> {
         let bucket = self.root().join(BUCKET);
         let files = files_under(&bucket).into_iter();
-        // One may be removed between the list and the look.
+        // A file may be removed between the listing and the `stat`.
         let sized = files.filter_map(|file| Some((key_of(&bucket, &file), fs::metadata(&file).ok()?.len())));
         sized.collect()
     }
 
-    /// The uploads that are not complete, by their keys.
+    /// Returns the incomplete multipart uploads, sorted by key.
     pub(super) fn uploads(&self) -> Vec<Upload> {
         let files = fs::read_dir(self.root()).expect("the folder is there").flatten();
         let mut uploads: Vec<_> = files.filter_map(|file| upload_of(file.path())).collect();
@@ -60,7 +60,7 @@ impl Files {
         uploads
     }
 
-    /// Sets back when the uploads for a key began.
+    /// Moves the start of the uploads for a key into the past.
     pub(super) fn age_uploads(&self, key: &str, by: Duration) {
         for upload in self.uploads().into_iter().filter(|upload| upload.key == key) {
             set_date(&upload.file, upload.began - by);
@@ -99,13 +99,14 @@ impl Files {
         set_date(&file, date - by);
     }
 
-    /// Keeps no more than the first bytes of an object.
+    /// Truncates an object to its first `size` bytes.
     pub(super) fn truncate(&self, key: &str, size: u64) {
         let file = fs::OpenOptions::new().write(true).open(self.object(key)).expect("the object is there");
         file.set_len(size).expect("the object can be written");
     }
 
-    /// Forgets what is known of objects that are not there any more: the server does not, and would tell it of their successors.
+    /// Removes the metadata files of deleted objects. The server keeps them, and would apply them
+    /// to later objects with the same keys.
     pub(super) fn tidy(&self) {
         for file in fs::read_dir(self.root()).expect("the folder is there").flatten() {
             let name = file.file_name().to_string_lossy().into_owned();
@@ -124,20 +125,20 @@ impl Files {
         for kind in ["metadata", "internal"] {
             let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
             let name = format!(".bucket-{}.object-{}.{kind}.json", encode(BUCKET), encode(key));
-            // What was put there behind the server's back has none.
+            // An object that the test wrote directly has no metadata file.
             drop(fs::remove_file(self.root().join(name)));
         }
     }
 }
 
 fn key_of(bucket: &Path, file: &Path) -> String {
-    file.strip_prefix(bucket).expect("it is in the bucket").to_str().expect("a key is text").to_owned()
+    file.strip_prefix(bucket).expect("the file is in the bucket").to_str().expect("a key is text").to_owned()
 }
 
 fn key_of_sidecar(name: &str) -> Option<String> {
     let (_, rest) = name.split_once(".object-")?;
     let encoded = rest.strip_suffix(".metadata.json").or_else(|| rest.strip_suffix(".internal.json"))?;
-    // What belongs to an upload that is not complete yet has a dot here, and is let be.
+    // The name has a dot here if the file belongs to an incomplete upload; such a file is ignored.
     String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 

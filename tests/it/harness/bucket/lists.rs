@@ -1,4 +1,5 @@
-//! Lists as other stores give them: of uploads, which the server does not know, and of objects in the older form.
+//! Lists in the form of other stores: multipart uploads, which the server does not implement, and
+//! objects in the older version of the API.
 
 use std::fmt::Write as _;
 use std::io;
@@ -12,15 +13,15 @@ use super::BUCKET;
 use super::door::Seen;
 use super::files::Files;
 
-/// No list in a test is longer.
+/// Largest list in any test.
 const MAX_LIST_BYTES: usize = 16 << 20;
 
-/// Whether the uploads in parts are asked for that are not complete.
+/// Returns whether the request lists the incomplete multipart uploads.
 pub(super) fn is_of_uploads(seen: &Seen) -> bool {
     seen.is("GET", "") && seen.key.is_empty() && parameter(seen, "uploads").is_some()
 }
 
-/// The uploads that are not complete.
+/// Lists the incomplete multipart uploads.
 pub(super) fn uploads(seen: &Seen, files: &Files) -> Response<Body> {
     let prefix = parameter(seen, "prefix").unwrap_or_default();
     let mut text = format!(
@@ -39,7 +40,7 @@ pub(super) fn uploads(seen: &Seen, files: &Files) -> Response<Body> {
     answer
 }
 
-/// In the older form only a list with a delimiter tells where the next one begins.
+/// Removes `NextMarker`: in the older version only a list with a delimiter has that element.
 pub(super) async fn without_marker(seen: &Seen, answer: Response<Body>) -> io::Result<Response<Body>> {
     let is_list = seen.is("GET", "") && seen.key.is_empty() && answer.status().is_success();
     if !is_list || parameter(seen, "list-type").is_some() || parameter(seen, "delimiter").is_some() {
@@ -48,7 +49,7 @@ pub(super) async fn without_marker(seen: &Seen, answer: Response<Body>) -> io::R
     with_element(answer, "NextMarker", None).await
 }
 
-/// Puts another text into the first element of this name, or takes that away.
+/// Replaces the text of the first element with this name, or removes the element.
 pub(super) async fn with_element(answer: Response<Body>, name: &str, new: Option<&str>) -> io::Result<Response<Body>> {
     let (mut head, mut body) = answer.into_parts();
     let text = body.store_all_limited(MAX_LIST_BYTES).await.map_err(io::Error::other)?;
@@ -64,7 +65,7 @@ pub(super) async fn with_element(answer: Response<Body>, name: &str, new: Option
     Ok(Response::from_parts(head, Body::from(text)))
 }
 
-/// A parameter of the query, decoded; empty where it has no value.
+/// Returns a decoded query parameter. It is empty if the parameter has no value.
 fn parameter(seen: &Seen, name: &str) -> Option<String> {
     let mut pairs = seen.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let (_, value) = pairs.find(|(own, _)| *own == name)?;

@@ -1,7 +1,8 @@
-//! A bucket in this process that is as strict as the strictest store, fails as it is told, and remembers what it was asked.
+//! An in-process S3 bucket that is as strict as the strictest store, injects faults, and
+//! records its requests.
 //!
-//! Behind it stands a real server of the protocol, which checks every signature; what that leaves out, `door` supplies. Names
-//! in it are files on disk: a name of more than 160 characters is too long for it, 130 where it is uploaded in parts.
+//! A real S3 server behind it checks every signature. `door` adds the features which the server
+//! lacks. Keys are file names on disk: a key may have 160 characters, or 130 in a multipart upload.
 
 mod door;
 mod fault;
@@ -30,34 +31,36 @@ pub const REGION: &str = "test-1";
 /// The bucket's name.
 pub const BUCKET: &str = "mill";
 
-/// Under what name the store answers where the bucket's name stands before it. Nobody resolves it but who is told to.
+/// Domain of the store for virtual-host requests. Only a client with a changed
+/// resolver resolves it.
 const DOMAIN: &str = "s3.localhost";
 
-/// Under what key the bucket has an object, behind the prefix.
+/// Returns the key of an object in the bucket, without the prefix.
 pub fn object_key(body: &[u8]) -> String {
     let sha256 = sha256(body);
     format!("objects/{}/{sha256}", &sha256[..2])
 }
 
-/// A running store with one bucket. Dropped, it ends.
+/// A running store with one bucket. Dropping it stops the store.
 pub struct Bucket {
     door: Arc<Door>,
     server: Server,
 }
 
 impl Bucket {
-    /// A bucket whose name stands in the path.
+    /// Starts a store with the bucket's name in the path.
     pub fn start() -> Self {
         Self::start_as(|_| Style::Path)
     }
 
-    /// A bucket whose name has to stand in the host name.
+    /// Starts a store that requires the bucket's name in the host name.
     pub fn virtual_host() -> Self {
         Self::start_as(|port| Style::VirtualHost(format!("{DOMAIN}:{port}")))
     }
 
     fn start_as(style: impl FnOnce(u16) -> Style) -> Self {
-        // The standard library lets the port be listened at again while old connections to it are still dying.
+        // The standard library sets SO_REUSEADDR: the port can be bound while
+        // old connections close.
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
         let port = listener.local_addr().expect("a listener has an address").port();
         let door = Arc::new(Door::new(style(port)));
@@ -65,7 +68,7 @@ impl Bucket {
         Self { door, server }
     }
 
-    /// `[s3]` of a gateway that keeps its things under `prefix`.
+    /// Adds the `[s3]` section of a gateway that stores its objects under `prefix`.
     pub fn configure(&self, builder: Builder, prefix: &str) -> Builder {
         let builder = self
             .settings(prefix)
@@ -74,7 +77,7 @@ impl Bucket {
         self.resolver().into_iter().fold(builder, |builder, (name, value)| builder.env(name, &value))
     }
 
-    /// The same as text of a configuration file.
+    /// Returns the same section as text for a configuration file.
     pub fn section(&self, prefix: &str) -> String {
         let lines = self.settings(prefix).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
         format!("[s3]\n{}", lines.collect::<String>())
@@ -93,7 +96,8 @@ impl Bucket {
         ]
     }
 
-    /// What the environment of a program needs, so that it finds a bucket that has a host name (Debian package libnss-wrapper).
+    /// Returns the environment in which a program resolves the host name of a virtual-host bucket
+    /// (Debian package libnss-wrapper).
     pub fn resolver(&self) -> Vec<(&'static str, String)> {
         match &self.door.style {
             Style::Path => Vec::new(),
@@ -104,7 +108,7 @@ impl Bucket {
         }
     }
 
-    /// Where the store answers, without the bucket's name.
+    /// Returns the URL of the store, without the bucket's name.
     pub fn endpoint(&self) -> String {
         match &self.door.style {
             Style::Path => format!("http://{}", self.address()),
@@ -112,7 +116,7 @@ impl Bucket {
         }
     }
 
-    /// The address of everything in the bucket, to put a key behind.
+    /// Returns the URL of the bucket, to which a key can be appended.
     pub fn base_url(&self) -> String {
         match &self.door.style {
             Style::Path => format!("http://{}/{BUCKET}/", self.address()),
@@ -124,39 +128,40 @@ impl Bucket {
         self.server.address()
     }
 
-    /// Everybody may read what is in it.
+    /// Makes the bucket readable without a signature.
     pub fn make_public(&self) {
         self.door.make_public();
     }
 
-    /// Takes no more connections, and breaks off those that there are.
+    /// Stops accepting connections and closes the open ones.
     pub fn go_down(&self) {
         self.server.set_up(false);
-        eventually("the bucket is down", || TcpStream::connect(self.address()).is_err().then_some(()));
+        eventually("the bucket refuses connections", || TcpStream::connect(self.address()).is_err().then_some(()));
     }
 
-    /// Comes back at the same address, with what it had.
+    /// Listens again at the same address, with the same objects.
     pub fn come_up(&self) {
         self.server.set_up(true);
-        eventually("the bucket is up", || TcpStream::connect(self.address()).ok());
+        eventually("the bucket accepts connections", || TcpStream::connect(self.address()).ok());
     }
 
-    /// Whatever `wanted` says yes to fails in this way, until [`Bucket::heal`]. The first fault that fits is the one.
+    /// Injects a fault into the requests that `wanted` selects, until [`Bucket::heal`]. The first
+    /// matching fault applies.
     pub fn fault(&self, wanted: impl Fn(&Seen) -> bool + Send + Sync + 'static, fault: Fault) {
         self.door.faults.add(wanted, fault, usize::MAX);
     }
 
-    /// As [`Bucket::fault`], for the first `count` requests that fit.
+    /// Injects a fault as [`Bucket::fault`] does, into the first `count` matching requests.
     pub fn fault_times(&self, count: usize, wanted: impl Fn(&Seen) -> bool + Send + Sync + 'static, fault: Fault) {
         self.door.faults.add(wanted, fault, count);
     }
 
-    /// No fault any more. Who stands at a gate stays there.
+    /// Removes all faults. Requests that wait at a gate stay there.
     pub fn heal(&self) {
         self.door.faults.clear();
     }
 
-    /// The requests of a method for keys that begin so, in the order in which they came.
+    /// Returns the requests with this method and key prefix, in the order of arrival.
     pub fn requests(&self, method: &str, prefix: &str) -> Vec<Seen> {
         let all = lock(&self.door.seen);
         all.iter().filter(|seen| seen.method == method && seen.key.starts_with(prefix)).cloned().collect()
@@ -166,28 +171,28 @@ impl Bucket {
         self.requests(method, prefix).len()
     }
 
-    /// How many requests came in all.
+    /// Returns the number of all requests.
     pub fn total(&self) -> usize {
         lock(&self.door.seen).len()
     }
 
-    /// Nothing was sent to it that some store would not have taken.
+    /// Asserts that no request was refused as invalid by the rules of any store.
     #[track_caller]
     pub fn assert_nothing_refused(&self) {
-        assert_eq!(self.refused(), Vec::<String>::new(), "what the bucket has refused");
+        assert_eq!(self.refused(), Vec::<String>::new(), "requests that the bucket refused");
     }
 
-    /// What was refused, and why. Faults are none of it.
+    /// Returns the refused requests with the reasons. Injected faults are not included.
     pub fn refused(&self) -> Vec<String> {
         lock(&self.door.refused).clone()
     }
 
-    /// Every key with the size of what it names.
+    /// Returns every key with the size of its object.
     pub fn objects(&self) -> BTreeMap<String, u64> {
         self.door.files.objects()
     }
 
-    /// The keys that begin so.
+    /// Returns the keys with this prefix.
     pub fn keys(&self, prefix: &str) -> Vec<String> {
         self.objects().into_keys().filter(|key| key.starts_with(prefix)).collect()
     }
@@ -196,43 +201,43 @@ impl Bucket {
         self.door.files.read(key)
     }
 
-    /// Puts an object there behind the gateway's back.
+    /// Writes an object directly, without a request.
     pub fn write(&self, key: &str, bytes: &[u8]) {
         self.door.files.write(key, bytes);
     }
 
-    /// Removes an object behind the gateway's back.
+    /// Removes an object directly, without a request.
     pub fn remove(&self, key: &str) {
         self.door.files.remove(key);
     }
 
-    /// Changes one byte in the middle of an object, which keeps its date, its length and its ETag.
+    /// Changes one byte in the middle of an object, and keeps its date, its length and its ETag.
     pub fn damage(&self, key: &str) {
         self.door.files.damage(key);
     }
 
-    /// Sets an object's `Last-Modified` back.
+    /// Moves an object's `Last-Modified` into the past.
     pub fn age(&self, key: &str, by: Duration) {
         self.door.files.age(key, by);
     }
 
-    /// The keys of the uploads in parts that are not complete.
+    /// Returns the keys of the incomplete multipart uploads.
     pub fn uploads(&self) -> Vec<String> {
         self.door.files.uploads().into_iter().map(|upload| upload.key).collect()
     }
 
-    /// Sets back when the uploads for a key began.
+    /// Moves the start of the uploads for a key into the past.
     pub fn age_uploads(&self, key: &str, by: Duration) {
         self.door.files.age_uploads(key, by);
     }
 
-    /// Waits until an object is there, and whole.
+    /// Waits until a complete object exists.
     #[track_caller]
     pub fn wait_for(&self, key: &str) -> Vec<u8> {
         eventually(&format!("{key} is in the bucket"), || self.read(key))
     }
 
-    /// Waits until so many keys begin so.
+    /// Waits until exactly `count` keys have this prefix.
     #[track_caller]
     pub fn wait_for_keys(&self, prefix: &str, count: usize) -> Vec<String> {
         eventually(&format!("{count} keys begin with {prefix}"), || {

@@ -1,4 +1,5 @@
-//! The store's port: a thread with a runtime of its own, which opens and closes as it is told.
+//! Network listener of the store: a thread with its own runtime, which opens and
+//! closes the port on request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::door::Door;
 
-/// Dropped, it ends.
+/// A running listener. Dropping it ends the thread.
 pub(super) struct Server {
     address: SocketAddr,
     is_up: watch::Sender<bool>,
@@ -41,11 +42,11 @@ impl Server {
     }
 }
 
-/// Serves until the bucket is dropped.
+/// Serves until the [`Server`] is dropped.
 async fn serve(listener: std::net::TcpListener, door: &Arc<Door>, mut state: watch::Receiver<bool>) {
     listener.set_nonblocking(true).expect("a listener can be polled");
     let address = listener.local_addr().expect("a listener has an address");
-    let mut listener = TcpListener::from_std(listener).expect("it listens");
+    let mut listener = TcpListener::from_std(listener).expect("the socket listens");
     loop {
         let mut connections = JoinSet::new();
         while *state.borrow_and_update() {
@@ -59,18 +60,18 @@ async fn serve(listener: std::net::TcpListener, door: &Arc<Door>, mut state: wat
         if state.wait_for(|is_up| *is_up).await.is_err() {
             return;
         }
-        listener = TcpListener::bind(address).await.expect("nobody has taken the port");
+        listener = TcpListener::bind(address).await.expect("the port is still free");
     }
 }
 
 /// Serves one connection to its end.
 async fn converse(socket: tokio::net::TcpStream, door: Arc<Door>) {
-    // It only makes small answers faster.
+    // An error is harmless: the option only speeds up small responses.
     drop(socket.set_nodelay(true));
     let service = service_fn(move |request| {
         let door = door.clone();
         async move { door.answer(request).await }
     });
-    // Clients break off, and so do we: a connection's ordinary end.
+    // Both the clients and the test close connections early: an error is a normal end.
     drop(auto::Builder::new(TokioExecutor::new()).http1_only().serve_connection(TokioIo::new(socket), service).await);
 }

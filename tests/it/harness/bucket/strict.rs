@@ -1,4 +1,5 @@
-//! What some store refuses: OBS, Ceph or S3 itself. Who speaks to this bucket without a refusal can speak to all of them.
+//! Rules of the strictest stores: OBS, Ceph or S3 itself. A client whose requests this bucket
+//! accepts works with all of them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,15 +10,15 @@ use md5::{Digest as _, Md5};
 use super::BUCKET;
 use super::door::Style;
 
-/// What one PUT may bring.
+/// Largest body of one PUT.
 const MAX_PUT_BYTES: u64 = 5 << 30;
-/// Names and values together.
+/// Largest size of all metadata names and values together.
 const MAX_METADATA_BYTES: usize = 8 << 10;
 
-/// Why a request is refused: status, code, and words.
+/// Reason for a refusal: status, error code and message.
 pub(super) type Refusal = (u16, &'static str, &'static str);
 
-/// Judges a request by its head.
+/// Checks the head of a request.
 pub(super) fn head(head: &Parts, style: &Style, key: &str) -> Result<(), Refusal> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if let Style::VirtualHost(domain) = style
@@ -53,7 +54,7 @@ pub(super) fn head(head: &Parts, style: &Style, key: &str) -> Result<(), Refusal
     metadata(head)
 }
 
-/// Holds a body against what its head says of it.
+/// Checks a body against `Content-MD5`.
 pub(super) fn body(head: &Parts, body: &[u8]) -> Result<(), Refusal> {
     let Some(expected) = head.headers.get("content-md5") else { return Ok(()) };
     match STANDARD.decode(expected) {
@@ -76,7 +77,7 @@ fn metadata(head: &Parts) -> Result<(), Refusal> {
     if size > MAX_METADATA_BYTES { Err((400, "MetadataTooLarge", "metadata is 8 KB at most")) } else { Ok(()) }
 }
 
-/// The names in the query.
+/// Returns the names of the query parameters.
 fn queries(head: &Parts) -> impl Iterator<Item = &str> {
     let pairs = head.uri.query().unwrap_or_default().split('&');
     pairs.map(|pair| pair.split('=').next().unwrap_or_default())

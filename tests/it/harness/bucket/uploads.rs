@@ -1,4 +1,5 @@
-//! The parts of uploads that are not complete yet. The server does not compare what a client says of them at the end.
+//! Parts of incomplete multipart uploads. The server does not check the list of parts that a client
+//! sends to complete an upload.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -6,14 +7,14 @@ use std::sync::Mutex;
 use super::super::lock;
 use super::strict::Refusal;
 
-/// Each part by its upload, its number and its ETag.
+/// Accepted parts by upload, number and ETag.
 #[derive(Default)]
 pub(super) struct Uploads {
     taken: Mutex<HashSet<[String; 3]>>,
 }
 
 impl Uploads {
-    /// Notes a part that was taken, if the query says that it is one.
+    /// Records an accepted part if the query names an upload and a part number.
     pub(super) fn note(&self, query: &str, etag: &str) {
         let (upload, number) = (value(query, "uploadId"), value(query, "partNumber"));
         if !upload.is_empty() && !number.is_empty() {
@@ -21,7 +22,7 @@ impl Uploads {
         }
     }
 
-    /// Holds the list of parts that completes an upload against those that were taken.
+    /// Checks that the list which completes an upload names accepted parts only.
     pub(super) fn check(&self, query: &str, list: &[u8]) -> Result<(), Refusal> {
         let upload = value(query, "uploadId");
         let list = String::from_utf8_lossy(list);
@@ -48,7 +49,7 @@ fn element(xml: &str, name: &str) -> String {
     rest.and_then(|rest| rest.split_once("</")).map(|(text, _)| text.to_owned()).unwrap_or_default()
 }
 
-/// An ETag without its quotes.
+/// Returns an ETag without its quotes.
 fn bare(etag: &str) -> String {
     etag.replace("&quot;", "").replace('"', "")
 }

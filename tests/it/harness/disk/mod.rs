@@ -1,4 +1,4 @@
-//! A disk that fails as it is told, or loses its power: a file system in memory, mounted through FUSE.
+//! A disk that injects faults or loses its power: an in-memory file system, mounted through FUSE.
 
 mod ops;
 mod tree;
@@ -16,32 +16,32 @@ use tree::{ROOT, Tree};
 
 const CAPACITY_BYTES: u64 = 1 << 30;
 
-/// A process that waits for a disk cannot be killed. So that a test that fails comes to its end, a disk that hangs gives
-/// errors after this.
+/// Longest time for which the disk hangs; then it returns errors. A process that waits for a disk
+/// cannot be killed, so a failing test would never end.
 const LONGEST_HANG: Duration = Duration::from_mins(1);
 
-/// What is wrong with the disk.
+/// Fault of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     Nothing,
-    /// As after errors, when the kernel mounts it so.
+    /// Mounted read-only, as the kernel does after errors.
     ReadOnly,
-    /// What is read and what is written comes to nothing.
+    /// Every read and every write fails.
     Errors,
-    /// What is read comes to nothing.
+    /// Every read fails.
     Unreadable,
-    /// Of this file nothing comes from so many bytes on.
+    /// Reads of this file beyond the offset `from` fail.
     BadSectors {
         file: u64,
         from: u64,
     },
-    /// Nothing comes back until it is mended.
+    /// No operation returns until the fault is removed.
     Hangs,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// What is on the disk, and what is wrong with it.
+/// The contents and the fault of the disk.
 struct Memory {
     tree: Mutex<Tree>,
     faults: Mutex<Faults>,
@@ -49,11 +49,11 @@ struct Memory {
 
 struct Faults {
     trouble: Trouble,
-    /// What was asked of a disk that hangs.
+    /// Operations that a hanging disk has not answered.
     waiting: Vec<Work>,
 }
 
-/// A mounted disk. It is to outlive those who use it.
+/// A mounted disk. It must outlive the processes that use it.
 pub struct Disk {
     memory: Arc<Memory>,
     session: Option<BackgroundSession>,
@@ -74,22 +74,22 @@ impl Disk {
 
     fn insert(&mut self) {
         let mounted = fuser::spawn_mount(Mounted(Arc::clone(&self.memory)), self.point.path(), &Config::default());
-        self.session = Some(mounted.expect("FUSE works here"));
+        self.session = Some(mounted.expect("FUSE is available on this machine"));
     }
 
     fn remove(&mut self) {
         self.set(Trouble::Errors);
         if let Some(session) = self.session.take() {
-            session.umount_and_join().expect("nobody uses the disk any more");
+            session.umount_and_join().expect("no process uses the disk any more");
         }
     }
 
-    /// A folder on it for a cache.
+    /// Returns a folder on the disk for a cache.
     pub fn folder(&self) -> PathBuf {
         self.point.path().join("cache")
     }
 
-    /// From now on this is wrong with it. What a disk that hung was asked is answered.
+    /// Sets the fault of the disk. Operations that a hanging disk held back are answered.
     pub fn set(&self, trouble: Trouble) {
         if trouble == Trouble::Hangs {
             let memory = Arc::downgrade(&self.memory);
@@ -110,27 +110,27 @@ impl Disk {
 
     fn find(&self, file: &Path) -> u64 {
         let mut node = ROOT;
-        for name in file.strip_prefix(self.point.path()).expect("it is on this disk") {
-            node = self.memory.tree().find(node, name).expect("it is there");
+        for name in file.strip_prefix(self.point.path()).expect("the file is on this disk") {
+            node = self.memory.tree().find(node, name).expect("the file exists");
         }
         node
     }
 
-    /// Lets what lies behind so many bytes of a file be lost.
+    /// Makes the bytes of a file beyond an offset unreadable.
     pub fn lose(&self, file: &Path, from: u64) {
         self.set(Trouble::BadSectors { file: self.find(file), from });
         self.forget_contents(file);
     }
 
-    /// Lets the kernel forget what it has of a file in memory, so that the next read asks the disk.
+    /// Drops a file from the page cache, so that the next read goes to the disk.
     pub fn forget_contents(&self, file: &Path) {
         let node = self.find(file);
-        let session = self.session.as_ref().expect("it is mounted");
-        session.notifier().inval_inode(INodeNo(node), 0, 0).expect("the kernel can forget it");
+        let session = self.session.as_ref().expect("the disk is mounted");
+        session.notifier().inval_inode(INodeNo(node), 0, 0).expect("the page cache can be invalidated");
     }
 
-    /// Cuts the power, which nobody may be using: what was not synced is lost as `dice` says, which throws less than what
-    /// it is given. Then the power is back.
+    /// Cuts the power and restores it. No process may use the disk. `dice` decides which unsynced
+    /// changes are lost, and returns less than its argument.
     pub fn cut_power(&mut self, dice: impl FnMut(u64) -> u64) {
         self.remove();
         let left = self.memory.tree().cut_power(dice);
@@ -169,7 +169,8 @@ impl Memory {
         self.faults.lock().expect("no other thread has failed")
     }
 
-    /// Does what is asked and sends what came of it; or refuses it, or keeps it until the disk is mended.
+    /// Performs an operation and sends the result, refuses it, or holds it until
+    /// the fault is removed.
     fn answer<R: Refuse, A>(
         self: &Arc<Self>,
         class: Class,

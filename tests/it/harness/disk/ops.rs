@@ -1,4 +1,4 @@
-//! What the kernel asks of the file system.
+//! File system operations that the kernel requests through FUSE.
 
 use std::ffi::OsStr;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use fuser::{
 use super::Memory;
 use super::tree::{Kind, Node, Tree};
 
-/// All changes come through the kernel, so that what it remembers stays true.
+/// Cache time of names and attributes. All changes go through the kernel, so its cache stays valid.
 const TTL: Duration = Duration::from_hours(1);
 const BLOCK_BYTES: u32 = 4096;
 
-/// The file system that is mounted.
+/// The mounted file system.
 pub struct Mounted(pub Arc<Memory>);
 
-/// What a request does.
+/// Kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It looks at names and attributes.
+    /// Reads names or attributes.
     Read,
-    /// It reads a file.
+    /// Reads the contents of a file.
     Contents {
         node: u64,
         end: u64,
@@ -33,7 +33,7 @@ pub enum Class {
     Write,
 }
 
-/// A reply that can be an error.
+/// A FUSE reply that can carry an error.
 pub trait Refuse: Send + 'static {
     fn refuse(self, errno: Errno);
 }
@@ -101,7 +101,7 @@ fn data(tree: &mut Tree, number: u64) -> Result<&mut Vec<u8>, Errno> {
     }
 }
 
-/// Lets a file reach to `end` if there is room.
+/// Extends a file to `end` if there is enough free space.
 fn grow(tree: &mut Tree, number: u64, end: u64) -> Result<(), Errno> {
     let free_bytes = tree.capacity_bytes.saturating_sub(tree.used_bytes());
     let data = data(tree, number)?;
@@ -117,7 +117,7 @@ fn grow(tree: &mut Tree, number: u64, end: u64) -> Result<(), Errno> {
 
 impl Filesystem for Mounted {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
-        // As on a local disk, opening a file asks nobody.
+        // As on a local disk, opening a file needs no operation of the file system.
         let _ = config.add_capabilities(InitFlags::FUSE_NO_OPEN_SUPPORT);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! A file system in memory that knows what was synced: what a power cut leaves of it can be said.
+//! An in-memory file system that tracks synced data, so that a power cut can be simulated.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 pub const ROOT: u64 = 1;
 
-/// What a name in a folder points to, and where a listing goes on behind it.
+/// Target of a directory entry, and the cookie after which a listing continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     pub node: u64,
@@ -15,7 +15,7 @@ pub struct Entry {
 
 type Names = BTreeMap<OsString, Entry>;
 
-/// A change of a folder that is not synced yet.
+/// An unsynced change of a folder.
 #[derive(Debug, Clone)]
 pub enum Change {
     Set(OsString, Entry),
@@ -26,7 +26,7 @@ pub enum Change {
 pub enum Kind {
     File {
         data: Vec<u8>,
-        /// What was in it when it was synced last.
+        /// Contents at the last sync.
         synced: Vec<u8>,
     },
     Folder {
@@ -110,7 +110,7 @@ impl Tree {
         Some(number)
     }
 
-    /// Lets a name point to a node, whatever it pointed to before.
+    /// Points a name to a node, and replaces a previous entry.
     pub fn set(&mut self, folder: u64, name: &OsStr, node: u64) -> Option<()> {
         self.remove(folder, name);
         let entry = Entry { node, cookie: self.number() };
@@ -119,7 +119,7 @@ impl Tree {
         Some(())
     }
 
-    /// Takes a name away. Whoever has the file open keeps it.
+    /// Removes a name. An open file stays readable.
     pub fn remove(&mut self, folder: u64, name: &OsStr) -> Option<()> {
         let node = self.find(folder, name)?;
         self.change(folder, Change::Remove(name.to_owned()))?;
@@ -146,7 +146,7 @@ impl Tree {
         self.next
     }
 
-    /// What is in it now outlasts a power cut.
+    /// Makes the current contents survive a power cut.
     pub fn sync(&mut self, node: u64) {
         match self.nodes.get_mut(&node).map(|node| &mut node.kind) {
             Some(Kind::File { data, synced }) => synced.clone_from(data),
@@ -158,9 +158,9 @@ impl Tree {
         }
     }
 
-    /// What a power cut leaves: all that was synced, and of the rest what `dice` says. A folder keeps the first of its changes
-    /// and loses the others; a file that was not synced has its old bytes, its new ones, or zeros in their place. This is more
-    /// than a journal would lose.
+    /// Returns the tree after a power cut: all synced data, and the unsynced changes that `dice`
+    /// selects. A folder keeps the first of its changes and loses the rest. An unsynced file has
+    /// its old bytes, its new ones, or zeros in place of the new ones. A journal would lose less.
     pub fn cut_power(&self, mut dice: impl FnMut(u64) -> u64) -> Self {
         let mut left = Self { nodes: HashMap::new(), next: self.next, capacity_bytes: self.capacity_bytes };
         let mut to_do = vec![ROOT];
@@ -177,7 +177,7 @@ impl Tree {
                     }
                 }
                 Kind::Folder { names, synced, since } => {
-                    let kept = usize::try_from(dice(since.len() as u64 + 1)).expect("it is a few");
+                    let kept = usize::try_from(dice(since.len() as u64 + 1)).expect("the number fits");
                     since[..kept].iter().for_each(|change| apply(synced, change));
                     since.clear();
                     names.clone_from(synced);

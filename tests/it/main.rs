@@ -1,5 +1,5 @@
-//! Integration tests: what the binary promises, asked of the binary. Each module is one promise's corner, each test is named
-//! after what it proves, and all stand on one harness.
+//! Integration tests of the real binary. Each module covers one feature, each test name states a
+//! behaviour, and all tests share one harness.
 
 mod access;
 mod admin;

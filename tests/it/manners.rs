@@ -1,11 +1,11 @@
-//! How a rule has a host asked: so many at once, with pauses, by a way of its own.
+//! Per-host request options of a rule: concurrency, request interval and egress proxy.
 
 use std::time::{Duration, Instant};
 
 use crate::harness::{Gate, Gateway, Origin, Reply, archive};
 
 #[test]
-fn no_more_is_fetched_at_once_from_a_host_than_its_rule_allows() {
+fn rule_limits_concurrent_fetches_per_host() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let (body, gate) = (archive(1, 20_000), Gate::new());
     let paths: Vec<_> = (0..4).map(|number| format!("/x-{number}.tar.gz")).collect();
@@ -27,7 +27,7 @@ fn no_more_is_fetched_at_once_from_a_host_than_its_rule_allows() {
 }
 
 #[test]
-fn between_two_requests_to_a_host_there_is_the_pause_of_its_rule() {
+fn rule_enforces_interval_between_requests_to_host() {
     let origin = Origin::start();
     let body = archive(2, 5000);
     let paths: Vec<_> = (0..4).map(|number| format!("/x-{number}.tar.gz")).collect();
@@ -41,11 +41,11 @@ fn between_two_requests_to_a_host_there_is_the_pause_of_its_rule() {
     for waiting in waiting {
         waiting.head().finish().assert_body(200, &body);
     }
-    assert!(began.elapsed() >= Duration::from_millis(300), "four requests, three pauses: {:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(300), "four requests need three intervals: {:?}", began.elapsed());
 }
 
 #[test]
-fn a_rule_has_its_host_asked_by_another_proxy_or_by_none() {
+fn rule_selects_egress_proxy_or_direct_connection() {
     let (usual, special, origin) = (Origin::start(), Origin::start(), Origin::start());
     let (one, two) = ("http://one.example.test/x-1.0.tar.gz", "http://two.example.test/x-1.0.tar.gz");
     let (by_usual, by_special, direct) = (archive(3, 5000), archive(4, 5000), archive(5, 5000));
@@ -62,7 +62,7 @@ fn a_rule_has_its_host_asked_by_another_proxy_or_by_none() {
 }
 
 #[test]
-fn a_redirect_to_a_host_with_a_way_of_its_own_goes_that_way() {
+fn redirect_uses_egress_proxy_of_its_host() {
     let (special, origin) = (Origin::start(), Origin::start());
     let (body, elsewhere) = (archive(6, 5000), "http://two.example.test/x-1.0.tar.gz");
     origin.serve("/x-1.0.tar.gz", Reply::redirect(302, elsewhere));
@@ -73,7 +73,7 @@ fn a_redirect_to_a_host_with_a_way_of_its_own_goes_that_way() {
 }
 
 #[test]
-fn manners_that_cannot_work_are_refused_with_their_key() {
+fn invalid_request_options_are_rejected_with_key() {
     for (rule, part) in [
         ("per_host = 0", "rules.per_host"),
         ("per_host = 100001", "rules.per_host"),

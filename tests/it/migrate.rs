@@ -1,4 +1,5 @@
-//! `millpond migrate`: everything from one place to another, whole, and again where it broke off.
+//! `millpond migrate`: copies a cache between folders and buckets, completely, and resumes
+//! after an interruption.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ fn path(number: u64) -> String {
     format!("/pub/x-{number}.tar.gz")
 }
 
-/// A gateway without a bucket that has stored a few things.
+/// Starts a gateway without a bucket and stores `COUNT` targets.
 fn filled(origin: &Origin) -> (Gateway, Vec<Body>) {
     let gateway = Gateway::relaying(origin);
     let bodies = (0..COUNT).map(|number| {
@@ -26,10 +27,10 @@ fn filled(origin: &Origin) -> (Gateway, Vec<Body>) {
     (gateway, bodies)
 }
 
-/// A configuration file that names a bucket.
+/// Writes a configuration file with the settings of a bucket.
 fn file_of(bucket: &Bucket, folder: &Path, name: &str) -> String {
     let path = folder.join(name);
-    std::fs::write(&path, bucket.section("")).expect("it can be written");
+    std::fs::write(&path, bucket.section("")).expect("the file can be written");
     path.to_str().expect("the path is text").to_owned()
 }
 
@@ -40,7 +41,7 @@ fn migrate(folder: &Path, from: &str, to: &str) -> (Run, Value) {
 }
 
 #[test]
-fn a_folder_goes_into_a_bucket_while_it_serves_and_from_there_into_another_and_back() {
+fn migrate_copies_folder_to_buckets_and_back() {
     let origin = Origin::start();
     let (gateway, bodies) = filled(&origin);
     let (one, two) = (Bucket::start(), Bucket::start());
@@ -51,12 +52,12 @@ fn a_folder_goes_into_a_bucket_while_it_serves_and_from_there_into_another_and_b
     run.assert_success();
     assert_eq!((&told["records"], &told["copied"], &told["damaged"]), (&5.into(), &5.into(), &0.into()));
     for (number, body) in bodies.iter().enumerate() {
-        assert_same(&one.read(&object_key(body)).expect("it is there"), body);
+        assert_same(&one.read(&object_key(body)).expect("the object exists"), body);
         gateway.assert_serves(&origin.url(&path(number as u64)), body);
     }
     migrate(folder.path(), &first, &second).0.assert_success();
     assert_eq!(one.objects(), two.objects());
-    // A folder that never saw the origin.
+    // The destination is a new folder: its gateway must not ask the origin.
     let elsewhere = folder.path().join("cache");
     std::fs::create_dir(&elsewhere).expect("a folder can be made");
     migrate(folder.path(), &second, elsewhere.to_str().expect("the path is text")).0.assert_success();
@@ -71,7 +72,7 @@ fn a_folder_goes_into_a_bucket_while_it_serves_and_from_there_into_another_and_b
 }
 
 #[test]
-fn a_migration_that_broke_off_goes_on_where_it_was() {
+fn interrupted_migration_resumes() {
     let origin = Origin::start();
     let (gateway, bodies) = filled(&origin);
     let bucket = Bucket::start();
@@ -94,7 +95,7 @@ fn a_migration_that_broke_off_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_is_damaged_is_not_copied_and_told() {
+fn migrate_skips_and_reports_corrupt_objects() {
     let origin = Origin::start();
     let (gateway, bodies) = filled(&origin);
     let bucket = Bucket::start();
@@ -103,8 +104,8 @@ fn what_is_damaged_is_not_copied_and_told() {
     let object_path = gateway.object_path(&bodies[1]);
     let mut bytes = bodies[1].to_vec();
     bytes[70_000] ^= 1;
-    std::fs::remove_file(&object_path).expect("the object is there");
-    std::fs::write(&object_path, bytes).expect("it can be written");
+    std::fs::remove_file(&object_path).expect("the object exists");
+    std::fs::write(&object_path, bytes).expect("the object can be written");
     let cache = gateway.cache().to_str().expect("the path is text");
     let (run, told) = migrate(folder.path(), cache, &file);
     assert_eq!(run.code, Some(4), "{}", run.stderr);
@@ -113,10 +114,10 @@ fn what_is_damaged_is_not_copied_and_told() {
 }
 
 #[test]
-fn what_is_no_place_is_told() {
+fn migrate_rejects_unknown_endpoint() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let empty = folder.path().join("empty.toml");
-    std::fs::write(&empty, "").expect("it can be written");
+    std::fs::write(&empty, "").expect("the file can be written");
     let run = millpond(folder.path(), &["migrate", "nowhere", "empty.toml"]);
     assert_eq!(run.code, Some(2));
     assert!(run.stderr.contains("nowhere is neither a folder nor a configuration file"), "{}", run.stderr);
@@ -125,7 +126,7 @@ fn what_is_no_place_is_told() {
 }
 
 #[test]
-fn a_migration_into_a_full_folder_evicts_nothing() {
+fn migrate_into_full_folder_evicts_nothing() {
     let origin = Origin::start();
     let (gateway, bodies) = filled(&origin);
     let bucket = Bucket::start();
@@ -145,7 +146,7 @@ fn a_migration_into_a_full_folder_evicts_nothing() {
 }
 
 #[test]
-fn all_that_a_target_has_ever_given_arrives_under_its_own_name() {
+fn migrate_copies_every_record_of_a_target() {
     let origin = Origin::start();
     let [one, two] = [Bucket::start(), Bucket::start()];
     let bodies = [archive(1, 3 << 20), archive(2, 3 << 20)];
@@ -163,12 +164,12 @@ fn all_that_a_target_has_ever_given_arrives_under_its_own_name() {
     let [first, second] = [(&one, "one.toml"), (&two, "two.toml")].map(|(b, name)| file_of(b, folder.path(), name));
     migrate(folder.path(), &first, &second).0.assert_success();
     for body in &bodies {
-        assert_same(&two.read(&object_key(body)).expect("it is there"), body);
+        assert_same(&two.read(&object_key(body)).expect("the object exists"), body);
     }
 }
 
 #[test]
-fn what_an_evicted_target_was_is_known_in_the_new_folder() {
+fn migrate_keeps_records_of_evicted_objects() {
     let origin = Origin::start();
     let (gateway, bodies) = filled(&origin);
     let bucket = Bucket::start();
@@ -181,7 +182,7 @@ fn what_an_evicted_target_was_is_known_in_the_new_folder() {
     let (run, told) = migrate(folder.path(), &file, elsewhere.to_str().expect("the path is text"));
     run.assert_success();
     assert_eq!((&told["copied"], &told["without_object"]), (&(COUNT - 1).into(), &1.into()));
-    // Other bytes are not taken for it.
+    // The record still defines the content: other bytes from the origin are refused.
     origin.serve(&path(0), Reply::file(&archive(77, 150_000)));
     let other = Gateway::builder().origin(&origin).relay().one_attempt();
     let other = other.text("cache.dir", elsewhere.to_str().expect("the path is text")).start();

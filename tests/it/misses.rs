@@ -1,4 +1,4 @@
-//! What a miss at the rewrite door gets: a redirect or bytes, or the error that is remembered.
+//! Misses at the gateway endpoint: redirects, relayed bodies and the negative cache.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ fn redirecting(origin: &Origin) -> Builder {
 }
 
 #[test]
-fn a_first_request_is_sent_to_the_origin_while_the_fetch_runs() {
+fn first_miss_redirects_and_starts_fetch() {
     let origin = Origin::start();
     let body = archive(1, 50_000);
     let gate = Gate::new();
@@ -33,7 +33,7 @@ fn a_first_request_is_sent_to_the_origin_while_the_fetch_runs() {
 }
 
 #[test]
-fn a_redirect_is_to_the_canonical_target() {
+fn redirect_points_to_canonical_target() {
     let origin = Origin::start();
     let gateway = redirecting(&origin).start();
     let answer = gateway.get(&format!("HTTP://LOCALHOST.:{}{PATH}?b=2&a='#top", origin.port())).wget_agent().send();
@@ -43,7 +43,7 @@ fn a_redirect_is_to_the_canonical_target() {
     gateway.await_fetch(&target);
 }
 
-/// Asks for a target that was never asked for before, as `agent` or without a name.
+/// Requests a target for the first time, as `agent` or without a name.
 fn first_answer(gateway: &Gateway, origin: &Origin, agent: Option<&str>, number: usize) -> Answer {
     let path = format!("/x-{number}.0.tar.gz");
     origin.serve(&path, Reply::file(&archive(1, 5000)));
@@ -102,7 +102,7 @@ fn relay_agents_is_an_unknown_key() {
 }
 
 #[test]
-fn a_range_on_a_miss_is_relayed() {
+fn range_miss_is_relayed() {
     let origin = Origin::start();
     let body = archive(2, 50_000);
     origin.serve(PATH, Reply::file(&body));
@@ -113,7 +113,7 @@ fn a_range_on_a_miss_is_relayed() {
 }
 
 #[test]
-fn an_expected_digest_on_a_miss_is_relayed() {
+fn miss_with_expected_digest_is_relayed() {
     let origin = Origin::start();
     let body = archive(3, 5000);
     for path in ["/a-1.0.tar.gz", "/b-1.0.tar.gz"] {
@@ -127,7 +127,7 @@ fn an_expected_digest_on_a_miss_is_relayed() {
 }
 
 #[test]
-fn a_head_on_a_miss_is_asked_at_the_origin_and_fills_nothing() {
+fn head_miss_asks_origin_and_stores_nothing() {
     let origin = Origin::start();
     let body = archive(4, 5000);
     origin.serve(PATH, Reply::file(&body).header("Content-Type", "application/gzip"));
@@ -141,7 +141,7 @@ fn a_head_on_a_miss_is_asked_at_the_origin_and_fills_nothing() {
 }
 
 #[test]
-fn a_request_during_the_fetch_joins_it() {
+fn second_request_joins_running_fetch() {
     let origin = Origin::start();
     let body = archive(5, 50_000);
     let gate = Gate::new();
@@ -160,7 +160,7 @@ fn a_request_during_the_fetch_joins_it() {
 }
 
 #[test]
-fn a_target_with_an_evicted_record_is_relayed() {
+fn evicted_target_is_relayed() {
     let origin = Origin::start();
     let body = archive(6, 5000);
     origin.serve(PATH, Reply::file(&body));
@@ -169,14 +169,14 @@ fn a_target_with_an_evicted_record_is_relayed() {
     gateway.get(&url).wget_agent().send().assert_status(302);
     gateway.await_stored(&url);
     gateway.stop();
-    fs::remove_file(gateway.object_path(&body)).expect("the object is there");
+    fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     gateway.restart();
     gateway.get(&url).wget_agent().send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
 }
 
 #[test]
-fn a_remembered_failure_is_told_without_asking_again() {
+fn negative_cache_answers_without_asking_origin() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(404));
     origin.serve("/y-1.0.tar.gz", Reply::status(500));
@@ -185,7 +185,7 @@ fn a_remembered_failure_is_told_without_asking_again() {
         gateway.get(&origin.url(path)).wget_agent().send().assert_status(302);
         let fetch = gateway.await_fetch(&origin.url(path));
         assert_ne!(fetch["outcome"], "stored");
-        assert!(fetch["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "the log tells why: {fetch}");
+        assert!(fetch["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "the log has the cause: {fetch}");
         gateway.get(&origin.url(path)).wget_agent().send().assert_problem(status);
         assert_eq!(origin.count(path), 1, "{path}");
     }
@@ -193,13 +193,13 @@ fn a_remembered_failure_is_told_without_asking_again() {
 }
 
 #[test]
-fn a_failure_is_forgotten_after_its_time() {
+fn negative_cache_entry_expires() {
     let origin = Origin::start();
     let body = archive(7, 5000);
     origin.script(PATH, vec![Reply::status(404), Reply::file(&body)]);
     let gateway = redirecting(&origin).relay().text("cache.absent_ttl", "300ms").start();
     gateway.get(&origin.url(PATH)).send().assert_status(404);
-    let answer = eventually("the failure is forgotten", || {
+    let answer = eventually("the negative cache entry expires", || {
         Some(gateway.get(&origin.url(PATH)).send()).filter(|answer| answer.status != 404)
     });
     answer.assert_body(200, &body);
@@ -207,7 +207,7 @@ fn a_failure_is_forgotten_after_its_time() {
 }
 
 #[test]
-fn what_the_origin_says_becomes_the_right_status() {
+fn origin_status_maps_to_gateway_status() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     for (said, told) in [
@@ -235,7 +235,7 @@ fn what_the_origin_says_becomes_the_right_status() {
 }
 
 #[test]
-fn a_problem_is_json_for_who_accepts_it() {
+fn error_is_json_if_client_accepts_it() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(500));
     let gateway = Gateway::relaying(&origin);
@@ -250,11 +250,11 @@ fn a_problem_is_json_for_who_accepts_it() {
     assert_eq!(problem["status"], 502);
     assert!(problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
     let folder = gateway.cache().to_str().expect("the path is text").to_owned();
-    assert!(!plain.text().contains(&folder) && !json.text().contains(&folder), "no path is told");
+    assert!(!plain.text().contains(&folder) && !json.text().contains(&folder), "the error text contains no path");
 }
 
 #[test]
-fn only_if_cached_never_asks_the_origin() {
+fn only_if_cached_never_asks_origin() {
     let origin = Origin::start();
     let body = archive(8, 5000);
     origin.serve(PATH, Reply::file(&body));
@@ -270,7 +270,7 @@ fn only_if_cached_never_asks_the_origin() {
 }
 
 #[test]
-fn no_cache_is_no_bypass() {
+fn no_cache_does_not_bypass_cache() {
     let origin = Origin::start();
     let body = archive(9, 5000);
     origin.serve(PATH, Reply::file(&body));

@@ -1,4 +1,5 @@
-//! Several processes that want one cold target at one time: one of them fetches, the others follow it.
+//! Several processes that request one cold target at the same time: one fetches,
+//! the others follow it.
 
 use std::fs;
 
@@ -14,7 +15,7 @@ fn with(origin: &Origin) -> Builder {
 }
 
 #[test]
-fn the_origin_is_asked_once_and_everybody_reads_along() {
+fn one_process_fetches_and_others_follow() {
     let body = archive(1, 400_000);
     for reply in [Reply::file(&body), Reply::ok(&body), Reply::file(&body).chunked()] {
         let origin = Origin::start();
@@ -42,16 +43,16 @@ fn the_origin_is_asked_once_and_everybody_reads_along() {
         assert_eq!(origin.count(PATH), 1);
         assert_eq!(first.objects(), [first.object_path(&body)]);
         assert_eq!(first.records_of(&url).len(), 1);
-        assert!(!first.claim_of(&url).exists(), "a claim goes with its holder");
+        assert!(!first.claim_of(&url).exists(), "the holder removes its lease");
     }
 }
 
 #[test]
-fn the_last_byte_waits_for_the_other_process_to_be_done() {
+fn follower_gets_last_byte_after_verification() {
     let origin = Origin::start();
     let body = archive(2, 200_000);
     let gate = Gate::new();
-    // Everything but the end of the chunks, and then not even that.
+    // The origin sends the whole body but promises one byte more, so the fetch fails at the end.
     origin.serve(PATH, Reply::file(&body).claims_length(200_001).gate_at(200_000, &gate));
     let first = with(&origin).start();
     let second = first.sibling().start();
@@ -68,7 +69,7 @@ fn the_last_byte_waits_for_the_other_process_to_be_done() {
 }
 
 #[test]
-fn a_part_is_read_along_and_a_head_is_answered() {
+fn follower_serves_range_and_head_early() {
     let origin = Origin::start();
     let body = archive(3, 200_000);
     let gate = Gate::new();
@@ -92,7 +93,7 @@ fn a_part_is_read_along_and_a_head_is_answered() {
 }
 
 #[test]
-fn a_failure_that_is_the_origins_is_everybodys() {
+fn origin_failure_reaches_all_processes() {
     for (reply, asked, status) in [(Reply::status(404), 1, 404), (Reply::status(503), 2, 502), (Reply::html(), 2, 502)]
     {
         let origin = Origin::start();
@@ -120,7 +121,7 @@ fn a_failure_that_is_the_origins_is_everybodys() {
 }
 
 #[test]
-fn a_follower_that_stops_leaves_the_other_alone() {
+fn follower_shutdown_keeps_other_fetch_running() {
     let origin = Origin::start();
     let body = archive(11, 300_000);
     let gate = Gate::new();
@@ -142,7 +143,7 @@ fn a_follower_that_stops_leaves_the_other_alone() {
 }
 
 #[test]
-fn expectations_in_one_process_do_not_stop_the_other() {
+fn expected_digest_does_not_stop_other_process() {
     let origin = Origin::start();
     let body = archive(12, 200_000);
     let gate = Gate::new();
@@ -153,7 +154,8 @@ fn expectations_in_one_process_do_not_stop_the_other() {
     let mut early = first.get(&url).open();
     assert_same(&early.read(100_000), &body[..100_000]);
     let wrong = second.get(&url).header("X-Expected-Sha256", WRONG).open();
-    // Whoever expects SHA-256 reads along; who expects another digest waits for the end.
+    // A request with an expected SHA-256 joins the fetch; one with another
+    // digest waits for its end.
     let mut right = second.get(&url).header("X-Expected-Sha256", &sha256(&body)).open();
     assert_same(&right.read(100_000), &body[..100_000]);
     let sha512 = hex::encode(Sha512::digest(&body));
@@ -169,7 +171,7 @@ fn expectations_in_one_process_do_not_stop_the_other() {
     assert_eq!(origin.count(PATH), 1);
 }
 
-/// Two processes that had `body` once, and know it.
+/// Starts two processes that stored `body`, and removes the object.
 #[track_caller]
 fn two_without(origin: &Origin, body: &[u8]) -> [Gateway; 2] {
     let first = with(origin).start();
@@ -179,12 +181,12 @@ fn two_without(origin: &Origin, body: &[u8]) -> [Gateway; 2] {
         gateway.assert_serves(&url, body);
     }
     first.await_stored(&url);
-    fs::remove_file(first.object_path(body)).expect("the object is there");
+    fs::remove_file(first.object_path(body)).expect("the object exists");
     [first, second]
 }
 
 #[test]
-fn evicted_bytes_come_back_once_for_all() {
+fn processes_refetch_evicted_object_once() {
     let origin = Origin::start();
     let body = archive(22, 200_000);
     let gate = Gate::new();
@@ -203,7 +205,7 @@ fn evicted_bytes_come_back_once_for_all() {
 }
 
 #[test]
-fn evicted_bytes_that_changed_are_refused_by_all_at_one_question() {
+fn changed_content_is_refused_by_all_processes() {
     let origin = Origin::start();
     let (body, other) = (archive(27, 200_000), archive(28, 200_000));
     let gate = Gate::new();
@@ -220,11 +222,11 @@ fn evicted_bytes_that_changed_are_refused_by_all_at_one_question() {
     }
     assert_eq!(origin.count(PATH), 2);
     first.get(&url).send().assert_problem(409);
-    assert_eq!(first.objects(), [first.object_path(&other)], "it is kept for an operator to look at");
+    assert_eq!(first.objects(), [first.object_path(&other)], "the changed content is stored for the operator");
 }
 
 #[test]
-fn a_client_that_was_redirected_here_is_followed_there() {
+fn follower_does_not_redirect_during_other_fetch() {
     let origin = Origin::start();
     let body = archive(13, 200_000);
     let gate = Gate::new();
@@ -235,7 +237,7 @@ fn a_client_that_was_redirected_here_is_followed_there() {
     first.get(&url).wget_agent().send().assert_status(302);
     gate.await_reached(1);
     let mut answer = second.get(&url).wget_agent().open();
-    assert_eq!(answer.head.status, 200, "a fetch is under way, if not here");
+    assert_eq!(answer.head.status, 200, "another process fetches the target");
     assert_same(&answer.read(100_000), &body[..100_000]);
     gate.open();
     assert_same(&answer.finish().body, &body[100_000..]);
@@ -244,7 +246,7 @@ fn a_client_that_was_redirected_here_is_followed_there() {
 }
 
 #[test]
-fn following_takes_no_place_from_those_who_fetch() {
+fn following_takes_no_fetch_permit() {
     let origin = Origin::start();
     let (body, other) = (archive(14, 200_000), archive(15, 50_000));
     let gate = Gate::new();

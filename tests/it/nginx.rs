@@ -1,4 +1,5 @@
-//! Requests through the real nginx, with the files that are shipped: they mean to the gateway what they mean without it.
+//! Requests through the real nginx with the shipped files: the gateway interprets them as
+//! it does without nginx.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +13,7 @@ use crate::tunnel::listener;
 const FROZEN: &str = "/pub/x-1.0.tar.gz";
 const PASSED: &str = "/pub/latest/list.bin";
 
-/// Targets that something on the way could decode, merge or encode.
+/// Targets that a proxy might decode, merge or encode.
 const ODD_TARGETS: [&str; 26] = [
     "/a//b.bin",
     "//a.bin",
@@ -42,12 +43,12 @@ const ODD_TARGETS: [&str; 26] = [
     "/x.bin?&&==",
 ];
 
-/// A gateway that is configured as behind nginx.
+/// Returns a gateway configured for use behind nginx.
 pub fn behind_nginx(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().one_attempt().behind_nginx()
 }
 
-/// What the gateway took the requests so far for.
+/// Returns the targets of the first `count` requests, as the gateway parsed them.
 fn uris(gateway: &Gateway, count: usize) -> Vec<String> {
     let events = gateway.log().wait_for_many("the requests", count, |event| event["message"] == "request");
     let mut uris: Vec<_> = events.iter().map(|event| event["uri"].as_str().unwrap_or_default().to_owned()).collect();
@@ -56,7 +57,7 @@ fn uris(gateway: &Gateway, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn every_target_arrives_byte_for_byte() {
+fn nginx_forwards_targets_byte_for_byte() {
     let origin = Origin::start();
     let direct = behind_nginx(&origin).start();
     let behind = behind_nginx(&origin).start();
@@ -66,7 +67,7 @@ fn every_target_arrives_byte_for_byte() {
         (statuses, origin.asked())
     };
     let (wanted, once) = ask_all(&|url| direct.get(url));
-    assert_eq!(once.len(), ODD_TARGETS.len(), "each is asked for: {once:?}");
+    assert_eq!(once.len(), ODD_TARGETS.len(), "the origin gets each target: {once:?}");
     let (found, twice) = ask_all(&|url| nginx.get(url));
     assert_eq!(found, wanted);
     assert_eq!(twice, once.iter().flat_map(|target| [target.clone(), target.clone()]).collect::<Vec<_>>());
@@ -74,7 +75,7 @@ fn every_target_arrives_byte_for_byte() {
 }
 
 #[test]
-fn every_spelling_means_the_same_through_nginx() {
+fn nginx_does_not_change_target_parsing() {
     let refusing =
         || Gateway::builder().relay().behind_nginx().set("policy.allow_hosts", "[\"nobody.example\"]").start();
     let (direct, behind) = (refusing(), refusing());
@@ -83,7 +84,7 @@ fn every_spelling_means_the_same_through_nginx() {
     let mut taken = 0;
     for line in table.lines().filter(|line| line.starts_with('/')) {
         let (spelling, verdict) = line.split_once('\t').expect("a line has two fields");
-        // What is no request line at all is nobody's target.
+        // A request line that is not valid HTTP names no target.
         if spelling.contains(['\\', ' ']) {
             continue;
         }
@@ -95,14 +96,14 @@ fn every_spelling_means_the_same_through_nginx() {
         assert_eq!((without.status, without.text()), (through.status, through.text()), "{spelling}");
         taken += 1;
     }
-    assert!(taken >= 40, "only {taken} spellings were tried");
-    // A refusal may be nginx's own.
+    assert!(taken >= 40, "only {taken} spellings were compared");
+    // A 403 or 400 may come from nginx, and then has no target.
     let canonical = |gateway| uris(gateway, taken).into_iter().filter(|uri| uri.contains("://")).collect::<Vec<_>>();
     assert_eq!(canonical(&direct), canonical(&behind));
 }
 
 #[test]
-fn a_long_target_arrives() {
+fn nginx_forwards_long_targets() {
     let origin = Origin::start();
     let gateway = behind_nginx(&origin).start();
     let nginx = Nginx::before(&gateway);
@@ -110,12 +111,12 @@ fn a_long_target_arrives() {
     origin.serve(&target, Reply::ok(&b"long\n".to_vec().into()));
     nginx.get(&origin.url(&target)).send().assert_body(200, b"long\n");
     assert_eq!(origin.count(&target), 1);
-    // One that is too long is told so by the gateway.
+    // The gateway rejects a target that is too long.
     nginx.get(&origin.url(&format!("/x.bin?{}", "a".repeat(20_000)))).send().assert_problem(414);
 }
 
 #[test]
-fn the_client_is_who_connected_whatever_it_says() {
+fn client_address_is_never_taken_from_headers() {
     let origin = Origin::start();
     origin.serve(FROZEN, Reply::file(&archive(1, 2000)));
     let gateway = behind_nginx(&origin).set("policy.allow_clients", "[\"127.0.0.0/28\"]").start();
@@ -155,7 +156,7 @@ fn the_client_is_who_connected_whatever_it_says() {
 }
 
 #[test]
-fn marks_from_outside_mean_nothing() {
+fn headers_of_nginx_are_ignored_from_clients() {
     let origin = Origin::start();
     let body = archive(2, 100_000);
     origin.serve(FROZEN, Reply::file(&body));
@@ -177,9 +178,10 @@ fn marks_from_outside_mean_nothing() {
         assert_eq!(shown(&answer), shown(&plain), "{name}");
     }
     assert_eq!(origin.total(), 1);
-    // What nginx alone may ask of itself is to everybody else a target that is none.
+    // The internal location of nginx is no valid target for clients.
     let object = gateway.object_path(&body);
-    let name = object.strip_prefix(gateway.cache()).expect("it is in the cache").to_str().expect("it is text");
+    let name =
+        object.strip_prefix(gateway.cache()).expect("the object is in the cache").to_str().expect("the path is text");
     let path = format!("/_{name}");
     assert!(path.starts_with("/_objects/"), "{path}");
     for spelling in [path.clone(), path.replace("_objects", "%5Fobjects"), format!("/x/..{path}"), format!("/.{path}")]
@@ -189,7 +191,7 @@ fn marks_from_outside_mean_nothing() {
 }
 
 #[test]
-fn an_origin_cannot_make_nginx_do_anything() {
+fn origin_cannot_send_accel_headers_to_nginx() {
     let origin = Origin::start();
     let page = b"page\n".to_vec().into();
     let reply = Reply::ok(&page).header("X-Accel-Redirect", "/_objects/").header("X-Accel-Limit-Rate", "1");
@@ -204,7 +206,7 @@ fn an_origin_cannot_make_nginx_do_anything() {
 }
 
 #[test]
-fn a_proxy_request_at_the_gateway_port_is_one() {
+fn gateway_port_accepts_proxy_requests() {
     let origin = Origin::start();
     let body = archive(3, 50_000);
     origin.serve(FROZEN, Reply::file(&body));
@@ -218,10 +220,10 @@ fn a_proxy_request_at_the_gateway_port_is_one() {
         for _ in 0..2 {
             let curl = Tool::curl(folder.path()).args(&["-f", "-o", "out", "-x", &proxy, &origin.url(path)]);
             curl.run().assert_success();
-            assert_same(&fs::read(folder.path().join("out")).expect("there is a file"), &body);
+            assert_same(&fs::read(folder.path().join("out")).expect("curl wrote the file"), &body);
         }
         gateway.await_stored(&origin.url(path));
-        // Hits by sendfile, too.
+        // Hits that nginx sends with sendfile count too.
         let hit = nginx.request("GET", &origin.url(path)).send();
         hit.assert_body(200, &body);
         hit.assert_cache(&["hit"]);
@@ -231,15 +233,15 @@ fn a_proxy_request_at_the_gateway_port_is_one() {
     assert_eq!(passed.wants("set-cookie"), "a=b", "a proxy is transparent");
     let posted = nginx.request("POST", &origin.url("/latest/form")).body(b"a=b").send();
     assert_eq!((posted.status, origin.request("/latest/form").body), (404, b"a=b".to_vec()));
-    gateway.log().wait_for("the door", |event| is_request_of(event, FROZEN) && event["door"] == "proxy");
-    // ftp is answered as the proxy port answers it.
+    gateway.log().wait_for("the endpoint", |event| is_request_of(event, FROZEN) && event["door"] == "proxy");
+    // FTP gets the same response as at the proxy port.
     let ftp = "ftp://127.0.0.1:21/pub/x-1.0.tar.gz";
     let (at_gateway, at_proxy) = (nginx.request("GET", ftp).send(), nginx.proxied("GET", ftp).send());
     assert_eq!((at_gateway.status, at_gateway.text()), (at_proxy.status, at_proxy.text()));
 }
 
 #[test]
-fn the_proxy_port_serves_requests_and_tunnels() {
+fn nginx_proxy_port_serves_requests_and_tunnels() {
     let origin = Origin::start();
     let body = archive(4, 50_000);
     origin.serve(FROZEN, Reply::file(&body));
@@ -255,14 +257,14 @@ fn the_proxy_port_serves_requests_and_tunnels() {
     let answer = Waiting::send(nginx.proxy_addr(), head.as_bytes(), false).head();
     assert_eq!(answer.head.status, 200);
     let (mut client, _) = answer.into_socket();
-    client.write_all(b"and late").expect("the tunnel takes it");
+    client.write_all(b"and late").expect("the tunnel accepts data");
     client.shutdown(Shutdown::Write).expect("one direction can be closed");
     let (mut server, _) = listener.accept().expect("the gateway connects");
     let mut received = String::new();
     server.read_to_string(&mut received).expect("the client ends cleanly");
     assert_eq!(received, "early and late");
-    // The other direction goes on.
-    server.write_all(&body).expect("the tunnel takes it");
+    // The other direction stays open.
+    server.write_all(&body).expect("the tunnel accepts data");
     drop(server);
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).expect("the server ends cleanly");
@@ -270,7 +272,7 @@ fn the_proxy_port_serves_requests_and_tunnels() {
 }
 
 #[test]
-fn the_gateways_own_pages_come_through() {
+fn nginx_serves_builtin_pages() {
     let gateway = Gateway::builder().behind_nginx().start();
     let nginx = Nginx::before(&gateway);
     for path in ["/", "/healthz", "/readyz", "/version", "/robots.txt"] {
@@ -282,25 +284,25 @@ fn the_gateways_own_pages_come_through() {
 }
 
 #[test]
-fn what_belongs_elsewhere_is_refused_at_the_gateway_port() {
+fn nginx_refuses_connect_and_http_0_9_requests() {
     let gateway = Gateway::builder().behind_nginx().start();
     let nginx = Nginx::before(&gateway);
-    // The statuses of nginx 1.22 and of later ones.
+    // nginx 1.22 answers 400; later versions answer 405.
     let connect = nginx.request("CONNECT", "127.0.0.1:443").send();
     assert!(matches!(connect.status, 400 | 405), "{:?}", connect.head);
-    // HTTP/0.9: nobody could tell whether the answer is whole.
-    let mut old = TcpStream::connect(nginx.addr()).expect("nginx takes the connection");
-    old.write_all(b"GET /healthz\r\n\r\n").expect("nginx reads it");
+    // A client cannot detect a cut response of HTTP/0.9.
+    let mut old = TcpStream::connect(nginx.addr()).expect("nginx accepts the connection");
+    old.write_all(b"GET /healthz\r\n\r\n").expect("nginx reads the request");
     let mut answer = String::new();
-    old.read_to_string(&mut answer).expect("nginx ends it");
+    old.read_to_string(&mut answer).expect("nginx closes the connection");
     assert!(answer.contains("HTTP/1.0 or later") && !answer.contains("alive"), "{answer}");
-    // A request of HTTP/1.0 needs no Host.
+    // An HTTP/1.0 request needs no `Host`.
     let bare = Waiting::send(nginx.addr(), b"GET /healthz HTTP/1.0\r\n\r\n", false).head().finish();
     assert_eq!((bare.status, bare.text().as_str()), (200, "alive\n"));
 }
 
 #[test]
-fn a_client_keeps_its_connection() {
+fn client_connection_stays_open_between_requests() {
     let origin = Origin::start();
     let body = archive(5, 100_000);
     origin.serve(FROZEN, Reply::file(&body));
@@ -320,7 +322,7 @@ fn a_client_keeps_its_connection() {
 }
 
 #[test]
-fn a_gateway_that_is_away_is_503_for_a_moment() {
+fn unreachable_gateway_gives_503_with_retry_after() {
     let mut gateway = Gateway::builder().behind_nginx().start();
     let nginx = Nginx::before(&gateway);
     gateway.kill9();
@@ -330,7 +332,7 @@ fn a_gateway_that_is_away_is_503_for_a_moment() {
 }
 
 #[test]
-fn secrets_are_not_in_nginxs_log() {
+fn nginx_log_contains_no_secrets() {
     let origin = Origin::start();
     let gateway = behind_nginx(&origin).start();
     let nginx = Nginx::before(&gateway);
@@ -344,17 +346,17 @@ fn secrets_are_not_in_nginxs_log() {
     ] {
         nginx.request("GET", &target).send();
     }
-    let log = crate::harness::eventually("all are logged", || {
+    let log = crate::harness::eventually("all requests are logged", || {
         let lines = nginx.accesses();
         (lines.len() == 5).then(|| lines.join("\n"))
     });
     assert!(!log.contains("hush"), "{log}");
     for name in ["signed", "absolute", "user", "encoded", "absolute-user"] {
-        assert!(log.contains(&format!("/{name}.tar.gz")), "{name} is told of: {log}");
+        assert!(log.contains(&format!("/{name}.tar.gz")), "{name} is logged: {log}");
     }
 }
 
-/// The fields of an answer but for those in which nginx speaks of itself.
+/// Returns the headers without those that nginx sets itself.
 pub fn shown(answer: &Answer) -> Vec<(String, String)> {
     let of_nginx = ["date", "server", "connection"];
     let headers = answer.head.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));

@@ -1,9 +1,9 @@
-//! Origins that break off, seen through nginx: no client takes a part for the whole.
+//! Truncated origin responses through nginx: no client takes an incomplete body for a complete one.
 
 use crate::harness::{Ended, Gate, Nginx, Origin, Reply, Request, Stop, Tool, archive, assert_same};
 use crate::nginx::behind_nginx;
 
-/// What the origin sends, and how it breaks off.
+/// Returns the faults of the origin by name.
 fn cuts(body: &crate::harness::Body) -> [(&'static str, Reply); 5] {
     [
         ("length", Reply::file(body).cut_at(50_000)),
@@ -14,15 +14,16 @@ fn cuts(body: &crate::harness::Body) -> [(&'static str, Reply); 5] {
     ]
 }
 
-/// A stored file, and one that is passed.
+/// A cacheable file and a pass-through one.
 const NAMES: [&str; 2] = ["x-1.0.tar.gz", "x.bin"];
 
-/// What is passed on without a length has no other end for a client of HTTP/1.0 than its connection's.
+/// Returns whether the response has no length: an HTTP/1.0 client then sees only the
+/// end of the connection.
 fn has_no_length(how: &str, name: &str) -> bool {
     matches!(how, "chunks" | "last-chunk") && name == "x.bin"
 }
 
-/// The ways to ask: by path, as a proxy request at the gateway port, and at the proxy port.
+/// Endpoints: URL prefix, proxy request at the gateway port, and proxy port.
 const DOORS: [&str; 3] = ["rewrite", "absolute", "proxy"];
 
 fn at(door: &str, nginx: &Nginx, url: &str) -> Request {
@@ -34,7 +35,7 @@ fn at(door: &str, nginx: &Nginx, url: &str) -> Request {
 }
 
 #[test]
-fn a_cut_origin_is_a_broken_transfer_through_nginx() {
+fn cut_origin_breaks_transfer_through_nginx() {
     let origin = Origin::start();
     let body = archive(1, 100_000);
     let gateway = behind_nginx(&origin).set("fetch.breaker_failures", "0").start();
@@ -44,7 +45,7 @@ fn a_cut_origin_is_a_broken_transfer_through_nginx() {
             for door in DOORS {
                 let path = format!("/{how}/{door}/{name}");
                 let request = at(door, &nginx, &origin.url(&path));
-                // The head has left before the origin breaks off.
+                // The gate makes the head reach the client before the origin breaks off.
                 let gate = Gate::new();
                 origin.serve(&path, reply.clone().gate_at(40_000, &gate));
                 let mut answer = request.open();
@@ -52,7 +53,7 @@ fn a_cut_origin_is_a_broken_transfer_through_nginx() {
                 assert_same(&answer.read(30_000), &body[..30_000]);
                 gate.open();
                 let rest = answer.finish();
-                assert_eq!(rest.ended, Ended::Cut, "{path}: {} bytes came", rest.body.len());
+                assert_eq!(rest.ended, Ended::Cut, "{path}: {} bytes received", rest.body.len());
                 let seen = 30_000 + rest.body.len();
                 assert_same(&rest.body, &body[30_000..seen]);
             }
@@ -62,7 +63,7 @@ fn a_cut_origin_is_a_broken_transfer_through_nginx() {
 }
 
 #[test]
-fn a_cut_origin_is_a_failure_for_clients_of_http_1_0_too() {
+fn http_1_0_client_detects_cut_origin() {
     let origin = Origin::start();
     let body = archive(2, 100_000);
     let gateway = behind_nginx(&origin).start();
@@ -76,16 +77,16 @@ fn a_cut_origin_is_a_failure_for_clients_of_http_1_0_too() {
                 let path = format!("/{how}/{door}/{name}");
                 origin.serve(&path, reply.clone());
                 let answer = at(door, &nginx, &origin.url(&path)).http_1_0().send();
-                // It may fail at once, before there is a head.
+                // The request may fail before a head is sent.
                 let is_failure = answer.status >= 500 || answer.ended == Ended::Cut;
-                assert!(is_failure, "{path}: {:?}, {} bytes came", answer.head, answer.body.len());
+                assert!(is_failure, "{path}: {:?}, {} bytes received", answer.head, answer.body.len());
             }
         }
     }
 }
 
 #[test]
-fn a_whole_body_of_unknown_length_is_whole_for_every_client() {
+fn body_of_unknown_length_is_complete_for_clients() {
     let origin = Origin::start();
     let body = archive(3, 100_000);
     let gateway = behind_nginx(&origin).start();
@@ -104,7 +105,7 @@ fn a_whole_body_of_unknown_length_is_whole_for_every_client() {
 }
 
 #[test]
-fn real_clients_see_a_cut_transfer_through_nginx_as_a_failure() {
+fn wget_and_curl_detect_cut_transfer() {
     let origin = Origin::start();
     let body = archive(4, 100_000);
     let gateway = behind_nginx(&origin).start();
@@ -120,7 +121,7 @@ fn real_clients_see_a_cut_transfer_through_nginx_as_a_failure() {
                 let path = format!("/{how}/{number}/{name}");
                 origin.serve(&path, reply.clone());
                 let run = tool.arg(&nginx.rewritten(&origin.url(&path))).run();
-                assert!(run.code != Some(0), "{path} came as if it were whole\n{}{}", run.stdout, run.stderr);
+                assert!(run.code != Some(0), "{path} was reported as complete\n{}{}", run.stdout, run.stderr);
             }
         }
     }
@@ -128,7 +129,7 @@ fn real_clients_see_a_cut_transfer_through_nginx_as_a_failure() {
 }
 
 #[test]
-fn what_is_passed_without_a_length_never_ends_cleanly_for_http_1_0_where_it_was_cut() {
+fn http_1_0_detects_cut_unsized_pass_through() {
     let origin = Origin::start();
     let body = archive(5, 100_000);
     let gateway = behind_nginx(&origin).start();

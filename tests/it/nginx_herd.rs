@@ -1,4 +1,4 @@
-//! Six hundred at once, through nginx.
+//! Six hundred concurrent requests through nginx.
 
 use crate::harness::{Gate, Nginx, Origin, Reply, Waiting, all_at_once, archive};
 use crate::herd::{CLIENTS, assert_all_read_along};
@@ -7,7 +7,7 @@ use crate::tunnel::listener;
 use crate::tunnels::assert_each_hears_itself;
 
 #[test]
-fn six_hundred_clients_of_one_cold_object_come_through() {
+fn nginx_serves_600_clients_of_cold_object() {
     let origin = Origin::start();
     let body = archive(1, 1 << 20);
     let gate = Gate::new();
@@ -26,7 +26,7 @@ fn six_hundred_clients_of_one_cold_object_come_through() {
 }
 
 #[test]
-fn six_hundred_hits_of_as_many_objects_come_through() {
+fn nginx_serves_600_hits_of_different_objects() {
     let origin = Origin::start();
     let bodies: Vec<_> = (0..CLIENTS).map(|number| archive(number as u64, 20_000 + number)).collect();
     let url = |number: usize| origin.url(&format!("/x-{number}.tar.gz"));
@@ -35,18 +35,18 @@ fn six_hundred_hits_of_as_many_objects_come_through() {
     }
     let gateway = behind_nginx(&origin).set("fetch.per_host", "64").set("limits.burst", "10000").start();
     let nginx = Nginx::before(&gateway);
-    // Cold first, then from the disk.
+    // The first round misses, the second hits the disk.
     for _ in 0..2 {
         all_at_once(CLIENTS, |number| nginx.get(&url(number)).send().assert_body(200, &bodies[number]));
         gateway.log().wait_for_many("the fetches", CLIENTS, |event| event["outcome"] == "stored");
     }
     let is_sent_by_nginx = |event: &serde_json::Value| event["ended"] == "handed over";
-    gateway.log().wait_for_many("what nginx sends", CLIENTS, is_sent_by_nginx);
+    gateway.log().wait_for_many("hits that nginx sends", CLIENTS, is_sent_by_nginx);
     assert_eq!(origin.total(), CLIENTS);
 }
 
 #[test]
-fn six_hundred_tunnels_work_at_once_through_nginx() {
+fn nginx_carries_600_tunnels() {
     let (listener, address) = listener();
     let gateway = behind_nginx(&Origin::start()).port(address.port()).start();
     let nginx = Nginx::before(&gateway);

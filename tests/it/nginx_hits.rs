@@ -1,4 +1,4 @@
-//! Hits that nginx sends from the cache folder: no client can tell them from the gateway's own.
+//! Hits that nginx sends from the cache folder: they equal the gateway's own responses.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use crate::nginx::{behind_nginx, shown};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// Enough for nginx to be worth it.
+/// Large enough for the gateway to let nginx send the hit.
 const SIZE_BYTES: usize = 100_000;
 
 struct Stored {
@@ -43,12 +43,12 @@ impl Stored {
         format!("\"{}\"", sha256(&self.body))
     }
 
-    /// The same request without nginx, and through it.
+    /// Sends the same request without nginx and through it.
     fn both(&self, dress: impl Fn(Request) -> Request) -> [Answer; 2] {
         [dress(self.gateway.get(&self.url)).send(), dress(self.nginx.get(&self.url)).send()]
     }
 
-    /// Asserts that nobody can tell by an answer who has sent it.
+    /// Asserts that the responses with and without nginx are equal.
     #[track_caller]
     fn assert_same(&self, headers: &[(&str, &str)]) {
         let [direct, through] =
@@ -59,10 +59,10 @@ impl Stored {
         assert_eq!(shown(&direct), shown(&through), "{headers:?}");
     }
 
-    /// Waits until nginx has sent `count` objects by itself.
+    /// Waits until nginx has sent `count` objects itself.
     #[track_caller]
     fn await_sent_by_nginx(&self, count: usize) {
-        self.gateway.log().wait_for_many("what nginx sends", count, is_sent_by_nginx);
+        self.gateway.log().wait_for_many("hits that nginx sends", count, is_sent_by_nginx);
     }
 }
 
@@ -71,7 +71,7 @@ fn is_sent_by_nginx(event: &serde_json::Value) -> bool {
 }
 
 #[test]
-fn a_hit_is_what_it_is_without_nginx() {
+fn hit_through_nginx_equals_direct_hit() {
     let stored = Stored::new();
     stored.assert_same(&[]);
     let head = stored.nginx.request("HEAD", &format!("/{}", stored.url)).send();
@@ -83,14 +83,14 @@ fn a_hit_is_what_it_is_without_nginx() {
     assert_eq!(through.wants("etag"), stored.etag());
     assert_eq!(through.wants("last-modified"), DATE);
     for name in ["x-accel-redirect", "x-accel-buffering"] {
-        assert_eq!(through.header(name), None, "{name} is between nginx and the gateway");
+        assert_eq!(through.header(name), None, "{name} is internal to nginx and the gateway");
     }
     stored.await_sent_by_nginx(2);
     assert_eq!(stored.origin.total(), 1);
 }
 
 #[test]
-fn a_hit_without_a_date_has_none_of_the_files() {
+fn hit_without_date_gets_no_file_date() {
     let body = archive(2, SIZE_BYTES);
     let stored = Stored::of(Reply::ok(&body), body);
     stored.assert_same(&[]);
@@ -102,7 +102,7 @@ fn a_hit_without_a_date_has_none_of_the_files() {
 }
 
 #[test]
-fn ranges_are_what_they_are_without_nginx() {
+fn ranges_through_nginx_equal_direct_ranges() {
     let stored = Stored::new();
     let end = SIZE_BYTES - 1;
     for range in [
@@ -147,7 +147,7 @@ fn ranges_are_what_they_are_without_nginx() {
 }
 
 #[test]
-fn conditions_are_what_they_are_without_nginx() {
+fn preconditions_through_nginx_equal_direct_preconditions() {
     let stored = Stored::new();
     let etag = stored.etag();
     let weak = format!("W/{etag}");
@@ -161,7 +161,7 @@ fn conditions_are_what_they_are_without_nginx() {
         for value in values {
             stored.assert_same(&[(name, value)]);
             stored.assert_same(&[(name, value), ("Range", "bytes=10-19")]);
-            // nginx takes no condition twice.
+            // nginx rejects a repeated conditional header.
             for second in [("If-Modified-Since", DAY_AFTER), ("If-None-Match", "\"other\"")] {
                 if second.0 != name {
                     stored.assert_same(&[(name, value), second]);
@@ -178,12 +178,12 @@ fn conditions_are_what_they_are_without_nginx() {
 }
 
 #[test]
-fn the_files_own_date_decides_nothing() {
+fn file_modification_time_is_ignored() {
     let stored = Stored::new();
-    let object = fs::File::open(stored.gateway.object_path(&stored.body)).expect("the object is there");
+    let object = fs::File::open(stored.gateway.object_path(&stored.body)).expect("the object exists");
     for seconds in [0, 4_102_444_800] {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-        object.set_modified(time).expect("the owner may set it");
+        object.set_modified(time).expect("the owner can set the time");
         for date in [DATE, DAY_BEFORE, DAY_AFTER] {
             stored.assert_same(&[("If-Modified-Since", date)]);
             stored.assert_same(&[("Range", "bytes=0-9"), ("If-Range", date)]);
@@ -192,7 +192,7 @@ fn the_files_own_date_decides_nothing() {
 }
 
 #[test]
-fn real_clients_resume_from_nginx() {
+fn wget_and_curl_resume_from_nginx() {
     let stored = Stored::new();
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("x-1.0.tar.gz");
@@ -200,22 +200,22 @@ fn real_clients_resume_from_nginx() {
     for tool in [Tool::wget(folder.path()).args(&["-c", &url]), Tool::curl(folder.path()).args(&["-fOC", "-", &url])] {
         fs::write(&file, &stored.body[..40_000]).expect("the folder can be written");
         tool.run().assert_success();
-        assert_same(&fs::read(&file).expect("the file is there"), &stored.body);
+        assert_same(&fs::read(&file).expect("the file exists"), &stored.body);
     }
-    // Nothing is left to fetch, and -N finds it new enough.
+    // The file is complete for `-c`, and recent enough for `-N`.
     for option in ["-c", "-N"] {
         Tool::wget(folder.path()).args(&[option, &url]).run().assert_success();
-        assert_same(&fs::read(&file).expect("the file is there"), &stored.body);
+        assert_same(&fs::read(&file).expect("the file exists"), &stored.body);
     }
     assert_eq!(stored.origin.total(), 1);
 }
 
 #[test]
-fn an_object_that_nginx_cannot_open_comes_from_the_gateway() {
+fn gateway_serves_object_missing_for_nginx() {
     let stored = Stored::new();
     stored.assert_same(&[]);
     stored.await_sent_by_nginx(1);
-    // nginx looks in a folder that is not the cache's: each hit is missing there.
+    // This nginx looks in another folder, so it finds no object.
     let other = Nginx::builder(&[&stored.gateway]).change("http.conf", "/objects/;", "/records/;").start();
     for range in ["bytes=0-", "bytes=5-9"] {
         let direct = stored.gateway.get(&stored.url).range(range).send();
@@ -225,44 +225,50 @@ fn an_object_that_nginx_cannot_open_comes_from_the_gateway() {
     }
     other.get(&stored.url).send().assert_body(200, &stored.body);
     other.request("GET", &stored.url).send().assert_body(200, &stored.body);
-    assert_eq!(stored.origin.total(), 1, "it was there all the time");
+    assert_eq!(stored.origin.total(), 1, "the object stays cached");
 }
 
 #[test]
-fn an_object_that_is_gone_is_fetched_again() {
+fn deleted_object_is_fetched_again() {
     let stored = Stored::new();
-    fs::remove_file(stored.gateway.object_path(&stored.body)).expect("the object is there");
+    fs::remove_file(stored.gateway.object_path(&stored.body)).expect("the object exists");
     stored.nginx.get(&stored.url).send().assert_body(200, &stored.body);
     assert_eq!(stored.origin.total(), 2);
 }
 
 #[test]
-fn a_truncated_object_is_never_served() {
+fn truncated_object_is_never_served() {
     for length in [SIZE_BYTES as u64 - 1, 20_000, 0] {
         let stored = Stored::new();
         let object = stored.gateway.object_path(&stored.body);
-        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).expect("the owner may");
-        fs::File::options().write(true).open(&object).and_then(|file| file.set_len(length)).expect("the owner may");
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).expect("the owner can change the mode");
+        fs::File::options()
+            .write(true)
+            .open(&object)
+            .and_then(|file| file.set_len(length))
+            .expect("the owner can truncate the object");
         stored.nginx.get(&stored.url).send().assert_body(200, &stored.body);
         assert_eq!(stored.origin.total(), 2);
     }
 }
 
 #[test]
-fn an_object_that_nginx_may_not_read_comes_from_the_gateway() {
+fn gateway_serves_object_unreadable_for_nginx() {
     if !crate::harness::is_root() {
-        eprintln!("SKIPPED: only root's nginx has workers of another user");
+        eprintln!("SKIPPED: only nginx started by root runs workers as another user");
         return;
     }
     let stored = Stored::new();
-    // As it is shipped: the workers are www-data, and the test's folder is not theirs.
+    // As shipped, the workers run as www-data, which cannot read the test's folder.
     let other = Nginx::builder(&[&stored.gateway]).without_root().start();
     let folder = stored.gateway.cache().parent().expect("a cache is in a folder");
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).expect("the owner may");
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).expect("the owner can change the mode");
     for _ in 0..2 {
         other.get(&stored.url).send().assert_body(200, &stored.body);
     }
     let log = stored.gateway.log();
-    log.wait_for_many("nginx was to try", 2, |event| is_request_of(event, PATH) && event["ended"] == "handed over");
+    log.wait_for_many("hits that the gateway hands to nginx", 2, |event| {
+        is_request_of(event, PATH) && event["ended"] == "handed over"
+    });
     assert_eq!(stored.origin.total(), 1);
 }

@@ -1,4 +1,4 @@
-//! The outer ring: what nginx refuses before the gateway is asked.
+//! Limits in nginx: requests that it refuses before they reach the gateway.
 
 use std::net::Ipv6Addr;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::nginx::behind_nginx;
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// So few that a test can go over them, and no more for a long time.
+/// Limits that a test can exceed and that do not reset during the test.
 const RATE: [&str; 2] = ["rate=200r/s", "rate=1r/m"];
 const BURST: [&str; 2] = ["burst=2000 nodelay", "burst=2 nodelay"];
 
@@ -21,7 +21,7 @@ fn assert_over_limit(answer: &Answer) {
 }
 
 #[test]
-fn requests_over_the_rate_are_429() {
+fn requests_over_rate_get_429() {
     let gateway = Gateway::builder().behind_nginx().start();
     let nginx = Nginx::builder(&[&gateway])
         .change("http.conf", RATE[0], RATE[1])
@@ -33,14 +33,14 @@ fn requests_over_the_rate_are_429() {
     for _ in 0..3 {
         assert_over_limit(&nginx.request("GET", "/healthz").send());
     }
-    // Somebody else is not concerned.
+    // Another client is not limited.
     let folder = tempfile::tempdir().expect("a folder can be made");
     let url = format!("http://{}/healthz", nginx.addr());
     Tool::curl(folder.path()).args(&["-f", "--interface", "127.0.0.2", &url]).run().assert_success();
 }
 
 #[test]
-fn downloads_over_the_limit_are_429_and_end_nobody_elses() {
+fn excess_downloads_get_429_and_others_finish() {
     let origin = Origin::start();
     let body = archive(1, 50_000);
     let gate = Gate::new();
@@ -54,7 +54,7 @@ fn downloads_over_the_limit_are_429_and_end_nobody_elses() {
     for answer in under_way.drain(..) {
         answer.finish().assert_body(200, &body);
     }
-    crate::harness::eventually("there is room again", || {
+    crate::harness::eventually("a permit is free again", || {
         (nginx.request("GET", "/healthz").send().status == 200).then_some(())
     });
 }
@@ -70,14 +70,14 @@ fn exempt_networks_are_not_limited() {
     for _ in 0..10 {
         nginx.request("GET", "/healthz").send().assert_status(200);
     }
-    // IPv6 was not said.
+    // IPv6 is not exempt.
     let at_v6 = || Request::new(nginx.addr_v6(), "GET", "/healthz").send();
     let statuses: Vec<_> = (0..4).map(|_| at_v6().status).collect();
     assert_eq!(statuses, [200, 200, 200, 429]);
 }
 
 #[test]
-fn connections_over_the_limit_are_closed_at_the_proxy_port() {
+fn proxy_port_closes_excess_connections() {
     let origin = Origin::start();
     let body = archive(2, 50_000);
     let gate = Gate::new();
@@ -87,7 +87,7 @@ fn connections_over_the_limit_are_closed_at_the_proxy_port() {
         Nginx::builder(&[&gateway]).change("stream.conf", "limit_conn tunnels 2000", "limit_conn tunnels 2").start();
     let ask = || nginx.proxied("GET", &origin.url(PATH));
     let under_way: Vec<_> = (0..2).map(|_| ask().open()).collect();
-    assert!(ask().start().head_if_any().is_none(), "a third is closed");
+    assert!(ask().start().head_if_any().is_none(), "the third connection is closed");
     gate.open();
     for answer in under_way {
         answer.finish().assert_body(200, &body);
@@ -95,13 +95,13 @@ fn connections_over_the_limit_are_closed_at_the_proxy_port() {
 }
 
 #[test]
-fn the_gateways_own_limit_is_the_first_to_answer() {
+fn gateway_limit_answers_before_nginx_limit() {
     let gateway = limited(Gateway::builder()).start();
     let nginx = Nginx::before(&gateway);
     let statuses: Vec<_> = (0..4).map(|_| nginx.request("GET", "/https://example.org/").send()).collect();
-    let last = statuses.last().expect("there are four");
+    let last = statuses.last().expect("four responses were received");
     last.assert_problem(429);
-    assert!(last.header("via").is_some(), "it is the gateway's: {:?}", last.head);
+    assert!(last.header("via").is_some(), "the response comes from the gateway: {:?}", last.head);
     assert!(last.header("retry-after").is_some());
 }
 
@@ -111,9 +111,9 @@ fn limited(builder: Builder) -> Builder {
 }
 
 #[test]
-fn an_ipv6_client_is_its_network() {
+fn ipv6_client_is_limited_by_its_network() {
     let Some(network) = Network::new() else {
-        eprintln!("SKIPPED: only root can make a network of its own, and not everywhere");
+        eprintln!("SKIPPED: creating a network namespace needs root and kernel support");
         return;
     };
     let gateway = Gateway::builder().behind_nginx().start();
@@ -124,10 +124,11 @@ fn an_ipv6_client_is_its_network() {
         .start();
     let url = format!("http://[{}]:{}/healthz", network.here, nginx.addr().port());
     let status = |address: &str| network.curl(address, &url);
-    // Three from one /64, whatever their host part; bytes that look like line feeds are bytes.
+    // Three clients of one /64 share its limit. Address bytes that equal a line feed
+    // (0x0a) change nothing.
     let of_one = ["fd00:a0a:0:a::2", "fd00:a0a:0:a:a0a:a0a:a0a:a0a", "fd00:a0a:0:a:ffff::", "fd00:a0a:0:a::3"];
     assert_eq!(of_one.map(status), ["200", "200", "200", "429"]);
-    assert_eq!(status("fd00:a0a:0:b::2"), "200", "the next network");
+    assert_eq!(status("fd00:a0a:0:b::2"), "200", "the next network has its own limit");
 }
 
 #[track_caller]
@@ -135,20 +136,20 @@ fn ip(arguments: &[&str]) {
     Tool::new("ip", "iproute2", Path::new("/")).args(arguments).run().assert_success();
 }
 
-/// A network namespace with a wire to this one. Dropped, it is removed.
+/// A network namespace, connected to this one by a veth pair. Dropping it removes the namespace.
 struct Network {
     name: String,
     here: Ipv6Addr,
 }
 
 impl Network {
-    /// `None` where this is not allowed.
+    /// Creates the namespace. Returns `None` if that is not permitted.
     fn new() -> Option<Self> {
         let name = format!("mp{}", std::process::id());
         if Tool::new("ip", "iproute2", Path::new("/")).args(&["netns", "add", &name]).run().code != Some(0) {
             return None;
         }
-        let network = Self { here: "fd00:a0a::1".parse().expect("it is an address"), name };
+        let network = Self { here: "fd00:a0a::1".parse().expect("the address is valid"), name };
         let Self { name, here } = &network;
         ip(&["link", "add", name, "type", "veth", "peer", "name", "there", "netns", name]);
         ip(&["addr", "add", &format!("{here}/32"), "dev", name, "nodad"]);
@@ -166,7 +167,7 @@ impl Network {
         Some(network)
     }
 
-    /// The status of a request from an address of the other side.
+    /// Returns the status of a request from an address in the namespace.
     fn curl(&self, address: &str, url: &str) -> String {
         let arguments = ["netns", "exec", &self.name, "curl", "-qgs", "--max-time", "20", "-o", "/dev/null"];
         let curl = Tool::new("ip", "iproute2", Path::new("/")).args(&arguments);
@@ -176,7 +177,7 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        // The wire goes with it.
+        // The veth pair is removed with the namespace.
         let delete = Command::new("ip").args(["netns", "del", &self.name]).stderr(Stdio::null()).status();
         assert!(delete.is_ok_and(|status| status.success()) || std::thread::panicking(), "the network is removed");
     }

@@ -15,19 +15,19 @@ fn three(builder: Builder) -> [Gateway; 3] {
 
 fn before(gateways: &[Gateway; 3]) -> Nginx {
     let [first, second, third] = gateways;
-    // These clients are in more of a hurry than any network of builders.
+    // These clients send more requests than the limits of nginx allow.
     let exempt = ("# 10.20.0.0/16 1;", "127.0.0.0/8 1;");
     Nginx::builder(&[first, second, third]).change("exempt.conf", exempt.0, exempt.1).start()
 }
 
-/// The targets that a gateway was asked for.
+/// Returns the targets that a gateway received.
 fn asked(gateway: &Gateway) -> BTreeSet<String> {
     let events = gateway.log().events().into_iter().filter(|event| event["message"] == "request");
     events.map(|event| event["uri"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 #[test]
-fn a_target_is_one_gateways_in_all_its_spellings() {
+fn all_spellings_of_target_reach_one_gateway() {
     let gateways = three(Gateway::builder().behind_nginx().set("policy.allow_hosts", "[\"nobody.example\"]"));
     let nginx = before(&gateways);
     let digests = ["a".repeat(64), "b".repeat(32)];
@@ -56,19 +56,19 @@ fn a_target_is_one_gateways_in_all_its_spellings() {
             nginx.request("GET", &spelling).send().assert_status(403);
         }
     }
-    let of_each = eventually("all requests are told of", || {
+    let of_each = eventually("all requests are logged", || {
         let of_each: Vec<_> = gateways.iter().map(asked).collect();
         (of_each.iter().map(BTreeSet::len).sum::<usize>() >= targets).then_some(of_each)
     });
     let all: BTreeSet<_> = of_each.iter().flatten().collect();
-    assert_eq!(all.len(), targets, "each spelling means its target: {all:#?}");
+    assert_eq!(all.len(), targets, "all spellings have the same target: {all:#?}");
     let counts: Vec<_> = of_each.iter().map(BTreeSet::len).collect();
-    assert_eq!(counts.iter().sum::<usize>(), targets, "no target is two gateways': {counts:?}");
-    assert!(counts.iter().all(|&count| count > 0), "each has its share: {counts:?}");
+    assert_eq!(counts.iter().sum::<usize>(), targets, "each target belongs to one gateway: {counts:?}");
+    assert!(counts.iter().all(|&count| count > 0), "each gateway gets targets: {counts:?}");
 }
 
 #[test]
-fn what_one_has_stored_all_serve() {
+fn object_of_one_gateway_is_served_by_all() {
     let origin = Origin::start();
     let mut gateways = three(behind_nginx(&origin));
     let nginx = before(&gateways);
@@ -76,7 +76,7 @@ fn what_one_has_stored_all_serve() {
     origin.serve("/x-1.0.tar.gz", Reply::file(&body));
     let url = origin.url("/x-1.0.tar.gz");
     nginx.get(&url).send().assert_body(200, &body);
-    eventually("it is stored", || gateways.iter().any(|gateway| gateway.records().len() == 1).then_some(()));
+    eventually("the target is stored", || gateways.iter().any(|gateway| gateway.records().len() == 1).then_some(()));
     let [first, second, _] = &mut gateways;
     for gateway in [first, second] {
         gateway.kill9();
@@ -86,19 +86,19 @@ fn what_one_has_stored_all_serve() {
     assert_eq!(origin.total(), 1);
 }
 
-/// Asks for one target after the other until it is told to stop.
+/// Load that requests one target after the other until `is_over` is set.
 struct Load<'a> {
     nginx: &'a Nginx,
     origin: &'a Origin,
     body: &'a Body,
-    /// Odd while a gateway is being killed, or comes back.
+    /// Odd while a gateway is being killed or restarted.
     changes: AtomicUsize,
     is_over: AtomicBool,
     done: AtomicUsize,
 }
 
 impl Load<'_> {
-    /// Fetches new targets, and each of them a second time.
+    /// Fetches new targets, each of them twice.
     fn ask(&self, client: usize) {
         for number in 0.. {
             if self.is_over.load(Ordering::SeqCst) {
@@ -109,8 +109,8 @@ impl Load<'_> {
             let before = self.changes.load(Ordering::SeqCst);
             let answers = [0, 1].map(|_| self.nginx.get(&self.origin.url(&path)).send());
             let after = self.changes.load(Ordering::SeqCst);
-            // Whose bytes are on their way from the one that is killed sees it, and a target that changes hands in the
-            // middle may be fetched by both. Whoever asks then is served.
+            // A client of the killed gateway sees a cut body. A target that moves to another
+            // gateway during its fetch may be fetched twice. All other requests must succeed.
             let is_excused = before != after || before % 2 == 1;
             for answer in answers {
                 if is_excused && answer.status == 200 && answer.ended == Ended::Cut {
@@ -130,16 +130,16 @@ impl Load<'_> {
         self.changes.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Waits until so many more targets have come.
+    /// Waits until `count` more targets are fetched.
     #[track_caller]
     fn await_more(&self, count: usize) {
         let start = self.done.load(Ordering::SeqCst);
-        eventually("the load goes on", || (self.done.load(Ordering::SeqCst) >= start + count).then_some(()));
+        eventually("more targets are fetched", || (self.done.load(Ordering::SeqCst) >= start + count).then_some(()));
     }
 }
 
 #[test]
-fn any_one_of_three_may_be_killed_under_load() {
+fn killing_one_of_three_keeps_service_running() {
     const CLIENTS: usize = 8;
     let origin = Origin::start();
     let body = archive(2, 40_000);
@@ -167,12 +167,12 @@ fn any_one_of_three_may_be_killed_under_load() {
             load.await_more(5 * CLIENTS);
             load.change(|| {
                 gateway.restart_with(|setup| setup.text("gateway.listen", &address).text("proxy.listen", &proxy));
-                gateway.log().wait_for("its share", |event| event["message"] == "request");
+                gateway.log().wait_for("a request at the restarted gateway", |event| event["message"] == "request");
             });
         }
         load.is_over.store(true, Ordering::SeqCst);
         for client in clients {
-            client.join().expect("no client fails");
+            client.join().expect("no client thread panicked");
         }
     });
     eventually("all fetches have ended", || gateways[0].staged().is_empty().then_some(()));

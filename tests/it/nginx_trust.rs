@@ -1,4 +1,4 @@
-//! What nginx must not become: a way past the gateway's judgement, or a place where secrets lie.
+//! Security of nginx: it cannot bypass the gateway's policy, and its logs contain no secrets.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use crate::harness::{Authority, DEADLINE, Nginx, Origin, Reply, Tool, archive, a
 use crate::nginx::behind_nginx;
 
 #[test]
-fn an_origin_cannot_make_a_tunnel_of_nginx() {
+fn origin_cannot_turn_nginx_into_tunnel() {
     let origin = Origin::start();
     let stored = "/pub/x-1.0.tar.gz";
     let body = archive(1, 100_000);
@@ -18,25 +18,25 @@ fn an_origin_cannot_make_a_tunnel_of_nginx() {
     gateway.await_stored(&origin.url(stored));
     let nginx = Nginx::before(&gateway);
     for target in [format!("/{}", origin.url("/latest/x")), origin.url("/latest/x")] {
-        let mut socket = TcpStream::connect(nginx.addr()).expect("nginx takes it");
+        let mut socket = TcpStream::connect(nginx.addr()).expect("nginx accepts the connection");
         socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
         let upgrade = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
         let path = format!("/{}", origin.url(stored));
         let behind = format!(
             "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: 10.9.8.7\r\nX-Millpond-Request-Line: GET {path} HTTP/1.1\r\n\r\n"
         );
-        socket.write_all((upgrade + &behind).as_bytes()).expect("nginx reads it");
+        socket.write_all((upgrade + &behind).as_bytes()).expect("nginx reads the requests");
         let mut answers = Vec::new();
-        socket.read_to_end(&mut answers).expect("nginx closes in the end");
+        socket.read_to_end(&mut answers).expect("nginx closes the connection");
         let heads = String::from_utf8_lossy(&answers[..answers.len().min(2000)]).to_ascii_lowercase();
         assert!(heads.starts_with("http/1.1 502"), "{target}: {heads}");
         assert!(!heads.contains("x-accel-redirect"), "{target}: {heads}");
     }
-    assert!(!gateway.log().text().contains("10.9.8.7"), "nobody spoke to the gateway past nginx");
+    assert!(!gateway.log().text().contains("10.9.8.7"), "no request bypassed nginx");
 }
 
 #[test]
-fn no_log_of_nginx_holds_a_secret_when_the_gateway_is_away() {
+fn nginx_logs_hide_secrets_without_gateway() {
     let origin = Origin::start();
     let mut gateway = behind_nginx(&origin).start();
     let nginx = Nginx::before(&gateway);
@@ -47,13 +47,13 @@ fn no_log_of_nginx_holds_a_secret_when_the_gateway_is_away() {
     ] {
         nginx.request("GET", &target).send().assert_problem(503);
     }
-    crate::harness::eventually("both are logged", || (nginx.accesses().len() == 2).then_some(()));
+    crate::harness::eventually("both requests are logged", || (nginx.accesses().len() == 2).then_some(()));
     assert!(!nginx.accesses().join("\n").contains("hush"), "{:?}", nginx.accesses());
     assert!(!nginx.errors().contains("hush"), "{}", nginx.errors());
 }
 
 #[test]
-fn tls_is_switched_on_by_taking_the_signs_away() {
+fn uncommenting_tls_lines_enables_tls() {
     let origin = Origin::start();
     let path = "/pub/x-1.0.tar.gz";
     let body = archive(2, 100_000);
@@ -78,7 +78,7 @@ fn tls_is_switched_on_by_taking_the_signs_away() {
     for version in ["--http1.1", "--tlsv1.3"] {
         let curl = Tool::curl(folder.path()).args(&["-f", "-o", "out", version]);
         curl.args(&["--cacert", ca.to_str().expect("the path is text"), &url]).run().assert_success();
-        assert_same(&std::fs::read(folder.path().join("out")).expect("it was saved"), &body);
+        assert_same(&std::fs::read(folder.path().join("out")).expect("curl wrote the file"), &body);
     }
     assert_eq!(origin.count(path), 1);
     nginx.get(&origin.url(path)).send().assert_body(200, &body);

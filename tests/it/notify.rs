@@ -1,4 +1,4 @@
-//! Incidents: what is one, what is told of it, what is only listed, and when it is over.
+//! Incidents: which events open one, which send an alert, which are only listed, and when they end.
 
 use serde_json::Value;
 
@@ -7,20 +7,21 @@ use crate::harness::{Builder, Gate, Gateway, Origin, Reply, Stop, all_at_once, a
 const HOOK: &str = "/hook";
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// A server that takes every post.
+/// Starts a webhook server that accepts every POST.
 pub fn hook() -> Origin {
     let hook = Origin::start();
     hook.serve(HOOK, Reply::status(204));
     hook
 }
 
-/// A gateway that asks `origin` once, remembers no failure, and posts to `hook`. The policy does not let it fetch from there.
+/// Returns a gateway that asks `origin` once, caches no failure, and posts to `hook`. The policy
+/// does not allow fetches from `hook`.
 pub fn posting(origin: &Origin, hook: &Origin) -> Builder {
     let builder = Gateway::builder().origin(origin).relay().one_attempt().text("cache.absent_ttl", "1ms");
     builder.text("notify.webhook_url", &hook.url(HOOK))
 }
 
-/// The posts so far, as JSON.
+/// Returns the JSON bodies posted so far.
 pub fn posts(hook: &Origin) -> Vec<Value> {
     let json = |body: &[u8]| serde_json::from_slice(body).expect("a post is JSON");
     hook.requests(HOOK).iter().map(|asked| json(&asked.body)).collect()
@@ -28,31 +29,31 @@ pub fn posts(hook: &Origin) -> Vec<Value> {
 
 #[track_caller]
 pub fn await_posts(hook: &Origin, count: usize) -> Vec<Value> {
-    eventually("it was posted", || Some(posts(hook)).filter(|posts| posts.len() >= count))
+    eventually("the posts have arrived", || Some(posts(hook)).filter(|posts| posts.len() >= count))
 }
 
-/// What the page lists.
+/// Returns the incidents that the API lists.
 #[track_caller]
 pub fn incidents(gateway: &Gateway) -> Vec<Value> {
     let answer = gateway.request("GET", "/api/v1/incidents").send();
     answer.assert_status(200);
-    let page: Value = serde_json::from_slice(&answer.body).expect("the page is JSON");
-    page["incidents"].as_array().expect("it is a list").clone()
+    let page: Value = serde_json::from_slice(&answer.body).expect("the response is JSON");
+    page["incidents"].as_array().expect("`incidents` is an array").clone()
 }
 
-/// Waits for the only incident of a cause to be as wanted.
+/// Waits until the only incident of a cause satisfies `wanted`.
 #[track_caller]
 fn await_incident(gateway: &Gateway, cause: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    eventually("the incident is listed so", || {
+    eventually("the incident is listed as wanted", || {
         let mut found = incidents(gateway).into_iter().filter(|incident| incident["cause"] == cause);
         let first = found.next().filter(&wanted);
-        assert!(found.next().is_none(), "one incident of a cause and a host");
+        assert!(found.next().is_none(), "a cause and a host have one incident");
         first
     })
 }
 
 #[test]
-fn twenty_fetches_from_a_dead_host_are_one_alert() {
+fn failures_of_one_host_are_one_alert() {
     let (origin, hook) = (Origin::start(), hook());
     let path = |number: usize| format!("/pub/x-{number}.tar.gz");
     (0..20).for_each(|number| origin.serve(&path(number), Reply::status(204).stop_before_head(Stop::Cut)));
@@ -62,19 +63,19 @@ fn twenty_fetches_from_a_dead_host_are_one_alert() {
     let listed = await_incident(&gateway, "silent", |incident| incident["count"] == 20);
     assert_eq!((&listed["host"], &listed["state"]), (&Value::from("127.0.0.1"), &Value::from("open")));
     assert_eq!(listed["severity"], "alert");
-    assert_eq!(listed["targets"].as_array().map(Vec::len), Some(8), "some of the targets are shown");
+    assert_eq!(listed["targets"].as_array().map(Vec::len), Some(8), "the incident lists some of the targets");
     let told = &await_posts(&hook, 1)[0];
     assert_eq!((&told["version"], &told["occasion"]), (&Value::from(1), &Value::from("alert")));
     assert_eq!(told["instance"], "mill-test");
     assert_eq!(told["summary"], "127.0.0.1 does not answer, or breaks off");
     assert_eq!(told["incident"]["id"], listed["id"]);
-    // What waits to be told is told before the end.
+    // Shutdown sends the queued notifications.
     gateway.stop();
     assert_eq!(posts(&hook).len(), 1);
 }
 
 #[test]
-fn another_host_and_another_cause_are_other_alerts() {
+fn each_host_and_cause_has_its_alert() {
     let (origin, hook) = (Origin::start(), hook());
     let other = Origin::start_at("127.0.0.2");
     for origin in [&origin, &other] {
@@ -94,7 +95,7 @@ fn another_host_and_another_cause_are_other_alerts() {
 }
 
 #[test]
-fn a_host_that_gives_files_again_has_recovered() {
+fn successful_fetches_end_incident_of_host() {
     let (origin, hook) = (Origin::start(), hook());
     let stored = ["/other.tar.gz", "/another.tar.gz"];
     for path in [PATH, "/third.tar.gz"] {
@@ -115,7 +116,7 @@ fn a_host_that_gives_files_again_has_recovered() {
     assert_eq!((&recovery["occasion"], &recovery["incident"]["state"]), (&"recovery".into(), &"recovered".into()));
     assert_eq!(recovery["incident"]["id"], alert["incident"]["id"]);
     assert!(recovery["incident"]["ended"].is_string(), "{recovery}");
-    // It comes back at once: the same incident, and no second alert so soon.
+    // The host fails again at once: the incident reopens without a second alert.
     gateway.get(&origin.url("/third.tar.gz")).send().assert_status(502);
     let again = await_incident(&gateway, "status", |incident| incident["state"] == "open");
     assert_eq!((&again["id"], &again["count"]), (&alert["incident"]["id"], &2.into()));
@@ -124,7 +125,7 @@ fn a_host_that_gives_files_again_has_recovered() {
 }
 
 #[test]
-fn a_wrong_url_is_listed_and_told_to_nobody() {
+fn wrong_url_is_listed_without_alert() {
     let (origin, hook) = (Origin::start(), hook());
     let mut gateway = posting(&origin, &hook).start();
     gateway.get(&origin.url(PATH)).send().assert_status(404);
@@ -135,7 +136,7 @@ fn a_wrong_url_is_listed_and_told_to_nobody() {
 }
 
 #[test]
-fn what_was_kept_and_is_gone_or_changed_is_an_alert() {
+fn removed_or_changed_content_raises_alert() {
     let (origin, hook) = (Origin::start(), hook());
     let body = archive(3, 5000);
     origin
@@ -145,16 +146,16 @@ fn what_was_kept_and_is_gone_or_changed_is_an_alert() {
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     gateway.restart();
-    std::fs::remove_file(gateway.object_path(&body)).expect("the object is there");
+    std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     gateway.get(&url).send().assert_status(404);
     assert_eq!(await_posts(&hook, 1)[0]["incident"]["cause"], "gone");
-    // The head may be out before the digest is known.
-    eventually("the changed bytes are told", || {
+    // The head may reach the client before the digest is known.
+    eventually("the alert for the changed content is sent", || {
         gateway.get(&url).send();
         (posts(&hook).len() >= 2).then_some(())
     });
     assert_eq!(posts(&hook)[1]["incident"]["cause"], "changed");
-    eventually("the old bytes are back", || (gateway.get(&url).send().status == 200).then_some(()));
+    eventually("the old bytes are served", || (gateway.get(&url).send().status == 200).then_some(()));
     gateway.stop();
     let told = posts(&hook);
     let mut recovered: Vec<_> = told[2..].iter().map(|told| told["incident"]["cause"].to_string()).collect();
@@ -163,7 +164,7 @@ fn what_was_kept_and_is_gone_or_changed_is_an_alert() {
 }
 
 #[test]
-fn other_bytes_than_a_client_expects_are_over_when_that_target_is_stored() {
+fn checksum_mismatch_ends_when_target_is_stored() {
     let (origin, hook) = (Origin::start(), hook());
     let (wrong, right) = (archive(5, 5000), archive(6, 5000));
     origin.script(PATH, vec![Reply::file(&wrong), Reply::file(&right)]);
@@ -178,14 +179,14 @@ fn other_bytes_than_a_client_expects_are_over_when_that_target_is_stored() {
     gateway.assert_serves(&origin.url("/other.tar.gz"), &right);
     gateway.await_stored(&origin.url("/other.tar.gz"));
     await_incident(&gateway, "mismatch", |incident| incident["state"] == "open");
-    assert_eq!(posts(&hook).len(), 1, "another target says nothing of it");
+    assert_eq!(posts(&hook).len(), 1, "another target does not end the incident");
     ask().assert_body(200, &right);
     assert_eq!(await_posts(&hook, 2)[1]["occasion"], "recovery");
     gateway.stop();
 }
 
 #[test]
-fn a_disk_that_keeps_nothing_is_one_incident_of_the_instance() {
+fn full_disk_is_one_incident_of_instance() {
     let (origin, hook) = (Origin::start(), hook());
     let body = archive(7, 3 << 20);
     let small = archive(8, 5000);
@@ -202,17 +203,17 @@ fn a_disk_that_keeps_nothing_is_one_incident_of_the_instance() {
     assert_eq!((&told[0]["occasion"], &told[1]["occasion"]), (&"alert".into(), &"recovery".into()));
     let objects = gateway.cache().join("objects");
     std::fs::remove_dir_all(&objects).expect("the folder can be removed");
-    std::fs::write(&objects, "no folder").expect("a file can lie in its place");
+    std::fs::write(&objects, "no folder").expect("a file can be written in its place");
     gateway.get(&origin.url("/z.tar.gz")).send();
     origin.serve("/broken.tar.gz", Reply::file(&small));
     gateway.get(&origin.url("/broken.tar.gz")).send();
     assert_eq!(await_posts(&hook, 3)[2]["incident"]["cause"], "store_failed");
-    std::fs::remove_file(&objects).expect("it is there");
+    std::fs::remove_file(&objects).expect("the file exists");
     gateway.stop();
 }
 
 #[test]
-fn what_policy_refuses_is_no_incident() {
+fn policy_denial_is_no_incident() {
     let (origin, hook) = (Origin::start(), hook());
     origin.serve(PATH, Reply::redirect(302, "http://192.0.2.1/x.tar.gz"));
     origin.serve("/large.tar.gz", Reply::file(&archive(9, 5000)));
@@ -227,7 +228,7 @@ fn what_policy_refuses_is_no_incident() {
 }
 
 #[test]
-fn what_one_process_was_told_its_neighbour_does_not_tell_again() {
+fn peer_failure_is_reported_once() {
     let (origin, hook) = (Origin::start(), hook());
     let gate = Gate::new();
     origin.serve(PATH, Reply::status(500).gate_before_head(&gate));
@@ -249,7 +250,7 @@ fn what_one_process_was_told_its_neighbour_does_not_tell_again() {
 }
 
 #[test]
-fn incidents_are_shown_to_whom_files_are_served() {
+fn incidents_are_visible_to_allowed_clients_only() {
     let (origin, hook) = (Origin::start(), hook());
     origin.serve(PATH, Reply::status(500));
     let builder = posting(&origin, &hook).set("gateway.trusted_proxies", "[\"127.0.0.1/32\"]");
@@ -261,6 +262,6 @@ fn incidents_are_shown_to_whom_files_are_served() {
     assert_eq!((shown.wants("content-type"), shown.wants("cache-control")), ("application/json", "no-store"));
     gateway.request("POST", "/api/v1/incidents").header("X-Forwarded-For", "10.1.2.3").send().assert_status(405);
     gateway.get(&origin.url(PATH)).header("X-Forwarded-For", "10.1.2.3").send().assert_status(502);
-    eventually("it is listed", || page("10.1.2.3").text().contains("\"status\"").then_some(()));
+    eventually("the incident is listed", || page("10.1.2.3").text().contains("\"status\"").then_some(()));
     assert!(!page("198.51.100.1").text().contains("/pub/"));
 }

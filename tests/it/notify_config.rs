@@ -1,4 +1,4 @@
-//! What `[notify]` may say, and what is wrong with it: by its key, and without its secret.
+//! Validation of `[notify]`: errors name the key and hide the secret.
 
 use std::path::Path;
 
@@ -21,13 +21,13 @@ fn assert_refused(notify: &str, parts: &[&str]) {
     assert_eq!(run.code, Some(2), "{notify}: {run:?}");
     assert_eq!(run.stderr.trim_end().lines().count(), 1, "{}", run.stderr);
     for part in parts {
-        assert!(run.stderr.contains(part), "{part:?} is not named: {}", run.stderr);
+        assert!(run.stderr.contains(part), "{part:?} is missing in the error: {}", run.stderr);
     }
     assert!(!run.stderr.contains(SECRET) && !run.stdout.contains(SECRET), "{}", run.stderr);
 }
 
 #[test]
-fn half_a_configuration_is_refused_with_the_key_that_is_missing() {
+fn incomplete_notify_settings_name_missing_key() {
     let mail = "mail_from = \"a@example.org\"\n";
     assert_refused("mail_to = [\"a@example.org\"]", &["notify.mail_to", "notify.smtp_url"]);
     assert_refused(mail, &["notify.mail_from", "notify.smtp_url"]);
@@ -38,7 +38,7 @@ fn half_a_configuration_is_refused_with_the_key_that_is_missing() {
 }
 
 #[test]
-fn values_that_cannot_work_are_named_and_not_shown() {
+fn invalid_values_are_named_without_secrets() {
     let to = "mail_from = \"a@example.org\"\nmail_to = [\"a@example.org\"]\n";
     for url in ["nonsense", "ftp://h/", "http://", "https://user:"] {
         let line = format!("webhook_url = \"{url}{SECRET}@\"");
@@ -57,7 +57,7 @@ fn values_that_cannot_work_are_named_and_not_shown() {
 }
 
 #[test]
-fn a_secret_of_another_type_is_not_shown() {
+fn secret_of_wrong_type_is_hidden() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     for key in ["webhook_url", "webhook_secret", "smtp_url"] {
         let run = check(folder.path(), &format!("{key} = 271828182"));
@@ -67,7 +67,7 @@ fn a_secret_of_another_type_is_not_shown() {
 }
 
 #[test]
-fn a_secret_stands_in_one_place_that_can_be_read() {
+fn secret_has_one_readable_source() {
     let hook = "webhook_url = \"https://alerts.example.org/hook\"\n";
     let both = format!("{hook}webhook_secret = \"{SECRET}\"\nwebhook_secret_file = \"secret\"");
     assert_refused(&both, &["notify.webhook_secret", "notify.webhook_secret_file", "both"]);
@@ -78,10 +78,10 @@ fn a_secret_stands_in_one_place_that_can_be_read() {
 }
 
 #[test]
-fn what_is_whole_can_be_used() {
+fn valid_notify_settings_are_accepted() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     std::fs::write(folder.path().join("smtp"), "smtps://user:pass%40word@mail.example.org:4650\n")
-        .expect("it is writable");
+        .expect("the folder can be written");
     for notify in [
         "webhook_url = \"http://10.0.0.1:9000/hook?token=x\"",
         "smtp_url = \"smtp://127.0.0.1?tls=none\"\nmail_from = \"a@example.org\"\nmail_to = [\"B <b@example.org>\"]",

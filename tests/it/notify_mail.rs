@@ -1,4 +1,4 @@
-//! Mail about incidents, at a real mail server.
+//! Incident mail, sent to a real mail server.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::harness::{Authority, Builder, Gateway, Origin, Reply, Smtp, archive, 
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const PASSWORD: &str = "S3CRET/?@";
-/// As it is spelled in a URL.
+/// The password percent-encoded for a URL.
 const SPELLED: &str = "S3CRET%2F%3F%40";
 
 fn failing() -> Origin {
@@ -26,7 +26,7 @@ fn await_end(gateway: &Gateway, outcome: &str) -> Value {
     gateway.log().wait_for(outcome, |event| event["by"] == "mail" && event["message"] == outcome)
 }
 
-/// The lines of a mail's head and of its body.
+/// Returns the header lines and the body lines of a mail.
 fn parts(mail: &Value) -> (Vec<String>, Vec<String>) {
     let text = mail["text"].as_str().expect("a mail is text").replace("\r\n", "\n");
     let (head, body) = text.split_once("\n\n").expect("a mail has a head");
@@ -35,7 +35,7 @@ fn parts(mail: &Value) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn an_incident_and_its_end_are_a_mail_each() {
+fn incident_and_recovery_send_one_mail_each() {
     let (origin, smtp) = (failing(), Smtp::start());
     origin.serve("/second.tar.gz", Reply::status(503));
     origin.serve("/third.tar.gz", Reply::file(&archive(1, 5000)));
@@ -77,24 +77,24 @@ fn an_incident_and_its_end_are_a_mail_each() {
 }
 
 #[test]
-fn mail_that_is_put_off_is_sent_again_and_mail_that_is_refused_is_not() {
+fn deferred_mail_is_retried_and_rejected_is_not() {
     let origin = failing();
     let busy = Smtp::answering(&["451 later", "250 taken"]);
     let gateway = mailing(&origin, &format!("smtp://{}", busy.authority())).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
     assert_eq!(await_end(&gateway, "told")["attempt"], 2);
-    // The server tells what it has seen in its own time.
+    // The mail server reports the mails with a delay.
     let has_seen = |server: &Smtp, count| (server.events("mail").len() == count).then_some(());
-    eventually("it was asked twice", || has_seen(&busy, 2));
+    eventually("the server got two mails", || has_seen(&busy, 2));
     let strict = Smtp::answering(&["550 not here"]);
     let gateway = mailing(&origin, &format!("smtp://{}", strict.authority())).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
     assert_eq!(await_end(&gateway, "could not be told")["attempt"], 1);
-    eventually("it was asked once", || has_seen(&strict, 1));
+    eventually("the server got one mail", || has_seen(&strict, 1));
 }
 
 #[test]
-fn a_password_goes_over_tls_only() {
+fn password_is_sent_over_tls_only() {
     let origin = failing();
     let authority = Authority::new();
     for is_implicit in [false, true] {
@@ -115,7 +115,7 @@ fn a_password_goes_over_tls_only() {
 }
 
 #[test]
-fn tls_is_used_where_it_is_offered_and_only_with_who_is_trusted() {
+fn starttls_requires_trusted_certificate() {
     let origin = failing();
     let authority = Authority::new();
     let smtp = Smtp::with_tls(&authority, false, "mill", PASSWORD);
@@ -128,11 +128,11 @@ fn tls_is_used_where_it_is_offered_and_only_with_who_is_trusted() {
     let url = format!("smtp://mill:{SPELLED}@{}?tls=none", beside.authority());
     let gateway = mailing(&origin, &url).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
-    assert_eq!(beside.await_mails(1)[0]["is_encrypted"], false, "an operator may do without");
+    assert_eq!(beside.await_mails(1)[0]["is_encrypted"], false, "`tls=none` disables TLS");
 }
 
 #[test]
-fn a_mail_server_that_is_away_keeps_nobody_waiting() {
+fn unreachable_mail_server_does_not_delay_webhook() {
     let (origin, hook) = (failing(), crate::notify::hook());
     let smtp = Smtp::start();
     let url = format!("smtp://{}", smtp.authority());

@@ -1,4 +1,4 @@
-//! The webhook: signed, tried again, given up, and never in anybody's way.
+//! The webhook: signatures, retries, and failures that must not delay fetches.
 
 use std::time::{Duration, Instant};
 
@@ -11,36 +11,39 @@ const HOOK: &str = "/hook";
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const SECRET: &str = "S3CRET";
 
-/// An origin that fails at `PATH` and gives files elsewhere.
+/// Starts an origin that fails at `PATH`.
 fn failing() -> Origin {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(500));
     origin
 }
 
-/// Begins an incident.
+/// Makes a fetch fail, which opens an incident.
 #[track_caller]
 fn fail(gateway: &Gateway, origin: &Origin) {
     gateway.get(&origin.url(PATH)).send().assert_status(502);
 }
 
-/// How a delivery ended, as the log tells it.
+/// Returns the log event of a delivery's result.
 #[track_caller]
 fn await_end(gateway: &Gateway, outcome: &str) -> Value {
     gateway.log().wait_for(outcome, |event| event["by"] == "webhook" && event["message"] == outcome)
 }
 
 #[test]
-fn a_post_is_signed_together_with_its_time() {
+fn webhook_post_is_signed_with_timestamp() {
     let (origin, hook) = (failing(), hook());
     let gateway = posting(&origin, &hook).text("notify.webhook_secret", SECRET).start();
     fail(&gateway, &origin);
     await_posts(&hook, 1);
     let asked = hook.request(HOOK);
     assert_eq!((asked.method.as_str(), asked.header("content-type")), ("POST", Some("application/json")));
-    let timestamp = asked.header("x-millpond-timestamp").expect("it says when");
-    let age = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_secs()
-        - timestamp.parse::<u64>().expect("it is a number");
+    let timestamp = asked.header("x-millpond-timestamp").expect("the post has a timestamp");
+    let age = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("the clock is later than 1970")
+        .as_secs()
+        - timestamp.parse::<u64>().expect("the timestamp is a number");
     assert!(age < 60, "{age} s old");
     let folder = tempfile::tempdir().expect("a folder can be made");
     let signed = [timestamp.as_bytes(), b".", &asked.body].concat();
@@ -48,12 +51,12 @@ fn a_post_is_signed_together_with_its_time() {
     let run =
         Tool::new("openssl", "openssl", folder.path()).args(&["dgst", "-sha256", "-hmac", SECRET, "signed"]).run();
     run.assert_success();
-    let hex = run.stdout.trim().rsplit(' ').next().expect("openssl says it last").to_owned();
+    let hex = run.stdout.trim().rsplit(' ').next().expect("openssl prints the digest last").to_owned();
     assert_eq!(asked.header("x-millpond-signature"), Some(format!("sha256={hex}").as_str()));
 }
 
 #[test]
-fn without_a_secret_nothing_is_signed() {
+fn post_without_secret_is_unsigned() {
     let (origin, hook) = (failing(), hook());
     let gateway = posting(&origin, &hook).start();
     fail(&gateway, &origin);
@@ -62,7 +65,7 @@ fn without_a_secret_nothing_is_signed() {
 }
 
 #[test]
-fn a_webhook_that_fails_is_tried_again() {
+fn failed_webhook_post_is_retried() {
     let (origin, hook) = (failing(), Origin::start());
     hook.script(HOOK, vec![Reply::status(500), Reply::status(204)]);
     let gateway = posting(&origin, &hook).start();
@@ -70,21 +73,21 @@ fn a_webhook_that_fails_is_tried_again() {
     assert_eq!(await_end(&gateway, "told")["attempt"], 2);
     let told = posts(&hook);
     assert_eq!(told.len(), 2);
-    assert_eq!(told[0], told[1], "a second delivery can be known");
+    assert_eq!(told[0], told[1], "a retry sends the same post");
 }
 
 #[test]
-fn a_webhook_that_stays_away_is_given_up() {
+fn unreachable_webhook_is_given_up() {
     let (origin, hook) = (failing(), hook());
     let gateway = posting(&origin, &hook).start();
     hook.stop();
     fail(&gateway, &origin);
     assert_eq!(await_end(&gateway, "could not be told")["attempt"], 4);
-    assert_eq!(incidents(&gateway).len(), 1, "it is listed all the same");
+    assert_eq!(incidents(&gateway).len(), 1, "the incident is still listed");
 }
 
 #[test]
-fn a_webhook_that_refuses_or_sends_elsewhere_is_not_asked_again() {
+fn rejecting_or_redirecting_webhook_is_not_retried() {
     for reply in [Reply::status(400), Reply::redirect(307, "/elsewhere")] {
         let (origin, hook) = (failing(), Origin::start());
         hook.serve(HOOK, reply);
@@ -96,7 +99,7 @@ fn a_webhook_that_refuses_or_sends_elsewhere_is_not_asked_again() {
 }
 
 #[test]
-fn a_silent_webhook_delays_neither_fetches_nor_the_end() {
+fn silent_webhook_delays_neither_fetches_nor_shutdown() {
     let (origin, hook) = (failing(), Origin::start());
     let gate = Gate::new();
     hook.serve(HOOK, Reply::status(204).gate_before_head(&gate));
@@ -109,15 +112,15 @@ fn a_silent_webhook_delays_neither_fetches_nor_the_end() {
         origin.serve(&path, Reply::file(&body));
         gateway.assert_serves(&origin.url(&path), &body);
     }
-    // The gate is shut to the end: the webhook's own time limit is longer than what a stop waits for it.
+    // The gate stays closed: the timeout of a post is longer than the wait at shutdown.
     let stopping = Instant::now();
     gateway.stop();
     assert!(stopping.elapsed() < Duration::from_secs(8), "{:?}", stopping.elapsed());
-    assert_eq!(hook.total(), 1, "the recovery waits behind the alert");
+    assert_eq!(hook.total(), 1, "the recovery is queued behind the alert");
 }
 
 #[test]
-fn a_proxy_of_the_environment_does_not_see_the_posts() {
+fn webhook_ignores_proxy_environment_variables() {
     let (origin, hook, proxy) = (failing(), hook(), Origin::start());
     let builder = posting(&origin, &hook).env("http_proxy", &proxy.url("")).env("ALL_PROXY", &proxy.url(""));
     let gateway = builder.start();
@@ -126,7 +129,7 @@ fn a_proxy_of_the_environment_does_not_see_the_posts() {
     assert_eq!(proxy.connections(), 0);
 }
 
-/// What was told by a gateway of this configuration, and its whole log.
+/// Returns the posts of a gateway with this configuration, and its log.
 fn told_by(origin: &Origin, hook: &Origin, configure: impl FnOnce(Builder) -> Builder) -> (Vec<Value>, Log) {
     let builder = configure(posting(origin, hook)).text("log.level", "trace");
     let mut gateway = builder.start();
@@ -138,7 +141,7 @@ fn told_by(origin: &Origin, hook: &Origin, configure: impl FnOnce(Builder) -> Bu
 }
 
 #[test]
-fn secrets_are_in_no_log() {
+fn logs_contain_no_notify_secrets() {
     let (origin, hook) = (failing(), Origin::start());
     let path = format!("/{SECRET}/hook");
     for replies in [vec![Reply::status(500), Reply::status(400)], vec![Reply::status(204)]] {
@@ -155,7 +158,7 @@ fn secrets_are_in_no_log() {
 }
 
 #[test]
-fn secrets_may_lie_in_files() {
+fn notify_secrets_can_be_read_from_files() {
     let (origin, hook) = (failing(), hook());
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = |name: &str, text: &str| {
@@ -170,16 +173,21 @@ fn secrets_may_lie_in_files() {
     });
     assert_eq!(by_file.0.len(), 1);
     let asked = hook.request(HOOK);
-    let timestamp = asked.header("x-millpond-timestamp").expect("it is signed");
-    let mut mac = <hmac::Hmac<sha2::Sha256> as hmac::KeyInit>::new_from_slice(SECRET.as_bytes()).expect("any key fits");
+    let timestamp = asked.header("x-millpond-timestamp").expect("the post is signed");
+    let mut mac = <hmac::Hmac<sha2::Sha256> as hmac::KeyInit>::new_from_slice(SECRET.as_bytes())
+        .expect("any key length is valid");
     hmac::Mac::update(&mut mac, &[timestamp.as_bytes(), b".", &asked.body].concat());
     let signature = format!("sha256={}", hex::encode(hmac::Mac::finalize(mac).into_bytes()));
-    assert_eq!(asked.header("x-millpond-signature"), Some(signature.as_str()), "a line's end is no part of a secret");
+    assert_eq!(
+        asked.header("x-millpond-signature"),
+        Some(signature.as_str()),
+        "the end of the line is not part of the secret"
+    );
     assert!(!by_file.1.text().contains(SECRET));
 }
 
 #[test]
-fn where_it_is_told_changes_with_a_restart() {
+fn webhook_url_changes_with_restart_only() {
     let (origin, hook) = (failing(), hook());
     let mut gateway = posting(&origin, &hook).start();
     let other = crate::notify::hook();

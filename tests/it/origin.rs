@@ -1,4 +1,5 @@
-//! The HTTP origin: codings, unknown lengths, connections, timeouts, and the egress proxy.
+//! The HTTP client for origins: codings, unknown lengths, connections, timeouts,
+//! and the egress proxy.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use crate::harness::{Gateway, Origin, Reply, archive, assert_same};
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
-fn a_coded_body_is_never_decoded_nor_passed_off_as_plain() {
+fn coded_body_is_neither_decoded_nor_unlabelled() {
     let origin = Origin::start();
     let body = archive(1, 5000);
     for (path, coding) in [("/x.patch", "gzip"), (PATH, "gzip"), ("/y.tar.gz", "x-gzip"), ("/z.patch", "br")] {
@@ -21,7 +22,7 @@ fn a_coded_body_is_never_decoded_nor_passed_off_as_plain() {
             if answer.status == 200 {
                 assert_same(&answer.body, &body);
                 let told = answer.header("content-encoding").is_some() || path.contains(".tar.gz");
-                assert!(told, "{path}: coded bytes are not told from plain ones");
+                assert!(told, "{path}: the coding of the body is not declared");
             } else {
                 answer.assert_problem(502);
             }
@@ -31,7 +32,7 @@ fn a_coded_body_is_never_decoded_nor_passed_off_as_plain() {
 }
 
 #[test]
-fn a_body_of_unknown_length_is_stored() {
+fn body_of_unknown_length_is_stored() {
     let origin = Origin::start();
     let body = archive(2, 150_000);
     origin.serve("/chunks.tar.gz", Reply::ok(&body).chunked());
@@ -46,7 +47,7 @@ fn a_body_of_unknown_length_is_stored() {
 }
 
 #[test]
-fn connections_to_an_origin_are_used_again() {
+fn connections_to_origin_are_reused() {
     let origin = Origin::start();
     let body = archive(3, 20_000);
     let gateway = Gateway::relaying(&origin);
@@ -60,13 +61,13 @@ fn connections_to_an_origin_are_used_again() {
 }
 
 #[test]
-fn a_connection_that_the_origin_closed_is_no_failure() {
+fn closed_idle_connection_is_no_failure() {
     let origin = Origin::start();
     let body = archive(4, 5000);
     let gateway = Gateway::relaying(&origin);
     for number in 0..5 {
         let path = format!("/x-{number}.tar.gz");
-        // Says that it keeps the connection, and closes it.
+        // The response promises a persistent connection, but the origin closes it.
         let end = body.len();
         origin.serve(&path, Reply::file(&body).cut_at(end));
         gateway.assert_serves(&origin.url(&path), &body);
@@ -75,7 +76,7 @@ fn a_connection_that_the_origin_closed_is_no_failure() {
 }
 
 #[test]
-fn a_head_that_is_too_large_is_502() {
+fn oversized_response_head_gives_502() {
     let origin = Origin::start();
     let mut reply = Reply::file(&archive(5, 5000));
     for number in 0..200 {
@@ -88,7 +89,7 @@ fn a_head_that_is_too_large_is_502() {
 }
 
 #[test]
-fn headers_that_are_not_fit_to_be_sent_on_are_not_kept() {
+fn invalid_representation_headers_are_dropped() {
     let origin = Origin::start();
     let body = archive(6, 5000);
     let reply = Reply::ok(&body)
@@ -105,7 +106,7 @@ fn headers_that_are_not_fit_to_be_sent_on_are_not_kept() {
 }
 
 #[test]
-fn a_fetch_has_a_budget() {
+fn fetch_over_budget_is_aborted() {
     let origin = Origin::start();
     let body = archive(7, 4 << 20);
     origin.serve(PATH, Reply::ok(&body).drip(4096, Duration::from_millis(20)));
@@ -118,7 +119,7 @@ fn a_fetch_has_a_budget() {
 }
 
 #[test]
-fn a_fetch_that_only_trickles_is_given_up() {
+fn fetch_below_min_speed_is_aborted() {
     let origin = Origin::start();
     let body = archive(8, 1 << 20);
     origin.serve(PATH, Reply::ok(&body).drip(200, Duration::from_millis(20)));
@@ -131,7 +132,7 @@ fn a_fetch_that_only_trickles_is_given_up() {
 }
 
 #[test]
-fn a_slow_origin_within_the_limits_is_waited_for() {
+fn slow_origin_within_limits_is_served() {
     let origin = Origin::start();
     let body = archive(9, 40_000);
     origin.serve(PATH, Reply::ok(&body).drip(2000, Duration::from_millis(100)));
@@ -140,15 +141,15 @@ fn a_slow_origin_within_the_limits_is_waited_for() {
 }
 
 #[test]
-fn an_egress_proxy_is_asked_instead_of_the_origin() {
+fn egress_proxy_replaces_direct_connection() {
     let egress = Origin::start();
     let body = archive(10, 20_000);
-    // The name cannot be resolved here, and its port is no port of the egress proxy.
+    // The name does not resolve here, and its port differs from the egress proxy's port.
     let url = "http://files.example.test/x-1.0.tar.gz";
     egress.serve(url, Reply::file(&body));
     egress.serve("http://files.example.test/page", Reply::ok(&b"passed\n".to_vec().into()));
     let builder = Gateway::builder().relay().one_attempt().set("policy.ports", "[80]");
-    // The proxy's own address and port need no permission: it is configured.
+    // The egress proxy's own address and port need no permission.
     let builder = builder.set("policy.allow_networks", "[]").text("fetch.egress_proxy", &egress.url(""));
     let gateway = builder.start();
     gateway.assert_serves(url, &body);
@@ -159,7 +160,7 @@ fn an_egress_proxy_is_asked_instead_of_the_origin() {
 }
 
 #[test]
-fn an_egress_proxy_does_not_open_private_addresses() {
+fn egress_proxy_does_not_allow_private_addresses() {
     let (egress, origin) = (Origin::start(), Origin::start());
     let builder = Gateway::builder().relay().one_attempt().origin(&origin);
     let builder = builder.set("policy.allow_networks", "[]").text("fetch.egress_proxy", &egress.url(""));
@@ -171,7 +172,7 @@ fn an_egress_proxy_does_not_open_private_addresses() {
 }
 
 #[test]
-fn an_egress_proxy_that_is_not_there_is_no_way_around() {
+fn missing_egress_proxy_is_not_bypassed() {
     let (egress, origin) = (Origin::start(), Origin::start());
     let body = archive(11, 2000);
     origin.serve(PATH, Reply::file(&body));
@@ -180,11 +181,11 @@ fn an_egress_proxy_that_is_not_there_is_no_way_around() {
     let gateway = Gateway::builder().relay().one_attempt().origin(&origin).text("fetch.egress_proxy", &proxy).start();
     let answer = gateway.get(&origin.url(PATH)).send();
     assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
-    assert_eq!(origin.total(), 0, "the origin is not asked past the proxy");
+    assert_eq!(origin.total(), 0, "the origin gets no direct request");
 }
 
 #[test]
-fn a_proxy_in_the_environment_is_not_used() {
+fn proxy_environment_variables_are_ignored() {
     let (wrong, origin) = (Origin::start(), Origin::start());
     let body = archive(12, 2000);
     origin.serve(PATH, Reply::file(&body));
@@ -195,7 +196,7 @@ fn a_proxy_in_the_environment_is_not_used() {
     assert_eq!(wrong.total(), 0, "only the configuration names an egress proxy");
 }
 
-/// A port where nobody accepts, and no further connection finds room to wait: connecting to it never ends.
+/// A port with a full backlog that never accepts, so that connecting to it hangs.
 struct Wall {
     address: SocketAddr,
     _waiting: Vec<TcpStream>,
@@ -221,7 +222,7 @@ impl Wall {
 }
 
 #[test]
-fn a_connection_that_is_never_made_is_given_up() {
+fn connect_timeout_gives_504() {
     let wall = Wall::new();
     let builder = Gateway::builder().port(wall.address.port()).relay().one_attempt();
     let gateway = builder.text("fetch.connect_timeout", "300ms").start();
@@ -234,7 +235,7 @@ fn a_connection_that_is_never_made_is_given_up() {
 }
 
 #[test]
-fn a_whole_body_with_a_content_range_is_a_whole_body() {
+fn content_range_on_200_is_ignored() {
     let origin = Origin::start();
     let body = archive(13, 5000);
     origin.serve(PATH, Reply::file(&body).header("Content-Range", "bytes 100-199/300"));
@@ -245,7 +246,7 @@ fn a_whole_body_with_a_content_range_is_a_whole_body() {
             return answer.assert_problem(502);
         }
         assert_same(&answer.body, &body);
-        assert_eq!(answer.header("content-range"), None, "200 is not a part");
+        assert_eq!(answer.header("content-range"), None, "a 200 has no Content-Range");
         gateway.await_stored(&origin.url(PATH));
     }
 }

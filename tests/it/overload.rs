@@ -1,4 +1,5 @@
-//! More than it can serve: who has a place goes on, who has none hears so at once, and nothing grows without a bound.
+//! Overload: admitted requests finish, excess requests get an immediate 503, and
+//! every resource is bounded.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,15 +12,15 @@ use crate::harness::{
     is_request_of, raise_descriptor_limit,
 };
 
-/// What the process promises to need at most.
+/// Memory limit that the process must not exceed.
 const MAX_MEMORY_MIB: u64 = 300;
 
-/// One client may do what thousands do together.
+/// Returns a gateway that exempts the test's clients from the limits.
 fn crowded(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().one_attempt().set("limits.exempt_clients", "[\"127.0.0.0/8\"]")
 }
 
-/// Stores a body under a name.
+/// Stores a body as a target.
 fn store(gateway: &Gateway, origin: &Origin, path: &str, body: &crate::harness::Body) {
     origin.serve(path, Reply::file(body));
     gateway.assert_serves(&origin.url(path), body);
@@ -27,7 +28,7 @@ fn store(gateway: &Gateway, origin: &Origin, path: &str, body: &crate::harness::
 }
 
 #[test]
-fn downloads_go_on_while_more_clients_push_than_there_are_descriptors() {
+fn downloads_finish_under_connection_overload() {
     let origin = Origin::start();
     let (large, small, coming) = (archive(1, 24 << 20), archive(2, 100_000), archive(3, 400_000));
     let gate = Gate::new();
@@ -38,10 +39,11 @@ fn downloads_go_on_while_more_clients_push_than_there_are_descriptors() {
     let mut hits: Vec<_> = (0..8).map(|_| gateway.get(&origin.url("/large.tar.gz")).open()).collect();
     let begun: Vec<_> = hits.iter_mut().map(|hit| hit.read(100_000)).collect();
     let followers: Vec<_> = (0..8).map(|_| gateway.get(&origin.url("/coming.tar.gz")).open()).collect();
-    // Who rests may keep his place while there are others.
-    let mut idle: Vec<_> = (0..60).map(|_| Kept::connect(gateway.addr()).expect("it is accepted")).collect();
+    // Idle connections stay open while descriptors are free.
+    let mut idle: Vec<_> =
+        (0..60).map(|_| Kept::connect(gateway.addr()).expect("the gateway accepts the connection")).collect();
     idle.retain_mut(|kept| kept.ask("/healthz").expect("the gateway answers").1);
-    assert!(idle.len() >= 20, "{} rest", idle.len());
+    assert!(idle.len() >= 20, "{} connections stay open", idle.len());
     let is_pushing = AtomicBool::new(true);
     let answers = thread::scope(|scope| {
         let health = scope.spawn(|| {
@@ -54,12 +56,12 @@ fn downloads_go_on_while_more_clients_push_than_there_are_descriptors() {
         });
         let answers = all_at_once(1000, |_| gateway.get(&origin.url("/small.tar.gz")).send_if_it_lives());
         is_pushing.store(false, Ordering::Release);
-        assert!(health.join().expect("the health check holds") > 0);
+        assert!(health.join().expect("no health check failed") > 0);
         answers
     });
     let mut turned_away = 0;
     for answer in answers {
-        let answer = answer.expect("everybody gets an answer");
+        let answer = answer.expect("every client gets a response");
         if answer.status == 200 {
             answer.assert_body(200, &small);
         } else {
@@ -68,7 +70,7 @@ fn downloads_go_on_while_more_clients_push_than_there_are_descriptors() {
             turned_away += 1;
         }
     }
-    assert!(turned_away > 0, "there were more than it could serve");
+    assert!(turned_away > 0, "some requests get 503");
     assert!(gateway.descriptors() < 256);
     drop(idle);
     gate.open();
@@ -80,13 +82,15 @@ fn downloads_go_on_while_more_clients_push_than_there_are_descriptors() {
     for follower in followers {
         follower.finish().assert_body(200, &coming);
     }
-    assert!(!gateway.log().text().contains("Too many open files"), "no descriptor was ever missing");
-    // Who comes now has a place again.
-    eventually("there is room", || (gateway.get(&origin.url("/small.tar.gz")).send().status == 200).then_some(()));
+    assert!(!gateway.log().text().contains("Too many open files"), "the process never ran out of descriptors");
+    // New clients are served again.
+    eventually("permits are free again", || {
+        (gateway.get(&origin.url("/small.tar.gz")).send().status == 200).then_some(())
+    });
 }
 
 #[test]
-fn a_hit_has_a_place_while_as_many_wait_for_their_origin_as_may() {
+fn hit_is_served_while_fetches_wait() {
     let origin = Origin::start();
     let body = archive(4, 100_000);
     let gate = Gate::new();
@@ -97,14 +101,15 @@ fn a_hit_has_a_place_while_as_many_wait_for_their_origin_as_may() {
         origin.serve(&path(number), Reply::file(&body).gate_before_head(&gate));
     }
     let waiting: Vec<_> = (0..200).map(|number| gateway.get(&origin.url(&path(number))).start()).collect();
-    // Those who are turned away are told so while the others wait.
+    // Excess requests get 503 while the others wait.
     let turned_away = || waiting.iter().filter(|client| client.has_answer()).count();
-    eventually("somebody is turned away", || (turned_away() > 0).then_some(()));
-    // Until it is known of each whether it may wait, they may have all places for a moment.
+    eventually("a request gets 503", || (turned_away() > 0).then_some(()));
+    // Requests hold all response permits for a moment, until the gateway knows
+    // which of them must wait.
     let held = || gateway.get(&origin.url("/held.tar.gz")).send();
-    eventually("a hit has a place", || (held().status == 200).then_some(()));
+    eventually("a hit is served", || (held().status == 200).then_some(()));
     gateway.assert_serves(&origin.url("/held.tar.gz"), &body).assert_cache(&["hit"]);
-    assert!(origin.most_at_once() <= 8, "fetch.per_host holds: {}", origin.most_at_once());
+    assert!(origin.most_at_once() <= 8, "fetch.per_host is exceeded: {}", origin.most_at_once());
     gate.open();
     let (mut served, mut refused) = (0, 0);
     for client in waiting {
@@ -121,23 +126,23 @@ fn a_hit_has_a_place_while_as_many_wait_for_their_origin_as_may() {
 }
 
 #[test]
-fn a_hit_has_a_place_whatever_comes_from_upstream_and_however_slowly() {
+fn hit_is_served_while_slow_responses_stream() {
     let origin = Origin::start();
     let body = archive(7, 100_000);
     let gate = Gate::new();
     let gateway = crowded(&origin).hard_descriptors(1024).start();
     store(&gateway, &origin, "/held.tar.gz", &body);
-    // One is kept while it comes, the other only passes.
+    // The first target is cacheable, the second is pass-through.
     for path in ["/flows.tar.gz", "/passes"] {
         origin.serve(path, Reply::file(&body).gate_at(50_000, &gate));
     }
     let ask = |path: &str| gateway.get(&origin.url(path)).start();
     let passing: Vec<_> = (0..200).map(|_| ask("/passes")).collect();
-    eventually("some have a place, some are turned away", || {
+    eventually("some requests are served and some get 503", || {
         (passing.iter().filter(|client| client.has_answer()).count() >= 150).then_some(())
     });
     let flowing: Vec<_> = (0..200).map(|_| ask("/flows.tar.gz")).collect();
-    eventually("all but those who wait for a place have their heads", || {
+    eventually("requests that wait for no permit have a response head", || {
         (flowing.iter().chain(&passing).filter(|client| client.has_answer()).count() >= 350).then_some(())
     });
     gateway.assert_serves(&origin.url("/held.tar.gz"), &body).assert_cache(&["hit"]);
@@ -151,7 +156,7 @@ fn a_hit_has_a_place_whatever_comes_from_upstream_and_however_slowly() {
 }
 
 #[test]
-fn ten_thousand_idle_connections_cost_less_than_they_may() {
+fn ten_thousand_idle_connections_fit_in_memory() {
     const EACH: usize = 5000;
     assert!(raise_descriptor_limit() >= 15_000, "this test needs more open files (ulimit -n)");
     let origin = Origin::start();
@@ -167,16 +172,16 @@ fn ten_thousand_idle_connections_cost_less_than_they_may() {
             idle.push(kept);
         }
     }
-    assert!(gateway.descriptors() >= 2 * EACH, "all of them are open: {}", gateway.descriptors());
+    assert!(gateway.descriptors() >= 2 * EACH, "all connections are open: {}", gateway.descriptors());
     gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body).assert_cache(&["hit"]);
     let peak = gateway.peak_memory_mib();
     assert!(peak <= MAX_MEMORY_MIB, "{peak} MiB");
     drop(idle);
-    eventually("they are closed here too", || (gateway.descriptors() <= before + 16).then_some(()));
+    eventually("the gateway closes the connections", || (gateway.descriptors() <= before + 16).then_some(()));
 }
 
 #[test]
-fn a_client_that_reads_nothing_is_left_and_a_slow_one_is_not() {
+fn stalled_client_is_dropped_and_slow_is_not() {
     let origin = Origin::start();
     let body = archive(6, 48 << 20);
     let gateway = crowded(&origin).text("gateway.stall_timeout", "1s").start();
@@ -192,7 +197,7 @@ fn a_client_that_reads_nothing_is_left_and_a_slow_one_is_not() {
     }
     let cut = gateway
         .log()
-        .wait_for("the end of the dead one", |event| is_request_of(event, &url) && event["ended"] == "cut");
+        .wait_for("the end of the stalled download", |event| is_request_of(event, &url) && event["ended"] == "cut");
     assert_eq!(cut["status"], 200);
     dead.finish().assert_broken();
     let mut answer = slow.finish();
@@ -201,34 +206,36 @@ fn a_client_that_reads_nothing_is_left_and_a_slow_one_is_not() {
 }
 
 #[test]
-fn an_upload_that_stands_still_is_given_up() {
+fn stalled_upload_is_aborted() {
     let gateway = Gateway::builder().text("gateway.stall_timeout", "1s").start();
     let upload = gateway
         .operate("PUT", "/api/v1/objects?url=https%3A%2F%2Fexample.org%2Fx-1.0.tar.gz")
         .header("Content-Length", "1000000");
     let stalled = upload.start();
-    let put = gateway.log().wait_for("its end", |event| event["message"] == "request" && event["method"] == "PUT");
+    let put = gateway
+        .log()
+        .wait_for("the end of the upload", |event| event["message"] == "request" && event["method"] == "PUT");
     assert_ne!(put["status"], 201, "{put}");
     drop(stalled);
     gateway.assert_nothing_stored();
 }
 
 #[test]
-fn a_later_request_head_may_not_take_for_ever() {
+fn later_request_head_has_timeout() {
     let gateway = Gateway::builder().start();
     let mut kept = Kept::connect(gateway.addr()).expect("the gateway takes the connection");
     assert_eq!(kept.ask("/healthz").expect("the gateway answers"), (200, true));
     let began = Instant::now();
-    kept.send(b"GET /healthz HTTP/1.1\r\nX: ").expect("the gateway takes it");
+    kept.send(b"GET /healthz HTTP/1.1\r\nX: ").expect("the gateway accepts data");
     while kept.send(b"x").is_ok() {
-        assert!(began.elapsed() < DEADLINE, "the head may take for ever");
+        assert!(began.elapsed() < DEADLINE, "the request head has no timeout");
         thread::sleep(Duration::from_millis(500));
     }
     assert_eq!(gateway.request("GET", "/healthz").send().status, 200);
 }
 
 #[test]
-fn who_has_left_while_he_waited_holds_no_place() {
+fn disconnected_waiting_client_frees_its_permit() {
     let origin = Origin::start();
     let body = archive(7, 100_000);
     let gate = Gate::new();
@@ -236,16 +243,16 @@ fn who_has_left_while_he_waited_holds_no_place() {
     let gateway = crowded(&origin).start();
     let url = origin.url("/slow.tar.gz");
     let waiting = gateway.get(&url).start();
-    eventually("the origin is asked", || (origin.count("/slow.tar.gz") == 1).then_some(()));
+    eventually("the origin gets the request", || (origin.count("/slow.tar.gz") == 1).then_some(()));
     drop(waiting);
-    let left = gateway.log().wait_for("the client is seen to have left", |event| is_request_of(event, &url));
+    let left = gateway.log().wait_for("the request of the disconnected client", |event| is_request_of(event, &url));
     assert_eq!((&left["status"], &left["ended"]), (&499.into(), &"cut".into()));
     gate.open();
     gateway.await_stored(&url);
 }
 
 #[test]
-fn a_client_that_only_closes_its_half_is_answered() {
+fn half_closed_client_gets_response() {
     let origin = Origin::start();
     let body = archive(8, 2 << 20);
     let gate = Gate::new();
@@ -254,21 +261,21 @@ fn a_client_that_only_closes_its_half_is_answered() {
     let mut client = TcpStream::connect(gateway.addr()).expect("the gateway takes the connection");
     client.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
     let head = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/x-1.0.tar.gz"));
-    client.write_all(head.as_bytes()).expect("the gateway takes the head");
+    client.write_all(head.as_bytes()).expect("the gateway accepts the head");
     client.shutdown(Shutdown::Write).expect("one direction can be closed");
-    eventually("the origin is asked", || (origin.count("/x-1.0.tar.gz") == 1).then_some(()));
+    eventually("the origin gets the request", || (origin.count("/x-1.0.tar.gz") == 1).then_some(()));
     gate.open();
     let mut answer = Vec::new();
-    client.read_to_end(&mut answer).expect("the gateway answers, and closes");
+    client.read_to_end(&mut answer).expect("the gateway responds and closes");
     assert!(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(&body), "{} bytes", answer.len());
 }
 
 #[test]
-fn distinct_bad_requests_leave_nothing_behind() {
+fn distinct_bad_requests_leak_nothing() {
     const CLIENTS: usize = 8;
     const REQUESTS: usize = 50_000;
     let origin = Origin::start();
-    // Nobody listens there any more.
+    // The listener is dropped, so the port refuses connections.
     let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
     let gateway = crowded(&origin).port(dead.port()).set("policy.deny_hosts", "[\".denied.example.org\"]").start();
     let ask_all = |numbers: std::ops::Range<usize>| {
@@ -290,10 +297,10 @@ fn distinct_bad_requests_leave_nothing_behind() {
     let (resident, descriptors) = (gateway.resident_mib(), gateway.descriptors());
     ask_all(REQUESTS / 5..REQUESTS);
     let grown = gateway.resident_mib().saturating_sub(resident);
-    assert!(grown <= 32, "it grew by {grown} MiB");
+    assert!(grown <= 32, "memory grew by {grown} MiB");
     assert!(gateway.descriptors() <= descriptors + 16, "{} after {descriptors}", gateway.descriptors());
     gateway.assert_nothing_stored();
     let mut claims = files_under(&gateway.cache().join("locks"));
     claims.retain(|file| file.file_name().is_some_and(|name| name.len() == 64));
-    assert_eq!(claims, Vec::<std::path::PathBuf>::new(), "of a target that nobody fetches any more");
+    assert_eq!(claims, Vec::<std::path::PathBuf>::new(), "leases without a fetch");
 }

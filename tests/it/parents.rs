@@ -1,27 +1,27 @@
-//! Other gateways, asked for what they have, and never made to fetch.
+//! Parent caches: they are asked for stored targets only and are never made to fetch.
 
 use crate::harness::{Builder, Ended, Gateway, NAME, Origin, Reply, archive, assert_same, eventually, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// A gateway that may ask another one, here played by an origin.
+/// Returns a gateway with a parent, which is simulated by an origin.
 fn child(origin: &Origin, parent: &Origin) -> Builder {
     let builder = Gateway::builder().origin(origin).relay().one_attempt();
     builder.parent(&format!("url = {:?}", parent.url("/")))
 }
 
-/// What a parent is asked for a target.
+/// Returns the request target that a parent gets for the target.
 fn asked_for(origin: &Origin) -> String {
     format!("/{}", origin.url(PATH))
 }
 
-/// An answer of a gateway that has the bytes.
+/// Returns the response of a parent that has the bytes.
 fn held(body: &crate::harness::Body) -> Reply {
     Reply::ok(body).header("ETag", &format!("\"{}\"", sha256(body)))
 }
 
 #[test]
-fn a_parent_gives_what_the_origin_does_not() {
+fn parent_serves_target_missing_at_origin() {
     let origin = Origin::start();
     let body = archive(1, 200_000);
     origin.serve(PATH, Reply::file(&body));
@@ -30,7 +30,7 @@ fn a_parent_gives_what_the_origin_does_not() {
     parent.await_stored(&origin.url(PATH));
     origin.serve(PATH, Reply::status(410));
     let address = parent.addr();
-    // Its port is none that clients may have something fetched from.
+    // The parent's port is not in `policy.ports`, so clients cannot fetch from it.
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
     let gateway = builder.parent(&format!("url = \"http://{address}\"")).start();
     gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["fwd=uri-miss", "stored"]);
@@ -42,7 +42,7 @@ fn a_parent_gives_what_the_origin_does_not() {
 }
 
 #[test]
-fn a_parent_is_asked_behind_the_mirrors_and_only_for_what_it_has() {
+fn parents_are_asked_last_with_only_if_cached() {
     let (origin, mirror, parent) = (Origin::start(), Origin::start_at("127.0.0.2"), Origin::start_at("127.0.0.3"));
     let body = archive(2, 5000);
     parent.serve(&asked_for(&origin), held(&body));
@@ -52,12 +52,12 @@ fn a_parent_is_asked_behind_the_mirrors_and_only_for_what_it_has() {
     assert_eq!((origin.total(), mirror.total(), parent.total()), (1, 1, 1));
     let asked = parent.request(&asked_for(&origin));
     assert_eq!(asked.header("cache-control"), Some("only-if-cached"));
-    assert!(asked.header("via").is_some_and(|via| via.contains(NAME)), "so that it can see a circle");
+    assert!(asked.header("via").is_some_and(|via| via.contains(NAME)), "Via lets the parent detect a loop");
     assert_eq!(asked.header("x-expected-sha256"), None);
 }
 
 #[test]
-fn a_parent_that_has_it_not_is_asked_once_and_the_origins_word_is_told() {
+fn parent_miss_returns_error_of_origin() {
     let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
     parent.serve(&asked_for(&origin), Reply::status(504));
     origin.serve(PATH, Reply::status(404));
@@ -65,14 +65,14 @@ fn a_parent_that_has_it_not_is_asked_once_and_the_origins_word_is_told() {
     let gateway = builder.start();
     gateway.get(&origin.url(PATH)).send().assert_problem(404);
     assert_eq!((origin.total(), parent.total()), (1, 1));
-    // It has answered well: it is not left alone.
+    // A miss is a valid response: the parent's circuit breaker stays closed.
     let other = "/pub/other-1.0.tar.gz";
     parent.serve(&format!("/{}", origin.url(other)), held(&archive(3, 5000)));
     gateway.assert_serves(&origin.url(other), &archive(3, 5000));
 }
 
 #[test]
-fn a_parent_is_told_what_is_expected() {
+fn parent_receives_expected_sha256() {
     let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(4, 50_000);
     parent.serve(&asked_for(&origin), held(&body));
@@ -83,7 +83,7 @@ fn a_parent_is_told_what_is_expected() {
 }
 
 #[test]
-fn bytes_that_are_not_those_that_the_parent_states_are_not_kept() {
+fn body_must_match_digest_of_parent() {
     let other = archive(6, 200_000);
     for (number, reply) in [
         Reply::ok(&other).header("ETag", &format!("\"{}\"", sha256(&archive(5, 1000)))),
@@ -104,7 +104,7 @@ fn bytes_that_are_not_those_that_the_parent_states_are_not_kept() {
 }
 
 #[test]
-fn two_gateways_that_are_each_others_parents_do_not_ask_in_a_circle() {
+fn mutual_parents_do_not_loop() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(404));
     let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("log.level", "debug");
@@ -114,7 +114,7 @@ fn two_gateways_that_are_each_others_parents_do_not_ask_in_a_circle() {
     let second = builder.parent(&format!("url = \"http://{address}\"")).start();
     let parent = format!("url = \"http://{}\"", second.addr());
     first.reload(|builder| builder.parent(&parent));
-    eventually("it was reloaded", || first.log().text().contains("reloaded").then_some(()));
+    eventually("the configuration is reloaded", || first.log().text().contains("reloaded").then_some(()));
     for gateway in [&first, &second] {
         gateway.get(&origin.url(PATH)).send().assert_problem(404);
         gateway.await_fetch(&origin.url(PATH));
@@ -125,7 +125,7 @@ fn two_gateways_that_are_each_others_parents_do_not_ask_in_a_circle() {
 }
 
 #[test]
-fn what_lets_us_in_is_told_to_the_parent_and_to_nobody_else() {
+fn parent_credentials_go_to_parent_only() {
     let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(7, 5000);
     parent.serve(&asked_for(&origin), held(&body));
@@ -140,7 +140,7 @@ fn what_lets_us_in_is_told_to_the_parent_and_to_nobody_else() {
 }
 
 #[test]
-fn a_parent_that_cannot_be_asked_is_refused_with_its_key() {
+fn invalid_parent_is_rejected_with_key() {
     for (parent, part) in [
         ("url = \"\"", "parents.url"),
         ("url = \"ftp://example.org\"", "parents.url"),

@@ -1,4 +1,4 @@
-//! What is passed and not stored: mutable names, other methods, requests with credentials.
+//! Pass-through: mutable names, other methods, and requests with credentials.
 
 use crate::harness::{Gate, Gateway, Origin, Reply, Tool, archive, assert_same};
 
@@ -6,7 +6,7 @@ const PASSED: &str = "/pub/latest/list.bin";
 const FROZEN: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
-fn names_that_change_are_streamed_and_not_stored() {
+fn mutable_names_pass_through_unstored() {
     let origin = Origin::start();
     let (old, new) = (archive(1, 30_000), archive(2, 20_000));
     let gateway = Gateway::relaying(&origin);
@@ -35,7 +35,7 @@ fn names_that_change_are_streamed_and_not_stored() {
 }
 
 #[test]
-fn well_known_forms_without_a_suffix_are_stored() {
+fn known_forms_without_suffix_are_stored() {
     let origin = Origin::start();
     let body = archive(3, 5000);
     let gateway = Gateway::relaying(&origin);
@@ -50,7 +50,7 @@ fn well_known_forms_without_a_suffix_are_stored() {
 }
 
 #[test]
-fn what_is_passed_streams() {
+fn pass_through_body_is_streamed() {
     let origin = Origin::start();
     let body = archive(4, 100_000);
     for (path, reply) in [("/a.bin", Reply::ok(&body)), ("/b.bin", Reply::ok(&body).chunked())] {
@@ -70,7 +70,7 @@ fn what_is_passed_streams() {
 }
 
 #[test]
-fn a_client_that_leaves_ends_what_is_passed() {
+fn client_disconnect_aborts_pass_through() {
     let origin = Origin::start();
     let body = archive(5, 16 << 20);
     origin.serve(PASSED, Reply::ok(&body));
@@ -83,7 +83,7 @@ fn a_client_that_leaves_ends_what_is_passed() {
 }
 
 #[test]
-fn ranges_and_conditions_on_what_is_passed_are_the_origins_business() {
+fn origin_handles_ranges_and_conditions_of_pass_through() {
     let origin = Origin::start();
     let body = archive(6, 10_000);
     origin.serve(PASSED, Reply::file(&body));
@@ -99,7 +99,7 @@ fn ranges_and_conditions_on_what_is_passed_are_the_origins_business() {
 }
 
 #[test]
-fn other_methods_pass_through_the_proxy_with_their_bodies() {
+fn other_methods_pass_through_with_body() {
     let origin = Origin::start();
     let sent = archive(7, 70_000);
     let gateway = Gateway::relaying(&origin);
@@ -124,7 +124,7 @@ fn other_methods_pass_through_the_proxy_with_their_bodies() {
 }
 
 #[test]
-fn a_put_changes_nothing_that_is_stored() {
+fn put_does_not_change_stored_target() {
     let origin = Origin::start();
     let body = archive(8, 5000);
     origin.serve(FROZEN, Reply::file(&body));
@@ -139,7 +139,7 @@ fn a_put_changes_nothing_that_is_stored() {
 }
 
 #[test]
-fn curl_posts_a_large_body_through_the_proxy() {
+fn curl_posts_large_body_through_proxy() {
     let origin = Origin::start();
     let sent = archive(9, 3 << 20);
     origin.serve("/upload", Reply::ok(&b"taken\n".to_vec().into()));
@@ -163,7 +163,7 @@ fn curl_posts_a_large_body_through_the_proxy() {
 }
 
 #[test]
-fn hop_by_hop_headers_end_at_the_gateway() {
+fn hop_by_hop_headers_are_removed() {
     let origin = Origin::start();
     let reply = Reply::ok(&b"page\n".to_vec().into());
     let reply =
@@ -182,19 +182,19 @@ fn hop_by_hop_headers_end_at_the_gateway() {
         .send();
     answer.assert_body(200, b"page\n");
     for name in ["x-hop", "keep-alive"] {
-        assert_eq!(answer.header(name), None, "{name} came through");
+        assert_eq!(answer.header(name), None, "{name} reached the client");
     }
     assert_eq!(answer.wants("x-end"), "1");
     let asked = origin.request(PASSED);
     for name in ["x-client-hop", "proxy-authorization", "proxy-connection", "upgrade"] {
-        assert_eq!(asked.header(name), None, "{name} went through");
+        assert_eq!(asked.header(name), None, "{name} reached the origin");
     }
     assert_eq!(asked.header("x-client-end"), Some("1"));
-    assert!(asked.header("via").is_some_and(|via| via.contains("mill-test")), "the origin is told of us: {asked:?}");
+    assert!(asked.header("via").is_some_and(|via| via.contains("mill-test")), "Via names the gateway: {asked:?}");
 }
 
 #[test]
-fn requests_with_credentials_neither_read_nor_write_the_store() {
+fn requests_with_credentials_bypass_cache() {
     let origin = Origin::start();
     let (mine, everybodys) = (archive(10, 5000), archive(11, 6000));
     let gateway = Gateway::relaying(&origin);
@@ -206,7 +206,7 @@ fn requests_with_credentials_neither_read_nor_write_the_store() {
         let first = own();
         first.assert_body(200, &mine);
         first.assert_cache(&["fwd=bypass"]);
-        assert_eq!(origin.request(&path).header(name), Some(value), "the origin decides");
+        assert_eq!(origin.request(&path).header(name), Some(value), "the origin gets the credentials");
         assert!(gateway.records_of(&url).is_empty());
         gateway.proxied("GET", &url).send().assert_body(200, &everybodys);
         gateway.await_stored(&url);
@@ -217,7 +217,7 @@ fn requests_with_credentials_neither_read_nor_write_the_store() {
 }
 
 #[test]
-fn credentials_do_not_follow_to_another_origin() {
+fn credentials_are_not_sent_to_redirect_target() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     origin.serve(FROZEN, Reply::redirect(302, &other.url("/y.tar.gz")));
     other.serve("/y.tar.gz", Reply::file(&archive(12, 5000)));
@@ -233,7 +233,7 @@ fn credentials_do_not_follow_to_another_origin() {
 }
 
 #[test]
-fn the_rewrite_door_drops_credentials_from_what_it_passes() {
+fn gateway_endpoint_drops_credentials() {
     let origin = Origin::start();
     origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()).header("X-Accel-Redirect", "/secret"));
     let gateway = Gateway::relaying(&origin);
@@ -246,7 +246,7 @@ fn the_rewrite_door_drops_credentials_from_what_it_passes() {
 }
 
 #[test]
-fn a_proxy_is_transparent_for_what_it_passes() {
+fn proxy_keeps_pass_through_response_unchanged() {
     let origin = Origin::start();
     let reply = Reply::redirect(302, "/login").header("Set-Cookie", "session=1").header("Cache-Control", "private");
     origin.serve("/page", reply.header("X-Accel-Buffering", "no"));
@@ -256,12 +256,12 @@ fn a_proxy_is_transparent_for_what_it_passes() {
     assert_eq!(answer.wants("location"), "/login");
     assert_eq!(answer.wants("set-cookie"), "session=1");
     assert_eq!(answer.wants("cache-control"), "private");
-    assert_eq!(answer.header("x-accel-buffering"), None, "an origin does not steer our nginx");
+    assert_eq!(answer.header("x-accel-buffering"), None, "X-Accel headers of an origin are removed");
     assert_eq!(origin.count("/login"), 0);
 }
 
 #[test]
-fn a_page_that_the_rewrite_door_passes_is_not_rendered_under_our_name() {
+fn html_from_gateway_endpoint_is_never_rendered() {
     let origin = Origin::start();
     let page = b"<html><script>alert(1)</script></html>".to_vec();
     origin.serve("/page.html", Reply::ok(&page.clone().into()).header("Content-Type", "text/html"));
@@ -274,7 +274,7 @@ fn a_page_that_the_rewrite_door_passes_is_not_rendered_under_our_name() {
 }
 
 #[test]
-fn an_old_client_gets_a_passed_body_of_unknown_length_with_its_length_or_not_at_all() {
+fn http_1_0_pass_through_needs_known_length() {
     let origin = Origin::start();
     let (small, large) = (archive(20, 100_000), archive(21, 3 << 20));
     origin.serve("/latest/small", Reply::ok(&small).chunked());
@@ -297,7 +297,7 @@ fn an_old_client_gets_a_passed_body_of_unknown_length_with_its_length_or_not_at_
 }
 
 #[test]
-fn an_origin_that_wants_another_protocol_has_answered_wrongly() {
+fn status_101_from_origin_gives_502() {
     let origin = Origin::start();
     origin.serve("/latest/x", Reply::status(101).header("Upgrade", "x").header("Connection", "Upgrade"));
     let gateway = Gateway::relaying(&origin);

@@ -1,4 +1,4 @@
-//! Pins: an operator says which of the bytes that a target has given are the right ones.
+//! Pins: an operator chooses which of a target's contents is served.
 
 use crate::harness::{Answer, Body, Gateway, archive, encoded, eventually, files_under, sha256};
 
@@ -14,16 +14,16 @@ fn pins(gateway: &Gateway, method: &str, body: Option<&Body>) -> Answer {
     gateway.operate(method, &format!("/api/v1/pins?url={}{sha256}", encoded(URL))).send()
 }
 
-/// What answers for the target.
+/// Returns the digest of the active record.
 fn answering(gateway: &Gateway) -> String {
     let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(URL))).send().json();
-    let records = shown["records"].as_array().expect("there are records");
-    let answering = records.iter().find(|record| record["answers"] == true).expect("one answers");
-    answering["sha256"].as_str().expect("it has a digest").to_owned()
+    let records = shown["records"].as_array().expect("`records` is an array");
+    let answering = records.iter().find(|record| record["answers"] == true).expect("one record is active");
+    answering["sha256"].as_str().expect("the record has a digest").to_owned()
 }
 
 #[test]
-fn the_newest_pin_counts_and_an_older_one_can_be_renewed() {
+fn newest_pin_wins_and_old_is_renewable() {
     let (first, second) = (archive(1, 20_000), archive(2, 20_000));
     let mut gateway = Gateway::builder().port(443).start();
     import(&gateway, &first);
@@ -42,7 +42,7 @@ fn the_newest_pin_counts_and_an_older_one_can_be_renewed() {
 }
 
 #[test]
-fn without_a_digest_what_answers_is_pinned() {
+fn pin_without_digest_pins_active_record() {
     let (first, second) = (archive(3, 20_000), archive(4, 20_000));
     let gateway = Gateway::builder().port(443).start();
     pins(&gateway, "PUT", None).assert_problem(404);
@@ -50,11 +50,11 @@ fn without_a_digest_what_answers_is_pinned() {
     pins(&gateway, "DELETE", None).json();
     import(&gateway, &second);
     pins(&gateway, "DELETE", None).json();
-    assert_eq!(pins(&gateway, "PUT", None).json()["pinned"], sha256(&first), "the first ones are trusted");
+    assert_eq!(pins(&gateway, "PUT", None).json()["pinned"], sha256(&first), "the first content is active");
 }
 
 #[test]
-fn only_bytes_that_a_target_has_given_can_be_pinned() {
+fn only_recorded_content_can_be_pinned() {
     let body = archive(5, 20_000);
     let gateway = Gateway::builder().port(443).start();
     import(&gateway, &body);
@@ -63,14 +63,14 @@ fn only_bytes_that_a_target_has_given_can_be_pinned() {
 }
 
 #[test]
-fn bytes_that_two_targets_gave_stay_until_both_are_unpinned() {
+fn shared_object_stays_until_last_unpin() {
     let body = archive(7, 20_000);
     let gateway = Gateway::builder().port(443).start();
     import(&gateway, &body);
     let other = format!("/api/v1/objects?url={}", encoded("https://example.org/y-1.0.tar.gz"));
     gateway.operate("PUT", &other).body(&body).send().assert_status(201);
     let removed = gateway.operate("DELETE", &other).send().json();
-    assert_eq!(removed["freed_bytes"], 0, "it is pinned for another target");
+    assert_eq!(removed["freed_bytes"], 0, "another target pins the object");
     gateway.assert_serves(URL, &body).assert_cache(&["hit"]);
     let own = format!("/api/v1/objects?url={}", encoded(URL));
     assert_eq!(gateway.operate("DELETE", &own).send().json()["freed_bytes"], body.len());
@@ -79,7 +79,7 @@ fn bytes_that_two_targets_gave_stay_until_both_are_unpinned() {
 }
 
 #[test]
-fn pins_are_seen_by_all_who_share_the_folder() {
+fn pins_apply_to_all_processes_on_folder() {
     let (first, second) = (archive(8, 20_000), archive(9, 20_000));
     let gateway = Gateway::builder().port(443).start();
     let sibling = gateway.sibling().text("cache.present_ttl", "1ms").start();
@@ -91,7 +91,7 @@ fn pins_are_seen_by_all_who_share_the_folder() {
 }
 
 #[test]
-fn what_lost_its_pin_to_a_crash_makes_room_again() {
+fn object_without_pin_is_evictable_after_crash() {
     let mut gateway = Gateway::builder()
         .port(443)
         .text("cache.max_size", "1MiB")
@@ -104,16 +104,16 @@ fn what_lost_its_pin_to_a_crash_makes_room_again() {
     };
     let (first, second) = (archive(31, 300_000), archive(32, 300_000));
     put(&gateway, "first", &first);
-    // Above the mark: eviction comes by and passes over both.
+    // The cache is above the high watermark: eviction runs and skips both pinned objects.
     put(&gateway, "second", &second);
     let is_set_aside = || {
-        let index = rusqlite::Connection::open(gateway.cache().join("index.sqlite")).expect("there is an index");
+        let index = rusqlite::Connection::open(gateway.cache().join("index.sqlite")).expect("the index can be opened");
         let sql = "SELECT count(*) FROM objects WHERE last_use = 9223372036854775807";
         index.query_row(sql, [], |row| row.get::<_, i64>(0)).is_ok_and(|count| count == 2).then_some(())
     };
-    eventually("both are out of the row", is_set_aside);
+    eventually("both objects have an eviction hold", is_set_aside);
     gateway.kill9();
-    // Killed while the first was unpinned, before the index was told.
+    // Simulates a crash during an unpin, before the index was updated.
     let key = sha256(b"https://example.org/first-1.0.tar.gz");
     for file in files_under(&gateway.cache().join("pins")) {
         if file.to_string_lossy().contains(&key) {
@@ -121,6 +121,6 @@ fn what_lost_its_pin_to_a_crash_makes_room_again() {
         }
     }
     gateway.restart();
-    eventually("it has made room", || (!gateway.object_path(&first).exists()).then_some(()));
-    assert!(gateway.object_path(&second).exists(), "the other is pinned");
+    eventually("the unpinned object is evicted", || (!gateway.object_path(&first).exists()).then_some(()));
+    assert!(gateway.object_path(&second).exists(), "the pinned object stays");
 }

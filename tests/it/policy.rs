@@ -1,4 +1,4 @@
-//! Who may ask for what: clients, hosts, suffixes, ports, sizes, types.
+//! Policy: allowed clients, hosts, suffixes, ports, sizes and content types.
 
 use crate::harness::{Builder, Gateway, Origin, Reply, archive};
 
@@ -8,7 +8,7 @@ fn with(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().one_attempt()
 }
 
-/// Asserts a refusal at both doors that names its rule.
+/// Asserts that both endpoints refuse a target and that the error names the rule.
 #[track_caller]
 fn assert_refused(gateway: &Gateway, target: &str, rule: &str) {
     for request in [gateway.get(target), gateway.request("HEAD", &format!("/{target}")), gateway.proxied("GET", target)]
@@ -19,11 +19,11 @@ fn assert_refused(gateway: &Gateway, target: &str, rule: &str) {
     }
     let answer = gateway.get(target).send();
     answer.assert_problem(403);
-    assert!(answer.text().contains(rule), "the rule is named: {}", answer.text());
+    assert!(answer.text().contains(rule), "the error names the rule: {}", answer.text());
 }
 
 #[test]
-fn clients_that_are_not_served_get_403_at_every_door() {
+fn denied_clients_get_403_at_every_endpoint() {
     let origin = Origin::start();
     let body = archive(1, 2000);
     origin.serve(PATH, Reply::file(&body));
@@ -39,7 +39,7 @@ fn clients_that_are_not_served_get_403_at_every_door() {
 }
 
 #[test]
-fn a_client_cannot_say_that_it_is_another() {
+fn client_address_headers_are_ignored() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(1, 2000)));
     let gateway = with(&origin).set("policy.allow_clients", "[\"10.0.0.0/8\"]").start();
@@ -51,7 +51,7 @@ fn a_client_cannot_say_that_it_is_another() {
 }
 
 #[test]
-fn denied_hosts_win_over_allowed_ones() {
+fn denied_hosts_override_allowed_hosts() {
     let origin = Origin::start();
     let body = archive(2, 2000);
     origin.serve(PATH, Reply::file(&body));
@@ -63,7 +63,7 @@ fn denied_hosts_win_over_allowed_ones() {
 }
 
 #[test]
-fn a_host_in_a_list_is_that_name_or_with_a_dot_all_below_it() {
+fn leading_dot_matches_host_and_subdomains() {
     let egress = Origin::start();
     let body = archive(3, 2000);
     for host in ["example.test", "files.example.test", "a.b.other.test", "other.test"] {
@@ -80,7 +80,7 @@ fn a_host_in_a_list_is_that_name_or_with_a_dot_all_below_it() {
 }
 
 #[test]
-fn suffixes_are_judged_without_regard_to_case_or_query() {
+fn suffix_rules_ignore_case_and_query() {
     let origin = Origin::start();
     let body = archive(4, 2000);
     let gateway = with(&origin).start();
@@ -97,7 +97,7 @@ fn suffixes_are_judged_without_regard_to_case_or_query() {
 }
 
 #[test]
-fn ports_that_are_not_listed_are_refused() {
+fn unlisted_ports_are_refused() {
     let (origin, other) = (Origin::start(), Origin::start());
     let gateway = with(&origin).start();
     assert_refused(&gateway, &other.url(PATH), "policy.ports");
@@ -152,7 +152,7 @@ fn redirects_keep_to_the_ports_of_their_scheme() {
 }
 
 #[test]
-fn a_body_that_says_it_is_too_large_is_refused() {
+fn declared_oversized_body_is_refused() {
     let origin = Origin::start();
     let (large, fits) = (archive(5, 65_537), archive(6, 65_536));
     origin.serve("/large.tar.gz", Reply::file(&large));
@@ -170,7 +170,7 @@ fn a_body_that_says_it_is_too_large_is_refused() {
 }
 
 #[test]
-fn a_body_that_turns_out_too_large_is_broken_off() {
+fn oversized_body_of_unknown_length_is_aborted() {
     let origin = Origin::start();
     let body = archive(7, 1 << 20);
     origin.serve("/x.tar.gz", Reply::file(&body).chunked());
@@ -189,7 +189,7 @@ fn a_body_that_turns_out_too_large_is_broken_off() {
 }
 
 #[test]
-fn denied_content_types_are_not_fetched() {
+fn denied_content_types_are_refused() {
     let origin = Origin::start();
     let gateway = with(&origin).start();
     for (path, content_type) in [("/x.tar.gz", "audio/mpeg"), ("/y.tar.gz", "Video/mp4; codecs=x"), ("/z", "audio/ogg")]
@@ -203,7 +203,7 @@ fn denied_content_types_are_not_fetched() {
 }
 
 #[test]
-fn a_refused_target_is_never_redirected_to() {
+fn refused_target_gets_no_redirect() {
     let origin = Origin::start();
     let gateway = Gateway::builder().origin(&origin).set("policy.deny_hosts", "[\"localhost\"]").start();
     for target in [
@@ -219,7 +219,7 @@ fn a_refused_target_is_never_redirected_to() {
 }
 
 #[test]
-fn what_is_stored_is_still_judged() {
+fn policy_applies_to_stored_targets() {
     let origin = Origin::start();
     let body = archive(9, 2000);
     origin.serve(PATH, Reply::file(&body));
@@ -231,7 +231,7 @@ fn what_is_stored_is_still_judged() {
 }
 
 #[test]
-fn other_methods_are_judged_too() {
+fn policy_applies_to_other_methods() {
     let (origin, closed) = (Origin::start(), Origin::start());
     let gateway = with(&origin).set("policy.deny_hosts", "[\"localhost\"]").start();
     for target in [closed.url("/x"), origin.named_url("/x"), origin.url("/x.mp3"), "http://10.0.0.1/x".to_owned()] {
@@ -241,11 +241,11 @@ fn other_methods_are_judged_too() {
 }
 
 #[test]
-fn a_denied_suffix_is_denied_in_every_encoding() {
+fn denied_suffix_matches_percent_encoded_path() {
     let origin = Origin::start();
     let gateway = with(&origin).start();
     for path in ["/song.mp%33", "/song%2emp3", "/song.%6Dp3", "/song%2Emp%33"] {
         assert_refused(&gateway, &origin.url(path), "deny_suffixes");
     }
-    assert_eq!(origin.total(), 0, "the origin would have decoded it");
+    assert_eq!(origin.total(), 0, "the origin gets no encoded form of the suffix");
 }

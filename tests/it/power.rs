@@ -1,15 +1,15 @@
-//! Power cuts: what was told to be stored outlasts them, whatever of the rest the disk has lost.
+//! Power cuts: every target that was reported as stored survives, whatever else the disk loses.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use crate::harness::{Body, Disk, Gateway, Origin, Reply, archive, encoded, eventually, sha256};
 
-/// Repeatable dice.
+/// A deterministic random number generator.
 struct Dice(u64);
 
 impl Dice {
-    /// A number below `sides`.
+    /// Returns a number below `sides`.
     fn throw(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -17,13 +17,13 @@ impl Dice {
         self.0 % sides
     }
 
-    /// An index below `count`.
+    /// Returns an index below `count`.
     fn pick(&mut self, count: usize) -> usize {
-        usize::try_from(self.throw(count as u64)).expect("it is below a count")
+        usize::try_from(self.throw(count as u64)).expect("the number is below `count`")
     }
 }
 
-/// Targets by their number, and what each of them means.
+/// An origin with numbered targets and their bodies.
 struct World {
     origin: Origin,
     bodies: Vec<Body>,
@@ -48,31 +48,32 @@ impl World {
     }
 }
 
-/// The targets that were told to be stored up to now.
+/// Returns the targets that the log reports as stored so far.
 fn stored(gateway: &Gateway) -> Vec<String> {
     let told =
         gateway.log().events().into_iter().filter(|event| event["message"] == "fetch" && event["outcome"] == "stored");
-    told.map(|event| event["uri"].as_str().expect("it is a text").to_owned()).collect()
+    told.map(|event| event["uri"].as_str().expect("the URI is a string").to_owned()).collect()
 }
 
-/// Asserts what holds after any cut: an object is what its name says, a record is whole and has its object.
+/// Asserts the invariants after a power cut: every object matches its name, and every record is
+/// complete and has its object.
 #[track_caller]
 fn assert_sound(gateway: &Gateway) {
-    eventually("staging is swept", || gateway.staged().is_empty().then_some(()));
+    eventually("the staging folder is cleaned", || gateway.staged().is_empty().then_some(()));
     for object in gateway.objects() {
         let name = object.file_name().expect("a file has a name").to_string_lossy().into_owned();
         assert_eq!(sha256(&fs::read(&object).expect("an object can be read")), name, "{}", object.display());
     }
     for record in gateway.records() {
         let text = fs::read(&record).expect("a record can be read");
-        let value: serde_json::Value = serde_json::from_slice(&text).expect("a record is whole");
+        let value: serde_json::Value = serde_json::from_slice(&text).expect("the record is complete");
         let name = value["sha256"].as_str().expect("a record names an object");
         assert!(gateway.cache().join("objects").join(&name[..2]).join(name).is_file(), "a record is published last");
     }
 }
 
 #[test]
-fn what_was_told_to_be_stored_outlasts_a_power_cut() {
+fn stored_targets_survive_power_cut() {
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut disk = Disk::mount();
     let world = World::new(60);
@@ -83,7 +84,7 @@ fn what_was_told_to_be_stored_outlasts_a_power_cut() {
         let begun = next..(next + 1 + dice.pick(6)).min(world.bodies.len());
         next = begun.end;
         let waiting: Vec<_> = begun.clone().map(|number| gateway.get(&world.url(number)).start()).collect();
-        // The cut comes anywhere between the first of them and the last.
+        // Cuts the power after a random one of the started fetches is stored.
         let awaited = begun.start + dice.pick(begun.len());
         gateway.await_stored(&world.url(awaited));
         let told = stored(&gateway);
@@ -105,18 +106,18 @@ fn what_was_told_to_be_stored_outlasts_a_power_cut() {
                 object.exists()
             );
             gateway.assert_serves(&world.url(*number), &world.bodies[*number]).assert_cache(&["hit"]);
-            assert_eq!(world.origin.count(&World::path(*number)), *asked, "{number} is not asked for again");
+            assert_eq!(world.origin.count(&World::path(*number)), *asked, "{number} is not fetched again");
         }
     }
-    assert!(kept.len() >= 10, "{} were kept", kept.len());
-    // What was cut off is fetched again.
+    assert!(kept.len() >= 10, "{} targets were stored", kept.len());
+    // Targets that the cut lost are fetched again.
     for number in 0..world.bodies.len() {
         gateway.assert_serves(&world.url(number), &world.bodies[number]);
     }
 }
 
 #[test]
-fn a_pin_that_was_confirmed_outlasts_a_power_cut() {
+fn confirmed_pin_survives_power_cut() {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
     let mut disk = Disk::mount();
     let world = World::new(6);

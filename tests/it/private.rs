@@ -1,11 +1,11 @@
-//! Private addresses: refused in every spelling, and on the address that is connected to.
+//! Private addresses: they are refused in every notation and after name resolution.
 
 use crate::harness::{Gateway, Origin, Reply, archive};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
-fn a_private_address_is_refused_at_every_door() {
+fn private_addresses_are_refused_at_every_endpoint() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(1, 2000)));
     let gateway = Gateway::builder().origin(&origin).relay().set("policy.allow_networks", "[]").start();
@@ -46,11 +46,11 @@ fn a_private_address_is_refused_at_every_door() {
 }
 
 #[test]
-fn an_address_in_an_odd_spelling_is_refused() {
+fn unusual_address_notations_are_refused() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(1, 2000)));
     let refusing = Gateway::builder().origin(&origin).relay().set("policy.allow_networks", "[]").start();
-    // Where the address itself is allowed, its odd spellings still are not.
+    // Unusual notations are refused even for an allowed address.
     let allowing = Gateway::builder().origin(&origin).relay().start();
     let port = origin.port();
     for host in [
@@ -88,7 +88,7 @@ fn an_address_in_an_odd_spelling_is_refused() {
 }
 
 #[test]
-fn a_name_is_judged_by_the_address_that_it_resolves_to() {
+fn name_is_checked_by_its_resolved_address() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(2, 2000)));
     let gateway = Gateway::builder().origin(&origin).relay().set("policy.allow_networks", "[]").start();
@@ -100,11 +100,11 @@ fn a_name_is_judged_by_the_address_that_it_resolves_to() {
             assert!(answer.text().contains("allow_networks"), "{}", answer.text());
         }
     }
-    assert_eq!(origin.connections(), 0, "the address is checked before it is connected to");
+    assert_eq!(origin.connections(), 0, "the address is checked before the connection");
 }
 
 #[test]
-fn only_the_networks_that_are_allowed_are_open() {
+fn only_allowed_networks_are_reachable() {
     let (first, second) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(3, 2000);
     first.serve(PATH, Reply::file(&body));
@@ -117,11 +117,11 @@ fn only_the_networks_that_are_allowed_are_open() {
 }
 
 #[test]
-fn a_resolved_name_is_dialled_at_the_address_that_was_checked() {
+fn connection_uses_checked_address_of_name() {
     let origin = Origin::start();
     let body = archive(4, 2000);
     origin.serve(PATH, Reply::file(&body));
-    // localhost may have more addresses than this one: those that are not allowed are passed over.
+    // `localhost` may have more addresses; the gateway skips those that are not allowed.
     let gateway = Gateway::builder().origin(&origin).relay().set("policy.allow_networks", "[\"127.0.0.1/32\"]").start();
     gateway.assert_serves(&origin.named_url(PATH), &body);
     let asked = origin.request(PATH);
@@ -129,7 +129,7 @@ fn a_resolved_name_is_dialled_at_the_address_that_was_checked() {
 }
 
 #[test]
-fn an_allowed_ipv6_network_is_fetched_from() {
+fn allowed_ipv6_network_is_fetched_from() {
     let origin = Origin::start_at("::1");
     let body = archive(5, 2000);
     origin.serve(PATH, Reply::file(&body));

@@ -1,16 +1,18 @@
-//! The proxy door: absolute-form requests, relayed on a miss, streamed on a hit, never redirected.
+//! The proxy endpoint: absolute-form requests are relayed on a miss, streamed on a hit,
+//! and never redirected.
 
 use crate::harness::{Gate, Gateway, Origin, Reply, Waiting, archive, assert_same, eventually, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
-fn a_miss_is_relayed_and_a_hit_is_streamed() {
+fn miss_is_relayed_and_hit_is_streamed() {
     let origin = Origin::start();
     let body = archive(1, 200_000);
     let gate = Gate::new();
     origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    // The default sends rewrite clients to the origin; a proxy client it would send round in circles.
+    // By default the gateway endpoint redirects to the origin. A redirected
+    // proxy client would loop.
     let gateway = Gateway::builder().origin(&origin).start();
     let url = origin.url(PATH);
     let mut miss = gateway.proxied("GET", &url).open();
@@ -28,7 +30,7 @@ fn a_miss_is_relayed_and_a_hit_is_streamed() {
 }
 
 #[test]
-fn both_doors_share_one_object() {
+fn both_endpoints_share_one_object() {
     let origin = Origin::start();
     let body = archive(2, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -42,7 +44,7 @@ fn both_doors_share_one_object() {
 }
 
 #[test]
-fn a_head_on_a_miss_fills_nothing() {
+fn head_miss_stores_nothing() {
     let origin = Origin::start();
     let body = archive(3, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -56,11 +58,11 @@ fn a_head_on_a_miss_fills_nothing() {
     gateway.proxied("GET", &url).send().assert_body(200, &body);
     gateway.await_stored(&url);
     gateway.proxied("HEAD", &url).send().assert_cache(&["hit"]);
-    assert_eq!(origin.count(PATH), 2, "a HEAD on a hit is answered from the store");
+    assert_eq!(origin.count(PATH), 2, "a HEAD hit is answered from the cache");
 }
 
 #[test]
-fn the_origins_final_status_is_relayed() {
+fn error_status_of_origin_is_relayed() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     for status in [404, 410, 403, 500, 503] {
@@ -72,7 +74,7 @@ fn the_origins_final_status_is_relayed() {
 }
 
 #[test]
-fn a_request_in_origin_form_gets_a_hint() {
+fn origin_form_request_gets_hint() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     for path in [format!("/{}", origin.url(PATH)), "/".to_owned(), "/healthz".to_owned(), PATH.to_owned()] {
@@ -84,7 +86,7 @@ fn a_request_in_origin_form_gets_a_hint() {
 }
 
 #[test]
-fn a_page_of_the_gateways_own_is_not_behind_another_host() {
+fn builtin_pages_do_not_hide_origin_paths() {
     let origin = Origin::start();
     origin.serve("/healthz", Reply::ok(&b"the origin's own\n".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
@@ -92,7 +94,7 @@ fn a_page_of_the_gateways_own_is_not_behind_another_host() {
 }
 
 #[test]
-fn what_smells_of_smuggling_is_refused() {
+fn request_smuggling_attempts_are_refused() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::ok(&archive(4, 100)));
     let gateway = Gateway::relaying(&origin);
@@ -115,28 +117,28 @@ fn what_smells_of_smuggling_is_refused() {
             assert!(answer.is_none_or(|head| (400..500).contains(&head.status)), "{head:?}");
         }
     }
-    assert_eq!(origin.total(), 0, "nothing of it reached the origin");
+    assert_eq!(origin.total(), 0, "no request reached the origin");
 }
 
 #[test]
-fn the_gateway_behind_itself_ends() {
+fn forwarding_loop_is_refused() {
     let origin = Origin::start();
     let mut gateway = Gateway::builder().origin(&origin).relay().one_attempt().start();
     let own_port = gateway.addr().port();
     gateway.reload(|builder| builder.port(own_port));
     let inner = format!("http://127.0.0.1:{own_port}/{}", origin.url(PATH));
-    let answer = eventually("its own port is allowed", || {
+    let answer = eventually("the gateway's own port is allowed", || {
         Some(gateway.proxied("GET", &inner).send()).filter(|answer| answer.status != 403)
     });
     assert!((400..600).contains(&answer.status), "{}", answer.status);
-    assert_eq!(origin.total(), 0, "the inner request is refused for its Via");
+    assert_eq!(origin.total(), 0, "the inner request is refused because of its Via");
     let inner_answer =
         gateway.log().wait_for("the inner request", |event| event["message"] == "request" && event["status"] == 400);
     assert_eq!(inner_answer["door"], "rewrite");
 }
 
 #[test]
-fn the_target_decides_and_not_the_host_header() {
+fn target_overrides_host_header() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(5, 2000);
     origin.serve(PATH, Reply::file(&body));
@@ -166,7 +168,7 @@ fn http_1_0_clients_are_served() {
 }
 
 #[test]
-fn an_old_client_never_takes_a_cut_for_an_end() {
+fn http_1_0_client_detects_cut_body() {
     let origin = Origin::start();
     let body = archive(7, 50_000);
     origin.serve(PATH, Reply::file(&body).chunked().cut_at(30_000));
@@ -178,7 +180,7 @@ fn an_old_client_never_takes_a_cut_for_an_end() {
 }
 
 #[test]
-fn a_body_that_nobody_wants_is_not_the_next_request() {
+fn unread_request_body_is_not_parsed_as_request() {
     let origin = Origin::start();
     let body = archive(8, 2000);
     origin.serve(PATH, Reply::file(&body));
@@ -193,7 +195,7 @@ fn a_body_that_nobody_wants_is_not_the_next_request() {
         let answer = Waiting::send(door, (outer + &last).as_bytes(), false).head();
         assert!(matches!(answer.head.status, 200 | 400), "{}", answer.head.status);
     }
-    // A request on a fresh connection comes after whatever the others may have caused.
+    // The gateway handles this request after any smuggled ones.
     gateway.proxied("GET", &url).send().assert_body(200, &body);
     assert_eq!(origin.count("/smuggled"), 0);
 }

@@ -1,11 +1,11 @@
-//! Ranges on a hit, as RFC 9110, section 14, says.
+//! Range requests on a hit (RFC 9110, section 14).
 
 use crate::harness::{DATE, DAY_AFTER, DAY_BEFORE, Gateway, Origin, Reply, Request, archive, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const SIZE: usize = 100_000;
 
-/// A gateway that has a body of [`SIZE`] bytes in its store, and the target of it.
+/// A gateway that has stored a body of [`SIZE`] bytes, with the origin of the body.
 struct Stored {
     gateway: Gateway,
     origin: Origin,
@@ -23,7 +23,7 @@ impl Stored {
         Self { gateway, origin, body }
     }
 
-    /// The same request at both doors.
+    /// Returns the same request at both endpoints.
     fn doors(&self, method: &str) -> [Request; 2] {
         let url = self.origin.url(PATH);
         [self.gateway.request(method, &format!("/{url}")), self.gateway.proxied(method, &url)]
@@ -48,7 +48,7 @@ impl Stored {
     fn assert_whole(&self, request: &Request) {
         let answer = request.send();
         answer.assert_body(200, &self.body);
-        assert_eq!(answer.header("content-range"), None, "200 is not a part");
+        assert_eq!(answer.header("content-range"), None, "a 200 has no Content-Range");
         assert_eq!(answer.wants("accept-ranges"), "bytes");
     }
 }
@@ -62,7 +62,7 @@ impl Drop for Stored {
 }
 
 #[test]
-fn a_single_range_is_answered_with_that_part() {
+fn single_range_is_served() {
     let stored = Stored::new();
     let end = SIZE - 1;
     for (range, first, last) in [
@@ -90,7 +90,7 @@ fn a_single_range_is_answered_with_that_part() {
 }
 
 #[test]
-fn a_range_behind_the_end_is_416_with_the_length() {
+fn unsatisfiable_range_gives_416_with_length() {
     let stored = Stored::new();
     for range in
         ["bytes=100000-", "bytes=100000-100001", "bytes=999999-", "bytes=-0", "bytes=99999999999999999999999999-"]
@@ -99,13 +99,13 @@ fn a_range_behind_the_end_is_416_with_the_length() {
             let answer = request.range(range).send();
             answer.assert_status(416);
             assert_eq!(answer.wants("content-range"), format!("bytes */{SIZE}"), "{range}");
-            assert!(answer.body.len() < 1000, "nothing of the object is sent");
+            assert!(answer.body.len() < 1000, "no object data is sent");
         }
     }
 }
 
 #[test]
-fn a_range_that_is_not_understood_is_ignored() {
+fn unsupported_range_is_ignored() {
     let stored = Stored::new();
     for range in [
         "bytes=0-99,200-299",
@@ -129,7 +129,7 @@ fn a_range_that_is_not_understood_is_ignored() {
 }
 
 #[test]
-fn if_range_gives_the_part_only_of_the_same_body() {
+fn if_range_requires_matching_validator() {
     let stored = Stored::new();
     let etag = stored.etag();
     for request in stored.doors("GET") {
@@ -143,13 +143,13 @@ fn if_range_gives_the_part_only_of_the_same_body() {
         }
     }
     for request in stored.doors("GET") {
-        // Without a Range it means nothing.
+        // `If-Range` without `Range` is ignored.
         stored.assert_whole(&request.header("If-Range", &etag));
     }
 }
 
 #[test]
-fn if_range_with_another_body_makes_an_impossible_range_whole() {
+fn failed_if_range_overrides_unsatisfiable_range() {
     let stored = Stored::new();
     for request in stored.doors("GET") {
         stored.assert_whole(&request.range("bytes=999999-").header("If-Range", "\"other\""));
@@ -157,7 +157,7 @@ fn if_range_with_another_body_makes_an_impossible_range_whole() {
 }
 
 #[test]
-fn a_head_tells_of_the_whole_and_ignores_ranges() {
+fn head_ignores_ranges() {
     let stored = Stored::new();
     for request in stored.doors("HEAD") {
         for request in [request.clone(), request.clone().range("bytes=0-9"), request.range("bytes=999999-")] {
@@ -174,7 +174,7 @@ fn a_head_tells_of_the_whole_and_ignores_ranges() {
 }
 
 #[test]
-fn every_range_of_a_small_body_is_right() {
+fn every_range_of_small_body_is_correct() {
     let origin = Origin::start();
     let body = b"0123456789".to_vec();
     origin.serve("/x.patch", Reply::file(&body.clone().into()));
@@ -201,7 +201,7 @@ fn every_range_of_a_small_body_is_right() {
 }
 
 #[test]
-fn an_empty_body_has_no_ranges() {
+fn empty_body_has_no_satisfiable_range() {
     let origin = Origin::start();
     origin.serve("/empty.patch", Reply::file(&Vec::new().into()));
     let gateway = Gateway::relaying(&origin);

@@ -1,11 +1,12 @@
-//! Redirects of origins: followed on the server, judged at every hop, kept under the first URL.
+//! Redirects of origins: the gateway follows them, checks every hop, and stores the
+//! body under the first URL.
 
 use crate::harness::{Gateway, Origin, Reply, archive, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
-fn every_form_of_redirect_is_followed_and_kept_by_the_first_url() {
+fn redirects_are_followed_and_stored_under_first_url() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(1, 20_000);
     origin.serve("/pub/files/y-1.0.tar.gz", Reply::file(&body));
@@ -35,11 +36,11 @@ fn every_form_of_redirect_is_followed_and_kept_by_the_first_url() {
         }
     }
     assert_eq!(gateway.objects().len(), 1);
-    assert_eq!(gateway.records().len(), locations.len() * 5, "a record for each first URL, and none for the hops");
+    assert_eq!(gateway.records().len(), locations.len() * 5, "each first URL has a record, hops have none");
 }
 
 #[test]
-fn a_chain_is_followed_as_far_as_it_may_be() {
+fn redirect_chain_is_limited() {
     let origin = Origin::start();
     let body = archive(2, 5000);
     for number in 0..4 {
@@ -56,7 +57,7 @@ fn a_chain_is_followed_as_far_as_it_may_be() {
 }
 
 #[test]
-fn a_loop_ends() {
+fn redirect_loop_ends() {
     let origin = Origin::start();
     origin.serve("/a.tar.gz", Reply::redirect(302, "/b.tar.gz"));
     origin.serve("/b.tar.gz", Reply::redirect(302, "/a.tar.gz"));
@@ -64,11 +65,11 @@ fn a_loop_ends() {
     let gateway = Gateway::relaying(&origin);
     gateway.get(&origin.url("/a.tar.gz")).send().assert_problem(502);
     gateway.get(&origin.url("/self.tar.gz")).send().assert_problem(502);
-    assert!(origin.total() <= 22, "ten redirects are enough: {}", origin.total());
+    assert!(origin.total() <= 22, "the limit is ten redirects: {}", origin.total());
 }
 
 #[test]
-fn a_redirect_that_leads_nowhere_is_502() {
+fn invalid_redirect_is_refused() {
     let origin = Origin::start();
     origin.serve("/none.tar.gz", Reply::status(302));
     for (number, location) in
@@ -86,7 +87,7 @@ fn a_redirect_that_leads_nowhere_is_502() {
 }
 
 #[test]
-fn the_hops_of_a_redirect_are_judged() {
+fn redirect_hops_are_checked_by_policy() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let closed = Origin::start();
     let body = archive(3, 5000);
@@ -125,18 +126,18 @@ fn the_hops_of_a_redirect_are_judged() {
         let answer = gateway.get(&origin.url(&path)).send();
         assert!(matches!(answer.status, 403 | 502), "{location}: {} {}", answer.status, answer.text());
         answer.assert_problem(answer.status);
-        // The second hop is judged as the first.
+        // A later hop is checked like the first.
         let path = format!("/z-{number}.tar.gz");
         origin.serve(&path, Reply::redirect(302, &format!("/x-{number}.tar.gz")));
         let again = gateway.proxied("GET", &origin.url(&path)).send();
         assert!(matches!(again.status, 403 | 502), "{location}: {}", again.status);
     }
-    assert_eq!(other.total() + closed.total() + origin.count("/y-1.0.tar.gz"), 0, "nothing was asked there");
+    assert_eq!(other.total() + closed.total() + origin.count("/y-1.0.tar.gz"), 0, "no denied hop was requested");
     gateway.assert_nothing_stored();
 }
 
 #[test]
-fn a_refused_hop_says_which_rule() {
+fn denied_hop_names_its_rule() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     origin.serve(PATH, Reply::redirect(302, &other.url("/y.tar.gz")));
     let builder = Gateway::builder().origin(&origin).origin(&other).relay().one_attempt();
@@ -147,7 +148,7 @@ fn a_refused_hop_says_which_rule() {
 }
 
 #[test]
-fn hosts_and_suffixes_judge_what_the_client_asks_for_and_not_the_hops() {
+fn host_and_suffix_rules_ignore_hops() {
     let origin = Origin::start();
     let body = archive(4, 5000);
     origin.serve("/blob.mp3", Reply::file(&body));
@@ -161,7 +162,7 @@ fn hosts_and_suffixes_judge_what_the_client_asks_for_and_not_the_hops() {
 }
 
 #[test]
-fn the_class_is_that_of_the_first_url() {
+fn first_url_decides_cacheability_class() {
     let origin = Origin::start();
     let body = archive(5, 5000);
     origin.serve("/blob", Reply::file(&body));
@@ -178,7 +179,7 @@ fn the_class_is_that_of_the_first_url() {
 }
 
 #[test]
-fn a_record_tells_where_the_bytes_came_from() {
+fn record_names_source_of_content() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(6, 5000);
     origin.serve(PATH, Reply::redirect(302, &other.url("/secret/path/y.tar.gz")));
@@ -194,7 +195,7 @@ fn a_record_tells_where_the_bytes_came_from() {
 }
 
 #[test]
-fn the_proxy_door_follows_for_what_is_stored() {
+fn proxy_endpoint_follows_redirects_of_cacheable_target() {
     let origin = Origin::start();
     let body = archive(7, 5000);
     origin.serve(PATH, Reply::redirect(302, "/y.tar.gz"));
@@ -206,7 +207,7 @@ fn the_proxy_door_follows_for_what_is_stored() {
 }
 
 #[test]
-fn the_hops_of_what_is_passed_are_judged_too() {
+fn pass_through_hops_are_checked_by_policy() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     other.serve("/y", Reply::ok(&b"secret\n".to_vec().into()));
     let builder = Gateway::builder().origin(&origin).origin(&other).relay();

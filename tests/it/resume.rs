@@ -1,4 +1,5 @@
-//! Second attempts: resumed where that is safe, from the beginning where it is not, and never a mixture.
+//! Retries of a fetch: resumed where that is safe, restarted otherwise, and never a
+//! mixture of two bodies.
 
 use crate::harness::{Answer, Builder, Ended, Gateway, Origin, Reply, Stop, archive, assert_same, eventually};
 
@@ -8,21 +9,21 @@ fn retrying(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().set("fetch.attempts", "4")
 }
 
-/// Whole and one of these bodies, or broken off behind a prefix of one.
+/// Asserts that the response is one of the bodies, or a truncated prefix of one.
 #[track_caller]
 fn assert_no_mixture(answer: &Answer, bodies: &[&[u8]]) {
     if answer.status != 200 {
         return answer.assert_problem(answer.status);
     }
     let fits = |body: &&&[u8]| body.starts_with(&answer.body);
-    let body = bodies.iter().find(fits).expect("what was sent is the beginning of one of the bodies");
+    let body = bodies.iter().find(fits).expect("the response begins like one of the bodies");
     if answer.ended == Ended::Whole {
         assert_same(&answer.body, body);
     }
 }
 
 #[test]
-fn a_cut_fetch_is_resumed_behind_what_came() {
+fn cut_fetch_is_resumed_after_received_bytes() {
     let origin = Origin::start();
     let body = archive(1, 300_000);
     let file = Reply::file(&body);
@@ -35,15 +36,15 @@ fn a_cut_fetch_is_resumed_behind_what_came() {
     let requests = origin.requests(PATH);
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].header("range"), None);
-    let range = requests[1].header("range").expect("the second attempt goes on behind the first");
-    let from: usize = range.trim_start_matches("bytes=").trim_end_matches('-').parse().expect("an open range");
+    let range = requests[1].header("range").expect("the second attempt requests a range");
+    let from: usize = range.trim_start_matches("bytes=").trim_end_matches('-').parse().expect("the range has no end");
     assert!(from > 0 && from <= 200_000, "{range}");
-    assert!(requests[1].header("if-range").is_some_and(|tag| tag.starts_with('"')), "only if it is still the same");
+    assert!(requests[1].header("if-range").is_some_and(|tag| tag.starts_with('"')), "If-Range has a strong ETag");
     gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
 }
 
 #[test]
-fn a_fetch_that_is_cut_again_and_again_goes_on() {
+fn repeatedly_cut_fetch_completes() {
     let origin = Origin::start();
     let body = archive(2, 400_000);
     let file = Reply::file(&body);
@@ -60,7 +61,7 @@ fn a_fetch_that_is_cut_again_and_again_goes_on() {
 }
 
 #[test]
-fn a_cut_fetch_in_chunks_is_resumed_too() {
+fn cut_chunked_fetch_is_resumed() {
     let origin = Origin::start();
     let body = archive(3, 200_000);
     let file = Reply::file(&body);
@@ -71,7 +72,7 @@ fn a_cut_fetch_in_chunks_is_resumed_too() {
 }
 
 #[test]
-fn an_origin_that_ignores_range_is_read_from_the_beginning() {
+fn retry_restarts_if_origin_ignores_range() {
     let origin = Origin::start();
     let body = archive(4, 300_000);
     let file = Reply::file(&body).ranges_ignored();
@@ -83,7 +84,7 @@ fn an_origin_that_ignores_range_is_read_from_the_beginning() {
 }
 
 #[test]
-fn without_a_strong_tag_the_body_is_read_from_the_beginning() {
+fn retry_restarts_without_strong_etag() {
     let origin = Origin::start();
     let body = archive(5, 300_000);
     for (number, reply) in
@@ -96,12 +97,12 @@ fn without_a_strong_tag_the_body_is_read_from_the_beginning() {
         gateway.await_stored(&origin.url(&path));
         let requests = origin.requests(&path);
         assert_eq!(requests.len(), 2);
-        assert_eq!(requests[1].header("range"), None, "nothing proves that it is still the same body");
+        assert_eq!(requests[1].header("range"), None, "no validator proves that the body is the same");
     }
 }
 
 #[test]
-fn a_part_that_is_not_the_one_asked_for_is_not_used() {
+fn wrong_content_range_is_not_used() {
     let origin = Origin::start();
     let body = archive(6, 300_000);
     let file = Reply::file(&body);
@@ -126,7 +127,7 @@ fn a_part_that_is_not_the_one_asked_for_is_not_used() {
 }
 
 #[test]
-fn a_part_of_a_body_of_another_length_is_not_used() {
+fn partial_response_with_other_length_is_discarded() {
     let origin = Origin::start();
     let (old, new) = (archive(7, 300_000), archive(8, 250_000));
     let tag = "\"same\"";
@@ -137,12 +138,12 @@ fn a_part_of_a_body_of_another_length_is_not_used() {
     assert_no_mixture(&answer, &[&old, &new]);
     gateway.await_fetch(&origin.url(PATH));
     for object in gateway.objects() {
-        assert_eq!(object, gateway.object_path(&new), "an object is one body or the other");
+        assert_eq!(object, gateway.object_path(&new), "an object equals the old body or the new one");
     }
 }
 
 #[test]
-fn a_body_that_changed_between_two_attempts_breaks_the_followers_off() {
+fn changed_body_breaks_off_readers() {
     let origin = Origin::start();
     let (old, new) = (archive(9, 300_000), archive(10, 300_000));
     origin.script(PATH, vec![Reply::file(&old).cut_at(200_000), Reply::file(&new)]);
@@ -150,18 +151,18 @@ fn a_body_that_changed_between_two_attempts_breaks_the_followers_off() {
     let mut answer = gateway.get(&origin.url(PATH)).open();
     assert_same(&answer.read(100_000), &old[..100_000]);
     let rest = answer.finish();
-    assert_eq!(rest.ended, Ended::Cut, "what was delivered cannot be taken back");
+    assert_eq!(rest.ended, Ended::Cut, "readers of the old body are broken off");
     assert_same(&rest.body, &old[100_000..100_000 + rest.body.len()]);
     gateway.await_fetch(&origin.url(PATH));
     for object in gateway.objects() {
-        assert_eq!(object, gateway.object_path(&new), "nothing is stored that no origin has sent");
+        assert_eq!(object, gateway.object_path(&new), "only the new body is stored");
     }
-    // Whoever comes next has seen nothing of the old one.
+    // A new client has received nothing of the old body.
     gateway.assert_serves(&origin.url(PATH), &new);
 }
 
 #[test]
-fn a_body_that_changed_without_a_tag_breaks_the_followers_off() {
+fn changed_body_without_etag_breaks_off_readers() {
     let origin = Origin::start();
     let (old, new) = (archive(11, 300_000), archive(12, 300_000));
     origin.script(PATH, vec![Reply::ok(&old).cut_at(200_000), Reply::ok(&new)]);
@@ -175,7 +176,7 @@ fn a_body_that_changed_without_a_tag_breaks_the_followers_off() {
 }
 
 #[test]
-fn a_busy_origin_is_asked_again() {
+fn busy_origin_is_retried() {
     let origin = Origin::start();
     let body = archive(13, 20_000);
     origin.script(PATH, vec![Reply::status(503), Reply::status(500), Reply::file(&body)]);
@@ -185,20 +186,20 @@ fn a_busy_origin_is_asked_again() {
 }
 
 #[test]
-fn a_page_instead_of_the_archive_is_forgotten_after_a_while() {
+fn html_response_is_forgotten_after_negative_ttl() {
     let origin = Origin::start();
     let body = archive(14, 20_000);
     origin.script(PATH, vec![Reply::html(), Reply::file(&body)]);
     let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.absent_ttl", "300ms").start();
     gateway.get(&origin.url(PATH)).send().assert_problem(502);
-    let answer = eventually("the page is forgotten", || {
+    let answer = eventually("the negative cache entry expires", || {
         Some(gateway.get(&origin.url(PATH)).send()).filter(|answer| answer.status != 502)
     });
     answer.assert_body(200, &body);
 }
 
 #[test]
-fn attempts_have_an_end() {
+fn attempts_are_limited() {
     let origin = Origin::start();
     let gateway = retrying(&origin).start();
     for (path, reply, status, asked) in [
@@ -216,7 +217,7 @@ fn attempts_have_an_end() {
 }
 
 #[test]
-fn a_stalled_fetch_is_resumed() {
+fn stalled_fetch_is_resumed() {
     let origin = Origin::start();
     let body = archive(15, 200_000);
     let file = Reply::file(&body);
@@ -227,7 +228,7 @@ fn a_stalled_fetch_is_resumed() {
 }
 
 #[test]
-fn a_digest_is_checked_over_all_attempts_together() {
+fn digest_covers_all_attempts() {
     let origin = Origin::start();
     let body = archive(16, 300_000);
     let file = Reply::file(&body);

@@ -1,4 +1,5 @@
-//! The rewrite door: how a target is spelled, what a hit carries, and what is not taken.
+//! The gateway endpoint (URL prefix): spellings of a target, headers of a hit,
+//! and refused requests.
 
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
@@ -8,7 +9,7 @@ use crate::harness::{DATE, Ended, Gateway, Origin, Reply, Waiting, archive, sha2
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
-fn every_spelling_of_a_target_gets_the_same_object() {
+fn all_spellings_of_target_share_one_object() {
     let origin = Origin::start();
     let body = archive(1, 30_000);
     origin.serve(PATH, Reply::file(&body));
@@ -26,14 +27,14 @@ fn every_spelling_of_a_target_gets_the_same_object() {
     ] {
         gateway.request("GET", &form).send().assert_body(200, &body);
         gateway.await_stored(&origin.url(PATH));
-        assert_eq!(origin.count(PATH), 1, "{form} asked the origin again");
+        assert_eq!(origin.count(PATH), 1, "{form} caused another origin request");
     }
     assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1);
 }
 
 #[test]
-fn a_bare_host_name_means_https() {
-    // The egress proxy keeps the names of this test on the machine.
+fn bare_host_name_means_https() {
+    // The egress proxy keeps requests for these names on the machine.
     let egress = Origin::start();
     let gateway = Gateway::builder().port(443).text("fetch.egress_proxy", &egress.url("")).one_attempt().start();
     for (form, target) in [
@@ -76,8 +77,8 @@ fn path_without_target_is_404_with_right_form() {
         assert_eq!(answer.status, 404, "{path}: {}", answer.text());
         answer.assert_problem(404);
         assert_eq!(answer.wants("cache-control"), "no-store", "{path}");
-        assert!(answer.text().contains("https://"), "the right form is shown for {path}: {}", answer.text());
-        assert!(!answer.text().contains("secret"), "no password is repeated: {}", answer.text());
+        assert!(answer.text().contains("https://"), "the error for {path} shows the valid form: {}", answer.text());
+        assert!(!answer.text().contains("secret"), "the error contains no password: {}", answer.text());
         gateway.request("HEAD", path).send().assert_status(404);
     }
 }
@@ -100,7 +101,7 @@ fn malformed_heads_and_forbidden_targets_keep_their_status() {
 }
 
 #[test]
-fn path_and_query_reach_the_origin_byte_for_byte() {
+fn path_and_query_reach_origin_unchanged() {
     let origin = Origin::start();
     let body = archive(2, 2000);
     let gateway = Gateway::relaying(&origin);
@@ -118,11 +119,11 @@ fn path_and_query_reach_the_origin_byte_for_byte() {
         gateway.assert_serves(&origin.url(target), &body);
         origin.request(target);
     }
-    assert_eq!(origin.total(), 8, "each spelling is a target of its own, and nothing else was asked");
+    assert_eq!(origin.total(), 8, "each spelling is a separate target");
 }
 
 #[test]
-fn a_hit_carries_what_the_design_says() {
+fn hit_has_documented_headers() {
     let origin = Origin::start();
     let body = archive(3, 70_000);
     let reply = Reply::file(&body)
@@ -149,12 +150,12 @@ fn a_hit_carries_what_the_design_says() {
     assert_eq!(hit.wants("x-content-type-options"), "nosniff");
     for answer in [&miss, &hit] {
         assert_eq!(answer.header("set-cookie"), None, "a cookie belongs to one client");
-        assert_eq!(answer.header("x-accel-redirect"), None, "an origin does not steer our nginx");
+        assert_eq!(answer.header("x-accel-redirect"), None, "X-Accel headers of an origin are removed");
     }
 }
 
 #[test]
-fn what_a_client_stores_as_html_is_never_rendered() {
+fn html_is_never_rendered_by_browser() {
     let origin = Origin::start();
     let page = b"--- <html><script>alert(1)</script></html>".to_vec().into();
     origin.serve("/x.patch", Reply::ok(&page).header("Content-Type", "text/html"));
@@ -162,13 +163,13 @@ fn what_a_client_stores_as_html_is_never_rendered() {
     for _ in 0..2 {
         let answer = gateway.assert_serves(&origin.url("/x.patch"), &page);
         assert_eq!(answer.wants("x-content-type-options"), "nosniff");
-        assert!(answer.wants("content-disposition").starts_with("attachment"), "a browser saves it");
+        assert!(answer.wants("content-disposition").starts_with("attachment"), "the browser saves the file");
         gateway.await_stored(&origin.url("/x.patch"));
     }
 }
 
 #[test]
-fn only_get_and_head_are_taken() {
+fn only_get_and_head_are_accepted() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"] {
@@ -180,7 +181,7 @@ fn only_get_and_head_are_taken() {
 }
 
 #[test]
-fn what_is_too_long_is_told_so() {
+fn oversized_target_and_headers_are_refused() {
     let gateway = Gateway::builder().start();
     let long = format!("/http://127.0.0.1/{}-1.0.tar.gz", "x".repeat(9000));
     gateway.request("GET", &long).send().assert_status(414);
@@ -189,7 +190,7 @@ fn what_is_too_long_is_told_so() {
 }
 
 #[test]
-fn a_proxy_request_at_the_gateway_port_gets_a_hint() {
+fn proxy_request_at_gateway_port_gets_hint() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::ok(&archive(1, 1000)));
     let gateway = Gateway::relaying(&origin);
@@ -202,7 +203,7 @@ fn a_proxy_request_at_the_gateway_port_gets_a_hint() {
 }
 
 #[test]
-fn an_absolute_request_for_our_own_public_url_is_taken() {
+fn absolute_request_for_public_url_is_accepted() {
     let origin = Origin::start();
     let body = archive(1, 5000);
     origin.serve(PATH, Reply::ok(&body));
@@ -215,7 +216,7 @@ fn an_absolute_request_for_our_own_public_url_is_taken() {
 }
 
 #[test]
-fn a_request_that_came_through_us_is_refused() {
+fn forwarding_loop_is_refused() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     gateway.get(&origin.url(PATH)).header("Via", "1.1 mill-test").send().assert_problem(400);
@@ -227,7 +228,7 @@ fn a_request_that_came_through_us_is_refused() {
 }
 
 #[test]
-fn nothing_of_a_client_changes_what_is_asked_of_the_origin() {
+fn client_headers_do_not_change_origin_request() {
     let origin = Origin::start();
     let body = archive(4, 4000);
     origin.serve(PATH, Reply::file(&body));
@@ -265,7 +266,7 @@ fn nothing_of_a_client_changes_what_is_asked_of_the_origin() {
 }
 
 #[test]
-fn a_connection_is_used_for_many_requests() {
+fn connection_serves_many_requests() {
     let origin = Origin::start();
     let body = archive(5, 3000);
     origin.serve(PATH, Reply::file(&body));

@@ -1,4 +1,4 @@
-//! The rules that are shipped: what each row makes of a target, and how such a file is read.
+//! The shipped rules file: effect of each rule on a target, and loading of rules files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::{Builder, Gateway, Origin, Reply, archive, eventually, millpond};
 
-/// What is asked upstream for a target, if nobody has it. All without TLS, so that a proxy can listen.
+/// URLs that are requested for a target if no source has it. All use http, so that a test
+/// proxy sees the requests.
 const ROWS: [(&str, &[&str]); 22] = [
     ("http://www.kernel.org/pub/linux/x.tar.xz", &KERNEL),
     ("http://mirrors.edge.kernel.org/pub/linux/x.tar.xz", &KERNEL),
@@ -64,7 +65,7 @@ const XORG: [&str; 2] = [
     "http://xorg.freedesktop.org/archive/individual/lib/x.tar.xz",
 ];
 
-/// Names whose bytes do not stay what they are.
+/// Targets of the class pass-through, because their content changes.
 const PASSED: [&str; 2] =
     ["http://cdn.kernel.org/pub/linux/sha256sums.asc", "http://raw.githubusercontent.com/x/y/main/fix.patch"];
 
@@ -76,7 +77,7 @@ fn list(file: &Path) -> String {
     format!("[{:?}]", file.to_str().expect("the path is text"))
 }
 
-/// A gateway with the shipped rules, as they would be without TLS, that asks everything of one proxy.
+/// Returns a gateway with the shipped rules, changed to http, and one egress proxy.
 fn with_shipped_rules(proxy: &Origin) -> Builder {
     let builder = Gateway::builder().port(80).relay().one_attempt().text("fetch.egress_proxy", &proxy.url(""));
     let file = builder.folder().join("rules.toml");
@@ -86,7 +87,7 @@ fn with_shipped_rules(proxy: &Origin) -> Builder {
 }
 
 #[test]
-fn every_target_is_asked_for_where_the_table_says() {
+fn shipped_rules_select_expected_sources() {
     for (target, wanted) in ROWS {
         let proxy = Origin::start();
         let gateway = with_shipped_rules(&proxy).start();
@@ -96,7 +97,7 @@ fn every_target_is_asked_for_where_the_table_says() {
 }
 
 #[test]
-fn names_that_the_table_passes_are_not_kept() {
+fn shipped_pass_through_names_are_not_stored() {
     let proxy = Origin::start();
     let gateway = with_shipped_rules(&proxy).start();
     for target in PASSED {
@@ -107,11 +108,11 @@ fn names_that_the_table_passes_are_not_kept() {
 }
 
 #[test]
-fn every_row_has_a_test() {
+fn every_shipped_rule_has_a_test() {
     let text = fs::read_to_string(shipped()).expect("the rules can be read");
     let table: toml::Table = text.parse().expect("the rules are TOML");
     let tested: BTreeSet<&str> = ROWS.iter().map(|(target, _)| *target).chain(PASSED).collect();
-    for rule in table["rules"].as_array().expect("there are rules") {
+    for rule in table["rules"].as_array().expect("`rules` is an array") {
         let value = |key: &str| rule.get(key).and_then(toml::Value::as_str).unwrap_or_default();
         let fits = |target: &&&str| {
             let (host, path) = target["http://".len()..].split_once('/').expect("a target has a path");
@@ -126,14 +127,14 @@ fn every_row_has_a_test() {
 }
 
 #[test]
-fn the_shipped_rules_can_be_used_as_they_are() {
+fn shipped_rules_pass_check_config() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let setting = format!("policy.rules_files={}", list(&shipped()));
     millpond(folder.path(), &["check-config", "--set", &setting]).assert_success();
 }
 
 #[test]
-fn rules_of_the_configuration_come_before_those_of_a_file() {
+fn configured_rules_precede_rules_files() {
     let origin = Origin::start();
     let body = archive(2, 5000);
     for path in ["/a.gz", "/b.gz"] {
@@ -148,7 +149,7 @@ fn rules_of_the_configuration_come_before_those_of_a_file() {
 }
 
 #[test]
-fn a_file_of_rules_is_read_again_and_a_bad_one_changes_nothing() {
+fn reload_rereads_rules_and_keeps_them_on_error() {
     let origin = Origin::start();
     let body = archive(3, 5000);
     origin.serve("/x.gz", Reply::file(&body));
@@ -159,7 +160,7 @@ fn a_file_of_rules_is_read_again_and_a_bad_one_changes_nothing() {
     let mut gateway = builder.set("policy.rules_files", &list(&file)).start();
     gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["fwd=bypass"]);
     let told = |gateway: &Gateway, text: &str| {
-        eventually("it was told", || gateway.log().text().contains(text).then_some(()));
+        eventually("the log contains the text", || gateway.log().text().contains(text).then_some(()));
     };
     write("[[rules]]\nclas = \"frozen\"\n");
     gateway.reload(|builder| builder);
@@ -172,7 +173,7 @@ fn a_file_of_rules_is_read_again_and_a_bad_one_changes_nothing() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_holds_more_than_rules_is_refused() {
+fn missing_or_invalid_rules_file_is_refused() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("rules.toml");
     fs::write(&file, "[fetch]\nattempts = 1\n").expect("the folder can be written");

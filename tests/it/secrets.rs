@@ -1,8 +1,9 @@
-//! What a client sends by mistake, and must not, is shown to nobody: not in the log, not in an answer.
+//! Credentials that a client sends by mistake: they appear neither in the log nor in a response.
 
 use crate::harness::{Gateway, Origin, Waiting};
 
-/// Sends everything, stops the gateway, and asserts that nothing of `secret` is in its log or its answers.
+/// Sends the requests, stops the gateway, and asserts that `secret` is neither in the log
+/// nor in the responses.
 #[track_caller]
 fn assert_kept_secret(secret: &str, requests: impl Fn(&Gateway) -> Vec<String>) {
     let origin = Origin::start();
@@ -13,13 +14,14 @@ fn assert_kept_secret(secret: &str, requests: impl Fn(&Gateway) -> Vec<String>) 
     for answer in &answers {
         assert!(!answer.contains(secret), "{answer}");
     }
-    assert!(log.text().contains("\"request\""), "requests are told of");
+    assert!(log.text().contains("\"request\""), "requests are logged");
     let line = log.text().lines().find(|line| line.contains(secret)).map(str::to_owned);
     assert_eq!(line, None);
     assert_eq!(origin.connections(), 0);
 }
 
-/// Sends a request line with its header, and returns the head and the body of its refusal.
+/// Sends a request line with minimal headers, and returns the head and the body
+/// of the error response.
 #[track_caller]
 fn refused(gateway: &Gateway, is_proxy: bool, line: &str) -> String {
     let door = if is_proxy { gateway.proxy_addr() } else { gateway.addr() };
@@ -31,7 +33,7 @@ fn refused(gateway: &Gateway, is_proxy: bool, line: &str) -> String {
 }
 
 #[test]
-fn the_password_of_a_tunnel_is_refused_and_not_shown() {
+fn tunnel_password_is_refused_and_hidden() {
     let origin = Origin::start();
     let address = origin.address();
     assert_kept_secret("hunter2", |gateway| {
@@ -48,7 +50,7 @@ fn the_password_of_a_tunnel_is_refused_and_not_shown() {
 }
 
 #[test]
-fn a_long_password_is_not_shown() {
+fn long_password_is_hidden() {
     let long = "a".repeat(360);
     assert_kept_secret("aaaa", |gateway| {
         ["https://user:", "http:/user:", "ftp://", "user:"]
@@ -60,7 +62,7 @@ fn a_long_password_is_not_shown() {
 }
 
 #[test]
-fn a_password_with_a_question_mark_is_not_shown() {
+fn password_with_question_mark_is_hidden() {
     assert_kept_secret("hunter", |gateway| {
         [
             "https://user:hunter?2@host.example/x",
@@ -74,7 +76,7 @@ fn a_password_with_a_question_mark_is_not_shown() {
 }
 
 #[test]
-fn a_password_behind_a_prefix_is_not_shown() {
+fn password_after_prefix_is_hidden() {
     let digest = "a".repeat(64);
     assert_kept_secret("hunter2", |gateway| {
         [
@@ -89,7 +91,7 @@ fn a_password_behind_a_prefix_is_not_shown() {
 }
 
 #[test]
-fn a_password_before_an_encoded_at_is_not_shown() {
+fn password_before_encoded_at_sign_is_hidden() {
     assert_kept_secret("hunter2", |gateway| {
         ["/https://user:hunter2%40host.example/x", "/http:/user:hunter2%40host.example/x?y"]
             .iter()

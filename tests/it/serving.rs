@@ -1,11 +1,11 @@
-//! Configuration, start, and the pages of the gateway's own.
+//! Configuration, startup, and the built-in pages.
 
 use std::net::TcpListener;
 use std::path::Path;
 
 use crate::harness::{Gateway, Origin, Reply, Run, archive, millpond};
 
-/// Has `text` checked as a configuration that is wrong, and returns the line that says why.
+/// Checks `text` as an invalid configuration, and returns the error line.
 #[track_caller]
 fn refused(text: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -14,31 +14,31 @@ fn refused(text: &str) -> String {
     one_line(&millpond(folder.path(), &["check-config", "--config", file.to_str().expect("the path is text")]))
 }
 
-/// The only line of a program that refused its configuration.
+/// Returns the only line of a program that rejected its configuration.
 #[track_caller]
 fn one_line(run: &Run) -> String {
-    assert_eq!(run.code, Some(2), "the exit code\n{}\n{}", run.stdout, run.stderr);
+    assert_eq!(run.code, Some(2), "exit code\n{}\n{}", run.stdout, run.stderr);
     let line = run.stderr.trim_end();
     assert_eq!(line.lines().count(), 1, "an error is one line:\n{line}");
-    assert!(line.starts_with("millpond: "), "an error says whose it is: {line}");
+    assert!(line.starts_with("millpond: "), "an error begins with the program's name: {line}");
     line.to_owned()
 }
 
 #[track_caller]
 fn assert_names(line: &str, parts: &[&str]) {
     for part in parts {
-        assert!(line.contains(part), "{part:?} is not named: {line}");
+        assert!(line.contains(part), "{part:?} is missing in the error: {line}");
     }
 }
 
 #[test]
-fn a_wrong_key_is_named_with_its_line() {
+fn unknown_key_is_named_with_line() {
     assert_names(&refused("[cache]\ndir = \"cache\"\nmax_sise = \"1GiB\"\n"), &["max_sise", "wrong.toml:3"]);
     assert_names(&refused("[cache]\n\n\n[cash]\ndir = \"cache\"\n"), &["cash", "wrong.toml:4"]);
 }
 
 #[test]
-fn a_wrong_value_is_named_with_its_key() {
+fn invalid_value_is_named_with_key() {
     assert_names(&refused("[cache]\nmax_size = \"50 gibbons\"\n"), &["max_size", "50 gibbons"]);
     assert_names(&refused("[fetch]\nidle_timeout = \"soon\"\n"), &["idle_timeout", "soon"]);
     assert_names(&refused("[fetch]\nattempts = \"four\"\n"), &["attempts"]);
@@ -62,44 +62,44 @@ fn a_wrong_value_is_named_with_its_key() {
 }
 
 #[test]
-fn a_file_that_is_no_toml_is_named_with_the_line() {
+fn invalid_toml_is_named_with_line() {
     assert_names(&refused("[cache]\nmax_size = \n"), &["wrong.toml:2"]);
 }
 
 #[test]
-fn a_missing_file_is_named() {
+fn missing_file_is_named() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let run = millpond(folder.path(), &["serve", "--config", "no-such-file.toml"]);
     assert_names(&one_line(&run), &["no-such-file.toml"]);
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_named() {
+fn unwritable_folder_is_named() {
     for key in ["cache.dir", "gateway.state_dir"] {
         let builder = Gateway::builder();
-        // Root may write everywhere, but not below a file.
+        // Root can write to every folder, but not below a file.
         std::fs::write(builder.folder().join("file"), "").expect("the folder can be written");
         let below = builder.folder().join("file/below");
         let below = below.to_str().expect("the path is text");
-        // Without a name, one is made up and kept in the state folder.
+        // Without a configured name, the gateway generates one and stores it in the state folder.
         let line = one_line(&builder.text("gateway.name", "").text(key, below).run_to_end());
         assert_names(&line, &[key, below]);
     }
 }
 
 #[test]
-fn an_address_that_is_taken_is_named() {
+fn address_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = taken.local_addr().expect("a listener has an address").to_string();
     for key in ["gateway.listen", "proxy.listen"] {
         let run = Gateway::builder().text(key, &address).text("log.format", "text").run_to_end();
-        assert!(matches!(run.code, Some(1 | 2)), "the exit code is {:?}\n{}", run.code, run.stderr);
+        assert!(matches!(run.code, Some(1 | 2)), "unexpected exit code {:?}\n{}", run.code, run.stderr);
         assert_names(&run.stderr, &[&address]);
     }
 }
 
 #[test]
-fn the_environment_wins_over_the_file() {
+fn environment_overrides_file() {
     let origin = Origin::start();
     let body = archive(1, 100_000);
     origin.serve("/x-1.0.tar.gz", Reply::ok(&body));
@@ -110,7 +110,7 @@ fn the_environment_wins_over_the_file() {
 }
 
 #[test]
-fn a_wrong_name_or_value_in_the_environment_is_named() {
+fn invalid_environment_variable_is_named() {
     let run = Gateway::builder().env("MILLPOND_CACHE__MAX_SISE", "1GiB").run_to_end();
     assert_names(&one_line(&run), &["MILLPOND_CACHE__MAX_SISE"]);
     let run = Gateway::builder().env("MILLPOND_CACHE__MAX_SIZE", "much").run_to_end();
@@ -118,7 +118,7 @@ fn a_wrong_name_or_value_in_the_environment_is_named() {
 }
 
 #[test]
-fn only_names_with_two_underscores_are_configuration() {
+fn only_double_underscore_variables_are_settings() {
     let mut gateway =
         Gateway::builder().env("MILLPOND_URL", "http://127.0.0.1:9").env("MILLPOND_NONSENSE", "1").start();
     gateway.request("GET", "/healthz").send().assert_status(200);
@@ -131,38 +131,41 @@ fn serve_needs_no_file() {
     let folder = builder.folder().to_owned();
     let gateway = builder.start();
     gateway.request("GET", "/healthz").send().assert_status(200);
-    assert!(folder.join("cache").is_dir(), "the cache is in ./cache");
-    assert!(folder.join("state").is_dir(), "the state is in ./state");
+    assert!(folder.join("cache").is_dir(), "the cache folder is ./cache");
+    assert!(folder.join("state").is_dir(), "the state folder is ./state");
 }
 
 #[test]
-fn a_right_configuration_passes_the_check() {
+fn valid_configuration_passes_check() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("right.toml");
     std::fs::write(&file, "[cache]\nmax_size = \"10GiB\"\n[fetch]\nidle_timeout = \"1m\"\n")
-        .expect("it can be written");
+        .expect("the file can be written");
     millpond(folder.path(), &["check-config", "--config", file.to_str().expect("the path is text")]).assert_success();
-    assert!(!folder.path().join("cache").exists(), "a check makes no folders");
+    assert!(!folder.path().join("cache").exists(), "check-config creates no folders");
 }
 
 #[test]
-fn the_configuration_in_the_repository_passes_the_check() {
+fn shipped_configuration_passes_check() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/millpond.toml");
     let folder = tempfile::tempdir().expect("a folder can be made");
     millpond(folder.path(), &["check-config", "--config", file.to_str().expect("the path is text")]).assert_success();
 }
 
 #[test]
-fn wrong_usage_exits_with_2_and_help_with_0() {
+fn usage_error_exits_2_and_help_0() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     assert_eq!(millpond(folder.path(), &["mill"]).code, Some(2));
     assert_eq!(millpond(folder.path(), &["serve", "--no-such-flag"]).code, Some(2));
-    assert!(millpond(folder.path(), &["--help"]).stdout.contains("serve"), "the help tells of serve");
-    assert!(millpond(folder.path(), &["--version"]).stdout.contains(env!("CARGO_PKG_VERSION")), "the version is told");
+    assert!(millpond(folder.path(), &["--help"]).stdout.contains("serve"), "the help lists serve");
+    assert!(
+        millpond(folder.path(), &["--version"]).stdout.contains(env!("CARGO_PKG_VERSION")),
+        "the version is printed"
+    );
 }
 
 #[test]
-fn the_gateway_has_pages_of_its_own() {
+fn builtin_pages_are_served() {
     let gateway = Gateway::builder().start();
     for path in ["/healthz", "/readyz", "/"] {
         gateway.request("GET", path).send().assert_status(200);
@@ -177,14 +180,14 @@ fn the_gateway_has_pages_of_its_own() {
 }
 
 #[test]
-fn the_proxy_door_can_be_switched_off() {
+fn proxy_endpoint_can_be_disabled() {
     let gateway = Gateway::builder().text("proxy.listen", "").start();
     gateway.request("GET", "/healthz").send().assert_status(200);
-    assert!(!gateway.log().events().iter().any(|event| event["door"] == "proxy"), "no proxy door is open");
+    assert!(!gateway.log().events().iter().any(|event| event["door"] == "proxy"), "no proxy endpoint listens");
 }
 
 #[test]
-fn an_instance_keeps_its_name() {
+fn generated_instance_name_is_persistent() {
     let origin = Origin::start();
     origin.serve("/x-1.0.tar.gz", Reply::ok(&archive(1, 1000)));
     let name = |gateway: &Gateway| {
@@ -194,7 +197,7 @@ fn an_instance_keeps_its_name() {
     let mut gateway = Gateway::builder().origin(&origin).relay().text("gateway.name", "").start();
     let first = name(&gateway);
     gateway.restart();
-    assert_eq!(name(&gateway), first, "the made-up name is kept");
+    assert_eq!(name(&gateway), first, "the generated name is stored");
     let other = Gateway::builder().origin(&origin).relay().text("gateway.name", "").start();
     assert_ne!(name(&other), first, "another instance has another name");
 }

@@ -11,7 +11,7 @@ fn with(origin: &Origin) -> Builder {
 }
 
 #[test]
-fn what_one_has_stored_the_other_serves() {
+fn object_of_one_process_is_served_by_other() {
     let origin = Origin::start();
     let body = archive(1, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -24,23 +24,23 @@ fn what_one_has_stored_the_other_serves() {
 }
 
 #[test]
-fn a_flight_looks_past_the_map_at_the_disk() {
+fn fetch_bypasses_negative_lookup_cache() {
     let origin = Origin::start();
     let body = archive(2, 20_000);
     origin.serve(PATH, Reply::file(&body));
     let first = with(&origin).text("cache.absent_ttl", "1h").start();
     let second = first.sibling().start();
-    // The first now knows that it is not there, and for an hour.
+    // The first gateway caches the miss for an hour.
     let only_if_cached = || first.get(&origin.url(PATH)).header("Cache-Control", "only-if-cached").send();
     only_if_cached().assert_status(504);
     second.assert_serves(&origin.url(PATH), &body);
     second.await_stored(&origin.url(PATH));
     first.assert_serves(&origin.url(PATH), &body);
-    assert_eq!(origin.count(PATH), 1, "a hint is no reason to fetch");
+    assert_eq!(origin.count(PATH), 1, "a stale lookup cache entry causes no fetch");
 }
 
 #[test]
-fn a_negative_entry_ends_after_its_time() {
+fn negative_lookup_cache_entry_expires() {
     let origin = Origin::start();
     let body = archive(3, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -50,12 +50,14 @@ fn a_negative_entry_ends_after_its_time() {
     only_if_cached().assert_status(504);
     second.assert_serves(&origin.url(PATH), &body);
     second.await_stored(&origin.url(PATH));
-    let answer = eventually("the first sees it", || Some(only_if_cached()).filter(|answer| answer.status == 200));
+    let answer = eventually("the first gateway finds the object", || {
+        Some(only_if_cached()).filter(|answer| answer.status == 200)
+    });
     answer.assert_body(200, &body);
 }
 
 #[test]
-fn a_positive_entry_is_only_a_hint() {
+fn positive_lookup_cache_entry_is_verified() {
     let origin = Origin::start();
     let body = archive(4, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -65,21 +67,21 @@ fn a_positive_entry_is_only_a_hint() {
     first.await_stored(&origin.url(PATH));
     first.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
     second.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
-    fs::remove_file(first.object_path(&body)).expect("the object is there");
+    fs::remove_file(first.object_path(&body)).expect("the object exists");
     first.assert_serves(&origin.url(PATH), &body);
     first.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
     second.assert_serves(&origin.url(PATH), &body);
-    assert_eq!(origin.count(PATH), 2, "one of them has fetched it again, and the other has seen that");
+    assert_eq!(origin.count(PATH), 2, "one process fetches again and the other finds the object");
 }
 
-/// Lets nobody claim the target, so that each process fetches for itself: a folder lies where the claim's file would.
+/// Makes each process fetch for itself: a folder in place of the lease file prevents leases.
 fn forbid_claims(gateway: &Gateway, url: &str) {
     let claim = gateway.cache().join("locks").join(sha256(url.as_bytes()));
-    fs::create_dir(claim).expect("nobody has claimed it yet");
+    fs::create_dir(claim).expect("the target has no lease yet");
 }
 
 #[test]
-fn both_may_fetch_one_target_at_one_time() {
+fn both_processes_may_fetch_one_target() {
     let origin = Origin::start();
     let body = archive(5, 200_000);
     let gate = Gate::new();
@@ -104,7 +106,7 @@ fn both_may_fetch_one_target_at_one_time() {
 }
 
 #[test]
-fn both_seeing_other_bytes_keep_both_and_agree_on_one() {
+fn processes_with_different_content_agree_on_one() {
     let origin = Origin::start();
     let (one, other) = (archive(6, 50_000), archive(7, 50_000));
     let gate = Gate::new();
@@ -121,7 +123,7 @@ fn both_seeing_other_bytes_keep_both_and_agree_on_one() {
     drop((early.finish(), late.finish()));
     first.await_fetch(&url);
     second.await_fetch(&url);
-    // The maps of both are fresh again.
+    // A restart clears the lookup caches of both.
     let (mut first, mut second) = (first, second);
     second.stop();
     first.restart();
@@ -136,7 +138,7 @@ fn both_seeing_other_bytes_keep_both_and_agree_on_one() {
 }
 
 #[test]
-fn a_start_does_not_sweep_what_another_is_writing() {
+fn startup_keeps_staging_of_other_process() {
     let origin = Origin::start();
     let body = archive(8, 200_000);
     let gate = Gate::new();
@@ -149,7 +151,7 @@ fn a_start_does_not_sweep_what_another_is_writing() {
     second.kill9();
     second.restart();
     second.request("GET", "/readyz").send().assert_status(200);
-    assert!(!first.staged().is_empty(), "the body of the first is still on its way");
+    assert!(!first.staged().is_empty(), "the first process still receives the body");
     gate.open();
     assert_same(&answer.finish().body, &body[100_000..]);
     first.await_stored(&origin.url(PATH));
@@ -157,7 +159,7 @@ fn a_start_does_not_sweep_what_another_is_writing() {
 }
 
 #[test]
-fn a_dead_neighbours_staging_is_swept() {
+fn startup_removes_staging_of_dead_process() {
     let origin = Origin::start();
     let body = archive(9, 200_000);
     let gate = Gate::new();
@@ -168,15 +170,15 @@ fn a_dead_neighbours_staging_is_swept() {
     assert_same(&answer.read(100_000), &body[..100_000]);
     second.kill9();
     drop(answer);
-    assert!(!first.staged().is_empty(), "it was killed in the middle");
+    assert!(!first.staged().is_empty(), "the staged file of the killed process is left");
     let third = first.sibling().start();
-    eventually("the dead one's staging is swept", || third.staged().is_empty().then_some(()));
+    eventually("the staging folder of the dead process is removed", || third.staged().is_empty().then_some(()));
     gate.open();
     third.assert_serves(&origin.url(PATH), &body);
 }
 
 #[test]
-fn many_targets_through_both_at_once_are_all_right() {
+fn two_processes_serve_many_targets_correctly() {
     let origin = Origin::start();
     let bodies: Vec<_> = (0..24).map(|number| archive(300 + number, 30_000)).collect();
     for (number, body) in bodies.iter().enumerate() {
@@ -195,12 +197,12 @@ fn many_targets_through_both_at_once_are_all_right() {
         eventually("the target is published", || (first.records_of(&url).len() == 1).then_some(()));
         assert_same(&fs::read(first.object_path(body)).expect("the object can be read"), body);
     }
-    assert_eq!(origin.total(), bodies.len(), "one of them has fetched, for both");
-    eventually("nothing is staged any more", || first.staged().is_empty().then_some(()));
+    assert_eq!(origin.total(), bodies.len(), "each target is fetched once");
+    eventually("the staging folder is empty", || first.staged().is_empty().then_some(()));
 }
 
 #[test]
-fn reservations_of_both_count_together() {
+fn reservations_of_both_processes_are_summed() {
     let origin = Origin::start();
     let (one, other) = (archive(10, 700_000), archive(11, 700_000));
     let gate = Gate::new();
@@ -216,5 +218,5 @@ fn reservations_of_both_count_together() {
     assert_same(&kept.finish().body, &one[350_000..]);
     assert_same(&passed.finish().body, &other[350_000..]);
     first.await_stored(&origin.url("/one.tar.gz"));
-    assert_eq!(first.objects(), [first.object_path(&one)], "together they would not have fitted");
+    assert_eq!(first.objects(), [first.object_path(&one)], "the cache has no space for both objects");
 }

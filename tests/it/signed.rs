@@ -1,4 +1,4 @@
-//! Signed URLs and secrets: passed, never stored, never logged.
+//! Signed URLs and secrets: they pass through, and are never stored or logged.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use crate::harness::{Act, FtpServer, Gateway, Origin, Reply, archive, assert_sam
 
 const SECRET: &str = "5ecre7";
 
-/// Asserts that the secret stands in no log line and in no file that the gateway keeps.
+/// Asserts that the secret is in no log line and in no file of the cache.
 #[track_caller]
 fn assert_kept_secret(gateway: &Gateway) {
     let log = gateway.log().text();
@@ -20,7 +20,7 @@ fn assert_kept_secret(gateway: &Gateway) {
 }
 
 #[test]
-fn signed_targets_are_passed_and_not_logged() {
+fn signed_targets_pass_through_unlogged() {
     let origin = Origin::start();
     let (first, second) = (archive(1, 5000), archive(2, 6000));
     let gateway = Gateway::relaying(&origin);
@@ -46,7 +46,7 @@ fn signed_targets_are_passed_and_not_logged() {
 }
 
 #[test]
-fn a_signed_target_that_fails_is_not_logged_either() {
+fn failed_signed_target_is_not_logged() {
     let origin = Origin::start();
     let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("log.level", "trace").start();
     for (number, reply) in [
@@ -70,7 +70,7 @@ fn a_signed_target_that_fails_is_not_logged_either() {
 }
 
 #[test]
-fn a_redirect_to_a_signed_url_is_followed_and_kept_by_the_first() {
+fn signed_redirect_is_stored_under_first_url() {
     let (origin, store) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(3, 20_000);
     let signed = format!("/blob?X-Amz-Expires=300&X-Amz-Signature={SECRET}");
@@ -87,7 +87,7 @@ fn a_redirect_to_a_signed_url_is_followed_and_kept_by_the_first() {
 }
 
 #[test]
-fn a_fetch_resumed_behind_a_signed_redirect_asks_the_first_url_again() {
+fn resume_behind_signed_redirect_requests_first_url() {
     let (origin, store) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(4, 200_000);
     let (old, new) = (format!("/blob?sig={SECRET}1"), format!("/blob?sig={SECRET}2"));
@@ -99,19 +99,19 @@ fn a_fetch_resumed_behind_a_signed_redirect_asks_the_first_url_again() {
     let gateway = builder.start();
     gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
     gateway.await_stored(&origin.url("/x-1.0.tar.gz"));
-    assert_eq!(store.count(&new), 1, "the signature may have run out: a new one was asked for");
+    assert_eq!(store.count(&new), 1, "the resumed fetch uses a new signature");
     assert_kept_secret(&gateway);
 }
 
 #[test]
-fn a_signed_target_is_never_in_a_redirect_of_ours_that_is_stored() {
+fn signed_target_redirect_is_not_cacheable() {
     let origin = Origin::start();
     let body = archive(5, 5000);
     let path = format!("/x-1.0.tar.gz?token={SECRET}");
     origin.serve(&path, Reply::file(&body));
     let gateway = Gateway::builder().origin(&origin).start();
     let answer = gateway.get(&origin.url(&path)).wget_agent().send();
-    // Whether it is streamed or the client is sent there itself, nothing is fetched into the store.
+    // The gateway may relay or redirect, but it must not store the body.
     if answer.status == 302 {
         assert_eq!(answer.wants("cache-control"), "no-store");
     } else {
@@ -123,7 +123,7 @@ fn a_signed_target_is_never_in_a_redirect_of_ours_that_is_stored() {
 }
 
 #[test]
-fn a_password_in_a_request_is_not_logged() {
+fn password_in_request_is_not_logged() {
     let origin = Origin::start();
     let ftp = FtpServer::start();
     ftp.serve("x.tar.gz", &archive(1, 5000));

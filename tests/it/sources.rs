@@ -1,4 +1,4 @@
-//! A target that may be had from several places: who is asked, in which order, and what counts.
+//! Alternate sources of a target: mirrors and archives, their order, and wrong content.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::notify::incidents;
 const PATH: &str = "/pub/x/x-1.0.tar.gz";
 const ELSEWHERE: &str = "/mirror/x/x-1.0.tar.gz";
 
-/// An origin, a mirror and an archive that have nothing yet.
+/// An origin, a mirror and an archive without content.
 struct World {
     origin: Origin,
     mirror: Origin,
@@ -22,7 +22,7 @@ impl World {
         Self { origin: Origin::start(), mirror: Origin::start_at("127.0.0.2"), archive: Origin::start_at("127.0.0.3") }
     }
 
-    /// A gateway that knows of all three, and asks each once.
+    /// Returns a gateway that knows all three sources and asks each once.
     fn gateway(&self) -> Builder {
         let builder = Gateway::builder().origin(&self.origin).origin(&self.mirror).origin(&self.archive).one_attempt();
         builder.rule(&format!(
@@ -32,7 +32,7 @@ impl World {
         ))
     }
 
-    /// The same, where an operator states what the target must be.
+    /// Returns the same gateway with a required SHA-256 for the target.
     fn stating(&self, sha256: &str) -> Builder {
         let builder = self.gateway();
         let pins = builder.folder().join("pins");
@@ -44,7 +44,7 @@ impl World {
         self.origin.url(PATH)
     }
 
-    /// How often each was asked.
+    /// Returns the number of requests at each source.
     fn asked(&self) -> [usize; 3] {
         [self.origin.total(), self.mirror.total(), self.archive.total()]
     }
@@ -57,7 +57,7 @@ fn source_of(gateway: &Gateway, url: &str) -> Value {
 }
 
 #[test]
-fn a_mirror_has_what_the_origin_does_not_give() {
+fn mirror_replaces_failed_origin() {
     let body = archive(1, 200_000);
     for reply in [
         Reply::status(404),
@@ -76,13 +76,13 @@ fn a_mirror_has_what_the_origin_does_not_give() {
         gateway.assert_serves(&world.url(), &body).assert_cache(&["fwd=uri-miss", "stored"]);
         gateway.await_stored(&world.url());
         assert_eq!(world.asked(), [1, 1, 0]);
-        assert_eq!(source_of(&gateway, &world.url()), "http://127.0.0.2", "the record says where the bytes came from");
+        assert_eq!(source_of(&gateway, &world.url()), "http://127.0.0.2", "the record names the source");
         gateway.assert_serves(&world.url(), &body).assert_cache(&["hit"]);
     }
 }
 
 #[test]
-fn the_origin_is_asked_first_and_the_archive_last() {
+fn origin_is_asked_first_and_archive_last() {
     let world = World::new();
     let body = archive(2, 5000);
     let gateway = world.gateway().start();
@@ -102,7 +102,7 @@ fn the_origin_is_asked_first_and_the_archive_last() {
 }
 
 #[test]
-fn what_is_told_is_the_origins_own_word() {
+fn origin_error_is_reported_if_all_fail() {
     for (origin, mirror, status) in [(404, 503, 404), (410, 404, 410), (503, 404, 502)] {
         let world = World::new();
         world.origin.serve(PATH, Reply::status(origin));
@@ -115,7 +115,7 @@ fn what_is_told_is_the_origins_own_word() {
 }
 
 #[test]
-fn wrong_bytes_of_one_source_mean_the_next() {
+fn wrong_checksum_of_source_selects_next() {
     for size in [400, 300_000] {
         let world = World::new();
         let (right, wrong) = (archive(3, size), archive(4, size));
@@ -131,7 +131,7 @@ fn wrong_bytes_of_one_source_mean_the_next() {
 }
 
 #[test]
-fn a_clients_digest_does_not_choose_between_the_places_for_everybody() {
+fn client_digest_does_not_select_source() {
     let world = World::new();
     let (of_origin, of_mirror) = (archive(6, 5000), archive(7, 5000));
     world.origin.serve(PATH, Reply::file(&of_origin));
@@ -143,7 +143,7 @@ fn a_clients_digest_does_not_choose_between_the_places_for_everybody() {
 }
 
 #[test]
-fn wrong_bytes_of_all_sources_are_a_conflict() {
+fn wrong_checksum_of_all_sources_gives_409() {
     let world = World::new();
     let wrong = archive(5, 300_000);
     world.origin.serve(PATH, Reply::file(&wrong));
@@ -157,7 +157,7 @@ fn wrong_bytes_of_all_sources_are_a_conflict() {
 }
 
 #[test]
-fn a_body_that_the_origin_has_begun_is_ended_by_a_mirror_that_has_the_same() {
+fn mirror_completes_body_with_same_bytes() {
     let world = World::new();
     let body = archive(6, 300_000);
     world.origin.script(PATH, vec![Reply::file(&body).cut_at(200_000), Reply::status(404)]);
@@ -166,18 +166,18 @@ fn a_body_that_the_origin_has_begun_is_ended_by_a_mirror_that_has_the_same() {
     gateway.assert_serves(&world.url(), &body);
     gateway.await_stored(&world.url());
     assert_eq!(world.asked(), [2, 1, 0]);
-    assert!(world.origin.requests(PATH)[1].header("range").is_some(), "the origin is asked for the rest");
+    assert!(world.origin.requests(PATH)[1].header("range").is_some(), "the origin gets a range request");
     let asked = world.mirror.request(ELSEWHERE);
     assert_eq!(
         (asked.header("range"), asked.header("if-range")),
         (None, None),
-        "its validator means nothing elsewhere"
+        "the origin's validator is not sent to the mirror"
     );
     assert_eq!(source_of(&gateway, &world.url()), "http://127.0.0.2");
 }
 
 #[test]
-fn a_body_that_the_origin_has_begun_is_not_ended_by_another() {
+fn mirror_with_other_bytes_does_not_complete_body() {
     let world = World::new();
     let (body, other) = (archive(7, 300_000), archive(8, 300_000));
     world.origin.serve(PATH, Reply::file(&body).cut_at(200_000));
@@ -185,7 +185,7 @@ fn a_body_that_the_origin_has_begun_is_not_ended_by_another() {
     world.archive.serve(ELSEWHERE, Reply::file(&archive(7, 299_999)));
     let gateway = world.gateway().start();
     let answer = gateway.get(&world.url()).send();
-    // Whoever comes to the end of it before the head was shown is told so.
+    // A client that has no response head when the fetch fails gets an error response.
     if answer.status == 200 {
         assert_eq!(answer.ended, Ended::Cut);
         assert_same(&answer.body, &body[..answer.body.len()]);
@@ -198,7 +198,7 @@ fn a_body_that_the_origin_has_begun_is_not_ended_by_another() {
 }
 
 #[test]
-fn what_a_mirror_had_begun_goes_on_in_another_process_without_its_tag() {
+fn takeover_does_not_reuse_etag_of_mirror() {
     let world = World::new();
     let (body, gate) = (archive(17, 300_000), Gate::new());
     world.origin.serve(PATH, Reply::status(404));
@@ -215,24 +215,28 @@ fn what_a_mirror_had_begun_goes_on_in_another_process_without_its_tag() {
     second.await_stored(&world.url());
     let asked = [world.origin.requests(PATH), world.mirror.requests(ELSEWHERE)];
     for asked in asked.iter().flatten() {
-        assert_eq!((asked.header("range"), asked.header("if-range")), (None, None), "a tag is its own server's");
+        assert_eq!(
+            (asked.header("range"), asked.header("if-range")),
+            (None, None),
+            "an ETag is valid at its own server only"
+        );
     }
     assert_eq!(world.asked(), [2, 2, 0]);
     first.restart();
 }
 
 #[test]
-fn a_busy_origin_is_asked_again_behind_the_others() {
+fn busy_origin_is_retried_after_other_sources() {
     let world = World::new();
     let body = archive(9, 5000);
     world.origin.script(PATH, vec![Reply::status(503), Reply::file(&body)]);
     let gateway = world.gateway().set("fetch.attempts", "3").start();
     gateway.assert_serves(&world.url(), &body);
-    assert_eq!(world.asked(), [2, 1, 1], "who does not have it is asked once");
+    assert_eq!(world.asked(), [2, 1, 1], "a source without the target is asked once");
 }
 
 #[test]
-fn a_host_that_is_left_alone_delays_nobody() {
+fn open_circuit_does_not_delay_fetch() {
     let world = World::new();
     let body = archive(10, 5000);
     world.origin.serve("/elsewhere.tar.gz", Reply::status(503));
@@ -244,7 +248,7 @@ fn a_host_that_is_left_alone_delays_nobody() {
 }
 
 #[test]
-fn nobody_is_redirected_where_there_are_other_sources() {
+fn alternate_sources_disable_redirect() {
     let world = World::new();
     let body = archive(11, 5000);
     world.origin.serve(PATH, Reply::file(&body));
@@ -254,7 +258,7 @@ fn nobody_is_redirected_where_there_are_other_sources() {
 }
 
 #[test]
-fn a_source_that_lies_is_an_incident_and_one_that_has_not_is_none() {
+fn wrong_source_is_incident_and_missing_is_none() {
     let world = World::new();
     let body = archive(12, 5000);
     world.origin.serve(PATH, Reply::status(404));
@@ -262,13 +266,13 @@ fn a_source_that_lies_is_an_incident_and_one_that_has_not_is_none() {
     world.archive.serve(ELSEWHERE, Reply::file(&body));
     let gateway = world.gateway().start();
     gateway.assert_serves(&world.url(), &body);
-    let listed = eventually("it is listed", || Some(incidents(&gateway)).filter(|listed| !listed.is_empty()));
+    let listed = eventually("the incident is listed", || Some(incidents(&gateway)).filter(|listed| !listed.is_empty()));
     let listed: Vec<_> = listed.iter().map(|incident| (&incident["cause"], &incident["host"])).collect();
     assert_eq!(listed, [(&Value::from("impostor"), &Value::from("127.0.0.2"))]);
 }
 
 #[test]
-fn a_source_that_policy_refuses_is_not_asked() {
+fn denied_source_is_not_asked() {
     let world = World::new();
     let body = archive(13, 5000);
     world.mirror.serve(ELSEWHERE, Reply::file(&body));
@@ -279,7 +283,7 @@ fn a_source_that_policy_refuses_is_not_asked() {
 }
 
 #[test]
-fn spellings_that_a_rule_joins_are_one_object() {
+fn canonical_url_joins_spellings_into_one_object() {
     let (origin, body) = (Origin::start(), archive(14, 5000));
     origin.serve("/files/x.tar.gz?v=1", Reply::file(&body));
     let rule = format!(
@@ -298,7 +302,7 @@ fn spellings_that_a_rule_joins_are_one_object() {
 }
 
 #[test]
-fn a_name_that_a_rule_joins_is_judged_as_well() {
+fn canonical_url_is_checked_by_policy() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let rule = format!("host = \"127.0.0.1\"\nsame_as = {:?}", other.url("/{path}"));
     let builder = Gateway::builder().origin(&origin).origin(&other).relay().rule(&rule);
@@ -308,7 +312,7 @@ fn a_name_that_a_rule_joins_is_judged_as_well() {
 }
 
 #[test]
-fn what_a_client_brings_with_it_goes_under_no_other_name() {
+fn credentials_and_put_ignore_canonical_url() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(16, 5000);
     origin.serve(PATH, Reply::file(&body));
@@ -322,7 +326,7 @@ fn what_a_client_brings_with_it_goes_under_no_other_name() {
 }
 
 #[test]
-fn of_each_matter_the_first_rule_that_speaks_of_it_decides() {
+fn first_rule_that_sets_option_wins() {
     let world = World::new();
     let body = archive(15, 5000);
     let page: crate::harness::Body = (*b"<html>").into();
@@ -336,7 +340,7 @@ fn of_each_matter_the_first_rule_that_speaks_of_it_decides() {
 }
 
 #[test]
-fn a_rule_that_cannot_work_is_refused_with_its_key() {
+fn invalid_rule_is_rejected_with_key() {
     for (rule, part) in [
         ("mirrors = [\"https://example.org/\"]", "rules.mirrors"),
         ("archives = [\"nonsense/{path}\"]", "rules.archives"),

@@ -1,11 +1,12 @@
-//! Space: what is stored stays within its bounds, what makes room is the oldest, and what does not fit is passed through.
+//! Disk space: the cache stays within its limit, evicts the least recently used objects, and passes
+//! through bodies that do not fit.
 
 use std::fs;
 
 use crate::harness::{Gate, Gateway, Origin, Reply, all_at_once, archive, eventually};
 
 #[test]
-fn what_is_too_large_for_the_cache_is_passed_through() {
+fn object_larger_than_cache_passes_through() {
     let origin = Origin::start();
     let body = archive(1, 3 << 20);
     origin.serve("/length.tar.gz", Reply::file(&body));
@@ -16,12 +17,12 @@ fn what_is_too_large_for_the_cache_is_passed_through() {
         gateway.proxied("GET", &origin.url(path)).send().assert_body(200, &body);
         assert!(gateway.records_of(&origin.url(path)).is_empty(), "{path}");
     }
-    eventually("nothing is staged any more", || gateway.staged().is_empty().then_some(()));
+    eventually("the staging folder is empty", || gateway.staged().is_empty().then_some(()));
     gateway.assert_nothing_stored();
 }
 
 #[test]
-fn a_disk_that_is_too_full_passes_through() {
+fn full_disk_passes_bodies_through() {
     let origin = Origin::start();
     let body = archive(2, 50_000);
     origin.serve("/x-1.0.tar.gz", Reply::file(&body));
@@ -33,7 +34,7 @@ fn a_disk_that_is_too_full_passes_through() {
 }
 
 #[test]
-fn objects_make_room_and_their_records_stay() {
+fn eviction_removes_objects_and_keeps_records() {
     let origin = Origin::start();
     let bodies: Vec<_> = (0..8).map(|number| archive(10 + number, 300_000)).collect();
     let builder = Gateway::builder().origin(&origin).relay().text("cache.max_size", "1MiB");
@@ -44,11 +45,11 @@ fn objects_make_room_and_their_records_stay() {
         gateway.assert_serves(&url(number), body);
         gateway.await_stored(&url(number));
         let kept: u64 = gateway.objects().iter().map(|object| fs::metadata(object).map_or(0, |data| data.len())).sum();
-        assert!(kept <= 1 << 20, "{kept} bytes are kept");
+        assert!(kept <= 1 << 20, "{kept} bytes are stored");
     }
     assert_eq!(gateway.records().len(), bodies.len(), "records are never evicted");
-    assert!(!gateway.objects().contains(&gateway.object_path(&bodies[0])), "the oldest has made room");
-    assert!(gateway.objects().contains(&gateway.object_path(&bodies[7])), "the newest is there");
+    assert!(!gateway.objects().contains(&gateway.object_path(&bodies[0])), "the oldest object is evicted");
+    assert!(gateway.objects().contains(&gateway.object_path(&bodies[7])), "the newest object is stored");
     gateway.assert_serves(&url(7), &bodies[7]).assert_cache(&["hit"]);
     gateway.assert_serves(&url(0), &bodies[0]);
     assert_eq!(origin.count("/x-0.tar.gz"), 2);
@@ -56,28 +57,28 @@ fn objects_make_room_and_their_records_stay() {
 }
 
 #[test]
-fn what_was_used_last_stays_longest() {
+fn recently_used_object_is_evicted_last() {
     let origin = Origin::start();
     let bodies: Vec<_> = (0..6).map(|number| archive(20 + number, 250_000)).collect();
     let builder = Gateway::builder().origin(&origin).relay().text("cache.max_size", "1MiB");
-    // Room is made when it is asked for, and at no other time.
+    // Eviction runs only when a fetch needs space.
     let gateway = builder.set("cache.high_watermark", "1.0").start();
     let url = |number: usize| origin.url(&format!("/x-{number}.tar.gz"));
     for (number, body) in bodies.iter().enumerate() {
         origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));
         gateway.assert_serves(&url(number), body);
         gateway.await_stored(&url(number));
-        // The first is asked for again and again.
+        // Requests the first object after each fetch.
         gateway.assert_serves(&url(0), &bodies[0]);
     }
     gateway.assert_serves(&url(0), &bodies[0]).assert_cache(&["hit"]);
-    assert_eq!(origin.count("/x-0.tar.gz"), 1, "it was never evicted");
+    assert_eq!(origin.count("/x-0.tar.gz"), 1, "the object was never evicted");
 }
 
 #[test]
-fn an_object_that_is_being_read_can_be_evicted_without_harm() {
+fn eviction_does_not_cut_reader_of_object() {
     let origin = Origin::start();
-    // More than the sockets between gateway and client can hold.
+    // The large body exceeds the socket buffers between gateway and client.
     let (large, small) = (archive(30, 24 << 20), archive(31, 12 << 20));
     origin.serve("/large.tar.gz", Reply::file(&large));
     origin.serve("/small.tar.gz", Reply::file(&small));
@@ -88,13 +89,13 @@ fn an_object_that_is_being_read_can_be_evicted_without_harm() {
     let first = reader.read(1000);
     gateway.assert_serves(&origin.url("/small.tar.gz"), &small);
     gateway.await_stored(&origin.url("/small.tar.gz"));
-    assert!(!gateway.object_path(&large).exists(), "it has made room");
+    assert!(!gateway.object_path(&large).exists(), "the large object is evicted");
     let mut whole = first;
     whole.extend(reader.finish().body);
     crate::harness::assert_same(&whole, &large);
 }
 
-/// A gateway of 1 MiB that holds seven objects of 100,000 bytes.
+/// Returns a gateway with a 1 MiB cache that stores seven objects of 100,000 bytes.
 fn filled(origin: &Origin) -> Gateway {
     let gateway = Gateway::builder().origin(origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
     for number in 0..7 {
@@ -108,7 +109,7 @@ fn filled(origin: &Origin) -> Gateway {
 }
 
 #[test]
-fn room_is_made_for_what_is_on_its_way_too() {
+fn eviction_counts_reserved_space() {
     let origin = Origin::start();
     let gateway = filled(&origin);
     let gate = Gate::new();
@@ -121,7 +122,8 @@ fn room_is_made_for_what_is_on_its_way_too() {
         answer.read(1000);
         waiting.push(answer);
     }
-    // Held and reserved are a million bytes now; older objects have to make room for the next.
+    // Stored and reserved bytes are 1,000,000 now, so older objects must be
+    // evicted for the next one.
     let next = archive(51, 100_000);
     origin.serve("/next.tar.gz", Reply::file(&next));
     gateway.assert_serves(&origin.url("/next.tar.gz"), &next);
@@ -137,7 +139,7 @@ fn room_is_made_for_what_is_on_its_way_too() {
 }
 
 #[test]
-fn many_that_make_room_at_once_make_no_more_than_is_needed() {
+fn concurrent_evictions_free_no_more_than_needed() {
     let origin = Origin::start();
     let gateway = filled(&origin);
     all_at_once(12, |number| {
@@ -147,14 +149,14 @@ fn many_that_make_room_at_once_make_no_more_than_is_needed() {
         gateway.get(&origin.url(&path)).send().assert_body(200, &body);
         gateway.await_stored(&origin.url(&path));
     });
-    eventually("nothing is staged any more", || gateway.staged().is_empty().then_some(()));
+    eventually("the staging folder is empty", || gateway.staged().is_empty().then_some(()));
     let kept: u64 = gateway.objects().iter().map(|object| fs::metadata(object).map_or(0, |data| data.len())).sum();
-    // The low watermark is 734,003 bytes, and the last object that had to go was at most 100,000.
-    assert!((634_003..=1 << 20).contains(&kept), "{kept} bytes are kept");
+    // The low watermark is 734,003 bytes, and the last evicted object has at most 100,000 bytes.
+    assert!((634_003..=1 << 20).contains(&kept), "{kept} bytes are stored");
 }
 
 #[test]
-fn of_the_processes_of_a_folder_one_at_a_time_makes_room() {
+fn one_process_evicts_at_a_time() {
     let origin = Origin::start();
     let bodies: Vec<_> = (0..3).map(|number| archive(70 + number, 400_000)).collect();
     let builder = Gateway::builder().origin(&origin).relay().text("cache.max_size", "1MiB");
@@ -167,16 +169,16 @@ fn of_the_processes_of_a_folder_one_at_a_time_makes_room() {
         gateway.assert_serves(&url(number), body);
         gateway.await_stored(&url(number));
     }
-    // As another process that is making room.
+    // Holds the eviction lock, as another evicting process does.
     let lock = fs::File::create(gateway.cache().join("locks/evict")).expect("the folder can be written");
-    lock.lock().expect("the file system knows locks");
+    lock.lock().expect("the file system supports locks");
     gateway.assert_serves(&url(2), &bodies[2]);
     assert_eq!(gateway.await_fetch(&url(2))["outcome"], "failed");
-    assert_eq!(gateway.objects().len(), 2, "what is there stays while another makes room");
+    assert_eq!(gateway.objects().len(), 2, "nothing is evicted while another process evicts");
     drop(lock);
-    eventually("room is made", || {
+    eventually("an object is evicted for the new one", || {
         gateway.assert_serves(&url(2), &bodies[2]);
         gateway.object_path(&bodies[2]).exists().then_some(())
     });
-    assert_eq!(gateway.objects().len(), 2, "one has made room");
+    assert_eq!(gateway.objects().len(), 2, "one object is evicted");
 }

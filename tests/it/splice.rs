@@ -1,4 +1,4 @@
-//! Resumed bodies whose origin changes its mind: no answer and no object is ever made of two files.
+//! Resumed bodies after a change at the origin: no response and no object mixes two files.
 
 use crate::harness::{Answer, Body, Ended, Gateway, Origin, Reply, archive, assert_same};
 
@@ -6,11 +6,11 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 const SIZE: usize = 400_000;
 const CUT: usize = 200_000;
 
-/// Two files of one length that begin alike.
+/// Returns two files of equal length whose first 12 bytes are equal.
 fn alike() -> (Body, Body) {
     let (one, other) = (archive(1, SIZE), archive(2, SIZE));
     let other = [&one[..12], &other[12..]].concat();
-    assert_ne!(one[12], other[12], "they differ behind their first bytes");
+    assert_ne!(one[12], other[12], "the files differ after the first 12 bytes");
     (one, other.into())
 }
 
@@ -18,30 +18,30 @@ fn retrying(origin: &Origin, attempts: &str) -> Gateway {
     Gateway::builder().origin(origin).relay().set("fetch.attempts", attempts).start()
 }
 
-/// Whole and one of these bodies, or no clean end.
+/// Asserts that the response is one of the bodies, or has no clean end.
 #[track_caller]
 fn assert_no_mixture(answer: &Answer, bodies: &[&[u8]]) {
     if answer.status != 200 {
         return answer.assert_problem(answer.status);
     }
     let body = bodies.iter().find(|body| body.starts_with(&answer.body));
-    let body = body.expect("what was sent is the beginning of one of the bodies");
+    let body = body.expect("the response begins like one of the bodies");
     if answer.ended == Ended::Whole {
         assert_same(&answer.body, body);
     }
 }
 
-/// Waits for the end of the fetch, and asserts that what is stored, if anything is, is one of these bodies.
+/// Waits for the end of the fetch, and asserts that every stored object is one of the bodies.
 #[track_caller]
 fn assert_no_mixture_stored(gateway: &Gateway, origin: &Origin, bodies: &[&[u8]]) {
     gateway.await_fetch(&origin.url(PATH));
     for object in gateway.objects() {
-        assert!(bodies.iter().any(|body| gateway.object_path(body) == object), "an object that no origin has sent");
+        assert!(bodies.iter().any(|body| gateway.object_path(body) == object), "an object equals none of the bodies");
     }
 }
 
 #[test]
-fn a_body_that_was_begun_again_is_not_spliced_onto_another() {
+fn restarted_body_is_not_spliced_onto_other() {
     let origin = Origin::start();
     let (old, new) = alike();
     let file = |body: &Body, tag: &str| Reply::ok(body).header("ETag", tag).ranges();
@@ -56,11 +56,11 @@ fn a_body_that_was_begun_again_is_not_spliced_onto_another() {
 }
 
 #[test]
-fn a_body_that_was_begun_again_and_is_the_same_is_resumed() {
+fn restarted_identical_body_is_resumed() {
     let origin = Origin::start();
     let body = archive(3, SIZE);
     let file = |tag: &str| Reply::ok(&body).header("ETag", tag).ranges();
-    // The second server of the two sends the same file under a tag of its own.
+    // The second server sends the same file with a different ETag.
     let replies = vec![file("\"e1\"").cut_at(CUT), file("\"e2\"").cut_at(CUT + 50_000), file("\"e2\"")];
     origin.script(PATH, replies);
     let gateway = retrying(&origin, "4");
@@ -70,7 +70,7 @@ fn a_body_that_was_begun_again_and_is_the_same_is_resumed() {
 }
 
 #[test]
-fn a_part_under_another_tag_is_not_spliced() {
+fn range_with_other_etag_is_not_spliced() {
     let origin = Origin::start();
     let (old, new) = alike();
     let first = Reply::ok(&old).header("ETag", "\"e1\"").ranges().cut_at(CUT);
@@ -88,7 +88,7 @@ fn a_part_under_another_tag_is_not_spliced() {
 }
 
 #[test]
-fn a_part_that_ends_before_the_length_that_it_names_is_no_end() {
+fn short_range_does_not_complete_body() {
     let origin = Origin::start();
     let body = archive(4, SIZE);
     let first = Reply::ok(&body).header("ETag", "\"e1\"").chunked().cut_at(100_000);

@@ -1,4 +1,5 @@
-//! `policy.pins_file`: what an operator states of a target holds for everybody, and is mended by editing the file.
+//! Checksum file (`policy.pins_file`): a required digest applies to every client and
+//! follows edits of the file.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use crate::harness::{Body, Builder, Gateway, Origin, Reply, archive, encoded, ev
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// An origin with one file, and what an operator states of it.
+/// An origin with one file, and a checksum file.
 struct Stated {
     origin: Origin,
     url: String,
@@ -29,7 +30,7 @@ impl Stated {
 
     fn state(&self, body: &Body) {
         let text = format!("# what must be\n\n{} *{}\n", sha256(body), self.url);
-        // As editors do: a reader sees the old file or the new one.
+        // Replaces the file atomically, as editors do: a reader sees the old file or the new one.
         let draft = self.file.with_extension("new");
         fs::write(&draft, text).expect("the folder can be written");
         fs::rename(draft, &self.file).expect("the folder can be written");
@@ -42,20 +43,20 @@ impl Stated {
 
 fn await_reread(gateway: &Gateway, times: usize) {
     let is_reread = |event: &serde_json::Value| event["message"] == "policy.pins_file was read again";
-    gateway.log().wait_for_many("the file is read again", times, is_reread);
+    gateway.log().wait_for_many("the checksum file is reloaded", times, is_reread);
 }
 
 #[track_caller]
 fn await_alert(gateway: &Gateway) {
     eventually("the mismatch is an alert", || {
         let listed = gateway.request("GET", "/api/v1/incidents").send().json();
-        let incidents = listed["incidents"].as_array().expect("incidents are listed").clone();
+        let incidents = listed["incidents"].as_array().expect("`incidents` is an array").clone();
         incidents.into_iter().find(|one| one["cause"] == "mismatch" && one["severity"] == "alert").map(drop)
     });
 }
 
 #[test]
-fn other_bytes_than_stated_are_refused_to_everybody_and_not_stored() {
+fn checksum_violation_is_refused_and_not_stored() {
     let (body, wanted) = (archive(1, 300), archive(2, 300));
     let stated = Stated::new(&body);
     stated.state(&wanted);
@@ -65,11 +66,11 @@ fn other_bytes_than_stated_are_refused_to_everybody_and_not_stored() {
     let before = stated.origin.count(PATH);
     let expecting = gateway.get(&stated.url).header("X-Expected-Sha256", &sha256(&body));
     expecting.send().assert_problem(409);
-    assert_eq!(stated.origin.count(PATH), before, "no body can be both");
+    assert_eq!(stated.origin.count(PATH), before, "no body can match both digests");
     await_alert(&gateway);
     gateway.assert_nothing_stored();
     stated.origin.serve(PATH, Reply::file(&wanted));
-    let served = eventually("the failure is forgotten", || {
+    let served = eventually("the negative cache entry expires", || {
         let answer = gateway.get(&stated.url).wget_agent().send();
         (answer.status == 200).then_some(answer)
     });
@@ -78,7 +79,7 @@ fn other_bytes_than_stated_are_refused_to_everybody_and_not_stored() {
 }
 
 #[test]
-fn the_last_byte_of_other_bytes_than_stated_is_withheld() {
+fn last_byte_is_withheld_on_checksum_violation() {
     let (body, wanted) = (archive(3, 200_000), archive(4, 200_000));
     let stated = Stated::new(&body);
     stated.state(&wanted);
@@ -88,7 +89,7 @@ fn the_last_byte_of_other_bytes_than_stated_is_withheld() {
 }
 
 #[test]
-fn stored_bytes_that_are_not_those_stated_are_not_served_until_the_line_is_mended() {
+fn stored_checksum_violation_is_refused_until_file_changes() {
     let body = archive(5, 20_000);
     let stated = Stated::new(&body);
     let gateway = stated.start();
@@ -100,7 +101,7 @@ fn stored_bytes_that_are_not_those_stated_are_not_served_until_the_line_is_mende
     get().assert_problem(409);
     gateway.proxied("HEAD", &stated.url).send().assert_status(409);
     await_alert(&gateway);
-    assert_eq!(gateway.records_of(&stated.url).len(), 1, "it is still there");
+    assert_eq!(gateway.records_of(&stated.url).len(), 1, "the record is kept");
     stated.state(&body);
     await_reread(&gateway, 2);
     get().assert_body(200, &body);
@@ -108,7 +109,7 @@ fn stored_bytes_that_are_not_those_stated_are_not_served_until_the_line_is_mende
 }
 
 #[test]
-fn what_is_stated_is_fetched_again_by_an_operator_or_after_eviction() {
+fn refresh_and_refetch_obey_required_digest() {
     let (body, wanted) = (archive(7, 20_000), archive(8, 20_000));
     let stated = Stated::new(&body);
     let gateway = stated.start();
@@ -124,7 +125,7 @@ fn what_is_stated_is_fetched_again_by_an_operator_or_after_eviction() {
     let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(&stated.url))).send().json();
     assert_eq!(shown["stated"], sha256(&wanted));
     for object in gateway.objects() {
-        fs::remove_file(object).expect("the object is there");
+        fs::remove_file(object).expect("the object exists");
     }
     gateway.assert_serves(&stated.url, &wanted);
     stated.origin.serve(PATH, Reply::file(&body));
@@ -132,7 +133,7 @@ fn what_is_stated_is_fetched_again_by_an_operator_or_after_eviction() {
 }
 
 #[test]
-fn an_import_is_held_against_what_is_stated() {
+fn import_must_match_required_digest() {
     let (body, wanted) = (archive(9, 20_000), archive(10, 20_000));
     let stated = Stated::new(&body);
     stated.state(&wanted);
@@ -144,7 +145,7 @@ fn an_import_is_held_against_what_is_stated() {
 }
 
 #[test]
-fn processes_that_share_a_folder_fetch_what_is_stated_once() {
+fn processes_fetch_target_with_required_digest_once() {
     let body = archive(11, 200_000);
     let stated = Stated::new(&body);
     stated.state(&body);
@@ -164,14 +165,14 @@ fn processes_that_share_a_folder_fetch_what_is_stated_once() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_changes_nothing() {
+fn invalid_checksum_file_keeps_previous_one() {
     let (body, other) = (archive(12, 300), archive(13, 300));
     let stated = Stated::new(&body);
     stated.state(&other);
     let mut gateway = stated.start();
     let secret = format!("{}  https://user:S3CRET@example.org/x\nnonsense\n", sha256(&body));
     fs::write(&stated.file, &secret).expect("the folder can be written");
-    let complaint = gateway.log().wait_for("the complaint", |event| {
+    let complaint = gateway.log().wait_for("the warning", |event| {
         event["message"] == "policy.pins_file was not read again; the old one stays in force"
     });
     assert!(complaint["error"].as_str().is_some_and(|text| text.contains("pins:1: ")), "{complaint}");

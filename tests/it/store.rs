@@ -1,4 +1,4 @@
-//! What is kept: the files on disk, and what becomes of an answer when they are damaged.
+//! The cache folder: its files, and the responses when they are damaged.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use crate::harness::{Body, DATE, Gate, Gateway, Origin, Reply, archive, assert_s
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// A gateway with one stored object, its origin, and the body.
+/// Returns a gateway with one stored object, its origin, and the body.
 fn stored(size: usize) -> (Origin, Gateway, Body) {
     let origin = Origin::start();
     let body = archive(1, size);
@@ -26,9 +26,9 @@ fn read_json(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).expect("a record can be read")).expect("a record is JSON")
 }
 
-/// Makes an object writable and changes it.
+/// Changes an object, which is read-only before and after.
 fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).expect("the object is there");
+    let mut bytes = fs::read(path).expect("the object exists");
     change(&mut bytes);
     fs::set_permissions(path, Permissions::from_mode(0o644)).expect("a mode can be set");
     fs::write(path, bytes).expect("the object can be written");
@@ -36,20 +36,20 @@ fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 #[test]
-fn an_object_is_a_file_named_by_its_digest() {
+fn object_file_is_named_by_its_digest() {
     let (_origin, gateway, body) = stored(50_000);
     assert_eq!(gateway.objects(), [gateway.object_path(&body)]);
     assert_same(&fs::read(gateway.object_path(&body)).expect("the object can be read"), &body);
-    let mode = fs::metadata(gateway.object_path(&body)).expect("it is there").permissions().mode();
-    assert_eq!(mode & 0o7777, 0o444, "an object is not written again");
-    assert!(gateway.cache().join("index.sqlite").is_file(), "the index is where the design says");
+    let mode = fs::metadata(gateway.object_path(&body)).expect("the object exists").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o444, "an object is read-only");
+    assert!(gateway.cache().join("index.sqlite").is_file(), "the index is in the cache folder");
 }
 
 #[test]
-fn a_record_tells_what_one_target_gave() {
+fn record_describes_content_of_target() {
     let (origin, gateway, body) = stored(50_000);
     let records = gateway.records_of(&origin.url(PATH));
-    assert_eq!(records, gateway.records(), "one record, and it is under the target's key");
+    assert_eq!(records, gateway.records(), "the only record is under the target's key");
     let name = format!("{}.json", sha256(&body));
     assert_eq!(records[0].file_name().and_then(|name| name.to_str()), Some(name.as_str()));
     let record = read_json(&records[0]);
@@ -66,7 +66,7 @@ fn a_record_tells_what_one_target_gave() {
 }
 
 #[test]
-fn a_restart_keeps_everything() {
+fn restart_keeps_objects_and_headers() {
     let (origin, mut gateway, body) = stored(50_000);
     let url = origin.url(PATH);
     let before = gateway.assert_serves(&url, &body);
@@ -80,23 +80,23 @@ fn a_restart_keeps_everything() {
 }
 
 #[test]
-fn the_index_rebuilds_itself() {
+fn index_is_rebuilt_after_damage() {
     let (origin, mut gateway, body) = stored(50_000);
     let (url, index) = (origin.url(PATH), gateway.cache().join("index.sqlite"));
     origin.stop();
     let damages: [&dyn Fn(&Path); 4] = [
-        &|index| fs::remove_file(index).expect("the index is there"),
+        &|index| fs::remove_file(index).expect("the index exists"),
         &|index| fs::write(index, b"this is no database").expect("the index can be written"),
         &|index| fs::write(index, b"").expect("the index can be written"),
         &|index| {
-            let bytes = fs::read(index).expect("the index is there");
+            let bytes = fs::read(index).expect("the index exists");
             fs::write(index, &bytes[..bytes.len() / 2]).expect("the index can be written");
         },
     ];
     for damage in damages {
         gateway.stop();
         for side in ["index.sqlite-wal", "index.sqlite-shm"] {
-            // A clean stop may have removed them.
+            // A clean stop may have removed these files.
             drop(fs::remove_file(gateway.cache().join(side)));
         }
         damage(&index);
@@ -106,21 +106,21 @@ fn the_index_rebuilds_itself() {
 }
 
 #[test]
-fn a_truncated_object_is_never_served() {
+fn truncated_object_is_fetched_again() {
     let (origin, mut gateway, body) = stored(50_000);
     let url = origin.url(PATH);
     gateway.stop();
     damage(&gateway.object_path(&body), |bytes| bytes.truncate(20_000));
     gateway.restart();
     gateway.assert_serves(&url, &body);
-    assert_eq!(origin.count(PATH), 2, "it was fetched again");
+    assert_eq!(origin.count(PATH), 2, "the object is fetched again");
     gateway.log().wait_for("the second fetch", |event| event["message"] == "fetch");
     assert_same(&fs::read(gateway.object_path(&body)).expect("the object can be read"), &body);
     gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
 }
 
 #[test]
-fn a_truncated_object_is_never_served_whole_or_in_part_without_the_origin() {
+fn truncated_object_is_never_served_without_origin() {
     let (origin, mut gateway, body) = stored(50_000);
     let url = origin.url(PATH);
     gateway.stop();
@@ -134,21 +134,21 @@ fn a_truncated_object_is_never_served_whole_or_in_part_without_the_origin() {
 }
 
 #[test]
-fn an_object_that_vanishes_under_a_running_gateway_is_fetched_again() {
+fn deleted_object_is_fetched_again() {
     let (origin, gateway, body) = stored(50_000);
-    fs::remove_file(gateway.object_path(&body)).expect("the object is there");
+    fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     gateway.assert_serves(&origin.url(PATH), &body);
     assert_eq!(origin.count(PATH), 2);
     gateway.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
     gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
-    assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1, "the same bytes are the same record");
+    assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1, "the same content adds no record");
 }
 
 #[test]
-fn an_evicted_target_is_only_refilled_with_the_same_bytes() {
+fn evicted_target_accepts_only_same_content() {
     let (origin, gateway, body) = stored(50_000);
     let url = origin.url(PATH);
-    fs::remove_file(gateway.object_path(&body)).expect("the object is there");
+    fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     let other = archive(99, 50_000);
     origin.serve(PATH, Reply::file(&other));
     let answer = gateway.get(&url).send();
@@ -159,17 +159,17 @@ fn an_evicted_target_is_only_refilled_with_the_same_bytes() {
     }
     let fetch = gateway.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch").remove(1);
     assert_ne!(fetch["outcome"], "stored", "{fetch}");
-    assert_eq!(gateway.objects(), [gateway.object_path(&other)], "other bytes are kept for an operator to look at");
-    assert_eq!(gateway.records_of(&url).len(), 2, "and both are on record");
+    assert_eq!(gateway.objects(), [gateway.object_path(&other)], "the changed content is stored for the operator");
+    assert_eq!(gateway.records_of(&url).len(), 2, "both contents have a record");
     gateway.get(&url).send().assert_problem(409);
 }
 
 #[test]
-fn of_several_records_the_earliest_answers() {
+fn earliest_record_is_served() {
     let (origin, mut gateway, newer) = stored(50_000);
     let url = origin.url(PATH);
     gateway.stop();
-    // Another instance saw other bytes before, and its record arrives later.
+    // Simulates an older record of another instance that arrives later.
     let older = archive(77, 30_000);
     let record = gateway.records_of(&url).remove(0);
     let mut value = read_json(&record);
@@ -183,21 +183,21 @@ fn of_several_records_the_earliest_answers() {
     fs::write(&object, &older).expect("an object can be added");
     gateway.restart();
     gateway.assert_serves(&url, &older).assert_cache(&["hit"]);
-    // The later one answers who expects it, and nobody else.
-    fs::remove_file(gateway.object_path(&newer)).expect("the object is there");
+    // The newer content is served only to requests that expect its digest.
+    fs::remove_file(gateway.object_path(&newer)).expect("the object exists");
     gateway.assert_serves(&url, &older);
     assert_eq!(origin.count(PATH), 1);
 }
 
 #[test]
-fn a_record_that_is_damaged_counts_as_absent() {
+fn damaged_record_counts_as_absent() {
     let (origin, mut gateway, body) = stored(5000);
     let url = origin.url(PATH);
     let huge = vec![0; 100_000];
     for junk in [&b"{"[..], b"", b"[]", b"{\"version\":99}", &huge] {
         gateway.stop();
         let record = gateway.records_of(&url).remove(0);
-        fs::remove_file(&record).expect("the record is there");
+        fs::remove_file(&record).expect("the record exists");
         fs::write(&record, junk).expect("a record can be written");
         gateway.restart();
         gateway.assert_serves(&url, &body);
@@ -205,7 +205,7 @@ fn a_record_that_is_damaged_counts_as_absent() {
 }
 
 #[test]
-fn a_record_of_another_target_does_not_answer() {
+fn record_of_other_target_is_ignored() {
     let (origin, mut gateway, body) = stored(5000);
     gateway.stop();
     let record = gateway.records_of(&origin.url(PATH)).remove(0);
@@ -219,7 +219,7 @@ fn a_record_of_another_target_does_not_answer() {
 }
 
 #[test]
-fn a_cache_that_breaks_only_slows() {
+fn unusable_cache_folder_does_not_fail_requests() {
     let (origin, mut gateway, body) = stored(50_000);
     let aside = gateway.cache().with_file_name("aside");
     fs::rename(gateway.cache(), &aside).expect("a folder can be moved");
@@ -229,13 +229,13 @@ fn a_cache_that_breaks_only_slows() {
         gateway.get(&origin.url(path)).send().assert_body(200, &body);
         gateway.proxied("GET", &origin.url(path)).send().assert_body(200, &body);
     }
-    fs::remove_file(gateway.cache()).expect("the file is there");
+    fs::remove_file(gateway.cache()).expect("the file exists");
     fs::rename(&aside, gateway.cache()).expect("a folder can be moved back");
     gateway.stop();
 }
 
 #[test]
-fn what_lies_among_the_records_and_is_none_is_passed_over() {
+fn unknown_files_among_records_are_ignored() {
     let (origin, mut gateway, body) = stored(5000);
     let record = gateway.records_of(&origin.url(PATH)).remove(0);
     for name in ["notes.txt", ".hidden.json", "zz.json", "0.json.tmp"] {
@@ -248,7 +248,7 @@ fn what_lies_among_the_records_and_is_none_is_passed_over() {
 }
 
 #[test]
-fn an_object_that_has_grown_is_never_served() {
+fn extended_object_is_never_served() {
     let (origin, mut gateway, body) = stored(50_000);
     gateway.stop();
     damage(&gateway.object_path(&body), |bytes| bytes.extend_from_slice(b"more"));
@@ -258,7 +258,7 @@ fn an_object_that_has_grown_is_never_served() {
 }
 
 #[test]
-fn a_staged_file_that_vanishes_harms_nobody() {
+fn deleted_staged_file_harms_no_client() {
     let origin = Origin::start();
     let body = archive(6, 200_000);
     let gate = Gate::new();
@@ -273,7 +273,7 @@ fn a_staged_file_that_vanishes_harms_nobody() {
     let rest = answer.finish();
     assert_same(&rest.body, &body[100_000..100_000 + rest.body.len()]);
     gateway.await_fetch(&origin.url(PATH));
-    let again = eventually("it is fetched again", || {
+    let again = eventually("the target is fetched again", || {
         Some(gateway.get(&origin.url(PATH)).send()).filter(|answer| answer.status == 200)
     });
     again.assert_body(200, &body);

@@ -1,16 +1,16 @@
-//! The tables of spellings that tests and readers share: `tests/targets.tsv` and `tests/rewrites.tsv`.
+//! Tables of target spellings: `tests/targets.tsv` and `tests/rewrites.tsv`.
 
 use millpond::gateway::{Rewrite, RewriteError};
 use millpond::model::{Key, MAX_TARGET_BYTES, Target, TargetError};
 use url::Url;
 
-/// One line of a table, with its escapes undone.
+/// One line of a table, unescaped.
 struct Row {
     number: usize,
     fields: Vec<String>,
 }
 
-/// What a table says of a spelling.
+/// Expected result for a spelling.
 enum Verdict<'a> {
     Canonical(&'a str),
     Refused(&'a str),
@@ -33,13 +33,14 @@ fn rows(table: &str) -> Vec<Row> {
     lines
         .map(|(index, line)| {
             let row = Row { number: index + 1, fields: line.split('\t').map(unescape).collect() };
-            assert!((2..=3).contains(&row.fields.len()), "line {}: two or three fields, please", row.number);
+            assert!((2..=3).contains(&row.fields.len()), "line {}: expected two or three fields", row.number);
             row
         })
         .collect()
 }
 
-/// Undoes `\t \n \r \0 \\ \x7f` and `\u{ad}`: what can't stand in a table, or can't be seen there.
+/// Replaces `\t \r \0 \\ \x7f` and `\u{ad}`: characters that a table cannot contain or
+/// that are invisible in it.
 fn unescape(field: &str) -> String {
     let mut text = String::new();
     let mut rest = field.chars();
@@ -71,7 +72,7 @@ fn hex_char(digits: &str) -> char {
 }
 
 #[test]
-fn every_spelling_is_what_the_table_says() {
+fn every_spelling_parses_as_in_table() {
     let rows = rows(include_str!("../targets.tsv"));
     assert!(rows.len() >= 90, "the table has shrunk to {} rows", rows.len());
     let mut wrong = Vec::new();
@@ -96,12 +97,13 @@ fn every_spelling_is_what_the_table_says() {
 }
 
 #[test]
-fn a_canonical_string_stands_for_itself_everywhere() {
+fn canonical_string_parses_to_itself() {
     for row in rows(include_str!("../targets.tsv")) {
         let Verdict::Canonical(canonical) = row.verdict() else { continue };
         let again = Target::parse(canonical).unwrap_or_else(|error| panic!("line {}: {error}", row.number));
         assert_eq!(again.as_str(), canonical, "line {}: parsed again", row.number);
-        // What goes upstream is built by the URL library: it must see the string that policy and key saw.
+        // Upstream requests are built by the URL library, which must keep the
+        // string of policy and key.
         let library = Url::parse(canonical).unwrap_or_else(|error| panic!("line {}: {error}", row.number));
         assert_eq!(library.as_str(), canonical, "line {}: as the URL library writes it", row.number);
         let split = (library.host_str(), library.path(), library.port_or_known_default());
@@ -111,7 +113,7 @@ fn a_canonical_string_stands_for_itself_everywhere() {
 }
 
 #[test]
-fn rows_share_a_key_only_if_they_share_a_canonical_string() {
+fn equal_keys_imply_equal_canonical_strings() {
     let rows = rows(include_str!("../targets.tsv"));
     let mut by_key = std::collections::HashMap::new();
     for row in &rows {
@@ -123,7 +125,7 @@ fn rows_share_a_key_only_if_they_share_a_canonical_string() {
 }
 
 #[test]
-fn every_refusal_has_a_row() {
+fn every_target_error_has_a_row() {
     let named: Vec<String> = rows(include_str!("../targets.tsv"))
         .iter()
         .filter_map(|row| match row.verdict() {
@@ -145,7 +147,8 @@ fn every_refusal_has_a_row() {
     }
 }
 
-/// The innermost name of an error: a digest's or a target's own, where the door only hands it on.
+/// Returns the innermost name of an error: that of the digest error or target
+/// error if it wraps one.
 fn name_of(error: RewriteError) -> String {
     match error {
         RewriteError::NoUrl => format!("{error:?}"),
@@ -155,7 +158,7 @@ fn name_of(error: RewriteError) -> String {
 }
 
 #[test]
-fn every_request_means_what_the_table_says() {
+fn every_request_path_parses_as_in_table() {
     let rows = rows(include_str!("../rewrites.tsv"));
     assert!(rows.len() >= 90, "the table has shrunk to {} rows", rows.len());
     let mut wrong = Vec::new();
@@ -183,7 +186,7 @@ fn every_request_means_what_the_table_says() {
 }
 
 #[test]
-fn every_target_can_be_asked_for_by_its_canonical_string() {
+fn canonical_string_works_as_gateway_path() {
     for row in rows(include_str!("../targets.tsv")) {
         let Verdict::Canonical(canonical) = row.verdict() else { continue };
         let rewrite = Rewrite::parse(&format!("/{canonical}"));
@@ -194,12 +197,12 @@ fn every_target_can_be_asked_for_by_its_canonical_string() {
 }
 
 #[test]
-fn length_is_judged_before_and_after_encoding() {
+fn length_is_checked_before_and_after_encoding() {
     let start = "https://example.org/";
     let fits = format!("{start}{}", "a".repeat(MAX_TARGET_BYTES - start.len()));
     assert_eq!(Target::parse(&fits).unwrap().as_str(), fits);
     assert_eq!(Target::parse(&format!("{fits}a")), Err(TargetError::TooLong));
-    // Each of these becomes three bytes.
+    // Each space becomes three bytes.
     let grows = format!("{start}{}", " ".repeat(MAX_TARGET_BYTES / 2));
     assert_eq!(Target::parse(&grows), Err(TargetError::TooLong));
     let label = "a".repeat(63);

@@ -1,4 +1,4 @@
-//! https: targets, their certificates, and the step down to http.
+//! HTTPS origins: certificates, truncated bodies, and redirects between https and http.
 
 use crate::harness::{Authority, Builder, Gateway, Origin, Reply, Tool, archive, assert_same, sha256};
 
@@ -9,7 +9,7 @@ fn trusting(authority: &Authority, origin: &Origin) -> Builder {
 }
 
 #[test]
-fn an_https_target_is_fetched_at_both_doors() {
+fn https_target_is_fetched_at_both_endpoints() {
     let authority = Authority::new();
     let origin = Origin::start_tls(&authority);
     let body = archive(1, 200_000);
@@ -26,7 +26,7 @@ fn an_https_target_is_fetched_at_both_doors() {
 }
 
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_refused() {
+fn untrusted_certificate_is_refused() {
     let (authority, other) = (Authority::new(), Authority::new());
     let origin = Origin::start_tls(&authority);
     origin.serve(PATH, Reply::file(&archive(2, 2000)));
@@ -39,25 +39,25 @@ fn a_certificate_that_nobody_vouches_for_is_refused() {
 }
 
 #[test]
-fn a_certificate_for_another_name_is_refused() {
+fn certificate_for_other_name_is_refused() {
     let authority = Authority::new();
     let origin = Origin::start_tls_at("127.0.0.2", &authority);
     origin.serve(PATH, Reply::file(&archive(2, 2000)));
     let gateway = trusting(&authority, &origin).start();
     let answer = gateway.get(&origin.url(PATH)).send();
     assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
-    assert_eq!(origin.connections(), 1, "the origin was there");
+    assert_eq!(origin.connections(), 1, "the origin was reachable");
     assert_eq!(origin.total(), 0, "no request leaves before the certificate is checked");
 }
 
 #[test]
-fn a_cut_tls_body_of_unknown_length_is_no_end() {
+fn cut_tls_body_is_not_complete() {
     let authority = Authority::new();
     let origin = Origin::start_tls(&authority);
     let body = archive(3, 100_000);
     origin.serve("/length.tar.gz", Reply::file(&body).cut_at(50_000));
     origin.serve("/chunks.tar.gz", Reply::file(&body).chunked().cut_at(50_000));
-    // Without length, chunks or a TLS goodbye nothing tells an end from a cut.
+    // Without a length, chunks or a TLS `close_notify`, a complete body looks like a cut one.
     origin.serve("/close.tar.gz", Reply::ok(&body).until_close().cut_at(50_000));
     let gateway = trusting(&authority, &origin).start();
     for path in ["/length.tar.gz", "/chunks.tar.gz", "/close.tar.gz"] {
@@ -73,7 +73,7 @@ fn a_cut_tls_body_of_unknown_length_is_no_end() {
 }
 
 #[test]
-fn a_step_down_to_http_is_only_followed_for_a_digest() {
+fn downgrade_to_http_requires_expected_digest() {
     let authority = Authority::new();
     let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
     let body = archive(4, 20_000);
@@ -91,7 +91,7 @@ fn a_step_down_to_http_is_only_followed_for_a_digest() {
 }
 
 #[test]
-fn md5_alone_does_not_allow_the_step_down() {
+fn md5_does_not_allow_downgrade() {
     let authority = Authority::new();
     let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
     plain.serve("/y.tar.gz", Reply::file(&archive(5, 20_000)));
@@ -103,7 +103,7 @@ fn md5_alone_does_not_allow_the_step_down() {
 }
 
 #[test]
-fn a_step_up_to_https_is_followed() {
+fn upgrade_to_https_is_followed() {
     let authority = Authority::new();
     let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
     let body = archive(6, 20_000);
@@ -115,7 +115,7 @@ fn a_step_up_to_https_is_followed() {
 }
 
 #[test]
-fn http_and_https_of_one_host_are_two_targets() {
+fn http_and_https_are_separate_targets() {
     let authority = Authority::new();
     let secure = Origin::start_tls(&authority);
     let body = archive(7, 20_000);
@@ -125,15 +125,11 @@ fn http_and_https_of_one_host_are_two_targets() {
     gateway.await_stored(&secure.named_url(PATH));
     let plain = format!("http://localhost:{}{PATH}", secure.port());
     let answer = gateway.get(&plain).send();
-    assert!(
-        matches!(answer.status, 502 | 504),
-        "plain http gets nothing of what was fetched by TLS: {}",
-        answer.status
-    );
+    assert!(matches!(answer.status, 502 | 504), "the http target is not served from the https one: {}", answer.status);
 }
 
 #[test]
-fn real_clients_tunnel_to_an_https_origin() {
+fn wget_and_curl_tunnel_to_https_origin() {
     let authority = Authority::new();
     let origin = Origin::start_tls(&authority);
     let body = archive(8, 300_000);
@@ -148,9 +144,9 @@ fn real_clients_tunnel_to_an_https_origin() {
     let curl = Tool::curl(folder.path()).args(&["-f", "--proxy", &proxy, "--cacert", &ca, "-o", "curl.tar.gz", &url]);
     curl.run().assert_success();
     for name in ["wget.tar.gz", "curl.tar.gz"] {
-        assert_same(&std::fs::read(folder.path().join(name)).expect("there is a file"), &body);
+        assert_same(&std::fs::read(folder.path().join(name)).expect("the client wrote the file"), &body);
     }
-    assert_eq!(origin.count(PATH), 2, "a tunnel is blind");
+    assert_eq!(origin.count(PATH), 2, "a tunnel is not cached");
     gateway.assert_nothing_stored();
     gateway.log().wait_for_many("the tunnels", 2, |event| event["message"] == "request" && event["door"] == "tunnel");
 }

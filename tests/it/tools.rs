@@ -1,4 +1,4 @@
-//! The clients that builds use, at both doors: first fetch, again, and where they left off.
+//! Build clients at both endpoints: first fetch, repeated fetch, and resumption.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::harness::{Body, Gateway, Origin, Reply, Tool, archive, assert_same, f
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// Mon, 01 Jan 2024 00:00:00 GMT.
+/// Mon, 01 Jan 2024 00:00:00 GMT, in seconds since 1970.
 const DATE_SECS: u64 = 1_704_067_200;
 
 struct Stage {
@@ -28,7 +28,7 @@ impl Stage {
         Self { origin, body, gateway, folder }
     }
 
-    /// A stage whose object is stored already.
+    /// Returns a stage whose object is already stored.
     fn stored() -> Self {
         let stage = Self::new();
         stage.gateway.get(&stage.url()).range("bytes=0-").send().assert_status(206);
@@ -58,8 +58,8 @@ impl Stage {
 
     #[track_caller]
     fn assert_file(&self) {
-        assert_same(&fs::read(self.file()).expect("there is a file"), &self.body);
-        assert_eq!(files_under(self.path()), [self.file()], "and nothing else");
+        assert_same(&fs::read(self.file()).expect("the client wrote the file"), &self.body);
+        assert_eq!(files_under(self.path()), [self.file()], "the client left no other file");
     }
 
     fn keep_half(&self) {
@@ -68,20 +68,20 @@ impl Stage {
 }
 
 #[test]
-fn wget_follows_the_redirect_and_then_gets_the_file() {
+fn wget_follows_redirect_then_gets_hit() {
     let stage = Stage::new();
     Tool::wget(stage.path()).arg(&stage.rewritten()).run().assert_success();
     stage.assert_file();
     stage.gateway.await_stored(&stage.url());
     let asked = stage.origin.count(PATH);
-    fs::remove_file(stage.file()).expect("the file is there");
+    fs::remove_file(stage.file()).expect("the file exists");
     Tool::wget(stage.path()).arg(&stage.rewritten()).run().assert_success();
     stage.assert_file();
-    assert_eq!(stage.origin.count(PATH), asked, "the second time is a hit");
+    assert_eq!(stage.origin.count(PATH), asked, "the second request is a hit");
 }
 
 #[test]
-fn curl_without_location_gets_the_file_the_first_time() {
+fn curl_without_location_gets_file_on_miss() {
     let stage = Stage::new();
     Tool::curl(stage.path()).args(&["-f", "-O"]).arg(&stage.rewritten()).run().assert_success();
     stage.assert_file();
@@ -89,32 +89,34 @@ fn curl_without_location_gets_the_file_the_first_time() {
 }
 
 #[test]
-fn wget_and_curl_through_the_proxy_share_one_object() {
+fn wget_and_curl_share_object_through_proxy() {
     let stage = Stage::new();
     let proxy = stage.http_proxy();
     Tool::wget(stage.path()).args(&["-e", &proxy]).arg(&stage.url()).run().assert_success();
     stage.assert_file();
     stage.gateway.await_stored(&stage.url());
-    fs::remove_file(stage.file()).expect("the file is there");
+    fs::remove_file(stage.file()).expect("the file exists");
     let proxy = format!("http://{}", stage.gateway.proxy_addr());
     Tool::curl(stage.path()).args(&["-f", "-O", "--proxy", &proxy]).arg(&stage.url()).run().assert_success();
     stage.assert_file();
-    fs::remove_file(stage.file()).expect("the file is there");
+    fs::remove_file(stage.file()).expect("the file exists");
     Tool::curl(stage.path()).args(&["-f", "-O"]).env("http_proxy", &proxy).arg(&stage.url()).run().assert_success();
     stage.assert_file();
     assert_eq!(stage.origin.count(PATH), 1);
 }
 
 #[test]
-fn wget_c_goes_on_where_it_was() {
+fn wget_continue_resumes_hit() {
     let stage = Stage::stored();
     stage.keep_half();
     Tool::wget(stage.path()).arg("-c").arg(&stage.rewritten()).run().assert_success();
     stage.assert_file();
-    let part =
-        stage.gateway.log().wait_for("the part", |event| event["status"] == 206 && event["sent_bytes"] == 2 << 20);
+    let part = stage
+        .gateway
+        .log()
+        .wait_for("the partial response", |event| event["status"] == 206 && event["sent_bytes"] == 2 << 20);
     assert_eq!(part["ended"], "whole");
-    // All is there already: 416 is what tells wget so.
+    // The file is complete: wget expects 416.
     Tool::wget(stage.path()).arg("-c").arg(&stage.rewritten()).run().assert_success();
     stage.assert_file();
     stage.keep_half();
@@ -124,7 +126,7 @@ fn wget_c_goes_on_where_it_was() {
 }
 
 #[test]
-fn wget_c_on_a_cold_object_goes_on_where_it_was() {
+fn wget_continue_resumes_miss() {
     let stage = Stage::new();
     stage.keep_half();
     Tool::wget(stage.path()).arg("-c").arg(&stage.rewritten()).run().assert_success();
@@ -134,7 +136,7 @@ fn wget_c_on_a_cold_object_goes_on_where_it_was() {
 }
 
 #[test]
-fn wget_n_fetches_what_is_new_and_nothing_else() {
+fn wget_timestamping_fetches_newer_file_only() {
     let stage = Stage::stored();
     for args in [vec![stage.rewritten()], vec!["-e".to_owned(), stage.http_proxy(), stage.url()]] {
         let run = || {
@@ -147,22 +149,22 @@ fn wget_n_fetches_what_is_new_and_nothing_else() {
         assert_eq!(modified, UNIX_EPOCH + Duration::from_secs(DATE_SECS), "the file has the origin's date");
         let before = not_modified(&stage.gateway);
         run();
-        // The second time the file is not sent.
+        // The second run gets no body.
         let log = stage.gateway.log();
-        log.wait_for_many("a file that is the same", before + 1, |event| event["status"] == 304);
+        log.wait_for_many("a 304 response", before + 1, |event| event["status"] == 304);
         // An older file of the same length is replaced.
         fs::write(stage.file(), vec![0; stage.body.len()]).expect("the file can be written");
         let old = UNIX_EPOCH + Duration::from_secs(DATE_SECS - 1000);
-        let file = fs::File::options().append(true).open(stage.file()).expect("the file is there");
+        let file = fs::File::options().append(true).open(stage.file()).expect("the file exists");
         file.set_modified(old).expect("a date can be set");
         run();
-        fs::remove_file(stage.file()).expect("the file is there");
+        fs::remove_file(stage.file()).expect("the file exists");
     }
     assert_eq!(stage.origin.count(PATH), 1);
 }
 
 #[test]
-fn curl_c_goes_on_where_it_was() {
+fn curl_continue_resumes_hit() {
     let stage = Stage::stored();
     let proxy = format!("http://{}", stage.gateway.proxy_addr());
     stage.keep_half();
@@ -175,7 +177,7 @@ fn curl_c_goes_on_where_it_was() {
 }
 
 #[test]
-fn curl_z_fetches_what_is_new_and_nothing_else() {
+fn curl_time_cond_fetches_newer_file_only() {
     let stage = Stage::stored();
     let run = |expected: &str| {
         let args = ["-f", "-R", "-w", "%{http_code}", "-z", "x-1.0.tar.gz", "-O"];
@@ -186,14 +188,14 @@ fn curl_z_fetches_what_is_new_and_nothing_else() {
     };
     Tool::curl(stage.path()).args(&["-f", "-R", "-O"]).arg(&stage.rewritten()).run().assert_success();
     run("304");
-    let file = fs::File::options().append(true).open(stage.file()).expect("the file is there");
+    let file = fs::File::options().append(true).open(stage.file()).expect("the file exists");
     file.set_modified(UNIX_EPOCH + Duration::from_secs(DATE_SECS - 1000)).expect("a date can be set");
     run("200");
     assert_eq!(stage.origin.count(PATH), 1);
 }
 
 #[test]
-fn aria2c_takes_a_hit_in_parts() {
+fn aria2c_downloads_hit_in_parts() {
     let stage = Stage::stored();
     let args = ["-x4", "-s4", "-k1M", "-o", "x-1.0.tar.gz"];
     Tool::aria2c(stage.path()).args(&args).arg(&stage.rewritten()).run().assert_success();
@@ -202,7 +204,7 @@ fn aria2c_takes_a_hit_in_parts() {
 }
 
 #[test]
-fn a_problem_makes_every_client_fail() {
+fn error_response_makes_every_client_fail() {
     let stage = Stage::new();
     let url = stage.gateway.rewritten(&stage.origin.url("/no-such-1.0.tar.gz"));
     let url = url.as_str();

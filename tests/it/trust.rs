@@ -1,4 +1,4 @@
-//! Whose word is taken for who the client is: that of our own front servers, and nobody else's.
+//! Trusted front servers: only these can name the client's address.
 
 use crate::harness::{Gateway, Origin, Reply, Waiting, archive, is_request_of};
 use crate::tunnel::{listener, tunnelling_to};
@@ -13,7 +13,7 @@ fn origin() -> Origin {
 }
 
 #[test]
-fn a_front_server_names_the_client() {
+fn trusted_proxy_names_client() {
     let origin = origin();
     let builder = Gateway::builder().origin(&origin).relay().set("gateway.trusted_proxies", TRUSTED);
     let gateway = builder.set("policy.allow_clients", "[\"10.0.0.0/8\"]").start();
@@ -21,17 +21,17 @@ fn a_front_server_names_the_client() {
     assert_eq!(status("10.1.2.3"), 200);
     let event = gateway.log().wait_for("the request", |event| is_request_of(event, PATH));
     assert_eq!(event["client"], "10.1.2.3");
-    assert_eq!(status("198.51.100.1, 10.1.2.3"), 200, "the last one is what our own server has seen");
-    assert_eq!(status("10.1.2.3, 127.0.0.1"), 200, "our own servers may stand in a row");
-    assert_eq!(status("10.1.2.3, 198.51.100.1"), 403, "what stands before it is the client's own word");
-    assert_eq!(status("::ffff:10.1.2.3"), 200, "a mapped address is the address");
+    assert_eq!(status("198.51.100.1, 10.1.2.3"), 200, "the last address was added by the trusted server");
+    assert_eq!(status("10.1.2.3, 127.0.0.1"), 200, "trusted servers can form a chain");
+    assert_eq!(status("10.1.2.3, 198.51.100.1"), 403, "earlier addresses are supplied by the client");
+    assert_eq!(status("::ffff:10.1.2.3"), 200, "an IPv4-mapped address equals its IPv4 address");
     assert_eq!(status("nobody"), 403);
     assert_eq!(status(""), 403);
     gateway.get(&origin.url(PATH)).send().assert_status(403);
 }
 
 #[test]
-fn a_proxy_header_names_the_client() {
+fn proxy_protocol_header_names_client() {
     let origin = origin();
     let (listener, address) = listener();
     let builder = tunnelling_to(address).origin(&origin).relay().set("gateway.trusted_proxies", TRUSTED);
@@ -64,7 +64,7 @@ fn a_proxy_header_names_the_client() {
 }
 
 #[test]
-fn a_proxy_header_that_is_none_closes_the_connection() {
+fn invalid_proxy_protocol_header_closes_connection() {
     let origin = origin();
     let builder = Gateway::builder().origin(&origin).relay().set("gateway.trusted_proxies", TRUSTED);
     let gateway = builder.set("proxy.proxy_protocol", "true").start();
@@ -86,7 +86,7 @@ fn a_proxy_header_that_is_none_closes_the_connection() {
 }
 
 #[test]
-fn a_proxy_header_from_anybody_else_closes_the_connection() {
+fn untrusted_proxy_protocol_header_closes_connection() {
     let origin = origin();
     let get = format!("GET {} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", origin.url(PATH));
     let header = b"PROXY TCP4 10.1.2.3 127.0.0.1 1234 3128\r\n";
@@ -97,13 +97,13 @@ fn a_proxy_header_from_anybody_else_closes_the_connection() {
     let unasked = Gateway::builder().origin(&origin).relay().set("gateway.trusted_proxies", TRUSTED).start();
     for door in [unasked.addr(), unasked.proxy_addr()] {
         let answer = Waiting::send(door, &[header, get.as_bytes()].concat(), false).head_if_any();
-        assert!(answer.is_none_or(|head| head.status == 400), "a PROXY header where none is expected");
+        assert!(answer.is_none_or(|head| head.status == 400), "an unexpected PROXY header is refused");
     }
     assert_eq!(origin.total(), 0);
 }
 
 #[test]
-fn at_the_proxy_port_a_forwarded_address_is_nobodys() {
+fn proxy_port_ignores_forwarded_client_address() {
     let origin = origin();
     let builder = Gateway::builder().origin(&origin).relay().set("gateway.trusted_proxies", TRUSTED);
     let gateway = builder.set("policy.allow_clients", "[\"10.0.0.0/8\"]").start();

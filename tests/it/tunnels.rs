@@ -1,4 +1,4 @@
-//! Who may tunnel where, and how many at once.
+//! Policy for tunnels, and many concurrent tunnels.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -8,33 +8,33 @@ use crate::tunnel::{connect, listener, open, tunnelling_to};
 
 const TUNNELS: usize = 600;
 
-/// Opens six hundred tunnels to the listener, and asserts that each has its own other end. `connect` opens one, and sends
-/// bytes behind the request in the same write.
+/// Opens 600 tunnels to the listener, and asserts that each client reaches its own server
+/// connection. `connect` opens a tunnel and sends bytes with the request in the same write.
 #[track_caller]
 pub fn assert_each_hears_itself(listener: TcpListener, connect: impl Fn(&[u8]) -> Streaming + Sync) {
     assert!(open_files_limit() >= 4096, "this test needs 4096 open files: raise the limit with ulimit -n");
     let echo = std::thread::spawn(move || {
         let mut servers: Vec<_> = (0..TUNNELS).map(|_| listener.accept().expect("the gateway connects").0).collect();
-        // Nobody is answered before all are there.
+        // The servers echo only after all tunnels are open.
         for server in &mut servers {
             let mut number = [0; 8];
-            server.read_exact(&mut number).expect("the client speaks");
-            server.write_all(&number).expect("the client listens");
+            server.read_exact(&mut number).expect("the client sends its number");
+            server.write_all(&number).expect("the client receives the echo");
         }
         servers
     });
     let clients = all_at_once(TUNNELS, |number| {
         let mut answer = connect(&(number as u64).to_be_bytes());
         assert_eq!(answer.head.status, 200);
-        assert_eq!(answer.read(8), (number as u64).to_be_bytes(), "each hears itself");
+        assert_eq!(answer.read(8), (number as u64).to_be_bytes(), "each client gets its own number");
         answer
     });
     drop(clients);
-    drop(echo.join().expect("no panic"));
+    drop(echo.join().expect("no thread panicked"));
 }
 
 #[test]
-fn six_hundred_tunnels_work_at_once() {
+fn six_hundred_tunnels_work_concurrently() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).start();
     assert_each_hears_itself(listener, |early| connect(&gateway, &address.to_string(), early));
@@ -43,12 +43,13 @@ fn six_hundred_tunnels_work_at_once() {
 }
 
 fn open_files_limit() -> u64 {
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("the kernel tells of limits");
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("the kernel tells of open files");
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("the kernel reports the limits");
+    let line =
+        limits.lines().find(|line| line.starts_with("Max open files")).expect("the kernel reports the open file limit");
     line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).unwrap_or(u64::MAX)
 }
 
-/// Asserts that a CONNECT is answered with a problem of this status.
+/// Asserts that a CONNECT request gets an error response with this status, and returns its text.
 #[track_caller]
 fn assert_refused(gateway: &Gateway, authority: &str, status: u16) -> String {
     let answer = connect(gateway, authority, b"").finish();
@@ -58,12 +59,12 @@ fn assert_refused(gateway: &Gateway, authority: &str, status: u16) -> String {
 }
 
 #[test]
-fn a_port_that_is_not_listed_is_refused() {
+fn unlisted_port_is_refused() {
     let (allowed, address) = listener();
     let (closed, other) = listener();
     let gateway = tunnelling_to(address).start();
     let text = assert_refused(&gateway, &other.to_string(), 403);
-    assert!(text.contains("connect_ports"), "the rule is named: {text}");
+    assert!(text.contains("connect_ports"), "the error names the rule: {text}");
     assert_refused(&gateway, "127.0.0.1:22", 403);
     assert_refused(&gateway, "127.0.0.1:80", 403);
     assert_nobody_came(&allowed);
@@ -74,7 +75,7 @@ fn a_port_that_is_not_listed_is_refused() {
 }
 
 #[test]
-fn a_private_address_is_refused_in_every_form() {
+fn private_addresses_are_refused_in_every_form() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).set("policy.allow_networks", "[]").start();
     let port = address.port();
@@ -112,7 +113,7 @@ fn a_private_address_is_refused_in_every_form() {
 }
 
 #[test]
-fn hosts_are_judged_for_tunnels_too() {
+fn host_rules_apply_to_tunnels() {
     let (listener, address) = listener();
     let authority = address.to_string();
     let denying = tunnelling_to(address).set("policy.deny_hosts", "[\"127.0.0.1\"]").start();
@@ -126,7 +127,7 @@ fn hosts_are_judged_for_tunnels_too() {
 }
 
 #[test]
-fn a_tunnel_needs_a_host_and_a_port() {
+fn tunnel_requires_host_and_port() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).start();
     for authority in ["127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:99999", ":443"] {
@@ -139,7 +140,7 @@ fn a_tunnel_needs_a_host_and_a_port() {
 }
 
 #[test]
-fn a_tunnel_with_a_body_is_refused() {
+fn tunnel_request_with_body_is_refused() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).start();
     for header in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
@@ -151,7 +152,7 @@ fn a_tunnel_with_a_body_is_refused() {
 }
 
 #[test]
-fn a_tunnel_to_nobody_is_502_or_504() {
+fn tunnel_to_closed_port_gives_502_or_504() {
     let (listener, address) = listener();
     drop(listener);
     let gateway = tunnelling_to(address).start();
@@ -161,7 +162,7 @@ fn a_tunnel_to_nobody_is_502_or_504() {
 }
 
 #[test]
-fn a_tunnel_that_came_through_us_is_refused() {
+fn forwarding_loop_is_refused() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).start();
     let bytes = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\nVia: 1.1 mill-test\r\n\r\n");
@@ -171,7 +172,7 @@ fn a_tunnel_that_came_through_us_is_refused() {
 }
 
 #[test]
-fn tunnels_and_fetches_share_the_door() {
+fn tunnels_and_fetches_share_proxy_port() {
     let (listener, address) = listener();
     let origin = Origin::start();
     let body = archive(1, 5000);
@@ -179,14 +180,14 @@ fn tunnels_and_fetches_share_the_door() {
     let gateway = tunnelling_to(address).origin(&origin).start();
     let (mut client, mut server) = open(&gateway, &listener);
     gateway.proxied("GET", &origin.url("/x-1.0.tar.gz")).send().assert_body(200, &body);
-    client.write_all(b"still here").expect("the tunnel takes it");
+    client.write_all(b"still here").expect("the tunnel accepts data");
     let mut buffer = [0; 10];
-    server.read_exact(&mut buffer).expect("the tunnel gives it");
+    server.read_exact(&mut buffer).expect("the tunnel delivers data");
     assert_eq!(&buffer, b"still here");
 }
 
 #[track_caller]
 fn assert_nobody_came(listener: &TcpListener) {
-    listener.set_nonblocking(true).expect("a listener can be asked without waiting");
-    assert!(listener.accept().is_err(), "a connection was opened that is not allowed");
+    listener.set_nonblocking(true).expect("a listener can be made non-blocking");
+    assert!(listener.accept().is_err(), "a denied connection was opened");
 }

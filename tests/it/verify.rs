@@ -1,4 +1,5 @@
-//! `millpond verify`: what is kept is held against its digests, set aside where it is wrong, and brought again.
+//! `millpond verify`: corrupt objects are quarantined, then restored from the
+//! bucket or fetched again.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use crate::harness::{
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const SIZE: usize = 150_000;
 
-/// A gateway that has stored one body.
+/// Returns a gateway that has stored one body.
 fn with_one(origin: &Origin, body: &Body) -> Gateway {
     let gateway = Gateway::relaying(origin);
     store(&gateway, origin, PATH, body);
@@ -29,7 +30,7 @@ fn quarantined(gateway: &Gateway) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_rotten_object_is_set_aside_and_fetched_again_while_the_folder_is_served() {
+fn corrupt_object_is_quarantined_and_refetched() {
     let (origin, body) = (Origin::start(), archive(1, SIZE));
     let gateway = with_one(&origin, &body);
     verify(&gateway, &[]).assert(0, &[]);
@@ -47,7 +48,7 @@ fn a_rotten_object_is_set_aside_and_fetched_again_while_the_folder_is_served() {
 }
 
 #[test]
-fn a_rotten_object_that_nobody_has_is_served_no_more_and_tried_again_when_it_is_asked_for() {
+fn unrecoverable_object_is_refetched_on_next_request() {
     let (origin, body) = (Origin::start(), archive(2, SIZE));
     let gateway = with_one(&origin, &body);
     rot(&gateway, &body);
@@ -63,7 +64,7 @@ fn a_rotten_object_that_nobody_has_is_served_no_more_and_tried_again_when_it_is_
 }
 
 #[test]
-fn what_was_lost_is_wrong_until_it_is_had_again() {
+fn missing_object_is_reported_until_it_is_restored() {
     let (origin, body) = (Origin::start(), archive(12, SIZE));
     let gateway = with_one(&origin, &body);
     rot(&gateway, &body);
@@ -74,20 +75,20 @@ fn what_was_lost_is_wrong_until_it_is_had_again() {
     }
     origin.serve(PATH, Reply::file(&body));
     verify(&gateway, &["--share", "0.000001"]).assert(0, &[("rotten", "refetched")]);
-    assert_same(&std::fs::read(gateway.object_path(&body)).expect("it is back"), &body);
+    assert_same(&std::fs::read(gateway.object_path(&body)).expect("the object is restored"), &body);
     verify(&gateway, &[]).assert(0, &[]);
-    assert_eq!(quarantined(&gateway).len(), 1, "the rotten bytes alone");
+    assert_eq!(quarantined(&gateway).len(), 1, "only the corrupt bytes are in quarantine");
 }
 
 #[test]
-fn other_bytes_of_upstream_do_not_take_the_place_of_a_rotten_object() {
+fn different_upstream_bytes_do_not_replace_corrupt_object() {
     let (origin, body) = (Origin::start(), archive(3, SIZE));
     let gateway = with_one(&origin, &body);
     rot(&gateway, &body);
     origin.serve(PATH, Reply::file(&archive(4, SIZE)));
     verify(&gateway, &[]).assert(4, &[("rotten", "lost")]);
     let answer = gateway.get(&origin.url(PATH)).send();
-    // It depends on how the bytes come whether the head was on its way before they were known to be others.
+    // The response head may have been sent before the digest was known.
     assert!(answer.status == 409 || answer.ended == Ended::Cut, "{} with {} bytes", answer.status, answer.body.len());
     assert_eq!(
         gateway.records_of(&origin.url(PATH)).iter().filter(|path| path.ends_with(record_name(&body))).count(),
@@ -100,16 +101,16 @@ fn record_name(body: &[u8]) -> String {
 }
 
 #[test]
-fn what_the_bucket_has_is_restored_from_there_and_upstream_is_not_asked() {
+fn corrupt_object_is_restored_from_bucket_first() {
     let (bucket, origin, body) = (Bucket::start(), Origin::start(), archive(5, SIZE));
     let gateway = bucket.configure(Gateway::builder().origin(&origin).relay().one_attempt(), "").start();
     store(&gateway, &origin, PATH, &body);
     gateway.await_uploaded(&origin.url(PATH));
     rot(&gateway, &body);
     verify(&gateway, &[]).assert(0, &[("rotten", "restored")]);
-    assert_same(&std::fs::read(gateway.object_path(&body)).expect("it is back"), &body);
+    assert_same(&std::fs::read(gateway.object_path(&body)).expect("the object is restored"), &body);
     assert_eq!(origin.count(PATH), 1);
-    // Where the bucket is wrong too, upstream is asked.
+    // If the bucket's copy is corrupt too, the object is fetched from upstream.
     rot(&gateway, &body);
     bucket.damage(&object_key(&body));
     verify(&gateway, &[]).assert(0, &[("rotten", "refetched")]);
@@ -118,13 +119,13 @@ fn what_the_bucket_has_is_restored_from_there_and_upstream_is_not_asked() {
 }
 
 #[test]
-fn a_truncated_object_is_never_served_and_found_whatever_share_is_read() {
+fn truncated_object_is_found_at_any_share() {
     let (origin, body) = (Origin::start(), archive(6, SIZE));
     let gateway = with_one(&origin, &body);
     let truncate = || {
         let path = gateway.object_path(&body);
-        std::fs::remove_file(&path).expect("it is there");
-        std::fs::write(&path, &body[..SIZE / 3]).expect("it can be written");
+        std::fs::remove_file(&path).expect("the object exists");
+        std::fs::write(&path, &body[..SIZE / 3]).expect("the object can be written");
     };
     truncate();
     gateway.assert_serves(&origin.url(PATH), &body);
@@ -138,7 +139,7 @@ fn a_truncated_object_is_never_served_and_found_whatever_share_is_read() {
 }
 
 #[test]
-fn a_rehearsal_says_what_is_wrong_and_changes_nothing() {
+fn dry_run_reports_and_changes_nothing() {
     let (origin, body) = (Origin::start(), archive(7, SIZE));
     let gateway = with_one(&origin, &body);
     rot(&gateway, &body);
@@ -152,7 +153,7 @@ fn a_rehearsal_says_what_is_wrong_and_changes_nothing() {
 }
 
 #[test]
-fn shares_come_to_the_whole_and_no_object_is_read_twice() {
+fn shares_cover_each_object_once() {
     const COUNT: u64 = 24;
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
@@ -174,7 +175,7 @@ fn shares_come_to_the_whole_and_no_object_is_read_twice() {
 }
 
 #[test]
-fn what_comes_and_goes_meanwhile_is_no_finding() {
+fn concurrent_fetches_and_evictions_cause_no_findings() {
     let origin = Origin::start();
     let small = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
     std::thread::scope(|scope| {
@@ -194,20 +195,20 @@ fn what_comes_and_goes_meanwhile_is_no_finding() {
 }
 
 #[test]
-fn what_is_pinned_and_gone_is_brought_again() {
+fn missing_pinned_object_is_refetched() {
     let (origin, body) = (Origin::start(), archive(8, SIZE));
     let gateway = with_one(&origin, &body);
     gateway.operate("PUT", &format!("/api/v1/pins?url={}", encoded(&origin.url(PATH)))).send().json();
-    std::fs::remove_file(gateway.object_path(&body)).expect("it is there");
+    std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     verify(&gateway, &[]).assert(0, &[("missing", "struck"), ("missing_pinned", "refetched")]);
-    assert_same(&std::fs::read(gateway.object_path(&body)).expect("it is back"), &body);
+    assert_same(&std::fs::read(gateway.object_path(&body)).expect("the object is restored"), &body);
 }
 
 #[test]
-fn the_quarantine_holds_a_twentieth_of_the_cache_and_no_more() {
+fn quarantine_is_limited_to_twentieth_of_cache() {
     let (origin, body, second) = (Origin::start(), archive(9, SIZE), archive(10, SIZE));
     let mut gateway = with_one(&origin, &body);
-    // A twentieth of this is one object and a half.
+    // A twentieth of this size is one and a half objects.
     gateway.restart_with(|builder| builder.text("cache.max_size", "4500KB"));
     store(&gateway, &origin, "/pub/y-1.0.tar.gz", &second);
     rot(&gateway, &body);
@@ -215,15 +216,15 @@ fn the_quarantine_holds_a_twentieth_of_the_cache_and_no_more() {
     rot(&gateway, &second);
     verify(&gateway, &[]).assert(0, &[("rotten", "refetched")]);
     let [left] = &quarantined(&gateway)[..] else { panic!("one file is in quarantine") };
-    assert!(left.file_name().unwrap().to_str().unwrap().starts_with(&sha256(&second)), "the older one went");
+    assert!(left.file_name().unwrap().to_str().unwrap().starts_with(&sha256(&second)), "the older file is removed");
 }
 
 #[test]
-fn one_process_verifies_a_folder_at_a_time() {
+fn one_process_verifies_folder_at_a_time() {
     let (origin, body) = (Origin::start(), archive(11, SIZE));
     let gateway = with_one(&origin, &body);
-    let lock = File::create(gateway.cache().join("locks/verify")).expect("it can be made");
-    lock.lock().expect("nobody has it");
+    let lock = File::create(gateway.cache().join("locks/verify")).expect("the lock file can be created");
+    lock.lock().expect("the lock is free");
     let file = gateway.file();
     let args = ["verify", "--config", file.to_str().expect("the path is text")];
     let run = millpond(gateway.cache(), &args);
@@ -240,7 +241,7 @@ fn one_process_verifies_a_folder_at_a_time() {
 }
 
 #[test]
-fn wrong_arguments_and_a_folder_that_is_not_there_are_said_so() {
+fn invalid_arguments_and_missing_folder_are_reported() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     for share in ["0", "1.5", "-1", "x", "NaN"] {
         let run = millpond(folder.path(), &["verify", &format!("--share={share}")]);

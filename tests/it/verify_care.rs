@@ -1,4 +1,4 @@
-//! What the service does by itself against rot.
+//! Scheduled scrub of the running service.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::harness::{Body, Gateway, Origin, Reply, archive, eventually, rot, ver
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const SIZE: usize = 150_000;
 
-/// A gateway that reads everything once a second, or so often as a test says, and has stored one body.
+/// Returns a gateway that scrubs the cache at this interval and has stored one body.
 fn with_one(origin: &Origin, body: &Body, interval: &str) -> Gateway {
     origin.serve(PATH, Reply::file(body));
     let gateway =
@@ -20,13 +20,13 @@ fn with_one(origin: &Origin, body: &Body, interval: &str) -> Gateway {
 fn incident(gateway: &Gateway, state: &str) -> Value {
     eventually("the incident is listed", || {
         let page = gateway.request("GET", "/api/v1/incidents").send().json();
-        let incidents = page["incidents"].as_array().expect("it is a list").clone();
+        let incidents = page["incidents"].as_array().expect("`incidents` is an array").clone();
         incidents.into_iter().find(|incident| incident["cause"] == "rotten" && incident["state"] == state)
     })
 }
 
 #[test]
-fn the_service_finds_rot_by_itself_mends_it_and_tells_both() {
+fn scheduled_scrub_repairs_and_reports_corrupt_object() {
     let (origin, body) = (Origin::start(), archive(1, SIZE));
     let gateway = with_one(&origin, &body, "1s");
     rot(&gateway, &body);
@@ -40,7 +40,7 @@ fn the_service_finds_rot_by_itself_mends_it_and_tells_both() {
 }
 
 #[test]
-fn rot_that_cannot_be_mended_is_an_incident_until_it_is_stored_again() {
+fn unrepaired_corruption_is_incident_until_stored_again() {
     let (origin, body) = (Origin::start(), archive(2, SIZE));
     let gateway = with_one(&origin, &body, "1s");
     origin.serve(PATH, Reply::status(503));
@@ -49,30 +49,30 @@ fn rot_that_cannot_be_mended_is_an_incident_until_it_is_stored_again() {
     assert_eq!((&told["outcome"], &told["level"]), (&"Lost".into(), &"ERROR".into()));
     incident(&gateway, "open");
     origin.serve(PATH, Reply::file(&body));
-    eventually("it is had again", || (gateway.get(&origin.url(PATH)).send().status == 200).then_some(()));
+    eventually("the target is fetched again", || (gateway.get(&origin.url(PATH)).send().status == 200).then_some(()));
     incident(&gateway, "recovered");
 }
 
 #[test]
-fn a_service_that_is_told_not_to_reads_nothing_by_itself() {
+fn zero_interval_disables_scheduled_scrub() {
     let (origin, body) = (Origin::start(), archive(3, SIZE));
     let gateway = with_one(&origin, &body, "0s");
-    // Whoever reads by himself leaves this behind when he begins.
+    // A scheduled scrub creates this file when it begins.
     let state = gateway.cache().join("locks/verify");
     let other = Gateway::builder().origin(&origin).text("cache.verify_interval", "1s").start();
-    eventually("another gateway has begun", || other.cache().join("locks/verify").exists().then_some(()));
+    eventually("another gateway has started a scrub", || other.cache().join("locks/verify").exists().then_some(()));
     assert!(!state.exists());
     verify(&gateway, &[]).assert(0, &[]);
     assert!(state.exists());
 }
 
 #[test]
-fn what_comes_next_outlives_those_who_verify_and_those_who_serve() {
+fn scrub_position_survives_restart() {
     let (origin, body) = (Origin::start(), archive(4, SIZE));
     let mut gateway = with_one(&origin, &body, "0s");
     verify(&gateway, &["--share", "0.5"]).assert(0, &[]);
     let state = gateway.cache().join("locks/verify");
-    let place = || std::fs::read_to_string(&state).expect("it is there").split(' ').next().map(str::to_owned);
+    let place = || std::fs::read_to_string(&state).expect("the file exists").split(' ').next().map(str::to_owned);
     assert_eq!(place().as_deref(), Some("8000000000000000"));
     gateway.kill9();
     verify(&gateway, &["--share", "0.25"]).assert(0, &[]);

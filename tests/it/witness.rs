@@ -1,4 +1,5 @@
-//! Other bytes than before: the old ones stay the answer, both are on record, and an operator decides.
+//! Changed content: the old content stays active, both contents have a record,
+//! and an operator decides.
 
 use serde_json::Value;
 
@@ -6,7 +7,7 @@ use crate::harness::{Body, Ended, Gate, Gateway, Origin, Reply, archive, encoded
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
-/// A gateway that has fetched `body`, whose origin has `other` by now.
+/// A gateway that has stored `body`, and its origin, which now serves `other`.
 struct Changed {
     origin: Origin,
     gateway: Gateway,
@@ -29,7 +30,7 @@ impl Changed {
         Self { origin, gateway, url, body, other }
     }
 
-    /// Removes the bytes, as eviction does.
+    /// Removes the object, as an eviction does.
     fn evict(&self) {
         let path = format!("/api/v1/objects/sha256/{}", sha256(&self.body));
         self.gateway.operate("DELETE", &path).send().json();
@@ -40,14 +41,14 @@ impl Changed {
         refresh(&self.gateway, &self.url, accept)
     }
 
-    /// The digests on record, in the order of their dates.
+    /// Returns the recorded digests, ordered by their dates.
     fn on_record(&self) -> Vec<String> {
         let path = format!("/api/v1/targets?url={}", encoded(&self.url));
         let shown = self.gateway.request("GET", &path).send().json();
-        let records = shown["records"].as_array().expect("there are records").iter();
+        let records = shown["records"].as_array().expect("`records` is an array").iter();
         let dates: Vec<_> = records.clone().map(|record| record["first_seen"].as_str().map(str::to_owned)).collect();
         assert!(dates.is_sorted() && dates.iter().all(Option::is_some), "{dates:?}");
-        records.map(|record| record["sha256"].as_str().expect("it has a digest").to_owned()).collect()
+        records.map(|record| record["sha256"].as_str().expect("the record has a digest").to_owned()).collect()
     }
 
     #[track_caller]
@@ -56,11 +57,11 @@ impl Changed {
         self.gateway.request("GET", &path).send().assert_body(200, body);
     }
 
-    /// Waits until the operator is told, and of both digests where both are known.
+    /// Waits for the incident about the change.
     fn await_alert(&self) -> Value {
         eventually("the change is an incident", || {
             let listed = self.gateway.request("GET", "/api/v1/incidents").send().json();
-            let incidents = listed["incidents"].as_array().expect("incidents are listed").clone();
+            let incidents = listed["incidents"].as_array().expect("`incidents` is an array").clone();
             incidents.into_iter().find(|incident| incident["cause"] == "changed")
         })
     }
@@ -72,7 +73,7 @@ fn refresh(gateway: &Gateway, url: &str, accept: bool) -> Value {
 }
 
 #[test]
-fn refreshed_bytes_that_changed_are_kept_and_told_and_the_old_ones_stay_the_answer() {
+fn refresh_stores_changed_content_and_serves_old() {
     let changed = Changed::new("refuse");
     let refreshed = changed.refresh(false);
     assert_eq!((&refreshed["changed"], &refreshed["accepted"]), (&true.into(), &false.into()));
@@ -84,13 +85,13 @@ fn refreshed_bytes_that_changed_are_kept_and_told_and_the_old_ones_stay_the_answ
     changed.assert_held(&changed.other);
     let incident = changed.await_alert();
     assert_eq!(incident["severity"], "alert");
-    let detail = incident["detail"].as_str().expect("there is a detail");
+    let detail = incident["detail"].as_str().expect("the incident has a detail");
     assert!(detail.contains(&sha256(&changed.body)) && detail.contains(&sha256(&changed.other)), "{detail}");
     assert_eq!(changed.origin.count(PATH), 2);
 }
 
 #[test]
-fn accepted_bytes_answer_from_then_on() {
+fn accepted_content_becomes_active() {
     let mut changed = Changed::new("refuse");
     let refreshed = changed.refresh(true);
     assert_eq!((&refreshed["changed"], &refreshed["accepted"]), (&true.into(), &true.into()));
@@ -102,17 +103,17 @@ fn accepted_bytes_answer_from_then_on() {
 }
 
 #[test]
-fn refreshed_bytes_that_are_the_same_change_nothing() {
+fn refresh_without_change_adds_nothing() {
     let changed = Changed::new("refuse");
     changed.origin.serve(PATH, Reply::file(&changed.body));
     let refreshed = changed.refresh(true);
     assert_eq!((&refreshed["changed"], &refreshed["accepted"]), (&false.into(), &false.into()));
     assert_eq!(changed.on_record(), [sha256(&changed.body)]);
-    assert_eq!(changed.origin.count(PATH), 2, "it was fetched again");
+    assert_eq!(changed.origin.count(PATH), 2, "the target was fetched again");
 }
 
 #[test]
-fn a_refresh_is_held_against_a_digest_and_against_the_kind() {
+fn refresh_checks_digest_and_file_type() {
     let changed = Changed::new("refuse");
     let path = format!("/api/v1/refresh?url={}&accept=true", encoded(&changed.url));
     let expecting = changed.gateway.operate("POST", &path).header("X-Expected-Sha256", &sha256(&changed.body));
@@ -124,7 +125,7 @@ fn a_refresh_is_held_against_a_digest_and_against_the_kind() {
 }
 
 #[test]
-fn a_refresh_goes_on_when_the_operator_leaves() {
+fn refresh_continues_after_operator_disconnects() {
     let changed = Changed::new("refuse");
     let gate = Gate::new();
     changed.origin.serve(PATH, Reply::file(&changed.other).gate_at(100_000, &gate));
@@ -132,7 +133,7 @@ fn a_refresh_goes_on_when_the_operator_leaves() {
     let waiting = changed.gateway.operate("POST", &path).start();
     gate.await_reached(1);
     drop(waiting);
-    // Meanwhile nobody waits for it.
+    // Other requests do not wait for the refresh.
     changed.gateway.assert_serves(&changed.url, &changed.body).assert_cache(&["hit"]);
     gate.open();
     changed.gateway.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
@@ -140,7 +141,7 @@ fn a_refresh_goes_on_when_the_operator_leaves() {
 }
 
 #[test]
-fn a_refresh_fetches_what_was_never_stored_too() {
+fn refresh_fetches_unstored_target() {
     let origin = Origin::start();
     let body = archive(3, 20_000);
     origin.serve(PATH, Reply::file(&body));
@@ -153,7 +154,7 @@ fn a_refresh_fetches_what_was_never_stored_too() {
 }
 
 #[test]
-fn evicted_bytes_that_changed_are_refused_until_they_are_accepted() {
+fn changed_content_after_eviction_is_refused_until_accepted() {
     let changed = Changed::new("refuse");
     changed.evict();
     let refused = changed.gateway.get(&changed.url).send();
@@ -167,7 +168,7 @@ fn evicted_bytes_that_changed_are_refused_until_they_are_accepted() {
 }
 
 #[test]
-fn evicted_bytes_that_changed_are_served_with_an_alert_where_that_is_configured() {
+fn alert_mode_serves_changed_content_after_eviction() {
     let changed = Changed::new("alert");
     changed.gateway.assert_serves(&changed.url, &changed.body);
     changed.evict();
@@ -175,22 +176,22 @@ fn evicted_bytes_that_changed_are_served_with_an_alert_where_that_is_configured(
     changed.gateway.proxied("GET", &changed.url).send().assert_body(200, &changed.other);
     changed.await_alert();
     changed.gateway.assert_serves(&changed.url, &changed.other).assert_cache(&["hit"]);
-    assert_eq!(changed.origin.count(PATH), 2, "what is kept is not fetched again");
+    assert_eq!(changed.origin.count(PATH), 2, "stored content is not fetched again");
     assert_eq!(changed.on_record(), [sha256(&changed.body), sha256(&changed.other)]);
-    // Who says what it must be gets that or nothing.
+    // A request with an expected digest gets matching content or an error.
     let expecting = changed.gateway.get(&changed.url).header("X-Expected-Sha256", &sha256(&changed.body));
     expecting.range("bytes=0-9").send().assert_problem(409);
 }
 
 #[test]
-fn pinned_bytes_that_are_lost_are_never_replaced_by_others() {
+fn lost_pinned_content_is_never_replaced() {
     let changed = Changed::new("alert");
     let path = format!("/api/v1/pins?url={}", encoded(&changed.url));
     changed.gateway.operate("PUT", &path).send().json();
-    std::fs::remove_file(changed.gateway.object_path(&changed.body)).expect("the object is there");
+    std::fs::remove_file(changed.gateway.object_path(&changed.body)).expect("the object exists");
     changed.gateway.get(&changed.url).range("bytes=0-9").send().assert_problem(409);
     changed.origin.serve(PATH, Reply::file(&changed.body));
-    let back = eventually("the old bytes are back", || {
+    let back = eventually("the old content is restored", || {
         let answer = changed.gateway.get(&changed.url).send();
         (answer.status == 200).then_some(answer)
     });
@@ -198,13 +199,13 @@ fn pinned_bytes_that_are_lost_are_never_replaced_by_others() {
 }
 
 #[test]
-fn a_target_that_gives_other_bytes_each_time_does_not_fill_the_disk() {
+fn changing_target_does_not_fill_disk() {
     let changed = Changed::new("refuse");
     changed.evict();
     for seed in 10..22 {
         changed.origin.serve(PATH, Reply::file(&archive(seed, 10_000)));
         let before = changed.origin.count(PATH);
-        // A failure is remembered for a moment.
+        // The negative cache keeps the failure for a moment.
         eventually("the origin is asked again", || {
             changed.gateway.get(&changed.url).range("bytes=0-9").send().assert_problem(409);
             (changed.origin.count(PATH) > before).then_some(())

@@ -10,19 +10,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::care::{Care, Sources};
+use crate::cache::{Cache, OpenMode};
 use crate::config::{Config, LogConfig, LogFormat, LogLevel, divide_descriptors};
-use crate::dial::Dialer;
-use crate::fetch::{self, Fetcher};
+use crate::dns::Dns;
+use crate::fetch::Fetcher;
 use crate::gateway::{self, AdminToken, Custody, Gateway};
+use crate::health;
 use crate::http::{Crowd, Doors, Listeners, Reports, Server, Settings};
 use crate::logging::{LogHealth, LogWriter, log_panics};
+use crate::maintenance::Maintenance;
 use crate::model::EventSink;
 use crate::notify::Notifier;
-use crate::origin::Origin;
 use crate::policy::Policy;
 use crate::relay::Relay;
-use crate::store::{OpenError, Store};
+use crate::scrub::run_scrubs;
+use crate::services::{FetchLimits, Services};
 
 /// How long the end of the fetches may take once the answers have ended.
 const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
@@ -54,10 +56,11 @@ pub struct Reload {
 struct Running {
     server: Server,
     fetcher: Fetcher,
-    care: Care,
+    dns: Option<Dns>,
+    maintenance: Maintenance,
     notifier: Notifier,
     upkeep: JoinHandle<()>,
-    store: Store,
+    cache: Cache,
 }
 
 /// What a new configuration reaches while the service runs.
@@ -93,32 +96,19 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Adjustable), 
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen).await.map_err(AppError::System)?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
-    let policy = Policy::new(config.policy.clone(), config.rules.clone(), &config.parents, config.limits.clone())
-        .map_err(AppError::Configuration)?;
-    let policy = Arc::new(policy);
     let notifier = Notifier::start(&config.notify, &name, &events).map_err(AppError::Configuration)?;
-    let store = open_store(&config, events.clone()).await?;
-    let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
-    let origin = Origin::new(&config.fetch.for_origin(&name), Arc::clone(&policy), dialer.clone());
-    let origin = Arc::new(origin.map_err(AppError::Configuration)?);
-    let fetcher = Fetcher::new(
-        fetch::Config { concurrency: shares.fetches, ..config.fetch.clone() },
-        shares.flights,
-        store.clone(),
-        Arc::clone(&origin),
-        Arc::clone(&policy),
-        events.clone(),
-        config.cache.absent_ttl.0,
-    );
+    let limits = FetchLimits { concurrency: shares.fetches, in_flight: shares.flights };
+    let services = build_services(&config, &name, limits, events).await?;
+    let Services { events, policy, cache, dialer, origin, fetcher } = &services;
     let token = AdminToken::find(&config.gateway).map_err(AppError::Configuration)?;
-    let custody = Custody::new(Arc::clone(&policy), store.clone(), fetcher.clone(), events.clone(), token);
-    let relay = Relay::new(origin, Arc::clone(&policy), dialer);
+    let custody = Custody::new(Arc::clone(policy), cache.clone(), fetcher.clone(), events.clone(), token);
+    let relay = Relay::new(Arc::clone(origin), Arc::clone(policy), dialer.clone());
     let gateway = Gateway::new(
-        Arc::clone(&policy),
-        store.clone(),
+        Arc::clone(policy),
+        cache.clone(),
         fetcher.clone(),
         relay,
-        events,
+        events.clone(),
         config.gateway.clone(),
         shares.upstream,
     );
@@ -129,29 +119,39 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Adjustable), 
         Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), reports, crowd);
     let doors = Arc::new(doors);
     let node = config.dns.node().map_err(AppError::Configuration)?;
-    let care = Care::start(&store, config.cache.sweep_interval.0, node);
-    let sources = Sources { store: store.clone(), fetcher: fetcher.clone() };
-    care.look_for_rot(sources, config.cache.verify_interval.0);
+    let maintenance = Maintenance::start(cache, config.cache.maintenance_interval.0);
+    let (readiness, ready) = health::channel(cache);
+    maintenance.spawn(health::watch(cache.clone(), readiness));
+    let round = config.cache.scrub_interval.0;
+    if !round.is_zero() {
+        maintenance.spawn(run_scrubs(services.repair_sources(), round));
+    }
+    let dns = node.map(|node| Dns::start(node, ready));
     let server = Server::start(listeners, &doors, config.gateway.shutdown_grace.0)
         .map_err(|why| AppError::System(why.to_string()))?;
-    let upkeep = tokio::spawn(look_after_policy(Arc::clone(&policy)));
-    Ok((Running { server, fetcher, care, notifier, upkeep, store }, Adjustable { policy, gateway, doors, config }))
+    let upkeep = tokio::spawn(look_after_policy(Arc::clone(policy)));
+    let running =
+        Running { server, dns, fetcher: fetcher.clone(), maintenance, notifier, upkeep, cache: cache.clone() };
+    let adjustable = Adjustable { policy: Arc::clone(policy), gateway, doors, config };
+    Ok((running, adjustable))
 }
 
 /// The name in DNS first, so that clients go elsewhere; then the doors, so that nothing new begins; the fetches; the care; the
 /// telling of what they came to; and the folder last.
 async fn stop(running: Running, grace: Duration) {
-    let Running { server, fetcher, mut care, notifier, upkeep, store } = running;
-    care.withdraw(grace / 2).await;
+    let Running { server, dns, fetcher, maintenance, notifier, upkeep, cache } = running;
+    if let Some(dns) = dns {
+        dns.leave(grace / 2).await;
+    }
     let began = std::time::Instant::now();
     tokio::join!(server.stop(), fetcher.stop(grace));
     fetcher.stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE)).await;
-    care.stop().await;
+    maintenance.stop().await;
     notifier.stop().await;
     upkeep.abort();
     // It has nothing to say but that it was ended.
     drop(upkeep.await);
-    store.leave().await;
+    cache.close().await;
     tracing::info!(flights = fetcher.flights(), "stopped");
 }
 
@@ -176,11 +176,16 @@ async fn every(span: Duration, policy: &Arc<Policy>, work: fn(&Policy)) {
     }
 }
 
-async fn open_store(config: &Config, events: EventSink) -> Result<Store, AppError> {
-    let (cache, bucket) = (config.cache.clone(), config.s3.clone());
-    let opened = spawn_blocking(move || Store::open(cache, bucket, events)).await;
-    let opened = opened.map_err(|panic| AppError::System(panic.to_string()))?;
-    opened.map_err(|error: OpenError| AppError::Configuration(error.to_string()))
+async fn build_services(
+    config: &Config,
+    name: &str,
+    limits: FetchLimits,
+    events: EventSink,
+) -> Result<Services, AppError> {
+    let (config, name) = (config.clone(), name.to_owned());
+    let build = move || Services::build(&config, &name, OpenMode::Serve, &limits, events);
+    let built = spawn_blocking(build).await.map_err(|panic| AppError::System(panic.to_string()))?;
+    built.map_err(AppError::Configuration)
 }
 
 fn settings(config: &Config) -> Settings {

@@ -8,17 +8,24 @@
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod app;
-pub mod care;
+pub mod bucket;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod dial;
+pub mod disk;
+pub mod dns;
 pub mod fetch;
 pub mod gateway;
+pub mod health;
 pub mod http;
 pub mod logging;
+pub mod maintenance;
+pub mod migrate;
 pub mod model;
 pub mod notify;
 pub mod origin;
 pub mod policy;
 pub mod relay;
-pub mod store;
+pub mod scrub;
+pub mod services;

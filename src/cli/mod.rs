@@ -1,10 +1,11 @@
 //! Arguments and exit codes.
 
-mod bucket;
 mod client;
 mod doctor;
+mod gc;
+mod migrate;
 mod output;
-mod verify;
+mod scrub;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,10 +15,11 @@ use tokio::runtime::Builder;
 
 use crate::app;
 use crate::config::{Config, ConfigError};
-use bucket::{Gc, Migrate};
 use doctor::Doctor;
+use gc::Gc;
+use migrate::Migrate;
 use output::{notice, print_line};
-use verify::Verify;
+use scrub::Scrub;
 
 /// Exit code for what was tried and did not work.
 const EXIT_FAILED: u8 = 1;
@@ -64,7 +66,7 @@ enum Command {
     /// Copy everything from a folder or a bucket to another one, while both are in use
     Migrate(Migrate),
     /// Read what the cache folder holds, set aside what is damaged and get it again, while the folder is served or not
-    Verify(Verify),
+    Scrub(Scrub),
     /// Remove from the bucket what no record names, and what retention does not keep
     Gc(Gc),
     #[command(flatten)]
@@ -89,7 +91,7 @@ pub fn run() -> ExitCode {
         Command::Serve => serve(source),
         Command::Doctor(doctor) => block_on(doctor.run()),
         Command::Migrate(migrate) => block_on(migrate.run(&source)),
-        Command::Verify(verify) => block_on(verify.run(&source)),
+        Command::Scrub(scrub) => block_on(scrub.run(&source)),
         Command::Gc(gc) => block_on(gc.run(&source)),
         Command::Client(command) => block_on(command.run()),
     }

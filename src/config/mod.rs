@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use descriptors::{Shares, divide_descriptors};
 pub use error::ConfigError;
 
-use crate::{care, fetch, gateway, http, notify, policy, store};
+use crate::{bucket, cache, dns, fetch, gateway, http, notify, policy};
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -53,13 +53,13 @@ impl Default for LogConfig {
 pub struct Config {
     pub gateway: gateway::Config,
     pub proxy: http::ProxyConfig,
-    pub cache: store::Config,
-    pub s3: store::BucketConfig,
+    pub cache: cache::Config,
+    pub s3: bucket::Config,
     pub fetch: fetch::Config,
     pub policy: policy::Config,
     pub limits: policy::LimitsConfig,
     pub notify: notify::Config,
-    pub dns: care::DnsConfig,
+    pub dns: dns::Config,
     pub log: LogConfig,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<policy::Rule>,

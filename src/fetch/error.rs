@@ -1,8 +1,8 @@
 use std::time::Duration;
 
+use crate::cache::{CacheError, DiskError};
 use crate::model::{Cause, Expected, Sha256};
 use crate::origin::OriginError;
-use crate::store::StoreError;
 
 /// What a flight came to, if not to a body. Everybody who followed it gets the same.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -100,13 +100,16 @@ impl FetchError {
     }
 }
 
-impl From<StoreError> for FetchError {
+impl From<CacheError> for FetchError {
     /// The store's trouble is told to the log here; what is left is that the body cannot be kept.
-    fn from(error: StoreError) -> Self {
+    fn from(error: CacheError) -> Self {
         tracing::warn!(%error, "a body could not be stored");
-        match error {
-            StoreError::NoSpace => Self::NoSpace,
-            StoreError::Io(_) | StoreError::Silent | StoreError::Index(_) | StoreError::Bucket(_) => Self::Unstorable,
-        }
+        if error.is_no_space() { Self::NoSpace } else { Self::Unstorable }
+    }
+}
+
+impl From<DiskError> for FetchError {
+    fn from(error: DiskError) -> Self {
+        CacheError::from(error).into()
     }
 }

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::FetchError;
 use super::adrift::{Adrift, Place, Readers};
+use crate::cache::OpenFile;
 use crate::model::{Digests, Expected, KeptHeaders, Record, Sha256};
-use crate::store::Contents;
 
 /// The most that a follower is given at once, in bytes. With many followers this is what their buffers cost each.
 const FOLLOW_PIECE_BYTES: u64 = 32 * 1024;
@@ -36,7 +36,7 @@ enum Stage {
 struct Progress {
     stage: Stage,
     /// The file that is read. It may become another one, whose first bytes are the same.
-    contents: Option<Contents>,
+    contents: Option<OpenFile>,
     /// How much of the body can be read from it.
     written_bytes: u64,
     /// The last piece that was written: those who are up to date need no look at the file.
@@ -99,7 +99,7 @@ impl Flight {
     }
 
     /// Lets the followers see the head, and what is written up to now.
-    pub fn flow(&self, head: Arc<Head>, contents: Contents, written_bytes: u64) {
+    pub fn flow(&self, head: Arc<Head>, contents: OpenFile, written_bytes: u64) {
         self.progress.send_modify(|progress| {
             progress.stage = Stage::Flowing(head);
             progress.contents = Some(contents);
@@ -108,7 +108,7 @@ impl Flight {
     }
 
     /// Goes on in another file. All that the followers may have seen must be the same there.
-    pub fn go_on_in(&self, contents: Contents, written_bytes: u64) {
+    pub fn go_on_in(&self, contents: OpenFile, written_bytes: u64) {
         self.progress.send_modify(|progress| {
             progress.contents = Some(contents);
             progress.written_bytes = written_bytes;

@@ -9,10 +9,10 @@ use super::parent;
 use super::partial::{Partial, Taken, check_encoding, unread};
 use super::witness::Kept;
 use super::{FetchError, Shared};
+use crate::cache::Lease;
 use crate::model::{Expected, Hasher, Kind, Sha256};
 use crate::origin::{Method, OriginError, Request, Response};
 use crate::policy::{Admitted, Place, Refusal, Source};
-use crate::store::Claim;
 
 /// The piece in which what is staged is read again, in bytes.
 const READ_PIECE_BYTES: usize = 256 * 1024;
@@ -36,7 +36,7 @@ pub struct Intake<'a> {
     /// Who was asked last.
     source: Option<&'a Source>,
     /// Where other processes are told how far it is.
-    claim: Option<&'a Claim>,
+    claim: Option<&'a Lease>,
     kind: Kind,
     /// The last to be asked was another host, to which the target's own had redirected.
     is_redirected: bool,
@@ -52,7 +52,7 @@ pub struct Intake<'a> {
 }
 
 impl<'a> Intake<'a> {
-    pub fn new(shared: &'a Shared, flight: &'a Flight, wanted: Wanted<'a>, claim: Option<&'a Claim>) -> Self {
+    pub fn new(shared: &'a Shared, flight: &'a Flight, wanted: Wanted<'a>, claim: Option<&'a Lease>) -> Self {
         let admitted = wanted.admitted;
         let kind = if admitted.judges_kind() { Kind::of_path(admitted.target().path()) } else { Kind::Unjudged };
         let source = wanted.sources.first();
@@ -83,8 +83,8 @@ impl<'a> Intake<'a> {
     pub async fn take_over(&mut self, left: Shown) -> Result<(), FetchError> {
         let Coming { length, headers, source, validator, .. } = left.coming;
         // Whoever died has still reserved the room for it. What it wrote is held open here.
-        self.shared.store.release_dead().await?;
-        let mut staging = self.shared.store.stage(length, Hasher::new(self.wanted.expected)).await?;
+        self.shared.cache.reclaim_dead_processes().await?;
+        let mut staging = self.shared.cache.stage(length, Hasher::new(self.wanted.expected)).await?;
         loop {
             let written = staging.written_bytes();
             let wanted = length.map_or(READ_PIECE_BYTES as u64, |length| length - written).min(READ_PIECE_BYTES as u64);
@@ -95,7 +95,7 @@ impl<'a> Intake<'a> {
             }
             staging.append(piece).await?;
         }
-        let contents = staging.contents();
+        let contents = staging.file();
         self.flight.go_on_in(contents.clone(), staging.written_bytes());
         let (complete, unproven, is_flowing) = (length, None, true);
         self.body =
@@ -256,9 +256,9 @@ impl<'a> Intake<'a> {
             _ => {
                 // The old one gives its space back first.
                 self.body = None;
-                let staging = self.shared.store.stage(response.length(), Hasher::new(self.wanted.expected)).await?;
+                let staging = self.shared.cache.stage(response.length(), Hasher::new(self.wanted.expected)).await?;
                 self.body = Some(Partial {
-                    contents: staging.contents(),
+                    contents: staging.file(),
                     staging,
                     length: response.length(),
                     complete: response.length(),
@@ -353,7 +353,7 @@ impl<'a> Intake<'a> {
             self.flight.cast_off(start);
             // What those in other processes follow grows no more.
             if let Some(claim) = self.claim {
-                claim.let_go().await;
+                claim.release().await;
             }
         }
         if body.is_flowing {

@@ -25,7 +25,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -36,10 +35,10 @@ pub use error::FetchError;
 pub use flight::{Arrival, Follower, Head};
 pub use refresh::Refreshed;
 
+use crate::cache::Cache;
 use crate::model::{Algorithm, EventSink, Expected, Key, Target};
 use crate::origin::Origin;
 use crate::policy::{Admitted, Policy};
-use crate::store::Store;
 use breaker::{Breakers, Limits};
 use flight::Flight;
 use places::Places;
@@ -96,12 +95,12 @@ pub struct Fetcher {
 struct Shared {
     config: Config,
     max_flights: usize,
-    store: Store,
+    cache: Cache,
     origin: Arc<Origin>,
     policy: Arc<Policy>,
     events: EventSink,
     flights: Mutex<Flights>,
-    failures: Cache<FlightKey, FetchError>,
+    failures: moka::sync::Cache<FlightKey, FetchError>,
     breakers: Breakers,
     places: Places,
     refreshes: Arc<Semaphore>,
@@ -117,7 +116,7 @@ impl Fetcher {
     pub fn new(
         config: Config,
         max_flights: usize,
-        store: Store,
+        cache: Cache,
         origin: Arc<Origin>,
         policy: Arc<Policy>,
         events: EventSink,
@@ -130,12 +129,15 @@ impl Fetcher {
                 refreshes: Arc::new(Semaphore::new(refresh::MAX_REFRESHES)),
                 max_flights: max_flights.min(MAX_FLIGHTS),
                 config,
-                store,
+                cache,
                 origin,
                 policy,
                 events,
                 flights: Mutex::default(),
-                failures: Cache::builder().max_capacity(MAX_REMEMBERED_FAILURES).time_to_live(failure_ttl).build(),
+                failures: moka::sync::Cache::builder()
+                    .max_capacity(MAX_REMEMBERED_FAILURES)
+                    .time_to_live(failure_ttl)
+                    .build(),
                 runtime: Handle::current(),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
@@ -151,7 +153,7 @@ impl Fetcher {
         let mut name = FlightKey { key: Key::of(admitted.target()), expected: expected.clone() };
         // What the follower holds against the body himself.
         let mut own = Expected::nothing();
-        let is_fetched_elsewhere = !expected.is_empty() && self.shared.store.seems_claimed(name.key);
+        let is_fetched_elsewhere = !expected.is_empty() && self.shared.cache.is_probably_leased(name.key);
         let mut flights = self.shared.flights();
         if let Some(flight) = flights.get(name.key, expected) {
             return flight.join(own);
@@ -191,7 +193,7 @@ impl Fetcher {
         !self.shared.flights().by_key.contains_key(&key)
             && !self.shared.failures.contains_key(&name)
             && !self.shared.breakers.is_open(target)
-            && !self.shared.store.seems_claimed(key)
+            && !self.shared.cache.is_probably_leased(key)
     }
 
     /// Flights at this moment.

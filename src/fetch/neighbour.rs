@@ -10,8 +10,8 @@ use super::flight::{Flight, Head};
 use super::note::{Coming, Note};
 use super::partial::unread;
 use super::{FetchError, Shared};
+use crate::cache::{Acquire, CacheError, FileHit, Lease, LeaseHolder, LeaseState, OpenFile};
 use crate::model::{Key, Record};
-use crate::store::{Claim, Claiming, Contents, FileHit, Look, Rival, StoreError};
 
 /// How often one looks at what another process does, while it does something. A lock that is waited for would hold a thread
 /// for hours.
@@ -24,7 +24,7 @@ const MAX_LOOK_INTERVAL: Duration = Duration::from_millis(160);
 #[derive(Debug, Default)]
 pub struct Turn {
     /// None where claims cannot be made: then others may fetch the same.
-    claim: Option<Claim>,
+    claim: Option<Lease>,
     /// A body whose beginning our followers have seen.
     shown: Option<Shown>,
     /// Another process has just asked as often as it may.
@@ -34,14 +34,14 @@ pub struct Turn {
 /// What our followers have seen of a body that another process staged. It is held open, so that it outlives its name.
 #[derive(Debug)]
 pub struct Shown {
-    pub contents: Contents,
+    pub contents: OpenFile,
     pub coming: Coming,
     /// How much of it they may have seen.
     seen_bytes: u64,
 }
 
 impl Turn {
-    pub fn claim(&self) -> Option<&Claim> {
+    pub fn claim(&self) -> Option<&Lease> {
         self.claim.as_ref()
     }
 
@@ -65,7 +65,7 @@ impl Turn {
         }
         // Whoever flies next here must not find it taken by this one.
         if let Some(claim) = self.claim {
-            claim.let_go().await;
+            claim.release().await;
         }
     }
 }
@@ -79,7 +79,7 @@ pub async fn await_turn(shared: &Shared, flight: &Flight, key: Key) -> Result<Tu
     let mut neighbour = Neighbour { shared, flight, turn: Turn::default() };
     match neighbour.await_claim(key).await {
         Ok(claim) => neighbour.turn.claim = Some(claim),
-        Err(Unfollowed::Store(error)) => {
+        Err(Unfollowed::Cache(error)) => {
             tracing::warn!(%error, "a target could not be claimed; other processes may fetch it too");
         }
         Err(Unfollowed::Fetch(error)) => return Err(error),
@@ -91,7 +91,7 @@ pub async fn await_turn(shared: &Shared, flight: &Flight, key: Key) -> Result<Tu
 pub async fn await_no_claim(shared: &Shared, key: Key) {
     let mut pace = Pace::default();
     loop {
-        match shared.store.is_claimed(key).await {
+        match shared.cache.is_leased(key).await {
             Ok(true) => pace.wait(false).await,
             Ok(false) => return,
             Err(error) => {
@@ -103,8 +103,8 @@ pub async fn await_no_claim(shared: &Shared, key: Key) {
 }
 
 /// Leaves a note for the other processes. Without it they wait for the end.
-pub async fn tell(claim: &Claim, note: &Note) {
-    if let Err(error) = claim.tell(note.to_bytes()).await {
+pub async fn tell(claim: &Lease, note: &Note) {
+    if let Err(error) = claim.write_record(note.to_bytes()).await {
         tracing::warn!(%error, "other processes could not be told of a fetch");
     }
 }
@@ -130,19 +130,25 @@ impl Pace {
 
 /// Why another's flight is not followed to its end.
 enum Unfollowed {
-    Store(StoreError),
+    Cache(CacheError),
     Fetch(FetchError),
 }
 
-impl From<StoreError> for Unfollowed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+impl From<CacheError> for Unfollowed {
+    fn from(error: CacheError) -> Self {
+        Self::Cache(error)
+    }
+}
+
+impl From<crate::cache::DiskError> for Unfollowed {
+    fn from(error: crate::cache::DiskError) -> Self {
+        Self::Cache(error.into())
     }
 }
 
 impl From<std::io::Error> for Unfollowed {
     fn from(error: std::io::Error) -> Self {
-        Self::Store(error.into())
+        Self::Cache(error.into())
     }
 }
 
@@ -153,29 +159,29 @@ struct Neighbour<'a> {
 }
 
 impl Neighbour<'_> {
-    async fn await_claim(&mut self, key: Key) -> Result<Claim, Unfollowed> {
+    async fn await_claim(&mut self, key: Key) -> Result<Lease, Unfollowed> {
         loop {
-            match self.shared.store.claim(key).await? {
-                Claiming::Ours(claim) => return Ok(claim),
-                Claiming::Theirs(rival) => self.follow(&rival).await?,
+            match self.shared.cache.lease(key).await? {
+                Acquire::Acquired(claim) => return Ok(claim),
+                Acquire::HeldBy(rival) => self.follow(&rival).await?,
             }
         }
     }
 
     /// Follows one that holds the claim until it lets go.
-    async fn follow(&mut self, rival: &Rival) -> Result<(), Unfollowed> {
+    async fn follow(&mut self, rival: &LeaseHolder) -> Result<(), Unfollowed> {
         let parse = |note: Option<Bytes>| note.and_then(|bytes| Note::parse(&bytes));
         let mut pace = Pace::default();
         loop {
-            match rival.look().await? {
-                Look::Holds(note) => {
+            match rival.state().await? {
+                LeaseState::Held(note) => {
                     if let Some(Note::Flowing(coming)) = parse(note) {
                         self.turn_to(coming).await?;
                     }
                     let has_grown = self.advance()?;
                     pace.wait(has_grown).await;
                 }
-                Look::HasLetGo(note) => return self.hear_last(parse(note)).map_err(Unfollowed::Fetch),
+                LeaseState::Released(note) => return self.hear_last(parse(note)).map_err(Unfollowed::Fetch),
             }
         }
     }
@@ -200,7 +206,7 @@ impl Neighbour<'_> {
             return Ok(());
         }
         // It may have its final name by now, and then there is little left to wait for.
-        let Some(contents) = self.shared.store.open_staged(coming.file.clone()).await? else { return Ok(()) };
+        let Some(contents) = self.shared.cache.disk().open_staged(coming.file.clone()).await? else { return Ok(()) };
         // What its validator is worth is known at the end.
         let coming = Coming { validator: None, ..coming };
         let readable_bytes = coming.readable_bytes(&contents)?;
@@ -211,7 +217,7 @@ impl Neighbour<'_> {
             if readable_bytes < shown.seen_bytes {
                 return Ok(());
             }
-            if !contents.agrees_with(&shown.contents, shown.seen_bytes).await? {
+            if !contents.prefix_eq(&shown.contents, shown.seen_bytes).await? {
                 return Err(Unfollowed::Fetch(FetchError::Changed));
             }
             self.flight.go_on_in(contents.clone(), readable_bytes);
@@ -238,7 +244,7 @@ impl Neighbour<'_> {
 
 impl Coming {
     /// The file is as long as what was written to it: space that is set aside does not show in its length.
-    fn readable_bytes(&self, contents: &Contents) -> std::io::Result<u64> {
+    fn readable_bytes(&self, contents: &OpenFile) -> std::io::Result<u64> {
         let size_bytes = contents.size_bytes()?;
         Ok(self.length.map_or(size_bytes, |length| size_bytes.min(length)))
     }
@@ -252,11 +258,11 @@ impl Shown {
     pub async fn land(&self, flight: &Flight, hit: &FileHit) -> Result<(), FetchError> {
         let is_as_long = self.coming.length.is_none_or(|length| length == hit.size_bytes());
         let agrees = is_as_long
-            && hit.contents().agrees_with(&self.contents, self.seen_bytes).await.map_err(|error| unread(&error))?;
+            && hit.file().prefix_eq(&self.contents, self.seen_bytes).await.map_err(|error| unread(&error))?;
         if !agrees {
             return Err(FetchError::Changed);
         }
-        flight.go_on_in(hit.contents().clone(), hit.size_bytes());
+        flight.go_on_in(hit.file().clone(), hit.size_bytes());
         flight.complete(hit.record.sha256);
         Ok(())
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::FetchError;
+use crate::cache::StagedName;
 use crate::model::{Expected, KeptHeaders, Sha256};
 use crate::origin::OriginError;
-use crate::store::StagedName;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,7 +84,7 @@ impl Note {
 mod as_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    use crate::store::StagedName;
+    use crate::cache::StagedName;
 
     pub fn serialize<S: Serializer>(name: &StagedName, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(name)

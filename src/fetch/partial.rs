@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::FetchError;
 use super::flight::Head;
 use super::note::Coming;
+use crate::cache::{Finished, OpenFile, Staging};
 use crate::model::KeptHeaders;
 use crate::origin::{OriginError, Response, Resume};
 use crate::policy::{Admitted, Place};
-use crate::store::{Contents, Finished, Staging};
 
 /// A body that has begun.
 pub struct Partial {
     pub staging: Staging,
-    pub contents: Contents,
+    pub contents: OpenFile,
     /// What the followers are told, in bytes.
     pub length: Option<u64>,
     /// How long the whole is by any answer, in bytes; a resumed one may know what the first did not say.

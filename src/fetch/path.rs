@@ -12,10 +12,10 @@ use super::neighbour::{self, Turn};
 use super::partial::Taken;
 use super::witness::{self, Kept};
 use super::{FetchError, FlightKey, Shared};
+use crate::cache::{Hit, TargetLookup, TargetRecords};
 use crate::model::{Cause, Event, Expected, Key, Record, Sha256, Target};
 use crate::origin::OriginError;
 use crate::policy::{Admitted, Source};
-use crate::store::{Hit, Known, Presence};
 
 /// Flies one flight to its end, whatever that is.
 pub(super) async fn fly(shared: Arc<Shared>, flight: Arc<Flight>, name: FlightKey, admitted: Admitted) {
@@ -113,13 +113,13 @@ async fn is_on_record(shared: &Shared, name: &FlightKey, admitted: &Admitted) ->
     if admitted.stated().is_some_and(|stated| name.expected == Expected::from_iter([stated.into()])) {
         return true;
     }
-    match shared.store.look_up(name.key).await {
-        Ok(Presence::Known(known)) => name.expected == Expected::from_iter([known.answering().sha256.into()]),
+    match shared.cache.lookup(name.key).await {
+        Ok(TargetLookup::Known(known)) => name.expected == Expected::from_iter([known.active().sha256.into()]),
         _ => false,
     }
 }
 
-/// Look past the map, take in the body from whoever has it, keep it.
+/// LeaseState past the map, take in the body from whoever has it, keep it.
 async fn fetch_in_turn(
     shared: &Shared,
     flight: &Flight,
@@ -133,24 +133,24 @@ async fn fetch_in_turn(
     let mut kept = None;
     let shown = turn.take_shown();
     // Another process may have stored it since the map was asked.
-    match shared.store.look_past_map(name.key).await {
-        Ok(Presence::Known(known)) => {
-            let record = known.answering_to(&expected);
+    match shared.cache.lookup_uncached(name.key).await {
+        Ok(TargetLookup::Known(known)) => {
+            let record = known.active_for(&expected);
             if let Some(hit) = open(shared, name.key, &expected, &known, record).await {
                 let record = Arc::clone(hit.record());
                 if let Some(shown) = shown {
-                    shown.land(flight, &shared.store.on_disk(hit).await?).await?;
+                    shown.land(flight, &shared.cache.ensure_on_disk(hit).await?).await?;
                 }
                 return Ok(record);
             }
             course.on_record = Some(record.sha256);
             // Its bytes were evicted: what comes now must be the same, unless an operator states what it must be.
-            if admitted.stated().is_none() && !shared.store.may_change(&known) {
+            if admitted.stated().is_none() && !shared.cache.allows_change(&known) {
                 expected.add(record.sha256.into());
                 kept = Some(Kept { sha256: record.sha256, known });
             }
         }
-        Ok(Presence::Absent) => {}
+        Ok(TargetLookup::NeverStored) => {}
         // What is on record is not known, so nothing may be added to it.
         Err(error) => {
             tracing::warn!(%error, "the cache could not be read");
@@ -170,11 +170,17 @@ async fn fetch_in_turn(
 }
 
 /// Opens what answers for a target, if it is held.
-async fn open(shared: &Shared, key: Key, expected: &Expected, known: &Known, record: &Arc<Record>) -> Option<Hit> {
-    let hit = shared.store.open_hit(key, Arc::clone(record)).await.ok().flatten();
+async fn open(
+    shared: &Shared,
+    key: Key,
+    expected: &Expected,
+    known: &TargetRecords,
+    record: &Arc<Record>,
+) -> Option<Hit> {
+    let hit = shared.cache.open_record(key, Arc::clone(record)).await.ok().flatten();
     match hit {
         Some(hit) => Some(hit),
-        None => shared.store.open_successor(key, known, expected).await.ok().flatten(),
+        None => shared.cache.open_latest_variant(key, known, expected).await.ok().flatten(),
     }
 }
 
@@ -189,16 +195,16 @@ async fn keep(
 ) -> Result<Arc<Record>, FetchError> {
     let finished = taken.finished;
     if let Some(head) = taken.unseen {
-        flight.flow(head, finished.contents(), finished.size_bytes());
+        flight.flow(head, finished.file(), finished.size_bytes());
     }
     flight.complete(finished.digests.sha256);
     let sealed = finished.seal().await?;
     let record = witness::record_of(admitted, &sealed, taken.source, taken.headers);
-    let published = shared.store.publish(sealed, record.clone()).await?;
+    let published = shared.cache.publish(sealed, record.clone()).await?;
     course.differs_from = published.differs_from;
-    let answering = published.known.answering_to(expected);
+    let answering = published.records.active_for(expected);
     let is_other = published.differs_from == Some(answering.sha256);
-    let stands_in = is_other && !published.known.is_held() && shared.store.may_change(&published.known);
+    let stands_in = is_other && !published.records.is_cached() && shared.cache.allows_change(&published.records);
     Ok(if stands_in { Arc::new(record) } else { Arc::clone(answering) })
 }
 

@@ -11,9 +11,9 @@ use super::intake::{Intake, Wanted};
 use super::path::{self, Course};
 use super::witness::record_of;
 use super::{FetchError, Fetcher, FlightKey, Shared};
+use crate::cache::TargetLookup;
 use crate::model::{Expected, Key, Record, Sha256};
 use crate::policy::{Admitted, Place};
-use crate::store::Presence;
 
 /// How many targets are fetched again at once. Further ones are refused.
 pub(super) const MAX_REFRESHES: usize = 16;
@@ -67,16 +67,16 @@ async fn again(
 ) -> Result<Refreshed, FetchError> {
     let key = Key::of(admitted.target());
     path::await_others(shared, key).await;
-    let known = match shared.store.look_past_map(key).await {
-        Ok(Presence::Known(known)) => Some(known),
-        Ok(Presence::Absent) => None,
+    let known = match shared.cache.lookup_uncached(key).await {
+        Ok(TargetLookup::Known(known)) => Some(known),
+        Ok(TargetLookup::NeverStored) => None,
         // What is on record is not known, so nothing may be added to it.
         Err(error) => {
             tracing::warn!(%error, "the cache could not be read");
             return Err(FetchError::Unstorable);
         }
     };
-    let before = known.as_ref().map(|known| known.answering().sha256);
+    let before = known.as_ref().map(|known| known.active().sha256);
     course.on_record = before;
     // Nobody follows this one.
     let flight = Flight::new();
@@ -91,14 +91,14 @@ async fn again(
     let is_other = before.is_some_and(|before| before != record.sha256);
     match known.filter(|_| is_other) {
         Some(_) if accept => {
-            shared.store.publish_pinned(sealed, record.clone()).await?;
+            shared.cache.admin().publish_pinned(sealed, record.clone()).await?;
         }
         // They answer for nothing, so that only so many are kept.
         Some(known) => {
-            shared.store.witness(&known, sealed, record.clone()).await?;
+            shared.cache.publish_variant(&known, sealed, record.clone()).await?;
             course.differs_from = before;
         }
-        None => course.differs_from = shared.store.publish(sealed, record.clone()).await?.differs_from,
+        None => course.differs_from = shared.cache.publish(sealed, record.clone()).await?.differs_from,
     }
     forget_failures(shared, key, before);
     Ok(Refreshed { record: Arc::new(record), before })

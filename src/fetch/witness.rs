@@ -6,14 +6,14 @@ use std::time::SystemTime;
 
 use super::Shared;
 use super::partial::Taken;
+use crate::cache::{Sealed, TargetRecords};
 use crate::model::{Expected, KeptHeaders, Record, Sha256};
 use crate::policy::Admitted;
-use crate::store::{Known, Sealed};
 
 /// What a target gave before, where it may give nothing else.
 pub struct Kept {
     pub sha256: Sha256,
-    pub known: Arc<Known>,
+    pub known: Arc<TargetRecords>,
 }
 
 impl Kept {
@@ -26,7 +26,7 @@ impl Kept {
         let witnessed = async {
             let sealed = finished.seal().await?;
             let record = record_of(admitted, &sealed, source, headers);
-            shared.store.witness(&self.known, sealed, record).await
+            shared.cache.publish_variant(&self.known, sealed, record).await
         };
         if let Err(error) = witnessed.await {
             tracing::warn!(%error, "bytes that a target gave instead of its own were not kept");

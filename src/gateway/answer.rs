@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Problem, Selection};
+use crate::cache::{BucketStream, FileHit, ObjectHandle};
 use crate::fetch::{Follower, Head};
 use crate::model::{KeptHeaders, Record, Sha256, Target};
 use crate::relay::Passed;
-use crate::store::{BucketStream, FileHit, Object};
 
 #[derive(Debug)]
 pub enum Answer {
@@ -50,7 +50,7 @@ pub enum Source {
         place: OwnedSemaphorePermit,
     },
     /// Stored bytes that were asked for by their digest.
-    Object(Object),
+    Object(ObjectHandle),
     /// Our own nginx sends the file that it knows by this name, and applies the range.
     ByNginx {
         location: String,

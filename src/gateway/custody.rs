@@ -12,10 +12,10 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
 use super::{AdminToken, Operator, Problem};
+use crate::cache::{Cache, CacheError, EvictResult, ListedTarget, RecordStatus, RemovedTarget};
 use crate::fetch::{Fetcher, Refreshed};
 use crate::model::{Event, EventSink, Expected, Hasher, KeptHeaders, Key, Record, Sha256, Target};
 use crate::policy::{Admitted, Class, Policy, Refusal};
-use crate::store::{Eviction, Forgotten, Listed, Store, StoreError, Witness};
 
 /// What the record of an operator's copy names as its source.
 const SOURCE: &str = "import";
@@ -38,7 +38,7 @@ pub struct Upload<S> {
 /// The store as operators see it.
 pub struct Custody {
     policy: Arc<Policy>,
-    store: Store,
+    cache: Cache,
     fetcher: Fetcher,
     events: EventSink,
     token: ArcSwap<AdminToken>,
@@ -46,8 +46,8 @@ pub struct Custody {
 
 impl Custody {
     #[must_use]
-    pub fn new(policy: Arc<Policy>, store: Store, fetcher: Fetcher, events: EventSink, token: AdminToken) -> Self {
-        Self { policy, store, fetcher, events, token: ArcSwap::from_pointee(token) }
+    pub fn new(policy: Arc<Policy>, cache: Cache, fetcher: Fetcher, events: EventSink, token: AdminToken) -> Self {
+        Self { policy, cache, fetcher, events, token: ArcSwap::from_pointee(token) }
     }
 
     /// Puts another token in force.
@@ -65,8 +65,8 @@ impl Custody {
     ///
     /// # Errors
     /// [`Problem::Unknown`] where that is nothing.
-    pub async fn history(&self, target: &Target) -> Result<Vec<Witness>, Problem> {
-        let history = self.store.history(self.key_of(target)).await.map_err(|error| unusable(&error))?;
+    pub async fn history(&self, target: &Target) -> Result<Vec<RecordStatus>, Problem> {
+        let history = self.cache.admin().history(self.key_of(target)).await.map_err(|error| unusable(&error))?;
         if history.is_empty() { Err(NOTHING_ON_RECORD) } else { Ok(history) }
     }
 
@@ -83,8 +83,8 @@ impl Custody {
 
     /// # Errors
     /// [`Problem::Unavailable`].
-    pub async fn list(&self, _: &Operator, after: Option<Key>, limit: usize) -> Result<Vec<Listed>, Problem> {
-        self.store.list(after, limit).await.map_err(|error| unusable(&error))
+    pub async fn list(&self, _: &Operator, after: Option<Key>, limit: usize) -> Result<Vec<ListedTarget>, Problem> {
+        self.cache.admin().list(after, limit).await.map_err(|error| unusable(&error))
     }
 
     /// Pins a target to bytes that it has given, or to those that answer for it.
@@ -96,10 +96,10 @@ impl Custody {
             sha256
         } else {
             let history = self.history(target).await?;
-            let answering = history.iter().find(|witness| witness.answers);
+            let answering = history.iter().find(|witness| witness.is_active);
             answering.map(|witness| witness.record.sha256).ok_or(NOTHING_ON_RECORD)?
         };
-        let is_known = self.store.pin(self.key_of(target), sha256).await.map_err(|error| unusable(&error))?;
+        let is_known = self.cache.admin().pin(self.key_of(target), sha256).await.map_err(|error| unusable(&error))?;
         if !is_known {
             return Err(Problem::Unknown("the target has not given these bytes"));
         }
@@ -112,7 +112,7 @@ impl Custody {
     /// # Errors
     /// [`Problem::Unknown`] where there is none.
     pub async fn unpin(&self, _: &Operator, target: &Target, sha256: Option<Sha256>) -> Result<u64, Problem> {
-        let removed = self.store.unpin(self.key_of(target), sha256).await.map_err(|error| unusable(&error))?;
+        let removed = self.cache.admin().unpin(self.key_of(target), sha256).await.map_err(|error| unusable(&error))?;
         if removed == 0 {
             return Err(Problem::Unknown("there is no such pin"));
         }
@@ -124,8 +124,9 @@ impl Custody {
     ///
     /// # Errors
     /// [`Problem::Unknown`] where nothing is on record of it.
-    pub async fn forget(&self, _: &Operator, target: &Target) -> Result<Forgotten, Problem> {
-        let forgotten = self.store.forget(self.key_of(target)).await.map_err(|error| unusable(&error))?;
+    pub async fn forget(&self, _: &Operator, target: &Target) -> Result<RemovedTarget, Problem> {
+        let forgotten =
+            self.cache.admin().remove_target(self.key_of(target)).await.map_err(|error| unusable(&error))?;
         if forgotten.records == 0 {
             return Err(NOTHING_ON_RECORD);
         }
@@ -138,13 +139,13 @@ impl Custody {
     /// # Errors
     /// [`Problem::Pinned`]; [`Problem::Unknown`] where it is not held.
     pub async fn remove_object(&self, _: &Operator, sha256: Sha256) -> Result<u64, Problem> {
-        match self.store.remove_object(sha256).await.map_err(|error| unusable(&error))? {
-            Eviction::Gone { size_bytes } => {
+        match self.cache.admin().evict_object(sha256).await.map_err(|error| unusable(&error))? {
+            EvictResult::Evicted { size_bytes } => {
                 tracing::info!(%sha256, "an operator has removed an object");
                 Ok(size_bytes)
             }
-            Eviction::Pinned => Err(Problem::Pinned),
-            Eviction::Absent => Err(Problem::Unknown("no object of this digest is held")),
+            EvictResult::Pinned => Err(Problem::Pinned),
+            EvictResult::NotFound => Err(Problem::Unknown("no object of this digest is held")),
         }
     }
 
@@ -178,7 +179,7 @@ impl Custody {
         let admitted = self.admit_kept(target)?;
         expected.extend(admitted.stated());
         self.policy.admit_body(None, length)?;
-        let staged = self.store.stage(length, Hasher::of_all()).await;
+        let staged = self.cache.stage(length, Hasher::of_all()).await;
         let mut staging = staged.map_err(|error| unkept(&error))?;
         while let Some(piece) = next_piece(&mut body).await? {
             let size_bytes = staging.written_bytes() + piece.len() as u64;
@@ -186,21 +187,21 @@ impl Custody {
             if size_bytes > limit.bytes {
                 return Err(Refusal::TooLarge(limit).into());
             }
-            staging.append(piece).await.map_err(|error| unkept(&error))?;
+            staging.append(piece).await.map_err(|error| unkept(&error.into()))?;
         }
         let size_bytes = staging.written_bytes();
         if size_bytes == 0 || length.is_some_and(|length| length != size_bytes) {
             return Err(Problem::BadRequest(format!("the upload ended after {size_bytes} bytes")));
         }
-        let finished = staging.finish().map_err(|error| unkept(&error))?;
+        let finished = staging.finish().map_err(|error| unkept(&error.into()))?;
         if finished.digests.violated(&expected).is_some() {
             return Err(Problem::Mismatch { expected, found: finished.digests.sha256 });
         }
-        let sealed = finished.seal().await.map_err(|error| unkept(&error))?;
+        let sealed = finished.seal().await.map_err(|error| unkept(&error.into()))?;
         let target = admitted.target();
         let (digests, now) = (sealed.digests.clone(), SystemTime::now());
         let record = Record::new(target, digests, size_bytes, now, SOURCE.to_owned(), KeptHeaders::default());
-        self.store.publish_pinned(sealed, record.clone()).await.map_err(|error| unkept(&error))?;
+        self.cache.admin().publish_pinned(sealed, record.clone()).await.map_err(|error| unkept(&error))?;
         let sha256 = record.sha256;
         self.events.tell(Event::Stored { target: target.clone(), sha256, size_bytes });
         tracing::info!(uri = %target, size_bytes, %sha256, "import");
@@ -231,14 +232,11 @@ async fn next_piece<E: Display>(
     }
 }
 
-fn unusable(error: &StoreError) -> Problem {
+fn unusable(error: &CacheError) -> Problem {
     tracing::warn!(%error, "the cache could not be used for an operator");
     Problem::Unavailable
 }
 
-fn unkept(error: &StoreError) -> Problem {
-    match error {
-        StoreError::NoSpace => Problem::NoSpace,
-        error => unusable(error),
-    }
+fn unkept(error: &CacheError) -> Problem {
+    if error.is_no_space() { Problem::NoSpace } else { unusable(error) }
 }

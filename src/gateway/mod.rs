@@ -33,17 +33,17 @@ pub use rewrite::{Rewrite, RewriteError};
 pub use select::{Conditions, Selection};
 pub use token::{AdminToken, Operator};
 
+use crate::cache::{Cache, DiskHealth, Hit, TargetLookup};
 use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
 use crate::model::{Algorithm, Digest, EventSink, Expected, Key, RangeSpec, Record, Scheme, Sha256, Target};
 use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, Refusal, Transfer, Use};
 use crate::relay::Relay;
-use crate::store::{Condition, Hit, Presence, Store};
 use upstream::Upstream;
 
 /// What the request path works with.
 pub struct Gateway {
     policy: Arc<Policy>,
-    store: Store,
+    cache: Cache,
     fetcher: Fetcher,
     relay: Relay,
     events: EventSink,
@@ -66,7 +66,7 @@ impl Gateway {
     #[must_use]
     pub fn new(
         policy: Arc<Policy>,
-        store: Store,
+        cache: Cache,
         fetcher: Fetcher,
         relay: Relay,
         events: EventSink,
@@ -75,7 +75,7 @@ impl Gateway {
     ) -> Self {
         Self {
             policy,
-            store,
+            cache,
             fetcher,
             relay,
             events,
@@ -156,18 +156,18 @@ impl Gateway {
 
     async fn look_up(&self, admitted: &Admitted, ask: &Ask) -> Found {
         let key = Key::of(admitted.target());
-        let known = match self.store.look_up(key).await {
-            Ok(Presence::Known(known)) => known,
-            Ok(Presence::Absent) => return Found::Nothing,
+        let known = match self.cache.lookup(key).await {
+            Ok(TargetLookup::Known(known)) => known,
+            Ok(TargetLookup::NeverStored) => return Found::Nothing,
             Err(error) => {
                 tracing::warn!(%error, "the cache could not be read; the request is a miss");
                 return Found::Nothing;
             }
         };
         let stated = admitted.stated().map(|stated| Expected::from_iter([stated.into()]));
-        let record = known.answering_to(stated.as_ref().unwrap_or(&ask.expected));
-        let opened = match self.store.open_hit(key, Arc::clone(record)).await {
-            Ok(None) => self.store.open_successor(key, &known, &ask.expected).await,
+        let record = known.active_for(stated.as_ref().unwrap_or(&ask.expected));
+        let opened = match self.cache.open_record(key, Arc::clone(record)).await {
+            Ok(None) => self.cache.open_latest_variant(key, &known, &ask.expected).await,
             opened => opened,
         };
         match opened {
@@ -175,7 +175,7 @@ impl Gateway {
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "an object could not be opened; the request is a miss"),
         }
-        Found::Evicted { record: Arc::clone(record), may_change: self.store.may_change(&known) }
+        Found::Evicted { record: Arc::clone(record), may_change: self.cache.allows_change(&known) }
     }
 
     /// A redirect is only for a client that is known to follow it and that loses nothing by it.
@@ -237,7 +237,7 @@ impl Gateway {
         record: Arc<Record>,
         status: CacheStatus,
     ) -> Result<Answer, Problem> {
-        let hit = self.store.open_hit(Key::of(admitted.target()), Arc::clone(&record)).await;
+        let hit = self.cache.open_record(Key::of(admitted.target()), Arc::clone(&record)).await;
         match hit {
             Ok(Some(Hit::OnDisk(hit))) => return self.answer_from_disk(&ask, hit, status).await,
             Ok(Some(Hit::InBucket(hit))) => {
@@ -283,14 +283,14 @@ impl Gateway {
 
     /// How the disk of the cache does: what a load balancer wants to know.
     #[must_use]
-    pub fn readiness(&self) -> Condition {
-        self.store.condition()
+    pub fn readiness(&self) -> DiskHealth {
+        self.cache.health()
     }
 
     /// What is wrong with the bucket, for the operator. Without it this instance goes on.
     #[must_use]
     pub fn bucket_trouble(&self) -> Option<String> {
-        self.store.bucket()?.trouble()
+        self.cache.bucket()?.trouble()
     }
 }
 

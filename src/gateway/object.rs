@@ -14,7 +14,7 @@ pub struct ObjectAsk {
 impl Gateway {
     /// Answers a request for an object. There is nothing to be fetched: a digest names no origin.
     pub async fn answer_object(&self, ask: ObjectAsk) -> Answer {
-        let object = match self.store.open_object(ask.sha256).await {
+        let object = match self.cache.admin().open_object(ask.sha256).await {
             Ok(Some(object)) => object,
             Ok(None) => return Answer::Problem(Problem::Unknown("no object of this digest is held")),
             Err(error) => {

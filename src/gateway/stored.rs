@@ -4,8 +4,8 @@ use super::answer::{Answer, CacheStatus, Content, Representation, Source};
 use super::ask::{Ask, Delivery, Door, Intent};
 use super::select::{self, Selection};
 use super::{Gateway, Problem};
+use crate::cache::{self, BucketHit, FileHit, Hit};
 use crate::model::{Algorithm, ByteRange, Digests, Expected, Record};
-use crate::store::{self, BucketHit, FileHit, Hit};
 
 /// A smaller file is in memory already once it is opened, and costs less to send than to hand over, in bytes.
 const MIN_ACCEL_BYTES: u64 = 16 * 1024;
@@ -39,7 +39,7 @@ impl Gateway {
         // A part cannot be compared with the digest of the whole on its way.
         let is_part = ask.range.is_some() && !ask.expected.is_empty();
         if is_part || needs_other_digests(&ask.expected, &digests) {
-            return match self.store.on_disk(Hit::InBucket(hit.clone())).await {
+            return match self.cache.ensure_on_disk(Hit::InBucket(hit.clone())).await {
                 Ok(hit) => self.answer_from_disk(ask, hit, status).await.map(Some),
                 Err(error) => {
                     tracing::warn!(%error, "an object could not be brought back to compare its digest");
@@ -49,7 +49,7 @@ impl Gateway {
         }
         compare(&ask.expected, &digests)?;
         if self.may_send_to_bucket(ask) {
-            match hit.address().await {
+            match hit.presigned_url().await {
                 Ok(location) => return Ok(Some(Answer::ToBucket { location })),
                 Err(error) => tracing::warn!(%error, "a client could not be sent to the bucket"),
             }
@@ -78,7 +78,7 @@ impl Gateway {
             && ask.expected.is_empty()
             // Another gateway that asks so wants to know what the bytes are.
             && !ask.only_if_cached
-            && self.store.bucket().is_some_and(|bucket| bucket.config().delivery == store::Delivery::Redirect)
+            && self.cache.bucket().is_some_and(|bucket| bucket.config().delivery == cache::Delivery::Redirect)
             && self.config.load().follows_redirects(&ask.user_agent)
     }
 
@@ -105,7 +105,7 @@ impl Gateway {
         for expected in ask.expected.iter() {
             let algorithm = expected.algorithm();
             if algorithm != Algorithm::Sha256 && !digests.others.contains_key(&algorithm) {
-                let digest = self.store.digest_of(hit, algorithm).await.map_err(|error| {
+                let digest = self.cache.digest_of(hit, algorithm).await.map_err(|error| {
                     tracing::warn!(%error, "an object could not be read to compare its digest");
                     Problem::Unavailable
                 })?;

@@ -17,10 +17,10 @@ use super::log::RequestLog;
 use super::read::{read_conditions, read_expected, read_range, single};
 use super::render::{Dress, render};
 use super::{Doors, problem};
+use crate::cache::{ListedTarget, RecordStatus};
 use crate::gateway::{Answer, Door, ObjectAsk, Operator, Problem, Upload};
 use crate::model::{Expected, Record, Sha256, Target};
 use crate::policy::{Client, Use};
-use crate::store::{Listed, Witness};
 
 /// Everything below is the API's.
 const ROOT: &str = "/api/";
@@ -250,7 +250,7 @@ fn digests(record: &Record) -> Value {
     Value::Object(all)
 }
 
-fn witness(witness: &Witness) -> Value {
+fn witness(witness: &RecordStatus) -> Value {
     let record = &witness.record;
     json!({
         "sha256": record.sha256,
@@ -258,19 +258,19 @@ fn witness(witness: &Witness) -> Value {
         "size_bytes": record.size_bytes,
         "first_seen": date(record.first_seen),
         "source": record.source,
-        "held": witness.is_held,
+        "held": witness.is_cached,
         "pinned": witness.pinned_at.map(date),
-        "answers": witness.answers,
+        "answers": witness.is_active,
     })
 }
 
-fn listed(listed: &Listed) -> Value {
+fn listed(listed: &ListedTarget) -> Value {
     json!({
         "url": shown(&listed.record.target),
         "sha256": listed.record.sha256,
         "size_bytes": listed.record.size_bytes,
         "first_seen": date(listed.record.first_seen),
-        "held": listed.is_held,
+        "held": listed.is_cached,
         "pinned": listed.is_pinned,
     })
 }

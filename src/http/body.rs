@@ -12,11 +12,11 @@ use futures_util::Stream;
 use futures_util::stream::try_unfold;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::cache::{BucketError, BucketStream, FileHit, ObjectHandle};
 use crate::fetch::{FetchError, Follower, Head};
 use crate::gateway::{OriginError, Passed};
 use crate::model::ByteRange;
 use crate::policy::Pacer;
-use crate::store::{BucketError, BucketStream, FileHit, Object};
 
 /// How much one answer sends before it is the next one's turn. A fast client would otherwise keep a thread to itself for
 /// megabytes, while hundreds wait for their first byte.
@@ -38,7 +38,7 @@ async fn let_flush<T, E>(piece: Result<T, E>) -> Result<T, E> {
 }
 
 /// Bytes `range` of an object, `piece_bytes` at a time.
-pub fn of_object(object: Object, range: ByteRange, piece_bytes: usize) -> BoxBody {
+pub fn of_object(object: ObjectHandle, range: ByteRange, piece_bytes: usize) -> BoxBody {
     let pieces = try_unfold((object, range.first), move |(object, offset)| async move {
         if offset > range.last {
             return Ok(None);

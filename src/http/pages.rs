@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::Doors;
 use super::log::HEALTH_DOOR;
-use crate::store::Condition;
+use crate::cache::DiskHealth;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Page {
@@ -70,13 +70,13 @@ impl Doors {
             return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
         }
         let trouble = match self.gateway.readiness() {
-            Condition::Well => None,
+            DiskHealth::Healthy => None,
             // What it cannot keep passes through it all the same.
-            Condition::Full => Some("the disk of the cache is full".to_owned()),
-            Condition::Refuses(_) => {
+            DiskHealth::Full => Some("the disk of the cache is full".to_owned()),
+            DiskHealth::WriteError(_) => {
                 return text(StatusCode::SERVICE_UNAVAILABLE, "the cache cannot be written\n".to_owned());
             }
-            Condition::Silent => {
+            DiskHealth::Unresponsive => {
                 return text(StatusCode::SERVICE_UNAVAILABLE, "the disk of the cache does not answer\n".to_owned());
             }
         };

@@ -231,7 +231,7 @@ fn bucket_object_of_wrong_length_is_replaced() {
     let mut gateway = with_uploaded(&bucket, &origin, &body);
     bucket.write(&object_key(&body), &body[..1000]);
     // The short TTL makes Millpond forget that the bucket had the object.
-    gateway.restart_with(|builder| builder.text("cache.present_ttl", "1ms"));
+    gateway.restart_with(|builder| builder.text("cache.positive_ttl", "1ms"));
     gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
     let whole = eventually("the complete object is uploaded again", || {

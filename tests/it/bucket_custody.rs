@@ -5,7 +5,7 @@ use crate::harness::{Bucket, Builder, Gateway, Origin, Reply, archive, encoded, 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 fn with(bucket: &Bucket, origin: &Origin) -> Builder {
-    bucket.configure(Gateway::builder().origin(origin).relay().one_attempt(), "").text("cache.absent_ttl", "1ms")
+    bucket.configure(Gateway::builder().origin(origin).relay().one_attempt(), "").text("cache.negative_ttl", "1ms")
 }
 
 fn of_target(resource: &str, url: &str) -> String {

@@ -7,7 +7,7 @@ use crate::harness::{
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 fn with(bucket: &Bucket, origin: &Origin) -> Builder {
-    bucket.configure(Gateway::builder().origin(origin).relay(), "shared/").text("cache.absent_ttl", "1s")
+    bucket.configure(Gateway::builder().origin(origin).relay(), "shared/").text("cache.negative_ttl", "1s")
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn conflicting_instances_all_serve_first_seen_bytes() {
     let gate = Gate::new();
     bucket.fault(|seen| seen.key.starts_with("shared/records/"), Fault::Refuse(503, "SlowDown"));
     bucket.fault(|seen| seen.method == "PUT", Fault::Stall(gate.clone()));
-    let [one, two] = [(); 2].map(|()| with(&bucket, &origin).text("cache.sweep_interval", "1s").start());
+    let [one, two] = [(); 2].map(|()| with(&bucket, &origin).text("cache.maintenance_interval", "1s").start());
     one.assert_serves(&origin.url(PATH), &first);
     two.assert_serves(&origin.url(PATH), &second);
     bucket.heal();
@@ -113,7 +113,7 @@ fn known_targets_need_few_bucket_requests() {
     for name in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
         drop(std::fs::remove_file(one.cache().join(name)));
     }
-    one.restart_with(|builder| builder.text("cache.sweep_interval", "10days"));
+    one.restart_with(|builder| builder.text("cache.maintenance_interval", "10days"));
     let before = bucket.total();
     for number in 0..bodies.len() {
         one.get(&origin.url(&path(number))).wget_agent().send().assert_status(302);
@@ -127,7 +127,7 @@ fn object_missing_from_bucket_is_uploaded_again() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(6, 300_000);
     origin.serve(PATH, Reply::file(&body));
-    let gateway = with(&bucket, &origin).text("cache.sweep_interval", "1s").start();
+    let gateway = with(&bucket, &origin).text("cache.maintenance_interval", "1s").start();
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.await_uploaded(&origin.url(PATH));
     bucket.remove(&format!("shared/{}", object_key(&body)));
@@ -143,7 +143,7 @@ fn earlier_record_of_another_instance_is_imported() {
     let mut one = Gateway::builder().origin(&origin).relay().start();
     one.assert_serves(&origin.url(PATH), &first);
     one.await_stored(&origin.url(PATH));
-    let two = with(&bucket, &origin).text("cache.sweep_interval", "1s").start();
+    let two = with(&bucket, &origin).text("cache.maintenance_interval", "1s").start();
     two.assert_serves(&origin.url(PATH), &second);
     two.await_uploaded(&origin.url(PATH));
     one.restart_with(|builder| bucket.configure(builder, "shared/"));

@@ -42,7 +42,7 @@ impl Stage {
             drop(std::fs::remove_file(gateway.cache().join(name)));
         }
         std::fs::remove_file(gateway.object_path(&gone)).expect("the object exists");
-        gateway.restart_with(|builder| builder.text("cache.sweep_interval", "10days"));
+        gateway.restart_with(|builder| builder.text("cache.maintenance_interval", "10days"));
         Self { bucket, origin, gateway, held, gone, new }
     }
 

@@ -152,7 +152,7 @@ fn object_without_record_is_evicted_after_crash() {
     bucket.fault(|seen| seen.method == "PUT", Fault::ACCESS_DENIED);
     let builder = with(&bucket, &origin).text("cache.max_size", "1MiB").text("cache.min_free", "0B");
     let builder = builder.set("cache.high_watermark", "0.5").set("cache.low_watermark", "0.3");
-    let mut gateway = builder.text("cache.sweep_interval", "1s").start();
+    let mut gateway = builder.text("cache.maintenance_interval", "1s").start();
     let stray = store(&gateway, &origin, 1, 400_000);
     gateway.kill9();
     // This is a crash between the two steps of a publish. The object exists, and no record names

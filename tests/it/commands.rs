@@ -27,7 +27,7 @@ impl Desk {
         let body = archive(1, 300_000);
         origin.serve(PATH, Reply::file(&body));
         // The commands must get bytes also where their agent is redirected.
-        let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.absent_ttl", "1ms");
+        let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.negative_ttl", "1ms");
         let gateway = builder.set("gateway.redirect_agents", "[\"millpond/\"]").start();
         let url = origin.url(PATH);
         Self { origin, gateway, url, body, folder: tempfile::tempdir().expect("a folder can be created") }

@@ -28,11 +28,11 @@ fn assert_refused(run: &Run, parts: &[&str]) {
 #[test]
 fn unusable_values_are_rejected_with_their_key() {
     for (section, key, value) in [
-        ("cache", "sweep_interval", "\"0s\""),
+        ("cache", "maintenance_interval", "\"0s\""),
         ("cache", "disk_timeout", "\"0s\""),
-        ("cache", "verify_interval", "\"999ms\""),
-        ("cache", "absent_ttl", "\"2000years\""),
-        ("cache", "present_ttl", "\"2000years\""),
+        ("cache", "scrub_interval", "\"999ms\""),
+        ("cache", "negative_ttl", "\"2000years\""),
+        ("cache", "positive_ttl", "\"2000years\""),
         ("fetch", "concurrency", "9223372036854775807"),
         ("fetch", "per_host", "9223372036854775807"),
         ("fetch", "breaker_failures", "100001"),
@@ -52,7 +52,7 @@ fn unusable_values_are_rejected_with_their_key() {
 
 #[test]
 fn values_at_their_bounds_are_accepted() {
-    let text = "[gateway]\nstall_timeout = \"1s\"\n[cache]\nsweep_interval = \"1s\"\nverify_interval = \"1s\"\nabsent_ttl = \"1ms\"\npresent_ttl = \"1year\"\n\
+    let text = "[gateway]\nstall_timeout = \"1s\"\n[cache]\nmaintenance_interval = \"1s\"\nscrub_interval = \"1s\"\nnegative_ttl = \"1ms\"\npositive_ttl = \"1year\"\n\
         [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\nbreaker_failures = 0\nbreaker_rest = \"1h\"\negress_proxy = \"http://proxy.example.org:3128\"\n";
     check(text, &[]).assert_success();
 }

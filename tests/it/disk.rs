@@ -89,7 +89,7 @@ fn read_only_disk_still_serves_hits() {
 
 #[test]
 fn failing_disk_passes_all_requests_through() {
-    let stage = stage(|builder| builder.text("cache.present_ttl", "1ms"));
+    let stage = stage(|builder| builder.text("cache.positive_ttl", "1ms"));
     stage.disk.set(Trouble::Errors);
     stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
     stage.await_readiness(503, "the cache cannot be written\n");

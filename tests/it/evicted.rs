@@ -25,7 +25,7 @@ fn with_evicted(origin: &Origin, body: &Body) -> Gateway {
     let mut gateway = Gateway::builder().origin(origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
     gateway.assert_serves(&origin.url(PATH), body);
     gateway.await_stored(&origin.url(PATH));
-    gateway.restart_with(|builder| builder.text("cache.absent_ttl", "1ms"));
+    gateway.restart_with(|builder| builder.text("cache.negative_ttl", "1ms"));
     std::fs::remove_file(gateway.object_path(body)).expect("the object exists");
     gateway
 }

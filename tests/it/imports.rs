@@ -171,7 +171,7 @@ fn imported_object_is_never_evicted() {
     gateway.kill9();
     std::fs::remove_file(gateway.cache().join("index.sqlite")).expect("the index exists");
     gateway.restart();
-    gateway.log().wait_for("the index", |event| event["message"] == "the index was held against the disk");
+    gateway.log().wait_for("the index", |event| event["message"] == "reconciled index with disk");
     fill(&gateway, 5..10);
     gateway.assert_serves(&url, &own).assert_cache(&["hit"]);
     eventually("the other objects were evicted", || (gateway.objects().len() <= 3).then_some(()));

@@ -212,7 +212,7 @@ impl Run {
             {
                 self.seen().published.insert((url.to_owned(), sha256.to_owned()));
             }
-            if event["message"] == "the index was held against the disk" {
+            if event["message"] == "reconciled index with disk" {
                 count(&self.counts.sweeps);
             }
         }
@@ -324,7 +324,7 @@ fn repeated_sigkill_loses_or_corrupts_no_bytes() {
     // A body without length reserves 64 MiB. The cache has space for one such body at a time, and
     // holds little else.
     let builder = builder.set("cache.max_size", "\"72MiB\"").set("cache.high_watermark", "0.05");
-    let builder = builder.set("cache.low_watermark", "0.03").text("cache.absent_ttl", "1s");
+    let builder = builder.set("cache.low_watermark", "0.03").text("cache.negative_ttl", "1s");
     let builder = builder.set("limits.requests_per_second", "0").set("fetch.breaker_failures", "0");
     let mut gateway = builder.start();
     let token = gateway.token();

@@ -141,7 +141,7 @@ fn migrate_into_full_folder_evicts_nothing() {
     let cache = other.cache().to_str().expect("the path is text");
     let run = millpond(folder.path(), &["migrate", &file, cache, "--set", "cache.max_size=500KB"]);
     assert_eq!(run.code, Some(1), "{}", run.stdout);
-    assert!(run.stderr.contains("there is no space left in the cache"), "{}", run.stderr);
+    assert!(run.stderr.contains("no space is left in the cache"), "{}", run.stderr);
     assert!(other.object_path(&held).exists() && other.objects().len() < bodies.len() + 1);
 }
 

@@ -197,7 +197,7 @@ fn negative_cache_entry_expires() {
     let origin = Origin::start();
     let body = archive(7, 5000);
     origin.script(PATH, vec![Reply::status(404), Reply::file(&body)]);
-    let gateway = redirecting(&origin).relay().text("cache.absent_ttl", "300ms").start();
+    let gateway = redirecting(&origin).relay().text("cache.negative_ttl", "300ms").start();
     gateway.get(&origin.url(PATH)).send().assert_status(404);
     let answer = eventually("the negative cache entry expires", || {
         Some(gateway.get(&origin.url(PATH)).send()).filter(|answer| answer.status != 404)

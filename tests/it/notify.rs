@@ -17,7 +17,7 @@ pub fn hook() -> Origin {
 /// Returns a gateway that asks `origin` once, caches no failure, and posts to `hook`. The policy
 /// does not allow fetches from `hook`.
 pub fn posting(origin: &Origin, hook: &Origin) -> Builder {
-    let builder = Gateway::builder().origin(origin).relay().one_attempt().text("cache.absent_ttl", "1ms");
+    let builder = Gateway::builder().origin(origin).relay().one_attempt().text("cache.negative_ttl", "1ms");
     builder.text("notify.webhook_url", &hook.url(HOOK))
 }
 

@@ -16,7 +16,7 @@ fn failing() -> Origin {
 }
 
 fn mailing(origin: &Origin, smtp_url: &str) -> Builder {
-    let builder = Gateway::builder().origin(origin).relay().one_attempt().text("cache.absent_ttl", "1ms");
+    let builder = Gateway::builder().origin(origin).relay().one_attempt().text("cache.negative_ttl", "1ms");
     let builder = builder.text("notify.smtp_url", smtp_url).text("notify.mail_from", "Mill <mill@example.org>");
     builder.set("notify.mail_to", "[\"ops@example.org\", \"Second <second@example.org>\"]")
 }

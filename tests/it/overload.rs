@@ -300,7 +300,7 @@ fn distinct_bad_requests_leak_nothing() {
     assert!(grown <= 32, "memory grew by {grown} MiB");
     assert!(gateway.descriptors() <= descriptors + 16, "{} after {descriptors}", gateway.descriptors());
     gateway.assert_nothing_stored();
-    let mut claims = files_under(&gateway.cache().join("locks"));
+    let mut claims = files_under(&gateway.cache().join("leases"));
     claims.retain(|file| file.file_name().is_some_and(|name| name.len() == 64));
     assert_eq!(claims, Vec::<std::path::PathBuf>::new(), "leases without a fetch");
 }

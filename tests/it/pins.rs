@@ -82,7 +82,7 @@ fn shared_object_stays_until_last_unpin() {
 fn pins_apply_to_all_processes_on_folder() {
     let (first, second) = (archive(8, 20_000), archive(9, 20_000));
     let gateway = Gateway::builder().port(443).start();
-    let sibling = gateway.sibling().text("cache.present_ttl", "1ms").start();
+    let sibling = gateway.sibling().text("cache.positive_ttl", "1ms").start();
     import(&gateway, &first);
     import(&gateway, &second);
     sibling.assert_serves(URL, &second);
@@ -108,7 +108,7 @@ fn object_without_pin_is_evictable_after_crash() {
     put(&gateway, "second", &second);
     let is_set_aside = || {
         let index = rusqlite::Connection::open(gateway.cache().join("index.sqlite")).expect("the index can be opened");
-        let sql = "SELECT count(*) FROM objects WHERE last_use = 9223372036854775807";
+        let sql = "SELECT count(*) FROM objects WHERE accessed_at = 9223372036854775807";
         index.query_row(sql, [], |row| row.get::<_, i64>(0)).is_ok_and(|count| count == 2).then_some(())
     };
     eventually("both objects have an eviction hold", is_set_aside);

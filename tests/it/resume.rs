@@ -190,7 +190,7 @@ fn html_response_is_forgotten_after_negative_ttl() {
     let origin = Origin::start();
     let body = archive(14, 20_000);
     origin.script(PATH, vec![Reply::html(), Reply::file(&body)]);
-    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.absent_ttl", "300ms").start();
+    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.negative_ttl", "300ms").start();
     gateway.get(&origin.url(PATH)).send().assert_problem(502);
     let answer = eventually("the negative cache entry expires", || {
         Some(gateway.get(&origin.url(PATH)).send()).filter(|answer| answer.status != 502)

@@ -28,7 +28,7 @@ fn fetch_bypasses_negative_lookup_cache() {
     let origin = Origin::start();
     let body = archive(2, 20_000);
     origin.serve(PATH, Reply::file(&body));
-    let first = with(&origin).text("cache.absent_ttl", "1h").start();
+    let first = with(&origin).text("cache.negative_ttl", "1h").start();
     let second = first.sibling().start();
     // The first gateway caches the miss for an hour.
     let only_if_cached = || first.get(&origin.url(PATH)).header("Cache-Control", "only-if-cached").send();
@@ -44,7 +44,7 @@ fn negative_lookup_cache_entry_expires() {
     let origin = Origin::start();
     let body = archive(3, 20_000);
     origin.serve(PATH, Reply::file(&body));
-    let first = with(&origin).text("cache.absent_ttl", "200ms").start();
+    let first = with(&origin).text("cache.negative_ttl", "200ms").start();
     let second = first.sibling().start();
     let only_if_cached = || first.get(&origin.url(PATH)).header("Cache-Control", "only-if-cached").send();
     only_if_cached().assert_status(504);
@@ -61,7 +61,7 @@ fn positive_lookup_cache_entry_is_verified() {
     let origin = Origin::start();
     let body = archive(4, 20_000);
     origin.serve(PATH, Reply::file(&body));
-    let first = with(&origin).text("cache.present_ttl", "1h").start();
+    let first = with(&origin).text("cache.positive_ttl", "1h").start();
     let second = first.sibling().start();
     first.assert_serves(&origin.url(PATH), &body);
     first.await_stored(&origin.url(PATH));
@@ -76,7 +76,7 @@ fn positive_lookup_cache_entry_is_verified() {
 
 /// Makes each process fetch for itself: a folder in place of the lease file prevents leases.
 fn forbid_claims(gateway: &Gateway, url: &str) {
-    let claim = gateway.cache().join("locks").join(sha256(url.as_bytes()));
+    let claim = gateway.cache().join("leases").join(sha256(url.as_bytes()));
     fs::create_dir(claim).expect("the target has no lease yet");
 }
 

@@ -38,7 +38,7 @@ fn eviction_removes_objects_and_keeps_records() {
     let origin = Origin::start();
     let bodies: Vec<_> = (0..8).map(|number| archive(10 + number, 300_000)).collect();
     let builder = Gateway::builder().origin(&origin).relay().text("cache.max_size", "1MiB");
-    let gateway = builder.text("cache.sweep_interval", "1h").start();
+    let gateway = builder.text("cache.maintenance_interval", "1h").start();
     let url = |number: usize| origin.url(&format!("/x-{number}.tar.gz"));
     for (number, body) in bodies.iter().enumerate() {
         origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));

@@ -20,7 +20,7 @@ impl Stated {
     fn new(body: &Body) -> Self {
         let origin = Origin::start();
         origin.serve(PATH, Reply::file(body));
-        let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.absent_ttl", "1ms");
+        let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.negative_ttl", "1ms");
         let file = builder.folder().join("pins");
         let builder = builder.text("policy.pins_file", file.to_str().expect("the path is text"));
         let url = origin.url(PATH);

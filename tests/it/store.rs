@@ -263,7 +263,7 @@ fn deleted_staged_file_harms_no_client() {
     let body = archive(6, 200_000);
     let gate = Gate::new();
     origin.script(PATH, vec![Reply::file(&body).gate_at(100_000, &gate), Reply::file(&body)]);
-    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.absent_ttl", "100ms").start();
+    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.negative_ttl", "100ms").start();
     let mut answer = gateway.get(&origin.url(PATH)).open();
     assert_same(&answer.read(100_000), &body[..100_000]);
     for file in gateway.staged() {

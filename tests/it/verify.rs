@@ -36,9 +36,9 @@ fn corrupt_object_is_quarantined_and_refetched() {
     verify(&gateway, &[]).assert(0, &[]);
     rot(&gateway, &body);
     let verdict = verify(&gateway, &[]);
-    verdict.assert(0, &[("rotten", "refetched")]);
+    verdict.assert(0, &[("corrupt", "refetched")]);
     assert_eq!(verdict.findings[0]["targets"], serde_json::json!([origin.url(PATH)]));
-    assert_eq!(verdict.verified["mended"], 1);
+    assert_eq!(verdict.verified["repaired"], 1);
     gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit", "detail=disk"]);
     assert_eq!(origin.count(PATH), 2);
     let [set_aside] = &quarantined(&gateway)[..] else { panic!("one file is in quarantine") };
@@ -54,7 +54,7 @@ fn unrecoverable_object_is_refetched_on_next_request() {
     rot(&gateway, &body);
     origin.serve(PATH, Reply::status(404));
     let verdict = verify(&gateway, &[]);
-    verdict.assert(4, &[("rotten", "lost")]);
+    verdict.assert(4, &[("corrupt", "unrecoverable")]);
     assert!(verdict.findings[0]["detail"].as_str().unwrap().contains("404"), "{:?}", verdict.findings);
     assert!(gateway.objects().is_empty());
     origin.serve(PATH, Reply::file(&body));
@@ -70,11 +70,11 @@ fn missing_object_is_reported_until_it_is_restored() {
     rot(&gateway, &body);
     origin.serve(PATH, Reply::status(404));
     for args in [&[][..], &["--dry-run"], &["--share", "0.000001"]] {
-        let outcome = if args == ["--dry-run"] { "left_alone" } else { "lost" };
-        verify(&gateway, args).assert(4, &[("rotten", outcome)]);
+        let outcome = if args == ["--dry-run"] { "unchanged" } else { "unrecoverable" };
+        verify(&gateway, args).assert(4, &[("corrupt", outcome)]);
     }
     origin.serve(PATH, Reply::file(&body));
-    verify(&gateway, &["--share", "0.000001"]).assert(0, &[("rotten", "refetched")]);
+    verify(&gateway, &["--share", "0.000001"]).assert(0, &[("corrupt", "refetched")]);
     assert_same(&std::fs::read(gateway.object_path(&body)).expect("the object is restored"), &body);
     verify(&gateway, &[]).assert(0, &[]);
     assert_eq!(quarantined(&gateway).len(), 1, "only the corrupt bytes are in quarantine");
@@ -86,7 +86,7 @@ fn different_upstream_bytes_do_not_replace_corrupt_object() {
     let gateway = with_one(&origin, &body);
     rot(&gateway, &body);
     origin.serve(PATH, Reply::file(&archive(4, SIZE)));
-    verify(&gateway, &[]).assert(4, &[("rotten", "lost")]);
+    verify(&gateway, &[]).assert(4, &[("corrupt", "unrecoverable")]);
     let answer = gateway.get(&origin.url(PATH)).send();
     // The response head may have been sent before the digest was known.
     assert!(answer.status == 409 || answer.ended == Ended::Cut, "{} with {} bytes", answer.status, answer.body.len());
@@ -107,13 +107,13 @@ fn corrupt_object_is_restored_from_bucket_first() {
     store(&gateway, &origin, PATH, &body);
     gateway.await_uploaded(&origin.url(PATH));
     rot(&gateway, &body);
-    verify(&gateway, &[]).assert(0, &[("rotten", "restored")]);
+    verify(&gateway, &[]).assert(0, &[("corrupt", "restored")]);
     assert_same(&std::fs::read(gateway.object_path(&body)).expect("the object is restored"), &body);
     assert_eq!(origin.count(PATH), 1);
     // If the bucket's copy is corrupt too, the object is fetched from upstream.
     rot(&gateway, &body);
     bucket.damage(&object_key(&body));
-    verify(&gateway, &[]).assert(0, &[("rotten", "refetched")]);
+    verify(&gateway, &[]).assert(0, &[("corrupt", "refetched")]);
     gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit", "detail=disk"]);
     assert_eq!(origin.count(PATH), 2);
 }
@@ -132,8 +132,8 @@ fn truncated_object_is_found_at_any_share() {
     gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
     truncate();
-    verify(&gateway, &["--dry-run"]).assert(4, &[("rotten", "left_alone"), ("writable", "left_alone")]);
-    verify(&gateway, &["--share", "0.000001"]).assert(0, &[("rotten", "refetched")]);
+    verify(&gateway, &["--dry-run"]).assert(4, &[("corrupt", "unchanged"), ("writable_object", "unchanged")]);
+    verify(&gateway, &["--share", "0.000001"]).assert(0, &[("corrupt", "refetched")]);
     gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit", "detail=disk"]);
     assert_eq!(origin.count(PATH), 3);
 }
@@ -145,7 +145,7 @@ fn dry_run_reports_and_changes_nothing() {
     rot(&gateway, &body);
     let before = std::fs::read(gateway.object_path(&body)).unwrap();
     for _ in 0..2 {
-        verify(&gateway, &["--dry-run"]).assert(4, &[("rotten", "left_alone")]);
+        verify(&gateway, &["--dry-run"]).assert(4, &[("corrupt", "unchanged")]);
     }
     assert_same(&std::fs::read(gateway.object_path(&body)).unwrap(), &before);
     assert!(quarantined(&gateway).is_empty());
@@ -200,7 +200,7 @@ fn missing_pinned_object_is_refetched() {
     let gateway = with_one(&origin, &body);
     gateway.operate("PUT", &format!("/api/v1/pins?url={}", encoded(&origin.url(PATH)))).send().json();
     std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
-    verify(&gateway, &[]).assert(0, &[("missing", "struck"), ("missing_pinned", "refetched")]);
+    verify(&gateway, &[]).assert(0, &[("missing", "removed_from_index"), ("pinned_missing", "refetched")]);
     assert_same(&std::fs::read(gateway.object_path(&body)).expect("the object is restored"), &body);
 }
 
@@ -212,9 +212,9 @@ fn quarantine_is_limited_to_twentieth_of_cache() {
     gateway.restart_with(|builder| builder.text("cache.max_size", "4500KB"));
     store(&gateway, &origin, "/pub/y-1.0.tar.gz", &second);
     rot(&gateway, &body);
-    verify(&gateway, &[]).assert(0, &[("rotten", "refetched")]);
+    verify(&gateway, &[]).assert(0, &[("corrupt", "refetched")]);
     rot(&gateway, &second);
-    verify(&gateway, &[]).assert(0, &[("rotten", "refetched")]);
+    verify(&gateway, &[]).assert(0, &[("corrupt", "refetched")]);
     let [left] = &quarantined(&gateway)[..] else { panic!("one file is in quarantine") };
     assert!(left.file_name().unwrap().to_str().unwrap().starts_with(&sha256(&second)), "the older file is removed");
 }
@@ -223,18 +223,18 @@ fn quarantine_is_limited_to_twentieth_of_cache() {
 fn one_process_verifies_folder_at_a_time() {
     let (origin, body) = (Origin::start(), archive(11, SIZE));
     let gateway = with_one(&origin, &body);
-    let lock = File::create(gateway.cache().join("locks/verify")).expect("the lock file can be created");
+    let lock = File::create(gateway.cache().join("locks/scrub")).expect("the lock file can be created");
     lock.lock().expect("the lock is free");
     let file = gateway.file();
-    let args = ["verify", "--config", file.to_str().expect("the path is text")];
+    let args = ["scrub", "--config", file.to_str().expect("the path is text")];
     let run = millpond(gateway.cache(), &args);
     assert_eq!(run.code, Some(1), "{}", run.stdout);
-    assert!(run.stderr.contains("another process verifies"), "{}", run.stderr);
+    assert!(run.stderr.contains("another process scrubs"), "{}", run.stderr);
     drop(lock);
     let run = millpond(gateway.cache(), &args);
     run.assert_success();
     assert!(
-        run.stdout.starts_with("1 objects of 150000 bytes are right; 1 records; 0 mended, 0 not, 0 odd"),
+        run.stdout.starts_with("1 objects of 150000 bytes are intact; 1 records; 0 repaired, 0 unrepaired, 0 warnings"),
         "{}",
         run.stdout
     );
@@ -244,10 +244,10 @@ fn one_process_verifies_folder_at_a_time() {
 fn invalid_arguments_and_missing_folder_are_reported() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     for share in ["0", "1.5", "-1", "x", "NaN"] {
-        let run = millpond(folder.path(), &["verify", &format!("--share={share}")]);
+        let run = millpond(folder.path(), &["scrub", &format!("--share={share}")]);
         assert_eq!(run.code, Some(2), "{}", run.stderr);
     }
-    let run = millpond(folder.path(), &["verify", "--set", "cache.dir=nowhere"]);
+    let run = millpond(folder.path(), &["scrub", "--set", "cache.dir=nowhere"]);
     assert_eq!(run.code, Some(2), "{}", run.stderr);
     assert!(run.stderr.contains("nowhere"), "{}", run.stderr);
     assert!(!folder.path().join("nowhere").exists());

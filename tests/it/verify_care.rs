@@ -11,7 +11,7 @@ const SIZE: usize = 150_000;
 fn with_one(origin: &Origin, body: &Body, interval: &str) -> Gateway {
     origin.serve(PATH, Reply::file(body));
     let gateway =
-        Gateway::builder().origin(origin).relay().one_attempt().text("cache.verify_interval", interval).start();
+        Gateway::builder().origin(origin).relay().one_attempt().text("cache.scrub_interval", interval).start();
     gateway.assert_serves(&origin.url(PATH), body);
     gateway.await_stored(&origin.url(PATH));
     gateway
@@ -30,7 +30,7 @@ fn scheduled_scrub_repairs_and_reports_corrupt_object() {
     let (origin, body) = (Origin::start(), archive(1, SIZE));
     let gateway = with_one(&origin, &body, "1s");
     rot(&gateway, &body);
-    let told = gateway.log().wait_for("the finding", |event| event["flaw"] == "Rotten");
+    let told = gateway.log().wait_for("the finding", |event| event["defect"] == "Corrupt");
     assert_eq!((&told["outcome"], &told["level"]), (&"Refetched".into(), &"WARN".into()));
     let incident = incident(&gateway, "recovered");
     assert_eq!(incident["targets"], serde_json::json!([origin.url(PATH)]));
@@ -45,8 +45,8 @@ fn unrepaired_corruption_is_incident_until_stored_again() {
     let gateway = with_one(&origin, &body, "1s");
     origin.serve(PATH, Reply::status(503));
     rot(&gateway, &body);
-    let told = gateway.log().wait_for("the finding", |event| event["flaw"] == "Rotten");
-    assert_eq!((&told["outcome"], &told["level"]), (&"Lost".into(), &"ERROR".into()));
+    let told = gateway.log().wait_for("the finding", |event| event["defect"] == "Corrupt");
+    assert_eq!((&told["outcome"], &told["level"]), (&"Unrecoverable".into(), &"ERROR".into()));
     incident(&gateway, "open");
     origin.serve(PATH, Reply::file(&body));
     eventually("the target is fetched again", || (gateway.get(&origin.url(PATH)).send().status == 200).then_some(()));
@@ -58,9 +58,9 @@ fn zero_interval_disables_scheduled_scrub() {
     let (origin, body) = (Origin::start(), archive(3, SIZE));
     let gateway = with_one(&origin, &body, "0s");
     // A scheduled scrub creates this file when it begins.
-    let state = gateway.cache().join("locks/verify");
-    let other = Gateway::builder().origin(&origin).text("cache.verify_interval", "1s").start();
-    eventually("another gateway has started a scrub", || other.cache().join("locks/verify").exists().then_some(()));
+    let state = gateway.cache().join("locks/scrub");
+    let other = Gateway::builder().origin(&origin).text("cache.scrub_interval", "1s").start();
+    eventually("another gateway has started a scrub", || other.cache().join("locks/scrub").exists().then_some(()));
     assert!(!state.exists());
     verify(&gateway, &[]).assert(0, &[]);
     assert!(state.exists());
@@ -71,7 +71,7 @@ fn scrub_position_survives_restart() {
     let (origin, body) = (Origin::start(), archive(4, SIZE));
     let mut gateway = with_one(&origin, &body, "0s");
     verify(&gateway, &["--share", "0.5"]).assert(0, &[]);
-    let state = gateway.cache().join("locks/verify");
+    let state = gateway.cache().join("locks/scrub");
     let place = || std::fs::read_to_string(&state).expect("the file exists").split(' ').next().map(str::to_owned);
     assert_eq!(place().as_deref(), Some("8000000000000000"));
     gateway.kill9();

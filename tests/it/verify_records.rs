@@ -49,7 +49,7 @@ fn damage_four(gateway: &Gateway, origin: &Origin) {
     change(&fourth, "size_bytes", (SIZE + 1).into());
 }
 
-const FOUR_LOST: [(&str, &str); 4] = [("damaged_record", "lost"); 4];
+const FOUR_LOST: [(&str, &str); 4] = [("damaged_record", "unrecoverable"); 4];
 
 #[test]
 fn damaged_records_are_quarantined_and_targets_refetched() {
@@ -57,7 +57,7 @@ fn damaged_records_are_quarantined_and_targets_refetched() {
     let mut gateway = builder(&origin).start();
     let bodies: Vec<_> = (0..5).map(|number| stored(&gateway, &origin, number)).collect();
     damage_four(&gateway, &origin);
-    verify(&gateway, &["--dry-run"]).assert(4, &[("damaged_record", "left_alone"); 4]);
+    verify(&gateway, &["--dry-run"]).assert(4, &[("damaged_record", "unchanged"); 4]);
     assert_eq!(gateway.records().len(), 5);
     verify(&gateway, &[]).assert(4, &FOUR_LOST);
     assert_eq!(gateway.records(), [record(&gateway, &origin, 4)]);
@@ -80,7 +80,7 @@ fn unreadable_record_does_not_stop_verification() {
     std::fs::remove_file(&unreadable).expect("the record exists");
     std::fs::create_dir(&unreadable).expect("the folder can be written");
     rot(&gateway, &bodies[1]);
-    verify(&gateway, &[]).assert(4, &[("rotten", "refetched"), ("unreadable", "left_alone")]);
+    verify(&gateway, &[]).assert(4, &[("corrupt", "refetched"), ("unreadable", "unchanged")]);
     assert_eq!(std::fs::read(gateway.object_path(&bodies[1])).expect("the object is restored"), *bodies[1]);
     assert!(gateway.object_path(&bodies[0]).exists(), "an unreadable record does not make its object an orphan");
 }
@@ -121,9 +121,9 @@ fn orphan_object_is_quarantined_and_its_space_freed() {
     let kept = stored(&gateway, &origin, 0);
     let orphan = stored(&gateway, &origin, 1);
     std::fs::remove_file(record(&gateway, &origin, 1)).expect("the record exists");
-    verify(&gateway, &["--dry-run"]).assert(0, &[("orphan", "left_alone")]);
+    verify(&gateway, &["--dry-run"]).assert(0, &[("orphan", "unchanged")]);
     assert!(gateway.object_path(&orphan).exists());
-    verify(&gateway, &[]).assert(0, &[("orphan", "set_aside")]);
+    verify(&gateway, &[]).assert(0, &[("orphan", "quarantined")]);
     assert_eq!(gateway.objects(), [gateway.object_path(&kept)]);
     let [set_aside] = &files_under(&gateway.cache().join("quarantine"))[..] else {
         panic!("one file is in quarantine")
@@ -140,7 +140,7 @@ fn pinned_object_is_no_orphan() {
     let pin = format!("/api/v1/pins?url={}", crate::harness::encoded(&origin.url(&path(0))));
     gateway.operate("PUT", &pin).send().json();
     std::fs::remove_file(record(&gateway, &origin, 0)).expect("the record exists");
-    verify(&gateway, &[]).assert(0, &[("orphan", "left_alone")]);
+    verify(&gateway, &[]).assert(0, &[("orphan", "unchanged")]);
     assert!(gateway.object_path(&body).exists());
 }
 
@@ -150,8 +150,8 @@ fn missing_object_is_removed_from_index() {
     let gateway = builder(&origin).start();
     let body = stored(&gateway, &origin, 0);
     std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
-    verify(&gateway, &["--dry-run"]).assert(0, &[("missing", "left_alone")]);
-    verify(&gateway, &[]).assert(0, &[("missing", "struck")]);
+    verify(&gateway, &["--dry-run"]).assert(0, &[("missing", "unchanged")]);
+    verify(&gateway, &[]).assert(0, &[("missing", "removed_from_index")]);
     // A record without its object is valid, as after an eviction.
     verify(&gateway, &[]).assert(0, &[]);
     gateway.assert_serves(&origin.url(&path(0)), &body);
@@ -179,10 +179,10 @@ fn unknown_files_are_reported_and_kept() {
     std::fs::set_permissions(gateway.object_path(&body), Permissions::from_mode(0o644))
         .expect("the mode can be changed");
     let verdict = verify(&gateway, &[]);
-    let mut expected = vec![("foreign", "left_alone"); foreign.len()];
-    expected.push(("writable", "left_alone"));
+    let mut expected = vec![("unknown_file", "unchanged"); foreign.len()];
+    expected.push(("writable_object", "unchanged"));
     verdict.assert(0, &expected);
-    assert_eq!(verdict.verified["noted"], 6);
+    assert_eq!(verdict.verified["warnings"], 6);
     for path in &foreign {
         assert!(path.exists(), "{} is kept", path.display());
         let name = path.strip_prefix(gateway.cache()).unwrap().to_str().unwrap();

@@ -22,7 +22,7 @@ impl Changed {
         let (body, other) = (archive(1, 200_000), archive(2, 200_000));
         origin.serve(PATH, Reply::file(&body));
         let builder = Gateway::builder().origin(&origin).relay().one_attempt();
-        let gateway = builder.text("cache.on_change", on_change).text("cache.absent_ttl", "1ms").start();
+        let gateway = builder.text("cache.on_change", on_change).text("cache.negative_ttl", "1ms").start();
         let url = origin.url(PATH);
         gateway.assert_serves(&url, &body);
         gateway.await_stored(&url);

@@ -8,7 +8,7 @@ use super::{Gateway, eventually, sha256};
 impl Gateway {
     /// Returns the path of a target's lease file.
     pub fn claim_of(&self, url: &str) -> PathBuf {
-        self.cache().join("locks").join(sha256(url.as_bytes()))
+        self.cache().join("leases").join(sha256(url.as_bytes()))
     }
 
     /// Waits until this process has opened the lease file of a target that another process holds.

@@ -18,7 +18,7 @@ impl Verdict {
     /// Returns the defect and the outcome of each finding, sorted.
     fn outcomes(&self) -> Vec<(String, String)> {
         let word = |value: &Value| -> String { value.as_str().expect("the value is a string").to_owned() };
-        let of = |one: &Value| (word(&one["flaw"]), word(&one["outcome"]));
+        let of = |one: &Value| (word(&one["defect"]), word(&one["outcome"]));
         let mut outcomes: Vec<_> = self.findings.iter().map(of).collect();
         outcomes.sort_unstable();
         outcomes
@@ -38,13 +38,13 @@ impl Verdict {
 pub fn verify(gateway: &Gateway, args: &[&str]) -> Verdict {
     let file = gateway.file();
     let file = file.to_str().expect("the path is text");
-    let run = millpond(gateway.cache(), &[&["verify", "--config", file, "--json"], args].concat());
+    let run = millpond(gateway.cache(), &[&["scrub", "--config", file, "--json"], args].concat());
     let mut lines: Vec<Value> =
         run.stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
     let verified = lines.pop().unwrap_or_else(|| panic!("`millpond verify` wrote nothing: {}", run.stderr));
-    assert!(verified["verified"].is_object(), "{}", run.stdout);
+    assert!(verified["report"].is_object(), "{}", run.stdout);
     let findings = lines.iter().map(|line| line["finding"].clone()).collect();
-    Verdict { code: run.code, findings, verified: verified["verified"].clone() }
+    Verdict { code: run.code, findings, verified: verified["report"].clone() }
 }
 
 /// Changes one byte of a stored object.

@@ -29,7 +29,7 @@ pub fn assert_all_in_order(run: &Run, gateway: &Gateway, bucket: &Bucket) {
     assert_eq!(folders.flatten().filter(|entry| entry.path().is_dir()).count(), 1, "the folder of the living one");
     let is_claim = |file: &PathBuf| file.file_name().is_some_and(|name| name.len() == 64);
     // What clients have asked for last may still be on its way.
-    eventually("no claim is left", || (!files_under(&cache.join("locks")).iter().any(is_claim)).then_some(()));
+    eventually("no claim is left", || (!files_under(&cache.join("leases")).iter().any(is_claim)).then_some(()));
     let in_bucket = |name: &str| bucket.read(&format!("objects/{}/{name}", &name[..2]));
     let named: BTreeSet<_> = gateway
         .records()
@@ -61,7 +61,7 @@ pub fn assert_all_in_order(run: &Run, gateway: &Gateway, bucket: &Bucket) {
     }
     eventually("the ledger is right", || {
         let on_disk = gateway.objects();
-        let (held, counted) = ("SELECT held_bytes FROM ledger", "SELECT count(*) FROM objects");
+        let (held, counted) = ("SELECT cached_bytes FROM ledger", "SELECT count(*) FROM objects");
         let is_right = asked::<i64>(cache, held) == i64::try_from(bytes_in(&on_disk)).expect("it is small")
             && asked::<i64>(cache, counted) == i64::try_from(on_disk.len()).expect("it is small");
         is_right.then_some(())

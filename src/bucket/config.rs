@@ -1,0 +1,131 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::model::{Secret, Size, Span};
+
+/// What a presigned address may last at most, by SigV4.
+const MAX_PRESIGN_TTL: Span = Span::from_secs(7 * 24 * 3600);
+
+const MIN_MAX_UNUSED: Span = Span::from_secs(2 * 24 * 3600);
+
+/// A single PUT takes no more, with any of the stores that we know.
+const MAX_PUT: Size = Size::gib(5);
+
+/// `[s3]`. Without `bucket` there is none.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the store answers, without the bucket's name.
+    pub endpoint: String,
+    pub region: String,
+    pub bucket: String,
+    /// Put before the name of everything in the bucket.
+    pub prefix: String,
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    pub secret_access_key_file: PathBuf,
+    pub session_token: Secret,
+    pub session_token_file: PathBuf,
+    /// The bucket's name in the path and not in the host name: for stores without such host keys.
+    pub path_style: bool,
+    pub delivery: Delivery,
+    /// How long an address that a client is sent to is good.
+    pub presign_ttl: Span,
+    /// Of a bucket that everybody may read: clients are sent to plain addresses behind this one.
+    pub public_base_url: String,
+    /// Above this size an object is uploaded in parts.
+    pub multipart_threshold: Size,
+    /// How long an object that no record keys is kept.
+    pub gc_grace: Span,
+    /// Objects that nobody has asked for so long are removed from the bucket. Nothing: they stay.
+    pub max_unused: Span,
+    /// Above this size the objects that were longest unused are removed from the bucket. Nothing: there is no limit.
+    pub max_size: Size,
+}
+
+/// How a client at the rewrite door gets what the bucket has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delivery {
+    Redirect,
+    Relay,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            region: String::new(),
+            bucket: String::new(),
+            prefix: String::new(),
+            access_key_id: String::new(),
+            secret_access_key: Secret::default(),
+            secret_access_key_file: PathBuf::new(),
+            session_token: Secret::default(),
+            session_token_file: PathBuf::new(),
+            path_style: false,
+            delivery: Delivery::Redirect,
+            presign_ttl: Span::from_secs(3600),
+            public_base_url: String::new(),
+            multipart_threshold: Size::mib(64),
+            gc_grace: Span::from_secs(7 * 24 * 3600),
+            max_unused: Span::from_secs(0),
+            max_size: Size { bytes: 0 },
+        }
+    }
+}
+
+impl Config {
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.bucket.is_empty()
+    }
+
+    /// Whether anything that records name is ever removed from the bucket.
+    #[must_use]
+    pub fn has_retention(&self) -> bool {
+        !self.max_unused.0.is_zero() || self.max_size.bytes > 0
+    }
+
+    /// # Errors
+    /// A line that keys the key, where a value cannot be used.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.is_on() {
+            return Ok(());
+        }
+        let endpoint = Url::parse(&self.endpoint).ok().filter(Url::has_host);
+        let is_bare = |url: Url| url.path() == "/" && url.query().is_none() && url.username().is_empty();
+        if !endpoint.is_some_and(|url| matches!(url.scheme(), "http" | "https") && is_bare(url)) {
+            return Err("s3.endpoint must be an address like \"https://obs.example.org\"".to_owned());
+        }
+        if self.access_key_id.is_empty() {
+            return Err("s3.access_key_id is needed with s3.bucket".to_owned());
+        }
+        if self.secret_access_key.is_empty() && self.secret_access_key_file.as_os_str().is_empty() {
+            return Err("s3.secret_access_key is needed with s3.bucket".to_owned());
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+        if self.prefix.starts_with('/') || self.prefix.contains("//") || !self.prefix.bytes().all(is_plain) {
+            return Err("s3.prefix must be like \"sources/\", without a slash at the beginning".to_owned());
+        }
+        if self.presign_ttl.0.is_zero() || self.presign_ttl > MAX_PRESIGN_TTL {
+            return Err("s3.presign_ttl must be more than nothing and at most 7days".to_owned());
+        }
+        if self.multipart_threshold.bytes == 0 || self.multipart_threshold > MAX_PUT {
+            return Err("s3.multipart_threshold must be more than nothing and at most 5GiB".to_owned());
+        }
+        if !self.max_unused.0.is_zero() && self.max_unused < MIN_MAX_UNUSED {
+            return Err("s3.max_unused must be at least 2days: a use is told once a day".to_owned());
+        }
+        if self.gc_grace.0.is_zero() {
+            return Err("s3.gc_grace must be more than nothing".to_owned());
+        }
+        let is_public = |url: Url| matches!(url.scheme(), "http" | "https") && url.query().is_none();
+        if !self.public_base_url.is_empty() && !Url::parse(&self.public_base_url).is_ok_and(is_public) {
+            return Err("s3.public_base_url must be an address like \"https://sources.example.org/\"".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! Operations of operators on targets: history, lists, pins, removal.
+
+use std::time::SystemTime;
+
+use fs_err as fs;
+
+use super::{Cache, CacheError, EvictResult, ListedTarget, ObjectHandle, Published, Sealed, pin_sync};
+use crate::disk::{DiskError, DiskStore, IoClass, evict, listing, pins, publish, records};
+use crate::model::{Key, Record, Sha256};
+
+/// One record of a target, and what became of its object.
+#[derive(Debug, Clone)]
+pub struct RecordStatus {
+    pub record: Record,
+    pub is_cached: bool,
+    pub pinned_at: Option<SystemTime>,
+    /// Whether it answers for the target.
+    pub is_active: bool,
+}
+
+/// What the removal of a target removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RemovedTarget {
+    pub records: u64,
+    pub freed_bytes: u64,
+}
+
+/// Operations of operators. Each ends within `cache.disk_timeout` if the disk hangs.
+#[derive(Debug, Clone, Copy)]
+pub struct CacheAdmin<'a> {
+    cache: &'a Cache,
+}
+
+impl<'a> CacheAdmin<'a> {
+    pub(super) fn new(cache: &'a Cache) -> Self {
+        Self { cache }
+    }
+
+    async fn run<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&DiskStore) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, CacheError> {
+        Ok(self.cache.disk().run(IoClass::Request, work).await?)
+    }
+
+    /// Returns all records of a target, the earliest first.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn history(self, key: Key) -> Result<Vec<RecordStatus>, CacheError> {
+        self.run(move |disk| {
+            let layout = &disk.layout;
+            let mut all = records::read_all(layout, key)?;
+            all.sort_by_key(|record| (record.first_seen, record.sha256));
+            let pins = pins::of(layout, key)?;
+            let Some(known) = records::choose(layout, all.clone(), &pins) else { return Ok(Vec::new()) };
+            let status = |record: Record| RecordStatus {
+                is_cached: records::is_cached(layout, &record),
+                pinned_at: pins.iter().find(|pin| pin.sha256 == record.sha256).map(|pin| pin.pinned_at),
+                is_active: known.active().sha256 == record.sha256,
+                record,
+            };
+            Ok(all.into_iter().map(status).collect())
+        })
+        .await
+    }
+
+    /// Returns up to `limit` targets whose key is greater than `after`, in the order of keys.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn list(self, after: Option<Key>, limit: usize) -> Result<Vec<ListedTarget>, CacheError> {
+        self.run(move |disk| listing::list(&disk.layout, after, limit)).await
+    }
+
+    /// Opens an object by its digest. Returns `None` if it is not on the disk.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn open_object(self, sha256: Sha256) -> Result<Option<ObjectHandle>, CacheError> {
+        let object = ObjectHandle::open(self.cache.disk(), IoClass::Request, sha256).await?;
+        // A hint, and the only one here: no record was read.
+        let recorded_bytes = self.run(move |disk| Ok(disk.index.size_of(sha256).unwrap_or_default())).await?;
+        let has_length = |object: &ObjectHandle| recorded_bytes.is_none_or(|bytes| bytes == object.size_bytes);
+        let object = object.filter(has_length);
+        if object.is_some() {
+            self.cache.disk().store().index.record_access(sha256);
+        }
+        Ok(object)
+    }
+
+    /// Pins a target to bytes of which it has a record. Returns false if it has none.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk refuses.
+    pub async fn pin(self, key: Key, sha256: Sha256) -> Result<bool, CacheError> {
+        let is_known = self.run(move |disk| {
+            let is_known = disk.layout.record(key, sha256).is_file();
+            if is_known {
+                pins::pin(disk, key, sha256)?;
+            }
+            Ok(is_known)
+        });
+        let is_known = is_known.await?;
+        self.cache.invalidate(key).await;
+        if is_known {
+            pin_sync::put_pin(self.cache, key, sha256).await;
+        }
+        Ok(is_known)
+    }
+
+    /// Removes one pin of a target, or all of them. Returns how many there were.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk refuses.
+    pub async fn unpin(self, key: Key, sha256: Option<Sha256>) -> Result<u64, CacheError> {
+        let removed = self.run(move |disk| {
+            let all = pins::of(&disk.layout, key)?.into_iter().map(|pin| pin.sha256);
+            let removed: Vec<_> = all.filter(|pinned| sha256.is_none_or(|wanted| wanted == *pinned)).collect();
+            for pinned in &removed {
+                pins::unpin(disk, key, *pinned)?;
+            }
+            Ok(removed)
+        });
+        let removed = removed.await?;
+        self.cache.invalidate(key).await;
+        for sha256 in &removed {
+            pin_sync::remove_pin(self.cache, key, *sha256).await;
+        }
+        Ok(removed.len() as u64)
+    }
+
+    /// As [`Cache::publish`], and pins the target to the published bytes. They cannot be evicted in between.
+    ///
+    /// # Errors
+    /// As [`Cache::publish`].
+    pub async fn publish_pinned(self, sealed: Sealed, record: Record) -> Result<Published, CacheError> {
+        let (key, sha256) = (record.key(), record.sha256);
+        let class = IoClass::Durable { size_bytes: sealed.size_bytes };
+        let published = self.cache.disk().run(class, move |disk| publish::publish_pinned(disk, &sealed, &record));
+        let published = published.await?;
+        self.cache.invalidate(key).await;
+        self.cache.notify_upload();
+        pin_sync::put_pin(self.cache, key, sha256).await;
+        Ok(published)
+    }
+
+    /// Evicts an object at once, unless it is pinned. Its records stay.
+    ///
+    /// # Errors
+    /// [`CacheError`] if a tier refuses.
+    pub async fn evict_object(self, sha256: Sha256) -> Result<EvictResult, CacheError> {
+        if pin_sync::is_pinned_in_bucket(self.cache, sha256).await? {
+            return Ok(EvictResult::Pinned);
+        }
+        let evicted = self.run(move |disk| evict::evict(disk, sha256)).await?;
+        if evicted != EvictResult::Pinned {
+            pin_sync::remove_object(self.cache, sha256).await?;
+        }
+        Ok(evicted)
+    }
+
+    /// Removes a target: its pins, its records, and their objects unless they are pinned for other targets. Another target
+    /// that gave the same bytes fetches them again, and they must be the same.
+    ///
+    /// # Errors
+    /// [`CacheError`] if a tier refuses. Another call removes the rest.
+    pub async fn remove_target(self, key: Key) -> Result<RemovedTarget, CacheError> {
+        let records = self.run(move |disk| records::read_all(&disk.layout, key)).await?;
+        let digests: Vec<Sha256> = records.iter().map(|record| record.sha256).collect();
+        self.unpin(key, None).await?;
+        pin_sync::remove_records(self.cache, key, &digests).await?;
+        let mut removed = RemovedTarget::default();
+        for sha256 in digests {
+            if let EvictResult::Evicted { size_bytes } = self.evict_object(sha256).await? {
+                removed.freed_bytes += size_bytes;
+            }
+            self.run(move |disk| Ok(fs::remove_file(disk.layout.record(key, sha256))?)).await?;
+            removed.records += 1;
+        }
+        self.cache.invalidate(key).await;
+        Ok(removed)
+    }
+
+    /// Whether the bytes of a record can be served, from the disk or the bucket.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn can_serve(self, record: &std::sync::Arc<Record>) -> Result<bool, CacheError> {
+        Ok(self.cache.open_record(record.key(), std::sync::Arc::clone(record)).await?.is_some())
+    }
+}

@@ -1,0 +1,60 @@
+//! The exchange with the bucket, for the tasks that drive it.
+
+use std::time::Duration;
+
+use super::bucket_state::BucketState;
+use super::{Cache, CacheError, InventoryReport, QueuePoll, bucket_inventory, promote, upload_worker};
+
+/// Uploads, promotions and inventories of a cache with a bucket.
+#[derive(Debug, Clone)]
+pub struct Replication {
+    cache: Cache,
+}
+
+impl Replication {
+    pub(super) fn new(cache: &Cache) -> Option<Self> {
+        cache.inner.bucket.as_ref().map(|_| Self { cache: cache.clone() })
+    }
+
+    fn state(&self) -> &BucketState {
+        self.cache.inner.bucket.as_ref().expect("a replication is made with a bucket")
+    }
+
+    /// Waits until there may be an upload in the queue, `at_most` so long.
+    pub async fn wait_for_upload(&self, at_most: Duration) {
+        // Both outcomes mean a look at the queue.
+        let _ = tokio::time::timeout(at_most, self.state().uploads.notified()).await;
+    }
+
+    /// Uploads the object that has waited longest.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the upload failed. It stays in the queue.
+    pub async fn upload_next(&self) -> Result<QueuePoll, CacheError> {
+        upload_worker::upload_next(&self.cache, self.state()).await
+    }
+
+    /// Waits for the next promotion request and copies that object to the disk, if possible.
+    pub async fn run_promotion(&self) {
+        let record = self.state().next_promotion().await;
+        let (sha256, size_bytes) = (record.sha256, record.size_bytes);
+        match promote::promote(&self.cache, &record).await {
+            Ok(_) => tracing::info!(%sha256, size_bytes, "promoted object from the bucket"),
+            Err(error) => tracing::warn!(%error, %sha256, "promotion from the bucket failed"),
+        }
+        self.state().finish_promotion(sha256);
+    }
+
+    /// Waits for the next use of an object and stores it in the bucket, if possible.
+    pub async fn store_next_use(&self) {
+        self.state().store_next_use().await;
+    }
+
+    /// Compares what is known of the bucket with the bucket.
+    ///
+    /// # Errors
+    /// [`CacheError`]. What was found until then is recorded.
+    pub async fn sync_bucket_inventory(&self) -> Result<InventoryReport, CacheError> {
+        bucket_inventory::sync_bucket_inventory(&self.cache, self.state()).await
+    }
+}

@@ -1,0 +1,58 @@
+use std::io;
+use std::path::PathBuf;
+
+/// Error of the cache folder. The texts name paths: they are for logs, never for clients.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The object does not fit. The caller passes it through instead.
+    #[error("no space is left in the cache")]
+    NoSpace,
+    /// The disk refused an operation.
+    #[error(transparent)]
+    Io(io::Error),
+    /// The disk did not answer in time, or did not answer the last probe.
+    #[error("the cache disk does not answer")]
+    Timeout,
+    /// The index refused an operation. The files are not affected.
+    #[error("the index cannot be used: {0}")]
+    Index(#[from] rusqlite::Error),
+}
+
+impl From<io::Error> for DiskError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+impl From<DiskError> for io::Error {
+    /// For readers of a file, who know no other errors.
+    fn from(error: DiskError) -> Self {
+        match error {
+            DiskError::Io(error) => error,
+            DiskError::Timeout => Self::new(io::ErrorKind::TimedOut, error),
+            DiskError::NoSpace | DiskError::Index(_) => Self::other(error),
+        }
+    }
+}
+
+/// Error of opening the cache.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cache.dir: the folder {} cannot be used: {why}", path.display())]
+    Folder { path: PathBuf, why: io::Error },
+    #[error("cache.dir: the folder has layout {found}, and this program knows layouts up to {known}; use a newer one")]
+    NewerLayout { found: u32, known: u32 },
+    #[error(
+        "cache.dir: the folder has an older layout, and other processes have it open ({}); stop them first",
+        processes.join(", ")
+    )]
+    LayoutInUse { processes: Vec<String> },
+    #[error("cache.dir: {0}")]
+    Disk(#[from] DiskError),
+    /// Names its key.
+    #[error("{0}")]
+    Bucket(String),
+}

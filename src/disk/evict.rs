@@ -1,0 +1,174 @@
+//! Eviction: least recently used objects are removed first. Their records stay.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use fs_err as fs;
+
+use super::index::Reservation;
+use super::replica_markers::ReplicaMarkers;
+use super::{DiskError, DiskStore, OpenMode, pins};
+use crate::model::{Event, Sha256};
+
+/// Candidates that are read from the index at a time.
+const BATCH: usize = 64;
+
+/// Objects that cannot be removed, after which one eviction gives up.
+const MAX_STUCK: usize = 16;
+
+/// Evictions for one reservation: another process may take the space before it is reserved.
+const MAX_TRIES: usize = 3;
+
+/// Outcome of evicting one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EvictResult {
+    Evicted {
+        size_bytes: u64,
+    },
+    NotFound,
+    /// An operator pinned it.
+    Pinned,
+}
+
+/// Held by the one thread of one process that evicts. Two that evict for the same need would free twice as much.
+struct EvictionLock<'a> {
+    _in_process: MutexGuard<'a, ()>,
+    _in_folder: fs::File,
+}
+
+impl<'a> EvictionLock<'a> {
+    fn acquire(disk: &'a DiskStore) -> Result<Self, DiskError> {
+        let in_process = disk.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Self { _in_process: in_process, _in_folder: disk.layout.lock_eviction()? })
+    }
+}
+
+/// Evicts down to the low watermark if the high watermark is passed.
+///
+/// # Errors
+/// [`DiskError`] if index or disk refuse.
+pub fn evict_to_low_watermark(disk: &DiskStore) -> Result<(), DiskError> {
+    let _lock = EvictionLock::acquire(disk)?;
+    disk.index.flush_access_times()?;
+    let cached_bytes = disk.index.cached_bytes()?;
+    if cached_bytes > disk.config.high_watermark_bytes {
+        free(disk, cached_bytes - disk.config.low_watermark_bytes)?;
+    }
+    Ok(())
+}
+
+/// Calls `reserve` until it succeeds, and evicts the missing bytes in between. Callers wait for each other, so that each
+/// first tries what the one before freed and did not need.
+///
+/// # Errors
+/// [`DiskError::NoSpace`] if too little can be evicted.
+pub fn make_space(disk: &DiskStore, reserve: impl Fn() -> Result<Reservation, DiskError>) -> Result<(), DiskError> {
+    let _lock = EvictionLock::acquire(disk)?;
+    disk.index.flush_access_times()?;
+    for _ in 0..MAX_TRIES {
+        match reserve()? {
+            Reservation::Granted => return Ok(()),
+            Reservation::Short(missing_bytes) => free(disk, missing_bytes)?,
+        }
+    }
+    match reserve()? {
+        Reservation::Granted => Ok(()),
+        Reservation::Short(_) => Err(DiskError::NoSpace),
+    }
+}
+
+/// Evicts bytes that the file system lacks.
+///
+/// # Errors
+/// [`DiskError`] if index or disk refuse.
+pub fn make_disk_space(disk: &DiskStore, missing_bytes: u64) -> Result<(), DiskError> {
+    let _lock = EvictionLock::acquire(disk)?;
+    disk.index.flush_access_times()?;
+    free(disk, missing_bytes)
+}
+
+/// Evicts at least `size_bytes`, or nothing if not so much can be evicted.
+fn free(disk: &DiskStore, size_bytes: u64) -> Result<(), DiskError> {
+    if disk.mode == OpenMode::Maintenance || size_bytes > disk.index.evictable_bytes()? {
+        return Ok(());
+    }
+    let markers = active_markers(disk)?;
+    let mut freed_bytes = 0;
+    let mut stuck = 0;
+    while freed_bytes < size_bytes && stuck < MAX_STUCK {
+        let batch = disk.index.lru_candidates(BATCH)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        for sha256 in batch {
+            if freed_bytes >= size_bytes || stuck >= MAX_STUCK {
+                break;
+            }
+            match evict_replicated(disk, sha256, markers.as_ref()) {
+                Ok(Some(EvictResult::Evicted { size_bytes })) => freed_bytes += size_bytes,
+                Ok(Some(EvictResult::NotFound | EvictResult::Pinned) | None) => {}
+                Err(DiskError::Io(error)) => {
+                    tracing::warn!(%error, %sha256, "object could not be removed");
+                    // Moved to the end of the LRU order, so that it does not block the others.
+                    disk.index.set_accessed_now(sha256)?;
+                    stuck += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the markers that allow eviction. A process without a bucket may share the folder with others that have one.
+fn active_markers(disk: &DiskStore) -> Result<Option<ReplicaMarkers>, DiskError> {
+    match &disk.markers {
+        Some(markers) => Ok(Some(markers.clone())),
+        None => Ok(disk.index.bucket()?.map(|id| ReplicaMarkers::new(disk.layout.root(), &id))),
+    }
+}
+
+/// Removes one object, unless it is pinned. Returns `None` if the replica does not have it yet. Readers that have it open
+/// can read to its end.
+fn evict_replicated(
+    disk: &DiskStore,
+    sha256: Sha256,
+    markers: Option<&ReplicaMarkers>,
+) -> Result<Option<EvictResult>, DiskError> {
+    let _lock = disk.layout.lock_object(sha256)?;
+    if markers.is_some_and(|markers| !markers.has_object(sha256)) {
+        // It should wait for its upload, and does not. The hold is released after the upload.
+        disk.index.hold(sha256)?;
+        disk.request_reindex();
+        return Ok(None);
+    }
+    remove_locked(disk, sha256).map(Some)
+}
+
+/// Removes one object, unless it is pinned.
+///
+/// # Errors
+/// [`DiskError`] if index or disk refuse.
+pub fn evict(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskError> {
+    let _lock = disk.layout.lock_object(sha256)?;
+    remove_locked(disk, sha256)
+}
+
+fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskError> {
+    if pins::is_pinned(&disk.layout, sha256)? {
+        // Held, so that it is not considered again and again.
+        disk.index.hold(sha256)?;
+        return Ok(EvictResult::Pinned);
+    }
+    let path = disk.layout.object(sha256);
+    let removed = fs::metadata(&path).and_then(|metadata| fs::remove_file(&path).map(|()| metadata.len()));
+    let result = match removed {
+        Ok(size_bytes) => EvictResult::Evicted { size_bytes },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => EvictResult::NotFound,
+        Err(error) => return Err(error.into()),
+    };
+    disk.index.remove(sha256)?;
+    if let EvictResult::Evicted { size_bytes } = result {
+        disk.events.tell(Event::Evicted { sha256, size_bytes });
+    }
+    Ok(result)
+}

@@ -1,0 +1,237 @@
+//! The executor for all disk work: bounded in number and time, on threads of its own.
+//!
+//! Only [`DiskIo::probe`] decides on the disk's health. An abandoned operation goes on in its thread, with its permit, until
+//! the disk lets it end; its result is dropped.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::{DiskError, DiskHealth, DiskStore};
+use crate::model::{Event, EventSink};
+
+/// Operations at once for requests and fetches. A disk that hangs holds so many threads.
+const MAX_REQUEST_OPERATIONS: usize = 128;
+
+/// Operations at once that sync a body or a record.
+const MAX_DURABLE_OPERATIONS: usize = 64;
+
+/// Operations at once of periodic tasks and commands: uploads, promotions, scrub, reindexing, eviction.
+const MAX_MAINTENANCE_OPERATIONS: usize = 32;
+
+/// Threads for disk work: one for each operation and for the probe.
+const MAX_THREADS: usize = MAX_REQUEST_OPERATIONS + MAX_DURABLE_OPERATIONS + MAX_MAINTENANCE_OPERATIONS + 1;
+
+/// Write rate below which a disk counts as dead, in bytes a second.
+const MIN_BYTES_PER_SECOND: u64 = 4 << 20;
+
+/// Class of a disk operation: which permits it takes, and how long it may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IoClass {
+    /// A client or a fetch waits for it. Ends after `cache.disk_timeout`.
+    Request,
+    /// Makes so many bytes durable. Ends after `cache.disk_timeout`, plus the time that a slow disk needs for these bytes.
+    Durable { size_bytes: u64 },
+    /// No client waits for it. Ends only when the disk stops answering.
+    Maintenance,
+}
+
+/// Executor of disk work on one [`DiskStore`]. Cheap to clone.
+#[derive(Clone)]
+pub struct DiskIo(Arc<IoInner>);
+
+struct IoInner {
+    store: Arc<DiskStore>,
+    threads: Threads,
+    timeout: Duration,
+    request_permits: Arc<Semaphore>,
+    durable_permits: Arc<Semaphore>,
+    maintenance_permits: Arc<Semaphore>,
+    health: watch::Sender<DiskHealth>,
+    /// A probe that the disk has not answered yet.
+    unanswered: Mutex<Option<JoinHandle<Result<(), DiskError>>>>,
+    events: EventSink,
+    /// The runtime of the process. A disk thread has another one, which runs no tasks.
+    runtime: Option<Handle>,
+}
+
+/// Threads of their own: name look-ups, which run on the blocking threads of the main runtime, must not wait for a disk.
+struct Threads(Option<Runtime>);
+
+impl Threads {
+    fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().max_blocking_threads(MAX_THREADS).thread_name("disk").build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        self.0.as_ref().expect("the threads run until they are dropped").spawn_blocking(work)
+    }
+}
+
+impl Drop for Threads {
+    /// Does not wait: an operation may hang.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl DiskIo {
+    /// # Errors
+    /// The system's, if no thread pool can be made.
+    pub fn new(store: DiskStore) -> io::Result<Self> {
+        Ok(Self(Arc::new(IoInner {
+            threads: Threads::start()?,
+            timeout: store.config.timeout,
+            request_permits: Arc::new(Semaphore::new(MAX_REQUEST_OPERATIONS)),
+            durable_permits: Arc::new(Semaphore::new(MAX_DURABLE_OPERATIONS)),
+            maintenance_permits: Arc::new(Semaphore::new(MAX_MAINTENANCE_OPERATIONS)),
+            health: watch::Sender::new(DiskHealth::Healthy),
+            unanswered: Mutex::default(),
+            events: store.events.clone(),
+            runtime: Handle::try_current().ok(),
+            store: Arc::new(store),
+        })))
+    }
+
+    /// The folder, for what does not block: names of files, notifications, hints from memory.
+    #[must_use]
+    pub fn store(&self) -> &Arc<DiskStore> {
+        &self.0.store
+    }
+
+    #[must_use]
+    pub fn health(&self) -> DiskHealth {
+        self.0.health.borrow().clone()
+    }
+
+    /// Runs an operation within the limits of its class.
+    ///
+    /// # Errors
+    /// [`DiskError::Timeout`] if the disk hangs or takes too long, else the error of the operation.
+    pub async fn run<T, E>(
+        &self,
+        class: IoClass,
+        work: impl FnOnce(&DiskStore) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<DiskError> + Send + 'static,
+    {
+        let mut health = self.0.health.subscribe();
+        let is_unresponsive = |health: &DiskHealth| *health == DiskHealth::Unresponsive;
+        if is_unresponsive(&health.borrow()) {
+            return Err(DiskError::Timeout.into());
+        }
+        tokio::select! {
+            done = self.spawn(class, work) => done?,
+            _ = health.wait_for(is_unresponsive), if class != IoClass::Request => Err(DiskError::Timeout.into()),
+            () = self.deadline(class) => Err(DiskError::Timeout.into()),
+        }
+    }
+
+    async fn deadline(&self, class: IoClass) {
+        match class {
+            IoClass::Request => sleep(self.0.timeout).await,
+            IoClass::Durable { size_bytes } => {
+                sleep(self.0.timeout + Duration::from_secs(size_bytes / MIN_BYTES_PER_SECOND)).await;
+            }
+            IoClass::Maintenance => std::future::pending().await,
+        }
+    }
+
+    async fn spawn<T: Send + 'static>(
+        &self,
+        class: IoClass,
+        work: impl FnOnce(&DiskStore) -> T + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let permits = match class {
+            IoClass::Request => &self.0.request_permits,
+            IoClass::Durable { .. } => &self.0.durable_permits,
+            IoClass::Maintenance => &self.0.maintenance_permits,
+        };
+        let permit = Arc::clone(permits).acquire_owned().await.expect("this semaphore is never closed");
+        let store = Arc::clone(&self.0.store);
+        let done = self.0.threads.spawn(move || {
+            let _permit = permit;
+            work(&store)
+        });
+        done.await.map_err(|panic| DiskError::Io(io::Error::other(panic)))
+    }
+
+    /// Runs an operation whose result nobody awaits, at the end of something that was counted.
+    pub fn spawn_cleanup(&self, work: impl FnOnce(&DiskStore) + Send + 'static) {
+        let Some(runtime) = &self.0.runtime else { return work(&self.0.store) };
+        let io = self.clone();
+        runtime.spawn(async move {
+            if let Err(error) = io.spawn(IoClass::Request, work).await {
+                tracing::warn!(%error, "cleanup on the cache disk failed");
+            }
+        });
+    }
+
+    /// Tries whether the disk takes writes, within `cache.disk_timeout`. One probe at a time: the next call awaits one that
+    /// hangs.
+    pub async fn probe(&self) -> DiskHealth {
+        let mut unanswered = self.0.unanswered.lock().await;
+        let store = Arc::clone(&self.0.store);
+        let mut probe = unanswered.take().unwrap_or_else(|| self.0.threads.spawn(move || store.probe()));
+        let health = match timeout(self.0.timeout, &mut probe).await {
+            Ok(Ok(Ok(()))) => DiskHealth::Healthy,
+            Ok(Ok(Err(DiskError::NoSpace))) => DiskHealth::Full,
+            // Too many open files are no fault of the disk.
+            Ok(Ok(Err(DiskError::Io(error)))) if is_out_of_descriptors(&error) => self.health(),
+            Ok(Ok(Err(error))) => DiskHealth::WriteError(error.to_string()),
+            Ok(Err(panic)) => DiskHealth::WriteError(panic.to_string()),
+            Err(_) => {
+                *unanswered = Some(probe);
+                DiskHealth::Unresponsive
+            }
+        };
+        self.set_health(&health);
+        health
+    }
+
+    /// Logs and emits each change once.
+    fn set_health(&self, health: &DiskHealth) {
+        let before = self.0.health.send_replace(health.clone());
+        if before == *health {
+            return;
+        }
+        match health.trouble() {
+            Some(detail) => {
+                tracing::error!(detail, "cache disk failed; serving from the bucket or passing requests through");
+                self.0.events.tell(Event::DiskFailed { detail });
+            }
+            None if before.trouble().is_some() => {
+                tracing::info!("cache disk recovered");
+                self.0.events.tell(Event::DiskBack);
+            }
+            None => {}
+        }
+        if *health == DiskHealth::Full {
+            tracing::warn!("cache disk is full; new objects pass through");
+        }
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    // An error that names the path wraps the system's.
+    let of_system = || error.get_ref()?.source()?.downcast_ref::<io::Error>()?.raw_os_error();
+    let errno = error.raw_os_error().or_else(of_system).map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+}
+
+impl std::fmt::Debug for DiskIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("DiskIo").field(&self.health()).finish()
+    }
+}

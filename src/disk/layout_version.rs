@@ -1,0 +1,93 @@
+//! The version of the folder's layout, and the migration from older ones.
+//!
+//! The file `layout` holds the version as a decimal number. Version 1, of the first release, had no such file; it kept leases
+//! in `locks/` and the list of missing objects in `quarantine/lost/`.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use fs_err as fs;
+
+use super::process_slot::{SLOTS_LOCK_NAME, live_processes};
+use super::{Layout, OpenError, durable_dirs};
+use crate::model::{Key, Sha256};
+
+/// The version that this program reads and writes.
+const CURRENT: u32 = 2;
+
+/// Bound on the file's length, in bytes.
+const MAX_VERSION_BYTES: usize = 16;
+
+/// Name of the slots' lock in version 1.
+const SLOTS_LOCK_NAME_V1: &str = ".door";
+
+/// Brings the folder to the current layout, or marks a new one with it.
+///
+/// # Errors
+/// [`OpenError::NewerLayout`], [`OpenError::LayoutInUse`] if another process has the folder open, or
+/// [`OpenError::Folder`] if the disk refuses.
+pub fn establish(layout: &Layout) -> Result<(), OpenError> {
+    let unusable = |why| OpenError::Folder { path: layout.root().to_owned(), why };
+    if read(layout).map_err(unusable)? == Some(CURRENT) {
+        return Ok(());
+    }
+    fs::create_dir_all(layout.staging()).map_err(unusable)?;
+    let lock = fs::File::create(layout.staging().join(SLOTS_LOCK_NAME)).map_err(unusable)?;
+    lock.file().lock().map_err(unusable)?;
+    // Another process may have migrated the folder meanwhile.
+    match read(layout).map_err(unusable)? {
+        Some(CURRENT) => Ok(()),
+        Some(found) if found > CURRENT => Err(OpenError::NewerLayout { found, known: CURRENT }),
+        Some(_) => Err(unusable(io::Error::other("the file \"layout\" holds no version of this program"))),
+        None => {
+            let live = live_processes(layout).map_err(unusable)?;
+            if live.is_empty() {
+                migrate(layout).map_err(unusable)
+            } else {
+                Err(OpenError::LayoutInUse { processes: live })
+            }
+        }
+    }
+}
+
+fn read(layout: &Layout) -> io::Result<Option<u32>> {
+    match fs::read_to_string(layout.version()) {
+        // Any other content is a version of a program that is not known here.
+        Ok(text) if text.len() <= MAX_VERSION_BYTES => Ok(Some(text.trim_end().parse().unwrap_or(0))),
+        Ok(_) => Ok(Some(0)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// From version 1, or an empty folder. Each step can be repeated after a crash; the version is written last.
+fn migrate(layout: &Layout) -> io::Result<()> {
+    // No process is alive, so that no lease is held.
+    for name in durable_dirs::names_in(&layout.locks())? {
+        if name.parse::<Key>().is_ok() {
+            durable_dirs::remove_if_there(&layout.locks().join(name))?;
+        }
+    }
+    durable_dirs::remove_if_there(&layout.locks().join("verify"))?;
+    let lost = layout.quarantine().join("lost");
+    for name in durable_dirs::names_in(&lost)? {
+        if let Ok(sha256) = name.parse::<Sha256>() {
+            fs::create_dir_all(layout.missing())?;
+            fs::rename(lost.join(name), layout.missing_object(sha256))?;
+        }
+    }
+    if lost.is_dir() {
+        fs::remove_dir(&lost)?;
+        durable_dirs::sync(&layout.missing())?;
+    }
+    durable_dirs::remove_if_there(&layout.staging().join(SLOTS_LOCK_NAME_V1))?;
+    write_version(layout, &layout.staging().join(".layout"))
+}
+
+fn write_version(layout: &Layout, draft: &Path) -> io::Result<()> {
+    let mut file = fs::File::create(draft)?;
+    writeln!(file, "{CURRENT}")?;
+    file.sync_all()?;
+    fs::rename(draft, layout.version())?;
+    durable_dirs::sync(layout.root())
+}

@@ -1,0 +1,229 @@
+//! The cache folder on the local disk: objects, records, pins, leases, staged bodies, the index and eviction.
+//!
+//! Files are the truth; the index can be rebuilt from them. Functions on [`DiskStore`] block. [`DiskIo`] runs them with
+//! limits on time and number. This module knows no bucket, no HTTP and no origin. It knows that objects may have a
+//! replica elsewhere only by the markers in the folder.
+
+mod config;
+mod durable_dirs;
+mod error;
+pub mod evict;
+mod health;
+mod index;
+mod io;
+mod layout;
+mod layout_version;
+pub mod lease;
+pub mod listing;
+pub mod missing;
+pub mod objects;
+mod open_file;
+pub mod pins;
+mod process_slot;
+pub mod publish;
+pub mod quarantine;
+pub mod records;
+mod reindex;
+mod replica_markers;
+mod staging;
+mod stale_holds;
+mod target_records;
+
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fs_err as fs;
+use moka::sync::Cache;
+use tokio::sync::Notify;
+
+pub use config::DiskConfig;
+pub use durable_dirs::names_in;
+pub use error::{DiskError, OpenError};
+pub use evict::EvictResult;
+pub use health::DiskHealth;
+pub use index::{PendingUpload, since_epoch};
+pub use io::{DiskIo, IoClass};
+pub use layout::{Layout, StagedName};
+pub use lease::{Acquire, Lease, LeaseHolder, LeaseState};
+pub use listing::ListedTarget;
+pub use objects::ObjectHandle;
+pub use open_file::{FileHit, OpenFile, ReadFrom, digest_of, open_object};
+pub use publish::Published;
+pub use replica_markers::ReplicaMarkers;
+pub use staging::{Finished, Sealed, Staging};
+pub use target_records::{TargetLookup, TargetRecords};
+
+use crate::model::{EventSink, Sha256};
+use durable_dirs::DurableDirs;
+use index::Index;
+use process_slot::ProcessSlot;
+
+/// Bound on the objects that are remembered as unreadable, and for how long. Then the disk is asked for them again.
+const MAX_UNREADABLE: u64 = 10_000;
+const UNREADABLE_TTL: Duration = Duration::from_mins(10);
+
+/// What a process does with the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Serves clients from it, and evicts.
+    Serve,
+    /// Works on it beside the processes that serve, and evicts nothing: only they know what they still need.
+    Maintenance,
+}
+
+/// The cache folder, as one process has it open. Other processes may have the same folder open.
+pub struct DiskStore {
+    pub layout: Layout,
+    pub index: Index,
+    /// ReplicaMarkers of the replica that this process uploads to, if it has one.
+    pub markers: Option<ReplicaMarkers>,
+    mode: OpenMode,
+    config: DiskConfig,
+    dirs: DurableDirs,
+    slot: ProcessSlot,
+    /// Objects whose bytes the disk did not give lately, although their files exist.
+    unreadable: Cache<Sha256, ()>,
+    events: EventSink,
+    /// Notified when held bytes pass the high watermark, or the index was lost.
+    low_space: Notify,
+    /// Held while this process evicts.
+    evicting: Mutex<()>,
+    needs_reindex: AtomicBool,
+}
+
+impl DiskStore {
+    /// Opens the folder, creates what is missing, takes a slot in it and removes what dead processes left. `replica` is the
+    /// identity of the bucket that holds copies.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the folder cannot be used.
+    pub fn open(
+        config: DiskConfig,
+        mode: OpenMode,
+        replica: Option<&str>,
+        events: EventSink,
+    ) -> Result<Self, OpenError> {
+        let layout = Layout::at(&config.dir)?;
+        layout_version::establish(&layout)?;
+        layout.create_folders()?;
+        let mut slot = ProcessSlot::take(&layout)?;
+        let index = Index::open(&layout)?;
+        slot.reclaim_dead_processes(&layout, &index)?;
+        let mut needs_reindex = index.is_new() || slot.found_dead();
+        match replica {
+            Some(id) if mode == OpenMode::Serve => needs_reindex |= index.set_bucket(id)?,
+            None if mode == OpenMode::Serve && slot.is_alone() => index.set_no_bucket()?,
+            _ => {}
+        }
+        Ok(Self {
+            markers: replica.map(|id| ReplicaMarkers::new(layout.root(), id)),
+            dirs: DurableDirs::new(&config.dir),
+            unreadable: Cache::builder().max_capacity(MAX_UNREADABLE).time_to_live(UNREADABLE_TTL).build(),
+            low_space: Notify::new(),
+            evicting: Mutex::new(()),
+            needs_reindex: AtomicBool::new(needs_reindex),
+            mode,
+            config,
+            layout,
+            slot,
+            index,
+            events,
+        })
+    }
+
+    /// Reclaims what dead processes left, and compares index and files if there is a reason: the index is new, or a process
+    /// died. Returns how many index entries were wrong, or `None` if there was no reason.
+    ///
+    /// # Errors
+    /// [`DiskError`] if index or disk refuse. The reason stays.
+    pub fn reindex_if_needed(&self) -> Result<Option<u64>, DiskError> {
+        let replaced = self.index.replace_if_lost(&self.layout)?;
+        let found_dead = ProcessSlot::reclaim(&self.layout, &self.index)?;
+        if replaced || found_dead {
+            // Set before the work: if it fails, no later call would find this reason again.
+            self.request_reindex();
+        }
+        if !self.needs_reindex.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        lease::remove_stale(&self.layout)?;
+        let repaired = reindex::reindex(&self.layout, &self.index, self.markers.as_ref())?;
+        self.needs_reindex.store(false, Ordering::Release);
+        Ok(Some(repaired))
+    }
+
+    /// Releases reservations and queue entries of dead processes. The next [`DiskStore::reindex_if_needed`] does the rest.
+    ///
+    /// # Errors
+    /// [`DiskError`] if index or disk refuse.
+    pub fn reclaim_dead_processes(&self) -> Result<(), DiskError> {
+        if ProcessSlot::reclaim(&self.layout, &self.index)? {
+            self.request_reindex();
+        }
+        Ok(())
+    }
+
+    fn request_reindex(&self) {
+        self.needs_reindex.store(true, Ordering::Release);
+    }
+
+    /// Returns once held bytes passed the high watermark, or the index was lost.
+    pub async fn wait_for_low_space(&self) {
+        self.low_space.notified().await;
+    }
+
+    /// Whether an object could not be read a while ago. It counts as a miss then, and a new copy may replace it.
+    pub fn is_unreadable(&self, sha256: Sha256) -> bool {
+        self.unreadable.contains_key(&sha256)
+    }
+
+    /// Records the outcome of reading an object. A timeout says nothing of the object.
+    pub fn record_read<T>(&self, sha256: Sha256, read: &std::io::Result<T>) {
+        if read.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::TimedOut) {
+            self.unreadable.insert(sha256, ());
+        }
+    }
+
+    /// Identity of this process in the folder.
+    pub fn process_name(&self) -> &str {
+        &self.slot.name
+    }
+
+    /// Time of the file system's own clock, whose steps are larger than the system's: seconds and nanoseconds.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the disk refuses.
+    pub fn file_system_time(&self) -> Result<(i64, i64), DiskError> {
+        let (_, path) = self.slot.next_file();
+        fs::write(&path, b"time")?;
+        let metadata = fs::metadata(&path)?;
+        fs::remove_file(&path)?;
+        Ok((metadata.ctime(), metadata.ctime_nsec()))
+    }
+
+    /// Writes a few bytes and syncs them.
+    ///
+    /// # Errors
+    /// [`DiskError`] as the disk has it.
+    pub fn probe(&self) -> Result<(), DiskError> {
+        self.slot.probe()
+    }
+
+    /// Gives up the slot at the end of the process, and removes its staged bodies.
+    ///
+    /// # Errors
+    /// [`DiskError`] if index or disk refuse.
+    pub fn close(&self) -> Result<(), DiskError> {
+        // The serving processes have to look at what a maintenance process put there.
+        let is_clean = self.mode == OpenMode::Serve && !self.needs_reindex.load(Ordering::Acquire);
+        self.slot.release(&self.index, is_clean)
+    }
+}
+
+impl std::fmt::Debug for DiskStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskStore").field("root", &self.layout.root()).finish_non_exhaustive()
+    }
+}

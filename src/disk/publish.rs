@@ -1,0 +1,139 @@
+//! Publishing: the only way in which objects and records come into being.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use fs_err as fs;
+
+use super::index::PendingUpload;
+use super::{DiskError, DiskStore, Sealed, TargetRecords, durable_dirs, missing, pins, records};
+use crate::model::{Record, Sha256};
+
+/// Objects are never written to again.
+const OBJECT_MODE: u32 = 0o444;
+
+/// Outcome of publishing a body.
+#[derive(Debug)]
+pub struct Published {
+    pub records: Arc<TargetRecords>,
+    /// Set if the target's answer is other bytes: its earlier ones, or pinned ones.
+    pub differs_from: Option<Sha256>,
+}
+
+/// Moves the object to its place, then creates the record that names it: a reader that finds a record finds its object.
+///
+/// # Errors
+/// [`DiskError`] if the disk refuses. Then nothing is published, or only an object that no record names.
+pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Published, DiskError> {
+    let key = record.key();
+    let sha256 = sealed.digests.sha256;
+    let recorded = {
+        // An eviction between the two steps would leave a new record without its object.
+        let _lock = disk.layout.lock_object(sha256)?;
+        place_object(disk, sealed, record)?;
+        create_record(disk, record, &disk.layout.record(key, sha256))
+    };
+    // The object is in its place, with or without a record: its bytes count as cached, no longer as reserved.
+    let reservation = Some((disk.slot.name.as_str(), sealed.file.id));
+    if let Err(error) = disk.index.insert(sha256, sealed.size_bytes, reservation) {
+        tracing::warn!(%error, %sha256, "published object is missing in the index");
+        disk.request_reindex();
+    }
+    recorded?;
+    if let Err(error) = enqueue_upload(disk, PendingUpload { key, sha256 }) {
+        tracing::warn!(%error, %sha256, "published object is missing in the upload queue");
+        disk.request_reindex();
+    }
+    let known = records::known(&disk.layout, key)?
+        .or_else(|| TargetRecords::new(vec![record.clone()], None, |_| true))
+        .expect("one record is enough");
+    let active = known.active().sha256;
+    if disk.index.cached_bytes().is_ok_and(|cached_bytes| cached_bytes > disk.config.high_watermark_bytes) {
+        disk.low_space.notify_one();
+    }
+    Ok(Published { records: Arc::new(known), differs_from: (active != sha256).then_some(active) })
+}
+
+/// As [`publish`], and pins the target to the published bytes. The object cannot be evicted in between.
+///
+/// # Errors
+/// As [`publish`].
+pub fn publish_pinned(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Published, DiskError> {
+    let (key, sha256) = (record.key(), record.sha256);
+    pins::protect(disk, key, sha256)?;
+    let mut published = publish(disk, sealed, record)?;
+    pins::pin(disk, key, sha256)?;
+    if let Some(known) = records::known(&disk.layout, key)? {
+        published.records = Arc::new(known);
+    }
+    Ok(published)
+}
+
+/// Puts a record into the upload queue, unless the replica has it and its object.
+fn enqueue_upload(disk: &DiskStore, pending: PendingUpload) -> Result<(), DiskError> {
+    let PendingUpload { key, sha256 } = pending;
+    let Some(markers) = &disk.markers else { return Ok(()) };
+    if !markers.has_record(key, sha256) || !markers.has_object(sha256) {
+        disk.index.enqueue(&[pending])?;
+    }
+    Ok(())
+}
+
+/// Moves the staged file to its place. It replaces an object of the same digest, which may be unreadable.
+fn place_object(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<(), DiskError> {
+    let sha256 = sealed.digests.sha256;
+    let path = disk.layout.object(sha256);
+    let folder = path.parent().expect("an object lies in a folder");
+    disk.dirs.make(folder)?;
+    // Another target may have given the same object before, with another date.
+    let modified_at = fs::metadata(&path).and_then(|there| there.modified()).ok().or(record.headers.modified_at());
+    if let Some(modified_at) = modified_at {
+        fs::OpenOptions::new().write(true).open(&sealed.file.path)?.file().set_modified(modified_at)?;
+    }
+    fs::set_permissions(&sealed.file.path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
+    fs::rename(&sealed.file.path, &path)?;
+    sealed.file.is_published.store(true, Ordering::Release);
+    durable_dirs::sync(folder)?;
+    disk.unreadable.invalidate(&sha256);
+    missing::clear(disk, sha256)
+}
+
+/// Creates a record file, whole or not at all. An existing one stays as it is.
+///
+/// # Errors
+/// [`DiskError`] if the disk refuses.
+pub fn create_record(disk: &DiskStore, record: &Record, path: &Path) -> Result<(), DiskError> {
+    let folder = path.parent().expect("a record lies in a folder");
+    disk.dirs.make(folder)?;
+    let (_, draft) = disk.slot.next_file();
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
+    file.write_all(&record.to_bytes())?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok(durable_dirs::sync(folder)?),
+    }
+}
+
+/// Creates the files of records that the replica has, with their markers. Returns how many were new.
+///
+/// # Errors
+/// [`DiskError`] if the disk refuses.
+pub fn import_records(disk: &DiskStore, found: &[Record]) -> Result<u64, DiskError> {
+    let mut new = 0;
+    for record in found {
+        let (key, sha256) = (record.key(), record.sha256);
+        let path = disk.layout.record(key, sha256);
+        new += u64::from(!path.exists());
+        create_record(disk, record, &path)?;
+        if let Some(markers) = &disk.markers {
+            markers.set_record(key, sha256)?;
+        }
+    }
+    Ok(new)
+}

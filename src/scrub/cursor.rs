@@ -1,0 +1,215 @@
+//! The position of the scrub, and the lock that lets one process of the folder scrub at a time.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fs_err as fs;
+
+use crate::cache::{Cache, CacheError};
+use crate::disk::{DiskError, DiskIo, IoClass, since_epoch};
+use crate::model::Sha256;
+
+/// More than what the file holds, in bytes.
+const MAX_STATE_BYTES: usize = 64;
+
+/// A share of all digests, in the order of their first eight bytes: as digests are spread evenly, it is that share of the
+/// objects. It begins where the last one ended, and goes on at the beginning behind the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScrubRange {
+    from: u64,
+    /// At most 2^64.
+    length: u128,
+}
+
+impl ScrubRange {
+    const ALL: u128 = 1 << 64;
+
+    fn new(from: u64, share: f64) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "the share is between 0 and 1; rounded up, as many shares as make up a whole leave nothing out"
+        )]
+        let length = (share.clamp(0.0, 1.0) * Self::ALL as f64).ceil() as u128;
+        Self { from, length: length.clamp(1, Self::ALL) }
+    }
+
+    pub fn contains(self, sha256: Sha256) -> bool {
+        u128::from(position_of(sha256).wrapping_sub(self.from)) < self.length
+    }
+
+    /// The folders of objects that it goes through, in order. The first comes again as the last where it goes all around.
+    #[must_use]
+    pub fn parts(self) -> Vec<u8> {
+        let first = u128::from(self.from) >> 56;
+        let last = (u128::from(self.from) + self.length - 1) >> 56;
+        (first..=last).map(|folder| u8::try_from(folder % 256).expect("it is below 256")).collect()
+    }
+
+    /// Whether a new round begins in it.
+    #[must_use]
+    pub fn starts_new_round(self) -> bool {
+        self.from == 0 || u128::from(self.from) + self.length > Self::ALL
+    }
+
+    fn end(self) -> u64 {
+        u64::try_from((u128::from(self.from) + self.length) % Self::ALL).expect("it is below 2^64")
+    }
+
+    /// Which part of the objects of a folder comes at this place of [`ScrubRange::parts`].
+    pub fn is_in_part(self, at: usize, sha256: Sha256) -> bool {
+        let goes_around = u128::from(self.from) + self.length > Self::ALL;
+        let is_first_folder = u64::from(sha256.as_bytes()[0]) == self.from >> 56;
+        // A folder that comes twice is read behind the beginning at first, and before it at last.
+        if goes_around && is_first_folder { (at == 0) == (position_of(sha256) >= self.from) } else { true }
+    }
+}
+
+fn position_of(sha256: Sha256) -> u64 {
+    let (first, _) = sha256.as_bytes().split_first_chunk().expect("a digest has more than eight bytes");
+    u64::from_be_bytes(*first)
+}
+
+/// The right to scrub, held by one process of the folder. Dropping it releases it.
+#[derive(Debug)]
+pub struct ScrubLock {
+    disk: DiskIo,
+    file: Arc<File>,
+    state: CursorState,
+}
+
+/// Content of the lock file: where to continue, and when a scrub began last, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct CursorState {
+    position: u64,
+    began: i64,
+}
+
+impl ScrubLock {
+    /// Acquires the lock. Returns `None` if another process holds it.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk refuses.
+    pub async fn acquire(cache: &Cache) -> Result<Option<Self>, CacheError> {
+        let disk = cache.disk().clone();
+        let opened = disk.run(IoClass::Maintenance, |disk| Ok::<_, DiskError>(open(&disk.layout.scrub_lock())?));
+        let Some((file, state)) = opened.await? else { return Ok(None) };
+        Ok(Some(Self { disk, file: Arc::new(file), state }))
+    }
+
+    /// Returns the time until `interval` has passed since a scrub began. A clock that was set back does not extend it.
+    #[must_use]
+    pub fn due_in(&self, interval: Duration) -> Duration {
+        let since = since_epoch(SystemTime::now()).saturating_sub(self.state.began);
+        u64::try_from(since).map_or(Duration::ZERO, |since| interval.saturating_sub(Duration::from_millis(since)))
+    }
+
+    /// Whether the next share of the objects begins a new round.
+    #[must_use]
+    pub fn next_starts_new_round(&self, share: f64) -> bool {
+        ScrubRange::new(self.state.position, share).starts_new_round()
+    }
+
+    /// Begins the next share of the objects. [`ScrubLock::save`] stores that it began.
+    pub fn begin_range(&mut self, share: f64) -> ScrubRange {
+        self.state.began = since_epoch(SystemTime::now());
+        ScrubRange::new(self.state.position, share)
+    }
+
+    /// Moves behind this object.
+    pub fn advance_to(&mut self, sha256: Sha256) {
+        self.state.position = position_of(sha256).wrapping_add(1);
+    }
+
+    /// Moves behind this range.
+    pub fn finish_range(&mut self, range: ScrubRange) {
+        self.state.position = range.end();
+    }
+
+    /// Stores the position. It is not synced: after a crash some objects are read again.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk refuses.
+    pub async fn save(&self) -> Result<(), CacheError> {
+        let (file, CursorState { position, began }) = (Arc::clone(&self.file), self.state);
+        let written = self.disk.run(IoClass::Maintenance, move |_| {
+            let text = format!("{position:016x} {began}\n");
+            file.write_all_at(text.as_bytes(), 0)?;
+            Ok::<_, DiskError>(file.set_len(text.len() as u64)?)
+        });
+        Ok(written.await?)
+    }
+}
+
+fn open(path: &Path) -> io::Result<Option<(File, CursorState)>> {
+    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = file.into_parts().0;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let mut text = [0; MAX_STATE_BYTES];
+    let length = file.read_at(&mut text, 0)?;
+    // Text that cannot be parsed was cut by a crash: the scrub starts over.
+    let state = std::str::from_utf8(&text[..length]).ok().and_then(parse).unwrap_or_default();
+    Ok(Some((file, state)))
+}
+
+fn parse(text: &str) -> Option<CursorState> {
+    let (position, began) = text.strip_suffix('\n')?.split_once(' ')?;
+    Some(CursorState { position: u64::from_str_radix(position, 16).ok()?, began: began.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(first: u64) -> Sha256 {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&first.to_be_bytes());
+        Sha256::from_bytes(bytes)
+    }
+
+    /// How often an object comes up in a range.
+    fn times(range: ScrubRange, sha256: Sha256) -> usize {
+        let comes = |(at, folder): (usize, u8)| {
+            folder == sha256.as_bytes()[0] && range.contains(sha256) && range.is_in_part(at, sha256)
+        };
+        range.parts().into_iter().enumerate().filter(|one| comes(*one)).count()
+    }
+
+    #[test]
+    fn every_object_comes_up_once_however_the_whole_is_shared() {
+        let places = (0..2000).map(|number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let places: Vec<_> = places.chain([0, 1, u64::MAX, 0x1234 << 48]).collect();
+        for (share, count) in [(1.0, 1), (0.5, 2), (0.25, 4), (1.0 / 256.0, 256)] {
+            let mut from = 0x1234 << 48;
+            let mut ranges = Vec::new();
+            for _ in 0..count {
+                let range = ScrubRange::new(from, share);
+                from = range.end();
+                ranges.push(range);
+            }
+            assert_eq!(from, 0x1234 << 48, "the whole was gone through");
+            assert_eq!(ranges.iter().filter(|range| range.starts_new_round()).count(), 1);
+            for place in &places {
+                let sum: usize = ranges.iter().map(|range| times(*range, digest(*place))).sum();
+                assert_eq!(sum, 1, "{place:x} in shares of {share}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_that_is_cut_or_foreign_is_none() {
+        assert_eq!(parse("00000000000000ff 17\n"), Some(CursorState { position: 255, began: 17 }));
+        for text in ["", "00000000000000ff 17", "x 17\n", "00000000000000ff\n"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+}

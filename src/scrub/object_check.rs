@@ -1,0 +1,142 @@
+//! Reads whole objects and compares them with their digests.
+//!
+//! No lock is held while an object is read. One that differs is looked at again under its digest's lock, by its open file:
+//! only then is it known to be what clients would get.
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+
+use fs_err as fs;
+
+use super::cursor::ScrubRange;
+use super::defects;
+use super::throttled_read::{ReadThrottle, hash};
+use crate::cache::{Cache, CacheError};
+use crate::disk::{DiskError, IoClass, Layout, ObjectHandle, missing, open_object, quarantine, records};
+use crate::model::{Record, Sha256};
+
+/// Reads before an object counts as corrupt: memory and cables fail too.
+const READS: usize = 2;
+
+/// Bound on the records of one object that are considered.
+const MAX_NAMING: usize = 64;
+
+/// Result of reading an object.
+#[derive(Debug)]
+pub enum ObjectCheck {
+    Intact { size_bytes: u64 },
+    NotFound,
+    Unreadable(CacheError),
+    Corrupt(CorruptObject),
+}
+
+/// An object whose bytes do not have its digest, held open so that no other file can be taken for it.
+#[derive(Debug)]
+pub struct CorruptObject(ObjectHandle);
+
+/// Returns the objects of one part of the folder in the order of their digests: those that `range` has at this position of
+/// its parts.
+///
+/// # Errors
+/// [`CacheError`] if the disk refuses.
+pub async fn objects_of(cache: &Cache, range: ScrubRange, at: usize, part: u8) -> Result<Vec<Sha256>, CacheError> {
+    let listed = cache.disk().run(IoClass::Maintenance, move |disk| {
+        let mut objects = Vec::new();
+        for name in defects::names_in(&defects::part_of(&disk.layout.objects(), part))? {
+            let Ok(sha256) = name.parse::<Sha256>() else { continue };
+            if sha256.as_bytes()[0] == part && range.contains(sha256) && range.is_in_part(at, sha256) {
+                objects.push(sha256);
+            }
+        }
+        Ok::<_, DiskError>(objects)
+    });
+    Ok(listed.await?)
+}
+
+/// Reads an object and compares it with its digest.
+pub async fn check_object(cache: &Cache, sha256: Sha256, throttle: &mut ReadThrottle) -> ObjectCheck {
+    let object = match ObjectHandle::open(cache.disk(), IoClass::Maintenance, sha256).await {
+        Ok(Some(object)) => object,
+        Ok(None) => return ObjectCheck::NotFound,
+        Err(error) => return ObjectCheck::Unreadable(error.into()),
+    };
+    for _ in 0..READS {
+        match hash(object.file(), throttle).await {
+            Ok(found) if found == sha256 => return ObjectCheck::Intact { size_bytes: object.size_bytes },
+            Ok(_) => {}
+            Err(error) => return ObjectCheck::Unreadable(DiskError::from(error).into()),
+        }
+    }
+    ObjectCheck::Corrupt(CorruptObject(object))
+}
+
+/// Moves a corrupt object to quarantine, pinned or not. Returns false if it was replaced or evicted meanwhile. Clients that
+/// are being sent its bytes get them to the end: they were wrong from the beginning.
+///
+/// # Errors
+/// [`CacheError`] if the disk refuses.
+pub async fn quarantine_corrupt(cache: &Cache, corrupt: CorruptObject) -> Result<bool, CacheError> {
+    let moved = cache.disk().run(IoClass::Maintenance, move |disk| {
+        let sha256 = corrupt.0.sha256;
+        let _lock = disk.layout.lock_object(sha256)?;
+        if !is_current(&disk.layout, &corrupt.0)? {
+            return Ok(false);
+        }
+        missing::mark(disk, sha256)?;
+        quarantine::move_in(disk, &disk.layout.object(sha256), &sha256.to_string())?;
+        disk.index.remove(sha256)?;
+        Ok::<_, DiskError>(true)
+    });
+    Ok(moved.await?)
+}
+
+/// Returns the records that name these objects, and drops what the cache remembers of their targets.
+///
+/// # Errors
+/// [`CacheError`] if the disk refuses.
+pub async fn records_naming(
+    cache: &Cache,
+    objects: HashSet<Sha256>,
+) -> Result<HashMap<Sha256, Vec<Arc<Record>>>, CacheError> {
+    let naming = cache.disk().run(IoClass::Maintenance, move |disk| {
+        let mut naming: HashMap<Sha256, Vec<_>> = HashMap::new();
+        records::walk(&disk.layout, |key, sha256| {
+            let named = naming.get(&sha256).map_or(0, Vec::len);
+            if objects.contains(&sha256)
+                && named < MAX_NAMING
+                && let Ok(Some(record)) = records::read_one(&disk.layout, key, sha256)
+            {
+                naming.entry(sha256).or_default().push(Arc::new(record));
+            }
+            Ok(())
+        })?;
+        Ok::<_, DiskError>(naming)
+    });
+    let naming = naming.await?;
+    for record in naming.values().flatten() {
+        cache.invalidate(record.key()).await;
+    }
+    Ok(naming)
+}
+
+/// Whether the object of a record is on the disk, in its full length and readable.
+///
+/// # Errors
+/// [`CacheError`] if the disk refuses.
+pub async fn is_on_disk(cache: &Cache, record: &Arc<Record>) -> Result<bool, CacheError> {
+    let record = Arc::clone(record);
+    let opened =
+        cache.disk().run(IoClass::Maintenance, move |disk| Ok::<_, DiskError>(open_object(disk, &record)?.is_some()));
+    Ok(opened.await?)
+}
+
+/// Whether the file that was read is the one that has the object's name now: objects are replaced, never written to.
+fn is_current(layout: &Layout, object: &ObjectHandle) -> Result<bool, DiskError> {
+    let read = object.file().file().metadata()?;
+    match fs::metadata(layout.object(object.sha256)) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (read.dev(), read.ino())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,72 @@
+//! Wiring that the service and the commands share: policy, cache, origin and fetcher.
+//!
+//! Its main type is [`Services`].
+
+use std::sync::Arc;
+
+use crate::cache::{Cache, OpenMode};
+use crate::config::Config;
+use crate::dial::Dialer;
+use crate::fetch::{self, Fetcher};
+use crate::model::EventSink;
+use crate::origin::Origin;
+use crate::policy::Policy;
+use crate::scrub::RepairSources;
+
+/// Bounds on fetches.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchLimits {
+    /// Fetches that ask an origin at once.
+    pub concurrency: usize,
+    /// Fetches that are known at once.
+    pub in_flight: usize,
+}
+
+/// The parts that fetch and store.
+pub struct Services {
+    pub events: EventSink,
+    pub policy: Arc<Policy>,
+    pub cache: Cache,
+    pub dialer: Dialer,
+    pub origin: Arc<Origin>,
+    pub fetcher: Fetcher,
+}
+
+impl Services {
+    /// Builds them from the configuration. `name` is this node's name towards origins. Blocks while it opens the folder.
+    ///
+    /// # Errors
+    /// A line that names the key, if the configuration cannot be used.
+    pub fn build(
+        config: &Config,
+        name: &str,
+        mode: OpenMode,
+        limits: &FetchLimits,
+        events: EventSink,
+    ) -> Result<Self, String> {
+        let policy = Policy::new(config.policy.clone(), config.rules.clone(), &config.parents, config.limits.clone())?;
+        let policy = Arc::new(policy);
+        let bucket = config.s3.is_on().then(|| config.s3.clone());
+        let cache = Cache::open(config.cache.clone(), bucket, mode, events.clone());
+        let cache = cache.map_err(|error| error.to_string())?;
+        let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
+        let origin = Origin::new(&config.fetch.for_origin(name), Arc::clone(&policy), dialer.clone())?;
+        let origin = Arc::new(origin);
+        let fetcher = Fetcher::new(
+            fetch::Config { concurrency: limits.concurrency, ..config.fetch.clone() },
+            limits.in_flight,
+            cache.clone(),
+            Arc::clone(&origin),
+            Arc::clone(&policy),
+            events.clone(),
+            config.cache.negative_ttl.0,
+        );
+        Ok(Self { events, policy, cache, dialer, origin, fetcher })
+    }
+
+    /// The parts that repair objects.
+    #[must_use]
+    pub fn repair_sources(&self) -> RepairSources {
+        RepairSources { cache: self.cache.clone(), fetcher: self.fetcher.clone(), events: self.events.clone() }
+    }
+}

@@ -1,0 +1,162 @@
+//! The structure of the source tree: dependencies between modules and files, sizes, and where types are defined.
+
+mod imports;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use imports::SourceTree;
+
+const MAX_FILE_LINES: usize = 400;
+
+/// Files with `impl` blocks of one type.
+const MAX_IMPL_FILES: usize = 3;
+
+/// The modules from the top down, and what each may use. Modules that wire may use everything.
+const MODULES: [(&str, &[&str]); 20] = [
+    (
+        "http",
+        &[
+            "gateway", "dns", "health", "notify", "logging", "relay", "fetch", "cache", "limits", "policy", "retry",
+            "model",
+        ],
+    ),
+    ("gateway", &["fetch", "relay", "cache", "policy", "limits", "origin", "retry", "model"]),
+    ("scrub", &["fetch", "cache", "disk", "model"]),
+    ("maintenance", &["fetch", "cache", "disk", "bucket", "retry", "model"]),
+    ("migrate", &["fetch", "cache", "disk", "bucket", "model"]),
+    ("dns", &["health", "cache", "retry", "model"]),
+    ("health", &["cache", "model"]),
+    ("fetch", &["origin", "cache", "policy", "limits", "retry", "model"]),
+    ("cache", &["disk", "bucket", "retry", "model"]),
+    ("relay", &["origin", "dial", "policy", "model"]),
+    ("origin", &["dial", "policy", "retry", "model"]),
+    ("dial", &["policy", "model"]),
+    ("disk", &["retry", "model"]),
+    ("bucket", &["retry", "model"]),
+    ("policy", &["limits", "model"]),
+    ("limits", &["model"]),
+    ("notify", &["retry", "model"]),
+    ("logging", &["model"]),
+    ("retry", &["model"]),
+    ("model", &[]),
+];
+
+const WIRING: [&str; 6] = ["main", "lib", "cli", "app", "config", "services"];
+
+/// Names that more than one module may give to a type: each is used with its module's name.
+const COMMON_TYPE_NAMES: [&str; 1] = ["Config"];
+
+/// The module that a file belongs to.
+fn module_of(path: &[String]) -> &str {
+    &path[0]
+}
+
+#[test]
+fn dependencies_run_downwards() {
+    let allowed: BTreeMap<_, _> = MODULES.into_iter().collect();
+    let tree = SourceTree::read();
+    let mut wrong = Vec::new();
+    for (from, targets) in tree.edges() {
+        let Some(allowed) = allowed.get(module_of(from)) else { continue };
+        for to in targets {
+            let (from, to) = (module_of(from), module_of(to));
+            if from != to && !allowed.contains(&to) {
+                wrong.push(format!("{from} must not use {to}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn modules_are_in_table() {
+    let known: BTreeSet<_> = MODULES.iter().map(|(name, _)| *name).chain(WIRING).collect();
+    for module in SourceTree::read().files.keys() {
+        assert!(known.contains(module_of(module)), "{module:?} is in no table");
+    }
+}
+
+#[test]
+fn module_table_has_no_cycle() {
+    for (row, (module, allowed)) in MODULES.iter().enumerate() {
+        for below in *allowed {
+            let at = MODULES.iter().position(|(name, _)| name == below).expect("the table has a row for it");
+            assert!(at > row, "{module} stands above {below}");
+        }
+    }
+}
+
+#[test]
+fn files_have_no_import_cycle() {
+    let cycles = SourceTree::read().cycles();
+    assert!(cycles.is_empty(), "{cycles:#?}");
+}
+
+#[test]
+fn types_are_implemented_in_few_files() {
+    let tree = SourceTree::read();
+    let mut files: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    for file in tree.files.values() {
+        for name in file.inherent_impls() {
+            let of = (module_of(&file.module).to_owned(), name);
+            files.entry(of).or_default().insert(file.path.display().to_string());
+        }
+    }
+    files.retain(|_, files| files.len() > MAX_IMPL_FILES);
+    assert!(files.is_empty(), "{files:#?}");
+}
+
+#[test]
+fn type_names_are_unique() {
+    let tree = SourceTree::read();
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in tree.files.values() {
+        for name in file.types() {
+            places.entry(name).or_default().push(file.path.display().to_string());
+        }
+    }
+    places.retain(|name, places| places.len() > 1 && !COMMON_TYPE_NAMES.contains(&name.as_str()));
+    assert!(places.is_empty(), "{places:#?}");
+}
+
+#[test]
+fn only_http_uses_server_library() {
+    for (module, file) in SourceTree::read().files {
+        if module_of(&module) != "http" && !WIRING.contains(&module_of(&module)) {
+            for name in ["actix_web", "actix_http"] {
+                assert!(!file.code.contains(name), "{}: only http uses {name}", file.path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn only_bucket_uses_sdk() {
+    for (module, file) in SourceTree::read().files {
+        let is_bucket = module_of(&module) == "bucket";
+        assert!(is_bucket || !file.code.contains("aws_sdk"), "{}: only bucket uses the SDK", file.path.display());
+    }
+}
+
+#[test]
+fn modules_begin_with_their_purpose() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (module, _) in MODULES {
+        let text = fs::read_to_string(src.join(module).join("mod.rs"));
+        assert!(text.is_ok_and(|text| text.starts_with("//! ")), "{module}/mod.rs does not say what it is for");
+    }
+}
+
+#[test]
+fn files_are_short() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in SourceTree::read().files.into_values() {
+        let path = src.join(&file.path).with_extension("rs");
+        let lines = fs::read_to_string(&path).expect("a source can be read").lines().count();
+        assert!(lines <= MAX_FILE_LINES, "{} has {lines} lines", path.display());
+    }
+    let main = fs::read_to_string(src.join("main.rs")).expect("it can be read");
+    assert!(main.lines().count() <= 60, "main is thin");
+}

@@ -125,9 +125,9 @@ fn eviction_counts_reserved_space() {
     // Stored and reserved bytes are 1,000,000 now, so older objects must be
     // evicted for the next one.
     let next = archive(51, 100_000);
-    origin.serve("/next.tar.gz", Reply::file(&next));
-    gateway.assert_serves(&origin.url("/next.tar.gz"), &next);
-    gateway.await_stored(&origin.url("/next.tar.gz"));
+    origin.serve("/next-1.0.tar.gz", Reply::file(&next));
+    gateway.assert_serves(&origin.url("/next-1.0.tar.gz"), &next);
+    gateway.await_stored(&origin.url("/next-1.0.tar.gz"));
     gate.open();
     for answer in waiting {
         answer.finish();
@@ -135,7 +135,7 @@ fn eviction_counts_reserved_space() {
     for number in 0..3 {
         gateway.await_stored(&origin.url(&format!("/waiting-{number}.tar.gz")));
     }
-    assert_eq!(origin.count("/next.tar.gz"), 1);
+    assert_eq!(origin.count("/next-1.0.tar.gz"), 1);
 }
 
 #[test]

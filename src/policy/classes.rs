@@ -3,6 +3,7 @@
 use crate::model::Target;
 
 use super::Class;
+use super::mutability::Mutability;
 
 /// Endings of names that are published once.
 const FROZEN_SUFFIXES: [&str; 41] = [
@@ -49,56 +50,21 @@ const FROZEN_SUFFIXES: [&str; 41] = [
     ".sha512sum",
 ];
 
-/// Path segments that stand for something else tomorrow, wherever they are.
-const MUTABLE_SEGMENTS: [&str; 2] = ["latest", "nightly"];
-
-/// Names that stand for something else tomorrow as a file or a ref. As a folder they are common and mean nothing: much of
-/// what there is lies under some `/main/`.
-const MUTABLE_STEMS: [&str; 8] = ["latest", "head", "main", "master", "trunk", "develop", "nightly", "snapshot"];
-
-/// File names that are indexes of a place, whatever their ending.
-const MUTABLE_NAMES: [&str; 14] = [
-    "packages.gz",
-    "packages.xz",
-    "packages.bz2",
-    "packages.zst",
-    "sources.gz",
-    "sources.xz",
-    "sources.bz2",
-    "apkindex.tar.gz",
-    "contents.gz",
-    "repomd.xml.asc",
-    "01-index.tar.gz",
-    "index.tar.gz",
-    "release.gpg",
-    "ls-lr.gz",
-];
-
 pub fn class_of(target: &Target) -> Class {
     // A signed or authenticated answer belongs to whoever asked for it.
     if target.has_credentials() || target.is_signed() {
         return Class::Passed;
     }
+    if Mutability::of(target).is_some() {
+        return Class::Passed;
+    }
     let path = target.path().to_ascii_lowercase();
     let path = path.strip_suffix("/download").unwrap_or(&path);
     let name = path.rsplit('/').next().unwrap_or_default();
-    if is_mutable(path, name) {
-        return Class::Passed;
-    }
     if FROZEN_SUFFIXES.iter().any(|suffix| name.len() > suffix.len() && name.ends_with(suffix)) || is_generated(path) {
         return Class::Frozen;
     }
     Class::Passed
-}
-
-fn is_mutable(path: &str, name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or_default();
-    // `project-main.tar.gz` is the archive of a branch.
-    let last_word = stem.rsplit('-').next().unwrap_or_default();
-    path.contains("/refs/heads/")
-        || path.split('/').any(|segment| MUTABLE_SEGMENTS.contains(&segment))
-        || MUTABLE_STEMS.contains(&last_word)
-        || MUTABLE_NAMES.contains(&name)
 }
 
 /// The forges' archives without a suffix: `/<owner>/<repository>/tar.gz/<ref>`, `/legacy.tar.gz/`, `/zip/`.

@@ -15,6 +15,7 @@ mod bucket_shared;
 mod bucket_trouble;
 mod bucket_uploads;
 mod claims;
+mod classes;
 mod commands;
 mod conditions;
 mod config_bounds;

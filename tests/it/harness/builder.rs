@@ -105,6 +105,11 @@ impl Builder {
         self
     }
 
+    /// Drops all `[[rules]]` and `[[parents]]`.
+    pub fn without_rules(self) -> Self {
+        Self { rules: String::new(), ..self }
+    }
+
     /// Adds a `[[parents]]` entry with this body.
     pub fn parent(mut self, body: &str) -> Self {
         write!(self.rules, "[[parents]]\n{body}\n").expect("a string can be written");

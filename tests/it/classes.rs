@@ -1,0 +1,72 @@
+//! Which names are kept: the table `tests/classes.tsv`, and what a client sees of a name whose bytes change.
+
+use millpond::model::Target;
+use millpond::policy::{Class, Config, LimitsConfig, Policy};
+
+use crate::harness::{Builder, Gateway, Origin, Reply, archive, marked};
+
+#[test]
+fn table_of_classes_holds() {
+    let policy = Policy::new(Config::default(), Vec::new(), &[], LimitsConfig::default()).unwrap();
+    let rows = include_str!("../classes.tsv").lines().enumerate();
+    for (index, line) in rows.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let [class, _, target] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("line {}: three fields, please", index + 1)
+        };
+        let admitted = policy.admit(Target::parse(target).unwrap()).unwrap();
+        let expected = if class == "frozen" { Class::Frozen } else { Class::Passed };
+        assert_eq!(admitted.class(), expected, "line {}: {target}", index + 1);
+    }
+}
+
+#[test]
+fn replaced_index_and_companion_are_served_at_once() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let signature = |seed| marked(b"-----BEGIN PGP SIGNATURE-----\n", seed, 200);
+    for (index, companion) in [
+        ("/dists/sid/main/i18n/Translation-en.bz2", "/dists/sid/Release.asc"),
+        ("/os/repodata/primary.xml.gz", "/os/repodata/repomd.xml.asc"),
+        ("/os/core.db.tar.gz", "/os/core.db.tar.gz.sig"),
+        ("/iso/SHA256SUMS", "/iso/SHA256SUMS.sign"),
+        ("/x-current.tar.gz", "/x-current.tar.gz.asc"),
+    ] {
+        for generation in 1..=2 {
+            let (body, signature) = (archive(generation, 5000), signature(generation));
+            origin.serve(index, Reply::file(&body));
+            origin.serve(companion, Reply::file(&signature));
+            gateway.assert_serves(&origin.url(index), &body).assert_cache(&["fwd=bypass"]);
+            gateway.proxied("GET", &origin.url(companion)).send().assert_body(200, &signature);
+        }
+        assert_eq!((origin.count(index), origin.count(companion)), (2, 2), "{index}");
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn versioned_tarball_beside_an_index_is_kept() {
+    let origin = Origin::start();
+    let (path, body) = ("/dists/sid/main/i18n/x-1.0.tar.gz", archive(1, 5000));
+    origin.serve(path, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(path), &body);
+    gateway.await_stored(&origin.url(path));
+    gateway.assert_serves(&origin.url(path), &body).assert_cache(&["hit"]);
+    assert_eq!(origin.count(path), 1);
+}
+
+#[test]
+fn class_of_a_rule_wins_over_an_index_name() {
+    let origin = Origin::start();
+    let (path, old, new) = ("/dists/sid/Contents-amd64.gz", archive(1, 5000), archive(2, 6000));
+    origin.script(path, vec![Reply::file(&old), Reply::file(&new)]);
+    let frozen = "path_prefix = \"/dists/\"\nclass = \"frozen\"";
+    let mut gateway = Gateway::builder().origin(&origin).relay().rule(frozen).start();
+    gateway.assert_serves(&origin.url(path), &old);
+    gateway.await_stored(&origin.url(path));
+    gateway.assert_serves(&origin.url(path), &old).assert_cache(&["hit"]);
+    // Without the rule the record stays and is not looked up.
+    gateway.restart_with(Builder::without_rules);
+    gateway.assert_serves(&origin.url(path), &new).assert_cache(&["fwd=bypass"]);
+    assert_eq!(gateway.records().len(), 1);
+}

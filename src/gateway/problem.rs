@@ -10,6 +10,8 @@ use super::RewriteError;
 pub enum Problem {
     #[error("{0}")]
     BadRequest(String),
+    #[error("{0}")]
+    HeadTooLarge(String),
     #[error(transparent)]
     Rewrite(#[from] RewriteError),
     #[error("{0} is not a method for this")]

@@ -3,6 +3,10 @@
 //! The HTTP library bounds the first request head and the rest between two requests. Here is what it leaves open: later heads,
 //! connections that are turned away, and clients that have left while they wait. A client that does not read is the kernel's
 //! to notice ([`set_stall_timeout`]), which alone knows what has arrived.
+//!
+//! The library also decodes up to 16 requests ahead, and encodes each answer by the method, the version and the `Connection`
+//! of the request that it decoded last. [`Connection`] therefore hands over one request at a time: the first byte of the next
+//! one follows once the answer is written, and once the library has had the chance to close behind it.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -13,12 +17,15 @@ use std::time::Duration;
 
 use actix_web::error::PayloadError;
 use actix_web::web::{Bytes, Payload};
+use bytes::BytesMut;
 use futures_util::stream::try_unfold;
 use futures_util::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
+
+use super::request_scanner::{FramingError, RequestScanner};
 
 /// How long a client may take for its request head.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +35,22 @@ const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the answer to a client that will say no more may take to begin. Such a client has nearly always left.
 const LEFT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long Millpond goes on reading from a connection that it has closed (RFC 9112, section 9.6). If bytes were left unread,
+/// the kernel would reset the connection, and the client could lose the last answer.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Once so many bytes of later requests were read, the rest waits in the kernel. Reading ahead shows that a client has left.
+const READ_AHEAD_BYTES: usize = 8 * 1024;
+
+/// Buffer for bytes that are read and discarded.
+const DISCARD_BYTES: usize = 4096;
+
+/// The request that the HTTP library gets in place of a malformed one. Its answer is always an error.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
+
+/// Bytes that are invalid in a chunked body everywhere outside the data of a chunk.
+const CHUNK_ERROR: &[u8] = b"\r\0";
 
 /// What goes on between the two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +62,10 @@ enum Phase {
     /// The head of a later request has begun.
     Asking,
     /// A request is being answered, and the answer has not begun.
-    Waiting {
-        has_body: bool,
-    },
+    Waiting,
     Answering,
+    /// The answer has ended. Bytes of it may still have to be written, and bytes of the request to be read.
+    Answered,
 }
 
 /// What a connection and those who answer on it know of one another. Both belong to one thread.
@@ -50,6 +73,7 @@ enum Phase {
 pub struct Line {
     phase: Cell<Phase>,
     is_turned_away: bool,
+    refused: Cell<Option<FramingError>>,
     /// Of a connection whose client has said its last.
     waker: RefCell<Option<Waker>>,
 }
@@ -60,9 +84,14 @@ impl Line {
         self.is_turned_away
     }
 
+    /// The error of a malformed request, in place of which the HTTP library got a stand-in.
+    pub fn refused(&self) -> Option<FramingError> {
+        self.refused.get()
+    }
+
     /// A request has come.
-    pub fn begin(&self, has_body: bool) {
-        self.phase.set(Phase::Waiting { has_body });
+    pub fn begin(&self) {
+        self.phase.set(Phase::Waiting);
     }
 
     /// Its answer begins.
@@ -71,11 +100,72 @@ impl Line {
     }
 
     /// Its answer has ended.
-    pub fn rest(&self) {
-        self.phase.set(Phase::Resting);
+    pub fn end(&self) {
+        self.phase.set(Phase::Answered);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+}
+
+/// Bytes on their way from the client to the HTTP library, which gets those of the current request only.
+#[derive(Debug, Default)]
+struct Inflow {
+    scanner: RequestScanner,
+    /// Bytes that were read and not handed over: the beginning of a head, or what follows the current request.
+    held: BytesMut,
+    /// How many of the first bytes of `held` belong to the current request.
+    cleared_bytes: usize,
+    is_refused: bool,
+}
+
+impl Inflow {
+    /// Takes the bytes of `buffer` behind the first `before` ones, and leaves those there that may be handed over. Bodies are
+    /// not copied.
+    fn accept(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
+        let fresh = &buffer.filled()[before..];
+        // Malformed bytes are held, and `release` returns their error.
+        let count = if self.held.is_empty() { self.scanner.advance(fresh).unwrap_or(0) } else { 0 };
+        self.held.extend_from_slice(&fresh[count..]);
+        buffer.set_filled(before + count);
+    }
+
+    /// Moves held bytes of the current request into `buffer`, and returns whether there were any.
+    fn release(&mut self, buffer: &mut ReadBuf<'_>) -> Result<bool, FramingError> {
+        if self.held.is_empty() {
+            return Ok(false);
+        }
+        if self.cleared_bytes == 0 {
+            self.cleared_bytes = self.scanner.advance(&self.held)?;
+        }
+        let count = self.cleared_bytes.min(buffer.remaining());
+        buffer.put_slice(&self.held.split_to(count));
+        self.cleared_bytes -= count;
+        if self.held.is_empty() {
+            // An idle connection keeps no buffer.
+            self.held = BytesMut::new();
+        }
+        Ok(count > 0)
+    }
+
+    /// Replaces the held bytes by an error, or by a stand-in if no byte of the request was handed over. Returns whether it is
+    /// a stand-in.
+    fn refuse(&mut self) -> bool {
+        let is_in_head = self.scanner.is_in_head();
+        self.held = BytesMut::from(if is_in_head { STAND_IN } else { CHUNK_ERROR });
+        self.cleared_bytes = self.held.len();
+        self.is_refused = true;
+        is_in_head
+    }
+
+    /// Whether the current request was handed over to its end.
+    fn is_request_complete(&self) -> bool {
+        self.scanner.is_complete() && self.cleared_bytes == 0
+    }
+
+    /// Whether the next bytes have to wait in the kernel.
+    fn is_full(&self) -> bool {
+        self.is_refused || (self.scanner.is_complete() && self.held.len() >= READ_AHEAD_BYTES)
     }
 }
 
@@ -83,6 +173,7 @@ impl Line {
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    inflow: Inflow,
     line: Rc<Line>,
     place: Option<OwnedSemaphorePermit>,
     /// When it is over, if nothing happens.
@@ -90,24 +181,36 @@ pub struct Connection {
     has_said_all: bool,
     /// Something has come that may be a request, and was not looked at yet.
     has_unread: bool,
+    /// Set once the connection is closed and reads on ([`LINGER_TIMEOUT`]).
+    linger_deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
     /// Without a place it is turned away.
     pub fn new(stream: TcpStream, place: Option<OwnedSemaphorePermit>) -> Self {
         let is_turned_away = place.is_none();
-        let line = Line { phase: Cell::new(Phase::New), is_turned_away, waker: RefCell::default() };
+        let (phase, refused) = (Cell::new(Phase::New), Cell::default());
+        let line = Line { phase, is_turned_away, refused, waker: RefCell::default() };
         let deadline = is_turned_away.then(|| Box::pin(sleep(TURN_AWAY_TIMEOUT)));
-        Self { stream, line: Rc::new(line), place, deadline, has_said_all: false, has_unread: false }
+        Self {
+            stream,
+            inflow: Inflow::default(),
+            line: Rc::new(line),
+            place,
+            deadline,
+            has_said_all: false,
+            has_unread: false,
+            linger_deadline: None,
+        }
     }
 
     pub fn line(&self) -> Rc<Line> {
         Rc::clone(&self.line)
     }
 
-    /// The bare connection, and the place to be held as long as it is open.
-    pub fn into_parts(self) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-        (self.stream, self.place)
+    /// The bare connection, the place to be held as long as it is open, and the bytes that were read and not handed over.
+    pub fn into_parts(self) -> (TcpStream, Option<OwnedSemaphorePermit>, BytesMut) {
+        (self.stream, self.place, self.inflow.held)
     }
 
     /// Whether the client has had its time to ask.
@@ -115,7 +218,12 @@ impl Connection {
         let is_asking = match self.line.phase.get() {
             Phase::New => self.line.is_turned_away,
             Phase::Asking => true,
-            Phase::Resting | Phase::Waiting { .. } | Phase::Answering => false,
+            // The rest of an unwanted body may take as long as a head.
+            Phase::Answered if !self.inflow.is_request_complete() => {
+                self.deadline.get_or_insert_with(|| Box::pin(sleep(HEAD_TIMEOUT)));
+                true
+            }
+            Phase::Resting | Phase::Waiting | Phase::Answering | Phase::Answered => false,
         };
         if !is_asking {
             self.deadline = None;
@@ -131,7 +239,7 @@ impl Connection {
             return Poll::Pending;
         }
         match self.line.phase.get() {
-            Phase::Waiting { has_body: false } => {
+            Phase::Waiting if self.inflow.is_request_complete() => {
                 let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(LEFT_TIMEOUT)));
                 ready!(deadline.as_mut().poll(cx));
                 Poll::Ready(())
@@ -141,7 +249,47 @@ impl Connection {
                 self.line.waker.replace(Some(cx.waker().clone()));
                 Poll::Pending
             }
-            Phase::New | Phase::Resting | Phase::Asking | Phase::Waiting { has_body: true } => Poll::Ready(()),
+            // The next request follows once the answer is written.
+            Phase::Answered if self.inflow.is_request_complete() && !self.inflow.held.is_empty() => Poll::Pending,
+            Phase::New | Phase::Resting | Phase::Asking | Phase::Waiting | Phase::Answered => Poll::Ready(()),
+        }
+    }
+
+    fn begin_asking(&mut self) {
+        self.line.phase.set(Phase::Asking);
+        self.deadline = Some(Box::pin(sleep(HEAD_TIMEOUT)));
+    }
+
+    /// Makes way for the next request if the current one is complete and answered. The library flushes after it has written
+    /// all of the answer, and if it has to close the connection, it does so before it reads again.
+    fn begin_next(&mut self, cx: &Context<'_>) {
+        if self.line.phase.get() != Phase::Answered || !self.inflow.is_request_complete() {
+            return;
+        }
+        self.inflow.scanner.restart();
+        if self.inflow.held.is_empty() {
+            self.line.phase.set(Phase::Resting);
+        } else {
+            self.begin_asking();
+        }
+        if !self.inflow.held.is_empty() || self.has_said_all {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Reads and discards bytes until the client closes its half or the time is over.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = if self.line.is_turned_away { TURN_AWAY_TIMEOUT } else { LINGER_TIMEOUT };
+        let deadline = self.linger_deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+        if deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            let mut bytes = [0; DISCARD_BYTES];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)).is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
         }
     }
 }
@@ -150,7 +298,26 @@ impl AsyncRead for Connection {
     /// Who is too late is told as if he had said his last.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.has_said_all {
+        loop {
+            match this.inflow.release(buffer) {
+                Ok(false) => {}
+                Ok(true) => {
+                    this.has_unread = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => {
+                    if this.inflow.refuse() {
+                        this.line.refused.set(Some(error));
+                    }
+                    continue;
+                }
+            }
+            if this.inflow.is_full() {
+                return Poll::Pending;
+            }
+            if this.has_said_all {
+                return this.poll_end(cx).map(Ok);
+            }
             let before = buffer.filled().len();
             match Pin::new(&mut this.stream).poll_read(cx, buffer) {
                 Poll::Pending if this.is_late(cx) => return Poll::Ready(Ok(())),
@@ -159,17 +326,18 @@ impl AsyncRead for Connection {
                     this.deadline = None;
                 }
                 Poll::Ready(Ok(())) => {
-                    this.has_unread = true;
                     if this.line.phase.get() == Phase::Resting {
-                        this.line.phase.set(Phase::Asking);
-                        this.deadline = Some(Box::pin(sleep(HEAD_TIMEOUT)));
+                        this.begin_asking();
                     }
-                    return Poll::Ready(Ok(()));
+                    this.inflow.accept(buffer, before);
+                    if buffer.filled().len() > before {
+                        this.has_unread = true;
+                        return Poll::Ready(Ok(()));
+                    }
                 }
                 other => return other,
             }
         }
-        this.poll_end(cx).map(Ok)
     }
 }
 
@@ -179,11 +347,19 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.begin_next(cx);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.linger_deadline.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if self.inflow.held.is_empty() && !self.inflow.is_refused {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_linger(cx).map(Ok)
     }
 }
 

@@ -17,6 +17,7 @@ use super::connection::Line;
 use super::log::RequestLog;
 use super::pages::Page;
 use super::render::Dress;
+use super::request_scanner::FramingError;
 use super::tunnel::Port;
 use super::{Doors, gateway_port, problem, proxy_port};
 use crate::gateway::{Door, Problem};
@@ -113,7 +114,8 @@ impl Crowd {
 /// Answers a request at one of the ports, if there is a place for it. Health checks need none.
 pub async fn serve(port: Port, request: HttpRequest, payload: Payload, doors: Data<Doors>) -> HttpResponse {
     let line = request.conn_data::<Rc<Line>>().map(Rc::clone).expect("every connection has its line");
-    line.begin(["content-length", "transfer-encoding"].iter().any(|name| request.headers().contains_key(*name)));
+    line.begin();
+    let refused = line.refused();
     let is_turned_away = line.is_turned_away();
     // Dropped with the request, however that ends.
     let mut exchange = Exchange { line, place: None };
@@ -122,11 +124,12 @@ pub async fn serve(port: Port, request: HttpRequest, payload: Payload, doors: Da
         exchange.place = doors.crowd.begin_answer();
     }
     let mut response = match port {
+        _ if let Some(error) = refused => refuse(port, error, &request, &doors),
         _ if exchange.place.is_none() && !is_health => turn_away(port, &request, &doors),
         Port::Gateway => gateway_port::serve(request, payload, Data::clone(&doors)).await,
         Port::Proxy => proxy_port::serve(request, payload, Data::clone(&doors)).await,
     };
-    if is_turned_away || doors.crowd.is_crowded() {
+    if is_turned_away || refused.is_some() || doors.crowd.is_crowded() {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     exchange.line.answer();
@@ -143,6 +146,20 @@ fn turn_away(port: Port, request: &HttpRequest, doors: &Doors) -> HttpResponse {
     log.attach(problem::render(&Problem::Busy, Some(door), &Dress::new(request, doors)), None)
 }
 
+/// Answers a malformed request. Nothing of it is known, not even the method: `request` is a stand-in.
+fn refuse(port: Port, error: FramingError, request: &HttpRequest, doors: &Doors) -> HttpResponse {
+    let (door, name) = match port {
+        Port::Gateway => (Door::Rewrite, "rewrite"),
+        Port::Proxy => (Door::Proxy, "proxy"),
+    };
+    let problem = match error {
+        FramingError::HeadTooLarge => Problem::HeadTooLarge(error.to_string()),
+        FramingError::Malformed(_) => Problem::BadRequest(error.to_string()),
+    };
+    let log = RequestLog::begin(Arrival::at_proxy_port(request).client, name, "-", "-".to_owned());
+    log.attach(problem::render(&problem, Some(door), &Dress::new(request, doors)), None)
+}
+
 /// One request and its answer, on its line.
 struct Exchange {
     line: Rc<Line>,
@@ -151,7 +168,7 @@ struct Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.line.rest();
+        self.line.end();
     }
 }
 

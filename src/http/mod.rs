@@ -18,6 +18,7 @@ mod proxy_header;
 mod proxy_port;
 mod read;
 mod render;
+mod request_scanner;
 mod server;
 mod tunnel;
 
@@ -32,6 +33,7 @@ use ipnet::IpNet;
 pub use config::ProxyConfig;
 pub use crowd::{Crowd, CrowdLimits};
 pub use proxy_header::{ProxyHeaderError, read_proxy_header};
+pub use request_scanner::{FramingError, MAX_HEAD_BYTES, RequestScanner};
 pub use server::{Listeners, Server};
 
 use crate::gateway::{AdminToken, Ask, Custody, Gateway};

@@ -34,6 +34,9 @@ impl Verdict {
 pub fn judge(problem: &Problem, door: Option<Door>) -> Verdict {
     match problem {
         Problem::BadRequest(_) => Verdict::new(StatusCode::BAD_REQUEST, Some("http_request_error"), "bad-request"),
+        Problem::HeadTooLarge(_) => {
+            Verdict::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Some("http_request_error"), "bad-request")
+        }
         Problem::Rewrite(RewriteError::Target(TargetError::TooLong)) => {
             Verdict::new(StatusCode::URI_TOO_LONG, Some("http_request_error"), "bad-request")
         }

@@ -39,7 +39,8 @@ pub async fn serve(
     let parts = framed.into_parts();
     let is_turned_away = parts.io.line().is_turned_away();
     // The connection's place is held as long as it is open.
-    let ((mut client, _connected), already_read) = (parts.io.into_parts(), parts.read_buf);
+    let (mut client, _connected, withheld) = parts.io.into_parts();
+    let already_read = [&parts.read_buf[..], &withheld[..]].concat();
     let peer = request.head().peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
     let authority = request.uri().authority().map_or_else(String::new, ToString::to_string);
     let log = RequestLog::begin(peer, "tunnel", request.method().as_str(), Target::redact(&authority));

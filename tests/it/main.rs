@@ -66,6 +66,7 @@ mod overload;
 mod parents;
 mod pass;
 mod pins;
+mod pipelining;
 mod policy;
 mod power;
 mod private;

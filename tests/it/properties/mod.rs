@@ -6,6 +6,7 @@ mod hosts;
 mod pins;
 mod ranges;
 mod records;
+mod requests;
 mod spellings;
 mod targets;
 mod units;

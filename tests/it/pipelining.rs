@@ -1,0 +1,323 @@
+//! Several requests in one packet (RFC 9112, section 9.3.2): each answer is the one of its own request.
+
+mod setting;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+
+use crate::harness::{Builder, DEADLINE, Gateway, Origin, Reply, archive, assert_same, encoded};
+use crate::tunnel::listener;
+use setting::{First, OTHER, PORTS, Port, Received, SLOW, SMUGGLED, Setting, UPLOAD};
+
+fn as_it_is(builder: Builder) -> Builder {
+    builder
+}
+
+#[test]
+fn get_and_head_keep_their_answers() {
+    Setting::each(as_it_is, |setting| {
+        let sent = [setting.get(SLOW), setting.head("HEAD", SLOW, ""), setting.last()].concat();
+        let mut received = setting.exchange(sent);
+        received.take_ok("GET", &setting.slow);
+        received.take_ok("HEAD", &setting.slow);
+        received.take_ok("GET", &setting.other);
+        received.assert_end();
+    });
+}
+
+#[test]
+fn head_and_get_keep_their_answers() {
+    Setting::each(as_it_is, |setting| {
+        let sent = [setting.head("HEAD", SLOW, ""), setting.get(SLOW), setting.last()].concat();
+        let mut received = setting.exchange(sent);
+        received.take_ok("HEAD", &setting.slow);
+        received.take_ok("GET", &setting.slow);
+        received.take_ok("GET", &setting.other);
+        received.assert_end();
+    });
+}
+
+#[test]
+fn more_requests_than_are_buffered_are_answered_in_order() {
+    const PAIRS: usize = 200;
+    Setting::each(as_it_is, |setting| {
+        let pair = [setting.get(OTHER), setting.head("HEAD", SLOW, "")].concat();
+        let mut received = setting.exchange([setting.get(SLOW), pair.repeat(PAIRS), setting.last()].concat());
+        received.take_ok("GET", &setting.slow);
+        for _ in 0..PAIRS {
+            received.take_ok("GET", &setting.other);
+            received.take_ok("HEAD", &setting.slow);
+        }
+        received.take_ok("GET", &setting.other);
+        received.assert_end();
+    });
+}
+
+#[test]
+fn request_behind_close_is_not_answered() {
+    Setting::each(as_it_is, |setting| {
+        let close = setting.head("GET", SLOW, "Connection: close\r\n");
+        let received = setting.exchange([close, setting.get(SMUGGLED)].concat());
+        received.take_last_ok(&setting.slow);
+        assert_eq!(setting.origin.count(SMUGGLED), 0);
+    });
+}
+
+#[test]
+fn close_of_second_request_leaves_first_whole() {
+    Setting::each(as_it_is, |setting| {
+        let mut received = setting.exchange([setting.get(SLOW), setting.last(), setting.get(SMUGGLED)].concat());
+        let first = received.take("GET");
+        assert!(!first.head.contains("connection: close"), "{}", first.head);
+        assert_same(&first.body, &setting.slow);
+        received.take_last_ok(&setting.other);
+        assert_eq!(setting.origin.count(SMUGGLED), 0);
+    });
+}
+
+#[test]
+fn http_1_0_behind_http_1_1_keeps_versions_apart() {
+    Setting::each(as_it_is, |setting| {
+        let old = setting.get(OTHER).replace("HTTP/1.1", "HTTP/1.0");
+        let mut received = setting.exchange([setting.get(SLOW), old, setting.get(SMUGGLED)].concat());
+        let first = received.take("GET");
+        assert!(first.head.starts_with("http/1.1 200 "), "{}", first.head);
+        assert_same(&first.body, &setting.slow);
+        let second = received.take("GET");
+        assert!(second.head.starts_with("http/1.0 200 "), "{}", second.head);
+        assert_same(&second.body, &setting.other);
+        received.assert_end();
+        assert_eq!(setting.origin.count(SMUGGLED), 0);
+    });
+}
+
+#[test]
+fn connect_behind_get_opens_its_tunnel() {
+    let (listener, address) = listener();
+    let configure = |builder: Builder| builder.port(address.port());
+    Setting::each(configure, |setting| {
+        let connect = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        // More than is held back, so that a part of it comes before the tunnel and a part after.
+        let early = archive(3, 40_000);
+        let sent = [setting.get(SLOW).as_bytes(), connect.as_bytes(), &early].concat();
+        if setting.port == Port::Gateway {
+            let mut received = setting.exchange(sent);
+            received.take_ok("GET", &setting.slow);
+            received.take_last("CONNECT", 421);
+            return;
+        }
+        thread::scope(|scope| {
+            let server = scope.spawn(|| {
+                let (mut server, _) = listener.accept().expect("the gateway connects");
+                server.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+                let mut heard = vec![0; early.len()];
+                server.read_exact(&mut heard).expect("the tunnel gives all of it");
+                server.write_all(b"heard").expect("the tunnel takes it");
+                heard
+            });
+            let mut received = setting.exchange(sent);
+            received.take_ok("GET", &setting.slow);
+            assert_eq!(received.take("CONNECT").status, 200);
+            assert_eq!(received.0, b"heard");
+            assert_same(&server.join().expect("no panic"), &early);
+        });
+    });
+}
+
+#[test]
+fn upgrade_behind_get_is_refused_after_it() {
+    Setting::each(as_it_is, |setting| {
+        let upgrade = setting.head("GET", OTHER, "Connection: upgrade\r\nUpgrade: websocket\r\n");
+        let mut received = setting.exchange([setting.get(SLOW), upgrade, setting.get(SMUGGLED)].concat());
+        received.take_ok("GET", &setting.slow);
+        received.take_last("GET", if setting.port == Port::Proxy { 400 } else { 421 });
+        assert_eq!(setting.origin.count(SMUGGLED), 0);
+    });
+}
+
+#[test]
+fn garbage_behind_get_is_refused_after_it() {
+    Setting::each(as_it_is, |setting| {
+        let mut received = setting.exchange([setting.get(SLOW).as_bytes(), b"\x16\x03\x01 garbage\r\n\r\n"].concat());
+        received.take_ok("GET", &setting.slow);
+        received.take_last("GET", 400);
+    });
+}
+
+#[test]
+fn garbage_behind_head_is_refused_with_a_body() {
+    Setting::each(as_it_is, |setting| {
+        let sent = [setting.head("HEAD", SLOW, ""), "no request\r\n\r\n".to_owned()].concat();
+        let mut received = setting.exchange(sent);
+        received.take_ok("HEAD", &setting.slow);
+        assert_eq!(received.take("GET").status, 400);
+        received.assert_end();
+    });
+}
+
+#[test]
+fn body_of_get_is_not_the_next_request() {
+    Setting::each(as_it_is, |setting| {
+        let inner = setting.get(SMUGGLED);
+        let outer = setting.head("GET", SLOW, &format!("Content-Length: {}\r\n", inner.len()));
+        let mut received = setting.exchange([outer, inner, setting.last()].concat());
+        let first = received.take("GET");
+        assert_same(&first.body, &setting.slow);
+        // A server may close behind a body that it has not read, if it says so.
+        if !first.head.contains("connection: close\r\n") {
+            received.take_ok("GET", &setting.other);
+        }
+        received.assert_end();
+        assert_eq!(setting.origin.count(SMUGGLED), 0);
+    });
+}
+
+#[test]
+fn chunked_body_behind_get_ends_with_its_trailers() {
+    Setting::each(as_it_is, |setting| {
+        let post = setting.head("POST", UPLOAD, "Transfer-Encoding: chunked\r\n");
+        let body = "5;a=b\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n";
+        let sent = [setting.get(SLOW), post, body.to_owned(), setting.last()].concat();
+        let mut received = setting.exchange(sent);
+        received.take_ok("GET", &setting.slow);
+        match setting.port {
+            Port::Proxy => received.take_ok("POST", b"taken\n"),
+            Port::Gateway => assert_eq!(received.take("POST").status, 405),
+        }
+        received.take_ok("GET", &setting.other);
+        received.assert_end();
+        if setting.port == Port::Proxy {
+            assert_eq!(setting.origin.request(UPLOAD).body, b"hello");
+        }
+    });
+}
+
+#[test]
+fn upload_that_expects_continue_waits_for_its_turn() {
+    let setting = Setting::new(First::Miss, Port::Gateway, Gateway::builder());
+    let body = archive(4, 600_000);
+    let put = format!(
+        "PUT /api/v1/objects?url={} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nExpect: 100-continue\r\n\
+         Content-Length: {}\r\n\r\n",
+        encoded(&setting.origin.url("/imported-1.0.tar.gz")),
+        setting.gateway.token(),
+        body.len()
+    );
+    let sent = [setting.get(SLOW).as_bytes(), put.as_bytes(), &body, setting.last().as_bytes()].concat();
+    let mut received = setting.exchange(sent);
+    received.take_ok("GET", &setting.slow);
+    assert_eq!(received.take("PUT").status, 100);
+    assert_eq!(received.take("PUT").status, 201);
+    received.take_ok("GET", &setting.other);
+    received.assert_end();
+    setting.gateway.assert_serves(&setting.origin.url("/imported-1.0.tar.gz"), &body);
+}
+
+#[test]
+fn ambiguous_heads_are_refused_in_their_turn() {
+    let heads = |target: &str| {
+        let request = |fields: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+        [
+            request("").replace("\r\n", "\n"),
+            request("").replacen("\r\n", "\n", 1),
+            request("X: a\nY: b\r\n"),
+            request("X: a\rY: b\r\n"),
+            request("X: a\0\r\n"),
+            request("X: a\r\n b\r\n"),
+            request("X : a\r\n"),
+            request(": a\r\n"),
+            request("no colon\r\n"),
+            request("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n"),
+            request("Content-Length: 0\r\nContent-Length: 0\r\n"),
+            request("Content-Length: 0, 0\r\n"),
+            request("Content-Length: +0\r\n"),
+            request("Content-Length: 99999999999999999999\r\n"),
+            request("Transfer-Encoding: gzip, chunked\r\n"),
+            request("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+            request("Transfer-Encoding:\x0bchunked\r\n"),
+        ]
+    };
+    let (origin, other) = (Origin::start(), archive(2, 3000));
+    origin.serve(OTHER, Reply::file(&other));
+    let gateway = Gateway::relaying(&origin);
+    for port in PORTS {
+        let target = |path: &str| port.target(&origin.url(path));
+        let before = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", target(OTHER));
+        for head in heads(&target(SMUGGLED)) {
+            for (before, count) in [("", 0), (&before, 1)] {
+                let mut socket = TcpStream::connect(port.address(&gateway)).expect("the gateway listens");
+                socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+                // Two more requests: the connection has to end before them.
+                let sent = [before, &head, &before.replace(OTHER, SMUGGLED), &before.replace(OTHER, SMUGGLED)].concat();
+                socket.write_all(sent.as_bytes()).expect("the gateway takes it");
+                let mut bytes = Vec::new();
+                socket.read_to_end(&mut bytes).expect("the gateway answers, and closes");
+                let mut received = Received(bytes);
+                for _ in 0..count {
+                    received.take_ok("GET", &other);
+                }
+                let text = received.take_last("GET", 400);
+                assert_eq!(text.lines().count(), 1, "{head:?}: {text:?}");
+            }
+        }
+    }
+    assert_eq!(origin.count(SMUGGLED), 0);
+    let refused = gateway.log().wait_for("a refused request", |event| event["status"] == 400);
+    assert_eq!((&refused["message"], &refused["ended"]), (&"request".into(), &"whole".into()), "{refused}");
+}
+
+#[test]
+fn head_beyond_its_bound_is_refused_in_its_turn() {
+    Setting::each(as_it_is, |setting| {
+        // The HTTP library panics at such a name.
+        let (value, name) = (format!("X: {}\r\n", "x".repeat(200_000)), format!("{}: x\r\n", "x".repeat(70_000)));
+        for field in [value, name] {
+            let long = setting.head("GET", SMUGGLED, &field);
+            let mut received = setting.exchange([setting.get(SLOW), long, setting.get(SMUGGLED)].concat());
+            received.take_ok("GET", &setting.slow);
+            received.take_last("GET", 431);
+        }
+        assert!(!setting.gateway.log().text().contains("panicked"));
+        assert_eq!(setting.origin.count(SMUGGLED), 0);
+    });
+}
+
+#[test]
+fn malformed_chunks_reach_no_later_request() {
+    Setting::each(as_it_is, |setting| {
+        for body in ["5\nhello\r\n0\r\n\r\n", "0\r\nX: a\nY: b\r\n\r\n", "5\r\nhello0\r\n\r\n", "-1\r\n\r\n"] {
+            let post = setting.head("POST", UPLOAD, "Transfer-Encoding: chunked\r\n");
+            let sent = [setting.get(SLOW), post, body.to_owned(), setting.get(SMUGGLED)].concat();
+            let mut received = setting.exchange(sent);
+            received.take_ok("GET", &setting.slow);
+            while !received.0.is_empty() {
+                let status = received.take("POST").status;
+                assert!((400..600).contains(&status), "{body:?}: {status}");
+            }
+        }
+        assert_eq!(setting.origin.count(SMUGGLED), 0);
+    });
+}
+
+#[test]
+fn client_that_closes_its_half_gets_all_answers() {
+    Setting::each(as_it_is, |setting| {
+        let mut socket = TcpStream::connect(setting.port.address(&setting.gateway)).expect("the gateway listens");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        let sent = [setting.get(SLOW), setting.head("HEAD", SLOW, ""), setting.get(OTHER)].concat();
+        socket.write_all(sent.as_bytes()).expect("the gateway takes it");
+        socket.shutdown(Shutdown::Write).expect("one direction can be closed");
+        if setting.first == First::Miss {
+            setting.gate.await_reached(1);
+            setting.gate.open();
+        }
+        let mut bytes = Vec::new();
+        socket.read_to_end(&mut bytes).expect("the gateway answers, and closes");
+        let mut received = Received(bytes);
+        received.take_ok("GET", &setting.slow);
+        received.take_ok("HEAD", &setting.slow);
+        received.take_ok("GET", &setting.other);
+        received.assert_end();
+    });
+}

@@ -1,0 +1,201 @@
+//! Where requests end, held against the lengths with which they were made and against the HTTP library.
+
+use actix_codec::Decoder as _;
+use actix_http::ServiceConfig;
+use actix_http::h1::{Codec, Message, MessageType};
+use actix_web::web::BytesMut;
+use millpond::http::{FramingError, MAX_HEAD_BYTES, RequestScanner};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::{CASES, cases};
+
+/// Verdict on all bytes of a connection.
+#[derive(Debug, PartialEq, Eq)]
+struct Scan {
+    /// Where each request ended.
+    ends: Vec<usize>,
+    error: Option<FramingError>,
+    /// Bytes that were not withheld; none after an error.
+    taken_bytes: usize,
+}
+
+/// Scans `bytes`, which arrive in pieces.
+fn scan(bytes: &[u8], cuts: &[Index]) -> Scan {
+    let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).chain([0, bytes.len()]).collect();
+    cuts.sort_unstable();
+    let (mut scanner, mut held) = (RequestScanner::default(), Vec::new());
+    let mut scan = Scan { ends: Vec::new(), error: None, taken_bytes: 0 };
+    for pair in cuts.windows(2) {
+        held.extend_from_slice(&bytes[pair[0]..pair[1]]);
+        loop {
+            let count = match scanner.advance(&held) {
+                Ok(count) => count,
+                Err(error) => {
+                    // How much of a body goes before the error depends on the pieces.
+                    return Scan { error: Some(error), taken_bytes: 0, ..scan };
+                }
+            };
+            held.drain(..count);
+            scan.taken_bytes += count;
+            if scanner.is_complete() {
+                scan.ends.push(scan.taken_bytes);
+                scanner.restart();
+            } else if count == 0 {
+                break;
+            }
+        }
+    }
+    scan
+}
+
+/// Whether the HTTP library reads these bytes as exactly one request, or refuses them.
+fn is_one_request_or_none(bytes: &[u8]) -> bool {
+    thread_local! {
+        static RUNTIME: actix_rt::Runtime = actix_rt::Runtime::new().expect("a runtime can be made");
+    }
+    let decode = async {
+        let mut codec = Codec::new(ServiceConfig::default());
+        let mut buffer = BytesMut::from(bytes);
+        let Ok(Some(Message::Item(_))) = codec.decode(&mut buffer) else {
+            // The library must not wait for more of the head.
+            return codec.decode(&mut BytesMut::from(bytes)).is_err();
+        };
+        if codec.message_type() == MessageType::None {
+            return buffer.is_empty();
+        }
+        loop {
+            match codec.decode(&mut buffer) {
+                Ok(Some(Message::Chunk(None))) => return buffer.is_empty(),
+                Ok(Some(Message::Chunk(Some(_)))) => {}
+                Ok(Some(Message::Item(_)) | None) => return false,
+                Err(_) => return true,
+            }
+        }
+    };
+    RUNTIME.with(|runtime| runtime.block_on(decode))
+}
+
+/// Valid requests.
+fn requests() -> impl Strategy<Value = Vec<u8>> {
+    let fields = "(X-[A-Za-z]{1,8}: ?[!-~]([ -~]{0,8}[!-~])?\r\n){0,3}";
+    let chunk = ("[0-9a-zA-Z\r\n]{1,40}", "(;[a-z]{1,4}(=[a-z]{1,4})?)?");
+    let body = prop_oneof![
+        2 => Just(Vec::new()),
+        2 => vec(any::<u8>(), 0..300).prop_map(|body| {
+            [format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat()
+        }),
+        2 => (vec(chunk, 0..4), "(X-[a-z]{1,4}: [a-z]{1,4}\r\n){0,2}").prop_map(|(chunks, trailers)| {
+            let chunks = chunks.iter().map(|(data, extension)| format!("{:x}{extension}\r\n{data}\r\n", data.len()));
+            format!("transfer-encoding:Chunked\r\n\r\n{}0\r\n{trailers}\r\n", chunks.collect::<String>()).into_bytes()
+        }),
+    ];
+    let method = select(vec!["GET", "HEAD", "POST", "PUT", "OPTIONS"]);
+    ("(\r\n){0,2}", method, fields, body).prop_map(|(before, method, fields, body)| {
+        let head = format!("{before}{method} /x HTTP/1.1\r\nHost: x\r\n{fields}");
+        [head.as_bytes(), if body.is_empty() { b"\r\n" } else { &body[..] }].concat()
+    })
+}
+
+/// Bytes that change the framing of a request.
+fn splices() -> impl Strategy<Value = &'static [u8]> {
+    let splices: Vec<&'static [u8]> = vec![
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b" ",
+        b"\t",
+        b"\0",
+        b":",
+        b"0",
+        b"5",
+        b";",
+        b"\x0b",
+        b"\xff",
+        b"\r\n\r\n",
+        b"\r\n ",
+        b"Content-Length: 5\r\n",
+        b"Content-Length: 0\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Upgrade: websocket\r\n",
+        b"Transfer-Encoding: identity\r\n",
+        b"Host: y\r\n",
+        b"HTTP/1.0",
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"ffffffffffffffff\r\n",
+    ];
+    select(splices)
+}
+
+proptest! {
+    #![proptest_config(cases(CASES))]
+
+    #[test]
+    fn requests_end_where_they_were_made_to(
+        requests in vec(requests(), 1..5),
+        cuts in vec(any::<Index>(), 0..8),
+    ) {
+        let ends: Vec<_> = requests
+            .iter()
+            .scan(0, |end, request| { *end += request.len(); Some(*end) })
+            .collect();
+        let bytes = requests.concat();
+        prop_assert_eq!(scan(&bytes, &cuts), Scan { ends, error: None, taken_bytes: bytes.len() });
+        for request in requests {
+            prop_assert!(is_one_request_or_none(&request), "{:?}", String::from_utf8_lossy(&request));
+        }
+    }
+
+    #[test]
+    fn pieces_do_not_change_where_requests_end(
+        requests in vec(requests(), 1..4),
+        splices in vec((any::<Index>(), splices()), 0..4),
+        cuts in vec(any::<Index>(), 0..8),
+    ) {
+        let mut bytes = requests.concat();
+        for (at, splice) in splices {
+            let at = at.index(bytes.len() + 1);
+            bytes.splice(at..at, splice.iter().copied());
+        }
+        let whole = scan(&bytes, &[]);
+        prop_assert_eq!(&scan(&bytes, &cuts), &whole);
+        let mut start = 0;
+        for end in whole.ends {
+            let request = &bytes[start..end];
+            prop_assert!(is_one_request_or_none(request), "{:?}", String::from_utf8_lossy(request));
+            start = end;
+        }
+    }
+}
+
+#[test]
+fn head_is_bounded_in_any_pieces() {
+    let head = |length: usize| {
+        let head = "GET /x HTTP/1.1\r\nHost: x\r\nX: ";
+        format!("{head}{}\r\n\r\n", "x".repeat(length - head.len() - 4)).into_bytes()
+    };
+    let whole = head(MAX_HEAD_BYTES);
+    let taken = Scan { ends: vec![MAX_HEAD_BYTES], error: None, taken_bytes: MAX_HEAD_BYTES };
+    assert_eq!(scan(&whole, &[]), taken);
+    assert!(is_one_request_or_none(&whole));
+    for bytes in [head(MAX_HEAD_BYTES + 1), b"\r\n".repeat(MAX_HEAD_BYTES), head(1 << 20)] {
+        let error = Some(FramingError::HeadTooLarge);
+        assert_eq!(scan(&bytes, &[]), Scan { ends: Vec::new(), error, taken_bytes: 0 });
+    }
+}
+
+#[test]
+fn chunk_lines_and_trailers_are_bounded() {
+    let head = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let extension = |length: usize| format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(length)).into_bytes();
+    let trailers = |lines: usize| format!("0\r\n{}\r\n", "X: y\r\n".repeat(lines)).into_bytes();
+    for body in [extension(1000), trailers(1000)] {
+        let bytes = [&head[..], &body].concat();
+        assert_eq!(scan(&bytes, &[]).ends, [bytes.len()]);
+    }
+    for body in [extension(10_000), trailers(10_000), b"0".repeat(10_000), b"fffffffffffffffff\r\n".to_vec()] {
+        let scanned = scan(&[&head[..], &body].concat(), &[]);
+        assert!(matches!(scanned.error, Some(FramingError::Malformed(_))), "{scanned:?}");
+    }
+}

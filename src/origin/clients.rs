@@ -5,9 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, Proxy, redirect};
+use rustls::ClientConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls_platform_verifier::BuilderVerifierExt;
 use url::Url;
 
 use super::Config;
+use super::reuse::OpenedLayer;
 use crate::dial::{CheckedResolver, Dialer, resolvable_host};
 use crate::policy::Egress;
 
@@ -19,29 +23,36 @@ const POOL_IDLE_PER_HOST: usize = 4;
 /// How many ways out of the rules are kept ready. More are made anew, now and again.
 const MAX_WAYS: usize = 64;
 
-/// Connections are reused, each within its client.
 #[derive(Debug)]
 pub struct Clients {
-    connect_timeout: Duration,
-    dialer: Dialer,
+    factory: Factory,
     /// As `fetch.egress_proxy` says.
-    usual: Client,
+    usual: ClientPair,
     /// By the URL of the proxy; the empty one is none.
-    by_rule: Mutex<HashMap<String, Client>>,
+    by_rule: Mutex<HashMap<String, ClientPair>>,
+}
+
+/// The clients for one egress.
+#[derive(Debug, Clone)]
+pub struct ClientPair {
+    /// Keeps connections alive and reuses them.
+    pub pooled: Client,
+    /// Opens a connection for each request, to replace one that the origin has closed.
+    pub fresh: Client,
 }
 
 impl Clients {
     /// # Errors
     /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
     pub fn new(config: &Config, dialer: Dialer) -> Result<Self, String> {
-        let connect_timeout = config.connect_timeout;
-        let usual = make(&config.egress_proxy, connect_timeout, &dialer)?;
-        Ok(Self { connect_timeout, dialer, usual, by_rule: Mutex::default() })
+        let factory = Factory { connect_timeout: config.connect_timeout, dialer, tls: tls_config()? };
+        let usual = factory.make(&config.egress_proxy)?;
+        Ok(Self { factory, usual, by_rule: Mutex::default() })
     }
 
     /// # Errors
     /// As [`Clients::new`].
-    pub fn by(&self, egress: Option<&Egress>) -> Result<Client, String> {
+    pub fn by(&self, egress: Option<&Egress>) -> Result<ClientPair, String> {
         let proxy = match egress {
             None => return Ok(self.usual.clone()),
             Some(Egress::Direct) => "",
@@ -52,7 +63,7 @@ impl Clients {
         if let Some(client) = by_rule.get(proxy) {
             return Ok(client.clone());
         }
-        let client = make(proxy, self.connect_timeout, &self.dialer)?;
+        let client = self.factory.make(proxy)?;
         if by_rule.len() >= MAX_WAYS {
             by_rule.clear();
         }
@@ -61,24 +72,54 @@ impl Clients {
     }
 }
 
-fn make(egress_proxy: &str, connect_timeout: Duration, dialer: &Dialer) -> Result<Client, String> {
-    let mut builder = Client::builder()
-        .redirect(redirect::Policy::none())
-        .http1_only()
-        .referer(false)
-        .connect_timeout(connect_timeout)
-        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-        .pool_max_idle_per_host(POOL_IDLE_PER_HOST);
-    let mut proxy_host = None;
-    // The environment's http_proxy is not ours: it may point at this very service.
-    builder = builder.no_proxy();
-    if !egress_proxy.is_empty() {
-        let url: Url = egress_proxy.parse().map_err(|why| format!("fetch.egress_proxy: {why}"))?;
-        proxy_host = resolvable_host(&url);
-        builder = builder.proxy(Proxy::all(url).map_err(|why| format!("fetch.egress_proxy: {why}"))?);
+/// What all clients have in common.
+#[derive(Debug)]
+struct Factory {
+    connect_timeout: Duration,
+    dialer: Dialer,
+    /// Shared, since the certificates of the machine take some 600 kB of memory.
+    tls: ClientConfig,
+}
+
+impl Factory {
+    fn make(&self, egress_proxy: &str) -> Result<ClientPair, String> {
+        let pooled = self.make_client(egress_proxy, POOL_IDLE_PER_HOST)?;
+        Ok(ClientPair { pooled, fresh: self.make_client(egress_proxy, 0)? })
     }
-    builder
-        .dns_resolver(Arc::new(CheckedResolver::new(dialer.clone(), proxy_host)))
-        .build()
-        .map_err(|why| format!("the client for https cannot be made (are ca-certificates installed?): {why:?}"))
+
+    fn make_client(&self, egress_proxy: &str, idle_per_host: usize) -> Result<Client, String> {
+        let mut builder = Client::builder()
+            .redirect(redirect::Policy::none())
+            .http1_only()
+            .tls_backend_preconfigured(self.tls.clone())
+            .referer(false)
+            .connect_timeout(self.connect_timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(idle_per_host)
+            .connector_layer(OpenedLayer);
+        let mut proxy_host = None;
+        // The environment's http_proxy is not ours: it may point at this very service.
+        builder = builder.no_proxy();
+        if !egress_proxy.is_empty() {
+            let url: Url = egress_proxy.parse().map_err(|why| format!("fetch.egress_proxy: {why}"))?;
+            proxy_host = resolvable_host(&url);
+            builder = builder.proxy(Proxy::all(url).map_err(|why| format!("fetch.egress_proxy: {why}"))?);
+        }
+        builder
+            .dns_resolver(Arc::new(CheckedResolver::new(self.dialer.clone(), proxy_host)))
+            .build()
+            .map_err(|why| format!("the client for https cannot be made: {why:?}"))
+    }
+}
+
+/// The configuration that the HTTP client would make for itself.
+fn tls_config() -> Result<ClientConfig, String> {
+    let failed = |why| format!("the client for https cannot be made (are ca-certificates installed?): {why}");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(BuilderVerifierExt::with_platform_verifier)
+        .map_err(failed)?
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }

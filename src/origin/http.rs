@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE, USER_AGENT, VIA,
+    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE, TRANSFER_ENCODING,
+    USER_AGENT, VIA,
 };
 use tokio::time::timeout;
 
-use super::clients::Clients;
+use super::clients::{ClientPair, Clients};
+use super::reuse::{SendError, send};
 use super::{Config, Method, OriginError, Request, Response};
 use crate::dial::Dialer;
 use crate::policy::Admitted;
 
 /// The longest that a request with a body may take to be answered.
 const MAX_UPLOAD: Duration = Duration::from_hours(2);
+
+/// How many characters of an origin's header field an error quotes: it is one line, for people.
+const MAX_TOLD: usize = 60;
 
 /// All http and https origins.
 #[derive(Debug)]
@@ -40,22 +45,61 @@ impl HttpOrigin {
     pub async fn ask(&self, hop: &Admitted, request: &mut Request) -> Result<Response, OriginError> {
         let mut headers = header_map(request, &self.via)?;
         let_in(&mut headers, hop, request)?;
-        let client = self.clients.by(hop.approach().egress.as_ref()).map_err(OriginError::Wrong)?;
-        let mut builder = client.request(request.method.for_client()?, hop.target().url().clone()).headers(headers);
+        let clients = self.clients.by(hop.approach().egress.as_ref()).map_err(OriginError::Wrong)?;
+        let method = request.method.for_client()?;
+        let mut builder = clients.pooled.request(method, hop.target().url().clone()).headers(headers);
         // The clock for silence cannot run while a client is still sending.
         let patience = if request.body.is_some() { MAX_UPLOAD } else { self.config.idle_timeout };
         if let Some(body) = request.body.take() {
             builder = builder.body(body);
         }
-        let answer = timeout(patience, builder.send())
-            .await
-            .map_err(|_| OriginError::Silent("the origin did not answer in time".to_owned()))?
-            .map_err(OriginError::of_client)?;
+        let outgoing = builder.build().map_err(OriginError::of_client)?;
+        let answer = send_within(patience, &clients, outgoing).await?;
         if answer.status().is_informational() {
             // Handed on, it would make a blind tunnel of our own nginx's connection to us.
             return Err(OriginError::Wrong("the origin wants to speak another protocol".to_owned()));
         }
+        check_transfer_encoding(answer.headers())?;
         Ok(Response::of_http(answer, hop.target(), &self.config))
+    }
+}
+
+/// Sends a request. If a kept-alive connection fails before a response, an idempotent request whose body can be sent again is
+/// sent once more on a fresh connection (RFC 9112, section 9.3.1): most origins close idle connections without notice.
+async fn send_within(
+    patience: Duration,
+    clients: &ClientPair,
+    request: reqwest::Request,
+) -> Result<reqwest::Response, OriginError> {
+    let again = if request.method().is_idempotent() { request.try_clone() } else { None };
+    let silent = |_| OriginError::Silent("the origin did not answer in time".to_owned());
+    let error = match timeout(patience, send(&clients.pooled, request)).await.map_err(silent)? {
+        Ok(response) => return Ok(response),
+        Err(error) => error,
+    };
+    match (error, again) {
+        (SendError::Stale(error), Some(again)) => {
+            let (host, error) = (again.url().host_str(), OriginError::of_client(error));
+            tracing::debug!(host, %error, "kept-alive connection failed, sending the request on a fresh one");
+            let response = timeout(patience, send(&clients.fresh, again)).await.map_err(silent)?;
+            response.map_err(|error| OriginError::of_client(error.into()))
+        }
+        (error, _) => Err(OriginError::of_client(error.into())),
+    }
+}
+
+/// Refuses a response in another transfer coding than `chunked`, the only one that the HTTP client decodes (RFC 9112, section 7).
+/// The client would take the coded bytes for the content.
+fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), OriginError> {
+    let lines: Vec<_> = headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes).collect();
+    match &lines[..] {
+        [] => Ok(()),
+        [line] if line.trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        lines => {
+            let coding = lines.join(&b", "[..]);
+            let coding = String::from_utf8_lossy(&coding);
+            Err(OriginError::Wrong(format!("the origin's Transfer-Encoding is not chunked alone: {coding:.MAX_TOLD$}")))
+        }
     }
 }
 

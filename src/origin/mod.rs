@@ -9,6 +9,7 @@ mod ftp;
 mod http;
 mod request;
 mod response;
+mod reuse;
 
 use std::str::Utf8Error;
 use std::sync::Arc;

@@ -23,6 +23,8 @@ pub struct Asked {
     pub target: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    /// How many requests came before it on its connection.
+    pub turn: usize,
 }
 
 impl Asked {
@@ -200,9 +202,10 @@ fn accept_all(shared: &Arc<Shared>, listener: &TcpListener) {
 fn converse(shared: &Shared, socket: TcpStream, number: usize) {
     let after = Wire::accept(socket, shared.tls.as_ref()).map(|mut wire| {
         let mut unread = Vec::new();
+        let mut turn = 0;
         let after = loop {
-            match exchange(shared, &mut wire, &mut unread) {
-                Ok(After::Keep) => {}
+            match exchange(shared, &mut wire, &mut unread, turn) {
+                Ok(After::Keep) => turn += 1,
                 Ok(after) => break after,
                 // A closed or reset connection is a normal end.
                 Err(_) => break After::Close,
@@ -219,8 +222,8 @@ fn converse(shared: &Shared, socket: TcpStream, number: usize) {
     }
 }
 
-fn exchange(shared: &Shared, wire: &mut Wire, unread: &mut Vec<u8>) -> io::Result<After> {
-    let asked = read_request(wire, unread)?;
+fn exchange(shared: &Shared, wire: &mut Wire, unread: &mut Vec<u8>, turn: usize) -> io::Result<After> {
+    let asked = Asked { turn, ..read_request(wire, unread)? };
     let now = shared.answering.fetch_add(1, Ordering::SeqCst) + 1;
     shared.most_at_once.fetch_max(now, Ordering::SeqCst);
     let reply = {
@@ -251,7 +254,7 @@ fn read_request(wire: &mut Wire, unread: &mut Vec<u8>) -> io::Result<Asked> {
     let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.into(), value.trim().into()));
-    let mut asked = Asked { method, target, headers: headers.collect(), body: Vec::new() };
+    let mut asked = Asked { method, target, headers: headers.collect(), body: Vec::new(), turn: 0 };
     if asked.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
         wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }

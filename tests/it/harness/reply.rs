@@ -17,6 +17,8 @@ enum Framing {
     /// A `Content-Length` that differs from the body's length.
     Claimed(usize),
     Chunked,
+    /// Chunks under these `Transfer-Encoding` field lines, and the connection closes.
+    Coded(Vec<String>),
     UntilClose,
 }
 
@@ -33,12 +35,14 @@ enum Ranges {
 /// A scripted response.
 #[derive(Clone)]
 pub struct Reply {
+    version: &'static str,
     status: u16,
     headers: Vec<(String, String)>,
     body: Body,
     framing: Framing,
     ranges: Ranges,
     before_head: Option<Stop>,
+    on_reuse: Option<Stop>,
     stops: Vec<(usize, Stop)>,
     drip: Option<(usize, Duration)>,
 }
@@ -55,12 +59,14 @@ impl Reply {
     /// Returns 200 with a `Content-Length` and no validator.
     pub fn ok(body: &Body) -> Self {
         Self {
+            version: "HTTP/1.1",
             status: 200,
             headers: Vec::new(),
             body: body.clone(),
             framing: Framing::Length,
             ranges: Ranges::Ignored,
             before_head: None,
+            on_reuse: None,
             stops: Vec::new(),
             drip: None,
         }
@@ -112,6 +118,15 @@ impl Reply {
         Self { framing: Framing::Chunked, ..self }
     }
 
+    /// Frames the body in chunks, whatever these `Transfer-Encoding` field lines say, and closes the connection.
+    pub fn transfer_encoding(self, lines: &[&str]) -> Self {
+        Self { framing: Framing::Coded(lines.iter().map(|line| (*line).to_owned()).collect()), ..self }
+    }
+
+    pub fn http_1_0(self) -> Self {
+        Self { version: "HTTP/1.0", ..self }
+    }
+
     pub fn until_close(self) -> Self {
         Self { framing: Framing::UntilClose, ..self }
     }
@@ -126,6 +141,11 @@ impl Reply {
 
     pub fn stop_before_head(self, stop: Stop) -> Self {
         Self { before_head: Some(stop), ..self }
+    }
+
+    /// Stops before the head, unless the request is the first on its connection.
+    pub fn stop_on_reuse(self, stop: Stop) -> Self {
+        Self { on_reuse: Some(stop), ..self }
     }
 
     /// Waits at the gate after `offset` bytes of the body.
@@ -157,7 +177,8 @@ impl Reply {
 
     /// Sends the response to a request.
     pub(super) fn send(&self, wire: &mut Wire, asked: &Asked) -> io::Result<After> {
-        if let Some(stop) = &self.before_head
+        let on_reuse = self.on_reuse.as_ref().filter(|_| asked.turn > 0);
+        if let Some(stop) = on_reuse.or(self.before_head.as_ref())
             && let Some(after) = halt(wire, stop)
         {
             return Ok(after);
@@ -175,6 +196,7 @@ impl Reply {
         match self.framing {
             Framing::Chunked => wire.send(b"0\r\n\r\n").map(|()| After::Keep),
             Framing::Length => Ok(After::Keep),
+            Framing::Coded(_) => wire.send(b"0\r\n\r\n").map(|()| After::Close),
             Framing::Claimed(_) | Framing::UntilClose => Ok(After::Close),
         }
     }
@@ -204,17 +226,18 @@ impl Reply {
     }
 
     fn head(&self, status: u16, size: usize, content_range: Option<&str>) -> String {
-        let mut head = format!("HTTP/1.1 {status} Scripted\r\n");
+        let mut head = format!("{} {status} Scripted\r\n", self.version);
         for (name, value) in &self.headers {
             head += &[name, ": ", value, "\r\n"].concat();
         }
         if let Some(content_range) = content_range {
             head += &["Content-Range: ", content_range, "\r\n"].concat();
         }
-        let framing = match self.framing {
+        let framing = match &self.framing {
             _ if status == 204 => String::new(),
             Framing::Length => format!("Content-Length: {size}\r\n"),
             Framing::Claimed(claimed) => format!("Content-Length: {claimed}\r\n"),
+            Framing::Coded(lines) => lines.iter().map(|line| format!("Transfer-Encoding: {line}\r\n")).collect(),
             Framing::Chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
             Framing::UntilClose => "Connection: close\r\n".to_owned(),
         };
@@ -239,7 +262,7 @@ impl Reply {
         let (size, pause) = self.drip.unwrap_or((PIECE_BYTES, Duration::ZERO));
         for piece in bytes.chunks(size) {
             match self.framing {
-                Framing::Chunked => {
+                Framing::Chunked | Framing::Coded(_) => {
                     let mut chunk = format!("{:x}\r\n", piece.len()).into_bytes();
                     chunk.extend_from_slice(piece);
                     chunk.extend_from_slice(b"\r\n");

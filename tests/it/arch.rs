@@ -48,6 +48,17 @@ const WIRING: [&str; 6] = ["main", "lib", "cli", "app", "config", "services"];
 /// Names that more than one module may give to a type: each is used with its module's name.
 const COMMON_TYPE_NAMES: [&str; 1] = ["Config"];
 
+/// Asserts that a count of defects is the one in `tests/ratchets.tsv`. It may only be lowered there.
+#[track_caller]
+pub fn assert_ratchet(name: &str, count: usize, found: &impl std::fmt::Debug) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ratchets.tsv");
+    let text = fs::read_to_string(file).expect("the file is there");
+    let allowed = text.lines().find_map(|line| line.split_once('\t').filter(|(row, _)| *row == name));
+    let allowed: usize = allowed.and_then(|(_, count)| count.parse().ok()).expect("each ratchet has a row");
+    assert!(count <= allowed, "{name}: {count}, and at most {allowed} are allowed: {found:#?}");
+    assert!(count == allowed, "{name}: lower the ratchet to {count}");
+}
+
 /// The module that a file belongs to.
 fn module_of(path: &[String]) -> &str {
     &path[0]
@@ -89,13 +100,13 @@ fn module_table_has_no_cycle() {
 }
 
 #[test]
-fn files_have_no_import_cycle() {
+fn import_cycles_only_disappear() {
     let cycles = SourceTree::read().cycles();
-    assert!(cycles.is_empty(), "{cycles:#?}");
+    assert_ratchet("import cycles", cycles.len(), &cycles);
 }
 
 #[test]
-fn types_are_implemented_in_few_files() {
+fn spread_of_impl_blocks_only_shrinks() {
     let tree = SourceTree::read();
     let mut files: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for file in tree.files.values() {
@@ -105,11 +116,11 @@ fn types_are_implemented_in_few_files() {
         }
     }
     files.retain(|_, files| files.len() > MAX_IMPL_FILES);
-    assert!(files.is_empty(), "{files:#?}");
+    assert_ratchet("types implemented in many files", files.len(), &files);
 }
 
 #[test]
-fn type_names_are_unique() {
+fn duplicate_type_names_only_disappear() {
     let tree = SourceTree::read();
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in tree.files.values() {
@@ -118,7 +129,7 @@ fn type_names_are_unique() {
         }
     }
     places.retain(|name, places| places.len() > 1 && !COMMON_TYPE_NAMES.contains(&name.as_str()));
-    assert!(places.is_empty(), "{places:#?}");
+    assert_ratchet("duplicate type names", places.len(), &places);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Digests: what bytes are, and what they are expected to be.
+//! Digests of bytes, computed and expected.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +10,13 @@ use sha2::Digest as _;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
-    #[error("no digest of the name is known: use sha256, sha512, sha1 or md5")]
+    #[error("unknown digest algorithm: use sha256, sha512, sha1 or md5")]
     Algorithm,
-    #[error("the digest does not have the right number of hexadecimal digits")]
+    #[error("the digest has the wrong number of hexadecimal digits")]
     Hex,
 }
 
-/// The digests that somebody may expect of a body. The order is that of trust, the weakest first.
+/// Digest algorithms that a request may use. They are ordered by strength, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Algorithm {
@@ -59,7 +59,7 @@ impl FromStr for Algorithm {
     }
 }
 
-/// One digest with its algorithm.
+/// Digest with its algorithm.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -67,8 +67,10 @@ pub struct Digest {
 }
 
 impl Digest {
+    /// Parses a hexadecimal digest.
+    ///
     /// # Errors
-    /// [`DigestError::Hex`] if `hex` is not exactly as long as the algorithm's digest.
+    /// [`DigestError::Hex`] if `hex` does not have the length of the algorithm's digest.
     pub fn parse(algorithm: Algorithm, hex: &str) -> Result<Self, DigestError> {
         let bytes = hex::decode(hex).map_err(|_| DigestError::Hex)?;
         if bytes.len() == algorithm.size_bytes() { Ok(Self { algorithm, bytes }) } else { Err(DigestError::Hex) }
@@ -103,7 +105,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The SHA-256 that names an object.
+/// SHA-256 that names an object.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Sha256([u8; 32]);
@@ -119,13 +121,13 @@ impl Sha256 {
         Self(bytes)
     }
 
-    /// The value of `Repr-Digest` (RFC 9530, section 3).
+    /// Returns the value of `Repr-Digest` (RFC 9530, section 3).
     #[must_use]
     pub fn repr_digest(&self) -> String {
         format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(self.0))
     }
 
-    /// The strong entity tag of an object (RFC 9110, section 8.8.3).
+    /// Returns the strong entity tag of the object (RFC 9110, section 8.8.3).
     #[must_use]
     pub fn etag(&self) -> String {
         format!("\"{self}\"")
@@ -168,7 +170,7 @@ impl fmt::Debug for Sha256 {
     }
 }
 
-/// What a body must be: at most one digest an algorithm, all of which must hold.
+/// Expected digests of a body. All of them must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Expected(Vec<Digest>);
 
@@ -178,7 +180,7 @@ impl Expected {
         Self::default()
     }
 
-    /// Adds an expectation. A second digest of one algorithm must be the same: if it is not, no body can hold.
+    /// Adds an expected digest. If two digests of one algorithm differ, no body matches.
     pub fn add(&mut self, digest: Digest) {
         if !self.0.contains(&digest) {
             self.0.push(digest);
@@ -186,7 +188,7 @@ impl Expected {
         }
     }
 
-    /// What is expected besides one digest.
+    /// Returns the expected digests except `digest`.
     #[must_use]
     pub fn without(&self, digest: &Digest) -> Self {
         self.0.iter().filter(|other| *other != digest).cloned().collect()
@@ -201,7 +203,7 @@ impl Expected {
         self.0.iter()
     }
 
-    /// True if a digest is expected that can be trusted against somebody who makes two bodies of one digest.
+    /// Returns whether one of the digests is collision-resistant (SHA-256 or SHA-512).
     #[must_use]
     pub fn is_trustworthy(&self) -> bool {
         self.0.iter().any(|digest| digest.algorithm >= Algorithm::Sha256)
@@ -229,7 +231,7 @@ impl fmt::Display for Expected {
     }
 }
 
-/// What a body was found to be: its SHA-256, and what else was computed.
+/// Computed digests of a body: the SHA-256, and any others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digests {
     pub sha256: Sha256,
@@ -237,8 +239,9 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// The first expectation that does not hold. One whose algorithm was not computed does not hold either: a digest is
-    /// never silently left unchecked.
+    /// Returns the first expected digest that does not match.
+    ///
+    /// A digest whose algorithm was not computed does not match: no digest is skipped silently.
     #[must_use]
     pub fn violated<'a>(&self, expected: &'a Expected) -> Option<&'a Digest> {
         expected.iter().find(|digest| match digest.algorithm {
@@ -248,7 +251,7 @@ impl Digests {
     }
 }
 
-/// Computes SHA-256, and what is expected besides, over a body that streams by.
+/// Streaming hasher for SHA-256 and for the algorithms of the expected digests.
 pub struct Hasher {
     sha256: sha2::Sha256,
     md5: Option<md5::Md5>,
@@ -274,7 +277,7 @@ impl Hasher {
         }
     }
 
-    /// Computes every digest that is known.
+    /// Creates a hasher for every supported algorithm.
     #[must_use]
     pub fn of_all() -> Self {
         Self {

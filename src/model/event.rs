@@ -1,4 +1,4 @@
-//! What happens that somebody may want to be told of.
+//! Events for notification and incident tracking.
 
 use std::sync::Arc;
 
@@ -6,66 +6,70 @@ use tokio::sync::broadcast;
 
 use super::{Sha256, Target};
 
-/// How many events a slow subscriber may lag behind before it loses the oldest.
+/// Number of events that a slow subscriber may lag behind. Beyond it, the oldest are lost.
 const EVENT_QUEUE_LENGTH: usize = 1024;
 
-/// One thing that happened. Events hold no secret: a [`Target`] prints itself redacted.
+/// Event of one module. Events contain no secrets: a [`Target`] prints itself redacted.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A target's bytes were checked and published.
     Stored { target: Target, sha256: Sha256, size_bytes: u64 },
-    /// The last attempt of a fetch has come to something that an operator may want to look after.
+    /// A fetch failed, or completed with a problem that an operator may want to look at.
     Trouble { target: Target, cause: Cause, detail: String },
-    /// What is kept is not what it was. What becomes stored again of these targets shows that it is mended.
+    /// A stored object is corrupt. It counts as repaired when these targets are stored again.
     Rotten { targets: Vec<Target>, detail: String },
-    /// What was found to be damaged is right again, wherever it was had from.
+    /// Corrupt objects were repaired, from the bucket or from upstream.
     Mended { targets: Vec<Target> },
     /// An object was removed from the disk to make space.
     Evicted { sha256: Sha256, size_bytes: u64 },
-    /// The bucket does not answer, refuses, or is full.
+    /// The bucket is unreachable, rejects requests, or is full.
     BucketFailed { detail: String },
-    /// It does as it is asked again.
+    /// The bucket works again.
     BucketBack,
-    /// The disk of the cache hangs, or refuses to be written to.
+    /// The cache disk hangs, or cannot be written to.
     DiskFailed { detail: String },
-    /// It can be written to again.
+    /// The cache disk can be written to again.
     DiskBack,
 }
 
-/// What was wrong with a fetch, told apart by what an operator can do about it.
+/// Cause of an incident, distinguished by what an operator can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The origin does not have it (404, 410), and nobody has ever got it here: most likely a wrong URL.
+    /// The origin returned 404 or 410 for a target that was never stored: most likely a wrong URL.
     Absent,
-    /// The origin does not have it any more. It was kept here once, and its bytes were evicted.
+    /// The origin no longer has the target. The object was stored once and then evicted.
     Gone,
-    /// The origin answered with an error of another kind.
+    /// The origin returned another error status.
     Status,
-    /// The origin did not answer, or broke off.
+    /// The origin is unreachable or closed the connection.
     Silent,
-    /// The fetch took longer than its budget.
+    /// The fetch exceeded its deadline.
     Slow,
-    /// The origin's answer is none: no HTTP, no trust in its certificate, another length than it said.
+    /// The origin's response is invalid: bad HTTP, an untrusted certificate, or a wrong length.
     Wrong,
-    /// The origin sent something that the name does not promise.
+    /// The body does not have the file type that its name indicates.
     Impostor,
-    /// Other bytes came than a client expects. Nothing was stored.
+    /// The body does not match the expected digest. Nothing was stored.
     Mismatch,
-    /// A target gave other bytes than it gave before.
+    /// The target returned other bytes than before.
     Changed,
-    /// There was no space to store it. It was passed through.
+    /// There was no space to store the body. It was passed through.
     NoSpace,
-    /// The folder or the index refused to store it. It was passed through.
+    /// Storing the body on the disk or in the index failed. It was passed through.
     StoreFailed,
-    /// Bytes on the disk are not those that were stored, or cannot be read.
+    /// A stored object is corrupt or cannot be read.
     Rotten,
-    /// The bucket does not answer, refuses, or is full. What the disk has is served on, what it lacks is fetched.
+    /// The bucket is unreachable, rejects requests, or is full. Millpond serves objects from the
+    /// disk and fetches the others.
     Bucket,
-    /// The disk of the cache hangs or cannot be written to. What it does not give comes from the bucket or passes through.
+    /// The cache disk hangs or cannot be written to. Millpond serves objects from the bucket, or
+    /// passes requests through.
     Disk,
 }
 
-/// Where rooms put events. Putting one in never waits and never fails: without a subscriber it is dropped.
+/// Broadcast channel for events. Sending never blocks and never fails.
+///
+/// Without a subscriber, an event is dropped.
 #[derive(Debug, Clone)]
 pub struct EventSink {
     queue: broadcast::Sender<Arc<Event>>,
@@ -78,7 +82,7 @@ impl EventSink {
     }
 
     pub fn tell(&self, event: Event) {
-        // An error means that nobody listens, which is no fault of the teller.
+        // An error means that there is no subscriber.
         drop(self.queue.send(Arc::new(event)));
     }
 

@@ -1,4 +1,4 @@
-//! What an ftp target names, as its server is told (RFC 1738, section 3.2.2).
+//! File path and login of an ftp target, as sent to the server (RFC 1738, section 3.2.2).
 
 use std::fmt;
 
@@ -9,25 +9,25 @@ use percent_encoding::percent_decode_str;
 use super::Target;
 use super::target::ANONYMOUS;
 
-/// Why an ftp target names nothing that is fetched.
+/// Error returned when an ftp target does not name a file that can be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FtpFileError {
-    #[error("a name that ends in a slash is a folder's")]
+    #[error("the name ends in a slash, so it names a directory")]
     Folder,
-    #[error("a file is fetched as it is, so there is no ;type= but i")]
+    #[error("only ;type=i (binary) is supported")]
     Type,
-    #[error("a name must not hold a control byte, in any encoding")]
+    #[error("the name must not contain a control byte, plain or encoded")]
     ControlByte,
-    #[error("a name must not hold a dot segment ('.' or '..')")]
+    #[error("the name must not contain a dot segment ('.' or '..')")]
     DotSegment,
 }
 
-/// A file on an ftp server, and who asks for it. All of it is bytes: nobody says in which encoding a server's names are.
+/// File on an ftp server, and the login for it. Both are bytes: the encoding of names is unknown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FtpFile {
-    /// Relative to the folder that the server opens with, absolute where the target's path begins with `//` or `/%2F`.
+    /// Relative to the login directory. Absolute if the target's path begins with `//` or `/%2F`.
     pub path: Vec<u8>,
-    /// Nobody: anonymous.
+    /// `None` for an anonymous login.
     pub login: Option<Login>,
 }
 
@@ -38,7 +38,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// Reads an `Authorization` (RFC 7617): clients put a login for ftp there when they ask a proxy.
+    /// Parses an `Authorization` field (RFC 7617), in which clients send an ftp login to a proxy.
     #[must_use]
     pub fn of_authorization(value: &str) -> Option<Self> {
         let (scheme, encoded) = value.split_once(' ')?;
@@ -49,7 +49,7 @@ impl Login {
         is_clean.then_some(Self { user, password })
     }
 
-    /// Whether whoever logs in as this gets what everybody gets.
+    /// Returns whether the user is the anonymous one, whose files are public.
     #[must_use]
     pub fn is_anonymous(&self) -> bool {
         self.user == ANONYMOUS.as_bytes()
@@ -57,10 +57,11 @@ impl Login {
 }
 
 impl FtpFile {
-    /// Decodes an ftp target, once. A query belongs to the name: in this scheme there are none.
+    /// Decodes an ftp target once. A query is part of the name, because ftp URLs have no query.
     ///
     /// # Errors
-    /// The target names a folder, or asks for lines of text, or would put another command into the conversation.
+    /// The target names a directory, has another type than `i`, or contains a dot segment or a
+    /// control byte, which could inject an FTP command.
     pub fn of(target: &Target) -> Result<Self, FtpFileError> {
         let url = target.url();
         let mut name = target.path().strip_prefix('/').unwrap_or_default().to_owned();
@@ -84,7 +85,8 @@ impl FtpFile {
         if path.last().is_none_or(|last| *last == b'/') {
             return Err(FtpFileError::Folder);
         }
-        // The target has none, but a query, or what stands before a type, may be one here.
+        // Target::parse rejects dot segments in the path. Here they can still come from the query,
+        // or from the text before `;type=`.
         if path.split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| segment == b"." || segment == b"..") {
             return Err(FtpFileError::DotSegment);
         }
@@ -92,7 +94,7 @@ impl FtpFile {
     }
 }
 
-/// A password is printed nowhere.
+/// Omits the user and the password.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Login(…)")
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_relative_to_the_login_folder_and_decoded_once() {
+    fn path_is_decoded_once() {
         for (target, expected) in [
             ("ftp://h.example/pub/x.tar.gz", "pub/x.tar.gz"),
             ("ftp://h.example/%2Fpub/x.tar.gz", "/pub/x.tar.gz"),
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_or_would_be_a_command_is_refused() {
+    fn directories_and_command_injection_are_rejected() {
         for (target, error) in [
             ("ftp://h.example/", FtpFileError::Folder),
             ("ftp://h.example/pub/", FtpFileError::Folder),
@@ -159,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_is_decoded_and_not_printed() {
+    fn login_is_decoded_and_not_printed() {
         let file = file("ftp://us%40er:p%3Ass@h.example/x.gz").unwrap();
         let login = file.login.clone().unwrap();
         assert_eq!((login.user.as_slice(), login.password.as_slice()), (&b"us@er"[..], &b"p:ss"[..]));
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_can_stand_in_a_header() {
+    fn authorization_header_is_parsed_as_login() {
         let login = |value: &str| Login::of_authorization(value);
         let found = login("Basic dXNlcjphOmI=").unwrap();
         assert_eq!((found.user.as_slice(), found.password.as_slice()), (&b"user"[..], &b"a:b"[..]));

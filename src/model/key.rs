@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Target;
 
-/// The name of a target in the store: the SHA-256 of its canonical string.
+/// Name of a target in the store: the SHA-256 of its canonical string.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 

@@ -1,18 +1,18 @@
-//! What a name says that a body is, and whether the first bytes agree.
+//! File types by name, and checks of the first bytes against them.
 
-/// How many bytes are looked at before an archive's head is sent.
+/// Number of bytes that are checked before the response head of an archive is sent.
 pub const KIND_SNIFF_BYTES: usize = 512;
 
-/// Where the mark of an archive lies in its first bytes.
+/// Magic bytes of a file type, and their offset.
 struct Mark {
     suffixes: &'static [&'static str],
     offset: usize,
     bytes: &'static [&'static [u8]],
-    /// What else the format may begin with.
+    /// Accepts other beginnings of the format.
     also: fn(&[u8]) -> bool,
 }
 
-/// Suffixes whose bodies begin with a known mark. Names that are not here are not judged.
+/// Suffixes of files that begin with known magic bytes. Other names are not checked.
 const MARKS: [Mark; 12] = [
     Mark { suffixes: &[".gz", ".tgz", ".crate"], offset: 0, bytes: &[b"\x1f\x8b"], also: nothing_else },
     Mark { suffixes: &[".xz", ".txz"], offset: 0, bytes: &[b"\xfd7zXZ\x00"], also: nothing_else },
@@ -24,13 +24,13 @@ const MARKS: [Mark; 12] = [
     Mark { suffixes: &[".7z"], offset: 0, bytes: &[b"7z\xbc\xaf\x27\x1c"], also: nothing_else },
     Mark { suffixes: &[".rpm"], offset: 0, bytes: &[b"\xed\xab\xee\xdb"], also: nothing_else },
     Mark { suffixes: &[".deb", ".udeb", ".a"], offset: 0, bytes: &[b"!<arch>\n"], also: nothing_else },
-    // POSIX and GNU tar have a mark; the tar of 1979 has only its checksum.
+    // POSIX and GNU tar have magic bytes. The tar of 1979 has only a checksum.
     Mark { suffixes: &[".tar", ".gem"], offset: 257, bytes: &[b"ustar"], also: has_tar_checksum },
     Mark { suffixes: &[".lzma"], offset: 0, bytes: &[b"\x5d\x00\x00"], also: nothing_else },
     Mark { suffixes: &UNMARKED, offset: 0, bytes: &[], also: is_no_page },
 ];
 
-/// Suffixes of files that begin in many ways, but never as a web page does.
+/// Suffixes of files without magic bytes, which are still never HTML pages.
 const UNMARKED: [&str; 20] = [
     ".apk",
     ".asc",
@@ -54,22 +54,24 @@ const UNMARKED: [&str; 20] = [
     ".z",
 ];
 
-/// The forges' archives of a ref, by the third segment of their path: what their suffix would be.
+/// Suffixes of forge archives of a ref, by the third segment of their path.
 const GENERATED: [(&str, &str); 4] =
     [("tar.gz", ".gz"), ("legacy.tar.gz", ".gz"), ("zip", ".zip"), ("legacy.zip", ".zip")];
 
-/// What the body of a name has to look like.
+/// Expected file type of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// An archive whose mark is known: the index of its row in the table.
+    /// File type with known magic bytes: the index of its row in the table.
     Marked(usize),
-    /// Anything goes.
+    /// Any body is accepted.
     Unjudged,
 }
 
 impl Kind {
-    /// What the last segment of a path promises. A `/download` behind an archive name is not part of it. The name of a ref
-    /// promises nothing, but the form before it does.
+    /// Returns the file type of the last segment of a path.
+    ///
+    /// A trailing `/download` is ignored. If the segment is a ref of a forge archive, the path
+    /// segment with the archive format decides.
     #[must_use]
     pub fn of_path(path: &str) -> Self {
         let path = path.strip_suffix("/download").unwrap_or(path);
@@ -84,7 +86,7 @@ impl Kind {
         row.map(Self::Marked)
     }
 
-    /// How many of the first bytes [`Kind::fits`] needs to see.
+    /// Returns how many of the first bytes [`Kind::fits`] needs.
     #[must_use]
     pub fn sniff_bytes(self) -> usize {
         match self {
@@ -93,7 +95,7 @@ impl Kind {
         }
     }
 
-    /// Whether `head`, the first bytes of a body or all of a shorter one, can be what the name says.
+    /// Returns whether `head`, the first bytes of a body or a whole short body, has this file type.
     #[must_use]
     pub fn fits(self, head: &[u8]) -> bool {
         match self {
@@ -111,19 +113,21 @@ fn nothing_else(_: &[u8]) -> bool {
     false
 }
 
-/// A page of HTML may begin with a mark of its encoding, space, and a declaration.
+/// Returns whether `head` is not HTML. HTML may begin with a byte order mark and white space.
 fn is_no_page(head: &[u8]) -> bool {
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let begins = |text: &[u8]| head.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
     !begins(b"<!doctype html") && !begins(b"<html")
 }
 
-/// RFC 8878, section 3.1.2: one of sixteen magic numbers.
+/// Returns whether `head` has one of the sixteen magic numbers of RFC 8878, section 3.1.2.
 fn is_skippable_frame(head: &[u8]) -> bool {
     matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50)
 }
 
-/// The sum of a header's 512 bytes stands in octal at its byte 148, where it counts itself as eight spaces.
+/// Returns whether `head` is a tar header with a valid checksum.
+///
+/// The checksum is the sum of the 512 bytes, in octal at byte 148. Its own bytes count as spaces.
 fn has_tar_checksum(head: &[u8]) -> bool {
     const FIELD: std::ops::Range<usize> = 148..156;
     let Some(header) = head.get(..512) else { return false };
@@ -138,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tar_without_a_mark_is_known_by_its_checksum() {
+    fn tar_without_magic_is_detected_by_checksum() {
         let kind = Kind::of_path("/x-1.0.tar");
         let mut header = [0; 512];
         header[..5].copy_from_slice(b"x.txt");
@@ -151,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_no_signature_and_no_patch() {
+    fn html_page_does_not_match_signature_or_patch() {
         let kind = Kind::of_path("/x-1.0.tar.gz.asc");
         for page in ["<html><body>", "\n <!DOCTYPE html>", "\u{feff}<!doctype HTML>"] {
             assert!(!kind.fits(page.as_bytes()), "{page}");
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_archive_of_a_ref_is_judged_by_its_form() {
+    fn forge_archive_type_comes_from_path_format() {
         for (path, head, fits) in [
             ("/owner/repo/tar.gz/v1.0", &b"\x1f\x8b"[..], true),
             ("/owner/repo/tar.gz/refs/tags/v1.0", b"<html>", false),
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zstd_file_may_begin_with_any_skippable_frame() {
+    fn zstd_may_begin_with_skippable_frame() {
         let kind = Kind::of_path("/x.tar.zst");
         assert!(
             kind.fits(b"\x28\xb5\x2f\xfd...") && kind.fits(b"\x5f\x2a\x4d\x18...") && !kind.fits(b"\x60\x2a\x4d\x18")

@@ -1,7 +1,7 @@
-//! The words of the house: what is asked for, what it is called, what it must be, what is remembered of it.
+//! Shared types: targets, keys, digests, records and events.
 //!
-//! Everything here is pure: no file, no socket, no clock of its own. Every other room may use it, and it knows none of them.
-//! Its main type is [`Target`].
+//! Apart from [`Secret`] files, the module does no I/O and reads no clock. Every other module may
+//! use it. It depends on none of them. Its main type is [`Target`].
 
 mod digest;
 mod event;

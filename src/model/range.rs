@@ -1,6 +1,6 @@
 //! Byte ranges (RFC 9110, section 14).
 
-/// One range as it was asked for.
+/// Range as requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RangeSpec {
     /// `bytes=first-` and `bytes=first-last`.
@@ -23,17 +23,20 @@ impl ByteRange {
     }
 }
 
-/// What a range comes to once the size of the body is known.
+/// Range applied to a body of known size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selected {
     Part(ByteRange),
-    /// 416: the range begins at or behind the end.
+    /// The range begins at or after the end (416).
     Unsatisfiable,
 }
 
 impl RangeSpec {
-    /// Reads a `Range` header. `None` means that it is to be ignored and the whole is sent: another unit, a wrong syntax
-    /// (RFC 9110, section 14.2), or several ranges at once, which no client of a source cache needs.
+    /// Parses a `Range` header.
+    ///
+    /// `None` means that the header is ignored and the whole body is sent: the unit is not bytes,
+    /// the syntax is wrong (RFC 9110, section 14.2), or there are several ranges. No client of a
+    /// source cache needs several ranges.
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
         let (unit, set) = header.split_once('=')?;
@@ -69,7 +72,7 @@ impl RangeSpec {
     }
 }
 
-/// A number of any length: more digits than fit mean a position behind every body.
+/// Parses a number of any length. A number over `u64::MAX` is a position after the end of any body.
 fn digits(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -1,4 +1,4 @@
-//! What is remembered of one target having given certain bytes.
+//! Record of one target and the bytes that it returned.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 
 use super::{Algorithm, Digests, Key, Sha256, Target};
 
-/// The largest record file that is read, in bytes.
+/// Largest record file that is read, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
 
-/// The longest header value that is worth keeping, in bytes.
+/// Longest header value that is stored, in bytes.
 const MAX_KEPT_VALUE_BYTES: usize = 1024;
 
-/// The version of the file format. A reader refuses what it does not know.
+/// Version of the file format. A reader rejects other versions.
 const VERSION: u32 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     #[error("the record is larger than {MAX_RECORD_BYTES} bytes")]
     TooLarge,
-    #[error("the record is damaged: {0}")]
+    #[error("the record is corrupt: {0}")]
     Damaged(#[from] serde_json::Error),
-    #[error("the record is of version {0}, which is not known here")]
+    #[error("the record has version {0}, which is not supported")]
     Version(u32),
 }
 
-/// Header fields of the origin's answer that are repeated to clients. Each is visible ASCII and of bounded length.
+/// Stored header fields of the origin's response. Values are visible ASCII of bounded length.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KeptHeaders {
@@ -36,13 +36,13 @@ pub struct KeptHeaders {
     pub content_type: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_disposition: Option<String>,
-    /// The origin's own validator. It is never sent to a client, whose `ETag` comes from the SHA-256.
+    /// The origin's validator. Clients never get it: their `ETag` is the SHA-256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
 }
 
 impl KeptHeaders {
-    /// Keeps what `header` finds and what is fit to be sent on.
+    /// Collects the fields that `header` returns and that are safe to forward.
     pub fn collect<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Self {
         let keep = |name: &str| header(name).filter(|value| is_worth_keeping(value)).map(str::to_owned);
         Self {
@@ -53,13 +53,13 @@ impl KeptHeaders {
         }
     }
 
-    /// The origin's `Last-Modified` as a time, if it sent one.
+    /// Returns the origin's `Last-Modified` as a time, if present.
     #[must_use]
     pub fn modified_at(&self) -> Option<SystemTime> {
         httpdate::parse_http_date(self.last_modified.as_deref()?).ok()
     }
 
-    /// Drops what must not be sent, for headers that come from a file.
+    /// Drops fields from a record file that must not be forwarded.
     fn sanitised(self) -> Self {
         Self::collect(|name| match name {
             "last-modified" => self.last_modified.as_deref(),
@@ -74,22 +74,22 @@ fn is_worth_keeping(value: &str) -> bool {
     value.len() <= MAX_KEPT_VALUE_BYTES && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
-/// One target gave these bytes. A record is created once and never rewritten.
+/// Record that one target returned these bytes. A record file is created once and never rewritten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
-    /// In the file its canonical string, and no other spelling.
+    /// Stored as the canonical string; other spellings are rejected.
     #[serde(rename = "uri", with = "canonical")]
     pub target: Target,
     pub sha256: Sha256,
     pub size_bytes: u64,
     #[serde(with = "rfc3339")]
     pub first_seen: SystemTime,
-    /// Scheme and host that the bytes came from in the end. The rest of that URL may be signed, so it is not kept.
+    /// Scheme and host of the final source. The rest of the URL is omitted, as it may be signed.
     pub source: String,
     #[serde(default)]
     pub headers: KeptHeaders,
-    /// Digests that were computed besides, in hexadecimal.
+    /// Other computed digests, in hexadecimal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub digests: BTreeMap<Algorithm, String>,
 }
@@ -116,10 +116,10 @@ impl Record {
         }
     }
 
-    /// Reads a record file.
+    /// Parses a record file.
     ///
     /// # Errors
-    /// [`RecordError`] says what is wrong with it; a record that does not parse counts as absent, never as an answer.
+    /// [`RecordError`] if the file is invalid. Callers treat an invalid record as absent.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > MAX_RECORD_BYTES {
             return Err(RecordError::TooLarge);
@@ -131,7 +131,7 @@ impl Record {
         Ok(Self { headers: record.headers.sanitised(), ..record })
     }
 
-    /// The bytes of the record file.
+    /// Returns the content of the record file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes =
@@ -140,19 +140,19 @@ impl Record {
         bytes
     }
 
-    /// The name of the record's target.
+    /// Returns the key of the record's target.
     #[must_use]
     pub fn key(&self) -> Key {
         Key::of(&self.target)
     }
 
-    /// The digests that this record vouches for.
+    /// Returns all digests in the record.
     #[must_use]
     pub fn known_digests(&self) -> Digests {
         Digests { sha256: self.sha256, others: self.digests.clone() }
     }
 
-    /// The record that answers for a target: the earliest first seen, and of two at one instant the lower digest.
+    /// Returns the active record of a target: the earliest one, then the one with the lower digest.
     #[must_use]
     pub fn answering(records: Vec<Self>) -> Option<Self> {
         records.into_iter().min_by_key(|record| (record.first_seen, record.sha256))
@@ -171,15 +171,11 @@ mod canonical {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Target, D::Error> {
         let uri = String::deserialize(deserializer)?;
         let target = Target::parse(&uri).map_err(D::Error::custom)?;
-        if target.as_str() == uri {
-            Ok(target)
-        } else {
-            Err(D::Error::custom("the uri is not in its canonical spelling"))
-        }
+        if target.as_str() == uri { Ok(target) } else { Err(D::Error::custom("the uri is not canonical")) }
     }
 }
 
-/// The file keeps milliseconds, and a record must be the same before it is written and after it is read.
+/// Truncates to milliseconds, as the file does, so that a record equals its parsed file.
 fn whole_millis(time: SystemTime) -> SystemTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

@@ -1,4 +1,4 @@
-//! What must not be shown.
+//! Values that must not appear in logs or output.
 
 use std::fmt;
 use std::io::Read as _;
@@ -6,16 +6,17 @@ use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// More than any secret, in bytes.
+/// Maximum size of a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 
-/// A password, or a URL that may hold one. It is shown to nobody: not by `Debug`, not in a complaint about its type, not
-/// where a configuration is written out.
+/// Password, or a URL that may contain one.
+///
+/// `Debug`, deserialization errors and the printed configuration never show the value.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself, for whoever has to use it.
+    /// Returns the secret itself.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -26,10 +27,10 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// The secret of the configuration key `key`, which stands there itself or in the file that `<key>_file` names.
+    /// Returns the secret of configuration key `key`, or reads it from the file of `<key>_file`.
     ///
     /// # Errors
-    /// A line that names the key, if both are set or the file gives none.
+    /// A line with the key, if both keys are set, or if the file is unreadable or empty.
     pub fn or_from(&self, key: &str, file: &Path) -> Result<Self, String> {
         if file.as_os_str().is_empty() {
             return Ok(self.clone());
@@ -43,7 +44,7 @@ impl Secret {
         opened.take(MAX_SECRET_BYTES).read_to_string(&mut text).map_err(|why| complaint(&why))?;
         let text = text.trim_end_matches(['\r', '\n']);
         if text.is_empty() {
-            return Err(complaint(&"it is empty"));
+            return Err(complaint(&"the file is empty"));
         }
         Ok(Self::from(text.to_owned()))
     }
@@ -67,9 +68,9 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The library's own complaint would show a value of another type.
+        // The library's error message would show a value of another type.
         let text =
-            String::deserialize(deserializer).map_err(|_| serde::de::Error::custom("must be a text in quotes"))?;
+            String::deserialize(deserializer).map_err(|_| serde::de::Error::custom("must be a quoted string"))?;
         Ok(Self(text))
     }
 }

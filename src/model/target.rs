@@ -1,4 +1,4 @@
-//! The one parse of what somebody asks for.
+//! Parsing of target URLs.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,20 +6,21 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
-/// The longest target that is taken, in bytes. Longer ones are answered 414.
+/// Longest accepted target, in bytes. Longer ones get a 414 response.
 pub const MAX_TARGET_BYTES: usize = 8 * 1024;
 
-/// How much is printed of a spelling that is no target.
+/// Maximum length of an invalid target in a message.
 const MAX_REDACTED_CHARS: usize = 256;
 
 /// DNS names are at most 253 bytes and their labels at most 63 (RFC 1035, section 2.3.4).
 const MAX_HOST_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 
-/// The user of ftp that is nobody.
+/// Anonymous ftp user.
 pub(super) const ANONYMOUS: &str = "anonymous";
 
-/// Query parameters that make a URL a bearer secret: it is passed through, never stored, and never logged.
+/// Query parameters that make a URL a bearer secret. Millpond passes such a URL through and never
+/// stores or logs it.
 const SIGNATURE_PARAMETERS: [&str; 24] = [
     "access_token",
     "api_key",
@@ -88,33 +89,33 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Why a spelling is no target.
+/// Error returned when a text is not a valid target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     #[error("the target is longer than {MAX_TARGET_BYTES} bytes")]
     TooLong,
     #[error("the target does not begin with http://, https:// or ftp://")]
     Scheme,
-    #[error("the target holds a control byte")]
+    #[error("the target contains a control byte")]
     ControlByte,
-    #[error("the target holds a backslash")]
+    #[error("the target contains a backslash")]
     Backslash,
-    #[error("the target holds a dot segment ('.' or '..', plain or encoded)")]
+    #[error("the target contains a dot segment ('.' or '..', plain or encoded)")]
     DotSegment,
     #[error("the target has no valid host")]
     Host,
-    #[error("the target's address is not in its plain spelling")]
+    #[error("the target's IP address is not in canonical form")]
     OddAddress,
     #[error("the target has no valid port")]
     Port,
-    #[error("an http or https target must not hold a user name or password")]
+    #[error("an http or https target must not contain a user name or password")]
     Userinfo,
 }
 
-/// What is asked for, in its one canonical spelling.
+/// Requested URL in its canonical form.
 ///
-/// Key, policy, `Location` and the upstream request all use this spelling, so that none of them can mean something else
-/// than the others. Two targets are equal if and only if their canonical strings are.
+/// Key, policy, `Location` and the upstream request all use this one string, so they always mean
+/// the same resource. Two targets are equal if and only if their canonical strings are equal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     url: Arc<Url>,
@@ -123,13 +124,20 @@ pub struct Target {
 impl Target {
     /// Parses an absolute URI of http, https or ftp.
     ///
-    /// Scheme and host are lower-cased (IDNA), one trailing dot of the host, a default port and a fragment are dropped, an
-    /// empty path becomes `/`, an anonymous login for ftp becomes none, and bytes that may not stand in a URI are percent-encoded. Nothing else is touched: the path
-    /// and the query keep their order, case and encoding.
+    /// Canonicalization:
+    ///
+    /// * The scheme and the host are lower-cased (IDNA).
+    /// * One trailing dot of the host, a default port and a fragment are dropped.
+    /// * An empty path becomes `/`.
+    /// * An anonymous ftp login is dropped.
+    /// * Bytes that are not allowed in a URI are percent-encoded.
+    ///
+    /// The path and the query keep their order, case and encoding.
     ///
     /// # Errors
-    /// The spelling is refused where a URL library and an origin could read it differently: backslashes, control bytes, dot
-    /// segments in any encoding, addresses in an odd spelling, a user name for http(s).
+    /// Texts that a URL library and an origin could read differently are rejected: backslashes,
+    /// control bytes, dot segments in any encoding, non-canonical IP addresses, and a user name
+    /// for http or https.
     pub fn parse(text: &str) -> Result<Self, TargetError> {
         if text.len() > MAX_TARGET_BYTES {
             return Err(TargetError::TooLong);
@@ -158,10 +166,10 @@ impl Target {
         Ok(Self { url: Arc::new(url) })
     }
 
-    /// Resolves a `Location` against this target (RFC 9110, section 10.2.2) and parses what comes out.
+    /// Resolves a `Location` against this target (RFC 9110, section 10.2.2) and parses the result.
     ///
     /// # Errors
-    /// As [`Target::parse`]; a relative reference may hold dot segments, they are resolved here.
+    /// As [`Target::parse`]. Dot segments of a relative reference are allowed and resolved.
     pub fn join(&self, reference: &str) -> Result<Self, TargetError> {
         if reference.len() > MAX_TARGET_BYTES {
             return Err(TargetError::TooLong);
@@ -172,16 +180,16 @@ impl Target {
         if reference.contains('\\') {
             return Err(TargetError::Backslash);
         }
-        // The library repairs odd authorities, so one that the reference brings along is judged first.
+        // The library repairs invalid authorities, so check the reference's own authority first.
         if let Some((scheme, authority)) = self.authority_of(reference)? {
             Self::parse(&format!("{}://{authority}/", scheme.as_str()))?;
         }
-        // The library trims spaces at the end instead of encoding them.
+        // The library trims trailing spaces instead of encoding them.
         let joined = self.url.join(&reference.replace(' ', "%20")).map_err(|_| TargetError::Host)?;
         Self::parse(joined.as_str())
     }
 
-    /// Scheme and authority of a reference that has an authority (RFC 3986, section 4.2).
+    /// Returns scheme and authority of a reference that has an authority (RFC 3986, section 4.2).
     fn authority_of<'a>(&self, reference: &'a str) -> Result<Option<(Scheme, &'a str)>, TargetError> {
         let first = reference.split(['/', '?', '#']).next().unwrap_or_default();
         let (scheme, rest) = match first.split_once(':') {
@@ -190,13 +198,13 @@ impl Target {
         };
         match rest.strip_prefix("//") {
             Some(rest) => Ok(Some((scheme, rest.split(['/', '?', '#']).next().unwrap_or_default()))),
-            // `https:x` means different things to different readers.
+            // URL parsers disagree on the meaning of `https:x`.
             None if rest.len() != reference.len() => Err(TargetError::Host),
             None => Ok(None),
         }
     }
 
-    /// The canonical string. It may hold a secret: print a target with [`fmt::Display`] instead.
+    /// Returns the canonical string. It may contain a secret: use [`fmt::Display`] for output.
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.url.as_str()
@@ -209,16 +217,17 @@ impl Target {
 
     #[must_use]
     pub fn scheme(&self) -> Scheme {
-        Scheme::parse(self.url.scheme()).expect("only the three schemes pass the parse")
+        Scheme::parse(self.url.scheme()).expect("Target::parse accepts only the three schemes")
     }
 
-    /// The host as it stands in the URI: an IPv6 address is in brackets.
+    /// Returns the host as in the URI: an IPv6 address is in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.url.host_str().expect("a target without a host does not pass the parse")
+        self.url.host_str().expect("Target::parse rejects a URL without a host")
     }
 
-    /// The address, if the host is one. Such a host never meets a resolver, so policy must look at it here.
+    /// Returns the IP address, if the host is one. No resolver sees such a host, so policy checks
+    /// this address.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         match self.url.host()? {
@@ -233,34 +242,34 @@ impl Target {
         self.url.port_or_known_default().expect("each of the three schemes has a default port")
     }
 
-    /// Whether both are asked of one server, in one way.
+    /// Returns whether both have the same scheme, host and port.
     #[must_use]
     pub fn has_authority_of(&self, other: &Self) -> bool {
         (self.scheme(), self.host(), self.port()) == (other.scheme(), other.host(), other.port())
     }
 
-    /// The path without the query, as sent to the origin.
+    /// Returns the path without the query, as sent to the origin.
     #[must_use]
     pub fn path(&self) -> &str {
         self.url.path()
     }
 
-    /// True where an ftp target names a user.
+    /// Returns whether an ftp target contains a user name or a password.
     #[must_use]
     pub fn has_credentials(&self) -> bool {
         !self.url.username().is_empty() || self.url.password().is_some()
     }
 
-    /// True where the query carries a signature or a token: whoever holds this URL may fetch it, for a while.
+    /// Returns whether the query has a signature or a token, which makes the URL a bearer secret.
     #[must_use]
     pub fn is_signed(&self) -> bool {
         self.url.query_pairs().any(|(name, _)| SIGNATURE_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()))
     }
 
-    /// Prints a spelling that is no target, for people and logs: what could be a password or a signature is left out.
+    /// Formats an invalid target for messages and logs, without possible passwords or signatures.
     #[must_use]
     pub fn redact(spelling: &str) -> String {
-        // Whoever encodes the sign means it all the same.
+        // An encoded `@` can still end a user name.
         let spelling = spelling.replace("%40", "@");
         let without_user = match spelling.rsplit_once('@') {
             None => spelling,
@@ -274,7 +283,7 @@ impl Target {
     }
 }
 
-/// Prints the target for people and logs: a password is left out, and so is a query that is a secret.
+/// Formats the target for messages and logs, without the login and without a secret query.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.has_credentials() && !self.is_signed() {
@@ -297,7 +306,8 @@ impl fmt::Debug for Target {
     }
 }
 
-/// An authority split before the URL library sees it, because the library silently repairs what must be refused.
+/// Authority, split before the URL library parses it. The library silently repairs authorities that
+/// must be rejected.
 struct Authority<'a> {
     userinfo: &'a str,
     host: &'a str,
@@ -309,7 +319,7 @@ impl<'a> Authority<'a> {
         let (userinfo, host_and_port) = match authority.rsplit_once('@') {
             Some(_) if scheme != Scheme::Ftp => return Err(TargetError::Userinfo),
             Some((userinfo, _)) if userinfo.contains('@') => return Err(TargetError::Userinfo),
-            // Whoever logs in as this gets what everybody gets. There are clients that always write it.
+            // An anonymous login gets the public files. Some clients always send it.
             Some((userinfo, rest)) if userinfo.split(':').next() == Some(ANONYMOUS) => ("", rest),
             Some(split) => split,
             None => ("", authority),
@@ -352,12 +362,12 @@ impl<'a> Authority<'a> {
             uri.push(':');
             uri.push_str(self.port);
         }
-        // The library trims spaces at the end instead of encoding them.
+        // The library trims trailing spaces instead of encoding them.
         uri.push_str(&path_and_query.replace(' ', "%20"));
         uri
     }
 
-    /// Holds what the library made of the host against what was written.
+    /// Compares the host that the library parsed with the host as written.
     fn check_host(&self, url: &Url) -> Result<(), TargetError> {
         match url.host() {
             Some(Host::Domain(name)) => {
@@ -378,7 +388,7 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// True if any reader of the path, decoding once, more often or not at all, could see a `.` or `..` segment in it.
+/// Returns whether the path has a `.` or `..` segment after any number of percent-decoding passes.
 fn has_dot_segment(path: &str) -> bool {
     let mut decoded = path.to_ascii_lowercase();
     while decoded.contains("%25") {

@@ -1,14 +1,14 @@
-//! Texts of others in texts of ours.
+//! External text made safe for log and error messages.
 
 use std::error::Error;
 
-/// A text that may hold what an origin or a client has sent, in one line.
+/// Replaces control characters in text from an origin or a client with spaces.
 #[must_use]
 pub fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// The innermost error says what happened; those around it only where.
+/// Returns the text of the root cause. The outer errors only add where the error happened.
 #[must_use]
 pub fn innermost(error: &dyn Error) -> String {
     let mut cause = error;

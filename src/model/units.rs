@@ -1,4 +1,4 @@
-//! Sizes and times as people write them in a configuration.
+//! Sizes, rates and durations in configuration syntax.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-/// A number of bytes, written `"50GiB"`.
+/// Number of bytes, written `"50GiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Size {
@@ -35,10 +35,10 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let size: ByteSize = text.parse().map_err(|_| format!("\"{text}\" is no size; write it like \"50GiB\""))?;
-        // The library turns what is too much into the most that there is.
+        let size: ByteSize = text.parse().map_err(|_| format!("invalid size \"{text}\"; write it like \"50GiB\""))?;
+        // The library turns an overflow into `u64::MAX`.
         if size.as_u64() == u64::MAX {
-            return Err(format!("\"{text}\" is too much"));
+            return Err(format!("size \"{text}\" is too large"));
         }
         Ok(Self { bytes: size.as_u64() })
     }
@@ -53,7 +53,7 @@ impl TryFrom<String> for Size {
 }
 
 impl fmt::Display for Size {
-    /// Writes the largest unit that divides the size, so that what is written reads back as the same number.
+    /// Uses the largest unit that divides the size, so that the text parses to the same number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
         match units.into_iter().find(|(shift, _)| self.bytes != 0 && self.bytes.trailing_zeros() >= *shift) {
@@ -69,13 +69,13 @@ impl From<Size> for String {
     }
 }
 
-/// The most that can be held to exactly.
+/// Highest rate that the limiter enforces exactly.
 const MAX_BYTES_PER_SECOND: u64 = 10 << 30;
 
-/// Less would be no download.
+/// Lowest rate. Anything slower is useless for downloads.
 const MIN_BYTES_PER_SECOND: u64 = 1 << 10;
 
-/// A number of bytes a second, written `"100MiB"`; `""` if there is no limit.
+/// Number of bytes per second, written `"100MiB"`; `""` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rate(Option<Size>);
@@ -103,7 +103,7 @@ impl TryFrom<String> for Rate {
         }
         let size: Size = text.parse()?;
         if !(MIN_BYTES_PER_SECOND..=MAX_BYTES_PER_SECOND).contains(&size.bytes) {
-            return Err(format!("\"{text}\" a second must be at least 1KiB and at most 10GiB; \"\" means no limit"));
+            return Err(format!("\"{text}\" must be between 1KiB and 10GiB per second; \"\" means no limit"));
         }
         Ok(Self(Some(size)))
     }
@@ -115,10 +115,10 @@ impl From<Rate> for String {
     }
 }
 
-/// The longest time that can be configured: ten years.
+/// Longest duration that can be configured: ten years.
 const MAX_SPAN: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// A length of time, written `"10m"`.
+/// Duration, written `"10m"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Span(pub Duration);
@@ -139,14 +139,14 @@ impl TryFrom<String> for Span {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let complaint = || format!("\"{text}\" is no time; write it like \"10m\"");
-        // To the library "10M" is ten months, which nobody means here.
+        let complaint = || format!("invalid duration \"{text}\"; write it like \"10m\"");
+        // The library reads "10M" as ten months, which is most likely a typing error here.
         if text.contains('M') {
             return Err(complaint());
         }
         match humantime::parse_duration(&text) {
             Ok(time) if time <= MAX_SPAN => Ok(Self(time)),
-            Ok(_) => Err(format!("\"{text}\" is too long a time")),
+            Ok(_) => Err(format!("duration \"{text}\" is too long; the maximum is ten years")),
             Err(_) => Err(complaint()),
         }
     }

@@ -1,7 +1,7 @@
-//! Opening connections: resolve once, check every address, connect to an address that was checked.
+//! Outgoing connections: resolve once, check every address, connect to a checked address.
 //!
-//! No other room opens a connection to an origin, but for the HTTP client, which resolves through [`CheckedResolver`]. This
-//! room knows no protocol. Its main type is [`Dialer`].
+//! Apart from the HTTP client, which resolves through [`CheckedResolver`], no other module connects
+//! to an origin. The module is independent of the protocol. Its main type is [`Dialer`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use tokio::time::timeout;
 
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
-/// How many addresses of one name are tried.
+/// Maximum number of addresses that are tried for one name.
 const MAX_ADDRESSES: usize = 8;
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DialError {
     #[error("the address of {0} is private or reserved (policy.allow_networks)")]
     Forbidden(String),
-    #[error("the name {0} has no address")]
+    #[error("host name {0} has no address")]
     Unresolved(String),
-    #[error("{0} cannot be reached")]
+    #[error("cannot connect to {0}")]
     Unreachable(String),
-    #[error("{0} did not answer in time")]
+    #[error("connection to {0} timed out")]
     Timeout(String),
 }
 
@@ -40,10 +40,11 @@ impl Dialer {
         Self { policy, connect_timeout }
     }
 
-    /// The addresses of a name that may be connected to.
+    /// Resolves a name and returns the addresses that policy allows.
     ///
     /// # Errors
-    /// [`DialError::Forbidden`] if it has addresses but none that is allowed, [`DialError::Unresolved`] if it has none.
+    /// [`DialError::Forbidden`] if none of its addresses is allowed, [`DialError::Unresolved`] if
+    /// it has no address, [`DialError::Timeout`] if the lookup takes too long.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         let found = timeout(self.connect_timeout, lookup_host((host, port)))
             .await
@@ -62,15 +63,16 @@ impl Dialer {
         }
     }
 
-    /// Connects a tunnel to the first address that answers.
+    /// Connects a tunnel to the first reachable address.
     ///
     /// # Errors
-    /// As [`Dialer::resolve`]; [`DialError::Unreachable`] or [`DialError::Timeout`] of the last address tried.
+    /// As [`Dialer::resolve`]; [`DialError::Unreachable`] or [`DialError::Timeout`] for the last
+    /// address that was tried.
     pub async fn connect(&self, tunnel: &AdmittedTunnel) -> Result<TcpStream, DialError> {
         self.connect_to_host(tunnel.host(), tunnel.port(), tunnel.address()).await
     }
 
-    /// Connects to the origin of a target, at the first address that answers.
+    /// Connects to the origin of a target, at the first reachable address.
     ///
     /// # Errors
     /// As [`Dialer::connect`].
@@ -79,7 +81,7 @@ impl Dialer {
         self.connect_to_host(target.host(), target.port(), target.address()).await
     }
 
-    /// Connects to an address that a server has named.
+    /// Connects to an address that a server sent.
     ///
     /// # Errors
     /// [`DialError`] with that address in place of a host.
@@ -109,13 +111,13 @@ impl Dialer {
     }
 }
 
-/// The resolver of the HTTP client: it hands out only addresses that were checked, and the client connects to those.
+/// Resolver for the HTTP client. It returns only addresses that policy allows.
 ///
-/// A host that is an address never comes here; policy has judged it in the target.
+/// The client does not resolve a host that is an IP address. Policy checks it in the target.
 #[derive(Debug)]
 pub struct CheckedResolver {
     dialer: Dialer,
-    /// The configured egress proxy may stand in a private network.
+    /// Host of the configured egress proxy. Its address may be private.
     egress_proxy: Option<String>,
 }
 
@@ -131,7 +133,7 @@ impl Resolve for CheckedResolver {
         let dialer = self.dialer.clone();
         let unchecked = self.egress_proxy.as_deref() == Some(name.as_str());
         Box::pin(async move {
-            // The client puts the port in itself.
+            // The client sets the port itself.
             let addresses: Vec<SocketAddr> = if unchecked {
                 lookup_host((name.as_str(), 0)).await?.collect()
             } else {
@@ -142,7 +144,7 @@ impl Resolve for CheckedResolver {
     }
 }
 
-/// The host of an URL as the resolver will see it, or nothing if it is an address.
+/// Returns the host of a URL as the resolver gets it, or `None` if the host is an IP address.
 #[must_use]
 pub fn resolvable_host(url: &url::Url) -> Option<String> {
     let host = url.host_str()?;

@@ -1,15 +1,15 @@
-//! What a host is told so that it lets us in.
+//! Credentials for origins and parents, as header fields.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::model::Secret;
 
-/// How many header fields one rule may add, and how long each may be, in bytes.
+/// Maximum number of header fields in one rule, and maximum length of a value in bytes.
 const MAX_FIELDS: usize = 16;
 const MAX_VALUE_BYTES: usize = 8 * 1024;
 
-/// What a rule may not say for us: it frames the message, or decides what comes.
+/// Header fields that a rule must not set, because they frame the message or select the response.
 const OURS: [&str; 14] = [
     "accept-encoding",
     "cache-control",
@@ -27,18 +27,20 @@ const OURS: [&str; 14] = [
     "via",
 ];
 
-/// Header fields for one host. None of them is shown to anybody.
+/// Credentials for one host. Their values are never printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
     fields: Vec<(String, Secret)>,
 }
 
 impl Access {
-    /// Reads what a table of the configuration says: any fields, and the value of `Authorization` or a file that holds it.
-    /// Nothing where it says nothing.
+    /// Builds the credentials of a configuration table: header fields, and the value of
+    /// `Authorization` or a file with it.
+    ///
+    /// Returns `None` if the table has none.
     ///
     /// # Errors
-    /// A line that names the key, and no value.
+    /// A text with the configuration key, but without a value.
     pub fn new(
         table: &str,
         headers: &BTreeMap<String, Secret>,
@@ -52,7 +54,7 @@ impl Access {
             fields.push(("authorization".to_owned(), authorization));
         }
         if fields.len() > MAX_FIELDS {
-            return Err(format!("{table}.headers: there may be at most {MAX_FIELDS}"));
+            return Err(format!("{table}.headers: at most {MAX_FIELDS} are allowed"));
         }
         for (name, value) in &fields {
             check(name, value).map_err(|why| format!("{table}.headers: {name}: {why}"))?;
@@ -60,7 +62,7 @@ impl Access {
         Ok((!fields.is_empty()).then_some(Self { fields }))
     }
 
-    /// Names are in lower case.
+    /// Returns the fields, with lower-case names.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Secret)> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value))
     }
@@ -71,11 +73,11 @@ fn check(name: &str, value: &Secret) -> Result<(), &'static str> {
     let value = value.expose();
     let is_value = !value.is_empty() && value.len() <= MAX_VALUE_BYTES;
     if !is_name {
-        Err("that is no name of a field")
+        Err("invalid field name")
     } else if OURS.contains(&name) {
-        Err("this field is not a rule's to set")
+        Err("this field cannot be set by a rule")
     } else if !is_value || !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-        Err("the value is empty, too long, or not plain text")
+        Err("the value is empty, too long, or not visible ASCII")
     } else {
         Ok(())
     }

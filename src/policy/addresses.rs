@@ -1,10 +1,11 @@
-//! Which addresses belong to the public internet.
+//! Classification of public and reserved IP addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// IPv4 blocks that are not globally reachable (IANA special-purpose registry, RFC 6890 and its successors).
+/// IPv4 blocks that are not globally reachable (IANA special-purpose registry, RFC 6890 and its
+/// successors).
 const RESERVED_V4: [(Ipv4Addr, u8); 16] = [
     (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -24,19 +25,21 @@ const RESERVED_V4: [(Ipv4Addr, u8); 16] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// The only IPv6 block that is handed out for global unicast (RFC 4291, section 2.4).
+/// The only IPv6 block that is allocated for global unicast (RFC 4291, section 2.4).
 const GLOBAL_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// Blocks inside [`GLOBAL_V6`] that are not globally reachable: IETF protocol assignments with Teredo and ORCHID,
-/// and the two documentation blocks.
+/// Blocks inside [`GLOBAL_V6`] that are not globally reachable: IETF protocol assignments with
+/// Teredo and ORCHID, and the two documentation blocks.
 const RESERVED_V6: [(Ipv6Addr, u8); 3] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// Whether an address is one of the public internet. An IPv6 address that carries an IPv4 one (mapped, 6to4, NAT64) is
-/// public only if that one is, because a router on the way may deliver to it.
+/// Returns whether an address is on the public internet.
+///
+/// An IPv6 address that embeds an IPv4 address (mapped, 6to4, NAT64) is public only if the IPv4
+/// address is, because a router may deliver to it.
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),
@@ -56,7 +59,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     inside(GLOBAL_V6) && !RESERVED_V6.into_iter().any(inside)
 }
 
-/// The IPv4 address inside a 6to4 (RFC 3056) or well-known NAT64 (RFC 6052) address.
+/// Returns the IPv4 address inside a 6to4 (RFC 3056) or well-known NAT64 (RFC 6052) address.
 fn carried_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let octets = address.octets();
     let four = |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
@@ -76,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn private_addresses_are_not_public_in_any_form() {
+    fn private_addresses_are_not_public() {
         for address in [
             "0.0.0.0",
             "10.1.2.3",
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_internet_are_public() {
+    fn internet_addresses_are_public() {
         for address in [
             "1.1.1.1",
             "93.184.216.34",

@@ -1,4 +1,4 @@
-//! How a host is approached: by which way, in how many places at once, how often, and with what it lets us in.
+//! Request options for one host: egress route, concurrency, request interval and credentials.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use url::Url;
 use super::access::Access;
 use crate::model::Secret;
 
-/// In the configuration: no proxy, whatever holds for the others.
+/// Configuration value for a direct connection, even if other hosts use a proxy.
 const NONE: &str = "none";
 
-/// By which way the requests go. The URL of a proxy may hold a password.
+/// Route of outgoing requests. The URL of a proxy may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Egress {
     Direct,
@@ -19,10 +19,10 @@ pub enum Egress {
 }
 
 impl Egress {
-    /// Reads a URL, `none`, or nothing.
+    /// Parses a proxy URL, `none`, or the empty string.
     ///
     /// # Errors
-    /// A line that shows no password.
+    /// A text without the URL, which may contain a password.
     pub fn parse(text: &Secret) -> Result<Option<Self>, String> {
         match text.expose() {
             "" => Ok(None),
@@ -33,25 +33,25 @@ impl Egress {
     }
 }
 
-/// Whether something can be asked in place of an origin.
+/// Returns whether `url` is a valid URL of an HTTP proxy.
 #[must_use]
 pub fn is_proxy_url(url: &str) -> bool {
     url.parse().is_ok_and(|url: Url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
-/// What the rules say of asking one host. Nothing said means as `[fetch]` says of all.
+/// Request options for one host. Unset options take the values of `[fetch]`.
 #[derive(Debug, Clone, Default)]
 pub struct Approach {
     pub access: Option<Arc<Access>>,
-    /// Fetches at once.
+    /// Maximum number of concurrent fetches.
     pub per_host: Option<usize>,
-    /// Between the beginnings of two requests.
+    /// Minimum interval between the starts of two requests.
     pub delay: Duration,
     pub egress: Option<Egress>,
 }
 
 impl Approach {
-    /// The same way for somebody who is not told what lets us in elsewhere.
+    /// Removes the credentials, for a host that must not see them.
     #[must_use]
     pub fn without_access(self) -> Self {
         Self { access: None, ..self }

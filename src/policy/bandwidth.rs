@@ -1,4 +1,4 @@
-//! Bytes a second: of one client, and of the whole instance.
+//! Bandwidth limits, in bytes per second: for each client and for the whole instance.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,21 +11,25 @@ use tokio::time::sleep;
 use super::limits::ClientNet;
 use crate::model::Rate;
 
-/// What is counted in, in bytes. The limiter measures the time of one unit in whole nanoseconds: that of a byte would be
-/// nothing at the speeds of a network.
+/// Accounting unit, in bytes.
+///
+/// The limiter stores the time of one unit in whole nanoseconds. At network speed, the time of one
+/// byte would be rounded to zero.
 const UNIT_BYTES: u64 = 1024;
 
-/// So much goes at once at most, in units: then it is the next one's turn.
+/// Largest chunk that a body may send before the next body in the queue, in units.
 const MAX_SHARE_UNITS: u32 = 64;
 
-/// At low rates less goes at once, so that many readers are each served before they lose patience.
+/// Chunks per second at low rates. Smaller chunks let every one of many readers get bytes before
+/// its timeout.
 const SHARES_A_SECOND: u32 = 100;
 
-/// How much may be caught up with in one go, as a part of a second's bytes.
+/// Divisor of one second's bytes that gives the burst.
 const BURST_PARTS_OF_SECOND: u32 = 20;
 
-/// Whoever holds it is next. The wait for it is fair, so that none of many downloads starves, and only one of them has to be
-/// woken at a time.
+/// Fair queue: the holder of the lock sends next.
+///
+/// No download starves, and only one waiter is woken at a time.
 pub type Turn = Mutex<()>;
 
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub struct Bandwidth {
     of_client: Option<DefaultKeyedRateLimiter<ClientNet>>,
     total: Option<(DefaultDirectRateLimiter, Turn)>,
     clock: DefaultClock,
-    /// What one body may send before it is the next one's turn.
+    /// Bytes that one body may send before the next body in the queue.
     share_bytes: u64,
 }
 
@@ -41,7 +45,7 @@ impl Bandwidth {
     pub fn new(of_client: Rate, total: Rate) -> Self {
         let (of_client, total) = (units_per_second(of_client), units_per_second(total));
         let slowest = of_client.into_iter().chain(total).min().map_or(u32::MAX, NonZeroU32::get);
-        // One unit less than a burst holds: a body's remainder may add one.
+        // One unit below the burst, because the remainder of a body may add a unit.
         let share_units = (slowest / SHARES_A_SECOND).clamp(1, MAX_SHARE_UNITS - 1);
         Self {
             of_client: of_client.map(|rate| RateLimiter::keyed(quota(rate))),
@@ -62,9 +66,10 @@ impl Bandwidth {
         }
     }
 
-    /// Returns once `units` more may go to `client`.
+    /// Waits until `units` may be sent to `client`.
     async fn wait(&self, client: Option<&(ClientNet, Arc<Turn>)>, units: NonZeroU32) {
-        // A client waits for the instance's turn while it has its own: one with many downloads gets no more than others.
+        // A client holds its own lock while it waits for the instance's lock. So a client with many
+        // downloads gets no larger share than the others.
         let _turn = match client {
             Some((_, turn)) => Some(turn.lock().await),
             None => None,
@@ -100,23 +105,25 @@ fn quota(units_per_second: NonZeroU32) -> Quota {
     Quota::per_second(units_per_second).allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN))
 }
 
-/// Holds the bytes of one body, or of one direction of a tunnel, to what is allowed.
+/// Bandwidth limiter for one body, or for one direction of a tunnel.
 #[derive(Debug)]
 pub struct Pacer {
     bandwidth: Arc<Bandwidth>,
     client: Option<(ClientNet, Arc<Turn>)>,
-    /// Less than a unit, in bytes.
+    /// Remainder below one unit, in bytes.
     uncounted_bytes: u64,
 }
 
 impl Pacer {
     pub(super) fn new(bandwidth: &Arc<Bandwidth>, client: Option<(ClientNet, Arc<Turn>)>) -> Option<Self> {
         let is_paced = bandwidth.total.is_some() || bandwidth.of_client.is_some() && client.is_some();
-        // The first byte costs a whole unit: otherwise many small bodies would cost nothing.
+        // The first byte costs a whole unit. Otherwise many small bodies would not be limited.
         is_paced.then(|| Self { bandwidth: Arc::clone(bandwidth), client, uncounted_bytes: UNIT_BYTES - 1 })
     }
 
-    /// Returns once some of `wanted_bytes` may go, and how many: at least one, unless none were wanted.
+    /// Waits until some of `wanted_bytes` may be sent, and returns how many.
+    ///
+    /// The result is at least one, unless `wanted_bytes` is zero.
     pub async fn take(&mut self, wanted_bytes: usize) -> usize {
         let share_bytes = usize::try_from(self.bandwidth.share_bytes).unwrap_or(usize::MAX).min(wanted_bytes);
         self.uncounted_bytes += share_bytes as u64;

@@ -6,31 +6,32 @@ use serde::{Deserialize, Serialize};
 use super::AllowedPort;
 use crate::model::Size;
 
-/// `[policy]`
+/// Configuration section `[policy]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Networks whose clients are served.
     pub allow_clients: Vec<IpNet>,
-    /// Hosts that clients may ask for: `example.org` exactly, `.example.org` with its subdomains. Empty: all.
+    /// Hosts that clients may request: `example.org` exactly, `.example.org` with its subdomains.
+    /// Empty: all.
     pub allow_hosts: Vec<String>,
-    /// Hosts that are never fetched from, redirects included. It wins over `allow_hosts`.
+    /// Hosts that are never fetched from, redirects included. Takes precedence over `allow_hosts`.
     pub deny_hosts: Vec<String>,
-    /// Name endings that clients may ask for. Empty: all.
+    /// File suffixes that clients may request. Empty: all.
     pub allow_suffixes: Vec<String>,
     pub deny_suffixes: Vec<String>,
-    /// Beginnings of media types that are not fetched.
+    /// Prefixes of media types that are not fetched.
     pub deny_content_types: Vec<String>,
-    /// Private networks that may be fetched from after all.
+    /// Private networks that may be fetched from.
     pub allow_networks: Vec<IpNet>,
     /// Ports that may be fetched from, each by its own schemes.
     pub ports: Vec<AllowedPort>,
     /// Ports that tunnels may go to.
     pub connect_ports: Vec<u16>,
     pub max_object_size: Size,
-    /// Files with more `[[rules]]`, which come behind those of the configuration.
+    /// Files with more `[[rules]]`, which are appended to the rules of the configuration.
     pub rules_files: Vec<PathBuf>,
-    /// A file that says what targets must be, as `sha256sum` writes it. Empty: there is none.
+    /// Checksum file with required digests of targets, in the format of `sha256sum`. Empty: none.
     pub pins_file: PathBuf,
 }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// A host in a list: `example.org` is that name alone, `.example.org` is it and every name under it.
+/// Host pattern: `example.org` is only that name, `.example.org` includes all its subdomains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPattern {
     name: String,
@@ -9,8 +9,10 @@ pub struct HostPattern {
 }
 
 impl HostPattern {
+    /// Parses a host pattern.
+    ///
     /// # Errors
-    /// A line that shows what was written, if it can be no host.
+    /// A text with the invalid pattern.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<Ipv6Addr>() {
             return Ok(Self { name: format!("[{address}]"), with_subdomains: false });
@@ -22,13 +24,14 @@ impl HostPattern {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']');
         if name.is_empty() || name.starts_with('.') || name.ends_with('.') || !name.bytes().all(plain) {
             return Err(format!(
-                "\"{text}\" is no host; write \"example.org\", or \".example.org\" with its subdomains"
+                "invalid host \"{text}\"; write \"example.org\", or \".example.org\" to include its subdomains"
             ));
         }
         Ok(Self { name: name.to_ascii_lowercase(), with_subdomains })
     }
 
-    /// `host` as a target spells it: lower case, without a trailing dot.
+    /// Returns whether the pattern matches `host`, which is in the form of a target: lower case,
+    /// without a trailing dot.
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         host == self.name

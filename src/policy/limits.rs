@@ -1,4 +1,4 @@
-//! How much one client may take: requests a second, downloads and tunnels at once, bytes a second.
+//! Client limits: requests per second, concurrent downloads and tunnels, bytes per second.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,20 +16,22 @@ use super::bandwidth::{Bandwidth, Pacer, Turn};
 use super::{Client, contains};
 use crate::model::Rate;
 
-/// `[limits]`: each for one client address, or one /64 of IPv6. Nought means no limit.
+/// Configuration section `[limits]`.
+///
+/// Each limit applies to one IPv4 address or one IPv6 /64 network. Zero means no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
     pub requests_per_second: u32,
-    /// Requests that may come at one moment after a rest.
+    /// Requests that an idle client may send at once.
     pub burst: u32,
     pub concurrent_downloads: u32,
     pub concurrent_tunnels: u32,
-    /// Bytes a second of everything that one client takes.
+    /// Bytes per second for all transfers of one client.
     pub bandwidth: Rate,
-    /// Bytes a second of this instance.
+    /// Bytes per second for this instance.
     pub total_bandwidth: Rate,
-    /// Networks whose clients have no limits but the total bandwidth.
+    /// Networks whose clients are only subject to the total bandwidth.
     pub exempt_clients: Vec<IpNet>,
 }
 
@@ -48,52 +50,55 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// Checks the section.
+    ///
     /// # Errors
-    /// A line that names the key whose value cannot work.
+    /// A text with the configuration key whose value is invalid.
     pub fn check(&self) -> Result<(), String> {
         if self.requests_per_second > 0 && self.burst == 0 {
-            return Err("limits.burst must be at least 1: otherwise no request would ever pass".to_owned());
+            return Err("limits.burst must be at least 1, or every request would be rejected".to_owned());
         }
         Ok(())
     }
 }
 
-/// What a client wants to do for a while.
+/// Kind of a client's transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// A request and the body of its answer.
+    /// A request and its response body.
     Download,
     Tunnel,
 }
 
-/// Which limit a client is over. It may come again later.
+/// Error returned when a client exceeds a limit. The client may retry later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OverLimit {
-    #[error("too many requests from your address; come again in a moment (limits.requests_per_second)")]
+    #[error("too many requests from your address; retry later (limits.requests_per_second)")]
     Requests { wait: Duration },
-    #[error("too many downloads at once from your address (limits.concurrent_downloads)")]
+    #[error("too many concurrent downloads from your address (limits.concurrent_downloads)")]
     Downloads,
-    #[error("too many tunnels at once from your address (limits.concurrent_tunnels)")]
+    #[error("too many concurrent tunnels from your address (limits.concurrent_tunnels)")]
     Tunnels,
 }
 
-/// A client as far as limits go: an IPv4 address, or a /64 of IPv6, in which one customer can take any address.
+/// Client network for limits: an IPv4 address, or an IPv6 /64, in which one client can use any
+/// address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientNet(u64);
 
 impl ClientNet {
     fn of(client: IpAddr) -> Self {
         match client.to_canonical() {
-            // No IPv6 network that is in use begins like this.
+            // No allocated IPv6 network has this prefix.
             IpAddr::V4(address) => Self(0x0000_ffff_0000_0000 | u64::from(address.to_bits())),
             IpAddr::V6(address) => {
-                Self(u64::try_from(address.to_bits() >> 64).expect("the upper half of 128 bits are 64"))
+                Self(u64::try_from(address.to_bits() >> 64).expect("the upper half of 128 bits has 64 bits"))
             }
         }
     }
 }
 
-/// What a client that is here now has open.
+/// Active transfers of one client.
 #[derive(Debug, Default)]
 struct Open {
     downloads: u32,
@@ -110,7 +115,7 @@ impl Open {
     }
 }
 
-/// Clients that have something open, and no others.
+/// Clients with active transfers.
 type OpenClients = Mutex<HashMap<ClientNet, Open>>;
 
 #[derive(Debug)]
@@ -133,7 +138,9 @@ impl Limits {
         }
     }
 
-    /// The same with another configuration: what is open stays counted, and what has not changed goes on.
+    /// Returns the limits with another configuration.
+    ///
+    /// Active transfers stay counted, and limiters whose settings did not change keep their state.
     pub fn adjusted(&self, config: LimitsConfig) -> Self {
         let fresh = Self::new(config);
         let (old, new) = (&self.config, &fresh.config);
@@ -148,7 +155,7 @@ impl Limits {
         }
     }
 
-    /// Counts a request, and says whether there is room for what it is about to open.
+    /// Counts a request, and checks the limit for the transfer that it starts.
     pub fn count_request(&self, client: Client, what: Use) -> Result<(), OverLimit> {
         let Some(net) = self.net_of(client) else { return Ok(()) };
         if let Some(requests) = &self.requests
@@ -162,7 +169,7 @@ impl Limits {
         }
     }
 
-    /// Counts what a client opens.
+    /// Counts a transfer of a client.
     pub fn begin(self: &Arc<Self>, client: Client, what: Use) -> Result<Transfer, OverLimit> {
         let Some(net) = self.net_of(client) else {
             return Ok(Transfer { limits: Arc::clone(self), counted: None });
@@ -175,7 +182,7 @@ impl Limits {
         Ok(Transfer { limits: Arc::clone(self), counted: Some(Counted { net, what, turn }) })
     }
 
-    /// Nothing for a client who is exempt.
+    /// Returns the client's network, or `None` for an exempt client.
     fn net_of(&self, client: Client) -> Option<ClientNet> {
         let is_exempt = contains(&self.config.exempt_clients, client.address());
         (!is_exempt).then(|| ClientNet::of(client.address()))
@@ -189,7 +196,7 @@ impl Limits {
         if limit > 0 && held >= limit { Err(over) } else { Ok(()) }
     }
 
-    /// Forgets clients who have rested for long enough to have their whole burst again.
+    /// Removes clients that have been idle until their full burst was available again.
     pub fn forget_rested(&self) {
         if let Some(requests) = &self.requests {
             requests.retain_recent();
@@ -207,15 +214,15 @@ fn requests_limiter(config: &LimitsConfig) -> Option<Arc<DefaultKeyedRateLimiter
 }
 
 fn lock(open: &OpenClients) -> MutexGuard<'_, HashMap<ClientNet, Open>> {
-    // Each change is a count up or down, so that a panic leaves none half done.
+    // Each change only increments or decrements a counter, so a panic cannot leave it inconsistent.
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Something that a client has open. It counts until it is dropped.
+/// Active transfer of a client. It is counted until it is dropped.
 #[derive(Debug)]
 pub struct Transfer {
     limits: Arc<Limits>,
-    /// Nothing for a client who is exempt.
+    /// `None` for an exempt client.
     counted: Option<Counted>,
 }
 
@@ -227,7 +234,7 @@ struct Counted {
 }
 
 impl Transfer {
-    /// What bytes to or from this client have to wait for. `None` if they need not.
+    /// Returns the bandwidth limiter for this client's bytes. `None` if they are not limited.
     #[must_use]
     pub fn pacer(&self) -> Option<Pacer> {
         let client = self.counted.as_ref().map(|counted| (counted.net, Arc::clone(&counted.turn)));

@@ -1,7 +1,8 @@
-//! Who may ask for what, and what may be fetched for them.
+//! Access policy for clients and targets.
 //!
-//! Everything that is fetched passes here first and leaves as an [`Admitted`], which no other room can make. This room
-//! judges names and addresses; it resolves nothing and opens nothing. Its main type is [`Policy`].
+//! Every fetched target is checked here first and becomes an [`Admitted`], which no other module
+//! can create. The module checks names and addresses. It resolves no names and opens no
+//! connections. Its main type is [`Policy`].
 
 mod access;
 mod addresses;
@@ -43,18 +44,18 @@ use limits::Limits;
 use pins::PinsFile;
 use rules::Rules;
 
-/// Why something is not allowed. The text names the configuration key, so that an operator can find it.
+/// Error returned when policy denies a request. The text names the configuration key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("clients at {0} are not served here (policy.allow_clients)")]
+    #[error("client address {0} is not allowed (policy.allow_clients)")]
     Client(IpAddr),
-    #[error("the host {0} is denied (policy.deny_hosts)")]
+    #[error("host {0} is denied (policy.deny_hosts)")]
     DeniedHost(String),
-    #[error("the host {0} is not among those allowed (policy.allow_hosts)")]
+    #[error("host {0} is not allowed (policy.allow_hosts)")]
     UnlistedHost(String),
     #[error("names that end in {0} are denied (policy.deny_suffixes)")]
     DeniedSuffix(String),
-    #[error("only certain name endings are allowed (policy.allow_suffixes)")]
+    #[error("only certain file suffixes are allowed (policy.allow_suffixes)")]
     UnlistedSuffix,
     #[error("port {1} is not allowed for {0} (policy.ports)")]
     Port(Scheme, u16),
@@ -62,17 +63,17 @@ pub enum Refusal {
     ConnectPort(u16),
     #[error("the address of {0} is private or reserved (policy.allow_networks)")]
     Address(String),
-    #[error("no body of type {0} is fetched (policy.deny_content_types)")]
+    #[error("content type {0} is denied (policy.deny_content_types)")]
     ContentType(String),
     #[error("the body is larger than policy.max_object_size, {0}")]
     TooLarge(Size),
-    #[error("a redirect from https to anything else is only followed where a digest is expected")]
+    #[error("a redirect from https to another scheme is only followed if the request has an expected digest")]
     Downgrade,
-    #[error("this is not fetched over ftp: {0}")]
+    #[error("unsupported ftp URL: {0}")]
     FtpFile(FtpFileError),
 }
 
-/// A target that policy lets through, and how it is to be treated. Only this room makes one.
+/// Target that policy allows, with the settings that apply to it. Only this module creates one.
 #[derive(Debug, Clone)]
 pub struct Admitted {
     target: Target,
@@ -94,32 +95,33 @@ impl Admitted {
         self.class
     }
 
-    /// What the operator's file says that the bytes must be.
+    /// Returns the SHA-256 that the operator's checksum file requires.
     #[must_use]
     pub fn stated(&self) -> Option<Sha256> {
         self.stated
     }
 
-    /// Whether the first bytes are held against what the name promises.
+    /// Returns whether the first bytes are checked against the file type of the name.
     #[must_use]
     pub fn judges_kind(&self) -> bool {
         self.judge_kind
     }
 
-    /// Whether we have ways to its bytes that a client does not have.
+    /// Returns whether Millpond can reach the bytes in ways that a client cannot: credentials, an
+    /// egress proxy, mirrors, archives or parents.
     #[must_use]
     pub fn has_other_ways(&self) -> bool {
         self.has_other_ways
     }
 
-    /// How the host of the target is approached. It is for this very hop.
+    /// Returns the request options for the target's host. They apply to this hop only.
     #[must_use]
     pub fn approach(&self) -> &Approach {
         &self.approach
     }
 }
 
-/// A host and port that a tunnel may go to. Only this room makes one.
+/// Host and port that a tunnel may connect to. Only this module creates one.
 #[derive(Debug, Clone)]
 pub struct AdmittedTunnel {
     target: Target,
@@ -142,7 +144,7 @@ impl AdmittedTunnel {
     }
 }
 
-/// A client that is served. Only this room makes one.
+/// Admitted client. Only this module creates one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {
     address: IpAddr,
@@ -155,7 +157,7 @@ impl Client {
     }
 }
 
-/// The rules in force. They can be exchanged while requests run: each request sees one set or the other.
+/// Active policy. It can be replaced at run time: a request sees the old or the new rules.
 #[derive(Debug)]
 pub struct Policy {
     rules: ArcSwap<Rules>,
@@ -165,8 +167,10 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Compiles and checks the configuration.
+    ///
     /// # Errors
-    /// A line that names the key, where a list holds something that is no host pattern.
+    /// A text with the configuration key whose value is invalid.
     pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent], limits: LimitsConfig) -> Result<Self, String> {
         limits.check()?;
         let (pins_file, pins) = PinsFile::read(&config.pins_file)?;
@@ -178,10 +182,10 @@ impl Policy {
         })
     }
 
-    /// Puts another configuration in force.
+    /// Replaces the configuration.
     ///
     /// # Errors
-    /// As [`Policy::new`]; the old rules stay.
+    /// As [`Policy::new`]. The old rules stay active.
     pub fn replace(
         &self,
         config: Config,
@@ -198,7 +202,7 @@ impl Policy {
         Ok(())
     }
 
-    /// Reads the operator's file of digests again if it has changed. A bad one changes nothing, and is told once.
+    /// Reloads the checksum file if it has changed. An invalid file is logged once and not used.
     pub fn reread_changed_pins(&self) {
         let mut file = self.pins_file.lock().unwrap_or_else(PoisonError::into_inner);
         match file.read_if_changed() {
@@ -206,26 +210,28 @@ impl Policy {
             Some(Ok(pins)) => {
                 let count = pins.len();
                 self.pins.store(Arc::new(pins));
-                tracing::info!(count, "policy.pins_file was read again");
+                tracing::info!(count, "reloaded policy.pins_file");
             }
             Some(Err(error)) => {
-                tracing::error!(error, "policy.pins_file was not read again; the old one stays in force");
+                tracing::error!(error, "reload of policy.pins_file failed; keeping the old checksums");
             }
         }
     }
 
-    /// The name under which a target is kept.
+    /// Returns the target under which `target` is stored.
     #[must_use]
     pub fn kept_as(&self, target: &Target) -> Target {
         self.rules.load().joined(target).unwrap_or_else(|| target.clone())
     }
 
-    /// What the operator's file says of a target by this name.
+    /// Returns the SHA-256 that the checksum file requires of exactly this target.
     #[must_use]
     pub fn stated(&self, target: &Target) -> Option<Sha256> {
         self.pins.load().of(target)
     }
 
+    /// Checks a client's address.
+    ///
     /// # Errors
     /// [`Refusal::Client`] for an address outside `allow_clients`.
     pub fn admit_client(&self, client: IpAddr) -> Result<Client, Refusal> {
@@ -233,51 +239,53 @@ impl Policy {
         Ok(Client { address: client })
     }
 
-    /// Counts a request of a client, and says whether there is room for what it is about to open.
+    /// Counts a request of a client, and checks the limit for the transfer that it starts.
     ///
     /// # Errors
-    /// The limit that the client is over.
+    /// The limit that the client has exceeded.
     pub fn count_request(&self, client: Client, what: Use) -> Result<(), OverLimit> {
         self.limits.load().count_request(client, what)
     }
 
-    /// Counts what a client opens, for as long as the [`Transfer`] lives.
+    /// Counts a transfer of a client until the [`Transfer`] is dropped.
     ///
     /// # Errors
-    /// The limit that the client is over.
+    /// The limit that the client has exceeded.
     pub fn begin(&self, client: Client, what: Use) -> Result<Transfer, OverLimit> {
         self.limits.load().begin(client, what)
     }
 
-    /// Whether bytes are counted, so that they have to go through us.
+    /// Returns whether bandwidth is limited, so that Millpond must send every body itself.
     #[must_use]
     pub fn limits_bandwidth(&self) -> bool {
         self.limits.load().bandwidth.is_limited()
     }
 
-    /// Forgets clients about whom there is nothing to remember any more. To be called now and again: what is known of a
-    /// client costs memory.
+    /// Removes the state of idle clients. Call it periodically to free memory.
     pub fn forget_rested_clients(&self) {
         self.limits.load().forget_rested();
     }
 
-    /// Judges what a client asks for: everything that can be known before its host is resolved. Where a rule keeps it under
-    /// another name that one is admitted, and is judged as well.
+    /// Checks a client's target as far as possible before its host is resolved.
+    ///
+    /// If a rule stores it under a canonical alias, the alias is checked too and admitted instead.
     ///
     /// # Errors
-    /// The first rule that forbids it.
+    /// The first rule that denies the target.
     pub fn admit(&self, target: Target) -> Result<Admitted, Refusal> {
         let admitted = self.admit_by_itself(target)?;
         let Some(joined) = self.rules.load().joined(&admitted.target) else { return Ok(admitted) };
         let joined = self.admit_by_itself(joined)?;
-        // What is stated of the spelling that the client uses is nearer than what is stated of the name that it is kept under.
+        // A digest required of the client's URL takes precedence over one required of the alias.
         Ok(Admitted { stated: admitted.stated.or(joined.stated), ..joined })
     }
 
-    /// As [`Policy::admit`], under its own name whatever the rules say: what a client brings with it is for that host alone.
+    /// Checks a target as [`Policy::admit`], but ignores canonical aliases.
+    ///
+    /// A request with the client's own credentials must go to exactly that host.
     ///
     /// # Errors
-    /// The first rule that forbids it.
+    /// The first rule that denies the target.
     pub fn admit_by_itself(&self, target: Target) -> Result<Admitted, Refusal> {
         let rules = self.rules.load();
         rules.judge(&target)?;
@@ -291,27 +299,30 @@ impl Policy {
         Ok(Admitted { target, class, judge_kind, has_other_ways, approach, stated })
     }
 
-    /// Judges where a redirect leads. The client's target has been judged already, so only scheme, port, address and
-    /// `deny_hosts` count here.
+    /// Checks the target of a redirect.
+    ///
+    /// The client's target was checked before, so only scheme, port, address and `deny_hosts`
+    /// apply.
     ///
     /// # Errors
-    /// The first rule that forbids it; [`Refusal::Downgrade`] unless `digest_expected`.
+    /// The first rule that denies the target; [`Refusal::Downgrade`] unless `digest_expected`.
     pub fn admit_hop(&self, from: &Admitted, to: Target, digest_expected: bool) -> Result<Admitted, Refusal> {
         if from.target.scheme() == Scheme::Https && to.scheme() != Scheme::Https && !digest_expected {
             return Err(Refusal::Downgrade);
         }
         let rules = self.rules.load();
         rules.judge_hop(&to)?;
-        // What lets us in goes to nobody else, even if he has a rule of his own: a client could not ask him in this name.
+        // Credentials are dropped when the host changes, even if the new host has credentials of
+        // its own: a redirect must not make Millpond use them.
         let approach = rules.approach_to(&to);
         let approach = if to.has_authority_of(&from.target) { approach } else { approach.without_access() };
         Ok(Admitted { target: to, approach, ..from.clone() })
     }
 
-    /// Judges a `CONNECT host:port`, given as the https target of that authority.
+    /// Checks a `CONNECT host:port`, given as the https target of that authority.
     ///
     /// # Errors
-    /// The first rule that forbids it.
+    /// The first rule that denies the tunnel.
     pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, Refusal> {
         let rules = self.rules.load();
         rules.judge_connect_port(target.port())?;
@@ -320,14 +331,15 @@ impl Policy {
         Ok(AdmittedTunnel { target })
     }
 
-    /// Whether a connection may be opened to an address. To be asked for every address that a name resolves to, and of
-    /// the very address that is then connected to.
+    /// Returns whether a connection to `address` is allowed.
+    ///
+    /// Call it for every resolved address, and connect only to the address that was checked.
     #[must_use]
     pub fn may_connect_to(&self, address: IpAddr) -> bool {
         self.rules.load().may_connect_to(address)
     }
 
-    /// Judges the head of an origin's answer.
+    /// Checks the head of an origin's response.
     ///
     /// # Errors
     /// [`Refusal::ContentType`] or [`Refusal::TooLarge`].
@@ -335,7 +347,7 @@ impl Policy {
         self.rules.load().admit_body(content_type, length)
     }
 
-    /// The largest body that is fetched.
+    /// Returns the size limit for fetched bodies.
     #[must_use]
     pub fn max_object_size(&self) -> Size {
         self.rules.load().max_object_size()

@@ -1,4 +1,4 @@
-//! Other gateways of this kind, which may have what the origin does not give.
+//! Parent caches: other Millpond gateways, which may have an object that the origin lacks.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 use super::access::Access;
 use crate::model::{Secret, Target};
 
-/// How many there may be.
+/// Maximum number of parents.
 const MAX_PARENTS: usize = 8;
 
-/// One `[[parents]]`.
+/// Configuration of one parent: `[[parents]]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Parent {
-    /// Its gateway port, as its clients reach it: `"https://sources.example.org"`.
+    /// URL of the parent's gateway port, as its clients use it: `"https://sources.example.org"`.
     pub url: String,
-    /// Header fields that let us in there.
+    /// Credentials for the parent, as header fields.
     pub headers: BTreeMap<String, Secret>,
-    /// The value of `Authorization`, for a server in front of it.
+    /// Value of `Authorization`, for a server in front of the parent.
     pub authorization: Secret,
     pub authorization_file: PathBuf,
 }
 
-/// A parent in the form in which it is asked.
+/// Validated parent.
 #[derive(Debug)]
 pub struct CompiledParent {
-    /// Without a slash at its end.
+    /// Has no trailing slash.
     url: String,
     pub access: Option<Arc<Access>>,
 }
@@ -36,7 +36,7 @@ pub struct CompiledParent {
 impl CompiledParent {
     pub fn all(parents: &[Parent]) -> Result<Vec<Self>, String> {
         if parents.len() > MAX_PARENTS {
-            return Err(format!("parents: there may be at most {MAX_PARENTS}"));
+            return Err(format!("parents: at most {MAX_PARENTS} are allowed"));
         }
         parents.iter().map(Self::new).collect()
     }
@@ -51,7 +51,7 @@ impl CompiledParent {
         Ok(Self { url, access: access.map(Arc::new) })
     }
 
-    /// Where a target is asked for there. Nothing if that is too long.
+    /// Returns the URL of a target at this parent. `None` if it is too long.
     pub fn target_of(&self, target: &Target) -> Option<Target> {
         Target::parse(&format!("{}/{}", self.url, target.as_str())).ok()
     }

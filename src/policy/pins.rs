@@ -1,4 +1,4 @@
-//! What targets must be, as an operator has written it into a file.
+//! Checksum file: the SHA-256 that an operator requires of each target.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,42 +10,43 @@ use std::time::SystemTime;
 
 use crate::model::{DigestError, Key, Sha256, Target, TargetError};
 
-/// The largest file that is read, in bytes.
+/// Largest checksum file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Why a line cannot be used. None of the texts shows the URL, which may hold a secret.
+/// Error returned for an invalid line. The text never shows the URL, which may contain a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{line}: {why}")]
 pub struct PinsError {
-    /// From 1 on.
+    /// Line number, from 1.
     pub line: usize,
     pub why: PinError,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
-    #[error("a line is like sha256sum writes it: <64 hex digits>  <URL>")]
+    #[error("invalid line; expected the format of sha256sum: <64 hex digits>  <URL>")]
     Form,
     #[error("{0}")]
     Digest(#[from] DigestError),
     #[error("{0}")]
     Target(#[from] TargetError),
-    #[error("line {0} says something else of the same URL")]
+    #[error("line {0} has another digest for the same URL")]
     Contradiction(usize),
 }
 
-/// The digests that a file states, by target.
+/// Digests of a checksum file, by target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pins {
     by_key: HashMap<Key, (Sha256, usize)>,
 }
 
 impl Pins {
-    /// Reads lines as `sha256sum` writes them, with a URL for the name. Empty ones and those that begin with # are passed
-    /// over.
+    /// Parses lines in the format of `sha256sum`, with a URL in place of the file name.
+    ///
+    /// Empty lines and lines that begin with # are skipped.
     ///
     /// # Errors
-    /// [`PinsError`] for the first line that is wrong: half a file is worse than the one before.
+    /// [`PinsError`] for the first invalid line. The file is used completely or not at all.
     pub fn parse(text: &str) -> Result<Self, PinsError> {
         let mut pins = Self::default();
         for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
@@ -59,7 +60,7 @@ impl Pins {
     fn add(&mut self, number: usize, line: &str) -> Result<(), PinError> {
         let (hex, rest) = line.split_once([' ', '\t']).ok_or(PinError::Form)?;
         let rest = rest.trim_start();
-        // The sign of binary mode.
+        // `sha256sum` marks binary mode with `*`.
         let target = Target::parse(rest.strip_prefix('*').unwrap_or(rest))?;
         let sha256: Sha256 = hex.parse()?;
         match self.by_key.entry(Key::of(&target)) {
@@ -72,14 +73,14 @@ impl Pins {
         }
     }
 
-    /// What a target must be.
+    /// Returns the required SHA-256 of a target.
     #[must_use]
     pub fn of(&self, target: &Target) -> Option<Sha256> {
-        // Nothing is hashed for those who have no such file.
+        // Avoid hashing the target if there is no checksum file.
         if self.by_key.is_empty() { None } else { self.by_key.get(&Key::of(target)).map(|(sha256, _)| *sha256) }
     }
 
-    /// How many targets there are in it.
+    /// Returns the number of targets in the file.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_key.len()
@@ -91,7 +92,7 @@ impl Pins {
     }
 }
 
-/// By which one sees that a file is another than before. Of one that is not there everything is nothing.
+/// File attributes that show a change of the file. All are zero or `None` for a missing file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Stamp {
     modified_at: Option<SystemTime>,
@@ -105,28 +106,29 @@ impl Stamp {
     }
 }
 
-/// The file, and what of it was read last.
+/// Checksum file, with the stamp of the last read.
 #[derive(Debug, Clone)]
 pub struct PinsFile {
     path: PathBuf,
     stamp: Stamp,
-    /// What the file was like at the last look, if it was not read then.
+    /// Stamp at the last check, if the file was changed but not read then.
     unread: Option<Stamp>,
 }
 
 impl PinsFile {
-    /// Reads the file; an empty path is no file.
+    /// Reads the file. An empty path means that there is no file.
     ///
     /// # Errors
-    /// A line that names the key, the file, and its line where one is wrong.
+    /// A text with the configuration key, the file, and the line number of an invalid line.
     pub fn read(path: &Path) -> Result<(Self, Pins), String> {
         let mut file = Self { path: path.to_owned(), stamp: Stamp::default(), unread: None };
         let pins = if path.as_os_str().is_empty() { Pins::default() } else { file.read_again()? };
         Ok((file, pins))
     }
 
-    /// What the file says, if it is not as it was when it was read last, well or not, and has been left alone since the last
-    /// look: half of a file that is being written can look like a whole one.
+    /// Reads the file again if it has changed since the last read, successful or not.
+    ///
+    /// The file must be unchanged between two checks: a file that is being written may parse.
     pub fn read_if_changed(&mut self) -> Option<Result<Pins, String>> {
         if self.path.as_os_str().is_empty() {
             return None;
@@ -159,7 +161,7 @@ fn read(path: &Path) -> io::Result<(String, Stamp)> {
     let mut text = String::new();
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other(format!("it is larger than {MAX_FILE_BYTES} bytes")));
+        return Err(io::Error::other(format!("the file is larger than {MAX_FILE_BYTES} bytes")));
     }
     Ok((text, stamp))
 }

@@ -1,21 +1,21 @@
-//! Where the bytes of a target may be had.
+//! Sources of a target: origin, mirrors, parents and archives.
 
 use super::{Admitted, Approach, Policy, Refusal};
 use crate::model::Target;
 
-/// What a source is to a target.
+/// Kind of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// The target itself.
     Origin,
     Mirror,
-    /// Another gateway, asked for what it has.
+    /// Another Millpond gateway, which only serves stored objects.
     Parent,
-    /// Where files are once they have left their place.
+    /// Location of files that were removed from their original location.
     Archive,
 }
 
-/// A place that may be asked for the bytes of a target. Only policy makes one.
+/// Source that a target may be fetched from. Only the policy module creates one.
 #[derive(Debug, Clone)]
 pub struct Source {
     place: Place,
@@ -28,7 +28,7 @@ impl Source {
         self.place
     }
 
-    /// What is asked for there.
+    /// Returns the target to fetch from this source.
     #[must_use]
     pub fn admitted(&self) -> &Admitted {
         &self.admitted
@@ -41,8 +41,9 @@ impl Source {
 }
 
 impl Policy {
-    /// The sources of a target in the order in which they are asked, its own origin first. Each is judged; one that is refused
-    /// is none.
+    /// Returns the sources of a target in the order in which they are tried, the origin first.
+    ///
+    /// Policy checks each source. Denied sources are left out.
     #[must_use]
     pub fn sources(&self, admitted: &Admitted, digest_expected: bool) -> Vec<Source> {
         let (rules, target) = (self.rules.load(), admitted.target());
@@ -55,11 +56,11 @@ impl Policy {
                 Ok(()) => {
                     sources.push(Source { place, admitted: Admitted { target, approach, ..admitted.clone() } });
                 }
-                Err(refusal) => tracing::debug!(%target, %refusal, "a source is not asked"),
+                Err(refusal) => tracing::debug!(%target, %refusal, "source skipped: denied by policy"),
             }
         };
         let by_rule = rules.places_of(target);
-        // As a redirect to it would be judged.
+        // A source is checked like a redirect to it.
         let judge = |to: &Target| self.admit_hop(admitted, to.clone(), digest_expected).map(drop);
         for mirror in by_rule.into_iter().flat_map(|rule| rule.mirrors_of(target)) {
             let (judged, approach) = (judge(&mirror), rules.approach_to(&mirror));
@@ -67,7 +68,7 @@ impl Policy {
         }
         for parent in rules.parents() {
             let Some(asked) = parent.target_of(target) else { continue };
-            // The operator names scheme and port; which addresses may be connected to is another matter.
+            // The operator chose scheme and port. Denied hosts and addresses still apply.
             let judged = rules.judge_denied_host(asked.host()).and_then(|()| rules.judge_address_of(&asked));
             let approach = Approach { access: parent.access.clone(), ..rules.approach_to(&asked) };
             add(Place::Parent, asked, judged, approach);

@@ -120,9 +120,9 @@ fn rule_credentials_appear_in_no_log_or_record() {
 #[test]
 fn rules_that_could_leak_credentials_are_rejected() {
     for (body, part) in [
-        ("host = \"example.org\"\nauthorization = \"S3CRET\"", "need a host, and a scheme"),
-        ("scheme = \"https\"\nheaders = { X-Token = \"S3CRET\" }", "need a host, and a scheme"),
-        ("scheme = \"ftp\"\nhost = \"example.org\"\nauthorization = \"S3CRET\"", "need a host, and a scheme"),
+        ("host = \"example.org\"\nauthorization = \"S3CRET\"", "need a host, and the scheme"),
+        ("scheme = \"https\"\nheaders = { X-Token = \"S3CRET\" }", "need a host, and the scheme"),
+        ("scheme = \"ftp\"\nhost = \"example.org\"\nauthorization = \"S3CRET\"", "need a host, and the scheme"),
         ("scheme = \"gopher\"\nclass = \"frozen\"", "rules.scheme"),
         ("scheme = \"https\"\nhost = \"example.org\"\nheaders = { Host = \"S3CRET\" }", "rules.headers: host"),
         ("scheme = \"https\"\nhost = \"example.org\"\nheaders = { \"a b\" = \"S3CRET\" }", "rules.headers"),

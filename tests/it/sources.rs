@@ -346,7 +346,7 @@ fn invalid_rule_is_rejected_with_key() {
         ("archives = [\"nonsense/{path}\"]", "rules.archives"),
         ("same_as = \"https://example.org/{file}\"", "rules.same_as"),
         ("path_prefix = \"/pub\"\nmirrors = [\"https://example.org/{path}\"]", "rules.path_prefix"),
-        ("host = \"example.org\"", "says nothing"),
+        ("host = \"example.org\"", "sets nothing"),
         ("host = \"..\"\nclass = \"frozen\"", "rules.host"),
         ("class = \"frozen\"\nmirror = [\"https://example.org/{path}\"]", "mirror"),
     ] {

@@ -42,7 +42,7 @@ impl Stated {
 }
 
 fn await_reread(gateway: &Gateway, times: usize) {
-    let is_reread = |event: &serde_json::Value| event["message"] == "policy.pins_file was read again";
+    let is_reread = |event: &serde_json::Value| event["message"] == "reloaded policy.pins_file";
     gateway.log().wait_for_many("the checksum file is reloaded", times, is_reread);
 }
 
@@ -173,7 +173,7 @@ fn invalid_checksum_file_keeps_previous_one() {
     let secret = format!("{}  https://user:S3CRET@example.org/x\nnonsense\n", sha256(&body));
     fs::write(&stated.file, &secret).expect("the folder can be written");
     let complaint = gateway.log().wait_for("the warning", |event| {
-        event["message"] == "policy.pins_file was not read again; the old one stays in force"
+        event["message"] == "reload of policy.pins_file failed; keeping the old checksums"
     });
     assert!(complaint["error"].as_str().is_some_and(|text| text.contains("pins:1: ")), "{complaint}");
     gateway.get(&stated.url).send().assert_problem(409);

@@ -1,4 +1,4 @@
-//! The configuration in the form in which it is applied.
+//! Compiled policy configuration and rules.
 
 mod rule;
 mod template;
@@ -16,7 +16,7 @@ use super::{Approach, Config, HostPattern, Refusal, contains};
 use crate::model::{FtpFile, Scheme, Size, Target};
 use rule::CompiledRule;
 
-/// How many rules there may be: each request looks at all of them.
+/// Maximum number of rules. Each request checks all of them.
 const MAX_RULES: usize = 1000;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Rules {
             list.iter().map(|text| HostPattern::parse(text).map_err(|why| format!("{key}: {why}"))).collect()
         };
         if rules.len() > MAX_RULES {
-            return Err(format!("rules: there may be at most {MAX_RULES}"));
+            return Err(format!("rules: at most {MAX_RULES} are allowed"));
         }
         Ok(Self {
             allow_hosts: patterns("policy.allow_hosts", &config.allow_hosts)?,
@@ -50,7 +50,7 @@ impl Rules {
         if contains(&self.config.allow_clients, client) { Ok(()) } else { Err(Refusal::Client(client)) }
     }
 
-    /// All that a client's target must satisfy.
+    /// Checks everything that applies to a client's target.
     pub fn judge(&self, target: &Target) -> Result<(), Refusal> {
         self.judge_host(target)?;
         self.judge_suffix(target)?;
@@ -75,7 +75,7 @@ impl Rules {
     }
 
     fn judge_suffix(&self, target: &Target) -> Result<(), Refusal> {
-        // An origin decodes before it looks for the file, so an encoded ending is the same ending.
+        // An origin decodes the path before it opens the file, so an encoded suffix counts as well.
         let path = percent_decode_str(target.path()).decode_utf8_lossy().to_ascii_lowercase();
         let ends = |suffix: &&String| path.ends_with(&suffix.to_ascii_lowercase());
         if let Some(suffix) = self.config.deny_suffixes.iter().find(ends) {
@@ -89,7 +89,8 @@ impl Rules {
         }
     }
 
-    /// What every hop must satisfy: what its scheme can fetch, port, `deny_hosts`, and the address where the host is one.
+    /// Checks everything that applies to every hop: the form of an ftp target, port, `deny_hosts`,
+    /// and the address if the host is one.
     pub fn judge_hop(&self, target: &Target) -> Result<(), Refusal> {
         if target.scheme() == Scheme::Ftp {
             FtpFile::of(target).map_err(Refusal::FtpFile)?;
@@ -106,7 +107,7 @@ impl Rules {
         if self.config.connect_ports.contains(&port) { Ok(()) } else { Err(Refusal::ConnectPort(port)) }
     }
 
-    /// A host that is an address meets no resolver, so it is judged by itself.
+    /// Checks a host that is an IP address, because no resolver sees it.
     pub fn judge_address_of(&self, target: &Target) -> Result<(), Refusal> {
         match target.address() {
             Some(address) if !self.may_connect_to(address) => Err(Refusal::Address(target.host().to_owned())),
@@ -118,9 +119,9 @@ impl Rules {
         is_public(address) || contains(&self.config.allow_networks, address.to_canonical())
     }
 
-    /// Its class, and whether its first bytes are held against its name.
+    /// Returns the cacheability class, and whether the first bytes are checked against the name.
     pub fn classify(&self, target: &Target) -> (Class, bool) {
-        // No rule makes a secret into something shared.
+        // No rule can make a target with a secret shareable.
         if target.is_signed() || target.has_credentials() {
             return (Class::Passed, true);
         }
@@ -133,7 +134,9 @@ impl Rules {
         self.compiled.iter().filter(|compiled| compiled.fits(target))
     }
 
-    /// The target under whose name the bytes of this one are kept, if that is another. One step, never a chain.
+    /// Returns the canonical alias under which the target is stored, if it differs.
+    ///
+    /// Aliases are resolved once, never as a chain.
     pub fn joined(&self, target: &Target) -> Option<Target> {
         if target.is_signed() || target.has_credentials() {
             return None;
@@ -142,7 +145,7 @@ impl Rules {
         (joined != *target && !joined.is_signed()).then_some(joined)
     }
 
-    /// The rule that says where the bytes of a target are to be had besides.
+    /// Returns the rule with the alternate sources of a target.
     pub fn places_of(&self, target: &Target) -> Option<&CompiledRule> {
         if target.is_signed() || target.has_credentials() {
             return None;
@@ -154,7 +157,7 @@ impl Rules {
         &self.parents
     }
 
-    /// How the host of a target is asked for it.
+    /// Returns the request options for a target's host.
     pub fn approach_to(&self, target: &Target) -> Approach {
         let (mut approach, mut delay) = (Approach::default(), None);
         for compiled in self.fitting(target) {

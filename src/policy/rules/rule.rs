@@ -1,4 +1,4 @@
-//! One row of the table of rules.
+//! One `[[rules]]` entry.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,66 +12,70 @@ use crate::model::{Scheme, Secret, Span, Target};
 use crate::policy::access::Access;
 use crate::policy::{Egress, HostPattern};
 
-/// How many other places one rule may name, of each sort.
+/// Maximum number of mirrors, and of archives, in one rule.
 const MAX_PLACES: usize = 8;
 
-/// More at once than any host can bear.
+/// Upper bound for concurrent fetches from one host. No host can serve more.
 const MAX_PER_HOST: usize = 100_000;
 
-/// A longer pause would make a queue of hours.
+/// Longest request interval. A longer one would lead to queues of hours.
 const MAX_DELAY: Duration = Duration::from_mins(1);
 
-/// How long the bytes of a target stay what they are.
+/// Cacheability class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// Once fetched and checked, the target means those bytes until an operator says otherwise.
+    /// Immutable: once fetched and checked, the bytes stay the answer until an operator changes it.
     Frozen,
-    /// Streamed to whoever asks, and not stored.
+    /// Pass-through: streamed to the client, and not stored.
     Passed,
 }
 
-/// One `[[rules]]`. Of each matter the first rule decides that fits and speaks of it; where none does, what is built in.
+/// Configuration of one rule: `[[rules]]`.
+///
+/// For each setting, the first matching rule that has it decides. If no rule has it, the built-in
+/// default applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rule {
-    /// `http`, `https` or `ftp`; empty: each.
+    /// `http`, `https` or `ftp`. Empty: any scheme.
     pub scheme: String,
-    /// A host as in `allow_hosts`; empty: every host.
+    /// Host pattern as in `allow_hosts`. Empty: any host.
     pub host: String,
-    /// The beginning of the path; empty: every path.
+    /// Prefix of the path. Empty: any path.
     pub path_prefix: String,
-    /// The end of the path; empty: every path.
+    /// Suffix of the path. Empty: any path.
     pub path_suffix: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
-    /// Whether the first bytes are held against what the name promises.
+    /// Whether the first bytes are checked against the file type of the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub judge_kind: Option<bool>,
-    /// Under which URL that is kept what is asked for here: `"https://{host}/{path}"`.
+    /// Canonical URL under which matching targets are stored: `"https://{host}/{path}"`.
     pub same_as: String,
-    /// Parameters of the query that choose a server, and not a file.
+    /// Query parameters that select a server rather than a file.
     pub ignored_parameters: Vec<String>,
-    /// Where the same file lies, too: `"https://mirror.example.org/pub/{path}"`.
+    /// Other locations of the same file: `"https://mirror.example.org/pub/{path}"`.
     pub mirrors: Vec<String>,
-    /// Where a file is once it has left its place.
+    /// Locations of files that were removed from their original location.
     pub archives: Vec<String>,
-    /// Header fields that let us in there. They go to `host` by `scheme`, and behind a redirect to nobody else.
+    /// Credentials, as header fields. They are sent to `host` over `scheme` only, never to another
+    /// host after a redirect.
     pub headers: BTreeMap<String, Secret>,
-    /// The value of `Authorization`.
+    /// Value of `Authorization`.
     pub authorization: Secret,
     pub authorization_file: PathBuf,
-    /// Fetches at once from one host.
+    /// Maximum number of concurrent fetches from one host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_host: Option<usize>,
-    /// Between the beginnings of two requests to one host.
+    /// Minimum interval between the starts of two requests to one host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Span>,
-    /// `http://host:port` of a proxy for these requests, or `none` to go without the usual one.
+    /// Proxy for these requests, `http://host:port`, or `none` to bypass the default proxy.
     pub egress_proxy: Secret,
 }
 
-/// A rule in the form in which it is applied.
+/// Validated rule.
 #[derive(Debug)]
 pub struct CompiledRule {
     scheme: Option<Scheme>,
@@ -96,23 +100,21 @@ impl CompiledRule {
         };
         let access = Access::new("rules", &rule.headers, &rule.authorization, &rule.authorization_file)?;
         if access.is_some() && (host.is_none() || !matches!(scheme, Some(Scheme::Http | Scheme::Https))) {
-            return Err(
-                "rules.headers and rules.authorization need a host, and a scheme that is http or https".to_owned()
-            );
+            return Err("rules.headers and rules.authorization need a host, and the scheme http or https".to_owned());
         }
         let template = |key: &str, text: &str| Template::parse(text).map_err(|why| format!("rules.{key}: {why}"));
         let templates = |key: &str, texts: &[String]| -> Result<Vec<_>, String> {
             if texts.len() > MAX_PLACES {
-                return Err(format!("rules.{key}: there may be at most {MAX_PLACES}"));
+                return Err(format!("rules.{key}: at most {MAX_PLACES} are allowed"));
             }
             texts.iter().map(|text| template(key, text)).collect()
         };
         let same_as = (!rule.same_as.is_empty()).then(|| template("same_as", &rule.same_as)).transpose()?;
         let (mirrors, archives) = (templates("mirrors", &rule.mirrors)?, templates("archives", &rule.archives)?);
         let is_mapped = same_as.is_some() || !mirrors.is_empty() || !archives.is_empty();
-        // Half a segment would be put where a whole one belongs.
+        // Otherwise `{path}` could begin in the middle of a path segment.
         if is_mapped && !rule.path_prefix.is_empty() && !rule.path_prefix.ends_with('/') {
-            return Err("rules.path_prefix: it must end in / where a {path} begins behind it".to_owned());
+            return Err("rules.path_prefix must end in / if the rule uses {path}".to_owned());
         }
         if rule.per_host.is_some_and(|count| !(1..=MAX_PER_HOST).contains(&count)) {
             return Err(format!("rules.per_host must be at least 1 and at most {MAX_PER_HOST}"));
@@ -124,7 +126,7 @@ impl CompiledRule {
         let access = access.map(Arc::new);
         let compiled = Self { scheme, host, rule, same_as, mirrors, archives, access, egress };
         if compiled.says_nothing() {
-            return Err(format!("rules: the one for \"{}\" says nothing", compiled.rule.host));
+            return Err(format!("rules: the rule for host \"{}\" sets nothing", compiled.rule.host));
         }
         Ok(compiled)
     }
@@ -144,7 +146,7 @@ impl CompiledRule {
             && target.path().ends_with(&self.rule.path_suffix)
     }
 
-    /// Whether it puts several targets under one name.
+    /// Returns whether the rule maps several targets to one canonical alias.
     pub fn joins(&self) -> bool {
         self.same_as.is_some() || !self.rule.ignored_parameters.is_empty()
     }
@@ -153,7 +155,7 @@ impl CompiledRule {
         !self.mirrors.is_empty() || !self.archives.is_empty()
     }
 
-    /// The name under which a target is kept.
+    /// Returns the canonical alias of a target.
     pub fn join(&self, target: &Target) -> Target {
         let plain = without_parameters(target, &self.rule.ignored_parameters);
         self.same_as.as_ref().and_then(|template| template.fill(&plain, &self.rule.path_prefix)).unwrap_or(plain)

@@ -1,44 +1,50 @@
-//! Where else the file of a target lies: a URL with holes.
+//! URL templates for mirrors, archives and canonical aliases.
 
 use crate::model::Target;
 
 const PATH: &str = "{path}";
 const HOST: &str = "{host}";
 
-/// A URL that names one file for each target. `{path}` is what stands behind the rule's `path_prefix`, as it is spelled, and
-/// `{host}` the target's own host, with its port where that is not the scheme's own. A query goes along.
+/// URL template that expands to one URL for each target.
+///
+/// `{path}` is the path after the rule's `path_prefix`, unchanged. `{host}` is the target's host,
+/// with a non-default port. The query is appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
 }
 
 impl Template {
+    /// Parses a template.
+    ///
     /// # Errors
-    /// A line that says what is wrong with it.
+    /// A text with the reason why the template is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.matches(PATH).count() != 1 {
-            return Err(format!("\"{text}\" must hold {PATH} once"));
+            return Err(format!("\"{text}\" must contain {PATH} exactly once"));
         }
         if text.contains(['?', '#']) {
-            return Err(format!("\"{text}\" must hold no query: that of the target goes along"));
+            return Err(format!("\"{text}\" must not contain a query: the target's query is appended"));
         }
         let filled = |path| text.replace(PATH, path).replace(HOST, "example.org");
         let tried = filled("x");
         if tried.contains(['{', '}']) {
-            return Err(format!("\"{text}\" may hold {PATH} and {HOST} only"));
+            return Err(format!("\"{text}\" must not contain other variables than {PATH} and {HOST}"));
         }
         match Target::parse(&tried) {
-            Ok(target) if target.has_credentials() => Err("a URL of a rule must hold no password".to_owned()),
-            // A path that whoever asks has chosen must not choose the server.
+            Ok(target) if target.has_credentials() => Err("a URL of a rule must not contain a password".to_owned()),
+            // The client chooses the path, so the path must not select the host.
             Ok(target) if !Target::parse(&filled("x.y:1")).is_ok_and(|other| other.has_authority_of(&target)) => {
                 Err(format!("\"{text}\" must name the host before {PATH}"))
             }
             Ok(_) => Ok(Self { text: text.to_owned() }),
-            Err(why) => Err(format!("\"{text}\" is no URL: {why}")),
+            Err(why) => Err(format!("\"{text}\" is not a valid URL: {why}")),
         }
     }
 
-    /// The URL for a target whose path begins with `prefix`. Nothing if there is none, or it is the target itself.
+    /// Expands the template for a target whose path begins with `prefix`.
+    ///
+    /// Returns `None` if the path has another prefix, or if the result is invalid or the target.
     pub fn fill(&self, target: &Target, prefix: &str) -> Option<Target> {
         let path = target.path().strip_prefix(prefix)?.trim_start_matches('/');
         let port = target.url().port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -48,7 +54,7 @@ impl Template {
     }
 }
 
-/// A target without these parameters of its query. All others stay as they are.
+/// Removes the query parameters `names` from a target. All other parameters stay unchanged.
 pub fn without_parameters(target: &Target, names: &[String]) -> Target {
     let Some(query) = target.url().query() else { return target.clone() };
     let is_kept = |parameter: &&str| {
@@ -58,7 +64,7 @@ pub fn without_parameters(target: &Target, names: &[String]) -> Target {
     let kept: Vec<_> = query.split('&').filter(is_kept).collect();
     let (before, _) = target.as_str().split_once('?').unwrap_or((target.as_str(), ""));
     let text = if kept.is_empty() { before.to_owned() } else { format!("{before}?{}", kept.join("&")) };
-    // A shorter spelling of a target is one, too; were it none, the longer would do.
+    // A target stays valid without the parameters. If it does not, the original is used.
     Target::parse(&text).unwrap_or_else(|_| target.clone())
 }
 
@@ -71,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_put_where_it_belongs_byte_for_byte() {
+    fn template_inserts_path_unchanged() {
         for (template, prefix, from, to) in [
             (
                 "https://m.example.org/pub/{path}",
@@ -94,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_names_the_target_itself_or_nothing_names_no_source() {
+    fn template_skips_target_itself_and_other_prefixes() {
         let template = Template::parse("https://{host}/{path}").unwrap();
         assert_eq!(template.fill(&target("https://h.org/x.gz"), ""), None);
         assert_eq!(template.fill(&target("https://h.org/x.gz"), "/other/"), None);
     }
 
     #[test]
-    fn what_is_no_template_is_refused() {
+    fn invalid_templates_are_rejected() {
         for text in [
             "https://m.example.org/",
             "https://m.example.org/{path}/{path}",
@@ -119,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_parameters_go_and_the_others_stay_in_their_order() {
+    fn ignored_parameters_are_removed_in_order() {
         let names = ["ts".to_owned(), "use_mirror".to_owned()];
         for (from, to) in [
             ("https://h.org/x?b=2&ts=1&a=%27&use_mirror=m", "https://h.org/x?b=2&a=%27"),

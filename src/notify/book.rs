@@ -1,6 +1,6 @@
-//! The book of incidents: what is one incident, when it is told, and when it is over.
+//! Incident tracker: groups events into incidents, and decides when to alert and when to close.
 //!
-//! It has no clock and no task of its own, so that days can be played through in a test.
+//! The tracker reads no clock and starts no task, so tests can simulate days.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
@@ -8,61 +8,64 @@ use std::time::{Duration, SystemTime};
 use super::incident::{Incident, Note, Occasion, Severity, State};
 use crate::model::{Cause, Event, Key, Target, one_line};
 
-/// Incidents that are listed, open ones and others. Beyond it the least important one is forgotten.
+/// Maximum number of listed incidents, open or closed. Beyond it, the least important is removed.
 const MAX_INCIDENTS: usize = 200;
 
-/// Targets that an incident shows.
+/// Maximum number of targets that an incident shows.
 const MAX_SHOWN_TARGETS: usize = 8;
 
-/// Targets that an incident follows one by one. With more it is over only with time.
+/// Maximum number of targets that an incident tracks individually. With more, it only expires.
 const MAX_FOLLOWED_TARGETS: usize = 64;
 
-/// What an incident keeps of an error's text, in characters.
+/// Maximum length of an incident's error text, in characters.
 const MAX_DETAIL_CHARS: usize = 300;
 
-/// The rest between two alerts of one incident, however often it comes and goes. One that comes back within this time
-/// is the same incident.
+/// Minimum time between two alerts of one incident.
+///
+/// An incident that recurs within this time after its last event is reopened.
 const MIN_REST: Duration = Duration::from_hours(1);
 
-/// After so long without another sighting an incident is over.
+/// An open incident expires after this time without a new event.
 const QUIET: Duration = Duration::from_hours(24);
 
-/// Alerts of one cause in [`ALERT_WINDOW`], over all hosts: who asks for a thousand hosts that are not there must not send a
-/// thousand mails, nor drown what is told of other causes. Those beyond it are told when there is room again.
+/// Maximum number of alerts of one cause in [`ALERT_WINDOW`], over all hosts.
+///
+/// A client that requests a thousand unreachable hosts must not cause a thousand mails, or hide
+/// alerts of other causes. Further alerts are delayed until the limit allows them.
 const MAX_ALERTS: usize = 20;
 const ALERT_WINDOW: Duration = Duration::from_hours(1);
 
-/// What shows that an incident is over.
+/// Condition that closes an incident as recovered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MendedBy {
-    /// Anything that was stored, from the same host.
+    /// Any target of the same host was stored.
     SameHost,
-    /// Each of its targets, stored.
+    /// Each target of the incident was stored.
     SameTargets,
-    /// Anything that was stored.
+    /// Any target was stored.
     Anything,
-    /// An event that says so.
+    /// A recovery event of the same cause.
     ItsOwnEvent,
 }
 
 #[derive(Default)]
 pub struct Book {
     entries: Vec<Entry>,
-    /// When what was told lately.
+    /// Times of the recent alerts of each cause.
     told: HashMap<Cause, VecDeque<SystemTime>>,
 }
 
 struct Entry {
     incident: Incident,
-    /// It was opened, or opened again, and nobody was told yet.
+    /// The incident was opened or reopened, and no alert was sent yet.
     is_untold: bool,
     followed: HashSet<Key>,
-    /// More targets than are followed.
+    /// Whether there are more targets than are tracked.
     has_more: bool,
 }
 
 impl Book {
-    /// Writes down what happened. Returns what is to be told at once.
+    /// Records an event. Returns the notifications to send now.
     pub fn hear(&mut self, event: &Event, now: SystemTime) -> Vec<Note> {
         match event {
             Event::Trouble { target, cause, detail } => {
@@ -93,7 +96,7 @@ impl Book {
         }
     }
 
-    /// Tells what has waited for its time, and closes what nothing was heard of for long.
+    /// Expires old incidents, and returns the delayed alerts that are due.
     pub fn look_after(&mut self, now: SystemTime) -> Vec<Note> {
         for entry in self.entries.iter_mut().filter(|entry| entry.is_open()) {
             if since(entry.incident.last_seen, now) >= QUIET {
@@ -116,7 +119,7 @@ impl Book {
         alert(entry, &mut self.told, now).into_iter().collect()
     }
 
-    /// Trouble that is no host's.
+    /// Records an incident of this instance, which has no host.
     fn see_of_ours(&mut self, cause: Cause, detail: &str, now: SystemTime) -> Vec<Note> {
         let at = self.enter(None, cause, now);
         self.see(at, detail, now)
@@ -127,7 +130,9 @@ impl Book {
         of_cause.filter_map(|entry| entry.end(now)).collect()
     }
 
-    /// The place of the incident that this trouble belongs to. One that is over for long is another.
+    /// Returns the index of the incident for this host and cause, and creates it if necessary.
+    ///
+    /// An incident that was closed long ago is not reopened.
     fn enter(&mut self, host: Option<String>, cause: Cause, now: SystemTime) -> usize {
         let is_it = |entry: &Entry| {
             let Incident { cause: of_entry, host: at, last_seen, .. } = &entry.incident;
@@ -139,7 +144,7 @@ impl Book {
         if self.entries.len() >= MAX_INCIDENTS {
             let importance = |entry: &Entry| (entry.is_open(), entry.incident.severity, entry.incident.last_seen);
             let least = (0..self.entries.len()).min_by_key(|at| importance(&self.entries[*at]));
-            self.entries.swap_remove(least.expect("the book is full"));
+            self.entries.swap_remove(least.expect("the tracker is full"));
         }
         self.entries.push(Entry::new(cause, host, now));
         self.entries.len() - 1
@@ -153,7 +158,7 @@ impl Entry {
             cause,
             severity: if cause == Cause::Absent { Severity::Notice } else { Severity::Alert },
             host,
-            // It is opened by what is seen.
+            // The first event opens the incident.
             state: State::Expired,
             count: 0,
             first_seen: now,
@@ -196,7 +201,9 @@ impl Entry {
         }
     }
 
-    /// Closes the incident if this shows that it is over. Only who was told of it is told of its end.
+    /// Closes the incident if the stored target meets its recovery condition.
+    ///
+    /// Returns a recovery notification only if an alert was sent before.
     fn hear_of_stored(&mut self, target: &Target, now: SystemTime) -> Option<Note> {
         if !self.is_open() {
             return None;
@@ -235,7 +242,7 @@ impl Entry {
     }
 }
 
-/// The alert of an incident that nobody was told of yet, if its time has come.
+/// Returns the pending alert of an incident, if the rate limits allow it now.
 fn alert(entry: &mut Entry, told: &mut HashMap<Cause, VecDeque<SystemTime>>, now: SystemTime) -> Option<Note> {
     let incident = &mut entry.incident;
     let rests = incident.alerted.is_some_and(|alerted| since(alerted, now) < MIN_REST);
@@ -266,7 +273,7 @@ fn mended_by(cause: Cause) -> MendedBy {
     }
 }
 
-/// A clock that was set back makes waits longer, and nothing else.
+/// Returns the time since `then`, or zero if the clock was set back. Waits then take longer.
 fn since(then: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(then).unwrap_or_default()
 }
@@ -294,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_comes_and_goes_is_told_of_once_an_hour() {
+    fn flapping_host_alerts_once_an_hour() {
         let (mut book, start) = (Book::default(), SystemTime::UNIX_EPOCH);
         let mut told = Vec::new();
         for minute in 0..180 {
@@ -306,23 +313,23 @@ mod tests {
         let pair = [Occasion::Alert, Occasion::Recovery];
         assert_eq!(occasions(&told), [pair, pair, pair].concat());
         let counts: Vec<_> = told.iter().map(|note| note.incident.count).collect();
-        assert_eq!(counts, [1, 1, 61, 61, 121, 121], "the second alert tells what the first did not");
+        assert_eq!(counts, [1, 1, 61, 61, 121, 121], "the second alert reports the count since the first");
         assert_eq!(book.newest_first().len(), 1);
     }
 
     #[test]
-    fn an_alert_that_had_to_rest_is_told_when_its_time_has_come() {
+    fn delayed_alert_is_sent_when_due() {
         let (mut book, start) = (Book::default(), SystemTime::UNIX_EPOCH);
         book.hear(&trouble(Cause::Silent, "a.example", "x"), start);
         book.hear(&stored("a.example", "x"), start + MINUTE);
         assert!(book.hear(&trouble(Cause::Silent, "a.example", "x"), start + 2 * MINUTE).is_empty());
         assert!(book.look_after(start + 59 * MINUTE).is_empty());
         assert_eq!(occasions(&book.look_after(start + 60 * MINUTE)), [Occasion::Alert]);
-        assert!(book.look_after(start + 121 * MINUTE).is_empty(), "it is told once while it lasts");
+        assert!(book.look_after(start + 121 * MINUTE).is_empty(), "an open incident alerts once");
     }
 
     #[test]
-    fn an_incident_of_which_nothing_is_heard_is_over_without_a_word() {
+    fn quiet_incident_expires_without_notification() {
         let (mut book, start) = (Book::default(), SystemTime::UNIX_EPOCH);
         book.hear(&trouble(Cause::Changed, "a.example", "x"), start);
         assert!(book.look_after(start + QUIET).is_empty());
@@ -332,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_are_over_only_when_each_target_is_stored() {
+    fn mismatch_recovers_when_each_target_is_stored() {
         let (mut book, now) = (Book::default(), SystemTime::UNIX_EPOCH);
         for name in ["x", "y"] {
             book.hear(&trouble(Cause::Mismatch, "a.example", name), now);
@@ -343,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn more_targets_than_are_followed_are_over_only_with_time() {
+    fn incident_with_untracked_targets_only_expires() {
         let (mut book, now) = (Book::default(), SystemTime::UNIX_EPOCH);
         let names: Vec<_> = (0..=MAX_FOLLOWED_TARGETS).map(|number| number.to_string()).collect();
         for name in &names {
@@ -355,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_hosts_is_bounded_and_drowns_nothing_else() {
+    fn host_flood_is_bounded_and_hides_nothing() {
         let (mut book, now) = (Book::default(), SystemTime::UNIX_EPOCH);
         let flood = |book: &mut Book, cause| -> usize {
             (0..1000).map(|number| book.hear(&trouble(cause, &format!("h{number}.example"), "x"), now).len()).sum()
@@ -365,13 +372,16 @@ mod tests {
         assert_eq!(book.hear(&trouble(Cause::Changed, "a.example", "x"), now).len(), 1);
         assert_eq!(flood(&mut book, Cause::Absent), 0);
         let listed = book.newest_first();
-        assert!(listed.iter().any(|incident| incident.cause == Cause::Silent), "what matters less makes room first");
+        assert!(
+            listed.iter().any(|incident| incident.cause == Cause::Silent),
+            "less important incidents are removed first"
+        );
         assert_eq!(listed.len(), MAX_INCIDENTS);
-        assert_eq!(book.look_after(now + ALERT_WINDOW).len(), MAX_ALERTS, "the next have their turn");
+        assert_eq!(book.look_after(now + ALERT_WINDOW).len(), MAX_ALERTS, "the next alerts are due");
     }
 
     #[test]
-    fn what_an_origin_says_stays_in_its_line() {
+    fn detail_stays_on_one_line() {
         let mut book = Book::default();
         book.hear(&trouble(Cause::Wrong, "a.example", "x"), SystemTime::UNIX_EPOCH);
         assert_eq!(book.newest_first()[0].detail, "a  detail");

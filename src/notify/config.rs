@@ -8,17 +8,17 @@ use super::post::Post;
 use super::webhook::Webhook;
 use crate::model::Secret;
 
-/// `[notify]`
+/// Configuration section `[notify]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where incidents are posted; empty: nowhere. Often whoever knows it may post, so it is a secret.
+    /// URL of the webhook. Empty: no webhook. The URL is a secret because it often grants access.
     pub webhook_url: Secret,
     pub webhook_url_file: PathBuf,
-    /// What the posts are signed with; empty: they are not signed.
+    /// Key that signs webhook requests. Empty: requests are not signed.
     pub webhook_secret: Secret,
     pub webhook_secret_file: PathBuf,
-    /// The mail server; empty: no mail.
+    /// URL of the mail server. Empty: no mail.
     pub smtp_url: Secret,
     pub smtp_url_file: PathBuf,
     pub mail_from: String,
@@ -26,13 +26,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// Checks the section.
+    ///
     /// # Errors
-    /// A line that names the key that is missing, or whose value or file cannot be used.
+    /// A text with the configuration key that is missing, or whose value or file is invalid.
     pub fn check(&self) -> Result<(), String> {
         self.posts("").map(drop)
     }
 
-    /// The posts that are configured.
+    /// Creates the configured notification channels.
     pub(super) fn posts(&self, instance: &str) -> Result<Vec<Post>, String> {
         let webhook = self.webhook(instance)?.map(Post::Webhook);
         let mail = self.mail(instance)?.map(Post::Mail);
@@ -46,7 +48,7 @@ impl Config {
             return if secret.is_empty() {
                 Ok(None)
             } else {
-                Err("notify.webhook_secret is of no use without notify.webhook_url".to_owned())
+                Err("notify.webhook_secret needs notify.webhook_url".to_owned())
             };
         }
         Webhook::new(&url, secret, instance).map(Some).map_err(|why| format!("notify.webhook_url: {why}"))
@@ -64,12 +66,12 @@ impl Config {
         match (there, missing) {
             (None, _) => return Ok(None),
             (Some((there, _)), Some((missing, _))) => {
-                return Err(format!("notify.{there} is of no use without notify.{missing}"));
+                return Err(format!("notify.{there} needs notify.{missing}"));
             }
             (Some(_), None) => {}
         }
         let mailbox = |key: &str, address: &String| {
-            address.parse::<Mailbox>().map_err(|why| format!("notify.{key}: {address:?} is no address: {why}"))
+            address.parse::<Mailbox>().map_err(|why| format!("notify.{key}: invalid mail address {address:?}: {why}"))
         };
         let from = mailbox("mail_from", &self.mail_from)?;
         let to = self.mail_to.iter().map(|address| mailbox("mail_to", address)).collect::<Result<_, _>>()?;

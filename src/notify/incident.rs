@@ -1,4 +1,4 @@
-//! What is told and listed of an incident.
+//! Incidents as listed by the API, and notifications about them.
 
 use std::time::SystemTime;
 
@@ -6,39 +6,39 @@ use serde::{Serialize, Serializer};
 
 use crate::model::Cause;
 
-/// Trouble of one kind with one host, or with this instance's disk.
+/// Failures of one cause at one host, or at this instance itself.
 #[derive(Debug, Clone, Serialize)]
 pub struct Incident {
     pub id: String,
     #[serde(serialize_with = "as_word")]
     pub cause: Cause,
     pub severity: Severity,
-    /// None where the trouble is this instance's own.
+    /// `None` if this instance itself fails.
     pub host: Option<String>,
     pub state: State,
-    /// How many fetches have come to it.
+    /// Number of failures.
     pub count: u64,
     #[serde(serialize_with = "as_date")]
     pub first_seen: SystemTime,
     #[serde(serialize_with = "as_date")]
     pub last_seen: SystemTime,
-    /// When the operator was told last.
+    /// Time of the last alert.
     #[serde(serialize_with = "as_date_if_any")]
     pub alerted: Option<SystemTime>,
     #[serde(serialize_with = "as_date_if_any")]
     pub ended: Option<SystemTime>,
-    /// Some of the targets, without secrets, the newest last.
+    /// Some of the targets, without secrets, newest last.
     pub targets: Vec<String>,
-    /// What the newest fetch came to.
+    /// Error text of the newest failure.
     pub detail: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Listed, and told to nobody.
+    /// Listed only.
     Notice,
-    /// Told by all posts.
+    /// Listed, and sent through all notification channels.
     Alert,
 }
 
@@ -46,17 +46,17 @@ pub enum Severity {
 #[serde(rename_all = "lowercase")]
 pub enum State {
     Open,
-    /// What went wrong goes right again.
+    /// The failure is over.
     Recovered,
-    /// Nothing was heard of it for so long that it is not known.
+    /// There was no event for so long that the outcome is unknown.
     Expired,
 }
 
-/// What is told to an operator.
+/// Notification for an operator.
 #[derive(Debug, Clone)]
 pub struct Note {
     pub occasion: Occasion,
-    /// As it was at that moment.
+    /// State of the incident when the notification was created.
     pub incident: Incident,
 }
 
@@ -67,7 +67,7 @@ pub enum Occasion {
 }
 
 impl Note {
-    /// The moment that it tells of.
+    /// Returns the time of the alert or of the recovery.
     pub fn time(&self) -> SystemTime {
         let Incident { alerted, ended, last_seen, .. } = self.incident;
         let time = match self.occasion {
@@ -88,24 +88,24 @@ impl Occasion {
 }
 
 impl Incident {
-    /// One line for people.
+    /// Returns a one-line summary for people.
     #[must_use]
     pub fn summary(&self) -> String {
         let what = match self.cause {
-            Cause::Absent => "does not have what was asked for",
-            Cause::Gone => "does not have any more what was kept here once",
-            Cause::Status => "answers with an error",
-            Cause::Silent => "does not answer, or breaks off",
+            Cause::Absent => "does not have the requested file",
+            Cause::Gone => "no longer has a file that was stored before",
+            Cause::Status => "returns an error",
+            Cause::Silent => "is unreachable or closes the connection early",
             Cause::Slow => "is too slow",
-            Cause::Wrong => "answers wrongly",
-            Cause::Impostor => "sends something else than the name promises",
-            Cause::Mismatch => "sends other bytes than a client expects",
-            Cause::Changed => "sends other bytes than it did before",
-            Cause::NoSpace => "there is no space to store what is fetched",
-            Cause::StoreFailed => "what is fetched cannot be stored",
-            Cause::Rotten => "what is kept on the disk is not what was stored",
-            Cause::Bucket => "the bucket does not do as it is asked",
-            Cause::Disk => "the disk of the cache fails",
+            Cause::Wrong => "sends invalid responses",
+            Cause::Impostor => "sends a file of the wrong type",
+            Cause::Mismatch => "sends bytes that do not match the expected digest",
+            Cause::Changed => "sends other bytes than before",
+            Cause::NoSpace => "no space to store fetched files",
+            Cause::StoreFailed => "fetched files cannot be stored",
+            Cause::Rotten => "stored objects are corrupt",
+            Cause::Bucket => "the bucket is failing",
+            Cause::Disk => "the cache disk is failing",
         };
         match &self.host {
             Some(host) => format!("{host} {what}"),
@@ -114,7 +114,7 @@ impl Incident {
     }
 }
 
-/// The cause's name for machines.
+/// Returns the machine-readable name of a cause.
 pub fn word_of(cause: Cause) -> &'static str {
     match cause {
         Cause::Absent => "absent",
@@ -134,12 +134,12 @@ pub fn word_of(cause: Cause) -> &'static str {
     }
 }
 
-/// RFC 3339, in UTC.
+/// Formats a time as RFC 3339, in UTC.
 pub fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library hands over references")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn as_word<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(word_of(*cause))
 }
@@ -148,7 +148,7 @@ fn as_date<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(&date(*time))
 }
 
-#[expect(clippy::ref_option, reason = "the library hands over references")]
+#[expect(clippy::ref_option, reason = "serde passes references")]
 fn as_date_if_any<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     time.map(date).serialize(serializer)
 }

@@ -1,4 +1,4 @@
-//! Telling by mail: plain text, one note a mail.
+//! Mail channel: one plain-text mail for each notification.
 
 use std::fmt::Write as _;
 
@@ -14,10 +14,10 @@ use super::incident::{Note, Occasion, date, word_of};
 use super::post::{TIMEOUT, Undelivered};
 use crate::model::Secret;
 
-/// How a server is spelled.
+/// Error text for an invalid server URL.
 const URL_FORM: &str = "must be like \"smtp://mail.example.org\" or \"smtps://user:password@mail.example.org\"";
 
-/// Ports of servers that name none: to a server, to a submission server with and without TLS from the start.
+/// Default ports: SMTP, submission with STARTTLS, and submission with implicit TLS.
 const SMTP_PORT: u16 = 25;
 const SUBMISSION_PORT: u16 = 587;
 const SUBMISSIONS_PORT: u16 = 465;
@@ -31,7 +31,7 @@ pub struct Mail {
     instance: String,
 }
 
-/// No mail of ours wants an automatic answer (RFC 3834, section 5).
+/// Header that asks receivers not to send automatic replies (RFC 3834, section 5).
 #[derive(Clone)]
 struct AutoSubmitted;
 
@@ -77,7 +77,7 @@ impl Mail {
             Occasion::Recovery => "RECOVERED",
         };
         let subject = format!("[millpond {}] {occasion}: {}", self.instance, note.incident.summary());
-        // A header ends at a line's end.
+        // A line break would end the header.
         subject.chars().filter(|c| !c.is_control()).collect()
     }
 
@@ -103,15 +103,17 @@ impl Mail {
         }
         line("Instance:", &self.instance);
         line("Incident:", &incident.id);
-        text + "\nAn incident is told once. /api/v1/incidents at the gateway shows how it stands.\n"
+        text + "\nEach incident is reported once. See /api/v1/incidents for its current state.\n"
     }
 }
 
-/// A server by its URL. With `smtp` TLS is begun where the server offers it, and demanded where there is a password to
-/// send; `?tls=none` does without, for a server beside ours.
+/// Creates the transport for a server URL.
+///
+/// With `smtp`, Millpond uses STARTTLS if the server offers it, and requires it if the URL has a
+/// user. `?tls=none` disables TLS, for a server on the same host or network.
 ///
 /// # Errors
-/// Why it cannot work, without the URL, which may hold a password.
+/// A text with the reason, but without the URL, which may contain a password.
 pub fn transport(url: &Secret) -> Result<Transport, String> {
     let url = Url::parse(url.expose()).map_err(|_| URL_FORM)?;
     let host = match url.host().ok_or(URL_FORM)? {
@@ -121,7 +123,7 @@ pub fn transport(url: &Secret) -> Result<Transport, String> {
     };
     let has_user = !url.username().is_empty();
     let wanted = url.query().and_then(|query| query.strip_prefix("tls="));
-    let parameters = || TlsParameters::new(host.clone()).map_err(|error| format!("TLS cannot be used: {error}"));
+    let parameters = || TlsParameters::new(host.clone()).map_err(|error| format!("TLS setup failed: {error}"));
     let (tls, port) = match (url.scheme(), wanted) {
         ("smtps", None) => (Tls::Wrapper(parameters()?), SUBMISSIONS_PORT),
         ("smtp", Some("none")) => (Tls::None, SMTP_PORT),

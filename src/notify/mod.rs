@@ -1,8 +1,9 @@
-//! Telling an operator: what went wrong, once an incident, by webhook and by mail.
+//! Incident tracking, and alerts by webhook and mail.
 //!
-//! It listens to the events of the other rooms, groups them into incidents ([`book`]), and hands what is to be told to the
-//! posts, each of which has a queue and a task of its own. Nothing here is waited for by a fetch: what does not fit into
-//! a queue is dropped, and still listed. Its main type is [`Notifier`].
+//! A task receives the events of the other modules and groups them into incidents ([`book`]). It
+//! sends notifications through channels, each with its own queue and task. A fetch never waits for
+//! this module: if a queue is full, the notification is dropped and the incident stays listed. The
+//! main type is [`Notifier`].
 
 mod book;
 mod config;
@@ -28,32 +29,32 @@ use book::Book;
 use incident::Note;
 use post::Outbox;
 
-/// How often it is looked for what has become due with time.
+/// Interval of the check for delayed alerts and expired incidents.
 const TICK: Duration = Duration::from_secs(10);
 
-/// How long the posts may take at the end of the process for what they still have to deliver.
+/// Time that channels have at shutdown to deliver queued notifications.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
-/// The incidents of this process. Cheap to clone.
+/// Handle to the incidents of this process. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Incidents {
     book: Arc<Mutex<Book>>,
 }
 
 impl Incidents {
-    /// All that are open or remembered, the one that was seen last first.
+    /// Returns all incidents, open or closed, latest event first.
     #[must_use]
     pub fn newest_first(&self) -> Vec<Incident> {
         self.book().newest_first()
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        // At worst an incident is counted once too little.
+        // After a panic, an incident may miss one count at worst.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The tasks that listen and tell.
+/// Tasks that track incidents and send notifications.
 pub struct Notifier {
     incidents: Incidents,
     stop: CancellationToken,
@@ -62,10 +63,10 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Listens to `events` from here on. `instance` is our name in what is told.
+    /// Subscribes to `events` and starts the tasks. Notifications contain the name `instance`.
     ///
     /// # Errors
-    /// A line that names the key that cannot be used.
+    /// A text with the configuration key that is invalid.
     pub fn start(config: &Config, instance: &str, events: &EventSink) -> Result<Self, String> {
         let (outboxes, posting) = config.posts(instance)?.into_iter().map(Outbox::open).unzip();
         let incidents = Incidents::default();
@@ -80,12 +81,12 @@ impl Notifier {
         self.incidents.clone()
     }
 
-    /// Hears what was said last, and lets the posts deliver for a moment.
+    /// Handles the remaining events, and waits up to [`STOP_GRACE`] for the channels to deliver.
     pub async fn stop(self) {
         self.stop.cancel();
         let Self { listening, mut posting, .. } = self;
         let delivered = timeout(STOP_GRACE, async {
-            // A task that failed has nothing more to deliver.
+            // A failed task has nothing left to deliver.
             drop(listening.await);
             for post in &mut posting {
                 drop(post.await);
@@ -93,12 +94,12 @@ impl Notifier {
         });
         if delivered.await.is_err() {
             posting.iter().for_each(JoinHandle::abort);
-            tracing::warn!("not all that was to be told could be delivered before the end");
+            tracing::warn!("shutdown: some notifications were not delivered");
         }
     }
 }
 
-/// Hears events, and puts what is to be told into the outboxes.
+/// Receiver of events, which sends notifications to the outboxes.
 struct Listener {
     incidents: Incidents,
     outboxes: Vec<Outbox>,
@@ -153,7 +154,7 @@ impl Listener {
 }
 
 fn lagged(lost: u64) {
-    tracing::warn!(lost, "more happened at once than could be heard; some of it is in no incident");
+    tracing::warn!(lost, "event queue overflowed; lost events are missing from incidents");
 }
 
 #[cfg(test)]
@@ -162,7 +163,7 @@ mod tests {
     use crate::model::{Cause, Target};
 
     #[tokio::test]
-    async fn what_was_lost_does_not_end_the_listening() {
+    async fn lost_events_do_not_stop_listener() {
         let events = EventSink::new();
         let receiver = events.subscribe();
         let target = Target::parse("https://a.example/x.tar.gz").unwrap();
@@ -174,7 +175,7 @@ mod tests {
         let listener = Listener { incidents: incidents.clone(), outboxes: Vec::new() };
         drop(events);
         listener.listen(receiver, CancellationToken::new()).await;
-        let heard = incidents.newest_first()[0].count;
-        assert!((1..3000).contains(&heard), "{heard} of 3000");
+        let recorded = incidents.newest_first()[0].count;
+        assert!((1..3000).contains(&recorded), "{recorded} of 3000");
     }
 }

@@ -1,4 +1,6 @@
-//! Posts: the ways in which notes leave, each with a queue and a task, so that a dead one delays nobody.
+//! Notification channels (webhook, mail).
+//!
+//! Each has its own queue and task, so a failing channel does not block the other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +13,17 @@ use super::incident::Note;
 use super::mail::Mail;
 use super::webhook::Webhook;
 
-/// Notes that wait for one post. What comes when it is full is lost to this post, and stays listed.
+/// Queue length of one channel. If the queue is full, notifications are dropped for this channel.
+/// Their incidents stay listed.
 const QUEUE_LENGTH: usize = 64;
 
-/// How often the delivery of one note is tried.
+/// Maximum number of delivery attempts for one notification.
 const ATTEMPTS: u32 = 4;
 
-/// The wait before the second attempt. It doubles with each one.
+/// Wait before the second attempt. It doubles with each attempt.
 const BACKOFF: Duration = Duration::from_secs(1);
 
-/// How long one attempt may take.
+/// Timeout of one attempt.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub enum Post {
@@ -28,12 +31,12 @@ pub enum Post {
     Mail(Mail),
 }
 
-/// Why a note was not taken.
+/// Error returned when a notification was not delivered.
 #[derive(Debug)]
 pub enum Undelivered {
-    /// It may be taken later.
+    /// Transient: a retry may succeed.
     Passing(String),
-    /// It will not be taken.
+    /// Permanent: retries are useless.
     Final(String),
 }
 
@@ -52,26 +55,26 @@ impl Post {
                 Self::Mail(mail) => mail.send(note).await,
             }
         };
-        timeout(TIMEOUT, sent).await.unwrap_or_else(|_| Err(Undelivered::Passing("no answer in time".to_owned())))
+        timeout(TIMEOUT, sent).await.unwrap_or_else(|_| Err(Undelivered::Passing("request timed out".to_owned())))
     }
 
-    /// Tries until the note is taken, or trying is of no use.
+    /// Delivers a notification, and retries transient errors.
     async fn deliver(&self, note: &Note) {
         let (by, id, occasion) = (self.name(), &note.incident.id, note.occasion.as_str());
         let mut wait = BACKOFF;
         for attempt in 1.. {
             match self.send(note).await {
                 Ok(()) => {
-                    tracing::info!(by, id, occasion, attempt, "told");
+                    tracing::info!(by, id, occasion, attempt, "notification delivered");
                     return;
                 }
                 Err(Undelivered::Passing(why)) if attempt < ATTEMPTS => {
-                    tracing::debug!(by, id, occasion, attempt, why, "could not be told yet");
+                    tracing::debug!(by, id, occasion, attempt, why, "notification failed, will retry");
                     sleep(wait).await;
                     wait *= 2;
                 }
                 Err(Undelivered::Passing(why) | Undelivered::Final(why)) => {
-                    tracing::warn!(by, id, occasion, attempt, why, "could not be told");
+                    tracing::warn!(by, id, occasion, attempt, why, "notification failed, giving up");
                     return;
                 }
             }
@@ -79,24 +82,24 @@ impl Post {
     }
 }
 
-/// The near end of a post.
+/// Sending side of a channel's queue.
 pub struct Outbox {
     name: &'static str,
     queue: Sender<Arc<Note>>,
 }
 
 impl Outbox {
-    /// Starts the task that empties it. It ends when the outbox is dropped and empty.
+    /// Starts the delivery task. The task ends when the outbox is dropped and the queue is empty.
     pub fn open(post: Post) -> (Self, JoinHandle<()>) {
         let (queue, notes) = mpsc::channel(QUEUE_LENGTH);
         (Self { name: post.name(), queue }, tokio::spawn(empty(post, notes)))
     }
 
-    /// Never waits.
+    /// Queues a notification without blocking. If the queue is full, the notification is dropped.
     pub fn put(&self, note: Arc<Note>) {
         if let Err(error) = self.queue.try_send(note) {
             let by = self.name;
-            tracing::warn!(by, %error, "could not be told: too much waits already");
+            tracing::warn!(by, %error, "notification dropped, queue full");
         }
     }
 }

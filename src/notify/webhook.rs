@@ -1,4 +1,4 @@
-//! Telling by webhook: a POST of JSON, signed.
+//! Webhook channel: one signed POST with JSON for each notification.
 
 use std::time::SystemTime;
 
@@ -13,31 +13,34 @@ use super::incident::{Note, date};
 use super::post::{TIMEOUT, Undelivered};
 use crate::model::{Secret, innermost};
 
-/// When the request was made, in seconds since 1970. It is signed with the body, so that neither can be used again later.
+/// Time of the request, in seconds since 1970. The signature covers it, which prevents replays.
 const TIMESTAMP: &str = "X-Millpond-Timestamp";
 
-/// `sha256=` and the HMAC-SHA256, in hex, of the timestamp, a full stop and the body.
+/// Signature: `sha256=` and the hexadecimal HMAC-SHA256 of the timestamp, a full stop and the body.
 const SIGNATURE: &str = "X-Millpond-Signature";
 
 pub struct Webhook {
     client: Client,
     url: Url,
-    /// Without one nothing is signed.
+    /// If empty, requests are not signed.
     secret: Secret,
     instance: String,
 }
 
 impl Webhook {
-    /// The operator names the server, so it may be at any address; but where it sends us is not the operator's word.
+    /// Creates the channel for a URL.
+    ///
+    /// The operator chose the server, so any address is allowed. Redirects are not followed,
+    /// because the operator did not choose their targets.
     ///
     /// # Errors
-    /// Why it cannot work, without the URL, which may hold a secret.
+    /// A text with the reason, but without the URL, which may contain a secret.
     pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, String> {
         let url = Url::parse(url.expose()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         let url = url.ok_or("must be like \"https://alerts.example.org/hook\"")?;
         let client = Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT);
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
-        let client = client.build().map_err(|error| format!("TLS cannot be used: {}", cause_of(error)))?;
+        let client = client.build().map_err(|error| format!("TLS setup failed: {}", cause_of(error)))?;
         Ok(Self { client, url, secret, instance: instance.to_owned() })
     }
 
@@ -54,13 +57,13 @@ impl Webhook {
             || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
         match status {
             status if status.is_success() => Ok(()),
-            status if may_pass => Err(Undelivered::Passing(format!("it answered {status}"))),
-            status => Err(Undelivered::Final(format!("it answered {status}"))),
+            status if may_pass => Err(Undelivered::Passing(format!("the server returned {status}"))),
+            status => Err(Undelivered::Final(format!("the server returned {status}"))),
         }
     }
 }
 
-/// The same at every attempt, so that the receiver knows a second delivery.
+/// Builds the body. Every attempt sends the same one, so a receiver can detect duplicates.
 fn body(note: &Note, instance: &str) -> String {
     let document = json!({
         "version": 1,
@@ -81,11 +84,11 @@ fn sign(secret: &Secret, timestamp: &str, body: &str) -> String {
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-/// What happened, without the URL.
+/// Returns the root cause of an error, without the URL.
 fn cause_of(error: reqwest::Error) -> String {
     let error = error.without_url();
     if error.is_timeout() {
-        return "no answer in time".to_owned();
+        return "request timed out".to_owned();
     }
     innermost(&error)
 }

@@ -58,7 +58,7 @@ impl Stage {
         let is_alert = |event: &serde_json::Value| {
             event["message"] == "incident"
                 && event["occasion"] == "alert"
-                && event["summary"] == "the bucket does not do as it is asked"
+                && event["summary"] == "the bucket is failing"
         };
         self.gateway.log().events().iter().filter(|event| is_alert(event)).count()
     }

@@ -67,7 +67,7 @@ fn failures_of_one_host_are_one_alert() {
     let told = &await_posts(&hook, 1)[0];
     assert_eq!((&told["version"], &told["occasion"]), (&Value::from(1), &Value::from("alert")));
     assert_eq!(told["instance"], "mill-test");
-    assert_eq!(told["summary"], "127.0.0.1 does not answer, or breaks off");
+    assert_eq!(told["summary"], "127.0.0.1 is unreachable or closes the connection early");
     assert_eq!(told["incident"]["id"], listed["id"]);
     // Shutdown sends the queued notifications.
     gateway.stop();

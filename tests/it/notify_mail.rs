@@ -52,7 +52,7 @@ fn incident_and_recovery_send_one_mail_each() {
     let (head, body) = parts(&mails[0]);
     for line in [
         "From: Mill <mill@example.org>",
-        "Subject: [millpond mill-test] ALERT: 127.0.0.1 answers with an error",
+        "Subject: [millpond mill-test] ALERT: 127.0.0.1 returns an error",
         "Auto-Submitted: auto-generated",
         "Content-Type: text/plain; charset=utf-8",
     ] {
@@ -82,14 +82,14 @@ fn deferred_mail_is_retried_and_rejected_is_not() {
     let busy = Smtp::answering(&["451 later", "250 taken"]);
     let gateway = mailing(&origin, &format!("smtp://{}", busy.authority())).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
-    assert_eq!(await_end(&gateway, "told")["attempt"], 2);
+    assert_eq!(await_end(&gateway, "notification delivered")["attempt"], 2);
     // The mail server reports the mails with a delay.
     let has_seen = |server: &Smtp, count| (server.events("mail").len() == count).then_some(());
     eventually("the server got two mails", || has_seen(&busy, 2));
     let strict = Smtp::answering(&["550 not here"]);
     let gateway = mailing(&origin, &format!("smtp://{}", strict.authority())).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
-    assert_eq!(await_end(&gateway, "could not be told")["attempt"], 1);
+    assert_eq!(await_end(&gateway, "notification failed, giving up")["attempt"], 1);
     eventually("the server got one mail", || has_seen(&strict, 1));
 }
 
@@ -109,7 +109,7 @@ fn password_is_sent_over_tls_only() {
     let open = Smtp::with_password("mill", PASSWORD);
     let gateway = mailing(&origin, &format!("smtp://mill:{SPELLED}@{}", open.authority())).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
-    await_end(&gateway, "could not be told");
+    await_end(&gateway, "notification failed, giving up");
     assert!(open.events("login").is_empty() && open.events("mail").is_empty());
     assert!(!gateway.log().text().contains("S3CRET"));
 }
@@ -122,7 +122,7 @@ fn starttls_requires_trusted_certificate() {
     let url = format!("smtp://{}", smtp.authority());
     let gateway = mailing(&origin, &url).authority(&Authority::new()).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
-    let why = await_end(&gateway, "could not be told");
+    let why = await_end(&gateway, "notification failed, giving up");
     assert!(why["why"].as_str().is_some_and(|why| why.to_lowercase().contains("certificate")), "{why}");
     let beside = Smtp::with_tls(&authority, false, "mill", PASSWORD);
     let url = format!("smtp://mill:{SPELLED}@{}?tls=none", beside.authority());
@@ -140,5 +140,5 @@ fn unreachable_mail_server_does_not_delay_webhook() {
     let gateway = mailing(&origin, &url).text("notify.webhook_url", &hook.url("/hook")).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
     crate::notify::await_posts(&hook, 1);
-    assert_eq!(await_end(&gateway, "could not be told")["attempt"], 4);
+    assert_eq!(await_end(&gateway, "notification failed, giving up")["attempt"], 4);
 }

@@ -70,7 +70,7 @@ fn failed_webhook_post_is_retried() {
     hook.script(HOOK, vec![Reply::status(500), Reply::status(204)]);
     let gateway = posting(&origin, &hook).start();
     fail(&gateway, &origin);
-    assert_eq!(await_end(&gateway, "told")["attempt"], 2);
+    assert_eq!(await_end(&gateway, "notification delivered")["attempt"], 2);
     let told = posts(&hook);
     assert_eq!(told.len(), 2);
     assert_eq!(told[0], told[1], "a retry sends the same post");
@@ -82,7 +82,7 @@ fn unreachable_webhook_is_given_up() {
     let gateway = posting(&origin, &hook).start();
     hook.stop();
     fail(&gateway, &origin);
-    assert_eq!(await_end(&gateway, "could not be told")["attempt"], 4);
+    assert_eq!(await_end(&gateway, "notification failed, giving up")["attempt"], 4);
     assert_eq!(incidents(&gateway).len(), 1, "the incident is still listed");
 }
 
@@ -93,7 +93,7 @@ fn rejecting_or_redirecting_webhook_is_not_retried() {
         hook.serve(HOOK, reply);
         let gateway = posting(&origin, &hook).start();
         fail(&gateway, &origin);
-        assert_eq!(await_end(&gateway, "could not be told")["attempt"], 1);
+        assert_eq!(await_end(&gateway, "notification failed, giving up")["attempt"], 1);
         assert_eq!(hook.asked(), [HOOK]);
     }
 }

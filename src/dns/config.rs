@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::node::Node;
 use crate::model::{Secret, Span};
 
-/// How far the server's clock may be from ours, in seconds, as RFC 8945 recommends.
+/// Allowed clock difference between Millpond and the server, in seconds. RFC 8945 recommends it.
 const TSIG_FUDGE_SECONDS: u16 = 300;
 
-/// A shorter key can be guessed.
+/// Minimum key length, in bytes. A shorter key can be guessed.
 const MIN_KEY_BYTES: usize = 16;
 
 const MAX_ADDRESSES: usize = 16;
@@ -24,26 +24,26 @@ const MAX_TTL: Span = Span::from_secs(24 * 3600);
 const MIN_AFTER: Span = Span::from_millis(100);
 const MAX_AFTER: Span = Span::from_secs(3600);
 
-/// `[dns]`. Without `server` there is none.
+/// Configuration section `[dns]`. If `server` is empty, DNS publishing is off.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The zone's primary server.
+    /// Primary server of the zone.
     pub server: String,
     pub zone: String,
-    /// The name that clients use. Other nodes have their addresses there too.
+    /// Name that clients use. The addresses of other nodes are under the same name.
     pub name: String,
-    /// This node's own.
+    /// Addresses of this node.
     pub addresses: Vec<IpAddr>,
     pub ttl: Span,
     pub tsig_name: String,
     pub tsig_algorithm: Algorithm,
-    /// In base64.
+    /// TSIG key, in base64.
     pub tsig_secret: Secret,
     pub tsig_secret_file: PathBuf,
-    /// How long the instance is not ready before its addresses go.
+    /// Time without readiness after which the addresses are withdrawn.
     pub withdraw_after: Span,
-    /// How long it is ready before they come back.
+    /// Time of readiness after which the addresses are published again.
     pub restore_after: Span,
 }
 
@@ -86,16 +86,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Checks the section.
+    ///
     /// # Errors
-    /// A line that names the key, where a value cannot be used.
+    /// A text with the configuration key whose value is invalid.
     pub fn check(&self) -> Result<(), String> {
         self.node().map(drop)
     }
 
-    /// What is configured, if anything is.
+    /// Returns the configured publisher, or `None` if DNS publishing is off.
     ///
     /// # Errors
-    /// A line that names the key, where a value cannot be used.
+    /// A text with the configuration key whose value is invalid.
     pub fn node(&self) -> Result<Option<Node>, String> {
         if self.server.is_empty() {
             return Ok(None);
@@ -106,7 +108,7 @@ impl Config {
         let zone = parse_name("zone", &self.zone)?;
         let name = parse_name("name", &self.name)?;
         if !zone.zone_of(&name) {
-            return Err(format!("dns.name must lie in dns.zone, {zone}"));
+            return Err(format!("dns.name must be in dns.zone, {zone}"));
         }
         self.check_addresses()?;
         Ok(Some(Node {
@@ -123,14 +125,14 @@ impl Config {
 
     fn check_addresses(&self) -> Result<(), String> {
         if !(1..=MAX_ADDRESSES).contains(&self.addresses.len()) {
-            return Err(format!("dns.addresses must be this node's own, at most {MAX_ADDRESSES}"));
+            return Err(format!("dns.addresses must contain 1 to {MAX_ADDRESSES} addresses of this node"));
         }
         let is_a_nodes = |address: &IpAddr| {
-            // A mapped address would be put into the wrong kind of record.
+            // A mapped address would get a record of the wrong type.
             address.to_canonical() == *address && !address.is_unspecified() && !address.is_multicast()
         };
         match self.addresses.iter().find(|address| !is_a_nodes(address)) {
-            Some(address) => Err(format!("dns.addresses: {address} is no address of one node")),
+            Some(address) => Err(format!("dns.addresses: {address} is not a usable unicast address")),
             None => Ok(()),
         }
     }
@@ -140,7 +142,7 @@ impl Config {
         u32::try_from(self.ttl.0.as_secs())
             .ok()
             .filter(|_| is_whole && self.ttl <= MAX_TTL)
-            .ok_or_else(|| "dns.ttl must be whole seconds, at least 1s and at most 1day".to_owned())
+            .ok_or_else(|| "dns.ttl must be a whole number of seconds between 1s and 1day".to_owned())
     }
 
     fn signer(&self) -> Result<TSigner, String> {
@@ -156,9 +158,9 @@ impl Config {
 fn parse_name(key: &str, text: &str) -> Result<Name, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let name = Name::from_ascii(text).ok().filter(|name| !name.is_root() && text.bytes().all(is_plain));
-    let mut name = name.filter(|_| !text.is_empty()).ok_or_else(|| {
-        format!("dns.{key} must be a name like \"sources.example.org\"; it is needed with dns.server")
-    })?;
+    let mut name = name
+        .filter(|_| !text.is_empty())
+        .ok_or_else(|| format!("dns.{key} must be a name like \"sources.example.org\"; dns.server needs it"))?;
     name.set_fqdn(true);
     Ok(name)
 }
@@ -167,5 +169,5 @@ fn checked_after(key: &str, span: Span) -> Result<Duration, String> {
     if (MIN_AFTER..=MAX_AFTER).contains(&span) {
         return Ok(span.0);
     }
-    Err(format!("dns.{key} must be at least 100ms and at most 1h"))
+    Err(format!("dns.{key} must be between 100ms and 1h"))
 }

@@ -5,29 +5,31 @@ use hickory_proto::ProtoError;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::tsig::TsigError;
 
-/// Why the name does not stand as it should. All of it is tried again; they differ in what an operator can do about it.
+/// Error returned when a DNS update fails. Every error is retried.
+///
+/// The variants differ in what an operator can do about them.
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
-    #[error("it cannot be reached: {0}")]
+    #[error("DNS server unreachable: {0}")]
     Unreachable(#[from] io::Error),
-    #[error("it did not answer in {0:?}")]
+    #[error("no DNS response within {0:?}")]
     Slow(Duration),
-    #[error("it says {0:?}")]
+    #[error("the DNS server returned {0:?}")]
     Refused(ResponseCode),
-    /// The key is unknown to it or another, or the clocks differ.
-    #[error("it refuses our signature: {0:?}")]
+    /// The server does not have the key, or has a different one, or the clocks differ.
+    #[error("the DNS server rejected the TSIG signature: {0:?}")]
     Key(TsigError),
-    /// So it may come from anybody.
-    #[error("its answer is not signed with the key: {0}")]
+    /// The response may come from another host.
+    #[error("the DNS response is not signed with the TSIG key: {0}")]
     Unsigned(ProtoError),
-    #[error("its answer is none: {0}")]
+    #[error("malformed DNS response: {0}")]
     Malformed(#[from] ProtoError),
-    #[error("its answer is to another question")]
+    #[error("the DNS response does not match the query")]
     Foreign,
-    #[error("it is no server of the zone")]
+    #[error("the DNS server is not authoritative for the zone")]
     NotPrimary,
-    #[error("the name is an alias, which can have no addresses")]
+    #[error("dns.name is an alias (CNAME) and cannot have addresses")]
     Alias,
-    #[error("the name's addresses changed each time that we looked")]
+    #[error("other updates changed the addresses during every attempt")]
     Restless,
 }

@@ -1,8 +1,11 @@
-//! This node's own addresses in DNS, where several machines stand behind one name: withdrawn while it is not ready, and at
-//! its end; put back when it has been ready for a while. Never the last address of a name.
+//! DNS failover: publishes and withdraws this node's addresses under a name that several nodes
+//! share.
 //!
-//! One task looks at the name and changes it, one step at a time (RFC 2136, signed by RFC 8945). Whatever the server does,
-//! no request waits for it. Its main type is [`Dns`].
+//! The addresses are withdrawn while the node is not ready, and at shutdown. They are published
+//! again after the node has been ready for a while. The last address of a name is never withdrawn.
+//!
+//! One task reads the name and updates it (RFC 2136, signed by RFC 8945). No client request waits
+//! for the DNS server. The main type is [`Dns`].
 
 mod config;
 mod error;
@@ -26,20 +29,20 @@ use error::DnsError;
 use node::Standing;
 use steady::{Steady, Wish};
 
-/// How long the server may take for all that one look and its updates need.
+/// Timeout of one attempt, which reads the name and updates it.
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The rest before the second attempt. It doubles with each one.
+/// Wait before the second attempt. It doubles with each attempt.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(30);
 
-/// How often a name is looked at that stood as it should: somebody else may have changed it.
+/// Interval of checks after a successful attempt, because others may change the name.
 const LOOK_INTERVAL: Duration = Duration::from_mins(1);
 
-/// How long the end of the process waits for the server at most.
+/// Maximum time that a shutdown waits for the server.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The task that keeps the name as it should be.
+/// Task that publishes and withdraws the addresses.
 pub struct Dns {
     stop: CancellationToken,
     keeping: JoinHandle<()>,
@@ -54,13 +57,13 @@ impl Dns {
         Self { keeping: tokio::spawn(keeper.keep(stop.clone())), stop }
     }
 
-    /// Withdraws the node for good. What the server does not do in the time that there is, it does not do.
+    /// Withdraws the addresses and stops the task. Gives up after `grace` or [`LEAVE_DEADLINE`].
     pub async fn leave(self, grace: Duration) {
         let Self { stop, mut keeping } = self;
         stop.cancel();
         if timeout(grace.min(LEAVE_DEADLINE), &mut keeping).await.is_err() {
             keeping.abort();
-            tracing::warn!("this node stops, and was not withdrawn from DNS");
+            tracing::warn!("shutdown: could not withdraw this node from DNS");
         }
     }
 }
@@ -70,7 +73,7 @@ struct Keeper {
     readiness: Receiver<Readiness>,
     steady: Steady,
     report: Report,
-    /// Before the next attempt, if this one fails.
+    /// Wait before the next attempt, if this one fails.
     rest: Duration,
 }
 
@@ -81,7 +84,7 @@ impl Keeper {
             let due = [self.steady.due(), next_look].into_iter().flatten().min();
             tokio::select! {
                 () = stop.cancelled() => return self.leave().await,
-                // An error means that the probing has ended, and nothing more will be heard.
+                // An error means that the probe has ended, so readiness no longer changes.
                 Ok(()) = self.readiness.changed() => {}
                 () = until(due) => {}
             }
@@ -107,11 +110,11 @@ impl Keeper {
 
     fn tell_wish(&self) {
         if let Readiness::NotReady(why) = &*self.readiness.borrow() {
-            tracing::warn!(why, "this node is not ready, and is to be withdrawn from DNS");
+            tracing::warn!(why, "node not ready, withdrawing from DNS");
         }
     }
 
-    /// Nothing where the server did not do as it was asked.
+    /// Returns `None` if the attempt failed.
     async fn attempt(&mut self, wish: Wish) -> Option<Standing> {
         let outcome = timeout(ATTEMPT_DEADLINE, self.node.see_to(wish)).await;
         let outcome = outcome.unwrap_or(Err(DnsError::Slow(ATTEMPT_DEADLINE)));
@@ -129,7 +132,7 @@ impl Keeper {
         rest
     }
 
-    /// Whoever waits for this has a deadline.
+    /// Retries until the addresses are withdrawn. The caller sets a deadline.
     async fn leave(mut self) {
         while self.attempt(Wish::Withdrawn).await.is_none() {
             sleep(FIRST_REST).await;
@@ -137,7 +140,7 @@ impl Keeper {
     }
 }
 
-/// What was told last, so that it is told once.
+/// State of the last log message, so that each change is logged once.
 #[derive(Default)]
 struct Report {
     is_in_trouble: bool,
@@ -149,17 +152,17 @@ impl Report {
         match outcome {
             Ok(standing) => {
                 if std::mem::take(&mut self.is_in_trouble) {
-                    tracing::info!("the DNS server does as it is asked again");
+                    tracing::info!("DNS updates work again");
                 }
                 let was_kept = std::mem::replace(&mut self.is_kept, *standing == Standing::KeptAsLast);
                 if self.is_kept && !was_kept {
-                    tracing::warn!("this node stays in DNS: it is the last that the name has");
+                    tracing::warn!("keeping this node in DNS: its address is the last one of the name");
                 }
             }
             Err(error) if std::mem::replace(&mut self.is_in_trouble, true) => {
-                tracing::debug!(%error, "the DNS server still does not do as it is asked");
+                tracing::debug!(%error, "DNS update still failing, will retry");
             }
-            Err(error) => tracing::warn!(%error, "the DNS server does not do as it is asked; it is tried again"),
+            Err(error) => tracing::warn!(%error, "DNS update failed, will retry"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! This node's part in the name: looked at, and changed by whoever was not overtaken.
+//! DNS publisher: compares this node's addresses with the name, and updates the name atomically.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::rrset::{Addresses, Change, RrSet};
 use super::steady::Wish;
 use super::wire::Connection;
 
-/// How often a set is looked at that others change between the look and the update.
+/// Maximum number of reads of an RRset that others change between the read and the update.
 const MAX_LOOKS: usize = 8;
 
-/// What `[dns]` says, once it was checked.
+/// Validated `[dns]` configuration.
 pub struct Node {
     pub(super) server: SocketAddr,
     pub(super) zone: Name,
@@ -26,16 +26,16 @@ pub struct Node {
     pub(super) restore_after: Duration,
 }
 
-/// How the name stands once it was seen to.
+/// Result of a successful attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     AsWished,
-    /// An address was to go, and stays: it is the last of its kind.
+    /// An address was not withdrawn because it is the last one of its type.
     KeptAsLast,
 }
 
 impl Node {
-    /// Brings about what is wished.
+    /// Updates the name until it matches the desired state.
     pub(super) async fn see_to(&self, wish: Wish) -> Result<Standing, DnsError> {
         let mut connection = Connection::open(self.server, &self.signer).await?;
         let mut standing = Standing::AsWished;
@@ -49,8 +49,11 @@ impl Node {
         Ok(standing)
     }
 
-    /// Two nodes that withdraw at once have both seen the other one there. The update of the second finds another set than
-    /// it was made for, is not made, and after another look the second is the last.
+    /// Updates one RRset.
+    ///
+    /// If two nodes withdraw at the same time, both see the other one's address. The prerequisite
+    /// of the second update then fails. The second node reads the set again and finds that its
+    /// address is the last one.
     async fn see_to_set(
         &self,
         connection: &mut Connection<'_>,
@@ -74,7 +77,7 @@ impl Node {
                     self.tell(&change);
                     return Ok(Standing::AsWished);
                 }
-                // Somebody was quicker.
+                // Another node changed the set first.
                 ResponseCode::NXRRSet | ResponseCode::YXRRSet => {}
                 code => return Err(DnsError::Refused(code)),
             }
@@ -85,8 +88,8 @@ impl Node {
     fn tell(&self, change: &Change) {
         let name = &self.name;
         match change {
-            Change::Add(addresses) => tracing::info!(%name, ?addresses, "this node was added to DNS"),
-            Change::Remove(addresses) => tracing::warn!(%name, ?addresses, "this node was withdrawn from DNS"),
+            Change::Add(addresses) => tracing::info!(%name, ?addresses, "added this node to DNS"),
+            Change::Remove(addresses) => tracing::warn!(%name, ?addresses, "withdrew this node from DNS"),
             Change::Nothing | Change::KeepLast => {}
         }
     }

@@ -1,4 +1,4 @@
-//! The addresses of a name: which they are, and how they become others.
+//! RRsets of addresses: queries, updates, and the changes to make.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,17 +9,17 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use super::error::DnsError;
 use super::steady::Wish;
 
-/// What a name has of one kind: an RRset of type A or AAAA.
+/// Addresses of a name of one type: an RRset of type A or AAAA.
 pub type Addresses = BTreeSet<IpAddr>;
 
-/// What is to be done with an RRset.
+/// Change to make to an RRset.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
     Nothing,
     Add(Addresses),
     Remove(Addresses),
-    /// Nothing, though it is wished: nobody else is in the set, and whoever has only this kind of address would be left
-    /// without any.
+    /// No change, although a withdrawal is desired: no other node is in the set. Clients that only
+    /// use this address type would have no address left.
     KeepLast,
 }
 
@@ -51,7 +51,7 @@ impl RrSet<'_> {
         message
     }
 
-    /// What an answer to the question says.
+    /// Returns the addresses in the response to the query.
     pub fn read(&self, answer: &Message) -> Result<Addresses, DnsError> {
         match answer.response_code {
             ResponseCode::NoError | ResponseCode::NXDomain => {}
@@ -68,7 +68,8 @@ impl RrSet<'_> {
         Ok(of_kind.filter_map(|record| record.data.ip_addr()).collect())
     }
 
-    /// An update which the server makes only while the set is exactly what was `seen` (RFC 2136, section 2.4).
+    /// Builds an update that the server applies only if the set equals `seen` (RFC 2136,
+    /// section 2.4).
     pub fn update(&self, seen: &Addresses, updates: impl Iterator<Item = Record>) -> Message {
         let mut message = Message::query();
         message.metadata.op_code = OpCode::Update;
@@ -84,12 +85,12 @@ impl RrSet<'_> {
         message
     }
 
-    /// Adds an address (RFC 2136, section 2.5.1).
+    /// Builds the record that adds an address (RFC 2136, section 2.5.1).
     pub fn addition(&self, address: IpAddr, ttl_seconds: u32) -> Record {
         self.record(address, DNSClass::IN, ttl_seconds)
     }
 
-    /// Removes an address (RFC 2136, section 2.5.4).
+    /// Builds the record that removes an address (RFC 2136, section 2.5.4).
     pub fn removal(&self, address: IpAddr) -> Record {
         self.record(address, DNSClass::NONE, 0)
     }
@@ -110,12 +111,12 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_change(wish: Wish, own: &Addresses, seen: &Addresses, change: &Change) {
-        assert_eq!(&Change::towards(wish, own, seen), change, "{wish:?} of {own:?} in {seen:?}");
+    fn assert_change(desired: Wish, own: &Addresses, seen: &Addresses, change: &Change) {
+        assert_eq!(&Change::towards(desired, own, seen), change, "{desired:?} of {own:?} in {seen:?}");
     }
 
     #[test]
-    fn only_what_is_ours_and_missing_is_added() {
+    fn only_missing_own_addresses_are_added() {
         let own = addresses([1, 2]);
         assert_change(Wish::Present, &own, &addresses([]), &Change::Add(addresses([1, 2])));
         assert_change(Wish::Present, &own, &addresses([2, 3]), &Change::Add(addresses([1])));
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_ours_and_there_is_removed() {
+    fn only_present_own_addresses_are_removed() {
         let own = addresses([1, 2]);
         assert_change(Wish::Withdrawn, &own, &addresses([1, 2, 3]), &Change::Remove(addresses([1, 2])));
         assert_change(Wish::Withdrawn, &own, &addresses([2, 3]), &Change::Remove(addresses([2])));
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_never_emptied() {
+    fn last_address_is_never_removed() {
         let own = addresses([1, 2]);
         assert_change(Wish::Withdrawn, &own, &addresses([1, 2]), &Change::KeepLast);
         assert_change(Wish::Withdrawn, &own, &addresses([2]), &Change::KeepLast);

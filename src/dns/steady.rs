@@ -1,19 +1,19 @@
-//! What is wished of DNS, by how long the instance has been ready or not.
+//! Hysteresis: desired DNS state, by how long the instance has been ready or not.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Where this node's addresses should be.
+/// Desired state of this node's addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
-    /// In the name.
+    /// Published under the name.
     Present,
-    /// In it no more, if others are.
+    /// Withdrawn from the name, if other addresses remain.
     Withdrawn,
 }
 
-/// Turns readiness, which may come and go, into a wish, which lasts.
+/// Hysteresis between readiness, which may flap, and the desired state.
 pub struct Steady {
     withdraw_after: Duration,
     restore_after: Duration,
@@ -23,7 +23,7 @@ pub struct Steady {
 }
 
 impl Steady {
-    /// Nothing is wished before it has been the same for long enough, at the start too.
+    /// Starts without a desired state, until readiness has been stable for long enough.
     pub fn new(withdraw_after: Duration, restore_after: Duration, now: Instant) -> Self {
         Self { withdraw_after, restore_after, is_ready: true, since: now, wish: None }
     }
@@ -35,13 +35,13 @@ impl Steady {
         }
     }
 
-    /// When another wish will be due, if nothing else is heard.
+    /// Returns when the desired state will change, if readiness stays the same.
     pub fn due(&self) -> Option<Instant> {
         let (wish, after) = self.leaning();
         (self.wish != Some(wish)).then(|| self.since + after)
     }
 
-    /// Makes the wish that is due by `now`. True if it is another one.
+    /// Applies the change that is due by `now`. Returns whether the desired state has changed.
     pub fn settle(&mut self, now: Instant) -> bool {
         let is_due = self.due().is_some_and(|due| due <= now);
         if is_due {
@@ -66,7 +66,7 @@ mod tests {
     const WITHDRAW_AFTER: Duration = Duration::from_secs(10);
     const RESTORE_AFTER: Duration = Duration::from_secs(30);
 
-    /// What is wished once all of this was heard, each as many seconds after the start as it says, and `last` seconds are over.
+    /// Returns the desired state at `last` seconds, after the given readiness changes.
     fn wish(heard: &[(u64, bool)], last: u64) -> Option<Wish> {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_wished_in_a_hurry() {
+    fn short_states_change_nothing_at_start() {
         assert_eq!(wish(&[], 29), None);
         assert_eq!(wish(&[], 30), Some(Wish::Present));
         assert_eq!(wish(&[(1, false)], 10), None);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_changes_nothing() {
+    fn flapping_readiness_changes_nothing() {
         let flapping = [(40, false), (49, true), (50, false), (59, true)];
         assert_eq!(wish(&flapping, 59), Some(Wish::Present));
         let flapping = [(40, false), (60, true), (89, false), (90, true), (119, false)];
@@ -96,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn hearing_the_same_again_does_not_begin_anew() {
+    fn repeated_readiness_does_not_restart_timer() {
         assert_eq!(wish(&[(40, false), (45, false)], 50), Some(Wish::Withdrawn));
         assert_eq!(wish(&[(40, false), (60, true), (70, true)], 90), Some(Wish::Present));
     }
 
     #[test]
-    fn what_is_wished_already_is_not_due() {
+    fn no_change_is_due_in_desired_state() {
         let start = Instant::now();
         let mut steady = Steady::new(WITHDRAW_AFTER, RESTORE_AFTER, start);
         assert_eq!(steady.due(), Some(start + RESTORE_AFTER));

@@ -1,4 +1,4 @@
-//! Signed questions and their answers, over TCP.
+//! DNS client: signed messages over TCP.
 
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::error::DnsError;
 
-/// A connection to the server that the zone is changed at. Its answers are believed because they are signed.
+/// Connection to the primary server of the zone. Signatures authenticate the responses.
 pub struct Connection<'a> {
     stream: TcpStream,
     signer: &'a TSigner,
@@ -24,18 +24,18 @@ impl<'a> Connection<'a> {
         Ok(Self { stream, signer })
     }
 
-    /// Signs and sends `question`, and returns the answer to it.
+    /// Signs and sends `question`, and returns the response.
     pub async fn ask(&mut self, mut question: Message) -> Result<Message, DnsError> {
         let verifier = question.finalize(self.signer, now_seconds())?;
-        let mut verifier = verifier.expect("what is signed with TSIG is answered with TSIG");
+        let mut verifier = verifier.expect("a message signed with TSIG has a verifier");
         self.send(&question.to_vec()?).await?;
         let bytes = self.receive().await?;
         let answer = Message::from_vec(&bytes).map_err(ProtoError::from)?;
         if answer.id != question.id || answer.op_code != question.op_code {
             return Err(DnsError::Foreign);
         }
-        // Who refuses a signature cannot sign that (RFC 8945, section 5.3.2). It may come from anybody, and does no more
-        // harm than no answer.
+        // A server that rejects a signature cannot sign the rejection (RFC 8945, section 5.3.2). A
+        // forged rejection does no more harm than a missing response.
         if let Some(error) = answer.signature().and_then(|signature| signature.data.error) {
             return Err(DnsError::Key(error));
         }
@@ -63,6 +63,6 @@ impl<'a> Connection<'a> {
 }
 
 fn now_seconds() -> u64 {
-    // A clock before 1970 is no clock, and the server will say so.
+    // If the clock is before 1970, the server rejects the signature.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

@@ -71,11 +71,11 @@ fn last_address_stays_until_another_exists() {
     let named = Named::start(&["A 192.0.2.11"]);
     let gateway = node_on(&disk, named.address()).start();
     disk.set(Trouble::ReadOnly);
-    await_told(&gateway, "it is the last");
+    await_told(&gateway, "its address is the last one");
     named.assert_has(A, &[OWN]);
     named.add(OTHER);
     named.await_has(A, &[OTHER]);
-    assert_eq!(warnings_of(&gateway, "it is the last"), 1, "retries log no further warning");
+    assert_eq!(warnings_of(&gateway, "its address is the last one"), 1, "retries log no further warning");
     disk.set(Trouble::Nothing);
 }
 
@@ -137,7 +137,7 @@ fn update_based_on_stale_addresses_is_rejected() {
     // The other node leaves DNS meanwhile.
     named.remove(OTHER);
     gate.open();
-    await_told(&gateway, "it is the last");
+    await_told(&gateway, "its address is the last one");
     named.assert_has(A, &[OWN]);
     disk.set(Trouble::Nothing);
 }
@@ -149,10 +149,10 @@ fn wrong_tsig_key_is_logged_once() {
         let named = Named::start(&["A 192.0.2.12"]);
         let wrong = node(&named, &[OWN]).text("dns.tsig_name", key).text("dns.tsig_secret", secret);
         let mut gateway = wrong.start();
-        let told = await_told(&gateway, "does not do as it is asked; it is tried again");
+        let told = await_told(&gateway, "DNS update failed, will retry");
         assert!(told["error"].as_str().is_some_and(|error| error.contains(cause)), "{told}");
-        await_told(&gateway, "still does not do as it is asked");
-        assert_eq!(warnings_of(&gateway, "does not do as it is asked"), 1, "{}", gateway.log().text());
+        await_told(&gateway, "DNS update still failing");
+        assert_eq!(warnings_of(&gateway, "DNS update failed"), 1, "{}", gateway.log().text());
         gateway.request("GET", "/readyz").send().assert_status(200);
         gateway.signal("TERM");
         let (code, log) = gateway.await_exit();
@@ -167,11 +167,11 @@ fn unreachable_dns_server_is_retried() {
     let mut named = Named::start(&["A 192.0.2.12"]);
     named.stop();
     let gateway = node(&named, &[OWN]).start();
-    let told = await_told(&gateway, "does not do as it is asked; it is tried again");
+    let told = await_told(&gateway, "DNS update failed, will retry");
     assert_eq!(told["level"], "WARN", "{told}");
     gateway.request("GET", "/readyz").send().assert_status(200);
     named.go_on();
-    await_told(&gateway, "does as it is asked again");
+    await_told(&gateway, "DNS updates work again");
     named.await_has(A, &[OWN, OTHER]);
 }
 
@@ -184,7 +184,7 @@ fn silent_dns_server_does_not_block_stop() {
     gateway.signal("TERM");
     let (code, log) = gateway.await_exit();
     assert_eq!(code, Some(0), "{}", log.text());
-    assert!(log.text().contains("was not withdrawn from DNS"), "{}", log.text());
+    assert!(log.text().contains("could not withdraw this node from DNS"), "{}", log.text());
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
@@ -203,7 +203,7 @@ fn last_address_is_kept_per_address_family() {
 fn cname_is_not_changed() {
     let named = Named::start(&["CNAME ns"]);
     let gateway = node(&named, &[OWN]).start();
-    let told = await_told(&gateway, "does not do as it is asked; it is tried again");
+    let told = await_told(&gateway, "DNS update failed, will retry");
     assert!(told["error"].as_str().is_some_and(|error| error.contains("alias")), "{told}");
     assert_eq!(named.has(A).len(), 2, "the CNAME and its target stay");
 }

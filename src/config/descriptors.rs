@@ -1,4 +1,4 @@
-//! Open files: how many the process may have, and who gets how many of them.
+//! File descriptor budget: the limit of open files, and its division among uses.
 
 use std::num::NonZero;
 use std::thread::available_parallelism;
@@ -7,39 +7,42 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::http::CrowdLimits;
 
-/// What the process itself needs: listeners, event loops, the index, locks, the bucket's connections, its own trouble's posts.
+/// Descriptors of the process itself: listeners, event loops, the index, locks, bucket connections,
+/// and notification channels.
 const OWN: usize = 64;
 
-/// What each thread that serves clients needs.
+/// Descriptors of each worker thread.
 const PER_WORKER: usize = 5;
 
-/// Of so many, one is left for connections to origins that rest.
+/// Divisor of the limit that gives the share of idle connections to origins.
 const PART_OF_RESTING: usize = 32;
 
-/// What a fetch opens besides its claim: the connection, the staged file, and the next hop's connection.
+/// Descriptors of a fetch, without its lease: the connection, the staged file, and the connection
+/// of the next hop.
 const PER_FETCH: usize = 3;
 
-/// Of so many, one fetch may be under way.
+/// Divisor of the limit that gives the maximum number of concurrent fetches.
 const PART_OF_FETCHES: usize = 32;
 
-/// A part of them all, for flights that wait for their turn: each holds its claim.
+/// Divisor of the limit that gives the share of in-flight fetches. Each one holds a lease, also
+/// while it waits for a permit.
 const PART_OF_FLIGHTS: usize = 4;
 
-/// What is assumed where there is no limit.
+/// Assumed limit if there is none.
 const UNLIMITED: usize = 1 << 20;
 
-/// How many of each there may be at once, so that none of them ever finds no descriptor left.
+/// File descriptor budget: the maximum of each use, chosen so that descriptors never run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
     pub flights: usize,
     pub fetches: usize,
-    /// Answers that come from upstream.
+    /// Responses that come from upstream.
     pub upstream: usize,
     pub crowd: CrowdLimits,
 }
 
 impl Shares {
-    /// Divides `limit` descriptors. Nobody's share is nothing, however few there are.
+    /// Divides `limit` descriptors. Every share is at least 1.
     fn of(limit: usize, concurrency: usize) -> Self {
         let fetches = concurrency.min(limit / PART_OF_FETCHES).max(1);
         let flights = (limit / PART_OF_FLIGHTS).clamp(1, crate::fetch::MAX_FLIGHTS);
@@ -51,15 +54,17 @@ impl Shares {
     }
 }
 
-/// Every client, tunnel and fetch costs one or two descriptors, and the usual soft limit is for interactive programs: it is
-/// raised as far as may be, and divided.
+/// Raises the soft limit of open files to the hard limit, and divides it.
+///
+/// Every client, tunnel and fetch needs descriptors, and the usual soft limit is too low for a
+/// server.
 pub fn divide_descriptors(concurrency: usize) -> Shares {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let in_force = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
-            tracing::warn!(%error, limit = limit.current, "the limit of open files could not be raised");
+            tracing::warn!(%error, limit = limit.current, "cannot raise the limit of open files");
             limit.current
         }
     };
@@ -72,10 +77,10 @@ pub fn divide_descriptors(concurrency: usize) -> Shares {
             fetches = shares.fetches,
             connections,
             answers,
-            "there may be few open files, so fetch.concurrency is not reached"
+            "limit of open files too low for fetch.concurrency, reducing concurrent fetches"
         );
     } else {
-        tracing::debug!(descriptors, fetches = shares.fetches, connections, answers, "places");
+        tracing::debug!(descriptors, fetches = shares.fetches, connections, answers, "divided file descriptors");
     }
     shares
 }
@@ -85,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_shares_together_fit_and_none_is_nothing() {
+    fn shares_fit_limit_and_are_not_zero() {
         for limit in [256, 512, 1024, 4096, 20_000, 65_536, UNLIMITED] {
             let shares = Shares::of(limit, 64);
             let CrowdLimits { connections, spare, answers } = shares.crowd;
@@ -98,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_clients_have_a_place_each_where_there_are_descriptors_for_them() {
+    fn twenty_thousand_descriptors_allow_ten_thousand_clients() {
         let shares = Shares::of(20_000, 64);
         assert!(shares.crowd.connections >= 10_000, "{shares:?}");
         assert_eq!((shares.fetches, shares.flights), (64, crate::fetch::MAX_FLIGHTS));

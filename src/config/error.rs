@@ -1,13 +1,14 @@
 use std::path::PathBuf;
 
-/// What is wrong with a configuration, in one line that says where.
+/// Error returned for an invalid configuration: one line with the key, and the file and line number
+/// if known.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("the configuration {} cannot be read: {why}", path.display())]
+    #[error("cannot read the configuration {}: {why}", path.display())]
     Unreadable { path: PathBuf, why: std::io::Error },
     #[error("{}:{line}: {why}", path.display())]
     Line { path: PathBuf, line: usize, why: String },
-    #[error("{0}: there is no such key")]
+    #[error("{0}: unknown configuration key")]
     UnknownKey(String),
     #[error("{source_name}: {why}")]
     Setting { source_name: String, why: String },

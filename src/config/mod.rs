@@ -1,6 +1,7 @@
-//! The configuration: a file, then the environment, then flags.
+//! Configuration from a file, the environment and flags, in this order.
 //!
-//! Each room owns its part; this one composes them and says in one line what is wrong. Its main type is [`Config`].
+//! Each module owns its section. This module combines the sections and reports an error as one
+//! line. Its main type is [`Config`].
 
 mod descriptors;
 mod error;
@@ -15,7 +16,7 @@ pub use error::ConfigError;
 
 use crate::{bucket, cache, dns, fetch, gateway, http, notify, policy};
 
-/// `[log]`
+/// Configuration section `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
@@ -47,7 +48,7 @@ impl Default for LogConfig {
     }
 }
 
-/// Everything that can be configured.
+/// Complete configuration.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -68,16 +69,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// The variables of this process. One that is not text cannot be one of ours.
+    /// Returns the environment variables of this process. Variables that are not UTF-8 are ignored,
+    /// because no configuration variable is.
     pub fn environment() -> impl Iterator<Item = (String, String)> {
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
     }
 
-    /// Reads `file`, lays the variables of `environment` that are configuration over it, then `settings`, each
+    /// Reads `file`, then applies the variables of `environment`, then `settings`, each
     /// `section.key=value`.
     ///
     /// # Errors
-    /// [`ConfigError`] names the key, and the line where there is one.
+    /// [`ConfigError`] with the key, and the line number of the file if known.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -109,9 +111,7 @@ impl Config {
         self.dns.check()?;
         policy::Policy::new(self.policy.clone(), self.rules.clone(), &self.parents, self.limits.clone())?;
         if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
-            return Err(
-                "proxy.proxy_protocol needs gateway.trusted_proxies: nobody else may send that header".to_owned()
-            );
+            return Err("proxy.proxy_protocol needs gateway.trusted_proxies: only they may send that header".to_owned());
         }
         Ok(())
     }
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_example_file_shows_every_key_with_its_default() {
+    fn example_file_shows_every_default() {
         let text = include_str!("../../config/millpond.toml");
         assert_eq!(toml::from_str::<Config>(text).unwrap(), Config::default());
         let keys = |table: &toml::Table| -> Vec<String> {

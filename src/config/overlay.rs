@@ -1,4 +1,4 @@
-//! Laying single values over a configuration file.
+//! Layers of configuration: files, environment variables and `--set` flags.
 
 use std::path::{Path, PathBuf};
 
@@ -9,37 +9,37 @@ use toml::{Table, Value};
 use super::{Config, ConfigError};
 use crate::policy::Rule;
 
-/// Variables of this beginning, with a double underscore between section and key, are configuration.
+/// Prefix of configuration variables. A double underscore separates section and key.
 const PREFIX: &str = "MILLPOND_";
 
-/// A value to lay over: where it comes from, its key or what is wrong with that, and its text.
+/// Setting from a variable or a flag: its source, its key or an error, and its value as text.
 type Overlay = (String, Result<Vec<String>, ConfigError>, String);
 
-/// A file of rules only.
+/// File that contains only rules.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesFile {
     rules: Vec<Rule>,
 }
 
-/// The rules of all these files, in their order.
+/// Reads the rules of all files, in order.
 pub fn read_rules(paths: &[PathBuf]) -> Result<Vec<Rule>, ConfigError> {
     let files: Vec<RulesFile> = paths.iter().map(|path| Ok(parse_file(path)?.0)).collect::<Result<_, ConfigError>>()?;
     Ok(files.into_iter().flat_map(|file| file.rules).collect())
 }
 
-/// The configuration in a file. What else is laid over it is checked with it.
+/// Reads a configuration file. Cross-checks between keys run later, on the complete configuration.
 pub fn read_file(path: &Path) -> Result<Table, ConfigError> {
     Ok(parse_file::<Config>(path)?.1)
 }
 
-/// Reads and checks a file by itself, because only the text knows its lines.
+/// Reads and checks a file on its own, because line numbers are only known from its text.
 fn parse_file<T: DeserializeOwned>(path: &Path) -> Result<(T, Table), ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|why| ConfigError::Unreadable { path: path.to_owned(), why })?;
     let complain = |error: &toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
         let line = text[..start.min(text.len())].matches('\n').count() + 1;
-        // The value may be a secret; the key is enough to find it.
+        // The value may be a secret, so the message only contains the key.
         let key = text.lines().nth(line - 1).unwrap_or_default().split('=').next().unwrap_or_default().trim();
         let why = format!("{key}: {}", error.message().replace('\n', " "));
         ConfigError::Line { path: path.to_owned(), line, why }
@@ -49,7 +49,7 @@ fn parse_file<T: DeserializeOwned>(path: &Path) -> Result<(T, Table), ConfigErro
     Ok((parsed, table))
 }
 
-/// `MILLPOND_CACHE__MAX_SIZE=50GiB` is `cache.max_size`.
+/// Returns the settings in environment variables. `MILLPOND_CACHE__MAX_SIZE` sets `cache.max_size`.
 pub fn variables(environment: impl IntoIterator<Item = (String, String)>) -> impl Iterator<Item = Overlay> {
     environment.into_iter().filter_map(|(name, value)| {
         let key = name.strip_prefix(PREFIX)?;
@@ -59,10 +59,10 @@ pub fn variables(environment: impl IntoIterator<Item = (String, String)>) -> imp
     })
 }
 
-/// `cache.max_size=50GiB`
+/// Parses `--set` flags such as `cache.max_size=50GiB`.
 pub fn settings(settings: &[String]) -> impl Iterator<Item = Overlay> {
     settings.iter().map(|setting| {
-        // What does not look like a key may be a secret in the wrong place.
+        // A text that does not look like a key may be a misplaced secret.
         let is_key = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'));
         let key = setting.split('=').next().filter(|key| is_key(key)).unwrap_or("…");
         let source = format!("--set {key}");
@@ -75,10 +75,10 @@ pub fn settings(settings: &[String]) -> impl Iterator<Item = Overlay> {
     })
 }
 
-/// Puts a value in its place, read as what the default of its key is.
+/// Sets a value, parsed with the type of the key's default.
 pub fn lay(table: &mut Table, source: &str, key: &[String], text: &str) -> Result<(), ConfigError> {
     let [section, name] = key else { return Err(ConfigError::UnknownKey(source.to_owned())) };
-    let defaults = Table::try_from(Config::default()).expect("the defaults are made of what TOML has");
+    let defaults = Table::try_from(Config::default()).expect("TOML can represent the defaults");
     let default = defaults.get(section).and_then(|section| section.get(name));
     let default = default.ok_or_else(|| ConfigError::UnknownKey(source.to_owned()))?;
     let value = read_as(default, text).map_err(|why| ConfigError::Setting { source_name: source.to_owned(), why })?;
@@ -86,7 +86,7 @@ pub fn lay(table: &mut Table, source: &str, key: &[String], text: &str) -> Resul
     if let Value::Table(section) = section {
         section.insert(name.clone(), value);
     }
-    // Checked here, while it is known where the value came from.
+    // Check here, while the source of the value is known.
     let config: Result<Config, _> = table.clone().try_into();
     match config {
         Ok(_) => Ok(()),
@@ -97,14 +97,14 @@ pub fn lay(table: &mut Table, source: &str, key: &[String], text: &str) -> Resul
     }
 }
 
-/// Lists are written as TOML, or as plain words with commas between them.
+/// Parses a value with the type of `default`. Lists are TOML arrays or comma-separated words.
 fn read_as(default: &Value, text: &str) -> Result<Value, String> {
-    let no = |what: &str| format!("\"{text}\" is no {what}");
+    let no = |what: &str| format!("\"{text}\" is not a {what}");
     match default {
         Value::String(_) => Ok(Value::String(text.to_owned())),
         Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| no("whole number")),
         Value::Float(_) => text.parse().map(Value::Float).map_err(|_| no("number")),
-        Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| no("truth value; write true or false")),
+        Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| no("boolean; write true or false")),
         Value::Array(_) if text.trim_start().starts_with('[') => {
             let document: Table = format!("list = {text}").parse().map_err(|_| no("list"))?;
             document.get("list").cloned().ok_or_else(|| no("list"))
@@ -117,6 +117,6 @@ fn read_as(default: &Value, text: &str) -> Result<Value, String> {
             };
             Ok(Value::Array(words.map(item).collect()))
         }
-        Value::Datetime(_) | Value::Table(_) => Err("cannot be set like this".to_owned()),
+        Value::Datetime(_) | Value::Table(_) => Err("this key can only be set in a file".to_owned()),
     }
 }

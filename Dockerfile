@@ -1,11 +1,11 @@
-# The service alone; docker-compose.yml puts nginx in front of it.
+# Millpond without nginx; docker-compose.yml adds nginx in front.
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
-# Debug sections are three quarters of the program; the symbols stay, so that a backtrace still names functions.
+# Debug sections are three quarters of the binary. Symbols stay, so backtraces still name functions.
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
 
-# The dependencies have a layer of their own, which lasts until one of these files changes. Cargo wants to see the
-# workspace's other member and the benchmarks too, but builds nothing of them.
+# The dependencies have their own layer, which is rebuilt only if one of these files changes. Cargo
+# needs the other workspace member and the benchmarks, but does not build them.
 COPY Cargo.toml Cargo.lock ./
 COPY fuzz/Cargo.toml fuzz/
 COPY benches/*.rs benches/
@@ -14,13 +14,13 @@ RUN mkdir src \
     && touch src/lib.rs \
     && cargo build --locked --release
 
-# A checkout can be older than the layer above, and cargo goes by the time of the change.
+# Cargo compares modification times, and a checkout can be older than the layer above.
 COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo build --locked --release
 
 FROM debian:bookworm-slim
-# Named volumes take over the owner of the folder that they are mounted on, so the folders are made here.
+# A named volume inherits the owner of its mount point, so the folders are created here.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \

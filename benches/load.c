@@ -1,10 +1,11 @@
-// A load client that costs little, so that the server is what is measured: one thread, epoll, and bodies that the
-// kernel throws away.
+// Load client with little overhead, so that the server is measured: one thread, epoll, and bodies
+// that the kernel discards.
 //
 //     load [-c CONNECTIONS] [-n REQUESTS | -d SECONDS] [-k] [-t TIMEOUT] ADDRESS:PORT TARGET
 //
-// Sends GET for TARGET, in which `@` becomes the number of the request; -k keeps connections open. Prints one JSON
-// object: counts, bytes of bodies, seconds, and percentiles of first byte and end.
+// Sends GET requests for TARGET, with `@` replaced by the number of the request; -k enables
+// keep-alive. Prints one JSON object: counts, body bytes, seconds, and percentiles of the first and
+// last byte.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -39,7 +40,7 @@ static bool keep_alive;
 static int epoll;
 static long long wanted = 1, begun, finished, whole, body_bytes;
 static long long connect_errors, broken, bad_status, last_bad_status;
-static double deadline, until; // `until` is 0 where a number of requests is asked for
+static double deadline, until; // `until` is 0 if -n gives a number of requests
 static float *first_bytes, *ends;
 
 static double now(void) {
@@ -72,7 +73,7 @@ static bool send_request(struct connection *connection) {
 static bool open_connection(struct connection *connection) {
     int one = 1;
     connection->fd = socket(AF_INET, SOCK_STREAM, 0);
-    // The connect blocks, and on loopback it is done at once; after it the socket is only read when there is something.
+    // connect blocks, but returns at once on loopback. Later, the socket is only read when ready.
     if (connection->fd < 0 || connect(connection->fd, (void *)&server, sizeof server) != 0) {
         if (connection->fd >= 0) close(connection->fd);
         connect_errors++;
@@ -93,8 +94,8 @@ static void read_head(struct connection *connection, char *end) {
     connection->body = connection->head + connection->head_bytes - (end + 4);
 }
 
-// Reads of what is there, but not so much that the other connections wait for long. Returns 0 if more is to come, 1 at
-// the end of a whole answer, -1 if the answer broke off.
+// Reads available bytes, with a bound so that other connections do not wait long. Returns 0 if more
+// bytes are expected, 1 at the end of a complete response, -1 if the response was truncated.
 static int receive(struct connection *connection) {
     for (int reads = 0; reads < READS; reads++) {
         ssize_t size;

@@ -1,4 +1,4 @@
-"""The origin of benches/soak: files that are made of their names, and every way in which a server fails."""
+"""Origin of benches/soak: files generated from their names, and various server failures."""
 
 import collections
 import contextlib
@@ -12,13 +12,13 @@ import time
 
 
 def body_of(path):
-    """The body of a path: its size is in it, and it begins as a gzip file does."""
+    """Returns the body of a path, which contains its size. The body begins like a gzip file."""
     size = int(path.split("/")[2])
     return b"\x1f\x8b\x08\x00" + random.Random(path).randbytes(size - 4)
 
 
 class Bodies:
-    """The bodies that were made last: making them costs more than sending them."""
+    """Cache of recent bodies, because generating a body costs more than sending it."""
 
     def __init__(self, most):
         self.kept, self.most, self.lock = collections.OrderedDict(), most, threading.Lock()
@@ -40,7 +40,7 @@ BODIES = Bodies(96)
 
 
 class Origin(http.server.BaseHTTPRequestHandler):
-    """/KIND/SIZE/NAME: a good file, or one that is cut, stalls, drips, fails or is not there."""
+    """Serves /KIND/SIZE/NAME: a good file, or one that is truncated, stalls, is slow, fails or is missing."""
 
     protocol_version = "HTTP/1.1"
     asked = collections.Counter()

@@ -1,4 +1,4 @@
-//! What other orders of eviction than by last use would save: a simulation of builds, their old versions and mass rebuilds.
+//! Simulation of eviction policies, with builds of current and old versions and mass rebuilds.
 //!
 //!     cargo bench --bench eviction
 
@@ -11,21 +11,22 @@ use trace::{OBJECTS, Request};
 
 const ALPHAS: [f64; 3] = [0.8, 1.0, 1.2];
 
-/// Sizes of the cache, in percent of all bytes that are ever asked for.
+/// Sizes of the cache, in percent of the bytes of all requested objects.
 const ROOMS_PERCENT: [u64; 4] = [5, 10, 20, 40];
 
-/// What one draw of sizes says depends on how large the most wanted sources happen to be.
+/// Several seeds, because a result depends on the random sizes of the most popular sources.
 const SEEDS: [u64; 3] = [1, 2, 3];
 
-/// The first of so many parts of the requests fills the cache, and is not counted.
+/// The requests are divided into this many parts. The first part warms the cache and is not
+/// counted.
 const PARTS: usize = 5;
 
-/// Above it the store evicts: the default of `cache.high_watermark`.
+/// Size at which eviction starts: the default of `cache.high_watermark`.
 fn high_watermark_bytes(room_bytes: u64) -> u64 {
     room_bytes * 80 / 100
 }
 
-/// Down to here: the default of `cache.low_watermark`.
+/// Size at which eviction stops: the default of `cache.low_watermark`.
 fn low_watermark_bytes(room_bytes: u64) -> u64 {
     room_bytes * 70 / 100
 }
@@ -33,13 +34,13 @@ fn low_watermark_bytes(room_bytes: u64) -> u64 {
 fn main() {
     checks::run();
     let names: Vec<_> = POLICIES.iter().map(|(name, _)| *name).collect();
-    println!("| alpha | cache | {} | all kept |", names.join(" | "));
+    println!("| alpha | cache | {} | unlimited |", names.join(" | "));
     println!("| ---: | ---: |{}", " ---: |".repeat(POLICIES.len() + 1));
     let mut upstream = vec![Vec::new(); POLICIES.len()];
     for alpha in ALPHAS {
         let traces = SEEDS.map(|seed| Trace::new(trace::requests(alpha, seed)));
         let (_, any) = POLICIES[0];
-        // Twice of everything: nothing is ever evicted.
+        // At 200 %, nothing is ever evicted.
         let all_kept = mean(&traces.each_ref().map(|trace| trace.kept(200, any)));
         for room_percent in ROOMS_PERCENT {
             let mut cells = Vec::new();
@@ -53,10 +54,10 @@ fn main() {
     }
     let lru = upstream[0].clone();
     let ratios = upstream.iter().map(|shares| spread(shares, &lru));
-    println!("| bytes asked upstream, LRU = 1 | | {} | |", ratios.collect::<Vec<_>>().join(" | "));
+    println!("| bytes from upstream, LRU = 1 | | {} | |", ratios.collect::<Vec<_>>().join(" | "));
 }
 
-/// How much came from the cache.
+/// Hit rates.
 #[derive(Default, Clone, Copy)]
 struct Shares {
     of_requests: f64,
@@ -83,7 +84,7 @@ fn mean(shares: &[Shares]) -> Shares {
     mean
 }
 
-/// The least and the most of these against those, in pairs.
+/// Formats the minimum and maximum of the pairwise ratios of `shares` to `others`.
 fn spread(shares: &[f64], others: &[f64]) -> String {
     let ratios = || shares.iter().zip(others).map(|(share, other)| share / other);
     format!("{:.2} to {:.2}", ratios().fold(f64::MAX, f64::min), ratios().fold(0.0, f64::max))
@@ -91,7 +92,7 @@ fn spread(shares: &[f64], others: &[f64]) -> String {
 
 struct Trace {
     requests: Vec<Request>,
-    /// Of all objects that are asked for.
+    /// Size of all requested objects.
     all_bytes: u64,
 }
 
@@ -101,7 +102,7 @@ impl Trace {
         Self { all_bytes: last_uses.map(|request| request.size_bytes).sum(), requests }
     }
 
-    /// What a cache gives, once it is warm.
+    /// Returns the hit rates of a warm cache.
     fn kept(&self, room_percent: u64, make: Make) -> Shares {
         let answered = simulate(&self.requests, self.all_bytes * room_percent / 100, make);
         let counted = || self.requests.iter().zip(&answered).skip(self.requests.len() / PARTS);
@@ -114,7 +115,7 @@ impl Trace {
     }
 }
 
-/// Puts requests to a cache: which of them it could answer.
+/// Simulates a cache. Returns for each request whether it is a hit.
 fn simulate(requests: &[Request], room_bytes: u64, make: Make) -> Vec<bool> {
     let mut policy = make(room_bytes);
     let mut held = vec![None; OBJECTS];
@@ -134,8 +135,8 @@ fn simulate(requests: &[Request], room_bytes: u64, make: Make) -> Vec<bool> {
             continue;
         }
         while held_bytes > low_watermark_bytes(room_bytes) {
-            let victim = policy.evict().expect("the policy knows of all that is held");
-            held_bytes -= held[victim].take().expect("the policy knows of nothing else");
+            let victim = policy.evict().expect("the policy knows every stored object");
+            held_bytes -= held[victim].take().expect("the policy knows only stored objects");
         }
     }
     answered

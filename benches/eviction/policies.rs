@@ -1,4 +1,4 @@
-//! What goes first when room is needed. Each policy knows what is held, and nothing of how much may be.
+//! Eviction policies. A policy knows the stored objects, but not the current fill level.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
@@ -7,17 +7,17 @@ use crate::low_watermark_bytes;
 use crate::trace::{OBJECTS, Request};
 
 pub trait Policy {
-    /// What was asked for is held.
+    /// Records a hit.
     fn hit(&mut self, request: &Request);
 
-    /// What was asked for is held from now on.
+    /// Adds the requested object after a miss.
     fn insert(&mut self, request: &Request);
 
-    /// Lets go of an object, if any is held.
+    /// Selects and removes an object, if there is one.
     fn evict(&mut self) -> Option<usize>;
 }
 
-/// Makes a policy for a cache of so many bytes.
+/// Constructor of a policy, for a cache size in bytes.
 pub type Make = fn(u64) -> Box<dyn Policy>;
 
 pub const POLICIES: [(&str, Make); 8] = [
@@ -31,21 +31,21 @@ pub const POLICIES: [(&str, Make); 8] = [
     ("Belady", |_| Ranked::boxed(|used| (u64::MAX - used.next, 0))),
 ];
 
-/// Ranks of GDSF are uses a byte, in this unit: the largest object still has a rank of a thousand.
+/// Scale of GDSF ranks, which are uses per byte. The largest object still has a rank of a thousand.
 const GDSF_SCALE: u64 = 1 << 40;
 
-/// The lowest goes first.
+/// The object with the lowest rank is evicted first.
 type Rank = (u64, u64);
 
-/// What a rank may depend on.
+/// Inputs of a rank.
 struct Used {
     now: u64,
     next: u64,
     since: u64,
-    /// Since it is held.
+    /// Uses since the object was inserted.
     uses: u64,
     size_bytes: u64,
-    /// The rank of what went last. What is used now starts from there, so that past fame fades.
+    /// Rank of the last evicted object. New ranks start from it, so old uses lose weight.
     age: u64,
 }
 
@@ -56,14 +56,14 @@ struct Held {
     rank: Rank,
 }
 
-/// All policies that come down to a rank which an object has from its last use to its next.
+/// Policies that give each object a rank, which is constant between two uses.
 ///
-/// With aging by the rank of what went last, LFU is GDSF for a cost that grows with the size: it counts bytes, where GDSF
-/// counts objects.
+/// With aging by the rank of the last evicted object, LFU is GDSF with a cost proportional to the
+/// size: LFU optimizes for bytes, GDSF for objects.
 struct Ranked {
     rank: fn(&Used) -> Rank,
     held: Vec<Option<Held>>,
-    /// An object stands here once for each use; only the place of its present rank counts.
+    /// Contains an entry for each use of an object; only the entry with the current rank is valid.
     row: BinaryHeap<Reverse<(Rank, usize)>>,
     age: u64,
 }
@@ -105,8 +105,8 @@ impl Policy for Ranked {
     }
 }
 
-/// A row by age through which a hand goes: it takes the first that was not asked for since it came by last. Zhang and others,
-/// NSDI 2024.
+/// Queue by age with a moving hand, which evicts the first object that was not used since the hand
+/// last passed it. Zhang et al., NSDI 2024.
 struct Sieve {
     row: BTreeMap<usize, usize>,
     visited: Vec<bool>,
@@ -134,7 +134,7 @@ impl Policy for Sieve {
     }
 }
 
-/// Objects in the order in which they are to go, and their bytes.
+/// FIFO queue of objects, with their total size.
 #[derive(Default)]
 struct Queue {
     objects: VecDeque<(usize, u64)>,
@@ -154,13 +154,13 @@ impl Queue {
     }
 }
 
-/// A short queue that most objects leave for good, and a long one for those that were asked for meanwhile. Yang and others,
-/// SOSP 2023.
+/// Short queue from which most objects are evicted, and a long queue for those that were used
+/// meanwhile. Yang et al., SOSP 2023.
 struct S3Fifo {
     room_bytes: u64,
     small: Queue,
     main: Queue,
-    /// What left the short queue lately: it goes into the long one if it comes again.
+    /// Objects recently evicted from the short queue. On their return they enter the long queue.
     ghosts: Queue,
     is_ghost: HashSet<usize>,
     uses: Vec<u8>,
@@ -216,7 +216,7 @@ impl Policy for S3Fifo {
     }
 }
 
-/// Objects by their last use.
+/// Objects ordered by last use.
 #[derive(Default)]
 struct Recent {
     row: BTreeMap<usize, usize>,
@@ -237,7 +237,7 @@ impl Recent {
         self.row.first_key_value().map(|(_, &object)| object)
     }
 
-    /// The oldest, its size, and when it was used.
+    /// Removes the oldest object. Returns it with its size and the time of its last use.
     fn pop(&mut self) -> Option<(usize, u64, usize)> {
         let (used, object) = self.row.pop_first()?;
         let (_, size_bytes) = self.held.remove(&object)?;
@@ -246,8 +246,10 @@ impl Recent {
     }
 }
 
-/// LRU whose newcomers wait in a window: on leaving it, one stays only if it was asked for more often than what would have to
-/// go for it. Exact counts stand for the sketch of Einziger and others, 2017.
+/// LRU with a window for new objects.
+///
+/// An object that leaves the window is admitted only if it was used more often than its victim.
+/// Exact counts replace the sketch of Einziger et al., 2017.
 struct TinyLfu {
     room_bytes: u64,
     window: Recent,
@@ -257,7 +259,7 @@ struct TinyLfu {
 }
 
 impl TinyLfu {
-    /// Counts are halved after so many requests.
+    /// Counts are halved after this number of requests.
     const SAMPLE: usize = OBJECTS;
 
     fn new(room_bytes: u64) -> Self {

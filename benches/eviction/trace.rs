@@ -1,4 +1,4 @@
-//! Who asks for what: builds that want the current versions, old builds, and mass rebuilds.
+//! Simulated requests: builds of current versions, builds of old versions, and mass rebuilds.
 
 use std::collections::HashMap;
 
@@ -14,39 +14,39 @@ pub const OBJECTS: usize = SOURCES as usize * VERSIONS;
 
 const REQUESTS: usize = 1_000_000;
 
-/// How many requests there are between two releases of a source.
+/// Number of requests between two releases of a source.
 const REQUESTS_PER_RELEASE: usize = REQUESTS / (VERSIONS - 1);
 
-/// A rebuild walks half of the sources, each once, and all at a stretch.
+/// Number of sources in a rebuild: half of them, each requested once, in one sequence.
 const WALK: usize = SOURCES as usize / 2;
 
-/// One in so many requests is a rebuild's.
+/// One in this number of requests belongs to a rebuild.
 const REQUESTS_PER_WALKED: usize = 6;
 
-/// Sizes are log-normal: the mean is ten times the median before the largest are cut.
+/// Sizes are log-normal. The mean is ten times the median, before the largest sizes are clamped.
 const MEDIAN_BYTES: f64 = 1024.0 * 1024.0;
 const MEAN_TO_MEDIAN: f64 = 10.0;
 const MAX_BYTES: f64 = 1024.0 * 1024.0 * 1024.0;
 
-/// How much the versions of one source differ in size.
+/// Standard deviation of the logarithm of the size, among the versions of one source.
 const VERSION_SPREAD: f64 = 0.1;
 
-/// One request for an object.
+/// Request for an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
     pub object: usize,
     pub size_bytes: u64,
-    /// Which request this is.
+    /// Number of this request.
     pub now: usize,
-    /// When the object is asked for next; [`usize::MAX`] for never.
+    /// Number of the next request for the object, or [`usize::MAX`].
     pub next: usize,
 }
 
-/// `alpha` says how uneven the sources' popularity is: the one of rank r has a weight of r^-alpha.
+/// Generates the requests. The popularity of the source of rank r is proportional to r^-alpha.
 pub fn requests(alpha: f64, seed: u64) -> Vec<Request> {
     let mut random = StdRng::seed_from_u64(seed);
     let sizes = sizes(&mut random);
-    // Each source has its releases at times of its own.
+    // Each source has its own release times.
     let ages: Vec<_> = (0..SOURCES).map(|_| random.random_range(0..REQUESTS_PER_RELEASE)).collect();
     let ranks = cumulated_weights(alpha);
     let mut walked: Vec<usize> = (0..ages.len()).collect();
@@ -70,7 +70,7 @@ pub fn requests(alpha: f64, seed: u64) -> Vec<Request> {
     with_next_uses(objects.iter().map(|&object| (object, sizes[object])))
 }
 
-/// Requests for these objects of these sizes, one after the other.
+/// Turns a sequence of objects and sizes into requests.
 pub fn with_next_uses(asked: impl DoubleEndedIterator<Item = (usize, u64)> + ExactSizeIterator) -> Vec<Request> {
     let mut later = HashMap::with_capacity(OBJECTS);
     let mut requests: Vec<Request> = asked
@@ -85,7 +85,7 @@ pub fn with_next_uses(asked: impl DoubleEndedIterator<Item = (usize, u64)> + Exa
     requests
 }
 
-/// The size of each object, those of one source side by side.
+/// Returns the size of each object. The versions of one source are adjacent.
 fn sizes(random: &mut StdRng) -> Vec<u64> {
     let deviation = (2.0 * MEAN_TO_MEDIAN.ln()).sqrt();
     let mut sizes = Vec::with_capacity(OBJECTS);
@@ -101,13 +101,13 @@ fn sizes(random: &mut StdRng) -> Vec<u64> {
     sizes
 }
 
-/// A draw from the standard normal distribution, after Box and Muller.
+/// Draws from the standard normal distribution (Box-Muller transform).
 fn normal(random: &mut StdRng) -> f64 {
     let (radius, turn): (f64, f64) = (random.random_range(f64::EPSILON..1.0), random.random_range(0.0..1.0));
     (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * turn).cos()
 }
 
-/// The share of requests that the sources up to each rank have together.
+/// Returns the cumulated share of requests for the sources up to each rank.
 fn cumulated_weights(alpha: f64) -> Vec<f64> {
     let weights: Vec<f64> = (1..=SOURCES).map(|rank| f64::from(rank).powf(-alpha)).collect();
     let total: f64 = weights.iter().sum();
@@ -119,13 +119,14 @@ fn cumulated_weights(alpha: f64) -> Vec<f64> {
             reached
         })
         .collect();
-    // Sums of fractions end somewhat below or above one.
+    // Rounding errors put the sum slightly below or above one.
     cumulated.pop();
     cumulated.push(1.0);
     cumulated
 }
 
-/// Seven in ten ask for the current version, two for the one before, one for any of those that are older.
+/// Of ten requests, seven are for the current version, two for the previous one, one for an older
+/// one.
 fn wanted_version(current: usize, random: &mut StdRng) -> usize {
     match random.random_range(0..10) {
         0..7 => current,

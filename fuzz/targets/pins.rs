@@ -1,4 +1,4 @@
-//! The operator's file of digests, which may have been cut or written by a tool that nobody knows.
+//! Parser of the checksum file, which may be truncated or written by any tool.
 
 #![no_main]
 
@@ -10,8 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     match Pins::parse(text) {
         Ok(pins) => {
             assert!(pins.len() <= text.lines().count());
-            // What is said twice is said, and a comment says nothing.
-            let twice = Pins::parse(&format!("{text}\n# again\n{text}\n")).expect("each of its lines can be read");
+            // Duplicate lines and comments change nothing.
+            let twice = Pins::parse(&format!("{text}\n# again\n{text}\n")).expect("each line was parsed before");
             assert_eq!(twice, pins);
         }
         Err(error) => assert!((1..=text.lines().count()).contains(&error.line), "{error}"),

@@ -1,4 +1,4 @@
-//! The PROXY header of a balancer, versions 1 and 2, in front of whatever the client sends.
+//! Parser of the PROXY header of a load balancer, versions 1 and 2, before the client's bytes.
 
 #![no_main]
 
@@ -17,8 +17,8 @@ fuzz_target!(|bytes: &[u8]| {
     let read = RUNTIME.with_borrow(|runtime| runtime.block_on(millpond::http::read_proxy_header(&mut reader)));
     let Ok(_client) = read else { return };
     let header_bytes = bytes.len() - reader.len();
-    // Version 1 is at most 107 bytes; version 2 is 16 bytes and as much as its length says. Not one byte of the
-    // client's own may be taken away.
+    // Version 1 has at most 107 bytes. Version 2 has 16 bytes plus its length field. The parser
+    // must not consume any byte of the client.
     if bytes.starts_with(b"PROXY ") {
         assert!(header_bytes <= 107 && bytes[..header_bytes].ends_with(b"\r\n"));
         let lines = bytes[..header_bytes].windows(2).filter(|pair| pair == b"\r\n").count();

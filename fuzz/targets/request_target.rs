@@ -1,5 +1,5 @@
-//! What a client asks for. The first line is a request target at the rewrite door, and a target by itself; the second
-//! is a `Location` that the origin answers with.
+//! Parsers of targets. The first line is a request target at the gateway endpoint, and also a
+//! target. The second line is a `Location` in the origin's response.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use millpond::gateway::Rewrite;
 use millpond::model::{FtpFile, Key, Target};
 
-/// Whether a reader who decodes once, and takes a backslash for a slash, sees a segment that leads elsewhere.
+/// Returns whether the path has a dot segment if it is decoded once and backslashes are slashes.
 fn leads_elsewhere(path: &str) -> bool {
     let mut plain = path.to_ascii_lowercase();
     for (escape, byte) in [("%2e", "."), ("%2f", "/"), ("%5c", "/"), ("\\", "/")] {
@@ -16,7 +16,7 @@ fn leads_elsewhere(path: &str) -> bool {
     plain.split('/').any(|segment| segment == "." || segment == "..")
 }
 
-/// What every target promises, however it came about.
+/// Checks the invariants of every target.
 fn check(target: &Target) {
     let text = target.as_str();
     assert!(text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#'), "{text:?}");
@@ -42,7 +42,8 @@ fuzz_target!(|text: &str| {
     let rewrite = Rewrite::parse(request).ok();
     if let Some(rewrite) = &rewrite {
         check(&rewrite.target);
-        // The canonical string behind a slash is the plainest form of the door: it must mean the same target.
+        // The canonical string after a slash is the plainest request target. It must give the same
+        // target.
         let plain = Rewrite::parse(&format!("/{}", rewrite.target.as_str())).expect("the plain form of a target");
         assert_eq!(plain.target, rewrite.target);
         assert!(plain.expected.is_empty());

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use crate::harness::{
-    Body, Bucket, Ended, Gateway, Origin, Reply, archive, assert_same, encoded, files_under, millpond, object_key, rot,
-    sha256, verify,
+    Body, Bucket, Ended, Gateway, Origin, Reply, archive, assert_same, encoded, eventually, files_under, millpond,
+    object_key, rot, sha256, verify,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -131,6 +131,8 @@ fn truncated_object_is_found_at_any_share() {
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
+    let size_bytes = || std::fs::metadata(gateway.object_path(&body)).map(|metadata| metadata.len());
+    eventually("the object is stored again", || (size_bytes().ok()? == body.len() as u64).then_some(()));
     truncate();
     verify(&gateway, &["--dry-run"]).assert(4, &[("corrupt", "unchanged"), ("writable_object", "unchanged")]);
     verify(&gateway, &["--share", "0.000001"]).assert(0, &[("corrupt", "refetched")]);

@@ -78,8 +78,8 @@ fn unwritable_stdout_is_an_error() {
     for command in [
         [&["doctor"][..], &at].concat(),
         [&["check-config"][..], &config].concat(),
-        [&["verify"][..], &config].concat(),
-        [&["verify", "--json"][..], &config].concat(),
+        [&["scrub"][..], &config].concat(),
+        [&["scrub", "--json"][..], &config].concat(),
     ] {
         let (code, stderr) = run(folder.path(), &command, full_disk());
         assert_eq!(code, Some(1), "{command:?}: {stderr}");

@@ -49,6 +49,19 @@ impl SourceTree {
         self.files.values().map(|file| (file.module.as_slice(), of(file))).collect()
     }
 
+    /// The modules that each module names.
+    pub fn module_uses(&self) -> BTreeSet<(String, String)> {
+        let mut uses = BTreeSet::new();
+        for file in self.files.values() {
+            for path in file.used.iter().chain(&file.reexported) {
+                let named = self.absolute(file, path).and_then(|path| path.into_iter().next());
+                uses.extend(named.map(|named| (file.module[0].clone(), named)));
+            }
+        }
+        uses.retain(|(_, named)| self.files.contains_key(std::slice::from_ref(named)));
+        uses
+    }
+
     /// The groups of files that depend on each other.
     pub fn cycles(&self) -> Vec<Vec<String>> {
         let edges = self.edges();

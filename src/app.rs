@@ -184,8 +184,8 @@ async fn build_services(
 ) -> Result<Services, AppError> {
     let (config, name) = (config.clone(), name.to_owned());
     let build = move || Services::build(&config, &name, OpenMode::Serve, &limits, events);
-    let built = spawn_blocking(build).await.map_err(|panic| AppError::System(panic.to_string()))?;
-    built.map_err(AppError::Configuration)
+    let services = spawn_blocking(build).await.map_err(|panic| AppError::System(panic.to_string()))?;
+    services.map_err(AppError::Configuration)
 }
 
 fn settings(config: &Config) -> Settings {

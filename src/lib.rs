@@ -13,7 +13,7 @@ pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod dial;
-pub mod disk;
+mod disk;
 pub mod dns;
 pub mod fetch;
 pub mod gateway;

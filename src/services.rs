@@ -47,7 +47,7 @@ impl Services {
         let policy = Policy::new(config.policy.clone(), config.rules.clone(), &config.parents, config.limits.clone())?;
         let policy = Arc::new(policy);
         let bucket = config.s3.is_on().then(|| config.s3.clone());
-        let cache = Cache::open(config.cache.clone(), bucket, mode, events.clone());
+        let cache = Cache::open(&config.cache, bucket, mode, events.clone());
         let cache = cache.map_err(|error| error.to_string())?;
         let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
         let origin = Origin::new(&config.fetch.for_origin(name), Arc::clone(&policy), dialer.clone())?;

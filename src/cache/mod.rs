@@ -67,7 +67,7 @@ impl Cache {
     /// # Errors
     /// [`OpenError`] if the folder cannot be used, or a secret of the bucket cannot be read.
     pub fn open(
-        config: Config,
+        config: &Config,
         bucket: Option<BucketConfig>,
         mode: OpenMode,
         events: EventSink,
@@ -80,8 +80,8 @@ impl Cache {
         Ok(Self {
             inner: Arc::new(CacheInner {
                 disk: DiskIo::new(disk).map_err(unusable)?,
-                bucket: bucket.map(|bucket| BucketState::new(bucket, &config)),
-                lookups: LookupCache::new(&config),
+                bucket: bucket.map(|bucket| BucketState::new(bucket, config)),
+                lookups: LookupCache::new(config),
                 digests: moka::future::Cache::new(MAX_DIGESTS),
                 on_change: config.on_change,
                 events,

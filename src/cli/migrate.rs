@@ -69,7 +69,7 @@ fn endpoint(path: &Path, source: &Source) -> Result<MigrationEndpoint, String> {
         return Err(format!("{} is neither a folder nor a configuration file", path.display()));
     }
     path.clone_into(&mut config.cache.dir);
-    let opened = Cache::open(config.cache, None, OpenMode::Maintenance, EventSink::new());
+    let opened = Cache::open(&config.cache, None, OpenMode::Maintenance, EventSink::new());
     opened.map(MigrationEndpoint::Folder).map_err(|error| error.to_string())
 }
 

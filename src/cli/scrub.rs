@@ -46,7 +46,7 @@ fn rate(text: &str) -> Result<Rate, String> {
 
 impl Scrub {
     pub async fn run(self, source: &Source) -> ExitCode {
-        let sources = source.load().map_err(|error| error.to_string()).and_then(open);
+        let sources = source.load().map_err(|error| error.to_string()).and_then(|config| open(&config));
         let sources = match sources {
             Ok(sources) => sources,
             Err(line) => return complain(&line, EXIT_USAGE),
@@ -115,13 +115,13 @@ fn line(finding: &ScrubFinding) -> String {
 }
 
 /// Opens the folder for maintenance, with a fetcher for repairs.
-fn open(config: Config) -> Result<RepairSources, String> {
+fn open(config: &Config) -> Result<RepairSources, String> {
     let name = if config.gateway.name.is_empty() { NAME.to_owned() } else { config.gateway.name.clone() };
     if !config.cache.dir.is_dir() {
         return Err(format!("cache.dir: there is no folder {}", config.cache.dir.display()));
     }
     let limits = FetchLimits { concurrency: config.fetch.concurrency, in_flight: MAX_FLIGHTS };
-    let services = Services::build(&config, &name, OpenMode::Maintenance, &limits, EventSink::new())?;
+    let services = Services::build(config, &name, OpenMode::Maintenance, &limits, EventSink::new())?;
     Ok(services.repair_sources())
 }
 

@@ -37,6 +37,7 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
+    #[must_use]
     pub fn new(file: Arc<File>, io: DiskIo) -> Self {
         Self { file, io }
     }
@@ -245,12 +246,11 @@ impl DiskIo {
     /// # Errors
     /// [`DiskError`] if the disk refuses.
     pub async fn open_hit(&self, record: Arc<Record>) -> Result<Option<FileHit>, DiskError> {
-        let opened = match open_cached(self.store(), &record) {
-            Some(opened) => Some(opened),
-            None => {
-                let record = Arc::clone(&record);
-                self.run(IoClass::Request, move |disk| open_object(disk, &record)).await?
-            }
+        let opened = if let Some(opened) = open_cached(self.store(), &record) {
+            Some(opened)
+        } else {
+            let record = Arc::clone(&record);
+            self.run(IoClass::Request, move |disk| open_object(disk, &record)).await?
         };
         Ok(opened.map(|(file, whole)| FileHit { record, file: OpenFile::new(file, self.clone()), whole }))
     }

@@ -24,6 +24,7 @@ impl Readiness {
 }
 
 /// Says at first what the store found when it was opened. [`watch`] goes on from there.
+#[must_use]
 pub fn channel(cache: &Cache) -> (watch::Sender<Readiness>, watch::Receiver<Readiness>) {
     watch::channel(Readiness::of(&cache.health()))
 }

@@ -135,7 +135,9 @@ fn second_stale_connection_is_not_used() {
         });
         gate.await_reached(3);
         gate.open();
-        primers.into_iter().for_each(|primer| assert_eq!(primer.head().finish().status, 200));
+        for primer in primers {
+            assert_eq!(primer.head().finish().status, 200);
+        }
         let body = archive(7, 20_000);
         origin.serve(path, Reply::file(&body).stop_on_reuse(Stop::Cut));
         gateway.assert_serves(&origin.url(path), &body);

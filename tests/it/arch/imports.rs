@@ -36,7 +36,7 @@ impl SourceTree {
         let mut paths = files_under(&root);
         paths.retain(|path| path.extension().is_some_and(|ending| ending == "rs"));
         assert!(paths.len() > 100, "the sources are where they were");
-        let files = paths.into_iter().map(|path| SourceFile::read(path, &root));
+        let files = paths.iter().map(|path| SourceFile::read(path, &root));
         Self { files: files.map(|file| (file.module.clone(), file)).collect() }
     }
 
@@ -131,14 +131,14 @@ fn reach<'a>(edges: &BTreeMap<&'a [String], BTreeSet<&'a [String]>>, from: &'a [
 }
 
 impl SourceFile {
-    fn read(path: PathBuf, root: &Path) -> Self {
+    fn read(path: &Path, root: &Path) -> Self {
         let inside = path.strip_prefix(root).expect("a source is in src").with_extension("");
         let mut module: Vec<_> =
             inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
         if module.last().is_some_and(|last| last == "mod") {
             module.pop();
         }
-        let text = fs::read_to_string(&path).expect("a source can be read");
+        let text = fs::read_to_string(path).expect("a source can be read");
         let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         let code = code.join("\n");
         let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();

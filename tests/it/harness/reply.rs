@@ -237,7 +237,7 @@ impl Reply {
             _ if status == 204 => String::new(),
             Framing::Length => format!("Content-Length: {size}\r\n"),
             Framing::Claimed(claimed) => format!("Content-Length: {claimed}\r\n"),
-            Framing::Coded(lines) => lines.iter().map(|line| format!("Transfer-Encoding: {line}\r\n")).collect(),
+            Framing::Coded(lines) => lines.iter().map(|line| ["Transfer-Encoding: ", line, "\r\n"].concat()).collect(),
             Framing::Chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
             Framing::UntilClose => "Connection: close\r\n".to_owned(),
         };

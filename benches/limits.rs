@@ -5,7 +5,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
 
-use millpond::policy::{Config, LimitsConfig, Policy, Use};
+use millpond::limits::{LimitsConfig, TransferKind};
+use millpond::policy::{Config, Policy};
 
 const CLIENTS: u64 = 1_000_000;
 
@@ -21,12 +22,12 @@ fn main() {
         // Each client has its own network.
         let client = Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(number) << 64);
         let client = policy.admit_client(IpAddr::V6(client)).expect("all clients are allowed");
-        passed += u64::from(policy.count_request(client, Use::Download).is_ok());
+        passed += u64::from(policy.count_request(client, TransferKind::Download).is_ok());
     }
     let each = began.elapsed() / u32::try_from(CLIENTS).expect("a million");
     let grown_mib = (resident_kib() - before) / 1024;
     println!("{passed} clients: {grown_mib} MiB, {each:?} per request");
-    policy.forget_rested_clients();
+    policy.prune_idle_clients();
     println!("after pruning idle clients: {} MiB", (resident_kib().saturating_sub(before)) / 1024);
 }
 

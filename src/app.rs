@@ -10,19 +10,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::admin::{AdminService, AdminToken};
 use crate::cache::{Cache, OpenMode};
-use crate::config::{Config, LogConfig, LogFormat, LogLevel, divide_descriptors};
+use crate::config::{Config, LogConfig, LogFormat, LogLevel};
 use crate::dns::Dns;
 use crate::fetch::Fetcher;
-use crate::gateway::{self, AdminToken, Custody, Gateway};
+use crate::gateway::{self, Gateway};
 use crate::health;
-use crate::http::{Crowd, Doors, Listeners, Reports, Server, Settings};
+use crate::http::{HttpService, Listeners, Reports, Server, Settings};
+use crate::limits::AdmissionControl;
+use crate::limits::divide_descriptors;
 use crate::logging::{LogHealth, LogWriter, log_panics};
 use crate::maintenance::Maintenance;
 use crate::model::EventSink;
 use crate::notify::Notifier;
+use crate::passthrough::PassThrough;
 use crate::policy::Policy;
-use crate::relay::Relay;
 use crate::scrub::run_scrubs;
 use crate::services::{FetchLimits, Services};
 
@@ -30,10 +33,10 @@ use crate::services::{FetchLimits, Services};
 const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
 
 /// How often clients are forgotten who have not asked for anything lately.
-const FORGET_INTERVAL: Duration = Duration::from_secs(10);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often `policy.pins_file` is looked at.
-const PINS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often `policy.checksums_file` is looked at.
+const CHECKSUMS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why the service does not run.
 #[derive(Debug, thiserror::Error)]
@@ -64,10 +67,10 @@ struct Running {
 }
 
 /// What a new configuration reaches while the service runs.
-struct Adjustable {
+struct Reloadable {
     policy: Arc<Policy>,
     gateway: Arc<Gateway>,
-    doors: Arc<Doors>,
+    service: Arc<HttpService>,
     config: Config,
 }
 
@@ -78,12 +81,12 @@ struct Adjustable {
 pub async fn serve(config: Config, reload: Reload, log: LogHealth) -> Result<(), AppError> {
     let mut signals = Signals::catch().map_err(|why| AppError::System(why.to_string()))?;
     let grace = config.gateway.shutdown_grace.0;
-    let (running, mut adjustable) = start(config, log).await?;
-    while let Wish::Reload = signals.next().await {
-        adjustable.reload(&reload);
+    let (running, mut reloadable) = start(config, log).await?;
+    while let SignalAction::Reload = signals.next().await {
+        reloadable.reload(&reload);
     }
     tracing::info!(?grace, "stopping");
-    adjustable.doors.announce_stop();
+    reloadable.service.announce_stop();
     tokio::select! {
         () = stop(running, grace) => {}
         () = signals.second_stop() => tracing::warn!("leaving at once"),
@@ -91,18 +94,18 @@ pub async fn serve(config: Config, reload: Reload, log: LogHealth) -> Result<(),
     Ok(())
 }
 
-async fn start(config: Config, log: LogHealth) -> Result<(Running, Adjustable), AppError> {
-    let shares = divide_descriptors(config.fetch.concurrency);
+async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), AppError> {
+    let budget = divide_descriptors(config.fetch.concurrency);
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen).await.map_err(AppError::System)?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
     let notifier = Notifier::start(&config.notify, &name, &events).map_err(AppError::Configuration)?;
-    let limits = FetchLimits { concurrency: shares.fetches, in_flight: shares.flights };
+    let limits = FetchLimits { concurrency: budget.fetches, in_flight: budget.in_flight };
     let services = build_services(&config, &name, limits, events).await?;
     let Services { events, policy, cache, dialer, origin, fetcher } = &services;
     let token = AdminToken::find(&config.gateway).map_err(AppError::Configuration)?;
-    let custody = Custody::new(Arc::clone(policy), cache.clone(), fetcher.clone(), events.clone(), token);
-    let relay = Relay::new(Arc::clone(origin), Arc::clone(policy), dialer.clone());
+    let admin = AdminService::new(Arc::clone(policy), cache.clone(), fetcher.clone(), events.clone(), token);
+    let relay = PassThrough::new(Arc::clone(origin), Arc::clone(policy), dialer.clone());
     let gateway = Gateway::new(
         Arc::clone(policy),
         cache.clone(),
@@ -110,15 +113,22 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Adjustable), 
         relay,
         events.clone(),
         config.gateway.clone(),
-        shares.upstream,
+        budget.upstream,
     );
     let gateway = Arc::new(gateway);
     let reports = Reports { incidents: notifier.incidents(), log };
-    let crowd = Crowd::new(shares.crowd);
-    let doors =
-        Doors::new(Arc::clone(&gateway), custody, name, settings(&config), config.proxy.clone(), reports, crowd);
-    let doors = Arc::new(doors);
-    let node = config.dns.node().map_err(AppError::Configuration)?;
+    let admission = AdmissionControl::new(budget.admission);
+    let service = HttpService::new(
+        Arc::clone(&gateway),
+        admin,
+        name,
+        settings(&config),
+        config.proxy.clone(),
+        reports,
+        admission,
+    );
+    let service = Arc::new(service);
+    let publisher = config.dns.publisher().map_err(AppError::Configuration)?;
     let maintenance = Maintenance::start(cache, config.cache.maintenance_interval.0);
     let (readiness, ready) = health::channel(cache);
     maintenance.spawn(health::watch(cache.clone(), readiness));
@@ -126,14 +136,14 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Adjustable), 
     if !round.is_zero() {
         maintenance.spawn(run_scrubs(services.repair_sources(), round));
     }
-    let dns = node.map(|node| Dns::start(node, ready));
-    let server = Server::start(listeners, &doors, config.gateway.shutdown_grace.0)
+    let dns = publisher.map(|publisher| Dns::start(publisher, ready));
+    let server = Server::start(listeners, &service, config.gateway.shutdown_grace.0)
         .map_err(|why| AppError::System(why.to_string()))?;
-    let upkeep = tokio::spawn(look_after_policy(Arc::clone(policy)));
+    let upkeep = tokio::spawn(maintain_policy(Arc::clone(policy)));
     let running =
         Running { server, dns, fetcher: fetcher.clone(), maintenance, notifier, upkeep, cache: cache.clone() };
-    let adjustable = Adjustable { policy: Arc::clone(policy), gateway, doors, config };
-    Ok((running, adjustable))
+    let reloadable = Reloadable { policy: Arc::clone(policy), gateway, service, config };
+    Ok((running, reloadable))
 }
 
 /// The name in DNS first, so that clients go elsewhere; then the doors, so that nothing new begins; the fetches; the care; the
@@ -141,7 +151,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Adjustable), 
 async fn stop(running: Running, grace: Duration) {
     let Running { server, dns, fetcher, maintenance, notifier, upkeep, cache } = running;
     if let Some(dns) = dns {
-        dns.leave(grace / 2).await;
+        dns.withdraw_and_stop(grace / 2).await;
     }
     let began = std::time::Instant::now();
     tokio::join!(server.stop(), fetcher.stop(grace));
@@ -152,14 +162,14 @@ async fn stop(running: Running, grace: Duration) {
     // It has nothing to say but that it was ended.
     drop(upkeep.await);
     cache.close().await;
-    tracing::info!(flights = fetcher.flights(), "stopped");
+    tracing::info!(in_flight = fetcher.in_flight(), "stopped");
 }
 
-async fn look_after_policy(policy: Arc<Policy>) {
+async fn maintain_policy(policy: Arc<Policy>) {
     tokio::join!(
         // Keeps the memory of the limits to clients who were here lately.
-        every(FORGET_INTERVAL, &policy, Policy::forget_rested_clients),
-        every(PINS_INTERVAL, &policy, Policy::reread_changed_pins),
+        every(PRUNE_INTERVAL, &policy, Policy::prune_idle_clients),
+        every(CHECKSUMS_INTERVAL, &policy, Policy::reload_checksum_file_if_changed),
     );
 }
 
@@ -229,7 +239,7 @@ fn read_or_make_id(state_dir: &Path) -> std::io::Result<String> {
     Ok(id)
 }
 
-impl Adjustable {
+impl Reloadable {
     /// Reads the configuration again. A bad one changes nothing.
     fn reload(&mut self, reload: &Reload) {
         let config = match Config::load(reload.file.as_deref(), Config::environment(), &reload.settings) {
@@ -245,19 +255,19 @@ impl Adjustable {
             tracing::error!(error, "the configuration was not reloaded; the old one stays in force");
             return;
         }
-        if let Err(error) = AdminToken::find(&config.gateway).map(|token| self.doors.replace_token(token)) {
+        if let Err(error) = AdminToken::find(&config.gateway).map(|token| self.service.replace_token(token)) {
             tracing::error!(error, "the token for operators was not reloaded; the old one stays in force");
         }
         self.gateway.replace_config(config.gateway.clone());
-        self.doors.replace_settings(settings(&config));
+        self.service.replace_settings(settings(&config));
         let fixed = |config: &Config| {
             let gateway = &config.gateway;
             let of_gateway =
                 (gateway.listen.clone(), gateway.name.clone(), gateway.state_dir.clone(), gateway.shutdown_grace);
             let of_store = (config.cache.clone(), config.s3.clone());
-            let of_rooms =
+            let of_modules =
                 (config.proxy.clone(), of_store, config.fetch.clone(), config.notify.clone(), config.dns.clone());
-            (of_gateway, of_rooms, config.log.clone())
+            (of_gateway, of_modules, config.log.clone())
         };
         if fixed(&config) == fixed(&self.config) {
             tracing::info!("the configuration was reloaded");
@@ -269,7 +279,7 @@ impl Adjustable {
     }
 }
 
-enum Wish {
+enum SignalAction {
     Stop,
     Reload,
 }
@@ -289,16 +299,16 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Wish {
+    async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hang_up.recv() => Wish::Reload,
+            _ = self.terminate.recv() => SignalAction::Stop,
+            _ = self.interrupt.recv() => SignalAction::Stop,
+            _ = self.hang_up.recv() => SignalAction::Reload,
         }
     }
 
     async fn second_stop(&mut self) {
-        while let Wish::Reload = self.next().await {}
+        while let SignalAction::Reload = self.next().await {}
     }
 }
 

@@ -7,6 +7,7 @@
 // They panic where standard output or standard error cannot be written.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod admin;
 pub mod app;
 pub mod bucket;
 pub mod cache;
@@ -19,13 +20,14 @@ pub mod fetch;
 pub mod gateway;
 pub mod health;
 pub mod http;
+pub mod limits;
 pub mod logging;
 pub mod maintenance;
 pub mod migrate;
 pub mod model;
 pub mod notify;
 pub mod origin;
+pub mod passthrough;
 pub mod policy;
-pub mod relay;
 pub mod scrub;
 pub mod services;

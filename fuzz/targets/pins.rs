@@ -3,15 +3,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use millpond::policy::Pins;
+use millpond::policy::ChecksumList;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match Pins::parse(text) {
+    match ChecksumList::parse(text) {
         Ok(pins) => {
             assert!(pins.len() <= text.lines().count());
             // Duplicate lines and comments change nothing.
-            let twice = Pins::parse(&format!("{text}\n# again\n{text}\n")).expect("each line was parsed before");
+            let twice =
+                ChecksumList::parse(&format!("{text}\n# again\n{text}\n")).expect("each line was parsed before");
             assert_eq!(twice, pins);
         }
         Err(error) => assert!((1..=text.lines().count()).contains(&error.line), "{error}"),

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use millpond::gateway::Rewrite;
+use millpond::gateway::PrefixedUrl;
 use millpond::model::{FtpFile, Key, Target};
 
 /// Returns whether the path has a dot segment if it is decoded once and backslashes are slashes.
@@ -39,12 +39,12 @@ fn check(target: &Target) {
 fuzz_target!(|text: &str| {
     let (request, location) = text.split_once('\n').unwrap_or((text, ""));
     let target = Target::parse(request).ok().inspect(check);
-    let rewrite = Rewrite::parse(request).ok();
+    let rewrite = PrefixedUrl::parse(request).ok();
     if let Some(rewrite) = &rewrite {
         check(&rewrite.target);
         // The canonical string after a slash is the plainest request target. It must give the same
         // target.
-        let plain = Rewrite::parse(&format!("/{}", rewrite.target.as_str())).expect("the plain form of a target");
+        let plain = PrefixedUrl::parse(&format!("/{}", rewrite.target.as_str())).expect("the plain form of a target");
         assert_eq!(plain.target, rewrite.target);
         assert!(plain.expected.is_empty());
     }

@@ -57,8 +57,8 @@ struct CredentialsProvider(Config);
 impl CredentialsProvider {
     fn read(&self) -> Result<Credentials, String> {
         let Self(config) = self;
-        let secret = config.secret_access_key.or_from("s3.secret_access_key", &config.secret_access_key_file)?;
-        let token = config.session_token.or_from("s3.session_token", &config.session_token_file)?;
+        let secret = config.secret_access_key.or_from_file("s3.secret_access_key", &config.secret_access_key_file)?;
+        let token = config.session_token.or_from_file("s3.session_token", &config.session_token_file)?;
         let token = Some(token.expose().to_owned()).filter(|token| !token.is_empty());
         let until = SystemTime::now() + KEYS_TTL;
         Ok(Credentials::new(&config.access_key_id, secret.expose(), token, Some(until), "configuration"))

@@ -3,12 +3,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::model::{Secret, Size, Span};
+use crate::model::{HumanDuration, Secret, Size};
 
 /// What a presigned address may last at most, by SigV4.
-const MAX_PRESIGN_TTL: Span = Span::from_secs(7 * 24 * 3600);
+const MAX_PRESIGN_TTL: HumanDuration = HumanDuration::from_secs(7 * 24 * 3600);
 
-const MIN_MAX_UNUSED: Span = Span::from_secs(2 * 24 * 3600);
+const MIN_MAX_UNUSED: HumanDuration = HumanDuration::from_secs(2 * 24 * 3600);
 
 /// A single PUT takes no more, with any of the stores that we know.
 const MAX_PUT: Size = Size::gib(5);
@@ -32,15 +32,15 @@ pub struct Config {
     pub path_style: bool,
     pub delivery: Delivery,
     /// How long an address that a client is sent to is good.
-    pub presign_ttl: Span,
+    pub presign_ttl: HumanDuration,
     /// Of a bucket that everybody may read: clients are sent to plain addresses behind this one.
     pub public_base_url: String,
     /// Above this size an object is uploaded in parts.
     pub multipart_threshold: Size,
     /// How long an object that no record keys is kept.
-    pub gc_grace: Span,
+    pub gc_grace: HumanDuration,
     /// Objects that nobody has asked for so long are removed from the bucket. Nothing: they stay.
-    pub max_unused: Span,
+    pub max_unused: HumanDuration,
     /// Above this size the objects that were longest unused are removed from the bucket. Nothing: there is no limit.
     pub max_size: Size,
 }
@@ -67,11 +67,11 @@ impl Default for Config {
             session_token_file: PathBuf::new(),
             path_style: false,
             delivery: Delivery::Redirect,
-            presign_ttl: Span::from_secs(3600),
+            presign_ttl: HumanDuration::from_secs(3600),
             public_base_url: String::new(),
             multipart_threshold: Size::mib(64),
-            gc_grace: Span::from_secs(7 * 24 * 3600),
-            max_unused: Span::from_secs(0),
+            gc_grace: HumanDuration::from_secs(7 * 24 * 3600),
+            max_unused: HumanDuration::from_secs(0),
             max_size: Size { bytes: 0 },
         }
     }

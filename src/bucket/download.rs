@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::{Bucket, BucketError};
-use crate::model::{ByteRange, Expected, Hasher, Sha256};
+use crate::model::{ByteRange, ExpectedDigests, Hasher, Sha256};
 
 /// How long the bucket may be silent within a body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ impl Bucket {
     pub async fn open(&self, sha256: Sha256, size_bytes: u64, range: ByteRange) -> Result<BucketBody, BucketError> {
         let is_whole = range.size_bytes() == size_bytes;
         let stream = self.get(sha256, range).await?;
-        let hasher = is_whole.then(|| Hasher::new(&Expected::nothing()));
+        let hasher = is_whole.then(|| Hasher::new(&ExpectedDigests::nothing()));
         Ok(BucketBody { bucket: self.clone(), sha256, range, hasher, stream, offset: range.first, resumes: 0 })
     }
 

@@ -1,7 +1,7 @@
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-use crate::model::{innermost, one_line};
+use crate::model::{root_cause, sanitize_line};
 
 /// Why a bucket did not do as it was asked, by what an operator can do about it. The texts are for logs and operators.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -59,12 +59,12 @@ where
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
         let (Some(service), Some(response)) = (error.as_service_error(), error.raw_response()) else {
-            return Self::Unavailable(one_line(&innermost(&error)).chars().take(MAX_TEXT_CHARS).collect());
+            return Self::Unavailable(sanitize_line(&root_cause(&error)).chars().take(MAX_TEXT_CHARS).collect());
         };
         let status = response.status().as_u16();
         let code = service.meta().code().unwrap_or_default();
         // The rest of what it says may name accounts, and is shown to clients too.
-        let said = one_line(&format!("{status} {code}")).trim_end().chars().take(MAX_TEXT_CHARS).collect();
+        let said = sanitize_line(&format!("{status} {code}")).trim_end().chars().take(MAX_TEXT_CHARS).collect();
         match status {
             _ if FULL_CODES.contains(&code) => Self::Full(said),
             507 => Self::Full(said),

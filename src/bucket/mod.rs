@@ -334,7 +334,7 @@ impl Bucket {
         if let Err(error) = outcome
             && error.is_bucket_wide()
         {
-            self.shared.events.tell(Event::BucketFailed { detail: error.to_string() });
+            self.shared.events.emit(Event::BucketFailed { detail: error.to_string() });
         }
         match health.record(outcome, Instant::now()) {
             Some(Transition::Opened(why)) => {
@@ -343,7 +343,7 @@ impl Bucket {
             Some(Transition::Closed) => {
                 tracing::info!("the bucket is back");
                 if self.trouble().is_none() {
-                    self.shared.events.tell(Event::BucketBack);
+                    self.shared.events.emit(Event::BucketRecovered);
                 }
             }
             None => {}

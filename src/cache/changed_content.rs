@@ -1,7 +1,7 @@
 //! Targets whose bytes changed: which other bytes may answer, and which are kept for an operator to look at.
 
 use super::{Cache, CacheError, Hit, OnChange, Published, Sealed, TargetRecords};
-use crate::model::{Expected, Key, Record};
+use crate::model::{ExpectedDigests, Key, Record};
 
 /// Records of a target after which other bytes are not stored any more: some targets give other bytes each time.
 const MAX_VARIANTS: usize = 8;
@@ -21,13 +21,13 @@ impl Cache {
         &self,
         key: Key,
         records: &TargetRecords,
-        expected: &Expected,
+        expected: &ExpectedDigests,
     ) -> Result<Option<Hit>, CacheError> {
         if !self.allows_change(records) {
             return Ok(None);
         }
         for record in records.others_latest_first() {
-            if record.known_digests().violated(expected).is_none()
+            if record.known_digests().first_mismatch(expected).is_none()
                 && let Some(hit) = self.open_record(key, record).await?
             {
                 return Ok(Some(hit));

@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskConfig;
-use crate::model::{Size, Span};
+use crate::model::{HumanDuration, Size};
 
 /// More often would be all the time.
 const MIN_SCRUB_INTERVAL: Duration = Duration::from_secs(1);
@@ -31,16 +31,16 @@ pub struct Config {
     pub low_watermark: f64,
     /// What is left free of the file system.
     pub min_free: Size,
-    pub maintenance_interval: Span,
+    pub maintenance_interval: HumanDuration,
     /// How long one piece of work for a request may take the disk, before the request goes on without it. A disk that takes
     /// longer to write a few bytes counts as dead.
-    pub disk_timeout: Span,
+    pub disk_timeout: HumanDuration,
     /// Within what time the service reads everything once, to find what is rotten; 0: never.
-    pub scrub_interval: Span,
+    pub scrub_interval: HumanDuration,
     /// How long a target is believed to be here without a look.
-    pub positive_ttl: Span,
+    pub positive_ttl: HumanDuration,
     /// How long a target is believed to be absent without a look; also how long an origin's failure is remembered.
-    pub negative_ttl: Span,
+    pub negative_ttl: HumanDuration,
     /// Targets in the existence map.
     pub map_capacity: u64,
     pub on_change: OnChange,
@@ -54,11 +54,11 @@ impl Default for Config {
             high_watermark: 0.80,
             low_watermark: 0.70,
             min_free: Size::gib(5),
-            maintenance_interval: Span::from_secs(3600),
-            disk_timeout: Span::from_secs(20),
-            scrub_interval: Span::from_secs(30 * 24 * 3600),
-            positive_ttl: Span::from_secs(600),
-            negative_ttl: Span::from_secs(30),
+            maintenance_interval: HumanDuration::from_secs(3600),
+            disk_timeout: HumanDuration::from_secs(20),
+            scrub_interval: HumanDuration::from_secs(30 * 24 * 3600),
+            positive_ttl: HumanDuration::from_secs(600),
+            negative_ttl: HumanDuration::from_secs(30),
             map_capacity: 1_000_000,
             on_change: OnChange::Refuse,
         }

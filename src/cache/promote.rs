@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Bucket, BucketError, Cache, CacheError, FileHit, Sealed, bucket_findings, open};
 use crate::disk::{DiskError, IoClass};
-use crate::model::{ByteRange, Expected, Hasher, Record};
+use crate::model::{ByteRange, ExpectedDigests, Hasher, Record};
 
 /// Promotes an object, unless it is on the disk already.
 pub async fn promote(cache: &Cache, record: &Arc<Record>) -> Result<FileHit, CacheError> {
@@ -52,7 +52,7 @@ impl Cache {
     /// # Errors
     /// [`CacheError`] if the bucket does not give it, or it cannot be stored.
     pub async fn download(&self, bucket: &Bucket, record: &Record) -> Result<Sealed, CacheError> {
-        let mut staging = self.stage(Some(record.size_bytes), Hasher::new(&Expected::nothing())).await?;
+        let mut staging = self.stage(Some(record.size_bytes), Hasher::new(&ExpectedDigests::nothing())).await?;
         if let Some(last) = record.size_bytes.checked_sub(1) {
             let whole = ByteRange { first: 0, last };
             let mut body = bucket.open(record.sha256, record.size_bytes, whole).await?;

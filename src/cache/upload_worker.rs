@@ -115,13 +115,13 @@ async fn upload_record(cache: &Cache, state: &BucketState, record: &Arc<Record>)
     if all.is_empty() {
         return Ok(());
     }
-    let (earliest, is_new) = (Record::answering(all.clone()), import_records(cache, all).await > 0);
+    let (earliest, is_new) = (Record::active(all.clone()), import_records(cache, all).await > 0);
     cache.invalidate(key).await;
     if is_new && let Some(other) = earliest {
-        let active = Record::answering(vec![other, (**record).clone()]).map(|record| record.sha256.to_string());
+        let active = Record::active(vec![other, (**record).clone()]).map(|record| record.sha256.to_string());
         let detail = format!("another instance got other bytes; sha256:{} is the answer", active.unwrap_or_default());
         let target = record.target.clone();
-        cache.inner.events.tell(Event::Trouble { target, cause: Cause::Changed, detail });
+        cache.inner.events.emit(Event::FetchFailed { target, cause: Cause::ContentChanged, detail });
     }
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 
-use super::{complain, finish_with};
-use crate::model::innermost;
+use super::{fail, finish_with};
+use crate::model::root_cause;
 
 /// A gateway that takes longer is of no use to anybody.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ impl Doctor {
         let gateway = self.gateway.trim_end_matches('/');
         match ask(gateway).await {
             Ok(()) => finish_with(&format_args!("{gateway} is ready")),
-            Err(why) => complain(&format!("{gateway} is not ready: {why}"), 1),
+            Err(why) => fail(&format!("{gateway} is not ready: {why}"), 1),
         }
     }
 }
@@ -35,7 +35,7 @@ impl Doctor {
 /// Why a gateway is not ready, if it is not.
 async fn ask(gateway: &str) -> Result<(), String> {
     // The gateway itself is asked, not whatever the environment names for downloads.
-    let client = Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(|error| root_cause(&error))?;
+    let client = Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(|error| cause_of(&error))?;
     let (status, line) = get(&client, &format!("{gateway}/readyz")).await?;
     match status {
         StatusCode::OK => Ok(()),
@@ -46,9 +46,9 @@ async fn ask(gateway: &str) -> Result<(), String> {
 
 /// The status and the first line of a page.
 async fn get(client: &Client, url: &str) -> Result<(StatusCode, String), String> {
-    let mut response = client.get(url).send().await.map_err(|error| root_cause(&error))?;
+    let mut response = client.get(url).send().await.map_err(|error| cause_of(&error))?;
     let mut text = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| root_cause(&error))? {
+    while let Some(piece) = response.chunk().await.map_err(|error| cause_of(&error))? {
         text.extend_from_slice(&piece);
         if text.len() > MAX_LINE_BYTES {
             break;
@@ -59,9 +59,9 @@ async fn get(client: &Client, url: &str) -> Result<(StatusCode, String), String>
     Ok((response.status(), line))
 }
 
-fn root_cause(error: &reqwest::Error) -> String {
+fn cause_of(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer within {} s", TIMEOUT.as_secs());
     }
-    innermost(error)
+    root_cause(error)
 }

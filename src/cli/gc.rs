@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::migrate::bucket;
-use super::{EXIT_FAILED, EXIT_USAGE, Source, complain, finish_with};
+use super::{ConfigSource, EXIT_FAILED, EXIT_USAGE, fail, finish_with};
 use crate::bucket::GcMode;
 
 #[derive(clap::Args)]
@@ -17,10 +17,10 @@ pub struct Gc {
 }
 
 impl Gc {
-    pub async fn run(self, source: &Source) -> ExitCode {
+    pub async fn run(self, source: &ConfigSource) -> ExitCode {
         let bucket = match bucket(None, source) {
             Ok(bucket) => bucket,
-            Err(line) => return complain(&line, EXIT_USAGE),
+            Err(line) => return fail(&line, EXIT_USAGE),
         };
         let mode = if self.dry_run { GcMode::DryRun } else { GcMode::Apply };
         match bucket.collect(mode).await {
@@ -35,7 +35,7 @@ impl Gc {
                 report.abandoned_uploads,
                 report.removed_bytes,
             )),
-            Err(error) => complain(&error, EXIT_FAILED),
+            Err(error) => fail(&error, EXIT_FAILED),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::output::notice;
-use super::{EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, Source, complain, finish_with};
+use super::{ConfigSource, EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, fail, finish_with};
 use crate::bucket::Bucket;
 use crate::cache::{Cache, OpenMode};
 use crate::config::Config;
@@ -32,11 +32,11 @@ pub struct Migrate {
 }
 
 impl Migrate {
-    pub async fn run(self, source: &Source) -> ExitCode {
+    pub async fn run(self, source: &ConfigSource) -> ExitCode {
         let endpoints = endpoint(&self.from, source).and_then(|from| Ok((from, endpoint(&self.to, source)?)));
         let (from, to) = match endpoints {
             Ok(places) => places,
-            Err(line) => return complain(&line, EXIT_USAGE),
+            Err(line) => return fail(&line, EXIT_USAGE),
         };
         let mut shown = ProgressPrinter::new(self.json);
         let migrated = migrate(&from, &to, &self.scratch, |progress| shown.show(progress)).await;
@@ -50,17 +50,17 @@ impl Migrate {
                 let code = shown.end(&progress);
                 if progress.damaged > 0 {
                     let line = format!("{} objects are damaged and were not copied", progress.damaged);
-                    return complain(&line, EXIT_CORRUPT);
+                    return fail(&line, EXIT_CORRUPT);
                 }
                 code
             }
-            Err(error) => complain(&error, EXIT_FAILED),
+            Err(error) => fail(&error, EXIT_FAILED),
         }
     }
 }
 
 /// Opens a folder for maintenance, so that the processes that serve it reindex afterwards, or a bucket.
-fn endpoint(path: &Path, source: &Source) -> Result<MigrationEndpoint, String> {
+fn endpoint(path: &Path, source: &ConfigSource) -> Result<MigrationEndpoint, String> {
     if path.is_file() {
         return bucket(Some(path), source).map(MigrationEndpoint::Bucket);
     }
@@ -73,7 +73,7 @@ fn endpoint(path: &Path, source: &Source) -> Result<MigrationEndpoint, String> {
     opened.map(MigrationEndpoint::Folder).map_err(|error| error.to_string())
 }
 
-pub fn bucket(file: Option<&Path>, source: &Source) -> Result<Bucket, String> {
+pub fn bucket(file: Option<&Path>, source: &ConfigSource) -> Result<Bucket, String> {
     let config = match file {
         // What the environment says is about the gateway's own bucket.
         Some(file) => Config::load(Some(file), [], &[]),

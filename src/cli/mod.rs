@@ -42,11 +42,11 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    source: Source,
+    source: ConfigSource,
 }
 
 #[derive(clap::Args)]
-struct Source {
+struct ConfigSource {
     /// The configuration, in TOML. Without it the defaults hold
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
@@ -73,7 +73,7 @@ enum Command {
     Client(client::Command),
 }
 
-impl Source {
+impl ConfigSource {
     fn load(&self) -> Result<Config, ConfigError> {
         Config::load(self.config.as_deref(), Config::environment(), &self.set)
     }
@@ -86,7 +86,7 @@ pub fn run() -> ExitCode {
     match command.unwrap_or(Command::Serve) {
         Command::CheckConfig => match source.load() {
             Ok(_) => finish_with(&"the configuration can be used"),
-            Err(error) => complain(&error, EXIT_USAGE),
+            Err(error) => fail(&error, EXIT_USAGE),
         },
         Command::Serve => serve(source),
         Command::Doctor(doctor) => block_on(doctor.run()),
@@ -100,23 +100,23 @@ pub fn run() -> ExitCode {
 fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
     match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(command),
-        Err(error) => complain(&error, EXIT_FAILED),
+        Err(error) => fail(&error, EXIT_FAILED),
     }
 }
 
-fn serve(source: Source) -> ExitCode {
+fn serve(source: ConfigSource) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
-        Err(error) => return complain(&error, EXIT_USAGE),
+        Err(error) => return fail(&error, EXIT_USAGE),
     };
     let log = match app::start_log(&config.log) {
         Ok(log) => log,
-        Err(error) => return complain(&error, EXIT_FAILED),
+        Err(error) => return fail(&error, EXIT_FAILED),
     };
     let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(MAX_BLOCKING_THREADS).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return complain(&error, 1),
+        Err(error) => return fail(&error, 1),
     };
     let reload = app::Reload { file: source.config, settings: source.set };
     let served = runtime.block_on(app::serve(config, reload, log.health()));
@@ -126,13 +126,13 @@ fn serve(source: Source) -> ExitCode {
     drop(log);
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(app::AppError::Configuration(line)) => complain(&line, EXIT_USAGE),
-        Err(app::AppError::System(line)) => complain(&line, 1),
+        Err(app::AppError::Configuration(line)) => fail(&line, EXIT_USAGE),
+        Err(app::AppError::System(line)) => fail(&line, 1),
     }
 }
 
 /// The one line of an error.
-fn complain(error: &impl std::fmt::Display, code: u8) -> ExitCode {
+fn fail(error: &impl std::fmt::Display, code: u8) -> ExitCode {
     notice(&format_args!("millpond: {error}\n"));
     ExitCode::from(code)
 }
@@ -141,6 +141,6 @@ fn complain(error: &impl std::fmt::Display, code: u8) -> ExitCode {
 fn finish_with(line: &impl std::fmt::Display) -> ExitCode {
     match print_line(line) {
         Ok(_) => ExitCode::SUCCESS,
-        Err(error) => complain(&error, EXIT_FAILED),
+        Err(error) => fail(&error, EXIT_FAILED),
     }
 }

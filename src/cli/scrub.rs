@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-use super::{EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, Source, complain, finish_with};
+use super::{ConfigSource, EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, fail, finish_with};
 use crate::cache::OpenMode;
 use crate::config::Config;
-use crate::fetch::MAX_FLIGHTS;
-use crate::model::{EventSink, Rate, one_line};
+use crate::limits::MAX_IN_FLIGHT;
+use crate::model::{EventSink, Rate, sanitize_line};
 use crate::scrub::{RepairSources, ScrubEvent, ScrubFinding, ScrubLock, ScrubOptions, ScrubReport, scrub};
 use crate::services::{FetchLimits, Services};
 
@@ -45,11 +45,11 @@ fn rate(text: &str) -> Result<Rate, String> {
 }
 
 impl Scrub {
-    pub async fn run(self, source: &Source) -> ExitCode {
+    pub async fn run(self, source: &ConfigSource) -> ExitCode {
         let sources = source.load().map_err(|error| error.to_string()).and_then(|config| open(&config));
         let sources = match sources {
             Ok(sources) => sources,
-            Err(line) => return complain(&line, EXIT_USAGE),
+            Err(line) => return fail(&line, EXIT_USAGE),
         };
         let code = self.scrub(&sources).await;
         sources.fetcher.stop(Duration::ZERO).await;
@@ -60,8 +60,8 @@ impl Scrub {
     async fn scrub(&self, sources: &RepairSources) -> ExitCode {
         let mut lock = match ScrubLock::acquire(&sources.cache).await {
             Ok(Some(lock)) => lock,
-            Ok(None) => return complain(&"another process scrubs this folder now", EXIT_FAILED),
-            Err(error) => return complain(&error, EXIT_FAILED),
+            Ok(None) => return fail(&"another process scrubs this folder now", EXIT_FAILED),
+            Err(error) => return fail(&error, EXIT_FAILED),
         };
         let (began, bar) = (Instant::now(), bar(!self.json));
         let options =
@@ -73,7 +73,7 @@ impl Scrub {
                 let code = self.print_summary(&report, began.elapsed());
                 if report.unrepaired > 0 { ExitCode::from(EXIT_CORRUPT) } else { code }
             }
-            Err(error) => complain(&error, EXIT_FAILED),
+            Err(error) => fail(&error, EXIT_FAILED),
         }
     }
 
@@ -111,7 +111,7 @@ fn line(finding: &ScrubFinding) -> String {
     let (defect, outcome) = (word(serde_json::json!(defect)), word(serde_json::json!(outcome)));
     let of = if targets.is_empty() { String::new() } else { format!(" ({})", targets.join(", ")) };
     // A foreign file may have any name.
-    one_line(&format!("{defect}, {outcome}: {name}{of}: {detail}"))
+    sanitize_line(&format!("{defect}, {outcome}: {name}{of}: {detail}"))
 }
 
 /// Opens the folder for maintenance, with a fetcher for repairs.
@@ -120,7 +120,7 @@ fn open(config: &Config) -> Result<RepairSources, String> {
     if !config.cache.dir.is_dir() {
         return Err(format!("cache.dir: there is no folder {}", config.cache.dir.display()));
     }
-    let limits = FetchLimits { concurrency: config.fetch.concurrency, in_flight: MAX_FLIGHTS };
+    let limits = FetchLimits { concurrency: config.fetch.concurrency, in_flight: MAX_IN_FLIGHT };
     let services = Services::build(config, &name, OpenMode::Maintenance, &limits, EventSink::new())?;
     Ok(services.repair_sources())
 }

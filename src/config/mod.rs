@@ -3,18 +3,16 @@
 //! Each module owns its section. This module combines the sections and reports an error as one
 //! line. Its main type is [`Config`].
 
-mod descriptors;
 mod error;
-mod overlay;
+mod layers;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use descriptors::{Shares, divide_descriptors};
 pub use error::ConfigError;
 
-use crate::{bucket, cache, dns, fetch, gateway, http, notify, policy};
+use crate::{admin, bucket, cache, dns, fetch, gateway, http, limits, notify, policy};
 
 /// Configuration section `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -58,7 +56,7 @@ pub struct Config {
     pub s3: bucket::Config,
     pub fetch: fetch::Config,
     pub policy: policy::Config,
-    pub limits: policy::LimitsConfig,
+    pub limits: limits::LimitsConfig,
     pub notify: notify::Config,
     pub dns: dns::Config,
     pub log: LogConfig,
@@ -86,23 +84,24 @@ impl Config {
         settings: &[String],
     ) -> Result<Self, ConfigError> {
         let mut table = match file {
-            Some(path) => overlay::read_file(path)?,
+            Some(path) => layers::read_file(path)?,
             None => toml::Table::new(),
         };
-        for (source, key, value) in overlay::variables(environment).chain(overlay::settings(settings)) {
-            overlay::lay(&mut table, &source, &key?, &value)?;
+        for (source, key, value) in layers::variables(environment).chain(layers::settings(settings)) {
+            layers::set(&mut table, &source, &key?, &value)?;
         }
         let mut config: Self = serde_path_to_error::deserialize(table).map_err(|error| ConfigError::Value {
             key: error.path().to_string(),
             why: error.inner().message().to_owned(),
         })?;
-        config.rules.extend(overlay::read_rules(&config.policy.rules_files)?);
+        config.rules.extend(layers::read_rules(&config.policy.rules_files)?);
         config.check().map_err(ConfigError::Contradiction)?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), String> {
         self.gateway.check()?;
+        admin::check_token(&self.gateway)?;
         self.proxy.check()?;
         self.cache.check()?;
         self.s3.check()?;

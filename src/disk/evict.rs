@@ -168,7 +168,7 @@ fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskEr
     };
     disk.index.remove(sha256)?;
     if let EvictResult::Evicted { size_bytes } = result {
-        disk.events.tell(Event::Evicted { sha256, size_bytes });
+        disk.events.emit(Event::Evicted { sha256, size_bytes });
     }
     Ok(result)
 }

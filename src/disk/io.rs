@@ -209,11 +209,11 @@ impl DiskIo {
         match health.trouble() {
             Some(detail) => {
                 tracing::error!(detail, "cache disk failed; serving from the bucket or passing requests through");
-                self.0.events.tell(Event::DiskFailed { detail });
+                self.0.events.emit(Event::DiskFailed { detail });
             }
             None if before.trouble().is_some() => {
                 tracing::info!("cache disk recovered");
-                self.0.events.tell(Event::DiskBack);
+                self.0.events.emit(Event::DiskRecovered);
             }
             None => {}
         }

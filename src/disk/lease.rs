@@ -15,7 +15,7 @@ use fs_err as fs;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::{DiskError, DiskIo, IoClass, Layout};
-use crate::model::{Expected, Hasher, Key};
+use crate::model::{ExpectedDigests, Hasher, Key};
 
 /// The longest note, in bytes.
 const MAX_LEASE_RECORD_BYTES: usize = 16 * 1024;
@@ -231,7 +231,7 @@ fn read_record(file: &File) -> io::Result<Option<Bytes>> {
 }
 
 fn sha256_of(bytes: &[u8]) -> String {
-    let mut hasher = Hasher::new(&Expected::nothing());
+    let mut hasher = Hasher::new(&ExpectedDigests::nothing());
     hasher.update(bytes);
     hasher.finish().sha256.to_string()
 }

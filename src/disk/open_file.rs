@@ -15,7 +15,7 @@ use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::layout::{self, StagedName};
 use super::{DiskError, DiskIo, DiskStore, IoClass};
-use crate::model::{Algorithm, Digest, Expected, Hasher, Record};
+use crate::model::{Algorithm, Digest, ExpectedDigests, Hasher, Record};
 
 /// A hit up to this size is read when it is opened: one trip to the disk instead of two.
 const READ_AT_OPEN_BYTES: u64 = 64 * 1024;
@@ -174,7 +174,7 @@ fn prefix_eq_now(one: &File, other: &File, size_bytes: u64) -> io::Result<bool> 
 pub fn digest_of(file: &File, algorithm: Algorithm) -> Result<Digest, DiskError> {
     // The hasher computes the algorithms of the digests that are expected.
     let wanted = Digest::parse(algorithm, &"0".repeat(algorithm.size_bytes() * 2)).expect("zeros are a digest");
-    let mut hasher = Hasher::new(&Expected::from_iter([wanted]));
+    let mut hasher = Hasher::new(&ExpectedDigests::from_iter([wanted]));
     let mut offset = 0;
     loop {
         let piece = read_now(file, offset, WHOLE_PIECE_BYTES)?;

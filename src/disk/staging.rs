@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 use super::index::{Reservation, is_damage};
 use super::layout::StagedName;
 use super::{DiskError, DiskIo, DiskStore, IoClass, OpenFile, evict};
-use crate::model::{Digests, Expected, Hasher};
+use crate::model::{Digests, ExpectedDigests, Hasher};
 
 /// The step in which space is reserved for a body of unknown length, in bytes.
 const RESERVATION_STEP_BYTES: u64 = 64 << 20;
@@ -153,7 +153,7 @@ impl Staging {
             if hashed.size_bytes != self.written_bytes {
                 return Err(broken_staging());
             }
-            std::mem::replace(&mut hashed.hasher, Hasher::new(&Expected::nothing())).finish()
+            std::mem::replace(&mut hashed.hasher, Hasher::new(&ExpectedDigests::nothing())).finish()
         };
         Ok(Finished { staging: self, digests })
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{Expected, Record, Sha256};
+use crate::model::{ExpectedDigests, Record, Sha256};
 
 /// Outcome of looking a target up.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ impl TargetRecords {
     pub fn new(records: Vec<Record>, pinned: Option<Sha256>, is_cached: impl Fn(&Record) -> bool) -> Option<Self> {
         let pinned = records.iter().find(|record| Some(record.sha256) == pinned).cloned();
         let is_pinned = pinned.is_some();
-        let active = pinned.or_else(|| Record::answering(records.clone()))?;
+        let active = pinned.or_else(|| Record::active(records.clone()))?;
         let others = records.into_iter().filter(|record| record.sha256 != active.sha256).map(Arc::new).collect();
         Some(Self { is_cached: is_cached(&active), is_pinned, active: Arc::new(active), others })
     }
@@ -41,8 +41,8 @@ impl TargetRecords {
 
     /// The record that answers a request with expected digests: one that has them, if there is one.
     #[must_use]
-    pub fn active_for(&self, expected: &Expected) -> &Arc<Record> {
-        let matches = |record: &&Arc<Record>| record.known_digests().violated(expected).is_none();
+    pub fn active_for(&self, expected: &ExpectedDigests) -> &Arc<Record> {
+        let matches = |record: &&Arc<Record>| record.known_digests().first_mismatch(expected).is_none();
         if expected.is_empty() {
             return &self.active;
         }

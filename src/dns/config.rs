@@ -8,8 +8,8 @@ use hickory_proto::rr::rdata::tsig::TsigAlgorithm;
 use hickory_proto::rr::{Name, TSigner};
 use serde::{Deserialize, Serialize};
 
-use super::node::Node;
-use crate::model::{Secret, Span};
+use super::publisher::DnsPublisher;
+use crate::model::{HumanDuration, Secret};
 
 /// Allowed clock difference between Millpond and the server, in seconds. RFC 8945 recommends it.
 const TSIG_FUDGE_SECONDS: u16 = 300;
@@ -19,10 +19,10 @@ const MIN_KEY_BYTES: usize = 16;
 
 const MAX_ADDRESSES: usize = 16;
 
-const MAX_TTL: Span = Span::from_secs(24 * 3600);
+const MAX_TTL: HumanDuration = HumanDuration::from_secs(24 * 3600);
 
-const MIN_AFTER: Span = Span::from_millis(100);
-const MAX_AFTER: Span = Span::from_secs(3600);
+const MIN_AFTER: HumanDuration = HumanDuration::from_millis(100);
+const MAX_AFTER: HumanDuration = HumanDuration::from_secs(3600);
 
 /// Configuration section `[dns]`. If `server` is empty, DNS publishing is off.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -35,16 +35,16 @@ pub struct Config {
     pub name: String,
     /// Addresses of this node.
     pub addresses: Vec<IpAddr>,
-    pub ttl: Span,
+    pub ttl: HumanDuration,
     pub tsig_name: String,
     pub tsig_algorithm: Algorithm,
     /// TSIG key, in base64.
     pub tsig_secret: Secret,
     pub tsig_secret_file: PathBuf,
     /// Time without readiness after which the addresses are withdrawn.
-    pub withdraw_after: Span,
+    pub withdraw_after: HumanDuration,
     /// Time of readiness after which the addresses are published again.
-    pub restore_after: Span,
+    pub restore_after: HumanDuration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -74,13 +74,13 @@ impl Default for Config {
             zone: String::new(),
             name: String::new(),
             addresses: Vec::new(),
-            ttl: Span::from_secs(60),
+            ttl: HumanDuration::from_secs(60),
             tsig_name: String::new(),
             tsig_algorithm: Algorithm::HmacSha256,
             tsig_secret: Secret::default(),
             tsig_secret_file: PathBuf::new(),
-            withdraw_after: Span::from_secs(10),
-            restore_after: Span::from_secs(30),
+            withdraw_after: HumanDuration::from_secs(10),
+            restore_after: HumanDuration::from_secs(30),
         }
     }
 }
@@ -91,14 +91,14 @@ impl Config {
     /// # Errors
     /// A text with the configuration key whose value is invalid.
     pub fn check(&self) -> Result<(), String> {
-        self.node().map(drop)
+        self.publisher().map(drop)
     }
 
     /// Returns the configured publisher, or `None` if DNS publishing is off.
     ///
     /// # Errors
     /// A text with the configuration key whose value is invalid.
-    pub fn node(&self) -> Result<Option<Node>, String> {
+    pub fn publisher(&self) -> Result<Option<DnsPublisher>, String> {
         if self.server.is_empty() {
             return Ok(None);
         }
@@ -111,7 +111,7 @@ impl Config {
             return Err(format!("dns.name must be in dns.zone, {zone}"));
         }
         self.check_addresses()?;
-        Ok(Some(Node {
+        Ok(Some(DnsPublisher {
             server,
             zone,
             name,
@@ -147,7 +147,7 @@ impl Config {
 
     fn signer(&self) -> Result<TSigner, String> {
         let name = parse_name("tsig_name", &self.tsig_name)?;
-        let secret = self.tsig_secret.or_from("dns.tsig_secret", &self.tsig_secret_file)?;
+        let secret = self.tsig_secret.or_from_file("dns.tsig_secret", &self.tsig_secret_file)?;
         let key = STANDARD.decode(secret.expose().trim()).ok().filter(|key| key.len() >= MIN_KEY_BYTES);
         let key = key.ok_or_else(|| format!("dns.tsig_secret must be at least {MIN_KEY_BYTES} bytes in base64"))?;
         TSigner::new(key, self.tsig_algorithm.into(), name, TSIG_FUDGE_SECONDS)
@@ -165,7 +165,7 @@ fn parse_name(key: &str, text: &str) -> Result<Name, String> {
     Ok(name)
 }
 
-fn checked_after(key: &str, span: Span) -> Result<Duration, String> {
+fn checked_after(key: &str, span: HumanDuration) -> Result<Duration, String> {
     if (MIN_AFTER..=MAX_AFTER).contains(&span) {
         return Ok(span.0);
     }

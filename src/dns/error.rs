@@ -13,23 +13,23 @@ pub enum DnsError {
     #[error("DNS server unreachable: {0}")]
     Unreachable(#[from] io::Error),
     #[error("no DNS response within {0:?}")]
-    Slow(Duration),
+    Timeout(Duration),
     #[error("the DNS server returned {0:?}")]
     Refused(ResponseCode),
     /// The server does not have the key, or has a different one, or the clocks differ.
     #[error("the DNS server rejected the TSIG signature: {0:?}")]
-    Key(TsigError),
+    TsigRejected(TsigError),
     /// The response may come from another host.
     #[error("the DNS response is not signed with the TSIG key: {0}")]
     Unsigned(ProtoError),
     #[error("malformed DNS response: {0}")]
-    Malformed(#[from] ProtoError),
+    MalformedResponse(#[from] ProtoError),
     #[error("the DNS response does not match the query")]
-    Foreign,
+    IdMismatch,
     #[error("the DNS server is not authoritative for the zone")]
     NotPrimary,
     #[error("dns.name is an alias (CNAME) and cannot have addresses")]
     Alias,
     #[error("other updates changed the addresses during every attempt")]
-    Restless,
+    Contention,
 }

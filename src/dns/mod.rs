@@ -7,12 +7,12 @@
 //! One task reads the name and updates it (RFC 2136, signed by RFC 8945). No client request waits
 //! for the DNS server. The main type is [`Dns`].
 
+mod client;
 mod config;
 mod error;
-mod node;
+mod hysteresis;
+mod publisher;
 mod rrset;
-mod steady;
-mod wire;
 
 use std::time::Duration;
 
@@ -22,144 +22,145 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Algorithm, Config};
-pub use node::Node;
+pub use publisher::DnsPublisher;
 
 use crate::health::Readiness;
 use error::DnsError;
-use node::Standing;
-use steady::{Steady, Wish};
+use hysteresis::{DesiredState, Hysteresis};
+use publisher::PublishResult;
 
 /// Timeout of one attempt, which reads the name and updates it.
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Wait before the second attempt. It doubles with each attempt.
-const FIRST_REST: Duration = Duration::from_secs(1);
-const LONGEST_REST: Duration = Duration::from_secs(30);
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// Interval of checks after a successful attempt, because others may change the name.
-const LOOK_INTERVAL: Duration = Duration::from_mins(1);
+const RECHECK_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Maximum time that a shutdown waits for the server.
-const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
+const WITHDRAW_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Task that publishes and withdraws the addresses.
 pub struct Dns {
     stop: CancellationToken,
-    keeping: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 impl Dns {
     #[must_use]
-    pub fn start(node: Node, readiness: Receiver<Readiness>) -> Self {
+    pub fn start(publisher: DnsPublisher, readiness: Receiver<Readiness>) -> Self {
         let stop = CancellationToken::new();
-        let steady = Steady::new(node.withdraw_after, node.restore_after, Instant::now());
-        let keeper = Keeper { node, readiness, steady, report: Report::default(), rest: FIRST_REST };
-        Self { keeping: tokio::spawn(keeper.keep(stop.clone())), stop }
+        let hysteresis = Hysteresis::new(publisher.withdraw_after, publisher.restore_after, Instant::now());
+        let task = PublisherTask { publisher, readiness, hysteresis, log: LogOnce::default(), backoff: FIRST_BACKOFF };
+        Self { task: tokio::spawn(task.run(stop.clone())), stop }
     }
 
-    /// Withdraws the addresses and stops the task. Gives up after `grace` or [`LEAVE_DEADLINE`].
-    pub async fn leave(self, grace: Duration) {
-        let Self { stop, mut keeping } = self;
+    /// Withdraws the addresses and stops the task. Gives up after `grace` or [`WITHDRAW_DEADLINE`].
+    pub async fn withdraw_and_stop(self, grace: Duration) {
+        let Self { stop, mut task } = self;
         stop.cancel();
-        if timeout(grace.min(LEAVE_DEADLINE), &mut keeping).await.is_err() {
-            keeping.abort();
+        if timeout(grace.min(WITHDRAW_DEADLINE), &mut task).await.is_err() {
+            task.abort();
             tracing::warn!("shutdown: could not withdraw this node from DNS");
         }
     }
 }
 
-struct Keeper {
-    node: Node,
+struct PublisherTask {
+    publisher: DnsPublisher,
     readiness: Receiver<Readiness>,
-    steady: Steady,
-    report: Report,
+    hysteresis: Hysteresis,
+    log: LogOnce,
     /// Wait before the next attempt, if this one fails.
-    rest: Duration,
+    backoff: Duration,
 }
 
-impl Keeper {
-    async fn keep(mut self, stop: CancellationToken) {
+impl PublisherTask {
+    async fn run(mut self, stop: CancellationToken) {
         let mut next_look = None;
         loop {
-            let due = [self.steady.due(), next_look].into_iter().flatten().min();
+            let due = [self.hysteresis.next_change_at(), next_look].into_iter().flatten().min();
             tokio::select! {
-                () = stop.cancelled() => return self.leave().await,
+                () = stop.cancelled() => return self.withdraw().await,
                 // An error means that the probe has ended, so readiness no longer changes.
                 Ok(()) = self.readiness.changed() => {}
-                () = until(due) => {}
+                () = sleep_until_due(due) => {}
             }
-            self.hear();
+            self.observe_readiness();
             let now = Instant::now();
-            let is_news = self.steady.settle(now);
+            let is_news = self.hysteresis.advance(now);
             if is_news {
-                self.rest = FIRST_REST;
-                self.tell_wish();
+                self.backoff = FIRST_BACKOFF;
+                self.log_desired_state();
             }
             let is_due = is_news || next_look.is_some_and(|look| look <= now);
-            if let (true, Some(wish)) = (is_due, self.steady.wish()) {
-                let standing = self.attempt(wish).await;
-                next_look = Some(Instant::now() + self.rest_after(standing));
+            if let (true, Some(desired)) = (is_due, self.hysteresis.desired()) {
+                let result = self.attempt(desired).await;
+                next_look = Some(Instant::now() + self.delay_after(result));
             }
         }
     }
 
-    fn hear(&mut self) {
+    fn observe_readiness(&mut self) {
         let is_ready = *self.readiness.borrow_and_update() == Readiness::Ready;
-        self.steady.hear(is_ready, Instant::now());
+        self.hysteresis.observe(is_ready, Instant::now());
     }
 
-    fn tell_wish(&self) {
+    fn log_desired_state(&self) {
         if let Readiness::NotReady(why) = &*self.readiness.borrow() {
             tracing::warn!(why, "node not ready, withdrawing from DNS");
         }
     }
 
     /// Returns `None` if the attempt failed.
-    async fn attempt(&mut self, wish: Wish) -> Option<Standing> {
-        let outcome = timeout(ATTEMPT_DEADLINE, self.node.see_to(wish)).await;
-        let outcome = outcome.unwrap_or(Err(DnsError::Slow(ATTEMPT_DEADLINE)));
-        self.report.tell(&outcome);
+    async fn attempt(&mut self, desired: DesiredState) -> Option<PublishResult> {
+        let outcome = timeout(ATTEMPT_DEADLINE, self.publisher.reconcile(desired)).await;
+        let outcome = outcome.unwrap_or(Err(DnsError::Timeout(ATTEMPT_DEADLINE)));
+        self.log.log_change(&outcome);
         outcome.ok()
     }
 
-    fn rest_after(&mut self, standing: Option<Standing>) -> Duration {
-        if standing == Some(Standing::AsWished) {
-            self.rest = FIRST_REST;
-            return LOOK_INTERVAL;
+    fn delay_after(&mut self, result: Option<PublishResult>) -> Duration {
+        if result == Some(PublishResult::Applied) {
+            self.backoff = FIRST_BACKOFF;
+            return RECHECK_INTERVAL;
         }
-        let rest = self.rest;
-        self.rest = (rest * 2).min(LONGEST_REST);
-        rest
+        let backoff = self.backoff;
+        self.backoff = (backoff * 2).min(MAX_BACKOFF);
+        backoff
     }
 
     /// Retries until the addresses are withdrawn. The caller sets a deadline.
-    async fn leave(mut self) {
-        while self.attempt(Wish::Withdrawn).await.is_none() {
-            sleep(FIRST_REST).await;
+    async fn withdraw(mut self) {
+        while self.attempt(DesiredState::Withdrawn).await.is_none() {
+            sleep(FIRST_BACKOFF).await;
         }
     }
 }
 
 /// State of the last log message, so that each change is logged once.
 #[derive(Default)]
-struct Report {
-    is_in_trouble: bool,
-    is_kept: bool,
+struct LogOnce {
+    is_failing: bool,
+    is_last_address: bool,
 }
 
-impl Report {
-    fn tell(&mut self, outcome: &Result<Standing, DnsError>) {
+impl LogOnce {
+    fn log_change(&mut self, outcome: &Result<PublishResult, DnsError>) {
         match outcome {
-            Ok(standing) => {
-                if std::mem::take(&mut self.is_in_trouble) {
+            Ok(result) => {
+                if std::mem::take(&mut self.is_failing) {
                     tracing::info!("DNS updates work again");
                 }
-                let was_kept = std::mem::replace(&mut self.is_kept, *standing == Standing::KeptAsLast);
-                if self.is_kept && !was_kept {
+                let was_last_address =
+                    std::mem::replace(&mut self.is_last_address, *result == PublishResult::KeptLastAddress);
+                if self.is_last_address && !was_last_address {
                     tracing::warn!("keeping this node in DNS: its address is the last one of the name");
                 }
             }
-            Err(error) if std::mem::replace(&mut self.is_in_trouble, true) => {
+            Err(error) if std::mem::replace(&mut self.is_failing, true) => {
                 tracing::debug!(%error, "DNS update still failing, will retry");
             }
             Err(error) => tracing::warn!(%error, "DNS update failed, will retry"),
@@ -167,7 +168,7 @@ impl Report {
     }
 }
 
-async fn until(due: Option<Instant>) {
+async fn sleep_until_due(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,

@@ -7,7 +7,7 @@ use hickory_proto::op::{Message, OpCode, Query, ResponseCode, UpdateMessage as _
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::error::DnsError;
-use super::steady::Wish;
+use super::hysteresis::DesiredState;
 
 /// Addresses of a name of one type: an RRset of type A or AAAA.
 pub type Addresses = BTreeSet<IpAddr>;
@@ -24,14 +24,14 @@ pub enum Change {
 }
 
 impl Change {
-    pub fn towards(wish: Wish, own: &Addresses, seen: &Addresses) -> Self {
+    pub fn plan(desired: DesiredState, own: &Addresses, seen: &Addresses) -> Self {
         let present = own & seen;
-        match wish {
-            Wish::Present if &present == own => Self::Nothing,
-            Wish::Present => Self::Add(own - seen),
-            Wish::Withdrawn if present.is_empty() => Self::Nothing,
-            Wish::Withdrawn if &present == seen => Self::KeepLast,
-            Wish::Withdrawn => Self::Remove(present),
+        match desired {
+            DesiredState::Published if &present == own => Self::Nothing,
+            DesiredState::Published => Self::Add(own - seen),
+            DesiredState::Withdrawn if present.is_empty() => Self::Nothing,
+            DesiredState::Withdrawn if &present == seen => Self::KeepLast,
+            DesiredState::Withdrawn => Self::Remove(present),
         }
     }
 }
@@ -111,31 +111,31 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_change(desired: Wish, own: &Addresses, seen: &Addresses, change: &Change) {
-        assert_eq!(&Change::towards(desired, own, seen), change, "{desired:?} of {own:?} in {seen:?}");
+    fn assert_change(desired: DesiredState, own: &Addresses, seen: &Addresses, change: &Change) {
+        assert_eq!(&Change::plan(desired, own, seen), change, "{desired:?} of {own:?} in {seen:?}");
     }
 
     #[test]
     fn only_missing_own_addresses_are_added() {
         let own = addresses([1, 2]);
-        assert_change(Wish::Present, &own, &addresses([]), &Change::Add(addresses([1, 2])));
-        assert_change(Wish::Present, &own, &addresses([2, 3]), &Change::Add(addresses([1])));
-        assert_change(Wish::Present, &own, &addresses([1, 2, 3]), &Change::Nothing);
+        assert_change(DesiredState::Published, &own, &addresses([]), &Change::Add(addresses([1, 2])));
+        assert_change(DesiredState::Published, &own, &addresses([2, 3]), &Change::Add(addresses([1])));
+        assert_change(DesiredState::Published, &own, &addresses([1, 2, 3]), &Change::Nothing);
     }
 
     #[test]
     fn only_present_own_addresses_are_removed() {
         let own = addresses([1, 2]);
-        assert_change(Wish::Withdrawn, &own, &addresses([1, 2, 3]), &Change::Remove(addresses([1, 2])));
-        assert_change(Wish::Withdrawn, &own, &addresses([2, 3]), &Change::Remove(addresses([2])));
-        assert_change(Wish::Withdrawn, &own, &addresses([3]), &Change::Nothing);
-        assert_change(Wish::Withdrawn, &own, &addresses([]), &Change::Nothing);
+        assert_change(DesiredState::Withdrawn, &own, &addresses([1, 2, 3]), &Change::Remove(addresses([1, 2])));
+        assert_change(DesiredState::Withdrawn, &own, &addresses([2, 3]), &Change::Remove(addresses([2])));
+        assert_change(DesiredState::Withdrawn, &own, &addresses([3]), &Change::Nothing);
+        assert_change(DesiredState::Withdrawn, &own, &addresses([]), &Change::Nothing);
     }
 
     #[test]
     fn last_address_is_never_removed() {
         let own = addresses([1, 2]);
-        assert_change(Wish::Withdrawn, &own, &addresses([1, 2]), &Change::KeepLast);
-        assert_change(Wish::Withdrawn, &own, &addresses([2]), &Change::KeepLast);
+        assert_change(DesiredState::Withdrawn, &own, &addresses([1, 2]), &Change::KeepLast);
+        assert_change(DesiredState::Withdrawn, &own, &addresses([2]), &Change::KeepLast);
     }
 }

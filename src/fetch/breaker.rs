@@ -26,7 +26,7 @@ type OriginKey = (Scheme, String, u16);
 pub struct Limits {
     /// Attempts in a row that fail; 0: it never opens.
     pub failures: u32,
-    pub rest: Duration,
+    pub cooldown: Duration,
 }
 
 /// One host's circuit. It knows the time by being told.
@@ -41,43 +41,43 @@ enum Circuit {
         last: OriginError,
     },
     /// Half open: a probe is out, and the others wait for what it finds.
-    Probing {
+    HalfOpen {
         last: OriginError,
     },
 }
 
 /// In what a fetch may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    One,
+enum Admission {
+    Normal,
     Probe,
 }
 
 impl Circuit {
     /// Leave to ask the host, or what it has failed with.
-    fn enter(&mut self, now: Instant) -> Result<Role, OriginError> {
-        if let Some(refusal) = self.refusal(now) {
-            return Err(refusal);
+    fn try_acquire(&mut self, now: Instant) -> Result<Admission, OriginError> {
+        if let Some(rejection) = self.rejection(now) {
+            return Err(rejection);
         }
-        let Self::Open { last, .. } = self else { return Ok(Role::One) };
-        *self = Self::Probing { last: last.clone() };
-        Ok(Role::Probe)
+        let Self::Open { last, .. } = self else { return Ok(Admission::Normal) };
+        *self = Self::HalfOpen { last: last.clone() };
+        Ok(Admission::Probe)
     }
 
     /// What whoever comes is told, unless it may ask.
-    fn refusal(&self, now: Instant) -> Option<OriginError> {
+    fn rejection(&self, now: Instant) -> Option<OriginError> {
         let (last, wait) = match self {
             Self::Open { until, last } if now < *until => (last, *until - now),
-            Self::Probing { last } => (last, PROBE_WAIT),
+            Self::HalfOpen { last } => (last, PROBE_WAIT),
             Self::Closed { .. } | Self::Open { .. } => return None,
         };
-        Some(OriginError::Resting { last: Box::new(last.clone()), wait })
+        Some(OriginError::CircuitOpen { last: Box::new(last.clone()), wait })
     }
 
     /// The host has begun to answer. A probe that brings a long body must not keep the others waiting for its end; but
     /// if that fails, the host rests again.
     fn answered(&mut self, limits: Limits) {
-        if let Self::Probing { .. } = self {
+        if let Self::HalfOpen { .. } = self {
             *self = Self::Closed { failures: limits.failures.saturating_sub(1) };
         }
     }
@@ -85,9 +85,9 @@ impl Circuit {
     fn failed(&mut self, error: &OriginError, now: Instant, limits: Limits) {
         match self {
             Self::Closed { failures } if *failures + 1 < limits.failures => *failures += 1,
-            Self::Closed { .. } | Self::Probing { .. } => {
-                let rest = limits.rest.max(error.retry_after().unwrap_or_default());
-                *self = Self::Open { until: now + rest, last: error.clone() };
+            Self::Closed { .. } | Self::HalfOpen { .. } => {
+                let cooldown = limits.cooldown.max(error.retry_after().unwrap_or_default());
+                *self = Self::Open { until: now + cooldown, last: error.clone() };
             }
             // It was asked before the circuit opened.
             Self::Open { .. } => {}
@@ -96,7 +96,7 @@ impl Circuit {
 
     /// The probe has come to nothing that says anything of the host. The next may be one at once.
     fn abandoned(&mut self, now: Instant) {
-        if let Self::Probing { last } = self {
+        if let Self::HalfOpen { last } = self {
             *self = Self::Open { until: now, last: last.clone() };
         }
     }
@@ -106,7 +106,7 @@ impl Circuit {
         match self {
             Self::Closed { .. } => true,
             Self::Open { until, .. } => now >= *until,
-            Self::Probing { .. } => false,
+            Self::HalfOpen { .. } => false,
         }
     }
 }
@@ -133,28 +133,28 @@ impl Breakers {
     /// Leave to begin to ask the host of a target. The probe is to be held for the length of the attempt.
     ///
     /// # Errors
-    /// [`OriginError::Resting`] where the host is left alone.
-    pub fn enter(&self, target: &Target) -> Result<Option<Probe<'_>>, OriginError> {
+    /// [`OriginError::CircuitOpen`] where the host is left alone.
+    pub fn try_acquire(&self, target: &Target) -> Result<Option<Probe<'_>>, OriginError> {
         let origin = origin_of(target);
-        let role = match self.circuits().get_mut(&origin) {
-            Some(circuit) => circuit.enter(Instant::now())?,
-            None => Role::One,
+        let admission = match self.circuits().get_mut(&origin) {
+            Some(circuit) => circuit.try_acquire(Instant::now())?,
+            None => Admission::Normal,
         };
-        Ok((role == Role::Probe).then_some(Probe { breakers: self, origin }))
+        Ok((admission == Admission::Probe).then_some(Probe { breakers: self, origin }))
     }
 
-    /// As [`Breakers::enter`], without entering: there is something to be waited for first.
+    /// As [`Breakers::try_acquire`], without entering: there is something to be waited for first.
     ///
     /// # Errors
-    /// [`OriginError::Resting`] where the host is left alone.
+    /// [`OriginError::CircuitOpen`] where the host is left alone.
     pub fn check(&self, target: &Target) -> Result<(), OriginError> {
-        let refusal = self.circuits().get(&origin_of(target)).and_then(|circuit| circuit.refusal(Instant::now()));
-        refusal.map_or(Ok(()), Err)
+        let rejection = self.circuits().get(&origin_of(target)).and_then(|circuit| circuit.rejection(Instant::now()));
+        rejection.map_or(Ok(()), Err)
     }
 
     /// Whether nobody is to be sent to the host of a target: it rests, or has not done anything well since it rested.
     pub fn is_open(&self, target: &Target) -> bool {
-        matches!(self.circuits().get(&origin_of(target)), Some(Circuit::Open { .. } | Circuit::Probing { .. }))
+        matches!(self.circuits().get(&origin_of(target)), Some(Circuit::Open { .. } | Circuit::HalfOpen { .. }))
     }
 
     /// The host of a target has begun to answer.
@@ -205,10 +205,10 @@ fn origin_of(target: &Target) -> OriginKey {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { failures: 3, rest: Duration::from_secs(30) };
+    const LIMITS: Limits = Limits { failures: 3, cooldown: Duration::from_secs(30) };
 
     fn failure() -> OriginError {
-        OriginError::Silent("the origin broke off".to_owned())
+        OriginError::Unreachable("the origin broke off".to_owned())
     }
 
     fn busy(seconds: u64) -> OriginError {
@@ -224,7 +224,7 @@ mod tests {
 
     /// How long whoever comes is told to wait; nothing if he may ask.
     fn wait(circuit: &Circuit, now: Instant) -> Option<Duration> {
-        circuit.refusal(now).and_then(|refusal| refusal.retry_after())
+        circuit.rejection(now).and_then(|rejection| rejection.retry_after())
     }
 
     #[test]
@@ -233,23 +233,25 @@ mod tests {
         let mut circuit = Circuit::Closed { failures: 0 };
         for _ in 1..LIMITS.failures {
             circuit.failed(&failure(), now, LIMITS);
-            assert!(matches!(circuit.enter(now), Ok(Role::One)));
+            assert!(matches!(circuit.try_acquire(now), Ok(Admission::Normal)));
         }
         circuit.failed(&failure(), now, LIMITS);
-        let refusal = circuit.enter(now).unwrap_err();
-        assert!(matches!(refusal, OriginError::Resting { last, .. } if matches!(*last, OriginError::Silent(_))));
-        assert_eq!(wait(&circuit, now), Some(LIMITS.rest));
-        assert_eq!(wait(&circuit, now + LIMITS.rest / 3), Some(LIMITS.rest * 2 / 3));
+        let rejection = circuit.try_acquire(now).unwrap_err();
+        assert!(
+            matches!(rejection, OriginError::CircuitOpen { last, .. } if matches!(*last, OriginError::Unreachable(_)))
+        );
+        assert_eq!(wait(&circuit, now), Some(LIMITS.cooldown));
+        assert_eq!(wait(&circuit, now + LIMITS.cooldown / 3), Some(LIMITS.cooldown * 2 / 3));
     }
 
     #[test]
     fn after_the_rest_one_is_the_probe_and_the_others_wait() {
         let now = Instant::now();
         let mut circuit = opened(now);
-        let later = now + LIMITS.rest;
-        assert!(matches!(circuit.enter(later), Ok(Role::Probe)));
-        assert!(circuit.enter(later).is_err());
-        assert!(circuit.enter(later + LIMITS.rest * 10).is_err(), "however long the probe takes");
+        let later = now + LIMITS.cooldown;
+        assert!(matches!(circuit.try_acquire(later), Ok(Admission::Probe)));
+        assert!(circuit.try_acquire(later).is_err());
+        assert!(circuit.try_acquire(later + LIMITS.cooldown * 10).is_err(), "however long the probe takes");
         assert_eq!(wait(&circuit, later), Some(PROBE_WAIT));
     }
 
@@ -257,44 +259,44 @@ mod tests {
     fn a_probe_that_fails_is_another_rest() {
         let now = Instant::now();
         let mut circuit = opened(now);
-        let later = now + LIMITS.rest;
-        circuit.enter(later).unwrap();
+        let later = now + LIMITS.cooldown;
+        circuit.try_acquire(later).unwrap();
         circuit.failed(&failure(), later, LIMITS);
-        assert_eq!(wait(&circuit, later), Some(LIMITS.rest));
+        assert_eq!(wait(&circuit, later), Some(LIMITS.cooldown));
     }
 
     #[test]
     fn a_probe_that_is_answered_lets_the_others_in_until_the_next_failure() {
         let now = Instant::now();
         let mut circuit = opened(now);
-        let later = now + LIMITS.rest;
-        circuit.enter(later).unwrap();
+        let later = now + LIMITS.cooldown;
+        circuit.try_acquire(later).unwrap();
         circuit.answered(LIMITS);
-        assert!(matches!(circuit.enter(later), Ok(Role::One)));
+        assert!(matches!(circuit.try_acquire(later), Ok(Admission::Normal)));
         circuit.failed(&failure(), later, LIMITS);
-        assert!(circuit.enter(later).is_err(), "the body of the probe was cut");
+        assert!(circuit.try_acquire(later).is_err(), "the body of the probe was cut");
     }
 
     #[test]
     fn a_probe_that_says_nothing_leaves_it_to_the_next() {
         let now = Instant::now();
         let mut circuit = opened(now);
-        let later = now + LIMITS.rest;
-        circuit.enter(later).unwrap();
+        let later = now + LIMITS.cooldown;
+        circuit.try_acquire(later).unwrap();
         circuit.abandoned(later);
-        assert!(matches!(circuit.enter(later), Ok(Role::Probe)));
+        assert!(matches!(circuit.try_acquire(later), Ok(Admission::Probe)));
         circuit.answered(LIMITS);
         circuit.abandoned(later);
-        assert!(matches!(circuit.enter(later), Ok(Role::One)), "its end changes nothing any more");
+        assert!(matches!(circuit.try_acquire(later), Ok(Admission::Normal)), "its end changes nothing any more");
     }
 
     #[test]
     fn a_host_that_says_when_it_is_back_is_left_alone_until_then() {
         let now = Instant::now();
-        for (asked_for, rest) in [(90, 90), (5, 30)] {
+        for (asked_for, cooldown) in [(90, 90), (5, 30)] {
             let mut circuit = Circuit::Closed { failures: LIMITS.failures - 1 };
             circuit.failed(&busy(asked_for), now, LIMITS);
-            assert_eq!(wait(&circuit, now), Some(Duration::from_secs(rest)));
+            assert_eq!(wait(&circuit, now), Some(Duration::from_secs(cooldown)));
         }
     }
 
@@ -302,9 +304,9 @@ mod tests {
     fn what_was_asked_before_it_opened_makes_no_rest_longer() {
         let now = Instant::now();
         let mut circuit = opened(now);
-        circuit.failed(&busy(300), now + LIMITS.rest / 2, LIMITS);
+        circuit.failed(&busy(300), now + LIMITS.cooldown / 2, LIMITS);
         circuit.answered(LIMITS);
-        assert_eq!(wait(&circuit, now), Some(LIMITS.rest));
+        assert_eq!(wait(&circuit, now), Some(LIMITS.cooldown));
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Size, Span};
+use crate::model::{HumanDuration, Size};
 use crate::origin::{self, FtpTls};
 use crate::policy::is_proxy_url;
 
@@ -10,8 +10,8 @@ use crate::policy::is_proxy_url;
 const MAX_COUNT: usize = 100_000;
 
 /// A host that is back is found out within this time.
-const MIN_REST: Duration = Duration::from_millis(1);
-const MAX_REST: Duration = Duration::from_hours(1);
+const MIN_COOLDOWN: Duration = Duration::from_millis(1);
+const MAX_COOLDOWN: Duration = Duration::from_hours(1);
 
 /// `[fetch]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -24,16 +24,16 @@ pub struct Config {
     /// How often an origin is asked for one body at most.
     pub attempts: u32,
     /// The longest time that one fetch may take, all attempts together.
-    pub budget: Span,
+    pub budget: HumanDuration,
     /// The wait before the second attempt. It doubles with each one.
-    pub backoff: Span,
+    pub backoff: HumanDuration,
     /// Attempts in a row that fail before a host is left alone; 0: it never is.
     pub breaker_failures: u32,
     /// For how long it is left alone.
-    pub breaker_rest: Span,
-    pub connect_timeout: Span,
+    pub breaker_cooldown: HumanDuration,
+    pub connect_timeout: HumanDuration,
     /// How long an origin may say nothing.
-    pub idle_timeout: Span,
+    pub idle_timeout: HumanDuration,
     /// A second, averaged over the idle timeout.
     pub min_speed: Size,
     pub max_redirects: usize,
@@ -49,12 +49,12 @@ impl Default for Config {
             concurrency: 64,
             per_host: 8,
             attempts: 4,
-            budget: Span::from_secs(2 * 3600),
-            backoff: Span::from_millis(500),
+            budget: HumanDuration::from_secs(2 * 3600),
+            backoff: HumanDuration::from_millis(500),
             breaker_failures: 10,
-            breaker_rest: Span::from_secs(30),
-            connect_timeout: Span::from_secs(10),
-            idle_timeout: Span::from_secs(60),
+            breaker_cooldown: HumanDuration::from_secs(30),
+            connect_timeout: HumanDuration::from_secs(10),
+            idle_timeout: HumanDuration::from_secs(60),
             min_speed: Size::kib(1),
             max_redirects: 10,
             ftp_tls: FtpTls::Offered,
@@ -77,8 +77,8 @@ impl Config {
         if self.breaker_failures as usize > MAX_COUNT {
             return Err(format!("fetch.breaker_failures must be at most {MAX_COUNT}"));
         }
-        if !(MIN_REST..=MAX_REST).contains(&self.breaker_rest.0) {
-            return Err("fetch.breaker_rest must be at least 1ms and at most 1h".to_owned());
+        if !(MIN_COOLDOWN..=MAX_COOLDOWN).contains(&self.breaker_cooldown.0) {
+            return Err("fetch.breaker_cooldown must be at least 1ms and at most 1h".to_owned());
         }
         if let Some((key, _)) = times.into_iter().find(|(_, span)| span.0.is_zero()) {
             return Err(format!("fetch.{key} must be more than nothing"));

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::cache::{CacheError, DiskError};
-use crate::model::{Cause, Expected, Sha256};
+use crate::model::{Cause, ExpectedDigests, Sha256};
 use crate::origin::OriginError;
 
 /// What a flight came to, if not to a body. Everybody who followed it gets the same.
@@ -11,23 +11,23 @@ pub enum FetchError {
     Origin(#[from] OriginError),
     /// The bytes are not those that were expected; nothing was stored.
     #[error("the bytes are not those expected: {expected} was expected, sha256:{found} came")]
-    Mismatch { expected: Expected, found: Sha256 },
+    Mismatch { expected: ExpectedDigests, found: Sha256 },
     /// The body cannot be what its name says; nothing was stored.
     #[error("the origin sent something that is not what the name says")]
-    Impostor,
+    WrongFileType,
     /// What came after a break is not what followers had seen before it. The next fetch may get the new file whole.
     #[error("the origin's body changed between two attempts")]
-    Changed,
+    ChangedDuringFetch,
     /// There is no space for it. Whoever wants it can have it passed through.
     #[error("there is no space to store the body")]
     NoSpace,
     /// It could not be kept for another reason. Whoever wants it can have it passed through.
     #[error("the body could not be stored")]
-    Unstorable,
+    StoreFailed,
     #[error("the fetch took longer than fetch.budget")]
-    OverBudget,
+    DeadlineExceeded,
     #[error("too many fetches are under way")]
-    Busy,
+    TooManyFetches,
     #[error("the gateway is stopping")]
     Stopping,
 }
@@ -35,25 +35,25 @@ pub enum FetchError {
 impl FetchError {
     /// Whether another attempt can help. A page in place of an archive is often gone at the next: it came from one mirror of
     /// many, or asked a browser to wait.
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Origin(error) => error.is_passing(),
-            Self::Impostor => true,
+            Self::Origin(error) => error.is_transient(),
+            Self::WrongFileType => true,
             Self::Mismatch { .. }
-            | Self::Changed
+            | Self::ChangedDuringFetch
             | Self::NoSpace
-            | Self::Unstorable
-            | Self::OverBudget
-            | Self::Busy
+            | Self::StoreFailed
+            | Self::DeadlineExceeded
+            | Self::TooManyFetches
             | Self::Stopping => false,
         }
     }
 
     /// Whether another source may do better.
-    pub(super) fn is_the_sources(&self) -> bool {
+    pub(super) fn can_try_next_source(&self) -> bool {
         match self {
-            Self::Origin(_) | Self::Mismatch { .. } | Self::Impostor | Self::Changed => true,
-            Self::NoSpace | Self::Unstorable | Self::OverBudget | Self::Busy | Self::Stopping => false,
+            Self::Origin(_) | Self::Mismatch { .. } | Self::WrongFileType | Self::ChangedDuringFetch => true,
+            Self::NoSpace | Self::StoreFailed | Self::DeadlineExceeded | Self::TooManyFetches | Self::Stopping => false,
         }
     }
 
@@ -66,16 +66,16 @@ impl FetchError {
     }
 
     /// Whether the next to ask shall be told the same for a while, instead of asking again.
-    pub(super) fn is_worth_remembering(&self) -> bool {
+    pub(super) fn is_negative_cacheable(&self) -> bool {
         match self {
             // The host's circuit remembers the first, and knows when it may be asked again.
-            Self::Origin(OriginError::Resting { .. })
-            | Self::Changed
+            Self::Origin(OriginError::CircuitOpen { .. })
+            | Self::ChangedDuringFetch
             | Self::NoSpace
-            | Self::Unstorable
-            | Self::Busy
+            | Self::StoreFailed
+            | Self::TooManyFetches
             | Self::Stopping => false,
-            Self::Origin(_) | Self::Mismatch { .. } | Self::Impostor | Self::OverBudget => true,
+            Self::Origin(_) | Self::Mismatch { .. } | Self::WrongFileType | Self::DeadlineExceeded => true,
         }
     }
 
@@ -83,19 +83,27 @@ impl FetchError {
     /// what this process itself puts off are nothing to look after.
     pub(super) fn cause(&self, on_record: Option<Sha256>) -> Option<Cause> {
         Some(match self {
-            Self::Origin(OriginError::Resting { last, .. }) => return Self::Origin((**last).clone()).cause(on_record),
-            Self::Origin(OriginError::Refused(_)) | Self::Busy | Self::Stopping => return None,
-            Self::Origin(OriginError::Status { status: 404 | 410, .. }) if on_record.is_some() => Cause::Gone,
-            Self::Origin(OriginError::Status { status: 404 | 410, .. }) => Cause::Absent,
-            Self::Origin(OriginError::Status { .. }) => Cause::Status,
-            Self::Origin(OriginError::Silent(_)) => Cause::Silent,
-            Self::Origin(OriginError::Wrong(_) | OriginError::Untrusted(_)) | Self::Changed => Cause::Wrong,
-            Self::Mismatch { found, .. } if on_record.is_some_and(|kept| kept != *found) => Cause::Changed,
-            Self::Mismatch { .. } => Cause::Mismatch,
-            Self::Impostor => Cause::Impostor,
+            Self::Origin(OriginError::CircuitOpen { last, .. }) => {
+                return Self::Origin((**last).clone()).cause(on_record);
+            }
+            Self::Origin(OriginError::Denied(_)) | Self::TooManyFetches | Self::Stopping => return None,
+            Self::Origin(OriginError::Status { status: 404 | 410, .. }) if on_record.is_some() => {
+                Cause::RemovedUpstream
+            }
+            Self::Origin(OriginError::Status { status: 404 | 410, .. }) => Cause::NotFound,
+            Self::Origin(OriginError::Status { .. }) => Cause::UpstreamError,
+            Self::Origin(OriginError::Unreachable(_)) => Cause::Unreachable,
+            Self::Origin(OriginError::InvalidResponse(_) | OriginError::TlsFailure(_)) | Self::ChangedDuringFetch => {
+                Cause::InvalidResponse
+            }
+            Self::Mismatch { found, .. } if on_record.is_some_and(|known_content| known_content != *found) => {
+                Cause::ContentChanged
+            }
+            Self::Mismatch { .. } => Cause::ChecksumMismatch,
+            Self::WrongFileType => Cause::WrongFileType,
             Self::NoSpace => Cause::NoSpace,
-            Self::Unstorable => Cause::StoreFailed,
-            Self::OverBudget => Cause::Slow,
+            Self::StoreFailed => Cause::StoreFailed,
+            Self::DeadlineExceeded => Cause::Timeout,
         })
     }
 }
@@ -104,7 +112,7 @@ impl From<CacheError> for FetchError {
     /// The store's trouble is told to the log here; what is left is that the body cannot be kept.
     fn from(error: CacheError) -> Self {
         tracing::warn!(%error, "a body could not be stored");
-        if error.is_no_space() { Self::NoSpace } else { Self::Unstorable }
+        if error.is_no_space() { Self::NoSpace } else { Self::StoreFailed }
     }
 }
 

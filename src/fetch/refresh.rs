@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use tokio::time::timeout;
 
-use super::attempts::take_in;
-use super::flight::Flight;
-use super::intake::{Intake, Wanted};
-use super::path::{self, Course};
-use super::witness::record_of;
-use super::{FetchError, Fetcher, FlightKey, Shared};
+use super::changed_content::record_of;
+use super::download::Download;
+use super::download_spec::DownloadSpec;
+use super::in_flight::InFlightFetch;
+use super::job::{self, FetchReport};
+use super::source_loop::download_from_sources;
+use super::{FetchError, FetchKey, Fetcher, Shared};
 use crate::cache::TargetLookup;
-use crate::model::{Expected, Key, Record, Sha256};
-use crate::policy::{Admitted, Place};
+use crate::model::{ExpectedDigests, Key, Record, Sha256};
+use crate::policy::{Admitted, SourceKind};
 
 /// How many targets are fetched again at once. Further ones are refused.
 pub(super) const MAX_REFRESHES: usize = 16;
@@ -24,7 +25,7 @@ pub struct Refreshed {
     /// What came.
     pub record: Arc<Record>,
     /// What answered before, if anything did.
-    pub before: Option<Sha256>,
+    pub previous: Option<Sha256>,
 }
 
 impl Fetcher {
@@ -33,62 +34,67 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`FetchError::Mismatch`] if it is not what is expected; nothing is stored then.
-    pub async fn refresh(&self, admitted: Admitted, expected: Expected, accept: bool) -> Result<Refreshed, FetchError> {
+    pub async fn refresh(
+        &self,
+        admitted: Admitted,
+        expected: ExpectedDigests,
+        accept: bool,
+    ) -> Result<Refreshed, FetchError> {
         let shared = Arc::clone(&self.shared);
         if shared.stop.is_cancelled() || shared.tasks.is_closed() {
             return Err(FetchError::Stopping);
         }
-        let permit = Arc::clone(&shared.refreshes).try_acquire_owned().map_err(|_| FetchError::Busy)?;
+        let permit = Arc::clone(&shared.refreshes).try_acquire_owned().map_err(|_| FetchError::TooManyFetches)?;
         let task = async move {
             let _permit = permit;
             let began = Instant::now();
-            let mut course = Course::default();
+            let mut report = FetchReport::default();
             let outcome = tokio::select! {
-                outcome = timeout(shared.config.budget.0, again(&shared, &admitted, &expected, accept, &mut course)) => {
-                    outcome.unwrap_or(Err(FetchError::OverBudget))
+                outcome = timeout(shared.config.budget.0, fetch_again(&shared, &admitted, &expected, accept, &mut report)) => {
+                    outcome.unwrap_or(Err(FetchError::DeadlineExceeded))
                 }
                 () = shared.stop.cancelled() => Err(FetchError::Stopping),
             };
-            let told = outcome.as_ref().map(|refreshed| Arc::clone(&refreshed.record)).map_err(Clone::clone);
-            path::tell(&shared, &admitted, &told, &course, began.elapsed());
+            let result = outcome.as_ref().map(|refreshed| Arc::clone(&refreshed.record)).map_err(Clone::clone);
+            job::report_outcome(&shared, &admitted, &result, &report, began.elapsed());
             outcome
         };
-        let flown = self.shared.tasks.spawn_on(task, &self.shared.runtime).await;
-        flown.unwrap_or(Err(FetchError::Unstorable))
+        let joined = self.shared.tasks.spawn_on(task, &self.shared.runtime).await;
+        joined.unwrap_or(Err(FetchError::StoreFailed))
     }
 }
 
-async fn again(
+async fn fetch_again(
     shared: &Shared,
     admitted: &Admitted,
-    expected: &Expected,
+    expected: &ExpectedDigests,
     accept: bool,
-    course: &mut Course,
+    report: &mut FetchReport,
 ) -> Result<Refreshed, FetchError> {
     let key = Key::of(admitted.target());
-    path::await_others(shared, key).await;
+    job::wait_for_other_fetches(shared, key).await;
     let known = match shared.cache.lookup_uncached(key).await {
         Ok(TargetLookup::Known(known)) => Some(known),
         Ok(TargetLookup::NeverStored) => None,
         // What is on record is not known, so nothing may be added to it.
         Err(error) => {
             tracing::warn!(%error, "the cache could not be read");
-            return Err(FetchError::Unstorable);
+            return Err(FetchError::StoreFailed);
         }
     };
-    let before = known.as_ref().map(|known| known.active().sha256);
-    course.on_record = before;
+    let previous = known.as_ref().map(|known| known.active().sha256);
+    report.on_record = previous;
     // Nobody follows this one.
-    let flight = Flight::new();
+    let fetch = InFlightFetch::new();
     // What the origin gives now is asked, not what others have kept.
     let mut sources = shared.policy.sources(admitted, false);
-    sources.retain(|source| source.place() == Place::Origin);
-    let wanted = Wanted { admitted, expected, is_on_record: false, sources: &sources, kept: None };
-    let intake = Intake::new(shared, &flight, wanted, None);
-    let (taken, _permits) = take_in(shared, intake, shared.config.attempts, course).await?;
-    let sealed = taken.finished.seal().await?;
-    let record = record_of(admitted, &sealed, taken.source, taken.headers);
-    let is_other = before.is_some_and(|before| before != record.sha256);
+    sources.retain(|source| source.kind() == SourceKind::Origin);
+    let spec = DownloadSpec { admitted, expected, is_on_record: false, sources: &sources, known_content: None };
+    let download = Download::new(shared, &fetch, spec, None);
+    let (completed, _permits) = download_from_sources(shared, download, shared.config.attempts, report).await?;
+    let sealed = completed.finished.seal().await?;
+    let record = record_of(admitted, &sealed, completed.source, completed.headers);
+    let is_other = previous.is_some_and(|previous| previous != record.sha256);
     match known.filter(|_| is_other) {
         Some(_) if accept => {
             shared.cache.admin().publish_pinned(sealed, record.clone()).await?;
@@ -96,18 +102,18 @@ async fn again(
         // They answer for nothing, so that only so many are kept.
         Some(known) => {
             shared.cache.publish_variant(&known, sealed, record.clone()).await?;
-            course.differs_from = before;
+            report.differs_from = previous;
         }
-        None => course.differs_from = shared.cache.publish(sealed, record.clone()).await?.differs_from,
+        None => report.differs_from = shared.cache.publish(sealed, record.clone()).await?.differs_from,
     }
-    forget_failures(shared, key, before);
-    Ok(Refreshed { record: Arc::new(record), before })
+    forget_failures(shared, key, previous);
+    Ok(Refreshed { record: Arc::new(record), previous })
 }
 
 /// What the target was refused for is most likely over.
-fn forget_failures(shared: &Shared, key: Key, before: Option<Sha256>) {
-    let on_record = before.map(|sha256| Expected::from_iter([sha256.into()]));
-    for expected in [Some(Expected::nothing()), on_record].into_iter().flatten() {
-        shared.failures.invalidate(&FlightKey { key, expected });
+fn forget_failures(shared: &Shared, key: Key, previous: Option<Sha256>) {
+    let on_record = previous.map(|sha256| ExpectedDigests::from_iter([sha256.into()]));
+    for expected in [Some(ExpectedDigests::nothing()), on_record].into_iter().flatten() {
+        shared.failures.invalidate(&FetchKey { key, expected });
     }
 }

@@ -4,8 +4,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::token;
-use crate::model::{Secret, Span};
+use crate::model::{HumanDuration, Secret};
 
 /// Bounds of `stall_timeout`: a network may be silent for a moment, and a connection must not be held for ever.
 const MIN_STALL: Duration = Duration::from_secs(1);
@@ -14,7 +13,7 @@ const MAX_STALL: Duration = Duration::from_hours(24);
 /// What a miss at the rewrite door is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Miss {
+pub enum MissPolicy {
     /// A client in `redirect_agents` is sent to the origin while the fetch runs.
     Redirect,
     /// The client reads along.
@@ -32,7 +31,7 @@ pub struct Config {
     pub public_url: String,
     /// What belongs to this instance and is never served.
     pub state_dir: PathBuf,
-    pub miss: Miss,
+    pub miss: MissPolicy,
     /// Prefixes of the `User-Agent`s that may get a redirect. Every other agent gets the body: a client that does not follow
     /// redirects takes the empty body of one for the file.
     pub redirect_agents: Vec<String>,
@@ -45,9 +44,9 @@ pub struct Config {
     pub admin_token: Secret,
     pub admin_token_file: PathBuf,
     /// How long answers and fetches may go on after the first signal.
-    pub shutdown_grace: Span,
+    pub shutdown_grace: HumanDuration,
     /// How long a client may take none of the bytes that are sent to it, or send none of a body that it has begun.
-    pub stall_timeout: Span,
+    pub stall_timeout: HumanDuration,
 }
 
 impl Default for Config {
@@ -57,14 +56,14 @@ impl Default for Config {
             name: String::new(),
             public_url: String::new(),
             state_dir: PathBuf::from("state"),
-            miss: Miss::Redirect,
+            miss: MissPolicy::Redirect,
             redirect_agents: ["Wget/", "aria2/", "Axel/", "Homebrew"].map(str::to_owned).to_vec(),
             trusted_proxies: Vec::new(),
             accel_redirect: String::new(),
             admin_token: Secret::default(),
             admin_token_file: PathBuf::new(),
-            shutdown_grace: Span::from_secs(30),
-            stall_timeout: Span::from_secs(300),
+            shutdown_grace: HumanDuration::from_secs(30),
+            stall_timeout: HumanDuration::from_secs(300),
         }
     }
 }
@@ -74,7 +73,6 @@ impl Config {
     /// A line that names the key whose value cannot work.
     pub fn check(&self) -> Result<(), String> {
         check_address("gateway.listen", &self.listen)?;
-        token::configured(self)?;
         if !(MIN_STALL..=MAX_STALL).contains(&self.stall_timeout.0) {
             return Err("gateway.stall_timeout must be at least 1s and at most 1day".to_owned());
         }

@@ -1,20 +1,18 @@
 //! THE request path: admit, look up, answer.
 //!
-//! Whatever the door, a request for a target comes here as an [`Ask`] and leaves as an [`Answer`], which the HTTP room only
+//! Whatever the door, a request for a target comes here as a [`CacheRequest`] and leaves as an [`CacheResponse`], which the HTTP room only
 //! renders. This room knows no server. Its main type is [`Gateway`].
 
-mod answer;
-mod ask;
+mod by_digest;
 mod config;
-mod custody;
-mod object;
-mod problem;
-mod rewrite;
-mod select;
-mod stated;
-mod stored;
-mod token;
-mod upstream;
+mod error;
+mod pass_through;
+mod preconditions;
+mod request;
+mod required_digest;
+mod response;
+mod serve_hit;
+mod url_prefix;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,44 +20,43 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::OwnedSemaphorePermit;
 
-pub use crate::relay::{OriginError, Passed, Tunnel, TunnelEnd, forwardable};
-pub use answer::{Answer, CacheStatus, Content, Representation, Source};
-pub use ask::{Ask, Delivery, Door, HttpVersion, Intent};
-pub use config::{Config, Miss, check_address};
-pub use custody::{Custody, Upload};
-pub use object::ObjectAsk;
-pub use problem::Problem;
-pub use rewrite::{Rewrite, RewriteError};
-pub use select::{Conditions, Selection};
-pub use token::{AdminToken, Operator};
+pub use crate::passthrough::{OriginError, PassThroughResponse, Tunnel, TunnelEnd, is_end_to_end_header};
+pub use by_digest::DigestRequest;
+pub use config::{Config, MissPolicy, check_address};
+pub use error::RequestError;
+pub use preconditions::{Conditions, Selection};
+pub use request::{CacheRequest, Delivery, Endpoint, HttpVersion, RequestMethod};
+pub use response::{BodyResponse, BodySource, CacheResponse, CacheStatus, Representation};
+pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
 use crate::cache::{Cache, DiskHealth, Hit, TargetLookup};
-use crate::fetch::{Arrival, FetchError, Fetcher, Follower, Head};
-use crate::model::{Algorithm, Digest, EventSink, Expected, Key, RangeSpec, Record, Scheme, Sha256, Target};
-use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, Refusal, Transfer, Use};
-use crate::relay::Relay;
-use upstream::Upstream;
+use crate::fetch::{BodyReader, FetchError, Fetcher, FirstResult, Head};
+use crate::limits::{TransferKind, TransferPermit};
+use crate::model::{Algorithm, Digest, EventSink, ExpectedDigests, Key, RangeSpec, Record, Scheme, Sha256, Target};
+use crate::passthrough::PassThrough;
+use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, PolicyDenied};
+use pass_through::UpstreamLimits;
 
 /// What the request path works with.
 pub struct Gateway {
     policy: Arc<Policy>,
     cache: Cache,
     fetcher: Fetcher,
-    relay: Relay,
+    passthrough: PassThrough,
     events: EventSink,
     config: ArcSwap<Config>,
-    upstream: Upstream,
+    upstream: UpstreamLimits,
 }
 
 /// What a look into the store finds.
-enum Found {
+enum Lookup {
     Hit(Hit),
     /// The bytes were here once. When they come back they must be the same, unless the target may change.
     Evicted {
         record: Arc<Record>,
-        may_change: bool,
+        allows_change: bool,
     },
-    Nothing,
+    Miss,
 }
 
 impl Gateway {
@@ -68,7 +65,7 @@ impl Gateway {
         policy: Arc<Policy>,
         cache: Cache,
         fetcher: Fetcher,
-        relay: Relay,
+        passthrough: PassThrough,
         events: EventSink,
         config: Config,
         max_upstream: usize,
@@ -77,10 +74,10 @@ impl Gateway {
             policy,
             cache,
             fetcher,
-            relay,
+            passthrough,
             events,
             config: ArcSwap::from_pointee(config),
-            upstream: Upstream::new(max_upstream),
+            upstream: UpstreamLimits::new(max_upstream),
         }
     }
 
@@ -92,174 +89,183 @@ impl Gateway {
     /// Whether a client is served at all, and now. Every door asks this first.
     ///
     /// # Errors
-    /// [`Problem::Refused`] or [`Problem::OverLimit`].
-    pub fn admit_client(&self, client: IpAddr, what: Use) -> Result<Client, Problem> {
+    /// [`Problem::Denied`] or [`Problem::OverLimit`].
+    pub fn admit_client(&self, client: IpAddr, kind: TransferKind) -> Result<Client, RequestError> {
         let client = self.policy.admit_client(client)?;
-        self.policy.count_request(client, what)?;
+        self.policy.count_request(client, kind)?;
         Ok(client)
     }
 
-    /// Counts what a client opens, for as long as the [`Transfer`] lives.
+    /// Counts what a client opens, for as long as the [`TransferPermit`] lives.
     ///
     /// # Errors
     /// [`Problem::OverLimit`].
-    pub fn begin(&self, client: Client, what: Use) -> Result<Transfer, Problem> {
-        Ok(self.policy.begin(client, what)?)
+    pub fn acquire_transfer_permit(&self, client: Client, kind: TransferKind) -> Result<TransferPermit, RequestError> {
+        Ok(self.policy.acquire_transfer_permit(client, kind)?)
     }
 
     /// Answers a request for a target.
-    pub async fn answer(&self, ask: Ask) -> Answer {
-        self.try_answer(ask).await.unwrap_or_else(Answer::Problem)
+    pub async fn handle(&self, request: CacheRequest) -> CacheResponse {
+        self.respond(request).await.unwrap_or_else(CacheResponse::Error)
     }
 
-    async fn try_answer(&self, mut ask: Ask) -> Result<Answer, Problem> {
-        let is_own = ask.has_credentials || matches!(ask.intent, Intent::Other(_));
-        let target = ask.target.clone();
-        let admitted = if is_own { self.policy.admit_by_itself(target)? } else { self.policy.admit(target)? };
-        if let (Intent::Other(method), Scheme::Ftp) = (&ask.intent, admitted.target().scheme()) {
-            return Err(Problem::Method(method.clone()));
+    async fn respond(&self, mut request: CacheRequest) -> Result<CacheResponse, RequestError> {
+        let is_own = request.has_credentials || matches!(request.method, RequestMethod::Other(_));
+        let target = request.target.clone();
+        let admitted = if is_own { self.policy.admit_unaliased(target)? } else { self.policy.admit(target)? };
+        if let (RequestMethod::Other(method), Scheme::Ftp) = (&request.method, admitted.target().scheme()) {
+            return Err(RequestError::MethodNotSupported(method.clone()));
         }
-        let is_passed = is_own || admitted.class() == Class::Passed;
-        stated::expect_stated(&admitted, &mut ask)?;
-        let found = if is_passed { Found::Nothing } else { self.look_up(&admitted, &ask).await };
-        if let Found::Hit(hit) = &found {
-            self.refuse_unstated(&admitted, hit.record().sha256)?;
+        let is_pass_through = is_own || admitted.class() == Class::PassThrough;
+        required_digest::apply_required_digest(&admitted, &mut request)?;
+        let found = if is_pass_through { Lookup::Miss } else { self.lookup(&admitted, &request).await };
+        if let Lookup::Hit(hit) = &found {
+            self.reject_checksum_violation(&admitted, hit.record().sha256)?;
         }
         let evicted = match found {
-            Found::Hit(Hit::OnDisk(hit)) => return self.answer_from_disk(&ask, hit, CacheStatus::Hit).await,
-            Found::Hit(Hit::InBucket(hit)) => {
-                match self.answer_from_bucket(&ask, &hit, CacheStatus::BucketHit).await? {
-                    Some(answer) => return Ok(answer),
+            Lookup::Hit(Hit::OnDisk(hit)) => return self.serve_from_disk(&request, hit, CacheStatus::Hit).await,
+            Lookup::Hit(Hit::InBucket(hit)) => {
+                match self.serve_from_bucket(&request, &hit, CacheStatus::BucketHit).await? {
+                    Some(response) => return Ok(response),
                     None => Some((hit.record, false)),
                 }
             }
-            Found::Evicted { record, may_change } => Some((record, may_change)),
-            Found::Nothing => None,
+            Lookup::Evicted { record, allows_change } => Some((record, allows_change)),
+            Lookup::Miss => None,
         };
         // What is stated counts more than bytes that are gone.
-        if let (Some((record, false)), None) = (&evicted, admitted.stated()) {
-            refuse_other_sha256(&ask.expected, record.sha256)?;
-            ask.expected.add(record.sha256.into());
+        if let (Some((record, false)), None) = (&evicted, admitted.required_sha256()) {
+            reject_conflicting_digest(&request.expected, record.sha256)?;
+            request.expected.add(record.sha256.into());
         }
-        if ask.only_if_cached {
-            return Err(Problem::NotStored);
+        if request.only_if_cached {
+            return Err(RequestError::OnlyIfCachedMiss);
         }
-        if is_passed {
-            return self.pass(&admitted, ask).await;
+        if is_pass_through {
+            return self.pass_through(&admitted, request).await;
         }
-        match ask.intent {
-            Intent::Head => self.pass(&admitted, ask).await,
-            _ if evicted.is_none() && self.may_redirect(&ask, &admitted) => Ok(self.redirect(&admitted)),
-            _ => self.follow(&admitted, ask).await,
+        match request.method {
+            RequestMethod::Head => self.pass_through(&admitted, request).await,
+            _ if evicted.is_none() && self.can_redirect_to_origin(&request, &admitted) => {
+                Ok(self.redirect_and_fetch(&admitted))
+            }
+            _ => self.join_fetch(&admitted, request).await,
         }
     }
 
-    async fn look_up(&self, admitted: &Admitted, ask: &Ask) -> Found {
+    async fn lookup(&self, admitted: &Admitted, request: &CacheRequest) -> Lookup {
         let key = Key::of(admitted.target());
         let known = match self.cache.lookup(key).await {
             Ok(TargetLookup::Known(known)) => known,
-            Ok(TargetLookup::NeverStored) => return Found::Nothing,
+            Ok(TargetLookup::NeverStored) => return Lookup::Miss,
             Err(error) => {
                 tracing::warn!(%error, "the cache could not be read; the request is a miss");
-                return Found::Nothing;
+                return Lookup::Miss;
             }
         };
-        let stated = admitted.stated().map(|stated| Expected::from_iter([stated.into()]));
-        let record = known.active_for(stated.as_ref().unwrap_or(&ask.expected));
+        let required = admitted.required_sha256().map(|required| ExpectedDigests::from_iter([required.into()]));
+        let record = known.active_for(required.as_ref().unwrap_or(&request.expected));
         let opened = match self.cache.open_record(key, Arc::clone(record)).await {
-            Ok(None) => self.cache.open_latest_variant(key, &known, &ask.expected).await,
+            Ok(None) => self.cache.open_latest_variant(key, &known, &request.expected).await,
             opened => opened,
         };
         match opened {
-            Ok(Some(hit)) => return Found::Hit(hit),
+            Ok(Some(hit)) => return Lookup::Hit(hit),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "an object could not be opened; the request is a miss"),
         }
-        Found::Evicted { record: Arc::clone(record), may_change: self.cache.allows_change(&known) }
+        Lookup::Evicted { record: Arc::clone(record), allows_change: self.cache.allows_change(&known) }
     }
 
     /// A redirect is only for a client that is known to follow it and that loses nothing by it.
-    fn may_redirect(&self, ask: &Ask, admitted: &Admitted) -> bool {
+    fn can_redirect_to_origin(&self, request: &CacheRequest, admitted: &Admitted) -> bool {
         let config = self.config.load();
-        config.miss == Miss::Redirect
-            && ask.door == Door::Rewrite
-            && ask.intent == Intent::Get
-            && ask.range.is_none()
-            && ask.expected.is_empty()
-            && config.follows_redirects(&ask.user_agent)
+        config.miss == MissPolicy::Redirect
+            && request.endpoint == Endpoint::Gateway
+            && request.method == RequestMethod::Get
+            && request.range.is_none()
+            && request.expected.is_empty()
+            && config.follows_redirects(&request.user_agent)
             // Few clients go on from http to ftp.
             && admitted.target().scheme() != Scheme::Ftp
-            && !admitted.has_other_ways()
-            && self.fetcher.knows_nothing_of(admitted.target())
+            && !admitted.needs_server_side_fetch()
+            && self.fetcher.has_no_state_for(admitted.target())
     }
 
     /// Sends the client upstream, and fetches for those who come after it.
-    fn redirect(&self, admitted: &Admitted) -> Answer {
+    fn redirect_and_fetch(&self, admitted: &Admitted) -> CacheResponse {
         // The follower is dropped at once: the flight goes on without it. If there is no place for one, the next may have it.
-        if let Err(error) = self.fetcher.follow(admitted, &Expected::nothing()) {
+        if let Err(error) = self.fetcher.join_or_start(admitted, &ExpectedDigests::nothing()) {
             tracing::debug!(target = %admitted.target(), %error, "a client was redirected without a fetch");
         }
-        Answer::Redirect(admitted.target().clone())
+        CacheResponse::Redirect(admitted.target().clone())
     }
 
     /// Lets the client read along while the target is fetched.
-    async fn follow(&self, admitted: &Admitted, ask: Ask) -> Result<Answer, Problem> {
-        let place = self.begin_upstream()?;
-        let mut follower = match self.fetcher.follow(admitted, &ask.expected) {
-            Ok(follower) => follower,
+    async fn join_fetch(&self, admitted: &Admitted, request: CacheRequest) -> Result<CacheResponse, RequestError> {
+        let permit = self.acquire_upstream_permit()?;
+        let mut reader = match self.fetcher.join_or_start(admitted, &request.expected) {
+            Ok(reader) => reader,
             Err(error) => {
-                drop(place);
-                return self.answer_failure(admitted, ask, error).await;
+                drop(permit);
+                return self.serve_after_failure(admitted, request, error).await;
             }
         };
-        let status = CacheStatus::Miss { collapsed: follower.is_collapsed() };
-        let record = match follower.arrival().await {
-            Ok(Arrival::Flowing(head)) if can_read_along(&ask, &head) => {
-                return Ok(answer_flow(&ask, follower, head, status, place));
+        let status = CacheStatus::Miss { collapsed: reader.is_collapsed() };
+        let record = match reader.first_result().await {
+            Ok(FirstResult::Streaming(head)) if can_stream_unverified(&request, &head) => {
+                return Ok(stream_in_flight(&request, reader, head, status, permit));
             }
-            Ok(Arrival::Landed(record)) => Ok(record),
-            Ok(Arrival::Flowing(_)) => follower.landing().await,
+            Ok(FirstResult::Stored(record)) => Ok(record),
+            Ok(FirstResult::Streaming(_)) => reader.wait_stored().await,
             Err(error) => Err(error),
         };
-        drop(place);
+        drop(permit);
         match record {
-            Ok(record) => self.answer_landed(admitted, ask, record, status).await,
-            Err(error) => self.answer_failure(admitted, ask, error).await,
+            Ok(record) => self.serve_completed(admitted, request, record, status).await,
+            Err(error) => self.serve_after_failure(admitted, request, error).await,
         }
     }
 
     /// Answers from what a flight has found or stored. If it is gone again, by an eviction or with the bucket, it passes
     /// through.
-    async fn answer_landed(
+    async fn serve_completed(
         &self,
         admitted: &Admitted,
-        mut ask: Ask,
+        mut request: CacheRequest,
         record: Arc<Record>,
         status: CacheStatus,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<CacheResponse, RequestError> {
         let hit = self.cache.open_record(Key::of(admitted.target()), Arc::clone(&record)).await;
         match hit {
-            Ok(Some(Hit::OnDisk(hit))) => return self.answer_from_disk(&ask, hit, status).await,
+            Ok(Some(Hit::OnDisk(hit))) => return self.serve_from_disk(&request, hit, status).await,
             Ok(Some(Hit::InBucket(hit))) => {
-                if let Some(answer) = self.answer_from_bucket(&ask, &hit, status).await? {
-                    return Ok(answer);
+                if let Some(response) = self.serve_from_bucket(&request, &hit, status).await? {
+                    return Ok(response);
                 }
             }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "an object that was just stored could not be opened"),
         }
-        refuse_other_sha256(&ask.expected, record.sha256)?;
-        ask.expected.add(record.sha256.into());
-        self.pass(admitted, ask).await
+        reject_conflicting_digest(&request.expected, record.sha256)?;
+        request.expected.add(record.sha256.into());
+        self.pass_through(admitted, request).await
     }
 
     /// What cannot be kept is passed through, and so is what only this client's digest makes safe; every other failure is
     /// told.
-    async fn answer_failure(&self, admitted: &Admitted, ask: Ask, error: FetchError) -> Result<Answer, Problem> {
+    async fn serve_after_failure(
+        &self,
+        admitted: &Admitted,
+        request: CacheRequest,
+        error: FetchError,
+    ) -> Result<CacheResponse, RequestError> {
         match error {
-            FetchError::NoSpace | FetchError::Unstorable => self.pass(admitted, ask).await,
-            FetchError::Origin(OriginError::Refused(Refusal::Downgrade)) if ask.expected.is_trustworthy() => {
-                self.pass(admitted, ask).await
+            FetchError::NoSpace | FetchError::StoreFailed => self.pass_through(admitted, request).await,
+            FetchError::Origin(OriginError::Denied(PolicyDenied::Downgrade))
+                if request.expected.has_strong_digest() =>
+            {
+                self.pass_through(admitted, request).await
             }
             error => Err(error.into()),
         }
@@ -268,17 +274,17 @@ impl Gateway {
     /// Judges a `CONNECT`, given as the https target of its authority.
     ///
     /// # Errors
-    /// [`Problem::Refused`].
-    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, Problem> {
+    /// [`Problem::Denied`].
+    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, RequestError> {
         Ok(self.policy.admit_tunnel(target)?)
     }
 
     /// Opens an admitted tunnel.
     ///
     /// # Errors
-    /// [`Problem::Origin`] where nobody answers there, [`Problem::Refused`] where its address is not allowed.
-    pub async fn open_tunnel(&self, admitted: &AdmittedTunnel) -> Result<Tunnel, Problem> {
-        self.relay.open_tunnel(admitted).await.map_err(|error| Problem::Origin(error.into()))
+    /// [`Problem::Origin`] where nobody answers there, [`Problem::Denied`] where its address is not allowed.
+    pub async fn open_tunnel(&self, admitted: &AdmittedTunnel) -> Result<Tunnel, RequestError> {
+        self.passthrough.open_tunnel(admitted).await.map_err(|error| RequestError::Origin(error.into()))
     }
 
     /// How the disk of the cache does: what a load balancer wants to know.
@@ -289,42 +295,42 @@ impl Gateway {
 
     /// What is wrong with the bucket, for the operator. Without it this instance goes on.
     #[must_use]
-    pub fn bucket_trouble(&self) -> Option<String> {
+    pub fn bucket_error(&self) -> Option<String> {
         self.cache.bucket()?.trouble()
     }
 }
 
 /// Whether a client can be served while the body comes. One that needs the length, or whose protocol shows no end, waits
 /// for it.
-fn can_read_along(ask: &Ask, head: &Head) -> bool {
+fn can_stream_unverified(request: &CacheRequest, head: &Head) -> bool {
     // A part is whole before the body is: who expects a digest, or names ours, waits until the whole has been checked.
-    let must_wait = ask.range.is_some() && !ask.expected.is_empty() || ask.conditions.if_match.is_some();
-    !must_wait && (head.length.is_some() || (ask.range.is_none() && ask.version == HttpVersion::Http11))
+    let must_wait = request.range.is_some() && !request.expected.is_empty() || request.conditions.if_match.is_some();
+    !must_wait && (head.length.is_some() || (request.range.is_none() && request.version == HttpVersion::Http11))
 }
 
 /// The bytes on record are the only ones that this target means; who expects others need not wait for them.
-fn refuse_other_sha256(expected: &Expected, sha256: Sha256) -> Result<(), Problem> {
+fn reject_conflicting_digest(expected: &ExpectedDigests, sha256: Sha256) -> Result<(), RequestError> {
     let is_other = |digest: &Digest| digest.algorithm() == Algorithm::Sha256 && *digest != sha256.into();
     if expected.iter().any(is_other) {
-        return Err(Problem::Mismatch { expected: expected.clone(), found: sha256 });
+        return Err(RequestError::Mismatch { expected: expected.clone(), found: sha256 });
     }
     Ok(())
 }
 
-fn answer_flow(
-    ask: &Ask,
-    follower: Follower,
+fn stream_in_flight(
+    request: &CacheRequest,
+    reader: BodyReader,
     head: Arc<Head>,
     status: CacheStatus,
-    place: OwnedSemaphorePermit,
-) -> Answer {
+    permit: OwnedSemaphorePermit,
+) -> CacheResponse {
     let representation = Representation::of_head(&head);
-    let range: Option<RangeSpec> = ask.range.filter(|_| head.length.is_some());
-    let selection = select::select(&ask.conditions, range, &representation);
-    Answer::Content(Box::new(Content {
+    let range: Option<RangeSpec> = request.range.filter(|_| head.length.is_some());
+    let selection = preconditions::select(&request.conditions, range, &representation);
+    CacheResponse::Body(Box::new(BodyResponse {
         representation,
         selection,
-        source: Source::Flight { follower, head, place },
+        source: BodySource::InFlight { reader, head, permit },
         status,
     }))
 }

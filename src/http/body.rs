@@ -13,24 +13,24 @@ use futures_util::stream::try_unfold;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::cache::{BucketError, BucketStream, FileHit, ObjectHandle};
-use crate::fetch::{FetchError, Follower, Head};
-use crate::gateway::{OriginError, Passed};
+use crate::fetch::{BodyReader, FetchError, Head};
+use crate::gateway::{OriginError, PassThroughResponse};
+use crate::limits::Pacer;
 use crate::model::ByteRange;
-use crate::policy::Pacer;
 
 /// How much one answer sends before it is the next one's turn. A fast client would otherwise keep a thread to itself for
 /// megabytes, while hundreds wait for their first byte.
-const TURN_BYTES: u64 = 256 * 1024;
+const YIELD_BYTES: u64 = 256 * 1024;
 
 /// Lets others go first if `next` begins another turn.
-async fn take_turns(offset: u64, next: u64) {
-    if offset / TURN_BYTES != next / TURN_BYTES {
+async fn yield_between_chunks(offset: u64, next: u64) {
+    if offset / YIELD_BYTES != next / YIELD_BYTES {
         tokio::task::yield_now().await;
     }
 }
 
 /// Before a body is broken off, what was written of it goes out: otherwise a short one would be cut with its head.
-async fn let_flush<T, E>(piece: Result<T, E>) -> Result<T, E> {
+async fn flush_before_error<T, E>(piece: Result<T, E>) -> Result<T, E> {
     if piece.is_err() {
         tokio::task::yield_now().await;
     }
@@ -46,7 +46,7 @@ pub fn of_object(object: ObjectHandle, range: ByteRange, piece_bytes: usize) -> 
         let size = usize::try_from(range.last - offset + 1).unwrap_or(usize::MAX).min(piece_bytes);
         let piece = object.read_some(offset, size).await?;
         let next = offset + piece.len() as u64;
-        take_turns(offset, next).await;
+        yield_between_chunks(offset, next).await;
         Ok::<_, std::io::Error>(Some((piece, (object, next))))
     });
     SizedStream::new(range.size_bytes(), pieces).boxed()
@@ -63,52 +63,52 @@ pub fn of_hit(hit: FileHit, range: ByteRange, piece_bytes: usize) -> BoxBody {
             tracing::error!(%error, sha256 = %hit.record.sha256, "an object could not be read; the answer is broken off");
         })?;
         let next = offset + piece.len() as u64;
-        take_turns(offset, next).await;
+        yield_between_chunks(offset, next).await;
         Ok::<_, std::io::Error>(Some((piece, (hit, next))))
     });
     SizedStream::new(range.size_bytes(), pieces).boxed()
 }
 
 /// A body that is still coming, from `range` where one was asked for.
-pub fn of_flight(
-    follower: Follower,
+pub fn of_in_flight(
+    reader: BodyReader,
     head: Arc<Head>,
     range: Option<ByteRange>,
     piece_bytes: usize,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) -> BoxBody {
     let size = range.map(ByteRange::size_bytes).or(head.length);
-    let pieces = follow(follower, head, range, piece_bytes, place);
+    let pieces = read_in_flight(reader, head, range, piece_bytes, permit);
     match size {
         Some(size) => SizedStream::new(size, pieces).boxed(),
         None => BodyStream::new(pieces).boxed(),
     }
 }
 
-fn follow(
-    follower: Follower,
+fn read_in_flight(
+    reader: BodyReader,
     head: Arc<Head>,
     range: Option<ByteRange>,
     piece_bytes: usize,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, FetchError>> {
     let end = range.map(|range| range.last + 1);
     let start = range.map_or(0, |range| range.first);
-    try_unfold((follower, start, place), move |(mut follower, offset, place)| {
+    try_unfold((reader, start, permit), move |(mut reader, offset, permit)| {
         let head = Arc::clone(&head);
         async move {
             if end.is_some_and(|end| offset >= end) {
                 return Ok(None);
             }
-            let Some(mut piece) = let_flush(follower.next(&head, offset, piece_bytes).await).await? else {
+            let Some(mut piece) = flush_before_error(reader.next(&head, offset, piece_bytes).await).await? else {
                 return Ok(None);
             };
             if let Some(end) = end {
                 piece.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
             }
             let next = offset + piece.len() as u64;
-            take_turns(offset, next).await;
-            Ok(Some((piece, (follower, next, place))))
+            yield_between_chunks(offset, next).await;
+            Ok(Some((piece, (reader, next, permit))))
         }
     })
 }
@@ -123,7 +123,7 @@ pub fn of_bucket(body: BucketStream, piece_bytes: usize) -> BoxBody {
     let size = body.size_bytes();
     let pieces = try_unfold((body, Bytes::new()), move |(mut body, mut received)| async move {
         if received.is_empty() {
-            let next = let_flush(body.next().await).await.inspect_err(|error| {
+            let next = flush_before_error(body.next().await).await.inspect_err(|error| {
                 tracing::error!(%error, "the bucket broke off; the answer is broken off");
             })?;
             let Some(next) = next else { return Ok(None) };
@@ -135,11 +135,11 @@ pub fn of_bucket(body: BucketStream, piece_bytes: usize) -> BoxBody {
 }
 
 /// What an origin sends through us.
-pub fn of_passed(passed: Passed, piece_bytes: usize) -> BoxBody {
+pub fn of_pass_through(passed: PassThroughResponse, piece_bytes: usize) -> BoxBody {
     let length = passed.length;
     let pieces = try_unfold((passed, Bytes::new()), move |(mut passed, mut received)| async move {
         if received.is_empty() {
-            let Some(next) = let_flush(passed.next().await).await? else { return Ok(None) };
+            let Some(next) = flush_before_error(passed.next().await).await? else { return Ok(None) };
             received = next;
         }
         Ok::<_, OriginError>(Some((part_of(&mut received, piece_bytes), (passed, received))))
@@ -163,7 +163,7 @@ pub fn paced(body: BoxBody, pacer: Pacer) -> BoxBody {
                 None => return Ok(None),
             }
         }
-        let allowed = pacer.take(waiting.len()).await;
+        let allowed = pacer.acquire(waiting.len()).await;
         let piece = waiting.split_to(allowed);
         Ok::<_, Box<dyn std::error::Error>>(Some((piece, (body, pacer, waiting))))
     });

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::check_address;
-use crate::model::Span;
+use crate::model::HumanDuration;
 
 /// `[proxy]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -12,7 +12,7 @@ pub struct ProxyConfig {
     /// Every connection begins with a PROXY header, of version 1 or 2.
     pub proxy_protocol: bool,
     /// How long a tunnel may be silent in both directions.
-    pub tunnel_idle_timeout: Span,
+    pub tunnel_idle_timeout: HumanDuration,
 }
 
 impl ProxyConfig {
@@ -28,6 +28,10 @@ impl ProxyConfig {
 
 impl Default for ProxyConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:3128".to_owned(), proxy_protocol: false, tunnel_idle_timeout: Span::from_secs(600) }
+        Self {
+            listen: "127.0.0.1:3128".to_owned(),
+            proxy_protocol: false,
+            tunnel_idle_timeout: HumanDuration::from_secs(600),
+        }
     }
 }

@@ -31,10 +31,10 @@ use super::request_scanner::{FramingError, RequestScanner};
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one may take for which there is no place.
-const TURN_AWAY_TIMEOUT: Duration = Duration::from_secs(1);
+const REJECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the answer to a client that will say no more may take to begin. Such a client has nearly always left.
-const LEFT_TIMEOUT: Duration = Duration::from_secs(5);
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long Millpond goes on reading from a connection that it has closed (RFC 9112, section 9.6). If bytes were left unread,
 /// the kernel would reset the connection, and the client could lose the last answer.
@@ -54,34 +54,34 @@ const CHUNK_ERROR: &[u8] = b"\r\0";
 
 /// What goes on between the two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum RequestPhase {
     /// Nothing was asked yet.
     New,
     /// Between two requests.
-    Resting,
+    Idle,
     /// The head of a later request has begun.
-    Asking,
+    ReadingHead,
     /// A request is being answered, and the answer has not begun.
-    Waiting,
-    Answering,
+    AwaitingResponse,
+    Responding,
     /// The answer has ended. Bytes of it may still have to be written, and bytes of the request to be read.
-    Answered,
+    Responded,
 }
 
 /// What a connection and those who answer on it know of one another. Both belong to one thread.
 #[derive(Debug)]
-pub struct Line {
-    phase: Cell<Phase>,
-    is_turned_away: bool,
+pub struct ConnectionState {
+    phase: Cell<RequestPhase>,
+    is_rejected: bool,
     refused: Cell<Option<FramingError>>,
     /// Of a connection whose client has said its last.
     waker: RefCell<Option<Waker>>,
 }
 
-impl Line {
+impl ConnectionState {
     /// Whether there is no place for this connection.
-    pub fn is_turned_away(&self) -> bool {
-        self.is_turned_away
+    pub fn is_rejected(&self) -> bool {
+        self.is_rejected
     }
 
     /// The error of a malformed request, in place of which the HTTP library got a stand-in.
@@ -90,18 +90,18 @@ impl Line {
     }
 
     /// A request has come.
-    pub fn begin(&self) {
-        self.phase.set(Phase::Waiting);
+    pub fn begin_request(&self) {
+        self.phase.set(RequestPhase::AwaitingResponse);
     }
 
     /// Its answer begins.
-    pub fn answer(&self) {
-        self.phase.set(Phase::Answering);
+    pub fn begin_response(&self) {
+        self.phase.set(RequestPhase::Responding);
     }
 
     /// Its answer has ended.
-    pub fn end(&self) {
-        self.phase.set(Phase::Answered);
+    pub fn finish_response(&self) {
+        self.phase.set(RequestPhase::Responded);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -113,8 +113,8 @@ impl Line {
 struct Inflow {
     scanner: RequestScanner,
     /// Bytes that were read and not handed over: the beginning of a head, or what follows the current request.
-    held: BytesMut,
-    /// How many of the first bytes of `held` belong to the current request.
+    buffered: BytesMut,
+    /// How many of the first bytes of `buffered` belong to the current request.
     cleared_bytes: usize,
     is_refused: bool,
 }
@@ -125,25 +125,25 @@ impl Inflow {
     fn accept(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let fresh = &buffer.filled()[before..];
         // Malformed bytes are held, and `release` returns their error.
-        let count = if self.held.is_empty() { self.scanner.advance(fresh).unwrap_or(0) } else { 0 };
-        self.held.extend_from_slice(&fresh[count..]);
+        let count = if self.buffered.is_empty() { self.scanner.advance(fresh).unwrap_or(0) } else { 0 };
+        self.buffered.extend_from_slice(&fresh[count..]);
         buffer.set_filled(before + count);
     }
 
     /// Moves held bytes of the current request into `buffer`, and returns whether there were any.
     fn release(&mut self, buffer: &mut ReadBuf<'_>) -> Result<bool, FramingError> {
-        if self.held.is_empty() {
+        if self.buffered.is_empty() {
             return Ok(false);
         }
         if self.cleared_bytes == 0 {
-            self.cleared_bytes = self.scanner.advance(&self.held)?;
+            self.cleared_bytes = self.scanner.advance(&self.buffered)?;
         }
         let count = self.cleared_bytes.min(buffer.remaining());
-        buffer.put_slice(&self.held.split_to(count));
+        buffer.put_slice(&self.buffered.split_to(count));
         self.cleared_bytes -= count;
-        if self.held.is_empty() {
+        if self.buffered.is_empty() {
             // An idle connection keeps no buffer.
-            self.held = BytesMut::new();
+            self.buffered = BytesMut::new();
         }
         Ok(count > 0)
     }
@@ -152,8 +152,8 @@ impl Inflow {
     /// a stand-in.
     fn refuse(&mut self) -> bool {
         let is_in_head = self.scanner.is_in_head();
-        self.held = BytesMut::from(if is_in_head { STAND_IN } else { CHUNK_ERROR });
-        self.cleared_bytes = self.held.len();
+        self.buffered = BytesMut::from(if is_in_head { STAND_IN } else { CHUNK_ERROR });
+        self.cleared_bytes = self.buffered.len();
         self.is_refused = true;
         is_in_head
     }
@@ -165,7 +165,7 @@ impl Inflow {
 
     /// Whether the next bytes have to wait in the kernel.
     fn is_full(&self) -> bool {
-        self.is_refused || (self.scanner.is_complete() && self.held.len() >= READ_AHEAD_BYTES)
+        self.is_refused || (self.scanner.is_complete() && self.buffered.len() >= READ_AHEAD_BYTES)
     }
 }
 
@@ -174,11 +174,11 @@ impl Inflow {
 pub struct Connection {
     stream: TcpStream,
     inflow: Inflow,
-    line: Rc<Line>,
-    place: Option<OwnedSemaphorePermit>,
+    state: Rc<ConnectionState>,
+    permit: Option<OwnedSemaphorePermit>,
     /// When it is over, if nothing happens.
     deadline: Option<Pin<Box<Sleep>>>,
-    has_said_all: bool,
+    is_half_closed: bool,
     /// Something has come that may be a request, and was not looked at yet.
     has_unread: bool,
     /// Set once the connection is closed and reads on ([`LINGER_TIMEOUT`]).
@@ -187,45 +187,48 @@ pub struct Connection {
 
 impl Connection {
     /// Without a place it is turned away.
-    pub fn new(stream: TcpStream, place: Option<OwnedSemaphorePermit>) -> Self {
-        let is_turned_away = place.is_none();
-        let (phase, refused) = (Cell::new(Phase::New), Cell::default());
-        let line = Line { phase, is_turned_away, refused, waker: RefCell::default() };
-        let deadline = is_turned_away.then(|| Box::pin(sleep(TURN_AWAY_TIMEOUT)));
+    pub fn new(stream: TcpStream, permit: Option<OwnedSemaphorePermit>) -> Self {
+        let is_rejected = permit.is_none();
+        let (phase, refused) = (Cell::new(RequestPhase::New), Cell::default());
+        let state = ConnectionState { phase, is_rejected, refused, waker: RefCell::default() };
+        let deadline = is_rejected.then(|| Box::pin(sleep(REJECT_TIMEOUT)));
         Self {
             stream,
             inflow: Inflow::default(),
-            line: Rc::new(line),
-            place,
+            state: Rc::new(state),
+            permit,
             deadline,
-            has_said_all: false,
+            is_half_closed: false,
             has_unread: false,
             linger_deadline: None,
         }
     }
 
-    pub fn line(&self) -> Rc<Line> {
-        Rc::clone(&self.line)
+    pub fn state(&self) -> Rc<ConnectionState> {
+        Rc::clone(&self.state)
     }
 
     /// The bare connection, the place to be held as long as it is open, and the bytes that were read and not handed over.
     pub fn into_parts(self) -> (TcpStream, Option<OwnedSemaphorePermit>, BytesMut) {
-        (self.stream, self.place, self.inflow.held)
+        (self.stream, self.permit, self.inflow.buffered)
     }
 
     /// Whether the client has had its time to ask.
-    fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_asking = match self.line.phase.get() {
-            Phase::New => self.line.is_turned_away,
-            Phase::Asking => true,
+    fn deadline_passed(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_reading_head = match self.state.phase.get() {
+            RequestPhase::New => self.state.is_rejected,
+            RequestPhase::ReadingHead => true,
             // The rest of an unwanted body may take as long as a head.
-            Phase::Answered if !self.inflow.is_request_complete() => {
+            RequestPhase::Responded if !self.inflow.is_request_complete() => {
                 self.deadline.get_or_insert_with(|| Box::pin(sleep(HEAD_TIMEOUT)));
                 true
             }
-            Phase::Resting | Phase::Waiting | Phase::Answering | Phase::Answered => false,
+            RequestPhase::Idle
+            | RequestPhase::AwaitingResponse
+            | RequestPhase::Responding
+            | RequestPhase::Responded => false,
         };
-        if !is_asking {
+        if !is_reading_head {
             self.deadline = None;
         }
         self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
@@ -233,53 +236,59 @@ impl Connection {
 
     /// The client has said its last. One that waits for its answer may only have closed its half, so that this is kept back
     /// for a while; one that gets it, to the end.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.has_unread) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        match self.line.phase.get() {
-            Phase::Waiting if self.inflow.is_request_complete() => {
-                let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(LEFT_TIMEOUT)));
+        match self.state.phase.get() {
+            RequestPhase::AwaitingResponse if self.inflow.is_request_complete() => {
+                let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED_TIMEOUT)));
                 ready!(deadline.as_mut().poll(cx));
                 Poll::Ready(())
             }
-            Phase::Answering => {
+            RequestPhase::Responding => {
                 self.deadline = None;
-                self.line.waker.replace(Some(cx.waker().clone()));
+                self.state.waker.replace(Some(cx.waker().clone()));
                 Poll::Pending
             }
             // The next request follows once the answer is written.
-            Phase::Answered if self.inflow.is_request_complete() && !self.inflow.held.is_empty() => Poll::Pending,
-            Phase::New | Phase::Resting | Phase::Asking | Phase::Waiting | Phase::Answered => Poll::Ready(()),
+            RequestPhase::Responded if self.inflow.is_request_complete() && !self.inflow.buffered.is_empty() => {
+                Poll::Pending
+            }
+            RequestPhase::New
+            | RequestPhase::Idle
+            | RequestPhase::ReadingHead
+            | RequestPhase::AwaitingResponse
+            | RequestPhase::Responded => Poll::Ready(()),
         }
     }
 
-    fn begin_asking(&mut self) {
-        self.line.phase.set(Phase::Asking);
+    fn begin_head(&mut self) {
+        self.state.phase.set(RequestPhase::ReadingHead);
         self.deadline = Some(Box::pin(sleep(HEAD_TIMEOUT)));
     }
 
     /// Makes way for the next request if the current one is complete and answered. The library flushes after it has written
     /// all of the answer, and if it has to close the connection, it does so before it reads again.
     fn begin_next(&mut self, cx: &Context<'_>) {
-        if self.line.phase.get() != Phase::Answered || !self.inflow.is_request_complete() {
+        if self.state.phase.get() != RequestPhase::Responded || !self.inflow.is_request_complete() {
             return;
         }
         self.inflow.scanner.restart();
-        if self.inflow.held.is_empty() {
-            self.line.phase.set(Phase::Resting);
+        if self.inflow.buffered.is_empty() {
+            self.state.phase.set(RequestPhase::Idle);
         } else {
-            self.begin_asking();
+            self.begin_head();
         }
-        if !self.inflow.held.is_empty() || self.has_said_all {
+        if !self.inflow.buffered.is_empty() || self.is_half_closed {
             cx.waker().wake_by_ref();
         }
     }
 
     /// Reads and discards bytes until the client closes its half or the time is over.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = if self.line.is_turned_away { TURN_AWAY_TIMEOUT } else { LINGER_TIMEOUT };
+        let limit = if self.state.is_rejected { REJECT_TIMEOUT } else { LINGER_TIMEOUT };
         let deadline = self.linger_deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
         if deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
@@ -307,7 +316,7 @@ impl AsyncRead for Connection {
                 }
                 Err(error) => {
                     if this.inflow.refuse() {
-                        this.line.refused.set(Some(error));
+                        this.state.refused.set(Some(error));
                     }
                     continue;
                 }
@@ -315,19 +324,19 @@ impl AsyncRead for Connection {
             if this.inflow.is_full() {
                 return Poll::Pending;
             }
-            if this.has_said_all {
-                return this.poll_end(cx).map(Ok);
+            if this.is_half_closed {
+                return this.poll_half_closed(cx).map(Ok);
             }
             let before = buffer.filled().len();
             match Pin::new(&mut this.stream).poll_read(cx, buffer) {
-                Poll::Pending if this.is_late(cx) => return Poll::Ready(Ok(())),
+                Poll::Pending if this.deadline_passed(cx) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) if buffer.filled().len() == before => {
-                    this.has_said_all = true;
+                    this.is_half_closed = true;
                     this.deadline = None;
                 }
                 Poll::Ready(Ok(())) => {
-                    if this.line.phase.get() == Phase::Resting {
-                        this.begin_asking();
+                    if this.state.phase.get() == RequestPhase::Idle {
+                        this.begin_head();
                     }
                     this.inflow.accept(buffer, before);
                     if buffer.filled().len() > before {
@@ -356,7 +365,7 @@ impl AsyncWrite for Connection {
         if self.linger_deadline.is_none() {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         }
-        if self.inflow.held.is_empty() && !self.inflow.is_refused {
+        if self.inflow.buffered.is_empty() && !self.inflow.is_refused {
             return Poll::Ready(Ok(()));
         }
         self.poll_linger(cx).map(Ok)
@@ -364,7 +373,7 @@ impl AsyncWrite for Connection {
 }
 
 /// The body of a request. It breaks off once nothing of it has come for `limit` while it was waited for.
-pub fn unless_stalled(body: Payload, limit: Duration) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
+pub fn with_idle_timeout(body: Payload, limit: Duration) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
     Box::pin(try_unfold(body, move |mut body| async move {
         match timeout(limit, body.next()).await {
             Ok(Some(piece)) => Ok(Some((piece?, body))),

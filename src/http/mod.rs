@@ -1,25 +1,24 @@
 //! The doors: the only room that knows actix.
 //!
 //! It reads requests into what the request path understands and renders what comes back. It decides nothing about caching:
-//! statuses are made in one match, in [`problem`]. Its main type is [`Doors`].
+//! statuses are made in one match, in [`error_response`]. Its main type is [`HttpService`].
 
+mod access_log;
 mod api;
-mod api_query;
-mod arrival;
 mod body;
+mod builtin_pages;
+mod client_info;
 mod config;
 mod connection;
-mod crowd;
-mod gateway_port;
-mod log;
-mod pages;
-mod problem;
+mod error_response;
+mod gateway_endpoint;
+mod parse_request;
+mod proxy_endpoint;
 mod proxy_header;
-mod proxy_port;
-mod read;
 mod render;
 mod request_scanner;
 mod server;
+mod service;
 mod tunnel;
 
 use std::sync::Arc;
@@ -31,28 +30,30 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 pub use config::ProxyConfig;
-pub use crowd::{Crowd, CrowdLimits};
 pub use proxy_header::{ProxyHeaderError, read_proxy_header};
 pub use request_scanner::{FramingError, MAX_HEAD_BYTES, RequestScanner};
 pub use server::{Listeners, Server};
 
-use crate::gateway::{AdminToken, Ask, Custody, Gateway};
+use crate::admin::{AdminService, AdminToken};
+use crate::gateway::{CacheRequest, Gateway};
+use crate::limits::AdmissionControl;
+use crate::limits::TransferKind;
 use crate::logging::LogHealth;
 use crate::notify::Incidents;
-use crate::policy::{Client, Use};
-use log::RequestLog;
-use render::{Dress, render};
+use crate::policy::Client;
+use access_log::RequestLog;
+use render::{ResponseContext, render};
 
 /// What the doors share.
-pub struct Doors {
+pub struct HttpService {
     gateway: Arc<Gateway>,
-    custody: Custody,
+    admin: AdminService,
     /// In `Via` and `Cache-Status`.
     name: String,
     settings: ArcSwap<Settings>,
     proxy: ProxyConfig,
     reports: Reports,
-    crowd: Crowd,
+    admission: AdmissionControl,
     /// Readiness is withdrawn as soon as the end is announced.
     is_stopping: AtomicBool,
 }
@@ -74,25 +75,25 @@ pub struct Settings {
     pub stall_timeout: Duration,
 }
 
-impl Doors {
+impl HttpService {
     #[must_use]
     pub fn new(
         gateway: Arc<Gateway>,
-        custody: Custody,
+        admin: AdminService,
         name: String,
         settings: Settings,
         proxy: ProxyConfig,
         reports: Reports,
-        crowd: Crowd,
+        admission: AdmissionControl,
     ) -> Self {
         Self {
             gateway,
-            custody,
+            admin,
             name,
             settings: ArcSwap::from_pointee(settings),
             proxy,
             reports,
-            crowd,
+            admission,
             is_stopping: AtomicBool::new(false),
         }
     }
@@ -102,17 +103,23 @@ impl Doors {
     }
 
     pub fn replace_token(&self, token: AdminToken) {
-        self.custody.replace_token(token);
+        self.admin.replace_token(token);
     }
 
     /// Answers a request of an admitted client. It is a download from when its answer begins: that somebody has left who
     /// waits is not seen before there is something to send, and until then it must not count.
-    async fn answer(&self, ask: Ask, client: Client, dress: &Dress<'_>, log: RequestLog) -> HttpResponse {
-        let door = ask.door;
-        let answer = self.gateway.answer(ask).await;
-        match self.gateway.begin(client, Use::Download) {
-            Ok(transfer) => log.attach(render(answer, door, dress), Some(transfer)),
-            Err(problem) => log.attach(problem::render(&problem, Some(door), dress), None),
+    async fn respond(
+        &self,
+        request: CacheRequest,
+        client: Client,
+        context: &ResponseContext<'_>,
+        log: RequestLog,
+    ) -> HttpResponse {
+        let endpoint = request.endpoint;
+        let response = self.gateway.handle(request).await;
+        match self.gateway.acquire_transfer_permit(client, TransferKind::Download) {
+            Ok(transfer_permit) => log.attach(render(response, endpoint, context), Some(transfer_permit)),
+            Err(error) => log.attach(error_response::render(&error, Some(endpoint), context), None),
         }
     }
 

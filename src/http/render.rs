@@ -10,8 +10,10 @@ use actix_web::http::header::{
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::body::{self, HeadBody};
-use super::{Doors, problem};
-use crate::gateway::{Answer, CacheStatus, Content, Door, Passed, Representation, Selection, Source};
+use super::{HttpService, error_response};
+use crate::gateway::{
+    BodyResponse, BodySource, CacheResponse, CacheStatus, Endpoint, PassThroughResponse, Representation, Selection,
+};
 use crate::model::ByteRange;
 
 /// Names a file to our own nginx. To nobody else: it would show them our paths.
@@ -21,7 +23,7 @@ const OCTET_STREAM: &str = "application/octet-stream";
 
 /// What of an origin's header is repeated at the rewrite door. Whatever else there is would act on the gateway's own name:
 /// cookies, refreshes, policies of transport.
-const SHOWN_BY_REWRITE: [&str; 14] = [
+const REPEATED_BY_GATEWAY: [&str; 14] = [
     "accept-ranges",
     "age",
     "cache-control",
@@ -39,7 +41,7 @@ const SHOWN_BY_REWRITE: [&str; 14] = [
 ];
 
 /// What every answer wears, and what of the request its form depends on.
-pub struct Dress<'a> {
+pub struct ResponseContext<'a> {
     /// Ours, in `Via` and `Cache-Status`.
     pub name: &'a str,
     pub is_head: bool,
@@ -48,44 +50,44 @@ pub struct Dress<'a> {
     pub piece_bytes: usize,
 }
 
-impl<'a> Dress<'a> {
-    pub fn new(request: &HttpRequest, doors: &'a Doors) -> Self {
+impl<'a> ResponseContext<'a> {
+    pub fn new(request: &HttpRequest, service: &'a HttpService) -> Self {
         let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         Self {
-            name: &doors.name,
+            name: &service.name,
             is_head: request.method() == actix_web::http::Method::HEAD,
             wants_problem_json: accept.contains("application/problem+json"),
-            piece_bytes: doors.crowd.piece_bytes(),
+            piece_bytes: service.admission.piece_bytes(),
         }
     }
 
-    pub fn put_on(&self, builder: &mut HttpResponseBuilder, status: CacheStatus) {
+    pub fn apply_common_headers(&self, builder: &mut HttpResponseBuilder, status: CacheStatus) {
         builder.append_header((VIA, format!("1.1 {}", self.name)));
         builder.append_header(("Cache-Status", format!("{}; {status}", self.name)));
         builder.insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
     }
 }
 
-pub fn render(answer: Answer, door: Door, dress: &Dress<'_>) -> HttpResponse {
-    match answer {
-        Answer::Content(content) => render_content(*content, dress),
-        Answer::Redirect(target) => redirect(target.as_str(), CacheStatus::Redirect, dress),
-        Answer::ToBucket { location } => redirect(&location, CacheStatus::BucketHit, dress),
-        Answer::Passed(passed) => render_passed(*passed, door, dress),
-        Answer::Problem(problem) => problem::render(&problem, Some(door), dress),
+pub fn render(response: CacheResponse, endpoint: Endpoint, context: &ResponseContext<'_>) -> HttpResponse {
+    match response {
+        CacheResponse::Body(body_response) => render_body(*body_response, context),
+        CacheResponse::Redirect(target) => redirect(target.as_str(), CacheStatus::Redirect, context),
+        CacheResponse::BucketRedirect { location } => redirect(&location, CacheStatus::BucketHit, context),
+        CacheResponse::PassThrough(passed) => render_pass_through(*passed, endpoint, context),
+        CacheResponse::Error(error) => error_response::render(&error, Some(endpoint), context),
     }
 }
 
-fn redirect(location: &str, status: CacheStatus, dress: &Dress<'_>) -> HttpResponse {
+fn redirect(location: &str, status: CacheStatus, context: &ResponseContext<'_>) -> HttpResponse {
     let mut builder = HttpResponse::Found();
-    dress.put_on(&mut builder, status);
+    context.apply_common_headers(&mut builder, status);
     builder.insert_header((LOCATION, location));
     builder.insert_header((CACHE_CONTROL, "no-store"));
     builder.finish()
 }
 
-fn render_content(content: Content, dress: &Dress<'_>) -> HttpResponse {
-    let Content { representation, selection, source, status } = content;
+fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> HttpResponse {
+    let BodyResponse { representation, selection, source, status } = body_response;
     let mut builder = HttpResponse::build(match selection {
         Selection::Whole => StatusCode::OK,
         Selection::Part(_) => StatusCode::PARTIAL_CONTENT,
@@ -93,11 +95,11 @@ fn render_content(content: Content, dress: &Dress<'_>) -> HttpResponse {
         Selection::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Selection::Unsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
     });
-    dress.put_on(&mut builder, status);
+    context.apply_common_headers(&mut builder, status);
     validators(&mut builder, &representation);
-    if let Source::ByNginx { location } = &source {
+    if let BodySource::Offloaded { location } = &source {
         // nginx applies the range itself, to the file.
-        describe(&mut builder, &representation);
+        representation_headers(&mut builder, &representation);
         builder.insert_header((ACCEL_REDIRECT, location.as_str()));
         let mut response = builder.status(StatusCode::OK).finish();
         // nginx says so itself of a file that it sends.
@@ -111,7 +113,7 @@ fn render_content(content: Content, dress: &Dress<'_>) -> HttpResponse {
             builder.insert_header((CONTENT_RANGE, format!("bytes */{}", length.unwrap_or(0))));
             return builder.finish();
         }
-        Selection::Whole | Selection::Part(_) => describe(&mut builder, &representation),
+        Selection::Whole | Selection::Part(_) => representation_headers(&mut builder, &representation),
     }
     let range = match selection {
         Selection::Part(part) => {
@@ -121,23 +123,23 @@ fn render_content(content: Content, dress: &Dress<'_>) -> HttpResponse {
         }
         _ => None,
     };
-    if dress.is_head {
+    if context.is_head {
         return builder.body(HeadBody { length });
     }
-    builder.body(content_body(source, range, length, dress.piece_bytes))
+    builder.body(content_body(source, range, length, context.piece_bytes))
 }
 
-fn content_body(source: Source, range: Option<ByteRange>, length: Option<u64>, piece_bytes: usize) -> BoxBody {
+fn content_body(source: BodySource, range: Option<ByteRange>, length: Option<u64>, piece_bytes: usize) -> BoxBody {
     let whole = length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last });
     let part = range.or(whole);
     match source {
-        Source::Hit(hit) => part.map_or_else(|| BoxBody::new(""), |part| body::of_hit(hit, part, piece_bytes)),
-        Source::Object(object) => {
+        BodySource::DiskFile(hit) => part.map_or_else(|| BoxBody::new(""), |part| body::of_hit(hit, part, piece_bytes)),
+        BodySource::Object(object) => {
             part.map_or_else(|| BoxBody::new(""), |part| body::of_object(object, part, piece_bytes))
         }
-        Source::Flight { follower, head, place } => body::of_flight(follower, head, range, piece_bytes, place),
-        Source::Bucket(body) => body::of_bucket(*body, piece_bytes),
-        Source::ByNginx { .. } | Source::Nothing => BoxBody::new(""),
+        BodySource::InFlight { reader, head, permit } => body::of_in_flight(reader, head, range, piece_bytes, permit),
+        BodySource::Bucket(body) => body::of_bucket(*body, piece_bytes),
+        BodySource::Offloaded { .. } | BodySource::Empty => BoxBody::new(""),
     }
 }
 
@@ -153,7 +155,7 @@ fn validators(builder: &mut HttpResponseBuilder, representation: &Representation
     }
 }
 
-fn describe(builder: &mut HttpResponseBuilder, representation: &Representation) {
+fn representation_headers(builder: &mut HttpResponseBuilder, representation: &Representation) {
     let headers = &representation.headers;
     builder.insert_header((CONTENT_TYPE, headers.content_type.as_deref().unwrap_or(OCTET_STREAM)));
     // Stored bytes are never shown as a page under the gateway's name.
@@ -167,16 +169,16 @@ fn describe(builder: &mut HttpResponseBuilder, representation: &Representation) 
     }
 }
 
-fn render_passed(passed: Passed, door: Door, dress: &Dress<'_>) -> HttpResponse {
+fn render_pass_through(passed: PassThroughResponse, endpoint: Endpoint, context: &ResponseContext<'_>) -> HttpResponse {
     let status = StatusCode::from_u16(passed.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut builder = HttpResponse::build(status);
     for (name, value) in &passed.headers {
-        if door == Door::Proxy || SHOWN_BY_REWRITE.contains(&name.as_str()) {
+        if endpoint == Endpoint::Proxy || REPEATED_BY_GATEWAY.contains(&name.as_str()) {
             builder.append_header((name.as_str(), value.as_slice()));
         }
     }
-    dress.put_on(&mut builder, CacheStatus::Bypass);
-    if door == Door::Rewrite {
+    context.apply_common_headers(&mut builder, CacheStatus::Bypass);
+    if endpoint == Endpoint::Gateway {
         // To a browser the page would be one of the gateway's own.
         builder.insert_header((CONTENT_SECURITY_POLICY, "sandbox"));
     }
@@ -184,8 +186,8 @@ fn render_passed(passed: Passed, door: Door, dress: &Dress<'_>) -> HttpResponse 
     if is_empty {
         return builder.finish();
     }
-    if dress.is_head {
+    if context.is_head {
         return builder.body(HeadBody { length: passed.length });
     }
-    builder.body(body::of_passed(passed, dress.piece_bytes))
+    builder.body(body::of_pass_through(passed, context.piece_bytes))
 }

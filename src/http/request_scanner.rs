@@ -136,7 +136,7 @@ impl HeadEnd {
 }
 
 fn check_head_byte(byte: u8, is_after_cr: bool) -> Result<(), FramingError> {
-    let problem = match byte {
+    let error = match byte {
         b'\n' if is_after_cr => return Ok(()),
         b'\n' => "a line of the head ends with a bare LF",
         _ if is_after_cr => "the head contains a bare CR",
@@ -144,7 +144,7 @@ fn check_head_byte(byte: u8, is_after_cr: bool) -> Result<(), FramingError> {
         byte if byte.is_ascii_control() => "the head contains a control character",
         _ => return Ok(()),
     };
-    Err(FramingError::Malformed(problem))
+    Err(FramingError::Malformed(error))
 }
 
 /// Returns what follows a complete head.
@@ -157,7 +157,7 @@ fn read_framing(head: &[u8]) -> Result<Stage, FramingError> {
     for line in lines.take_while(|line| !line.is_empty()) {
         fields.read(line)?;
     }
-    fields.judge(request)
+    fields.check(request)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -214,7 +214,7 @@ impl FramingFields {
     }
 
     /// RFC 9112, section 6.3.
-    fn judge(&self, request: RequestLine) -> Result<Stage, FramingError> {
+    fn check(&self, request: RequestLine) -> Result<Stage, FramingError> {
         if !self.has_host && !request.is_http_1_0 {
             return Err(FramingError::Malformed("there is no Host"));
         }

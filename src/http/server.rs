@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use actix_http::HttpService;
+use actix_http::HttpService as HttpPipeline;
 use actix_http::error::DispatchError;
 use actix_server::{GracefulShutdownSignal, ServerHandle};
 use actix_service::{IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::connection::{Connection, HEAD_TIMEOUT, set_stall_timeout};
 use super::tunnel::{self, Port};
-use super::{Doors, crowd, read_proxy_header};
+use super::{HttpService, read_proxy_header, service};
 
 /// Connections that wait to be accepted: a build farm begins its downloads at one moment.
 const BACKLOG: u32 = 4096;
@@ -76,27 +76,27 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves `doors` at both ports. At the end answers may go on for `grace`.
+    /// Serves `service` at both ports. At the end answers may go on for `grace`.
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(listeners: Listeners, doors: &Arc<Doors>, grace: Duration) -> io::Result<Self> {
+    pub fn start(listeners: Listeners, service: &Arc<HttpService>, grace: Duration) -> io::Result<Self> {
         let workers = available_parallelism().map_or(1, NonZero::get);
         let mut builder = actix_server::Server::build()
             .disable_signals()
             .workers(workers)
             .shutdown_timeout(grace.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
             // Beyond it they wait in the backlog, and no descriptor is spent on them.
-            .max_concurrent_connections(doors.crowd.max_connections().div_ceil(workers));
+            .max_concurrent_connections(service.admission.max_connections().div_ceil(workers));
         let stopping = builder.graceful_shutdown_signal();
         let gateway = (Port::Gateway, "gateway", Some(listeners.gateway));
         for (port, name, listener) in [gateway, (Port::Proxy, "proxy", listeners.proxy)] {
             let Some(listener) = listener else { continue };
             let address = listener.local_addr()?;
-            let (doors, stopping) = (Arc::clone(doors), stopping.clone());
+            let (service, stopping) = (Arc::clone(service), stopping.clone());
             builder = builder
-                .listen(name, listener, move || connection_service(port, Arc::clone(&doors), stopping.clone()))?;
-            tracing::info!(door = name, %address, "listening");
+                .listen(name, listener, move || connection_service(port, Arc::clone(&service), stopping.clone()))?;
+            tracing::info!(endpoint = name, %address, "listening");
         }
         let server = builder.run();
         let handle = server.handle();
@@ -117,14 +117,14 @@ impl Server {
 /// From a connection to its end: whose it is, then requests one after the other, or a tunnel.
 fn connection_service(
     port: Port,
-    doors: Arc<Doors>,
+    service: Arc<HttpService>,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    let handler = web::to(move |request, payload, doors| crowd::serve(port, request, payload, doors));
-    let app = App::new().app_data(web::Data::from(Arc::clone(&doors))).default_service(handler);
+    let handler = web::to(move |request, payload, service| service::serve(port, request, payload, service));
+    let app = App::new().app_data(web::Data::from(Arc::clone(&service))).default_service(handler);
     let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
-    let for_tunnels = Arc::clone(&doors);
-    let requests = HttpService::build()
+    let for_tunnels = Arc::clone(&service);
+    let requests = HttpPipeline::build()
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
             async move { stopping.notified().await }
@@ -134,36 +134,36 @@ fn connection_service(
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .h1_allow_half_closed(false)
-        .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.line())))
+        .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.state())))
         .h1_write_buffer_size(WRITE_BUFFER_BYTES)
         .upgrade(fn_service(move |(request, framed)| {
-            let doors = Arc::clone(&for_tunnels);
-            async move { tunnel::serve(request, framed, port, doors).await.map_err(actix_web::Error::from) }
+            let service = Arc::clone(&for_tunnels);
+            async move { tunnel::serve(request, framed, port, service).await.map_err(actix_web::Error::from) }
         }))
         .h1(map_config(app, |()| AppConfig::default()));
-    fn_service(move |stream: TcpStream| identify(port, Arc::clone(&doors), stream)).and_then(requests)
+    fn_service(move |stream: TcpStream| accept_client(port, Arc::clone(&service), stream)).and_then(requests)
 }
 
 /// Learns whose connection it is. Behind a front server that is in its PROXY header, which nobody else may send.
-async fn identify(
+async fn accept_client(
     port: Port,
-    doors: Arc<Doors>,
+    service: Arc<HttpService>,
     mut stream: TcpStream,
 ) -> Result<(Connection, Option<SocketAddr>), DispatchError> {
-    let place = doors.crowd.admit_connection();
+    let permit = service.admission.admit_connection();
     let peer = stream.peer_addr().map_err(DispatchError::Io)?;
     // Failing here only costs a little latency.
     stream.set_nodelay(true).ok();
-    set_stall_timeout(&stream, doors.settings.load().stall_timeout);
-    if port == Port::Gateway || !doors.proxy.proxy_protocol {
-        return Ok((Connection::new(stream, place), Some(peer)));
+    set_stall_timeout(&stream, service.settings.load().stall_timeout);
+    if port == Port::Gateway || !service.proxy.proxy_protocol {
+        return Ok((Connection::new(stream, permit), Some(peer)));
     }
-    if !doors.trusts(peer.ip()) {
+    if !service.is_trusted_proxy(peer.ip()) {
         tracing::warn!(%peer, "a connection that is not from gateway.trusted_proxies was closed");
         return Err(DispatchError::Io(io::ErrorKind::PermissionDenied.into()));
     }
     match timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
-        Ok(Ok(client)) => Ok((Connection::new(stream, place), Some(client.unwrap_or(peer)))),
+        Ok(Ok(client)) => Ok((Connection::new(stream, permit), Some(client.unwrap_or(peer)))),
         Ok(Err(error)) => {
             tracing::warn!(%peer, %error, "a connection was closed");
             Err(DispatchError::Io(io::ErrorKind::InvalidData.into()))

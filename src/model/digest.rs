@@ -172,9 +172,9 @@ impl fmt::Debug for Sha256 {
 
 /// Expected digests of a body. All of them must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Expected(Vec<Digest>);
+pub struct ExpectedDigests(Vec<Digest>);
 
-impl Expected {
+impl ExpectedDigests {
     #[must_use]
     pub fn nothing() -> Self {
         Self::default()
@@ -205,12 +205,12 @@ impl Expected {
 
     /// Returns whether one of the digests is collision-resistant (SHA-256 or SHA-512).
     #[must_use]
-    pub fn is_trustworthy(&self) -> bool {
+    pub fn has_strong_digest(&self) -> bool {
         self.0.iter().any(|digest| digest.algorithm >= Algorithm::Sha256)
     }
 }
 
-impl FromIterator<Digest> for Expected {
+impl FromIterator<Digest> for ExpectedDigests {
     fn from_iter<T: IntoIterator<Item = Digest>>(digests: T) -> Self {
         let mut expected = Self::nothing();
         digests.into_iter().for_each(|digest| expected.add(digest));
@@ -218,13 +218,13 @@ impl FromIterator<Digest> for Expected {
     }
 }
 
-impl Extend<Sha256> for Expected {
+impl Extend<Sha256> for ExpectedDigests {
     fn extend<T: IntoIterator<Item = Sha256>>(&mut self, digests: T) {
         digests.into_iter().for_each(|sha256| self.add(sha256.into()));
     }
 }
 
-impl fmt::Display for Expected {
+impl fmt::Display for ExpectedDigests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&all.join(" "))
@@ -243,7 +243,7 @@ impl Digests {
     ///
     /// A digest whose algorithm was not computed does not match: no digest is skipped silently.
     #[must_use]
-    pub fn violated<'a>(&self, expected: &'a Expected) -> Option<&'a Digest> {
+    pub fn first_mismatch<'a>(&self, expected: &'a ExpectedDigests) -> Option<&'a Digest> {
         expected.iter().find(|digest| match digest.algorithm {
             Algorithm::Sha256 => digest.bytes != self.sha256.0,
             other => self.others.get(&other) != Some(&digest.hex()),
@@ -267,7 +267,7 @@ impl fmt::Debug for Hasher {
 
 impl Hasher {
     #[must_use]
-    pub fn new(expected: &Expected) -> Self {
+    pub fn new(expected: &ExpectedDigests) -> Self {
         let wants = |algorithm| expected.iter().any(|digest| digest.algorithm == algorithm);
         Self {
             sha256: sha2::Sha256::new(),
@@ -279,7 +279,7 @@ impl Hasher {
 
     /// Creates a hasher for every supported algorithm.
     #[must_use]
-    pub fn of_all() -> Self {
+    pub fn with_all_algorithms() -> Self {
         Self {
             sha256: sha2::Sha256::new(),
             md5: Some(md5::Md5::new()),

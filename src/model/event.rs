@@ -15,50 +15,50 @@ pub enum Event {
     /// A target's bytes were checked and published.
     Stored { target: Target, sha256: Sha256, size_bytes: u64 },
     /// A fetch failed, or completed with a problem that an operator may want to look at.
-    Trouble { target: Target, cause: Cause, detail: String },
+    FetchFailed { target: Target, cause: Cause, detail: String },
     /// A stored object is corrupt. It counts as repaired when these targets are stored again.
-    Rotten { targets: Vec<Target>, detail: String },
+    CorruptionFound { targets: Vec<Target>, detail: String },
     /// Corrupt objects were repaired, from the bucket or from upstream.
-    Mended { targets: Vec<Target> },
+    Repaired { targets: Vec<Target> },
     /// An object was removed from the disk to make space.
     Evicted { sha256: Sha256, size_bytes: u64 },
     /// The bucket is unreachable, rejects requests, or is full.
     BucketFailed { detail: String },
     /// The bucket works again.
-    BucketBack,
+    BucketRecovered,
     /// The cache disk hangs, or cannot be written to.
     DiskFailed { detail: String },
     /// The cache disk can be written to again.
-    DiskBack,
+    DiskRecovered,
 }
 
 /// Cause of an incident, distinguished by what an operator can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// The origin returned 404 or 410 for a target that was never stored: most likely a wrong URL.
-    Absent,
+    NotFound,
     /// The origin no longer has the target. The object was stored once and then evicted.
-    Gone,
+    RemovedUpstream,
     /// The origin returned another error status.
-    Status,
+    UpstreamError,
     /// The origin is unreachable or closed the connection.
-    Silent,
+    Unreachable,
     /// The fetch exceeded its deadline.
-    Slow,
+    Timeout,
     /// The origin's response is invalid: bad HTTP, an untrusted certificate, or a wrong length.
-    Wrong,
+    InvalidResponse,
     /// The body does not have the file type that its name indicates.
-    Impostor,
+    WrongFileType,
     /// The body does not match the expected digest. Nothing was stored.
-    Mismatch,
+    ChecksumMismatch,
     /// The target returned other bytes than before.
-    Changed,
+    ContentChanged,
     /// There was no space to store the body. It was passed through.
     NoSpace,
     /// Storing the body on the disk or in the index failed. It was passed through.
     StoreFailed,
     /// A stored object is corrupt or cannot be read.
-    Rotten,
+    Corruption,
     /// The bucket is unreachable, rejects requests, or is full. Millpond serves objects from the
     /// disk and fetches the others.
     Bucket,
@@ -81,7 +81,7 @@ impl EventSink {
         Self { queue: broadcast::Sender::new(EVENT_QUEUE_LENGTH) }
     }
 
-    pub fn tell(&self, event: Event) {
+    pub fn emit(&self, event: Event) {
         // An error means that there is no subscriber.
         drop(self.queue.send(Arc::new(event)));
     }

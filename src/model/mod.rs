@@ -5,24 +5,24 @@
 
 mod digest;
 mod event;
+mod file_type;
 mod ftp_file;
 mod key;
-mod kind;
 mod range;
 mod record;
+mod sanitize;
 mod secret;
 mod target;
-mod text;
 mod units;
 
-pub use digest::{Algorithm, Digest, DigestError, Digests, Expected, Hasher, Sha256};
+pub use digest::{Algorithm, Digest, DigestError, Digests, ExpectedDigests, Hasher, Sha256};
 pub use event::{Cause, Event, EventSink};
+pub use file_type::{FILE_TYPE_SNIFF_BYTES, FileType};
 pub use ftp_file::{FtpFile, FtpFileError, Login};
 pub use key::Key;
-pub use kind::{KIND_SNIFF_BYTES, Kind};
 pub use range::{ByteRange, RangeSpec, Selected};
-pub use record::{KeptHeaders, MAX_RECORD_BYTES, Record, RecordError};
+pub use record::{MAX_RECORD_BYTES, Record, RecordError, StoredHeaders};
+pub use sanitize::{root_cause, sanitize_line};
 pub use secret::Secret;
 pub use target::{MAX_TARGET_BYTES, Scheme, Target, TargetError};
-pub use text::{innermost, one_line};
-pub use units::{Rate, Size, Span};
+pub use units::{HumanDuration, Rate, Size};

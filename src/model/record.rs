@@ -29,7 +29,7 @@ pub enum RecordError {
 /// Stored header fields of the origin's response. Values are visible ASCII of bounded length.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct KeptHeaders {
+pub struct StoredHeaders {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,7 +41,7 @@ pub struct KeptHeaders {
     pub etag: Option<String>,
 }
 
-impl KeptHeaders {
+impl StoredHeaders {
     /// Collects the fields that `header` returns and that are safe to forward.
     pub fn collect<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Self {
         let keep = |name: &str| header(name).filter(|value| is_worth_keeping(value)).map(str::to_owned);
@@ -88,7 +88,7 @@ pub struct Record {
     /// Scheme and host of the final source. The rest of the URL is omitted, as it may be signed.
     pub source: String,
     #[serde(default)]
-    pub headers: KeptHeaders,
+    pub headers: StoredHeaders,
     /// Other computed digests, in hexadecimal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub digests: BTreeMap<Algorithm, String>,
@@ -102,14 +102,14 @@ impl Record {
         size_bytes: u64,
         first_seen: SystemTime,
         source: String,
-        headers: KeptHeaders,
+        headers: StoredHeaders,
     ) -> Self {
         Self {
             version: VERSION,
             target: target.clone(),
             sha256: digests.sha256,
             size_bytes,
-            first_seen: whole_millis(first_seen),
+            first_seen: truncate_to_millis(first_seen),
             source,
             headers,
             digests: digests.others,
@@ -154,7 +154,7 @@ impl Record {
 
     /// Returns the active record of a target: the earliest one, then the one with the lower digest.
     #[must_use]
-    pub fn answering(records: Vec<Self>) -> Option<Self> {
+    pub fn active(records: Vec<Self>) -> Option<Self> {
         records.into_iter().min_by_key(|record| (record.first_seen, record.sha256))
     }
 }
@@ -176,7 +176,7 @@ mod canonical {
 }
 
 /// Truncates to milliseconds, as the file does, so that a record equals its parsed file.
-fn whole_millis(time: SystemTime) -> SystemTime {
+fn truncate_to_millis(time: SystemTime) -> SystemTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

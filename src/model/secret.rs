@@ -31,7 +31,7 @@ impl Secret {
     ///
     /// # Errors
     /// A line with the key, if both keys are set, or if the file is unreadable or empty.
-    pub fn or_from(&self, key: &str, file: &Path) -> Result<Self, String> {
+    pub fn or_from_file(&self, key: &str, file: &Path) -> Result<Self, String> {
         if file.as_os_str().is_empty() {
             return Ok(self.clone());
         }

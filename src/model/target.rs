@@ -244,7 +244,7 @@ impl Target {
 
     /// Returns whether both have the same scheme, host and port.
     #[must_use]
-    pub fn has_authority_of(&self, other: &Self) -> bool {
+    pub fn has_same_authority(&self, other: &Self) -> bool {
         (self.scheme(), self.host(), self.port()) == (other.scheme(), other.host(), other.port())
     }
 

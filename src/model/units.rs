@@ -116,14 +116,14 @@ impl From<Rate> for String {
 }
 
 /// Longest duration that can be configured: ten years.
-const MAX_SPAN: Duration = Duration::from_hours(10 * 365 * 24);
+const MAX_DURATION: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// Duration, written `"10m"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Span(pub Duration);
+pub struct HumanDuration(pub Duration);
 
-impl Span {
+impl HumanDuration {
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(Duration::from_millis(millis))
@@ -135,7 +135,7 @@ impl Span {
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for HumanDuration {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -145,15 +145,15 @@ impl TryFrom<String> for Span {
             return Err(complaint());
         }
         match humantime::parse_duration(&text) {
-            Ok(time) if time <= MAX_SPAN => Ok(Self(time)),
+            Ok(time) if time <= MAX_DURATION => Ok(Self(time)),
             Ok(_) => Err(format!("duration \"{text}\" is too long; the maximum is ten years")),
             Err(_) => Err(complaint()),
         }
     }
 }
 
-impl From<Span> for String {
-    fn from(span: Span) -> Self {
-        humantime::format_duration(span.0).to_string().replace(' ', "")
+impl From<HumanDuration> for String {
+    fn from(duration: HumanDuration) -> Self {
+        humantime::format_duration(duration.0).to_string().replace(' ', "")
     }
 }

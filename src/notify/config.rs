@@ -3,8 +3,8 @@ use std::path::PathBuf;
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 
+use super::channel::Channel;
 use super::mail::{self, Mail};
-use super::post::Post;
 use super::webhook::Webhook;
 use crate::model::Secret;
 
@@ -31,19 +31,19 @@ impl Config {
     /// # Errors
     /// A text with the configuration key that is missing, or whose value or file is invalid.
     pub fn check(&self) -> Result<(), String> {
-        self.posts("").map(drop)
+        self.channels("").map(drop)
     }
 
     /// Creates the configured notification channels.
-    pub(super) fn posts(&self, instance: &str) -> Result<Vec<Post>, String> {
-        let webhook = self.webhook(instance)?.map(Post::Webhook);
-        let mail = self.mail(instance)?.map(Post::Mail);
+    pub(super) fn channels(&self, instance: &str) -> Result<Vec<Channel>, String> {
+        let webhook = self.webhook(instance)?.map(Channel::Webhook);
+        let mail = self.mail(instance)?.map(Channel::Mail);
         Ok(webhook.into_iter().chain(mail).collect())
     }
 
     fn webhook(&self, instance: &str) -> Result<Option<Webhook>, String> {
-        let url = self.webhook_url.or_from("notify.webhook_url", &self.webhook_url_file)?;
-        let secret = self.webhook_secret.or_from("notify.webhook_secret", &self.webhook_secret_file)?;
+        let url = self.webhook_url.or_from_file("notify.webhook_url", &self.webhook_url_file)?;
+        let secret = self.webhook_secret.or_from_file("notify.webhook_secret", &self.webhook_secret_file)?;
         if url.is_empty() {
             return if secret.is_empty() {
                 Ok(None)
@@ -55,7 +55,7 @@ impl Config {
     }
 
     fn mail(&self, instance: &str) -> Result<Option<Mail>, String> {
-        let url = self.smtp_url.or_from("notify.smtp_url", &self.smtp_url_file)?;
+        let url = self.smtp_url.or_from_file("notify.smtp_url", &self.smtp_url_file)?;
         let given = [
             ("smtp_url", !url.is_empty()),
             ("mail_from", !self.mail_from.is_empty()),

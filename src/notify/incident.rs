@@ -54,31 +54,31 @@ pub enum State {
 
 /// Notification for an operator.
 #[derive(Debug, Clone)]
-pub struct Note {
-    pub occasion: Occasion,
+pub struct Notification {
+    pub kind: NotificationKind,
     /// State of the incident when the notification was created.
     pub incident: Incident,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Occasion {
+pub enum NotificationKind {
     Alert,
     Recovery,
 }
 
-impl Note {
+impl Notification {
     /// Returns the time of the alert or of the recovery.
     pub fn time(&self) -> SystemTime {
         let Incident { alerted, ended, last_seen, .. } = self.incident;
-        let time = match self.occasion {
-            Occasion::Alert => alerted,
-            Occasion::Recovery => ended,
+        let time = match self.kind {
+            NotificationKind::Alert => alerted,
+            NotificationKind::Recovery => ended,
         };
         time.unwrap_or(last_seen)
     }
 }
 
-impl Occasion {
+impl NotificationKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Alert => "alert",
@@ -92,18 +92,18 @@ impl Incident {
     #[must_use]
     pub fn summary(&self) -> String {
         let what = match self.cause {
-            Cause::Absent => "does not have the requested file",
-            Cause::Gone => "no longer has a file that was stored before",
-            Cause::Status => "returns an error",
-            Cause::Silent => "is unreachable or closes the connection early",
-            Cause::Slow => "is too slow",
-            Cause::Wrong => "sends invalid responses",
-            Cause::Impostor => "sends a file of the wrong type",
-            Cause::Mismatch => "sends bytes that do not match the expected digest",
-            Cause::Changed => "sends other bytes than before",
+            Cause::NotFound => "does not have the requested file",
+            Cause::RemovedUpstream => "no longer has a file that was stored before",
+            Cause::UpstreamError => "returns an error",
+            Cause::Unreachable => "is unreachable or closes the connection early",
+            Cause::Timeout => "is too slow",
+            Cause::InvalidResponse => "sends invalid responses",
+            Cause::WrongFileType => "sends a file of the wrong type",
+            Cause::ChecksumMismatch => "sends bytes that do not match the expected digest",
+            Cause::ContentChanged => "sends other bytes than before",
             Cause::NoSpace => "no space to store fetched files",
             Cause::StoreFailed => "fetched files cannot be stored",
-            Cause::Rotten => "stored objects are corrupt",
+            Cause::Corruption => "stored objects are corrupt",
             Cause::Bucket => "the bucket is failing",
             Cause::Disk => "the cache disk is failing",
         };
@@ -117,18 +117,18 @@ impl Incident {
 /// Returns the machine-readable name of a cause.
 pub fn word_of(cause: Cause) -> &'static str {
     match cause {
-        Cause::Absent => "absent",
-        Cause::Gone => "gone",
-        Cause::Status => "status",
-        Cause::Silent => "silent",
-        Cause::Slow => "slow",
-        Cause::Wrong => "wrong",
-        Cause::Impostor => "impostor",
-        Cause::Mismatch => "mismatch",
-        Cause::Changed => "changed",
+        Cause::NotFound => "not_found",
+        Cause::RemovedUpstream => "removed_upstream",
+        Cause::UpstreamError => "upstream_error",
+        Cause::Unreachable => "unreachable",
+        Cause::Timeout => "timeout",
+        Cause::InvalidResponse => "invalid_response",
+        Cause::WrongFileType => "wrong_file_type",
+        Cause::ChecksumMismatch => "checksum_mismatch",
+        Cause::ContentChanged => "content_changed",
         Cause::NoSpace => "no_space",
         Cause::StoreFailed => "store_failed",
-        Cause::Rotten => "rotten",
+        Cause::Corruption => "corruption",
         Cause::Bucket => "bucket",
         Cause::Disk => "disk",
     }

@@ -10,8 +10,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::incident::{Note, Occasion, date, word_of};
-use super::post::{TIMEOUT, Undelivered};
+use super::channel::{DeliveryError, TIMEOUT};
+use super::incident::{Notification, NotificationKind, date, word_of};
 use crate::model::Secret;
 
 /// Error text for an invalid server URL.
@@ -54,40 +54,40 @@ impl Mail {
         Self { transport, from, to, instance: instance.to_owned() }
     }
 
-    pub async fn send(&self, note: &Note) -> Result<(), Undelivered> {
-        let message = self.message(note).map_err(|error| Undelivered::Final(error.to_string()))?;
+    pub async fn send(&self, notification: &Notification) -> Result<(), DeliveryError> {
+        let message = self.message(notification).map_err(|error| DeliveryError::Permanent(error.to_string()))?;
         match self.transport.send(message).await {
             Ok(_) => Ok(()),
-            Err(error) if error.is_permanent() => Err(Undelivered::Final(error.to_string())),
-            Err(error) => Err(Undelivered::Passing(error.to_string())),
+            Err(error) if error.is_permanent() => Err(DeliveryError::Permanent(error.to_string())),
+            Err(error) => Err(DeliveryError::Transient(error.to_string())),
         }
     }
 
-    fn message(&self, note: &Note) -> Result<Message, lettre::error::Error> {
-        let mut builder = Message::builder().from(self.from.clone()).subject(self.subject(note));
+    fn message(&self, notification: &Notification) -> Result<Message, lettre::error::Error> {
+        let mut builder = Message::builder().from(self.from.clone()).subject(self.subject(notification));
         for to in &self.to {
             builder = builder.to(to.clone());
         }
-        builder.header(AutoSubmitted).header(ContentType::TEXT_PLAIN).message_id(None).body(self.text(note))
+        builder.header(AutoSubmitted).header(ContentType::TEXT_PLAIN).message_id(None).body(self.text(notification))
     }
 
-    fn subject(&self, note: &Note) -> String {
-        let occasion = match note.occasion {
-            Occasion::Alert => "ALERT",
-            Occasion::Recovery => "RECOVERED",
+    fn subject(&self, notification: &Notification) -> String {
+        let kind = match notification.kind {
+            NotificationKind::Alert => "ALERT",
+            NotificationKind::Recovery => "RECOVERED",
         };
-        let subject = format!("[millpond {}] {occasion}: {}", self.instance, note.incident.summary());
+        let subject = format!("[millpond {}] {kind}: {}", self.instance, notification.incident.summary());
         // A line break would end the header.
         subject.chars().filter(|c| !c.is_control()).collect()
     }
 
-    fn text(&self, note: &Note) -> String {
-        let incident = &note.incident;
+    fn text(&self, notification: &Notification) -> String {
+        let incident = &notification.incident;
         let mut text = String::new();
         let mut line = |name: &str, value: &str| writeln!(text, "{name:<11}{value}").expect("a string can be written");
-        match note.occasion {
-            Occasion::Alert => line("Alert:", &incident.summary()),
-            Occasion::Recovery => line("Recovered:", &incident.summary()),
+        match notification.kind {
+            NotificationKind::Alert => line("Alert:", &incident.summary()),
+            NotificationKind::Recovery => line("Recovered:", &incident.summary()),
         }
         line("Cause:", word_of(incident.cause));
         line("Host:", incident.host.as_deref().unwrap_or("-"));

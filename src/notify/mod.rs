@@ -1,15 +1,15 @@
 //! Incident tracking, and alerts by webhook and mail.
 //!
-//! A task receives the events of the other modules and groups them into incidents ([`book`]). It
+//! A task receives the events of the other modules and groups them into incidents ([`incident_tracker`]). It
 //! sends notifications through channels, each with its own queue and task. A fetch never waits for
 //! this module: if a queue is full, the notification is dropped and the incident stays listed. The
 //! main type is [`Notifier`].
 
-mod book;
+mod channel;
 mod config;
 mod incident;
+mod incident_tracker;
 mod mail;
-mod post;
 mod webhook;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,9 +25,9 @@ pub use config::Config;
 pub use incident::Incident;
 
 use crate::model::{Event, EventSink};
-use book::Book;
-use incident::Note;
-use post::Outbox;
+use channel::ChannelQueue;
+use incident::Notification;
+use incident_tracker::IncidentTracker;
 
 /// Interval of the check for delayed alerts and expired incidents.
 const TICK: Duration = Duration::from_secs(10);
@@ -38,19 +38,19 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Handle to the incidents of this process. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Incidents {
-    book: Arc<Mutex<Book>>,
+    tracker: Arc<Mutex<IncidentTracker>>,
 }
 
 impl Incidents {
     /// Returns all incidents, open or closed, latest event first.
     #[must_use]
     pub fn newest_first(&self) -> Vec<Incident> {
-        self.book().newest_first()
+        self.tracker().newest_first()
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn tracker(&self) -> MutexGuard<'_, IncidentTracker> {
         // After a panic, an incident may miss one count at worst.
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,7 +59,7 @@ pub struct Notifier {
     incidents: Incidents,
     stop: CancellationToken,
     listening: JoinHandle<()>,
-    posting: Vec<JoinHandle<()>>,
+    sending: Vec<JoinHandle<()>>,
 }
 
 impl Notifier {
@@ -68,12 +68,12 @@ impl Notifier {
     /// # Errors
     /// A text with the configuration key that is invalid.
     pub fn start(config: &Config, instance: &str, events: &EventSink) -> Result<Self, String> {
-        let (outboxes, posting) = config.posts(instance)?.into_iter().map(Outbox::open).unzip();
+        let (queues, sending) = config.channels(instance)?.into_iter().map(ChannelQueue::open).unzip();
         let incidents = Incidents::default();
         let stop = CancellationToken::new();
-        let listener = Listener { incidents: incidents.clone(), outboxes };
+        let listener = Listener { incidents: incidents.clone(), queues };
         let listening = tokio::spawn(listener.listen(events.subscribe(), stop.clone()));
-        Ok(Self { incidents, stop, listening, posting })
+        Ok(Self { incidents, stop, listening, sending })
     }
 
     #[must_use]
@@ -84,16 +84,16 @@ impl Notifier {
     /// Handles the remaining events, and waits up to [`STOP_GRACE`] for the channels to deliver.
     pub async fn stop(self) {
         self.stop.cancel();
-        let Self { listening, mut posting, .. } = self;
+        let Self { listening, mut sending, .. } = self;
         let delivered = timeout(STOP_GRACE, async {
             // A failed task has nothing left to deliver.
             drop(listening.await);
-            for post in &mut posting {
-                drop(post.await);
+            for channel in &mut sending {
+                drop(channel.await);
             }
         });
         if delivered.await.is_err() {
-            posting.iter().for_each(JoinHandle::abort);
+            sending.iter().for_each(JoinHandle::abort);
             tracing::warn!("shutdown: some notifications were not delivered");
         }
     }
@@ -102,7 +102,7 @@ impl Notifier {
 /// Receiver of events, which sends notifications to the outboxes.
 struct Listener {
     incidents: Incidents,
-    outboxes: Vec<Outbox>,
+    queues: Vec<ChannelQueue>,
 }
 
 impl Listener {
@@ -112,48 +112,48 @@ impl Listener {
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Ok(event) => self.hear(&event),
-                    Err(RecvError::Lagged(lost)) => lagged(lost),
+                    Ok(event) => self.record(&event),
+                    Err(RecvError::Lagged(lost)) => log_lost_events(lost),
                     Err(RecvError::Closed) => return,
                 },
                 _ = ticks.tick() => {
-                    let due = self.incidents.book().look_after(SystemTime::now());
-                    self.tell(due);
+                    let due = self.incidents.tracker().tick(SystemTime::now());
+                    self.send(due);
                 }
-                () = stop.cancelled() => return self.hear_the_rest(events),
+                () = stop.cancelled() => return self.drain(events),
             }
         }
     }
 
-    fn hear_the_rest(&self, mut events: Receiver<Arc<Event>>) {
+    fn drain(&self, mut events: Receiver<Arc<Event>>) {
         loop {
             match events.try_recv() {
-                Ok(event) => self.hear(&event),
-                Err(TryRecvError::Lagged(lost)) => lagged(lost),
+                Ok(event) => self.record(&event),
+                Err(TryRecvError::Lagged(lost)) => log_lost_events(lost),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
         }
     }
 
-    fn hear(&self, event: &Event) {
-        let notes = self.incidents.book().hear(event, SystemTime::now());
-        self.tell(notes);
+    fn record(&self, event: &Event) {
+        let notifications = self.incidents.tracker().record(event, SystemTime::now());
+        self.send(notifications);
     }
 
-    fn tell(&self, notes: Vec<Note>) {
-        for note in notes {
-            let Note { occasion, incident } = &note;
+    fn send(&self, notifications: Vec<Notification>) {
+        for notification in notifications {
+            let Notification { kind: event, incident } = &notification;
             let summary = incident.summary();
-            tracing::warn!(id = incident.id, occasion = occasion.as_str(), count = incident.count, summary, "incident");
-            let note = Arc::new(note);
-            for outbox in &self.outboxes {
-                outbox.put(Arc::clone(&note));
+            tracing::warn!(id = incident.id, event = event.as_str(), count = incident.count, summary, "incident");
+            let notification = Arc::new(notification);
+            for queue in &self.queues {
+                queue.put(Arc::clone(&notification));
             }
         }
     }
 }
 
-fn lagged(lost: u64) {
+fn log_lost_events(lost: u64) {
     tracing::warn!(lost, "event queue overflowed; lost events are missing from incidents");
 }
 
@@ -169,10 +169,10 @@ mod tests {
         let target = Target::parse("https://a.example/x.tar.gz").unwrap();
         for _ in 0..3000 {
             let (target, detail) = (target.clone(), String::new());
-            events.tell(Event::Trouble { target, cause: Cause::Silent, detail });
+            events.emit(Event::FetchFailed { target, cause: Cause::Unreachable, detail });
         }
         let incidents = Incidents::default();
-        let listener = Listener { incidents: incidents.clone(), outboxes: Vec::new() };
+        let listener = Listener { incidents: incidents.clone(), queues: Vec::new() };
         drop(events);
         listener.listen(receiver, CancellationToken::new()).await;
         let recorded = incidents.newest_first()[0].count;

@@ -9,9 +9,9 @@ use reqwest::{Client, StatusCode, Url};
 use serde_json::json;
 use sha2::Sha256;
 
-use super::incident::{Note, date};
-use super::post::{TIMEOUT, Undelivered};
-use crate::model::{Secret, innermost};
+use super::channel::{DeliveryError, TIMEOUT};
+use super::incident::{Notification, date};
+use crate::model::{Secret, root_cause};
 
 /// Time of the request, in seconds since 1970. The signature covers it, which prevents replays.
 const TIMESTAMP: &str = "X-Millpond-Timestamp";
@@ -44,34 +44,34 @@ impl Webhook {
         Ok(Self { client, url, secret, instance: instance.to_owned() })
     }
 
-    pub async fn send(&self, note: &Note) -> Result<(), Undelivered> {
-        let body = body(note, &self.instance);
+    pub async fn send(&self, notification: &Notification) -> Result<(), DeliveryError> {
+        let body = body(notification, &self.instance);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
         let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
         if !self.secret.is_empty() {
             request = request.header(SIGNATURE, sign(&self.secret, &now, &body)).header(TIMESTAMP, now);
         }
-        let response = request.body(body).send().await.map_err(|error| Undelivered::Passing(cause_of(error)))?;
+        let response = request.body(body).send().await.map_err(|error| DeliveryError::Transient(cause_of(error)))?;
         let status = response.status();
         let may_pass = status.is_server_error()
             || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
         match status {
             status if status.is_success() => Ok(()),
-            status if may_pass => Err(Undelivered::Passing(format!("the server returned {status}"))),
-            status => Err(Undelivered::Final(format!("the server returned {status}"))),
+            status if may_pass => Err(DeliveryError::Transient(format!("the server returned {status}"))),
+            status => Err(DeliveryError::Permanent(format!("the server returned {status}"))),
         }
     }
 }
 
 /// Builds the body. Every attempt sends the same one, so a receiver can detect duplicates.
-fn body(note: &Note, instance: &str) -> String {
+fn body(notification: &Notification, instance: &str) -> String {
     let document = json!({
         "version": 1,
-        "occasion": note.occasion.as_str(),
+        "event": notification.kind.as_str(),
         "instance": instance,
-        "told": date(note.time()),
-        "summary": note.incident.summary(),
-        "incident": note.incident,
+        "sent_at": date(notification.time()),
+        "summary": notification.incident.summary(),
+        "incident": notification.incident,
     });
     document.to_string()
 }
@@ -90,5 +90,5 @@ fn cause_of(error: reqwest::Error) -> String {
     if error.is_timeout() {
         return "request timed out".to_owned();
     }
-    innermost(&error)
+    root_cause(&error)
 }

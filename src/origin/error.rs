@@ -3,53 +3,53 @@ use std::io;
 use std::time::Duration;
 
 use crate::dial::DialError;
-use crate::policy::Refusal;
+use crate::policy::PolicyDenied;
 
 /// Why an origin gave no body, named by what can be done about it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OriginError {
     /// Policy forbids it, there or behind a redirect. Asking again does not help.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Denied(#[from] PolicyDenied),
     /// The origin's own final status.
     #[error("the origin answered {status}")]
     Status { status: u16, retry_after: Option<Duration> },
     /// It did not answer, or broke off. It may do better next time.
     #[error("{0}")]
-    Silent(String),
+    Unreachable(String),
     /// It answered, but with something that is no answer. It will not do better next time.
     #[error("{0}")]
-    Wrong(String),
+    InvalidResponse(String),
     /// It cannot be spoken to in a way that can be trusted. It is not spoken to in any other.
     #[error("TLS with the origin failed: {0}")]
-    Untrusted(String),
+    TlsFailure(String),
     /// It has failed lately so often that it is left alone for a while.
     #[error("{last}; it is asked again in a while")]
-    Resting { last: Box<OriginError>, wait: Duration },
+    CircuitOpen { last: Box<OriginError>, wait: Duration },
 }
 
 /// A chain of hops without a final answer.
 #[derive(Debug)]
-pub struct Unanswered {
+pub struct RequestFailed {
     pub error: OriginError,
     /// The target's own host has answered, and the one that it redirects to has not.
     pub is_redirected: bool,
 }
 
-impl From<Unanswered> for OriginError {
-    fn from(unanswered: Unanswered) -> Self {
-        unanswered.error
+impl From<RequestFailed> for OriginError {
+    fn from(failed: RequestFailed) -> Self {
+        failed.error
     }
 }
 
 impl OriginError {
     /// Whether another attempt can help.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::Wrong(_) | Self::Untrusted(_) | Self::Resting { .. } => false,
+            Self::Denied(_) | Self::InvalidResponse(_) | Self::TlsFailure(_) | Self::CircuitOpen { .. } => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
-            Self::Silent(_) => true,
+            Self::Unreachable(_) => true,
         }
     }
 
@@ -58,18 +58,18 @@ impl OriginError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
-            Self::Resting { wait, .. } => Some(*wait),
+            Self::CircuitOpen { wait, .. } => Some(*wait),
             _ => None,
         }
     }
 
     /// Whether it says that something is wrong with the host, and not only with what was asked for.
     #[must_use]
-    pub fn is_the_hosts(&self) -> bool {
+    pub fn counts_against_host(&self) -> bool {
         match self {
-            Self::Silent(_) | Self::Untrusted(_) => true,
+            Self::Unreachable(_) | Self::TlsFailure(_) => true,
             Self::Status { status, .. } => *status >= 500,
-            Self::Refused(_) | Self::Wrong(_) | Self::Resting { .. } => false,
+            Self::Denied(_) | Self::InvalidResponse(_) | Self::CircuitOpen { .. } => false,
         }
     }
 
@@ -83,20 +83,20 @@ impl OriginError {
                 return dial.clone().into();
             }
             if let Some(tls) = tls_error(found) {
-                return Self::Untrusted(tls.to_string());
+                return Self::TlsFailure(tls.to_string());
             }
             if found.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
-                return Self::Wrong(format!("the origin's answer is no HTTP: {found}"));
+                return Self::InvalidResponse(format!("the origin's answer is no HTTP: {found}"));
             }
             innermost = found.to_string();
             cause = found.source();
         }
         if error.is_timeout() {
-            Self::Silent("the origin did not answer in time".to_owned())
+            Self::Unreachable("the origin did not answer in time".to_owned())
         } else if error.is_connect() {
-            Self::Silent(format!("the origin cannot be reached: {innermost}"))
+            Self::Unreachable(format!("the origin cannot be reached: {innermost}"))
         } else {
-            Self::Silent(format!("the origin broke off: {innermost}"))
+            Self::Unreachable(format!("the origin broke off: {innermost}"))
         }
     }
 }
@@ -116,9 +116,9 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
 impl From<DialError> for OriginError {
     fn from(error: DialError) -> Self {
         match error {
-            DialError::Forbidden(host) => Self::Refused(Refusal::Address(host)),
+            DialError::Forbidden(host) => Self::Denied(PolicyDenied::Address(host)),
             DialError::Unresolved(_) | DialError::Unreachable(_) | DialError::Timeout(_) => {
-                Self::Silent(error.to_string())
+                Self::Unreachable(error.to_string())
             }
         }
     }

@@ -8,7 +8,7 @@ use reqwest::header::{
 };
 use tokio::time::timeout;
 
-use super::clients::{ClientPair, Clients};
+use super::http_clients::{ClientPair, HttpClients};
 use super::reuse::{SendError, send};
 use super::{Config, Method, OriginError, Request, Response};
 use crate::dial::Dialer;
@@ -23,7 +23,7 @@ const MAX_TOLD: usize = 60;
 /// All http and https origins.
 #[derive(Debug)]
 pub struct HttpOrigin {
-    clients: Clients,
+    clients: HttpClients,
     config: Config,
     via: HeaderValue,
 }
@@ -32,7 +32,7 @@ impl HttpOrigin {
     /// # Errors
     /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
     pub fn new(config: Config, dialer: Dialer) -> Result<Self, String> {
-        let clients = Clients::new(&config, dialer)?;
+        let clients = HttpClients::new(&config, dialer)?;
         let via =
             HeaderValue::try_from(format!("1.1 {}", config.name)).map_err(|_| "gateway.name is no token".to_owned())?;
         Ok(Self { clients, config, via })
@@ -44,8 +44,11 @@ impl HttpOrigin {
     /// [`OriginError`] where there is no answer. One of 4xx or 5xx is one.
     pub async fn ask(&self, hop: &Admitted, request: &mut Request) -> Result<Response, OriginError> {
         let mut headers = header_map(request, &self.via)?;
-        let_in(&mut headers, hop, request)?;
-        let clients = self.clients.by(hop.approach().egress.as_ref()).map_err(OriginError::Wrong)?;
+        add_credentials(&mut headers, hop, request)?;
+        let clients = self
+            .clients
+            .client_for_route(hop.request_options().egress.as_ref())
+            .map_err(OriginError::InvalidResponse)?;
         let method = request.method.for_client()?;
         let mut builder = clients.pooled.request(method, hop.target().url().clone()).headers(headers);
         // The clock for silence cannot run while a client is still sending.
@@ -57,7 +60,7 @@ impl HttpOrigin {
         let answer = send_within(patience, &clients, outgoing).await?;
         if answer.status().is_informational() {
             // Handed on, it would make a blind tunnel of our own nginx's connection to us.
-            return Err(OriginError::Wrong("the origin wants to speak another protocol".to_owned()));
+            return Err(OriginError::InvalidResponse("the origin wants to speak another protocol".to_owned()));
         }
         check_transfer_encoding(answer.headers())?;
         Ok(Response::of_http(answer, hop.target(), &self.config))
@@ -72,7 +75,7 @@ async fn send_within(
     request: reqwest::Request,
 ) -> Result<reqwest::Response, OriginError> {
     let again = if request.method().is_idempotent() { request.try_clone() } else { None };
-    let silent = |_| OriginError::Silent("the origin did not answer in time".to_owned());
+    let silent = |_| OriginError::Unreachable("the origin did not answer in time".to_owned());
     let error = match timeout(patience, send(&clients.pooled, request)).await.map_err(silent)? {
         Ok(response) => return Ok(response),
         Err(error) => error,
@@ -98,19 +101,21 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), OriginError> {
         lines => {
             let coding = lines.join(&b", "[..]);
             let coding = String::from_utf8_lossy(&coding);
-            Err(OriginError::Wrong(format!("the origin's Transfer-Encoding is not chunked alone: {coding:.MAX_TOLD$}")))
+            Err(OriginError::InvalidResponse(format!(
+                "the origin's Transfer-Encoding is not chunked alone: {coding:.MAX_TOLD$}"
+            )))
         }
     }
 }
 
 /// Adds what a rule says to let us in. A client that brings its own means itself, and nobody changes anything in our name.
-fn let_in(headers: &mut HeaderMap, hop: &Admitted, request: &Request) -> Result<(), OriginError> {
+fn add_credentials(headers: &mut HeaderMap, hop: &Admitted, request: &Request) -> Result<(), OriginError> {
     let is_ours = matches!(request.method, Method::Get | Method::Head)
         && !headers.contains_key(AUTHORIZATION)
         && !headers.contains_key(COOKIE);
-    let Some(access) = hop.approach().access.as_ref().filter(|_| is_ours) else { return Ok(()) };
-    for (name, value) in access.fields() {
-        let invalid = || OriginError::Wrong("a header field of a rule is not valid".to_owned());
+    let Some(credentials) = hop.request_options().credentials.as_ref().filter(|_| is_ours) else { return Ok(()) };
+    for (name, value) in credentials.fields() {
+        let invalid = || OriginError::InvalidResponse("a header field of a rule is not valid".to_owned());
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
         let mut value = HeaderValue::try_from(value.expose()).map_err(|_| invalid())?;
         value.set_sensitive(true);
@@ -120,11 +125,11 @@ fn let_in(headers: &mut HeaderMap, hop: &Admitted, request: &Request) -> Result<
 }
 
 fn header_map(request: &Request, via: &HeaderValue) -> Result<HeaderMap, OriginError> {
-    let invalid = |_| OriginError::Wrong("a header field is not valid".to_owned());
+    let invalid = |_| OriginError::InvalidResponse("a header field is not valid".to_owned());
     let mut map = HeaderMap::new();
     for (name, value) in &request.headers {
         let name = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| OriginError::Wrong("a header field has no valid name".to_owned()))?;
+            .map_err(|_| OriginError::InvalidResponse("a header field has no valid name".to_owned()))?;
         map.append(name, HeaderValue::from_bytes(value).map_err(invalid)?);
     }
     map.append(VIA, via.clone());

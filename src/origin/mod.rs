@@ -3,10 +3,10 @@
 //! One file or folder a scheme: [`http`] and [`ftp`]. An origin asks only for what policy has admitted, at every hop, and hands
 //! the bytes on untouched. It knows nothing of flights, files or clients. Its main type is [`Origin`].
 
-mod clients;
 mod error;
 mod ftp;
 mod http;
+mod http_clients;
 mod request;
 mod response;
 mod reuse;
@@ -15,7 +15,7 @@ use std::str::Utf8Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use error::{OriginError, Unanswered};
+pub use error::{OriginError, RequestFailed};
 pub use ftp::FtpTls;
 pub use request::{Method, Request, Resume};
 pub use response::{Body, Response};
@@ -67,20 +67,20 @@ impl Origin {
     /// Asks for an admitted target and follows redirects, each of which policy judges.
     ///
     /// # Errors
-    /// [`Unanswered`] where there is no final answer. An answer of 4xx or 5xx is an answer.
-    pub async fn ask(&self, admitted: &Admitted, mut request: Request) -> Result<Response, Unanswered> {
+    /// [`RequestFailed`] where there is no final answer. An answer of 4xx or 5xx is an answer.
+    pub async fn ask(&self, admitted: &Admitted, mut request: Request) -> Result<Response, RequestFailed> {
         let mut hop = admitted.clone();
         for count in 0..=self.max_redirects {
-            let unanswered = |error| Unanswered { error, is_redirected: count > 0 };
-            let response = self.ask_hop(&hop, &mut request).await.map_err(unanswered)?;
+            let failed = |error| RequestFailed { error, is_redirected: count > 0 };
+            let response = self.ask_hop(&hop, &mut request).await.map_err(failed)?;
             let location = match response.location() {
                 Some(location) if request.follow_redirects => location,
-                _ => return Ok(response.behind(count)),
+                _ => return Ok(response.with_redirect_count(count)),
             };
-            hop = self.next_hop(&hop, location, &request).map_err(unanswered)?;
+            hop = self.next_hop(&hop, location, &request).map_err(failed)?;
         }
-        let error = OriginError::Wrong(format!("more than {} redirects", self.max_redirects));
-        Err(Unanswered { error, is_redirected: true })
+        let error = OriginError::InvalidResponse(format!("more than {} redirects", self.max_redirects));
+        Err(RequestFailed { error, is_redirected: true })
     }
 
     async fn ask_hop(&self, hop: &Admitted, request: &mut Request) -> Result<Response, OriginError> {
@@ -106,5 +106,5 @@ impl Origin {
 }
 
 fn bad_location(error: TargetError) -> OriginError {
-    OriginError::Wrong(format!("the origin redirects to something that is not fetched: {error}"))
+    OriginError::InvalidResponse(format!("the origin redirects to something that is not fetched: {error}"))
 }

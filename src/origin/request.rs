@@ -49,7 +49,7 @@ impl Method {
             Self::Get => Ok(reqwest::Method::GET),
             Self::Head => Ok(reqwest::Method::HEAD),
             Self::Other(name) => reqwest::Method::from_bytes(name.as_bytes())
-                .map_err(|_| OriginError::Wrong("the method has no valid name".to_owned())),
+                .map_err(|_| OriginError::InvalidResponse("the method has no valid name".to_owned())),
         }
     }
 }

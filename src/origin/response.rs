@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::ftp::{FtpHead, Transfer};
 use super::{Config, OriginError};
-use crate::model::{KeptHeaders, Target};
+use crate::model::{StoredHeaders, Target};
 
 /// The longest wait that an origin may ask for in `Retry-After` before it counts as no answer at all.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
@@ -85,7 +85,7 @@ impl Response {
     }
 
     /// The same answer, `redirects` hops behind the target.
-    pub(super) fn behind(self, redirects: usize) -> Self {
+    pub(super) fn with_redirect_count(self, redirects: usize) -> Self {
         Self { is_redirected: redirects > 0, ..self }
     }
 
@@ -101,7 +101,7 @@ impl Response {
     /// asked for (RFC 9110, section 8.8.1).
     #[must_use]
     pub fn validator(&self) -> Option<String> {
-        self.validator.clone().or_else(|| self.kept_headers().etag.filter(|etag| etag.starts_with('"')))
+        self.validator.clone().or_else(|| self.stored_headers().etag.filter(|etag| etag.starts_with('"')))
     }
 
     /// How many bytes before the offset of the [`super::Resume`] this answer begins.
@@ -140,8 +140,8 @@ impl Response {
     }
 
     #[must_use]
-    pub fn kept_headers(&self) -> KeptHeaders {
-        KeptHeaders::collect(|name| self.header(name))
+    pub fn stored_headers(&self) -> StoredHeaders {
+        StoredHeaders::collect(|name| self.header(name))
     }
 
     /// `Content-Length`, in bytes. A transfer coding overrides it (RFC 9112, section 6.3).
@@ -212,17 +212,17 @@ impl Body {
     /// not end: it breaks off.
     ///
     /// # Errors
-    /// [`OriginError::Silent`] if it breaks off, says nothing for the idle timeout, or is slower than the minimum speed.
+    /// [`OriginError::Unreachable`] if it breaks off, says nothing for the idle timeout, or is slower than the minimum speed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         let asked = Instant::now();
         let chunk = timeout(self.idle_timeout, self.stream.next())
             .await
-            .map_err(|_| OriginError::Silent("the origin stopped sending".to_owned()))??;
+            .map_err(|_| OriginError::Unreachable("the origin stopped sending".to_owned()))??;
         self.window_bytes += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
         self.waited += asked.elapsed();
         if self.waited >= self.idle_timeout {
             if chunk.is_some() && self.window_bytes < self.min_speed_bytes.saturating_mul(self.waited.as_secs()) {
-                return Err(OriginError::Silent("the origin sends slower than fetch.min_speed".to_owned()));
+                return Err(OriginError::Unreachable("the origin sends slower than fetch.min_speed".to_owned()));
             }
             self.waited = Duration::ZERO;
             self.window_bytes = 0;

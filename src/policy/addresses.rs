@@ -53,14 +53,14 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let inside = |(net, prefix): (Ipv6Addr, u8)| Ipv6Net::new_assert(net, prefix).contains(&address);
-    if let Some(carried) = carried_v4(address) {
+    if let Some(carried) = embedded_ipv4(address) {
         return is_public_v4(carried);
     }
     inside(GLOBAL_V6) && !RESERVED_V6.into_iter().any(inside)
 }
 
 /// Returns the IPv4 address inside a 6to4 (RFC 3056) or well-known NAT64 (RFC 6052) address.
-fn carried_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let octets = address.octets();
     let four = |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
     match address.segments() {

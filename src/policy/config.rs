@@ -32,7 +32,7 @@ pub struct Config {
     /// Files with more `[[rules]]`, which are appended to the rules of the configuration.
     pub rules_files: Vec<PathBuf>,
     /// Checksum file with required digests of targets, in the format of `sha256sum`. Empty: none.
-    pub pins_file: PathBuf,
+    pub checksums_file: PathBuf,
 }
 
 impl Default for Config {
@@ -53,7 +53,7 @@ impl Default for Config {
             connect_ports: vec![443],
             max_object_size: Size::gib(20),
             rules_files: Vec::new(),
-            pins_file: PathBuf::new(),
+            checksums_file: PathBuf::new(),
         }
     }
 }

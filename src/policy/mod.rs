@@ -4,22 +4,20 @@
 //! can create. The module checks names and addresses. It resolves no names and opens no
 //! connections. Its main type is [`Policy`].
 
-mod access;
 mod addresses;
-mod approach;
-mod bandwidth;
-mod classes;
+mod cacheability;
+mod checksum_file;
 mod config;
 mod hosts;
 mod index_names;
-mod limits;
 mod mutability;
 mod mutable_words;
+mod origin_credentials;
 mod parents;
-mod pins;
 mod ports;
+mod request_options;
 mod rules;
-mod sources;
+mod source_list;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,26 +25,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-pub use access::Access;
-pub use approach::{Approach, Egress, is_proxy_url};
-pub use bandwidth::Pacer;
+pub use checksum_file::{ChecksumFileError, ChecksumLineError, ChecksumList};
 pub use config::Config;
 pub use hosts::HostPattern;
-pub use limits::{LimitsConfig, OverLimit, Transfer, Use};
+pub use origin_credentials::OriginCredentials;
 pub use parents::Parent;
-pub use pins::{PinError, Pins, PinsError};
 pub use ports::AllowedPort;
+pub use request_options::{EgressRoute, RequestOptions, is_proxy_url};
 pub use rules::{Class, Rule};
-pub use sources::{Place, Source};
+pub use source_list::{Source, SourceKind};
 
+use crate::limits::{Limits, LimitsConfig, OverLimit, TransferKind, TransferPermit};
 use crate::model::{FtpFileError, Scheme, Sha256, Size, Target};
-use limits::Limits;
-use pins::PinsFile;
+use checksum_file::ChecksumFile;
 use rules::Rules;
 
 /// Error returned when policy denies a request. The text names the configuration key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum PolicyDenied {
     #[error("client address {0} is not allowed (policy.allow_clients)")]
     Client(IpAddr),
     #[error("host {0} is denied (policy.deny_hosts)")]
@@ -78,10 +74,10 @@ pub enum Refusal {
 pub struct Admitted {
     target: Target,
     class: Class,
-    judge_kind: bool,
-    has_other_ways: bool,
-    approach: Approach,
-    stated: Option<Sha256>,
+    check_file_type: bool,
+    needs_server_side_fetch: bool,
+    request_options: RequestOptions,
+    required_sha256: Option<Sha256>,
 }
 
 impl Admitted {
@@ -97,27 +93,27 @@ impl Admitted {
 
     /// Returns the SHA-256 that the operator's checksum file requires.
     #[must_use]
-    pub fn stated(&self) -> Option<Sha256> {
-        self.stated
+    pub fn required_sha256(&self) -> Option<Sha256> {
+        self.required_sha256
     }
 
     /// Returns whether the first bytes are checked against the file type of the name.
     #[must_use]
-    pub fn judges_kind(&self) -> bool {
-        self.judge_kind
+    pub fn checks_file_type(&self) -> bool {
+        self.check_file_type
     }
 
     /// Returns whether Millpond can reach the bytes in ways that a client cannot: credentials, an
     /// egress proxy, mirrors, archives or parents.
     #[must_use]
-    pub fn has_other_ways(&self) -> bool {
-        self.has_other_ways
+    pub fn needs_server_side_fetch(&self) -> bool {
+        self.needs_server_side_fetch
     }
 
     /// Returns the request options for the target's host. They apply to this hop only.
     #[must_use]
-    pub fn approach(&self) -> &Approach {
-        &self.approach
+    pub fn request_options(&self) -> &RequestOptions {
+        &self.request_options
     }
 }
 
@@ -162,8 +158,8 @@ impl Client {
 pub struct Policy {
     rules: ArcSwap<Rules>,
     limits: ArcSwap<Limits>,
-    pins: ArcSwap<Pins>,
-    pins_file: Mutex<PinsFile>,
+    checksums: ArcSwap<ChecksumList>,
+    checksum_file: Mutex<ChecksumFile>,
 }
 
 impl Policy {
@@ -173,11 +169,11 @@ impl Policy {
     /// A text with the configuration key whose value is invalid.
     pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent], limits: LimitsConfig) -> Result<Self, String> {
         limits.check()?;
-        let (pins_file, pins) = PinsFile::read(&config.pins_file)?;
+        let (checksum_file, checksums) = ChecksumFile::read(&config.checksums_file)?;
         Ok(Self {
             rules: ArcSwap::from_pointee(Rules::new(config, rules, parents)?),
-            pins: ArcSwap::from_pointee(pins),
-            pins_file: Mutex::new(pins_file),
+            checksums: ArcSwap::from_pointee(checksums),
+            checksum_file: Mutex::new(checksum_file),
             limits: ArcSwap::from_pointee(Limits::new(limits)),
         })
     }
@@ -194,47 +190,47 @@ impl Policy {
         limits: LimitsConfig,
     ) -> Result<(), String> {
         limits.check()?;
-        let (pins_file, pins) = PinsFile::read(&config.pins_file)?;
+        let (checksum_file, checksums) = ChecksumFile::read(&config.checksums_file)?;
         self.rules.store(Arc::new(Rules::new(config, rules, parents)?));
-        *self.pins_file.lock().unwrap_or_else(PoisonError::into_inner) = pins_file;
-        self.pins.store(Arc::new(pins));
-        self.limits.store(Arc::new(self.limits.load().adjusted(limits)));
+        *self.checksum_file.lock().unwrap_or_else(PoisonError::into_inner) = checksum_file;
+        self.checksums.store(Arc::new(checksums));
+        self.limits.store(Arc::new(self.limits.load().with_config(limits)));
         Ok(())
     }
 
     /// Reloads the checksum file if it has changed. An invalid file is logged once and not used.
-    pub fn reread_changed_pins(&self) {
-        let mut file = self.pins_file.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn reload_checksum_file_if_changed(&self) {
+        let mut file = self.checksum_file.lock().unwrap_or_else(PoisonError::into_inner);
         match file.read_if_changed() {
             None => {}
-            Some(Ok(pins)) => {
-                let count = pins.len();
-                self.pins.store(Arc::new(pins));
-                tracing::info!(count, "reloaded policy.pins_file");
+            Some(Ok(checksums)) => {
+                let count = checksums.len();
+                self.checksums.store(Arc::new(checksums));
+                tracing::info!(count, "reloaded policy.checksums_file");
             }
             Some(Err(error)) => {
-                tracing::error!(error, "reload of policy.pins_file failed; keeping the old checksums");
+                tracing::error!(error, "reload of policy.checksums_file failed; keeping the old checksums");
             }
         }
     }
 
     /// Returns the target under which `target` is stored.
     #[must_use]
-    pub fn kept_as(&self, target: &Target) -> Target {
-        self.rules.load().joined(target).unwrap_or_else(|| target.clone())
+    pub fn cache_target(&self, target: &Target) -> Target {
+        self.rules.load().canonical_alias(target).unwrap_or_else(|| target.clone())
     }
 
     /// Returns the SHA-256 that the checksum file requires of exactly this target.
     #[must_use]
-    pub fn stated(&self, target: &Target) -> Option<Sha256> {
-        self.pins.load().of(target)
+    pub fn required_sha256(&self, target: &Target) -> Option<Sha256> {
+        self.checksums.load().get(target)
     }
 
     /// Checks a client's address.
     ///
     /// # Errors
-    /// [`Refusal::Client`] for an address outside `allow_clients`.
-    pub fn admit_client(&self, client: IpAddr) -> Result<Client, Refusal> {
+    /// [`PolicyDenied::Client`] for an address outside `allow_clients`.
+    pub fn admit_client(&self, client: IpAddr) -> Result<Client, PolicyDenied> {
         self.rules.load().admit_client(client)?;
         Ok(Client { address: client })
     }
@@ -243,16 +239,16 @@ impl Policy {
     ///
     /// # Errors
     /// The limit that the client has exceeded.
-    pub fn count_request(&self, client: Client, what: Use) -> Result<(), OverLimit> {
-        self.limits.load().count_request(client, what)
+    pub fn count_request(&self, client: Client, kind: TransferKind) -> Result<(), OverLimit> {
+        self.limits.load().count_request(client.address(), kind)
     }
 
-    /// Counts a transfer of a client until the [`Transfer`] is dropped.
+    /// Counts a transfer of a client until the [`TransferPermit`] is dropped.
     ///
     /// # Errors
     /// The limit that the client has exceeded.
-    pub fn begin(&self, client: Client, what: Use) -> Result<Transfer, OverLimit> {
-        self.limits.load().begin(client, what)
+    pub fn acquire_transfer_permit(&self, client: Client, kind: TransferKind) -> Result<TransferPermit, OverLimit> {
+        self.limits.load().acquire_transfer_permit(client.address(), kind)
     }
 
     /// Returns whether bandwidth is limited, so that Millpond must send every body itself.
@@ -262,8 +258,8 @@ impl Policy {
     }
 
     /// Removes the state of idle clients. Call it periodically to free memory.
-    pub fn forget_rested_clients(&self) {
-        self.limits.load().forget_rested();
+    pub fn prune_idle_clients(&self) {
+        self.limits.load().prune_idle();
     }
 
     /// Checks a client's target as far as possible before its host is resolved.
@@ -272,12 +268,12 @@ impl Policy {
     ///
     /// # Errors
     /// The first rule that denies the target.
-    pub fn admit(&self, target: Target) -> Result<Admitted, Refusal> {
-        let admitted = self.admit_by_itself(target)?;
-        let Some(joined) = self.rules.load().joined(&admitted.target) else { return Ok(admitted) };
-        let joined = self.admit_by_itself(joined)?;
+    pub fn admit(&self, target: Target) -> Result<Admitted, PolicyDenied> {
+        let admitted = self.admit_unaliased(target)?;
+        let Some(alias) = self.rules.load().canonical_alias(&admitted.target) else { return Ok(admitted) };
+        let alias = self.admit_unaliased(alias)?;
         // A digest required of the client's URL takes precedence over one required of the alias.
-        Ok(Admitted { stated: admitted.stated.or(joined.stated), ..joined })
+        Ok(Admitted { required_sha256: admitted.required_sha256.or(alias.required_sha256), ..alias })
     }
 
     /// Checks a target as [`Policy::admit`], but ignores canonical aliases.
@@ -286,17 +282,24 @@ impl Policy {
     ///
     /// # Errors
     /// The first rule that denies the target.
-    pub fn admit_by_itself(&self, target: Target) -> Result<Admitted, Refusal> {
+    pub fn admit_unaliased(&self, target: Target) -> Result<Admitted, PolicyDenied> {
         let rules = self.rules.load();
-        rules.judge(&target)?;
-        let stated = self.stated(&target);
-        let (class, judge_kind) = rules.classify(&target);
-        let approach = rules.approach_to(&target);
-        let has_other_ways = approach.access.is_some()
-            || approach.egress.is_some()
-            || rules.places_of(&target).is_some()
+        rules.check(&target)?;
+        let required_sha256 = self.required_sha256(&target);
+        let (class, check_file_type) = rules.classify(&target);
+        let options = rules.request_options(&target);
+        let needs_server_side_fetch = options.credentials.is_some()
+            || options.egress.is_some()
+            || rules.alternate_sources(&target).is_some()
             || !rules.parents().is_empty();
-        Ok(Admitted { target, class, judge_kind, has_other_ways, approach, stated })
+        Ok(Admitted {
+            target,
+            class,
+            check_file_type,
+            needs_server_side_fetch,
+            request_options: options,
+            required_sha256,
+        })
     }
 
     /// Checks the target of a redirect.
@@ -305,29 +308,29 @@ impl Policy {
     /// apply.
     ///
     /// # Errors
-    /// The first rule that denies the target; [`Refusal::Downgrade`] unless `digest_expected`.
-    pub fn admit_hop(&self, from: &Admitted, to: Target, digest_expected: bool) -> Result<Admitted, Refusal> {
+    /// The first rule that denies the target; [`PolicyDenied::Downgrade`] unless `digest_expected`.
+    pub fn admit_hop(&self, from: &Admitted, to: Target, digest_expected: bool) -> Result<Admitted, PolicyDenied> {
         if from.target.scheme() == Scheme::Https && to.scheme() != Scheme::Https && !digest_expected {
-            return Err(Refusal::Downgrade);
+            return Err(PolicyDenied::Downgrade);
         }
         let rules = self.rules.load();
-        rules.judge_hop(&to)?;
+        rules.check_hop(&to)?;
         // Credentials are dropped when the host changes, even if the new host has credentials of
         // its own: a redirect must not make Millpond use them.
-        let approach = rules.approach_to(&to);
-        let approach = if to.has_authority_of(&from.target) { approach } else { approach.without_access() };
-        Ok(Admitted { target: to, approach, ..from.clone() })
+        let options = rules.request_options(&to);
+        let options = if to.has_same_authority(&from.target) { options } else { options.without_credentials() };
+        Ok(Admitted { target: to, request_options: options, ..from.clone() })
     }
 
     /// Checks a `CONNECT host:port`, given as the https target of that authority.
     ///
     /// # Errors
     /// The first rule that denies the tunnel.
-    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, Refusal> {
+    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, PolicyDenied> {
         let rules = self.rules.load();
-        rules.judge_connect_port(target.port())?;
-        rules.judge_host(&target)?;
-        rules.judge_address_of(&target)?;
+        rules.check_connect_port(target.port())?;
+        rules.check_host(&target)?;
+        rules.check_address_of(&target)?;
         Ok(AdmittedTunnel { target })
     }
 
@@ -342,8 +345,8 @@ impl Policy {
     /// Checks the head of an origin's response.
     ///
     /// # Errors
-    /// [`Refusal::ContentType`] or [`Refusal::TooLarge`].
-    pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), Refusal> {
+    /// [`PolicyDenied::ContentType`] or [`PolicyDenied::TooLarge`].
+    pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), PolicyDenied> {
         self.rules.load().admit_body(content_type, length)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::access::Access;
+use super::origin_credentials::OriginCredentials;
 use crate::model::{Secret, Target};
 
 /// Maximum number of parents.
@@ -30,7 +30,7 @@ pub struct Parent {
 pub struct CompiledParent {
     /// Has no trailing slash.
     url: String,
-    pub access: Option<Arc<Access>>,
+    pub credentials: Option<Arc<OriginCredentials>>,
 }
 
 impl CompiledParent {
@@ -47,8 +47,9 @@ impl CompiledParent {
         if !is_web || url.contains(['?', '#']) || Target::parse(&url).is_err() {
             return Err("parents.url must be like \"https://sources.example.org\"".to_owned());
         }
-        let access = Access::new("parents", &parent.headers, &parent.authorization, &parent.authorization_file)?;
-        Ok(Self { url, access: access.map(Arc::new) })
+        let credentials =
+            OriginCredentials::new("parents", &parent.headers, &parent.authorization, &parent.authorization_file)?;
+        Ok(Self { url, credentials: credentials.map(Arc::new) })
     }
 
     /// Returns the URL of a target at this parent. `None` if it is too long.

@@ -266,7 +266,7 @@ impl Scrubber<'_> {
     /// What is told of these targets is over.
     fn emit_repaired(&self, outcome: RepairOutcome, records: &[Arc<Record>]) -> (RepairOutcome, Option<String>) {
         let targets = records.iter().map(|record| record.target.clone()).collect();
-        self.sources.events.tell(Event::Mended { targets });
+        self.sources.events.emit(Event::Repaired { targets });
         (outcome, None)
     }
 
@@ -373,7 +373,7 @@ impl Scrubber<'_> {
         // What belongs to nobody is in the log.
         if !self.is_dry_run && !records.is_empty() {
             let targets = records.iter().map(|record| record.target.clone()).collect();
-            self.sources.events.tell(Event::Rotten { targets, detail: format!("{name}: {detail}") });
+            self.sources.events.emit(Event::CorruptionFound { targets, detail: format!("{name}: {detail}") });
         }
     }
 

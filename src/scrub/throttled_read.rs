@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use crate::disk::{OpenFile, ReadFrom};
-use crate::model::{Expected, Hasher, Rate, Sha256};
+use crate::model::{ExpectedDigests, Hasher, Rate, Sha256};
 
 /// The piece in which an object is read, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -62,7 +62,7 @@ async fn at_low_priority<T: Send + 'static>(work: impl FnOnce() -> io::Result<T>
 pub async fn hash(file: &OpenFile, throttle: &mut ReadThrottle) -> io::Result<Sha256> {
     // The kernel would read ahead, and what it has read ahead would look like what was asked for by others.
     let _ = fadvise(file.file(), 0, None, Advice::Random);
-    let mut hasher = Hasher::new(&Expected::nothing());
+    let mut hasher = Hasher::new(&ExpectedDigests::nothing());
     let mut offset = 0;
     loop {
         let file = file.clone();
@@ -139,7 +139,7 @@ mod tests {
         let began = Instant::now();
         let found = hash(&open(file.path()), &mut throttle).await.unwrap();
         assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
-        let mut hasher = Hasher::new(&Expected::nothing());
+        let mut hasher = Hasher::new(&ExpectedDigests::nothing());
         hasher.update(&vec![7; 3 << 20]);
         assert_eq!(found, hasher.finish().sha256);
     }

@@ -123,7 +123,7 @@ fn rules_that_could_leak_credentials_are_rejected() {
         ("host = \"example.org\"\nauthorization = \"S3CRET\"", "need a host, and the scheme"),
         ("scheme = \"https\"\nheaders = { X-Token = \"S3CRET\" }", "need a host, and the scheme"),
         ("scheme = \"ftp\"\nhost = \"example.org\"\nauthorization = \"S3CRET\"", "need a host, and the scheme"),
-        ("scheme = \"gopher\"\nclass = \"frozen\"", "rules.scheme"),
+        ("scheme = \"gopher\"\nclass = \"immutable\"", "rules.scheme"),
         ("scheme = \"https\"\nhost = \"example.org\"\nheaders = { Host = \"S3CRET\" }", "rules.headers: host"),
         ("scheme = \"https\"\nhost = \"example.org\"\nheaders = { \"a b\" = \"S3CRET\" }", "rules.headers"),
         (

@@ -61,12 +61,12 @@ fn target_lookup_shows_its_records() {
     assert_eq!(records.len(), 1);
     assert_eq!(records[0]["sha256"], sha256(&body));
     assert_eq!(records[0]["size_bytes"], body.len());
-    assert_eq!((&records[0]["held"], &records[0]["answers"]), (&true.into(), &true.into()));
+    assert_eq!((&records[0]["cached"], &records[0]["active"]), (&true.into(), &true.into()));
     assert!(records[0]["pinned"].is_null());
     assert_eq!(records[0]["first_seen"].as_str().map(str::len), Some("2026-01-31T10:00:00.000Z".len()));
     std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     let shown = gateway.request("GET", &path).send().json();
-    assert_eq!(shown["records"][0]["held"], false);
+    assert_eq!(shown["records"][0]["cached"], false);
 }
 
 #[test]

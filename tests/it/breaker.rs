@@ -8,7 +8,7 @@ const GOOD: &str = "/pub/good-1.0.tar.gz";
 /// Returns a gateway whose circuits open after `failures` failures, for one hour.
 fn breaking(origin: &Origin, failures: &str) -> Builder {
     let builder = Gateway::builder().origin(origin).relay().one_attempt();
-    builder.set("fetch.breaker_failures", failures).text("fetch.breaker_rest", "1h")
+    builder.set("fetch.breaker_failures", failures).text("fetch.breaker_cooldown", "1h")
 }
 
 /// Lets `count` targets fail in turn, and asserts that the client gets `status` for each.
@@ -101,7 +101,7 @@ fn half_open_circuit_admits_one_probe() {
     let (body, gate) = (archive(3, 50_000), Gate::new());
     origin.serve(GOOD, Reply::file(&body).gate_before_head(&gate));
     origin.serve("/other-1.0.tar.gz", Reply::file(&body));
-    let gateway = breaking(&origin, "1").text("fetch.breaker_rest", "1ms").start();
+    let gateway = breaking(&origin, "1").text("fetch.breaker_cooldown", "1ms").start();
     fail(&gateway, &origin, &Reply::status(500), 1, 502);
     let probe = eventually("the circuit is half-open", || {
         let probe = gateway.get(&origin.url(GOOD)).start();
@@ -123,7 +123,7 @@ fn circuit_closes_before_probe_body_ends() {
     let (body, gate) = (archive(4, 50_000), Gate::new());
     origin.serve(GOOD, Reply::file(&body).gate_at(20_000, &gate));
     origin.serve("/other-1.0.tar.gz", Reply::file(&body));
-    let gateway = breaking(&origin, "1").text("fetch.breaker_rest", "1ms").start();
+    let gateway = breaking(&origin, "1").text("fetch.breaker_cooldown", "1ms").start();
     fail(&gateway, &origin, &Reply::status(500), 1, 502);
     let mut probe = eventually("the circuit is half-open", || {
         Some(gateway.get(&origin.url(GOOD)).open()).filter(|probe| probe.head.status == 200)

@@ -56,9 +56,7 @@ impl Stage {
 
     fn alerts(&self) -> usize {
         let is_alert = |event: &serde_json::Value| {
-            event["message"] == "incident"
-                && event["occasion"] == "alert"
-                && event["summary"] == "the bucket is failing"
+            event["message"] == "incident" && event["event"] == "alert" && event["summary"] == "the bucket is failing"
         };
         self.gateway.log().events().iter().filter(|event| is_alert(event)).count()
     }
@@ -95,7 +93,7 @@ fn recovered_bucket_gets_pending_uploads_and_clears_alert() {
     stage.assert_goes_on();
     stage.bucket.come_up();
     stage.bucket.wait_for(&object_key(&stage.new));
-    stage.gateway.log().wait_for("the recovery", |event| event["occasion"] == "recovery");
+    stage.gateway.log().wait_for("the recovery", |event| event["event"] == "recovery");
     eventually("readyz reports no problem", || {
         (stage.gateway.request("GET", "/readyz").send().text() == "ready\n").then_some(())
     });

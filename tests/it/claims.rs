@@ -191,7 +191,7 @@ fn published_object_must_match_bytes_already_sent() {
         let rest = answer.finish();
         if told == &body {
             rest.assert_body(200, &body[200_000..]);
-            assert_eq!(gateway.await_fetch(&url)["outcome"], "found");
+            assert_eq!(gateway.await_fetch(&url)["outcome"], "already_stored");
         } else {
             rest.assert_broken();
             assert_eq!(gateway.await_fetch(&url)["outcome"], "failed");

@@ -1,7 +1,8 @@
 //! Which names are kept: the table `tests/classes.tsv`, and what a client sees of a name whose bytes change.
 
+use millpond::limits::LimitsConfig;
 use millpond::model::Target;
-use millpond::policy::{Class, Config, LimitsConfig, Policy};
+use millpond::policy::{Class, Config, Policy};
 
 use crate::harness::{Builder, Gateway, Origin, Reply, archive, marked};
 
@@ -14,7 +15,7 @@ fn table_of_classes_holds() {
             panic!("line {}: three fields, please", index + 1)
         };
         let admitted = policy.admit(Target::parse(target).unwrap()).unwrap();
-        let expected = if class == "frozen" { Class::Frozen } else { Class::Passed };
+        let expected = if class == "frozen" { Class::Immutable } else { Class::PassThrough };
         assert_eq!(admitted.class(), expected, "line {}: {target}", index + 1);
     }
 }
@@ -60,7 +61,7 @@ fn class_of_a_rule_wins_over_an_index_name() {
     let origin = Origin::start();
     let (path, old, new) = ("/dists/sid/Contents-amd64.gz", archive(1, 5000), archive(2, 6000));
     origin.script(path, vec![Reply::file(&old), Reply::file(&new)]);
-    let frozen = "path_prefix = \"/dists/\"\nclass = \"frozen\"";
+    let frozen = "path_prefix = \"/dists/\"\nclass = \"immutable\"";
     let mut gateway = Gateway::builder().origin(&origin).relay().rule(frozen).start();
     gateway.assert_serves(&origin.url(path), &old);
     gateway.await_stored(&origin.url(path));

@@ -166,14 +166,14 @@ fn operators_inspect_refresh_pin_and_remove_targets() {
     desk.run("ensure", &[&desk.url]).assert_success();
     let run = desk.run("stat", &[&desk.url]);
     run.assert_success();
-    assert!(run.stdout.starts_with(&first) && run.stdout.contains("  held  answers"), "{}", run.stdout);
+    assert!(run.stdout.starts_with(&first) && run.stdout.contains("  cached  active"), "{}", run.stdout);
     desk.origin.serve(PATH, Reply::file(&other));
     assert_code(&desk.operate("refresh", &[&desk.url]), 4);
     desk.gateway.assert_serves(&desk.url, &desk.body);
     desk.operate("refresh", &["--accept", &desk.url]).assert_success();
     desk.gateway.assert_serves(&desk.url, &other);
     let records = json(&desk.run("stat", &["--json", &desk.url]))["records"].clone();
-    assert_eq!((&records[0]["answers"], &records[1]["answers"]), (&false.into(), &true.into()));
+    assert_eq!((&records[0]["active"], &records[1]["active"]), (&false.into(), &true.into()));
     desk.operate("pin", &[&desk.url, "--sha256", &first]).assert_success();
     desk.gateway.assert_serves(&desk.url, &desk.body);
     let listed = json(&desk.operate("ls", &["--json"]));

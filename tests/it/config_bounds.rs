@@ -36,8 +36,8 @@ fn unusable_values_are_rejected_with_their_key() {
         ("fetch", "concurrency", "9223372036854775807"),
         ("fetch", "per_host", "9223372036854775807"),
         ("fetch", "breaker_failures", "100001"),
-        ("fetch", "breaker_rest", "\"0s\""),
-        ("fetch", "breaker_rest", "\"61m\""),
+        ("fetch", "breaker_cooldown", "\"0s\""),
+        ("fetch", "breaker_cooldown", "\"61m\""),
         ("fetch", "egress_proxy", "\"foo\""),
         ("gateway", "stall_timeout", "\"999ms\""),
         ("gateway", "stall_timeout", "\"25h\""),
@@ -53,7 +53,7 @@ fn unusable_values_are_rejected_with_their_key() {
 #[test]
 fn values_at_their_bounds_are_accepted() {
     let text = "[gateway]\nstall_timeout = \"1s\"\n[cache]\nmaintenance_interval = \"1s\"\nscrub_interval = \"1s\"\nnegative_ttl = \"1ms\"\npositive_ttl = \"1year\"\n\
-        [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\nbreaker_failures = 0\nbreaker_rest = \"1h\"\negress_proxy = \"http://proxy.example.org:3128\"\n";
+        [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\nbreaker_failures = 0\nbreaker_cooldown = \"1h\"\negress_proxy = \"http://proxy.example.org:3128\"\n";
     check(text, &[]).assert_success();
 }
 
@@ -125,8 +125,8 @@ fn invalid_checksums_file_is_rejected_with_its_line() {
     let folder = tempfile::tempdir().expect("a folder can be created");
     let file = folder.path().join("pins");
     let name = file.to_str().expect("the path is UTF-8");
-    let config = format!("[policy]\npins_file = {name:?}\n");
-    assert_refused(&check(&config, &[]), &["policy.pins_file", name]);
+    let config = format!("[policy]\nchecksums_file = {name:?}\n");
+    assert_refused(&check(&config, &[]), &["policy.checksums_file", name]);
     let digest = "a".repeat(64);
     for (text, line) in [
         (format!("{digest}  https://example.org/x\nb  https://example.org/y\n"), "2"),
@@ -135,7 +135,7 @@ fn invalid_checksums_file_is_rejected_with_its_line() {
         (format!("\n\n{digest}\n"), "3"),
     ] {
         std::fs::write(&file, text).expect("the folder can be written");
-        assert_refused(&check(&config, &[]), &[&format!("policy.pins_file: {name}:{line}: ")]);
+        assert_refused(&check(&config, &[]), &[&format!("policy.checksums_file: {name}:{line}: ")]);
     }
     std::fs::write(&file, format!("# all\n{digest} *https://example.org/x\r\n")).expect("the folder can be written");
     check(&config, &[]).assert_success();

@@ -237,9 +237,9 @@ fn rule_overrides_class_and_file_type_check() {
     let gateway = Gateway::builder()
         .origin(&origin)
         .relay()
-        .rule("host = \"127.0.0.1\"\npath_suffix = \".bin\"\nclass = \"frozen\"\njudge_kind = false")
-        .rule("path_prefix = \"/odd/\"\nclass = \"frozen\"\njudge_kind = false")
-        .rule("path_prefix = \"/moving/\"\nclass = \"passed\"")
+        .rule("host = \"127.0.0.1\"\npath_suffix = \".bin\"\nclass = \"immutable\"\ncheck_file_type = false")
+        .rule("path_prefix = \"/odd/\"\nclass = \"immutable\"\ncheck_file_type = false")
+        .rule("path_prefix = \"/moving/\"\nclass = \"pass\"")
         .start();
     for path in ["/kept.bin", "/odd/x.tar.gz"] {
         gateway.assert_serves(&origin.url(path), &page);

@@ -87,7 +87,7 @@ fn last_client_disconnect_keeps_fetch_running() {
     drop(only);
     // The request log shows that Millpond has noticed the client's disconnect.
     gateway.log().wait_for("the request of the disconnected client", |event| {
-        event["message"] == "request" && event["ended"] == "cut"
+        event["message"] == "request" && event["completion"] == "aborted"
     });
     gate.open();
     gateway.await_stored(&origin.url(PATH));

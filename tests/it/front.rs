@@ -65,7 +65,7 @@ fn hit_is_offloaded_to_nginx_with_its_headers() {
     let object = front.gateway.objects().pop().expect("one object is stored");
     assert!(object.ends_with(front.location().trim_start_matches("/_objects/")), "{object:?}");
     front.gateway.log().wait_for("the offloaded request", |event| {
-        is_request_of(event, PATH) && event["ended"] == "handed over" && event["sent_bytes"] == 0
+        is_request_of(event, PATH) && event["completion"] == "offloaded" && event["sent_bytes"] == 0
     });
 }
 
@@ -165,7 +165,7 @@ fn forwarded_request_line_decides_the_target() {
     let event = front
         .gateway
         .log()
-        .wait_for("the proxy request", |event| is_request_of(event, PATH) && event["door"] == "proxy");
+        .wait_for("the proxy request", |event| is_request_of(event, PATH) && event["endpoint"] == "proxy");
     assert_eq!(event["uri"], url);
     assert_eq!(marked("GET /robots.txt HTTP/2.0").status, 200);
     marked("GET ftp://example.org/x.tar.gz HTTP/1.1").assert_problem(403);

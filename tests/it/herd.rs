@@ -41,9 +41,9 @@ fn six_hundred_clients_cause_one_origin_request() {
     eventually("the files and sockets of all clients are closed", || (open_files(gateway.pid()) < 100).then_some(()));
     let peak = peak_memory_kib(gateway.pid());
     assert!(peak < 100 << 10, "the gateway took {peak} KiB at its peak");
-    gateway
-        .log()
-        .wait_for_many("all clients", CLIENTS, |event| event["message"] == "request" && event["ended"] == "whole");
+    gateway.log().wait_for_many("all clients", CLIENTS, |event| {
+        event["message"] == "request" && event["completion"] == "complete"
+    });
 }
 
 #[test]

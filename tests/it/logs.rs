@@ -25,12 +25,12 @@ fn each_request_logs_one_complete_event() {
     gateway.assert_serves(&origin.url("/miss.tar.gz"), &body);
     let miss = only_request(&gateway, "/miss.tar.gz");
     assert_eq!(miss["client"], "127.0.0.1");
-    assert_eq!(miss["door"], "rewrite");
+    assert_eq!(miss["endpoint"], "gateway");
     assert_eq!(miss["method"], "GET");
     assert_eq!(miss["uri"], origin.url("/miss.tar.gz"));
     assert_eq!(miss["status"], 200);
     assert_eq!(miss["sent_bytes"], 12_345);
-    assert_eq!(miss["ended"], "whole");
+    assert_eq!(miss["completion"], "complete");
     assert!(miss["cache"].as_str().is_some_and(|cache| !cache.is_empty()), "{miss}");
     assert!(miss["duration_ms"].is_number(), "{miss}");
     assert_eq!(miss["level"], "INFO");
@@ -38,7 +38,7 @@ fn each_request_logs_one_complete_event() {
 
     gateway.proxied("GET", &origin.url("/passed.bin")).send().assert_status(200);
     let passed = only_request(&gateway, "/passed.bin");
-    assert_eq!((&passed["door"], &passed["status"]), (&Value::from("proxy"), &Value::from(200)));
+    assert_eq!((&passed["endpoint"], &passed["status"]), (&Value::from("proxy"), &Value::from(200)));
 
     gateway.get(&origin.url("/absent.tar.gz")).send().assert_status(404);
     let absent = only_request(&gateway, "/absent.tar.gz");
@@ -46,7 +46,7 @@ fn each_request_logs_one_complete_event() {
     assert_eq!(absent["level"], "INFO", "a miss is not an error in the log");
 
     gateway.request("GET", "/robots.txt").send();
-    let page = gateway.log().wait_for("the page", |event| event["message"] == "request" && event["door"] == "page");
+    let page = gateway.log().wait_for("the page", |event| event["message"] == "request" && event["endpoint"] == "page");
     assert_eq!(page["status"], 200);
 }
 
@@ -118,7 +118,7 @@ fn cut_response_is_logged_as_cut() {
     gate.open();
     answer.finish().assert_broken();
     let event = only_request(&gateway, PATH);
-    assert_eq!(event["ended"], "cut");
+    assert_eq!(event["completion"], "aborted");
     assert!(event["sent_bytes"].as_u64().is_some_and(|bytes| (10_000..=20_000).contains(&bytes)), "{event}");
 }
 

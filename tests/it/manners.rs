@@ -35,7 +35,7 @@ fn rule_enforces_interval_between_requests_to_host() {
         origin.serve(path, Reply::file(&body));
     }
     let builder = Gateway::builder().origin(&origin).relay();
-    let gateway = builder.rule("host = \"127.0.0.1\"\ndelay = \"100ms\"").start();
+    let gateway = builder.rule("host = \"127.0.0.1\"\nrequest_interval = \"100ms\"").start();
     let began = Instant::now();
     let waiting: Vec<_> = paths.iter().map(|path| gateway.get(&origin.url(path)).start()).collect();
     for waiting in waiting {
@@ -77,7 +77,7 @@ fn invalid_request_options_are_rejected_with_key() {
     for (rule, part) in [
         ("per_host = 0", "rules.per_host"),
         ("per_host = 100001", "rules.per_host"),
-        ("delay = \"61s\"", "rules.delay"),
+        ("request_interval = \"61s\"", "rules.request_interval"),
         ("egress_proxy = \"nonsense://user:S3CRET@h:1\"", "rules.egress_proxy"),
         ("egress_proxy = [\"http://user:S3CRET@h:1\"]", "egress_proxy"),
     ] {

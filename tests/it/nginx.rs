@@ -144,8 +144,8 @@ fn client_address_is_never_taken_from_headers() {
     for proxied in [false, true] {
         assert_eq!(ask("127.0.0.2", proxied, &lies), "200");
         gateway.log().wait_for("the client", |event| {
-            let door = if proxied { "proxy" } else { "rewrite" };
-            event["message"] == "request" && event["client"] == "127.0.0.2" && event["door"] == door
+            let door = if proxied { "proxy" } else { "gateway" };
+            event["message"] == "request" && event["client"] == "127.0.0.2" && event["endpoint"] == door
         });
         assert_eq!(ask("127.0.0.99", proxied, &lies), "403");
     }
@@ -233,7 +233,7 @@ fn gateway_port_accepts_proxy_requests() {
     assert_eq!(passed.wants("set-cookie"), "a=b", "a proxy is transparent");
     let posted = nginx.request("POST", &origin.url("/latest/form")).body(b"a=b").send();
     assert_eq!((posted.status, origin.request("/latest/form").body), (404, b"a=b".to_vec()));
-    gateway.log().wait_for("the endpoint", |event| is_request_of(event, FROZEN) && event["door"] == "proxy");
+    gateway.log().wait_for("the endpoint", |event| is_request_of(event, FROZEN) && event["endpoint"] == "proxy");
     // FTP gets the same response as at the proxy port.
     let ftp = "ftp://127.0.0.1:21/pub/x-1.0.tar.gz";
     let (at_gateway, at_proxy) = (nginx.request("GET", ftp).send(), nginx.proxied("GET", ftp).send());

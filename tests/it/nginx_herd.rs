@@ -40,7 +40,7 @@ fn nginx_serves_600_hits_of_different_objects() {
         all_at_once(CLIENTS, |number| nginx.get(&url(number)).send().assert_body(200, &bodies[number]));
         gateway.log().wait_for_many("the fetches", CLIENTS, |event| event["outcome"] == "stored");
     }
-    let is_sent_by_nginx = |event: &serde_json::Value| event["ended"] == "handed over";
+    let is_sent_by_nginx = |event: &serde_json::Value| event["completion"] == "offloaded";
     gateway.log().wait_for_many("hits that nginx sends", CLIENTS, is_sent_by_nginx);
     assert_eq!(origin.total(), CLIENTS);
 }

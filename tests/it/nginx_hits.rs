@@ -67,7 +67,7 @@ impl Stored {
 }
 
 fn is_sent_by_nginx(event: &serde_json::Value) -> bool {
-    event["message"] == "request" && event["ended"] == "handed over"
+    event["message"] == "request" && event["completion"] == "offloaded"
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn gateway_serves_object_unreadable_for_nginx() {
     }
     let log = stored.gateway.log();
     log.wait_for_many("hits that the gateway hands to nginx", 2, |event| {
-        is_request_of(event, PATH) && event["ended"] == "handed over"
+        is_request_of(event, PATH) && event["completion"] == "offloaded"
     });
     assert_eq!(stored.origin.total(), 1);
 }

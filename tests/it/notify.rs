@@ -60,12 +60,12 @@ fn failures_of_one_host_are_one_alert() {
     let mut gateway = posting(&origin, &hook).start();
     let statuses = all_at_once(20, |number| gateway.get(&origin.url(&path(number))).send().status);
     assert_eq!(statuses, [504; 20]);
-    let listed = await_incident(&gateway, "silent", |incident| incident["count"] == 20);
+    let listed = await_incident(&gateway, "unreachable", |incident| incident["count"] == 20);
     assert_eq!((&listed["host"], &listed["state"]), (&Value::from("127.0.0.1"), &Value::from("open")));
     assert_eq!(listed["severity"], "alert");
     assert_eq!(listed["targets"].as_array().map(Vec::len), Some(8), "the incident lists some of the targets");
     let told = &await_posts(&hook, 1)[0];
-    assert_eq!((&told["version"], &told["occasion"]), (&Value::from(1), &Value::from("alert")));
+    assert_eq!((&told["version"], &told["event"]), (&Value::from(1), &Value::from("alert")));
     assert_eq!(told["instance"], "mill-test");
     assert_eq!(told["summary"], "127.0.0.1 is unreachable or closes the connection early");
     assert_eq!(told["incident"]["id"], listed["id"]);
@@ -89,7 +89,7 @@ fn each_host_and_cause_has_its_alert() {
     gateway.stop();
     let told = posts(&hook);
     let told: Vec<_> = told.iter().map(|told| (&told["incident"]["cause"], &told["incident"]["host"])).collect();
-    let wanted = [("status", "127.0.0.1"), ("status", "127.0.0.2"), ("impostor", "127.0.0.1")];
+    let wanted = [("upstream_error", "127.0.0.1"), ("upstream_error", "127.0.0.2"), ("wrong_file_type", "127.0.0.1")];
     let wanted: Vec<_> = wanted.map(|(cause, host)| (Value::from(cause), Value::from(host))).into();
     assert_eq!(told, wanted.iter().map(|(cause, host)| (cause, host)).collect::<Vec<_>>());
 }
@@ -113,12 +113,12 @@ fn successful_fetches_end_incident_of_host() {
         gateway.await_stored(&origin.url(path));
     }
     let recovery = await_posts(&hook, 2).remove(1);
-    assert_eq!((&recovery["occasion"], &recovery["incident"]["state"]), (&"recovery".into(), &"recovered".into()));
+    assert_eq!((&recovery["event"], &recovery["incident"]["state"]), (&"recovery".into(), &"recovered".into()));
     assert_eq!(recovery["incident"]["id"], alert["incident"]["id"]);
     assert!(recovery["incident"]["ended"].is_string(), "{recovery}");
     // The host fails again at once: the incident reopens without a second alert.
     gateway.get(&origin.url("/third.tar.gz")).send().assert_status(502);
-    let again = await_incident(&gateway, "status", |incident| incident["state"] == "open");
+    let again = await_incident(&gateway, "upstream_error", |incident| incident["state"] == "open");
     assert_eq!((&again["id"], &again["count"]), (&alert["incident"]["id"], &2.into()));
     gateway.stop();
     assert_eq!(posts(&hook).len(), 2);
@@ -129,7 +129,7 @@ fn wrong_url_is_listed_without_alert() {
     let (origin, hook) = (Origin::start(), hook());
     let mut gateway = posting(&origin, &hook).start();
     gateway.get(&origin.url(PATH)).send().assert_status(404);
-    let listed = await_incident(&gateway, "absent", |incident| incident["state"] == "open");
+    let listed = await_incident(&gateway, "not_found", |incident| incident["state"] == "open");
     assert_eq!((&listed["severity"], &listed["alerted"]), (&Value::from("notice"), &Value::Null));
     gateway.stop();
     assert!(posts(&hook).is_empty());
@@ -148,19 +148,19 @@ fn removed_or_changed_content_raises_alert() {
     gateway.restart();
     std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     gateway.get(&url).send().assert_status(404);
-    assert_eq!(await_posts(&hook, 1)[0]["incident"]["cause"], "gone");
+    assert_eq!(await_posts(&hook, 1)[0]["incident"]["cause"], "removed_upstream");
     // The head may reach the client before the digest is known.
     eventually("the alert for the changed content is sent", || {
         gateway.get(&url).send();
         (posts(&hook).len() >= 2).then_some(())
     });
-    assert_eq!(posts(&hook)[1]["incident"]["cause"], "changed");
+    assert_eq!(posts(&hook)[1]["incident"]["cause"], "content_changed");
     eventually("the old bytes are served", || (gateway.get(&url).send().status == 200).then_some(()));
     gateway.stop();
     let told = posts(&hook);
     let mut recovered: Vec<_> = told[2..].iter().map(|told| told["incident"]["cause"].to_string()).collect();
     recovered.sort();
-    assert_eq!(recovered, ["\"changed\"", "\"gone\""]);
+    assert_eq!(recovered, ["\"content_changed\"", "\"removed_upstream\""]);
 }
 
 #[test]
@@ -173,15 +173,15 @@ fn checksum_mismatch_ends_when_target_is_stored() {
     let ask = || gateway.get(&origin.url(PATH)).header("X-Expected-Sha256", &sha256(&right)).send();
     ask();
     let alert = await_posts(&hook, 1).remove(0);
-    assert_eq!(alert["incident"]["cause"], "mismatch");
+    assert_eq!(alert["incident"]["cause"], "checksum_mismatch");
     let detail = alert["incident"]["detail"].as_str().unwrap_or_default();
     assert!(detail.contains(&sha256(&wrong)) && detail.contains(&sha256(&right)), "{detail}");
     gateway.assert_serves(&origin.url("/other.tar.gz"), &right);
     gateway.await_stored(&origin.url("/other.tar.gz"));
-    await_incident(&gateway, "mismatch", |incident| incident["state"] == "open");
+    await_incident(&gateway, "checksum_mismatch", |incident| incident["state"] == "open");
     assert_eq!(posts(&hook).len(), 1, "another target does not end the incident");
     ask().assert_body(200, &right);
-    assert_eq!(await_posts(&hook, 2)[1]["occasion"], "recovery");
+    assert_eq!(await_posts(&hook, 2)[1]["event"], "recovery");
     gateway.stop();
 }
 
@@ -200,7 +200,7 @@ fn full_disk_is_one_incident_of_instance() {
     assert_eq!(listed["host"], Value::Null);
     gateway.assert_serves(&origin.url("/small.tar.gz"), &small);
     let told = await_posts(&hook, 2);
-    assert_eq!((&told[0]["occasion"], &told[1]["occasion"]), (&"alert".into(), &"recovery".into()));
+    assert_eq!((&told[0]["event"], &told[1]["event"]), (&"alert".into(), &"recovery".into()));
     let objects = gateway.cache().join("objects");
     std::fs::remove_dir_all(&objects).expect("the folder can be removed");
     std::fs::write(&objects, "no folder").expect("a file can be written in its place");
@@ -262,6 +262,6 @@ fn incidents_are_visible_to_allowed_clients_only() {
     assert_eq!((shown.wants("content-type"), shown.wants("cache-control")), ("application/json", "no-store"));
     gateway.request("POST", "/api/v1/incidents").header("X-Forwarded-For", "10.1.2.3").send().assert_status(405);
     gateway.get(&origin.url(PATH)).header("X-Forwarded-For", "10.1.2.3").send().assert_status(502);
-    eventually("the incident is listed", || page("10.1.2.3").text().contains("\"status\"").then_some(()));
+    eventually("the incident is listed", || page("10.1.2.3").text().contains("\"upstream_error\"").then_some(()));
     assert!(!page("198.51.100.1").text().contains("/pub/"));
 }

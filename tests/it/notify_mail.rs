@@ -62,7 +62,7 @@ fn incident_and_recovery_send_one_mail_each() {
         head.iter().any(|line| line.starts_with("Date: ")) && head.iter().any(|line| line.starts_with("Message-ID: "))
     );
     for line in [
-        "Cause:     status",
+        "Cause:     upstream_error",
         "Host:      127.0.0.1",
         "Fetches:   1",
         "Detail:    the origin answered 500",

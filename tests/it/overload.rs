@@ -195,9 +195,9 @@ fn stalled_client_is_dropped_and_slow_is_not() {
         read.extend(slow.read(300_000));
         thread::sleep(Duration::from_millis(250));
     }
-    let cut = gateway
-        .log()
-        .wait_for("the end of the stalled download", |event| is_request_of(event, &url) && event["ended"] == "cut");
+    let cut = gateway.log().wait_for("the end of the stalled download", |event| {
+        is_request_of(event, &url) && event["completion"] == "aborted"
+    });
     assert_eq!(cut["status"], 200);
     dead.finish().assert_broken();
     let mut answer = slow.finish();
@@ -246,7 +246,7 @@ fn disconnected_waiting_client_frees_its_permit() {
     eventually("the origin gets the request", || (origin.count("/slow.tar.gz") == 1).then_some(()));
     drop(waiting);
     let left = gateway.log().wait_for("the request of the disconnected client", |event| is_request_of(event, &url));
-    assert_eq!((&left["status"], &left["ended"]), (&499.into(), &"cut".into()));
+    assert_eq!((&left["status"], &left["completion"]), (&499.into(), &"aborted".into()));
     gate.open();
     gateway.await_stored(&url);
 }

@@ -54,7 +54,7 @@ fn pass_through_body_is_streamed() {
     let origin = Origin::start();
     let body = archive(4, 100_000);
     for (path, reply) in [("/a.bin", Reply::ok(&body)), ("/b.bin", Reply::ok(&body).chunked())] {
-        for door in ["rewrite", "proxy"] {
+        for door in ["gateway", "proxy"] {
             let path = format!("{path}?{door}");
             let gate = Gate::new();
             origin.serve(&path, reply.clone().gate_at(50_000, &gate));
@@ -79,7 +79,7 @@ fn client_disconnect_aborts_pass_through() {
     answer.read(1000);
     drop(answer);
     let event = gateway.log().wait_for("the request", |event| crate::harness::is_request_of(event, PASSED));
-    assert_eq!(event["ended"], "cut");
+    assert_eq!(event["completion"], "aborted");
 }
 
 #[test]

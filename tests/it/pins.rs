@@ -18,7 +18,7 @@ fn pins(gateway: &Gateway, method: &str, body: Option<&Body>) -> Answer {
 fn answering(gateway: &Gateway) -> String {
     let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(URL))).send().json();
     let records = shown["records"].as_array().expect("`records` is an array");
-    let answering = records.iter().find(|record| record["answers"] == true).expect("one record is active");
+    let answering = records.iter().find(|record| record["active"] == true).expect("one record is active");
     answering["sha256"].as_str().expect("the record has a digest").to_owned()
 }
 

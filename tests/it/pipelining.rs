@@ -264,7 +264,7 @@ fn ambiguous_heads_are_refused_in_their_turn() {
     }
     assert_eq!(origin.count(SMUGGLED), 0);
     let refused = gateway.log().wait_for("a refused request", |event| event["status"] == 400);
-    assert_eq!((&refused["message"], &refused["ended"]), (&"request".into(), &"whole".into()), "{refused}");
+    assert_eq!((&refused["message"], &refused["completion"]), (&"request".into(), &"complete".into()), "{refused}");
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn forwarding_loop_is_refused() {
     assert_eq!(origin.total(), 0, "the inner request is refused because of its Via");
     let inner_answer =
         gateway.log().wait_for("the inner request", |event| event["message"] == "request" && event["status"] == 400);
-    assert_eq!(inner_answer["door"], "rewrite");
+    assert_eq!(inner_answer["endpoint"], "gateway");
 }
 
 #[test]

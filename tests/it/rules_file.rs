@@ -140,9 +140,9 @@ fn configured_rules_precede_rules_files() {
     for path in ["/a.gz", "/b.gz"] {
         origin.serve(path, Reply::file(&body));
     }
-    let builder = Gateway::builder().origin(&origin).relay().rule("path_prefix = \"/a\"\nclass = \"frozen\"");
+    let builder = Gateway::builder().origin(&origin).relay().rule("path_prefix = \"/a\"\nclass = \"immutable\"");
     let file = builder.folder().join("more.toml");
-    fs::write(&file, "[[rules]]\nclass = \"passed\"\n").expect("the folder can be written");
+    fs::write(&file, "[[rules]]\nclass = \"pass\"\n").expect("the folder can be written");
     let gateway = builder.set("policy.rules_files", &list(&file)).start();
     gateway.assert_serves(&origin.url("/a.gz"), &body).assert_cache(&["stored"]);
     gateway.assert_serves(&origin.url("/b.gz"), &body).assert_cache(&["fwd=bypass"]);
@@ -156,17 +156,17 @@ fn reload_rereads_rules_and_keeps_them_on_error() {
     let builder = Gateway::builder().origin(&origin).relay();
     let file = builder.folder().join("more.toml");
     let write = |text: &str| fs::write(&file, text).expect("the folder can be written");
-    write("[[rules]]\nclass = \"passed\"\n");
+    write("[[rules]]\nclass = \"pass\"\n");
     let mut gateway = builder.set("policy.rules_files", &list(&file)).start();
     gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["fwd=bypass"]);
     let told = |gateway: &Gateway, text: &str| {
         eventually("the log contains the text", || gateway.log().text().contains(text).then_some(()));
     };
-    write("[[rules]]\nclas = \"frozen\"\n");
+    write("[[rules]]\nclas = \"immutable\"\n");
     gateway.reload(|builder| builder);
     told(&gateway, "more.toml:2");
     gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["fwd=bypass"]);
-    write("[[rules]]\nclass = \"frozen\"\n");
+    write("[[rules]]\nclass = \"immutable\"\n");
     gateway.reload(|builder| builder);
     told(&gateway, "the configuration was reloaded");
     gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["stored"]);

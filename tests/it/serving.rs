@@ -183,7 +183,7 @@ fn builtin_pages_are_served() {
 fn proxy_endpoint_can_be_disabled() {
     let gateway = Gateway::builder().text("proxy.listen", "").start();
     gateway.request("GET", "/healthz").send().assert_status(200);
-    assert!(!gateway.log().events().iter().any(|event| event["door"] == "proxy"), "no proxy endpoint listens");
+    assert!(!gateway.log().events().iter().any(|event| event["endpoint"] == "proxy"), "no proxy endpoint listens");
 }
 
 #[test]

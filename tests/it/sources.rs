@@ -37,7 +37,7 @@ impl World {
         let builder = self.gateway();
         let pins = builder.folder().join("pins");
         fs::write(&pins, format!("{sha256}  {}\n", self.url())).expect("the folder can be written");
-        builder.text("policy.pins_file", pins.to_str().expect("the path is text"))
+        builder.text("policy.checksums_file", pins.to_str().expect("the path is text"))
     }
 
     fn url(&self) -> String {
@@ -268,7 +268,7 @@ fn wrong_source_is_incident_and_missing_is_none() {
     gateway.assert_serves(&world.url(), &body);
     let listed = eventually("the incident is listed", || Some(incidents(&gateway)).filter(|listed| !listed.is_empty()));
     let listed: Vec<_> = listed.iter().map(|incident| (&incident["cause"], &incident["host"])).collect();
-    assert_eq!(listed, [(&Value::from("impostor"), &Value::from("127.0.0.2"))]);
+    assert_eq!(listed, [(&Value::from("wrong_file_type"), &Value::from("127.0.0.2"))]);
 }
 
 #[test]
@@ -287,10 +287,10 @@ fn canonical_url_joins_spellings_into_one_object() {
     let (origin, body) = (Origin::start(), archive(14, 5000));
     origin.serve("/files/x.tar.gz?v=1", Reply::file(&body));
     let rule = format!(
-        "path_prefix = \"/old/\"\nsame_as = {:?}\nignored_parameters = [\"use_mirror\", \"ts\"]",
+        "path_prefix = \"/old/\"\ncanonical_url = {:?}\nignored_query_parameters = [\"use_mirror\", \"ts\"]",
         origin.url("/files/{path}")
     );
-    let plain = "path_prefix = \"/files/\"\nignored_parameters = [\"use_mirror\", \"ts\"]";
+    let plain = "path_prefix = \"/files/\"\nignored_query_parameters = [\"use_mirror\", \"ts\"]";
     let gateway = Gateway::builder().origin(&origin).relay().rule(&rule).rule(plain).start();
     gateway.assert_serves(&origin.url("/old/x.tar.gz?ts=12&v=1&use_mirror=near"), &body);
     gateway.await_stored(&origin.url("/files/x.tar.gz?v=1"));
@@ -304,7 +304,7 @@ fn canonical_url_joins_spellings_into_one_object() {
 #[test]
 fn canonical_url_is_checked_by_policy() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
-    let rule = format!("host = \"127.0.0.1\"\nsame_as = {:?}", other.url("/{path}"));
+    let rule = format!("host = \"127.0.0.1\"\ncanonical_url = {:?}", other.url("/{path}"));
     let builder = Gateway::builder().origin(&origin).origin(&other).relay().rule(&rule);
     let gateway = builder.set("policy.allow_hosts", "[\"127.0.0.1\"]").start();
     gateway.get(&origin.url(PATH)).send().assert_problem(403);
@@ -316,7 +316,7 @@ fn credentials_and_put_ignore_canonical_url() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(16, 5000);
     origin.serve(PATH, Reply::file(&body));
-    let rule = format!("host = \"127.0.0.1\"\nsame_as = {:?}", other.url("/{path}"));
+    let rule = format!("host = \"127.0.0.1\"\ncanonical_url = {:?}", other.url("/{path}"));
     let gateway = Gateway::builder().origin(&origin).origin(&other).rule(&rule).start();
     for (name, value) in [("Authorization", "Basic own"), ("Cookie", "own=1")] {
         gateway.proxied("GET", &origin.url(PATH)).header(name, value).send().assert_body(200, &body);
@@ -332,8 +332,8 @@ fn first_rule_that_sets_option_wins() {
     let page: crate::harness::Body = (*b"<html>").into();
     world.mirror.serve("/mirror/x.odd", Reply::file(&body));
     world.origin.serve("/pub/page.tar.gz", Reply::file(&page));
-    let builder = world.gateway().rule("path_suffix = \".odd\"\nclass = \"frozen\"");
-    let gateway = builder.rule("class = \"passed\"\njudge_kind = false").start();
+    let builder = world.gateway().rule("path_suffix = \".odd\"\nclass = \"immutable\"");
+    let gateway = builder.rule("class = \"pass\"\ncheck_file_type = false").start();
     gateway.assert_serves(&world.origin.url("/pub/x.odd"), &body);
     gateway.await_stored(&world.origin.url("/pub/x.odd"));
     gateway.assert_serves(&world.origin.url("/pub/page.tar.gz"), &page).assert_cache(&["fwd=bypass"]);
@@ -344,11 +344,11 @@ fn invalid_rule_is_rejected_with_key() {
     for (rule, part) in [
         ("mirrors = [\"https://example.org/\"]", "rules.mirrors"),
         ("archives = [\"nonsense/{path}\"]", "rules.archives"),
-        ("same_as = \"https://example.org/{file}\"", "rules.same_as"),
+        ("canonical_url = \"https://example.org/{file}\"", "rules.canonical_url"),
         ("path_prefix = \"/pub\"\nmirrors = [\"https://example.org/{path}\"]", "rules.path_prefix"),
         ("host = \"example.org\"", "sets nothing"),
-        ("host = \"..\"\nclass = \"frozen\"", "rules.host"),
-        ("class = \"frozen\"\nmirror = [\"https://example.org/{path}\"]", "mirror"),
+        ("host = \"..\"\nclass = \"immutable\"", "rules.host"),
+        ("class = \"immutable\"\nmirror = [\"https://example.org/{path}\"]", "mirror"),
     ] {
         let run = Gateway::builder().rule(rule).run_to_end();
         assert_eq!(run.code, Some(2), "{rule}");

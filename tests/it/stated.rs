@@ -1,4 +1,4 @@
-//! Checksum file (`policy.pins_file`): a required digest applies to every client and
+//! Checksum file (`policy.checksums_file`): a required digest applies to every client and
 //! follows edits of the file.
 
 use std::fs;
@@ -22,7 +22,7 @@ impl Stated {
         origin.serve(PATH, Reply::file(body));
         let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.negative_ttl", "1ms");
         let file = builder.folder().join("pins");
-        let builder = builder.text("policy.pins_file", file.to_str().expect("the path is text"));
+        let builder = builder.text("policy.checksums_file", file.to_str().expect("the path is text"));
         let url = origin.url(PATH);
         fs::write(&file, "# nothing yet\n").expect("the folder can be written");
         Self { origin, url, file, builder }
@@ -42,7 +42,7 @@ impl Stated {
 }
 
 fn await_reread(gateway: &Gateway, times: usize) {
-    let is_reread = |event: &serde_json::Value| event["message"] == "reloaded policy.pins_file";
+    let is_reread = |event: &serde_json::Value| event["message"] == "reloaded policy.checksums_file";
     gateway.log().wait_for_many("the checksum file is reloaded", times, is_reread);
 }
 
@@ -51,7 +51,7 @@ fn await_alert(gateway: &Gateway) {
     eventually("the mismatch is an alert", || {
         let listed = gateway.request("GET", "/api/v1/incidents").send().json();
         let incidents = listed["incidents"].as_array().expect("`incidents` is an array").clone();
-        incidents.into_iter().find(|one| one["cause"] == "mismatch" && one["severity"] == "alert").map(drop)
+        incidents.into_iter().find(|one| one["cause"] == "checksum_mismatch" && one["severity"] == "alert").map(drop)
     });
 }
 
@@ -123,7 +123,7 @@ fn refresh_and_refetch_obey_required_digest() {
     gateway.operate("POST", &refresh).send().json();
     gateway.assert_serves(&stated.url, &wanted).assert_cache(&["hit"]);
     let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(&stated.url))).send().json();
-    assert_eq!(shown["stated"], sha256(&wanted));
+    assert_eq!(shown["required_sha256"], sha256(&wanted));
     for object in gateway.objects() {
         fs::remove_file(object).expect("the object exists");
     }
@@ -173,7 +173,7 @@ fn invalid_checksum_file_keeps_previous_one() {
     let secret = format!("{}  https://user:S3CRET@example.org/x\nnonsense\n", sha256(&body));
     fs::write(&stated.file, &secret).expect("the folder can be written");
     let complaint = gateway.log().wait_for("the warning", |event| {
-        event["message"] == "reload of policy.pins_file failed; keeping the old checksums"
+        event["message"] == "reload of policy.checksums_file failed; keeping the old checksums"
     });
     assert!(complaint["error"].as_str().is_some_and(|text| text.contains("pins:1: ")), "{complaint}");
     gateway.get(&stated.url).send().assert_problem(409);
@@ -185,7 +185,7 @@ fn invalid_checksum_file_keeps_previous_one() {
     assert!(!gateway.log().text().contains("S3CRET"));
     let other_file = stated.file.with_extension("other");
     fs::write(&other_file, "").expect("the folder can be written");
-    gateway.reload(|builder| builder.text("policy.pins_file", other_file.to_str().expect("the path is text")));
+    gateway.reload(|builder| builder.text("policy.checksums_file", other_file.to_str().expect("the path is text")));
     gateway.log().wait_for("the reload", |event| event["message"] == "the configuration was reloaded");
     gateway.proxied("GET", &stated.url).send().assert_body(200, &body);
 }

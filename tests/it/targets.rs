@@ -1,6 +1,6 @@
 //! Tables of target spellings: `tests/targets.tsv` and `tests/rewrites.tsv`.
 
-use millpond::gateway::{Rewrite, RewriteError};
+use millpond::gateway::{PrefixedUrl, PrefixedUrlError};
 use millpond::model::{Key, MAX_TARGET_BYTES, Target, TargetError};
 use url::Url;
 
@@ -149,11 +149,11 @@ fn every_target_error_has_a_row() {
 
 /// Returns the innermost name of an error: that of the digest error or target
 /// error if it wraps one.
-fn name_of(error: RewriteError) -> String {
+fn name_of(error: PrefixedUrlError) -> String {
     match error {
-        RewriteError::NoUrl => format!("{error:?}"),
-        RewriteError::Target(inner) => format!("{inner:?}"),
-        RewriteError::Digest(inner) => format!("{inner:?}"),
+        PrefixedUrlError::NoUrl => format!("{error:?}"),
+        PrefixedUrlError::Target(inner) => format!("{inner:?}"),
+        PrefixedUrlError::Digest(inner) => format!("{inner:?}"),
     }
 }
 
@@ -163,7 +163,7 @@ fn every_request_path_parses_as_in_table() {
     assert!(rows.len() >= 90, "the table has shrunk to {} rows", rows.len());
     let mut wrong = Vec::new();
     for row in &rows {
-        let found = Rewrite::parse(row.spelling());
+        let found = PrefixedUrl::parse(row.spelling());
         let expected = row.fields.get(2).map(String::as_str).unwrap_or_default();
         let agrees = match (&found, row.verdict()) {
             (Ok(rewrite), Verdict::Canonical(canonical)) => {
@@ -189,7 +189,7 @@ fn every_request_path_parses_as_in_table() {
 fn canonical_string_works_as_gateway_path() {
     for row in rows(include_str!("../targets.tsv")) {
         let Verdict::Canonical(canonical) = row.verdict() else { continue };
-        let rewrite = Rewrite::parse(&format!("/{canonical}"));
+        let rewrite = PrefixedUrl::parse(&format!("/{canonical}"));
         let rewrite = rewrite.unwrap_or_else(|error| panic!("line {}: {error}", row.number));
         assert_eq!(rewrite.target.as_str(), canonical, "line {}", row.number);
         assert!(rewrite.expected.is_empty(), "line {}", row.number);

@@ -148,5 +148,7 @@ fn wget_and_curl_tunnel_to_https_origin() {
     }
     assert_eq!(origin.count(PATH), 2, "a tunnel is not cached");
     gateway.assert_nothing_stored();
-    gateway.log().wait_for_many("the tunnels", 2, |event| event["message"] == "request" && event["door"] == "tunnel");
+    gateway
+        .log()
+        .wait_for_many("the tunnels", 2, |event| event["message"] == "request" && event["endpoint"] == "tunnel");
 }

@@ -115,7 +115,7 @@ fn wget_continue_resumes_hit() {
         .gateway
         .log()
         .wait_for("the partial response", |event| event["status"] == 206 && event["sent_bytes"] == 2 << 20);
-    assert_eq!(part["ended"], "whole");
+    assert_eq!(part["completion"], "complete");
     // The file is complete: wget expects 416.
     Tool::wget(stage.path()).arg("-c").arg(&stage.rewritten()).run().assert_success();
     stage.assert_file();

@@ -59,7 +59,7 @@ fn proxy_protocol_header_names_client() {
     assert_eq!(tunnel.head.status, 200);
     drop((tunnel, listener.accept().expect("the gateway has connected")));
     let event =
-        gateway.log().wait_for("the tunnel", |event| event["door"] == "tunnel" && event["message"] == "request");
+        gateway.log().wait_for("the tunnel", |event| event["endpoint"] == "tunnel" && event["message"] == "request");
     assert_eq!(event["client"], "10.1.2.3");
 }
 

@@ -62,7 +62,7 @@ fn tunnel_carries_bytes_both_ways() {
     assert_eq!(read_all(&mut server), b"");
     drop(server);
     let event =
-        gateway.log().wait_for("the tunnel", |event| event["message"] == "request" && event["door"] == "tunnel");
+        gateway.log().wait_for("the tunnel", |event| event["message"] == "request" && event["endpoint"] == "tunnel");
     assert_eq!(event["method"], "CONNECT");
     assert_eq!(event["status"], 200);
     assert_eq!(event["sent_bytes"], 8, "bytes sent to the client");

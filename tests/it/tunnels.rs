@@ -38,7 +38,7 @@ fn six_hundred_tunnels_work_concurrently() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).start();
     assert_each_hears_itself(listener, |early| connect(&gateway, &address.to_string(), early));
-    let is_tunnel = |event: &serde_json::Value| event["message"] == "request" && event["door"] == "tunnel";
+    let is_tunnel = |event: &serde_json::Value| event["message"] == "request" && event["endpoint"] == "tunnel";
     gateway.log().wait_for_many("the tunnels", TUNNELS, is_tunnel);
 }
 

@@ -21,7 +21,7 @@ fn incident(gateway: &Gateway, state: &str) -> Value {
     eventually("the incident is listed", || {
         let page = gateway.request("GET", "/api/v1/incidents").send().json();
         let incidents = page["incidents"].as_array().expect("`incidents` is an array").clone();
-        incidents.into_iter().find(|incident| incident["cause"] == "rotten" && incident["state"] == state)
+        incidents.into_iter().find(|incident| incident["cause"] == "corruption" && incident["state"] == state)
     })
 }
 

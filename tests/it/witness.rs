@@ -62,7 +62,7 @@ impl Changed {
         eventually("the change is an incident", || {
             let listed = self.gateway.request("GET", "/api/v1/incidents").send().json();
             let incidents = listed["incidents"].as_array().expect("`incidents` is an array").clone();
-            incidents.into_iter().find(|incident| incident["cause"] == "changed")
+            incidents.into_iter().find(|incident| incident["cause"] == "content_changed")
         })
     }
 }
@@ -77,7 +77,7 @@ fn refresh_stores_changed_content_and_serves_old() {
     let changed = Changed::new("refuse");
     let refreshed = changed.refresh(false);
     assert_eq!((&refreshed["changed"], &refreshed["accepted"]), (&true.into(), &false.into()));
-    assert_eq!(refreshed["before"], sha256(&changed.body));
+    assert_eq!(refreshed["previous_sha256"], sha256(&changed.body));
     assert_eq!(refreshed["sha256"], sha256(&changed.other));
     changed.gateway.assert_serves(&changed.url, &changed.body).assert_cache(&["hit"]);
     assert_eq!(changed.on_record(), [sha256(&changed.body), sha256(&changed.other)]);
@@ -147,7 +147,7 @@ fn refresh_fetches_unstored_target() {
     origin.serve(PATH, Reply::file(&body));
     let gateway = Gateway::relaying(&origin);
     let refreshed = refresh(&gateway, &origin.url(PATH), false);
-    assert_eq!((&refreshed["before"], &refreshed["changed"]), (&Value::Null, &false.into()));
+    assert_eq!((&refreshed["previous_sha256"], &refreshed["changed"]), (&Value::Null, &false.into()));
     gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
     let passed = format!("/api/v1/refresh?url={}", encoded(&origin.url("/latest/x")));
     gateway.operate("POST", &passed).send().assert_problem(400);

@@ -12,10 +12,10 @@ use reqwest::Body;
 use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::task::spawn_blocking;
 
-use super::gateway::{Connection, Failure, Gateway};
+use super::api_client::{ApiClient, Connection, Failure};
 use super::progress;
 use crate::cli::output::print_line;
-use crate::cli::{EXIT_CORRUPT, complain};
+use crate::cli::{EXIT_CORRUPT, fail};
 use crate::model::{Algorithm, Digests, Hasher};
 
 /// The piece in which files are read, in bytes.
@@ -37,7 +37,7 @@ pub struct Import {
 
 impl Import {
     pub async fn run(self) -> Result<(), Failure> {
-        let gateway = Gateway::new(self.connection)?;
+        let api = ApiClient::new(self.connection)?;
         let copies = copies(&self.path, &self.url)?;
         if copies.is_empty() {
             return Err(Failure::usage(format!("{} holds no files", self.path.display())));
@@ -45,13 +45,13 @@ impl Import {
         let (count, mut first) = (copies.len(), None);
         let mut failed = 0;
         for (file, url) in copies {
-            if let Err(failure) = import(&gateway, &file, &url).await {
+            if let Err(failure) = import(&api, &file, &url).await {
                 let failure = Failure { text: format!("{}: {}", file.display(), failure.text), ..failure };
                 if count == 1 {
                     return Err(failure);
                 }
                 // The others may do well.
-                complain(&failure.text, failure.code);
+                fail(&failure.text, failure.code);
                 failed += 1;
                 first.get_or_insert(failure.code);
             }
@@ -101,11 +101,11 @@ fn encode(name: &str) -> String {
 }
 
 /// Imports one file. Its digests are computed here first, and those that the gateway has found must be the same.
-async fn import(gateway: &Gateway, path: &Path, url: &str) -> Result<(), Failure> {
+async fn import(api: &ApiClient, path: &Path, url: &str) -> Result<(), Failure> {
     let (mut file, size_bytes, digests) = hash(path.to_owned()).await?;
     let md5 = digests.others.get(&Algorithm::Md5).cloned().unwrap_or_default();
     let sha256 = digests.sha256.to_string();
-    if !gateway.shows_json {
+    if !api.shows_json {
         print_line(&format_args!("md5:{md5}  sha256:{sha256}  {}", path.display()))?;
     }
     let mut headers = HeaderMap::new();
@@ -113,10 +113,10 @@ async fn import(gateway: &Gateway, path: &Path, url: &str) -> Result<(), Failure
         headers.insert(name, HeaderValue::from_str(hex).expect("hexadecimal digits can be in a header"));
     }
     file.rewind()?;
-    let body = body_of(file, progress::bar(Some(size_bytes), !gateway.shows_json));
-    let imported = gateway.upload("objects", &[("url", url)], headers, size_bytes, body).await?;
+    let body = body_of(file, progress::bar(Some(size_bytes), !api.shows_json));
+    let imported = api.upload("objects", &[("url", url)], headers, size_bytes, body).await?;
     let found = |algorithm: &str| imported["digests"][algorithm].as_str().unwrap_or_default().to_owned();
-    if gateway.shows_json {
+    if api.shows_json {
         print_line(&imported)?;
     } else {
         print_line(&format_args!("md5:{}  sha256:{}  {url}", found("md5"), found("sha256")))?;
@@ -128,7 +128,7 @@ async fn import(gateway: &Gateway, path: &Path, url: &str) -> Result<(), Failure
 async fn hash(path: PathBuf) -> Result<(File, u64, Digests), Failure> {
     let hashed = spawn_blocking(move || {
         let mut file = File::open(path)?;
-        let (mut hasher, mut size_bytes) = (Hasher::of_all(), 0);
+        let (mut hasher, mut size_bytes) = (Hasher::with_all_algorithms(), 0);
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             match file.read(&mut piece)? {

@@ -1,6 +1,6 @@
 //! The commands that talk to a gateway: for everybody who builds, and for operators.
 
-mod gateway;
+mod api_client;
 mod get;
 mod import;
 mod progress;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::gateway::{Connection, Failure, Gateway};
+use super::api_client::{ApiClient, Connection, Failure};
 use crate::cli::EXIT_CORRUPT;
 use crate::cli::output::{Reader, print_line};
 use crate::model::Sha256;
@@ -63,9 +63,9 @@ pub struct Unpin {
 
 impl Stat {
     pub async fn run(self) -> Result<(), Failure> {
-        let gateway = Gateway::new(self.connection)?;
-        let shown = gateway.call(Method::GET, "targets", &[("url", &self.url)]).await?;
-        if gateway.shows_json {
+        let api = ApiClient::new(self.connection)?;
+        let shown = api.call(Method::GET, "targets", &[("url", &self.url)]).await?;
+        if api.shows_json {
             print_line(&shown)?;
             return Ok(());
         }
@@ -78,13 +78,13 @@ impl Stat {
 
 impl Ls {
     pub async fn run(self) -> Result<(), Failure> {
-        let gateway = Gateway::new(self.connection)?;
+        let api = ApiClient::new(self.connection)?;
         let mut after: Option<String> = None;
         loop {
             let parameters: Vec<_> = after.iter().map(|after| ("after", after.as_str())).collect();
-            let page = gateway.call(Method::GET, "objects", &parameters).await?;
+            let page = api.call(Method::GET, "objects", &parameters).await?;
             for object in page["objects"].as_array().into_iter().flatten() {
-                let reader = if gateway.shows_json {
+                let reader = if api.shows_json {
                     print_line(object)
                 } else {
                     print_line(&format_args!("{}  {}", line_of(object), text(&object["url"])))
@@ -103,25 +103,23 @@ impl Ls {
 
 impl Rm {
     pub async fn run(self) -> Result<(), Failure> {
-        let gateway = Gateway::new(self.connection)?;
+        let api = ApiClient::new(self.connection)?;
         let removed = match (self.sha256, &self.url) {
-            (Some(sha256), _) => gateway.call(Method::DELETE, &format!("objects/sha256/{sha256}"), &[]).await?,
-            (None, url) => {
-                gateway.call(Method::DELETE, "objects", &[("url", url.as_deref().unwrap_or_default())]).await?
-            }
+            (Some(sha256), _) => api.call(Method::DELETE, &format!("objects/sha256/{sha256}"), &[]).await?,
+            (None, url) => api.call(Method::DELETE, "objects", &[("url", url.as_deref().unwrap_or_default())]).await?,
         };
-        show(&gateway, &removed, &format!("{} bytes were freed", removed["freed_bytes"]))
+        show(&api, &removed, &format!("{} bytes were freed", removed["freed_bytes"]))
     }
 }
 
 impl Refresh {
     pub async fn run(self) -> Result<(), Failure> {
-        let gateway = Gateway::new(self.connection)?;
+        let api = ApiClient::new(self.connection)?;
         let parameters = [("url", self.url.as_str()), ("accept", if self.accept { "true" } else { "false" })];
-        let refreshed = gateway.call(Method::POST, "refresh", &parameters).await?;
-        show(&gateway, &refreshed, &format!("{}  {}", text(&refreshed["sha256"]), self.url))?;
+        let refreshed = api.call(Method::POST, "refresh", &parameters).await?;
+        show(&api, &refreshed, &format!("{}  {}", text(&refreshed["sha256"]), self.url))?;
         if refreshed["changed"] == true && refreshed["accepted"] != true {
-            let before = text(&refreshed["before"]);
+            let before = text(&refreshed["previous_sha256"]);
             let complaint = format!("other bytes came; sha256:{before} stays the answer until you say --accept");
             return Err(Failure::new(EXIT_CORRUPT, complaint));
         }
@@ -148,17 +146,17 @@ async fn call_pins(
     url: &str,
     sha256: Option<Sha256>,
     connection: Connection,
-) -> Result<(Gateway, Value), Failure> {
-    let gateway = Gateway::new(connection)?;
+) -> Result<(ApiClient, Value), Failure> {
+    let api = ApiClient::new(connection)?;
     let sha256 = sha256.map(|sha256| sha256.to_string());
     let mut parameters = vec![("url", url)];
     parameters.extend(sha256.as_deref().map(|sha256| ("sha256", sha256)));
-    let answer = gateway.call(method, "pins", &parameters).await?;
-    Ok((gateway, answer))
+    let answer = api.call(method, "pins", &parameters).await?;
+    Ok((api, answer))
 }
 
-fn show(gateway: &Gateway, answer: &Value, line: &str) -> Result<(), Failure> {
-    if gateway.shows_json { print_line(answer) } else { print_line(&line) }?;
+fn show(api: &ApiClient, answer: &Value, line: &str) -> Result<(), Failure> {
+    if api.shows_json { print_line(answer) } else { print_line(&line) }?;
     Ok(())
 }
 
@@ -168,8 +166,8 @@ fn line_of(record: &Value) -> String {
         Value::Bool(true) | Value::String(_) => "  pinned",
         _ => "",
     };
-    let held = if record["held"] == true { "held" } else { "evicted" };
-    let answers = if record["answers"] == true { "  answers" } else { "" };
+    let held = if record["cached"] == true { "cached" } else { "evicted" };
+    let answers = if record["active"] == true { "  active" } else { "" };
     let source = record["source"].as_str().map(|source| format!("  {source}")).unwrap_or_default();
     let (sha256, size, date) = (text(&record["sha256"]), &record["size_bytes"], text(&record["first_seen"]));
     format!("{sha256}  {size}  {date}{source}  {held}{pinned}{answers}")

@@ -18,9 +18,9 @@ use suppaftp::{FtpError, Mode, Status};
 use tokio::net::TcpStream;
 
 use super::FtpTls;
+use super::control::{ByteForByte, Session, as_chars};
+use super::error::{FtpCommandError, with_timeout};
 use super::pool::Server;
-use super::session::{ByteForByte, Session, as_chars};
-use super::trouble::{Trouble, within};
 use crate::dial::Dialer;
 use crate::model::FtpFile;
 use crate::origin::OriginError;
@@ -60,44 +60,44 @@ impl Connector {
     /// Connects and logs in.
     pub async fn open(&self, hop: &Admitted, file: &FtpFile) -> Result<Session, OriginError> {
         let server = Server::of(hop.target());
-        let mut stream = self.greet(hop).await?;
+        let mut stream = self.read_greeting(hop).await?;
         let is_secure = match self.tls {
             FtpTls::Never => false,
             FtpTls::Required => true,
             FtpTls::Offered if self.speaks_tls.contains_key(&server) => true,
             FtpTls::Offered => {
                 let offered = stream.custom_command("AUTH TLS", &[Status::AuthOk]);
-                match within(self.patience, offered).await {
+                match with_timeout(self.patience, offered).await {
                     Ok(_) => {
                         self.speaks_tls.insert(server, ());
                         // The library asks for itself, from the beginning.
-                        stream = self.greet(hop).await?;
+                        stream = self.read_greeting(hop).await?;
                         true
                     }
                     // 421 ends the conversation; any other refusal is that of TLS, be it for the moment (RFC 4217, section 5).
-                    Err(Trouble::Refused(code)) if code != 421 => false,
+                    Err(FtpCommandError::Refused(code)) if code != 421 => false,
                     Err(trouble) => return Err(trouble.into()),
                 }
             }
         };
         if is_secure {
-            stream = self.secure(stream, hop).await?;
+            stream = self.start_tls(stream, hop).await?;
         }
-        match self.log_in(stream, file).await {
+        match self.login(stream, file).await {
             // vsftpd lets nobody in anonymously through TLS unless it is told to. This is the word of the server itself:
             // its certificate was good.
-            Err(Trouble::Refused(530)) if is_secure && self.tls == FtpTls::Offered && file.login.is_none() => {
-                Ok(self.log_in(self.greet(hop).await?, file).await?)
+            Err(FtpCommandError::Refused(530)) if is_secure && self.tls == FtpTls::Offered && file.login.is_none() => {
+                Ok(self.login(self.read_greeting(hop).await?, file).await?)
             }
             session => Ok(session?),
         }
     }
 
     /// Connects and waits for the greeting.
-    async fn greet(&self, hop: &Admitted) -> Result<AsyncRustlsFtpStream, OriginError> {
+    async fn read_greeting(&self, hop: &Admitted) -> Result<AsyncRustlsFtpStream, OriginError> {
         let socket = self.dialer.connect_to_origin(hop).await?;
         let dialer = self.dialer.clone();
-        let mut stream = within(self.patience, AsyncRustlsFtpStream::connect_with_stream(socket)).await?;
+        let mut stream = with_timeout(self.patience, AsyncRustlsFtpStream::connect_with_stream(socket)).await?;
         stream.set_encoding(ByteForByte).await;
         // Wherever a server sends us for the data, we go to where it is itself.
         stream.set_passive_nat_workaround(true);
@@ -105,28 +105,34 @@ impl Connector {
     }
 
     /// From here on everything goes through TLS, or there is an error.
-    async fn secure(&self, stream: AsyncRustlsFtpStream, hop: &Admitted) -> Result<AsyncRustlsFtpStream, OriginError> {
+    async fn start_tls(
+        &self,
+        stream: AsyncRustlsFtpStream,
+        hop: &Admitted,
+    ) -> Result<AsyncRustlsFtpStream, OriginError> {
         let mut config = ClientConfig::clone(&self.tls_config);
         config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS);
         let connector = AsyncRustlsConnector::from(TlsConnector::from(Arc::new(config)));
         let name = hop.target().host().trim_matches(['[', ']']);
-        match within(self.patience, stream.into_secure(connector, name)).await {
-            Err(Trouble::Refused(500..=599)) => Err(OriginError::Wrong("the origin does not speak TLS".to_owned())),
+        match with_timeout(self.patience, stream.into_secure(connector, name)).await {
+            Err(FtpCommandError::Refused(500..=599)) => {
+                Err(OriginError::InvalidResponse("the origin does not speak TLS".to_owned()))
+            }
             secured => Ok(secured?),
         }
     }
 
-    async fn log_in(&self, mut stream: AsyncRustlsFtpStream, file: &FtpFile) -> Result<Session, Trouble> {
+    async fn login(&self, mut stream: AsyncRustlsFtpStream, file: &FtpFile) -> Result<Session, FtpCommandError> {
         let (user, password) = match &file.login {
             Some(login) => (as_chars(&login.user), as_chars(&login.password)),
             None => ("anonymous".to_owned(), "anonymous@".to_owned()),
         };
-        within(self.patience, stream.login(user, password)).await?;
-        within(self.patience, stream.transfer_type(FileType::Binary)).await?;
+        with_timeout(self.patience, stream.login(user, password)).await?;
+        with_timeout(self.patience, stream.transfer_type(FileType::Binary)).await?;
         // Asked for once by itself: later a refusal could be that of another command.
-        match within(self.patience, stream.custom_command("EPSV", &[Status::ExtendedPassiveMode])).await {
+        match with_timeout(self.patience, stream.custom_command("EPSV", &[Status::ExtendedPassiveMode])).await {
             Ok(_) => stream.set_mode(Mode::ExtendedPassive),
-            Err(Trouble::Refused(500..=599)) => stream.set_mode(Mode::Passive),
+            Err(FtpCommandError::Refused(500..=599)) => stream.set_mode(Mode::Passive),
             Err(trouble) => return Err(trouble),
         }
         Ok(Session::new(stream, self.patience))
@@ -136,7 +142,7 @@ impl Connector {
 /// Connects to where a server listens with a file's bytes.
 async fn open_data(dialer: Dialer, address: SocketAddr) -> Result<TcpStream, FtpError> {
     if address.port() < MIN_DATA_PORT {
-        let wrong = OriginError::Wrong("the origin sends us to the port of another service".to_owned());
+        let wrong = OriginError::InvalidResponse("the origin sends us to the port of another service".to_owned());
         return Err(FtpError::ConnectionError(io::Error::other(wrong)));
     }
     dialer.connect_to_address(address).await.map_err(|error| FtpError::ConnectionError(io::Error::other(error)))

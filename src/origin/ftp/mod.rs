@@ -1,15 +1,15 @@
 //! Origins of ftp (RFC 959, 2428, 3659, 4217).
 //!
-//! [`connector`] opens a control connection, [`session`] is one, [`pool`] keeps those that may be used again, and a
+//! [`connector`] opens a control connection, [`control`] is one, [`pool`] keeps those that may be used again, and a
 //! [`transfer`] is a body. Only files are fetched: no command lists anything or changes anything. What comes is told in the
 //! words of HTTP: size and date together are the body's validator, and the length alone ends it. Data connections go to the
 //! control connection's own address, past policy and dial; a connection with anything wrong about it is closed.
 
 mod connector;
+mod control;
+mod error;
 mod pool;
-mod session;
 mod transfer;
-mod trouble;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,12 +23,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::{Config, Method, OriginError, Request, Response};
 use crate::dial::Dialer;
 use crate::model::{ByteRange, FtpFile, Login, RangeSpec, Selected};
-use crate::policy::{Admitted, Refusal};
+use crate::policy::{Admitted, PolicyDenied};
 use connector::Connector;
+use control::{FileMetadata, Session};
+use error::FtpCommandError;
 use pool::{Pool, Server};
-use session::{Facts, Session};
 pub use transfer::Transfer;
-use trouble::Trouble;
 
 /// How old a file must be to be known by its date, which says only seconds.
 const MIN_AGE: Duration = Duration::from_mins(1);
@@ -57,7 +57,7 @@ pub struct FtpHead {
 
 /// Which bytes of a file are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum RequestedRange {
     Whole,
     /// The rest behind this offset, after [`OVERLAP_BYTES`] that are here already.
     Rest(u64),
@@ -66,7 +66,7 @@ enum Wanted {
     Nothing,
 }
 
-impl Wanted {
+impl RequestedRange {
     fn offset(self) -> u64 {
         match self {
             Self::Whole | Self::Nothing => 0,
@@ -98,9 +98,9 @@ impl FtpOrigin {
     /// [`OriginError`], with the status 404 where there is no such file.
     pub async fn ask(&self, hop: &Admitted, request: &Request) -> Result<Response, OriginError> {
         if matches!(request.method, Method::Other(_)) {
-            return Err(OriginError::Wrong("ftp knows no such method".to_owned()));
+            return Err(OriginError::InvalidResponse("ftp knows no such method".to_owned()));
         }
-        let mut file = FtpFile::of(hop.target()).map_err(Refusal::FtpFile)?;
+        let mut file = FtpFile::of(hop.target()).map_err(PolicyDenied::FtpFile)?;
         if file.login.is_none() {
             file.login = request.header("authorization").and_then(Login::of_authorization);
         }
@@ -116,11 +116,11 @@ impl FtpOrigin {
             };
             match self.answer(session, hop, &file, request, may_restart, &mut place).await {
                 Ok(response) => return Ok(response),
-                Err(Trouble::NoRestart) if may_restart => may_restart = false,
+                Err(FtpCommandError::NoRestart) if may_restart => may_restart = false,
                 Err(trouble) => {
                     let error = OriginError::from(trouble);
                     // Servers close connections that nobody uses, and say so when they are used again.
-                    if !(was_idle && error.is_passing()) {
+                    if !(was_idle && error.is_transient()) {
                         return Err(error);
                     }
                 }
@@ -136,17 +136,18 @@ impl FtpOrigin {
         request: &Request,
         may_restart: bool,
         place: &mut Option<OwnedSemaphorePermit>,
-    ) -> Result<Response, Trouble> {
-        let facts = session.facts(&file.path).await?;
-        let validator = validator_of(hop, &facts);
-        let wanted = if may_restart { wanted_by(request, &facts, validator.as_deref()) } else { Wanted::Whole };
-        let head = head_of(wanted, &facts, validator);
+    ) -> Result<Response, FtpCommandError> {
+        let metadata = session.metadata(&file.path).await?;
+        let validator = validator_of(hop, &metadata);
+        let wanted =
+            if may_restart { wanted_by(request, &metadata, validator.as_deref()) } else { RequestedRange::Whole };
+        let head = head_of(wanted, &metadata, validator);
         // Where a login was needed nobody else goes on with it.
         let home = file.login.is_none().then(|| (Arc::clone(&self.pool), Server::of(hop.target())));
         if request.method == Method::Head {
-            facts.prove_existence()?;
+            metadata.require_exists()?;
         }
-        if request.method == Method::Head || wanted == Wanted::Nothing {
+        if request.method == Method::Head || wanted == RequestedRange::Nothing {
             if let Some((pool, server)) = home {
                 pool.put(server, session);
             }
@@ -154,14 +155,14 @@ impl FtpOrigin {
         }
         let data = session.retrieve(&file.path, wanted.offset()).await?;
         let left = match wanted {
-            Wanted::Part(part) => Some(part.size_bytes()),
-            _ => facts.size.map(|size| size - wanted.offset()),
+            RequestedRange::Part(part) => Some(part.size_bytes()),
+            _ => metadata.size.map(|size| size - wanted.offset()),
         };
         let transfer = Transfer::new(session, data, left, home, place.take());
         let transfer = match wanted {
-            Wanted::Rest(_) => transfer.of_the_rest(file.path.clone(), facts),
-            Wanted::Part(_) => transfer.of_a_part(),
-            Wanted::Whole | Wanted::Nothing => transfer,
+            RequestedRange::Rest(_) => transfer.of_the_rest(file.path.clone(), metadata),
+            RequestedRange::Part(_) => transfer.of_a_part(),
+            RequestedRange::Whole | RequestedRange::Nothing => transfer,
         };
         Ok(Response::of_ftp(head, Some(transfer), hop.target(), &self.config))
     }
@@ -169,52 +170,54 @@ impl FtpOrigin {
 
 /// Size and date say which bytes these are, once the date cannot come again with other bytes: as with `Last-Modified`
 /// (RFC 9110, section 8.8.2.2).
-fn validator_of(hop: &Admitted, facts: &Facts) -> Option<String> {
-    let (size, modified) = (facts.size?, facts.modified?);
+fn validator_of(hop: &Admitted, metadata: &FileMetadata) -> Option<String> {
+    let (size, modified) = (metadata.size?, metadata.modified?);
     let age = SystemTime::now().duration_since(modified).ok()?;
     let date = httpdate::fmt_http_date(modified);
     (age >= MIN_AGE).then(|| format!("\"ftp {} {size} {date}\"", hop.target().host()))
 }
 
-fn wanted_by(request: &Request, facts: &Facts, validator: Option<&str>) -> Wanted {
-    let Some(size) = facts.size else { return Wanted::Whole };
+fn wanted_by(request: &Request, metadata: &FileMetadata, validator: Option<&str>) -> RequestedRange {
+    let Some(size) = metadata.size else { return RequestedRange::Whole };
     if let Some(resume) = &request.resume {
         let offset = resume.offset.saturating_sub(OVERLAP_BYTES);
         let is_same = validator == Some(resume.validator.as_str()) && resume.offset < size;
-        return if is_same && offset > 0 { Wanted::Rest(offset) } else { Wanted::Whole };
+        return if is_same && offset > 0 { RequestedRange::Rest(offset) } else { RequestedRange::Whole };
     }
     // A condition on the range is for a validator that was never given.
     let range =
         request.header("range").filter(|_| request.method == Method::Get && request.header("if-range").is_none());
     match range.and_then(RangeSpec::parse).map(|range| range.select(size)) {
-        None => Wanted::Whole,
-        Some(Selected::Part(part)) => Wanted::Part(part),
-        Some(Selected::Unsatisfiable) => Wanted::Nothing,
+        None => RequestedRange::Whole,
+        Some(Selected::Part(part)) => RequestedRange::Part(part),
+        Some(Selected::Unsatisfiable) => RequestedRange::Nothing,
     }
 }
 
-fn head_of(wanted: Wanted, facts: &Facts, validator: Option<String>) -> FtpHead {
+fn head_of(wanted: RequestedRange, metadata: &FileMetadata, validator: Option<String>) -> FtpHead {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    if let Some(modified) = facts.modified {
+    if let Some(modified) = metadata.modified {
         let date = HeaderValue::try_from(httpdate::fmt_http_date(modified)).expect("a date is visible ASCII");
         headers.insert(LAST_MODIFIED, date);
     }
     let mut status = 200;
-    if let Some(size) = facts.size {
+    if let Some(size) = metadata.size {
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         let (length, range) = match wanted {
-            Wanted::Whole => (size, None),
-            Wanted::Rest(offset) => (size - offset, Some(format!("bytes {offset}-{}/{size}", size - 1))),
-            Wanted::Part(part) => (part.size_bytes(), Some(format!("bytes {}-{}/{size}", part.first, part.last))),
-            Wanted::Nothing => (0, Some(format!("bytes */{size}"))),
+            RequestedRange::Whole => (size, None),
+            RequestedRange::Rest(offset) => (size - offset, Some(format!("bytes {offset}-{}/{size}", size - 1))),
+            RequestedRange::Part(part) => {
+                (part.size_bytes(), Some(format!("bytes {}-{}/{size}", part.first, part.last)))
+            }
+            RequestedRange::Nothing => (0, Some(format!("bytes */{size}"))),
         };
         headers.insert(CONTENT_LENGTH, length.into());
         if let Some(range) = range {
-            status = if wanted == Wanted::Nothing { 416 } else { 206 };
+            status = if wanted == RequestedRange::Nothing { 416 } else { 206 };
             headers.insert(CONTENT_RANGE, HeaderValue::try_from(range).expect("numbers are visible ASCII"));
         }
     }
-    let overlap_bytes = if matches!(wanted, Wanted::Rest(_)) { OVERLAP_BYTES } else { 0 };
+    let overlap_bytes = if matches!(wanted, RequestedRange::Rest(_)) { OVERLAP_BYTES } else { 0 };
     FtpHead { status, headers, validator, overlap_bytes }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::session::Session;
+use super::control::Session;
 use crate::model::Target;
 use crate::origin::OriginError;
 
@@ -52,7 +52,7 @@ impl Pool {
     /// Waits for leave to use a connection to a server.
     ///
     /// # Errors
-    /// [`OriginError::Silent`] if others use all of them for longer than `patience`.
+    /// [`OriginError::Unreachable`] if others use all of them for longer than `patience`.
     pub async fn place(&self, server: &Server, patience: Duration) -> Result<OwnedSemaphorePermit, OriginError> {
         let of_server = {
             let mut places = lock(&self.places);
@@ -60,7 +60,8 @@ impl Pool {
             Arc::clone(places.entry(server.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.per_host))))
         };
         let place = timeout(patience, of_server.acquire_owned()).await;
-        let place = place.map_err(|_| OriginError::Silent("all connections to the origin are in use".to_owned()))?;
+        let place =
+            place.map_err(|_| OriginError::Unreachable("all connections to the origin are in use".to_owned()))?;
         Ok(place.expect("these semaphores are never closed"))
     }
 
@@ -76,7 +77,7 @@ impl Pool {
     pub fn put(self: &Arc<Self>, server: Server, session: Session) {
         let mut idle = lock(&self.idle);
         let of_server = idle.sessions.iter().filter(|(other, ..)| *other == server).count();
-        if !session.is_in_step() || of_server >= POOL_IDLE_PER_HOST || idle.sessions.len() >= POOL_IDLE {
+        if !session.replies_in_sync() || of_server >= POOL_IDLE_PER_HOST || idle.sessions.len() >= POOL_IDLE {
             return;
         }
         idle.sessions.push((server, Instant::now(), session));

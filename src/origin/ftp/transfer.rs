@@ -10,15 +10,15 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::control::{Data, FileMetadata, Session};
 use super::pool::{Pool, Server};
-use super::session::{Data, Facts, Session};
 use crate::origin::OriginError;
 
 /// In bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// How long a server has to close the data connection once all has come, and then to say so. The length has decided already.
-const END_PATIENCE: Duration = Duration::from_secs(2);
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A file on its way. What is not read to its end costs the control connection.
 pub struct Transfer {
@@ -29,7 +29,7 @@ pub struct Transfer {
     /// The file goes on behind what is wanted of it.
     is_part: bool,
     /// What has to be the same at the end, where the beginning came at another time.
-    recheck: Option<(Vec<u8>, Facts)>,
+    recheck: Option<(Vec<u8>, FileMetadata)>,
     /// Where the connection may go when the transfer is over.
     home: Option<(Arc<Pool>, Server)>,
     place: Option<OwnedSemaphorePermit>,
@@ -47,8 +47,8 @@ impl Transfer {
     }
 
     /// Before the end is told the file is looked at again: it may have been exchanged after the first look.
-    pub fn of_the_rest(self, path: Vec<u8>, facts: Facts) -> Self {
-        Self { recheck: Some((path, facts)), ..self }
+    pub fn of_the_rest(self, path: Vec<u8>, metadata: FileMetadata) -> Self {
+        Self { recheck: Some((path, metadata)), ..self }
     }
 
     pub fn of_a_part(self) -> Self {
@@ -59,7 +59,7 @@ impl Transfer {
     /// not its absence.
     ///
     /// # Errors
-    /// [`OriginError::Silent`] if the server breaks off, [`OriginError::Wrong`] if it sends more than it has said.
+    /// [`OriginError::Unreachable`] if the server breaks off, [`OriginError::InvalidResponse`] if it sends more than it has said.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         let Some((_, data)) = &mut self.conversation else { return Ok(None) };
         if self.is_part && self.left == Some(0) {
@@ -69,7 +69,7 @@ impl Transfer {
         let mut piece = BytesMut::with_capacity(PIECE_BYTES);
         let read = data.read_buf(&mut piece);
         let count = match self.left {
-            Some(0) => timeout(END_PATIENCE, read).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())),
+            Some(0) => timeout(END_TIMEOUT, read).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())),
             _ => read.await,
         };
         let Some(count) = count.as_ref().ok().filter(|count| **count > 0) else {
@@ -82,7 +82,7 @@ impl Transfer {
                 *left = 0;
             }
             Some(left) if count > *left => {
-                return Err(OriginError::Wrong("the origin sends more than it said".to_owned()));
+                return Err(OriginError::InvalidResponse("the origin sends more than it said".to_owned()));
             }
             Some(left) => *left -= count,
             None => {}
@@ -92,18 +92,18 @@ impl Transfer {
 
     /// No more bytes come; `is_clean` says whether the data connection was closed as it should be.
     async fn end(&mut self, is_clean: bool) -> Result<Option<Bytes>, OriginError> {
-        let broke_off = || OriginError::Silent("the origin broke off".to_owned());
+        let broke_off = || OriginError::Unreachable("the origin broke off".to_owned());
         let (mut session, data) = self.conversation.take().ok_or_else(broke_off)?;
         match (self.left, &self.recheck) {
             (Some(0), None) => {
                 let (home, place) = (self.home.take(), self.place.take());
-                tokio::spawn(settle(session, data, home, place));
+                tokio::spawn(finish(session, data, home, place));
                 return Ok(None);
             }
-            (Some(0), Some((path, facts))) => {
+            (Some(0), Some((path, metadata))) => {
                 session.finish(data).await?;
-                if !session.facts(path).await?.are_those_of(facts) {
-                    return Err(OriginError::Silent("the origin's file changed while it was fetched".to_owned()));
+                if !session.metadata(path).await?.is_same_file_as(metadata) {
+                    return Err(OriginError::Unreachable("the origin's file changed while it was fetched".to_owned()));
                 }
             }
             // Only the server knows whether that was all.
@@ -118,14 +118,14 @@ impl Transfer {
 }
 
 /// Waits for the server's word that a transfer is over, which nobody needs but whoever uses the connection next.
-async fn settle(
+async fn finish(
     mut session: Session,
     data: Data,
     home: Option<(Arc<Pool>, Server)>,
     place: Option<OwnedSemaphorePermit>,
 ) {
     if let Some((pool, server)) = home
-        && let Ok(Ok(())) = timeout(END_PATIENCE, session.finish(data)).await
+        && let Ok(Ok(())) = timeout(END_TIMEOUT, session.finish(data)).await
     {
         pool.put(server, session);
     }

@@ -10,9 +10,9 @@ use percent_encoding::percent_decode_str;
 pub use rule::{Class, Rule};
 
 use super::addresses::is_public;
-use super::classes::class_of;
+use super::cacheability::class_of;
 use super::parents::{CompiledParent, Parent};
-use super::{Approach, Config, HostPattern, Refusal, contains};
+use super::{Config, HostPattern, PolicyDenied, RequestOptions, contains};
 use crate::model::{FtpFile, Scheme, Size, Target};
 use rule::CompiledRule;
 
@@ -45,72 +45,72 @@ impl Rules {
         })
     }
 
-    pub fn admit_client(&self, client: IpAddr) -> Result<(), Refusal> {
+    pub fn admit_client(&self, client: IpAddr) -> Result<(), PolicyDenied> {
         let client = client.to_canonical();
-        if contains(&self.config.allow_clients, client) { Ok(()) } else { Err(Refusal::Client(client)) }
+        if contains(&self.config.allow_clients, client) { Ok(()) } else { Err(PolicyDenied::Client(client)) }
     }
 
     /// Checks everything that applies to a client's target.
-    pub fn judge(&self, target: &Target) -> Result<(), Refusal> {
-        self.judge_host(target)?;
-        self.judge_suffix(target)?;
-        self.judge_hop(target)
+    pub fn check(&self, target: &Target) -> Result<(), PolicyDenied> {
+        self.check_host(target)?;
+        self.check_suffix(target)?;
+        self.check_hop(target)
     }
 
-    pub fn judge_host(&self, target: &Target) -> Result<(), Refusal> {
+    pub fn check_host(&self, target: &Target) -> Result<(), PolicyDenied> {
         let host = target.host();
-        self.judge_denied_host(host)?;
+        self.check_denied_host(host)?;
         if self.allow_hosts.is_empty() || self.allow_hosts.iter().any(|pattern| pattern.matches(host)) {
             Ok(())
         } else {
-            Err(Refusal::UnlistedHost(host.to_owned()))
+            Err(PolicyDenied::UnlistedHost(host.to_owned()))
         }
     }
 
-    pub fn judge_denied_host(&self, host: &str) -> Result<(), Refusal> {
+    pub fn check_denied_host(&self, host: &str) -> Result<(), PolicyDenied> {
         if self.deny_hosts.iter().any(|pattern| pattern.matches(host)) {
-            return Err(Refusal::DeniedHost(host.to_owned()));
+            return Err(PolicyDenied::DeniedHost(host.to_owned()));
         }
         Ok(())
     }
 
-    fn judge_suffix(&self, target: &Target) -> Result<(), Refusal> {
+    fn check_suffix(&self, target: &Target) -> Result<(), PolicyDenied> {
         // An origin decodes the path before it opens the file, so an encoded suffix counts as well.
         let path = percent_decode_str(target.path()).decode_utf8_lossy().to_ascii_lowercase();
         let ends = |suffix: &&String| path.ends_with(&suffix.to_ascii_lowercase());
         if let Some(suffix) = self.config.deny_suffixes.iter().find(ends) {
-            return Err(Refusal::DeniedSuffix(suffix.clone()));
+            return Err(PolicyDenied::DeniedSuffix(suffix.clone()));
         }
         let allowed = &self.config.allow_suffixes;
         if allowed.is_empty() || allowed.iter().any(|suffix| ends(&suffix)) {
             Ok(())
         } else {
-            Err(Refusal::UnlistedSuffix)
+            Err(PolicyDenied::UnlistedSuffix)
         }
     }
 
     /// Checks everything that applies to every hop: the form of an ftp target, port, `deny_hosts`,
     /// and the address if the host is one.
-    pub fn judge_hop(&self, target: &Target) -> Result<(), Refusal> {
+    pub fn check_hop(&self, target: &Target) -> Result<(), PolicyDenied> {
         if target.scheme() == Scheme::Ftp {
-            FtpFile::of(target).map_err(Refusal::FtpFile)?;
+            FtpFile::of(target).map_err(PolicyDenied::FtpFile)?;
         }
         let (scheme, port) = (target.scheme(), target.port());
         if !self.config.ports.iter().any(|allowed| allowed.allows(scheme, port)) {
-            return Err(Refusal::Port(scheme, port));
+            return Err(PolicyDenied::Port(scheme, port));
         }
-        self.judge_denied_host(target.host())?;
-        self.judge_address_of(target)
+        self.check_denied_host(target.host())?;
+        self.check_address_of(target)
     }
 
-    pub fn judge_connect_port(&self, port: u16) -> Result<(), Refusal> {
-        if self.config.connect_ports.contains(&port) { Ok(()) } else { Err(Refusal::ConnectPort(port)) }
+    pub fn check_connect_port(&self, port: u16) -> Result<(), PolicyDenied> {
+        if self.config.connect_ports.contains(&port) { Ok(()) } else { Err(PolicyDenied::ConnectPort(port)) }
     }
 
     /// Checks a host that is an IP address, because no resolver sees it.
-    pub fn judge_address_of(&self, target: &Target) -> Result<(), Refusal> {
+    pub fn check_address_of(&self, target: &Target) -> Result<(), PolicyDenied> {
         match target.address() {
-            Some(address) if !self.may_connect_to(address) => Err(Refusal::Address(target.host().to_owned())),
+            Some(address) if !self.may_connect_to(address) => Err(PolicyDenied::Address(target.host().to_owned())),
             _ => Ok(()),
         }
     }
@@ -123,34 +123,34 @@ impl Rules {
     pub fn classify(&self, target: &Target) -> (Class, bool) {
         // No rule can make a target with a secret shareable.
         if target.is_signed() || target.has_credentials() {
-            return (Class::Passed, true);
+            return (Class::PassThrough, true);
         }
-        let class = self.fitting(target).find_map(|compiled| compiled.rule.class);
-        let judge_kind = self.fitting(target).find_map(|compiled| compiled.rule.judge_kind);
-        (class.unwrap_or_else(|| class_of(target)), judge_kind.unwrap_or(true))
+        let class = self.matching(target).find_map(|compiled| compiled.rule.class);
+        let check_file_type = self.matching(target).find_map(|compiled| compiled.rule.check_file_type);
+        (class.unwrap_or_else(|| class_of(target)), check_file_type.unwrap_or(true))
     }
 
-    fn fitting<'a>(&'a self, target: &Target) -> impl Iterator<Item = &'a CompiledRule> {
-        self.compiled.iter().filter(|compiled| compiled.fits(target))
+    fn matching<'a>(&'a self, target: &Target) -> impl Iterator<Item = &'a CompiledRule> {
+        self.compiled.iter().filter(|compiled| compiled.matches(target))
     }
 
     /// Returns the canonical alias under which the target is stored, if it differs.
     ///
     /// Aliases are resolved once, never as a chain.
-    pub fn joined(&self, target: &Target) -> Option<Target> {
+    pub fn canonical_alias(&self, target: &Target) -> Option<Target> {
         if target.is_signed() || target.has_credentials() {
             return None;
         }
-        let joined = self.fitting(target).find(|compiled| compiled.joins())?.join(target);
-        (joined != *target && !joined.is_signed()).then_some(joined)
+        let alias = self.matching(target).find(|compiled| compiled.has_alias())?.canonical_alias(target);
+        (alias != *target && !alias.is_signed()).then_some(alias)
     }
 
     /// Returns the rule with the alternate sources of a target.
-    pub fn places_of(&self, target: &Target) -> Option<&CompiledRule> {
+    pub fn alternate_sources(&self, target: &Target) -> Option<&CompiledRule> {
         if target.is_signed() || target.has_credentials() {
             return None;
         }
-        self.fitting(target).find(|compiled| compiled.names_places())
+        self.matching(target).find(|compiled| compiled.has_alternates())
     }
 
     pub fn parents(&self) -> &[CompiledParent] {
@@ -158,25 +158,25 @@ impl Rules {
     }
 
     /// Returns the request options for a target's host.
-    pub fn approach_to(&self, target: &Target) -> Approach {
-        let (mut approach, mut delay) = (Approach::default(), None);
-        for compiled in self.fitting(target) {
-            approach.access = approach.access.or_else(|| compiled.access.clone());
-            approach.egress = approach.egress.or_else(|| compiled.egress.clone());
-            approach.per_host = approach.per_host.or(compiled.rule.per_host);
-            delay = delay.or(compiled.rule.delay);
+    pub fn request_options(&self, target: &Target) -> RequestOptions {
+        let (mut options, mut interval) = (RequestOptions::default(), None);
+        for compiled in self.matching(target) {
+            options.credentials = options.credentials.or_else(|| compiled.credentials.clone());
+            options.egress = options.egress.or_else(|| compiled.egress.clone());
+            options.per_host = options.per_host.or(compiled.rule.per_host);
+            interval = interval.or(compiled.rule.request_interval);
         }
-        Approach { delay: delay.map(|delay| delay.0).unwrap_or_default(), ..approach }
+        RequestOptions { request_interval: interval.map(|interval| interval.0).unwrap_or_default(), ..options }
     }
 
-    pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), Refusal> {
+    pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), PolicyDenied> {
         let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
         let denied = |start: &&String| content_type.starts_with(&start.to_ascii_lowercase());
         if self.config.deny_content_types.iter().any(|start| denied(&start)) {
-            return Err(Refusal::ContentType(content_type));
+            return Err(PolicyDenied::ContentType(content_type));
         }
         if length.is_some_and(|length| length > self.config.max_object_size.bytes) {
-            return Err(Refusal::TooLarge(self.config.max_object_size));
+            return Err(PolicyDenied::TooLarge(self.config.max_object_size));
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ impl Template {
         match Target::parse(&tried) {
             Ok(target) if target.has_credentials() => Err("a URL of a rule must not contain a password".to_owned()),
             // The client chooses the path, so the path must not select the host.
-            Ok(target) if !Target::parse(&filled("x.y:1")).is_ok_and(|other| other.has_authority_of(&target)) => {
+            Ok(target) if !Target::parse(&filled("x.y:1")).is_ok_and(|other| other.has_same_authority(&target)) => {
                 Err(format!("\"{text}\" must name the host before {PATH}"))
             }
             Ok(_) => Ok(Self { text: text.to_owned() }),
@@ -45,7 +45,7 @@ impl Template {
     /// Expands the template for a target whose path begins with `prefix`.
     ///
     /// Returns `None` if the path has another prefix, or if the result is invalid or the target.
-    pub fn fill(&self, target: &Target, prefix: &str) -> Option<Target> {
+    pub fn expand(&self, target: &Target, prefix: &str) -> Option<Target> {
         let path = target.path().strip_prefix(prefix)?.trim_start_matches('/');
         let port = target.url().port().map(|port| format!(":{port}")).unwrap_or_default();
         let query = target.url().query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -94,7 +94,7 @@ mod tests {
             ("http://m.example.org:8080/{path}/raw", "/", "ftp://h.org/x.gz", "http://m.example.org:8080/x.gz/raw"),
             ("https://{host}/{path}", "", "http://h.org:81/x.gz", "https://h.org:81/x.gz"),
         ] {
-            let filled = Template::parse(template).unwrap().fill(&target(from), prefix);
+            let filled = Template::parse(template).unwrap().expand(&target(from), prefix);
             assert_eq!(filled.unwrap().as_str(), to);
         }
     }
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn template_skips_target_itself_and_other_prefixes() {
         let template = Template::parse("https://{host}/{path}").unwrap();
-        assert_eq!(template.fill(&target("https://h.org/x.gz"), ""), None);
-        assert_eq!(template.fill(&target("https://h.org/x.gz"), "/other/"), None);
+        assert_eq!(template.expand(&target("https://h.org/x.gz"), ""), None);
+        assert_eq!(template.expand(&target("https://h.org/x.gz"), "/other/"), None);
     }
 
     #[test]

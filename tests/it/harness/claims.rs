@@ -29,7 +29,11 @@ impl Gateway {
         let stored = fetches.pop().expect("there is a gateway");
         assert_eq!(stored["outcome"], "stored", "{stored}");
         for fetch in fetches {
-            assert_eq!((fetch["outcome"].as_str(), fetch["attempts"].as_u64()), (Some("found"), Some(0)), "{fetch}");
+            assert_eq!(
+                (fetch["outcome"].as_str(), fetch["attempts"].as_u64()),
+                (Some("already_stored"), Some(0)),
+                "{fetch}"
+            );
         }
     }
 }

@@ -247,7 +247,7 @@ impl Gateway {
             // The log line of a tunnel that is closed at the very end may follow this one.
             let end = log.events().into_iter().rev().find(|event| event["message"] == "stopped");
             let end = end.unwrap_or_else(|| panic!("the log has no event `stopped`\n{}", log.text()));
-            assert_eq!(end["flights"], 0, "in-flight fetches at the end");
+            assert_eq!(end["in_flight"], 0, "in-flight fetches at the end");
         }
         assert_eq!(self.staged(), Vec::<PathBuf>::new(), "staging files left behind");
     }
@@ -307,7 +307,7 @@ impl Drop for Gateway {
 
 fn listening_at(log: &Log, door: &str) -> SocketAddr {
     let what = format!("the log line of the {door} endpoint");
-    let named = |line: &str| [format!("door={door}"), format!("\"{door}\"")].iter().any(|name| line.contains(name));
+    let named = |line: &str| [format!("endpoint={door}"), format!("\"{door}\"")].iter().any(|name| line.contains(name));
     let line = log.wait_for_line(&what, |line| line.contains("listening") && named(line));
     let (_, rest) = line.split_once("address").expect("the line has the address");
     let address: String =

@@ -1,7 +1,8 @@
 //! Classes: a companion and its file, and spellings of one name, are of one class.
 
+use millpond::limits::LimitsConfig;
 use millpond::model::Target;
-use millpond::policy::{Class, Config, LimitsConfig, Policy};
+use millpond::policy::{Class, Config, Policy};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -98,7 +99,7 @@ proptest! {
     ) {
         let name = if by_index { format!("a/{index}") } else { format!("a/x-{word}.tar.gz") };
         let path = with_case(&format!("{name}{}", suffixes.concat()), &upper);
-        prop_assert_eq!(class_of(&policy(), &path), Class::Passed, "{}", path);
+        prop_assert_eq!(class_of(&policy(), &path), Class::PassThrough, "{}", path);
     }
 
     #[test]
@@ -108,7 +109,7 @@ proptest! {
         upper in vec(any::<bool>(), 1..8),
     ) {
         let path = with_case(&format!("{name}{}", suffixes.concat()), &upper);
-        prop_assert_eq!(class_of(&policy(), &path), Class::Frozen, "{}", path);
+        prop_assert_eq!(class_of(&policy(), &path), Class::Immutable, "{}", path);
     }
 
     #[test]
@@ -129,7 +130,7 @@ proptest! {
         if let Ok(target) = Target::parse(&format!("https://example.org/{path}"))
             && let Ok(admitted) = policy().admit(target)
         {
-            prop_assert!(matches!(admitted.class(), Class::Frozen | Class::Passed));
+            prop_assert!(matches!(admitted.class(), Class::Immutable | Class::PassThrough));
         }
     }
 }

@@ -2,7 +2,7 @@
 //! whole.
 
 use millpond::model::{Sha256, Target};
-use millpond::policy::{PinError, Pins};
+use millpond::policy::{ChecksumLineError, ChecksumList};
 use proptest::collection::btree_map;
 use proptest::prelude::*;
 
@@ -29,16 +29,16 @@ proptest! {
     ) {
         let lines = |(path, (bytes, style)): (&String, &([u8; 32], u8))| line(&Sha256::from_bytes(*bytes), path, *style);
         let text = stated.iter().map(lines).collect::<Vec<_>>().join("\n");
-        let pins = Pins::parse(&text).unwrap();
+        let pins = ChecksumList::parse(&text).unwrap();
         prop_assert_eq!(pins.len(), stated.len());
         for (path, (bytes, _)) in &stated {
             let target = Target::parse(&format!("HTTPS://Example.org:443/{path}")).unwrap();
-            prop_assert_eq!(pins.of(&target), Some(Sha256::from_bytes(*bytes)));
+            prop_assert_eq!(pins.get(&target), Some(Sha256::from_bytes(*bytes)));
             let other = Target::parse(&format!("https://example.org/other/{path}")).unwrap();
-            prop_assert_eq!(pins.of(&other), None);
+            prop_assert_eq!(pins.get(&other), None);
         }
         // Repeated identical lines are accepted.
-        prop_assert_eq!(Pins::parse(&format!("{text}\n{text}\n")).unwrap().len(), stated.len());
+        prop_assert_eq!(ChecksumList::parse(&format!("{text}\n{text}\n")).unwrap().len(), stated.len());
     }
 
     #[test]
@@ -46,13 +46,13 @@ proptest! {
         prop_assume!(one != other);
         let [one, other] = [one, other].map(|bytes| line(&Sha256::from_bytes(bytes), "x", 0));
         let text = format!("{one}\n{}{other}\n", "#\n".repeat(comments));
-        let error = Pins::parse(&text).unwrap_err();
-        prop_assert_eq!((error.line, error.why), (comments + 2, PinError::Contradiction(1)));
+        let error = ChecksumList::parse(&text).unwrap_err();
+        prop_assert_eq!((error.line, error.why), (comments + 2, ChecksumLineError::Contradiction(1)));
     }
 
     #[test]
     fn arbitrary_text_parses_or_names_its_line(text in "(?s).{0,400}") {
-        if let Err(error) = Pins::parse(&text) {
+        if let Err(error) = ChecksumList::parse(&text) {
             prop_assert!((1..=text.lines().count()).contains(&error.line));
         }
     }

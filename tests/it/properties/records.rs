@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use millpond::model::{Algorithm, Digests, KeptHeaders, Key, Record, Sha256, Target};
+use millpond::model::{Algorithm, Digests, Key, Record, Sha256, StoredHeaders, Target};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -28,23 +28,20 @@ fn instants() -> impl Strategy<Value = SystemTime> {
     (0..253_402_300_800_000u64).prop_map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
-fn headers() -> impl Strategy<Value = KeptHeaders> {
+fn headers() -> impl Strategy<Value = StoredHeaders> {
     let value = || option::of(prop_oneof!["[ -~]{0,30}", "\\PC{0,8}", "[\\x00-\\x20]{1,3}", "a{1020,1030}"]);
     let date = option::of(prop_oneof![
         (0..253_402_300_800u64)
             .prop_map(|secs| httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(secs))),
         "[ -~]{0,30}",
     ]);
-    (date, value(), value(), value()).prop_map(|(last_modified, content_type, content_disposition, etag)| KeptHeaders {
-        last_modified,
-        content_type,
-        content_disposition,
-        etag,
+    (date, value(), value(), value()).prop_map(|(last_modified, content_type, content_disposition, etag)| {
+        StoredHeaders { last_modified, content_type, content_disposition, etag }
     })
 }
 
-fn collected(headers: &KeptHeaders) -> KeptHeaders {
-    KeptHeaders::collect(|name| match name {
+fn collected(headers: &StoredHeaders) -> StoredHeaders {
+    StoredHeaders::collect(|name| match name {
         "last-modified" => headers.last_modified.as_deref(),
         "content-type" => headers.content_type.as_deref(),
         "content-disposition" => headers.content_disposition.as_deref(),
@@ -95,7 +92,7 @@ proptest! {
     ) {
         let target = Target::parse(&target.canonical()).unwrap();
         let source = "https://example.org".to_owned();
-        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, source, KeptHeaders::default());
+        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, source, StoredHeaders::default());
         let bytes = record.to_bytes();
         let at = cut.index(bytes.len() - 1);
         // The last byte is a line break. Without it the record is still complete.
@@ -127,13 +124,13 @@ proptest! {
             .map(|&(sha256, secs)| {
                 let digests = Digests { sha256: Sha256::from_bytes(sha256), others: BTreeMap::new() };
                 let first_seen = SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
-                Record::new(&target, digests, 1, first_seen, String::new(), KeptHeaders::default())
+                Record::new(&target, digests, 1, first_seen, String::new(), StoredHeaders::default())
             })
             .collect();
         let mut turned = records.clone();
         turned.rotate_left(turn.index(records.len()));
-        let answering = Record::answering(records.clone()).unwrap();
-        prop_assert_eq!(&Record::answering(turned).unwrap(), &answering);
+        let answering = Record::active(records.clone()).unwrap();
+        prop_assert_eq!(&Record::active(turned).unwrap(), &answering);
         prop_assert!(records.iter().all(|record| record.first_seen >= answering.first_seen));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond::model::{Size, Span};
+use millpond::model::{HumanDuration, Size};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -34,8 +34,8 @@ proptest! {
         secs in prop_oneof![0..4000u64, 0..10 * 365 * 86_400u64],
         nanos in prop_oneof![Just(0), 0..1_000_000_000u32],
     ) {
-        let span = Span(Duration::new(secs, nanos));
-        prop_assert_eq!(Span::try_from(String::from(span)), Ok(span));
+        let span = HumanDuration(Duration::new(secs, nanos));
+        prop_assert_eq!(HumanDuration::try_from(String::from(span)), Ok(span));
     }
 
     #[test]
@@ -44,8 +44,8 @@ proptest! {
         if let Ok(size) = text.parse::<Size>() {
             prop_assert_eq!(size.to_string().parse::<Size>(), Ok(size));
         }
-        if let Ok(span) = Span::try_from(text) {
-            prop_assert_eq!(Span::try_from(String::from(span)), Ok(span));
+        if let Ok(span) = HumanDuration::try_from(text) {
+            prop_assert_eq!(HumanDuration::try_from(String::from(span)), Ok(span));
         }
     }
 }

@@ -1,0 +1,106 @@
+//! Preconditions and ranges, in the order of RFC 9110, section 13.2.2.
+
+use std::time::{Duration, SystemTime};
+
+use super::Representation;
+use crate::model::{ByteRange, RangeSpec, Selected};
+
+/// The conditional header fields of a request, as they came. A date that is none is ignored, as the RFC says.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions {
+    pub if_match: Option<String>,
+    pub if_none_match: Option<String>,
+    pub if_modified_since: Option<String>,
+    pub if_unmodified_since: Option<String>,
+    pub if_range: Option<String>,
+}
+
+impl Conditions {
+    #[must_use]
+    pub fn are_none(&self) -> bool {
+        let Self { if_match, if_none_match, if_modified_since, if_unmodified_since, if_range } = self;
+        [if_match, if_none_match, if_modified_since, if_unmodified_since, if_range].iter().all(|field| field.is_none())
+    }
+}
+
+/// Which part of a representation is sent, if any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Selection {
+    Whole,
+    Part(ByteRange),
+    /// 304
+    NotModified,
+    /// 412
+    PreconditionFailed,
+    /// 416
+    Unsatisfiable,
+}
+
+/// Applies conditions and range to a GET or HEAD.
+#[must_use]
+pub fn select(conditions: &Conditions, range: Option<RangeSpec>, representation: &Representation) -> Selection {
+    let etag = representation.etag();
+    let modified_at = representation.modified_at();
+    if let Some(list) = &conditions.if_match {
+        if !etag_list_contains(list, etag.as_deref(), Comparison::Strong) {
+            return Selection::PreconditionFailed;
+        }
+    } else if let (Some(since), Some(modified_at)) = (date(conditions.if_unmodified_since.as_deref()), modified_at)
+        && modified_at > since
+    {
+        return Selection::PreconditionFailed;
+    }
+    if let Some(list) = &conditions.if_none_match {
+        if etag_list_contains(list, etag.as_deref(), Comparison::Weak) {
+            return Selection::NotModified;
+        }
+    } else if let (Some(since), Some(modified_at)) = (date(conditions.if_modified_since.as_deref()), modified_at)
+        && modified_at <= since
+    {
+        return Selection::NotModified;
+    }
+    let Some(range) = range.filter(|_| range_applies(conditions, etag.as_deref(), modified_at)) else {
+        return Selection::Whole;
+    };
+    match representation.length.map(|length| range.select(length)) {
+        Some(Selected::Part(part)) => Selection::Part(part),
+        Some(Selected::Unsatisfiable) => Selection::Unsatisfiable,
+        None => Selection::Whole,
+    }
+}
+
+/// RFC 9110, section 13.1.5: a range under another validator would join two different files.
+fn range_applies(conditions: &Conditions, etag: Option<&str>, modified_at: Option<SystemTime>) -> bool {
+    match conditions.if_range.as_deref().map(str::trim) {
+        None => true,
+        Some(validator) if validator.starts_with('"') => etag == Some(validator),
+        Some(validator) => date(Some(validator)).is_some_and(|date| modified_at == Some(date)),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Comparison {
+    Strong,
+    Weak,
+}
+
+/// Whether a list of entity tags names this one (RFC 9110, sections 8.8.3.2 and 13.1.1).
+fn etag_list_contains(list: &str, etag: Option<&str>, comparison: Comparison) -> bool {
+    if list.trim() == "*" {
+        return true;
+    }
+    let Some(etag) = etag else { return false };
+    // Our tags hold no comma, so that splitting inside somebody else's quoted tag cannot make a false match of ours.
+    list.split(',').map(str::trim).any(|listed| match (comparison, listed.strip_prefix("W/")) {
+        (Comparison::Weak, Some(weak)) => weak == etag,
+        (Comparison::Strong, Some(_)) => false,
+        (_, None) => listed == etag,
+    })
+}
+
+/// A date in one of the forms of RFC 9110, section 5.6.7; whole seconds.
+fn date(text: Option<&str>) -> Option<SystemTime> {
+    let time = httpdate::parse_http_date(text?.trim()).ok()?;
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}

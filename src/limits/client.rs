@@ -1,0 +1,243 @@
+//! Client limits: requests per second, concurrent downloads and tunnels, bytes per second.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::bandwidth::{Bandwidth, FairQueue, Pacer};
+use super::client_net::ClientNet;
+use crate::model::Rate;
+
+/// Configuration section `[limits]`.
+///
+/// Each limit applies to one IPv4 address or one IPv6 /64 network. Zero means no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    pub requests_per_second: u32,
+    /// Requests that an idle client may send at once.
+    pub burst: u32,
+    pub concurrent_downloads: u32,
+    pub concurrent_tunnels: u32,
+    /// Bytes per second for all transfers of one client.
+    pub bandwidth: Rate,
+    /// Bytes per second for this instance.
+    pub total_bandwidth: Rate,
+    /// Networks whose clients are only subject to the total bandwidth.
+    pub exempt_clients: Vec<IpNet>,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 100,
+            burst: 1000,
+            concurrent_downloads: 1000,
+            concurrent_tunnels: 1000,
+            bandwidth: Rate::UNLIMITED,
+            total_bandwidth: Rate::UNLIMITED,
+            exempt_clients: Vec::new(),
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// Checks the section.
+    ///
+    /// # Errors
+    /// A text with the configuration key whose value is invalid.
+    pub fn check(&self) -> Result<(), String> {
+        if self.requests_per_second > 0 && self.burst == 0 {
+            return Err("limits.burst must be at least 1, or every request would be rejected".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Kind of a client's transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferKind {
+    /// A request and its response body.
+    Download,
+    Tunnel,
+}
+
+/// Error returned when a client exceeds a limit. The client may retry later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OverLimit {
+    #[error("too many requests from your address; retry later (limits.requests_per_second)")]
+    Requests { wait: Duration },
+    #[error("too many concurrent downloads from your address (limits.concurrent_downloads)")]
+    Downloads,
+    #[error("too many concurrent tunnels from your address (limits.concurrent_tunnels)")]
+    Tunnels,
+}
+
+/// Active transfers of one client.
+#[derive(Debug, Default)]
+struct ActiveTransfers {
+    downloads: u32,
+    tunnels: u32,
+    fair_queue: Arc<FairQueue>,
+}
+
+impl ActiveTransfers {
+    fn count(&mut self, kind: TransferKind) -> &mut u32 {
+        match kind {
+            TransferKind::Download => &mut self.downloads,
+            TransferKind::Tunnel => &mut self.tunnels,
+        }
+    }
+}
+
+/// Clients with active transfers.
+type ClientTransfers = Mutex<HashMap<ClientNet, ActiveTransfers>>;
+
+#[derive(Debug)]
+pub struct Limits {
+    config: LimitsConfig,
+    requests: Option<Arc<DefaultKeyedRateLimiter<ClientNet>>>,
+    clock: DefaultClock,
+    pub bandwidth: Arc<Bandwidth>,
+    transfers: Arc<ClientTransfers>,
+}
+
+impl Limits {
+    pub fn new(config: LimitsConfig) -> Self {
+        Self {
+            requests: requests_limiter(&config),
+            clock: DefaultClock::default(),
+            bandwidth: Arc::new(Bandwidth::new(config.bandwidth, config.total_bandwidth)),
+            transfers: Arc::default(),
+            config,
+        }
+    }
+
+    /// Returns the limits with another configuration.
+    ///
+    /// Active transfers stay counted, and limiters whose settings did not change keep their state.
+    pub fn with_config(&self, config: LimitsConfig) -> Self {
+        let fresh = Self::new(config);
+        let (old, new) = (&self.config, &fresh.config);
+        let same_requests = (old.requests_per_second, old.burst) == (new.requests_per_second, new.burst);
+        let same_bandwidth = (old.bandwidth, old.total_bandwidth) == (new.bandwidth, new.total_bandwidth);
+        Self {
+            requests: if same_requests { self.requests.clone() } else { fresh.requests },
+            bandwidth: if same_bandwidth { Arc::clone(&self.bandwidth) } else { fresh.bandwidth },
+            transfers: Arc::clone(&self.transfers),
+            clock: fresh.clock,
+            config: fresh.config,
+        }
+    }
+
+    /// Counts a request, and checks the limit for the transfer that it starts.
+    pub fn count_request(&self, client: IpAddr, kind: TransferKind) -> Result<(), OverLimit> {
+        let Some(net) = self.client_network(client) else { return Ok(()) };
+        if let Some(requests) = &self.requests
+            && let Err(not_until) = requests.check_key(&net)
+        {
+            return Err(OverLimit::Requests { wait: not_until.wait_time_from(self.clock.now()) });
+        }
+        match lock(&self.transfers).get_mut(&net) {
+            Some(held) => self.check_limit(*held.count(kind), kind),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a transfer of a client.
+    pub fn acquire_transfer_permit(
+        self: &Arc<Self>,
+        client: IpAddr,
+        kind: TransferKind,
+    ) -> Result<TransferPermit, OverLimit> {
+        let Some(net) = self.client_network(client) else {
+            return Ok(TransferPermit { limits: Arc::clone(self), slot: None });
+        };
+        let mut transfers = lock(&self.transfers);
+        self.check_limit(transfers.get_mut(&net).map_or(0, |held| *held.count(kind)), kind)?;
+        let held = transfers.entry(net).or_default();
+        *held.count(kind) += 1;
+        let fair_queue = Arc::clone(&held.fair_queue);
+        Ok(TransferPermit { limits: Arc::clone(self), slot: Some(TransferSlot { net, kind, fair_queue }) })
+    }
+
+    /// Returns the client's network, or `None` for an exempt client.
+    fn client_network(&self, client: IpAddr) -> Option<ClientNet> {
+        let is_exempt = self.config.exempt_clients.iter().any(|network| network.contains(&client));
+        (!is_exempt).then(|| ClientNet::of(client))
+    }
+
+    fn check_limit(&self, held: u32, kind: TransferKind) -> Result<(), OverLimit> {
+        let (limit, over) = match kind {
+            TransferKind::Download => (self.config.concurrent_downloads, OverLimit::Downloads),
+            TransferKind::Tunnel => (self.config.concurrent_tunnels, OverLimit::Tunnels),
+        };
+        if limit > 0 && held >= limit { Err(over) } else { Ok(()) }
+    }
+
+    /// Removes clients that have been idle until their full burst was available again.
+    pub fn prune_idle(&self) {
+        if let Some(requests) = &self.requests {
+            requests.retain_recent();
+            requests.shrink_to_fit();
+        }
+        self.bandwidth.prune_idle();
+        lock(&self.transfers).shrink_to_fit();
+    }
+}
+
+fn requests_limiter(config: &LimitsConfig) -> Option<Arc<DefaultKeyedRateLimiter<ClientNet>>> {
+    let rate = NonZeroU32::new(config.requests_per_second)?;
+    let burst = NonZeroU32::new(config.burst).unwrap_or(NonZeroU32::MIN);
+    Some(Arc::new(RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))))
+}
+
+fn lock(transfers: &ClientTransfers) -> MutexGuard<'_, HashMap<ClientNet, ActiveTransfers>> {
+    // Each change only increments or decrements a counter, so a panic cannot leave it inconsistent.
+    transfers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Active transfer of a client. It is counted until it is dropped.
+#[derive(Debug)]
+pub struct TransferPermit {
+    limits: Arc<Limits>,
+    /// `None` for an exempt client.
+    slot: Option<TransferSlot>,
+}
+
+#[derive(Debug)]
+struct TransferSlot {
+    net: ClientNet,
+    kind: TransferKind,
+    fair_queue: Arc<FairQueue>,
+}
+
+impl TransferPermit {
+    /// Returns the bandwidth limiter for this client's bytes. `None` if they are not limited.
+    #[must_use]
+    pub fn pacer(&self) -> Option<Pacer> {
+        let client = self.slot.as_ref().map(|slot| (slot.net, Arc::clone(&slot.fair_queue)));
+        Pacer::new(&self.limits.bandwidth, client)
+    }
+}
+
+impl Drop for TransferPermit {
+    fn drop(&mut self) {
+        let Some(TransferSlot { net, kind, .. }) = self.slot else { return };
+        let mut transfers = lock(&self.limits.transfers);
+        if let Entry::Occupied(mut held) = transfers.entry(net) {
+            *held.get_mut().count(kind) -= 1;
+            if (held.get().downloads, held.get().tunnels) == (0, 0) {
+                held.remove();
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Credentials for origins and parents, as header fields.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::model::Secret;
+
+/// Maximum number of header fields in one rule, and maximum length of a value in bytes.
+const MAX_FIELDS: usize = 16;
+const MAX_VALUE_BYTES: usize = 8 * 1024;
+
+/// Header fields that a rule must not set, because they frame the message or select the response.
+const OURS: [&str; 14] = [
+    "accept-encoding",
+    "cache-control",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "if-range",
+    "keep-alive",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
+/// Credentials for one host. Their values are never printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginCredentials {
+    fields: Vec<(String, Secret)>,
+}
+
+impl OriginCredentials {
+    /// Builds the credentials of a configuration table: header fields, and the value of
+    /// `Authorization` or a file with it.
+    ///
+    /// Returns `None` if the table has none.
+    ///
+    /// # Errors
+    /// A text with the configuration key, but without a value.
+    pub fn new(
+        table: &str,
+        headers: &BTreeMap<String, Secret>,
+        authorization: &Secret,
+        file: &Path,
+    ) -> Result<Option<Self>, String> {
+        let mut fields: Vec<_> =
+            headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+        let authorization = authorization.or_from_file(&format!("{table}.authorization"), file)?;
+        if !authorization.is_empty() {
+            fields.push(("authorization".to_owned(), authorization));
+        }
+        if fields.len() > MAX_FIELDS {
+            return Err(format!("{table}.headers: at most {MAX_FIELDS} are allowed"));
+        }
+        for (name, value) in &fields {
+            check(name, value).map_err(|why| format!("{table}.headers: {name}: {why}"))?;
+        }
+        Ok((!fields.is_empty()).then_some(Self { fields }))
+    }
+
+    /// Returns the fields, with lower-case names.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+fn check(name: &str, value: &Secret) -> Result<(), &'static str> {
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let value = value.expose();
+    let is_value = !value.is_empty() && value.len() <= MAX_VALUE_BYTES;
+    if !is_name {
+        Err("invalid field name")
+    } else if OURS.contains(&name) {
+        Err("this field cannot be set by a rule")
+    } else if !is_value || !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        Err("the value is empty, too long, or not visible ASCII")
+    } else {
+        Ok(())
+    }
+}

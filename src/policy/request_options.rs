@@ -1,0 +1,59 @@
+//! Request options for one host: egress route, concurrency, request interval and credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::origin_credentials::OriginCredentials;
+use crate::model::Secret;
+
+/// Configuration value for a direct connection, even if other hosts use a proxy.
+const NONE: &str = "none";
+
+/// Route of outgoing requests. The URL of a proxy may contain a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EgressRoute {
+    Direct,
+    Proxy(Secret),
+}
+
+impl EgressRoute {
+    /// Parses a proxy URL, `none`, or the empty string.
+    ///
+    /// # Errors
+    /// A text without the URL, which may contain a password.
+    pub fn parse(text: &Secret) -> Result<Option<Self>, String> {
+        match text.expose() {
+            "" => Ok(None),
+            NONE => Ok(Some(Self::Direct)),
+            url if is_proxy_url(url) => Ok(Some(Self::Proxy(text.clone()))),
+            _ => Err("must be \"none\", or like \"http://proxy.example.org:3128\"".to_owned()),
+        }
+    }
+}
+
+/// Returns whether `url` is a valid URL of an HTTP proxy.
+#[must_use]
+pub fn is_proxy_url(url: &str) -> bool {
+    url.parse().is_ok_and(|url: Url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// Request options for one host. Unset options take the values of `[fetch]`.
+#[derive(Debug, Clone, Default)]
+pub struct RequestOptions {
+    pub credentials: Option<Arc<OriginCredentials>>,
+    /// Maximum number of concurrent fetches.
+    pub per_host: Option<usize>,
+    /// Minimum interval between the starts of two requests.
+    pub request_interval: Duration,
+    pub egress: Option<EgressRoute>,
+}
+
+impl RequestOptions {
+    /// Removes the credentials, for a host that must not see them.
+    #[must_use]
+    pub fn without_credentials(self) -> Self {
+        Self { credentials: None, ..self }
+    }
+}

@@ -1,0 +1,85 @@
+//! Sources of a target: origin, mirrors, parents and archives.
+
+use super::{Admitted, Policy, PolicyDenied, RequestOptions};
+use crate::model::Target;
+
+/// Kind of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// The target itself.
+    Origin,
+    Mirror,
+    /// Another Millpond gateway, which only serves stored objects.
+    Parent,
+    /// Location of files that were removed from their original location.
+    Archive,
+}
+
+/// Source that a target may be fetched from. Only the policy module creates one.
+#[derive(Debug, Clone)]
+pub struct Source {
+    kind: SourceKind,
+    admitted: Admitted,
+}
+
+impl Source {
+    #[must_use]
+    pub fn kind(&self) -> SourceKind {
+        self.kind
+    }
+
+    /// Returns the target to fetch from this source.
+    #[must_use]
+    pub fn admitted(&self) -> &Admitted {
+        &self.admitted
+    }
+
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        self.admitted.target()
+    }
+}
+
+impl Policy {
+    /// Returns the sources of a target in the order in which they are tried, the origin first.
+    ///
+    /// Policy checks each source. Denied sources are left out.
+    #[must_use]
+    pub fn sources(&self, admitted: &Admitted, digest_expected: bool) -> Vec<Source> {
+        let (rules, target) = (self.rules.load(), admitted.target());
+        let mut sources = vec![Source { kind: SourceKind::Origin, admitted: admitted.clone() }];
+        let mut add = |kind, target: Target, allowed: Result<(), PolicyDenied>, options: RequestOptions| {
+            if sources.iter().any(|source| *source.target() == target) {
+                return;
+            }
+            match allowed {
+                Ok(()) => {
+                    sources.push(Source {
+                        kind,
+                        admitted: Admitted { target, request_options: options, ..admitted.clone() },
+                    });
+                }
+                Err(denied) => tracing::debug!(%target, %denied, "source skipped: denied by policy"),
+            }
+        };
+        let by_rule = rules.alternate_sources(target);
+        // A source is checked like a redirect to it.
+        let check_redirect = |to: &Target| self.admit_hop(admitted, to.clone(), digest_expected).map(drop);
+        for mirror in by_rule.into_iter().flat_map(|rule| rule.mirrors_of(target)) {
+            let (allowed, options) = (check_redirect(&mirror), rules.request_options(&mirror));
+            add(SourceKind::Mirror, mirror, allowed, options);
+        }
+        for parent in rules.parents() {
+            let Some(asked) = parent.target_of(target) else { continue };
+            // The operator chose scheme and port. Denied hosts and addresses still apply.
+            let allowed = rules.check_denied_host(asked.host()).and_then(|()| rules.check_address_of(&asked));
+            let options = RequestOptions { credentials: parent.credentials.clone(), ..rules.request_options(&asked) };
+            add(SourceKind::Parent, asked, allowed, options);
+        }
+        for archive in by_rule.into_iter().flat_map(|rule| rule.archives_of(target)) {
+            let (allowed, options) = (check_redirect(&archive), rules.request_options(&archive));
+            add(SourceKind::Archive, archive, allowed, options);
+        }
+        sources
+    }
+}

@@ -13,6 +13,9 @@ const FETCHED: &str = "/pub/x-1.0.tar.gz";
 const PASSED: &str = "/pub/latest/list.bin";
 const PRIMER: &str = "/pub/latest/primer.bin";
 
+/// Requests until one uses a kept connection: one is the rule.
+const MAX_TRIES: usize = 20;
+
 /// One attempt, and one failure that opens the circuit: a replaced connection counts for neither.
 fn gateway(origin: &Origin) -> Builder {
     Gateway::builder().origin(origin).relay().one_attempt().set("fetch.breaker_failures", "1")
@@ -24,6 +27,27 @@ fn prime(gateway: &Gateway, origin: &Origin) {
     let body = archive(1, 100);
     origin.serve(PRIMER, Reply::ok(&body));
     gateway.assert_serves(&origin.url(PRIMER), &body);
+}
+
+/// Calls `send` with other paths until a request reaches the origin on a used connection. The gateway puts a connection
+/// back into its pool only after the client has received the response, so that a request may miss it.
+fn on_used_connection<T>(origin: &Origin, path: &str, send: impl Fn(&str) -> T) -> (String, T) {
+    retry(path, send, |path| came_on_used_connection(origin, path))
+}
+
+fn came_on_used_connection(origin: &Origin, target: &str) -> bool {
+    origin.requests(target)[0].turn > 0
+}
+
+fn retry<T>(path: &str, send: impl Fn(&str) -> T, is_done: impl Fn(&str) -> bool) -> (String, T) {
+    for number in 0..MAX_TRIES {
+        let path = format!("/{number}{path}");
+        let result = send(&path);
+        if is_done(&path) {
+            return (path, result);
+        }
+    }
+    panic!("no request was sent on a used connection");
 }
 
 /// Closed in order, and by a reset.
@@ -38,15 +62,17 @@ fn stale_connection_is_replaced_for_get() {
         let body = archive(2, 20_000);
         let gateway = gateway(&origin).start();
         for (number, path) in [FETCHED, PASSED, FETCHED, PASSED].into_iter().enumerate() {
-            let path = format!("/{number}{path}");
-            let url = origin.url(&path);
-            origin.serve(&path, Reply::file(&body).stop_on_reuse(stop.clone()));
-            prime(&gateway, &origin);
-            let request = if number < 2 { gateway.get(&url) } else { gateway.proxied("GET", &url) };
-            request.send().assert_body(200, &body);
+            let (path, response) = on_used_connection(&origin, &format!("/{number}{path}"), |path| {
+                let url = origin.url(path);
+                origin.serve(path, Reply::file(&body).stop_on_reuse(stop.clone()));
+                prime(&gateway, &origin);
+                let request = if number < 2 { gateway.get(&url) } else { gateway.proxied("GET", &url) };
+                request.send()
+            });
+            response.assert_body(200, &body);
             assert_eq!(origin.count(&path), 2, "{path} is asked for on the stale connection and on a fresh one");
             if path.ends_with(FETCHED) {
-                assert_eq!(gateway.await_stored(&url)["attempts"], 1);
+                assert_eq!(gateway.await_stored(&origin.url(&path))["attempts"], 1);
             }
         }
     }
@@ -58,10 +84,12 @@ fn stale_connection_is_replaced_for_idempotent_methods() {
         let origin = Origin::start();
         let gateway = gateway(&origin).start();
         for method in ["HEAD", "OPTIONS", "PUT", "DELETE"] {
-            let path = format!("{PASSED}?{method}");
-            origin.serve(&path, Reply::ok(&archive(3, 100)).stop_on_reuse(stop.clone()));
-            prime(&gateway, &origin);
-            gateway.proxied(method, &origin.url(&path)).send().assert_status(200);
+            let (path, response) = on_used_connection(&origin, &format!("{PASSED}?{method}"), |path| {
+                origin.serve(path, Reply::ok(&archive(3, 100)).stop_on_reuse(stop.clone()));
+                prime(&gateway, &origin);
+                gateway.proxied(method, &origin.url(path)).send()
+            });
+            response.assert_status(200);
             assert_eq!(origin.count(&path), 2, "{method}");
         }
         origin.serve(FETCHED, Reply::file(&archive(3, 100)).stop_on_reuse(stop));
@@ -75,21 +103,21 @@ fn unsafe_request_is_not_sent_twice() {
     for stop in stops() {
         let origin = Origin::start();
         let gateway = gateway(&origin).start();
-        let request = |method: &str, path: &str| {
-            origin.serve(path, Reply::ok(&archive(4, 100)).stop_on_reuse(stop.clone()));
-            prime(&gateway, &origin);
-            gateway.proxied(method, &origin.url(path))
+        let assert_sent_once = |path: &str, method: &str, add_body: fn(Request) -> Request| {
+            let (path, response) = on_used_connection(&origin, path, |path| {
+                origin.serve(path, Reply::ok(&archive(4, 100)).stop_on_reuse(stop.clone()));
+                prime(&gateway, &origin);
+                add_body(gateway.proxied(method, &origin.url(path))).send()
+            });
+            response.assert_problem(504);
+            assert_eq!(origin.count(&path), 1, "{path}");
         };
-        let assert_sent_once = |path: &str, request: Request| {
-            request.send().assert_problem(504);
-            assert_eq!(origin.count(path), 1, "{path}");
-        };
-        assert_sent_once("/post", request("POST", "/post"));
-        assert_sent_once("/body", request("POST", "/body").body(b"once"));
-        assert_sent_once("/patch", request("PATCH", "/patch"));
+        assert_sent_once("/post", "POST", |request| request);
+        assert_sent_once("/body", "POST", |request| request.body(b"once"));
+        assert_sent_once("/patch", "PATCH", |request| request);
         // The body was streamed from the client and is gone.
-        assert_sent_once("/put", request("PUT", "/put").body(b"once"));
-        assert_sent_once("/chunked", request("PUT", "/chunked").chunked_body(b"once"));
+        assert_sent_once("/put", "PUT", |request| request.body(b"once"));
+        assert_sent_once("/chunked", "PUT", |request| request.chunked_body(b"once"));
     }
 }
 
@@ -99,14 +127,18 @@ fn failing_fresh_connection_is_an_error() {
         for path in [FETCHED, PASSED] {
             let origin = Origin::start();
             let gateway = Gateway::builder().origin(&origin).relay().one_attempt().start();
-            let assert_asked = |path: &str, count: usize| {
+            let ask = |path: &str| {
                 origin.serve(path, Reply::file(&archive(5, 100)).stop_before_head(stop.clone()));
                 gateway.get(&origin.url(path)).send().assert_problem(504);
-                assert_eq!(origin.count(path), count, "{path}");
             };
-            assert_asked(&format!("/fresh{path}"), 1);
-            prime(&gateway, &origin);
-            assert_asked(&format!("/stale{path}"), 2);
+            let fresh = format!("/fresh{path}");
+            ask(&fresh);
+            assert_eq!(origin.count(&fresh), 1, "{path}");
+            let (stale, ()) = on_used_connection(&origin, path, |path| {
+                prime(&gateway, &origin);
+                ask(path);
+            });
+            assert_eq!(origin.count(&stale), 2, "{path}");
         }
     }
 }
@@ -114,12 +146,15 @@ fn failing_fresh_connection_is_an_error() {
 #[test]
 fn failing_replacement_counts_as_one_attempt() {
     let origin = Origin::start();
-    origin.serve(FETCHED, Reply::file(&archive(5, 100)).stop_before_head(Stop::Cut));
     let gateway = Gateway::builder().origin(&origin).relay().set("fetch.attempts", "2").start();
-    prime(&gateway, &origin);
-    gateway.get(&origin.url(FETCHED)).send().assert_problem(504);
-    assert_eq!(gateway.await_fetch(&origin.url(FETCHED))["attempts"], 2);
-    assert_eq!(origin.count(FETCHED), 3, "stale, its replacement, and the second attempt");
+    let (path, response) = on_used_connection(&origin, FETCHED, |path| {
+        origin.serve(path, Reply::file(&archive(5, 100)).stop_before_head(Stop::Cut));
+        prime(&gateway, &origin);
+        gateway.get(&origin.url(path)).send()
+    });
+    response.assert_problem(504);
+    assert_eq!(gateway.await_fetch(&origin.url(&path))["attempts"], 2);
+    assert_eq!(origin.count(&path), 3, "stale, its replacement, and the second attempt");
 }
 
 #[test]
@@ -152,12 +187,16 @@ fn stale_connections_are_replaced_at_every_hop() {
     let body = archive(8, 20_000);
     let gateway = gateway(&origin).origin(&other).start();
     for path in [FETCHED, PASSED] {
-        origin.serve(path, Reply::redirect(302, &other.url(path)).stop_on_reuse(Stop::Cut));
-        other.serve(path, Reply::file(&body).stop_on_reuse(Stop::Reset));
-        prime(&gateway, &origin);
-        prime(&gateway, &other);
-        gateway.assert_serves(&origin.url(path), &body);
-        assert_eq!((origin.count(path), other.count(path)), (2, 2));
+        let follow = |path: &str| {
+            origin.serve(path, Reply::redirect(302, &other.url(path)).stop_on_reuse(Stop::Cut));
+            other.serve(path, Reply::file(&body).stop_on_reuse(Stop::Reset));
+            prime(&gateway, &origin);
+            prime(&gateway, &other);
+            gateway.assert_serves(&origin.url(path), &body);
+        };
+        let are_used = |path: &str| [&origin, &other].iter().all(|hop| came_on_used_connection(hop, path));
+        let (path, ()) = retry(path, follow, are_used);
+        assert_eq!((origin.count(&path), other.count(&path)), (2, 2));
     }
 }
 
@@ -169,10 +208,12 @@ fn stale_tls_connection_is_replaced() {
         let body = archive(9, 20_000);
         let gateway = gateway(&origin).authority(&authority).start();
         for path in [FETCHED, PASSED] {
-            origin.serve(path, Reply::file(&body).stop_on_reuse(stop.clone()));
-            prime(&gateway, &origin);
-            gateway.assert_serves(&origin.url(path), &body);
-            assert_eq!(origin.count(path), 2);
+            let (path, ()) = on_used_connection(&origin, path, |path| {
+                origin.serve(path, Reply::file(&body).stop_on_reuse(stop.clone()));
+                prime(&gateway, &origin);
+                gateway.assert_serves(&origin.url(path), &body);
+            });
+            assert_eq!(origin.count(&path), 2);
         }
     }
 }
@@ -184,11 +225,15 @@ fn stale_connection_to_egress_proxy_is_replaced() {
     let primer = "http://origin.invalid/latest/primer.bin";
     proxy.serve(primer, Reply::ok(&body));
     let gateway = Gateway::builder().port(80).relay().one_attempt().text("fetch.egress_proxy", &proxy.url("")).start();
-    for url in ["http://origin.invalid/x-1.0.tar.gz", "http://origin.invalid/latest/list.bin"] {
-        proxy.serve(url, Reply::file(&body).stop_on_reuse(Stop::Cut));
-        gateway.assert_serves(primer, &body);
-        gateway.assert_serves(url, &body);
-        assert_eq!(proxy.count(url), 2);
+    for path in [FETCHED, PASSED] {
+        let url = |path: &str| format!("http://origin.invalid{path}");
+        let ask = |path: &str| {
+            proxy.serve(&url(path), Reply::file(&body).stop_on_reuse(Stop::Cut));
+            gateway.assert_serves(primer, &body);
+            gateway.assert_serves(&url(path), &body);
+        };
+        let (path, ()) = retry(path, ask, |path| came_on_used_connection(&proxy, &url(path)));
+        assert_eq!(proxy.count(&url(&path)), 2);
     }
 }
 
@@ -201,10 +246,12 @@ fn stale_tunnel_through_egress_proxy_is_replaced() {
     let builder = gateway(&origin).authority(&authority);
     let gateway = builder.text("fetch.egress_proxy", &format!("http://{proxy}")).start();
     for path in [FETCHED, PASSED] {
-        origin.serve(path, Reply::file(&body).stop_on_reuse(Stop::Cut));
-        prime(&gateway, &origin);
-        gateway.assert_serves(&origin.url(path), &body);
-        assert_eq!(origin.count(path), 2);
+        let (path, ()) = on_used_connection(&origin, path, |path| {
+            origin.serve(path, Reply::file(&body).stop_on_reuse(Stop::Cut));
+            prime(&gateway, &origin);
+            gateway.assert_serves(&origin.url(path), &body);
+        });
+        assert_eq!(origin.count(&path), 2);
     }
 }
 

@@ -96,15 +96,34 @@ pub async fn serve(config: Config, reload: Reload, log: LogHealth) -> Result<(),
 
 async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), AppError> {
     let budget = divide_descriptors(config.fetch.concurrency);
-    let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen).await.map_err(AppError::System)?;
+    let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen)
+        .await
+        .map_err(AppError::System)?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
-    let notifier = Notifier::start(&config.notify, &name, &events).map_err(AppError::Configuration)?;
-    let limits = FetchLimits { concurrency: budget.fetches, in_flight: budget.in_flight };
+    let notifier =
+        Notifier::start(&config.notify, &name, &events).map_err(AppError::Configuration)?;
+    let limits = FetchLimits {
+        concurrency: budget.fetches,
+        in_flight: budget.in_flight,
+    };
     let services = build_services(&config, &name, limits, events).await?;
-    let Services { events, policy, cache, dialer, origin, fetcher } = &services;
+    let Services {
+        events,
+        policy,
+        cache,
+        dialer,
+        origin,
+        fetcher,
+    } = &services;
     let token = AdminToken::find(&config.gateway).map_err(AppError::Configuration)?;
-    let admin = AdminService::new(Arc::clone(policy), cache.clone(), fetcher.clone(), events.clone(), token);
+    let admin = AdminService::new(
+        Arc::clone(policy),
+        cache.clone(),
+        fetcher.clone(),
+        events.clone(),
+        token,
+    );
     let relay = PassThrough::new(Arc::clone(origin), Arc::clone(policy), dialer.clone());
     let gateway = Gateway::new(
         Arc::clone(policy),
@@ -116,7 +135,10 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
         budget.upstream,
     );
     let gateway = Arc::new(gateway);
-    let reports = Reports { incidents: notifier.incidents(), log };
+    let reports = Reports {
+        incidents: notifier.incidents(),
+        log,
+    };
     let admission = AdmissionControl::new(budget.admission);
     let service = HttpService::new(
         Arc::clone(&gateway),
@@ -140,22 +162,44 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let server = Server::start(listeners, &service, config.gateway.shutdown_grace.0)
         .map_err(|why| AppError::System(why.to_string()))?;
     let upkeep = tokio::spawn(maintain_policy(Arc::clone(policy)));
-    let running =
-        Running { server, dns, fetcher: fetcher.clone(), maintenance, notifier, upkeep, cache: cache.clone() };
-    let reloadable = Reloadable { policy: Arc::clone(policy), gateway, service, config };
+    let running = Running {
+        server,
+        dns,
+        fetcher: fetcher.clone(),
+        maintenance,
+        notifier,
+        upkeep,
+        cache: cache.clone(),
+    };
+    let reloadable = Reloadable {
+        policy: Arc::clone(policy),
+        gateway,
+        service,
+        config,
+    };
     Ok((running, reloadable))
 }
 
-/// The name in DNS first, so that clients go elsewhere; then the doors, so that nothing new begins; the fetches; the care; the
-/// telling of what they came to; and the folder last.
+/// The name in DNS first, so that clients go elsewhere; then the doors, so that nothing new begins;
+/// the fetches; the care; the telling of what they came to; and the folder last.
 async fn stop(running: Running, grace: Duration) {
-    let Running { server, dns, fetcher, maintenance, notifier, upkeep, cache } = running;
+    let Running {
+        server,
+        dns,
+        fetcher,
+        maintenance,
+        notifier,
+        upkeep,
+        cache,
+    } = running;
     if let Some(dns) = dns {
         dns.withdraw_and_stop(grace / 2).await;
     }
     let began = std::time::Instant::now();
     tokio::join!(server.stop(), fetcher.stop(grace));
-    fetcher.stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE)).await;
+    fetcher
+        .stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE))
+        .await;
     maintenance.stop().await;
     notifier.stop().await;
     upkeep.abort();
@@ -169,7 +213,11 @@ async fn maintain_policy(policy: Arc<Policy>) {
     tokio::join!(
         // Keeps the memory of the limits to clients who were here lately.
         every(PRUNE_INTERVAL, &policy, Policy::prune_idle_clients),
-        every(CHECKSUMS_INTERVAL, &policy, Policy::reload_checksum_file_if_changed),
+        every(
+            CHECKSUMS_INTERVAL,
+            &policy,
+            Policy::reload_checksum_file_if_changed
+        ),
     );
 }
 
@@ -194,7 +242,9 @@ async fn build_services(
 ) -> Result<Services, AppError> {
     let (config, name) = (config.clone(), name.to_owned());
     let build = move || Services::build(&config, &name, OpenMode::Serve, &limits, events);
-    let services = spawn_blocking(build).await.map_err(|panic| AppError::System(panic.to_string()))?;
+    let services = spawn_blocking(build)
+        .await
+        .map_err(|panic| AppError::System(panic.to_string()))?;
     services.map_err(AppError::Configuration)
 }
 
@@ -206,11 +256,14 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// The configured name, or the host's with a random part that stays the same as long as the state folder does.
+/// The configured name, or the host's with a random part that stays the same as long as the state
+/// folder does.
 fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
     let id = read_or_make_id(&config.state_dir).map_err(|why| {
         let folder = config.state_dir.display();
-        AppError::Configuration(format!("gateway.state_dir: the folder {folder} cannot be used: {why}"))
+        AppError::Configuration(format!(
+            "gateway.state_dir: the folder {folder} cannot be used: {why}"
+        ))
     })?;
     if !config.name.is_empty() {
         return Ok(config.name.clone());
@@ -219,7 +272,13 @@ fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
         .nodename()
         .to_string_lossy()
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '-'
+            }
+        })
         .collect();
     Ok(format!("{host}-{id}"))
 }
@@ -228,7 +287,9 @@ fn read_or_make_id(state_dir: &Path) -> std::io::Result<String> {
     std::fs::create_dir_all(state_dir)?;
     let path = state_dir.join("instance_id");
     match std::fs::read_to_string(&path) {
-        Ok(id) if !id.trim().is_empty() && id.trim().bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+        Ok(id)
+            if !id.trim().is_empty() && id.trim().bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
             return Ok(id.trim().to_owned());
         }
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -242,31 +303,55 @@ fn read_or_make_id(state_dir: &Path) -> std::io::Result<String> {
 impl Reloadable {
     /// Reads the configuration again. A bad one changes nothing.
     fn reload(&mut self, reload: &Reload) {
-        let config = match Config::load(reload.file.as_deref(), Config::environment(), &reload.settings) {
+        let config = match Config::load(
+            reload.file.as_deref(),
+            Config::environment(),
+            &reload.settings,
+        ) {
             Ok(config) => config,
             Err(error) => {
                 tracing::error!(%error, "the configuration was not reloaded; the old one stays in force");
                 return;
             }
         };
-        if let Err(error) =
-            self.policy.replace(config.policy.clone(), config.rules.clone(), &config.parents, config.limits.clone())
-        {
-            tracing::error!(error, "the configuration was not reloaded; the old one stays in force");
+        if let Err(error) = self.policy.replace(
+            config.policy.clone(),
+            config.rules.clone(),
+            &config.parents,
+            config.limits.clone(),
+        ) {
+            tracing::error!(
+                error,
+                "the configuration was not reloaded; the old one stays in force"
+            );
             return;
         }
-        if let Err(error) = AdminToken::find(&config.gateway).map(|token| self.service.replace_token(token)) {
-            tracing::error!(error, "the token for operators was not reloaded; the old one stays in force");
+        if let Err(error) =
+            AdminToken::find(&config.gateway).map(|token| self.service.replace_token(token))
+        {
+            tracing::error!(
+                error,
+                "the token for operators was not reloaded; the old one stays in force"
+            );
         }
         self.gateway.replace_config(config.gateway.clone());
         self.service.replace_settings(settings(&config));
         let fixed = |config: &Config| {
             let gateway = &config.gateway;
-            let of_gateway =
-                (gateway.listen.clone(), gateway.name.clone(), gateway.state_dir.clone(), gateway.shutdown_grace);
+            let of_gateway = (
+                gateway.listen.clone(),
+                gateway.name.clone(),
+                gateway.state_dir.clone(),
+                gateway.shutdown_grace,
+            );
             let of_store = (config.cache.clone(), config.s3.clone());
-            let of_modules =
-                (config.proxy.clone(), of_store, config.fetch.clone(), config.notify.clone(), config.dns.clone());
+            let of_modules = (
+                config.proxy.clone(),
+                of_store,
+                config.fetch.clone(),
+                config.notify.clone(),
+                config.dns.clone(),
+            );
             (of_gateway, of_modules, config.log.clone())
         };
         if fixed(&config) == fixed(&self.config) {
@@ -312,12 +397,14 @@ impl Signals {
     }
 }
 
-/// Starts the log on standard error. The HTTP libraries' own complaints about clients that leave are not ours.
+/// Starts the log on standard error. The HTTP libraries' own complaints about clients that leave
+/// are not ours.
 ///
 /// # Errors
 /// If the system has no descriptor or no thread left.
 pub fn start_log(config: &LogConfig) -> std::io::Result<LogWriter> {
-    // A descriptor of its own, so that a blocked write does not hold the lock of the standard library's standard error.
+    // A descriptor of its own, so that a blocked write does not hold the lock of the standard
+    // library's standard error.
     let writer = LogWriter::start(File::from(std::io::stderr().as_fd().try_clone_to_owned()?))?;
     let level = match config.level {
         LogLevel::Error => "error",
@@ -327,7 +414,10 @@ pub fn start_log(config: &LogConfig) -> std::io::Result<LogWriter> {
         LogLevel::Trace => "trace",
     };
     let filter = format!("off,millpond={level}");
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer.sink()).log_internal_errors(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer.sink())
+        .log_internal_errors(false);
     match config.format {
         LogFormat::Text => {
             let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());

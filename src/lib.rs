@@ -1,7 +1,7 @@
 //! Millpond: a caching gateway for upstream source tarballs.
 //!
-//! The rooms, and who may know whom, are described in `ARCHITECTURE.md`. Requests come in through [`http`], go down
-//! [`gateway`]'s one path, and what has to be fetched takes [`fetch`]'s.
+//! The rooms, and who may know whom, are described in `ARCHITECTURE.md`. Requests come in through
+//! [`http`], go down [`gateway`]'s one path, and what has to be fetched takes [`fetch`]'s.
 
 #![forbid(unsafe_code)]
 // They panic where standard output or standard error cannot be written.

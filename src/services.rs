@@ -33,7 +33,8 @@ pub struct Services {
 }
 
 impl Services {
-    /// Builds them from the configuration. `name` is this node's name towards origins. Blocks while it opens the folder.
+    /// Builds them from the configuration. `name` is this node's name towards origins. Blocks while
+    /// it opens the folder.
     ///
     /// # Errors
     /// A line that names the key, if the configuration cannot be used.
@@ -44,16 +45,28 @@ impl Services {
         limits: &FetchLimits,
         events: EventSink,
     ) -> Result<Self, String> {
-        let policy = Policy::new(config.policy.clone(), config.rules.clone(), &config.parents, config.limits.clone())?;
+        let policy = Policy::new(
+            config.policy.clone(),
+            config.rules.clone(),
+            &config.parents,
+            config.limits.clone(),
+        )?;
         let policy = Arc::new(policy);
         let bucket = config.s3.is_on().then(|| config.s3.clone());
         let cache = Cache::open(&config.cache, bucket, mode, events.clone());
         let cache = cache.map_err(|error| error.to_string())?;
         let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
-        let origin = Origin::new(&config.fetch.for_origin(name), Arc::clone(&policy), dialer.clone())?;
+        let origin = Origin::new(
+            &config.fetch.for_origin(name),
+            Arc::clone(&policy),
+            dialer.clone(),
+        )?;
         let origin = Arc::new(origin);
         let fetcher = Fetcher::new(
-            fetch::Config { concurrency: limits.concurrency, ..config.fetch.clone() },
+            fetch::Config {
+                concurrency: limits.concurrency,
+                ..config.fetch.clone()
+            },
             limits.in_flight,
             cache.clone(),
             Arc::clone(&origin),
@@ -61,12 +74,23 @@ impl Services {
             events.clone(),
             config.cache.negative_ttl.0,
         );
-        Ok(Self { events, policy, cache, dialer, origin, fetcher })
+        Ok(Self {
+            events,
+            policy,
+            cache,
+            dialer,
+            origin,
+            fetcher,
+        })
     }
 
     /// The parts that repair objects.
     #[must_use]
     pub fn repair_sources(&self) -> RepairSources {
-        RepairSources { cache: self.cache.clone(), fetcher: self.fetcher.clone(), events: self.events.clone() }
+        RepairSources {
+            cache: self.cache.clone(),
+            fetcher: self.fetcher.clone(),
+            events: self.events.clone(),
+        }
     }
 }

@@ -40,11 +40,27 @@ const KNOWN: [(&str, &str, &str); 16] = [
 
 pub fn run() {
     for (name, asked, expected) in KNOWN {
-        let (_, make) = POLICIES.iter().find(|(known, _)| *known == name).expect("the policy exists");
-        let sized = |letter: u8| if letter.is_ascii_uppercase() { LARGE_BYTES } else { SMALL_BYTES };
-        let requests = with_next_uses(asked.bytes().map(|letter| (usize::from(letter), sized(letter))));
+        let (_, make) = POLICIES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .expect("the policy exists");
+        let sized = |letter: u8| {
+            if letter.is_ascii_uppercase() {
+                LARGE_BYTES
+            } else {
+                SMALL_BYTES
+            }
+        };
+        let requests = with_next_uses(
+            asked
+                .bytes()
+                .map(|letter| (usize::from(letter), sized(letter))),
+        );
         let answered = simulate(&requests, ROOM_BYTES, *make);
-        let found: String = answered.iter().map(|&is_hit| if is_hit { '+' } else { '-' }).collect();
+        let found: String = answered
+            .iter()
+            .map(|&is_hit| if is_hit { '+' } else { '-' })
+            .collect();
         assert_eq!(found, expected, "{name} with requests {asked}");
     }
 }

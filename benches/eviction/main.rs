@@ -45,16 +45,24 @@ fn main() {
         for room_percent in ROOMS_PERCENT {
             let mut cells = Vec::new();
             for (policy, (_, make)) in POLICIES.iter().enumerate() {
-                let shares = traces.each_ref().map(|trace| trace.kept(room_percent, *make));
+                let shares = traces
+                    .each_ref()
+                    .map(|trace| trace.kept(room_percent, *make));
                 upstream[policy].push(1.0 - mean(&shares).of_bytes);
                 cells.push(mean(&shares).to_string());
             }
-            println!("| {alpha:.1} | {room_percent} % | {} | {all_kept} |", cells.join(" | "));
+            println!(
+                "| {alpha:.1} | {room_percent} % | {} | {all_kept} |",
+                cells.join(" | ")
+            );
         }
     }
     let lru = upstream[0].clone();
     let ratios = upstream.iter().map(|shares| spread(shares, &lru));
-    println!("| bytes from upstream, LRU = 1 | | {} | |", ratios.collect::<Vec<_>>().join(" | "));
+    println!(
+        "| bytes from upstream, LRU = 1 | | {} | |",
+        ratios.collect::<Vec<_>>().join(" | ")
+    );
 }
 
 /// Hit rates.
@@ -66,11 +74,19 @@ struct Shares {
 
 impl std::fmt::Display for Shares {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1} / {:.1}", self.of_requests * 100.0, self.of_bytes * 100.0)
+        write!(
+            f,
+            "{:.1} / {:.1}",
+            self.of_requests * 100.0,
+            self.of_bytes * 100.0
+        )
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "ratios are printed with three digits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "ratios are printed with three digits"
+)]
 fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole as f64
 }
@@ -86,8 +102,17 @@ fn mean(shares: &[Shares]) -> Shares {
 
 /// Formats the minimum and maximum of the pairwise ratios of `shares` to `others`.
 fn spread(shares: &[f64], others: &[f64]) -> String {
-    let ratios = || shares.iter().zip(others).map(|(share, other)| share / other);
-    format!("{:.2} to {:.2}", ratios().fold(f64::MAX, f64::min), ratios().fold(0.0, f64::max))
+    let ratios = || {
+        shares
+            .iter()
+            .zip(others)
+            .map(|(share, other)| share / other)
+    };
+    format!(
+        "{:.2} to {:.2}",
+        ratios().fold(f64::MAX, f64::min),
+        ratios().fold(0.0, f64::max)
+    )
 }
 
 struct Trace {
@@ -99,13 +124,21 @@ struct Trace {
 impl Trace {
     fn new(requests: Vec<Request>) -> Self {
         let last_uses = requests.iter().filter(|request| request.next == usize::MAX);
-        Self { all_bytes: last_uses.map(|request| request.size_bytes).sum(), requests }
+        Self {
+            all_bytes: last_uses.map(|request| request.size_bytes).sum(),
+            requests,
+        }
     }
 
     /// Returns the hit rates of a warm cache.
     fn kept(&self, room_percent: u64, make: Make) -> Shares {
         let answered = simulate(&self.requests, self.all_bytes * room_percent / 100, make);
-        let counted = || self.requests.iter().zip(&answered).skip(self.requests.len() / PARTS);
+        let counted = || {
+            self.requests
+                .iter()
+                .zip(&answered)
+                .skip(self.requests.len() / PARTS)
+        };
         let hits = || counted().filter(|(_, is_hit)| **is_hit);
         let bytes_of = |(request, _): (&Request, _)| request.size_bytes;
         Shares {
@@ -135,8 +168,12 @@ fn simulate(requests: &[Request], room_bytes: u64, make: Make) -> Vec<bool> {
             continue;
         }
         while held_bytes > low_watermark_bytes(room_bytes) {
-            let victim = policy.evict().expect("the policy knows every stored object");
-            held_bytes -= held[victim].take().expect("the policy knows only stored objects");
+            let victim = policy
+                .evict()
+                .expect("the policy knows every stored object");
+            held_bytes -= held[victim]
+                .take()
+                .expect("the policy knows only stored objects");
         }
     }
     answered

@@ -23,12 +23,29 @@ pub type Make = fn(u64) -> Box<dyn Policy>;
 pub const POLICIES: [(&str, Make); 8] = [
     ("LRU", |_| Ranked::boxed(|used| (used.now, 0))),
     ("FIFO", |_| Ranked::boxed(|used| (used.since, 0))),
-    ("LFU", |_| Ranked::boxed(|used| (used.age + used.uses, used.now))),
-    ("SIEVE", |_| Box::new(Sieve { row: BTreeMap::new(), visited: vec![false; OBJECTS], hand: 0 })),
+    ("LFU", |_| {
+        Ranked::boxed(|used| (used.age + used.uses, used.now))
+    }),
+    ("SIEVE", |_| {
+        Box::new(Sieve {
+            row: BTreeMap::new(),
+            visited: vec![false; OBJECTS],
+            hand: 0,
+        })
+    }),
     ("S3-FIFO", |room_bytes| Box::new(S3Fifo::new(room_bytes))),
-    ("GDSF", |_| Ranked::boxed(|used| (used.age + used.uses * GDSF_SCALE / used.size_bytes, used.now))),
+    ("GDSF", |_| {
+        Ranked::boxed(|used| {
+            (
+                used.age + used.uses * GDSF_SCALE / used.size_bytes,
+                used.now,
+            )
+        })
+    }),
     ("TinyLFU", |room_bytes| Box::new(TinyLfu::new(room_bytes))),
-    ("Belady", |_| Ranked::boxed(|used| (u64::MAX - used.next, 0))),
+    ("Belady", |_| {
+        Ranked::boxed(|used| (u64::MAX - used.next, 0))
+    }),
 ];
 
 /// Scale of GDSF ranks, which are uses per byte. The largest object still has a rank of a thousand.
@@ -70,12 +87,24 @@ struct Ranked {
 
 impl Ranked {
     fn boxed(rank: fn(&Used) -> Rank) -> Box<dyn Policy> {
-        Box::new(Self { rank, held: vec![None; OBJECTS], row: BinaryHeap::new(), age: 0 })
+        Box::new(Self {
+            rank,
+            held: vec![None; OBJECTS],
+            row: BinaryHeap::new(),
+            age: 0,
+        })
     }
 
     fn stand(&mut self, request: &Request, since: u64, uses: u64) {
         let (now, next) = (request.now as u64, request.next as u64);
-        let facts = Used { now, next, since, uses, size_bytes: request.size_bytes, age: self.age };
+        let facts = Used {
+            now,
+            next,
+            since,
+            uses,
+            size_bytes: request.size_bytes,
+            age: self.age,
+        };
         let rank = (self.rank)(&facts);
         self.held[request.object] = Some(Held { since, uses, rank });
         self.row.push(Reverse((rank, request.object)));
@@ -124,7 +153,11 @@ impl Policy for Sieve {
 
     fn evict(&mut self) -> Option<usize> {
         loop {
-            let (&since, &object) = self.row.range(self.hand..).next().or_else(|| self.row.first_key_value())?;
+            let (&since, &object) = self
+                .row
+                .range(self.hand..)
+                .next()
+                .or_else(|| self.row.first_key_value())?;
             self.hand = since + 1;
             if !std::mem::take(&mut self.visited[object]) {
                 self.row.remove(&since);
@@ -171,14 +204,23 @@ impl S3Fifo {
 
     fn new(room_bytes: u64) -> Self {
         let [small, main, ghosts] = Default::default();
-        Self { room_bytes, small, main, ghosts, is_ghost: HashSet::new(), uses: vec![0; OBJECTS] }
+        Self {
+            room_bytes,
+            small,
+            main,
+            ghosts,
+            is_ghost: HashSet::new(),
+            uses: vec![0; OBJECTS],
+        }
     }
 
     fn remember(&mut self, object: usize, size_bytes: u64) {
         self.ghosts.push(object, size_bytes);
         self.is_ghost.insert(object);
         while self.ghosts.size_bytes > self.room_bytes / 10 * 9 {
-            let Some((oldest, _)) = self.ghosts.pop() else { return };
+            let Some((oldest, _)) = self.ghosts.pop() else {
+                return;
+            };
             self.is_ghost.remove(&oldest);
         }
     }
@@ -192,14 +234,23 @@ impl Policy for S3Fifo {
 
     fn insert(&mut self, request: &Request) {
         self.uses[request.object] = 0;
-        let queue = if self.is_ghost.remove(&request.object) { &mut self.main } else { &mut self.small };
+        let queue = if self.is_ghost.remove(&request.object) {
+            &mut self.main
+        } else {
+            &mut self.small
+        };
         queue.push(request.object, request.size_bytes);
     }
 
     fn evict(&mut self) -> Option<usize> {
         loop {
-            let is_small = self.small.size_bytes > self.room_bytes / 10 || self.main.objects.is_empty();
-            let (object, size_bytes) = if is_small { self.small.pop()? } else { self.main.pop()? };
+            let is_small =
+                self.small.size_bytes > self.room_bytes / 10 || self.main.objects.is_empty();
+            let (object, size_bytes) = if is_small {
+                self.small.pop()?
+            } else {
+                self.main.pop()?
+            };
             let uses = &mut self.uses[object];
             if is_small && *uses > 1 {
                 self.main.push(object, size_bytes);
@@ -264,7 +315,13 @@ impl TinyLfu {
 
     fn new(room_bytes: u64) -> Self {
         let [window, main] = Default::default();
-        Self { room_bytes, window, main, counts: vec![0; OBJECTS], counted: 0 }
+        Self {
+            room_bytes,
+            window,
+            main,
+            counts: vec![0; OBJECTS],
+            counted: 0,
+        }
     }
 
     fn count(&mut self, object: usize) {
@@ -279,13 +336,18 @@ impl TinyLfu {
 impl Policy for TinyLfu {
     fn hit(&mut self, request: &Request) {
         self.count(request.object);
-        let part = if self.window.held.contains_key(&request.object) { &mut self.window } else { &mut self.main };
+        let part = if self.window.held.contains_key(&request.object) {
+            &mut self.window
+        } else {
+            &mut self.main
+        };
         part.touch(request.object, request.size_bytes, request.now);
     }
 
     fn insert(&mut self, request: &Request) {
         self.count(request.object);
-        self.window.touch(request.object, request.size_bytes, request.now);
+        self.window
+            .touch(request.object, request.size_bytes, request.now);
     }
 
     fn evict(&mut self) -> Option<usize> {

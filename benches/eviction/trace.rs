@@ -47,7 +47,9 @@ pub fn requests(alpha: f64, seed: u64) -> Vec<Request> {
     let mut random = StdRng::seed_from_u64(seed);
     let sizes = sizes(&mut random);
     // Each source has its own release times.
-    let ages: Vec<_> = (0..SOURCES).map(|_| random.random_range(0..REQUESTS_PER_RELEASE)).collect();
+    let ages: Vec<_> = (0..SOURCES)
+        .map(|_| random.random_range(0..REQUESTS_PER_RELEASE))
+        .collect();
     let ranks = cumulated_weights(alpha);
     let mut walked: Vec<usize> = (0..ages.len()).collect();
     let mut objects = Vec::with_capacity(REQUESTS);
@@ -71,14 +73,21 @@ pub fn requests(alpha: f64, seed: u64) -> Vec<Request> {
 }
 
 /// Turns a sequence of objects and sizes into requests.
-pub fn with_next_uses(asked: impl DoubleEndedIterator<Item = (usize, u64)> + ExactSizeIterator) -> Vec<Request> {
+pub fn with_next_uses(
+    asked: impl DoubleEndedIterator<Item = (usize, u64)> + ExactSizeIterator,
+) -> Vec<Request> {
     let mut later = HashMap::with_capacity(OBJECTS);
     let mut requests: Vec<Request> = asked
         .enumerate()
         .rev()
         .map(|(now, (object, size_bytes))| {
             let next = later.insert(object, now).unwrap_or(usize::MAX);
-            Request { object, size_bytes, now, next }
+            Request {
+                object,
+                size_bytes,
+                now,
+                next,
+            }
         })
         .collect();
     requests.reverse();
@@ -94,7 +103,11 @@ fn sizes(random: &mut StdRng) -> Vec<u64> {
         for _ in 0..VERSIONS {
             let drift = (VERSION_SPREAD * normal(random)).exp();
             let size_bytes = (source_bytes * drift).clamp(1.0, MAX_BYTES);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was clamped")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it was clamped"
+            )]
             sizes.push(size_bytes as u64);
         }
     }
@@ -103,13 +116,18 @@ fn sizes(random: &mut StdRng) -> Vec<u64> {
 
 /// Draws from the standard normal distribution (Box-Muller transform).
 fn normal(random: &mut StdRng) -> f64 {
-    let (radius, turn): (f64, f64) = (random.random_range(f64::EPSILON..1.0), random.random_range(0.0..1.0));
+    let (radius, turn): (f64, f64) = (
+        random.random_range(f64::EPSILON..1.0),
+        random.random_range(0.0..1.0),
+    );
     (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * turn).cos()
 }
 
 /// Returns the cumulated share of requests for the sources up to each rank.
 fn cumulated_weights(alpha: f64) -> Vec<f64> {
-    let weights: Vec<f64> = (1..=SOURCES).map(|rank| f64::from(rank).powf(-alpha)).collect();
+    let weights: Vec<f64> = (1..=SOURCES)
+        .map(|rank| f64::from(rank).powf(-alpha))
+        .collect();
     let total: f64 = weights.iter().sum();
     let mut reached = 0.0;
     let mut cumulated: Vec<f64> = weights

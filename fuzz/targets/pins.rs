@@ -6,13 +6,15 @@ use libfuzzer_sys::fuzz_target;
 use millpond::policy::ChecksumList;
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
     match ChecksumList::parse(text) {
         Ok(pins) => {
             assert!(pins.len() <= text.lines().count());
             // Duplicate lines and comments change nothing.
-            let twice =
-                ChecksumList::parse(&format!("{text}\n# again\n{text}\n")).expect("each line was parsed before");
+            let twice = ChecksumList::parse(&format!("{text}\n# again\n{text}\n"))
+                .expect("each line was parsed before");
             assert_eq!(twice, pins);
         }
         Err(error) => assert!((1..=text.lines().count()).contains(&error.line), "{error}"),

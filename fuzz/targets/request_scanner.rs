@@ -57,11 +57,16 @@ fn assert_one_request_or_none(request: &[u8]) {
             }
         }
     }
-    assert!(buffer.is_empty(), "the library reads the end of a request as the next one");
+    assert!(
+        buffer.is_empty(),
+        "the library reads the end of a request as the next one"
+    );
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let Some((&piece_bytes, bytes)) = bytes.split_first() else { return };
+    let Some((&piece_bytes, bytes)) = bytes.split_first() else {
+        return;
+    };
     let whole = scan(bytes, bytes.len().max(1));
     assert_eq!(scan(bytes, usize::from(piece_bytes).max(1)), whole);
     RUNTIME.with(|runtime| {

@@ -1,7 +1,7 @@
 //! What operators do: pins, imports, removals and refreshes, and the token that allows them.
 //!
-//! This module knows no server: [`crate::http`] renders what it returns. It is no part of the request path. Its main type
-//! is [`AdminService`].
+//! This module knows no server: [`crate::http`] renders what it returns. It is no part of the
+//! request path. Its main type is [`AdminService`].
 
 mod service;
 mod token;

@@ -1,4 +1,5 @@
-//! What operators decide about what is kept: which bytes a target means, what comes in by hand, what goes.
+//! What operators decide about what is kept: which bytes a target means, what comes in by hand,
+//! what goes.
 //!
 //! Whatever changes something wants an [`Operator`], which only the token makes.
 
@@ -15,7 +16,9 @@ use super::{AdminToken, Operator};
 use crate::cache::{Cache, CacheError, EvictResult, ListedTarget, RecordStatus, RemovedTarget};
 use crate::fetch::{Fetcher, Refreshed};
 use crate::gateway::RequestError;
-use crate::model::{Event, EventSink, ExpectedDigests, Hasher, Key, Record, Sha256, StoredHeaders, Target};
+use crate::model::{
+    Event, EventSink, ExpectedDigests, Hasher, Key, Record, Sha256, StoredHeaders, Target,
+};
 use crate::policy::{Admitted, Class, Policy, PolicyDenied};
 
 /// What the record of an operator's copy names as its source.
@@ -47,8 +50,20 @@ pub struct AdminService {
 
 impl AdminService {
     #[must_use]
-    pub fn new(policy: Arc<Policy>, cache: Cache, fetcher: Fetcher, events: EventSink, token: AdminToken) -> Self {
-        Self { policy, cache, fetcher, events, token: ArcSwap::from_pointee(token) }
+    pub fn new(
+        policy: Arc<Policy>,
+        cache: Cache,
+        fetcher: Fetcher,
+        events: EventSink,
+        token: AdminToken,
+    ) -> Self {
+        Self {
+            policy,
+            cache,
+            fetcher,
+            events,
+            token: ArcSwap::from_pointee(token),
+        }
     }
 
     /// Puts another token in force.
@@ -67,15 +82,26 @@ impl AdminService {
     /// # Errors
     /// [`Problem::NotFound`] where that is nothing.
     pub async fn history(&self, target: &Target) -> Result<Vec<RecordStatus>, RequestError> {
-        let history =
-            self.cache.admin().history(self.key_of(target)).await.map_err(|error| store_unavailable(&error))?;
-        if history.is_empty() { Err(NO_RECORD) } else { Ok(history) }
+        let history = self
+            .cache
+            .admin()
+            .history(self.key_of(target))
+            .await
+            .map_err(|error| store_unavailable(&error))?;
+        if history.is_empty() {
+            Err(NO_RECORD)
+        } else {
+            Ok(history)
+        }
     }
 
     /// What the operator's file says of a target.
     #[must_use]
     pub fn required_sha256(&self, target: &Target) -> Option<Sha256> {
-        self.policy.required_sha256(target).or_else(|| self.policy.required_sha256(&self.policy.cache_target(target)))
+        self.policy.required_sha256(target).or_else(|| {
+            self.policy
+                .required_sha256(&self.policy.cache_target(target))
+        })
     }
 
     /// The key under which a target is kept.
@@ -91,25 +117,42 @@ impl AdminService {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<ListedTarget>, RequestError> {
-        self.cache.admin().list(after, limit).await.map_err(|error| store_unavailable(&error))
+        self.cache
+            .admin()
+            .list(after, limit)
+            .await
+            .map_err(|error| store_unavailable(&error))
     }
 
     /// Pins a target to bytes that it has given, or to those that answer for it.
     ///
     /// # Errors
     /// [`Problem::NotFound`] where it has not given them.
-    pub async fn pin(&self, _: &Operator, target: &Target, sha256: Option<Sha256>) -> Result<Sha256, RequestError> {
+    pub async fn pin(
+        &self,
+        _: &Operator,
+        target: &Target,
+        sha256: Option<Sha256>,
+    ) -> Result<Sha256, RequestError> {
         let sha256 = if let Some(sha256) = sha256 {
             sha256
         } else {
             let history = self.history(target).await?;
             let answering = history.iter().find(|status| status.is_active);
-            answering.map(|status| status.record.sha256).ok_or(NO_RECORD)?
+            answering
+                .map(|status| status.record.sha256)
+                .ok_or(NO_RECORD)?
         };
-        let is_known =
-            self.cache.admin().pin(self.key_of(target), sha256).await.map_err(|error| store_unavailable(&error))?;
+        let is_known = self
+            .cache
+            .admin()
+            .pin(self.key_of(target), sha256)
+            .await
+            .map_err(|error| store_unavailable(&error))?;
         if !is_known {
-            return Err(RequestError::NotFound("the target has not given these bytes"));
+            return Err(RequestError::NotFound(
+                "the target has not given these bytes",
+            ));
         }
         tracing::info!(%target, %sha256, "an operator has pinned a target");
         Ok(sha256)
@@ -119,9 +162,18 @@ impl AdminService {
     ///
     /// # Errors
     /// [`Problem::NotFound`] where there is none.
-    pub async fn unpin(&self, _: &Operator, target: &Target, sha256: Option<Sha256>) -> Result<u64, RequestError> {
-        let removed =
-            self.cache.admin().unpin(self.key_of(target), sha256).await.map_err(|error| store_unavailable(&error))?;
+    pub async fn unpin(
+        &self,
+        _: &Operator,
+        target: &Target,
+        sha256: Option<Sha256>,
+    ) -> Result<u64, RequestError> {
+        let removed = self
+            .cache
+            .admin()
+            .unpin(self.key_of(target), sha256)
+            .await
+            .map_err(|error| store_unavailable(&error))?;
         if removed == 0 {
             return Err(RequestError::NotFound("there is no such pin"));
         }
@@ -133,9 +185,17 @@ impl AdminService {
     ///
     /// # Errors
     /// [`Problem::NotFound`] where nothing is on record of it.
-    pub async fn forget(&self, _: &Operator, target: &Target) -> Result<RemovedTarget, RequestError> {
-        let removed_target =
-            self.cache.admin().remove_target(self.key_of(target)).await.map_err(|error| store_unavailable(&error))?;
+    pub async fn forget(
+        &self,
+        _: &Operator,
+        target: &Target,
+    ) -> Result<RemovedTarget, RequestError> {
+        let removed_target = self
+            .cache
+            .admin()
+            .remove_target(self.key_of(target))
+            .await
+            .map_err(|error| store_unavailable(&error))?;
         if removed_target.records == 0 {
             return Err(NO_RECORD);
         }
@@ -148,17 +208,26 @@ impl AdminService {
     /// # Errors
     /// [`Problem::Pinned`]; [`Problem::NotFound`] where it is not held.
     pub async fn remove_object(&self, _: &Operator, sha256: Sha256) -> Result<u64, RequestError> {
-        match self.cache.admin().evict_object(sha256).await.map_err(|error| store_unavailable(&error))? {
+        match self
+            .cache
+            .admin()
+            .evict_object(sha256)
+            .await
+            .map_err(|error| store_unavailable(&error))?
+        {
             EvictResult::Evicted { size_bytes } => {
                 tracing::info!(%sha256, "an operator has removed an object");
                 Ok(size_bytes)
             }
             EvictResult::Pinned => Err(RequestError::Pinned),
-            EvictResult::NotFound => Err(RequestError::NotFound("no object of this digest is held")),
+            EvictResult::NotFound => {
+                Err(RequestError::NotFound("no object of this digest is held"))
+            }
         }
     }
 
-    /// Fetches a target again. Other bytes than before are kept and told, and answer only if they are accepted.
+    /// Fetches a target again. Other bytes than before are kept and told, and answer only if they
+    /// are accepted.
     ///
     /// # Errors
     /// What the fetch came to.
@@ -178,17 +247,30 @@ impl AdminService {
     /// Takes in an operator's copy of a target, whatever upstream says of it, and pins it.
     ///
     /// # Errors
-    /// [`Problem::Mismatch`] if it is not what it must be, [`Problem::BadRequest`] if it is cut; nothing is stored then.
-    pub async fn import<S, E>(&self, _: &Operator, upload: Upload<S>) -> Result<Record, RequestError>
+    /// [`Problem::Mismatch`] if it is not what it must be, [`Problem::BadRequest`] if it is cut;
+    /// nothing is stored then.
+    pub async fn import<S, E>(
+        &self,
+        _: &Operator,
+        upload: Upload<S>,
+    ) -> Result<Record, RequestError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
         E: Display,
     {
-        let Upload { target, mut expected, length, mut body } = upload;
+        let Upload {
+            target,
+            mut expected,
+            length,
+            mut body,
+        } = upload;
         let admitted = self.admit_cacheable(target)?;
         expected.extend(admitted.required_sha256());
         self.policy.admit_body(None, length)?;
-        let staged = self.cache.stage(length, Hasher::with_all_algorithms()).await;
+        let staged = self
+            .cache
+            .stage(length, Hasher::with_all_algorithms())
+            .await;
         let mut staging = staged.map_err(|error| map_store_error(&error))?;
         while let Some(piece) = next_piece(&mut body).await? {
             let size_bytes = staging.written_bytes() + piece.len() as u64;
@@ -196,23 +278,51 @@ impl AdminService {
             if size_bytes > limit.bytes {
                 return Err(PolicyDenied::TooLarge(limit).into());
             }
-            staging.append(piece).await.map_err(|error| map_store_error(&error.into()))?;
+            staging
+                .append(piece)
+                .await
+                .map_err(|error| map_store_error(&error.into()))?;
         }
         let size_bytes = staging.written_bytes();
         if size_bytes == 0 || length.is_some_and(|length| length != size_bytes) {
-            return Err(RequestError::BadRequest(format!("the upload ended after {size_bytes} bytes")));
+            return Err(RequestError::BadRequest(format!(
+                "the upload ended after {size_bytes} bytes"
+            )));
         }
-        let finished = staging.finish().map_err(|error| map_store_error(&error.into()))?;
+        let finished = staging
+            .finish()
+            .map_err(|error| map_store_error(&error.into()))?;
         if finished.digests.first_mismatch(&expected).is_some() {
-            return Err(RequestError::Mismatch { expected, found: finished.digests.sha256 });
+            return Err(RequestError::Mismatch {
+                expected,
+                found: finished.digests.sha256,
+            });
         }
-        let sealed = finished.seal().await.map_err(|error| map_store_error(&error.into()))?;
+        let sealed = finished
+            .seal()
+            .await
+            .map_err(|error| map_store_error(&error.into()))?;
         let target = admitted.target();
         let (digests, now) = (sealed.digests.clone(), SystemTime::now());
-        let record = Record::new(target, digests, size_bytes, now, SOURCE.to_owned(), StoredHeaders::default());
-        self.cache.admin().publish_pinned(sealed, record.clone()).await.map_err(|error| map_store_error(&error))?;
+        let record = Record::new(
+            target,
+            digests,
+            size_bytes,
+            now,
+            SOURCE.to_owned(),
+            StoredHeaders::default(),
+        );
+        self.cache
+            .admin()
+            .publish_pinned(sealed, record.clone())
+            .await
+            .map_err(|error| map_store_error(&error))?;
         let sha256 = record.sha256;
-        self.events.emit(Event::Stored { target: target.clone(), sha256, size_bytes });
+        self.events.emit(Event::Stored {
+            target: target.clone(),
+            sha256,
+            size_bytes,
+        });
         tracing::info!(uri = %target, size_bytes, %sha256, "import");
         Ok(record)
     }
@@ -223,8 +333,7 @@ impl AdminService {
         if admitted.class() == Class::Immutable {
             return Ok(admitted);
         }
-        let text =
-            "a name like this is passed through and never read from the store: add a rule of class \"immutable\" first";
+        let text = "a name like this is passed through and never read from the store: add a rule of class \"immutable\" first";
         Err(RequestError::BadRequest(text.to_owned()))
     }
 }
@@ -236,8 +345,12 @@ async fn next_piece<E: Display>(
     match timeout(UPLOAD_IDLE_TIMEOUT, body.next()).await {
         Ok(None) => Ok(None),
         Ok(Some(Ok(piece))) => Ok(Some(piece)),
-        Ok(Some(Err(error))) => Err(RequestError::BadRequest(format!("the upload broke off: {error}"))),
-        Err(_) => Err(RequestError::BadRequest("the upload rested for too long".to_owned())),
+        Ok(Some(Err(error))) => Err(RequestError::BadRequest(format!(
+            "the upload broke off: {error}"
+        ))),
+        Err(_) => Err(RequestError::BadRequest(
+            "the upload rested for too long".to_owned(),
+        )),
     }
 }
 
@@ -247,5 +360,9 @@ fn store_unavailable(error: &CacheError) -> RequestError {
 }
 
 fn map_store_error(error: &CacheError) -> RequestError {
-    if error.is_no_space() { RequestError::NoSpace } else { store_unavailable(error) }
+    if error.is_no_space() {
+        RequestError::NoSpace
+    } else {
+        store_unavailable(error)
+    }
 }

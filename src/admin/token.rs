@@ -24,7 +24,8 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 #[derive(Debug)]
 pub struct Operator(());
 
-/// The token, by a keyed hash of it: how long a comparison takes tells nothing, not even the length.
+/// The token, by a keyed hash of it: how long a comparison takes tells nothing, not even the
+/// length.
 pub struct AdminToken {
     tag: Hmac<Sha256>,
     hash_of_token: Vec<u8>,
@@ -37,7 +38,8 @@ impl fmt::Debug for AdminToken {
 }
 
 impl AdminToken {
-    /// The token that is configured, or else the one in the state folder, which is made where there is none.
+    /// The token that is configured, or else the one in the state folder, which is made where there
+    /// is none.
     ///
     /// # Errors
     /// A line that names the key, or the folder that cannot be used.
@@ -52,7 +54,12 @@ impl AdminToken {
     fn new(token: &Secret) -> Self {
         let key: [u8; 32] = rand::random();
         let tag = Hmac::new_from_slice(&key).expect("a key may have any length");
-        let hash_of_token = tag.clone().chain_update(token.expose()).finalize().into_bytes().to_vec();
+        let hash_of_token = tag
+            .clone()
+            .chain_update(token.expose())
+            .finalize()
+            .into_bytes()
+            .to_vec();
         Self { tag, hash_of_token }
     }
 
@@ -63,7 +70,9 @@ impl AdminToken {
     pub fn authorize(&self, shown: Option<&str>) -> Result<Operator, RequestError> {
         let shown = shown.ok_or(RequestError::Unauthorized)?;
         let hash = self.tag.clone().chain_update(shown);
-        hash.verify_slice(&self.hash_of_token).map(|()| Operator(())).map_err(|_| RequestError::Unauthorized)
+        hash.verify_slice(&self.hash_of_token)
+            .map(|()| Operator(()))
+            .map_err(|_| RequestError::Unauthorized)
     }
 }
 
@@ -75,11 +84,15 @@ pub fn check_token(config: &Config) -> Result<(), String> {
 
 /// The token of the configuration, if it holds or names one.
 fn configured(config: &Config) -> Result<Option<Secret>, String> {
-    let token = config.admin_token.or_from_file("gateway.admin_token", &config.admin_token_file)?;
+    let token = config
+        .admin_token
+        .or_from_file("gateway.admin_token", &config.admin_token_file)?;
     if token.is_empty() {
         return Ok(None);
     }
-    check(token).map(Some).map_err(|why| format!("gateway.admin_token: {why}"))
+    check(token)
+        .map(Some)
+        .map_err(|why| format!("gateway.admin_token: {why}"))
 }
 
 /// Whether a token is fit to be sent in a header field, and long enough.
@@ -95,10 +108,13 @@ fn check(token: Secret) -> Result<Secret, String> {
 
 fn read_or_make(state_dir: &Path) -> Result<Secret, String> {
     let path = state_dir.join(FILE_NAME);
-    let complaint = |why: &dyn fmt::Display| format!("gateway.state_dir: {}: {why}", path.display());
+    let complaint =
+        |why: &dyn fmt::Display| format!("gateway.state_dir: {}: {why}", path.display());
     match read(&path) {
         Ok(token) => check(token).map_err(|why| complaint(&why)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path).map_err(|why| complaint(&why)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(&path).map_err(|why| complaint(&why))
+        }
         Err(error) => Err(complaint(&error)),
     }
 }
@@ -107,7 +123,11 @@ fn read_or_make(state_dir: &Path) -> Result<Secret, String> {
 fn make(path: &Path) -> io::Result<Secret> {
     let token = hex::encode(rand::random::<[u8; 32]>());
     let draft = path.with_extension(format!("{:08x}", rand::random::<u32>()));
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)?;
     file.write_all(format!("{token}\n").as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)?;
@@ -117,6 +137,8 @@ fn make(path: &Path) -> io::Result<Secret> {
 
 fn read(path: &Path) -> io::Result<Secret> {
     let mut text = String::new();
-    std::fs::File::open(path)?.take(MAX_TOKEN_BYTES).read_to_string(&mut text)?;
+    std::fs::File::open(path)?
+        .take(MAX_TOKEN_BYTES)
+        .read_to_string(&mut text)?;
     Ok(Secret::from(text.trim_end_matches(['\r', '\n']).to_owned()))
 }

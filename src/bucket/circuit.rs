@@ -1,4 +1,5 @@
-//! Whether the bucket is asked at all. One that fails is left alone for a while: nobody waits for it then.
+//! Whether the bucket is asked at all. One that fails is left alone for a while: nobody waits for
+//! it then.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +10,8 @@ use super::BucketError;
 const FIRST_COOLDOWN: Duration = Duration::from_secs(1);
 const MAX_COOLDOWN: Duration = Duration::from_secs(30);
 
-/// How one kind of request to the bucket has fared: what is read and what is written fail apart from each other.
+/// How one kind of request to the bucket has fared: what is read and what is written fail apart
+/// from each other.
 #[derive(Default)]
 pub struct CircuitBreaker {
     trouble: Mutex<Option<Open>>,
@@ -37,7 +39,9 @@ impl CircuitBreaker {
     /// [`BucketError::CircuitOpen`].
     pub fn try_acquire(&self, now: Instant) -> Result<(), BucketError> {
         let mut trouble = self.trouble();
-        let Some(trouble) = trouble.as_mut() else { return Ok(()) };
+        let Some(trouble) = trouble.as_mut() else {
+            return Ok(());
+        };
         if now < trouble.until {
             return Err(BucketError::CircuitOpen);
         }
@@ -58,7 +62,12 @@ impl CircuitBreaker {
                     Some(trouble) if now < trouble.since + trouble.rest => trouble.rest,
                     Some(trouble) => (trouble.rest * 2).min(MAX_COOLDOWN),
                 };
-                *trouble = Some(Open { why: why.clone(), rest, since: now, until: now + rest });
+                *trouble = Some(Open {
+                    why: why.clone(),
+                    rest,
+                    since: now,
+                    until: now + rest,
+                });
                 is_news.then_some(Transition::Opened(why))
             }
             // Not asked, or it never came to asking.
@@ -74,7 +83,9 @@ impl CircuitBreaker {
 
     /// How long it is left alone from now on.
     pub fn cooldown_remaining(&self, now: Instant) -> Duration {
-        self.trouble().as_ref().map_or(Duration::ZERO, |trouble| trouble.until.saturating_duration_since(now))
+        self.trouble().as_ref().map_or(Duration::ZERO, |trouble| {
+            trouble.until.saturating_duration_since(now)
+        })
     }
 
     fn trouble(&self) -> MutexGuard<'_, Option<Open>> {
@@ -95,13 +106,19 @@ mod tests {
     fn a_bucket_that_fails_is_asked_by_one_request_after_each_rest() {
         let health = CircuitBreaker::default();
         let now = Instant::now();
-        assert!(matches!(health.record(&down(), now), Some(Transition::Opened(_))));
+        assert!(matches!(
+            health.record(&down(), now),
+            Some(Transition::Opened(_))
+        ));
         assert!(health.try_acquire(now).is_err());
         let later = now + FIRST_COOLDOWN;
         assert!(health.try_acquire(later).is_ok());
         assert!(health.try_acquire(later).is_err(), "one asks for all");
         assert_eq!(health.record(&down(), later), None, "it is told once");
-        assert!(health.try_acquire(later + FIRST_COOLDOWN).is_err(), "the rest grows");
+        assert!(
+            health.try_acquire(later + FIRST_COOLDOWN).is_err(),
+            "the rest grows"
+        );
         assert_eq!(health.record(&Ok(()), later), Some(Transition::Closed));
         assert!(health.try_acquire(later).is_ok());
     }
@@ -109,7 +126,10 @@ mod tests {
     #[test]
     fn what_is_not_there_says_nothing_against_the_bucket() {
         let health = CircuitBreaker::default();
-        assert_eq!(health.record::<()>(&Err(BucketError::NotFound), Instant::now()), None);
+        assert_eq!(
+            health.record::<()>(&Err(BucketError::NotFound), Instant::now()),
+            None
+        );
         assert!(health.try_acquire(Instant::now()).is_ok());
     }
 }

@@ -9,8 +9,8 @@ use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    RuntimeComponents, StalledStreamProtectionConfig,
+    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::BoxError;
 
@@ -22,7 +22,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often one request is tried.
 const ATTEMPTS: u32 = 2;
 
-/// How long keys are used without a look into their files. The SDK looks ten seconds before the end.
+/// How long keys are used without a look into their files. The SDK looks ten seconds before the
+/// end.
 const KEYS_TTL: Duration = Duration::from_secs(15);
 
 /// What signing wants to know where an operator has left it out.
@@ -31,7 +32,11 @@ const USUAL_REGION: &str = "us-east-1";
 pub fn client(config: &Config) -> Result<Client, String> {
     let credentials = CredentialsProvider(config.clone());
     credentials.read()?;
-    let region = if config.region.is_empty() { USUAL_REGION } else { &config.region };
+    let region = if config.region.is_empty() {
+        USUAL_REGION
+    } else {
+        &config.region
+    };
     let sdk = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .endpoint_url(&config.endpoint)
@@ -42,7 +47,11 @@ pub fn client(config: &Config) -> Result<Client, String> {
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .interceptor(WithoutOperationName)
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .build(),
+        )
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         // Each request here has a time of its own.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
@@ -50,18 +59,29 @@ pub fn client(config: &Config) -> Result<Client, String> {
     Ok(Client::from_conf(sdk))
 }
 
-/// The keys of the configuration. Files are read again and again: tokens expire, and are replaced there.
+/// The keys of the configuration. Files are read again and again: tokens expire, and are replaced
+/// there.
 #[derive(Debug)]
 struct CredentialsProvider(Config);
 
 impl CredentialsProvider {
     fn read(&self) -> Result<Credentials, String> {
         let Self(config) = self;
-        let secret = config.secret_access_key.or_from_file("s3.secret_access_key", &config.secret_access_key_file)?;
-        let token = config.session_token.or_from_file("s3.session_token", &config.session_token_file)?;
+        let secret = config
+            .secret_access_key
+            .or_from_file("s3.secret_access_key", &config.secret_access_key_file)?;
+        let token = config
+            .session_token
+            .or_from_file("s3.session_token", &config.session_token_file)?;
         let token = Some(token.expose().to_owned()).filter(|token| !token.is_empty());
         let until = SystemTime::now() + KEYS_TTL;
-        Ok(Credentials::new(&config.access_key_id, secret.expose(), token, Some(until), "configuration"))
+        Ok(Credentials::new(
+            &config.access_key_id,
+            secret.expose(),
+            token,
+            Some(until),
+            "configuration",
+        ))
     }
 }
 
@@ -74,7 +94,8 @@ impl ProvideCredentials for CredentialsProvider {
     }
 }
 
-/// Takes the query `x-id` away, by which the SDK keys the operation: OBS takes it for a part of the object's name.
+/// Takes the query `x-id` away, by which the SDK keys the operation: OBS takes it for a part of the
+/// object's name.
 #[derive(Debug)]
 struct WithoutOperationName;
 
@@ -90,9 +111,18 @@ impl Intercept for WithoutOperationName {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let request = context.request_mut();
-        let Some((place, query)) = request.uri().split_once('?') else { return Ok(()) };
-        let kept: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("x-id=")).collect();
-        let uri = if kept.is_empty() { place.to_owned() } else { format!("{place}?{}", kept.join("&")) };
+        let Some((place, query)) = request.uri().split_once('?') else {
+            return Ok(());
+        };
+        let kept: Vec<_> = query
+            .split('&')
+            .filter(|pair| !pair.starts_with("x-id="))
+            .collect();
+        let uri = if kept.is_empty() {
+            place.to_owned()
+        } else {
+            format!("{place}?{}", kept.join("&"))
+        };
         Ok(request.set_uri(uri)?)
     }
 }

@@ -41,7 +41,8 @@ pub struct Config {
     pub gc_grace: HumanDuration,
     /// Objects that nobody has asked for so long are removed from the bucket. Nothing: they stay.
     pub max_unused: HumanDuration,
-    /// Above this size the objects that were longest unused are removed from the bucket. Nothing: there is no limit.
+    /// Above this size the objects that were longest unused are removed from the bucket. Nothing:
+    /// there is no limit.
     pub max_size: Size,
 }
 
@@ -96,9 +97,12 @@ impl Config {
             return Ok(());
         }
         let endpoint = Url::parse(&self.endpoint).ok().filter(Url::has_host);
-        let is_bare = |url: Url| url.path() == "/" && url.query().is_none() && url.username().is_empty();
+        let is_bare =
+            |url: Url| url.path() == "/" && url.query().is_none() && url.username().is_empty();
         if !endpoint.is_some_and(|url| matches!(url.scheme(), "http" | "https") && is_bare(url)) {
-            return Err("s3.endpoint must be an address like \"https://obs.example.org\"".to_owned());
+            return Err(
+                "s3.endpoint must be an address like \"https://obs.example.org\"".to_owned(),
+            );
         }
         if self.access_key_id.is_empty() {
             return Err("s3.access_key_id is needed with s3.bucket".to_owned());
@@ -107,24 +111,39 @@ impl Config {
             return Err("s3.secret_access_key is needed with s3.bucket".to_owned());
         }
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
-        if self.prefix.starts_with('/') || self.prefix.contains("//") || !self.prefix.bytes().all(is_plain) {
-            return Err("s3.prefix must be like \"sources/\", without a slash at the beginning".to_owned());
+        if self.prefix.starts_with('/')
+            || self.prefix.contains("//")
+            || !self.prefix.bytes().all(is_plain)
+        {
+            return Err(
+                "s3.prefix must be like \"sources/\", without a slash at the beginning".to_owned(),
+            );
         }
         if self.presign_ttl.0.is_zero() || self.presign_ttl > MAX_PRESIGN_TTL {
             return Err("s3.presign_ttl must be more than nothing and at most 7days".to_owned());
         }
         if self.multipart_threshold.bytes == 0 || self.multipart_threshold > MAX_PUT {
-            return Err("s3.multipart_threshold must be more than nothing and at most 5GiB".to_owned());
+            return Err(
+                "s3.multipart_threshold must be more than nothing and at most 5GiB".to_owned(),
+            );
         }
         if !self.max_unused.0.is_zero() && self.max_unused < MIN_MAX_UNUSED {
-            return Err("s3.max_unused must be at least 2days: a use is told once a day".to_owned());
+            return Err(
+                "s3.max_unused must be at least 2days: a use is told once a day".to_owned(),
+            );
         }
         if self.gc_grace.0.is_zero() {
             return Err("s3.gc_grace must be more than nothing".to_owned());
         }
-        let is_public = |url: Url| matches!(url.scheme(), "http" | "https") && url.query().is_none();
-        if !self.public_base_url.is_empty() && !Url::parse(&self.public_base_url).is_ok_and(is_public) {
-            return Err("s3.public_base_url must be an address like \"https://sources.example.org/\"".to_owned());
+        let is_public =
+            |url: Url| matches!(url.scheme(), "http" | "https") && url.query().is_none();
+        if !self.public_base_url.is_empty()
+            && !Url::parse(&self.public_base_url).is_ok_and(is_public)
+        {
+            return Err(
+                "s3.public_base_url must be an address like \"https://sources.example.org/\""
+                    .to_owned(),
+            );
         }
         Ok(())
     }

@@ -15,7 +15,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a body that breaks off is gone on with.
 const MAX_RESUMES: u32 = 3;
 
-/// A part of an object on its way. Its length is known before: what comes is exactly that, or an error.
+/// A part of an object on its way. Its length is known before: what comes is exactly that, or an
+/// error.
 #[derive(Debug)]
 pub struct BucketBody {
     bucket: Bucket,
@@ -33,19 +34,40 @@ impl Bucket {
     ///
     /// # Errors
     /// [`BucketError`].
-    pub async fn open(&self, sha256: Sha256, size_bytes: u64, range: ByteRange) -> Result<BucketBody, BucketError> {
+    pub async fn open(
+        &self,
+        sha256: Sha256,
+        size_bytes: u64,
+        range: ByteRange,
+    ) -> Result<BucketBody, BucketError> {
         let is_whole = range.size_bytes() == size_bytes;
         let stream = self.get(sha256, range).await?;
         let hasher = is_whole.then(|| Hasher::new(&ExpectedDigests::nothing()));
-        Ok(BucketBody { bucket: self.clone(), sha256, range, hasher, stream, offset: range.first, resumes: 0 })
+        Ok(BucketBody {
+            bucket: self.clone(),
+            sha256,
+            range,
+            hasher,
+            stream,
+            offset: range.first,
+            resumes: 0,
+        })
     }
 
     async fn get(&self, sha256: Sha256, range: ByteRange) -> Result<ByteStream, BucketError> {
-        let request = self.client().get_object().bucket(self.name()).key(self.keys().object(sha256));
+        let request = self
+            .client()
+            .get_object()
+            .bucket(self.name())
+            .key(self.keys().object(sha256));
         let request = request.range(format!("bytes={}-{}", range.first, range.last));
         let output = self.read(request.send()).await?;
         // A store that does not know ranges sends all of it.
-        if output.content_length().and_then(|length| u64::try_from(length).ok()) != Some(range.size_bytes()) {
+        if output
+            .content_length()
+            .and_then(|length| u64::try_from(length).ok())
+            != Some(range.size_bytes())
+        {
             return Err(BucketError::Damaged);
         }
         Ok(output.body)
@@ -58,8 +80,8 @@ impl BucketBody {
         self.range.size_bytes()
     }
 
-    /// The next bytes, or `None` at the end. Those that make a whole object complete are given only once it is known to be
-    /// the right one.
+    /// The next bytes, or `None` at the end. Those that make a whole object complete are given only
+    /// once it is known to be the right one.
     ///
     /// # Errors
     /// [`BucketError`] where the bucket breaks off for good, or has other bytes.
@@ -107,7 +129,10 @@ impl BucketBody {
             return Err(error);
         }
         self.resumes += 1;
-        let rest = ByteRange { first: self.offset, last: self.range.last };
+        let rest = ByteRange {
+            first: self.offset,
+            last: self.range.last,
+        };
         self.stream = self.bucket.get(self.sha256, rest).await?;
         Ok(())
     }

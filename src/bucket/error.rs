@@ -3,7 +3,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::model::{root_cause, sanitize_line};
 
-/// Why a bucket did not do as it was asked, by what an operator can do about it. The texts are for logs and operators.
+/// Why a bucket did not do as it was asked, by what an operator can do about it. The texts are for
+/// logs and operators.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BucketError {
     /// It does not answer, or says that it cannot now. It may later.
@@ -39,32 +40,60 @@ impl BucketError {
     /// Whether this says something of the bucket as a whole, and not of one thing in it.
     #[must_use]
     pub fn is_bucket_wide(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Refused(_) | Self::Full(_))
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Refused(_) | Self::Full(_)
+        )
     }
 }
 
 /// The codes by which stores say that there is no room.
-const FULL_CODES: [&str; 4] = ["InsufficientStorageSpace", "QuotaExceeded", "XMinioStorageFull", "StorageFull"];
+const FULL_CODES: [&str; 4] = [
+    "InsufficientStorageSpace",
+    "QuotaExceeded",
+    "XMinioStorageFull",
+    "StorageFull",
+];
 
 /// The codes by which they say that it is too much at once.
-const BUSY_CODES: [&str; 4] = ["SlowDown", "RequestTimeout", "ServiceUnavailable", "InternalError"];
+const BUSY_CODES: [&str; 4] = [
+    "SlowDown",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "InternalError",
+];
 
 /// The codes besides 401 and 403 by which they say that no request of ours will do.
-const REFUSAL_CODES: [&str; 5] =
-    ["NoSuchBucket", "ExpiredToken", "InvalidToken", "AuthorizationHeaderMalformed", "InvalidBucketName"];
+const REFUSAL_CODES: [&str; 5] = [
+    "NoSuchBucket",
+    "ExpiredToken",
+    "InvalidToken",
+    "AuthorizationHeaderMalformed",
+    "InvalidBucketName",
+];
 
 impl<E> From<SdkError<E, HttpResponse>> for BucketError
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
     fn from(error: SdkError<E, HttpResponse>) -> Self {
-        let (Some(service), Some(response)) = (error.as_service_error(), error.raw_response()) else {
-            return Self::Unavailable(sanitize_line(&root_cause(&error)).chars().take(MAX_TEXT_CHARS).collect());
+        let (Some(service), Some(response)) = (error.as_service_error(), error.raw_response())
+        else {
+            return Self::Unavailable(
+                sanitize_line(&root_cause(&error))
+                    .chars()
+                    .take(MAX_TEXT_CHARS)
+                    .collect(),
+            );
         };
         let status = response.status().as_u16();
         let code = service.meta().code().unwrap_or_default();
         // The rest of what it says may name accounts, and is shown to clients too.
-        let said = sanitize_line(&format!("{status} {code}")).trim_end().chars().take(MAX_TEXT_CHARS).collect();
+        let said = sanitize_line(&format!("{status} {code}"))
+            .trim_end()
+            .chars()
+            .take(MAX_TEXT_CHARS)
+            .collect();
         match status {
             _ if FULL_CODES.contains(&code) => Self::Full(said),
             507 => Self::Full(said),

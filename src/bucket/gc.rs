@@ -1,10 +1,11 @@
-//! Removing from the bucket what nobody needs: objects that no record keys, parts of uploads that never ended and, where an
-//! operator wants that, what was not asked for in a long time.
+//! Removing from the bucket what nobody needs: objects that no record keys, parts of uploads that
+//! never ended and, where an operator wants that, what was not asked for in a long time.
 //!
-//! A publisher may be about to name an object at this very moment. It looks at the object first, and puts one again that is
-//! older than half of `gc_grace`; here nothing is removed that was younger than the whole of it when the records were
-//! listed. So a record that the listing does not show belongs to an object that is too young, or that was put again: then
-//! its date has changed, or its publisher looks again and finds it gone.
+//! A publisher may be about to name an object at this very moment. It looks at the object first,
+//! and puts one again that is older than half of `gc_grace`; here nothing is removed that was
+//! younger than the whole of it when the records were listed. So a record that the listing does not
+//! show belongs to an object that is too young, or that was put again: then its date has changed,
+//! or its publisher looks again and finds it gone.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -46,7 +47,8 @@ struct Inventory {
 /// When objects were last asked for.
 #[derive(Default)]
 struct Uses {
-    /// Since when uses are told. Before that everything may have been in use, and nothing is removed for want of it.
+    /// Since when uses are told. Before that everything may have been in use, and nothing is
+    /// removed for want of it.
     recorded_since: Option<SystemTime>,
     at: HashMap<Sha256, SystemTime>,
 }
@@ -78,13 +80,23 @@ impl Bucket {
     pub async fn collect(&self, mode: GcMode) -> Result<GcReport, BucketError> {
         let began = SystemTime::now();
         let keys = self.keys();
-        let mut referenced = digests(self.list(keys.records()), |name| Some(record_of(name)?.1)).await?;
+        let mut referenced =
+            digests(self.list(keys.records()), |name| Some(record_of(name)?.1)).await?;
         referenced.sort_unstable();
         referenced.dedup();
         let mut pinned = digests(self.list(keys.pins()), sha256_of).await?;
         pinned.sort_unstable();
-        let uses = if self.config().has_retention() { self.uses(mode).await? } else { Uses::default() };
-        let inventory = Inventory { began, referenced, pinned, uses };
+        let uses = if self.config().has_retention() {
+            self.uses(mode).await?
+        } else {
+            Uses::default()
+        };
+        let inventory = Inventory {
+            began,
+            referenced,
+            pinned,
+            uses,
+        };
         let mut report = GcReport::default();
         let mut candidates = Vec::new();
         let mut listing = self.list(keys.objects());
@@ -92,29 +104,44 @@ impl Bucket {
             for listed in page {
                 report.objects += 1;
                 report.size_bytes += listed.size_bytes;
-                let Some(sha256) = self.object_of(&listed) else { continue };
+                let Some(sha256) = self.object_of(&listed) else {
+                    continue;
+                };
                 if inventory.age(listed.modified_at) <= self.config().gc_grace.0 {
                     continue;
                 }
-                let ListedKey { size_bytes, modified_at, .. } = listed;
+                let ListedKey {
+                    size_bytes,
+                    modified_at,
+                    ..
+                } = listed;
                 let used_at = inventory.uses.of(sha256).max(modified_at);
-                let candidate = Candidate { sha256, size_bytes, modified_at, used_at };
+                let candidate = Candidate {
+                    sha256,
+                    size_bytes,
+                    modified_at,
+                    used_at,
+                };
                 if inventory.referenced.binary_search(&sha256).is_err() {
                     if self.remove_object(candidate, mode).await? == Removal::Removed {
                         report.unreferenced += 1;
                         report.removed_bytes += size_bytes;
                     }
-                } else if inventory.uses.recorded_since.is_some() && inventory.pinned.binary_search(&sha256).is_err() {
+                } else if inventory.uses.recorded_since.is_some()
+                    && inventory.pinned.binary_search(&sha256).is_err()
+                {
                     candidates.push(candidate);
                 }
             }
         }
-        self.apply_retention(&inventory, candidates, mode, &mut report).await?;
+        self.apply_retention(&inventory, candidates, mode, &mut report)
+            .await?;
         report.abandoned_uploads = self.abort_stale_multipart_uploads(mode).await?;
         Ok(report)
     }
 
-    /// The longest unused go first: those that are past their time, and then those that are too much.
+    /// The longest unused go first: those that are past their time, and then those that are too
+    /// much.
     async fn apply_retention(
         &self,
         inventory: &Inventory,
@@ -123,7 +150,8 @@ impl Bucket {
         report: &mut GcReport,
     ) -> Result<(), BucketError> {
         candidates.sort_by_key(|candidate| candidate.used_at);
-        let (max_unused, max_size_bytes) = (self.config().max_unused.0, self.config().max_size.bytes);
+        let (max_unused, max_size_bytes) =
+            (self.config().max_unused.0, self.config().max_size.bytes);
         let mut held_bytes = report.size_bytes - report.removed_bytes;
         for candidate in candidates {
             let is_unused = !max_unused.is_zero() && inventory.age(candidate.used_at) > max_unused;
@@ -132,7 +160,11 @@ impl Bucket {
                 break;
             }
             let was_used = self.was_used_since(candidate).await?;
-            let removal = if was_used { Removal::Kept } else { self.remove_object(candidate, mode).await? };
+            let removal = if was_used {
+                Removal::Kept
+            } else {
+                self.remove_object(candidate, mode).await?
+            };
             if removal == Removal::Removed {
                 report.unused += 1;
                 report.removed_bytes += candidate.size_bytes;
@@ -151,12 +183,23 @@ impl Bucket {
     }
 
     /// Removes an object, unless it was put again since it was listed.
-    async fn remove_object(&self, candidate: Candidate, mode: GcMode) -> Result<Removal, BucketError> {
-        let Candidate { sha256, size_bytes, modified_at, .. } = candidate;
+    async fn remove_object(
+        &self,
+        candidate: Candidate,
+        mode: GcMode,
+    ) -> Result<Removal, BucketError> {
+        let Candidate {
+            sha256,
+            size_bytes,
+            modified_at,
+            ..
+        } = candidate;
         match self.head_object(sha256).await? {
             None => return Ok(Removal::AlreadyGone),
             // Listings are finer than a second, and what is told of one object is not.
-            Some(found) if whole_seconds(found.modified_at) != whole_seconds(modified_at) => return Ok(Removal::Kept),
+            Some(found) if whole_seconds(found.modified_at) != whole_seconds(modified_at) => {
+                return Ok(Removal::Kept);
+            }
             Some(_) => {}
         }
         if mode == GcMode::Apply {
@@ -172,7 +215,9 @@ impl Bucket {
     /// Whether another instance has told of a use since the uses were listed.
     async fn was_used_since(&self, candidate: Candidate) -> Result<bool, BucketError> {
         let found = self.head_key(&self.keys().used(candidate.sha256)).await?;
-        Ok(found.is_some_and(|found| whole_seconds(found.modified_at) > whole_seconds(candidate.used_at)))
+        Ok(found.is_some_and(|found| {
+            whole_seconds(found.modified_at) > whole_seconds(candidate.used_at)
+        }))
     }
 
     /// Where nobody has told of uses yet, that begins now.
@@ -185,7 +230,10 @@ impl Bucket {
         }
         let mut listing = self.list(self.keys().uses());
         while let Some(page) = listing.next().await? {
-            uses.at.extend(page.iter().filter_map(|listed| Some((sha256_of(&listed.name)?, listed.modified_at))));
+            uses.at.extend(
+                page.iter()
+                    .filter_map(|listed| Some((sha256_of(&listed.name)?, listed.modified_at))),
+            );
         }
         Ok(uses)
     }
@@ -199,12 +247,22 @@ impl Bucket {
         let mut aborted = 0;
         let (mut after_key, mut after_id) = (None, None);
         loop {
-            let request = self.client().list_multipart_uploads().bucket(self.name()).prefix(self.keys().objects());
-            let request = request.set_key_marker(after_key).set_upload_id_marker(after_id);
+            let request = self
+                .client()
+                .list_multipart_uploads()
+                .bucket(self.name())
+                .prefix(self.keys().objects());
+            let request = request
+                .set_key_marker(after_key)
+                .set_upload_id_marker(after_id);
             let output = self.write(super::REQUEST_TIMEOUT, request.send()).await?;
             for upload in output.uploads() {
-                let age = began.duration_since(super::time(upload.initiated())).unwrap_or_default();
-                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
+                let age = began
+                    .duration_since(super::time(upload.initiated()))
+                    .unwrap_or_default();
+                let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
+                    continue;
+                };
                 if age <= self.config().gc_grace.0 {
                     continue;
                 }
@@ -224,7 +282,11 @@ impl Bucket {
 impl Uses {
     /// When an object was last known to be in use.
     fn of(&self, sha256: Sha256) -> SystemTime {
-        self.at.get(&sha256).copied().or(self.recorded_since).unwrap_or(SystemTime::UNIX_EPOCH)
+        self.at
+            .get(&sha256)
+            .copied()
+            .or(self.recorded_since)
+            .unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
@@ -234,7 +296,10 @@ impl Inventory {
     }
 }
 
-async fn digests(mut listing: Listing, of: impl Fn(&str) -> Option<Sha256>) -> Result<Vec<Sha256>, BucketError> {
+async fn digests(
+    mut listing: Listing,
+    of: impl Fn(&str) -> Option<Sha256>,
+) -> Result<Vec<Sha256>, BucketError> {
     let mut digests = Vec::new();
     while let Some(page) = listing.next().await? {
         digests.extend(page.iter().filter_map(|listed| of(&listed.name)));
@@ -243,5 +308,7 @@ async fn digests(mut listing: Listing, of: impl Fn(&str) -> Option<Sha256>) -> R
 }
 
 fn whole_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }

@@ -10,8 +10,14 @@ pub struct ObjectKeys {
 impl ObjectKeys {
     /// A prefix is a folder, whether it was written with a slash at its end or without.
     pub fn new(prefix: &str) -> Self {
-        let slash = if prefix.is_empty() || prefix.ends_with('/') { "" } else { "/" };
-        Self { prefix: format!("{prefix}{slash}") }
+        let slash = if prefix.is_empty() || prefix.ends_with('/') {
+            ""
+        } else {
+            "/"
+        };
+        Self {
+            prefix: format!("{prefix}{slash}"),
+        }
     }
 
     /// `objects/`
@@ -79,7 +85,10 @@ pub fn sha256_of(name: &str) -> Option<Sha256> {
 #[must_use]
 pub fn pin_of(name: &str) -> Option<(Key, Sha256)> {
     let (folder, sha256) = name.rsplit_once('/')?;
-    Some((folder.rsplit_once('/')?.1.parse().ok()?, sha256.parse().ok()?))
+    Some((
+        folder.rsplit_once('/')?.1.parse().ok()?,
+        sha256.parse().ok()?,
+    ))
 }
 
 /// Target and digest of a record, by its name.

@@ -1,7 +1,7 @@
 //! The bucket: an S3-compatible store behind the disk, which several instances may share.
 //!
-//! It is asked with bounded waits, and left alone for a while once it fails. What it is used for the rest of the store
-//! decides: this folder knows no disk. Its main type is [`Bucket`].
+//! It is asked with bounded waits, and left alone for a while once it fails. What it is used for
+//! the rest of the store decides: this folder knows no disk. Its main type is [`Bucket`].
 
 mod circuit;
 mod client;
@@ -67,7 +67,9 @@ struct Shared {
 
 impl std::fmt::Debug for Bucket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bucket").field("name", &self.name()).finish_non_exhaustive()
+        f.debug_struct("Bucket")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +109,16 @@ impl Bucket {
         let client = client::client(&config)?;
         let keys = ObjectKeys::new(&config.prefix);
         let (reading, writing) = (CircuitBreaker::default(), CircuitBreaker::default());
-        Ok(Self { shared: Arc::new(Shared { client, config, keys, reading, writing, events }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                client,
+                config,
+                keys,
+                reading,
+                writing,
+                events,
+            }),
+        })
     }
 
     #[must_use]
@@ -118,7 +129,9 @@ impl Bucket {
     /// By which this bucket is told from another one, in a short word.
     #[must_use]
     pub fn id(&self) -> String {
-        let Config { endpoint, bucket, .. } = &self.shared.config;
+        let Config {
+            endpoint, bucket, ..
+        } = &self.shared.config;
         let endpoint = endpoint.trim_end_matches('/');
         let whole = format!("{endpoint}\n{bucket}\n{}", self.shared.keys.objects());
         hex::encode(&sha2::Sha256::digest(whole)[..8])
@@ -129,9 +142,15 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn records_of(&self, key: Key) -> Result<Vec<Record>, BucketError> {
-        let page = self.page(&self.keys().records_of(key), "", MAX_RECORDS).await?;
+        let page = self
+            .page(&self.keys().records_of(key), "", MAX_RECORDS)
+            .await?;
         let mut records = Vec::new();
-        for sha256 in page.listed.iter().filter_map(|listed| Some(record_of(&listed.name)?.1)) {
+        for sha256 in page
+            .listed
+            .iter()
+            .filter_map(|listed| Some(record_of(&listed.name)?.1))
+        {
             records.extend(self.record(key, sha256).await?);
         }
         Ok(records)
@@ -142,7 +161,11 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn record(&self, key: Key, sha256: Sha256) -> Result<Option<Record>, BucketError> {
-        let request = self.client().get_object().bucket(self.name()).key(self.keys().record(key, sha256));
+        let request = self
+            .client()
+            .get_object()
+            .bucket(self.name())
+            .key(self.keys().record(key, sha256));
         let output = match self.read(request.send()).await {
             Err(BucketError::NotFound) => return Ok(None),
             output => output?,
@@ -150,8 +173,10 @@ impl Bucket {
         let mut body = output.body;
         let mut bytes = Vec::new();
         let whole = async {
-            while let Some(piece) =
-                body.try_next().await.map_err(|error| BucketError::Unavailable(error.to_string()))?
+            while let Some(piece) = body
+                .try_next()
+                .await
+                .map_err(|error| BucketError::Unavailable(error.to_string()))?
             {
                 bytes.extend_from_slice(&piece);
                 if bytes.len() > MAX_RECORD_BYTES {
@@ -161,7 +186,9 @@ impl Bucket {
             Ok::<_, BucketError>(())
         };
         let silent = || BucketError::Unavailable("it fell silent".to_owned());
-        timeout(REQUEST_TIMEOUT, whole).await.map_err(|_| silent())??;
+        timeout(REQUEST_TIMEOUT, whole)
+            .await
+            .map_err(|_| silent())??;
         match Record::parse(&bytes) {
             Ok(record) if record.key() == key && record.sha256 == sha256 => Ok(Some(record)),
             _ => {
@@ -179,7 +206,10 @@ impl Bucket {
         // A listing begins behind what it is told, and a name's own beginning stands before it.
         let mut after = self.keys().object(sha256);
         after.pop();
-        Ok(self.page(&self.keys().objects(), &after, MAX_LISTED).await?.listed)
+        Ok(self
+            .page(&self.keys().objects(), &after, MAX_LISTED)
+            .await?
+            .listed)
     }
 
     /// What the bucket says of an object. `None` if it has none.
@@ -191,11 +221,24 @@ impl Bucket {
     }
 
     async fn head_key(&self, name: &str) -> Result<Option<ObjectInfo>, BucketError> {
-        match self.read(self.client().head_object().bucket(self.name()).key(name).send()).await {
+        match self
+            .read(
+                self.client()
+                    .head_object()
+                    .bucket(self.name())
+                    .key(name)
+                    .send(),
+            )
+            .await
+        {
             Ok(output) => Ok(Some(ObjectInfo {
                 size_bytes: size(output.content_length()),
                 modified_at: time(output.last_modified()),
-                etag: output.e_tag().unwrap_or_default().trim_matches('"').to_owned(),
+                etag: output
+                    .e_tag()
+                    .unwrap_or_default()
+                    .trim_matches('"')
+                    .to_owned(),
             })),
             Err(BucketError::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -205,7 +248,12 @@ impl Bucket {
     /// All objects, or records, or uses, or pins.
     #[must_use]
     pub fn list(&self, prefix: String) -> Listing {
-        Listing { bucket: self.clone(), prefix, after: String::new(), is_done: false }
+        Listing {
+            bucket: self.clone(),
+            prefix,
+            after: String::new(),
+            is_done: false,
+        }
     }
 
     /// Removes something. If it is gone already, that is as well.
@@ -213,13 +261,24 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn remove(&self, name: &str) -> Result<(), BucketError> {
-        match self.write(REQUEST_TIMEOUT, self.client().delete_object().bucket(self.name()).key(name).send()).await {
+        match self
+            .write(
+                REQUEST_TIMEOUT,
+                self.client()
+                    .delete_object()
+                    .bucket(self.name())
+                    .key(name)
+                    .send(),
+            )
+            .await
+        {
             Ok(_) | Err(BucketError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Where a client gets an object, for a while or, from a public bucket, for good. Nobody is asked for that.
+    /// Where a client gets an object, for a while or, from a public bucket, for good. Nobody is
+    /// asked for that.
     ///
     /// # Errors
     /// [`BucketError::Refused`] if the address cannot be signed.
@@ -229,8 +288,10 @@ impl Bucket {
         if !base.is_empty() {
             return Ok(format!("{base}/{name}"));
         }
-        let refused = |error: &dyn std::fmt::Display| BucketError::Refused(format!("cannot sign: {error}"));
-        let config = PresigningConfig::expires_in(self.shared.config.presign_ttl.0).map_err(|error| refused(&error))?;
+        let refused =
+            |error: &dyn std::fmt::Display| BucketError::Refused(format!("cannot sign: {error}"));
+        let config = PresigningConfig::expires_in(self.shared.config.presign_ttl.0)
+            .map_err(|error| refused(&error))?;
         let request = self
             .client()
             .get_object()
@@ -238,7 +299,10 @@ impl Bucket {
             .key(name)
             .response_content_disposition(upload::disposition(record))
             .response_content_type(upload::content_type(record));
-        let signed = request.presigned(config).await.map_err(|error| refused(&error))?;
+        let signed = request
+            .presigned(config)
+            .await
+            .map_err(|error| refused(&error))?;
         Ok(signed.uri().to_owned())
     }
 
@@ -253,7 +317,10 @@ impl Bucket {
     /// What is wrong with the bucket, if anything is.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.shared.reading.last_error().or_else(|| self.shared.writing.last_error())
+        self.shared
+            .reading
+            .last_error()
+            .or_else(|| self.shared.writing.last_error())
     }
 
     /// Whether reading from it has failed, and nobody has succeeded since.
@@ -275,14 +342,30 @@ impl Bucket {
 
     async fn page(&self, prefix: &str, after: &str, count: i32) -> Result<ListPage, BucketError> {
         // The older form of the request: not every store knows the newer one.
-        let request = self.client().list_objects().bucket(self.name()).prefix(prefix).max_keys(count);
-        let request = if after.is_empty() { request } else { request.marker(after) };
+        let request = self
+            .client()
+            .list_objects()
+            .bucket(self.name())
+            .prefix(prefix)
+            .max_keys(count);
+        let request = if after.is_empty() {
+            request
+        } else {
+            request.marker(after)
+        };
         let output = self.read(request.send()).await?;
         let listed = output.contents().iter().filter_map(|object| {
             let name = object.key()?.to_owned();
-            Some(ListedKey { name, size_bytes: size(object.size()), modified_at: time(object.last_modified()) })
+            Some(ListedKey {
+                name,
+                size_bytes: size(object.size()),
+                modified_at: time(object.last_modified()),
+            })
         });
-        Ok(ListPage { listed: listed.collect(), is_truncated: output.is_truncated() == Some(true) })
+        Ok(ListPage {
+            listed: listed.collect(),
+            is_truncated: output.is_truncated() == Some(true),
+        })
     }
 
     /// Takes note of a body that did not come to its end.
@@ -290,8 +373,12 @@ impl Bucket {
         self.record_outcome(&self.shared.reading, &Err::<(), _>(error.clone()));
     }
 
-    /// Reads, if the bucket is in a state to be asked. Requests of the SDK are large, so that they are put aside.
-    fn read<'a, T, E>(&'a self, request: impl Request<T, E> + 'a) -> BoxFuture<'a, Result<T, BucketError>>
+    /// Reads, if the bucket is in a state to be asked. Requests of the SDK are large, so that they
+    /// are put aside.
+    fn read<'a, T, E>(
+        &'a self,
+        request: impl Request<T, E> + 'a,
+    ) -> BoxFuture<'a, Result<T, BucketError>>
     where
         T: Send + 'a,
         E: ProvideErrorMetadata + std::error::Error + Send + 'static,
@@ -324,7 +411,10 @@ impl Bucket {
         health.try_acquire(Instant::now())?;
         let outcome = match timeout(wait, request).await {
             Ok(outcome) => outcome.map_err(BucketError::from),
-            Err(_) => Err(BucketError::Unavailable(format!("no answer within {}", humantime::format_duration(wait)))),
+            Err(_) => Err(BucketError::Unavailable(format!(
+                "no answer within {}",
+                humantime::format_duration(wait)
+            ))),
         };
         self.record_outcome(health, &outcome);
         outcome
@@ -334,11 +424,16 @@ impl Bucket {
         if let Err(error) = outcome
             && error.is_bucket_wide()
         {
-            self.shared.events.emit(Event::BucketFailed { detail: error.to_string() });
+            self.shared.events.emit(Event::BucketFailed {
+                detail: error.to_string(),
+            });
         }
         match health.record(outcome, Instant::now()) {
             Some(Transition::Opened(why)) => {
-                tracing::warn!(why, "the bucket is in trouble; what the disk has is served on");
+                tracing::warn!(
+                    why,
+                    "the bucket is in trouble; what the disk has is served on"
+                );
             }
             Some(Transition::Closed) => {
                 tracing::info!("the bucket is back");
@@ -369,22 +464,35 @@ impl Listing {
         if self.is_done {
             return Ok(None);
         }
-        let ListPage { listed, is_truncated } = self.bucket.page(&self.prefix, &self.after, MAX_LISTED).await?;
+        let ListPage {
+            listed,
+            is_truncated,
+        } = self
+            .bucket
+            .page(&self.prefix, &self.after, MAX_LISTED)
+            .await?;
         let next = listed.last().map(|last| last.name.clone());
         // Whoever removes what a listing does not show must not take the half for the whole.
         match next {
             _ if !is_truncated => self.is_done = true,
             Some(next) if next > self.after => self.after = next,
-            _ => return Err(BucketError::Unavailable("a listing does not come to its end".to_owned())),
+            _ => {
+                return Err(BucketError::Unavailable(
+                    "a listing does not come to its end".to_owned(),
+                ));
+            }
         }
         Ok(Some(listed))
     }
 }
 
 fn size(length: Option<i64>) -> u64 {
-    length.and_then(|length| u64::try_from(length).ok()).unwrap_or(0)
+    length
+        .and_then(|length| u64::try_from(length).ok())
+        .unwrap_or(0)
 }
 
 fn time(time: Option<&aws_sdk_s3::primitives::DateTime>) -> SystemTime {
-    time.and_then(|time| SystemTime::try_from(*time).ok()).unwrap_or(SystemTime::UNIX_EPOCH)
+    time.and_then(|time| SystemTime::try_from(*time).ok())
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }

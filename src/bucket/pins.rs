@@ -1,4 +1,5 @@
-//! Pins in the bucket: retention keeps what they name, and instances that do not share the folder learn of them.
+//! Pins in the bucket: retention keeps what they name, and instances that do not share the folder
+//! learn of them.
 
 use std::time::SystemTime;
 
@@ -11,8 +12,14 @@ impl Bucket {
     /// # Errors
     /// [`BucketError`].
     pub async fn pins_of(&self, key: Key) -> Result<Vec<(Sha256, SystemTime)>, BucketError> {
-        let page = self.page(&self.keys().pins_of(key), "", MAX_RECORDS).await?;
-        Ok(page.listed.iter().filter_map(|one| Some((sha256_of(&one.name)?, one.modified_at))).collect())
+        let page = self
+            .page(&self.keys().pins_of(key), "", MAX_RECORDS)
+            .await?;
+        Ok(page
+            .listed
+            .iter()
+            .filter_map(|one| Some((sha256_of(&one.name)?, one.modified_at)))
+            .collect())
     }
 
     /// Pins a target, or renews its pin.

@@ -15,7 +15,8 @@ use tokio::io::AsyncReadExt as _;
 use super::{Bucket, BucketError, ObjectInfo, REQUEST_TIMEOUT};
 use crate::model::{ByteRange, Record, Sha256};
 
-/// The size of a part, in bytes: the least that stores take, and what is worth a request of its own.
+/// The size of a part, in bytes: the least that stores take, and what is worth a request of its
+/// own.
 const MIN_PART_BYTES: u64 = 5 << 20;
 const MAX_USUAL_PART_BYTES: u64 = 64 << 20;
 
@@ -44,8 +45,8 @@ pub struct Upload<'a> {
 pub enum UploadResult {
     /// Nobody removes it: it is young, or was not there before.
     Safe,
-    /// It was there, and old enough that somebody may be about to remove it. It has to be looked at again after
-    /// [`Bucket::removal_grace`].
+    /// It was there, and old enough that somebody may be about to remove it. It has to be looked at
+    /// again after [`Bucket::removal_grace`].
     RecheckNeeded,
 }
 
@@ -56,9 +57,12 @@ impl Bucket {
         MAX_REQUEST_AGE.min(self.config().gc_grace.0 / 8)
     }
 
-    /// Whether what was found is so young that nobody removes it within the time that a publisher needs.
+    /// Whether what was found is so young that nobody removes it within the time that a publisher
+    /// needs.
     fn is_recent(&self, found: &ObjectInfo) -> bool {
-        let age = SystemTime::now().duration_since(found.modified_at).unwrap_or_default();
+        let age = SystemTime::now()
+            .duration_since(found.modified_at)
+            .unwrap_or_default();
         age < self.config().gc_grace.0 / 2
     }
 
@@ -81,7 +85,11 @@ impl Bucket {
             self.put_single(upload).await?
         };
         self.verify(record, &etag).await?;
-        Ok(if before.is_some() { UploadResult::RecheckNeeded } else { UploadResult::Safe })
+        Ok(if before.is_some() {
+            UploadResult::RecheckNeeded
+        } else {
+            UploadResult::Safe
+        })
     }
 
     /// Puts a record. Whoever had the target's bytes first is asked before.
@@ -126,7 +134,9 @@ impl Bucket {
     async fn etag(&self, upload: &Upload<'_>) -> Result<String, BucketError> {
         let Upload { path, record, .. } = *upload;
         if record.size_bytes <= self.config().multipart_threshold.bytes {
-            return Ok(hex::encode(md5_of(path, 0, record.size_bytes, &mut Sha256Hasher::new()).await?));
+            return Ok(hex::encode(
+                md5_of(path, 0, record.size_bytes, &mut Sha256Hasher::new()).await?,
+            ));
         }
         let part_bytes = self.part_bytes(record.size_bytes);
         let mut md5s = Md5::new();
@@ -155,7 +165,8 @@ impl Bucket {
             .content_disposition(disposition(record))
             .content_md5(BASE64_STANDARD.encode(md5))
             .body(body(path, 0, record.size_bytes).await?);
-        self.write(wait_for(record.size_bytes), request.send()).await?;
+        self.write(wait_for(record.size_bytes), request.send())
+            .await?;
         Ok(hex::encode(md5))
     }
 
@@ -170,7 +181,9 @@ impl Bucket {
             .content_type(content_type(record))
             .content_disposition(disposition(record));
         let output = self.write(REQUEST_TIMEOUT, request.send()).await?;
-        let id = output.upload_id().ok_or_else(|| BucketError::Refused("it gives no upload id".to_owned()))?;
+        let id = output
+            .upload_id()
+            .ok_or_else(|| BucketError::Refused("it gives no upload id".to_owned()))?;
         let outcome = self.put_parts(upload, &name, id).await;
         if outcome.is_err()
             && let Err(error) = self.abort(&name, id).await
@@ -181,14 +194,24 @@ impl Bucket {
     }
 
     pub(super) async fn abort(&self, name: &str, id: &str) -> Result<(), BucketError> {
-        let request = self.client().abort_multipart_upload().bucket(self.name()).key(name).upload_id(id);
+        let request = self
+            .client()
+            .abort_multipart_upload()
+            .bucket(self.name())
+            .key(name)
+            .upload_id(id);
         match self.write(REQUEST_TIMEOUT, request.send()).await {
             Ok(_) | Err(BucketError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn put_parts(&self, upload: &Upload<'_>, name: &str, id: &str) -> Result<String, BucketError> {
+    async fn put_parts(
+        &self,
+        upload: &Upload<'_>,
+        name: &str,
+        id: &str,
+    ) -> Result<String, BucketError> {
         let Upload { path, record, .. } = *upload;
         let part_bytes = self.part_bytes(record.size_bytes);
         let mut parts = Vec::new();
@@ -209,7 +232,12 @@ impl Bucket {
                 .content_md5(BASE64_STANDARD.encode(md5))
                 .body(body(path, offset, length).await?);
             let output = self.write(wait_for(length), request.send()).await?;
-            parts.push(CompletedPart::builder().part_number(number).set_e_tag(output.e_tag).build());
+            parts.push(
+                CompletedPart::builder()
+                    .part_number(number)
+                    .set_e_tag(output.e_tag)
+                    .build(),
+            );
             offset += length;
             if offset >= record.size_bytes {
                 break;
@@ -223,27 +251,40 @@ impl Bucket {
             .bucket(self.name())
             .key(name)
             .upload_id(id)
-            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts)).build());
+            .multipart_upload(
+                CompletedMultipartUpload::builder()
+                    .set_parts(Some(parts))
+                    .build(),
+            );
         // The store may put the parts together before it answers.
-        self.write(wait_for(record.size_bytes), request.send()).await?;
+        self.write(wait_for(record.size_bytes), request.send())
+            .await?;
         Ok(etag)
     }
 
     fn part_bytes(&self, size_bytes: u64) -> u64 {
-        let usual = (self.config().multipart_threshold.bytes / 2).clamp(MIN_PART_BYTES, MAX_USUAL_PART_BYTES);
+        let usual = (self.config().multipart_threshold.bytes / 2)
+            .clamp(MIN_PART_BYTES, MAX_USUAL_PART_BYTES);
         usual.max(size_bytes.div_ceil(MAX_PARTS))
     }
 
-    /// Looks at what was uploaded. Length and tag say enough where the tag comes from the bytes; otherwise they are read.
+    /// Looks at what was uploaded. Length and tag say enough where the tag comes from the bytes;
+    /// otherwise they are read.
     async fn verify(&self, record: &Record, etag: &str) -> Result<(), BucketError> {
-        let found = self.head_object(record.sha256).await?.ok_or(BucketError::Damaged)?;
+        let found = self
+            .head_object(record.sha256)
+            .await?
+            .ok_or(BucketError::Damaged)?;
         if found.size_bytes != record.size_bytes {
             return Err(BucketError::Damaged);
         }
         if found.etag.eq_ignore_ascii_case(etag) || record.size_bytes == 0 {
             return Ok(());
         }
-        let whole = ByteRange { first: 0, last: record.size_bytes - 1 };
+        let whole = ByteRange {
+            first: 0,
+            last: record.size_bytes - 1,
+        };
         let mut body = self.open(record.sha256, record.size_bytes, whole).await?;
         while body.next().await?.is_some() {}
         Ok(())
@@ -256,8 +297,14 @@ fn wait_for(size_bytes: u64) -> Duration {
 }
 
 async fn body(path: &Path, offset: u64, length: u64) -> Result<ByteStream, BucketError> {
-    let stream = ByteStream::read_from().path(PathBuf::from(path)).offset(offset).length(Length::Exact(length));
-    stream.build().await.map_err(|error| BucketError::LocalReadFailed(error.to_string()))
+    let stream = ByteStream::read_from()
+        .path(PathBuf::from(path))
+        .offset(offset)
+        .length(Length::Exact(length));
+    stream
+        .build()
+        .await
+        .map_err(|error| BucketError::LocalReadFailed(error.to_string()))
 }
 
 /// What lies on a disk may rot there. It must not be taken for what it was.
@@ -265,14 +312,23 @@ fn verify_local_digest(record: &Record, whole: Sha256Hasher) -> Result<(), Bucke
     if Sha256::from_bytes(whole.finalize().into()) == record.sha256 {
         return Ok(());
     }
-    Err(BucketError::LocalReadFailed("it has other bytes than its name says".to_owned()))
+    Err(BucketError::LocalReadFailed(
+        "it has other bytes than its name says".to_owned(),
+    ))
 }
 
 /// Of a part of a file; `whole` gets the same bytes.
-async fn md5_of(path: &Path, offset: u64, length: u64, whole: &mut Sha256Hasher) -> Result<[u8; 16], BucketError> {
+async fn md5_of(
+    path: &Path,
+    offset: u64,
+    length: u64,
+    whole: &mut Sha256Hasher,
+) -> Result<[u8; 16], BucketError> {
     let read_error = |error: std::io::Error| BucketError::LocalReadFailed(error.to_string());
     let mut file = tokio::fs::File::open(path).await.map_err(read_error)?;
-    tokio::io::AsyncSeekExt::seek(&mut file, std::io::SeekFrom::Start(offset)).await.map_err(read_error)?;
+    tokio::io::AsyncSeekExt::seek(&mut file, std::io::SeekFrom::Start(offset))
+        .await
+        .map_err(read_error)?;
     let mut part = file.take(length);
     let mut md5 = Md5::new();
     let mut piece = vec![0; PIECE_BYTES];
@@ -287,7 +343,11 @@ async fn md5_of(path: &Path, offset: u64, length: u64, whole: &mut Sha256Hasher)
 }
 
 pub fn content_type(record: &Record) -> &str {
-    record.headers.content_type.as_deref().unwrap_or("application/octet-stream")
+    record
+        .headers
+        .content_type
+        .as_deref()
+        .unwrap_or("application/octet-stream")
 }
 
 /// How a client that was sent to the bucket keys the file: there the path ends with a digest.
@@ -297,15 +357,28 @@ pub fn disposition(record: &Record) -> String {
         let kind = value.split(';').next().unwrap_or_default();
         kind.trim().eq_ignore_ascii_case("attachment") && value.contains("filename")
     };
-    given.filter(is_attachment).map_or_else(|| format!("attachment; filename=\"{}\"", file_name(record)), str::to_owned)
+    given.filter(is_attachment).map_or_else(
+        || format!("attachment; filename=\"{}\"", file_name(record)),
+        str::to_owned,
+    )
 }
 
-/// The last segment of the target's path that looks like a file, with nothing in it that would need quoting.
+/// The last segment of the target's path that looks like a file, with nothing in it that would need
+/// quoting.
 fn file_name(record: &Record) -> String {
     let path = record.target.path();
     let mut segments = path.rsplit('/').filter(|segment| !segment.is_empty());
-    let named = segments.clone().find(|segment| segment.contains('.')).or_else(|| segments.next());
-    let keep = |c: char| if c.is_ascii_alphanumeric() || "._+-~".contains(c) { c } else { '_' };
+    let named = segments
+        .clone()
+        .find(|segment| segment.contains('.'))
+        .or_else(|| segments.next());
+    let keep = |c: char| {
+        if c.is_ascii_alphanumeric() || "._+-~".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
     let named = percent_decode_str(named.unwrap_or("download")).decode_utf8_lossy();
     named.chars().map(keep).collect()
 }

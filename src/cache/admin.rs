@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 
-use super::{Cache, CacheError, EvictResult, ListedTarget, ObjectHandle, Published, Sealed, pin_sync};
+use super::{
+    Cache, CacheError, EvictResult, ListedTarget, ObjectHandle, Published, Sealed, pin_sync,
+};
 use crate::disk::{DiskError, DiskStore, IoClass, evict, listing, pins, publish, records};
 use crate::model::{Key, Record, Sha256};
 
@@ -53,10 +55,15 @@ impl<'a> CacheAdmin<'a> {
             let mut all = records::read_all(layout, key)?;
             all.sort_by_key(|record| (record.first_seen, record.sha256));
             let pins = pins::of(layout, key)?;
-            let Some(known) = records::choose(layout, all.clone(), &pins) else { return Ok(Vec::new()) };
+            let Some(known) = records::choose(layout, all.clone(), &pins) else {
+                return Ok(Vec::new());
+            };
             let status = |record: Record| RecordStatus {
                 is_cached: records::is_cached(layout, &record),
-                pinned_at: pins.iter().find(|pin| pin.sha256 == record.sha256).map(|pin| pin.pinned_at),
+                pinned_at: pins
+                    .iter()
+                    .find(|pin| pin.sha256 == record.sha256)
+                    .map(|pin| pin.pinned_at),
                 is_active: known.active().sha256 == record.sha256,
                 record,
             };
@@ -69,8 +76,13 @@ impl<'a> CacheAdmin<'a> {
     ///
     /// # Errors
     /// [`CacheError`] if the disk could not be read.
-    pub async fn list(self, after: Option<Key>, limit: usize) -> Result<Vec<ListedTarget>, CacheError> {
-        self.run(move |disk| listing::list(&disk.layout, after, limit)).await
+    pub async fn list(
+        self,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<ListedTarget>, CacheError> {
+        self.run(move |disk| listing::list(&disk.layout, after, limit))
+            .await
     }
 
     /// Opens an object by its digest. Returns `None` if it is not on the disk.
@@ -80,8 +92,11 @@ impl<'a> CacheAdmin<'a> {
     pub async fn open_object(self, sha256: Sha256) -> Result<Option<ObjectHandle>, CacheError> {
         let object = ObjectHandle::open(self.cache.disk(), IoClass::Request, sha256).await?;
         // A hint, and the only one here: no record was read.
-        let recorded_bytes = self.run(move |disk| Ok(disk.index.size_of(sha256).unwrap_or_default())).await?;
-        let has_length = |object: &ObjectHandle| recorded_bytes.is_none_or(|bytes| bytes == object.size_bytes);
+        let recorded_bytes = self
+            .run(move |disk| Ok(disk.index.size_of(sha256).unwrap_or_default()))
+            .await?;
+        let has_length =
+            |object: &ObjectHandle| recorded_bytes.is_none_or(|bytes| bytes == object.size_bytes);
         let object = object.filter(has_length);
         if object.is_some() {
             self.cache.disk().store().index.record_access(sha256);
@@ -115,8 +130,12 @@ impl<'a> CacheAdmin<'a> {
     /// [`CacheError`] if the disk refuses.
     pub async fn unpin(self, key: Key, sha256: Option<Sha256>) -> Result<u64, CacheError> {
         let removed = self.run(move |disk| {
-            let all = pins::of(&disk.layout, key)?.into_iter().map(|pin| pin.sha256);
-            let removed: Vec<_> = all.filter(|pinned| sha256.is_none_or(|wanted| wanted == *pinned)).collect();
+            let all = pins::of(&disk.layout, key)?
+                .into_iter()
+                .map(|pin| pin.sha256);
+            let removed: Vec<_> = all
+                .filter(|pinned| sha256.is_none_or(|wanted| wanted == *pinned))
+                .collect();
             for pinned in &removed {
                 pins::unpin(disk, key, *pinned)?;
             }
@@ -130,14 +149,23 @@ impl<'a> CacheAdmin<'a> {
         Ok(removed.len() as u64)
     }
 
-    /// As [`Cache::publish`], and pins the target to the published bytes. They cannot be evicted in between.
+    /// As [`Cache::publish`], and pins the target to the published bytes. They cannot be evicted in
+    /// between.
     ///
     /// # Errors
     /// As [`Cache::publish`].
-    pub async fn publish_pinned(self, sealed: Sealed, record: Record) -> Result<Published, CacheError> {
+    pub async fn publish_pinned(
+        self,
+        sealed: Sealed,
+        record: Record,
+    ) -> Result<Published, CacheError> {
         let (key, sha256) = (record.key(), record.sha256);
-        let class = IoClass::Durable { size_bytes: sealed.size_bytes };
-        let published = self.cache.disk().run(class, move |disk| publish::publish_pinned(disk, &sealed, &record));
+        let class = IoClass::Durable {
+            size_bytes: sealed.size_bytes,
+        };
+        let published = self.cache.disk().run(class, move |disk| {
+            publish::publish_pinned(disk, &sealed, &record)
+        });
         let published = published.await?;
         self.cache.invalidate(key).await;
         self.cache.notify_upload();
@@ -160,13 +188,16 @@ impl<'a> CacheAdmin<'a> {
         Ok(evicted)
     }
 
-    /// Removes a target: its pins, its records, and their objects unless they are pinned for other targets. Another target
-    /// that gave the same bytes fetches them again, and they must be the same.
+    /// Removes a target: its pins, its records, and their objects unless they are pinned for other
+    /// targets. Another target that gave the same bytes fetches them again, and they must be the
+    /// same.
     ///
     /// # Errors
     /// [`CacheError`] if a tier refuses. Another call removes the rest.
     pub async fn remove_target(self, key: Key) -> Result<RemovedTarget, CacheError> {
-        let records = self.run(move |disk| records::read_all(&disk.layout, key)).await?;
+        let records = self
+            .run(move |disk| records::read_all(&disk.layout, key))
+            .await?;
         let digests: Vec<Sha256> = records.iter().map(|record| record.sha256).collect();
         self.unpin(key, None).await?;
         pin_sync::remove_records(self.cache, key, &digests).await?;
@@ -175,7 +206,8 @@ impl<'a> CacheAdmin<'a> {
             if let EvictResult::Evicted { size_bytes } = self.evict_object(sha256).await? {
                 removed.freed_bytes += size_bytes;
             }
-            self.run(move |disk| Ok(fs::remove_file(disk.layout.record(key, sha256))?)).await?;
+            self.run(move |disk| Ok(fs::remove_file(disk.layout.record(key, sha256))?))
+                .await?;
             removed.records += 1;
         }
         self.cache.invalidate(key).await;
@@ -187,6 +219,10 @@ impl<'a> CacheAdmin<'a> {
     /// # Errors
     /// [`CacheError`] if the disk could not be read.
     pub async fn can_serve(self, record: &std::sync::Arc<Record>) -> Result<bool, CacheError> {
-        Ok(self.cache.open_record(record.key(), std::sync::Arc::clone(record)).await?.is_some())
+        Ok(self
+            .cache
+            .open_record(record.key(), std::sync::Arc::clone(record))
+            .await?
+            .is_some())
     }
 }

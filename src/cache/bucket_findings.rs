@@ -7,20 +7,31 @@ use crate::disk::{DiskError, IoClass, PendingUpload, records};
 use crate::model::{Record, Sha256};
 
 /// Records the objects that a listing shows. Returns them with their lengths in bytes.
-pub async fn record_listing(cache: &Cache, state: &BucketState, listed: &[ListedKey]) -> Vec<(Sha256, u64)> {
-    let seen = listed.iter().filter_map(|one| Some((state.bucket.object_of(one)?, one.size_bytes)));
+pub async fn record_listing(
+    cache: &Cache,
+    state: &BucketState,
+    listed: &[ListedKey],
+) -> Vec<(Sha256, u64)> {
+    let seen = listed
+        .iter()
+        .filter_map(|one| Some((state.bucket.object_of(one)?, one.size_bytes)));
     let seen: Vec<_> = seen.collect();
     let recorded = seen.clone();
-    let recorded = cache.disk().run(IoClass::Maintenance, move |disk| disk.index.record_in_bucket(&recorded));
+    let recorded = cache.disk().run(IoClass::Maintenance, move |disk| {
+        disk.index.record_in_bucket(&recorded)
+    });
     if let Err(error) = recorded.await {
         tracing::debug!(%error, "objects of the bucket were not recorded");
     }
     seen
 }
 
-/// Records that the bucket does not have an object that it had, or has other bytes. If the disk has it, it is uploaded again.
+/// Records that the bucket does not have an object that it had, or has other bytes. If the disk has
+/// it, it is uploaded again.
 pub async fn mark_suspect(cache: &Cache, record: &Record, error: &BucketError) {
-    let Some(state) = &cache.inner.bucket else { return };
+    let Some(state) = &cache.inner.bucket else {
+        return;
+    };
     if !matches!(error, BucketError::NotFound | BucketError::Damaged) {
         return;
     }
@@ -35,7 +46,10 @@ pub async fn mark_suspect(cache: &Cache, record: &Record, error: &BucketError) {
         disk.index.remove_in_bucket(sha256)?;
         // Queued before the marker is cleared: a crash in between must not lose the upload.
         if records::is_cached(&disk.layout, &record) {
-            disk.index.enqueue(&[PendingUpload { key: record.key(), sha256 }])?;
+            disk.index.enqueue(&[PendingUpload {
+                key: record.key(),
+                sha256,
+            }])?;
         }
         if let Some(markers) = &disk.markers {
             markers.clear_object(sha256)?;

@@ -28,7 +28,10 @@ pub struct InventoryReport {
 }
 
 /// Lists the whole bucket.
-pub async fn sync_bucket_inventory(cache: &Cache, state: &BucketState) -> Result<InventoryReport, CacheError> {
+pub async fn sync_bucket_inventory(
+    cache: &Cache,
+    state: &BucketState,
+) -> Result<InventoryReport, CacheError> {
     let started = since_epoch(SystemTime::now());
     let objects = list_objects(cache, state).await?;
     let imported = import_unknown_records(cache, state).await?;
@@ -43,7 +46,11 @@ pub async fn sync_bucket_inventory(cache: &Cache, state: &BucketState) -> Result
         state.set_present(*sha256, false);
     }
     state.uploads.notify_one();
-    Ok(InventoryReport { objects, imported, missing: missing.len() as u64 })
+    Ok(InventoryReport {
+        objects,
+        imported,
+        missing: missing.len() as u64,
+    })
 }
 
 async fn list_objects(cache: &Cache, state: &BucketState) -> Result<u64, CacheError> {
@@ -60,10 +67,20 @@ async fn import_unknown_records(cache: &Cache, state: &BucketState) -> Result<u6
     let mut listing = state.bucket.list(state.bucket.keys().records());
     let mut imported = 0;
     while let Some(page) = listing.next().await? {
-        let listed: Vec<_> = page.iter().filter_map(|one| bucket::record_of(&one.name)).collect();
-        let unknown = cache.disk().run(IoClass::Maintenance, move |disk| Ok::<_, DiskError>(unknown_of(disk, listed)));
+        let listed: Vec<_> = page
+            .iter()
+            .filter_map(|one| bucket::record_of(&one.name))
+            .collect();
+        let unknown = cache.disk().run(IoClass::Maintenance, move |disk| {
+            Ok::<_, DiskError>(unknown_of(disk, listed))
+        });
         for (key, sha256) in unknown.await? {
-            let found: Vec<Record> = state.bucket.record(key, sha256).await?.into_iter().collect();
+            let found: Vec<Record> = state
+                .bucket
+                .record(key, sha256)
+                .await?
+                .into_iter()
+                .collect();
             imported += import_records(cache, found).await;
             cache.invalidate(key).await;
             if imported >= MAX_IMPORTED as u64 {
@@ -74,7 +91,8 @@ async fn import_unknown_records(cache: &Cache, state: &BucketState) -> Result<u6
     Ok(imported)
 }
 
-/// Returns those of targets that are known here with other bytes. Unknown targets are looked up when they are requested.
+/// Returns those of targets that are known here with other bytes. Unknown targets are looked up
+/// when they are requested.
 fn unknown_of(disk: &DiskStore, listed: Vec<(Key, Sha256)>) -> Vec<(Key, Sha256)> {
     let is_unknown = |(key, sha256): &(Key, Sha256)| {
         disk.layout.records_of(*key).is_dir() && !disk.layout.record(*key, *sha256).exists()
@@ -82,16 +100,30 @@ fn unknown_of(disk: &DiskStore, listed: Vec<(Key, Sha256)>) -> Vec<(Key, Sha256)
     listed.into_iter().filter(is_unknown).collect()
 }
 
-/// Clears the markers of objects that no listing has shown since `started`, or in another length, and queues those on the
-/// disk for upload. With retention, only objects that were requested in vain are uploaded again.
-fn requeue_missing(disk: &DiskStore, started: i64, has_retention: bool) -> Result<HashSet<Sha256>, DiskError> {
+/// Clears the markers of objects that no listing has shown since `started`, or in another length,
+/// and queues those on the disk for upload. With retention, only objects that were requested in
+/// vain are uploaded again.
+fn requeue_missing(
+    disk: &DiskStore,
+    started: i64,
+    has_retention: bool,
+) -> Result<HashSet<Sha256>, DiskError> {
     let mut missing = HashSet::new();
-    let Some(markers) = &disk.markers else { return Ok(missing) };
+    let Some(markers) = &disk.markers else {
+        return Ok(missing);
+    };
     for folder in markers.objects()? {
-        for sha256 in names_in(&folder)?.iter().filter_map(|name| name.parse::<Sha256>().ok()) {
-            let cached_bytes = fs::metadata(disk.layout.object(sha256)).ok().map(|metadata| metadata.len());
+        for sha256 in names_in(&folder)?
+            .iter()
+            .filter_map(|name| name.parse::<Sha256>().ok())
+        {
+            let cached_bytes = fs::metadata(disk.layout.object(sha256))
+                .ok()
+                .map(|metadata| metadata.len());
             let is_right = match disk.index.seen_since(sha256, started)? {
-                Some(size_bytes) => cached_bytes.is_none_or(|cached_bytes| cached_bytes == size_bytes),
+                Some(size_bytes) => {
+                    cached_bytes.is_none_or(|cached_bytes| cached_bytes == size_bytes)
+                }
                 None => false,
             };
             if !is_right {

@@ -1,4 +1,5 @@
-//! What this process knows of the bucket: which objects it has, which are suspect, and what is wanted from it.
+//! What this process knows of the bucket: which objects it has, which are suspect, and what is
+//! wanted from it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,7 +31,8 @@ const MAX_PROMOTIONS_QUEUED: usize = 64;
 /// Promotions at once.
 const MAX_PROMOTIONS: usize = 2;
 
-/// Interval at which the use of one object is stored in the bucket, and bound on uses that wait for it.
+/// Interval at which the use of one object is stored in the bucket, and bound on uses that wait for
+/// it.
 const USE_INTERVAL: Duration = Duration::from_hours(24);
 const MAX_USES_QUEUED: usize = 1024;
 
@@ -63,7 +65,10 @@ struct Queue<T> {
 impl<T> Queue<T> {
     fn new(capacity: usize) -> Self {
         let (sender, receiver) = mpsc::channel(capacity);
-        Self { sender, receiver: Mutex::new(receiver) }
+        Self {
+            sender,
+            receiver: Mutex::new(receiver),
+        }
     }
 
     fn try_push(&self, value: T) -> bool {
@@ -71,7 +76,12 @@ impl<T> Queue<T> {
     }
 
     async fn pop(&self) -> T {
-        self.receiver.lock().await.recv().await.expect("its sender lives as long")
+        self.receiver
+            .lock()
+            .await
+            .recv()
+            .await
+            .expect("its sender lives as long")
     }
 }
 
@@ -82,7 +92,11 @@ struct PresenceTtl {
 
 impl PresenceTtl {
     fn of(&self, is_present: bool) -> Duration {
-        if is_present { self.present } else { self.absent }
+        if is_present {
+            self.present
+        } else {
+            self.absent
+        }
     }
 }
 
@@ -91,7 +105,13 @@ impl Expiry<Sha256, bool> for PresenceTtl {
         Some(self.of(*is_present))
     }
 
-    fn expire_after_update(&self, _: &Sha256, is_present: &bool, _: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        _: &Sha256,
+        is_present: &bool,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         Some(self.of(*is_present))
     }
 }
@@ -99,14 +119,23 @@ impl Expiry<Sha256, bool> for PresenceTtl {
 impl BucketState {
     pub fn new(bucket: Bucket, config: &Config) -> Self {
         let positive_ttl = config.positive_ttl.0;
-        let lifetimes = PresenceTtl { present: positive_ttl.min(MEMORY_TTL), absent: config.negative_ttl.0 };
+        let lifetimes = PresenceTtl {
+            present: positive_ttl.min(MEMORY_TTL),
+            absent: config.negative_ttl.0,
+        };
         let builder = || MemoryCache::builder().max_capacity(MAX_KNOWN_OBJECTS);
         Self {
             bucket,
-            present: MemoryCache::builder().max_capacity(MAX_KNOWN_OBJECTS).expire_after(lifetimes).build(),
+            present: MemoryCache::builder()
+                .max_capacity(MAX_KNOWN_OBJECTS)
+                .expire_after(lifetimes)
+                .build(),
             suspect: MemoryCache::new(MAX_KNOWN_OBJECTS),
             warned: builder().time_to_live(WARN_INTERVAL).build(),
-            requests: MemoryCache::builder().max_capacity(MAX_KNOWN_OBJECTS).time_to_idle(REQUEST_WINDOW).build(),
+            requests: MemoryCache::builder()
+                .max_capacity(MAX_KNOWN_OBJECTS)
+                .time_to_idle(REQUEST_WINDOW)
+                .build(),
             used: builder().time_to_live(USE_INTERVAL).build(),
             use_queue: Queue::new(MAX_USES_QUEUED),
             promotion_queue: Queue::new(MAX_PROMOTIONS_QUEUED),
@@ -149,7 +178,8 @@ impl BucketState {
         }
     }
 
-    /// Counts a request that the bucket answered. An object that is requested often is queued for promotion.
+    /// Counts a request that the bucket answered. An object that is requested often is queued for
+    /// promotion.
     pub fn record_bucket_hit(&self, record: &Arc<Record>) {
         let count = self.requests.get_with(record.sha256, Arc::default);
         if count.fetch_add(1, Ordering::Relaxed) + 1 == PROMOTE_AFTER
@@ -169,9 +199,13 @@ impl BucketState {
         self.requests.invalidate(&sha256);
     }
 
-    /// Queues a use for the bucket, if retention needs it. One that does not fit is queued at the next use.
+    /// Queues a use for the bucket, if retention needs it. One that does not fit is queued at the
+    /// next use.
     pub fn record_use(&self, sha256: Sha256) {
-        if self.bucket.config().has_retention() && !self.used.contains_key(&sha256) && self.use_queue.try_push(sha256) {
+        if self.bucket.config().has_retention()
+            && !self.used.contains_key(&sha256)
+            && self.use_queue.try_push(sha256)
+        {
             self.used.insert(sha256, ());
         }
     }

@@ -1,13 +1,16 @@
-//! Targets whose bytes changed: which other bytes may answer, and which are kept for an operator to look at.
+//! Targets whose bytes changed: which other bytes may answer, and which are kept for an operator to
+//! look at.
 
 use super::{Cache, CacheError, Hit, OnChange, Published, Sealed, TargetRecords};
 use crate::model::{ExpectedDigests, Key, Record};
 
-/// Records of a target after which other bytes are not stored any more: some targets give other bytes each time.
+/// Records of a target after which other bytes are not stored any more: some targets give other
+/// bytes each time.
 const MAX_VARIANTS: usize = 8;
 
 impl Cache {
-    /// Whether other bytes may answer for a target once its own are evicted. For a pinned target they may not.
+    /// Whether other bytes may answer for a target once its own are evicted. For a pinned target
+    /// they may not.
     #[must_use]
     pub fn allows_change(&self, records: &TargetRecords) -> bool {
         self.inner.on_change == OnChange::Alert && !records.is_pinned()
@@ -36,8 +39,8 @@ impl Cache {
         Ok(None)
     }
 
-    /// Stores bytes that may not answer for their target, so that an operator can look at them and accept them. Returns
-    /// `None` if the target has too many of them.
+    /// Stores bytes that may not answer for their target, so that an operator can look at them and
+    /// accept them. Returns `None` if the target has too many of them.
     ///
     /// # Errors
     /// As [`Cache::publish`].

@@ -32,14 +32,15 @@ pub struct Config {
     /// What is left free of the file system.
     pub min_free: Size,
     pub maintenance_interval: HumanDuration,
-    /// How long one piece of work for a request may take the disk, before the request goes on without it. A disk that takes
-    /// longer to write a few bytes counts as dead.
+    /// How long one piece of work for a request may take the disk, before the request goes on
+    /// without it. A disk that takes longer to write a few bytes counts as dead.
     pub disk_timeout: HumanDuration,
     /// Within what time the service reads everything once, to find what is rotten; 0: never.
     pub scrub_interval: HumanDuration,
     /// How long a target is believed to be here without a look.
     pub positive_ttl: HumanDuration,
-    /// How long a target is believed to be absent without a look; also how long an origin's failure is remembered.
+    /// How long a target is believed to be absent without a look; also how long an origin's failure
+    /// is remembered.
     pub negative_ttl: HumanDuration,
     /// Targets in the existence map.
     pub map_capacity: u64,
@@ -74,7 +75,9 @@ impl Config {
             return Err("cache.high_watermark must be above 0 and at most 1".to_owned());
         }
         if !share(self.low_watermark) || self.low_watermark > self.high_watermark {
-            return Err("cache.low_watermark must be above 0 and at most cache.high_watermark".to_owned());
+            return Err(
+                "cache.low_watermark must be above 0 and at most cache.high_watermark".to_owned(),
+            );
         }
         if self.maintenance_interval.0.is_zero() {
             return Err("cache.maintenance_interval must be more than nothing".to_owned());

@@ -42,7 +42,11 @@ impl Hit {
 
 impl BucketHit {
     pub(super) fn new(record: Arc<Record>, bucket: Bucket, cache: Cache) -> Self {
-        Self { record, bucket, cache }
+        Self {
+            record,
+            bucket,
+            cache,
+        }
     }
 
     /// Returns a URL from which a client can fetch the object.
@@ -60,10 +64,17 @@ impl BucketHit {
     /// # Errors
     /// [`BucketError`].
     pub async fn open(&self, range: ByteRange) -> Result<BucketStream, BucketError> {
-        match self.bucket.open(self.record.sha256, self.record.size_bytes, range).await {
+        match self
+            .bucket
+            .open(self.record.sha256, self.record.size_bytes, range)
+            .await
+        {
             Ok(body) => {
                 self.record_hit();
-                Ok(BucketStream { hit: self.clone(), body })
+                Ok(BucketStream {
+                    hit: self.clone(),
+                    body,
+                })
             }
             Err(error) => {
                 bucket_findings::mark_suspect(&self.cache, &self.record, &error).await;
@@ -85,8 +96,8 @@ impl BucketStream {
         self.body.size_bytes()
     }
 
-    /// Returns the next bytes, or `None` at the end. The last bytes of a whole object are returned only if its digest is
-    /// right.
+    /// Returns the next bytes, or `None` at the end. The last bytes of a whole object are returned
+    /// only if its digest is right.
     ///
     /// # Errors
     /// [`BucketError`] if the bucket fails for good, or has other bytes.

@@ -16,15 +16,24 @@ pub struct LookupCache {
 
 impl LookupCache {
     pub fn new(config: &Config) -> Self {
-        let lifetimes = LookupTtl { positive: config.positive_ttl.0, negative: config.negative_ttl.0 };
-        Self { cache: Cache::builder().max_capacity(config.map_capacity).expire_after(lifetimes).build() }
+        let lifetimes = LookupTtl {
+            positive: config.positive_ttl.0,
+            negative: config.negative_ttl.0,
+        };
+        Self {
+            cache: Cache::builder()
+                .max_capacity(config.map_capacity)
+                .expire_after(lifetimes)
+                .build(),
+        }
     }
 
     pub async fn get(&self, key: Key) -> Option<TargetLookup> {
         self.cache.get(&key).await
     }
 
-    /// Returns the remembered look-up, or does it. Callers for one key share one look-up. Errors are not remembered.
+    /// Returns the remembered look-up, or does it. Callers for one key share one look-up. Errors
+    /// are not remembered.
     pub async fn get_or_look_up(
         &self,
         key: Key,
@@ -61,7 +70,13 @@ impl Expiry<Key, TargetLookup> for LookupTtl {
         Some(self.of(lookup))
     }
 
-    fn expire_after_update(&self, _: &Key, lookup: &TargetLookup, _: Instant, _: Option<Duration>) -> Option<Duration> {
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        lookup: &TargetLookup,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
         Some(self.of(lookup))
     }
 }

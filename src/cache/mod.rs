@@ -1,8 +1,9 @@
 //! The cache: the folder on the local disk and, where one is configured, a bucket behind it.
 //!
-//! A look-up goes from memory to the disk to the bucket. A body comes in one way: space is reserved, it is staged, sealed
-//! and published on the disk; the bucket gets it from there. This module knows no HTTP and no origin, and does not decide
-//! what may be stored. Its main type is [`Cache`].
+//! A look-up goes from memory to the disk to the bucket. A body comes in one way: space is
+//! reserved, it is staged, sealed and published on the disk; the bucket gets it from there. This
+//! module knows no HTTP and no origin, and does not decide what may be stored. Its main type is
+//! [`Cache`].
 
 mod admin;
 mod bucket_findings;
@@ -31,9 +32,9 @@ pub use upload_worker::QueuePoll;
 
 pub use crate::bucket::{Bucket, BucketError, Config as BucketConfig, Delivery};
 pub use crate::disk::{
-    Acquire, DiskError, DiskHealth, DiskIo, EvictResult, FileHit, Finished, Lease, LeaseHolder, LeaseState,
-    ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode, Published, Sealed, StagedName, Staging, TargetLookup,
-    TargetRecords,
+    Acquire, DiskError, DiskHealth, DiskIo, EvictResult, FileHit, Finished, Lease, LeaseHolder,
+    LeaseState, ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode, Published, Sealed,
+    StagedName, Staging, TargetLookup, TargetRecords,
 };
 
 use crate::disk::{DiskStore, IoClass, evict, lease, publish, records};
@@ -44,7 +45,8 @@ use lookup_cache::LookupCache;
 /// Bound on the digests other than SHA-256 that are remembered.
 const MAX_DIGESTS: u64 = 10_000;
 
-/// The cache of this process, on a folder and a bucket that it may share with others. Cheap to clone.
+/// The cache of this process, on a folder and a bucket that it may share with others. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<CacheInner>,
@@ -60,9 +62,9 @@ struct CacheInner {
 }
 
 impl Cache {
-    /// Opens the folder, creates what is missing, takes a slot in it and reclaims what dead processes left. Sends nothing to
-    /// the bucket. In [`OpenMode::Maintenance`] nothing is evicted, and nothing that the serving processes have to upload is
-    /// uploaded.
+    /// Opens the folder, creates what is missing, takes a slot in it and reclaims what dead
+    /// processes left. Sends nothing to the bucket. In [`OpenMode::Maintenance`] nothing is
+    /// evicted, and nothing that the serving processes have to upload is uploaded.
     ///
     /// # Errors
     /// [`OpenError`] if the folder cannot be used, or a secret of the bucket cannot be read.
@@ -76,7 +78,10 @@ impl Cache {
         let bucket = bucket.transpose().map_err(OpenError::Bucket)?;
         let id = bucket.as_ref().map(Bucket::id);
         let disk = DiskStore::open(config.disk(), mode, id.as_deref(), events.clone())?;
-        let unusable = |why| OpenError::Folder { path: config.dir.clone(), why };
+        let unusable = |why| OpenError::Folder {
+            path: config.dir.clone(),
+            why,
+        };
         Ok(Self {
             inner: Arc::new(CacheInner {
                 disk: DiskIo::new(disk).map_err(unusable)?,
@@ -101,10 +106,14 @@ impl Cache {
         if inner.bucket.is_none() && records::is_surely_absent(&inner.disk.store().layout, key) {
             return Ok(TargetLookup::NeverStored);
         }
-        inner.lookups.get_or_look_up(key, open::look_up(self, key)).await
+        inner
+            .lookups
+            .get_or_look_up(key, open::look_up(self, key))
+            .await
     }
 
-    /// Looks a target up on the disk and in the bucket, whatever is remembered: another process may have published it.
+    /// Looks a target up on the disk and in the bucket, whatever is remembered: another process may
+    /// have published it.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
@@ -114,11 +123,17 @@ impl Cache {
         Ok(lookup)
     }
 
-    /// Opens the object of a record, on the disk or else in the bucket. Returns `None` if neither has it.
+    /// Opens the object of a record, on the disk or else in the bucket. Returns `None` if neither
+    /// has it.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk could not be read, and the bucket does not have the object either.
-    pub async fn open_record(&self, key: Key, record: Arc<Record>) -> Result<Option<Hit>, CacheError> {
+    /// [`CacheError`] if the disk could not be read, and the bucket does not have the object
+    /// either.
+    pub async fn open_record(
+        &self,
+        key: Key,
+        record: Arc<Record>,
+    ) -> Result<Option<Hit>, CacheError> {
         open::open_record(self, key, record).await
     }
 
@@ -133,17 +148,26 @@ impl Cache {
         }
     }
 
-    /// Computes another digest of a hit from its file, once. Callers at the same time share the work.
+    /// Computes another digest of a hit from its file, once. Callers at the same time share the
+    /// work.
     ///
     /// # Errors
     /// [`CacheError`] if the file could not be read.
-    pub async fn digest_of(&self, hit: &FileHit, algorithm: Algorithm) -> Result<Digest, Arc<CacheError>> {
+    pub async fn digest_of(
+        &self,
+        hit: &FileHit,
+        algorithm: Algorithm,
+    ) -> Result<Digest, Arc<CacheError>> {
         let file = hit.file().clone();
         let compute = async move { Ok(file.digest(algorithm).await?) };
-        self.inner.digests.try_get_with((hit.record.sha256, algorithm), compute).await
+        self.inner
+            .digests
+            .try_get_with((hit.record.sha256, algorithm), compute)
+            .await
     }
 
-    /// Begins to store a body, of `length` bytes if that is known. Reserves space, and evicts if there is too little.
+    /// Begins to store a body, of `length` bytes if that is known. Reserves space, and evicts if
+    /// there is too little.
     ///
     /// # Errors
     /// [`DiskError::NoSpace`] if the body does not fit.
@@ -154,12 +178,22 @@ impl Cache {
     /// Publishes a sealed body under `record`.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses. Then nothing is published, or only an object that no record names.
+    /// [`CacheError`] if the disk refuses. Then nothing is published, or only an object that no
+    /// record names.
     pub async fn publish(&self, sealed: Sealed, record: Record) -> Result<Published, CacheError> {
         let key = record.key();
-        let class = IoClass::Durable { size_bytes: sealed.size_bytes };
-        let published = self.inner.disk.run(class, move |disk| publish::publish(disk, &sealed, &record)).await?;
-        self.inner.lookups.insert(key, TargetLookup::Known(Arc::clone(&published.records))).await;
+        let class = IoClass::Durable {
+            size_bytes: sealed.size_bytes,
+        };
+        let published = self
+            .inner
+            .disk
+            .run(class, move |disk| publish::publish(disk, &sealed, &record))
+            .await?;
+        self.inner
+            .lookups
+            .insert(key, TargetLookup::Known(Arc::clone(&published.records)))
+            .await;
         self.notify_upload();
         Ok(published)
     }
@@ -177,7 +211,13 @@ impl Cache {
     /// # Errors
     /// As [`Cache::lease`].
     pub async fn is_leased(&self, key: Key) -> Result<bool, CacheError> {
-        Ok(self.inner.disk.run(IoClass::Request, move |disk| lease::is_held(&disk.layout, key)).await?)
+        Ok(self
+            .inner
+            .disk
+            .run(IoClass::Request, move |disk| {
+                lease::is_held(&disk.layout, key)
+            })
+            .await?)
     }
 
     /// As [`Cache::is_leased`], but a hint from memory.
@@ -225,7 +265,11 @@ impl Cache {
     /// # Errors
     /// [`CacheError`] if index or disk refuse.
     pub async fn evict_to_low_watermark(&self) -> Result<(), CacheError> {
-        Ok(self.inner.disk.run(IoClass::Maintenance, evict::evict_to_low_watermark).await?)
+        Ok(self
+            .inner
+            .disk
+            .run(IoClass::Maintenance, evict::evict_to_low_watermark)
+            .await?)
     }
 
     /// Releases reservations and leases of dead processes.
@@ -233,16 +277,28 @@ impl Cache {
     /// # Errors
     /// [`CacheError`] if index or disk refuse.
     pub async fn reclaim_dead_processes(&self) -> Result<(), CacheError> {
-        Ok(self.inner.disk.run(IoClass::Request, DiskStore::reclaim_dead_processes).await?)
+        Ok(self
+            .inner
+            .disk
+            .run(IoClass::Request, DiskStore::reclaim_dead_processes)
+            .await?)
     }
 
     /// Releases the slot in the folder at the end of the process, and removes staged bodies.
     pub async fn close(&self) {
-        let flushed = self.inner.disk.run(IoClass::Request, |disk| disk.index.flush_access_times());
+        let flushed = self
+            .inner
+            .disk
+            .run(IoClass::Request, |disk| disk.index.flush_access_times());
         if let Err(error) = flushed.await {
             tracing::warn!(%error, "access times of objects were not stored");
         }
-        if let Err(error) = self.inner.disk.run(IoClass::Request, DiskStore::close).await {
+        if let Err(error) = self
+            .inner
+            .disk
+            .run(IoClass::Request, DiskStore::close)
+            .await
+        {
             tracing::warn!(%error, "staging folder was not removed; the next start removes it");
         }
     }
@@ -256,6 +312,8 @@ impl Cache {
 
 impl std::fmt::Debug for Cache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cache").field("disk", &self.inner.disk.store()).finish_non_exhaustive()
+        f.debug_struct("Cache")
+            .field("disk", &self.inner.disk.store())
+            .finish_non_exhaustive()
     }
 }

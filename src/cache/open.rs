@@ -15,26 +15,43 @@ use crate::model::{Key, Record};
 /// Time that the bucket has to answer what it knows of a target. After that the request is a miss.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Looks a target up on the disk, then in the bucket. Records that only the bucket has are imported.
+/// Looks a target up on the disk, then in the bucket. Records that only the bucket has are
+/// imported.
 pub async fn look_up(cache: &Cache, key: Key) -> Result<TargetLookup, CacheError> {
     let disk = cache.disk();
-    let on_disk = disk.run(IoClass::Request, move |disk| records::look_up(&disk.layout, key)).await;
-    let Some(state) = &cache.inner.bucket else { return Ok(on_disk?) };
+    let on_disk = disk
+        .run(IoClass::Request, move |disk| {
+            records::look_up(&disk.layout, key)
+        })
+        .await;
+    let Some(state) = &cache.inner.bucket else {
+        return Ok(on_disk?);
+    };
     if let Ok(TargetLookup::Known(_)) = on_disk {
         return Ok(on_disk?);
     }
     let timed_out = || BucketError::Unavailable("no answer in time".to_owned());
-    let found = timeout(LOOKUP_TIMEOUT, state.bucket.records_of(key)).await.unwrap_or_else(|_| Err(timed_out()));
+    let found = timeout(LOOKUP_TIMEOUT, state.bucket.records_of(key))
+        .await
+        .unwrap_or_else(|_| Err(timed_out()));
     match found {
         Ok(found) if found.is_empty() => Ok(on_disk?),
         Ok(found) => {
             let known = TargetRecords::new(found.clone(), None, |_| false);
             import_records(cache, found).await;
             import_pins(cache, key).await;
-            match disk.run(IoClass::Request, move |disk| records::look_up(&disk.layout, key)).await {
+            match disk
+                .run(IoClass::Request, move |disk| {
+                    records::look_up(&disk.layout, key)
+                })
+                .await
+            {
                 Ok(TargetLookup::Known(known)) => Ok(TargetLookup::Known(known)),
                 // If they could not be imported, they are the answer all the same.
-                _ => known.map_or_else(|| Ok(on_disk?), |known| Ok(TargetLookup::Known(Arc::new(known)))),
+                _ => known.map_or_else(
+                    || Ok(on_disk?),
+                    |known| Ok(TargetLookup::Known(Arc::new(known))),
+                ),
             }
         }
         Err(error) => {
@@ -46,14 +63,20 @@ pub async fn look_up(cache: &Cache, key: Key) -> Result<TargetLookup, CacheError
 
 /// Stores records that the bucket has. Returns how many were new.
 pub async fn import_records(cache: &Cache, found: Vec<Record>) -> u64 {
-    let imported = cache.disk().run(IoClass::Request, move |disk| publish::import_records(disk, &found));
+    let imported = cache.disk().run(IoClass::Request, move |disk| {
+        publish::import_records(disk, &found)
+    });
     imported.await.unwrap_or_else(|error: DiskError| {
         tracing::warn!(%error, "records from the bucket could not be stored");
         0
     })
 }
 
-pub async fn open_record(cache: &Cache, key: Key, record: Arc<Record>) -> Result<Option<Hit>, CacheError> {
+pub async fn open_record(
+    cache: &Cache,
+    key: Key,
+    record: Arc<Record>,
+) -> Result<Option<Hit>, CacheError> {
     let opened = open_file(cache, Arc::clone(&record)).await;
     if let Ok(Some(hit)) = opened {
         return Ok(Some(Hit::OnDisk(hit)));
@@ -61,7 +84,11 @@ pub async fn open_record(cache: &Cache, key: Key, record: Arc<Record>) -> Result
     if let Some(state) = &cache.inner.bucket
         && is_in_bucket(cache, state, &record).await
     {
-        return Ok(Some(Hit::InBucket(BucketHit::new(record, state.bucket.clone(), cache.clone()))));
+        return Ok(Some(Hit::InBucket(BucketHit::new(
+            record,
+            state.bucket.clone(),
+            cache.clone(),
+        ))));
     }
     cache.invalidate(key).await;
     Ok(opened.map(|_| None)?)
@@ -86,14 +113,16 @@ pub async fn open_file(cache: &Cache, record: Arc<Record>) -> Result<Option<File
 /// Whether the bucket has a record's object. One listing answers for a thousand objects.
 async fn is_in_bucket(cache: &Cache, state: &BucketState, record: &Record) -> bool {
     let (sha256, size_bytes) = (record.sha256, record.size_bytes);
-    // While the bucket fails, memory is of no use: one request finds out for all whether it has recovered.
+    // While the bucket fails, memory is of no use: one request finds out for all whether it has
+    // recovered.
     if !state.bucket.is_failing() {
         if let Some(is_present) = state.is_present(sha256) {
             return is_present;
         }
         let since = since_epoch(SystemTime::now() - state.positive_ttl());
-        let was_seen =
-            cache.disk().run(IoClass::Request, move |disk| disk.index.was_seen_in_bucket(sha256, size_bytes, since));
+        let was_seen = cache.disk().run(IoClass::Request, move |disk| {
+            disk.index.was_seen_in_bucket(sha256, size_bytes, since)
+        });
         if matches!(was_seen.await, Ok::<_, DiskError>(true)) {
             state.set_present(sha256, true);
             return true;
@@ -114,7 +143,11 @@ async fn is_in_bucket(cache: &Cache, state: &BucketState, record: &Record) -> bo
         Some(_) => bucket_findings::mark_suspect(cache, record, &BucketError::Damaged).await,
         None => {
             let was_uploaded = cache.disk().run(IoClass::Request, move |disk| {
-                Ok::<_, DiskError>(disk.markers.as_ref().is_some_and(|markers| markers.has_object(sha256)))
+                Ok::<_, DiskError>(
+                    disk.markers
+                        .as_ref()
+                        .is_some_and(|markers| markers.has_object(sha256)),
+                )
             });
             if was_uploaded.await.unwrap_or_default() {
                 bucket_findings::mark_suspect(cache, record, &BucketError::NotFound).await;

@@ -5,7 +5,8 @@ use crate::bucket;
 use crate::disk::{DiskError, IoClass, PendingUpload, pins};
 use crate::model::{Key, Sha256};
 
-/// Stores a pin in the bucket, so that retention keeps the object. On the disk it holds in any case.
+/// Stores a pin in the bucket, so that retention keeps the object. On the disk it holds in any
+/// case.
 pub async fn put_pin(cache: &Cache, key: Key, sha256: Sha256) {
     let Some(bucket) = cache.bucket() else { return };
     if let Err(error) = bucket.put_pin(key, sha256).await {
@@ -23,7 +24,9 @@ pub async fn remove_pin(cache: &Cache, key: Key, sha256: Sha256) {
 
 /// Removes the records of a target from the bucket, so that none is imported again.
 pub async fn remove_records(cache: &Cache, key: Key, records: &[Sha256]) -> Result<(), CacheError> {
-    let Some(bucket) = cache.bucket() else { return Ok(()) };
+    let Some(bucket) = cache.bucket() else {
+        return Ok(());
+    };
     for sha256 in records.iter().copied() {
         bucket.remove(&bucket.keys().record(key, sha256)).await?;
         let removed = cache.disk().run(IoClass::Request, move |disk| {
@@ -40,10 +43,15 @@ pub async fn remove_records(cache: &Cache, key: Key, records: &[Sha256]) -> Resu
 
 /// Whether the bucket has a pin of these bytes, of any node.
 pub async fn is_pinned_in_bucket(cache: &Cache, sha256: Sha256) -> Result<bool, CacheError> {
-    let Some(bucket) = cache.bucket() else { return Ok(false) };
+    let Some(bucket) = cache.bucket() else {
+        return Ok(false);
+    };
     let mut listing = bucket.list(bucket.keys().pins());
     while let Some(page) = listing.next().await? {
-        if page.iter().any(|one| bucket::sha256_of(&one.name) == Some(sha256)) {
+        if page
+            .iter()
+            .any(|one| bucket::sha256_of(&one.name) == Some(sha256))
+        {
             return Ok(true);
         }
     }
@@ -52,8 +60,13 @@ pub async fn is_pinned_in_bucket(cache: &Cache, sha256: Sha256) -> Result<bool, 
 
 /// Removes an object from the bucket.
 pub async fn remove_object(cache: &Cache, sha256: Sha256) -> Result<(), CacheError> {
-    let Some(state) = &cache.inner.bucket else { return Ok(()) };
-    state.bucket.remove(&state.bucket.keys().object(sha256)).await?;
+    let Some(state) = &cache.inner.bucket else {
+        return Ok(());
+    };
+    state
+        .bucket
+        .remove(&state.bucket.keys().object(sha256))
+        .await?;
     state.set_present(sha256, false);
     let removed = cache.disk().run(IoClass::Request, move |disk| {
         if let Some(markers) = &disk.markers {
@@ -66,14 +79,20 @@ pub async fn remove_object(cache: &Cache, sha256: Sha256) -> Result<(), CacheErr
 
 /// Imports the pins that other nodes set on targets that are known here.
 pub async fn import_unknown_pins(cache: &Cache) -> Result<(), CacheError> {
-    let Some(bucket) = cache.bucket() else { return Ok(()) };
+    let Some(bucket) = cache.bucket() else {
+        return Ok(());
+    };
     let mut listing = bucket.list(bucket.keys().pins());
     while let Some(page) = listing.next().await? {
-        let listed: Vec<_> = page.iter().filter_map(|one| bucket::pin_of(&one.name)).collect();
+        let listed: Vec<_> = page
+            .iter()
+            .filter_map(|one| bucket::pin_of(&one.name))
+            .collect();
         let unknown = cache.disk().run(IoClass::Maintenance, move |disk| {
             let layout = &disk.layout;
-            let is_unknown =
-                |(key, sha256): &(Key, Sha256)| layout.records_of(*key).is_dir() && !layout.pin(*key, *sha256).exists();
+            let is_unknown = |(key, sha256): &(Key, Sha256)| {
+                layout.records_of(*key).is_dir() && !layout.pin(*key, *sha256).exists()
+            };
             Ok::<_, DiskError>(listed.into_iter().filter(is_unknown).collect::<Vec<_>>())
         });
         for (key, _) in unknown.await? {
@@ -90,7 +109,9 @@ pub async fn import_pins(cache: &Cache, key: Key) {
     let imported = match bucket.pins_of(key).await {
         Ok(found) => {
             let import = cache.disk().run(IoClass::Request, move |disk| {
-                found.into_iter().try_for_each(|(sha256, pinned_at)| pins::import(disk, key, sha256, pinned_at))
+                found
+                    .into_iter()
+                    .try_for_each(|(sha256, pinned_at)| pins::import(disk, key, sha256, pinned_at))
             });
             import.await.map_err(CacheError::from)
         }

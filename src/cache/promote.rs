@@ -10,7 +10,11 @@ use crate::model::{ByteRange, ExpectedDigests, Hasher, Record};
 pub async fn promote(cache: &Cache, record: &Arc<Record>) -> Result<FileHit, CacheError> {
     let not_found = || CacheError::Bucket(BucketError::NotFound);
     let state = cache.inner.bucket.as_ref().ok_or_else(not_found)?;
-    let _permit = state.promotions.acquire().await.expect("this semaphore is never closed");
+    let _permit = state
+        .promotions
+        .acquire()
+        .await
+        .expect("this semaphore is never closed");
     // Another request may have promoted it meanwhile.
     if let Some(hit) = open::open_file(cache, Arc::clone(record)).await? {
         return Ok(hit);
@@ -27,15 +31,23 @@ pub async fn promote(cache: &Cache, record: &Arc<Record>) -> Result<FileHit, Cac
     let sha256 = record.sha256;
     // The bucket has it, with the right bytes: no upload is needed.
     let marked = cache.disk().run(IoClass::Maintenance, move |disk| {
-        Ok::<_, DiskError>(disk.markers.as_ref().map(|markers| markers.set_object(sha256)).transpose()?)
+        Ok::<_, DiskError>(
+            disk.markers
+                .as_ref()
+                .map(|markers| markers.set_object(sha256))
+                .transpose()?,
+        )
     });
     marked.await?;
     cache.publish(sealed, (**record).clone()).await?;
-    open::open_file(cache, Arc::clone(record)).await?.ok_or_else(not_found)
+    open::open_file(cache, Arc::clone(record))
+        .await?
+        .ok_or_else(not_found)
 }
 
 impl Cache {
-    /// Restores an object from the bucket. Returns false if the bucket does not have the right bytes.
+    /// Restores an object from the bucket. Returns false if the bucket does not have the right
+    /// bytes.
     ///
     /// # Errors
     /// [`CacheError`] if the bucket does not answer, or the object cannot be stored.
@@ -52,7 +64,12 @@ impl Cache {
     /// # Errors
     /// [`CacheError`] if the bucket does not give it, or it cannot be stored.
     pub async fn download(&self, bucket: &Bucket, record: &Record) -> Result<Sealed, CacheError> {
-        let mut staging = self.stage(Some(record.size_bytes), Hasher::new(&ExpectedDigests::nothing())).await?;
+        let mut staging = self
+            .stage(
+                Some(record.size_bytes),
+                Hasher::new(&ExpectedDigests::nothing()),
+            )
+            .await?;
         if let Some(last) = record.size_bytes.checked_sub(1) {
             let whole = ByteRange { first: 0, last };
             let mut body = bucket.open(record.sha256, record.size_bytes, whole).await?;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::bucket_state::BucketState;
-use super::{Cache, CacheError, InventoryReport, QueuePoll, bucket_inventory, promote, upload_worker};
+use super::{
+    Cache, CacheError, InventoryReport, QueuePoll, bucket_inventory, promote, upload_worker,
+};
 
 /// Uploads, promotions and inventories of a cache with a bucket.
 #[derive(Debug, Clone)]
@@ -13,11 +15,17 @@ pub struct Replication {
 
 impl Replication {
     pub(super) fn new(cache: &Cache) -> Option<Self> {
-        cache.inner.bucket.as_ref().map(|_| Self { cache: cache.clone() })
+        cache.inner.bucket.as_ref().map(|_| Self {
+            cache: cache.clone(),
+        })
     }
 
     fn state(&self) -> &BucketState {
-        self.cache.inner.bucket.as_ref().expect("a replication is made with a bucket")
+        self.cache
+            .inner
+            .bucket
+            .as_ref()
+            .expect("a replication is made with a bucket")
     }
 
     /// Waits until there may be an upload in the queue, `at_most` so long.

@@ -31,14 +31,22 @@ enum UploadOutcome {
 
 pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll, CacheError> {
     let disk = cache.disk();
-    let taken = disk.run(IoClass::Maintenance, |disk| disk.index.dequeue(disk.process_name())).await?;
-    let Some(pending) = taken else { return Ok(QueuePoll::Empty) };
+    let taken = disk
+        .run(IoClass::Maintenance, |disk| {
+            disk.index.dequeue(disk.process_name())
+        })
+        .await?;
+    let Some(pending) = taken else {
+        return Ok(QueuePoll::Empty);
+    };
     let outcome = upload(cache, state, pending).await;
     let wait = match &outcome {
         Ok(UploadOutcome::Done) => None,
         Ok(UploadOutcome::RecheckAfter(wait)) => Some(*wait),
         // The whole queue waits then.
-        Err(CacheError::Bucket(error)) if error.is_bucket_wide() || matches!(error, BucketError::CircuitOpen) => {
+        Err(CacheError::Bucket(error))
+            if error.is_bucket_wide() || matches!(error, BucketError::CircuitOpen) =>
+        {
             Some(Duration::ZERO)
         }
         Err(error) => {
@@ -48,28 +56,45 @@ pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll
     };
     let settled = disk.run(IoClass::Maintenance, move |disk| match wait {
         None => disk.index.remove_upload(pending),
-        Some(wait) => disk.index.requeue(pending, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        Some(wait) => disk
+            .index
+            .requeue(pending, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
     });
     settled.await?;
     outcome.map(|_| QueuePoll::Uploaded)
 }
 
 /// Uploads the object first, then its record: a reader that finds the record finds the object.
-async fn upload(cache: &Cache, state: &BucketState, pending: PendingUpload) -> Result<UploadOutcome, CacheError> {
+async fn upload(
+    cache: &Cache,
+    state: &BucketState,
+    pending: PendingUpload,
+) -> Result<UploadOutcome, CacheError> {
     let started = Instant::now();
     let PendingUpload { key, sha256 } = pending;
     let disk = cache.disk();
     let read = disk.run(IoClass::Maintenance, move |disk| {
-        let Some(record) = records::read_one(&disk.layout, key, sha256)? else { return Ok(None) };
+        let Some(record) = records::read_one(&disk.layout, key, sha256)? else {
+            return Ok(None);
+        };
         let is_cached = records::is_cached(&disk.layout, &record);
         Ok::<_, DiskError>(Some((Arc::new(record), is_cached)))
     });
-    let Some((record, is_cached)) = read.await? else { return Ok(UploadOutcome::Done) };
+    let Some((record, is_cached)) = read.await? else {
+        return Ok(UploadOutcome::Done);
+    };
     let mut is_safe = true;
     if is_cached {
         let path = disk.store().layout.object(sha256);
         let is_suspect = state.is_suspect(sha256);
-        let uploaded = state.bucket.put_object(&Upload { path: &path, record: &record, is_suspect }).await?;
+        let uploaded = state
+            .bucket
+            .put_object(&Upload {
+                path: &path,
+                record: &record,
+                is_suspect,
+            })
+            .await?;
         state.clear_suspect(sha256);
         is_safe = uploaded == UploadResult::Safe;
     }
@@ -77,7 +102,12 @@ async fn upload(cache: &Cache, state: &BucketState, pending: PendingUpload) -> R
     if !is_cached {
         // The object was evicted before there was a bucket. Once it is fetched again it is queued.
         let marked = disk.run(IoClass::Maintenance, move |disk| {
-            Ok::<_, DiskError>(disk.markers.as_ref().map(|markers| markers.set_record(key, sha256)).transpose()?)
+            Ok::<_, DiskError>(
+                disk.markers
+                    .as_ref()
+                    .map(|markers| markers.set_record(key, sha256))
+                    .transpose()?,
+            )
         });
         return Ok(marked.await.map(|_| UploadOutcome::Done)?);
     }
@@ -102,26 +132,42 @@ async fn upload(cache: &Cache, state: &BucketState, pending: PendingUpload) -> R
 }
 
 /// Puts the record beside those of other nodes, and imports these.
-async fn upload_record(cache: &Cache, state: &BucketState, record: &Arc<Record>) -> Result<(), CacheError> {
+async fn upload_record(
+    cache: &Cache,
+    state: &BucketState,
+    record: &Arc<Record>,
+) -> Result<(), CacheError> {
     let key = record.key();
     let mut all = state.bucket.records_of(key).await?;
     let theirs = all.iter().find(|other| other.sha256 == record.sha256);
     if theirs.is_none_or(|theirs| record.first_seen < theirs.first_seen) {
         state.bucket.put_record(record).await?;
-        // Of two nodes that put records at once, at least the later one sees both. The other imports at its next inventory.
+        // Of two nodes that put records at once, at least the later one sees both. The other
+        // imports at its next inventory.
         all = state.bucket.records_of(key).await?;
     }
     all.retain(|other| other.sha256 != record.sha256);
     if all.is_empty() {
         return Ok(());
     }
-    let (earliest, is_new) = (Record::active(all.clone()), import_records(cache, all).await > 0);
+    let (earliest, is_new) = (
+        Record::active(all.clone()),
+        import_records(cache, all).await > 0,
+    );
     cache.invalidate(key).await;
     if is_new && let Some(other) = earliest {
-        let active = Record::active(vec![other, (**record).clone()]).map(|record| record.sha256.to_string());
-        let detail = format!("another instance got other bytes; sha256:{} is the answer", active.unwrap_or_default());
+        let active =
+            Record::active(vec![other, (**record).clone()]).map(|record| record.sha256.to_string());
+        let detail = format!(
+            "another instance got other bytes; sha256:{} is the answer",
+            active.unwrap_or_default()
+        );
         let target = record.target.clone();
-        cache.inner.events.emit(Event::FetchFailed { target, cause: Cause::ContentChanged, detail });
+        cache.inner.events.emit(Event::FetchFailed {
+            target,
+            cause: Cause::ContentChanged,
+            detail,
+        });
     }
     Ok(())
 }

@@ -17,7 +17,12 @@ const MAX_LINE_BYTES: usize = 1024;
 #[derive(clap::Args)]
 pub struct Doctor {
     /// The gateway's URL
-    #[arg(long, value_name = "URL", env = "MILLPOND_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MILLPOND_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     gateway: String,
 }
 
@@ -35,7 +40,11 @@ impl Doctor {
 /// Why a gateway is not ready, if it is not.
 async fn ask(gateway: &str) -> Result<(), String> {
     // The gateway itself is asked, not whatever the environment names for downloads.
-    let client = Client::builder().no_proxy().timeout(TIMEOUT).build().map_err(|error| cause_of(&error))?;
+    let client = Client::builder()
+        .no_proxy()
+        .timeout(TIMEOUT)
+        .build()
+        .map_err(|error| cause_of(&error))?;
     let (status, line) = get(&client, &format!("{gateway}/readyz")).await?;
     match status {
         StatusCode::OK => Ok(()),
@@ -46,7 +55,11 @@ async fn ask(gateway: &str) -> Result<(), String> {
 
 /// The status and the first line of a page.
 async fn get(client: &Client, url: &str) -> Result<(StatusCode, String), String> {
-    let mut response = client.get(url).send().await.map_err(|error| cause_of(&error))?;
+    let mut response = client
+        .get(url)
+        .send()
+        .await
+        .map_err(|error| cause_of(&error))?;
     let mut text = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|error| cause_of(&error))? {
         text.extend_from_slice(&piece);
@@ -55,7 +68,13 @@ async fn get(client: &Client, url: &str) -> Result<(StatusCode, String), String>
         }
     }
     let text = String::from_utf8_lossy(&text);
-    let line: String = text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+    let line: String = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
     Ok((response.status(), line))
 }
 

@@ -22,14 +22,22 @@ impl Gc {
             Ok(bucket) => bucket,
             Err(line) => return fail(&line, EXIT_USAGE),
         };
-        let mode = if self.dry_run { GcMode::DryRun } else { GcMode::Apply };
+        let mode = if self.dry_run {
+            GcMode::DryRun
+        } else {
+            GcMode::Apply
+        };
         match bucket.collect(mode).await {
             Ok(report) if self.json => finish_with(&serde_json::json!(report)),
             Ok(report) => finish_with(&format_args!(
                 "{} objects, {} bytes; {}{} that no record names, {} unused, {} abandoned uploads; {} bytes freed",
                 report.objects,
                 report.size_bytes,
-                if self.dry_run { "would remove: " } else { "removed: " },
+                if self.dry_run {
+                    "would remove: "
+                } else {
+                    "removed: "
+                },
                 report.unreferenced,
                 report.unused,
                 report.abandoned_uploads,

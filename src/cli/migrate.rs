@@ -33,7 +33,8 @@ pub struct Migrate {
 
 impl Migrate {
     pub async fn run(self, source: &ConfigSource) -> ExitCode {
-        let endpoints = endpoint(&self.from, source).and_then(|from| Ok((from, endpoint(&self.to, source)?)));
+        let endpoints =
+            endpoint(&self.from, source).and_then(|from| Ok((from, endpoint(&self.to, source)?)));
         let (from, to) = match endpoints {
             Ok(places) => places,
             Err(line) => return fail(&line, EXIT_USAGE),
@@ -49,7 +50,10 @@ impl Migrate {
             Ok(progress) => {
                 let code = shown.end(&progress);
                 if progress.damaged > 0 {
-                    let line = format!("{} objects are damaged and were not copied", progress.damaged);
+                    let line = format!(
+                        "{} objects are damaged and were not copied",
+                        progress.damaged
+                    );
                     return fail(&line, EXIT_CORRUPT);
                 }
                 code
@@ -59,18 +63,24 @@ impl Migrate {
     }
 }
 
-/// Opens a folder for maintenance, so that the processes that serve it reindex afterwards, or a bucket.
+/// Opens a folder for maintenance, so that the processes that serve it reindex afterwards, or a
+/// bucket.
 fn endpoint(path: &Path, source: &ConfigSource) -> Result<MigrationEndpoint, String> {
     if path.is_file() {
         return bucket(Some(path), source).map(MigrationEndpoint::Bucket);
     }
     let mut config = source.load().map_err(|error| error.to_string())?;
     if !path.is_dir() {
-        return Err(format!("{} is neither a folder nor a configuration file", path.display()));
+        return Err(format!(
+            "{} is neither a folder nor a configuration file",
+            path.display()
+        ));
     }
     path.clone_into(&mut config.cache.dir);
     let opened = Cache::open(&config.cache, None, OpenMode::Maintenance, EventSink::new());
-    opened.map(MigrationEndpoint::Folder).map_err(|error| error.to_string())
+    opened
+        .map(MigrationEndpoint::Folder)
+        .map_err(|error| error.to_string())
 }
 
 pub fn bucket(file: Option<&Path>, source: &ConfigSource) -> Result<Bucket, String> {
@@ -98,12 +108,25 @@ struct ProgressPrinter {
 impl ProgressPrinter {
     fn new(json: bool) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
-        let interval = if is_terminal { TERMINAL_INTERVAL } else { LOG_INTERVAL };
-        Self { interval: (!json).then_some(interval), is_terminal, json, began: Instant::now(), last: Instant::now() }
+        let interval = if is_terminal {
+            TERMINAL_INTERVAL
+        } else {
+            LOG_INTERVAL
+        };
+        Self {
+            interval: (!json).then_some(interval),
+            is_terminal,
+            json,
+            began: Instant::now(),
+            last: Instant::now(),
+        }
     }
 
     fn show(&mut self, progress: &MigrationProgress) {
-        if self.interval.is_some_and(|interval| self.last.elapsed() >= interval) {
+        if self
+            .interval
+            .is_some_and(|interval| self.last.elapsed() >= interval)
+        {
             self.last = Instant::now();
             if self.is_terminal {
                 notice(&format_args!("\r\x1b[K{}", line(progress)));
@@ -120,14 +143,31 @@ impl ProgressPrinter {
         if self.is_terminal {
             notice(&"\r\x1b[K");
         }
-        finish_with(&format_args!("{}, in {} s", line(progress), self.began.elapsed().as_secs()))
+        finish_with(&format_args!(
+            "{}, in {} s",
+            line(progress),
+            self.began.elapsed().as_secs()
+        ))
     }
 }
 
 fn line(progress: &MigrationProgress) -> String {
-    let MigrationProgress { records, present, copied, copied_bytes, without_object, damaged } = progress;
-    let size = Size { bytes: copied_bytes >> 20 << 20 };
-    let size = if size.bytes == 0 { format!("{copied_bytes}B") } else { size.to_string() };
+    let MigrationProgress {
+        records,
+        present,
+        copied,
+        copied_bytes,
+        without_object,
+        damaged,
+    } = progress;
+    let size = Size {
+        bytes: copied_bytes >> 20 << 20,
+    };
+    let size = if size.bytes == 0 {
+        format!("{copied_bytes}B")
+    } else {
+        size.to_string()
+    };
     let done = progress.done();
     format!(
         "{done} of {records}: {copied} copied ({size}), {present} there already, {without_object} without an object, {damaged} damaged"

@@ -37,7 +37,11 @@ const EXIT_USAGE: u8 = 2;
 const MAX_BLOCKING_THREADS: usize = 256;
 
 #[derive(Parser)]
-#[command(name = "millpond", version, about = "A caching gateway for upstream source tarballs")]
+#[command(
+    name = "millpond",
+    version,
+    about = "A caching gateway for upstream source tarballs"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -65,7 +69,8 @@ enum Command {
     Doctor(Doctor),
     /// Copy everything from a folder or a bucket to another one, while both are in use
     Migrate(Migrate),
-    /// Read what the cache folder holds, set aside what is damaged and get it again, while the folder is served or not
+    /// Read what the cache folder holds, set aside what is damaged and get it again, while the
+    /// folder is served or not
     Scrub(Scrub),
     /// Remove from the bucket what no record names, and what retention does not keep
     Gc(Gc),
@@ -113,12 +118,18 @@ fn serve(source: ConfigSource) -> ExitCode {
         Ok(log) => log,
         Err(error) => return fail(&error, EXIT_FAILED),
     };
-    let runtime = Builder::new_multi_thread().enable_all().max_blocking_threads(MAX_BLOCKING_THREADS).build();
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
     };
-    let reload = app::Reload { file: source.config, settings: source.set };
+    let reload = app::Reload {
+        file: source.config,
+        settings: source.set,
+    };
     let served = runtime.block_on(app::serve(config, reload, log.health()));
     // Disk work that hangs must not hold up the end: what it had begun is swept at the next start.
     runtime.shutdown_background();

@@ -1,4 +1,5 @@
-//! Text for standard output and standard error. The macros of the standard library panic where it cannot be written.
+//! Text for standard output and standard error. The macros of the standard library panic where it
+//! cannot be written.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
@@ -14,12 +15,16 @@ pub enum Reader {
 /// Prints a line of a command's result.
 ///
 /// # Errors
-/// If standard output cannot be written, such as a file on a full disk. A reader that has gone is no error.
+/// If standard output cannot be written, such as a file on a full disk. A reader that has gone is
+/// no error.
 pub fn print_line(line: &impl Display) -> io::Result<Reader> {
     match writeln!(io::stdout().lock(), "{line}") {
         Ok(()) => Ok(Reader::Present),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
-        Err(error) => Err(io::Error::new(error.kind(), format!("standard output: {error}"))),
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!("standard output: {error}"),
+        )),
     }
 }
 

@@ -10,7 +10,9 @@ use crate::cache::OpenMode;
 use crate::config::Config;
 use crate::limits::MAX_IN_FLIGHT;
 use crate::model::{EventSink, Rate, sanitize_line};
-use crate::scrub::{RepairSources, ScrubEvent, ScrubFinding, ScrubLock, ScrubOptions, ScrubReport, scrub};
+use crate::scrub::{
+    RepairSources, ScrubEvent, ScrubFinding, ScrubLock, ScrubOptions, ScrubReport, scrub,
+};
 use crate::services::{FetchLimits, Services};
 
 /// What this process is called where it fetches, unless the gateway has a name.
@@ -21,7 +23,8 @@ const STEPS: u64 = 1000;
 
 #[derive(clap::Args)]
 pub struct Scrub {
-    /// Read this share of the objects, the next ones each time; names and records are always looked at
+    /// Read this share of the objects, the next ones each time; names and records are always looked
+    /// at
     #[arg(long, value_name = "FRACTION", default_value = "1", value_parser = share)]
     share: f64,
     /// Bytes to read a second at most; "" means no limit
@@ -36,7 +39,10 @@ pub struct Scrub {
 }
 
 fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| *share > 0.0 && *share <= 1.0);
     share.ok_or_else(|| "it must be above 0 and at most 1".to_owned())
 }
 
@@ -46,7 +52,10 @@ fn rate(text: &str) -> Result<Rate, String> {
 
 impl Scrub {
     pub async fn run(self, source: &ConfigSource) -> ExitCode {
-        let sources = source.load().map_err(|error| error.to_string()).and_then(|config| open(&config));
+        let sources = source
+            .load()
+            .map_err(|error| error.to_string())
+            .and_then(|config| open(&config));
         let sources = match sources {
             Ok(sources) => sources,
             Err(line) => return fail(&line, EXIT_USAGE),
@@ -64,14 +73,22 @@ impl Scrub {
             Err(error) => return fail(&error, EXIT_FAILED),
         };
         let (began, bar) = (Instant::now(), bar(!self.json));
-        let options =
-            ScrubOptions { share: self.share, checks_metadata: true, is_dry_run: self.dry_run, rate: self.rate };
+        let options = ScrubOptions {
+            share: self.share,
+            checks_metadata: true,
+            is_dry_run: self.dry_run,
+            rate: self.rate,
+        };
         let report = scrub(sources, &mut lock, options, &|event| self.show(event, &bar)).await;
         bar.finish_and_clear();
         match report {
             Ok(report) => {
                 let code = self.print_summary(&report, began.elapsed());
-                if report.unrepaired > 0 { ExitCode::from(EXIT_CORRUPT) } else { code }
+                if report.unrepaired > 0 {
+                    ExitCode::from(EXIT_CORRUPT)
+                } else {
+                    code
+                }
             }
             Err(error) => fail(&error, EXIT_FAILED),
         }
@@ -79,14 +96,19 @@ impl Scrub {
 
     fn show(&self, event: &ScrubEvent<'_>, bar: &ProgressBar) {
         match event {
-            // A line that cannot be printed is reported on standard error; the exit code is that of the whole.
+            // A line that cannot be printed is reported on standard error; the exit code is that of
+            // the whole.
             ScrubEvent::Found(finding) if self.json => {
                 finish_with(&serde_json::json!({ "finding": finding }));
             }
             ScrubEvent::Found(finding) => {
                 bar.suspend(|| finish_with(&line(finding)));
             }
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and STEPS")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is between 0 and STEPS"
+            )]
             #[expect(clippy::cast_precision_loss, reason = "there are few steps")]
             ScrubEvent::Done(share) => bar.set_position((share * STEPS as f64) as u64),
         }
@@ -96,7 +118,14 @@ impl Scrub {
         if self.json {
             return finish_with(&serde_json::json!({ "report": report }));
         }
-        let ScrubReport { objects, size_bytes, records, repaired, unrepaired, warnings } = report;
+        let ScrubReport {
+            objects,
+            size_bytes,
+            records,
+            repaired,
+            unrepaired,
+            warnings,
+        } = report;
         finish_with(&format_args!(
             "{objects} objects of {size_bytes} bytes are intact; {records} records; {repaired} repaired, {unrepaired} unrepaired, {warnings} warnings, in {} s",
             duration.as_secs()
@@ -106,27 +135,63 @@ impl Scrub {
 
 /// One finding for people: what, where, what became of it, whose it is.
 fn line(finding: &ScrubFinding) -> String {
-    let ScrubFinding { defect, name, outcome, detail, targets } = finding;
+    let ScrubFinding {
+        defect,
+        name,
+        outcome,
+        detail,
+        targets,
+    } = finding;
     let word = |value: serde_json::Value| value.as_str().unwrap_or_default().replace('_', " ");
-    let (defect, outcome) = (word(serde_json::json!(defect)), word(serde_json::json!(outcome)));
-    let of = if targets.is_empty() { String::new() } else { format!(" ({})", targets.join(", ")) };
+    let (defect, outcome) = (
+        word(serde_json::json!(defect)),
+        word(serde_json::json!(outcome)),
+    );
+    let of = if targets.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", targets.join(", "))
+    };
     // A foreign file may have any name.
     sanitize_line(&format!("{defect}, {outcome}: {name}{of}: {detail}"))
 }
 
 /// Opens the folder for maintenance, with a fetcher for repairs.
 fn open(config: &Config) -> Result<RepairSources, String> {
-    let name = if config.gateway.name.is_empty() { NAME.to_owned() } else { config.gateway.name.clone() };
+    let name = if config.gateway.name.is_empty() {
+        NAME.to_owned()
+    } else {
+        config.gateway.name.clone()
+    };
     if !config.cache.dir.is_dir() {
-        return Err(format!("cache.dir: there is no folder {}", config.cache.dir.display()));
+        return Err(format!(
+            "cache.dir: there is no folder {}",
+            config.cache.dir.display()
+        ));
     }
-    let limits = FetchLimits { concurrency: config.fetch.concurrency, in_flight: MAX_IN_FLIGHT };
-    let services = Services::build(config, &name, OpenMode::Maintenance, &limits, EventSink::new())?;
+    let limits = FetchLimits {
+        concurrency: config.fetch.concurrency,
+        in_flight: MAX_IN_FLIGHT,
+    };
+    let services = Services::build(
+        config,
+        &name,
+        OpenMode::Maintenance,
+        &limits,
+        EventSink::new(),
+    )?;
     Ok(services.repair_sources())
 }
 
 fn bar(is_shown: bool) -> ProgressBar {
-    let target = if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let bar = ProgressBar::with_draw_target(Some(STEPS), target).with_finish(ProgressFinish::AndClear);
-    bar.with_style(ProgressStyle::with_template("{wide_bar} {percent}% {eta}").expect("this template is one"))
+    let target = if is_shown {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar =
+        ProgressBar::with_draw_target(Some(STEPS), target).with_finish(ProgressFinish::AndClear);
+    bar.with_style(
+        ProgressStyle::with_template("{wide_bar} {percent}% {eta}").expect("this template is one"),
+    )
 }

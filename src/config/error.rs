@@ -7,7 +7,11 @@ pub enum ConfigError {
     #[error("cannot read the configuration {}: {why}", path.display())]
     Unreadable { path: PathBuf, why: std::io::Error },
     #[error("{}:{line}: {why}", path.display())]
-    Line { path: PathBuf, line: usize, why: String },
+    Line {
+        path: PathBuf,
+        line: usize,
+        why: String,
+    },
     #[error("{0}: unknown configuration key")]
     UnknownKey(String),
     #[error("{source_name}: {why}")]

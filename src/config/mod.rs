@@ -42,7 +42,10 @@ pub enum LogLevel {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: LogLevel::Info }
+        Self {
+            format: LogFormat::Text,
+            level: LogLevel::Info,
+        }
     }
 }
 
@@ -70,7 +73,8 @@ impl Config {
     /// Returns the environment variables of this process. Variables that are not UTF-8 are ignored,
     /// because no configuration variable is.
     pub fn environment() -> impl Iterator<Item = (String, String)> {
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
     }
 
     /// Reads `file`, then applies the variables of `environment`, then `settings`, each
@@ -87,14 +91,18 @@ impl Config {
             Some(path) => layers::read_file(path)?,
             None => toml::Table::new(),
         };
-        for (source, key, value) in layers::variables(environment).chain(layers::settings(settings)) {
+        for (source, key, value) in layers::variables(environment).chain(layers::settings(settings))
+        {
             layers::set(&mut table, &source, &key?, &value)?;
         }
-        let mut config: Self = serde_path_to_error::deserialize(table).map_err(|error| ConfigError::Value {
-            key: error.path().to_string(),
-            why: error.inner().message().to_owned(),
-        })?;
-        config.rules.extend(layers::read_rules(&config.policy.rules_files)?);
+        let mut config: Self =
+            serde_path_to_error::deserialize(table).map_err(|error| ConfigError::Value {
+                key: error.path().to_string(),
+                why: error.inner().message().to_owned(),
+            })?;
+        config
+            .rules
+            .extend(layers::read_rules(&config.policy.rules_files)?);
         config.check().map_err(ConfigError::Contradiction)?;
         Ok(config)
     }
@@ -108,7 +116,12 @@ impl Config {
         self.fetch.check()?;
         self.notify.check()?;
         self.dns.check()?;
-        policy::Policy::new(self.policy.clone(), self.rules.clone(), &self.parents, self.limits.clone())?;
+        policy::Policy::new(
+            self.policy.clone(),
+            self.rules.clone(),
+            &self.parents,
+            self.limits.clone(),
+        )?;
         if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
             return Err("proxy.proxy_protocol needs gateway.trusted_proxies: only they may send that header".to_owned());
         }
@@ -126,11 +139,19 @@ mod tests {
         assert_eq!(toml::from_str::<Config>(text).unwrap(), Config::default());
         let keys = |table: &toml::Table| -> Vec<String> {
             let section = |(name, value): (&String, &toml::Value)| -> Vec<String> {
-                value.as_table().into_iter().flatten().map(|(key, _)| format!("{name}.{key}")).collect()
+                value
+                    .as_table()
+                    .into_iter()
+                    .flatten()
+                    .map(|(key, _)| format!("{name}.{key}"))
+                    .collect()
             };
             table.iter().flat_map(section).collect()
         };
         let shown: toml::Table = text.parse().unwrap();
-        assert_eq!(keys(&shown), keys(&toml::Table::try_from(Config::default()).unwrap()));
+        assert_eq!(
+            keys(&shown),
+            keys(&toml::Table::try_from(Config::default()).unwrap())
+        );
     }
 }

@@ -37,7 +37,10 @@ pub struct Dialer {
 impl Dialer {
     #[must_use]
     pub fn new(policy: Arc<Policy>, connect_timeout: Duration) -> Self {
-        Self { policy, connect_timeout }
+        Self {
+            policy,
+            connect_timeout,
+        }
     }
 
     /// Resolves a name and returns the addresses that policy allows.
@@ -69,7 +72,8 @@ impl Dialer {
     /// As [`Dialer::resolve`]; [`DialError::Unreachable`] or [`DialError::Timeout`] for the last
     /// address that was tried.
     pub async fn connect(&self, tunnel: &AdmittedTunnel) -> Result<TcpStream, DialError> {
-        self.connect_to_host(tunnel.host(), tunnel.port(), tunnel.address()).await
+        self.connect_to_host(tunnel.host(), tunnel.port(), tunnel.address())
+            .await
     }
 
     /// Connects to the origin of a target, at the first reachable address.
@@ -78,7 +82,8 @@ impl Dialer {
     /// As [`Dialer::connect`].
     pub async fn connect_to_origin(&self, admitted: &Admitted) -> Result<TcpStream, DialError> {
         let target = admitted.target();
-        self.connect_to_host(target.host(), target.port(), target.address()).await
+        self.connect_to_host(target.host(), target.port(), target.address())
+            .await
     }
 
     /// Connects to an address that a server sent.
@@ -86,10 +91,20 @@ impl Dialer {
     /// # Errors
     /// [`DialError`] with that address in place of a host.
     pub async fn connect_to_address(&self, address: SocketAddr) -> Result<TcpStream, DialError> {
-        self.connect_to_host(&address.ip().to_string(), address.port(), Some(address.ip())).await
+        self.connect_to_host(
+            &address.ip().to_string(),
+            address.port(),
+            Some(address.ip()),
+        )
+        .await
     }
 
-    async fn connect_to_host(&self, host: &str, port: u16, address: Option<IpAddr>) -> Result<TcpStream, DialError> {
+    async fn connect_to_host(
+        &self,
+        host: &str,
+        port: u16,
+        address: Option<IpAddr>,
+    ) -> Result<TcpStream, DialError> {
         let addresses = match address {
             Some(address) => vec![self.check(host, SocketAddr::new(address, port))?],
             None => self.resolve(host, port).await?,
@@ -107,7 +122,11 @@ impl Dialer {
 
     fn check(&self, host: &str, address: SocketAddr) -> Result<SocketAddr, DialError> {
         let allowed = self.policy.may_connect_to(address.ip());
-        if allowed { Ok(address) } else { Err(DialError::Forbidden(host.to_owned())) }
+        if allowed {
+            Ok(address)
+        } else {
+            Err(DialError::Forbidden(host.to_owned()))
+        }
     }
 }
 
@@ -124,7 +143,10 @@ pub struct CheckedResolver {
 impl CheckedResolver {
     #[must_use]
     pub fn new(dialer: Dialer, egress_proxy: Option<String>) -> Self {
-        Self { dialer, egress_proxy }
+        Self {
+            dialer,
+            egress_proxy,
+        }
     }
 }
 

@@ -43,7 +43,9 @@ impl From<DiskError> for io::Error {
 pub enum OpenError {
     #[error("cache.dir: the folder {} cannot be used: {why}", path.display())]
     Folder { path: PathBuf, why: io::Error },
-    #[error("cache.dir: the folder has layout {found}, and this program knows layouts up to {known}; use a newer one")]
+    #[error(
+        "cache.dir: the folder has layout {found}, and this program knows layouts up to {known}; use a newer one"
+    )]
     NewerLayout { found: u32, known: u32 },
     #[error(
         "cache.dir: the folder has an older layout, and other processes have it open ({}); stop them first",

@@ -29,7 +29,8 @@ pub enum EvictResult {
     Pinned,
 }
 
-/// Held by the one thread of one process that evicts. Two that evict for the same need would free twice as much.
+/// Held by the one thread of one process that evicts. Two that evict for the same need would free
+/// twice as much.
 struct EvictionLock<'a> {
     _in_process: MutexGuard<'a, ()>,
     _in_folder: fs::File,
@@ -38,7 +39,10 @@ struct EvictionLock<'a> {
 impl<'a> EvictionLock<'a> {
     fn acquire(disk: &'a DiskStore) -> Result<Self, DiskError> {
         let in_process = disk.evicting.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Self { _in_process: in_process, _in_folder: disk.layout.lock_eviction()? })
+        Ok(Self {
+            _in_process: in_process,
+            _in_folder: disk.layout.lock_eviction()?,
+        })
     }
 }
 
@@ -56,12 +60,15 @@ pub fn evict_to_low_watermark(disk: &DiskStore) -> Result<(), DiskError> {
     Ok(())
 }
 
-/// Calls `reserve` until it succeeds, and evicts the missing bytes in between. Callers wait for each other, so that each
-/// first tries what the one before freed and did not need.
+/// Calls `reserve` until it succeeds, and evicts the missing bytes in between. Callers wait for
+/// each other, so that each first tries what the one before freed and did not need.
 ///
 /// # Errors
 /// [`DiskError::NoSpace`] if too little can be evicted.
-pub fn make_space(disk: &DiskStore, reserve: impl Fn() -> Result<Reservation, DiskError>) -> Result<(), DiskError> {
+pub fn make_space(
+    disk: &DiskStore,
+    reserve: impl Fn() -> Result<Reservation, DiskError>,
+) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
     disk.index.flush_access_times()?;
     for _ in 0..MAX_TRIES {
@@ -119,16 +126,20 @@ fn free(disk: &DiskStore, size_bytes: u64) -> Result<(), DiskError> {
     Ok(())
 }
 
-/// Returns the markers that allow eviction. A process without a bucket may share the folder with others that have one.
+/// Returns the markers that allow eviction. A process without a bucket may share the folder with
+/// others that have one.
 fn active_markers(disk: &DiskStore) -> Result<Option<ReplicaMarkers>, DiskError> {
     match &disk.markers {
         Some(markers) => Ok(Some(markers.clone())),
-        None => Ok(disk.index.bucket()?.map(|id| ReplicaMarkers::new(disk.layout.root(), &id))),
+        None => Ok(disk
+            .index
+            .bucket()?
+            .map(|id| ReplicaMarkers::new(disk.layout.root(), &id))),
     }
 }
 
-/// Removes one object, unless it is pinned. Returns `None` if the replica does not have it yet. Readers that have it open
-/// can read to its end.
+/// Removes one object, unless it is pinned. Returns `None` if the replica does not have it yet.
+/// Readers that have it open can read to its end.
 fn evict_replicated(
     disk: &DiskStore,
     sha256: Sha256,
@@ -160,7 +171,8 @@ fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskEr
         return Ok(EvictResult::Pinned);
     }
     let path = disk.layout.object(sha256);
-    let removed = fs::metadata(&path).and_then(|metadata| fs::remove_file(&path).map(|()| metadata.len()));
+    let removed =
+        fs::metadata(&path).and_then(|metadata| fs::remove_file(&path).map(|()| metadata.len()));
     let result = match removed {
         Ok(size_bytes) => EvictResult::Evicted { size_bytes },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => EvictResult::NotFound,

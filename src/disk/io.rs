@@ -1,7 +1,7 @@
 //! The executor for all disk work: bounded in number and time, on threads of its own.
 //!
-//! Only [`DiskIo::probe`] decides on the disk's health. An abandoned operation goes on in its thread, with its permit, until
-//! the disk lets it end; its result is dropped.
+//! Only [`DiskIo::probe`] decides on the disk's health. An abandoned operation goes on in its
+//! thread, with its permit, until the disk lets it end; its result is dropped.
 
 use std::io;
 use std::sync::Arc;
@@ -22,11 +22,13 @@ const MAX_REQUEST_OPERATIONS: usize = 128;
 /// Operations at once that sync a body or a record.
 const MAX_DURABLE_OPERATIONS: usize = 64;
 
-/// Operations at once of periodic tasks and commands: uploads, promotions, scrub, reindexing, eviction.
+/// Operations at once of periodic tasks and commands: uploads, promotions, scrub, reindexing,
+/// eviction.
 const MAX_MAINTENANCE_OPERATIONS: usize = 32;
 
 /// Threads for disk work: one for each operation and for the probe.
-const MAX_THREADS: usize = MAX_REQUEST_OPERATIONS + MAX_DURABLE_OPERATIONS + MAX_MAINTENANCE_OPERATIONS + 1;
+const MAX_THREADS: usize =
+    MAX_REQUEST_OPERATIONS + MAX_DURABLE_OPERATIONS + MAX_MAINTENANCE_OPERATIONS + 1;
 
 /// Write rate below which a disk counts as dead, in bytes a second.
 const MIN_BYTES_PER_SECOND: u64 = 4 << 20;
@@ -36,7 +38,8 @@ const MIN_BYTES_PER_SECOND: u64 = 4 << 20;
 pub enum IoClass {
     /// A client or a fetch waits for it. Ends after `cache.disk_timeout`.
     Request,
-    /// Makes so many bytes durable. Ends after `cache.disk_timeout`, plus the time that a slow disk needs for these bytes.
+    /// Makes so many bytes durable. Ends after `cache.disk_timeout`, plus the time that a slow disk
+    /// needs for these bytes.
     Durable { size_bytes: u64 },
     /// No client waits for it. Ends only when the disk stops answering.
     Maintenance,
@@ -61,17 +64,24 @@ struct IoInner {
     runtime: Option<Handle>,
 }
 
-/// Threads of their own: name look-ups, which run on the blocking threads of the main runtime, must not wait for a disk.
+/// Threads of their own: name look-ups, which run on the blocking threads of the main runtime, must
+/// not wait for a disk.
 struct Threads(Option<Runtime>);
 
 impl Threads {
     fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().max_blocking_threads(MAX_THREADS).thread_name("disk").build()?;
+        let runtime = Builder::new_current_thread()
+            .max_blocking_threads(MAX_THREADS)
+            .thread_name("disk")
+            .build()?;
         Ok(Self(Some(runtime)))
     }
 
     fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        self.0.as_ref().expect("the threads run until they are dropped").spawn_blocking(work)
+        self.0
+            .as_ref()
+            .expect("the threads run until they are dropped")
+            .spawn_blocking(work)
     }
 }
 
@@ -142,7 +152,8 @@ impl DiskIo {
         match class {
             IoClass::Request => sleep(self.0.timeout).await,
             IoClass::Durable { size_bytes } => {
-                sleep(self.0.timeout + Duration::from_secs(size_bytes / MIN_BYTES_PER_SECOND)).await;
+                sleep(self.0.timeout + Duration::from_secs(size_bytes / MIN_BYTES_PER_SECOND))
+                    .await;
             }
             IoClass::Maintenance => std::future::pending().await,
         }
@@ -158,18 +169,24 @@ impl DiskIo {
             IoClass::Durable { .. } => &self.0.durable_permits,
             IoClass::Maintenance => &self.0.maintenance_permits,
         };
-        let permit = Arc::clone(permits).acquire_owned().await.expect("this semaphore is never closed");
+        let permit = Arc::clone(permits)
+            .acquire_owned()
+            .await
+            .expect("this semaphore is never closed");
         let store = Arc::clone(&self.0.store);
         let done = self.0.threads.spawn(move || {
             let _permit = permit;
             work(&store)
         });
-        done.await.map_err(|panic| DiskError::Io(io::Error::other(panic)))
+        done.await
+            .map_err(|panic| DiskError::Io(io::Error::other(panic)))
     }
 
     /// Runs an operation whose result nobody awaits, at the end of something that was counted.
     pub fn spawn_cleanup(&self, work: impl FnOnce(&DiskStore) + Send + 'static) {
-        let Some(runtime) = &self.0.runtime else { return work(&self.0.store) };
+        let Some(runtime) = &self.0.runtime else {
+            return work(&self.0.store);
+        };
         let io = self.clone();
         runtime.spawn(async move {
             if let Err(error) = io.spawn(IoClass::Request, work).await {
@@ -178,12 +195,14 @@ impl DiskIo {
         });
     }
 
-    /// Tries whether the disk takes writes, within `cache.disk_timeout`. One probe at a time: the next call awaits one that
-    /// hangs.
+    /// Tries whether the disk takes writes, within `cache.disk_timeout`. One probe at a time: the
+    /// next call awaits one that hangs.
     pub async fn probe(&self) -> DiskHealth {
         let mut unanswered = self.0.unanswered.lock().await;
         let store = Arc::clone(&self.0.store);
-        let mut probe = unanswered.take().unwrap_or_else(|| self.0.threads.spawn(move || store.probe()));
+        let mut probe = unanswered
+            .take()
+            .unwrap_or_else(|| self.0.threads.spawn(move || store.probe()));
         let health = match timeout(self.0.timeout, &mut probe).await {
             Ok(Ok(Ok(()))) => DiskHealth::Healthy,
             Ok(Ok(Err(DiskError::NoSpace))) => DiskHealth::Full,
@@ -208,7 +227,10 @@ impl DiskIo {
         }
         match health.trouble() {
             Some(detail) => {
-                tracing::error!(detail, "cache disk failed; serving from the bucket or passing requests through");
+                tracing::error!(
+                    detail,
+                    "cache disk failed; serving from the bucket or passing requests through"
+                );
                 self.0.events.emit(Event::DiskFailed { detail });
             }
             None if before.trouble().is_some() => {
@@ -225,8 +247,17 @@ impl DiskIo {
 
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     // An error that names the path wraps the system's.
-    let of_system = || error.get_ref()?.source()?.downcast_ref::<io::Error>()?.raw_os_error();
-    let errno = error.raw_os_error().or_else(of_system).map(Errno::from_raw_os_error);
+    let of_system = || {
+        error
+            .get_ref()?
+            .source()?
+            .downcast_ref::<io::Error>()?
+            .raw_os_error()
+    };
+    let errno = error
+        .raw_os_error()
+        .or_else(of_system)
+        .map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 

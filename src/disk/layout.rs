@@ -15,7 +15,8 @@ pub fn object_name(sha256: Sha256) -> String {
     format!("{}/{name}", &name[..2])
 }
 
-/// `<process>/<id>`: a file in the staging folder. However it was come by, it names nothing outside of that.
+/// `<process>/<id>`: a file in the staging folder. However it was come by, it names nothing outside
+/// of that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagedName {
     pub(super) process: String,
@@ -31,9 +32,17 @@ impl FromStr for StagedName {
 
     fn from_str(text: &str) -> Result<Self, StagedNameError> {
         let (process, id) = text.split_once('/').ok_or(StagedNameError)?;
-        let is_process = process.len() == 16 && process.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_process =
+            process.len() == 16 && process.bytes().all(|byte| byte.is_ascii_hexdigit());
         let id = id.parse().map_err(|_| StagedNameError)?;
-        if is_process { Ok(Self { process: process.to_owned(), id }) } else { Err(StagedNameError) }
+        if is_process {
+            Ok(Self {
+                process: process.to_owned(),
+                id,
+            })
+        } else {
+            Err(StagedNameError)
+        }
     }
 }
 
@@ -54,8 +63,13 @@ impl Layout {
     /// # Errors
     /// [`OpenError::Folder`] if it cannot be created.
     pub fn at(root: &Path) -> Result<Self, OpenError> {
-        durable_dirs::make_root(root).map_err(|why| OpenError::Folder { path: root.to_owned(), why })?;
-        Ok(Self { root: root.to_owned() })
+        durable_dirs::make_root(root).map_err(|why| OpenError::Folder {
+            path: root.to_owned(),
+            why,
+        })?;
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// Creates the folders in it that do not exist yet.
@@ -63,9 +77,19 @@ impl Layout {
     /// # Errors
     /// [`OpenError::Folder`] if one cannot be created.
     pub fn create_folders(&self) -> Result<(), OpenError> {
-        let folders = [self.objects(), self.records(), self.pins(), self.staging(), self.leases(), self.locks()];
+        let folders = [
+            self.objects(),
+            self.records(),
+            self.pins(),
+            self.staging(),
+            self.leases(),
+            self.locks(),
+        ];
         for folder in folders {
-            std::fs::create_dir_all(&folder).map_err(|why| OpenError::Folder { path: self.root.clone(), why })?;
+            std::fs::create_dir_all(&folder).map_err(|why| OpenError::Folder {
+                path: self.root.clone(),
+                why,
+            })?;
         }
         Ok(())
     }
@@ -179,7 +203,8 @@ impl Layout {
         Ok(file)
     }
 
-    /// Takes the lock that publishing and evicting of an object share, across processes. It ends with the file.
+    /// Takes the lock that publishing and evicting of an object share, across processes. It ends
+    /// with the file.
     pub fn lock_object(&self, sha256: Sha256) -> std::io::Result<fs::File> {
         let file = fs::File::create(self.locks().join(&sha256.to_string()[..2]))?;
         file.file().lock()?;

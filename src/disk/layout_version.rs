@@ -1,7 +1,7 @@
 //! The version of the folder's layout, and the migration from older ones.
 //!
-//! The file `layout` holds the version as a decimal number. Version 1, of the first release, had no such file; it kept leases
-//! in `locks/` and the list of missing objects in `quarantine/lost/`.
+//! The file `layout` holds the version as a decimal number. Version 1, of the first release, had no
+//! such file; it kept leases in `locks/` and the list of missing objects in `quarantine/lost/`.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -24,10 +24,13 @@ const SLOTS_LOCK_NAME_V1: &str = ".door";
 /// Brings the folder to the current layout, or marks a new one with it.
 ///
 /// # Errors
-/// [`OpenError::NewerLayout`], [`OpenError::LayoutInUse`] if another process has the folder open, or
-/// [`OpenError::Folder`] if the disk refuses.
+/// [`OpenError::NewerLayout`], [`OpenError::LayoutInUse`] if another process has the folder open,
+/// or [`OpenError::Folder`] if the disk refuses.
 pub fn establish(layout: &Layout) -> Result<(), OpenError> {
-    let unusable = |why| OpenError::Folder { path: layout.root().to_owned(), why };
+    let unusable = |why| OpenError::Folder {
+        path: layout.root().to_owned(),
+        why,
+    };
     if read(layout).map_err(unusable)? == Some(CURRENT) {
         return Ok(());
     }
@@ -37,8 +40,13 @@ pub fn establish(layout: &Layout) -> Result<(), OpenError> {
     // Another process may have migrated the folder meanwhile.
     match read(layout).map_err(unusable)? {
         Some(CURRENT) => Ok(()),
-        Some(found) if found > CURRENT => Err(OpenError::NewerLayout { found, known: CURRENT }),
-        Some(_) => Err(unusable(io::Error::other("the file \"layout\" holds no version of this program"))),
+        Some(found) if found > CURRENT => Err(OpenError::NewerLayout {
+            found,
+            known: CURRENT,
+        }),
+        Some(_) => Err(unusable(io::Error::other(
+            "the file \"layout\" holds no version of this program",
+        ))),
         None => {
             let live = live_processes(layout).map_err(unusable)?;
             if live.is_empty() {
@@ -53,14 +61,17 @@ pub fn establish(layout: &Layout) -> Result<(), OpenError> {
 fn read(layout: &Layout) -> io::Result<Option<u32>> {
     match fs::read_to_string(layout.version()) {
         // Any other content is a version of a program that is not known here.
-        Ok(text) if text.len() <= MAX_VERSION_BYTES => Ok(Some(text.trim_end().parse().unwrap_or(0))),
+        Ok(text) if text.len() <= MAX_VERSION_BYTES => {
+            Ok(Some(text.trim_end().parse().unwrap_or(0)))
+        }
         Ok(_) => Ok(Some(0)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// From version 1, or an empty folder. Each step can be repeated after a crash; the version is written last.
+/// From version 1, or an empty folder. Each step can be repeated after a crash; the version is
+/// written last.
 fn migrate(layout: &Layout) -> io::Result<()> {
     // No process is alive, so that no lease is held.
     for name in durable_dirs::names_in(&layout.locks())? {

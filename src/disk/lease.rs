@@ -1,8 +1,8 @@
 //! Claims: leave to fetch a target, held by one of the processes that share the folder.
 //!
-//! A claim is a lock on a file named after the key, so that the kernel takes it from a process that dies. While it is held,
-//! the file carries a note for those who wait. Whoever has locked must look whether the file still has its name: the holder
-//! removes it when he lets go.
+//! A claim is a lock on a file named after the key, so that the kernel takes it from a process that
+//! dies. While it is held, the file carries a note for those who wait. Whoever has locked must look
+//! whether the file still has its name: the holder removes it when he lets go.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -20,14 +20,15 @@ use crate::model::{ExpectedDigests, Hasher, Key};
 /// The longest note, in bytes.
 const MAX_LEASE_RECORD_BYTES: usize = 16 * 1024;
 
-/// A note begins with its SHA-256 in hexadecimal and a line feed: a reader that comes while it is written sees that it is not
-/// whole.
+/// A note begins with its SHA-256 in hexadecimal and a line feed: a reader that comes while it is
+/// written sees that it is not whole.
 const RECORD_PREFIX_BYTES: usize = 65;
 
 /// How often a claim is tried anew whose file was removed between opening and locking it.
 const MAX_TRIES: usize = 8;
 
-/// Leave to fetch a target. Dropping it releases the lock file on another thread, so that the next fetch does not wait.
+/// Leave to fetch a target. Dropping it releases the lock file on another thread, so that the next
+/// fetch does not wait.
 #[derive(Debug)]
 pub struct Lease {
     io: DiskIo,
@@ -67,17 +68,34 @@ pub enum LeaseState {
 /// # Errors
 /// [`DiskError`] if the disk refuses, or knows no locks.
 pub async fn acquire(io: &DiskIo, key: Key) -> Result<Acquire, DiskError> {
-    let tried = io.run(IoClass::Request, move |disk| Ok::<_, DiskError>(try_acquire(&disk.layout, key)?)).await?;
+    let tried = io
+        .run(IoClass::Request, move |disk| {
+            Ok::<_, DiskError>(try_acquire(&disk.layout, key)?)
+        })
+        .await?;
     Ok(match tried {
-        Ok(held) => Acquire::Acquired(Lease { io: io.clone(), held: Mutex::new(Some(held)) }),
-        Err(file) => Acquire::HeldBy(LeaseHolder { io: io.clone(), file: Arc::new(file) }),
+        Ok(held) => Acquire::Acquired(Lease {
+            io: io.clone(),
+            held: Mutex::new(Some(held)),
+        }),
+        Err(file) => Acquire::HeldBy(LeaseHolder {
+            io: io.clone(),
+            file: Arc::new(file),
+        }),
     })
 }
 
 /// The claim, or the file on which another process holds it.
 fn try_acquire(layout: &Layout, key: Key) -> io::Result<Result<LeaseFile, File>> {
     let path = layout.lease(key);
-    let open = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let open = || {
+        fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+    };
     let mut file = open()?.into_parts().0;
     for _ in 0..MAX_TRIES {
         if !acquired(file.try_lock())? {
@@ -86,7 +104,10 @@ fn try_acquire(layout: &Layout, key: Key) -> io::Result<Result<LeaseFile, File>>
         if has_name(&file, &path)? {
             // A note in it was left by a process that died.
             file.set_len(0)?;
-            return Ok(Ok(LeaseFile { file: Arc::new(file), path }));
+            return Ok(Ok(LeaseFile {
+                file: Arc::new(file),
+                path,
+            }));
         }
         file = open()?.into_parts().0;
     }
@@ -102,17 +123,30 @@ pub fn is_held(layout: &Layout, key: Key) -> Result<bool, DiskError> {
     }
 }
 
-/// Whether there is a claim's file, if the kernel knows that without a wait for the disk. A process that died may have left
-/// it.
+/// Whether there is a claim's file, if the kernel knows that without a wait for the disk. A process
+/// that died may have left it.
 pub fn is_probably_held(layout: &Layout, key: Key) -> bool {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    openat2(CWD, layout.lease(key), flags, Mode::empty(), ResolveFlags::CACHED).is_ok()
+    openat2(
+        CWD,
+        layout.lease(key),
+        flags,
+        Mode::empty(),
+        ResolveFlags::CACHED,
+    )
+    .is_ok()
 }
 
 /// Removes the claims that dead processes have left.
 pub fn remove_stale(layout: &Layout) -> Result<(), DiskError> {
     for entry in fs::read_dir(layout.leases())? {
-        let Some(key) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Some(key) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
         // What can be claimed is nobody's, and goes with the claim.
         if let Ok(held) = try_acquire(layout, key)? {
             held.remove()?;
@@ -127,7 +161,9 @@ impl Lease {
     /// # Errors
     /// [`DiskError`] if the disk refuses.
     pub async fn write_record(&self, record: Vec<u8>) -> Result<(), DiskError> {
-        let Some(file) = self.held().as_ref().map(|held| Arc::clone(&held.file)) else { return Ok(()) };
+        let Some(file) = self.held().as_ref().map(|held| Arc::clone(&held.file)) else {
+            return Ok(());
+        };
         let written = self.io.run(IoClass::Request, move |_| {
             let mut framed = format!("{}\n", sha256_of(&record)).into_bytes();
             framed.extend_from_slice(&record);
@@ -139,8 +175,16 @@ impl Lease {
 
     /// Lets go, and returns once others can see it.
     pub async fn release(&self) {
-        let Some(held) = self.held().take() else { return };
-        if let Err(error) = self.io.run(IoClass::Request, move |_| Ok::<_, DiskError>(held.remove()?)).await {
+        let Some(held) = self.held().take() else {
+            return;
+        };
+        if let Err(error) = self
+            .io
+            .run(IoClass::Request, move |_| {
+                Ok::<_, DiskError>(held.remove()?)
+            })
+            .await
+        {
             // The lock went with the file, so that the next to claim takes it as it lies.
             tracing::warn!(%error, "lease file was not removed");
         }
@@ -155,7 +199,9 @@ impl Lease {
 impl Drop for Lease {
     /// Not on this thread, which must not wait for the disk.
     fn drop(&mut self) {
-        let Some(held) = self.held().take() else { return };
+        let Some(held) = self.held().take() else {
+            return;
+        };
         self.io.spawn_cleanup(move |_| {
             if let Err(error) = held.remove() {
                 tracing::warn!(%error, "lease file was not removed");
@@ -167,7 +213,11 @@ impl Drop for Lease {
 impl LeaseFile {
     /// Removes the file, unless its name is another's by now. The lock goes with it.
     fn remove(self) -> io::Result<()> {
-        if has_name(&self.file, &self.path)? { fs::remove_file(&self.path) } else { Ok(()) }
+        if has_name(&self.file, &self.path)? {
+            fs::remove_file(&self.path)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -14,7 +14,11 @@ pub struct ListedTarget {
 }
 
 /// Up to `limit` targets whose key lies behind `after`. One that is removed meanwhile is left out.
-pub fn list(layout: &Layout, after: Option<Key>, limit: usize) -> Result<Vec<ListedTarget>, DiskError> {
+pub fn list(
+    layout: &Layout,
+    after: Option<Key>,
+    limit: usize,
+) -> Result<Vec<ListedTarget>, DiskError> {
     let mut listed = Vec::new();
     let begin = after.map(|key| key.to_string()).unwrap_or_default();
     let mut parts = durable_dirs::names_in(&layout.records())?;
@@ -22,7 +26,9 @@ pub fn list(layout: &Layout, after: Option<Key>, limit: usize) -> Result<Vec<Lis
     parts.retain(|name| is_of_ours(name) && name.as_str() >= begin.get(..2).unwrap_or_default());
     for folder in parts {
         for name in durable_dirs::names_in(&layout.records().join(&folder))? {
-            let Some(key) = name.parse::<Key>().ok().filter(|_| name > begin) else { continue };
+            let Some(key) = name.parse::<Key>().ok().filter(|_| name > begin) else {
+                continue;
+            };
             if listed.len() == limit {
                 return Ok(listed);
             }

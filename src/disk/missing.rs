@@ -8,7 +8,8 @@ use crate::model::Sha256;
 /// Bound on the objects that one scrub tries to restore.
 const MAX_LISTED: usize = 1000;
 
-/// Marks an object as missing, durably. Call it before the object is moved away: the process may die in between.
+/// Marks an object as missing, durably. Call it before the object is moved away: the process may
+/// die in between.
 ///
 /// # Errors
 /// [`DiskError`] if the disk refuses.
@@ -34,5 +35,9 @@ pub fn clear(disk: &DiskStore, sha256: Sha256) -> Result<(), DiskError> {
 /// [`DiskError`] if the disk refuses.
 pub fn list(disk: &DiskStore) -> Result<Vec<Sha256>, DiskError> {
     let names = durable_dirs::names_in(&disk.layout.missing())?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).take(MAX_LISTED).collect())
+    Ok(names
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .take(MAX_LISTED)
+        .collect())
 }

@@ -1,8 +1,9 @@
-//! The cache folder on the local disk: objects, records, pins, leases, staged bodies, the index and eviction.
+//! The cache folder on the local disk: objects, records, pins, leases, staged bodies, the index and
+//! eviction.
 //!
-//! Files are the truth; the index can be rebuilt from them. Functions on [`DiskStore`] block. [`DiskIo`] runs them with
-//! limits on time and number. This module knows no bucket, no HTTP and no origin. It knows that objects may have a
-//! replica elsewhere only by the markers in the folder.
+//! Files are the truth; the index can be rebuilt from them. Functions on [`DiskStore`] block.
+//! [`DiskIo`] runs them with limits on time and number. This module knows no bucket, no HTTP and no
+//! origin. It knows that objects may have a replica elsewhere only by the markers in the folder.
 
 mod config;
 mod durable_dirs;
@@ -60,7 +61,8 @@ use durable_dirs::DurableDirs;
 use index::Index;
 use process_slot::ProcessSlot;
 
-/// Bound on the objects that are remembered as unreadable, and for how long. Then the disk is asked for them again.
+/// Bound on the objects that are remembered as unreadable, and for how long. Then the disk is asked
+/// for them again.
 const MAX_UNREADABLE: u64 = 10_000;
 const UNREADABLE_TTL: Duration = Duration::from_mins(10);
 
@@ -69,7 +71,8 @@ const UNREADABLE_TTL: Duration = Duration::from_mins(10);
 pub enum OpenMode {
     /// Serves clients from it, and evicts.
     Serve,
-    /// Works on it beside the processes that serve, and evicts nothing: only they know what they still need.
+    /// Works on it beside the processes that serve, and evicts nothing: only they know what they
+    /// still need.
     Maintenance,
 }
 
@@ -94,8 +97,8 @@ pub struct DiskStore {
 }
 
 impl DiskStore {
-    /// Opens the folder, creates what is missing, takes a slot in it and removes what dead processes left. `replica` is the
-    /// identity of the bucket that holds copies.
+    /// Opens the folder, creates what is missing, takes a slot in it and removes what dead
+    /// processes left. `replica` is the identity of the bucket that holds copies.
     ///
     /// # Errors
     /// [`OpenError`] if the folder cannot be used.
@@ -120,7 +123,10 @@ impl DiskStore {
         Ok(Self {
             markers: replica.map(|id| ReplicaMarkers::new(layout.root(), id)),
             dirs: DurableDirs::new(&config.dir),
-            unreadable: Cache::builder().max_capacity(MAX_UNREADABLE).time_to_live(UNREADABLE_TTL).build(),
+            unreadable: Cache::builder()
+                .max_capacity(MAX_UNREADABLE)
+                .time_to_live(UNREADABLE_TTL)
+                .build(),
             low_space: Notify::new(),
             evicting: Mutex::new(()),
             needs_reindex: AtomicBool::new(needs_reindex),
@@ -133,8 +139,9 @@ impl DiskStore {
         })
     }
 
-    /// Reclaims what dead processes left, and compares index and files if there is a reason: the index is new, or a process
-    /// died. Returns how many index entries were wrong, or `None` if there was no reason.
+    /// Reclaims what dead processes left, and compares index and files if there is a reason: the
+    /// index is new, or a process died. Returns how many index entries were wrong, or `None` if
+    /// there was no reason.
     ///
     /// # Errors
     /// [`DiskError`] if index or disk refuse. The reason stays.
@@ -154,7 +161,8 @@ impl DiskStore {
         Ok(Some(repaired))
     }
 
-    /// Releases reservations and queue entries of dead processes. The next [`DiskStore::reindex_if_needed`] does the rest.
+    /// Releases reservations and queue entries of dead processes. The next
+    /// [`DiskStore::reindex_if_needed`] does the rest.
     ///
     /// # Errors
     /// [`DiskError`] if index or disk refuse.
@@ -174,14 +182,18 @@ impl DiskStore {
         self.low_space.notified().await;
     }
 
-    /// Whether an object could not be read a while ago. It counts as a miss then, and a new copy may replace it.
+    /// Whether an object could not be read a while ago. It counts as a miss then, and a new copy
+    /// may replace it.
     pub fn is_unreadable(&self, sha256: Sha256) -> bool {
         self.unreadable.contains_key(&sha256)
     }
 
     /// Records the outcome of reading an object. A timeout says nothing of the object.
     pub fn record_read<T>(&self, sha256: Sha256, read: &std::io::Result<T>) {
-        if read.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::TimedOut) {
+        if read
+            .as_ref()
+            .is_err_and(|error| error.kind() != std::io::ErrorKind::TimedOut)
+        {
             self.unreadable.insert(sha256, ());
         }
     }
@@ -191,7 +203,8 @@ impl DiskStore {
         &self.slot.name
     }
 
-    /// Time of the file system's own clock, whose steps are larger than the system's: seconds and nanoseconds.
+    /// Time of the file system's own clock, whose steps are larger than the system's: seconds and
+    /// nanoseconds.
     ///
     /// # Errors
     /// [`DiskError`] if the disk refuses.
@@ -224,6 +237,8 @@ impl DiskStore {
 
 impl std::fmt::Debug for DiskStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DiskStore").field("root", &self.layout.root()).finish_non_exhaustive()
+        f.debug_struct("DiskStore")
+            .field("root", &self.layout.root())
+            .finish_non_exhaustive()
     }
 }

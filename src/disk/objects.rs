@@ -22,9 +22,19 @@ impl ObjectHandle {
     ///
     /// # Errors
     /// [`DiskError`] if the disk refuses.
-    pub async fn open(io: &DiskIo, class: IoClass, sha256: Sha256) -> Result<Option<Self>, DiskError> {
-        let opened = io.run(class, move |disk| open(&disk.layout, sha256)).await?;
-        Ok(opened.map(|(file, size_bytes)| Self { sha256, size_bytes, file: OpenFile::new(file, io.clone()) }))
+    pub async fn open(
+        io: &DiskIo,
+        class: IoClass,
+        sha256: Sha256,
+    ) -> Result<Option<Self>, DiskError> {
+        let opened = io
+            .run(class, move |disk| open(&disk.layout, sha256))
+            .await?;
+        Ok(opened.map(|(file, size_bytes)| Self {
+            sha256,
+            size_bytes,
+            file: OpenFile::new(file, io.clone()),
+        }))
     }
 
     #[must_use]
@@ -38,7 +48,11 @@ impl ObjectHandle {
     /// As the disk has it; [`io::ErrorKind::UnexpectedEof`] behind the end.
     pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         let piece = self.file.read_some(offset, size_bytes).await?;
-        if piece.is_empty() && size_bytes > 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(piece) }
+        if piece.is_empty() && size_bytes > 0 {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        } else {
+            Ok(piece)
+        }
     }
 }
 

@@ -24,8 +24,8 @@ const READ_AT_OPEN_BYTES: u64 = 64 * 1024;
 const WHOLE_PIECE_BYTES: usize = 256 * 1024;
 
 thread_local! {
-    /// What this thread reads into. Its memory is used again once the last piece is gone; one for each reader would be held by
-    /// all those whose client does not read.
+    /// What this thread reads into. Its memory is used again once the last piece is gone; one for
+    /// each reader would be held by all those whose client does not read.
     static SCRATCH: RefCell<BytesMut> = RefCell::default();
 }
 
@@ -57,7 +57,8 @@ impl OpenFile {
         Ok(self.io.run(IoClass::Request, read).await?)
     }
 
-    /// As [`OpenFile::read`], but may return fewer bytes before the end too: what is in memory needs no wait for the disk.
+    /// As [`OpenFile::read`], but may return fewer bytes before the end too: what is in memory
+    /// needs no wait for the disk.
     ///
     /// # Errors
     /// What the disk says.
@@ -68,8 +69,8 @@ impl OpenFile {
         }
     }
 
-    /// What of it the kernel has in memory, up to `size_bytes`: a copy, for which no other thread need be woken. `None` if
-    /// that is nothing, or the file system cannot tell.
+    /// What of it the kernel has in memory, up to `size_bytes`: a copy, for which no other thread
+    /// need be woken. `None` if that is nothing, or the file system cannot tell.
     fn read_from_memory(&self, offset: u64, size_bytes: usize) -> Option<Bytes> {
         SCRATCH.with_borrow_mut(|scratch| read_cached(&self.file, scratch, offset, size_bytes))
     }
@@ -99,8 +100,12 @@ impl OpenFile {
     /// What the disk says.
     pub async fn prefix_eq(&self, other: &Self, size_bytes: u64) -> io::Result<bool> {
         let (one, other) = (Arc::clone(&self.file), Arc::clone(&other.file));
-        let compare = move |_: &DiskStore| Ok::<_, DiskError>(prefix_eq_now(&one, &other, size_bytes)?);
-        Ok(self.io.run(IoClass::Durable { size_bytes }, compare).await?)
+        let compare =
+            move |_: &DiskStore| Ok::<_, DiskError>(prefix_eq_now(&one, &other, size_bytes)?);
+        Ok(self
+            .io
+            .run(IoClass::Durable { size_bytes }, compare)
+            .await?)
     }
 
     /// Computes a digest of the whole file.
@@ -109,8 +114,12 @@ impl OpenFile {
     /// [`DiskError`] if the disk refuses.
     pub async fn digest(&self, algorithm: Algorithm) -> Result<Digest, DiskError> {
         let file = Arc::clone(&self.file);
-        let class = IoClass::Durable { size_bytes: file.metadata()?.len() };
-        self.io.run(class, move |_| digest_of(&file, algorithm)).await
+        let class = IoClass::Durable {
+            size_bytes: file.metadata()?.len(),
+        };
+        self.io
+            .run(class, move |_| digest_of(&file, algorithm))
+            .await
     }
 }
 
@@ -121,8 +130,14 @@ pub enum ReadFrom {
     Disk,
 }
 
-/// Copies what the kernel has in memory, up to `size_bytes`. `None` if that is nothing, or the file system cannot tell.
-fn read_cached(file: &File, scratch: &mut BytesMut, offset: u64, size_bytes: usize) -> Option<Bytes> {
+/// Copies what the kernel has in memory, up to `size_bytes`. `None` if that is nothing, or the file
+/// system cannot tell.
+fn read_cached(
+    file: &File,
+    scratch: &mut BytesMut,
+    offset: u64,
+    size_bytes: usize,
+) -> Option<Bytes> {
     scratch.resize(size_bytes, 0);
     let mut slices = [IoSliceMut::new(scratch)];
     match preadv2(file, &mut slices, offset, ReadWriteFlags::NOWAIT) {
@@ -173,7 +188,8 @@ fn prefix_eq_now(one: &File, other: &File, size_bytes: u64) -> io::Result<bool> 
 /// [`DiskError`] if the disk refuses.
 pub fn digest_of(file: &File, algorithm: Algorithm) -> Result<Digest, DiskError> {
     // The hasher computes the algorithms of the digests that are expected.
-    let wanted = Digest::parse(algorithm, &"0".repeat(algorithm.size_bytes() * 2)).expect("zeros are a digest");
+    let wanted = Digest::parse(algorithm, &"0".repeat(algorithm.size_bytes() * 2))
+        .expect("zeros are a digest");
     let mut hasher = Hasher::new(&ExpectedDigests::from_iter([wanted]));
     let mut offset = 0;
     loop {
@@ -191,7 +207,8 @@ pub fn digest_of(file: &File, algorithm: Algorithm) -> Result<Digest, DiskError>
     })
 }
 
-/// A target's bytes, held open: whatever happens to the file's name now, they can be read to the end.
+/// A target's bytes, held open: whatever happens to the file's name now, they can be read to the
+/// end.
 #[derive(Debug, Clone)]
 pub struct FileHit {
     pub record: Arc<Record>,
@@ -220,10 +237,13 @@ impl FileHit {
     /// Reads at most `size_bytes` from `offset`, and at least one if there is one.
     ///
     /// # Errors
-    /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if there is less than the record promises.
+    /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if there is less than the record
+    /// promises.
     pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         let left_bytes = self.size_bytes().saturating_sub(offset);
-        let size_bytes = usize::try_from(left_bytes).unwrap_or(usize::MAX).min(size_bytes);
+        let size_bytes = usize::try_from(left_bytes)
+            .unwrap_or(usize::MAX)
+            .min(size_bytes);
         if let (Some(whole), Ok(offset)) = (&self.whole, usize::try_from(offset)) {
             return Ok(whole.slice(offset..offset + size_bytes));
         }
@@ -240,8 +260,8 @@ impl FileHit {
 type OpenedObject = (Arc<File>, Option<Bytes>);
 
 impl DiskIo {
-    /// Opens the object of a record, if it is on the disk in its full length. Takes no other thread if the kernel has it in
-    /// memory.
+    /// Opens the object of a record, if it is on the disk in its full length. Takes no other thread
+    /// if the kernel has it in memory.
     ///
     /// # Errors
     /// [`DiskError`] if the disk refuses.
@@ -250,12 +270,18 @@ impl DiskIo {
             Some(opened)
         } else {
             let record = Arc::clone(&record);
-            self.run(IoClass::Request, move |disk| open_object(disk, &record)).await?
+            self.run(IoClass::Request, move |disk| open_object(disk, &record))
+                .await?
         };
-        Ok(opened.map(|(file, whole)| FileHit { record, file: OpenFile::new(file, self.clone()), whole }))
+        Ok(opened.map(|(file, whole)| FileHit {
+            record,
+            file: OpenFile::new(file, self.clone()),
+            whole,
+        }))
     }
 
-    /// Opens a body that another process is staging. `None` if it is gone, or is a link to another place.
+    /// Opens a body that another process is staging. `None` if it is gone, or is a link to another
+    /// place.
     ///
     /// # Errors
     /// [`DiskError`] if the disk refuses.
@@ -268,7 +294,9 @@ impl DiskIo {
                 Err(error) => Err(DiskError::from(io::Error::from(error))),
             }
         });
-        Ok(opened.await?.map(|file| OpenFile::new(Arc::new(file.into()), self.clone())))
+        Ok(opened
+            .await?
+            .map(|file| OpenFile::new(Arc::new(file.into()), self.clone())))
     }
 }
 
@@ -297,7 +325,10 @@ pub fn open_object(disk: &DiskStore, record: &Record) -> Result<Option<OpenedObj
         // A client that gets a head gets a body: a disk that gives no byte is noticed before.
         _ => read_now(&file, 0, 1).map(|_| None)?,
     };
-    if whole.as_ref().is_some_and(|whole| whole.len() as u64 != size_bytes) {
+    if whole
+        .as_ref()
+        .is_some_and(|whole| whole.len() as u64 != size_bytes)
+    {
         return Ok(None);
     }
     Ok(Some((Arc::new(file), whole)))
@@ -307,14 +338,19 @@ pub fn open_object(disk: &DiskStore, record: &Record) -> Result<Option<OpenedObj
 fn open_cached(disk: &DiskStore, record: &Record) -> Option<OpenedObject> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let path = disk.layout.object(record.sha256);
-    let file: File = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).ok()?.into();
+    let file: File = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)
+        .ok()?
+        .into();
     let known = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     if statx(&file, c"", known, StatxFlags::SIZE).ok()?.stx_size != record.size_bytes {
         return None;
     }
-    let read = |size_bytes| SCRATCH.with_borrow_mut(|scratch| read_cached(&file, scratch, 0, size_bytes));
+    let read =
+        |size_bytes| SCRATCH.with_borrow_mut(|scratch| read_cached(&file, scratch, 0, size_bytes));
     let whole = match usize::try_from(record.size_bytes) {
-        Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => Some(read(size).filter(|bytes| bytes.len() == size)?),
+        Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => {
+            Some(read(size).filter(|bytes| bytes.len() == size)?)
+        }
         // As in `open_object`.
         _ => read(1).map(|_| None)?,
     };

@@ -1,8 +1,9 @@
 //! Pins: by them an operator says which bytes a target means, and that they stay.
 //!
-//! `pins/ab/<key>/<sha256>` holds the time at which it was set; the newest of a target counts. To pin again renews the
-//! marker, which belongs to that pin alone. `pins/by-digest/ab/<sha256>/<key>` says the same to whoever evicts: it is made
-//! first and removed last, so that it may keep an object for nothing, but never lets one go that is pinned.
+//! `pins/ab/<key>/<sha256>` holds the time at which it was set; the newest of a target counts. To
+//! pin again renews the marker, which belongs to that pin alone. `pins/by-digest/ab/<sha256>/<key>`
+//! says the same to whoever evicts: it is made first and removed last, so that it may keep an
+//! object for nothing, but never lets one go that is pinned.
 
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -31,14 +32,20 @@ pub struct Pin {
 pub fn of(layout: &Layout, key: Key) -> Result<Vec<Pin>, DiskError> {
     let mut pins = Vec::new();
     for name in durable_dirs::names_in(&layout.pins_of(key))? {
-        let Ok(sha256) = name.parse::<Sha256>() else { continue };
-        pins.push(Pin { sha256, pinned_at: time_of(&layout.pin(key, sha256))? });
+        let Ok(sha256) = name.parse::<Sha256>() else {
+            continue;
+        };
+        pins.push(Pin {
+            sha256,
+            pinned_at: time_of(&layout.pin(key, sha256))?,
+        });
     }
     pins.sort_by_key(|pin| std::cmp::Reverse((pin.pinned_at, pin.sha256)));
     Ok(pins)
 }
 
-/// Whether somebody has pinned these bytes, for whatever target. To be asked under the digest's lock.
+/// Whether somebody has pinned these bytes, for whatever target. To be asked under the digest's
+/// lock.
 pub fn is_pinned(layout: &Layout, sha256: Sha256) -> Result<bool, DiskError> {
     Ok(!durable_dirs::names_in(&layout.pins_by_digest(sha256))?.is_empty())
 }
@@ -54,18 +61,30 @@ pub fn pin(disk: &DiskStore, key: Key, sha256: Sha256) -> Result<(), DiskError> 
     let _lock = disk.layout.lock_object(sha256)?;
     write(disk, &disk.layout.pin_by_digest(sha256, key), "")?;
     // The newest counts, also where another machine's clock is ahead.
-    let after_last = of(&disk.layout, key)?.first().map(|pin| pin.pinned_at + STEP);
+    let after_last = of(&disk.layout, key)?
+        .first()
+        .map(|pin| pin.pinned_at + STEP);
     let pinned_at = after_last.map_or_else(SystemTime::now, |after| after.max(SystemTime::now()));
     write_time(disk, key, sha256, pinned_at)
 }
 
-fn write_time(disk: &DiskStore, key: Key, sha256: Sha256, pinned_at: SystemTime) -> Result<(), DiskError> {
+fn write_time(
+    disk: &DiskStore,
+    key: Key,
+    sha256: Sha256,
+    pinned_at: SystemTime,
+) -> Result<(), DiskError> {
     let text = format!("{}\n", humantime::format_rfc3339_millis(pinned_at));
     write(disk, &disk.layout.pin(key, sha256), &text)
 }
 
 /// Writes down a pin that was set elsewhere.
-pub fn import(disk: &DiskStore, key: Key, sha256: Sha256, pinned_at: SystemTime) -> Result<(), DiskError> {
+pub fn import(
+    disk: &DiskStore,
+    key: Key,
+    sha256: Sha256,
+    pinned_at: SystemTime,
+) -> Result<(), DiskError> {
     let _lock = disk.layout.lock_object(sha256)?;
     if disk.layout.pin(key, sha256).exists() {
         return Ok(());
@@ -88,7 +107,9 @@ pub fn unpin(disk: &DiskStore, key: Key, sha256: Sha256) -> Result<bool, DiskErr
 /// A marker that cannot be read counts as the oldest: what it keeps is kept.
 fn time_of(path: &Path) -> Result<SystemTime, DiskError> {
     let mut text = String::new();
-    match fs::File::open(path).and_then(|file| file.take(MAX_MARKER_BYTES).read_to_string(&mut text)) {
+    match fs::File::open(path)
+        .and_then(|file| file.take(MAX_MARKER_BYTES).read_to_string(&mut text))
+    {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(humantime::parse_rfc3339(text.trim_end()).unwrap_or(SystemTime::UNIX_EPOCH)),
     }
@@ -98,7 +119,10 @@ fn write(disk: &DiskStore, path: &Path, text: &str) -> Result<(), DiskError> {
     let folder = path.parent().expect("a marker lies in a folder");
     disk.dirs.make(folder)?;
     let (_, draft) = disk.slot.next_file();
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

@@ -16,8 +16,8 @@ const LOCK_NAME: &str = ".lock";
 /// What a probe of the disk writes.
 const PROBE_NAME: &str = ".probe";
 
-/// Held on the file of this name in the staging root while somebody enters or sweeps, so that nobody sweeps a folder whose
-/// owner has made it but not locked it yet.
+/// Held on the file of this name in the staging root while somebody enters or sweeps, so that
+/// nobody sweeps a folder whose owner has made it but not locked it yet.
 pub(super) const SLOTS_LOCK_NAME: &str = ".slots.lock";
 
 pub struct ProcessSlot {
@@ -31,10 +31,13 @@ pub struct ProcessSlot {
 }
 
 impl ProcessSlot {
-    /// Makes and locks a staging folder for this process. Before anything else: a process that dies while it starts leaves it
-    /// behind, as the reason for the next one to look through the folder.
+    /// Makes and locks a staging folder for this process. Before anything else: a process that dies
+    /// while it starts leaves it behind, as the reason for the next one to look through the folder.
     pub fn take(layout: &Layout) -> Result<Self, OpenError> {
-        Self::try_take(layout).map_err(|why| OpenError::Folder { path: layout.staging(), why })
+        Self::try_take(layout).map_err(|why| OpenError::Folder {
+            path: layout.staging(),
+            why,
+        })
     }
 
     fn try_take(layout: &Layout) -> io::Result<Self> {
@@ -45,13 +48,27 @@ impl ProcessSlot {
         fs::create_dir(&folder)?;
         let lock = fs::File::create(folder.join(LOCK_NAME))?;
         lock.file().lock()?;
-        Ok(Self { name, folder, _lock: lock, found_dead: false, is_alone: false, next_id: AtomicU64::new(1) })
+        Ok(Self {
+            name,
+            folder,
+            _lock: lock,
+            found_dead: false,
+            is_alone: false,
+            next_id: AtomicU64::new(1),
+        })
     }
 
     /// Removes what others have left that died, and sees who else is here.
-    pub fn reclaim_dead_processes(&mut self, layout: &Layout, index: &Index) -> Result<(), OpenError> {
+    pub fn reclaim_dead_processes(
+        &mut self,
+        layout: &Layout,
+        index: &Index,
+    ) -> Result<(), OpenError> {
         let live = reclaim_all(layout, index).map_err(|error| match error {
-            DiskError::Io(why) => OpenError::Folder { path: layout.staging(), why },
+            DiskError::Io(why) => OpenError::Folder {
+                path: layout.staging(),
+                why,
+            },
             other => OpenError::Disk(other),
         })?;
         self.found_dead = live.found_dead;
@@ -75,7 +92,8 @@ impl ProcessSlot {
         (id, self.folder.join(id.to_string()))
     }
 
-    /// Tries whether what is written reaches the disk. A kernel takes a few bytes also for one that is dead.
+    /// Tries whether what is written reaches the disk. A kernel takes a few bytes also for one that
+    /// is dead.
     pub fn probe(&self) -> Result<(), DiskError> {
         let path = self.folder.join(PROBE_NAME);
         let mut file = fs::File::create(&path)?;
@@ -85,7 +103,8 @@ impl ProcessSlot {
         Ok(written?)
     }
 
-    /// Leaves the folder. As one who died, if `in_order` is false: then the next who looks finds reason to look through it.
+    /// Leaves the folder. As one who died, if `in_order` is false: then the next who looks finds
+    /// reason to look through it.
     pub fn release(&self, index: &Index, is_clean: bool) -> Result<(), DiskError> {
         index.release_all_of(&self.name)?;
         if is_clean {
@@ -116,7 +135,14 @@ pub(super) fn live_processes(layout: &Layout) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for name in durable_dirs::names_in(&layout.staging())? {
         let lock = layout.staging().join(&name).join(LOCK_NAME);
-        if lock.is_file() && fs::OpenOptions::new().write(true).open(lock)?.file().try_lock().is_err() {
+        if lock.is_file()
+            && fs::OpenOptions::new()
+                .write(true)
+                .open(lock)?
+                .file()
+                .try_lock()
+                .is_err()
+        {
             names.push(name);
         }
     }
@@ -134,14 +160,22 @@ fn reclaim_all(layout: &Layout, index: &Index) -> Result<LiveProcesses, DiskErro
 
 /// Removes the staging folders that nobody holds any more.
 fn remove_dead_slots(layout: &Layout) -> Result<LiveProcesses, DiskError> {
-    let mut live = LiveProcesses { names: Vec::new(), found_dead: false };
+    let mut live = LiveProcesses {
+        names: Vec::new(),
+        found_dead: false,
+    };
     for entry in fs::read_dir(layout.staging())? {
         let entry = entry?;
-        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
         if !entry.file_type()?.is_dir() {
             continue;
         }
-        let held = match fs::OpenOptions::new().write(true).open(entry.path().join(LOCK_NAME)) {
+        let held = match fs::OpenOptions::new()
+            .write(true)
+            .open(entry.path().join(LOCK_NAME))
+        {
             Ok(lock) => lock.file().try_lock().is_err(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(error.into()),

@@ -23,10 +23,12 @@ pub struct Published {
     pub differs_from: Option<Sha256>,
 }
 
-/// Moves the object to its place, then creates the record that names it: a reader that finds a record finds its object.
+/// Moves the object to its place, then creates the record that names it: a reader that finds a
+/// record finds its object.
 ///
 /// # Errors
-/// [`DiskError`] if the disk refuses. Then nothing is published, or only an object that no record names.
+/// [`DiskError`] if the disk refuses. Then nothing is published, or only an object that no record
+/// names.
 pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Published, DiskError> {
     let key = record.key();
     let sha256 = sealed.digests.sha256;
@@ -36,7 +38,8 @@ pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Pub
         place_object(disk, sealed, record)?;
         create_record(disk, record, &disk.layout.record(key, sha256))
     };
-    // The object is in its place, with or without a record: its bytes count as cached, no longer as reserved.
+    // The object is in its place, with or without a record: its bytes count as cached, no longer as
+    // reserved.
     let reservation = Some((disk.slot.name.as_str(), sealed.file.id));
     if let Err(error) = disk.index.insert(sha256, sealed.size_bytes, reservation) {
         tracing::warn!(%error, %sha256, "published object is missing in the index");
@@ -51,17 +54,29 @@ pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Pub
         .or_else(|| TargetRecords::new(vec![record.clone()], None, |_| true))
         .expect("one record is enough");
     let active = known.active().sha256;
-    if disk.index.cached_bytes().is_ok_and(|cached_bytes| cached_bytes > disk.config.high_watermark_bytes) {
+    if disk
+        .index
+        .cached_bytes()
+        .is_ok_and(|cached_bytes| cached_bytes > disk.config.high_watermark_bytes)
+    {
         disk.low_space.notify_one();
     }
-    Ok(Published { records: Arc::new(known), differs_from: (active != sha256).then_some(active) })
+    Ok(Published {
+        records: Arc::new(known),
+        differs_from: (active != sha256).then_some(active),
+    })
 }
 
-/// As [`publish`], and pins the target to the published bytes. The object cannot be evicted in between.
+/// As [`publish`], and pins the target to the published bytes. The object cannot be evicted in
+/// between.
 ///
 /// # Errors
 /// As [`publish`].
-pub fn publish_pinned(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Published, DiskError> {
+pub fn publish_pinned(
+    disk: &DiskStore,
+    sealed: &Sealed,
+    record: &Record,
+) -> Result<Published, DiskError> {
     let (key, sha256) = (record.key(), record.sha256);
     pins::protect(disk, key, sha256)?;
     let mut published = publish(disk, sealed, record)?;
@@ -75,25 +90,38 @@ pub fn publish_pinned(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Res
 /// Puts a record into the upload queue, unless the replica has it and its object.
 fn enqueue_upload(disk: &DiskStore, pending: PendingUpload) -> Result<(), DiskError> {
     let PendingUpload { key, sha256 } = pending;
-    let Some(markers) = &disk.markers else { return Ok(()) };
+    let Some(markers) = &disk.markers else {
+        return Ok(());
+    };
     if !markers.has_record(key, sha256) || !markers.has_object(sha256) {
         disk.index.enqueue(&[pending])?;
     }
     Ok(())
 }
 
-/// Moves the staged file to its place. It replaces an object of the same digest, which may be unreadable.
+/// Moves the staged file to its place. It replaces an object of the same digest, which may be
+/// unreadable.
 fn place_object(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<(), DiskError> {
     let sha256 = sealed.digests.sha256;
     let path = disk.layout.object(sha256);
     let folder = path.parent().expect("an object lies in a folder");
     disk.dirs.make(folder)?;
     // Another target may have given the same object before, with another date.
-    let modified_at = fs::metadata(&path).and_then(|there| there.modified()).ok().or(record.headers.modified_at());
+    let modified_at = fs::metadata(&path)
+        .and_then(|there| there.modified())
+        .ok()
+        .or(record.headers.modified_at());
     if let Some(modified_at) = modified_at {
-        fs::OpenOptions::new().write(true).open(&sealed.file.path)?.file().set_modified(modified_at)?;
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&sealed.file.path)?
+            .file()
+            .set_modified(modified_at)?;
     }
-    fs::set_permissions(&sealed.file.path, std::fs::Permissions::from_mode(OBJECT_MODE))?;
+    fs::set_permissions(
+        &sealed.file.path,
+        std::fs::Permissions::from_mode(OBJECT_MODE),
+    )?;
     fs::rename(&sealed.file.path, &path)?;
     sealed.file.is_published.store(true, Ordering::Release);
     durable_dirs::sync(folder)?;
@@ -109,7 +137,10 @@ pub fn create_record(disk: &DiskStore, record: &Record, path: &Path) -> Result<(
     let folder = path.parent().expect("a record lies in a folder");
     disk.dirs.make(folder)?;
     let (_, draft) = disk.slot.next_file();
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&draft)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&draft)?;
     file.write_all(&record.to_bytes())?;
     file.sync_all()?;
     let linked = fs::hard_link(&draft, path);
@@ -120,7 +151,8 @@ pub fn create_record(disk: &DiskStore, record: &Record, path: &Path) -> Result<(
     }
 }
 
-/// Creates the files of records that the replica has, with their markers. Returns how many were new.
+/// Creates the files of records that the replica has, with their markers. Returns how many were
+/// new.
 ///
 /// # Errors
 /// [`DiskError`] if the disk refuses.

@@ -1,5 +1,5 @@
-//! What was found to be damaged, or belongs to nothing, lies in `quarantine/` for a while: nobody is answered with it, and an
-//! operator can still look at it.
+//! What was found to be damaged, or belongs to nothing, lies in `quarantine/` for a while: nobody
+//! is answered with it, and an operator can still look at it.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,7 +9,8 @@ use fs_err as fs;
 use super::index::since_epoch;
 use super::{DiskError, DiskStore, durable_dirs};
 
-/// How many files are kept. Beyond it, and beyond the next two, the oldest goes. Also how many lost objects are tried again.
+/// How many files are kept. Beyond it, and beyond the next two, the oldest goes. Also how many lost
+/// objects are tried again.
 const MAX_FILES: usize = 1000;
 
 /// The share of `cache.max_size` that they may hold besides what is stored.
@@ -26,8 +27,8 @@ struct QuarantinedFile {
     size_bytes: u64,
 }
 
-/// Takes a file away from its place, by its name alone: whoever has it open reads on. What is replaced meanwhile must not be
-/// taken, so the caller holds the lock under which it would be.
+/// Takes a file away from its place, by its name alone: whoever has it open reads on. What is
+/// replaced meanwhile must not be taken, so the caller holds the lock under which it would be.
 pub fn move_in(disk: &DiskStore, path: &Path, name: &str) -> Result<(), DiskError> {
     let folder = disk.layout.quarantine();
     disk.dirs.make(&folder)?;
@@ -59,10 +60,21 @@ pub fn expire(disk: &DiskStore) -> Result<(), DiskError> {
 fn list(folder: &Path) -> Result<Vec<QuarantinedFile>, DiskError> {
     let mut held = Vec::new();
     for name in durable_dirs::names_in(folder)? {
-        let Some(since) = name.rsplit_once('.').and_then(|(_, since)| since.parse().ok()) else { continue };
+        let Some(since) = name
+            .rsplit_once('.')
+            .and_then(|(_, since)| since.parse().ok())
+        else {
+            continue;
+        };
         // Another process may tidy too.
-        let Ok(metadata) = fs::symlink_metadata(folder.join(&name)) else { continue };
-        held.push(QuarantinedFile { name, since, size_bytes: metadata.len() });
+        let Ok(metadata) = fs::symlink_metadata(folder.join(&name)) else {
+            continue;
+        };
+        held.push(QuarantinedFile {
+            name,
+            since,
+            size_bytes: metadata.len(),
+        });
     }
     Ok(held)
 }

@@ -1,6 +1,8 @@
-//! ReplicaMarkers of what the bucket has: empty files, one for each object and each record that was uploaded or came from there.
+//! ReplicaMarkers of what the bucket has: empty files, one for each object and each record that was
+//! uploaded or came from there.
 //!
-//! They are the truth for eviction: an object that has none is not removed. They hold for one bucket only.
+//! They are the truth for eviction: an object that has none is not removed. They hold for one
+//! bucket only.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +20,9 @@ pub struct ReplicaMarkers {
 
 impl ReplicaMarkers {
     pub fn new(folder: &Path, bucket_id: &str) -> Self {
-        Self { root: folder.join("uploaded").join(bucket_id) }
+        Self {
+            root: folder.join("uploaded").join(bucket_id),
+        }
     }
 
     pub fn has_object(&self, sha256: Sha256) -> bool {
@@ -48,7 +52,10 @@ impl ReplicaMarkers {
     /// The objects that are marked, a folder of them at a time.
     pub fn objects(&self) -> io::Result<Vec<PathBuf>> {
         let folder = self.root.join("objects");
-        Ok(durable_dirs::names_in(&folder)?.into_iter().map(|name| folder.join(name)).collect())
+        Ok(durable_dirs::names_in(&folder)?
+            .into_iter()
+            .map(|name| folder.join(name))
+            .collect())
     }
 
     /// `objects/ab/<sha256>`
@@ -60,11 +67,15 @@ impl ReplicaMarkers {
     /// `records/ab/<key>.<sha256>`
     fn record(&self, key: Key, sha256: Sha256) -> PathBuf {
         let name = key.to_string();
-        self.root.join("records").join(&name[..2]).join(format!("{name}.{sha256}"))
+        self.root
+            .join("records")
+            .join(&name[..2])
+            .join(format!("{name}.{sha256}"))
     }
 }
 
-/// A marker that a power cut takes away costs an upload that finds the object there already: it is not synced.
+/// A marker that a power cut takes away costs an upload that finds the object there already: it is
+/// not synced.
 fn set(path: &Path) -> io::Result<()> {
     match fs::File::create(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -63,24 +63,56 @@ pub struct Sealed {
 }
 
 impl Staging {
-    /// Creates a staged file and reserves space for it, of `length` bytes if that is known. Evicts if there is too little.
+    /// Creates a staged file and reserves space for it, of `length` bytes if that is known. Evicts
+    /// if there is too little.
     ///
     /// # Errors
     /// [`DiskError::NoSpace`] if the body does not fit.
-    pub async fn begin(io: &DiskIo, length: Option<u64>, hasher: Hasher) -> Result<Self, DiskError> {
+    pub async fn begin(
+        io: &DiskIo,
+        length: Option<u64>,
+        hasher: Hasher,
+    ) -> Result<Self, DiskError> {
         let owned = io.clone();
-        io.run(IoClass::Request, move |disk| Self::create(disk, owned, length, hasher)).await
+        io.run(IoClass::Request, move |disk| {
+            Self::create(disk, owned, length, hasher)
+        })
+        .await
     }
 
-    fn create(disk: &DiskStore, io: DiskIo, length: Option<u64>, hasher: Hasher) -> Result<Self, DiskError> {
+    fn create(
+        disk: &DiskStore,
+        io: DiskIo,
+        length: Option<u64>,
+        hasher: Hasher,
+    ) -> Result<Self, DiskError> {
         let (id, path) = disk.slot.next_file();
-        let file = Arc::new(StagedFile { io, id, path, is_published: AtomicBool::new(false) });
+        let file = Arc::new(StagedFile {
+            io,
+            id,
+            path,
+            is_published: AtomicBool::new(false),
+        });
         let reserved_bytes = length.unwrap_or(RESERVATION_STEP_BYTES);
-        let handle = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&file.path)?;
+        let handle = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&file.path)?;
         let handle = Arc::new(handle.into_parts().0);
         reserve(disk, file.id, &handle, reserved_bytes)?;
-        let nothing = HashState { hasher, size_bytes: 0 };
-        Ok(Self { file, handle, reserved_bytes, hashed: Arc::new(Mutex::new(nothing)), written_bytes: 0, failed: None })
+        let nothing = HashState {
+            hasher,
+            size_bytes: 0,
+        };
+        Ok(Self {
+            file,
+            handle,
+            reserved_bytes,
+            hashed: Arc::new(Mutex::new(nothing)),
+            written_bytes: 0,
+            failed: None,
+        })
     }
 
     /// What has been written so far, for readers who follow.
@@ -92,7 +124,10 @@ impl Staging {
     /// By which other processes find the file while it grows.
     #[must_use]
     pub fn name(&self) -> StagedName {
-        StagedName { process: self.file.io.store().slot.name.clone(), id: self.file.id }
+        StagedName {
+            process: self.file.io.store().slot.name.clone(),
+            id: self.file.id,
+        }
     }
 
     #[must_use]
@@ -103,8 +138,8 @@ impl Staging {
     /// Hashes and writes the next bytes.
     ///
     /// # Errors
-    /// [`DiskError::NoSpace`] if they do not fit, another if the disk refuses or hangs, once: what comes from then on is hashed
-    /// only, and the body cannot be sealed any more.
+    /// [`DiskError::NoSpace`] if they do not fit, another if the disk refuses or hangs, once: what
+    /// comes from then on is hashed only, and the body cannot be sealed any more.
     pub async fn append(&mut self, bytes: Bytes) -> Result<(), DiskError> {
         let offset = self.written_bytes;
         let end = offset + bytes.len() as u64;
@@ -113,7 +148,11 @@ impl Staging {
             kept = self.reserve_to(end).await;
         }
         if self.failed.is_none() && kept.is_ok() {
-            let (handle, hashed, piece) = (Arc::clone(&self.handle), Arc::clone(&self.hashed), bytes.clone());
+            let (handle, hashed, piece) = (
+                Arc::clone(&self.handle),
+                Arc::clone(&self.hashed),
+                bytes.clone(),
+            );
             let write = move |_: &DiskStore| {
                 feed(&hashed, offset, &piece);
                 Ok(handle.write_all_at(&piece, offset)?)
@@ -128,8 +167,11 @@ impl Staging {
         }
         self.written_bytes = end;
         if let Err(error) = &kept {
-            self.failed =
-                Some(if matches!(error, DiskError::NoSpace) { StagingFailure::Full } else { StagingFailure::Refused });
+            self.failed = Some(if matches!(error, DiskError::NoSpace) {
+                StagingFailure::Full
+            } else {
+                StagingFailure::Refused
+            });
         }
         kept
     }
@@ -138,7 +180,12 @@ impl Staging {
         let wanted = end.div_ceil(RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES;
         // The job keeps the file: it must not reserve for one that has been given up meanwhile.
         let (file, handle) = (Arc::clone(&self.file), Arc::clone(&self.handle));
-        self.file.io.run(IoClass::Request, move |disk| reserve(disk, file.id, &handle, wanted)).await?;
+        self.file
+            .io
+            .run(IoClass::Request, move |disk| {
+                reserve(disk, file.id, &handle, wanted)
+            })
+            .await?;
         self.reserved_bytes = wanted;
         Ok(())
     }
@@ -155,7 +202,10 @@ impl Staging {
             }
             std::mem::replace(&mut hashed.hasher, Hasher::new(&ExpectedDigests::nothing())).finish()
         };
-        Ok(Finished { staging: self, digests })
+        Ok(Finished {
+            staging: self,
+            digests,
+        })
     }
 }
 
@@ -187,22 +237,31 @@ impl Finished {
             Some(StagingFailure::Refused) => return Err(broken_staging()),
         }
         let io = self.staging.file.io.clone();
-        let class = IoClass::Durable { size_bytes: self.staging.written_bytes };
+        let class = IoClass::Durable {
+            size_bytes: self.staging.written_bytes,
+        };
         let sealed = io.run(class, move |_| {
             // Space that was set aside beyond the end is given back.
             self.staging.handle.set_len(self.staging.written_bytes)?;
             self.staging.handle.sync_all()?;
-            Ok(Sealed { file: self.staging.file, digests: self.digests, size_bytes: self.staging.written_bytes })
+            Ok(Sealed {
+                file: self.staging.file,
+                digests: self.digests,
+                size_bytes: self.staging.written_bytes,
+            })
         });
         sealed.await
     }
 }
 
-/// Reserves `wanted_bytes` in all for one body: in the ledger first, then on the file system. Makes room once if there is
-/// none.
+/// Reserves `wanted_bytes` in all for one body: in the ledger first, then on the file system. Makes
+/// room once if there is none.
 fn reserve(disk: &DiskStore, id: u64, handle: &File, wanted_bytes: u64) -> Result<(), DiskError> {
     let limit_bytes = disk.config.max_size_bytes;
-    let reserve = || disk.index.reserve(&disk.slot.name, id, wanted_bytes, limit_bytes);
+    let reserve = || {
+        disk.index
+            .reserve(&disk.slot.name, id, wanted_bytes, limit_bytes)
+    };
     let reservation = match reserve() {
         Err(DiskError::Index(error)) if is_damage(&error) => {
             disk.index.replace_if_lost(&disk.layout)?;
@@ -272,7 +331,8 @@ fn free_bytes(handle: &File) -> Result<u64, DiskError> {
     Ok(state.f_bavail.saturating_mul(state.f_frsize))
 }
 
-/// Hashes a piece, unless that was done already: a write that hangs may go on after it was given up.
+/// Hashes a piece, unless that was done already: a write that hangs may go on after it was given
+/// up.
 fn feed(hashed: &Mutex<HashState>, offset: u64, bytes: &[u8]) {
     let mut hashed = lock(hashed);
     if hashed.size_bytes == offset {
@@ -287,5 +347,7 @@ fn lock(hashed: &Mutex<HashState>) -> MutexGuard<'_, HashState> {
 }
 
 fn broken_staging() -> DiskError {
-    DiskError::Io(std::io::Error::other("an earlier write to this body had failed"))
+    DiskError::Io(std::io::Error::other(
+        "an earlier write to this body had failed",
+    ))
 }

@@ -1,7 +1,8 @@
 //! What was set aside from eviction, and has no reason to be any more.
 //!
-//! An object is set aside because it is pinned, or because the bucket does not have it yet. A process that dies between two
-//! steps can leave one for which neither holds: its pin is gone, or nothing names it that could be uploaded.
+//! An object is set aside because it is pinned, or because the bucket does not have it yet. A
+//! process that dies between two steps can leave one for which neither holds: its pin is gone, or
+//! nothing names it that could be uploaded.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -19,18 +20,20 @@ pub struct StaleHold {
     changed_at: (i64, i64),
 }
 
-/// What is set aside now and waits for no upload. To be called before the records are looked through, so that whatever
-/// names one of these is found there, or changes its file later.
+/// What is set aside now and waits for no upload. To be called before the records are looked
+/// through, so that whatever names one of these is found there, or changes its file later.
 pub fn find(layout: &Layout, index: &Index) -> Result<Vec<StaleHold>, DiskError> {
     let mut suspects = Vec::new();
     for sha256 in index.held_without_upload()? {
         let _lock = layout.lock_object(sha256)?;
-        suspects.extend(changed_at(layout, sha256).map(|changed_at| StaleHold { sha256, changed_at }));
+        suspects
+            .extend(changed_at(layout, sha256).map(|changed_at| StaleHold { sha256, changed_at }));
     }
     Ok(suspects)
 }
 
-/// Puts back into the row, or removes, what is still set aside without a reason now that the records were looked through.
+/// Puts back into the row, or removes, what is still set aside without a reason now that the
+/// records were looked through.
 pub fn release(
     layout: &Layout,
     index: &Index,
@@ -38,9 +41,15 @@ pub fn release(
     suspects: &[StaleHold],
 ) -> Result<(), DiskError> {
     let waiting = index.held_without_upload()?;
-    for StaleHold { sha256, changed_at: then } in suspects {
+    for StaleHold {
+        sha256,
+        changed_at: then,
+    } in suspects
+    {
         let _lock = layout.lock_object(*sha256)?;
-        if !waiting.contains(sha256) || changed_at(layout, *sha256) != Some(*then) || pins::is_pinned(layout, *sha256)?
+        if !waiting.contains(sha256)
+            || changed_at(layout, *sha256) != Some(*then)
+            || pins::is_pinned(layout, *sha256)?
         {
             continue;
         }

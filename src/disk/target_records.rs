@@ -25,12 +25,28 @@ pub struct TargetRecords {
 impl TargetRecords {
     /// Chooses the active record: the pinned one, else the one first seen. `None` without records.
     #[must_use]
-    pub fn new(records: Vec<Record>, pinned: Option<Sha256>, is_cached: impl Fn(&Record) -> bool) -> Option<Self> {
-        let pinned = records.iter().find(|record| Some(record.sha256) == pinned).cloned();
+    pub fn new(
+        records: Vec<Record>,
+        pinned: Option<Sha256>,
+        is_cached: impl Fn(&Record) -> bool,
+    ) -> Option<Self> {
+        let pinned = records
+            .iter()
+            .find(|record| Some(record.sha256) == pinned)
+            .cloned();
         let is_pinned = pinned.is_some();
         let active = pinned.or_else(|| Record::active(records.clone()))?;
-        let others = records.into_iter().filter(|record| record.sha256 != active.sha256).map(Arc::new).collect();
-        Some(Self { is_cached: is_cached(&active), is_pinned, active: Arc::new(active), others })
+        let others = records
+            .into_iter()
+            .filter(|record| record.sha256 != active.sha256)
+            .map(Arc::new)
+            .collect();
+        Some(Self {
+            is_cached: is_cached(&active),
+            is_pinned,
+            active: Arc::new(active),
+            others,
+        })
     }
 
     /// The record that answers for the target.
@@ -42,11 +58,15 @@ impl TargetRecords {
     /// The record that answers a request with expected digests: one that has them, if there is one.
     #[must_use]
     pub fn active_for(&self, expected: &ExpectedDigests) -> &Arc<Record> {
-        let matches = |record: &&Arc<Record>| record.known_digests().first_mismatch(expected).is_none();
+        let matches =
+            |record: &&Arc<Record>| record.known_digests().first_mismatch(expected).is_none();
         if expected.is_empty() {
             return &self.active;
         }
-        std::iter::once(&self.active).chain(&self.others).find(matches).unwrap_or(&self.active)
+        std::iter::once(&self.active)
+            .chain(&self.others)
+            .find(matches)
+            .unwrap_or(&self.active)
     }
 
     /// The records that are not active, the latest first.

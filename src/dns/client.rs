@@ -36,13 +36,19 @@ impl<'a> Connection<'a> {
         }
         // A server that rejects a signature cannot sign the rejection (RFC 8945, section 5.3.2). A
         // forged rejection does no more harm than a missing response.
-        if let Some(error) = answer.signature().and_then(|signature| signature.data.error) {
+        if let Some(error) = answer
+            .signature()
+            .and_then(|signature| signature.data.error)
+        {
             return Err(DnsError::TsigRejected(error));
         }
         if answer.signature().is_none() && answer.response_code != ResponseCode::NoError {
             return Err(DnsError::Refused(answer.response_code));
         }
-        Ok(verifier.verify(&bytes).map_err(DnsError::Unsigned)?.into_message())
+        Ok(verifier
+            .verify(&bytes)
+            .map_err(DnsError::Unsigned)?
+            .into_message())
     }
 
     /// Each message is preceded by its length, in two octets (RFC 1035, section 4.2.2).
@@ -64,5 +70,7 @@ impl<'a> Connection<'a> {
 
 fn now_seconds() -> u64 {
     // If the clock is before 1970, the server rejects the signature.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }

@@ -125,14 +125,20 @@ impl Config {
 
     fn check_addresses(&self) -> Result<(), String> {
         if !(1..=MAX_ADDRESSES).contains(&self.addresses.len()) {
-            return Err(format!("dns.addresses must contain 1 to {MAX_ADDRESSES} addresses of this node"));
+            return Err(format!(
+                "dns.addresses must contain 1 to {MAX_ADDRESSES} addresses of this node"
+            ));
         }
         let is_a_nodes = |address: &IpAddr| {
             // A mapped address would get a record of the wrong type.
-            address.to_canonical() == *address && !address.is_unspecified() && !address.is_multicast()
+            address.to_canonical() == *address
+                && !address.is_unspecified()
+                && !address.is_multicast()
         };
         match self.addresses.iter().find(|address| !is_a_nodes(address)) {
-            Some(address) => Err(format!("dns.addresses: {address} is not a usable unicast address")),
+            Some(address) => Err(format!(
+                "dns.addresses: {address} is not a usable unicast address"
+            )),
             None => Ok(()),
         }
     }
@@ -142,14 +148,23 @@ impl Config {
         u32::try_from(self.ttl.0.as_secs())
             .ok()
             .filter(|_| is_whole && self.ttl <= MAX_TTL)
-            .ok_or_else(|| "dns.ttl must be a whole number of seconds between 1s and 1day".to_owned())
+            .ok_or_else(|| {
+                "dns.ttl must be a whole number of seconds between 1s and 1day".to_owned()
+            })
     }
 
     fn signer(&self) -> Result<TSigner, String> {
         let name = parse_name("tsig_name", &self.tsig_name)?;
-        let secret = self.tsig_secret.or_from_file("dns.tsig_secret", &self.tsig_secret_file)?;
-        let key = STANDARD.decode(secret.expose().trim()).ok().filter(|key| key.len() >= MIN_KEY_BYTES);
-        let key = key.ok_or_else(|| format!("dns.tsig_secret must be at least {MIN_KEY_BYTES} bytes in base64"))?;
+        let secret = self
+            .tsig_secret
+            .or_from_file("dns.tsig_secret", &self.tsig_secret_file)?;
+        let key = STANDARD
+            .decode(secret.expose().trim())
+            .ok()
+            .filter(|key| key.len() >= MIN_KEY_BYTES);
+        let key = key.ok_or_else(|| {
+            format!("dns.tsig_secret must be at least {MIN_KEY_BYTES} bytes in base64")
+        })?;
         TSigner::new(key, self.tsig_algorithm.into(), name, TSIG_FUDGE_SECONDS)
             .map_err(|why| format!("dns.tsig_algorithm: {why}"))
     }
@@ -157,10 +172,12 @@ impl Config {
 
 fn parse_name(key: &str, text: &str) -> Result<Name, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let name = Name::from_ascii(text).ok().filter(|name| !name.is_root() && text.bytes().all(is_plain));
-    let mut name = name
-        .filter(|_| !text.is_empty())
-        .ok_or_else(|| format!("dns.{key} must be a name like \"sources.example.org\"; dns.server needs it"))?;
+    let name = Name::from_ascii(text)
+        .ok()
+        .filter(|name| !name.is_root() && text.bytes().all(is_plain));
+    let mut name = name.filter(|_| !text.is_empty()).ok_or_else(|| {
+        format!("dns.{key} must be a name like \"sources.example.org\"; dns.server needs it")
+    })?;
     name.set_fqdn(true);
     Ok(name)
 }

@@ -25,7 +25,13 @@ pub struct Hysteresis {
 impl Hysteresis {
     /// Starts without a desired state, until readiness has been stable for long enough.
     pub fn new(withdraw_after: Duration, restore_after: Duration, now: Instant) -> Self {
-        Self { withdraw_after, restore_after, is_ready: true, since: now, desired: None }
+        Self {
+            withdraw_after,
+            restore_after,
+            is_ready: true,
+            since: now,
+            desired: None,
+        }
     }
 
     pub fn observe(&mut self, is_ready: bool, now: Instant) {
@@ -95,14 +101,26 @@ mod tests {
     fn flapping_readiness_changes_nothing() {
         let flapping = [(40, false), (49, true), (50, false), (59, true)];
         assert_eq!(desired(&flapping, 59), Some(DesiredState::Published));
-        let flapping = [(40, false), (60, true), (89, false), (90, true), (119, false)];
+        let flapping = [
+            (40, false),
+            (60, true),
+            (89, false),
+            (90, true),
+            (119, false),
+        ];
         assert_eq!(desired(&flapping, 128), Some(DesiredState::Withdrawn));
     }
 
     #[test]
     fn repeated_readiness_does_not_restart_timer() {
-        assert_eq!(desired(&[(40, false), (45, false)], 50), Some(DesiredState::Withdrawn));
-        assert_eq!(desired(&[(40, false), (60, true), (70, true)], 90), Some(DesiredState::Published));
+        assert_eq!(
+            desired(&[(40, false), (45, false)], 50),
+            Some(DesiredState::Withdrawn)
+        );
+        assert_eq!(
+            desired(&[(40, false), (60, true), (70, true)], 90),
+            Some(DesiredState::Published)
+        );
     }
 
     #[test]

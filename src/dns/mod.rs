@@ -52,16 +52,32 @@ impl Dns {
     #[must_use]
     pub fn start(publisher: DnsPublisher, readiness: Receiver<Readiness>) -> Self {
         let stop = CancellationToken::new();
-        let hysteresis = Hysteresis::new(publisher.withdraw_after, publisher.restore_after, Instant::now());
-        let task = PublisherTask { publisher, readiness, hysteresis, log: LogOnce::default(), backoff: FIRST_BACKOFF };
-        Self { task: tokio::spawn(task.run(stop.clone())), stop }
+        let hysteresis = Hysteresis::new(
+            publisher.withdraw_after,
+            publisher.restore_after,
+            Instant::now(),
+        );
+        let task = PublisherTask {
+            publisher,
+            readiness,
+            hysteresis,
+            log: LogOnce::default(),
+            backoff: FIRST_BACKOFF,
+        };
+        Self {
+            task: tokio::spawn(task.run(stop.clone())),
+            stop,
+        }
     }
 
     /// Withdraws the addresses and stops the task. Gives up after `grace` or [`WITHDRAW_DEADLINE`].
     pub async fn withdraw_and_stop(self, grace: Duration) {
         let Self { stop, mut task } = self;
         stop.cancel();
-        if timeout(grace.min(WITHDRAW_DEADLINE), &mut task).await.is_err() {
+        if timeout(grace.min(WITHDRAW_DEADLINE), &mut task)
+            .await
+            .is_err()
+        {
             task.abort();
             tracing::warn!("shutdown: could not withdraw this node from DNS");
         }
@@ -81,7 +97,10 @@ impl PublisherTask {
     async fn run(mut self, stop: CancellationToken) {
         let mut next_look = None;
         loop {
-            let due = [self.hysteresis.next_change_at(), next_look].into_iter().flatten().min();
+            let due = [self.hysteresis.next_change_at(), next_look]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 () = stop.cancelled() => return self.withdraw().await,
                 // An error means that the probe has ended, so readiness no longer changes.
@@ -154,10 +173,14 @@ impl LogOnce {
                 if std::mem::take(&mut self.is_failing) {
                     tracing::info!("DNS updates work again");
                 }
-                let was_last_address =
-                    std::mem::replace(&mut self.is_last_address, *result == PublishResult::KeptLastAddress);
+                let was_last_address = std::mem::replace(
+                    &mut self.is_last_address,
+                    *result == PublishResult::KeptLastAddress,
+                );
                 if self.is_last_address && !was_last_address {
-                    tracing::warn!("keeping this node in DNS: its address is the last one of the name");
+                    tracing::warn!(
+                        "keeping this node in DNS: its address is the last one of the name"
+                    );
                 }
             }
             Err(error) if std::mem::replace(&mut self.is_failing, true) => {

@@ -39,11 +39,19 @@ impl DnsPublisher {
     pub(super) async fn reconcile(&self, desired: DesiredState) -> Result<PublishResult, DnsError> {
         let mut connection = Connection::open(self.server, &self.signer).await?;
         let mut result = PublishResult::Applied;
-        let (v4, v6): (Addresses, Addresses) = self.own.iter().partition(|address| address.is_ipv4());
+        let (v4, v6): (Addresses, Addresses) =
+            self.own.iter().partition(|address| address.is_ipv4());
         for (kind, own) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
-            let set = RrSet { zone: &self.zone, name: &self.name, kind };
+            let set = RrSet {
+                zone: &self.zone,
+                name: &self.name,
+                kind,
+            };
             if !own.is_empty()
-                && self.reconcile_set(&mut connection, &set, desired, &own).await? == PublishResult::KeptLastAddress
+                && self
+                    .reconcile_set(&mut connection, &set, desired, &own)
+                    .await?
+                    == PublishResult::KeptLastAddress
             {
                 result = PublishResult::KeptLastAddress;
             }
@@ -69,10 +77,15 @@ impl DnsPublisher {
             let update = match &change {
                 Change::Nothing => return Ok(PublishResult::Applied),
                 Change::KeepLast => return Ok(PublishResult::KeptLastAddress),
-                Change::Add(missing) => {
-                    set.update(&seen, missing.iter().map(|address| set.addition(*address, self.ttl_seconds)))
+                Change::Add(missing) => set.update(
+                    &seen,
+                    missing
+                        .iter()
+                        .map(|address| set.addition(*address, self.ttl_seconds)),
+                ),
+                Change::Remove(present) => {
+                    set.update(&seen, present.iter().map(|address| set.removal(*address)))
                 }
-                Change::Remove(present) => set.update(&seen, present.iter().map(|address| set.removal(*address))),
             };
             match connection.ask(update).await?.response_code {
                 ResponseCode::NoError => {
@@ -91,7 +104,9 @@ impl DnsPublisher {
         let name = &self.name;
         match change {
             Change::Add(addresses) => tracing::info!(%name, ?addresses, "added this node to DNS"),
-            Change::Remove(addresses) => tracing::warn!(%name, ?addresses, "withdrew this node from DNS"),
+            Change::Remove(addresses) => {
+                tracing::warn!(%name, ?addresses, "withdrew this node from DNS")
+            }
             Change::Nothing | Change::KeepLast => {}
         }
     }

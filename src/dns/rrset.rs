@@ -60,7 +60,12 @@ impl RrSet<'_> {
         if !answer.authoritative {
             return Err(DnsError::NotPrimary);
         }
-        let records = || answer.answers.iter().filter(|record| record.name == *self.name);
+        let records = || {
+            answer
+                .answers
+                .iter()
+                .filter(|record| record.name == *self.name)
+        };
         if records().any(|record| record.record_type() == RecordType::CNAME) {
             return Err(DnsError::Alias);
         }
@@ -75,7 +80,10 @@ impl RrSet<'_> {
         message.metadata.op_code = OpCode::Update;
         message.metadata.recursion_desired = false;
         message.add_zone(Query::query(self.zone.clone(), RecordType::SOA));
-        message.add_pre_requisites(seen.iter().map(|address| self.record(*address, DNSClass::IN, 0)));
+        message.add_pre_requisites(
+            seen.iter()
+                .map(|address| self.record(*address, DNSClass::IN, 0)),
+        );
         if seen.is_empty() {
             let mut absent = Record::update0(self.name.clone(), 0, self.kind);
             absent.dns_class = DNSClass::NONE;
@@ -112,30 +120,79 @@ mod tests {
 
     #[track_caller]
     fn assert_change(desired: DesiredState, own: &Addresses, seen: &Addresses, change: &Change) {
-        assert_eq!(&Change::plan(desired, own, seen), change, "{desired:?} of {own:?} in {seen:?}");
+        assert_eq!(
+            &Change::plan(desired, own, seen),
+            change,
+            "{desired:?} of {own:?} in {seen:?}"
+        );
     }
 
     #[test]
     fn only_missing_own_addresses_are_added() {
         let own = addresses([1, 2]);
-        assert_change(DesiredState::Published, &own, &addresses([]), &Change::Add(addresses([1, 2])));
-        assert_change(DesiredState::Published, &own, &addresses([2, 3]), &Change::Add(addresses([1])));
-        assert_change(DesiredState::Published, &own, &addresses([1, 2, 3]), &Change::Nothing);
+        assert_change(
+            DesiredState::Published,
+            &own,
+            &addresses([]),
+            &Change::Add(addresses([1, 2])),
+        );
+        assert_change(
+            DesiredState::Published,
+            &own,
+            &addresses([2, 3]),
+            &Change::Add(addresses([1])),
+        );
+        assert_change(
+            DesiredState::Published,
+            &own,
+            &addresses([1, 2, 3]),
+            &Change::Nothing,
+        );
     }
 
     #[test]
     fn only_present_own_addresses_are_removed() {
         let own = addresses([1, 2]);
-        assert_change(DesiredState::Withdrawn, &own, &addresses([1, 2, 3]), &Change::Remove(addresses([1, 2])));
-        assert_change(DesiredState::Withdrawn, &own, &addresses([2, 3]), &Change::Remove(addresses([2])));
-        assert_change(DesiredState::Withdrawn, &own, &addresses([3]), &Change::Nothing);
-        assert_change(DesiredState::Withdrawn, &own, &addresses([]), &Change::Nothing);
+        assert_change(
+            DesiredState::Withdrawn,
+            &own,
+            &addresses([1, 2, 3]),
+            &Change::Remove(addresses([1, 2])),
+        );
+        assert_change(
+            DesiredState::Withdrawn,
+            &own,
+            &addresses([2, 3]),
+            &Change::Remove(addresses([2])),
+        );
+        assert_change(
+            DesiredState::Withdrawn,
+            &own,
+            &addresses([3]),
+            &Change::Nothing,
+        );
+        assert_change(
+            DesiredState::Withdrawn,
+            &own,
+            &addresses([]),
+            &Change::Nothing,
+        );
     }
 
     #[test]
     fn last_address_is_never_removed() {
         let own = addresses([1, 2]);
-        assert_change(DesiredState::Withdrawn, &own, &addresses([1, 2]), &Change::KeepLast);
-        assert_change(DesiredState::Withdrawn, &own, &addresses([2]), &Change::KeepLast);
+        assert_change(
+            DesiredState::Withdrawn,
+            &own,
+            &addresses([1, 2]),
+            &Change::KeepLast,
+        );
+        assert_change(
+            DesiredState::Withdrawn,
+            &own,
+            &addresses([2]),
+            &Change::KeepLast,
+        );
     }
 }

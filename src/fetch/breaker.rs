@@ -1,7 +1,8 @@
-//! Hosts that keep failing are left alone for a while: a circuit breaker for each scheme, host and port.
+//! Hosts that keep failing are left alone for a while: a circuit breaker for each scheme, host and
+//! port.
 //!
-//! Only the beginning of a fetch asks for leave. One that is under way goes on to the end of its attempts: its followers
-//! hang on it, and what comes of it is news of the host.
+//! Only the beginning of a fetch asks for leave. One that is under way goes on to the end of its
+//! attempts: its followers hang on it, and what comes of it is news of the host.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -17,8 +18,8 @@ const MAX_FAILING_HOSTS: usize = 10_000;
 /// What clients are told to wait while it is being found out whether a host is back.
 const PROBE_WAIT: Duration = Duration::from_secs(5);
 
-/// Scheme, host and port of a target (RFC 6454, section 4). A client that asks for https where http is spoken must not open
-/// the circuit of http.
+/// Scheme, host and port of a target (RFC 6454, section 4). A client that asks for https where http
+/// is spoken must not open the circuit of http.
 type OriginKey = (Scheme, String, u16);
 
 /// When a circuit opens, and for how long.
@@ -59,7 +60,9 @@ impl Circuit {
         if let Some(rejection) = self.rejection(now) {
             return Err(rejection);
         }
-        let Self::Open { last, .. } = self else { return Ok(Admission::Normal) };
+        let Self::Open { last, .. } = self else {
+            return Ok(Admission::Normal);
+        };
         *self = Self::HalfOpen { last: last.clone() };
         Ok(Admission::Probe)
     }
@@ -71,14 +74,19 @@ impl Circuit {
             Self::HalfOpen { last } => (last, PROBE_WAIT),
             Self::Closed { .. } | Self::Open { .. } => return None,
         };
-        Some(OriginError::CircuitOpen { last: Box::new(last.clone()), wait })
+        Some(OriginError::CircuitOpen {
+            last: Box::new(last.clone()),
+            wait,
+        })
     }
 
-    /// The host has begun to answer. A probe that brings a long body must not keep the others waiting for its end; but
-    /// if that fails, the host rests again.
+    /// The host has begun to answer. A probe that brings a long body must not keep the others
+    /// waiting for its end; but if that fails, the host rests again.
     fn answered(&mut self, limits: Limits) {
         if let Self::HalfOpen { .. } = self {
-            *self = Self::Closed { failures: limits.failures.saturating_sub(1) };
+            *self = Self::Closed {
+                failures: limits.failures.saturating_sub(1),
+            };
         }
     }
 
@@ -87,7 +95,10 @@ impl Circuit {
             Self::Closed { failures } if *failures + 1 < limits.failures => *failures += 1,
             Self::Closed { .. } | Self::HalfOpen { .. } => {
                 let cooldown = limits.cooldown.max(error.retry_after().unwrap_or_default());
-                *self = Self::Open { until: now + cooldown, last: error.clone() };
+                *self = Self::Open {
+                    until: now + cooldown,
+                    last: error.clone(),
+                };
             }
             // It was asked before the circuit opened.
             Self::Open { .. } => {}
@@ -97,7 +108,10 @@ impl Circuit {
     /// The probe has come to nothing that says anything of the host. The next may be one at once.
     fn abandoned(&mut self, now: Instant) {
         if let Self::HalfOpen { last } = self {
-            *self = Self::Open { until: now, last: last.clone() };
+            *self = Self::Open {
+                until: now,
+                last: last.clone(),
+            };
         }
     }
 
@@ -118,7 +132,8 @@ pub struct Breakers {
     circuits: Mutex<HashMap<OriginKey, Circuit>>,
 }
 
-/// The one fetch that finds out whether a host is back. Dropped without a result, it leaves that to the next.
+/// The one fetch that finds out whether a host is back. Dropped without a result, it leaves that to
+/// the next.
 #[derive(Debug)]
 pub struct Probe<'a> {
     breakers: &'a Breakers,
@@ -127,10 +142,14 @@ pub struct Probe<'a> {
 
 impl Breakers {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, circuits: Mutex::default() }
+        Self {
+            limits,
+            circuits: Mutex::default(),
+        }
     }
 
-    /// Leave to begin to ask the host of a target. The probe is to be held for the length of the attempt.
+    /// Leave to begin to ask the host of a target. The probe is to be held for the length of the
+    /// attempt.
     ///
     /// # Errors
     /// [`OriginError::CircuitOpen`] where the host is left alone.
@@ -140,7 +159,10 @@ impl Breakers {
             Some(circuit) => circuit.try_acquire(Instant::now())?,
             None => Admission::Normal,
         };
-        Ok((admission == Admission::Probe).then_some(Probe { breakers: self, origin }))
+        Ok((admission == Admission::Probe).then_some(Probe {
+            breakers: self,
+            origin,
+        }))
     }
 
     /// As [`Breakers::try_acquire`], without entering: there is something to be waited for first.
@@ -148,13 +170,20 @@ impl Breakers {
     /// # Errors
     /// [`OriginError::CircuitOpen`] where the host is left alone.
     pub fn check(&self, target: &Target) -> Result<(), OriginError> {
-        let rejection = self.circuits().get(&origin_of(target)).and_then(|circuit| circuit.rejection(Instant::now()));
+        let rejection = self
+            .circuits()
+            .get(&origin_of(target))
+            .and_then(|circuit| circuit.rejection(Instant::now()));
         rejection.map_or(Ok(()), Err)
     }
 
-    /// Whether nobody is to be sent to the host of a target: it rests, or has not done anything well since it rested.
+    /// Whether nobody is to be sent to the host of a target: it rests, or has not done anything
+    /// well since it rested.
     pub fn is_open(&self, target: &Target) -> bool {
-        matches!(self.circuits().get(&origin_of(target)), Some(Circuit::Open { .. } | Circuit::HalfOpen { .. }))
+        matches!(
+            self.circuits().get(&origin_of(target)),
+            Some(Circuit::Open { .. } | Circuit::HalfOpen { .. })
+        )
     }
 
     /// The host of a target has begun to answer.
@@ -181,7 +210,10 @@ impl Breakers {
                 return;
             }
         }
-        circuits.entry(origin).or_insert(Circuit::Closed { failures: 0 }).failed(error, now, self.limits);
+        circuits
+            .entry(origin)
+            .or_insert(Circuit::Closed { failures: 0 })
+            .failed(error, now, self.limits);
     }
 
     fn circuits(&self) -> MutexGuard<'_, HashMap<OriginKey, Circuit>> {
@@ -205,26 +237,36 @@ fn origin_of(target: &Target) -> OriginKey {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { failures: 3, cooldown: Duration::from_secs(30) };
+    const LIMITS: Limits = Limits {
+        failures: 3,
+        cooldown: Duration::from_secs(30),
+    };
 
     fn failure() -> OriginError {
         OriginError::Unreachable("the origin broke off".to_owned())
     }
 
     fn busy(seconds: u64) -> OriginError {
-        OriginError::Status { status: 503, retry_after: Some(Duration::from_secs(seconds)) }
+        OriginError::Status {
+            status: 503,
+            retry_after: Some(Duration::from_secs(seconds)),
+        }
     }
 
     /// A circuit that has just opened.
     fn opened(now: Instant) -> Circuit {
-        let mut circuit = Circuit::Closed { failures: LIMITS.failures - 1 };
+        let mut circuit = Circuit::Closed {
+            failures: LIMITS.failures - 1,
+        };
         circuit.failed(&failure(), now, LIMITS);
         circuit
     }
 
     /// How long whoever comes is told to wait; nothing if he may ask.
     fn wait(circuit: &Circuit, now: Instant) -> Option<Duration> {
-        circuit.rejection(now).and_then(|rejection| rejection.retry_after())
+        circuit
+            .rejection(now)
+            .and_then(|rejection| rejection.retry_after())
     }
 
     #[test]
@@ -241,7 +283,10 @@ mod tests {
             matches!(rejection, OriginError::CircuitOpen { last, .. } if matches!(*last, OriginError::Unreachable(_)))
         );
         assert_eq!(wait(&circuit, now), Some(LIMITS.cooldown));
-        assert_eq!(wait(&circuit, now + LIMITS.cooldown / 3), Some(LIMITS.cooldown * 2 / 3));
+        assert_eq!(
+            wait(&circuit, now + LIMITS.cooldown / 3),
+            Some(LIMITS.cooldown * 2 / 3)
+        );
     }
 
     #[test]
@@ -251,7 +296,10 @@ mod tests {
         let later = now + LIMITS.cooldown;
         assert!(matches!(circuit.try_acquire(later), Ok(Admission::Probe)));
         assert!(circuit.try_acquire(later).is_err());
-        assert!(circuit.try_acquire(later + LIMITS.cooldown * 10).is_err(), "however long the probe takes");
+        assert!(
+            circuit.try_acquire(later + LIMITS.cooldown * 10).is_err(),
+            "however long the probe takes"
+        );
         assert_eq!(wait(&circuit, later), Some(PROBE_WAIT));
     }
 
@@ -274,7 +322,10 @@ mod tests {
         circuit.answered(LIMITS);
         assert!(matches!(circuit.try_acquire(later), Ok(Admission::Normal)));
         circuit.failed(&failure(), later, LIMITS);
-        assert!(circuit.try_acquire(later).is_err(), "the body of the probe was cut");
+        assert!(
+            circuit.try_acquire(later).is_err(),
+            "the body of the probe was cut"
+        );
     }
 
     #[test]
@@ -287,14 +338,19 @@ mod tests {
         assert!(matches!(circuit.try_acquire(later), Ok(Admission::Probe)));
         circuit.answered(LIMITS);
         circuit.abandoned(later);
-        assert!(matches!(circuit.try_acquire(later), Ok(Admission::Normal)), "its end changes nothing any more");
+        assert!(
+            matches!(circuit.try_acquire(later), Ok(Admission::Normal)),
+            "its end changes nothing any more"
+        );
     }
 
     #[test]
     fn a_host_that_says_when_it_is_back_is_left_alone_until_then() {
         let now = Instant::now();
         for (asked_for, cooldown) in [(90, 90), (5, 30)] {
-            let mut circuit = Circuit::Closed { failures: LIMITS.failures - 1 };
+            let mut circuit = Circuit::Closed {
+                failures: LIMITS.failures - 1,
+            };
             circuit.failed(&busy(asked_for), now, LIMITS);
             assert_eq!(wait(&circuit, now), Some(Duration::from_secs(cooldown)));
         }
@@ -311,8 +367,12 @@ mod tests {
 
     #[test]
     fn so_many_hosts_are_remembered_and_those_that_rest_before_all_others() {
-        let breakers = Breakers::new(Limits { failures: 2, ..LIMITS });
-        let host = |number: usize| Target::parse(&format!("https://h{number}.example.org/x")).unwrap();
+        let breakers = Breakers::new(Limits {
+            failures: 2,
+            ..LIMITS
+        });
+        let host =
+            |number: usize| Target::parse(&format!("https://h{number}.example.org/x")).unwrap();
         for _ in 0..2 {
             breakers.failed(&host(0), &failure());
         }

@@ -1,5 +1,5 @@
-//! Bytes that a target gives instead of those that it gave before. Nobody is served them, but an operator may want to see them
-//! and accept them.
+//! Bytes that a target gives instead of those that it gave before. Nobody is served them, but an
+//! operator may want to see them and accept them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,14 +25,26 @@ impl KnownContent {
         expected: &ExpectedDigests,
         completed: CompletedBody,
     ) {
-        let CompletedBody { finished, headers, source, .. } = completed;
-        if finished.digests.first_mismatch(&expected.without(&self.sha256.into())).is_some() {
+        let CompletedBody {
+            finished,
+            headers,
+            source,
+            ..
+        } = completed;
+        if finished
+            .digests
+            .first_mismatch(&expected.without(&self.sha256.into()))
+            .is_some()
+        {
             return;
         }
         let witnessed = async {
             let sealed = finished.seal().await?;
             let record = record_of(admitted, &sealed, source, headers);
-            shared.cache.publish_variant(&self.known, sealed, record).await
+            shared
+                .cache
+                .publish_variant(&self.known, sealed, record)
+                .await
         };
         if let Err(error) = witnessed.await {
             tracing::warn!(%error, "bytes that a target gave instead of its own were not kept");
@@ -40,7 +52,19 @@ impl KnownContent {
     }
 }
 
-pub fn record_of(admitted: &Admitted, sealed: &Sealed, source: String, headers: StoredHeaders) -> Record {
+pub fn record_of(
+    admitted: &Admitted,
+    sealed: &Sealed,
+    source: String,
+    headers: StoredHeaders,
+) -> Record {
     let (digests, size_bytes) = (sealed.digests.clone(), sealed.size_bytes);
-    Record::new(admitted.target(), digests, size_bytes, SystemTime::now(), source, headers)
+    Record::new(
+        admitted.target(),
+        digests,
+        size_bytes,
+        SystemTime::now(),
+        source,
+        headers,
+    )
 }

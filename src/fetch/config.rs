@@ -39,7 +39,8 @@ pub struct Config {
     pub max_redirects: usize,
     /// Whether ftp is spoken within TLS.
     pub ftp_tls: FtpTls,
-    /// `http://host:port` of a proxy for all fetches of http and https; empty: none. Its names are resolved by the proxy.
+    /// `http://host:port` of a proxy for all fetches of http and https; empty: none. Its names are
+    /// resolved by the proxy.
     pub egress_proxy: String,
 }
 
@@ -67,15 +68,28 @@ impl Config {
     /// # Errors
     /// A line that names the key whose value cannot work.
     pub fn check(&self) -> Result<(), String> {
-        let counts =
-            [("concurrency", self.concurrency), ("per_host", self.per_host), ("attempts", self.attempts as usize)];
-        if let Some((key, _)) = counts.into_iter().find(|(_, count)| !(1..=MAX_COUNT).contains(count)) {
-            return Err(format!("fetch.{key} must be at least 1 and at most {MAX_COUNT}"));
+        let counts = [
+            ("concurrency", self.concurrency),
+            ("per_host", self.per_host),
+            ("attempts", self.attempts as usize),
+        ];
+        if let Some((key, _)) = counts
+            .into_iter()
+            .find(|(_, count)| !(1..=MAX_COUNT).contains(count))
+        {
+            return Err(format!(
+                "fetch.{key} must be at least 1 and at most {MAX_COUNT}"
+            ));
         }
-        let times =
-            [("budget", self.budget), ("connect_timeout", self.connect_timeout), ("idle_timeout", self.idle_timeout)];
+        let times = [
+            ("budget", self.budget),
+            ("connect_timeout", self.connect_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ];
         if self.breaker_failures as usize > MAX_COUNT {
-            return Err(format!("fetch.breaker_failures must be at most {MAX_COUNT}"));
+            return Err(format!(
+                "fetch.breaker_failures must be at most {MAX_COUNT}"
+            ));
         }
         if !(MIN_COOLDOWN..=MAX_COOLDOWN).contains(&self.breaker_cooldown.0) {
             return Err("fetch.breaker_cooldown must be at least 1ms and at most 1h".to_owned());
@@ -84,7 +98,9 @@ impl Config {
             return Err(format!("fetch.{key} must be more than nothing"));
         }
         if !self.egress_proxy.is_empty() && !is_proxy_url(&self.egress_proxy) {
-            return Err("fetch.egress_proxy must be like \"http://proxy.example.org:3128\"".to_owned());
+            return Err(
+                "fetch.egress_proxy must be like \"http://proxy.example.org:3128\"".to_owned(),
+            );
         }
         Ok(())
     }

@@ -41,10 +41,18 @@ pub struct Download<'a> {
 }
 
 impl<'a> Download<'a> {
-    pub fn new(shared: &'a Shared, fetch: &'a InFlightFetch, spec: DownloadSpec<'a>, lease: Option<&'a Lease>) -> Self {
+    pub fn new(
+        shared: &'a Shared,
+        fetch: &'a InFlightFetch,
+        spec: DownloadSpec<'a>,
+        lease: Option<&'a Lease>,
+    ) -> Self {
         let admitted = spec.admitted;
-        let file_type =
-            if admitted.checks_file_type() { FileType::of_path(admitted.target().path()) } else { FileType::Unchecked };
+        let file_type = if admitted.checks_file_type() {
+            FileType::of_path(admitted.target().path())
+        } else {
+            FileType::Unchecked
+        };
         let source = spec.sources.first();
         Self {
             shared,
@@ -66,27 +74,45 @@ impl<'a> Download<'a> {
         self.spec.sources
     }
 
-    /// Begins with what another process has left, of which the followers have seen a part. It is hashed again on its way.
+    /// Begins with what another process has left, of which the followers have seen a part. It is
+    /// hashed again on its way.
     ///
     /// # Errors
     /// [`FetchError::StoreFailed`] if it cannot be read or kept.
     pub async fn resume_from_peer(&mut self, left: PeerBody) -> Result<(), FetchError> {
-        let StagedBody { length, headers, source, validator, .. } = left.staged;
+        let StagedBody {
+            length,
+            headers,
+            source,
+            validator,
+            ..
+        } = left.staged;
         // Whoever died has still reserved the room for it. What it wrote is held open here.
         self.shared.cache.reclaim_dead_processes().await?;
-        let mut staging = self.shared.cache.stage(length, Hasher::new(self.spec.expected)).await?;
+        let mut staging = self
+            .shared
+            .cache
+            .stage(length, Hasher::new(self.spec.expected))
+            .await?;
         loop {
             let written = staging.written_bytes();
-            let wanted = length.map_or(READ_PIECE_BYTES as u64, |length| length - written).min(READ_PIECE_BYTES as u64);
+            let wanted = length
+                .map_or(READ_PIECE_BYTES as u64, |length| length - written)
+                .min(READ_PIECE_BYTES as u64);
             let wanted = usize::try_from(wanted).expect("it is at most a piece");
-            let piece = left.contents.read(written, wanted).await.map_err(|error| read_error(&error))?;
+            let piece = left
+                .contents
+                .read(written, wanted)
+                .await
+                .map_err(|error| read_error(&error))?;
             if piece.is_empty() {
                 break;
             }
             staging.append(piece).await?;
         }
         let contents = staging.file();
-        self.fetch.switch_file(contents.clone(), staging.written_bytes());
+        self.fetch
+            .switch_file(contents.clone(), staging.written_bytes());
         let (complete, unconfirmed_validator, is_streaming) = (length, None, true);
         self.body = Some(PartialBody {
             staging,
@@ -106,7 +132,8 @@ impl<'a> Download<'a> {
     /// Asks a source once, for the whole or for the rest, and takes in what comes.
     ///
     /// # Errors
-    /// [`FetchError`]; what has come stays for the next attempt, if it may be the beginning of what is wanted.
+    /// [`FetchError`]; what has come stays for the next attempt, if it may be the beginning of what
+    /// is wanted.
     pub async fn attempt(&mut self, source: &'a Source) -> Result<(), FetchError> {
         self.switch_source(source);
         let request = Request {
@@ -121,23 +148,38 @@ impl<'a> Download<'a> {
         // Where the body to come begins: what lies before is here already.
         let start = match response.status() {
             200 => 0,
-            206 if asked_for_rest && self.body.as_mut().is_some_and(|body| body.is_continued_by(&response)) => {
+            206 if asked_for_rest
+                && self
+                    .body
+                    .as_mut()
+                    .is_some_and(|body| body.is_continued_by(&response)) =>
+            {
                 self.written_bytes() - response.overlap_bytes()
             }
             206 | 416 if asked_for_rest => {
                 self.body.iter_mut().for_each(PartialBody::clear_validators);
-                return Err(OriginError::Unreachable("the origin does not resume as it should".to_owned()).into());
+                return Err(OriginError::Unreachable(
+                    "the origin does not resume as it should".to_owned(),
+                )
+                .into());
             }
-            // What a parent says to `only-if-cached` where it has nothing (RFC 9111, section 5.2.1.7).
-            504 if source.kind() == SourceKind::Parent => return Err(parent_cache::not_found().into()),
+            // What a parent says to `only-if-cached` where it has nothing (RFC 9111, section
+            // 5.2.1.7).
+            504 if source.kind() == SourceKind::Parent => {
+                return Err(parent_cache::not_found().into());
+            }
             _ => return Err(response.as_error().into()),
         };
-        self.shared.policy.admit_body(response.header("content-type"), response.length()).map_err(OriginError::from)?;
+        self.shared
+            .policy
+            .admit_body(response.header("content-type"), response.length())
+            .map_err(OriginError::from)?;
         check_encoding(&response, self.spec.admitted)?;
         if start == 0 {
             self.begin(&response).await?;
-            self.parent_digest =
-                (source.kind() == SourceKind::Parent).then(|| parent_cache::response_digest(&response)).flatten();
+            self.parent_digest = (source.kind() == SourceKind::Parent)
+                .then(|| parent_cache::response_digest(&response))
+                .flatten();
             if source.kind() == SourceKind::Parent
                 && self.parent_digest.is_none()
                 && !self.spec.expected.has_strong_digest()
@@ -150,7 +192,9 @@ impl<'a> Download<'a> {
     }
 
     fn switch_source(&mut self, source: &'a Source) {
-        let is_another = self.source.is_none_or(|last| last.target() != source.target());
+        let is_another = self
+            .source
+            .is_none_or(|last| last.target() != source.target());
         self.source = Some(source);
         if let Some(body) = self.body.as_mut().filter(|_| is_another) {
             body.clear_validators();
@@ -162,7 +206,8 @@ impl<'a> Download<'a> {
         !self.is_redirected
     }
 
-    /// Whether the last attempt got a head. A host that gives one is there, whatever becomes of the body.
+    /// Whether the last attempt got a head. A host that gives one is there, whatever becomes of the
+    /// body.
     pub fn has_answered(&self) -> bool {
         self.has_answered
     }
@@ -182,7 +227,11 @@ impl<'a> Download<'a> {
         self.readers_saw_bad_bytes
     }
 
-    async fn send_request(&mut self, source: &Source, request: Request) -> Result<Response, OriginError> {
+    async fn send_request(
+        &mut self,
+        source: &Source,
+        request: Request,
+    ) -> Result<Response, OriginError> {
         let asked = self.shared.origin.ask(source.admitted(), request).await;
         self.is_redirected = match &asked {
             Ok(response) => response.is_redirected(),
@@ -210,32 +259,54 @@ impl<'a> Download<'a> {
             if finished.digests.first_mismatch(expected).is_some() {
                 self.readers_saw_bad_bytes = body.is_streaming;
                 let (expected, found) = (expected.clone(), finished.digests.sha256);
-                let completed = CompletedBody { finished, headers: body.headers, source: body.source, unsent_head };
-                if let Some(known_content) = self.spec.known_content.filter(|_| self.is_at_origin()) {
-                    known_content.record_change(self.shared, self.spec.admitted, self.spec.expected, completed).await;
+                let completed = CompletedBody {
+                    finished,
+                    headers: body.headers,
+                    source: body.source,
+                    unsent_head,
+                };
+                if let Some(known_content) = self.spec.known_content.filter(|_| self.is_at_origin())
+                {
+                    known_content
+                        .record_change(
+                            self.shared,
+                            self.spec.admitted,
+                            self.spec.expected,
+                            completed,
+                        )
+                        .await;
                 }
                 return Err(FetchError::Mismatch { expected, found });
             }
         }
-        self.completed = Some(CompletedBody { finished, headers: body.headers, source: body.source, unsent_head });
+        self.completed = Some(CompletedBody {
+            finished,
+            headers: body.headers,
+            source: body.source,
+            unsent_head,
+        });
         Ok(())
     }
 
     fn is_at_origin(&self) -> bool {
-        self.source.is_some_and(|source| source.kind() == SourceKind::Origin)
+        self.source
+            .is_some_and(|source| source.kind() == SourceKind::Origin)
     }
 
-    /// Whether the followers see nothing before all has been checked: wrong bytes that nobody has seen can still be those of
-    /// another source.
+    /// Whether the followers see nothing before all has been checked: wrong bytes that nobody has
+    /// seen can still be those of another source.
     fn buffers_until_verified(&self) -> bool {
         !self.spec.expected.is_empty() && self.spec.sources.len() > 1
     }
 
     fn written_bytes(&self) -> u64 {
-        self.body.as_ref().map_or(0, |body| body.staging.written_bytes())
+        self.body
+            .as_ref()
+            .map_or(0, |body| body.staging.written_bytes())
     }
 
-    /// Lets other processes follow. They are told of another validator before bytes are written under it.
+    /// Lets other processes follow. They are told of another validator before bytes are written
+    /// under it.
     async fn update_lease_record(&self) {
         let seen = self.body.as_ref().filter(|body| body.is_streaming);
         if let (Some(lease), Some(body)) = (self.lease, seen) {
@@ -259,7 +330,11 @@ impl<'a> Download<'a> {
             _ => {
                 // The old one gives its space back first.
                 self.body = None;
-                let staging = self.shared.cache.stage(response.length(), Hasher::new(self.spec.expected)).await?;
+                let staging = self
+                    .shared
+                    .cache
+                    .stage(response.length(), Hasher::new(self.spec.expected))
+                    .await?;
                 self.body = Some(PartialBody {
                     contents: staging.file(),
                     staging,
@@ -294,21 +369,33 @@ impl<'a> Download<'a> {
             }
         }
         let body = self.body.as_ref().ok_or(FetchError::StoreFailed)?;
-        if position != self.written_bytes() || body.complete.is_some_and(|length| length != position) {
+        if position != self.written_bytes()
+            || body.complete.is_some_and(|length| length != position)
+        {
             return Err(OriginError::Unreachable("the origin broke off".to_owned()).into());
         }
         self.check_file_type().await
     }
 
-    /// Holds the part of `bytes`, which end at `position`, that is here already against what is here. Returns the rest.
+    /// Holds the part of `bytes`, which end at `position`, that is here already against what is
+    /// here. Returns the rest.
     async fn compare(&self, mut bytes: Bytes, position: u64) -> Result<Bytes, FetchError> {
-        let Some(body) = &self.body else { return Ok(bytes) };
+        let Some(body) = &self.body else {
+            return Ok(bytes);
+        };
         let written = body.staging.written_bytes();
         let mut start = position - bytes.len() as u64;
         while start < written && !bytes.is_empty() {
-            let known = usize::try_from(written - start).unwrap_or(usize::MAX).min(bytes.len()).min(READ_PIECE_BYTES);
+            let known = usize::try_from(written - start)
+                .unwrap_or(usize::MAX)
+                .min(bytes.len())
+                .min(READ_PIECE_BYTES);
             let arrived = bytes.split_to(known);
-            let here = body.contents.read(start, known).await.map_err(|error| read_error(&error))?;
+            let here = body
+                .contents
+                .read(start, known)
+                .await
+                .map_err(|error| read_error(&error))?;
             if here != arrived {
                 // Of a body that is adrift not all can be compared.
                 return Err(if self.fetch.is_overflowing() {
@@ -322,7 +409,8 @@ impl<'a> Download<'a> {
         Ok(bytes)
     }
 
-    /// Trusts the validator of a body begun again once all that is here has been compared with it. True at that moment.
+    /// Trusts the validator of a body begun again once all that is here has been compared with it.
+    /// True at that moment.
     fn confirm_validator(&mut self, position: u64) -> bool {
         if let Some(body) = &mut self.body
             && position >= body.staging.written_bytes()
@@ -342,18 +430,29 @@ impl<'a> Download<'a> {
             return Ok(());
         }
         let patience = self.shared.config.idle_timeout.0;
-        if self.fetch.push_overflow(written, bytes, patience).await { Ok(()) } else { Err(FetchError::NoSpace) }
+        if self.fetch.push_overflow(written, bytes, patience).await {
+            Ok(())
+        } else {
+            Err(FetchError::NoSpace)
+        }
     }
 
     async fn append(&mut self, bytes: Bytes) -> Result<(), FetchError> {
         let body = self.body.as_mut().ok_or(FetchError::StoreFailed)?;
-        if body.length.is_some_and(|length| body.staging.written_bytes() + bytes.len() as u64 > length) {
-            return Err(OriginError::InvalidResponse("the origin sends more than it said".to_owned()).into());
+        if body
+            .length
+            .is_some_and(|length| body.staging.written_bytes() + bytes.len() as u64 > length)
+        {
+            return Err(OriginError::InvalidResponse(
+                "the origin sends more than it said".to_owned(),
+            )
+            .into());
         }
         let start = body.staging.written_bytes();
         if let Err(error) = body.staging.append(bytes.clone()).await {
             let error = FetchError::from(error);
-            // Those who read along already get the rest all the same; everybody else has it passed through.
+            // Those who read along already get the rest all the same; everybody else has it passed
+            // through.
             if !body.is_streaming {
                 return Err(error);
             }
@@ -366,7 +465,8 @@ impl<'a> Download<'a> {
         if body.is_streaming {
             return self.publish_progress(bytes).await;
         }
-        // A body that is all here is shown once it is checked: until the head is sent, a failure can still be a status.
+        // A body that is all here is shown once it is checked: until the head is sent, a failure
+        // can still be a status.
         let written = body.staging.written_bytes();
         if written < self.file_type.sniff_bytes() as u64
             || body.length == Some(written)
@@ -377,16 +477,24 @@ impl<'a> Download<'a> {
         self.check_file_type().await?;
         if let Some(body) = &mut self.body {
             body.is_streaming = true;
-            self.fetch.start_streaming(body.head(), body.contents.clone(), written);
+            self.fetch
+                .start_streaming(body.head(), body.contents.clone(), written);
             self.update_lease_record().await;
         }
         Ok(())
     }
 
-    /// Holds the first bytes against what the name promises. An impostor is forgotten: it must not be resumed.
+    /// Holds the first bytes against what the name promises. An impostor is forgotten: it must not
+    /// be resumed.
     async fn check_file_type(&mut self) -> Result<(), FetchError> {
-        let Some(body) = self.body.as_ref().filter(|body| !body.is_streaming) else { return Ok(()) };
-        let first = body.contents.read(0, self.file_type.sniff_bytes()).await.map_err(|error| read_error(&error))?;
+        let Some(body) = self.body.as_ref().filter(|body| !body.is_streaming) else {
+            return Ok(());
+        };
+        let first = body
+            .contents
+            .read(0, self.file_type.sniff_bytes())
+            .await
+            .map_err(|error| read_error(&error))?;
         if self.file_type.matches(&first) {
             return Ok(());
         }

@@ -11,11 +11,15 @@ pub enum FetchError {
     Origin(#[from] OriginError),
     /// The bytes are not those that were expected; nothing was stored.
     #[error("the bytes are not those expected: {expected} was expected, sha256:{found} came")]
-    Mismatch { expected: ExpectedDigests, found: Sha256 },
+    Mismatch {
+        expected: ExpectedDigests,
+        found: Sha256,
+    },
     /// The body cannot be what its name says; nothing was stored.
     #[error("the origin sent something that is not what the name says")]
     WrongFileType,
-    /// What came after a break is not what followers had seen before it. The next fetch may get the new file whole.
+    /// What came after a break is not what followers had seen before it. The next fetch may get the
+    /// new file whole.
     #[error("the origin's body changed between two attempts")]
     ChangedDuringFetch,
     /// There is no space for it. Whoever wants it can have it passed through.
@@ -33,8 +37,8 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether another attempt can help. A page in place of an archive is often gone at the next: it came from one mirror of
-    /// many, or asked a browser to wait.
+    /// Whether another attempt can help. A page in place of an archive is often gone at the next:
+    /// it came from one mirror of many, or asked a browser to wait.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Origin(error) => error.is_transient(),
@@ -52,8 +56,15 @@ impl FetchError {
     /// Whether another source may do better.
     pub(super) fn can_try_next_source(&self) -> bool {
         match self {
-            Self::Origin(_) | Self::Mismatch { .. } | Self::WrongFileType | Self::ChangedDuringFetch => true,
-            Self::NoSpace | Self::StoreFailed | Self::DeadlineExceeded | Self::TooManyFetches | Self::Stopping => false,
+            Self::Origin(_)
+            | Self::Mismatch { .. }
+            | Self::WrongFileType
+            | Self::ChangedDuringFetch => true,
+            Self::NoSpace
+            | Self::StoreFailed
+            | Self::DeadlineExceeded
+            | Self::TooManyFetches
+            | Self::Stopping => false,
         }
     }
 
@@ -75,28 +86,36 @@ impl FetchError {
             | Self::StoreFailed
             | Self::TooManyFetches
             | Self::Stopping => false,
-            Self::Origin(_) | Self::Mismatch { .. } | Self::WrongFileType | Self::DeadlineExceeded => true,
+            Self::Origin(_)
+            | Self::Mismatch { .. }
+            | Self::WrongFileType
+            | Self::DeadlineExceeded => true,
         }
     }
 
-    /// What an operator may want to know of, where `on_record` is what the target has given before. What policy refuses and
-    /// what this process itself puts off are nothing to look after.
+    /// What an operator may want to know of, where `on_record` is what the target has given before.
+    /// What policy refuses and what this process itself puts off are nothing to look after.
     pub(super) fn cause(&self, on_record: Option<Sha256>) -> Option<Cause> {
         Some(match self {
             Self::Origin(OriginError::CircuitOpen { last, .. }) => {
                 return Self::Origin((**last).clone()).cause(on_record);
             }
-            Self::Origin(OriginError::Denied(_)) | Self::TooManyFetches | Self::Stopping => return None,
-            Self::Origin(OriginError::Status { status: 404 | 410, .. }) if on_record.is_some() => {
-                Cause::RemovedUpstream
+            Self::Origin(OriginError::Denied(_)) | Self::TooManyFetches | Self::Stopping => {
+                return None;
             }
-            Self::Origin(OriginError::Status { status: 404 | 410, .. }) => Cause::NotFound,
+            Self::Origin(OriginError::Status {
+                status: 404 | 410, ..
+            }) if on_record.is_some() => Cause::RemovedUpstream,
+            Self::Origin(OriginError::Status {
+                status: 404 | 410, ..
+            }) => Cause::NotFound,
             Self::Origin(OriginError::Status { .. }) => Cause::UpstreamError,
             Self::Origin(OriginError::Unreachable(_)) => Cause::Unreachable,
-            Self::Origin(OriginError::InvalidResponse(_) | OriginError::TlsFailure(_)) | Self::ChangedDuringFetch => {
-                Cause::InvalidResponse
-            }
-            Self::Mismatch { found, .. } if on_record.is_some_and(|known_content| known_content != *found) => {
+            Self::Origin(OriginError::InvalidResponse(_) | OriginError::TlsFailure(_))
+            | Self::ChangedDuringFetch => Cause::InvalidResponse,
+            Self::Mismatch { found, .. }
+                if on_record.is_some_and(|known_content| known_content != *found) =>
+            {
                 Cause::ContentChanged
             }
             Self::Mismatch { .. } => Cause::ChecksumMismatch,
@@ -112,7 +131,11 @@ impl From<CacheError> for FetchError {
     /// The store's trouble is told to the log here; what is left is that the body cannot be kept.
     fn from(error: CacheError) -> Self {
         tracing::warn!(%error, "a body could not be stored");
-        if error.is_no_space() { Self::NoSpace } else { Self::StoreFailed }
+        if error.is_no_space() {
+            Self::NoSpace
+        } else {
+            Self::StoreFailed
+        }
     }
 }
 

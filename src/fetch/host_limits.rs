@@ -1,4 +1,5 @@
-//! Leave to ask a host: so many at once in all, so many at one host, and not too soon after one another.
+//! Leave to ask a host: so many at once in all, so many at one host, and not too soon after one
+//! another.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -37,14 +38,24 @@ impl HostLimiter {
             let mut of_host = lock(&self.of_host);
             of_host.retain(|_, places| Arc::strong_count(places) > 1);
             let count = options.per_host.unwrap_or(self.per_host);
-            Arc::clone(of_host.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(count))))
+            Arc::clone(
+                of_host
+                    .entry(host.to_owned())
+                    .or_insert_with(|| Arc::new(Semaphore::new(count))),
+            )
         };
         // The host's first: a slow host must not hold the places of others while its flights queue.
-        let of_host = of_host.acquire_owned().await.expect("these semaphores are never closed");
+        let of_host = of_host
+            .acquire_owned()
+            .await
+            .expect("these semaphores are never closed");
         if let Some(slot) = self.next_slot(host, options.request_interval) {
             sleep_until(slot).await;
         }
-        let of_all = Arc::clone(&self.of_all).acquire_owned().await.expect("these semaphores are never closed");
+        let of_all = Arc::clone(&self.of_all)
+            .acquire_owned()
+            .await
+            .expect("these semaphores are never closed");
         (of_all, of_host)
     }
 

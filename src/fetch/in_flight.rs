@@ -12,7 +12,8 @@ use super::memory_overflow::{OverflowBuffer, ReaderPosition, ReaderPositions};
 use crate::cache::OpenFile;
 use crate::model::{Digests, ExpectedDigests, Record, Sha256, StoredHeaders};
 
-/// The most that a follower is given at once, in bytes. With many followers this is what their buffers cost each.
+/// The most that a follower is given at once, in bytes. With many followers this is what their
+/// buffers cost each.
 const READER_PIECE_BYTES: u64 = 32 * 1024;
 
 /// The head of a body that is being fetched.
@@ -70,7 +71,10 @@ impl InFlightFetch {
             overflow: None,
             verified: None,
         };
-        Self { progress: watch::Sender::new(progress), readers: Arc::default() }
+        Self {
+            progress: watch::Sender::new(progress),
+            readers: Arc::default(),
+        }
     }
 
     /// Lets another one follow.
@@ -78,12 +82,21 @@ impl InFlightFetch {
     /// # Errors
     /// [`FetchError::NoSpace`] if the disk does not take all of it.
     pub fn join(&self, expected: ExpectedDigests) -> Result<BodyReader, FetchError> {
-        if self.is_overflowing() { Err(FetchError::NoSpace) } else { Ok(self.add_reader(true, expected)) }
+        if self.is_overflowing() {
+            Err(FetchError::NoSpace)
+        } else {
+            Ok(self.add_reader(true, expected))
+        }
     }
 
     pub fn add_reader(&self, collapsed: bool, expected: ExpectedDigests) -> BodyReader {
         let position = self.readers.register();
-        BodyReader { progress: self.progress.subscribe(), position, collapsed, expected }
+        BodyReader {
+            progress: self.progress.subscribe(),
+            position,
+            collapsed,
+            expected,
+        }
     }
 
     /// Returns once the flight has come to its end.
@@ -123,19 +136,28 @@ impl InFlightFetch {
         });
     }
 
-    /// The disk takes nothing behind `from`. Those who follow get the rest from memory, nobody can join any more.
+    /// The disk takes nothing behind `from`. Those who follow get the rest from memory, nobody can
+    /// join any more.
     pub fn start_overflow(&self, from: u64) {
-        self.progress.send_modify(|progress| progress.overflow = Some(Arc::new(OverflowBuffer::new(from))));
+        self.progress
+            .send_modify(|progress| progress.overflow = Some(Arc::new(OverflowBuffer::new(from))));
     }
 
     pub fn is_overflowing(&self) -> bool {
         self.progress.borrow().overflow.is_some()
     }
 
-    /// As [`Flight::advance`], for a flight that was cast off: waits for its followers, each at most `patience`. False if
-    /// there are none any more.
-    pub async fn push_overflow(&self, written_bytes: u64, newest: Bytes, patience: Duration) -> bool {
-        let Some(overflow) = self.progress.borrow().overflow.clone() else { return false };
+    /// As [`Flight::advance`], for a flight that was cast off: waits for its followers, each at
+    /// most `patience`. False if there are none any more.
+    pub async fn push_overflow(
+        &self,
+        written_bytes: u64,
+        newest: Bytes,
+        patience: Duration,
+    ) -> bool {
+        let Some(overflow) = self.progress.borrow().overflow.clone() else {
+            return false;
+        };
         let is_wanted = overflow.push(newest.clone(), &self.readers, patience).await;
         if is_wanted {
             self.advance(written_bytes, newest);
@@ -145,7 +167,8 @@ impl InFlightFetch {
 
     /// Lets the followers have the end of the body.
     pub fn mark_verified(&self, found: Sha256) {
-        self.progress.send_modify(|progress| progress.verified = Some(found));
+        self.progress
+            .send_modify(|progress| progress.verified = Some(found));
     }
 
     pub fn finish(&self, outcome: Result<Arc<Record>, FetchError>) {
@@ -190,7 +213,9 @@ impl BodyReader {
     /// # Errors
     /// What the flight came to.
     pub async fn first_result(&mut self) -> Result<FirstResult, FetchError> {
-        let progress = self.wait_for(|progress| !matches!(progress.state, FetchState::AwaitingHead)).await;
+        let progress = self
+            .wait_for(|progress| !matches!(progress.state, FetchState::AwaitingHead))
+            .await;
         match progress.state {
             FetchState::Streaming(head) => {
                 self.position.move_to(0);
@@ -217,16 +242,24 @@ impl BodyReader {
         }
     }
 
-    /// The next bytes of the body from `offset` on, `limit_bytes` at most, or `None` behind its end. The last byte of a body of known length, and the
-    /// end of one of unknown length, come only once the whole has been checked.
+    /// The next bytes of the body from `offset` on, `limit_bytes` at most, or `None` behind its
+    /// end. The last byte of a body of known length, and the end of one of unknown length, come
+    /// only once the whole has been checked.
     ///
     /// # Errors
     /// What the flight came to, if it did not come to the end of the body.
-    pub async fn next(&mut self, head: &Head, offset: u64, limit_bytes: usize) -> Result<Option<Bytes>, FetchError> {
+    pub async fn next(
+        &mut self,
+        head: &Head,
+        offset: u64,
+        limit_bytes: usize,
+    ) -> Result<Option<Bytes>, FetchError> {
         self.position.move_to(offset);
         let progress = self
             .wait_for(|progress| {
-                progress.verified.is_some() || visible_bytes(head, progress) > offset || progress.has_ended()
+                progress.verified.is_some()
+                    || visible_bytes(head, progress) > offset
+                    || progress.has_ended()
             })
             .await;
         match (&progress.state, progress.verified) {
@@ -237,11 +270,18 @@ impl BodyReader {
         let left_bytes = visible_bytes(head, &progress).saturating_sub(offset);
         if left_bytes == 0 {
             // Without an end the task is gone, and the body is cut.
-            return if progress.verified.is_some() { Ok(None) } else { Err(FetchError::StoreFailed) };
+            return if progress.verified.is_some() {
+                Ok(None)
+            } else {
+                Err(FetchError::StoreFailed)
+            };
         }
         let size_bytes = left_bytes.min(READER_PIECE_BYTES).min(limit_bytes as u64);
         let newest_start = progress.written_bytes - progress.newest.len() as u64;
-        if let Some(at) = offset.checked_sub(newest_start).filter(|_| !progress.newest.is_empty()) {
+        if let Some(at) = offset
+            .checked_sub(newest_start)
+            .filter(|_| !progress.newest.is_empty())
+        {
             let at = usize::try_from(at).expect("it lies inside a piece in memory");
             let size = usize::try_from(size_bytes).expect("it is at most a piece");
             return Ok(Some(progress.newest.slice(at..at + size)));
@@ -249,9 +289,14 @@ impl BodyReader {
         let mut size = usize::try_from(size_bytes).expect("it is at most a piece");
         match &progress.overflow {
             Some(overflow) if offset >= overflow.from => {
-                return overflow.read(offset, size).map(Some).ok_or(FetchError::NoSpace);
+                return overflow
+                    .read(offset, size)
+                    .map(Some)
+                    .ok_or(FetchError::NoSpace);
             }
-            Some(overflow) => size = size.min(usize::try_from(overflow.from - offset).unwrap_or(size)),
+            Some(overflow) => {
+                size = size.min(usize::try_from(overflow.from - offset).unwrap_or(size))
+            }
             None => {}
         }
         let contents = progress.contents.as_ref().ok_or(FetchError::StoreFailed)?;
@@ -267,15 +312,21 @@ impl BodyReader {
 
     /// Holds what came against what this follower expects. The flight itself may expect less.
     fn check(&self, found: Sha256) -> Result<(), FetchError> {
-        let digests = Digests { sha256: found, others: BTreeMap::new() };
+        let digests = Digests {
+            sha256: found,
+            others: BTreeMap::new(),
+        };
         match digests.first_mismatch(&self.expected) {
             None => Ok(()),
-            Some(_) => Err(FetchError::Mismatch { expected: self.expected.clone(), found }),
+            Some(_) => Err(FetchError::Mismatch {
+                expected: self.expected.clone(),
+                found,
+            }),
         }
     }
 
-    /// The progress once `seen` holds, or the last there will ever be. It is copied out: the guard must not live over an
-    /// await, because the flight writes under the same lock.
+    /// The progress once `seen` holds, or the last there will ever be. It is copied out: the guard
+    /// must not live over an await, because the flight writes under the same lock.
     async fn wait_for(&mut self, seen: impl Fn(&FetchProgress) -> bool) -> FetchProgress {
         if let Ok(progress) = self.progress.wait_for(seen).await {
             return progress.clone();
@@ -287,7 +338,9 @@ impl BodyReader {
 /// How far followers may read. The last byte is withheld until the whole has been checked.
 fn visible_bytes(head: &Head, progress: &FetchProgress) -> u64 {
     match head.length {
-        Some(length) if progress.verified.is_none() => progress.written_bytes.min(length.saturating_sub(1)),
+        Some(length) if progress.verified.is_none() => {
+            progress.written_bytes.min(length.saturating_sub(1))
+        }
         _ => progress.written_bytes,
     }
 }

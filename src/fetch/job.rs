@@ -19,7 +19,12 @@ use crate::origin::OriginError;
 use crate::policy::{Admitted, Source};
 
 /// Flies one flight to its end, whatever that is.
-pub(super) async fn run(shared: Arc<Shared>, fetch: Arc<InFlightFetch>, fetch_key: FetchKey, admitted: Admitted) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    fetch: Arc<InFlightFetch>,
+    fetch_key: FetchKey,
+    admitted: Admitted,
+) {
     let started = Instant::now();
     let mut guard = CompletionGuard {
         shared: &shared,
@@ -54,11 +59,21 @@ pub(super) struct FetchReport {
 }
 
 impl FetchReport {
-    /// A source is asked no more. What it does not have or cannot send is no news while others have it.
+    /// A source is asked no more. What it does not have or cannot send is no news while others have
+    /// it.
     pub(super) fn record_bad_source(&mut self, source: &Source, error: &FetchError) {
-        let lies = [Cause::ContentChanged, Cause::WrongFileType, Cause::ChecksumMismatch, Cause::InvalidResponse];
-        if let Some(cause) = error.cause(self.on_record).filter(|cause| lies.contains(cause)) {
-            self.bad_sources.push((source.target().clone(), cause, error.to_string()));
+        let lies = [
+            Cause::ContentChanged,
+            Cause::WrongFileType,
+            Cause::ChecksumMismatch,
+            Cause::InvalidResponse,
+        ];
+        if let Some(cause) = error
+            .cause(self.on_record)
+            .filter(|cause| lies.contains(cause))
+        {
+            self.bad_sources
+                .push((source.target().clone(), cause, error.to_string()));
         }
     }
 }
@@ -76,7 +91,9 @@ impl Drop for CompletionGuard<'_> {
         if let Err(error) = &self.outcome
             && error.is_negative_cacheable()
         {
-            self.shared.failures.insert(self.fetch_key.clone(), error.clone());
+            self.shared
+                .failures
+                .insert(self.fetch_key.clone(), error.clone());
         }
         // Whoever comes from here on finds the object or the failure; who came before is told now.
         self.shared.in_flight().remove(self.fetch_key);
@@ -92,13 +109,15 @@ async fn acquire_lease_and_fetch(
     admitted: &Admitted,
     report: &mut FetchReport,
 ) -> Result<Arc<Record>, FetchError> {
-    let mut leased = if fetch_key.expected.is_empty() || is_on_record(shared, fetch_key, admitted).await {
-        peer::acquire_lease(shared, fetch, fetch_key.key).await?
-    } else {
-        // What is on its way for those who expect nothing is most likely what is expected here too.
-        wait_for_other_fetches(shared, fetch_key.key).await;
-        LeaseOutcome::default()
-    };
+    let mut leased =
+        if fetch_key.expected.is_empty() || is_on_record(shared, fetch_key, admitted).await {
+            peer::acquire_lease(shared, fetch, fetch_key.key).await?
+        } else {
+            // What is on its way for those who expect nothing is most likely what is expected here
+            // too.
+            wait_for_other_fetches(shared, fetch_key.key).await;
+            LeaseOutcome::default()
+        };
     let outcome = fetch_with_lease(shared, fetch, fetch_key, admitted, &mut leased, report).await;
     leased.release(fetch, &outcome).await;
     outcome
@@ -106,15 +125,18 @@ async fn acquire_lease_and_fetch(
 
 /// Returns once nobody fetches a target for those who expect nothing, here or in another process.
 pub(super) async fn wait_for_other_fetches(shared: &Shared, key: Key) {
-    let of_all = shared.in_flight().get(key, &ExpectedDigests::nothing()).map(Arc::clone);
+    let of_all = shared
+        .in_flight()
+        .get(key, &ExpectedDigests::nothing())
+        .map(Arc::clone);
     if let Some(of_all) = of_all {
         of_all.wait_finished().await;
     }
     peer::wait_for_lease_release(shared, key).await;
 }
 
-/// Whether no more is expected than what the operator states, or what the target has given before: then it is no client's
-/// word.
+/// Whether no more is expected than what the operator states, or what the target has given before:
+/// then it is no client's word.
 async fn is_on_record(shared: &Shared, fetch_key: &FetchKey, admitted: &Admitted) -> bool {
     if admitted
         .required_sha256()
@@ -150,15 +172,21 @@ async fn fetch_with_lease(
             if let Some(hit) = open(shared, fetch_key.key, &expected, &known, record).await {
                 let record = Arc::clone(hit.record());
                 if let Some(peer_body) = peer_body {
-                    peer_body.finish_from_object(fetch, &shared.cache.ensure_on_disk(hit).await?).await?;
+                    peer_body
+                        .finish_from_object(fetch, &shared.cache.ensure_on_disk(hit).await?)
+                        .await?;
                 }
                 return Ok(record);
             }
             report.on_record = Some(record.sha256);
-            // Its bytes were evicted: what comes now must be the same, unless an operator states what it must be.
+            // Its bytes were evicted: what comes now must be the same, unless an operator states
+            // what it must be.
             if admitted.required_sha256().is_none() && !shared.cache.allows_change(&known) {
                 expected.add(record.sha256.into());
-                known_content = Some(KnownContent { sha256: record.sha256, known });
+                known_content = Some(KnownContent {
+                    sha256: record.sha256,
+                    known,
+                });
             }
         }
         Ok(TargetLookup::NeverStored) => {}
@@ -194,10 +222,20 @@ async fn open(
     known: &TargetRecords,
     record: &Arc<Record>,
 ) -> Option<Hit> {
-    let hit = shared.cache.open_record(key, Arc::clone(record)).await.ok().flatten();
+    let hit = shared
+        .cache
+        .open_record(key, Arc::clone(record))
+        .await
+        .ok()
+        .flatten();
     match hit {
         Some(hit) => Some(hit),
-        None => shared.cache.open_latest_variant(key, known, expected).await.ok().flatten(),
+        None => shared
+            .cache
+            .open_latest_variant(key, known, expected)
+            .await
+            .ok()
+            .flatten(),
     }
 }
 
@@ -221,11 +259,18 @@ async fn publish(
     report.differs_from = published.differs_from;
     let answering = published.records.active_for(expected);
     let is_other = published.differs_from == Some(answering.sha256);
-    let stands_in = is_other && !published.records.is_cached() && shared.cache.allows_change(&published.records);
-    Ok(if stands_in { Arc::new(record) } else { Arc::clone(answering) })
+    let stands_in = is_other
+        && !published.records.is_cached()
+        && shared.cache.allows_change(&published.records);
+    Ok(if stands_in {
+        Arc::new(record)
+    } else {
+        Arc::clone(answering)
+    })
 }
 
-/// The events for whoever subscribes, and one log event a fetch. Whoever reads that knows that the others were told before.
+/// The events for whoever subscribes, and one log event a fetch. Whoever reads that knows that the
+/// others were told before.
 pub(super) fn report_outcome(
     shared: &Shared,
     admitted: &Admitted,
@@ -236,17 +281,28 @@ pub(super) fn report_outcome(
     let target = admitted.target();
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let attempts = report.attempts;
-    let fetch_failed = |cause, detail| shared.events.emit(Event::FetchFailed { target: target.clone(), cause, detail });
+    let fetch_failed = |cause, detail| {
+        shared.events.emit(Event::FetchFailed {
+            target: target.clone(),
+            cause,
+            detail,
+        })
+    };
     match outcome {
         Ok(record) if attempts == 0 => {
             tracing::info!(uri = %target, outcome = "already_stored", size_bytes = record.size_bytes, sha256 = %record.sha256, attempts, duration_ms, "fetch");
         }
         Ok(record) => {
             let (sha256, size_bytes) = (record.sha256, record.size_bytes);
-            shared.events.emit(Event::Stored { target: target.clone(), sha256, size_bytes });
+            shared.events.emit(Event::Stored {
+                target: target.clone(),
+                sha256,
+                size_bytes,
+            });
             if let Some(kept) = report.differs_from {
-                let detail =
-                    format!("it gave sha256:{sha256}, and sha256:{kept} is what it means until that is accepted");
+                let detail = format!(
+                    "it gave sha256:{sha256}, and sha256:{kept} is what it means until that is accepted"
+                );
                 fetch_failed(Cause::ContentChanged, detail);
             }
             // Behind the good news of the target, which would end what is told of it.
@@ -254,7 +310,10 @@ pub(super) fn report_outcome(
             tracing::info!(uri = %target, outcome = "stored", size_bytes, %sha256, source = record.source, attempts, duration_ms, "fetch");
         }
         Err(error) => {
-            if let Some(cause) = error.cause(report.on_record).filter(|cause| should_report(error, *cause, attempts)) {
+            if let Some(cause) = error
+                .cause(report.on_record)
+                .filter(|cause| should_report(error, *cause, attempts))
+            {
                 fetch_failed(cause, error.to_string());
             }
             report_bad_sources(shared, report, Some(target));
@@ -265,8 +324,16 @@ pub(super) fn report_outcome(
 
 /// Sources that lie are told of, whatever became of the fetch.
 fn report_bad_sources(shared: &Shared, report: &FetchReport, reported: Option<&Target>) {
-    for (target, cause, detail) in report.bad_sources.iter().filter(|(target, ..)| Some(target) != reported) {
-        shared.events.emit(Event::FetchFailed { target: target.clone(), cause: *cause, detail: detail.clone() });
+    for (target, cause, detail) in report
+        .bad_sources
+        .iter()
+        .filter(|(target, ..)| Some(target) != reported)
+    {
+        shared.events.emit(Event::FetchFailed {
+            target: target.clone(),
+            cause: *cause,
+            detail: detail.clone(),
+        });
     }
 }
 

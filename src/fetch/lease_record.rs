@@ -16,7 +16,10 @@ pub enum LeaseRecord {
     /// A body is coming, and the followers there have seen its head.
     Flowing(StagedBody),
     /// What the origin said to the last attempt. Asking it again would be the same.
-    Answered { status: u16, retry_after_ms: Option<u64> },
+    Answered {
+        status: u16,
+        retry_after_ms: Option<u64>,
+    },
     /// What came was not what the name promises, at the last attempt too.
     Impostor,
     /// What came is not what is on record.
@@ -35,7 +38,8 @@ pub struct StagedBody {
     #[serde(deserialize_with = "fit_to_send")]
     pub headers: StoredHeaders,
     pub source: String,
-    /// The strong validator of every byte in the file, if there is one. It is withdrawn before other bytes are written.
+    /// The strong validator of every byte in the file, if there is one. It is withdrawn before
+    /// other bytes are written.
     pub validator: Option<String>,
 }
 
@@ -52,14 +56,26 @@ impl LeaseRecord {
     /// What the others have to know of a failure; nothing of those that are this process's own.
     pub fn of_failure(error: &FetchError) -> Option<Self> {
         match error {
-            FetchError::Origin(OriginError::Status { status, retry_after }) => {
-                let retry_after_ms = retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-                Some(Self::Answered { status: *status, retry_after_ms })
+            FetchError::Origin(OriginError::Status {
+                status,
+                retry_after,
+            }) => {
+                let retry_after_ms =
+                    retry_after.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+                Some(Self::Answered {
+                    status: *status,
+                    retry_after_ms,
+                })
             }
             FetchError::WrongFileType => Some(Self::Impostor),
             FetchError::Mismatch { expected, found } => {
-                let expected = expected.iter().find_map(|digest| digest.hex().parse().ok())?;
-                Some(Self::Mismatch { expected, found: *found })
+                let expected = expected
+                    .iter()
+                    .find_map(|digest| digest.hex().parse().ok())?;
+                Some(Self::Mismatch {
+                    expected,
+                    found: *found,
+                })
             }
             error => error.is_negative_cacheable().then_some(Self::Failed),
         }
@@ -68,14 +84,24 @@ impl LeaseRecord {
     /// The failure that is everybody's.
     pub fn failure(&self) -> Option<FetchError> {
         match self {
-            Self::Answered { status, retry_after_ms } => {
+            Self::Answered {
+                status,
+                retry_after_ms,
+            } => {
                 let retry_after = retry_after_ms.map(Duration::from_millis);
-                Some(OriginError::Status { status: *status, retry_after }.into())
+                Some(
+                    OriginError::Status {
+                        status: *status,
+                        retry_after,
+                    }
+                    .into(),
+                )
             }
             Self::Impostor => Some(FetchError::WrongFileType),
-            Self::Mismatch { expected, found } => {
-                Some(FetchError::Mismatch { expected: ExpectedDigests::from_iter([(*expected).into()]), found: *found })
-            }
+            Self::Mismatch { expected, found } => Some(FetchError::Mismatch {
+                expected: ExpectedDigests::from_iter([(*expected).into()]),
+                found: *found,
+            }),
             Self::Flowing(_) | Self::Failed => None,
         }
     }
@@ -91,12 +117,16 @@ mod as_text {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StagedName, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
 /// Header fields that come from a file are judged as if they came from an origin.
 fn fit_to_send<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StoredHeaders, D::Error> {
     let fields = BTreeMap::<String, String>::deserialize(deserializer)?;
-    Ok(StoredHeaders::collect(|name| fields.get(&name.replace('-', "_")).map(String::as_str)))
+    Ok(StoredHeaders::collect(|name| {
+        fields.get(&name.replace('-', "_")).map(String::as_str)
+    }))
 }

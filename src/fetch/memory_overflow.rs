@@ -1,4 +1,5 @@
-//! The rest of a body that the disk does not take: through memory, to those who follow already, no faster than they read.
+//! The rest of a body that the disk does not take: through memory, to those who follow already, no
+//! faster than they read.
 //!
 //! Who comes later cannot join: between the file and what is in memory there may be a gap.
 
@@ -41,20 +42,29 @@ impl ReaderPositions {
         }
         positions.push(Arc::downgrade(&offset));
         drop(positions);
-        ReaderPosition { offset, readers: Arc::clone(self) }
+        ReaderPosition {
+            offset,
+            readers: Arc::clone(self),
+        }
     }
 
     /// Where the slowest reader is that was not left behind `start`. `None` if nobody reads.
     fn slowest(&self, start: u64) -> Option<u64> {
         let mut positions = self.positions();
         positions.retain(|position| position.strong_count() > 0);
-        let read = positions.iter().filter_map(Weak::upgrade).map(|position| position.load(Ordering::Acquire));
-        read.filter(|offset| *offset != NOT_READING && *offset >= start).min()
+        let read = positions
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|position| position.load(Ordering::Acquire));
+        read.filter(|offset| *offset != NOT_READING && *offset >= start)
+            .min()
     }
 
     fn positions(&self) -> MutexGuard<'_, Vec<Weak<AtomicU64>>> {
         // Each change is one call.
-        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.positions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,18 +105,29 @@ struct BufferedTail {
 
 impl OverflowBuffer {
     pub fn new(from: u64) -> Self {
-        Self { from, tail: Mutex::new(BufferedTail { start: from, pieces: VecDeque::new(), size_bytes: 0 }) }
+        Self {
+            from,
+            tail: Mutex::new(BufferedTail {
+                start: from,
+                pieces: VecDeque::new(),
+                size_bytes: 0,
+            }),
+        }
     }
 
-    /// Takes the next bytes once there is room for them. A reader who does not move for `patience` is left behind. False if
-    /// nobody reads any more.
+    /// Takes the next bytes once there is room for them. A reader who does not move for `patience`
+    /// is left behind. False if nobody reads any more.
     pub async fn push(&self, bytes: Bytes, readers: &ReaderPositions, patience: Duration) -> bool {
         loop {
             // Before the look, so that no move in between is missed.
             let moved = readers.moved.notified();
             // As long as nothing was dropped, those who are still in the file come through it.
-            let start = Some(self.tail().start).filter(|start| *start > self.from).unwrap_or_default();
-            let Some(slowest) = readers.slowest(start) else { return false };
+            let start = Some(self.tail().start)
+                .filter(|start| *start > self.from)
+                .unwrap_or_default();
+            let Some(slowest) = readers.slowest(start) else {
+                return false;
+            };
             self.tail().drop_before(slowest);
             if self.tail().has_room() {
                 break;
@@ -146,7 +167,11 @@ impl BufferedTail {
     }
 
     fn drop_before(&mut self, offset: u64) {
-        while self.pieces.front().is_some_and(|piece| self.start + piece.len() as u64 <= offset) {
+        while self
+            .pieces
+            .front()
+            .is_some_and(|piece| self.start + piece.len() as u64 <= offset)
+        {
             self.drop_first();
         }
     }

@@ -1,8 +1,8 @@
 //! Fetching: one flight a target, however many want it.
 //!
-//! A flight belongs to no client: it is a task of its own, writes through the store's staging, and goes on when everybody
-//! who followed it has left. The fetch path itself is [`job`]. This room knows no HTTP server and makes no statuses. Its
-//! main type is [`Fetcher`].
+//! A flight belongs to no client: it is a task of its own, writes through the store's staging, and
+//! goes on when everybody who followed it has left. The fetch path itself is [`job`]. This room
+//! knows no HTTP server and makes no statuses. Its main type is [`Fetcher`].
 
 mod breaker;
 mod changed_content;
@@ -48,8 +48,8 @@ use in_flight::InFlightFetch;
 /// How many failures are remembered.
 const MAX_REMEMBERED_FAILURES: u64 = 100_000;
 
-/// What tells flights apart. Who expects certain bytes flies by himself, so that nobody's expectation, which may be wrong,
-/// decides what others get.
+/// What tells flights apart. Who expects certain bytes flies by himself, so that nobody's
+/// expectation, which may be wrong, decides what others get.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct FetchKey {
     key: Key,
@@ -65,17 +65,29 @@ struct InFlightMap {
 
 impl InFlightMap {
     fn get(&self, key: Key, expected: &ExpectedDigests) -> Option<&Arc<InFlightFetch>> {
-        self.by_key.get(&key)?.iter().find(|(other, _)| other == expected).map(|(_, fetch)| fetch)
+        self.by_key
+            .get(&key)?
+            .iter()
+            .find(|(other, _)| other == expected)
+            .map(|(_, fetch)| fetch)
     }
 
     fn insert(&mut self, fetch_key: &FetchKey, fetch: Arc<InFlightFetch>) {
-        self.by_key.entry(fetch_key.key).or_default().push((fetch_key.expected.clone(), fetch));
+        self.by_key
+            .entry(fetch_key.key)
+            .or_default()
+            .push((fetch_key.expected.clone(), fetch));
         self.count += 1;
     }
 
     fn remove(&mut self, fetch_key: &FetchKey) {
-        let Some(of_key) = self.by_key.get_mut(&fetch_key.key) else { return };
-        if let Some(at) = of_key.iter().position(|(expected, _)| *expected == fetch_key.expected) {
+        let Some(of_key) = self.by_key.get_mut(&fetch_key.key) else {
+            return;
+        };
+        if let Some(at) = of_key
+            .iter()
+            .position(|(expected, _)| *expected == fetch_key.expected)
+        {
             of_key.swap_remove(at);
             self.count -= 1;
         }
@@ -110,7 +122,8 @@ struct Shared {
 }
 
 impl Fetcher {
-    /// Flights run on the runtime that this is called in, `max_in_flight` at once. A failure is remembered for `failure_ttl`.
+    /// Flights run on the runtime that this is called in, `max_in_flight` at once. A failure is
+    /// remembered for `failure_ttl`.
     #[must_use]
     pub fn new(
         config: Config,
@@ -150,18 +163,31 @@ impl Fetcher {
     /// Joins the flight for this target, or begins one.
     ///
     /// # Errors
-    /// What a flight for it has come to lately, [`FetchError::TooManyFetches`], or [`FetchError::Stopping`].
-    pub fn join_or_start(&self, admitted: &Admitted, expected: &ExpectedDigests) -> Result<BodyReader, FetchError> {
-        let mut fetch_key = FetchKey { key: Key::of(admitted.target()), expected: expected.clone() };
+    /// What a flight for it has come to lately, [`FetchError::TooManyFetches`], or
+    /// [`FetchError::Stopping`].
+    pub fn join_or_start(
+        &self,
+        admitted: &Admitted,
+        expected: &ExpectedDigests,
+    ) -> Result<BodyReader, FetchError> {
+        let mut fetch_key = FetchKey {
+            key: Key::of(admitted.target()),
+            expected: expected.clone(),
+        };
         // What the follower holds against the body himself.
         let mut own = ExpectedDigests::nothing();
-        let is_fetched_elsewhere = !expected.is_empty() && self.shared.cache.is_probably_leased(fetch_key.key);
+        let is_fetched_elsewhere =
+            !expected.is_empty() && self.shared.cache.is_probably_leased(fetch_key.key);
         let mut in_flight = self.shared.in_flight();
         if let Some(fetch) = in_flight.get(fetch_key.key, expected) {
             return fetch.join(own);
         }
-        // Every flight computes SHA-256, so that whoever expects no more than that can read along with the others.
-        if expected.iter().all(|digest| digest.algorithm() == Algorithm::Sha256) {
+        // Every flight computes SHA-256, so that whoever expects no more than that can read along
+        // with the others.
+        if expected
+            .iter()
+            .all(|digest| digest.algorithm() == Algorithm::Sha256)
+        {
             if let Some(fetch) = in_flight.get(fetch_key.key, &ExpectedDigests::nothing()) {
                 return fetch.join(expected.clone());
             }
@@ -186,12 +212,15 @@ impl Fetcher {
         Ok(reader)
     }
 
-    /// Whether a client may be sent elsewhere: nothing is known of the target, neither a flight, here or in another process,
-    /// nor a failure of its own or of its host.
+    /// Whether a client may be sent elsewhere: nothing is known of the target, neither a flight,
+    /// here or in another process, nor a failure of its own or of its host.
     #[must_use]
     pub fn has_no_state_for(&self, target: &Target) -> bool {
         let key = Key::of(target);
-        let fetch_key = FetchKey { key, expected: ExpectedDigests::nothing() };
+        let fetch_key = FetchKey {
+            key,
+            expected: ExpectedDigests::nothing(),
+        };
         !self.shared.in_flight().by_key.contains_key(&key)
             && !self.shared.failures.contains_key(&fetch_key)
             && !self.shared.breakers.is_open(target)
@@ -204,10 +233,14 @@ impl Fetcher {
         self.shared.in_flight().count
     }
 
-    /// Takes no more flights, lets those that are under way come to their end for `grace`, then breaks them off.
+    /// Takes no more flights, lets those that are under way come to their end for `grace`, then
+    /// breaks them off.
     pub async fn stop(&self, grace: Duration) {
         self.shared.tasks.close();
-        if tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(grace, self.shared.tasks.wait())
+            .await
+            .is_err()
+        {
             self.shared.stop.cancel();
             self.shared.tasks.wait().await;
         }

@@ -1,4 +1,5 @@
-//! Another process's flight for the same target, followed by its note and by the length of the file that it stages.
+//! Another process's flight for the same target, followed by its note and by the length of the file
+//! that it stages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use super::{FetchError, Shared};
 use crate::cache::{Acquire, CacheError, FileHit, Lease, LeaseHolder, LeaseState, OpenFile};
 use crate::model::{Key, Record};
 
-/// How often one looks at what another process does, while it does something. A lock that is waited for would hold a thread
-/// for hours.
+/// How often one looks at what another process does, while it does something. A lock that is waited
+/// for would hold a thread for hours.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How often one looks where nothing has happened for long.
@@ -31,7 +32,8 @@ pub struct LeaseOutcome {
     holder_gave_up: bool,
 }
 
-/// What our followers have seen of a body that another process staged. It is held open, so that it outlives its name.
+/// What our followers have seen of a body that another process staged. It is held open, so that it
+/// outlives its name.
 #[derive(Debug)]
 pub struct PeerBody {
     pub contents: OpenFile,
@@ -58,7 +60,8 @@ impl LeaseOutcome {
     pub async fn release(self, fetch: &InFlightFetch, outcome: &Result<Arc<Record>, FetchError>) {
         let failed = outcome.as_ref().err().and_then(LeaseRecord::of_failure);
         match (&self.lease, failed) {
-            // What has been seen of a body is worth all attempts, and the note that tells of it stays.
+            // What has been seen of a body is worth all attempts, and the note that tells of it
+            // stays.
             (Some(_), Some(LeaseRecord::Failed)) if fetch.is_streaming() => {}
             (Some(lease), Some(record)) => write_lease_record(lease, &record).await,
             _ => {}
@@ -70,13 +73,21 @@ impl LeaseOutcome {
     }
 }
 
-/// Returns once it is this process's turn to fetch a target. Until then the flight goes where that of the other process
-/// goes.
+/// Returns once it is this process's turn to fetch a target. Until then the flight goes where that
+/// of the other process goes.
 ///
 /// # Errors
 /// What the other's flight came to, if that is everybody's failure.
-pub async fn acquire_lease(shared: &Shared, fetch: &InFlightFetch, key: Key) -> Result<LeaseOutcome, FetchError> {
-    let mut follower = PeerFollower { shared, fetch, outcome: LeaseOutcome::default() };
+pub async fn acquire_lease(
+    shared: &Shared,
+    fetch: &InFlightFetch,
+    key: Key,
+) -> Result<LeaseOutcome, FetchError> {
+    let mut follower = PeerFollower {
+        shared,
+        fetch,
+        outcome: LeaseOutcome::default(),
+    };
     match follower.wait_for_lease(key).await {
         Ok(lease) => follower.outcome.lease = Some(lease),
         Err(FollowError::Cache(error)) => {
@@ -181,7 +192,9 @@ impl PeerFollower<'_> {
                     let has_grown = self.advance()?;
                     poll.wait(has_grown).await;
                 }
-                LeaseState::Released(record) => return self.on_release(parse(record)).map_err(FollowError::Fetch),
+                LeaseState::Released(record) => {
+                    return self.on_release(parse(record)).map_err(FollowError::Fetch);
+                }
             }
         }
     }
@@ -192,7 +205,8 @@ impl PeerFollower<'_> {
             return Err(failure);
         }
         self.outcome.holder_gave_up = matches!(record, Some(LeaseRecord::Failed));
-        if let (Some(peer_body), Some(LeaseRecord::Flowing(last))) = (&mut self.outcome.peer_body, record)
+        if let (Some(peer_body), Some(LeaseRecord::Flowing(last))) =
+            (&mut self.outcome.peer_body, record)
             && peer_body.staged.file == last.file
         {
             peer_body.staged.validator = last.validator;
@@ -202,13 +216,29 @@ impl PeerFollower<'_> {
 
     /// Shows our followers what another process stages, from where they are.
     async fn attach_to(&mut self, staged: StagedBody) -> Result<(), FollowError> {
-        if self.outcome.peer_body.as_ref().is_some_and(|peer_body| peer_body.staged.file == staged.file) {
+        if self
+            .outcome
+            .peer_body
+            .as_ref()
+            .is_some_and(|peer_body| peer_body.staged.file == staged.file)
+        {
             return Ok(());
         }
         // It may have its final name by now, and then there is little left to wait for.
-        let Some(contents) = self.shared.cache.disk().open_staged(staged.file.clone()).await? else { return Ok(()) };
+        let Some(contents) = self
+            .shared
+            .cache
+            .disk()
+            .open_staged(staged.file.clone())
+            .await?
+        else {
+            return Ok(());
+        };
         // What its validator is worth is known at the end.
-        let staged = StagedBody { validator: None, ..staged };
+        let staged = StagedBody {
+            validator: None,
+            ..staged
+        };
         let readable_bytes = staged.readable_bytes(&contents)?;
         if let Some(peer_body) = &self.outcome.peer_body {
             if peer_body.staged.length != staged.length {
@@ -217,21 +247,34 @@ impl PeerFollower<'_> {
             if readable_bytes < peer_body.seen_bytes {
                 return Ok(());
             }
-            if !contents.prefix_eq(&peer_body.contents, peer_body.seen_bytes).await? {
+            if !contents
+                .prefix_eq(&peer_body.contents, peer_body.seen_bytes)
+                .await?
+            {
                 return Err(FollowError::Fetch(FetchError::ChangedDuringFetch));
             }
             self.fetch.switch_file(contents.clone(), readable_bytes);
         } else {
-            let head = Head { length: staged.length, headers: staged.headers.clone() };
-            self.fetch.start_streaming(Arc::new(head), contents.clone(), readable_bytes);
+            let head = Head {
+                length: staged.length,
+                headers: staged.headers.clone(),
+            };
+            self.fetch
+                .start_streaming(Arc::new(head), contents.clone(), readable_bytes);
         }
-        self.outcome.peer_body = Some(PeerBody { contents, staged, seen_bytes: readable_bytes });
+        self.outcome.peer_body = Some(PeerBody {
+            contents,
+            staged,
+            seen_bytes: readable_bytes,
+        });
         Ok(())
     }
 
     /// Shows our followers what has been written since, if anything.
     fn advance(&mut self) -> Result<bool, FollowError> {
-        let Some(peer_body) = &mut self.outcome.peer_body else { return Ok(false) };
+        let Some(peer_body) = &mut self.outcome.peer_body else {
+            return Ok(false);
+        };
         let readable_bytes = peer_body.staged.readable_bytes(&peer_body.contents)?;
         let has_grown = readable_bytes > peer_body.seen_bytes;
         if has_grown {
@@ -243,22 +286,37 @@ impl PeerFollower<'_> {
 }
 
 impl StagedBody {
-    /// The file is as long as what was written to it: space that is set aside does not show in its length.
+    /// The file is as long as what was written to it: space that is set aside does not show in its
+    /// length.
     fn readable_bytes(&self, contents: &OpenFile) -> std::io::Result<u64> {
         let size_bytes = contents.size_bytes()?;
-        Ok(self.length.map_or(size_bytes, |length| size_bytes.min(length)))
+        Ok(self
+            .length
+            .map_or(size_bytes, |length| size_bytes.min(length)))
     }
 }
 
 impl PeerBody {
-    /// Lets the followers have the end of a body that was published, if it is the one that they have seen.
+    /// Lets the followers have the end of a body that was published, if it is the one that they
+    /// have seen.
     ///
     /// # Errors
     /// [`FetchError`] if it is another.
-    pub async fn finish_from_object(&self, fetch: &InFlightFetch, hit: &FileHit) -> Result<(), FetchError> {
-        let is_as_long = self.staged.length.is_none_or(|length| length == hit.size_bytes());
+    pub async fn finish_from_object(
+        &self,
+        fetch: &InFlightFetch,
+        hit: &FileHit,
+    ) -> Result<(), FetchError> {
+        let is_as_long = self
+            .staged
+            .length
+            .is_none_or(|length| length == hit.size_bytes());
         let agrees = is_as_long
-            && hit.file().prefix_eq(&self.contents, self.seen_bytes).await.map_err(|error| read_error(&error))?;
+            && hit
+                .file()
+                .prefix_eq(&self.contents, self.seen_bytes)
+                .await
+                .map_err(|error| read_error(&error))?;
         if !agrees {
             return Err(FetchError::ChangedDuringFetch);
         }

@@ -29,8 +29,9 @@ pub struct Refreshed {
 }
 
 impl Fetcher {
-    /// Fetches a target whatever is stored of it. What comes is kept beside what is there, and answers only if nothing was,
-    /// or if it is accepted: then it is pinned. It goes on when nobody waits for it any more.
+    /// Fetches a target whatever is stored of it. What comes is kept beside what is there, and
+    /// answers only if nothing was, or if it is accepted: then it is pinned. It goes on when nobody
+    /// waits for it any more.
     ///
     /// # Errors
     /// [`FetchError::Mismatch`] if it is not what is expected; nothing is stored then.
@@ -44,7 +45,9 @@ impl Fetcher {
         if shared.stop.is_cancelled() || shared.tasks.is_closed() {
             return Err(FetchError::Stopping);
         }
-        let permit = Arc::clone(&shared.refreshes).try_acquire_owned().map_err(|_| FetchError::TooManyFetches)?;
+        let permit = Arc::clone(&shared.refreshes)
+            .try_acquire_owned()
+            .map_err(|_| FetchError::TooManyFetches)?;
         let task = async move {
             let _permit = permit;
             let began = Instant::now();
@@ -55,7 +58,10 @@ impl Fetcher {
                 }
                 () = shared.stop.cancelled() => Err(FetchError::Stopping),
             };
-            let result = outcome.as_ref().map(|refreshed| Arc::clone(&refreshed.record)).map_err(Clone::clone);
+            let result = outcome
+                .as_ref()
+                .map(|refreshed| Arc::clone(&refreshed.record))
+                .map_err(Clone::clone);
             job::report_outcome(&shared, &admitted, &result, &report, began.elapsed());
             outcome
         };
@@ -89,31 +95,57 @@ async fn fetch_again(
     // What the origin gives now is asked, not what others have kept.
     let mut sources = shared.policy.sources(admitted, false);
     sources.retain(|source| source.kind() == SourceKind::Origin);
-    let spec = DownloadSpec { admitted, expected, is_on_record: false, sources: &sources, known_content: None };
+    let spec = DownloadSpec {
+        admitted,
+        expected,
+        is_on_record: false,
+        sources: &sources,
+        known_content: None,
+    };
     let download = Download::new(shared, &fetch, spec, None);
-    let (completed, _permits) = download_from_sources(shared, download, shared.config.attempts, report).await?;
+    let (completed, _permits) =
+        download_from_sources(shared, download, shared.config.attempts, report).await?;
     let sealed = completed.finished.seal().await?;
     let record = record_of(admitted, &sealed, completed.source, completed.headers);
     let is_other = previous.is_some_and(|previous| previous != record.sha256);
     match known.filter(|_| is_other) {
         Some(_) if accept => {
-            shared.cache.admin().publish_pinned(sealed, record.clone()).await?;
+            shared
+                .cache
+                .admin()
+                .publish_pinned(sealed, record.clone())
+                .await?;
         }
         // They answer for nothing, so that only so many are kept.
         Some(known) => {
-            shared.cache.publish_variant(&known, sealed, record.clone()).await?;
+            shared
+                .cache
+                .publish_variant(&known, sealed, record.clone())
+                .await?;
             report.differs_from = previous;
         }
-        None => report.differs_from = shared.cache.publish(sealed, record.clone()).await?.differs_from,
+        None => {
+            report.differs_from = shared
+                .cache
+                .publish(sealed, record.clone())
+                .await?
+                .differs_from
+        }
     }
     forget_failures(shared, key, previous);
-    Ok(Refreshed { record: Arc::new(record), previous })
+    Ok(Refreshed {
+        record: Arc::new(record),
+        previous,
+    })
 }
 
 /// What the target was refused for is most likely over.
 fn forget_failures(shared: &Shared, key: Key, previous: Option<Sha256>) {
     let on_record = previous.map(|sha256| ExpectedDigests::from_iter([sha256.into()]));
-    for expected in [Some(ExpectedDigests::nothing()), on_record].into_iter().flatten() {
+    for expected in [Some(ExpectedDigests::nothing()), on_record]
+        .into_iter()
+        .flatten()
+    {
         shared.failures.invalidate(&FetchKey { key, expected });
     }
 }

@@ -17,11 +17,13 @@ pub struct PartialBody {
     pub contents: OpenFile,
     /// What the followers are told, in bytes.
     pub length: Option<u64>,
-    /// How long the whole is by any answer, in bytes; a resumed one may know what the first did not say.
+    /// How long the whole is by any answer, in bytes; a resumed one may know what the first did not
+    /// say.
     pub complete: Option<u64>,
     /// The strong validator of everything that is here, if it is all of one answer or proven to be.
     pub validator: Option<String>,
-    /// The validator of a body begun again, until it has been compared with everything that is here.
+    /// The validator of a body begun again, until it has been compared with everything that is
+    /// here.
     pub unconfirmed_validator: Option<String>,
     pub headers: StoredHeaders,
     pub source: String,
@@ -40,25 +42,35 @@ pub struct CompletedBody {
 
 impl PartialBody {
     pub fn head(&self) -> Arc<Head> {
-        Arc::new(Head { length: self.length, headers: self.headers.clone() })
+        Arc::new(Head {
+            length: self.length,
+            headers: self.headers.clone(),
+        })
     }
 
-    /// What the others are told. Who goes on after us begins with the origin, where another's validator means nothing.
+    /// What the others are told. Who goes on after us begins with the origin, where another's
+    /// validator means nothing.
     pub fn staged_body(&self, kind: Option<SourceKind>) -> StagedBody {
         StagedBody {
             file: self.staging.name(),
             length: self.length,
             headers: self.headers.clone(),
             source: self.source.clone(),
-            validator: self.validator.clone().filter(|_| kind == Some(SourceKind::Origin)),
+            validator: self
+                .validator
+                .clone()
+                .filter(|_| kind == Some(SourceKind::Origin)),
         }
     }
 
-    /// Whether this is a 206 under the same validator (RFC 9110, section 15.3.7) that goes on where the body here ends. There
-    /// are origins that heed Range and not If-Range.
+    /// Whether this is a 206 under the same validator (RFC 9110, section 15.3.7) that goes on where
+    /// the body here ends. There are origins that heed Range and not If-Range.
     pub fn is_continued_by(&mut self, response: &Response) -> bool {
-        let Some((first, complete)) = response.content_range() else { return false };
-        let is_the_rest = first.checked_add(response.overlap_bytes()) == Some(self.staging.written_bytes())
+        let Some((first, complete)) = response.content_range() else {
+            return false;
+        };
+        let is_the_rest = first.checked_add(response.overlap_bytes())
+            == Some(self.staging.written_bytes())
             && self.complete.is_none_or(|length| length == complete)
             && self.validator.is_some()
             && response.validator() == self.validator;
@@ -83,8 +95,8 @@ impl PartialBody {
     }
 }
 
-/// A coding around a file would be stored as if it were the file. Only where the file's own format is that coding can the
-/// header be a misnomer, which is common for `.tar.gz`.
+/// A coding around a file would be stored as if it were the file. Only where the file's own format
+/// is that coding can the header be a misnomer, which is common for `.tar.gz`.
 pub fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), OriginError> {
     let path = admitted.target().path().to_ascii_lowercase();
     let path = path.strip_suffix("/download").unwrap_or(&path);
@@ -97,9 +109,9 @@ pub fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), Or
     };
     let harmless = |coding: &str| endings(coding).iter().any(|ending| path.ends_with(ending));
     match response.content_encoding() {
-        Some(coding) if !harmless(&coding) => {
-            Err(OriginError::InvalidResponse(format!("the origin sent the file in a coding, {coding}")))
-        }
+        Some(coding) if !harmless(&coding) => Err(OriginError::InvalidResponse(format!(
+            "the origin sent the file in a coding, {coding}"
+        ))),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
-//! Asking one source after the other, again and again, until the body is here or asking is of no use any more.
+//! Asking one source after the other, again and again, until the body is here or asking is of no
+//! use any more.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -17,8 +18,8 @@ use crate::policy::{Source, SourceKind};
 /// The longest wait between two attempts, but for one that the origin asks for.
 const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
-/// Asks until the body is here. The places that the last attempt took are held until the body is published: what it has
-/// reserved is held so long too.
+/// Asks until the body is here. The places that the last attempt took are held until the body is
+/// published: what it has reserved is held so long too.
 pub async fn download_from_sources(
     shared: &Shared,
     mut download: Download<'_>,
@@ -26,8 +27,15 @@ pub async fn download_from_sources(
     report: &mut FetchReport,
 ) -> Result<(CompletedBody, FetchPermit), FetchError> {
     let now = Instant::now();
-    let mut queue: VecDeque<_> =
-        download.sources().iter().map(|source| QueuedSource { source, tries: 0, not_before: now }).collect();
+    let mut queue: VecDeque<_> = download
+        .sources()
+        .iter()
+        .map(|source| QueuedSource {
+            source,
+            tries: 0,
+            not_before: now,
+        })
+        .collect();
     // The origin's own word, if all fail: what a mirror has or has not says nothing of the target.
     let mut final_error = FetchError::StoreFailed;
     while let Some(mut queued) = next_source(&mut queue, &download) {
@@ -39,7 +47,8 @@ pub async fn download_from_sources(
         if !error.can_try_next_source() || download.readers_saw_bad_bytes() {
             return Err(error);
         }
-        // A client's digest decides what that client gets, and not which of two places everybody gets it from.
+        // A client's digest decides what that client gets, and not which of two places everybody
+        // gets it from.
         if queued.source.kind() == SourceKind::Origin
             && matches!(error, FetchError::Mismatch { .. })
             && !download.is_on_record()
@@ -48,12 +57,13 @@ pub async fn download_from_sources(
         }
         tracing::debug!(target = %queued.source.target(), %error, "a source gave nothing");
         queued.tries += 1;
-        queued.not_before = Instant::now() + backoff(shared.config.backoff.0, queued.tries, error.retry_after());
+        queued.not_before =
+            Instant::now() + backoff(shared.config.backoff.0, queued.tries, error.retry_after());
         if queued.source.kind() == SourceKind::Origin {
             final_error = error.clone();
         }
-        let wants_too_long =
-            queued.source.kind() != SourceKind::Origin && error.retry_after().is_some_and(|wait| wait > MAX_BACKOFF);
+        let wants_too_long = queued.source.kind() != SourceKind::Origin
+            && error.retry_after().is_some_and(|wait| wait > MAX_BACKOFF);
         if !error.is_transient() || queued.tries >= limit || wants_too_long {
             report.record_bad_source(queued.source, &error);
         } else if download.has_begun() {
@@ -67,8 +77,12 @@ pub async fn download_from_sources(
     Err(final_error)
 }
 
-/// Whose turn is next: where a body has begun its rest comes from; else who need not be waited for longest.
-fn next_source<'a>(queue: &mut VecDeque<QueuedSource<'a>>, download: &Download<'_>) -> Option<QueuedSource<'a>> {
+/// Whose turn is next: where a body has begun its rest comes from; else who need not be waited for
+/// longest.
+fn next_source<'a>(
+    queue: &mut VecDeque<QueuedSource<'a>>,
+    download: &Download<'_>,
+) -> Option<QueuedSource<'a>> {
     if download.has_begun() {
         return queue.pop_front();
     }
@@ -90,22 +104,38 @@ async fn attempt<'a>(
         shared.breakers.check(target)?;
     }
     let permits = shared.host_limiter.acquire(queued.source.admitted()).await;
-    let _probe = if is_first { shared.breakers.try_acquire(target)? } else { None };
+    let _probe = if is_first {
+        shared.breakers.try_acquire(target)?
+    } else {
+        None
+    };
     report.attempts += 1;
     let outcome = download.attempt(queued.source).await;
     record_host_result(&shared.breakers, queued.source, download, &outcome);
     outcome.map(|()| permits)
 }
 
-/// What an attempt says of the source's host. Trouble behind a redirect is that of another, and of our own store nobody's.
-fn record_host_result(breakers: &Breakers, source: &Source, download: &Download<'_>, outcome: &Result<(), FetchError>) {
+/// What an attempt says of the source's host. Trouble behind a redirect is that of another, and of
+/// our own store nobody's.
+fn record_host_result(
+    breakers: &Breakers,
+    source: &Source,
+    download: &Download<'_>,
+    outcome: &Result<(), FetchError>,
+) {
     match outcome {
         Err(FetchError::Origin(error))
-            if error.counts_against_host() && download.last_response_was_direct() && !download.has_answered() =>
+            if error.counts_against_host()
+                && download.last_response_was_direct()
+                && !download.has_answered() =>
         {
             breakers.failed(source.target(), error);
         }
-        Err(FetchError::Origin(OriginError::Denied(_)) | FetchError::NoSpace | FetchError::StoreFailed) => {}
+        Err(
+            FetchError::Origin(OriginError::Denied(_))
+            | FetchError::NoSpace
+            | FetchError::StoreFailed,
+        ) => {}
         _ => breakers.succeeded(source.target()),
     }
 }
@@ -120,7 +150,9 @@ struct QueuedSource<'a> {
 
 /// Doubles with each attempt, and is spread so that many flights do not come back at one moment.
 fn backoff(first: Duration, attempts: u32, asked_for: Option<Duration>) -> Duration {
-    let doubled = first.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(MAX_BACKOFF);
+    let doubled = first
+        .saturating_mul(1 << attempts.saturating_sub(1).min(16))
+        .min(MAX_BACKOFF);
     let spread = doubled.mul_f64(rand::random_range(0.5..1.0));
     asked_for.map_or(spread, |asked_for| asked_for.max(spread))
 }

@@ -16,7 +16,11 @@ impl Gateway {
     pub async fn serve_object(&self, request: DigestRequest) -> CacheResponse {
         let object = match self.cache.admin().open_object(request.sha256).await {
             Ok(Some(object)) => object,
-            Ok(None) => return CacheResponse::Error(RequestError::NotFound("no object of this digest is held")),
+            Ok(None) => {
+                return CacheResponse::Error(RequestError::NotFound(
+                    "no object of this digest is held",
+                ));
+            }
             Err(error) => {
                 tracing::warn!(%error, "an object could not be opened");
                 return CacheResponse::Error(RequestError::Unavailable);
@@ -29,6 +33,11 @@ impl Gateway {
         };
         let selection = preconditions::select(&request.conditions, request.range, &representation);
         let source = BodySource::Object(object);
-        CacheResponse::Body(Box::new(BodyResponse { representation, selection, source, status: CacheStatus::Hit }))
+        CacheResponse::Body(Box::new(BodyResponse {
+            representation,
+            selection,
+            source,
+            status: CacheStatus::Hit,
+        }))
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{HumanDuration, Secret};
 
-/// Bounds of `stall_timeout`: a network may be silent for a moment, and a connection must not be held for ever.
+/// Bounds of `stall_timeout`: a network may be silent for a moment, and a connection must not be
+/// held for ever.
 const MIN_STALL: Duration = Duration::from_secs(1);
 const MAX_STALL: Duration = Duration::from_hours(24);
 
@@ -32,20 +33,21 @@ pub struct Config {
     /// What belongs to this instance and is never served.
     pub state_dir: PathBuf,
     pub miss: MissPolicy,
-    /// Prefixes of the `User-Agent`s that may get a redirect. Every other agent gets the body: a client that does not follow
-    /// redirects takes the empty body of one for the file.
+    /// Prefixes of the `User-Agent`s that may get a redirect. Every other agent gets the body: a
+    /// client that does not follow redirects takes the empty body of one for the file.
     pub redirect_agents: Vec<String>,
     /// Networks of our own front servers, whose word about the client is taken.
     pub trusted_proxies: Vec<IpNet>,
-    /// Under which path our own nginx finds the objects folder, to send stored files by itself: `/_objects/`. Empty: it does
-    /// not.
+    /// Under which path our own nginx finds the objects folder, to send stored files by itself:
+    /// `/_objects/`. Empty: it does not.
     pub accel_redirect: String,
     /// What an operator has to show. Empty: it is made at the first start, and kept in `state_dir`.
     pub admin_token: Secret,
     pub admin_token_file: PathBuf,
     /// How long answers and fetches may go on after the first signal.
     pub shutdown_grace: HumanDuration,
-    /// How long a client may take none of the bytes that are sent to it, or send none of a body that it has begun.
+    /// How long a client may take none of the bytes that are sent to it, or send none of a body
+    /// that it has begun.
     pub stall_timeout: HumanDuration,
 }
 
@@ -57,7 +59,9 @@ impl Default for Config {
             public_url: String::new(),
             state_dir: PathBuf::from("state"),
             miss: MissPolicy::Redirect,
-            redirect_agents: ["Wget/", "aria2/", "Axel/", "Homebrew"].map(str::to_owned).to_vec(),
+            redirect_agents: ["Wget/", "aria2/", "Axel/", "Homebrew"]
+                .map(str::to_owned)
+                .to_vec(),
             trusted_proxies: Vec::new(),
             accel_redirect: String::new(),
             admin_token: Secret::default(),
@@ -80,7 +84,9 @@ impl Config {
             return Err("gateway.name may hold only letters, digits and - . _".to_owned());
         }
         if !self.public_url.is_empty() && self.public_authority().is_none() {
-            return Err("gateway.public_url must be like \"http://sources.example.org\"".to_owned());
+            return Err(
+                "gateway.public_url must be like \"http://sources.example.org\"".to_owned(),
+            );
         }
         let accel = self.accel_redirect.as_bytes();
         if !accel.is_empty() {
@@ -99,7 +105,9 @@ impl Config {
 
     /// Whether the agent is known to follow redirects.
     pub(super) fn follows_redirects(&self, user_agent: &str) -> bool {
-        self.redirect_agents.iter().any(|prefix| user_agent.starts_with(prefix.as_str()))
+        self.redirect_agents
+            .iter()
+            .any(|prefix| user_agent.starts_with(prefix.as_str()))
     }
 
     /// `host[:port]` of `public_url`.
@@ -114,10 +122,15 @@ impl Config {
 /// # Errors
 /// A line that names `key`, if `address` is not `host:port`.
 pub fn check_address(key: &str, address: &str) -> Result<(), String> {
-    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    let port = address
+        .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())
+        .map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(_)) => Ok(()),
-        _ => Err(format!("{key}: \"{address}\" is no address; write it like \"127.0.0.1:8080\"")),
+        _ => Err(format!(
+            "{key}: \"{address}\" is no address; write it like \"127.0.0.1:8080\""
+        )),
     }
 }
 

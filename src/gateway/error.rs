@@ -6,7 +6,8 @@ use crate::policy::PolicyDenied;
 
 use super::PrefixedUrlError;
 
-/// Why a client does not get what it asked for. The texts are for people; they name no path and no secret.
+/// Why a client does not get what it asked for. The texts are for people; they name no path and no
+/// secret.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RequestError {
     #[error("{0}")]
@@ -39,7 +40,10 @@ pub enum RequestError {
     #[error(transparent)]
     Origin(OriginError),
     #[error("the bytes are not those expected: {expected} was expected, they are sha256:{found}")]
-    Mismatch { expected: ExpectedDigests, found: Sha256 },
+    Mismatch {
+        expected: ExpectedDigests,
+        found: Sha256,
+    },
     #[error("the origin sent something that is not what the name says, perhaps a web page")]
     WrongFileType,
     #[error("the origin took longer than fetch.budget")]
@@ -60,7 +64,9 @@ impl From<FetchError> for RequestError {
             FetchError::Origin(OriginError::Denied(denied)) => Self::Denied(denied),
             FetchError::Origin(error) => Self::Origin(error),
             FetchError::Mismatch { expected, found } => Self::Mismatch { expected, found },
-            error @ FetchError::ChangedDuringFetch => Self::Origin(OriginError::InvalidResponse(error.to_string())),
+            error @ FetchError::ChangedDuringFetch => {
+                Self::Origin(OriginError::InvalidResponse(error.to_string()))
+            }
             FetchError::WrongFileType => Self::WrongFileType,
             FetchError::DeadlineExceeded => Self::DeadlineExceeded,
             FetchError::NoSpace | FetchError::StoreFailed => Self::Unavailable,

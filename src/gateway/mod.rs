@@ -1,7 +1,8 @@
 //! THE request path: admit, look up, answer.
 //!
-//! Whatever the door, a request for a target comes here as a [`CacheRequest`] and leaves as an [`CacheResponse`], which the HTTP room only
-//! renders. This room knows no server. Its main type is [`Gateway`].
+//! Whatever the door, a request for a target comes here as a [`CacheRequest`] and leaves as an
+//! [`CacheResponse`], which the HTTP room only renders. This room knows no server. Its main type is
+//! [`Gateway`].
 
 mod by_digest;
 mod config;
@@ -20,7 +21,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::OwnedSemaphorePermit;
 
-pub use crate::passthrough::{OriginError, PassThroughResponse, Tunnel, TunnelEnd, is_end_to_end_header};
+pub use crate::passthrough::{
+    OriginError, PassThroughResponse, Tunnel, TunnelEnd, is_end_to_end_header,
+};
 pub use by_digest::DigestRequest;
 pub use config::{Config, MissPolicy, check_address};
 pub use error::RequestError;
@@ -32,7 +35,9 @@ pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 use crate::cache::{Cache, DiskHealth, Hit, TargetLookup};
 use crate::fetch::{BodyReader, FetchError, Fetcher, FirstResult, Head};
 use crate::limits::{TransferKind, TransferPermit};
-use crate::model::{Algorithm, Digest, EventSink, ExpectedDigests, Key, RangeSpec, Record, Scheme, Sha256, Target};
+use crate::model::{
+    Algorithm, Digest, EventSink, ExpectedDigests, Key, RangeSpec, Record, Scheme, Sha256, Target,
+};
 use crate::passthrough::PassThrough;
 use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, PolicyDenied};
 use pass_through::UpstreamLimits;
@@ -51,7 +56,8 @@ pub struct Gateway {
 /// What a look into the store finds.
 enum Lookup {
     Hit(Hit),
-    /// The bytes were here once. When they come back they must be the same, unless the target may change.
+    /// The bytes were here once. When they come back they must be the same, unless the target may
+    /// change.
     Evicted {
         record: Arc<Record>,
         allows_change: bool,
@@ -100,37 +106,61 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Problem::OverLimit`].
-    pub fn acquire_transfer_permit(&self, client: Client, kind: TransferKind) -> Result<TransferPermit, RequestError> {
+    pub fn acquire_transfer_permit(
+        &self,
+        client: Client,
+        kind: TransferKind,
+    ) -> Result<TransferPermit, RequestError> {
         Ok(self.policy.acquire_transfer_permit(client, kind)?)
     }
 
     /// Answers a request for a target.
     pub async fn handle(&self, request: CacheRequest) -> CacheResponse {
-        self.respond(request).await.unwrap_or_else(CacheResponse::Error)
+        self.respond(request)
+            .await
+            .unwrap_or_else(CacheResponse::Error)
     }
 
     async fn respond(&self, mut request: CacheRequest) -> Result<CacheResponse, RequestError> {
         let is_own = request.has_credentials || matches!(request.method, RequestMethod::Other(_));
         let target = request.target.clone();
-        let admitted = if is_own { self.policy.admit_unaliased(target)? } else { self.policy.admit(target)? };
-        if let (RequestMethod::Other(method), Scheme::Ftp) = (&request.method, admitted.target().scheme()) {
+        let admitted = if is_own {
+            self.policy.admit_unaliased(target)?
+        } else {
+            self.policy.admit(target)?
+        };
+        if let (RequestMethod::Other(method), Scheme::Ftp) =
+            (&request.method, admitted.target().scheme())
+        {
             return Err(RequestError::MethodNotSupported(method.clone()));
         }
         let is_pass_through = is_own || admitted.class() == Class::PassThrough;
         required_digest::apply_required_digest(&admitted, &mut request)?;
-        let found = if is_pass_through { Lookup::Miss } else { self.lookup(&admitted, &request).await };
+        let found = if is_pass_through {
+            Lookup::Miss
+        } else {
+            self.lookup(&admitted, &request).await
+        };
         if let Lookup::Hit(hit) = &found {
             self.reject_checksum_violation(&admitted, hit.record().sha256)?;
         }
         let evicted = match found {
-            Lookup::Hit(Hit::OnDisk(hit)) => return self.serve_from_disk(&request, hit, CacheStatus::Hit).await,
+            Lookup::Hit(Hit::OnDisk(hit)) => {
+                return self.serve_from_disk(&request, hit, CacheStatus::Hit).await;
+            }
             Lookup::Hit(Hit::InBucket(hit)) => {
-                match self.serve_from_bucket(&request, &hit, CacheStatus::BucketHit).await? {
+                match self
+                    .serve_from_bucket(&request, &hit, CacheStatus::BucketHit)
+                    .await?
+                {
                     Some(response) => return Ok(response),
                     None => Some((hit.record, false)),
                 }
             }
-            Lookup::Evicted { record, allows_change } => Some((record, allows_change)),
+            Lookup::Evicted {
+                record,
+                allows_change,
+            } => Some((record, allows_change)),
             Lookup::Miss => None,
         };
         // What is stated counts more than bytes that are gone.
@@ -163,18 +193,29 @@ impl Gateway {
                 return Lookup::Miss;
             }
         };
-        let required = admitted.required_sha256().map(|required| ExpectedDigests::from_iter([required.into()]));
+        let required = admitted
+            .required_sha256()
+            .map(|required| ExpectedDigests::from_iter([required.into()]));
         let record = known.active_for(required.as_ref().unwrap_or(&request.expected));
         let opened = match self.cache.open_record(key, Arc::clone(record)).await {
-            Ok(None) => self.cache.open_latest_variant(key, &known, &request.expected).await,
+            Ok(None) => {
+                self.cache
+                    .open_latest_variant(key, &known, &request.expected)
+                    .await
+            }
             opened => opened,
         };
         match opened {
             Ok(Some(hit)) => return Lookup::Hit(hit),
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "an object could not be opened; the request is a miss"),
+            Err(error) => {
+                tracing::warn!(%error, "an object could not be opened; the request is a miss")
+            }
         }
-        Lookup::Evicted { record: Arc::clone(record), allows_change: self.cache.allows_change(&known) }
+        Lookup::Evicted {
+            record: Arc::clone(record),
+            allows_change: self.cache.allows_change(&known),
+        }
     }
 
     /// A redirect is only for a client that is known to follow it and that loses nothing by it.
@@ -194,15 +235,23 @@ impl Gateway {
 
     /// Sends the client upstream, and fetches for those who come after it.
     fn redirect_and_fetch(&self, admitted: &Admitted) -> CacheResponse {
-        // The follower is dropped at once: the flight goes on without it. If there is no place for one, the next may have it.
-        if let Err(error) = self.fetcher.join_or_start(admitted, &ExpectedDigests::nothing()) {
+        // The follower is dropped at once: the flight goes on without it. If there is no place for
+        // one, the next may have it.
+        if let Err(error) = self
+            .fetcher
+            .join_or_start(admitted, &ExpectedDigests::nothing())
+        {
             tracing::debug!(target = %admitted.target(), %error, "a client was redirected without a fetch");
         }
         CacheResponse::Redirect(admitted.target().clone())
     }
 
     /// Lets the client read along while the target is fetched.
-    async fn join_fetch(&self, admitted: &Admitted, request: CacheRequest) -> Result<CacheResponse, RequestError> {
+    async fn join_fetch(
+        &self,
+        admitted: &Admitted,
+        request: CacheRequest,
+    ) -> Result<CacheResponse, RequestError> {
         let permit = self.acquire_upstream_permit()?;
         let mut reader = match self.fetcher.join_or_start(admitted, &request.expected) {
             Ok(reader) => reader,
@@ -211,7 +260,9 @@ impl Gateway {
                 return self.serve_after_failure(admitted, request, error).await;
             }
         };
-        let status = CacheStatus::Miss { collapsed: reader.is_collapsed() };
+        let status = CacheStatus::Miss {
+            collapsed: reader.is_collapsed(),
+        };
         let record = match reader.first_result().await {
             Ok(FirstResult::Streaming(head)) if can_stream_unverified(&request, &head) => {
                 return Ok(stream_in_flight(&request, reader, head, status, permit));
@@ -222,13 +273,16 @@ impl Gateway {
         };
         drop(permit);
         match record {
-            Ok(record) => self.serve_completed(admitted, request, record, status).await,
+            Ok(record) => {
+                self.serve_completed(admitted, request, record, status)
+                    .await
+            }
             Err(error) => self.serve_after_failure(admitted, request, error).await,
         }
     }
 
-    /// Answers from what a flight has found or stored. If it is gone again, by an eviction or with the bucket, it passes
-    /// through.
+    /// Answers from what a flight has found or stored. If it is gone again, by an eviction or with
+    /// the bucket, it passes through.
     async fn serve_completed(
         &self,
         admitted: &Admitted,
@@ -236,7 +290,10 @@ impl Gateway {
         record: Arc<Record>,
         status: CacheStatus,
     ) -> Result<CacheResponse, RequestError> {
-        let hit = self.cache.open_record(Key::of(admitted.target()), Arc::clone(&record)).await;
+        let hit = self
+            .cache
+            .open_record(Key::of(admitted.target()), Arc::clone(&record))
+            .await;
         match hit {
             Ok(Some(Hit::OnDisk(hit))) => return self.serve_from_disk(&request, hit, status).await,
             Ok(Some(Hit::InBucket(hit))) => {
@@ -245,15 +302,17 @@ impl Gateway {
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "an object that was just stored could not be opened"),
+            Err(error) => {
+                tracing::warn!(%error, "an object that was just stored could not be opened")
+            }
         }
         reject_conflicting_digest(&request.expected, record.sha256)?;
         request.expected.add(record.sha256.into());
         self.pass_through(admitted, request).await
     }
 
-    /// What cannot be kept is passed through, and so is what only this client's digest makes safe; every other failure is
-    /// told.
+    /// What cannot be kept is passed through, and so is what only this client's digest makes safe;
+    /// every other failure is told.
     async fn serve_after_failure(
         &self,
         admitted: &Admitted,
@@ -261,7 +320,9 @@ impl Gateway {
         error: FetchError,
     ) -> Result<CacheResponse, RequestError> {
         match error {
-            FetchError::NoSpace | FetchError::StoreFailed => self.pass_through(admitted, request).await,
+            FetchError::NoSpace | FetchError::StoreFailed => {
+                self.pass_through(admitted, request).await
+            }
             FetchError::Origin(OriginError::Denied(PolicyDenied::Downgrade))
                 if request.expected.has_strong_digest() =>
             {
@@ -282,9 +343,13 @@ impl Gateway {
     /// Opens an admitted tunnel.
     ///
     /// # Errors
-    /// [`Problem::Origin`] where nobody answers there, [`Problem::Denied`] where its address is not allowed.
+    /// [`Problem::Origin`] where nobody answers there, [`Problem::Denied`] where its address is not
+    /// allowed.
     pub async fn open_tunnel(&self, admitted: &AdmittedTunnel) -> Result<Tunnel, RequestError> {
-        self.passthrough.open_tunnel(admitted).await.map_err(|error| RequestError::Origin(error.into()))
+        self.passthrough
+            .open_tunnel(admitted)
+            .await
+            .map_err(|error| RequestError::Origin(error.into()))
     }
 
     /// How the disk of the cache does: what a load balancer wants to know.
@@ -300,19 +365,31 @@ impl Gateway {
     }
 }
 
-/// Whether a client can be served while the body comes. One that needs the length, or whose protocol shows no end, waits
-/// for it.
+/// Whether a client can be served while the body comes. One that needs the length, or whose
+/// protocol shows no end, waits for it.
 fn can_stream_unverified(request: &CacheRequest, head: &Head) -> bool {
-    // A part is whole before the body is: who expects a digest, or names ours, waits until the whole has been checked.
-    let must_wait = request.range.is_some() && !request.expected.is_empty() || request.conditions.if_match.is_some();
-    !must_wait && (head.length.is_some() || (request.range.is_none() && request.version == HttpVersion::Http11))
+    // A part is whole before the body is: who expects a digest, or names ours, waits until the
+    // whole has been checked.
+    let must_wait = request.range.is_some() && !request.expected.is_empty()
+        || request.conditions.if_match.is_some();
+    !must_wait
+        && (head.length.is_some()
+            || (request.range.is_none() && request.version == HttpVersion::Http11))
 }
 
-/// The bytes on record are the only ones that this target means; who expects others need not wait for them.
-fn reject_conflicting_digest(expected: &ExpectedDigests, sha256: Sha256) -> Result<(), RequestError> {
-    let is_other = |digest: &Digest| digest.algorithm() == Algorithm::Sha256 && *digest != sha256.into();
+/// The bytes on record are the only ones that this target means; who expects others need not wait
+/// for them.
+fn reject_conflicting_digest(
+    expected: &ExpectedDigests,
+    sha256: Sha256,
+) -> Result<(), RequestError> {
+    let is_other =
+        |digest: &Digest| digest.algorithm() == Algorithm::Sha256 && *digest != sha256.into();
     if expected.iter().any(is_other) {
-        return Err(RequestError::Mismatch { expected: expected.clone(), found: sha256 });
+        return Err(RequestError::Mismatch {
+            expected: expected.clone(),
+            found: sha256,
+        });
     }
     Ok(())
 }
@@ -330,7 +407,11 @@ fn stream_in_flight(
     CacheResponse::Body(Box::new(BodyResponse {
         representation,
         selection,
-        source: BodySource::InFlight { reader, head, permit },
+        source: BodySource::InFlight {
+            reader,
+            head,
+            permit,
+        },
         status,
     }))
 }

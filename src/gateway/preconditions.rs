@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 use super::Representation;
 use crate::model::{ByteRange, RangeSpec, Selected};
 
-/// The conditional header fields of a request, as they came. A date that is none is ignored, as the RFC says.
+/// The conditional header fields of a request, as they came. A date that is none is ignored, as the
+/// RFC says.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
     pub if_match: Option<String>,
@@ -18,8 +19,22 @@ pub struct Conditions {
 impl Conditions {
     #[must_use]
     pub fn are_none(&self) -> bool {
-        let Self { if_match, if_none_match, if_modified_since, if_unmodified_since, if_range } = self;
-        [if_match, if_none_match, if_modified_since, if_unmodified_since, if_range].iter().all(|field| field.is_none())
+        let Self {
+            if_match,
+            if_none_match,
+            if_modified_since,
+            if_unmodified_since,
+            if_range,
+        } = self;
+        [
+            if_match,
+            if_none_match,
+            if_modified_since,
+            if_unmodified_since,
+            if_range,
+        ]
+        .iter()
+        .all(|field| field.is_none())
     }
 }
 
@@ -38,14 +53,19 @@ pub enum Selection {
 
 /// Applies conditions and range to a GET or HEAD.
 #[must_use]
-pub fn select(conditions: &Conditions, range: Option<RangeSpec>, representation: &Representation) -> Selection {
+pub fn select(
+    conditions: &Conditions,
+    range: Option<RangeSpec>,
+    representation: &Representation,
+) -> Selection {
     let etag = representation.etag();
     let modified_at = representation.modified_at();
     if let Some(list) = &conditions.if_match {
         if !etag_list_contains(list, etag.as_deref(), Comparison::Strong) {
             return Selection::PreconditionFailed;
         }
-    } else if let (Some(since), Some(modified_at)) = (date(conditions.if_unmodified_since.as_deref()), modified_at)
+    } else if let (Some(since), Some(modified_at)) =
+        (date(conditions.if_unmodified_since.as_deref()), modified_at)
         && modified_at > since
     {
         return Selection::PreconditionFailed;
@@ -54,12 +74,14 @@ pub fn select(conditions: &Conditions, range: Option<RangeSpec>, representation:
         if etag_list_contains(list, etag.as_deref(), Comparison::Weak) {
             return Selection::NotModified;
         }
-    } else if let (Some(since), Some(modified_at)) = (date(conditions.if_modified_since.as_deref()), modified_at)
+    } else if let (Some(since), Some(modified_at)) =
+        (date(conditions.if_modified_since.as_deref()), modified_at)
         && modified_at <= since
     {
         return Selection::NotModified;
     }
-    let Some(range) = range.filter(|_| range_applies(conditions, etag.as_deref(), modified_at)) else {
+    let Some(range) = range.filter(|_| range_applies(conditions, etag.as_deref(), modified_at))
+    else {
         return Selection::Whole;
     };
     match representation.length.map(|length| range.select(length)) {
@@ -70,7 +92,11 @@ pub fn select(conditions: &Conditions, range: Option<RangeSpec>, representation:
 }
 
 /// RFC 9110, section 13.1.5: a range under another validator would join two different files.
-fn range_applies(conditions: &Conditions, etag: Option<&str>, modified_at: Option<SystemTime>) -> bool {
+fn range_applies(
+    conditions: &Conditions,
+    etag: Option<&str>,
+    modified_at: Option<SystemTime>,
+) -> bool {
     match conditions.if_range.as_deref().map(str::trim) {
         None => true,
         Some(validator) if validator.starts_with('"') => etag == Some(validator),
@@ -90,12 +116,15 @@ fn etag_list_contains(list: &str, etag: Option<&str>, comparison: Comparison) ->
         return true;
     }
     let Some(etag) = etag else { return false };
-    // Our tags hold no comma, so that splitting inside somebody else's quoted tag cannot make a false match of ours.
-    list.split(',').map(str::trim).any(|listed| match (comparison, listed.strip_prefix("W/")) {
-        (Comparison::Weak, Some(weak)) => weak == etag,
-        (Comparison::Strong, Some(_)) => false,
-        (_, None) => listed == etag,
-    })
+    // Our tags hold no comma, so that splitting inside somebody else's quoted tag cannot make a
+    // false match of ours.
+    list.split(',')
+        .map(str::trim)
+        .any(|listed| match (comparison, listed.strip_prefix("W/")) {
+            (Comparison::Weak, Some(weak)) => weak == etag,
+            (Comparison::Strong, Some(_)) => false,
+            (_, None) => listed == etag,
+        })
 }
 
 /// A date in one of the forms of RFC 9110, section 5.6.7; whole seconds.

@@ -7,7 +7,8 @@ use crate::model::{ExpectedDigests, RangeSpec, Target};
 pub enum Endpoint {
     /// `GET /https://host/path` at the gateway port.
     Gateway,
-    /// `GET http://host/path` at the proxy port. It is never answered with a redirect to the target: that would loop.
+    /// `GET http://host/path` at the proxy port. It is never answered with a redirect to the
+    /// target: that would loop.
     Proxy,
 }
 
@@ -48,9 +49,11 @@ pub struct CacheRequest {
     /// `Cache-Control: only-if-cached` (RFC 9111, section 5.2.1.7).
     pub only_if_cached: bool,
     pub user_agent: String,
-    /// The request carries Authorization or Cookie, and the door takes them: the answer belongs to this client alone.
+    /// The request carries Authorization or Cookie, and the door takes them: the answer belongs to
+    /// this client alone.
     pub has_credentials: bool,
-    /// What goes to the origin if the request is passed through. Nothing of it touches what is stored.
+    /// What goes to the origin if the request is passed through. Nothing of it touches what is
+    /// stored.
     pub forwarded_headers: Vec<(String, Vec<u8>)>,
     pub body: Option<reqwest::Body>,
 }

@@ -70,12 +70,20 @@ pub struct Representation {
 impl Representation {
     #[must_use]
     pub fn of_record(record: &Record) -> Self {
-        Self { length: Some(record.size_bytes), sha256: Some(record.sha256), headers: record.headers.clone() }
+        Self {
+            length: Some(record.size_bytes),
+            sha256: Some(record.sha256),
+            headers: record.headers.clone(),
+        }
     }
 
     #[must_use]
     pub fn of_head(head: &Head) -> Self {
-        Self { length: head.length, sha256: None, headers: head.headers.clone() }
+        Self {
+            length: head.length,
+            sha256: None,
+            headers: head.headers.clone(),
+        }
     }
 
     #[must_use]

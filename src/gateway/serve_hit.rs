@@ -7,7 +7,8 @@ use super::{Gateway, RequestError};
 use crate::cache::{self, BucketHit, FileHit, Hit};
 use crate::model::{Algorithm, ByteRange, Digests, ExpectedDigests, Record};
 
-/// A smaller file is in memory already once it is opened, and costs less to send than to hand over, in bytes.
+/// A smaller file is in memory already once it is opened, and costs less to send than to hand over,
+/// in bytes.
 const MIN_ACCEL_BYTES: u64 = 16 * 1024;
 
 impl Gateway {
@@ -24,11 +25,16 @@ impl Gateway {
             Some(location) => BodySource::Offloaded { location },
             None => BodySource::DiskFile(hit),
         };
-        Ok(CacheResponse::Body(Box::new(BodyResponse { representation, selection, source, status })))
+        Ok(CacheResponse::Body(Box::new(BodyResponse {
+            representation,
+            selection,
+            source,
+            status,
+        })))
     }
 
-    /// Sends the client to the bucket where it can follow, and relays otherwise. `None` if the bucket does not give what it
-    /// should have.
+    /// Sends the client to the bucket where it can follow, and relays otherwise. `None` if the
+    /// bucket does not give what it should have.
     pub(super) async fn serve_from_bucket(
         &self,
         request: &CacheRequest,
@@ -66,11 +72,16 @@ impl Gateway {
                 }
             },
         };
-        Ok(Some(CacheResponse::Body(Box::new(BodyResponse { representation, selection, source, status }))))
+        Ok(Some(CacheResponse::Body(Box::new(BodyResponse {
+            representation,
+            selection,
+            source,
+            status,
+        }))))
     }
 
-    /// An address that was signed is good for GET alone, its answer knows no validator of ours, and what comes from there is not
-    /// compared with what the client expects.
+    /// An address that was signed is good for GET alone, its answer knows no validator of ours, and
+    /// what comes from there is not compared with what the client expects.
     fn can_redirect_to_bucket(&self, request: &CacheRequest) -> bool {
         request.endpoint == Endpoint::Gateway
             && request.method == RequestMethod::Get
@@ -83,12 +94,19 @@ impl Gateway {
     }
 
     /// The name under which our own nginx finds a hit, if nginx is to send it.
-    fn location_for_nginx(&self, request: &CacheRequest, hit: &FileHit, selection: Selection) -> Option<String> {
+    fn location_for_nginx(
+        &self,
+        request: &CacheRequest,
+        hit: &FileHit,
+        selection: Selection,
+    ) -> Option<String> {
         let config = self.config.load();
         let has_body = match selection {
             Selection::Whole => request.range.is_none(),
             Selection::Part(_) => true,
-            Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => false,
+            Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => {
+                false
+            }
         };
         let is_for_nginx = request.delivery == Delivery::AccelRedirect
             && request.method == RequestMethod::Get
@@ -100,15 +118,23 @@ impl Gateway {
     }
 
     /// Holds a hit against what the client expects of it.
-    async fn check_digests(&self, request: &CacheRequest, hit: &FileHit) -> Result<(), RequestError> {
+    async fn check_digests(
+        &self,
+        request: &CacheRequest,
+        hit: &FileHit,
+    ) -> Result<(), RequestError> {
         let mut digests = hit.record.known_digests();
         for expected in request.expected.iter() {
             let algorithm = expected.algorithm();
             if algorithm != Algorithm::Sha256 && !digests.others.contains_key(&algorithm) {
-                let digest = self.cache.digest_of(hit, algorithm).await.map_err(|error| {
-                    tracing::warn!(%error, "an object could not be read to compare its digest");
-                    RequestError::Unavailable
-                })?;
+                let digest = self
+                    .cache
+                    .digest_of(hit, algorithm)
+                    .await
+                    .map_err(|error| {
+                        tracing::warn!(%error, "an object could not be read to compare its digest");
+                        RequestError::Unavailable
+                    })?;
                 digests.others.insert(algorithm, digest.hex());
             }
         }
@@ -118,22 +144,33 @@ impl Gateway {
 
 fn compare(expected: &ExpectedDigests, digests: &Digests) -> Result<(), RequestError> {
     match digests.first_mismatch(expected) {
-        Some(_) => Err(RequestError::Mismatch { expected: expected.clone(), found: digests.sha256 }),
+        Some(_) => Err(RequestError::Mismatch {
+            expected: expected.clone(),
+            found: digests.sha256,
+        }),
         None => Ok(()),
     }
 }
 
 /// Whether something is expected that only the bytes themselves can tell.
 fn needs_other_digests(expected: &ExpectedDigests, digests: &Digests) -> bool {
-    let is_known = |algorithm| algorithm == Algorithm::Sha256 || digests.others.contains_key(&algorithm);
+    let is_known =
+        |algorithm| algorithm == Algorithm::Sha256 || digests.others.contains_key(&algorithm);
     expected.iter().any(|digest| !is_known(digest.algorithm()))
 }
 
 /// The bytes that an answer shows, if it shows any.
-fn response_range(request: &CacheRequest, selection: Selection, record: &Record) -> Option<ByteRange> {
+fn response_range(
+    request: &CacheRequest,
+    selection: Selection,
+    record: &Record,
+) -> Option<ByteRange> {
     match selection {
         _ if request.method != RequestMethod::Get => None,
-        Selection::Whole => record.size_bytes.checked_sub(1).map(|last| ByteRange { first: 0, last }),
+        Selection::Whole => record
+            .size_bytes
+            .checked_sub(1)
+            .map(|last| ByteRange { first: 0, last }),
         Selection::Part(part) => Some(part),
         Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => None,
     }

@@ -2,7 +2,8 @@
 
 use crate::model::{Algorithm, Digest, DigestError, ExpectedDigests, Scheme, Target, TargetError};
 
-/// First segments that are the gateway's own although they could be hosts. Those without a dot never are.
+/// First segments that are the gateway's own although they could be hosts. Those without a dot
+/// never are.
 const RESERVED: [&str; 3] = ["favicon.ico", "openapi.json", "robots.txt"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -23,14 +24,17 @@ pub struct PrefixedUrl {
 }
 
 impl PrefixedUrl {
-    /// Reads path and query of a request, undecoded: `/https://host/path?query`, `/https:/host/path`, `/https/host/path`,
-    /// `/host.name/path`, each also behind `/download` and behind `/<algorithm>:<hex>`.
+    /// Reads path and query of a request, undecoded: `/https://host/path?query`,
+    /// `/https:/host/path`, `/https/host/path`, `/host.name/path`, each also behind `/download` and
+    /// behind `/<algorithm>:<hex>`.
     ///
     /// # Errors
     /// [`PrefixedUrlError`] says which part is wrong.
     pub fn parse(path_and_query: &str) -> Result<Self, PrefixedUrlError> {
         let mut expected = ExpectedDigests::nothing();
-        let mut rest = path_and_query.strip_prefix('/').ok_or(PrefixedUrlError::NoUrl)?;
+        let mut rest = path_and_query
+            .strip_prefix('/')
+            .ok_or(PrefixedUrlError::NoUrl)?;
         rest = rest.strip_prefix("download/").unwrap_or(rest);
         while let Some((digest, behind)) = split_digest(rest) {
             expected.add(digest?);
@@ -62,15 +66,23 @@ fn to_absolute_uri(text: &str) -> Option<String> {
         return Some(format!("{}://{rest}", scheme.as_str()));
     }
     let is_host = is_dns_name(first) && !RESERVED.contains(&first.to_ascii_lowercase().as_str());
-    (is_host && !rest.is_empty() && !rest.starts_with('?')).then(|| format!("https://{first}/{rest}"))
+    (is_host && !rest.is_empty() && !rest.starts_with('?'))
+        .then(|| format!("https://{first}/{rest}"))
 }
 
 /// A DNS name with a dot, whose last label is no number: `10.0.0.1/x` is nobody's host.
 fn is_dns_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let label_fits = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(plain) && !label.starts_with('-') && !label.ends_with('-')
+        (1..=63).contains(&label.len())
+            && label.bytes().all(plain)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
     };
-    let Some((_, last)) = text.rsplit_once('.') else { return false };
-    text.len() <= 253 && text.split('.').all(label_fits) && last.bytes().any(|byte| byte.is_ascii_alphabetic())
+    let Some((_, last)) = text.rsplit_once('.') else {
+        return false;
+    };
+    text.len() <= 253
+        && text.split('.').all(label_fits)
+        && last.bytes().any(|byte| byte.is_ascii_alphabetic())
 }

@@ -1,4 +1,5 @@
-//! Whether this instance should get requests, as `/readyz` says it: the disk is tried again and again.
+//! Whether this instance should get requests, as `/readyz` says it: the disk is tried again and
+//! again.
 
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ pub fn channel(cache: &Cache) -> (watch::Sender<Readiness>, watch::Receiver<Read
     watch::channel(Readiness::of(&cache.health()))
 }
 
-/// Keeps what is known of the disk up to date, for those who listen here, and for the store, which tells what changes.
+/// Keeps what is known of the disk up to date, for those who listen here, and for the store, which
+/// tells what changes.
 pub async fn watch(cache: Cache, readiness: watch::Sender<Readiness>) {
     loop {
         let found = Readiness::of(&cache.disk().probe().await);

@@ -17,7 +17,8 @@ use crate::limits::TransferPermit;
 /// The status in the log of a request whose client left before it was answered. It is never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// The door of requests that watch over the service. While they are well they are told at level debug only.
+/// The door of requests that watch over the service. While they are well they are told at level
+/// debug only.
 pub const HEALTH_ENDPOINT: &str = "health";
 
 /// What is known of a request while it is answered.
@@ -63,11 +64,20 @@ impl RequestLog {
     /// Ties the event to the end of the answer's body.
     ///
     /// `transfer` counts as long as the body is under way, and says how fast it may be.
-    pub fn attach(self, response: HttpResponse, transfer_permit: Option<TransferPermit>) -> HttpResponse {
+    pub fn attach(
+        self,
+        response: HttpResponse,
+        transfer_permit: Option<TransferPermit>,
+    ) -> HttpResponse {
         let status = response.status().as_u16();
-        let cache = response.headers().get("cache-status").and_then(|value| value.to_str().ok());
+        let cache = response
+            .headers()
+            .get("cache-status")
+            .and_then(|value| value.to_str().ok());
         // Behind our own name.
-        let cache = cache.and_then(|text| text.split_once("; ")).map_or(String::new(), |(_, rest)| rest.to_owned());
+        let cache = cache
+            .and_then(|text| text.split_once("; "))
+            .map_or(String::new(), |(_, rest)| rest.to_owned());
         let is_offloaded = response.headers().contains_key(ACCEL_REDIRECT);
         response.map_body(|_, body| {
             let body = match transfer_permit.as_ref().and_then(TransferPermit::pacer) {
@@ -115,7 +125,11 @@ impl RequestLog {
                 )
             };
         }
-        if self.endpoint == HEALTH_ENDPOINT && status == 200 { emit!(debug) } else { emit!(info) }
+        if self.endpoint == HEALTH_ENDPOINT && status == 200 {
+            emit!(debug)
+        } else {
+            emit!(info)
+        }
     }
 }
 
@@ -140,7 +154,10 @@ impl MessageBody for LoggedBody {
         self.body.size()
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let polled = Pin::new(&mut self.body).poll_next(cx);
         match &polled {
             Poll::Ready(Some(Ok(piece))) => self.sent_bytes += piece.len() as u64,
@@ -153,12 +170,15 @@ impl MessageBody for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
-        let is_whole = self.expected_bytes.map_or(self.has_ended, |expected| self.sent_bytes >= expected);
+        let is_whole = self
+            .expected_bytes
+            .map_or(self.has_ended, |expected| self.sent_bytes >= expected);
         let completion = match (self.is_offloaded, is_whole) {
             (true, _) => "offloaded",
             (false, true) => "complete",
             (false, false) => "aborted",
         };
-        self.log.write(self.status, &self.cache, self.sent_bytes, completion);
+        self.log
+            .write(self.status, &self.cache, self.sent_bytes, completion);
     }
 }

@@ -18,8 +18,8 @@ use crate::gateway::{OriginError, PassThroughResponse};
 use crate::limits::Pacer;
 use crate::model::ByteRange;
 
-/// How much one answer sends before it is the next one's turn. A fast client would otherwise keep a thread to itself for
-/// megabytes, while hundreds wait for their first byte.
+/// How much one answer sends before it is the next one's turn. A fast client would otherwise keep a
+/// thread to itself for megabytes, while hundreds wait for their first byte.
 const YIELD_BYTES: u64 = 256 * 1024;
 
 /// Lets others go first if `next` begins another turn.
@@ -29,7 +29,8 @@ async fn yield_between_chunks(offset: u64, next: u64) {
     }
 }
 
-/// Before a body is broken off, what was written of it goes out: otherwise a short one would be cut with its head.
+/// Before a body is broken off, what was written of it goes out: otherwise a short one would be cut
+/// with its head.
 async fn flush_before_error<T, E>(piece: Result<T, E>) -> Result<T, E> {
     if piece.is_err() {
         tokio::task::yield_now().await;
@@ -43,7 +44,9 @@ pub fn of_object(object: ObjectHandle, range: ByteRange, piece_bytes: usize) -> 
         if offset > range.last {
             return Ok(None);
         }
-        let size = usize::try_from(range.last - offset + 1).unwrap_or(usize::MAX).min(piece_bytes);
+        let size = usize::try_from(range.last - offset + 1)
+            .unwrap_or(usize::MAX)
+            .min(piece_bytes);
         let piece = object.read_some(offset, size).await?;
         let next = offset + piece.len() as u64;
         yield_between_chunks(offset, next).await;
@@ -58,7 +61,9 @@ pub fn of_hit(hit: FileHit, range: ByteRange, piece_bytes: usize) -> BoxBody {
         if offset > range.last {
             return Ok(None);
         }
-        let size = usize::try_from(range.last - offset + 1).unwrap_or(usize::MAX).min(piece_bytes);
+        let size = usize::try_from(range.last - offset + 1)
+            .unwrap_or(usize::MAX)
+            .min(piece_bytes);
         let piece = hit.read_some(offset, size).await.inspect_err(|error| {
             tracing::error!(%error, sha256 = %hit.record.sha256, "an object could not be read; the answer is broken off");
         })?;
@@ -94,23 +99,28 @@ fn read_in_flight(
 ) -> impl Stream<Item = Result<Bytes, FetchError>> {
     let end = range.map(|range| range.last + 1);
     let start = range.map_or(0, |range| range.first);
-    try_unfold((reader, start, permit), move |(mut reader, offset, permit)| {
-        let head = Arc::clone(&head);
-        async move {
-            if end.is_some_and(|end| offset >= end) {
-                return Ok(None);
+    try_unfold(
+        (reader, start, permit),
+        move |(mut reader, offset, permit)| {
+            let head = Arc::clone(&head);
+            async move {
+                if end.is_some_and(|end| offset >= end) {
+                    return Ok(None);
+                }
+                let Some(mut piece) =
+                    flush_before_error(reader.next(&head, offset, piece_bytes).await).await?
+                else {
+                    return Ok(None);
+                };
+                if let Some(end) = end {
+                    piece.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
+                }
+                let next = offset + piece.len() as u64;
+                yield_between_chunks(offset, next).await;
+                Ok(Some((piece, (reader, next, permit))))
             }
-            let Some(mut piece) = flush_before_error(reader.next(&head, offset, piece_bytes).await).await? else {
-                return Ok(None);
-            };
-            if let Some(end) = end {
-                piece.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
-            }
-            let next = offset + piece.len() as u64;
-            yield_between_chunks(offset, next).await;
-            Ok(Some((piece, (reader, next, permit))))
-        }
-    })
+        },
+    )
 }
 
 /// The next part of what was received, `piece_bytes` at most: a connection copies what it is given.
@@ -121,29 +131,44 @@ fn part_of(received: &mut Bytes, piece_bytes: usize) -> Bytes {
 /// What the bucket gives.
 pub fn of_bucket(body: BucketStream, piece_bytes: usize) -> BoxBody {
     let size = body.size_bytes();
-    let pieces = try_unfold((body, Bytes::new()), move |(mut body, mut received)| async move {
-        if received.is_empty() {
-            let next = flush_before_error(body.next().await).await.inspect_err(|error| {
+    let pieces =
+        try_unfold(
+            (body, Bytes::new()),
+            move |(mut body, mut received)| async move {
+                if received.is_empty() {
+                    let next = flush_before_error(body.next().await).await.inspect_err(|error| {
                 tracing::error!(%error, "the bucket broke off; the answer is broken off");
             })?;
-            let Some(next) = next else { return Ok(None) };
-            received = next;
-        }
-        Ok::<_, BucketError>(Some((part_of(&mut received, piece_bytes), (body, received))))
-    });
+                    let Some(next) = next else { return Ok(None) };
+                    received = next;
+                }
+                Ok::<_, BucketError>(Some((
+                    part_of(&mut received, piece_bytes),
+                    (body, received),
+                )))
+            },
+        );
     SizedStream::new(size, pieces).boxed()
 }
 
 /// What an origin sends through us.
 pub fn of_pass_through(passed: PassThroughResponse, piece_bytes: usize) -> BoxBody {
     let length = passed.length;
-    let pieces = try_unfold((passed, Bytes::new()), move |(mut passed, mut received)| async move {
-        if received.is_empty() {
-            let Some(next) = flush_before_error(passed.next().await).await? else { return Ok(None) };
-            received = next;
-        }
-        Ok::<_, OriginError>(Some((part_of(&mut received, piece_bytes), (passed, received))))
-    });
+    let pieces = try_unfold(
+        (passed, Bytes::new()),
+        move |(mut passed, mut received)| async move {
+            if received.is_empty() {
+                let Some(next) = flush_before_error(passed.next().await).await? else {
+                    return Ok(None);
+                };
+                received = next;
+            }
+            Ok::<_, OriginError>(Some((
+                part_of(&mut received, piece_bytes),
+                (passed, received),
+            )))
+        },
+    );
     match length {
         Some(length) => SizedStream::new(length, pieces).boxed(),
         None => BodyStream::new(pieces).boxed(),
@@ -156,17 +181,23 @@ pub fn paced(body: BoxBody, pacer: Pacer) -> BoxBody {
     if size == BodySize::None {
         return body;
     }
-    let pieces = try_unfold((body, pacer, Bytes::new()), |(mut body, mut pacer, mut waiting)| async move {
-        if waiting.is_empty() {
-            match poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await.transpose()? {
-                Some(piece) => waiting = piece,
-                None => return Ok(None),
+    let pieces = try_unfold(
+        (body, pacer, Bytes::new()),
+        |(mut body, mut pacer, mut waiting)| async move {
+            if waiting.is_empty() {
+                match poll_fn(|cx| Pin::new(&mut body).poll_next(cx))
+                    .await
+                    .transpose()?
+                {
+                    Some(piece) => waiting = piece,
+                    None => return Ok(None),
+                }
             }
-        }
-        let allowed = pacer.acquire(waiting.len()).await;
-        let piece = waiting.split_to(allowed);
-        Ok::<_, Box<dyn std::error::Error>>(Some((piece, (body, pacer, waiting))))
-    });
+            let allowed = pacer.acquire(waiting.len()).await;
+            let piece = waiting.split_to(allowed);
+            Ok::<_, Box<dyn std::error::Error>>(Some((piece, (body, pacer, waiting))))
+        },
+    );
     match size {
         BodySize::Sized(size) => SizedStream::new(size, pieces).boxed(),
         BodySize::Stream | BodySize::None => BodyStream::new(pieces).boxed(),
@@ -185,7 +216,10 @@ impl MessageBody for HeadBody {
         self.length.map_or(BodySize::None, BodySize::Sized)
     }
 
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
         Poll::Ready(None)
     }
 }

@@ -44,22 +44,34 @@ impl BuiltinPage {
 
     /// The door's name in the log.
     pub fn endpoint(self) -> &'static str {
-        if self.is_health() { HEALTH_ENDPOINT } else { "page" }
+        if self.is_health() {
+            HEALTH_ENDPOINT
+        } else {
+            "page"
+        }
     }
 }
 
 impl HttpService {
     pub(super) fn page(&self, page: BuiltinPage, method: &Method) -> HttpResponse {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are for this\n".to_owned());
+            return text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "only GET and HEAD are for this\n".to_owned(),
+            );
         }
         match page {
             BuiltinPage::Usage => text(StatusCode::OK, self.usage()),
             BuiltinPage::Health => text(StatusCode::OK, "alive\n".to_owned()),
             BuiltinPage::Readiness => self.readiness(),
-            BuiltinPage::Version => text(StatusCode::OK, format!("millpond {}\n", env!("CARGO_PKG_VERSION"))),
+            BuiltinPage::Version => text(
+                StatusCode::OK,
+                format!("millpond {}\n", env!("CARGO_PKG_VERSION")),
+            ),
             // Open to all who may fetch: it shows what asking would show them too, and no secret.
-            BuiltinPage::Incidents => json(&serde_json::json!({ "incidents": self.reports.incidents.newest_first() })),
+            BuiltinPage::Incidents => {
+                json(&serde_json::json!({ "incidents": self.reports.incidents.newest_first() }))
+            }
             // What is fetched here by accident is fetched from somebody else.
             BuiltinPage::Robots => text(StatusCode::OK, "User-agent: *\nDisallow: /\n".to_owned()),
         }
@@ -74,19 +86,36 @@ impl HttpService {
             // What it cannot keep passes through it all the same.
             DiskHealth::Full => Some("the disk of the cache is full".to_owned()),
             DiskHealth::WriteError(_) => {
-                return text(StatusCode::SERVICE_UNAVAILABLE, "the cache cannot be written\n".to_owned());
+                return text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the cache cannot be written\n".to_owned(),
+                );
             }
             DiskHealth::Unresponsive => {
-                return text(StatusCode::SERVICE_UNAVAILABLE, "the disk of the cache does not answer\n".to_owned());
+                return text(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the disk of the cache does not answer\n".to_owned(),
+                );
             }
         };
-        let warnings = warning.into_iter().chain(self.gateway.bucket_error()).chain(self.reports.log.trouble());
-        text(StatusCode::OK, warnings.fold("ready\n".to_owned(), |page, warning| page + &format!("but {warning}\n")))
+        let warnings = warning
+            .into_iter()
+            .chain(self.gateway.bucket_error())
+            .chain(self.reports.log.trouble());
+        text(
+            StatusCode::OK,
+            warnings.fold("ready\n".to_owned(), |page, warning| {
+                page + &format!("but {warning}\n")
+            }),
+        )
     }
 
     fn usage(&self) -> String {
         let settings = self.settings.load();
-        let here = settings.public_authority.as_deref().unwrap_or("this-gateway");
+        let here = settings
+            .public_authority
+            .as_deref()
+            .unwrap_or("this-gateway");
         format!(
             "Millpond keeps upstream source archives, so that builds get the same bytes every time.
 

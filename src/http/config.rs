@@ -22,7 +22,11 @@ impl ProxyConfig {
         if self.tunnel_idle_timeout.0.is_zero() {
             return Err("proxy.tunnel_idle_timeout must be more than nothing".to_owned());
         }
-        if self.listen.is_empty() { Ok(()) } else { check_address("proxy.listen", &self.listen) }
+        if self.listen.is_empty() {
+            Ok(())
+        } else {
+            check_address("proxy.listen", &self.listen)
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! A client's connection, and how long it may be slow to say what it wants.
 //!
-//! The HTTP library bounds the first request head and the rest between two requests. Here is what it leaves open: later heads,
-//! connections that are turned away, and clients that have left while they wait. A client that does not read is the kernel's
-//! to notice ([`set_stall_timeout`]), which alone knows what has arrived.
+//! The HTTP library bounds the first request head and the rest between two requests. Here is what
+//! it leaves open: later heads, connections that are turned away, and clients that have left while
+//! they wait. A client that does not read is the kernel's to notice ([`set_stall_timeout`]), which
+//! alone knows what has arrived.
 //!
-//! The library also decodes up to 16 requests ahead, and encodes each answer by the method, the version and the `Connection`
-//! of the request that it decoded last. [`Connection`] therefore hands over one request at a time: the first byte of the next
-//! one follows once the answer is written, and once the library has had the chance to close behind it.
+//! The library also decodes up to 16 requests ahead, and encodes each answer by the method, the
+//! version and the `Connection` of the request that it decoded last. [`Connection`] therefore hands
+//! over one request at a time: the first byte of the next one follows once the answer is written,
+//! and once the library has had the chance to close behind it.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -33,20 +35,24 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one may take for which there is no place.
 const REJECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long the answer to a client that will say no more may take to begin. Such a client has nearly always left.
+/// How long the answer to a client that will say no more may take to begin. Such a client has
+/// nearly always left.
 const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long Millpond goes on reading from a connection that it has closed (RFC 9112, section 9.6). If bytes were left unread,
-/// the kernel would reset the connection, and the client could lose the last answer.
+/// How long Millpond goes on reading from a connection that it has closed (RFC 9112, section 9.6).
+/// If bytes were left unread, the kernel would reset the connection, and the client could lose the
+/// last answer.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Once so many bytes of later requests were read, the rest waits in the kernel. Reading ahead shows that a client has left.
+/// Once so many bytes of later requests were read, the rest waits in the kernel. Reading ahead
+/// shows that a client has left.
 const READ_AHEAD_BYTES: usize = 8 * 1024;
 
 /// Buffer for bytes that are read and discarded.
 const DISCARD_BYTES: usize = 4096;
 
-/// The request that the HTTP library gets in place of a malformed one. Its answer is always an error.
+/// The request that the HTTP library gets in place of a malformed one. Its answer is always an
+/// error.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
 
 /// Bytes that are invalid in a chunked body everywhere outside the data of a chunk.
@@ -64,7 +70,8 @@ enum RequestPhase {
     /// A request is being answered, and the answer has not begun.
     AwaitingResponse,
     Responding,
-    /// The answer has ended. Bytes of it may still have to be written, and bytes of the request to be read.
+    /// The answer has ended. Bytes of it may still have to be written, and bytes of the request to
+    /// be read.
     Responded,
 }
 
@@ -108,11 +115,13 @@ impl ConnectionState {
     }
 }
 
-/// Bytes on their way from the client to the HTTP library, which gets those of the current request only.
+/// Bytes on their way from the client to the HTTP library, which gets those of the current request
+/// only.
 #[derive(Debug, Default)]
 struct Inflow {
     scanner: RequestScanner,
-    /// Bytes that were read and not handed over: the beginning of a head, or what follows the current request.
+    /// Bytes that were read and not handed over: the beginning of a head, or what follows the
+    /// current request.
     buffered: BytesMut,
     /// How many of the first bytes of `buffered` belong to the current request.
     cleared_bytes: usize,
@@ -120,12 +129,16 @@ struct Inflow {
 }
 
 impl Inflow {
-    /// Takes the bytes of `buffer` behind the first `before` ones, and leaves those there that may be handed over. Bodies are
-    /// not copied.
+    /// Takes the bytes of `buffer` behind the first `before` ones, and leaves those there that may
+    /// be handed over. Bodies are not copied.
     fn accept(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let fresh = &buffer.filled()[before..];
         // Malformed bytes are held, and `release` returns their error.
-        let count = if self.buffered.is_empty() { self.scanner.advance(fresh).unwrap_or(0) } else { 0 };
+        let count = if self.buffered.is_empty() {
+            self.scanner.advance(fresh).unwrap_or(0)
+        } else {
+            0
+        };
         self.buffered.extend_from_slice(&fresh[count..]);
         buffer.set_filled(before + count);
     }
@@ -148,8 +161,8 @@ impl Inflow {
         Ok(count > 0)
     }
 
-    /// Replaces the held bytes by an error, or by a stand-in if no byte of the request was handed over. Returns whether it is
-    /// a stand-in.
+    /// Replaces the held bytes by an error, or by a stand-in if no byte of the request was handed
+    /// over. Returns whether it is a stand-in.
     fn refuse(&mut self) -> bool {
         let is_in_head = self.scanner.is_in_head();
         self.buffered = BytesMut::from(if is_in_head { STAND_IN } else { CHUNK_ERROR });
@@ -190,7 +203,12 @@ impl Connection {
     pub fn new(stream: TcpStream, permit: Option<OwnedSemaphorePermit>) -> Self {
         let is_rejected = permit.is_none();
         let (phase, refused) = (Cell::new(RequestPhase::New), Cell::default());
-        let state = ConnectionState { phase, is_rejected, refused, waker: RefCell::default() };
+        let state = ConnectionState {
+            phase,
+            is_rejected,
+            refused,
+            waker: RefCell::default(),
+        };
         let deadline = is_rejected.then(|| Box::pin(sleep(REJECT_TIMEOUT)));
         Self {
             stream,
@@ -208,7 +226,8 @@ impl Connection {
         Rc::clone(&self.state)
     }
 
-    /// The bare connection, the place to be held as long as it is open, and the bytes that were read and not handed over.
+    /// The bare connection, the place to be held as long as it is open, and the bytes that were
+    /// read and not handed over.
     pub fn into_parts(self) -> (TcpStream, Option<OwnedSemaphorePermit>, BytesMut) {
         (self.stream, self.permit, self.inflow.buffered)
     }
@@ -220,7 +239,8 @@ impl Connection {
             RequestPhase::ReadingHead => true,
             // The rest of an unwanted body may take as long as a head.
             RequestPhase::Responded if !self.inflow.is_request_complete() => {
-                self.deadline.get_or_insert_with(|| Box::pin(sleep(HEAD_TIMEOUT)));
+                self.deadline
+                    .get_or_insert_with(|| Box::pin(sleep(HEAD_TIMEOUT)));
                 true
             }
             RequestPhase::Idle
@@ -231,11 +251,13 @@ impl Connection {
         if !is_reading_head {
             self.deadline = None;
         }
-        self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+        self.deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
     }
 
-    /// The client has said its last. One that waits for its answer may only have closed its half, so that this is kept back
-    /// for a while; one that gets it, to the end.
+    /// The client has said its last. One that waits for its answer may only have closed its half,
+    /// so that this is kept back for a while; one that gets it, to the end.
     fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if std::mem::take(&mut self.has_unread) {
             cx.waker().wake_by_ref();
@@ -243,7 +265,9 @@ impl Connection {
         }
         match self.state.phase.get() {
             RequestPhase::AwaitingResponse if self.inflow.is_request_complete() => {
-                let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED_TIMEOUT)));
+                let deadline = self
+                    .deadline
+                    .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED_TIMEOUT)));
                 ready!(deadline.as_mut().poll(cx));
                 Poll::Ready(())
             }
@@ -253,7 +277,9 @@ impl Connection {
                 Poll::Pending
             }
             // The next request follows once the answer is written.
-            RequestPhase::Responded if self.inflow.is_request_complete() && !self.inflow.buffered.is_empty() => {
+            RequestPhase::Responded
+                if self.inflow.is_request_complete() && !self.inflow.buffered.is_empty() =>
+            {
                 Poll::Pending
             }
             RequestPhase::New
@@ -269,8 +295,9 @@ impl Connection {
         self.deadline = Some(Box::pin(sleep(HEAD_TIMEOUT)));
     }
 
-    /// Makes way for the next request if the current one is complete and answered. The library flushes after it has written
-    /// all of the answer, and if it has to close the connection, it does so before it reads again.
+    /// Makes way for the next request if the current one is complete and answered. The library
+    /// flushes after it has written all of the answer, and if it has to close the connection, it
+    /// does so before it reads again.
     fn begin_next(&mut self, cx: &Context<'_>) {
         if self.state.phase.get() != RequestPhase::Responded || !self.inflow.is_request_complete() {
             return;
@@ -288,15 +315,23 @@ impl Connection {
 
     /// Reads and discards bytes until the client closes its half or the time is over.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = if self.state.is_rejected { REJECT_TIMEOUT } else { LINGER_TIMEOUT };
-        let deadline = self.linger_deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let limit = if self.state.is_rejected {
+            REJECT_TIMEOUT
+        } else {
+            LINGER_TIMEOUT
+        };
+        let deadline = self
+            .linger_deadline
+            .get_or_insert_with(|| Box::pin(sleep(limit)));
         if deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         loop {
             let mut bytes = [0; DISCARD_BYTES];
             let mut buffer = ReadBuf::new(&mut bytes);
-            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)).is_err() || buffer.filled().is_empty() {
+            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)).is_err()
+                || buffer.filled().is_empty()
+            {
                 return Poll::Ready(());
             }
         }
@@ -305,7 +340,11 @@ impl Connection {
 
 impl AsyncRead for Connection {
     /// Who is too late is told as if he had said his last.
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
             match this.inflow.release(buffer) {
@@ -351,7 +390,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -372,8 +415,12 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The body of a request. It breaks off once nothing of it has come for `limit` while it was waited for.
-pub fn with_idle_timeout(body: Payload, limit: Duration) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
+/// The body of a request. It breaks off once nothing of it has come for `limit` while it was waited
+/// for.
+pub fn with_idle_timeout(
+    body: Payload,
+    limit: Duration,
+) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
     Box::pin(try_unfold(body, move |mut body| async move {
         match timeout(limit, body.next()).await {
             Ok(Some(piece)) => Ok(Some((piece?, body))),
@@ -383,9 +430,10 @@ pub fn with_idle_timeout(body: Payload, limit: Duration) -> impl Stream<Item = R
     }))
 }
 
-/// Has the kernel break off a connection whose peer takes nothing of what is sent for so long, be it gone or only not reading
-/// (RFC 9293, section 3.9.1.8: the user timeout). A kernel opens its window again once a part of its buffer is free, so that
-/// one that reads less than that part in this time counts as not reading: about a KiB a second in five minutes.
+/// Has the kernel break off a connection whose peer takes nothing of what is sent for so long, be
+/// it gone or only not reading (RFC 9293, section 3.9.1.8: the user timeout). A kernel opens its
+/// window again once a part of its buffer is free, so that one that reads less than that part in
+/// this time counts as not reading: about a KiB a second in five minutes.
 pub fn set_stall_timeout(stream: &TcpStream, timeout: Duration) {
     let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
     if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds) {

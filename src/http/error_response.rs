@@ -27,69 +27,124 @@ pub struct ErrorStatus {
 
 impl ErrorStatus {
     fn new(status: StatusCode, proxy_error: Option<&'static str>, detail: &'static str) -> Self {
-        Self { status, proxy_error, detail }
+        Self {
+            status,
+            proxy_error,
+            detail,
+        }
     }
 }
 
-/// Every problem's status. A proxy is transparent: at its door the origin's own final status goes through.
+/// Every problem's status. A proxy is transparent: at its door the origin's own final status goes
+/// through.
 pub fn status_of(error: &RequestError, endpoint: Option<Endpoint>) -> ErrorStatus {
     match error {
-        RequestError::BadRequest(_) => {
-            ErrorStatus::new(StatusCode::BAD_REQUEST, Some("http_request_error"), "bad-request")
-        }
-        RequestError::HeadTooLarge(_) => {
-            ErrorStatus::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Some("http_request_error"), "bad-request")
-        }
+        RequestError::BadRequest(_) => ErrorStatus::new(
+            StatusCode::BAD_REQUEST,
+            Some("http_request_error"),
+            "bad-request",
+        ),
+        RequestError::HeadTooLarge(_) => ErrorStatus::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Some("http_request_error"),
+            "bad-request",
+        ),
         RequestError::PrefixedUrl(PrefixedUrlError::Target(TargetError::TooLong)) => {
-            ErrorStatus::new(StatusCode::URI_TOO_LONG, Some("http_request_error"), "bad-request")
+            ErrorStatus::new(
+                StatusCode::URI_TOO_LONG,
+                Some("http_request_error"),
+                "bad-request",
+            )
         }
         // A client with a list of mirrors tries the next one after a 404 only.
         RequestError::PrefixedUrl(
             PrefixedUrlError::NoUrl | PrefixedUrlError::Digest(_) | PrefixedUrlError::Target(_),
-        ) => ErrorStatus::new(StatusCode::NOT_FOUND, Some("http_request_error"), "bad-target"),
-        RequestError::MethodNotSupported(_) => {
-            ErrorStatus::new(StatusCode::METHOD_NOT_ALLOWED, Some("http_request_denied"), "bad-method")
+        ) => ErrorStatus::new(
+            StatusCode::NOT_FOUND,
+            Some("http_request_error"),
+            "bad-target",
+        ),
+        RequestError::MethodNotSupported(_) => ErrorStatus::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Some("http_request_denied"),
+            "bad-method",
+        ),
+        RequestError::MethodNotAllowed(_) => {
+            ErrorStatus::new(StatusCode::METHOD_NOT_ALLOWED, None, "bad-method")
         }
-        RequestError::MethodNotAllowed(_) => ErrorStatus::new(StatusCode::METHOD_NOT_ALLOWED, None, "bad-method"),
-        RequestError::Unauthorized => ErrorStatus::new(StatusCode::UNAUTHORIZED, None, "unauthorized"),
+        RequestError::Unauthorized => {
+            ErrorStatus::new(StatusCode::UNAUTHORIZED, None, "unauthorized")
+        }
         RequestError::NotFound(_) => ErrorStatus::new(StatusCode::NOT_FOUND, None, "unknown"),
         RequestError::Pinned => ErrorStatus::new(StatusCode::LOCKED, None, "pinned"),
-        RequestError::NoSpace => ErrorStatus::new(StatusCode::INSUFFICIENT_STORAGE, None, "no-space"),
-        RequestError::LoopDetected(_) => ErrorStatus::new(StatusCode::BAD_REQUEST, Some("proxy_loop_detected"), "loop"),
-        RequestError::Misdirected(_) => {
-            ErrorStatus::new(StatusCode::MISDIRECTED_REQUEST, Some("http_request_denied"), "misdirected")
+        RequestError::NoSpace => {
+            ErrorStatus::new(StatusCode::INSUFFICIENT_STORAGE, None, "no-space")
         }
-        RequestError::Denied(denied) | RequestError::Origin(OriginError::Denied(denied)) => status_of_denied(denied),
-        RequestError::OverLimit(_) => {
-            ErrorStatus::new(StatusCode::TOO_MANY_REQUESTS, Some("http_request_denied"), "over-limit")
+        RequestError::LoopDetected(_) => {
+            ErrorStatus::new(StatusCode::BAD_REQUEST, Some("proxy_loop_detected"), "loop")
         }
-        RequestError::Origin(OriginError::Status { status, .. }) => status_of_upstream(*status, endpoint),
-        RequestError::Origin(OriginError::Unreachable(_)) => {
-            ErrorStatus::new(StatusCode::GATEWAY_TIMEOUT, Some("http_response_incomplete"), "origin-silent")
+        RequestError::Misdirected(_) => ErrorStatus::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            Some("http_request_denied"),
+            "misdirected",
+        ),
+        RequestError::Denied(denied) | RequestError::Origin(OriginError::Denied(denied)) => {
+            status_of_denied(denied)
         }
+        RequestError::OverLimit(_) => ErrorStatus::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            Some("http_request_denied"),
+            "over-limit",
+        ),
+        RequestError::Origin(OriginError::Status { status, .. }) => {
+            status_of_upstream(*status, endpoint)
+        }
+        RequestError::Origin(OriginError::Unreachable(_)) => ErrorStatus::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            Some("http_response_incomplete"),
+            "origin-silent",
+        ),
         RequestError::Origin(OriginError::CircuitOpen { last, .. }) => {
             status_of(&RequestError::Origin((**last).clone()), endpoint)
         }
         RequestError::Origin(OriginError::InvalidResponse(_) | OriginError::TlsFailure(_)) => {
-            ErrorStatus::new(StatusCode::BAD_GATEWAY, Some("http_protocol_error"), "origin-wrong")
+            ErrorStatus::new(
+                StatusCode::BAD_GATEWAY,
+                Some("http_protocol_error"),
+                "origin-wrong",
+            )
         }
-        RequestError::Mismatch { .. } => ErrorStatus::new(StatusCode::CONFLICT, None, "digest-mismatch"),
-        RequestError::WrongFileType => {
-            ErrorStatus::new(StatusCode::BAD_GATEWAY, Some("http_protocol_error"), "impostor")
+        RequestError::Mismatch { .. } => {
+            ErrorStatus::new(StatusCode::CONFLICT, None, "digest-mismatch")
         }
-        RequestError::DeadlineExceeded => {
-            ErrorStatus::new(StatusCode::GATEWAY_TIMEOUT, Some("http_response_timeout"), "origin-slow")
+        RequestError::WrongFileType => ErrorStatus::new(
+            StatusCode::BAD_GATEWAY,
+            Some("http_protocol_error"),
+            "impostor",
+        ),
+        RequestError::DeadlineExceeded => ErrorStatus::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            Some("http_response_timeout"),
+            "origin-slow",
+        ),
+        RequestError::OnlyIfCachedMiss => {
+            ErrorStatus::new(StatusCode::GATEWAY_TIMEOUT, None, "not-stored")
         }
-        RequestError::OnlyIfCachedMiss => ErrorStatus::new(StatusCode::GATEWAY_TIMEOUT, None, "not-stored"),
-        RequestError::Busy => {
-            ErrorStatus::new(StatusCode::SERVICE_UNAVAILABLE, Some("connection_limit_reached"), "busy")
-        }
-        RequestError::Stopping => {
-            ErrorStatus::new(StatusCode::SERVICE_UNAVAILABLE, Some("proxy_internal_error"), "stopping")
-        }
-        RequestError::Unavailable => {
-            ErrorStatus::new(StatusCode::SERVICE_UNAVAILABLE, Some("proxy_internal_error"), "unavailable")
-        }
+        RequestError::Busy => ErrorStatus::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some("connection_limit_reached"),
+            "busy",
+        ),
+        RequestError::Stopping => ErrorStatus::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some("proxy_internal_error"),
+            "stopping",
+        ),
+        RequestError::Unavailable => ErrorStatus::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some("proxy_internal_error"),
+            "unavailable",
+        ),
     }
 }
 
@@ -115,7 +170,9 @@ fn status_of_upstream(status: u16, endpoint: Option<Endpoint>) -> ErrorStatus {
     let status = match (status, endpoint) {
         (404, _) => StatusCode::NOT_FOUND,
         (410, _) => StatusCode::GONE,
-        (status @ 400..=599, Some(Endpoint::Proxy)) => StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
+        (status @ 400..=599, Some(Endpoint::Proxy)) => {
+            StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
+        }
         _ => StatusCode::BAD_GATEWAY,
     };
     ErrorStatus::new(status, None, "origin-status")
@@ -124,19 +181,28 @@ fn status_of_upstream(status: u16, endpoint: Option<Endpoint>) -> ErrorStatus {
 /// Who refused, and why, for machines (RFC 9209).
 pub fn proxy_status(error: &RequestError, error_status: ErrorStatus, name: &str) -> String {
     match (error, error_status.proxy_error) {
-        (RequestError::Origin(OriginError::Status { status, .. }), _) => format!("{name}; received-status={status}"),
+        (RequestError::Origin(OriginError::Status { status, .. }), _) => {
+            format!("{name}; received-status={status}")
+        }
         (_, Some(error)) => format!("{name}; error={error}"),
         (_, None) => format!("{name}; details=\"{}\"", error_status.detail),
     }
 }
 
 /// One line for people, or a problem document (RFC 9457) for those who ask for one.
-pub fn render(error: &RequestError, endpoint: Option<Endpoint>, context: &ResponseContext<'_>) -> HttpResponse {
+pub fn render(
+    error: &RequestError,
+    endpoint: Option<Endpoint>,
+    context: &ResponseContext<'_>,
+) -> HttpResponse {
     let error_status = status_of(error, endpoint);
     let mut builder = HttpResponse::build(error_status.status);
     context.apply_common_headers(&mut builder, CacheStatus::Error(error_status.detail));
     builder.insert_header((CACHE_CONTROL, "no-store"));
-    builder.insert_header(("Proxy-Status", proxy_status(error, error_status, context.name)));
+    builder.insert_header((
+        "Proxy-Status",
+        proxy_status(error, error_status, context.name),
+    ));
     match error {
         RequestError::MethodNotAllowed(allowed) => drop(builder.insert_header((ALLOW, *allowed))),
         RequestError::MethodNotSupported(_) => drop(builder.insert_header((ALLOW, "GET, HEAD"))),
@@ -169,7 +235,9 @@ pub fn retry_after_seconds(error: &RequestError, status: StatusCode) -> Option<u
     match error {
         RequestError::Origin(error) => error.retry_after().map(whole_seconds),
         RequestError::OverLimit(OverLimit::Requests { wait }) => Some(wait.as_secs() + 1),
-        RequestError::OverLimit(OverLimit::Downloads | OverLimit::Tunnels) => Some(RETRY_AFTER_SECONDS),
+        RequestError::OverLimit(OverLimit::Downloads | OverLimit::Tunnels) => {
+            Some(RETRY_AFTER_SECONDS)
+        }
         _ if status == StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_AFTER_SECONDS),
         _ => None,
     }

@@ -1,4 +1,5 @@
-//! The gateway port: the rewrite door, the gateway's own pages, and the proxy requests that our nginx hands on.
+//! The gateway port: the rewrite door, the gateway's own pages, and the proxy requests that our
+//! nginx hands on.
 
 use actix_web::http::Method;
 use actix_web::web::{Data, Payload};
@@ -14,7 +15,11 @@ use crate::gateway::{CacheRequest, Endpoint, PrefixedUrl, RequestError};
 use crate::limits::TransferKind;
 use crate::model::Target;
 
-pub async fn serve(request: HttpRequest, payload: Payload, service: Data<HttpService>) -> HttpResponse {
+pub async fn serve(
+    request: HttpRequest,
+    payload: Payload,
+    service: Data<HttpService>,
+) -> HttpResponse {
     let request_origin = RequestOrigin::at_gateway_port(&request, &service);
     if matches!(
         (&request_origin.form, request_origin.frontend),
@@ -23,17 +28,35 @@ pub async fn serve(request: HttpRequest, payload: Payload, service: Data<HttpSer
         return proxy_endpoint::answer(&request, payload, &service, &request_origin).await;
     }
     let context = ResponseContext::new(&request, &service);
-    let begin_log = |endpoint, uri| RequestLog::begin(request_origin.client, endpoint, request.method().as_str(), uri);
+    let begin_log = |endpoint, uri| {
+        RequestLog::begin(
+            request_origin.client,
+            endpoint,
+            request.method().as_str(),
+            uri,
+        )
+    };
     let page = request_origin.path().and_then(BuiltinPage::of_path);
-    let for_page = |page: BuiltinPage| begin_log(page.endpoint(), request_origin.path().unwrap_or_default().to_owned());
+    let for_page = |page: BuiltinPage| {
+        begin_log(
+            page.endpoint(),
+            request_origin.path().unwrap_or_default().to_owned(),
+        )
+    };
     if let Some(page) = page.filter(|page| page.is_health() && request_origin.is_loopback()) {
         return for_page(page).attach(service.page(page, request.method()), None);
     }
-    let client = match service.gateway.admit_client(request_origin.client, TransferKind::Download) {
+    let client = match service
+        .gateway
+        .admit_client(request_origin.client, TransferKind::Download)
+    {
         Ok(client) => client,
         Err(error) => {
             let log = begin_log("gateway", Target::redact(request_origin.form.as_str()));
-            return log.attach(error_response::render(&error, Some(Endpoint::Gateway), &context), None);
+            return log.attach(
+                error_response::render(&error, Some(Endpoint::Gateway), &context),
+                None,
+            );
         }
     };
     if let Some(page) = page {
@@ -46,7 +69,12 @@ pub async fn serve(request: HttpRequest, payload: Payload, service: Data<HttpSer
             payload,
             &service,
             client,
-            api::ApiRequest { path, query, context: &context, log },
+            api::ApiRequest {
+                path,
+                query,
+                context: &context,
+                log,
+            },
         )
         .await;
     }
@@ -57,7 +85,10 @@ pub async fn serve(request: HttpRequest, payload: Payload, service: Data<HttpSer
         }
         Err(error) => {
             let log = begin_log("gateway", Target::redact(request_origin.form.as_str()));
-            log.attach(error_response::render(&error, Some(Endpoint::Gateway), &context), None)
+            log.attach(
+                error_response::render(&error, Some(Endpoint::Gateway), &context),
+                None,
+            )
         }
     }
 }
@@ -75,10 +106,13 @@ impl HttpService {
             ));
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(RequestError::MethodNotSupported(request.method().to_string()));
+            return Err(RequestError::MethodNotSupported(
+                request.method().to_string(),
+            ));
         }
         reject_loop(request.headers(), &self.name)?;
-        // RFC 9112, section 3.2: the origin form begins with a slash. Every other request target is a malformed head.
+        // RFC 9112, section 3.2: the origin form begins with a slash. Every other request target is
+        // a malformed head.
         if !path_and_query.starts_with('/') {
             return Err(RequestError::BadRequest(
                 "the request line is malformed; ask like /https://host/path".to_owned(),

@@ -1,7 +1,8 @@
 //! The doors: the only room that knows actix.
 //!
-//! It reads requests into what the request path understands and renders what comes back. It decides nothing about caching:
-//! statuses are made in one match, in [`error_response`]. Its main type is [`HttpService`].
+//! It reads requests into what the request path understands and renders what comes back. It decides
+//! nothing about caching: statuses are made in one match, in [`error_response`]. Its main type is
+//! [`HttpService`].
 
 mod access_log;
 mod api;
@@ -71,7 +72,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// `host[:port]` under which clients reach the gateway.
     pub public_authority: Option<String>,
-    /// How long a client may take none of the bytes that are sent to it, or send none of a body that it has begun.
+    /// How long a client may take none of the bytes that are sent to it, or send none of a body
+    /// that it has begun.
     pub stall_timeout: Duration,
 }
 
@@ -106,8 +108,9 @@ impl HttpService {
         self.admin.replace_token(token);
     }
 
-    /// Answers a request of an admitted client. It is a download from when its answer begins: that somebody has left who
-    /// waits is not seen before there is something to send, and until then it must not count.
+    /// Answers a request of an admitted client. It is a download from when its answer begins: that
+    /// somebody has left who waits is not seen before there is something to send, and until then it
+    /// must not count.
     async fn respond(
         &self,
         request: CacheRequest,
@@ -117,14 +120,23 @@ impl HttpService {
     ) -> HttpResponse {
         let endpoint = request.endpoint;
         let response = self.gateway.handle(request).await;
-        match self.gateway.acquire_transfer_permit(client, TransferKind::Download) {
-            Ok(transfer_permit) => log.attach(render(response, endpoint, context), Some(transfer_permit)),
-            Err(error) => log.attach(error_response::render(&error, Some(endpoint), context), None),
+        match self
+            .gateway
+            .acquire_transfer_permit(client, TransferKind::Download)
+        {
+            Ok(transfer_permit) => {
+                log.attach(render(response, endpoint, context), Some(transfer_permit))
+            }
+            Err(error) => log.attach(
+                error_response::render(&error, Some(endpoint), context),
+                None,
+            ),
         }
     }
 
     /// Lets `/readyz` say that this instance is going.
     pub fn announce_stop(&self) {
-        self.is_stopping.store(true, std::sync::atomic::Ordering::Release);
+        self.is_stopping
+            .store(true, std::sync::atomic::Ordering::Release);
     }
 }

@@ -1,4 +1,5 @@
-//! Proxy requests: those of the proxy port, and those in absolute form that our nginx hands on. `CONNECT` is in [`super::tunnel`].
+//! Proxy requests: those of the proxy port, and those in absolute form that our nginx hands on.
+//! `CONNECT` is in [`super::tunnel`].
 
 use std::time::Duration;
 
@@ -22,8 +23,18 @@ use crate::model::{ExpectedDigests, Target, TargetError};
 /// Pieces of a request body that wait for the origin.
 const BODY_QUEUE_LENGTH: usize = 8;
 
-pub async fn serve(request: HttpRequest, payload: Payload, service: Data<HttpService>) -> HttpResponse {
-    answer(&request, payload, &service, &RequestOrigin::at_proxy_port(&request)).await
+pub async fn serve(
+    request: HttpRequest,
+    payload: Payload,
+    service: Data<HttpService>,
+) -> HttpResponse {
+    answer(
+        &request,
+        payload,
+        &service,
+        &RequestOrigin::at_proxy_port(&request),
+    )
+    .await
 }
 
 /// Answers a proxy request, wherever it came in.
@@ -34,24 +45,41 @@ pub async fn answer(
     request_origin: &RequestOrigin,
 ) -> HttpResponse {
     let context = ResponseContext::new(request, service);
-    let admitted = service.gateway.admit_client(request_origin.client, TransferKind::Download);
-    let asked = admitted.and_then(|client| Ok((service.read_proxy_request(request, request_origin)?, client)));
+    let admitted = service
+        .gateway
+        .admit_client(request_origin.client, TransferKind::Download);
+    let asked = admitted
+        .and_then(|client| Ok((service.read_proxy_request(request, request_origin)?, client)));
     let uri = match &asked {
         Ok((cache_request, _)) => cache_request.target.to_string(),
         Err(_) => Target::redact(request_origin.form.as_str()),
     };
-    let log = RequestLog::begin(request_origin.client, "proxy", request.method().as_str(), uri);
+    let log = RequestLog::begin(
+        request_origin.client,
+        "proxy",
+        request.method().as_str(),
+        uri,
+    );
     match asked {
         Ok((mut cache_request, client)) => {
             if matches!(cache_request.method, RequestMethod::Other(_)) {
-                cache_request.body = Some(bridge(request, payload, service.settings.load().stall_timeout));
+                cache_request.body = Some(bridge(
+                    request,
+                    payload,
+                    service.settings.load().stall_timeout,
+                ));
                 if let Some(length) = request.headers().get("content-length") {
-                    cache_request.forwarded_headers.push(("content-length".to_owned(), length.as_bytes().to_vec()));
+                    cache_request
+                        .forwarded_headers
+                        .push(("content-length".to_owned(), length.as_bytes().to_vec()));
                 }
             }
             service.respond(cache_request, client, &context, log).await
         }
-        Err(error) => log.attach(error_response::render(&error, Some(Endpoint::Proxy), &context), None),
+        Err(error) => log.attach(
+            error_response::render(&error, Some(Endpoint::Proxy), &context),
+            None,
+        ),
     }
 }
 
@@ -74,21 +102,29 @@ impl HttpService {
         };
         // TRACE would show a client's headers to whoever answers (RFC 9110, section 9.3.8).
         if *request.method() == Method::TRACE {
-            return Err(RequestError::MethodNotSupported(request.method().to_string()));
+            return Err(RequestError::MethodNotSupported(
+                request.method().to_string(),
+            ));
         }
         let target = Target::parse(uri).map_err(|error| match error {
             TargetError::TooLong => RequestError::PrefixedUrl(error.into()),
             error => RequestError::BadRequest(error.to_string()),
         })?;
-        read_cache_request(request, request_origin, Endpoint::Proxy, target, ExpectedDigests::nothing())
+        read_cache_request(
+            request,
+            request_origin,
+            Endpoint::Proxy,
+            target,
+            ExpectedDigests::nothing(),
+        )
     }
 }
 
-/// Carries a request body, which belongs to this thread, to the client that sends it upstream. The queue is short: the
-/// origin's speed is the client's.
+/// Carries a request body, which belongs to this thread, to the client that sends it upstream. The
+/// queue is short: the origin's speed is the client's.
 fn bridge(request: &HttpRequest, payload: Payload, stall_timeout: Duration) -> reqwest::Body {
-    let has_body =
-        request.headers().contains_key("content-length") || request.headers().contains_key("transfer-encoding");
+    let has_body = request.headers().contains_key("content-length")
+        || request.headers().contains_key("transfer-encoding");
     if !has_body {
         return reqwest::Body::from("");
     }

@@ -4,15 +4,17 @@ use actix_web::HttpRequest;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    ETAG, LAST_MODIFIED, LOCATION, VIA, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, VIA,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::body::{self, HeadBody};
 use super::{HttpService, error_response};
 use crate::gateway::{
-    BodyResponse, BodySource, CacheResponse, CacheStatus, Endpoint, PassThroughResponse, Representation, Selection,
+    BodyResponse, BodySource, CacheResponse, CacheStatus, Endpoint, PassThroughResponse,
+    Representation, Selection,
 };
 use crate::model::ByteRange;
 
@@ -21,8 +23,8 @@ pub const ACCEL_REDIRECT: &str = "x-accel-redirect";
 
 const OCTET_STREAM: &str = "application/octet-stream";
 
-/// What of an origin's header is repeated at the rewrite door. Whatever else there is would act on the gateway's own name:
-/// cookies, refreshes, policies of transport.
+/// What of an origin's header is repeated at the rewrite door. Whatever else there is would act on
+/// the gateway's own name: cookies, refreshes, policies of transport.
 const REPEATED_BY_GATEWAY: [&str; 14] = [
     "accept-ranges",
     "age",
@@ -52,7 +54,11 @@ pub struct ResponseContext<'a> {
 
 impl<'a> ResponseContext<'a> {
     pub fn new(request: &HttpRequest, service: &'a HttpService) -> Self {
-        let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let accept = request
+            .headers()
+            .get(ACCEPT)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         Self {
             name: &service.name,
             is_head: request.method() == actix_web::http::Method::HEAD,
@@ -68,11 +74,19 @@ impl<'a> ResponseContext<'a> {
     }
 }
 
-pub fn render(response: CacheResponse, endpoint: Endpoint, context: &ResponseContext<'_>) -> HttpResponse {
+pub fn render(
+    response: CacheResponse,
+    endpoint: Endpoint,
+    context: &ResponseContext<'_>,
+) -> HttpResponse {
     match response {
         CacheResponse::Body(body_response) => render_body(*body_response, context),
-        CacheResponse::Redirect(target) => redirect(target.as_str(), CacheStatus::Redirect, context),
-        CacheResponse::BucketRedirect { location } => redirect(&location, CacheStatus::BucketHit, context),
+        CacheResponse::Redirect(target) => {
+            redirect(target.as_str(), CacheStatus::Redirect, context)
+        }
+        CacheResponse::BucketRedirect { location } => {
+            redirect(&location, CacheStatus::BucketHit, context)
+        }
         CacheResponse::PassThrough(passed) => render_pass_through(*passed, endpoint, context),
         CacheResponse::Error(error) => error_response::render(&error, Some(endpoint), context),
     }
@@ -87,7 +101,12 @@ fn redirect(location: &str, status: CacheStatus, context: &ResponseContext<'_>) 
 }
 
 fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> HttpResponse {
-    let BodyResponse { representation, selection, source, status } = body_response;
+    let BodyResponse {
+        representation,
+        selection,
+        source,
+        status,
+    } = body_response;
     let mut builder = HttpResponse::build(match selection {
         Selection::Whole => StatusCode::OK,
         Selection::Part(_) => StatusCode::PARTIAL_CONTENT,
@@ -113,12 +132,17 @@ fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> Ht
             builder.insert_header((CONTENT_RANGE, format!("bytes */{}", length.unwrap_or(0))));
             return builder.finish();
         }
-        Selection::Whole | Selection::Part(_) => representation_headers(&mut builder, &representation),
+        Selection::Whole | Selection::Part(_) => {
+            representation_headers(&mut builder, &representation)
+        }
     }
     let range = match selection {
         Selection::Part(part) => {
             let complete = length.map_or_else(|| "*".to_owned(), |length| length.to_string());
-            builder.insert_header((CONTENT_RANGE, format!("bytes {}-{}/{complete}", part.first, part.last)));
+            builder.insert_header((
+                CONTENT_RANGE,
+                format!("bytes {}-{}/{complete}", part.first, part.last),
+            ));
             Some(part)
         }
         _ => None,
@@ -129,15 +153,30 @@ fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> Ht
     builder.body(content_body(source, range, length, context.piece_bytes))
 }
 
-fn content_body(source: BodySource, range: Option<ByteRange>, length: Option<u64>, piece_bytes: usize) -> BoxBody {
-    let whole = length.and_then(|length| length.checked_sub(1)).map(|last| ByteRange { first: 0, last });
+fn content_body(
+    source: BodySource,
+    range: Option<ByteRange>,
+    length: Option<u64>,
+    piece_bytes: usize,
+) -> BoxBody {
+    let whole = length
+        .and_then(|length| length.checked_sub(1))
+        .map(|last| ByteRange { first: 0, last });
     let part = range.or(whole);
     match source {
-        BodySource::DiskFile(hit) => part.map_or_else(|| BoxBody::new(""), |part| body::of_hit(hit, part, piece_bytes)),
-        BodySource::Object(object) => {
-            part.map_or_else(|| BoxBody::new(""), |part| body::of_object(object, part, piece_bytes))
-        }
-        BodySource::InFlight { reader, head, permit } => body::of_in_flight(reader, head, range, piece_bytes, permit),
+        BodySource::DiskFile(hit) => part.map_or_else(
+            || BoxBody::new(""),
+            |part| body::of_hit(hit, part, piece_bytes),
+        ),
+        BodySource::Object(object) => part.map_or_else(
+            || BoxBody::new(""),
+            |part| body::of_object(object, part, piece_bytes),
+        ),
+        BodySource::InFlight {
+            reader,
+            head,
+            permit,
+        } => body::of_in_flight(reader, head, range, piece_bytes, permit),
         BodySource::Bucket(body) => body::of_bucket(*body, piece_bytes),
         BodySource::Offloaded { .. } | BodySource::Empty => BoxBody::new(""),
     }
@@ -157,19 +196,28 @@ fn validators(builder: &mut HttpResponseBuilder, representation: &Representation
 
 fn representation_headers(builder: &mut HttpResponseBuilder, representation: &Representation) {
     let headers = &representation.headers;
-    builder.insert_header((CONTENT_TYPE, headers.content_type.as_deref().unwrap_or(OCTET_STREAM)));
+    builder.insert_header((
+        CONTENT_TYPE,
+        headers.content_type.as_deref().unwrap_or(OCTET_STREAM),
+    ));
     // Stored bytes are never shown as a page under the gateway's name.
-    let disposition = headers
-        .content_disposition
-        .as_deref()
-        .filter(|value| value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("attachment")));
+    let disposition = headers.content_disposition.as_deref().filter(|value| {
+        value
+            .split(';')
+            .next()
+            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("attachment"))
+    });
     builder.insert_header((CONTENT_DISPOSITION, disposition.unwrap_or("attachment")));
     if let Some(sha256) = representation.sha256 {
         builder.insert_header(("Repr-Digest", sha256.repr_digest()));
     }
 }
 
-fn render_pass_through(passed: PassThroughResponse, endpoint: Endpoint, context: &ResponseContext<'_>) -> HttpResponse {
+fn render_pass_through(
+    passed: PassThroughResponse,
+    endpoint: Endpoint,
+    context: &ResponseContext<'_>,
+) -> HttpResponse {
     let status = StatusCode::from_u16(passed.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut builder = HttpResponse::build(status);
     for (name, value) in &passed.headers {
@@ -187,7 +235,9 @@ fn render_pass_through(passed: PassThroughResponse, endpoint: Endpoint, context:
         return builder.finish();
     }
     if context.is_head {
-        return builder.body(HeadBody { length: passed.length });
+        return builder.body(HeadBody {
+            length: passed.length,
+        });
     }
     builder.body(body::of_pass_through(passed, context.piece_bytes))
 }

@@ -1,20 +1,24 @@
 //! Finds where the head and the body of a request end (RFC 9112, sections 2.2, 5, 6 and 7.1).
 //!
-//! The scanner reads no socket and keeps no bytes. Its result does not depend on the pieces in which the bytes arrive. It
-//! refuses spellings that another implementation could read as another request, so that no front server and no origin sees
-//! a request where Millpond saw a body. A request that it accepts ends where the HTTP library sees its end.
+//! The scanner reads no socket and keeps no bytes. Its result does not depend on the pieces in
+//! which the bytes arrive. It refuses spellings that another implementation could read as another
+//! request, so that no front server and no origin sees a request where Millpond saw a body. A
+//! request that it accepts ends where the HTTP library sees its end.
 
-/// The longest request head, including empty lines before it. nginx takes 32 KiB by default (`large_client_header_buffers`).
-/// A field name of more than 65535 bytes would make the HTTP library panic.
+/// The longest request head, including empty lines before it. nginx takes 32 KiB by default
+/// (`large_client_header_buffers`). A field name of more than 65535 bytes would make the HTTP
+/// library panic.
 pub const MAX_HEAD_BYTES: usize = 65_000;
 
-/// The longest line with the size of a chunk. It has room for chunk extensions, which Millpond ignores.
+/// The longest line with the size of a chunk. It has room for chunk extensions, which Millpond
+/// ignores.
 const MAX_CHUNK_LINE_BYTES: usize = 4096;
 
 /// The longest trailer section. Millpond ignores trailers.
 const MAX_TRAILER_BYTES: usize = 8192;
 
-/// Error returned when the end of a request is unknown, so that its connection cannot be used any further.
+/// Error returned when the end of a request is unknown, so that its connection cannot be used any
+/// further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
     #[error("the request head is longer than {} bytes", MAX_HEAD_BYTES)]
@@ -42,7 +46,9 @@ enum Stage {
 
 impl Default for RequestScanner {
     fn default() -> Self {
-        Self { stage: Stage::Head(HeadEnd::default()) }
+        Self {
+            stage: Stage::Head(HeadEnd::default()),
+        }
     }
 }
 
@@ -66,7 +72,8 @@ impl RequestScanner {
 
     /// Returns how many of `bytes` belong to the request. A head counts once it is complete.
     ///
-    /// The caller passes the bytes that did not count again, in front of the bytes that follow them.
+    /// The caller passes the bytes that did not count again, in front of the bytes that follow
+    /// them.
     ///
     /// # Errors
     /// [`FramingError`]; the scanner returns it again from then on.
@@ -81,14 +88,23 @@ impl RequestScanner {
                     None => (0, Stage::Head(head)),
                 },
                 Stage::Sized(left) => {
-                    let count = usize::try_from(left).map_or(bytes.len() - taken, |left| left.min(bytes.len() - taken));
+                    let count = usize::try_from(left)
+                        .map_or(bytes.len() - taken, |left| left.min(bytes.len() - taken));
                     let left = left - count as u64;
-                    (count, if left == 0 { Stage::Complete } else { Stage::Sized(left) })
+                    (
+                        count,
+                        if left == 0 {
+                            Stage::Complete
+                        } else {
+                            Stage::Sized(left)
+                        },
+                    )
                 }
                 Stage::Chunked(mut body) => match body.advance(&bytes[taken..]) {
                     Ok((count, true)) => (count, Stage::Complete),
                     Ok((count, false)) => (count, Stage::Chunked(body)),
-                    // The request has begun. The caller gets its beginning first, and the error at the next call.
+                    // The request has begun. The caller gets its beginning first, and the error at
+                    // the next call.
                     Err(_) if taken > 0 => return Ok(taken),
                     Err(error) => return Err(error),
                 },
@@ -150,7 +166,9 @@ fn check_head_byte(byte: u8, is_after_cr: bool) -> Result<(), FramingError> {
 /// Returns what follows a complete head.
 fn read_framing(head: &[u8]) -> Result<Stage, FramingError> {
     // `HeadEnd` has checked that every LF follows a CR.
-    let lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let lines = head
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let mut lines = lines.skip_while(|line| line.is_empty());
     let request = read_request_line(lines.next().unwrap_or_default())?;
     let mut fields = FramingFields::default();
@@ -171,7 +189,8 @@ fn read_request_line(line: &[u8]) -> Result<RequestLine, FramingError> {
     let malformed = FramingError::Malformed("the request line is not METHOD TARGET HTTP/1.1");
     let mut words = line.split(|byte| *byte == b' ');
     let (method, target, version) = (words.next(), words.next(), words.next());
-    let (Some(method), Some(target), Some(version), None) = (method, target, version, words.next()) else {
+    let (Some(method), Some(target), Some(version), None) = (method, target, version, words.next())
+    else {
         return Err(malformed);
     };
     let is_http_1_0 = version == b"HTTP/1.0";
@@ -181,7 +200,10 @@ fn read_request_line(line: &[u8]) -> Result<RequestLine, FramingError> {
     if !is_http_1_0 && version != b"HTTP/1.1" {
         return Err(malformed);
     }
-    Ok(RequestLine { is_connect: method == b"CONNECT", is_http_1_0 })
+    Ok(RequestLine {
+        is_connect: method == b"CONNECT",
+        is_http_1_0,
+    })
 }
 
 /// Fields of a head that decide where its request ends, and `Host`.
@@ -198,16 +220,21 @@ impl FramingFields {
         let (name, value) = read_field(line)?;
         if name.eq_ignore_ascii_case(b"content-length") {
             if self.length.replace(read_length(value)?).is_some() {
-                return Err(FramingError::Malformed("there is more than one Content-Length"));
+                return Err(FramingError::Malformed(
+                    "there is more than one Content-Length",
+                ));
             }
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(FramingError::Malformed("Transfer-Encoding is something else than one chunked"));
+                return Err(FramingError::Malformed(
+                    "Transfer-Encoding is something else than one chunked",
+                ));
             }
             self.is_chunked = true;
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.is_websocket |= value.eq_ignore_ascii_case(b"websocket");
-        } else if name.eq_ignore_ascii_case(b"host") && std::mem::replace(&mut self.has_host, true) {
+        } else if name.eq_ignore_ascii_case(b"host") && std::mem::replace(&mut self.has_host, true)
+        {
             return Err(FramingError::Malformed("there is more than one Host"));
         }
         Ok(())
@@ -219,10 +246,12 @@ impl FramingFields {
             return Err(FramingError::Malformed("there is no Host"));
         }
         match (self.length, self.is_chunked) {
-            (Some(_), true) => Err(FramingError::Malformed("there are both Content-Length and Transfer-Encoding")),
-            (None, true) if request.is_http_1_0 => {
-                Err(FramingError::Malformed("Transfer-Encoding does not belong in HTTP/1.0"))
-            }
+            (Some(_), true) => Err(FramingError::Malformed(
+                "there are both Content-Length and Transfer-Encoding",
+            )),
+            (None, true) if request.is_http_1_0 => Err(FramingError::Malformed(
+                "Transfer-Encoding does not belong in HTTP/1.0",
+            )),
             (None, true) => Ok(Stage::Chunked(ChunkedBody::default())),
             // The HTTP library ignores the length of such a request.
             _ if self.is_websocket => Ok(Stage::Tunnel),
@@ -236,7 +265,8 @@ impl FramingFields {
 /// Splits a field line (RFC 9112, section 5.1). A folded line has no name.
 fn read_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingError> {
     let colon = line.iter().position(|byte| *byte == b':');
-    let (name, value) = line.split_at(colon.ok_or(FramingError::Malformed("a field line has no colon"))?);
+    let (name, value) =
+        line.split_at(colon.ok_or(FramingError::Malformed("a field line has no colon"))?);
     if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
         return Err(FramingError::Malformed("a field name is not a token"));
     }
@@ -249,8 +279,12 @@ fn is_token(byte: u8) -> bool {
 }
 
 fn read_length(value: &[u8]) -> Result<u64, FramingError> {
-    let digits = str::from_utf8(value).ok().filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok()).ok_or(FramingError::Malformed("Content-Length is not a length"))
+    let digits = str::from_utf8(value)
+        .ok()
+        .filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(FramingError::Malformed("Content-Length is not a length"))
 }
 
 /// Position in a chunked body (RFC 9112, section 7.1).
@@ -304,13 +338,21 @@ impl ChunkedBody {
 
     fn step(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
         use ChunkState::{
-            Data, DataCr, DataLf, End, EndLf, Extension, Size, SizeLf, SizeSpace, SizeStart, Trailer, TrailerLf,
-            TrailerStart,
+            Data, DataCr, DataLf, End, EndLf, Extension, Size, SizeLf, SizeSpace, SizeStart,
+            Trailer, TrailerLf, TrailerStart,
         };
         self.line_bytes += 1;
         let is_trailer = matches!(self.state, TrailerStart | Trailer | TrailerLf | EndLf);
-        if self.line_bytes > if is_trailer { MAX_TRAILER_BYTES } else { MAX_CHUNK_LINE_BYTES } {
-            return Err(FramingError::Malformed("a chunk size line or the trailer section is too long"));
+        if self.line_bytes
+            > if is_trailer {
+                MAX_TRAILER_BYTES
+            } else {
+                MAX_CHUNK_LINE_BYTES
+            }
+        {
+            return Err(FramingError::Malformed(
+                "a chunk size line or the trailer section is too long",
+            ));
         }
         let is_text = byte == b'\t' || !byte.is_ascii_control();
         match (self.state, byte) {
@@ -321,7 +363,11 @@ impl ChunkedBody {
             (Extension, _) if is_text => Ok(Extension),
             (SizeLf, b'\n') => {
                 self.line_bytes = 0;
-                Ok(if self.left_bytes > 0 { Data } else { TrailerStart })
+                Ok(if self.left_bytes > 0 {
+                    Data
+                } else {
+                    TrailerStart
+                })
             }
             (DataCr, b'\r') => Ok(DataLf),
             (DataLf, b'\n') => {
@@ -333,14 +379,20 @@ impl ChunkedBody {
             (TrailerStart | Trailer, _) if is_text => Ok(Trailer),
             (TrailerLf, b'\n') => Ok(TrailerStart),
             (EndLf, b'\n') => Ok(End),
-            _ => Err(FramingError::Malformed("the framing of the chunked body is invalid")),
+            _ => Err(FramingError::Malformed(
+                "the framing of the chunked body is invalid",
+            )),
         }
     }
 
     fn add_digit(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
         let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-        let size = self.left_bytes.checked_mul(16).and_then(|size| size.checked_add(digit));
-        self.left_bytes = size.ok_or(FramingError::Malformed("the size of a chunk is too large"))?;
+        let size = self
+            .left_bytes
+            .checked_mul(16)
+            .and_then(|size| size.checked_add(digit));
+        self.left_bytes =
+            size.ok_or(FramingError::Malformed("the size of a chunk is too large"))?;
         Ok(ChunkState::Size)
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use actix_http::HttpService as HttpPipeline;
 use actix_http::error::DispatchError;
 use actix_server::{GracefulShutdownSignal, ServerHandle};
-use actix_service::{IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+};
 use actix_web::dev::AppConfig;
 use actix_web::{App, web};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
@@ -23,8 +25,8 @@ use super::{HttpService, read_proxy_header, service};
 /// Connections that wait to be accepted: a build farm begins its downloads at one moment.
 const BACKLOG: u32 = 4096;
 
-/// An answer is flushed once so much waits, in bytes. Pieces of bodies are larger, so that each goes out by itself and a
-/// connection's buffer holds one of them.
+/// An answer is flushed once so much waits, in bytes. Pieces of bodies are larger, so that each
+/// goes out by itself and a connection's buffer holds one of them.
 const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 
 /// How long a connection may rest between two requests.
@@ -47,7 +49,11 @@ impl Listeners {
     pub async fn bind(gateway: &str, proxy: &str) -> Result<Self, String> {
         let bound = |key: &'static str, address: &str| {
             let address = address.to_owned();
-            async move { listen(&address).await.map_err(|why| format!("{key}: cannot listen on {address}: {why}")) }
+            async move {
+                listen(&address)
+                    .await
+                    .map_err(|why| format!("{key}: cannot listen on {address}: {why}"))
+            }
         };
         let gateway = bound("gateway.listen", gateway).await?;
         let proxy = match proxy {
@@ -61,9 +67,16 @@ impl Listeners {
 async fn listen(address: &str) -> io::Result<std::net::TcpListener> {
     let address: SocketAddr = match address.parse() {
         Ok(address) => address,
-        Err(_) => lookup_host(address).await?.next().ok_or(io::ErrorKind::AddrNotAvailable)?,
+        Err(_) => lookup_host(address)
+            .await?
+            .next()
+            .ok_or(io::ErrorKind::AddrNotAvailable)?,
     };
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
@@ -80,12 +93,22 @@ impl Server {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(listeners: Listeners, service: &Arc<HttpService>, grace: Duration) -> io::Result<Self> {
+    pub fn start(
+        listeners: Listeners,
+        service: &Arc<HttpService>,
+        grace: Duration,
+    ) -> io::Result<Self> {
         let workers = available_parallelism().map_or(1, NonZero::get);
         let mut builder = actix_server::Server::build()
             .disable_signals()
             .workers(workers)
-            .shutdown_timeout(grace.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
+            .shutdown_timeout(
+                grace
+                    .as_millis()
+                    .div_ceil(1000)
+                    .try_into()
+                    .unwrap_or(u64::MAX),
+            )
             // Beyond it they wait in the backlog, and no descriptor is spent on them.
             .max_concurrent_connections(service.admission.max_connections().div_ceil(workers));
         let stopping = builder.graceful_shutdown_signal();
@@ -94,16 +117,21 @@ impl Server {
             let Some(listener) = listener else { continue };
             let address = listener.local_addr()?;
             let (service, stopping) = (Arc::clone(service), stopping.clone());
-            builder = builder
-                .listen(name, listener, move || connection_service(port, Arc::clone(&service), stopping.clone()))?;
+            builder = builder.listen(name, listener, move || {
+                connection_service(port, Arc::clone(&service), stopping.clone())
+            })?;
             tracing::info!(endpoint = name, %address, "listening");
         }
         let server = builder.run();
         let handle = server.handle();
-        Ok(Self { handle, running: tokio::spawn(server) })
+        Ok(Self {
+            handle,
+            running: tokio::spawn(server),
+        })
     }
 
-    /// Accepts no more connections, and lets those that are open finish their answers within the grace period.
+    /// Accepts no more connections, and lets those that are open finish their answers within the
+    /// grace period.
     pub async fn stop(self) {
         self.handle.stop(true).await;
         match self.running.await {
@@ -119,10 +147,16 @@ fn connection_service(
     port: Port,
     service: Arc<HttpService>,
     stopping: GracefulShutdownSignal,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    let handler = web::to(move |request, payload, service| service::serve(port, request, payload, service));
-    let app = App::new().app_data(web::Data::from(Arc::clone(&service))).default_service(handler);
-    let app = app.into_factory().map_err(|error: actix_web::Error| error.error_response());
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
+{
+    let handler =
+        web::to(move |request, payload, service| service::serve(port, request, payload, service));
+    let app = App::new()
+        .app_data(web::Data::from(Arc::clone(&service)))
+        .default_service(handler);
+    let app = app
+        .into_factory()
+        .map_err(|error: actix_web::Error| error.error_response());
     let for_tunnels = Arc::clone(&service);
     let requests = HttpPipeline::build()
         .graceful_shutdown_signal(move || {
@@ -138,13 +172,19 @@ fn connection_service(
         .h1_write_buffer_size(WRITE_BUFFER_BYTES)
         .upgrade(fn_service(move |(request, framed)| {
             let service = Arc::clone(&for_tunnels);
-            async move { tunnel::serve(request, framed, port, service).await.map_err(actix_web::Error::from) }
+            async move {
+                tunnel::serve(request, framed, port, service)
+                    .await
+                    .map_err(actix_web::Error::from)
+            }
         }))
         .h1(map_config(app, |()| AppConfig::default()));
-    fn_service(move |stream: TcpStream| accept_client(port, Arc::clone(&service), stream)).and_then(requests)
+    fn_service(move |stream: TcpStream| accept_client(port, Arc::clone(&service), stream))
+        .and_then(requests)
 }
 
-/// Learns whose connection it is. Behind a front server that is in its PROXY header, which nobody else may send.
+/// Learns whose connection it is. Behind a front server that is in its PROXY header, which nobody
+/// else may send.
 async fn accept_client(
     port: Port,
     service: Arc<HttpService>,
@@ -163,7 +203,10 @@ async fn accept_client(
         return Err(DispatchError::Io(io::ErrorKind::PermissionDenied.into()));
     }
     match timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
-        Ok(Ok(client)) => Ok((Connection::new(stream, permit), Some(client.unwrap_or(peer)))),
+        Ok(Ok(client)) => Ok((
+            Connection::new(stream, permit),
+            Some(client.unwrap_or(peer)),
+        )),
         Ok(Err(error)) => {
             tracing::warn!(%peer, %error, "a connection was closed");
             Err(DispatchError::Io(io::ErrorKind::InvalidData.into()))

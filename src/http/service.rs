@@ -1,4 +1,5 @@
-//! The entry of every request: acquires its permit, hands it to its endpoint, and rejects it if this process is full.
+//! The entry of every request: acquires its permit, hands it to its endpoint, and rejects it if
+//! this process is full.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,14 +23,26 @@ use crate::gateway::{Endpoint, RequestError};
 use crate::model::Target;
 
 /// Answers a request at one of the ports, if there is a place for it. Health checks need none.
-pub async fn serve(port: Port, request: HttpRequest, payload: Payload, service: Data<HttpService>) -> HttpResponse {
-    let state = request.conn_data::<Rc<ConnectionState>>().map(Rc::clone).expect("every connection has its line");
+pub async fn serve(
+    port: Port,
+    request: HttpRequest,
+    payload: Payload,
+    service: Data<HttpService>,
+) -> HttpResponse {
+    let state = request
+        .conn_data::<Rc<ConnectionState>>()
+        .map(Rc::clone)
+        .expect("every connection has its line");
     state.begin_request();
     let refused = state.refused();
     let is_rejected = state.is_rejected();
     // Dropped with the request, however that ends.
-    let mut guard = RequestGuard { state, permit: None };
-    let is_health = port == Port::Gateway && BuiltinPage::of_path(request.path()).is_some_and(BuiltinPage::is_health);
+    let mut guard = RequestGuard {
+        state,
+        permit: None,
+    };
+    let is_health = port == Port::Gateway
+        && BuiltinPage::of_path(request.path()).is_some_and(BuiltinPage::is_health);
     if !is_rejected && !is_health {
         guard.permit = service.admission.acquire_response_permit();
     }
@@ -40,27 +53,53 @@ pub async fn serve(port: Port, request: HttpRequest, payload: Payload, service: 
         Port::Proxy => proxy_endpoint::serve(request, payload, Data::clone(&service)).await,
     };
     if is_rejected || refused.is_some() || service.admission.is_nearly_full() {
-        response.head_mut().set_connection_type(ConnectionType::Close);
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
     }
     guard.state.begin_response();
-    response.map_body(|_, body| GuardedBody { body, _guard: guard }.boxed())
+    response.map_body(|_, body| {
+        GuardedBody {
+            body,
+            _guard: guard,
+        }
+        .boxed()
+    })
 }
 
 fn reject_overloaded(port: Port, request: &HttpRequest, service: &HttpService) -> HttpResponse {
     let (endpoint, name, request_origin) = match port {
-        Port::Gateway => (Endpoint::Gateway, "gateway", RequestOrigin::at_gateway_port(request, service)),
-        Port::Proxy => (Endpoint::Proxy, "proxy", RequestOrigin::at_proxy_port(request)),
+        Port::Gateway => (
+            Endpoint::Gateway,
+            "gateway",
+            RequestOrigin::at_gateway_port(request, service),
+        ),
+        Port::Proxy => (
+            Endpoint::Proxy,
+            "proxy",
+            RequestOrigin::at_proxy_port(request),
+        ),
     };
     let uri = Target::redact(request_origin.form.as_str());
     let log = RequestLog::begin(request_origin.client, name, request.method().as_str(), uri);
     log.attach(
-        error_response::render(&RequestError::Busy, Some(endpoint), &ResponseContext::new(request, service)),
+        error_response::render(
+            &RequestError::Busy,
+            Some(endpoint),
+            &ResponseContext::new(request, service),
+        ),
         None,
     )
 }
 
-/// Answers a malformed request. Nothing of it is known, not even the method: `request` is a stand-in.
-fn reject_malformed(port: Port, error: FramingError, request: &HttpRequest, service: &HttpService) -> HttpResponse {
+/// Answers a malformed request. Nothing of it is known, not even the method: `request` is a
+/// stand-in.
+fn reject_malformed(
+    port: Port,
+    error: FramingError,
+    request: &HttpRequest,
+    service: &HttpService,
+) -> HttpResponse {
     let (endpoint, name) = match port {
         Port::Gateway => (Endpoint::Gateway, "gateway"),
         Port::Proxy => (Endpoint::Proxy, "proxy"),
@@ -69,8 +108,20 @@ fn reject_malformed(port: Port, error: FramingError, request: &HttpRequest, serv
         FramingError::HeadTooLarge => RequestError::HeadTooLarge(error.to_string()),
         FramingError::Malformed(_) => RequestError::BadRequest(error.to_string()),
     };
-    let log = RequestLog::begin(RequestOrigin::at_proxy_port(request).client, name, "-", "-".to_owned());
-    log.attach(error_response::render(&error, Some(endpoint), &ResponseContext::new(request, service)), None)
+    let log = RequestLog::begin(
+        RequestOrigin::at_proxy_port(request).client,
+        name,
+        "-",
+        "-".to_owned(),
+    );
+    log.attach(
+        error_response::render(
+            &error,
+            Some(endpoint),
+            &ResponseContext::new(request, service),
+        ),
+        None,
+    )
 }
 
 /// One request and its answer, on its line.
@@ -98,7 +149,10 @@ impl MessageBody for GuardedBody {
         self.body.size()
     }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         Pin::new(&mut self.body).poll_next(cx)
     }
 }

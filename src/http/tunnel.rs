@@ -42,33 +42,63 @@ pub async fn serve(
     // The connection's place is held as long as it is open.
     let (mut client, _connected, withheld) = parts.io.into_parts();
     let already_read = [&parts.read_buf[..], &withheld[..]].concat();
-    let peer = request.head().peer_addr.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
-    let authority = request.uri().authority().map_or_else(String::new, ToString::to_string);
-    let log = RequestLog::begin(peer, "tunnel", request.method().as_str(), Target::redact(&authority));
+    let peer = request
+        .head()
+        .peer_addr
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
+            peer.ip().to_canonical()
+        });
+    let authority = request
+        .uri()
+        .authority()
+        .map_or_else(String::new, ToString::to_string);
+    let log = RequestLog::begin(
+        peer,
+        "tunnel",
+        request.method().as_str(),
+        Target::redact(&authority),
+    );
     let opened = match service.read_tunnel(&request, peer, port, &authority) {
         Ok(_) if is_rejected => Err(RequestError::Busy),
         Ok((admitted, client)) => open(&service, admitted, client).await,
         Err(error) => Err(error),
     };
-    let OpenTunnel { tunnel, transfer_permit, _permits } = match opened {
+    let OpenTunnel {
+        tunnel,
+        transfer_permit,
+        _permits,
+    } = match opened {
         Ok(opened) => opened,
         Err(error) => return refuse(&mut client, &error, &service.name, &log).await,
     };
     let name = &service.name;
-    let head =
-        format!("HTTP/1.1 200 Connection established\r\nVia: 1.1 {name}\r\nCache-Status: {name}; fwd=bypass\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 200 Connection established\r\nVia: 1.1 {name}\r\nCache-Status: {name}; fwd=bypass\r\n\r\n"
+    );
     client.write_all(head.as_bytes()).await?;
     log.answered(200);
     // What the client sent on without waiting for the 200 belongs to the tunnel.
     let (reader, writer) = client.into_split();
     let reader = Cursor::new(already_read).chain(reader);
-    let report = tunnel.run(reader, writer, &transfer_permit, service.proxy.tunnel_idle_timeout.0).await;
+    let report = tunnel
+        .run(
+            reader,
+            writer,
+            &transfer_permit,
+            service.proxy.tunnel_idle_timeout.0,
+        )
+        .await;
     let completion = match report.end {
         TunnelEnd::Closed => "complete",
         TunnelEnd::Idle => "idle",
         TunnelEnd::Broken(_) => "aborted",
     };
-    log.write(200, &CacheStatus::Bypass.to_string(), report.to_client_bytes, completion);
+    log.write(
+        200,
+        &CacheStatus::Bypass.to_string(),
+        report.to_client_bytes,
+        completion,
+    );
     Ok(())
 }
 
@@ -86,13 +116,19 @@ impl HttpService {
             return Err(RequestError::Misdirected(text.to_owned()));
         }
         if request.method() != Method::CONNECT {
-            return Err(RequestError::BadRequest("no other protocol is spoken here".to_owned()));
+            return Err(RequestError::BadRequest(
+                "no other protocol is spoken here".to_owned(),
+            ));
         }
         super::parse_request::reject_loop(&request.head().headers, &self.name)?;
-        let has_port =
-            authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
-        let target = Target::parse(&format!("https://{authority}/")).ok().filter(|_| has_port);
-        let target = target.ok_or_else(|| RequestError::BadRequest("CONNECT takes host:port".to_owned()))?;
+        let has_port = authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let target = Target::parse(&format!("https://{authority}/"))
+            .ok()
+            .filter(|_| has_port);
+        let target =
+            target.ok_or_else(|| RequestError::BadRequest("CONNECT takes host:port".to_owned()))?;
         Ok((self.gateway.admit_tunnel(target)?, client))
     }
 }
@@ -105,23 +141,42 @@ struct OpenTunnel {
     _permits: [OwnedSemaphorePermit; 2],
 }
 
-async fn open(service: &HttpService, admitted: AdmittedTunnel, client: Client) -> Result<OpenTunnel, RequestError> {
-    let transfer_permit = service.gateway.acquire_transfer_permit(client, TransferKind::Tunnel)?;
+async fn open(
+    service: &HttpService,
+    admitted: AdmittedTunnel,
+    client: Client,
+) -> Result<OpenTunnel, RequestError> {
+    let transfer_permit = service
+        .gateway
+        .acquire_transfer_permit(client, TransferKind::Tunnel)?;
     let permits = [
         service.gateway.acquire_upstream_permit()?,
-        service.admission.acquire_response_permit().ok_or(RequestError::Busy)?,
+        service
+            .admission
+            .acquire_response_permit()
+            .ok_or(RequestError::Busy)?,
     ];
-    Ok(OpenTunnel { tunnel: service.gateway.open_tunnel(&admitted).await?, transfer_permit, _permits: permits })
+    Ok(OpenTunnel {
+        tunnel: service.gateway.open_tunnel(&admitted).await?,
+        transfer_permit,
+        _permits: permits,
+    })
 }
 
-async fn refuse(client: &mut TcpStream, error: &RequestError, name: &str, log: &RequestLog) -> io::Result<()> {
+async fn refuse(
+    client: &mut TcpStream,
+    error: &RequestError,
+    name: &str,
+    log: &RequestLog,
+) -> io::Result<()> {
     let error_status = status_of(error, Some(Endpoint::Proxy));
     let cache = CacheStatus::Error(error_status.detail).to_string();
     let body = format!("{}\n", sanitize_line(&error.to_string()));
     let reason = error_status.status.canonical_reason().unwrap_or_default();
     let proxy_status = proxy_status(error, error_status, name);
     let retry_after = retry_after_seconds(error, error_status.status);
-    let retry_after = retry_after.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
+    let retry_after =
+        retry_after.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
     let answer = format!(
         "HTTP/1.1 {} {reason}\r\nVia: 1.1 {name}\r\nCache-Status: {name}; {cache}\r\nProxy-Status: {proxy_status}\r\n{retry_after}\
          Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -130,6 +185,11 @@ async fn refuse(client: &mut TcpStream, error: &RequestError, name: &str, log: &
     );
     client.write_all(answer.as_bytes()).await?;
     client.shutdown().await?;
-    log.write(error_status.status.as_u16(), &cache, body.len() as u64, "complete");
+    log.write(
+        error_status.status.as_u16(),
+        &cache,
+        body.len() as u64,
+        "complete",
+    );
     Ok(())
 }

@@ -4,7 +4,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, InsufficientCapacity, NotUntil, Quota, RateLimiter};
+use governor::{
+    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, InsufficientCapacity, NotUntil, Quota,
+    RateLimiter,
+};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
@@ -44,7 +47,11 @@ pub struct Bandwidth {
 impl Bandwidth {
     pub fn new(of_client: Rate, total: Rate) -> Self {
         let (of_client, total) = (units_per_second(of_client), units_per_second(total));
-        let slowest = of_client.into_iter().chain(total).min().map_or(u32::MAX, NonZeroU32::get);
+        let slowest = of_client
+            .into_iter()
+            .chain(total)
+            .min()
+            .map_or(u32::MAX, NonZeroU32::get);
         // One unit below the burst, because the remainder of a body may add a unit.
         let share_units = (slowest / SHARES_A_SECOND).clamp(1, MAX_SHARE_UNITS - 1);
         Self {
@@ -93,7 +100,10 @@ impl Bandwidth {
     }
 }
 
-type Checked = Result<Result<(), NotUntil<<DefaultClock as governor::clock::Clock>::Instant>>, InsufficientCapacity>;
+type Checked = Result<
+    Result<(), NotUntil<<DefaultClock as governor::clock::Clock>::Instant>>,
+    InsufficientCapacity,
+>;
 
 fn units_per_second(rate: Rate) -> Option<NonZeroU32> {
     let units = u32::try_from(rate.bytes_per_second()? / UNIT_BYTES).unwrap_or(u32::MAX);
@@ -102,7 +112,8 @@ fn units_per_second(rate: Rate) -> Option<NonZeroU32> {
 
 fn quota(units_per_second: NonZeroU32) -> Quota {
     let burst = (units_per_second.get() / BURST_PARTS_OF_SECOND).max(MAX_SHARE_UNITS);
-    Quota::per_second(units_per_second).allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN))
+    Quota::per_second(units_per_second)
+        .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN))
 }
 
 /// Bandwidth limiter for one body, or for one direction of a tunnel.
@@ -115,19 +126,30 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    pub(super) fn new(bandwidth: &Arc<Bandwidth>, client: Option<(ClientNet, Arc<FairQueue>)>) -> Option<Self> {
-        let is_paced = bandwidth.total.is_some() || bandwidth.of_client.is_some() && client.is_some();
+    pub(super) fn new(
+        bandwidth: &Arc<Bandwidth>,
+        client: Option<(ClientNet, Arc<FairQueue>)>,
+    ) -> Option<Self> {
+        let is_paced =
+            bandwidth.total.is_some() || bandwidth.of_client.is_some() && client.is_some();
         // The first byte costs a whole unit. Otherwise many small bodies would not be limited.
-        is_paced.then(|| Self { bandwidth: Arc::clone(bandwidth), client, uncounted_bytes: UNIT_BYTES - 1 })
+        is_paced.then(|| Self {
+            bandwidth: Arc::clone(bandwidth),
+            client,
+            uncounted_bytes: UNIT_BYTES - 1,
+        })
     }
 
     /// Waits until some of `wanted_bytes` may be sent, and returns how many.
     ///
     /// The result is at least one, unless `wanted_bytes` is zero.
     pub async fn acquire(&mut self, wanted_bytes: usize) -> usize {
-        let share_bytes = usize::try_from(self.bandwidth.share_bytes).unwrap_or(usize::MAX).min(wanted_bytes);
+        let share_bytes = usize::try_from(self.bandwidth.share_bytes)
+            .unwrap_or(usize::MAX)
+            .min(wanted_bytes);
         self.uncounted_bytes += share_bytes as u64;
-        let units = u32::try_from(self.uncounted_bytes / UNIT_BYTES).expect("a share is a few units");
+        let units =
+            u32::try_from(self.uncounted_bytes / UNIT_BYTES).expect("a share is a few units");
         self.uncounted_bytes %= UNIT_BYTES;
         if let Some(units) = NonZeroU32::new(units) {
             self.bandwidth.wait(self.client.as_ref(), units).await;

@@ -56,7 +56,9 @@ impl LimitsConfig {
     /// A text with the configuration key whose value is invalid.
     pub fn check(&self) -> Result<(), String> {
         if self.requests_per_second > 0 && self.burst == 0 {
-            return Err("limits.burst must be at least 1, or every request would be rejected".to_owned());
+            return Err(
+                "limits.burst must be at least 1, or every request would be rejected".to_owned(),
+            );
         }
         Ok(())
     }
@@ -127,11 +129,21 @@ impl Limits {
     pub fn with_config(&self, config: LimitsConfig) -> Self {
         let fresh = Self::new(config);
         let (old, new) = (&self.config, &fresh.config);
-        let same_requests = (old.requests_per_second, old.burst) == (new.requests_per_second, new.burst);
-        let same_bandwidth = (old.bandwidth, old.total_bandwidth) == (new.bandwidth, new.total_bandwidth);
+        let same_requests =
+            (old.requests_per_second, old.burst) == (new.requests_per_second, new.burst);
+        let same_bandwidth =
+            (old.bandwidth, old.total_bandwidth) == (new.bandwidth, new.total_bandwidth);
         Self {
-            requests: if same_requests { self.requests.clone() } else { fresh.requests },
-            bandwidth: if same_bandwidth { Arc::clone(&self.bandwidth) } else { fresh.bandwidth },
+            requests: if same_requests {
+                self.requests.clone()
+            } else {
+                fresh.requests
+            },
+            bandwidth: if same_bandwidth {
+                Arc::clone(&self.bandwidth)
+            } else {
+                fresh.bandwidth
+            },
             transfers: Arc::clone(&self.transfers),
             clock: fresh.clock,
             config: fresh.config,
@@ -140,11 +152,15 @@ impl Limits {
 
     /// Counts a request, and checks the limit for the transfer that it starts.
     pub fn count_request(&self, client: IpAddr, kind: TransferKind) -> Result<(), OverLimit> {
-        let Some(net) = self.client_network(client) else { return Ok(()) };
+        let Some(net) = self.client_network(client) else {
+            return Ok(());
+        };
         if let Some(requests) = &self.requests
             && let Err(not_until) = requests.check_key(&net)
         {
-            return Err(OverLimit::Requests { wait: not_until.wait_time_from(self.clock.now()) });
+            return Err(OverLimit::Requests {
+                wait: not_until.wait_time_from(self.clock.now()),
+            });
         }
         match lock(&self.transfers).get_mut(&net) {
             Some(held) => self.check_limit(*held.count(kind), kind),
@@ -159,19 +175,36 @@ impl Limits {
         kind: TransferKind,
     ) -> Result<TransferPermit, OverLimit> {
         let Some(net) = self.client_network(client) else {
-            return Ok(TransferPermit { limits: Arc::clone(self), slot: None });
+            return Ok(TransferPermit {
+                limits: Arc::clone(self),
+                slot: None,
+            });
         };
         let mut transfers = lock(&self.transfers);
-        self.check_limit(transfers.get_mut(&net).map_or(0, |held| *held.count(kind)), kind)?;
+        self.check_limit(
+            transfers.get_mut(&net).map_or(0, |held| *held.count(kind)),
+            kind,
+        )?;
         let held = transfers.entry(net).or_default();
         *held.count(kind) += 1;
         let fair_queue = Arc::clone(&held.fair_queue);
-        Ok(TransferPermit { limits: Arc::clone(self), slot: Some(TransferSlot { net, kind, fair_queue }) })
+        Ok(TransferPermit {
+            limits: Arc::clone(self),
+            slot: Some(TransferSlot {
+                net,
+                kind,
+                fair_queue,
+            }),
+        })
     }
 
     /// Returns the client's network, or `None` for an exempt client.
     fn client_network(&self, client: IpAddr) -> Option<ClientNet> {
-        let is_exempt = self.config.exempt_clients.iter().any(|network| network.contains(&client));
+        let is_exempt = self
+            .config
+            .exempt_clients
+            .iter()
+            .any(|network| network.contains(&client));
         (!is_exempt).then(|| ClientNet::of(client))
     }
 
@@ -180,7 +213,11 @@ impl Limits {
             TransferKind::Download => (self.config.concurrent_downloads, OverLimit::Downloads),
             TransferKind::Tunnel => (self.config.concurrent_tunnels, OverLimit::Tunnels),
         };
-        if limit > 0 && held >= limit { Err(over) } else { Ok(()) }
+        if limit > 0 && held >= limit {
+            Err(over)
+        } else {
+            Ok(())
+        }
     }
 
     /// Removes clients that have been idle until their full burst was available again.
@@ -197,7 +234,9 @@ impl Limits {
 fn requests_limiter(config: &LimitsConfig) -> Option<Arc<DefaultKeyedRateLimiter<ClientNet>>> {
     let rate = NonZeroU32::new(config.requests_per_second)?;
     let burst = NonZeroU32::new(config.burst).unwrap_or(NonZeroU32::MIN);
-    Some(Arc::new(RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst))))
+    Some(Arc::new(RateLimiter::keyed(
+        Quota::per_second(rate).allow_burst(burst),
+    )))
 }
 
 fn lock(transfers: &ClientTransfers) -> MutexGuard<'_, HashMap<ClientNet, ActiveTransfers>> {
@@ -224,14 +263,19 @@ impl TransferPermit {
     /// Returns the bandwidth limiter for this client's bytes. `None` if they are not limited.
     #[must_use]
     pub fn pacer(&self) -> Option<Pacer> {
-        let client = self.slot.as_ref().map(|slot| (slot.net, Arc::clone(&slot.fair_queue)));
+        let client = self
+            .slot
+            .as_ref()
+            .map(|slot| (slot.net, Arc::clone(&slot.fair_queue)));
         Pacer::new(&self.limits.bandwidth, client)
     }
 }
 
 impl Drop for TransferPermit {
     fn drop(&mut self) {
-        let Some(TransferSlot { net, kind, .. }) = self.slot else { return };
+        let Some(TransferSlot { net, kind, .. }) = self.slot else {
+            return;
+        };
         let mut transfers = lock(&self.limits.transfers);
         if let Entry::Occupied(mut held) = transfers.entry(net) {
             *held.get_mut().count(kind) -= 1;

@@ -12,9 +12,10 @@ impl ClientNet {
         match client.to_canonical() {
             // No allocated IPv6 network has this prefix.
             IpAddr::V4(address) => Self(0x0000_ffff_0000_0000 | u64::from(address.to_bits())),
-            IpAddr::V6(address) => {
-                Self(u64::try_from(address.to_bits() >> 64).expect("the upper half of 128 bits has 64 bits"))
-            }
+            IpAddr::V6(address) => Self(
+                u64::try_from(address.to_bits() >> 64)
+                    .expect("the upper half of 128 bits has 64 bits"),
+            ),
         }
     }
 }

@@ -31,7 +31,8 @@ const PART_OF_IN_FLIGHT: usize = 4;
 /// Assumed limit if there is none.
 const UNLIMITED: usize = 1 << 20;
 
-/// How many flights there may be at once, flying or waiting for their turn. Further ones are refused.
+/// How many flights there may be at once, flying or waiting for their turn. Further ones are
+/// refused.
 pub const MAX_IN_FLIGHT: usize = 4096;
 
 /// File descriptor budget: the maximum of each use, chosen so that descriptors never run out.
@@ -53,7 +54,12 @@ impl FdBudget {
         let own = OWN + workers * PER_WORKER + limit / PART_OF_IDLE;
         let left = limit.saturating_sub(own + fetches * PER_FETCH + in_flight);
         let admission = AdmissionLimits::for_descriptors(left);
-        Self { in_flight, fetches, upstream: (admission.responses / 4 * 3).max(1), admission }
+        Self {
+            in_flight,
+            fetches,
+            upstream: (admission.responses / 4 * 3).max(1),
+            admission,
+        }
     }
 }
 
@@ -63,7 +69,10 @@ impl FdBudget {
 /// server.
 pub fn divide_descriptors(concurrency: usize) -> FdBudget {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     let in_force = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(error) => {
@@ -71,9 +80,17 @@ pub fn divide_descriptors(concurrency: usize) -> FdBudget {
             limit.current
         }
     };
-    let descriptors = in_force.map_or(UNLIMITED, |limit| usize::try_from(limit).unwrap_or(UNLIMITED)).min(UNLIMITED);
+    let descriptors = in_force
+        .map_or(UNLIMITED, |limit| {
+            usize::try_from(limit).unwrap_or(UNLIMITED)
+        })
+        .min(UNLIMITED);
     let budget = FdBudget::divide(descriptors, concurrency);
-    let AdmissionLimits { connections, responses, .. } = budget.admission;
+    let AdmissionLimits {
+        connections,
+        responses,
+        ..
+    } = budget.admission;
     if budget.fetches < concurrency {
         tracing::warn!(
             descriptors,
@@ -83,7 +100,13 @@ pub fn divide_descriptors(concurrency: usize) -> FdBudget {
             "limit of open files too low for fetch.concurrency, reducing concurrent fetches"
         );
     } else {
-        tracing::debug!(descriptors, fetches = budget.fetches, connections, responses, "divided file descriptors");
+        tracing::debug!(
+            descriptors,
+            fetches = budget.fetches,
+            connections,
+            responses,
+            "divided file descriptors"
+        );
     }
     budget
 }
@@ -96,13 +119,28 @@ mod tests {
     fn shares_fit_limit_and_are_not_zero() {
         for limit in [256, 512, 1024, 4096, 20_000, 65_536, UNLIMITED] {
             let budget = FdBudget::divide(limit, 64);
-            let AdmissionLimits { connections, reserve, responses } = budget.admission;
-            let all = OWN + budget.fetches * PER_FETCH + budget.in_flight + connections + reserve + responses;
+            let AdmissionLimits {
+                connections,
+                reserve,
+                responses,
+            } = budget.admission;
+            let all = OWN
+                + budget.fetches * PER_FETCH
+                + budget.in_flight
+                + connections
+                + reserve
+                + responses;
             assert!(all <= limit, "{limit}: {all} for {budget:?}");
-            assert!(budget.fetches >= 8 && connections >= 32 && responses >= 16 && reserve >= 4, "{limit}: {budget:?}");
+            assert!(
+                budget.fetches >= 8 && connections >= 32 && responses >= 16 && reserve >= 4,
+                "{limit}: {budget:?}"
+            );
         }
         let budget = FdBudget::divide(0, 64);
-        assert!(budget.fetches > 0 && budget.in_flight > 0 && budget.admission.connections > 0, "{budget:?}");
+        assert!(
+            budget.fetches > 0 && budget.in_flight > 0 && budget.admission.connections > 0,
+            "{budget:?}"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Limits on what clients and this process may use: rates, transfers and bandwidth of a client, connections, responses
-//! and file descriptors of the process.
+//! Limits on what clients and this process may use: rates, transfers and bandwidth of a client,
+//! connections, responses and file descriptors of the process.
 //!
-//! This module knows no server, no rules and no cache: who a client is, and what it asks for, is not its business. Its
-//! main types are `Limits`, of one client, and [`AdmissionControl`], of the process as a whole.
+//! This module knows no server, no rules and no cache: who a client is, and what it asks for, is
+//! not its business. Its main types are `Limits`, of one client, and [`AdmissionControl`], of the
+//! process as a whole.
 
 mod admission;
 mod bandwidth;

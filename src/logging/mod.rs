@@ -1,8 +1,9 @@
 //! The log's way to standard error: a bounded queue, and one thread that writes.
 //!
-//! Standard error may be a pipe that is not read, a pipe whose reader has exited, or a file on a full disk. All of these cost log
-//! lines and never a request: logging neither blocks nor fails. `/readyz` shows the loss, and the log itself states it once
-//! it can be written again. The main type is [`LogWriter`].
+//! Standard error may be a pipe that is not read, a pipe whose reader has exited, or a file on a
+//! full disk. All of these cost log lines and never a request: logging neither blocks nor fails.
+//! `/readyz` shows the loss, and the log itself states it once it can be written again. The main
+//! type is [`LogWriter`].
 
 mod output;
 mod queue;
@@ -18,7 +19,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use queue::{Queue, Taken};
 
-/// How long the end of the process waits for queued lines. A pipe that is read takes the whole queue in less.
+/// How long the end of the process waits for queued lines. A pipe that is read takes the whole
+/// queue in less.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
 thread_local! {
@@ -52,19 +54,27 @@ impl LogWriter {
     pub fn start(output: File) -> io::Result<Self> {
         let queue = Arc::new(Queue::new());
         let taking = Arc::clone(&queue);
-        let thread =
-            thread::Builder::new().name("log-writer".to_owned()).spawn(move || write_lines(&taking, &output))?;
-        Ok(Self { queue, thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || write_lines(&taking, &output))?;
+        Ok(Self {
+            queue,
+            thread: Some(thread),
+        })
     }
 
     #[must_use]
     pub fn sink(&self) -> LogSink {
-        LogSink { queue: Arc::clone(&self.queue) }
+        LogSink {
+            queue: Arc::clone(&self.queue),
+        }
     }
 
     #[must_use]
     pub fn health(&self) -> LogHealth {
-        LogHealth { queue: Arc::clone(&self.queue) }
+        LogHealth {
+            queue: Arc::clone(&self.queue),
+        }
     }
 }
 
@@ -99,7 +109,11 @@ impl<'a> MakeWriter<'a> for LogSink {
 /// Each call takes one whole line, as `tracing_subscriber::fmt` passes it.
 impl io::Write for &LogSink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let is_own = OWN_LINE.with_borrow_mut(|own| own.as_mut().map(|own| own.extend_from_slice(line)).is_some());
+        let is_own = OWN_LINE.with_borrow_mut(|own| {
+            own.as_mut()
+                .map(|own| own.extend_from_slice(line))
+                .is_some()
+        });
         if !is_own {
             self.queue.push(line.to_vec());
         }
@@ -111,12 +125,18 @@ impl io::Write for &LogSink {
     }
 }
 
-/// Sends panics to the log. The default hook writes to standard error itself, and blocks where that is a full pipe.
+/// Sends panics to the log. The default hook writes to standard error itself, and blocks where that
+/// is a full pipe.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
         let at = panic.location().map(ToString::to_string);
-        tracing::error!(thread = thread.name(), at, why = panic.payload_as_str(), "a thread panicked");
+        tracing::error!(
+            thread = thread.name(),
+            at,
+            why = panic.payload_as_str(),
+            "a thread panicked"
+        );
     }));
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::queue::Queue;
 
-/// The delay before a failed write is tried again doubles between these: a reader that restarts is served at once, and one
-/// that stays away costs one system call a second.
+/// The delay before a failed write is tried again doubles between these: a reader that restarts is
+/// served at once, and one that stays away costs one system call a second.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(10);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Writes whole lines, and tries again until the output takes them. Returns false if the queue is closed while writes fail.
+/// Writes whole lines, and tries again until the output takes them. Returns false if the queue is
+/// closed while writes fail.
 pub fn write(mut output: &File, lines: &[u8], queue: &Queue) -> bool {
     let (mut written, mut delay) = (0, MIN_RETRY_DELAY);
     while written < lines.len() {
@@ -27,7 +28,8 @@ pub fn write(mut output: &File, lines: &[u8], queue: &Queue) -> bool {
         };
         match error.kind() {
             ErrorKind::Interrupted => continue,
-            // Standard error may be shared with a process that has made it non-blocking. A full pipe is no failure.
+            // Standard error may be shared with a process that has made it non-blocking. A full
+            // pipe is no failure.
             ErrorKind::WouldBlock => thread::sleep(delay),
             kind => {
                 if kind == ErrorKind::BrokenPipe {
@@ -46,5 +48,8 @@ pub fn write(mut output: &File, lines: &[u8], queue: &Queue) -> bool {
 
 /// Where the line begins that the end of `written` lies in.
 fn line_start(written: &[u8]) -> usize {
-    written.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+    written
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1)
 }

@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most bytes of lines that wait for the output: some ten thousand requests. A log that cannot be written costs no more memory.
+/// Most bytes of lines that wait for the output: some ten thousand requests. A log that cannot be
+/// written costs no more memory.
 const MAX_QUEUED_BYTES: usize = 4 << 20;
 
-/// After a loss, lines are refused until no more than this is queued: one long gap is easier to read than many short ones.
+/// After a loss, lines are refused until no more than this is queued: one long gap is easier to
+/// read than many short ones.
 const RESUME_BYTES: usize = MAX_QUEUED_BYTES / 2;
 
-/// Most bytes that are written at once, unless one line is longer. A pipe takes up to PIPE_BUF bytes as a whole (4096 on
-/// Linux), so that the lines of two processes do not mix.
+/// Most bytes that are written at once, unless one line is longer. A pipe takes up to PIPE_BUF
+/// bytes as a whole (4096 on Linux), so that the lines of two processes do not mix.
 const MAX_WRITE_BYTES: usize = 4096;
 
 /// A write that takes longer shows in `/readyz`: a pipe that is not read, a disk that hangs.
@@ -57,7 +59,11 @@ struct State {
 
 impl Queue {
     pub fn new() -> Self {
-        Self { state: Mutex::default(), changed: Condvar::new(), finished: Condvar::new() }
+        Self {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            finished: Condvar::new(),
+        }
     }
 
     /// Adds a line, or counts it as lost if it does not fit. Never blocks for the output.
@@ -96,7 +102,10 @@ impl Queue {
             if state.is_closed {
                 return None;
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -108,11 +117,14 @@ impl Queue {
         state.unstated_lines -= stated_lines;
     }
 
-    /// Notes why a write has failed, and waits before the next attempt. Returns false if the queue is closed.
+    /// Notes why a write has failed, and waits before the next attempt. Returns false if the queue
+    /// is closed.
     pub fn await_retry(&self, failure: String, delay: Duration) -> bool {
         let mut state = self.lock();
         state.failure = Some(failure);
-        let waited = self.changed.wait_timeout_while(state, delay, |state| !state.is_closed);
+        let waited = self
+            .changed
+            .wait_timeout_while(state, delay, |state| !state.is_closed);
         !waited.unwrap_or_else(PoisonError::into_inner).0.is_closed
     }
 
@@ -122,23 +134,32 @@ impl Queue {
         self.finished.notify_all();
     }
 
-    /// Refuses further lines, and waits until the consumer has ended. Returns false if the deadline passes first.
+    /// Refuses further lines, and waits until the consumer has ended. Returns false if the deadline
+    /// passes first.
     pub fn close(&self, deadline: Duration) -> bool {
         let mut state = self.lock();
         state.is_closed = true;
         self.changed.notify_all();
-        let waited = self.finished.wait_timeout_while(state, deadline, |state| !state.is_finished);
+        let waited = self
+            .finished
+            .wait_timeout_while(state, deadline, |state| !state.is_finished);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_finished
     }
 
     /// Describes what keeps lines from the output, and how many it has cost.
     pub fn trouble(&self) -> Option<String> {
         let state = self.lock();
-        let is_stalled = state.write_started.is_some_and(|started| started.elapsed() > STALL_LIMIT);
+        let is_stalled = state
+            .write_started
+            .is_some_and(|started| started.elapsed() > STALL_LIMIT);
         let cause = match &state.failure {
             Some(failure) => format!("the log cannot be written: {failure}"),
-            None if is_stalled => format!("the log cannot be written: no write ends within {STALL_LIMIT:?}"),
-            None if state.unstated_lines > 0 => "the log is not written as fast as it grows".to_owned(),
+            None if is_stalled => {
+                format!("the log cannot be written: no write ends within {STALL_LIMIT:?}")
+            }
+            None if state.unstated_lines > 0 => {
+                "the log is not written as fast as it grows".to_owned()
+            }
             None => return None,
         };
         Some(match state.unstated_lines {

@@ -11,7 +11,8 @@ use crate::cache::{CacheError, QueuePoll, Replication};
 /// Uploads at once. More would take bandwidth from clients, and gain little.
 const UPLOADS_AT_ONCE: usize = 2;
 
-/// Interval at which the queue is read without a notification: another process may have filled it, or a delay be over.
+/// Interval at which the queue is read without a notification: another process may have filled it,
+/// or a delay be over.
 const QUEUE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shortest delay after an upload that failed.
@@ -27,24 +28,57 @@ const GC_SPREAD: Duration = Duration::from_mins(1);
 const GC_INTERVAL: Duration = Duration::from_hours(24);
 
 /// Starts the tasks. Inventories run at each `interval`.
-pub fn start(maintenance: &Maintenance, replication: &Replication, bucket: &Bucket, interval: Duration) {
+pub fn start(
+    maintenance: &Maintenance,
+    replication: &Replication,
+    bucket: &Bucket,
+    interval: Duration,
+) {
     for _ in 0..UPLOADS_AT_ONCE {
         maintenance.spawn(run_uploads(replication.clone(), bucket.clone()));
     }
     maintenance.spawn(run_promotions(replication.clone()));
     let probed = bucket.clone();
     let run = move || probe(probed.clone());
-    maintenance.spawn(PeriodicTask { name: "bucket probe", interval: PROBE_INTERVAL, run }.run());
+    maintenance.spawn(
+        PeriodicTask {
+            name: "bucket probe",
+            interval: PROBE_INTERVAL,
+            run,
+        }
+        .run(),
+    );
     let listed = replication.clone();
     let run = move || sync_inventory(listed.clone());
-    maintenance.spawn(PeriodicTask { name: "bucket inventory", interval, run }.run());
+    maintenance.spawn(
+        PeriodicTask {
+            name: "bucket inventory",
+            interval,
+            run,
+        }
+        .run(),
+    );
     let stale = bucket.clone();
     let run = move || abort_stale_uploads(stale.clone());
-    maintenance.spawn(PeriodicTask { name: "stale multipart uploads", interval: GC_INTERVAL, run }.run());
+    maintenance.spawn(
+        PeriodicTask {
+            name: "stale multipart uploads",
+            interval: GC_INTERVAL,
+            run,
+        }
+        .run(),
+    );
     if bucket.config().has_retention() {
         let collected = bucket.clone();
         let run = move || collect_garbage(collected.clone());
-        maintenance.spawn(PeriodicTask { name: "bucket garbage collection", interval: GC_INTERVAL, run }.run());
+        maintenance.spawn(
+            PeriodicTask {
+                name: "bucket garbage collection",
+                interval: GC_INTERVAL,
+                run,
+            }
+            .run(),
+        );
         maintenance.spawn(store_uses(replication.clone()));
     }
 }
@@ -100,12 +134,15 @@ async fn collect_garbage(bucket: Bucket) -> Result<(), BucketError> {
     Ok(())
 }
 
-/// Aborts multipart uploads that no process continues: their parts cost space and show in no listing.
+/// Aborts multipart uploads that no process continues: their parts cost space and show in no
+/// listing.
 async fn abort_stale_uploads(bucket: Bucket) -> Result<(), BucketError> {
     match bucket.abort_stale_multipart_uploads(GcMode::Apply).await {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "aborted stale multipart uploads"),
-        Err(error) => tracing::debug!(%error, "stale multipart uploads could not be aborted, will retry"),
+        Err(error) => {
+            tracing::debug!(%error, "stale multipart uploads could not be aborted, will retry")
+        }
     }
     Ok(())
 }

@@ -62,7 +62,9 @@ pub async fn export(cache: &Cache, key: Key, sha256: Sha256) -> Result<ExportedR
         let Some(record) = records::read_one(&disk.layout, key, sha256)? else {
             return Ok(ExportedRecord::Unreadable);
         };
-        let Some((file, _)) = open_object(disk, &record)? else { return Ok(ExportedRecord::RecordOnly(record)) };
+        let Some((file, _)) = open_object(disk, &record)? else {
+            return Ok(ExportedRecord::RecordOnly(record));
+        };
         let is_intact = digest_of(&file, Algorithm::Sha256)? == sha256.into();
         let path = disk.layout.object(sha256);
         Ok::<_, DiskError>(if is_intact {
@@ -78,7 +80,11 @@ pub async fn export(cache: &Cache, key: Key, sha256: Sha256) -> Result<ExportedR
 ///
 /// # Errors
 /// [`CacheError`] if the bucket does not give the object, or it cannot be stored.
-pub async fn import(cache: &Cache, bucket: &Bucket, record: Record) -> Result<ImportedRecord, CacheError> {
+pub async fn import(
+    cache: &Cache,
+    bucket: &Bucket,
+    record: Record,
+) -> Result<ImportedRecord, CacheError> {
     match cache.download(bucket, &record).await {
         Ok(sealed) => {
             let size_bytes = sealed.size_bytes;
@@ -87,7 +93,11 @@ pub async fn import(cache: &Cache, bucket: &Bucket, record: Record) -> Result<Im
         }
         Err(CacheError::Bucket(BucketError::NotFound)) => {
             let created = cache.disk().run(IoClass::Maintenance, move |disk| {
-                publish::create_record(disk, &record, &disk.layout.record(record.key(), record.sha256))
+                publish::create_record(
+                    disk,
+                    &record,
+                    &disk.layout.record(record.key(), record.sha256),
+                )
             });
             created.await?;
             Ok(ImportedRecord::RecordOnly)

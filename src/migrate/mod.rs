@@ -1,7 +1,8 @@
-//! Copying everything from one place to another, while both are in use: folder to bucket, bucket to folder, bucket to bucket.
+//! Copying everything from one place to another, while both are in use: folder to bucket, bucket to
+//! folder, bucket to bucket.
 //!
-//! What is there already is passed over, so that a migration that broke off is gone on with by beginning it again. Every
-//! object's bytes are compared with its digest on the way.
+//! What is there already is passed over, so that a migration that broke off is gone on with by
+//! beginning it again. Every object's bytes are compared with its digest on the way.
 
 mod export;
 
@@ -87,7 +88,8 @@ struct Migration<'a> {
     scratch: &'a Path,
 }
 
-/// Copies everything. `scratch` is a folder for objects on their way from bucket to bucket; `show` is told how far it is.
+/// Copies everything. `scratch` is a folder for objects on their way from bucket to bucket; `show`
+/// is told how far it is.
 ///
 /// # Errors
 /// [`MigrateError`] at the first thing that goes wrong with a place as a whole.
@@ -101,8 +103,16 @@ pub async fn migrate(
         return Err(MigrateError::Folders);
     }
     let all = from.records().await?;
-    let mut progress = MigrationProgress { records: all.len() as u64, ..MigrationProgress::default() };
-    let migration = Migration { from, to, known: to.known().await?, scratch };
+    let mut progress = MigrationProgress {
+        records: all.len() as u64,
+        ..MigrationProgress::default()
+    };
+    let migration = Migration {
+        from,
+        to,
+        known: to.known().await?,
+        scratch,
+    };
     let migration = &migration;
     let copies = stream::iter(all).map(|(key, sha256)| migration.copy(key, sha256));
     let mut copies = std::pin::pin!(copies.buffer_unordered(COPIES_AT_ONCE));
@@ -134,14 +144,24 @@ impl MigrationEndpoint {
         Ok(match self {
             Self::Folder(_) => DestinationState::Folder,
             Self::Bucket(bucket) => DestinationState::Bucket {
-                records: names(bucket, bucket.keys().records(), record_of).await?.into_iter().collect(),
-                objects: names(bucket, bucket.keys().objects(), sha256_of).await?.into_iter().collect(),
+                records: names(bucket, bucket.keys().records(), record_of)
+                    .await?
+                    .into_iter()
+                    .collect(),
+                objects: names(bucket, bucket.keys().objects(), sha256_of)
+                    .await?
+                    .into_iter()
+                    .collect(),
             },
         })
     }
 }
 
-async fn names<T>(bucket: &Bucket, prefix: String, of: impl Fn(&str) -> Option<T>) -> Result<Vec<T>, BucketError> {
+async fn names<T>(
+    bucket: &Bucket,
+    prefix: String,
+    of: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, BucketError> {
     let mut names = Vec::new();
     let mut listing = bucket.list(prefix);
     while let Some(page) = listing.next().await? {
@@ -163,7 +183,9 @@ impl Migration<'_> {
             (MigrationEndpoint::Bucket(from), MigrationEndpoint::Bucket(to)) => {
                 self.bucket_to_bucket(from, to, key, sha256).await
             }
-            (MigrationEndpoint::Folder(_), MigrationEndpoint::Folder(_)) => return Err(MigrateError::Folders),
+            (MigrationEndpoint::Folder(_), MigrationEndpoint::Folder(_)) => {
+                return Err(MigrateError::Folders);
+            }
         };
         match outcome {
             Err(
@@ -211,7 +233,9 @@ impl Migration<'_> {
         key: Key,
         sha256: Sha256,
     ) -> Result<CopyOutcome, MigrateError> {
-        let Some(record) = bucket.record(key, sha256).await? else { return Ok(CopyOutcome::Damaged) };
+        let Some(record) = bucket.record(key, sha256).await? else {
+            return Ok(CopyOutcome::Damaged);
+        };
         Ok(match export::import(cache, bucket, record).await? {
             ImportedRecord::WithObject { size_bytes } => CopyOutcome::Copied(size_bytes),
             ImportedRecord::RecordOnly => CopyOutcome::WithoutObject,
@@ -225,9 +249,13 @@ impl Migration<'_> {
         key: Key,
         sha256: Sha256,
     ) -> Result<CopyOutcome, MigrateError> {
-        let Some(record) = from.record(key, sha256).await? else { return Ok(CopyOutcome::Damaged) };
+        let Some(record) = from.record(key, sha256).await? else {
+            return Ok(CopyOutcome::Damaged);
+        };
         // A target may have given several bytes, and nobody else must be able to foresee the name.
-        let path = self.scratch.join(format!("millpond-{sha256}-{:016x}", rand::random::<u64>()));
+        let path = self
+            .scratch
+            .join(format!("millpond-{sha256}-{:016x}", rand::random::<u64>()));
         let outcome = match download(from, &record, &path).await {
             Ok(()) => put(to, &record, &path).await,
             Err(MigrateError::Bucket(BucketError::NotFound)) => put_record(to, &record).await,
@@ -239,7 +267,13 @@ impl Migration<'_> {
 }
 
 async fn put(bucket: &Bucket, record: &Record, path: &Path) -> Result<CopyOutcome, MigrateError> {
-    bucket.put_object(&Upload { path, record, is_suspect: false }).await?;
+    bucket
+        .put_object(&Upload {
+            path,
+            record,
+            is_suspect: false,
+        })
+        .await?;
     bucket.put_record(record).await?;
     Ok(CopyOutcome::Copied(record.size_bytes))
 }
@@ -251,10 +285,19 @@ async fn put_record(bucket: &Bucket, record: &Record) -> Result<CopyOutcome, Mig
 }
 
 async fn download(bucket: &Bucket, record: &Record, path: &Path) -> Result<(), MigrateError> {
-    let unusable = |why| MigrateError::Scratch { path: path.to_owned(), why };
+    let unusable = |why| MigrateError::Scratch {
+        path: path.to_owned(),
+        why,
+    };
     let mut file = tokio::fs::File::create_new(path).await.map_err(unusable)?;
     if let Some(last) = record.size_bytes.checked_sub(1) {
-        let mut body = bucket.open(record.sha256, record.size_bytes, ByteRange { first: 0, last }).await?;
+        let mut body = bucket
+            .open(
+                record.sha256,
+                record.size_bytes,
+                ByteRange { first: 0, last },
+            )
+            .await?;
         while let Some(piece) = body.next().await? {
             file.write_all(&piece).await.map_err(unusable)?;
         }

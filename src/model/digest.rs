@@ -73,7 +73,11 @@ impl Digest {
     /// [`DigestError::Hex`] if `hex` does not have the length of the algorithm's digest.
     pub fn parse(algorithm: Algorithm, hex: &str) -> Result<Self, DigestError> {
         let bytes = hex::decode(hex).map_err(|_| DigestError::Hex)?;
-        if bytes.len() == algorithm.size_bytes() { Ok(Self { algorithm, bytes }) } else { Err(DigestError::Hex) }
+        if bytes.len() == algorithm.size_bytes() {
+            Ok(Self { algorithm, bytes })
+        } else {
+            Err(DigestError::Hex)
+        }
     }
 
     #[must_use]
@@ -89,7 +93,10 @@ impl Digest {
 
 impl From<Sha256> for Digest {
     fn from(sha256: Sha256) -> Self {
-        Self { algorithm: Algorithm::Sha256, bytes: sha256.0.to_vec() }
+        Self {
+            algorithm: Algorithm::Sha256,
+            bytes: sha256.0.to_vec(),
+        }
     }
 }
 
@@ -124,7 +131,10 @@ impl Sha256 {
     /// Returns the value of `Repr-Digest` (RFC 9530, section 3).
     #[must_use]
     pub fn repr_digest(&self) -> String {
-        format!("sha-256=:{}:", base64::engine::general_purpose::STANDARD.encode(self.0))
+        format!(
+            "sha-256=:{}:",
+            base64::engine::general_purpose::STANDARD.encode(self.0)
+        )
     }
 
     /// Returns the strong entity tag of the object (RFC 9110, section 8.8.3).
@@ -191,7 +201,11 @@ impl ExpectedDigests {
     /// Returns the expected digests except `digest`.
     #[must_use]
     pub fn without(&self, digest: &Digest) -> Self {
-        self.0.iter().filter(|other| *other != digest).cloned().collect()
+        self.0
+            .iter()
+            .filter(|other| *other != digest)
+            .cloned()
+            .collect()
     }
 
     #[must_use]
@@ -206,7 +220,9 @@ impl ExpectedDigests {
     /// Returns whether one of the digests is collision-resistant (SHA-256 or SHA-512).
     #[must_use]
     pub fn has_strong_digest(&self) -> bool {
-        self.0.iter().any(|digest| digest.algorithm >= Algorithm::Sha256)
+        self.0
+            .iter()
+            .any(|digest| digest.algorithm >= Algorithm::Sha256)
     }
 }
 
@@ -220,7 +236,9 @@ impl FromIterator<Digest> for ExpectedDigests {
 
 impl Extend<Sha256> for ExpectedDigests {
     fn extend<T: IntoIterator<Item = Sha256>>(&mut self, digests: T) {
-        digests.into_iter().for_each(|sha256| self.add(sha256.into()));
+        digests
+            .into_iter()
+            .for_each(|sha256| self.add(sha256.into()));
     }
 }
 
@@ -303,9 +321,15 @@ impl Hasher {
 
     #[must_use]
     pub fn finish(self) -> Digests {
-        let md5 = self.md5.map(|md5| (Algorithm::Md5, hex::encode(md5.finalize())));
-        let sha1 = self.sha1.map(|sha1| (Algorithm::Sha1, hex::encode(sha1.finalize())));
-        let sha512 = self.sha512.map(|sha512| (Algorithm::Sha512, hex::encode(sha512.finalize())));
+        let md5 = self
+            .md5
+            .map(|md5| (Algorithm::Md5, hex::encode(md5.finalize())));
+        let sha1 = self
+            .sha1
+            .map(|sha1| (Algorithm::Sha1, hex::encode(sha1.finalize())));
+        let sha512 = self
+            .sha512
+            .map(|sha512| (Algorithm::Sha512, hex::encode(sha512.finalize())));
         Digests {
             sha256: Sha256(self.sha256.finalize().into()),
             others: [md5, sha1, sha512].into_iter().flatten().collect(),

@@ -13,11 +13,22 @@ const EVENT_QUEUE_LENGTH: usize = 1024;
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A target's bytes were checked and published.
-    Stored { target: Target, sha256: Sha256, size_bytes: u64 },
+    Stored {
+        target: Target,
+        sha256: Sha256,
+        size_bytes: u64,
+    },
     /// A fetch failed, or completed with a problem that an operator may want to look at.
-    FetchFailed { target: Target, cause: Cause, detail: String },
+    FetchFailed {
+        target: Target,
+        cause: Cause,
+        detail: String,
+    },
     /// A stored object is corrupt. It counts as repaired when these targets are stored again.
-    CorruptionFound { targets: Vec<Target>, detail: String },
+    CorruptionFound {
+        targets: Vec<Target>,
+        detail: String,
+    },
     /// Corrupt objects were repaired, from the bucket or from upstream.
     Repaired { targets: Vec<Target> },
     /// An object was removed from the disk to make space.
@@ -78,7 +89,9 @@ pub struct EventSink {
 impl EventSink {
     #[must_use]
     pub fn new() -> Self {
-        Self { queue: broadcast::Sender::new(EVENT_QUEUE_LENGTH) }
+        Self {
+            queue: broadcast::Sender::new(EVENT_QUEUE_LENGTH),
+        }
     }
 
     pub fn emit(&self, event: Event) {

@@ -42,7 +42,10 @@ impl Login {
     #[must_use]
     pub fn of_authorization(value: &str) -> Option<Self> {
         let (scheme, encoded) = value.split_once(' ')?;
-        let decoded = BASE64_STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+        let decoded = BASE64_STANDARD
+            .decode(encoded.trim())
+            .ok()
+            .filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
         let colon = decoded.iter().position(|byte| *byte == b':')?;
         let (user, password) = (decoded[..colon].to_vec(), decoded[colon + 1..].to_vec());
         let is_clean = !decoded.iter().any(u8::is_ascii_control);
@@ -64,7 +67,11 @@ impl FtpFile {
     /// control byte, which could inject an FTP command.
     pub fn of(target: &Target) -> Result<Self, FtpFileError> {
         let url = target.url();
-        let mut name = target.path().strip_prefix('/').unwrap_or_default().to_owned();
+        let mut name = target
+            .path()
+            .strip_prefix('/')
+            .unwrap_or_default()
+            .to_owned();
         if let Some(query) = url.query() {
             name.extend(["?", query]);
         }
@@ -78,7 +85,10 @@ impl FtpFile {
             user: percent_decode_str(url.username()).collect(),
             password: percent_decode_str(url.password().unwrap_or_default()).collect(),
         });
-        let words = login.iter().flat_map(|login| [&login.user, &login.password]).chain([&path]);
+        let words = login
+            .iter()
+            .flat_map(|login| [&login.user, &login.password])
+            .chain([&path]);
         if words.flatten().any(u8::is_ascii_control) {
             return Err(FtpFileError::ControlByte);
         }
@@ -87,7 +97,10 @@ impl FtpFile {
         }
         // Target::parse rejects dot segments in the path. Here they can still come from the query,
         // or from the text before `;type=`.
-        if path.split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| segment == b"." || segment == b"..") {
+        if path
+            .split(|byte| matches!(byte, b'/' | b'\\'))
+            .any(|segment| segment == b"." || segment == b"..")
+        {
             return Err(FtpFileError::DotSegment);
         }
         Ok(Self { path, login })
@@ -133,9 +146,17 @@ mod tests {
             ("ftp://h.example/x.gz;TYPE=I", "x.gz;TYPE=I"),
             ("ftp://h.example/x;type=.gz", "x;type=.gz"),
         ] {
-            assert_eq!(String::from_utf8(path(target)).unwrap(), expected, "{target}");
+            assert_eq!(
+                String::from_utf8(path(target)).unwrap(),
+                expected,
+                "{target}"
+            );
         }
-        assert_eq!(path("ftp://h.example/%E9.gz"), b"\xe9.gz", "names need not be UTF-8");
+        assert_eq!(
+            path("ftp://h.example/%E9.gz"),
+            b"\xe9.gz",
+            "names need not be UTF-8"
+        );
     }
 
     #[test]
@@ -150,7 +171,10 @@ mod tests {
             ("ftp://h.example/x?/../../y.gz", FtpFileError::DotSegment),
             ("ftp://h.example/x?%5C..%5Cy.gz", FtpFileError::DotSegment),
             ("ftp://h.example/pub/..;type=i", FtpFileError::DotSegment),
-            ("ftp://h.example/x%0D%0ADELE%20y.gz", FtpFileError::ControlByte),
+            (
+                "ftp://h.example/x%0D%0ADELE%20y.gz",
+                FtpFileError::ControlByte,
+            ),
             ("ftp://h.example/x%0ay.gz", FtpFileError::ControlByte),
             ("ftp://h.example/x%00.gz", FtpFileError::ControlByte),
             ("ftp://u%0Aser:p@h.example/x.gz", FtpFileError::ControlByte),
@@ -164,10 +188,19 @@ mod tests {
     fn login_is_decoded_and_not_printed() {
         let file = file("ftp://us%40er:p%3Ass@h.example/x.gz").unwrap();
         let login = file.login.clone().unwrap();
-        assert_eq!((login.user.as_slice(), login.password.as_slice()), (&b"us@er"[..], &b"p:ss"[..]));
+        assert_eq!(
+            (login.user.as_slice(), login.password.as_slice()),
+            (&b"us@er"[..], &b"p:ss"[..])
+        );
         assert!(!format!("{file:?} {login:?}").contains("p:ss"));
-        for target in ["ftp://h.example/x.gz", "ftp://anonymous:me%40x@h.example/x.gz"] {
-            assert_eq!(FtpFile::of(&Target::parse(target).unwrap()).unwrap().login, None);
+        for target in [
+            "ftp://h.example/x.gz",
+            "ftp://anonymous:me%40x@h.example/x.gz",
+        ] {
+            assert_eq!(
+                FtpFile::of(&Target::parse(target).unwrap()).unwrap().login,
+                None
+            );
         }
     }
 
@@ -175,9 +208,23 @@ mod tests {
     fn authorization_header_is_parsed_as_login() {
         let login = |value: &str| Login::of_authorization(value);
         let found = login("Basic dXNlcjphOmI=").unwrap();
-        assert_eq!((found.user.as_slice(), found.password.as_slice()), (&b"user"[..], &b"a:b"[..]));
-        assert!(login("basic YW5vbnltb3VzOkFSSUEyVVNFUkA=").unwrap().is_anonymous());
-        for value in ["", "Basic", "Basic ?", "Basic dXNlcg==", "Bearer dXNlcjphOmI=", "Basic dXNlcjphCmI="] {
+        assert_eq!(
+            (found.user.as_slice(), found.password.as_slice()),
+            (&b"user"[..], &b"a:b"[..])
+        );
+        assert!(
+            login("basic YW5vbnltb3VzOkFSSUEyVVNFUkA=")
+                .unwrap()
+                .is_anonymous()
+        );
+        for value in [
+            "",
+            "Basic",
+            "Basic ?",
+            "Basic dXNlcg==",
+            "Bearer dXNlcjphOmI=",
+            "Basic dXNlcjphCmI=",
+        ] {
             assert!(login(value).is_none(), "{value}");
         }
     }

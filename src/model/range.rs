@@ -45,10 +45,16 @@ impl RangeSpec {
         }
         let (first, last) = set.trim_matches([' ', '\t']).split_once('-')?;
         if first.is_empty() {
-            return Some(Self::Suffix { length: digits(last)? });
+            return Some(Self::Suffix {
+                length: digits(last)?,
+            });
         }
         let first = digits(first)?;
-        let last = if last.is_empty() { None } else { Some(digits(last)?) };
+        let last = if last.is_empty() {
+            None
+        } else {
+            Some(digits(last)?)
+        };
         match last {
             Some(last) if last < first => None,
             last => Some(Self::From { first, last }),
@@ -58,16 +64,20 @@ impl RangeSpec {
     /// Applies the range to a body of `size_bytes`.
     #[must_use]
     pub fn select(self, size_bytes: u64) -> Selected {
-        let Some(end) = size_bytes.checked_sub(1) else { return Selected::Unsatisfiable };
+        let Some(end) = size_bytes.checked_sub(1) else {
+            return Selected::Unsatisfiable;
+        };
         match self {
             Self::From { first, .. } if first > end => Selected::Unsatisfiable,
-            Self::From { first, last } => {
-                Selected::Part(ByteRange { first, last: last.map_or(end, |last| last.min(end)) })
-            }
+            Self::From { first, last } => Selected::Part(ByteRange {
+                first,
+                last: last.map_or(end, |last| last.min(end)),
+            }),
             Self::Suffix { length: 0 } => Selected::Unsatisfiable,
-            Self::Suffix { length } => {
-                Selected::Part(ByteRange { first: size_bytes.saturating_sub(length), last: end })
-            }
+            Self::Suffix { length } => Selected::Part(ByteRange {
+                first: size_bytes.saturating_sub(length),
+                last: end,
+            }),
         }
     }
 }

@@ -44,9 +44,14 @@ pub struct StoredHeaders {
 impl StoredHeaders {
     /// Collects the fields that `header` returns and that are safe to forward.
     pub fn collect<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Self {
-        let keep = |name: &str| header(name).filter(|value| is_worth_keeping(value)).map(str::to_owned);
+        let keep = |name: &str| {
+            header(name)
+                .filter(|value| is_worth_keeping(value))
+                .map(str::to_owned)
+        };
         Self {
-            last_modified: keep("last-modified").filter(|date| httpdate::parse_http_date(date).is_ok()),
+            last_modified: keep("last-modified")
+                .filter(|date| httpdate::parse_http_date(date).is_ok()),
             content_type: keep("content-type"),
             content_disposition: keep("content-disposition"),
             etag: keep("etag"),
@@ -71,7 +76,10 @@ impl StoredHeaders {
 }
 
 fn is_worth_keeping(value: &str) -> bool {
-    value.len() <= MAX_KEPT_VALUE_BYTES && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    value.len() <= MAX_KEPT_VALUE_BYTES
+        && value
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 /// Record that one target returned these bytes. A record file is created once and never rewritten.
@@ -128,14 +136,17 @@ impl Record {
         if record.version != VERSION {
             return Err(RecordError::Version(record.version));
         }
-        Ok(Self { headers: record.headers.sanitised(), ..record })
+        Ok(Self {
+            headers: record.headers.sanitised(),
+            ..record
+        })
     }
 
     /// Returns the content of the record file.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes =
-            serde_json::to_vec_pretty(self).expect("a record holds only strings, numbers and maps of strings");
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .expect("a record holds only strings, numbers and maps of strings");
         bytes.push(b'\n');
         bytes
     }
@@ -149,13 +160,18 @@ impl Record {
     /// Returns all digests in the record.
     #[must_use]
     pub fn known_digests(&self) -> Digests {
-        Digests { sha256: self.sha256, others: self.digests.clone() }
+        Digests {
+            sha256: self.sha256,
+            others: self.digests.clone(),
+        }
     }
 
     /// Returns the active record of a target: the earliest one, then the one with the lower digest.
     #[must_use]
     pub fn active(records: Vec<Self>) -> Option<Self> {
-        records.into_iter().min_by_key(|record| (record.first_seen, record.sha256))
+        records
+            .into_iter()
+            .min_by_key(|record| (record.first_seen, record.sha256))
     }
 }
 
@@ -171,14 +187,21 @@ mod canonical {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Target, D::Error> {
         let uri = String::deserialize(deserializer)?;
         let target = Target::parse(&uri).map_err(D::Error::custom)?;
-        if target.as_str() == uri { Ok(target) } else { Err(D::Error::custom("the uri is not canonical")) }
+        if target.as_str() == uri {
+            Ok(target)
+        } else {
+            Err(D::Error::custom("the uri is not canonical"))
+        }
     }
 }
 
 /// Truncates to milliseconds, as the file does, so that a record equals its parsed file.
 fn truncate_to_millis(time: SystemTime) -> SystemTime {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    let since = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    SystemTime::UNIX_EPOCH
+        + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 mod rfc3339 {

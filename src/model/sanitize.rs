@@ -5,7 +5,9 @@ use std::error::Error;
 /// Replaces control characters in text from an origin or a client with spaces.
 #[must_use]
 pub fn sanitize_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 /// Returns the text of the root cause. The outer errors only add where the error happened.

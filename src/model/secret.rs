@@ -41,7 +41,10 @@ impl Secret {
         let complaint = |why: &dyn fmt::Display| format!("{key}_file: {}: {why}", file.display());
         let mut text = String::new();
         let opened = std::fs::File::open(file).map_err(|why| complaint(&why))?;
-        opened.take(MAX_SECRET_BYTES).read_to_string(&mut text).map_err(|why| complaint(&why))?;
+        opened
+            .take(MAX_SECRET_BYTES)
+            .read_to_string(&mut text)
+            .map_err(|why| complaint(&why))?;
         let text = text.trim_end_matches(['\r', '\n']);
         if text.is_empty() {
             return Err(complaint(&"the file is empty"));
@@ -69,8 +72,8 @@ impl fmt::Debug for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // The library's error message would show a value of another type.
-        let text =
-            String::deserialize(deserializer).map_err(|_| serde::de::Error::custom("must be a quoted string"))?;
+        let text = String::deserialize(deserializer)
+            .map_err(|_| serde::de::Error::custom("must be a quoted string"))?;
         Ok(Self(text))
     }
 }

@@ -59,7 +59,9 @@ impl Scheme {
     /// Reads a scheme in any case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Http, Self::Https, Self::Ftp].into_iter().find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
+        [Self::Http, Self::Https, Self::Ftp]
+            .into_iter()
+            .find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
     }
 
     #[must_use]
@@ -158,7 +160,8 @@ impl Target {
             return Err(TargetError::DotSegment);
         }
         let authority = Authority::split(authority, scheme)?;
-        let url = Url::parse(&authority.join(scheme, path_and_query)).map_err(|_| TargetError::Host)?;
+        let url =
+            Url::parse(&authority.join(scheme, path_and_query)).map_err(|_| TargetError::Host)?;
         authority.check_host(&url)?;
         if url.as_str().len() > MAX_TARGET_BYTES {
             return Err(TargetError::TooLong);
@@ -185,19 +188,31 @@ impl Target {
             Self::parse(&format!("{}://{authority}/", scheme.as_str()))?;
         }
         // The library trims trailing spaces instead of encoding them.
-        let joined = self.url.join(&reference.replace(' ', "%20")).map_err(|_| TargetError::Host)?;
+        let joined = self
+            .url
+            .join(&reference.replace(' ', "%20"))
+            .map_err(|_| TargetError::Host)?;
         Self::parse(joined.as_str())
     }
 
     /// Returns scheme and authority of a reference that has an authority (RFC 3986, section 4.2).
-    fn authority_of<'a>(&self, reference: &'a str) -> Result<Option<(Scheme, &'a str)>, TargetError> {
+    fn authority_of<'a>(
+        &self,
+        reference: &'a str,
+    ) -> Result<Option<(Scheme, &'a str)>, TargetError> {
         let first = reference.split(['/', '?', '#']).next().unwrap_or_default();
         let (scheme, rest) = match first.split_once(':') {
-            Some((scheme, _)) => (Scheme::parse(scheme).ok_or(TargetError::Scheme)?, &reference[scheme.len() + 1..]),
+            Some((scheme, _)) => (
+                Scheme::parse(scheme).ok_or(TargetError::Scheme)?,
+                &reference[scheme.len() + 1..],
+            ),
             None => (self.scheme(), reference),
         };
         match rest.strip_prefix("//") {
-            Some(rest) => Ok(Some((scheme, rest.split(['/', '?', '#']).next().unwrap_or_default()))),
+            Some(rest) => Ok(Some((
+                scheme,
+                rest.split(['/', '?', '#']).next().unwrap_or_default(),
+            ))),
             // URL parsers disagree on the meaning of `https:x`.
             None if rest.len() != reference.len() => Err(TargetError::Host),
             None => Ok(None),
@@ -223,7 +238,9 @@ impl Target {
     /// Returns the host as in the URI: an IPv6 address is in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.url.host_str().expect("Target::parse rejects a URL without a host")
+        self.url
+            .host_str()
+            .expect("Target::parse rejects a URL without a host")
     }
 
     /// Returns the IP address, if the host is one. No resolver sees such a host, so policy checks
@@ -239,7 +256,9 @@ impl Target {
 
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.url.port_or_known_default().expect("each of the three schemes has a default port")
+        self.url
+            .port_or_known_default()
+            .expect("each of the three schemes has a default port")
     }
 
     /// Returns whether both have the same scheme, host and port.
@@ -263,7 +282,9 @@ impl Target {
     /// Returns whether the query has a signature or a token, which makes the URL a bearer secret.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        self.url.query_pairs().any(|(name, _)| SIGNATURE_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()))
+        self.url
+            .query_pairs()
+            .any(|(name, _)| SIGNATURE_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()))
     }
 
     /// Formats an invalid target for messages and logs, without possible passwords or signatures.
@@ -279,7 +300,10 @@ impl Target {
             }
         };
         let path = without_user.split('?').next().unwrap_or_default();
-        path.chars().filter(|c| !c.is_control()).take(MAX_REDACTED_CHARS).collect()
+        path.chars()
+            .filter(|c| !c.is_control())
+            .take(MAX_REDACTED_CHARS)
+            .collect()
     }
 }
 
@@ -290,13 +314,23 @@ impl fmt::Display for Target {
             return f.write_str(self.as_str());
         }
         let user = if self.has_credentials() { "…@" } else { "" };
-        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let port = self
+            .url
+            .port()
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
         let query = match self.url.query() {
             Some(_) if self.is_signed() => "?…".to_owned(),
             Some(query) => format!("?{query}"),
             None => String::new(),
         };
-        write!(f, "{}://{user}{}{port}{}{query}", self.url.scheme(), self.host(), self.path())
+        write!(
+            f,
+            "{}://{user}{}{port}{}{query}",
+            self.url.scheme(),
+            self.host(),
+            self.path()
+        )
     }
 }
 
@@ -334,21 +368,31 @@ impl<'a> Authority<'a> {
             None if port.is_empty() => port,
             None => return Err(TargetError::Port),
         };
-        if !port.bytes().all(|byte| byte.is_ascii_digit()) || port == "0" || port.len() > 5 || port.starts_with('0') {
+        if !port.bytes().all(|byte| byte.is_ascii_digit())
+            || port == "0"
+            || port.len() > 5
+            || port.starts_with('0')
+        {
             return Err(TargetError::Port);
         }
         if !port.is_empty() && port.parse::<u16>().is_err() {
             return Err(TargetError::Port);
         }
         let host = match host.strip_suffix('.') {
-            Some(address) if address.parse::<IpAddr>().is_ok() => return Err(TargetError::OddAddress),
+            Some(address) if address.parse::<IpAddr>().is_ok() => {
+                return Err(TargetError::OddAddress);
+            }
             Some(name) => name,
             None => host,
         };
         if host.is_empty() || host.contains('%') || host.contains(' ') {
             return Err(TargetError::Host);
         }
-        Ok(Self { userinfo, host, port })
+        Ok(Self {
+            userinfo,
+            host,
+            port,
+        })
     }
 
     fn join(&self, scheme: Scheme, path_and_query: &str) -> String {
@@ -371,8 +415,11 @@ impl<'a> Authority<'a> {
     fn check_host(&self, url: &Url) -> Result<(), TargetError> {
         match url.host() {
             Some(Host::Domain(name)) => {
-                let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-                let labels_fit = name.split('.').all(|label| (1..=MAX_LABEL_BYTES).contains(&label.len()));
+                let plain =
+                    |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+                let labels_fit = name
+                    .split('.')
+                    .all(|label| (1..=MAX_LABEL_BYTES).contains(&label.len()));
                 if name.len() <= MAX_HOST_BYTES && labels_fit && name.bytes().all(plain) {
                     Ok(())
                 } else {
@@ -381,7 +428,11 @@ impl<'a> Authority<'a> {
             }
             Some(Host::Ipv4(_) | Host::Ipv6(_)) => {
                 let canonical = url.host_str().unwrap_or_default();
-                if self.host.eq_ignore_ascii_case(canonical) { Ok(()) } else { Err(TargetError::OddAddress) }
+                if self.host.eq_ignore_ascii_case(canonical) {
+                    Ok(())
+                } else {
+                    Err(TargetError::OddAddress)
+                }
             }
             None => Err(TargetError::Host),
         }
@@ -394,6 +445,11 @@ fn has_dot_segment(path: &str) -> bool {
     while decoded.contains("%25") {
         decoded = decoded.replace("%25", "%");
     }
-    let decoded = decoded.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/");
-    decoded.split('/').any(|segment| segment == "." || segment == "..")
+    let decoded = decoded
+        .replace("%2e", ".")
+        .replace("%2f", "/")
+        .replace("%5c", "/");
+    decoded
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
 }

@@ -35,12 +35,16 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let size: ByteSize = text.parse().map_err(|_| format!("invalid size \"{text}\"; write it like \"50GiB\""))?;
+        let size: ByteSize = text
+            .parse()
+            .map_err(|_| format!("invalid size \"{text}\"; write it like \"50GiB\""))?;
         // The library turns an overflow into `u64::MAX`.
         if size.as_u64() == u64::MAX {
             return Err(format!("size \"{text}\" is too large"));
         }
-        Ok(Self { bytes: size.as_u64() })
+        Ok(Self {
+            bytes: size.as_u64(),
+        })
     }
 }
 
@@ -56,7 +60,10 @@ impl fmt::Display for Size {
     /// Uses the largest unit that divides the size, so that the text parses to the same number.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
-        match units.into_iter().find(|(shift, _)| self.bytes != 0 && self.bytes.trailing_zeros() >= *shift) {
+        match units
+            .into_iter()
+            .find(|(shift, _)| self.bytes != 0 && self.bytes.trailing_zeros() >= *shift)
+        {
             Some((shift, unit)) => write!(f, "{}{unit}", self.bytes >> shift),
             None => write!(f, "{}B", self.bytes),
         }
@@ -103,7 +110,9 @@ impl TryFrom<String> for Rate {
         }
         let size: Size = text.parse()?;
         if !(MIN_BYTES_PER_SECOND..=MAX_BYTES_PER_SECOND).contains(&size.bytes) {
-            return Err(format!("\"{text}\" must be between 1KiB and 10GiB per second; \"\" means no limit"));
+            return Err(format!(
+                "\"{text}\" must be between 1KiB and 10GiB per second; \"\" means no limit"
+            ));
         }
         Ok(Self(Some(size)))
     }
@@ -146,7 +155,9 @@ impl TryFrom<String> for HumanDuration {
         }
         match humantime::parse_duration(&text) {
             Ok(time) if time <= MAX_DURATION => Ok(Self(time)),
-            Ok(_) => Err(format!("duration \"{text}\" is too long; the maximum is ten years")),
+            Ok(_) => Err(format!(
+                "duration \"{text}\" is too long; the maximum is ten years"
+            )),
             Err(_) => Err(complaint()),
         }
     }
@@ -154,6 +165,8 @@ impl TryFrom<String> for HumanDuration {
 
 impl From<HumanDuration> for String {
     fn from(duration: HumanDuration) -> Self {
-        humantime::format_duration(duration.0).to_string().replace(' ', "")
+        humantime::format_duration(duration.0)
+            .to_string()
+            .replace(' ', "")
     }
 }

@@ -55,12 +55,18 @@ impl Channel {
                 Self::Mail(mail) => mail.send(notification).await,
             }
         };
-        timeout(TIMEOUT, sent).await.unwrap_or_else(|_| Err(DeliveryError::Transient("request timed out".to_owned())))
+        timeout(TIMEOUT, sent)
+            .await
+            .unwrap_or_else(|_| Err(DeliveryError::Transient("request timed out".to_owned())))
     }
 
     /// Delivers a notification, and retries transient errors.
     async fn deliver(&self, notification: &Notification) {
-        let (by, id, event) = (self.name(), &notification.incident.id, notification.kind.as_str());
+        let (by, id, event) = (
+            self.name(),
+            &notification.incident.id,
+            notification.kind.as_str(),
+        );
         let mut wait = BACKOFF;
         for attempt in 1.. {
             match self.send(notification).await {
@@ -69,12 +75,26 @@ impl Channel {
                     return;
                 }
                 Err(DeliveryError::Transient(why)) if attempt < ATTEMPTS => {
-                    tracing::debug!(by, id, event, attempt, why, "notification failed, will retry");
+                    tracing::debug!(
+                        by,
+                        id,
+                        event,
+                        attempt,
+                        why,
+                        "notification failed, will retry"
+                    );
                     sleep(wait).await;
                     wait *= 2;
                 }
                 Err(DeliveryError::Transient(why) | DeliveryError::Permanent(why)) => {
-                    tracing::warn!(by, id, event, attempt, why, "notification failed, giving up");
+                    tracing::warn!(
+                        by,
+                        id,
+                        event,
+                        attempt,
+                        why,
+                        "notification failed, giving up"
+                    );
                     return;
                 }
             }
@@ -92,7 +112,13 @@ impl ChannelQueue {
     /// Starts the delivery task. The task ends when the outbox is dropped and the queue is empty.
     pub fn open(channel: Channel) -> (Self, JoinHandle<()>) {
         let (queue, notifications) = mpsc::channel(QUEUE_LENGTH);
-        (Self { name: channel.name(), queue }, tokio::spawn(run_channel(channel, notifications)))
+        (
+            Self {
+                name: channel.name(),
+                queue,
+            },
+            tokio::spawn(run_channel(channel, notifications)),
+        )
     }
 
     /// Queues a notification without blocking. If the queue is full, the notification is dropped.

@@ -42,8 +42,12 @@ impl Config {
     }
 
     fn webhook(&self, instance: &str) -> Result<Option<Webhook>, String> {
-        let url = self.webhook_url.or_from_file("notify.webhook_url", &self.webhook_url_file)?;
-        let secret = self.webhook_secret.or_from_file("notify.webhook_secret", &self.webhook_secret_file)?;
+        let url = self
+            .webhook_url
+            .or_from_file("notify.webhook_url", &self.webhook_url_file)?;
+        let secret = self
+            .webhook_secret
+            .or_from_file("notify.webhook_secret", &self.webhook_secret_file)?;
         if url.is_empty() {
             return if secret.is_empty() {
                 Ok(None)
@@ -51,11 +55,15 @@ impl Config {
                 Err("notify.webhook_secret needs notify.webhook_url".to_owned())
             };
         }
-        Webhook::new(&url, secret, instance).map(Some).map_err(|why| format!("notify.webhook_url: {why}"))
+        Webhook::new(&url, secret, instance)
+            .map(Some)
+            .map_err(|why| format!("notify.webhook_url: {why}"))
     }
 
     fn mail(&self, instance: &str) -> Result<Option<Mail>, String> {
-        let url = self.smtp_url.or_from_file("notify.smtp_url", &self.smtp_url_file)?;
+        let url = self
+            .smtp_url
+            .or_from_file("notify.smtp_url", &self.smtp_url_file)?;
         let given = [
             ("smtp_url", !url.is_empty()),
             ("mail_from", !self.mail_from.is_empty()),
@@ -71,10 +79,16 @@ impl Config {
             (Some(_), None) => {}
         }
         let mailbox = |key: &str, address: &String| {
-            address.parse::<Mailbox>().map_err(|why| format!("notify.{key}: invalid mail address {address:?}: {why}"))
+            address
+                .parse::<Mailbox>()
+                .map_err(|why| format!("notify.{key}: invalid mail address {address:?}: {why}"))
         };
         let from = mailbox("mail_from", &self.mail_from)?;
-        let to = self.mail_to.iter().map(|address| mailbox("mail_to", address)).collect::<Result<_, _>>()?;
+        let to = self
+            .mail_to
+            .iter()
+            .map(|address| mailbox("mail_to", address))
+            .collect::<Result<_, _>>()?;
         let transport = mail::transport(&url).map_err(|why| format!("notify.smtp_url: {why}"))?;
         Ok(Some(Mail::new(transport, from, to, instance)))
     }

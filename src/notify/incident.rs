@@ -69,7 +69,12 @@ pub enum NotificationKind {
 impl Notification {
     /// Returns the time of the alert or of the recovery.
     pub fn time(&self) -> SystemTime {
-        let Incident { alerted, ended, last_seen, .. } = self.incident;
+        let Incident {
+            alerted,
+            ended,
+            last_seen,
+            ..
+        } = self.incident;
         let time = match self.kind {
             NotificationKind::Alert => alerted,
             NotificationKind::Recovery => ended,
@@ -149,6 +154,9 @@ fn as_date<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::
 }
 
 #[expect(clippy::ref_option, reason = "serde passes references")]
-fn as_date_if_any<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_date_if_any<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     time.map(date).serialize(serializer)
 }

@@ -68,8 +68,13 @@ impl IncidentTracker {
     /// Records an event. Returns the notifications to send now.
     pub fn record(&mut self, event: &Event, now: SystemTime) -> Vec<Notification> {
         match event {
-            Event::FetchFailed { target, cause, detail } => {
-                let host = (recovery_rule(*cause) != RecoveryRule::Anything).then(|| target.host().to_owned());
+            Event::FetchFailed {
+                target,
+                cause,
+                detail,
+            } => {
+                let host = (recovery_rule(*cause) != RecoveryRule::Anything)
+                    .then(|| target.host().to_owned());
                 let at = self.find_or_open(host, *cause, now);
                 self.entries[at].add_target(target);
                 self.record_occurrence(at, detail, now)
@@ -86,14 +91,23 @@ impl IncidentTracker {
             Event::BucketRecovered => self.resolve_all(Cause::Bucket, now),
             Event::DiskRecovered => self.resolve_all(Cause::Disk, now),
             Event::Repaired { targets } => {
-                let of_rot = self.entries.iter_mut().filter(|tracked| tracked.incident.cause == Cause::Corruption);
+                let of_rot = self
+                    .entries
+                    .iter_mut()
+                    .filter(|tracked| tracked.incident.cause == Cause::Corruption);
                 of_rot
-                    .filter_map(|tracked| targets.iter().find_map(|target| tracked.record_stored(target, now)))
+                    .filter_map(|tracked| {
+                        targets
+                            .iter()
+                            .find_map(|target| tracked.record_stored(target, now))
+                    })
                     .collect()
             }
-            Event::Stored { target, .. } => {
-                self.entries.iter_mut().filter_map(|tracked| tracked.record_stored(target, now)).collect()
-            }
+            Event::Stored { target, .. } => self
+                .entries
+                .iter_mut()
+                .filter_map(|tracked| tracked.record_stored(target, now))
+                .collect(),
             Event::Evicted { .. } => Vec::new(),
         }
     }
@@ -106,11 +120,18 @@ impl IncidentTracker {
             }
         }
         let sent = &mut self.sent;
-        self.entries.iter_mut().filter_map(|tracked| alert(tracked, sent, now)).collect()
+        self.entries
+            .iter_mut()
+            .filter_map(|tracked| alert(tracked, sent, now))
+            .collect()
     }
 
     pub fn newest_first(&self) -> Vec<Incident> {
-        let mut incidents: Vec<_> = self.entries.iter().map(|tracked| tracked.incident.clone()).collect();
+        let mut incidents: Vec<_> = self
+            .entries
+            .iter()
+            .map(|tracked| tracked.incident.clone())
+            .collect();
         incidents.sort_by_key(|incident| std::cmp::Reverse(incident.last_seen));
         incidents
     }
@@ -128,8 +149,13 @@ impl IncidentTracker {
     }
 
     fn resolve_all(&mut self, cause: Cause, now: SystemTime) -> Vec<Notification> {
-        let of_cause = self.entries.iter_mut().filter(|tracked| tracked.incident.cause == cause);
-        of_cause.filter_map(|tracked| tracked.resolve(now)).collect()
+        let of_cause = self
+            .entries
+            .iter_mut()
+            .filter(|tracked| tracked.incident.cause == cause);
+        of_cause
+            .filter_map(|tracked| tracked.resolve(now))
+            .collect()
     }
 
     /// Returns the index of the incident for this host and cause, and creates it if necessary.
@@ -137,17 +163,29 @@ impl IncidentTracker {
     /// An incident that was closed long ago is not reopened.
     fn find_or_open(&mut self, host: Option<String>, cause: Cause, now: SystemTime) -> usize {
         let is_it = |tracked: &TrackedIncident| {
-            let Incident { cause: of_entry, host: at, last_seen, .. } = &tracked.incident;
-            (*of_entry, at) == (cause, &host) && (tracked.is_open() || since(*last_seen, now) < REALERT_INTERVAL)
+            let Incident {
+                cause: of_entry,
+                host: at,
+                last_seen,
+                ..
+            } = &tracked.incident;
+            (*of_entry, at) == (cause, &host)
+                && (tracked.is_open() || since(*last_seen, now) < REALERT_INTERVAL)
         };
         if let Some(at) = self.entries.iter().position(is_it) {
             return at;
         }
         if self.entries.len() >= MAX_INCIDENTS {
-            let importance =
-                |tracked: &TrackedIncident| (tracked.is_open(), tracked.incident.severity, tracked.incident.last_seen);
+            let importance = |tracked: &TrackedIncident| {
+                (
+                    tracked.is_open(),
+                    tracked.incident.severity,
+                    tracked.incident.last_seen,
+                )
+            };
             let least = (0..self.entries.len()).min_by_key(|at| importance(&self.entries[*at]));
-            self.entries.swap_remove(least.expect("the tracker is full"));
+            self.entries
+                .swap_remove(least.expect("the tracker is full"));
         }
         self.entries.push(TrackedIncident::new(cause, host, now));
         self.entries.len() - 1
@@ -159,7 +197,11 @@ impl TrackedIncident {
         let incident = Incident {
             id: format!("{:016x}", rand::random::<u64>()),
             cause,
-            severity: if cause == Cause::NotFound { Severity::Notice } else { Severity::Alert },
+            severity: if cause == Cause::NotFound {
+                Severity::Notice
+            } else {
+                Severity::Alert
+            },
             host,
             // The first event opens the incident.
             state: State::Expired,
@@ -171,7 +213,12 @@ impl TrackedIncident {
             targets: Vec::new(),
             detail: String::new(),
         };
-        Self { incident, needs_alert: false, pending: HashSet::new(), has_more: false }
+        Self {
+            incident,
+            needs_alert: false,
+            pending: HashSet::new(),
+            has_more: false,
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -186,7 +233,10 @@ impl TrackedIncident {
         }
         self.incident.count += 1;
         self.incident.last_seen = now;
-        self.incident.detail = sanitize_line(detail).chars().take(MAX_DETAIL_CHARS).collect();
+        self.incident.detail = sanitize_line(detail)
+            .chars()
+            .take(MAX_DETAIL_CHARS)
+            .collect();
     }
 
     fn add_target(&mut self, target: &Target) {
@@ -241,7 +291,10 @@ impl TrackedIncident {
     }
 
     fn notification(&self, kind: NotificationKind) -> Notification {
-        Notification { kind, incident: self.incident.clone() }
+        Notification {
+            kind,
+            incident: self.incident.clone(),
+        }
     }
 }
 
@@ -252,12 +305,17 @@ fn alert(
     now: SystemTime,
 ) -> Option<Notification> {
     let incident = &mut tracked.incident;
-    let rests = incident.alerted.is_some_and(|alerted| since(alerted, now) < REALERT_INTERVAL);
+    let rests = incident
+        .alerted
+        .is_some_and(|alerted| since(alerted, now) < REALERT_INTERVAL);
     if !tracked.needs_alert || incident.severity < Severity::Alert || rests {
         return None;
     }
     let lately = sent.entry(incident.cause).or_default();
-    while lately.front().is_some_and(|first| since(*first, now) >= ALERT_WINDOW) {
+    while lately
+        .front()
+        .is_some_and(|first| since(*first, now) >= ALERT_WINDOW)
+    {
         lately.pop_front();
     }
     if lately.len() >= MAX_ALERTS {
@@ -271,7 +329,9 @@ fn alert(
 
 fn recovery_rule(cause: Cause) -> RecoveryRule {
     match cause {
-        Cause::UpstreamError | Cause::Unreachable | Cause::Timeout | Cause::InvalidResponse => RecoveryRule::SameHost,
+        Cause::UpstreamError | Cause::Unreachable | Cause::Timeout | Cause::InvalidResponse => {
+            RecoveryRule::SameHost
+        }
         Cause::NotFound
         | Cause::RemovedUpstream
         | Cause::WrongFileType
@@ -299,15 +359,26 @@ mod tests {
     }
 
     fn trouble(cause: Cause, host: &str, name: &str) -> Event {
-        Event::FetchFailed { target: target(host, name), cause, detail: "a\r\ndetail".to_owned() }
+        Event::FetchFailed {
+            target: target(host, name),
+            cause,
+            detail: "a\r\ndetail".to_owned(),
+        }
     }
 
     fn stored(host: &str, name: &str) -> Event {
-        Event::Stored { target: target(host, name), sha256: crate::model::Sha256::from_bytes([0; 32]), size_bytes: 1 }
+        Event::Stored {
+            target: target(host, name),
+            sha256: crate::model::Sha256::from_bytes([0; 32]),
+            size_bytes: 1,
+        }
     }
 
     fn kinds(notifications: &[Notification]) -> Vec<NotificationKind> {
-        notifications.iter().map(|notification| notification.kind).collect()
+        notifications
+            .iter()
+            .map(|notification| notification.kind)
+            .collect()
     }
 
     #[test]
@@ -322,8 +393,15 @@ mod tests {
         }
         let pair = [NotificationKind::Alert, NotificationKind::Recovery];
         assert_eq!(kinds(&sent), [pair, pair, pair].concat());
-        let counts: Vec<_> = sent.iter().map(|notification| notification.incident.count).collect();
-        assert_eq!(counts, [1, 1, 61, 61, 121, 121], "the second alert reports the count since the first");
+        let counts: Vec<_> = sent
+            .iter()
+            .map(|notification| notification.incident.count)
+            .collect();
+        assert_eq!(
+            counts,
+            [1, 1, 61, 61, 121, 121],
+            "the second alert reports the count since the first"
+        );
         assert_eq!(tracker.newest_first().len(), 1);
     }
 
@@ -332,10 +410,23 @@ mod tests {
         let (mut tracker, start) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
         tracker.record(&trouble(Cause::Unreachable, "a.example", "x"), start);
         tracker.record(&stored("a.example", "x"), start + MINUTE);
-        assert!(tracker.record(&trouble(Cause::Unreachable, "a.example", "x"), start + 2 * MINUTE).is_empty());
+        assert!(
+            tracker
+                .record(
+                    &trouble(Cause::Unreachable, "a.example", "x"),
+                    start + 2 * MINUTE
+                )
+                .is_empty()
+        );
         assert!(tracker.tick(start + 59 * MINUTE).is_empty());
-        assert_eq!(kinds(&tracker.tick(start + 60 * MINUTE)), [NotificationKind::Alert]);
-        assert!(tracker.tick(start + 121 * MINUTE).is_empty(), "an open incident alerts once");
+        assert_eq!(
+            kinds(&tracker.tick(start + 60 * MINUTE)),
+            [NotificationKind::Alert]
+        );
+        assert!(
+            tracker.tick(start + 121 * MINUTE).is_empty(),
+            "an open incident alerts once"
+        );
     }
 
     #[test]
@@ -344,8 +435,14 @@ mod tests {
         tracker.record(&trouble(Cause::ContentChanged, "a.example", "x"), start);
         assert!(tracker.tick(start + EXPIRY).is_empty());
         assert_eq!(tracker.newest_first()[0].state, State::Expired);
-        let again = tracker.record(&trouble(Cause::ContentChanged, "a.example", "x"), start + 2 * EXPIRY);
-        assert_eq!((kinds(&again), tracker.newest_first().len()), (vec![NotificationKind::Alert], 2));
+        let again = tracker.record(
+            &trouble(Cause::ContentChanged, "a.example", "x"),
+            start + 2 * EXPIRY,
+        );
+        assert_eq!(
+            (kinds(&again), tracker.newest_first().len()),
+            (vec![NotificationKind::Alert], 2)
+        );
     }
 
     #[test]
@@ -354,19 +451,32 @@ mod tests {
         for name in ["x", "y"] {
             tracker.record(&trouble(Cause::ChecksumMismatch, "a.example", name), now);
         }
-        assert!(tracker.record(&stored("a.example", "other"), now).is_empty());
+        assert!(
+            tracker
+                .record(&stored("a.example", "other"), now)
+                .is_empty()
+        );
         assert!(tracker.record(&stored("a.example", "x"), now).is_empty());
-        assert_eq!(kinds(&tracker.record(&stored("a.example", "y"), now)), [NotificationKind::Recovery]);
+        assert_eq!(
+            kinds(&tracker.record(&stored("a.example", "y"), now)),
+            [NotificationKind::Recovery]
+        );
     }
 
     #[test]
     fn incident_with_untracked_targets_only_expires() {
         let (mut tracker, now) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
-        let names: Vec<_> = (0..=MAX_FOLLOWED_TARGETS).map(|number| number.to_string()).collect();
+        let names: Vec<_> = (0..=MAX_FOLLOWED_TARGETS)
+            .map(|number| number.to_string())
+            .collect();
         for name in &names {
             tracker.record(&trouble(Cause::WrongFileType, "a.example", name), now);
         }
-        assert!(names.iter().all(|name| tracker.record(&stored("a.example", name), now).is_empty()));
+        assert!(
+            names
+                .iter()
+                .all(|name| tracker.record(&stored("a.example", name), now).is_empty())
+        );
         assert_eq!(tracker.newest_first()[0].state, State::Open);
         assert_eq!(tracker.newest_first()[0].targets.len(), MAX_SHOWN_TARGETS);
     }
@@ -375,25 +485,45 @@ mod tests {
     fn host_flood_is_bounded_and_hides_nothing() {
         let (mut tracker, now) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
         let flood = |tracker: &mut IncidentTracker, cause| -> usize {
-            (0..1000).map(|number| tracker.record(&trouble(cause, &format!("h{number}.example"), "x"), now).len()).sum()
+            (0..1000)
+                .map(|number| {
+                    tracker
+                        .record(&trouble(cause, &format!("h{number}.example"), "x"), now)
+                        .len()
+                })
+                .sum()
         };
         assert_eq!(flood(&mut tracker, Cause::Unreachable), MAX_ALERTS);
         assert_eq!(tracker.newest_first().len(), MAX_INCIDENTS);
-        assert_eq!(tracker.record(&trouble(Cause::ContentChanged, "a.example", "x"), now).len(), 1);
+        assert_eq!(
+            tracker
+                .record(&trouble(Cause::ContentChanged, "a.example", "x"), now)
+                .len(),
+            1
+        );
         assert_eq!(flood(&mut tracker, Cause::NotFound), 0);
         let listed = tracker.newest_first();
         assert!(
-            listed.iter().any(|incident| incident.cause == Cause::Unreachable),
+            listed
+                .iter()
+                .any(|incident| incident.cause == Cause::Unreachable),
             "less important incidents are removed first"
         );
         assert_eq!(listed.len(), MAX_INCIDENTS);
-        assert_eq!(tracker.tick(now + ALERT_WINDOW).len(), MAX_ALERTS, "the next alerts are due");
+        assert_eq!(
+            tracker.tick(now + ALERT_WINDOW).len(),
+            MAX_ALERTS,
+            "the next alerts are due"
+        );
     }
 
     #[test]
     fn detail_stays_on_one_line() {
         let mut tracker = IncidentTracker::default();
-        tracker.record(&trouble(Cause::InvalidResponse, "a.example", "x"), SystemTime::UNIX_EPOCH);
+        tracker.record(
+            &trouble(Cause::InvalidResponse, "a.example", "x"),
+            SystemTime::UNIX_EPOCH,
+        );
         assert_eq!(tracker.newest_first()[0].detail, "a  detail");
     }
 }

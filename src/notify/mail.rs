@@ -15,7 +15,8 @@ use super::incident::{Notification, NotificationKind, date, word_of};
 use crate::model::Secret;
 
 /// Error text for an invalid server URL.
-const URL_FORM: &str = "must be like \"smtp://mail.example.org\" or \"smtps://user:password@mail.example.org\"";
+const URL_FORM: &str =
+    "must be like \"smtp://mail.example.org\" or \"smtps://user:password@mail.example.org\"";
 
 /// Default ports: SMTP, submission with STARTTLS, and submission with implicit TLS.
 const SMTP_PORT: u16 = 25;
@@ -51,11 +52,18 @@ impl Header for AutoSubmitted {
 
 impl Mail {
     pub fn new(transport: Transport, from: Mailbox, to: Vec<Mailbox>, instance: &str) -> Self {
-        Self { transport, from, to, instance: instance.to_owned() }
+        Self {
+            transport,
+            from,
+            to,
+            instance: instance.to_owned(),
+        }
     }
 
     pub async fn send(&self, notification: &Notification) -> Result<(), DeliveryError> {
-        let message = self.message(notification).map_err(|error| DeliveryError::Permanent(error.to_string()))?;
+        let message = self
+            .message(notification)
+            .map_err(|error| DeliveryError::Permanent(error.to_string()))?;
         match self.transport.send(message).await {
             Ok(_) => Ok(()),
             Err(error) if error.is_permanent() => Err(DeliveryError::Permanent(error.to_string())),
@@ -64,11 +72,17 @@ impl Mail {
     }
 
     fn message(&self, notification: &Notification) -> Result<Message, lettre::error::Error> {
-        let mut builder = Message::builder().from(self.from.clone()).subject(self.subject(notification));
+        let mut builder = Message::builder()
+            .from(self.from.clone())
+            .subject(self.subject(notification));
         for to in &self.to {
             builder = builder.to(to.clone());
         }
-        builder.header(AutoSubmitted).header(ContentType::TEXT_PLAIN).message_id(None).body(self.text(notification))
+        builder
+            .header(AutoSubmitted)
+            .header(ContentType::TEXT_PLAIN)
+            .message_id(None)
+            .body(self.text(notification))
     }
 
     fn subject(&self, notification: &Notification) -> String {
@@ -76,7 +90,11 @@ impl Mail {
             NotificationKind::Alert => "ALERT",
             NotificationKind::Recovery => "RECOVERED",
         };
-        let subject = format!("[millpond {}] {kind}: {}", self.instance, notification.incident.summary());
+        let subject = format!(
+            "[millpond {}] {kind}: {}",
+            self.instance,
+            notification.incident.summary()
+        );
         // A line break would end the header.
         subject.chars().filter(|c| !c.is_control()).collect()
     }
@@ -84,7 +102,9 @@ impl Mail {
     fn text(&self, notification: &Notification) -> String {
         let incident = &notification.incident;
         let mut text = String::new();
-        let mut line = |name: &str, value: &str| writeln!(text, "{name:<11}{value}").expect("a string can be written");
+        let mut line = |name: &str, value: &str| {
+            writeln!(text, "{name:<11}{value}").expect("a string can be written")
+        };
         match notification.kind {
             NotificationKind::Alert => line("Alert:", &incident.summary()),
             NotificationKind::Recovery => line("Recovered:", &incident.summary()),
@@ -123,7 +143,8 @@ pub fn transport(url: &Secret) -> Result<Transport, String> {
     };
     let has_user = !url.username().is_empty();
     let wanted = url.query().and_then(|query| query.strip_prefix("tls="));
-    let parameters = || TlsParameters::new(host.clone()).map_err(|error| format!("TLS setup failed: {error}"));
+    let parameters =
+        || TlsParameters::new(host.clone()).map_err(|error| format!("TLS setup failed: {error}"));
     let (tls, port) = match (url.scheme(), wanted) {
         ("smtps", None) => (Tls::Wrapper(parameters()?), SUBMISSIONS_PORT),
         ("smtp", Some("none")) => (Tls::None, SMTP_PORT),
@@ -132,10 +153,17 @@ pub fn transport(url: &Secret) -> Result<Transport, String> {
         ("smtp", None) => (Tls::Opportunistic(parameters()?), SMTP_PORT),
         _ => return Err(URL_FORM.to_owned()),
     };
-    let decoded =
-        |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| URL_FORM.to_owned());
+    let decoded = |text: &str| {
+        percent_decode_str(text)
+            .decode_utf8()
+            .map(String::from)
+            .map_err(|_| URL_FORM.to_owned())
+    };
     let mut builder = Transport::builder_dangerous(host.clone());
-    builder = builder.port(url.port().unwrap_or(port)).tls(tls).timeout(Some(TIMEOUT));
+    builder = builder
+        .port(url.port().unwrap_or(port))
+        .tls(tls)
+        .timeout(Some(TIMEOUT));
     if has_user {
         let password = decoded(url.password().unwrap_or_default())?;
         builder = builder.credentials(Credentials::new(decoded(url.username())?, password));

@@ -1,9 +1,9 @@
 //! Incident tracking, and alerts by webhook and mail.
 //!
-//! A task receives the events of the other modules and groups them into incidents ([`incident_tracker`]). It
-//! sends notifications through channels, each with its own queue and task. A fetch never waits for
-//! this module: if a queue is full, the notification is dropped and the incident stays listed. The
-//! main type is [`Notifier`].
+//! A task receives the events of the other modules and groups them into incidents
+//! ([`incident_tracker`]). It sends notifications through channels, each with its own queue and
+//! task. A fetch never waits for this module: if a queue is full, the notification is dropped and
+//! the incident stays listed. The main type is [`Notifier`].
 
 mod channel;
 mod config;
@@ -68,12 +68,24 @@ impl Notifier {
     /// # Errors
     /// A text with the configuration key that is invalid.
     pub fn start(config: &Config, instance: &str, events: &EventSink) -> Result<Self, String> {
-        let (queues, sending) = config.channels(instance)?.into_iter().map(ChannelQueue::open).unzip();
+        let (queues, sending) = config
+            .channels(instance)?
+            .into_iter()
+            .map(ChannelQueue::open)
+            .unzip();
         let incidents = Incidents::default();
         let stop = CancellationToken::new();
-        let listener = Listener { incidents: incidents.clone(), queues };
+        let listener = Listener {
+            incidents: incidents.clone(),
+            queues,
+        };
         let listening = tokio::spawn(listener.listen(events.subscribe(), stop.clone()));
-        Ok(Self { incidents, stop, listening, sending })
+        Ok(Self {
+            incidents,
+            stop,
+            listening,
+            sending,
+        })
     }
 
     #[must_use]
@@ -84,7 +96,11 @@ impl Notifier {
     /// Handles the remaining events, and waits up to [`STOP_GRACE`] for the channels to deliver.
     pub async fn stop(self) {
         self.stop.cancel();
-        let Self { listening, mut sending, .. } = self;
+        let Self {
+            listening,
+            mut sending,
+            ..
+        } = self;
         let delivered = timeout(STOP_GRACE, async {
             // A failed task has nothing left to deliver.
             drop(listening.await);
@@ -142,9 +158,18 @@ impl Listener {
 
     fn send(&self, notifications: Vec<Notification>) {
         for notification in notifications {
-            let Notification { kind: event, incident } = &notification;
+            let Notification {
+                kind: event,
+                incident,
+            } = &notification;
             let summary = incident.summary();
-            tracing::warn!(id = incident.id, event = event.as_str(), count = incident.count, summary, "incident");
+            tracing::warn!(
+                id = incident.id,
+                event = event.as_str(),
+                count = incident.count,
+                summary,
+                "incident"
+            );
             let notification = Arc::new(notification);
             for queue in &self.queues {
                 queue.put(Arc::clone(&notification));
@@ -154,7 +179,10 @@ impl Listener {
 }
 
 fn log_lost_events(lost: u64) {
-    tracing::warn!(lost, "event queue overflowed; lost events are missing from incidents");
+    tracing::warn!(
+        lost,
+        "event queue overflowed; lost events are missing from incidents"
+    );
 }
 
 #[cfg(test)]
@@ -169,10 +197,17 @@ mod tests {
         let target = Target::parse("https://a.example/x.tar.gz").unwrap();
         for _ in 0..3000 {
             let (target, detail) = (target.clone(), String::new());
-            events.emit(Event::FetchFailed { target, cause: Cause::Unreachable, detail });
+            events.emit(Event::FetchFailed {
+                target,
+                cause: Cause::Unreachable,
+                detail,
+            });
         }
         let incidents = Incidents::default();
-        let listener = Listener { incidents: incidents.clone(), queues: Vec::new() };
+        let listener = Listener {
+            incidents: incidents.clone(),
+            queues: Vec::new(),
+        };
         drop(events);
         listener.listen(receiver, CancellationToken::new()).await;
         let recorded = incidents.newest_first()[0].count;

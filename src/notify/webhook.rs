@@ -36,29 +36,61 @@ impl Webhook {
     /// # Errors
     /// A text with the reason, but without the URL, which may contain a secret.
     pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, String> {
-        let url = Url::parse(url.expose()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = Url::parse(url.expose())
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
         let url = url.ok_or("must be like \"https://alerts.example.org/hook\"")?;
-        let client = Client::builder().no_proxy().redirect(Policy::none()).timeout(TIMEOUT);
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(Policy::none())
+            .timeout(TIMEOUT);
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
-        let client = client.build().map_err(|error| format!("TLS setup failed: {}", cause_of(error)))?;
-        Ok(Self { client, url, secret, instance: instance.to_owned() })
+        let client = client
+            .build()
+            .map_err(|error| format!("TLS setup failed: {}", cause_of(error)))?;
+        Ok(Self {
+            client,
+            url,
+            secret,
+            instance: instance.to_owned(),
+        })
     }
 
     pub async fn send(&self, notification: &Notification) -> Result<(), DeliveryError> {
         let body = body(notification, &self.instance);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
-        let mut request = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs()
+            .to_string();
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, "application/json");
         if !self.secret.is_empty() {
-            request = request.header(SIGNATURE, sign(&self.secret, &now, &body)).header(TIMESTAMP, now);
+            request = request
+                .header(SIGNATURE, sign(&self.secret, &now, &body))
+                .header(TIMESTAMP, now);
         }
-        let response = request.body(body).send().await.map_err(|error| DeliveryError::Transient(cause_of(error)))?;
+        let response = request
+            .body(body)
+            .send()
+            .await
+            .map_err(|error| DeliveryError::Transient(cause_of(error)))?;
         let status = response.status();
         let may_pass = status.is_server_error()
-            || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
+            || matches!(
+                status,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+            );
         match status {
             status if status.is_success() => Ok(()),
-            status if may_pass => Err(DeliveryError::Transient(format!("the server returned {status}"))),
-            status => Err(DeliveryError::Permanent(format!("the server returned {status}"))),
+            status if may_pass => Err(DeliveryError::Transient(format!(
+                "the server returned {status}"
+            ))),
+            status => Err(DeliveryError::Permanent(format!(
+                "the server returned {status}"
+            ))),
         }
     }
 }
@@ -77,7 +109,8 @@ fn body(notification: &Notification, instance: &str) -> String {
 }
 
 fn sign(secret: &Secret, timestamp: &str, body: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
+        .expect("HMAC takes keys of any length");
     mac.update(timestamp.as_bytes());
     mac.update(b".");
     mac.update(body.as_bytes());

@@ -13,7 +13,10 @@ pub enum OriginError {
     Denied(#[from] PolicyDenied),
     /// The origin's own final status.
     #[error("the origin answered {status}")]
-    Status { status: u16, retry_after: Option<Duration> },
+    Status {
+        status: u16,
+        retry_after: Option<Duration>,
+    },
     /// It did not answer, or broke off. It may do better next time.
     #[error("{0}")]
     Unreachable(String),
@@ -25,7 +28,10 @@ pub enum OriginError {
     TlsFailure(String),
     /// It has failed lately so often that it is left alone for a while.
     #[error("{last}; it is asked again in a while")]
-    CircuitOpen { last: Box<OriginError>, wait: Duration },
+    CircuitOpen {
+        last: Box<OriginError>,
+        wait: Duration,
+    },
 }
 
 /// A chain of hops without a final answer.
@@ -47,7 +53,10 @@ impl OriginError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Denied(_) | Self::InvalidResponse(_) | Self::TlsFailure(_) | Self::CircuitOpen { .. } => false,
+            Self::Denied(_)
+            | Self::InvalidResponse(_)
+            | Self::TlsFailure(_)
+            | Self::CircuitOpen { .. } => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
             Self::Unreachable(_) => true,
         }
@@ -85,7 +94,10 @@ impl OriginError {
             if let Some(tls) = tls_error(found) {
                 return Self::TlsFailure(tls.to_string());
             }
-            if found.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            if found
+                .downcast_ref::<hyper::Error>()
+                .is_some_and(hyper::Error::is_parse)
+            {
                 return Self::InvalidResponse(format!("the origin's answer is no HTTP: {found}"));
             }
             innermost = found.to_string();
@@ -101,8 +113,8 @@ impl OriginError {
     }
 }
 
-/// The TLS library's errors, a certificate that is not trusted among them, come inside I/O errors, which hide what they hold
-/// from a walk along the sources.
+/// The TLS library's errors, a certificate that is not trusted among them, come inside I/O errors,
+/// which hide what they hold from a walk along the sources.
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let mut inner = error.downcast_ref::<io::Error>()?.get_ref()?;
     loop {

@@ -15,8 +15,8 @@ use super::reuse::OpenedLayer;
 use crate::dial::{CheckedResolver, Dialer, resolvable_host};
 use crate::policy::EgressRoute;
 
-/// How long an unused connection to an origin is kept, and how many a host: each is an open file, and nothing bounds how many
-/// hosts are asked one after the other.
+/// How long an unused connection to an origin is kept, and how many a host: each is an open file,
+/// and nothing bounds how many hosts are asked one after the other.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE_PER_HOST: usize = 4;
 
@@ -45,9 +45,17 @@ impl HttpClients {
     /// # Errors
     /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
     pub fn new(config: &Config, dialer: Dialer) -> Result<Self, String> {
-        let factory = Factory { connect_timeout: config.connect_timeout, dialer, tls: tls_config()? };
+        let factory = Factory {
+            connect_timeout: config.connect_timeout,
+            dialer,
+            tls: tls_config()?,
+        };
         let usual = factory.make(&config.egress_proxy)?;
-        Ok(Self { factory, default: usual, by_rule: Mutex::default() })
+        Ok(Self {
+            factory,
+            default: usual,
+            by_rule: Mutex::default(),
+        })
     }
 
     /// # Errors
@@ -84,7 +92,10 @@ struct Factory {
 impl Factory {
     fn make(&self, egress_proxy: &str) -> Result<ClientPair, String> {
         let pooled = self.make_client(egress_proxy, POOL_IDLE_PER_HOST)?;
-        Ok(ClientPair { pooled, fresh: self.make_client(egress_proxy, 0)? })
+        Ok(ClientPair {
+            pooled,
+            fresh: self.make_client(egress_proxy, 0)?,
+        })
     }
 
     fn make_client(&self, egress_proxy: &str, idle_per_host: usize) -> Result<Client, String> {
@@ -101,12 +112,18 @@ impl Factory {
         // The environment's http_proxy is not ours: it may point at this very service.
         builder = builder.no_proxy();
         if !egress_proxy.is_empty() {
-            let url: Url = egress_proxy.parse().map_err(|why| format!("fetch.egress_proxy: {why}"))?;
+            let url: Url = egress_proxy
+                .parse()
+                .map_err(|why| format!("fetch.egress_proxy: {why}"))?;
             proxy_host = resolvable_host(&url);
-            builder = builder.proxy(Proxy::all(url).map_err(|why| format!("fetch.egress_proxy: {why}"))?);
+            builder =
+                builder.proxy(Proxy::all(url).map_err(|why| format!("fetch.egress_proxy: {why}"))?);
         }
         builder
-            .dns_resolver(Arc::new(CheckedResolver::new(self.dialer.clone(), proxy_host)))
+            .dns_resolver(Arc::new(CheckedResolver::new(
+                self.dialer.clone(),
+                proxy_host,
+            )))
             .build()
             .map_err(|why| format!("the client for https cannot be made: {why:?}"))
     }
@@ -114,7 +131,9 @@ impl Factory {
 
 /// The configuration that the HTTP client would make for itself.
 fn tls_config() -> Result<ClientConfig, String> {
-    let failed = |why| format!("the client for https cannot be made (are ca-certificates installed?): {why}");
+    let failed = |why| {
+        format!("the client for https cannot be made (are ca-certificates installed?): {why}")
+    };
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(BuilderVerifierExt::with_platform_verifier)

@@ -1,7 +1,8 @@
 //! Asking the origin.
 //!
-//! One file or folder a scheme: [`http`] and [`ftp`]. An origin asks only for what policy has admitted, at every hop, and hands
-//! the bytes on untouched. It knows nothing of flights, files or clients. Its main type is [`Origin`].
+//! One file or folder a scheme: [`http`] and [`ftp`]. An origin asks only for what policy has
+//! admitted, at every hop, and hands the bytes on untouched. It knows nothing of flights, files or
+//! clients. Its main type is [`Origin`].
 
 mod error;
 mod ftp;
@@ -68,10 +69,17 @@ impl Origin {
     ///
     /// # Errors
     /// [`RequestFailed`] where there is no final answer. An answer of 4xx or 5xx is an answer.
-    pub async fn ask(&self, admitted: &Admitted, mut request: Request) -> Result<Response, RequestFailed> {
+    pub async fn ask(
+        &self,
+        admitted: &Admitted,
+        mut request: Request,
+    ) -> Result<Response, RequestFailed> {
         let mut hop = admitted.clone();
         for count in 0..=self.max_redirects {
-            let failed = |error| RequestFailed { error, is_redirected: count > 0 };
+            let failed = |error| RequestFailed {
+                error,
+                is_redirected: count > 0,
+            };
             let response = self.ask_hop(&hop, &mut request).await.map_err(failed)?;
             let location = match response.location() {
                 Some(location) if request.follow_redirects => location,
@@ -79,11 +87,19 @@ impl Origin {
             };
             hop = self.next_hop(&hop, location, &request).map_err(failed)?;
         }
-        let error = OriginError::InvalidResponse(format!("more than {} redirects", self.max_redirects));
-        Err(RequestFailed { error, is_redirected: true })
+        let error =
+            OriginError::InvalidResponse(format!("more than {} redirects", self.max_redirects));
+        Err(RequestFailed {
+            error,
+            is_redirected: true,
+        })
     }
 
-    async fn ask_hop(&self, hop: &Admitted, request: &mut Request) -> Result<Response, OriginError> {
+    async fn ask_hop(
+        &self,
+        hop: &Admitted,
+        request: &mut Request,
+    ) -> Result<Response, OriginError> {
         match hop.target().scheme() {
             Scheme::Http | Scheme::Https => self.http.ask(hop, request).await,
             Scheme::Ftp => self.ftp.ask(hop, request).await,
@@ -106,5 +122,7 @@ impl Origin {
 }
 
 fn bad_location(error: TargetError) -> OriginError {
-    OriginError::InvalidResponse(format!("the origin redirects to something that is not fetched: {error}"))
+    OriginError::InvalidResponse(format!(
+        "the origin redirects to something that is not fetched: {error}"
+    ))
 }

@@ -21,7 +21,8 @@ pub struct Resume {
 pub struct Request {
     pub method: Method,
     pub resume: Option<Resume>,
-    /// End-to-end header fields of a client whose request is passed through. Empty for everything that may be stored.
+    /// End-to-end header fields of a client whose request is passed through. Empty for everything
+    /// that may be stored.
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Option<reqwest::Body>,
     /// False hands a redirect on instead of following it.
@@ -33,7 +34,14 @@ impl Request {
     /// A plain request that carries nothing of any client.
     #[must_use]
     pub fn plain(method: Method) -> Self {
-        Self { method, resume: None, headers: Vec::new(), body: None, follow_redirects: true, digest_expected: false }
+        Self {
+            method,
+            resume: None,
+            headers: Vec::new(),
+            body: None,
+            follow_redirects: true,
+            digest_expected: false,
+        }
     }
 
     /// A header field of the client's, as text.
@@ -48,8 +56,9 @@ impl Method {
         match self {
             Self::Get => Ok(reqwest::Method::GET),
             Self::Head => Ok(reqwest::Method::HEAD),
-            Self::Other(name) => reqwest::Method::from_bytes(name.as_bytes())
-                .map_err(|_| OriginError::InvalidResponse("the method has no valid name".to_owned())),
+            Self::Other(name) => reqwest::Method::from_bytes(name.as_bytes()).map_err(|_| {
+                OriginError::InvalidResponse("the method has no valid name".to_owned())
+            }),
         }
     }
 }

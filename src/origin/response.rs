@@ -11,7 +11,8 @@ use super::ftp::{FtpHead, Transfer};
 use super::{Config, OriginError};
 use crate::model::{StoredHeaders, Target};
 
-/// The longest wait that an origin may ask for in `Retry-After` before it counts as no answer at all.
+/// The longest wait that an origin may ask for in `Retry-After` before it counts as no answer at
+/// all.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
 
 #[derive(Debug)]
@@ -65,7 +66,12 @@ impl Response {
         }
     }
 
-    pub(super) fn of_ftp(head: FtpHead, transfer: Option<Transfer>, hop: &Target, config: &Config) -> Self {
+    pub(super) fn of_ftp(
+        head: FtpHead,
+        transfer: Option<Transfer>,
+        hop: &Target,
+        config: &Config,
+    ) -> Self {
         Self {
             status: head.status,
             headers: head.headers,
@@ -86,7 +92,10 @@ impl Response {
 
     /// The same answer, `redirects` hops behind the target.
     pub(super) fn with_redirect_count(self, redirects: usize) -> Self {
-        Self { is_redirected: redirects > 0, ..self }
+        Self {
+            is_redirected: redirects > 0,
+            ..self
+        }
     }
 
     /// Where this answer redirects to, if it does (RFC 9110, section 15.4).
@@ -97,11 +106,15 @@ impl Response {
         Some(std::str::from_utf8(self.headers.get(LOCATION)?.as_bytes()))
     }
 
-    /// What tells this body from any other of the same target, if there is something that does: under it the rest can be
-    /// asked for (RFC 9110, section 8.8.1).
+    /// What tells this body from any other of the same target, if there is something that does:
+    /// under it the rest can be asked for (RFC 9110, section 8.8.1).
     #[must_use]
     pub fn validator(&self) -> Option<String> {
-        self.validator.clone().or_else(|| self.stored_headers().etag.filter(|etag| etag.starts_with('"')))
+        self.validator.clone().or_else(|| {
+            self.stored_headers()
+                .etag
+                .filter(|etag| etag.starts_with('"'))
+        })
     }
 
     /// How many bytes before the offset of the [`super::Resume`] this answer begins.
@@ -131,12 +144,17 @@ impl Response {
     #[must_use]
     pub fn joined(&self, name: &str) -> String {
         let values = self.headers.get_all(name).iter();
-        values.filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",")
+        values
+            .filter_map(|value| value.to_str().ok())
+            .collect::<Vec<_>>()
+            .join(",")
     }
 
     /// All header fields as they came.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
 
     #[must_use]
@@ -153,12 +171,20 @@ impl Response {
         self.header("content-length")?.parse().ok()
     }
 
-    /// The first byte and the complete length of a 206 (RFC 9110, section 14.4); `None` unless both are stated.
+    /// The first byte and the complete length of a 206 (RFC 9110, section 14.4); `None` unless both
+    /// are stated.
     #[must_use]
     pub fn content_range(&self) -> Option<(u64, u64)> {
-        let (span, complete) = self.header("content-range")?.strip_prefix("bytes ")?.split_once('/')?;
+        let (span, complete) = self
+            .header("content-range")?
+            .strip_prefix("bytes ")?
+            .split_once('/')?;
         let (first, last) = span.split_once('-')?;
-        let (first, last, complete) = (first.parse().ok()?, last.parse::<u64>().ok()?, complete.parse::<u64>().ok()?);
+        let (first, last, complete) = (
+            first.parse().ok()?,
+            last.parse::<u64>().ok()?,
+            complete.parse::<u64>().ok()?,
+        );
         (last.checked_add(1) == Some(complete)).then_some((first, complete))
     }
 
@@ -173,11 +199,19 @@ impl Response {
     #[must_use]
     pub fn as_error(&self) -> OriginError {
         let now = SystemTime::now();
-        let retry_after = self.header("retry-after").and_then(|value| match value.trim().parse() {
-            Ok(seconds) => Some(Duration::from_secs(seconds)),
-            Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).ok(),
-        });
-        OriginError::Status { status: self.status(), retry_after: retry_after.map(|wait| wait.min(MAX_RETRY_AFTER)) }
+        let retry_after = self
+            .header("retry-after")
+            .and_then(|value| match value.trim().parse() {
+                Ok(seconds) => Some(Duration::from_secs(seconds)),
+                Err(_) => httpdate::parse_http_date(value)
+                    .ok()?
+                    .duration_since(now)
+                    .ok(),
+            });
+        OriginError::Status {
+            status: self.status(),
+            retry_after: retry_after.map(|wait| wait.min(MAX_RETRY_AFTER)),
+        }
     }
 
     #[must_use]
@@ -208,11 +242,12 @@ pub struct Body {
 }
 
 impl Body {
-    /// The next bytes, or `None` at the end. A body that is shorter than its length, or whose last chunk is missing, does
-    /// not end: it breaks off.
+    /// The next bytes, or `None` at the end. A body that is shorter than its length, or whose last
+    /// chunk is missing, does not end: it breaks off.
     ///
     /// # Errors
-    /// [`OriginError::Unreachable`] if it breaks off, says nothing for the idle timeout, or is slower than the minimum speed.
+    /// [`OriginError::Unreachable`] if it breaks off, says nothing for the idle timeout, or is
+    /// slower than the minimum speed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         let asked = Instant::now();
         let chunk = timeout(self.idle_timeout, self.stream.next())
@@ -221,8 +256,12 @@ impl Body {
         self.window_bytes += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
         self.waited += asked.elapsed();
         if self.waited >= self.idle_timeout {
-            if chunk.is_some() && self.window_bytes < self.min_speed_bytes.saturating_mul(self.waited.as_secs()) {
-                return Err(OriginError::Unreachable("the origin sends slower than fetch.min_speed".to_owned()));
+            if chunk.is_some()
+                && self.window_bytes < self.min_speed_bytes.saturating_mul(self.waited.as_secs())
+            {
+                return Err(OriginError::Unreachable(
+                    "the origin sends slower than fetch.min_speed".to_owned(),
+                ));
             }
             self.waited = Duration::ZERO;
             self.window_bytes = 0;

@@ -1,7 +1,8 @@
 //! Detects requests that failed because the origin had closed a kept-alive connection.
 //!
-//! The HTTP client's errors carry both ends of the connection that failed. A layer around its connector records both ends of a
-//! connection that the request itself opened. If they differ, the connection had been kept alive.
+//! The HTTP client's errors carry both ends of the connection that failed. A layer around its
+//! connector records both ends of a connection that the request itself opened. If they differ, the
+//! connection had been kept alive.
 
 use std::cell::Cell;
 use std::error::Error as StdError;
@@ -39,25 +40,35 @@ impl From<SendError> for reqwest::Error {
     }
 }
 
-/// Sends a request and returns the response once its header section is here. The client must be built with [`OpenedLayer`]:
-/// without it every connection counts as kept alive.
+/// Sends a request and returns the response once its header section is here. The client must be
+/// built with [`OpenedLayer`]: without it every connection counts as kept alive.
 ///
 /// # Errors
 /// [`SendError`] if there is no response.
 pub async fn send(client: &Client, request: Request) -> Result<Response, SendError> {
     let sending = async {
         let response = client.execute(request).await;
-        response.map_err(|error| if is_stale(&error) { SendError::Stale(error) } else { SendError::Failed(error) })
+        response.map_err(|error| {
+            if is_stale(&error) {
+                SendError::Stale(error)
+            } else {
+                SendError::Failed(error)
+            }
+        })
     };
     OPENED.scope(Cell::new(None), sending).await
 }
 
-/// An error without a connection is one of opening it, and a response that cannot be parsed is a response.
+/// An error without a connection is one of opening it, and a response that cannot be parsed is a
+/// response.
 fn is_stale(error: &reqwest::Error) -> bool {
     let first: &(dyn StdError + 'static) = error;
     let mut failed = None;
     for cause in successors(Some(first), |&cause| cause.source()) {
-        if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        if cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_parse)
+        {
             return false;
         }
         let client_error = cause.downcast_ref::<legacy::Error>();
@@ -79,7 +90,10 @@ impl Ends {
         let mut extras = Extensions::new();
         connected.get_extras(&mut extras);
         let info = extras.get::<HttpInfo>()?;
-        Some(Self { local: info.local_addr(), remote: info.remote_addr() })
+        Some(Self {
+            local: info.local_addr(),
+            remote: info.remote_addr(),
+        })
     }
 }
 
@@ -117,6 +131,9 @@ where
 }
 
 fn record<C: Connection>(connection: &C) {
-    // If the request has found a kept-alive connection meanwhile, the new one is opened by a task of its own, for the pool.
-    OPENED.try_with(|opened| opened.set(Ends::of(&connection.connected()))).ok();
+    // If the request has found a kept-alive connection meanwhile, the new one is opened by a task
+    // of its own, for the pool.
+    OPENED
+        .try_with(|opened| opened.set(Ends::of(&connection.connected())))
+        .ok();
 }

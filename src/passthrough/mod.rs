@@ -39,7 +39,11 @@ pub struct PassThrough {
 impl PassThrough {
     #[must_use]
     pub fn new(origin: Arc<Origin>, policy: Arc<Policy>, dialer: Dialer) -> Self {
-        Self { origin, policy, dialer }
+        Self {
+            origin,
+            policy,
+            dialer,
+        }
     }
 
     /// Passes a request to the origin and its answer back.
@@ -64,8 +68,13 @@ impl PassThrough {
                 },
             )
             .await?;
-        self.policy.admit_body(response.header("content-type"), response.length())?;
-        Ok(PassThroughResponse::new(response, self.policy.max_object_size(), request.expected))
+        self.policy
+            .admit_body(response.header("content-type"), response.length())?;
+        Ok(PassThroughResponse::new(
+            response,
+            self.policy.max_object_size(),
+            request.expected,
+        ))
     }
 
     /// Opens a blind tunnel.

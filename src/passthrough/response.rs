@@ -9,7 +9,8 @@ use crate::model::{ExpectedDigests, FileType, Hasher, Size};
 use crate::origin::{Body, OriginError, Response};
 use crate::policy::PolicyDenied;
 
-/// Header fields that concern one connection only (RFC 9110, section 7.6.1), and those that an intermediary sets itself.
+/// Header fields that concern one connection only (RFC 9110, section 7.6.1), and those that an
+/// intermediary sets itself.
 const NOT_FORWARDED: [&str; 15] = [
     "connection",
     "content-length",
@@ -28,13 +29,14 @@ const NOT_FORWARDED: [&str; 15] = [
     "x-real-ip",
 ];
 
-/// Whether a header field goes on to the next hop. `connection` is the value of the message's own `Connection` field,
-/// which may name more fields that end here.
+/// Whether a header field goes on to the next hop. `connection` is the value of the message's own
+/// `Connection` field, which may name more fields that end here.
 #[must_use]
 pub fn is_end_to_end_header(name: &str, connection: &str) -> bool {
     let name = name.to_ascii_lowercase();
     !NOT_FORWARDED.contains(&name.as_str())
-        // Marks that front servers obey: an origin must not set them through us, nor a client behind our back.
+        // Marks that front servers obey: an origin must not set them through us, nor a client
+        // behind our back.
         && !name.starts_with("x-accel-")
         && !name.starts_with("x-millpond-")
         && !connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(&name))
@@ -58,8 +60,8 @@ pub struct PassThroughResponse {
     pub permits: Option<[OwnedSemaphorePermit; 2]>,
 }
 
-/// Holds what passes against what is expected of it: nothing passes before the piece behind it has come, so that a body
-/// that is wrong is never whole.
+/// Holds what passes against what is expected of it: nothing passes before the piece behind it has
+/// come, so that a body that is wrong is never whole.
 #[derive(Debug)]
 struct Check {
     expected: ExpectedDigests,
@@ -106,14 +108,17 @@ impl PassThroughResponse {
     pub async fn matches_file_type(&mut self, kind: FileType) -> Result<bool, OriginError> {
         let mut first = Vec::new();
         while first.len() < kind.sniff_bytes() {
-            let Some(bytes) = self.receive().await? else { break };
+            let Some(bytes) = self.receive().await? else {
+                break;
+            };
             first.extend_from_slice(&bytes);
             self.buffered.push_back(bytes);
         }
         Ok(kind.matches(&first))
     }
 
-    /// Holds a body of unknown length until its end, so that its length is known. False if it is longer than `limit_bytes`.
+    /// Holds a body of unknown length until its end, so that its length is known. False if it is
+    /// longer than `limit_bytes`.
     ///
     /// # Errors
     /// As [`Passed::next`].
@@ -136,25 +141,40 @@ impl PassThroughResponse {
     async fn receive(&mut self) -> Result<Option<Bytes>, OriginError> {
         let chunk = self.body.next().await?;
         let size_bytes = chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        self.left_bytes = self.left_bytes.checked_sub(size_bytes).ok_or(PolicyDenied::TooLarge(self.limit))?;
+        self.left_bytes = self
+            .left_bytes
+            .checked_sub(size_bytes)
+            .ok_or(PolicyDenied::TooLarge(self.limit))?;
         Ok(chunk)
     }
 
     /// The next bytes, or `None` at the end.
     ///
     /// # Errors
-    /// [`OriginError`] where the origin breaks off, sends more than policy allows, or other bytes than expected.
+    /// [`OriginError`] where the origin breaks off, sends more than policy allows, or other bytes
+    /// than expected.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         loop {
             let chunk = match self.buffered.pop_front() {
                 Some(bytes) => Some(bytes),
                 None => self.receive().await?,
             };
-            let Some(check) = &mut self.check else { return Ok(chunk) };
+            let Some(check) = &mut self.check else {
+                return Ok(chunk);
+            };
             let Some(bytes) = chunk else {
-                let Some(check) = self.check.take() else { return Ok(None) };
-                if check.hasher.finish().first_mismatch(&check.expected).is_some() {
-                    return Err(OriginError::InvalidResponse("the bytes are not those expected".to_owned()));
+                let Some(check) = self.check.take() else {
+                    return Ok(None);
+                };
+                if check
+                    .hasher
+                    .finish()
+                    .first_mismatch(&check.expected)
+                    .is_some()
+                {
+                    return Err(OriginError::InvalidResponse(
+                        "the bytes are not those expected".to_owned(),
+                    ));
                 }
                 return Ok((!check.withheld.is_empty()).then_some(check.withheld));
             };

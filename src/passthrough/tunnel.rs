@@ -43,8 +43,8 @@ impl Tunnel {
         Self { upstream }
     }
 
-    /// Runs the tunnel to its end, as fast as `transfer` lets it. Each direction is closed by itself, as its sender closes it,
-    /// and waits for its receiver.
+    /// Runs the tunnel to its end, as fast as `transfer` lets it. Each direction is closed by
+    /// itself, as its sender closes it, and waits for its receiver.
     pub async fn run<R, W>(
         mut self,
         from_client: R,
@@ -56,10 +56,17 @@ impl Tunnel {
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        let activity = Activity { last: Mutex::new(Instant::now()), pacing: AtomicU32::new(0) };
+        let activity = Activity {
+            last: Mutex::new(Instant::now()),
+            pacing: AtomicU32::new(0),
+        };
         let (from_origin, to_origin) = self.upstream.split();
         let (to_client_bytes, to_origin_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        let direction = |moved_bytes| Direction { pacer: transfer_permit.pacer(), activity: &activity, moved_bytes };
+        let direction = |moved_bytes| Direction {
+            pacer: transfer_permit.pacer(),
+            activity: &activity,
+            moved_bytes,
+        };
         let down = direction(&to_client_bytes).pump(from_origin, to_client);
         let up = direction(&to_origin_bytes).pump(from_client, to_origin);
         let end = tokio::select! {
@@ -115,7 +122,11 @@ impl Direction<'_> {
         }
     }
 
-    async fn send<W: AsyncWrite + Unpin>(&mut self, mut bytes: &[u8], writer: &mut W) -> io::Result<()> {
+    async fn send<W: AsyncWrite + Unpin>(
+        &mut self,
+        mut bytes: &[u8],
+        writer: &mut W,
+    ) -> io::Result<()> {
         while !bytes.is_empty() {
             let allowed = match &mut self.pacer {
                 Some(pacer) => self.activity.with_pacing(pacer.acquire(bytes.len())).await,
@@ -128,7 +139,8 @@ impl Direction<'_> {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
                 now = &now[written..];
-                self.moved_bytes.fetch_add(written as u64, Ordering::Relaxed);
+                self.moved_bytes
+                    .fetch_add(written as u64, Ordering::Relaxed);
                 self.activity.record();
             }
             bytes = &bytes[allowed..];
@@ -173,5 +185,7 @@ impl Activity {
 }
 
 fn lock(last_activity: &Mutex<Instant>) -> std::sync::MutexGuard<'_, Instant> {
-    last_activity.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    last_activity
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -48,11 +48,14 @@ pub fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    !RESERVED_V4.iter().any(|(net, prefix)| Ipv4Net::new_assert(*net, *prefix).contains(&address))
+    !RESERVED_V4
+        .iter()
+        .any(|(net, prefix)| Ipv4Net::new_assert(*net, *prefix).contains(&address))
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let inside = |(net, prefix): (Ipv6Addr, u8)| Ipv6Net::new_assert(net, prefix).contains(&address);
+    let inside =
+        |(net, prefix): (Ipv6Addr, u8)| Ipv6Net::new_assert(net, prefix).contains(&address);
     if let Some(carried) = embedded_ipv4(address) {
         return is_public_v4(carried);
     }
@@ -62,7 +65,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 /// Returns the IPv4 address inside a 6to4 (RFC 3056) or well-known NAT64 (RFC 6052) address.
 fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let octets = address.octets();
-    let four = |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
+    let four =
+        |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
     match address.segments() {
         [0x2002, ..] => Some(four(2)),
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(four(12)),

@@ -1,4 +1,5 @@
-//! The built-in table of what is kept: names that mean the same bytes for ever, and names that do not.
+//! The built-in table of what is kept: names that mean the same bytes for ever, and names that do
+//! not.
 
 use crate::model::Target;
 
@@ -61,7 +62,9 @@ pub fn class_of(target: &Target) -> Class {
     let path = target.path().to_ascii_lowercase();
     let path = path.strip_suffix("/download").unwrap_or(&path);
     let name = path.rsplit('/').next().unwrap_or_default();
-    if IMMUTABLE_SUFFIXES.iter().any(|suffix| name.len() > suffix.len() && name.ends_with(suffix))
+    if IMMUTABLE_SUFFIXES
+        .iter()
+        .any(|suffix| name.len() > suffix.len() && name.ends_with(suffix))
         || is_forge_archive(path)
     {
         return Class::Immutable;
@@ -69,7 +72,8 @@ pub fn class_of(target: &Target) -> Class {
     Class::PassThrough
 }
 
-/// The forges' archives without a suffix: `/<owner>/<repository>/tar.gz/<ref>`, `/legacy.tar.gz/`, `/zip/`.
+/// The forges' archives without a suffix: `/<owner>/<repository>/tar.gz/<ref>`, `/legacy.tar.gz/`,
+/// `/zip/`.
 fn is_forge_archive(path: &str) -> bool {
     let mut segments = path.split('/').skip(3);
     let form = segments.next().unwrap_or_default();
@@ -109,7 +113,11 @@ mod tests {
     #[test]
     fn whatever_is_kept_by_its_name_is_held_against_it() {
         for suffix in IMMUTABLE_SUFFIXES {
-            assert_ne!(FileType::of_path(&format!("/x-1.0{suffix}")), FileType::Unchecked, "{suffix}");
+            assert_ne!(
+                FileType::of_path(&format!("/x-1.0{suffix}")),
+                FileType::Unchecked,
+                "{suffix}"
+            );
         }
     }
 

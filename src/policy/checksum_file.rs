@@ -49,16 +49,23 @@ impl ChecksumList {
     /// [`ChecksumFileError`] for the first invalid line. The file is used completely or not at all.
     pub fn parse(text: &str) -> Result<Self, ChecksumFileError> {
         let mut list = Self::default();
-        for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line.trim())) {
+        for (number, line) in text
+            .lines()
+            .enumerate()
+            .map(|(index, line)| (index + 1, line.trim()))
+        {
             if !line.is_empty() && !line.starts_with('#') {
-                list.add(number, line).map_err(|why| ChecksumFileError { line: number, why })?;
+                list.add(number, line)
+                    .map_err(|why| ChecksumFileError { line: number, why })?;
             }
         }
         Ok(list)
     }
 
     fn add(&mut self, number: usize, line: &str) -> Result<(), ChecksumLineError> {
-        let (hex, rest) = line.split_once([' ', '\t']).ok_or(ChecksumLineError::Form)?;
+        let (hex, rest) = line
+            .split_once([' ', '\t'])
+            .ok_or(ChecksumLineError::Form)?;
         let rest = rest.trim_start();
         // `sha256sum` marks binary mode with `*`.
         let target = Target::parse(rest.strip_prefix('*').unwrap_or(rest))?;
@@ -68,7 +75,9 @@ impl ChecksumList {
                 vacant.insert((sha256, number));
                 Ok(())
             }
-            Entry::Occupied(other) if other.get().0 != sha256 => Err(ChecksumLineError::Contradiction(other.get().1)),
+            Entry::Occupied(other) if other.get().0 != sha256 => {
+                Err(ChecksumLineError::Contradiction(other.get().1))
+            }
             Entry::Occupied(_) => Ok(()),
         }
     }
@@ -77,7 +86,11 @@ impl ChecksumList {
     #[must_use]
     pub fn get(&self, target: &Target) -> Option<Sha256> {
         // Avoid hashing the target if there is no checksum file.
-        if self.by_key.is_empty() { None } else { self.by_key.get(&Key::of(target)).map(|(sha256, _)| *sha256) }
+        if self.by_key.is_empty() {
+            None
+        } else {
+            self.by_key.get(&Key::of(target)).map(|(sha256, _)| *sha256)
+        }
     }
 
     /// Returns the number of targets in the file.
@@ -102,7 +115,11 @@ struct Stamp {
 
 impl Stamp {
     fn of(metadata: &Metadata) -> Self {
-        Self { modified_at: metadata.modified().ok(), size_bytes: metadata.len(), inode: metadata.ino() }
+        Self {
+            modified_at: metadata.modified().ok(),
+            size_bytes: metadata.len(),
+            inode: metadata.ino(),
+        }
     }
 }
 
@@ -121,8 +138,16 @@ impl ChecksumFile {
     /// # Errors
     /// A text with the configuration key, the file, and the line number of an invalid line.
     pub fn read(path: &Path) -> Result<(Self, ChecksumList), String> {
-        let mut file = Self { path: path.to_owned(), stamp: Stamp::default(), pending: None };
-        let list = if path.as_os_str().is_empty() { ChecksumList::default() } else { file.read_again()? };
+        let mut file = Self {
+            path: path.to_owned(),
+            stamp: Stamp::default(),
+            pending: None,
+        };
+        let list = if path.as_os_str().is_empty() {
+            ChecksumList::default()
+        } else {
+            file.read_again()?
+        };
         Ok((file, list))
     }
 
@@ -133,7 +158,9 @@ impl ChecksumFile {
         if self.path.as_os_str().is_empty() {
             return None;
         }
-        let stamp = std::fs::metadata(&self.path).map(|metadata| Stamp::of(&metadata)).unwrap_or_default();
+        let stamp = std::fs::metadata(&self.path)
+            .map(|metadata| Stamp::of(&metadata))
+            .unwrap_or_default();
         if stamp == self.stamp {
             self.pending = None;
             return None;
@@ -146,11 +173,13 @@ impl ChecksumFile {
     }
 
     fn read_again(&mut self) -> Result<ChecksumList, String> {
-        let complaint = |why: &dyn std::fmt::Display| format!("policy.checksums_file: {}: {why}", self.path.display());
+        let complaint = |why: &dyn std::fmt::Display| {
+            format!("policy.checksums_file: {}: {why}", self.path.display())
+        };
         self.stamp = Stamp::default();
         let (text, stamp) = read(&self.path).map_err(|why| complaint(&why))?;
-        let list =
-            ChecksumList::parse(&text).map_err(|why| format!("policy.checksums_file: {}:{why}", self.path.display()));
+        let list = ChecksumList::parse(&text)
+            .map_err(|why| format!("policy.checksums_file: {}:{why}", self.path.display()));
         self.stamp = stamp;
         list
     }
@@ -162,7 +191,9 @@ fn read(path: &Path) -> io::Result<(String, Stamp)> {
     let mut text = String::new();
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other(format!("the file is larger than {MAX_FILE_BYTES} bytes")));
+        return Err(io::Error::other(format!(
+            "the file is larger than {MAX_FILE_BYTES} bytes"
+        )));
     }
     Ok((text, stamp))
 }

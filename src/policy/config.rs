@@ -38,14 +38,25 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let owned = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect();
-        let networks = ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+        let networks = [
+            "127.0.0.0/8",
+            "::1/128",
+            "10.0.0.0/8",
+            "172.16.0.0/12",
+            "192.168.0.0/16",
+            "fc00::/7",
+        ];
         Self {
-            allow_clients: networks.iter().map(|net| net.parse().expect("the defaults are networks")).collect(),
+            allow_clients: networks
+                .iter()
+                .map(|net| net.parse().expect("the defaults are networks"))
+                .collect(),
             allow_hosts: Vec::new(),
             deny_hosts: Vec::new(),
             allow_suffixes: Vec::new(),
             deny_suffixes: owned(&[
-                ".mp3", ".mp4", ".mkv", ".avi", ".flv", ".mov", ".wav", ".m4a", ".webm", ".wmv", ".flac", ".ogg",
+                ".mp3", ".mp4", ".mkv", ".avi", ".flv", ".mov", ".wav", ".m4a", ".webm", ".wmv",
+                ".flac", ".ogg",
             ]),
             deny_content_types: owned(&["audio/", "video/"]),
             allow_networks: Vec::new(),

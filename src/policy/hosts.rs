@@ -15,19 +15,31 @@ impl HostPattern {
     /// A text with the invalid pattern.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<Ipv6Addr>() {
-            return Ok(Self { name: format!("[{address}]"), with_subdomains: false });
+            return Ok(Self {
+                name: format!("[{address}]"),
+                with_subdomains: false,
+            });
         }
         let (name, with_subdomains) = match text.strip_prefix('.') {
             Some(name) => (name, true),
             None => (text, false),
         };
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']');
-        if name.is_empty() || name.starts_with('.') || name.ends_with('.') || !name.bytes().all(plain) {
+        let plain = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']')
+        };
+        if name.is_empty()
+            || name.starts_with('.')
+            || name.ends_with('.')
+            || !name.bytes().all(plain)
+        {
             return Err(format!(
                 "invalid host \"{text}\"; write \"example.org\", or \".example.org\" to include its subdomains"
             ));
         }
-        Ok(Self { name: name.to_ascii_lowercase(), with_subdomains })
+        Ok(Self {
+            name: name.to_ascii_lowercase(),
+            with_subdomains,
+        })
     }
 
     /// Returns whether the pattern matches `host`, which is in the form of a target: lower case,
@@ -35,12 +47,20 @@ impl HostPattern {
     #[must_use]
     pub fn matches(&self, host: &str) -> bool {
         host == self.name
-            || self.with_subdomains && host.strip_suffix(self.name.as_str()).is_some_and(|rest| rest.ends_with('.'))
+            || self.with_subdomains
+                && host
+                    .strip_suffix(self.name.as_str())
+                    .is_some_and(|rest| rest.ends_with('.'))
     }
 }
 
 impl fmt::Display for HostPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", if self.with_subdomains { "." } else { "" }, self.name)
+        write!(
+            f,
+            "{}{}",
+            if self.with_subdomains { "." } else { "" },
+            self.name
+        )
     }
 }

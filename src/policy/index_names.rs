@@ -1,6 +1,7 @@
 //! Names of the indexes of package systems. An index keeps its name and gets new bytes.
 //!
-//! Systems whose indexes have no file name of their own (npm, the pages of PyPI, the sparse index of cargo) have no row.
+//! Systems whose indexes have no file name of their own (npm, the pages of PyPI, the sparse index
+//! of cargo) have no row.
 
 use std::fmt;
 
@@ -22,7 +23,8 @@ impl fmt::Display for System {
 enum Form {
     /// Exactly this name.
     Name(&'static str),
-    /// The beginning and the end of a name. At least one byte stands between them, no dot and no date.
+    /// The beginning and the end of a name. At least one byte stands between them, no dot and no
+    /// date.
     Around(&'static str, &'static str),
     /// This name in this folder.
     In(&'static str, &'static str),
@@ -31,7 +33,9 @@ enum Form {
 }
 
 /// Suffixes of one compressed file. Containers (`.tar`, `.zip`, `.jar`) are part of a name.
-const COMPRESSIONS: [&str; 11] = [".gz", ".xz", ".bz2", ".zst", ".lzma", ".lz", ".lz4", ".zck", ".br", ".z", ".rz"];
+const COMPRESSIONS: [&str; 11] = [
+    ".gz", ".xz", ".bz2", ".zst", ".lzma", ".lz", ".lz4", ".zck", ".br", ".z", ".rz",
+];
 
 /// The shortest digest before a name: MD5 has 32 hex digits.
 const MIN_DIGEST_HEX: usize = 32;
@@ -252,12 +256,16 @@ const FORMS: &[(&str, Form)] = &[
     ("YaST", Name("directory.yast")),
 ];
 
-/// Returns the system whose index has this name. `folder` is the path before the name. Both are in lower case.
+/// Returns the system whose index has this name. `folder` is the path before the name. Both are in
+/// lower case.
 pub fn system_of(folder: &str, name: &str) -> Option<System> {
     if name.is_empty() {
         return None;
     }
-    let plain = COMPRESSIONS.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    let plain = COMPRESSIONS
+        .iter()
+        .find_map(|suffix| name.strip_suffix(suffix))
+        .unwrap_or(name);
     let row = FORMS.iter().find(|(_, form)| match *form {
         Name(index) => plain == index,
         Around(start, end) => is_around(plain, start, end),
@@ -268,12 +276,16 @@ pub fn system_of(folder: &str, name: &str) -> Option<System> {
 }
 
 fn is_around(name: &str, start: &str, end: &str) -> bool {
-    let middle = name.strip_prefix(start).and_then(|rest| rest.strip_suffix(end)).unwrap_or_default();
+    let middle = name
+        .strip_prefix(start)
+        .and_then(|rest| rest.strip_suffix(end))
+        .unwrap_or_default();
     !middle.is_empty() && !middle.contains('.') && !is_dated(middle)
 }
 
 fn ends_with_folder(path: &str, folder: &str) -> bool {
-    path.strip_suffix(folder).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+    path.strip_suffix(folder)
+        .is_some_and(|before| before.is_empty() || before.ends_with('/'))
 }
 
 fn begins_with_digest(name: &str) -> bool {

@@ -63,7 +63,9 @@ pub enum PolicyDenied {
     ContentType(String),
     #[error("the body is larger than policy.max_object_size, {0}")]
     TooLarge(Size),
-    #[error("a redirect from https to another scheme is only followed if the request has an expected digest")]
+    #[error(
+        "a redirect from https to another scheme is only followed if the request has an expected digest"
+    )]
     Downgrade,
     #[error("unsupported ftp URL: {0}")]
     FtpFile(FtpFileError),
@@ -167,7 +169,12 @@ impl Policy {
     ///
     /// # Errors
     /// A text with the configuration key whose value is invalid.
-    pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent], limits: LimitsConfig) -> Result<Self, String> {
+    pub fn new(
+        config: Config,
+        rules: Vec<Rule>,
+        parents: &[Parent],
+        limits: LimitsConfig,
+    ) -> Result<Self, String> {
         limits.check()?;
         let (checksum_file, checksums) = ChecksumFile::read(&config.checksums_file)?;
         Ok(Self {
@@ -191,16 +198,24 @@ impl Policy {
     ) -> Result<(), String> {
         limits.check()?;
         let (checksum_file, checksums) = ChecksumFile::read(&config.checksums_file)?;
-        self.rules.store(Arc::new(Rules::new(config, rules, parents)?));
-        *self.checksum_file.lock().unwrap_or_else(PoisonError::into_inner) = checksum_file;
+        self.rules
+            .store(Arc::new(Rules::new(config, rules, parents)?));
+        *self
+            .checksum_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = checksum_file;
         self.checksums.store(Arc::new(checksums));
-        self.limits.store(Arc::new(self.limits.load().with_config(limits)));
+        self.limits
+            .store(Arc::new(self.limits.load().with_config(limits)));
         Ok(())
     }
 
     /// Reloads the checksum file if it has changed. An invalid file is logged once and not used.
     pub fn reload_checksum_file_if_changed(&self) {
-        let mut file = self.checksum_file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self
+            .checksum_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match file.read_if_changed() {
             None => {}
             Some(Ok(checksums)) => {
@@ -209,7 +224,10 @@ impl Policy {
                 tracing::info!(count, "reloaded policy.checksums_file");
             }
             Some(Err(error)) => {
-                tracing::error!(error, "reload of policy.checksums_file failed; keeping the old checksums");
+                tracing::error!(
+                    error,
+                    "reload of policy.checksums_file failed; keeping the old checksums"
+                );
             }
         }
     }
@@ -217,7 +235,10 @@ impl Policy {
     /// Returns the target under which `target` is stored.
     #[must_use]
     pub fn cache_target(&self, target: &Target) -> Target {
-        self.rules.load().canonical_alias(target).unwrap_or_else(|| target.clone())
+        self.rules
+            .load()
+            .canonical_alias(target)
+            .unwrap_or_else(|| target.clone())
     }
 
     /// Returns the SHA-256 that the checksum file requires of exactly this target.
@@ -247,8 +268,14 @@ impl Policy {
     ///
     /// # Errors
     /// The limit that the client has exceeded.
-    pub fn acquire_transfer_permit(&self, client: Client, kind: TransferKind) -> Result<TransferPermit, OverLimit> {
-        self.limits.load().acquire_transfer_permit(client.address(), kind)
+    pub fn acquire_transfer_permit(
+        &self,
+        client: Client,
+        kind: TransferKind,
+    ) -> Result<TransferPermit, OverLimit> {
+        self.limits
+            .load()
+            .acquire_transfer_permit(client.address(), kind)
     }
 
     /// Returns whether bandwidth is limited, so that Millpond must send every body itself.
@@ -270,10 +297,15 @@ impl Policy {
     /// The first rule that denies the target.
     pub fn admit(&self, target: Target) -> Result<Admitted, PolicyDenied> {
         let admitted = self.admit_unaliased(target)?;
-        let Some(alias) = self.rules.load().canonical_alias(&admitted.target) else { return Ok(admitted) };
+        let Some(alias) = self.rules.load().canonical_alias(&admitted.target) else {
+            return Ok(admitted);
+        };
         let alias = self.admit_unaliased(alias)?;
         // A digest required of the client's URL takes precedence over one required of the alias.
-        Ok(Admitted { required_sha256: admitted.required_sha256.or(alias.required_sha256), ..alias })
+        Ok(Admitted {
+            required_sha256: admitted.required_sha256.or(alias.required_sha256),
+            ..alias
+        })
     }
 
     /// Checks a target as [`Policy::admit`], but ignores canonical aliases.
@@ -309,8 +341,14 @@ impl Policy {
     ///
     /// # Errors
     /// The first rule that denies the target; [`PolicyDenied::Downgrade`] unless `digest_expected`.
-    pub fn admit_hop(&self, from: &Admitted, to: Target, digest_expected: bool) -> Result<Admitted, PolicyDenied> {
-        if from.target.scheme() == Scheme::Https && to.scheme() != Scheme::Https && !digest_expected {
+    pub fn admit_hop(
+        &self,
+        from: &Admitted,
+        to: Target,
+        digest_expected: bool,
+    ) -> Result<Admitted, PolicyDenied> {
+        if from.target.scheme() == Scheme::Https && to.scheme() != Scheme::Https && !digest_expected
+        {
             return Err(PolicyDenied::Downgrade);
         }
         let rules = self.rules.load();
@@ -318,8 +356,16 @@ impl Policy {
         // Credentials are dropped when the host changes, even if the new host has credentials of
         // its own: a redirect must not make Millpond use them.
         let options = rules.request_options(&to);
-        let options = if to.has_same_authority(&from.target) { options } else { options.without_credentials() };
-        Ok(Admitted { target: to, request_options: options, ..from.clone() })
+        let options = if to.has_same_authority(&from.target) {
+            options
+        } else {
+            options.without_credentials()
+        };
+        Ok(Admitted {
+            target: to,
+            request_options: options,
+            ..from.clone()
+        })
     }
 
     /// Checks a `CONNECT host:port`, given as the https target of that authority.
@@ -346,7 +392,11 @@ impl Policy {
     ///
     /// # Errors
     /// [`PolicyDenied::ContentType`] or [`PolicyDenied::TooLarge`].
-    pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), PolicyDenied> {
+    pub fn admit_body(
+        &self,
+        content_type: Option<&str>,
+        length: Option<u64>,
+    ) -> Result<(), PolicyDenied> {
         self.rules.load().admit_body(content_type, length)
     }
 

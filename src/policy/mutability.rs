@@ -61,13 +61,20 @@ pub enum Mutability {
 impl Mutability {
     /// Returns why the bytes of a target change, if its name says so.
     pub fn of(target: &Target) -> Option<Self> {
-        let (path, query) = (lower_case(target.path()), lower_case(target.url().query().unwrap_or_default()));
+        let (path, query) = (
+            lower_case(target.path()),
+            lower_case(target.url().query().unwrap_or_default()),
+        );
         let path = path.strip_suffix("/download").unwrap_or(&path);
         let bare = without_companion_suffixes(path);
         let (folder, name) = bare.rsplit_once('/').unwrap_or(("", bare));
         let by_index = system_of(folder, name).map(MutableName::IndexName);
         let name = by_index.or_else(|| word_of(bare, &query).map(MutableName::MutableWord))?;
-        Some(if bare == path { Self::Itself(name) } else { Self::CompanionOf(name) })
+        Some(if bare == path {
+            Self::Itself(name)
+        } else {
+            Self::CompanionOf(name)
+        })
     }
 }
 
@@ -91,13 +98,20 @@ impl fmt::Display for Mutability {
 
 /// An origin decodes a path before it looks for the file, so an encoded name is the same name.
 fn lower_case(text: &str) -> String {
-    let decoded = if text.contains('%') { percent_decode_str(text).decode_utf8_lossy() } else { Cow::Borrowed(text) };
+    let decoded = if text.contains('%') {
+        percent_decode_str(text).decode_utf8_lossy()
+    } else {
+        Cow::Borrowed(text)
+    };
     decoded.to_ascii_lowercase()
 }
 
 fn without_companion_suffixes(path: &str) -> &str {
     let mut bare = path;
-    while let Some(shorter) = COMPANION_SUFFIXES.iter().find_map(|suffix| bare.strip_suffix(suffix)) {
+    while let Some(shorter) = COMPANION_SUFFIXES
+        .iter()
+        .find_map(|suffix| bare.strip_suffix(suffix))
+    {
         if shorter.is_empty() || shorter.ends_with('/') {
             break;
         }
@@ -115,8 +129,12 @@ mod tests {
         let rows = include_str!("../../tests/classes.tsv").lines().enumerate();
         for (index, line) in rows.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
             let mut fields = line.split('\t').skip(1);
-            let (reason, target) = (fields.next().unwrap(), Target::parse(fields.next().unwrap()).unwrap());
-            let found = Mutability::of(&target).map_or_else(|| "-".to_owned(), |found| found.to_string());
+            let (reason, target) = (
+                fields.next().unwrap(),
+                Target::parse(fields.next().unwrap()).unwrap(),
+            );
+            let found =
+                Mutability::of(&target).map_or_else(|| "-".to_owned(), |found| found.to_string());
             assert_eq!(found, reason, "line {}: {target}", index + 1);
         }
     }
@@ -125,7 +143,10 @@ mod tests {
     fn suffix_alone_is_no_companion() {
         for path in ["/.asc", "/latest/.sig"] {
             let target = Target::parse(&format!("https://example.org{path}")).unwrap();
-            assert!(!matches!(Mutability::of(&target), Some(Mutability::CompanionOf(_))), "{path}");
+            assert!(
+                !matches!(Mutability::of(&target), Some(Mutability::CompanionOf(_))),
+                "{path}"
+            );
         }
     }
 }

@@ -10,8 +10,8 @@ enum FixedBy {
     Version,
 }
 
-/// A mutable word, what fixes a name that holds it, and whether a folder of this name counts wherever it stands.
-/// Other words are common names of folders. They count where a forge has a ref.
+/// A mutable word, what fixes a name that holds it, and whether a folder of this name counts
+/// wherever it stands. Other words are common names of folders. They count where a forge has a ref.
 struct Word(&'static str, FixedBy, bool);
 
 /// The one table, in lower case.
@@ -46,29 +46,35 @@ const WORDS: [Word; 25] = [
 /// Folders under which every name changes, even one with a version.
 const MUTABLE_FOLDERS: [&str; 2] = ["latest", "nightly"];
 
-/// Folders whose next segment is the ref of an archive. The ref decides whatever the name of the file is.
+/// Folders whose next segment is the ref of an archive. The ref decides whatever the name of the
+/// file is.
 const ARCHIVE_FOLDERS: [&str; 6] = ["archive", "get", "tar.gz", "tarball", "zip", "zipball"];
 
 /// Folders whose next segment is the ref of a tree of files.
 const TREE_FOLDERS: [&str; 6] = ["blob", "branch", "raw", "raw-file", "resolve", "tree"];
 
 /// Query parameters that hold a ref.
-const REF_PARAMETERS: [&str; 11] = ["at", "branch", "commit", "h", "id", "ref", "rev", "sha", "tag", "uuid", "version"];
+const REF_PARAMETERS: [&str; 11] = [
+    "at", "branch", "commit", "h", "id", "ref", "rev", "sha", "tag", "uuid", "version",
+];
 
 /// Query parameters that hold the number of a revision.
 const REVISION_PARAMETERS: [&str; 4] = ["p", "pathrev", "r", "rev"];
 
 /// Suffixes that do not belong to a version.
 const SUFFIXES: [&str; 17] = [
-    ".gz", ".xz", ".bz2", ".zst", ".lz", ".lz4", ".lzma", ".z", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst",
-    ".zip", ".7z", ".jar",
+    ".gz", ".xz", ".bz2", ".zst", ".lz", ".lz4", ".lzma", ".z", ".tar", ".tgz", ".tbz", ".tbz2",
+    ".txz", ".tzst", ".zip", ".7z", ".jar",
 ];
 
-/// Suffixes of package formats. A repository never gives other bytes to a package's name, so any number fixes it.
-const PACKAGE_SUFFIXES: [&str; 10] =
-    [".deb", ".udeb", ".dsc", ".rpm", ".apk", ".whl", ".gem", ".crate", ".nupkg", ".pkg"];
+/// Suffixes of package formats. A repository never gives other bytes to a package's name, so any
+/// number fixes it.
+const PACKAGE_SUFFIXES: [&str; 10] = [
+    ".deb", ".udeb", ".dsc", ".rpm", ".apk", ".whl", ".gem", ".crate", ".nupkg", ".pkg",
+];
 
-/// Suffixes of changes to a source. Such a name is often a sentence, so that only its last word counts.
+/// Suffixes of changes to a source. Such a name is often a sentence, so that only its last word
+/// counts.
 const PATCH_SUFFIXES: [&str; 2] = [".patch", ".diff"];
 
 /// Words whose digits are no version.
@@ -121,7 +127,8 @@ enum QueryRef {
     None,
 }
 
-/// Returns the word that makes a target mutable. Path and query are in lower case; the path has no companion suffix.
+/// Returns the word that makes a target mutable. Path and query are in lower case; the path has no
+/// companion suffix.
 pub fn word_of(path: &str, query: &str) -> Option<&'static str> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let folders: Vec<&str> = folder.split('/').collect();
@@ -136,7 +143,11 @@ pub fn word_of(path: &str, query: &str) -> Option<&'static str> {
     if let Some(word) = word_of_whole_tree(&folders, &stem) {
         return Some(word);
     }
-    if is_digest(stem.text) || folders.iter().any(|folder| is_dated(folder) || is_digest(folder)) {
+    if is_digest(stem.text)
+        || folders
+            .iter()
+            .any(|folder| is_dated(folder) || is_digest(folder))
+    {
         return None;
     }
     let by_name = match folders.last() {
@@ -156,30 +167,53 @@ pub fn is_dated(text: &str) -> bool {
             && month.is_some_and(|month| (1..=12).contains(&month))
             && day.is_some_and(|day| (1..=31).contains(&day))
     };
-    (0..bytes.len()).filter(|at| *at == 0 || !bytes[at - 1].is_ascii_digit()).any(|at| {
-        let digits = bytes[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        match digits {
-            // With hours, minutes and seconds, as far as they are there.
-            8 | 10 | 12 | 14 => is_day(number(at, at + 4), number(at + 4, at + 6), number(at + 6, at + 8)),
-            4 => {
-                let separator = bytes.get(at + 4);
-                let is_separated = matches!(separator, Some(b'-' | b'.' | b'_')) && separator == bytes.get(at + 7);
-                is_separated && is_day(number(at, at + 4), number(at + 5, at + 7), number(at + 8, at + 10))
+    (0..bytes.len())
+        .filter(|at| *at == 0 || !bytes[at - 1].is_ascii_digit())
+        .any(|at| {
+            let digits = bytes[at..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
+            match digits {
+                // With hours, minutes and seconds, as far as they are there.
+                8 | 10 | 12 | 14 => is_day(
+                    number(at, at + 4),
+                    number(at + 4, at + 6),
+                    number(at + 6, at + 8),
+                ),
+                4 => {
+                    let separator = bytes.get(at + 4);
+                    let is_separated = matches!(separator, Some(b'-' | b'.' | b'_'))
+                        && separator == bytes.get(at + 7);
+                    is_separated
+                        && is_day(
+                            number(at, at + 4),
+                            number(at + 5, at + 7),
+                            number(at + 8, at + 10),
+                        )
+                }
+                _ => false,
             }
-            _ => false,
-        }
-    })
+        })
 }
 
 /// Returns the word by which every file of a tree changes, whatever its name.
 fn word_of_whole_tree(folders: &[&str], stem: &Stem<'_>) -> Option<&'static str> {
-    if let Some(folder) = MUTABLE_FOLDERS.iter().find(|folder| folders.contains(folder)) {
+    if let Some(folder) = MUTABLE_FOLDERS
+        .iter()
+        .find(|folder| folders.contains(folder))
+    {
         return Some(folder);
     }
-    let mut tags = folders.iter().enumerate().filter(|(at, _)| is_release_tag(folders, *at));
+    let mut tags = folders
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| is_release_tag(folders, *at));
     let by_tag = tags.find_map(|(_, tag)| word_in(tag, false).filter(|word| is_daily(word)));
     let segments = || folders.iter().copied().chain([stem.text]);
-    let mut archived = segments().zip(segments().skip(1)).filter(|(parent, _)| ARCHIVE_FOLDERS.contains(parent));
+    let mut archived = segments()
+        .zip(segments().skip(1))
+        .filter(|(parent, _)| ARCHIVE_FOLDERS.contains(parent));
     by_tag.or_else(|| archived.find_map(|(_, reference)| distribution_branch(reference)))
 }
 
@@ -189,21 +223,35 @@ fn is_release_tag(folders: &[&str], at: usize) -> bool {
 }
 
 fn is_daily(word: &str) -> bool {
-    WORDS.iter().any(|Word(text, fixed_by, _)| *text == word && *fixed_by == Date)
+    WORDS
+        .iter()
+        .any(|Word(text, fixed_by, _)| *text == word && *fixed_by == Date)
 }
 
-/// Returns the word of a folder that stands for a branch, unless a version stands in a folder below it.
+/// Returns the word of a folder that stands for a branch, unless a version stands in a folder below
+/// it.
 fn folder_word(folders: &[&str]) -> Option<&'static str> {
     let found = folders.iter().enumerate().rev().find_map(|(at, folder)| {
         let parent = at.checked_sub(1).map_or("", |at| folders[at]);
-        let is_ref = TREE_FOLDERS.contains(&parent) || ARCHIVE_FOLDERS.contains(&parent) || is_release_tag(folders, at);
+        let is_ref = TREE_FOLDERS.contains(&parent)
+            || ARCHIVE_FOLDERS.contains(&parent)
+            || is_release_tag(folders, at);
         let plain = without_numbers(folder);
-        let word = WORDS.iter().find(|Word(text, _, is_folder)| *text == plain && (*is_folder || is_ref));
-        let word = word.filter(|word| word.1 == Date || !has_dotted_version(folder)).map(|word| word.0);
-        Some((at, word.or_else(|| is_ref.then(|| distribution_branch(folder)).flatten())?))
+        let word = WORDS
+            .iter()
+            .find(|Word(text, _, is_folder)| *text == plain && (*is_folder || is_ref));
+        let word = word
+            .filter(|word| word.1 == Date || !has_dotted_version(folder))
+            .map(|word| word.0);
+        Some((
+            at,
+            word.or_else(|| is_ref.then(|| distribution_branch(folder)).flatten())?,
+        ))
     });
     let (at, word) = found?;
-    let is_versioned = folders[at + 1..].iter().any(|folder| has_dotted_version(folder));
+    let is_versioned = folders[at + 1..]
+        .iter()
+        .any(|folder| has_dotted_version(folder));
     (!is_versioned).then_some(word)
 }
 
@@ -212,29 +260,41 @@ fn without_numbers(segment: &str) -> &str {
     segment.trim_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_'))
 }
 
-/// Returns the form of the branch if a ref is a branch of a distribution that is named like a release.
+/// Returns the form of the branch if a ref is a branch of a distribution that is named like a
+/// release.
 fn distribution_branch(reference: &str) -> Option<&'static str> {
-    let number = |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |text: &str| {
+        (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
     if let Some(release) = reference.strip_prefix("openeuler-") {
         let (year, rest) = release.split_once('.')?;
         let (month, rest) = rest.split_at_checked(2)?;
         let rest = rest.strip_prefix("-lts").unwrap_or(rest);
         let is_update = rest.strip_prefix("-sp").is_some_and(number);
-        return (number(year) && number(month) && (is_update || matches!(rest, "" | "-next"))).then_some("openEuler-*");
+        return (number(year) && number(month) && (is_update || matches!(rest, "" | "-next")))
+            .then_some("openEuler-*");
     }
-    if reference.strip_prefix('f').is_some_and(|release| release.len() == 2 && number(release)) {
+    if reference
+        .strip_prefix('f')
+        .is_some_and(|release| release.len() == 2 && number(release))
+    {
         return Some("f*");
     }
     if reference.strip_prefix("epel").is_some_and(number) {
         return Some("epel*");
     }
-    let stream = reference.strip_prefix('c').and_then(|rest| rest.strip_suffix('s'));
+    let stream = reference
+        .strip_prefix('c')
+        .and_then(|rest| rest.strip_suffix('s'));
     stream.is_some_and(number).then_some("c*s")
 }
 
 fn query_ref(query: &str) -> QueryRef {
     let mut found = QueryRef::None;
-    for (name, value) in query.split(['&', ';']).filter_map(|parameter| parameter.split_once('=')) {
+    for (name, value) in query
+        .split(['&', ';'])
+        .filter_map(|parameter| parameter.split_once('='))
+    {
         if name == "ref_type" && value == "heads" || value.starts_with("refs/heads/") {
             return QueryRef::Mutable("refs/heads");
         }
@@ -247,7 +307,10 @@ fn query_ref(query: &str) -> QueryRef {
                 found = QueryRef::Fixed;
             }
         }
-        if REVISION_PARAMETERS.contains(&name) && !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        if REVISION_PARAMETERS.contains(&name)
+            && !value.is_empty()
+            && value.bytes().all(|byte| byte.is_ascii_digit())
+        {
             found = QueryRef::Fixed;
         }
     }
@@ -260,10 +323,15 @@ impl<'a> Stem<'a> {
         while let Some(shorter) = SUFFIXES.iter().find_map(|suffix| text.strip_suffix(suffix)) {
             text = shorter;
         }
-        let without = |suffixes: &[&str]| suffixes.iter().find_map(|suffix| text.strip_suffix(suffix));
+        let without =
+            |suffixes: &[&str]| suffixes.iter().find_map(|suffix| text.strip_suffix(suffix));
         let (package, patch) = (without(&PACKAGE_SUFFIXES), without(&PATCH_SUFFIXES));
         let text = package.or(patch).unwrap_or(text);
-        Self { text, is_package: package.is_some(), is_patch: patch.is_some() }
+        Self {
+            text,
+            is_package: package.is_some(),
+            is_patch: patch.is_some(),
+        }
     }
 
     fn word(&self) -> Option<&'static str> {
@@ -278,13 +346,31 @@ impl<'a> Stem<'a> {
     fn has_number(&self) -> bool {
         let bytes = self.text.as_bytes();
         // `0001-fix.patch` is the first of a series.
-        let is_numbered = self.is_patch && bytes.iter().take_while(|byte| byte.is_ascii_digit()).count() == 4;
-        let start = if is_numbered && bytes.get(4) == Some(&b'-') { 5 } else { 0 };
-        let text = NUMBERED_WORDS.iter().fold(self.text[start..].to_owned(), |text, word| text.replace(word, " "));
+        let is_numbered = self.is_patch
+            && bytes
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count()
+                == 4;
+        let start = if is_numbered && bytes.get(4) == Some(&b'-') {
+            5
+        } else {
+            0
+        };
+        let text = NUMBERED_WORDS
+            .iter()
+            .fold(self.text[start..].to_owned(), |text, word| {
+                text.replace(word, " ")
+            });
         let bytes = text.as_bytes();
-        (0..bytes.len()).filter(|at| bytes[*at].is_ascii_digit()).any(|at| {
-            at == 0 || !bytes[at - 1].is_ascii_alphabetic() || bytes[at - 1] == b'v' || is_digit(bytes.get(at + 1))
-        })
+        (0..bytes.len())
+            .filter(|at| bytes[*at].is_ascii_digit())
+            .any(|at| {
+                at == 0
+                    || !bytes[at - 1].is_ascii_alphabetic()
+                    || bytes[at - 1] == b'v'
+                    || is_digit(bytes.get(at + 1))
+            })
     }
 }
 
@@ -292,11 +378,12 @@ impl<'a> Stem<'a> {
 fn word_in(text: &str, is_numbered_package: bool) -> Option<&'static str> {
     let bytes = text.as_bytes();
     let is_alphanumeric = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
-    let mut starts = (0..bytes.len()).filter(|at| is_alphanumeric(*at) && (*at == 0 || !is_alphanumeric(at - 1)));
+    let mut starts = (0..bytes.len())
+        .filter(|at| is_alphanumeric(*at) && (*at == 0 || !is_alphanumeric(at - 1)));
     let found = starts.find_map(|at| {
-        let word = WORDS
-            .iter()
-            .find(|Word(word, ..)| bytes[at..].starts_with(word.as_bytes()) && !is_alphanumeric(at + word.len()))?;
+        let word = WORDS.iter().find(|Word(word, ..)| {
+            bytes[at..].starts_with(word.as_bytes()) && !is_alphanumeric(at + word.len())
+        })?;
         let is_fixed = match word.1 {
             // `latest-version-5.1.0` is a version of a package of that name.
             Date => (at == 0 || is_numbered_package) && has_dotted_version(&text[at..]),
@@ -304,12 +391,18 @@ fn word_in(text: &str, is_numbered_package: bool) -> Option<&'static str> {
         };
         (!is_fixed).then_some(word.0)
     })?;
-    (!is_dated(text) && !text.split(|c: char| !c.is_ascii_alphanumeric()).any(is_commit)).then_some(found)
+    (!is_dated(text)
+        && !text
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(is_commit))
+    .then_some(found)
 }
 
 fn has_dotted_version(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.windows(3).any(|three| three[0].is_ascii_digit() && three[1] == b'.' && three[2].is_ascii_digit())
+    bytes
+        .windows(3)
+        .any(|three| three[0].is_ascii_digit() && three[1] == b'.' && three[2].is_ascii_digit())
 }
 
 fn is_digit(byte: Option<&u8>) -> bool {

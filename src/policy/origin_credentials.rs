@@ -47,8 +47,10 @@ impl OriginCredentials {
         authorization: &Secret,
         file: &Path,
     ) -> Result<Option<Self>, String> {
-        let mut fields: Vec<_> =
-            headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect();
+        let mut fields: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
+            .collect();
         let authorization = authorization.or_from_file(&format!("{table}.authorization"), file)?;
         if !authorization.is_empty() {
             fields.push(("authorization".to_owned(), authorization));
@@ -64,19 +66,28 @@ impl OriginCredentials {
 
     /// Returns the fields, with lower-case names.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &Secret)> {
-        self.fields.iter().map(|(name, value)| (name.as_str(), value))
+        self.fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
     }
 }
 
 fn check(name: &str, value: &Secret) -> Result<(), &'static str> {
-    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     let value = value.expose();
     let is_value = !value.is_empty() && value.len() <= MAX_VALUE_BYTES;
     if !is_name {
         Err("invalid field name")
     } else if OURS.contains(&name) {
         Err("this field cannot be set by a rule")
-    } else if !is_value || !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+    } else if !is_value
+        || !value
+            .bytes()
+            .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    {
         Err("the value is empty, too long, or not visible ASCII")
     } else {
         Ok(())

@@ -47,9 +47,16 @@ impl CompiledParent {
         if !is_web || url.contains(['?', '#']) || Target::parse(&url).is_err() {
             return Err("parents.url must be like \"https://sources.example.org\"".to_owned());
         }
-        let credentials =
-            OriginCredentials::new("parents", &parent.headers, &parent.authorization, &parent.authorization_file)?;
-        Ok(Self { url, credentials: credentials.map(Arc::new) })
+        let credentials = OriginCredentials::new(
+            "parents",
+            &parent.headers,
+            &parent.authorization,
+            &parent.authorization_file,
+        )?;
+        Ok(Self {
+            url,
+            credentials: credentials.map(Arc::new),
+        })
     }
 
     /// Returns the URL of a target at this parent. `None` if it is too long.

@@ -22,7 +22,8 @@ impl AllowedPort {
     pub fn allows(self, scheme: Scheme, port: u16) -> bool {
         match self {
             Self::Number(number) => {
-                let is_of_scheme = Scheme::of_default_port(number).map_or(scheme != Scheme::Ftp, |own| own == scheme);
+                let is_of_scheme = Scheme::of_default_port(number)
+                    .map_or(scheme != Scheme::Ftp, |own| own == scheme);
                 number == port && is_of_scheme
             }
             Self::OfScheme(own, number) => (own, number) == (scheme, port),
@@ -34,13 +35,18 @@ impl FromStr for AllowedPort {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let complaint =
-            || format!("\"{text}\" is not a port; write 8080, \"http:8080\", \"https:8443\" or \"ftp:2121\"");
+        let complaint = || {
+            format!(
+                "\"{text}\" is not a port; write 8080, \"http:8080\", \"https:8443\" or \"ftp:2121\""
+            )
+        };
         let (scheme, number) = text.split_once(':').ok_or_else(complaint)?;
         let scheme = Scheme::parse(scheme).ok_or_else(complaint)?;
         let number = number.parse().map_err(|_| complaint())?;
         match Scheme::of_default_port(number) {
-            Some(own) if own != scheme => Err(format!("\"{text}\" is not allowed: port {number} belongs to {own}")),
+            Some(own) if own != scheme => Err(format!(
+                "\"{text}\" is not allowed: port {number} belongs to {own}"
+            )),
             _ => Ok(Self::OfScheme(scheme, number)),
         }
     }
@@ -59,12 +65,14 @@ impl<'de> Deserialize<'de> for AllowedPort {
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<AllowedPort, E> {
                 let port = u16::try_from(number);
-                port.map(AllowedPort::Number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
+                port.map(AllowedPort::Number)
+                    .map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<AllowedPort, E> {
                 let port = u16::try_from(number);
-                port.map(AllowedPort::Number).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+                port.map(AllowedPort::Number)
+                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<AllowedPort, E> {
@@ -80,7 +88,9 @@ impl Serialize for AllowedPort {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Number(number) => serializer.serialize_u16(*number),
-            Self::OfScheme(scheme, number) => serializer.collect_str(&format_args!("{scheme}:{number}")),
+            Self::OfScheme(scheme, number) => {
+                serializer.collect_str(&format_args!("{scheme}:{number}"))
+            }
         }
     }
 }

@@ -36,7 +36,8 @@ impl EgressRoute {
 /// Returns whether `url` is a valid URL of an HTTP proxy.
 #[must_use]
 pub fn is_proxy_url(url: &str) -> bool {
-    url.parse().is_ok_and(|url: Url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    url.parse()
+        .is_ok_and(|url: Url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// Request options for one host. Unset options take the values of `[fetch]`.
@@ -54,6 +55,9 @@ impl RequestOptions {
     /// Removes the credentials, for a host that must not see them.
     #[must_use]
     pub fn without_credentials(self) -> Self {
-        Self { credentials: None, ..self }
+        Self {
+            credentials: None,
+            ..self
+        }
     }
 }

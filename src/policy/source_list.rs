@@ -47,36 +47,59 @@ impl Policy {
     #[must_use]
     pub fn sources(&self, admitted: &Admitted, digest_expected: bool) -> Vec<Source> {
         let (rules, target) = (self.rules.load(), admitted.target());
-        let mut sources = vec![Source { kind: SourceKind::Origin, admitted: admitted.clone() }];
-        let mut add = |kind, target: Target, allowed: Result<(), PolicyDenied>, options: RequestOptions| {
-            if sources.iter().any(|source| *source.target() == target) {
-                return;
-            }
-            match allowed {
-                Ok(()) => {
-                    sources.push(Source {
-                        kind,
-                        admitted: Admitted { target, request_options: options, ..admitted.clone() },
-                    });
+        let mut sources = vec![Source {
+            kind: SourceKind::Origin,
+            admitted: admitted.clone(),
+        }];
+        let mut add =
+            |kind, target: Target, allowed: Result<(), PolicyDenied>, options: RequestOptions| {
+                if sources.iter().any(|source| *source.target() == target) {
+                    return;
                 }
-                Err(denied) => tracing::debug!(%target, %denied, "source skipped: denied by policy"),
-            }
-        };
+                match allowed {
+                    Ok(()) => {
+                        sources.push(Source {
+                            kind,
+                            admitted: Admitted {
+                                target,
+                                request_options: options,
+                                ..admitted.clone()
+                            },
+                        });
+                    }
+                    Err(denied) => {
+                        tracing::debug!(%target, %denied, "source skipped: denied by policy")
+                    }
+                }
+            };
         let by_rule = rules.alternate_sources(target);
         // A source is checked like a redirect to it.
-        let check_redirect = |to: &Target| self.admit_hop(admitted, to.clone(), digest_expected).map(drop);
+        let check_redirect = |to: &Target| {
+            self.admit_hop(admitted, to.clone(), digest_expected)
+                .map(drop)
+        };
         for mirror in by_rule.into_iter().flat_map(|rule| rule.mirrors_of(target)) {
             let (allowed, options) = (check_redirect(&mirror), rules.request_options(&mirror));
             add(SourceKind::Mirror, mirror, allowed, options);
         }
         for parent in rules.parents() {
-            let Some(asked) = parent.target_of(target) else { continue };
+            let Some(asked) = parent.target_of(target) else {
+                continue;
+            };
             // The operator chose scheme and port. Denied hosts and addresses still apply.
-            let allowed = rules.check_denied_host(asked.host()).and_then(|()| rules.check_address_of(&asked));
-            let options = RequestOptions { credentials: parent.credentials.clone(), ..rules.request_options(&asked) };
+            let allowed = rules
+                .check_denied_host(asked.host())
+                .and_then(|()| rules.check_address_of(&asked));
+            let options = RequestOptions {
+                credentials: parent.credentials.clone(),
+                ..rules.request_options(&asked)
+            };
             add(SourceKind::Parent, asked, allowed, options);
         }
-        for archive in by_rule.into_iter().flat_map(|rule| rule.archives_of(target)) {
+        for archive in by_rule
+            .into_iter()
+            .flat_map(|rule| rule.archives_of(target))
+        {
             let (allowed, options) = (check_redirect(&archive), rules.request_options(&archive));
             add(SourceKind::Archive, archive, allowed, options);
         }

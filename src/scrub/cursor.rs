@@ -16,8 +16,9 @@ use crate::model::Sha256;
 /// More than what the file holds, in bytes.
 const MAX_STATE_BYTES: usize = 64;
 
-/// A share of all digests, in the order of their first eight bytes: as digests are spread evenly, it is that share of the
-/// objects. It begins where the last one ended, and goes on at the beginning behind the end.
+/// A share of all digests, in the order of their first eight bytes: as digests are spread evenly,
+/// it is that share of the objects. It begins where the last one ended, and goes on at the
+/// beginning behind the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrubRange {
     from: u64,
@@ -36,19 +37,25 @@ impl ScrubRange {
             reason = "the share is between 0 and 1; rounded up, as many shares as make up a whole leave nothing out"
         )]
         let length = (share.clamp(0.0, 1.0) * Self::ALL as f64).ceil() as u128;
-        Self { from, length: length.clamp(1, Self::ALL) }
+        Self {
+            from,
+            length: length.clamp(1, Self::ALL),
+        }
     }
 
     pub fn contains(self, sha256: Sha256) -> bool {
         u128::from(position_of(sha256).wrapping_sub(self.from)) < self.length
     }
 
-    /// The folders of objects that it goes through, in order. The first comes again as the last where it goes all around.
+    /// The folders of objects that it goes through, in order. The first comes again as the last
+    /// where it goes all around.
     #[must_use]
     pub fn parts(self) -> Vec<u8> {
         let first = u128::from(self.from) >> 56;
         let last = (u128::from(self.from) + self.length - 1) >> 56;
-        (first..=last).map(|folder| u8::try_from(folder % 256).expect("it is below 256")).collect()
+        (first..=last)
+            .map(|folder| u8::try_from(folder % 256).expect("it is below 256"))
+            .collect()
     }
 
     /// Whether a new round begins in it.
@@ -66,12 +73,19 @@ impl ScrubRange {
         let goes_around = u128::from(self.from) + self.length > Self::ALL;
         let is_first_folder = u64::from(sha256.as_bytes()[0]) == self.from >> 56;
         // A folder that comes twice is read behind the beginning at first, and before it at last.
-        if goes_around && is_first_folder { (at == 0) == (position_of(sha256) >= self.from) } else { true }
+        if goes_around && is_first_folder {
+            (at == 0) == (position_of(sha256) >= self.from)
+        } else {
+            true
+        }
     }
 }
 
 fn position_of(sha256: Sha256) -> u64 {
-    let (first, _) = sha256.as_bytes().split_first_chunk().expect("a digest has more than eight bytes");
+    let (first, _) = sha256
+        .as_bytes()
+        .split_first_chunk()
+        .expect("a digest has more than eight bytes");
     u64::from_be_bytes(*first)
 }
 
@@ -83,7 +97,8 @@ pub struct ScrubLock {
     state: CursorState,
 }
 
-/// Content of the lock file: where to continue, and when a scrub began last, in milliseconds since 1970.
+/// Content of the lock file: where to continue, and when a scrub began last, in milliseconds since
+/// 1970.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct CursorState {
     position: u64,
@@ -97,16 +112,27 @@ impl ScrubLock {
     /// [`CacheError`] if the disk refuses.
     pub async fn acquire(cache: &Cache) -> Result<Option<Self>, CacheError> {
         let disk = cache.disk().clone();
-        let opened = disk.run(IoClass::Maintenance, |disk| Ok::<_, DiskError>(open(&disk.layout.scrub_lock())?));
-        let Some((file, state)) = opened.await? else { return Ok(None) };
-        Ok(Some(Self { disk, file: Arc::new(file), state }))
+        let opened = disk.run(IoClass::Maintenance, |disk| {
+            Ok::<_, DiskError>(open(&disk.layout.scrub_lock())?)
+        });
+        let Some((file, state)) = opened.await? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            disk,
+            file: Arc::new(file),
+            state,
+        }))
     }
 
-    /// Returns the time until `interval` has passed since a scrub began. A clock that was set back does not extend it.
+    /// Returns the time until `interval` has passed since a scrub began. A clock that was set back
+    /// does not extend it.
     #[must_use]
     pub fn due_in(&self, interval: Duration) -> Duration {
         let since = since_epoch(SystemTime::now()).saturating_sub(self.state.began);
-        u64::try_from(since).map_or(Duration::ZERO, |since| interval.saturating_sub(Duration::from_millis(since)))
+        u64::try_from(since).map_or(Duration::ZERO, |since| {
+            interval.saturating_sub(Duration::from_millis(since))
+        })
     }
 
     /// Whether the next share of the objects begins a new round.
@@ -147,7 +173,12 @@ impl ScrubLock {
 }
 
 fn open(path: &Path) -> io::Result<Option<(File, CursorState)>> {
-    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
     let file = file.into_parts().0;
     match file.try_lock() {
         Ok(()) => {}
@@ -157,13 +188,19 @@ fn open(path: &Path) -> io::Result<Option<(File, CursorState)>> {
     let mut text = [0; MAX_STATE_BYTES];
     let length = file.read_at(&mut text, 0)?;
     // Text that cannot be parsed was cut by a crash: the scrub starts over.
-    let state = std::str::from_utf8(&text[..length]).ok().and_then(parse).unwrap_or_default();
+    let state = std::str::from_utf8(&text[..length])
+        .ok()
+        .and_then(parse)
+        .unwrap_or_default();
     Ok(Some((file, state)))
 }
 
 fn parse(text: &str) -> Option<CursorState> {
     let (position, began) = text.strip_suffix('\n')?.split_once(' ')?;
-    Some(CursorState { position: u64::from_str_radix(position, 16).ok()?, began: began.parse().ok()? })
+    Some(CursorState {
+        position: u64::from_str_radix(position, 16).ok()?,
+        began: began.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -181,7 +218,12 @@ mod tests {
         let comes = |(at, folder): (usize, u8)| {
             folder == sha256.as_bytes()[0] && range.contains(sha256) && range.is_in_part(at, sha256)
         };
-        range.parts().into_iter().enumerate().filter(|one| comes(*one)).count()
+        range
+            .parts()
+            .into_iter()
+            .enumerate()
+            .filter(|one| comes(*one))
+            .count()
     }
 
     #[test]
@@ -197,9 +239,18 @@ mod tests {
                 ranges.push(range);
             }
             assert_eq!(from, 0x1234 << 48, "the whole was gone through");
-            assert_eq!(ranges.iter().filter(|range| range.starts_new_round()).count(), 1);
+            assert_eq!(
+                ranges
+                    .iter()
+                    .filter(|range| range.starts_new_round())
+                    .count(),
+                1
+            );
             for place in &places {
-                let sum: usize = ranges.iter().map(|range| times(*range, digest(*place))).sum();
+                let sum: usize = ranges
+                    .iter()
+                    .map(|range| times(*range, digest(*place)))
+                    .sum();
                 assert_eq!(sum, 1, "{place:x} in shares of {share}");
             }
         }
@@ -207,7 +258,13 @@ mod tests {
 
     #[test]
     fn a_state_that_is_cut_or_foreign_is_none() {
-        assert_eq!(parse("00000000000000ff 17\n"), Some(CursorState { position: 255, began: 17 }));
+        assert_eq!(
+            parse("00000000000000ff 17\n"),
+            Some(CursorState {
+                position: 255,
+                began: 17
+            })
+        );
         for text in ["", "00000000000000ff 17", "x 17\n", "00000000000000ff\n"] {
             assert_eq!(parse(text), None, "{text:?}");
         }

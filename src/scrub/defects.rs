@@ -1,4 +1,5 @@
-//! Defects of the folder, and the checks of names, records and index that find them. No object is read here.
+//! Defects of the folder, and the checks of names, records and index that find them. No object is
+//! read here.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -22,7 +23,8 @@ const WRITABLE: u32 = 0o222;
 pub enum Defect {
     /// An object has other bytes than its name says.
     Corrupt,
-    /// The disk does not give an object's bytes. They may be right, and a failing disk is not written to.
+    /// The disk does not give an object's bytes. They may be right, and a failing disk is not
+    /// written to.
     Unreadable,
     /// A record that cannot be one of its name.
     DamagedRecord,
@@ -70,11 +72,17 @@ pub fn check_records(disk: &DiskStore, part: u8) -> Result<RecordsCheck, DiskErr
             // Whatever lies in it is not known, and so no object is known to be an orphan.
             Err(error) => {
                 found.unread += 1;
-                found.defects.push(defect(disk, Defect::Unreadable, &path, error.to_string()));
+                found
+                    .defects
+                    .push(defect(disk, Defect::Unreadable, &path, error.to_string()));
                 continue;
             }
         };
-        let Some(key) = target.parse::<Key>().ok().filter(|key| is_folder && layout.records_of(*key) == path) else {
+        let Some(key) = target
+            .parse::<Key>()
+            .ok()
+            .filter(|key| is_folder && layout.records_of(*key) == path)
+        else {
             found.defects.push(unknown_file(disk, &path));
             continue;
         };
@@ -82,23 +90,40 @@ pub fn check_records(disk: &DiskStore, part: u8) -> Result<RecordsCheck, DiskErr
             Ok(names) => names,
             Err(error) => {
                 found.unread += 1;
-                found.defects.push(defect(disk, Defect::Unreadable, &path, error.to_string()));
+                found
+                    .defects
+                    .push(defect(disk, Defect::Unreadable, &path, error.to_string()));
                 continue;
             }
         };
         for name in names {
             let path = path.join(&name);
-            let Some(sha256) = name.strip_suffix(".json").and_then(|name| name.parse::<Sha256>().ok()) else {
+            let Some(sha256) = name
+                .strip_suffix(".json")
+                .and_then(|name| name.parse::<Sha256>().ok())
+            else {
                 found.defects.push(unknown_file(disk, &path));
                 continue;
             };
             found.named.push(sha256);
-            let cached_bytes = fs::metadata(layout.object(sha256)).ok().map(|metadata| metadata.len());
+            let cached_bytes = fs::metadata(layout.object(sha256))
+                .ok()
+                .map(|metadata| metadata.len());
             match damage_of(disk, key, sha256, cached_bytes) {
                 Ok(None) => {}
-                Err(error) => found.defects.push(defect(disk, Defect::Unreadable, &path, error.to_string())),
-                Ok(Some(Damage::Length)) => found.of_other_length.push((sha256, within(disk, &path))),
-                Ok(Some(Damage::Text(why))) => found.defects.push(defect(disk, Defect::DamagedRecord, &path, why)),
+                Err(error) => {
+                    found
+                        .defects
+                        .push(defect(disk, Defect::Unreadable, &path, error.to_string()))
+                }
+                Ok(Some(Damage::Length)) => {
+                    found.of_other_length.push((sha256, within(disk, &path)))
+                }
+                Ok(Some(Damage::Text(why))) => {
+                    found
+                        .defects
+                        .push(defect(disk, Defect::DamagedRecord, &path, why))
+                }
             }
         }
     }
@@ -112,8 +137,8 @@ pub enum Damage {
     Text(String),
 }
 
-/// What is wrong with a record, where its object has this length. A version that is not known here is somebody's who knows
-/// more.
+/// What is wrong with a record, where its object has this length. A version that is not known here
+/// is somebody's who knows more.
 pub fn damage_of(
     disk: &DiskStore,
     key: Key,
@@ -126,13 +151,14 @@ pub fn damage_of(
         Some(Err(error)) => damaged(&error.to_string()),
         Some(Ok(record)) if record.key() != key => damaged("it is of another target"),
         Some(Ok(record)) if record.sha256 != sha256 => damaged("it is of other bytes"),
-        Some(Ok(record)) => {
-            cached_bytes.filter(|cached_bytes| *cached_bytes != record.size_bytes).map(|_| Damage::Length)
-        }
+        Some(Ok(record)) => cached_bytes
+            .filter(|cached_bytes| *cached_bytes != record.size_bytes)
+            .map(|_| Damage::Length),
     })
 }
 
-/// What is wrong with the names in one part of the objects; where no record may name one, its digest.
+/// What is wrong with the names in one part of the objects; where no record may name one, its
+/// digest.
 pub fn check_objects(
     disk: &DiskStore,
     part: u8,
@@ -143,20 +169,33 @@ pub fn check_objects(
     for name in names_in(&folder)? {
         let path = folder.join(&name);
         // It may be evicted at this moment.
-        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-        let Some(sha256) = name.parse().ok().filter(|sha256| layout.object(*sha256) == path && metadata.is_file())
+        let Ok(metadata) = fs::symlink_metadata(&path) else {
+            continue;
+        };
+        let Some(sha256) = name
+            .parse()
+            .ok()
+            .filter(|sha256| layout.object(*sha256) == path && metadata.is_file())
         else {
             found.push((unknown_file(disk, &path), None));
             continue;
         };
         if metadata.mode() & WRITABLE != 0 {
             found.push((
-                defect(disk, Defect::WritableObject, &path, format!("its mode is {:o}", metadata.mode() & 0o7777)),
+                defect(
+                    disk,
+                    Defect::WritableObject,
+                    &path,
+                    format!("its mode is {:o}", metadata.mode() & 0o7777),
+                ),
                 None,
             ));
         }
         if changed_at(&metadata) < began {
-            found.push((defect(disk, Defect::Orphan, &path, "no record names it".to_owned()), Some(sha256)));
+            found.push((
+                defect(disk, Defect::Orphan, &path, "no record names it".to_owned()),
+                Some(sha256),
+            ));
         }
     }
     Ok(found)
@@ -181,7 +220,9 @@ pub fn check_index(disk: &DiskStore, is_dry_run: bool) -> Result<Vec<DefectAt>, 
     let (mut found, mut last) = (Vec::new(), Vec::new());
     loop {
         let listed = disk.index.after(&last, BATCH)?;
-        let Some(end) = listed.last() else { return Ok(found) };
+        let Some(end) = listed.last() else {
+            return Ok(found);
+        };
         last = end.as_bytes().to_vec();
         for sha256 in listed {
             let path = disk.layout.object(sha256);
@@ -194,7 +235,12 @@ pub fn check_index(disk: &DiskStore, is_dry_run: bool) -> Result<Vec<DefectAt>, 
                 if !is_dry_run {
                     disk.index.remove(sha256)?;
                 }
-                found.push(defect(disk, Defect::Missing, &path, "the index lists it".to_owned()));
+                found.push(defect(
+                    disk,
+                    Defect::Missing,
+                    &path,
+                    "the index lists it".to_owned(),
+                ));
             }
         }
     }
@@ -206,16 +252,28 @@ fn is_absent(path: &Path) -> bool {
 }
 
 fn defect(disk: &DiskStore, defect: Defect, path: &Path, detail: String) -> DefectAt {
-    DefectAt { defect, name: within(disk, path), detail }
+    DefectAt {
+        defect,
+        name: within(disk, path),
+        detail,
+    }
 }
 
 fn unknown_file(disk: &DiskStore, path: &Path) -> DefectAt {
-    defect(disk, Defect::UnknownFile, path, "it is of no kind that is known".to_owned())
+    defect(
+        disk,
+        Defect::UnknownFile,
+        path,
+        "it is of no kind that is known".to_owned(),
+    )
 }
 
 /// The name of a file within the folder.
 fn within(disk: &DiskStore, path: &Path) -> String {
-    path.strip_prefix(disk.layout.root()).unwrap_or(path).display().to_string()
+    path.strip_prefix(disk.layout.root())
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 /// `records/ab/<key>/<sha256>.json`, taken apart.

@@ -1,4 +1,5 @@
-//! Checks names, records and index of the folder against each other, one of its 256 parts at a time.
+//! Checks names, records and index of the folder against each other, one of its 256 parts at a
+//! time.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,9 +18,11 @@ const RECORD_BYTES: u64 = 4096;
 /// A check of the whole folder.
 pub struct MetadataCheck {
     cache: Cache,
-    /// File system time at the start. A record that was read before may not name what was changed since.
+    /// File system time at the start. A record that was read before may not name what was changed
+    /// since.
     began: (i64, i64),
-    /// Objects that records name. Damaged records count: their objects are no orphans as long as they can be restored.
+    /// Objects that records name. Damaged records count: their objects are no orphans as long as
+    /// they can be restored.
     recorded: HashSet<Sha256>,
     /// Some records could not be read. Then no object is known to be an orphan.
     is_incomplete: bool,
@@ -37,7 +40,8 @@ impl MetadataCheck {
     pub async fn begin(cache: &Cache) -> Result<Self, CacheError> {
         let began = maintenance(cache, |disk| {
             let began = disk.file_system_time()?;
-            // A publisher that placed an object before has created its record once its lock is free.
+            // A publisher that placed an object before has created its record once its lock is
+            // free.
             for part in 0..=u8::MAX {
                 drop(disk.layout.lock_object(Sha256::from_bytes([part; 32]))?);
             }
@@ -57,10 +61,17 @@ impl MetadataCheck {
     ///
     /// # Errors
     /// [`CacheError`] if the disk refuses.
-    pub async fn records(&mut self, part: u8, throttle: &mut ReadThrottle) -> Result<Vec<DefectAt>, CacheError> {
-        let found = maintenance(&self.cache, move |disk| defects::check_records(disk, part)).await?;
+    pub async fn records(
+        &mut self,
+        part: u8,
+        throttle: &mut ReadThrottle,
+    ) -> Result<Vec<DefectAt>, CacheError> {
+        let found =
+            maintenance(&self.cache, move |disk| defects::check_records(disk, part)).await?;
         self.records += found.named.len() as u64;
-        throttle.pause(found.named.len() as u64 * RECORD_BYTES).await;
+        throttle
+            .pause(found.named.len() as u64 * RECORD_BYTES)
+            .await;
         self.recorded.extend(found.named);
         self.is_incomplete |= found.unread > 0;
         for (sha256, name) in found.of_other_length {
@@ -76,9 +87,17 @@ impl MetadataCheck {
     pub async fn objects(&self, part: u8) -> Result<Vec<DefectAt>, CacheError> {
         let began = self.began;
         let is_orphan = |one: &Sha256| !self.is_incomplete && !self.recorded.contains(one);
-        let is_defect = |(_, sha256): &(DefectAt, Option<Sha256>)| sha256.as_ref().is_none_or(is_orphan);
-        let found = maintenance(&self.cache, move |disk| defects::check_objects(disk, part, began)).await?;
-        Ok(found.into_iter().filter(is_defect).map(|(defect, _)| defect).collect())
+        let is_defect =
+            |(_, sha256): &(DefectAt, Option<Sha256>)| sha256.as_ref().is_none_or(is_orphan);
+        let found = maintenance(&self.cache, move |disk| {
+            defects::check_objects(disk, part, began)
+        })
+        .await?;
+        Ok(found
+            .into_iter()
+            .filter(is_defect)
+            .map(|(defect, _)| defect)
+            .collect())
     }
 
     /// Checks the folders of objects and records for unknown files.
@@ -89,12 +108,16 @@ impl MetadataCheck {
         maintenance(&self.cache, defects::check_folders).await
     }
 
-    /// Finds objects that the index lists and that do not exist. Removes them from the index, unless this is a dry run.
+    /// Finds objects that the index lists and that do not exist. Removes them from the index,
+    /// unless this is a dry run.
     ///
     /// # Errors
     /// [`CacheError`] if index or disk refuse.
     pub async fn index(&self, is_dry_run: bool) -> Result<Vec<DefectAt>, CacheError> {
-        maintenance(&self.cache, move |disk| defects::check_index(disk, is_dry_run)).await
+        maintenance(&self.cache, move |disk| {
+            defects::check_index(disk, is_dry_run)
+        })
+        .await
     }
 
     /// Returns the records of all pins.
@@ -106,9 +129,14 @@ impl MetadataCheck {
             let mut pinned = Vec::new();
             for part in 0..=u8::MAX {
                 let folder = defects::part_of(&disk.layout.pins(), part);
-                for key in defects::names_in(&folder)?.iter().filter_map(|name| name.parse::<Key>().ok()) {
+                for key in defects::names_in(&folder)?
+                    .iter()
+                    .filter_map(|name| name.parse::<Key>().ok())
+                {
                     for pin in pins::of(&disk.layout, key)? {
-                        pinned.extend(records::read_one(&disk.layout, key, pin.sha256)?.map(Arc::new));
+                        pinned.extend(
+                            records::read_one(&disk.layout, key, pin.sha256)?.map(Arc::new),
+                        );
                     }
                 }
             }
@@ -117,18 +145,28 @@ impl MetadataCheck {
         .await
     }
 
-    /// Moves a damaged record to quarantine, and restores it from the bucket. Returns false if the bucket does not have it.
-    /// If the object was found intact, `intact_bytes` is its length.
+    /// Moves a damaged record to quarantine, and restores it from the bucket. Returns false if the
+    /// bucket does not have it. If the object was found intact, `intact_bytes` is its length.
     ///
     /// # Errors
     /// [`CacheError`] if the disk refuses, or the bucket does not answer.
-    pub async fn repair_record(&self, name: &str, intact_bytes: Option<u64>) -> Result<bool, CacheError> {
-        let Some((key, sha256)) = defects::record_named(name) else { return Ok(false) };
+    pub async fn repair_record(
+        &self,
+        name: &str,
+        intact_bytes: Option<u64>,
+    ) -> Result<bool, CacheError> {
+        let Some((key, sha256)) = defects::record_named(name) else {
+            return Ok(false);
+        };
         let is_damaged = maintenance(&self.cache, move |disk| {
             let _lock = disk.layout.lock_object(sha256)?;
             let is_damaged = defects::damage_of(disk, key, sha256, intact_bytes)?.is_some();
             if is_damaged {
-                quarantine::move_in(disk, &disk.layout.record(key, sha256), &format!("{key}.{sha256}.json"))?;
+                quarantine::move_in(
+                    disk,
+                    &disk.layout.record(key, sha256),
+                    &format!("{key}.{sha256}.json"),
+                )?;
             }
             Ok(is_damaged)
         });
@@ -136,10 +174,16 @@ impl MetadataCheck {
             return Ok(true);
         }
         self.cache.invalidate(key).await;
-        let Some(bucket) = self.cache.bucket() else { return Ok(false) };
-        let Some(record) = bucket.record(key, sha256).await? else { return Ok(false) };
-        maintenance(&self.cache, move |disk| publish::create_record(disk, &record, &disk.layout.record(key, sha256)))
-            .await?;
+        let Some(bucket) = self.cache.bucket() else {
+            return Ok(false);
+        };
+        let Some(record) = bucket.record(key, sha256).await? else {
+            return Ok(false);
+        };
+        maintenance(&self.cache, move |disk| {
+            publish::create_record(disk, &record, &disk.layout.record(key, sha256))
+        })
+        .await?;
         Ok(true)
     }
 
@@ -148,14 +192,19 @@ impl MetadataCheck {
     /// # Errors
     /// [`CacheError`] if the disk refuses.
     pub async fn quarantine_orphan(&self, name: &str) -> Result<bool, CacheError> {
-        let Some(sha256) = name.rsplit('/').next().and_then(|name| name.parse::<Sha256>().ok()) else {
+        let Some(sha256) = name
+            .rsplit('/')
+            .next()
+            .and_then(|name| name.parse::<Sha256>().ok())
+        else {
             return Ok(false);
         };
         let began = self.began;
         maintenance(&self.cache, move |disk| {
             let _lock = disk.layout.lock_object(sha256)?;
             let path = disk.layout.object(sha256);
-            let is_old = fs::metadata(&path).is_ok_and(|metadata| defects::changed_at(&metadata) < began);
+            let is_old =
+                fs::metadata(&path).is_ok_and(|metadata| defects::changed_at(&metadata) < began);
             if !is_old || pins::is_pinned(&disk.layout, sha256)? {
                 return Ok(false);
             }

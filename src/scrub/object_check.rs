@@ -1,7 +1,7 @@
 //! Reads whole objects and compares them with their digests.
 //!
-//! No lock is held while an object is read. One that differs is looked at again under its digest's lock, by its open file:
-//! only then is it known to be what clients would get.
+//! No lock is held while an object is read. One that differs is looked at again under its digest's
+//! lock, by its open file: only then is it known to be what clients would get.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -13,7 +13,9 @@ use super::cursor::ScrubRange;
 use super::defects;
 use super::throttled_read::{ReadThrottle, hash};
 use crate::cache::{Cache, CacheError};
-use crate::disk::{DiskError, IoClass, Layout, ObjectHandle, missing, open_object, quarantine, records};
+use crate::disk::{
+    DiskError, IoClass, Layout, ObjectHandle, missing, open_object, quarantine, records,
+};
 use crate::model::{Record, Sha256};
 
 /// Reads before an object counts as corrupt: memory and cables fail too.
@@ -31,21 +33,32 @@ pub enum ObjectCheck {
     Corrupt(CorruptObject),
 }
 
-/// An object whose bytes do not have its digest, held open so that no other file can be taken for it.
+/// An object whose bytes do not have its digest, held open so that no other file can be taken for
+/// it.
 #[derive(Debug)]
 pub struct CorruptObject(ObjectHandle);
 
-/// Returns the objects of one part of the folder in the order of their digests: those that `range` has at this position of
-/// its parts.
+/// Returns the objects of one part of the folder in the order of their digests: those that `range`
+/// has at this position of its parts.
 ///
 /// # Errors
 /// [`CacheError`] if the disk refuses.
-pub async fn objects_of(cache: &Cache, range: ScrubRange, at: usize, part: u8) -> Result<Vec<Sha256>, CacheError> {
+pub async fn objects_of(
+    cache: &Cache,
+    range: ScrubRange,
+    at: usize,
+    part: u8,
+) -> Result<Vec<Sha256>, CacheError> {
     let listed = cache.disk().run(IoClass::Maintenance, move |disk| {
         let mut objects = Vec::new();
         for name in defects::names_in(&defects::part_of(&disk.layout.objects(), part))? {
-            let Ok(sha256) = name.parse::<Sha256>() else { continue };
-            if sha256.as_bytes()[0] == part && range.contains(sha256) && range.is_in_part(at, sha256) {
+            let Ok(sha256) = name.parse::<Sha256>() else {
+                continue;
+            };
+            if sha256.as_bytes()[0] == part
+                && range.contains(sha256)
+                && range.is_in_part(at, sha256)
+            {
                 objects.push(sha256);
             }
         }
@@ -55,7 +68,11 @@ pub async fn objects_of(cache: &Cache, range: ScrubRange, at: usize, part: u8) -
 }
 
 /// Reads an object and compares it with its digest.
-pub async fn check_object(cache: &Cache, sha256: Sha256, throttle: &mut ReadThrottle) -> ObjectCheck {
+pub async fn check_object(
+    cache: &Cache,
+    sha256: Sha256,
+    throttle: &mut ReadThrottle,
+) -> ObjectCheck {
     let object = match ObjectHandle::open(cache.disk(), IoClass::Maintenance, sha256).await {
         Ok(Some(object)) => object,
         Ok(None) => return ObjectCheck::NotFound,
@@ -63,7 +80,11 @@ pub async fn check_object(cache: &Cache, sha256: Sha256, throttle: &mut ReadThro
     };
     for _ in 0..READS {
         match hash(object.file(), throttle).await {
-            Ok(found) if found == sha256 => return ObjectCheck::Intact { size_bytes: object.size_bytes },
+            Ok(found) if found == sha256 => {
+                return ObjectCheck::Intact {
+                    size_bytes: object.size_bytes,
+                };
+            }
             Ok(_) => {}
             Err(error) => return ObjectCheck::Unreadable(DiskError::from(error).into()),
         }
@@ -71,8 +92,9 @@ pub async fn check_object(cache: &Cache, sha256: Sha256, throttle: &mut ReadThro
     ObjectCheck::Corrupt(CorruptObject(object))
 }
 
-/// Moves a corrupt object to quarantine, pinned or not. Returns false if it was replaced or evicted meanwhile. Clients that
-/// are being sent its bytes get them to the end: they were wrong from the beginning.
+/// Moves a corrupt object to quarantine, pinned or not. Returns false if it was replaced or evicted
+/// meanwhile. Clients that are being sent its bytes get them to the end: they were wrong from the
+/// beginning.
 ///
 /// # Errors
 /// [`CacheError`] if the disk refuses.
@@ -91,7 +113,8 @@ pub async fn quarantine_corrupt(cache: &Cache, corrupt: CorruptObject) -> Result
     Ok(moved.await?)
 }
 
-/// Returns the records that name these objects, and drops what the cache remembers of their targets.
+/// Returns the records that name these objects, and drops what the cache remembers of their
+/// targets.
 ///
 /// # Errors
 /// [`CacheError`] if the disk refuses.
@@ -126,12 +149,14 @@ pub async fn records_naming(
 /// [`CacheError`] if the disk refuses.
 pub async fn is_on_disk(cache: &Cache, record: &Arc<Record>) -> Result<bool, CacheError> {
     let record = Arc::clone(record);
-    let opened =
-        cache.disk().run(IoClass::Maintenance, move |disk| Ok::<_, DiskError>(open_object(disk, &record)?.is_some()));
+    let opened = cache.disk().run(IoClass::Maintenance, move |disk| {
+        Ok::<_, DiskError>(open_object(disk, &record)?.is_some())
+    });
     Ok(opened.await?)
 }
 
-/// Whether the file that was read is the one that has the object's name now: objects are replaced, never written to.
+/// Whether the file that was read is the one that has the object's name now: objects are replaced,
+/// never written to.
 fn is_current(layout: &Layout, object: &ObjectHandle) -> Result<bool, DiskError> {
     let read = object.file().file().metadata()?;
     match fs::metadata(layout.object(object.sha256)) {

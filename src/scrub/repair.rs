@@ -1,8 +1,8 @@
-//! Looking for rot: what is kept is read and held against its digests, set aside where it is wrong, and brought again from the
-//! bucket or from upstream.
+//! Looking for rot: what is kept is read and held against its digests, set aside where it is wrong,
+//! and brought again from the bucket or from upstream.
 //!
-//! A hit of rotten bytes is served until it is found here. Once it is set aside it is a miss like any other, so that nothing
-//! that fails here is lost to those who ask.
+//! A hit of rotten bytes is served until it is found here. Once it is set aside it is a miss like
+//! any other, so that nothing that fails here is lost to those who ask.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -134,7 +134,11 @@ pub async fn scrub(
     }
     scrubber.read(lock, options.share).await?;
     if !options.is_dry_run {
-        sources.cache.disk().run(IoClass::Maintenance, quarantine::expire).await?;
+        sources
+            .cache
+            .disk()
+            .run(IoClass::Maintenance, quarantine::expire)
+            .await?;
     }
     Ok(scrubber.report)
 }
@@ -164,13 +168,22 @@ impl Scrubber<'_> {
             (self.show)(&ScrubEvent::Done((at + 1) as f64 / count as f64));
         }
         lock.finish_range(range);
-        if self.is_dry_run { Ok(()) } else { lock.save().await }
+        if self.is_dry_run {
+            Ok(())
+        } else {
+            lock.save().await
+        }
     }
 
     /// Reads an object. What is rotten is set aside at once. Returns how long it is if it is right.
-    async fn check(&mut self, sha256: Sha256, broken: &mut Vec<Broken>) -> Result<Option<u64>, CacheError> {
+    async fn check(
+        &mut self,
+        sha256: Sha256,
+        broken: &mut Vec<Broken>,
+    ) -> Result<Option<u64>, CacheError> {
         let name = object_name(sha256);
-        let checked = object_check::check_object(&self.sources.cache, sha256, &mut self.throttle).await;
+        let checked =
+            object_check::check_object(&self.sources.cache, sha256, &mut self.throttle).await;
         let defect = match checked {
             ObjectCheck::NotFound => return Ok(None),
             ObjectCheck::Intact { size_bytes } => {
@@ -178,13 +191,23 @@ impl Scrubber<'_> {
                 self.report.size_bytes += size_bytes;
                 return Ok(Some(size_bytes));
             }
-            ObjectCheck::Unreadable(error) => DefectAt { defect: Defect::Unreadable, name, detail: error.to_string() },
+            ObjectCheck::Unreadable(error) => DefectAt {
+                defect: Defect::Unreadable,
+                name,
+                detail: error.to_string(),
+            },
             ObjectCheck::Corrupt(corrupt) => {
-                if !self.is_dry_run && !object_check::quarantine_corrupt(self.cache(), corrupt).await? {
+                if !self.is_dry_run
+                    && !object_check::quarantine_corrupt(self.cache(), corrupt).await?
+                {
                     // It was replaced or evicted while it was read.
                     return Ok(None);
                 }
-                DefectAt { defect: Defect::Corrupt, name, detail: "its bytes are not those of its name".to_owned() }
+                DefectAt {
+                    defect: Defect::Corrupt,
+                    name,
+                    detail: "its bytes are not those of its name".to_owned(),
+                }
             }
         };
         broken.push((sha256, defect));
@@ -206,7 +229,10 @@ impl Scrubber<'_> {
             } else {
                 self.restore(&records).await
             };
-            if !matches!(outcome, RepairOutcome::Unrecoverable | RepairOutcome::Unchanged) {
+            if !matches!(
+                outcome,
+                RepairOutcome::Unrecoverable | RepairOutcome::Unchanged
+            ) {
                 self.clear_missing(sha256).await?;
             }
             self.found(defect, outcome, why, &records);
@@ -214,13 +240,19 @@ impl Scrubber<'_> {
         Ok(())
     }
 
-    /// What was set aside before and could not be had then, unless somebody else has brought it meanwhile.
+    /// What was set aside before and could not be had then, unless somebody else has brought it
+    /// meanwhile.
     async fn retry_missing(&mut self) -> Result<(), CacheError> {
-        let missing = self.cache().disk().run(IoClass::Maintenance, missing::list).await?;
+        let missing = self
+            .cache()
+            .disk()
+            .run(IoClass::Maintenance, missing::list)
+            .await?;
         if missing.is_empty() {
             return Ok(());
         }
-        let naming = object_check::records_naming(self.cache(), missing.iter().copied().collect()).await?;
+        let naming =
+            object_check::records_naming(self.cache(), missing.iter().copied().collect()).await?;
         let mut broken = Vec::new();
         for sha256 in missing {
             let is_lacking = match naming.get(&sha256).and_then(|records| records.first()) {
@@ -233,7 +265,14 @@ impl Scrubber<'_> {
             };
             if is_lacking {
                 let detail = "it was rotten, and is gone since".to_owned();
-                broken.push((sha256, DefectAt { defect: Defect::Corrupt, name: object_name(sha256), detail }));
+                broken.push((
+                    sha256,
+                    DefectAt {
+                        defect: Defect::Corrupt,
+                        name: object_name(sha256),
+                        detail,
+                    },
+                ));
             } else if !self.is_dry_run {
                 self.clear_missing(sha256).await?;
             }
@@ -243,7 +282,9 @@ impl Scrubber<'_> {
 
     /// Has the bytes that these records name brought from the bucket, or else from upstream.
     async fn restore(&self, records: &[Arc<Record>]) -> (RepairOutcome, Option<String>) {
-        let Some(first) = records.first() else { return (RepairOutcome::Quarantined, None) };
+        let Some(first) = records.first() else {
+            return (RepairOutcome::Quarantined, None);
+        };
         let mut why = None;
         match self.cache().restore(first).await {
             Ok(true) => return self.emit_repaired(RepairOutcome::Restored, records),
@@ -251,7 +292,12 @@ impl Scrubber<'_> {
             Err(error) => why = Some(error.to_string()),
         }
         for record in records.iter().take(MAX_ASKED_TARGETS) {
-            match self.sources.fetcher.restore(&record.target, record.sha256).await {
+            match self
+                .sources
+                .fetcher
+                .restore(&record.target, record.sha256)
+                .await
+            {
                 Ok(()) => match object_check::is_on_disk(self.cache(), record).await {
                     Ok(true) => return self.emit_repaired(RepairOutcome::Refetched, records),
                     Ok(false) => {}
@@ -264,7 +310,11 @@ impl Scrubber<'_> {
     }
 
     /// What is told of these targets is over.
-    fn emit_repaired(&self, outcome: RepairOutcome, records: &[Arc<Record>]) -> (RepairOutcome, Option<String>) {
+    fn emit_repaired(
+        &self,
+        outcome: RepairOutcome,
+        records: &[Arc<Record>],
+    ) -> (RepairOutcome, Option<String>) {
         let targets = records.iter().map(|record| record.target.clone()).collect();
         self.sources.events.emit(Event::Repaired { targets });
         (outcome, None)
@@ -289,28 +339,47 @@ impl Scrubber<'_> {
             others.extend(check.objects(part).await?);
         }
         for defect in others {
-            let is_quarantined =
-                defect.defect == Defect::Orphan && !self.is_dry_run && check.quarantine_orphan(&defect.name).await?;
-            let outcome = if is_quarantined { RepairOutcome::Quarantined } else { RepairOutcome::Unchanged };
+            let is_quarantined = defect.defect == Defect::Orphan
+                && !self.is_dry_run
+                && check.quarantine_orphan(&defect.name).await?;
+            let outcome = if is_quarantined {
+                RepairOutcome::Quarantined
+            } else {
+                RepairOutcome::Unchanged
+            };
             self.found(defect, outcome, None, &[]);
         }
         for defect in check.index(self.is_dry_run).await? {
-            let outcome = if self.is_dry_run { RepairOutcome::Unchanged } else { RepairOutcome::RemovedFromIndex };
+            let outcome = if self.is_dry_run {
+                RepairOutcome::Unchanged
+            } else {
+                RepairOutcome::RemovedFromIndex
+            };
             self.found(defect, outcome, None, &[]);
         }
         self.check_pinned(&check).await
     }
 
     /// Of an object and a record that say different lengths, the one that is wrong.
-    async fn resolve_length_mismatches(&mut self, check: &mut MetadataCheck) -> Result<(), CacheError> {
+    async fn resolve_length_mismatches(
+        &mut self,
+        check: &mut MetadataCheck,
+    ) -> Result<(), CacheError> {
         let mut broken = Vec::new();
         for (sha256, names) in std::mem::take(&mut check.of_other_length) {
             self.checked.insert(sha256);
-            let Some(intact_bytes) = self.check(sha256, &mut broken).await? else { continue };
+            let Some(intact_bytes) = self.check(sha256, &mut broken).await? else {
+                continue;
+            };
             for name in names {
                 let detail = format!("its object has {intact_bytes} bytes, and is right");
-                let defect = DefectAt { defect: Defect::DamagedRecord, name, detail };
-                self.repair_record(check, defect, Some(intact_bytes)).await?;
+                let defect = DefectAt {
+                    defect: Defect::DamagedRecord,
+                    name,
+                    detail,
+                };
+                self.repair_record(check, defect, Some(intact_bytes))
+                    .await?;
             }
         }
         self.repair(broken).await
@@ -328,7 +397,9 @@ impl Scrubber<'_> {
             match check.repair_record(&defect.name, intact_bytes).await {
                 Ok(true) => (RepairOutcome::Restored, None),
                 Ok(false) => (RepairOutcome::Unrecoverable, None),
-                Err(CacheError::Bucket(error)) => (RepairOutcome::Unrecoverable, Some(error.to_string())),
+                Err(CacheError::Bucket(error)) => {
+                    (RepairOutcome::Unrecoverable, Some(error.to_string()))
+                }
                 Err(error) => return Err(error),
             }
         };
@@ -347,23 +418,36 @@ impl Scrubber<'_> {
                 Ok(true) => continue,
                 Ok(false) => {}
                 Err(error) => {
-                    let defect = DefectAt { defect: Defect::Unreadable, name, detail: error.to_string() };
+                    let defect = DefectAt {
+                        defect: Defect::Unreadable,
+                        name,
+                        detail: error.to_string(),
+                    };
                     self.found(defect, RepairOutcome::Unchanged, None, &[record]);
                     continue;
                 }
             }
-            let defect = DefectAt { defect: Defect::PinnedMissing, name, detail: "it is pinned".to_owned() };
+            let defect = DefectAt {
+                defect: Defect::PinnedMissing,
+                name,
+                detail: "it is pinned".to_owned(),
+            };
             let records = [record];
             self.warn(&defect, &records);
-            let (outcome, why) =
-                if self.is_dry_run { (RepairOutcome::Unchanged, None) } else { self.restore(&records).await };
+            let (outcome, why) = if self.is_dry_run {
+                (RepairOutcome::Unchanged, None)
+            } else {
+                self.restore(&records).await
+            };
             self.found(defect, outcome, why, &records);
         }
         Ok(())
     }
 
     async fn clear_missing(&self, sha256: Sha256) -> Result<(), CacheError> {
-        let cleared = self.cache().disk().run(IoClass::Maintenance, move |disk| missing::clear(disk, sha256));
+        let cleared = self.cache().disk().run(IoClass::Maintenance, move |disk| {
+            missing::clear(disk, sha256)
+        });
         Ok(cleared.await?)
     }
 
@@ -373,19 +457,45 @@ impl Scrubber<'_> {
         // What belongs to nobody is in the log.
         if !self.is_dry_run && !records.is_empty() {
             let targets = records.iter().map(|record| record.target.clone()).collect();
-            self.sources.events.emit(Event::CorruptionFound { targets, detail: format!("{name}: {detail}") });
+            self.sources.events.emit(Event::CorruptionFound {
+                targets,
+                detail: format!("{name}: {detail}"),
+            });
         }
     }
 
-    fn found(&mut self, defect: DefectAt, outcome: RepairOutcome, why: Option<String>, records: &[Arc<Record>]) {
-        let DefectAt { defect, name, detail } = defect;
+    fn found(
+        &mut self,
+        defect: DefectAt,
+        outcome: RepairOutcome,
+        why: Option<String>,
+        records: &[Arc<Record>],
+    ) {
+        let DefectAt {
+            defect,
+            name,
+            detail,
+        } = defect;
         let detail = why.map_or_else(|| detail.clone(), |why| format!("{detail}; {why}"));
-        let targets = records.iter().map(|record| record.target.to_string()).collect();
-        let finding = ScrubFinding { defect, name, outcome, detail, targets };
+        let targets = records
+            .iter()
+            .map(|record| record.target.to_string())
+            .collect();
+        let finding = ScrubFinding {
+            defect,
+            name,
+            outcome,
+            detail,
+            targets,
+        };
         let counter = match (defect, outcome) {
             (Defect::WritableObject | Defect::UnknownFile, _)
-            | (Defect::Orphan | Defect::Missing, RepairOutcome::Unchanged) => &mut self.report.warnings,
-            (_, RepairOutcome::Unrecoverable | RepairOutcome::Unchanged) => &mut self.report.unrepaired,
+            | (Defect::Orphan | Defect::Missing, RepairOutcome::Unchanged) => {
+                &mut self.report.warnings
+            }
+            (_, RepairOutcome::Unrecoverable | RepairOutcome::Unchanged) => {
+                &mut self.report.unrepaired
+            }
             _ => &mut self.report.repaired,
         };
         *counter += 1;

@@ -18,7 +18,8 @@ const START_DELAY: Duration = Duration::from_mins(1);
 /// Read rate of the service: 80 TiB in 30 days.
 const SERVICE_RATE: Rate = Rate::per_second(Size::mib(32));
 
-/// Scrubs everything once in each `round`, a share an hour. One process of the folder scrubs at a time.
+/// Scrubs everything once in each `round`, a share an hour. One process of the folder scrubs at a
+/// time.
 pub async fn run_scrubs(sources: RepairSources, round: Duration) {
     let interval = round.min(SHARE_INTERVAL);
     let share = interval.as_secs_f64() / round.as_secs_f64();
@@ -36,18 +37,29 @@ pub async fn run_scrubs(sources: RepairSources, round: Duration) {
 }
 
 /// Scrubs one share if it is due. Returns when to try again.
-async fn scrub_if_due(sources: &RepairSources, interval: Duration, share: f64) -> Result<Duration, CacheError> {
+async fn scrub_if_due(
+    sources: &RepairSources,
+    interval: Duration,
+    share: f64,
+) -> Result<Duration, CacheError> {
     if sources.cache.health().trouble().is_some() {
         // A failing disk says nothing of the objects on it.
         return Ok(interval);
     }
-    let Some(mut lock) = ScrubLock::acquire(&sources.cache).await? else { return Ok(interval) };
+    let Some(mut lock) = ScrubLock::acquire(&sources.cache).await? else {
+        return Ok(interval);
+    };
     let due_in = lock.due_in(interval);
     if !due_in.is_zero() {
         return Ok(due_in);
     }
     let checks_metadata = lock.next_starts_new_round(share);
-    let options = ScrubOptions { share, checks_metadata, is_dry_run: false, rate: SERVICE_RATE };
+    let options = ScrubOptions {
+        share,
+        checks_metadata,
+        is_dry_run: false,
+        rate: SERVICE_RATE,
+    };
     let report = scrub(sources, &mut lock, options, &log).await?;
     tracing::debug!(?report, "scrubbed a share of the objects");
     // The time that a share takes is part of its interval.
@@ -55,9 +67,24 @@ async fn scrub_if_due(sources: &RepairSources, interval: Duration, share: f64) -
 }
 
 fn log(event: &ScrubEvent<'_>) {
-    let ScrubEvent::Found(ScrubFinding { defect, name, outcome, detail, .. }) = event else { return };
+    let ScrubEvent::Found(ScrubFinding {
+        defect,
+        name,
+        outcome,
+        detail,
+        ..
+    }) = event
+    else {
+        return;
+    };
     if *outcome == RepairOutcome::Unrecoverable {
-        tracing::error!(?defect, name, ?outcome, detail, "scrub found damage that cannot be repaired");
+        tracing::error!(
+            ?defect,
+            name,
+            ?outcome,
+            detail,
+            "scrub found damage that cannot be repaired"
+        );
     } else {
         tracing::warn!(?defect, name, ?outcome, detail, "scrub found a defect");
     }

@@ -1,4 +1,5 @@
-//! Reading whole objects without being in anybody's way: at a bounded rate, and without a trace in the kernel's memory.
+//! Reading whole objects without being in anybody's way: at a bounded rate, and without a trace in
+//! the kernel's memory.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -33,34 +34,48 @@ pub struct ReadThrottle {
 impl ReadThrottle {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self { rate, next: Instant::now() }
+        Self {
+            rate,
+            next: Instant::now(),
+        }
     }
 
     /// Rests for as long as reading these bytes should take.
     pub async fn pause(&mut self, read_bytes: u64) {
-        let Some(rate) = self.rate.bytes_per_second() else { return };
-        let pause = Duration::from_micros(read_bytes.saturating_mul(1_000_000) / rate).min(MAX_PAUSE);
+        let Some(rate) = self.rate.bytes_per_second() else {
+            return;
+        };
+        let pause =
+            Duration::from_micros(read_bytes.saturating_mul(1_000_000) / rate).min(MAX_PAUSE);
         self.next = self.next.max(Instant::now()) + pause;
         sleep_until(self.next).await;
     }
 }
 
-/// Does work on a thread of the lowest priority, which is its own: only root can raise one again. A thread whose I/O has no
-/// priority of its own has that of its CPU time (ioprio_set(2)).
-async fn at_low_priority<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+/// Does work on a thread of the lowest priority, which is its own: only root can raise one again. A
+/// thread whose I/O has no priority of its own has that of its CPU time (ioprio_set(2)).
+async fn at_low_priority<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     let (done, outcome) = oneshot::channel();
-    thread::Builder::new().name("verify".to_owned()).spawn(move || {
-        // The calling thread's alone, as Linux has it. Where it is refused, the work is done all the same.
-        let _ = setpriority_process(None, LOWEST_PRIORITY);
-        // Nobody may wait any more.
-        drop(done.send(work()));
-    })?;
-    outcome.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    thread::Builder::new()
+        .name("verify".to_owned())
+        .spawn(move || {
+            // The calling thread's alone, as Linux has it. Where it is refused, the work is done
+            // all the same.
+            let _ = setpriority_process(None, LOWEST_PRIORITY);
+            // Nobody may wait any more.
+            drop(done.send(work()));
+        })?;
+    outcome
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 /// The SHA-256 of a file.
 pub async fn hash(file: &OpenFile, throttle: &mut ReadThrottle) -> io::Result<Sha256> {
-    // The kernel would read ahead, and what it has read ahead would look like what was asked for by others.
+    // The kernel would read ahead, and what it has read ahead would look like what was asked for by
+    // others.
     let _ = fadvise(file.file(), 0, None, Advice::Random);
     let mut hasher = Hasher::new(&ExpectedDigests::nothing());
     let mut offset = 0;
@@ -80,15 +95,20 @@ pub async fn hash(file: &OpenFile, throttle: &mut ReadThrottle) -> io::Result<Sh
     }
 }
 
-/// Hashes the next piece, and returns its length in bytes. If it had to be read from the disk, the kernel's copy is dropped:
-/// the cache of the kernel is for what clients ask for.
+/// Hashes the next piece, and returns its length in bytes. If it had to be read from the disk, the
+/// kernel's copy is dropped: the cache of the kernel is for what clients ask for.
 fn feed(file: &OpenFile, offset: u64, hasher: &mut Hasher) -> io::Result<u64> {
     let (piece, from) = file.read_uncounted(offset, PIECE_BYTES)?;
     hasher.update(&piece);
     let read_bytes = piece.len() as u64;
     if from == ReadFrom::Disk {
         // If the kernel ignores the advice, it costs memory only.
-        let _ = fadvise(file.file(), offset, NonZeroU64::new(read_bytes), Advice::DontNeed);
+        let _ = fadvise(
+            file.file(),
+            offset,
+            NonZeroU64::new(read_bytes),
+            Advice::DontNeed,
+        );
     }
     Ok(read_bytes)
 }
@@ -119,7 +139,12 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_read_is_an_error_and_no_digest() {
         let folder = tempfile::tempdir().unwrap();
-        let error = hash(&open(folder.path()), &mut ReadThrottle::new(Rate::UNLIMITED)).await.unwrap_err();
+        let error = hash(
+            &open(folder.path()),
+            &mut ReadThrottle::new(Rate::UNLIMITED),
+        )
+        .await
+        .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::IsADirectory);
     }
 
@@ -138,7 +163,11 @@ mod tests {
         let mut throttle = ReadThrottle::new("10MiB".to_owned().try_into().unwrap());
         let began = Instant::now();
         let found = hash(&open(file.path()), &mut throttle).await.unwrap();
-        assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() >= Duration::from_millis(300),
+            "{:?}",
+            began.elapsed()
+        );
         let mut hasher = Hasher::new(&ExpectedDigests::nothing());
         hasher.update(&vec![7; 3 << 20]);
         assert_eq!(found, hasher.finish().sha256);

@@ -30,7 +30,10 @@ fn first_start_creates_persistent_admin_token() {
     let token = gateway.token();
     assert_eq!(token.len(), 64, "32 random bytes");
     let file = gateway.file().with_file_name("state").join("admin_token");
-    let mode = fs::metadata(&file).expect("the file exists").permissions().mode();
+    let mode = fs::metadata(&file)
+        .expect("the file exists")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     gateway.operate("GET", "/api/v1/objects").send().json();
     gateway.restart();
@@ -62,9 +65,18 @@ fn operator_requests_without_token_get_401() {
     for (method, path) in for_operators(&url, &sha256(&body)) {
         let without = gateway.request(method, &path).send();
         without.assert_status(401);
-        assert_eq!(without.wants("www-authenticate"), "Bearer", "{method} {path}");
+        assert_eq!(
+            without.wants("www-authenticate"),
+            "Bearer",
+            "{method} {path}"
+        );
         for shown in &wrong {
-            gateway.request(method, &path).header("Authorization", shown).body(b"x").send().assert_status(401);
+            gateway
+                .request(method, &path)
+                .header("Authorization", shown)
+                .body(b"x")
+                .send()
+                .assert_status(401);
         }
     }
     let answer = gateway.assert_serves(&url, &body);
@@ -75,22 +87,35 @@ fn operator_requests_without_token_get_401() {
 #[test]
 fn configured_token_can_be_replaced_on_reload() {
     let authorized = |gateway: &Gateway, token: &str| {
-        let request = gateway.request("GET", "/api/v1/objects").header("Authorization", &format!("bearer {token}"));
+        let request = gateway
+            .request("GET", "/api/v1/objects")
+            .header("Authorization", &format!("bearer {token}"));
         request.send().status
     };
-    let mut gateway = Gateway::builder().text("gateway.admin_token", CONFIGURED).start();
+    let mut gateway = Gateway::builder()
+        .text("gateway.admin_token", CONFIGURED)
+        .start();
     assert_eq!(authorized(&gateway, CONFIGURED), 200);
     let file = gateway.file().with_file_name("token");
     fs::write(&file, "another-token-in-a-file\n").expect("the folder can be written");
     gateway.reload(|builder| {
         let builder = builder.text("gateway.admin_token", "");
-        builder.text("gateway.admin_token_file", file.to_str().expect("the path is UTF-8"))
+        builder.text(
+            "gateway.admin_token_file",
+            file.to_str().expect("the path is UTF-8"),
+        )
     });
-    gateway.log().wait_for("the reload", |event| event["message"] == "the configuration was reloaded");
+    gateway.log().wait_for("the reload", |event| {
+        event["message"] == "the configuration was reloaded"
+    });
     assert_eq!(authorized(&gateway, CONFIGURED), 401);
     assert_eq!(authorized(&gateway, "another-token-in-a-file"), 200);
     assert!(
-        !gateway.file().with_file_name("state").join("admin_token").exists(),
+        !gateway
+            .file()
+            .with_file_name("state")
+            .join("admin_token")
+            .exists(),
         "a configured token creates no token file"
     );
 }
@@ -98,7 +123,13 @@ fn configured_token_can_be_replaced_on_reload() {
 #[test]
 fn invalid_api_requests_get_problem_responses() {
     let gateway = Gateway::builder().start();
-    for path in ["/api/", "/api/v1/", "/api/v2/objects", "/api/v1/nothing", "/api/v1/objects/md5/aa"] {
+    for path in [
+        "/api/",
+        "/api/v1/",
+        "/api/v2/objects",
+        "/api/v1/nothing",
+        "/api/v1/objects/md5/aa",
+    ] {
         gateway.operate("GET", path).send().assert_problem(404);
     }
     for (method, path, allowed) in [
@@ -121,10 +152,13 @@ fn invalid_api_requests_get_problem_responses() {
     ] {
         gateway.operate("GET", path).send().assert_problem(400);
     }
-    let request = gateway.request("GET", "/api/v1/objects").header("Accept", "application/problem+json");
+    let request = gateway
+        .request("GET", "/api/v1/objects")
+        .header("Accept", "application/problem+json");
     let answer = request.send();
     assert_eq!(answer.wants("content-type"), "application/problem+json");
-    let problem: serde_json::Value = serde_json::from_slice(&answer.body).expect("the body is JSON");
+    let problem: serde_json::Value =
+        serde_json::from_slice(&answer.body).expect("the body is JSON");
     assert_eq!(problem["status"], 401);
     assert!(!answer.text().contains(NAME), "{}", answer.text());
 }

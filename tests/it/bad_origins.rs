@@ -5,14 +5,18 @@ use std::io::Write as _;
 use std::thread;
 
 use crate::harness::{
-    Authority, Body, Builder, Ended, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, listen,
+    Authority, Body, Builder, Ended, Gateway, Origin, Reply, Stop, archive, assert_same,
+    eventually, listen,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const SIZE: usize = 200_000;
 
 fn retrying(origin: &Origin) -> Builder {
-    Gateway::builder().origin(origin).relay().set("fetch.attempts", "4")
+    Gateway::builder()
+        .origin(origin)
+        .relay()
+        .set("fetch.attempts", "4")
 }
 
 /// Yields pseudorandom numbers below `limit`, the same for each seed.
@@ -46,8 +50,19 @@ fn repeatedly_cut_body_is_completed_by_retries() {
     for round in 0..8 {
         for (number, form) in forms(&body).into_iter().enumerate() {
             let path = format!("/{round}/{number}.tar.gz");
-            let mut cut = |stop| form.clone().stop_at(cuts.next().expect("the iterator is endless"), stop);
-            origin.script(&path, vec![cut(Stop::Cut), cut(Stop::Reset), cut(Stop::Cut), form.clone()]);
+            let mut cut = |stop| {
+                form.clone()
+                    .stop_at(cuts.next().expect("the iterator is endless"), stop)
+            };
+            origin.script(
+                &path,
+                vec![
+                    cut(Stop::Cut),
+                    cut(Stop::Reset),
+                    cut(Stop::Cut),
+                    form.clone(),
+                ],
+            );
             gateway.assert_serves(&origin.url(&path), &body);
             gateway.await_stored(&origin.url(&path));
         }
@@ -59,13 +74,18 @@ fn repeatedly_cut_body_is_completed_by_retries() {
 fn body_cut_on_every_attempt_never_completes() {
     let origin = Origin::start();
     let body = archive(2, SIZE);
-    let gateway = retrying(&origin).set("fetch.breaker_failures", "0").set("fetch.attempts", "2").start();
+    let gateway = retrying(&origin)
+        .set("fetch.breaker_failures", "0")
+        .set("fetch.attempts", "2")
+        .start();
     let mut cuts = offsets(2, SIZE);
     for round in 0..8 {
         for (number, form) in forms(&body).into_iter().take(4).enumerate() {
             let path = format!("/{round}/{number}.tar.gz");
             // Ranges are ignored, because a partial response could complete the body.
-            let cut = form.ranges_ignored().cut_at(cuts.next().expect("the iterator is endless"));
+            let cut = form
+                .ranges_ignored()
+                .cut_at(cuts.next().expect("the iterator is endless"));
             origin.serve(&path, cut);
             let answer = gateway.get(&origin.url(&path)).send();
             if answer.status == 200 {
@@ -84,11 +104,22 @@ fn origin_retry_after_delays_next_attempt() {
     for status in [429, 503] {
         let origin = Origin::start();
         let body = archive(3, 5000);
-        origin.script(PATH, vec![Reply::status(status).header("Retry-After", "1"), Reply::file(&body)]);
+        origin.script(
+            PATH,
+            vec![
+                Reply::status(status).header("Retry-After", "1"),
+                Reply::file(&body),
+            ],
+        );
         let gateway = retrying(&origin).start();
         gateway.assert_serves(&origin.url(PATH), &body);
         let fetch = gateway.await_stored(&origin.url(PATH));
-        assert!(fetch["duration_ms"].as_u64().is_some_and(|duration| duration >= 1000), "{fetch}");
+        assert!(
+            fetch["duration_ms"]
+                .as_u64()
+                .is_some_and(|duration| duration >= 1000),
+            "{fetch}"
+        );
         assert_eq!(origin.count(PATH), 2);
     }
 }
@@ -119,7 +150,10 @@ fn expired_certificate_is_rejected() {
 #[test]
 fn https_request_to_plaintext_server_fails() {
     let listener = listen("127.0.0.1");
-    let port = listener.local_addr().expect("a listener has an address").port();
+    let port = listener
+        .local_addr()
+        .expect("a listener has an address")
+        .port();
     let server = thread::spawn(move || {
         let (mut socket, _) = listener.accept().expect("the gateway connects");
         socket
@@ -127,14 +161,21 @@ fn https_request_to_plaintext_server_fails() {
             .expect("the gateway reads the response");
     });
     let gateway = Gateway::builder().port(port).relay().one_attempt().start();
-    gateway.get(&format!("https://127.0.0.1:{port}{PATH}")).send().assert_problem(502);
+    gateway
+        .get(&format!("https://127.0.0.1:{port}{PATH}"))
+        .send()
+        .assert_problem(502);
     server.join().expect("the server has answered");
     gateway.assert_nothing_stored();
 }
 
 #[test]
 fn unresolvable_host_is_retried_then_reported_as_504() {
-    let gateway = Gateway::builder().port(80).relay().set("fetch.attempts", "2").start();
+    let gateway = Gateway::builder()
+        .port(80)
+        .relay()
+        .set("fetch.attempts", "2")
+        .start();
     let url = "http://nowhere.invalid/x-1.0.tar.gz";
     gateway.get(url).send().assert_problem(504);
     assert_eq!(gateway.await_fetch(url)["attempts"], 2);
@@ -148,10 +189,16 @@ fn reused_etag_with_other_bytes_fails_digest_check() {
     origin.script(PATH, vec![tagged(&old).cut_at(SIZE / 2), tagged(&new)]);
     let gateway = retrying(&origin).start();
     let digest = crate::harness::sha256(&old);
-    let answer = gateway.request("GET", &format!("/sha256:{digest}/{}", origin.url(PATH))).send();
+    let answer = gateway
+        .request("GET", &format!("/sha256:{digest}/{}", origin.url(PATH)))
+        .send();
     assert_eq!(answer.ended, Ended::Cut);
     eventually("the fetch reports the digest mismatch", || {
-        gateway.log().text().contains("not those expected").then_some(())
+        gateway
+            .log()
+            .text()
+            .contains("not those expected")
+            .then_some(())
     });
     gateway.assert_nothing_stored();
 }

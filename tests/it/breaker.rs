@@ -1,14 +1,18 @@
 //! Tests of the circuit breaker. After repeated failures Millpond stops asking a host for a while,
 //! and its clients get an error at once.
 
-use crate::harness::{Answer, Authority, Builder, Gate, Gateway, Origin, Reply, Stop, archive, eventually};
+use crate::harness::{
+    Answer, Authority, Builder, Gate, Gateway, Origin, Reply, Stop, archive, eventually,
+};
 
 const GOOD: &str = "/pub/good-1.0.tar.gz";
 
 /// Returns a gateway whose circuits open after `failures` failures, for one hour.
 fn breaking(origin: &Origin, failures: &str) -> Builder {
     let builder = Gateway::builder().origin(origin).relay().one_attempt();
-    builder.set("fetch.breaker_failures", failures).text("fetch.breaker_cooldown", "1h")
+    builder
+        .set("fetch.breaker_failures", failures)
+        .text("fetch.breaker_cooldown", "1h")
 }
 
 /// Lets `count` targets fail in turn, and asserts that the client gets `status` for each.
@@ -17,18 +21,27 @@ fn fail(gateway: &Gateway, origin: &Origin, reply: &Reply, count: usize, status:
     for number in 0..count {
         let path = format!("/pub/{status}-{number}.tar.gz");
         origin.serve(&path, reply.clone());
-        gateway.get(&origin.url(&path)).send().assert_problem(status);
+        gateway
+            .get(&origin.url(&path))
+            .send()
+            .assert_problem(status);
     }
 }
 
 #[track_caller]
 fn retry_after(answer: &Answer) -> u64 {
-    answer.wants("retry-after").parse().expect("Retry-After is a number of seconds")
+    answer
+        .wants("retry-after")
+        .parse()
+        .expect("Retry-After is a number of seconds")
 }
 
 #[test]
 fn open_circuit_fails_requests_without_asking_host() {
-    for (reply, status) in [(Reply::status(503), 502), (Reply::status(200).stop_before_head(Stop::Cut), 504)] {
+    for (reply, status) in [
+        (Reply::status(503), 502),
+        (Reply::status(200).stop_before_head(Stop::Cut), 504),
+    ] {
         let origin = Origin::start();
         origin.serve(GOOD, Reply::file(&archive(1, 5000)));
         let gateway = breaking(&origin, "3").start();
@@ -38,7 +51,11 @@ fn open_circuit_fails_requests_without_asking_host() {
         answer.assert_problem(status);
         assert!((3000..=3600).contains(&retry_after(&answer)), "{answer:?}");
         assert_eq!(gateway.await_fetch(&origin.url(GOOD))["attempts"], 0);
-        assert_eq!(origin.total(), asked, "the host of an open circuit is not asked");
+        assert_eq!(
+            origin.total(),
+            asked,
+            "the host of an open circuit is not asked"
+        );
         gateway.assert_nothing_stored();
     }
 }
@@ -62,7 +79,10 @@ fn untrusted_certificate_opens_the_circuit() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let origin = Origin::start_tls(&stranger);
     let gateway = breaking(&origin, "1").authority(&authority).start();
-    gateway.get(&origin.url("/a-1.0.tar.gz")).send().assert_problem(502);
+    gateway
+        .get(&origin.url("/a-1.0.tar.gz"))
+        .send()
+        .assert_problem(502);
     let connections = origin.connections();
     let answer = gateway.get(&origin.url("/b-1.0.tar.gz")).send();
     answer.assert_problem(502);
@@ -86,11 +106,19 @@ fn circuit_of_one_scheme_leaves_others_closed() {
         let origin = Origin::start();
         let body = archive(7, 5000);
         origin.serve(GOOD, Reply::file(&body));
-        let gateway = breaking(&origin, "1").text("fetch.idle_timeout", "1s").start();
+        let gateway = breaking(&origin, "1")
+            .text("fetch.idle_timeout", "1s")
+            .start();
         let other = |path: &str| origin.url(path).replacen("http", scheme, 1);
-        assert!(gateway.get(&other("/a-1.0.tar.gz")).send().status >= 500, "{scheme} is not spoken there");
+        assert!(
+            gateway.get(&other("/a-1.0.tar.gz")).send().status >= 500,
+            "{scheme} is not spoken there"
+        );
         let answer = gateway.get(&other("/b-1.0.tar.gz")).send();
-        assert!(retry_after(&answer) > 60, "the circuit of {scheme} is open: {answer:?}");
+        assert!(
+            retry_after(&answer) > 60,
+            "the circuit of {scheme} is open: {answer:?}"
+        );
         gateway.assert_serves(&origin.url(GOOD), &body);
     }
 }
@@ -101,7 +129,9 @@ fn half_open_circuit_admits_one_probe() {
     let (body, gate) = (archive(3, 50_000), Gate::new());
     origin.serve(GOOD, Reply::file(&body).gate_before_head(&gate));
     origin.serve("/other-1.0.tar.gz", Reply::file(&body));
-    let gateway = breaking(&origin, "1").text("fetch.breaker_cooldown", "1ms").start();
+    let gateway = breaking(&origin, "1")
+        .text("fetch.breaker_cooldown", "1ms")
+        .start();
     fail(&gateway, &origin, &Reply::status(500), 1, 502);
     let probe = eventually("the circuit is half-open", || {
         let probe = gateway.get(&origin.url(GOOD)).start();
@@ -111,7 +141,11 @@ fn half_open_circuit_admits_one_probe() {
     let other = gateway.get(&origin.url("/other-1.0.tar.gz")).send();
     other.assert_problem(502);
     assert!(retry_after(&other) <= 60);
-    assert_eq!(origin.count("/other-1.0.tar.gz"), 0, "only the probe is sent to the host");
+    assert_eq!(
+        origin.count("/other-1.0.tar.gz"),
+        0,
+        "only the probe is sent to the host"
+    );
     gate.open();
     probe.head().finish().assert_body(200, &body);
     gateway.assert_serves(&origin.url("/other-1.0.tar.gz"), &body);
@@ -123,7 +157,9 @@ fn circuit_closes_before_probe_body_ends() {
     let (body, gate) = (archive(4, 50_000), Gate::new());
     origin.serve(GOOD, Reply::file(&body).gate_at(20_000, &gate));
     origin.serve("/other-1.0.tar.gz", Reply::file(&body));
-    let gateway = breaking(&origin, "1").text("fetch.breaker_cooldown", "1ms").start();
+    let gateway = breaking(&origin, "1")
+        .text("fetch.breaker_cooldown", "1ms")
+        .start();
     fail(&gateway, &origin, &Reply::status(500), 1, 502);
     let mut probe = eventually("the circuit is half-open", || {
         Some(gateway.get(&origin.url(GOOD)).open()).filter(|probe| probe.head.status == 200)
@@ -143,7 +179,13 @@ fn only_host_failures_count_against_the_circuit() {
     let gateway = breaking(&origin, "1").origin(&elsewhere).start();
     fail(&gateway, &origin, &Reply::status(404), 2, 404);
     fail(&gateway, &origin, &Reply::html(), 2, 502);
-    fail(&gateway, &origin, &Reply::redirect(302, &elsewhere.url("/x")), 2, 502);
+    fail(
+        &gateway,
+        &origin,
+        &Reply::redirect(302, &elsewhere.url("/x")),
+        2,
+        502,
+    );
     gateway.assert_serves(&origin.url(GOOD), &body);
 }
 
@@ -158,14 +200,22 @@ fn successful_response_resets_failure_count() {
     fail(&gateway, &origin, &Reply::status(500), 2, 502);
     gateway.assert_serves(&origin.url(GOOD), &body);
     gateway.await_stored(&origin.url(GOOD));
-    fail(&gateway, &origin, &Reply::status(200).stop_before_head(Stop::Cut), 2, 504);
+    fail(
+        &gateway,
+        &origin,
+        &Reply::status(200).stop_before_head(Stop::Cut),
+        2,
+        504,
+    );
     gateway.assert_serves(&origin.url("/second-1.0.tar.gz"), &body);
 }
 
 #[test]
 fn client_is_not_redirected_while_circuit_is_open() {
     let origin = Origin::start();
-    let gateway = breaking(&origin, "1").text("gateway.miss", "redirect").start();
+    let gateway = breaking(&origin, "1")
+        .text("gateway.miss", "redirect")
+        .start();
     let url = origin.url("/pub/x-1.0.tar.gz");
     origin.serve("/pub/x-1.0.tar.gz", Reply::status(500));
     gateway.get(&url).wget_agent().send().assert_status(302);
@@ -180,7 +230,10 @@ fn running_fetch_retries_despite_open_circuit() {
     let origin = Origin::start();
     let body = archive(7, 300_000);
     let file = Reply::file(&body);
-    origin.script(GOOD, vec![file.clone().cut_at(100_000), Reply::status(503), file]);
+    origin.script(
+        GOOD,
+        vec![file.clone().cut_at(100_000), Reply::status(503), file],
+    );
     let gateway = breaking(&origin, "1").set("fetch.attempts", "4").start();
     gateway.assert_serves(&origin.url(GOOD), &body);
     assert_eq!(gateway.await_stored(&origin.url(GOOD))["attempts"], 3);
@@ -198,8 +251,13 @@ fn hit_is_served_while_circuit_is_open() {
     gateway.assert_serves(&origin.url(GOOD), &body);
     gateway.await_stored(&origin.url(GOOD));
     fail(&gateway, &origin, &Reply::status(500), 1, 502);
-    gateway.assert_serves(&origin.url(GOOD), &body).assert_cache(&["hit"]);
-    gateway.get(&origin.url("/not-stored-1.0.tar.gz")).send().assert_problem(502);
+    gateway
+        .assert_serves(&origin.url(GOOD), &body)
+        .assert_cache(&["hit"]);
+    gateway
+        .get(&origin.url("/not-stored-1.0.tar.gz"))
+        .send()
+        .assert_problem(502);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Tests that operator actions take effect in the bucket too.
 
-use crate::harness::{Bucket, Builder, Gateway, Origin, Reply, archive, encoded, eventually, object_key, sha256};
+use crate::harness::{
+    Bucket, Builder, Gateway, Origin, Reply, archive, encoded, eventually, object_key, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 fn with(bucket: &Bucket, origin: &Origin) -> Builder {
-    bucket.configure(Gateway::builder().origin(origin).relay().one_attempt(), "").text("cache.negative_ttl", "1ms")
+    bucket
+        .configure(Gateway::builder().origin(origin).relay().one_attempt(), "")
+        .text("cache.negative_ttl", "1ms")
 }
 
 fn of_target(resource: &str, url: &str) -> String {
@@ -21,7 +25,10 @@ fn pin_is_shared_through_the_bucket() {
     let one = with(&bucket, &origin).start();
     one.assert_serves(&url, &fetched);
     one.await_stored(&url);
-    one.operate("PUT", &of_target("objects", &url)).body(&own).send().assert_status(201);
+    one.operate("PUT", &of_target("objects", &url))
+        .body(&own)
+        .send()
+        .assert_status(201);
     bucket.wait_for(&object_key(&fetched));
     bucket.wait_for(&object_key(&own));
     bucket.wait_for_keys("records/", 2);
@@ -29,7 +36,9 @@ fn pin_is_shared_through_the_bucket() {
     assert!(pins[0].ends_with(&format!("/{}", sha256(&own))), "{pins:?}");
     let other = with(&bucket, &origin).start();
     other.proxied("GET", &url).send().assert_body(200, &own);
-    one.operate("DELETE", &of_target("pins", &url)).send().json();
+    one.operate("DELETE", &of_target("pins", &url))
+        .send()
+        .json();
     assert!(bucket.keys("pins/").is_empty());
     assert_eq!(origin.count(PATH), 1);
 }
@@ -42,12 +51,22 @@ fn removed_target_is_removed_from_the_bucket() {
     let url = origin.url(PATH);
     let gateway = with(&bucket, &origin).start();
     gateway.assert_serves(&url, &first);
-    gateway.log().wait_for("the upload", |event| event["message"] == "uploaded");
-    gateway.operate("DELETE", &of_target("objects", &url)).send().json();
+    gateway
+        .log()
+        .wait_for("the upload", |event| event["message"] == "uploaded");
+    gateway
+        .operate("DELETE", &of_target("objects", &url))
+        .send()
+        .json();
     assert!(bucket.keys("records/").is_empty() && bucket.keys("objects/").is_empty());
     origin.serve(PATH, Reply::file(&second));
-    gateway.proxied("GET", &url).send().assert_body(200, &second);
-    eventually("the new bytes are uploaded", || (bucket.keys("objects/") == [object_key(&second)]).then_some(()));
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, &second);
+    eventually("the new bytes are uploaded", || {
+        (bucket.keys("objects/") == [object_key(&second)]).then_some(())
+    });
 }
 
 #[test]
@@ -57,6 +76,10 @@ fn import_works_while_bucket_is_down() {
     let url = origin.url(PATH);
     let gateway = with(&bucket, &origin).start();
     bucket.go_down();
-    gateway.operate("PUT", &of_target("objects", &url)).body(&own).send().assert_status(201);
+    gateway
+        .operate("PUT", &of_target("objects", &url))
+        .body(&own)
+        .send()
+        .assert_status(201);
     gateway.assert_serves(&url, &own);
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, Run, archive, assert_same, eventually, millpond,
-    object_key,
+    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, Run, archive, assert_same,
+    eventually, millpond, object_key,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -44,7 +44,13 @@ fn gc_removes_old_objects_without_a_record() {
     bucket.age(&object_key(&old), 8 * DAY);
     bucket.age(&object_key(&kept), 30 * DAY);
     let rehearsal = gc(&gateway, &["--dry-run"]);
-    assert!(rehearsal.stdout.contains("would remove: 1 that no record names"), "{}", rehearsal.stdout);
+    assert!(
+        rehearsal
+            .stdout
+            .contains("would remove: 1 that no record names"),
+        "{}",
+        rehearsal.stdout
+    );
     assert_eq!(bucket.keys("objects/").len(), 3);
     gc(&gateway, &[]);
     let mut left = vec![object_key(&kept), object_key(&young)];
@@ -66,7 +72,12 @@ fn object_removed_during_publish_is_uploaded_again() {
     bucket.fault(|seen| seen.method == "DELETE", Fault::Stall(gate.clone()));
     let collecting = std::thread::spawn({
         let (folder, file) = (collector.cache().to_owned(), collector.file());
-        move || millpond(&folder, &["gc", "--config", file.to_str().expect("the path is UTF-8")])
+        move || {
+            millpond(
+                &folder,
+                &["gc", "--config", file.to_str().expect("the path is UTF-8")],
+            )
+        }
     });
     gate.await_reached(1);
     // Now another process fetches a target of these bytes, and puts the object and its record.
@@ -75,9 +86,17 @@ fn object_removed_during_publish_is_uploaded_again() {
     bucket.wait_for_keys("records/", 1);
     // The collection's DELETE, sent before, takes effect only now.
     gate.open();
-    collecting.join().expect("the thread does not panic").assert_success();
+    collecting
+        .join()
+        .expect("the thread does not panic")
+        .assert_success();
     publisher.await_uploaded(&origin.url(PATH));
-    assert_same(&bucket.read(&object_key(&body)).expect("the object exists again"), &body);
+    assert_same(
+        &bucket
+            .read(&object_key(&body))
+            .expect("the object exists again"),
+        &body,
+    );
 }
 
 #[test]
@@ -91,15 +110,26 @@ fn gc_keeps_object_put_again_after_listing() {
     bucket.fault_times(1, |seen| seen.method == "HEAD", Fault::Stall(gate.clone()));
     let collecting = std::thread::spawn({
         let (folder, file) = (gateway.cache().to_owned(), gateway.file());
-        move || millpond(&folder, &["gc", "--config", file.to_str().expect("the path is UTF-8")])
+        move || {
+            millpond(
+                &folder,
+                &["gc", "--config", file.to_str().expect("the path is UTF-8")],
+            )
+        }
     });
     gate.await_reached(1);
     origin.serve(PATH, Reply::file(&body));
     gateway.assert_serves(&origin.url(PATH), &body);
     bucket.wait_for_keys("records/", 1);
     gate.open();
-    collecting.join().expect("the thread does not panic").assert_success();
-    assert_same(&bucket.read(&object_key(&body)).expect("the object exists"), &body);
+    collecting
+        .join()
+        .expect("the thread does not panic")
+        .assert_success();
+    assert_same(
+        &bucket.read(&object_key(&body)).expect("the object exists"),
+        &body,
+    );
     assert_eq!(bucket.count("DELETE", "objects/"), 0);
 }
 
@@ -109,19 +139,37 @@ fn record_put_after_listing_protects_young_object() {
     let gateway = with(&bucket, &origin).start();
     let gate = Gate::new();
     // The collection has listed the records, and not yet the objects.
-    bucket.fault_times(1, |seen| seen.query.contains("prefix=objects"), Fault::Stall(gate.clone()));
+    bucket.fault_times(
+        1,
+        |seen| seen.query.contains("prefix=objects"),
+        Fault::Stall(gate.clone()),
+    );
     let collecting = std::thread::spawn({
         let (folder, file) = (gateway.cache().to_owned(), gateway.file());
-        move || millpond(&folder, &["gc", "--config", file.to_str().expect("the path is UTF-8")])
+        move || {
+            millpond(
+                &folder,
+                &["gc", "--config", file.to_str().expect("the path is UTF-8")],
+            )
+        }
     });
     gate.await_reached(1);
     bucket.heal();
     let (path, body) = stored(&gateway, &origin, 6);
     gate.open();
-    collecting.join().expect("the thread does not panic").assert_success();
-    assert_same(&bucket.read(&object_key(&body)).expect("the object exists"), &body);
+    collecting
+        .join()
+        .expect("the thread does not panic")
+        .assert_success();
+    assert_same(
+        &bucket.read(&object_key(&body)).expect("the object exists"),
+        &body,
+    );
     std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
-    gateway.proxied("GET", &origin.url(&path)).send().assert_body(200, &body);
+    gateway
+        .proxied("GET", &origin.url(&path))
+        .send()
+        .assert_body(200, &body);
     assert_eq!(origin.count(&path), 1);
 }
 
@@ -161,17 +209,26 @@ fn retention_removes_only_unused_objects() {
 #[test]
 fn retention_writes_one_use_marker_a_day() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
-    let gateway = with(&bucket, &origin).text("s3.max_unused", "90days").start();
+    let gateway = with(&bucket, &origin)
+        .text("s3.max_unused", "90days")
+        .start();
     let (path, body) = stored(&gateway, &origin, 11);
     bucket.age(&object_key(&body), 100 * DAY);
     for _ in 0..3 {
-        gateway.proxied("GET", &origin.url(&path)).send().assert_body(200, &body);
+        gateway
+            .proxied("GET", &origin.url(&path))
+            .send()
+            .assert_body(200, &body);
     }
     let marker = object_key(&body).replacen("objects/", "used/", 1);
     bucket.wait_for(&marker);
     gc(&gateway, &[]);
     assert!(bucket.read(&object_key(&body)).is_some());
-    let told = bucket.requests("PUT", "used/").into_iter().filter(|seen| seen.key == marker).count();
+    let told = bucket
+        .requests("PUT", "used/")
+        .into_iter()
+        .filter(|seen| seen.key == marker)
+        .count();
     assert_eq!(told, 1, "one use marker is written a day");
 }
 
@@ -184,7 +241,11 @@ fn gc_above_max_size_removes_least_recently_used() {
         bucket.age(&object_key(body), days * DAY);
     }
     gc(&gateway, &["--set", "s3.max_size=150KB"]);
-    assert_eq!(bucket.keys("objects/").len(), 3, "use markers are written only from now on");
+    assert_eq!(
+        bucket.keys("objects/").len(),
+        3,
+        "use markers are written only from now on"
+    );
     bucket.age("used/began", 40 * DAY);
     gc(&gateway, &["--set", "s3.max_size=150KB"]);
     assert_eq!(bucket.keys("objects/"), [object_key(&bodies[2])]);
@@ -194,7 +255,9 @@ fn gc_above_max_size_removes_least_recently_used() {
 fn concurrent_gc_runs_remove_no_more_than_one() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gateway = with(&bucket, &origin).start();
-    let bodies: Vec<_> = (20..26).map(|seed| stored(&gateway, &origin, seed).1).collect();
+    let bodies: Vec<_> = (20..26)
+        .map(|seed| stored(&gateway, &origin, seed).1)
+        .collect();
     for (days, body) in (10..).zip(&bodies) {
         bucket.age(&object_key(body), days * DAY);
     }
@@ -202,8 +265,13 @@ fn concurrent_gc_runs_remove_no_more_than_one() {
     bucket.age("used/began", 40 * DAY);
     // The first collection has chosen the objects to remove, and waits.
     let gate = Gate::new();
-    bucket.fault_times(1, |seen| seen.method == "HEAD" && seen.key.starts_with("objects/"), Fault::Stall(gate.clone()));
-    let args = |file: &str| ["gc", "--config", file, "--set", "s3.max_size=350KB"].map(str::to_owned);
+    bucket.fault_times(
+        1,
+        |seen| seen.method == "HEAD" && seen.key.starts_with("objects/"),
+        Fault::Stall(gate.clone()),
+    );
+    let args =
+        |file: &str| ["gc", "--config", file, "--set", "s3.max_size=350KB"].map(str::to_owned);
     let collecting = std::thread::spawn({
         let (folder, file) = (gateway.cache().to_owned(), gateway.file());
         let args = args(file.to_str().expect("the path is UTF-8"));
@@ -212,6 +280,9 @@ fn concurrent_gc_runs_remove_no_more_than_one() {
     gate.await_reached(1);
     gc(&gateway, &["--set", "s3.max_size=350KB"]);
     gate.open();
-    collecting.join().expect("the thread does not panic").assert_success();
+    collecting
+        .join()
+        .expect("the thread does not panic")
+        .assert_success();
     assert_eq!(bucket.keys("objects/").len(), 3);
 }

@@ -1,13 +1,16 @@
 //! Tests of instances that share a bucket and nothing else.
 
 use crate::harness::{
-    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, object_key,
+    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually,
+    object_key,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 fn with(bucket: &Bucket, origin: &Origin) -> Builder {
-    bucket.configure(Gateway::builder().origin(origin).relay(), "shared/").text("cache.negative_ttl", "1s")
+    bucket
+        .configure(Gateway::builder().origin(origin).relay(), "shared/")
+        .text("cache.negative_ttl", "1s")
 }
 
 #[test]
@@ -15,13 +18,23 @@ fn object_of_one_instance_is_hit_on_others() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(1, 300_000);
     origin.serve(PATH, Reply::file(&body));
-    let (one, two, three) =
-        (with(&bucket, &origin).start(), with(&bucket, &origin).start(), with(&bucket, &origin).start());
+    let (one, two, three) = (
+        with(&bucket, &origin).start(),
+        with(&bucket, &origin).start(),
+        with(&bucket, &origin).start(),
+    );
     one.assert_serves(&origin.url(PATH), &body);
     one.await_uploaded(&origin.url(PATH));
     for other in [&two, &three] {
-        other.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
-        assert_eq!(other.records_of(&origin.url(PATH)).len(), 1, "the record was imported");
+        other
+            .proxied("GET", &origin.url(PATH))
+            .send()
+            .assert_body(200, &body);
+        assert_eq!(
+            other.records_of(&origin.url(PATH)).len(),
+            1,
+            "the record was imported"
+        );
     }
     assert_eq!(origin.count(PATH), 1);
 }
@@ -31,7 +44,10 @@ fn failed_target_is_found_after_another_instance_uploads() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(2, 300_000);
     origin.script(PATH, vec![Reply::status(404), Reply::file(&body)]);
-    let (one, two) = (with(&bucket, &origin).start(), with(&bucket, &origin).start());
+    let (one, two) = (
+        with(&bucket, &origin).start(),
+        with(&bucket, &origin).start(),
+    );
     one.get(&origin.url(PATH)).send().assert_problem(404);
     two.assert_serves(&origin.url(PATH), &body);
     two.await_uploaded(&origin.url(PATH));
@@ -49,7 +65,10 @@ fn concurrent_uploads_of_one_target_leave_one_object() {
     origin.serve(PATH, Reply::file(&body));
     let gate = Gate::new();
     bucket.fault(|seen| seen.method == "HEAD", Fault::Stall(gate.clone()));
-    let (one, two) = (with(&bucket, &origin).start(), with(&bucket, &origin).start());
+    let (one, two) = (
+        with(&bucket, &origin).start(),
+        with(&bucket, &origin).start(),
+    );
     for gateway in [&one, &two] {
         gateway.assert_serves(&origin.url(PATH), &body);
     }
@@ -64,7 +83,10 @@ fn concurrent_uploads_of_one_target_leave_one_object() {
     assert_eq!(bucket.keys("shared/objects/"), std::slice::from_ref(&key));
     assert_same(&bucket.read(&key).expect("the object exists"), &body);
     let third = with(&bucket, &origin).start();
-    third.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    third
+        .proxied("GET", &origin.url(PATH))
+        .send()
+        .assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
 }
 
@@ -74,9 +96,16 @@ fn conflicting_instances_all_serve_first_seen_bytes() {
     let (first, second): (Body, Body) = (archive(4, 200_000), archive(5, 200_000));
     origin.script(PATH, vec![Reply::file(&first), Reply::file(&second)]);
     let gate = Gate::new();
-    bucket.fault(|seen| seen.key.starts_with("shared/records/"), Fault::Refuse(503, "SlowDown"));
+    bucket.fault(
+        |seen| seen.key.starts_with("shared/records/"),
+        Fault::Refuse(503, "SlowDown"),
+    );
     bucket.fault(|seen| seen.method == "PUT", Fault::Stall(gate.clone()));
-    let [one, two] = [(); 2].map(|()| with(&bucket, &origin).text("cache.maintenance_interval", "1s").start());
+    let [one, two] = [(); 2].map(|()| {
+        with(&bucket, &origin)
+            .text("cache.maintenance_interval", "1s")
+            .start()
+    });
     one.assert_serves(&origin.url(PATH), &first);
     two.assert_serves(&origin.url(PATH), &second);
     bucket.heal();
@@ -87,15 +116,24 @@ fn conflicting_instances_all_serve_first_seen_bytes() {
             (answer.status == 200 && answer.body == first[..]).then_some(())
         });
     }
-    let told = two.log().wait_for("the change", |event| event["message"] == "incident");
-    assert!(told["summary"].as_str().is_some_and(|text| text.contains("other bytes")), "{told}");
+    let told = two
+        .log()
+        .wait_for("the change", |event| event["message"] == "incident");
+    assert!(
+        told["summary"]
+            .as_str()
+            .is_some_and(|text| text.contains("other bytes")),
+        "{told}"
+    );
 }
 
 #[test]
 fn known_targets_need_few_bucket_requests() {
     const COUNT: u64 = 300;
     let (bucket, origin) = (Bucket::start(), Origin::start());
-    let one = with(&bucket, &origin).set("limits.requests_per_second", "100000").start();
+    let one = with(&bucket, &origin)
+        .set("limits.requests_per_second", "100000")
+        .start();
     let bodies: Vec<_> = (0..COUNT).map(|seed| archive(seed, 2_000)).collect();
     let path = |number: usize| format!("/pub/y-{number}.tar.gz");
     for (number, body) in bodies.iter().enumerate() {
@@ -103,7 +141,10 @@ fn known_targets_need_few_bucket_requests() {
         one.assert_serves(&origin.url(&path(number)), body);
     }
     bucket.wait_for_keys("shared/records/", bodies.len());
-    one.log().wait_for_many("the uploads", bodies.len(), |event| event["message"] == "uploaded");
+    one.log()
+        .wait_for_many("the uploads", bodies.len(), |event| {
+            event["message"] == "uploaded"
+        });
     for body in &bodies {
         std::fs::remove_file(one.object_path(body)).expect("the object exists");
     }
@@ -116,7 +157,10 @@ fn known_targets_need_few_bucket_requests() {
     one.restart_with(|builder| builder.text("cache.maintenance_interval", "10days"));
     let before = bucket.total();
     for number in 0..bodies.len() {
-        one.get(&origin.url(&path(number))).wget_agent().send().assert_status(302);
+        one.get(&origin.url(&path(number)))
+            .wget_agent()
+            .send()
+            .assert_status(302);
     }
     let asked = bucket.total() - before;
     assert!(asked <= 10, "{asked} requests for {COUNT} targets");
@@ -127,11 +171,16 @@ fn object_missing_from_bucket_is_uploaded_again() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let body = archive(6, 300_000);
     origin.serve(PATH, Reply::file(&body));
-    let gateway = with(&bucket, &origin).text("cache.maintenance_interval", "1s").start();
+    let gateway = with(&bucket, &origin)
+        .text("cache.maintenance_interval", "1s")
+        .start();
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.await_uploaded(&origin.url(PATH));
     bucket.remove(&format!("shared/{}", object_key(&body)));
-    assert_same(&bucket.wait_for(&format!("shared/{}", object_key(&body))), &body);
+    assert_same(
+        &bucket.wait_for(&format!("shared/{}", object_key(&body))),
+        &body,
+    );
 }
 
 #[test]
@@ -143,7 +192,9 @@ fn earlier_record_of_another_instance_is_imported() {
     let mut one = Gateway::builder().origin(&origin).relay().start();
     one.assert_serves(&origin.url(PATH), &first);
     one.await_stored(&origin.url(PATH));
-    let two = with(&bucket, &origin).text("cache.maintenance_interval", "1s").start();
+    let two = with(&bucket, &origin)
+        .text("cache.maintenance_interval", "1s")
+        .start();
     two.assert_serves(&origin.url(PATH), &second);
     two.await_uploaded(&origin.url(PATH));
     one.restart_with(|builder| bucket.configure(builder, "shared/"));

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::{
-    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, object_key,
+    Body, Bucket, Builder, Fault, Gate, Gateway, Origin, Reply, archive, assert_same, eventually,
+    object_key,
 };
 
 fn path(number: u64) -> String {
@@ -27,7 +28,9 @@ fn pending_uploads_survive_sigkill() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     bucket.go_down();
     let mut gateway = with(&bucket, &origin).start();
-    let bodies: Vec<_> = (1..=3).map(|number| store(&gateway, &origin, number, 200_000)).collect();
+    let bodies: Vec<_> = (1..=3)
+        .map(|number| store(&gateway, &origin, number, 200_000))
+        .collect();
     gateway.kill9();
     bucket.come_up();
     gateway.restart();
@@ -41,11 +44,20 @@ fn pending_uploads_survive_sigkill() {
 fn upload_interrupted_by_sigkill_is_repeated() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     let gate = Gate::new();
-    bucket.fault(|seen| seen.query.contains("partNumber=2"), Fault::Stall(gate.clone()));
-    let mut gateway = with(&bucket, &origin).text("s3.multipart_threshold", "5MiB").start();
+    bucket.fault(
+        |seen| seen.query.contains("partNumber=2"),
+        Fault::Stall(gate.clone()),
+    );
+    let mut gateway = with(&bucket, &origin)
+        .text("s3.multipart_threshold", "5MiB")
+        .start();
     let body = store(&gateway, &origin, 1, 12 << 20);
     gate.await_reached(1);
-    assert_eq!(bucket.read(&object_key(&body)), None, "an unfinished upload creates no object");
+    assert_eq!(
+        bucket.read(&object_key(&body)),
+        None,
+        "an unfinished upload creates no object"
+    );
     gateway.kill9();
     bucket.heal();
     gateway.restart();
@@ -57,7 +69,9 @@ fn upload_interrupted_by_sigkill_is_repeated() {
 fn objects_pending_upload_are_not_evicted() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     bucket.fault(|seen| seen.method == "PUT", Fault::ACCESS_DENIED);
-    let builder = with(&bucket, &origin).text("cache.max_size", "1MiB").text("cache.min_free", "0B");
+    let builder = with(&bucket, &origin)
+        .text("cache.max_size", "1MiB")
+        .text("cache.min_free", "0B");
     let gateway = builder.start();
     let first = store(&gateway, &origin, 1, 400_000);
     let second = store(&gateway, &origin, 2, 400_000);
@@ -75,9 +89,14 @@ fn objects_pending_upload_are_not_evicted() {
     }
     // An uploaded object may be evicted, and is then served from the bucket.
     gateway.assert_serves(&origin.url(&path(3)), &third);
-    eventually("the third object is stored", || gateway.object_path(&third).exists().then_some(()));
+    eventually("the third object is stored", || {
+        gateway.object_path(&third).exists().then_some(())
+    });
     for (number, body) in [(1, &first), (2, &second), (3, &third)] {
-        gateway.proxied("GET", &origin.url(&path(number))).send().assert_body(200, body);
+        gateway
+            .proxied("GET", &origin.url(&path(number)))
+            .send()
+            .assert_body(200, body);
     }
     assert_eq!((origin.count(&path(1)), origin.count(&path(2))), (1, 1));
 }
@@ -88,7 +107,10 @@ fn objects_stored_before_the_bucket_are_uploaded() {
     let mut gateway = Gateway::relaying(&origin);
     let body = store(&gateway, &origin, 1, 200_000);
     gateway.restart_with(|builder| bucket.configure(builder, "sources"));
-    assert_same(&bucket.wait_for(&format!("sources/{}", object_key(&body))), &body);
+    assert_same(
+        &bucket.wait_for(&format!("sources/{}", object_key(&body))),
+        &body,
+    );
 }
 
 #[test]
@@ -106,12 +128,20 @@ fn another_bucket_gets_all_objects_again() {
 fn upload_is_verified_after_success_response() {
     for fault in [Fault::Lose, Fault::Keep(1000)] {
         let (bucket, origin) = (Bucket::start(), Origin::start());
-        bucket.fault(|seen| seen.method == "PUT" && seen.key.starts_with("objects/"), fault);
+        bucket.fault(
+            |seen| seen.method == "PUT" && seen.key.starts_with("objects/"),
+            fault,
+        );
         let builder = with(&bucket, &origin);
         let gateway = builder.start();
         let body = store(&gateway, &origin, 1, 200_000);
-        eventually("the upload was checked", || (bucket.count("HEAD", "objects/") >= 2).then_some(()));
-        assert!(bucket.keys("records/").is_empty(), "no record names a missing object");
+        eventually("the upload was checked", || {
+            (bucket.count("HEAD", "objects/") >= 2).then_some(())
+        });
+        assert!(
+            bucket.keys("records/").is_empty(),
+            "no record names a missing object"
+        );
         assert!(gateway.object_path(&body).exists());
     }
 }
@@ -120,13 +150,23 @@ fn upload_is_verified_after_success_response() {
 fn unrelated_etags_cause_one_verifying_read() {
     for fault in [Fault::EmptyEtag, Fault::WrongEtag] {
         let (bucket, origin) = (Bucket::start(), Origin::start());
-        bucket.fault(|seen| seen.key.starts_with("objects/") && seen.method != "GET", fault);
+        bucket.fault(
+            |seen| seen.key.starts_with("objects/") && seen.method != "GET",
+            fault,
+        );
         let gateway = with(&bucket, &origin).start();
         let body = store(&gateway, &origin, 1, 200_000);
         gateway.await_uploaded(&origin.url(&path(1)));
         assert_eq!(bucket.count("PUT", "objects/"), 1);
-        assert_eq!(bucket.count("GET", "objects/"), 1, "the object was read once to verify it");
-        assert_same(&bucket.read(&object_key(&body)).expect("the object exists"), &body);
+        assert_eq!(
+            bucket.count("GET", "objects/"),
+            1,
+            "the object was read once to verify it"
+        );
+        assert_same(
+            &bucket.read(&object_key(&body)).expect("the object exists"),
+            &body,
+        );
     }
 }
 
@@ -142,7 +182,10 @@ fn old_object_near_gc_is_put_and_rechecked() {
     bucket.wait_for_keys("records/", 1);
     bucket.remove(&object_key(&body));
     gateway.await_uploaded(&origin.url(&path(1)));
-    assert_same(&bucket.read(&object_key(&body)).expect("the object exists"), &body);
+    assert_same(
+        &bucket.read(&object_key(&body)).expect("the object exists"),
+        &body,
+    );
     assert!(bucket.count("PUT", "objects/") >= 2);
 }
 
@@ -150,18 +193,25 @@ fn old_object_near_gc_is_put_and_rechecked() {
 fn object_without_record_is_evicted_after_crash() {
     let (bucket, origin) = (Bucket::start(), Origin::start());
     bucket.fault(|seen| seen.method == "PUT", Fault::ACCESS_DENIED);
-    let builder = with(&bucket, &origin).text("cache.max_size", "1MiB").text("cache.min_free", "0B");
-    let builder = builder.set("cache.high_watermark", "0.5").set("cache.low_watermark", "0.3");
+    let builder = with(&bucket, &origin)
+        .text("cache.max_size", "1MiB")
+        .text("cache.min_free", "0B");
+    let builder = builder
+        .set("cache.high_watermark", "0.5")
+        .set("cache.low_watermark", "0.3");
     let mut gateway = builder.text("cache.maintenance_interval", "1s").start();
     let stray = store(&gateway, &origin, 1, 400_000);
     gateway.kill9();
     // This is a crash between the two steps of a publish. The object exists, and no record names
     // it.
-    std::fs::remove_file(gateway.records_of(&origin.url(&path(1))).remove(0)).expect("the record exists");
+    std::fs::remove_file(gateway.records_of(&origin.url(&path(1))).remove(0))
+        .expect("the record exists");
     bucket.heal();
     gateway.restart();
     let next = store(&gateway, &origin, 2, 300_000);
-    eventually("the object without a record is evicted", || (!gateway.object_path(&stray).exists()).then_some(()));
+    eventually("the object without a record is evicted", || {
+        (!gateway.object_path(&stray).exists()).then_some(())
+    });
     assert_same(&bucket.wait_for(&object_key(&next)), &next);
     gateway.assert_serves(&origin.url(&path(1)), &stray);
     assert_eq!(origin.count(&path(1)), 2);

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Builder, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
+use crate::harness::{
+    Builder, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -39,7 +41,10 @@ impl Foreign {
         lock.lock().expect("no process has locked the folder yet");
         let folder = gateway.cache().join("staging").join(Self::NAME);
         fs::rename(aside, &folder).expect("the folder can be written");
-        Self { folder, _lock: lock }
+        Self {
+            folder,
+            _lock: lock,
+        }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {
@@ -69,7 +74,13 @@ fn lease_of_dead_process_is_swept() {
     let origin = Origin::start();
     let body = archive(16, 200_000);
     let gate = Gate::new();
-    origin.script(PATH, vec![Reply::file(&body).gate_at(100_000, &gate), Reply::file(&body)]);
+    origin.script(
+        PATH,
+        vec![
+            Reply::file(&body).gate_at(100_000, &gate),
+            Reply::file(&body),
+        ],
+    );
     let mut first = with(&origin).start();
     let url = origin.url(PATH);
     let mut lost = first.get(&url).open();
@@ -78,7 +89,10 @@ fn lease_of_dead_process_is_swept() {
     drop(lost);
     let claim = first.claim_of(&url);
     let note = fs::read(&claim).expect("the lease of the dead process exists");
-    assert!(!note.is_empty(), "the lease record describes the staged body");
+    assert!(
+        !note.is_empty(),
+        "the lease record describes the staged body"
+    );
     first.restart();
     eventually("the lease is swept", || (!claim.exists()).then_some(()));
     // The test writes the lease back, as if it came from elsewhere or was not swept yet.
@@ -107,7 +121,14 @@ fn lease_record_cannot_name_files_outside_staging() {
     for note in [
         note_of("../secret", 2000),
         note_of("0123456789abcdef/../../secret", 2000),
-        note_of(gateway.cache().join("secret").to_str().expect("the path is UTF-8"), 2000),
+        note_of(
+            gateway
+                .cache()
+                .join("secret")
+                .to_str()
+                .expect("the path is UTF-8"),
+            2000,
+        ),
         note_of("0123456789abcdef/6", 2000),
         note_of("0123456789abcdef/8", 2000),
         torn.replace("2000", "3000"),
@@ -161,7 +182,9 @@ fn fetch_proceeds_if_lease_cannot_be_taken() {
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let is_warning = |line: &str| line.contains("could not be claimed") && line.contains("WARN");
-    gateway.log().wait_for_line("the warning about the lease", is_warning);
+    gateway
+        .log()
+        .wait_for_line("the warning about the lease", is_warning);
 }
 
 #[test]
@@ -177,7 +200,10 @@ fn published_object_must_match_bytes_already_sent() {
         gateway.restart();
         // The record is moved away, and comes back when the other process is said to have
         // published.
-        let records = gateway.records_of(&url)[0].parent().expect("a record has a parent folder").to_owned();
+        let records = gateway.records_of(&url)[0]
+            .parent()
+            .expect("a record has a parent folder")
+            .to_owned();
         let aside = gateway.cache().join("aside");
         fs::rename(&records, &aside).expect("the folder can be written");
         let claim = claim(&gateway, &url);

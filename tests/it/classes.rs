@@ -1,4 +1,5 @@
-//! Which names are kept: the table `tests/classes.tsv`, and what a client sees of a name whose bytes change.
+//! Which names are kept: the table `tests/classes.tsv`, and what a client sees of a name whose
+//! bytes change.
 
 use millpond::limits::LimitsConfig;
 use millpond::model::Target;
@@ -15,7 +16,11 @@ fn table_of_classes_holds() {
             panic!("line {}: three fields, please", index + 1)
         };
         let admitted = policy.admit(Target::parse(target).unwrap()).unwrap();
-        let expected = if class == "frozen" { Class::Immutable } else { Class::PassThrough };
+        let expected = if class == "frozen" {
+            Class::Immutable
+        } else {
+            Class::PassThrough
+        };
         assert_eq!(admitted.class(), expected, "line {}: {target}", index + 1);
     }
 }
@@ -26,7 +31,10 @@ fn replaced_index_and_companion_are_served_at_once() {
     let gateway = Gateway::relaying(&origin);
     let signature = |seed| marked(b"-----BEGIN PGP SIGNATURE-----\n", seed, 200);
     for (index, companion) in [
-        ("/dists/sid/main/i18n/Translation-en.bz2", "/dists/sid/Release.asc"),
+        (
+            "/dists/sid/main/i18n/Translation-en.bz2",
+            "/dists/sid/Release.asc",
+        ),
         ("/os/repodata/primary.xml.gz", "/os/repodata/repomd.xml.asc"),
         ("/os/core.db.tar.gz", "/os/core.db.tar.gz.sig"),
         ("/iso/SHA256SUMS", "/iso/SHA256SUMS.sign"),
@@ -36,10 +44,19 @@ fn replaced_index_and_companion_are_served_at_once() {
             let (body, signature) = (archive(generation, 5000), signature(generation));
             origin.serve(index, Reply::file(&body));
             origin.serve(companion, Reply::file(&signature));
-            gateway.assert_serves(&origin.url(index), &body).assert_cache(&["fwd=bypass"]);
-            gateway.proxied("GET", &origin.url(companion)).send().assert_body(200, &signature);
+            gateway
+                .assert_serves(&origin.url(index), &body)
+                .assert_cache(&["fwd=bypass"]);
+            gateway
+                .proxied("GET", &origin.url(companion))
+                .send()
+                .assert_body(200, &signature);
         }
-        assert_eq!((origin.count(index), origin.count(companion)), (2, 2), "{index}");
+        assert_eq!(
+            (origin.count(index), origin.count(companion)),
+            (2, 2),
+            "{index}"
+        );
     }
     gateway.assert_nothing_stored();
 }
@@ -52,22 +69,36 @@ fn versioned_tarball_beside_an_index_is_kept() {
     let gateway = Gateway::relaying(&origin);
     gateway.assert_serves(&origin.url(path), &body);
     gateway.await_stored(&origin.url(path));
-    gateway.assert_serves(&origin.url(path), &body).assert_cache(&["hit"]);
+    gateway
+        .assert_serves(&origin.url(path), &body)
+        .assert_cache(&["hit"]);
     assert_eq!(origin.count(path), 1);
 }
 
 #[test]
 fn class_of_a_rule_wins_over_an_index_name() {
     let origin = Origin::start();
-    let (path, old, new) = ("/dists/sid/Contents-amd64.gz", archive(1, 5000), archive(2, 6000));
+    let (path, old, new) = (
+        "/dists/sid/Contents-amd64.gz",
+        archive(1, 5000),
+        archive(2, 6000),
+    );
     origin.script(path, vec![Reply::file(&old), Reply::file(&new)]);
     let frozen = "path_prefix = \"/dists/\"\nclass = \"immutable\"";
-    let mut gateway = Gateway::builder().origin(&origin).relay().rule(frozen).start();
+    let mut gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .rule(frozen)
+        .start();
     gateway.assert_serves(&origin.url(path), &old);
     gateway.await_stored(&origin.url(path));
-    gateway.assert_serves(&origin.url(path), &old).assert_cache(&["hit"]);
+    gateway
+        .assert_serves(&origin.url(path), &old)
+        .assert_cache(&["hit"]);
     // Without the rule the record stays and is not looked up.
     gateway.restart_with(Builder::without_rules);
-    gateway.assert_serves(&origin.url(path), &new).assert_cache(&["fwd=bypass"]);
+    gateway
+        .assert_serves(&origin.url(path), &new)
+        .assert_cache(&["fwd=bypass"]);
     assert_eq!(gateway.records().len(), 1);
 }

@@ -1,6 +1,8 @@
 //! Tests of conditional requests on a hit (RFC 9110, section 13).
 
-use crate::harness::{Answer, Body, DATE, DAY_AFTER, DAY_BEFORE, Ended, Gateway, Origin, Reply, archive, sha256};
+use crate::harness::{
+    Answer, Body, DATE, DAY_AFTER, DAY_BEFORE, Ended, Gateway, Origin, Reply, archive, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -20,7 +22,12 @@ impl Stored {
         let url = origin.url(PATH);
         gateway.assert_serves(&url, &body);
         gateway.await_stored(&url);
-        Self { gateway, url, body, _origin: origin }
+        Self {
+            gateway,
+            url,
+            body,
+            _origin: origin,
+        }
     }
 
     fn etag(&self) -> String {
@@ -32,10 +39,14 @@ impl Stored {
     #[track_caller]
     fn assert_all(&self, status: u16, headers: &[(&str, &str)]) {
         for method in ["GET", "HEAD"] {
-            let doors =
-                [self.gateway.request(method, &format!("/{}", self.url)), self.gateway.proxied(method, &self.url)];
+            let doors = [
+                self.gateway.request(method, &format!("/{}", self.url)),
+                self.gateway.proxied(method, &self.url),
+            ];
             for door in doors {
-                let request = headers.iter().fold(door, |request, (name, value)| request.header(name, value));
+                let request = headers
+                    .iter()
+                    .fold(door, |request, (name, value)| request.header(name, value));
                 let answer = request.send();
                 assert_eq!(answer.status, status, "{method} with {headers:?}");
                 self.assert_shape(method, &answer);
@@ -64,20 +75,39 @@ impl Stored {
 fn matching_if_none_match_is_304() {
     let stored = Stored::new();
     let etag = stored.etag();
-    for same in [&etag, &format!("W/{etag}"), "*", &format!("\"a\", {etag}"), &format!("\"a,b\",W/\"c\",{etag},\"d\"")]
-    {
+    for same in [
+        &etag,
+        &format!("W/{etag}"),
+        "*",
+        &format!("\"a\", {etag}"),
+        &format!("\"a,b\",W/\"c\",{etag},\"d\""),
+    ] {
         stored.assert_all(304, &[("If-None-Match", same)]);
     }
-    for other in ["\"other\"", "W/\"other\"", &sha256(&stored.body), "\"\"", &format!("\"{}\"", &etag[1..10])] {
+    for other in [
+        "\"other\"",
+        "W/\"other\"",
+        &sha256(&stored.body),
+        "\"\"",
+        &format!("\"{}\"", &etag[1..10]),
+    ] {
         stored.assert_all(200, &[("If-None-Match", other)]);
     }
-    stored.assert_all(304, &[("If-None-Match", "\"other\""), ("If-None-Match", &etag)]);
+    stored.assert_all(
+        304,
+        &[("If-None-Match", "\"other\""), ("If-None-Match", &etag)],
+    );
 }
 
 #[test]
 fn if_modified_since_is_304_unless_modified() {
     let stored = Stored::new();
-    for same in [DATE, DAY_AFTER, "Monday, 01-Jan-24 00:00:00 GMT", "Mon Jan  1 00:00:00 2024"] {
+    for same in [
+        DATE,
+        DAY_AFTER,
+        "Monday, 01-Jan-24 00:00:00 GMT",
+        "Mon Jan  1 00:00:00 2024",
+    ] {
         stored.assert_all(304, &[("If-Modified-Since", same)]);
     }
     for other in [DAY_BEFORE, "yesterday", "", "1704067200"] {
@@ -89,8 +119,17 @@ fn if_modified_since_is_304_unless_modified() {
 fn if_none_match_precedes_if_modified_since() {
     let stored = Stored::new();
     let etag = stored.etag();
-    stored.assert_all(200, &[("If-None-Match", "\"other\""), ("If-Modified-Since", DAY_AFTER)]);
-    stored.assert_all(304, &[("If-None-Match", &etag), ("If-Modified-Since", DAY_BEFORE)]);
+    stored.assert_all(
+        200,
+        &[
+            ("If-None-Match", "\"other\""),
+            ("If-Modified-Since", DAY_AFTER),
+        ],
+    );
+    stored.assert_all(
+        304,
+        &[("If-None-Match", &etag), ("If-Modified-Since", DAY_BEFORE)],
+    );
 }
 
 #[test]
@@ -118,10 +157,19 @@ fn if_unmodified_since_is_412_if_modified() {
 fn if_match_precedes_all_other_preconditions() {
     let stored = Stored::new();
     let etag = stored.etag();
-    stored.assert_all(200, &[("If-Match", &etag), ("If-Unmodified-Since", DAY_BEFORE)]);
+    stored.assert_all(
+        200,
+        &[("If-Match", &etag), ("If-Unmodified-Since", DAY_BEFORE)],
+    );
     stored.assert_all(412, &[("If-Match", "\"other\""), ("If-None-Match", &etag)]);
     stored.assert_all(304, &[("If-Match", &etag), ("If-None-Match", &etag)]);
-    stored.assert_all(412, &[("If-Unmodified-Since", DAY_BEFORE), ("If-None-Match", &etag)]);
+    stored.assert_all(
+        412,
+        &[
+            ("If-Unmodified-Since", DAY_BEFORE),
+            ("If-None-Match", &etag),
+        ],
+    );
 }
 
 #[test]
@@ -129,14 +177,45 @@ fn preconditions_precede_ranges() {
     let stored = Stored::new();
     let etag = stored.etag();
     let get = || stored.gateway.get(&stored.url);
-    get().range("bytes=0-9").header("If-None-Match", &etag).send().assert_status(304);
-    get().range("bytes=99999-").header("If-None-Match", &etag).send().assert_status(304);
-    get().range("bytes=0-9").header("If-Modified-Since", DATE).send().assert_status(304);
-    get().range("bytes=0-9").header("If-Match", "\"other\"").send().assert_status(412);
-    get().range("bytes=0-9").header("If-Match", &etag).send().assert_body(206, &stored.body[..10]);
-    get().range("bytes=0-9").header("If-None-Match", "\"other\"").send().assert_body(206, &stored.body[..10]);
-    get().range("bytes=99999-").header("If-None-Match", "\"other\"").send().assert_status(416);
-    let part = get().range("bytes=0-9").header("If-Range", &etag).header("If-Unmodified-Since", DATE);
+    get()
+        .range("bytes=0-9")
+        .header("If-None-Match", &etag)
+        .send()
+        .assert_status(304);
+    get()
+        .range("bytes=99999-")
+        .header("If-None-Match", &etag)
+        .send()
+        .assert_status(304);
+    get()
+        .range("bytes=0-9")
+        .header("If-Modified-Since", DATE)
+        .send()
+        .assert_status(304);
+    get()
+        .range("bytes=0-9")
+        .header("If-Match", "\"other\"")
+        .send()
+        .assert_status(412);
+    get()
+        .range("bytes=0-9")
+        .header("If-Match", &etag)
+        .send()
+        .assert_body(206, &stored.body[..10]);
+    get()
+        .range("bytes=0-9")
+        .header("If-None-Match", "\"other\"")
+        .send()
+        .assert_body(206, &stored.body[..10]);
+    get()
+        .range("bytes=99999-")
+        .header("If-None-Match", "\"other\"")
+        .send()
+        .assert_status(416);
+    let part = get()
+        .range("bytes=0-9")
+        .header("If-Range", &etag)
+        .header("If-Unmodified-Since", DATE);
     part.send().assert_body(206, &stored.body[..10]);
 }
 
@@ -151,9 +230,22 @@ fn body_without_date_counts_as_modified() {
     gateway.await_stored(&url);
     let answer = gateway.get(&url).header("If-Modified-Since", DATE).send();
     answer.assert_body(200, &body);
-    assert_eq!(answer.header("last-modified"), None, "Millpond invents no date");
-    gateway.get(&url).range("bytes=0-9").header("If-Range", DATE).send().assert_body(200, &body);
-    gateway.get(&url).header("If-None-Match", answer.wants("etag")).send().assert_status(304);
+    assert_eq!(
+        answer.header("last-modified"),
+        None,
+        "Millpond invents no date"
+    );
+    gateway
+        .get(&url)
+        .range("bytes=0-9")
+        .header("If-Range", DATE)
+        .send()
+        .assert_body(200, &body);
+    gateway
+        .get(&url)
+        .header("If-None-Match", answer.wants("etag"))
+        .send()
+        .assert_status(304);
 }
 
 #[test]
@@ -165,7 +257,10 @@ fn origin_etag_is_replaced_by_digest() {
     let url = origin.url(PATH);
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
-    let answer = gateway.get(&url).header("If-None-Match", "\"theirs\"").send();
+    let answer = gateway
+        .get(&url)
+        .header("If-None-Match", "\"theirs\"")
+        .send();
     answer.assert_body(200, &body);
     assert_eq!(answer.wants("etag"), format!("\"{}\"", sha256(&body)));
 }
@@ -175,12 +270,21 @@ fn preconditions_on_miss_do_not_prevent_storing() {
     let origin = Origin::start();
     let body = archive(4, 5000);
     let gateway = Gateway::relaying(&origin);
-    for (number, (name, value)) in
-        [("If-None-Match", "\"x\""), ("If-Modified-Since", DAY_BEFORE), ("If-Range", "\"x\"")].into_iter().enumerate()
+    for (number, (name, value)) in [
+        ("If-None-Match", "\"x\""),
+        ("If-Modified-Since", DAY_BEFORE),
+        ("If-Range", "\"x\""),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let path = format!("/x-{number}.tar.gz");
         origin.serve(&path, Reply::file(&body));
-        gateway.get(&origin.url(&path)).header(name, value).send().assert_body(200, &body);
+        gateway
+            .get(&origin.url(&path))
+            .header(name, value)
+            .send()
+            .assert_body(200, &body);
         gateway.await_stored(&origin.url(&path));
     }
 }

@@ -11,18 +11,40 @@ fn check(text: &str, arguments: &[&str]) -> Run {
     let file = folder.path().join("wrong.toml");
     std::fs::write(&file, text).expect("the folder can be written");
     let file = file.to_str().expect("the path is UTF-8");
-    millpond(folder.path(), &[&["check-config", "--config", file], arguments].concat())
+    millpond(
+        folder.path(),
+        &[&["check-config", "--config", file], arguments].concat(),
+    )
 }
 
 /// Asserts a rejection in one line that contains all of `parts` and no secret.
 #[track_caller]
 fn assert_refused(run: &Run, parts: &[&str]) {
-    assert_eq!(run.code, Some(2), "the exit code\n{}\n{}", run.stdout, run.stderr);
-    assert_eq!(run.stderr.trim_end().lines().count(), 1, "an error is one line:\n{}", run.stderr);
+    assert_eq!(
+        run.code,
+        Some(2),
+        "the exit code\n{}\n{}",
+        run.stdout,
+        run.stderr
+    );
+    assert_eq!(
+        run.stderr.trim_end().lines().count(),
+        1,
+        "an error is one line:\n{}",
+        run.stderr
+    );
     for part in parts {
-        assert!(run.stderr.contains(part), "{part:?} is not named: {}", run.stderr);
+        assert!(
+            run.stderr.contains(part),
+            "{part:?} is not named: {}",
+            run.stderr
+        );
     }
-    assert!(!run.stderr.contains(SECRET) && !run.stdout.contains(SECRET), "{}", run.stderr);
+    assert!(
+        !run.stderr.contains(SECRET) && !run.stdout.contains(SECRET),
+        "{}",
+        run.stderr
+    );
 }
 
 #[test]
@@ -66,19 +88,37 @@ fn invalid_line_is_reported_without_its_secret() {
         format!("egress_proxy = \"nonsense://user:{SECRET}@h:1\""),
         format!("egress_proxy = \"http://user:{SECRET}@h:port\""),
     ] {
-        assert_refused(&check(&format!("[fetch]\n{line}\n"), &[]), &["egress_proxy"]);
+        assert_refused(
+            &check(&format!("[fetch]\n{line}\n"), &[]),
+            &["egress_proxy"],
+        );
     }
-    let unknown = check(&format!("[fetch]\negress_proxi = \"http://user:{SECRET}@h:1\"\n"), &[]);
+    let unknown = check(
+        &format!("[fetch]\negress_proxi = \"http://user:{SECRET}@h:1\"\n"),
+        &[],
+    );
     assert_refused(&unknown, &["egress_proxi", "wrong.toml:2"]);
 }
 
 #[test]
 fn invalid_set_argument_is_reported_without_its_secret() {
     for (setting, part) in [
-        (format!("fetch.egress_proxi=http://user:{SECRET}@h:1"), "egress_proxi"),
-        (format!("fetch.egress_proxy=nonsense://user:{SECRET}@h:1"), "egress_proxy"),
-        (format!("fetch.egress_proxy=http://user:{SECRET}@h:port"), "egress_proxy"),
-        (format!("egress_proxy=http://user:{SECRET}@h:1"), "egress_proxy"),
+        (
+            format!("fetch.egress_proxi=http://user:{SECRET}@h:1"),
+            "egress_proxi",
+        ),
+        (
+            format!("fetch.egress_proxy=nonsense://user:{SECRET}@h:1"),
+            "egress_proxy",
+        ),
+        (
+            format!("fetch.egress_proxy=http://user:{SECRET}@h:port"),
+            "egress_proxy",
+        ),
+        (
+            format!("egress_proxy=http://user:{SECRET}@h:1"),
+            "egress_proxy",
+        ),
     ] {
         assert_refused(&check("", &["--set", &setting]), &[part]);
     }
@@ -86,7 +126,10 @@ fn invalid_set_argument_is_reported_without_its_secret() {
 
 #[test]
 fn set_argument_without_value_is_not_shown() {
-    for setting in [format!("fetch.egress_proxy:http://user:{SECRET}@h:1"), format!("http://user:{SECRET}@h:1")] {
+    for setting in [
+        format!("fetch.egress_proxy:http://user:{SECRET}@h:1"),
+        format!("http://user:{SECRET}@h:1"),
+    ] {
         assert_refused(&check("", &["--set", &setting]), &["--set"]);
     }
 }
@@ -95,29 +138,52 @@ fn set_argument_without_value_is_not_shown() {
 fn invalid_variable_is_reported_without_its_secret() {
     let folder = tempfile::tempdir().expect("a folder can be created");
     let program = env!("CARGO_BIN_EXE_millpond");
-    for name in ["MILLPOND_FETCH__EGRESS_PROXY", "MILLPOND_FETCH__EGRESS_PROXI"] {
+    for name in [
+        "MILLPOND_FETCH__EGRESS_PROXY",
+        "MILLPOND_FETCH__EGRESS_PROXI",
+    ] {
         let tool = crate::harness::Tool::new(program, "millpond", folder.path());
         let tool = tool.env(name, &format!("nonsense://user:{SECRET}@h:1"));
         let run = tool.arg("check-config").run();
         let named = run.stderr.to_lowercase().replace("__", ".");
-        assert!(named.contains(if name.ends_with('Y') { "egress_proxy" } else { "egress_proxi" }), "{}", run.stderr);
+        assert!(
+            named.contains(if name.ends_with('Y') {
+                "egress_proxy"
+            } else {
+                "egress_proxi"
+            }),
+            "{}",
+            run.stderr
+        );
         assert_refused(&run, &[]);
     }
 }
 
 #[test]
 fn invalid_token_is_rejected_and_not_shown() {
-    for token in [SECRET.to_owned(), format!("{SECRET} with a space in it"), format!("{SECRET}-ümlaut-and-long-enough")]
-    {
-        assert_refused(&check(&format!("[gateway]\nadmin_token = \"{token}\"\n"), &[]), &["gateway.admin_token"]);
+    for token in [
+        SECRET.to_owned(),
+        format!("{SECRET} with a space in it"),
+        format!("{SECRET}-ümlaut-and-long-enough"),
+    ] {
+        assert_refused(
+            &check(&format!("[gateway]\nadmin_token = \"{token}\"\n"), &[]),
+            &["gateway.admin_token"],
+        );
     }
-    let both = format!("[gateway]\nadmin_token = \"{SECRET}-long-enough\"\nadmin_token_file = \"/dev/null\"\n");
+    let both = format!(
+        "[gateway]\nadmin_token = \"{SECRET}-long-enough\"\nadmin_token_file = \"/dev/null\"\n"
+    );
     assert_refused(&check(&both, &[]), &["gateway.admin_token_file"]);
     for file in ["/does/not/exist", "/dev/null"] {
         let run = check(&format!("[gateway]\nadmin_token_file = \"{file}\"\n"), &[]);
         assert_refused(&run, &["gateway.admin_token_file", file]);
     }
-    check(&format!("[gateway]\nadmin_token = \"{SECRET}-0123456789\"\n"), &[]).assert_success();
+    check(
+        &format!("[gateway]\nadmin_token = \"{SECRET}-0123456789\"\n"),
+        &[],
+    )
+    .assert_success();
 }
 
 #[test]
@@ -129,14 +195,24 @@ fn invalid_checksums_file_is_rejected_with_its_line() {
     assert_refused(&check(&config, &[]), &["policy.checksums_file", name]);
     let digest = "a".repeat(64);
     for (text, line) in [
-        (format!("{digest}  https://example.org/x\nb  https://example.org/y\n"), "2"),
-        (format!("{digest}  https://user:{SECRET}@example.org/x\n"), "1"),
+        (
+            format!("{digest}  https://example.org/x\nb  https://example.org/y\n"),
+            "2",
+        ),
+        (
+            format!("{digest}  https://user:{SECRET}@example.org/x\n"),
+            "1",
+        ),
         (format!("{digest}  x-1.0.tar.gz\n"), "1"),
         (format!("\n\n{digest}\n"), "3"),
     ] {
         std::fs::write(&file, text).expect("the folder can be written");
-        assert_refused(&check(&config, &[]), &[&format!("policy.checksums_file: {name}:{line}: ")]);
+        assert_refused(
+            &check(&config, &[]),
+            &[&format!("policy.checksums_file: {name}:{line}: ")],
+        );
     }
-    std::fs::write(&file, format!("# all\n{digest} *https://example.org/x\r\n")).expect("the folder can be written");
+    std::fs::write(&file, format!("# all\n{digest} *https://example.org/x\r\n"))
+        .expect("the folder can be written");
     check(&config, &[]).assert_success();
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::harness::{Gate, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256};
+use crate::harness::{
+    Gate, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -10,16 +12,36 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 /// its object, and staging is empty.
 #[track_caller]
 fn assert_sound(gateway: &Gateway) {
-    eventually("staging is swept", || gateway.staged().is_empty().then_some(()));
+    eventually("staging is swept", || {
+        gateway.staged().is_empty().then_some(())
+    });
     for object in gateway.objects() {
-        let name = object.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        assert_eq!(sha256(&fs::read(&object).expect("an object can be read")), name, "{}", object.display());
+        let name = object
+            .file_name()
+            .expect("a file has a name")
+            .to_string_lossy()
+            .into_owned();
+        assert_eq!(
+            sha256(&fs::read(&object).expect("an object can be read")),
+            name,
+            "{}",
+            object.display()
+        );
     }
     for record in gateway.records() {
         let text = fs::read(&record).expect("a record can be read");
-        let value: serde_json::Value = serde_json::from_slice(&text).expect("a record is valid JSON");
+        let value: serde_json::Value =
+            serde_json::from_slice(&text).expect("a record is valid JSON");
         let name = value["sha256"].as_str().expect("a record names an object");
-        assert!(gateway.cache().join("objects").join(&name[..2]).join(name).is_file(), "a record is published last");
+        assert!(
+            gateway
+                .cache()
+                .join("objects")
+                .join(&name[..2])
+                .join(name)
+                .is_file(),
+            "a record is published last"
+        );
     }
 }
 
@@ -29,13 +51,22 @@ fn killed_fetch_leaves_nothing() {
     for offset in [0, 1, 512, 100_000, 299_999] {
         let origin = Origin::start();
         let gate = Gate::new();
-        origin.script(PATH, vec![Reply::file(&body).gate_at(offset, &gate), Reply::file(&body)]);
+        origin.script(
+            PATH,
+            vec![
+                Reply::file(&body).gate_at(offset, &gate),
+                Reply::file(&body),
+            ],
+        );
         let mut gateway = Gateway::relaying(&origin);
         let waiting = gateway.get(&origin.url(PATH)).start();
         gate.await_reached(1);
         gateway.kill9();
         drop(waiting);
-        assert!(gateway.objects().is_empty() && gateway.records().is_empty(), "nothing is published before the end");
+        assert!(
+            gateway.objects().is_empty() && gateway.records().is_empty(),
+            "nothing is published before the end"
+        );
         gateway.restart();
         assert_sound(&gateway);
         gateway.assert_serves(&origin.url(PATH), &body);
@@ -50,9 +81,13 @@ fn killed_gateway_cuts_its_clients_transfers() {
     let body = archive(2, 300_000);
     let gate = Gate::new();
     origin.serve("/length.tar.gz", Reply::file(&body).gate_at(100_000, &gate));
-    origin.serve("/chunks.tar.gz", Reply::file(&body).chunked().gate_at(100_000, &gate));
+    origin.serve(
+        "/chunks.tar.gz",
+        Reply::file(&body).chunked().gate_at(100_000, &gate),
+    );
     let mut gateway = Gateway::relaying(&origin);
-    let mut answers = ["/length.tar.gz", "/chunks.tar.gz"].map(|path| gateway.get(&origin.url(path)).open());
+    let mut answers =
+        ["/length.tar.gz", "/chunks.tar.gz"].map(|path| gateway.get(&origin.url(path)).open());
     for answer in &mut answers {
         assert_same(&answer.read(100_000), &body[..100_000]);
     }
@@ -102,7 +137,10 @@ fn sigkill_during_many_publishes_leaves_no_partial_objects() {
                 (number, gateway.get(&origin.url(&path)).start())
             })
             .collect();
-        for (number, waiting) in waiting.into_iter().take(usize::try_from(round).expect("the number fits") * 2 + 1) {
+        for (number, waiting) in waiting
+            .into_iter()
+            .take(usize::try_from(round).expect("the number fits") * 2 + 1)
+        {
             waiting.head().finish().assert_body(200, &body(number));
         }
         gateway.kill9();
@@ -127,7 +165,9 @@ fn process_killed_during_start_starts_again() {
         drop(fs::remove_file(gateway.cache().join("index.sqlite")));
         gateway.restart();
     }
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Tests of origins that cut, stall, or send wrong content. No client sees a clean end of such a
 //! body, and Millpond stores none of it.
 
-use crate::harness::{Ended, Gate, Gateway, Origin, Reply, Stop, Tool, archive, assert_same, marked};
+use crate::harness::{
+    Ended, Gate, Gateway, Origin, Reply, Stop, Tool, archive, assert_same, marked,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -41,7 +43,11 @@ fn cut_origin_body_breaks_the_client_transfer() {
         assert_eq!(rest.ended, Ended::Cut, "reply {number}");
         let seen = 40_000 + rest.body.len();
         assert_same(&rest.body, &body[40_000..seen]);
-        assert_ne!(gateway.await_fetch(&origin.url(&path))["outcome"], "stored", "reply {number}");
+        assert_ne!(
+            gateway.await_fetch(&origin.url(&path))["outcome"],
+            "stored",
+            "reply {number}"
+        );
     }
     gateway.assert_nothing_stored();
 }
@@ -51,9 +57,11 @@ fn cut_origin_body_breaks_the_proxy_transfer() {
     let origin = Origin::start();
     let body = archive(2, 100_000);
     let gateway = Gateway::relaying(&origin);
-    for (path, reply) in
-        [(PATH, Reply::file(&body)), ("/x.bin", Reply::ok(&body)), ("/y.bin", Reply::ok(&body).chunked())]
-    {
+    for (path, reply) in [
+        (PATH, Reply::file(&body)),
+        ("/x.bin", Reply::ok(&body)),
+        ("/y.bin", Reply::ok(&body).chunked()),
+    ] {
         let gate = Gate::new();
         origin.serve(path, reply.gate_at(40_000, &gate).cut_at(50_000));
         let mut answer = gateway.proxied("GET", &origin.url(path)).open();
@@ -73,7 +81,10 @@ fn wget_and_curl_fail_on_cut_transfer() {
     let body = archive(3, 100_000);
     let gateway = Gateway::relaying(&origin);
     let folder = tempfile::tempdir().expect("a folder can be created");
-    for (name, reply) in [("length", Reply::ok(&body)), ("chunks", Reply::ok(&body).chunked())] {
+    for (name, reply) in [
+        ("length", Reply::ok(&body)),
+        ("chunks", Reply::ok(&body).chunked()),
+    ] {
         let reply = reply.cut_at(60_000);
         for tool in ["wget", "curl"] {
             let path = format!("/{name}-{tool}.tar.gz");
@@ -81,7 +92,10 @@ fn wget_and_curl_fail_on_cut_transfer() {
             let url = gateway.rewritten(&origin.url(&path));
             let run = match tool {
                 "wget" => Tool::wget(folder.path()).arg(&url).run(),
-                _ => Tool::curl(folder.path()).args(&["-f", "-o", "out"]).arg(&url).run(),
+                _ => Tool::curl(folder.path())
+                    .args(&["-f", "-o", "out"])
+                    .arg(&url)
+                    .run(),
             };
             run.assert_failure();
         }
@@ -92,9 +106,20 @@ fn wget_and_curl_fail_on_cut_transfer() {
 fn missing_origin_head_is_504() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(200).stop_before_head(Stop::Stall));
-    origin.serve("/cut.tar.gz", Reply::status(200).stop_before_head(Stop::Cut));
-    origin.serve("/reset.tar.gz", Reply::status(200).stop_before_head(Stop::Reset));
-    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("fetch.idle_timeout", "300ms").start();
+    origin.serve(
+        "/cut.tar.gz",
+        Reply::status(200).stop_before_head(Stop::Cut),
+    );
+    origin.serve(
+        "/reset.tar.gz",
+        Reply::status(200).stop_before_head(Stop::Reset),
+    );
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("fetch.idle_timeout", "300ms")
+        .start();
     for path in [PATH, "/cut.tar.gz", "/reset.tar.gz"] {
         gateway.get(&origin.url(path)).send().assert_problem(504);
     }
@@ -119,7 +144,12 @@ fn stalled_origin_body_breaks_the_transfer() {
     let body = archive(4, 100_000);
     origin.serve(PATH, Reply::file(&body).stop_at(50_000, Stop::Stall));
     origin.serve("/x.bin", Reply::ok(&body).stop_at(50_000, Stop::Stall));
-    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("fetch.idle_timeout", "300ms").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("fetch.idle_timeout", "300ms")
+        .start();
     assert_cut(&gateway.get(&origin.url(PATH)).send(), &body);
     assert_cut(&gateway.get(&origin.url("/x.bin")).send(), &body);
     gateway.assert_nothing_stored();
@@ -171,17 +201,34 @@ fn html_under_an_archive_name_is_rejected() {
         "x.rpm",
     ];
     // For these names Millpond knows no magic bytes, and only rejects HTML.
-    let others = ["x.tar.gz.asc", "x.sig", "x.sha256", "fix.patch", "x.iso", "owner/repo/tar.gz/v1.0"];
+    let others = [
+        "x.tar.gz.asc",
+        "x.sig",
+        "x.sha256",
+        "fix.patch",
+        "x.iso",
+        "owner/repo/tar.gz/v1.0",
+    ];
     for name in archives.into_iter().chain(others) {
         let path = format!("/{name}");
         origin.serve(&path, Reply::html());
         gateway.get(&origin.url(&path)).send().assert_problem(502);
-        assert_ne!(gateway.await_fetch(&origin.url(&path))["outcome"], "stored", "{name}");
+        assert_ne!(
+            gateway.await_fetch(&origin.url(&path))["outcome"],
+            "stored",
+            "{name}"
+        );
     }
     origin.serve("/tiny.tar.gz", Reply::ok(&b"<html>".to_vec().into()));
-    gateway.get(&origin.url("/tiny.tar.gz")).send().assert_problem(502);
+    gateway
+        .get(&origin.url("/tiny.tar.gz"))
+        .send()
+        .assert_problem(502);
     origin.serve("/empty.tar.gz", Reply::ok(&Vec::new().into()));
-    gateway.get(&origin.url("/empty.tar.gz")).send().assert_problem(502);
+    gateway
+        .get(&origin.url("/empty.tar.gz"))
+        .send()
+        .assert_problem(502);
     gateway.assert_nothing_stored();
 }
 
@@ -223,7 +270,9 @@ fn names_without_known_file_type_are_not_checked() {
         origin.serve(path, Reply::file(&body.to_vec().into()));
         gateway.assert_serves(&origin.url(path), body);
         gateway.await_stored(&origin.url(path));
-        gateway.assert_serves(&origin.url(path), body).assert_cache(&["hit"]);
+        gateway
+            .assert_serves(&origin.url(path), body)
+            .assert_cache(&["hit"]);
     }
 }
 
@@ -244,9 +293,13 @@ fn rule_overrides_class_and_file_type_check() {
     for path in ["/kept.bin", "/odd/x.tar.gz"] {
         gateway.assert_serves(&origin.url(path), &page);
         gateway.await_stored(&origin.url(path));
-        gateway.assert_serves(&origin.url(path), &page).assert_cache(&["hit"]);
+        gateway
+            .assert_serves(&origin.url(path), &page)
+            .assert_cache(&["hit"]);
     }
-    gateway.assert_serves(&origin.url("/moving/y.tar.gz"), &page).assert_cache(&["fwd=bypass"]);
+    gateway
+        .assert_serves(&origin.url("/moving/y.tar.gz"), &page)
+        .assert_cache(&["fwd=bypass"]);
     gateway.assert_serves(&origin.url("/moving/y.tar.gz"), &page);
     assert_eq!(origin.count("/moving/y.tar.gz"), 2);
 }

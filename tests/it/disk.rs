@@ -4,8 +4,8 @@
 use std::thread;
 
 use crate::harness::{
-    Body, Bucket, Builder, Disk, Ended, Gate, Gateway, Origin, Reply, Streaming, Trouble, archive, assert_same,
-    eventually, sha256,
+    Body, Bucket, Builder, Disk, Ended, Gate, Gateway, Origin, Reply, Streaming, Trouble, archive,
+    assert_same, eventually, sha256,
 };
 
 const KEPT: &str = "/kept-1.0.tar.gz";
@@ -26,14 +26,29 @@ fn stage(change: impl FnOnce(Builder) -> Builder) -> Stage {
     let (kept, new) = (archive(1, 300_000), archive(2, 200_000));
     origin.serve(KEPT, Reply::file(&kept));
     origin.serve(NEW, Reply::file(&new));
-    let builder = Gateway::builder().origin(&origin).relay().one_attempt().cache_in(disk.folder());
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .cache_in(disk.folder());
     let gateway = change(builder.text("cache.disk_timeout", "1s")).start();
     gateway.assert_serves(&origin.url(KEPT), &kept);
     gateway.await_stored(&origin.url(KEPT));
     // This read brings the object into the page cache, as on a local disk.
-    gateway.assert_serves(&origin.url(KEPT), &kept).assert_cache(&["hit"]);
-    gateway.request("GET", "/readyz").send().assert_body(200, b"ready\n");
-    Stage { gateway, origin, disk, kept, new }
+    gateway
+        .assert_serves(&origin.url(KEPT), &kept)
+        .assert_cache(&["hit"]);
+    gateway
+        .request("GET", "/readyz")
+        .send()
+        .assert_body(200, b"ready\n");
+    Stage {
+        gateway,
+        origin,
+        disk,
+        kept,
+        new,
+    }
 }
 
 impl Stage {
@@ -50,10 +65,15 @@ impl Stage {
     fn assert_mended(&self) {
         self.disk.set(Trouble::Nothing);
         self.await_readiness(200, "ready\n");
-        self.gateway.assert_serves(&self.origin.url(KEPT), &self.kept).assert_cache(&["hit"]);
+        self.gateway
+            .assert_serves(&self.origin.url(KEPT), &self.kept)
+            .assert_cache(&["hit"]);
         eventually("the new target is stored", || {
             let answer = self.gateway.assert_serves(&self.origin.url(NEW), &self.new);
-            answer.header("Cache-Status").is_some_and(|status| status.contains("; hit")).then_some(())
+            answer
+                .header("Cache-Status")
+                .is_some_and(|status| status.contains("; hit"))
+                .then_some(())
         });
     }
 }
@@ -63,14 +83,29 @@ fn hanging_disk_is_bypassed_until_recovery() {
     let stage = stage(|builder| builder);
     stage.disk.set(Trouble::Hangs);
     stage.await_readiness(503, "the disk of the cache does not answer\n");
-    stage.gateway.request("GET", "/healthz").send().assert_status(200);
+    stage
+        .gateway
+        .request("GET", "/healthz")
+        .send()
+        .assert_status(200);
     for _ in 0..2 {
-        stage.gateway.assert_serves(&stage.origin.url(NEW), &stage.new);
-        stage.gateway.proxied("GET", &stage.origin.url(NEW)).send().assert_body(200, &stage.new);
+        stage
+            .gateway
+            .assert_serves(&stage.origin.url(NEW), &stage.new);
+        stage
+            .gateway
+            .proxied("GET", &stage.origin.url(NEW))
+            .send()
+            .assert_body(200, &stage.new);
     }
     let asked = stage.origin.count(KEPT);
-    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
-    assert!(stage.origin.count(KEPT) <= asked + 1, "the origin gets at most one more request");
+    stage
+        .gateway
+        .assert_serves(&stage.origin.url(KEPT), &stage.kept);
+    assert!(
+        stage.origin.count(KEPT) <= asked + 1,
+        "the origin gets at most one more request"
+    );
     stage.assert_mended();
 }
 
@@ -80,8 +115,13 @@ fn read_only_disk_still_serves_hits() {
     stage.disk.set(Trouble::ReadOnly);
     stage.await_readiness(503, "the cache cannot be written\n");
     for _ in 0..2 {
-        stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["hit"]);
-        stage.gateway.assert_serves(&stage.origin.url(NEW), &stage.new);
+        stage
+            .gateway
+            .assert_serves(&stage.origin.url(KEPT), &stage.kept)
+            .assert_cache(&["hit"]);
+        stage
+            .gateway
+            .assert_serves(&stage.origin.url(NEW), &stage.new);
     }
     assert_eq!(stage.origin.count(KEPT), 1);
     stage.assert_mended();
@@ -91,11 +131,17 @@ fn read_only_disk_still_serves_hits() {
 fn failing_disk_passes_all_requests_through() {
     let stage = stage(|builder| builder.text("cache.positive_ttl", "1ms"));
     stage.disk.set(Trouble::Errors);
-    stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
+    stage
+        .disk
+        .forget_contents(&stage.gateway.object_path(&stage.kept));
     stage.await_readiness(503, "the cache cannot be written\n");
     for _ in 0..2 {
-        stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
-        stage.gateway.assert_serves(&stage.origin.url(NEW), &stage.new);
+        stage
+            .gateway
+            .assert_serves(&stage.origin.url(KEPT), &stage.kept);
+        stage
+            .gateway
+            .assert_serves(&stage.origin.url(NEW), &stage.new);
     }
     stage.assert_mended();
 }
@@ -104,8 +150,12 @@ fn failing_disk_passes_all_requests_through() {
 fn unreadable_object_is_fetched_again() {
     let stage = stage(|builder| builder);
     stage.disk.set(Trouble::Unreadable);
-    stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
-    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
+    stage
+        .disk
+        .forget_contents(&stage.gateway.object_path(&stage.kept));
+    stage
+        .gateway
+        .assert_serves(&stage.origin.url(KEPT), &stage.kept);
     assert_eq!(stage.origin.count(KEPT), 2);
     stage.assert_mended();
 }
@@ -115,26 +165,54 @@ fn object_unreadable_in_the_middle_is_replaced() {
     let stage = stage(|builder| builder);
     let object = stage.gateway.object_path(&stage.kept);
     stage.disk.lose(&object, 200_000);
-    stage.gateway.get(&stage.origin.url(KEPT)).send().assert_broken();
-    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["fwd=uri-miss"]);
+    stage
+        .gateway
+        .get(&stage.origin.url(KEPT))
+        .send()
+        .assert_broken();
+    stage
+        .gateway
+        .assert_serves(&stage.origin.url(KEPT), &stage.kept)
+        .assert_cache(&["fwd=uri-miss"]);
     eventually("the object is stored again", || {
-        let answer = stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
-        answer.header("Cache-Status").is_some_and(|status| status.contains("; hit")).then_some(())
+        let answer = stage
+            .gateway
+            .assert_serves(&stage.origin.url(KEPT), &stage.kept);
+        answer
+            .header("Cache-Status")
+            .is_some_and(|status| status.contains("; hit"))
+            .then_some(())
     });
     assert_eq!(stage.origin.count(KEPT), 2);
-    assert_eq!(stage.gateway.objects(), [object], "the new object replaces the old one");
+    assert_eq!(
+        stage.gateway.objects(),
+        [object],
+        "the new object replaces the old one"
+    );
 }
 
 #[test]
 fn object_unreadable_from_the_start_is_replaced() {
     let stage = stage(|builder| builder);
     stage.disk.lose(&stage.gateway.object_path(&stage.kept), 0);
-    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["fwd=uri-miss"]);
+    stage
+        .gateway
+        .assert_serves(&stage.origin.url(KEPT), &stage.kept)
+        .assert_cache(&["fwd=uri-miss"]);
     eventually("the object is stored again", || {
-        let answer = stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
-        answer.header("Cache-Status").is_some_and(|status| status.contains("; hit")).then_some(())
+        let answer = stage
+            .gateway
+            .assert_serves(&stage.origin.url(KEPT), &stage.kept);
+        answer
+            .header("Cache-Status")
+            .is_some_and(|status| status.contains("; hit"))
+            .then_some(())
     });
-    assert_eq!(stage.origin.count(KEPT), 2, "the object was fetched once more");
+    assert_eq!(
+        stage.origin.count(KEPT),
+        2,
+        "the object was fetched once more"
+    );
 }
 
 #[test]
@@ -144,15 +222,25 @@ fn failing_disk_is_replaced_by_the_bucket() {
         let stage = stage(|builder| bucket.configure(builder, "p/").text("s3.delivery", "relay"));
         stage.gateway.await_uploaded(&stage.origin.url(KEPT));
         stage.disk.set(trouble);
-        stage.disk.forget_contents(&stage.gateway.object_path(&stage.kept));
+        stage
+            .disk
+            .forget_contents(&stage.gateway.object_path(&stage.kept));
         eventually("readyz returns 503", || {
             (stage.gateway.request("GET", "/readyz").send().status == 503).then_some(())
         });
         for _ in 0..2 {
-            stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept);
-            stage.gateway.assert_serves(&stage.origin.url(NEW), &stage.new);
+            stage
+                .gateway
+                .assert_serves(&stage.origin.url(KEPT), &stage.kept);
+            stage
+                .gateway
+                .assert_serves(&stage.origin.url(NEW), &stage.new);
         }
-        assert_eq!(stage.origin.count(KEPT), 1, "the origin is not asked again during {trouble:?}");
+        assert_eq!(
+            stage.origin.count(KEPT),
+            1,
+            "the origin is not asked again during {trouble:?}"
+        );
         stage.assert_mended();
     }
 }
@@ -161,13 +249,29 @@ fn failing_disk_is_replaced_by_the_bucket() {
 fn disk_failure_opens_and_recovery_ends_incident() {
     let stage = stage(|builder| builder);
     let incident = |state: &str| {
-        let listed = stage.gateway.request("GET", "/api/v1/incidents").send().json();
-        let of_disk = |incident: &&serde_json::Value| incident["cause"] == "disk" && incident["state"] == state;
-        listed["incidents"].as_array().expect("the incidents are a list").iter().find(of_disk).cloned()
+        let listed = stage
+            .gateway
+            .request("GET", "/api/v1/incidents")
+            .send()
+            .json();
+        let of_disk = |incident: &&serde_json::Value| {
+            incident["cause"] == "disk" && incident["state"] == state
+        };
+        listed["incidents"]
+            .as_array()
+            .expect("the incidents are a list")
+            .iter()
+            .find(of_disk)
+            .cloned()
     };
     stage.disk.set(Trouble::ReadOnly);
     let open = eventually("the incident is open", || incident("open"));
-    assert!(open["detail"].as_str().is_some_and(|detail| detail.contains("Read-only")), "{open}");
+    assert!(
+        open["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains("Read-only")),
+        "{open}"
+    );
     stage.disk.set(Trouble::Nothing);
     eventually("the incident is over", || incident("recovered"));
 }
@@ -178,13 +282,19 @@ fn gateway_on_hanging_disk_can_be_stopped() {
     stage.disk.set(Trouble::Hangs);
     stage.await_readiness(503, "the disk of the cache does not answer\n");
     stage.gateway.signal("TERM");
-    stage.gateway.log().wait_for("the end", |event| event["message"] == "stopped");
+    stage
+        .gateway
+        .log()
+        .wait_for("the end", |event| event["message"] == "stopped");
     // The kernel does not release a process that waits for a disk.
     stage.disk.set(Trouble::Nothing);
     let (code, log) = stage.gateway.await_exit();
     assert_eq!(code, Some(0), "{}", log.text());
     stage.gateway.restart();
-    stage.gateway.assert_serves(&stage.origin.url(KEPT), &stage.kept).assert_cache(&["hit"]);
+    stage
+        .gateway
+        .assert_serves(&stage.origin.url(KEPT), &stage.kept)
+        .assert_cache(&["hit"]);
 }
 
 /// Asserts that a disk fault in the middle of a fetch breaks no response.
@@ -196,14 +306,29 @@ fn assert_goes_on(cause: &str, spoil: impl Fn(&Disk), mend: impl Fn(&Disk)) {
     for path in ["/length-1.0.tar.gz", "/chunks-1.0.tar.gz"] {
         let gate = Gate::new();
         let reply = Reply::file(&body).gate_at(START, &gate);
-        stage.origin.serve(path, if path.starts_with("/chunks") { reply.chunked() } else { reply });
+        stage.origin.serve(
+            path,
+            if path.starts_with("/chunks") {
+                reply.chunked()
+            } else {
+                reply
+            },
+        );
         let url = stage.origin.url(path);
         // One client reads the body, one expects the right digest, and one expects another digest.
         let mut reader = stage.gateway.get(&url).open();
         let first = reader.read(START);
-        let mut expecting = stage.gateway.get(&url).header("X-Expected-Sha256", &sha256(&body)).open();
+        let mut expecting = stage
+            .gateway
+            .get(&url)
+            .header("X-Expected-Sha256", &sha256(&body))
+            .open();
         let begun = expecting.read(START);
-        let mut wrong = stage.gateway.get(&url).header("X-Expected-Sha256", &sha256(b"other")).open();
+        let mut wrong = stage
+            .gateway
+            .get(&url)
+            .header("X-Expected-Sha256", &sha256(b"other"))
+            .open();
         let misled = wrong.read(START);
         spoil(&stage.disk);
         gate.open();
@@ -220,10 +345,17 @@ fn assert_goes_on(cause: &str, spoil: impl Fn(&Disk), mend: impl Fn(&Disk)) {
             assert_eq!(ended, Ended::Whole);
             assert_same(&bytes, &body);
         }
-        assert_eq!(misled.0, Ended::Cut, "the client with another digest gets a cut transfer");
+        assert_eq!(
+            misled.0,
+            Ended::Cut,
+            "the client with another digest gets a cut transfer"
+        );
         assert_eq!(stage.origin.count(path), 1, "the origin gets one request");
         let fetch = stage.gateway.await_fetch(&url);
-        assert_eq!((&fetch["outcome"], &fetch["cause"]), (&"failed".into(), &cause.into()));
+        assert_eq!(
+            (&fetch["outcome"], &fetch["cause"]),
+            (&"failed".into(), &cause.into())
+        );
         stage.gateway.assert_serves(&url, &body);
         mend(&stage.disk);
         stage.await_readiness(200, "ready\n");
@@ -237,15 +369,27 @@ const UNSTORABLE: &str = "the body could not be stored";
 
 #[test]
 fn disk_full_during_fetch_breaks_no_response() {
-    assert_goes_on(NO_SPACE, |disk| disk.set_capacity(1), |disk| disk.set_capacity(1 << 30));
+    assert_goes_on(
+        NO_SPACE,
+        |disk| disk.set_capacity(1),
+        |disk| disk.set_capacity(1 << 30),
+    );
 }
 
 #[test]
 fn disk_failure_during_fetch_breaks_no_response() {
-    assert_goes_on(UNSTORABLE, |disk| disk.set(Trouble::ReadOnly), |disk| disk.set(Trouble::Nothing));
+    assert_goes_on(
+        UNSTORABLE,
+        |disk| disk.set(Trouble::ReadOnly),
+        |disk| disk.set(Trouble::Nothing),
+    );
 }
 
 #[test]
 fn disk_hang_during_fetch_breaks_no_response() {
-    assert_goes_on(UNSTORABLE, |disk| disk.set(Trouble::Hangs), |disk| disk.set(Trouble::Nothing));
+    assert_goes_on(
+        UNSTORABLE,
+        |disk| disk.set(Trouble::Hangs),
+        |disk| disk.set(Trouble::Nothing),
+    );
 }

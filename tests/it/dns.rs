@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use hickory_proto::rr::RecordType::{A, AAAA, TXT};
 use serde_json::Value;
 
-use crate::harness::{Builder, DNS_KEY, DNS_NAME, DNS_SECRET, Disk, Gate, Gateway, Named, NamedDoor, Trouble, listen};
+use crate::harness::{
+    Builder, DNS_KEY, DNS_NAME, DNS_SECRET, Disk, Gate, Gateway, Named, NamedDoor, Trouble, listen,
+};
 
 const OWN: &str = "192.0.2.11";
 const OTHER: &str = "192.0.2.12";
@@ -32,11 +34,15 @@ fn node(named: &Named, own: &[&str]) -> Builder {
 
 /// Returns a node whose cache is on a disk with injected faults.
 fn node_on(disk: &Disk, server: SocketAddr) -> Builder {
-    node_at(server, &[OWN]).cache_in(disk.folder()).text("cache.disk_timeout", "1s")
+    node_at(server, &[OWN])
+        .cache_in(disk.folder())
+        .text("cache.disk_timeout", "1s")
 }
 
 fn tells(event: &Value, part: &str) -> bool {
-    event["message"].as_str().is_some_and(|message| message.contains(part))
+    event["message"]
+        .as_str()
+        .is_some_and(|message| message.contains(part))
 }
 
 #[track_caller]
@@ -45,7 +51,12 @@ fn await_told(gateway: &Gateway, part: &str) -> Value {
 }
 
 fn warnings_of(gateway: &Gateway, part: &str) -> usize {
-    gateway.log().events().iter().filter(|event| event["level"] == "WARN" && tells(event, part)).count()
+    gateway
+        .log()
+        .events()
+        .iter()
+        .filter(|event| event["level"] == "WARN" && tells(event, part))
+        .count()
 }
 
 #[test]
@@ -57,7 +68,11 @@ fn unready_node_is_withdrawn_and_restored() {
         disk.set(trouble);
         named.await_has(A, &[OTHER]);
         named.assert_has(TXT, &["kept"]);
-        assert_eq!(named.ttl_seconds(A), 300, "the TTL of the other addresses is kept");
+        assert_eq!(
+            named.ttl_seconds(A),
+            300,
+            "the TTL of the other addresses is kept"
+        );
         gateway.request("GET", "/readyz").send().assert_status(503);
         disk.set(Trouble::Nothing);
         named.await_has(A, &[OWN, OTHER]);
@@ -75,7 +90,11 @@ fn last_address_stays_until_another_exists() {
     named.assert_has(A, &[OWN]);
     named.add(OTHER);
     named.await_has(A, &[OTHER]);
-    assert_eq!(warnings_of(&gateway, "its address is the last one"), 1, "retries log no further warning");
+    assert_eq!(
+        warnings_of(&gateway, "its address is the last one"),
+        1,
+        "retries log no further warning"
+    );
     disk.set(Trouble::Nothing);
 }
 
@@ -93,7 +112,9 @@ fn stop_withdraws_before_ports_close() {
     let named = Named::start(&["A 192.0.2.11", "A 192.0.2.12"]);
     let gate = Gate::new();
     let door = NamedDoor::before(&named, &gate);
-    let mut gateway = node_at(door.address(), &[OWN]).text("gateway.shutdown_grace", "20s").start();
+    let mut gateway = node_at(door.address(), &[OWN])
+        .text("gateway.shutdown_grace", "20s")
+        .start();
     gateway.signal("TERM");
     gate.await_reached(1);
     gateway.request("GET", "/healthz").send().assert_status(200);
@@ -109,10 +130,18 @@ fn stop_withdraws_before_ports_close() {
 #[test]
 fn nodes_stopping_together_leave_one_address() {
     let own = ["192.0.2.11", "192.0.2.12", "192.0.2.13"];
-    let named = Named::start(&own.map(|own| format!("A {own}")).each_ref().map(String::as_str));
+    let named = Named::start(
+        &own.map(|own| format!("A {own}"))
+            .each_ref()
+            .map(String::as_str),
+    );
     let gate = Gate::new();
     let door = NamedDoor::before(&named, &gate);
-    let mut gateways = own.map(|own| node_at(door.address(), &[own]).text("gateway.shutdown_grace", "20s").start());
+    let mut gateways = own.map(|own| {
+        node_at(door.address(), &[own])
+            .text("gateway.shutdown_grace", "20s")
+            .start()
+    });
     for gateway in &gateways {
         gateway.signal("TERM");
     }
@@ -145,19 +174,37 @@ fn update_based_on_stale_addresses_is_rejected() {
 #[test]
 fn wrong_tsig_key_is_logged_once() {
     let other_secret = "YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk=";
-    for (key, secret, cause) in [(DNS_KEY, other_secret, "BadSig"), ("no-key", DNS_SECRET, "BadKey")] {
+    for (key, secret, cause) in [
+        (DNS_KEY, other_secret, "BadSig"),
+        ("no-key", DNS_SECRET, "BadKey"),
+    ] {
         let named = Named::start(&["A 192.0.2.12"]);
-        let wrong = node(&named, &[OWN]).text("dns.tsig_name", key).text("dns.tsig_secret", secret);
+        let wrong = node(&named, &[OWN])
+            .text("dns.tsig_name", key)
+            .text("dns.tsig_secret", secret);
         let mut gateway = wrong.start();
         let told = await_told(&gateway, "DNS update failed, will retry");
-        assert!(told["error"].as_str().is_some_and(|error| error.contains(cause)), "{told}");
+        assert!(
+            told["error"]
+                .as_str()
+                .is_some_and(|error| error.contains(cause)),
+            "{told}"
+        );
         await_told(&gateway, "DNS update still failing");
-        assert_eq!(warnings_of(&gateway, "DNS update failed"), 1, "{}", gateway.log().text());
+        assert_eq!(
+            warnings_of(&gateway, "DNS update failed"),
+            1,
+            "{}",
+            gateway.log().text()
+        );
         gateway.request("GET", "/readyz").send().assert_status(200);
         gateway.signal("TERM");
         let (code, log) = gateway.await_exit();
         assert_eq!(code, Some(0));
-        assert!(!log.text().contains(secret), "the log shows the TSIG secret");
+        assert!(
+            !log.text().contains(secret),
+            "the log shows the TSIG secret"
+        );
         named.assert_has(A, &[OTHER]);
     }
 }
@@ -179,18 +226,31 @@ fn unreachable_dns_server_is_retried() {
 fn silent_dns_server_does_not_block_stop() {
     let silent = listen("127.0.0.1");
     let address = silent.local_addr().expect("a listener has an address");
-    let mut gateway = node_at(address, &[OWN]).text("gateway.shutdown_grace", "1s").start();
+    let mut gateway = node_at(address, &[OWN])
+        .text("gateway.shutdown_grace", "1s")
+        .start();
     let began = Instant::now();
     gateway.signal("TERM");
     let (code, log) = gateway.await_exit();
     assert_eq!(code, Some(0), "{}", log.text());
-    assert!(log.text().contains("could not withdraw this node from DNS"), "{}", log.text());
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(
+        log.text().contains("could not withdraw this node from DNS"),
+        "{}",
+        log.text()
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
 fn last_address_is_kept_per_address_family() {
-    let named = Named::start_at("::1", &["A 192.0.2.11", "AAAA 2001:db8::11", "AAAA 2001:db8::12"]);
+    let named = Named::start_at(
+        "::1",
+        &["A 192.0.2.11", "AAAA 2001:db8::11", "AAAA 2001:db8::12"],
+    );
     let mut gateway = node(&named, &[OWN, "2001:db8::11"]).start();
     gateway.stop();
     named.assert_has(AAAA, &["2001:db8::12"]);
@@ -204,6 +264,11 @@ fn cname_is_not_changed() {
     let named = Named::start(&["CNAME ns"]);
     let gateway = node(&named, &[OWN]).start();
     let told = await_told(&gateway, "DNS update failed, will retry");
-    assert!(told["error"].as_str().is_some_and(|error| error.contains("alias")), "{told}");
+    assert!(
+        told["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("alias")),
+        "{told}"
+    );
     assert_eq!(named.has(A).len(), 2, "the CNAME and its target stay");
 }

@@ -2,7 +2,8 @@
 //! part. No response with other bytes ends cleanly.
 
 use crate::harness::{
-    Answer, Authority, Body, Ended, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+    Answer, Authority, Body, Ended, Gate, Gateway, Origin, Reply, archive, assert_same, eventually,
+    sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -12,7 +13,13 @@ const WRONG: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
 #[track_caller]
 fn assert_not_clean(answer: &Answer) {
     if matches!(answer.status, 200 | 206) {
-        assert_eq!(answer.ended, Ended::Cut, "{} bytes came with {}", answer.body.len(), answer.status);
+        assert_eq!(
+            answer.ended,
+            Ended::Cut,
+            "{} bytes came with {}",
+            answer.body.len(),
+            answer.status
+        );
     } else {
         answer.assert_problem(answer.status);
     }
@@ -22,7 +29,12 @@ fn assert_not_clean(answer: &Answer) {
 /// object.
 fn with_evicted(origin: &Origin, body: &Body) -> Gateway {
     origin.serve(PATH, Reply::file(body));
-    let mut gateway = Gateway::builder().origin(origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
+    let mut gateway = Gateway::builder()
+        .origin(origin)
+        .relay()
+        .one_attempt()
+        .text("cache.max_size", "1MiB")
+        .start();
     gateway.assert_serves(&origin.url(PATH), body);
     gateway.await_stored(&origin.url(PATH));
     gateway.restart_with(|builder| builder.text("cache.negative_ttl", "1ms"));
@@ -36,7 +48,11 @@ fn oversized_changed_evicted_target_is_not_passed_through() {
     let gateway = with_evicted(&origin, &archive(1, 300_000));
     let other = archive(2, 3 << 20);
     let url = origin.url(PATH);
-    for reply in [Reply::file(&other), Reply::file(&other).chunked(), Reply::html()] {
+    for reply in [
+        Reply::file(&other),
+        Reply::file(&other).chunked(),
+        Reply::html(),
+    ] {
         origin.serve(PATH, reply);
         for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
             assert_not_clean(&request.send());
@@ -54,11 +70,20 @@ fn full_disk_does_not_pass_changed_evicted_target() {
     let url = origin.url(PATH);
     for reply in [Reply::file(&other), Reply::file(&other).chunked()] {
         origin.serve(PATH, reply);
-        for request in [gateway.get(&url), gateway.proxied("GET", &url), gateway.get(&url).range("bytes=0-99")] {
+        for request in [
+            gateway.get(&url),
+            gateway.proxied("GET", &url),
+            gateway.get(&url).range("bytes=0-99"),
+        ] {
             assert_not_clean(&request.send());
         }
         // A request that expects the other bytes expects bytes that are not those on record.
-        assert_not_clean(&gateway.get(&url).header("X-Expected-Sha256", &sha256(&other)).send());
+        assert_not_clean(
+            &gateway
+                .get(&url)
+                .header("X-Expected-Sha256", &sha256(&other))
+                .send(),
+        );
     }
 }
 
@@ -78,9 +103,16 @@ fn full_disk_passes_unchanged_evicted_target_through() {
 fn full_disk_does_not_pass_html_as_archive() {
     let origin = Origin::start();
     let body = archive(6, 50_000);
-    let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.min_free", "1000TiB");
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("cache.min_free", "1000TiB");
     let gateway = builder.start();
-    for (path, reply) in [("/length.tar.gz", Reply::html()), ("/chunks.tar.gz", Reply::html().chunked())] {
+    for (path, reply) in [
+        ("/length.tar.gz", Reply::html()),
+        ("/chunks.tar.gz", Reply::html().chunked()),
+    ] {
         origin.serve(path, reply);
         let url = origin.url(path);
         for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
@@ -99,12 +131,18 @@ fn client_digest_does_not_make_plaintext_body_storable() {
     let body = archive(7, 20_000);
     plain.serve("/y.tar.gz", Reply::file(&body));
     secure.serve(PATH, Reply::redirect(302, &plain.url("/y.tar.gz")));
-    let builder = Gateway::builder().origin(&secure).origin(&plain).relay().one_attempt();
+    let builder = Gateway::builder()
+        .origin(&secure)
+        .origin(&plain)
+        .relay()
+        .one_attempt();
     let mut gateway = builder.authority(&authority).start();
     let url = secure.named_url(PATH);
     for expecting in [
         gateway.request("GET", &format!("/sha256:{}/{url}", sha256(&body))),
-        gateway.get(&url).header("X-Expected-Sha256", &sha256(&body)),
+        gateway
+            .get(&url)
+            .header("X-Expected-Sha256", &sha256(&body)),
     ] {
         let answer = expecting.send();
         match answer.status {
@@ -126,18 +164,34 @@ fn range_is_sent_after_whole_body_is_verified() {
     let origin = Origin::start();
     let body = archive(8, 200_000);
     let gateway = Gateway::relaying(&origin);
-    for (number, reply) in [Reply::file(&body), Reply::file(&body).chunked()].into_iter().enumerate() {
-        for (range, first, last) in
-            [("bytes=0-999", 0, 999), ("bytes=1000-1999", 1000, 1999), ("bytes=-1", 199_999, 199_999)]
-        {
+    for (number, reply) in [Reply::file(&body), Reply::file(&body).chunked()]
+        .into_iter()
+        .enumerate()
+    {
+        for (range, first, last) in [
+            ("bytes=0-999", 0, 999),
+            ("bytes=1000-1999", 1000, 1999),
+            ("bytes=-1", 199_999, 199_999),
+        ] {
             let path = format!("/{number}/{first}/x.tar.gz");
             origin.serve(&path, reply.clone());
             let url = origin.url(&path);
-            let by_path = |digest: &str| gateway.request("GET", &format!("/sha256:{digest}/{url}")).range(range).send();
+            let by_path = |digest: &str| {
+                gateway
+                    .request("GET", &format!("/sha256:{digest}/{url}"))
+                    .range(range)
+                    .send()
+            };
             by_path(WRONG).assert_problem(409);
-            let by_header = gateway.proxied("GET", &url).header("X-Expected-Sha256", WRONG).range(range);
+            let by_header = gateway
+                .proxied("GET", &url)
+                .header("X-Expected-Sha256", WRONG)
+                .range(range);
             by_header.send().assert_problem(409);
-            assert!(gateway.records_of(&url).is_empty(), "a body with a wrong digest is not stored");
+            assert!(
+                gateway.records_of(&url).is_empty(),
+                "a body with a wrong digest is not stored"
+            );
             by_path(&sha256(&body)).assert_body(206, &body[first..=last]);
         }
     }
@@ -153,11 +207,19 @@ fn range_of_running_fetch_waits_for_verification() {
     let url = origin.url(PATH);
     let mut plain = gateway.get(&url).open();
     assert_same(&plain.read(50_000), &body[..50_000]);
-    let part = |digest: &str| gateway.get(&url).header("X-Expected-Sha256", digest).range("bytes=0-999").start();
+    let part = |digest: &str| {
+        gateway
+            .get(&url)
+            .header("X-Expected-Sha256", digest)
+            .range("bytes=0-999")
+            .start()
+    };
     let (wrong, right) = (part(WRONG), part(&sha256(&body)));
     gate.open();
     assert_same(&plain.finish().body, &body[50_000..]);
     wrong.head().finish().assert_problem(409);
     right.head().finish().assert_body(206, &body[..1000]);
-    eventually("the object is stored", || (gateway.records_of(&url).len() == 1).then_some(()));
+    eventually("the object is stored", || {
+        (gateway.records_of(&url).len() == 1).then_some(())
+    });
 }

@@ -16,7 +16,10 @@ fn assert_refused(answer: &Answer, body: &[u8]) {
     } else {
         answer.assert_status(200);
         assert_eq!(answer.ended, Ended::Cut, "the transfer is cut");
-        assert!(answer.body.len() < body.len(), "at least the last byte is withheld");
+        assert!(
+            answer.body.len() < body.len(),
+            "at least the last byte is withheld"
+        );
     }
 }
 
@@ -26,7 +29,10 @@ fn wrong_bytes_never_end_cleanly_with_a_length() {
     let body = archive(1, 300_000);
     origin.serve(PATH, Reply::file(&body));
     let gateway = Gateway::relaying(&origin);
-    let answer = gateway.get(&origin.url(PATH)).header("X-Expected-Sha256", WRONG).send();
+    let answer = gateway
+        .get(&origin.url(PATH))
+        .header("X-Expected-Sha256", WRONG)
+        .send();
     assert_refused(&answer, &body);
     assert_ne!(gateway.await_fetch(&origin.url(PATH))["outcome"], "stored");
     gateway.assert_nothing_stored();
@@ -57,7 +63,12 @@ fn small_wrong_body_is_never_sent_completely() {
     origin.serve("/x.patch", Reply::ok(&b"-\n".to_vec().into()));
     origin.serve("/y.patch", Reply::ok(&b"+".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
-    let wrong = |path: &str| gateway.get(&origin.url(path)).header("X-Expected-Sha256", WRONG).send();
+    let wrong = |path: &str| {
+        gateway
+            .get(&origin.url(path))
+            .header("X-Expected-Sha256", WRONG)
+            .send()
+    };
     assert_refused(&wrong(PATH), &body);
     assert_refused(&wrong("/x.patch"), b"-\n");
     assert_refused(&wrong("/y.patch"), b"+");
@@ -74,7 +85,10 @@ fn wrong_client_digest_does_not_affect_other_clients() {
     let wrong = gateway.get(&url).header("X-Expected-Sha256", WRONG).send();
     assert_refused(&wrong, &body);
     gateway.assert_serves(&url, &body);
-    let right = gateway.get(&url).header("X-Expected-Sha256", &sha256(&body)).send();
+    let right = gateway
+        .get(&url)
+        .header("X-Expected-Sha256", &sha256(&body))
+        .send();
     right.assert_body(200, &body);
 }
 
@@ -87,13 +101,35 @@ fn hit_with_other_digest_is_409() {
     let url = origin.url(PATH);
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
-    gateway.get(&url).header("X-Expected-Sha256", WRONG).send().assert_problem(409);
-    gateway.request("GET", &format!("/sha256:{WRONG}/{url}")).send().assert_problem(409);
-    gateway.request("HEAD", &format!("/sha256:{WRONG}/{url}")).send().assert_status(409);
-    gateway.get(&url).header("X-Expected-Md5", "00000000000000000000000000000000").send().assert_problem(409);
-    gateway.proxied("GET", &url).header("X-Expected-Sha256", WRONG).send().assert_problem(409);
+    gateway
+        .get(&url)
+        .header("X-Expected-Sha256", WRONG)
+        .send()
+        .assert_problem(409);
+    gateway
+        .request("GET", &format!("/sha256:{WRONG}/{url}"))
+        .send()
+        .assert_problem(409);
+    gateway
+        .request("HEAD", &format!("/sha256:{WRONG}/{url}"))
+        .send()
+        .assert_status(409);
+    gateway
+        .get(&url)
+        .header("X-Expected-Md5", "00000000000000000000000000000000")
+        .send()
+        .assert_problem(409);
+    gateway
+        .proxied("GET", &url)
+        .header("X-Expected-Sha256", WRONG)
+        .send()
+        .assert_problem(409);
     gateway.assert_serves(&url, &body);
-    assert_eq!(origin.count(PATH), 1, "the stored object is not fetched again");
+    assert_eq!(
+        origin.count(PATH),
+        1,
+        "the stored object is not fetched again"
+    );
 }
 
 #[test]
@@ -113,13 +149,33 @@ fn every_algorithm_is_checked_on_miss_and_hit() {
         let path = format!("/{name}.patch");
         let url = origin.url(&path);
         origin.serve(&path, Reply::file(&body.clone().into()));
-        let wrong: String = digest.chars().map(|c| if c == 'a' { 'b' } else { 'a' }).collect();
-        assert_refused(&gateway.request("GET", &format!("/{name}:{wrong}/{url}")).send(), &body);
-        assert_eq!(gateway.records_of(&url).len(), 0, "{name}: nothing is stored");
-        gateway.request("GET", &format!("/{name}:{digest}/{url}")).send().assert_body(200, &body);
-        gateway.request("GET", &format!("/{name}:{wrong}/{url}")).send().assert_problem(409);
+        let wrong: String = digest
+            .chars()
+            .map(|c| if c == 'a' { 'b' } else { 'a' })
+            .collect();
+        assert_refused(
+            &gateway
+                .request("GET", &format!("/{name}:{wrong}/{url}"))
+                .send(),
+            &body,
+        );
+        assert_eq!(
+            gateway.records_of(&url).len(),
+            0,
+            "{name}: nothing is stored"
+        );
+        gateway
+            .request("GET", &format!("/{name}:{digest}/{url}"))
+            .send()
+            .assert_body(200, &body);
+        gateway
+            .request("GET", &format!("/{name}:{wrong}/{url}"))
+            .send()
+            .assert_problem(409);
         let upper = digest.to_uppercase();
-        let hit = gateway.request("GET", &format!("/{name}:{upper}/{url}")).send();
+        let hit = gateway
+            .request("GET", &format!("/{name}:{upper}/{url}"))
+            .send();
         hit.assert_body(200, &body);
         assert_eq!(origin.count(&path), 2, "{name}");
     }
@@ -159,9 +215,17 @@ fn malformed_expected_digest_is_400() {
         ("X-Expected-Md5", WRONG),
         ("X-Expected-Sha512", "yes"),
     ] {
-        gateway.get(&origin.url(PATH)).header(name, value).send().assert_problem(400);
+        gateway
+            .get(&origin.url(PATH))
+            .header(name, value)
+            .send()
+            .assert_problem(400);
     }
-    assert_eq!(origin.total(), 0, "a digest that cannot be checked is an error, and is not ignored");
+    assert_eq!(
+        origin.total(),
+        0,
+        "a digest that cannot be checked is an error, and is not ignored"
+    );
 }
 
 #[test]
@@ -171,7 +235,10 @@ fn conflicting_expected_digests_never_succeed() {
     origin.serve(PATH, Reply::file(&body));
     let gateway = Gateway::relaying(&origin);
     let path = format!("/sha256:{}/{}", sha256(&body), origin.url(PATH));
-    let answer = gateway.request("GET", &path).header("X-Expected-Sha256", WRONG).send();
+    let answer = gateway
+        .request("GET", &path)
+        .header("X-Expected-Sha256", WRONG)
+        .send();
     if answer.status == 400 {
         answer.assert_problem(400);
     } else {
@@ -185,7 +252,11 @@ fn range_at_end_of_wrong_body_is_cut() {
     let body = archive(7, 200_000);
     origin.serve(PATH, Reply::file(&body));
     let gateway = Gateway::relaying(&origin);
-    let answer = gateway.get(&origin.url(PATH)).header("X-Expected-Sha256", WRONG).range("bytes=199000-").send();
+    let answer = gateway
+        .get(&origin.url(PATH))
+        .header("X-Expected-Sha256", WRONG)
+        .range("bytes=199000-")
+        .send();
     if answer.status == 206 {
         answer.assert_broken();
         assert_same(&answer.body, &body[199_000..199_000 + answer.body.len()]);
@@ -206,7 +277,8 @@ fn digest_is_checked_on_pass_through_responses() {
     for path in ["/length.bin", "/chunks.bin", "/x.tar.gz?token=a"] {
         let url = origin.url(path);
         for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
-            let expecting = |digest: &str| request.clone().header("X-Expected-Sha256", digest).send();
+            let expecting =
+                |digest: &str| request.clone().header("X-Expected-Sha256", digest).send();
             expecting(&sha256(&body)).assert_body(200, &body);
             let wrong = expecting(WRONG);
             if wrong.status == 200 {

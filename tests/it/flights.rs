@@ -1,6 +1,8 @@
 //! Tests of in-flight fetches with many clients, each at its own position and speed.
 
-use crate::harness::{Ended, Gate, Gateway, Origin, Reply, Tool, archive, assert_same, files_under};
+use crate::harness::{
+    Ended, Gate, Gateway, Origin, Reply, Tool, archive, assert_same, files_under,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -24,11 +26,17 @@ fn archive_type_is_checked_before_sending_head() {
     let origin = Origin::start();
     let body = archive(2, 100_000);
     let (early, late) = (Gate::new(), Gate::new());
-    origin.serve(PATH, Reply::file(&body).gate_at(511, &early).gate_at(512, &late));
+    origin.serve(
+        PATH,
+        Reply::file(&body).gate_at(511, &early).gate_at(512, &late),
+    );
     let gateway = Gateway::relaying(&origin);
     let waiting = gateway.get(&origin.url(PATH)).start();
     early.await_reached(1);
-    assert!(!waiting.has_answer(), "511 bytes are too few to check the file type of an archive");
+    assert!(
+        !waiting.has_answer(),
+        "511 bytes are too few to check the file type of an archive"
+    );
     early.open();
     let mut answer = waiting.head();
     assert_same(&answer.read(512), &body[..512]);
@@ -86,12 +94,16 @@ fn last_client_disconnect_keeps_fetch_running() {
     only.read(1000);
     drop(only);
     // The request log shows that Millpond has noticed the client's disconnect.
-    gateway.log().wait_for("the request of the disconnected client", |event| {
-        event["message"] == "request" && event["completion"] == "aborted"
-    });
+    gateway
+        .log()
+        .wait_for("the request of the disconnected client", |event| {
+            event["message"] == "request" && event["completion"] == "aborted"
+        });
     gate.open();
     gateway.await_stored(&origin.url(PATH));
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
     assert_eq!(origin.count(PATH), 1);
 }
 
@@ -143,11 +155,18 @@ fn range_miss_fetches_and_stores_whole_object() {
     let open = gateway.get(&url).range("bytes=199000-").start();
     let suffix = gateway.get(&url).range("bytes=-10").start();
     gate.open();
-    ahead.head().finish().assert_body(206, &body[150_000..151_000]);
+    ahead
+        .head()
+        .finish()
+        .assert_body(206, &body[150_000..151_000]);
     open.head().finish().assert_body(206, &body[199_000..]);
     suffix.head().finish().assert_body(206, &body[199_990..]);
     gateway.await_stored(&url);
-    assert_eq!(origin.request(PATH).header("range"), None, "the whole object is fetched");
+    assert_eq!(
+        origin.request(PATH).header("range"),
+        None,
+        "the whole object is fetched"
+    );
     gateway.assert_serves(&url, &body);
 }
 
@@ -192,15 +211,31 @@ fn aria2c_with_four_connections_gets_the_file() {
     let folder = tempfile::tempdir().expect("a folder can be created");
     let url = gateway.rewritten(&origin.url(PATH));
     std::thread::scope(|scope| {
-        let run =
-            scope.spawn(|| Tool::aria2c(folder.path()).args(&["-x4", "-s4", "-k1M", "-o", "x.tar.gz"]).arg(&url).run());
+        let run = scope.spawn(|| {
+            Tool::aria2c(folder.path())
+                .args(&["-x4", "-s4", "-k1M", "-o", "x.tar.gz"])
+                .arg(&url)
+                .run()
+        });
         gate.await_reached(1);
         gate.open();
         run.join().expect("aria2c runs").assert_success();
     });
-    assert_same(&std::fs::read(folder.path().join("x.tar.gz")).expect("the file exists"), &body);
-    assert_eq!(files_under(folder.path()).len(), 1, "aria2c has left no control file");
-    let parts = gateway.log().events().iter().filter(|event| event["status"] == 206).count();
+    assert_same(
+        &std::fs::read(folder.path().join("x.tar.gz")).expect("the file exists"),
+        &body,
+    );
+    assert_eq!(
+        files_under(folder.path()).len(),
+        1,
+        "aria2c has left no control file"
+    );
+    let parts = gateway
+        .log()
+        .events()
+        .iter()
+        .filter(|event| event["status"] == 206)
+        .count();
     assert!(parts >= 1, "aria2c asked for parts");
     assert_eq!(origin.count(PATH), 1);
 }
@@ -215,7 +250,10 @@ fn http10_client_waits_for_body_of_unknown_length() {
     let waiting = gateway.get(&origin.url(PATH)).http_1_0().start();
     let mut modern = gateway.get(&origin.url(PATH)).open();
     assert_same(&modern.read(30_000), &body[..30_000]);
-    assert!(!waiting.has_answer(), "without chunks a client cannot detect a cut");
+    assert!(
+        !waiting.has_answer(),
+        "without chunks a client cannot detect a cut"
+    );
     gate.open();
     let answer = waiting.head().finish();
     assert_eq!(answer.wants("content-length"), "60000");
@@ -232,7 +270,9 @@ fn head_request_is_answered_from_running_fetch() {
     let gateway = Gateway::relaying(&origin);
     let mut first = gateway.get(&origin.url(PATH)).open();
     first.read(30_000);
-    let head = gateway.request("HEAD", &format!("/{}", origin.url(PATH))).send();
+    let head = gateway
+        .request("HEAD", &format!("/{}", origin.url(PATH)))
+        .send();
     head.assert_body(200, b"");
     assert_eq!(head.wants("content-length"), "60000");
     gate.open();

@@ -2,7 +2,8 @@
 //! tests with a real nginx.
 
 use crate::harness::{
-    Body, Builder, DAY_AFTER, DAY_BEFORE, Gateway, Origin, Reply, Request, Waiting, archive, is_request_of, sha256,
+    Body, Builder, DAY_AFTER, DAY_BEFORE, Gateway, Origin, Reply, Request, Waiting, archive,
+    is_request_of, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -11,7 +12,9 @@ const TRUSTED: &str = "[\"127.0.0.1/32\"]";
 
 fn behind_nginx(origin: &Origin) -> Builder {
     let builder = Gateway::builder().origin(origin).relay().one_attempt();
-    builder.set("gateway.trusted_proxies", TRUSTED).text("gateway.accel_redirect", "/_objects/")
+    builder
+        .set("gateway.trusted_proxies", TRUSTED)
+        .text("gateway.accel_redirect", "/_objects/")
 }
 
 /// A gateway behind an nginx that the test plays, with one stored file.
@@ -29,7 +32,11 @@ impl Front {
         let gateway = settle(behind_nginx(&origin)).start();
         gateway.assert_serves(&origin.url(PATH), &body);
         gateway.await_stored(&origin.url(PATH));
-        Self { gateway, origin, body }
+        Self {
+            gateway,
+            origin,
+            body,
+        }
     }
 
     fn new() -> Self {
@@ -40,7 +47,10 @@ impl Front {
     fn handed_on(&self, method: &str) -> Request {
         let path = format!("/{}", self.origin.url(PATH));
         let request = self.gateway.request(method, &path);
-        request.header("X-Millpond-Request-Line", &format!("{method} {path} HTTP/1.1"))
+        request.header(
+            "X-Millpond-Request-Line",
+            &format!("{method} {path} HTTP/1.1"),
+        )
     }
 
     fn location(&self) -> String {
@@ -58,15 +68,33 @@ fn hit_is_offloaded_to_nginx_with_its_headers() {
     answer.assert_body(200, b"");
     assert_eq!(answer.wants("x-accel-redirect"), front.location());
     answer.assert_cache(&["hit", "detail=disk"]);
-    for name in ["etag", "last-modified", "content-type", "content-disposition", "repr-digest"] {
+    for name in [
+        "etag",
+        "last-modified",
+        "content-type",
+        "content-disposition",
+        "repr-digest",
+    ] {
         assert_eq!(answer.wants(name), direct.wants(name), "{name}");
     }
-    assert_eq!(answer.header("accept-ranges"), None, "nginx adds Accept-Ranges itself");
+    assert_eq!(
+        answer.header("accept-ranges"),
+        None,
+        "nginx adds Accept-Ranges itself"
+    );
     let object = front.gateway.objects().pop().expect("one object is stored");
-    assert!(object.ends_with(front.location().trim_start_matches("/_objects/")), "{object:?}");
-    front.gateway.log().wait_for("the offloaded request", |event| {
-        is_request_of(event, PATH) && event["completion"] == "offloaded" && event["sent_bytes"] == 0
-    });
+    assert!(
+        object.ends_with(front.location().trim_start_matches("/_objects/")),
+        "{object:?}"
+    );
+    front
+        .gateway
+        .log()
+        .wait_for("the offloaded request", |event| {
+            is_request_of(event, PATH)
+                && event["completion"] == "offloaded"
+                && event["sent_bytes"] == 0
+        });
 }
 
 #[test]
@@ -76,15 +104,27 @@ fn only_single_ranges_are_offloaded_to_nginx() {
     for range in ["bytes=0-9", "bytes=500-", "bytes=-7"] {
         let answer = handed(range);
         answer.assert_body(200, b"");
-        assert_eq!(answer.wants("x-accel-redirect"), front.location(), "{range}");
-        assert_eq!(answer.header("content-range"), None, "nginx sets Content-Range");
+        assert_eq!(
+            answer.wants("x-accel-redirect"),
+            front.location(),
+            "{range}"
+        );
+        assert_eq!(
+            answer.header("content-range"),
+            None,
+            "nginx sets Content-Range"
+        );
     }
     for range in ["bytes=0-1,4-5", "bytes=9-2", "bytes=x", "pieces=0-1"] {
         let answer = handed(range);
         answer.assert_body(200, &front.body);
         assert_eq!(answer.header("x-accel-redirect"), None, "{range}");
     }
-    let stale = front.handed_on("GET").range("bytes=0-9").header("If-Range", "\"another\"").send();
+    let stale = front
+        .handed_on("GET")
+        .range("bytes=0-9")
+        .header("If-Range", "\"another\"")
+        .send();
     stale.assert_body(200, &front.body);
     assert_eq!(handed(&format!("bytes={SIZE}-")).status, 416);
 }
@@ -109,8 +149,15 @@ fn head_and_preconditions_are_not_offloaded() {
     head.assert_status(200);
     assert_eq!(head.header("x-accel-redirect"), None);
     assert_eq!(head.wants("content-length"), SIZE.to_string());
-    let again = front.handed_on("GET").header("If-Modified-Since", DAY_BEFORE).send();
-    assert_eq!(again.wants("x-accel-redirect"), front.location(), "the file was modified since");
+    let again = front
+        .handed_on("GET")
+        .header("If-Modified-Since", DAY_BEFORE)
+        .send();
+    assert_eq!(
+        again.wants("x-accel-redirect"),
+        front.location(),
+        "the file was modified since"
+    );
 }
 
 #[test]
@@ -124,24 +171,35 @@ fn small_hit_is_not_offloaded() {
 #[test]
 fn file_missing_for_nginx_is_streamed() {
     let front = Front::new();
-    let answer = front.handed_on("GET").header("X-Millpond-File-Missing", "1").send();
+    let answer = front
+        .handed_on("GET")
+        .header("X-Millpond-File-Missing", "1")
+        .send();
     answer.assert_body(200, &front.body);
     assert_eq!(answer.header("x-accel-redirect"), None);
     assert_eq!(front.origin.count(PATH), 1);
     std::fs::remove_file(&front.gateway.objects()[0]).expect("the object can be removed");
-    let answer = front.handed_on("GET").header("X-Millpond-File-Missing", "1").send();
+    let answer = front
+        .handed_on("GET")
+        .header("X-Millpond-File-Missing", "1")
+        .send();
     answer.assert_body(200, &front.body);
     assert_eq!(front.origin.count(PATH), 2, "the object is fetched again");
 }
 
 #[test]
 fn untrusted_proxy_gets_no_accel_redirect() {
-    let front = Front::with(SIZE, |builder| builder.set("gateway.trusted_proxies", "[\"192.0.2.1/32\"]"));
+    let front = Front::with(SIZE, |builder| {
+        builder.set("gateway.trusted_proxies", "[\"192.0.2.1/32\"]")
+    });
     let answer = front.handed_on("GET").send();
     answer.assert_body(200, &front.body);
     assert_eq!(answer.header("x-accel-redirect"), None);
     let path = format!("/{}", front.origin.url(PATH));
-    let lying = front.gateway.request("GET", &path).header("X-Millpond-Request-Line", "GET /robots.txt HTTP/1.1");
+    let lying = front
+        .gateway
+        .request("GET", &path)
+        .header("X-Millpond-Request-Line", "GET /robots.txt HTTP/1.1");
     lying.send().assert_body(200, &front.body);
 }
 
@@ -159,17 +217,36 @@ fn bandwidth_limits_disable_offloading() {
 fn forwarded_request_line_decides_the_target() {
     let front = Front::new();
     let url = front.origin.url(PATH);
-    let marked = |line: &str| front.gateway.request("GET", "/").header("X-Millpond-Request-Line", line).send();
-    assert_eq!(marked(&format!("GET /{url} HTTP/1.1")).wants("x-accel-redirect"), front.location());
-    assert_eq!(marked(&format!("GET {url} HTTP/1.1")).wants("x-accel-redirect"), front.location(), "a proxy request");
-    let event = front
-        .gateway
-        .log()
-        .wait_for("the proxy request", |event| is_request_of(event, PATH) && event["endpoint"] == "proxy");
+    let marked = |line: &str| {
+        front
+            .gateway
+            .request("GET", "/")
+            .header("X-Millpond-Request-Line", line)
+            .send()
+    };
+    assert_eq!(
+        marked(&format!("GET /{url} HTTP/1.1")).wants("x-accel-redirect"),
+        front.location()
+    );
+    assert_eq!(
+        marked(&format!("GET {url} HTTP/1.1")).wants("x-accel-redirect"),
+        front.location(),
+        "a proxy request"
+    );
+    let event = front.gateway.log().wait_for("the proxy request", |event| {
+        is_request_of(event, PATH) && event["endpoint"] == "proxy"
+    });
     assert_eq!(event["uri"], url);
     assert_eq!(marked("GET /robots.txt HTTP/2.0").status, 200);
     marked("GET ftp://example.org/x.tar.gz HTTP/1.1").assert_problem(403);
-    for line in ["", "GET", "GET /robots.txt", "GET /robots.txt x", "GET  /robots.txt HTTP/1.1", "GET / x HTTP/1.1"] {
+    for line in [
+        "",
+        "GET",
+        "GET /robots.txt",
+        "GET /robots.txt x",
+        "GET  /robots.txt HTTP/1.1",
+        "GET / x HTTP/1.1",
+    ] {
         marked(line).assert_problem(400);
     }
 }
@@ -180,25 +257,52 @@ fn forwarded_proxy_request_keeps_its_body() {
     origin.serve("/upload", Reply::ok(&archive(2, 10)));
     let gateway = behind_nginx(&origin).start();
     let url = origin.url("/upload");
-    let request = gateway.request("POST", "/upload").header("X-Millpond-Request-Line", &format!("POST {url} HTTP/1.1"));
-    request.body(b"hello").send().assert_body(200, &archive(2, 10));
+    let request = gateway
+        .request("POST", "/upload")
+        .header("X-Millpond-Request-Line", &format!("POST {url} HTTP/1.1"));
+    request
+        .body(b"hello")
+        .send()
+        .assert_body(200, &archive(2, 10));
     let asked = origin.request("/upload");
     assert_eq!(asked.body, b"hello");
-    assert_eq!(asked.header("x-millpond-request-line"), None, "this field is only for nginx and Millpond");
+    assert_eq!(
+        asked.header("x-millpond-request-line"),
+        None,
+        "this field is only for nginx and Millpond"
+    );
 }
 
 #[test]
 fn absolute_target_at_public_url_is_a_path() {
     let origin = Origin::start();
-    let gateway = behind_nginx(&origin).text("gateway.public_url", "http://Sources.example.org").start();
+    let gateway = behind_nginx(&origin)
+        .text("gateway.public_url", "http://Sources.example.org")
+        .start();
     let with_port = "http://sources.example.org:80/robots.txt";
-    for target in [with_port, "http://sources.example.org/robots.txt", "http://SOURCES.example.org/robots.txt"] {
-        let marked = gateway.request("GET", "/x").header("X-Millpond-Request-Line", &format!("GET {target} HTTP/1.1"));
+    for target in [
+        with_port,
+        "http://sources.example.org/robots.txt",
+        "http://SOURCES.example.org/robots.txt",
+    ] {
+        let marked = gateway
+            .request("GET", "/x")
+            .header("X-Millpond-Request-Line", &format!("GET {target} HTTP/1.1"));
         assert_eq!(marked.send().status, 200, "{target}");
-        assert_eq!(gateway.request("GET", target).send().status, 200, "{target}");
+        assert_eq!(
+            gateway.request("GET", target).send().status,
+            200,
+            "{target}"
+        );
     }
-    gateway.request("GET", "http://sources.example.org").send().assert_status(200);
-    gateway.request("GET", "http://other.example.org/robots.txt").send().assert_problem(421);
+    gateway
+        .request("GET", "http://sources.example.org")
+        .send()
+        .assert_status(200);
+    gateway
+        .request("GET", "http://other.example.org/robots.txt")
+        .send()
+        .assert_problem(421);
 }
 
 #[test]
@@ -206,19 +310,31 @@ fn http10_client_behind_nginx_waits_for_unknown_length() {
     let origin = Origin::start();
     let body = archive(3, SIZE);
     origin.serve(PATH, Reply::file(&body).chunked());
-    origin.serve("/pub/cut-1.0.tar.gz", Reply::file(&body).chunked().cut_at(50_000));
+    origin.serve(
+        "/pub/cut-1.0.tar.gz",
+        Reply::file(&body).chunked().cut_at(50_000),
+    );
     let gateway = behind_nginx(&origin).start();
     let ask = |path: &str| {
         let path = format!("/{}", origin.url(path));
-        gateway.request("GET", &path).header("X-Millpond-Request-Line", &format!("GET {path} HTTP/1.0")).send()
+        gateway
+            .request("GET", &path)
+            .header("X-Millpond-Request-Line", &format!("GET {path} HTTP/1.0"))
+            .send()
     };
     let answer = ask(PATH);
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("transfer-encoding"), None, "an HTTP/1.0 client cannot detect a cut");
+    assert_eq!(
+        answer.header("transfer-encoding"),
+        None,
+        "an HTTP/1.0 client cannot detect a cut"
+    );
     ask("/pub/cut-1.0.tar.gz").assert_problem(504);
     // nginx reads this as 1.0 too.
     let path = format!("/{}", origin.url("/pub/cut-1.0.tar.gz"));
-    let odd = gateway.request("GET", &path).header("X-Millpond-Request-Line", &format!("GET {path} HTTP/1.00"));
+    let odd = gateway
+        .request("GET", &path)
+        .header("X-Millpond-Request-Line", &format!("GET {path} HTTP/1.00"));
     odd.send().assert_problem(504);
 }
 
@@ -228,11 +344,19 @@ fn forwarded_connection_header_fields_are_removed() {
     origin.serve("/latest/x", Reply::ok(&archive(2, 10)));
     let gateway = behind_nginx(&origin).start();
     let url = origin.url("/latest/x");
-    let request = gateway.request("GET", "/latest/x").header("X-Millpond-Request-Line", &format!("GET {url} HTTP/1.1"));
-    let request = request.header("X-Millpond-Connection", "close, X-Hop").header("X-Hop", "1").header("X-End", "2");
+    let request = gateway
+        .request("GET", "/latest/x")
+        .header("X-Millpond-Request-Line", &format!("GET {url} HTTP/1.1"));
+    let request = request
+        .header("X-Millpond-Connection", "close, X-Hop")
+        .header("X-Hop", "1")
+        .header("X-End", "2");
     assert_eq!(request.send().status, 200);
     let asked = origin.request("/latest/x");
-    assert_eq!((asked.header("x-hop"), asked.header("x-end")), (None, Some("2")));
+    assert_eq!(
+        (asked.header("x-hop"), asked.header("x-end")),
+        (None, Some("2"))
+    );
 }
 
 #[test]
@@ -245,22 +369,37 @@ fn nginx_connection_carries_requests_of_many_clients() {
         )
     };
     let both = [line("10.0.0.1"), line("10.0.0.2")].concat();
-    let (second, first) = Waiting::send(front.gateway.addr(), both.as_bytes(), false).head().next();
+    let (second, first) = Waiting::send(front.gateway.addr(), both.as_bytes(), false)
+        .head()
+        .next();
     assert_eq!((first.status, second.head.status), (200, 200));
     for client in ["10.0.0.1", "10.0.0.2"] {
-        front.gateway.log().wait_for("the client", |event| event["client"] == client);
+        front
+            .gateway
+            .log()
+            .wait_for("the client", |event| event["client"] == client);
     }
 }
 
 #[test]
 fn local_health_check_bypasses_allow_clients() {
     let origin = Origin::start();
-    let gateway = behind_nginx(&origin).set("policy.allow_clients", "[\"10.0.0.0/8\"]").start();
+    let gateway = behind_nginx(&origin)
+        .set("policy.allow_clients", "[\"10.0.0.0/8\"]")
+        .start();
     for path in ["/healthz", "/readyz"] {
         assert_eq!(gateway.request("GET", path).send().status, 200, "{path}");
-        let through_nginx = gateway.request("GET", path).header("X-Forwarded-For", "192.0.2.1");
+        let through_nginx = gateway
+            .request("GET", path)
+            .header("X-Forwarded-For", "192.0.2.1");
         let line = format!("GET {path} HTTP/1.1");
-        through_nginx.header("X-Millpond-Request-Line", &line).send().assert_problem(403);
+        through_nginx
+            .header("X-Millpond-Request-Line", &line)
+            .send()
+            .assert_problem(403);
     }
-    gateway.request("GET", "/robots.txt").send().assert_problem(403);
+    gateway
+        .request("GET", "/robots.txt")
+        .send()
+        .assert_problem(403);
 }

@@ -1,6 +1,8 @@
 //! Tests of FTP logins, connections, ranges and redirects.
 
-use crate::harness::{Act, Body, FtpServer, Gateway, Origin, Reply, all_at_once, archive, passive, say};
+use crate::harness::{
+    Act, Body, FtpServer, Gateway, Origin, Reply, all_at_once, archive, passive, say,
+};
 
 const PATH: &str = "/x-1.0.tar.gz";
 const NAME: &str = "x-1.0.tar.gz";
@@ -13,7 +15,11 @@ fn stage() -> (FtpServer, Body) {
 }
 
 fn gateway(server: &FtpServer) -> Gateway {
-    Gateway::builder().port(server.port()).relay().one_attempt().start()
+    Gateway::builder()
+        .port(server.port())
+        .relay()
+        .one_attempt()
+        .start()
 }
 
 #[test]
@@ -25,11 +31,31 @@ fn ftp_login_is_used_only_for_its_request() {
         gateway.proxied("GET", &url).send().assert_body(200, &body);
         gateway.get(&url).send().assert_body(200, &body);
     }
-    assert_eq!(server.asked().iter().filter(|line| *line == "PASS se:cret").count(), 4);
-    assert_eq!(server.asked().iter().filter(|line| *line == "USER us@er").count(), 4);
+    assert_eq!(
+        server
+            .asked()
+            .iter()
+            .filter(|line| *line == "PASS se:cret")
+            .count(),
+        4
+    );
+    assert_eq!(
+        server
+            .asked()
+            .iter()
+            .filter(|line| *line == "USER us@er")
+            .count(),
+        4
+    );
     gateway.assert_nothing_stored();
-    gateway.get(&server.url(PATH)).send().assert_body(200, &body);
-    assert!(server.asked().contains(&"USER anonymous".to_owned()), "the login of another request is not used");
+    gateway
+        .get(&server.url(PATH))
+        .send()
+        .assert_body(200, &body);
+    assert!(
+        server.asked().contains(&"USER anonymous".to_owned()),
+        "the login of another request is not used"
+    );
     assert!(!gateway.log().text().contains("cret"));
 }
 
@@ -40,7 +66,11 @@ fn rejected_login_is_not_retried() {
     let gateway = Gateway::builder().port(server.port()).relay().start();
     gateway.get(&server.url(PATH)).send().assert_problem(502);
     gateway.get(&server.url(PATH)).send().assert_problem(502);
-    assert_eq!(server.count("PASS"), 1, "the rejected login is remembered and not retried");
+    assert_eq!(
+        server.count("PASS"),
+        1,
+        "the rejected login is remembered and not retried"
+    );
 }
 
 #[test]
@@ -48,7 +78,12 @@ fn control_connection_is_reused_until_server_closes_it() {
     let (server, body) = stage();
     server.serve("notes.txt", &body);
     let gateway = gateway(&server);
-    let ask = || gateway.proxied("HEAD", &server.url("/notes.txt")).send().assert_status(200);
+    let ask = || {
+        gateway
+            .proxied("HEAD", &server.url("/notes.txt"))
+            .send()
+            .assert_status(200)
+    };
     ask();
     ask();
     assert_eq!(server.connections(), 1);
@@ -65,8 +100,14 @@ fn control_connection_is_reused_until_server_closes_it() {
 fn per_host_limit_bounds_ftp_connections() {
     let (server, body) = stage();
     server.serve("notes.txt", &body);
-    let gateway = Gateway::builder().port(server.port()).relay().set("fetch.per_host", "1").start();
-    let answers = all_at_once(6, |_| gateway.proxied("GET", &server.url("/notes.txt")).send());
+    let gateway = Gateway::builder()
+        .port(server.port())
+        .relay()
+        .set("fetch.per_host", "1")
+        .start();
+    let answers = all_at_once(6, |_| {
+        gateway.proxied("GET", &server.url("/notes.txt")).send()
+    });
     for answer in answers {
         answer.assert_body(200, &body);
     }
@@ -79,7 +120,10 @@ fn pasv_fallback_ignores_the_announced_address() {
     let (server, body) = stage();
     server.on("EPSV", say("500 what?"));
     // PASV names 127.0.0.2, where no server listens.
-    gateway(&server).get(&server.url(PATH)).send().assert_body(200, &body);
+    gateway(&server)
+        .get(&server.url(PATH))
+        .send()
+        .assert_body(200, &body);
     assert_eq!((server.count("EPSV"), server.count("PASV")), (1, 1));
 }
 
@@ -94,9 +138,15 @@ fn pasv_cannot_redirect_to_another_host_or_service() {
     assert_eq!(other.connections(), 0);
     server.on("PASV", passive([127, 0, 0, 1].into(), 25));
     server.serve("y.zip", &archive(2, 10));
-    gateway.get(&server.url("/y.zip")).send().assert_problem(502);
+    gateway
+        .get(&server.url("/y.zip"))
+        .send()
+        .assert_problem(502);
     server.on("PASV", say("227 (1,2,3)"));
-    gateway.get(&server.url("/z.zip")).send().assert_problem(502);
+    gateway
+        .get(&server.url("/z.zip"))
+        .send()
+        .assert_problem(502);
 }
 
 #[test]
@@ -104,14 +154,31 @@ fn started_tls_never_falls_back_to_plaintext() {
     let (server, _) = stage();
     server.on("AUTH", say("234 go on"));
     for tls in ["offered", "required"] {
-        let gateway = Gateway::builder().port(server.port()).relay().one_attempt().text("fetch.ftp_tls", tls).start();
+        let gateway = Gateway::builder()
+            .port(server.port())
+            .relay()
+            .one_attempt()
+            .text("fetch.ftp_tls", tls)
+            .start();
         gateway.get(&server.url(PATH)).send().assert_problem(502);
     }
     server.on("AUTH", say("502 not here"));
-    let required = Gateway::builder().port(server.port()).relay().one_attempt().text("fetch.ftp_tls", "required");
-    required.start().get(&server.url(PATH)).send().assert_problem(502);
+    let required = Gateway::builder()
+        .port(server.port())
+        .relay()
+        .one_attempt()
+        .text("fetch.ftp_tls", "required");
+    required
+        .start()
+        .get(&server.url(PATH))
+        .send()
+        .assert_problem(502);
     assert_eq!(server.count("USER"), 0);
-    let never = Gateway::builder().port(server.port()).relay().text("fetch.ftp_tls", "never").start();
+    let never = Gateway::builder()
+        .port(server.port())
+        .relay()
+        .text("fetch.ftp_tls", "never")
+        .start();
     let asked = server.count("AUTH");
     never.get(&server.url(PATH)).send().assert_status(200);
     assert_eq!(server.count("AUTH"), asked);
@@ -122,7 +189,10 @@ fn server_without_tls_is_used_in_plaintext() {
     for reply in ["500 what?", "502 no", "530 log in", "534 no", "431 not now"] {
         let (server, body) = stage();
         server.on("AUTH", say(reply));
-        gateway(&server).get(&server.url(PATH)).send().assert_body(200, &body);
+        gateway(&server)
+            .get(&server.url(PATH))
+            .send()
+            .assert_body(200, &body);
         assert_eq!(server.connections(), 1, "{reply}");
     }
 }
@@ -131,13 +201,32 @@ fn server_without_tls_is_used_in_plaintext() {
 fn file_names_are_sent_byte_for_byte() {
     let server = FtpServer::start();
     let gateway = gateway(&server);
-    gateway.get(&server.url("/caf%E9-1.0.tar.gz")).send().assert_problem(404);
-    gateway.get(&server.url("/%2Fpub/a%20b-1.0.tar.gz")).send().assert_problem(404);
+    gateway
+        .get(&server.url("/caf%E9-1.0.tar.gz"))
+        .send()
+        .assert_problem(404);
+    gateway
+        .get(&server.url("/%2Fpub/a%20b-1.0.tar.gz"))
+        .send()
+        .assert_problem(404);
     let asked = server.asked();
-    assert!(asked.contains(&"RETR caf\u{fffd}-1.0.tar.gz".to_owned()), "the escape is sent as one byte: {asked:?}");
-    assert!(asked.contains(&"RETR /pub/a b-1.0.tar.gz".to_owned()), "{asked:?}");
-    let known = ["AUTH", "USER", "PASS", "TYPE", "EPSV", "SIZE", "MDTM", "RETR"];
-    assert!(asked.iter().all(|line| known.iter().any(|verb| line.starts_with(verb))), "{asked:?}");
+    assert!(
+        asked.contains(&"RETR caf\u{fffd}-1.0.tar.gz".to_owned()),
+        "the escape is sent as one byte: {asked:?}"
+    );
+    assert!(
+        asked.contains(&"RETR /pub/a b-1.0.tar.gz".to_owned()),
+        "{asked:?}"
+    );
+    let known = [
+        "AUTH", "USER", "PASS", "TYPE", "EPSV", "SIZE", "MDTM", "RETR",
+    ];
+    assert!(
+        asked
+            .iter()
+            .all(|line| known.iter().any(|verb| line.starts_with(verb))),
+        "{asked:?}"
+    );
 }
 
 #[test]
@@ -145,17 +234,41 @@ fn http_redirect_to_ftp_is_checked_by_policy() {
     let (server, body) = stage();
     let origin = Origin::start();
     origin.serve("/a.tar.gz", Reply::redirect(302, &server.url(PATH)));
-    origin.serve("/b.tar.gz", Reply::redirect(302, &format!("ftp://user:pass@127.0.0.1:{}{PATH}", server.port())));
+    origin.serve(
+        "/b.tar.gz",
+        Reply::redirect(
+            302,
+            &format!("ftp://user:pass@127.0.0.1:{}{PATH}", server.port()),
+        ),
+    );
     origin.serve("/c.tar.gz", Reply::redirect(302, &server.url("/")));
-    let gateway = Gateway::builder().origin(&origin).port(server.port()).relay().one_attempt().start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .port(server.port())
+        .relay()
+        .one_attempt()
+        .start();
     gateway.assert_serves(&origin.url("/a.tar.gz"), &body);
     gateway.await_stored(&origin.url("/a.tar.gz"));
     let asked = server.asked().len();
-    gateway.get(&origin.url("/b.tar.gz")).send().assert_problem(502);
-    gateway.get(&origin.url("/c.tar.gz")).send().assert_problem(403);
+    gateway
+        .get(&origin.url("/b.tar.gz"))
+        .send()
+        .assert_problem(502);
+    gateway
+        .get(&origin.url("/c.tar.gz"))
+        .send()
+        .assert_problem(403);
     assert_eq!(server.asked().len(), asked);
-    let strict = Gateway::builder().origin(&origin).relay().one_attempt().start();
-    strict.get(&origin.url("/a.tar.gz")).send().assert_problem(403);
+    let strict = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .start();
+    strict
+        .get(&origin.url("/a.tar.gz"))
+        .send()
+        .assert_problem(403);
     assert_eq!(server.asked().len(), asked);
 }
 
@@ -163,7 +276,11 @@ fn http_redirect_to_ftp_is_checked_by_policy() {
 fn miss_is_never_redirected_to_ftp() {
     let (server, body) = stage();
     let gateway = Gateway::builder().port(server.port()).start();
-    gateway.get(&server.url(PATH)).header("User-Agent", "Wget/1.21").send().assert_body(200, &body);
+    gateway
+        .get(&server.url(PATH))
+        .header("User-Agent", "Wget/1.21")
+        .send()
+        .assert_body(200, &body);
 }
 
 #[test]
@@ -171,7 +288,11 @@ fn policy_applies_to_ftp_as_to_http() {
     let (server, _) = stage();
     let url = server.url(PATH);
     let refused = |key: &str, value: &str, word: &str| {
-        let gateway = Gateway::builder().port(server.port()).relay().set(key, value).start();
+        let gateway = Gateway::builder()
+            .port(server.port())
+            .relay()
+            .set(key, value)
+            .start();
         let answer = gateway.get(&url).send();
         answer.assert_problem(403);
         assert!(answer.text().contains(word), "{}", answer.text());
@@ -181,8 +302,16 @@ fn policy_applies_to_ftp_as_to_http() {
     refused("policy.deny_hosts", "[\"127.0.0.1\"]", "deny_hosts");
     refused("policy.deny_suffixes", "[\".gz\"]", "deny_suffixes");
     refused("policy.max_object_size", "\"1KiB\"", "max_object_size");
-    assert_eq!(server.count("RETR"), 1, "only the test of the size limit starts a download");
+    assert_eq!(
+        server.count("RETR"),
+        1,
+        "only the test of the size limit starts a download"
+    );
     let named = url.replace("127.0.0.1", "localhost");
-    let gateway = Gateway::builder().port(server.port()).relay().set("policy.allow_networks", "[]").start();
+    let gateway = Gateway::builder()
+        .port(server.port())
+        .relay()
+        .set("policy.allow_networks", "[]")
+        .start();
     gateway.get(&named).send().assert_problem(403);
 }

@@ -16,23 +16,39 @@ fn server(verb: &str, acts: Vec<Act>) -> (FtpServer, Body) {
 }
 
 fn once(server: &FtpServer) -> Gateway {
-    Gateway::builder().port(server.port()).relay().one_attempt().text("fetch.idle_timeout", "400ms").start()
+    Gateway::builder()
+        .port(server.port())
+        .relay()
+        .one_attempt()
+        .text("fetch.idle_timeout", "400ms")
+        .start()
 }
 
 fn twice(server: &FtpServer) -> Gateway {
-    Gateway::builder().port(server.port()).relay().set("fetch.attempts", "2").text("fetch.idle_timeout", "5s").start()
+    Gateway::builder()
+        .port(server.port())
+        .relay()
+        .set("fetch.attempts", "2")
+        .text("fetch.idle_timeout", "5s")
+        .start()
 }
 
 #[test]
 fn silence_or_disconnect_at_any_step_is_504() {
-    let steps = [GREETING, "AUTH", "USER", "PASS", "TYPE", "EPSV", "SIZE", "MDTM", "RETR"];
+    let steps = [
+        GREETING, "AUTH", "USER", "PASS", "TYPE", "EPSV", "SIZE", "MDTM", "RETR",
+    ];
     all_at_once(steps.len(), |number| {
         let (silent, _) = server(steps[number], vec![Act::Silence]);
         let gateway = once(&silent);
         gateway.get(&silent.url(PATH)).send().assert_problem(504);
         gateway.assert_nothing_stored();
         let (gone, _) = server(steps[number], vec![Act::HangUp]);
-        let gateway = Gateway::builder().port(gone.port()).relay().one_attempt().start();
+        let gateway = Gateway::builder()
+            .port(gone.port())
+            .relay()
+            .one_attempt()
+            .start();
         gateway.get(&gone.url(PATH)).send().assert_problem(504);
     });
 }
@@ -43,11 +59,17 @@ fn transient_ftp_replies_are_retried() {
         let (one, _) = server("RETR", vec![say(code)]);
         once(&one).get(&one.url(PATH)).send().assert_problem(504);
         let (two, body) = server("RETR", vec![say(code), Act::Usual]);
-        twice(&two).get(&two.url(PATH)).send().assert_body(200, &body);
+        twice(&two)
+            .get(&two.url(PATH))
+            .send()
+            .assert_body(200, &body);
         assert_eq!(two.connections(), 2, "the first connection is not reused");
     }
     let (full, body) = server(GREETING, vec![say("421 full"), Act::Usual]);
-    twice(&full).get(&full.url(PATH)).send().assert_body(200, &body);
+    twice(&full)
+        .get(&full.url(PATH))
+        .send()
+        .assert_body(200, &body);
 }
 
 #[test]
@@ -69,10 +91,21 @@ fn permanent_ftp_replies_are_not_retried() {
 
 #[test]
 fn known_size_decides_whether_transfer_is_complete() {
-    for act in [Act::Send(SIZE, "426 broken"), Act::Send(SIZE, ""), Act::SendAndStay(SIZE)] {
+    for act in [
+        Act::Send(SIZE, "426 broken"),
+        Act::Send(SIZE, ""),
+        Act::SendAndStay(SIZE),
+    ] {
         let (server, body) = server("RETR", vec![act]);
-        let gateway = Gateway::builder().port(server.port()).relay().one_attempt().start();
-        gateway.get(&server.url(PATH)).send().assert_body(200, &body);
+        let gateway = Gateway::builder()
+            .port(server.port())
+            .relay()
+            .one_attempt()
+            .start();
+        gateway
+            .get(&server.url(PATH))
+            .send()
+            .assert_body(200, &body);
         gateway.await_stored(&server.url(PATH));
     }
     for act in [
@@ -143,7 +176,11 @@ fn head_without_size_and_mdtm_fails() {
 fn endless_reply_is_rejected() {
     for step in [GREETING, "SIZE"] {
         let (server, _) = server(step, vec![Act::Babble(1 << 20)]);
-        let gateway = Gateway::builder().port(server.port()).relay().one_attempt().start();
+        let gateway = Gateway::builder()
+            .port(server.port())
+            .relay()
+            .one_attempt()
+            .start();
         let answer = gateway.get(&server.url(PATH)).send();
         answer.assert_problem(502);
         assert!(answer.text().contains("no end"), "{}", answer.text());
@@ -152,28 +189,55 @@ fn endless_reply_is_rejected() {
 
 #[test]
 fn multiline_replies_are_parsed() {
-    let (server, body) = server("PASS", vec![say("230-welcome\r\n230-230 is not the end\r\n 230 nor this\r\n230 in")]);
+    let (server, body) = server(
+        "PASS",
+        vec![say(
+            "230-welcome\r\n230-230 is not the end\r\n 230 nor this\r\n230 in",
+        )],
+    );
     server.on("SIZE", say(&format!("213-so\r\n213 {SIZE}")));
-    once(&server).get(&server.url(PATH)).send().assert_body(200, &body);
+    once(&server)
+        .get(&server.url(PATH))
+        .send()
+        .assert_body(200, &body);
 }
 
 #[test]
 fn cut_fetch_resumes_if_size_and_date_match() {
     let (server, body) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::Usual]);
     let gateway = twice(&server);
-    gateway.get(&server.url(PATH)).send().assert_body(200, &body);
+    gateway
+        .get(&server.url(PATH))
+        .send()
+        .assert_body(200, &body);
     gateway.await_stored(&server.url(PATH));
     // The resumed transfer overlaps the bytes already received, to compare them.
-    assert!(server.asked().contains(&format!("REST {}", SIZE / 2 - (64 << 10))), "{:?}", server.asked());
-    assert_eq!(server.count("MDTM"), 3, "size and date are checked again before the end");
+    assert!(
+        server
+            .asked()
+            .contains(&format!("REST {}", SIZE / 2 - (64 << 10))),
+        "{:?}",
+        server.asked()
+    );
+    assert_eq!(
+        server.count("MDTM"),
+        3,
+        "size and date are checked again before the end"
+    );
 }
 
 #[test]
 fn cut_fetch_restarts_if_file_may_have_changed() {
-    for dates in [["20240101000000", "20240101000001"], ["20990101000000", "20990101000000"]] {
+    for dates in [
+        ["20240101000000", "20240101000001"],
+        ["20990101000000", "20990101000000"],
+    ] {
         let (server, body) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::Usual]);
         server.script("MDTM", dates.map(|date| say(&format!("213 {date}"))).into());
-        twice(&server).get(&server.url(PATH)).send().assert_body(200, &body);
+        twice(&server)
+            .get(&server.url(PATH))
+            .send()
+            .assert_body(200, &body);
         assert_eq!(server.count("REST"), 0);
     }
 }
@@ -182,14 +246,20 @@ fn cut_fetch_restarts_if_file_may_have_changed() {
 fn server_without_rest_is_asked_for_whole_file() {
     let (server, body) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::Usual]);
     server.on("REST", say("502 not here"));
-    twice(&server).get(&server.url(PATH)).send().assert_body(200, &body);
+    twice(&server)
+        .get(&server.url(PATH))
+        .send()
+        .assert_body(200, &body);
     assert_eq!((server.count("REST"), server.count("RETR")), (1, 2));
 }
 
 #[test]
 fn bytes_of_two_files_are_never_combined() {
     // The server replies 350 to REST, but sends the file from its beginning.
-    let (ignorant, body) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::SendFromTheBeginning]);
+    let (ignorant, body) = server(
+        "RETR",
+        vec![Act::Send(SIZE / 2, "426 broken"), Act::SendFromTheBeginning],
+    );
     let gateway = twice(&ignorant);
     let answer = gateway.get(&ignorant.url(PATH)).send();
     answer.assert_broken();
@@ -197,7 +267,10 @@ fn bytes_of_two_files_are_never_combined() {
     gateway.assert_nothing_stored();
     // The file is replaced after the second metadata check, and before the second half.
     let (server, _) = server("RETR", vec![Act::Send(SIZE / 2, "426 broken"), Act::Usual]);
-    server.script("MDTM", vec![Act::Usual, Act::Usual, say("213 20240101000001")]);
+    server.script(
+        "MDTM",
+        vec![Act::Usual, Act::Usual, say("213 20240101000001")],
+    );
     let gateway = twice(&server);
     gateway.get(&server.url(PATH)).send().assert_broken();
     gateway.assert_nothing_stored();

@@ -17,19 +17,35 @@ fn gateway_endpoint_removes_client_steering_headers() {
         ("Alt-Svc", "h3=\":443\""),
         ("Strict-Transport-Security", "max-age=31536000"),
     ];
-    let reply = Reply::ok(&b"page\n".to_vec().into()).header("Content-Type", "text/plain").header("ETag", "\"1\"");
-    origin.serve(PASSED, steering.iter().fold(reply, |reply, (name, value)| reply.header(name, value)));
+    let reply = Reply::ok(&b"page\n".to_vec().into())
+        .header("Content-Type", "text/plain")
+        .header("ETag", "\"1\"");
+    origin.serve(
+        PASSED,
+        steering
+            .iter()
+            .fold(reply, |reply, (name, value)| reply.header(name, value)),
+    );
     let gateway = Gateway::relaying(&origin);
     for method in ["GET", "HEAD"] {
-        let answer = gateway.request(method, &format!("/{}", origin.url(PASSED))).send();
+        let answer = gateway
+            .request(method, &format!("/{}", origin.url(PASSED)))
+            .send();
         answer.assert_status(200);
         for (name, _) in steering {
             assert_eq!(answer.header(name), None, "{method}: {name} came through");
         }
-        assert_eq!((answer.wants("content-type"), answer.wants("etag")), ("text/plain", "\"1\""));
+        assert_eq!(
+            (answer.wants("content-type"), answer.wants("etag")),
+            ("text/plain", "\"1\"")
+        );
     }
     let proxied = gateway.proxied("GET", &origin.url(PASSED)).send();
-    assert_eq!(proxied.wants("set-cookie"), "session=1", "a proxy is transparent");
+    assert_eq!(
+        proxied.wants("set-cookie"),
+        "session=1",
+        "a proxy is transparent"
+    );
 }
 
 #[test]
@@ -37,13 +53,33 @@ fn gateway_endpoint_forwards_only_file_related_headers() {
     let origin = Origin::start();
     origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
-    let ends_here =
-        ["PRIVATE-TOKEN", "JOB-TOKEN", "X-JFrog-Art-Api", "X-Api-Key", "Authorization", "Cookie", "X-Other"];
-    let goes_on = [("Range", "bytes=0-2"), ("If-None-Match", "\"2\""), ("Accept", "text/plain"), ("If-Range", "\"1\"")];
+    let ends_here = [
+        "PRIVATE-TOKEN",
+        "JOB-TOKEN",
+        "X-JFrog-Art-Api",
+        "X-Api-Key",
+        "Authorization",
+        "Cookie",
+        "X-Other",
+    ];
+    let goes_on = [
+        ("Range", "bytes=0-2"),
+        ("If-None-Match", "\"2\""),
+        ("Accept", "text/plain"),
+        ("If-Range", "\"1\""),
+    ];
     for method in ["GET", "HEAD"] {
         let request = gateway.request(method, &format!("/{}", origin.url(PASSED)));
-        let request = ends_here.iter().fold(request, |request, name| request.header(name, "c2VjcmV0"));
-        goes_on.iter().fold(request, |request, (name, value)| request.header(name, value)).send().assert_status(200);
+        let request = ends_here
+            .iter()
+            .fold(request, |request, name| request.header(name, "c2VjcmV0"));
+        goes_on
+            .iter()
+            .fold(request, |request, (name, value)| {
+                request.header(name, value)
+            })
+            .send()
+            .assert_status(200);
         let asked = origin.requests(PASSED).pop().expect("the origin was asked");
         assert_eq!(asked.method, method);
         for name in ends_here {
@@ -58,25 +94,43 @@ fn gateway_endpoint_forwards_only_file_related_headers() {
 #[test]
 fn second_connection_field_names_hop_by_hop_headers() {
     let origin = Origin::start();
-    let reply = Reply::ok(&b"page\n".to_vec().into()).header("Connection", "keep-alive").header("Connection", "X-Hop");
+    let reply = Reply::ok(&b"page\n".to_vec().into())
+        .header("Connection", "keep-alive")
+        .header("Connection", "X-Hop");
     origin.serve(PASSED, reply.header("X-Hop", "1").header("X-End", "1"));
     let gateway = Gateway::relaying(&origin);
-    let request = gateway.proxied("GET", &origin.url(PASSED)).header("Connection", "close");
-    let request = request.header("Connection", "X-Client-Hop").header("X-Client-Hop", "1").header("X-Client-End", "1");
+    let request = gateway
+        .proxied("GET", &origin.url(PASSED))
+        .header("Connection", "close");
+    let request = request
+        .header("Connection", "X-Client-Hop")
+        .header("X-Client-Hop", "1")
+        .header("X-Client-End", "1");
     let answer = request.send();
     answer.assert_body(200, b"page\n");
-    assert_eq!((answer.header("x-hop"), answer.header("x-end")), (None, Some("1")));
+    assert_eq!(
+        (answer.header("x-hop"), answer.header("x-end")),
+        (None, Some("1"))
+    );
     let asked = origin.request(PASSED);
-    assert_eq!((asked.header("x-client-hop"), asked.header("x-client-end")), (None, Some("1")));
+    assert_eq!(
+        (asked.header("x-client-hop"), asked.header("x-client-end")),
+        (None, Some("1"))
+    );
 }
 
 #[test]
 fn unparsable_forwarded_address_is_rejected() {
     let origin = Origin::start();
     origin.serve(FROZEN, Reply::file(&archive(1, 2000)));
-    let builder = Gateway::builder().origin(&origin).relay().set("gateway.trusted_proxies", "[\"127.0.0.1/32\"]");
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("gateway.trusted_proxies", "[\"127.0.0.1/32\"]");
     // The address of the front server itself is allowed.
-    let gateway = builder.set("policy.allow_clients", "[\"127.0.0.0/8\", \"10.0.0.0/8\"]").start();
+    let gateway = builder
+        .set("policy.allow_clients", "[\"127.0.0.0/8\", \"10.0.0.0/8\"]")
+        .start();
     for forwarded in [
         "unknown",
         "_hidden",
@@ -89,12 +143,18 @@ fn unparsable_forwarded_address_is_rejected() {
         "unknown, 127.0.0.1",
     ] {
         for path in [format!("/{}", origin.url(FROZEN)), "/".to_owned()] {
-            let answer = gateway.request("GET", &path).header("X-Forwarded-For", forwarded).send();
+            let answer = gateway
+                .request("GET", &path)
+                .header("X-Forwarded-For", forwarded)
+                .send();
             assert_eq!(answer.status, 403, "{forwarded} at {path}");
         }
     }
     assert_eq!(origin.total(), 0);
-    let readable = gateway.get(&origin.url(FROZEN)).header("X-Forwarded-For", "unknown, 10.1.2.3").send();
+    let readable = gateway
+        .get(&origin.url(FROZEN))
+        .header("X-Forwarded-For", "unknown, 10.1.2.3")
+        .send();
     readable.assert_status(200);
     gateway.get(&origin.url(FROZEN)).send().assert_status(200);
 }
@@ -104,13 +164,23 @@ fn untrusted_certificate_is_not_retried() {
     let (authority, other) = (Authority::new(), Authority::new());
     let origin = Origin::start_tls(&authority);
     origin.serve(FROZEN, Reply::file(&archive(2, 2000)));
-    let builder = Gateway::builder().origin(&origin).relay().set("fetch.attempts", "4");
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("fetch.attempts", "4");
     let gateway = builder.authority(&other).start();
     gateway.get(&origin.url(FROZEN)).send().assert_problem(502);
     assert_eq!(gateway.await_fetch(&origin.url(FROZEN))["attempts"], 1);
-    assert_eq!(origin.connections(), 1, "another attempt would bring the same certificate");
+    assert_eq!(
+        origin.connections(),
+        1,
+        "another attempt would bring the same certificate"
+    );
     gateway.get(&origin.url(PASSED)).send().assert_problem(502);
-    gateway.proxied("GET", &origin.url(PASSED)).send().assert_problem(502);
+    gateway
+        .proxied("GET", &origin.url(PASSED))
+        .send()
+        .assert_problem(502);
     assert_eq!(origin.total(), 0);
 }
 
@@ -122,9 +192,14 @@ fn only_if_cached_never_asks_the_origin() {
     for path in [PASSED, "/x.tar.gz?token=a", FROZEN] {
         let url = origin.url(path);
         for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
-            request.header("Cache-Control", "only-if-cached").send().assert_problem(504);
+            request
+                .header("Cache-Control", "only-if-cached")
+                .send()
+                .assert_problem(504);
         }
-        let head = gateway.request("HEAD", &format!("/{url}")).header("Cache-Control", "max-age=0, Only-If-Cached");
+        let head = gateway
+            .request("HEAD", &format!("/{url}"))
+            .header("Cache-Control", "max-age=0, Only-If-Cached");
         head.send().assert_status(504);
     }
     assert_eq!(origin.total(), 0);
@@ -134,10 +209,17 @@ fn only_if_cached_never_asks_the_origin() {
 fn pass_through_range_beyond_the_end_is_416() {
     let origin = Origin::start();
     let body = archive(3, 10_000);
-    origin.serve(PASSED, Reply::status(416).header("Content-Range", "bytes */10000"));
+    origin.serve(
+        PASSED,
+        Reply::status(416).header("Content-Range", "bytes */10000"),
+    );
     let gateway = Gateway::relaying(&origin);
     let url = origin.url(PASSED);
-    gateway.get(&url).range("bytes=10000-").send().assert_status(416);
+    gateway
+        .get(&url)
+        .range("bytes=10000-")
+        .send()
+        .assert_status(416);
     let proxied = gateway.proxied("GET", &url).range("bytes=10000-").send();
     proxied.assert_status(416);
     assert_eq!(proxied.wants("content-range"), "bytes */10000");
@@ -145,10 +227,17 @@ fn pass_through_range_beyond_the_end_is_416() {
     let folder = tempfile::tempdir().expect("a folder can be created");
     let file = folder.path().join("list.bin");
     fs::write(&file, &body).expect("the folder can be written");
-    Tool::wget(folder.path()).args(&["-c", &gateway.rewritten(&url)]).run().assert_success();
+    Tool::wget(folder.path())
+        .args(&["-c", &gateway.rewritten(&url)])
+        .run()
+        .assert_success();
     crate::harness::assert_same(&fs::read(&file).expect("the file exists"), &body);
     let asked = origin.requests(PASSED).pop().expect("the origin was asked");
-    assert_eq!(asked.header("range"), Some("bytes=10000-"), "wget asked for the rest");
+    assert_eq!(
+        asked.header("range"),
+        Some("bytes=10000-"),
+        "wget asked for the rest"
+    );
 }
 
 #[test]
@@ -157,12 +246,24 @@ fn if_match_on_miss_is_checked_by_digest() {
     let body = archive(4, 100_000);
     let gateway = Gateway::relaying(&origin);
     let right = format!("\"{}\"", sha256(&body));
-    let lists = [("right", &right, 200), ("other", &"\"other\"".to_owned(), 412), ("any", &"*".to_owned(), 200)];
+    let lists = [
+        ("right", &right, 200),
+        ("other", &"\"other\"".to_owned(), 412),
+        ("any", &"*".to_owned(), 200),
+    ];
     for (name, list, status) in lists {
-        for (framing, reply) in [("length", Reply::file(&body)), ("chunks", Reply::file(&body).chunked())] {
+        for (framing, reply) in [
+            ("length", Reply::file(&body)),
+            ("chunks", Reply::file(&body).chunked()),
+        ] {
             let path = format!("/{name}/{framing}/x.tar.gz");
             origin.serve(&path, reply);
-            let get = || gateway.get(&origin.url(&path)).header("If-Match", list).send();
+            let get = || {
+                gateway
+                    .get(&origin.url(&path))
+                    .header("If-Match", list)
+                    .send()
+            };
             let cold = get();
             cold.assert_status(status);
             if status == 200 {
@@ -205,10 +306,16 @@ fn two_if_range_fields_give_whole_body() {
     let right = format!("\"{}\"", sha256(&body));
     let ranged = |path: &str, tags: &[&str]| {
         let request = gateway.get(&origin.url(path)).range("bytes=0-9");
-        tags.iter().fold(request, |request, tag| request.header("If-Range", tag)).send()
+        tags.iter()
+            .fold(request, |request, tag| request.header("If-Range", tag))
+            .send()
     };
     ranged(FROZEN, &[&right]).assert_body(206, &body[..10]);
-    for tags in [["\"other\"", right.as_str()], [right.as_str(), "\"other\""], [right.as_str(), right.as_str()]] {
+    for tags in [
+        ["\"other\"", right.as_str()],
+        [right.as_str(), "\"other\""],
+        [right.as_str(), right.as_str()],
+    ] {
         ranged(FROZEN, &tags).assert_body(200, &body);
     }
     ranged("/cold-1.0.tar.gz", &["\"other\"", "\"another\""]).assert_body(200, &body);

@@ -3,7 +3,9 @@
 
 use std::fs;
 
-use crate::harness::{Builder, Gate, Gateway, Origin, Reply, Streaming, archive, assert_same, eventually};
+use crate::harness::{
+    Builder, Gate, Gateway, Origin, Reply, Streaming, archive, assert_same, eventually,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -14,7 +16,13 @@ fn with(origin: &Origin) -> Builder {
 /// Kills the process that fetches, once a client of the other process has read `beginning`. Returns
 /// that client.
 #[track_caller]
-fn kill_in_the_middle(first: &mut Gateway, second: &Gateway, url: &str, gate: &Gate, beginning: &[u8]) -> Streaming {
+fn kill_in_the_middle(
+    first: &mut Gateway,
+    second: &Gateway,
+    url: &str,
+    gate: &Gate,
+    beginning: &[u8],
+) -> Streaming {
     let lost = first.get(url).start();
     gate.await_reached(1);
     let mut follower = second.get(url).open();
@@ -40,8 +48,15 @@ fn peer_resumes_fetch_of_killed_process() {
         let asked = origin.requests(PATH);
         assert_eq!(asked.len(), 2);
         assert_eq!(asked[1].header("range"), Some("bytes=100000-"));
-        assert!(asked[1].header("if-range").is_some_and(|etag| etag.starts_with('"')));
-        assert_same(&fs::read(second.object_path(&body)).expect("the object can be read"), &body);
+        assert!(
+            asked[1]
+                .header("if-range")
+                .is_some_and(|etag| etag.starts_with('"'))
+        );
+        assert_same(
+            &fs::read(second.object_path(&body)).expect("the object can be read"),
+            &body,
+        );
         // The restart sweeps the staging folder of the dead process.
         first.restart();
     }
@@ -53,7 +68,10 @@ fn unresumable_fetch_is_restarted_and_compared() {
     let (body, other) = (archive(5, 300_000), archive(6, 300_000));
     for (path, again) in [("/same.tar.gz", &body), ("/other.tar.gz", &other)] {
         let gate = Gate::new();
-        origin.script(path, vec![Reply::ok(&body).gate_at(100_000, &gate), Reply::ok(again)]);
+        origin.script(
+            path,
+            vec![Reply::ok(&body).gate_at(100_000, &gate), Reply::ok(again)],
+        );
         let mut first = with(&origin).start();
         let second = first.sibling().start();
         let url = origin.url(path);
@@ -77,7 +95,13 @@ fn process_killed_before_head_costs_one_more_request() {
     let origin = Origin::start();
     let body = archive(7, 100_000);
     let gate = Gate::new();
-    origin.script(PATH, vec![Reply::file(&body).gate_before_head(&gate), Reply::file(&body)]);
+    origin.script(
+        PATH,
+        vec![
+            Reply::file(&body).gate_before_head(&gate),
+            Reply::file(&body),
+        ],
+    );
     let mut first = with(&origin).start();
     let second = first.sibling().start();
     let url = origin.url(PATH);
@@ -100,7 +124,13 @@ fn one_peer_takes_over_for_all_followers() {
     let (early, late) = (Gate::new(), Gate::new());
     let file = Reply::file(&body);
     // The second gate counts from 100 000, where the resumed transfer begins.
-    origin.script(PATH, vec![file.clone().gate_at(100_000, &early), file.gate_at(50_000, &late)]);
+    origin.script(
+        PATH,
+        vec![
+            file.clone().gate_at(100_000, &early),
+            file.gate_at(50_000, &late),
+        ],
+    );
     let mut first = with(&origin).start();
     let (second, third) = (first.sibling().start(), first.sibling().start());
     let url = origin.url(PATH);
@@ -120,7 +150,11 @@ fn one_peer_takes_over_for_all_followers() {
         follower.finish().assert_body(200, &body[150_000..]);
     }
     Gateway::assert_one_fetched(&[&second, &third], &url);
-    assert_eq!(origin.count(PATH), 2, "one request by the killed process, one after the takeover");
+    assert_eq!(
+        origin.count(PATH),
+        2,
+        "one request by the killed process, one after the takeover"
+    );
     first.restart();
 }
 
@@ -164,7 +198,10 @@ fn peer_resumes_transfer_cut_by_the_origin() {
     early.finish().assert_broken();
     follower.finish().assert_body(200, &body[100_000..]);
     second.await_stored(&url);
-    assert_eq!(origin.requests(PATH)[1].header("range"), Some("bytes=100000-"));
+    assert_eq!(
+        origin.requests(PATH)[1].header("range"),
+        Some("bytes=100000-")
+    );
     assert_eq!(origin.count(PATH), 2);
 }
 
@@ -173,8 +210,16 @@ fn stopping_process_hands_its_fetch_to_peer() {
     let origin = Origin::start();
     let body = archive(10, 300_000);
     let gate = Gate::new();
-    origin.script(PATH, vec![Reply::file(&body).gate_at(100_000, &gate), Reply::file(&body)]);
-    let mut first = with(&origin).text("gateway.shutdown_grace", "100ms").start();
+    origin.script(
+        PATH,
+        vec![
+            Reply::file(&body).gate_at(100_000, &gate),
+            Reply::file(&body),
+        ],
+    );
+    let mut first = with(&origin)
+        .text("gateway.shutdown_grace", "100ms")
+        .start();
     let second = first.sibling().start();
     let url = origin.url(PATH);
     let lost = first.get(&url).open();
@@ -192,13 +237,21 @@ fn stopping_process_hands_its_fetch_to_peer() {
 fn takeover_resumes_only_with_validator_of_all_bytes() {
     let body = archive(23, 300_000);
     let tagged = |tag: &str| Reply::ok(&body).header("ETag", tag);
-    for (offset, note, asked) in
-        [(50_000, r#""validator":null"#, None), (150_000, r#""validator":"\"two\"""#, Some("bytes=150000-"))]
-    {
+    for (offset, note, asked) in [
+        (50_000, r#""validator":null"#, None),
+        (150_000, r#""validator":"\"two\"""#, Some("bytes=150000-")),
+    ] {
         let origin = Origin::start();
         let gate = Gate::new();
         let again = tagged("\"two\"").gate_at(offset, &gate);
-        origin.script(PATH, vec![tagged("\"one\"").cut_at(100_000), again, tagged("\"two\"").ranges()]);
+        origin.script(
+            PATH,
+            vec![
+                tagged("\"one\"").cut_at(100_000),
+                again,
+                tagged("\"two\"").ranges(),
+            ],
+        );
         let mut first = with(&origin).set("fetch.attempts", "2").start();
         let second = first.sibling().start();
         let url = origin.url(PATH);
@@ -207,8 +260,11 @@ fn takeover_resumes_only_with_validator_of_all_bytes() {
         let written = offset.max(100_000);
         let mut follower = second.get(&url).open();
         assert_same(&follower.read(written), &body[..written]);
-        let is_told = || fs::read_to_string(first.claim_of(&url)).is_ok_and(|text| text.contains(note));
-        eventually("the lease record has the validator", || is_told().then_some(()));
+        let is_told =
+            || fs::read_to_string(first.claim_of(&url)).is_ok_and(|text| text.contains(note));
+        eventually("the lease record has the validator", || {
+            is_told().then_some(())
+        });
         first.kill9();
         drop(lost);
         follower.finish().assert_body(200, &body[written..]);
@@ -222,32 +278,46 @@ fn takeover_needs_no_extra_space() {
     let origin = Origin::start();
     let body = archive(24, 700_000);
     let gate = Gate::new();
-    origin.script(PATH, vec![Reply::file(&body).gate_at(100_000, &gate), Reply::file(&body)]);
+    origin.script(
+        PATH,
+        vec![
+            Reply::file(&body).gate_at(100_000, &gate),
+            Reply::file(&body),
+        ],
+    );
     let mut first = with(&origin).text("cache.max_size", "1MiB").start();
     let second = first.sibling().start();
     let url = origin.url(PATH);
     let follower = kill_in_the_middle(&mut first, &second, &url, &gate, &body[..100_000]);
     follower.finish().assert_body(200, &body[100_000..]);
     second.await_stored(&url);
-    eventually("the staging folder of the killed process is swept", || second.staged().is_empty().then_some(()));
+    eventually("the staging folder of the killed process is swept", || {
+        second.staged().is_empty().then_some(())
+    });
 }
 
 #[test]
 fn many_fetches_of_killed_process_are_taken_over() {
     let origin = Origin::start();
     let gate = Gate::new();
-    let targets: Vec<_> =
-        (0..16).map(|number| (format!("/x-{number}.tar.gz"), archive(400 + number, 30_000))).collect();
+    let targets: Vec<_> = (0..16)
+        .map(|number| (format!("/x-{number}.tar.gz"), archive(400 + number, 30_000)))
+        .collect();
     for (path, body) in &targets {
-        origin.script(path, vec![Reply::file(body).gate_at(15_000, &gate), Reply::file(body)]);
+        origin.script(
+            path,
+            vec![Reply::file(body).gate_at(15_000, &gate), Reply::file(body)],
+        );
     }
     let mut first = with(&origin).set("fetch.per_host", "16").start();
     let (second, third) = (first.sibling().start(), first.sibling().start());
     let ask = |gateway: &Gateway, path: &str| gateway.get(&origin.url(path)).start();
     let lost: Vec<_> = targets.iter().map(|(path, _)| ask(&first, path)).collect();
     gate.await_reached(16);
-    let following: Vec<_> =
-        targets.iter().map(|(path, body)| ([ask(&second, path), ask(&third, path)], body)).collect();
+    let following: Vec<_> = targets
+        .iter()
+        .map(|(path, body)| ([ask(&second, path), ask(&third, path)], body))
+        .collect();
     for (path, _) in &targets {
         second.await_at_claim(&origin.url(path));
         third.await_at_claim(&origin.url(path));
@@ -261,7 +331,11 @@ fn many_fetches_of_killed_process_are_taken_over() {
     }
     for (path, _) in &targets {
         Gateway::assert_one_fetched(&[&second, &third], &origin.url(path));
-        assert_eq!(origin.count(path), 2, "{path}: one request by the killed process, one after the takeover");
+        assert_eq!(
+            origin.count(path),
+            2,
+            "{path}: one request by the killed process, one after the takeover"
+        );
     }
     first.restart();
 }

@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::harness::{
-    Builder, Gate, Gateway, Origin, Reply, Request, all_at_once, archive, assert_same, eventually, files_under, sha256,
+    Builder, Gate, Gateway, Origin, Reply, Request, all_at_once, archive, assert_same, eventually,
+    files_under, sha256,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -34,30 +35,49 @@ fn six_hundred_clients_cause_one_origin_request() {
     origin.serve(PATH, Reply::file(&body).gate_at(body.len() / 2, &gate));
     let gateway = Gateway::relaying(&origin);
     let url = origin.url(PATH);
-    let ask = |number| if number % 2 == 0 { gateway.get(&url) } else { gateway.proxied("GET", &url) };
+    let ask = |number| {
+        if number % 2 == 0 {
+            gateway.get(&url)
+        } else {
+            gateway.proxied("GET", &url)
+        }
+    };
     assert_all_read_along(&gate, &body, ask);
     assert_eq!(origin.total(), 1);
     assert_eq!(gateway.objects(), [gateway.object_path(&body)]);
-    eventually("the files and sockets of all clients are closed", || (open_files(gateway.pid()) < 100).then_some(()));
+    eventually("the files and sockets of all clients are closed", || {
+        (open_files(gateway.pid()) < 100).then_some(())
+    });
     let peak = peak_memory_kib(gateway.pid());
     assert!(peak < 100 << 10, "the gateway took {peak} KiB at its peak");
-    gateway.log().wait_for_many("all clients", CLIENTS, |event| {
-        event["message"] == "request" && event["completion"] == "complete"
-    });
+    gateway
+        .log()
+        .wait_for_many("all clients", CLIENTS, |event| {
+            event["message"] == "request" && event["completion"] == "complete"
+        });
 }
 
 #[test]
 fn concurrent_clients_get_the_right_targets() {
     let origin = Origin::start();
-    let bodies: Vec<_> =
-        (0..20).map(|number| archive(100 + number, 40_000 + 1000 * usize::try_from(number).unwrap())).collect();
+    let bodies: Vec<_> = (0..20)
+        .map(|number| {
+            archive(
+                100 + number,
+                40_000 + 1000 * usize::try_from(number).unwrap(),
+            )
+        })
+        .collect();
     for (number, body) in bodies.iter().enumerate() {
         origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));
     }
     let gateway = Gateway::relaying(&origin);
     all_at_once(100, |client| {
         let number = client % bodies.len();
-        gateway.get(&origin.url(&format!("/x-{number}.tar.gz"))).send().assert_body(200, &bodies[number]);
+        gateway
+            .get(&origin.url(&format!("/x-{number}.tar.gz")))
+            .send()
+            .assert_body(200, &bodies[number]);
     });
     assert_eq!(origin.total(), bodies.len());
     for number in 0..bodies.len() {
@@ -70,13 +90,18 @@ fn concurrent_clients_get_the_right_targets() {
 fn identical_bodies_are_stored_once() {
     let origin = Origin::start();
     let body = archive(3, 30_000);
-    let paths: Vec<_> = (0..10).map(|number| format!("/x-{number}.tar.gz")).collect();
+    let paths: Vec<_> = (0..10)
+        .map(|number| format!("/x-{number}.tar.gz"))
+        .collect();
     for path in &paths {
         origin.serve(path, Reply::file(&body));
     }
     let gateway = Gateway::relaying(&origin);
     all_at_once(paths.len(), |number| {
-        gateway.get(&origin.url(&paths[number])).send().assert_body(200, &body);
+        gateway
+            .get(&origin.url(&paths[number]))
+            .send()
+            .assert_body(200, &body);
     });
     for path in &paths {
         gateway.await_stored(&origin.url(path));
@@ -94,8 +119,15 @@ fn per_host_limit_bounds_concurrent_fetches() {
     for path in &paths {
         origin.serve(path, Reply::file(&body).gate_at(10_000, &gate));
     }
-    let gateway = Gateway::builder().origin(&origin).relay().set("fetch.per_host", "2").start();
-    let waiting: Vec<_> = paths.iter().map(|path| gateway.get(&origin.url(path)).start()).collect();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("fetch.per_host", "2")
+        .start();
+    let waiting: Vec<_> = paths
+        .iter()
+        .map(|path| gateway.get(&origin.url(path)).start())
+        .collect();
     gate.await_reached(2);
     gate.open();
     for waiting in waiting {
@@ -106,7 +138,11 @@ fn per_host_limit_bounds_concurrent_fetches() {
 
 #[test]
 fn global_limit_bounds_concurrent_fetches() {
-    let origins = [Origin::start(), Origin::start_at("127.0.0.2"), Origin::start_at("127.0.0.3")];
+    let origins = [
+        Origin::start(),
+        Origin::start_at("127.0.0.2"),
+        Origin::start_at("127.0.0.3"),
+    ];
     let body = archive(5, 20_000);
     let gate = Gate::new();
     for origin in &origins {
@@ -114,7 +150,10 @@ fn global_limit_bounds_concurrent_fetches() {
     }
     let builder = origins.iter().fold(Gateway::builder(), Builder::origin);
     let gateway = builder.relay().set("fetch.concurrency", "1").start();
-    let waiting: Vec<_> = origins.iter().map(|origin| gateway.get(&origin.url(PATH)).start()).collect();
+    let waiting: Vec<_> = origins
+        .iter()
+        .map(|origin| gateway.get(&origin.url(PATH)).start())
+        .collect();
     gate.await_reached(1);
     let asked: usize = origins.iter().map(Origin::total).sum();
     assert_eq!(asked, 1, "one fetch at one time");
@@ -130,7 +169,9 @@ fn all_waiting_clients_get_the_failure() {
     let gate = Gate::new();
     origin.serve(PATH, Reply::status(404).gate_before_head(&gate));
     let gateway = Gateway::relaying(&origin);
-    let waiting: Vec<_> = (0..20).map(|_| gateway.get(&origin.url(PATH)).start()).collect();
+    let waiting: Vec<_> = (0..20)
+        .map(|_| gateway.get(&origin.url(PATH)).start())
+        .collect();
     gate.await_reached(1);
     gate.open();
     for waiting in waiting {
@@ -148,23 +189,42 @@ fn stored_objects_match_their_digests() {
         let body = archive(200 + number as u64, 10_000 + number);
         let path = format!("/x-{number}.tar.gz");
         origin.serve(&path, Reply::file(&body).chunked());
-        gateway.get(&origin.url(&path)).send().assert_body(200, &body);
+        gateway
+            .get(&origin.url(&path))
+            .send()
+            .assert_body(200, &body);
         gateway.await_stored(&origin.url(&path));
     });
     let objects = files_under(&gateway.cache().join("objects"));
     assert_eq!(objects.len(), 30);
     for object in objects {
-        let name = object.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        assert_eq!(sha256(&fs::read(&object).expect("an object can be read")), name);
+        let name = object
+            .file_name()
+            .expect("a file has a name")
+            .to_string_lossy()
+            .into_owned();
+        assert_eq!(
+            sha256(&fs::read(&object).expect("an object can be read")),
+            name
+        );
     }
 }
 
 fn open_files(pid: u32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).expect("the kernel lists open files").count()
+    fs::read_dir(format!("/proc/{pid}/fd"))
+        .expect("the kernel lists open files")
+        .count()
 }
 
 fn peak_memory_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the kernel reports the status of a process");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("the status has the peak memory");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("the peak is a number")
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .expect("the kernel reports the status of a process");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .expect("the status has the peak memory");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .expect("the peak is a number")
 }

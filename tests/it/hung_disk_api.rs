@@ -12,7 +12,9 @@ const REQUESTS: usize = 600;
 const MAX_THREADS: usize = 300;
 
 fn threads(gateway: &Gateway) -> usize {
-    fs::read_dir(format!("/proc/{}/task", gateway.pid())).expect("the process lives").count()
+    fs::read_dir(format!("/proc/{}/task", gateway.pid()))
+        .expect("the process lives")
+        .count()
 }
 
 #[test]
@@ -22,7 +24,11 @@ fn api_requests_end_while_disk_hangs() {
     let body = archive(1, 100_000);
     origin.serve("/kept-1.0.tar.gz", Reply::file(&body));
     origin.serve("/page.html", Reply::ok(&b"page".to_vec().into()));
-    let builder = Gateway::builder().origin(&origin).relay().one_attempt().cache_in(disk.folder());
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .cache_in(disk.folder());
     let gateway = builder.text("cache.disk_timeout", "1s").start();
     let url = origin.url("/kept-1.0.tar.gz");
     gateway.assert_serves(&url, &body);
@@ -34,17 +40,28 @@ fn api_requests_end_while_disk_hangs() {
     let statuses: Vec<_> = thread::scope(|scope| {
         let ask = || gateway.request("GET", &path).send().status;
         let asked: Vec<_> = (0..REQUESTS).map(|_| scope.spawn(ask)).collect();
-        asked.into_iter().map(|request| request.join().expect("no panic")).collect()
+        asked
+            .into_iter()
+            .map(|request| request.join().expect("no panic"))
+            .collect()
     });
     assert_eq!(statuses, vec![503; REQUESTS]);
-    assert!(threads(&gateway) <= MAX_THREADS, "{} threads", threads(&gateway));
+    assert!(
+        threads(&gateway) <= MAX_THREADS,
+        "{} threads",
+        threads(&gateway)
+    );
 
     // Needs a name look-up, which must find a thread.
     let page = origin.url("/page.html").replace("127.0.0.1", "localhost");
     gateway.get(&page).send().assert_body(200, b"page");
-    eventually("the node is not ready", || (gateway.request("GET", "/readyz").send().status == 503).then_some(()));
+    eventually("the node is not ready", || {
+        (gateway.request("GET", "/readyz").send().status == 503).then_some(())
+    });
     assert_eq!(gateway.request("GET", &path).send().status, 503);
 
     disk.set(Trouble::Nothing);
-    eventually("the API answers", || (gateway.request("GET", &path).send().status == 200).then_some(()));
+    eventually("the API answers", || {
+        (gateway.request("GET", &path).send().status == 200).then_some(())
+    });
 }

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::harness::{
-    Gateway, Nginx, Origin, Reply, Request, Tool, Waiting, archive, encoded, eventually, is_request_of, sha256,
+    Gateway, Nginx, Origin, Reply, Request, Tool, Waiting, archive, encoded, eventually,
+    is_request_of, sha256,
 };
 use crate::nginx::behind_nginx;
 
@@ -20,12 +21,18 @@ fn cut_upload(address: SocketAddr, gateway: &Gateway, url: &str, beginning: &[u8
     let head = format!(
         "PUT /api/v1/objects?url={url} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
     );
-    drop(Waiting::send(address, &[head.as_bytes(), beginning].concat(), false));
+    drop(Waiting::send(
+        address,
+        &[head.as_bytes(), beginning].concat(),
+        false,
+    ));
 }
 
 /// Waits until the gateway has logged the end of an upload that was cut.
 fn await_cut(gateway: &Gateway) {
-    let event = gateway.log().wait_for("the end of the upload", |event| is_request_of(event, "/api/v1/objects"));
+    let event = gateway.log().wait_for("the end of the upload", |event| {
+        is_request_of(event, "/api/v1/objects")
+    });
     assert!(event["status"] == 400 || event["status"] == 499, "{event}");
 }
 
@@ -46,10 +53,16 @@ fn imported_target_is_served_without_asking_upstream() {
     answer.assert_cache(&["hit"]);
     gateway.proxied("GET", &url).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 0);
-    let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(&url))).send().json();
+    let shown = gateway
+        .request("GET", &format!("/api/v1/targets?url={}", encoded(&url)))
+        .send()
+        .json();
     let record = &shown["records"][0];
     assert_eq!(record["source"], "import");
-    assert_eq!(record["digests"], imported["digests"], "the record has the digests that the import returned");
+    assert_eq!(
+        record["digests"], imported["digests"],
+        "the record has the digests that the import returned"
+    );
     assert!(record["pinned"].is_string());
 }
 
@@ -59,9 +72,14 @@ fn import_digests_match_coreutils() {
     let gateway = Gateway::builder().port(443).start();
     let folder = tempfile::tempdir().expect("a folder can be created");
     std::fs::write(folder.path().join("x"), &body).expect("the folder can be written");
-    let imported = upload(&gateway, "https://example.org/x-1.0.tar.gz").chunked_body(&body).send().json();
+    let imported = upload(&gateway, "https://example.org/x-1.0.tar.gz")
+        .chunked_body(&body)
+        .send()
+        .json();
     for algorithm in ["md5", "sha1", "sha256", "sha512"] {
-        let run = Tool::new(&format!("{algorithm}sum"), "coreutils", folder.path()).arg("x").run();
+        let run = Tool::new(&format!("{algorithm}sum"), "coreutils", folder.path())
+            .arg("x")
+            .run();
         let digest = run.stdout.split(' ').next().expect("a digest comes first");
         assert_eq!(imported["digests"][algorithm], digest, "{algorithm}");
     }
@@ -80,7 +98,10 @@ fn import_replaces_fetched_object() {
     gateway.assert_serves(&url, &own);
     gateway.restart();
     gateway.assert_serves(&url, &own);
-    let by_digest = gateway.request("GET", &format!("/api/v1/objects/sha256/{}", sha256(&fetched)));
+    let by_digest = gateway.request(
+        "GET",
+        &format!("/api/v1/objects/sha256/{}", sha256(&fetched)),
+    );
     by_digest.send().assert_body(200, &fetched);
 }
 
@@ -89,30 +110,68 @@ fn import_with_wrong_digest_stores_nothing() {
     let body = archive(5, 20_000);
     let gateway = Gateway::builder().port(443).start();
     let url = "https://example.org/x-1.0.tar.gz";
-    for (name, digest) in [("X-Expected-Sha256", WRONG), ("X-Expected-Md5", &WRONG[..32])] {
-        upload(&gateway, url).header(name, digest).body(&body).send().assert_problem(409);
+    for (name, digest) in [
+        ("X-Expected-Sha256", WRONG),
+        ("X-Expected-Md5", &WRONG[..32]),
+    ] {
+        upload(&gateway, url)
+            .header(name, digest)
+            .body(&body)
+            .send()
+            .assert_problem(409);
     }
-    upload(&gateway, url).header("X-Expected-Sha256", "nonsense").body(&body).send().assert_problem(400);
+    upload(&gateway, url)
+        .header("X-Expected-Sha256", "nonsense")
+        .body(&body)
+        .send()
+        .assert_problem(400);
     gateway.assert_nothing_stored();
-    upload(&gateway, url).header("X-Expected-Sha256", &sha256(&body)).body(&body).send().assert_status(201);
+    upload(&gateway, url)
+        .header("X-Expected-Sha256", &sha256(&body))
+        .body(&body)
+        .send()
+        .assert_status(201);
 }
 
 #[test]
 fn import_that_cannot_be_served_is_rejected() {
     let body = archive(6, 20_000);
-    let gateway = Gateway::builder().port(443).text("policy.max_object_size", "10KiB").start();
-    upload(&gateway, "https://example.org/x-1.0.tar.gz").body(&body).send().assert_problem(403);
-    upload(&gateway, "https://example.org/x-1.0.tar.gz").chunked_body(&body).send().assert_problem(403);
-    upload(&gateway, "https://example.org/x-1.0.tar.gz").body(b"").send().assert_problem(400);
-    upload(&gateway, "https://example.org/archive/main.tar.gz").body(&body[..100]).send().assert_problem(400);
-    upload(&gateway, "https://example.org/x.mp3").body(&body[..100]).send().assert_problem(403);
+    let gateway = Gateway::builder()
+        .port(443)
+        .text("policy.max_object_size", "10KiB")
+        .start();
+    upload(&gateway, "https://example.org/x-1.0.tar.gz")
+        .body(&body)
+        .send()
+        .assert_problem(403);
+    upload(&gateway, "https://example.org/x-1.0.tar.gz")
+        .chunked_body(&body)
+        .send()
+        .assert_problem(403);
+    upload(&gateway, "https://example.org/x-1.0.tar.gz")
+        .body(b"")
+        .send()
+        .assert_problem(400);
+    upload(&gateway, "https://example.org/archive/main.tar.gz")
+        .body(&body[..100])
+        .send()
+        .assert_problem(400);
+    upload(&gateway, "https://example.org/x.mp3")
+        .body(&body[..100])
+        .send()
+        .assert_problem(403);
     gateway.assert_nothing_stored();
 }
 
 #[test]
 fn import_without_space_is_507() {
-    let gateway = Gateway::builder().port(443).text("cache.max_size", "1MiB").start();
-    let answer = upload(&gateway, "https://example.org/x-1.0.tar.gz").body(&archive(7, 2 << 20)).send();
+    let gateway = Gateway::builder()
+        .port(443)
+        .text("cache.max_size", "1MiB")
+        .start();
+    let answer = upload(&gateway, "https://example.org/x-1.0.tar.gz")
+        .body(&archive(7, 2 << 20))
+        .send();
     answer.assert_problem(507);
     gateway.assert_nothing_stored();
 }
@@ -121,7 +180,13 @@ fn import_without_space_is_507() {
 fn cut_upload_stores_nothing() {
     let body = archive(8, 200_000);
     let gateway = Gateway::builder().port(443).start();
-    cut_upload(gateway.addr(), &gateway, "https://example.org/x-1.0.tar.gz", &body[..150_000], body.len());
+    cut_upload(
+        gateway.addr(),
+        &gateway,
+        "https://example.org/x-1.0.tar.gz",
+        &body[..150_000],
+        body.len(),
+    );
     await_cut(&gateway);
     gateway.assert_nothing_stored();
 }
@@ -138,21 +203,35 @@ fn import_works_through_nginx() {
     gateway.assert_nothing_stored();
     let put = |token: &str| {
         let request = nginx.request("PUT", &format!("/api/v1/objects?url={}", encoded(&url)));
-        request.header("Authorization", &format!("Bearer {token}")).body(&body).send()
+        request
+            .header("Authorization", &format!("Bearer {token}"))
+            .body(&body)
+            .send()
     };
     put("not-the-token").assert_status(401);
     put(&gateway.token()).assert_status(201);
     nginx.get(&url).send().assert_body(200, &body);
     assert_eq!(origin.count(PATH), 0);
-    let line = nginx.accesses().into_iter().find(|line| line.contains("PUT"));
-    assert!(!line.expect("the upload is logged").contains(&gateway.token()));
+    let line = nginx
+        .accesses()
+        .into_iter()
+        .find(|line| line.contains("PUT"));
+    assert!(
+        !line
+            .expect("the upload is logged")
+            .contains(&gateway.token())
+    );
 }
 
 #[test]
 fn imported_object_is_never_evicted() {
     let origin = Origin::start();
     let own = archive(10, 400_000);
-    let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB");
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("cache.max_size", "1MiB");
     let mut gateway = builder.start();
     let url = origin.url(PATH);
     upload(&gateway, &url).body(&own).send().assert_status(201);
@@ -171,12 +250,28 @@ fn imported_object_is_never_evicted() {
     gateway.kill9();
     std::fs::remove_file(gateway.cache().join("index.sqlite")).expect("the index exists");
     gateway.restart();
-    gateway.log().wait_for("the index", |event| event["message"] == "reconciled index with disk");
+    gateway.log().wait_for("the index", |event| {
+        event["message"] == "reconciled index with disk"
+    });
     fill(&gateway, 5..10);
     gateway.assert_serves(&url, &own).assert_cache(&["hit"]);
-    eventually("the other objects were evicted", || (gateway.objects().len() <= 3).then_some(()));
-    gateway.operate("DELETE", &format!("/api/v1/objects/sha256/{}", sha256(&own))).send().assert_problem(423);
-    gateway.operate("DELETE", &format!("/api/v1/pins?url={}", encoded(&url))).send().json();
+    eventually("the other objects were evicted", || {
+        (gateway.objects().len() <= 3).then_some(())
+    });
+    gateway
+        .operate(
+            "DELETE",
+            &format!("/api/v1/objects/sha256/{}", sha256(&own)),
+        )
+        .send()
+        .assert_problem(423);
+    gateway
+        .operate("DELETE", &format!("/api/v1/pins?url={}", encoded(&url)))
+        .send()
+        .json();
     fill(&gateway, 10..15);
-    assert!(!gateway.object_path(&own).exists(), "the unpinned object is evicted");
+    assert!(
+        !gateway.object_path(&own).exists(),
+        "the unpinned object is evicted"
+    );
 }

@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Answer, Body, Bucket, Ended, Gateway, Log, Origin, Reply, Request, archive, assert_same, encoded, sha256,
+    Answer, Body, Bucket, Ended, Gateway, Log, Origin, Reply, Request, archive, assert_same,
+    encoded, sha256,
 };
 
 /// Number of kills in a normal test run. `MILLPOND_TEST_KILLS` sets another number.
@@ -64,7 +65,11 @@ struct Target {
 impl Target {
     fn new(origin: &Origin, number: u64) -> Self {
         let mut random = Random(SEED + number * 7919 + 1);
-        let end = if random.below(12) == 0 { 600_000 } else { 80_000 };
+        let end = if random.below(12) == 0 {
+            600_000
+        } else {
+            80_000
+        };
         let size = usize::try_from(1000 + random.below(end)).expect("the number fits");
         let (body, path) = (archive(number, size), format!("/pub/x-{number}.tar.gz"));
         let file = Reply::file(&body);
@@ -72,12 +77,19 @@ impl Target {
             0 => vec![file.cut_at(size / 2), Reply::file(&body)],
             1 => vec![Reply::ok(&body).cut_at(size / 2), Reply::ok(&body)],
             2 => vec![file.chunked()],
-            3 => vec![Reply::ok(&body).chunked().drip(8000, Duration::from_millis(3))],
+            3 => vec![
+                Reply::ok(&body)
+                    .chunked()
+                    .drip(8000, Duration::from_millis(3)),
+            ],
             4 | 5 => vec![file.drip(4000, Duration::from_millis(3))],
             _ => vec![file],
         };
         origin.script(&path, replies);
-        Self { url: origin.url(&path), body }
+        Self {
+            url: origin.url(&path),
+            body,
+        }
     }
 }
 
@@ -126,7 +138,9 @@ fn count(counter: &AtomicU64) {
 
 impl Run {
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().expect("no thread panics while holding the lock")
+        self.seen
+            .lock()
+            .expect("no thread panics while holding the lock")
     }
 
     /// Requests targets until the run is over.
@@ -136,8 +150,13 @@ impl Run {
             let (doors, target) = {
                 let seen = self.seen();
                 let known = seen.targets.len() as u64;
-                let reach = if random.below(3) == 0 { known } else { FRESH.min(known) };
-                let number = usize::try_from(known - 1 - random.below(reach)).expect("the number fits");
+                let reach = if random.below(3) == 0 {
+                    known
+                } else {
+                    FRESH.min(known)
+                };
+                let number =
+                    usize::try_from(known - 1 - random.below(reach)).expect("the number fits");
                 (seen.doors, seen.targets[number].clone())
             };
             let Some(doors) = doors else {
@@ -148,7 +167,8 @@ impl Run {
                 0 => Request::new(doors.gateway, "GET", &format!("/{}", target.url)),
                 _ => Request::new(doors.proxy, "GET", &target.url),
             };
-            let first = usize::try_from(random.below(target.body.len() as u64)).expect("the number fits");
+            let first =
+                usize::try_from(random.below(target.body.len() as u64)).expect("the number fits");
             let range = (random.below(3) == 0).then_some(first);
             self.look(&target, &request, range);
         }
@@ -160,7 +180,9 @@ impl Run {
             Some(first) => request.clone().range(&format!("bytes={first}-")),
             None => request.clone(),
         };
-        let Some(answer) = request.send_if_it_lives() else { return count(&self.counts.refused) };
+        let Some(answer) = request.send_if_it_lives() else {
+            return count(&self.counts.refused);
+        };
         if answer.ended != Ended::Whole {
             return count(&self.counts.broken);
         }
@@ -168,12 +190,18 @@ impl Run {
         match (answer.status, range) {
             (200, _) => assert_same(&answer.body, &target.body),
             (206, Some(first)) => assert_same(&answer.body, &target.body[first..]),
-            (status, _) => panic!("{url}: {status}, {}\n{:#?}", answer.text(), answer.head.headers),
+            (status, _) => panic!(
+                "{url}: {status}, {}\n{:#?}",
+                answer.text(),
+                answer.head.headers
+            ),
         }
         count(&self.counts.whole);
         if is_hit(&answer) {
             count(&self.counts.hits);
-            self.seen().published.insert((url.clone(), sha256(&target.body)));
+            self.seen()
+                .published
+                .insert((url.clone(), sha256(&target.body)));
         }
     }
 
@@ -195,8 +223,16 @@ impl Run {
         .map(|(name, counter)| format!("{name} {}", counter.load(Ordering::Relaxed)))
         .into();
         let seen = self.seen();
-        told.push(format!("published {}, kept {}", seen.published.len(), seen.kept.len()));
-        told.push(format!("imported {}, of {} targets", seen.imported.len(), seen.targets.len()));
+        told.push(format!(
+            "published {}, kept {}",
+            seen.published.len(),
+            seen.kept.len()
+        ));
+        told.push(format!(
+            "imported {}, of {} targets",
+            seen.imported.len(),
+            seen.targets.len()
+        ));
         told.join(", ")
     }
 
@@ -206,11 +242,15 @@ impl Run {
         assert!(!log.text().contains("panicked"), "{}", log.text());
         for event in log.events() {
             let is_stored = event["message"] == "fetch" && event["outcome"] == "stored";
-            let was_there = ["uploaded", "import"].iter().any(|message| event["message"] == *message);
+            let was_there = ["uploaded", "import"]
+                .iter()
+                .any(|message| event["message"] == *message);
             if (is_stored || was_there)
                 && let (Some(url), Some(sha256)) = (event["uri"].as_str(), event["sha256"].as_str())
             {
-                self.seen().published.insert((url.to_owned(), sha256.to_owned()));
+                self.seen()
+                    .published
+                    .insert((url.to_owned(), sha256.to_owned()));
             }
             if event["message"] == "reconciled index with disk" {
                 count(&self.counts.sweeps);
@@ -220,7 +260,9 @@ impl Run {
 }
 
 fn is_hit(answer: &Answer) -> bool {
-    answer.header("cache-status").is_some_and(|status| status.split(';').any(|part| part.trim() == "hit"))
+    answer
+        .header("cache-status")
+        .is_some_and(|status| status.split(';').any(|part| part.trim() == "hit"))
 }
 
 /// Guard that ends the run when it goes out of scope, even if the test fails.
@@ -239,12 +281,17 @@ impl Drop for Over<'_> {
 fn operate(run: &Run, gateway: &Gateway, origin: &Origin, token: &str, round: u64) {
     let operator = |method: &str, path: &str, url: &str| {
         let path = format!("/api/v1/{path}?url={}", encoded(url));
-        Request::new(gateway.addr(), method, &path).header("Authorization", &format!("Bearer {token}"))
+        Request::new(gateway.addr(), method, &path)
+            .header("Authorization", &format!("Bearer {token}"))
     };
     if round.is_multiple_of(IMPORT_EVERY) {
         let url = origin.url(&format!("/own/y-{round}.tar.gz"));
         let body = archive(1_000_000 + round, 30_000);
-        if operator("PUT", "objects", &url).body(&body).send_if_it_lives().is_some_and(|answer| answer.status == 201) {
+        if operator("PUT", "objects", &url)
+            .body(&body)
+            .send_if_it_lives()
+            .is_some_and(|answer| answer.status == 201)
+        {
             let mut seen = run.seen();
             seen.kept.insert(sha256(&body));
             seen.imported.insert(url, body);
@@ -266,15 +313,32 @@ fn object_path(cache: &Path, digest: &str) -> PathBuf {
 }
 
 fn bytes_in(files: &[PathBuf]) -> u64 {
-    files.iter().filter_map(|file| fs::metadata(file).ok()).map(|metadata| metadata.len()).sum()
+    files
+        .iter()
+        .filter_map(|file| fs::metadata(file).ok())
+        .map(|metadata| metadata.len())
+        .sum()
 }
 
 /// Lets a process run under load for a while, kills it, and counts the work that was interrupted.
-fn live_and_die(run: &Run, gateway: &mut Gateway, origin: &Origin, bucket: &Bucket, token: &str, round: u64) {
+fn live_and_die(
+    run: &Run,
+    gateway: &mut Gateway,
+    origin: &Origin,
+    bucket: &Bucket,
+    token: &str,
+    round: u64,
+) {
     let mut random = Random(SEED.wrapping_mul(round + 3));
     let life = Duration::from_millis(random.below(LIFE_MS));
     let is_importing = AtomicBool::new(false);
-    let unanswered = || bucket.requests("PUT", "objects/").iter().filter(|put| put.status.is_none()).count();
+    let unanswered = || {
+        bucket
+            .requests("PUT", "objects/")
+            .iter()
+            .filter(|put| put.status.is_none())
+            .count()
+    };
     let lost_before = unanswered();
     let (log, before) = (gateway.log().clone(), gateway.objects());
     thread::scope(|scope| {
@@ -295,7 +359,10 @@ fn live_and_die(run: &Run, gateway: &mut Gateway, origin: &Origin, bucket: &Buck
         if is_importing.load(Ordering::Relaxed) && round.is_multiple_of(IMPORT_EVERY) {
             count(&run.counts.imports);
         }
-        for (is_so, counter) in [(is_uploading, &run.counts.uploads), (is_evicting, &run.counts.evictions)] {
+        for (is_so, counter) in [
+            (is_uploading, &run.counts.uploads),
+            (is_evicting, &run.counts.evictions),
+        ] {
             if is_so {
                 count(counter);
             }
@@ -317,15 +384,25 @@ fn live_and_die(run: &Run, gateway: &mut Gateway, origin: &Origin, bucket: &Buck
 #[test]
 fn repeated_sigkill_loses_or_corrupts_no_bytes() {
     let asked_for = std::env::var("MILLPOND_TEST_KILLS").ok();
-    let rounds = asked_for.map_or(USUAL_ROUNDS, |rounds| rounds.parse().expect("MILLPOND_TEST_KILLS is a number"));
+    let rounds = asked_for.map_or(USUAL_ROUNDS, |rounds| {
+        rounds.parse().expect("MILLPOND_TEST_KILLS is a number")
+    });
     let began = Instant::now();
     let (origin, bucket, run) = (Origin::start(), Bucket::start(), Run::default());
-    let builder = bucket.configure(Gateway::builder().origin(&origin).relay(), "").text("s3.delivery", "relay");
+    let builder = bucket
+        .configure(Gateway::builder().origin(&origin).relay(), "")
+        .text("s3.delivery", "relay");
     // A body without length reserves 64 MiB. The cache has space for one such body at a time, and
     // holds little else.
-    let builder = builder.set("cache.max_size", "\"72MiB\"").set("cache.high_watermark", "0.05");
-    let builder = builder.set("cache.low_watermark", "0.03").text("cache.negative_ttl", "1s");
-    let builder = builder.set("limits.requests_per_second", "0").set("fetch.breaker_failures", "0");
+    let builder = builder
+        .set("cache.max_size", "\"72MiB\"")
+        .set("cache.high_watermark", "0.05");
+    let builder = builder
+        .set("cache.low_watermark", "0.03")
+        .text("cache.negative_ttl", "1s");
+    let builder = builder
+        .set("limits.requests_per_second", "0")
+        .set("fetch.breaker_failures", "0");
     let mut gateway = builder.start();
     let token = gateway.token();
     thread::scope(|scope| {
@@ -342,9 +419,15 @@ fn repeated_sigkill_loses_or_corrupts_no_bytes() {
                 let target = Target::new(&origin, 1 + round * NEW_TARGETS + new);
                 run.seen().targets.push(target.into());
             }
-            run.seen().doors = Some(Doors { gateway: gateway.addr(), proxy: gateway.proxy_addr() });
+            run.seen().doors = Some(Doors {
+                gateway: gateway.addr(),
+                proxy: gateway.proxy_addr(),
+            });
             live_and_die(&run, &mut gateway, &origin, &bucket, &token, round);
-            assert!(!clients.iter().any(thread::ScopedJoinHandle::is_finished), "a client has failed");
+            assert!(
+                !clients.iter().any(thread::ScopedJoinHandle::is_finished),
+                "a client has failed"
+            );
         }
         drop(over);
     });
@@ -352,5 +435,9 @@ fn repeated_sigkill_loses_or_corrupts_no_bytes() {
     let _seed = Over(&run);
     order::assert_all_in_order(&run, &gateway, &bucket);
     order::assert_all_served(&run, &gateway, &origin);
-    eprintln!("{rounds} rounds in {killed:?}, {:?} in all; {}", began.elapsed(), run.told());
+    eprintln!(
+        "{rounds} rounds in {killed:?}, {:?} in all; {}",
+        began.elapsed(),
+        run.told()
+    );
 }

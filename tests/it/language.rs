@@ -16,7 +16,9 @@ const MAX_COMMENT_CHARS: usize = 100;
 const MAX_TEST_NAME_WORDS: usize = 8;
 
 /// A sentence that begins with one of these hides its subject.
-const RIDDLES: [&str; 8] = ["What", "Who", "Whoever", "Whose", "That", "So many", "Nobody", "Somebody"];
+const RIDDLES: [&str; 8] = [
+    "What", "Who", "Whoever", "Whose", "That", "So many", "Nobody", "Somebody",
+];
 
 /// People-words for machines, and words of a private vocabulary, in lower case.
 const BANNED: [&str; 62] = [
@@ -94,12 +96,19 @@ type Violation = String;
 
 fn checked_files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<_> = FOLDERS.iter().flat_map(|folder| files_under(&root.join(folder))).collect();
+    let mut files: Vec<_> = FOLDERS
+        .iter()
+        .flat_map(|folder| files_under(&root.join(folder)))
+        .collect();
     files.retain(|file| {
         let is_text = file.extension().is_none_or(|ending| {
-            ["rs", "toml", "conf", "md", "template", "sh", "py"].iter().any(|known| ending == *known)
+            ["rs", "toml", "conf", "md", "template", "sh", "py"]
+                .iter()
+                .any(|known| ending == *known)
         });
-        is_text && !file.ends_with("language.rs") && !file.components().any(|c| c.as_os_str() == "fixtures")
+        is_text
+            && !file.ends_with("language.rs")
+            && !file.components().any(|c| c.as_os_str() == "fixtures")
     });
     assert!(files.len() > 200, "the files are where they were");
     files
@@ -109,7 +118,9 @@ fn checked_files() -> Vec<PathBuf> {
 fn comment_of(line: &str, is_rust: bool) -> Option<&str> {
     let line = line.trim_start();
     if is_rust {
-        ["///", "//!", "//"].iter().find_map(|start| line.strip_prefix(start))
+        ["///", "//!", "//"]
+            .iter()
+            .find_map(|start| line.strip_prefix(start))
     } else {
         line.strip_prefix('#').filter(|rest| !rest.starts_with('!'))
     }
@@ -127,14 +138,26 @@ fn words_of(text: &str) -> String {
     for allowed in ALLOWED {
         plain = plain.replace(allowed, " ");
     }
-    let keep = |c: char| if c.is_alphanumeric() || c == '-' || c == '_' { c } else { ' ' };
+    let keep = |c: char| {
+        if c.is_alphanumeric() || c == '-' || c == '_' {
+            c
+        } else {
+            ' '
+        }
+    };
     let words: String = plain.chars().map(keep).collect();
-    format!(" {} ", words.split_whitespace().collect::<Vec<_>>().join(" "))
+    format!(
+        " {} ",
+        words.split_whitespace().collect::<Vec<_>>().join(" ")
+    )
 }
 
 fn banned_in(text: &str) -> Vec<&'static str> {
     let words = words_of(text);
-    BANNED.into_iter().filter(|banned| words.contains(&format!(" {banned} "))).collect()
+    BANNED
+        .into_iter()
+        .filter(|banned| words.contains(&format!(" {banned} ")))
+        .collect()
 }
 
 /// The sentences that begin in `text`, which continues a sentence unless `is_start`.
@@ -156,14 +179,20 @@ fn sentences(text: &str, is_start: bool) -> Vec<&str> {
 
 fn is_riddle(sentence: &str) -> bool {
     let sentence = sentence.trim_start_matches([' ', '-', '*', '>', '#']);
-    RIDDLES
-        .iter()
-        .any(|riddle| sentence.strip_prefix(riddle).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)))
+    RIDDLES.iter().any(|riddle| {
+        sentence
+            .strip_prefix(riddle)
+            .is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+    })
 }
 
 /// The contents of the string literals of a line, as far as they end on it.
 fn strings_of(line: &str) -> Vec<&str> {
-    line.split('"').skip(1).step_by(2).filter(|text| text.trim().contains(' ')).collect()
+    line.split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| text.trim().contains(' '))
+        .collect()
 }
 
 fn check_comments(lines: &[&str], is_rust: bool) -> Vec<Violation> {
@@ -216,10 +245,20 @@ fn check_test_names(lines: &[&str]) -> Vec<Violation> {
     let mut found = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         let above = lines[..at].iter().rev().take(3);
-        let is_test = above.clone().any(|above| above.trim_start().starts_with("#[test"))
-            || above.clone().any(|above| above.trim_start().starts_with("#[tokio::test"));
-        let function = line.trim_start().trim_start_matches("async ").strip_prefix("fn ");
-        let Some(name) = function.filter(|_| is_test).and_then(|rest| rest.split('(').next()) else {
+        let is_test = above
+            .clone()
+            .any(|above| above.trim_start().starts_with("#[test"))
+            || above
+                .clone()
+                .any(|above| above.trim_start().starts_with("#[tokio::test"));
+        let function = line
+            .trim_start()
+            .trim_start_matches("async ")
+            .strip_prefix("fn ");
+        let Some(name) = function
+            .filter(|_| is_test)
+            .and_then(|rest| rest.split('(').next())
+        else {
             continue;
         };
         let words: Vec<_> = name.split('_').collect();
@@ -233,7 +272,9 @@ fn check_test_names(lines: &[&str]) -> Vec<Violation> {
 }
 
 fn check(file: &Path) -> Vec<Violation> {
-    let Ok(text) = fs::read_to_string(file) else { return Vec::new() };
+    let Ok(text) = fs::read_to_string(file) else {
+        return Vec::new();
+    };
     let lines: Vec<_> = text.lines().collect();
     let is_rust = file.extension().is_some_and(|ending| ending == "rs");
     let mut found = check_comments(&lines, is_rust);
@@ -241,31 +282,53 @@ fn check(file: &Path) -> Vec<Violation> {
         found.extend(check_strings(&lines));
         found.extend(check_test_names(&lines));
     }
-    found.iter().map(|one| format!("{}:{one}", file.display())).collect()
+    found
+        .iter()
+        .map(|one| format!("{}:{one}", file.display()))
+        .collect()
 }
 
 #[test]
 fn violations_of_writing_rules_only_disappear() {
-    let found: Vec<_> = checked_files().iter().flat_map(|file| check(file)).collect();
+    let found: Vec<_> = checked_files()
+        .iter()
+        .flat_map(|file| check(file))
+        .collect();
     assert_ratchet("writing rules", found.len(), &found);
 }
 
 #[test]
 fn checker_finds_each_kind_of_violation() {
     let long = format!("// {}", "x".repeat(100));
-    for line in ["// What is here.", "// Fine. What is here.", "/// a flight", "//! it was told", &long] {
+    for line in [
+        "// What is here.",
+        "// Fine. What is here.",
+        "/// a flight",
+        "//! it was told",
+        &long,
+    ] {
         assert_eq!(check_comments(&[line], true).len(), 1, "{line}");
     }
-    for line in ["// Whatever happens.", "// The in-flight fetch.", "// `flight`"] {
+    for line in [
+        "// Whatever happens.",
+        "// The in-flight fetch.",
+        "// `flight`",
+    ] {
         assert!(check_comments(&[line], true).is_empty(), "{line}");
     }
     let continued = ["// A sentence that continues in", "// That way."];
     assert!(check_comments(&continued, true).is_empty());
-    assert_eq!(check_strings(&["tracing::warn!(\"now it failed\");"]).len(), 1);
+    assert_eq!(
+        check_strings(&["tracing::warn!(\"now it failed\");"]).len(),
+        1
+    );
     assert_eq!(check_strings(&["panic!(\"nobody asked\");"]).len(), 1);
     let test = ["#[test]", "fn what_is_asked_is_given() {"];
     assert_eq!(check_test_names(&test).len(), 1);
-    let test = ["#[test]", "fn one_two_three_four_five_six_seven_eight_nine() {"];
+    let test = [
+        "#[test]",
+        "fn one_two_three_four_five_six_seven_eight_nine() {",
+    ];
     assert_eq!(check_test_names(&test).len(), 1);
     assert!(check_test_names(&["#[test]", "fn client_gets_file() {"]).is_empty());
 }

@@ -13,8 +13,11 @@ fn old_folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cache-0.1.0");
     for file in files_under(&fixture) {
-        let copy = folder.path().join(file.strip_prefix(&fixture).expect("it lies in the fixture"));
-        fs::create_dir_all(copy.parent().expect("it lies in a folder")).expect("folders can be made");
+        let copy = folder
+            .path()
+            .join(file.strip_prefix(&fixture).expect("it lies in the fixture"));
+        fs::create_dir_all(copy.parent().expect("it lies in a folder"))
+            .expect("folders can be made");
         fs::copy(file, copy).expect("files can be copied");
     }
     folder
@@ -31,7 +34,9 @@ fn folder_of_first_release_is_migrated_at_start() {
     let folder = old_folder();
     let lost = sha256(b"lost");
     let origin = Origin::start();
-    let builder = Gateway::builder().origin(&origin).cache_in(folder.path().to_owned());
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .cache_in(folder.path().to_owned());
     let gateway = builder.set("policy.ports", "[443]").start();
     for url in [FIRST, SECOND] {
         let answer = gateway.get(url).send();
@@ -39,12 +44,26 @@ fn folder_of_first_release_is_migrated_at_start() {
         answer.assert_cache(&["hit"]);
     }
     let root = folder.path();
-    assert_eq!(fs::read_to_string(root.join("layout")).expect("there is a version"), "2\n");
-    assert!(root.join("missing").join(&lost).is_file(), "the list of missing objects moved");
+    assert_eq!(
+        fs::read_to_string(root.join("layout")).expect("there is a version"),
+        "2\n"
+    );
+    assert!(
+        root.join("missing").join(&lost).is_file(),
+        "the list of missing objects moved"
+    );
     assert!(!root.join("quarantine/lost").exists());
-    assert_eq!(files_under(&root.join("quarantine")).len(), 1, "quarantined files stay");
-    let is_lease = |file: &std::path::PathBuf| file.file_name().is_some_and(|name| name.len() == 64);
-    assert!(!files_under(&root.join("locks")).iter().any(is_lease), "leases of dead processes are removed");
+    assert_eq!(
+        files_under(&root.join("quarantine")).len(),
+        1,
+        "quarantined files stay"
+    );
+    let is_lease =
+        |file: &std::path::PathBuf| file.file_name().is_some_and(|name| name.len() == 64);
+    assert!(
+        !files_under(&root.join("locks")).iter().any(is_lease),
+        "leases of dead processes are removed"
+    );
     assert!(!root.join("staging/.door").exists());
 }
 
@@ -57,12 +76,21 @@ fn old_layout_in_use_is_refused() {
     lock.lock().expect("the file system knows locks");
     let (code, error) = scrub(folder.path());
     assert_eq!(code, Some(2), "{error}");
-    assert!(error.contains("older layout") && error.contains("00000000000000aa"), "{error}");
-    assert!(!folder.path().join("layout").exists(), "nothing was migrated");
+    assert!(
+        error.contains("older layout") && error.contains("00000000000000aa"),
+        "{error}"
+    );
+    assert!(
+        !folder.path().join("layout").exists(),
+        "nothing was migrated"
+    );
     drop(lock);
     let (code, error) = scrub(folder.path());
     assert_ne!(code, Some(2), "{error}");
-    assert_eq!(fs::read_to_string(folder.path().join("layout")).expect("there is a version"), "2\n");
+    assert_eq!(
+        fs::read_to_string(folder.path().join("layout")).expect("there is a version"),
+        "2\n"
+    );
 }
 
 #[test]
@@ -72,7 +100,13 @@ fn newer_layout_is_refused() {
         fs::write(folder.path().join("layout"), content).expect("it can be written");
         let (code, error) = scrub(folder.path());
         assert_eq!(code, Some(2), "{content:?}: {error}");
-        assert!(error.contains("cache.dir") && error.contains("layout"), "{error}");
-        assert_eq!(fs::read_to_string(folder.path().join("layout")).expect("it is there"), content);
+        assert!(
+            error.contains("cache.dir") && error.contains("layout"),
+            "{error}"
+        );
+        assert_eq!(
+            fs::read_to_string(folder.path().join("layout")).expect("it is there"),
+            content
+        );
     }
 }

@@ -12,7 +12,12 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 #[track_caller]
 fn await_closed(gateway: &Gateway) {
     let doors = [gateway.addr(), gateway.proxy_addr()];
-    eventually("both ports are closed", || doors.iter().all(|door| TcpStream::connect(door).is_err()).then_some(()));
+    eventually("both ports are closed", || {
+        doors
+            .iter()
+            .all(|door| TcpStream::connect(door).is_err())
+            .then_some(())
+    });
 }
 
 #[test]
@@ -22,9 +27,16 @@ fn stop_finishes_responses_and_fetches() {
         let (body, other) = (archive(1, 200_000), archive(2, 100_000));
         let gate = Gate::new();
         origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-        origin.serve("/background.tar.gz", Reply::file(&other).gate_at(50_000, &gate));
+        origin.serve(
+            "/background.tar.gz",
+            Reply::file(&other).gate_at(50_000, &gate),
+        );
         origin.serve("/passed.bin", Reply::ok(&other).gate_at(50_000, &gate));
-        let mut gateway = Gateway::builder().origin(&origin).relay().text("gateway.shutdown_grace", "20s").start();
+        let mut gateway = Gateway::builder()
+            .origin(&origin)
+            .relay()
+            .text("gateway.shutdown_grace", "20s")
+            .start();
         let mut answer = gateway.get(&origin.url(PATH)).open();
         let mut passed = gateway.proxied("GET", &origin.url("/passed.bin")).open();
         assert_same(&answer.read(100_000), &body[..100_000]);
@@ -38,7 +50,11 @@ fn stop_finishes_responses_and_fetches() {
         assert_same(&rest.body, &body[100_000..]);
         assert_same(&passed.finish().body, &other[50_000..]);
         gateway.assert_clean_exit();
-        assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1, "the fetch of the download is stored");
+        assert_eq!(
+            gateway.records_of(&origin.url(PATH)).len(),
+            1,
+            "the fetch of the download is stored"
+        );
         assert_eq!(
             gateway.records_of(&origin.url("/background.tar.gz")).len(),
             1,
@@ -50,11 +66,17 @@ fn stop_finishes_responses_and_fetches() {
 #[test]
 fn idle_gateway_stops_quickly() {
     let started = Instant::now();
-    let mut gateway = Gateway::builder().text("gateway.shutdown_grace", "25s").start();
+    let mut gateway = Gateway::builder()
+        .text("gateway.shutdown_grace", "25s")
+        .start();
     let idle = TcpStream::connect(gateway.addr()).expect("the gateway accepts the connection");
     gateway.stop();
     drop(idle);
-    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[test]
@@ -63,17 +85,32 @@ fn stop_cuts_responses_after_shutdown_grace() {
     let body = archive(3, 200_000);
     let gate = Gate::new();
     origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    let mut gateway = Gateway::builder().origin(&origin).relay().text("gateway.shutdown_grace", "300ms").start();
+    let mut gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("gateway.shutdown_grace", "300ms")
+        .start();
     let mut answer = gateway.get(&origin.url(PATH)).open();
     assert_same(&answer.read(100_000), &body[..100_000]);
     let started = Instant::now();
     gateway.signal("TERM");
     let rest = answer.finish();
-    assert_eq!(rest.ended, Ended::Cut, "a response that outlasts the grace is cut");
+    assert_eq!(
+        rest.ended,
+        Ended::Cut,
+        "a response that outlasts the grace is cut"
+    );
     let (code, log) = gateway.await_exit();
-    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        started.elapsed()
+    );
     assert_eq!(code, Some(0), "{}", log.text());
-    assert!(gateway.records().is_empty() && gateway.objects().is_empty(), "an interrupted fetch publishes nothing");
+    assert!(
+        gateway.records().is_empty() && gateway.objects().is_empty(),
+        "an interrupted fetch publishes nothing"
+    );
     assert!(gateway.staged().is_empty(), "{:?}", gateway.staged());
 }
 
@@ -83,7 +120,11 @@ fn second_signal_exits_at_once() {
     let body = archive(4, 200_000);
     let gate = Gate::new();
     origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    let mut gateway = Gateway::builder().origin(&origin).relay().text("gateway.shutdown_grace", "1h").start();
+    let mut gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("gateway.shutdown_grace", "1h")
+        .start();
     let mut answer = gateway.get(&origin.url(PATH)).open();
     assert_same(&answer.read(100_000), &body[..100_000]);
     gateway.signal("TERM");
@@ -101,7 +142,9 @@ fn second_signal_exits_at_once() {
 #[test]
 fn tunnel_does_not_block_stop_beyond_grace() {
     let (listener, address) = listener();
-    let mut gateway = tunnelling_to(address).text("gateway.shutdown_grace", "300ms").start();
+    let mut gateway = tunnelling_to(address)
+        .text("gateway.shutdown_grace", "300ms")
+        .start();
     let (client, server) = open(&gateway, &listener);
     gateway.stop();
     drop((client, server));
@@ -133,22 +176,28 @@ fn invalid_file_on_sighup_keeps_old_configuration() {
     let body = archive(6, 5000);
     origin.serve(PATH, Reply::file(&body));
     let mut gateway = Gateway::builder().origin(&origin).relay().start();
-    fs::write(gateway.file(), "[policy]\ndeny_hosts = [\"127.0.0.1\"]\nno_such_key = 1\n")
-        .expect("the file can be written");
+    fs::write(
+        gateway.file(),
+        "[policy]\ndeny_hosts = [\"127.0.0.1\"]\nno_such_key = 1\n",
+    )
+    .expect("the file can be written");
     gateway.signal("HUP");
     gateway.log().wait_for("the bad file", |event| {
-        matches!(event["level"].as_str(), Some("WARN" | "ERROR")) && event.to_string().contains("no_such_key")
+        matches!(event["level"].as_str(), Some("WARN" | "ERROR"))
+            && event.to_string().contains("no_such_key")
     });
     gateway.assert_serves(&origin.url(PATH), &body);
     fs::remove_file(gateway.file()).expect("the file exists");
     gateway.signal("HUP");
-    gateway
-        .log()
-        .wait_for_many("the missing file", 2, |event| matches!(event["level"].as_str(), Some("WARN" | "ERROR")));
+    gateway.log().wait_for_many("the missing file", 2, |event| {
+        matches!(event["level"].as_str(), Some("WARN" | "ERROR"))
+    });
     gateway.assert_serves(&origin.url(PATH), &body);
     // Millpond still reloads a valid file afterwards.
     gateway.reload(|builder| builder.set("policy.deny_suffixes", "[\".tar.gz\"]"));
-    eventually("the better file is in force", || (gateway.get(&origin.url(PATH)).send().status == 403).then_some(()));
+    eventually("the better file is in force", || {
+        (gateway.get(&origin.url(PATH)).send().status == 403).then_some(())
+    });
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::harness::{DEADLINE, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
+use crate::harness::{
+    DEADLINE, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+};
 
 /// Bound for an immediate exit, with a reserve for a machine that is busy with other tests.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -15,7 +17,8 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 /// Takes every lock that publishing takes, so that a publish blocks as on a hung disk.
 fn hold_all_locks(gateway: &Gateway) -> Vec<File> {
     let lock = |number: u32| {
-        let file = File::create(gateway.cache().join(format!("locks/{number:02x}"))).expect("a lock can be opened");
+        let file = File::create(gateway.cache().join(format!("locks/{number:02x}")))
+            .expect("a lock can be opened");
         file.lock().expect("a lock can be taken");
         file
     };
@@ -27,18 +30,30 @@ fn second_signal_exits_despite_hanging_publish() {
     let origin = Origin::start();
     let body = archive(1, 200_000);
     origin.serve("/x-1.0.tar.gz", Reply::file(&body));
-    let mut gateway = Gateway::builder().origin(&origin).relay().text("gateway.shutdown_grace", "1h").start();
+    let mut gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("gateway.shutdown_grace", "1h")
+        .start();
     let locks = hold_all_locks(&gateway);
     // The client has the whole body, but the object is not published yet.
     gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
     gateway.signal("TERM");
     let doors = [gateway.addr(), gateway.proxy_addr()];
-    eventually("both ports are closed", || doors.iter().all(|door| TcpStream::connect(door).is_err()).then_some(()));
+    eventually("both ports are closed", || {
+        doors
+            .iter()
+            .all(|door| TcpStream::connect(door).is_err())
+            .then_some(())
+    });
     let signalled = Instant::now();
     gateway.signal("TERM");
     gateway.await_exit();
     assert!(signalled.elapsed() < AT_ONCE, "{:?}", signalled.elapsed());
-    assert!(gateway.records().is_empty(), "a hanging publish leaves no record");
+    assert!(
+        gateway.records().is_empty(),
+        "a hanging publish leaves no record"
+    );
     drop(locks);
     gateway.restart();
     assert!(gateway.staged().is_empty(), "{:?}", gateway.staged());
@@ -48,7 +63,12 @@ fn second_signal_exits_despite_hanging_publish() {
 #[test]
 fn failed_publish_releases_its_space() {
     let origin = Origin::start();
-    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("cache.max_size", "1MiB")
+        .start();
     // These are four targets whose records lie in four folders.
     let mut folders = Vec::new();
     let mut paths = Vec::new();
@@ -64,19 +84,26 @@ fn failed_publish_releases_its_space() {
     }
     let last = paths.pop().expect("there are four");
     for (number, path) in paths.iter().enumerate() {
-        fs::write(gateway.cache().join("records").join(&folders[number]), b"no folder")
-            .expect("the file can be written");
+        fs::write(
+            gateway.cache().join("records").join(&folders[number]),
+            b"no folder",
+        )
+        .expect("the file can be written");
         let body = archive(10 + number as u64, 300_000);
         origin.serve(path, Reply::file(&body));
         gateway.assert_serves(&origin.url(path), &body);
         assert_ne!(gateway.await_fetch(&origin.url(path))["outcome"], "stored");
     }
-    eventually("nothing is staged any more", || gateway.staged().is_empty().then_some(()));
+    eventually("nothing is staged any more", || {
+        gateway.staged().is_empty().then_some(())
+    });
     let body = archive(20, 300_000);
     origin.serve(&last, Reply::file(&body));
     gateway.assert_serves(&origin.url(&last), &body);
     gateway.await_stored(&origin.url(&last));
-    gateway.assert_serves(&origin.url(&last), &body).assert_cache(&["hit"]);
+    gateway
+        .assert_serves(&origin.url(&last), &body)
+        .assert_cache(&["hit"]);
 }
 
 #[test]
@@ -85,7 +112,11 @@ fn low_open_file_limit_is_raised() {
     let body = archive(2, 100_000);
     let gate = Gate::new();
     origin.serve("/x-1.0.tar.gz", Reply::file(&body).gate_at(50_000, &gate));
-    let gateway = Gateway::builder().origin(&origin).relay().descriptors(256).start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .descriptors(256)
+        .start();
     let open = || gateway.get(&origin.url("/x-1.0.tar.gz")).open();
     let downloads: Vec<_> = (0..300).map(|_| open()).collect();
     gate.open();
@@ -98,7 +129,12 @@ fn low_open_file_limit_is_raised() {
 #[test]
 fn unremovable_object_does_not_block_eviction() {
     let origin = Origin::start();
-    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("cache.max_size", "1MiB")
+        .start();
     for number in 0..9 {
         let path = format!("/x-{number}.tar.gz");
         let body = archive(30 + number, 200_000);
@@ -113,7 +149,12 @@ fn unremovable_object_does_not_block_eviction() {
             fs::write(object.join("x"), b"x").expect("the folder can be written");
         }
     }
-    assert!(gateway.objects().contains(&gateway.object_path(&archive(38, 200_000))), "the newest object is stored");
+    assert!(
+        gateway
+            .objects()
+            .contains(&gateway.object_path(&archive(38, 200_000))),
+        "the newest object is stored"
+    );
 }
 
 #[test]
@@ -123,22 +164,32 @@ fn upload_may_take_longer_than_idle_timeout() {
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
     let gateway = builder.text("fetch.idle_timeout", "1s").start();
     let sent = archive(3, 25_000);
-    let mut client = TcpStream::connect(gateway.proxy_addr()).expect("the gateway accepts the connection");
-    client.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+    let mut client =
+        TcpStream::connect(gateway.proxy_addr()).expect("the gateway accepts the connection");
+    client
+        .set_read_timeout(Some(DEADLINE))
+        .expect("a timeout can be set");
     let head = format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         origin.url("/upload"),
         origin.address(),
         sent.len()
     );
-    client.write_all(head.as_bytes()).expect("the gateway reads the head");
+    client
+        .write_all(head.as_bytes())
+        .expect("the gateway reads the head");
     for piece in sent.chunks(1000) {
         client.write_all(piece).expect("the gateway reads the body");
         thread::sleep(Duration::from_millis(100));
     }
     let mut answer = String::new();
-    client.read_to_string(&mut answer).expect("the gateway answers");
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("taken\n"), "{answer}");
+    client
+        .read_to_string(&mut answer)
+        .expect("the gateway answers");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("taken\n"),
+        "{answer}"
+    );
     assert_same(&origin.request("/upload").body, &sent);
 }
 
@@ -146,11 +197,21 @@ fn upload_may_take_longer_than_idle_timeout() {
 fn aborted_upload_never_reaches_origin_as_complete() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
-    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf", origin.url("/upload"));
-    let mut client = TcpStream::connect(gateway.proxy_addr()).expect("the gateway accepts the connection");
-    client.write_all(head.as_bytes()).expect("the gateway reads the head");
-    eventually("the origin is asked", || (origin.connections() == 1).then_some(()));
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf",
+        origin.url("/upload")
+    );
+    let mut client =
+        TcpStream::connect(gateway.proxy_addr()).expect("the gateway accepts the connection");
+    client
+        .write_all(head.as_bytes())
+        .expect("the gateway reads the head");
+    eventually("the origin is asked", || {
+        (origin.connections() == 1).then_some(())
+    });
     drop(client);
-    gateway.log().wait_for("the request", |event| event["message"] == "request" && event["method"] == "POST");
+    gateway.log().wait_for("the request", |event| {
+        event["message"] == "request" && event["method"] == "POST"
+    });
     assert_eq!(origin.total(), 0, "the origin never got a complete request");
 }

@@ -8,7 +8,9 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[track_caller]
 fn only_request(gateway: &Gateway, part: &str) -> Value {
-    let events = gateway.log().wait_for_many("the request", 1, |event| is_request_of(event, part));
+    let events = gateway
+        .log()
+        .wait_for_many("the request", 1, |event| is_request_of(event, part));
     assert_eq!(events.len(), 1, "each request logs one event: {events:?}");
     events.into_iter().next().expect("there is one")
 }
@@ -31,22 +33,41 @@ fn each_request_logs_one_complete_event() {
     assert_eq!(miss["status"], 200);
     assert_eq!(miss["sent_bytes"], 12_345);
     assert_eq!(miss["completion"], "complete");
-    assert!(miss["cache"].as_str().is_some_and(|cache| !cache.is_empty()), "{miss}");
+    assert!(
+        miss["cache"]
+            .as_str()
+            .is_some_and(|cache| !cache.is_empty()),
+        "{miss}"
+    );
     assert!(miss["duration_ms"].is_number(), "{miss}");
     assert_eq!(miss["level"], "INFO");
-    assert!(miss["timestamp"].is_string() && miss["target"].is_string(), "{miss}");
+    assert!(
+        miss["timestamp"].is_string() && miss["target"].is_string(),
+        "{miss}"
+    );
 
-    gateway.proxied("GET", &origin.url("/passed.bin")).send().assert_status(200);
+    gateway
+        .proxied("GET", &origin.url("/passed.bin"))
+        .send()
+        .assert_status(200);
     let passed = only_request(&gateway, "/passed.bin");
-    assert_eq!((&passed["endpoint"], &passed["status"]), (&Value::from("proxy"), &Value::from(200)));
+    assert_eq!(
+        (&passed["endpoint"], &passed["status"]),
+        (&Value::from("proxy"), &Value::from(200))
+    );
 
-    gateway.get(&origin.url("/absent.tar.gz")).send().assert_status(404);
+    gateway
+        .get(&origin.url("/absent.tar.gz"))
+        .send()
+        .assert_status(404);
     let absent = only_request(&gateway, "/absent.tar.gz");
     assert_eq!(absent["status"], 404);
     assert_eq!(absent["level"], "INFO", "a miss is not an error in the log");
 
     gateway.request("GET", "/robots.txt").send();
-    let page = gateway.log().wait_for("the page", |event| event["message"] == "request" && event["endpoint"] == "page");
+    let page = gateway.log().wait_for("the page", |event| {
+        event["message"] == "request" && event["endpoint"] == "page"
+    });
     assert_eq!(page["status"], 200);
 }
 
@@ -59,12 +80,35 @@ fn log_distinguishes_hit_and_304_from_miss() {
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.await_stored(&origin.url(PATH));
     let hit = gateway.assert_serves(&origin.url(PATH), &body);
-    let events = gateway.log().wait_for_many("both requests", 2, |event| is_request_of(event, PATH));
-    assert!(events[1]["cache"].as_str().is_some_and(|cache| cache.contains("hit")), "{}", events[1]);
-    assert!(!events[0]["cache"].as_str().is_some_and(|cache| cache.contains("hit")), "{}", events[0]);
-    gateway.get(&origin.url(PATH)).header("If-None-Match", hit.wants("etag")).send().assert_status(304);
-    let events = gateway.log().wait_for_many("all three requests", 3, |event| is_request_of(event, PATH));
-    assert_eq!((&events[2]["status"], &events[2]["sent_bytes"]), (&Value::from(304), &Value::from(0)));
+    let events = gateway
+        .log()
+        .wait_for_many("both requests", 2, |event| is_request_of(event, PATH));
+    assert!(
+        events[1]["cache"]
+            .as_str()
+            .is_some_and(|cache| cache.contains("hit")),
+        "{}",
+        events[1]
+    );
+    assert!(
+        !events[0]["cache"]
+            .as_str()
+            .is_some_and(|cache| cache.contains("hit")),
+        "{}",
+        events[0]
+    );
+    gateway
+        .get(&origin.url(PATH))
+        .header("If-None-Match", hit.wants("etag"))
+        .send()
+        .assert_status(304);
+    let events = gateway
+        .log()
+        .wait_for_many("all three requests", 3, |event| is_request_of(event, PATH));
+    assert_eq!(
+        (&events[2]["status"], &events[2]["sent_bytes"]),
+        (&Value::from(304), &Value::from(0))
+    );
 }
 
 #[test]
@@ -73,7 +117,11 @@ fn each_fetch_logs_one_complete_event() {
     let body = archive(3, 23_456);
     origin.script(PATH, vec![Reply::status(503), Reply::file(&body)]);
     origin.serve("/absent.tar.gz", Reply::status(404));
-    let gateway = Gateway::builder().origin(&origin).relay().set("fetch.attempts", "4").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("fetch.attempts", "4")
+        .start();
     gateway.assert_serves(&origin.url(PATH), &body);
     let stored = gateway.await_stored(&origin.url(PATH));
     assert_eq!(stored["size_bytes"], 23_456);
@@ -83,8 +131,18 @@ fn each_fetch_logs_one_complete_event() {
     gateway.get(&origin.url("/absent.tar.gz")).send();
     let absent = gateway.await_fetch(&origin.url("/absent.tar.gz"));
     assert_ne!(absent["outcome"], "stored");
-    assert!(absent["cause"].as_str().is_some_and(|cause| cause.contains("404")), "{absent}");
-    let fetches = gateway.log().events().iter().filter(|event| event["message"] == "fetch").count();
+    assert!(
+        absent["cause"]
+            .as_str()
+            .is_some_and(|cause| cause.contains("404")),
+        "{absent}"
+    );
+    let fetches = gateway
+        .log()
+        .events()
+        .iter()
+        .filter(|event| event["message"] == "fetch")
+        .count();
     assert_eq!(fetches, 2);
 }
 
@@ -95,14 +153,23 @@ fn collapsed_requests_log_no_further_fetch() {
     let gate = Gate::new();
     origin.serve(PATH, Reply::file(&body).gate_at(10_000, &gate));
     let gateway = Gateway::relaying(&origin);
-    let joined: Vec<_> = (0..5).map(|_| gateway.get(&origin.url(PATH)).open()).collect();
+    let joined: Vec<_> = (0..5)
+        .map(|_| gateway.get(&origin.url(PATH)).open())
+        .collect();
     gate.open();
     for answer in joined {
         answer.finish();
     }
-    gateway.log().wait_for_many("the requests", 5, |event| is_request_of(event, PATH));
+    gateway
+        .log()
+        .wait_for_many("the requests", 5, |event| is_request_of(event, PATH));
     gateway.await_stored(&origin.url(PATH));
-    let fetches = gateway.log().events().iter().filter(|event| event["message"] == "fetch").count();
+    let fetches = gateway
+        .log()
+        .events()
+        .iter()
+        .filter(|event| event["message"] == "fetch")
+        .count();
     assert_eq!(fetches, 1);
 }
 
@@ -111,7 +178,10 @@ fn cut_response_is_logged_as_cut() {
     let origin = Origin::start();
     let body = archive(5, 50_000);
     let gate = Gate::new();
-    origin.serve(PATH, Reply::file(&body).gate_at(10_000, &gate).cut_at(20_000));
+    origin.serve(
+        PATH,
+        Reply::file(&body).gate_at(10_000, &gate).cut_at(20_000),
+    );
     let gateway = Gateway::relaying(&origin);
     let mut answer = gateway.get(&origin.url(PATH)).open();
     answer.read(10_000);
@@ -119,21 +189,36 @@ fn cut_response_is_logged_as_cut() {
     answer.finish().assert_broken();
     let event = only_request(&gateway, PATH);
     assert_eq!(event["completion"], "aborted");
-    assert!(event["sent_bytes"].as_u64().is_some_and(|bytes| (10_000..=20_000).contains(&bytes)), "{event}");
+    assert!(
+        event["sent_bytes"]
+            .as_u64()
+            .is_some_and(|bytes| (10_000..=20_000).contains(&bytes)),
+        "{event}"
+    );
 }
 
 #[test]
 fn each_line_of_json_log_is_json() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(6, 5000)));
-    let mut gateway = Gateway::builder().origin(&origin).relay().text("log.level", "debug").start();
+    let mut gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("log.level", "debug")
+        .start();
     gateway.get(&origin.url(PATH)).send();
-    gateway.get(&origin.url("/\u{1b}[31mred\"quoted\".tar.gz")).send();
+    gateway
+        .get(&origin.url("/\u{1b}[31mred\"quoted\".tar.gz"))
+        .send();
     let log = gateway.log().clone();
     gateway.stop();
     for line in log.text().lines() {
-        let event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        assert!(event["message"].is_string() && event["level"].is_string(), "{line}");
+        let event: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(
+            event["message"].is_string() && event["level"].is_string(),
+            "{line}"
+        );
     }
 }
 
@@ -142,15 +227,26 @@ fn text_log_has_the_same_events() {
     let origin = Origin::start();
     let body = archive(7, 5000);
     origin.serve(PATH, Reply::file(&body));
-    let mut gateway = Gateway::builder().origin(&origin).relay().text("log.format", "text").start();
+    let mut gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("log.format", "text")
+        .start();
     gateway.assert_serves(&origin.url(PATH), &body);
-    let line = gateway.log().wait_for_line("the request", |line| line.contains("request") && line.contains(PATH));
+    let line = gateway.log().wait_for_line("the request", |line| {
+        line.contains("request") && line.contains(PATH)
+    });
     assert!(line.contains("200") && line.contains("127.0.0.1"), "{line}");
-    gateway.log().wait_for_line("the fetch", |line| line.contains("fetch") && line.contains("stored"));
+    gateway.log().wait_for_line("the fetch", |line| {
+        line.contains("fetch") && line.contains("stored")
+    });
     let log = gateway.log().clone();
     gateway.stop();
     assert!(log.text().contains("stopped"), "{}", log.text());
-    assert!(!log.text().contains('\u{1b}'), "a log to a pipe has no colours");
+    assert!(
+        !log.text().contains('\u{1b}'),
+        "a log to a pipe has no colours"
+    );
     assert!(log.events().is_empty(), "a text log holds no JSON");
 }
 
@@ -160,7 +256,9 @@ fn log_level_filters_lower_levels() {
     origin.serve(PATH, Reply::file(&archive(8, 5000)));
     let mut gateway = Gateway::builder().origin(&origin).relay().start();
     gateway.get(&origin.url(PATH)).send();
-    gateway.log().wait_for("the request", |event| is_request_of(event, PATH));
+    gateway
+        .log()
+        .wait_for("the request", |event| is_request_of(event, PATH));
     let noisy = gateway
         .log()
         .events()

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Body, Bucket, Fault, Gateway, Origin, Reply, Run, archive, assert_same, millpond, object_key};
+use crate::harness::{
+    Body, Bucket, Fault, Gateway, Origin, Reply, Run, archive, assert_same, millpond, object_key,
+};
 
 const COUNT: u64 = 5;
 
@@ -46,13 +48,20 @@ fn migrate_copies_folder_to_buckets_and_back() {
     let (gateway, bodies) = filled(&origin);
     let (one, two) = (Bucket::start(), Bucket::start());
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let [first, second] = [(&one, "one.toml"), (&two, "two.toml")].map(|(b, name)| file_of(b, folder.path(), name));
+    let [first, second] =
+        [(&one, "one.toml"), (&two, "two.toml")].map(|(b, name)| file_of(b, folder.path(), name));
     let cache = gateway.cache().to_str().expect("the path is text");
     let (run, told) = migrate(folder.path(), cache, &first);
     run.assert_success();
-    assert_eq!((&told["records"], &told["copied"], &told["damaged"]), (&5.into(), &5.into(), &0.into()));
+    assert_eq!(
+        (&told["records"], &told["copied"], &told["damaged"]),
+        (&5.into(), &5.into(), &0.into())
+    );
     for (number, body) in bodies.iter().enumerate() {
-        assert_same(&one.read(&object_key(body)).expect("the object exists"), body);
+        assert_same(
+            &one.read(&object_key(body)).expect("the object exists"),
+            body,
+        );
         gateway.assert_serves(&origin.url(&path(number as u64)), body);
     }
     migrate(folder.path(), &first, &second).0.assert_success();
@@ -60,11 +69,23 @@ fn migrate_copies_folder_to_buckets_and_back() {
     // The destination is a new folder: its gateway must not ask the origin.
     let elsewhere = folder.path().join("cache");
     std::fs::create_dir(&elsewhere).expect("a folder can be made");
-    migrate(folder.path(), &second, elsewhere.to_str().expect("the path is text")).0.assert_success();
+    migrate(
+        folder.path(),
+        &second,
+        elsewhere.to_str().expect("the path is text"),
+    )
+    .0
+    .assert_success();
     let asked = origin.total();
-    let other = Gateway::builder().origin(&origin).relay().text("cache.dir", elsewhere.to_str().unwrap()).start();
+    let other = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("cache.dir", elsewhere.to_str().unwrap())
+        .start();
     for (number, body) in bodies.iter().enumerate() {
-        other.assert_serves(&origin.url(&path(number as u64)), body).assert_cache(&["hit", "detail=disk"]);
+        other
+            .assert_serves(&origin.url(&path(number as u64)), body)
+            .assert_cache(&["hit", "detail=disk"]);
     }
     assert_eq!(origin.total(), asked);
     one.assert_nothing_refused();
@@ -80,7 +101,10 @@ fn interrupted_migration_resumes() {
     let file = file_of(&bucket, folder.path(), "one.toml");
     let cache = gateway.cache().to_str().expect("the path is text");
     let broken = object_key(&bodies[2]);
-    bucket.fault(move |seen| seen.method == "PUT" && seen.key == broken, Fault::SLOW_DOWN);
+    bucket.fault(
+        move |seen| seen.method == "PUT" && seen.key == broken,
+        Fault::SLOW_DOWN,
+    );
     let (run, _) = migrate(folder.path(), cache, &file);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("SlowDown"), "{}", run.stderr);
@@ -88,10 +112,16 @@ fn interrupted_migration_resumes() {
     let before = bucket.keys("records/").len() as u64;
     let (run, told) = migrate(folder.path(), cache, &file);
     run.assert_success();
-    assert_eq!((&told["present"], &told["copied"]), (&before.into(), &(COUNT - before).into()));
+    assert_eq!(
+        (&told["present"], &told["copied"]),
+        (&before.into(), &(COUNT - before).into())
+    );
     let (run, told) = migrate(folder.path(), cache, &file);
     run.assert_success();
-    assert_eq!((&told["present"], &told["copied"]), (&COUNT.into(), &0.into()));
+    assert_eq!(
+        (&told["present"], &told["copied"]),
+        (&COUNT.into(), &0.into())
+    );
 }
 
 #[test]
@@ -109,7 +139,10 @@ fn migrate_skips_and_reports_corrupt_objects() {
     let cache = gateway.cache().to_str().expect("the path is text");
     let (run, told) = migrate(folder.path(), cache, &file);
     assert_eq!(run.code, Some(4), "{}", run.stderr);
-    assert_eq!((&told["copied"], &told["damaged"]), (&(COUNT - 1).into(), &1.into()));
+    assert_eq!(
+        (&told["copied"], &told["damaged"]),
+        (&(COUNT - 1).into(), &1.into())
+    );
     assert_eq!(bucket.read(&object_key(&bodies[1])), None);
 }
 
@@ -120,7 +153,12 @@ fn migrate_rejects_unknown_endpoint() {
     std::fs::write(&empty, "").expect("the file can be written");
     let run = millpond(folder.path(), &["migrate", "nowhere", "empty.toml"]);
     assert_eq!(run.code, Some(2));
-    assert!(run.stderr.contains("nowhere is neither a folder nor a configuration file"), "{}", run.stderr);
+    assert!(
+        run.stderr
+            .contains("nowhere is neither a folder nor a configuration file"),
+        "{}",
+        run.stderr
+    );
     let run = millpond(folder.path(), &["migrate", "empty.toml", "empty.toml"]);
     assert!(run.stderr.contains("names no bucket"), "{}", run.stderr);
 }
@@ -132,16 +170,29 @@ fn migrate_into_full_folder_evicts_nothing() {
     let bucket = Bucket::start();
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = file_of(&bucket, folder.path(), "one.toml");
-    migrate(folder.path(), gateway.cache().to_str().expect("the path is text"), &file).0.assert_success();
+    migrate(
+        folder.path(),
+        gateway.cache().to_str().expect("the path is text"),
+        &file,
+    )
+    .0
+    .assert_success();
     let other = Gateway::builder().origin(&origin).relay().start();
     let held = archive(99, 150_000);
     origin.serve(&path(99), Reply::file(&held));
     other.assert_serves(&origin.url(&path(99)), &held);
     other.await_stored(&origin.url(&path(99)));
     let cache = other.cache().to_str().expect("the path is text");
-    let run = millpond(folder.path(), &["migrate", &file, cache, "--set", "cache.max_size=500KB"]);
+    let run = millpond(
+        folder.path(),
+        &["migrate", &file, cache, "--set", "cache.max_size=500KB"],
+    );
     assert_eq!(run.code, Some(1), "{}", run.stdout);
-    assert!(run.stderr.contains("no space is left in the cache"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("no space is left in the cache"),
+        "{}",
+        run.stderr
+    );
     assert!(other.object_path(&held).exists() && other.objects().len() < bodies.len() + 1);
 }
 
@@ -152,19 +203,30 @@ fn migrate_copies_every_record_of_a_target() {
     let bodies = [archive(1, 3 << 20), archive(2, 3 << 20)];
     origin.script(&path(1), bodies.iter().map(Reply::file).collect());
     for body in &bodies {
-        let gateway = one.configure(Gateway::builder().origin(&origin).relay(), "").start();
-        one.fault(|seen| seen.method == "GET" && seen.query.contains("records"), Fault::SLOW_DOWN);
+        let gateway = one
+            .configure(Gateway::builder().origin(&origin).relay(), "")
+            .start();
+        one.fault(
+            |seen| seen.method == "GET" && seen.query.contains("records"),
+            Fault::SLOW_DOWN,
+        );
         gateway.assert_serves(&origin.url(&path(1)), body);
         one.heal();
         one.wait_for(&object_key(body));
-        gateway.log().wait_for("the upload", |event| event["message"] == "uploaded");
+        gateway
+            .log()
+            .wait_for("the upload", |event| event["message"] == "uploaded");
     }
     assert_eq!(one.keys("records/").len(), 2);
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let [first, second] = [(&one, "one.toml"), (&two, "two.toml")].map(|(b, name)| file_of(b, folder.path(), name));
+    let [first, second] =
+        [(&one, "one.toml"), (&two, "two.toml")].map(|(b, name)| file_of(b, folder.path(), name));
     migrate(folder.path(), &first, &second).0.assert_success();
     for body in &bodies {
-        assert_same(&two.read(&object_key(body)).expect("the object exists"), body);
+        assert_same(
+            &two.read(&object_key(body)).expect("the object exists"),
+            body,
+        );
     }
 }
 
@@ -175,16 +237,31 @@ fn migrate_keeps_records_of_evicted_objects() {
     let bucket = Bucket::start();
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = file_of(&bucket, folder.path(), "one.toml");
-    migrate(folder.path(), gateway.cache().to_str().expect("the path is text"), &file).0.assert_success();
+    migrate(
+        folder.path(),
+        gateway.cache().to_str().expect("the path is text"),
+        &file,
+    )
+    .0
+    .assert_success();
     bucket.remove(&object_key(&bodies[0]));
     let elsewhere = folder.path().join("cache");
     std::fs::create_dir(&elsewhere).expect("a folder can be made");
-    let (run, told) = migrate(folder.path(), &file, elsewhere.to_str().expect("the path is text"));
+    let (run, told) = migrate(
+        folder.path(),
+        &file,
+        elsewhere.to_str().expect("the path is text"),
+    );
     run.assert_success();
-    assert_eq!((&told["copied"], &told["without_object"]), (&(COUNT - 1).into(), &1.into()));
+    assert_eq!(
+        (&told["copied"], &told["without_object"]),
+        (&(COUNT - 1).into(), &1.into())
+    );
     // The record still defines the content: other bytes from the origin are refused.
     origin.serve(&path(0), Reply::file(&archive(77, 150_000)));
     let other = Gateway::builder().origin(&origin).relay().one_attempt();
-    let other = other.text("cache.dir", elsewhere.to_str().expect("the path is text")).start();
+    let other = other
+        .text("cache.dir", elsewhere.to_str().expect("the path is text"))
+        .start();
     other.get(&origin.url(&path(0))).send().assert_broken();
 }

@@ -17,7 +17,11 @@ fn with(origin: &Origin) -> Builder {
 #[test]
 fn one_process_fetches_and_others_follow() {
     let body = archive(1, 400_000);
-    for reply in [Reply::file(&body), Reply::ok(&body), Reply::file(&body).chunked()] {
+    for reply in [
+        Reply::file(&body),
+        Reply::ok(&body),
+        Reply::file(&body).chunked(),
+    ] {
         let origin = Origin::start();
         let (early, late) = (Gate::new(), Gate::new());
         origin.serve(PATH, reply.gate_at(100_000, &early).gate_at(300_000, &late));
@@ -43,7 +47,10 @@ fn one_process_fetches_and_others_follow() {
         assert_eq!(origin.count(PATH), 1);
         assert_eq!(first.objects(), [first.object_path(&body)]);
         assert_eq!(first.records_of(&url).len(), 1);
-        assert!(!first.claim_of(&url).exists(), "the holder removes its lease");
+        assert!(
+            !first.claim_of(&url).exists(),
+            "the holder removes its lease"
+        );
     }
 }
 
@@ -53,7 +60,12 @@ fn follower_gets_last_byte_after_verification() {
     let body = archive(2, 200_000);
     let gate = Gate::new();
     // The origin sends the whole body but promises one byte more, so the fetch fails at the end.
-    origin.serve(PATH, Reply::file(&body).claims_length(200_001).gate_at(200_000, &gate));
+    origin.serve(
+        PATH,
+        Reply::file(&body)
+            .claims_length(200_001)
+            .gate_at(200_000, &gate),
+    );
     let first = with(&origin).start();
     let second = first.sibling().start();
     let url = origin.url(PATH);
@@ -79,7 +91,11 @@ fn follower_serves_range_and_head_early() {
     let url = origin.url(PATH);
     let early = first.get(&url).start();
     gate.await_reached(1);
-    second.get(&url).range("bytes=5000-59999").send().assert_body(206, &body[5000..60_000]);
+    second
+        .get(&url)
+        .range("bytes=5000-59999")
+        .send()
+        .assert_body(206, &body[5000..60_000]);
     let head = second.request("HEAD", &format!("/{url}")).send();
     head.assert_status(200);
     assert_eq!(head.wants("content-length"), "200000");
@@ -88,14 +104,21 @@ fn follower_serves_range_and_head_early() {
     gate.open();
     assert_same(&last.read(10), &body[199_990..]);
     early.head().finish().assert_body(200, &body);
-    let gets = origin.requests(PATH).into_iter().filter(|asked| asked.method == "GET").count();
+    let gets = origin
+        .requests(PATH)
+        .into_iter()
+        .filter(|asked| asked.method == "GET")
+        .count();
     assert_eq!(gets, 1);
 }
 
 #[test]
 fn origin_failure_reaches_all_processes() {
-    for (reply, asked, status) in [(Reply::status(404), 1, 404), (Reply::status(503), 2, 502), (Reply::html(), 2, 502)]
-    {
+    for (reply, asked, status) in [
+        (Reply::status(404), 1, 404),
+        (Reply::status(503), 2, 502),
+        (Reply::html(), 2, 502),
+    ] {
         let origin = Origin::start();
         let gate = Gate::new();
         origin.serve(PATH, reply.gate_before_head(&gate));
@@ -126,7 +149,9 @@ fn follower_shutdown_keeps_other_fetch_running() {
     let body = archive(11, 300_000);
     let gate = Gate::new();
     origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    let first = with(&origin).text("gateway.shutdown_grace", "100ms").start();
+    let first = with(&origin)
+        .text("gateway.shutdown_grace", "100ms")
+        .start();
     let mut second = first.sibling().start();
     let url = origin.url(PATH);
     let mut early = first.get(&url).open();
@@ -156,10 +181,16 @@ fn expected_digest_does_not_stop_other_process() {
     let wrong = second.get(&url).header("X-Expected-Sha256", WRONG).open();
     // A request with an expected SHA-256 joins the fetch; one with another
     // digest waits for its end.
-    let mut right = second.get(&url).header("X-Expected-Sha256", &sha256(&body)).open();
+    let mut right = second
+        .get(&url)
+        .header("X-Expected-Sha256", &sha256(&body))
+        .open();
     assert_same(&right.read(100_000), &body[..100_000]);
     let sha512 = hex::encode(Sha512::digest(&body));
-    let other = second.get(&url).header("X-Expected-Sha512", &sha512).start();
+    let other = second
+        .get(&url)
+        .header("X-Expected-Sha512", &sha512)
+        .start();
     let mut plain = second.get(&url).open();
     assert_same(&plain.read(100_000), &body[..100_000]);
     gate.open();
@@ -190,7 +221,13 @@ fn processes_refetch_evicted_object_once() {
     let origin = Origin::start();
     let body = archive(22, 200_000);
     let gate = Gate::new();
-    origin.script(PATH, vec![Reply::file(&body), Reply::file(&body).gate_at(100_000, &gate)]);
+    origin.script(
+        PATH,
+        vec![
+            Reply::file(&body),
+            Reply::file(&body).gate_at(100_000, &gate),
+        ],
+    );
     let [first, second] = two_without(&origin, &body);
     let url = origin.url(PATH);
     let mut answers = [first.get(&url).open(), second.get(&url).open()];
@@ -209,7 +246,13 @@ fn changed_content_is_refused_by_all_processes() {
     let origin = Origin::start();
     let (body, other) = (archive(27, 200_000), archive(28, 200_000));
     let gate = Gate::new();
-    origin.script(PATH, vec![Reply::file(&body), Reply::file(&other).gate_at(100_000, &gate)]);
+    origin.script(
+        PATH,
+        vec![
+            Reply::file(&body),
+            Reply::file(&other).gate_at(100_000, &gate),
+        ],
+    );
     let [first, second] = two_without(&origin, &body);
     let url = origin.url(PATH);
     let mut answers = [first.get(&url).open(), second.get(&url).open()];
@@ -222,7 +265,11 @@ fn changed_content_is_refused_by_all_processes() {
     }
     assert_eq!(origin.count(PATH), 2);
     first.get(&url).send().assert_problem(409);
-    assert_eq!(first.objects(), [first.object_path(&other)], "the changed content is stored for the operator");
+    assert_eq!(
+        first.objects(),
+        [first.object_path(&other)],
+        "the changed content is stored for the operator"
+    );
 }
 
 #[test]
@@ -237,7 +284,10 @@ fn follower_does_not_redirect_during_other_fetch() {
     first.get(&url).wget_agent().send().assert_status(302);
     gate.await_reached(1);
     let mut answer = second.get(&url).wget_agent().open();
-    assert_eq!(answer.head.status, 200, "another process fetches the target");
+    assert_eq!(
+        answer.head.status, 200,
+        "another process fetches the target"
+    );
     assert_same(&answer.read(100_000), &body[..100_000]);
     gate.open();
     assert_same(&answer.finish().body, &body[100_000..]);

@@ -1,6 +1,8 @@
 //! Truncated origin responses through nginx: no client takes an incomplete body for a complete one.
 
-use crate::harness::{Ended, Gate, Nginx, Origin, Reply, Request, Stop, Tool, archive, assert_same};
+use crate::harness::{
+    Ended, Gate, Nginx, Origin, Reply, Request, Stop, Tool, archive, assert_same,
+};
 use crate::nginx::behind_nginx;
 
 /// Returns the faults of the origin by name.
@@ -38,7 +40,9 @@ fn at(door: &str, nginx: &Nginx, url: &str) -> Request {
 fn cut_origin_breaks_transfer_through_nginx() {
     let origin = Origin::start();
     let body = archive(1, 100_000);
-    let gateway = behind_nginx(&origin).set("fetch.breaker_failures", "0").start();
+    let gateway = behind_nginx(&origin)
+        .set("fetch.breaker_failures", "0")
+        .start();
     let nginx = Nginx::before(&gateway);
     for (how, reply) in cuts(&body) {
         for name in NAMES {
@@ -53,7 +57,12 @@ fn cut_origin_breaks_transfer_through_nginx() {
                 assert_same(&answer.read(30_000), &body[..30_000]);
                 gate.open();
                 let rest = answer.finish();
-                assert_eq!(rest.ended, Ended::Cut, "{path}: {} bytes received", rest.body.len());
+                assert_eq!(
+                    rest.ended,
+                    Ended::Cut,
+                    "{path}: {} bytes received",
+                    rest.body.len()
+                );
                 let seen = 30_000 + rest.body.len();
                 assert_same(&rest.body, &body[30_000..seen]);
             }
@@ -79,7 +88,12 @@ fn http_1_0_client_detects_cut_origin() {
                 let answer = at(door, &nginx, &origin.url(&path)).http_1_0().send();
                 // The request may fail before a head is sent.
                 let is_failure = answer.status >= 500 || answer.ended == Ended::Cut;
-                assert!(is_failure, "{path}: {:?}, {} bytes received", answer.head, answer.body.len());
+                assert!(
+                    is_failure,
+                    "{path}: {:?}, {} bytes received",
+                    answer.head,
+                    answer.body.len()
+                );
             }
         }
     }
@@ -92,7 +106,10 @@ fn body_of_unknown_length_is_complete_for_clients() {
     let gateway = behind_nginx(&origin).start();
     let nginx = Nginx::before(&gateway);
     for (number, name) in NAMES.into_iter().enumerate() {
-        for (how, reply) in [("chunks", Reply::file(&body).chunked()), ("close", Reply::ok(&body).until_close())] {
+        for (how, reply) in [
+            ("chunks", Reply::file(&body).chunked()),
+            ("close", Reply::ok(&body).until_close()),
+        ] {
             let path = format!("/{how}-{number}/{name}");
             origin.serve(&path, reply);
             let url = origin.url(&path);
@@ -116,12 +133,21 @@ fn wget_and_curl_detect_cut_transfer() {
             let wget = Tool::wget(folder.path()).args(&["-O", "out"]);
             let curl = Tool::curl(folder.path()).args(&["-f", "-o", "out"]);
             let old = Tool::curl(folder.path()).args(&["-f0", "-o", "out"]);
-            let tools = if has_no_length(how, name) { vec![wget, curl] } else { vec![wget, curl, old] };
+            let tools = if has_no_length(how, name) {
+                vec![wget, curl]
+            } else {
+                vec![wget, curl, old]
+            };
             for (number, tool) in tools.into_iter().enumerate() {
                 let path = format!("/{how}/{number}/{name}");
                 origin.serve(&path, reply.clone());
                 let run = tool.arg(&nginx.rewritten(&origin.url(&path))).run();
-                assert!(run.code != Some(0), "{path} was reported as complete\n{}{}", run.stdout, run.stderr);
+                assert!(
+                    run.code != Some(0),
+                    "{path} was reported as complete\n{}{}",
+                    run.stdout,
+                    run.stderr
+                );
             }
         }
     }
@@ -141,7 +167,11 @@ fn http_1_0_detects_cut_unsized_pass_through() {
             origin.serve(&path, reply.clone());
             let answer = at(door, &nginx, &origin.url(&path)).http_1_0().send();
             if answer.status < 500 && answer.ended != Ended::Cut {
-                wrong.push(format!("{path}: {} bytes, {:?}", answer.body.len(), answer.ended));
+                wrong.push(format!(
+                    "{path}: {} bytes, {:?}",
+                    answer.body.len(),
+                    answer.ended
+                ));
             }
         }
     }

@@ -28,20 +28,34 @@ fn nginx_serves_600_clients_of_cold_object() {
 #[test]
 fn nginx_serves_600_hits_of_different_objects() {
     let origin = Origin::start();
-    let bodies: Vec<_> = (0..CLIENTS).map(|number| archive(number as u64, 20_000 + number)).collect();
+    let bodies: Vec<_> = (0..CLIENTS)
+        .map(|number| archive(number as u64, 20_000 + number))
+        .collect();
     let url = |number: usize| origin.url(&format!("/x-{number}.tar.gz"));
     for (number, body) in bodies.iter().enumerate() {
         origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));
     }
-    let gateway = behind_nginx(&origin).set("fetch.per_host", "64").set("limits.burst", "10000").start();
+    let gateway = behind_nginx(&origin)
+        .set("fetch.per_host", "64")
+        .set("limits.burst", "10000")
+        .start();
     let nginx = Nginx::before(&gateway);
     // The first round misses, the second hits the disk.
     for _ in 0..2 {
-        all_at_once(CLIENTS, |number| nginx.get(&url(number)).send().assert_body(200, &bodies[number]));
-        gateway.log().wait_for_many("the fetches", CLIENTS, |event| event["outcome"] == "stored");
+        all_at_once(CLIENTS, |number| {
+            nginx
+                .get(&url(number))
+                .send()
+                .assert_body(200, &bodies[number])
+        });
+        gateway
+            .log()
+            .wait_for_many("the fetches", CLIENTS, |event| event["outcome"] == "stored");
     }
     let is_sent_by_nginx = |event: &serde_json::Value| event["completion"] == "offloaded";
-    gateway.log().wait_for_many("hits that nginx sends", CLIENTS, is_sent_by_nginx);
+    gateway
+        .log()
+        .wait_for_many("hits that nginx sends", CLIENTS, is_sent_by_nginx);
     assert_eq!(origin.total(), CLIENTS);
 }
 
@@ -51,7 +65,8 @@ fn nginx_carries_600_tunnels() {
     let gateway = behind_nginx(&Origin::start()).port(address.port()).start();
     let nginx = Nginx::before(&gateway);
     assert_each_hears_itself(listener, |early| {
-        let mut bytes = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes();
+        let mut bytes =
+            format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes();
         bytes.extend_from_slice(early);
         Waiting::send(nginx.proxy_addr(), &bytes, false).head()
     });

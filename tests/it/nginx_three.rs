@@ -17,24 +17,41 @@ fn before(gateways: &[Gateway; 3]) -> Nginx {
     let [first, second, third] = gateways;
     // These clients send more requests than the limits of nginx allow.
     let exempt = ("# 10.20.0.0/16 1;", "127.0.0.0/8 1;");
-    Nginx::builder(&[first, second, third]).change("exempt.conf", exempt.0, exempt.1).start()
+    Nginx::builder(&[first, second, third])
+        .change("exempt.conf", exempt.0, exempt.1)
+        .start()
 }
 
 /// Returns the targets that a gateway received.
 fn asked(gateway: &Gateway) -> BTreeSet<String> {
-    let events = gateway.log().events().into_iter().filter(|event| event["message"] == "request");
-    events.map(|event| event["uri"].as_str().unwrap_or_default().to_owned()).collect()
+    let events = gateway
+        .log()
+        .events()
+        .into_iter()
+        .filter(|event| event["message"] == "request");
+    events
+        .map(|event| event["uri"].as_str().unwrap_or_default().to_owned())
+        .collect()
 }
 
 #[test]
 fn all_spellings_of_target_reach_one_gateway() {
-    let gateways = three(Gateway::builder().behind_nginx().set("policy.allow_hosts", "[\"nobody.example\"]"));
+    let gateways = three(
+        Gateway::builder()
+            .behind_nginx()
+            .set("policy.allow_hosts", "[\"nobody.example\"]"),
+    );
     let nginx = before(&gateways);
     let digests = ["a".repeat(64), "b".repeat(32)];
     let targets = 12;
     for number in 0..targets {
         let rest = format!("//pub/x-{number}.tar.gz?a=/b&c=https://d/e");
-        for host in ["example.org", "EXAMPLE.org", "example.org.", "example.org:443"] {
+        for host in [
+            "example.org",
+            "EXAMPLE.org",
+            "example.org.",
+            "example.org:443",
+        ] {
             let whole = format!("https://{host}{rest}");
             for spelling in [
                 format!("/{whole}"),
@@ -42,7 +59,10 @@ fn all_spellings_of_target_reach_one_gateway() {
                 format!("/HTTPS/{host}{rest}"),
                 format!("/download/{whole}"),
                 format!("/sha256:{}/{whole}", digests[0]),
-                format!("/SHA256:{}/md5:{}/https:/{host}{rest}", digests[0], digests[1]),
+                format!(
+                    "/SHA256:{}/md5:{}/https:/{host}{rest}",
+                    digests[0], digests[1]
+                ),
                 format!("/download/sha256:{}/https/{host}{rest}", digests[0]),
                 format!("/sha256:{}/download/{whole}", digests[0]),
                 format!("{whole}#fragment"),
@@ -52,7 +72,10 @@ fn all_spellings_of_target_reach_one_gateway() {
                 assert_eq!(answer.status, 403, "{spelling}: {}", answer.text());
             }
         }
-        for spelling in [format!("/example.org{rest}"), format!("/download/EXAMPLE.ORG{rest}")] {
+        for spelling in [
+            format!("/example.org{rest}"),
+            format!("/download/EXAMPLE.ORG{rest}"),
+        ] {
             nginx.request("GET", &spelling).send().assert_status(403);
         }
     }
@@ -61,10 +84,21 @@ fn all_spellings_of_target_reach_one_gateway() {
         (of_each.iter().map(BTreeSet::len).sum::<usize>() >= targets).then_some(of_each)
     });
     let all: BTreeSet<_> = of_each.iter().flatten().collect();
-    assert_eq!(all.len(), targets, "all spellings have the same target: {all:#?}");
+    assert_eq!(
+        all.len(),
+        targets,
+        "all spellings have the same target: {all:#?}"
+    );
     let counts: Vec<_> = of_each.iter().map(BTreeSet::len).collect();
-    assert_eq!(counts.iter().sum::<usize>(), targets, "each target belongs to one gateway: {counts:?}");
-    assert!(counts.iter().all(|&count| count > 0), "each gateway gets targets: {counts:?}");
+    assert_eq!(
+        counts.iter().sum::<usize>(),
+        targets,
+        "each target belongs to one gateway: {counts:?}"
+    );
+    assert!(
+        counts.iter().all(|&count| count > 0),
+        "each gateway gets targets: {counts:?}"
+    );
 }
 
 #[test]
@@ -76,7 +110,12 @@ fn object_of_one_gateway_is_served_by_all() {
     origin.serve("/x-1.0.tar.gz", Reply::file(&body));
     let url = origin.url("/x-1.0.tar.gz");
     nginx.get(&url).send().assert_body(200, &body);
-    eventually("the target is stored", || gateways.iter().any(|gateway| gateway.records().len() == 1).then_some(()));
+    eventually("the target is stored", || {
+        gateways
+            .iter()
+            .any(|gateway| gateway.records().len() == 1)
+            .then_some(())
+    });
     let [first, second, _] = &mut gateways;
     for gateway in [first, second] {
         gateway.kill9();
@@ -134,7 +173,9 @@ impl Load<'_> {
     #[track_caller]
     fn await_more(&self, count: usize) {
         let start = self.done.load(Ordering::SeqCst);
-        eventually("more targets are fetched", || (self.done.load(Ordering::SeqCst) >= start + count).then_some(()));
+        eventually("more targets are fetched", || {
+            (self.done.load(Ordering::SeqCst) >= start + count).then_some(())
+        });
     }
 }
 
@@ -143,7 +184,11 @@ fn killing_one_of_three_keeps_service_running() {
     const CLIENTS: usize = 8;
     let origin = Origin::start();
     let body = archive(2, 40_000);
-    let mut gateways = three(behind_nginx(&origin).set("fetch.per_host", "64").set("limits.burst", "100000"));
+    let mut gateways = three(
+        behind_nginx(&origin)
+            .set("fetch.per_host", "64")
+            .set("limits.burst", "100000"),
+    );
     let nginx = before(&gateways);
     let load = Load {
         nginx: &nginx,
@@ -166,8 +211,16 @@ fn killing_one_of_three_keeps_service_running() {
             load.change(|| gateway.kill9());
             load.await_more(5 * CLIENTS);
             load.change(|| {
-                gateway.restart_with(|setup| setup.text("gateway.listen", &address).text("proxy.listen", &proxy));
-                gateway.log().wait_for("a request at the restarted gateway", |event| event["message"] == "request");
+                gateway.restart_with(|setup| {
+                    setup
+                        .text("gateway.listen", &address)
+                        .text("proxy.listen", &proxy)
+                });
+                gateway
+                    .log()
+                    .wait_for("a request at the restarted gateway", |event| {
+                        event["message"] == "request"
+                    });
             });
         }
         load.is_over.store(true, Ordering::SeqCst);
@@ -175,5 +228,7 @@ fn killing_one_of_three_keeps_service_running() {
             client.join().expect("no client thread panicked");
         }
     });
-    eventually("all fetches have ended", || gateways[0].staged().is_empty().then_some(()));
+    eventually("all fetches have ended", || {
+        gateways[0].staged().is_empty().then_some(())
+    });
 }

@@ -16,19 +16,33 @@ fn failing() -> Origin {
 }
 
 fn mailing(origin: &Origin, smtp_url: &str) -> Builder {
-    let builder = Gateway::builder().origin(origin).relay().one_attempt().text("cache.negative_ttl", "1ms");
-    let builder = builder.text("notify.smtp_url", smtp_url).text("notify.mail_from", "Mill <mill@example.org>");
-    builder.set("notify.mail_to", "[\"ops@example.org\", \"Second <second@example.org>\"]")
+    let builder = Gateway::builder()
+        .origin(origin)
+        .relay()
+        .one_attempt()
+        .text("cache.negative_ttl", "1ms");
+    let builder = builder
+        .text("notify.smtp_url", smtp_url)
+        .text("notify.mail_from", "Mill <mill@example.org>");
+    builder.set(
+        "notify.mail_to",
+        "[\"ops@example.org\", \"Second <second@example.org>\"]",
+    )
 }
 
 #[track_caller]
 fn await_end(gateway: &Gateway, outcome: &str) -> Value {
-    gateway.log().wait_for(outcome, |event| event["by"] == "mail" && event["message"] == outcome)
+    gateway.log().wait_for(outcome, |event| {
+        event["by"] == "mail" && event["message"] == outcome
+    })
 }
 
 /// Returns the header lines and the body lines of a mail.
 fn parts(mail: &Value) -> (Vec<String>, Vec<String>) {
-    let text = mail["text"].as_str().expect("a mail is text").replace("\r\n", "\n");
+    let text = mail["text"]
+        .as_str()
+        .expect("a mail is text")
+        .replace("\r\n", "\n");
     let (head, body) = text.split_once("\n\n").expect("a mail has a head");
     let lines = |text: &str| text.lines().map(str::to_owned).collect();
     (lines(&head.replace("\n ", " ")), lines(body))
@@ -48,7 +62,10 @@ fn incident_and_recovery_send_one_mail_each() {
     gateway.stop();
     assert_eq!(smtp.events("mail").len(), 2);
     assert_eq!(mails[0]["from"], "mill@example.org");
-    assert_eq!(mails[0]["to"], serde_json::json!(["ops@example.org", "second@example.org"]));
+    assert_eq!(
+        mails[0]["to"],
+        serde_json::json!(["ops@example.org", "second@example.org"])
+    );
     let (head, body) = parts(&mails[0]);
     for line in [
         "From: Mill <mill@example.org>",
@@ -56,10 +73,14 @@ fn incident_and_recovery_send_one_mail_each() {
         "Auto-Submitted: auto-generated",
         "Content-Type: text/plain; charset=utf-8",
     ] {
-        assert!(head.iter().any(|own| own == line), "{line:?} is not in {head:#?}");
+        assert!(
+            head.iter().any(|own| own == line),
+            "{line:?} is not in {head:#?}"
+        );
     }
     assert!(
-        head.iter().any(|line| line.starts_with("Date: ")) && head.iter().any(|line| line.starts_with("Message-ID: "))
+        head.iter().any(|line| line.starts_with("Date: "))
+            && head.iter().any(|line| line.starts_with("Message-ID: "))
     );
     for line in [
         "Cause:     upstream_error",
@@ -69,11 +90,21 @@ fn incident_and_recovery_send_one_mail_each() {
         &format!("Target:    {}", origin.url(PATH)),
         "Instance:  mill-test",
     ] {
-        assert!(body.iter().any(|own| own == line), "{line:?} is not in {body:#?}");
+        assert!(
+            body.iter().any(|own| own == line),
+            "{line:?} is not in {body:#?}"
+        );
     }
     let (head, body) = parts(&mails[1]);
-    assert!(head.iter().any(|line| line.contains("RECOVERED: 127.0.0.1")), "{head:#?}");
-    assert!(body.iter().any(|line| line == "Fetches:   2") && body.iter().any(|line| line.starts_with("Ended:")));
+    assert!(
+        head.iter()
+            .any(|line| line.contains("RECOVERED: 127.0.0.1")),
+        "{head:#?}"
+    );
+    assert!(
+        body.iter().any(|line| line == "Fetches:   2")
+            && body.iter().any(|line| line.starts_with("Ended:"))
+    );
 }
 
 #[test]
@@ -89,7 +120,10 @@ fn deferred_mail_is_retried_and_rejected_is_not() {
     let strict = Smtp::answering(&["550 not here"]);
     let gateway = mailing(&origin, &format!("smtp://{}", strict.authority())).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
-    assert_eq!(await_end(&gateway, "notification failed, giving up")["attempt"], 1);
+    assert_eq!(
+        await_end(&gateway, "notification failed, giving up")["attempt"],
+        1
+    );
     eventually("the server got one mail", || has_seen(&strict, 1));
 }
 
@@ -104,10 +138,18 @@ fn password_is_sent_over_tls_only() {
         let gateway = mailing(&origin, &url).authority(&authority).start();
         gateway.get(&origin.url(PATH)).send().assert_status(502);
         let mail = smtp.await_mails(1).remove(0);
-        assert_eq!((&mail["is_encrypted"], &mail["is_authenticated"]), (&true.into(), &true.into()), "{url}");
+        assert_eq!(
+            (&mail["is_encrypted"], &mail["is_authenticated"]),
+            (&true.into(), &true.into()),
+            "{url}"
+        );
     }
     let open = Smtp::with_password("mill", PASSWORD);
-    let gateway = mailing(&origin, &format!("smtp://mill:{SPELLED}@{}", open.authority())).start();
+    let gateway = mailing(
+        &origin,
+        &format!("smtp://mill:{SPELLED}@{}", open.authority()),
+    )
+    .start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
     await_end(&gateway, "notification failed, giving up");
     assert!(open.events("login").is_empty() && open.events("mail").is_empty());
@@ -123,12 +165,21 @@ fn starttls_requires_trusted_certificate() {
     let gateway = mailing(&origin, &url).authority(&Authority::new()).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
     let why = await_end(&gateway, "notification failed, giving up");
-    assert!(why["why"].as_str().is_some_and(|why| why.to_lowercase().contains("certificate")), "{why}");
+    assert!(
+        why["why"]
+            .as_str()
+            .is_some_and(|why| why.to_lowercase().contains("certificate")),
+        "{why}"
+    );
     let beside = Smtp::with_tls(&authority, false, "mill", PASSWORD);
     let url = format!("smtp://mill:{SPELLED}@{}?tls=none", beside.authority());
     let gateway = mailing(&origin, &url).start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
-    assert_eq!(beside.await_mails(1)[0]["is_encrypted"], false, "`tls=none` disables TLS");
+    assert_eq!(
+        beside.await_mails(1)[0]["is_encrypted"],
+        false,
+        "`tls=none` disables TLS"
+    );
 }
 
 #[test]
@@ -137,8 +188,13 @@ fn unreachable_mail_server_does_not_delay_webhook() {
     let smtp = Smtp::start();
     let url = format!("smtp://{}", smtp.authority());
     drop(smtp);
-    let gateway = mailing(&origin, &url).text("notify.webhook_url", &hook.url("/hook")).start();
+    let gateway = mailing(&origin, &url)
+        .text("notify.webhook_url", &hook.url("/hook"))
+        .start();
     gateway.get(&origin.url(PATH)).send().assert_status(502);
     crate::notify::await_posts(&hook, 1);
-    assert_eq!(await_end(&gateway, "notification failed, giving up")["attempt"], 4);
+    assert_eq!(
+        await_end(&gateway, "notification failed, giving up")["attempt"],
+        4
+    );
 }

@@ -27,18 +27,27 @@ fn fail(gateway: &Gateway, origin: &Origin) {
 /// Returns the log event of a delivery's result.
 #[track_caller]
 fn await_end(gateway: &Gateway, outcome: &str) -> Value {
-    gateway.log().wait_for(outcome, |event| event["by"] == "webhook" && event["message"] == outcome)
+    gateway.log().wait_for(outcome, |event| {
+        event["by"] == "webhook" && event["message"] == outcome
+    })
 }
 
 #[test]
 fn webhook_post_is_signed_with_timestamp() {
     let (origin, hook) = (failing(), hook());
-    let gateway = posting(&origin, &hook).text("notify.webhook_secret", SECRET).start();
+    let gateway = posting(&origin, &hook)
+        .text("notify.webhook_secret", SECRET)
+        .start();
     fail(&gateway, &origin);
     await_posts(&hook, 1);
     let asked = hook.request(HOOK);
-    assert_eq!((asked.method.as_str(), asked.header("content-type")), ("POST", Some("application/json")));
-    let timestamp = asked.header("x-millpond-timestamp").expect("the post has a timestamp");
+    assert_eq!(
+        (asked.method.as_str(), asked.header("content-type")),
+        ("POST", Some("application/json"))
+    );
+    let timestamp = asked
+        .header("x-millpond-timestamp")
+        .expect("the post has a timestamp");
     let age = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .expect("the clock is later than 1970")
@@ -48,11 +57,21 @@ fn webhook_post_is_signed_with_timestamp() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let signed = [timestamp.as_bytes(), b".", &asked.body].concat();
     std::fs::write(folder.path().join("signed"), signed).expect("the folder can be written");
-    let run =
-        Tool::new("openssl", "openssl", folder.path()).args(&["dgst", "-sha256", "-hmac", SECRET, "signed"]).run();
+    let run = Tool::new("openssl", "openssl", folder.path())
+        .args(&["dgst", "-sha256", "-hmac", SECRET, "signed"])
+        .run();
     run.assert_success();
-    let hex = run.stdout.trim().rsplit(' ').next().expect("openssl prints the digest last").to_owned();
-    assert_eq!(asked.header("x-millpond-signature"), Some(format!("sha256={hex}").as_str()));
+    let hex = run
+        .stdout
+        .trim()
+        .rsplit(' ')
+        .next()
+        .expect("openssl prints the digest last")
+        .to_owned();
+    assert_eq!(
+        asked.header("x-millpond-signature"),
+        Some(format!("sha256={hex}").as_str())
+    );
 }
 
 #[test]
@@ -82,7 +101,10 @@ fn unreachable_webhook_is_given_up() {
     let gateway = posting(&origin, &hook).start();
     hook.stop();
     fail(&gateway, &origin);
-    assert_eq!(await_end(&gateway, "notification failed, giving up")["attempt"], 4);
+    assert_eq!(
+        await_end(&gateway, "notification failed, giving up")["attempt"],
+        4
+    );
     assert_eq!(incidents(&gateway).len(), 1, "the incident is still listed");
 }
 
@@ -93,7 +115,10 @@ fn rejecting_or_redirecting_webhook_is_not_retried() {
         hook.serve(HOOK, reply);
         let gateway = posting(&origin, &hook).start();
         fail(&gateway, &origin);
-        assert_eq!(await_end(&gateway, "notification failed, giving up")["attempt"], 1);
+        assert_eq!(
+            await_end(&gateway, "notification failed, giving up")["attempt"],
+            1
+        );
         assert_eq!(hook.asked(), [HOOK]);
     }
 }
@@ -115,14 +140,20 @@ fn silent_webhook_delays_neither_fetches_nor_shutdown() {
     // The gate stays closed: the timeout of a post is longer than the wait at shutdown.
     let stopping = Instant::now();
     gateway.stop();
-    assert!(stopping.elapsed() < Duration::from_secs(8), "{:?}", stopping.elapsed());
+    assert!(
+        stopping.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        stopping.elapsed()
+    );
     assert_eq!(hook.total(), 1, "the recovery is queued behind the alert");
 }
 
 #[test]
 fn webhook_ignores_proxy_environment_variables() {
     let (origin, hook, proxy) = (failing(), hook(), Origin::start());
-    let builder = posting(&origin, &hook).env("http_proxy", &proxy.url("")).env("ALL_PROXY", &proxy.url(""));
+    let builder = posting(&origin, &hook)
+        .env("http_proxy", &proxy.url(""))
+        .env("ALL_PROXY", &proxy.url(""));
     let gateway = builder.start();
     fail(&gateway, &origin);
     await_posts(&hook, 1);
@@ -130,11 +161,17 @@ fn webhook_ignores_proxy_environment_variables() {
 }
 
 /// Returns the posts of a gateway with this configuration, and its log.
-fn told_by(origin: &Origin, hook: &Origin, configure: impl FnOnce(Builder) -> Builder) -> (Vec<Value>, Log) {
+fn told_by(
+    origin: &Origin,
+    hook: &Origin,
+    configure: impl FnOnce(Builder) -> Builder,
+) -> (Vec<Value>, Log) {
     let builder = configure(posting(origin, hook)).text("log.level", "trace");
     let mut gateway = builder.start();
     fail(&gateway, origin);
-    gateway.log().wait_for("a delivery", |event| event["by"] == "webhook" && event["attempt"].is_u64());
+    gateway.log().wait_for("a delivery", |event| {
+        event["by"] == "webhook" && event["attempt"].is_u64()
+    });
     let log = gateway.log().clone();
     gateway.stop();
     (posts(hook), log)
@@ -144,12 +181,19 @@ fn told_by(origin: &Origin, hook: &Origin, configure: impl FnOnce(Builder) -> Bu
 fn logs_contain_no_notify_secrets() {
     let (origin, hook) = (failing(), Origin::start());
     let path = format!("/{SECRET}/hook");
-    for replies in [vec![Reply::status(500), Reply::status(400)], vec![Reply::status(204)]] {
+    for replies in [
+        vec![Reply::status(500), Reply::status(400)],
+        vec![Reply::status(204)],
+    ] {
         hook.script(&path, replies);
         let (_, log) = told_by(&origin, &hook, |builder| {
-            let builder = builder.text("notify.webhook_url", &hook.url(&path)).text("notify.webhook_secret", SECRET);
+            let builder = builder
+                .text("notify.webhook_url", &hook.url(&path))
+                .text("notify.webhook_secret", SECRET);
             let smtp = format!("smtp://user:{SECRET}@127.0.0.1:9");
-            let builder = builder.text("notify.smtp_url", &smtp).text("notify.mail_from", "millpond@example.org");
+            let builder = builder
+                .text("notify.smtp_url", &smtp)
+                .text("notify.mail_from", "millpond@example.org");
             builder.set("notify.mail_to", "[\"ops@example.org\"]")
         });
         assert_eq!(log.text().lines().find(|line| line.contains(SECRET)), None);
@@ -168,16 +212,29 @@ fn notify_secrets_can_be_read_from_files() {
     };
     let url = file("url", &format!("{}\n", hook.url(HOOK)));
     let by_file = told_by(&origin, &hook, |builder| {
-        let builder = builder.text("notify.webhook_url", "").text("notify.webhook_url_file", &url);
-        builder.text("notify.webhook_secret_file", &file("secret", &format!("{SECRET}\r\n")))
+        let builder = builder
+            .text("notify.webhook_url", "")
+            .text("notify.webhook_url_file", &url);
+        builder.text(
+            "notify.webhook_secret_file",
+            &file("secret", &format!("{SECRET}\r\n")),
+        )
     });
     assert_eq!(by_file.0.len(), 1);
     let asked = hook.request(HOOK);
-    let timestamp = asked.header("x-millpond-timestamp").expect("the post is signed");
+    let timestamp = asked
+        .header("x-millpond-timestamp")
+        .expect("the post is signed");
     let mut mac = <hmac::Hmac<sha2::Sha256> as hmac::KeyInit>::new_from_slice(SECRET.as_bytes())
         .expect("any key length is valid");
-    hmac::Mac::update(&mut mac, &[timestamp.as_bytes(), b".", &asked.body].concat());
-    let signature = format!("sha256={}", hex::encode(hmac::Mac::finalize(mac).into_bytes()));
+    hmac::Mac::update(
+        &mut mac,
+        &[timestamp.as_bytes(), b".", &asked.body].concat(),
+    );
+    let signature = format!(
+        "sha256={}",
+        hex::encode(hmac::Mac::finalize(mac).into_bytes())
+    );
     assert_eq!(
         asked.header("x-millpond-signature"),
         Some(signature.as_str()),
@@ -192,7 +249,9 @@ fn webhook_url_changes_with_restart_only() {
     let mut gateway = posting(&origin, &hook).start();
     let other = crate::notify::hook();
     gateway.reload(|builder| builder.text("notify.webhook_url", &other.url(HOOK)));
-    gateway.log().wait_for_line("the restart", |line| line.contains("notify") && line.contains("need a restart"));
+    gateway.log().wait_for_line("the restart", |line| {
+        line.contains("notify") && line.contains("need a restart")
+    });
     fail(&gateway, &origin);
     await_posts(&hook, 1);
     gateway.restart();

@@ -12,7 +12,12 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 fn coded_body_is_neither_decoded_nor_unlabelled() {
     let origin = Origin::start();
     let body = archive(1, 5000);
-    for (path, coding) in [("/x.patch", "gzip"), (PATH, "gzip"), ("/y.tar.gz", "x-gzip"), ("/z.patch", "br")] {
+    for (path, coding) in [
+        ("/x.patch", "gzip"),
+        (PATH, "gzip"),
+        ("/y.tar.gz", "x-gzip"),
+        ("/z.patch", "br"),
+    ] {
         origin.serve(path, Reply::ok(&body).header("Content-Encoding", coding));
     }
     let gateway = Gateway::relaying(&origin);
@@ -27,7 +32,10 @@ fn coded_body_is_neither_decoded_nor_unlabelled() {
                 answer.assert_problem(502);
             }
         }
-        assert_eq!(origin.requests(path)[0].header("accept-encoding"), Some("identity"));
+        assert_eq!(
+            origin.requests(path)[0].header("accept-encoding"),
+            Some("identity")
+        );
     }
 }
 
@@ -40,7 +48,10 @@ fn body_of_unknown_length_is_stored() {
     let gateway = Gateway::relaying(&origin);
     for path in ["/chunks.tar.gz", "/close.tar.gz"] {
         gateway.assert_serves(&origin.url(path), &body);
-        assert_eq!(gateway.await_stored(&origin.url(path))["size_bytes"], 150_000);
+        assert_eq!(
+            gateway.await_stored(&origin.url(path))["size_bytes"],
+            150_000
+        );
         let hit = gateway.assert_serves(&origin.url(path), &body);
         assert_eq!(hit.wants("content-length"), "150000");
     }
@@ -57,7 +68,11 @@ fn connections_to_origin_are_reused() {
         gateway.assert_serves(&origin.url(&path), &body);
         gateway.await_stored(&origin.url(&path));
     }
-    assert!(origin.connections() <= 2, "{} connections for 8 fetches", origin.connections());
+    assert!(
+        origin.connections() <= 2,
+        "{} connections for 8 fetches",
+        origin.connections()
+    );
 }
 
 #[test]
@@ -102,7 +117,10 @@ fn invalid_representation_headers_are_dropped() {
     gateway.await_stored(&origin.url(PATH));
     let hit = gateway.assert_serves(&origin.url(PATH), &body);
     assert_eq!(hit.header("last-modified"), None);
-    assert!(hit.header("content-type").is_none_or(|value| value.len() < 100));
+    assert!(
+        hit.header("content-type")
+            .is_none_or(|value| value.len() < 100)
+    );
 }
 
 #[test]
@@ -110,7 +128,11 @@ fn fetch_over_budget_is_aborted() {
     let origin = Origin::start();
     let body = archive(7, 4 << 20);
     origin.serve(PATH, Reply::ok(&body).drip(4096, Duration::from_millis(20)));
-    let gateway = Gateway::builder().origin(&origin).relay().text("fetch.budget", "700ms").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("fetch.budget", "700ms")
+        .start();
     let answer = gateway.get(&origin.url(PATH)).send();
     answer.assert_status(200);
     answer.assert_broken();
@@ -124,7 +146,10 @@ fn fetch_below_min_speed_is_aborted() {
     let body = archive(8, 1 << 20);
     origin.serve(PATH, Reply::ok(&body).drip(200, Duration::from_millis(20)));
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
-    let gateway = builder.text("fetch.min_speed", "1MiB").text("fetch.idle_timeout", "1s").start();
+    let gateway = builder
+        .text("fetch.min_speed", "1MiB")
+        .text("fetch.idle_timeout", "1s")
+        .start();
     let answer = gateway.get(&origin.url(PATH)).send();
     answer.assert_status(200);
     answer.assert_broken();
@@ -135,8 +160,16 @@ fn fetch_below_min_speed_is_aborted() {
 fn slow_origin_within_limits_is_served() {
     let origin = Origin::start();
     let body = archive(9, 40_000);
-    origin.serve(PATH, Reply::ok(&body).drip(2000, Duration::from_millis(100)));
-    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("fetch.idle_timeout", "1s").start();
+    origin.serve(
+        PATH,
+        Reply::ok(&body).drip(2000, Duration::from_millis(100)),
+    );
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("fetch.idle_timeout", "1s")
+        .start();
     gateway.assert_serves(&origin.url(PATH), &body);
 }
 
@@ -147,27 +180,46 @@ fn egress_proxy_replaces_direct_connection() {
     // The name does not resolve here, and its port differs from the egress proxy's port.
     let url = "http://files.example.test/x-1.0.tar.gz";
     egress.serve(url, Reply::file(&body));
-    egress.serve("http://files.example.test/page", Reply::ok(&b"passed\n".to_vec().into()));
-    let builder = Gateway::builder().relay().one_attempt().set("policy.ports", "[80]");
+    egress.serve(
+        "http://files.example.test/page",
+        Reply::ok(&b"passed\n".to_vec().into()),
+    );
+    let builder = Gateway::builder()
+        .relay()
+        .one_attempt()
+        .set("policy.ports", "[80]");
     // The egress proxy's own address and port need no permission.
-    let builder = builder.set("policy.allow_networks", "[]").text("fetch.egress_proxy", &egress.url(""));
+    let builder = builder
+        .set("policy.allow_networks", "[]")
+        .text("fetch.egress_proxy", &egress.url(""));
     let gateway = builder.start();
     gateway.assert_serves(url, &body);
     gateway.await_stored(url);
     gateway.assert_serves(url, &body).assert_cache(&["hit"]);
     assert_eq!(egress.count(url), 1);
-    gateway.proxied("GET", "http://files.example.test/page").send().assert_body(200, b"passed\n");
+    gateway
+        .proxied("GET", "http://files.example.test/page")
+        .send()
+        .assert_body(200, b"passed\n");
 }
 
 #[test]
 fn egress_proxy_does_not_allow_private_addresses() {
     let (egress, origin) = (Origin::start(), Origin::start());
     let builder = Gateway::builder().relay().one_attempt().origin(&origin);
-    let builder = builder.set("policy.allow_networks", "[]").text("fetch.egress_proxy", &egress.url(""));
+    let builder = builder
+        .set("policy.allow_networks", "[]")
+        .text("fetch.egress_proxy", &egress.url(""));
     let gateway = builder.start();
     gateway.get(&origin.url(PATH)).send().assert_problem(403);
-    gateway.get(&format!("http://[::1]:{}{PATH}", origin.port())).send().assert_problem(403);
-    gateway.get("http://files.example.test:81/x-1.0.tar.gz").send().assert_problem(403);
+    gateway
+        .get(&format!("http://[::1]:{}{PATH}", origin.port()))
+        .send()
+        .assert_problem(403);
+    gateway
+        .get("http://files.example.test:81/x-1.0.tar.gz")
+        .send()
+        .assert_problem(403);
     assert_eq!(egress.total() + origin.total(), 0);
 }
 
@@ -178,7 +230,12 @@ fn missing_egress_proxy_is_not_bypassed() {
     origin.serve(PATH, Reply::file(&body));
     let proxy = egress.url("");
     egress.stop();
-    let gateway = Gateway::builder().relay().one_attempt().origin(&origin).text("fetch.egress_proxy", &proxy).start();
+    let gateway = Gateway::builder()
+        .relay()
+        .one_attempt()
+        .origin(&origin)
+        .text("fetch.egress_proxy", &proxy)
+        .start();
     let answer = gateway.get(&origin.url(PATH)).send();
     assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
     assert_eq!(origin.total(), 0, "the origin gets no direct request");
@@ -189,11 +246,18 @@ fn proxy_environment_variables_are_ignored() {
     let (wrong, origin) = (Origin::start(), Origin::start());
     let body = archive(12, 2000);
     origin.serve(PATH, Reply::file(&body));
-    let builder =
-        Gateway::builder().relay().origin(&origin).env("http_proxy", &wrong.url("")).env("ALL_PROXY", &wrong.url(""));
+    let builder = Gateway::builder()
+        .relay()
+        .origin(&origin)
+        .env("http_proxy", &wrong.url(""))
+        .env("ALL_PROXY", &wrong.url(""));
     let gateway = builder.start();
     gateway.assert_serves(&origin.url(PATH), &body);
-    assert_eq!(wrong.total(), 0, "only the configuration names an egress proxy");
+    assert_eq!(
+        wrong.total(),
+        0,
+        "only the configuration names an egress proxy"
+    );
 }
 
 /// A port with a full backlog that never accepts, so that connecting to it hangs.
@@ -206,10 +270,15 @@ struct Wall {
 
 impl Wall {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime can be made");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .expect("a runtime can be made");
         let entered = runtime.enter();
         let socket = tokio::net::TcpSocket::new_v4().expect("a socket can be made");
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a loopback port is free");
+        socket
+            .bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .expect("a loopback port is free");
         let listener = socket.listen(0).expect("a socket can listen");
         let address = listener.local_addr().expect("a listener has an address");
         let mut waiting = Vec::new();
@@ -217,28 +286,49 @@ impl Wall {
             waiting.push(one);
         }
         drop(entered);
-        Self { address, _waiting: waiting, _listener: listener, _runtime: runtime }
+        Self {
+            address,
+            _waiting: waiting,
+            _listener: listener,
+            _runtime: runtime,
+        }
     }
 }
 
 #[test]
 fn connect_timeout_gives_504() {
     let wall = Wall::new();
-    let builder = Gateway::builder().port(wall.address.port()).relay().one_attempt();
+    let builder = Gateway::builder()
+        .port(wall.address.port())
+        .relay()
+        .one_attempt();
     let gateway = builder.text("fetch.connect_timeout", "300ms").start();
     let url = format!("http://{}{PATH}", wall.address);
     let started = Instant::now();
     gateway.get(&url).send().assert_problem(504);
-    gateway.proxied("GET", &format!("http://{}/x.bin", wall.address)).send().assert_problem(504);
-    gateway.proxied("CONNECT", &wall.address.to_string()).send().assert_status(504);
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    gateway
+        .proxied("GET", &format!("http://{}/x.bin", wall.address))
+        .send()
+        .assert_problem(504);
+    gateway
+        .proxied("CONNECT", &wall.address.to_string())
+        .send()
+        .assert_status(504);
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
 }
 
 #[test]
 fn content_range_on_200_is_ignored() {
     let origin = Origin::start();
     let body = archive(13, 5000);
-    origin.serve(PATH, Reply::file(&body).header("Content-Range", "bytes 100-199/300"));
+    origin.serve(
+        PATH,
+        Reply::file(&body).header("Content-Range", "bytes 100-199/300"),
+    );
     let gateway = Gateway::relaying(&origin);
     for _ in 0..2 {
         let answer = gateway.get(&origin.url(PATH)).send();
@@ -246,7 +336,11 @@ fn content_range_on_200_is_ignored() {
             return answer.assert_problem(502);
         }
         assert_same(&answer.body, &body);
-        assert_eq!(answer.header("content-range"), None, "a 200 has no Content-Range");
+        assert_eq!(
+            answer.header("content-range"),
+            None,
+            "a 200 has no Content-Range"
+        );
         gateway.await_stored(&origin.url(PATH));
     }
 }

@@ -10,7 +10,10 @@ use crate::harness::{Gateway, Origin, Reply, archive, run_with_outputs};
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 fn full_disk() -> File {
-    File::options().write(true).open("/dev/full").expect("the system has it")
+    File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("the system has it")
 }
 
 /// A pipe whose reader has gone.
@@ -60,9 +63,16 @@ fn broken_stdout_ends_commands_quietly() {
         let (code, stderr) = run(folder.path(), &command, broken_pipe());
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{command:?}");
     }
-    assert_eq!(fs::read(folder.path().join("x")).expect("it was downloaded"), &*body);
+    assert_eq!(
+        fs::read(folder.path().join("x")).expect("it was downloaded"),
+        &*body
+    );
     // Bytes that were not read were not checked either.
-    let (code, stderr) = run(folder.path(), &[&["get", &url, "-o", "-"][..], &at].concat(), broken_pipe());
+    let (code, stderr) = run(
+        folder.path(),
+        &[&["get", &url, "-o", "-"][..], &at].concat(),
+        broken_pipe(),
+    );
     assert_eq!((code, stderr.as_str()), (Some(1), ""));
 }
 
@@ -83,7 +93,10 @@ fn unwritable_stdout_is_an_error() {
     ] {
         let (code, stderr) = run(folder.path(), &command, full_disk());
         assert_eq!(code, Some(1), "{command:?}: {stderr}");
-        assert_eq!(stderr, "millpond: standard output: No space left on device (os error 28)\n", "{command:?}");
+        assert_eq!(
+            stderr, "millpond: standard output: No space left on device (os error 28)\n",
+            "{command:?}"
+        );
     }
 }
 
@@ -92,9 +105,19 @@ fn unwritable_stderr_keeps_exit_codes() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let unready = ["doctor", "--gateway", "no url"];
     let wrong = ["check-config", "--set", "gateway.nonsense=1"];
-    let refused = ["serve", "--set", "gateway.listen=127.0.0.1:0", "--set", "proxy.listen=256.0.0.1:1"];
+    let refused = [
+        "serve",
+        "--set",
+        "gateway.listen=127.0.0.1:0",
+        "--set",
+        "proxy.listen=256.0.0.1:1",
+    ];
     for (command, expected) in [(&unready[..], 1), (&wrong, 2), (&refused, 1)] {
-        assert_eq!(run_with_outputs(folder.path(), command, Stdio::null(), full_disk()), Some(expected), "{command:?}");
+        assert_eq!(
+            run_with_outputs(folder.path(), command, Stdio::null(), full_disk()),
+            Some(expected),
+            "{command:?}"
+        );
         assert_eq!(
             run_with_outputs(folder.path(), command, Stdio::null(), broken_pipe()),
             Some(expected),
@@ -108,16 +131,31 @@ fn listing_ends_where_its_reader_stops() {
     // In place of a gateway, with two pages.
     let gateway = Origin::start();
     let (first, second) = ("/api/v1/objects?", "/api/v1/objects?after=a");
-    gateway.serve(first, Reply::ok(&(*br#"{"objects":[{"url":"x"},{"url":"y"}],"next":"a"}"#).into()));
-    gateway.serve(second, Reply::ok(&(*br#"{"objects":[{"url":"z"}],"next":null}"#).into()));
+    gateway.serve(
+        first,
+        Reply::ok(&(*br#"{"objects":[{"url":"x"},{"url":"y"}],"next":"a"}"#).into()),
+    );
+    gateway.serve(
+        second,
+        Reply::ok(&(*br#"{"objects":[{"url":"z"}],"next":null}"#).into()),
+    );
     let folder = tempfile::tempdir().expect("a folder can be made");
     let gateway_url = gateway.url("");
     let command = ["ls", "--json", "--gateway", &gateway_url];
-    assert_eq!(run(folder.path(), &command, broken_pipe()), (Some(0), String::new()));
+    assert_eq!(
+        run(folder.path(), &command, broken_pipe()),
+        (Some(0), String::new())
+    );
     assert_eq!((gateway.count(first), gateway.count(second)), (1, 0));
     let listed = File::create(folder.path().join("stdout")).expect("the folder can be written");
-    assert_eq!(run(folder.path(), &command, listed), (Some(0), String::new()));
+    assert_eq!(
+        run(folder.path(), &command, listed),
+        (Some(0), String::new())
+    );
     let listed = fs::read_to_string(folder.path().join("stdout")).expect("it is text");
-    assert_eq!(listed, "{\"url\":\"x\"}\n{\"url\":\"y\"}\n{\"url\":\"z\"}\n");
+    assert_eq!(
+        listed,
+        "{\"url\":\"x\"}\n{\"url\":\"y\"}\n{\"url\":\"z\"}\n"
+    );
     assert_eq!((gateway.count(first), gateway.count(second)), (2, 1));
 }

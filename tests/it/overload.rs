@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::{
-    Builder, DEADLINE, Gate, Gateway, Kept, Origin, Reply, all_at_once, archive, eventually, files_under,
-    is_request_of, raise_descriptor_limit,
+    Builder, DEADLINE, Gate, Gateway, Kept, Origin, Reply, all_at_once, archive, eventually,
+    files_under, is_request_of, raise_descriptor_limit,
 };
 
 /// Memory limit that the process must not exceed.
@@ -17,7 +17,11 @@ const MAX_MEMORY_MIB: u64 = 300;
 
 /// Returns a gateway that exempts the test's clients from the limits.
 fn crowded(origin: &Origin) -> Builder {
-    Gateway::builder().origin(origin).relay().one_attempt().set("limits.exempt_clients", "[\"127.0.0.0/8\"]")
+    Gateway::builder()
+        .origin(origin)
+        .relay()
+        .one_attempt()
+        .set("limits.exempt_clients", "[\"127.0.0.0/8\"]")
 }
 
 /// Stores a body as a target.
@@ -30,18 +34,30 @@ fn store(gateway: &Gateway, origin: &Origin, path: &str, body: &crate::harness::
 #[test]
 fn downloads_finish_under_connection_overload() {
     let origin = Origin::start();
-    let (large, small, coming) = (archive(1, 24 << 20), archive(2, 100_000), archive(3, 400_000));
+    let (large, small, coming) = (
+        archive(1, 24 << 20),
+        archive(2, 100_000),
+        archive(3, 400_000),
+    );
     let gate = Gate::new();
-    origin.serve("/coming.tar.gz", Reply::file(&coming).gate_at(200_000, &gate));
+    origin.serve(
+        "/coming.tar.gz",
+        Reply::file(&coming).gate_at(200_000, &gate),
+    );
     let gateway = crowded(&origin).hard_descriptors(256).start();
     store(&gateway, &origin, "/large.tar.gz", &large);
     store(&gateway, &origin, "/small.tar.gz", &small);
-    let mut hits: Vec<_> = (0..8).map(|_| gateway.get(&origin.url("/large.tar.gz")).open()).collect();
+    let mut hits: Vec<_> = (0..8)
+        .map(|_| gateway.get(&origin.url("/large.tar.gz")).open())
+        .collect();
     let begun: Vec<_> = hits.iter_mut().map(|hit| hit.read(100_000)).collect();
-    let followers: Vec<_> = (0..8).map(|_| gateway.get(&origin.url("/coming.tar.gz")).open()).collect();
+    let followers: Vec<_> = (0..8)
+        .map(|_| gateway.get(&origin.url("/coming.tar.gz")).open())
+        .collect();
     // Idle connections stay open while descriptors are free.
-    let mut idle: Vec<_> =
-        (0..60).map(|_| Kept::connect(gateway.addr()).expect("the gateway accepts the connection")).collect();
+    let mut idle: Vec<_> = (0..60)
+        .map(|_| Kept::connect(gateway.addr()).expect("the gateway accepts the connection"))
+        .collect();
     idle.retain_mut(|kept| kept.ask("/healthz").expect("the gateway answers").1);
     assert!(idle.len() >= 20, "{} connections stay open", idle.len());
     let is_pushing = AtomicBool::new(true);
@@ -54,7 +70,9 @@ fn downloads_finish_under_connection_overload() {
             }
             checks
         });
-        let answers = all_at_once(1000, |_| gateway.get(&origin.url("/small.tar.gz")).send_if_it_lives());
+        let answers = all_at_once(1000, |_| {
+            gateway.get(&origin.url("/small.tar.gz")).send_if_it_lives()
+        });
         is_pushing.store(false, Ordering::Release);
         assert!(health.join().expect("no health check failed") > 0);
         answers
@@ -82,7 +100,10 @@ fn downloads_finish_under_connection_overload() {
     for follower in followers {
         follower.finish().assert_body(200, &coming);
     }
-    assert!(!gateway.log().text().contains("Too many open files"), "the process never ran out of descriptors");
+    assert!(
+        !gateway.log().text().contains("Too many open files"),
+        "the process never ran out of descriptors"
+    );
     // New clients are served again.
     eventually("permits are free again", || {
         (gateway.get(&origin.url("/small.tar.gz")).send().status == 200).then_some(())
@@ -100,7 +121,9 @@ fn hit_is_served_while_fetches_wait() {
     for number in 0..200 {
         origin.serve(&path(number), Reply::file(&body).gate_before_head(&gate));
     }
-    let waiting: Vec<_> = (0..200).map(|number| gateway.get(&origin.url(&path(number))).start()).collect();
+    let waiting: Vec<_> = (0..200)
+        .map(|number| gateway.get(&origin.url(&path(number))).start())
+        .collect();
     // Excess requests get 503 while the others wait.
     let turned_away = || waiting.iter().filter(|client| client.has_answer()).count();
     eventually("a request gets 503", || (turned_away() > 0).then_some(()));
@@ -108,8 +131,14 @@ fn hit_is_served_while_fetches_wait() {
     // which of them must wait.
     let held = || gateway.get(&origin.url("/held.tar.gz")).send();
     eventually("a hit is served", || (held().status == 200).then_some(()));
-    gateway.assert_serves(&origin.url("/held.tar.gz"), &body).assert_cache(&["hit"]);
-    assert!(origin.most_at_once() <= 8, "fetch.per_host is exceeded: {}", origin.most_at_once());
+    gateway
+        .assert_serves(&origin.url("/held.tar.gz"), &body)
+        .assert_cache(&["hit"]);
+    assert!(
+        origin.most_at_once() <= 8,
+        "fetch.per_host is exceeded: {}",
+        origin.most_at_once()
+    );
     gate.open();
     let (mut served, mut refused) = (0, 0);
     for client in waiting {
@@ -122,7 +151,10 @@ fn hit_is_served_while_fetches_wait() {
             served += 1;
         }
     }
-    assert!(served >= 100 && refused > 0, "{served} were served, {refused} refused");
+    assert!(
+        served >= 100 && refused > 0,
+        "{served} were served, {refused} refused"
+    );
 }
 
 #[test]
@@ -142,10 +174,21 @@ fn hit_is_served_while_slow_responses_stream() {
         (passing.iter().filter(|client| client.has_answer()).count() >= 150).then_some(())
     });
     let flowing: Vec<_> = (0..200).map(|_| ask("/flows.tar.gz")).collect();
-    eventually("requests that wait for no permit have a response head", || {
-        (flowing.iter().chain(&passing).filter(|client| client.has_answer()).count() >= 350).then_some(())
-    });
-    gateway.assert_serves(&origin.url("/held.tar.gz"), &body).assert_cache(&["hit"]);
+    eventually(
+        "requests that wait for no permit have a response head",
+        || {
+            (flowing
+                .iter()
+                .chain(&passing)
+                .filter(|client| client.has_answer())
+                .count()
+                >= 350)
+                .then_some(())
+        },
+    );
+    gateway
+        .assert_serves(&origin.url("/held.tar.gz"), &body)
+        .assert_cache(&["hit"]);
     gate.open();
     for client in flowing.into_iter().chain(passing) {
         let answer = client.head().finish();
@@ -158,7 +201,10 @@ fn hit_is_served_while_slow_responses_stream() {
 #[test]
 fn ten_thousand_idle_connections_fit_in_memory() {
     const EACH: usize = 5000;
-    assert!(raise_descriptor_limit() >= 15_000, "this test needs more open files (ulimit -n)");
+    assert!(
+        raise_descriptor_limit() >= 15_000,
+        "this test needs more open files (ulimit -n)"
+    );
     let origin = Origin::start();
     let body = archive(5, 1 << 20);
     let gateway = crowded(&origin).start();
@@ -168,16 +214,27 @@ fn ten_thousand_idle_connections_fit_in_memory() {
     for (door, status) in [(gateway.addr(), 200), (gateway.proxy_addr(), 400)] {
         for _ in 0..EACH {
             let mut kept = Kept::connect(door).expect("the gateway takes the connection");
-            assert_eq!(kept.ask("/healthz").expect("the gateway answers"), (status, true));
+            assert_eq!(
+                kept.ask("/healthz").expect("the gateway answers"),
+                (status, true)
+            );
             idle.push(kept);
         }
     }
-    assert!(gateway.descriptors() >= 2 * EACH, "all connections are open: {}", gateway.descriptors());
-    gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body).assert_cache(&["hit"]);
+    assert!(
+        gateway.descriptors() >= 2 * EACH,
+        "all connections are open: {}",
+        gateway.descriptors()
+    );
+    gateway
+        .assert_serves(&origin.url("/x-1.0.tar.gz"), &body)
+        .assert_cache(&["hit"]);
     let peak = gateway.peak_memory_mib();
     assert!(peak <= MAX_MEMORY_MIB, "{peak} MiB");
     drop(idle);
-    eventually("the gateway closes the connections", || (gateway.descriptors() <= before + 16).then_some(()));
+    eventually("the gateway closes the connections", || {
+        (gateway.descriptors() <= before + 16).then_some(())
+    });
 }
 
 #[test]
@@ -195,9 +252,11 @@ fn stalled_client_is_dropped_and_slow_is_not() {
         read.extend(slow.read(300_000));
         thread::sleep(Duration::from_millis(250));
     }
-    let cut = gateway.log().wait_for("the end of the stalled download", |event| {
-        is_request_of(event, &url) && event["completion"] == "aborted"
-    });
+    let cut = gateway
+        .log()
+        .wait_for("the end of the stalled download", |event| {
+            is_request_of(event, &url) && event["completion"] == "aborted"
+        });
     assert_eq!(cut["status"], 200);
     dead.finish().assert_broken();
     let mut answer = slow.finish();
@@ -207,14 +266,19 @@ fn stalled_client_is_dropped_and_slow_is_not() {
 
 #[test]
 fn stalled_upload_is_aborted() {
-    let gateway = Gateway::builder().text("gateway.stall_timeout", "1s").start();
+    let gateway = Gateway::builder()
+        .text("gateway.stall_timeout", "1s")
+        .start();
     let upload = gateway
-        .operate("PUT", "/api/v1/objects?url=https%3A%2F%2Fexample.org%2Fx-1.0.tar.gz")
+        .operate(
+            "PUT",
+            "/api/v1/objects?url=https%3A%2F%2Fexample.org%2Fx-1.0.tar.gz",
+        )
         .header("Content-Length", "1000000");
     let stalled = upload.start();
-    let put = gateway
-        .log()
-        .wait_for("the end of the upload", |event| event["message"] == "request" && event["method"] == "PUT");
+    let put = gateway.log().wait_for("the end of the upload", |event| {
+        event["message"] == "request" && event["method"] == "PUT"
+    });
     assert_ne!(put["status"], 201, "{put}");
     drop(stalled);
     gateway.assert_nothing_stored();
@@ -224,11 +288,18 @@ fn stalled_upload_is_aborted() {
 fn later_request_head_has_timeout() {
     let gateway = Gateway::builder().start();
     let mut kept = Kept::connect(gateway.addr()).expect("the gateway takes the connection");
-    assert_eq!(kept.ask("/healthz").expect("the gateway answers"), (200, true));
+    assert_eq!(
+        kept.ask("/healthz").expect("the gateway answers"),
+        (200, true)
+    );
     let began = Instant::now();
-    kept.send(b"GET /healthz HTTP/1.1\r\nX: ").expect("the gateway accepts data");
+    kept.send(b"GET /healthz HTTP/1.1\r\nX: ")
+        .expect("the gateway accepts data");
     while kept.send(b"x").is_ok() {
-        assert!(began.elapsed() < DEADLINE, "the request head has no timeout");
+        assert!(
+            began.elapsed() < DEADLINE,
+            "the request head has no timeout"
+        );
         thread::sleep(Duration::from_millis(500));
     }
     assert_eq!(gateway.request("GET", "/healthz").send().status, 200);
@@ -243,10 +314,19 @@ fn disconnected_waiting_client_frees_its_permit() {
     let gateway = crowded(&origin).start();
     let url = origin.url("/slow.tar.gz");
     let waiting = gateway.get(&url).start();
-    eventually("the origin gets the request", || (origin.count("/slow.tar.gz") == 1).then_some(()));
+    eventually("the origin gets the request", || {
+        (origin.count("/slow.tar.gz") == 1).then_some(())
+    });
     drop(waiting);
-    let left = gateway.log().wait_for("the request of the disconnected client", |event| is_request_of(event, &url));
-    assert_eq!((&left["status"], &left["completion"]), (&499.into(), &"aborted".into()));
+    let left = gateway
+        .log()
+        .wait_for("the request of the disconnected client", |event| {
+            is_request_of(event, &url)
+        });
+    assert_eq!(
+        (&left["status"], &left["completion"]),
+        (&499.into(), &"aborted".into())
+    );
     gate.open();
     gateway.await_stored(&url);
 }
@@ -259,15 +339,32 @@ fn half_closed_client_gets_response() {
     origin.serve("/x-1.0.tar.gz", Reply::file(&body).gate_at(1 << 20, &gate));
     let gateway = crowded(&origin).start();
     let mut client = TcpStream::connect(gateway.addr()).expect("the gateway takes the connection");
-    client.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
-    let head = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/x-1.0.tar.gz"));
-    client.write_all(head.as_bytes()).expect("the gateway accepts the head");
-    client.shutdown(Shutdown::Write).expect("one direction can be closed");
-    eventually("the origin gets the request", || (origin.count("/x-1.0.tar.gz") == 1).then_some(()));
+    client
+        .set_read_timeout(Some(DEADLINE))
+        .expect("a timeout can be set");
+    let head = format!(
+        "GET /{} HTTP/1.1\r\nHost: x\r\n\r\n",
+        origin.url("/x-1.0.tar.gz")
+    );
+    client
+        .write_all(head.as_bytes())
+        .expect("the gateway accepts the head");
+    client
+        .shutdown(Shutdown::Write)
+        .expect("one direction can be closed");
+    eventually("the origin gets the request", || {
+        (origin.count("/x-1.0.tar.gz") == 1).then_some(())
+    });
     gate.open();
     let mut answer = Vec::new();
-    client.read_to_end(&mut answer).expect("the gateway responds and closes");
-    assert!(answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(&body), "{} bytes", answer.len());
+    client
+        .read_to_end(&mut answer)
+        .expect("the gateway responds and closes");
+    assert!(
+        answer.starts_with(b"HTTP/1.1 200 ") && answer.ends_with(&body),
+        "{} bytes",
+        answer.len()
+    );
 }
 
 #[test]
@@ -276,8 +373,13 @@ fn distinct_bad_requests_leak_nothing() {
     const REQUESTS: usize = 50_000;
     let origin = Origin::start();
     // The listener is dropped, so the port refuses connections.
-    let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
-    let gateway = crowded(&origin).port(dead.port()).set("policy.deny_hosts", "[\".denied.example.org\"]").start();
+    let dead = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port is free");
+    let gateway = crowded(&origin)
+        .port(dead.port())
+        .set("policy.deny_hosts", "[\".denied.example.org\"]")
+        .start();
     let ask_all = |numbers: std::ops::Range<usize>| {
         all_at_once(CLIENTS, |client| {
             let mut kept = Kept::connect(gateway.addr()).expect("the gateway takes the connection");
@@ -285,10 +387,15 @@ fn distinct_bad_requests_leak_nothing() {
                 let (target, status) = match number / CLIENTS % 10 {
                     0 => (origin.url(&format!("/absent-{number}.tar.gz")), 404),
                     1 => (format!("http://{dead}/x-{number}.tar.gz"), 504),
-                    2..=5 => (format!("https://h{number}.denied.example.org/x.tar.gz"), 403),
+                    2..=5 => (
+                        format!("https://h{number}.denied.example.org/x.tar.gz"),
+                        403,
+                    ),
                     _ => (format!("https://example.org/../x-{number}.tar.gz"), 404),
                 };
-                let answered = kept.ask(&format!("/{target}")).expect("the gateway answers");
+                let answered = kept
+                    .ask(&format!("/{target}"))
+                    .expect("the gateway answers");
                 assert_eq!(answered, (status, true), "{target}");
             }
         });
@@ -298,9 +405,17 @@ fn distinct_bad_requests_leak_nothing() {
     ask_all(REQUESTS / 5..REQUESTS);
     let grown = gateway.resident_mib().saturating_sub(resident);
     assert!(grown <= 32, "memory grew by {grown} MiB");
-    assert!(gateway.descriptors() <= descriptors + 16, "{} after {descriptors}", gateway.descriptors());
+    assert!(
+        gateway.descriptors() <= descriptors + 16,
+        "{} after {descriptors}",
+        gateway.descriptors()
+    );
     gateway.assert_nothing_stored();
     let mut claims = files_under(&gateway.cache().join("leases"));
     claims.retain(|file| file.file_name().is_some_and(|name| name.len() == 64));
-    assert_eq!(claims, Vec::<std::path::PathBuf>::new(), "leases without a fetch");
+    assert_eq!(
+        claims,
+        Vec::<std::path::PathBuf>::new(),
+        "leases without a fetch"
+    );
 }

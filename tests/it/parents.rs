@@ -1,6 +1,8 @@
 //! Parent caches: they are asked for stored targets only and are never made to fetch.
 
-use crate::harness::{Builder, Ended, Gateway, NAME, Origin, Reply, archive, assert_same, eventually, sha256};
+use crate::harness::{
+    Builder, Ended, Gateway, NAME, Origin, Reply, archive, assert_same, eventually, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -25,34 +27,61 @@ fn parent_serves_target_missing_at_origin() {
     let origin = Origin::start();
     let body = archive(1, 200_000);
     origin.serve(PATH, Reply::file(&body));
-    let parent = Gateway::builder().origin(&origin).relay().text("gateway.name", "parent").start();
+    let parent = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("gateway.name", "parent")
+        .start();
     parent.assert_serves(&origin.url(PATH), &body);
     parent.await_stored(&origin.url(PATH));
     origin.serve(PATH, Reply::status(410));
     let address = parent.addr();
     // The parent's port is not in `policy.ports`, so clients cannot fetch from it.
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
-    let gateway = builder.parent(&format!("url = \"http://{address}\"")).start();
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["fwd=uri-miss", "stored"]);
+    let gateway = builder
+        .parent(&format!("url = \"http://{address}\""))
+        .start();
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["fwd=uri-miss", "stored"]);
     gateway.await_stored(&origin.url(PATH));
-    let record = std::fs::read_to_string(&gateway.records_of(&origin.url(PATH))[0]).expect("the record can be read");
-    assert!(record.contains("\"source\": \"http://127.0.0.1\""), "{record}");
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
-    gateway.get(&parent.url("/https://example.org/x.tar.gz")).send().assert_problem(403);
+    let record = std::fs::read_to_string(&gateway.records_of(&origin.url(PATH))[0])
+        .expect("the record can be read");
+    assert!(
+        record.contains("\"source\": \"http://127.0.0.1\""),
+        "{record}"
+    );
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
+    gateway
+        .get(&parent.url("/https://example.org/x.tar.gz"))
+        .send()
+        .assert_problem(403);
 }
 
 #[test]
 fn parents_are_asked_last_with_only_if_cached() {
-    let (origin, mirror, parent) = (Origin::start(), Origin::start_at("127.0.0.2"), Origin::start_at("127.0.0.3"));
+    let (origin, mirror, parent) = (
+        Origin::start(),
+        Origin::start_at("127.0.0.2"),
+        Origin::start_at("127.0.0.3"),
+    );
     let body = archive(2, 5000);
     parent.serve(&asked_for(&origin), held(&body));
-    let rule = format!("host = \"127.0.0.1\"\nmirrors = [{:?}]", mirror.url("/{path}"));
+    let rule = format!(
+        "host = \"127.0.0.1\"\nmirrors = [{:?}]",
+        mirror.url("/{path}")
+    );
     let gateway = child(&origin, &parent).origin(&mirror).rule(&rule).start();
     gateway.assert_serves(&origin.url(PATH), &body);
     assert_eq!((origin.total(), mirror.total(), parent.total()), (1, 1, 1));
     let asked = parent.request(&asked_for(&origin));
     assert_eq!(asked.header("cache-control"), Some("only-if-cached"));
-    assert!(asked.header("via").is_some_and(|via| via.contains(NAME)), "Via lets the parent detect a loop");
+    assert!(
+        asked.header("via").is_some_and(|via| via.contains(NAME)),
+        "Via lets the parent detect a loop"
+    );
     assert_eq!(asked.header("x-expected-sha256"), None);
 }
 
@@ -61,7 +90,9 @@ fn parent_miss_returns_error_of_origin() {
     let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
     parent.serve(&asked_for(&origin), Reply::status(504));
     origin.serve(PATH, Reply::status(404));
-    let builder = child(&origin, &parent).set("fetch.attempts", "3").set("fetch.breaker_failures", "1");
+    let builder = child(&origin, &parent)
+        .set("fetch.attempts", "3")
+        .set("fetch.breaker_failures", "1");
     let gateway = builder.start();
     gateway.get(&origin.url(PATH)).send().assert_problem(404);
     assert_eq!((origin.total(), parent.total()), (1, 1));
@@ -79,7 +110,12 @@ fn parent_receives_expected_sha256() {
     let gateway = child(&origin, &parent).start();
     let path = format!("/sha256:{}/{}", sha256(&body), origin.url(PATH));
     gateway.request("GET", &path).send().assert_body(200, &body);
-    assert_eq!(parent.request(&asked_for(&origin)).header("x-expected-sha256"), Some(&*sha256(&body)));
+    assert_eq!(
+        parent
+            .request(&asked_for(&origin))
+            .header("x-expected-sha256"),
+        Some(&*sha256(&body))
+    );
 }
 
 #[test]
@@ -87,7 +123,10 @@ fn body_must_match_digest_of_parent() {
     let other = archive(6, 200_000);
     for (number, reply) in [
         Reply::ok(&other).header("ETag", &format!("\"{}\"", sha256(&archive(5, 1000)))),
-        Reply::ok(&other).header("Repr-Digest", "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:"),
+        Reply::ok(&other).header(
+            "Repr-Digest",
+            "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:",
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -107,20 +146,43 @@ fn body_must_match_digest_of_parent() {
 fn mutual_parents_do_not_loop() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(404));
-    let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("log.level", "debug");
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("log.level", "debug");
     let mut first = builder.start();
     let address = first.addr();
-    let builder = Gateway::builder().origin(&origin).relay().one_attempt().text("gateway.name", "second");
-    let second = builder.parent(&format!("url = \"http://{address}\"")).start();
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("gateway.name", "second");
+    let second = builder
+        .parent(&format!("url = \"http://{address}\""))
+        .start();
     let parent = format!("url = \"http://{}\"", second.addr());
     first.reload(|builder| builder.parent(&parent));
-    eventually("the configuration is reloaded", || first.log().text().contains("reloaded").then_some(()));
+    eventually("the configuration is reloaded", || {
+        first.log().text().contains("reloaded").then_some(())
+    });
     for gateway in [&first, &second] {
         gateway.get(&origin.url(PATH)).send().assert_problem(404);
         gateway.await_fetch(&origin.url(PATH));
     }
-    assert_eq!(origin.total(), 2, "each asks the origin for its own clients only");
-    let fetches = |gateway: &Gateway| gateway.log().events().iter().filter(|event| event["message"] == "fetch").count();
+    assert_eq!(
+        origin.total(),
+        2,
+        "each asks the origin for its own clients only"
+    );
+    let fetches = |gateway: &Gateway| {
+        gateway
+            .log()
+            .events()
+            .iter()
+            .filter(|event| event["message"] == "fetch")
+            .count()
+    };
     assert_eq!((fetches(&first), fetches(&second)), (1, 1));
 }
 
@@ -131,12 +193,20 @@ fn parent_credentials_go_to_parent_only() {
     parent.serve(&asked_for(&origin), held(&body));
     let fields = "headers = { X-Token = \"T0KEN\" }\nauthorization = \"Bearer S3CRET\"";
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
-    let gateway = builder.parent(&format!("url = {:?}\n{fields}", parent.url(""))).start();
+    let gateway = builder
+        .parent(&format!("url = {:?}\n{fields}", parent.url("")))
+        .start();
     gateway.assert_serves(&origin.url(PATH), &body);
     let asked = parent.request(&asked_for(&origin));
-    assert_eq!((asked.header("x-token"), asked.header("authorization")), (Some("T0KEN"), Some("Bearer S3CRET")));
+    assert_eq!(
+        (asked.header("x-token"), asked.header("authorization")),
+        (Some("T0KEN"), Some("Bearer S3CRET"))
+    );
     let asked = origin.request(PATH);
-    assert_eq!((asked.header("x-token"), asked.header("authorization")), (None, None));
+    assert_eq!(
+        (asked.header("x-token"), asked.header("authorization")),
+        (None, None)
+    );
 }
 
 #[test]
@@ -145,13 +215,26 @@ fn invalid_parent_is_rejected_with_key() {
         ("url = \"\"", "parents.url"),
         ("url = \"ftp://example.org\"", "parents.url"),
         ("url = \"https://example.org/?x\"", "parents.url"),
-        ("url = \"https://example.org\"\nheaders = { Range = \"S3CRET\" }", "parents.headers: range"),
-        ("url = \"https://example.org\"\nauthorization = \"S3CRET\\n\"", "parents.headers: authorization"),
-        ("url = \"https://example.org\"\nauthorization_file = \"/nowhere\"", "parents.authorization_file"),
+        (
+            "url = \"https://example.org\"\nheaders = { Range = \"S3CRET\" }",
+            "parents.headers: range",
+        ),
+        (
+            "url = \"https://example.org\"\nauthorization = \"S3CRET\\n\"",
+            "parents.headers: authorization",
+        ),
+        (
+            "url = \"https://example.org\"\nauthorization_file = \"/nowhere\"",
+            "parents.authorization_file",
+        ),
         ("url = \"https://example.org\"\ntoken = \"S3CRET\"", "token"),
     ] {
         let run = Gateway::builder().parent(parent).run_to_end();
         assert_eq!(run.code, Some(2), "{parent}");
-        assert!(run.stderr.contains(part) && !run.stderr.contains("S3CRET"), "{parent}: {}", run.stderr);
+        assert!(
+            run.stderr.contains(part) && !run.stderr.contains("S3CRET"),
+            "{parent}: {}",
+            run.stderr
+        );
     }
 }

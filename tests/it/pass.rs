@@ -22,7 +22,10 @@ fn mutable_names_pass_through_unstored() {
         "/dists/Packages.gz",
         "/x-1.0.tar.gz/other",
     ] {
-        origin.script(path, vec![Reply::file(&old), Reply::file(&new), Reply::file(&old)]);
+        origin.script(
+            path,
+            vec![Reply::file(&old), Reply::file(&new), Reply::file(&old)],
+        );
         let url = origin.url(path);
         let first = gateway.get(&url).send();
         first.assert_body(200, &old);
@@ -39,13 +42,17 @@ fn known_forms_without_suffix_are_stored() {
     let origin = Origin::start();
     let body = archive(3, 5000);
     let gateway = Gateway::relaying(&origin);
-    for path in
-        ["/project/files/x-1.0.tar.gz/download", "/owner/repo/tar.gz/v1.0", "/owner/repo/legacy.tar.gz/refs/tags/v1.0"]
-    {
+    for path in [
+        "/project/files/x-1.0.tar.gz/download",
+        "/owner/repo/tar.gz/v1.0",
+        "/owner/repo/legacy.tar.gz/refs/tags/v1.0",
+    ] {
         origin.serve(path, Reply::file(&body));
         gateway.assert_serves(&origin.url(path), &body);
         gateway.await_stored(&origin.url(path));
-        gateway.assert_serves(&origin.url(path), &body).assert_cache(&["hit"]);
+        gateway
+            .assert_serves(&origin.url(path), &body)
+            .assert_cache(&["hit"]);
     }
 }
 
@@ -53,14 +60,21 @@ fn known_forms_without_suffix_are_stored() {
 fn pass_through_body_is_streamed() {
     let origin = Origin::start();
     let body = archive(4, 100_000);
-    for (path, reply) in [("/a.bin", Reply::ok(&body)), ("/b.bin", Reply::ok(&body).chunked())] {
+    for (path, reply) in [
+        ("/a.bin", Reply::ok(&body)),
+        ("/b.bin", Reply::ok(&body).chunked()),
+    ] {
         for door in ["gateway", "proxy"] {
             let path = format!("{path}?{door}");
             let gate = Gate::new();
             origin.serve(&path, reply.clone().gate_at(50_000, &gate));
             let gateway = Gateway::relaying(&origin);
             let url = origin.url(&path);
-            let request = if door == "proxy" { gateway.proxied("GET", &url) } else { gateway.get(&url) };
+            let request = if door == "proxy" {
+                gateway.proxied("GET", &url)
+            } else {
+                gateway.get(&url)
+            };
             let mut answer = request.open();
             assert_same(&answer.read(50_000), &body[..50_000]);
             gate.open();
@@ -78,7 +92,9 @@ fn client_disconnect_aborts_pass_through() {
     let mut answer = gateway.proxied("GET", &origin.url(PASSED)).open();
     answer.read(1000);
     drop(answer);
-    let event = gateway.log().wait_for("the request", |event| crate::harness::is_request_of(event, PASSED));
+    let event = gateway.log().wait_for("the request", |event| {
+        crate::harness::is_request_of(event, PASSED)
+    });
     assert_eq!(event["completion"], "aborted");
 }
 
@@ -88,14 +104,23 @@ fn origin_handles_ranges_and_conditions_of_pass_through() {
     let body = archive(6, 10_000);
     origin.serve(PASSED, Reply::file(&body));
     let gateway = Gateway::relaying(&origin);
-    let answer = gateway.proxied("GET", &origin.url(PASSED)).range("bytes=100-199").send();
+    let answer = gateway
+        .proxied("GET", &origin.url(PASSED))
+        .range("bytes=100-199")
+        .send();
     answer.assert_body(206, &body[100..200]);
     assert_eq!(answer.wants("content-range"), "bytes 100-199/10000");
     origin.serve("/same.bin", Reply::status(304).header("ETag", "\"x\""));
-    let same = gateway.proxied("GET", &origin.url("/same.bin")).header("If-None-Match", "\"x\"").send();
+    let same = gateway
+        .proxied("GET", &origin.url("/same.bin"))
+        .header("If-None-Match", "\"x\"")
+        .send();
     same.assert_status(304);
     assert_eq!(same.wants("etag"), "\"x\"");
-    assert_eq!(origin.request("/same.bin").header("if-none-match"), Some("\"x\""));
+    assert_eq!(
+        origin.request("/same.bin").header("if-none-match"),
+        Some("\"x\"")
+    );
 }
 
 #[test]
@@ -107,9 +132,18 @@ fn other_methods_pass_through_with_body() {
         for chunked in [false, true] {
             let path = format!("/{method}-{chunked}.tar.gz");
             let answer = b"{\"done\":true}\n".to_vec();
-            origin.serve(&path, Reply::ok(&answer.clone().into()).header("X-Own", "kept"));
-            let request = gateway.proxied(method, &origin.url(&path)).header("Content-Type", "application/x-own");
-            let request = if chunked { request.chunked_body(&sent) } else { request.body(&sent) };
+            origin.serve(
+                &path,
+                Reply::ok(&answer.clone().into()).header("X-Own", "kept"),
+            );
+            let request = gateway
+                .proxied(method, &origin.url(&path))
+                .header("Content-Type", "application/x-own");
+            let request = if chunked {
+                request.chunked_body(&sent)
+            } else {
+                request.body(&sent)
+            };
             let got = request.send();
             got.assert_body(200, &answer);
             assert_eq!(got.wants("x-own"), "kept");
@@ -132,9 +166,15 @@ fn put_does_not_change_stored_target() {
     gateway.assert_serves(&origin.url(FROZEN), &body);
     gateway.await_stored(&origin.url(FROZEN));
     for method in ["PUT", "POST", "DELETE"] {
-        gateway.proxied(method, &origin.url(FROZEN)).body(b"other bytes").send().assert_status(200);
+        gateway
+            .proxied(method, &origin.url(FROZEN))
+            .body(b"other bytes")
+            .send()
+            .assert_status(200);
     }
-    gateway.assert_serves(&origin.url(FROZEN), &body).assert_cache(&["hit"]);
+    gateway
+        .assert_serves(&origin.url(FROZEN), &body)
+        .assert_cache(&["hit"]);
     assert_eq!(gateway.records_of(&origin.url(FROZEN)).len(), 1);
 }
 
@@ -166,8 +206,11 @@ fn curl_posts_large_body_through_proxy() {
 fn hop_by_hop_headers_are_removed() {
     let origin = Origin::start();
     let reply = Reply::ok(&b"page\n".to_vec().into());
-    let reply =
-        reply.header("Connection", "X-Hop").header("X-Hop", "1").header("Keep-Alive", "timeout=5").header("X-End", "1");
+    let reply = reply
+        .header("Connection", "X-Hop")
+        .header("X-Hop", "1")
+        .header("Keep-Alive", "timeout=5")
+        .header("X-End", "1");
     origin.serve(PASSED, reply);
     let gateway = Gateway::relaying(&origin);
     let answer = gateway
@@ -186,11 +229,21 @@ fn hop_by_hop_headers_are_removed() {
     }
     assert_eq!(answer.wants("x-end"), "1");
     let asked = origin.request(PASSED);
-    for name in ["x-client-hop", "proxy-authorization", "proxy-connection", "upgrade"] {
+    for name in [
+        "x-client-hop",
+        "proxy-authorization",
+        "proxy-connection",
+        "upgrade",
+    ] {
         assert_eq!(asked.header(name), None, "{name} reached the origin");
     }
     assert_eq!(asked.header("x-client-end"), Some("1"));
-    assert!(asked.header("via").is_some_and(|via| via.contains("mill-test")), "Via names the gateway: {asked:?}");
+    assert!(
+        asked
+            .header("via")
+            .is_some_and(|via| via.contains("mill-test")),
+        "Via names the gateway: {asked:?}"
+    );
 }
 
 #[test]
@@ -201,17 +254,34 @@ fn requests_with_credentials_bypass_cache() {
     for (name, value) in [("Authorization", "Basic c2VjcmV0"), ("Cookie", "session=1")] {
         let path = format!("/{name}.tar.gz");
         let url = origin.url(&path);
-        origin.script(&path, vec![Reply::file(&mine), Reply::file(&everybodys), Reply::file(&mine)]);
+        origin.script(
+            &path,
+            vec![
+                Reply::file(&mine),
+                Reply::file(&everybodys),
+                Reply::file(&mine),
+            ],
+        );
         let own = || gateway.proxied("GET", &url).header(name, value).send();
         let first = own();
         first.assert_body(200, &mine);
         first.assert_cache(&["fwd=bypass"]);
-        assert_eq!(origin.request(&path).header(name), Some(value), "the origin gets the credentials");
+        assert_eq!(
+            origin.request(&path).header(name),
+            Some(value),
+            "the origin gets the credentials"
+        );
         assert!(gateway.records_of(&url).is_empty());
-        gateway.proxied("GET", &url).send().assert_body(200, &everybodys);
+        gateway
+            .proxied("GET", &url)
+            .send()
+            .assert_body(200, &everybodys);
         gateway.await_stored(&url);
         own().assert_body(200, &mine);
-        gateway.proxied("GET", &url).send().assert_body(200, &everybodys);
+        gateway
+            .proxied("GET", &url)
+            .send()
+            .assert_body(200, &everybodys);
         assert_eq!(origin.count(&path), 3);
     }
 }
@@ -221,9 +291,15 @@ fn credentials_are_not_sent_to_redirect_target() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     origin.serve(FROZEN, Reply::redirect(302, &other.url("/y.tar.gz")));
     other.serve("/y.tar.gz", Reply::file(&archive(12, 5000)));
-    let gateway = Gateway::builder().origin(&origin).origin(&other).relay().start();
-    let request =
-        gateway.proxied("GET", &origin.url(FROZEN)).header("Authorization", "Basic c2VjcmV0").header("Cookie", "a=1");
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .origin(&other)
+        .relay()
+        .start();
+    let request = gateway
+        .proxied("GET", &origin.url(FROZEN))
+        .header("Authorization", "Basic c2VjcmV0")
+        .header("Cookie", "a=1");
     let answer = request.send();
     assert!(matches!(answer.status, 200 | 302), "{}", answer.status);
     for asked in other.requests("/y.tar.gz") {
@@ -235,20 +311,31 @@ fn credentials_are_not_sent_to_redirect_target() {
 #[test]
 fn gateway_endpoint_drops_credentials() {
     let origin = Origin::start();
-    origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()).header("X-Accel-Redirect", "/secret"));
+    origin.serve(
+        PASSED,
+        Reply::ok(&b"page\n".to_vec().into()).header("X-Accel-Redirect", "/secret"),
+    );
     let gateway = Gateway::relaying(&origin);
-    let request = gateway.get(&origin.url(PASSED)).header("Authorization", "Basic c2VjcmV0").header("Cookie", "a=1");
+    let request = gateway
+        .get(&origin.url(PASSED))
+        .header("Authorization", "Basic c2VjcmV0")
+        .header("Cookie", "a=1");
     let answer = request.send();
     answer.assert_body(200, b"page\n");
     assert_eq!(answer.header("x-accel-redirect"), None);
     let asked = origin.request(PASSED);
-    assert_eq!((asked.header("authorization"), asked.header("cookie")), (None, None));
+    assert_eq!(
+        (asked.header("authorization"), asked.header("cookie")),
+        (None, None)
+    );
 }
 
 #[test]
 fn proxy_keeps_pass_through_response_unchanged() {
     let origin = Origin::start();
-    let reply = Reply::redirect(302, "/login").header("Set-Cookie", "session=1").header("Cache-Control", "private");
+    let reply = Reply::redirect(302, "/login")
+        .header("Set-Cookie", "session=1")
+        .header("Cache-Control", "private");
     origin.serve("/page", reply.header("X-Accel-Buffering", "no"));
     let gateway = Gateway::relaying(&origin);
     let answer = gateway.proxied("GET", &origin.url("/page")).send();
@@ -256,7 +343,11 @@ fn proxy_keeps_pass_through_response_unchanged() {
     assert_eq!(answer.wants("location"), "/login");
     assert_eq!(answer.wants("set-cookie"), "session=1");
     assert_eq!(answer.wants("cache-control"), "private");
-    assert_eq!(answer.header("x-accel-buffering"), None, "X-Accel headers of an origin are removed");
+    assert_eq!(
+        answer.header("x-accel-buffering"),
+        None,
+        "X-Accel headers of an origin are removed"
+    );
     assert_eq!(origin.count("/login"), 0);
 }
 
@@ -264,12 +355,19 @@ fn proxy_keeps_pass_through_response_unchanged() {
 fn html_from_gateway_endpoint_is_never_rendered() {
     let origin = Origin::start();
     let page = b"<html><script>alert(1)</script></html>".to_vec();
-    origin.serve("/page.html", Reply::ok(&page.clone().into()).header("Content-Type", "text/html"));
+    origin.serve(
+        "/page.html",
+        Reply::ok(&page.clone().into()).header("Content-Type", "text/html"),
+    );
     let gateway = Gateway::relaying(&origin);
     let answer = gateway.assert_serves(&origin.url("/page.html"), &page);
     assert_eq!(answer.wants("x-content-type-options"), "nosniff");
-    let is_saved = answer.header("content-disposition").is_some_and(|value| value.starts_with("attachment"));
-    let is_caged = answer.header("content-security-policy").is_some_and(|value| value.contains("sandbox"));
+    let is_saved = answer
+        .header("content-disposition")
+        .is_some_and(|value| value.starts_with("attachment"));
+    let is_caged = answer
+        .header("content-security-policy")
+        .is_some_and(|value| value.contains("sandbox"));
     assert!(is_saved || is_caged, "{:?}", answer.head);
 }
 
@@ -281,8 +379,12 @@ fn http_1_0_pass_through_needs_known_length() {
     origin.serve("/latest/large", Reply::ok(&large).chunked());
     origin.serve("/latest/cut", Reply::ok(&small).chunked().cut_at(50_000));
     let gateway = Gateway::relaying(&origin);
-    let doors =
-        |path: &str| [gateway.get(&origin.url(path)).http_1_0(), gateway.proxied("GET", &origin.url(path)).http_1_0()];
+    let doors = |path: &str| {
+        [
+            gateway.get(&origin.url(path)).http_1_0(),
+            gateway.proxied("GET", &origin.url(path)).http_1_0(),
+        ]
+    };
     for request in doors("/latest/small") {
         let answer = request.send();
         answer.assert_body(200, &small);
@@ -299,9 +401,17 @@ fn http_1_0_pass_through_needs_known_length() {
 #[test]
 fn status_101_from_origin_gives_502() {
     let origin = Origin::start();
-    origin.serve("/latest/x", Reply::status(101).header("Upgrade", "x").header("Connection", "Upgrade"));
+    origin.serve(
+        "/latest/x",
+        Reply::status(101)
+            .header("Upgrade", "x")
+            .header("Connection", "Upgrade"),
+    );
     let gateway = Gateway::relaying(&origin);
-    for request in [gateway.get(&origin.url("/latest/x")), gateway.proxied("GET", &origin.url("/latest/x"))] {
+    for request in [
+        gateway.get(&origin.url("/latest/x")),
+        gateway.proxied("GET", &origin.url("/latest/x")),
+    ] {
         request.send().assert_problem(502);
     }
 }

@@ -10,16 +10,32 @@ fn import(gateway: &Gateway, body: &Body) {
 }
 
 fn pins(gateway: &Gateway, method: &str, body: Option<&Body>) -> Answer {
-    let sha256 = body.map(|body| format!("&sha256={}", sha256(body))).unwrap_or_default();
-    gateway.operate(method, &format!("/api/v1/pins?url={}{sha256}", encoded(URL))).send()
+    let sha256 = body
+        .map(|body| format!("&sha256={}", sha256(body)))
+        .unwrap_or_default();
+    gateway
+        .operate(
+            method,
+            &format!("/api/v1/pins?url={}{sha256}", encoded(URL)),
+        )
+        .send()
 }
 
 /// Returns the digest of the active record.
 fn answering(gateway: &Gateway) -> String {
-    let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(URL))).send().json();
+    let shown = gateway
+        .request("GET", &format!("/api/v1/targets?url={}", encoded(URL)))
+        .send()
+        .json();
     let records = shown["records"].as_array().expect("`records` is an array");
-    let answering = records.iter().find(|record| record["active"] == true).expect("one record is active");
-    answering["sha256"].as_str().expect("the record has a digest").to_owned()
+    let answering = records
+        .iter()
+        .find(|record| record["active"] == true)
+        .expect("one record is active");
+    answering["sha256"]
+        .as_str()
+        .expect("the record has a digest")
+        .to_owned()
 }
 
 #[test]
@@ -29,7 +45,10 @@ fn newest_pin_wins_and_old_is_renewable() {
     import(&gateway, &first);
     import(&gateway, &second);
     gateway.assert_serves(URL, &second);
-    assert_eq!(pins(&gateway, "PUT", Some(&first)).json()["pinned"], sha256(&first));
+    assert_eq!(
+        pins(&gateway, "PUT", Some(&first)).json()["pinned"],
+        sha256(&first)
+    );
     gateway.assert_serves(URL, &first);
     assert_eq!(answering(&gateway), sha256(&first));
     gateway.restart();
@@ -50,7 +69,11 @@ fn pin_without_digest_pins_active_record() {
     pins(&gateway, "DELETE", None).json();
     import(&gateway, &second);
     pins(&gateway, "DELETE", None).json();
-    assert_eq!(pins(&gateway, "PUT", None).json()["pinned"], sha256(&first), "the first content is active");
+    assert_eq!(
+        pins(&gateway, "PUT", None).json()["pinned"],
+        sha256(&first),
+        "the first content is active"
+    );
 }
 
 #[test]
@@ -67,13 +90,23 @@ fn shared_object_stays_until_last_unpin() {
     let body = archive(7, 20_000);
     let gateway = Gateway::builder().port(443).start();
     import(&gateway, &body);
-    let other = format!("/api/v1/objects?url={}", encoded("https://example.org/y-1.0.tar.gz"));
-    gateway.operate("PUT", &other).body(&body).send().assert_status(201);
+    let other = format!(
+        "/api/v1/objects?url={}",
+        encoded("https://example.org/y-1.0.tar.gz")
+    );
+    gateway
+        .operate("PUT", &other)
+        .body(&body)
+        .send()
+        .assert_status(201);
     let removed = gateway.operate("DELETE", &other).send().json();
     assert_eq!(removed["freed_bytes"], 0, "another target pins the object");
     gateway.assert_serves(URL, &body).assert_cache(&["hit"]);
     let own = format!("/api/v1/objects?url={}", encoded(URL));
-    assert_eq!(gateway.operate("DELETE", &own).send().json()["freed_bytes"], body.len());
+    assert_eq!(
+        gateway.operate("DELETE", &own).send().json()["freed_bytes"],
+        body.len()
+    );
     gateway.assert_nothing_stored();
     assert!(files_under(&gateway.cache().join("pins")).is_empty());
 }
@@ -100,16 +133,24 @@ fn object_without_pin_is_evictable_after_crash() {
         .start();
     let put = |gateway: &Gateway, name: &str, body: &Body| {
         let url = format!("https://example.org/{name}-1.0.tar.gz");
-        gateway.operate("PUT", &format!("/api/v1/objects?url={}", encoded(&url))).body(body).send().assert_status(201);
+        gateway
+            .operate("PUT", &format!("/api/v1/objects?url={}", encoded(&url)))
+            .body(body)
+            .send()
+            .assert_status(201);
     };
     let (first, second) = (archive(31, 300_000), archive(32, 300_000));
     put(&gateway, "first", &first);
     // The cache is above the high watermark: eviction runs and skips both pinned objects.
     put(&gateway, "second", &second);
     let is_set_aside = || {
-        let index = rusqlite::Connection::open(gateway.cache().join("index.sqlite")).expect("the index can be opened");
+        let index = rusqlite::Connection::open(gateway.cache().join("index.sqlite"))
+            .expect("the index can be opened");
         let sql = "SELECT count(*) FROM objects WHERE accessed_at = 9223372036854775807";
-        index.query_row(sql, [], |row| row.get::<_, i64>(0)).is_ok_and(|count| count == 2).then_some(())
+        index
+            .query_row(sql, [], |row| row.get::<_, i64>(0))
+            .is_ok_and(|count| count == 2)
+            .then_some(())
     };
     eventually("both objects have an eviction hold", is_set_aside);
     gateway.kill9();
@@ -121,6 +162,11 @@ fn object_without_pin_is_evictable_after_crash() {
         }
     }
     gateway.restart();
-    eventually("the unpinned object is evicted", || (!gateway.object_path(&first).exists()).then_some(()));
-    assert!(gateway.object_path(&second).exists(), "the pinned object stays");
+    eventually("the unpinned object is evicted", || {
+        (!gateway.object_path(&first).exists()).then_some(())
+    });
+    assert!(
+        gateway.object_path(&second).exists(),
+        "the pinned object stays"
+    );
 }

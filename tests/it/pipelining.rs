@@ -1,4 +1,5 @@
-//! Several requests in one packet (RFC 9112, section 9.3.2): each answer is the one of its own request.
+//! Several requests in one packet (RFC 9112, section 9.3.2): each answer is the one of its own
+//! request.
 
 mod setting;
 
@@ -17,7 +18,12 @@ fn as_it_is(builder: Builder) -> Builder {
 #[test]
 fn get_and_head_keep_their_answers() {
     Setting::each(as_it_is, |setting| {
-        let sent = [setting.get(SLOW), setting.head("HEAD", SLOW, ""), setting.last()].concat();
+        let sent = [
+            setting.get(SLOW),
+            setting.head("HEAD", SLOW, ""),
+            setting.last(),
+        ]
+        .concat();
         let mut received = setting.exchange(sent);
         received.take_ok("GET", &setting.slow);
         received.take_ok("HEAD", &setting.slow);
@@ -29,7 +35,12 @@ fn get_and_head_keep_their_answers() {
 #[test]
 fn head_and_get_keep_their_answers() {
     Setting::each(as_it_is, |setting| {
-        let sent = [setting.head("HEAD", SLOW, ""), setting.get(SLOW), setting.last()].concat();
+        let sent = [
+            setting.head("HEAD", SLOW, ""),
+            setting.get(SLOW),
+            setting.last(),
+        ]
+        .concat();
         let mut received = setting.exchange(sent);
         received.take_ok("HEAD", &setting.slow);
         received.take_ok("GET", &setting.slow);
@@ -43,7 +54,8 @@ fn more_requests_than_are_buffered_are_answered_in_order() {
     const PAIRS: usize = 200;
     Setting::each(as_it_is, |setting| {
         let pair = [setting.get(OTHER), setting.head("HEAD", SLOW, "")].concat();
-        let mut received = setting.exchange([setting.get(SLOW), pair.repeat(PAIRS), setting.last()].concat());
+        let mut received =
+            setting.exchange([setting.get(SLOW), pair.repeat(PAIRS), setting.last()].concat());
         received.take_ok("GET", &setting.slow);
         for _ in 0..PAIRS {
             received.take_ok("GET", &setting.other);
@@ -67,7 +79,8 @@ fn request_behind_close_is_not_answered() {
 #[test]
 fn close_of_second_request_leaves_first_whole() {
     Setting::each(as_it_is, |setting| {
-        let mut received = setting.exchange([setting.get(SLOW), setting.last(), setting.get(SMUGGLED)].concat());
+        let mut received =
+            setting.exchange([setting.get(SLOW), setting.last(), setting.get(SMUGGLED)].concat());
         let first = received.take("GET");
         assert!(!first.head.contains("connection: close"), "{}", first.head);
         assert_same(&first.body, &setting.slow);
@@ -80,7 +93,8 @@ fn close_of_second_request_leaves_first_whole() {
 fn http_1_0_behind_http_1_1_keeps_versions_apart() {
     Setting::each(as_it_is, |setting| {
         let old = setting.get(OTHER).replace("HTTP/1.1", "HTTP/1.0");
-        let mut received = setting.exchange([setting.get(SLOW), old, setting.get(SMUGGLED)].concat());
+        let mut received =
+            setting.exchange([setting.get(SLOW), old, setting.get(SMUGGLED)].concat());
         let first = received.take("GET");
         assert!(first.head.starts_with("http/1.1 200 "), "{}", first.head);
         assert_same(&first.body, &setting.slow);
@@ -110,9 +124,13 @@ fn connect_behind_get_opens_its_tunnel() {
         thread::scope(|scope| {
             let server = scope.spawn(|| {
                 let (mut server, _) = listener.accept().expect("the gateway connects");
-                server.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+                server
+                    .set_read_timeout(Some(DEADLINE))
+                    .expect("a timeout can be set");
                 let mut heard = vec![0; early.len()];
-                server.read_exact(&mut heard).expect("the tunnel gives all of it");
+                server
+                    .read_exact(&mut heard)
+                    .expect("the tunnel gives all of it");
                 server.write_all(b"heard").expect("the tunnel takes it");
                 heard
             });
@@ -128,10 +146,22 @@ fn connect_behind_get_opens_its_tunnel() {
 #[test]
 fn upgrade_behind_get_is_refused_after_it() {
     Setting::each(as_it_is, |setting| {
-        let upgrade = setting.head("GET", OTHER, "Connection: upgrade\r\nUpgrade: websocket\r\n");
-        let mut received = setting.exchange([setting.get(SLOW), upgrade, setting.get(SMUGGLED)].concat());
+        let upgrade = setting.head(
+            "GET",
+            OTHER,
+            "Connection: upgrade\r\nUpgrade: websocket\r\n",
+        );
+        let mut received =
+            setting.exchange([setting.get(SLOW), upgrade, setting.get(SMUGGLED)].concat());
         received.take_ok("GET", &setting.slow);
-        received.take_last("GET", if setting.port == Port::Proxy { 400 } else { 421 });
+        received.take_last(
+            "GET",
+            if setting.port == Port::Proxy {
+                400
+            } else {
+                421
+            },
+        );
         assert_eq!(setting.origin.count(SMUGGLED), 0);
     });
 }
@@ -139,7 +169,13 @@ fn upgrade_behind_get_is_refused_after_it() {
 #[test]
 fn garbage_behind_get_is_refused_after_it() {
     Setting::each(as_it_is, |setting| {
-        let mut received = setting.exchange([setting.get(SLOW).as_bytes(), b"\x16\x03\x01 garbage\r\n\r\n"].concat());
+        let mut received = setting.exchange(
+            [
+                setting.get(SLOW).as_bytes(),
+                b"\x16\x03\x01 garbage\r\n\r\n",
+            ]
+            .concat(),
+        );
         received.take_ok("GET", &setting.slow);
         received.take_last("GET", 400);
     });
@@ -148,7 +184,11 @@ fn garbage_behind_get_is_refused_after_it() {
 #[test]
 fn garbage_behind_head_is_refused_with_a_body() {
     Setting::each(as_it_is, |setting| {
-        let sent = [setting.head("HEAD", SLOW, ""), "no request\r\n\r\n".to_owned()].concat();
+        let sent = [
+            setting.head("HEAD", SLOW, ""),
+            "no request\r\n\r\n".to_owned(),
+        ]
+        .concat();
         let mut received = setting.exchange(sent);
         received.take_ok("HEAD", &setting.slow);
         assert_eq!(received.take("GET").status, 400);
@@ -204,14 +244,22 @@ fn upload_that_expects_continue_waits_for_its_turn() {
         setting.gateway.token(),
         body.len()
     );
-    let sent = [setting.get(SLOW).as_bytes(), put.as_bytes(), &body, setting.last().as_bytes()].concat();
+    let sent = [
+        setting.get(SLOW).as_bytes(),
+        put.as_bytes(),
+        &body,
+        setting.last().as_bytes(),
+    ]
+    .concat();
     let mut received = setting.exchange(sent);
     received.take_ok("GET", &setting.slow);
     assert_eq!(received.take("PUT").status, 100);
     assert_eq!(received.take("PUT").status, 201);
     received.take_ok("GET", &setting.other);
     received.assert_end();
-    setting.gateway.assert_serves(&setting.origin.url("/imported-1.0.tar.gz"), &body);
+    setting
+        .gateway
+        .assert_serves(&setting.origin.url("/imported-1.0.tar.gz"), &body);
 }
 
 #[test]
@@ -246,13 +294,26 @@ fn ambiguous_heads_are_refused_in_their_turn() {
         let before = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", target(OTHER));
         for head in heads(&target(SMUGGLED)) {
             for (before, count) in [("", 0), (&before, 1)] {
-                let mut socket = TcpStream::connect(port.address(&gateway)).expect("the gateway listens");
-                socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+                let mut socket =
+                    TcpStream::connect(port.address(&gateway)).expect("the gateway listens");
+                socket
+                    .set_read_timeout(Some(DEADLINE))
+                    .expect("a timeout can be set");
                 // Two more requests: the connection has to end before them.
-                let sent = [before, &head, &before.replace(OTHER, SMUGGLED), &before.replace(OTHER, SMUGGLED)].concat();
-                socket.write_all(sent.as_bytes()).expect("the gateway takes it");
+                let sent = [
+                    before,
+                    &head,
+                    &before.replace(OTHER, SMUGGLED),
+                    &before.replace(OTHER, SMUGGLED),
+                ]
+                .concat();
+                socket
+                    .write_all(sent.as_bytes())
+                    .expect("the gateway takes it");
                 let mut bytes = Vec::new();
-                socket.read_to_end(&mut bytes).expect("the gateway answers, and closes");
+                socket
+                    .read_to_end(&mut bytes)
+                    .expect("the gateway answers, and closes");
                 let mut received = Received(bytes);
                 for _ in 0..count {
                     received.take_ok("GET", &other);
@@ -263,18 +324,28 @@ fn ambiguous_heads_are_refused_in_their_turn() {
         }
     }
     assert_eq!(origin.count(SMUGGLED), 0);
-    let refused = gateway.log().wait_for("a refused request", |event| event["status"] == 400);
-    assert_eq!((&refused["message"], &refused["completion"]), (&"request".into(), &"complete".into()), "{refused}");
+    let refused = gateway
+        .log()
+        .wait_for("a refused request", |event| event["status"] == 400);
+    assert_eq!(
+        (&refused["message"], &refused["completion"]),
+        (&"request".into(), &"complete".into()),
+        "{refused}"
+    );
 }
 
 #[test]
 fn head_beyond_its_bound_is_refused_in_its_turn() {
     Setting::each(as_it_is, |setting| {
         // The HTTP library panics at such a name.
-        let (value, name) = (format!("X: {}\r\n", "x".repeat(200_000)), format!("{}: x\r\n", "x".repeat(70_000)));
+        let (value, name) = (
+            format!("X: {}\r\n", "x".repeat(200_000)),
+            format!("{}: x\r\n", "x".repeat(70_000)),
+        );
         for field in [value, name] {
             let long = setting.head("GET", SMUGGLED, &field);
-            let mut received = setting.exchange([setting.get(SLOW), long, setting.get(SMUGGLED)].concat());
+            let mut received =
+                setting.exchange([setting.get(SLOW), long, setting.get(SMUGGLED)].concat());
             received.take_ok("GET", &setting.slow);
             received.take_last("GET", 431);
         }
@@ -286,9 +357,20 @@ fn head_beyond_its_bound_is_refused_in_its_turn() {
 #[test]
 fn malformed_chunks_reach_no_later_request() {
     Setting::each(as_it_is, |setting| {
-        for body in ["5\nhello\r\n0\r\n\r\n", "0\r\nX: a\nY: b\r\n\r\n", "5\r\nhello0\r\n\r\n", "-1\r\n\r\n"] {
+        for body in [
+            "5\nhello\r\n0\r\n\r\n",
+            "0\r\nX: a\nY: b\r\n\r\n",
+            "5\r\nhello0\r\n\r\n",
+            "-1\r\n\r\n",
+        ] {
             let post = setting.head("POST", UPLOAD, "Transfer-Encoding: chunked\r\n");
-            let sent = [setting.get(SLOW), post, body.to_owned(), setting.get(SMUGGLED)].concat();
+            let sent = [
+                setting.get(SLOW),
+                post,
+                body.to_owned(),
+                setting.get(SMUGGLED),
+            ]
+            .concat();
             let mut received = setting.exchange(sent);
             received.take_ok("GET", &setting.slow);
             while !received.0.is_empty() {
@@ -303,17 +385,31 @@ fn malformed_chunks_reach_no_later_request() {
 #[test]
 fn client_that_closes_its_half_gets_all_answers() {
     Setting::each(as_it_is, |setting| {
-        let mut socket = TcpStream::connect(setting.port.address(&setting.gateway)).expect("the gateway listens");
-        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
-        let sent = [setting.get(SLOW), setting.head("HEAD", SLOW, ""), setting.get(OTHER)].concat();
-        socket.write_all(sent.as_bytes()).expect("the gateway takes it");
-        socket.shutdown(Shutdown::Write).expect("one direction can be closed");
+        let mut socket = TcpStream::connect(setting.port.address(&setting.gateway))
+            .expect("the gateway listens");
+        socket
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a timeout can be set");
+        let sent = [
+            setting.get(SLOW),
+            setting.head("HEAD", SLOW, ""),
+            setting.get(OTHER),
+        ]
+        .concat();
+        socket
+            .write_all(sent.as_bytes())
+            .expect("the gateway takes it");
+        socket
+            .shutdown(Shutdown::Write)
+            .expect("one direction can be closed");
         if setting.first == First::Miss {
             setting.gate.await_reached(1);
             setting.gate.open();
         }
         let mut bytes = Vec::new();
-        socket.read_to_end(&mut bytes).expect("the gateway answers, and closes");
+        socket
+            .read_to_end(&mut bytes)
+            .expect("the gateway answers, and closes");
         let mut received = Received(bytes);
         received.take_ok("GET", &setting.slow);
         received.take_ok("HEAD", &setting.slow);

@@ -8,7 +8,11 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 fn private_addresses_are_refused_at_every_endpoint() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(1, 2000)));
-    let gateway = Gateway::builder().origin(&origin).relay().set("policy.allow_networks", "[]").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("policy.allow_networks", "[]")
+        .start();
     let port = origin.port();
     for host in [
         "127.0.0.1",
@@ -38,7 +42,11 @@ fn private_addresses_are_refused_at_every_endpoint() {
         "[::ffff:a00:1]",
     ] {
         let url = format!("http://{host}:{port}{PATH}");
-        for request in [gateway.get(&url), gateway.proxied("GET", &url), gateway.proxied("POST", &url)] {
+        for request in [
+            gateway.get(&url),
+            gateway.proxied("GET", &url),
+            gateway.proxied("POST", &url),
+        ] {
             request.send().assert_problem(403);
         }
     }
@@ -49,7 +57,11 @@ fn private_addresses_are_refused_at_every_endpoint() {
 fn unusual_address_notations_are_refused() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(1, 2000)));
-    let refusing = Gateway::builder().origin(&origin).relay().set("policy.allow_networks", "[]").start();
+    let refusing = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("policy.allow_networks", "[]")
+        .start();
     // Unusual notations are refused even for an allowed address.
     let allowing = Gateway::builder().origin(&origin).relay().start();
     let port = origin.port();
@@ -78,7 +90,11 @@ fn unusual_address_notations_are_refused() {
         for gateway in [&refusing, &allowing] {
             let status = gateway.get(&url).send().status;
             // Bytes outside of ASCII make a request line malformed.
-            let is_refused = if host.is_ascii() { matches!(status, 403 | 404) } else { status == 400 };
+            let is_refused = if host.is_ascii() {
+                matches!(status, 403 | 404)
+            } else {
+                status == 400
+            };
             assert!(is_refused, "{host}: {status}");
             let status = gateway.proxied("GET", &url).send().status;
             assert!(matches!(status, 400 | 403), "{host}: {status}");
@@ -91,16 +107,32 @@ fn unusual_address_notations_are_refused() {
 fn name_is_checked_by_its_resolved_address() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(2, 2000)));
-    let gateway = Gateway::builder().origin(&origin).relay().set("policy.allow_networks", "[]").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("policy.allow_networks", "[]")
+        .start();
     for host in ["localhost", "LocalHost", "localhost."] {
         let url = format!("http://{host}:{}{PATH}", origin.port());
-        for request in [gateway.get(&url), gateway.proxied("GET", &url), gateway.proxied("POST", &url)] {
+        for request in [
+            gateway.get(&url),
+            gateway.proxied("GET", &url),
+            gateway.proxied("POST", &url),
+        ] {
             let answer = request.send();
             answer.assert_problem(403);
-            assert!(answer.text().contains("allow_networks"), "{}", answer.text());
+            assert!(
+                answer.text().contains("allow_networks"),
+                "{}",
+                answer.text()
+            );
         }
     }
-    assert_eq!(origin.connections(), 0, "the address is checked before the connection");
+    assert_eq!(
+        origin.connections(),
+        0,
+        "the address is checked before the connection"
+    );
 }
 
 #[test]
@@ -110,7 +142,9 @@ fn only_allowed_networks_are_reachable() {
     first.serve(PATH, Reply::file(&body));
     second.serve(PATH, Reply::file(&body));
     let builder = Gateway::builder().origin(&first).origin(&second).relay();
-    let gateway = builder.set("policy.allow_networks", "[\"127.0.0.2/32\"]").start();
+    let gateway = builder
+        .set("policy.allow_networks", "[\"127.0.0.2/32\"]")
+        .start();
     gateway.get(&first.url(PATH)).send().assert_problem(403);
     gateway.assert_serves(&second.url(PATH), &body);
     assert_eq!(first.connections(), 0);
@@ -122,10 +156,17 @@ fn connection_uses_checked_address_of_name() {
     let body = archive(4, 2000);
     origin.serve(PATH, Reply::file(&body));
     // `localhost` may have more addresses; the gateway skips those that are not allowed.
-    let gateway = Gateway::builder().origin(&origin).relay().set("policy.allow_networks", "[\"127.0.0.1/32\"]").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("policy.allow_networks", "[\"127.0.0.1/32\"]")
+        .start();
     gateway.assert_serves(&origin.named_url(PATH), &body);
     let asked = origin.request(PATH);
-    assert_eq!(asked.header("host"), Some(format!("localhost:{}", origin.port()).as_str()));
+    assert_eq!(
+        asked.header("host"),
+        Some(format!("localhost:{}", origin.port()).as_str())
+    );
 }
 
 #[test]
@@ -133,9 +174,19 @@ fn allowed_ipv6_network_is_fetched_from() {
     let origin = Origin::start_at("::1");
     let body = archive(5, 2000);
     origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::builder().origin(&origin).relay().set("policy.allow_networks", "[\"::1/128\"]").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("policy.allow_networks", "[\"::1/128\"]")
+        .start();
     gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.proxied("GET", &format!("http://[0:0::1]:{}{PATH}", origin.port())).send().assert_problem(400);
+    gateway
+        .proxied("GET", &format!("http://[0:0::1]:{}{PATH}", origin.port()))
+        .send()
+        .assert_problem(400);
     let asked = origin.request(PATH);
-    assert_eq!(asked.header("host"), Some(origin.address().to_string().as_str()));
+    assert_eq!(
+        asked.header("host"),
+        Some(origin.address().to_string().as_str())
+    );
 }

@@ -1,7 +1,9 @@
 //! The proxy endpoint: absolute-form requests are relayed on a miss, streamed on a hit,
 //! and never redirected.
 
-use crate::harness::{Gate, Gateway, Origin, Reply, Waiting, archive, assert_same, eventually, sha256};
+use crate::harness::{
+    Gate, Gateway, Origin, Reply, Waiting, archive, assert_same, eventually, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -35,11 +37,18 @@ fn both_endpoints_share_one_object() {
     let body = archive(2, 20_000);
     origin.serve(PATH, Reply::file(&body));
     let gateway = Gateway::relaying(&origin);
-    gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    gateway
+        .proxied("GET", &origin.url(PATH))
+        .send()
+        .assert_body(200, &body);
     gateway.await_stored(&origin.url(PATH));
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
     let spelled = format!("HTTP://127.0.0.1:{}{PATH}#fragment", origin.port());
-    gateway.assert_serves(&spelled, &body).assert_cache(&["hit"]);
+    gateway
+        .assert_serves(&spelled, &body)
+        .assert_cache(&["hit"]);
     assert_eq!(origin.count(PATH), 1);
 }
 
@@ -58,7 +67,11 @@ fn head_miss_stores_nothing() {
     gateway.proxied("GET", &url).send().assert_body(200, &body);
     gateway.await_stored(&url);
     gateway.proxied("HEAD", &url).send().assert_cache(&["hit"]);
-    assert_eq!(origin.count(PATH), 2, "a HEAD hit is answered from the cache");
+    assert_eq!(
+        origin.count(PATH),
+        2,
+        "a HEAD hit is answered from the cache"
+    );
 }
 
 #[test]
@@ -68,7 +81,10 @@ fn error_status_of_origin_is_relayed() {
     for status in [404, 410, 403, 500, 503] {
         let path = format!("/{status}.tar.gz");
         origin.serve(&path, Reply::status(status));
-        gateway.proxied("GET", &origin.url(&path)).send().assert_status(status);
+        gateway
+            .proxied("GET", &origin.url(&path))
+            .send()
+            .assert_status(status);
     }
     gateway.assert_nothing_stored();
 }
@@ -77,7 +93,12 @@ fn error_status_of_origin_is_relayed() {
 fn origin_form_request_gets_hint() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
-    for path in [format!("/{}", origin.url(PATH)), "/".to_owned(), "/healthz".to_owned(), PATH.to_owned()] {
+    for path in [
+        format!("/{}", origin.url(PATH)),
+        "/".to_owned(),
+        "/healthz".to_owned(),
+        PATH.to_owned(),
+    ] {
         let answer = gateway.proxied("GET", &path).send();
         answer.assert_problem(400);
         assert!(answer.text().contains("proxy"), "{}", answer.text());
@@ -88,9 +109,15 @@ fn origin_form_request_gets_hint() {
 #[test]
 fn builtin_pages_do_not_hide_origin_paths() {
     let origin = Origin::start();
-    origin.serve("/healthz", Reply::ok(&b"the origin's own\n".to_vec().into()));
+    origin.serve(
+        "/healthz",
+        Reply::ok(&b"the origin's own\n".to_vec().into()),
+    );
     let gateway = Gateway::relaying(&origin);
-    gateway.proxied("GET", &origin.url("/healthz")).send().assert_body(200, b"the origin's own\n");
+    gateway
+        .proxied("GET", &origin.url("/healthz"))
+        .send()
+        .assert_body(200, b"the origin's own\n");
 }
 
 #[test]
@@ -104,9 +131,13 @@ fn request_smuggling_attempts_are_refused() {
         format!(
             "POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         ),
-        format!("POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde"),
+        format!(
+            "POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde"
+        ),
         format!("POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: +4\r\n\r\nabcd"),
-        format!("POST {url} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
+        format!(
+            "POST {url} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"
+        ),
         format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Folded: a\r\n b\r\n\r\n"),
         format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX Y: a\r\n\r\n"),
         format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Y : a\r\n\r\n"),
@@ -114,7 +145,10 @@ fn request_smuggling_attempts_are_refused() {
     ] {
         for door in [gateway.proxy_addr(), gateway.addr()] {
             let answer = Waiting::send(door, head.as_bytes(), false).head_if_any();
-            assert!(answer.is_none_or(|head| (400..500).contains(&head.status)), "{head:?}");
+            assert!(
+                answer.is_none_or(|head| (400..500).contains(&head.status)),
+                "{head:?}"
+            );
         }
     }
     assert_eq!(origin.total(), 0, "no request reached the origin");
@@ -123,7 +157,11 @@ fn request_smuggling_attempts_are_refused() {
 #[test]
 fn forwarding_loop_is_refused() {
     let origin = Origin::start();
-    let mut gateway = Gateway::builder().origin(&origin).relay().one_attempt().start();
+    let mut gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .start();
     let own_port = gateway.addr().port();
     gateway.reload(|builder| builder.port(own_port));
     let inner = format!("http://127.0.0.1:{own_port}/{}", origin.url(PATH));
@@ -131,9 +169,14 @@ fn forwarding_loop_is_refused() {
         Some(gateway.proxied("GET", &inner).send()).filter(|answer| answer.status != 403)
     });
     assert!((400..600).contains(&answer.status), "{}", answer.status);
-    assert_eq!(origin.total(), 0, "the inner request is refused because of its Via");
-    let inner_answer =
-        gateway.log().wait_for("the inner request", |event| event["message"] == "request" && event["status"] == 400);
+    assert_eq!(
+        origin.total(),
+        0,
+        "the inner request is refused because of its Via"
+    );
+    let inner_answer = gateway.log().wait_for("the inner request", |event| {
+        event["message"] == "request" && event["status"] == 400
+    });
     assert_eq!(inner_answer["endpoint"], "gateway");
 }
 
@@ -142,11 +185,21 @@ fn target_overrides_host_header() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(5, 2000);
     origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::builder().origin(&origin).origin(&other).relay().start();
-    let answer = gateway.proxied("GET", &origin.url(PATH)).header("Host", &other.address().to_string()).send();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .origin(&other)
+        .relay()
+        .start();
+    let answer = gateway
+        .proxied("GET", &origin.url(PATH))
+        .header("Host", &other.address().to_string())
+        .send();
     if answer.status == 200 {
         assert_same(&answer.body, &body);
-        assert_eq!(origin.request(PATH).header("host"), Some(origin.address().to_string().as_str()));
+        assert_eq!(
+            origin.request(PATH).header("host"),
+            Some(origin.address().to_string().as_str())
+        );
     } else {
         answer.assert_problem(400);
     }
@@ -162,7 +215,11 @@ fn http_1_0_clients_are_served() {
     let gateway = Gateway::relaying(&origin);
     for path in [PATH, "/y.tar.gz"] {
         for _ in 0..2 {
-            gateway.proxied("GET", &origin.url(path)).http_1_0().send().assert_body(200, &body);
+            gateway
+                .proxied("GET", &origin.url(path))
+                .http_1_0()
+                .send()
+                .assert_body(200, &body);
         }
     }
 }
@@ -173,7 +230,10 @@ fn http_1_0_client_detects_cut_body() {
     let body = archive(7, 50_000);
     origin.serve(PATH, Reply::file(&body).chunked().cut_at(30_000));
     let gateway = Gateway::relaying(&origin);
-    for request in [gateway.proxied("GET", &origin.url(PATH)), gateway.get(&origin.url(PATH))] {
+    for request in [
+        gateway.proxied("GET", &origin.url(PATH)),
+        gateway.get(&origin.url(PATH)),
+    ] {
         let answer = request.http_1_0().send();
         answer.assert_problem(504);
     }
@@ -188,12 +248,25 @@ fn unread_request_body_is_not_parsed_as_request() {
     let url = origin.url(PATH);
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
-    let inner = format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url("/smuggled"));
-    for (door, target) in [(gateway.proxy_addr(), url.clone()), (gateway.addr(), format!("/{url}"))] {
-        let outer = format!("GET {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{inner}", inner.len());
+    let inner = format!(
+        "GET {} HTTP/1.1\r\nHost: x\r\n\r\n",
+        origin.url("/smuggled")
+    );
+    for (door, target) in [
+        (gateway.proxy_addr(), url.clone()),
+        (gateway.addr(), format!("/{url}")),
+    ] {
+        let outer = format!(
+            "GET {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{inner}",
+            inner.len()
+        );
         let last = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let answer = Waiting::send(door, (outer + &last).as_bytes(), false).head();
-        assert!(matches!(answer.head.status, 200 | 400), "{}", answer.head.status);
+        assert!(
+            matches!(answer.head.status, 200 | 400),
+            "{}",
+            answer.head.status
+        );
     }
     // The gateway handles this request after any smuggled ones.
     gateway.proxied("GET", &url).send().assert_body(200, &body);

@@ -1,6 +1,8 @@
 //! Range requests on a hit (RFC 9110, section 14).
 
-use crate::harness::{DATE, DAY_AFTER, DAY_BEFORE, Gateway, Origin, Reply, Request, archive, sha256};
+use crate::harness::{
+    DATE, DAY_AFTER, DAY_BEFORE, Gateway, Origin, Reply, Request, archive, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 const SIZE: usize = 100_000;
@@ -20,13 +22,20 @@ impl Stored {
         let gateway = Gateway::relaying(&origin);
         gateway.assert_serves(&origin.url(PATH), &body);
         gateway.await_stored(&origin.url(PATH));
-        Self { gateway, origin, body }
+        Self {
+            gateway,
+            origin,
+            body,
+        }
     }
 
     /// Returns the same request at both endpoints.
     fn doors(&self, method: &str) -> [Request; 2] {
         let url = self.origin.url(PATH);
-        [self.gateway.request(method, &format!("/{url}")), self.gateway.proxied(method, &url)]
+        [
+            self.gateway.request(method, &format!("/{url}")),
+            self.gateway.proxied(method, &url),
+        ]
     }
 
     fn etag(&self) -> String {
@@ -37,8 +46,14 @@ impl Stored {
     fn assert_part(&self, request: &Request, first: usize, last: usize) {
         let answer = request.send();
         answer.assert_body(206, &self.body[first..=last]);
-        assert_eq!(answer.wants("content-range"), format!("bytes {first}-{last}/{SIZE}"));
-        assert_eq!(answer.wants("content-length"), (last - first + 1).to_string());
+        assert_eq!(
+            answer.wants("content-range"),
+            format!("bytes {first}-{last}/{SIZE}")
+        );
+        assert_eq!(
+            answer.wants("content-length"),
+            (last - first + 1).to_string()
+        );
         assert_eq!(answer.wants("etag"), self.etag());
         assert_eq!(answer.wants("last-modified"), DATE);
         answer.assert_cache(&["hit"]);
@@ -48,7 +63,11 @@ impl Stored {
     fn assert_whole(&self, request: &Request) {
         let answer = request.send();
         answer.assert_body(200, &self.body);
-        assert_eq!(answer.header("content-range"), None, "a 200 has no Content-Range");
+        assert_eq!(
+            answer.header("content-range"),
+            None,
+            "a 200 has no Content-Range"
+        );
         assert_eq!(answer.wants("accept-ranges"), "bytes");
     }
 }
@@ -92,13 +111,21 @@ fn single_range_is_served() {
 #[test]
 fn unsatisfiable_range_gives_416_with_length() {
     let stored = Stored::new();
-    for range in
-        ["bytes=100000-", "bytes=100000-100001", "bytes=999999-", "bytes=-0", "bytes=99999999999999999999999999-"]
-    {
+    for range in [
+        "bytes=100000-",
+        "bytes=100000-100001",
+        "bytes=999999-",
+        "bytes=-0",
+        "bytes=99999999999999999999999999-",
+    ] {
         for request in stored.doors("GET") {
             let answer = request.range(range).send();
             answer.assert_status(416);
-            assert_eq!(answer.wants("content-range"), format!("bytes */{SIZE}"), "{range}");
+            assert_eq!(
+                answer.wants("content-range"),
+                format!("bytes */{SIZE}"),
+                "{range}"
+            );
             assert!(answer.body.len() < 1000, "no object data is sent");
         }
     }
@@ -138,7 +165,15 @@ fn if_range_requires_matching_validator() {
         stored.assert_part(&part.clone().header("If-Range", DATE), 10, 19);
         let weak = format!("W/{etag}");
         let unquoted = sha256(&stored.body);
-        for other in ["\"other\"", &weak, &unquoted, DAY_BEFORE, DAY_AFTER, "yesterday", ""] {
+        for other in [
+            "\"other\"",
+            &weak,
+            &unquoted,
+            DAY_BEFORE,
+            DAY_AFTER,
+            "yesterday",
+            "",
+        ] {
             stored.assert_whole(&part.clone().header("If-Range", other));
         }
     }
@@ -152,7 +187,11 @@ fn if_range_requires_matching_validator() {
 fn failed_if_range_overrides_unsatisfiable_range() {
     let stored = Stored::new();
     for request in stored.doors("GET") {
-        stored.assert_whole(&request.range("bytes=999999-").header("If-Range", "\"other\""));
+        stored.assert_whole(
+            &request
+                .range("bytes=999999-")
+                .header("If-Range", "\"other\""),
+        );
     }
 }
 
@@ -160,7 +199,11 @@ fn failed_if_range_overrides_unsatisfiable_range() {
 fn head_ignores_ranges() {
     let stored = Stored::new();
     for request in stored.doors("HEAD") {
-        for request in [request.clone(), request.clone().range("bytes=0-9"), request.range("bytes=999999-")] {
+        for request in [
+            request.clone(),
+            request.clone().range("bytes=0-9"),
+            request.range("bytes=999999-"),
+        ] {
             let answer = request.send();
             answer.assert_body(200, b"");
             assert_eq!(answer.wants("content-length"), SIZE.to_string());
@@ -184,7 +227,10 @@ fn every_range_of_small_body_is_correct() {
     gateway.await_stored(&url);
     for first in 0..=11 {
         for last in first..=11 {
-            let answer = gateway.get(&url).range(&format!("bytes={first}-{last}")).send();
+            let answer = gateway
+                .get(&url)
+                .range(&format!("bytes={first}-{last}"))
+                .send();
             if first < 10 {
                 answer.assert_body(206, &body[first..=last.min(9)]);
             } else {

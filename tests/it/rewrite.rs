@@ -27,7 +27,11 @@ fn all_spellings_of_target_share_one_object() {
     ] {
         gateway.request("GET", &form).send().assert_body(200, &body);
         gateway.await_stored(&origin.url(PATH));
-        assert_eq!(origin.count(PATH), 1, "{form} caused another origin request");
+        assert_eq!(
+            origin.count(PATH),
+            1,
+            "{form} caused another origin request"
+        );
     }
     assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1);
 }
@@ -36,14 +40,36 @@ fn all_spellings_of_target_share_one_object() {
 fn bare_host_name_means_https() {
     // The egress proxy keeps requests for these names on the machine.
     let egress = Origin::start();
-    let gateway = Gateway::builder().port(443).text("fetch.egress_proxy", &egress.url("")).one_attempt().start();
+    let gateway = Gateway::builder()
+        .port(443)
+        .text("fetch.egress_proxy", &egress.url(""))
+        .one_attempt()
+        .start();
     for (form, target) in [
-        ("/files.example.test/x-1.0.tar.gz", "https://files.example.test/x-1.0.tar.gz"),
-        ("/https://files.example.test/x-2.0.tar.gz", "https://files.example.test/x-2.0.tar.gz"),
-        ("/https:/files.example.test/x-3.0.tar.gz", "https://files.example.test/x-3.0.tar.gz"),
-        ("/https/files.example.test/x-4.0.tar.gz", "https://files.example.test/x-4.0.tar.gz"),
-        ("/Files.Example.TEST/x-5.0.tar.gz", "https://files.example.test/x-5.0.tar.gz"),
-        ("/download/https://files.example.test:443/x-6.0.tar.gz", "https://files.example.test/x-6.0.tar.gz"),
+        (
+            "/files.example.test/x-1.0.tar.gz",
+            "https://files.example.test/x-1.0.tar.gz",
+        ),
+        (
+            "/https://files.example.test/x-2.0.tar.gz",
+            "https://files.example.test/x-2.0.tar.gz",
+        ),
+        (
+            "/https:/files.example.test/x-3.0.tar.gz",
+            "https://files.example.test/x-3.0.tar.gz",
+        ),
+        (
+            "/https/files.example.test/x-4.0.tar.gz",
+            "https://files.example.test/x-4.0.tar.gz",
+        ),
+        (
+            "/Files.Example.TEST/x-5.0.tar.gz",
+            "https://files.example.test/x-5.0.tar.gz",
+        ),
+        (
+            "/download/https://files.example.test:443/x-6.0.tar.gz",
+            "https://files.example.test/x-6.0.tar.gz",
+        ),
     ] {
         let answer = gateway.request("GET", form).wget_agent().send();
         answer.assert_status(302);
@@ -77,8 +103,16 @@ fn path_without_target_is_404_with_right_form() {
         assert_eq!(answer.status, 404, "{path}: {}", answer.text());
         answer.assert_problem(404);
         assert_eq!(answer.wants("cache-control"), "no-store", "{path}");
-        assert!(answer.text().contains("https://"), "the error for {path} shows the valid form: {}", answer.text());
-        assert!(!answer.text().contains("secret"), "the error contains no password: {}", answer.text());
+        assert!(
+            answer.text().contains("https://"),
+            "the error for {path} shows the valid form: {}",
+            answer.text()
+        );
+        assert!(
+            !answer.text().contains("secret"),
+            "the error contains no password: {}",
+            answer.text()
+        );
         gateway.request("HEAD", path).send().assert_status(404);
     }
 }
@@ -95,9 +129,18 @@ fn malformed_heads_and_forbidden_targets_keep_their_status() {
         let answer = Waiting::send(gateway.addr(), head.as_bytes(), false).head();
         assert_eq!(answer.head.status, 400, "{head:?}");
     }
-    gateway.get("http://10.0.0.1/x-1.0.tar.gz").send().assert_problem(403);
-    gateway.get("https://example.org:8443/x-1.0.tar.gz").send().assert_problem(403);
-    gateway.proxied("GET", "/nothing").send().assert_problem(400);
+    gateway
+        .get("http://10.0.0.1/x-1.0.tar.gz")
+        .send()
+        .assert_problem(403);
+    gateway
+        .get("https://example.org:8443/x-1.0.tar.gz")
+        .send()
+        .assert_problem(403);
+    gateway
+        .proxied("GET", "/nothing")
+        .send()
+        .assert_problem(400);
 }
 
 #[test]
@@ -144,26 +187,47 @@ fn hit_has_documented_headers() {
     assert_eq!(hit.wants("repr-digest"), format!("sha-256=:{digest}:"));
     assert_eq!(hit.wants("last-modified"), DATE);
     assert_eq!(hit.wants("content-type"), "application/x-gzip");
-    assert_eq!(hit.wants("content-disposition"), "attachment; filename=\"x.tar.gz\"");
+    assert_eq!(
+        hit.wants("content-disposition"),
+        "attachment; filename=\"x.tar.gz\""
+    );
     assert_eq!(hit.wants("accept-ranges"), "bytes");
     assert_eq!(hit.wants("content-length"), body.len().to_string());
     assert_eq!(hit.wants("x-content-type-options"), "nosniff");
     for answer in [&miss, &hit] {
-        assert_eq!(answer.header("set-cookie"), None, "a cookie belongs to one client");
-        assert_eq!(answer.header("x-accel-redirect"), None, "X-Accel headers of an origin are removed");
+        assert_eq!(
+            answer.header("set-cookie"),
+            None,
+            "a cookie belongs to one client"
+        );
+        assert_eq!(
+            answer.header("x-accel-redirect"),
+            None,
+            "X-Accel headers of an origin are removed"
+        );
     }
 }
 
 #[test]
 fn html_is_never_rendered_by_browser() {
     let origin = Origin::start();
-    let page = b"--- <html><script>alert(1)</script></html>".to_vec().into();
-    origin.serve("/x.patch", Reply::ok(&page).header("Content-Type", "text/html"));
+    let page = b"--- <html><script>alert(1)</script></html>"
+        .to_vec()
+        .into();
+    origin.serve(
+        "/x.patch",
+        Reply::ok(&page).header("Content-Type", "text/html"),
+    );
     let gateway = Gateway::relaying(&origin);
     for _ in 0..2 {
         let answer = gateway.assert_serves(&origin.url("/x.patch"), &page);
         assert_eq!(answer.wants("x-content-type-options"), "nosniff");
-        assert!(answer.wants("content-disposition").starts_with("attachment"), "the browser saves the file");
+        assert!(
+            answer
+                .wants("content-disposition")
+                .starts_with("attachment"),
+            "the browser saves the file"
+        );
         gateway.await_stored(&origin.url("/x.patch"));
     }
 }
@@ -173,7 +237,9 @@ fn only_get_and_head_are_accepted() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND"] {
-        let answer = gateway.request(method, &format!("/{}", origin.url(PATH))).send();
+        let answer = gateway
+            .request(method, &format!("/{}", origin.url(PATH)))
+            .send();
         answer.assert_problem(405);
         assert!(answer.wants("allow").contains("GET"), "{method}");
     }
@@ -185,7 +251,10 @@ fn oversized_target_and_headers_are_refused() {
     let gateway = Gateway::builder().start();
     let long = format!("/http://127.0.0.1/{}-1.0.tar.gz", "x".repeat(9000));
     gateway.request("GET", &long).send().assert_status(414);
-    let answer = gateway.get("http://127.0.0.1/x-1.0.tar.gz").header("X-Long", &"x".repeat(300_000)).send();
+    let answer = gateway
+        .get("http://127.0.0.1/x-1.0.tar.gz")
+        .header("X-Long", &"x".repeat(300_000))
+        .send();
     assert!(matches!(answer.status, 400 | 431), "{}", answer.status);
 }
 
@@ -197,7 +266,9 @@ fn proxy_request_at_gateway_port_gets_hint() {
     let answer = gateway.request("GET", &origin.url(PATH)).send();
     answer.assert_problem(421);
     assert!(answer.text().contains("proxy"), "{}", answer.text());
-    let answer = gateway.request("CONNECT", &origin.address().to_string()).send();
+    let answer = gateway
+        .request("CONNECT", &origin.address().to_string())
+        .send();
     answer.assert_status(421);
     assert_eq!(origin.total(), 0);
 }
@@ -207,24 +278,52 @@ fn absolute_request_for_public_url_is_accepted() {
     let origin = Origin::start();
     let body = archive(1, 5000);
     origin.serve(PATH, Reply::ok(&body));
-    let builder = Gateway::builder().origin(&origin).relay().text("gateway.public_url", "http://mill.example.test");
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("gateway.public_url", "http://mill.example.test");
     let gateway = builder.start();
     let target = format!("http://mill.example.test/{}", origin.url(PATH));
-    gateway.request("GET", &target).send().assert_body(200, &body);
-    gateway.request("GET", "http://mill.example.test/healthz").send().assert_status(200);
-    gateway.request("GET", &origin.url(PATH)).send().assert_status(421);
+    gateway
+        .request("GET", &target)
+        .send()
+        .assert_body(200, &body);
+    gateway
+        .request("GET", "http://mill.example.test/healthz")
+        .send()
+        .assert_status(200);
+    gateway
+        .request("GET", &origin.url(PATH))
+        .send()
+        .assert_status(421);
 }
 
 #[test]
 fn forwarding_loop_is_refused() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
-    gateway.get(&origin.url(PATH)).header("Via", "1.1 mill-test").send().assert_problem(400);
-    gateway.get(&origin.url(PATH)).header("Via", "1.1 other, 1.1 mill-test (x)").send().assert_problem(400);
-    gateway.proxied("GET", &origin.url(PATH)).header("Via", "1.1 mill-test").send().assert_problem(400);
+    gateway
+        .get(&origin.url(PATH))
+        .header("Via", "1.1 mill-test")
+        .send()
+        .assert_problem(400);
+    gateway
+        .get(&origin.url(PATH))
+        .header("Via", "1.1 other, 1.1 mill-test (x)")
+        .send()
+        .assert_problem(400);
+    gateway
+        .proxied("GET", &origin.url(PATH))
+        .header("Via", "1.1 mill-test")
+        .send()
+        .assert_problem(400);
     assert_eq!(origin.total(), 0);
     origin.serve(PATH, Reply::ok(&archive(1, 1000)));
-    gateway.get(&origin.url(PATH)).header("Via", "1.1 another-mill").send().assert_status(200);
+    gateway
+        .get(&origin.url(PATH))
+        .header("Via", "1.1 another-mill")
+        .send()
+        .assert_status(200);
 }
 
 #[test]
@@ -261,8 +360,14 @@ fn client_headers_do_not_change_origin_request() {
         assert_eq!(asked.header(name), None, "{name} reached the origin");
     }
     assert_eq!(asked.header("accept-encoding"), Some("identity"));
-    assert_eq!(asked.header("host"), Some(origin.address().to_string().as_str()));
-    assert_eq!(gateway.await_stored(&origin.url(PATH))["sha256"], sha256(&body));
+    assert_eq!(
+        asked.header("host"),
+        Some(origin.address().to_string().as_str())
+    );
+    assert_eq!(
+        gateway.await_stored(&origin.url(PATH))["sha256"],
+        sha256(&body)
+    );
 }
 
 #[test]

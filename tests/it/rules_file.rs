@@ -17,8 +17,14 @@ const ROWS: [(&str, &[&str]); 22] = [
     ("http://mirrors.kernel.org/gnu/x/x.tar.gz", &GNU),
     ("http://ftp.gnu.org/pub/gnu/x/x.tar.gz", &GNU),
     ("http://ftp.gnu.org/gnu/x/x.tar.gz", &GNU),
-    ("http://download.savannah.nongnu.org/releases/x/x.tar.gz", &SAVANNAH),
-    ("http://download.savannah.gnu.org/releases/x/x.tar.gz", &SAVANNAH),
+    (
+        "http://download.savannah.nongnu.org/releases/x/x.tar.gz",
+        &SAVANNAH,
+    ),
+    (
+        "http://download.savannah.gnu.org/releases/x/x.tar.gz",
+        &SAVANNAH,
+    ),
     ("http://www.apache.org/dist/x/x.tar.gz", &APACHE),
     ("http://downloads.apache.org/x/x.tar.gz", &APACHE),
     ("http://dlcdn.apache.org/x/x.tar.gz", &APACHE),
@@ -34,16 +40,27 @@ const ROWS: [(&str, &[&str]); 22] = [
     ("http://ftp.gnome.org/pub/gnome/sources/x/x.tar.xz", &GNOME),
     (
         "http://download.kde.org/stable/x/1.0/x.tar.xz",
-        &["http://download.kde.org/Attic/x/1.0/x.tar.xz", "http://download.kde.org/stable/x/1.0/x.tar.xz"],
+        &[
+            "http://download.kde.org/Attic/x/1.0/x.tar.xz",
+            "http://download.kde.org/stable/x/1.0/x.tar.xz",
+        ],
     ),
-    ("http://xorg.freedesktop.org/archive/individual/lib/x.tar.xz", &XORG),
-    ("http://xorg.freedesktop.org/releases/individual/lib/x.tar.xz", &XORG),
+    (
+        "http://xorg.freedesktop.org/archive/individual/lib/x.tar.xz",
+        &XORG,
+    ),
+    (
+        "http://xorg.freedesktop.org/releases/individual/lib/x.tar.xz",
+        &XORG,
+    ),
     ("http://www.x.org/archive/individual/lib/x.tar.xz", &XORG),
     ("http://www.x.org/releases/individual/lib/x.tar.xz", &XORG),
 ];
 
-const KERNEL: [&str; 2] =
-    ["http://cdn.kernel.org/pub/linux/x.tar.xz", "http://mirrors.edge.kernel.org/pub/linux/x.tar.xz"];
+const KERNEL: [&str; 2] = [
+    "http://cdn.kernel.org/pub/linux/x.tar.xz",
+    "http://mirrors.edge.kernel.org/pub/linux/x.tar.xz",
+];
 const GNU: [&str; 4] = [
     "http://ftp.gnu.org/gnu/x/x.tar.gz",
     "http://ftp.gnu.org/old-gnu/x/x.tar.gz",
@@ -66,8 +83,10 @@ const XORG: [&str; 2] = [
 ];
 
 /// Targets of the class pass-through, because their content changes.
-const PASSED: [&str; 2] =
-    ["http://cdn.kernel.org/pub/linux/sha256sums.asc", "http://raw.githubusercontent.com/x/y/main/fix.patch"];
+const PASSED: [&str; 2] = [
+    "http://cdn.kernel.org/pub/linux/sha256sums.asc",
+    "http://raw.githubusercontent.com/x/y/main/fix.patch",
+];
 
 fn shipped() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config/rules.toml")
@@ -79,9 +98,15 @@ fn list(file: &Path) -> String {
 
 /// Returns a gateway with the shipped rules, changed to http, and one egress proxy.
 fn with_shipped_rules(proxy: &Origin) -> Builder {
-    let builder = Gateway::builder().port(80).relay().one_attempt().text("fetch.egress_proxy", &proxy.url(""));
+    let builder = Gateway::builder()
+        .port(80)
+        .relay()
+        .one_attempt()
+        .text("fetch.egress_proxy", &proxy.url(""));
     let file = builder.folder().join("rules.toml");
-    let text = fs::read_to_string(shipped()).expect("the rules can be read").replace("https://", "http://");
+    let text = fs::read_to_string(shipped())
+        .expect("the rules can be read")
+        .replace("https://", "http://");
     fs::write(&file, text).expect("the folder can be written");
     builder.set("policy.rules_files", &list(&file))
 }
@@ -102,7 +127,9 @@ fn shipped_pass_through_names_are_not_stored() {
     let gateway = with_shipped_rules(&proxy).start();
     for target in PASSED {
         proxy.serve(target, Reply::ok(&archive(1, 100)));
-        gateway.assert_serves(target, &archive(1, 100)).assert_cache(&["fwd=bypass"]);
+        gateway
+            .assert_serves(target, &archive(1, 100))
+            .assert_cache(&["fwd=bypass"]);
     }
     gateway.assert_nothing_stored();
 }
@@ -111,18 +138,33 @@ fn shipped_pass_through_names_are_not_stored() {
 fn every_shipped_rule_has_a_test() {
     let text = fs::read_to_string(shipped()).expect("the rules can be read");
     let table: toml::Table = text.parse().expect("the rules are TOML");
-    let tested: BTreeSet<&str> = ROWS.iter().map(|(target, _)| *target).chain(PASSED).collect();
+    let tested: BTreeSet<&str> = ROWS
+        .iter()
+        .map(|(target, _)| *target)
+        .chain(PASSED)
+        .collect();
     for rule in table["rules"].as_array().expect("`rules` is an array") {
-        let value = |key: &str| rule.get(key).and_then(toml::Value::as_str).unwrap_or_default();
+        let value = |key: &str| {
+            rule.get(key)
+                .and_then(toml::Value::as_str)
+                .unwrap_or_default()
+        };
         let fits = |target: &&&str| {
-            let (host, path) = target["http://".len()..].split_once('/').expect("a target has a path");
+            let (host, path) = target["http://".len()..]
+                .split_once('/')
+                .expect("a target has a path");
             let is_host = match value("host").strip_prefix('.') {
                 Some(domain) => host.ends_with(domain),
                 None => host == value("host"),
             };
-            is_host && format!("/{path}").starts_with(value("path_prefix")) && path.ends_with(value("path_suffix"))
+            is_host
+                && format!("/{path}").starts_with(value("path_prefix"))
+                && path.ends_with(value("path_suffix"))
         };
-        assert!(tested.iter().any(|target| fits(&target)), "no test for {rule}");
+        assert!(
+            tested.iter().any(|target| fits(&target)),
+            "no test for {rule}"
+        );
     }
 }
 
@@ -140,12 +182,19 @@ fn configured_rules_precede_rules_files() {
     for path in ["/a.gz", "/b.gz"] {
         origin.serve(path, Reply::file(&body));
     }
-    let builder = Gateway::builder().origin(&origin).relay().rule("path_prefix = \"/a\"\nclass = \"immutable\"");
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .rule("path_prefix = \"/a\"\nclass = \"immutable\"");
     let file = builder.folder().join("more.toml");
     fs::write(&file, "[[rules]]\nclass = \"pass\"\n").expect("the folder can be written");
     let gateway = builder.set("policy.rules_files", &list(&file)).start();
-    gateway.assert_serves(&origin.url("/a.gz"), &body).assert_cache(&["stored"]);
-    gateway.assert_serves(&origin.url("/b.gz"), &body).assert_cache(&["fwd=bypass"]);
+    gateway
+        .assert_serves(&origin.url("/a.gz"), &body)
+        .assert_cache(&["stored"]);
+    gateway
+        .assert_serves(&origin.url("/b.gz"), &body)
+        .assert_cache(&["fwd=bypass"]);
 }
 
 #[test]
@@ -158,18 +207,26 @@ fn reload_rereads_rules_and_keeps_them_on_error() {
     let write = |text: &str| fs::write(&file, text).expect("the folder can be written");
     write("[[rules]]\nclass = \"pass\"\n");
     let mut gateway = builder.set("policy.rules_files", &list(&file)).start();
-    gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["fwd=bypass"]);
+    gateway
+        .assert_serves(&origin.url("/x.gz"), &body)
+        .assert_cache(&["fwd=bypass"]);
     let told = |gateway: &Gateway, text: &str| {
-        eventually("the log contains the text", || gateway.log().text().contains(text).then_some(()));
+        eventually("the log contains the text", || {
+            gateway.log().text().contains(text).then_some(())
+        });
     };
     write("[[rules]]\nclas = \"immutable\"\n");
     gateway.reload(|builder| builder);
     told(&gateway, "more.toml:2");
-    gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["fwd=bypass"]);
+    gateway
+        .assert_serves(&origin.url("/x.gz"), &body)
+        .assert_cache(&["fwd=bypass"]);
     write("[[rules]]\nclass = \"immutable\"\n");
     gateway.reload(|builder| builder);
     told(&gateway, "the configuration was reloaded");
-    gateway.assert_serves(&origin.url("/x.gz"), &body).assert_cache(&["stored"]);
+    gateway
+        .assert_serves(&origin.url("/x.gz"), &body)
+        .assert_cache(&["stored"]);
 }
 
 #[test]
@@ -177,7 +234,10 @@ fn missing_or_invalid_rules_file_is_refused() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let file = folder.path().join("rules.toml");
     fs::write(&file, "[fetch]\nattempts = 1\n").expect("the folder can be written");
-    for (file, part) in [(file, "rules.toml:1"), (folder.path().join("nowhere.toml"), "nowhere.toml")] {
+    for (file, part) in [
+        (file, "rules.toml:1"),
+        (folder.path().join("nowhere.toml"), "nowhere.toml"),
+    ] {
         let setting = format!("policy.rules_files={}", list(&file));
         let run = millpond(folder.path(), &["check-config", "--set", &setting]);
         assert_eq!(run.code, Some(2), "{}", run.stderr);

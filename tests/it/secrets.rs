@@ -7,7 +7,11 @@ use crate::harness::{Gateway, Origin, Waiting};
 #[track_caller]
 fn assert_kept_secret(secret: &str, requests: impl Fn(&Gateway) -> Vec<String>) {
     let origin = Origin::start();
-    let mut gateway = Gateway::builder().origin(&origin).relay().text("log.level", "trace").start();
+    let mut gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("log.level", "trace")
+        .start();
     let answers = requests(&gateway);
     gateway.signal("TERM");
     let (_, log) = gateway.await_exit();
@@ -15,7 +19,11 @@ fn assert_kept_secret(secret: &str, requests: impl Fn(&Gateway) -> Vec<String>) 
         assert!(!answer.contains(secret), "{answer}");
     }
     assert!(log.text().contains("\"request\""), "requests are logged");
-    let line = log.text().lines().find(|line| line.contains(secret)).map(str::to_owned);
+    let line = log
+        .text()
+        .lines()
+        .find(|line| line.contains(secret))
+        .map(str::to_owned);
     assert_eq!(line, None);
     assert_eq!(origin.connections(), 0);
 }
@@ -24,11 +32,25 @@ fn assert_kept_secret(secret: &str, requests: impl Fn(&Gateway) -> Vec<String>) 
 /// of the error response.
 #[track_caller]
 fn refused(gateway: &Gateway, is_proxy: bool, line: &str) -> String {
-    let door = if is_proxy { gateway.proxy_addr() } else { gateway.addr() };
+    let door = if is_proxy {
+        gateway.proxy_addr()
+    } else {
+        gateway.addr()
+    };
     let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    let answer = Waiting::send(door, request.as_bytes(), false).head().finish();
-    let refusals: &[u16] = if is_proxy { &[400, 403, 414] } else { &[403, 404, 414] };
-    assert!(refusals.contains(&answer.status), "{line}: {}", answer.status);
+    let answer = Waiting::send(door, request.as_bytes(), false)
+        .head()
+        .finish();
+    let refusals: &[u16] = if is_proxy {
+        &[400, 403, 414]
+    } else {
+        &[403, 404, 414]
+    };
+    assert!(
+        refusals.contains(&answer.status),
+        "{line}: {}",
+        answer.status
+    );
     format!("{:?} {}", answer.head, answer.text())
 }
 
@@ -55,8 +77,18 @@ fn long_password_is_hidden() {
     assert_kept_secret("aaaa", |gateway| {
         ["https://user:", "http:/user:", "ftp://", "user:"]
             .iter()
-            .map(|start| refused(gateway, false, &format!("GET /{start}{long}@host.example/x%00")))
-            .chain([refused(gateway, true, &format!("GET http://user:{long}@host.example/x"))])
+            .map(|start| {
+                refused(
+                    gateway,
+                    false,
+                    &format!("GET /{start}{long}@host.example/x%00"),
+                )
+            })
+            .chain([refused(
+                gateway,
+                true,
+                &format!("GET http://user:{long}@host.example/x"),
+            )])
             .collect()
     });
 }
@@ -82,7 +114,10 @@ fn password_after_prefix_is_hidden() {
         [
             format!("/sha256:{digest}/https://user:hunter2@host.example/x"),
             "/download/https://user:hunter2@host.example/x".to_owned(),
-            format!("/download/md5:{}/http:/user:hunter2@host.example/x", &digest[..32]),
+            format!(
+                "/download/md5:{}/http:/user:hunter2@host.example/x",
+                &digest[..32]
+            ),
         ]
         .iter()
         .map(|path| refused(gateway, false, &format!("GET {path}")))
@@ -93,9 +128,12 @@ fn password_after_prefix_is_hidden() {
 #[test]
 fn password_before_encoded_at_sign_is_hidden() {
     assert_kept_secret("hunter2", |gateway| {
-        ["/https://user:hunter2%40host.example/x", "/http:/user:hunter2%40host.example/x?y"]
-            .iter()
-            .map(|path| refused(gateway, false, &format!("GET {path}")))
-            .collect()
+        [
+            "/https://user:hunter2%40host.example/x",
+            "/http:/user:hunter2%40host.example/x?y",
+        ]
+        .iter()
+        .map(|path| refused(gateway, false, &format!("GET {path}")))
+        .collect()
     });
 }

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::harness::{Builder, Gate, Gateway, Origin, Reply, all_at_once, archive, assert_same, eventually, sha256};
+use crate::harness::{
+    Builder, Gate, Gateway, Origin, Reply, all_at_once, archive, assert_same, eventually, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -31,12 +33,21 @@ fn fetch_bypasses_negative_lookup_cache() {
     let first = with(&origin).text("cache.negative_ttl", "1h").start();
     let second = first.sibling().start();
     // The first gateway caches the miss for an hour.
-    let only_if_cached = || first.get(&origin.url(PATH)).header("Cache-Control", "only-if-cached").send();
+    let only_if_cached = || {
+        first
+            .get(&origin.url(PATH))
+            .header("Cache-Control", "only-if-cached")
+            .send()
+    };
     only_if_cached().assert_status(504);
     second.assert_serves(&origin.url(PATH), &body);
     second.await_stored(&origin.url(PATH));
     first.assert_serves(&origin.url(PATH), &body);
-    assert_eq!(origin.count(PATH), 1, "a stale lookup cache entry causes no fetch");
+    assert_eq!(
+        origin.count(PATH),
+        1,
+        "a stale lookup cache entry causes no fetch"
+    );
 }
 
 #[test]
@@ -46,7 +57,12 @@ fn negative_lookup_cache_entry_expires() {
     origin.serve(PATH, Reply::file(&body));
     let first = with(&origin).text("cache.negative_ttl", "200ms").start();
     let second = first.sibling().start();
-    let only_if_cached = || first.get(&origin.url(PATH)).header("Cache-Control", "only-if-cached").send();
+    let only_if_cached = || {
+        first
+            .get(&origin.url(PATH))
+            .header("Cache-Control", "only-if-cached")
+            .send()
+    };
     only_if_cached().assert_status(504);
     second.assert_serves(&origin.url(PATH), &body);
     second.await_stored(&origin.url(PATH));
@@ -65,13 +81,23 @@ fn positive_lookup_cache_entry_is_verified() {
     let second = first.sibling().start();
     first.assert_serves(&origin.url(PATH), &body);
     first.await_stored(&origin.url(PATH));
-    first.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
-    second.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    first
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
+    second
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
     fs::remove_file(first.object_path(&body)).expect("the object exists");
     first.assert_serves(&origin.url(PATH), &body);
-    first.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
+    first
+        .log()
+        .wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
     second.assert_serves(&origin.url(PATH), &body);
-    assert_eq!(origin.count(PATH), 2, "one process fetches again and the other finds the object");
+    assert_eq!(
+        origin.count(PATH),
+        2,
+        "one process fetches again and the other finds the object"
+    );
 }
 
 /// Makes each process fetch for itself: a folder in place of the lease file prevents leases.
@@ -89,7 +115,10 @@ fn both_processes_may_fetch_one_target() {
     let first = with(&origin).start();
     let second = first.sibling().start();
     forbid_claims(&first, &origin.url(PATH));
-    let mut answers = [first.get(&origin.url(PATH)).open(), second.get(&origin.url(PATH)).open()];
+    let mut answers = [
+        first.get(&origin.url(PATH)).open(),
+        second.get(&origin.url(PATH)).open(),
+    ];
     for answer in &mut answers {
         assert_same(&answer.read(100_000), &body[..100_000]);
     }
@@ -101,8 +130,12 @@ fn both_processes_may_fetch_one_target() {
     second.await_stored(&origin.url(PATH));
     assert_eq!(first.objects(), [first.object_path(&body)]);
     assert_eq!(first.records_of(&origin.url(PATH)).len(), 1);
-    first.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
-    second.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    first
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
+    second
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
 }
 
 #[test]
@@ -129,10 +162,17 @@ fn processes_with_different_content_agree_on_one() {
     first.restart();
     second.restart();
     let answer = first.get(&url).send();
-    assert!(answer.body == one[..] || answer.body == other[..], "one body or the other");
+    assert!(
+        answer.body == one[..] || answer.body == other[..],
+        "one body or the other"
+    );
     second.get(&url).send().assert_body(200, &answer.body);
     for record in first.records_of(&url) {
-        let name = record.file_stem().expect("a record has a name").to_string_lossy().into_owned();
+        let name = record
+            .file_stem()
+            .expect("a record has a name")
+            .to_string_lossy()
+            .into_owned();
         assert!([sha256(&one), sha256(&other)].contains(&name));
     }
 }
@@ -151,11 +191,16 @@ fn startup_keeps_staging_of_other_process() {
     second.kill9();
     second.restart();
     second.request("GET", "/readyz").send().assert_status(200);
-    assert!(!first.staged().is_empty(), "the first process still receives the body");
+    assert!(
+        !first.staged().is_empty(),
+        "the first process still receives the body"
+    );
     gate.open();
     assert_same(&answer.finish().body, &body[100_000..]);
     first.await_stored(&origin.url(PATH));
-    second.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    second
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
 }
 
 #[test]
@@ -170,9 +215,14 @@ fn startup_removes_staging_of_dead_process() {
     assert_same(&answer.read(100_000), &body[..100_000]);
     second.kill9();
     drop(answer);
-    assert!(!first.staged().is_empty(), "the staged file of the killed process is left");
+    assert!(
+        !first.staged().is_empty(),
+        "the staged file of the killed process is left"
+    );
     let third = first.sibling().start();
-    eventually("the staging folder of the dead process is removed", || third.staged().is_empty().then_some(()));
+    eventually("the staging folder of the dead process is removed", || {
+        third.staged().is_empty().then_some(())
+    });
     gate.open();
     third.assert_serves(&origin.url(PATH), &body);
 }
@@ -180,7 +230,9 @@ fn startup_removes_staging_of_dead_process() {
 #[test]
 fn two_processes_serve_many_targets_correctly() {
     let origin = Origin::start();
-    let bodies: Vec<_> = (0..24).map(|number| archive(300 + number, 30_000)).collect();
+    let bodies: Vec<_> = (0..24)
+        .map(|number| archive(300 + number, 30_000))
+        .collect();
     for (number, body) in bodies.iter().enumerate() {
         origin.serve(&format!("/x-{number}.tar.gz"), Reply::file(body));
     }
@@ -194,11 +246,18 @@ fn two_processes_serve_many_targets_correctly() {
     });
     for (number, body) in bodies.iter().enumerate() {
         let url = origin.url(&format!("/x-{number}.tar.gz"));
-        eventually("the target is published", || (first.records_of(&url).len() == 1).then_some(()));
-        assert_same(&fs::read(first.object_path(body)).expect("the object can be read"), body);
+        eventually("the target is published", || {
+            (first.records_of(&url).len() == 1).then_some(())
+        });
+        assert_same(
+            &fs::read(first.object_path(body)).expect("the object can be read"),
+            body,
+        );
     }
     assert_eq!(origin.total(), bodies.len(), "each target is fetched once");
-    eventually("the staging folder is empty", || first.staged().is_empty().then_some(()));
+    eventually("the staging folder is empty", || {
+        first.staged().is_empty().then_some(())
+    });
 }
 
 #[test]
@@ -218,5 +277,9 @@ fn reservations_of_both_processes_are_summed() {
     assert_same(&kept.finish().body, &one[350_000..]);
     assert_same(&passed.finish().body, &other[350_000..]);
     first.await_stored(&origin.url("/one.tar.gz"));
-    assert_eq!(first.objects(), [first.object_path(&one)], "the cache has no space for both objects");
+    assert_eq!(
+        first.objects(),
+        [first.object_path(&one)],
+        "the cache has no space for both objects"
+    );
 }

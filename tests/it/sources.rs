@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::harness::{Builder, Ended, Gate, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256};
+use crate::harness::{
+    Builder, Ended, Gate, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256,
+};
 use crate::notify::incidents;
 
 const PATH: &str = "/pub/x/x-1.0.tar.gz";
@@ -19,12 +21,20 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { origin: Origin::start(), mirror: Origin::start_at("127.0.0.2"), archive: Origin::start_at("127.0.0.3") }
+        Self {
+            origin: Origin::start(),
+            mirror: Origin::start_at("127.0.0.2"),
+            archive: Origin::start_at("127.0.0.3"),
+        }
     }
 
     /// Returns a gateway that knows all three sources and asks each once.
     fn gateway(&self) -> Builder {
-        let builder = Gateway::builder().origin(&self.origin).origin(&self.mirror).origin(&self.archive).one_attempt();
+        let builder = Gateway::builder()
+            .origin(&self.origin)
+            .origin(&self.mirror)
+            .origin(&self.archive)
+            .one_attempt();
         builder.rule(&format!(
             "host = \"127.0.0.1\"\npath_prefix = \"/pub/\"\nmirrors = [{:?}]\narchives = [{:?}]",
             self.mirror.url("/mirror/{path}"),
@@ -37,7 +47,10 @@ impl World {
         let builder = self.gateway();
         let pins = builder.folder().join("pins");
         fs::write(&pins, format!("{sha256}  {}\n", self.url())).expect("the folder can be written");
-        builder.text("policy.checksums_file", pins.to_str().expect("the path is text"))
+        builder.text(
+            "policy.checksums_file",
+            pins.to_str().expect("the path is text"),
+        )
     }
 
     fn url(&self) -> String {
@@ -46,7 +59,11 @@ impl World {
 
     /// Returns the number of requests at each source.
     fn asked(&self) -> [usize; 3] {
-        [self.origin.total(), self.mirror.total(), self.archive.total()]
+        [
+            self.origin.total(),
+            self.mirror.total(),
+            self.archive.total(),
+        ]
     }
 }
 
@@ -73,11 +90,19 @@ fn mirror_replaces_failed_origin() {
         world.origin.serve(PATH, reply);
         world.mirror.serve(ELSEWHERE, Reply::file(&body));
         let gateway = world.gateway().start();
-        gateway.assert_serves(&world.url(), &body).assert_cache(&["fwd=uri-miss", "stored"]);
+        gateway
+            .assert_serves(&world.url(), &body)
+            .assert_cache(&["fwd=uri-miss", "stored"]);
         gateway.await_stored(&world.url());
         assert_eq!(world.asked(), [1, 1, 0]);
-        assert_eq!(source_of(&gateway, &world.url()), "http://127.0.0.2", "the record names the source");
-        gateway.assert_serves(&world.url(), &body).assert_cache(&["hit"]);
+        assert_eq!(
+            source_of(&gateway, &world.url()),
+            "http://127.0.0.2",
+            "the record names the source"
+        );
+        gateway
+            .assert_serves(&world.url(), &body)
+            .assert_cache(&["hit"]);
     }
 }
 
@@ -91,7 +116,11 @@ fn origin_is_asked_first_and_archive_last() {
         ("b", [false, true, true], [2, 1, 0]),
         ("c", [false, false, true], [3, 2, 1]),
     ] {
-        let paths = [format!("/pub/{name}.gz"), format!("/mirror/{name}.gz"), format!("/mirror/{name}.gz")];
+        let paths = [
+            format!("/pub/{name}.gz"),
+            format!("/mirror/{name}.gz"),
+            format!("/mirror/{name}.gz"),
+        ];
         let sources = [&world.origin, &world.mirror, &world.archive];
         for ((source, path), _) in sources.iter().zip(&paths).zip(has).filter(|(_, has)| *has) {
             source.serve(path, Reply::file(&body));
@@ -139,7 +168,10 @@ fn client_digest_does_not_select_source() {
     let gateway = world.gateway().start();
     let path = format!("/sha256:{}/{}", sha256(&of_mirror), world.url());
     gateway.request("GET", &path).send().assert_problem(409);
-    gateway.get(&world.url()).send().assert_body(200, &of_origin);
+    gateway
+        .get(&world.url())
+        .send()
+        .assert_body(200, &of_origin);
 }
 
 #[test]
@@ -160,13 +192,19 @@ fn wrong_checksum_of_all_sources_gives_409() {
 fn mirror_completes_body_with_same_bytes() {
     let world = World::new();
     let body = archive(6, 300_000);
-    world.origin.script(PATH, vec![Reply::file(&body).cut_at(200_000), Reply::status(404)]);
+    world.origin.script(
+        PATH,
+        vec![Reply::file(&body).cut_at(200_000), Reply::status(404)],
+    );
     world.mirror.serve(ELSEWHERE, Reply::file(&body));
     let gateway = world.gateway().set("fetch.attempts", "2").start();
     gateway.assert_serves(&world.url(), &body);
     gateway.await_stored(&world.url());
     assert_eq!(world.asked(), [2, 1, 0]);
-    assert!(world.origin.requests(PATH)[1].header("range").is_some(), "the origin gets a range request");
+    assert!(
+        world.origin.requests(PATH)[1].header("range").is_some(),
+        "the origin gets a range request"
+    );
     let asked = world.mirror.request(ELSEWHERE);
     assert_eq!(
         (asked.header("range"), asked.header("if-range")),
@@ -182,7 +220,9 @@ fn mirror_with_other_bytes_does_not_complete_body() {
     let (body, other) = (archive(7, 300_000), archive(8, 300_000));
     world.origin.serve(PATH, Reply::file(&body).cut_at(200_000));
     world.mirror.serve(ELSEWHERE, Reply::file(&other));
-    world.archive.serve(ELSEWHERE, Reply::file(&archive(7, 299_999)));
+    world
+        .archive
+        .serve(ELSEWHERE, Reply::file(&archive(7, 299_999)));
     let gateway = world.gateway().start();
     let answer = gateway.get(&world.url()).send();
     // A client that has no response head when the fetch fails gets an error response.
@@ -202,7 +242,13 @@ fn takeover_does_not_reuse_etag_of_mirror() {
     let world = World::new();
     let (body, gate) = (archive(17, 300_000), Gate::new());
     world.origin.serve(PATH, Reply::status(404));
-    world.mirror.script(ELSEWHERE, vec![Reply::file(&body).gate_at(100_000, &gate), Reply::file(&body)]);
+    world.mirror.script(
+        ELSEWHERE,
+        vec![
+            Reply::file(&body).gate_at(100_000, &gate),
+            Reply::file(&body),
+        ],
+    );
     let mut first = world.gateway().start();
     let second = first.sibling().start();
     let lost = first.get(&world.url()).start();
@@ -213,7 +259,10 @@ fn takeover_does_not_reuse_etag_of_mirror() {
     drop(lost);
     follower.finish().assert_body(200, &body[100_000..]);
     second.await_stored(&world.url());
-    let asked = [world.origin.requests(PATH), world.mirror.requests(ELSEWHERE)];
+    let asked = [
+        world.origin.requests(PATH),
+        world.mirror.requests(ELSEWHERE),
+    ];
     for asked in asked.iter().flatten() {
         assert_eq!(
             (asked.header("range"), asked.header("if-range")),
@@ -229,10 +278,16 @@ fn takeover_does_not_reuse_etag_of_mirror() {
 fn busy_origin_is_retried_after_other_sources() {
     let world = World::new();
     let body = archive(9, 5000);
-    world.origin.script(PATH, vec![Reply::status(503), Reply::file(&body)]);
+    world
+        .origin
+        .script(PATH, vec![Reply::status(503), Reply::file(&body)]);
     let gateway = world.gateway().set("fetch.attempts", "3").start();
     gateway.assert_serves(&world.url(), &body);
-    assert_eq!(world.asked(), [2, 1, 1], "a source without the target is asked once");
+    assert_eq!(
+        world.asked(),
+        [2, 1, 1],
+        "a source without the target is asked once"
+    );
 }
 
 #[test]
@@ -242,7 +297,11 @@ fn open_circuit_does_not_delay_fetch() {
     world.origin.serve("/elsewhere.tar.gz", Reply::status(503));
     world.mirror.serve(ELSEWHERE, Reply::file(&body));
     let gateway = world.gateway().set("fetch.breaker_failures", "1").start();
-    gateway.get(&world.origin.url("/elsewhere.tar.gz")).header("User-Agent", "curl/8").send().assert_problem(502);
+    gateway
+        .get(&world.origin.url("/elsewhere.tar.gz"))
+        .header("User-Agent", "curl/8")
+        .send()
+        .assert_problem(502);
     gateway.assert_serves(&world.url(), &body);
     assert_eq!(world.asked(), [1, 1, 0]);
 }
@@ -253,8 +312,16 @@ fn alternate_sources_disable_redirect() {
     let body = archive(11, 5000);
     world.origin.serve(PATH, Reply::file(&body));
     let gateway = world.gateway().text("gateway.miss", "redirect").start();
-    gateway.get(&world.url()).wget_agent().send().assert_body(200, &body);
-    gateway.get(&world.origin.url("/other/x-1.0.tar.gz")).wget_agent().send().assert_status(302);
+    gateway
+        .get(&world.url())
+        .wget_agent()
+        .send()
+        .assert_body(200, &body);
+    gateway
+        .get(&world.origin.url("/other/x-1.0.tar.gz"))
+        .wget_agent()
+        .send()
+        .assert_status(302);
 }
 
 #[test]
@@ -266,9 +333,17 @@ fn wrong_source_is_incident_and_missing_is_none() {
     world.archive.serve(ELSEWHERE, Reply::file(&body));
     let gateway = world.gateway().start();
     gateway.assert_serves(&world.url(), &body);
-    let listed = eventually("the incident is listed", || Some(incidents(&gateway)).filter(|listed| !listed.is_empty()));
-    let listed: Vec<_> = listed.iter().map(|incident| (&incident["cause"], &incident["host"])).collect();
-    assert_eq!(listed, [(&Value::from("wrong_file_type"), &Value::from("127.0.0.2"))]);
+    let listed = eventually("the incident is listed", || {
+        Some(incidents(&gateway)).filter(|listed| !listed.is_empty())
+    });
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|incident| (&incident["cause"], &incident["host"]))
+        .collect();
+    assert_eq!(
+        listed,
+        [(&Value::from("wrong_file_type"), &Value::from("127.0.0.2"))]
+    );
 }
 
 #[test]
@@ -277,7 +352,10 @@ fn denied_source_is_not_asked() {
     let body = archive(13, 5000);
     world.mirror.serve(ELSEWHERE, Reply::file(&body));
     world.archive.serve(ELSEWHERE, Reply::file(&body));
-    let gateway = world.gateway().set("policy.deny_hosts", "[\"127.0.0.2\"]").start();
+    let gateway = world
+        .gateway()
+        .set("policy.deny_hosts", "[\"127.0.0.2\"]")
+        .start();
     gateway.assert_serves(&world.url(), &body);
     assert_eq!(world.asked(), [1, 0, 1]);
 }
@@ -291,11 +369,25 @@ fn canonical_url_joins_spellings_into_one_object() {
         origin.url("/files/{path}")
     );
     let plain = "path_prefix = \"/files/\"\nignored_query_parameters = [\"use_mirror\", \"ts\"]";
-    let gateway = Gateway::builder().origin(&origin).relay().rule(&rule).rule(plain).start();
-    gateway.assert_serves(&origin.url("/old/x.tar.gz?ts=12&v=1&use_mirror=near"), &body);
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .rule(&rule)
+        .rule(plain)
+        .start();
+    gateway.assert_serves(
+        &origin.url("/old/x.tar.gz?ts=12&v=1&use_mirror=near"),
+        &body,
+    );
     gateway.await_stored(&origin.url("/files/x.tar.gz?v=1"));
-    for path in ["/files/x.tar.gz?v=1", "/old/x.tar.gz?v=1", "/files/x.tar.gz?v=1&ts=9"] {
-        gateway.assert_serves(&origin.url(path), &body).assert_cache(&["hit"]);
+    for path in [
+        "/files/x.tar.gz?v=1",
+        "/old/x.tar.gz?v=1",
+        "/files/x.tar.gz?v=1&ts=9",
+    ] {
+        gateway
+            .assert_serves(&origin.url(path), &body)
+            .assert_cache(&["hit"]);
     }
     assert_eq!(origin.total(), 1);
     assert_eq!(gateway.records().len(), 1);
@@ -304,8 +396,15 @@ fn canonical_url_joins_spellings_into_one_object() {
 #[test]
 fn canonical_url_is_checked_by_policy() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
-    let rule = format!("host = \"127.0.0.1\"\ncanonical_url = {:?}", other.url("/{path}"));
-    let builder = Gateway::builder().origin(&origin).origin(&other).relay().rule(&rule);
+    let rule = format!(
+        "host = \"127.0.0.1\"\ncanonical_url = {:?}",
+        other.url("/{path}")
+    );
+    let builder = Gateway::builder()
+        .origin(&origin)
+        .origin(&other)
+        .relay()
+        .rule(&rule);
     let gateway = builder.set("policy.allow_hosts", "[\"127.0.0.1\"]").start();
     gateway.get(&origin.url(PATH)).send().assert_problem(403);
     assert_eq!((origin.total(), other.total()), (0, 0));
@@ -316,12 +415,27 @@ fn credentials_and_put_ignore_canonical_url() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(16, 5000);
     origin.serve(PATH, Reply::file(&body));
-    let rule = format!("host = \"127.0.0.1\"\ncanonical_url = {:?}", other.url("/{path}"));
-    let gateway = Gateway::builder().origin(&origin).origin(&other).rule(&rule).start();
+    let rule = format!(
+        "host = \"127.0.0.1\"\ncanonical_url = {:?}",
+        other.url("/{path}")
+    );
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .origin(&other)
+        .rule(&rule)
+        .start();
     for (name, value) in [("Authorization", "Basic own"), ("Cookie", "own=1")] {
-        gateway.proxied("GET", &origin.url(PATH)).header(name, value).send().assert_body(200, &body);
+        gateway
+            .proxied("GET", &origin.url(PATH))
+            .header(name, value)
+            .send()
+            .assert_body(200, &body);
     }
-    gateway.proxied("PUT", &origin.url(PATH)).body(b"x").send().assert_status(200);
+    gateway
+        .proxied("PUT", &origin.url(PATH))
+        .body(b"x")
+        .send()
+        .assert_status(200);
     assert_eq!((origin.total(), other.total()), (3, 0));
 }
 
@@ -332,11 +446,17 @@ fn first_rule_that_sets_option_wins() {
     let page: crate::harness::Body = (*b"<html>").into();
     world.mirror.serve("/mirror/x.odd", Reply::file(&body));
     world.origin.serve("/pub/page.tar.gz", Reply::file(&page));
-    let builder = world.gateway().rule("path_suffix = \".odd\"\nclass = \"immutable\"");
-    let gateway = builder.rule("class = \"pass\"\ncheck_file_type = false").start();
+    let builder = world
+        .gateway()
+        .rule("path_suffix = \".odd\"\nclass = \"immutable\"");
+    let gateway = builder
+        .rule("class = \"pass\"\ncheck_file_type = false")
+        .start();
     gateway.assert_serves(&world.origin.url("/pub/x.odd"), &body);
     gateway.await_stored(&world.origin.url("/pub/x.odd"));
-    gateway.assert_serves(&world.origin.url("/pub/page.tar.gz"), &page).assert_cache(&["fwd=bypass"]);
+    gateway
+        .assert_serves(&world.origin.url("/pub/page.tar.gz"), &page)
+        .assert_cache(&["fwd=bypass"]);
 }
 
 #[test]
@@ -344,11 +464,20 @@ fn invalid_rule_is_rejected_with_key() {
     for (rule, part) in [
         ("mirrors = [\"https://example.org/\"]", "rules.mirrors"),
         ("archives = [\"nonsense/{path}\"]", "rules.archives"),
-        ("canonical_url = \"https://example.org/{file}\"", "rules.canonical_url"),
-        ("path_prefix = \"/pub\"\nmirrors = [\"https://example.org/{path}\"]", "rules.path_prefix"),
+        (
+            "canonical_url = \"https://example.org/{file}\"",
+            "rules.canonical_url",
+        ),
+        (
+            "path_prefix = \"/pub\"\nmirrors = [\"https://example.org/{path}\"]",
+            "rules.path_prefix",
+        ),
         ("host = \"example.org\"", "sets nothing"),
         ("host = \"..\"\nclass = \"immutable\"", "rules.host"),
-        ("class = \"immutable\"\nmirror = [\"https://example.org/{path}\"]", "mirror"),
+        (
+            "class = \"immutable\"\nmirror = [\"https://example.org/{path}\"]",
+            "mirror",
+        ),
     ] {
         let run = Gateway::builder().rule(rule).run_to_end();
         assert_eq!(run.code, Some(2), "{rule}");

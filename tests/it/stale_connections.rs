@@ -1,12 +1,13 @@
-//! Origins that close a connection that they have kept alive when they are asked again on it: Millpond asks once more, over a
-//! fresh connection (RFC 9112, section 9.3.1).
+//! Origins that close a connection that they have kept alive when they are asked again on it:
+//! Millpond asks once more, over a fresh connection (RFC 9112, section 9.3.1).
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use crate::harness::{
-    Authority, Body, Builder, Gate, Gateway, Origin, Reply, Request, Stop, all_at_once, archive, listen, sha256,
+    Authority, Body, Builder, Gate, Gateway, Origin, Reply, Request, Stop, all_at_once, archive,
+    listen, sha256,
 };
 
 const FETCHED: &str = "/pub/x-1.0.tar.gz";
@@ -18,7 +19,11 @@ const MAX_TRIES: usize = 20;
 
 /// One attempt, and one failure that opens the circuit: a replaced connection counts for neither.
 fn gateway(origin: &Origin) -> Builder {
-    Gateway::builder().origin(origin).relay().one_attempt().set("fetch.breaker_failures", "1")
+    Gateway::builder()
+        .origin(origin)
+        .relay()
+        .one_attempt()
+        .set("fetch.breaker_failures", "1")
 }
 
 /// Leaves a connection to the origin that has served a request and is kept alive.
@@ -29,8 +34,9 @@ fn prime(gateway: &Gateway, origin: &Origin) {
     gateway.assert_serves(&origin.url(PRIMER), &body);
 }
 
-/// Calls `send` with other paths until a request reaches the origin on a used connection. The gateway puts a connection
-/// back into its pool only after the client has received the response, so that a request may miss it.
+/// Calls `send` with other paths until a request reaches the origin on a used connection. The
+/// gateway puts a connection back into its pool only after the client has received the response, so
+/// that a request may miss it.
 fn on_used_connection<T>(origin: &Origin, path: &str, send: impl Fn(&str) -> T) -> (String, T) {
     retry(path, send, |path| came_on_used_connection(origin, path))
 }
@@ -62,15 +68,24 @@ fn stale_connection_is_replaced_for_get() {
         let body = archive(2, 20_000);
         let gateway = gateway(&origin).start();
         for (number, path) in [FETCHED, PASSED, FETCHED, PASSED].into_iter().enumerate() {
-            let (path, response) = on_used_connection(&origin, &format!("/{number}{path}"), |path| {
-                let url = origin.url(path);
-                origin.serve(path, Reply::file(&body).stop_on_reuse(stop.clone()));
-                prime(&gateway, &origin);
-                let request = if number < 2 { gateway.get(&url) } else { gateway.proxied("GET", &url) };
-                request.send()
-            });
+            let (path, response) =
+                on_used_connection(&origin, &format!("/{number}{path}"), |path| {
+                    let url = origin.url(path);
+                    origin.serve(path, Reply::file(&body).stop_on_reuse(stop.clone()));
+                    prime(&gateway, &origin);
+                    let request = if number < 2 {
+                        gateway.get(&url)
+                    } else {
+                        gateway.proxied("GET", &url)
+                    };
+                    request.send()
+                });
             response.assert_body(200, &body);
-            assert_eq!(origin.count(&path), 2, "{path} is asked for on the stale connection and on a fresh one");
+            assert_eq!(
+                origin.count(&path),
+                2,
+                "{path} is asked for on the stale connection and on a fresh one"
+            );
             if path.ends_with(FETCHED) {
                 assert_eq!(gateway.await_stored(&origin.url(&path))["attempts"], 1);
             }
@@ -84,11 +99,15 @@ fn stale_connection_is_replaced_for_idempotent_methods() {
         let origin = Origin::start();
         let gateway = gateway(&origin).start();
         for method in ["HEAD", "OPTIONS", "PUT", "DELETE"] {
-            let (path, response) = on_used_connection(&origin, &format!("{PASSED}?{method}"), |path| {
-                origin.serve(path, Reply::ok(&archive(3, 100)).stop_on_reuse(stop.clone()));
-                prime(&gateway, &origin);
-                gateway.proxied(method, &origin.url(path)).send()
-            });
+            let (path, response) =
+                on_used_connection(&origin, &format!("{PASSED}?{method}"), |path| {
+                    origin.serve(
+                        path,
+                        Reply::ok(&archive(3, 100)).stop_on_reuse(stop.clone()),
+                    );
+                    prime(&gateway, &origin);
+                    gateway.proxied(method, &origin.url(path)).send()
+                });
             response.assert_status(200);
             assert_eq!(origin.count(&path), 2, "{method}");
         }
@@ -105,7 +124,10 @@ fn unsafe_request_is_not_sent_twice() {
         let gateway = gateway(&origin).start();
         let assert_sent_once = |path: &str, method: &str, add_body: fn(Request) -> Request| {
             let (path, response) = on_used_connection(&origin, path, |path| {
-                origin.serve(path, Reply::ok(&archive(4, 100)).stop_on_reuse(stop.clone()));
+                origin.serve(
+                    path,
+                    Reply::ok(&archive(4, 100)).stop_on_reuse(stop.clone()),
+                );
                 prime(&gateway, &origin);
                 add_body(gateway.proxied(method, &origin.url(path))).send()
             });
@@ -126,9 +148,16 @@ fn failing_fresh_connection_is_an_error() {
     for stop in stops() {
         for path in [FETCHED, PASSED] {
             let origin = Origin::start();
-            let gateway = Gateway::builder().origin(&origin).relay().one_attempt().start();
+            let gateway = Gateway::builder()
+                .origin(&origin)
+                .relay()
+                .one_attempt()
+                .start();
             let ask = |path: &str| {
-                origin.serve(path, Reply::file(&archive(5, 100)).stop_before_head(stop.clone()));
+                origin.serve(
+                    path,
+                    Reply::file(&archive(5, 100)).stop_before_head(stop.clone()),
+                );
                 gateway.get(&origin.url(path)).send().assert_problem(504);
             };
             let fresh = format!("/fresh{path}");
@@ -146,15 +175,26 @@ fn failing_fresh_connection_is_an_error() {
 #[test]
 fn failing_replacement_counts_as_one_attempt() {
     let origin = Origin::start();
-    let gateway = Gateway::builder().origin(&origin).relay().set("fetch.attempts", "2").start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("fetch.attempts", "2")
+        .start();
     let (path, response) = on_used_connection(&origin, FETCHED, |path| {
-        origin.serve(path, Reply::file(&archive(5, 100)).stop_before_head(Stop::Cut));
+        origin.serve(
+            path,
+            Reply::file(&archive(5, 100)).stop_before_head(Stop::Cut),
+        );
         prime(&gateway, &origin);
         gateway.get(&origin.url(path)).send()
     });
     response.assert_problem(504);
     assert_eq!(gateway.await_fetch(&origin.url(&path))["attempts"], 2);
-    assert_eq!(origin.count(&path), 3, "stale, its replacement, and the second attempt");
+    assert_eq!(
+        origin.count(&path),
+        3,
+        "stale, its replacement, and the second attempt"
+    );
 }
 
 #[test]
@@ -188,13 +228,20 @@ fn stale_connections_are_replaced_at_every_hop() {
     let gateway = gateway(&origin).origin(&other).start();
     for path in [FETCHED, PASSED] {
         let follow = |path: &str| {
-            origin.serve(path, Reply::redirect(302, &other.url(path)).stop_on_reuse(Stop::Cut));
+            origin.serve(
+                path,
+                Reply::redirect(302, &other.url(path)).stop_on_reuse(Stop::Cut),
+            );
             other.serve(path, Reply::file(&body).stop_on_reuse(Stop::Reset));
             prime(&gateway, &origin);
             prime(&gateway, &other);
             gateway.assert_serves(&origin.url(path), &body);
         };
-        let are_used = |path: &str| [&origin, &other].iter().all(|hop| came_on_used_connection(hop, path));
+        let are_used = |path: &str| {
+            [&origin, &other]
+                .iter()
+                .all(|hop| came_on_used_connection(hop, path))
+        };
         let (path, ()) = retry(path, follow, are_used);
         assert_eq!((origin.count(&path), other.count(&path)), (2, 2));
     }
@@ -224,7 +271,12 @@ fn stale_connection_to_egress_proxy_is_replaced() {
     let body = archive(10, 20_000);
     let primer = "http://origin.invalid/latest/primer.bin";
     proxy.serve(primer, Reply::ok(&body));
-    let gateway = Gateway::builder().port(80).relay().one_attempt().text("fetch.egress_proxy", &proxy.url("")).start();
+    let gateway = Gateway::builder()
+        .port(80)
+        .relay()
+        .one_attempt()
+        .text("fetch.egress_proxy", &proxy.url(""))
+        .start();
     for path in [FETCHED, PASSED] {
         let url = |path: &str| format!("http://origin.invalid{path}");
         let ask = |path: &str| {
@@ -232,7 +284,9 @@ fn stale_connection_to_egress_proxy_is_replaced() {
             gateway.assert_serves(primer, &body);
             gateway.assert_serves(&url(path), &body);
         };
-        let (path, ()) = retry(path, ask, |path| came_on_used_connection(&proxy, &url(path)));
+        let (path, ()) = retry(path, ask, |path| {
+            came_on_used_connection(&proxy, &url(path))
+        });
         assert_eq!(proxy.count(&url(&path)), 2);
     }
 }
@@ -244,7 +298,9 @@ fn stale_tunnel_through_egress_proxy_is_replaced() {
     let proxy = connect_proxy(origin.address());
     let body = archive(11, 20_000);
     let builder = gateway(&origin).authority(&authority);
-    let gateway = builder.text("fetch.egress_proxy", &format!("http://{proxy}")).start();
+    let gateway = builder
+        .text("fetch.egress_proxy", &format!("http://{proxy}"))
+        .start();
     for path in [FETCHED, PASSED] {
         let (path, ()) = on_used_connection(&origin, path, |path| {
             origin.serve(path, Reply::file(&body).stop_on_reuse(Stop::Cut));
@@ -259,7 +315,9 @@ fn stale_tunnel_through_egress_proxy_is_replaced() {
 fn stale_connection_to_parent_is_replaced() {
     let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
-    let gateway = builder.parent(&format!("url = {:?}", parent.url("/"))).start();
+    let gateway = builder
+        .parent(&format!("url = {:?}", parent.url("/")))
+        .start();
     let held = |body: &Body| Reply::ok(body).header("ETag", &format!("\"{}\"", sha256(body)));
     for (number, asked) in [1, 2].into_iter().enumerate() {
         let url = origin.url(&format!("/{number}{FETCHED}"));
@@ -277,10 +335,15 @@ fn connections_closed_between_requests_fail_no_client() {
     let body = archive(12, 1000);
     // Closes at once, without saying so in the head.
     origin.serve(PASSED, Reply::ok(&body).claims_length(body.len()));
-    let gateway = gateway(&origin).set("limits.requests_per_second", "0").start();
+    let gateway = gateway(&origin)
+        .set("limits.requests_per_second", "0")
+        .start();
     all_at_once(6, |_| {
         for _ in 0..50 {
-            gateway.proxied("GET", &origin.url(PASSED)).send().assert_body(200, &body);
+            gateway
+                .proxied("GET", &origin.url(PASSED))
+                .send()
+                .assert_body(200, &body);
         }
     });
 }

@@ -20,12 +20,23 @@ impl Stated {
     fn new(body: &Body) -> Self {
         let origin = Origin::start();
         origin.serve(PATH, Reply::file(body));
-        let builder = Gateway::builder().origin(&origin).one_attempt().text("cache.negative_ttl", "1ms");
+        let builder = Gateway::builder()
+            .origin(&origin)
+            .one_attempt()
+            .text("cache.negative_ttl", "1ms");
         let file = builder.folder().join("pins");
-        let builder = builder.text("policy.checksums_file", file.to_str().expect("the path is text"));
+        let builder = builder.text(
+            "policy.checksums_file",
+            file.to_str().expect("the path is text"),
+        );
         let url = origin.url(PATH);
         fs::write(&file, "# nothing yet\n").expect("the folder can be written");
-        Self { origin, url, file, builder }
+        Self {
+            origin,
+            url,
+            file,
+            builder,
+        }
     }
 
     fn state(&self, body: &Body) {
@@ -42,16 +53,25 @@ impl Stated {
 }
 
 fn await_reread(gateway: &Gateway, times: usize) {
-    let is_reread = |event: &serde_json::Value| event["message"] == "reloaded policy.checksums_file";
-    gateway.log().wait_for_many("the checksum file is reloaded", times, is_reread);
+    let is_reread =
+        |event: &serde_json::Value| event["message"] == "reloaded policy.checksums_file";
+    gateway
+        .log()
+        .wait_for_many("the checksum file is reloaded", times, is_reread);
 }
 
 #[track_caller]
 fn await_alert(gateway: &Gateway) {
     eventually("the mismatch is an alert", || {
         let listed = gateway.request("GET", "/api/v1/incidents").send().json();
-        let incidents = listed["incidents"].as_array().expect("`incidents` is an array").clone();
-        incidents.into_iter().find(|one| one["cause"] == "checksum_mismatch" && one["severity"] == "alert").map(drop)
+        let incidents = listed["incidents"]
+            .as_array()
+            .expect("`incidents` is an array")
+            .clone();
+        incidents
+            .into_iter()
+            .find(|one| one["cause"] == "checksum_mismatch" && one["severity"] == "alert")
+            .map(drop)
     });
 }
 
@@ -61,12 +81,25 @@ fn checksum_violation_is_refused_and_not_stored() {
     let stated = Stated::new(&body);
     stated.state(&wanted);
     let gateway = stated.start();
-    gateway.get(&stated.url).wget_agent().send().assert_problem(409);
-    gateway.proxied("GET", &stated.url).send().assert_problem(409);
+    gateway
+        .get(&stated.url)
+        .wget_agent()
+        .send()
+        .assert_problem(409);
+    gateway
+        .proxied("GET", &stated.url)
+        .send()
+        .assert_problem(409);
     let before = stated.origin.count(PATH);
-    let expecting = gateway.get(&stated.url).header("X-Expected-Sha256", &sha256(&body));
+    let expecting = gateway
+        .get(&stated.url)
+        .header("X-Expected-Sha256", &sha256(&body));
     expecting.send().assert_problem(409);
-    assert_eq!(stated.origin.count(PATH), before, "no body can match both digests");
+    assert_eq!(
+        stated.origin.count(PATH),
+        before,
+        "no body can match both digests"
+    );
     await_alert(&gateway);
     gateway.assert_nothing_stored();
     stated.origin.serve(PATH, Reply::file(&wanted));
@@ -75,7 +108,10 @@ fn checksum_violation_is_refused_and_not_stored() {
         (answer.status == 200).then_some(answer)
     });
     served.assert_body(200, &wanted);
-    gateway.proxied("GET", &stated.url).send().assert_body(200, &wanted);
+    gateway
+        .proxied("GET", &stated.url)
+        .send()
+        .assert_body(200, &wanted);
 }
 
 #[test]
@@ -93,15 +129,27 @@ fn stored_checksum_violation_is_refused_until_file_changes() {
     let body = archive(5, 20_000);
     let stated = Stated::new(&body);
     let gateway = stated.start();
-    let get = || gateway.get(&stated.url).header("User-Agent", "curl/8").send();
+    let get = || {
+        gateway
+            .get(&stated.url)
+            .header("User-Agent", "curl/8")
+            .send()
+    };
     get().assert_body(200, &body);
     gateway.await_stored(&stated.url);
     stated.state(&archive(6, 10));
     await_reread(&gateway, 1);
     get().assert_problem(409);
-    gateway.proxied("HEAD", &stated.url).send().assert_status(409);
+    gateway
+        .proxied("HEAD", &stated.url)
+        .send()
+        .assert_status(409);
     await_alert(&gateway);
-    assert_eq!(gateway.records_of(&stated.url).len(), 1, "the record is kept");
+    assert_eq!(
+        gateway.records_of(&stated.url).len(),
+        1,
+        "the record is kept"
+    );
     stated.state(&body);
     await_reread(&gateway, 2);
     get().assert_body(200, &body);
@@ -113,7 +161,11 @@ fn refresh_and_refetch_obey_required_digest() {
     let (body, wanted) = (archive(7, 20_000), archive(8, 20_000));
     let stated = Stated::new(&body);
     let gateway = stated.start();
-    gateway.get(&stated.url).header("User-Agent", "curl/8").send().assert_body(200, &body);
+    gateway
+        .get(&stated.url)
+        .header("User-Agent", "curl/8")
+        .send()
+        .assert_body(200, &body);
     gateway.await_stored(&stated.url);
     stated.origin.serve(PATH, Reply::file(&wanted));
     stated.state(&wanted);
@@ -121,8 +173,16 @@ fn refresh_and_refetch_obey_required_digest() {
     gateway.get(&stated.url).send().assert_problem(409);
     let refresh = format!("/api/v1/refresh?url={}", encoded(&stated.url));
     gateway.operate("POST", &refresh).send().json();
-    gateway.assert_serves(&stated.url, &wanted).assert_cache(&["hit"]);
-    let shown = gateway.request("GET", &format!("/api/v1/targets?url={}", encoded(&stated.url))).send().json();
+    gateway
+        .assert_serves(&stated.url, &wanted)
+        .assert_cache(&["hit"]);
+    let shown = gateway
+        .request(
+            "GET",
+            &format!("/api/v1/targets?url={}", encoded(&stated.url)),
+        )
+        .send()
+        .json();
     assert_eq!(shown["required_sha256"], sha256(&wanted));
     for object in gateway.objects() {
         fs::remove_file(object).expect("the object exists");
@@ -139,9 +199,17 @@ fn import_must_match_required_digest() {
     stated.state(&wanted);
     let gateway = stated.start();
     let path = format!("/api/v1/objects?url={}", encoded(&stated.url));
-    gateway.operate("PUT", &path).body(&body).send().assert_problem(409);
+    gateway
+        .operate("PUT", &path)
+        .body(&body)
+        .send()
+        .assert_problem(409);
     gateway.assert_nothing_stored();
-    gateway.operate("PUT", &path).body(&wanted).send().assert_status(201);
+    gateway
+        .operate("PUT", &path)
+        .body(&wanted)
+        .send()
+        .assert_status(201);
 }
 
 #[test]
@@ -150,10 +218,15 @@ fn processes_fetch_target_with_required_digest_once() {
     let stated = Stated::new(&body);
     stated.state(&body);
     let gate = crate::harness::Gate::new();
-    stated.origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
+    stated
+        .origin
+        .serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
     let first = stated.start();
     let second = first.sibling().start();
-    let mut answers = [first.get(&stated.url).open(), second.get(&stated.url).open()];
+    let mut answers = [
+        first.get(&stated.url).open(),
+        second.get(&stated.url).open(),
+    ];
     for answer in &mut answers {
         crate::harness::assert_same(&answer.read(50_000), &body[..50_000]);
     }
@@ -170,12 +243,20 @@ fn invalid_checksum_file_keeps_previous_one() {
     let stated = Stated::new(&body);
     stated.state(&other);
     let mut gateway = stated.start();
-    let secret = format!("{}  https://user:S3CRET@example.org/x\nnonsense\n", sha256(&body));
+    let secret = format!(
+        "{}  https://user:S3CRET@example.org/x\nnonsense\n",
+        sha256(&body)
+    );
     fs::write(&stated.file, &secret).expect("the folder can be written");
     let complaint = gateway.log().wait_for("the warning", |event| {
         event["message"] == "reload of policy.checksums_file failed; keeping the old checksums"
     });
-    assert!(complaint["error"].as_str().is_some_and(|text| text.contains("pins:1: ")), "{complaint}");
+    assert!(
+        complaint["error"]
+            .as_str()
+            .is_some_and(|text| text.contains("pins:1: ")),
+        "{complaint}"
+    );
     gateway.get(&stated.url).send().assert_problem(409);
     gateway.reload(|builder| builder);
     gateway.log().wait_for("the reload", |event| {
@@ -185,7 +266,17 @@ fn invalid_checksum_file_keeps_previous_one() {
     assert!(!gateway.log().text().contains("S3CRET"));
     let other_file = stated.file.with_extension("other");
     fs::write(&other_file, "").expect("the folder can be written");
-    gateway.reload(|builder| builder.text("policy.checksums_file", other_file.to_str().expect("the path is text")));
-    gateway.log().wait_for("the reload", |event| event["message"] == "the configuration was reloaded");
-    gateway.proxied("GET", &stated.url).send().assert_body(200, &body);
+    gateway.reload(|builder| {
+        builder.text(
+            "policy.checksums_file",
+            other_file.to_str().expect("the path is text"),
+        )
+    });
+    gateway.log().wait_for("the reload", |event| {
+        event["message"] == "the configuration was reloaded"
+    });
+    gateway
+        .proxied("GET", &stated.url)
+        .send()
+        .assert_body(200, &body);
 }

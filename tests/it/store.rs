@@ -6,7 +6,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Body, DATE, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
+use crate::harness::{
+    Body, DATE, Gate, Gateway, Origin, Reply, archive, assert_same, eventually, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -15,7 +17,10 @@ fn stored(size: usize) -> (Origin, Gateway, Body) {
     let origin = Origin::start();
     let body = archive(1, size);
     let reply = Reply::file(&body).header("Content-Type", "application/gzip");
-    origin.serve(PATH, reply.header("Content-Disposition", "attachment; filename=\"x.tar.gz\""));
+    origin.serve(
+        PATH,
+        reply.header("Content-Disposition", "attachment; filename=\"x.tar.gz\""),
+    );
     let gateway = Gateway::relaying(&origin);
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.await_stored(&origin.url(PATH));
@@ -23,7 +28,8 @@ fn stored(size: usize) -> (Origin, Gateway, Body) {
 }
 
 fn read_json(path: &Path) -> Value {
-    serde_json::from_slice(&fs::read(path).expect("a record can be read")).expect("a record is JSON")
+    serde_json::from_slice(&fs::read(path).expect("a record can be read"))
+        .expect("a record is JSON")
 }
 
 /// Changes an object, which is read-only before and after.
@@ -39,30 +45,51 @@ fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 fn object_file_is_named_by_its_digest() {
     let (_origin, gateway, body) = stored(50_000);
     assert_eq!(gateway.objects(), [gateway.object_path(&body)]);
-    assert_same(&fs::read(gateway.object_path(&body)).expect("the object can be read"), &body);
-    let mode = fs::metadata(gateway.object_path(&body)).expect("the object exists").permissions().mode();
+    assert_same(
+        &fs::read(gateway.object_path(&body)).expect("the object can be read"),
+        &body,
+    );
+    let mode = fs::metadata(gateway.object_path(&body))
+        .expect("the object exists")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o7777, 0o444, "an object is read-only");
-    assert!(gateway.cache().join("index.sqlite").is_file(), "the index is in the cache folder");
+    assert!(
+        gateway.cache().join("index.sqlite").is_file(),
+        "the index is in the cache folder"
+    );
 }
 
 #[test]
 fn record_describes_content_of_target() {
     let (origin, gateway, body) = stored(50_000);
     let records = gateway.records_of(&origin.url(PATH));
-    assert_eq!(records, gateway.records(), "the only record is under the target's key");
+    assert_eq!(
+        records,
+        gateway.records(),
+        "the only record is under the target's key"
+    );
     let name = format!("{}.json", sha256(&body));
-    assert_eq!(records[0].file_name().and_then(|name| name.to_str()), Some(name.as_str()));
+    assert_eq!(
+        records[0].file_name().and_then(|name| name.to_str()),
+        Some(name.as_str())
+    );
     let record = read_json(&records[0]);
     assert_eq!(record["uri"], origin.url(PATH));
     assert_eq!(record["sha256"], sha256(&body));
     assert_eq!(record["size_bytes"], 50_000);
     assert!(
-        record["first_seen"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')),
+        record["first_seen"]
+            .as_str()
+            .is_some_and(|time| time.starts_with("20") && time.ends_with('Z')),
         "{record}"
     );
     assert_eq!(record["headers"]["last_modified"], DATE);
     assert_eq!(record["headers"]["content_type"], "application/gzip");
-    assert_eq!(record["headers"]["content_disposition"], "attachment; filename=\"x.tar.gz\"");
+    assert_eq!(
+        record["headers"]["content_disposition"],
+        "attachment; filename=\"x.tar.gz\""
+    );
 }
 
 #[test]
@@ -74,7 +101,13 @@ fn restart_keeps_objects_and_headers() {
     gateway.restart();
     let after = gateway.assert_serves(&url, &body);
     after.assert_cache(&["hit", "detail=disk"]);
-    for name in ["etag", "last-modified", "content-type", "content-disposition", "repr-digest"] {
+    for name in [
+        "etag",
+        "last-modified",
+        "content-type",
+        "content-disposition",
+        "repr-digest",
+    ] {
         assert_eq!(after.wants(name), before.wants(name));
     }
 }
@@ -114,8 +147,13 @@ fn truncated_object_is_fetched_again() {
     gateway.restart();
     gateway.assert_serves(&url, &body);
     assert_eq!(origin.count(PATH), 2, "the object is fetched again");
-    gateway.log().wait_for("the second fetch", |event| event["message"] == "fetch");
-    assert_same(&fs::read(gateway.object_path(&body)).expect("the object can be read"), &body);
+    gateway
+        .log()
+        .wait_for("the second fetch", |event| event["message"] == "fetch");
+    assert_same(
+        &fs::read(gateway.object_path(&body)).expect("the object can be read"),
+        &body,
+    );
     gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
 }
 
@@ -127,7 +165,11 @@ fn truncated_object_is_never_served_without_origin() {
     damage(&gateway.object_path(&body), |bytes| bytes.truncate(20_000));
     origin.stop();
     gateway.restart();
-    for request in [gateway.get(&url), gateway.get(&url).range("bytes=30000-"), gateway.proxied("GET", &url)] {
+    for request in [
+        gateway.get(&url),
+        gateway.get(&url).range("bytes=30000-"),
+        gateway.proxied("GET", &url),
+    ] {
         let answer = request.send();
         assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
     }
@@ -139,9 +181,17 @@ fn deleted_object_is_fetched_again() {
     fs::remove_file(gateway.object_path(&body)).expect("the object exists");
     gateway.assert_serves(&origin.url(PATH), &body);
     assert_eq!(origin.count(PATH), 2);
-    gateway.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
-    assert_eq!(gateway.records_of(&origin.url(PATH)).len(), 1, "the same content adds no record");
+    gateway
+        .log()
+        .wait_for_many("the second fetch", 2, |event| event["message"] == "fetch");
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
+    assert_eq!(
+        gateway.records_of(&origin.url(PATH)).len(),
+        1,
+        "the same content adds no record"
+    );
 }
 
 #[test]
@@ -157,10 +207,21 @@ fn evicted_target_accepts_only_same_content() {
     } else {
         answer.assert_problem(409);
     }
-    let fetch = gateway.log().wait_for_many("the second fetch", 2, |event| event["message"] == "fetch").remove(1);
+    let fetch = gateway
+        .log()
+        .wait_for_many("the second fetch", 2, |event| event["message"] == "fetch")
+        .remove(1);
     assert_ne!(fetch["outcome"], "stored", "{fetch}");
-    assert_eq!(gateway.objects(), [gateway.object_path(&other)], "the changed content is stored for the operator");
-    assert_eq!(gateway.records_of(&url).len(), 2, "both contents have a record");
+    assert_eq!(
+        gateway.objects(),
+        [gateway.object_path(&other)],
+        "the changed content is stored for the operator"
+    );
+    assert_eq!(
+        gateway.records_of(&url).len(),
+        2,
+        "both contents have a record"
+    );
     gateway.get(&url).send().assert_problem(409);
 }
 
@@ -179,7 +240,8 @@ fn earliest_record_is_served() {
     let beside = record.with_file_name(format!("{}.json", sha256(&older)));
     fs::write(beside, value.to_string()).expect("a record can be added");
     let object = gateway.object_path(&older);
-    fs::create_dir_all(object.parent().expect("an object has a folder")).expect("a folder can be made");
+    fs::create_dir_all(object.parent().expect("an object has a folder"))
+        .expect("a folder can be made");
     fs::write(&object, &older).expect("an object can be added");
     gateway.restart();
     gateway.assert_serves(&url, &older).assert_cache(&["hit"]);
@@ -212,9 +274,16 @@ fn record_of_other_target_is_ignored() {
     let key = sha256(origin.url("/other-1.0.tar.gz").as_bytes());
     let folder = gateway.cache().join("records").join(&key[..2]).join(key);
     fs::create_dir_all(&folder).expect("a folder can be made");
-    fs::copy(&record, folder.join(record.file_name().expect("a file has a name"))).expect("a record can be copied");
+    fs::copy(
+        &record,
+        folder.join(record.file_name().expect("a file has a name")),
+    )
+    .expect("a record can be copied");
     gateway.restart();
-    gateway.get(&origin.url("/other-1.0.tar.gz")).send().assert_status(404);
+    gateway
+        .get(&origin.url("/other-1.0.tar.gz"))
+        .send()
+        .assert_status(404);
     gateway.assert_serves(&origin.url(PATH), &body);
 }
 
@@ -226,8 +295,14 @@ fn unusable_cache_folder_does_not_fail_requests() {
     fs::write(gateway.cache(), "no folder").expect("a file can be made");
     for path in [PATH, "/y-1.0.tar.gz"] {
         origin.serve(path, Reply::file(&body));
-        gateway.get(&origin.url(path)).send().assert_body(200, &body);
-        gateway.proxied("GET", &origin.url(path)).send().assert_body(200, &body);
+        gateway
+            .get(&origin.url(path))
+            .send()
+            .assert_body(200, &body);
+        gateway
+            .proxied("GET", &origin.url(path))
+            .send()
+            .assert_body(200, &body);
     }
     fs::remove_file(gateway.cache()).expect("the file exists");
     fs::rename(&aside, gateway.cache()).expect("a folder can be moved back");
@@ -243,7 +318,9 @@ fn unknown_files_among_records_are_ignored() {
     }
     fs::create_dir(record.with_file_name("folder.json")).expect("a folder can be made");
     gateway.restart();
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit"]);
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit"]);
     assert_eq!(origin.count(PATH), 1);
 }
 
@@ -251,7 +328,9 @@ fn unknown_files_among_records_are_ignored() {
 fn extended_object_is_never_served() {
     let (origin, mut gateway, body) = stored(50_000);
     gateway.stop();
-    damage(&gateway.object_path(&body), |bytes| bytes.extend_from_slice(b"more"));
+    damage(&gateway.object_path(&body), |bytes| {
+        bytes.extend_from_slice(b"more")
+    });
     gateway.restart();
     gateway.assert_serves(&origin.url(PATH), &body);
     gateway.assert_serves(&origin.url(PATH), &body);
@@ -262,8 +341,19 @@ fn deleted_staged_file_harms_no_client() {
     let origin = Origin::start();
     let body = archive(6, 200_000);
     let gate = Gate::new();
-    origin.script(PATH, vec![Reply::file(&body).gate_at(100_000, &gate), Reply::file(&body)]);
-    let gateway = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.negative_ttl", "100ms").start();
+    origin.script(
+        PATH,
+        vec![
+            Reply::file(&body).gate_at(100_000, &gate),
+            Reply::file(&body),
+        ],
+    );
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("cache.negative_ttl", "100ms")
+        .start();
     let mut answer = gateway.get(&origin.url(PATH)).open();
     assert_same(&answer.read(100_000), &body[..100_000]);
     for file in gateway.staged() {

@@ -23,17 +23,28 @@ impl Row {
 
     fn verdict(&self) -> Verdict<'_> {
         let text = self.fields[1].as_str();
-        text.strip_prefix("! ").map_or(Verdict::Canonical(text), Verdict::Refused)
+        text.strip_prefix("! ")
+            .map_or(Verdict::Canonical(text), Verdict::Refused)
     }
 }
 
 fn rows(table: &str) -> Vec<Row> {
     let is_content = |line: &str| !line.is_empty() && !line.starts_with('#');
-    let lines = table.lines().enumerate().filter(|(_, line)| is_content(line));
+    let lines = table
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| is_content(line));
     lines
         .map(|(index, line)| {
-            let row = Row { number: index + 1, fields: line.split('\t').map(unescape).collect() };
-            assert!((2..=3).contains(&row.fields.len()), "line {}: expected two or three fields", row.number);
+            let row = Row {
+                number: index + 1,
+                fields: line.split('\t').map(unescape).collect(),
+            };
+            assert!(
+                (2..=3).contains(&row.fields.len()),
+                "line {}: expected two or three fields",
+                row.number
+            );
             row
         })
         .collect()
@@ -57,7 +68,11 @@ fn unescape(field: &str) -> String {
             Some('\\') => '\\',
             Some('x') => hex_char(&rest.by_ref().take(2).collect::<String>()),
             Some('u') => {
-                let digits: String = rest.by_ref().skip(1).take_while(|&char| char != '}').collect();
+                let digits: String = rest
+                    .by_ref()
+                    .skip(1)
+                    .take_while(|&char| char != '}')
+                    .collect();
                 hex_char(&digits)
             }
             other => panic!("no such escape: {other:?} in {field:?}"),
@@ -68,13 +83,20 @@ fn unescape(field: &str) -> String {
 }
 
 fn hex_char(digits: &str) -> char {
-    u32::from_str_radix(digits, 16).ok().and_then(char::from_u32).expect("hexadecimal digits of a character")
+    u32::from_str_radix(digits, 16)
+        .ok()
+        .and_then(char::from_u32)
+        .expect("hexadecimal digits of a character")
 }
 
 #[test]
 fn every_spelling_parses_as_in_table() {
     let rows = rows(include_str!("../targets.tsv"));
-    assert!(rows.len() >= 90, "the table has shrunk to {} rows", rows.len());
+    assert!(
+        rows.len() >= 90,
+        "the table has shrunk to {} rows",
+        rows.len()
+    );
     let mut wrong = Vec::new();
     for row in &rows {
         let found = Target::parse(row.spelling());
@@ -93,22 +115,49 @@ fn every_spelling_parses_as_in_table() {
             ));
         }
     }
-    assert!(wrong.is_empty(), "{} rows disagree:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} rows disagree:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn canonical_string_parses_to_itself() {
     for row in rows(include_str!("../targets.tsv")) {
-        let Verdict::Canonical(canonical) = row.verdict() else { continue };
-        let again = Target::parse(canonical).unwrap_or_else(|error| panic!("line {}: {error}", row.number));
-        assert_eq!(again.as_str(), canonical, "line {}: parsed again", row.number);
+        let Verdict::Canonical(canonical) = row.verdict() else {
+            continue;
+        };
+        let again =
+            Target::parse(canonical).unwrap_or_else(|error| panic!("line {}: {error}", row.number));
+        assert_eq!(
+            again.as_str(),
+            canonical,
+            "line {}: parsed again",
+            row.number
+        );
         // Upstream requests are built by the URL library, which must keep the
         // string of policy and key.
-        let library = Url::parse(canonical).unwrap_or_else(|error| panic!("line {}: {error}", row.number));
-        assert_eq!(library.as_str(), canonical, "line {}: as the URL library writes it", row.number);
-        let split = (library.host_str(), library.path(), library.port_or_known_default());
+        let library =
+            Url::parse(canonical).unwrap_or_else(|error| panic!("line {}: {error}", row.number));
+        assert_eq!(
+            library.as_str(),
+            canonical,
+            "line {}: as the URL library writes it",
+            row.number
+        );
+        let split = (
+            library.host_str(),
+            library.path(),
+            library.port_or_known_default(),
+        );
         let kept = (Some(again.host()), again.path(), Some(again.port()));
-        assert_eq!(split, kept, "line {}: as the URL library splits it", row.number);
+        assert_eq!(
+            split, kept,
+            "line {}: as the URL library splits it",
+            row.number
+        );
     }
 }
 
@@ -117,7 +166,9 @@ fn equal_keys_imply_equal_canonical_strings() {
     let rows = rows(include_str!("../targets.tsv"));
     let mut by_key = std::collections::HashMap::new();
     for row in &rows {
-        let Verdict::Canonical(canonical) = row.verdict() else { continue };
+        let Verdict::Canonical(canonical) = row.verdict() else {
+            continue;
+        };
         let key = Key::of(&Target::parse(row.spelling()).unwrap());
         let first = by_key.entry(key).or_insert(canonical);
         assert_eq!(*first, canonical, "line {}", row.number);
@@ -143,7 +194,10 @@ fn every_target_error_has_a_row() {
         TargetError::Port,
         TargetError::Userinfo,
     ] {
-        assert!(named.contains(&format!("{error:?}")), "{error:?} has no row");
+        assert!(
+            named.contains(&format!("{error:?}")),
+            "{error:?} has no row"
+        );
     }
 }
 
@@ -160,7 +214,11 @@ fn name_of(error: PrefixedUrlError) -> String {
 #[test]
 fn every_request_path_parses_as_in_table() {
     let rows = rows(include_str!("../rewrites.tsv"));
-    assert!(rows.len() >= 90, "the table has shrunk to {} rows", rows.len());
+    assert!(
+        rows.len() >= 90,
+        "the table has shrunk to {} rows",
+        rows.len()
+    );
     let mut wrong = Vec::new();
     for row in &rows {
         let found = PrefixedUrl::parse(row.spelling());
@@ -173,7 +231,12 @@ fn every_request_path_parses_as_in_table() {
             _ => false,
         };
         if !agrees {
-            let found = found.map(|rewrite| (rewrite.target.as_str().to_owned(), rewrite.expected.to_string()));
+            let found = found.map(|rewrite| {
+                (
+                    rewrite.target.as_str().to_owned(),
+                    rewrite.expected.to_string(),
+                )
+            });
             wrong.push(format!(
                 "line {}: {:?}: table {:?}, parse {found:?}",
                 row.number,
@@ -182,13 +245,20 @@ fn every_request_path_parses_as_in_table() {
             ));
         }
     }
-    assert!(wrong.is_empty(), "{} rows disagree:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} rows disagree:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn canonical_string_works_as_gateway_path() {
     for row in rows(include_str!("../targets.tsv")) {
-        let Verdict::Canonical(canonical) = row.verdict() else { continue };
+        let Verdict::Canonical(canonical) = row.verdict() else {
+            continue;
+        };
         let rewrite = PrefixedUrl::parse(&format!("/{canonical}"));
         let rewrite = rewrite.unwrap_or_else(|error| panic!("line {}: {error}", row.number));
         assert_eq!(rewrite.target.as_str(), canonical, "line {}", row.number);
@@ -201,7 +271,10 @@ fn length_is_checked_before_and_after_encoding() {
     let start = "https://example.org/";
     let fits = format!("{start}{}", "a".repeat(MAX_TARGET_BYTES - start.len()));
     assert_eq!(Target::parse(&fits).unwrap().as_str(), fits);
-    assert_eq!(Target::parse(&format!("{fits}a")), Err(TargetError::TooLong));
+    assert_eq!(
+        Target::parse(&format!("{fits}a")),
+        Err(TargetError::TooLong)
+    );
     // Each space becomes three bytes.
     let grows = format!("{start}{}", " ".repeat(MAX_TARGET_BYTES / 2));
     assert_eq!(Target::parse(&grows), Err(TargetError::TooLong));
@@ -209,5 +282,8 @@ fn length_is_checked_before_and_after_encoding() {
     let longest = format!("{label}.{label}.{label}.{}", "a".repeat(61));
     assert_eq!(longest.len(), 253);
     assert!(Target::parse(&format!("https://{longest}/")).is_ok());
-    assert_eq!(Target::parse(&format!("https://{longest}a/")), Err(TargetError::Host));
+    assert_eq!(
+        Target::parse(&format!("https://{longest}a/")),
+        Err(TargetError::Host)
+    );
 }

@@ -1,11 +1,17 @@
 //! HTTPS origins: certificates, truncated bodies, and redirects between https and http.
 
-use crate::harness::{Authority, Builder, Gateway, Origin, Reply, Tool, archive, assert_same, sha256};
+use crate::harness::{
+    Authority, Builder, Gateway, Origin, Reply, Tool, archive, assert_same, sha256,
+};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 fn trusting(authority: &Authority, origin: &Origin) -> Builder {
-    Gateway::builder().origin(origin).relay().one_attempt().authority(authority)
+    Gateway::builder()
+        .origin(origin)
+        .relay()
+        .one_attempt()
+        .authority(authority)
 }
 
 #[test]
@@ -20,7 +26,10 @@ fn https_target_is_fetched_at_both_endpoints() {
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     gateway.proxied("GET", &url).send().assert_cache(&["hit"]);
-    gateway.proxied("GET", &origin.named_url("/y-1.0.tar.gz")).send().assert_body(200, &body);
+    gateway
+        .proxied("GET", &origin.named_url("/y-1.0.tar.gz"))
+        .send()
+        .assert_body(200, &body);
     gateway.assert_serves(&origin.named_url("/y-1.0.tar.gz"), &body);
     assert_eq!(origin.total(), 2);
 }
@@ -34,7 +43,11 @@ fn untrusted_certificate_is_refused() {
     let answer = gateway.get(&origin.named_url(PATH)).send();
     assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
     answer.assert_problem(answer.status);
-    assert_eq!(origin.total(), 0, "no request leaves before the certificate is checked");
+    assert_eq!(
+        origin.total(),
+        0,
+        "no request leaves before the certificate is checked"
+    );
     gateway.assert_nothing_stored();
 }
 
@@ -47,7 +60,11 @@ fn certificate_for_other_name_is_refused() {
     let answer = gateway.get(&origin.url(PATH)).send();
     assert!(matches!(answer.status, 502 | 504), "{}", answer.status);
     assert_eq!(origin.connections(), 1, "the origin was reachable");
-    assert_eq!(origin.total(), 0, "no request leaves before the certificate is checked");
+    assert_eq!(
+        origin.total(),
+        0,
+        "no request leaves before the certificate is checked"
+    );
 }
 
 #[test]
@@ -56,9 +73,15 @@ fn cut_tls_body_is_not_complete() {
     let origin = Origin::start_tls(&authority);
     let body = archive(3, 100_000);
     origin.serve("/length.tar.gz", Reply::file(&body).cut_at(50_000));
-    origin.serve("/chunks.tar.gz", Reply::file(&body).chunked().cut_at(50_000));
+    origin.serve(
+        "/chunks.tar.gz",
+        Reply::file(&body).chunked().cut_at(50_000),
+    );
     // Without a length, chunks or a TLS `close_notify`, a complete body looks like a cut one.
-    origin.serve("/close.tar.gz", Reply::ok(&body).until_close().cut_at(50_000));
+    origin.serve(
+        "/close.tar.gz",
+        Reply::ok(&body).until_close().cut_at(50_000),
+    );
     let gateway = trusting(&authority, &origin).start();
     for path in ["/length.tar.gz", "/chunks.tar.gz", "/close.tar.gz"] {
         let answer = gateway.get(&origin.named_url(path)).send();
@@ -67,7 +90,11 @@ fn cut_tls_body_is_not_complete() {
         } else {
             answer.assert_problem(504);
         }
-        assert_ne!(gateway.await_fetch(&origin.named_url(path))["outcome"], "stored", "{path}");
+        assert_ne!(
+            gateway.await_fetch(&origin.named_url(path))["outcome"],
+            "stored",
+            "{path}"
+        );
     }
     gateway.assert_nothing_stored();
 }
@@ -84,7 +111,9 @@ fn downgrade_to_http_requires_expected_digest() {
     gateway.get(&url).send().assert_problem(403);
     assert_eq!(plain.total(), 0);
     gateway.assert_nothing_stored();
-    let checked = gateway.request("GET", &format!("/sha256:{}/{url}", sha256(&body))).send();
+    let checked = gateway
+        .request("GET", &format!("/sha256:{}/{url}", sha256(&body)))
+        .send();
     checked.assert_body(200, &body);
     gateway.await_fetch(&url);
     assert_eq!(plain.total(), 1);
@@ -97,7 +126,10 @@ fn md5_does_not_allow_downgrade() {
     plain.serve("/y.tar.gz", Reply::file(&archive(5, 20_000)));
     secure.serve(PATH, Reply::redirect(302, &plain.url("/y.tar.gz")));
     let gateway = trusting(&authority, &secure).origin(&plain).start();
-    let path = format!("/md5:00112233445566778899aabbccddeeff/{}", secure.named_url(PATH));
+    let path = format!(
+        "/md5:00112233445566778899aabbccddeeff/{}",
+        secure.named_url(PATH)
+    );
     gateway.request("GET", &path).send().assert_problem(403);
     assert_eq!(plain.total(), 0);
 }
@@ -125,7 +157,11 @@ fn http_and_https_are_separate_targets() {
     gateway.await_stored(&secure.named_url(PATH));
     let plain = format!("http://localhost:{}{PATH}", secure.port());
     let answer = gateway.get(&plain).send();
-    assert!(matches!(answer.status, 502 | 504), "the http target is not served from the https one: {}", answer.status);
+    assert!(
+        matches!(answer.status, 502 | 504),
+        "the http target is not served from the https one: {}",
+        answer.status
+    );
 }
 
 #[test]
@@ -139,16 +175,35 @@ fn wget_and_curl_tunnel_to_https_origin() {
     let ca = authority.file().to_string_lossy().into_owned();
     let folder = tempfile::tempdir().expect("a folder can be made");
     let url = origin.named_url(PATH);
-    let wget = Tool::wget(folder.path()).args(&["-e", &format!("https_proxy={proxy}"), "--ca-certificate", &ca]);
-    wget.args(&["-O", "wget.tar.gz", &url]).run().assert_success();
-    let curl = Tool::curl(folder.path()).args(&["-f", "--proxy", &proxy, "--cacert", &ca, "-o", "curl.tar.gz", &url]);
+    let wget = Tool::wget(folder.path()).args(&[
+        "-e",
+        &format!("https_proxy={proxy}"),
+        "--ca-certificate",
+        &ca,
+    ]);
+    wget.args(&["-O", "wget.tar.gz", &url])
+        .run()
+        .assert_success();
+    let curl = Tool::curl(folder.path()).args(&[
+        "-f",
+        "--proxy",
+        &proxy,
+        "--cacert",
+        &ca,
+        "-o",
+        "curl.tar.gz",
+        &url,
+    ]);
     curl.run().assert_success();
     for name in ["wget.tar.gz", "curl.tar.gz"] {
-        assert_same(&std::fs::read(folder.path().join(name)).expect("the client wrote the file"), &body);
+        assert_same(
+            &std::fs::read(folder.path().join(name)).expect("the client wrote the file"),
+            &body,
+        );
     }
     assert_eq!(origin.count(PATH), 2, "a tunnel is not cached");
     gateway.assert_nothing_stored();
-    gateway
-        .log()
-        .wait_for_many("the tunnels", 2, |event| event["message"] == "request" && event["endpoint"] == "tunnel");
+    gateway.log().wait_for_many("the tunnels", 2, |event| {
+        event["message"] == "request" && event["endpoint"] == "tunnel"
+    });
 }

@@ -1,4 +1,5 @@
-//! Responses of origins in a transfer coding: only `chunked` is undone (RFC 9112, section 7), everything else is refused.
+//! Responses of origins in a transfer coding: only `chunked` is undone (RFC 9112, section 7),
+//! everything else is refused.
 
 use crate::harness::{Builder, Gateway, Origin, Reply, archive};
 
@@ -24,7 +25,10 @@ const REFUSED: [&[&str]; 14] = [
 ];
 
 fn gateway(origin: &Origin) -> Builder {
-    Gateway::builder().origin(origin).relay().set("fetch.attempts", "3")
+    Gateway::builder()
+        .origin(origin)
+        .relay()
+        .set("fetch.attempts", "3")
 }
 
 #[test]
@@ -38,12 +42,24 @@ fn coded_response_is_refused_on_both_ports() {
                 let path = format!("/{number}/{port}{path}");
                 let url = origin.url(&path);
                 origin.serve(&path, Reply::file(&body).transfer_encoding(lines));
-                let request = if port == "proxy" { gateway.proxied("GET", &url) } else { gateway.get(&url) };
+                let request = if port == "proxy" {
+                    gateway.proxied("GET", &url)
+                } else {
+                    gateway.get(&url)
+                };
                 let answer = request.send();
                 assert_eq!(answer.status, 502, "{lines:?} {path}");
                 answer.assert_problem(502);
-                assert!(answer.text().contains("Transfer-Encoding"), "{}", answer.text());
-                assert_eq!(origin.count(&path), 1, "a response that is invalid is not asked for again");
+                assert!(
+                    answer.text().contains("Transfer-Encoding"),
+                    "{}",
+                    answer.text()
+                );
+                assert_eq!(
+                    origin.count(&path),
+                    1,
+                    "a response that is invalid is not asked for again"
+                );
             }
         }
     }
@@ -53,9 +69,15 @@ fn coded_response_is_refused_on_both_ports() {
 #[test]
 fn coded_response_to_head_is_refused() {
     let origin = Origin::start();
-    origin.serve(FETCHED, Reply::file(&archive(2, 2000)).transfer_encoding(&["gzip, chunked"]));
+    origin.serve(
+        FETCHED,
+        Reply::file(&archive(2, 2000)).transfer_encoding(&["gzip, chunked"]),
+    );
     let gateway = gateway(&origin).start();
-    gateway.proxied("HEAD", &origin.url(FETCHED)).send().assert_status(502);
+    gateway
+        .proxied("HEAD", &origin.url(FETCHED))
+        .send()
+        .assert_status(502);
 }
 
 #[test]
@@ -63,8 +85,15 @@ fn coded_redirect_is_refused() {
     let origin = Origin::start();
     origin.serve(FETCHED, Reply::file(&archive(3, 2000)));
     for path in ["/old/x-1.0.tar.gz", "/old/latest/x.bin"] {
-        origin.serve(path, Reply::redirect(302, FETCHED).transfer_encoding(&["gzip, chunked"]));
-        gateway(&origin).start().get(&origin.url(path)).send().assert_problem(502);
+        origin.serve(
+            path,
+            Reply::redirect(302, FETCHED).transfer_encoding(&["gzip, chunked"]),
+        );
+        gateway(&origin)
+            .start()
+            .get(&origin.url(path))
+            .send()
+            .assert_problem(502);
     }
     assert_eq!(origin.count(FETCHED), 0);
 }
@@ -72,7 +101,10 @@ fn coded_redirect_is_refused() {
 #[test]
 fn coded_response_behind_redirect_is_refused() {
     let origin = Origin::start();
-    origin.serve(FETCHED, Reply::file(&archive(3, 2000)).transfer_encoding(&["gzip, chunked"]));
+    origin.serve(
+        FETCHED,
+        Reply::file(&archive(3, 2000)).transfer_encoding(&["gzip, chunked"]),
+    );
     let gateway = gateway(&origin).start();
     for path in ["/old/x-1.0.tar.gz", "/old/latest/x.bin"] {
         origin.serve(path, Reply::redirect(302, FETCHED));
@@ -85,9 +117,15 @@ fn coded_response_behind_redirect_is_refused() {
 fn coded_response_makes_the_mirror_serve() {
     let (origin, mirror) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(4, 20_000);
-    origin.serve(FETCHED, Reply::file(&body).transfer_encoding(&["gzip, chunked"]));
+    origin.serve(
+        FETCHED,
+        Reply::file(&body).transfer_encoding(&["gzip, chunked"]),
+    );
     mirror.serve(FETCHED, Reply::file(&body));
-    let rule = format!("host = \"127.0.0.1\"\nmirrors = [{:?}]", mirror.url("/{path}"));
+    let rule = format!(
+        "host = \"127.0.0.1\"\nmirrors = [{:?}]",
+        mirror.url("/{path}")
+    );
     let gateway = gateway(&origin).origin(&mirror).rule(&rule).start();
     gateway.assert_serves(&origin.url(FETCHED), &body);
     gateway.await_stored(&origin.url(FETCHED));
@@ -99,12 +137,18 @@ fn chunked_is_accepted_in_any_case() {
     let origin = Origin::start();
     let body = archive(5, 20_000);
     let gateway = gateway(&origin).start();
-    for (number, coding) in ["chunked", "Chunked", "CHUNKED", "  chunked\t "].into_iter().enumerate() {
+    for (number, coding) in ["chunked", "Chunked", "CHUNKED", "  chunked\t "]
+        .into_iter()
+        .enumerate()
+    {
         for path in [FETCHED, PASSED] {
             let path = format!("/{number}{path}");
             origin.serve(&path, Reply::file(&body).transfer_encoding(&[coding]));
             gateway.assert_serves(&origin.url(&path), &body);
-            gateway.proxied("GET", &origin.url(&path)).send().assert_body(200, &body);
+            gateway
+                .proxied("GET", &origin.url(&path))
+                .send()
+                .assert_body(200, &body);
         }
     }
 }
@@ -117,8 +161,16 @@ fn chunked_overrides_content_length() {
     for length in ["1000", "20007"] {
         for path in [FETCHED, PASSED] {
             let path = format!("/{length}{path}");
-            origin.serve(&path, Reply::file(&body).chunked().header("Content-Length", length));
-            for request in [gateway.get(&origin.url(&path)), gateway.proxied("GET", &origin.url(&path))] {
+            origin.serve(
+                &path,
+                Reply::file(&body)
+                    .chunked()
+                    .header("Content-Length", length),
+            );
+            for request in [
+                gateway.get(&origin.url(&path)),
+                gateway.proxied("GET", &origin.url(&path)),
+            ] {
                 let answer = request.send();
                 answer.assert_body(200, &body);
                 assert_ne!(answer.header("content-length"), Some(length));
@@ -132,9 +184,17 @@ fn coded_response_of_http_1_0_is_refused() {
     let origin = Origin::start();
     let gateway = gateway(&origin).start();
     for path in [FETCHED, PASSED] {
-        origin.serve(path, Reply::file(&archive(7, 2000)).transfer_encoding(&["chunked"]).http_1_0());
+        origin.serve(
+            path,
+            Reply::file(&archive(7, 2000))
+                .transfer_encoding(&["chunked"])
+                .http_1_0(),
+        );
         gateway.get(&origin.url(path)).send().assert_problem(502);
-        gateway.proxied("GET", &origin.url(path)).send().assert_problem(502);
+        gateway
+            .proxied("GET", &origin.url(path))
+            .send()
+            .assert_problem(502);
     }
     gateway.assert_nothing_stored();
 }

@@ -5,7 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Builder, DEADLINE, Gateway, Streaming, Waiting, archive, assert_same, is_timeout, listen};
+use crate::harness::{
+    Builder, DEADLINE, Gateway, Streaming, Waiting, archive, assert_same, is_timeout, listen,
+};
 
 /// Returns a listener to which the gateway may open tunnels.
 pub fn listener() -> (TcpListener, SocketAddr) {
@@ -21,7 +23,8 @@ pub fn tunnelling_to(address: SocketAddr) -> Builder {
 /// Sends a CONNECT request with `early` in the same write.
 #[track_caller]
 pub fn connect(gateway: &Gateway, authority: &str, early: &[u8]) -> Streaming {
-    let mut bytes = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").into_bytes();
+    let mut bytes =
+        format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n").into_bytes();
     bytes.extend_from_slice(early);
     Waiting::send(gateway.proxy_addr(), &bytes, false).head()
 }
@@ -29,20 +32,27 @@ pub fn connect(gateway: &Gateway, authority: &str, early: &[u8]) -> Streaming {
 /// Opens a tunnel and returns both ends.
 #[track_caller]
 pub fn open(gateway: &Gateway, listener: &TcpListener) -> (TcpStream, TcpStream) {
-    let address = listener.local_addr().expect("a listener has an address").to_string();
+    let address = listener
+        .local_addr()
+        .expect("a listener has an address")
+        .to_string();
     let answer = connect(gateway, &address, b"");
     assert_eq!(answer.head.status, 200, "{:?}", answer.head);
     let (client, early) = answer.into_socket();
     assert!(early.is_empty(), "no bytes arrive before the server sends");
     let (server, _) = listener.accept().expect("the gateway has connected");
-    server.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+    server
+        .set_read_timeout(Some(DEADLINE))
+        .expect("a timeout can be set");
     (client, server)
 }
 
 #[track_caller]
 fn read_all(socket: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
-    socket.read_to_end(&mut bytes).expect("the other side ends cleanly");
+    socket
+        .read_to_end(&mut bytes)
+        .expect("the other side ends cleanly");
     bytes
 }
 
@@ -52,21 +62,38 @@ fn tunnel_carries_bytes_both_ways() {
     let gateway = tunnelling_to(address).start();
     let (mut client, mut server) = open(&gateway, &listener);
     let mut buffer = [0; 4];
-    for (from, to) in [(true, b"ping"), (false, b"pong"), (true, b"more"), (false, b"done")] {
-        let (sender, receiver) = if from { (&mut client, &mut server) } else { (&mut server, &mut client) };
+    for (from, to) in [
+        (true, b"ping"),
+        (false, b"pong"),
+        (true, b"more"),
+        (false, b"done"),
+    ] {
+        let (sender, receiver) = if from {
+            (&mut client, &mut server)
+        } else {
+            (&mut server, &mut client)
+        };
         sender.write_all(to).expect("the tunnel accepts data");
-        receiver.read_exact(&mut buffer).expect("the tunnel delivers data");
+        receiver
+            .read_exact(&mut buffer)
+            .expect("the tunnel delivers data");
         assert_eq!(&buffer, to);
     }
     drop(client);
     assert_eq!(read_all(&mut server), b"");
     drop(server);
-    let event =
-        gateway.log().wait_for("the tunnel", |event| event["message"] == "request" && event["endpoint"] == "tunnel");
+    let event = gateway.log().wait_for("the tunnel", |event| {
+        event["message"] == "request" && event["endpoint"] == "tunnel"
+    });
     assert_eq!(event["method"], "CONNECT");
     assert_eq!(event["status"], 200);
     assert_eq!(event["sent_bytes"], 8, "bytes sent to the client");
-    assert!(event["uri"].as_str().is_some_and(|uri| uri.contains(&address.to_string())), "{event}");
+    assert!(
+        event["uri"]
+            .as_str()
+            .is_some_and(|uri| uri.contains(&address.to_string())),
+        "{event}"
+    );
 }
 
 #[test]
@@ -76,13 +103,24 @@ fn client_half_close_keeps_response_flowing() {
     let answer = archive(1, 1 << 20);
     for _ in 0..60 {
         let (mut client, mut server) = open(&gateway, &listener);
-        client.write_all(b"all I want to say").expect("the tunnel accepts data");
-        client.shutdown(Shutdown::Write).expect("one direction can be closed");
+        client
+            .write_all(b"all I want to say")
+            .expect("the tunnel accepts data");
+        client
+            .shutdown(Shutdown::Write)
+            .expect("one direction can be closed");
         assert_eq!(read_all(&mut server), b"all I want to say");
         thread::scope(|scope| {
-            let sending = scope.spawn(|| server.write_all(&answer).and_then(|()| server.shutdown(Shutdown::Write)));
+            let sending = scope.spawn(|| {
+                server
+                    .write_all(&answer)
+                    .and_then(|()| server.shutdown(Shutdown::Write))
+            });
             assert_same(&read_all(&mut client), &answer);
-            sending.join().expect("no thread panicked").expect("the tunnel accepts all data");
+            sending
+                .join()
+                .expect("no thread panicked")
+                .expect("the tunnel accepts all data");
         });
     }
 }
@@ -94,13 +132,24 @@ fn server_half_close_keeps_request_flowing() {
     let question = archive(2, 1 << 20);
     for _ in 0..60 {
         let (mut client, mut server) = open(&gateway, &listener);
-        server.write_all(b"all I want to say").expect("the tunnel accepts data");
-        server.shutdown(Shutdown::Write).expect("one direction can be closed");
+        server
+            .write_all(b"all I want to say")
+            .expect("the tunnel accepts data");
+        server
+            .shutdown(Shutdown::Write)
+            .expect("one direction can be closed");
         assert_eq!(read_all(&mut client), b"all I want to say");
         thread::scope(|scope| {
-            let sending = scope.spawn(|| client.write_all(&question).and_then(|()| client.shutdown(Shutdown::Write)));
+            let sending = scope.spawn(|| {
+                client
+                    .write_all(&question)
+                    .and_then(|()| client.shutdown(Shutdown::Write))
+            });
             assert_same(&read_all(&mut server), &question);
-            sending.join().expect("no thread panicked").expect("the tunnel accepts all data");
+            sending
+                .join()
+                .expect("no thread panicked")
+                .expect("the tunnel accepts all data");
         });
     }
 }
@@ -112,10 +161,14 @@ fn data_sent_with_connect_head_is_kept() {
     for size in [1, 100, 20_000, 200_000] {
         let early = archive(3, size);
         let (mut client, _) = connect(&gateway, &address.to_string(), &early).into_socket();
-        client.shutdown(Shutdown::Write).expect("one direction can be closed");
+        client
+            .shutdown(Shutdown::Write)
+            .expect("one direction can be closed");
         let (mut server, _) = listener.accept().expect("the gateway has connected");
         assert_same(&read_all(&mut server), &early);
-        server.write_all(b"got it").expect("the tunnel accepts data");
+        server
+            .write_all(b"got it")
+            .expect("the tunnel accepts data");
         drop(server);
         assert_eq!(read_all(&mut client), b"got it");
     }
@@ -128,7 +181,9 @@ fn tunnel_delivers_server_greeting() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let (mut server, _) = listener.accept().expect("the gateway connects");
-            server.write_all(b"220 ready\r\n").expect("the tunnel accepts data");
+            server
+                .write_all(b"220 ready\r\n")
+                .expect("the tunnel accepts data");
         });
         let answer = connect(&gateway, &address.to_string(), b"");
         assert_eq!(answer.head.status, 200);
@@ -145,17 +200,29 @@ fn tunnel_applies_backpressure() {
     let (client, server) = open(&gateway, &listener);
     for (sender, receiver) in [(&client, &server), (&server, &client)] {
         let taken = fill(sender);
-        assert!(taken < 64 << 20, "{taken} bytes were accepted without a reader");
+        assert!(
+            taken < 64 << 20,
+            "{taken} bytes were accepted without a reader"
+        );
         let draining = receiver.try_clone().expect("a socket can be cloned");
         let read = thread::spawn(move || drain(draining, taken));
-        assert_eq!(read.join().expect("no thread panicked"), taken, "no bytes are lost");
+        assert_eq!(
+            read.join().expect("no thread panicked"),
+            taken,
+            "no bytes are lost"
+        );
     }
-    assert!(resident_kib(gateway.pid()) < 200 << 10, "the gateway does not buffer unread data");
+    assert!(
+        resident_kib(gateway.pid()) < 200 << 10,
+        "the gateway does not buffer unread data"
+    );
 }
 
 /// Writes until the socket accepts no more, and returns the number of accepted bytes.
 fn fill(mut socket: &TcpStream) -> usize {
-    socket.set_write_timeout(Some(Duration::from_millis(500))).expect("a timeout can be set");
+    socket
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .expect("a timeout can be set");
     let piece = vec![7; 64 << 10];
     let mut taken = 0;
     while taken < 64 << 20 {
@@ -181,20 +248,30 @@ fn drain(mut socket: TcpStream, wanted: usize) -> usize {
 }
 
 fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the kernel reports the process status");
-    let line =
-        status.lines().find(|line| line.starts_with("VmRSS:")).expect("the kernel reports the memory of a process");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("the size is a number")
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .expect("the kernel reports the process status");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .expect("the kernel reports the memory of a process");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse().ok())
+        .expect("the size is a number")
 }
 
 #[test]
 fn idle_tunnel_is_closed() {
     let (listener, address) = listener();
-    let gateway = tunnelling_to(address).text("proxy.tunnel_idle_timeout", "300ms").start();
+    let gateway = tunnelling_to(address)
+        .text("proxy.tunnel_idle_timeout", "300ms")
+        .start();
     let (mut client, mut server) = open(&gateway, &listener);
     client.write_all(b"hello").expect("the tunnel accepts data");
     let mut buffer = [0; 5];
-    server.read_exact(&mut buffer).expect("the tunnel delivers data");
+    server
+        .read_exact(&mut buffer)
+        .expect("the tunnel delivers data");
     for socket in [&mut client, &mut server] {
         match socket.read(&mut buffer) {
             Ok(0) => {}
@@ -207,11 +284,15 @@ fn idle_tunnel_is_closed() {
 #[test]
 fn one_way_traffic_keeps_tunnel_open() {
     let (listener, address) = listener();
-    let gateway = tunnelling_to(address).text("proxy.tunnel_idle_timeout", "1s").start();
+    let gateway = tunnelling_to(address)
+        .text("proxy.tunnel_idle_timeout", "1s")
+        .start();
     let (mut client, mut server) = open(&gateway, &listener);
     let sending = thread::spawn(move || {
         for number in 0..25_u8 {
-            server.write_all(&[number]).expect("the tunnel accepts data");
+            server
+                .write_all(&[number])
+                .expect("the tunnel accepts data");
             thread::sleep(Duration::from_millis(100));
         }
     });
@@ -223,9 +304,13 @@ fn one_way_traffic_keeps_tunnel_open() {
 #[test]
 fn half_closed_idle_tunnel_is_closed() {
     let (listener, address) = listener();
-    let gateway = tunnelling_to(address).text("proxy.tunnel_idle_timeout", "300ms").start();
+    let gateway = tunnelling_to(address)
+        .text("proxy.tunnel_idle_timeout", "300ms")
+        .start();
     let (mut client, mut server) = open(&gateway, &listener);
-    client.shutdown(Shutdown::Write).expect("one direction can be closed");
+    client
+        .shutdown(Shutdown::Write)
+        .expect("one direction can be closed");
     assert_eq!(read_all(&mut server), b"");
     // The server stays silent, and the client's read must end.
     let ended = client.read(&mut [0; 1]);
@@ -238,8 +323,14 @@ fn reset_at_one_end_closes_the_other() {
     let gateway = tunnelling_to(address).start();
     for client_resets in [true, false] {
         let (client, server) = open(&gateway, &listener);
-        let (gone, mut left) = if client_resets { (client, server) } else { (server, client) };
-        tokio::net::TcpSocket::from_std_stream(gone).set_zero_linger().expect("SO_LINGER can be set");
+        let (gone, mut left) = if client_resets {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        tokio::net::TcpSocket::from_std_stream(gone)
+            .set_zero_linger()
+            .expect("SO_LINGER can be set");
         let ended = left.read(&mut [0; 1]);
         assert!(matches!(ended, Ok(0)) || ended.is_err_and(|error| !is_timeout(&error)));
     }

@@ -11,22 +11,38 @@ const TUNNELS: usize = 600;
 /// Opens 600 tunnels to the listener, and asserts that each client reaches its own server
 /// connection. `connect` opens a tunnel and sends bytes with the request in the same write.
 #[track_caller]
-pub fn assert_each_hears_itself(listener: TcpListener, connect: impl Fn(&[u8]) -> Streaming + Sync) {
-    assert!(open_files_limit() >= 4096, "this test needs 4096 open files: raise the limit with ulimit -n");
+pub fn assert_each_hears_itself(
+    listener: TcpListener,
+    connect: impl Fn(&[u8]) -> Streaming + Sync,
+) {
+    assert!(
+        open_files_limit() >= 4096,
+        "this test needs 4096 open files: raise the limit with ulimit -n"
+    );
     let echo = std::thread::spawn(move || {
-        let mut servers: Vec<_> = (0..TUNNELS).map(|_| listener.accept().expect("the gateway connects").0).collect();
+        let mut servers: Vec<_> = (0..TUNNELS)
+            .map(|_| listener.accept().expect("the gateway connects").0)
+            .collect();
         // The servers echo only after all tunnels are open.
         for server in &mut servers {
             let mut number = [0; 8];
-            server.read_exact(&mut number).expect("the client sends its number");
-            server.write_all(&number).expect("the client receives the echo");
+            server
+                .read_exact(&mut number)
+                .expect("the client sends its number");
+            server
+                .write_all(&number)
+                .expect("the client receives the echo");
         }
         servers
     });
     let clients = all_at_once(TUNNELS, |number| {
         let mut answer = connect(&(number as u64).to_be_bytes());
         assert_eq!(answer.head.status, 200);
-        assert_eq!(answer.read(8), (number as u64).to_be_bytes(), "each client gets its own number");
+        assert_eq!(
+            answer.read(8),
+            (number as u64).to_be_bytes(),
+            "each client gets its own number"
+        );
         answer
     });
     drop(clients);
@@ -37,16 +53,27 @@ pub fn assert_each_hears_itself(listener: TcpListener, connect: impl Fn(&[u8]) -
 fn six_hundred_tunnels_work_concurrently() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).start();
-    assert_each_hears_itself(listener, |early| connect(&gateway, &address.to_string(), early));
-    let is_tunnel = |event: &serde_json::Value| event["message"] == "request" && event["endpoint"] == "tunnel";
-    gateway.log().wait_for_many("the tunnels", TUNNELS, is_tunnel);
+    assert_each_hears_itself(listener, |early| {
+        connect(&gateway, &address.to_string(), early)
+    });
+    let is_tunnel =
+        |event: &serde_json::Value| event["message"] == "request" && event["endpoint"] == "tunnel";
+    gateway
+        .log()
+        .wait_for_many("the tunnels", TUNNELS, is_tunnel);
 }
 
 fn open_files_limit() -> u64 {
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("the kernel reports the limits");
-    let line =
-        limits.lines().find(|line| line.starts_with("Max open files")).expect("the kernel reports the open file limit");
-    line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).unwrap_or(u64::MAX)
+    let limits =
+        std::fs::read_to_string("/proc/self/limits").expect("the kernel reports the limits");
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))
+        .expect("the kernel reports the open file limit");
+    line.split_whitespace()
+        .nth(3)
+        .and_then(|soft| soft.parse().ok())
+        .unwrap_or(u64::MAX)
 }
 
 /// Asserts that a CONNECT request gets an error response with this status, and returns its text.
@@ -64,7 +91,10 @@ fn unlisted_port_is_refused() {
     let (closed, other) = listener();
     let gateway = tunnelling_to(address).start();
     let text = assert_refused(&gateway, &other.to_string(), 403);
-    assert!(text.contains("connect_ports"), "the error names the rule: {text}");
+    assert!(
+        text.contains("connect_ports"),
+        "the error names the rule: {text}"
+    );
     assert_refused(&gateway, "127.0.0.1:22", 403);
     assert_refused(&gateway, "127.0.0.1:80", 403);
     assert_nobody_came(&allowed);
@@ -77,7 +107,9 @@ fn unlisted_port_is_refused() {
 #[test]
 fn private_addresses_are_refused_in_every_form() {
     let (listener, address) = listener();
-    let gateway = tunnelling_to(address).set("policy.allow_networks", "[]").start();
+    let gateway = tunnelling_to(address)
+        .set("policy.allow_networks", "[]")
+        .start();
     let port = address.port();
     for host in [
         "127.0.0.1",
@@ -107,7 +139,12 @@ fn private_addresses_are_refused_in_every_form() {
         "user@127.0.0.1",
     ] {
         let answer = connect(&gateway, &format!("{odd}:{port}"), b"").finish();
-        assert!(matches!(answer.status, 400 | 403), "{odd}: {} {}", answer.status, answer.text());
+        assert!(
+            matches!(answer.status, 400 | 403),
+            "{odd}: {} {}",
+            answer.status,
+            answer.text()
+        );
     }
     assert_nobody_came(&listener);
 }
@@ -116,10 +153,14 @@ fn private_addresses_are_refused_in_every_form() {
 fn host_rules_apply_to_tunnels() {
     let (listener, address) = listener();
     let authority = address.to_string();
-    let denying = tunnelling_to(address).set("policy.deny_hosts", "[\"127.0.0.1\"]").start();
+    let denying = tunnelling_to(address)
+        .set("policy.deny_hosts", "[\"127.0.0.1\"]")
+        .start();
     let text = assert_refused(&denying, &authority, 403);
     assert!(text.contains("deny_hosts"), "{text}");
-    let choosy = tunnelling_to(address).set("policy.allow_hosts", "[\"localhost\"]").start();
+    let choosy = tunnelling_to(address)
+        .set("policy.allow_hosts", "[\"localhost\"]")
+        .start();
     assert_refused(&choosy, &authority, 403);
     let answer = connect(&choosy, &format!("localhost:{}", address.port()), b"");
     assert_eq!(answer.head.status, 200);
@@ -130,11 +171,23 @@ fn host_rules_apply_to_tunnels() {
 fn tunnel_requires_host_and_port() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).start();
-    for authority in ["127.0.0.1", "127.0.0.1:", "127.0.0.1:0", "127.0.0.1:99999", ":443"] {
-        let answer =
-            Waiting::send(gateway.proxy_addr(), format!("CONNECT {authority} HTTP/1.1\r\n\r\n").as_bytes(), false);
+    for authority in [
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:0",
+        "127.0.0.1:99999",
+        ":443",
+    ] {
+        let answer = Waiting::send(
+            gateway.proxy_addr(),
+            format!("CONNECT {authority} HTTP/1.1\r\n\r\n").as_bytes(),
+            false,
+        );
         let head = answer.head_if_any();
-        assert!(head.is_none_or(|head| matches!(head.status, 400 | 403)), "{authority}");
+        assert!(
+            head.is_none_or(|head| matches!(head.status, 400 | 403)),
+            "{authority}"
+        );
     }
     assert_nobody_came(&listener);
 }
@@ -144,7 +197,8 @@ fn tunnel_request_with_body_is_refused() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).start();
     for header in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
-        let bytes = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n{header}\r\n\r\nhello");
+        let bytes =
+            format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n{header}\r\n\r\nhello");
         let answer = Waiting::send(gateway.proxy_addr(), bytes.as_bytes(), false).head();
         assert_eq!(answer.head.status, 400, "{header}");
     }
@@ -165,7 +219,8 @@ fn tunnel_to_closed_port_gives_502_or_504() {
 fn forwarding_loop_is_refused() {
     let (listener, address) = listener();
     let gateway = tunnelling_to(address).start();
-    let bytes = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\nVia: 1.1 mill-test\r\n\r\n");
+    let bytes =
+        format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\nVia: 1.1 mill-test\r\n\r\n");
     let answer = Waiting::send(gateway.proxy_addr(), bytes.as_bytes(), false).head();
     assert_eq!(answer.head.status, 400);
     assert_nobody_came(&listener);
@@ -179,15 +234,24 @@ fn tunnels_and_fetches_share_proxy_port() {
     origin.serve("/x-1.0.tar.gz", Reply::file(&body));
     let gateway = tunnelling_to(address).origin(&origin).start();
     let (mut client, mut server) = open(&gateway, &listener);
-    gateway.proxied("GET", &origin.url("/x-1.0.tar.gz")).send().assert_body(200, &body);
-    client.write_all(b"still here").expect("the tunnel accepts data");
+    gateway
+        .proxied("GET", &origin.url("/x-1.0.tar.gz"))
+        .send()
+        .assert_body(200, &body);
+    client
+        .write_all(b"still here")
+        .expect("the tunnel accepts data");
     let mut buffer = [0; 10];
-    server.read_exact(&mut buffer).expect("the tunnel delivers data");
+    server
+        .read_exact(&mut buffer)
+        .expect("the tunnel delivers data");
     assert_eq!(&buffer, b"still here");
 }
 
 #[track_caller]
 fn assert_nobody_came(listener: &TcpListener) {
-    listener.set_nonblocking(true).expect("a listener can be made non-blocking");
+    listener
+        .set_nonblocking(true)
+        .expect("a listener can be made non-blocking");
     assert!(listener.accept().is_err(), "a denied connection was opened");
 }

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use crate::harness::{
-    Body, Bucket, Ended, Gateway, Origin, Reply, archive, assert_same, encoded, eventually, files_under, millpond,
-    object_key, rot, sha256, verify,
+    Body, Bucket, Ended, Gateway, Origin, Reply, archive, assert_same, encoded, eventually,
+    files_under, millpond, object_key, rot, sha256, verify,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -37,12 +37,26 @@ fn corrupt_object_is_quarantined_and_refetched() {
     rot(&gateway, &body);
     let verdict = verify(&gateway, &[]);
     verdict.assert(0, &[("corrupt", "refetched")]);
-    assert_eq!(verdict.findings[0]["targets"], serde_json::json!([origin.url(PATH)]));
+    assert_eq!(
+        verdict.findings[0]["targets"],
+        serde_json::json!([origin.url(PATH)])
+    );
     assert_eq!(verdict.verified["repaired"], 1);
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit", "detail=disk"]);
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit", "detail=disk"]);
     assert_eq!(origin.count(PATH), 2);
-    let [set_aside] = &quarantined(&gateway)[..] else { panic!("one file is in quarantine") };
-    assert!(set_aside.file_name().unwrap().to_str().unwrap().starts_with(&sha256(&body)));
+    let [set_aside] = &quarantined(&gateway)[..] else {
+        panic!("one file is in quarantine")
+    };
+    assert!(
+        set_aside
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with(&sha256(&body))
+    );
     assert_ne!(sha256(&std::fs::read(set_aside).unwrap()), sha256(&body));
     verify(&gateway, &[]).assert(0, &[]);
 }
@@ -55,7 +69,14 @@ fn unrecoverable_object_is_refetched_on_next_request() {
     origin.serve(PATH, Reply::status(404));
     let verdict = verify(&gateway, &[]);
     verdict.assert(4, &[("corrupt", "unrecoverable")]);
-    assert!(verdict.findings[0]["detail"].as_str().unwrap().contains("404"), "{:?}", verdict.findings);
+    assert!(
+        verdict.findings[0]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("404"),
+        "{:?}",
+        verdict.findings
+    );
     assert!(gateway.objects().is_empty());
     origin.serve(PATH, Reply::file(&body));
     gateway.assert_serves(&origin.url(PATH), &body);
@@ -70,14 +91,25 @@ fn missing_object_is_reported_until_it_is_restored() {
     rot(&gateway, &body);
     origin.serve(PATH, Reply::status(404));
     for args in [&[][..], &["--dry-run"], &["--share", "0.000001"]] {
-        let outcome = if args == ["--dry-run"] { "unchanged" } else { "unrecoverable" };
+        let outcome = if args == ["--dry-run"] {
+            "unchanged"
+        } else {
+            "unrecoverable"
+        };
         verify(&gateway, args).assert(4, &[("corrupt", outcome)]);
     }
     origin.serve(PATH, Reply::file(&body));
     verify(&gateway, &["--share", "0.000001"]).assert(0, &[("corrupt", "refetched")]);
-    assert_same(&std::fs::read(gateway.object_path(&body)).expect("the object is restored"), &body);
+    assert_same(
+        &std::fs::read(gateway.object_path(&body)).expect("the object is restored"),
+        &body,
+    );
     verify(&gateway, &[]).assert(0, &[]);
-    assert_eq!(quarantined(&gateway).len(), 1, "only the corrupt bytes are in quarantine");
+    assert_eq!(
+        quarantined(&gateway).len(),
+        1,
+        "only the corrupt bytes are in quarantine"
+    );
 }
 
 #[test]
@@ -89,9 +121,18 @@ fn different_upstream_bytes_do_not_replace_corrupt_object() {
     verify(&gateway, &[]).assert(4, &[("corrupt", "unrecoverable")]);
     let answer = gateway.get(&origin.url(PATH)).send();
     // The response head may have been sent before the digest was known.
-    assert!(answer.status == 409 || answer.ended == Ended::Cut, "{} with {} bytes", answer.status, answer.body.len());
+    assert!(
+        answer.status == 409 || answer.ended == Ended::Cut,
+        "{} with {} bytes",
+        answer.status,
+        answer.body.len()
+    );
     assert_eq!(
-        gateway.records_of(&origin.url(PATH)).iter().filter(|path| path.ends_with(record_name(&body))).count(),
+        gateway
+            .records_of(&origin.url(PATH))
+            .iter()
+            .filter(|path| path.ends_with(record_name(&body)))
+            .count(),
         1
     );
 }
@@ -103,18 +144,25 @@ fn record_name(body: &[u8]) -> String {
 #[test]
 fn corrupt_object_is_restored_from_bucket_first() {
     let (bucket, origin, body) = (Bucket::start(), Origin::start(), archive(5, SIZE));
-    let gateway = bucket.configure(Gateway::builder().origin(&origin).relay().one_attempt(), "").start();
+    let gateway = bucket
+        .configure(Gateway::builder().origin(&origin).relay().one_attempt(), "")
+        .start();
     store(&gateway, &origin, PATH, &body);
     gateway.await_uploaded(&origin.url(PATH));
     rot(&gateway, &body);
     verify(&gateway, &[]).assert(0, &[("corrupt", "restored")]);
-    assert_same(&std::fs::read(gateway.object_path(&body)).expect("the object is restored"), &body);
+    assert_same(
+        &std::fs::read(gateway.object_path(&body)).expect("the object is restored"),
+        &body,
+    );
     assert_eq!(origin.count(PATH), 1);
     // If the bucket's copy is corrupt too, the object is fetched from upstream.
     rot(&gateway, &body);
     bucket.damage(&object_key(&body));
     verify(&gateway, &[]).assert(0, &[("corrupt", "refetched")]);
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit", "detail=disk"]);
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit", "detail=disk"]);
     assert_eq!(origin.count(PATH), 2);
 }
 
@@ -129,14 +177,25 @@ fn truncated_object_is_found_at_any_share() {
     };
     truncate();
     gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.proxied("GET", &origin.url(PATH)).send().assert_body(200, &body);
+    gateway
+        .proxied("GET", &origin.url(PATH))
+        .send()
+        .assert_body(200, &body);
     assert_eq!(origin.count(PATH), 2);
-    let size_bytes = || std::fs::metadata(gateway.object_path(&body)).map(|metadata| metadata.len());
-    eventually("the object is stored again", || (size_bytes().ok()? == body.len() as u64).then_some(()));
+    let size_bytes =
+        || std::fs::metadata(gateway.object_path(&body)).map(|metadata| metadata.len());
+    eventually("the object is stored again", || {
+        (size_bytes().ok()? == body.len() as u64).then_some(())
+    });
     truncate();
-    verify(&gateway, &["--dry-run"]).assert(4, &[("corrupt", "unchanged"), ("writable_object", "unchanged")]);
+    verify(&gateway, &["--dry-run"]).assert(
+        4,
+        &[("corrupt", "unchanged"), ("writable_object", "unchanged")],
+    );
     verify(&gateway, &["--share", "0.000001"]).assert(0, &[("corrupt", "refetched")]);
-    gateway.assert_serves(&origin.url(PATH), &body).assert_cache(&["hit", "detail=disk"]);
+    gateway
+        .assert_serves(&origin.url(PATH), &body)
+        .assert_cache(&["hit", "detail=disk"]);
     assert_eq!(origin.count(PATH), 3);
 }
 
@@ -171,7 +230,13 @@ fn shares_cover_each_object_once() {
         found += verdict.findings.len();
     }
     assert_eq!(found, bodies.len());
-    let read: u64 = (0..4).map(|_| verify(&gateway, &["--share", "0.25"]).verified["objects"].as_u64().unwrap()).sum();
+    let read: u64 = (0..4)
+        .map(|_| {
+            verify(&gateway, &["--share", "0.25"]).verified["objects"]
+                .as_u64()
+                .unwrap()
+        })
+        .sum();
     assert_eq!(read, COUNT);
     assert_eq!(origin.total(), 2 * bodies.len());
 }
@@ -179,7 +244,12 @@ fn shares_cover_each_object_once() {
 #[test]
 fn concurrent_fetches_and_evictions_cause_no_findings() {
     let origin = Origin::start();
-    let small = Gateway::builder().origin(&origin).relay().one_attempt().text("cache.max_size", "1MiB").start();
+    let small = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .text("cache.max_size", "1MiB")
+        .start();
     std::thread::scope(|scope| {
         let fetching = scope.spawn(|| {
             for seed in 0..60 {
@@ -200,10 +270,25 @@ fn concurrent_fetches_and_evictions_cause_no_findings() {
 fn missing_pinned_object_is_refetched() {
     let (origin, body) = (Origin::start(), archive(8, SIZE));
     let gateway = with_one(&origin, &body);
-    gateway.operate("PUT", &format!("/api/v1/pins?url={}", encoded(&origin.url(PATH)))).send().json();
+    gateway
+        .operate(
+            "PUT",
+            &format!("/api/v1/pins?url={}", encoded(&origin.url(PATH))),
+        )
+        .send()
+        .json();
     std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
-    verify(&gateway, &[]).assert(0, &[("missing", "removed_from_index"), ("pinned_missing", "refetched")]);
-    assert_same(&std::fs::read(gateway.object_path(&body)).expect("the object is restored"), &body);
+    verify(&gateway, &[]).assert(
+        0,
+        &[
+            ("missing", "removed_from_index"),
+            ("pinned_missing", "refetched"),
+        ],
+    );
+    assert_same(
+        &std::fs::read(gateway.object_path(&body)).expect("the object is restored"),
+        &body,
+    );
 }
 
 #[test]
@@ -217,26 +302,46 @@ fn quarantine_is_limited_to_twentieth_of_cache() {
     verify(&gateway, &[]).assert(0, &[("corrupt", "refetched")]);
     rot(&gateway, &second);
     verify(&gateway, &[]).assert(0, &[("corrupt", "refetched")]);
-    let [left] = &quarantined(&gateway)[..] else { panic!("one file is in quarantine") };
-    assert!(left.file_name().unwrap().to_str().unwrap().starts_with(&sha256(&second)), "the older file is removed");
+    let [left] = &quarantined(&gateway)[..] else {
+        panic!("one file is in quarantine")
+    };
+    assert!(
+        left.file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with(&sha256(&second)),
+        "the older file is removed"
+    );
 }
 
 #[test]
 fn one_process_verifies_folder_at_a_time() {
     let (origin, body) = (Origin::start(), archive(11, SIZE));
     let gateway = with_one(&origin, &body);
-    let lock = File::create(gateway.cache().join("locks/scrub")).expect("the lock file can be created");
+    let lock =
+        File::create(gateway.cache().join("locks/scrub")).expect("the lock file can be created");
     lock.lock().expect("the lock is free");
     let file = gateway.file();
-    let args = ["scrub", "--config", file.to_str().expect("the path is text")];
+    let args = [
+        "scrub",
+        "--config",
+        file.to_str().expect("the path is text"),
+    ];
     let run = millpond(gateway.cache(), &args);
     assert_eq!(run.code, Some(1), "{}", run.stdout);
-    assert!(run.stderr.contains("another process scrubs"), "{}", run.stderr);
+    assert!(
+        run.stderr.contains("another process scrubs"),
+        "{}",
+        run.stderr
+    );
     drop(lock);
     let run = millpond(gateway.cache(), &args);
     run.assert_success();
     assert!(
-        run.stdout.starts_with("1 objects of 150000 bytes are intact; 1 records; 0 repaired, 0 unrepaired, 0 warnings"),
+        run.stdout.starts_with(
+            "1 objects of 150000 bytes are intact; 1 records; 0 repaired, 0 unrepaired, 0 warnings"
+        ),
         "{}",
         run.stdout
     );

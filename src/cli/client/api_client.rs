@@ -1,4 +1,5 @@
-//! Talking to a gateway: where it is, what is shown to it, and what its answers mean for the exit code.
+//! Talking to a gateway: where it is, what is shown to it, and what its answers mean for the exit
+//! code.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,7 +13,8 @@ use serde_json::Value;
 use crate::cli::{EXIT_ABSENT, EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, fail};
 use crate::model::{Secret, root_cause};
 
-/// How long the gateway may take to take a connection. What it is asked for may take as long as a fetch.
+/// How long the gateway may take to take a connection. What it is asked for may take as long as a
+/// fetch.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// More than any answer of the API, in bytes.
@@ -22,7 +24,12 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 #[derive(clap::Args)]
 pub struct Connection {
     /// The gateway's URL
-    #[arg(long, value_name = "URL", env = "MILLPOND_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MILLPOND_URL",
+        default_value = "http://127.0.0.1:8080"
+    )]
     gateway: String,
     /// A file with the operators' token; otherwise it is taken from MILLPOND_TOKEN
     #[arg(long, value_name = "FILE")]
@@ -42,7 +49,10 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(code: u8, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
+        Self {
+            code,
+            text: text.into(),
+        }
     }
 
     pub fn failed(text: impl Into<String>) -> Self {
@@ -60,12 +70,20 @@ impl Failure {
             StatusCode::CONFLICT => EXIT_CORRUPT,
             _ => EXIT_FAILED,
         };
-        let text = if line.is_empty() { status.to_string() } else { line.to_owned() };
+        let text = if line.is_empty() {
+            status.to_string()
+        } else {
+            line.to_owned()
+        };
         Self::new(code, text)
     }
 
     pub fn show(&self) -> ExitCode {
-        if self.text.is_empty() { ExitCode::from(self.code) } else { fail(&self.text, self.code) }
+        if self.text.is_empty() {
+            ExitCode::from(self.code)
+        } else {
+            fail(&self.text, self.code)
+        }
     }
 }
 
@@ -78,7 +96,11 @@ impl From<reqwest::Error> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         // What read standard output has gone, and knows it.
-        Self::failed(if error.kind() == std::io::ErrorKind::BrokenPipe { String::new() } else { error.to_string() })
+        Self::failed(if error.kind() == std::io::ErrorKind::BrokenPipe {
+            String::new()
+        } else {
+            error.to_string()
+        })
     }
 }
 
@@ -95,21 +117,39 @@ impl ApiClient {
     /// [`Failure`] if the token's file cannot be read.
     pub fn new(connection: Connection) -> Result<Self, Failure> {
         let token = match connection.token_file {
-            Some(file) => Secret::default().or_from_file("--token", &file).map(Some).map_err(Failure::usage)?,
-            None => std::env::var("MILLPOND_TOKEN").ok().filter(|token| !token.is_empty()).map(Secret::from),
+            Some(file) => Secret::default()
+                .or_from_file("--token", &file)
+                .map(Some)
+                .map_err(Failure::usage)?,
+            None => std::env::var("MILLPOND_TOKEN")
+                .ok()
+                .filter(|token| !token.is_empty())
+                .map(Secret::from),
         };
         // The gateway itself is asked, not whatever the environment names for downloads.
-        let client = Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT);
+        let client = Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT);
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
         let base = connection.gateway.trim_end_matches('/').to_owned();
-        Ok(Self { client: client.build()?, base, token, shows_json: connection.json })
+        Ok(Self {
+            client: client.build()?,
+            base,
+            token,
+            shows_json: connection.json,
+        })
     }
 
     /// Asks the API. `parameters` are encoded here.
     ///
     /// # Errors
     /// [`Failure`] with what the gateway says.
-    pub async fn call(&self, method: Method, resource: &str, parameters: &[(&str, &str)]) -> Result<Value, Failure> {
+    pub async fn call(
+        &self,
+        method: Method,
+        resource: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Value, Failure> {
         read_json(self.api(method, resource, parameters).send().await?).await
     }
 
@@ -126,13 +166,25 @@ impl ApiClient {
         body: Body,
     ) -> Result<Value, Failure> {
         let request = self.api(Method::PUT, resource, parameters).headers(headers);
-        read_json(request.header(CONTENT_LENGTH, size_bytes).body(body).send().await?).await
+        read_json(
+            request
+                .header(CONTENT_LENGTH, size_bytes)
+                .body(body)
+                .send()
+                .await?,
+        )
+        .await
     }
 
     fn api(&self, method: Method, resource: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
-        let pair = |(name, value): &(&str, &str)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC));
+        let pair = |(name, value): &(&str, &str)| {
+            format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
+        };
         let query: Vec<String> = parameters.iter().map(pair).collect();
-        let request = self.client.request(method, format!("{}/api/v1/{resource}?{}", self.base, query.join("&")));
+        let request = self.client.request(
+            method,
+            format!("{}/api/v1/{resource}?{}", self.base, query.join("&")),
+        );
         match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,
@@ -144,7 +196,12 @@ impl ApiClient {
     /// # Errors
     /// [`Failure`] if the gateway cannot be asked.
     pub async fn get(&self, url: &str, headers: HeaderMap) -> Result<Response, Failure> {
-        Ok(self.client.get(format!("{}/{url}", self.base)).headers(headers).send().await?)
+        Ok(self
+            .client
+            .get(format!("{}/{url}", self.base))
+            .headers(headers)
+            .send()
+            .await?)
     }
 }
 
@@ -153,7 +210,13 @@ pub async fn failure_of(response: Response) -> Failure {
     let status = response.status();
     let text = read(response).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let line: String = text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
+    let line: String = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
     Failure::of_status(status, &line)
 }
 
@@ -162,7 +225,8 @@ async fn read_json(response: Response) -> Result<Value, Failure> {
         return Err(failure_of(response).await);
     }
     let bytes = read(response).await?;
-    serde_json::from_slice(&bytes).map_err(|_| Failure::failed("the gateway does not answer in JSON"))
+    serde_json::from_slice(&bytes)
+        .map_err(|_| Failure::failed("the gateway does not answer in JSON"))
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {

@@ -15,7 +15,8 @@ use crate::cli::output::print_line;
 use crate::cli::{EXIT_ABSENT, EXIT_CORRUPT};
 use crate::model::{ExpectedDigests, Hasher, Sha256};
 
-/// How often, and with what rest, it is asked whether something is on record whose last byte has just come.
+/// How often, and with what rest, it is asked whether something is on record whose last byte has
+/// just come.
 const MAX_POLLS: usize = 100;
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -66,7 +67,9 @@ impl Get {
             sha256
         };
         if api.shows_json {
-            print_line(&json!({ "url": self.url, "sha256": sha256, "file": output.to_string_lossy() }))?;
+            print_line(
+                &json!({ "url": self.url, "sha256": sha256, "file": output.to_string_lossy() }),
+            )?;
         } else {
             print_line(&format_args!("{sha256}  {}", output.display()))?;
         }
@@ -87,22 +90,34 @@ impl Ensure {
                 if api.shows_json {
                     print_line(&json!({ "url": self.url, "record": record }))?;
                 } else {
-                    print_line(&format_args!("{}  {}", record["sha256"].as_str().unwrap_or_default(), self.url))?;
+                    print_line(&format_args!(
+                        "{}  {}",
+                        record["sha256"].as_str().unwrap_or_default(),
+                        self.url
+                    ))?;
                 }
                 return Ok(());
             }
             sleep(POLL_INTERVAL).await;
         }
-        Err(Failure::failed("the gateway passes this on and does not keep it"))
+        Err(Failure::failed(
+            "the gateway passes this on and does not keep it",
+        ))
     }
 }
 
 /// Asks for a part of a target. An empty file has none.
-async fn ask(api: &ApiClient, url: &str, sha256: Option<Sha256>, range: &'static str) -> Result<Response, Failure> {
+async fn ask(
+    api: &ApiClient,
+    url: &str,
+    sha256: Option<Sha256>,
+    range: &'static str,
+) -> Result<Response, Failure> {
     let mut headers = HeaderMap::new();
     headers.insert(RANGE, HeaderValue::from_static(range));
     if let Some(sha256) = sha256 {
-        let value = HeaderValue::from_str(&sha256.to_string()).expect("hexadecimal digits can be in a header");
+        let value = HeaderValue::from_str(&sha256.to_string())
+            .expect("hexadecimal digits can be in a header");
         headers.insert("x-expected-sha256", value);
     }
     let response = api.get(url, headers).await?;
@@ -115,11 +130,18 @@ async fn ask(api: &ApiClient, url: &str, sha256: Option<Sha256>, range: &'static
 
 /// There is no range of an empty file (RFC 9110, section 14.4).
 fn is_empty(response: &Response) -> bool {
-    response.headers().get(CONTENT_RANGE).is_some_and(|range| range == "bytes */0")
+    response
+        .headers()
+        .get(CONTENT_RANGE)
+        .is_some_and(|range| range == "bytes */0")
 }
 
 /// Takes in a body, and says what it was. A cut one is an error.
-async fn receive(mut response: Response, to: &mut impl Write, shows_progress: bool) -> Result<Sha256, Failure> {
+async fn receive(
+    mut response: Response,
+    to: &mut impl Write,
+    shows_progress: bool,
+) -> Result<Sha256, Failure> {
     let mut hasher = Hasher::new(&ExpectedDigests::nothing());
     if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
         let bar = progress::bar(response.content_length(), shows_progress);
@@ -134,15 +156,23 @@ async fn receive(mut response: Response, to: &mut impl Write, shows_progress: bo
 }
 
 /// Holds what came against what was stated, or else against what is on record.
-async fn check(api: &ApiClient, url: &str, found: Sha256, stated: Option<Sha256>) -> Result<(), Failure> {
+async fn check(
+    api: &ApiClient,
+    url: &str,
+    found: Sha256,
+    stated: Option<Sha256>,
+) -> Result<(), Failure> {
     let expected = match stated {
         Some(stated) => Some(stated.to_string()),
-        None => fetch_record(api, url).await?.and_then(|record| Some(record["sha256"].as_str()?.to_owned())),
+        None => fetch_record(api, url)
+            .await?
+            .and_then(|record| Some(record["sha256"].as_str()?.to_owned())),
     };
     match expected {
-        Some(expected) if expected != found.to_string() => {
-            Err(Failure::new(EXIT_CORRUPT, format!("sha256:{expected} was expected, sha256:{found} came")))
-        }
+        Some(expected) if expected != found.to_string() => Err(Failure::new(
+            EXIT_CORRUPT,
+            format!("sha256:{expected} was expected, sha256:{found} came"),
+        )),
         _ => Ok(()),
     }
 }
@@ -152,7 +182,10 @@ async fn fetch_record(api: &ApiClient, url: &str) -> Result<Option<Value>, Failu
     match api.call(Method::GET, "targets", &[("url", url)]).await {
         Ok(history) => {
             let records = history["records"].as_array().into_iter().flatten();
-            Ok(records.into_iter().find(|record| record["active"] == true).cloned())
+            Ok(records
+                .into_iter()
+                .find(|record| record["active"] == true)
+                .cloned())
         }
         Err(failure) if failure.code == EXIT_ABSENT => Ok(None),
         Err(failure) => Err(failure),
@@ -162,8 +195,13 @@ async fn fetch_record(api: &ApiClient, url: &str) -> Result<Option<Value>, Failu
 fn file_name_from_url(url: &str) -> Result<String, Failure> {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
-    let is_name = path.contains("://") && !matches!(name, "" | "." | "..") && path.matches('/').count() > 2;
-    if is_name { Ok(name.to_owned()) } else { Err(Failure::usage("the URL names no file: say -o FILE")) }
+    let is_name =
+        path.contains("://") && !matches!(name, "" | "." | "..") && path.matches('/').count() > 2;
+    if is_name {
+        Ok(name.to_owned())
+    } else {
+        Err(Failure::usage("the URL names no file: say -o FILE"))
+    }
 }
 
 /// A file beside the one that is to be, removed unless it is kept.
@@ -177,7 +215,10 @@ impl PartFile {
         let mut path = output.as_os_str().to_owned();
         path.push(format!(".{:08x}.part", rand::random::<u32>()));
         let path = PathBuf::from(path);
-        let created = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
+        let created = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path);
         let file = created.map_err(|why| Failure::failed(format!("{}: {why}", path.display())))?;
         Ok(Self { file, path })
     }

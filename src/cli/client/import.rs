@@ -22,7 +22,12 @@ use crate::model::{Algorithm, Digests, Hasher};
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// What of a file's name need not be encoded in a URL.
-const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'+');
+const NAME: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'+');
 
 #[derive(clap::Args)]
 pub struct Import {
@@ -40,13 +45,19 @@ impl Import {
         let api = ApiClient::new(self.connection)?;
         let copies = copies(&self.path, &self.url)?;
         if copies.is_empty() {
-            return Err(Failure::usage(format!("{} holds no files", self.path.display())));
+            return Err(Failure::usage(format!(
+                "{} holds no files",
+                self.path.display()
+            )));
         }
         let (count, mut first) = (copies.len(), None);
         let mut failed = 0;
         for (file, url) in copies {
             if let Err(failure) = import(&api, &file, &url).await {
-                let failure = Failure { text: format!("{}: {}", file.display(), failure.text), ..failure };
+                let failure = Failure {
+                    text: format!("{}: {}", file.display(), failure.text),
+                    ..failure
+                };
                 if count == 1 {
                     return Err(failure);
                 }
@@ -57,7 +68,10 @@ impl Import {
             }
         }
         match first {
-            Some(code) => Err(Failure::new(code, format!("{failed} of {count} files were not imported"))),
+            Some(code) => Err(Failure::new(
+                code,
+                format!("{failed} of {count} files were not imported"),
+            )),
             None => Ok(()),
         }
     }
@@ -85,7 +99,10 @@ fn collect(folder: &Path, base: &str, copies: &mut Vec<(PathBuf, String)>) -> st
     let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
-        let name = entry.file_name().into_string().map_err(|_| std::io::Error::other("a name in it is no text"))?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .map_err(|_| std::io::Error::other("a name in it is no text"))?;
         let (url, kind) = (format!("{base}/{}", encode(&name)), entry.file_type()?);
         if kind.is_dir() {
             collect(&entry.path(), &url, copies)?;
@@ -100,29 +117,59 @@ fn encode(name: &str) -> String {
     utf8_percent_encode(name, NAME).to_string()
 }
 
-/// Imports one file. Its digests are computed here first, and those that the gateway has found must be the same.
+/// Imports one file. Its digests are computed here first, and those that the gateway has found must
+/// be the same.
 async fn import(api: &ApiClient, path: &Path, url: &str) -> Result<(), Failure> {
     let (mut file, size_bytes, digests) = hash(path.to_owned()).await?;
-    let md5 = digests.others.get(&Algorithm::Md5).cloned().unwrap_or_default();
+    let md5 = digests
+        .others
+        .get(&Algorithm::Md5)
+        .cloned()
+        .unwrap_or_default();
     let sha256 = digests.sha256.to_string();
     if !api.shows_json {
-        print_line(&format_args!("md5:{md5}  sha256:{sha256}  {}", path.display()))?;
+        print_line(&format_args!(
+            "md5:{md5}  sha256:{sha256}  {}",
+            path.display()
+        ))?;
     }
     let mut headers = HeaderMap::new();
     for (name, hex) in [("x-expected-sha256", &sha256), ("x-expected-md5", &md5)] {
-        headers.insert(name, HeaderValue::from_str(hex).expect("hexadecimal digits can be in a header"));
+        headers.insert(
+            name,
+            HeaderValue::from_str(hex).expect("hexadecimal digits can be in a header"),
+        );
     }
     file.rewind()?;
     let body = body_of(file, progress::bar(Some(size_bytes), !api.shows_json));
-    let imported = api.upload("objects", &[("url", url)], headers, size_bytes, body).await?;
-    let found = |algorithm: &str| imported["digests"][algorithm].as_str().unwrap_or_default().to_owned();
+    let imported = api
+        .upload("objects", &[("url", url)], headers, size_bytes, body)
+        .await?;
+    let found = |algorithm: &str| {
+        imported["digests"][algorithm]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     if api.shows_json {
         print_line(&imported)?;
     } else {
-        print_line(&format_args!("md5:{}  sha256:{}  {url}", found("md5"), found("sha256")))?;
+        print_line(&format_args!(
+            "md5:{}  sha256:{}  {url}",
+            found("md5"),
+            found("sha256")
+        ))?;
     }
-    let is_same = found("md5") == md5 && found("sha256") == sha256 && imported["size_bytes"] == size_bytes;
-    if is_same { Ok(()) } else { Err(Failure::new(EXIT_CORRUPT, "the gateway has other bytes than were sent")) }
+    let is_same =
+        found("md5") == md5 && found("sha256") == sha256 && imported["size_bytes"] == size_bytes;
+    if is_same {
+        Ok(())
+    } else {
+        Err(Failure::new(
+            EXIT_CORRUPT,
+            "the gateway has other bytes than were sent",
+        ))
+    }
 }
 
 async fn hash(path: PathBuf) -> Result<(File, u64, Digests), Failure> {
@@ -140,7 +187,9 @@ async fn hash(path: PathBuf) -> Result<(File, u64, Digests), Failure> {
             }
         }
     });
-    let hashed: std::io::Result<_> = hashed.await.map_err(|panic| Failure::failed(panic.to_string()))?;
+    let hashed: std::io::Result<_> = hashed
+        .await
+        .map_err(|panic| Failure::failed(panic.to_string()))?;
     Ok(hashed?)
 }
 
@@ -154,7 +203,10 @@ fn body_of(file: File, bar: ProgressBar) -> Body {
             piece.truncate(count);
             Ok::<_, std::io::Error>((file, Bytes::from(piece)))
         });
-        match read.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
+        match read
+            .await
+            .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+        {
             Ok((_, piece)) if piece.is_empty() => None,
             Ok((file, piece)) => {
                 bar.inc(piece.len() as u64);

@@ -1,4 +1,5 @@
-//! `millpond stat | ls | rm | refresh | pin | unpin`: what the gateway knows of targets, and what operators decide.
+//! `millpond stat | ls | rm | refresh | pin | unpin`: what the gateway knows of targets, and what
+//! operators decide.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -64,7 +65,9 @@ pub struct Unpin {
 impl Stat {
     pub async fn run(self) -> Result<(), Failure> {
         let api = ApiClient::new(self.connection)?;
-        let shown = api.call(Method::GET, "targets", &[("url", &self.url)]).await?;
+        let shown = api
+            .call(Method::GET, "targets", &[("url", &self.url)])
+            .await?;
         if api.shows_json {
             print_line(&shown)?;
             return Ok(());
@@ -81,13 +84,20 @@ impl Ls {
         let api = ApiClient::new(self.connection)?;
         let mut after: Option<String> = None;
         loop {
-            let parameters: Vec<_> = after.iter().map(|after| ("after", after.as_str())).collect();
+            let parameters: Vec<_> = after
+                .iter()
+                .map(|after| ("after", after.as_str()))
+                .collect();
             let page = api.call(Method::GET, "objects", &parameters).await?;
             for object in page["objects"].as_array().into_iter().flatten() {
                 let reader = if api.shows_json {
                     print_line(object)
                 } else {
-                    print_line(&format_args!("{}  {}", line_of(object), text(&object["url"])))
+                    print_line(&format_args!(
+                        "{}  {}",
+                        line_of(object),
+                        text(&object["url"])
+                    ))
                 };
                 if reader? == Reader::Gone {
                     return Ok(());
@@ -105,22 +115,45 @@ impl Rm {
     pub async fn run(self) -> Result<(), Failure> {
         let api = ApiClient::new(self.connection)?;
         let removed = match (self.sha256, &self.url) {
-            (Some(sha256), _) => api.call(Method::DELETE, &format!("objects/sha256/{sha256}"), &[]).await?,
-            (None, url) => api.call(Method::DELETE, "objects", &[("url", url.as_deref().unwrap_or_default())]).await?,
+            (Some(sha256), _) => {
+                api.call(Method::DELETE, &format!("objects/sha256/{sha256}"), &[])
+                    .await?
+            }
+            (None, url) => {
+                api.call(
+                    Method::DELETE,
+                    "objects",
+                    &[("url", url.as_deref().unwrap_or_default())],
+                )
+                .await?
+            }
         };
-        show(&api, &removed, &format!("{} bytes were freed", removed["freed_bytes"]))
+        show(
+            &api,
+            &removed,
+            &format!("{} bytes were freed", removed["freed_bytes"]),
+        )
     }
 }
 
 impl Refresh {
     pub async fn run(self) -> Result<(), Failure> {
         let api = ApiClient::new(self.connection)?;
-        let parameters = [("url", self.url.as_str()), ("accept", if self.accept { "true" } else { "false" })];
+        let parameters = [
+            ("url", self.url.as_str()),
+            ("accept", if self.accept { "true" } else { "false" }),
+        ];
         let refreshed = api.call(Method::POST, "refresh", &parameters).await?;
-        show(&api, &refreshed, &format!("{}  {}", text(&refreshed["sha256"]), self.url))?;
+        show(
+            &api,
+            &refreshed,
+            &format!("{}  {}", text(&refreshed["sha256"]), self.url),
+        )?;
         if refreshed["changed"] == true && refreshed["accepted"] != true {
             let before = text(&refreshed["previous_sha256"]);
-            let complaint = format!("other bytes came; sha256:{before} stays the answer until you say --accept");
+            let complaint = format!(
+                "other bytes came; sha256:{before} stays the answer until you say --accept"
+            );
             return Err(Failure::new(EXIT_CORRUPT, complaint));
         }
         Ok(())
@@ -130,14 +163,22 @@ impl Refresh {
 impl Pin {
     pub async fn run(self) -> Result<(), Failure> {
         let pinned = call_pins(Method::PUT, &self.url, self.sha256, self.connection).await?;
-        show(&pinned.0, &pinned.1, &format!("{}  {}", text(&pinned.1["pinned"]), self.url))
+        show(
+            &pinned.0,
+            &pinned.1,
+            &format!("{}  {}", text(&pinned.1["pinned"]), self.url),
+        )
     }
 }
 
 impl Unpin {
     pub async fn run(self) -> Result<(), Failure> {
         let unpinned = call_pins(Method::DELETE, &self.url, self.sha256, self.connection).await?;
-        show(&unpinned.0, &unpinned.1, &format!("{} pins were taken away", unpinned.1["unpinned"]))
+        show(
+            &unpinned.0,
+            &unpinned.1,
+            &format!("{} pins were taken away", unpinned.1["unpinned"]),
+        )
     }
 }
 
@@ -156,7 +197,11 @@ async fn call_pins(
 }
 
 fn show(api: &ApiClient, answer: &Value, line: &str) -> Result<(), Failure> {
-    if api.shows_json { print_line(answer) } else { print_line(&line) }?;
+    if api.shows_json {
+        print_line(answer)
+    } else {
+        print_line(&line)
+    }?;
     Ok(())
 }
 
@@ -166,10 +211,25 @@ fn line_of(record: &Value) -> String {
         Value::Bool(true) | Value::String(_) => "  pinned",
         _ => "",
     };
-    let held = if record["cached"] == true { "cached" } else { "evicted" };
-    let answers = if record["active"] == true { "  active" } else { "" };
-    let source = record["source"].as_str().map(|source| format!("  {source}")).unwrap_or_default();
-    let (sha256, size, date) = (text(&record["sha256"]), &record["size_bytes"], text(&record["first_seen"]));
+    let held = if record["cached"] == true {
+        "cached"
+    } else {
+        "evicted"
+    };
+    let answers = if record["active"] == true {
+        "  active"
+    } else {
+        ""
+    };
+    let source = record["source"]
+        .as_str()
+        .map(|source| format!("  {source}"))
+        .unwrap_or_default();
+    let (sha256, size, date) = (
+        text(&record["sha256"]),
+        &record["size_bytes"],
+        text(&record["first_seen"]),
+    );
     format!("{sha256}  {size}  {date}{source}  {held}{pinned}{answers}")
 }
 

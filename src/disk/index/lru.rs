@@ -1,4 +1,5 @@
-//! The row in which objects wait for eviction, the least recently used first, and what was set aside from it.
+//! The row in which objects wait for eviction, the least recently used first, and what was set
+//! aside from it.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -10,18 +11,23 @@ use crate::model::Sha256;
 const MAX_HOLDS: usize = 10_000;
 
 impl Index {
-    /// Held bytes that nobody has set aside. Those are few, and their rows lie at one end of an index.
+    /// Held bytes that nobody has set aside. Those are few, and their rows lie at one end of an
+    /// index.
     pub fn evictable_bytes(&self) -> Result<u64, DiskError> {
         let sql = "SELECT (SELECT cached_bytes FROM ledger)
                  - (SELECT coalesce(sum(size_bytes), 0) FROM objects WHERE accessed_at = ?1)";
-        Ok(lock(&self.connection).query_row(sql, [EVICTION_HOLD], |row| row.get(0)).map(to_u64)?)
+        Ok(lock(&self.connection)
+            .query_row(sql, [EVICTION_HOLD], |row| row.get(0))
+            .map(to_u64)?)
     }
 
     /// How long an object was when it was entered. `None` if it is not known.
     pub fn size_of(&self, sha256: Sha256) -> Result<Option<u64>, DiskError> {
         let sql = "SELECT size_bytes FROM objects WHERE sha256 = ?1";
         let connection = lock(&self.connection);
-        let size = connection.query_row(sql, [sha256.as_bytes()], |row| row.get(0)).optional()?;
+        let size = connection
+            .query_row(sql, [sha256.as_bytes()], |row| row.get(0))
+            .optional()?;
         Ok(size.map(to_u64))
     }
 
@@ -59,7 +65,8 @@ impl Index {
         Ok(())
     }
 
-    /// Up to `count` objects that nothing holds here, the least recently used first, without those that were set aside.
+    /// Up to `count` objects that nothing holds here, the least recently used first, without those
+    /// that were set aside.
     pub fn lru_candidates(&self, count: usize) -> Result<Vec<Sha256>, DiskError> {
         self.entries(
             "SELECT sha256 FROM objects

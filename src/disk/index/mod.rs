@@ -1,6 +1,7 @@
 //! The index: what objects there are, how large, when last used, and who has reserved what.
 //!
-//! It holds nothing that the files do not say: a damaged or missing one is made anew and filled from the disk.
+//! It holds nothing that the files do not say: a damaged or missing one is made anew and filled
+//! from the disk.
 
 mod lru;
 mod upload_queue;
@@ -71,7 +72,8 @@ const SCHEMA: &str = "
 
 pub struct Index {
     connection: Mutex<Connection>,
-    /// Device and inode of the file behind the connection: a file of the same name may be another one by now.
+    /// Device and inode of the file behind the connection: a file of the same name may be another
+    /// one by now.
     identity: Mutex<Option<(u64, u64)>>,
     is_new: bool,
     access_times: Mutex<HashMap<Sha256, i64>>,
@@ -109,7 +111,8 @@ impl Index {
         self.is_new
     }
 
-    /// Makes a new index if the file was deleted, replaced or damaged under this process. True if it did.
+    /// Makes a new index if the file was deleted, replaced or damaged under this process. True if
+    /// it did.
     pub fn replace_if_lost(&self, layout: &Layout) -> Result<bool, DiskError> {
         let known = *lock(&self.identity);
         let damaged = match self.cached_bytes() {
@@ -131,12 +134,20 @@ impl Index {
     }
 
     pub fn cached_bytes(&self) -> Result<u64, DiskError> {
-        Ok(lock(&self.connection).query_row("SELECT cached_bytes FROM ledger", [], |row| row.get(0)).map(to_u64)?)
+        Ok(lock(&self.connection)
+            .query_row("SELECT cached_bytes FROM ledger", [], |row| row.get(0))
+            .map(to_u64)?)
     }
 
-    /// Reserves `size_bytes` in all for one body of this instance, in place of what it had reserved before, if held and
-    /// reserved bytes stay within `limit_bytes` together.
-    pub fn reserve(&self, process: &str, id: u64, size_bytes: u64, limit_bytes: u64) -> Result<Reservation, DiskError> {
+    /// Reserves `size_bytes` in all for one body of this instance, in place of what it had reserved
+    /// before, if held and reserved bytes stay within `limit_bytes` together.
+    pub fn reserve(
+        &self,
+        process: &str,
+        id: u64,
+        size_bytes: u64,
+        limit_bytes: u64,
+    ) -> Result<Reservation, DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let others: i64 = transaction.query_row(
@@ -145,7 +156,9 @@ impl Index {
             params![process, to_i64(id)],
             |row| row.get(0),
         )?;
-        let missing_bytes = to_u64(others).saturating_add(size_bytes).saturating_sub(limit_bytes);
+        let missing_bytes = to_u64(others)
+            .saturating_add(size_bytes)
+            .saturating_sub(limit_bytes);
         if missing_bytes > 0 {
             return Ok(Reservation::Short(missing_bytes));
         }
@@ -180,7 +193,12 @@ impl Index {
     }
 
     /// Enters an object, and ends the reservation under which it came, in one step.
-    pub fn insert(&self, sha256: Sha256, size_bytes: u64, reservation: Option<(&str, u64)>) -> Result<(), DiskError> {
+    pub fn insert(
+        &self,
+        sha256: Sha256,
+        size_bytes: u64,
+        reservation: Option<(&str, u64)>,
+    ) -> Result<(), DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute(
@@ -188,8 +206,10 @@ impl Index {
             params![sha256.as_bytes(), to_i64(size_bytes), now()],
         )?;
         if let Some((process, id)) = reservation {
-            transaction
-                .execute("DELETE FROM reservations WHERE process = ?1 AND id = ?2", params![process, to_i64(id)])?;
+            transaction.execute(
+                "DELETE FROM reservations WHERE process = ?1 AND id = ?2",
+                params![process, to_i64(id)],
+            )?;
         }
         transaction.commit()?;
         Ok(())
@@ -202,7 +222,11 @@ impl Index {
         let mut added = 0;
         for (sha256, size_bytes, accessed_at) in found {
             let known: Option<i64> = transaction
-                .query_row("SELECT size_bytes FROM objects WHERE sha256 = ?1", [sha256.as_bytes()], |row| row.get(0))
+                .query_row(
+                    "SELECT size_bytes FROM objects WHERE sha256 = ?1",
+                    [sha256.as_bytes()],
+                    |row| row.get(0),
+                )
                 .optional()?;
             if known == Some(to_i64(*size_bytes)) {
                 continue;
@@ -219,7 +243,8 @@ impl Index {
     }
 
     pub fn remove(&self, sha256: Sha256) -> Result<(), DiskError> {
-        lock(&self.connection).execute("DELETE FROM objects WHERE sha256 = ?1", [sha256.as_bytes()])?;
+        lock(&self.connection)
+            .execute("DELETE FROM objects WHERE sha256 = ?1", [sha256.as_bytes()])?;
         Ok(())
     }
 
@@ -227,20 +252,33 @@ impl Index {
     pub fn release_all_of(&self, process: &str) -> Result<(), DiskError> {
         let connection = lock(&self.connection);
         connection.execute("DELETE FROM reservations WHERE process = ?1", [process])?;
-        connection.execute("UPDATE pending SET holder = NULL, not_before = 0 WHERE holder = ?1", [process])?;
+        connection.execute(
+            "UPDATE pending SET holder = NULL, not_before = 0 WHERE holder = ?1",
+            [process],
+        )?;
         Ok(())
     }
 
     /// Up to `count` objects whose digest is above `after`, in the order of digests.
     pub fn after(&self, after: &[u8], count: usize) -> Result<Vec<Sha256>, DiskError> {
-        self.entries("SELECT sha256 FROM objects WHERE sha256 > ?1 ORDER BY sha256 LIMIT ?2", after, count)
+        self.entries(
+            "SELECT sha256 FROM objects WHERE sha256 > ?1 ORDER BY sha256 LIMIT ?2",
+            after,
+            count,
+        )
     }
 
-    fn entries(&self, sql: &str, bound: impl ToSql, count: usize) -> Result<Vec<Sha256>, DiskError> {
+    fn entries(
+        &self,
+        sql: &str,
+        bound: impl ToSql,
+        count: usize,
+    ) -> Result<Vec<Sha256>, DiskError> {
         let connection = lock(&self.connection);
         let mut statement = connection.prepare_cached(sql)?;
-        let rows =
-            statement.query_map(params![bound, to_i64(count as u64)], |row| row.get(0).map(Sha256::from_bytes))?;
+        let rows = statement.query_map(params![bound, to_i64(count as u64)], |row| {
+            row.get(0).map(Sha256::from_bytes)
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -275,7 +313,8 @@ impl Index {
 fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
     let mut connection = Connection::open(layout.index())?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // In WAL mode a power cut may lose the last transactions but never the file; the disk is asked again after a death.
+    // In WAL mode a power cut may lose the last transactions but never the file; the disk is asked
+    // again after a death.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -289,15 +328,25 @@ fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
         transaction.execute_batch(SCHEMA)?;
     }
     transaction.commit()?;
-    // A whole check would read the whole file at every start. Damage further in shows when it is read.
-    connection.query_row("SELECT cached_bytes FROM ledger", [], |row| row.get::<_, i64>(0))?;
-    connection.query_row("SELECT count(*) FROM (SELECT 1 FROM objects LIMIT 1)", [], |row| row.get::<_, i64>(0))?;
+    // A whole check would read the whole file at every start. Damage further in shows when it is
+    // read.
+    connection.query_row("SELECT cached_bytes FROM ledger", [], |row| {
+        row.get::<_, i64>(0)
+    })?;
+    connection.query_row(
+        "SELECT count(*) FROM (SELECT 1 FROM objects LIMIT 1)",
+        [],
+        |row| row.get::<_, i64>(0),
+    )?;
     Ok((connection, is_new))
 }
 
 /// Whether an index that gives this error is past use.
 pub fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
 }
 
 fn remove_files(layout: &Layout) -> Result<(), DiskError> {
@@ -315,7 +364,8 @@ fn identity(layout: &Layout) -> Option<(u64, u64)> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves no half-made state here: SQLite rolls back, and a lost use does no harm.
+    // A panic elsewhere leaves no half-made state here: SQLite rolls back, and a lost use does no
+    // harm.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -325,7 +375,9 @@ fn now() -> i64 {
 }
 
 pub fn since_epoch(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+    time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
+        i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 /// `SQLite` knows signed numbers only; no size comes near their end.

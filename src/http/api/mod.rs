@@ -6,7 +6,9 @@ mod query;
 
 use std::time::SystemTime;
 
-use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
@@ -58,7 +60,9 @@ enum ApiResponse {
 /// Path and query of a request to the API, if it is one.
 pub fn path_and_query(form: &TargetForm) -> Option<(&str, &str)> {
     match form {
-        TargetForm::Origin(text) if text.starts_with(ROOT) => Some(text.split_once('?').unwrap_or((text, ""))),
+        TargetForm::Origin(text) if text.starts_with(ROOT) => {
+            Some(text.split_once('?').unwrap_or((text, "")))
+        }
         TargetForm::Origin(_) | TargetForm::Absolute(_) => None,
     }
 }
@@ -70,7 +74,12 @@ pub async fn serve(
     client: Client,
     api_request: ApiRequest<'_>,
 ) -> HttpResponse {
-    let ApiRequest { path, query, context, log } = api_request;
+    let ApiRequest {
+        path,
+        query,
+        context,
+        log,
+    } = api_request;
     let api_response = match Resource::parse(path) {
         Ok(resource) => service.dispatch(request, payload, resource, query).await,
         Err(error) => Err(error),
@@ -79,22 +88,33 @@ pub async fn serve(
         Ok(ApiResponse::Json(status, value)) => return log.attach(json_page(status, &value), None),
         // The bytes of an object are a download like any other.
         Ok(ApiResponse::Object(cache_response)) => {
-            let transfer_permit = service.gateway.acquire_transfer_permit(client, TransferKind::Download);
-            transfer_permit
-                .map(|transfer_permit| (render(*cache_response, Endpoint::Gateway, context), transfer_permit))
+            let transfer_permit = service
+                .gateway
+                .acquire_transfer_permit(client, TransferKind::Download);
+            transfer_permit.map(|transfer_permit| {
+                (
+                    render(*cache_response, Endpoint::Gateway, context),
+                    transfer_permit,
+                )
+            })
         }
         Err(error) => Err(error),
     };
     match outcome {
         Ok((response, transfer_permit)) => log.attach(response, Some(transfer_permit)),
-        Err(error) => log.attach(error_response::render(&error, Some(Endpoint::Gateway), context), None),
+        Err(error) => log.attach(
+            error_response::render(&error, Some(Endpoint::Gateway), context),
+            None,
+        ),
     }
 }
 
 impl Resource {
     fn parse(path: &str) -> Result<Self, RequestError> {
         let unknown = RequestError::NotFound("there is no such thing in the API");
-        let name = path.strip_prefix(ROOT).and_then(|path| path.strip_prefix("v1/"));
+        let name = path
+            .strip_prefix(ROOT)
+            .and_then(|path| path.strip_prefix("v1/"));
         match name.map(|name| name.trim_end_matches('/')) {
             Some("objects") => Ok(Self::Objects),
             Some("targets") => Ok(Self::Targets),
@@ -102,8 +122,9 @@ impl Resource {
             Some("refresh") => Ok(Self::Refresh),
             Some(name) => {
                 let hex = name.strip_prefix("objects/sha256/").ok_or(unknown)?;
-                let sha256 =
-                    hex.parse().map_err(|error| RequestError::BadRequest(format!("objects/sha256/: {error}")))?;
+                let sha256 = hex.parse().map_err(|error| {
+                    RequestError::BadRequest(format!("objects/sha256/: {error}"))
+                })?;
                 Ok(Self::Object(sha256))
             }
             None => Err(unknown),
@@ -137,7 +158,14 @@ impl HttpService {
             (Resource::Object(sha256), _) if is_get => {
                 query.finish()?;
                 let (range, conditions) = (read_range(request), read_conditions(request.headers()));
-                let cache_response = self.gateway.serve_object(DigestRequest { sha256, range, conditions }).await;
+                let cache_response = self
+                    .gateway
+                    .serve_object(DigestRequest {
+                        sha256,
+                        range,
+                        conditions,
+                    })
+                    .await;
                 Ok(ApiResponse::Object(Box::new(cache_response)))
             }
             (Resource::Object(sha256), &Method::DELETE) => {
@@ -152,17 +180,23 @@ impl HttpService {
                 let history = self.admin.history(&target).await?;
                 let records: Vec<_> = history.iter().map(record_json).collect();
                 let required_sha256 = self.admin.required_sha256(&target);
-                Ok(ok(json!({ "url": shown(&target), "required_sha256": required_sha256, "records": records })))
+                Ok(ok(
+                    json!({ "url": shown(&target), "required_sha256": required_sha256, "records": records }),
+                ))
             }
             (Resource::Objects, _) if is_get => self.list(&operator()?, query).await,
-            (Resource::Objects, &Method::PUT) => self.import(&operator()?, request, payload, query).await,
+            (Resource::Objects, &Method::PUT) => {
+                self.import(&operator()?, request, payload, query).await
+            }
             (Resource::Objects, &Method::DELETE) => {
                 let operator = operator()?;
                 let target = query.target()?;
                 query.finish()?;
                 let removed_target = self.admin.forget(&operator, &target).await?;
                 let (records, freed_bytes) = (removed_target.records, removed_target.freed_bytes);
-                Ok(ok(json!({ "url": shown(&target), "records": records, "freed_bytes": freed_bytes })))
+                Ok(ok(
+                    json!({ "url": shown(&target), "records": records, "freed_bytes": freed_bytes }),
+                ))
             }
             (Resource::Pins, &(Method::PUT | Method::DELETE)) => {
                 let operator = operator()?;
@@ -180,12 +214,21 @@ impl HttpService {
         }
     }
 
-    async fn list(&self, operator: &Operator, mut query: Query<'_>) -> Result<ApiResponse, RequestError> {
+    async fn list(
+        &self,
+        operator: &Operator,
+        mut query: Query<'_>,
+    ) -> Result<ApiResponse, RequestError> {
         let (after, limit) = (query.after()?, query.limit(MAX_PAGE)?);
         query.finish()?;
         let page = self.admin.list(operator, after, limit).await?;
-        let next = page.last().filter(|_| page.len() == limit).map(|last| last.key.to_string());
-        Ok(ok(json!({ "objects": page.iter().map(target_json).collect::<Vec<_>>(), "next": next })))
+        let next = page
+            .last()
+            .filter(|_| page.len() == limit)
+            .map(|last| last.key.to_string());
+        Ok(ok(
+            json!({ "objects": page.iter().map(target_json).collect::<Vec<_>>(), "next": next }),
+        ))
     }
 
     async fn refresh(
@@ -198,9 +241,14 @@ impl HttpService {
         query.finish()?;
         let mut expected = ExpectedDigests::nothing();
         read_expected(request.headers(), &mut expected)?;
-        let refreshed = self.admin.refresh(operator, target, expected, accept).await?;
+        let refreshed = self
+            .admin
+            .refresh(operator, target, expected, accept)
+            .await?;
         let record = &refreshed.record;
-        let is_other = refreshed.previous.is_some_and(|before| before != record.sha256);
+        let is_other = refreshed
+            .previous
+            .is_some_and(|before| before != record.sha256);
         Ok(ok(json!({
             "url": shown(&record.target),
             "sha256": record.sha256,
@@ -222,9 +270,21 @@ impl HttpService {
         query.finish()?;
         let mut expected = ExpectedDigests::nothing();
         read_expected(request.headers(), &mut expected)?;
-        let length = single(request.headers(), "content-length").and_then(|length| length.parse().ok());
+        let length =
+            single(request.headers(), "content-length").and_then(|length| length.parse().ok());
         let body = with_idle_timeout(body, self.settings.load().stall_timeout);
-        let record = self.admin.import(operator, Upload { target, expected, length, body }).await?;
+        let record = self
+            .admin
+            .import(
+                operator,
+                Upload {
+                    target,
+                    expected,
+                    length,
+                    body,
+                },
+            )
+            .await?;
         let imported = json!({
             "url": shown(&record.target),
             "size_bytes": record.size_bytes,
@@ -251,8 +311,13 @@ fn date(time: SystemTime) -> String {
 }
 
 fn digests(record: &Record) -> Value {
-    let others = record.digests.iter().map(|(algorithm, hex)| (algorithm.as_str().to_owned(), json!(hex)));
-    let all: Map<String, Value> = others.chain([("sha256".to_owned(), json!(record.sha256))]).collect();
+    let others = record
+        .digests
+        .iter()
+        .map(|(algorithm, hex)| (algorithm.as_str().to_owned(), json!(hex)));
+    let all: Map<String, Value> = others
+        .chain([("sha256".to_owned(), json!(record.sha256))])
+        .collect();
     Value::Object(all)
 }
 

@@ -20,7 +20,8 @@ impl<'a> Query<'a> {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| RequestError::BadRequest(format!("{name} is no text")))?;
+            let value =
+                value.map_err(|_| RequestError::BadRequest(format!("{name} is no text")))?;
             if rest.iter().any(|(other, _)| *other == name) {
                 return Err(RequestError::BadRequest(format!("{name} comes twice")));
             }
@@ -36,32 +37,46 @@ impl<'a> Query<'a> {
 
     /// `url`, which must be there.
     pub fn target(&mut self) -> Result<Target, RequestError> {
-        let url =
-            self.take("url").ok_or_else(|| RequestError::BadRequest("say ?url=<a URL, percent-encoded>".to_owned()))?;
+        let url = self.take("url").ok_or_else(|| {
+            RequestError::BadRequest("say ?url=<a URL, percent-encoded>".to_owned())
+        })?;
         Target::parse(&url).map_err(|error| RequestError::BadRequest(format!("url: {error}")))
     }
 
     pub fn sha256(&mut self) -> Result<Option<Sha256>, RequestError> {
-        let parse = |hex: String| hex.parse().map_err(|error| RequestError::BadRequest(format!("sha256: {error}")));
+        let parse = |hex: String| {
+            hex.parse()
+                .map_err(|error| RequestError::BadRequest(format!("sha256: {error}")))
+        };
         self.take("sha256").map(parse).transpose()
     }
 
     /// `accept`, true or false; false where it is not said.
     pub fn accept(&mut self) -> Result<bool, RequestError> {
-        let Some(text) = self.take("accept") else { return Ok(false) };
-        text.parse().map_err(|_| RequestError::BadRequest("accept must be true or false".to_owned()))
+        let Some(text) = self.take("accept") else {
+            return Ok(false);
+        };
+        text.parse()
+            .map_err(|_| RequestError::BadRequest("accept must be true or false".to_owned()))
     }
 
     pub fn after(&mut self) -> Result<Option<Key>, RequestError> {
-        let parse = |hex: String| hex.parse().map_err(|_| RequestError::BadRequest("after must be a key".to_owned()));
+        let parse = |hex: String| {
+            hex.parse()
+                .map_err(|_| RequestError::BadRequest("after must be a key".to_owned()))
+        };
         self.take("after").map(parse).transpose()
     }
 
     /// `limit`, or the most that there may be.
     pub fn limit(&mut self, most: usize) -> Result<usize, RequestError> {
-        let Some(text) = self.take("limit") else { return Ok(most) };
+        let Some(text) = self.take("limit") else {
+            return Ok(most);
+        };
         let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
-        limit.ok_or_else(|| RequestError::BadRequest(format!("limit must be a number from 1 to {most}")))
+        limit.ok_or_else(|| {
+            RequestError::BadRequest(format!("limit must be a number from 1 to {most}"))
+        })
     }
 
     /// # Errors
@@ -69,7 +84,9 @@ impl<'a> Query<'a> {
     pub fn finish(self) -> Result<(), RequestError> {
         match self.rest.first() {
             None => Ok(()),
-            Some((name, _)) => Err(RequestError::BadRequest(format!("{name} is no parameter of this"))),
+            Some((name, _)) => Err(RequestError::BadRequest(format!(
+                "{name} is no parameter of this"
+            ))),
         }
     }
 }

@@ -29,12 +29,13 @@ use crate::policy::Admitted;
 /// Ports below are those of other services (RFC 2577, section 3).
 const MIN_DATA_PORT: u16 = 1024;
 
-/// How long, and of how many servers, it is remembered that they speak TLS: then nobody on the way can deny it.
+/// How long, and of how many servers, it is remembered that they speak TLS: then nobody on the way
+/// can deny it.
 const TLS_MEMORY: Duration = Duration::from_mins(10);
 const MAX_REMEMBERED_SERVERS: u64 = 10_000;
 
-/// TLS sessions that a connection may resume. There are servers that take data only from whom they know (RFC 4217,
-/// section 10.2), and they mean this control connection and no other.
+/// TLS sessions that a connection may resume. There are servers that take data only from whom they
+/// know (RFC 4217, section 10.2), and they mean this control connection and no other.
 const TLS_SESSIONS: usize = 16;
 
 pub struct Connector {
@@ -47,14 +48,26 @@ pub struct Connector {
 
 impl Connector {
     pub fn new(dialer: Dialer, tls: FtpTls, patience: Duration) -> Result<Self, String> {
-        let failed = |why| format!("the client for ftp cannot be made (are ca-certificates installed?): {why}");
-        let tls_config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(BuilderVerifierExt::with_platform_verifier)
-            .map_err(failed)?
-            .with_no_client_auth();
-        let speaks_tls = Cache::builder().max_capacity(MAX_REMEMBERED_SERVERS).time_to_live(TLS_MEMORY).build();
-        Ok(Self { dialer, tls, tls_config: Arc::new(tls_config), speaks_tls, patience })
+        let failed = |why| {
+            format!("the client for ftp cannot be made (are ca-certificates installed?): {why}")
+        };
+        let tls_config =
+            ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .and_then(BuilderVerifierExt::with_platform_verifier)
+                .map_err(failed)?
+                .with_no_client_auth();
+        let speaks_tls = Cache::builder()
+            .max_capacity(MAX_REMEMBERED_SERVERS)
+            .time_to_live(TLS_MEMORY)
+            .build();
+        Ok(Self {
+            dialer,
+            tls,
+            tls_config: Arc::new(tls_config),
+            speaks_tls,
+            patience,
+        })
     }
 
     /// Connects and logs in.
@@ -74,7 +87,8 @@ impl Connector {
                         stream = self.read_greeting(hop).await?;
                         true
                     }
-                    // 421 ends the conversation; any other refusal is that of TLS, be it for the moment (RFC 4217, section 5).
+                    // 421 ends the conversation; any other refusal is that of TLS, be it for the
+                    // moment (RFC 4217, section 5).
                     Err(FtpCommandError::Refused(code)) if code != 421 => false,
                     Err(trouble) => return Err(trouble.into()),
                 }
@@ -84,9 +98,11 @@ impl Connector {
             stream = self.start_tls(stream, hop).await?;
         }
         match self.login(stream, file).await {
-            // vsftpd lets nobody in anonymously through TLS unless it is told to. This is the word of the server itself:
-            // its certificate was good.
-            Err(FtpCommandError::Refused(530)) if is_secure && self.tls == FtpTls::Offered && file.login.is_none() => {
+            // vsftpd lets nobody in anonymously through TLS unless it is told to. This is the word
+            // of the server itself: its certificate was good.
+            Err(FtpCommandError::Refused(530))
+                if is_secure && self.tls == FtpTls::Offered && file.login.is_none() =>
+            {
                 Ok(self.login(self.read_greeting(hop).await?, file).await?)
             }
             session => Ok(session?),
@@ -97,11 +113,16 @@ impl Connector {
     async fn read_greeting(&self, hop: &Admitted) -> Result<AsyncRustlsFtpStream, OriginError> {
         let socket = self.dialer.connect_to_origin(hop).await?;
         let dialer = self.dialer.clone();
-        let mut stream = with_timeout(self.patience, AsyncRustlsFtpStream::connect_with_stream(socket)).await?;
+        let mut stream = with_timeout(
+            self.patience,
+            AsyncRustlsFtpStream::connect_with_stream(socket),
+        )
+        .await?;
         stream.set_encoding(ByteForByte).await;
         // Wherever a server sends us for the data, we go to where it is itself.
         stream.set_passive_nat_workaround(true);
-        Ok(stream.passive_stream_builder(move |address| Box::pin(open_data(dialer.clone(), address))))
+        Ok(stream
+            .passive_stream_builder(move |address| Box::pin(open_data(dialer.clone(), address))))
     }
 
     /// From here on everything goes through TLS, or there is an error.
@@ -115,14 +136,18 @@ impl Connector {
         let connector = AsyncRustlsConnector::from(TlsConnector::from(Arc::new(config)));
         let name = hop.target().host().trim_matches(['[', ']']);
         match with_timeout(self.patience, stream.into_secure(connector, name)).await {
-            Err(FtpCommandError::Refused(500..=599)) => {
-                Err(OriginError::InvalidResponse("the origin does not speak TLS".to_owned()))
-            }
+            Err(FtpCommandError::Refused(500..=599)) => Err(OriginError::InvalidResponse(
+                "the origin does not speak TLS".to_owned(),
+            )),
             secured => Ok(secured?),
         }
     }
 
-    async fn login(&self, mut stream: AsyncRustlsFtpStream, file: &FtpFile) -> Result<Session, FtpCommandError> {
+    async fn login(
+        &self,
+        mut stream: AsyncRustlsFtpStream,
+        file: &FtpFile,
+    ) -> Result<Session, FtpCommandError> {
         let (user, password) = match &file.login {
             Some(login) => (as_chars(&login.user), as_chars(&login.password)),
             None => ("anonymous".to_owned(), "anonymous@".to_owned()),
@@ -130,7 +155,12 @@ impl Connector {
         with_timeout(self.patience, stream.login(user, password)).await?;
         with_timeout(self.patience, stream.transfer_type(FileType::Binary)).await?;
         // Asked for once by itself: later a refusal could be that of another command.
-        match with_timeout(self.patience, stream.custom_command("EPSV", &[Status::ExtendedPassiveMode])).await {
+        match with_timeout(
+            self.patience,
+            stream.custom_command("EPSV", &[Status::ExtendedPassiveMode]),
+        )
+        .await
+        {
             Ok(_) => stream.set_mode(Mode::ExtendedPassive),
             Err(FtpCommandError::Refused(500..=599)) => stream.set_mode(Mode::Passive),
             Err(trouble) => return Err(trouble),
@@ -142,14 +172,21 @@ impl Connector {
 /// Connects to where a server listens with a file's bytes.
 async fn open_data(dialer: Dialer, address: SocketAddr) -> Result<TcpStream, FtpError> {
     if address.port() < MIN_DATA_PORT {
-        let wrong = OriginError::InvalidResponse("the origin sends us to the port of another service".to_owned());
+        let wrong = OriginError::InvalidResponse(
+            "the origin sends us to the port of another service".to_owned(),
+        );
         return Err(FtpError::ConnectionError(io::Error::other(wrong)));
     }
-    dialer.connect_to_address(address).await.map_err(|error| FtpError::ConnectionError(io::Error::other(error)))
+    dialer
+        .connect_to_address(address)
+        .await
+        .map_err(|error| FtpError::ConnectionError(io::Error::other(error)))
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("tls", &self.tls).finish_non_exhaustive()
+        f.debug_struct("Connector")
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
     }
 }

@@ -26,9 +26,19 @@ impl FileMetadata {
     /// Whether there is such a file, as far as can be said without opening it.
     pub fn require_exists(&self) -> Result<(), OriginError> {
         match self {
-            Self { size: Some(_), .. } | Self { modified: Some(_), .. } => Ok(()),
-            Self { is_missing: true, .. } => Err(OriginError::Status { status: 404, retry_after: None }),
-            _ => Err(OriginError::InvalidResponse("the origin says nothing of a file but the file".to_owned())),
+            Self { size: Some(_), .. }
+            | Self {
+                modified: Some(_), ..
+            } => Ok(()),
+            Self {
+                is_missing: true, ..
+            } => Err(OriginError::Status {
+                status: 404,
+                retry_after: None,
+            }),
+            _ => Err(OriginError::InvalidResponse(
+                "the origin says nothing of a file but the file".to_owned(),
+            )),
         }
     }
 
@@ -48,7 +58,11 @@ pub struct Session {
 
 impl Session {
     pub fn new(stream: AsyncRustlsFtpStream, patience: Duration) -> Self {
-        Self { stream, patience, replies_in_sync: true }
+        Self {
+            stream,
+            patience,
+            replies_in_sync: true,
+        }
     }
 
     pub fn replies_in_sync(&self) -> bool {
@@ -71,7 +85,10 @@ impl Session {
     }
 
     /// What a server says, if it says it, and whether it says that there is no such file.
-    fn optional<T>(&mut self, said: Result<T, FtpCommandError>) -> Result<(Option<T>, bool), FtpCommandError> {
+    fn optional<T>(
+        &mut self,
+        said: Result<T, FtpCommandError>,
+    ) -> Result<(Option<T>, bool), FtpCommandError> {
         match said {
             Ok(said) => Ok((Some(said), false)),
             Err(FtpCommandError::Refused(550 | 551 | 553)) => Ok((None, true)),
@@ -88,9 +105,16 @@ impl Session {
     pub async fn retrieve(&mut self, path: &[u8], offset: u64) -> Result<Data, FtpCommandError> {
         let too_far = |_| FtpCommandError::NoRestart;
         // It is sent with the next command.
-        with_timeout(self.patience, self.stream.resume_transfer(usize::try_from(offset).map_err(too_far)?)).await?;
+        with_timeout(
+            self.patience,
+            self.stream
+                .resume_transfer(usize::try_from(offset).map_err(too_far)?),
+        )
+        .await?;
         match with_timeout(self.patience, self.stream.retr_as_stream(as_chars(path))).await {
-            Err(trouble) if offset > 0 && trouble.is_unknown_command() => Err(FtpCommandError::NoRestart),
+            Err(trouble) if offset > 0 && trouble.is_unknown_command() => {
+                Err(FtpCommandError::NoRestart)
+            }
             retrieved => retrieved,
         }
     }
@@ -107,7 +131,8 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Bytes as the library wants them: each is the character of its number, and [`ByteForByte`] makes it a byte again.
+/// Bytes as the library wants them: each is the character of its number, and [`ByteForByte`] makes
+/// it a byte again.
 pub fn as_chars(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
@@ -122,6 +147,8 @@ impl Encoding for ByteForByte {
     }
 
     fn encode(&self, text: &str) -> std::io::Result<Vec<u8>> {
-        text.chars().map(|c| u8::try_from(u32::from(c)).map_err(std::io::Error::other)).collect()
+        text.chars()
+            .map(|c| u8::try_from(u32::from(c)).map_err(std::io::Error::other))
+            .collect()
     }
 }

@@ -29,9 +29,9 @@ pub async fn with_timeout<T>(
 ) -> Result<T, FtpCommandError> {
     match timeout(patience, command).await {
         Ok(done) => done.map_err(FtpCommandError::from),
-        Err(_) => {
-            Err(FtpCommandError::Failed(OriginError::Unreachable("the origin did not answer in time".to_owned())))
-        }
+        Err(_) => Err(FtpCommandError::Failed(OriginError::Unreachable(
+            "the origin did not answer in time".to_owned(),
+        ))),
     }
 }
 
@@ -46,10 +46,15 @@ impl From<FtpError> for FtpCommandError {
     fn from(error: FtpError) -> Self {
         match error {
             FtpError::UnexpectedResponse(response) => {
-                let code = response.body.get(..3).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
+                let code = response
+                    .body
+                    .get(..3)
+                    .and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
                 match code {
                     Some(code @ 400..=599) => Self::Refused(code),
-                    Some(120) => Self::Failed(OriginError::Unreachable("the origin is not ready yet".to_owned())),
+                    Some(120) => Self::Failed(OriginError::Unreachable(
+                        "the origin is not ready yet".to_owned(),
+                    )),
                     _ => Self::Unreadable,
                 }
             }
@@ -58,9 +63,9 @@ impl From<FtpError> for FtpCommandError {
                 let why = why.trim_start_matches("Secure error: ");
                 Self::Failed(OriginError::TlsFailure(why.to_owned()))
             }
-            FtpError::BadResponse | FtpError::InvalidAddress(_) | FtpError::DataConnectionAlreadyOpen => {
-                Self::Unreadable
-            }
+            FtpError::BadResponse
+            | FtpError::InvalidAddress(_)
+            | FtpError::DataConnectionAlreadyOpen => Self::Unreadable,
         }
     }
 }
@@ -73,7 +78,10 @@ fn of_connection(error: &io::Error) -> OriginError {
     if let Some(wrong) = inner.and_then(|inner| inner.downcast_ref::<OriginError>()) {
         return wrong.clone();
     }
-    if inner.and_then(|inner| inner.downcast_ref::<ReplyTooLarge>()).is_some() {
+    if inner
+        .and_then(|inner| inner.downcast_ref::<ReplyTooLarge>())
+        .is_some()
+    {
         return OriginError::InvalidResponse("the origin's answer has no end".to_owned());
     }
     OriginError::Unreachable(format!("the origin broke off: {}", error.kind()))
@@ -89,14 +97,25 @@ impl From<FtpCommandError> for OriginError {
     fn from(trouble: FtpCommandError) -> Self {
         match trouble {
             FtpCommandError::Failed(error) => error,
-            FtpCommandError::Unreadable => Self::InvalidResponse("the origin's answer is no FTP".to_owned()),
-            FtpCommandError::NoRestart => Self::InvalidResponse("the origin sends no file from its middle".to_owned()),
+            FtpCommandError::Unreadable => {
+                Self::InvalidResponse("the origin's answer is no FTP".to_owned())
+            }
+            FtpCommandError::NoRestart => {
+                Self::InvalidResponse("the origin sends no file from its middle".to_owned())
+            }
             FtpCommandError::Refused(code @ 400..=499) => {
                 Self::Unreachable(format!("the origin cannot do it now: it says {code}"))
             }
-            FtpCommandError::Refused(530 | 532) => Self::InvalidResponse("the origin refuses the login".to_owned()),
-            FtpCommandError::Refused(550 | 551 | 553) => Self::Status { status: 404, retry_after: None },
-            FtpCommandError::Refused(code) => Self::InvalidResponse(format!("the origin refuses: it says {code}")),
+            FtpCommandError::Refused(530 | 532) => {
+                Self::InvalidResponse("the origin refuses the login".to_owned())
+            }
+            FtpCommandError::Refused(550 | 551 | 553) => Self::Status {
+                status: 404,
+                retry_after: None,
+            },
+            FtpCommandError::Refused(code) => {
+                Self::InvalidResponse(format!("the origin refuses: it says {code}"))
+            }
         }
     }
 }

@@ -11,8 +11,8 @@ use super::control::Session;
 use crate::model::Target;
 use crate::origin::OriginError;
 
-/// How long an unused connection is kept, how many a server, and how many in all. Servers let in few, and end those that
-/// say nothing.
+/// How long an unused connection is kept, how many a server, and how many in all. Servers let in
+/// few, and end those that say nothing.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const POOL_IDLE_PER_HOST: usize = 2;
 const POOL_IDLE: usize = 256;
@@ -26,7 +26,10 @@ pub struct Server {
 
 impl Server {
     pub fn of(target: &Target) -> Self {
-        Self { host: target.host().to_owned(), port: target.port() }
+        Self {
+            host: target.host().to_owned(),
+            port: target.port(),
+        }
     }
 }
 
@@ -46,22 +49,35 @@ struct Idle {
 
 impl Pool {
     pub fn new(per_host: usize) -> Self {
-        Self { idle: Mutex::default(), places: Mutex::default(), per_host }
+        Self {
+            idle: Mutex::default(),
+            places: Mutex::default(),
+            per_host,
+        }
     }
 
     /// Waits for leave to use a connection to a server.
     ///
     /// # Errors
     /// [`OriginError::Unreachable`] if others use all of them for longer than `patience`.
-    pub async fn place(&self, server: &Server, patience: Duration) -> Result<OwnedSemaphorePermit, OriginError> {
+    pub async fn place(
+        &self,
+        server: &Server,
+        patience: Duration,
+    ) -> Result<OwnedSemaphorePermit, OriginError> {
         let of_server = {
             let mut places = lock(&self.places);
             places.retain(|_, places| Arc::strong_count(places) > 1);
-            Arc::clone(places.entry(server.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.per_host))))
+            Arc::clone(
+                places
+                    .entry(server.clone())
+                    .or_insert_with(|| Arc::new(Semaphore::new(self.per_host))),
+            )
         };
         let place = timeout(patience, of_server.acquire_owned()).await;
-        let place =
-            place.map_err(|_| OriginError::Unreachable("all connections to the origin are in use".to_owned()))?;
+        let place = place.map_err(|_| {
+            OriginError::Unreachable("all connections to the origin are in use".to_owned())
+        })?;
         Ok(place.expect("these semaphores are never closed"))
     }
 
@@ -69,15 +85,25 @@ impl Pool {
     pub fn take(&self, server: &Server) -> Option<Session> {
         let mut idle = lock(&self.idle);
         idle.drop_old();
-        let at = idle.sessions.iter().rposition(|(other, ..)| other == server)?;
+        let at = idle
+            .sessions
+            .iter()
+            .rposition(|(other, ..)| other == server)?;
         Some(idle.sessions.swap_remove(at).2)
     }
 
     /// Keeps a connection for a while, if there is room and nothing is wrong with it.
     pub fn put(self: &Arc<Self>, server: Server, session: Session) {
         let mut idle = lock(&self.idle);
-        let of_server = idle.sessions.iter().filter(|(other, ..)| *other == server).count();
-        if !session.replies_in_sync() || of_server >= POOL_IDLE_PER_HOST || idle.sessions.len() >= POOL_IDLE {
+        let of_server = idle
+            .sessions
+            .iter()
+            .filter(|(other, ..)| *other == server)
+            .count();
+        if !session.replies_in_sync()
+            || of_server >= POOL_IDLE_PER_HOST
+            || idle.sessions.len() >= POOL_IDLE
+        {
             return;
         }
         idle.sessions.push((server, Instant::now(), session));
@@ -89,7 +115,8 @@ impl Pool {
 
 impl Idle {
     fn drop_old(&mut self) {
-        self.sessions.retain(|(_, since, _)| since.elapsed() < POOL_IDLE_TIMEOUT);
+        self.sessions
+            .retain(|(_, since, _)| since.elapsed() < POOL_IDLE_TIMEOUT);
     }
 }
 

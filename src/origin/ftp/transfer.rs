@@ -17,7 +17,8 @@ use crate::origin::OriginError;
 /// In bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// How long a server has to close the data connection once all has come, and then to say so. The length has decided already.
+/// How long a server has to close the data connection once all has come, and then to say so. The
+/// length has decided already.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A file on its way. What is not read to its end costs the control connection.
@@ -43,25 +44,42 @@ impl Transfer {
         home: Option<(Arc<Pool>, Server)>,
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        Self { conversation: Some((session, data)), left, is_part: false, recheck: None, home, place }
+        Self {
+            conversation: Some((session, data)),
+            left,
+            is_part: false,
+            recheck: None,
+            home,
+            place,
+        }
     }
 
-    /// Before the end is told the file is looked at again: it may have been exchanged after the first look.
+    /// Before the end is told the file is looked at again: it may have been exchanged after the
+    /// first look.
     pub fn of_the_rest(self, path: Vec<u8>, metadata: FileMetadata) -> Self {
-        Self { recheck: Some((path, metadata)), ..self }
+        Self {
+            recheck: Some((path, metadata)),
+            ..self
+        }
     }
 
     pub fn of_a_part(self) -> Self {
-        Self { is_part: true, ..self }
+        Self {
+            is_part: true,
+            ..self
+        }
     }
 
-    /// The next bytes, or `None` at the end. Where the length is known nothing else makes an end: not the server's 226, and
-    /// not its absence.
+    /// The next bytes, or `None` at the end. Where the length is known nothing else makes an end:
+    /// not the server's 226, and not its absence.
     ///
     /// # Errors
-    /// [`OriginError::Unreachable`] if the server breaks off, [`OriginError::InvalidResponse`] if it sends more than it has said.
+    /// [`OriginError::Unreachable`] if the server breaks off, [`OriginError::InvalidResponse`] if
+    /// it sends more than it has said.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
-        let Some((_, data)) = &mut self.conversation else { return Ok(None) };
+        let Some((_, data)) = &mut self.conversation else {
+            return Ok(None);
+        };
         if self.is_part && self.left == Some(0) {
             self.conversation = None;
             return Ok(None);
@@ -69,7 +87,9 @@ impl Transfer {
         let mut piece = BytesMut::with_capacity(PIECE_BYTES);
         let read = data.read_buf(&mut piece);
         let count = match self.left {
-            Some(0) => timeout(END_TIMEOUT, read).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())),
+            Some(0) => timeout(END_TIMEOUT, read)
+                .await
+                .unwrap_or(Err(io::ErrorKind::TimedOut.into())),
             _ => read.await,
         };
         let Some(count) = count.as_ref().ok().filter(|count| **count > 0) else {
@@ -82,7 +102,9 @@ impl Transfer {
                 *left = 0;
             }
             Some(left) if count > *left => {
-                return Err(OriginError::InvalidResponse("the origin sends more than it said".to_owned()));
+                return Err(OriginError::InvalidResponse(
+                    "the origin sends more than it said".to_owned(),
+                ));
             }
             Some(left) => *left -= count,
             None => {}
@@ -103,7 +125,9 @@ impl Transfer {
             (Some(0), Some((path, metadata))) => {
                 session.finish(data).await?;
                 if !session.metadata(path).await?.is_same_file_as(metadata) {
-                    return Err(OriginError::Unreachable("the origin's file changed while it was fetched".to_owned()));
+                    return Err(OriginError::Unreachable(
+                        "the origin's file changed while it was fetched".to_owned(),
+                    ));
                 }
             }
             // Only the server knows whether that was all.
@@ -117,7 +141,8 @@ impl Transfer {
     }
 }
 
-/// Waits for the server's word that a transfer is over, which nobody needs but whoever uses the connection next.
+/// Waits for the server's word that a transfer is over, which nobody needs but whoever uses the
+/// connection next.
 async fn finish(
     mut session: Session,
     data: Data,
@@ -134,6 +159,8 @@ async fn finish(
 
 impl fmt::Debug for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transfer").field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("Transfer")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
     }
 }

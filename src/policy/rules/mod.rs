@@ -31,7 +31,9 @@ pub struct Rules {
 impl Rules {
     pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent]) -> Result<Self, String> {
         let patterns = |key: &str, list: &[String]| -> Result<Vec<HostPattern>, String> {
-            list.iter().map(|text| HostPattern::parse(text).map_err(|why| format!("{key}: {why}"))).collect()
+            list.iter()
+                .map(|text| HostPattern::parse(text).map_err(|why| format!("{key}: {why}")))
+                .collect()
         };
         if rules.len() > MAX_RULES {
             return Err(format!("rules: at most {MAX_RULES} are allowed"));
@@ -39,7 +41,10 @@ impl Rules {
         Ok(Self {
             allow_hosts: patterns("policy.allow_hosts", &config.allow_hosts)?,
             deny_hosts: patterns("policy.deny_hosts", &config.deny_hosts)?,
-            compiled: rules.into_iter().map(CompiledRule::new).collect::<Result<_, _>>()?,
+            compiled: rules
+                .into_iter()
+                .map(CompiledRule::new)
+                .collect::<Result<_, _>>()?,
             parents: CompiledParent::all(parents)?,
             config,
         })
@@ -47,7 +52,11 @@ impl Rules {
 
     pub fn admit_client(&self, client: IpAddr) -> Result<(), PolicyDenied> {
         let client = client.to_canonical();
-        if contains(&self.config.allow_clients, client) { Ok(()) } else { Err(PolicyDenied::Client(client)) }
+        if contains(&self.config.allow_clients, client) {
+            Ok(())
+        } else {
+            Err(PolicyDenied::Client(client))
+        }
     }
 
     /// Checks everything that applies to a client's target.
@@ -60,7 +69,9 @@ impl Rules {
     pub fn check_host(&self, target: &Target) -> Result<(), PolicyDenied> {
         let host = target.host();
         self.check_denied_host(host)?;
-        if self.allow_hosts.is_empty() || self.allow_hosts.iter().any(|pattern| pattern.matches(host)) {
+        if self.allow_hosts.is_empty()
+            || self.allow_hosts.iter().any(|pattern| pattern.matches(host))
+        {
             Ok(())
         } else {
             Err(PolicyDenied::UnlistedHost(host.to_owned()))
@@ -76,7 +87,9 @@ impl Rules {
 
     fn check_suffix(&self, target: &Target) -> Result<(), PolicyDenied> {
         // An origin decodes the path before it opens the file, so an encoded suffix counts as well.
-        let path = percent_decode_str(target.path()).decode_utf8_lossy().to_ascii_lowercase();
+        let path = percent_decode_str(target.path())
+            .decode_utf8_lossy()
+            .to_ascii_lowercase();
         let ends = |suffix: &&String| path.ends_with(&suffix.to_ascii_lowercase());
         if let Some(suffix) = self.config.deny_suffixes.iter().find(ends) {
             return Err(PolicyDenied::DeniedSuffix(suffix.clone()));
@@ -96,7 +109,12 @@ impl Rules {
             FtpFile::of(target).map_err(PolicyDenied::FtpFile)?;
         }
         let (scheme, port) = (target.scheme(), target.port());
-        if !self.config.ports.iter().any(|allowed| allowed.allows(scheme, port)) {
+        if !self
+            .config
+            .ports
+            .iter()
+            .any(|allowed| allowed.allows(scheme, port))
+        {
             return Err(PolicyDenied::Port(scheme, port));
         }
         self.check_denied_host(target.host())?;
@@ -104,13 +122,19 @@ impl Rules {
     }
 
     pub fn check_connect_port(&self, port: u16) -> Result<(), PolicyDenied> {
-        if self.config.connect_ports.contains(&port) { Ok(()) } else { Err(PolicyDenied::ConnectPort(port)) }
+        if self.config.connect_ports.contains(&port) {
+            Ok(())
+        } else {
+            Err(PolicyDenied::ConnectPort(port))
+        }
     }
 
     /// Checks a host that is an IP address, because no resolver sees it.
     pub fn check_address_of(&self, target: &Target) -> Result<(), PolicyDenied> {
         match target.address() {
-            Some(address) if !self.may_connect_to(address) => Err(PolicyDenied::Address(target.host().to_owned())),
+            Some(address) if !self.may_connect_to(address) => {
+                Err(PolicyDenied::Address(target.host().to_owned()))
+            }
             _ => Ok(()),
         }
     }
@@ -125,13 +149,22 @@ impl Rules {
         if target.is_signed() || target.has_credentials() {
             return (Class::PassThrough, true);
         }
-        let class = self.matching(target).find_map(|compiled| compiled.rule.class);
-        let check_file_type = self.matching(target).find_map(|compiled| compiled.rule.check_file_type);
-        (class.unwrap_or_else(|| class_of(target)), check_file_type.unwrap_or(true))
+        let class = self
+            .matching(target)
+            .find_map(|compiled| compiled.rule.class);
+        let check_file_type = self
+            .matching(target)
+            .find_map(|compiled| compiled.rule.check_file_type);
+        (
+            class.unwrap_or_else(|| class_of(target)),
+            check_file_type.unwrap_or(true),
+        )
     }
 
     fn matching<'a>(&'a self, target: &Target) -> impl Iterator<Item = &'a CompiledRule> {
-        self.compiled.iter().filter(|compiled| compiled.matches(target))
+        self.compiled
+            .iter()
+            .filter(|compiled| compiled.matches(target))
     }
 
     /// Returns the canonical alias under which the target is stored, if it differs.
@@ -141,7 +174,10 @@ impl Rules {
         if target.is_signed() || target.has_credentials() {
             return None;
         }
-        let alias = self.matching(target).find(|compiled| compiled.has_alias())?.canonical_alias(target);
+        let alias = self
+            .matching(target)
+            .find(|compiled| compiled.has_alias())?
+            .canonical_alias(target);
         (alias != *target && !alias.is_signed()).then_some(alias)
     }
 
@@ -150,7 +186,8 @@ impl Rules {
         if target.is_signed() || target.has_credentials() {
             return None;
         }
-        self.matching(target).find(|compiled| compiled.has_alternates())
+        self.matching(target)
+            .find(|compiled| compiled.has_alternates())
     }
 
     pub fn parents(&self) -> &[CompiledParent] {
@@ -166,13 +203,25 @@ impl Rules {
             options.per_host = options.per_host.or(compiled.rule.per_host);
             interval = interval.or(compiled.rule.request_interval);
         }
-        RequestOptions { request_interval: interval.map(|interval| interval.0).unwrap_or_default(), ..options }
+        RequestOptions {
+            request_interval: interval.map(|interval| interval.0).unwrap_or_default(),
+            ..options
+        }
     }
 
-    pub fn admit_body(&self, content_type: Option<&str>, length: Option<u64>) -> Result<(), PolicyDenied> {
+    pub fn admit_body(
+        &self,
+        content_type: Option<&str>,
+        length: Option<u64>,
+    ) -> Result<(), PolicyDenied> {
         let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
         let denied = |start: &&String| content_type.starts_with(&start.to_ascii_lowercase());
-        if self.config.deny_content_types.iter().any(|start| denied(&start)) {
+        if self
+            .config
+            .deny_content_types
+            .iter()
+            .any(|start| denied(&start))
+        {
             return Err(PolicyDenied::ContentType(content_type));
         }
         if length.is_some_and(|length| length > self.config.max_object_size.bytes) {

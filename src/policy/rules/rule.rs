@@ -99,44 +99,81 @@ impl CompiledRule {
             "" => None,
             text => Some(Scheme::parse(text).ok_or("rules.scheme must be http, https or ftp")?),
         };
-        let credentials =
-            OriginCredentials::new("rules", &rule.headers, &rule.authorization, &rule.authorization_file)?;
-        if credentials.is_some() && (host.is_none() || !matches!(scheme, Some(Scheme::Http | Scheme::Https))) {
-            return Err("rules.headers and rules.authorization need a host, and the scheme http or https".to_owned());
+        let credentials = OriginCredentials::new(
+            "rules",
+            &rule.headers,
+            &rule.authorization,
+            &rule.authorization_file,
+        )?;
+        if credentials.is_some()
+            && (host.is_none() || !matches!(scheme, Some(Scheme::Http | Scheme::Https)))
+        {
+            return Err(
+                "rules.headers and rules.authorization need a host, and the scheme http or https"
+                    .to_owned(),
+            );
         }
-        let template = |key: &str, text: &str| Template::parse(text).map_err(|why| format!("rules.{key}: {why}"));
+        let template = |key: &str, text: &str| {
+            Template::parse(text).map_err(|why| format!("rules.{key}: {why}"))
+        };
         let templates = |key: &str, texts: &[String]| -> Result<Vec<_>, String> {
             if texts.len() > MAX_ALTERNATES {
                 return Err(format!("rules.{key}: at most {MAX_ALTERNATES} are allowed"));
             }
             texts.iter().map(|text| template(key, text)).collect()
         };
-        let canonical_url =
-            (!rule.canonical_url.is_empty()).then(|| template("canonical_url", &rule.canonical_url)).transpose()?;
-        let (mirrors, archives) = (templates("mirrors", &rule.mirrors)?, templates("archives", &rule.archives)?);
+        let canonical_url = (!rule.canonical_url.is_empty())
+            .then(|| template("canonical_url", &rule.canonical_url))
+            .transpose()?;
+        let (mirrors, archives) = (
+            templates("mirrors", &rule.mirrors)?,
+            templates("archives", &rule.archives)?,
+        );
         let is_mapped = canonical_url.is_some() || !mirrors.is_empty() || !archives.is_empty();
         // Otherwise `{path}` could begin in the middle of a path segment.
         if is_mapped && !rule.path_prefix.is_empty() && !rule.path_prefix.ends_with('/') {
             return Err("rules.path_prefix must end in / if the rule uses {path}".to_owned());
         }
-        if rule.per_host.is_some_and(|count| !(1..=MAX_PER_HOST).contains(&count)) {
-            return Err(format!("rules.per_host must be at least 1 and at most {MAX_PER_HOST}"));
+        if rule
+            .per_host
+            .is_some_and(|count| !(1..=MAX_PER_HOST).contains(&count))
+        {
+            return Err(format!(
+                "rules.per_host must be at least 1 and at most {MAX_PER_HOST}"
+            ));
         }
-        if rule.request_interval.is_some_and(|interval| interval.0 > MAX_REQUEST_INTERVAL) {
+        if rule
+            .request_interval
+            .is_some_and(|interval| interval.0 > MAX_REQUEST_INTERVAL)
+        {
             return Err("rules.request_interval must be at most 1m".to_owned());
         }
-        let egress = EgressRoute::parse(&rule.egress_proxy).map_err(|why| format!("rules.egress_proxy: {why}"))?;
+        let egress = EgressRoute::parse(&rule.egress_proxy)
+            .map_err(|why| format!("rules.egress_proxy: {why}"))?;
         let credentials = credentials.map(Arc::new);
-        let compiled = Self { scheme, host, rule, canonical_url, mirrors, archives, credentials, egress };
+        let compiled = Self {
+            scheme,
+            host,
+            rule,
+            canonical_url,
+            mirrors,
+            archives,
+            credentials,
+            egress,
+        };
         if compiled.has_no_effect() {
-            return Err(format!("rules: the rule for host \"{}\" sets nothing", compiled.rule.host));
+            return Err(format!(
+                "rules: the rule for host \"{}\" sets nothing",
+                compiled.rule.host
+            ));
         }
         Ok(compiled)
     }
 
     fn has_no_effect(&self) -> bool {
         let rule = &self.rule;
-        let changes_target = rule.class.is_some() || rule.check_file_type.is_some() || self.has_alias();
+        let changes_target =
+            rule.class.is_some() || rule.check_file_type.is_some() || self.has_alias();
         let changes_route = self.credentials.is_some() || self.egress.is_some();
         let paces_requests = rule.per_host.is_some() || rule.request_interval.is_some();
         !changes_target && !self.has_alternates() && !changes_route && !paces_requests
@@ -144,7 +181,10 @@ impl CompiledRule {
 
     pub fn matches(&self, target: &Target) -> bool {
         self.scheme.is_none_or(|scheme| scheme == target.scheme())
-            && self.host.as_ref().is_none_or(|host| host.matches(target.host()))
+            && self
+                .host
+                .as_ref()
+                .is_none_or(|host| host.matches(target.host()))
             && target.path().starts_with(&self.rule.path_prefix)
             && target.path().ends_with(&self.rule.path_suffix)
     }
@@ -168,10 +208,14 @@ impl CompiledRule {
     }
 
     pub fn mirrors_of(&self, target: &Target) -> impl Iterator<Item = Target> {
-        self.mirrors.iter().filter_map(|template| template.expand(target, &self.rule.path_prefix))
+        self.mirrors
+            .iter()
+            .filter_map(|template| template.expand(target, &self.rule.path_prefix))
     }
 
     pub fn archives_of(&self, target: &Target) -> impl Iterator<Item = Target> {
-        self.archives.iter().filter_map(|template| template.expand(target, &self.rule.path_prefix))
+        self.archives
+            .iter()
+            .filter_map(|template| template.expand(target, &self.rule.path_prefix))
     }
 }

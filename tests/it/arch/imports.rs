@@ -37,16 +37,25 @@ impl SourceTree {
         paths.retain(|path| path.extension().is_some_and(|ending| ending == "rs"));
         assert!(paths.len() > 100, "the sources are where they were");
         let files = paths.iter().map(|path| SourceFile::read(path, &root));
-        Self { files: files.map(|file| (file.module.clone(), file)).collect() }
+        Self {
+            files: files.map(|file| (file.module.clone(), file)).collect(),
+        }
     }
 
-    /// The files that each file depends on. Re-exports are followed to the file that defines the name.
+    /// The files that each file depends on. Re-exports are followed to the file that defines the
+    /// name.
     pub fn edges(&self) -> BTreeMap<&[String], BTreeSet<&[String]>> {
         let of = |file: &SourceFile| {
-            let targets = file.used.iter().filter_map(|path| self.resolve(&self.absolute(file, path)?, 0));
+            let targets = file
+                .used
+                .iter()
+                .filter_map(|path| self.resolve(&self.absolute(file, path)?, 0));
             targets.filter(|target| *target != file.module).collect()
         };
-        self.files.values().map(|file| (file.module.as_slice(), of(file))).collect()
+        self.files
+            .values()
+            .map(|file| (file.module.as_slice(), of(file)))
+            .collect()
     }
 
     /// The modules that each module names.
@@ -54,7 +63,9 @@ impl SourceTree {
         let mut uses = BTreeSet::new();
         for file in self.files.values() {
             for path in file.used.iter().chain(&file.reexported) {
-                let named = self.absolute(file, path).and_then(|path| path.into_iter().next());
+                let named = self
+                    .absolute(file, path)
+                    .and_then(|path| path.into_iter().next());
                 uses.extend(named.map(|named| (file.module[0].clone(), named)));
             }
         }
@@ -65,11 +76,17 @@ impl SourceTree {
     /// The groups of files that depend on each other.
     pub fn cycles(&self) -> Vec<Vec<String>> {
         let edges = self.edges();
-        let reachable: BTreeMap<_, _> = edges.keys().map(|from| (*from, reach(&edges, from))).collect();
+        let reachable: BTreeMap<_, _> = edges
+            .keys()
+            .map(|from| (*from, reach(&edges, from)))
+            .collect();
         let mut cycles = BTreeSet::new();
         for (from, reached) in &reachable {
-            let members: Vec<_> =
-                reached.iter().filter(|to| reachable[*to].contains(from)).map(|to| self.name(to)).collect();
+            let members: Vec<_> = reached
+                .iter()
+                .filter(|to| reachable[*to].contains(from))
+                .map(|to| self.name(to))
+                .collect();
             if members.len() > 1 {
                 cycles.insert(members);
             }
@@ -88,36 +105,54 @@ impl SourceTree {
             "crate" => Some(path[1..].to_vec()),
             "self" => Some([file.module.as_slice(), &path[1..]].concat()),
             "super" => {
-                let ups = path.iter().take_while(|segment| *segment == "super").count();
+                let ups = path
+                    .iter()
+                    .take_while(|segment| *segment == "super")
+                    .count();
                 let above = file.module.len().checked_sub(ups)?;
                 Some([&file.module[..above], &path[ups..]].concat())
             }
             _ => {
                 let child = [file.module.as_slice(), &path[..1]].concat();
-                self.files.contains_key(&child).then(|| [file.module.as_slice(), path].concat())
+                self.files
+                    .contains_key(&child)
+                    .then(|| [file.module.as_slice(), path].concat())
             }
         }
     }
 
     /// The module of the file that defines what a path names.
     fn resolve(&self, path: &[String], depth: usize) -> Option<&[String]> {
-        let length = (1..=path.len()).rev().find(|length| self.files.contains_key(&path[..*length]))?;
+        let length = (1..=path.len())
+            .rev()
+            .find(|length| self.files.contains_key(&path[..*length]))?;
         let file = &self.files[&path[..length]];
         let rest = &path[length..];
         if let Some(name) = rest.first()
             && depth < MAX_REEXPORTS
         {
-            let reexport = file.reexported.iter().find(|reexported| reexported.last() == Some(name));
+            let reexport = file
+                .reexported
+                .iter()
+                .find(|reexported| reexported.last() == Some(name));
             let target = reexport.and_then(|reexported| self.absolute(file, reexported));
-            if let Some(found) = target.and_then(|target| self.resolve(&target, depth + 1).map(<[_]>::to_vec)) {
-                return self.files.get_key_value(&found).map(|(module, _)| module.as_slice());
+            if let Some(found) =
+                target.and_then(|target| self.resolve(&target, depth + 1).map(<[_]>::to_vec))
+            {
+                return self
+                    .files
+                    .get_key_value(&found)
+                    .map(|(module, _)| module.as_slice());
             }
         }
         Some(file.module.as_slice())
     }
 }
 
-fn reach<'a>(edges: &BTreeMap<&'a [String], BTreeSet<&'a [String]>>, from: &'a [String]) -> BTreeSet<&'a [String]> {
+fn reach<'a>(
+    edges: &BTreeMap<&'a [String], BTreeSet<&'a [String]>>,
+    from: &'a [String],
+) -> BTreeSet<&'a [String]> {
     let mut reached = BTreeSet::new();
     let mut open = vec![from];
     while let Some(next) = open.pop() {
@@ -132,39 +167,76 @@ fn reach<'a>(edges: &BTreeMap<&'a [String], BTreeSet<&'a [String]>>, from: &'a [
 
 impl SourceFile {
     fn read(path: &Path, root: &Path) -> Self {
-        let inside = path.strip_prefix(root).expect("a source is in src").with_extension("");
-        let mut module: Vec<_> =
-            inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+        let inside = path
+            .strip_prefix(root)
+            .expect("a source is in src")
+            .with_extension("");
+        let mut module: Vec<_> = inside
+            .components()
+            .map(|part| part.as_os_str().to_string_lossy().into_owned())
+            .collect();
         if module.last().is_some_and(|last| last == "mod") {
             module.pop();
         }
         let text = fs::read_to_string(path).expect("a source can be read");
-        let code: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code: Vec<_> = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
         let code = code.join("\n");
-        let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+        let code = code
+            .split("#[cfg(test)]\nmod tests")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         let (mut used, mut reexported) = (Vec::new(), Vec::new());
         for (is_public, tree) in use_statements(&code) {
             let paths = expand(&tree);
-            if is_public { reexported.extend(paths) } else { used.extend(paths) }
+            if is_public {
+                reexported.extend(paths)
+            } else {
+                used.extend(paths)
+            }
         }
         used.extend(qualified_paths(&code));
-        Self { path: inside, module, code, used, reexported }
+        Self {
+            path: inside,
+            module,
+            code,
+            used,
+            reexported,
+        }
     }
 
     /// Names of the types that the file defines.
     pub fn types(&self) -> Vec<String> {
-        let lines = self.code.lines().map(str::trim_start).map(without_visibility);
-        let name =
-            |line: &str| ["struct ", "enum ", "trait "].iter().find_map(|kind| line.strip_prefix(kind).map(word));
+        let lines = self
+            .code
+            .lines()
+            .map(str::trim_start)
+            .map(without_visibility);
+        let name = |line: &str| {
+            ["struct ", "enum ", "trait "]
+                .iter()
+                .find_map(|kind| line.strip_prefix(kind).map(word))
+        };
         lines.filter_map(name).collect()
     }
 
     /// Names of the types that the file has inherent `impl` blocks of.
     pub fn inherent_impls(&self) -> Vec<String> {
         let mut types = Vec::new();
-        for line in self.code.lines().filter(|line| line.starts_with("impl") && !line.contains(" for ")) {
+        for line in self
+            .code
+            .lines()
+            .filter(|line| line.starts_with("impl") && !line.contains(" for "))
+        {
             let rest = line.trim_start_matches("impl");
-            let rest = if rest.starts_with('<') { after_generics(rest) } else { rest };
+            let rest = if rest.starts_with('<') {
+                after_generics(rest)
+            } else {
+                rest
+            };
             types.push(word(rest.trim_start()));
         }
         types
@@ -194,7 +266,9 @@ fn without_visibility(line: &str) -> &str {
 }
 
 fn word(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    text.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }
 
 /// The trees of the `use` statements of a file, each with whether it is public.
@@ -206,7 +280,10 @@ fn use_statements(code: &str) -> Vec<(bool, String)> {
         if let Some(tree) = statement.strip_prefix("use ") {
             let begins = offset + line.len() - tree.len();
             let tree = code[begins..].split(';').next().unwrap_or_default();
-            statements.push((line.trim_start().starts_with("pub"), tree.replace('\n', " ")));
+            statements.push((
+                line.trim_start().starts_with("pub"),
+                tree.replace('\n', " "),
+            ));
         }
         offset += line.len() + 1;
     }
@@ -218,12 +295,22 @@ fn expand(tree: &str) -> Vec<ImportPath> {
     let tree = tree.trim();
     let segments = |text: &str| -> ImportPath {
         let text = text.split(" as ").next().unwrap_or_default();
-        text.split("::").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        text.split("::")
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect()
     };
-    let Some((head, group)) = tree.split_once('{') else { return vec![segments(tree)] };
+    let Some((head, group)) = tree.split_once('{') else {
+        return vec![segments(tree)];
+    };
     let group = group.rsplit_once('}').map_or(group, |(group, _)| group);
     let head = segments(head);
-    members(group).iter().flat_map(|member| expand(member)).map(|path| [head.clone(), path].concat()).collect()
+    members(group)
+        .iter()
+        .flat_map(|member| expand(member))
+        .map(|path| [head.clone(), path].concat())
+        .collect()
 }
 
 /// The members of a `use` group, at its own depth.
@@ -251,10 +338,17 @@ fn qualified_paths(code: &str) -> Vec<ImportPath> {
     let mut paths = Vec::new();
     for start in ["crate::", "super::"] {
         for (at, _) in code.match_indices(start) {
-            let is_inside = code[..at].ends_with(|c: char| c == ':' || c.is_alphanumeric() || c == '_');
-            let text: String =
-                code[at..].chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
-            let path: ImportPath = text.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect();
+            let is_inside =
+                code[..at].ends_with(|c: char| c == ':' || c.is_alphanumeric() || c == '_');
+            let text: String = code[at..]
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':'))
+                .collect();
+            let path: ImportPath = text
+                .split("::")
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect();
             if !is_inside && path.len() > 1 {
                 paths.push(path);
             }

@@ -107,7 +107,10 @@ impl Builder {
 
     /// Drops all `[[rules]]` and `[[parents]]`.
     pub fn without_rules(self) -> Self {
-        Self { rules: String::new(), ..self }
+        Self {
+            rules: String::new(),
+            ..self
+        }
     }
 
     /// Adds a `[[parents]]` entry with this body.
@@ -123,7 +126,10 @@ impl Builder {
 
     /// Trusts this certificate authority only.
     pub fn authority(self, authority: &Authority) -> Self {
-        self.env("SSL_CERT_FILE", authority.file().to_str().expect("the path is text"))
+        self.env(
+            "SSL_CERT_FILE",
+            authority.file().to_str().expect("the path is text"),
+        )
     }
 
     /// Sets the cache folder.
@@ -141,8 +147,16 @@ impl Builder {
     pub fn without_a_file(mut self) -> Self {
         self.has_file = false;
         for (key, value) in &self.settings {
-            let Some(text) = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) else { continue };
-            self.env.insert(format!("MILLPOND_{}", key.replace('.', "__").to_uppercase()), text.to_owned());
+            let Some(text) = value
+                .strip_prefix('"')
+                .and_then(|value| value.strip_suffix('"'))
+            else {
+                continue;
+            };
+            self.env.insert(
+                format!("MILLPOND_{}", key.replace('.', "__").to_uppercase()),
+                text.to_owned(),
+            );
         }
         self
     }
@@ -150,12 +164,18 @@ impl Builder {
     /// Starts the gateway with this soft limit of open files, as a login shell or a
     /// service manager does.
     pub fn descriptors(self, limit: u32) -> Self {
-        Self { descriptors: Some(("-S", limit)), ..self }
+        Self {
+            descriptors: Some(("-S", limit)),
+            ..self
+        }
     }
 
     /// Starts the gateway with a hard limit of open files, which it cannot raise.
     pub fn hard_descriptors(self, limit: u32) -> Self {
-        Self { descriptors: Some(("", limit)), ..self }
+        Self {
+            descriptors: Some(("", limit)),
+            ..self
+        }
     }
 
     pub(super) fn file(&self) -> PathBuf {
@@ -168,7 +188,11 @@ impl Builder {
             None => Command::new(BINARY),
             Some((which, limit)) => {
                 let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit {which} -n {limit} && exec \"$0\" \"$@\""), BINARY]);
+                shell.args([
+                    "-c",
+                    &format!("ulimit {which} -n {limit} && exec \"$0\" \"$@\""),
+                    BINARY,
+                ]);
                 shell
             }
         };
@@ -190,13 +214,27 @@ impl Builder {
         let mut toml = String::new();
         let mut settings = self.settings.clone();
         // A bare number means http and https, and a default port its own scheme.
-        let schemes = |port: &u16| if *port < 1024 { format!("{port}") } else { format!("{port}, \"ftp:{port}\"") };
+        let schemes = |port: &u16| {
+            if *port < 1024 {
+                format!("{port}")
+            } else {
+                format!("{port}, \"ftp:{port}\"")
+            }
+        };
         let ports: Vec<_> = self.ports.iter().map(schemes).collect();
-        settings.entry("policy.ports".to_owned()).or_insert_with(|| format!("[{}]", ports.join(", ")));
-        settings.entry("policy.connect_ports".to_owned()).or_insert_with(|| format!("{:?}", self.ports));
+        settings
+            .entry("policy.ports".to_owned())
+            .or_insert_with(|| format!("[{}]", ports.join(", ")));
+        settings
+            .entry("policy.connect_ports".to_owned())
+            .or_insert_with(|| format!("{:?}", self.ports));
         let quoted = |path: &Path| format!("{:?}", path.to_str().expect("the path is text"));
-        settings.entry("cache.dir".to_owned()).or_insert_with(|| quoted(&self.cache));
-        settings.entry("gateway.state_dir".to_owned()).or_insert_with(|| quoted(&self.folder().join("state")));
+        settings
+            .entry("cache.dir".to_owned())
+            .or_insert_with(|| quoted(&self.cache));
+        settings
+            .entry("gateway.state_dir".to_owned())
+            .or_insert_with(|| quoted(&self.folder().join("state")));
         for (key, value) in settings {
             writeln!(toml, "{key} = {value}").expect("a string can be written");
         }
@@ -212,17 +250,24 @@ impl Builder {
             tool = tool.env(name, value);
         }
         let arguments = self.arguments();
-        tool.args(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).run()
+        tool.args(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+            .run()
     }
 
     /// Returns the same configuration and cache folder with other folders for everything else.
     pub(super) fn on_the_same_cache(&self) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("a folder can be made"));
-        Self { folder, ..self.clone() }
+        Self {
+            folder,
+            ..self.clone()
+        }
     }
 
     pub(super) fn setting(&self, key: &str) -> &str {
-        self.settings.get(key).map(String::as_str).unwrap_or_default()
+        self.settings
+            .get(key)
+            .map(String::as_str)
+            .unwrap_or_default()
     }
 
     pub(super) fn cache(&self) -> &Path {

@@ -15,16 +15,24 @@ impl Gateway {
     #[track_caller]
     pub fn await_at_claim(&self, url: &str) {
         let (claim, open) = (self.claim_of(url), format!("/proc/{}/fd", self.pid()));
-        let is_claim = |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|path| path == claim);
+        let is_claim =
+            |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|path| path == claim);
         eventually("the process waits for the lease", || {
-            fs::read_dir(&open).expect("the process runs").flatten().any(is_claim).then_some(())
+            fs::read_dir(&open)
+                .expect("the process runs")
+                .flatten()
+                .any(is_claim)
+                .then_some(())
         });
     }
 
     /// Asserts that exactly one process fetched the target and that the others found it stored.
     #[track_caller]
     pub fn assert_one_fetched(gateways: &[&Self], url: &str) {
-        let mut fetches: Vec<_> = gateways.iter().map(|gateway| gateway.await_fetch(url)).collect();
+        let mut fetches: Vec<_> = gateways
+            .iter()
+            .map(|gateway| gateway.await_fetch(url))
+            .collect();
         fetches.sort_by_key(|fetch| fetch["attempts"].as_u64());
         let stored = fetches.pop().expect("there is a gateway");
         assert_eq!(stored["outcome"], "stored", "{stored}");

@@ -45,12 +45,18 @@ impl Request {
     }
 
     pub fn http_1_0(self) -> Self {
-        Self { version: "HTTP/1.0", ..self }
+        Self {
+            version: "HTTP/1.0",
+            ..self
+        }
     }
 
     /// Adds a body with its `Content-Length`.
     pub fn body(self, body: &[u8]) -> Self {
-        Self { body: body.to_vec(), ..self.header("Content-Length", &body.len().to_string()) }
+        Self {
+            body: body.to_vec(),
+            ..self.header("Content-Length", &body.len().to_string())
+        }
     }
 
     /// Adds a body in chunks of 1000 bytes.
@@ -62,7 +68,10 @@ impl Request {
             coded.extend_from_slice(b"\r\n");
         }
         coded.extend_from_slice(b"0\r\n\r\n");
-        Self { body: coded, ..self.header("Transfer-Encoding", "chunked") }
+        Self {
+            body: coded,
+            ..self.header("Transfer-Encoding", "chunked")
+        }
     }
 
     /// Sends the request and reads the complete response.
@@ -92,11 +101,25 @@ impl Request {
 
     fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} {}\r\n", self.method, self.target, self.version);
-        let given = |name: &str| self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name));
+        let given = |name: &str| {
+            self.headers
+                .iter()
+                .any(|(own, _)| own.eq_ignore_ascii_case(name))
+        };
         if !given("host") {
-            let authority = self.target.split_once("://").and_then(|(_, rest)| rest.split('/').next());
-            let host = authority.filter(|_| !self.target.starts_with('/')).map(str::to_owned);
-            text += &["Host: ", &host.unwrap_or_else(|| self.address.to_string()), "\r\n"].concat();
+            let authority = self
+                .target
+                .split_once("://")
+                .and_then(|(_, rest)| rest.split('/').next());
+            let host = authority
+                .filter(|_| !self.target.starts_with('/'))
+                .map(str::to_owned);
+            text += &[
+                "Host: ",
+                &host.unwrap_or_else(|| self.address.to_string()),
+                "\r\n",
+            ]
+            .concat();
         }
         if !given("connection") {
             text += "Connection: close\r\n";
@@ -113,7 +136,13 @@ impl Request {
 /// Percent-encodes a text as a query value.
 pub fn encoded(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let encode = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let encode = |byte: u8| {
+        if is_plain(byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
     text.bytes().map(encode).collect()
 }
 
@@ -134,13 +163,22 @@ impl Waiting {
 
     fn try_send(address: SocketAddr, bytes: &[u8], is_head: bool) -> io::Result<Self> {
         let mut socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        socket
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a timeout can be set");
         socket.set_nodelay(true).expect("an option can be set");
         // A server may respond and close before it has read the whole request: only
         // the response matters.
         drop(socket.write_all(bytes));
-        let is_old = bytes.split(|byte| *byte == b'\r').next().is_some_and(|line| line.ends_with(b"HTTP/1.0"));
-        Ok(Self { reader: BufReader::new(socket), is_head, is_old })
+        let is_old = bytes
+            .split(|byte| *byte == b'\r')
+            .next()
+            .is_some_and(|line| line.ends_with(b"HTTP/1.0"));
+        Ok(Self {
+            reader: BufReader::new(socket),
+            is_head,
+            is_old,
+        })
     }
 
     /// Reads the head of the response.
@@ -151,17 +189,28 @@ impl Waiting {
 
     fn try_head(mut self) -> io::Result<Streaming> {
         let head = read_head(&mut self.reader)?;
-        assert!(!self.is_old || head.header("transfer-encoding").is_none(), "chunked response to HTTP/1.0: {head:#?}");
+        assert!(
+            !self.is_old || head.header("transfer-encoding").is_none(),
+            "chunked response to HTTP/1.0: {head:#?}"
+        );
         let framing = Framing::of(&head, self.is_head);
-        Ok(Streaming { reader: self.reader, head, framing })
+        Ok(Streaming {
+            reader: self.reader,
+            head,
+            framing,
+        })
     }
 
     /// Returns whether the first byte of the response has arrived.
     pub fn has_answer(&self) -> bool {
         let socket = self.reader.get_ref();
-        socket.set_nonblocking(true).expect("a socket can be made non-blocking");
+        socket
+            .set_nonblocking(true)
+            .expect("a socket can be made non-blocking");
         let has = socket.peek(&mut [0]).is_ok();
-        socket.set_nonblocking(false).expect("a socket can be made blocking");
+        socket
+            .set_nonblocking(false)
+            .expect("a socket can be made blocking");
         has
     }
 
@@ -185,7 +234,10 @@ impl Framing {
         if is_head || head.status < 200 || matches!(head.status, 204 | 304) {
             return Self::Done;
         }
-        if head.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+        if head
+            .header("transfer-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+        {
             return Self::Chunked(0);
         }
         match head.header("content-length") {
@@ -211,8 +263,14 @@ impl Streaming {
     pub fn read(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         while bytes.len() < count {
-            let got = self.read_some(count - bytes.len()).expect("more of the body can be read");
-            assert!(!got.is_empty(), "the body ended after {} bytes of {count}", bytes.len());
+            let got = self
+                .read_some(count - bytes.len())
+                .expect("more of the body can be read");
+            assert!(
+                !got.is_empty(),
+                "the body ended after {} bytes of {count}",
+                bytes.len()
+            );
             bytes.extend(got);
         }
         bytes
@@ -226,12 +284,19 @@ impl Streaming {
             match self.read_some(64 << 10) {
                 Ok(bytes) if bytes.is_empty() => break self.how_it_ended(),
                 Ok(bytes) => body.extend(bytes),
-                Err(error) if is_timeout(&error) => panic!("the body stalled after {} bytes", body.len()),
+                Err(error) if is_timeout(&error) => {
+                    panic!("the body stalled after {} bytes", body.len())
+                }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break Ended::Cut,
                 Err(error) => panic!("the body could not be read: {error}"),
             }
         };
-        Answer { status: self.head.status, head: self.head, body, ended }
+        Answer {
+            status: self.head.status,
+            head: self.head,
+            body,
+            ended,
+        }
     }
 
     /// Reads the rest of a delimited body, and the head of the next response
@@ -240,14 +305,29 @@ impl Streaming {
     pub fn next(mut self) -> (Self, Answer) {
         let mut body = Vec::new();
         loop {
-            let bytes = self.read_some(64 << 10).expect("more of the body can be read");
+            let bytes = self
+                .read_some(64 << 10)
+                .expect("more of the body can be read");
             if bytes.is_empty() {
                 break;
             }
             body.extend(bytes);
         }
-        let answer = Answer { status: self.head.status, ended: self.how_it_ended(), head: self.head, body };
-        (Waiting { reader: self.reader, is_head: false, is_old: false }.head(), answer)
+        let answer = Answer {
+            status: self.head.status,
+            ended: self.how_it_ended(),
+            head: self.head,
+            body,
+        };
+        (
+            Waiting {
+                reader: self.reader,
+                is_head: false,
+                is_old: false,
+            }
+            .head(),
+            answer,
+        )
     }
 
     /// Returns the connection for a tunnel, with the bytes that were already read from it.
@@ -275,7 +355,9 @@ impl Streaming {
         }
         let limit = match self.framing {
             Framing::Done => 0,
-            Framing::Left(left) | Framing::Chunked(left) => limit.min(usize::try_from(left).unwrap_or(limit)),
+            Framing::Left(left) | Framing::Chunked(left) => {
+                limit.min(usize::try_from(left).unwrap_or(limit))
+            }
             Framing::UntilClose => limit,
         };
         let mut bytes = vec![0; limit];
@@ -305,12 +387,18 @@ impl Streaming {
 }
 
 pub fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Head> {
     let line = read_line(reader)?;
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = line
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| io::Error::other(format!("{line:?} is no status line")))?;
     let mut headers = Vec::new();
     loop {
@@ -318,7 +406,9 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Head> {
         if line.is_empty() {
             return Ok(Head { status, headers });
         }
-        let (name, value) = line.split_once(':').ok_or_else(|| io::Error::other(format!("{line:?} is no header")))?;
+        let (name, value) = line
+            .split_once(':')
+            .ok_or_else(|| io::Error::other(format!("{line:?} is no header")))?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
 }
@@ -329,7 +419,9 @@ fn read_line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
     if line.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
+    Ok(String::from_utf8_lossy(&line)
+        .trim_end_matches(['\r', '\n'])
+        .to_owned())
 }
 
 /// Returns `None` if the connection ended instead of a chunk.
@@ -338,7 +430,8 @@ fn read_chunk_size(reader: &mut BufReader<TcpStream>) -> io::Result<Option<u64>>
         return Ok(None);
     }
     let line = read_line(reader)?;
-    let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16).map_err(io::Error::other)?;
+    let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)
+        .map_err(io::Error::other)?;
     if size == 0 {
         // Expects the empty line only: tests send no trailers.
         read_line(reader)?;

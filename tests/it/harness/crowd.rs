@@ -10,8 +10,14 @@ use super::{DEADLINE, Gateway};
 /// Raises this process's open file limit to the hard limit and returns that limit.
 pub fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
-        .expect("the soft limit can be raised to the hard limit");
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )
+    .expect("the soft limit can be raised to the hard limit");
     limit.maximum.unwrap_or(u64::MAX)
 }
 
@@ -27,7 +33,9 @@ impl Kept {
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(DEADLINE))?;
         socket.set_nodelay(true)?;
-        Ok(Self { reader: BufReader::with_capacity(1024, socket) })
+        Ok(Self {
+            reader: BufReader::with_capacity(1024, socket),
+        })
     }
 
     /// Sends bytes unchanged.
@@ -44,7 +52,9 @@ impl Kept {
     /// # Errors
     /// Returns the error of the system call if there is no response.
     pub fn ask(&mut self, target: &str) -> io::Result<(u16, bool)> {
-        self.send(format!("GET {target} HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8\r\n\r\n").as_bytes())?;
+        self.send(
+            format!("GET {target} HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8\r\n\r\n").as_bytes(),
+        )?;
         let (mut status, mut left_bytes, mut stays) = (None, 0, true);
         loop {
             let mut line = String::new();
@@ -54,9 +64,16 @@ impl Kept {
             let line = line.trim_end().to_ascii_lowercase();
             match line.split_once(": ") {
                 _ if line.is_empty() => break,
-                Some(("content-length", value)) => left_bytes = value.parse().map_err(io::Error::other)?,
+                Some(("content-length", value)) => {
+                    left_bytes = value.parse().map_err(io::Error::other)?
+                }
                 Some(("connection", "close")) => stays = false,
-                None => status = line.split(' ').nth(1).and_then(|status| status.parse().ok()),
+                None => {
+                    status = line
+                        .split(' ')
+                        .nth(1)
+                        .and_then(|status| status.parse().ok())
+                }
                 Some(_) => {}
             }
         }
@@ -77,14 +94,23 @@ impl Gateway {
     }
 
     fn memory_mib(&self, name: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the gateway runs");
-        let line =
-            status.lines().find(|line| line.starts_with(name)).expect("the kernel reports the memory of a process");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("a number") / 1024
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .expect("the gateway runs");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(name))
+            .expect("the kernel reports the memory of a process");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse::<u64>().ok())
+            .expect("a number")
+            / 1024
     }
 
     /// Returns the number of open files and connections of the process.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the gateway runs").count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .expect("the gateway runs")
+            .count()
     }
 }

@@ -98,7 +98,10 @@ impl FtpServer {
 
     /// Returns how often a command was received.
     pub fn count(&self, verb: &str) -> usize {
-        self.asked().iter().filter(|line| line.split(' ').next() == Some(verb)).count()
+        self.asked()
+            .iter()
+            .filter(|line| line.split(' ').next() == Some(verb))
+            .count()
     }
 
     pub fn connections(&self) -> usize {
@@ -135,7 +138,15 @@ fn accept_all(shared: &Arc<Shared>, listener: &TcpListener) {
             lock(&shared.sockets).push(socket.try_clone().expect("a socket can be cloned"));
             let end = socket.try_clone().expect("a socket can be cloned");
             // A closed or reset connection is a normal end.
-            drop(Conversation { shared: &shared, reader: BufReader::new(socket), data: None, offset: 0 }.run());
+            drop(
+                Conversation {
+                    shared: &shared,
+                    reader: BufReader::new(socket),
+                    data: None,
+                    offset: 0,
+                }
+                .run(),
+            );
             // The clone in `sockets` would keep the connection open.
             drop(end.shutdown(Shutdown::Both));
         });
@@ -159,7 +170,9 @@ impl Conversation<'_> {
             if self.reader.read_until(b'\n', &mut line)? == 0 {
                 return Ok(());
             }
-            let line = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+            let line = String::from_utf8_lossy(&line)
+                .trim_end_matches(['\r', '\n'])
+                .to_owned();
             lock(&self.shared.asked).push(line.clone());
             let (verb, argument) = line.split_once(' ').unwrap_or((&line, ""));
             if !self.act(verb, argument, &self.usual(verb, argument))? {
@@ -178,7 +191,9 @@ impl Conversation<'_> {
             })
         };
         match act {
-            Act::Usual if verb == "RETR" => self.send(argument, usize::MAX, Some("226 done"), false)?,
+            Act::Usual if verb == "RETR" => {
+                self.send(argument, usize::MAX, Some("226 done"), false)?
+            }
             Act::Usual => self.usually(verb, argument, usual)?,
             Act::Say(text) => self.say(&text)?,
             Act::Silence => {
@@ -236,8 +251,12 @@ impl Conversation<'_> {
     }
 
     fn send(&mut self, name: &str, count: usize, end: Option<&str>, stays: bool) -> io::Result<()> {
-        let Some((body, _)) = lock(&self.shared.files).get(name).cloned() else { return self.say("550 no such file") };
-        let Some(listener) = self.data.take() else { return self.say("425 where to?") };
+        let Some((body, _)) = lock(&self.shared.files).get(name).cloned() else {
+            return self.say("550 no such file");
+        };
+        let Some(listener) = self.data.take() else {
+            return self.say("425 where to?");
+        };
         let (mut data, _) = listener.accept()?;
         let start = std::mem::take(&mut self.offset).min(body.len());
         let stop = start.saturating_add(count).min(body.len());
@@ -251,7 +270,9 @@ impl Conversation<'_> {
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
-        self.reader.get_mut().write_all(format!("{text}\r\n").as_bytes())
+        self.reader
+            .get_mut()
+            .write_all(format!("{text}\r\n").as_bytes())
     }
 
     fn await_end(&mut self) {
@@ -263,5 +284,9 @@ impl Conversation<'_> {
 /// Returns a `PASV` reply with another address and port.
 pub fn passive(address: Ipv4Addr, port: u16) -> Act {
     let [a, b, c, d] = address.octets();
-    Act::Say(format!("227 there ({a},{b},{c},{d},{},{})", port / 256, port % 256))
+    Act::Say(format!(
+        "227 there ({a},{b},{c},{d},{},{})",
+        port / 256,
+        port % 256
+    ))
 }

@@ -31,7 +31,10 @@ impl Builder {
     /// Starts the gateway and waits until its endpoints listen.
     #[track_caller]
     pub fn start(self) -> Gateway {
-        let mut gateway = Gateway { setup: self, running: None };
+        let mut gateway = Gateway {
+            setup: self,
+            running: None,
+        };
         gateway.start();
         gateway
     }
@@ -58,7 +61,11 @@ impl Gateway {
         assert!(self.running.is_none(), "the gateway runs already");
         self.setup.write();
         let mut command = self.setup.command();
-        command.current_dir(self.setup.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .current_dir(self.setup.folder())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary can be started");
         let log = Log::read(child.stderr.take().expect("standard error is piped"));
         (child, log)
@@ -70,7 +77,12 @@ impl Gateway {
         let has_proxy = self.setup.setting("proxy.listen") != "\"\"";
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         // From here on `drop` stops the child.
-        self.running = Some(Running { child, log: log.clone(), gateway: unspecified, proxy: None });
+        self.running = Some(Running {
+            child,
+            log: log.clone(),
+            gateway: unspecified,
+            proxy: None,
+        });
         let gateway = listening_at(&log, "gateway");
         let proxy = has_proxy.then(|| listening_at(&log, "proxy"));
         if let Some(running) = &mut self.running {
@@ -123,12 +135,16 @@ impl Gateway {
     /// Returns the admin token that the gateway created.
     pub fn token(&self) -> String {
         let file = self.setup.folder().join("state/admin_token");
-        std::fs::read_to_string(file).expect("the gateway creates the token at startup").trim_end().to_owned()
+        std::fs::read_to_string(file)
+            .expect("the gateway creates the token at startup")
+            .trim_end()
+            .to_owned()
     }
 
     /// Returns an API request with the admin token.
     pub fn operate(&self, method: &str, path: &str) -> Request {
-        self.request(method, path).header("Authorization", &format!("Bearer {}", self.token()))
+        self.request(method, path)
+            .header("Authorization", &format!("Bearer {}", self.token()))
     }
 
     /// Returns a request at the proxy endpoint.
@@ -148,7 +164,9 @@ impl Gateway {
     #[track_caller]
     pub fn await_fetch(&self, target: &str) -> Value {
         self.log()
-            .wait_for(&format!("a fetch of {target}"), |event| event["message"] == "fetch" && event["uri"] == target)
+            .wait_for(&format!("a fetch of {target}"), |event| {
+                event["message"] == "fetch" && event["uri"] == target
+            })
     }
 
     /// Waits until a target is stored, and returns the log event of the fetch.
@@ -162,7 +180,9 @@ impl Gateway {
     /// Waits until a target is uploaded to the bucket and the upload is verified.
     #[track_caller]
     pub fn await_uploaded(&self, target: &str) {
-        self.log().wait_for("the upload", |event| event["message"] == "uploaded" && event["uri"] == target);
+        self.log().wait_for("the upload", |event| {
+            event["message"] == "uploaded" && event["uri"] == target
+        });
     }
 
     pub fn cache(&self) -> &Path {
@@ -191,7 +211,11 @@ impl Gateway {
     /// Returns the files in the staging folder, without the lock files, which are hidden.
     pub fn staged(&self) -> Vec<PathBuf> {
         let mut files = files_under(&self.cache().join("staging"));
-        files.retain(|file| !file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
+        files.retain(|file| {
+            !file
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+        });
         files
     }
 
@@ -199,7 +223,9 @@ impl Gateway {
     #[track_caller]
     pub fn assert_nothing_stored(&self) {
         // An abandoned staging file is removed in the background.
-        eventually("nothing is staged", || self.staged().is_empty().then_some(()));
+        eventually("nothing is staged", || {
+            self.staged().is_empty().then_some(())
+        });
         assert_eq!(self.objects(), Vec::<PathBuf>::new(), "objects");
         assert_eq!(self.records(), Vec::<PathBuf>::new(), "records");
     }
@@ -245,11 +271,20 @@ impl Gateway {
         assert_eq!(code, Some(0), "the exit code\n{}", log.text());
         if self.setup.setting("log.format") == "\"json\"" {
             // The log line of a tunnel that is closed at the very end may follow this one.
-            let end = log.events().into_iter().rev().find(|event| event["message"] == "stopped");
-            let end = end.unwrap_or_else(|| panic!("the log has no event `stopped`\n{}", log.text()));
+            let end = log
+                .events()
+                .into_iter()
+                .rev()
+                .find(|event| event["message"] == "stopped");
+            let end =
+                end.unwrap_or_else(|| panic!("the log has no event `stopped`\n{}", log.text()));
             assert_eq!(end["in_flight"], 0, "in-flight fetches at the end");
         }
-        assert_eq!(self.staged(), Vec::<PathBuf>::new(), "staging files left behind");
+        assert_eq!(
+            self.staged(),
+            Vec::<PathBuf>::new(),
+            "staging files left behind"
+        );
     }
 
     /// Kills the process with SIGKILL.
@@ -307,16 +342,32 @@ impl Drop for Gateway {
 
 fn listening_at(log: &Log, door: &str) -> SocketAddr {
     let what = format!("the log line of the {door} endpoint");
-    let named = |line: &str| [format!("endpoint={door}"), format!("\"{door}\"")].iter().any(|name| line.contains(name));
+    let named = |line: &str| {
+        [format!("endpoint={door}"), format!("\"{door}\"")]
+            .iter()
+            .any(|name| line.contains(name))
+    };
     let line = log.wait_for_line(&what, |line| line.contains("listening") && named(line));
-    let (_, rest) = line.split_once("address").expect("the line has the address");
-    let address: String =
-        rest.chars().skip_while(|c| !c.is_ascii_digit()).take_while(|c| !"\", ".contains(*c)).collect();
-    address.parse().unwrap_or_else(|_| panic!("{address:?} is no address, in {line:?}"))
+    let (_, rest) = line
+        .split_once("address")
+        .expect("the line has the address");
+    let address: String = rest
+        .chars()
+        .skip_while(|c| !c.is_ascii_digit())
+        .take_while(|c| !"\", ".contains(*c))
+        .collect();
+    address
+        .parse()
+        .unwrap_or_else(|_| panic!("{address:?} is no address, in {line:?}"))
 }
 
 /// Sends a signal with the shell's `kill`: this needs no dependency on libc.
 pub(super) fn signal(pid: u32, name: &str) {
-    let status = Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
-    assert!(status.is_ok_and(|status| status.success()), "signal {name} could not be sent");
+    let status = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "signal {name} could not be sent"
+    );
 }

@@ -23,11 +23,17 @@ struct Lines {
 impl Log {
     /// Reads `stream` to its end in a background thread.
     pub fn read(stream: impl Read + Send + 'static) -> Self {
-        let log = Self { shared: Arc::default() };
+        let log = Self {
+            shared: Arc::default(),
+        };
         let writing = log.clone();
         thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
-                writing.change(|lines| lines.lines.push(String::from_utf8_lossy(&line).into_owned()));
+                writing.change(|lines| {
+                    lines
+                        .lines
+                        .push(String::from_utf8_lossy(&line).into_owned())
+                });
             }
             writing.change(|lines| lines.ended = true);
         });
@@ -40,21 +46,41 @@ impl Log {
     }
 
     pub fn events(&self) -> Vec<Value> {
-        lock(&self.shared.0).lines.iter().filter_map(|line| event(line)).collect()
+        lock(&self.shared.0)
+            .lines
+            .iter()
+            .filter_map(|line| event(line))
+            .collect()
     }
 
     /// Waits for the first event that `wanted` selects.
     #[track_caller]
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let found = self.wait(|lines| lines.lines.iter().filter_map(|line| event(line)).find(|event| wanted(event)));
+        let found = self.wait(|lines| {
+            lines
+                .lines
+                .iter()
+                .filter_map(|line| event(line))
+                .find(|event| wanted(event))
+        });
         found.unwrap_or_else(|| panic!("the log has no event for {what}"))
     }
 
     /// Waits for `count` events that `wanted` selects.
     #[track_caller]
-    pub fn wait_for_many(&self, what: &str, count: usize, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+    pub fn wait_for_many(
+        &self,
+        what: &str,
+        count: usize,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Vec<Value> {
         let found = self.wait(|lines| {
-            let events: Vec<_> = lines.lines.iter().filter_map(|line| event(line)).filter(|e| wanted(e)).collect();
+            let events: Vec<_> = lines
+                .lines
+                .iter()
+                .filter_map(|line| event(line))
+                .filter(|e| wanted(e))
+                .collect();
             (events.len() >= count).then_some(events)
         });
         found.unwrap_or_else(|| panic!("the log has fewer than {count} events for {what}"))
@@ -85,8 +111,15 @@ impl Log {
             if let Some(found) = find(&lines) {
                 return Some(found);
             }
-            let left = deadline.checked_duration_since(Instant::now()).filter(|_| !lines.ended)?;
-            lines = self.shared.1.wait_timeout(lines, left).expect("no thread panicked with the lock").0;
+            let left = deadline
+                .checked_duration_since(Instant::now())
+                .filter(|_| !lines.ended)?;
+            lines = self
+                .shared
+                .1
+                .wait_timeout(lines, left)
+                .expect("no thread panicked with the lock")
+                .0;
         }
     }
 }

@@ -33,7 +33,9 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 pub use answer::{Answer, Ended};
-pub use bucket::{ACCESS_KEY_ID, BUCKET, Bucket, Fault, REGION, SECRET_ACCESS_KEY, Seen, object_key};
+pub use bucket::{
+    ACCESS_KEY_ID, BUCKET, Bucket, Fault, REGION, SECRET_ACCESS_KEY, Seen, object_key,
+};
 pub use builder::{Builder, NAME, millpond};
 pub use client::{Request, Streaming, Waiting, encoded, is_timeout};
 pub use crowd::{Kept, raise_descriptor_limit};
@@ -91,8 +93,15 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// Compares two bodies and reports the first difference without printing them.
 #[track_caller]
 pub fn assert_same(found: &[u8], wanted: &[u8]) {
-    let differs = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
-    assert_eq!(found.len(), wanted.len(), "different lengths; first different byte: {differs:?}");
+    let differs = found
+        .iter()
+        .zip(wanted)
+        .position(|(found, wanted)| found != wanted);
+    assert_eq!(
+        found.len(),
+        wanted.len(),
+        "different lengths; first different byte: {differs:?}"
+    );
     assert_eq!(differs, None, "first different byte");
 }
 
@@ -116,7 +125,9 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 /// Returns every file under `folder`, sorted, or nothing if the folder does not exist.
 pub fn files_under(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let Ok(entries) = std::fs::read_dir(folder) else { return files };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return files;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         if path.is_dir() {
@@ -131,8 +142,11 @@ pub fn files_under(folder: &Path) -> Vec<PathBuf> {
 
 /// Returns whether the tests run as root.
 pub fn is_root() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").expect("the kernel reports the process status");
-    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+    let status = std::fs::read_to_string("/proc/self/status")
+        .expect("the kernel reports the process status");
+    status
+        .lines()
+        .any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }
 
 /// Runs `work` for each number below `count` in parallel, and returns the results.
@@ -147,6 +161,9 @@ pub fn all_at_once<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> V
                     .expect("a thread can be started")
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().expect("no thread panicked")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no thread panicked"))
+            .collect()
     })
 }

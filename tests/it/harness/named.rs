@@ -43,7 +43,11 @@ impl Named {
         // Another process may take the port before `named` does: the wait below then fails.
         let address = listen(ip).local_addr().expect("a listener has an address");
         let own = folder.path().display();
-        let (v4, v6) = if address.is_ipv4() { (ip, "none") } else { ("none", ip) };
+        let (v4, v6) = if address.is_ipv4() {
+            (ip, "none")
+        } else {
+            ("none", ip)
+        };
         let port = address.port();
         let config = format!(
             "options {{ directory \"{own}\"; listen-on port {port} {{ {v4}; }}; listen-on-v6 port {port} {{ {v6}; }};\n\
@@ -53,11 +57,22 @@ impl Named {
              zone \"example.org\" {{ type primary; file \"zone\"; \n\
              update-policy {{ grant {DNS_KEY} name {DNS_NAME} A AAAA; }}; }};\n"
         );
-        let mut zone = "$TTL 3600\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.53\n".to_owned();
-        zone.extend(records.iter().map(|record| format!("sources 300 {record}\n")));
-        std::fs::write(folder.path().join("named.conf"), config).expect("the folder can be written");
+        let mut zone =
+            "$TTL 3600\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.53\n"
+                .to_owned();
+        zone.extend(
+            records
+                .iter()
+                .map(|record| format!("sources 300 {record}\n")),
+        );
+        std::fs::write(folder.path().join("named.conf"), config)
+            .expect("the folder can be written");
         std::fs::write(folder.path().join("zone"), zone).expect("the folder can be written");
-        let mut server = Self { child: None, folder, address };
+        let mut server = Self {
+            child: None,
+            folder,
+            address,
+        };
         server.go_on();
         server
     }
@@ -66,8 +81,13 @@ impl Named {
     #[track_caller]
     pub fn go_on(&mut self) {
         let mut command = Command::new("/usr/sbin/named");
-        command.args(["-g", "-n", "1", "-c"]).arg(self.folder.path().join("named.conf"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(["-g", "-n", "1", "-c"])
+            .arg(self.folder.path().join("named.conf"));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         self.child = Some(match command.spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -75,7 +95,9 @@ impl Named {
             }
             Err(error) => panic!("named cannot be started: {error}"),
         });
-        eventually("named answers", || self.ask(&question(RecordType::SOA)).ok());
+        eventually("named answers", || {
+            self.ask(&question(RecordType::SOA)).ok()
+        });
     }
 
     /// Stops the server. Changes of the zone survive a restart.
@@ -95,25 +117,39 @@ impl Named {
     #[track_caller]
     pub fn has(&self, kind: RecordType) -> BTreeSet<String> {
         let answer = self.ask(&question(kind)).expect("named answers");
-        answer.answers.iter().map(|record| record.data.to_string()).collect()
+        answer
+            .answers
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect()
     }
 
     /// Returns the TTL of the records of a type, in seconds.
     #[track_caller]
     pub fn ttl_seconds(&self, kind: RecordType) -> u32 {
         let answer = self.ask(&question(kind)).expect("named answers");
-        answer.answers.first().expect("the name has a record of this type").ttl
+        answer
+            .answers
+            .first()
+            .expect("the name has a record of this type")
+            .ttl
     }
 
     #[track_caller]
     pub fn assert_has(&self, kind: RecordType, wanted: &[&str]) {
-        assert_eq!(self.has(kind), wanted.iter().map(|&text| text.to_owned()).collect(), "{kind} records of the name");
+        assert_eq!(
+            self.has(kind),
+            wanted.iter().map(|&text| text.to_owned()).collect(),
+            "{kind} records of the name"
+        );
     }
 
     #[track_caller]
     pub fn await_has(&self, kind: RecordType, wanted: &[&str]) {
         let wanted: BTreeSet<_> = wanted.iter().map(|&text| text.to_owned()).collect();
-        eventually(&format!("the name has {wanted:?}"), || (self.has(kind) == wanted).then_some(()));
+        eventually(&format!("the name has {wanted:?}"), || {
+            (self.has(kind) == wanted).then_some(())
+        });
     }
 
     /// Adds an address to the name, as another node or an operator does.
@@ -136,17 +172,34 @@ impl Named {
         message.metadata.op_code = OpCode::Update;
         message.add_zone(Query::query(name("example.org"), RecordType::SOA));
         message.add_update(record);
-        let signer = TSigner::new(SECRET_BYTES.to_vec(), TsigAlgorithm::HmacSha256, name(DNS_KEY), 300);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is later than 1970").as_secs();
-        message.finalize(&signer.expect("the key is valid"), now).expect("a message can be signed");
+        let signer = TSigner::new(
+            SECRET_BYTES.to_vec(),
+            TsigAlgorithm::HmacSha256,
+            name(DNS_KEY),
+            300,
+        );
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("the clock is later than 1970")
+            .as_secs();
+        message
+            .finalize(&signer.expect("the key is valid"), now)
+            .expect("a message can be signed");
         let answer = self.ask(&message).expect("named answers");
-        assert_eq!(answer.response_code, ResponseCode::NoError, "response code of the update");
+        assert_eq!(
+            answer.response_code,
+            ResponseCode::NoError,
+            "response code of the update"
+        );
     }
 
     fn ask(&self, message: &Message) -> io::Result<Message> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(DEADLINE))?;
-        write_frame(&mut stream, &message.to_vec().expect("a message can be written"))?;
+        write_frame(
+            &mut stream,
+            &message.to_vec().expect("a message can be written"),
+        )?;
         Message::from_vec(&read_frame(&mut stream)?).map_err(io::Error::other)
     }
 }
@@ -165,7 +218,11 @@ fn name(text: &str) -> Name {
 
 fn question(kind: RecordType) -> Message {
     let mut message = Message::query();
-    let asked = if kind == RecordType::SOA { "example.org" } else { DNS_NAME };
+    let asked = if kind == RecordType::SOA {
+        "example.org"
+    } else {
+        DNS_NAME
+    };
     message.add_query(Query::query(name(asked), kind));
     message
 }

@@ -26,7 +26,11 @@ impl NamedDoor {
         let listener = listen("127.0.0.1");
         let address = listener.local_addr().expect("a listener has an address");
         let is_over = Arc::new(AtomicBool::new(false));
-        let door = Self { address, gate: gate.clone(), is_over: Arc::clone(&is_over) };
+        let door = Self {
+            address,
+            gate: gate.clone(),
+            is_over: Arc::clone(&is_over),
+        };
         let (server, gate) = (named.address(), gate.clone());
         thread::spawn(move || accept(&listener, server, &gate, &is_over));
         door
@@ -58,13 +62,18 @@ fn accept(listener: &TcpListener, server: SocketAddr, gate: &Gate, is_over: &Ato
 
 /// Forwards messages until either side closes the connection.
 fn hand_on(mut client: TcpStream, server: SocketAddr, gate: &Gate) {
-    let Ok(mut server) = TcpStream::connect(server) else { return };
+    let Ok(mut server) = TcpStream::connect(server) else {
+        return;
+    };
     while let Ok(question) = read_frame(&mut client) {
         if question[2] & OPCODE_MASK == OPCODE_UPDATE && !gate.pass() {
             break;
         }
         let answered = write_frame(&mut server, &question).and_then(|()| read_frame(&mut server));
-        if answered.and_then(|answer| write_frame(&mut client, &answer)).is_err() {
+        if answered
+            .and_then(|answer| write_frame(&mut client, &answer))
+            .is_err()
+        {
             break;
         }
     }

@@ -39,13 +39,20 @@ struct Change {
 impl NginxBuilder {
     /// Replaces a text, which must occur in the file.
     pub fn change(mut self, file: &'static str, from: &str, to: &str) -> Self {
-        self.changes.push(Change { file, from: from.to_owned(), to: to.to_owned() });
+        self.changes.push(Change {
+            file,
+            from: from.to_owned(),
+            to: to.to_owned(),
+        });
         self
     }
 
     /// Runs the workers without root's permission to read every file.
     pub fn without_root(self) -> Self {
-        Self { user: "www-data", ..self }
+        Self {
+            user: "www-data",
+            ..self
+        }
     }
 
     /// Starts nginx and waits until it listens.
@@ -54,42 +61,102 @@ impl NginxBuilder {
         let folder = tempfile::tempdir().expect("a folder can be made");
         for _ in 0..PORT_ATTEMPTS {
             let (http, proxy) = (free_port(), free_port());
-            self.with_paths(folder.path(), http, proxy).write(folder.path());
+            self.with_paths(folder.path(), http, proxy)
+                .write(folder.path());
             let mut child = spawn(folder.path());
             let listens = eventually("nginx listens or ends", || {
                 let has_ended = child.try_wait().expect("a child can be asked").is_some();
-                let listens = [http, proxy].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok());
+                let listens = [http, proxy]
+                    .iter()
+                    .all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok());
                 (has_ended || listens).then_some(!has_ended)
             });
             if listens {
-                return Nginx { child, folder, http, proxy };
+                return Nginx {
+                    child,
+                    folder,
+                    http,
+                    proxy,
+                };
             }
             let log = read(&folder.path().join("error.log"));
-            assert!(log.contains("Address already in use"), "nginx does not start\n{log}");
+            assert!(
+                log.contains("Address already in use"),
+                "nginx does not start\n{log}"
+            );
         }
         panic!("no ports are free for nginx");
     }
 
     /// Adds the changes that every test needs.
     fn with_paths(&self, folder: &Path, http: u16, proxy: u16) -> Self {
-        let path = |name: &str| folder.join(name).to_str().expect("the path is text").to_owned();
+        let path = |name: &str| {
+            folder
+                .join(name)
+                .to_str()
+                .expect("the path is text")
+                .to_owned()
+        };
         let temporary: Vec<String> = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
             .map(|name| format!("{name}_temp_path {};", path(name)))
             .collect();
         let modules = "include /etc/nginx/modules-enabled/*.conf;";
-        let mut builder = Self { changes: Vec::new(), ..self.clone() }
-            .change("nginx.conf", modules, if std::env::var_os(OTHER_NGINX).is_some() { "" } else { modules })
-            .change("nginx.conf", "user www-data;", &format!("user {};", self.user))
-            .change("nginx.conf", "/run/nginx.pid", &path("pid"))
-            .change("nginx.conf", "/var/log/nginx/error.log", &path("error.log"))
-            .change("nginx.conf", "upstreams/one/", &format!("upstreams/{}/", self.upstreams))
-            .change("nginx.conf", "include http.conf;", &format!("{} include http.conf;", temporary.concat()))
-            .change("http.conf", "/var/log/nginx/access.log", &path("access.log"))
-            .change("http.conf", "listen 80 ", &format!("listen 127.0.0.1:{http} "))
-            .change("http.conf", "listen [::]:80 ", &format!("listen [::1]:{http} "))
-            .change("stream.conf", "listen 3128 ", &format!("listen 127.0.0.1:{proxy} "))
-            .change("stream.conf", "listen [::]:3128 ", &format!("listen [::1]:{proxy} "));
+        let mut builder = Self {
+            changes: Vec::new(),
+            ..self.clone()
+        }
+        .change(
+            "nginx.conf",
+            modules,
+            if std::env::var_os(OTHER_NGINX).is_some() {
+                ""
+            } else {
+                modules
+            },
+        )
+        .change(
+            "nginx.conf",
+            "user www-data;",
+            &format!("user {};", self.user),
+        )
+        .change("nginx.conf", "/run/nginx.pid", &path("pid"))
+        .change("nginx.conf", "/var/log/nginx/error.log", &path("error.log"))
+        .change(
+            "nginx.conf",
+            "upstreams/one/",
+            &format!("upstreams/{}/", self.upstreams),
+        )
+        .change(
+            "nginx.conf",
+            "include http.conf;",
+            &format!("{} include http.conf;", temporary.concat()),
+        )
+        .change(
+            "http.conf",
+            "/var/log/nginx/access.log",
+            &path("access.log"),
+        )
+        .change(
+            "http.conf",
+            "listen 80 ",
+            &format!("listen 127.0.0.1:{http} "),
+        )
+        .change(
+            "http.conf",
+            "listen [::]:80 ",
+            &format!("listen [::1]:{http} "),
+        )
+        .change(
+            "stream.conf",
+            "listen 3128 ",
+            &format!("listen 127.0.0.1:{proxy} "),
+        )
+        .change(
+            "stream.conf",
+            "listen [::]:3128 ",
+            &format!("listen [::1]:{proxy} "),
+        );
         builder.changes.extend_from_slice(&self.changes);
         builder
     }
@@ -97,9 +164,12 @@ impl NginxBuilder {
     fn write(&self, folder: &Path) {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("nginx");
         for entry in super::files_under(&shipped) {
-            let name = entry.strip_prefix(&shipped).expect("the file is in the folder");
+            let name = entry
+                .strip_prefix(&shipped)
+                .expect("the file is in the folder");
             let to = folder.join(name);
-            fs::create_dir_all(to.parent().expect("a file is in a folder")).expect("a folder can be made");
+            fs::create_dir_all(to.parent().expect("a file is in a folder"))
+                .expect("a folder can be made");
             fs::copy(&entry, to).expect("a file can be copied");
         }
         for Change { file, from, to } in &self.changes {
@@ -114,22 +184,37 @@ impl NginxBuilder {
 fn spawn(folder: &Path) -> Child {
     let program = std::env::var_os(OTHER_NGINX).map_or_else(system_nginx, PathBuf::from);
     let mut command = Command::new(program);
-    command.arg("-c").arg(folder.join("nginx.conf")).arg("-e").arg(folder.join("error.log"));
+    command
+        .arg("-c")
+        .arg(folder.join("nginx.conf"))
+        .arg("-e")
+        .arg(folder.join("error.log"));
     command.args(["-g", "daemon off;"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("nginx can be started: install the Debian packages nginx and libnginx-mod-stream")
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+        .spawn()
+        .expect("nginx can be started: install the Debian packages nginx and libnginx-mod-stream")
 }
 
 /// Returns the system's nginx. The `PATH` of an ordinary user often lacks `sbin`.
 fn system_nginx() -> PathBuf {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&paths).chain([PathBuf::from("/usr/sbin")]);
-    folders.map(|folder| folder.join("nginx")).find(|file| file.is_file()).unwrap_or_else(|| "nginx".into())
+    folders
+        .map(|folder| folder.join("nginx"))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| "nginx".into())
 }
 
 /// Returns a port that is free at this moment.
 fn free_port() -> u16 {
-    listen("127.0.0.1").local_addr().expect("a listener has an address").port()
+    listen("127.0.0.1")
+        .local_addr()
+        .expect("a listener has an address")
+        .port()
 }
 
 fn read(path: &Path) -> String {
@@ -149,7 +234,11 @@ impl Nginx {
     #[track_caller]
     pub fn builder(gateways: &[&Gateway]) -> NginxBuilder {
         let upstreams = if gateways.len() == 1 { "one" } else { "three" };
-        let names: &[&str] = if gateways.len() == 1 { &["millpond"] } else { &INSTANCES };
+        let names: &[&str] = if gateways.len() == 1 {
+            &["millpond"]
+        } else {
+            &INSTANCES
+        };
         assert_eq!(names.len(), gateways.len(), "one gateway or three");
         let [http, stream] = match upstreams {
             "one" => ["upstreams/one/http.conf", "upstreams/one/stream.conf"],
@@ -157,15 +246,28 @@ impl Nginx {
         };
         let objects = gateways[0].cache().join("objects/");
         let objects = objects.to_str().expect("the path is text");
-        let builder = NginxBuilder { upstreams, changes: Vec::new(), user: "root" };
+        let builder = NginxBuilder {
+            upstreams,
+            changes: Vec::new(),
+            user: "root",
+        };
         let builder = builder.change("http.conf", "/var/lib/millpond/cache/objects/", objects);
-        gateways.iter().zip(names).fold(builder, |builder, (gateway, name)| {
-            builder.change(http, &format!("server {name}:8080"), &format!("server {}", gateway.addr())).change(
-                stream,
-                &format!("server {name}:3128"),
-                &format!("server {}", gateway.proxy_addr()),
-            )
-        })
+        gateways
+            .iter()
+            .zip(names)
+            .fold(builder, |builder, (gateway, name)| {
+                builder
+                    .change(
+                        http,
+                        &format!("server {name}:8080"),
+                        &format!("server {}", gateway.addr()),
+                    )
+                    .change(
+                        stream,
+                        &format!("server {name}:3128"),
+                        &format!("server {}", gateway.proxy_addr()),
+                    )
+            })
     }
 
     /// Starts nginx as shipped, in front of one gateway.
@@ -209,7 +311,10 @@ impl Nginx {
 
     /// Returns the access log, line by line.
     pub fn accesses(&self) -> Vec<String> {
-        read(&self.folder.path().join("access.log")).lines().map(str::to_owned).collect()
+        read(&self.folder.path().join("access.log"))
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     pub fn errors(&self) -> String {

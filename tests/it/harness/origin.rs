@@ -29,7 +29,10 @@ pub struct Asked {
 
 impl Asked {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -82,10 +85,17 @@ impl Origin {
         let listener = listen(ip);
         let address = listener.local_addr().expect("a listener has an address");
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let shared = Arc::new(Shared { tls, ..Shared::default() });
+        let shared = Arc::new(Shared {
+            tls,
+            ..Shared::default()
+        });
         let accepting = shared.clone();
         thread::spawn(move || accept_all(&accepting, &listener));
-        Self { shared, address, scheme }
+        Self {
+            shared,
+            address,
+            scheme,
+        }
     }
 
     /// Answers every request for `target` with `reply`.
@@ -123,13 +133,18 @@ impl Origin {
 
     /// Returns the number of all requests.
     pub fn total(&self) -> usize {
-        lock(&self.shared.scripts).values().map(|script| script.asked.len()).sum()
+        lock(&self.shared.scripts)
+            .values()
+            .map(|script| script.asked.len())
+            .sum()
     }
 
     /// Returns the requested targets, sorted, one entry for each request.
     pub fn asked(&self) -> Vec<String> {
         let scripts = lock(&self.shared.scripts);
-        let targets = scripts.iter().flat_map(|(target, script)| script.asked.iter().map(|_| target.clone()));
+        let targets = scripts
+            .iter()
+            .flat_map(|(target, script)| script.asked.iter().map(|_| target.clone()));
         let mut targets: Vec<_> = targets.collect();
         targets.sort();
         targets
@@ -137,7 +152,10 @@ impl Origin {
 
     pub fn requests(&self, target: &str) -> Vec<Asked> {
         let scripts = lock(&self.shared.scripts);
-        scripts.get(target).map(|script| script.asked.clone()).unwrap_or_default()
+        scripts
+            .get(target)
+            .map(|script| script.asked.clone())
+            .unwrap_or_default()
     }
 
     /// Returns the request for `target`, and asserts that there was only one.
@@ -162,7 +180,9 @@ impl Origin {
     pub fn stop(self) {
         let address = self.address;
         drop(self);
-        eventually("the origin's port is closed", || TcpStream::connect(address).is_err().then_some(()));
+        eventually("the origin's port is closed", || {
+            TcpStream::connect(address).is_err().then_some(())
+        });
     }
 }
 
@@ -170,7 +190,11 @@ impl Drop for Origin {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::SeqCst);
         for script in lock(&self.shared.scripts).values() {
-            script.replies.iter().flat_map(Reply::gates).for_each(super::Gate::abandon);
+            script
+                .replies
+                .iter()
+                .flat_map(Reply::gates)
+                .for_each(super::Gate::abandon);
         }
         for socket in lock(&self.shared.sockets).values() {
             // It fails if the peer has closed already.
@@ -222,16 +246,31 @@ fn converse(shared: &Shared, socket: TcpStream, number: usize) {
     }
 }
 
-fn exchange(shared: &Shared, wire: &mut Wire, unread: &mut Vec<u8>, turn: usize) -> io::Result<After> {
-    let asked = Asked { turn, ..read_request(wire, unread)? };
+fn exchange(
+    shared: &Shared,
+    wire: &mut Wire,
+    unread: &mut Vec<u8>,
+    turn: usize,
+) -> io::Result<After> {
+    let asked = Asked {
+        turn,
+        ..read_request(wire, unread)?
+    };
     let now = shared.answering.fetch_add(1, Ordering::SeqCst) + 1;
     shared.most_at_once.fetch_max(now, Ordering::SeqCst);
     let reply = {
         let mut scripts = lock(&shared.scripts);
         let script = scripts.entry(asked.target.clone()).or_default();
-        let turn = script.asked.len().min(script.replies.len().saturating_sub(1));
+        let turn = script
+            .asked
+            .len()
+            .min(script.replies.len().saturating_sub(1));
         script.asked.push(asked.clone());
-        script.replies.get(turn).cloned().unwrap_or_else(|| Reply::status(404))
+        script
+            .replies
+            .get(turn)
+            .cloned()
+            .unwrap_or_else(|| Reply::status(404))
     };
     let after = reply.send(wire, &asked);
     shared.answering.fetch_sub(1, Ordering::SeqCst);
@@ -251,11 +290,29 @@ fn read_request(wire: &mut Wire, unread: &mut Vec<u8>) -> io::Result<Asked> {
     let head: Vec<u8> = unread.drain(..end).collect();
     let head = String::from_utf8_lossy(&head);
     let mut lines = head.trim_end().split("\r\n");
-    let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
-    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let headers = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.into(), value.trim().into()));
-    let mut asked = Asked { method, target, headers: headers.collect(), body: Vec::new(), turn: 0 };
-    if asked.header("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
+    let mut words = lines
+        .next()
+        .unwrap_or_default()
+        .split(' ')
+        .map(str::to_owned);
+    let (method, target) = (
+        words.next().unwrap_or_default(),
+        words.next().unwrap_or_default(),
+    );
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.into(), value.trim().into()));
+    let mut asked = Asked {
+        method,
+        target,
+        headers: headers.collect(),
+        body: Vec::new(),
+        turn: 0,
+    };
+    if asked
+        .header("expect")
+        .is_some_and(|value| value.eq_ignore_ascii_case("100-continue"))
+    {
         wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     asked.body = read_body(wire, unread, &asked)?;
@@ -264,7 +321,10 @@ fn read_request(wire: &mut Wire, unread: &mut Vec<u8>) -> io::Result<Asked> {
 
 fn read_body(wire: &mut Wire, unread: &mut Vec<u8>, asked: &Asked) -> io::Result<Vec<u8>> {
     if asked.header("transfer-encoding").is_none() {
-        let length = asked.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let length = asked
+            .header("content-length")
+            .and_then(|length| length.parse().ok())
+            .unwrap_or(0);
         return take(wire, unread, length);
     }
     let mut body = Vec::new();

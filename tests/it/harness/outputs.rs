@@ -29,13 +29,25 @@ impl Builder {
         let setup = self.text("proxy.listen", "");
         setup.write();
         let mut command = setup.command();
-        command.current_dir(setup.folder()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command
+            .current_dir(setup.folder())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr);
         let child = command.spawn().expect("the binary can be started");
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         // From here on the child is killed when it is dropped.
-        let mut bare = Bare { _setup: setup, child, address: unknown };
+        let mut bare = Bare {
+            _setup: setup,
+            child,
+            address: unknown,
+        };
         bare.address = eventually("the gateway listens", || {
-            assert_eq!(bare.child.try_wait().expect("a child can be waited for"), None, "the gateway runs");
+            assert_eq!(
+                bare.child.try_wait().expect("a child can be waited for"),
+                None,
+                "the gateway runs"
+            );
             listening_address(bare.child.id())
         });
         bare
@@ -80,7 +92,10 @@ impl Bare {
     /// Waits for its end, and returns the exit code.
     #[track_caller]
     pub fn await_exit(&mut self) -> Option<i32> {
-        eventually("the gateway ends", || self.child.try_wait().expect("a child can be waited for")).code()
+        eventually("the gateway ends", || {
+            self.child.try_wait().expect("a child can be waited for")
+        })
+        .code()
     }
 
     /// Stops it, and asserts that it ends well within `limit`.
@@ -110,25 +125,46 @@ pub fn run_with_outputs(
     stderr: impl Into<Stdio>,
 ) -> Option<i32> {
     let mut command = Command::new(BINARY);
-    command.args(args).env_clear().current_dir(folder).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    command
+        .args(args)
+        .env_clear()
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr);
     let mut child = command.spawn().expect("the binary can be started");
     // The pipes are the child's alone.
     drop(command);
-    eventually("the command ends", || child.try_wait().expect("a child can be waited for")).code()
+    eventually("the command ends", || {
+        child.try_wait().expect("a child can be waited for")
+    })
+    .code()
 }
 
 /// The address that a process listens at, if it is one of IPv4.
 fn listening_address(pid: u32) -> Option<SocketAddr> {
     let sockets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
         .ok()?
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()?.into_os_string().into_string().ok())
+        .filter_map(|entry| {
+            fs::read_link(entry.ok()?.path())
+                .ok()?
+                .into_os_string()
+                .into_string()
+                .ok()
+        })
         .filter_map(|name| Some(name.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
         .collect();
     let table = fs::read_to_string(format!("/proc/{pid}/net/tcp")).ok()?;
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let is_own = fields.get(3) == Some(&LISTENS) && sockets.iter().any(|socket| fields.get(9) == Some(&&**socket));
+        let is_own = fields.get(3) == Some(&LISTENS)
+            && sockets
+                .iter()
+                .any(|socket| fields.get(9) == Some(&&**socket));
         let (_, port) = fields.get(1).filter(|_| is_own)?.split_once(':')?;
-        Some(SocketAddr::from(([127, 0, 0, 1], u16::from_str_radix(port, 16).ok()?)))
+        Some(SocketAddr::from((
+            [127, 0, 0, 1],
+            u16::from_str_radix(port, 16).ok()?,
+        )))
     })
 }

@@ -75,11 +75,17 @@ impl Reply {
     /// Returns 200 as a static file server sends it: with validators and range support.
     pub fn file(body: &Body) -> Self {
         let tag = super::sha256(body);
-        Self::ok(body).header("Last-Modified", DATE).header("ETag", &format!("\"{}\"", &tag[..16])).ranges()
+        Self::ok(body)
+            .header("Last-Modified", DATE)
+            .header("ETag", &format!("\"{}\"", &tag[..16]))
+            .ranges()
     }
 
     pub fn status(status: u16) -> Self {
-        Self { status, ..Self::ok(&format!("the origin says {status}\n").into_bytes().into()) }
+        Self {
+            status,
+            ..Self::ok(&format!("the origin says {status}\n").into_bytes().into())
+        }
     }
 
     pub fn redirect(status: u16, location: &str) -> Self {
@@ -88,7 +94,10 @@ impl Reply {
 
     /// Returns the HTML page of a bot protection, at any path.
     pub fn html() -> Self {
-        let page = format!("<!DOCTYPE html><html><title>One moment, please</title>{}</html>", " ".repeat(1000));
+        let page = format!(
+            "<!DOCTYPE html><html><title>One moment, please</title>{}</html>",
+            " ".repeat(1000)
+        );
         Self::ok(&page.into_bytes().into()).header("Content-Type", "text/html")
     }
 
@@ -98,54 +107,91 @@ impl Reply {
     }
 
     pub fn ranges(self) -> Self {
-        Self { ranges: Ranges::Honoured, ..self }
+        Self {
+            ranges: Ranges::Honoured,
+            ..self
+        }
     }
 
     pub fn ranges_ignored(self) -> Self {
-        Self { ranges: Ranges::Ignored, ..self }
+        Self {
+            ranges: Ranges::Ignored,
+            ..self
+        }
     }
 
     /// Honours ranges and ignores `If-Range`.
     pub fn ranges_without_condition(self) -> Self {
-        Self { ranges: Ranges::Unconditional, ..self }
+        Self {
+            ranges: Ranges::Unconditional,
+            ..self
+        }
     }
 
     pub fn wrong_content_range(self, value: &str) -> Self {
-        Self { ranges: Ranges::Wrong(value.to_owned()), ..self }
+        Self {
+            ranges: Ranges::Wrong(value.to_owned()),
+            ..self
+        }
     }
 
     pub fn chunked(self) -> Self {
-        Self { framing: Framing::Chunked, ..self }
+        Self {
+            framing: Framing::Chunked,
+            ..self
+        }
     }
 
-    /// Frames the body in chunks, whatever these `Transfer-Encoding` field lines say, and closes the connection.
+    /// Frames the body in chunks, whatever these `Transfer-Encoding` field lines say, and closes
+    /// the connection.
     pub fn transfer_encoding(self, lines: &[&str]) -> Self {
-        Self { framing: Framing::Coded(lines.iter().map(|line| (*line).to_owned()).collect()), ..self }
+        Self {
+            framing: Framing::Coded(lines.iter().map(|line| (*line).to_owned()).collect()),
+            ..self
+        }
     }
 
     pub fn http_1_0(self) -> Self {
-        Self { version: "HTTP/1.0", ..self }
+        Self {
+            version: "HTTP/1.0",
+            ..self
+        }
     }
 
     pub fn until_close(self) -> Self {
-        Self { framing: Framing::UntilClose, ..self }
+        Self {
+            framing: Framing::UntilClose,
+            ..self
+        }
     }
 
     pub fn claims_length(self, length: usize) -> Self {
-        Self { framing: Framing::Claimed(length), ..self }
+        Self {
+            framing: Framing::Claimed(length),
+            ..self
+        }
     }
 
     pub fn gate_before_head(self, gate: &Gate) -> Self {
-        Self { before_head: Some(Stop::Gate(gate.clone())), ..self }
+        Self {
+            before_head: Some(Stop::Gate(gate.clone())),
+            ..self
+        }
     }
 
     pub fn stop_before_head(self, stop: Stop) -> Self {
-        Self { before_head: Some(stop), ..self }
+        Self {
+            before_head: Some(stop),
+            ..self
+        }
     }
 
     /// Stops before the head, unless the request is the first on its connection.
     pub fn stop_on_reuse(self, stop: Stop) -> Self {
-        Self { on_reuse: Some(stop), ..self }
+        Self {
+            on_reuse: Some(stop),
+            ..self
+        }
     }
 
     /// Waits at the gate after `offset` bytes of the body.
@@ -165,14 +211,21 @@ impl Reply {
 
     /// Sends `bytes` at a time, with a pause of `every` after each piece.
     pub fn drip(self, bytes: usize, every: Duration) -> Self {
-        Self { drip: Some((bytes, every)), ..self }
+        Self {
+            drip: Some((bytes, every)),
+            ..self
+        }
     }
 
     pub(super) fn gates(&self) -> impl Iterator<Item = &Gate> {
-        self.stops.iter().map(|(_, stop)| stop).chain(&self.before_head).filter_map(|stop| match stop {
-            Stop::Gate(gate) => Some(gate),
-            _ => None,
-        })
+        self.stops
+            .iter()
+            .map(|(_, stop)| stop)
+            .chain(&self.before_head)
+            .filter_map(|stop| match stop {
+                Stop::Gate(gate) => Some(gate),
+                _ => None,
+            })
     }
 
     /// Sends the response to a request.
@@ -186,7 +239,10 @@ impl Reply {
         let (status, first, last, content_range) = self.select(asked);
         let body = &self.body[first..last];
         let bodyless = asked.method == "HEAD" || matches!(status, 204 | 304);
-        wire.send(self.head(status, body.len(), content_range.as_deref()).as_bytes())?;
+        wire.send(
+            self.head(status, body.len(), content_range.as_deref())
+                .as_bytes(),
+        )?;
         if bodyless {
             return Ok(After::Keep);
         }
@@ -210,19 +266,33 @@ impl Reply {
             Ranges::Wrong(_) if asked.header("range").is_none() => whole,
             Ranges::Wrong(value) => (206, 0, size, Some(value.clone())),
             Ranges::Honoured if !self.if_range_holds(asked) => whole,
-            Ranges::Honoured | Ranges::Unconditional => match asked.header("range").and_then(parse_range) {
-                Some((first, last)) if self.status == 200 && first < size => {
-                    let last = last.map_or(size, |last| (last + 1).min(size));
-                    (206, first, last, Some(format!("bytes {first}-{}/{size}", last - 1)))
+            Ranges::Honoured | Ranges::Unconditional => {
+                match asked.header("range").and_then(parse_range) {
+                    Some((first, last)) if self.status == 200 && first < size => {
+                        let last = last.map_or(size, |last| (last + 1).min(size));
+                        (
+                            206,
+                            first,
+                            last,
+                            Some(format!("bytes {first}-{}/{size}", last - 1)),
+                        )
+                    }
+                    _ => whole,
                 }
-                _ => whole,
-            },
+            }
         }
     }
 
     fn if_range_holds(&self, asked: &Asked) -> bool {
-        let own = |name: &str| self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
-        asked.header("if-range").is_none_or(|value| [own("ETag"), own("Last-Modified")].contains(&Some(value)))
+        let own = |name: &str| {
+            self.headers
+                .iter()
+                .find(|(own, _)| own == name)
+                .map(|(_, value)| value.as_str())
+        };
+        asked
+            .header("if-range")
+            .is_none_or(|value| [own("ETag"), own("Last-Modified")].contains(&Some(value)))
     }
 
     fn head(&self, status: u16, size: usize, content_range: Option<&str>) -> String {
@@ -237,7 +307,10 @@ impl Reply {
             _ if status == 204 => String::new(),
             Framing::Length => format!("Content-Length: {size}\r\n"),
             Framing::Claimed(claimed) => format!("Content-Length: {claimed}\r\n"),
-            Framing::Coded(lines) => lines.iter().map(|line| ["Transfer-Encoding: ", line, "\r\n"].concat()).collect(),
+            Framing::Coded(lines) => lines
+                .iter()
+                .map(|line| ["Transfer-Encoding: ", line, "\r\n"].concat())
+                .collect(),
             Framing::Chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
             Framing::UntilClose => "Connection: close\r\n".to_owned(),
         };

@@ -31,7 +31,10 @@ impl Gate {
     /// Waits until requests have reached the gate `count` times.
     #[track_caller]
     pub fn await_reached(&self, count: usize) {
-        assert!(self.wait(|state| state.reached >= count), "the origin did not reach the gate {count} times");
+        assert!(
+            self.wait(|state| state.reached >= count),
+            "the origin did not reach the gate {count} times"
+        );
     }
 
     /// Waits at the gate, for an origin. Returns false if the test is over.
@@ -53,8 +56,15 @@ impl Gate {
         let deadline = Instant::now() + DEADLINE;
         let mut state = lock(&self.state.0);
         while !done(&state) {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
-            state = self.state.1.wait_timeout(state, left).expect("no thread panicked with the lock").0;
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                return false;
+            };
+            state = self
+                .state
+                .1
+                .wait_timeout(state, left)
+                .expect("no thread panicked with the lock")
+                .0;
         }
         true
     }

@@ -44,10 +44,15 @@ impl Smtp {
     fn start_as(wish: &Value) -> Self {
         let mut command = Command::new(PYTHON);
         command.args(["-c", include_str!("smtp.py"), &wish.to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
         let mut child = command.spawn().expect("Debian's python3 can be started");
         let log = Log::read(child.stdout.take().expect("standard output is piped"));
-        let listening = log.wait_for("a mail server (Debian package python3-aiosmtpd)", |event| event["port"].is_u64());
+        let listening = log.wait_for("a mail server (Debian package python3-aiosmtpd)", |event| {
+            event["port"].is_u64()
+        });
         let port = listening["port"].as_u64().expect("the port is a number");
         Self { child, log, port }
     }
@@ -59,13 +64,18 @@ impl Smtp {
 
     /// Returns the recorded events of a kind: mails or logins.
     pub fn events(&self, kind: &str) -> Vec<Value> {
-        self.log.events().into_iter().filter(|event| event["message"] == kind).collect()
+        self.log
+            .events()
+            .into_iter()
+            .filter(|event| event["message"] == kind)
+            .collect()
     }
 
     /// Waits until `count` mails have arrived, accepted or not.
     #[track_caller]
     pub fn await_mails(&self, count: usize) -> Vec<Value> {
-        self.log.wait_for_many("mail", count, |event| event["message"] == "mail")
+        self.log
+            .wait_for_many("mail", count, |event| event["message"] == "mail")
     }
 }
 

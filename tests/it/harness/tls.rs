@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 use tempfile::TempDir;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -28,7 +31,8 @@ impl Authority {
 
     fn with_leaf_until(year: i32) -> Self {
         let mut own = CertificateParams::new(Vec::new()).expect("no names are valid names");
-        own.distinguished_name.push(DnType::CommonName, "Test authority");
+        own.distinguished_name
+            .push(DnType::CommonName, "Test authority");
         own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         own.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let own_key = KeyPair::generate().expect("a key can be made");
@@ -36,13 +40,17 @@ impl Authority {
 
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut leaf = CertificateParams::new(names).expect("the names are valid");
-        leaf.distinguished_name.push(DnType::CommonName, "Test origin");
+        leaf.distinguished_name
+            .push(DnType::CommonName, "Test origin");
         leaf.not_after = date_time_ymd(year, 1, 1);
         let leaf_key = KeyPair::generate().expect("a key can be made");
-        let leaf = leaf.signed_by(&leaf_key, &Issuer::new(own, own_key)).expect("the authority can sign");
+        let leaf = leaf
+            .signed_by(&leaf_key, &Issuer::new(own, own_key))
+            .expect("the authority can sign");
 
         let folder = tempfile::tempdir().expect("a folder can be made");
-        std::fs::write(folder.path().join("ca.pem"), own_certificate.pem()).expect("the folder can be written");
+        std::fs::write(folder.path().join("ca.pem"), own_certificate.pem())
+            .expect("the folder can be written");
         let pair = [leaf.pem(), leaf_key.serialize_pem()].concat();
         std::fs::write(folder.path().join("leaf.pem"), pair).expect("the folder can be written");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
@@ -52,7 +60,10 @@ impl Authority {
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], key)
             .expect("certificate and key belong together");
-        Self { folder, config: Arc::new(config) }
+        Self {
+            folder,
+            config: Arc::new(config),
+        }
     }
 
     /// Returns the CA certificate file for clients.

@@ -27,23 +27,46 @@ pub struct Run {
 impl Run {
     #[track_caller]
     pub fn assert_success(&self) {
-        assert_eq!(self.code, Some(0), "exit code\n{}\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(0),
+            "exit code\n{}\n{}",
+            self.stdout,
+            self.stderr
+        );
     }
 
     #[track_caller]
     pub fn assert_failure(&self) {
-        assert!(self.code != Some(0), "the program should have failed\n{}\n{}", self.stdout, self.stderr);
+        assert!(
+            self.code != Some(0),
+            "the program should have failed\n{}\n{}",
+            self.stdout,
+            self.stderr
+        );
     }
 }
 
 impl Tool {
     /// Returns GNU wget with one try and without the machine's configuration.
     pub fn wget(folder: &Path) -> Self {
-        Self::new("wget", "wget", folder).args(&["--no-config", "--no-hsts", "--tries=1", "--timeout=20", "-nv"])
+        Self::new("wget", "wget", folder).args(&[
+            "--no-config",
+            "--no-hsts",
+            "--tries=1",
+            "--timeout=20",
+            "-nv",
+        ])
     }
 
     pub fn curl(folder: &Path) -> Self {
-        Self::new("curl", "curl", folder).args(&["-q", "--silent", "--show-error", "--max-time", "25"])
+        Self::new("curl", "curl", folder).args(&[
+            "-q",
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "25",
+        ])
     }
 
     pub fn aria2c(folder: &Path) -> Self {
@@ -58,12 +81,23 @@ impl Tool {
     /// Returns any program, with the Debian package that contains it.
     pub fn new(program: &str, package: &'static str, folder: &Path) -> Self {
         let mut command = Command::new(program);
-        command.env_clear().current_dir(folder).env("HOME", folder).env("LC_ALL", "C");
+        command
+            .env_clear()
+            .current_dir(folder)
+            .env("HOME", folder)
+            .env("LC_ALL", "C");
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { program: program.to_owned(), package, command }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self {
+            program: program.to_owned(),
+            package,
+            command,
+        }
     }
 
     pub fn arg(mut self, arg: &str) -> Self {
@@ -87,7 +121,10 @@ impl Tool {
         let mut child = match self.command.spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                panic!("{} is missing: install the Debian package {}", self.program, self.package)
+                panic!(
+                    "{} is missing: install the Debian package {}",
+                    self.program, self.package
+                )
             }
             Err(error) => panic!("{} cannot be started: {error}", self.program),
         };
@@ -96,7 +133,11 @@ impl Tool {
         let stdout = until_end(&mut child, &stdout, &self.program);
         let stderr = until_end(&mut child, &stderr, &self.program);
         let status = child.wait().expect("a child can be waited for");
-        Run { code: status.code(), stdout, stderr }
+        Run {
+            code: status.code(),
+            stdout,
+            stderr,
+        }
     }
 }
 

@@ -17,7 +17,8 @@ pub struct Verdict {
 impl Verdict {
     /// Returns the defect and the outcome of each finding, sorted.
     fn outcomes(&self) -> Vec<(String, String)> {
-        let word = |value: &Value| -> String { value.as_str().expect("the value is a string").to_owned() };
+        let word =
+            |value: &Value| -> String { value.as_str().expect("the value is a string").to_owned() };
         let of = |one: &Value| (word(&one["defect"]), word(&one["outcome"]));
         let mut outcomes: Vec<_> = self.findings.iter().map(of).collect();
         outcomes.sort_unstable();
@@ -26,8 +27,10 @@ impl Verdict {
 
     #[track_caller]
     pub fn assert(&self, code: i32, outcomes: &[(&str, &str)]) {
-        let outcomes: Vec<_> =
-            outcomes.iter().map(|(flaw, outcome)| ((*flaw).to_owned(), (*outcome).to_owned())).collect();
+        let outcomes: Vec<_> = outcomes
+            .iter()
+            .map(|(flaw, outcome)| ((*flaw).to_owned(), (*outcome).to_owned()))
+            .collect();
         assert_eq!(self.outcomes(), outcomes, "{:?}", self.findings);
         assert_eq!(self.code, Some(code), "{:?}", self.findings);
     }
@@ -38,13 +41,25 @@ impl Verdict {
 pub fn verify(gateway: &Gateway, args: &[&str]) -> Verdict {
     let file = gateway.file();
     let file = file.to_str().expect("the path is text");
-    let run = millpond(gateway.cache(), &[&["scrub", "--config", file, "--json"], args].concat());
-    let mut lines: Vec<Value> =
-        run.stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
-    let verified = lines.pop().unwrap_or_else(|| panic!("`millpond verify` wrote nothing: {}", run.stderr));
+    let run = millpond(
+        gateway.cache(),
+        &[&["scrub", "--config", file, "--json"], args].concat(),
+    );
+    let mut lines: Vec<Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect();
+    let verified = lines
+        .pop()
+        .unwrap_or_else(|| panic!("`millpond verify` wrote nothing: {}", run.stderr));
     assert!(verified["report"].is_object(), "{}", run.stdout);
     let findings = lines.iter().map(|line| line["finding"].clone()).collect();
-    Verdict { code: run.code, findings, verified: verified["report"].clone() }
+    Verdict {
+        code: run.code,
+        findings,
+        verified: verified["report"].clone(),
+    }
 }
 
 /// Changes one byte of a stored object.
@@ -53,7 +68,9 @@ pub fn rot(gateway: &Gateway, body: &[u8]) {
     let mut bytes = std::fs::read(&path).expect("the object is there");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("the mode can be changed");
+    std::fs::set_permissions(&path, Permissions::from_mode(0o644))
+        .expect("the mode can be changed");
     std::fs::write(&path, bytes).expect("the object can be written");
-    std::fs::set_permissions(&path, Permissions::from_mode(0o444)).expect("the mode can be changed");
+    std::fs::set_permissions(&path, Permissions::from_mode(0o444))
+        .expect("the mode can be changed");
 }

@@ -27,8 +27,9 @@ impl Vsftpd {
     pub fn start_tls(authority: &Authority, more: &str) -> Self {
         let leaf = authority.leaf_file();
         let leaf = leaf.display();
-        let tls =
-            format!("ssl_enable=YES\nrsa_cert_file={leaf}\nrsa_private_key_file={leaf}\nssl_ciphers=HIGH\n{more}");
+        let tls = format!(
+            "ssl_enable=YES\nrsa_cert_file={leaf}\nrsa_private_key_file={leaf}\nssl_ciphers=HIGH\n{more}"
+        );
         Self::start_at("127.0.0.1", &tls)
     }
 
@@ -39,10 +40,16 @@ impl Vsftpd {
             std::fs::create_dir(folder.path().join(name)).expect("the folder can be written");
         }
         // Another process may take the port before vsftpd does: the wait below then fails.
-        let port = listen(ip).local_addr().expect("a listener has an address").port();
+        let port = listen(ip)
+            .local_addr()
+            .expect("a listener has an address")
+            .port();
         let own = folder.path().display();
-        let (listen, address) =
-            if ip.contains(':') { ("listen_ipv6", "listen_address6") } else { ("listen", "listen_address") };
+        let (listen, address) = if ip.contains(':') {
+            ("listen_ipv6", "listen_address6")
+        } else {
+            ("listen", "listen_address")
+        };
         let mut text = format!("{listen}=YES\n{address}={ip}\nlisten_port={port}\nbackground=NO\n");
         if listen == "listen_ipv6" {
             text.push_str("listen=NO\n");
@@ -57,15 +64,25 @@ impl Vsftpd {
         let file = folder.path().join("vsftpd.conf");
         std::fs::write(&file, text).expect("the folder can be written");
         let child = start(&file);
-        let server = Self { child, folder, ip, port };
-        let address = if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
+        let server = Self {
+            child,
+            folder,
+            ip,
+            port,
+        };
+        let address = if ip.contains(':') {
+            format!("[{ip}]:{port}")
+        } else {
+            format!("{ip}:{port}")
+        };
         eventually("vsftpd listens", || TcpStream::connect(&address).ok());
         server
     }
 
     pub fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.path(name);
-        std::fs::create_dir_all(path.parent().expect("the file is in a folder")).expect("a folder can be made");
+        std::fs::create_dir_all(path.parent().expect("the file is in a folder"))
+            .expect("a folder can be made");
         std::fs::write(path, bytes).expect("a file can be written");
     }
 
@@ -79,7 +96,11 @@ impl Vsftpd {
     }
 
     pub fn url(&self, path: &str) -> String {
-        let host = if self.ip.contains(':') { format!("[{}]", self.ip) } else { self.ip.to_owned() };
+        let host = if self.ip.contains(':') {
+            format!("[{}]", self.ip)
+        } else {
+            self.ip.to_owned()
+        };
         format!("ftp://{host}:{}{path}", self.port)
     }
 
@@ -92,7 +113,11 @@ impl Vsftpd {
 
 fn start(file: &Path) -> Child {
     let mut command = Command::new("/usr/sbin/vsftpd");
-    command.arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     match command.spawn() {
         Ok(child) => child,
         Err(error) if error.kind() == ErrorKind::NotFound => {

@@ -12,14 +12,26 @@ const BACKLOG: u32 = 4096;
 
 /// Listens on a free port of a loopback address.
 pub fn listen(ip: &str) -> TcpListener {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime can be made");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .expect("a runtime can be made");
     let _entered = runtime.enter();
     let address = SocketAddr::new(ip.parse().expect("the address is valid"), 0);
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
     let socket = socket.expect("a socket can be made");
     socket.bind(address).expect("a loopback port is free");
-    let listener = socket.listen(BACKLOG).and_then(tokio::net::TcpListener::into_std).expect("a socket can listen");
-    listener.set_nonblocking(false).expect("a listener can be made blocking");
+    let listener = socket
+        .listen(BACKLOG)
+        .and_then(tokio::net::TcpListener::into_std)
+        .expect("a socket can listen");
+    listener
+        .set_nonblocking(false)
+        .expect("a listener can be made blocking");
     listener
 }
 
@@ -72,7 +84,9 @@ impl Wire {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.sock.try_clone().expect("a socket can be cloned"),
         };
-        TcpSocket::from_std_stream(socket).set_zero_linger().expect("SO_LINGER can be set");
+        TcpSocket::from_std_stream(socket)
+            .set_zero_linger()
+            .expect("SO_LINGER can be set");
     }
 
     fn socket(&self) -> &TcpStream {

@@ -12,24 +12,44 @@ use crate::harness::{Bucket, Gateway, Origin, assert_same, eventually, files_und
 
 /// What the index says, read beside the process.
 fn asked<T: rusqlite::types::FromSql>(cache: &Path, sql: &str) -> T {
-    let index = Connection::open_with_flags(cache.join("index.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let index =
+        Connection::open_with_flags(cache.join("index.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY);
     let index = index.expect("the index can be opened");
-    index.busy_timeout(Duration::from_secs(10)).expect("a wait can be set");
-    index.query_row(sql, [], |row| row.get(0)).expect("the index answers")
+    index
+        .busy_timeout(Duration::from_secs(10))
+        .expect("a wait can be set");
+    index
+        .query_row(sql, [], |row| row.get(0))
+        .expect("the index answers")
 }
 
 /// Asserts what holds of the folder and the bucket once the last process has had its time.
 pub fn assert_all_in_order(run: &Run, gateway: &Gateway, bucket: &Bucket) {
     let cache = gateway.cache();
-    eventually("staging is swept", || gateway.staged().is_empty().then_some(()));
+    eventually("staging is swept", || {
+        gateway.staged().is_empty().then_some(())
+    });
     let is_empty = |sql| asked::<i64>(cache, sql) == 0;
-    eventually("the queue is empty", || is_empty("SELECT count(*) FROM pending").then_some(()));
-    eventually("nothing is reserved", || is_empty("SELECT count(*) FROM reservations").then_some(()));
+    eventually("the queue is empty", || {
+        is_empty("SELECT count(*) FROM pending").then_some(())
+    });
+    eventually("nothing is reserved", || {
+        is_empty("SELECT count(*) FROM reservations").then_some(())
+    });
     let folders = fs::read_dir(cache.join("staging")).expect("there is a folder");
-    assert_eq!(folders.flatten().filter(|entry| entry.path().is_dir()).count(), 1, "the folder of the living one");
+    assert_eq!(
+        folders
+            .flatten()
+            .filter(|entry| entry.path().is_dir())
+            .count(),
+        1,
+        "the folder of the living one"
+    );
     let is_claim = |file: &PathBuf| file.file_name().is_some_and(|name| name.len() == 64);
     // What clients have asked for last may still be on its way.
-    eventually("no claim is left", || (!files_under(&cache.join("leases")).iter().any(is_claim)).then_some(()));
+    eventually("no claim is left", || {
+        (!files_under(&cache.join("leases")).iter().any(is_claim)).then_some(())
+    });
     let in_bucket = |name: &str| bucket.read(&format!("objects/{}/{name}", &name[..2]));
     let named: BTreeSet<_> = gateway
         .records()
@@ -37,7 +57,11 @@ pub fn assert_all_in_order(run: &Run, gateway: &Gateway, bucket: &Bucket) {
         .filter_map(|record| Some(record.file_stem()?.to_string_lossy().into_owned()))
         .collect();
     for object in gateway.objects() {
-        let name = object.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        let name = object
+            .file_name()
+            .expect("a file has a name")
+            .to_string_lossy()
+            .into_owned();
         let bytes = fs::read(&object).expect("an object can be read");
         assert_eq!(sha256(&bytes), name);
         // One that nothing names was placed at the very end of a life.
@@ -51,18 +75,34 @@ pub fn assert_all_in_order(run: &Run, gateway: &Gateway, bucket: &Bucket) {
     let seen = run.seen();
     for (url, digest) in &seen.published {
         let key = sha256(url.as_bytes());
-        let record = cache.join("records").join(&key[..2]).join(&key).join(format!("{digest}.json"));
+        let record = cache
+            .join("records")
+            .join(&key[..2])
+            .join(&key)
+            .join(format!("{digest}.json"));
         assert!(record.is_file(), "{url} has no record");
-        let bytes = fs::read(object_path(cache, digest)).ok().or_else(|| in_bucket(digest));
-        assert_eq!(sha256(&bytes.unwrap_or_else(|| panic!("{url} is lost"))), *digest);
+        let bytes = fs::read(object_path(cache, digest))
+            .ok()
+            .or_else(|| in_bucket(digest));
+        assert_eq!(
+            sha256(&bytes.unwrap_or_else(|| panic!("{url} is lost"))),
+            *digest
+        );
     }
     for digest in &seen.kept {
-        assert!(object_path(cache, digest).is_file(), "{digest} was to be kept");
+        assert!(
+            object_path(cache, digest).is_file(),
+            "{digest} was to be kept"
+        );
     }
     eventually("the ledger is right", || {
         let on_disk = gateway.objects();
-        let (held, counted) = ("SELECT cached_bytes FROM ledger", "SELECT count(*) FROM objects");
-        let is_right = asked::<i64>(cache, held) == i64::try_from(bytes_in(&on_disk)).expect("it is small")
+        let (held, counted) = (
+            "SELECT cached_bytes FROM ledger",
+            "SELECT count(*) FROM objects",
+        );
+        let is_right = asked::<i64>(cache, held)
+            == i64::try_from(bytes_in(&on_disk)).expect("it is small")
             && asked::<i64>(cache, counted) == i64::try_from(on_disk.len()).expect("it is small");
         is_right.then_some(())
     });
@@ -79,9 +119,19 @@ pub fn assert_all_served(run: &Run, gateway: &Gateway, origin: &Origin) {
         gateway.assert_serves(url, body).assert_cache(&["hit"]);
     }
     for target in targets {
-        let is_stored = run.seen().published.contains(&(target.url.clone(), sha256(&target.body)));
+        let is_stored = run
+            .seen()
+            .published
+            .contains(&(target.url.clone(), sha256(&target.body)));
         let asked = origin.total();
-        gateway.proxied("GET", &target.url).send().assert_body(200, &target.body);
-        assert!(!is_stored || origin.total() == asked, "{} was fetched again", target.url);
+        gateway
+            .proxied("GET", &target.url)
+            .send()
+            .assert_body(200, &target.body);
+        assert!(
+            !is_stored || origin.total() == asked,
+            "{} was fetched again",
+            target.url
+        );
     }
 }

@@ -50,26 +50,56 @@ impl Received {
     #[track_caller]
     pub fn take(&mut self, method: &str) -> Reception {
         let end = self.0.windows(4).position(|window| window == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(&self.0)));
-        let head = String::from_utf8(self.0.drain(..end + 4).collect()).expect("a head is text").to_ascii_lowercase();
-        let status = head.strip_prefix("http/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
-        let status = status.or_else(|| head.strip_prefix("http/1.0 ").and_then(|rest| rest.get(..3)?.parse().ok()));
+        let end =
+            end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(&self.0)));
+        let head = String::from_utf8(self.0.drain(..end + 4).collect())
+            .expect("a head is text")
+            .to_ascii_lowercase();
+        let status = head
+            .strip_prefix("http/1.1 ")
+            .and_then(|rest| rest.get(..3)?.parse().ok());
+        let status = status.or_else(|| {
+            head.strip_prefix("http/1.0 ")
+                .and_then(|rest| rest.get(..3)?.parse().ok())
+        });
         let status = status.unwrap_or_else(|| panic!("{head:?} begins with no status"));
-        let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        assert_eq!(field("transfer-encoding"), None, "every answer here has a length");
-        let length = match field("content-length").map(|value| value.parse::<usize>().expect("a number")) {
-            Some(length) if method != "HEAD" && status != 100 => length,
-            _ => 0,
+        let field = |name: &str| {
+            head.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
         };
-        assert!(self.0.len() >= length, "{} bytes of a body of {length}", self.0.len());
-        Reception { status, body: self.0.drain(..length).collect(), head }
+        assert_eq!(
+            field("transfer-encoding"),
+            None,
+            "every answer here has a length"
+        );
+        let length =
+            match field("content-length").map(|value| value.parse::<usize>().expect("a number")) {
+                Some(length) if method != "HEAD" && status != 100 => length,
+                _ => 0,
+            };
+        assert!(
+            self.0.len() >= length,
+            "{} bytes of a body of {length}",
+            self.0.len()
+        );
+        Reception {
+            status,
+            body: self.0.drain(..length).collect(),
+            head,
+        }
     }
 
     #[track_caller]
     pub fn take_ok(&mut self, method: &str, body: &[u8]) {
         let reception = self.take(method);
         assert_eq!(reception.status, 200, "{method}: {}", reception.head);
-        assert!(reception.head.contains(&format!("content-length: {}\r\n", body.len())), "{}", reception.head);
+        assert!(
+            reception
+                .head
+                .contains(&format!("content-length: {}\r\n", body.len())),
+            "{}",
+            reception.head
+        );
         assert_same(&reception.body, if method == "HEAD" { b"" } else { body });
     }
 
@@ -78,7 +108,11 @@ impl Received {
     pub fn take_last(mut self, method: &str, status: u16) -> String {
         let reception = self.take(method);
         assert_eq!(reception.status, status, "{method}: {}", reception.head);
-        assert!(reception.head.contains("connection: close\r\n"), "{}", reception.head);
+        assert!(
+            reception.head.contains("connection: close\r\n"),
+            "{}",
+            reception.head
+        );
         self.assert_end();
         String::from_utf8_lossy(&reception.body).into_owned()
     }
@@ -88,14 +122,22 @@ impl Received {
     pub fn take_last_ok(mut self, body: &[u8]) {
         let reception = self.take("GET");
         assert_eq!(reception.status, 200, "{}", reception.head);
-        assert!(reception.head.contains("connection: close\r\n"), "{}", reception.head);
+        assert!(
+            reception.head.contains("connection: close\r\n"),
+            "{}",
+            reception.head
+        );
         assert_same(&reception.body, body);
         self.assert_end();
     }
 
     #[track_caller]
     pub fn assert_end(&self) {
-        assert_eq!(String::from_utf8_lossy(&self.0), "", "more than the answers");
+        assert_eq!(
+            String::from_utf8_lossy(&self.0),
+            "",
+            "more than the answers"
+        );
     }
 }
 
@@ -149,7 +191,15 @@ impl Setting {
         if first == First::HitAfterRestart {
             gateway.restart();
         }
-        Self { origin, gateway, gate, first, port, slow, other }
+        Self {
+            origin,
+            gateway,
+            gate,
+            first,
+            port,
+            slow,
+            other,
+        }
     }
 
     pub fn target(&self, path: &str) -> String {
@@ -158,7 +208,10 @@ impl Setting {
 
     /// A request head with these further fields, each with its line end.
     pub fn head(&self, method: &str, path: &str, fields: &str) -> String {
-        format!("{method} {} HTTP/1.1\r\nHost: x\r\n{fields}\r\n", self.target(path))
+        format!(
+            "{method} {} HTTP/1.1\r\nHost: x\r\n{fields}\r\n",
+            self.target(path)
+        )
     }
 
     pub fn get(&self, path: &str) -> String {
@@ -173,15 +226,22 @@ impl Setting {
     /// Sends all in one packet, lets the origin answer, and reads to the end of the connection.
     #[track_caller]
     pub fn exchange(&self, sent: impl AsRef<[u8]>) -> Received {
-        let mut socket = TcpStream::connect(self.port.address(&self.gateway)).expect("the gateway listens");
-        socket.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
-        socket.write_all(sent.as_ref()).expect("the gateway takes it");
+        let mut socket =
+            TcpStream::connect(self.port.address(&self.gateway)).expect("the gateway listens");
+        socket
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a timeout can be set");
+        socket
+            .write_all(sent.as_ref())
+            .expect("the gateway takes it");
         if self.first == First::Miss {
             self.gate.await_reached(1);
             self.gate.open();
         }
         let mut bytes = Vec::new();
-        socket.read_to_end(&mut bytes).expect("the gateway answers, and closes");
+        socket
+            .read_to_end(&mut bytes)
+            .expect("the gateway answers, and closes");
         Received(bytes)
     }
 }

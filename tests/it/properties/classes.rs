@@ -10,7 +10,15 @@ use proptest::sample::select;
 use super::{CASES, cases};
 
 /// Companion suffixes under which a fixed name is kept.
-const KEPT_SUFFIXES: [&str; 7] = [".asc", ".sig", ".sign", ".minisig", ".md5", ".sha256", ".sha512sum"];
+const KEPT_SUFFIXES: [&str; 7] = [
+    ".asc",
+    ".sig",
+    ".sign",
+    ".minisig",
+    ".md5",
+    ".sha256",
+    ".sha512sum",
+];
 
 const ALL_SUFFIXES: [&str; 13] = [
     ".asc",
@@ -40,19 +48,31 @@ const INDEX_NAMES: [&str; 9] = [
     "compositeContent.jar",
 ];
 
-const MUTABLE_WORDS: [&str; 8] = ["latest", "current", "nightly", "snapshot", "master", "main", "stable", "gh-pages"];
+const MUTABLE_WORDS: [&str; 8] = [
+    "latest", "current", "nightly", "snapshot", "master", "main", "stable", "gh-pages",
+];
 
 fn policy() -> Policy {
-    Policy::new(Config::default(), Vec::new(), &[], LimitsConfig::default()).expect("the defaults are valid")
+    Policy::new(Config::default(), Vec::new(), &[], LimitsConfig::default())
+        .expect("the defaults are valid")
 }
 
 fn class_of(policy: &Policy, path: &str) -> Class {
     let target = Target::parse(&format!("https://example.org/{path}")).expect("the path is plain");
-    policy.admit(target).expect("the defaults allow the host").class()
+    policy
+        .admit(target)
+        .expect("the defaults allow the host")
+        .class()
 }
 
 fn with_case(text: &str, upper: &[bool]) -> String {
-    let flip = |(at, byte): (usize, char)| if upper[at % upper.len()] { byte.to_ascii_uppercase() } else { byte };
+    let flip = |(at, byte): (usize, char)| {
+        if upper[at % upper.len()] {
+            byte.to_ascii_uppercase()
+        } else {
+            byte
+        }
+    };
     text.chars().enumerate().map(flip).collect()
 }
 
@@ -82,7 +102,9 @@ fn paths() -> impl Strategy<Value = String> {
         "core.db",
     ];
     let segment = vec(select(parts), 1..4).prop_map(|words| words.join("-"));
-    let suffix = select(vec!["", ".tar.gz", ".zip", ".patch", ".db", ".xml.gz", ".rpm", ".jar"]);
+    let suffix = select(vec![
+        "", ".tar.gz", ".zip", ".patch", ".db", ".xml.gz", ".rpm", ".jar",
+    ]);
     (vec(segment, 1..5), suffix).prop_map(|(segments, suffix)| segments.join("/") + suffix)
 }
 

@@ -24,7 +24,10 @@ struct Setting {
 
 impl Setting {
     fn variable(&self) -> (String, String) {
-        (format!("MILLPOND_{}__{}", self.section, self.key).to_ascii_uppercase(), self.text.clone())
+        (
+            format!("MILLPOND_{}__{}", self.section, self.key).to_ascii_uppercase(),
+            self.text.clone(),
+        )
     }
 
     fn flag(&self) -> String {
@@ -51,15 +54,39 @@ enum Takes {
 }
 
 const KEYS: &[(&str, &str, Takes)] = &[
-    ("gateway", "listen", Takes::Word("127\\.0\\.0\\.1:[1-9][0-9]{3}")),
+    (
+        "gateway",
+        "listen",
+        Takes::Word("127\\.0\\.0\\.1:[1-9][0-9]{3}"),
+    ),
     ("gateway", "name", Takes::Word("[a-z0-9._-]{0,12}")),
-    ("gateway", "public_url", Takes::Word("https?://[a-z]{1,8}\\.example\\.org")),
-    ("gateway", "state_dir", Takes::Word("[a-zA-Z0-9 /._\"'\\\\-]{1,12}")),
+    (
+        "gateway",
+        "public_url",
+        Takes::Word("https?://[a-z]{1,8}\\.example\\.org"),
+    ),
+    (
+        "gateway",
+        "state_dir",
+        Takes::Word("[a-zA-Z0-9 /._\"'\\\\-]{1,12}"),
+    ),
     ("gateway", "miss", Takes::OneOf(&["redirect", "relay"])),
-    ("gateway", "redirect_agents", Takes::Words(&["curl/", "Wget/1.21", "libdnf"])),
-    ("gateway", "trusted_proxies", Takes::Words(&["127.0.0.1/32", "::1/128", "192.0.2.0/24"])),
+    (
+        "gateway",
+        "redirect_agents",
+        Takes::Words(&["curl/", "Wget/1.21", "libdnf"]),
+    ),
+    (
+        "gateway",
+        "trusted_proxies",
+        Takes::Words(&["127.0.0.1/32", "::1/128", "192.0.2.0/24"]),
+    ),
     ("gateway", "shutdown_grace", Takes::Span),
-    ("proxy", "listen", Takes::OneOf(&["", "127.0.0.1:3129", "[::1]:3128"])),
+    (
+        "proxy",
+        "listen",
+        Takes::OneOf(&["", "127.0.0.1:3129", "[::1]:3128"]),
+    ),
     ("proxy", "tunnel_idle_timeout", Takes::Span),
     ("cache", "dir", Takes::Word("[a-zA-Z0-9 /._\"'\\\\-]{1,12}")),
     ("cache", "max_size", Takes::Size),
@@ -70,17 +97,41 @@ const KEYS: &[(&str, &str, Takes)] = &[
     ("fetch", "concurrency", Takes::Number(1000)),
     ("fetch", "budget", Takes::Span),
     ("fetch", "min_speed", Takes::Size),
-    ("policy", "allow_clients", Takes::Words(&["0.0.0.0/0", "::/0", "10.0.0.0/8"])),
-    ("policy", "allow_hosts", Takes::Words(&["example.org", ".example.org", "EXAMPLE.net", "127.0.0.1"])),
-    ("policy", "deny_suffixes", Takes::Words(&[".mp3", ".exe", ".iso"])),
+    (
+        "policy",
+        "allow_clients",
+        Takes::Words(&["0.0.0.0/0", "::/0", "10.0.0.0/8"]),
+    ),
+    (
+        "policy",
+        "allow_hosts",
+        Takes::Words(&["example.org", ".example.org", "EXAMPLE.net", "127.0.0.1"]),
+    ),
+    (
+        "policy",
+        "deny_suffixes",
+        Takes::Words(&[".mp3", ".exe", ".iso"]),
+    ),
     ("policy", "ports", Takes::Ports),
     ("policy", "connect_ports", Takes::Numbers),
     ("policy", "max_object_size", Takes::Size),
-    ("dns", "addresses", Takes::Words(&["192.0.2.1", "2001:db8::1"])),
+    (
+        "dns",
+        "addresses",
+        Takes::Words(&["192.0.2.1", "2001:db8::1"]),
+    ),
     ("dns", "ttl", Takes::Span),
-    ("dns", "tsig_algorithm", Takes::OneOf(&["hmac-sha256", "hmac-sha384", "hmac-sha512"])),
+    (
+        "dns",
+        "tsig_algorithm",
+        Takes::OneOf(&["hmac-sha256", "hmac-sha384", "hmac-sha512"]),
+    ),
     ("log", "format", Takes::OneOf(&["text", "json"])),
-    ("log", "level", Takes::OneOf(&["error", "warn", "info", "debug", "trace"])),
+    (
+        "log",
+        "level",
+        Takes::OneOf(&["error", "warn", "info", "debug", "trace"]),
+    ),
 ];
 
 fn quoted(text: &str) -> String {
@@ -97,10 +148,13 @@ fn values(takes: Takes) -> BoxedStrategy<(String, String)> {
         _ => toml.to_owned(),
     };
     match takes {
-        Takes::Word(pattern) => {
-            proptest::string::string_regex(pattern).expect("the pattern is valid").prop_map(plain).boxed()
-        }
-        Takes::OneOf(words) => select(words).prop_map(move |word: &str| plain(word.to_owned())).boxed(),
+        Takes::Word(pattern) => proptest::string::string_regex(pattern)
+            .expect("the pattern is valid")
+            .prop_map(plain)
+            .boxed(),
+        Takes::OneOf(words) => select(words)
+            .prop_map(move |word: &str| plain(word.to_owned()))
+            .boxed(),
         Takes::Words(words) => (vec(select(words), 0..4), 0..3usize)
             .prop_map(move |(items, style)| {
                 let items: Vec<String> = items.into_iter().map(str::to_owned).collect();
@@ -110,7 +164,10 @@ fn values(takes: Takes) -> BoxedStrategy<(String, String)> {
                 (toml, text)
             })
             .boxed(),
-        Takes::Numbers => (vec(any::<u16>().prop_map(|number| number.to_string()), 0..4), 0..3usize)
+        Takes::Numbers => (
+            vec(any::<u16>().prop_map(|number| number.to_string()), 0..4),
+            0..3usize,
+        )
             .prop_map(move |(items, style)| {
                 let toml = format!("[{}]", items.join(", "));
                 let text = as_list(&items, &toml, style);
@@ -119,34 +176,62 @@ fn values(takes: Takes) -> BoxedStrategy<(String, String)> {
             .boxed(),
         Takes::Ports => {
             let port = (select(vec!["", "http:", "https:", "ftp:"]), 1024..=u16::MAX);
-            let items = vec(port.prop_map(|(scheme, number)| format!("{scheme}{number}")), 0..4);
+            let items = vec(
+                port.prop_map(|(scheme, number)| format!("{scheme}{number}")),
+                0..4,
+            );
             (items, 0..3usize)
                 .prop_map(move |(items, style)| {
-                    let item = |item: &String| if item.contains(':') { quoted(item) } else { item.clone() };
-                    let toml = format!("[{}]", items.iter().map(item).collect::<Vec<_>>().join(", "));
+                    let item = |item: &String| {
+                        if item.contains(':') {
+                            quoted(item)
+                        } else {
+                            item.clone()
+                        }
+                    };
+                    let toml = format!(
+                        "[{}]",
+                        items.iter().map(item).collect::<Vec<_>>().join(", ")
+                    );
                     let text = as_list(&items, &toml, style);
                     (toml, text)
                 })
                 .boxed()
         }
-        Takes::Number(largest) => (1..=largest).prop_map(|number| (number.to_string(), number.to_string())).boxed(),
+        Takes::Number(largest) => (1..=largest)
+            .prop_map(|number| (number.to_string(), number.to_string()))
+            .boxed(),
         Takes::Share(least, most) => (least..=most)
-            .prop_map(|share| (format!("{}.{:02}", share / 100, share % 100), format!("{}", f64::from(share) / 100.0)))
+            .prop_map(|share| {
+                (
+                    format!("{}.{:02}", share / 100, share % 100),
+                    format!("{}", f64::from(share) / 100.0),
+                )
+            })
             .boxed(),
         Takes::Size => {
             let unit = select(vec!["B", "KiB", "MiB", "GiB", "TiB", "MB", " GiB", ""]);
-            (0..2048u32, unit).prop_map(move |(number, unit)| plain(format!("{number}{unit}"))).boxed()
+            (0..2048u32, unit)
+                .prop_map(move |(number, unit)| plain(format!("{number}{unit}")))
+                .boxed()
         }
         Takes::Span => {
             let unit = select(vec!["ms", "s", "m", "h", "d", "min", " s"]);
-            (1..500u32, unit).prop_map(move |(number, unit)| plain(format!("{number}{unit}"))).boxed()
+            (1..500u32, unit)
+                .prop_map(move |(number, unit)| plain(format!("{number}{unit}")))
+                .boxed()
         }
     }
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
     select(KEYS).prop_flat_map(|(section, key, takes)| {
-        values(takes).prop_map(move |(toml, text)| Setting { section, key, toml, text })
+        values(takes).prop_map(move |(toml, text)| Setting {
+            section,
+            key,
+            toml,
+            text,
+        })
     })
 }
 
@@ -170,8 +255,10 @@ fn file_of(settings: &[Setting]) -> tempfile::NamedTempFile {
         let lines = sections.entry(setting.section).or_default();
         lines.push(format!("{} = {}", setting.key, setting.toml));
     }
-    let text: Vec<String> =
-        sections.iter().map(|(section, lines)| format!("[{section}]\n{}\n", lines.join("\n"))).collect();
+    let text: Vec<String> = sections
+        .iter()
+        .map(|(section, lines)| format!("[{section}]\n{}\n", lines.join("\n")))
+        .collect();
     let file = tempfile::NamedTempFile::new().expect("a temporary file can be created");
     std::fs::write(file.path(), text.concat()).expect("a temporary file can be written");
     file
@@ -181,8 +268,10 @@ fn load(file: &[Setting], variables: &[Setting], flags: &[Setting]) -> Result<Co
     let file = file_of(file);
     // Variables of other programs, and those of the client commands, are not configuration.
     let foreign = ["PATH", "MILLPOND_URL", "MILLPOND_", "millpond_cache__dir"];
-    let environment =
-        variables.iter().map(Setting::variable).chain(foreign.map(|name| (name.to_owned(), "1".to_owned())));
+    let environment = variables
+        .iter()
+        .map(Setting::variable)
+        .chain(foreign.map(|name| (name.to_owned(), "1".to_owned())));
     let flags: Vec<String> = flags.iter().map(Setting::flag).collect();
     Config::load(Some(file.path()), environment, &flags)
 }

@@ -9,7 +9,10 @@ use super::spellings::hosts;
 use super::{CASES, cases};
 
 fn labels() -> impl Strategy<Value = Vec<String>> {
-    vec(select(vec!["a", "b", "ab", "example", "org", "xn--a-b", "x-y"]).prop_map(str::to_owned), 1..5)
+    vec(
+        select(vec!["a", "b", "ab", "example", "org", "xn--a-b", "x-y"]).prop_map(str::to_owned),
+        1..5,
+    )
 }
 
 proptest! {

@@ -19,5 +19,9 @@ const CASES: u32 = 4096;
 
 fn cases(cases: u32) -> ProptestConfig {
     // proptest prints a failure with its smallest input, and writes no file into the checkout.
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }

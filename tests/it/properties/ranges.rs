@@ -9,7 +9,13 @@ use super::{CASES, cases};
 /// are treated as `u64::MAX`.
 fn naive_range(header: &str) -> Option<(Option<u128>, Option<u128>)> {
     let set = header.to_ascii_lowercase();
-    let set = set.trim().strip_prefix("bytes")?.trim_start().strip_prefix('=')?.trim().to_owned();
+    let set = set
+        .trim()
+        .strip_prefix("bytes")?
+        .trim_start()
+        .strip_prefix('=')?
+        .trim()
+        .to_owned();
     let mut numbers: [Option<u128>; 2] = [None, None];
     let mut which = 0;
     for char in set.chars() {
@@ -37,7 +43,9 @@ fn naive_selection(range: (Option<u128>, Option<u128>), size_bytes: u64) -> Vec<
         (Some(first), last) => at >= first && last.is_none_or(|last| at <= last),
         (None, length) => at + length.unwrap_or(0) >= size,
     };
-    (0..size_bytes).filter(|&at| wanted(u128::from(at))).collect()
+    (0..size_bytes)
+        .filter(|&at| wanted(u128::from(at)))
+        .collect()
 }
 
 fn range_headers() -> impl Strategy<Value = String> {

@@ -13,10 +13,14 @@ use super::spellings::parts;
 use super::{CASES, cases};
 
 fn digests() -> impl Strategy<Value = Digests> {
-    let others = [(Algorithm::Md5, 16), (Algorithm::Sha1, 20), (Algorithm::Sha512, 64)];
+    let others = [
+        (Algorithm::Md5, 16),
+        (Algorithm::Sha1, 20),
+        (Algorithm::Sha512, 64),
+    ];
     let hex = |bytes: usize| vec(any::<u8>(), bytes).prop_map(hex::encode);
-    let [md5, sha1, sha512] =
-        others.map(|(algorithm, bytes)| option::of(hex(bytes).prop_map(move |hex| (algorithm, hex))));
+    let [md5, sha1, sha512] = others
+        .map(|(algorithm, bytes)| option::of(hex(bytes).prop_map(move |hex| (algorithm, hex))));
     (any::<[u8; 32]>(), md5, sha1, sha512).prop_map(|(sha256, md5, sha1, sha512)| Digests {
         sha256: Sha256::from_bytes(sha256),
         others: [md5, sha1, sha512].into_iter().flatten().collect(),
@@ -25,19 +29,33 @@ fn digests() -> impl Strategy<Value = Digests> {
 
 fn instants() -> impl Strategy<Value = SystemTime> {
     // Instants from 1970 to the end of 9999, with the millisecond precision of a record file.
-    (0..253_402_300_800_000u64).prop_map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
+    (0..253_402_300_800_000u64)
+        .prop_map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
 fn headers() -> impl Strategy<Value = StoredHeaders> {
-    let value = || option::of(prop_oneof!["[ -~]{0,30}", "\\PC{0,8}", "[\\x00-\\x20]{1,3}", "a{1020,1030}"]);
+    let value = || {
+        option::of(prop_oneof![
+            "[ -~]{0,30}",
+            "\\PC{0,8}",
+            "[\\x00-\\x20]{1,3}",
+            "a{1020,1030}"
+        ])
+    };
     let date = option::of(prop_oneof![
-        (0..253_402_300_800u64)
-            .prop_map(|secs| httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(secs))),
+        (0..253_402_300_800u64).prop_map(|secs| httpdate::fmt_http_date(
+            SystemTime::UNIX_EPOCH + Duration::from_secs(secs)
+        )),
         "[ -~]{0,30}",
     ]);
-    (date, value(), value(), value()).prop_map(|(last_modified, content_type, content_disposition, etag)| {
-        StoredHeaders { last_modified, content_type, content_disposition, etag }
-    })
+    (date, value(), value(), value()).prop_map(
+        |(last_modified, content_type, content_disposition, etag)| StoredHeaders {
+            last_modified,
+            content_type,
+            content_disposition,
+            etag,
+        },
+    )
 }
 
 fn collected(headers: &StoredHeaders) -> StoredHeaders {

@@ -1,4 +1,5 @@
-//! Where requests end, held against the lengths with which they were made and against the HTTP library.
+//! Where requests end, held against the lengths with which they were made and against the HTTP
+//! library.
 
 use actix_codec::Decoder as _;
 use actix_http::ServiceConfig;
@@ -23,10 +24,18 @@ struct Scan {
 
 /// Scans `bytes`, which arrive in pieces.
 fn scan(bytes: &[u8], cuts: &[Index]) -> Scan {
-    let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).chain([0, bytes.len()]).collect();
+    let mut cuts: Vec<_> = cuts
+        .iter()
+        .map(|cut| cut.index(bytes.len() + 1))
+        .chain([0, bytes.len()])
+        .collect();
     cuts.sort_unstable();
     let (mut scanner, mut held) = (RequestScanner::default(), Vec::new());
-    let mut scan = Scan { ends: Vec::new(), error: None, taken_bytes: 0 };
+    let mut scan = Scan {
+        ends: Vec::new(),
+        error: None,
+        taken_bytes: 0,
+    };
     for pair in cuts.windows(2) {
         held.extend_from_slice(&bytes[pair[0]..pair[1]]);
         loop {
@@ -34,7 +43,11 @@ fn scan(bytes: &[u8], cuts: &[Index]) -> Scan {
                 Ok(count) => count,
                 Err(error) => {
                     // How much of a body goes before the error depends on the pieces.
-                    return Scan { error: Some(error), taken_bytes: 0, ..scan };
+                    return Scan {
+                        error: Some(error),
+                        taken_bytes: 0,
+                        ..scan
+                    };
                 }
             };
             held.drain(..count);
@@ -94,7 +107,11 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
     let method = select(vec!["GET", "HEAD", "POST", "PUT", "OPTIONS"]);
     ("(\r\n){0,2}", method, fields, body).prop_map(|(before, method, fields, body)| {
         let head = format!("{before}{method} /x HTTP/1.1\r\nHost: x\r\n{fields}");
-        [head.as_bytes(), if body.is_empty() { b"\r\n" } else { &body[..] }].concat()
+        [
+            head.as_bytes(),
+            if body.is_empty() { b"\r\n" } else { &body[..] },
+        ]
+        .concat()
     })
 }
 
@@ -176,26 +193,50 @@ fn head_is_bounded_in_any_pieces() {
         format!("{head}{}\r\n\r\n", "x".repeat(length - head.len() - 4)).into_bytes()
     };
     let whole = head(MAX_HEAD_BYTES);
-    let taken = Scan { ends: vec![MAX_HEAD_BYTES], error: None, taken_bytes: MAX_HEAD_BYTES };
+    let taken = Scan {
+        ends: vec![MAX_HEAD_BYTES],
+        error: None,
+        taken_bytes: MAX_HEAD_BYTES,
+    };
     assert_eq!(scan(&whole, &[]), taken);
     assert!(is_one_request_or_none(&whole));
-    for bytes in [head(MAX_HEAD_BYTES + 1), b"\r\n".repeat(MAX_HEAD_BYTES), head(1 << 20)] {
+    for bytes in [
+        head(MAX_HEAD_BYTES + 1),
+        b"\r\n".repeat(MAX_HEAD_BYTES),
+        head(1 << 20),
+    ] {
         let error = Some(FramingError::HeadTooLarge);
-        assert_eq!(scan(&bytes, &[]), Scan { ends: Vec::new(), error, taken_bytes: 0 });
+        assert_eq!(
+            scan(&bytes, &[]),
+            Scan {
+                ends: Vec::new(),
+                error,
+                taken_bytes: 0
+            }
+        );
     }
 }
 
 #[test]
 fn chunk_lines_and_trailers_are_bounded() {
     let head = b"POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
-    let extension = |length: usize| format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(length)).into_bytes();
+    let extension =
+        |length: usize| format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(length)).into_bytes();
     let trailers = |lines: usize| format!("0\r\n{}\r\n", "X: y\r\n".repeat(lines)).into_bytes();
     for body in [extension(1000), trailers(1000)] {
         let bytes = [&head[..], &body].concat();
         assert_eq!(scan(&bytes, &[]).ends, [bytes.len()]);
     }
-    for body in [extension(10_000), trailers(10_000), b"0".repeat(10_000), b"fffffffffffffffff\r\n".to_vec()] {
+    for body in [
+        extension(10_000),
+        trailers(10_000),
+        b"0".repeat(10_000),
+        b"fffffffffffffffff\r\n".to_vec(),
+    ] {
         let scanned = scan(&[&head[..], &body].concat(), &[]);
-        assert!(matches!(scanned.error, Some(FramingError::Malformed(_))), "{scanned:?}");
+        assert!(
+            matches!(scanned.error, Some(FramingError::Malformed(_))),
+            "{scanned:?}"
+        );
     }
 }

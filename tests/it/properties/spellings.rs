@@ -50,24 +50,44 @@ impl Parts {
 
     /// Returns the expected canonical string, built without a URL library.
     pub fn canonical(&self) -> String {
-        let port =
-            self.port.filter(|&port| port != self.default_port()).map(|port| format!(":{port}")).unwrap_or_default();
-        let query =
-            self.query.as_deref().map(|query| format!("?{}", encoded(query, QUERY_ENCODED))).unwrap_or_default();
-        format!("{}://{}{port}{}{query}", self.scheme, self.host, encoded(&self.path(), PATH_ENCODED))
+        let port = self
+            .port
+            .filter(|&port| port != self.default_port())
+            .map(|port| format!(":{port}"))
+            .unwrap_or_default();
+        let query = self
+            .query
+            .as_deref()
+            .map(|query| format!("?{}", encoded(query, QUERY_ENCODED)))
+            .unwrap_or_default();
+        format!(
+            "{}://{}{port}{}{query}",
+            self.scheme,
+            self.host,
+            encoded(&self.path(), PATH_ENCODED)
+        )
     }
 
     pub fn spelled(&self, style: &Style) -> String {
         let mut flips = style.upper.iter().cycle();
         let mut any_case = |text: &str| -> String {
-            let flip = |char: char| if flips.next() == Some(&true) { char.to_ascii_uppercase() } else { char };
+            let flip = |char: char| {
+                if flips.next() == Some(&true) {
+                    char.to_ascii_uppercase()
+                } else {
+                    char
+                }
+            };
             text.chars().map(flip).collect()
         };
         let mut text = format!("{}://{}", any_case(self.scheme), any_case(&self.host));
         if style.trailing_dot {
             text.push('.');
         }
-        let port = match (self.port.filter(|&port| port != self.default_port()), style.port) {
+        let port = match (
+            self.port.filter(|&port| port != self.default_port()),
+            style.port,
+        ) {
             (Some(port), _) => format!(":{port}"),
             (None, PortStyle::Plain) => String::new(),
             (None, PortStyle::Spelled) => format!(":{}", self.default_port()),
@@ -75,7 +95,12 @@ impl Parts {
         };
         text.push_str(&port);
         let (path, query) = if style.encode {
-            (encoded(&self.path(), PATH_ENCODED), self.query.as_deref().map(|query| encoded(query, QUERY_ENCODED)))
+            (
+                encoded(&self.path(), PATH_ENCODED),
+                self.query
+                    .as_deref()
+                    .map(|query| encoded(query, QUERY_ENCODED)),
+            )
         } else {
             (self.path(), self.query.clone())
         };
@@ -113,7 +138,9 @@ pub fn encoded(text: &str, set: &str) -> String {
 }
 
 pub fn hex_digit(value: u8) -> char {
-    char::from_digit(u32::from(value), 16).expect("the value is half a byte").to_ascii_uppercase()
+    char::from_digit(u32::from(value), 16)
+        .expect("the value is half a byte")
+        .to_ascii_uppercase()
 }
 
 /// Decodes one layer of percent-encoding. Invalid escapes stay unchanged.
@@ -122,7 +149,9 @@ pub fn decoded(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let escape = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        let escape = bytes
+            .get(at + 1..at + 3)
+            .and_then(|pair| std::str::from_utf8(pair).ok());
         let value = escape
             .filter(|pair| bytes[at] == b'%' && pair.bytes().all(|byte| byte.is_ascii_hexdigit()))
             .and_then(|pair| u8::from_str_radix(pair, 16).ok());
@@ -135,7 +164,9 @@ pub fn decoded(text: &str) -> Vec<u8> {
 /// Returns whether a decoder that reads a backslash as a slash sees a dot segment.
 pub fn leads_elsewhere(path: &str) -> bool {
     let plain = String::from_utf8_lossy(&decoded(path)).replace('\\', "/");
-    plain.split('/').any(|segment| segment == "." || segment == "..")
+    plain
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
 }
 
 pub fn hosts() -> impl Strategy<Value = String> {
@@ -143,7 +174,10 @@ pub fn hosts() -> impl Strategy<Value = String> {
     // A last label of digits would be an IP address. Hyphens in the third and fourth place are
     // reserved for punycode.
     let name = (vec(label, 0..4), "[a-z]{2,6}").prop_map(|(labels, last)| {
-        let labels = labels.into_iter().map(|label| label.replace("--", "-0")).chain([last]);
+        let labels = labels
+            .into_iter()
+            .map(|label| label.replace("--", "-0"))
+            .chain([last]);
         labels.collect::<Vec<_>>().join(".")
     });
     prop_oneof![
@@ -155,9 +189,13 @@ pub fn hosts() -> impl Strategy<Value = String> {
 pub fn segments() -> impl Strategy<Value = Vec<String>> {
     let visible = "[ -\"$-.0-;=@-Z^-z|~%\\[\\]{}<>`üあ]{0,8}";
     let name = "[a-z]{1,6}-[0-9]\\.[0-9]\\.tar\\.(gz|xz)";
-    let escape = select(vec!["%2F", "%2f", "%41", "%00", "%", "%%", "%zz", "+", "", "...", "a..", "..a", "%2e%2ea"]);
+    let escape = select(vec![
+        "%2F", "%2f", "%41", "%00", "%", "%%", "%zz", "+", "", "...", "a..", "..a", "%2e%2ea",
+    ]);
     let segment = prop_oneof![visible, name, escape.prop_map(str::to_owned)];
-    vec(segment, 1..5).prop_filter("dot segments are refused", |segments| !leads_elsewhere(&segments.join("/")))
+    vec(segment, 1..5).prop_filter("dot segments are refused", |segments| {
+        !leads_elsewhere(&segments.join("/"))
+    })
 }
 
 pub fn queries() -> impl Strategy<Value = Option<String>> {
@@ -165,29 +203,65 @@ pub fn queries() -> impl Strategy<Value = Option<String>> {
 }
 
 pub fn parts() -> impl Strategy<Value = Parts> {
-    let ports = option::of(prop_oneof![select(vec![21u16, 80, 443, 8080]), 1..=u16::MAX]);
-    (select(vec!["http", "https", "ftp"]), hosts(), ports, segments(), queries())
-        .prop_map(|(scheme, host, port, segments, query)| Parts { scheme, host, port, segments, query })
+    let ports = option::of(prop_oneof![
+        select(vec![21u16, 80, 443, 8080]),
+        1..=u16::MAX
+    ]);
+    (
+        select(vec!["http", "https", "ftp"]),
+        hosts(),
+        ports,
+        segments(),
+        queries(),
+    )
+        .prop_map(|(scheme, host, port, segments, query)| Parts {
+            scheme,
+            host,
+            port,
+            segments,
+            query,
+        })
 }
 
 pub fn styles() -> impl Strategy<Value = Style> {
-    let ports = select(vec![PortStyle::Plain, PortStyle::Spelled, PortStyle::EmptyIfDefault]);
+    let ports = select(vec![
+        PortStyle::Plain,
+        PortStyle::Spelled,
+        PortStyle::EmptyIfDefault,
+    ]);
     let fragments = option::of("[ -\\[\\]-~é]{0,6}");
-    (vec(any::<bool>(), 1..8), any::<bool>(), ports, fragments, any::<bool>(), any::<bool>()).prop_map(
-        |(upper, trailing_dot, port, fragment, short_root, encode)| Style {
-            upper,
-            trailing_dot,
-            port,
-            fragment,
-            short_root,
-            encode,
-        },
+    (
+        vec(any::<bool>(), 1..8),
+        any::<bool>(),
+        ports,
+        fragments,
+        any::<bool>(),
+        any::<bool>(),
     )
+        .prop_map(
+            |(upper, trailing_dot, port, fragment, short_root, encode)| Style {
+                upper,
+                trailing_dot,
+                port,
+                fragment,
+                short_root,
+                encode,
+            },
+        )
 }
 
 /// Generates text that resembles a URL, and is wrong in the places where parsers disagree.
 pub fn dubious_urls() -> impl Strategy<Value = String> {
-    let scheme = select(vec!["http", "https", "ftp", "HTTPS", "hTTp", "file", "", "http:http"]);
+    let scheme = select(vec![
+        "http",
+        "https",
+        "ftp",
+        "HTTPS",
+        "hTTp",
+        "file",
+        "",
+        "http:http",
+    ]);
     let slashes = select(vec!["://", "://", "://", ":/", ":///", ":\\\\", ":", "//"]);
     let authority = vec(
         select(vec![
@@ -224,8 +298,9 @@ pub fn dubious_urls() -> impl Strategy<Value = String> {
     );
     let tail = vec(
         select(vec![
-            "/", "/", "a", ".", "..", "%2e", "%2E", "%2f", "%5c", "%5C", "\\", "?", "#", "%", "%25", " ", "\t", "\n",
-            "\0", "\x7f", "ü", "'", "\"", "{", "|", ";", "&", "=", "+", "//", "x.tar.gz", "://", "@",
+            "/", "/", "a", ".", "..", "%2e", "%2E", "%2f", "%5c", "%5C", "\\", "?", "#", "%",
+            "%25", " ", "\t", "\n", "\0", "\x7f", "ü", "'", "\"", "{", "|", ";", "&", "=", "+",
+            "//", "x.tar.gz", "://", "@",
         ]),
         0..10,
     );
@@ -237,7 +312,10 @@ pub fn dubious_urls() -> impl Strategy<Value = String> {
 /// Checks the properties that every target has, however it was parsed.
 pub fn check_promises(target: &Target) -> Result<(), TestCaseError> {
     let text = target.as_str();
-    prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "not only visible ASCII: {text:?}");
+    prop_assert!(
+        text.bytes().all(|byte| byte.is_ascii_graphic()),
+        "not only visible ASCII: {text:?}"
+    );
     prop_assert!(!text.contains(['\\', '#']), "{text:?}");
     prop_assert!(!leads_elsewhere(target.path()), "{text:?}");
     prop_assert!(target.path().starts_with('/'), "{text:?}");
@@ -246,16 +324,33 @@ pub fn check_promises(target: &Target) -> Result<(), TestCaseError> {
     prop_assert!(["http", "https", "ftp"].contains(&scheme), "{text:?}");
     let authority = &rest[..rest.find(['/', '?']).expect("a target has a path")];
     prop_assert!(scheme == "ftp" || !authority.contains('@'), "{text:?}");
-    prop_assert!(target.host().bytes().all(|byte| !byte.is_ascii_uppercase()), "{text:?}");
-    prop_assert!(!target.host().is_empty() && !target.host().ends_with('.'), "{text:?}");
+    prop_assert!(
+        target.host().bytes().all(|byte| !byte.is_ascii_uppercase()),
+        "{text:?}"
+    );
+    prop_assert!(
+        !target.host().is_empty() && !target.host().ends_with('.'),
+        "{text:?}"
+    );
     if let Ok(file) = FtpFile::of(target) {
         prop_assert!(!file.path.iter().any(u8::is_ascii_control), "{text:?}");
         let mut segments = file.path.split(|byte| matches!(byte, b'/' | b'\\'));
-        prop_assert!(!segments.any(|segment| segment == b"." || segment == b".."), "{text:?}");
+        prop_assert!(
+            !segments.any(|segment| segment == b"." || segment == b".."),
+            "{text:?}"
+        );
     }
     let again = Target::parse(text);
-    prop_assert_eq!(again.as_ref().map(Target::as_str), Ok(text), "the target parses to itself");
+    prop_assert_eq!(
+        again.as_ref().map(Target::as_str),
+        Ok(text),
+        "the target parses to itself"
+    );
     let library = Url::parse(text);
-    prop_assert_eq!(library.as_ref().map(Url::as_str), Ok(text), "the URL library agrees");
+    prop_assert_eq!(
+        library.as_ref().map(Url::as_str),
+        Ok(text),
+        "the URL library agrees"
+    );
     Ok(())
 }

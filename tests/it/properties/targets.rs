@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::spellings::{
-    PATH_ENCODED, Parts, QUERY_ENCODED, Style, check_promises, decoded, dubious_urls, encoded, parts, styles,
+    PATH_ENCODED, Parts, QUERY_ENCODED, Style, check_promises, decoded, dubious_urls, encoded,
+    parts, styles,
 };
 use super::{CASES, cases};
 

@@ -76,7 +76,8 @@ impl Door {
     pub(super) fn new(style: Style) -> Self {
         let files = Files::new();
         let builder = || {
-            let mut builder = S3ServiceBuilder::new(FileSystem::new(files.root()).expect("the folder exists"));
+            let mut builder =
+                S3ServiceBuilder::new(FileSystem::new(files.root()).expect("the folder exists"));
             if let Style::VirtualHost(domain) = &style {
                 builder.set_host(SingleDomain::new(domain).expect("the domain is valid"));
             }
@@ -87,7 +88,17 @@ impl Door {
         let (signed, open) = (signed.build(), builder().build());
         let (faults, seen, refused) = (Faults::default(), Mutex::default(), Mutex::default());
         let (uploads, is_public) = (Uploads::default(), AtomicBool::new(false));
-        Self { style, files, faults, seen, refused, uploads, is_public, signed, open }
+        Self {
+            style,
+            files,
+            faults,
+            seen,
+            refused,
+            uploads,
+            is_public,
+            signed,
+            open,
+        }
     }
 
     pub(super) fn make_public(&self) {
@@ -112,19 +123,35 @@ impl Door {
     }
 
     /// Answers a request whose head passed the checks.
-    async fn admitted(&self, seen: &Seen, head: Parts, body: Incoming) -> io::Result<Response<Body>> {
+    async fn admitted(
+        &self,
+        seen: &Seen,
+        head: Parts,
+        body: Incoming,
+    ) -> io::Result<Response<Body>> {
         let fault = self.faults.of(seen);
         if matches!(fault, Some(Fault::Hangup)) {
             return Err(io::Error::other("injected fault: connection closed"));
         }
-        let body = Body::from(body).store_all_limited(MAX_BODY_BYTES).await.map_err(io::Error::other)?;
+        let body = Body::from(body)
+            .store_all_limited(MAX_BODY_BYTES)
+            .await
+            .map_err(io::Error::other)?;
         let is_end = head.method == Method::POST && seen.query.contains("uploadId=");
-        let parts = || if is_end { self.uploads.check(&seen.query, &body) } else { Ok(()) };
+        let parts = || {
+            if is_end {
+                self.uploads.check(&seen.query, &body)
+            } else {
+                Ok(())
+            }
+        };
         if let Err(refusal) = strict::body(&head, &body).and_then(|()| parts()) {
             return Ok(self.refuse(seen, refusal));
         }
         match &fault {
-            Some(Fault::Refuse(status, code)) => return Ok(problem(seen, *status, code, "as the test wants it")),
+            Some(Fault::Refuse(status, code)) => {
+                return Ok(problem(seen, *status, code, "as the test wants it"));
+            }
             Some(Fault::Stall(gate)) => {
                 let gate = gate.clone();
                 if !tokio::task::spawn_blocking(move || gate.pass()).await? {
@@ -134,10 +161,14 @@ impl Door {
             _ => {}
         }
         let is_read = matches!(head.method, Method::GET | Method::HEAD);
-        let is_signed = head.headers.contains_key(header::AUTHORIZATION) || seen.query.contains("X-Amz-Signature=");
-        let is_open = !is_signed && is_read && !seen.key.is_empty() && self.is_public.load(Ordering::SeqCst);
+        let is_signed = head.headers.contains_key(header::AUTHORIZATION)
+            || seen.query.contains("X-Amz-Signature=");
+        let is_open =
+            !is_signed && is_read && !seen.key.is_empty() && self.is_public.load(Ordering::SeqCst);
         let service = if is_open { &self.open } else { &self.signed };
-        let answer = service.call(Request::from_parts(head, Body::from(body))).await;
+        let answer = service
+            .call(Request::from_parts(head, Body::from(body)))
+            .await;
         let mut answer = answer.map_err(|_| io::Error::other("the server has failed"))?;
         // The server checks the signature before it answers 501 to this request.
         if answer.status() == StatusCode::NOT_IMPLEMENTED && lists::is_of_uploads(seen) {
@@ -146,10 +177,18 @@ impl Door {
         answer = lists::without_marker(seen, answer).await?;
         if matches!(answer.status().as_u16(), 400 | 403 | 405 | 411 | 500 | 501) {
             let status = answer.status().as_u16();
-            lock(&self.refused).push(format!("{} {} {}: {status}", seen.method, seen.key, seen.query));
+            lock(&self.refused).push(format!(
+                "{} {} {}: {status}",
+                seen.method, seen.key, seen.query
+            ));
         }
-        if let Some(etag) = answer.headers().get(header::ETAG).filter(|_| seen.method == "PUT") {
-            self.uploads.note(&seen.query, &String::from_utf8_lossy(etag.as_bytes()));
+        if let Some(etag) = answer
+            .headers()
+            .get(header::ETAG)
+            .filter(|_| seen.method == "PUT")
+        {
+            self.uploads
+                .note(&seen.query, &String::from_utf8_lossy(etag.as_bytes()));
         }
         if seen.method == "DELETE" || seen.query.contains("delete") {
             self.files.tidy();
@@ -161,15 +200,27 @@ impl Door {
     }
 
     /// Turns a correct response into the wrong one that the fault asks for.
-    async fn spoil(&self, fault: Option<Fault>, seen: &Seen, answer: Response<Body>) -> io::Result<Response<Body>> {
+    async fn spoil(
+        &self,
+        fault: Option<Fault>,
+        seen: &Seen,
+        answer: Response<Body>,
+    ) -> io::Result<Response<Body>> {
         let is_success = answer.status().is_success();
         match fault {
             Some(Fault::Cut(count)) => {
                 let (head, body) = answer.into_parts();
-                let cut = Cut { size: body.size_hint(), body, left: count, is_flushed: false };
+                let cut = Cut {
+                    size: body.size_hint(),
+                    body,
+                    left: count,
+                    is_flushed: false,
+                };
                 Ok(Response::from_parts(head, Body::http_body_unsync(cut)))
             }
-            Some(Fault::WrongEtag) => with_etag(answer, "\"00000000000000000000000000000000\"").await,
+            Some(Fault::WrongEtag) => {
+                with_etag(answer, "\"00000000000000000000000000000000\"").await
+            }
             Some(Fault::EmptyEtag) => with_etag(answer, "").await,
             Some(Fault::Keep(size)) if is_success => {
                 // A part of a multipart upload is not an object yet.
@@ -189,7 +240,10 @@ impl Door {
     }
 
     fn refuse(&self, seen: &Seen, (status, code, why): Refusal) -> Response<Body> {
-        lock(&self.refused).push(format!("{} {} {}: {why}", seen.method, seen.key, seen.query));
+        lock(&self.refused).push(format!(
+            "{} {} {}: {why}",
+            seen.method, seen.key, seen.query
+        ));
         problem(seen, status, code, why)
     }
 
@@ -197,11 +251,19 @@ impl Door {
         let path = head.uri.path().trim_start_matches('/');
         let key = match &self.style {
             Style::VirtualHost(_) => path,
-            Style::Path => path.strip_prefix(BUCKET).map_or(path, |key| key.trim_start_matches('/')),
+            Style::Path => path
+                .strip_prefix(BUCKET)
+                .map_or(path, |key| key.trim_start_matches('/')),
         };
         let key = percent_decode_str(key).decode_utf8_lossy().into_owned();
         let query = head.uri.query().unwrap_or_default().to_owned();
-        Seen { method: head.method.to_string(), key, query, status: None, headers: head.headers.clone() }
+        Seen {
+            method: head.method.to_string(),
+            key,
+            query,
+            status: None,
+            headers: head.headers.clone(),
+        }
     }
 }
 
@@ -212,9 +274,16 @@ fn problem(seen: &Seen, status: u16, code: &str, why: &str) -> Response<Body> {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{why}</Message>\
          <RequestId>1</RequestId></Error>"
     );
-    let mut answer = Response::new(if is_head { Body::empty() } else { Body::from(text) });
+    let mut answer = Response::new(if is_head {
+        Body::empty()
+    } else {
+        Body::from(text)
+    });
     *answer.status_mut() = StatusCode::from_u16(status).expect("the status is valid");
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/xml"),
+    );
     answer
 }
 
@@ -223,18 +292,32 @@ fn problem(seen: &Seen, status: u16, code: &str, why: &str) -> Response<Body> {
 fn complete(seen: &Seen, answer: &mut Response<Body>) {
     let headers = answer.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
-    let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok()).unwrap_or_default().to_owned();
-    let date = headers.get(header::LAST_MODIFIED).and_then(|date| date.to_str().ok());
+    headers
+        .entry(header::CONTENT_TYPE)
+        .or_insert(HeaderValue::from_static("binary/octet-stream"));
+    let etag = headers
+        .get(header::ETAG)
+        .and_then(|etag| etag.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let date = headers
+        .get(header::LAST_MODIFIED)
+        .and_then(|date| date.to_str().ok());
     let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-    let names_it = |list: &str| list.split(',').any(|one| one.trim() == "*" || one.trim() == etag);
+    let names_it = |list: &str| {
+        list.split(',')
+            .any(|one| one.trim() == "*" || one.trim() == etag)
+    };
     let is_newer = |than: &str| date > httpdate::parse_http_date(than).ok();
     let is_other = match (seen.header("if-match"), seen.header("if-unmodified-since")) {
         (Some(list), _) => !names_it(list),
         (None, Some(date)) => is_newer(date),
         (None, None) => false,
     };
-    let is_same = match (seen.header("if-none-match"), seen.header("if-modified-since")) {
+    let is_same = match (
+        seen.header("if-none-match"),
+        seen.header("if-modified-since"),
+    ) {
         (Some(list), _) => names_it(list),
         (None, Some(date)) => !is_newer(date),
         (None, None) => false,
@@ -251,14 +334,23 @@ fn complete(seen: &Seen, answer: &mut Response<Body>) {
 /// Replaces the ETag of a response, in its head and in its XML.
 async fn with_etag(answer: Response<Body>, etag: &'static str) -> io::Result<Response<Body>> {
     let (mut head, body) = answer.into_parts();
-    let is_xml = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
+    let is_xml = head
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/xml");
     if head.headers.contains_key(header::ETAG) {
-        head.headers.insert(header::ETAG, HeaderValue::from_static(etag));
+        head.headers
+            .insert(header::ETAG, HeaderValue::from_static(etag));
     }
     if !is_xml {
         return Ok(Response::from_parts(head, body));
     }
-    with_element(Response::from_parts(head, body), "ETag", Some(&etag.replace('"', "&quot;"))).await
+    with_element(
+        Response::from_parts(head, body),
+        "ETag",
+        Some(&etag.replace('"', "&quot;")),
+    )
+    .await
 }
 
 /// A body that is cut off.
@@ -274,7 +366,10 @@ impl hyper::body::Body for Cut {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
         if this.left == 0 {
             // hyper sends buffered data only when it is idle, and discards the data after an error.
@@ -284,8 +379,12 @@ impl hyper::body::Body for Cut {
             }
             return Poll::Ready(Some(Err(io::Error::other("injected fault: body cut off"))));
         }
-        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else { return Poll::Pending };
-        let Some(Ok(Ok(mut bytes))) = frame.map(|frame| frame.map(Frame::into_data)) else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) else {
+            return Poll::Pending;
+        };
+        let Some(Ok(Ok(mut bytes))) = frame.map(|frame| frame.map(Frame::into_data)) else {
+            return Poll::Ready(None);
+        };
         bytes.truncate(this.left);
         this.left -= bytes.len();
         Poll::Ready(Some(Ok(Frame::data(bytes))))

@@ -56,11 +56,20 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn add(&self, wanted: impl Fn(&Seen) -> bool + Send + Sync + 'static, fault: Fault, left: usize) {
+    pub(super) fn add(
+        &self,
+        wanted: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+        fault: Fault,
+        left: usize,
+    ) {
         if let Fault::Stall(gate) = &fault {
             lock(&self.gates).push(gate.clone());
         }
-        lock(&self.rules).push(Rule { wanted: Box::new(wanted), fault, left });
+        lock(&self.rules).push(Rule {
+            wanted: Box::new(wanted),
+            fault,
+            left,
+        });
     }
 
     pub(super) fn clear(&self) {
@@ -74,7 +83,9 @@ impl Faults {
     /// Returns the fault for this request.
     pub(super) fn of(&self, seen: &Seen) -> Option<Fault> {
         let mut rules = lock(&self.rules);
-        let rule = rules.iter_mut().find(|rule| rule.left > 0 && (rule.wanted)(seen))?;
+        let rule = rules
+            .iter_mut()
+            .find(|rule| rule.left > 0 && (rule.wanted)(seen))?;
         rule.left -= 1;
         Some(rule.fault.clone())
     }

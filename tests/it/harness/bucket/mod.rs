@@ -62,7 +62,10 @@ impl Bucket {
         // The standard library sets SO_REUSEADDR: the port can be bound while
         // old connections close.
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-        let port = listener.local_addr().expect("a listener has an address").port();
+        let port = listener
+            .local_addr()
+            .expect("a listener has an address")
+            .port();
         let door = Arc::new(Door::new(style(port)));
         let server = Server::start(listener, door.clone());
         Self { door, server }
@@ -73,13 +76,20 @@ impl Bucket {
         let builder = self
             .settings(prefix)
             .into_iter()
-            .fold(builder, |builder, (key, value)| builder.set(&format!("s3.{key}"), &value));
-        self.resolver().into_iter().fold(builder, |builder, (name, value)| builder.env(name, &value))
+            .fold(builder, |builder, (key, value)| {
+                builder.set(&format!("s3.{key}"), &value)
+            });
+        self.resolver()
+            .into_iter()
+            .fold(builder, |builder, (name, value)| builder.env(name, &value))
     }
 
     /// Returns the same section as text for a configuration file.
     pub fn section(&self, prefix: &str) -> String {
-        let lines = self.settings(prefix).into_iter().map(|(key, value)| format!("{key} = {value}\n"));
+        let lines = self
+            .settings(prefix)
+            .into_iter()
+            .map(|(key, value)| format!("{key} = {value}\n"));
         format!("[s3]\n{}", lines.collect::<String>())
     }
 
@@ -92,7 +102,10 @@ impl Bucket {
             ("prefix", text(prefix)),
             ("access_key_id", text(ACCESS_KEY_ID)),
             ("secret_access_key", text(SECRET_ACCESS_KEY)),
-            ("path_style", matches!(self.door.style, Style::Path).to_string()),
+            (
+                "path_style",
+                matches!(self.door.style, Style::Path).to_string(),
+            ),
         ]
     }
 
@@ -103,7 +116,10 @@ impl Bucket {
             Style::Path => Vec::new(),
             Style::VirtualHost(_) => vec![
                 ("LD_PRELOAD", "libnss_wrapper.so".to_owned()),
-                ("NSS_WRAPPER_HOSTS", self.door.files.hosts_file(&format!("{BUCKET}.{DOMAIN}"))),
+                (
+                    "NSS_WRAPPER_HOSTS",
+                    self.door.files.hosts_file(&format!("{BUCKET}.{DOMAIN}")),
+                ),
             ],
         }
     }
@@ -136,13 +152,17 @@ impl Bucket {
     /// Stops accepting connections and closes the open ones.
     pub fn go_down(&self) {
         self.server.set_up(false);
-        eventually("the bucket refuses connections", || TcpStream::connect(self.address()).is_err().then_some(()));
+        eventually("the bucket refuses connections", || {
+            TcpStream::connect(self.address()).is_err().then_some(())
+        });
     }
 
     /// Listens again at the same address, with the same objects.
     pub fn come_up(&self) {
         self.server.set_up(true);
-        eventually("the bucket accepts connections", || TcpStream::connect(self.address()).ok());
+        eventually("the bucket accepts connections", || {
+            TcpStream::connect(self.address()).ok()
+        });
     }
 
     /// Injects a fault into the requests that `wanted` selects, until [`Bucket::heal`]. The first
@@ -152,7 +172,12 @@ impl Bucket {
     }
 
     /// Injects a fault as [`Bucket::fault`] does, into the first `count` matching requests.
-    pub fn fault_times(&self, count: usize, wanted: impl Fn(&Seen) -> bool + Send + Sync + 'static, fault: Fault) {
+    pub fn fault_times(
+        &self,
+        count: usize,
+        wanted: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+        fault: Fault,
+    ) {
         self.door.faults.add(wanted, fault, count);
     }
 
@@ -164,7 +189,10 @@ impl Bucket {
     /// Returns the requests with this method and key prefix, in the order of arrival.
     pub fn requests(&self, method: &str, prefix: &str) -> Vec<Seen> {
         let all = lock(&self.door.seen);
-        all.iter().filter(|seen| seen.method == method && seen.key.starts_with(prefix)).cloned().collect()
+        all.iter()
+            .filter(|seen| seen.method == method && seen.key.starts_with(prefix))
+            .cloned()
+            .collect()
     }
 
     pub fn count(&self, method: &str, prefix: &str) -> usize {
@@ -179,7 +207,11 @@ impl Bucket {
     /// Asserts that no request was refused as invalid by the rules of any store.
     #[track_caller]
     pub fn assert_nothing_refused(&self) {
-        assert_eq!(self.refused(), Vec::<String>::new(), "requests that the bucket refused");
+        assert_eq!(
+            self.refused(),
+            Vec::<String>::new(),
+            "requests that the bucket refused"
+        );
     }
 
     /// Returns the refused requests with the reasons. Injected faults are not included.
@@ -194,7 +226,10 @@ impl Bucket {
 
     /// Returns the keys with this prefix.
     pub fn keys(&self, prefix: &str) -> Vec<String> {
-        self.objects().into_keys().filter(|key| key.starts_with(prefix)).collect()
+        self.objects()
+            .into_keys()
+            .filter(|key| key.starts_with(prefix))
+            .collect()
     }
 
     pub fn read(&self, key: &str) -> Option<Vec<u8>> {
@@ -223,7 +258,12 @@ impl Bucket {
 
     /// Returns the keys of the incomplete multipart uploads.
     pub fn uploads(&self) -> Vec<String> {
-        self.door.files.uploads().into_iter().map(|upload| upload.key).collect()
+        self.door
+            .files
+            .uploads()
+            .into_iter()
+            .map(|upload| upload.key)
+            .collect()
     }
 
     /// Moves the start of the uploads for a key into the past.

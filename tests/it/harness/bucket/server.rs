@@ -25,7 +25,9 @@ impl Server {
         let address = listener.local_addr().expect("a listener has an address");
         let (is_up, state) = watch::channel(true);
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             let runtime = runtime.expect("a runtime can be made");
             runtime.block_on(serve(listener, &door, state));
             runtime.shutdown_background();
@@ -43,8 +45,14 @@ impl Server {
 }
 
 /// Serves until the [`Server`] is dropped.
-async fn serve(listener: std::net::TcpListener, door: &Arc<Door>, mut state: watch::Receiver<bool>) {
-    listener.set_nonblocking(true).expect("a listener can be polled");
+async fn serve(
+    listener: std::net::TcpListener,
+    door: &Arc<Door>,
+    mut state: watch::Receiver<bool>,
+) {
+    listener
+        .set_nonblocking(true)
+        .expect("a listener can be polled");
     let address = listener.local_addr().expect("a listener has an address");
     let mut listener = TcpListener::from_std(listener).expect("the socket listens");
     loop {
@@ -60,7 +68,9 @@ async fn serve(listener: std::net::TcpListener, door: &Arc<Door>, mut state: wat
         if state.wait_for(|is_up| *is_up).await.is_err() {
             return;
         }
-        listener = TcpListener::bind(address).await.expect("the port is still free");
+        listener = TcpListener::bind(address)
+            .await
+            .expect("the port is still free");
     }
 }
 
@@ -73,5 +83,10 @@ async fn converse(socket: tokio::net::TcpStream, door: Arc<Door>) {
         async move { door.answer(request).await }
     });
     // Both the clients and the test close connections early: an error is a normal end.
-    drop(auto::Builder::new(TokioExecutor::new()).http1_only().serve_connection(TokioIo::new(socket), service).await);
+    drop(
+        auto::Builder::new(TokioExecutor::new())
+            .http1_only()
+            .serve_connection(TokioIo::new(socket), service)
+            .await,
+    );
 }

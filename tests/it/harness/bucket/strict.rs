@@ -20,24 +20,48 @@ pub(super) type Refusal = (u16, &'static str, &'static str);
 
 /// Checks the head of a request.
 pub(super) fn head(head: &Parts, style: &Style, key: &str) -> Result<(), Refusal> {
-    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = |name: &str| {
+        head.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     if let Style::VirtualHost(domain) = style
         && text("host") != format!("{BUCKET}.{domain}")
     {
-        return Err((400, "VirtualHostDomainRequired", "the bucket's name has to stand in the host name"));
+        return Err((
+            400,
+            "VirtualHostDomainRequired",
+            "the bucket's name has to stand in the host name",
+        ));
     }
     if queries(head).any(|name| name == "x-id") {
         return Err((404, "NoSuchKey", "x-id is taken for a part of the name"));
     }
-    if text("content-encoding").contains("aws-chunked") || text("x-amz-content-sha256").starts_with("STREAMING-") {
-        return Err((400, "XAmzContentSHA256Mismatch", "bodies in signed chunks are not known here"));
+    if text("content-encoding").contains("aws-chunked")
+        || text("x-amz-content-sha256").starts_with("STREAMING-")
+    {
+        return Err((
+            400,
+            "XAmzContentSHA256Mismatch",
+            "bodies in signed chunks are not known here",
+        ));
     }
-    let is_checksum = |name: &str| name.starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm";
+    let is_checksum =
+        |name: &str| name.starts_with("x-amz-checksum-") || name == "x-amz-sdk-checksum-algorithm";
     if head.headers.keys().any(|name| is_checksum(name.as_str())) {
-        return Err((400, "InvalidArgument", "checksums of this kind are not known here"));
+        return Err((
+            400,
+            "InvalidArgument",
+            "checksums of this kind are not known here",
+        ));
     }
     if key.is_empty() && matches!(head.method, Method::PUT | Method::DELETE) {
-        return Err((403, "AccessDenied", "buckets are made and removed by their owners"));
+        return Err((
+            403,
+            "AccessDenied",
+            "buckets are made and removed by their owners",
+        ));
     }
     let is_too_long = |length: u64| length > MAX_PUT_BYTES;
     if head.method == Method::PUT && text("content-length").parse().is_ok_and(is_too_long) {
@@ -56,17 +80,26 @@ pub(super) fn head(head: &Parts, style: &Style, key: &str) -> Result<(), Refusal
 
 /// Checks a body against `Content-MD5`.
 pub(super) fn body(head: &Parts, body: &[u8]) -> Result<(), Refusal> {
-    let Some(expected) = head.headers.get("content-md5") else { return Ok(()) };
+    let Some(expected) = head.headers.get("content-md5") else {
+        return Ok(());
+    };
     match STANDARD.decode(expected) {
-        Ok(expected) if expected.len() != Md5::output_size() => Err((400, "InvalidDigest", "Content-MD5 is no MD5")),
-        Ok(expected) if expected != Md5::digest(body)[..] => Err((400, "BadDigest", "Content-MD5 is of another body")),
+        Ok(expected) if expected.len() != Md5::output_size() => {
+            Err((400, "InvalidDigest", "Content-MD5 is no MD5"))
+        }
+        Ok(expected) if expected != Md5::digest(body)[..] => {
+            Err((400, "BadDigest", "Content-MD5 is of another body"))
+        }
         Ok(_) => Ok(()),
         Err(_) => Err((400, "InvalidDigest", "Content-MD5 is not base64")),
     }
 }
 
 fn metadata(head: &Parts) -> Result<(), Refusal> {
-    let own = head.headers.iter().filter(|(name, _)| name.as_str().starts_with("x-amz-meta-"));
+    let own = head
+        .headers
+        .iter()
+        .filter(|(name, _)| name.as_str().starts_with("x-amz-meta-"));
     let mut size = 0;
     for (name, value) in own {
         if !value.as_bytes().is_ascii() {
@@ -74,7 +107,11 @@ fn metadata(head: &Parts) -> Result<(), Refusal> {
         }
         size += name.as_str().len() + value.len();
     }
-    if size > MAX_METADATA_BYTES { Err((400, "MetadataTooLarge", "metadata is 8 KB at most")) } else { Ok(()) }
+    if size > MAX_METADATA_BYTES {
+        Err((400, "MetadataTooLarge", "metadata is 8 KB at most"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Returns the names of the query parameters.

@@ -28,7 +28,11 @@ impl Uploads {
         let list = String::from_utf8_lossy(list);
         let taken = lock(&self.taken);
         let is_taken = |part: &str| {
-            let named = [upload.clone(), element(part, "PartNumber"), bare(&element(part, "ETag"))];
+            let named = [
+                upload.clone(),
+                element(part, "PartNumber"),
+                bare(&element(part, "ETag")),
+            ];
             taken.contains(&named)
         };
         if list.split("<Part>").skip(1).all(is_taken) {
@@ -41,12 +45,17 @@ impl Uploads {
 
 fn value(query: &str, name: &str) -> String {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(own, _)| *own == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
+    pairs
+        .find(|(own, _)| *own == name)
+        .map(|(_, value)| value.to_owned())
+        .unwrap_or_default()
 }
 
 fn element(xml: &str, name: &str) -> String {
     let rest = xml.split_once(&format!("<{name}>")).map(|(_, rest)| rest);
-    rest.and_then(|rest| rest.split_once("</")).map(|(text, _)| text.to_owned()).unwrap_or_default()
+    rest.and_then(|rest| rest.split_once("</"))
+        .map(|(text, _)| text.to_owned())
+        .unwrap_or_default()
 }
 
 /// Returns an ETag without its quotes.

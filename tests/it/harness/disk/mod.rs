@@ -73,14 +73,20 @@ impl Disk {
     }
 
     fn insert(&mut self) {
-        let mounted = fuser::spawn_mount(Mounted(Arc::clone(&self.memory)), self.point.path(), &Config::default());
+        let mounted = fuser::spawn_mount(
+            Mounted(Arc::clone(&self.memory)),
+            self.point.path(),
+            &Config::default(),
+        );
         self.session = Some(mounted.expect("FUSE is available on this machine"));
     }
 
     fn remove(&mut self) {
         self.set(Trouble::Errors);
         if let Some(session) = self.session.take() {
-            session.umount_and_join().expect("no process uses the disk any more");
+            session
+                .umount_and_join()
+                .expect("no process uses the disk any more");
         }
     }
 
@@ -95,7 +101,8 @@ impl Disk {
             let memory = Arc::downgrade(&self.memory);
             thread::spawn(move || {
                 thread::sleep(LONGEST_HANG);
-                if let Some(memory) = Weak::upgrade(&memory).filter(|memory| memory.faults().trouble == Trouble::Hangs)
+                if let Some(memory) = Weak::upgrade(&memory)
+                    .filter(|memory| memory.faults().trouble == Trouble::Hangs)
                 {
                     memory.set(Trouble::Errors);
                 }
@@ -110,15 +117,25 @@ impl Disk {
 
     fn find(&self, file: &Path) -> u64 {
         let mut node = ROOT;
-        for name in file.strip_prefix(self.point.path()).expect("the file is on this disk") {
-            node = self.memory.tree().find(node, name).expect("the file exists");
+        for name in file
+            .strip_prefix(self.point.path())
+            .expect("the file is on this disk")
+        {
+            node = self
+                .memory
+                .tree()
+                .find(node, name)
+                .expect("the file exists");
         }
         node
     }
 
     /// Makes the bytes of a file beyond an offset unreadable.
     pub fn lose(&self, file: &Path, from: u64) {
-        self.set(Trouble::BadSectors { file: self.find(file), from });
+        self.set(Trouble::BadSectors {
+            file: self.find(file),
+            from,
+        });
         self.forget_contents(file);
     }
 
@@ -126,7 +143,10 @@ impl Disk {
     pub fn forget_contents(&self, file: &Path) {
         let node = self.find(file);
         let session = self.session.as_ref().expect("the disk is mounted");
-        session.notifier().inval_inode(INodeNo(node), 0, 0).expect("the page cache can be invalidated");
+        session
+            .notifier()
+            .inval_inode(INodeNo(node), 0, 0)
+            .expect("the page cache can be invalidated");
     }
 
     /// Cuts the power and restores it. No process may use the disk. `dice` decides which unsynced
@@ -147,7 +167,13 @@ impl Drop for Disk {
 
 impl Memory {
     fn new(tree: Tree) -> Self {
-        Self { tree: Mutex::new(tree), faults: Mutex::new(Faults { trouble: Trouble::Nothing, waiting: Vec::new() }) }
+        Self {
+            tree: Mutex::new(tree),
+            faults: Mutex::new(Faults {
+                trouble: Trouble::Nothing,
+                waiting: Vec::new(),
+            }),
+        }
     }
 
     fn tree(&self) -> MutexGuard<'_, Tree> {
@@ -158,7 +184,11 @@ impl Memory {
         let waiting = {
             let mut faults = self.faults();
             faults.trouble = trouble;
-            if trouble == Trouble::Hangs { Vec::new() } else { std::mem::take(&mut faults.waiting) }
+            if trouble == Trouble::Hangs {
+                Vec::new()
+            } else {
+                std::mem::take(&mut faults.waiting)
+            }
         };
         for work in waiting {
             work();
@@ -181,17 +211,26 @@ impl Memory {
         let mut faults = self.faults();
         let errno = match (faults.trouble, class) {
             (Trouble::ReadOnly, Class::Write) => Some(Errno::EROFS),
-            (Trouble::Errors, _) | (Trouble::Unreadable, Class::Read | Class::Contents { .. }) => Some(Errno::EIO),
-            (Trouble::BadSectors { file, from }, Class::Contents { node, end }) if node == file && end > from => {
+            (Trouble::Errors, _) | (Trouble::Unreadable, Class::Read | Class::Contents { .. }) => {
+                Some(Errno::EIO)
+            }
+            (Trouble::BadSectors { file, from }, Class::Contents { node, end })
+                if node == file && end > from =>
+            {
                 Some(Errno::EIO)
             }
             (
-                Trouble::Nothing | Trouble::ReadOnly | Trouble::Unreadable | Trouble::BadSectors { .. },
+                Trouble::Nothing
+                | Trouble::ReadOnly
+                | Trouble::Unreadable
+                | Trouble::BadSectors { .. },
                 Class::Read | Class::Write | Class::Contents { .. },
             ) => None,
             (Trouble::Hangs, _) => {
                 let memory = Arc::clone(self);
-                faults.waiting.push(Box::new(move || memory.answer(class, reply, work, send)));
+                faults
+                    .waiting
+                    .push(Box::new(move || memory.answer(class, reply, work, send)));
                 return;
             }
         };

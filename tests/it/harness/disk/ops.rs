@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
+    ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request,
+    TimeOrNow, WriteFlags,
 };
 
 use super::Memory;
@@ -48,7 +49,16 @@ macro_rules! refuse {
     };
 }
 
-refuse!(ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyStatfs, ReplyWrite);
+refuse!(
+    ReplyAttr,
+    ReplyCreate,
+    ReplyData,
+    ReplyDirectory,
+    ReplyEmpty,
+    ReplyEntry,
+    ReplyStatfs,
+    ReplyWrite
+);
 
 impl Mounted {
     fn look<R: Refuse, A>(
@@ -60,18 +70,35 @@ impl Mounted {
         self.0.answer(Class::Read, reply, work, send);
     }
 
-    fn change(&self, reply: ReplyEmpty, work: impl FnOnce(&mut Tree) -> Result<(), Errno> + Send + 'static) {
-        self.0.answer(Class::Write, reply, work, |reply, ()| reply.ok());
+    fn change(
+        &self,
+        reply: ReplyEmpty,
+        work: impl FnOnce(&mut Tree) -> Result<(), Errno> + Send + 'static,
+    ) {
+        self.0
+            .answer(Class::Write, reply, work, |reply, ()| reply.ok());
     }
 
-    fn enter(&self, reply: ReplyEntry, work: impl FnOnce(&mut Tree) -> Result<u64, Errno> + Send + 'static) {
+    fn enter(
+        &self,
+        reply: ReplyEntry,
+        work: impl FnOnce(&mut Tree) -> Result<u64, Errno> + Send + 'static,
+    ) {
         let made = move |tree: &mut Tree| work(tree).and_then(|node| attributes(tree, node));
-        self.0.answer(Class::Write, reply, made, |reply, attr| reply.entry(&TTL, &attr, Generation(0)));
+        self.0.answer(Class::Write, reply, made, |reply, attr| {
+            reply.entry(&TTL, &attr, Generation(0))
+        });
     }
 }
 
 fn attributes(tree: &Tree, number: u64) -> Result<FileAttr, Errno> {
-    let Node { kind, mode, links, modified, changed } = tree.node(number).ok_or(Errno::ENOENT)?;
+    let Node {
+        kind,
+        mode,
+        links,
+        modified,
+        changed,
+    } = tree.node(number).ok_or(Errno::ENOENT)?;
     let size = tree.node(number).map_or(0, Node::size_bytes);
     let is_folder = matches!(kind, Kind::Folder { .. });
     Ok(FileAttr {
@@ -82,7 +109,11 @@ fn attributes(tree: &Tree, number: u64) -> Result<FileAttr, Errno> {
         mtime: *modified,
         ctime: *changed,
         crtime: *changed,
-        kind: if is_folder { FileType::Directory } else { FileType::RegularFile },
+        kind: if is_folder {
+            FileType::Directory
+        } else {
+            FileType::RegularFile
+        },
         perm: (*mode & 0o7777) as u16,
         nlink: if is_folder { 2 } else { *links },
         uid: 0,
@@ -128,11 +159,17 @@ impl Filesystem for Mounted {
             let node = tree.find(parent.0, &name).ok_or(Errno::ENOENT)?;
             attributes(tree, node)
         };
-        self.look(reply, find, |reply, attr| reply.entry(&TTL, &attr, Generation(0)));
+        self.look(reply, find, |reply, attr| {
+            reply.entry(&TTL, &attr, Generation(0))
+        });
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.look(reply, move |tree| attributes(tree, ino.0), |reply, attr| reply.attr(&TTL, &attr));
+        self.look(
+            reply,
+            move |tree| attributes(tree, ino.0),
+            |reply, attr| reply.attr(&TTL, &attr),
+        );
     }
 
     fn setattr(
@@ -168,17 +205,31 @@ impl Filesystem for Mounted {
             }
             attributes(tree, ino.0)
         };
-        self.0.answer(Class::Write, reply, set, |reply, attr| reply.attr(&TTL, &attr));
+        self.0.answer(Class::Write, reply, set, |reply, attr| {
+            reply.attr(&TTL, &attr)
+        });
     }
 
-    fn mkdir(&self, _: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, reply: ReplyEntry) {
+    fn mkdir(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _: u32,
+        reply: ReplyEntry,
+    ) {
         let name = name.to_owned();
-        self.enter(reply, move |tree| tree.make(parent.0, &name, mode, true).ok_or(Errno::ENOENT));
+        self.enter(reply, move |tree| {
+            tree.make(parent.0, &name, mode, true).ok_or(Errno::ENOENT)
+        });
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = name.to_owned();
-        self.change(reply, move |tree| tree.remove(parent.0, &name).ok_or(Errno::ENOENT));
+        self.change(reply, move |tree| {
+            tree.remove(parent.0, &name).ok_or(Errno::ENOENT)
+        });
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -213,10 +264,18 @@ impl Filesystem for Mounted {
         });
     }
 
-    fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+    fn link(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        newparent: INodeNo,
+        newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
         let newname = newname.to_owned();
         self.enter(reply, move |tree| {
-            tree.set(newparent.0, &newname, ino.0).ok_or(Errno::ENOENT)?;
+            tree.set(newparent.0, &newname, ino.0)
+                .ok_or(Errno::ENOENT)?;
             Ok(ino.0)
         });
     }
@@ -225,14 +284,31 @@ impl Filesystem for Mounted {
         reply.error(Errno::ENOSYS);
     }
 
-    fn create(&self, _: &Request, parent: INodeNo, name: &OsStr, mode: u32, _: u32, _: i32, reply: ReplyCreate) {
+    fn create(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _: u32,
+        _: i32,
+        reply: ReplyCreate,
+    ) {
         let name = name.to_owned();
         let make = move |tree: &mut Tree| {
-            let node = tree.make(parent.0, &name, mode, false).ok_or(Errno::ENOENT)?;
+            let node = tree
+                .make(parent.0, &name, mode, false)
+                .ok_or(Errno::ENOENT)?;
             attributes(tree, node)
         };
         self.0.answer(Class::Write, reply, make, |reply, attr| {
-            reply.created(&TTL, &attr, Generation(0), FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
+            reply.created(
+                &TTL,
+                &attr,
+                Generation(0),
+                FileHandle(0),
+                FopenFlags::FOPEN_KEEP_CACHE,
+            );
         });
     }
 
@@ -249,12 +325,18 @@ impl Filesystem for Mounted {
     ) {
         let read = move |tree: &mut Tree| {
             let data = data(tree, ino.0)?;
-            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(data.len());
+            let start = usize::try_from(offset)
+                .unwrap_or(usize::MAX)
+                .min(data.len());
             let end = start.saturating_add(size as usize).min(data.len());
             Ok(data[start..end].to_vec())
         };
-        let class = Class::Contents { node: ino.0, end: offset + u64::from(size) };
-        self.0.answer(class, reply, read, |reply, bytes| reply.data(&bytes));
+        let class = Class::Contents {
+            node: ino.0,
+            end: offset + u64::from(size),
+        };
+        self.0
+            .answer(class, reply, read, |reply, bytes| reply.data(&bytes));
     }
 
     fn write(
@@ -278,7 +360,8 @@ impl Filesystem for Mounted {
             (node.modified, node.changed) = (SystemTime::now(), SystemTime::now());
             u32::try_from(bytes.len()).map_err(|_| Errno::EFBIG)
         };
-        self.0.answer(Class::Write, reply, write, ReplyWrite::written);
+        self.0
+            .answer(Class::Write, reply, write, ReplyWrite::written);
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -292,22 +375,53 @@ impl Filesystem for Mounted {
         });
     }
 
-    fn fsyncdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, datasync: bool, reply: ReplyEmpty) {
+    fn fsyncdir(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         self.fsync(request, ino, handle, datasync, reply);
     }
 
-    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        reply: ReplyDirectory,
+    ) {
         let list = move |tree: &mut Tree| {
             let names = tree.names(ino.0).ok_or(Errno::ENOTDIR)?;
-            let mut rest: Vec<_> = names.iter().filter(|(_, entry)| entry.cookie > offset).collect();
+            let mut rest: Vec<_> = names
+                .iter()
+                .filter(|(_, entry)| entry.cookie > offset)
+                .collect();
             rest.sort_by_key(|(_, entry)| entry.cookie);
-            let kind = |node| if tree.names(node).is_some() { FileType::Directory } else { FileType::RegularFile };
-            Ok(rest.into_iter().map(|(name, entry)| (name.clone(), *entry, kind(entry.node))).collect::<Vec<_>>())
+            let kind = |node| {
+                if tree.names(node).is_some() {
+                    FileType::Directory
+                } else {
+                    FileType::RegularFile
+                }
+            };
+            Ok(rest
+                .into_iter()
+                .map(|(name, entry)| (name.clone(), *entry, kind(entry.node)))
+                .collect::<Vec<_>>())
         };
         let send = |mut reply: ReplyDirectory, rest: Vec<_>| {
             for (name, entry, kind) in rest {
                 let entry: super::tree::Entry = entry;
-                if reply.add(INodeNo(entry.node), entry.cookie, kind, std::ffi::OsString::as_os_str(&name)) {
+                if reply.add(
+                    INodeNo(entry.node),
+                    entry.cookie,
+                    kind,
+                    std::ffi::OsString::as_os_str(&name),
+                ) {
                     break;
                 }
             }
@@ -319,18 +433,34 @@ impl Filesystem for Mounted {
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
         let count = |tree: &mut Tree| {
             let block = u64::from(BLOCK_BYTES);
-            Ok((tree.capacity_bytes / block, tree.capacity_bytes.saturating_sub(tree.used_bytes()) / block))
+            Ok((
+                tree.capacity_bytes / block,
+                tree.capacity_bytes.saturating_sub(tree.used_bytes()) / block,
+            ))
         };
         self.look(reply, count, |reply, (all, free)| {
             reply.statfs(all, free, free, 0, 0, BLOCK_BYTES, 255, BLOCK_BYTES);
         });
     }
 
-    fn fallocate(&self, _: &Request, ino: INodeNo, _: FileHandle, _: u64, length: u64, _: i32, reply: ReplyEmpty) {
+    fn fallocate(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: u64,
+        length: u64,
+        _: i32,
+        reply: ReplyEmpty,
+    ) {
         self.change(reply, move |tree| {
             let free_bytes = tree.capacity_bytes.saturating_sub(tree.used_bytes());
             let here_bytes = data(tree, ino.0)?.len() as u64;
-            if length.saturating_sub(here_bytes) > free_bytes { Err(Errno::ENOSPC) } else { Ok(()) }
+            if length.saturating_sub(here_bytes) > free_bytes {
+                Err(Errno::ENOSPC)
+            } else {
+                Ok(())
+            }
         });
     }
 }

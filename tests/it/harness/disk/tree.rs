@@ -55,11 +55,24 @@ pub struct Tree {
 impl Node {
     fn new(kind: Kind, mode: u32) -> Self {
         let now = SystemTime::now();
-        Self { kind, mode, links: 0, modified: now, changed: now }
+        Self {
+            kind,
+            mode,
+            links: 0,
+            modified: now,
+            changed: now,
+        }
     }
 
     fn folder(mode: u32) -> Self {
-        Self::new(Kind::Folder { names: Names::new(), synced: Names::new(), since: Vec::new() }, mode)
+        Self::new(
+            Kind::Folder {
+                names: Names::new(),
+                synced: Names::new(),
+                since: Vec::new(),
+            },
+            mode,
+        )
     }
 
     pub fn size_bytes(&self) -> u64 {
@@ -72,7 +85,11 @@ impl Node {
 
 impl Tree {
     pub fn new(capacity_bytes: u64) -> Self {
-        Self { nodes: HashMap::from([(ROOT, Node::folder(0o755))]), next: ROOT + 1, capacity_bytes }
+        Self {
+            nodes: HashMap::from([(ROOT, Node::folder(0o755))]),
+            next: ROOT + 1,
+            capacity_bytes,
+        }
     }
 
     pub fn node(&self, node: u64) -> Option<&Node> {
@@ -84,7 +101,11 @@ impl Tree {
     }
 
     pub fn used_bytes(&self) -> u64 {
-        self.nodes.values().filter(|node| node.links > 0).map(Node::size_bytes).sum()
+        self.nodes
+            .values()
+            .filter(|node| node.links > 0)
+            .map(Node::size_bytes)
+            .sum()
     }
 
     pub fn names(&self, folder: u64) -> Option<&Names> {
@@ -102,7 +123,13 @@ impl Tree {
         let node = if is_folder {
             Node::folder(mode)
         } else {
-            Node::new(Kind::File { data: Vec::new(), synced: Vec::new() }, mode)
+            Node::new(
+                Kind::File {
+                    data: Vec::new(),
+                    synced: Vec::new(),
+                },
+                mode,
+            )
         };
         let number = self.number();
         self.nodes.insert(number, node);
@@ -113,7 +140,10 @@ impl Tree {
     /// Points a name to a node, and replaces a previous entry.
     pub fn set(&mut self, folder: u64, name: &OsStr, node: u64) -> Option<()> {
         self.remove(folder, name);
-        let entry = Entry { node, cookie: self.number() };
+        let entry = Entry {
+            node,
+            cookie: self.number(),
+        };
         self.change(folder, Change::Set(name.to_owned(), entry))?;
         self.count(node, 1);
         Some(())
@@ -128,7 +158,9 @@ impl Tree {
     }
 
     fn change(&mut self, folder: u64, change: Change) -> Option<()> {
-        let Kind::Folder { names, since, .. } = &mut self.nodes.get_mut(&folder)?.kind else { return None };
+        let Kind::Folder { names, since, .. } = &mut self.nodes.get_mut(&folder)?.kind else {
+            return None;
+        };
         apply(names, &change);
         since.push(change);
         Some(())
@@ -150,7 +182,11 @@ impl Tree {
     pub fn sync(&mut self, node: u64) {
         match self.nodes.get_mut(&node).map(|node| &mut node.kind) {
             Some(Kind::File { data, synced }) => synced.clone_from(data),
-            Some(Kind::Folder { names, synced, since }) => {
+            Some(Kind::Folder {
+                names,
+                synced,
+                since,
+            }) => {
                 synced.clone_from(names);
                 since.clear();
             }
@@ -162,7 +198,11 @@ impl Tree {
     /// selects. A folder keeps the first of its changes and loses the rest. An unsynced file has
     /// its old bytes, its new ones, or zeros in place of the new ones. A journal would lose less.
     pub fn cut_power(&self, mut dice: impl FnMut(u64) -> u64) -> Self {
-        let mut left = Self { nodes: HashMap::new(), next: self.next, capacity_bytes: self.capacity_bytes };
+        let mut left = Self {
+            nodes: HashMap::new(),
+            next: self.next,
+            capacity_bytes: self.capacity_bytes,
+        };
         let mut to_do = vec![ROOT];
         while let Some(number) = to_do.pop() {
             if left.nodes.contains_key(&number) {
@@ -176,9 +216,16 @@ impl Tree {
                         synced.clone_from(data);
                     }
                 }
-                Kind::Folder { names, synced, since } => {
-                    let kept = usize::try_from(dice(since.len() as u64 + 1)).expect("the number fits");
-                    since[..kept].iter().for_each(|change| apply(synced, change));
+                Kind::Folder {
+                    names,
+                    synced,
+                    since,
+                } => {
+                    let kept =
+                        usize::try_from(dice(since.len() as u64 + 1)).expect("the number fits");
+                    since[..kept]
+                        .iter()
+                        .for_each(|change| apply(synced, change));
                     since.clear();
                     names.clone_from(synced);
                     to_do.extend(names.values().map(|entry| entry.node));

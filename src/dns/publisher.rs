@@ -105,7 +105,7 @@ impl DnsPublisher {
         match change {
             Change::Add(addresses) => tracing::info!(%name, ?addresses, "added this node to DNS"),
             Change::Remove(addresses) => {
-                tracing::warn!(%name, ?addresses, "withdrew this node from DNS")
+                tracing::warn!(%name, ?addresses, "withdrew this node from DNS");
             }
             Change::Nothing | Change::KeepLast => {}
         }

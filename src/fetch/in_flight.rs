@@ -295,7 +295,7 @@ impl BodyReader {
                     .ok_or(FetchError::NoSpace);
             }
             Some(overflow) => {
-                size = size.min(usize::try_from(overflow.from - offset).unwrap_or(size))
+                size = size.min(usize::try_from(overflow.from - offset).unwrap_or(size));
             }
             None => {}
         }

@@ -286,7 +286,7 @@ pub(super) fn report_outcome(
             target: target.clone(),
             cause,
             detail,
-        })
+        });
     };
     match outcome {
         Ok(record) if attempts == 0 => {

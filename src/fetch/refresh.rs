@@ -129,7 +129,7 @@ async fn fetch_again(
                 .cache
                 .publish(sealed, record.clone())
                 .await?
-                .differs_from
+                .differs_from;
         }
     }
     forget_failures(shared, key, previous);

@@ -209,7 +209,7 @@ impl Gateway {
             Ok(Some(hit)) => return Lookup::Hit(hit),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(%error, "an object could not be opened; the request is a miss")
+                tracing::warn!(%error, "an object could not be opened; the request is a miss");
             }
         }
         Lookup::Evicted {
@@ -303,7 +303,7 @@ impl Gateway {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(%error, "an object that was just stored could not be opened")
+                tracing::warn!(%error, "an object that was just stored could not be opened");
             }
         }
         reject_conflicting_digest(&request.expected, record.sha256)?;

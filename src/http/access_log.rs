@@ -126,9 +126,9 @@ impl RequestLog {
             };
         }
         if self.endpoint == HEALTH_ENDPOINT && status == 200 {
-            emit!(debug)
+            emit!(debug);
         } else {
-            emit!(info)
+            emit!(info);
         }
     }
 }

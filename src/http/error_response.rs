@@ -37,6 +37,7 @@ impl ErrorStatus {
 
 /// Every problem's status. A proxy is transparent: at its door the origin's own final status goes
 /// through.
+#[expect(clippy::too_many_lines, reason = "one exhaustive match")]
 pub fn status_of(error: &RequestError, endpoint: Option<Endpoint>) -> ErrorStatus {
     match error {
         RequestError::BadRequest(_) => ErrorStatus::new(

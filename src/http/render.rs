@@ -133,7 +133,7 @@ fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> Ht
             return builder.finish();
         }
         Selection::Whole | Selection::Part(_) => {
-            representation_headers(&mut builder, &representation)
+            representation_headers(&mut builder, &representation);
         }
     }
     let range = match selection {

@@ -141,7 +141,7 @@ async fn abort_stale_uploads(bucket: Bucket) -> Result<(), BucketError> {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "aborted stale multipart uploads"),
         Err(error) => {
-            tracing::debug!(%error, "stale multipart uploads could not be aborted, will retry")
+            tracing::debug!(%error, "stale multipart uploads could not be aborted, will retry");
         }
     }
     Ok(())

@@ -89,7 +89,7 @@ async fn reindex_and_evict(cache: Cache) -> Result<(), CacheError> {
         Ok(Some(repaired)) => tracing::info!(repaired, "reconciled index with disk"),
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(%error, "index could not be reconciled with the disk, will retry")
+            tracing::warn!(%error, "index could not be reconciled with the disk, will retry");
         }
     }
     cache.evict_to_low_watermark().await

@@ -103,7 +103,7 @@ impl Mail {
         let incident = &notification.incident;
         let mut text = String::new();
         let mut line = |name: &str, value: &str| {
-            writeln!(text, "{name:<11}{value}").expect("a string can be written")
+            writeln!(text, "{name:<11}{value}").expect("a string can be written");
         };
         match notification.kind {
             NotificationKind::Alert => line("Alert:", &incident.summary()),

@@ -68,7 +68,7 @@ impl Policy {
                         });
                     }
                     Err(denied) => {
-                        tracing::debug!(%target, %denied, "source skipped: denied by policy")
+                        tracing::debug!(%target, %denied, "source skipped: denied by policy");
                     }
                 }
             };

@@ -114,15 +114,15 @@ pub fn check_records(disk: &DiskStore, part: u8) -> Result<RecordsCheck, DiskErr
                 Err(error) => {
                     found
                         .defects
-                        .push(defect(disk, Defect::Unreadable, &path, error.to_string()))
+                        .push(defect(disk, Defect::Unreadable, &path, error.to_string()));
                 }
                 Ok(Some(Damage::Length)) => {
-                    found.of_other_length.push((sha256, within(disk, &path)))
+                    found.of_other_length.push((sha256, within(disk, &path)));
                 }
                 Ok(Some(Damage::Text(why))) => {
                     found
                         .defects
-                        .push(defect(disk, Defect::DamagedRecord, &path, why))
+                        .push(defect(disk, Defect::DamagedRecord, &path, why));
                 }
             }
         }

@@ -82,7 +82,7 @@ fn control_connection_is_reused_until_server_closes_it() {
         gateway
             .proxied("HEAD", &server.url("/notes.txt"))
             .send()
-            .assert_status(200)
+            .assert_status(200);
     };
     ask();
     ask();

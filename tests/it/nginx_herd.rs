@@ -46,7 +46,7 @@ fn nginx_serves_600_hits_of_different_objects() {
             nginx
                 .get(&url(number))
                 .send()
-                .assert_body(200, &bodies[number])
+                .assert_body(200, &bodies[number]);
         });
         gateway
             .log()

@@ -79,7 +79,7 @@ fn failures_of_one_host_are_one_alert() {
         origin.serve(
             &path(number),
             Reply::status(204).stop_before_head(Stop::Cut),
-        )
+        );
     });
     let mut gateway = posting(&origin, &hook).start();
     let statuses = all_at_once(20, |number| {

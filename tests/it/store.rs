@@ -329,7 +329,7 @@ fn extended_object_is_never_served() {
     let (origin, mut gateway, body) = stored(50_000);
     gateway.stop();
     damage(&gateway.object_path(&body), |bytes| {
-        bytes.extend_from_slice(b"more")
+        bytes.extend_from_slice(b"more");
     });
     gateway.restart();
     gateway.assert_serves(&origin.url(PATH), &body);

@@ -193,9 +193,9 @@ impl SourceFile {
         for (is_public, tree) in use_statements(&code) {
             let paths = expand(&tree);
             if is_public {
-                reexported.extend(paths)
+                reexported.extend(paths);
             } else {
-                used.extend(paths)
+                used.extend(paths);
             }
         }
         used.extend(qualified_paths(&code));

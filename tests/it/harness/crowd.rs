@@ -65,14 +65,14 @@ impl Kept {
             match line.split_once(": ") {
                 _ if line.is_empty() => break,
                 Some(("content-length", value)) => {
-                    left_bytes = value.parse().map_err(io::Error::other)?
+                    left_bytes = value.parse().map_err(io::Error::other)?;
                 }
                 Some(("connection", "close")) => stays = false,
                 None => {
                     status = line
                         .split(' ')
                         .nth(1)
-                        .and_then(|status| status.parse().ok())
+                        .and_then(|status| status.parse().ok());
                 }
                 Some(_) => {}
             }

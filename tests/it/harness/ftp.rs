@@ -192,7 +192,7 @@ impl Conversation<'_> {
         };
         match act {
             Act::Usual if verb == "RETR" => {
-                self.send(argument, usize::MAX, Some("226 done"), false)?
+                self.send(argument, usize::MAX, Some("226 done"), false)?;
             }
             Act::Usual => self.usually(verb, argument, usual)?,
             Act::Say(text) => self.say(&text)?,

@@ -32,7 +32,7 @@ impl Log {
                 writing.change(|lines| {
                     lines
                         .lines
-                        .push(String::from_utf8_lossy(&line).into_owned())
+                        .push(String::from_utf8_lossy(&line).into_owned());
                 });
             }
             writing.change(|lines| lines.ended = true);

@@ -86,7 +86,7 @@ impl Mounted {
     ) {
         let made = move |tree: &mut Tree| work(tree).and_then(|node| attributes(tree, node));
         self.0.answer(Class::Write, reply, made, |reply, attr| {
-            reply.entry(&TTL, &attr, Generation(0))
+            reply.entry(&TTL, &attr, Generation(0));
         });
     }
 }
@@ -160,7 +160,7 @@ impl Filesystem for Mounted {
             attributes(tree, node)
         };
         self.look(reply, find, |reply, attr| {
-            reply.entry(&TTL, &attr, Generation(0))
+            reply.entry(&TTL, &attr, Generation(0));
         });
     }
 
@@ -206,7 +206,7 @@ impl Filesystem for Mounted {
             attributes(tree, ino.0)
         };
         self.0.answer(Class::Write, reply, set, |reply, attr| {
-            reply.attr(&TTL, &attr)
+            reply.attr(&TTL, &attr);
         });
     }
 

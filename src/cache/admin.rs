@@ -54,8 +54,8 @@ impl<'a> CacheAdmin<'a> {
             let layout = &disk.layout;
             let mut all = records::read_all(layout, key)?;
             all.sort_by_key(|record| (record.first_seen, record.sha256));
-            let pins = pins::of(layout, key)?;
-            let Some(known) = records::choose(layout, all.clone(), &pins) else {
+            let pins = pins::list(layout, key)?;
+            let Some(known) = records::choose_active(layout, all.clone(), &pins) else {
                 return Ok(Vec::new());
             };
             let status = |record: Record| RecordStatus {
@@ -130,7 +130,7 @@ impl<'a> CacheAdmin<'a> {
     /// [`CacheError`] if the disk refuses.
     pub async fn unpin(self, key: Key, sha256: Option<Sha256>) -> Result<u64, CacheError> {
         let removed = self.run(move |disk| {
-            let all = pins::of(&disk.layout, key)?
+            let all = pins::list(&disk.layout, key)?
                 .into_iter()
                 .map(|pin| pin.sha256);
             let removed: Vec<_> = all

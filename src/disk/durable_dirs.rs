@@ -1,4 +1,6 @@
-//! Durable creation, listing and removal of directory entries in the cache folder.
+//! Creates, lists and removes directory entries so that they survive a power cut.
+//!
+//! This file must not know what the folders are for. Its main type is [`DurableDirs`].
 
 use std::collections::HashSet;
 use std::io;
@@ -7,68 +9,76 @@ use std::sync::{Mutex, PoisonError};
 
 use fs_err as fs;
 
-/// The length of a key or digest in hexadecimal. DurableDirs of such names are many, and none is
-/// remembered.
+/// Length of a key or digest in hexadecimal. There are many folders with such names, so none of
+/// them is remembered.
 const DIGEST_CHARS: usize = 64;
 
-/// Makes folders under one root.
+/// Creates folders under one root, durably.
 pub struct DurableDirs {
     root: PathBuf,
-    /// Those that are known to last: a few for each kind of thing that is kept.
-    lasting: Mutex<HashSet<PathBuf>>,
+    /// Folders whose directory entries are known to be synced. There are few for each kind of file.
+    synced: Mutex<HashSet<PathBuf>>,
 }
 
 impl DurableDirs {
     pub fn new(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
-            lasting: Mutex::default(),
+            synced: Mutex::default(),
         }
     }
 
-    /// Makes a folder and what is missing above it. Whoever made them, all of them last afterwards:
-    /// one that another has made a moment ago may not be synced yet.
-    pub fn make(&self, folder: &Path) -> io::Result<()> {
+    /// Creates a folder and its missing ancestors below the root, and syncs their directory
+    /// entries. Existing folders are synced too, because another process may have created one just
+    /// now.
+    ///
+    /// # Errors
+    /// The system's error if a folder cannot be created or synced.
+    pub fn create(&self, folder: &Path) -> io::Result<()> {
         if !folder.is_dir() {
             fs::create_dir_all(folder)?;
         }
-        for made in folder.ancestors().take_while(|above| *above != self.root) {
-            let lasts = self
-                .lasting
+        for ancestor in folder.ancestors().take_while(|above| *above != self.root) {
+            let is_synced = self
+                .synced
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .contains(made);
-            if lasts {
+                .contains(ancestor);
+            if is_synced {
                 break;
             }
-            sync(made.parent().expect("it lies under the root"))?;
+            sync(ancestor.parent().expect("it lies under the root"))?;
         }
-        // Only now: each of them lasts if all above it do.
-        let is_one_of_few = |made: &&Path| {
-            made.file_name()
+        // Remembered only now: an entry is durable only if all folders above it are.
+        let is_remembered = |ancestor: &&Path| {
+            ancestor
+                .file_name()
                 .is_some_and(|name| name.len() < DIGEST_CHARS)
         };
-        let few = folder
+        let remembered = folder
             .ancestors()
             .take_while(|above| *above != self.root)
-            .filter(is_one_of_few);
-        self.lasting
+            .filter(is_remembered);
+        self.synced
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .extend(few.map(Path::to_owned));
+            .extend(remembered.map(Path::to_owned));
         Ok(())
     }
 }
 
-/// Makes the root itself, as lasting as what it will hold.
-pub fn make_root(root: &Path) -> io::Result<()> {
+/// Creates the root and its missing ancestors, and syncs their directory entries.
+///
+/// # Errors
+/// The system's error if a folder cannot be created or synced.
+pub fn create_root(root: &Path) -> io::Result<()> {
     let missing: Vec<_> = root
         .ancestors()
         .take_while(|above| !above.as_os_str().is_empty() && !above.is_dir())
         .collect();
     fs::create_dir_all(root)?;
-    for made in missing {
-        match made.parent() {
+    for created in missing {
+        match created.parent() {
             Some(above) if !above.as_os_str().is_empty() => sync(above)?,
             _ => sync(Path::new("."))?,
         }
@@ -77,7 +87,10 @@ pub fn make_root(root: &Path) -> io::Result<()> {
 }
 
 /// Returns the sorted names in a folder, empty if the folder does not exist. Names that are not
-/// UTF-8 are converted lossily: Millpond creates no such names.
+/// UTF-8 are converted lossily, because Millpond creates no such names.
+///
+/// # Errors
+/// The system's error if the folder cannot be read.
 pub fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -90,8 +103,11 @@ pub fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes a file. False if it was not there.
-pub fn remove_if_there(file: &Path) -> io::Result<bool> {
+/// Removes a file. Returns false if it did not exist.
+///
+/// # Errors
+/// The system's error if the file cannot be removed.
+pub fn remove_if_exists(file: &Path) -> io::Result<bool> {
     match fs::remove_file(file) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -99,7 +115,10 @@ pub fn remove_if_there(file: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes the names in a folder last.
+/// Syncs the directory entries of a folder.
+///
+/// # Errors
+/// The system's error if the folder cannot be synced.
 pub fn sync(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }

@@ -1,10 +1,13 @@
+//! Errors of the cache folder.
+
 use std::io;
 use std::path::PathBuf;
 
-/// Error of the cache folder. The texts name paths: they are for logs, never for clients.
+/// Error of an operation on the cache folder. The texts contain paths, so they are for logs and
+/// never for clients.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// The object does not fit. The caller passes it through instead.
+    /// The object does not fit. The caller passes the response through instead.
     #[error("no space is left in the cache")]
     NoSpace,
     /// The disk refused an operation.
@@ -28,7 +31,7 @@ impl From<io::Error> for DiskError {
 }
 
 impl From<DiskError> for io::Error {
-    /// For readers of a file, who know no other errors.
+    /// Converts the error for readers of a file, which know only I/O errors.
     fn from(error: DiskError) -> Self {
         match error {
             DiskError::Io(error) => error,
@@ -38,23 +41,29 @@ impl From<DiskError> for io::Error {
     }
 }
 
-/// Error of opening the cache.
+/// Error of opening the cache. The texts begin with the configuration key at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// The folder cannot be created, read or written.
     #[error("cache.dir: the folder {} cannot be used: {why}", path.display())]
     Folder { path: PathBuf, why: io::Error },
+    /// A newer Millpond wrote the folder.
     #[error(
-        "cache.dir: the folder has layout {found}, and this program knows layouts up to {known}; use a newer one"
+        "cache.dir: the folder has layout {found}, and this program knows layouts up to {known}; \
+         use a newer Millpond"
     )]
     NewerLayout { found: u32, known: u32 },
+    /// The folder must be migrated, which no other process may see.
     #[error(
-        "cache.dir: the folder has an older layout, and other processes have it open ({}); stop them first",
+        "cache.dir: the folder has an older layout, and other processes have it open ({}); \
+         stop them first",
         processes.join(", ")
     )]
     LayoutInUse { processes: Vec<String> },
+    /// Another operation on the folder failed.
     #[error("cache.dir: {0}")]
     Disk(#[from] DiskError),
-    /// Names its key.
+    /// The bucket cannot be used. The text names the configuration key.
     #[error("{0}")]
     Bucket(String),
 }

@@ -1,4 +1,7 @@
-//! Eviction: least recently used objects are removed first. Their records stay.
+//! Eviction. The least recently used objects are removed first, and their records stay.
+//!
+//! This file must not know the bucket. It knows only markers that say whether a replica has an
+//! object. Its main functions are [`make_space`] and [`evict_to_low_watermark`].
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -9,28 +12,29 @@ use super::replica_markers::ReplicaMarkers;
 use super::{DiskError, DiskStore, OpenMode, pins};
 use crate::model::{Event, Sha256};
 
-/// Candidates that are read from the index at a time.
+/// Number of candidates that are read from the index at a time.
 const BATCH: usize = 64;
 
-/// Objects that cannot be removed, after which one eviction gives up.
+/// Number of objects that cannot be removed after which one eviction stops.
 const MAX_STUCK: usize = 16;
 
-/// Evictions for one reservation: another process may take the space before it is reserved.
+/// Number of evictions for one reservation. Another process may take the freed space before it is
+/// reserved.
 const MAX_TRIES: usize = 3;
 
 /// Outcome of evicting one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EvictResult {
-    Evicted {
-        size_bytes: u64,
-    },
+    /// The object was removed.
+    Evicted { size_bytes: u64 },
+    /// The object is not on the disk.
     NotFound,
-    /// An operator pinned it.
+    /// An operator pinned the object.
     Pinned,
 }
 
-/// Held by the one thread of one process that evicts. Two that evict for the same need would free
-/// twice as much.
+/// Lock of the only thread, among all processes of the folder, that evicts. Two evictions for the
+/// same need would free twice as much.
 struct EvictionLock<'a> {
     _in_process: MutexGuard<'a, ()>,
     _in_folder: fs::File,
@@ -46,10 +50,10 @@ impl<'a> EvictionLock<'a> {
     }
 }
 
-/// Evicts down to the low watermark if the high watermark is passed.
+/// Evicts down to the low watermark if the cached bytes exceed the high watermark.
 ///
 /// # Errors
-/// [`DiskError`] if index or disk refuse.
+/// [`DiskError`] if the index or the disk fails.
 pub fn evict_to_low_watermark(disk: &DiskStore) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
     disk.index.flush_access_times()?;
@@ -60,11 +64,13 @@ pub fn evict_to_low_watermark(disk: &DiskStore) -> Result<(), DiskError> {
     Ok(())
 }
 
-/// Calls `reserve` until it succeeds, and evicts the missing bytes in between. Callers wait for
-/// each other, so that each first tries what the one before freed and did not need.
+/// Calls `reserve` until it succeeds, up to `MAX_TRIES` + 1 times, and evicts the missing bytes in
+/// between. Callers wait for each other, so that each caller first tries the space that the
+/// previous one freed and did not need.
 ///
 /// # Errors
-/// [`DiskError::NoSpace`] if too little can be evicted.
+/// [`DiskError::NoSpace`] if too little can be evicted, otherwise the error of the index or the
+/// disk.
 pub fn make_space(
     disk: &DiskStore,
     reserve: impl Fn() -> Result<Reservation, DiskError>,
@@ -83,17 +89,17 @@ pub fn make_space(
     }
 }
 
-/// Evicts bytes that the file system lacks.
+/// Evicts `missing_bytes` because the file system has too little free space.
 ///
 /// # Errors
-/// [`DiskError`] if index or disk refuse.
+/// [`DiskError`] if the index or the disk fails.
 pub fn make_disk_space(disk: &DiskStore, missing_bytes: u64) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
     disk.index.flush_access_times()?;
     free(disk, missing_bytes)
 }
 
-/// Evicts at least `size_bytes`, or nothing if not so much can be evicted.
+/// Evicts at least `size_bytes`. Evicts nothing if less than that can be evicted.
 fn free(disk: &DiskStore, size_bytes: u64) -> Result<(), DiskError> {
     if disk.mode == OpenMode::Maintenance || size_bytes > disk.index.evictable_bytes()? {
         return Ok(());
@@ -114,8 +120,9 @@ fn free(disk: &DiskStore, size_bytes: u64) -> Result<(), DiskError> {
                 Ok(Some(EvictResult::Evicted { size_bytes })) => freed_bytes += size_bytes,
                 Ok(Some(EvictResult::NotFound | EvictResult::Pinned) | None) => {}
                 Err(DiskError::Io(error)) => {
-                    tracing::warn!(%error, %sha256, "object could not be removed");
-                    // Moved to the end of the LRU order, so that it does not block the others.
+                    tracing::warn!(%error, %sha256, "object could not be evicted");
+                    // Moves the object to the end of the LRU order, so that it does not block
+                    // others.
                     disk.index.set_accessed_now(sha256)?;
                     stuck += 1;
                 }
@@ -126,8 +133,8 @@ fn free(disk: &DiskStore, size_bytes: u64) -> Result<(), DiskError> {
     Ok(())
 }
 
-/// Returns the markers that allow eviction. A process without a bucket may share the folder with
-/// others that have one.
+/// Returns the markers that allow eviction, or `None` if there is no replica. A process without a
+/// bucket may share the folder with processes that have one, so the index is asked too.
 fn active_markers(disk: &DiskStore) -> Result<Option<ReplicaMarkers>, DiskError> {
     match &disk.markers {
         Some(markers) => Ok(Some(markers.clone())),
@@ -138,8 +145,8 @@ fn active_markers(disk: &DiskStore) -> Result<Option<ReplicaMarkers>, DiskError>
     }
 }
 
-/// Removes one object, unless it is pinned. Returns `None` if the replica does not have it yet.
-/// Readers that have it open can read to its end.
+/// Removes one object, unless it is pinned. Returns `None` if the replica does not have the object
+/// yet. Readers with the object open can read it to its end.
 fn evict_replicated(
     disk: &DiskStore,
     sha256: Sha256,
@@ -147,7 +154,7 @@ fn evict_replicated(
 ) -> Result<Option<EvictResult>, DiskError> {
     let _lock = disk.layout.lock_object(sha256)?;
     if markers.is_some_and(|markers| !markers.has_object(sha256)) {
-        // It should wait for its upload, and does not. The hold is released after the upload.
+        // The object should be held until its upload, and is not. The upload releases the hold.
         disk.index.hold(sha256)?;
         disk.request_reindex();
         return Ok(None);
@@ -155,18 +162,19 @@ fn evict_replicated(
     remove_locked(disk, sha256).map(Some)
 }
 
-/// Removes one object, unless it is pinned.
+/// Removes one object, unless it is pinned. Does not ask whether a replica has it.
 ///
 /// # Errors
-/// [`DiskError`] if index or disk refuse.
+/// [`DiskError`] if the index or the disk fails.
 pub fn evict(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskError> {
     let _lock = disk.layout.lock_object(sha256)?;
     remove_locked(disk, sha256)
 }
 
+/// Removes one object, unless it is pinned. The caller holds the object's lock.
 fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskError> {
     if pins::is_pinned(&disk.layout, sha256)? {
-        // Held, so that it is not considered again and again.
+        // Holds the object, so that it is no candidate of the next evictions.
         disk.index.hold(sha256)?;
         return Ok(EvictResult::Pinned);
     }

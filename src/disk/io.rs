@@ -1,7 +1,9 @@
-//! The executor for all disk work: bounded in number and time, on threads of its own.
+//! Executor of all disk work. It runs operations on its own threads, with limits on their number
+//! and duration.
 //!
-//! Only [`DiskIo::probe`] decides on the disk's health. An abandoned operation goes on in its
-//! thread, with its permit, until the disk lets it end; its result is dropped.
+//! Only [`DiskIo::probe`] decides on the health of the disk. An abandoned operation keeps its
+//! thread and its permit until the disk answers, and its result is dropped. The executor must not
+//! know what an operation does. Its main type is [`DiskIo`].
 
 use std::io;
 use std::sync::Arc;
@@ -16,32 +18,32 @@ use tokio::time::{sleep, timeout};
 use super::{DiskError, DiskHealth, DiskStore};
 use crate::model::{Event, EventSink};
 
-/// Operations at once for requests and fetches. A disk that hangs holds so many threads.
+/// Bound on concurrent operations for requests and fetches. A hung disk blocks as many threads.
 const MAX_REQUEST_OPERATIONS: usize = 128;
 
-/// Operations at once that sync a body or a record.
+/// Bound on concurrent operations that sync a body or a record.
 const MAX_DURABLE_OPERATIONS: usize = 64;
 
-/// Operations at once of periodic tasks and commands: uploads, promotions, scrub, reindexing,
-/// eviction.
+/// Bound on concurrent operations of periodic tasks and commands: uploads, promotions, scrub,
+/// reindexing and eviction.
 const MAX_MAINTENANCE_OPERATIONS: usize = 32;
 
-/// Threads for disk work: one for each operation and for the probe.
+/// Threads for disk work: one for each operation, and one for the probe.
 const MAX_THREADS: usize =
     MAX_REQUEST_OPERATIONS + MAX_DURABLE_OPERATIONS + MAX_MAINTENANCE_OPERATIONS + 1;
 
-/// Write rate below which a disk counts as dead, in bytes a second.
+/// Write rate below which a disk counts as hung, in bytes per second.
 const MIN_BYTES_PER_SECOND: u64 = 4 << 20;
 
-/// Class of a disk operation: which permits it takes, and how long it may last.
+/// Class of a disk operation. It decides which permits the operation takes and how long it may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoClass {
-    /// A client or a fetch waits for it. Ends after `cache.disk_timeout`.
+    /// A client or a fetch waits for the operation. Its time limit is `cache.disk_timeout`.
     Request,
-    /// Makes so many bytes durable. Ends after `cache.disk_timeout`, plus the time that a slow disk
-    /// needs for these bytes.
+    /// The operation makes `size_bytes` durable. Its time limit is `cache.disk_timeout`, plus the
+    /// time that a slow disk needs for these bytes.
     Durable { size_bytes: u64 },
-    /// No client waits for it. Ends only when the disk stops answering.
+    /// No client waits for the operation. It is abandoned only if the disk stops answering.
     Maintenance,
 }
 
@@ -57,14 +59,14 @@ struct IoInner {
     durable_permits: Arc<Semaphore>,
     maintenance_permits: Arc<Semaphore>,
     health: watch::Sender<DiskHealth>,
-    /// A probe that the disk has not answered yet.
-    unanswered: Mutex<Option<JoinHandle<Result<(), DiskError>>>>,
+    /// The probe that the disk has not answered yet.
+    unanswered_probe: Mutex<Option<JoinHandle<Result<(), DiskError>>>>,
     events: EventSink,
-    /// The runtime of the process. A disk thread has another one, which runs no tasks.
+    /// The runtime of the process. Disk threads belong to another runtime, which runs no tasks.
     runtime: Option<Handle>,
 }
 
-/// Threads of their own: name look-ups, which run on the blocking threads of the main runtime, must
+/// Thread pool for disk work. DNS lookups run on the blocking threads of the main runtime, and must
 /// not wait for a disk.
 struct Threads(Option<Runtime>);
 
@@ -86,7 +88,7 @@ impl Threads {
 }
 
 impl Drop for Threads {
-    /// Does not wait: an operation may hang.
+    /// Shuts the threads down without waiting, because an operation may hang.
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
@@ -95,8 +97,10 @@ impl Drop for Threads {
 }
 
 impl DiskIo {
+    /// Creates an executor for a store, and its thread pool.
+    ///
     /// # Errors
-    /// The system's, if no thread pool can be made.
+    /// The system's error if the thread pool cannot be created.
     pub fn new(store: DiskStore) -> io::Result<Self> {
         Ok(Self(Arc::new(IoInner {
             threads: Threads::start()?,
@@ -105,19 +109,21 @@ impl DiskIo {
             durable_permits: Arc::new(Semaphore::new(MAX_DURABLE_OPERATIONS)),
             maintenance_permits: Arc::new(Semaphore::new(MAX_MAINTENANCE_OPERATIONS)),
             health: watch::Sender::new(DiskHealth::Healthy),
-            unanswered: Mutex::default(),
+            unanswered_probe: Mutex::default(),
             events: store.events.clone(),
             runtime: Handle::try_current().ok(),
             store: Arc::new(store),
         })))
     }
 
-    /// The folder, for what does not block: names of files, notifications, hints from memory.
+    /// Returns the store, for calls that do not block: file names, notifications, hints from
+    /// memory.
     #[must_use]
     pub fn store(&self) -> &Arc<DiskStore> {
         &self.0.store
     }
 
+    /// Returns the health of the disk according to the last probe.
     #[must_use]
     pub fn health(&self) -> DiskHealth {
         self.0.health.borrow().clone()
@@ -126,7 +132,8 @@ impl DiskIo {
     /// Runs an operation within the limits of its class.
     ///
     /// # Errors
-    /// [`DiskError::Timeout`] if the disk hangs or takes too long, else the error of the operation.
+    /// [`DiskError::Timeout`] if the disk hangs or takes too long, otherwise the error of the
+    /// operation.
     pub async fn run<T, E>(
         &self,
         class: IoClass,
@@ -143,11 +150,14 @@ impl DiskIo {
         }
         tokio::select! {
             done = self.spawn(class, work) => done?,
-            _ = health.wait_for(is_unresponsive), if class != IoClass::Request => Err(DiskError::Timeout.into()),
+            _ = health.wait_for(is_unresponsive), if class != IoClass::Request => {
+                Err(DiskError::Timeout.into())
+            }
             () = self.deadline(class) => Err(DiskError::Timeout.into()),
         }
     }
 
+    /// Returns once the time limit of a class has passed.
     async fn deadline(&self, class: IoClass) {
         match class {
             IoClass::Request => sleep(self.0.timeout).await,
@@ -159,6 +169,8 @@ impl DiskIo {
         }
     }
 
+    /// Waits for a permit, and runs an operation on a disk thread. The permit is held until the
+    /// operation ends, even if the caller stops waiting.
     async fn spawn<T: Send + 'static>(
         &self,
         class: IoClass,
@@ -182,7 +194,8 @@ impl DiskIo {
             .map_err(|panic| DiskError::Io(io::Error::other(panic)))
     }
 
-    /// Runs an operation whose result nobody awaits, at the end of something that was counted.
+    /// Runs an operation in the background at the end of an object's life. Its result is not
+    /// awaited. Without a runtime it runs on this thread.
     pub fn spawn_cleanup(&self, work: impl FnOnce(&DiskStore) + Send + 'static) {
         let Some(runtime) = &self.0.runtime else {
             return work(&self.0.store);
@@ -195,23 +208,23 @@ impl DiskIo {
         });
     }
 
-    /// Tries whether the disk takes writes, within `cache.disk_timeout`. One probe at a time: the
-    /// next call awaits one that hangs.
+    /// Checks whether the disk accepts writes, within `cache.disk_timeout`, and sets its health.
+    /// Only one probe runs at a time: if one hangs, the next call waits for it.
     pub async fn probe(&self) -> DiskHealth {
-        let mut unanswered = self.0.unanswered.lock().await;
+        let mut unanswered_probe = self.0.unanswered_probe.lock().await;
         let store = Arc::clone(&self.0.store);
-        let mut probe = unanswered
+        let mut probe = unanswered_probe
             .take()
             .unwrap_or_else(|| self.0.threads.spawn(move || store.probe()));
         let health = match timeout(self.0.timeout, &mut probe).await {
             Ok(Ok(Ok(()))) => DiskHealth::Healthy,
             Ok(Ok(Err(DiskError::NoSpace))) => DiskHealth::Full,
-            // Too many open files are no fault of the disk.
+            // Too many open files are not a fault of the disk.
             Ok(Ok(Err(DiskError::Io(error)))) if is_out_of_descriptors(&error) => self.health(),
             Ok(Ok(Err(error))) => DiskHealth::WriteError(error.to_string()),
             Ok(Err(panic)) => DiskHealth::WriteError(panic.to_string()),
             Err(_) => {
-                *unanswered = Some(probe);
+                *unanswered_probe = Some(probe);
                 DiskHealth::Unresponsive
             }
         };
@@ -219,10 +232,10 @@ impl DiskIo {
         health
     }
 
-    /// Logs and emits each change once.
+    /// Sets the health of the disk. Logs and emits each change once.
     fn set_health(&self, health: &DiskHealth) {
-        let before = self.0.health.send_replace(health.clone());
-        if before == *health {
+        let previous = self.0.health.send_replace(health.clone());
+        if previous == *health {
             return;
         }
         match health.trouble() {
@@ -233,7 +246,7 @@ impl DiskIo {
                 );
                 self.0.events.emit(Event::DiskFailed { detail });
             }
-            None if before.trouble().is_some() => {
+            None if previous.trouble().is_some() => {
                 tracing::info!("cache disk recovered");
                 self.0.events.emit(Event::DiskRecovered);
             }
@@ -245,9 +258,10 @@ impl DiskIo {
     }
 }
 
+/// Returns whether the process or the system has no file descriptor left.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
-    // An error that names the path wraps the system's.
-    let of_system = || {
+    // An error with a path wraps the system's error.
+    let wrapped_errno = || {
         error
             .get_ref()?
             .source()?
@@ -256,7 +270,7 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     };
     let errno = error
         .raw_os_error()
-        .or_else(of_system)
+        .or_else(wrapped_errno)
         .map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }

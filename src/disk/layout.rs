@@ -1,4 +1,7 @@
-//! Where things lie in the folder. The shape is fixed: other versions and other tools read it.
+//! Paths in the cache folder. Other versions of Millpond and other tools read the folder, so its
+//! layout is fixed.
+//!
+//! This file must not know the content of the files. Its main type is [`Layout`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,20 +12,21 @@ use fs_err as fs;
 use super::{OpenError, durable_dirs};
 use crate::model::{Key, Sha256};
 
-/// `ab/abcdef...`
+/// Returns the name of an object under the objects folder: `ab/abcdef...`
 pub fn object_name(sha256: Sha256) -> String {
     let name = sha256.to_string();
     format!("{}/{name}", &name[..2])
 }
 
-/// `<process>/<id>`: a file in the staging folder. However it was come by, it names nothing outside
-/// of that.
+/// Name of a file in the staging folder: `<process>/<id>`. No value names a file outside that
+/// folder, so it may come from another process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StagedName {
     pub(super) process: String,
     pub(super) id: u64,
 }
 
+/// Error returned when a text is not a [`StagedName`].
 #[derive(Debug, thiserror::Error)]
 #[error("this names no file of the staging folder")]
 pub struct StagedNameError;
@@ -52,18 +56,19 @@ impl fmt::Display for StagedName {
     }
 }
 
+/// Paths of one cache folder.
 #[derive(Debug, Clone)]
 pub struct Layout {
     root: PathBuf,
 }
 
 impl Layout {
-    /// Creates the root folder, and nothing in it.
+    /// Creates the root folder, and nothing in it. Returns its layout.
     ///
     /// # Errors
     /// [`OpenError::Folder`] if it cannot be created.
-    pub fn at(root: &Path) -> Result<Self, OpenError> {
-        durable_dirs::make_root(root).map_err(|why| OpenError::Folder {
+    pub fn create_root(root: &Path) -> Result<Self, OpenError> {
+        durable_dirs::create_root(root).map_err(|why| OpenError::Folder {
             path: root.to_owned(),
             why,
         })?;
@@ -72,7 +77,7 @@ impl Layout {
         })
     }
 
-    /// Creates the folders in it that do not exist yet.
+    /// Creates the folders in the root that do not exist yet.
     ///
     /// # Errors
     /// [`OpenError::Folder`] if one cannot be created.
@@ -196,15 +201,23 @@ impl Layout {
         self.pins_by_digest(sha256).join(key.to_string())
     }
 
-    /// Takes the lock of whoever makes room in the folder, across processes. It ends with the file.
+    /// Acquires the lock for eviction, which one thread among all processes of the folder holds.
+    /// Dropping the file releases the lock.
+    ///
+    /// # Errors
+    /// The system's error if the disk fails.
     pub fn lock_eviction(&self) -> std::io::Result<fs::File> {
         let file = fs::File::create(self.locks().join("evict"))?;
         file.file().lock()?;
         Ok(file)
     }
 
-    /// Takes the lock that publishing and evicting of an object share, across processes. It ends
-    /// with the file.
+    /// Acquires the lock for publishing or evicting an object, which one thread among all processes
+    /// of the folder holds. Objects whose digests begin alike share a lock. Dropping the file
+    /// releases it.
+    ///
+    /// # Errors
+    /// The system's error if the disk fails.
     pub fn lock_object(&self, sha256: Sha256) -> std::io::Result<fs::File> {
         let file = fs::File::create(self.locks().join(&sha256.to_string()[..2]))?;
         file.file().lock()?;

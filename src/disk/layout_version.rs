@@ -1,7 +1,8 @@
-//! The version of the folder's layout, and the migration from older ones.
+//! The version of the folder's layout, and the migration from older layouts.
 //!
 //! The file `layout` holds the version as a decimal number. Version 1, of the first release, had no
-//! such file; it kept leases in `locks/` and the list of missing objects in `quarantine/lost/`.
+//! such file. It had leases in `locks/` and the list of missing objects in `quarantine/lost/`. The
+//! main function is [`establish`].
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -12,20 +13,20 @@ use super::process_slot::{SLOTS_LOCK_NAME, live_processes};
 use super::{Layout, OpenError, durable_dirs};
 use crate::model::{Key, Sha256};
 
-/// The version that this program reads and writes.
+/// Version that this program reads and writes.
 const CURRENT: u32 = 2;
 
-/// Bound on the file's length, in bytes.
+/// Bound on the length of the file, in bytes.
 const MAX_VERSION_BYTES: usize = 16;
 
 /// Name of the slots' lock in version 1.
 const SLOTS_LOCK_NAME_V1: &str = ".door";
 
-/// Brings the folder to the current layout, or marks a new one with it.
+/// Migrates the folder to the current layout, and writes the version into a new folder.
 ///
 /// # Errors
 /// [`OpenError::NewerLayout`], [`OpenError::LayoutInUse`] if another process has the folder open,
-/// or [`OpenError::Folder`] if the disk refuses.
+/// or [`OpenError::Folder`] if the disk fails.
 pub fn establish(layout: &Layout) -> Result<(), OpenError> {
     let unusable = |why| OpenError::Folder {
         path: layout.root().to_owned(),
@@ -37,7 +38,7 @@ pub fn establish(layout: &Layout) -> Result<(), OpenError> {
     fs::create_dir_all(layout.staging()).map_err(unusable)?;
     let lock = fs::File::create(layout.staging().join(SLOTS_LOCK_NAME)).map_err(unusable)?;
     lock.file().lock().map_err(unusable)?;
-    // Another process may have migrated the folder meanwhile.
+    // Another process may have migrated the folder since the first check.
     match read(layout).map_err(unusable)? {
         Some(CURRENT) => Ok(()),
         Some(found) if found > CURRENT => Err(OpenError::NewerLayout {
@@ -58,9 +59,10 @@ pub fn establish(layout: &Layout) -> Result<(), OpenError> {
     }
 }
 
+/// Returns the version of the folder, or `None` if there is no version file. Version 0 stands for
+/// content that is no number or too long.
 fn read(layout: &Layout) -> io::Result<Option<u32>> {
     match fs::read_to_string(layout.version()) {
-        // Any other content is a version of a program that is not known here.
         Ok(text) if text.len() <= MAX_VERSION_BYTES => {
             Ok(Some(text.trim_end().parse().unwrap_or(0)))
         }
@@ -70,16 +72,16 @@ fn read(layout: &Layout) -> io::Result<Option<u32>> {
     }
 }
 
-/// From version 1, or an empty folder. Each step can be repeated after a crash; the version is
-/// written last.
+/// Migrates a folder of version 1, or an empty folder. Each step can be repeated after a crash,
+/// because the version is written last.
 fn migrate(layout: &Layout) -> io::Result<()> {
-    // No process is alive, so that no lease is held.
+    // No process is alive, so no lease is held.
     for name in durable_dirs::names_in(&layout.locks())? {
         if name.parse::<Key>().is_ok() {
-            durable_dirs::remove_if_there(&layout.locks().join(name))?;
+            durable_dirs::remove_if_exists(&layout.locks().join(name))?;
         }
     }
-    durable_dirs::remove_if_there(&layout.locks().join("verify"))?;
+    durable_dirs::remove_if_exists(&layout.locks().join("verify"))?;
     let lost = layout.quarantine().join("lost");
     for name in durable_dirs::names_in(&lost)? {
         if let Ok(sha256) = name.parse::<Sha256>() {
@@ -91,10 +93,11 @@ fn migrate(layout: &Layout) -> io::Result<()> {
         fs::remove_dir(&lost)?;
         durable_dirs::sync(&layout.missing())?;
     }
-    durable_dirs::remove_if_there(&layout.staging().join(SLOTS_LOCK_NAME_V1))?;
+    durable_dirs::remove_if_exists(&layout.staging().join(SLOTS_LOCK_NAME_V1))?;
     write_version(layout, &layout.staging().join(".layout"))
 }
 
+/// Writes the version to a draft, and renames the draft.
 fn write_version(layout: &Layout, draft: &Path) -> io::Result<()> {
     let mut file = fs::File::create(draft)?;
     writeln!(file, "{CURRENT}")?;

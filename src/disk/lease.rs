@@ -1,8 +1,9 @@
-//! Claims: leave to fetch a target, held by one of the processes that share the folder.
+//! Leases. A lease allows one of the processes that share the folder to fetch a target.
 //!
-//! A claim is a lock on a file named after the key, so that the kernel takes it from a process that
-//! dies. While it is held, the file carries a note for those who wait. Whoever has locked must look
-//! whether the file still has its name: the holder removes it when he lets go.
+//! A lease is a lock on a file named after the key, so the kernel releases it when its holder dies.
+//! While the lease is held, the file holds a record for waiting processes. The holder removes the
+//! file when it releases the lease. After locking, a process must therefore check that the file
+//! still has its name. This file must not know the content of a record. Its main type is [`Lease`].
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -17,66 +18,70 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use super::{DiskError, DiskIo, IoClass, Layout};
 use crate::model::{ExpectedDigests, Hasher, Key};
 
-/// The longest note, in bytes.
+/// Bound on a lease record, in bytes.
 const MAX_LEASE_RECORD_BYTES: usize = 16 * 1024;
 
-/// A note begins with its SHA-256 in hexadecimal and a line feed: a reader that comes while it is
-/// written sees that it is not whole.
+/// Length of the prefix of a lease record: its SHA-256 in hexadecimal and a line feed. With it a
+/// concurrent reader detects a record that is only partly written.
 const RECORD_PREFIX_BYTES: usize = 65;
 
-/// How often a claim is tried anew whose file was removed between opening and locking it.
+/// Number of attempts to acquire a lease whose file is removed between opening and locking.
 const MAX_TRIES: usize = 8;
 
-/// Leave to fetch a target. Dropping it releases the lock file on another thread, so that the next
-/// fetch does not wait.
+/// Lease of a target. Dropping it removes the lease file on another thread.
 #[derive(Debug)]
 pub struct Lease {
     io: DiskIo,
-    /// `None` once it was let go.
-    held: Mutex<Option<LeaseFile>>,
+    /// `None` after the lease was released.
+    lease_file: Mutex<Option<LeaseFile>>,
 }
 
+/// The locked file of a lease.
 #[derive(Debug)]
 struct LeaseFile {
     file: Arc<File>,
     path: PathBuf,
 }
 
-/// Another process that holds a claim, or held it a moment ago.
+/// Another process that holds a lease, or held it until recently.
 #[derive(Debug)]
 pub struct LeaseHolder {
     io: DiskIo,
     file: Arc<File>,
 }
 
+/// Outcome of acquiring a lease.
 #[derive(Debug)]
 pub enum Acquire {
+    /// This process holds the lease now.
     Acquired(Lease),
+    /// Another process holds the lease.
     HeldBy(LeaseHolder),
 }
 
-/// What a rival does, and the note that it has left last.
+/// State of a lease that another process holds or held, with its last complete record.
 #[derive(Debug)]
 pub enum LeaseState {
+    /// The other process holds the lease.
     Held(Option<Bytes>),
-    /// It let go, or died.
+    /// The other process released the lease, or died.
     Released(Option<Bytes>),
 }
 
 /// Acquires the lease of a target, unless another process holds it.
 ///
 /// # Errors
-/// [`DiskError`] if the disk refuses, or knows no locks.
+/// [`DiskError`] if the disk fails, or the file system has no locks.
 pub async fn acquire(io: &DiskIo, key: Key) -> Result<Acquire, DiskError> {
-    let tried = io
+    let acquired = io
         .run(IoClass::Request, move |disk| {
             Ok::<_, DiskError>(try_acquire(&disk.layout, key)?)
         })
         .await?;
-    Ok(match tried {
-        Ok(held) => Acquire::Acquired(Lease {
+    Ok(match acquired {
+        Ok(lease_file) => Acquire::Acquired(Lease {
             io: io.clone(),
-            held: Mutex::new(Some(held)),
+            lease_file: Mutex::new(Some(lease_file)),
         }),
         Err(file) => Acquire::HeldBy(LeaseHolder {
             io: io.clone(),
@@ -85,7 +90,8 @@ pub async fn acquire(io: &DiskIo, key: Key) -> Result<Acquire, DiskError> {
     })
 }
 
-/// The claim, or the file on which another process holds it.
+/// Acquires a lease and returns its file. If another process holds the lease, returns that file as
+/// the inner error.
 fn try_acquire(layout: &Layout, key: Key) -> io::Result<Result<LeaseFile, File>> {
     let path = layout.lease(key);
     let open = || {
@@ -98,11 +104,11 @@ fn try_acquire(layout: &Layout, key: Key) -> io::Result<Result<LeaseFile, File>>
     };
     let mut file = open()?.into_parts().0;
     for _ in 0..MAX_TRIES {
-        if !acquired(file.try_lock())? {
+        if !is_locked(file.try_lock())? {
             break;
         }
         if has_name(&file, &path)? {
-            // A note in it was left by a process that died.
+            // A record in the file was written by a process that died.
             file.set_len(0)?;
             return Ok(Ok(LeaseFile {
                 file: Arc::new(file),
@@ -114,17 +120,20 @@ fn try_acquire(layout: &Layout, key: Key) -> io::Result<Result<LeaseFile, File>>
     Ok(Err(file))
 }
 
-/// Whether another process holds the claim on a target.
+/// Returns whether another process holds the lease of a target.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn is_held(layout: &Layout, key: Key) -> Result<bool, DiskError> {
     match fs::File::open(layout.lease(key)) {
-        Ok(file) => Ok(!acquired(file.file().try_lock_shared())?),
+        Ok(file) => Ok(!is_locked(file.file().try_lock_shared())?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Whether there is a claim's file, if the kernel knows that without a wait for the disk. A process
-/// that died may have left it.
+/// Returns whether a lease file exists, according to the kernel's cache and without waiting for the
+/// disk. A process that died may have left the file.
 pub fn is_probably_held(layout: &Layout, key: Key) -> bool {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     openat2(
@@ -137,7 +146,10 @@ pub fn is_probably_held(layout: &Layout, key: Key) -> bool {
     .is_ok()
 }
 
-/// Removes the claims that dead processes have left.
+/// Removes the lease files of dead processes.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn remove_stale(layout: &Layout) -> Result<(), DiskError> {
     for entry in fs::read_dir(layout.leases())? {
         let Some(key) = entry?
@@ -147,21 +159,23 @@ pub fn remove_stale(layout: &Layout) -> Result<(), DiskError> {
         else {
             continue;
         };
-        // What can be claimed is nobody's, and goes with the claim.
-        if let Ok(held) = try_acquire(layout, key)? {
-            held.remove()?;
+        // A lease that can be acquired has no holder.
+        if let Ok(lease_file) = try_acquire(layout, key)? {
+            lease_file.remove()?;
         }
     }
     Ok(())
 }
 
 impl Lease {
-    /// Leaves a note for those who wait, in place of the last one.
+    /// Writes a record for waiting processes, at most `MAX_LEASE_RECORD_BYTES` long. Replaces the
+    /// last record. Does nothing after the release.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk refuses.
+    /// [`DiskError`] if the disk fails.
     pub async fn write_record(&self, record: Vec<u8>) -> Result<(), DiskError> {
-        let Some(file) = self.held().as_ref().map(|held| Arc::clone(&held.file)) else {
+        let file = self.file().as_ref().map(|held| Arc::clone(&held.file));
+        let Some(file) = file else {
             return Ok(());
         };
         let written = self.io.run(IoClass::Request, move |_| {
@@ -173,37 +187,40 @@ impl Lease {
         written.await
     }
 
-    /// Lets go, and returns once others can see it.
+    /// Releases the lease, and returns once other processes can see that. Does nothing the second
+    /// time.
     pub async fn release(&self) {
-        let Some(held) = self.held().take() else {
+        let Some(lease_file) = self.file().take() else {
             return;
         };
         if let Err(error) = self
             .io
             .run(IoClass::Request, move |_| {
-                Ok::<_, DiskError>(held.remove()?)
+                Ok::<_, DiskError>(lease_file.remove()?)
             })
             .await
         {
-            // The lock went with the file, so that the next to claim takes it as it lies.
+            // Dropping the file released its lock, so the next process can acquire the lease.
             tracing::warn!(%error, "lease file was not removed");
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<LeaseFile>> {
-        // Each change is one call.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn file(&self) -> MutexGuard<'_, Option<LeaseFile>> {
+        // Each change is a single call, so a panic leaves no inconsistent state.
+        self.lease_file
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Lease {
-    /// Not on this thread, which must not wait for the disk.
+    /// Removes the lease file on a disk thread, because this thread must not wait for the disk.
     fn drop(&mut self) {
-        let Some(held) = self.held().take() else {
+        let Some(lease_file) = self.file().take() else {
             return;
         };
         self.io.spawn_cleanup(move |_| {
-            if let Err(error) = held.remove() {
+            if let Err(error) = lease_file.remove() {
                 tracing::warn!(%error, "lease file was not removed");
             }
         });
@@ -211,7 +228,7 @@ impl Drop for Lease {
 }
 
 impl LeaseFile {
-    /// Removes the file, unless its name is another's by now. The lock goes with it.
+    /// Removes the file, unless its name belongs to another file by now. Releases the lock.
     fn remove(self) -> io::Result<()> {
         if has_name(&self.file, &self.path)? {
             fs::remove_file(&self.path)
@@ -222,15 +239,16 @@ impl LeaseFile {
 }
 
 impl LeaseHolder {
-    /// Looks whether it still holds its claim.
+    /// Returns whether the process still holds the lease, and its last record.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk refuses.
+    /// [`DiskError`] if the disk fails.
     pub async fn state(&self) -> Result<LeaseState, DiskError> {
         let file = Arc::clone(&self.file);
         let state = self.io.run(IoClass::Request, move |_| {
-            // The lock first: a record that is read under it is the last one.
-            let is_released = acquired(file.try_lock_shared())?;
+            // The lock is tried first, because a record that is read under the lock is the last
+            // one.
+            let is_released = is_locked(file.try_lock_shared())?;
             let record = read_record(&file);
             if is_released {
                 file.unlock()?;
@@ -242,15 +260,16 @@ impl LeaseHolder {
     }
 }
 
-/// Whether a lock was got; not so if somebody else has it.
-fn acquired(tried: Result<(), TryLockError>) -> io::Result<bool> {
-    match tried {
+/// Returns whether an attempt to lock succeeded. Returns false if another process has the lock.
+fn is_locked(attempt: Result<(), TryLockError>) -> io::Result<bool> {
+    match attempt {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
+/// Returns whether the path still names this file.
 fn has_name(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
     match fs::metadata(path) {
@@ -260,7 +279,7 @@ fn has_name(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// The note, if there is a whole one.
+/// Reads the record in a lease file. Returns `None` if there is no complete record.
 fn read_record(file: &File) -> io::Result<Option<Bytes>> {
     let mut framed = vec![0; RECORD_PREFIX_BYTES + MAX_LEASE_RECORD_BYTES + 1];
     let mut read_bytes = 0;
@@ -275,9 +294,9 @@ fn read_record(file: &File) -> io::Result<Option<Bytes>> {
     }
     framed.truncate(read_bytes);
     let framed = Bytes::from(framed);
-    let note = framed.slice(RECORD_PREFIX_BYTES.min(read_bytes)..);
-    let prefix = format!("{}\n", sha256_of(&note));
-    Ok(framed.starts_with(prefix.as_bytes()).then_some(note))
+    let record = framed.slice(RECORD_PREFIX_BYTES.min(read_bytes)..);
+    let prefix = format!("{}\n", sha256_of(&record));
+    Ok(framed.starts_with(prefix.as_bytes()).then_some(record))
 }
 
 fn sha256_of(bytes: &[u8]) -> String {

@@ -1,19 +1,26 @@
-//! The targets that there are records of, page by page, in the order of their keys.
+//! Lists the targets that have records, in pages, in the order of their keys. The main function is
+//! [`list`].
 
 use super::layout::Layout;
 use super::{DiskError, durable_dirs, records};
 use crate::model::{Key, Record};
 
-/// A target with the record that answers for it.
+/// A target with its active record.
 #[derive(Debug, Clone)]
 pub struct ListedTarget {
     pub key: Key,
     pub record: Record,
+    /// Whether the object of the active record is on the disk.
     pub is_cached: bool,
+    /// Whether an operator pinned the active record.
     pub is_pinned: bool,
 }
 
-/// Up to `limit` targets whose key lies behind `after`. One that is removed meanwhile is left out.
+/// Returns up to `limit` targets whose key is greater than `after`. A target that is removed at the
+/// same time may be missing.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn list(
     layout: &Layout,
     after: Option<Key>,
@@ -21,10 +28,11 @@ pub fn list(
 ) -> Result<Vec<ListedTarget>, DiskError> {
     let mut listed = Vec::new();
     let begin = after.map(|key| key.to_string()).unwrap_or_default();
-    let mut parts = durable_dirs::names_in(&layout.records())?;
-    // Those of one folder begin with its name.
-    parts.retain(|name| is_of_ours(name) && name.as_str() >= begin.get(..2).unwrap_or_default());
-    for folder in parts {
+    let mut folders = durable_dirs::names_in(&layout.records())?;
+    // The keys in a folder begin with its name.
+    folders
+        .retain(|name| is_key_prefix(name) && name.as_str() >= begin.get(..2).unwrap_or_default());
+    for folder in folders {
         for name in durable_dirs::names_in(&layout.records().join(&folder))? {
             let Some(key) = name.parse::<Key>().ok().filter(|_| name > begin) else {
                 continue;
@@ -32,22 +40,24 @@ pub fn list(
             if listed.len() == limit {
                 return Ok(listed);
             }
-            listed.extend(look_at(layout, key)?);
+            listed.extend(read_target(layout, key)?);
         }
     }
     Ok(listed)
 }
 
-fn look_at(layout: &Layout, key: Key) -> Result<Option<ListedTarget>, DiskError> {
-    Ok(records::known(layout, key)?.map(|records| ListedTarget {
-        key,
-        record: records.active().as_ref().clone(),
-        is_cached: records.is_cached(),
-        is_pinned: records.is_pinned(),
-    }))
+fn read_target(layout: &Layout, key: Key) -> Result<Option<ListedTarget>, DiskError> {
+    Ok(
+        records::read_target(layout, key)?.map(|records| ListedTarget {
+            key,
+            record: records.active().as_ref().clone(),
+            is_cached: records.is_cached(),
+            is_pinned: records.is_pinned(),
+        }),
+    )
 }
 
-/// The folder of keys that begin with these two digits.
-fn is_of_ours(name: &str) -> bool {
+/// Returns whether a name is that of a folder with keys, two hexadecimal digits.
+fn is_key_prefix(name: &str) -> bool {
     name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

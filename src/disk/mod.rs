@@ -1,9 +1,11 @@
 //! The cache folder on the local disk: objects, records, pins, leases, staged bodies, the index and
 //! eviction.
 //!
-//! Files are the truth; the index can be rebuilt from them. Functions on [`DiskStore`] block.
-//! [`DiskIo`] runs them with limits on time and number. This module knows no bucket, no HTTP and no
-//! origin. It knows that objects may have a replica elsewhere only by the markers in the folder.
+//! The files are the truth, and the index can be rebuilt from them. Functions on [`DiskStore`]
+//! block. [`DiskIo`] runs them with limits on time and number.
+//!
+//! This module must not know the bucket, HTTP or the origin. The markers in the folder are all that
+//! it knows of replicas. Its main type is [`DiskStore`].
 
 mod config;
 mod durable_dirs;
@@ -61,44 +63,46 @@ use durable_dirs::DurableDirs;
 use index::Index;
 use process_slot::ProcessSlot;
 
-/// Bound on the objects that are remembered as unreadable, and for how long. Then the disk is asked
-/// for them again.
+/// Bound on the objects that are remembered as unreadable.
 const MAX_UNREADABLE: u64 = 10_000;
+
+/// Time after which an unreadable object is read from the disk again.
 const UNREADABLE_TTL: Duration = Duration::from_mins(10);
 
-/// What a process does with the folder.
+/// Mode in which a process opens the folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
-    /// Serves clients from it, and evicts.
+    /// Serves clients from the folder, and evicts.
     Serve,
-    /// Works on it beside the processes that serve, and evicts nothing: only they know what they
-    /// still need.
+    /// Works on the folder beside the processes that serve clients. Evicts nothing, because only
+    /// those processes know what they need.
     Maintenance,
 }
 
-/// The cache folder, as one process has it open. Other processes may have the same folder open.
+/// The cache folder as one process has it open. Other processes may have the same folder open.
 pub struct DiskStore {
     pub layout: Layout,
     pub index: Index,
-    /// ReplicaMarkers of the replica that this process uploads to, if it has one.
+    /// Markers of the bucket that this process uploads to, or `None` if it has no bucket.
     pub markers: Option<ReplicaMarkers>,
     mode: OpenMode,
     config: DiskConfig,
     dirs: DurableDirs,
     slot: ProcessSlot,
-    /// Objects whose bytes the disk did not give lately, although their files exist.
+    /// Objects that could not be read recently, although their files exist.
     unreadable: Cache<Sha256, ()>,
     events: EventSink,
-    /// Notified when held bytes pass the high watermark, or the index was lost.
+    /// Notified when the cached bytes exceed the high watermark, or when the index was lost.
     low_space: Notify,
-    /// Held while this process evicts.
+    /// Locked while this process evicts.
     evicting: Mutex<()>,
+    /// Whether the index may differ from the files.
     needs_reindex: AtomicBool,
 }
 
 impl DiskStore {
-    /// Opens the folder, creates what is missing, takes a slot in it and removes what dead
-    /// processes left. `replica` is the identity of the bucket that holds copies.
+    /// Opens the folder: creates missing folders, takes a slot and removes the slots of dead
+    /// processes. `replica` is the identity of the bucket that holds copies.
     ///
     /// # Errors
     /// [`OpenError`] if the folder cannot be used.
@@ -108,7 +112,7 @@ impl DiskStore {
         replica: Option<&str>,
         events: EventSink,
     ) -> Result<Self, OpenError> {
-        let layout = Layout::at(&config.dir)?;
+        let layout = Layout::create_root(&config.dir)?;
         layout_version::establish(&layout)?;
         layout.create_folders()?;
         let mut slot = ProcessSlot::take(&layout)?;
@@ -139,33 +143,11 @@ impl DiskStore {
         })
     }
 
-    /// Reclaims what dead processes left, and compares index and files if there is a reason: the
-    /// index is new, or a process died. Returns how many index entries were wrong, or `None` if
-    /// there was no reason.
-    ///
-    /// # Errors
-    /// [`DiskError`] if index or disk refuse. The reason stays.
-    pub fn reindex_if_needed(&self) -> Result<Option<u64>, DiskError> {
-        let replaced = self.index.replace_if_lost(&self.layout)?;
-        let found_dead = ProcessSlot::reclaim(&self.layout, &self.index)?;
-        if replaced || found_dead {
-            // Set before the work: if it fails, no later call would find this reason again.
-            self.request_reindex();
-        }
-        if !self.needs_reindex.load(Ordering::Acquire) {
-            return Ok(None);
-        }
-        lease::remove_stale(&self.layout)?;
-        let repaired = reindex::reindex(&self.layout, &self.index, self.markers.as_ref())?;
-        self.needs_reindex.store(false, Ordering::Release);
-        Ok(Some(repaired))
-    }
-
     /// Releases reservations and queue entries of dead processes. The next
-    /// [`DiskStore::reindex_if_needed`] does the rest.
+    /// [`DiskStore::reindex_if_needed`] then compares the index with the files.
     ///
     /// # Errors
-    /// [`DiskError`] if index or disk refuse.
+    /// [`DiskError`] if the index or the disk fails.
     pub fn reclaim_dead_processes(&self) -> Result<(), DiskError> {
         if ProcessSlot::reclaim(&self.layout, &self.index)? {
             self.request_reindex();
@@ -173,22 +155,24 @@ impl DiskStore {
         Ok(())
     }
 
+    /// Makes the next [`DiskStore::reindex_if_needed`] compare the index with the files.
     fn request_reindex(&self) {
         self.needs_reindex.store(true, Ordering::Release);
     }
 
-    /// Returns once held bytes passed the high watermark, or the index was lost.
+    /// Returns once the cached bytes have exceeded the high watermark, or the index was lost.
     pub async fn wait_for_low_space(&self) {
         self.low_space.notified().await;
     }
 
-    /// Whether an object could not be read a while ago. It counts as a miss then, and a new copy
-    /// may replace it.
+    /// Returns whether an object could not be read within the last `UNREADABLE_TTL`. Such an object
+    /// counts as a miss, and a new copy may replace it.
     pub fn is_unreadable(&self, sha256: Sha256) -> bool {
         self.unreadable.contains_key(&sha256)
     }
 
-    /// Records the outcome of reading an object. A timeout says nothing of the object.
+    /// Records the outcome of reading an object. A timeout is ignored: it concerns the disk, not
+    /// the object.
     pub fn record_read<T>(&self, sha256: Sha256, read: &std::io::Result<T>) {
         if read
             .as_ref()
@@ -198,16 +182,16 @@ impl DiskStore {
         }
     }
 
-    /// Identity of this process in the folder.
+    /// Returns the name of this process in the folder.
     pub fn process_name(&self) -> &str {
         &self.slot.name
     }
 
-    /// Time of the file system's own clock, whose steps are larger than the system's: seconds and
-    /// nanoseconds.
+    /// Returns the time of the file system's clock since 1970, in seconds and nanoseconds. Its resolution is
+    /// coarser than that of the system's clock.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk refuses.
+    /// [`DiskError`] if the disk fails.
     pub fn file_system_time(&self) -> Result<(i64, i64), DiskError> {
         let (_, path) = self.slot.next_file();
         fs::write(&path, b"time")?;
@@ -219,17 +203,17 @@ impl DiskStore {
     /// Writes a few bytes and syncs them.
     ///
     /// # Errors
-    /// [`DiskError`] as the disk has it.
+    /// [`DiskError`] if the disk fails.
     pub fn probe(&self) -> Result<(), DiskError> {
         self.slot.probe()
     }
 
-    /// Gives up the slot at the end of the process, and removes its staged bodies.
+    /// Releases the slot at the end of the process, and removes its staged bodies.
     ///
     /// # Errors
-    /// [`DiskError`] if index or disk refuse.
+    /// [`DiskError`] if the index or the disk fails.
     pub fn close(&self) -> Result<(), DiskError> {
-        // The serving processes have to look at what a maintenance process put there.
+        // The serving processes must reindex the files that a maintenance process added.
         let is_clean = self.mode == OpenMode::Serve && !self.needs_reindex.load(Ordering::Acquire);
         self.slot.release(&self.index, is_clean)
     }

@@ -1,4 +1,4 @@
-//! Objects by their digest alone, whatever targets gave them.
+//! Access to objects by their digest, without a target. The main type is [`ObjectHandle`].
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl ObjectHandle {
     /// Opens an object. Returns `None` if it is not on the disk.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk refuses.
+    /// [`DiskError`] if the disk fails.
     pub async fn open(
         io: &DiskIo,
         class: IoClass,
@@ -37,15 +37,16 @@ impl ObjectHandle {
         }))
     }
 
+    /// Returns the open file of the object.
     #[must_use]
     pub fn file(&self) -> &OpenFile {
         &self.file
     }
 
-    /// Reads at most `size_bytes` from `offset`, and at least one byte if there is one.
+    /// Reads at most `size_bytes` from `offset`, and at least one byte unless `size_bytes` is 0.
     ///
     /// # Errors
-    /// As the disk has it; [`io::ErrorKind::UnexpectedEof`] behind the end.
+    /// [`io::ErrorKind::UnexpectedEof`] at the end of the object, otherwise the error of the disk.
     pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         let piece = self.file.read_some(offset, size_bytes).await?;
         if piece.is_empty() && size_bytes > 0 {
@@ -56,6 +57,7 @@ impl ObjectHandle {
     }
 }
 
+/// Opens an object. Returns its file and its size in bytes, or `None` if it is not on the disk.
 fn open(layout: &Layout, sha256: Sha256) -> Result<Option<(Arc<std::fs::File>, u64)>, DiskError> {
     match fs::File::open(layout.object(sha256)) {
         Ok(file) => {

@@ -1,4 +1,7 @@
-//! Bytes in an open file, and hits on the disk, which are such files with their record.
+//! Reading of open files, and of hits, which are open objects with their record.
+//!
+//! Bytes in the kernel's page cache are read on the calling thread, all others on a disk thread.
+//! The main types are [`OpenFile`] and [`FileHit`].
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -17,15 +20,15 @@ use super::layout::{self, StagedName};
 use super::{DiskError, DiskIo, DiskStore, IoClass};
 use crate::model::{Algorithm, Digest, ExpectedDigests, Hasher, Record};
 
-/// A hit up to this size is read when it is opened: one trip to the disk instead of two.
+/// Size up to which a hit is read when it is opened, with one disk operation instead of two.
 const READ_AT_OPEN_BYTES: u64 = 64 * 1024;
 
-/// The piece in which a whole file is read, in bytes.
-const WHOLE_PIECE_BYTES: usize = 256 * 1024;
+/// Length of the pieces in which a complete file is read, in bytes.
+const PIECE_BYTES: usize = 256 * 1024;
 
 thread_local! {
-    /// What this thread reads into. Its memory is used again once the last piece is gone; one for
-    /// each reader would be held by all those whose client does not read.
+    /// Read buffer of this thread. Its memory is reused once the last piece is dropped. A buffer
+    /// for each reader would stay allocated while a client does not read.
     static SCRATCH: RefCell<BytesMut> = RefCell::default();
 }
 
@@ -37,31 +40,33 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
+    /// Wraps a file whose reads `io` runs.
     #[must_use]
     pub fn new(file: Arc<File>, io: DiskIo) -> Self {
         Self { file, io }
     }
 
+    /// Returns the file.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Reads `size_bytes` from `offset`; fewer only at the end of the file.
+    /// Reads `size_bytes` from `offset`, and fewer only at the end of the file.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The error of the disk, or [`io::ErrorKind::TimedOut`].
     pub async fn read(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         let file = Arc::clone(&self.file);
         let read = move |_: &DiskStore| Ok::<_, DiskError>(read_now(&file, offset, size_bytes)?);
         Ok(self.io.run(IoClass::Request, read).await?)
     }
 
-    /// As [`OpenFile::read`], but may return fewer bytes before the end too: what is in memory
-    /// needs no wait for the disk.
+    /// Reads up to `size_bytes` from `offset`. Returns only the bytes in the kernel's cache if
+    /// there are any, because they need no wait for the disk.
     ///
     /// # Errors
-    /// What the disk says.
+    /// As [`OpenFile::read`].
     pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         match self.read_from_memory(offset, size_bytes) {
             Some(bytes) => Ok(bytes),
@@ -69,49 +74,51 @@ impl OpenFile {
         }
     }
 
-    /// What of it the kernel has in memory, up to `size_bytes`: a copy, for which no other thread
-    /// need be woken. `None` if that is nothing, or the file system cannot tell.
+    /// Copies up to `size_bytes` from the kernel's cache, without another thread. Returns `None` if
+    /// nothing is cached, or the file system does not support the query.
     fn read_from_memory(&self, offset: u64, size_bytes: usize) -> Option<Bytes> {
         SCRATCH.with_borrow_mut(|scratch| read_cached(&self.file, scratch, offset, size_bytes))
     }
 
-    /// Reads up to `size_bytes` on this thread, from the kernel's cache if they are there.
+    /// Reads up to `size_bytes` on this thread, from the kernel's cache if possible. It takes no
+    /// permit and has no time limit, so it is for threads of [`DiskIo`].
     ///
     /// # Errors
-    /// As the disk has it.
-    pub fn read_uncounted(&self, offset: u64, size_bytes: usize) -> io::Result<(Bytes, ReadFrom)> {
+    /// The error of the disk.
+    pub fn read_blocking(&self, offset: u64, size_bytes: usize) -> io::Result<(Bytes, ReadFrom)> {
         match read_cached(&self.file, &mut BytesMut::new(), offset, size_bytes) {
             Some(bytes) => Ok((bytes, ReadFrom::KernelCache)),
             None => Ok((read_now(&self.file, offset, size_bytes)?, ReadFrom::Disk)),
         }
     }
 
-    /// How long the file is now.
+    /// Returns the current length of the file in bytes.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The error of the disk.
     pub fn size_bytes(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Whether the first `size_bytes` of both are there and the same.
+    /// Returns whether both files have the same first `size_bytes`. Returns false if one is
+    /// shorter.
     ///
     /// # Errors
-    /// What the disk says.
+    /// The error of the disk, or [`io::ErrorKind::TimedOut`].
     pub async fn prefix_eq(&self, other: &Self, size_bytes: u64) -> io::Result<bool> {
-        let (one, other) = (Arc::clone(&self.file), Arc::clone(&other.file));
+        let (first, second) = (Arc::clone(&self.file), Arc::clone(&other.file));
         let compare =
-            move |_: &DiskStore| Ok::<_, DiskError>(prefix_eq_now(&one, &other, size_bytes)?);
+            move |_: &DiskStore| Ok::<_, DiskError>(prefix_eq_now(&first, &second, size_bytes)?);
         Ok(self
             .io
             .run(IoClass::Durable { size_bytes }, compare)
             .await?)
     }
 
-    /// Computes a digest of the whole file.
+    /// Computes a digest of the complete file.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk refuses.
+    /// [`DiskError`] if the disk fails.
     pub async fn digest(&self, algorithm: Algorithm) -> Result<Digest, DiskError> {
         let file = Arc::clone(&self.file);
         let class = IoClass::Durable {
@@ -123,15 +130,15 @@ impl OpenFile {
     }
 }
 
-/// Whether bytes came from the kernel's cache.
+/// Place from which bytes were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom {
     KernelCache,
     Disk,
 }
 
-/// Copies what the kernel has in memory, up to `size_bytes`. `None` if that is nothing, or the file
-/// system cannot tell.
+/// Copies up to `size_bytes` from the kernel's cache. Returns `None` if nothing is cached, or the
+/// file system does not support the query.
 fn read_cached(
     file: &File,
     scratch: &mut BytesMut,
@@ -146,7 +153,7 @@ fn read_cached(
     }
 }
 
-/// Reads `size_bytes` from `offset`; fewer only at the end of the file.
+/// Reads `size_bytes` from `offset` on this thread, and fewer only at the end of the file.
 fn read_now(file: &File, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
     let mut buffer = Vec::with_capacity(size_bytes);
     while buffer.len() < size_bytes {
@@ -157,24 +164,25 @@ fn read_now(file: &File, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
             Err(error) => return Err(error.into()),
         }
     }
-    // An allocator may give more capacity than was asked for.
+    // An allocator may return more capacity than was requested.
     buffer.truncate(size_bytes);
     Ok(buffer.into())
 }
 
-/// Whether both files have the same first `size_bytes`.
-fn prefix_eq_now(one: &File, other: &File, size_bytes: u64) -> io::Result<bool> {
-    let (own, others) = (one.metadata()?, other.metadata()?);
-    if own.len().min(others.len()) < size_bytes {
+/// Returns whether both files have the same first `size_bytes`. Blocks.
+fn prefix_eq_now(first: &File, second: &File, size_bytes: u64) -> io::Result<bool> {
+    let (first_metadata, second_metadata) = (first.metadata()?, second.metadata()?);
+    if first_metadata.len().min(second_metadata.len()) < size_bytes {
         return Ok(false);
     }
-    // A published object is the staged file by another name.
-    let is_same_file = (own.dev(), own.ino()) == (others.dev(), others.ino());
+    // A published object is the staged file under another name.
+    let is_same_file = (first_metadata.dev(), first_metadata.ino())
+        == (second_metadata.dev(), second_metadata.ino());
     let mut offset = 0;
     while !is_same_file && offset < size_bytes {
         let left_bytes = usize::try_from(size_bytes - offset).unwrap_or(usize::MAX);
-        let piece = read_now(one, offset, left_bytes.min(WHOLE_PIECE_BYTES))?;
-        if piece.is_empty() || piece != read_now(other, offset, piece.len())? {
+        let piece = read_now(first, offset, left_bytes.min(PIECE_BYTES))?;
+        if piece.is_empty() || piece != read_now(second, offset, piece.len())? {
             return Ok(false);
         }
         offset += piece.len() as u64;
@@ -182,18 +190,18 @@ fn prefix_eq_now(one: &File, other: &File, size_bytes: u64) -> io::Result<bool> 
     Ok(true)
 }
 
-/// Computes a digest of a whole file.
+/// Computes a digest of a complete file. Blocks.
 ///
 /// # Errors
-/// [`DiskError`] if the disk refuses.
+/// [`DiskError`] if the disk fails.
 pub fn digest_of(file: &File, algorithm: Algorithm) -> Result<Digest, DiskError> {
-    // The hasher computes the algorithms of the digests that are expected.
-    let wanted = Digest::parse(algorithm, &"0".repeat(algorithm.size_bytes() * 2))
+    // The hasher computes only the algorithms of expected digests.
+    let expected = Digest::parse(algorithm, &"0".repeat(algorithm.size_bytes() * 2))
         .expect("zeros are a digest");
-    let mut hasher = Hasher::new(&ExpectedDigests::from_iter([wanted]));
+    let mut hasher = Hasher::new(&ExpectedDigests::from_iter([expected]));
     let mut offset = 0;
     loop {
-        let piece = read_now(file, offset, WHOLE_PIECE_BYTES)?;
+        let piece = read_now(file, offset, PIECE_BYTES)?;
         if piece.is_empty() {
             break;
         }
@@ -207,45 +215,46 @@ pub fn digest_of(file: &File, algorithm: Algorithm) -> Result<Digest, DiskError>
     })
 }
 
-/// A target's bytes, held open: whatever happens to the file's name now, they can be read to the
-/// end.
+/// A hit on the disk. Its object is open, so it can be read to the end even after an eviction.
 #[derive(Debug, Clone)]
 pub struct FileHit {
     pub record: Arc<Record>,
     file: OpenFile,
-    /// All of it, if it is small.
-    whole: Option<Bytes>,
+    /// The complete object, if it has at most `READ_AT_OPEN_BYTES`.
+    content: Option<Bytes>,
 }
 
 impl FileHit {
+    /// Returns the size of the object in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.record.size_bytes
     }
 
-    /// `ab/abcdef...`, under the objects folder.
+    /// Returns the name of the object under the objects folder: `ab/abcdef...`
     #[must_use]
     pub fn object_name(&self) -> String {
         layout::object_name(self.record.sha256)
     }
 
+    /// Returns the open object.
     #[must_use]
     pub fn file(&self) -> &OpenFile {
         &self.file
     }
 
-    /// Reads at most `size_bytes` from `offset`, and at least one if there is one.
+    /// Reads at most `size_bytes` from `offset`, and at least one byte before the end.
     ///
     /// # Errors
-    /// What the disk says; [`io::ErrorKind::UnexpectedEof`] if there is less than the record
-    /// promises.
+    /// [`io::ErrorKind::UnexpectedEof`] if the object is shorter than its record says, otherwise
+    /// the error of the disk.
     pub async fn read_some(&self, offset: u64, size_bytes: usize) -> io::Result<Bytes> {
         let left_bytes = self.size_bytes().saturating_sub(offset);
         let size_bytes = usize::try_from(left_bytes)
             .unwrap_or(usize::MAX)
             .min(size_bytes);
-        if let (Some(whole), Ok(offset)) = (&self.whole, usize::try_from(offset)) {
-            return Ok(whole.slice(offset..offset + size_bytes));
+        if let (Some(content), Ok(offset)) = (&self.content, usize::try_from(offset)) {
+            return Ok(content.slice(offset..offset + size_bytes));
         }
         let mut read = self.file.read_some(offset, size_bytes).await;
         if size_bytes > 0 && read.as_ref().is_ok_and(Bytes::is_empty) {
@@ -256,15 +265,15 @@ impl FileHit {
     }
 }
 
-/// An object that was opened for a record, and all of it if it is small.
+/// An open object, and its complete content if it is small.
 type OpenedObject = (Arc<File>, Option<Bytes>);
 
 impl DiskIo {
-    /// Opens the object of a record, if it is on the disk in its full length. Takes no other thread
-    /// if the kernel has it in memory.
+    /// Opens the object of a record. Returns `None` if it is not on the disk in its full length.
+    /// Uses no other thread if the object is in the kernel's cache.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk refuses.
+    /// [`DiskError`] if the disk fails.
     pub async fn open_hit(&self, record: Arc<Record>) -> Result<Option<FileHit>, DiskError> {
         let opened = if let Some(opened) = open_cached(self.store(), &record) {
             Some(opened)
@@ -273,18 +282,18 @@ impl DiskIo {
             self.run(IoClass::Request, move |disk| open_object(disk, &record))
                 .await?
         };
-        Ok(opened.map(|(file, whole)| FileHit {
+        Ok(opened.map(|(file, content)| FileHit {
             record,
             file: OpenFile::new(file, self.clone()),
-            whole,
+            content,
         }))
     }
 
-    /// Opens a body that another process is staging. `None` if it is gone, or is a link to another
-    /// place.
+    /// Opens a body that another process is staging. Returns `None` if it does not exist or is a
+    /// symbolic link.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk refuses.
+    /// [`DiskError`] if the disk fails.
     pub async fn open_staged(&self, name: StagedName) -> Result<Option<OpenFile>, DiskError> {
         let opened = self.run(IoClass::Request, move |disk| {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -300,10 +309,11 @@ impl DiskIo {
     }
 }
 
-/// Opens the object of a record, if it is there in its full length.
+/// Opens the object of a record. Returns `None` if it is not on the disk in its full length.
+/// Blocks.
 ///
 /// # Errors
-/// [`DiskError`] if the disk refuses.
+/// [`DiskError`] if the disk fails.
 pub fn open_object(disk: &DiskStore, record: &Record) -> Result<Option<OpenedObject>, DiskError> {
     let file = match fs::File::open(disk.layout.object(record.sha256)) {
         Ok(file) => file.into_parts().0,
@@ -320,39 +330,44 @@ pub fn open_object(disk: &DiskStore, record: &Record) -> Result<Option<OpenedObj
         );
         return Ok(None);
     }
-    let whole = match usize::try_from(size_bytes) {
+    let content = match usize::try_from(size_bytes) {
         Ok(size) if size_bytes <= READ_AT_OPEN_BYTES => Some(read_now(&file, 0, size)?),
-        // A client that gets a head gets a body: a disk that gives no byte is noticed before.
+        // Reads one byte to find an unreadable object before the response head is sent.
         _ => read_now(&file, 0, 1).map(|_| None)?,
     };
-    if whole
+    if content
         .as_ref()
-        .is_some_and(|whole| whole.len() as u64 != size_bytes)
+        .is_some_and(|content| content.len() as u64 != size_bytes)
     {
         return Ok(None);
     }
-    Ok(Some((Arc::new(file), whole)))
+    Ok(Some((Arc::new(file), content)))
 }
 
-/// As [`open_object`], but only if the kernel can do it from memory. `None` means nothing.
+/// As [`open_object`], but only from the kernel's cache. `None` does not mean that the object is
+/// missing.
 fn open_cached(disk: &DiskStore, record: &Record) -> Option<OpenedObject> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let path = disk.layout.object(record.sha256);
     let file: File = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)
         .ok()?
         .into();
-    let known = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    if statx(&file, c"", known, StatxFlags::SIZE).ok()?.stx_size != record.size_bytes {
+    let from_cache = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    if statx(&file, c"", from_cache, StatxFlags::SIZE)
+        .ok()?
+        .stx_size
+        != record.size_bytes
+    {
         return None;
     }
     let read =
         |size_bytes| SCRATCH.with_borrow_mut(|scratch| read_cached(&file, scratch, 0, size_bytes));
-    let whole = match usize::try_from(record.size_bytes) {
+    let content = match usize::try_from(record.size_bytes) {
         Ok(size) if record.size_bytes <= READ_AT_OPEN_BYTES => {
             Some(read(size).filter(|bytes| bytes.len() == size)?)
         }
-        // As in `open_object`.
+        // Reads one byte for the same reason as `open_object`.
         _ => read(1).map(|_| None)?,
     };
-    Some((Arc::new(file), whole))
+    Some((Arc::new(file), content))
 }

@@ -1,9 +1,12 @@
-//! Pins: by them an operator says which bytes a target means, and that they stay.
+//! Pins. With a pin an operator decides which object answers a target, and excludes it from
+//! eviction.
 //!
-//! `pins/ab/<key>/<sha256>` holds the time at which it was set; the newest of a target counts. To
-//! pin again renews the marker, which belongs to that pin alone. `pins/by-digest/ab/<sha256>/<key>`
-//! says the same to whoever evicts: it is made first and removed last, so that it may keep an
-//! object for nothing, but never lets one go that is pinned.
+//! `pins/ab/<key>/<sha256>` contains the time at which the pin was set. The newest pin of a target
+//! is the active one. Pinning again renews the time.
+//!
+//! `pins/by-digest/ab/<sha256>/<key>` protects the object from eviction. This marker is created
+//! first and removed last. After a crash it may protect an object without need, but no pinned
+//! object is evicted. The main type is [`Pin`].
 
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -15,21 +18,25 @@ use super::layout::Layout;
 use super::{DiskError, DiskStore, durable_dirs};
 use crate::model::{Key, Sha256};
 
-/// More than a time, in bytes.
+/// Bound on the length of a marker, in bytes. A time is shorter.
 const MAX_MARKER_BYTES: u64 = 64;
 
-/// The step between two pins that would be of one time.
+/// Distance in time between two pins of a target that would otherwise have the same time.
 const STEP: Duration = Duration::from_millis(1);
 
-/// One target's pin.
+/// A pin of one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pin {
+    /// The object that answers the target.
     pub sha256: Sha256,
     pub pinned_at: SystemTime,
 }
 
-/// The pins of a target, the one that counts first.
-pub fn of(layout: &Layout, key: Key) -> Result<Vec<Pin>, DiskError> {
+/// Returns the pins of a target, the newest first.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn list(layout: &Layout, key: Key) -> Result<Vec<Pin>, DiskError> {
     let mut pins = Vec::new();
     for name in durable_dirs::names_in(&layout.pins_of(key))? {
         let Ok(sha256) = name.parse::<Sha256>() else {
@@ -44,24 +51,32 @@ pub fn of(layout: &Layout, key: Key) -> Result<Vec<Pin>, DiskError> {
     Ok(pins)
 }
 
-/// Whether somebody has pinned these bytes, for whatever target. To be asked under the digest's
-/// lock.
+/// Returns whether an object is pinned for any target. The caller holds the object's lock.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn is_pinned(layout: &Layout, sha256: Sha256) -> Result<bool, DiskError> {
     Ok(!durable_dirs::names_in(&layout.pins_by_digest(sha256))?.is_empty())
 }
 
-/// Keeps bytes from being evicted that are about to be pinned.
+/// Protects an object that will be pinned from eviction.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn protect(disk: &DiskStore, key: Key, sha256: Sha256) -> Result<(), DiskError> {
     let _lock = disk.layout.lock_object(sha256)?;
     write(disk, &disk.layout.pin_by_digest(sha256, key), "")
 }
 
-/// Pins a target to bytes of which it has a record.
+/// Pins a target to an object. The target must have a record of it.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn pin(disk: &DiskStore, key: Key, sha256: Sha256) -> Result<(), DiskError> {
     let _lock = disk.layout.lock_object(sha256)?;
     write(disk, &disk.layout.pin_by_digest(sha256, key), "")?;
-    // The newest counts, also where another machine's clock is ahead.
-    let after_last = of(&disk.layout, key)?
+    // The new pin must be the newest one, even if another machine's clock is ahead.
+    let after_last = list(&disk.layout, key)?
         .first()
         .map(|pin| pin.pinned_at + STEP);
     let pinned_at = after_last.map_or_else(SystemTime::now, |after| after.max(SystemTime::now()));
@@ -78,7 +93,10 @@ fn write_time(
     write(disk, &disk.layout.pin(key, sha256), &text)
 }
 
-/// Writes down a pin that was set elsewhere.
+/// Creates a pin that was set on another node, with its time. Does nothing if the pin exists.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn import(
     disk: &DiskStore,
     key: Key,
@@ -93,18 +111,21 @@ pub fn import(
     write_time(disk, key, sha256, pinned_at)
 }
 
-/// Takes a pin away, or what was made of one. False if there was none.
+/// Removes a pin, or the part of it that a crash left. Returns false if there was no complete pin.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn unpin(disk: &DiskStore, key: Key, sha256: Sha256) -> Result<bool, DiskError> {
     let _lock = disk.layout.lock_object(sha256)?;
-    let was_pinned = durable_dirs::remove_if_there(&disk.layout.pin(key, sha256))?;
-    durable_dirs::remove_if_there(&disk.layout.pin_by_digest(sha256, key))?;
+    let was_pinned = durable_dirs::remove_if_exists(&disk.layout.pin(key, sha256))?;
+    durable_dirs::remove_if_exists(&disk.layout.pin_by_digest(sha256, key))?;
     if !is_pinned(&disk.layout, sha256)? {
         disk.index.set_accessed_now(sha256)?;
     }
     Ok(was_pinned)
 }
 
-/// A marker that cannot be read counts as the oldest: what it keeps is kept.
+/// Reads the time of a pin. An invalid time counts as the oldest, and the pin stays in force.
 fn time_of(path: &Path) -> Result<SystemTime, DiskError> {
     let mut text = String::new();
     match fs::File::open(path)
@@ -115,9 +136,10 @@ fn time_of(path: &Path) -> Result<SystemTime, DiskError> {
     }
 }
 
+/// Writes a marker to a draft, and renames the draft. The marker is durable afterwards.
 fn write(disk: &DiskStore, path: &Path, text: &str) -> Result<(), DiskError> {
     let folder = path.parent().expect("a marker lies in a folder");
-    disk.dirs.make(folder)?;
+    disk.dirs.create(folder)?;
     let (_, draft) = disk.slot.next_file();
     let mut file = fs::OpenOptions::new()
         .write(true)

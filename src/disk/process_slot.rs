@@ -1,4 +1,7 @@
-//! The place of one process in a folder that several may share.
+//! The slot of one process in a cache folder that several processes may share.
+//!
+//! A slot is a locked folder in `staging/`. If a slot is not locked, its process died without
+//! releasing it. The main type is [`ProcessSlot`].
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -10,18 +13,19 @@ use super::index::Index;
 use super::layout::Layout;
 use super::{DiskError, OpenError, durable_dirs};
 
-/// Held by a live process on the file of this name in its staging folder.
+/// Name of the file in its slot that a live process keeps locked.
 const LOCK_NAME: &str = ".lock";
 
-/// What a probe of the disk writes.
+/// Name of the file that a probe of the disk writes.
 const PROBE_NAME: &str = ".probe";
 
-/// Held on the file of this name in the staging root while somebody enters or sweeps, so that
-/// nobody sweeps a folder whose owner has made it but not locked it yet.
+/// Name of the file in `staging/` that is locked while a process takes a slot or removes dead
+/// slots. Otherwise a slot could be removed between its creation and its locking.
 pub(super) const SLOTS_LOCK_NAME: &str = ".slots.lock";
 
+/// The slot of this process.
 pub struct ProcessSlot {
-    /// Random, and new for every process: a restarted one never takes up what an earlier one left.
+    /// Random name, new for every process, so a restarted process never reuses an old slot.
     pub name: String,
     folder: PathBuf,
     _lock: fs::File,
@@ -31,8 +35,11 @@ pub struct ProcessSlot {
 }
 
 impl ProcessSlot {
-    /// Makes and locks a staging folder for this process. Before anything else: a process that dies
-    /// while it starts leaves it behind, as the reason for the next one to look through the folder.
+    /// Creates and locks a slot for this process. A process does so before any other work on the
+    /// folder. If it dies during its start, the slot makes the next process reindex.
+    ///
+    /// # Errors
+    /// [`OpenError::Folder`] if the slot cannot be created.
     pub fn take(layout: &Layout) -> Result<Self, OpenError> {
         Self::try_take(layout).map_err(|why| OpenError::Folder {
             path: layout.staging(),
@@ -58,7 +65,10 @@ impl ProcessSlot {
         })
     }
 
-    /// Removes what others have left that died, and sees who else is here.
+    /// Removes the slots of dead processes, and records which other processes are alive.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the index or the disk fails.
     pub fn reclaim_dead_processes(
         &mut self,
         layout: &Layout,
@@ -76,37 +86,43 @@ impl ProcessSlot {
         Ok(())
     }
 
-    /// Whether a process had died in this folder before.
+    /// Returns whether this process found the slot of a dead process.
     pub fn found_dead(&self) -> bool {
         self.found_dead
     }
 
-    /// Whether no other process was in this folder when this one came.
+    /// Returns whether no other process had a slot when this one started.
     pub fn is_alone(&self) -> bool {
         self.is_alone
     }
 
-    /// A number that this process has not used yet, and the path of a file of that number.
+    /// Returns a number that this process has not used yet, and the path of its file in the slot.
     pub fn next_file(&self) -> (u64, PathBuf) {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         (id, self.folder.join(id.to_string()))
     }
 
-    /// Tries whether what is written reaches the disk. A kernel takes a few bytes also for one that
-    /// is dead.
+    /// Checks whether written bytes reach the disk. The file is synced, because the kernel buffers
+    /// a few bytes even for a dead disk.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the disk fails.
     pub fn probe(&self) -> Result<(), DiskError> {
         let path = self.folder.join(PROBE_NAME);
         let mut file = fs::File::create(&path)?;
         let written = file.write_all(b"probe").and_then(|()| file.sync_data());
-        // Also what was not written whole.
+        // Removes an incomplete file too.
         fs::remove_file(&path)?;
         Ok(written?)
     }
 
-    /// Leaves the folder. As one who died, if `in_order` is false: then the next who looks finds
-    /// reason to look through it.
+    /// Releases the slot and the reservations, and removes the staged files. If `is_clean` is
+    /// false, the slot looks like that of a dead process, so that another process reindexes.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the index or the disk fails.
     pub fn release(&self, index: &Index, is_clean: bool) -> Result<(), DiskError> {
-        index.release_all_of(&self.name)?;
+        index.release_process(&self.name)?;
         if is_clean {
             return Ok(fs::remove_dir_all(&self.folder)?);
         }
@@ -119,18 +135,26 @@ impl ProcessSlot {
         Ok(())
     }
 
-    /// Removes what processes have left that died. True if there was one.
+    /// Removes the slots and reservations of dead processes. Returns true if there was one.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the index or the disk fails.
     pub fn reclaim(layout: &Layout, index: &Index) -> Result<bool, DiskError> {
         Ok(reclaim_all(layout, index)?.found_dead)
     }
 }
 
+/// Processes that have a slot, and whether dead slots were removed.
 struct LiveProcesses {
     names: Vec<String>,
     found_dead: bool,
 }
 
-/// Returns the names of the processes that have a slot. The caller holds the slots' lock.
+/// Returns the names of the live processes that have a slot. The caller holds the lock of the
+/// slots.
+///
+/// # Errors
+/// The system's error if the disk fails.
 pub(super) fn live_processes(layout: &Layout) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for name in durable_dirs::names_in(&layout.staging())? {
@@ -149,16 +173,16 @@ pub(super) fn live_processes(layout: &Layout) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes what dead processes have left in staging, and gives back what they had reserved.
+/// Removes the slots of dead processes, and releases their reservations.
 fn reclaim_all(layout: &Layout, index: &Index) -> Result<LiveProcesses, DiskError> {
     let slots_lock = fs::File::create(layout.staging().join(SLOTS_LOCK_NAME))?;
     slots_lock.file().lock()?;
     let live = remove_dead_slots(layout)?;
-    index.release_all_but(&live.names)?;
+    index.release_dead_processes(&live.names)?;
     Ok(live)
 }
 
-/// Removes the staging folders that nobody holds any more.
+/// Removes the slots that are not locked. The caller holds the lock of the slots.
 fn remove_dead_slots(layout: &Layout) -> Result<LiveProcesses, DiskError> {
     let mut live = LiveProcesses {
         names: Vec::new(),
@@ -172,7 +196,7 @@ fn remove_dead_slots(layout: &Layout) -> Result<LiveProcesses, DiskError> {
         if !entry.file_type()?.is_dir() {
             continue;
         }
-        let held = match fs::OpenOptions::new()
+        let is_locked = match fs::OpenOptions::new()
             .write(true)
             .open(entry.path().join(LOCK_NAME))
         {
@@ -180,7 +204,7 @@ fn remove_dead_slots(layout: &Layout) -> Result<LiveProcesses, DiskError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => return Err(error.into()),
         };
-        if held {
+        if is_locked {
             live.names.push(name);
         } else {
             fs::remove_dir_all(entry.path())?;

@@ -1,4 +1,7 @@
-//! Publishing: the only way in which objects and records come into being.
+//! Publishing, the only operation that creates objects and records.
+//!
+//! An object is created before its record, so that a reader that finds a record also finds its
+//! object. The main function is [`publish`].
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,33 +15,36 @@ use super::index::PendingUpload;
 use super::{DiskError, DiskStore, Sealed, TargetRecords, durable_dirs, missing, pins, records};
 use crate::model::{Record, Sha256};
 
-/// Objects are never written to again.
+/// Mode of an object. Objects are never written again.
 const OBJECT_MODE: u32 = 0o444;
 
 /// Outcome of publishing a body.
 #[derive(Debug)]
 pub struct Published {
+    /// The records of the target, with the new one.
     pub records: Arc<TargetRecords>,
-    /// Set if the target's answer is other bytes: its earlier ones, or pinned ones.
+    /// Digest of the target's active record, if that is not the published one but an earlier or
+    /// pinned one.
     pub differs_from: Option<Sha256>,
 }
 
-/// Moves the object to its place, then creates the record that names it: a reader that finds a
-/// record finds its object.
+/// Moves a sealed body into the objects folder, then creates the record that names it. Enqueues an
+/// upload if there is a replica.
 ///
 /// # Errors
-/// [`DiskError`] if the disk refuses. Then nothing is published, or only an object that no record
+/// [`DiskError`] if the disk fails. Then nothing is published, or only an object that no record
 /// names.
 pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Published, DiskError> {
     let key = record.key();
     let sha256 = sealed.digests.sha256;
     let recorded = {
-        // An eviction between the two steps would leave a new record without its object.
+        // Without the lock, an eviction between the two steps would leave a record without its
+        // object.
         let _lock = disk.layout.lock_object(sha256)?;
         place_object(disk, sealed, record)?;
         create_record(disk, record, &disk.layout.record(key, sha256))
     };
-    // The object is in its place, with or without a record: its bytes count as cached, no longer as
+    // The object exists even if the record was not created. Its bytes count as cached, not as
     // reserved.
     let reservation = Some((disk.slot.name.as_str(), sealed.file.id));
     if let Err(error) = disk.index.insert(sha256, sealed.size_bytes, reservation) {
@@ -50,7 +56,7 @@ pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Pub
         tracing::warn!(%error, %sha256, "published object is missing in the upload queue");
         disk.request_reindex();
     }
-    let known = records::known(&disk.layout, key)?
+    let known = records::read_target(&disk.layout, key)?
         .or_else(|| TargetRecords::new(vec![record.clone()], None, |_| true))
         .expect("one record is enough");
     let active = known.active().sha256;
@@ -67,8 +73,7 @@ pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Pub
     })
 }
 
-/// As [`publish`], and pins the target to the published bytes. The object cannot be evicted in
-/// between.
+/// Publishes a body, and pins the target to it. The object cannot be evicted in between.
 ///
 /// # Errors
 /// As [`publish`].
@@ -81,13 +86,13 @@ pub fn publish_pinned(
     pins::protect(disk, key, sha256)?;
     let mut published = publish(disk, sealed, record)?;
     pins::pin(disk, key, sha256)?;
-    if let Some(known) = records::known(&disk.layout, key)? {
+    if let Some(known) = records::read_target(&disk.layout, key)? {
         published.records = Arc::new(known);
     }
     Ok(published)
 }
 
-/// Puts a record into the upload queue, unless the replica has it and its object.
+/// Adds a record to the upload queue, unless the replica has the record and its object.
 fn enqueue_upload(disk: &DiskStore, pending: PendingUpload) -> Result<(), DiskError> {
     let PendingUpload { key, sha256 } = pending;
     let Some(markers) = &disk.markers else {
@@ -99,16 +104,16 @@ fn enqueue_upload(disk: &DiskStore, pending: PendingUpload) -> Result<(), DiskEr
     Ok(())
 }
 
-/// Moves the staged file to its place. It replaces an object of the same digest, which may be
-/// unreadable.
+/// Moves the staged file into the objects folder. It replaces an object with the same digest,
+/// because that object may be unreadable.
 fn place_object(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<(), DiskError> {
     let sha256 = sealed.digests.sha256;
     let path = disk.layout.object(sha256);
     let folder = path.parent().expect("an object lies in a folder");
-    disk.dirs.make(folder)?;
-    // Another target may have given the same object before, with another date.
+    disk.dirs.create(folder)?;
+    // An existing object keeps its date. Another target may have stored it with another date.
     let modified_at = fs::metadata(&path)
-        .and_then(|there| there.modified())
+        .and_then(|existing| existing.modified())
         .ok()
         .or(record.headers.modified_at());
     if let Some(modified_at) = modified_at {
@@ -129,13 +134,13 @@ fn place_object(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<()
     missing::clear(disk, sha256)
 }
 
-/// Creates a record file, whole or not at all. An existing one stays as it is.
+/// Creates a record file, atomically and durably. An existing file stays as it is.
 ///
 /// # Errors
-/// [`DiskError`] if the disk refuses.
+/// [`DiskError`] if the disk fails.
 pub fn create_record(disk: &DiskStore, record: &Record, path: &Path) -> Result<(), DiskError> {
     let folder = path.parent().expect("a record lies in a folder");
-    disk.dirs.make(folder)?;
+    disk.dirs.create(folder)?;
     let (_, draft) = disk.slot.next_file();
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -151,11 +156,11 @@ pub fn create_record(disk: &DiskStore, record: &Record, path: &Path) -> Result<(
     }
 }
 
-/// Creates the files of records that the replica has, with their markers. Returns how many were
-/// new.
+/// Creates the files of records that the replica has, with their markers. Returns the number of new
+/// files.
 ///
 /// # Errors
-/// [`DiskError`] if the disk refuses.
+/// [`DiskError`] if the disk fails.
 pub fn import_records(disk: &DiskStore, found: &[Record]) -> Result<u64, DiskError> {
     let mut new = 0;
     for record in found {

@@ -1,5 +1,8 @@
-//! What was found to be damaged, or belongs to nothing, lies in `quarantine/` for a while: nobody
-//! is answered with it, and an operator can still look at it.
+//! Quarantine of corrupt objects, damaged records and files that no record names.
+//!
+//! Files in `quarantine/` answer no request, and an operator can examine them until they expire.
+//! This file must not know why a file was moved there. Its main functions are [`move_in`] and
+//! [`expire`].
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,72 +12,79 @@ use fs_err as fs;
 use super::index::since_epoch;
 use super::{DiskError, DiskStore, durable_dirs};
 
-/// How many files are kept. Beyond it, and beyond the next two, the oldest goes. Also how many lost
-/// objects are tried again.
+/// Bound on the number of files. Beyond this bound and the next two, the oldest files are removed.
 const MAX_FILES: usize = 1000;
 
-/// The share of `cache.max_size` that they may hold besides what is stored.
-const MAX_SHARE: u64 = 20;
+/// Divisor of `cache.max_size` for the bound on the total size of the files: 5 %, in addition to
+/// the cached bytes.
+const SIZE_DIVISOR: u64 = 20;
 
-/// How long they are kept.
+/// Bound on the time since a file was quarantined.
 const MAX_AGE: Duration = Duration::from_hours(30 * 24);
 
-/// A file here.
+/// A file in quarantine.
 struct QuarantinedFile {
     name: String,
-    /// When it came in, in milliseconds since 1970.
-    since: i64,
+    /// Time at which the file was quarantined, in milliseconds since 1970.
+    quarantined_at: i64,
     size_bytes: u64,
 }
 
-/// Takes a file away from its place, by its name alone: whoever has it open reads on. What is
-/// replaced meanwhile must not be taken, so the caller holds the lock under which it would be.
+/// Moves a file into quarantine under a name and the current time. Readers with the file open can
+/// read it to its end. The caller holds the lock under which the file could be replaced, so that no
+/// new file is moved.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn move_in(disk: &DiskStore, path: &Path, name: &str) -> Result<(), DiskError> {
     let folder = disk.layout.quarantine();
-    disk.dirs.make(&folder)?;
+    disk.dirs.create(&folder)?;
     let now = since_epoch(SystemTime::now());
     fs::rename(path, folder.join(format!("{name}.{now}")))?;
-    durable_dirs::sync(path.parent().expect("what is stored lies in a folder"))?;
+    durable_dirs::sync(path.parent().expect("a cached file lies in a folder"))?;
     Ok(durable_dirs::sync(&folder)?)
 }
 
-/// Removes what is too old, and the oldest of what is too much.
+/// Removes files that are too old, and the oldest files beyond the bounds on number and size.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn expire(disk: &DiskStore) -> Result<(), DiskError> {
     let folder = disk.layout.quarantine();
-    let mut held = list(&folder)?;
-    held.sort_by_key(|file| std::cmp::Reverse(file.since));
+    let mut files = list(&folder)?;
+    files.sort_by_key(|file| std::cmp::Reverse(file.quarantined_at));
     let horizon = since_epoch(SystemTime::now() - MAX_AGE);
-    let limit_bytes = disk.config.max_size_bytes / MAX_SHARE;
-    let mut kept_bytes: u64 = 0;
-    for (at, file) in held.iter().enumerate() {
-        kept_bytes = kept_bytes.saturating_add(file.size_bytes);
-        if at >= MAX_FILES || file.since < horizon || kept_bytes > limit_bytes {
-            tracing::info!(name = file.name, "a file has left the quarantine");
+    let limit_bytes = disk.config.max_size_bytes / SIZE_DIVISOR;
+    let mut total_bytes: u64 = 0;
+    for (position, file) in files.iter().enumerate() {
+        total_bytes = total_bytes.saturating_add(file.size_bytes);
+        if position >= MAX_FILES || file.quarantined_at < horizon || total_bytes > limit_bytes {
+            tracing::info!(name = file.name, "removed expired file from quarantine");
             fs::remove_file(folder.join(&file.name))?;
         }
     }
     Ok(())
 }
 
-/// What was put here by name and time. Anything else is somebody's own.
+/// Returns the files that [`move_in`] quarantined. Other files belong to an operator.
 fn list(folder: &Path) -> Result<Vec<QuarantinedFile>, DiskError> {
-    let mut held = Vec::new();
+    let mut files = Vec::new();
     for name in durable_dirs::names_in(folder)? {
-        let Some(since) = name
+        let Some(quarantined_at) = name
             .rsplit_once('.')
-            .and_then(|(_, since)| since.parse().ok())
+            .and_then(|(_, time)| time.parse().ok())
         else {
             continue;
         };
-        // Another process may tidy too.
+        // Another process may remove the file at the same time.
         let Ok(metadata) = fs::symlink_metadata(folder.join(&name)) else {
             continue;
         };
-        held.push(QuarantinedFile {
+        files.push(QuarantinedFile {
             name,
-            since,
+            quarantined_at,
             size_bytes: metadata.len(),
         });
     }
-    Ok(held)
+    Ok(files)
 }

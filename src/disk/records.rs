@@ -1,4 +1,4 @@
-//! Reading the records of a target.
+//! Reads the records of targets. The main function is [`look_up`].
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -13,43 +13,44 @@ use super::pins::{self, Pin};
 use super::{DiskError, TargetLookup, TargetRecords};
 use crate::model::{Key, MAX_RECORD_BYTES, Record, RecordError, Sha256};
 
-/// Bound on the record files that are read of one target.
+/// Bound on the record files of one target that are read.
 const MAX_ENTRIES: usize = 256;
 
-/// Reads the records of a target.
+/// Looks a target up.
 ///
 /// # Errors
-/// [`DiskError`] if the disk refuses.
+/// [`DiskError`] if the disk fails.
 pub fn look_up(layout: &Layout, key: Key) -> Result<TargetLookup, DiskError> {
-    let known = known(layout, key)?;
+    let known = read_target(layout, key)?;
     Ok(known.map_or(TargetLookup::NeverStored, |known| {
         TargetLookup::Known(Arc::new(known))
     }))
 }
 
-/// Reads the records and pins of a target. Returns `None` if it has no records.
+/// Reads the records and pins of a target. Returns `None` if the target has no records.
 ///
 /// # Errors
-/// [`DiskError`] if the disk refuses.
-pub fn known(layout: &Layout, key: Key) -> Result<Option<TargetRecords>, DiskError> {
+/// [`DiskError`] if the disk fails.
+pub fn read_target(layout: &Layout, key: Key) -> Result<Option<TargetRecords>, DiskError> {
     let records = read_all(layout, key)?;
     let pins = if records.is_empty() {
         Vec::new()
     } else {
-        pins::of(layout, key)?
+        pins::list(layout, key)?
     };
-    Ok(choose(layout, records, &pins))
+    Ok(choose_active(layout, records, &pins))
 }
 
-/// Chooses the active record of a target that has these records and pins.
-pub fn choose(layout: &Layout, records: Vec<Record>, pins: &[Pin]) -> Option<TargetRecords> {
+/// Chooses the active record of a target that has these records and pins. Returns `None` without
+/// records.
+pub fn choose_active(layout: &Layout, records: Vec<Record>, pins: &[Pin]) -> Option<TargetRecords> {
     let is_recorded = |pin: &&Pin| records.iter().any(|record| record.sha256 == pin.sha256);
     let pinned = pins.iter().find(is_recorded).map(|pin| pin.sha256);
     TargetRecords::new(records, pinned, |record| is_cached(layout, record))
 }
 
-/// Whether the kernel knows, without a wait for the disk, that a target has no records. False says
-/// nothing.
+/// Returns whether a target has no records according to the kernel's cache, without waiting for the
+/// disk. False does not mean that there are records.
 pub fn is_surely_absent(layout: &Layout, key: Key) -> bool {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     openat2(
@@ -63,8 +64,11 @@ pub fn is_surely_absent(layout: &Layout, key: Key) -> bool {
         == Some(Errno::NOENT)
 }
 
-/// All records of a target that can be read, up to a bound, and those that are pinned in any case.
-/// Damaged ones count as absent; the file stays until it is verified, or an operator looks at it.
+/// Reads the records of a target, up to `MAX_ENTRIES`, and all pinned ones. A damaged record counts
+/// as missing, and its file stays until the scrub.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, DiskError> {
     let folder = match fs::read_dir(layout.records_of(key)) {
         Ok(folder) => folder,
@@ -74,19 +78,20 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, DiskError> {
     let mut records = Vec::new();
     for entry in folder.take(MAX_ENTRIES) {
         let entry = entry?;
-        if !entry.file_type()?.is_file() || named_record(&entry.path()).is_none() {
+        if !entry.file_type()?.is_file() || digest_in_name(&entry.path()).is_none() {
             continue;
         }
         let bytes = read(&entry.path())?;
         match parse(&bytes, key) {
             Ok(record) => records.push(record),
             Err(why) => {
-                tracing::warn!(path = %entry.path().display(), why, "a record is damaged and is passed over");
+                let path = entry.path();
+                tracing::warn!(path = %path.display(), why, "damaged record ignored");
             }
         }
     }
     if records.len() >= MAX_ENTRIES {
-        for pin in pins::of(layout, key)? {
+        for pin in pins::list(layout, key)? {
             if !records
                 .iter()
                 .any(|record: &Record| record.sha256 == pin.sha256)
@@ -98,7 +103,10 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, DiskError> {
     Ok(records)
 }
 
-/// One record, if it can be read.
+/// Reads one record. Returns `None` if it does not exist or is damaged.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn read_one(layout: &Layout, key: Key, sha256: Sha256) -> Result<Option<Record>, DiskError> {
     match read(&layout.record(key, sha256)) {
         Ok(bytes) => Ok(parse(&bytes, key)
@@ -109,7 +117,11 @@ pub fn read_one(layout: &Layout, key: Key, sha256: Sha256) -> Result<Option<Reco
     }
 }
 
-/// What the file of a record holds, if it is there.
+/// Parses the file of one record, without comparing it with its name. Returns `None` if it does not
+/// exist, and the inner error if it is damaged.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
 pub fn parse_one(
     layout: &Layout,
     key: Key,
@@ -122,11 +134,14 @@ pub fn parse_one(
     }
 }
 
-/// Shows target and digest of every record, by their names. What is being made or removed meanwhile
-/// may be missed.
+/// Calls `visit` with the key and digest in the path of every record. A record that is created or
+/// removed at the same time may be missed.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails, or the error of `visit`.
 pub fn walk(
     layout: &Layout,
-    mut show: impl FnMut(Key, Sha256) -> Result<(), DiskError>,
+    mut visit: impl FnMut(Key, Sha256) -> Result<(), DiskError>,
 ) -> Result<(), DiskError> {
     for folder in fs::read_dir(layout.records())? {
         let folder = folder?;
@@ -147,8 +162,8 @@ pub fn walk(
             };
             for entry in entries {
                 let path = entry?.path();
-                if let Some(sha256) = named_record(&path) {
-                    show(key, sha256)?;
+                if let Some(sha256) = digest_in_name(&path) {
+                    visit(key, sha256)?;
                 }
             }
         }
@@ -156,13 +171,14 @@ pub fn walk(
     Ok(())
 }
 
-/// The digest in `<sha256>.json`.
-fn named_record(path: &Path) -> Option<Sha256> {
+/// Returns the digest in `<sha256>.json`, or `None` for another name.
+fn digest_in_name(path: &Path) -> Option<Sha256> {
     let is_json = path.extension().is_some_and(|ending| ending == "json");
     path.file_stem().filter(|_| is_json)?.to_str()?.parse().ok()
 }
 
-/// An error here says nothing about the record: to count it as absent would let other bytes in.
+/// Reads a record file. On an error the record must not count as missing, because then the target
+/// could get other bytes.
 fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
     let mut bytes = Vec::new();
     fs::File::open(path)?
@@ -171,15 +187,17 @@ fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
     Ok(bytes)
 }
 
+/// Parses a record and checks that it belongs to the target.
 fn parse(bytes: &[u8], key: Key) -> Result<Record, String> {
     let record = Record::parse(bytes).map_err(|error| error.to_string())?;
     if record.key() == key {
         Ok(record)
     } else {
-        Err("the record is of another target".to_owned())
+        Err("the record belongs to another target".to_owned())
     }
 }
 
+/// Returns whether the object of a record is on the disk in its full length.
 pub fn is_cached(layout: &Layout, record: &Record) -> bool {
     fs::metadata(layout.object(record.sha256))
         .is_ok_and(|metadata| metadata.len() == record.size_bytes)

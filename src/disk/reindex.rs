@@ -1,35 +1,65 @@
-//! Bringing the index into line with the disk, which is right.
+//! Reindexing. It corrects the index, the upload queue and eviction holds by the files, which are
+//! the truth. The main method is [`DiskStore::reindex_if_needed`].
 
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 
 use super::index::{Index, PendingUpload, since_epoch};
 use super::layout::Layout;
+use super::process_slot::ProcessSlot;
 use super::replica_markers::ReplicaMarkers;
-use super::{DiskError, records, stale_holds};
+use super::{DiskError, DiskStore, lease, records, stale_holds};
 use crate::model::Sha256;
 
-/// How many objects one transaction enters: others who share the index wait that long and no
-/// longer.
+/// Number of objects in one transaction. It bounds the time that other processes wait for the
+/// index.
 const BATCH: usize = 1000;
 
-/// Enters what lies on the disk and strikes what does not; with a bucket, puts into the queue what
-/// it has not got. What is kept from eviction without a reason is settled. Returns how many entries
-/// were wrong.
-pub fn reindex(
+impl DiskStore {
+    /// Removes the slots of dead processes. Compares the index with the files if the index is new,
+    /// a process died, or a reindexing was requested. Returns the number of wrong index entries, or
+    /// `None` if there was no reason to compare.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the index or the disk fails. The next call then tries again.
+    pub fn reindex_if_needed(&self) -> Result<Option<u64>, DiskError> {
+        let replaced = self.index.replace_if_lost(&self.layout)?;
+        let found_dead = ProcessSlot::reclaim(&self.layout, &self.index)?;
+        if replaced || found_dead {
+            // Set before the work. If the work failed, a later call would not find this reason
+            // again.
+            self.request_reindex();
+        }
+        if !self.needs_reindex.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        lease::remove_stale(&self.layout)?;
+        let repaired = reindex(&self.layout, &self.index, self.markers.as_ref())?;
+        self.needs_reindex.store(false, Ordering::Release);
+        Ok(Some(repaired))
+    }
+}
+
+/// Inserts objects that only the disk has, and removes those that only the index has. If there is a
+/// bucket, enqueues uploads of everything that it lacks. Releases stale holds. Returns the number
+/// of wrong entries.
+fn reindex(
     layout: &Layout,
     index: &Index,
     bucket: Option<&ReplicaMarkers>,
 ) -> Result<u64, DiskError> {
     let suspects = stale_holds::find(layout, index)?;
-    let queued = bucket.map_or(Ok(0), |markers| pend_unmarked(layout, index, markers))?;
+    let queued = bucket.map_or(Ok(0), |markers| enqueue_unmarked(layout, index, markers))?;
     stale_holds::release(layout, index, bucket, &suspects)?;
     Ok(insert_all(layout, index)? + remove_missing(layout, index)? + queued)
 }
 
-fn pend_unmarked(
+/// Enqueues the records without a marker, and those whose cached object has no marker. Returns the
+/// number of new uploads.
+fn enqueue_unmarked(
     layout: &Layout,
     index: &Index,
     markers: &ReplicaMarkers,
@@ -37,8 +67,8 @@ fn pend_unmarked(
     let mut added = 0;
     let mut batch = Vec::with_capacity(BATCH);
     records::walk(layout, |key, sha256| {
-        let is_held = || layout.object(sha256).exists();
-        if !markers.has_record(key, sha256) || (!markers.has_object(sha256) && is_held()) {
+        let is_cached = || layout.object(sha256).exists();
+        if !markers.has_record(key, sha256) || (!markers.has_object(sha256) && is_cached()) {
             batch.push(PendingUpload { key, sha256 });
         }
         if batch.len() == BATCH {
@@ -49,8 +79,9 @@ fn pend_unmarked(
     Ok(added + index.enqueue(&batch)?)
 }
 
+/// Inserts all objects on the disk. Returns the number of those that the index did not have.
 fn insert_all(layout: &Layout, index: &Index) -> Result<u64, DiskError> {
-    let mut mended = 0;
+    let mut added = 0;
     let mut batch = Vec::with_capacity(BATCH);
     for folder in fs::read_dir(layout.objects())? {
         let folder = folder?;
@@ -66,34 +97,35 @@ fn insert_all(layout: &Layout, index: &Index) -> Result<u64, DiskError> {
             else {
                 continue;
             };
-            // It may be evicted at this moment.
+            // The object may be evicted at this moment.
             let Ok(metadata) = object.metadata() else {
                 continue;
             };
-            let read_at = SystemTime::UNIX_EPOCH
+            let accessed_at = SystemTime::UNIX_EPOCH
                 + Duration::from_secs(metadata.atime().max(0).unsigned_abs());
-            batch.push((sha256, metadata.len(), since_epoch(read_at)));
+            batch.push((sha256, metadata.len(), since_epoch(accessed_at)));
             if batch.len() == BATCH {
-                mended += index.insert_found(&std::mem::take(&mut batch))?;
+                added += index.insert_found(&std::mem::take(&mut batch))?;
             }
         }
     }
-    Ok(mended + index.insert_found(&batch)?)
+    Ok(added + index.insert_found(&batch)?)
 }
 
+/// Removes the index entries of objects that are not on the disk. Returns their number.
 fn remove_missing(layout: &Layout, index: &Index) -> Result<u64, DiskError> {
-    let mut mended = 0;
+    let mut removed = 0;
     let mut last: Vec<u8> = Vec::new();
     loop {
-        let entries = index.after(&last, BATCH)?;
+        let entries = index.objects_after(&last, BATCH)?;
         let Some(end) = entries.last() else {
-            return Ok(mended);
+            return Ok(removed);
         };
         last = end.as_bytes().to_vec();
         for sha256 in entries {
             if !layout.object(sha256).exists() {
                 index.remove(sha256)?;
-                mended += 1;
+                removed += 1;
             }
         }
     }

@@ -1,8 +1,9 @@
-//! ReplicaMarkers of what the bucket has: empty files, one for each object and each record that was
-//! uploaded or came from there.
+//! Markers of the objects and records that the bucket has. A marker is an empty file, and is set
+//! after an upload or a download.
 //!
-//! They are the truth for eviction: an object that has none is not removed. They hold for one
-//! bucket only.
+//! The markers are the truth for eviction: with a bucket, an object without a marker is not
+//! evicted. They are valid for one bucket only. This file must not know how the bucket is reached.
+//! Its main type is [`ReplicaMarkers`].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,14 @@ use fs_err as fs;
 use super::durable_dirs;
 use crate::model::{Key, Sha256};
 
-/// `uploaded/<bucket>/` in the folder.
+/// The markers of one bucket, in `uploaded/<bucket>/` of the cache folder.
 #[derive(Debug, Clone)]
 pub struct ReplicaMarkers {
     root: PathBuf,
 }
 
 impl ReplicaMarkers {
+    /// Returns the markers of a bucket in a cache folder. Creates nothing.
     pub fn new(folder: &Path, bucket_id: &str) -> Self {
         Self {
             root: folder.join("uploaded").join(bucket_id),
@@ -42,14 +44,17 @@ impl ReplicaMarkers {
     }
 
     pub fn clear_object(&self, sha256: Sha256) -> io::Result<()> {
-        durable_dirs::remove_if_there(&self.object(sha256)).map(drop)
+        durable_dirs::remove_if_exists(&self.object(sha256)).map(drop)
     }
 
     pub fn clear_record(&self, key: Key, sha256: Sha256) -> io::Result<()> {
-        durable_dirs::remove_if_there(&self.record(key, sha256)).map(drop)
+        durable_dirs::remove_if_exists(&self.record(key, sha256)).map(drop)
     }
 
-    /// The objects that are marked, a folder of them at a time.
+    /// Returns the folders of the object markers, whose files are named by digests.
+    ///
+    /// # Errors
+    /// The system's error if the disk fails.
     pub fn objects(&self) -> io::Result<Vec<PathBuf>> {
         let folder = self.root.join("objects");
         Ok(durable_dirs::names_in(&folder)?
@@ -74,8 +79,8 @@ impl ReplicaMarkers {
     }
 }
 
-/// A marker that a power cut takes away costs an upload that finds the object there already: it is
-/// not synced.
+/// Creates a marker without syncing it. If a power cut removes it, the next upload finds the object
+/// in the bucket and sets the marker again.
 fn set(path: &Path) -> io::Result<()> {
     match fs::File::create(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,4 +1,7 @@
-//! Bodies on their way in.
+//! Staging of bodies: reserving space, writing and hashing a body until it can be published.
+//!
+//! [`Staging`] becomes [`Finished`] once the body is complete, and [`Sealed`] once it is durable.
+//! This file must not know where the bytes come from.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -17,45 +20,47 @@ use super::layout::StagedName;
 use super::{DiskError, DiskIo, DiskStore, IoClass, OpenFile, evict};
 use crate::model::{Digests, ExpectedDigests, Hasher};
 
-/// The step in which space is reserved for a body of unknown length, in bytes.
+/// Step in which space is reserved for a body of unknown length, in bytes.
 const RESERVATION_STEP_BYTES: u64 = 64 << 20;
 
-/// A body that is being written. Dropped before it is sealed, it leaves nothing behind.
+/// A body that is being written. Dropping it before it is sealed removes its file and reservation.
 pub struct Staging {
     file: Arc<StagedFile>,
     handle: Arc<File>,
     reserved_bytes: u64,
-    /// DiskStore with the write that is under way, which may hang.
-    hashed: Arc<Mutex<HashState>>,
-    /// The whole of what came, in bytes.
+    /// Shared with the write in progress, which may hang.
+    hash_state: Arc<Mutex<HashState>>,
+    /// Number of appended bytes, including those that the disk did not take.
     written_bytes: u64,
-    /// Some of it is not on the disk.
-    failed: Option<StagingFailure>,
+    /// Set if a part of the body is not on the disk.
+    failure: Option<StagingFailure>,
 }
 
-/// What has been hashed.
+/// Hasher of a body, and the number of bytes that it has hashed.
 struct HashState {
     hasher: Hasher,
-    size_bytes: u64,
+    hashed_bytes: u64,
 }
 
-/// Why the disk does not take a body.
+/// Reason why the disk does not take a body.
 #[derive(Debug, Clone, Copy)]
 enum StagingFailure {
+    /// No space is left.
     Full,
-    Refused,
+    /// A write failed or hung.
+    WriteError,
 }
 
-/// A file in the staging folder and the space that is reserved for it.
+/// A file in the slot of this process, and the space that is reserved for it.
 pub(super) struct StagedFile {
     io: DiskIo,
     pub(super) id: u64,
     pub(super) path: PathBuf,
-    /// Set once the file lies elsewhere and its reservation has become an entry.
+    /// Set once the file was moved into the objects folder. Dropping it then removes nothing.
     pub(super) is_published: AtomicBool,
 }
 
-/// A whole body: of the right length, hashed, and safe on the disk. Only staging makes one.
+/// A complete body that is hashed and durable. Only [`Finished::seal`] creates one.
 pub struct Sealed {
     pub(super) file: Arc<StagedFile>,
     pub digests: Digests,
@@ -63,19 +68,20 @@ pub struct Sealed {
 }
 
 impl Staging {
-    /// Creates a staged file and reserves space for it, of `length` bytes if that is known. Evicts
-    /// if there is too little.
+    /// Creates a staged file and reserves space for it, `length` bytes if the length is known.
+    /// Evicts if there is too little space.
     ///
     /// # Errors
-    /// [`DiskError::NoSpace`] if the body does not fit.
+    /// [`DiskError::NoSpace`] if the body does not fit, otherwise the error of the index or the
+    /// disk.
     pub async fn begin(
         io: &DiskIo,
         length: Option<u64>,
         hasher: Hasher,
     ) -> Result<Self, DiskError> {
-        let owned = io.clone();
+        let own_io = io.clone();
         io.run(IoClass::Request, move |disk| {
-            Self::create(disk, owned, length, hasher)
+            Self::create(disk, own_io, length, hasher)
         })
         .await
     }
@@ -101,27 +107,27 @@ impl Staging {
             .open(&file.path)?;
         let handle = Arc::new(handle.into_parts().0);
         reserve(disk, file.id, &handle, reserved_bytes)?;
-        let nothing = HashState {
+        let hash_state = HashState {
             hasher,
-            size_bytes: 0,
+            hashed_bytes: 0,
         };
         Ok(Self {
             file,
             handle,
             reserved_bytes,
-            hashed: Arc::new(Mutex::new(nothing)),
+            hash_state: Arc::new(Mutex::new(hash_state)),
             written_bytes: 0,
-            failed: None,
+            failure: None,
         })
     }
 
-    /// What has been written so far, for readers who follow.
+    /// Returns the staged file, for readers of an in-flight fetch.
     #[must_use]
     pub fn file(&self) -> OpenFile {
         OpenFile::new(Arc::clone(&self.handle), self.file.io.clone())
     }
 
-    /// By which other processes find the file while it grows.
+    /// Returns the name by which other processes find the file while it grows.
     #[must_use]
     pub fn name(&self) -> StagedName {
         StagedName {
@@ -130,77 +136,81 @@ impl Staging {
         }
     }
 
+    /// Returns the number of appended bytes, including those that the disk did not take.
     #[must_use]
     pub fn written_bytes(&self) -> u64 {
         self.written_bytes
     }
 
-    /// Hashes and writes the next bytes.
+    /// Hashes and writes the next bytes. After an error further bytes are only hashed, and the body
+    /// cannot be sealed any more.
     ///
     /// # Errors
-    /// [`DiskError::NoSpace`] if they do not fit, another if the disk refuses or hangs, once: what
-    /// comes from then on is hashed only, and the body cannot be sealed any more.
+    /// [`DiskError::NoSpace`] if the bytes do not fit, another error if the disk fails or hangs.
+    /// The error is returned once, and later calls succeed.
     pub async fn append(&mut self, bytes: Bytes) -> Result<(), DiskError> {
         let offset = self.written_bytes;
         let end = offset + bytes.len() as u64;
-        let mut kept = Ok(());
-        if self.failed.is_none() && end > self.reserved_bytes {
-            kept = self.reserve_to(end).await;
+        let mut written = Ok(());
+        if self.failure.is_none() && end > self.reserved_bytes {
+            written = self.reserve_to(end).await;
         }
-        if self.failed.is_none() && kept.is_ok() {
-            let (handle, hashed, piece) = (
+        if self.failure.is_none() && written.is_ok() {
+            let (handle, hash_state, piece) = (
                 Arc::clone(&self.handle),
-                Arc::clone(&self.hashed),
+                Arc::clone(&self.hash_state),
                 bytes.clone(),
             );
             let write = move |_: &DiskStore| {
-                feed(&hashed, offset, &piece);
+                hash(&hash_state, offset, &piece);
                 Ok(handle.write_all_at(&piece, offset)?)
             };
-            kept = self.file.io.run(IoClass::Request, write).await;
+            written = self.file.io.run(IoClass::Request, write).await;
         }
-        if self.failed.is_some() || kept.is_err() {
-            let hashed = Arc::clone(&self.hashed);
-            // No disk work: the threads of the disk may all hang.
-            let fed = spawn_blocking(move || feed(&hashed, offset, &bytes)).await;
-            fed.map_err(|panic| DiskError::Io(std::io::Error::other(panic)))?;
+        if self.failure.is_some() || written.is_err() {
+            let hash_state = Arc::clone(&self.hash_state);
+            // Runs on no disk thread, because all of those may hang.
+            let hashed = spawn_blocking(move || hash(&hash_state, offset, &bytes)).await;
+            hashed.map_err(|panic| DiskError::Io(std::io::Error::other(panic)))?;
         }
         self.written_bytes = end;
-        if let Err(error) = &kept {
-            self.failed = Some(if matches!(error, DiskError::NoSpace) {
+        if let Err(error) = &written {
+            self.failure = Some(if matches!(error, DiskError::NoSpace) {
                 StagingFailure::Full
             } else {
-                StagingFailure::Refused
+                StagingFailure::WriteError
             });
         }
-        kept
+        written
     }
 
+    /// Reserves a total of at least `end` bytes, in steps.
     async fn reserve_to(&mut self, end: u64) -> Result<(), DiskError> {
-        let wanted = end.div_ceil(RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES;
-        // The job keeps the file: it must not reserve for one that has been given up meanwhile.
+        let wanted_bytes = end.div_ceil(RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES;
+        // The operation owns the file, so that it does not reserve for a file that was dropped.
         let (file, handle) = (Arc::clone(&self.file), Arc::clone(&self.handle));
         self.file
             .io
             .run(IoClass::Request, move |disk| {
-                reserve(disk, file.id, &handle, wanted)
+                reserve(disk, file.id, &handle, wanted_bytes)
             })
             .await?;
-        self.reserved_bytes = wanted;
+        self.reserved_bytes = wanted_bytes;
         Ok(())
     }
 
-    /// The digests of all that was written. Nothing can be appended afterwards.
+    /// Ends the body and computes its digests.
     ///
     /// # Errors
-    /// [`DiskError::Io`] if a write had failed before.
+    /// [`DiskError::Io`] if a part of the body was not hashed.
     pub fn finish(self) -> Result<Finished, DiskError> {
         let digests = {
-            let mut hashed = lock(&self.hashed);
-            if hashed.size_bytes != self.written_bytes {
+            let mut hash_state = lock(&self.hash_state);
+            if hash_state.hashed_bytes != self.written_bytes {
                 return Err(broken_staging());
             }
-            std::mem::replace(&mut hashed.hasher, Hasher::new(&ExpectedDigests::nothing())).finish()
+            let unused = Hasher::new(&ExpectedDigests::nothing());
+            std::mem::replace(&mut hash_state.hasher, unused).finish()
         };
         Ok(Finished {
             staging: self,
@@ -209,39 +219,41 @@ impl Staging {
     }
 }
 
-/// A body that is all there, but not yet safe on the disk.
+/// A complete body that is hashed but not durable yet.
 pub struct Finished {
     staging: Staging,
     pub digests: Digests,
 }
 
 impl Finished {
+    /// Returns the length of the body in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.staging.written_bytes
     }
 
+    /// Returns the staged file.
     #[must_use]
     pub fn file(&self) -> OpenFile {
         self.staging.file()
     }
 
-    /// Makes the body safe on the disk.
+    /// Makes the body durable.
     ///
     /// # Errors
-    /// [`DiskError`] if the disk refuses, or has refused a part of it before.
+    /// [`DiskError`] if the disk fails, or did not take a part of the body before.
     pub async fn seal(self) -> Result<Sealed, DiskError> {
-        match self.staging.failed {
+        match self.staging.failure {
             None => {}
             Some(StagingFailure::Full) => return Err(DiskError::NoSpace),
-            Some(StagingFailure::Refused) => return Err(broken_staging()),
+            Some(StagingFailure::WriteError) => return Err(broken_staging()),
         }
         let io = self.staging.file.io.clone();
         let class = IoClass::Durable {
             size_bytes: self.staging.written_bytes,
         };
         let sealed = io.run(class, move |_| {
-            // Space that was set aside beyond the end is given back.
+            // Releases blocks that were allocated beyond the end.
             self.staging.handle.set_len(self.staging.written_bytes)?;
             self.staging.handle.sync_all()?;
             Ok(Sealed {
@@ -254,8 +266,8 @@ impl Finished {
     }
 }
 
-/// Reserves `wanted_bytes` in all for one body: in the ledger first, then on the file system. Makes
-/// room once if there is none.
+/// Reserves a total of `wanted_bytes` for one body, first in the index, then on the file system.
+/// Evicts if there is too little space, and keeps `min_free_bytes` free.
 fn reserve(disk: &DiskStore, id: u64, handle: &File, wanted_bytes: u64) -> Result<(), DiskError> {
     let limit_bytes = disk.config.max_size_bytes;
     let reserve = || {
@@ -293,29 +305,30 @@ fn reserve(disk: &DiskStore, id: u64, handle: &File, wanted_bytes: u64) -> Resul
 }
 
 impl Drop for StagedFile {
-    /// Gives file and space back, off the event loop where there is one.
+    /// Removes the file and releases its space on a disk thread, unless the file was published.
     fn drop(&mut self) {
         if self.is_published.load(Ordering::Acquire) {
             return;
         }
         let (id, path) = (self.id, std::mem::take(&mut self.path));
-        let give_back = move |disk: &DiskStore| {
-            // What cannot be removed here is swept when the next process enters the folder.
+        let remove = move |disk: &DiskStore| {
+            // A file that cannot be removed here is removed with the slot of this process.
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!(%error, "a staged file was not removed");
+                    tracing::warn!(%error, "staged file could not be removed");
                 }
                 _ => {}
             }
             if let Err(error) = disk.index.release(&disk.slot.name, id) {
-                tracing::warn!(%error, "a reservation was not released");
+                tracing::warn!(%error, "reservation could not be released");
             }
         };
-        self.io.spawn_cleanup(give_back);
+        self.io.spawn_cleanup(remove);
     }
 }
 
-/// Sets blocks aside without changing the length, where the file system can.
+/// Allocates blocks without changing the length of the file. Does nothing if the file system does
+/// not support it.
 fn allocate(handle: &File, size_bytes: u64) -> Result<(), DiskError> {
     if size_bytes == 0 {
         return Ok(());
@@ -326,28 +339,29 @@ fn allocate(handle: &File, size_bytes: u64) -> Result<(), DiskError> {
     }
 }
 
+/// Returns the free space of the file system that an unprivileged process can use, in bytes.
 fn free_bytes(handle: &File) -> Result<u64, DiskError> {
     let state = fstatvfs(handle).map_err(std::io::Error::from)?;
     Ok(state.f_bavail.saturating_mul(state.f_frsize))
 }
 
-/// Hashes a piece, unless that was done already: a write that hangs may go on after it was given
-/// up.
-fn feed(hashed: &Mutex<HashState>, offset: u64, bytes: &[u8]) {
-    let mut hashed = lock(hashed);
-    if hashed.size_bytes == offset {
-        hashed.hasher.update(bytes);
-        hashed.size_bytes += bytes.len() as u64;
+/// Hashes a piece, unless it is hashed already. A hung write may hash its piece after it was
+/// abandoned.
+fn hash(hash_state: &Mutex<HashState>, offset: u64, bytes: &[u8]) {
+    let mut hash_state = lock(hash_state);
+    if hash_state.hashed_bytes == offset {
+        hash_state.hasher.update(bytes);
+        hash_state.hashed_bytes += bytes.len() as u64;
     }
 }
 
-fn lock(hashed: &Mutex<HashState>) -> MutexGuard<'_, HashState> {
-    // After a panic the length says how far it is.
-    hashed.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(hash_state: &Mutex<HashState>) -> MutexGuard<'_, HashState> {
+    // After a panic `hashed_bytes` shows which pieces are hashed.
+    hash_state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn broken_staging() -> DiskError {
     DiskError::Io(std::io::Error::other(
-        "an earlier write to this body had failed",
+        "an earlier write to this body failed",
     ))
 }

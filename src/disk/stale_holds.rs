@@ -1,8 +1,10 @@
-//! What was set aside from eviction, and has no reason to be any more.
+//! Releases eviction holds that have no reason any more.
 //!
-//! An object is set aside because it is pinned, or because the bucket does not have it yet. A
-//! process that dies between two steps can leave one for which neither holds: its pin is gone, or
-//! nothing names it that could be uploaded.
+//! An object is held because it is pinned, or because the bucket does not have it yet. A process
+//! that dies between two steps can leave a hold for which neither is true. The pin is then removed,
+//! or no record names the object, so that it is never uploaded.
+//!
+//! A reindexing calls [`find`], then examines all records, then calls [`release`].
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -14,14 +16,18 @@ use super::replica_markers::ReplicaMarkers;
 use super::{DiskError, pins};
 use crate::model::Sha256;
 
-/// An object that was set aside, and when its file was changed last.
+/// A held object that may have no reason for its hold, and the last change of its file as seconds
+/// and nanoseconds.
 pub struct StaleHold {
     sha256: Sha256,
     changed_at: (i64, i64),
 }
 
-/// What is set aside now and waits for no upload. To be called before the records are looked
-/// through, so that whatever names one of these is found there, or changes its file later.
+/// Returns the held objects that wait for no upload. The caller examines the records afterwards: a
+/// record that names such an object is found there, or changes the object's file later.
+///
+/// # Errors
+/// [`DiskError`] if the index or the disk fails.
 pub fn find(layout: &Layout, index: &Index) -> Result<Vec<StaleHold>, DiskError> {
     let mut suspects = Vec::new();
     for sha256 in index.held_without_upload()? {
@@ -32,23 +38,26 @@ pub fn find(layout: &Layout, index: &Index) -> Result<Vec<StaleHold>, DiskError>
     Ok(suspects)
 }
 
-/// Puts back into the row, or removes, what is still set aside without a reason now that the
-/// records were looked through.
+/// Ends the holds that still have no reason after the records were examined. Removes such an object
+/// if the bucket does not have it.
+///
+/// # Errors
+/// [`DiskError`] if the index or the disk fails.
 pub fn release(
     layout: &Layout,
     index: &Index,
     bucket: Option<&ReplicaMarkers>,
     suspects: &[StaleHold],
 ) -> Result<(), DiskError> {
-    let waiting = index.held_without_upload()?;
+    let held = index.held_without_upload()?;
     for StaleHold {
         sha256,
-        changed_at: then,
+        changed_at: found_change,
     } in suspects
     {
         let _lock = layout.lock_object(*sha256)?;
-        if !waiting.contains(sha256)
-            || changed_at(layout, *sha256) != Some(*then)
+        if !held.contains(sha256)
+            || changed_at(layout, *sha256) != Some(*found_change)
             || pins::is_pinned(layout, *sha256)?
         {
             continue;
@@ -56,7 +65,7 @@ pub fn release(
         if bucket.is_none_or(|markers| markers.has_object(*sha256)) {
             index.release_hold(*sha256)?;
         } else {
-            // No record names it: it can answer nobody, and would never be uploaded.
+            // No record names the object, so it answers no request and is never uploaded.
             fs::remove_file(layout.object(*sha256))?;
             index.remove(*sha256)?;
         }
@@ -64,6 +73,7 @@ pub fn release(
     Ok(())
 }
 
+/// Returns the ctime of an object's file, or `None` if it cannot be read.
 fn changed_at(layout: &Layout, sha256: Sha256) -> Option<(i64, i64)> {
     let metadata = fs::metadata(layout.object(sha256)).ok()?;
     Some((metadata.ctime(), metadata.ctime_nsec()))

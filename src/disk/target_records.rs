@@ -1,10 +1,12 @@
-//! The records of one target, and which of them is the answer.
+//! The records of one target, and the choice of the active one. The main type is [`TargetRecords`].
+//!
+//! This file must not read the disk.
 
 use std::sync::Arc;
 
 use crate::model::{ExpectedDigests, Record, Sha256};
 
-/// Outcome of looking a target up.
+/// Outcome of looking up a target.
 #[derive(Debug, Clone)]
 pub enum TargetLookup {
     /// The target was never stored.
@@ -13,7 +15,7 @@ pub enum TargetLookup {
     Known(Arc<TargetRecords>),
 }
 
-/// The records of a target, at least one.
+/// The records of one target. There is at least one.
 #[derive(Debug)]
 pub struct TargetRecords {
     active: Arc<Record>,
@@ -23,7 +25,8 @@ pub struct TargetRecords {
 }
 
 impl TargetRecords {
-    /// Chooses the active record: the pinned one, else the one first seen. `None` without records.
+    /// Chooses the active record: the pinned one, otherwise the one seen first. Returns `None`
+    /// without records. `is_cached` says whether the object of a record is on the disk.
     #[must_use]
     pub fn new(
         records: Vec<Record>,
@@ -49,13 +52,14 @@ impl TargetRecords {
         })
     }
 
-    /// The record that answers for the target.
+    /// Returns the record that answers for the target.
     #[must_use]
     pub fn active(&self) -> &Arc<Record> {
         &self.active
     }
 
-    /// The record that answers a request with expected digests: one that has them, if there is one.
+    /// Returns the record that answers a request with expected digests. Prefers the active record,
+    /// then another one with these digests. Returns the active record if no record has them.
     #[must_use]
     pub fn active_for(&self, expected: &ExpectedDigests) -> &Arc<Record> {
         let matches =
@@ -69,7 +73,7 @@ impl TargetRecords {
             .unwrap_or(&self.active)
     }
 
-    /// The records that are not active, the latest first.
+    /// Returns the records that are not active, the latest first.
     #[must_use]
     pub fn others_latest_first(&self) -> Vec<Arc<Record>> {
         let mut others = self.others.clone();
@@ -77,19 +81,19 @@ impl TargetRecords {
         others
     }
 
-    /// Number of records.
+    /// Returns the number of records.
     #[must_use]
     pub fn count(&self) -> usize {
         1 + self.others.len()
     }
 
-    /// Whether the active record's object was on the disk at the time of the look-up.
+    /// Returns whether the object of the active record was on the disk at the time of the lookup.
     #[must_use]
     pub fn is_cached(&self) -> bool {
         self.is_cached
     }
 
-    /// Whether an operator pinned the active record.
+    /// Returns whether an operator pinned the active record.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         self.is_pinned

@@ -133,7 +133,7 @@ impl MetadataCheck {
                     .iter()
                     .filter_map(|name| name.parse::<Key>().ok())
                 {
-                    for pin in pins::of(&disk.layout, key)? {
+                    for pin in pins::list(&disk.layout, key)? {
                         pinned.extend(
                             records::read_one(&disk.layout, key, pin.sha256)?.map(Arc::new),
                         );

@@ -98,7 +98,7 @@ pub async fn hash(file: &OpenFile, throttle: &mut ReadThrottle) -> io::Result<Sh
 /// Hashes the next piece, and returns its length in bytes. If it had to be read from the disk, the
 /// kernel's copy is dropped: the cache of the kernel is for what clients ask for.
 fn feed(file: &OpenFile, offset: u64, hasher: &mut Hasher) -> io::Result<u64> {
-    let (piece, from) = file.read_uncounted(offset, PIECE_BYTES)?;
+    let (piece, from) = file.read_blocking(offset, PIECE_BYTES)?;
     hasher.update(&piece);
     let read_bytes = piece.len() as u64;
     if from == ReadFrom::Disk {

@@ -1,5 +1,7 @@
-//! The row in which objects wait for eviction, the least recently used first, and what was set
-//! aside from it.
+//! LRU order of the objects for eviction, and eviction holds.
+//!
+//! A held object has the access time `EVICTION_HOLD`, which no access changes. It is held because
+//! it is pinned, or because it was not uploaded yet.
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -7,12 +9,15 @@ use super::{EVICTION_HOLD, Index, lock, now, to_u64};
 use crate::disk::DiskError;
 use crate::model::Sha256;
 
-/// How many of these are looked at again at a time. An operator pins fewer.
+/// Bound on the held objects that one reindexing examines. An operator pins fewer.
 const MAX_HOLDS: usize = 10_000;
 
 impl Index {
-    /// Held bytes that nobody has set aside. Those are few, and their rows lie at one end of an
-    /// index.
+    /// Returns the cached bytes without those of held objects. Held objects are few, and their rows
+    /// lie at one end of an SQL index.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn evictable_bytes(&self) -> Result<u64, DiskError> {
         let sql = "SELECT (SELECT cached_bytes FROM ledger)
                  - (SELECT coalesce(sum(size_bytes), 0) FROM objects WHERE accessed_at = ?1)";
@@ -21,7 +26,11 @@ impl Index {
             .map(to_u64)?)
     }
 
-    /// How long an object was when it was entered. `None` if it is not known.
+    /// Returns the length that an object had when it was inserted, in bytes, or `None` if the index
+    /// does not have the object.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn size_of(&self, sha256: Sha256) -> Result<Option<u64>, DiskError> {
         let sql = "SELECT size_bytes FROM objects WHERE sha256 = ?1";
         let connection = lock(&self.connection);
@@ -31,28 +40,42 @@ impl Index {
         Ok(size.map(to_u64))
     }
 
-    /// Writes down at once that an object is used now, whether it was set aside or not.
+    /// Sets the access time of an object to now, in the index file at once. This ends a hold.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn set_accessed_now(&self, sha256: Sha256) -> Result<(), DiskError> {
         self.set_access_time(sha256, now())
     }
 
-    /// Takes an object out of the row of those that may be evicted.
+    /// Excludes an object from eviction.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn hold(&self, sha256: Sha256) -> Result<(), DiskError> {
         self.set_access_time(sha256, EVICTION_HOLD)
     }
 
-    /// What was set aside and waits for no upload: what is pinned, and what has no reason any more.
+    /// Returns held objects that wait for no upload, up to `MAX_HOLDS`. They are pinned, or their
+    /// hold has no reason any more.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn held_without_upload(&self) -> Result<Vec<Sha256>, DiskError> {
-        self.entries(
+        self.query_digests(
             "SELECT sha256 FROM objects
-             WHERE accessed_at = ?1 AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
+             WHERE accessed_at = ?1
+             AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
              LIMIT ?2",
             EVICTION_HOLD,
             MAX_HOLDS,
         )
     }
 
-    /// Puts an object that was set aside back into the row.
+    /// Ends the hold of an object. Its access time becomes now. Does nothing if it is not held.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn release_hold(&self, sha256: Sha256) -> Result<(), DiskError> {
         let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1 AND accessed_at = ?3";
         lock(&self.connection).execute(sql, params![sha256.as_bytes(), now(), EVICTION_HOLD])?;
@@ -65,12 +88,16 @@ impl Index {
         Ok(())
     }
 
-    /// Up to `count` objects that nothing holds here, the least recently used first, without those
-    /// that were set aside.
+    /// Returns up to `count` objects that are not held and wait for no upload, the least recently
+    /// used first.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn lru_candidates(&self, count: usize) -> Result<Vec<Sha256>, DiskError> {
-        self.entries(
+        self.query_digests(
             "SELECT sha256 FROM objects
-             WHERE accessed_at < ?1 AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
+             WHERE accessed_at < ?1
+             AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
              ORDER BY accessed_at LIMIT ?2",
             EVICTION_HOLD,
             count,

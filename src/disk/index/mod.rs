@@ -1,99 +1,66 @@
-//! The index: what objects there are, how large, when last used, and who has reserved what.
+//! The index: an SQLite file with the size and access time of each object, the space reservations
+//! of each process, and the upload queue.
 //!
-//! It holds nothing that the files do not say: a damaged or missing one is made anew and filled
-//! from the disk.
+//! The index holds nothing that the files do not say. If it is damaged or missing, it is created
+//! anew and filled from the files. It must not read objects or records itself. Its main type is
+//! [`Index`].
 
+mod database;
 mod lru;
 mod upload_queue;
 
 use std::collections::HashMap;
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use fs_err as fs;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, ToSql, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OptionalExtension as _, ToSql, Transaction, TransactionBehavior, params,
+};
 
+pub use database::is_damage;
 pub use upload_queue::PendingUpload;
 
+use super::DiskError;
 use super::layout::Layout;
-use super::{DiskError, durable_dirs};
 use crate::model::Sha256;
+use database::{connect, identity, remove_files};
 
-/// The version of the schema. Another one is thrown away.
-const VERSION: i64 = 3;
-
-/// The last use of what is pinned: it is no candidate for eviction, and a use does not make it one.
+/// Access time of a held object. The object is no candidate for eviction, and an access does not
+/// change this time.
 const EVICTION_HOLD: i64 = i64::MAX;
 
-/// How long one process waits for another's transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How many uses are held back at most before they are written down.
+/// Bound on the access times that are kept in memory until the next flush.
 const MAX_PENDING_ACCESS_TIMES: usize = 65_536;
 
-const SCHEMA: &str = "
-    CREATE TABLE objects (
-        sha256 BLOB PRIMARY KEY,
-        size_bytes INTEGER NOT NULL,
-        accessed_at INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX objects_by_access ON objects (accessed_at);
-    CREATE TABLE reservations (
-        process TEXT NOT NULL,
-        id INTEGER NOT NULL,
-        size_bytes INTEGER NOT NULL,
-        PRIMARY KEY (process, id)
-    ) WITHOUT ROWID;
-    CREATE TABLE pending (
-        sha256 BLOB NOT NULL,
-        key BLOB NOT NULL,
-        not_before INTEGER NOT NULL,
-        holder TEXT,
-        PRIMARY KEY (sha256, key)
-    ) WITHOUT ROWID;
-    CREATE INDEX pending_by_time ON pending (not_before);
-    CREATE TABLE in_bucket (
-        sha256 BLOB PRIMARY KEY,
-        size_bytes INTEGER NOT NULL,
-        seen_at INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE TABLE bucket (id TEXT NOT NULL);
-    CREATE TABLE ledger (cached_bytes INTEGER NOT NULL);
-    INSERT INTO ledger VALUES (0);
-    CREATE TRIGGER object_added AFTER INSERT ON objects BEGIN
-        UPDATE ledger SET cached_bytes = cached_bytes + NEW.size_bytes;
-    END;
-    CREATE TRIGGER object_removed AFTER DELETE ON objects BEGIN
-        UPDATE ledger SET cached_bytes = cached_bytes - OLD.size_bytes;
-    END;
-    PRAGMA user_version = 3;
-";
-
+/// The index of one cache folder. Other processes may have the same file open.
 pub struct Index {
     connection: Mutex<Connection>,
-    /// Device and inode of the file behind the connection: a file of the same name may be another
-    /// one by now.
+    /// Device and inode of the connected file. The file may be replaced under its name.
     identity: Mutex<Option<(u64, u64)>>,
     is_new: bool,
+    /// Access times that are not written yet, in milliseconds since 1970.
     access_times: Mutex<HashMap<Sha256, i64>>,
 }
 
-/// What asking for room came to.
+/// Outcome of a request for space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reservation {
+    /// The space is reserved.
     Granted,
-    /// So many bytes have to go first.
+    /// Nothing is reserved. This many bytes must be evicted first.
     Short(u64),
 }
 
 impl Index {
-    /// Opens the index, or makes a new one where there is none that can be used.
+    /// Opens the index. Creates a new one if it is missing, damaged or of another version.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn open(layout: &Layout) -> Result<Self, DiskError> {
         let (connection, is_new) = match connect(layout) {
             Ok(opened) => opened,
             Err(error) if is_damage(&error) => {
-                tracing::warn!(%error, "the index is damaged and is made anew");
+                tracing::warn!(%error, "index is damaged, creating a new one");
                 remove_files(layout)?;
                 connect(layout)?
             }
@@ -107,12 +74,16 @@ impl Index {
         })
     }
 
+    /// Returns whether the index was created by [`Index::open`], and is empty.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
 
-    /// Makes a new index if the file was deleted, replaced or damaged under this process. True if
-    /// it did.
+    /// Creates a new index if the file was deleted, replaced or damaged while this process had it
+    /// open. Returns true if it did.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the new index cannot be created.
     pub fn replace_if_lost(&self, layout: &Layout) -> Result<bool, DiskError> {
         let known = *lock(&self.identity);
         let damaged = match self.cached_bytes() {
@@ -122,7 +93,7 @@ impl Index {
         if identity(layout) == known && !damaged {
             return Ok(false);
         }
-        tracing::warn!("the index was lost and is made anew");
+        tracing::warn!("index was lost, creating a new one");
         let mut connection = lock(&self.connection);
         if damaged && identity(layout) == known {
             remove_files(layout)?;
@@ -133,14 +104,21 @@ impl Index {
         Ok(true)
     }
 
+    /// Returns the total size of all objects in the index, in bytes.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn cached_bytes(&self) -> Result<u64, DiskError> {
         Ok(lock(&self.connection)
             .query_row("SELECT cached_bytes FROM ledger", [], |row| row.get(0))
             .map(to_u64)?)
     }
 
-    /// Reserves `size_bytes` in all for one body of this instance, in place of what it had reserved
-    /// before, if held and reserved bytes stay within `limit_bytes` together.
+    /// Reserves a total of `size_bytes` for the body `id` of a process. This replaces an earlier
+    /// reservation of the same body. Cached and reserved bytes together stay within `limit_bytes`.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn reserve(
         &self,
         process: &str,
@@ -152,7 +130,8 @@ impl Index {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let others: i64 = transaction.query_row(
             "SELECT (SELECT cached_bytes FROM ledger)
-                  + (SELECT coalesce(sum(size_bytes), 0) FROM reservations WHERE NOT (process = ?1 AND id = ?2))",
+                  + (SELECT coalesce(sum(size_bytes), 0) FROM reservations
+                     WHERE NOT (process = ?1 AND id = ?2))",
             params![process, to_i64(id)],
             |row| row.get(0),
         )?;
@@ -170,14 +149,21 @@ impl Index {
         Ok(Reservation::Granted)
     }
 
+    /// Releases the reservation of one body.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn release(&self, process: &str, id: u64) -> Result<(), DiskError> {
         let sql = "DELETE FROM reservations WHERE process = ?1 AND id = ?2";
         lock(&self.connection).execute(sql, params![process, to_i64(id)])?;
         Ok(())
     }
 
-    /// Drops the reservations of all instances but those that live.
-    pub fn release_all_but(&self, live: &[String]) -> Result<(), DiskError> {
+    /// Releases the reservations and the queue leases of all processes that are not in `live`.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn release_dead_processes(&self, live: &[String]) -> Result<(), DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let reserved: Vec<String> = transaction
@@ -187,12 +173,17 @@ impl Index {
         for dead in reserved.iter().filter(|process| !live.contains(process)) {
             transaction.execute("DELETE FROM reservations WHERE process = ?1", [dead])?;
         }
-        upload_queue::release_all_but(&transaction, live)?;
+        release_queue_leases(&transaction, live)?;
         transaction.commit()?;
         Ok(())
     }
 
-    /// Enters an object, and ends the reservation under which it came, in one step.
+    /// Inserts an object and releases the reservation of its body, in one transaction. An object
+    /// that the index already has stays as it is. `reservation` is a process and the number of a
+    /// body.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn insert(
         &self,
         sha256: Sha256,
@@ -215,7 +206,12 @@ impl Index {
         Ok(())
     }
 
-    /// Enters objects found on the disk with their last use. Returns how many were not known.
+    /// Inserts objects that were found on the disk, with their size in bytes and their access time
+    /// in milliseconds since 1970. Returns the number of objects that the index did not have with
+    /// that size.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn insert_found(&self, found: &[(Sha256, u64, i64)]) -> Result<u64, DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -242,14 +238,21 @@ impl Index {
         Ok(added)
     }
 
+    /// Removes an object from the index. Does nothing if the index does not have it.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn remove(&self, sha256: Sha256) -> Result<(), DiskError> {
         lock(&self.connection)
             .execute("DELETE FROM objects WHERE sha256 = ?1", [sha256.as_bytes()])?;
         Ok(())
     }
 
-    /// Drops the reservations of one instance.
-    pub fn release_all_of(&self, process: &str) -> Result<(), DiskError> {
+    /// Releases the reservations and the queue leases of one process.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn release_process(&self, process: &str) -> Result<(), DiskError> {
         let connection = lock(&self.connection);
         connection.execute("DELETE FROM reservations WHERE process = ?1", [process])?;
         connection.execute(
@@ -259,16 +262,20 @@ impl Index {
         Ok(())
     }
 
-    /// Up to `count` objects whose digest is above `after`, in the order of digests.
-    pub fn after(&self, after: &[u8], count: usize) -> Result<Vec<Sha256>, DiskError> {
-        self.entries(
+    /// Returns up to `count` objects whose digest is greater than `after`, in the order of digests.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn objects_after(&self, after: &[u8], count: usize) -> Result<Vec<Sha256>, DiskError> {
+        self.query_digests(
             "SELECT sha256 FROM objects WHERE sha256 > ?1 ORDER BY sha256 LIMIT ?2",
             after,
             count,
         )
     }
 
-    fn entries(
+    /// Runs a query for digests whose parameters are a bound and the maximum number of rows.
+    fn query_digests(
         &self,
         sql: &str,
         bound: impl ToSql,
@@ -282,15 +289,19 @@ impl Index {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Notes that an object is used now. It is written down later, in a batch.
+    /// Records in memory that an object is accessed now. [`Index::flush_access_times`] writes it.
     pub fn record_access(&self, sha256: Sha256) {
         let mut access_times = lock(&self.access_times);
-        // Beyond the bound a use is forgotten: the object merely counts as older than it is.
+        // Beyond the bound an access is dropped. The object then counts as less recently used.
         if access_times.len() < MAX_PENDING_ACCESS_TIMES || access_times.contains_key(&sha256) {
             access_times.insert(sha256, now());
         }
     }
 
+    /// Writes the recorded access times, except those of held objects.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn flush_access_times(&self) -> Result<(), DiskError> {
         let access_times = std::mem::take(&mut *lock(&self.access_times));
         if access_times.is_empty() {
@@ -310,81 +321,45 @@ impl Index {
     }
 }
 
-fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
-    let mut connection = Connection::open(layout.index())?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    // In WAL mode a power cut may lose the last transactions but never the file; the disk is asked
-    // again after a death.
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let is_new = version != VERSION;
-    if is_new {
-        transaction.execute_batch(
-            "DROP TABLE IF EXISTS objects; DROP TABLE IF EXISTS reservations; DROP TABLE IF EXISTS ledger;
-             DROP TABLE IF EXISTS pending; DROP TABLE IF EXISTS in_bucket; DROP TABLE IF EXISTS bucket;",
+/// Makes the uploads that dead processes had dequeued available again.
+fn release_queue_leases(transaction: &Transaction<'_>, live: &[String]) -> Result<(), DiskError> {
+    let holders: Vec<String> = transaction
+        .prepare("SELECT DISTINCT holder FROM pending WHERE holder IS NOT NULL")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for dead in holders.iter().filter(|holder| !live.contains(holder)) {
+        transaction.execute(
+            "UPDATE pending SET holder = NULL, not_before = 0 WHERE holder = ?1",
+            [dead],
         )?;
-        transaction.execute_batch(SCHEMA)?;
-    }
-    transaction.commit()?;
-    // A whole check would read the whole file at every start. Damage further in shows when it is
-    // read.
-    connection.query_row("SELECT cached_bytes FROM ledger", [], |row| {
-        row.get::<_, i64>(0)
-    })?;
-    connection.query_row(
-        "SELECT count(*) FROM (SELECT 1 FROM objects LIMIT 1)",
-        [],
-        |row| row.get::<_, i64>(0),
-    )?;
-    Ok((connection, is_new))
-}
-
-/// Whether an index that gives this error is past use.
-pub fn is_damage(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-    )
-}
-
-fn remove_files(layout: &Layout) -> Result<(), DiskError> {
-    for ending in ["", "-wal", "-shm"] {
-        let mut path = layout.index().into_os_string();
-        path.push(ending);
-        durable_dirs::remove_if_there(path.as_ref())?;
     }
     Ok(())
 }
 
-fn identity(layout: &Layout) -> Option<(u64, u64)> {
-    let metadata = fs::metadata(layout.index()).ok()?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves no half-made state here: SQLite rolls back, and a lost use does no
-    // harm.
+    // A panic elsewhere leaves no inconsistent state: SQLite rolls back, and a lost access time
+    // does no harm.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Milliseconds since 1970.
+/// Returns the current time in milliseconds since 1970.
 fn now() -> i64 {
     since_epoch(SystemTime::now())
 }
 
+/// Converts a time to milliseconds since 1970. An earlier time becomes 0.
 pub fn since_epoch(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
         i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
     })
 }
 
-/// `SQLite` knows signed numbers only; no size comes near their end.
+/// Converts a number for `SQLite`, which has signed numbers only. No size comes near their limit.
 fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Converts a number from `SQLite`. A negative number becomes 0.
 fn to_u64(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

@@ -1,18 +1,18 @@
-//! What the index knows of the bucket: what is still to be uploaded, and what was seen there.
+//! The upload queue, and the list of objects that were seen in the bucket.
 //!
-//! The markers in the folder say the same; from them this is filled again.
+//! Both are filled again from the markers in the folder if the index is lost. This file must not
+//! know how the bucket is reached. Its main type is [`PendingUpload`].
 
-use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
 use super::{Index, lock, now, to_i64, to_u64};
 use crate::disk::DiskError;
 use crate::model::{Key, Sha256};
 
-/// How long what was taken out of the queue is not taken again by the same instance, in
-/// milliseconds.
+/// Time for which a process does not dequeue the same upload again, in milliseconds.
 const LEASE_MS: i64 = 6 * 3600 * 1000;
 
-/// A record that the bucket is to get, with its object.
+/// A record that must be uploaded together with its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PendingUpload {
     pub key: Key,
@@ -20,8 +20,11 @@ pub struct PendingUpload {
 }
 
 impl Index {
-    /// Says which bucket this is all about. True if it was another one, or none: then nothing is
-    /// known of this one.
+    /// Sets the bucket that the queue and the list belong to. Returns true if it was another bucket
+    /// or none. Both are empty then.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn set_bucket(&self, id: &str) -> Result<bool, DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -38,41 +41,55 @@ impl Index {
         Ok(known == 0)
     }
 
-    /// The bucket that this is all about, if there is one.
+    /// Returns the bucket that the queue and the list belong to, or `None` if there is no bucket.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn bucket(&self) -> Result<Option<String>, DiskError> {
         Ok(lock(&self.connection)
             .query_row("SELECT id FROM bucket", [], |row| row.get(0))
             .optional()?)
     }
 
-    /// Nothing is uploaded any more, so that nothing waits for it either.
+    /// Empties the queue and the list, because no process uploads any more.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn set_no_bucket(&self) -> Result<(), DiskError> {
         let sql = "DELETE FROM pending; DELETE FROM in_bucket; DELETE FROM bucket;";
         lock(&self.connection).execute_batch(sql)?;
         Ok(())
     }
 
-    /// Puts something into the queue, if it is not there yet.
+    /// Adds uploads to the queue. Returns the number of those that were not in it.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn enqueue(&self, pending: &[PendingUpload]) -> Result<u64, DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut added = 0;
-        for one in pending {
+        for upload in pending {
             added += transaction.execute(
                 "INSERT OR IGNORE INTO pending VALUES (?1, ?2, 0, NULL)",
-                params![one.sha256.as_bytes(), one.key.as_bytes()],
+                params![upload.sha256.as_bytes(), upload.key.as_bytes()],
             )?;
         }
         transaction.commit()?;
         Ok(added as u64)
     }
 
-    /// Takes what has waited longest out of those whose time has come, for this instance alone.
+    /// Leases the due upload that has waited longest to this process, for `LEASE_MS`. Returns
+    /// `None` if no upload is due.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn dequeue(&self, process: &str) -> Result<Option<PendingUpload>, DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // What this instance itself has taken so long ago it has lost sight of.
-        let sql = "SELECT sha256, key FROM pending WHERE not_before <= ?1 AND (holder IS NULL OR holder = ?2)
+        // If this process leased an upload so long ago, it does not work on it any more.
+        let sql = "SELECT sha256, key FROM pending
+                   WHERE not_before <= ?1 AND (holder IS NULL OR holder = ?2)
                    ORDER BY not_before LIMIT 1";
         let mut found = transaction
             .prepare_cached(sql)?
@@ -95,7 +112,10 @@ impl Index {
         }))
     }
 
-    /// Puts what was taken back, until so many milliseconds from now.
+    /// Ends the lease of an upload. The upload is due again in `wait_ms` milliseconds.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn requeue(&self, pending: PendingUpload, wait_ms: u64) -> Result<(), DiskError> {
         let sql =
             "UPDATE pending SET holder = NULL, not_before = ?3 WHERE sha256 = ?1 AND key = ?2";
@@ -107,6 +127,10 @@ impl Index {
         Ok(())
     }
 
+    /// Removes an upload from the queue.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn remove_upload(&self, pending: PendingUpload) -> Result<(), DiskError> {
         let sql = "DELETE FROM pending WHERE sha256 = ?1 AND key = ?2";
         lock(&self.connection).execute(
@@ -116,7 +140,10 @@ impl Index {
         Ok(())
     }
 
-    /// Notes what was seen in the bucket just now.
+    /// Records that objects of these sizes, in bytes, were seen in the bucket now.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn record_in_bucket(&self, seen: &[(Sha256, u64)]) -> Result<(), DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -131,15 +158,19 @@ impl Index {
         Ok(())
     }
 
-    /// Whether an object of this length was seen in the bucket since a time, in milliseconds since
-    /// 1970.
+    /// Returns whether an object of `size_bytes` was seen in the bucket at `since` or later, in
+    /// milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn was_seen_in_bucket(
         &self,
         sha256: Sha256,
         size_bytes: u64,
         since: i64,
     ) -> Result<bool, DiskError> {
-        let sql = "SELECT count(*) FROM in_bucket WHERE sha256 = ?1 AND size_bytes = ?2 AND seen_at >= ?3";
+        let sql = "SELECT count(*) FROM in_bucket
+                   WHERE sha256 = ?1 AND size_bytes = ?2 AND seen_at >= ?3";
         let count: i64 = lock(&self.connection).query_row(
             sql,
             params![sha256.as_bytes(), to_i64(size_bytes), since],
@@ -148,7 +179,11 @@ impl Index {
         Ok(count > 0)
     }
 
-    /// The length of an object that was seen in the bucket since a time.
+    /// Returns the size in bytes of an object that was seen in the bucket at `since` or later, in
+    /// milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn seen_since(&self, sha256: Sha256, since: i64) -> Result<Option<u64>, DiskError> {
         let sql = "SELECT size_bytes FROM in_bucket WHERE sha256 = ?1 AND seen_at >= ?2";
         let connection = lock(&self.connection);
@@ -159,12 +194,20 @@ impl Index {
             .map(to_u64))
     }
 
-    /// Forgets what was seen before a time: a whole listing has gone by since.
+    /// Removes objects that were last seen before `since`, in milliseconds since 1970. A complete
+    /// listing has run since.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn remove_unseen(&self, since: i64) -> Result<(), DiskError> {
         lock(&self.connection).execute("DELETE FROM in_bucket WHERE seen_at < ?1", [since])?;
         Ok(())
     }
 
+    /// Removes an object from the list of objects in the bucket.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
     pub fn remove_in_bucket(&self, sha256: Sha256) -> Result<(), DiskError> {
         lock(&self.connection).execute(
             "DELETE FROM in_bucket WHERE sha256 = ?1",
@@ -172,22 +215,4 @@ impl Index {
         )?;
         Ok(())
     }
-}
-
-/// Frees what dead processes had taken out of the queue.
-pub(super) fn release_all_but(
-    transaction: &Transaction<'_>,
-    live: &[String],
-) -> Result<(), DiskError> {
-    let holders: Vec<String> = transaction
-        .prepare("SELECT DISTINCT holder FROM pending WHERE holder IS NOT NULL")?
-        .query_map([], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    for dead in holders.iter().filter(|holder| !live.contains(holder)) {
-        transaction.execute(
-            "UPDATE pending SET holder = NULL, not_before = 0 WHERE holder = ?1",
-            [dead],
-        )?;
-    }
-    Ok(())
 }

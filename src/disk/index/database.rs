@@ -1,0 +1,120 @@
+//! The SQLite file of the index: its schema, opening and removal.
+//!
+//! This file must not know the meaning of the tables. Its main function is [`connect`].
+
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
+use fs_err as fs;
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+use crate::disk::layout::Layout;
+use crate::disk::{DiskError, durable_dirs};
+
+/// Version of the schema. Tables of another version are dropped and created again.
+const VERSION: i64 = 3;
+
+/// Bound on the time that one process waits for the transaction of another.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+const SCHEMA: &str = "
+    CREATE TABLE objects (
+        sha256 BLOB PRIMARY KEY,
+        size_bytes INTEGER NOT NULL,
+        accessed_at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX objects_by_access ON objects (accessed_at);
+    CREATE TABLE reservations (
+        process TEXT NOT NULL,
+        id INTEGER NOT NULL,
+        size_bytes INTEGER NOT NULL,
+        PRIMARY KEY (process, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE pending (
+        sha256 BLOB NOT NULL,
+        key BLOB NOT NULL,
+        not_before INTEGER NOT NULL,
+        holder TEXT,
+        PRIMARY KEY (sha256, key)
+    ) WITHOUT ROWID;
+    CREATE INDEX pending_by_time ON pending (not_before);
+    CREATE TABLE in_bucket (
+        sha256 BLOB PRIMARY KEY,
+        size_bytes INTEGER NOT NULL,
+        seen_at INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE bucket (id TEXT NOT NULL);
+    CREATE TABLE ledger (cached_bytes INTEGER NOT NULL);
+    INSERT INTO ledger VALUES (0);
+    CREATE TRIGGER object_added AFTER INSERT ON objects BEGIN
+        UPDATE ledger SET cached_bytes = cached_bytes + NEW.size_bytes;
+    END;
+    CREATE TRIGGER object_removed AFTER DELETE ON objects BEGIN
+        UPDATE ledger SET cached_bytes = cached_bytes - OLD.size_bytes;
+    END;
+    PRAGMA user_version = 3;
+";
+
+/// Opens the file of the index, and creates its tables if their version is another one. Returns
+/// true with the connection if it created them.
+///
+/// # Errors
+/// SQLite's error. The file is damaged if [`is_damage`] says so.
+pub fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
+    let mut connection = Connection::open(layout.index())?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // In WAL mode a power cut may lose the last transactions but never the file. After a crash the
+    // index is compared with the files.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let is_new = version != VERSION;
+    if is_new {
+        transaction.execute_batch(
+            "DROP TABLE IF EXISTS objects; DROP TABLE IF EXISTS reservations;
+             DROP TABLE IF EXISTS ledger; DROP TABLE IF EXISTS pending;
+             DROP TABLE IF EXISTS in_bucket; DROP TABLE IF EXISTS bucket;",
+        )?;
+        transaction.execute_batch(SCHEMA)?;
+    }
+    transaction.commit()?;
+    // A complete check would read the whole file at every start. Damage elsewhere shows when it is
+    // read.
+    connection.query_row("SELECT cached_bytes FROM ledger", [], |row| {
+        row.get::<_, i64>(0)
+    })?;
+    connection.query_row(
+        "SELECT count(*) FROM (SELECT 1 FROM objects LIMIT 1)",
+        [],
+        |row| row.get::<_, i64>(0),
+    )?;
+    Ok((connection, is_new))
+}
+
+/// Returns whether an error means that the file of the index is damaged.
+pub fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
+/// Removes the file of the index and its WAL files.
+///
+/// # Errors
+/// [`DiskError::Io`] if one cannot be removed.
+pub fn remove_files(layout: &Layout) -> Result<(), DiskError> {
+    for ending in ["", "-wal", "-shm"] {
+        let mut path = layout.index().into_os_string();
+        path.push(ending);
+        durable_dirs::remove_if_exists(path.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Returns the device and inode of the file of the index, or `None` if it does not exist.
+pub fn identity(layout: &Layout) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(layout.index()).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}

@@ -187,8 +187,8 @@ impl DiskStore {
         &self.slot.name
     }
 
-    /// Returns the time of the file system's clock since 1970, in seconds and nanoseconds. Its resolution is
-    /// coarser than that of the system's clock.
+    /// Returns the time of the file system's clock since 1970, in seconds and nanoseconds. Its
+    /// resolution is coarser than that of the system's clock.
     ///
     /// # Errors
     /// [`DiskError`] if the disk fails.

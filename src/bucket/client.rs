@@ -1,128 +1,185 @@
-//! The SDK's client, made to speak as all stores understand it.
+//! Sends requests of the SDK to one bucket, each with a timeout and through a circuit breaker.
 
-use std::time::{Duration, SystemTime};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{
-    BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RequestChecksumCalculation,
-    ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
-};
-use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
 
-use super::Config;
+use super::circuit::{CircuitBreaker, Transition};
+use super::config::Config;
+use super::error::BucketError;
+use super::keys::ObjectKeys;
+use super::sdk;
+use crate::model::{Event, EventSink};
 
-/// How long a connection may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout for a request that transfers no object. A client may be waiting for its response.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often one request is tried.
-const ATTEMPTS: u32 = 2;
+/// A request of the SDK that was not sent yet.
+pub trait SdkRequest<T, E>: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send {}
 
-/// How long keys are used without a look into their files. The SDK looks ten seconds before the
-/// end.
-const KEYS_TTL: Duration = Duration::from_secs(15);
-
-/// What signing wants to know where an operator has left it out.
-const USUAL_REGION: &str = "us-east-1";
-
-pub fn client(config: &Config) -> Result<Client, String> {
-    let credentials = CredentialsProvider(config.clone());
-    credentials.read()?;
-    let region = if config.region.is_empty() {
-        USUAL_REGION
-    } else {
-        &config.region
-    };
-    let sdk = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::v2026_01_12())
-        .endpoint_url(&config.endpoint)
-        .region(Region::new(region.to_owned()))
-        .credentials_provider(credentials)
-        .force_path_style(config.path_style)
-        // OBS and Ceph know neither the newer checksums nor bodies that carry them at their end.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .interceptor(WithoutOperationName)
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .build(),
-        )
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-        // Each request here has a time of its own.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build();
-    Ok(Client::from_conf(sdk))
+impl<T, E, F> SdkRequest<T, E> for F where
+    F: Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send
+{
 }
 
-/// The keys of the configuration. Files are read again and again: tokens expire, and are replaced
-/// there.
-#[derive(Debug)]
-struct CredentialsProvider(Config);
+/// Access to one bucket, for the operations of this module. Cheap to clone.
+#[derive(Clone)]
+pub struct BucketClient {
+    inner: Arc<BucketClientInner>,
+}
 
-impl CredentialsProvider {
-    fn read(&self) -> Result<Credentials, String> {
-        let Self(config) = self;
-        let secret = config
-            .secret_access_key
-            .or_from_file("s3.secret_access_key", &config.secret_access_key_file)?;
-        let token = config
-            .session_token
-            .or_from_file("s3.session_token", &config.session_token_file)?;
-        let token = Some(token.expose().to_owned()).filter(|token| !token.is_empty());
-        let until = SystemTime::now() + KEYS_TTL;
-        Ok(Credentials::new(
-            &config.access_key_id,
-            secret.expose(),
-            token,
-            Some(until),
-            "configuration",
-        ))
+struct BucketClientInner {
+    sdk: Client,
+    config: Config,
+    keys: ObjectKeys,
+    /// Reads and writes fail independently of each other: a full bucket can still be read.
+    read_circuit: CircuitBreaker,
+    write_circuit: CircuitBreaker,
+    events: EventSink,
+}
+
+impl std::fmt::Debug for BucketClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BucketClient")
+            .field("bucket", &self.bucket_name())
+            .finish_non_exhaustive()
     }
 }
 
-impl ProvideCredentials for CredentialsProvider {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+impl BucketClient {
+    /// Creates a client. Sends nothing. Fails with a line that names the key if a secret cannot be
+    /// read.
+    pub fn new(config: Config, events: EventSink) -> Result<Self, String> {
+        let sdk = sdk::build_client(&config)?;
+        let keys = ObjectKeys::new(&config.prefix);
+        Ok(Self {
+            inner: Arc::new(BucketClientInner {
+                sdk,
+                config,
+                keys,
+                read_circuit: CircuitBreaker::default(),
+                write_circuit: CircuitBreaker::default(),
+                events,
+            }),
+        })
+    }
+
+    /// Builder of requests. Send them with [`BucketClient::read`] or [`BucketClient::write`].
+    pub fn sdk(&self) -> &Client {
+        &self.inner.sdk
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub fn keys(&self) -> &ObjectKeys {
+        &self.inner.keys
+    }
+
+    /// Name of the bucket, which every request contains.
+    pub fn bucket_name(&self) -> &str {
+        &self.inner.config.bucket
+    }
+
+    /// Sends a request that reads, unless the circuit for reads is open. The future is boxed
+    /// because requests of the SDK are large.
+    pub fn read<'a, T, E>(
+        &'a self,
+        request: impl SdkRequest<T, E> + 'a,
+    ) -> BoxFuture<'a, Result<T, BucketError>>
     where
-        Self: 'a,
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        future::ProvideCredentials::ready(self.read().map_err(CredentialsError::provider_error))
-    }
-}
-
-/// Takes the query `x-id` away, by which the SDK keys the operation: OBS takes it for a part of the
-/// object's name.
-#[derive(Debug)]
-struct WithoutOperationName;
-
-impl Intercept for WithoutOperationName {
-    fn name(&self) -> &'static str {
-        "WithoutOperationName"
+        Box::pin(self.send(&self.inner.read_circuit, REQUEST_TIMEOUT, request))
     }
 
-    fn modify_before_signing(
+    /// Sends a request that writes, unless the circuit for writes is open.
+    pub fn write<'a, T, E>(
+        &'a self,
+        request_timeout: Duration,
+        request: impl SdkRequest<T, E> + 'a,
+    ) -> BoxFuture<'a, Result<T, BucketError>>
+    where
+        T: Send + 'a,
+        E: ProvideErrorMetadata + std::error::Error + Send + 'static,
+    {
+        Box::pin(self.send(&self.inner.write_circuit, request_timeout, request))
+    }
+
+    /// Counts a body that ended early as a failed read.
+    pub fn record_broken_body(&self, error: &BucketError) {
+        self.record_outcome(&self.inner.read_circuit, &Err::<(), _>(error.clone()));
+    }
+
+    /// Returns the error that opened a circuit, as long as one is open.
+    pub fn last_error(&self) -> Option<String> {
+        self.inner
+            .read_circuit
+            .last_error()
+            .or_else(|| self.inner.write_circuit.last_error())
+    }
+
+    /// Whether reads fail, and none has succeeded since.
+    pub fn is_failing(&self) -> bool {
+        self.inner.read_circuit.last_error().is_some()
+    }
+
+    /// Returns the time until the circuit for writes lets a request through.
+    pub fn write_cooldown(&self) -> Duration {
+        self.inner.write_circuit.cooldown_remaining(Instant::now())
+    }
+
+    async fn send<T, E>(
         &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let request = context.request_mut();
-        let Some((place, query)) = request.uri().split_once('?') else {
-            return Ok(());
+        circuit: &CircuitBreaker,
+        request_timeout: Duration,
+        request: impl SdkRequest<T, E>,
+    ) -> Result<T, BucketError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        circuit.try_acquire(Instant::now())?;
+        let outcome = match timeout(request_timeout, request).await {
+            Ok(outcome) => outcome.map_err(BucketError::from),
+            Err(_) => Err(BucketError::Unavailable(format!(
+                "no answer within {}",
+                humantime::format_duration(request_timeout)
+            ))),
         };
-        let kept: Vec<_> = query
-            .split('&')
-            .filter(|pair| !pair.starts_with("x-id="))
-            .collect();
-        let uri = if kept.is_empty() {
-            place.to_owned()
-        } else {
-            format!("{place}?{}", kept.join("&"))
-        };
-        Ok(request.set_uri(uri)?)
+        self.record_outcome(circuit, &outcome);
+        outcome
+    }
+
+    fn record_outcome<T>(&self, circuit: &CircuitBreaker, outcome: &Result<T, BucketError>) {
+        if let Err(error) = outcome
+            && error.is_bucket_wide()
+        {
+            self.inner.events.emit(Event::BucketFailed {
+                detail: error.to_string(),
+            });
+        }
+        match circuit.record(outcome, Instant::now()) {
+            Some(Transition::Opened(why)) => {
+                tracing::warn!(
+                    why,
+                    "bucket failed; serving from disk and fetching misses from upstream"
+                );
+            }
+            Some(Transition::Closed) => {
+                tracing::info!("bucket recovered");
+                if self.last_error().is_none() {
+                    self.inner.events.emit(Event::BucketRecovered);
+                }
+            }
+            None => {}
+        }
     }
 }

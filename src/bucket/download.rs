@@ -1,4 +1,4 @@
-//! Bytes out of the bucket.
+//! Downloads objects, resumes broken downloads, and verifies the digest of whole objects.
 
 use std::time::Duration;
 
@@ -6,45 +6,43 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{Bucket, BucketError};
+use super::client::BucketClient;
+use super::error::BucketError;
 use crate::model::{ByteRange, ExpectedDigests, Hasher, Sha256};
 
-/// How long the bucket may be silent within a body.
+/// Time without a byte after which a body counts as broken.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a body that breaks off is gone on with.
+/// Bound on the resumptions of one body.
 const MAX_RESUMES: u32 = 3;
 
-/// A part of an object on its way. Its length is known before: what comes is exactly that, or an
-/// error.
+/// A range of an object that is being downloaded. It yields exactly its length, or an error.
 #[derive(Debug)]
 pub struct BucketBody {
-    bucket: Bucket,
+    client: BucketClient,
     sha256: Sha256,
     range: ByteRange,
-    /// Of the whole object; nothing checks a part.
+    /// Hasher of a whole object. A smaller range cannot be verified.
     hasher: Option<Hasher>,
     stream: ByteStream,
+    /// Position in the object of the next byte.
     offset: u64,
     resumes: u32,
 }
 
-impl Bucket {
-    /// Opens `range` of an object of `size_bytes`, so far that its first bytes are on their way.
-    ///
-    /// # Errors
-    /// [`BucketError`].
-    pub async fn open(
-        &self,
+impl BucketBody {
+    /// Opens `range` of an object of `size_bytes`, and waits for the response head.
+    pub(super) async fn open(
+        client: &BucketClient,
         sha256: Sha256,
         size_bytes: u64,
         range: ByteRange,
-    ) -> Result<BucketBody, BucketError> {
+    ) -> Result<Self, BucketError> {
         let is_whole = range.size_bytes() == size_bytes;
-        let stream = self.get(sha256, range).await?;
+        let stream = get(client, sha256, range).await?;
         let hasher = is_whole.then(|| Hasher::new(&ExpectedDigests::nothing()));
-        Ok(BucketBody {
-            bucket: self.clone(),
+        Ok(Self {
+            client: client.clone(),
             sha256,
             range,
             hasher,
@@ -54,86 +52,93 @@ impl Bucket {
         })
     }
 
-    async fn get(&self, sha256: Sha256, range: ByteRange) -> Result<ByteStream, BucketError> {
-        let request = self
-            .client()
-            .get_object()
-            .bucket(self.name())
-            .key(self.keys().object(sha256));
-        let request = request.range(format!("bytes={}-{}", range.first, range.last));
-        let output = self.read(request.send()).await?;
-        // A store that does not know ranges sends all of it.
-        if output
-            .content_length()
-            .and_then(|length| u64::try_from(length).ok())
-            != Some(range.size_bytes())
-        {
-            return Err(BucketError::Damaged);
-        }
-        Ok(output.body)
-    }
-}
-
-impl BucketBody {
+    /// Length of the range.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.range.size_bytes()
     }
 
-    /// The next bytes, or `None` at the end. Those that make a whole object complete are given only
-    /// once it is known to be the right one.
+    /// Returns the next bytes, or `None` at the end. The last bytes of a whole object are returned
+    /// only if its digest is right.
     ///
     /// # Errors
-    /// [`BucketError`] where the bucket breaks off for good, or has other bytes.
+    /// [`BucketError`] if the body broke too often, or the bucket has other bytes.
     pub async fn next(&mut self) -> Result<Option<Bytes>, BucketError> {
         while self.offset <= self.range.last {
-            let piece = match timeout(IDLE_TIMEOUT, self.stream.try_next()).await {
-                Ok(Ok(Some(piece))) if piece.is_empty() => continue,
-                Ok(Ok(Some(piece))) => piece,
-                Ok(Ok(None)) => {
-                    self.resume("it ended too early".to_owned()).await?;
-                    continue;
-                }
-                Ok(Err(error)) => {
-                    self.resume(error.to_string()).await?;
-                    continue;
-                }
-                Err(_) => {
-                    self.resume("it fell silent".to_owned()).await?;
-                    continue;
-                }
-            };
-            self.offset += piece.len() as u64;
-            if self.offset > self.range.last + 1 {
-                return Err(BucketError::Damaged);
+            match self.read_chunk().await {
+                Ok(chunk) if chunk.is_empty() => {}
+                Ok(chunk) => return self.verify(chunk).map(Some),
+                Err(why) => self.resume(why).await?,
             }
-            if let Some(hasher) = &mut self.hasher {
-                hasher.update(&piece);
-            }
-            if self.offset > self.range.last
-                && let Some(hasher) = self.hasher.take()
-                && hasher.finish().sha256 != self.sha256
-            {
-                tracing::error!(sha256 = %self.sha256, "the bucket has other bytes under this name; the answer is broken off");
-                return Err(BucketError::Damaged);
-            }
-            return Ok(Some(piece));
         }
         Ok(None)
+    }
+
+    /// Reads from the response, or returns the reason why the response is broken.
+    async fn read_chunk(&mut self) -> Result<Bytes, String> {
+        match timeout(IDLE_TIMEOUT, self.stream.try_next()).await {
+            Ok(Ok(Some(chunk))) => Ok(chunk),
+            Ok(Ok(None)) => Err("a body ended too early".to_owned()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("a body timed out".to_owned()),
+        }
+    }
+
+    fn verify(&mut self, chunk: Bytes) -> Result<Bytes, BucketError> {
+        self.offset += chunk.len() as u64;
+        if self.offset > self.range.last + 1 {
+            return Err(BucketError::Damaged);
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&chunk);
+        }
+        if self.offset > self.range.last
+            && let Some(hasher) = self.hasher.take()
+            && hasher.finish().sha256 != self.sha256
+        {
+            tracing::error!(
+                sha256 = %self.sha256,
+                "object in the bucket does not have its digest; response aborted"
+            );
+            return Err(BucketError::Damaged);
+        }
+        Ok(chunk)
     }
 
     async fn resume(&mut self, why: String) -> Result<(), BucketError> {
         if self.resumes >= MAX_RESUMES {
             let error = BucketError::Unavailable(why);
-            self.bucket.record_broken_body(&error);
+            self.client.record_broken_body(&error);
             return Err(error);
         }
         self.resumes += 1;
-        let rest = ByteRange {
+        let remaining = ByteRange {
             first: self.offset,
             last: self.range.last,
         };
-        self.stream = self.bucket.get(self.sha256, rest).await?;
+        self.stream = get(&self.client, self.sha256, remaining).await?;
         Ok(())
     }
+}
+
+async fn get(
+    client: &BucketClient,
+    sha256: Sha256,
+    range: ByteRange,
+) -> Result<ByteStream, BucketError> {
+    let request = client
+        .sdk()
+        .get_object()
+        .bucket(client.bucket_name())
+        .key(client.keys().object(sha256))
+        .range(format!("bytes={}-{}", range.first, range.last));
+    let output = client.read(request.send()).await?;
+    // A store that ignores Range sends the whole object.
+    let length = output
+        .content_length()
+        .and_then(|length| u64::try_from(length).ok());
+    if length != Some(range.size_bytes()) {
+        return Err(BucketError::Damaged);
+    }
+    Ok(output.body)
 }

@@ -1,43 +1,45 @@
+//! Errors of the bucket, and their classes.
+
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::model::{root_cause, sanitize_line};
 
-/// Why a bucket did not do as it was asked, by what an operator can do about it. The texts are for
-/// logs and operators.
+/// Error returned when a request to the bucket failed. The variants differ in what an operator can
+/// do. The texts are for logs and operators.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BucketError {
-    /// It does not answer, or says that it cannot now. It may later.
+    /// The bucket does not answer, or reports a temporary failure.
     #[error("the bucket does not answer: {0}")]
     Unavailable(String),
-    /// It does not let us. Key, clock, rights or name are wrong.
+    /// The bucket rejects every request. The key, the clock, the permissions or the name are wrong.
     #[error("the bucket refuses: {0}")]
     Refused(String),
-    /// There is no room in it.
+    /// The bucket has no space left.
     #[error("the bucket is full: {0}")]
     Full(String),
-    /// It does not take this one request.
-    #[error("the bucket does not take this: {0}")]
+    /// The bucket rejects this one request.
+    #[error("the bucket rejects the request: {0}")]
     Rejected(String),
-    /// It has nothing of that name.
+    /// The bucket does not have the key.
     #[error("the bucket does not have it")]
     NotFound,
-    /// What it has is not what was put there.
+    /// The copy in the bucket has other bytes or another length.
     #[error("the bucket's copy is damaged")]
     Damaged,
-    /// It failed a moment ago and is not asked now.
-    #[error("the bucket has failed lately and is left alone for a while")]
+    /// The bucket failed recently. The request was not sent.
+    #[error("the bucket failed recently, and gets no requests for a while")]
     CircuitOpen,
-    /// What was to be uploaded could not be read here.
+    /// The file to upload could not be read from the disk, or is corrupt.
     #[error("the file to upload cannot be read: {0}")]
     LocalReadFailed(String),
 }
 
-/// What is kept of what a bucket says, in characters.
+/// Bound on the text of an error, in characters.
 const MAX_TEXT_CHARS: usize = 200;
 
 impl BucketError {
-    /// Whether this says something of the bucket as a whole, and not of one thing in it.
+    /// Whether the error concerns the whole bucket. The other errors concern one object.
     #[must_use]
     pub fn is_bucket_wide(&self) -> bool {
         matches!(
@@ -47,7 +49,7 @@ impl BucketError {
     }
 }
 
-/// The codes by which stores say that there is no room.
+/// Error codes of a full store.
 const FULL_CODES: [&str; 4] = [
     "InsufficientStorageSpace",
     "QuotaExceeded",
@@ -55,7 +57,7 @@ const FULL_CODES: [&str; 4] = [
     "StorageFull",
 ];
 
-/// The codes by which they say that it is too much at once.
+/// Error codes of an overloaded store.
 const BUSY_CODES: [&str; 4] = [
     "SlowDown",
     "RequestTimeout",
@@ -63,7 +65,7 @@ const BUSY_CODES: [&str; 4] = [
     "InternalError",
 ];
 
-/// The codes besides 401 and 403 by which they say that no request of ours will do.
+/// Error codes, besides the statuses 401 and 403, of a store that rejects every request.
 const REFUSAL_CODES: [&str; 5] = [
     "NoSuchBucket",
     "ExpiredToken",
@@ -88,25 +90,25 @@ where
         };
         let status = response.status().as_u16();
         let code = service.meta().code().unwrap_or_default();
-        // The rest of what it says may name accounts, and is shown to clients too.
-        let said = sanitize_line(&format!("{status} {code}"))
+        // The store's message may name accounts, and clients can read this text.
+        let text = sanitize_line(&format!("{status} {code}"))
             .trim_end()
             .chars()
             .take(MAX_TEXT_CHARS)
             .collect();
         match status {
-            _ if FULL_CODES.contains(&code) => Self::Full(said),
-            507 => Self::Full(said),
-            _ if REFUSAL_CODES.contains(&code) => Self::Refused(said),
-            _ if BUSY_CODES.contains(&code) => Self::Unavailable(said),
+            _ if FULL_CODES.contains(&code) => Self::Full(text),
+            507 => Self::Full(text),
+            _ if REFUSAL_CODES.contains(&code) => Self::Refused(text),
+            _ if BUSY_CODES.contains(&code) => Self::Unavailable(text),
             404 => Self::NotFound,
-            // Of an object that is shorter than its record says.
+            // The object is shorter than its record says.
             416 => Self::Damaged,
-            300..400 | 401 | 403 => Self::Refused(said),
-            429 | 500.. => Self::Unavailable(said),
-            400..500 => Self::Rejected(said),
-            // An answer that cannot be read comes from something that is no bucket.
-            _ => Self::Unavailable(format!("{status}, and what it says cannot be read")),
+            300..400 | 401 | 403 => Self::Refused(text),
+            429 | 500.. => Self::Unavailable(text),
+            400..500 => Self::Rejected(text),
+            // A success whose body cannot be parsed does not come from a bucket.
+            _ => Self::Unavailable(format!("status {status} with an invalid body")),
         }
     }
 }

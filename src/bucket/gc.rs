@@ -1,56 +1,73 @@
-//! Removing from the bucket what nobody needs: objects that no record keys, parts of uploads that
-//! never ended and, where an operator wants that, what was not asked for in a long time.
+//! Garbage collection and retention: removes objects that no record names, stale multipart uploads
+//! and, if retention is configured, objects that were not requested for a long time.
 //!
-//! A publisher may be about to name an object at this very moment. It looks at the object first,
-//! and puts one again that is older than half of `gc_grace`; here nothing is removed that was
-//! younger than the whole of it when the records were listed. So a record that the listing does not
-//! show belongs to an object that is too young, or that was put again: then its date has changed,
-//! or its publisher looks again and finds it gone.
+//! Another node may be about to upload a record that names an existing object. It checks the object
+//! first, and uploads it again if the object is older than half of `gc_grace`. Garbage collection
+//! removes only objects that were older than `gc_grace` when the records were listed. So an object
+//! of a record that the listing lacks is too young to be removed, or was uploaded again. In the
+//! latter case its modification time has changed, or the uploading node checks again and finds it
+//! missing.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use super::{Bucket, BucketError, ListedKey, Listing, record_of, sha256_of};
+use super::client::{BucketClient, REQUEST_TIMEOUT};
+use super::config::Config;
+use super::error::BucketError;
+use super::key_requests;
+use super::keys::{parse_digest, parse_record_key};
+use super::listing::{ListedKey, Listing};
+use super::{multipart, sdk};
 use crate::model::Sha256;
 
-/// What a mode has removed, or would have.
+/// Counts of one garbage collection. In a dry run, `unreferenced`, `unused`, `removed_bytes` and
+/// `abandoned_uploads` count what a real run would remove.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct GcReport {
-    /// What the bucket had before.
+    /// Objects in the bucket before.
     pub objects: u64,
+    /// Their total size.
     pub size_bytes: u64,
-    /// Objects that no record keys.
+    /// Removed objects that no record names.
     pub unreferenced: u64,
-    /// Objects that were not asked for in a long time, or had to make room.
+    /// Objects that retention removed.
     pub unused: u64,
     pub removed_bytes: u64,
-    /// Uploads that never ended.
+    /// Aborted multipart uploads.
     pub abandoned_uploads: u64,
 }
 
-/// Whether something is removed, or only counted.
+/// Whether objects are removed, or only counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GcMode {
     Apply,
     DryRun,
 }
 
-/// What is known of all objects, before anything is removed.
+/// Garbage collection of a bucket.
+#[derive(Debug)]
+pub struct GarbageCollector<'a> {
+    client: &'a BucketClient,
+    mode: GcMode,
+}
+
+/// Everything that is listed before the first removal.
 struct Inventory {
-    began: SystemTime,
-    /// Sorted.
+    started_at: SystemTime,
+    /// Objects that records name, sorted.
     referenced: Vec<Sha256>,
+    /// Sorted.
     pinned: Vec<Sha256>,
     uses: Uses,
 }
 
-/// When objects were last asked for.
+/// Times of last use.
 #[derive(Default)]
 struct Uses {
-    /// Since when uses are told. Before that everything may have been in use, and nothing is
-    /// removed for want of it.
+    /// Time since which uses are recorded. Without it, any object may be in use, and retention
+    /// removes none.
     recorded_since: Option<SystemTime>,
-    at: HashMap<Sha256, SystemTime>,
+    last_used: HashMap<Sha256, SystemTime>,
 }
 
 /// An object that may be removed.
@@ -62,203 +79,56 @@ struct Candidate {
     used_at: SystemTime,
 }
 
-/// What became of one.
+/// Result of trying to remove one object.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Removal {
     Removed,
-    /// Somebody else has removed it.
+    /// Another node has removed the object.
     AlreadyGone,
-    /// It was put again, or asked for.
+    /// The object was uploaded again or requested meanwhile, and stays.
     Kept,
 }
 
-impl Bucket {
-    /// Looks through the whole bucket, and removes.
+impl<'a> GarbageCollector<'a> {
+    pub(super) fn new(client: &'a BucketClient, mode: GcMode) -> Self {
+        Self { client, mode }
+    }
+
+    /// Collects garbage in the whole bucket, applies retention, and aborts stale multipart uploads.
     ///
     /// # Errors
-    /// [`BucketError`]; what was removed up to then is gone.
-    pub async fn collect(&self, mode: GcMode) -> Result<GcReport, BucketError> {
-        let began = SystemTime::now();
-        let keys = self.keys();
-        let mut referenced =
-            digests(self.list(keys.records()), |name| Some(record_of(name)?.1)).await?;
-        referenced.sort_unstable();
-        referenced.dedup();
-        let mut pinned = digests(self.list(keys.pins()), sha256_of).await?;
-        pinned.sort_unstable();
-        let uses = if self.config().has_retention() {
-            self.uses(mode).await?
-        } else {
-            Uses::default()
-        };
-        let inventory = Inventory {
-            began,
-            referenced,
-            pinned,
-            uses,
-        };
+    /// [`BucketError`] if a request failed. Objects that were removed before stay removed.
+    pub async fn collect(&self) -> Result<GcReport, BucketError> {
+        let inventory = self.take_inventory().await?;
         let mut report = GcReport::default();
-        let mut candidates = Vec::new();
-        let mut listing = self.list(keys.objects());
-        while let Some(page) = listing.next().await? {
-            for listed in page {
-                report.objects += 1;
-                report.size_bytes += listed.size_bytes;
-                let Some(sha256) = self.object_of(&listed) else {
-                    continue;
-                };
-                if inventory.age(listed.modified_at) <= self.config().gc_grace.0 {
-                    continue;
-                }
-                let ListedKey {
-                    size_bytes,
-                    modified_at,
-                    ..
-                } = listed;
-                let used_at = inventory.uses.of(sha256).max(modified_at);
-                let candidate = Candidate {
-                    sha256,
-                    size_bytes,
-                    modified_at,
-                    used_at,
-                };
-                if inventory.referenced.binary_search(&sha256).is_err() {
-                    if self.remove_object(candidate, mode).await? == Removal::Removed {
-                        report.unreferenced += 1;
-                        report.removed_bytes += size_bytes;
-                    }
-                } else if inventory.uses.recorded_since.is_some()
-                    && inventory.pinned.binary_search(&sha256).is_err()
-                {
-                    candidates.push(candidate);
-                }
-            }
-        }
-        self.apply_retention(&inventory, candidates, mode, &mut report)
+        let candidates = self.remove_unreferenced(&inventory, &mut report).await?;
+        self.apply_retention(&inventory, candidates, &mut report)
             .await?;
-        report.abandoned_uploads = self.abort_stale_multipart_uploads(mode).await?;
+        report.abandoned_uploads = self.abort_stale_multipart_uploads().await?;
         Ok(report)
     }
 
-    /// The longest unused go first: those that are past their time, and then those that are too
-    /// much.
-    async fn apply_retention(
-        &self,
-        inventory: &Inventory,
-        mut candidates: Vec<Candidate>,
-        mode: GcMode,
-        report: &mut GcReport,
-    ) -> Result<(), BucketError> {
-        candidates.sort_by_key(|candidate| candidate.used_at);
-        let (max_unused, max_size_bytes) =
-            (self.config().max_unused.0, self.config().max_size.bytes);
-        let mut held_bytes = report.size_bytes - report.removed_bytes;
-        for candidate in candidates {
-            let is_unused = !max_unused.is_zero() && inventory.age(candidate.used_at) > max_unused;
-            let is_too_much = max_size_bytes > 0 && held_bytes > max_size_bytes;
-            if !is_unused && !is_too_much {
-                break;
-            }
-            let was_used = self.was_used_since(candidate).await?;
-            let removal = if was_used {
-                Removal::Kept
-            } else {
-                self.remove_object(candidate, mode).await?
-            };
-            if removal == Removal::Removed {
-                report.unused += 1;
-                report.removed_bytes += candidate.size_bytes;
-            }
-            if removal != Removal::Kept {
-                held_bytes -= candidate.size_bytes;
-            }
-        }
-        Ok(())
-    }
-
-    /// The object that a name is of: nothing else that somebody may have put beside ours.
-    #[must_use]
-    pub fn object_of(&self, listed: &ListedKey) -> Option<Sha256> {
-        sha256_of(&listed.name).filter(|sha256| self.keys().object(*sha256) == listed.name)
-    }
-
-    /// Removes an object, unless it was put again since it was listed.
-    async fn remove_object(
-        &self,
-        candidate: Candidate,
-        mode: GcMode,
-    ) -> Result<Removal, BucketError> {
-        let Candidate {
-            sha256,
-            size_bytes,
-            modified_at,
-            ..
-        } = candidate;
-        match self.head_object(sha256).await? {
-            None => return Ok(Removal::AlreadyGone),
-            // Listings are finer than a second, and what is told of one object is not.
-            Some(found) if whole_seconds(found.modified_at) != whole_seconds(modified_at) => {
-                return Ok(Removal::Kept);
-            }
-            Some(_) => {}
-        }
-        if mode == GcMode::Apply {
-            self.remove(&self.keys().object(sha256)).await?;
-            if self.config().has_retention() {
-                self.remove(&self.keys().used(sha256)).await?;
-            }
-            tracing::info!(%sha256, size_bytes, "an object was removed from the bucket");
-        }
-        Ok(Removal::Removed)
-    }
-
-    /// Whether another instance has told of a use since the uses were listed.
-    async fn was_used_since(&self, candidate: Candidate) -> Result<bool, BucketError> {
-        let found = self.head_key(&self.keys().used(candidate.sha256)).await?;
-        Ok(found.is_some_and(|found| {
-            whole_seconds(found.modified_at) > whole_seconds(candidate.used_at)
-        }))
-    }
-
-    /// Where nobody has told of uses yet, that begins now.
-    async fn uses(&self, mode: GcMode) -> Result<Uses, BucketError> {
-        let mut uses = Uses::default();
-        let began = self.keys().uses_began();
-        uses.recorded_since = self.head_key(&began).await?.map(|found| found.modified_at);
-        if uses.recorded_since.is_none() && mode == GcMode::Apply {
-            self.put_marker(began).await?;
-        }
-        let mut listing = self.list(self.keys().uses());
-        while let Some(page) = listing.next().await? {
-            uses.at.extend(
-                page.iter()
-                    .filter_map(|listed| Some((sha256_of(&listed.name)?, listed.modified_at))),
-            );
-        }
-        Ok(uses)
-    }
-
-    /// Ends uploads in parts that nobody goes on with.
+    /// Aborts multipart uploads older than `gc_grace`. Returns their number.
     ///
     /// # Errors
-    /// [`BucketError`].
-    pub async fn abort_stale_multipart_uploads(&self, mode: GcMode) -> Result<u64, BucketError> {
-        let began = SystemTime::now();
+    /// [`BucketError`] if a request failed.
+    pub async fn abort_stale_multipart_uploads(&self) -> Result<u64, BucketError> {
+        let started_at = SystemTime::now();
         let mut aborted = 0;
         let (mut after_key, mut after_id) = (None, None);
         loop {
             let request = self
-                .client()
+                .client
+                .sdk()
                 .list_multipart_uploads()
-                .bucket(self.name())
-                .prefix(self.keys().objects());
-            let request = request
+                .bucket(self.client.bucket_name())
+                .prefix(self.client.keys().objects())
                 .set_key_marker(after_key)
                 .set_upload_id_marker(after_id);
-            let output = self.write(super::REQUEST_TIMEOUT, request.send()).await?;
+            let output = self.client.write(REQUEST_TIMEOUT, request.send()).await?;
             for upload in output.uploads() {
-                let age = began
-                    .duration_since(super::time(upload.initiated()))
+                let age = started_at
+                    .duration_since(sdk::system_time(upload.initiated()))
                     .unwrap_or_default();
                 let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else {
                     continue;
@@ -266,8 +136,8 @@ impl Bucket {
                 if age <= self.config().gc_grace.0 {
                     continue;
                 }
-                if mode == GcMode::Apply {
-                    self.abort(key, id).await?;
+                if self.mode == GcMode::Apply {
+                    multipart::abort(self.client, key, id).await?;
                 }
                 aborted += 1;
             }
@@ -277,12 +147,179 @@ impl Bucket {
             }
         }
     }
+
+    fn config(&self) -> &Config {
+        self.client.config()
+    }
+
+    fn list(&self, prefix: String) -> Listing {
+        Listing::new(self.client.clone(), prefix)
+    }
+
+    async fn take_inventory(&self) -> Result<Inventory, BucketError> {
+        let started_at = SystemTime::now();
+        let keys = self.client.keys();
+        let record_digest = |key: &str| Some(parse_record_key(key)?.1);
+        let mut referenced = list_digests(self.list(keys.records()), record_digest).await?;
+        referenced.sort_unstable();
+        referenced.dedup();
+        let mut pinned = list_digests(self.list(keys.pins()), parse_digest).await?;
+        pinned.sort_unstable();
+        let uses = if self.config().has_retention() {
+            self.list_uses().await?
+        } else {
+            Uses::default()
+        };
+        Ok(Inventory {
+            started_at,
+            referenced,
+            pinned,
+            uses,
+        })
+    }
+
+    /// Lists the times of last use. If none was recorded yet, starts recording.
+    async fn list_uses(&self) -> Result<Uses, BucketError> {
+        let mut uses = Uses::default();
+        let began_key = self.client.keys().uses_began();
+        uses.recorded_since = key_requests::head(self.client, &began_key)
+            .await?
+            .map(|began| began.modified_at);
+        if uses.recorded_since.is_none() && self.mode == GcMode::Apply {
+            key_requests::put_marker(self.client, began_key).await?;
+        }
+        let mut listing = self.list(self.client.keys().uses());
+        while let Some(page) = listing.next_page().await? {
+            uses.last_used.extend(
+                page.iter()
+                    .filter_map(|listed| Some((parse_digest(&listed.name)?, listed.modified_at))),
+            );
+        }
+        Ok(uses)
+    }
+
+    /// Removes objects that no record names. Returns the objects that retention may remove.
+    async fn remove_unreferenced(
+        &self,
+        inventory: &Inventory,
+        report: &mut GcReport,
+    ) -> Result<Vec<Candidate>, BucketError> {
+        let mut retention_candidates = Vec::new();
+        let mut listing = self.list(self.client.keys().objects());
+        while let Some(page) = listing.next_page().await? {
+            for listed in page {
+                report.objects += 1;
+                report.size_bytes += listed.size_bytes;
+                let Some(candidate) = self.candidate(inventory, &listed) else {
+                    continue;
+                };
+                let sha256 = candidate.sha256;
+                if inventory.referenced.binary_search(&sha256).is_err() {
+                    if self.remove_object(candidate).await? == Removal::Removed {
+                        report.unreferenced += 1;
+                        report.removed_bytes += candidate.size_bytes;
+                    }
+                } else if inventory.uses.recorded_since.is_some()
+                    && inventory.pinned.binary_search(&sha256).is_err()
+                {
+                    retention_candidates.push(candidate);
+                }
+            }
+        }
+        Ok(retention_candidates)
+    }
+
+    /// Returns an object that is older than `gc_grace`. Returns `None` for younger objects and for
+    /// unknown keys.
+    fn candidate(&self, inventory: &Inventory, listed: &ListedKey) -> Option<Candidate> {
+        let sha256 = self.client.keys().object_digest(&listed.name)?;
+        let modified_at = listed.modified_at;
+        if inventory.age(modified_at) <= self.config().gc_grace.0 {
+            return None;
+        }
+        Some(Candidate {
+            sha256,
+            size_bytes: listed.size_bytes,
+            modified_at,
+            used_at: inventory.uses.last_use(sha256).max(modified_at),
+        })
+    }
+
+    /// Removes objects that are unused for `max_unused`, and then the least recently used ones
+    /// until the bucket is within `max_size`.
+    async fn apply_retention(
+        &self,
+        inventory: &Inventory,
+        mut candidates: Vec<Candidate>,
+        report: &mut GcReport,
+    ) -> Result<(), BucketError> {
+        candidates.sort_by_key(|candidate| candidate.used_at);
+        let (max_unused, max_size_bytes) =
+            (self.config().max_unused.0, self.config().max_size.bytes);
+        let mut remaining_bytes = report.size_bytes - report.removed_bytes;
+        for candidate in candidates {
+            let is_unused = !max_unused.is_zero() && inventory.age(candidate.used_at) > max_unused;
+            let is_over_size = max_size_bytes > 0 && remaining_bytes > max_size_bytes;
+            if !is_unused && !is_over_size {
+                break;
+            }
+            let removal = if self.was_used_since(candidate).await? {
+                Removal::Kept
+            } else {
+                self.remove_object(candidate).await?
+            };
+            if removal == Removal::Removed {
+                report.unused += 1;
+                report.removed_bytes += candidate.size_bytes;
+            }
+            if removal != Removal::Kept {
+                remaining_bytes -= candidate.size_bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes an object, unless it was uploaded again since it was listed.
+    async fn remove_object(&self, candidate: Candidate) -> Result<Removal, BucketError> {
+        let Candidate {
+            sha256,
+            size_bytes,
+            modified_at,
+            ..
+        } = candidate;
+        let key = self.client.keys().object(sha256);
+        match key_requests::head(self.client, &key).await? {
+            None => return Ok(Removal::AlreadyGone),
+            // Listings have fractions of a second. HEAD responses do not.
+            Some(info) if whole_seconds(info.modified_at) != whole_seconds(modified_at) => {
+                return Ok(Removal::Kept);
+            }
+            Some(_) => {}
+        }
+        if self.mode == GcMode::Apply {
+            key_requests::remove(self.client, &key).await?;
+            if self.config().has_retention() {
+                key_requests::remove(self.client, &self.client.keys().used(sha256)).await?;
+            }
+            tracing::info!(%sha256, size_bytes, "removed object from the bucket");
+        }
+        Ok(Removal::Removed)
+    }
+
+    /// Whether another node has recorded a use since the uses were listed.
+    async fn was_used_since(&self, candidate: Candidate) -> Result<bool, BucketError> {
+        let used_key = self.client.keys().used(candidate.sha256);
+        let marker = key_requests::head(self.client, &used_key).await?;
+        Ok(marker.is_some_and(|marker| {
+            whole_seconds(marker.modified_at) > whole_seconds(candidate.used_at)
+        }))
+    }
 }
 
 impl Uses {
-    /// When an object was last known to be in use.
-    fn of(&self, sha256: Sha256) -> SystemTime {
-        self.at
+    /// Returns the last time at which an object may have been in use.
+    fn last_use(&self, sha256: Sha256) -> SystemTime {
+        self.last_used
             .get(&sha256)
             .copied()
             .or(self.recorded_since)
@@ -291,18 +328,19 @@ impl Uses {
 }
 
 impl Inventory {
+    /// Returns the age at the start of the garbage collection.
     fn age(&self, then: SystemTime) -> Duration {
-        self.began.duration_since(then).unwrap_or_default()
+        self.started_at.duration_since(then).unwrap_or_default()
     }
 }
 
-async fn digests(
+async fn list_digests(
     mut listing: Listing,
-    of: impl Fn(&str) -> Option<Sha256>,
+    parse: impl Fn(&str) -> Option<Sha256>,
 ) -> Result<Vec<Sha256>, BucketError> {
     let mut digests = Vec::new();
-    while let Some(page) = listing.next().await? {
-        digests.extend(page.iter().filter_map(|listed| of(&listed.name)));
+    while let Some(page) = listing.next_page().await? {
+        digests.extend(page.iter().filter_map(|listed| parse(&listed.name)));
     }
     Ok(digests)
 }

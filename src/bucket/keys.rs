@@ -1,14 +1,17 @@
-//! What things are called in the bucket. The shape is that of the folder, behind the prefix.
+//! Keys of objects, records, pins and uses in the bucket.
+//!
+//! The keys have the layout of the cache folder, below the configured prefix.
 
 use crate::model::{Key, Sha256};
 
+/// Builds the keys of one bucket.
 #[derive(Debug, Clone)]
 pub struct ObjectKeys {
     prefix: String,
 }
 
 impl ObjectKeys {
-    /// A prefix is a folder, whether it was written with a slash at its end or without.
+    /// Creates the keys below `prefix`, with or without a slash at its end.
     pub fn new(prefix: &str) -> Self {
         let slash = if prefix.is_empty() || prefix.ends_with('/') {
             ""
@@ -41,12 +44,17 @@ impl ObjectKeys {
         format!("{}{}/{name}/", self.pins(), &name[..2])
     }
 
+    /// `pins/ab/<key>/<sha256>`
+    pub fn pin(&self, key: Key, sha256: Sha256) -> String {
+        format!("{}{sha256}", self.pins_of(key))
+    }
+
     /// `used/`
     pub fn uses(&self) -> String {
         format!("{}used/", self.prefix)
     }
 
-    /// `used/began`: since when uses are told, by the age of the marker.
+    /// `used/began`: its modification time is the time since which uses are recorded.
     pub fn uses_began(&self) -> String {
         format!("{}began", self.uses())
     }
@@ -57,7 +65,7 @@ impl ObjectKeys {
         format!("{}{}/{name}", self.objects(), &name[..2])
     }
 
-    /// `used/ab/abcdef...`: when an object was last asked for, by the age of the marker.
+    /// `used/ab/abcdef...`: its modification time is the last recorded use of an object.
     pub fn used(&self, sha256: Sha256) -> String {
         let name = sha256.to_string();
         format!("{}{}/{name}", self.uses(), &name[..2])
@@ -73,28 +81,33 @@ impl ObjectKeys {
     pub fn record(&self, key: Key, sha256: Sha256) -> String {
         format!("{}{sha256}.json", self.records_of(key))
     }
+
+    /// Returns the digest of an object by its key. Returns `None` for keys of other files.
+    pub fn object_digest(&self, object_key: &str) -> Option<Sha256> {
+        parse_digest(object_key).filter(|sha256| self.object(*sha256) == object_key)
+    }
 }
 
-/// The digest that the name of an object, of a use or of a pin ends with.
+/// Returns the digest at the end of the key of an object, a use or a pin.
 #[must_use]
-pub fn sha256_of(name: &str) -> Option<Sha256> {
-    name.rsplit_once('/')?.1.parse().ok()
+pub fn parse_digest(object_key: &str) -> Option<Sha256> {
+    object_key.rsplit_once('/')?.1.parse().ok()
 }
 
-/// Target and digest of a pin, by its name.
+/// Returns the target and the digest in the key of a pin.
 #[must_use]
-pub fn pin_of(name: &str) -> Option<(Key, Sha256)> {
-    let (folder, sha256) = name.rsplit_once('/')?;
+pub fn parse_pin_key(pin_key: &str) -> Option<(Key, Sha256)> {
+    let (folder, sha256) = pin_key.rsplit_once('/')?;
     Some((
         folder.rsplit_once('/')?.1.parse().ok()?,
         sha256.parse().ok()?,
     ))
 }
 
-/// Target and digest of a record, by its name.
+/// Returns the target and the digest in the key of a record.
 #[must_use]
-pub fn record_of(name: &str) -> Option<(Key, Sha256)> {
-    let (folder, file) = name.rsplit_once('/')?;
+pub fn parse_record_key(record_key: &str) -> Option<(Key, Sha256)> {
+    let (folder, file) = record_key.rsplit_once('/')?;
     let key = folder.rsplit_once('/')?.1.parse().ok()?;
     Some((key, file.strip_suffix(".json")?.parse().ok()?))
 }

@@ -1,42 +1,53 @@
-//! Pins in the bucket: retention keeps what they name, and instances that do not share the folder
-//! learn of them.
+//! Pins in the bucket. Retention keeps pinned objects, and nodes with other cache folders import
+//! the pins.
 
 use std::time::SystemTime;
 
-use super::{Bucket, BucketError, MAX_RECORDS, sha256_of};
+use super::client::BucketClient;
+use super::error::BucketError;
+use super::key_requests;
+use super::keys::parse_digest;
+use super::listing::{MAX_ENTRIES_OF_TARGET, list_page};
 use crate::model::{Key, Sha256};
 
-impl Bucket {
-    /// The pins of a target, and when each was set.
+/// The pins of a bucket.
+#[derive(Debug)]
+pub struct BucketPins<'a> {
+    client: &'a BucketClient,
+}
+
+impl<'a> BucketPins<'a> {
+    pub(super) fn new(client: &'a BucketClient) -> Self {
+        Self { client }
+    }
+
+    /// Reads the pins of a target with their times, at most 64.
     ///
     /// # Errors
-    /// [`BucketError`].
-    pub async fn pins_of(&self, key: Key) -> Result<Vec<(Sha256, SystemTime)>, BucketError> {
-        let page = self
-            .page(&self.keys().pins_of(key), "", MAX_RECORDS)
-            .await?;
+    /// [`BucketError`] if the bucket could not be read.
+    pub async fn read_all(&self, key: Key) -> Result<Vec<(Sha256, SystemTime)>, BucketError> {
+        let prefix = self.client.keys().pins_of(key);
+        let page = list_page(self.client, &prefix, "", MAX_ENTRIES_OF_TARGET).await?;
         Ok(page
-            .listed
+            .keys
             .iter()
-            .filter_map(|one| Some((sha256_of(&one.name)?, one.modified_at)))
+            .filter_map(|listed| Some((parse_digest(&listed.name)?, listed.modified_at)))
             .collect())
     }
 
     /// Pins a target, or renews its pin.
     ///
     /// # Errors
-    /// [`BucketError`].
-    pub async fn put_pin(&self, key: Key, sha256: Sha256) -> Result<(), BucketError> {
-        self.put_marker(self.pin(key, sha256)).await
+    /// [`BucketError`] if the bucket could not be written.
+    pub async fn put(&self, key: Key, sha256: Sha256) -> Result<(), BucketError> {
+        key_requests::put_marker(self.client, self.client.keys().pin(key, sha256)).await
     }
 
+    /// Removes a pin. A pin that does not exist is no error.
+    ///
     /// # Errors
-    /// [`BucketError`].
-    pub async fn remove_pin(&self, key: Key, sha256: Sha256) -> Result<(), BucketError> {
-        self.remove(&self.pin(key, sha256)).await
-    }
-
-    fn pin(&self, key: Key, sha256: Sha256) -> String {
-        format!("{}{sha256}", self.keys().pins_of(key))
+    /// [`BucketError`] if the bucket could not be written.
+    pub async fn remove(&self, key: Key, sha256: Sha256) -> Result<(), BucketError> {
+        key_requests::remove(self.client, &self.client.keys().pin(key, sha256)).await
     }
 }

@@ -12,9 +12,12 @@ pub async fn record_listing(
     state: &BucketState,
     listed: &[ListedKey],
 ) -> Vec<(Sha256, u64)> {
-    let seen = listed
-        .iter()
-        .filter_map(|one| Some((state.bucket.object_of(one)?, one.size_bytes)));
+    let seen = listed.iter().filter_map(|one| {
+        Some((
+            state.bucket.keys().object_digest(&one.name)?,
+            one.size_bytes,
+        ))
+    });
     let seen: Vec<_> = seen.collect();
     let recorded = seen.clone();
     let recorded = cache.disk().run(IoClass::Maintenance, move |disk| {

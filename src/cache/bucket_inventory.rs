@@ -56,7 +56,7 @@ pub async fn sync_bucket_inventory(
 async fn list_objects(cache: &Cache, state: &BucketState) -> Result<u64, CacheError> {
     let mut listing = state.bucket.list(state.bucket.keys().objects());
     let mut count = 0;
-    while let Some(page) = listing.next().await? {
+    while let Some(page) = listing.next_page().await? {
         count += record_listing(cache, state, &page).await.len() as u64;
     }
     Ok(count)
@@ -66,10 +66,10 @@ async fn list_objects(cache: &Cache, state: &BucketState) -> Result<u64, CacheEr
 async fn import_unknown_records(cache: &Cache, state: &BucketState) -> Result<u64, CacheError> {
     let mut listing = state.bucket.list(state.bucket.keys().records());
     let mut imported = 0;
-    while let Some(page) = listing.next().await? {
+    while let Some(page) = listing.next_page().await? {
         let listed: Vec<_> = page
             .iter()
-            .filter_map(|one| bucket::record_of(&one.name))
+            .filter_map(|one| bucket::parse_record_key(&one.name))
             .collect();
         let unknown = cache.disk().run(IoClass::Maintenance, move |disk| {
             Ok::<_, DiskError>(unknown_of(disk, listed))
@@ -77,7 +77,8 @@ async fn import_unknown_records(cache: &Cache, state: &BucketState) -> Result<u6
         for (key, sha256) in unknown.await? {
             let found: Vec<Record> = state
                 .bucket
-                .record(key, sha256)
+                .records()
+                .read(key, sha256)
                 .await?
                 .into_iter()
                 .collect();

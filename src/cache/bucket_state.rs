@@ -48,8 +48,8 @@ pub struct BucketState {
     requests: MemoryCache<Sha256, Arc<AtomicU32>>,
     /// Objects whose use is stored in the bucket, or queued for it.
     used: MemoryCache<Sha256, ()>,
-    use_queue: Queue<Sha256>,
-    promotion_queue: Queue<Arc<Record>>,
+    use_queue: BoundedQueue<Sha256>,
+    promotion_queue: BoundedQueue<Arc<Record>>,
     pub promotions: Semaphore,
     /// Notified when an upload is queued.
     pub uploads: Notify,
@@ -57,12 +57,12 @@ pub struct BucketState {
 }
 
 /// A bounded queue that drops what does not fit.
-struct Queue<T> {
+struct BoundedQueue<T> {
     sender: mpsc::Sender<T>,
     receiver: Mutex<mpsc::Receiver<T>>,
 }
 
-impl<T> Queue<T> {
+impl<T> BoundedQueue<T> {
     fn new(capacity: usize) -> Self {
         let (sender, receiver) = mpsc::channel(capacity);
         Self {
@@ -137,8 +137,8 @@ impl BucketState {
                 .time_to_idle(REQUEST_WINDOW)
                 .build(),
             used: builder().time_to_live(USE_INTERVAL).build(),
-            use_queue: Queue::new(MAX_USES_QUEUED),
-            promotion_queue: Queue::new(MAX_PROMOTIONS_QUEUED),
+            use_queue: BoundedQueue::new(MAX_USES_QUEUED),
+            promotion_queue: BoundedQueue::new(MAX_PROMOTIONS_QUEUED),
             promotions: Semaphore::new(MAX_PROMOTIONS),
             uploads: Notify::new(),
             positive_ttl,
@@ -213,7 +213,7 @@ impl BucketState {
     /// Stores the next use in the bucket.
     pub async fn store_next_use(&self) {
         let sha256 = self.use_queue.pop().await;
-        if let Err(error) = self.bucket.put_use(sha256).await {
+        if let Err(error) = self.bucket.record_use(sha256).await {
             tracing::debug!(%error, %sha256, "use of an object was not stored in the bucket");
             self.used.invalidate(&sha256);
         }

@@ -54,7 +54,7 @@ impl BucketHit {
     /// # Errors
     /// [`BucketError`].
     pub async fn presigned_url(&self) -> Result<String, BucketError> {
-        let url = self.bucket.presigned_url(&self.record).await?;
+        let url = self.bucket.object_url(&self.record).await?;
         self.record_hit();
         Ok(url)
     }
@@ -66,7 +66,7 @@ impl BucketHit {
     pub async fn open(&self, range: ByteRange) -> Result<BucketStream, BucketError> {
         match self
             .bucket
-            .open(self.record.sha256, self.record.size_bytes, range)
+            .open_object(self.record.sha256, self.record.size_bytes, range)
             .await
         {
             Ok(body) => {

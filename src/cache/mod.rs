@@ -30,7 +30,7 @@ pub use hit::{BucketHit, BucketStream, Hit};
 pub use replication::Replication;
 pub use upload_worker::QueuePoll;
 
-pub use crate::bucket::{Bucket, BucketError, Config as BucketConfig, Delivery};
+pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketConfig};
 pub use crate::disk::{
     Acquire, DiskError, DiskHealth, DiskIo, EvictResult, FileHit, Finished, Lease, LeaseHolder,
     LeaseState, ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode, Published, Sealed,

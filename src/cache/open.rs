@@ -31,7 +31,7 @@ pub async fn look_up(cache: &Cache, key: Key) -> Result<TargetLookup, CacheError
         return Ok(on_disk?);
     }
     let timed_out = || BucketError::Unavailable("no answer in time".to_owned());
-    let found = timeout(LOOKUP_TIMEOUT, state.bucket.records_of(key))
+    let found = timeout(LOOKUP_TIMEOUT, state.bucket.records().read_all(key))
         .await
         .unwrap_or_else(|_| Err(timed_out()));
     match found {
@@ -128,7 +128,7 @@ async fn is_in_bucket(cache: &Cache, state: &BucketState, record: &Record) -> bo
             return true;
         }
     }
-    let seen = match state.bucket.objects_from(sha256).await {
+    let seen = match state.bucket.list_objects_from(sha256).await {
         Ok(listed) => bucket_findings::record_listing(cache, state, &listed).await,
         Err(error) => {
             tracing::debug!(%error, %sha256, "object was not looked up in the bucket");

@@ -9,7 +9,7 @@ use crate::model::{Key, Sha256};
 /// case.
 pub async fn put_pin(cache: &Cache, key: Key, sha256: Sha256) {
     let Some(bucket) = cache.bucket() else { return };
-    if let Err(error) = bucket.put_pin(key, sha256).await {
+    if let Err(error) = bucket.pins().put(key, sha256).await {
         tracing::warn!(%error, %sha256, "pin was not stored in the bucket; pin the target again");
     }
 }
@@ -17,7 +17,7 @@ pub async fn put_pin(cache: &Cache, key: Key, sha256: Sha256) {
 /// Removes a pin from the bucket.
 pub async fn remove_pin(cache: &Cache, key: Key, sha256: Sha256) {
     let Some(bucket) = cache.bucket() else { return };
-    if let Err(error) = bucket.remove_pin(key, sha256).await {
+    if let Err(error) = bucket.pins().remove(key, sha256).await {
         tracing::warn!(%error, %sha256, "pin was not removed from the bucket");
     }
 }
@@ -28,7 +28,7 @@ pub async fn remove_records(cache: &Cache, key: Key, records: &[Sha256]) -> Resu
         return Ok(());
     };
     for sha256 in records.iter().copied() {
-        bucket.remove(&bucket.keys().record(key, sha256)).await?;
+        bucket.records().remove(key, sha256).await?;
         let removed = cache.disk().run(IoClass::Request, move |disk| {
             disk.index.remove_upload(PendingUpload { key, sha256 })?;
             if let Some(markers) = &disk.markers {
@@ -47,10 +47,10 @@ pub async fn is_pinned_in_bucket(cache: &Cache, sha256: Sha256) -> Result<bool, 
         return Ok(false);
     };
     let mut listing = bucket.list(bucket.keys().pins());
-    while let Some(page) = listing.next().await? {
+    while let Some(page) = listing.next_page().await? {
         if page
             .iter()
-            .any(|one| bucket::sha256_of(&one.name) == Some(sha256))
+            .any(|one| bucket::parse_digest(&one.name) == Some(sha256))
         {
             return Ok(true);
         }
@@ -63,10 +63,7 @@ pub async fn remove_object(cache: &Cache, sha256: Sha256) -> Result<(), CacheErr
     let Some(state) = &cache.inner.bucket else {
         return Ok(());
     };
-    state
-        .bucket
-        .remove(&state.bucket.keys().object(sha256))
-        .await?;
+    state.bucket.remove_object(sha256).await?;
     state.set_present(sha256, false);
     let removed = cache.disk().run(IoClass::Request, move |disk| {
         if let Some(markers) = &disk.markers {
@@ -83,10 +80,10 @@ pub async fn import_unknown_pins(cache: &Cache) -> Result<(), CacheError> {
         return Ok(());
     };
     let mut listing = bucket.list(bucket.keys().pins());
-    while let Some(page) = listing.next().await? {
+    while let Some(page) = listing.next_page().await? {
         let listed: Vec<_> = page
             .iter()
-            .filter_map(|one| bucket::pin_of(&one.name))
+            .filter_map(|one| bucket::parse_pin_key(&one.name))
             .collect();
         let unknown = cache.disk().run(IoClass::Maintenance, move |disk| {
             let layout = &disk.layout;
@@ -106,7 +103,7 @@ pub async fn import_unknown_pins(cache: &Cache) -> Result<(), CacheError> {
 /// Imports the pins of a target that other nodes set.
 pub async fn import_pins(cache: &Cache, key: Key) {
     let Some(bucket) = cache.bucket() else { return };
-    let imported = match bucket.pins_of(key).await {
+    let imported = match bucket.pins().read_all(key).await {
         Ok(found) => {
             let import = cache.disk().run(IoClass::Request, move |disk| {
                 found

@@ -72,7 +72,9 @@ impl Cache {
             .await?;
         if let Some(last) = record.size_bytes.checked_sub(1) {
             let whole = ByteRange { first: 0, last };
-            let mut body = bucket.open(record.sha256, record.size_bytes, whole).await?;
+            let mut body = bucket
+                .open_object(record.sha256, record.size_bytes, whole)
+                .await?;
             while let Some(piece) = body.next().await? {
                 staging.append(piece).await?;
             }

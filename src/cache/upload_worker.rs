@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::bucket_state::BucketState;
 use super::open::import_records;
 use super::{BucketError, Cache, CacheError};
-use crate::bucket::{Upload, UploadResult};
+use crate::bucket::{ObjectUpload, UploadResult};
 use crate::disk::{DiskError, IoClass, PendingUpload, records};
 use crate::model::{Cause, Event, Record};
 
@@ -89,7 +89,7 @@ async fn upload(
         let is_suspect = state.is_suspect(sha256);
         let uploaded = state
             .bucket
-            .put_object(&Upload {
+            .put_object(&ObjectUpload {
                 path: &path,
                 record: &record,
                 is_suspect,
@@ -138,13 +138,13 @@ async fn upload_record(
     record: &Arc<Record>,
 ) -> Result<(), CacheError> {
     let key = record.key();
-    let mut all = state.bucket.records_of(key).await?;
+    let mut all = state.bucket.records().read_all(key).await?;
     let theirs = all.iter().find(|other| other.sha256 == record.sha256);
     if theirs.is_none_or(|theirs| record.first_seen < theirs.first_seen) {
-        state.bucket.put_record(record).await?;
+        state.bucket.records().put(record).await?;
         // Of two nodes that put records at once, at least the later one sees both. The other
         // imports at its next inventory.
-        all = state.bucket.records_of(key).await?;
+        all = state.bucket.records().read_all(key).await?;
     }
     all.retain(|other| other.sha256 != record.sha256);
     if all.is_empty() {

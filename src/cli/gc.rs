@@ -27,7 +27,7 @@ impl Gc {
         } else {
             GcMode::Apply
         };
-        match bucket.collect(mode).await {
+        match bucket.garbage_collector(mode).collect().await {
             Ok(report) if self.json => finish_with(&serde_json::json!(report)),
             Ok(report) => finish_with(&format_args!(
                 "{} objects, {} bytes; {}{} that no record names, {} unused, {} abandoned uploads; {} bytes freed",

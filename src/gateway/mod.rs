@@ -361,7 +361,7 @@ impl Gateway {
     /// What is wrong with the bucket, for the operator. Without it this instance goes on.
     #[must_use]
     pub fn bucket_error(&self) -> Option<String> {
-        self.cache.bucket()?.trouble()
+        self.cache.bucket()?.last_error()
     }
 }
 

@@ -89,7 +89,7 @@ impl Gateway {
             && request.expected.is_empty()
             // Another gateway that asks so wants to know what the bytes are.
             && !request.only_if_cached
-            && self.cache.bucket().is_some_and(|bucket| bucket.config().delivery == cache::Delivery::Redirect)
+            && self.cache.bucket().is_some_and(|bucket| bucket.config().delivery == cache::BucketDelivery::Redirect)
             && self.config.load().follows_redirects(&request.user_agent)
     }
 

@@ -129,7 +129,7 @@ async fn sync_inventory(replication: Replication) -> Result<(), CacheError> {
 /// Applies retention and removes objects that no record names.
 async fn collect_garbage(bucket: Bucket) -> Result<(), BucketError> {
     sleep(GC_SPREAD.mul_f64(rand::random_range(0.0..1.0))).await;
-    let report = bucket.collect(GcMode::Apply).await?;
+    let report = bucket.garbage_collector(GcMode::Apply).collect().await?;
     tracing::info!(?report, "collected garbage in the bucket");
     Ok(())
 }
@@ -137,7 +137,11 @@ async fn collect_garbage(bucket: Bucket) -> Result<(), BucketError> {
 /// Aborts multipart uploads that no process continues: their parts cost space and show in no
 /// listing.
 async fn abort_stale_uploads(bucket: Bucket) -> Result<(), BucketError> {
-    match bucket.abort_stale_multipart_uploads(GcMode::Apply).await {
+    match bucket
+        .garbage_collector(GcMode::Apply)
+        .abort_stale_multipart_uploads()
+        .await
+    {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "aborted stale multipart uploads"),
         Err(error) => {

@@ -14,7 +14,7 @@ use futures_util::stream;
 use serde::Serialize;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::bucket::{Bucket, BucketError, Upload, record_of, sha256_of};
+use crate::bucket::{Bucket, BucketError, ObjectUpload, parse_digest, parse_record_key};
 use crate::cache::{Cache, CacheError};
 use crate::model::{ByteRange, Key, Record, Sha256};
 use export::{ExportedRecord, ImportedRecord};
@@ -136,7 +136,9 @@ impl MigrationEndpoint {
     async fn records(&self) -> Result<Vec<(Key, Sha256)>, MigrateError> {
         match self {
             Self::Folder(cache) => Ok(export::all_records(cache).await?),
-            Self::Bucket(bucket) => Ok(names(bucket, bucket.keys().records(), record_of).await?),
+            Self::Bucket(bucket) => {
+                Ok(names(bucket, bucket.keys().records(), parse_record_key).await?)
+            }
         }
     }
 
@@ -144,11 +146,11 @@ impl MigrationEndpoint {
         Ok(match self {
             Self::Folder(_) => DestinationState::Folder,
             Self::Bucket(bucket) => DestinationState::Bucket {
-                records: names(bucket, bucket.keys().records(), record_of)
+                records: names(bucket, bucket.keys().records(), parse_record_key)
                     .await?
                     .into_iter()
                     .collect(),
-                objects: names(bucket, bucket.keys().objects(), sha256_of)
+                objects: names(bucket, bucket.keys().objects(), parse_digest)
                     .await?
                     .into_iter()
                     .collect(),
@@ -164,7 +166,7 @@ async fn names<T>(
 ) -> Result<Vec<T>, BucketError> {
     let mut names = Vec::new();
     let mut listing = bucket.list(prefix);
-    while let Some(page) = listing.next().await? {
+    while let Some(page) = listing.next_page().await? {
         names.extend(page.iter().filter_map(|listed| of(&listed.name)));
     }
     Ok(names)
@@ -233,7 +235,7 @@ impl Migration<'_> {
         key: Key,
         sha256: Sha256,
     ) -> Result<CopyOutcome, MigrateError> {
-        let Some(record) = bucket.record(key, sha256).await? else {
+        let Some(record) = bucket.records().read(key, sha256).await? else {
             return Ok(CopyOutcome::Damaged);
         };
         Ok(match export::import(cache, bucket, record).await? {
@@ -249,7 +251,7 @@ impl Migration<'_> {
         key: Key,
         sha256: Sha256,
     ) -> Result<CopyOutcome, MigrateError> {
-        let Some(record) = from.record(key, sha256).await? else {
+        let Some(record) = from.records().read(key, sha256).await? else {
             return Ok(CopyOutcome::Damaged);
         };
         // A target may have given several bytes, and nobody else must be able to foresee the name.
@@ -268,19 +270,19 @@ impl Migration<'_> {
 
 async fn put(bucket: &Bucket, record: &Record, path: &Path) -> Result<CopyOutcome, MigrateError> {
     bucket
-        .put_object(&Upload {
+        .put_object(&ObjectUpload {
             path,
             record,
             is_suspect: false,
         })
         .await?;
-    bucket.put_record(record).await?;
+    bucket.records().put(record).await?;
     Ok(CopyOutcome::Copied(record.size_bytes))
 }
 
 /// What its bytes were is worth knowing when they are fetched again.
 async fn put_record(bucket: &Bucket, record: &Record) -> Result<CopyOutcome, MigrateError> {
-    bucket.put_record(record).await?;
+    bucket.records().put(record).await?;
     Ok(CopyOutcome::WithoutObject)
 }
 
@@ -292,7 +294,7 @@ async fn download(bucket: &Bucket, record: &Record, path: &Path) -> Result<(), M
     let mut file = tokio::fs::File::create_new(path).await.map_err(unusable)?;
     if let Some(last) = record.size_bytes.checked_sub(1) {
         let mut body = bucket
-            .open(
+            .open_object(
                 record.sha256,
                 record.size_bytes,
                 ByteRange { first: 0, last },

@@ -177,7 +177,7 @@ impl MetadataCheck {
         let Some(bucket) = self.cache.bucket() else {
             return Ok(false);
         };
-        let Some(record) = bucket.record(key, sha256).await? else {
+        let Some(record) = bucket.records().read(key, sha256).await? else {
             return Ok(false);
         };
         maintenance(&self.cache, move |disk| {

@@ -109,7 +109,7 @@ impl ScrubLock {
     /// Acquires the lock. Returns `None` if another process holds it.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk cannot be read or written.
     pub async fn acquire(cache: &Cache) -> Result<Option<Self>, CacheError> {
         let disk = cache.disk().clone();
         let opened = disk.run(IoClass::Maintenance, |disk| {
@@ -160,7 +160,7 @@ impl ScrubLock {
     /// Stores the position. It is not synced: after a crash some objects are read again.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk cannot be read or written.
     pub async fn save(&self) -> Result<(), CacheError> {
         let (file, CursorState { position, began }) = (Arc::clone(&self.file), self.state);
         let written = self.disk.run(IoClass::Maintenance, move |_| {

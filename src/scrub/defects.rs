@@ -1,5 +1,6 @@
-//! Defects of the folder, and the checks of names, records and index that find them. No object is
-//! read here.
+//! Defects of the folder, and the checks of names, records and index that find them.
+//!
+//! These checks read no object.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,10 +12,10 @@ use serde::Serialize;
 use crate::disk::{self, DiskError, DiskStore, records};
 use crate::model::{Key, RecordError, Sha256};
 
-/// Index rows that are checked at a time.
+/// Index rows that are read at a time.
 const BATCH: usize = 1000;
 
-/// The bits of a mode by which a file can be written to.
+/// Mode bits that permit writing.
 const WRITABLE: u32 = 0o222;
 
 /// A defect of a file in the folder.
@@ -23,20 +24,20 @@ const WRITABLE: u32 = 0o222;
 pub enum Defect {
     /// An object has other bytes than its name says.
     Corrupt,
-    /// The disk does not give an object's bytes. They may be right, and a failing disk is not
-    /// written to.
+    /// A file cannot be read. The bytes may be intact. Nothing is changed, because the disk is
+    /// failing.
     Unreadable,
-    /// A record that cannot be one of its name.
+    /// A record cannot be parsed, or does not match its name.
     DamagedRecord,
-    /// No record names an object, so that no request can get it.
+    /// No record names an object, so no request can be answered with it.
     Orphan,
     /// The index lists an object that does not exist.
     Missing,
     /// An operator pinned an object that does not exist.
     PinnedMissing,
-    /// An object can be written to.
+    /// An object's file is writable.
     WritableObject,
-    /// A file is of no known kind.
+    /// A file is neither an object nor a record.
     UnknownFile,
 }
 
@@ -58,117 +59,129 @@ pub struct RecordsCheck {
     /// Objects of another length than a record says, with the record's path.
     pub of_other_length: Vec<(Sha256, String)>,
     /// Number of folders that could not be read.
-    pub unread: u64,
+    pub unreadable_folders: u64,
 }
 
+/// Checks one part of the records: names, contents, and lengths of their objects.
 pub fn check_records(disk: &DiskStore, part: u8) -> Result<RecordsCheck, DiskError> {
-    let (layout, mut found) = (&disk.layout, RecordsCheck::default());
-    let folder = part_of(&layout.records(), part);
+    let mut check = RecordsCheck::default();
+    let folder = part_of(&disk.layout.records(), part);
     for target in names_in(&folder)? {
         let path = folder.join(&target);
         let is_folder = match fs::symlink_metadata(&path) {
             Ok(metadata) => metadata.is_dir(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            // Whatever lies in it is not known, and so no object is known to be an orphan.
             Err(error) => {
-                found.unread += 1;
-                found
-                    .defects
-                    .push(defect(disk, Defect::Unreadable, &path, error.to_string()));
+                check.add_unreadable_folder(disk, &path, &error);
                 continue;
             }
         };
-        let Some(key) = target
+        let key = target
             .parse::<Key>()
             .ok()
-            .filter(|key| is_folder && layout.records_of(*key) == path)
-        else {
-            found.defects.push(unknown_file(disk, &path));
+            .filter(|key| is_folder && disk.layout.records_of(*key) == path);
+        let Some(key) = key else {
+            check.defects.push(unknown_file(disk, &path));
             continue;
         };
-        let names = match names_in(&path) {
-            Ok(names) => names,
-            Err(error) => {
-                found.unread += 1;
-                found
-                    .defects
-                    .push(defect(disk, Defect::Unreadable, &path, error.to_string()));
-                continue;
-            }
-        };
-        for name in names {
-            let path = path.join(&name);
-            let Some(sha256) = name
-                .strip_suffix(".json")
-                .and_then(|name| name.parse::<Sha256>().ok())
-            else {
-                found.defects.push(unknown_file(disk, &path));
-                continue;
-            };
-            found.named.push(sha256);
-            let cached_bytes = fs::metadata(layout.object(sha256))
-                .ok()
-                .map(|metadata| metadata.len());
-            match damage_of(disk, key, sha256, cached_bytes) {
-                Ok(None) => {}
-                Err(error) => {
-                    found
-                        .defects
-                        .push(defect(disk, Defect::Unreadable, &path, error.to_string()));
-                }
-                Ok(Some(Damage::Length)) => {
-                    found.of_other_length.push((sha256, within(disk, &path)));
-                }
-                Ok(Some(Damage::Text(why))) => {
-                    found
-                        .defects
-                        .push(defect(disk, Defect::DamagedRecord, &path, why));
+        match names_in(&path) {
+            Ok(names) => {
+                for name in names {
+                    check.check_record(disk, key, &path.join(&name), &name);
                 }
             }
+            Err(error) => check.add_unreadable_folder(disk, &path, &error),
         }
     }
-    Ok(found)
+    Ok(check)
 }
 
-/// What is wrong with a record.
+impl RecordsCheck {
+    /// The names in the folder are unknown. So no object is known to be an orphan.
+    fn add_unreadable_folder(&mut self, disk: &DiskStore, path: &Path, error: &io::Error) {
+        self.unreadable_folders += 1;
+        let detail = error.to_string();
+        self.defects
+            .push(defect(disk, Defect::Unreadable, path, detail));
+    }
+
+    fn check_record(&mut self, disk: &DiskStore, key: Key, path: &Path, name: &str) {
+        let Some(sha256) = name
+            .strip_suffix(".json")
+            .and_then(|name| name.parse::<Sha256>().ok())
+        else {
+            self.defects.push(unknown_file(disk, path));
+            return;
+        };
+        self.named.push(sha256);
+        let object_bytes = fs::metadata(disk.layout.object(sha256))
+            .ok()
+            .map(|metadata| metadata.len());
+        let (kind, detail) = match find_damage(disk, key, sha256, object_bytes) {
+            Ok(None) => return,
+            Ok(Some(Damage::Length)) => {
+                self.of_other_length.push((sha256, within(disk, path)));
+                return;
+            }
+            Ok(Some(Damage::Content(detail))) => (Defect::DamagedRecord, detail),
+            Err(error) => (Defect::Unreadable, error.to_string()),
+        };
+        self.defects.push(defect(disk, kind, path, detail));
+    }
+}
+
+/// Damage of a record.
 pub enum Damage {
-    /// It says another length than the object has.
+    /// The record has another length than its object.
     Length,
-    Text(String),
+    /// The record cannot be parsed, or has another target or digest than its name says.
+    Content(String),
 }
 
-/// What is wrong with a record, where its object has this length. A version that is not known here
-/// is somebody's who knows more.
-pub fn damage_of(
+/// Returns the damage of a record whose object has this length. A record of an unknown version is
+/// not damaged: a newer release has written it.
+pub fn find_damage(
     disk: &DiskStore,
     key: Key,
     sha256: Sha256,
-    cached_bytes: Option<u64>,
+    object_bytes: Option<u64>,
 ) -> Result<Option<Damage>, DiskError> {
-    let damaged = |why: &str| Some(Damage::Text(why.to_owned()));
+    let damaged = |why: &str| Some(Damage::Content(why.to_owned()));
     Ok(match records::parse_one(&disk.layout, key, sha256)? {
         None | Some(Err(RecordError::Version(_))) => None,
         Some(Err(error)) => damaged(&error.to_string()),
-        Some(Ok(record)) if record.key() != key => damaged("it is of another target"),
-        Some(Ok(record)) if record.sha256 != sha256 => damaged("it is of other bytes"),
-        Some(Ok(record)) => cached_bytes
-            .filter(|cached_bytes| *cached_bytes != record.size_bytes)
+        Some(Ok(record)) if record.key() != key => damaged("it is the record of another target"),
+        Some(Ok(record)) if record.sha256 != sha256 => damaged("it has another digest"),
+        Some(Ok(record)) => object_bytes
+            .filter(|object_bytes| *object_bytes != record.size_bytes)
             .map(|_| Damage::Length),
     })
 }
 
-/// What is wrong with the names in one part of the objects; where no record may name one, its
-/// digest.
+/// A defect of an object's file.
+pub struct ObjectDefect {
+    pub defect: DefectAt,
+    /// Digest of the object, if the defect is that records may not name it. The caller decides
+    /// whether they do.
+    pub unless_recorded: Option<Sha256>,
+}
+
+/// Checks the names in one part of the objects. Each object that was changed before `started_at`
+/// is returned as a possible orphan.
 pub fn check_objects(
     disk: &DiskStore,
     part: u8,
-    began: (i64, i64),
-) -> Result<Vec<(DefectAt, Option<Sha256>)>, DiskError> {
+    started_at: (i64, i64),
+) -> Result<Vec<ObjectDefect>, DiskError> {
     let (layout, mut found) = (&disk.layout, Vec::new());
+    let certain = |defect| ObjectDefect {
+        defect,
+        unless_recorded: None,
+    };
     let folder = part_of(&layout.objects(), part);
     for name in names_in(&folder)? {
         let path = folder.join(&name);
-        // It may be evicted at this moment.
+        // The object may have been evicted meanwhile.
         let Ok(metadata) = fs::symlink_metadata(&path) else {
             continue;
         };
@@ -177,31 +190,26 @@ pub fn check_objects(
             .ok()
             .filter(|sha256| layout.object(*sha256) == path && metadata.is_file())
         else {
-            found.push((unknown_file(disk, &path), None));
+            found.push(certain(unknown_file(disk, &path)));
             continue;
         };
         if metadata.mode() & WRITABLE != 0 {
-            found.push((
-                defect(
-                    disk,
-                    Defect::WritableObject,
-                    &path,
-                    format!("its mode is {:o}", metadata.mode() & 0o7777),
-                ),
-                None,
-            ));
+            let detail = format!("its mode is {:o}", metadata.mode() & 0o7777);
+            let writable = defect(disk, Defect::WritableObject, &path, detail);
+            found.push(certain(writable));
         }
-        if changed_at(&metadata) < began {
-            found.push((
-                defect(disk, Defect::Orphan, &path, "no record names it".to_owned()),
-                Some(sha256),
-            ));
+        if changed_at(&metadata) < started_at {
+            let detail = "no record names it".to_owned();
+            found.push(ObjectDefect {
+                defect: defect(disk, Defect::Orphan, &path, detail),
+                unless_recorded: Some(sha256),
+            });
         }
     }
     Ok(found)
 }
 
-/// What neither lies in a folder of objects or records nor is one.
+/// Returns the unknown files beside the folders of objects and records.
 pub fn check_folders(disk: &DiskStore) -> Result<Vec<DefectAt>, DiskError> {
     let mut found = Vec::new();
     for root in [disk.layout.objects(), disk.layout.records()] {
@@ -215,11 +223,11 @@ pub fn check_folders(disk: &DiskStore) -> Result<Vec<DefectAt>, DiskError> {
     Ok(found)
 }
 
-/// Strikes from the index what is not there, unless `is_dry_run`.
+/// Finds index rows of objects that do not exist. Removes these rows unless `is_dry_run`.
 pub fn check_index(disk: &DiskStore, is_dry_run: bool) -> Result<Vec<DefectAt>, DiskError> {
     let (mut found, mut last) = (Vec::new(), Vec::new());
     loop {
-        let listed = disk.index.objects_after(&last, BATCH)?;
+        let listed = disk.index.after(&last, BATCH)?;
         let Some(end) = listed.last() else {
             return Ok(found);
         };
@@ -229,7 +237,7 @@ pub fn check_index(disk: &DiskStore, is_dry_run: bool) -> Result<Vec<DefectAt>, 
             if !is_absent(&path) {
                 continue;
             }
-            // Whoever evicts removes it from both under this lock.
+            // Eviction removes an object from disk and index under this lock.
             let _lock = disk.layout.lock_object(sha256)?;
             if is_absent(&path) && disk.index.size_of(sha256)?.is_some() {
                 if !is_dry_run {
@@ -246,7 +254,7 @@ pub fn check_index(disk: &DiskStore, is_dry_run: bool) -> Result<Vec<DefectAt>, 
     }
 }
 
-/// An error says nothing of whether it is there.
+/// Whether a file does not exist. After another error, the file may exist.
 fn is_absent(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
@@ -264,11 +272,11 @@ fn unknown_file(disk: &DiskStore, path: &Path) -> DefectAt {
         disk,
         Defect::UnknownFile,
         path,
-        "it is of no kind that is known".to_owned(),
+        "it is neither an object nor a record".to_owned(),
     )
 }
 
-/// The name of a file within the folder.
+/// Returns the path of a file within the folder.
 fn within(disk: &DiskStore, path: &Path) -> String {
     path.strip_prefix(disk.layout.root())
         .unwrap_or(path)
@@ -276,18 +284,19 @@ fn within(disk: &DiskStore, path: &Path) -> String {
         .to_string()
 }
 
-/// `records/ab/<key>/<sha256>.json`, taken apart.
-pub fn record_named(name: &str) -> Option<(Key, Sha256)> {
+/// Parses the path of a record, `records/ab/<key>/<sha256>.json`.
+pub fn parse_record_name(name: &str) -> Option<(Key, Sha256)> {
     let mut parts = name.rsplit('/');
     let sha256 = parts.next()?.strip_suffix(".json")?.parse().ok()?;
     Some((parts.next()?.parse().ok()?, sha256))
 }
 
+/// Returns the folder of one of the 256 parts.
 pub fn part_of(root: &Path, part: u8) -> PathBuf {
     root.join(format!("{part:02x}"))
 }
 
-/// As [`disk::names_in`], also empty if the path is not a folder.
+/// As [`disk::names_in`], but returns no names if the path is not a folder.
 pub fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     match disk::names_in(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
@@ -295,7 +304,7 @@ pub fn names_in(folder: &Path) -> io::Result<Vec<String>> {
     }
 }
 
-/// Time of a file's last change, by the file system's clock: seconds and nanoseconds.
+/// Returns the time of a file's last change by the file system's clock, in seconds and nanoseconds.
 pub fn changed_at(metadata: &std::fs::Metadata) -> (i64, i64) {
     (metadata.ctime(), metadata.ctime_nsec())
 }

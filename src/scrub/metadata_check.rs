@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use fs_err as fs;
 
-use super::defects::{self, DefectAt};
+use super::defects::{self, DefectAt, ObjectDefect};
 use super::throttled_read::ReadThrottle;
 use crate::cache::{Cache, CacheError};
 use crate::disk::{DiskError, DiskStore, IoClass, pins, publish, quarantine, records};
@@ -18,37 +18,37 @@ const RECORD_BYTES: u64 = 4096;
 /// A check of the whole folder.
 pub struct MetadataCheck {
     cache: Cache,
-    /// File system time at the start. A record that was read before may not name what was changed
-    /// since.
-    began: (i64, i64),
-    /// Objects that records name. Damaged records count: their objects are no orphans as long as
-    /// they can be restored.
+    /// File system time at the start. Records of objects that were changed later may have been
+    /// missed.
+    started_at: (i64, i64),
+    /// Objects that records name. Damaged records count, because they may be restored.
     recorded: HashSet<Sha256>,
     /// Some records could not be read. Then no object is known to be an orphan.
     is_incomplete: bool,
     /// Number of records that were read.
     pub records: u64,
-    /// Objects of another length than a record says. Either is wrong.
+    /// Objects of another length than a record says, with the paths of these records. Either the
+    /// object or the record is wrong.
     pub of_other_length: HashMap<Sha256, Vec<String>>,
 }
 
 impl MetadataCheck {
-    /// Begins a check.
+    /// Begins a check, and waits until every publication in progress is complete.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk cannot be read.
     pub async fn begin(cache: &Cache) -> Result<Self, CacheError> {
-        let began = maintenance(cache, |disk| {
-            let began = disk.file_system_time()?;
-            // A publisher that placed an object before has created its record once its lock is
-            // free.
+        let started_at = maintenance(cache, |disk| {
+            let started_at = disk.file_system_time()?;
+            // A process publishes object and record under this lock. Once the lock is free, an
+            // object that was placed before this time has its record.
             for part in 0..=u8::MAX {
                 drop(disk.layout.lock_object(Sha256::from_bytes([part; 32]))?);
             }
-            Ok(began)
+            Ok(started_at)
         });
         Ok(Self {
-            began: began.await?,
+            started_at: started_at.await?,
             cache: cache.clone(),
             recorded: HashSet::new(),
             is_incomplete: false,
@@ -60,7 +60,7 @@ impl MetadataCheck {
     /// Checks one part of the records. Call it for all parts before [`MetadataCheck::objects`].
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk cannot be read or written.
     pub async fn records(
         &mut self,
         part: u8,
@@ -73,7 +73,7 @@ impl MetadataCheck {
             .pause(found.named.len() as u64 * RECORD_BYTES)
             .await;
         self.recorded.extend(found.named);
-        self.is_incomplete |= found.unread > 0;
+        self.is_incomplete |= found.unreadable_folders > 0;
         for (sha256, name) in found.of_other_length {
             self.of_other_length.entry(sha256).or_default().push(name);
         }
@@ -83,27 +83,26 @@ impl MetadataCheck {
     /// Checks the names in one part of the objects.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk cannot be read or written.
     pub async fn objects(&self, part: u8) -> Result<Vec<DefectAt>, CacheError> {
-        let began = self.began;
-        let is_orphan = |one: &Sha256| !self.is_incomplete && !self.recorded.contains(one);
-        let is_defect =
-            |(_, sha256): &(DefectAt, Option<Sha256>)| sha256.as_ref().is_none_or(is_orphan);
+        let started_at = self.started_at;
+        let is_orphan = |sha256: &Sha256| !self.is_incomplete && !self.recorded.contains(sha256);
+        let is_defect = |found: &ObjectDefect| found.unless_recorded.as_ref().is_none_or(is_orphan);
         let found = maintenance(&self.cache, move |disk| {
-            defects::check_objects(disk, part, began)
+            defects::check_objects(disk, part, started_at)
         })
         .await?;
         Ok(found
             .into_iter()
             .filter(is_defect)
-            .map(|(defect, _)| defect)
+            .map(|found| found.defect)
             .collect())
     }
 
     /// Checks the folders of objects and records for unknown files.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk cannot be read or written.
     pub async fn folders(&self) -> Result<Vec<DefectAt>, CacheError> {
         maintenance(&self.cache, defects::check_folders).await
     }
@@ -112,7 +111,7 @@ impl MetadataCheck {
     /// unless this is a dry run.
     ///
     /// # Errors
-    /// [`CacheError`] if index or disk refuse.
+    /// [`CacheError`] if the index or the disk fails.
     pub async fn index(&self, is_dry_run: bool) -> Result<Vec<DefectAt>, CacheError> {
         maintenance(&self.cache, move |disk| {
             defects::check_index(disk, is_dry_run)
@@ -123,7 +122,7 @@ impl MetadataCheck {
     /// Returns the records of all pins.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk cannot be read or written.
     pub async fn pinned(&self) -> Result<Vec<Arc<Record>>, CacheError> {
         maintenance(&self.cache, |disk| {
             let mut pinned = Vec::new();
@@ -149,18 +148,18 @@ impl MetadataCheck {
     /// bucket does not have it. If the object was found intact, `intact_bytes` is its length.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses, or the bucket does not answer.
+    /// [`CacheError`] if the disk cannot be read or written, or the bucket does not answer.
     pub async fn repair_record(
         &self,
         name: &str,
         intact_bytes: Option<u64>,
     ) -> Result<bool, CacheError> {
-        let Some((key, sha256)) = defects::record_named(name) else {
+        let Some((key, sha256)) = defects::parse_record_name(name) else {
             return Ok(false);
         };
         let is_damaged = maintenance(&self.cache, move |disk| {
             let _lock = disk.layout.lock_object(sha256)?;
-            let is_damaged = defects::damage_of(disk, key, sha256, intact_bytes)?.is_some();
+            let is_damaged = defects::find_damage(disk, key, sha256, intact_bytes)?.is_some();
             if is_damaged {
                 quarantine::move_in(
                     disk,
@@ -190,7 +189,7 @@ impl MetadataCheck {
     /// Moves an orphan to quarantine, unless it is pinned or was published again meanwhile.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk cannot be read or written.
     pub async fn quarantine_orphan(&self, name: &str) -> Result<bool, CacheError> {
         let Some(sha256) = name
             .rsplit('/')
@@ -199,12 +198,12 @@ impl MetadataCheck {
         else {
             return Ok(false);
         };
-        let began = self.began;
+        let started_at = self.started_at;
         maintenance(&self.cache, move |disk| {
             let _lock = disk.layout.lock_object(sha256)?;
             let path = disk.layout.object(sha256);
-            let is_old =
-                fs::metadata(&path).is_ok_and(|metadata| defects::changed_at(&metadata) < began);
+            let is_old = fs::metadata(&path)
+                .is_ok_and(|metadata| defects::changed_at(&metadata) < started_at);
             if !is_old || pins::is_pinned(&disk.layout, sha256)? {
                 return Ok(false);
             }

@@ -1,19 +1,24 @@
-//! Scrub: reads all objects, compares them with their digests, and repairs what is wrong.
+//! Scrub: reads all objects, compares them with their digests, and repairs defects.
 //!
-//! Knows the folder, the cache and the fetcher. Knows no client and no schedule but its own. Its
+//! Knows the folder, the cache and the fetcher. Knows no client, and no schedule but its own. Its
 //! main function is [`scrub`].
 
 mod cursor;
 mod defects;
+mod finding_recorder;
 mod metadata_check;
+mod metadata_repair;
 mod object_check;
-mod repair;
+mod object_repair;
+mod report;
+mod restore;
+mod run;
 mod schedule;
 mod throttled_read;
 
 pub use cursor::ScrubLock;
 pub use defects::Defect;
-pub use repair::{
-    RepairOutcome, RepairSources, ScrubEvent, ScrubFinding, ScrubOptions, ScrubReport, scrub,
-};
+pub use report::{RepairOutcome, ScrubEvent, ScrubFinding, ScrubOptions, ScrubReport};
+pub use restore::RepairSources;
+pub use run::scrub;
 pub use schedule::run_scrubs;

@@ -1,7 +1,8 @@
 //! Reads whole objects and compares them with their digests.
 //!
-//! No lock is held while an object is read. One that differs is looked at again under its digest's
-//! lock, by its open file: only then is it known to be what clients would get.
+//! No lock is held while an object is read. If an object is corrupt, its open file is compared with
+//! the current file under the lock of the digest. Only then is the current object known to be
+//! corrupt.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -18,10 +19,10 @@ use crate::disk::{
 };
 use crate::model::{Record, Sha256};
 
-/// Reads before an object counts as corrupt: memory and cables fail too.
+/// Reads before an object counts as corrupt. Memory and cables can corrupt a single read.
 const READS: usize = 2;
 
-/// Bound on the records of one object that are considered.
+/// Bound on the records of one object that are read.
 const MAX_NAMING: usize = 64;
 
 /// Result of reading an object.
@@ -33,16 +34,16 @@ pub enum ObjectCheck {
     Corrupt(CorruptObject),
 }
 
-/// An object whose bytes do not have its digest, held open so that no other file can be taken for
-/// it.
+/// An object whose bytes do not have its digest. The file stays open, so that no new file can have
+/// the same inode number.
 #[derive(Debug)]
 pub struct CorruptObject(ObjectHandle);
 
-/// Returns the objects of one part of the folder in the order of their digests: those that `range`
-/// has at this position of its parts.
+/// Returns the objects of `range` in one part of the folder, in the order of their digests. `at` is
+/// the index of the part in [`ScrubRange::parts`].
 ///
 /// # Errors
-/// [`CacheError`] if the disk refuses.
+/// [`CacheError`] if the disk cannot be read or written.
 pub async fn objects_of(
     cache: &Cache,
     range: ScrubRange,
@@ -93,11 +94,10 @@ pub async fn check_object(
 }
 
 /// Moves a corrupt object to quarantine, pinned or not. Returns false if it was replaced or evicted
-/// meanwhile. Clients that are being sent its bytes get them to the end: they were wrong from the
-/// beginning.
+/// meanwhile. Responses in progress are not aborted: their first bytes were sent already.
 ///
 /// # Errors
-/// [`CacheError`] if the disk refuses.
+/// [`CacheError`] if the disk cannot be read or written.
 pub async fn quarantine_corrupt(cache: &Cache, corrupt: CorruptObject) -> Result<bool, CacheError> {
     let moved = cache.disk().run(IoClass::Maintenance, move |disk| {
         let sha256 = corrupt.0.sha256;
@@ -113,11 +113,11 @@ pub async fn quarantine_corrupt(cache: &Cache, corrupt: CorruptObject) -> Result
     Ok(moved.await?)
 }
 
-/// Returns the records that name these objects, and drops what the cache remembers of their
+/// Returns the records that name these objects, and invalidates the cached look-ups of their
 /// targets.
 ///
 /// # Errors
-/// [`CacheError`] if the disk refuses.
+/// [`CacheError`] if the disk cannot be read or written.
 pub async fn records_naming(
     cache: &Cache,
     objects: HashSet<Sha256>,
@@ -146,7 +146,7 @@ pub async fn records_naming(
 /// Whether the object of a record is on the disk, in its full length and readable.
 ///
 /// # Errors
-/// [`CacheError`] if the disk refuses.
+/// [`CacheError`] if the disk cannot be read or written.
 pub async fn is_on_disk(cache: &Cache, record: &Arc<Record>) -> Result<bool, CacheError> {
     let record = Arc::clone(record);
     let opened = cache.disk().run(IoClass::Maintenance, move |disk| {
@@ -155,8 +155,8 @@ pub async fn is_on_disk(cache: &Cache, record: &Arc<Record>) -> Result<bool, Cac
     Ok(opened.await?)
 }
 
-/// Whether the file that was read is the one that has the object's name now: objects are replaced,
-/// never written to.
+/// Whether the file that was read still has the object's name. Objects are replaced, never
+/// modified.
 fn is_current(layout: &Layout, object: &ObjectHandle) -> Result<bool, DiskError> {
     let read = object.file().file().metadata()?;
     match fs::metadata(layout.object(object.sha256)) {

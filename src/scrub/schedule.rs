@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::cursor::ScrubLock;
-use super::repair::{RepairOutcome, RepairSources, ScrubEvent, ScrubFinding, ScrubOptions, scrub};
+use super::report::{RepairOutcome, ScrubEvent, ScrubFinding, ScrubOptions};
+use super::restore::RepairSources;
+use super::run::scrub;
 use crate::cache::CacheError;
 use crate::model::{Rate, Size};
 

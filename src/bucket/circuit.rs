@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::error::BucketError;
+use super::BucketError;
 
 /// The rest after the first failure. It doubles up to the longest.
 const FIRST_COOLDOWN: Duration = Duration::from_secs(1);

@@ -13,16 +13,18 @@ use crate::cache::{Cache, CacheError};
 use crate::disk::{DiskError, DiskIo, IoClass, since_epoch};
 use crate::model::Sha256;
 
-/// More than what the file holds, in bytes.
+/// Bound on the content of the lock file, in bytes. The content is always shorter.
 const MAX_STATE_BYTES: usize = 64;
 
-/// A share of all digests, in the order of their first eight bytes: as digests are spread evenly,
-/// it is that share of the objects. It begins where the last one ended, and goes on at the
-/// beginning behind the end.
+/// A range of digests by their first eight bytes, which wraps around at the end.
+///
+/// Digests are evenly distributed, so a share of the digests is the same share of the objects. Each
+/// range begins where the last one ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrubRange {
+    /// First position.
     from: u64,
-    /// At most 2^64.
+    /// Number of positions, from 1 to 2^64.
     length: u128,
 }
 
@@ -34,7 +36,8 @@ impl ScrubRange {
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             clippy::cast_precision_loss,
-            reason = "the share is between 0 and 1; rounded up, as many shares as make up a whole leave nothing out"
+            reason = "the share is between 0 and 1. It is rounded up, so that all shares together \
+                      contain every digest"
         )]
         let length = (share.clamp(0.0, 1.0) * Self::ALL as f64).ceil() as u128;
         Self {
@@ -47,33 +50,36 @@ impl ScrubRange {
         u128::from(position_of(sha256).wrapping_sub(self.from)) < self.length
     }
 
-    /// The folders of objects that it goes through, in order. The first comes again as the last
-    /// where it goes all around.
+    /// Returns the first bytes of the digests in the range, in order. The first one occurs again as
+    /// the last if the range wraps around within one folder.
     #[must_use]
     pub fn parts(self) -> Vec<u8> {
         let first = u128::from(self.from) >> 56;
         let last = (u128::from(self.from) + self.length - 1) >> 56;
         (first..=last)
-            .map(|folder| u8::try_from(folder % 256).expect("it is below 256"))
+            .map(|folder| u8::try_from(folder % 256).expect("a remainder of 256 is below 256"))
             .collect()
     }
 
-    /// Whether a new round begins in it.
+    /// Whether the range contains the beginning of a new round.
     #[must_use]
     pub fn starts_new_round(self) -> bool {
         self.from == 0 || u128::from(self.from) + self.length > Self::ALL
     }
 
     fn end(self) -> u64 {
-        u64::try_from((u128::from(self.from) + self.length) % Self::ALL).expect("it is below 2^64")
+        let end = (u128::from(self.from) + self.length) % Self::ALL;
+        u64::try_from(end).expect("a remainder of 2^64 is below 2^64")
     }
 
-    /// Which part of the objects of a folder comes at this place of [`ScrubRange::parts`].
+    /// Whether an object of the range belongs to this index of [`ScrubRange::parts`]. Each object
+    /// belongs to one index.
     pub fn is_in_part(self, at: usize, sha256: Sha256) -> bool {
-        let goes_around = u128::from(self.from) + self.length > Self::ALL;
+        let wraps_around = u128::from(self.from) + self.length > Self::ALL;
         let is_first_folder = u64::from(sha256.as_bytes()[0]) == self.from >> 56;
-        // A folder that comes twice is read behind the beginning at first, and before it at last.
-        if goes_around && is_first_folder {
+        // A folder that occurs twice has the digests from `from` on at its first index, and the
+        // other ones at its last.
+        if wraps_around && is_first_folder {
             (at == 0) == (position_of(sha256) >= self.from)
         } else {
             true
@@ -97,11 +103,12 @@ pub struct ScrubLock {
     state: CursorState,
 }
 
-/// Content of the lock file: where to continue, and when a scrub began last, in milliseconds since
-/// 1970.
+/// Content of the lock file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct CursorState {
+    /// Position from which the next range begins.
     position: u64,
+    /// Time at which the last scrub began, in milliseconds since 1970.
     began: i64,
 }
 
@@ -125,8 +132,8 @@ impl ScrubLock {
         }))
     }
 
-    /// Returns the time until `interval` has passed since a scrub began. A clock that was set back
-    /// does not extend it.
+    /// Returns the time until `interval` has passed since the last scrub began. Returns zero if the
+    /// clock was set back before that time.
     #[must_use]
     pub fn due_in(&self, interval: Duration) -> Duration {
         let since = since_epoch(SystemTime::now()).saturating_sub(self.state.began);
@@ -147,17 +154,17 @@ impl ScrubLock {
         ScrubRange::new(self.state.position, share)
     }
 
-    /// Moves behind this object.
+    /// Moves the position after this object.
     pub fn advance_to(&mut self, sha256: Sha256) {
         self.state.position = position_of(sha256).wrapping_add(1);
     }
 
-    /// Moves behind this range.
+    /// Moves the position after this range.
     pub fn finish_range(&mut self, range: ScrubRange) {
         self.state.position = range.end();
     }
 
-    /// Stores the position. It is not synced: after a crash some objects are read again.
+    /// Stores the position without a sync. After a crash some objects are read again.
     ///
     /// # Errors
     /// [`CacheError`] if the disk cannot be read or written.
@@ -187,7 +194,7 @@ fn open(path: &Path) -> io::Result<Option<(File, CursorState)>> {
     }
     let mut text = [0; MAX_STATE_BYTES];
     let length = file.read_at(&mut text, 0)?;
-    // Text that cannot be parsed was cut by a crash: the scrub starts over.
+    // A crash may have cut the text. Then the scrub starts over.
     let state = std::str::from_utf8(&text[..length])
         .ok()
         .and_then(parse)
@@ -213,23 +220,23 @@ mod tests {
         Sha256::from_bytes(bytes)
     }
 
-    /// How often an object comes up in a range.
-    fn times(range: ScrubRange, sha256: Sha256) -> usize {
-        let comes = |(at, folder): (usize, u8)| {
+    /// Returns how often a range has an object.
+    fn occurrences(range: ScrubRange, sha256: Sha256) -> usize {
+        let is_read = |(at, folder): (usize, u8)| {
             folder == sha256.as_bytes()[0] && range.contains(sha256) && range.is_in_part(at, sha256)
         };
         range
             .parts()
             .into_iter()
             .enumerate()
-            .filter(|one| comes(*one))
+            .filter(|part| is_read(*part))
             .count()
     }
 
     #[test]
-    fn every_object_comes_up_once_however_the_whole_is_shared() {
-        let places = (0..2000).map(|number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let places: Vec<_> = places.chain([0, 1, u64::MAX, 0x1234 << 48]).collect();
+    fn shares_read_each_object_once() {
+        let positions = (0..2000).map(|number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let positions: Vec<_> = positions.chain([0, 1, u64::MAX, 0x1234 << 48]).collect();
         for (share, count) in [(1.0, 1), (0.5, 2), (0.25, 4), (1.0 / 256.0, 256)] {
             let mut from = 0x1234 << 48;
             let mut ranges = Vec::new();
@@ -238,7 +245,7 @@ mod tests {
                 from = range.end();
                 ranges.push(range);
             }
-            assert_eq!(from, 0x1234 << 48, "the whole was gone through");
+            assert_eq!(from, 0x1234 << 48, "the round is complete");
             assert_eq!(
                 ranges
                     .iter()
@@ -246,18 +253,18 @@ mod tests {
                     .count(),
                 1
             );
-            for place in &places {
+            for position in &positions {
                 let sum: usize = ranges
                     .iter()
-                    .map(|range| times(*range, digest(*place)))
+                    .map(|range| occurrences(*range, digest(*position)))
                     .sum();
-                assert_eq!(sum, 1, "{place:x} in shares of {share}");
+                assert_eq!(sum, 1, "{position:x} in shares of {share}");
             }
         }
     }
 
     #[test]
-    fn a_state_that_is_cut_or_foreign_is_none() {
+    fn invalid_state_is_ignored() {
         assert_eq!(
             parse("00000000000000ff 17\n"),
             Some(CursorState {

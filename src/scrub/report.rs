@@ -18,7 +18,7 @@ pub struct ScrubOptions {
     pub rate: Rate,
 }
 
-/// What the scrub did about a defect.
+/// Result of repairing a defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RepairOutcome {

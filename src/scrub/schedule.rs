@@ -1,4 +1,4 @@
-//! The scrub of the service: a share of all objects each hour.
+//! The scrub of the service, which reads a share of all objects each hour.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::model::{Rate, Size};
 /// Interval from one share to the next.
 const SHARE_INTERVAL: Duration = Duration::from_hours(1);
 
-/// Delay after the start of the process, which has more urgent work.
+/// Delay after the start of the process, which serves its first requests then.
 const START_DELAY: Duration = Duration::from_mins(1);
 
 /// Read rate of the service: 80 TiB in 30 days.
 const SERVICE_RATE: Rate = Rate::per_second(Size::mib(32));
 
-/// Scrubs everything once in each `round`, a share an hour. One process of the folder scrubs at a
-/// time.
+/// Scrubs all objects once in each `round`, a share each hour. One process of the folder scrubs at
+/// a time.
 pub async fn run_scrubs(sources: RepairSources, round: Duration) {
     let interval = round.min(SHARE_INTERVAL);
     let share = interval.as_secs_f64() / round.as_secs_f64();
@@ -45,7 +45,7 @@ async fn scrub_if_due(
     share: f64,
 ) -> Result<Duration, CacheError> {
     if sources.cache.health().trouble().is_some() {
-        // A failing disk says nothing of the objects on it.
+        // Read errors of a failing disk are no defects of the objects.
         return Ok(interval);
     }
     let Some(mut lock) = ScrubLock::acquire(&sources.cache).await? else {
@@ -62,13 +62,13 @@ async fn scrub_if_due(
         is_dry_run: false,
         rate: SERVICE_RATE,
     };
-    let report = scrub(sources, &mut lock, options, &log).await?;
+    let report = scrub(sources, &mut lock, options, &log_finding).await?;
     tracing::debug!(?report, "scrubbed a share of the objects");
-    // The time that a share takes is part of its interval.
+    // The interval includes the duration of the scrub.
     Ok(lock.due_in(interval))
 }
 
-fn log(event: &ScrubEvent<'_>) {
+fn log_finding(event: &ScrubEvent<'_>) {
     let ScrubEvent::Found(ScrubFinding {
         defect,
         name,

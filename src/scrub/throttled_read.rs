@@ -1,5 +1,4 @@
-//! Reading whole objects without being in anybody's way: at a bounded rate, and without a trace in
-//! the kernel's memory.
+//! Hashes whole objects at a bounded rate and the lowest priority, without filling the page cache.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -14,20 +13,20 @@ use tokio::time::{Instant, sleep_until};
 use crate::disk::{OpenFile, ReadFrom};
 use crate::model::{ExpectedDigests, Hasher, Rate, Sha256};
 
-/// The piece in which an object is read, in bytes.
-const PIECE_BYTES: usize = 1 << 20;
+/// Size of one read.
+const READ_BYTES: usize = 1 << 20;
 
-/// As `nice` counts.
+/// Nice value of the reading threads.
 const LOWEST_PRIORITY: i32 = 19;
 
-/// The longest rest after one piece: a slow rate must not keep the end of the process waiting.
+/// Longest pause after one read. A longer one would delay the end of the process.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
 
-/// How fast may be read.
+/// Limits the rate of reads.
 #[derive(Debug)]
 pub struct ReadThrottle {
     rate: Rate,
-    /// When the next piece may be read.
+    /// Time of the next read.
     next: Instant,
 }
 
@@ -40,7 +39,7 @@ impl ReadThrottle {
         }
     }
 
-    /// Rests for as long as reading these bytes should take.
+    /// Waits as long as these bytes take at the configured rate, at most [`MAX_PAUSE`].
     pub async fn pause(&mut self, read_bytes: u64) {
         let Some(rate) = self.rate.bytes_per_second() else {
             return;
@@ -52,19 +51,19 @@ impl ReadThrottle {
     }
 }
 
-/// Does work on a thread of the lowest priority, which is its own: only root can raise one again. A
-/// thread whose I/O has no priority of its own has that of its CPU time (ioprio_set(2)).
+/// Runs `work` on a new thread of the lowest CPU priority. Its I/O priority follows from the CPU
+/// priority (ioprio_set(2)). The thread is not reused, because only root can raise a priority.
 async fn at_low_priority<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let (done, outcome) = oneshot::channel();
     thread::Builder::new()
-        .name("verify".to_owned())
+        .name("scrub".to_owned())
         .spawn(move || {
-            // The calling thread's alone, as Linux has it. Where it is refused, the work is done
-            // all the same.
+            // On Linux this sets the priority of the calling thread only. After a failure the work
+            // runs at normal priority.
             let _ = setpriority_process(None, LOWEST_PRIORITY);
-            // Nobody may wait any more.
+            // The receiver is dropped if the scrub was stopped.
             drop(done.send(work()));
         })?;
     outcome
@@ -72,21 +71,21 @@ async fn at_low_priority<T: Send + 'static>(
         .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
-/// The SHA-256 of a file.
+/// Returns the SHA-256 of a file.
 pub async fn hash(file: &OpenFile, throttle: &mut ReadThrottle) -> io::Result<Sha256> {
-    // The kernel would read ahead, and what it has read ahead would look like what was asked for by
-    // others.
+    // Pages that the kernel reads ahead would be taken for pages that clients requested, and would
+    // stay in the page cache.
     let _ = fadvise(file.file(), 0, None, Advice::Random);
     let mut hasher = Hasher::new(&ExpectedDigests::nothing());
     let mut offset = 0;
     loop {
         let file = file.clone();
         let read = at_low_priority(move || {
-            let read_bytes = feed(&file, offset, &mut hasher)?;
+            let read_bytes = hash_next(&file, offset, &mut hasher)?;
             Ok((hasher, read_bytes))
         });
-        let (fed, read_bytes) = read.await?;
-        hasher = fed;
+        let (updated, read_bytes) = read.await?;
+        hasher = updated;
         if read_bytes == 0 {
             return Ok(hasher.finish().sha256);
         }
@@ -95,14 +94,14 @@ pub async fn hash(file: &OpenFile, throttle: &mut ReadThrottle) -> io::Result<Sh
     }
 }
 
-/// Hashes the next piece, and returns its length in bytes. If it had to be read from the disk, the
-/// kernel's copy is dropped: the cache of the kernel is for what clients ask for.
-fn feed(file: &OpenFile, offset: u64, hasher: &mut Hasher) -> io::Result<u64> {
-    let (piece, from) = file.read_blocking(offset, PIECE_BYTES)?;
-    hasher.update(&piece);
-    let read_bytes = piece.len() as u64;
+/// Hashes the next bytes, and returns their number. Bytes that were read from the disk are dropped
+/// from the page cache, which is for objects that clients request.
+fn hash_next(file: &OpenFile, offset: u64, hasher: &mut Hasher) -> io::Result<u64> {
+    let (bytes, from) = file.read_blocking(offset, READ_BYTES)?;
+    hasher.update(&bytes);
+    let read_bytes = bytes.len() as u64;
     if from == ReadFrom::Disk {
-        // If the kernel ignores the advice, it costs memory only.
+        // If the kernel ignores the advice, the page cache holds more than necessary.
         let _ = fadvise(
             file.file(),
             offset,
@@ -137,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_read_is_an_error_and_no_digest() {
+    async fn unreadable_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let error = hash(
             &open(folder.path()),
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_reads_has_the_lowest_priority_and_nobody_else() {
+    async fn only_reading_thread_has_lowest_priority() {
         let own = || rustix::process::getpriority_process(None).map_err(io::Error::from);
         let before = own().unwrap();
         assert_eq!(at_low_priority(own).await.unwrap(), LOWEST_PRIORITY);
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_takes_as_long_as_the_rate_asks_for() {
+    async fn hashing_keeps_to_rate() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), vec![7; 3 << 20]).unwrap();
         let mut throttle = ReadThrottle::new("10MiB".to_owned().try_into().unwrap());

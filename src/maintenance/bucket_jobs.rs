@@ -4,86 +4,68 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{Maintenance, PeriodicTask};
+use super::periodic::PeriodicTask;
+use super::runner::TaskRunner;
 use crate::bucket::{Bucket, BucketError, GcMode};
 use crate::cache::{CacheError, QueuePoll, Replication};
 
-/// Uploads at once. More would take bandwidth from clients, and gain little.
+/// Concurrent uploads. More would take bandwidth from clients, and gain little.
 const UPLOADS_AT_ONCE: usize = 2;
 
-/// Interval at which the queue is read without a notification: another process may have filled it,
-/// or a delay be over.
+/// Interval at which the queue is read without a notification. Another process may have filled the
+/// queue, or the delay of an upload may have ended.
 const QUEUE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Shortest delay after an upload that failed.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Interval of probes. Clients that are redirected to the bucket do not report failures.
+/// Interval of probes. Failures of redirected clients are not visible here, so the bucket is
+/// probed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Time over which nodes that start together spread their garbage collections.
+/// Longest random delay of a garbage collection, so that nodes that start together do not collect
+/// at once.
 const GC_SPREAD: Duration = Duration::from_mins(1);
 
 /// Interval of garbage collection and retention.
 const GC_INTERVAL: Duration = Duration::from_hours(24);
 
 /// Starts the tasks. Inventories run at each `interval`.
-pub fn start(
-    maintenance: &Maintenance,
-    replication: &Replication,
-    bucket: &Bucket,
-    interval: Duration,
-) {
+pub fn start(runner: &TaskRunner, replication: &Replication, bucket: &Bucket, interval: Duration) {
     for _ in 0..UPLOADS_AT_ONCE {
-        maintenance.spawn(run_uploads(replication.clone(), bucket.clone()));
+        runner.spawn(run_uploads(replication.clone(), bucket.clone()));
     }
-    maintenance.spawn(run_promotions(replication.clone()));
+    runner.spawn(run_promotions(replication.clone()));
     let probed = bucket.clone();
-    let run = move || probe(probed.clone());
-    maintenance.spawn(
-        PeriodicTask {
-            name: "bucket probe",
-            interval: PROBE_INTERVAL,
-            run,
-        }
-        .run(),
-    );
+    runner.spawn_periodic(PeriodicTask {
+        name: "bucket probe",
+        interval: PROBE_INTERVAL,
+        run: move || probe(probed.clone()),
+    });
     let listed = replication.clone();
-    let run = move || sync_inventory(listed.clone());
-    maintenance.spawn(
-        PeriodicTask {
-            name: "bucket inventory",
-            interval,
-            run,
-        }
-        .run(),
-    );
+    runner.spawn_periodic(PeriodicTask {
+        name: "bucket inventory",
+        interval,
+        run: move || sync_inventory(listed.clone()),
+    });
     let stale = bucket.clone();
-    let run = move || abort_stale_uploads(stale.clone());
-    maintenance.spawn(
-        PeriodicTask {
-            name: "stale multipart uploads",
-            interval: GC_INTERVAL,
-            run,
-        }
-        .run(),
-    );
+    runner.spawn_periodic(PeriodicTask {
+        name: "stale multipart uploads",
+        interval: GC_INTERVAL,
+        run: move || abort_stale_uploads(stale.clone()),
+    });
     if bucket.config().has_retention() {
         let collected = bucket.clone();
-        let run = move || collect_garbage(collected.clone());
-        maintenance.spawn(
-            PeriodicTask {
-                name: "bucket garbage collection",
-                interval: GC_INTERVAL,
-                run,
-            }
-            .run(),
-        );
-        maintenance.spawn(store_uses(replication.clone()));
+        runner.spawn_periodic(PeriodicTask {
+            name: "bucket garbage collection",
+            interval: GC_INTERVAL,
+            run: move || collect_garbage(collected.clone()),
+        });
+        runner.spawn(store_uses(replication.clone()));
     }
 }
 
-/// Uploads what is in the queue.
+/// Uploads the objects in the queue, one after the other.
 async fn run_uploads(replication: Replication, bucket: Bucket) {
     loop {
         match replication.upload_next().await {
@@ -97,19 +79,21 @@ async fn run_uploads(replication: Replication, bucket: Bucket) {
     }
 }
 
+/// Copies objects that are requested often from the bucket to the disk.
 async fn run_promotions(replication: Replication) {
     loop {
         replication.run_promotion().await;
     }
 }
 
+/// Stores the times of last use in the bucket, for retention.
 async fn store_uses(replication: Replication) {
     loop {
         replication.store_next_use().await;
     }
 }
 
-/// Keeps the circuit of the bucket up to date. The request that fails logs and emits the failure.
+/// Updates the circuit breaker of the bucket, which logs failures and emits their events.
 async fn probe(bucket: Bucket) -> Result<(), BucketError> {
     if let Err(error) = bucket.probe().await {
         tracing::debug!(%error, "bucket probe failed");
@@ -117,7 +101,7 @@ async fn probe(bucket: Bucket) -> Result<(), BucketError> {
     Ok(())
 }
 
-/// Compares the index with the bucket. A failing bucket is logged by the request that met it.
+/// Compares the index with the bucket. The circuit breaker logs a failing bucket.
 async fn sync_inventory(replication: Replication) -> Result<(), CacheError> {
     match replication.sync_bucket_inventory().await {
         Ok(report) => tracing::debug!(?report, "listed the bucket"),
@@ -126,7 +110,7 @@ async fn sync_inventory(replication: Replication) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// Applies retention and removes objects that no record names.
+/// Removes objects that no record names, and applies retention.
 async fn collect_garbage(bucket: Bucket) -> Result<(), BucketError> {
     sleep(GC_SPREAD.mul_f64(rand::random_range(0.0..1.0))).await;
     let report = bucket.garbage_collector(GcMode::Apply).collect().await?;
@@ -134,8 +118,8 @@ async fn collect_garbage(bucket: Bucket) -> Result<(), BucketError> {
     Ok(())
 }
 
-/// Aborts multipart uploads that no process continues: their parts cost space and show in no
-/// listing.
+/// Aborts multipart uploads that no process continues. Their parts use space, and appear in no
+/// listing of objects.
 async fn abort_stale_uploads(bucket: Bucket) -> Result<(), BucketError> {
     match bucket
         .garbage_collector(GcMode::Apply)

@@ -1,14 +1,16 @@
-//! One periodic task: what it is called, how often it runs, and what it does.
+//! Tasks that run at an interval.
 
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-/// A task that runs at once and then at each interval. A run that takes longer delays the next.
+/// A task that runs at once and then at each interval. If a run takes longer than the interval, the
+/// next run is delayed.
 pub struct PeriodicTask<F> {
     /// Name for the log.
     pub name: &'static str,
     pub interval: Duration,
+    /// One run.
     pub run: F,
 }
 
@@ -18,7 +20,8 @@ where
     R: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
-    /// Runs until it is dropped. A failed run is logged, and tried again at the next interval.
+    /// Runs the task until the future is dropped. A failed run is logged, and the task continues at
+    /// the next interval.
     pub async fn run(mut self) {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,0 +1,66 @@
+//! Tasks for the disk: access times, reindexing and eviction.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::periodic::PeriodicTask;
+use super::runner::TaskRunner;
+use crate::cache::{Cache, CacheError, DiskError};
+use crate::disk::{DiskStore, IoClass};
+
+/// Interval at which access times are stored. A crash loses the LRU order of this time.
+const ACCESS_TIMES_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Delay between two evictions on low space. It prevents a busy loop if nothing can be evicted.
+const LOW_SPACE_DELAY: Duration = Duration::from_secs(1);
+
+/// Starts the tasks. Reindexing and eviction run at each `interval`, and eviction also on low
+/// space.
+pub fn start(runner: &TaskRunner, cache: &Cache, interval: Duration) {
+    let reindexed = cache.clone();
+    runner.spawn_periodic(PeriodicTask {
+        name: "reindex",
+        interval,
+        run: move || reindex_and_evict(reindexed.clone()),
+    });
+    let flushed = cache.clone();
+    runner.spawn_periodic(PeriodicTask {
+        name: "access times",
+        interval: ACCESS_TIMES_INTERVAL,
+        run: move || flush_access_times(flushed.clone()),
+    });
+    runner.spawn(evict_on_low_space(cache.clone()));
+}
+
+async fn reindex_and_evict(cache: Cache) -> Result<(), CacheError> {
+    match cache
+        .disk()
+        .run(IoClass::Maintenance, DiskStore::reindex_if_needed)
+        .await
+    {
+        Ok(Some(repaired)) => tracing::info!(repaired, "reconciled index with disk"),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(%error, "index could not be reconciled with the disk, will retry");
+        }
+    }
+    cache.evict_to_low_watermark().await
+}
+
+async fn evict_on_low_space(cache: Cache) {
+    loop {
+        cache.disk().store().wait_for_low_space().await;
+        if let Err(error) = reindex_and_evict(cache.clone()).await {
+            tracing::warn!(%error, "eviction failed, will retry");
+        }
+        sleep(LOW_SPACE_DELAY).await;
+    }
+}
+
+async fn flush_access_times(cache: Cache) -> Result<(), DiskError> {
+    cache
+        .disk()
+        .run(IoClass::Maintenance, |disk| disk.index.flush_access_times())
+        .await
+}

@@ -22,12 +22,12 @@ use crate::limits::AdmissionControl;
 use crate::limits::divide_descriptors;
 use crate::logging::{LogHealth, LogWriter, log_panics};
 use crate::maintenance::Maintenance;
-use crate::model::EventSink;
+use crate::model::{ConfigError, EventSink};
 use crate::notify::Notifier;
 use crate::passthrough::PassThrough;
 use crate::policy::Policy;
 use crate::scrub::run_scrubs;
-use crate::services::{FetchLimits, Services};
+use crate::services::{FetchLimits, Services, ServicesError};
 
 /// How long the end of the fetches may take once the answers have ended.
 const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
@@ -42,8 +42,11 @@ const CHECKSUMS_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The operator has to change something.
-    #[error("{0}")]
-    Configuration(String),
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+    /// As `Configuration`, or the cache folder cannot be used.
+    #[error(transparent)]
+    Services(#[from] ServicesError),
     /// The machine does not let it.
     #[error("{0}")]
     System(String),
@@ -98,11 +101,10 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let budget = divide_descriptors(config.fetch.concurrency);
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen)
         .await
-        .map_err(AppError::System)?;
+        .map_err(|error| AppError::System(error.to_string()))?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
-    let notifier =
-        Notifier::start(&config.notify, &name, &events).map_err(AppError::Configuration)?;
+    let notifier = Notifier::start(&config.notify, &name, &events)?;
     let limits = FetchLimits {
         concurrency: budget.fetches,
         in_flight: budget.in_flight,
@@ -116,7 +118,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
         origin,
         fetcher,
     } = &services;
-    let token = AdminToken::find(&config.gateway).map_err(AppError::Configuration)?;
+    let token = AdminToken::find(&config.gateway)?;
     let admin = AdminService::new(
         Arc::clone(policy),
         cache.clone(),
@@ -150,7 +152,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
         admission,
     );
     let service = Arc::new(service);
-    let publisher = config.dns.publisher().map_err(AppError::Configuration)?;
+    let publisher = config.dns.publisher()?;
     let maintenance = Maintenance::start(cache, config.cache.maintenance_interval.0);
     let (readiness, ready) = health::channel(cache);
     maintenance.spawn(health::watch(cache.clone(), readiness));
@@ -245,7 +247,7 @@ async fn build_services(
     let services = spawn_blocking(build)
         .await
         .map_err(|panic| AppError::System(panic.to_string()))?;
-    services.map_err(AppError::Configuration)
+    Ok(services?)
 }
 
 fn settings(config: &Config) -> Settings {
@@ -261,9 +263,8 @@ fn settings(config: &Config) -> Settings {
 fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
     let id = read_or_make_id(&config.state_dir).map_err(|why| {
         let folder = config.state_dir.display();
-        AppError::Configuration(format!(
-            "gateway.state_dir: the folder {folder} cannot be used: {why}"
-        ))
+        let reason = format!("the folder {folder} cannot be used: {why}");
+        ConfigError::new("gateway.state_dir", reason)
     })?;
     if !config.name.is_empty() {
         return Ok(config.name.clone());
@@ -321,7 +322,7 @@ impl Reloadable {
             config.limits.clone(),
         ) {
             tracing::error!(
-                error,
+                %error,
                 "the configuration was not reloaded; the old one stays in force"
             );
             return;
@@ -330,7 +331,7 @@ impl Reloadable {
             AdminToken::find(&config.gateway).map(|token| self.service.replace_token(token))
         {
             tracing::error!(
-                error,
+                %error,
                 "the token for operators was not reloaded; the old one stays in force"
             );
         }

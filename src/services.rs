@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use crate::cache::{Cache, OpenMode};
+use crate::cache::{Cache, OpenError, OpenMode};
 use crate::config::Config;
 use crate::dial::Dialer;
 use crate::fetch::{self, Fetcher};
-use crate::model::EventSink;
+use crate::model::{ConfigError, EventSink};
 use crate::origin::Origin;
 use crate::policy::Policy;
 use crate::scrub::RepairSources;
@@ -20,6 +20,15 @@ pub struct FetchLimits {
     pub concurrency: usize,
     /// Fetches that are known at once.
     pub in_flight: usize,
+}
+
+/// Error returned when the services cannot be built. Its text names the configuration key.
+#[derive(Debug, thiserror::Error)]
+pub enum ServicesError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Cache(#[from] OpenError),
 }
 
 /// The parts that fetch and store.
@@ -37,14 +46,14 @@ impl Services {
     /// it opens the folder.
     ///
     /// # Errors
-    /// A line that names the key, if the configuration cannot be used.
+    /// [`ServicesError`] if a configuration value or the cache folder cannot be used.
     pub fn build(
         config: &Config,
         name: &str,
         mode: OpenMode,
         limits: &FetchLimits,
         events: EventSink,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ServicesError> {
         let policy = Policy::new(
             config.policy.clone(),
             config.rules.clone(),
@@ -53,8 +62,7 @@ impl Services {
         )?;
         let policy = Arc::new(policy);
         let bucket = config.s3.is_on().then(|| config.s3.clone());
-        let cache = Cache::open(&config.cache, bucket, mode, events.clone());
-        let cache = cache.map_err(|error| error.to_string())?;
+        let cache = Cache::open(&config.cache, bucket, mode, events.clone())?;
         let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
         let origin = Origin::new(
             &config.fetch.for_origin(name),

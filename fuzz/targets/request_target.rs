@@ -35,7 +35,7 @@ fn check(target: &Target) {
         scheme == "ftp" || (matches!(scheme, "http" | "https") && !authority.contains('@')),
         "{text:?}"
     );
-    if let Ok(file) = FtpFile::of(target) {
+    if let Ok(file) = FtpFile::from_target(target) {
         assert!(!file.path.iter().any(u8::is_ascii_control), "{text:?}");
         let mut segments = file.path.split(|byte| matches!(byte, b'/' | b'\\'));
         assert!(
@@ -45,7 +45,7 @@ fn check(target: &Target) {
     }
     let again = Target::parse(text).expect("a canonical string is a target");
     assert_eq!(again.as_str(), text);
-    assert_eq!(Key::of(&again), Key::of(target));
+    assert_eq!(Key::new(&again), Key::new(target));
 }
 
 fuzz_target!(|text: &str| {

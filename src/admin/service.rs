@@ -106,7 +106,7 @@ impl AdminService {
 
     /// The key under which a target is kept.
     fn key_of(&self, target: &Target) -> Key {
-        Key::of(&self.policy.cache_target(target))
+        Key::new(&self.policy.cache_target(target))
     }
 
     /// # Errors

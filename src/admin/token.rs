@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::gateway::{Config, RequestError};
-use crate::model::Secret;
+use crate::model::{ConfigError, Secret};
 
 /// The name of the file in the state folder that holds a token that was made here.
 const FILE_NAME: &str = "admin_token";
@@ -43,7 +43,7 @@ impl AdminToken {
     ///
     /// # Errors
     /// A line that names the key, or the folder that cannot be used.
-    pub fn find(config: &Config) -> Result<Self, String> {
+    pub fn find(config: &Config) -> Result<Self, ConfigError> {
         let token = match configured(config)? {
             Some(token) => token,
             None => read_or_make(&config.state_dir)?,
@@ -78,12 +78,12 @@ impl AdminToken {
 
 /// # Errors
 /// A line that names the key, if the configured token cannot be used.
-pub fn check_token(config: &Config) -> Result<(), String> {
+pub fn check_token(config: &Config) -> Result<(), ConfigError> {
     configured(config).map(drop)
 }
 
 /// The token of the configuration, if it holds or names one.
-fn configured(config: &Config) -> Result<Option<Secret>, String> {
+fn configured(config: &Config) -> Result<Option<Secret>, ConfigError> {
     let token = config
         .admin_token
         .or_from_file("gateway.admin_token", &config.admin_token_file)?;
@@ -92,7 +92,7 @@ fn configured(config: &Config) -> Result<Option<Secret>, String> {
     }
     check(token)
         .map(Some)
-        .map_err(|why| format!("gateway.admin_token: {why}"))
+        .map_err(|why| ConfigError::new("gateway.admin_token", why))
 }
 
 /// Whether a token is fit to be sent in a header field, and long enough.
@@ -106,10 +106,11 @@ fn check(token: Secret) -> Result<Secret, String> {
     Ok(token)
 }
 
-fn read_or_make(state_dir: &Path) -> Result<Secret, String> {
+fn read_or_make(state_dir: &Path) -> Result<Secret, ConfigError> {
     let path = state_dir.join(FILE_NAME);
-    let complaint =
-        |why: &dyn fmt::Display| format!("gateway.state_dir: {}: {why}", path.display());
+    let complaint = |why: &dyn fmt::Display| {
+        ConfigError::new("gateway.state_dir", format!("{}: {why}", path.display()))
+    };
     match read(&path) {
         Ok(token) => check(token).map_err(|why| complaint(&why)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

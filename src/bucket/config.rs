@@ -1,62 +1,62 @@
-//! The section `[s3]` of the configuration.
+//! Configuration section `[s3]`.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::model::{HumanDuration, Secret, Size};
+use crate::model::{ConfigError, HumanDuration, Secret, Size};
 
-/// Longest validity of a signed URL, by SigV4.
+/// Longest lifetime of a presigned URL (AWS Signature Version 4).
 const MAX_PRESIGN_TTL: HumanDuration = HumanDuration::from_secs(7 * 24 * 3600);
 
-/// Smallest `max_unused`. Uses are recorded once a day, so a shorter time would remove objects that
-/// are in use.
+/// Shortest `max_unused`. The bucket records the use of an object at most once a day.
 const MIN_MAX_UNUSED: HumanDuration = HumanDuration::from_secs(2 * 24 * 3600);
 
-/// Largest body of one PUT request, with every supported store.
+/// Largest object that the S3 API accepts in one PUT request.
 const MAX_PUT: Size = Size::gib(5);
 
-/// `[s3]`. The bucket is enabled if `bucket` is set.
+/// Configuration section `[s3]`. If `bucket` is empty, Millpond uses no bucket.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// URL of the store, without the name of the bucket.
+    /// URL of the object store, without the bucket's name.
     pub endpoint: String,
+    /// Region for request signatures. Empty: `us-east-1`.
     pub region: String,
     pub bucket: String,
-    /// Prefix of all keys in the bucket.
+    /// Prefix of all object keys in the bucket.
     pub prefix: String,
     pub access_key_id: String,
     pub secret_access_key: Secret,
     pub secret_access_key_file: PathBuf,
     pub session_token: Secret,
     pub session_token_file: PathBuf,
-    /// Sends the name of the bucket in the path instead of the host name, for stores without a host
-    /// name for each bucket.
+    /// Whether the bucket's name is in the path of a URL rather than in the host name.
     pub path_style: bool,
     pub delivery: BucketDelivery,
-    /// Validity of the signed URLs to which clients are redirected.
+    /// Lifetime of the presigned URLs that clients are redirected to.
     pub presign_ttl: HumanDuration,
-    /// Base URL of a public bucket. If set, clients are redirected to unsigned URLs below it.
+    /// Base URL of a bucket that is publicly readable. Clients are redirected below it, without a
+    /// signature.
     pub public_base_url: String,
     /// Size above which an object is uploaded in parts.
     pub multipart_threshold: Size,
-    /// Minimum age before an object that no record names is removed.
+    /// Time after which an object without a record is removed.
     pub gc_grace: HumanDuration,
-    /// Time without a request after which an object is removed. 0: never.
+    /// Time without use after which an object is removed from the bucket. Zero: never.
     pub max_unused: HumanDuration,
-    /// Size above which the least recently used objects are removed. 0: no limit.
+    /// Size of the bucket above which the least recently used objects are removed. Zero: no limit.
     pub max_size: Size,
 }
 
-/// How a client of the gateway endpoint gets an object that only the bucket has.
+/// How a client of the gateway port receives an object that is only in the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BucketDelivery {
-    /// By a redirect to a URL in the bucket.
+    /// Redirect to the bucket.
     Redirect,
-    /// Through the gateway.
+    /// Through Millpond.
     Relay,
 }
 
@@ -85,77 +85,92 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether a bucket is configured.
+    /// Returns whether Millpond uses a bucket.
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.bucket.is_empty()
     }
 
-    /// Whether objects that records name are removed from the bucket.
+    /// Returns whether objects that have a record are ever removed from the bucket.
     #[must_use]
     pub fn has_retention(&self) -> bool {
         !self.max_unused.0.is_zero() || self.max_size.bytes > 0
     }
 
-    /// Checks the values.
+    /// Checks the section. Without a bucket, no other key is checked.
     ///
     /// # Errors
-    /// A line that names the configuration key, if a value cannot be used.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`ConfigError`] for the first invalid value.
+    pub fn check(&self) -> Result<(), ConfigError> {
         if !self.is_on() {
             return Ok(());
         }
+        self.check_access()?;
+        self.check_urls()?;
+        self.check_bounds()
+    }
+
+    fn check_access(&self) -> Result<(), ConfigError> {
+        let has_file = !self.secret_access_key_file.as_os_str().is_empty();
+        if self.access_key_id.is_empty() {
+            return Err(invalid("access_key_id", "s3.bucket needs this key"));
+        }
+        if self.secret_access_key.is_empty() && !has_file {
+            return Err(invalid("secret_access_key", "s3.bucket needs this key"));
+        }
+        Ok(())
+    }
+
+    fn check_urls(&self) -> Result<(), ConfigError> {
         let endpoint = Url::parse(&self.endpoint).ok().filter(Url::has_host);
         let is_bare =
-            |url: Url| url.path() == "/" && url.query().is_none() && url.username().is_empty();
-        if !endpoint.is_some_and(|url| matches!(url.scheme(), "http" | "https") && is_bare(url)) {
-            return Err("s3.endpoint must be a URL like \"https://obs.example.org\"".to_owned());
-        }
-        if self.access_key_id.is_empty() {
-            return Err("s3.access_key_id is needed with s3.bucket".to_owned());
-        }
-        if self.secret_access_key.is_empty() && self.secret_access_key_file.as_os_str().is_empty() {
-            return Err("s3.secret_access_key is needed with s3.bucket".to_owned());
+            |url: &Url| url.path() == "/" && url.query().is_none() && url.username().is_empty();
+        if !endpoint.is_some_and(|url| is_web(&url) && is_bare(&url)) {
+            let reason = "must be a URL like \"https://obs.example.org\"";
+            return Err(invalid("endpoint", reason));
         }
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
         if self.prefix.starts_with('/')
             || self.prefix.contains("//")
             || !self.prefix.bytes().all(is_plain)
         {
-            return Err(
-                "s3.prefix must be like \"sources/\", without a slash at the beginning".to_owned(),
-            );
+            let reason = "must be like \"sources/\", without a slash at the beginning";
+            return Err(invalid("prefix", reason));
         }
-        let is_public =
-            |url: Url| matches!(url.scheme(), "http" | "https") && url.query().is_none();
+        let is_public = |url: Url| is_web(&url) && url.query().is_none();
         if !self.public_base_url.is_empty()
             && !Url::parse(&self.public_base_url).is_ok_and(is_public)
         {
-            return Err(
-                "s3.public_base_url must be a URL like \"https://sources.example.org/\"".to_owned(),
-            );
-        }
-        self.check_bounds()
-    }
-
-    fn check_bounds(&self) -> Result<(), String> {
-        if self.presign_ttl.0.is_zero() || self.presign_ttl > MAX_PRESIGN_TTL {
-            return Err("s3.presign_ttl must be greater than zero and at most 7days".to_owned());
-        }
-        if self.multipart_threshold.bytes == 0 || self.multipart_threshold > MAX_PUT {
-            return Err(
-                "s3.multipart_threshold must be greater than zero and at most 5GiB".to_owned(),
-            );
-        }
-        if !self.max_unused.0.is_zero() && self.max_unused < MIN_MAX_UNUSED {
-            return Err(
-                "s3.max_unused must be at least 2days, because uses are recorded once a day"
-                    .to_owned(),
-            );
-        }
-        if self.gc_grace.0.is_zero() {
-            return Err("s3.gc_grace must be greater than zero".to_owned());
+            let reason = "must be a URL like \"https://sources.example.org/\"";
+            return Err(invalid("public_base_url", reason));
         }
         Ok(())
     }
+
+    fn check_bounds(&self) -> Result<(), ConfigError> {
+        if self.presign_ttl.0.is_zero() || self.presign_ttl > MAX_PRESIGN_TTL {
+            let reason = "must be greater than zero and at most 7days";
+            return Err(invalid("presign_ttl", reason));
+        }
+        if self.multipart_threshold.bytes == 0 || self.multipart_threshold > MAX_PUT {
+            let reason = "must be greater than zero and at most 5GiB";
+            return Err(invalid("multipart_threshold", reason));
+        }
+        if !self.max_unused.0.is_zero() && self.max_unused < MIN_MAX_UNUSED {
+            let reason = "must be at least 2days, because a use is recorded once a day";
+            return Err(invalid("max_unused", reason));
+        }
+        if self.gc_grace.0.is_zero() {
+            return Err(invalid("gc_grace", "must be greater than zero"));
+        }
+        Ok(())
+    }
+}
+
+fn is_web(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+}
+
+fn invalid(key: &str, reason: &str) -> ConfigError {
+    ConfigError::new(format!("s3.{key}"), reason)
 }

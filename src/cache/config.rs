@@ -1,48 +1,52 @@
+//! Configuration section `[cache]`.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskConfig;
-use crate::model::{HumanDuration, Size};
+use crate::model::{ConfigError, HumanDuration, Size};
 
-/// More often would be all the time.
+/// Minimum scrub interval. A shorter one would scrub continuously.
 const MIN_SCRUB_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What becomes of a target whose bytes were evicted and are others when they are fetched again.
+/// Response for an evicted target that returns other bytes when it is fetched again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnChange {
-    /// It is refused until an operator accepts the new bytes.
+    /// Requests fail until an operator accepts the new bytes.
     Refuse,
-    /// The new bytes are served, and the operator is told.
+    /// The new bytes are served, and the operator is notified.
     Alert,
 }
 
-/// `[cache]`
+/// Configuration section `[cache]`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Cache folder.
     pub dir: PathBuf,
+    /// Maximum size of the objects in the folder.
     pub max_size: Size,
-    /// Share of `max_size` at which eviction begins.
+    /// Fraction of `max_size` at which eviction begins.
     pub high_watermark: f64,
-    /// Share of `max_size` at which it ends.
+    /// Fraction of `max_size` at which eviction ends.
     pub low_watermark: f64,
-    /// What is left free of the file system.
+    /// Free space that Millpond leaves on the file system.
     pub min_free: Size,
+    /// Interval of the maintenance tasks.
     pub maintenance_interval: HumanDuration,
-    /// How long one piece of work for a request may take the disk, before the request goes on
-    /// without it. A disk that takes longer to write a few bytes counts as dead.
+    /// Time after which a disk operation for a request is abandoned, and the request continues
+    /// without the disk. If a write of a few bytes takes longer, the disk counts as failed.
     pub disk_timeout: HumanDuration,
-    /// Within what time the service reads everything once, to find what is rotten; 0: never.
+    /// Time in which the service reads all objects once to find corrupt ones. Zero: never.
     pub scrub_interval: HumanDuration,
-    /// How long a target is believed to be here without a look.
+    /// Time for which Millpond remembers that a target is stored.
     pub positive_ttl: HumanDuration,
-    /// How long a target is believed to be absent without a look; also how long an origin's failure
-    /// is remembered.
+    /// Time for which Millpond remembers that a target is not stored, or that its fetch failed.
     pub negative_ttl: HumanDuration,
-    /// Targets in the existence map.
+    /// Maximum number of targets that Millpond remembers in this way.
     pub map_capacity: u64,
     pub on_change: OnChange,
 }
@@ -67,38 +71,41 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Checks the section.
+    ///
     /// # Errors
-    /// A line that names the key, where values contradict each other.
-    pub fn check(&self) -> Result<(), String> {
-        let share = |value: f64| value > 0.0 && value <= 1.0;
-        if !share(self.high_watermark) {
-            return Err("cache.high_watermark must be above 0 and at most 1".to_owned());
+    /// [`ConfigError`] for the first invalid value.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let is_fraction = |value: f64| value > 0.0 && value <= 1.0;
+        if !is_fraction(self.high_watermark) {
+            return Err(invalid("high_watermark", "must be above 0 and at most 1"));
         }
-        if !share(self.low_watermark) || self.low_watermark > self.high_watermark {
-            return Err(
-                "cache.low_watermark must be above 0 and at most cache.high_watermark".to_owned(),
-            );
+        if !is_fraction(self.low_watermark) || self.low_watermark > self.high_watermark {
+            let reason = "must be above 0 and at most cache.high_watermark";
+            return Err(invalid("low_watermark", reason));
         }
         if self.maintenance_interval.0.is_zero() {
-            return Err("cache.maintenance_interval must be more than nothing".to_owned());
+            let reason = "must be greater than zero";
+            return Err(invalid("maintenance_interval", reason));
         }
         if self.disk_timeout.0.is_zero() {
-            return Err("cache.disk_timeout must be more than nothing".to_owned());
+            return Err(invalid("disk_timeout", "must be greater than zero"));
         }
         let scrub_interval = self.scrub_interval.0;
         if !scrub_interval.is_zero() && scrub_interval < MIN_SCRUB_INTERVAL {
-            return Err("cache.scrub_interval must be at least 1s, or 0s for never".to_owned());
+            let reason = "must be at least 1s, or 0s for never";
+            return Err(invalid("scrub_interval", reason));
         }
         Ok(())
     }
 
-    /// The settings of the folder.
+    /// Returns the settings of the cache folder, in bytes.
     pub(super) fn disk(&self) -> DiskConfig {
         DiskConfig {
             dir: self.dir.clone(),
             max_size_bytes: self.max_size.bytes,
-            high_watermark_bytes: share_of(self.max_size, self.high_watermark),
-            low_watermark_bytes: share_of(self.max_size, self.low_watermark),
+            high_watermark_bytes: fraction_of(self.max_size, self.high_watermark),
+            low_watermark_bytes: fraction_of(self.max_size, self.low_watermark),
             min_free_bytes: self.min_free.bytes,
             timeout: self.disk_timeout.0,
         }
@@ -109,8 +116,12 @@ impl Config {
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
-    reason = "a share of a size needs no exact byte, and both factors are positive"
+    reason = "a watermark need not be exact, and both factors are positive"
 )]
-fn share_of(size: Size, share: f64) -> u64 {
-    (size.bytes as f64 * share) as u64
+fn fraction_of(size: Size, fraction: f64) -> u64 {
+    (size.bytes as f64 * fraction) as u64
+}
+
+fn invalid(key: &str, reason: &str) -> ConfigError {
+    ConfigError::new(format!("cache.{key}"), reason)
 }

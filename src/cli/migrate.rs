@@ -93,7 +93,7 @@ pub fn bucket(file: Option<&Path>, source: &ConfigSource) -> Result<Bucket, Stri
     if !config.s3.is_on() {
         return Err("the configuration names no bucket: s3.bucket is empty".to_owned());
     }
-    Bucket::new(config.s3, EventSink::new())
+    Bucket::new(config.s3, EventSink::new()).map_err(|error| error.to_string())
 }
 
 /// MigrationProgress as a person or a log sees it.

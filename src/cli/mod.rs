@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use crate::app;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigLoadError};
 use doctor::Doctor;
 use gc::Gc;
 use migrate::Migrate;
@@ -79,7 +79,7 @@ enum Command {
 }
 
 impl ConfigSource {
-    fn load(&self) -> Result<Config, ConfigError> {
+    fn load(&self) -> Result<Config, ConfigLoadError> {
         Config::load(self.config.as_deref(), Config::environment(), &self.set)
     }
 }
@@ -137,8 +137,8 @@ fn serve(source: ConfigSource) -> ExitCode {
     drop(log);
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(app::AppError::Configuration(line)) => fail(&line, EXIT_USAGE),
         Err(app::AppError::System(line)) => fail(&line, 1),
+        Err(error) => fail(&error, EXIT_USAGE),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{ConfigSource, EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, fail, finish_wi
 use crate::cache::OpenMode;
 use crate::config::Config;
 use crate::limits::MAX_IN_FLIGHT;
-use crate::model::{EventSink, Rate, sanitize_line};
+use crate::model::{EventSink, ParseUnitError, Rate, sanitize_line};
 use crate::scrub::{
     RepairSources, ScrubEvent, ScrubFinding, ScrubLock, ScrubOptions, ScrubReport, scrub,
 };
@@ -46,7 +46,7 @@ fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "it must be above 0 and at most 1".to_owned())
 }
 
-fn rate(text: &str) -> Result<Rate, String> {
+fn rate(text: &str) -> Result<Rate, ParseUnitError> {
     Rate::try_from(text.to_owned())
 }
 
@@ -179,7 +179,8 @@ fn open(config: &Config) -> Result<RepairSources, String> {
         OpenMode::Maintenance,
         &limits,
         EventSink::new(),
-    )?;
+    )
+    .map_err(|error| error.to_string())?;
     Ok(services.repair_sources())
 }
 

@@ -1,23 +1,25 @@
 use std::path::PathBuf;
 
-/// Error returned for an invalid configuration: one line with the key, and the file and line number
-/// if known.
+use crate::model::ConfigError;
+
+/// Error returned when the configuration cannot be loaded: one line with the key, and the file and
+/// the line number if known.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("cannot read the configuration {}: {why}", path.display())]
-    Unreadable { path: PathBuf, why: std::io::Error },
-    #[error("{}:{line}: {why}", path.display())]
+pub enum ConfigLoadError {
+    #[error("cannot read the configuration {}: {error}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    /// Invalid line of a file.
+    #[error("{}:{line}: {error}", path.display())]
     Line {
         path: PathBuf,
         line: usize,
-        why: String,
+        error: ConfigError,
     },
-    #[error("{0}: unknown configuration key")]
-    UnknownKey(String),
-    #[error("{source_name}: {why}")]
-    Setting { source_name: String, why: String },
-    #[error("{key}: {why}")]
-    Value { key: String, why: String },
-    #[error("{0}")]
-    Contradiction(String),
+    /// Invalid value, or values that contradict each other. For a value from a variable or a flag,
+    /// the key is the name of the variable or `--set` with the key.
+    #[error(transparent)]
+    Invalid(#[from] ConfigError),
 }

@@ -1,19 +1,28 @@
 //! Layers of configuration: files, environment variables and `--set` flags.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigLoadError};
+use crate::model::ConfigError;
 use crate::policy::Rule;
 
 /// Prefix of configuration variables. A double underscore separates section and key.
 const PREFIX: &str = "MILLPOND_";
 
-/// Setting from a variable or a flag: its source, its key or an error, and its value as text.
-type Overlay = (String, Result<Vec<String>, ConfigError>, String);
+/// Setting from an environment variable or a flag.
+pub struct Overlay {
+    /// Name of the variable, or the flag without its value. Error messages contain it.
+    pub source: String,
+    pub section: String,
+    pub key: String,
+    /// Value as text.
+    pub value: String,
+}
 
 /// File that contains only rules.
 #[derive(Deserialize)]
@@ -23,26 +32,26 @@ struct RulesFile {
 }
 
 /// Reads the rules of all files, in order.
-pub fn read_rules(paths: &[PathBuf]) -> Result<Vec<Rule>, ConfigError> {
+pub fn read_rules(paths: &[PathBuf]) -> Result<Vec<Rule>, ConfigLoadError> {
     let files: Vec<RulesFile> = paths
         .iter()
         .map(|path| Ok(parse_file(path)?.0))
-        .collect::<Result<_, ConfigError>>()?;
+        .collect::<Result<_, ConfigLoadError>>()?;
     Ok(files.into_iter().flat_map(|file| file.rules).collect())
 }
 
 /// Reads a configuration file. Cross-checks between keys run later, on the complete configuration.
-pub fn read_file(path: &Path) -> Result<Table, ConfigError> {
+pub fn read_file(path: &Path) -> Result<Table, ConfigLoadError> {
     Ok(parse_file::<Config>(path)?.1)
 }
 
 /// Reads and checks a file on its own, because line numbers are only known from its text.
-fn parse_file<T: DeserializeOwned>(path: &Path) -> Result<(T, Table), ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|why| ConfigError::Unreadable {
+fn parse_file<T: DeserializeOwned>(path: &Path) -> Result<(T, Table), ConfigLoadError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigLoadError::Unreadable {
         path: path.to_owned(),
-        why,
+        error,
     })?;
-    let complain = |error: &toml::de::Error| {
+    let line_error = |error: &toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
         let line = text[..start.min(text.len())].matches('\n').count() + 1;
         // The value may be a secret, so the message only contains the key.
@@ -54,15 +63,14 @@ fn parse_file<T: DeserializeOwned>(path: &Path) -> Result<(T, Table), ConfigErro
             .next()
             .unwrap_or_default()
             .trim();
-        let why = format!("{key}: {}", error.message().replace('\n', " "));
-        ConfigError::Line {
+        ConfigLoadError::Line {
             path: path.to_owned(),
             line,
-            why,
+            error: ConfigError::new(key, one_line(error)),
         }
     };
-    let parsed = toml::from_str(&text).map_err(|error| complain(&error))?;
-    let table = text.parse().map_err(|error| complain(&error))?;
+    let parsed = toml::from_str(&text).map_err(|error| line_error(&error))?;
+    let table = text.parse().map_err(|error| line_error(&error))?;
     Ok((parsed, table))
 }
 
@@ -73,96 +81,112 @@ pub fn variables(
     environment.into_iter().filter_map(|(name, value)| {
         let key = name.strip_prefix(PREFIX)?;
         let (section, key) = key.split_once("__")?;
-        let path = vec![section.to_ascii_lowercase(), key.to_ascii_lowercase()];
-        Some((name, Ok(path), value))
+        let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
+        Some(Overlay {
+            source: name,
+            section,
+            key,
+            value,
+        })
     })
 }
 
-/// Parses `--set` flags such as `cache.max_size=50GiB`.
-pub fn settings(settings: &[String]) -> impl Iterator<Item = Overlay> {
-    settings.iter().map(|setting| {
-        // A text that does not look like a key may be a misplaced secret.
-        let is_key = |text: &str| {
-            text.bytes()
-                .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'))
-        };
-        let key = setting
-            .split('=')
-            .next()
-            .filter(|key| is_key(key))
-            .unwrap_or("…");
-        let source = format!("--set {key}");
-        let split = setting
-            .split_once('=')
-            .and_then(|(key, value)| Some((key.split_once('.')?, value)));
-        if let Some(((section, key), value)) = split {
-            return (
-                source,
-                Ok(vec![section.to_owned(), key.to_owned()]),
-                value.to_owned(),
-            );
-        }
-        let why = "must be like section.key=value".to_owned();
-        (
-            source.clone(),
-            Err(ConfigError::Setting {
-                source_name: source,
-                why,
-            }),
-            String::new(),
-        )
-    })
-}
-
-/// Sets a value, parsed with the type of the key's default.
-pub fn set(table: &mut Table, source: &str, key: &[String], text: &str) -> Result<(), ConfigError> {
-    let [section, name] = key else {
-        return Err(ConfigError::UnknownKey(source.to_owned()));
+/// Parses a `--set` flag such as `cache.max_size=50GiB`.
+///
+/// # Errors
+/// [`ConfigError`] if the flag has another form. The text contains no value.
+pub fn parse_flag(flag: &str) -> Result<Overlay, ConfigError> {
+    // A text that does not look like a key may be a misplaced secret.
+    let is_key = |text: &&str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'.'))
     };
+    let printable = flag.split('=').next().filter(is_key).unwrap_or("…");
+    let source = format!("--set {printable}");
+    let parts = flag
+        .split_once('=')
+        .and_then(|(key, value)| Some((key.split_once('.')?, value)));
+    match parts {
+        Some(((section, key), value)) => Ok(Overlay {
+            source,
+            section: section.to_owned(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        }),
+        None => Err(ConfigError::new(source, "must be like section.key=value")),
+    }
+}
+
+/// Applies an overlay to a configuration. Its value is parsed with the type of the key's default.
+///
+/// # Errors
+/// [`ConfigError`] with the overlay's source, if the key is unknown or the value is invalid.
+pub fn apply(table: &mut Table, overlay: &Overlay) -> Result<(), ConfigError> {
+    let Overlay {
+        source,
+        section,
+        key,
+        value,
+    } = overlay;
+    let invalid = |reason: &dyn Display| ConfigError::new(source, reason);
     let defaults = Table::try_from(Config::default()).expect("TOML can represent the defaults");
-    let default = defaults.get(section).and_then(|section| section.get(name));
-    let default = default.ok_or_else(|| ConfigError::UnknownKey(source.to_owned()))?;
-    let value = read_as(default, text).map_err(|why| ConfigError::Setting {
-        source_name: source.to_owned(),
-        why,
-    })?;
+    let default = defaults
+        .get(section)
+        .and_then(|section| section.get(key))
+        .ok_or_else(|| invalid(&"unknown configuration key"))?;
+    let value = parse_value(default, value).map_err(|reason| invalid(&reason))?;
     let section = table
         .entry(section.clone())
         .or_insert_with(|| Value::Table(Table::new()));
     if let Value::Table(section) = section {
-        section.insert(name.clone(), value);
+        section.insert(key.clone(), value);
     }
     // Check here, while the source of the value is known.
     let config: Result<Config, _> = table.clone().try_into();
-    match config {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let why = error.message().replace('\n', " ");
-            Err(ConfigError::Setting {
-                source_name: source.to_owned(),
-                why,
-            })
-        }
-    }
+    config.map(drop).map_err(|error| invalid(&one_line(&error)))
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().replace('\n', " ")
+}
+
+/// Error returned when a text is not a value of the key's type.
+#[derive(Debug, thiserror::Error)]
+enum ParseValueError {
+    #[error("\"{0}\" is not a whole number")]
+    Integer(String),
+    #[error("\"{0}\" is not a number")]
+    Float(String),
+    #[error("\"{0}\" is not a boolean; write true or false")]
+    Boolean(String),
+    #[error("\"{0}\" is not a list")]
+    List(String),
+    #[error("this key can only be set in a file")]
+    OnlyInFile,
 }
 
 /// Parses a value with the type of `default`. Lists are TOML arrays or comma-separated words.
-fn read_as(default: &Value, text: &str) -> Result<Value, String> {
-    let no = |what: &str| format!("\"{text}\" is not a {what}");
+fn parse_value(default: &Value, text: &str) -> Result<Value, ParseValueError> {
+    let owned = || text.to_owned();
     match default {
-        Value::String(_) => Ok(Value::String(text.to_owned())),
+        Value::String(_) => Ok(Value::String(owned())),
         Value::Integer(_) => text
             .parse()
             .map(Value::Integer)
-            .map_err(|_| no("whole number")),
-        Value::Float(_) => text.parse().map(Value::Float).map_err(|_| no("number")),
+            .map_err(|_| ParseValueError::Integer(owned())),
+        Value::Float(_) => text
+            .parse()
+            .map(Value::Float)
+            .map_err(|_| ParseValueError::Float(owned())),
         Value::Boolean(_) => text
             .parse()
             .map(Value::Boolean)
-            .map_err(|_| no("boolean; write true or false")),
+            .map_err(|_| ParseValueError::Boolean(owned())),
         Value::Array(_) if text.trim_start().starts_with('[') => {
-            let document: Table = format!("list = {text}").parse().map_err(|_| no("list"))?;
-            document.get("list").cloned().ok_or_else(|| no("list"))
+            let document = format!("list = {text}").parse::<Table>().ok();
+            document
+                .and_then(|document| document.get("list").cloned())
+                .ok_or_else(|| ParseValueError::List(owned()))
         }
         Value::Array(items) => {
             let words = text
@@ -177,8 +201,6 @@ fn read_as(default: &Value, text: &str) -> Result<Value, String> {
             };
             Ok(Value::Array(words.map(item).collect()))
         }
-        Value::Datetime(_) | Value::Table(_) => {
-            Err("this key can only be set in a file".to_owned())
-        }
+        Value::Datetime(_) | Value::Table(_) => Err(ParseValueError::OnlyInFile),
     }
 }

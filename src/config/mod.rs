@@ -10,8 +10,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use error::ConfigError;
+pub use error::ConfigLoadError;
 
+use crate::model::ConfigError;
 use crate::{admin, bucket, cache, dns, fetch, gateway, http, limits, notify, policy};
 
 /// Configuration section `[log]`.
@@ -19,10 +20,10 @@ use crate::{admin, bucket, cache, dns, fetch, gateway, http, limits, notify, pol
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
     pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: LogLevel,
 }
 
+/// Format of the log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -30,6 +31,7 @@ pub enum LogFormat {
     Json,
 }
 
+/// Lowest level that is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
@@ -81,33 +83,33 @@ impl Config {
     /// `section.key=value`.
     ///
     /// # Errors
-    /// [`ConfigError`] with the key, and the line number of the file if known.
+    /// [`ConfigLoadError`] with the key, and the line number of the file if known.
     pub fn load(
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
         settings: &[String],
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, ConfigLoadError> {
         let mut table = match file {
             Some(path) => layers::read_file(path)?,
             None => toml::Table::new(),
         };
-        for (source, key, value) in layers::variables(environment).chain(layers::settings(settings))
-        {
-            layers::set(&mut table, &source, &key?, &value)?;
+        for overlay in layers::variables(environment) {
+            layers::apply(&mut table, &overlay)?;
         }
-        let mut config: Self =
-            serde_path_to_error::deserialize(table).map_err(|error| ConfigError::Value {
-                key: error.path().to_string(),
-                why: error.inner().message().to_owned(),
-            })?;
+        for flag in settings {
+            layers::apply(&mut table, &layers::parse_flag(flag)?)?;
+        }
+        let mut config: Self = serde_path_to_error::deserialize(table)
+            .map_err(|error| ConfigError::new(error.path().to_string(), error.inner().message()))?;
         config
             .rules
             .extend(layers::read_rules(&config.policy.rules_files)?);
-        config.check().map_err(ConfigError::Contradiction)?;
+        config.check()?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// Checks all sections, and the keys that depend on each other.
+    fn check(&self) -> Result<(), ConfigError> {
         self.gateway.check()?;
         admin::check_token(&self.gateway)?;
         self.proxy.check()?;
@@ -123,7 +125,9 @@ impl Config {
             self.limits.clone(),
         )?;
         if self.proxy.proxy_protocol && self.gateway.trusted_proxies.is_empty() {
-            return Err("proxy.proxy_protocol needs gateway.trusted_proxies: only they may send that header".to_owned());
+            let reason =
+                "needs gateway.trusted_proxies, because only they may send the PROXY header";
+            return Err(ConfigError::new("proxy.proxy_protocol", reason));
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ impl<'a> Download<'a> {
     ) -> Self {
         let admitted = spec.admitted;
         let file_type = if admitted.checks_file_type() {
-            FileType::of_path(admitted.target().path())
+            FileType::from_path(admitted.target().path())
         } else {
             FileType::Unchecked
         };

@@ -171,7 +171,7 @@ impl Fetcher {
         expected: &ExpectedDigests,
     ) -> Result<BodyReader, FetchError> {
         let mut fetch_key = FetchKey {
-            key: Key::of(admitted.target()),
+            key: Key::new(admitted.target()),
             expected: expected.clone(),
         };
         // What the follower holds against the body himself.
@@ -216,7 +216,7 @@ impl Fetcher {
     /// here or in another process, nor a failure of its own or of its host.
     #[must_use]
     pub fn has_no_state_for(&self, target: &Target) -> bool {
-        let key = Key::of(target);
+        let key = Key::new(target);
         let fetch_key = FetchKey {
             key,
             expected: ExpectedDigests::nothing(),

@@ -77,7 +77,7 @@ async fn fetch_again(
     accept: bool,
     report: &mut FetchReport,
 ) -> Result<Refreshed, FetchError> {
-    let key = Key::of(admitted.target());
+    let key = Key::new(admitted.target());
     job::wait_for_other_fetches(shared, key).await;
     let known = match shared.cache.lookup_uncached(key).await {
         Ok(TargetLookup::Known(known)) => Some(known),

@@ -7,7 +7,7 @@ use super::FetchError;
 use super::in_flight::Head;
 use super::lease_record::StagedBody;
 use crate::cache::{Finished, OpenFile, Staging};
-use crate::model::StoredHeaders;
+use crate::model::{FileType, StoredHeaders};
 use crate::origin::{OriginError, Response, Resume};
 use crate::policy::{Admitted, SourceKind};
 
@@ -98,20 +98,11 @@ impl PartialBody {
 /// A coding around a file would be stored as if it were the file. Only where the file's own format
 /// is that coding can the header be a misnomer, which is common for `.tar.gz`.
 pub fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), OriginError> {
-    let path = admitted.target().path().to_ascii_lowercase();
-    let path = path.strip_suffix("/download").unwrap_or(&path);
-    let endings: fn(&str) -> &[&str] = |coding| match coding {
-        "gzip" | "x-gzip" => &[".gz", ".tgz", ".crate"],
-        "bzip2" | "x-bzip2" => &[".bz2", ".tbz2"],
-        "xz" | "x-xz" => &[".xz", ".txz"],
-        "zstd" => &[".zst", ".tzst"],
-        _ => &[],
-    };
-    let harmless = |coding: &str| endings(coding).iter().any(|ending| path.ends_with(ending));
+    let path = admitted.target().path();
     match response.content_encoding() {
-        Some(coding) if !harmless(&coding) => Err(OriginError::InvalidResponse(format!(
-            "the origin sent the file in a coding, {coding}"
-        ))),
+        Some(coding) if !FileType::is_own_coding(path, &coding) => Err(
+            OriginError::InvalidResponse(format!("the origin sent the file in a coding, {coding}")),
+        ),
         _ => Ok(()),
     }
 }

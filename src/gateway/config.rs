@@ -1,53 +1,57 @@
+//! Configuration section `[gateway]`.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HumanDuration, Secret};
+use crate::model::{ConfigError, HumanDuration, Secret};
 
-/// Bounds of `stall_timeout`: a network may be silent for a moment, and a connection must not be
-/// held for ever.
+/// Bounds of `stall_timeout`. A network may be silent for a moment, and a dead connection must not
+/// stay open for days.
 const MIN_STALL: Duration = Duration::from_secs(1);
 const MAX_STALL: Duration = Duration::from_hours(24);
 
-/// What a miss at the rewrite door is answered with.
+/// Response to a miss at the gateway port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MissPolicy {
-    /// A client in `redirect_agents` is sent to the origin while the fetch runs.
+    /// Millpond redirects the clients of `redirect_agents` to the origin, and fetches meanwhile.
     Redirect,
-    /// The client reads along.
+    /// Millpond streams the fetch to the client.
     Relay,
 }
 
-/// `[gateway]`
+/// Configuration section `[gateway]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Address of the gateway port, `host:port`.
     pub listen: String,
-    /// In `Via` and `Cache-Status`. Empty: host name and a random part that is kept in `state_dir`.
+    /// Name of this node in `Via` and `Cache-Status`. Empty: the host name and a random part, which
+    /// is stored in `state_dir`.
     pub name: String,
-    /// How clients reach the gateway: `http://sources.example.org`.
+    /// URL of the gateway port as clients use it: `http://sources.example.org`.
     pub public_url: String,
-    /// What belongs to this instance and is never served.
+    /// Folder for files of this instance that are never served.
     pub state_dir: PathBuf,
     pub miss: MissPolicy,
     /// Prefixes of the `User-Agent`s that may get a redirect. Every other agent gets the body: a
-    /// client that does not follow redirects takes the empty body of one for the file.
+    /// client that does not follow redirects would save the redirect's empty body as the file.
     pub redirect_agents: Vec<String>,
-    /// Networks of our own front servers, whose word about the client is taken.
+    /// Networks of the operator's front servers. Millpond trusts their forwarding header fields.
     pub trusted_proxies: Vec<IpNet>,
-    /// Under which path our own nginx finds the objects folder, to send stored files by itself:
-    /// `/_objects/`. Empty: it does not.
+    /// Internal path of nginx for the objects folder: `/_objects/`. Empty: Millpond sends stored
+    /// files itself.
     pub accel_redirect: String,
-    /// What an operator has to show. Empty: it is made at the first start, and kept in `state_dir`.
+    /// Token of an operator. Empty: Millpond generates one at the first start and stores it in
+    /// `state_dir`.
     pub admin_token: Secret,
     pub admin_token_file: PathBuf,
-    /// How long answers and fetches may go on after the first signal.
+    /// Time that responses and fetches have to complete after the first stop signal.
     pub shutdown_grace: HumanDuration,
-    /// How long a client may take none of the bytes that are sent to it, or send none of a body
-    /// that it has begun.
+    /// Longest time that a client may read no byte of a response, or send no byte of a request.
     pub stall_timeout: HumanDuration,
 }
 
@@ -73,44 +77,51 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Checks the section, except for the token.
+    ///
     /// # Errors
-    /// A line that names the key whose value cannot work.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`ConfigError`] for the first invalid value.
+    pub fn check(&self) -> Result<(), ConfigError> {
         check_address("gateway.listen", &self.listen)?;
         if !(MIN_STALL..=MAX_STALL).contains(&self.stall_timeout.0) {
-            return Err("gateway.stall_timeout must be at least 1s and at most 1day".to_owned());
+            let reason = "must be at least 1s and at most 1day";
+            return Err(invalid("stall_timeout", reason));
         }
-        if !self.name.bytes().all(is_token_byte) {
-            return Err("gateway.name may hold only letters, digits and - . _".to_owned());
+        if !self.name.bytes().all(is_name_byte) {
+            let reason = "may only contain letters, digits and - . _";
+            return Err(invalid("name", reason));
         }
         if !self.public_url.is_empty() && self.public_authority().is_none() {
-            return Err(
-                "gateway.public_url must be like \"http://sources.example.org\"".to_owned(),
-            );
+            let reason = "must be like \"http://sources.example.org\"";
+            return Err(invalid("public_url", reason));
         }
-        let accel = self.accel_redirect.as_bytes();
-        if !accel.is_empty() {
-            let is_path = |byte: &u8| is_token_byte(*byte) || *byte == b'/';
-            if !accel.starts_with(b"/") || !accel.ends_with(b"/") || !accel.iter().all(is_path) {
-                return Err("gateway.accel_redirect must be like \"/_objects/\"".to_owned());
-            }
-            if self.trusted_proxies.is_empty() {
-                return Err(
-                    "gateway.accel_redirect needs gateway.trusted_proxies: nobody else is told our paths".to_owned()
-                );
-            }
+        self.check_accel_redirect()
+    }
+
+    fn check_accel_redirect(&self) -> Result<(), ConfigError> {
+        let path = self.accel_redirect.as_bytes();
+        if path.is_empty() {
+            return Ok(());
+        }
+        let is_path_byte = |byte: &u8| is_name_byte(*byte) || *byte == b'/';
+        if !path.starts_with(b"/") || !path.ends_with(b"/") || !path.iter().all(is_path_byte) {
+            return Err(invalid("accel_redirect", "must be like \"/_objects/\""));
+        }
+        if self.trusted_proxies.is_empty() {
+            let reason = "needs gateway.trusted_proxies, because only they may see internal paths";
+            return Err(invalid("accel_redirect", reason));
         }
         Ok(())
     }
 
-    /// Whether the agent is known to follow redirects.
+    /// Returns whether the agent is known to follow redirects.
     pub(super) fn follows_redirects(&self, user_agent: &str) -> bool {
         self.redirect_agents
             .iter()
             .any(|prefix| user_agent.starts_with(prefix.as_str()))
     }
 
-    /// `host[:port]` of `public_url`.
+    /// Returns `host[:port]` of `public_url`, in lower case. `None` if it is empty or invalid.
     #[must_use]
     pub fn public_authority(&self) -> Option<String> {
         let (_, rest) = self.public_url.split_once("://")?;
@@ -119,22 +130,30 @@ impl Config {
     }
 }
 
+/// Checks that `address` has the form `host:port`.
+///
 /// # Errors
-/// A line that names `key`, if `address` is not `host:port`.
-pub fn check_address(key: &str, address: &str) -> Result<(), String> {
+/// [`ConfigError`] for `key` if it does not.
+pub fn check_address(key: &str, address: &str) -> Result<(), ConfigError> {
     let port = address
         .rsplit_once(':')
         .filter(|(host, _)| !host.is_empty())
         .map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(_)) => Ok(()),
-        _ => Err(format!(
-            "{key}: \"{address}\" is no address; write it like \"127.0.0.1:8080\""
+        _ => Err(ConfigError::new(
+            key,
+            format!("\"{address}\" is not an address; write it like \"127.0.0.1:8080\""),
         )),
     }
 }
 
-/// Of the bytes of a token (RFC 9110, section 5.6.2), those that need no thought anywhere.
-fn is_token_byte(byte: u8) -> bool {
+/// Returns whether a byte may be in a name or a path. These token bytes (RFC 9110, section 5.6.2)
+/// need no escaping in header fields, URLs and file names.
+fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
+}
+
+fn invalid(key: &str, reason: &str) -> ConfigError {
+    ConfigError::new(format!("gateway.{key}"), reason)
 }

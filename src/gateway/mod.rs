@@ -184,7 +184,7 @@ impl Gateway {
     }
 
     async fn lookup(&self, admitted: &Admitted, request: &CacheRequest) -> Lookup {
-        let key = Key::of(admitted.target());
+        let key = Key::new(admitted.target());
         let known = match self.cache.lookup(key).await {
             Ok(TargetLookup::Known(known)) => known,
             Ok(TargetLookup::NeverStored) => return Lookup::Miss,
@@ -292,7 +292,7 @@ impl Gateway {
     ) -> Result<CacheResponse, RequestError> {
         let hit = self
             .cache
-            .open_record(Key::of(admitted.target()), Arc::clone(&record))
+            .open_record(Key::new(admitted.target()), Arc::clone(&record))
             .await;
         match hit {
             Ok(Some(Hit::OnDisk(hit))) => return self.serve_from_disk(&request, hit, status).await,

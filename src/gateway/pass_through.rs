@@ -130,7 +130,7 @@ impl Gateway {
                 && admitted.checks_file_type()
                 && admitted.class() == Class::Immutable =>
             {
-                let file_type = FileType::of_path(admitted.target().path());
+                let file_type = FileType::from_path(admitted.target().path());
                 if !passed
                     .matches_file_type(file_type)
                     .await

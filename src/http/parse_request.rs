@@ -120,7 +120,7 @@ pub fn read_cache_request(
     let login = text("authorization").filter(|_| target.scheme() == Scheme::Ftp);
     let is_anonymous = login
         .as_deref()
-        .and_then(Login::of_authorization)
+        .and_then(Login::from_authorization)
         .is_some_and(|login| login.is_anonymous());
     let is_authorized = headers.contains_key("authorization") && !is_anonymous;
     Ok(CacheRequest {

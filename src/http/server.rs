@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::connection::{Connection, HEAD_TIMEOUT, set_stall_timeout};
 use super::tunnel::{self, Port};
 use super::{HttpService, read_proxy_header, service};
+use crate::model::ConfigError;
 
 /// Connections that wait to be accepted: a build farm begins its downloads at one moment.
 const BACKLOG: u32 = 4096;
@@ -46,13 +47,13 @@ impl Listeners {
     ///
     /// # Errors
     /// A line that names key and address.
-    pub async fn bind(gateway: &str, proxy: &str) -> Result<Self, String> {
+    pub async fn bind(gateway: &str, proxy: &str) -> Result<Self, ConfigError> {
         let bound = |key: &'static str, address: &str| {
             let address = address.to_owned();
             async move {
-                listen(&address)
-                    .await
-                    .map_err(|why| format!("{key}: cannot listen on {address}: {why}"))
+                listen(&address).await.map_err(|why| {
+                    ConfigError::new(key, format!("cannot listen on {address}: {why}"))
+                })
             }
         };
         let gateway = bound("gateway.listen", gateway).await?;

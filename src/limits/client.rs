@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bandwidth::{Bandwidth, FairQueue, Pacer};
 use super::client_net::ClientNet;
-use crate::model::Rate;
+use crate::model::{ConfigError, Rate};
 
 /// Configuration section `[limits]`.
 ///
@@ -53,12 +53,13 @@ impl LimitsConfig {
     /// Checks the section.
     ///
     /// # Errors
-    /// A text with the configuration key whose value is invalid.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`ConfigError`] for the first invalid value.
+    pub fn check(&self) -> Result<(), ConfigError> {
         if self.requests_per_second > 0 && self.burst == 0 {
-            return Err(
-                "limits.burst must be at least 1, or every request would be rejected".to_owned(),
-            );
+            return Err(ConfigError::new(
+                "limits.burst",
+                "must be at least 1, or every request would be rejected",
+            ));
         }
         Ok(())
     }

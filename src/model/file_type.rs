@@ -1,121 +1,139 @@
-//! File types by name, and checks of the first bytes against them.
+//! File types by name: their first bytes, their content codings, and whether their bytes change.
+//!
+//! The main type is [`FileType`]. The module decides nothing about requests.
 
 /// Number of bytes that are checked before the response head of an archive is sent.
 pub const FILE_TYPE_SNIFF_BYTES: usize = 512;
 
-/// Magic bytes of a file type, and their offset.
-struct Magic {
-    suffixes: &'static [&'static str],
-    offset: usize,
-    bytes: &'static [&'static [u8]],
-    /// Accepts other beginnings of the format.
-    also: fn(&[u8]) -> bool,
+/// Magic bytes of an `ar` archive.
+const AR_MAGIC: &[u8] = b"!<arch>\n";
+
+/// Check of the first bytes of a file.
+enum Check {
+    /// The file begins with one of these.
+    Magic(&'static [&'static [u8]]),
+    /// Returns whether the first bytes are accepted.
+    Other(fn(&[u8]) -> bool),
 }
 
-/// Suffixes of files that begin with known magic bytes. Other names are not checked.
-const MAGICS: [Magic; 12] = [
-    Magic {
+/// Properties of the files with some suffixes.
+struct Row {
+    /// In lower case.
+    suffixes: &'static [&'static str],
+    check: Check,
+    /// Content codings that are the file's own format. Some servers send such a `Content-Encoding`
+    /// although they do not encode the file again.
+    codings: &'static [&'static str],
+    /// Such a file is published once, and its bytes do not change.
+    is_immutable: bool,
+}
+
+/// All known file types. Files with other suffixes are not checked.
+const TABLE: [Row; 13] = [
+    Row {
         suffixes: &[".gz", ".tgz", ".crate"],
-        offset: 0,
-        bytes: &[b"\x1f\x8b"],
-        also: nothing_else,
+        check: Check::Magic(&[b"\x1f\x8b"]),
+        codings: &["gzip", "x-gzip"],
+        is_immutable: true,
     },
-    Magic {
+    Row {
         suffixes: &[".xz", ".txz"],
-        offset: 0,
-        bytes: &[b"\xfd7zXZ\x00"],
-        also: nothing_else,
+        check: Check::Magic(&[b"\xfd7zXZ\x00"]),
+        codings: &["xz", "x-xz"],
+        is_immutable: true,
     },
-    Magic {
+    Row {
         suffixes: &[".bz2", ".tbz", ".tbz2"],
-        offset: 0,
-        bytes: &[b"BZh"],
-        also: nothing_else,
+        check: Check::Magic(&[b"BZh"]),
+        codings: &["bzip2", "x-bzip2"],
+        is_immutable: true,
     },
-    // A skippable frame may come before the first zstd frame (RFC 8878, section 3.1.2).
-    Magic {
+    Row {
         suffixes: &[".zst", ".tzst"],
-        offset: 0,
-        bytes: &[b"\x28\xb5\x2f\xfd"],
-        also: is_skippable_frame,
+        check: Check::Other(is_zstd),
+        codings: &["zstd"],
+        is_immutable: true,
     },
-    Magic {
+    Row {
         suffixes: &[".lz"],
-        offset: 0,
-        bytes: &[b"LZIP"],
-        also: nothing_else,
+        check: Check::Magic(&[b"LZIP"]),
+        codings: &[],
+        is_immutable: true,
     },
-    Magic {
+    Row {
         suffixes: &[".zip", ".jar", ".whl"],
-        offset: 0,
-        bytes: &[b"PK\x03\x04", b"PK\x05\x06"],
-        also: nothing_else,
+        check: Check::Magic(&[b"PK\x03\x04", b"PK\x05\x06"]),
+        codings: &[],
+        is_immutable: true,
     },
-    Magic {
+    Row {
         suffixes: &[".7z"],
-        offset: 0,
-        bytes: &[b"7z\xbc\xaf\x27\x1c"],
-        also: nothing_else,
+        check: Check::Magic(&[b"7z\xbc\xaf\x27\x1c"]),
+        codings: &[],
+        is_immutable: true,
     },
-    Magic {
+    Row {
         suffixes: &[".rpm"],
-        offset: 0,
-        bytes: &[b"\xed\xab\xee\xdb"],
-        also: nothing_else,
+        check: Check::Magic(&[b"\xed\xab\xee\xdb"]),
+        codings: &[],
+        is_immutable: true,
     },
-    Magic {
-        suffixes: &[".deb", ".udeb", ".a"],
-        offset: 0,
-        bytes: &[b"!<arch>\n"],
-        also: nothing_else,
+    Row {
+        suffixes: &[".deb", ".udeb"],
+        check: Check::Magic(&[AR_MAGIC]),
+        codings: &[],
+        is_immutable: true,
     },
-    // POSIX and GNU tar have magic bytes. The tar of 1979 has only a checksum.
-    Magic {
+    Row {
+        suffixes: &[".a"],
+        check: Check::Magic(&[AR_MAGIC]),
+        codings: &[],
+        is_immutable: false,
+    },
+    Row {
         suffixes: &[".tar", ".gem"],
-        offset: 257,
-        bytes: &[b"ustar"],
-        also: has_tar_checksum,
+        check: Check::Other(is_tar),
+        codings: &[],
+        is_immutable: true,
     },
-    Magic {
+    Row {
         suffixes: &[".lzma"],
-        offset: 0,
-        bytes: &[b"\x5d\x00\x00"],
-        also: nothing_else,
+        check: Check::Magic(&[b"\x5d\x00\x00"]),
+        codings: &[],
+        is_immutable: true,
     },
-    Magic {
-        suffixes: &UNMARKED,
-        offset: 0,
-        bytes: &[],
-        also: is_not_html,
+    // These files have no magic bytes, but they are never HTML pages.
+    Row {
+        suffixes: &[
+            ".apk",
+            ".asc",
+            ".cab",
+            ".diff",
+            ".dsc",
+            ".egg",
+            ".iso",
+            ".md5",
+            ".md5sum",
+            ".minisig",
+            ".nupkg",
+            ".patch",
+            ".sha1",
+            ".sha256",
+            ".sha256sum",
+            ".sha512",
+            ".sha512sum",
+            ".sig",
+            ".sign",
+            ".z",
+        ],
+        check: Check::Other(is_not_html),
+        codings: &[],
+        is_immutable: true,
     },
 ];
 
-/// Suffixes of files without magic bytes, which are still never HTML pages.
-const UNMARKED: [&str; 20] = [
-    ".apk",
-    ".asc",
-    ".cab",
-    ".diff",
-    ".dsc",
-    ".egg",
-    ".iso",
-    ".md5",
-    ".md5sum",
-    ".minisig",
-    ".nupkg",
-    ".patch",
-    ".sha1",
-    ".sha256",
-    ".sha256sum",
-    ".sha512",
-    ".sha512sum",
-    ".sig",
-    ".sign",
-    ".z",
-];
-
-/// Suffixes of forge archives of a ref, by the third segment of their path.
-const GENERATED: [(&str, &str); 4] = [
+/// Formats of forge archives, by the third segment of their path, with the suffix of such a file.
+const FORGE_FORMATS: [(&str, &str); 4] = [
     ("tar.gz", ".gz"),
     ("legacy.tar.gz", ".gz"),
     ("zip", ".zip"),
@@ -125,8 +143,8 @@ const GENERATED: [(&str, &str); 4] = [
 /// Expected file type of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileType {
-    /// File type with known magic bytes: the index of its row in the table.
-    Marked(usize),
+    /// Known file type: the index of its row in the table.
+    Known(usize),
     /// Any body is accepted.
     Unchecked,
 }
@@ -137,35 +155,52 @@ impl FileType {
     /// A trailing `/download` is ignored. If the segment is a ref of a forge archive, the path
     /// segment with the archive format decides.
     #[must_use]
-    pub fn of_path(path: &str) -> Self {
-        let path = path.strip_suffix("/download").unwrap_or(path);
-        let name = path
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        let form = path.split('/').nth(3).unwrap_or_default();
-        let generated = GENERATED
-            .iter()
-            .find(|(known, _)| *known == form)
-            .map(|(_, suffix)| *suffix);
-        Self::of_name(&name)
-            .or_else(|| Self::of_name(generated?))
+    pub fn from_path(path: &str) -> Self {
+        Self::from_file_name(path)
+            .or_else(|| Self::from_suffix(forge_archive_suffix(path)?))
             .unwrap_or(Self::Unchecked)
     }
 
-    fn of_name(name: &str) -> Option<Self> {
-        let row = MAGICS
-            .iter()
-            .position(|magic| magic.suffixes.iter().any(|suffix| name.ends_with(suffix)));
-        row.map(Self::Marked)
+    /// Returns the file type of the last segment of a path, if its suffix is known.
+    fn from_file_name(path: &str) -> Option<Self> {
+        Self::from_suffix(&file_name(path))
     }
 
-    /// Returns how many of the first bytes [`Kind::matches`] needs.
+    fn from_suffix(name: &str) -> Option<Self> {
+        let row = TABLE
+            .iter()
+            .position(|row| row.suffixes.iter().any(|suffix| name.ends_with(suffix)));
+        row.map(Self::Known)
+    }
+
+    /// Returns whether a content coding is the own format of the file that the last segment of a
+    /// path names.
+    #[must_use]
+    pub fn is_own_coding(path: &str, coding: &str) -> bool {
+        match Self::from_file_name(path) {
+            Some(Self::Known(row)) => TABLE[row].codings.contains(&coding),
+            Some(Self::Unchecked) | None => false,
+        }
+    }
+
+    /// Returns whether a path names a file that is published once: by the suffix of its last
+    /// segment, or as an archive of a forge. A trailing `/download` is ignored.
+    #[must_use]
+    pub fn is_immutable_path(path: &str) -> bool {
+        let name = file_name(path);
+        // A name that is only a suffix is a hidden file.
+        let has_suffix = |suffix: &&str| name.len() > suffix.len() && name.ends_with(suffix);
+        let by_name = TABLE
+            .iter()
+            .any(|row| row.is_immutable && row.suffixes.iter().any(has_suffix));
+        by_name || forge_archive_suffix(path).is_some()
+    }
+
+    /// Returns how many of the first bytes [`FileType::matches`] needs.
     #[must_use]
     pub fn sniff_bytes(self) -> usize {
         match self {
-            Self::Marked(_) => FILE_TYPE_SNIFF_BYTES,
+            Self::Known(_) => FILE_TYPE_SNIFF_BYTES,
             Self::Unchecked => 0,
         }
     }
@@ -175,17 +210,45 @@ impl FileType {
     pub fn matches(self, head: &[u8]) -> bool {
         match self {
             Self::Unchecked => true,
-            Self::Marked(row) => {
-                let magic = &MAGICS[row];
-                let at_magic = head.get(magic.offset..).unwrap_or_default();
-                magic.bytes.iter().any(|bytes| at_magic.starts_with(bytes)) || (magic.also)(head)
-            }
+            Self::Known(row) => match &TABLE[row].check {
+                Check::Magic(magics) => magics.iter().any(|magic| head.starts_with(magic)),
+                Check::Other(is_accepted) => is_accepted(head),
+            },
         }
     }
 }
 
-fn nothing_else(_: &[u8]) -> bool {
-    false
+/// Returns the last segment of a path in lower case, without a trailing `/download`.
+fn file_name(path: &str) -> String {
+    let name = without_download(path).rsplit('/').next();
+    name.unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Removes the last segment `/download`, which some sites append to the URL of a file.
+fn without_download(path: &str) -> &str {
+    const DOWNLOAD: &str = "/download";
+    match path.len().checked_sub(DOWNLOAD.len()) {
+        Some(end)
+            if path
+                .get(end..)
+                .is_some_and(|tail| tail.eq_ignore_ascii_case(DOWNLOAD)) =>
+        {
+            &path[..end]
+        }
+        _ => path,
+    }
+}
+
+/// Returns the suffix that an archive of a forge would have:
+/// `/<owner>/<repository>/tar.gz/<ref>`, `/legacy.tar.gz/`, `/zip/`, `/legacy.zip/`.
+fn forge_archive_suffix(path: &str) -> Option<&'static str> {
+    let mut segments = without_download(path).split('/').skip(3);
+    let format = segments.next()?;
+    segments.next().filter(|reference| !reference.is_empty())?;
+    FORGE_FORMATS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(format))
+        .map(|(_, suffix)| *suffix)
 }
 
 /// Returns whether `head` is not HTML. HTML may begin with a byte order mark and white space.
@@ -194,16 +257,26 @@ fn is_not_html(head: &[u8]) -> bool {
         .strip_prefix(b"\xef\xbb\xbf")
         .unwrap_or(head)
         .trim_ascii_start();
-    let begins = |text: &[u8]| {
+    let begins_with = |text: &[u8]| {
         head.get(..text.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(text))
     };
-    !begins(b"<!doctype html") && !begins(b"<html")
+    !begins_with(b"<!doctype html") && !begins_with(b"<html")
 }
 
-/// Returns whether `head` has one of the sixteen magic numbers of RFC 8878, section 3.1.2.
-fn is_skippable_frame(head: &[u8]) -> bool {
-    matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50)
+/// Returns whether `head` begins with a zstd frame, or with a skippable frame, which may come before
+/// it (RFC 8878, section 3.1.2).
+fn is_zstd(head: &[u8]) -> bool {
+    let is_skippable = matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50);
+    head.starts_with(b"\x28\xb5\x2f\xfd") || is_skippable
+}
+
+/// Returns whether `head` is a tar header. POSIX and GNU tar have magic bytes. The tar of 1979 has
+/// only a checksum.
+fn is_tar(head: &[u8]) -> bool {
+    const MAGIC_OFFSET: usize = 257;
+    let at_magic = head.get(MAGIC_OFFSET..).unwrap_or_default();
+    at_magic.starts_with(b"ustar") || has_tar_checksum(head)
 }
 
 /// Returns whether `head` is a tar header with a valid checksum.
@@ -214,12 +287,13 @@ fn has_tar_checksum(head: &[u8]) -> bool {
     let Some(header) = head.get(..512) else {
         return false;
     };
-    let stated = std::str::from_utf8(&header[FIELD])
+    let checksum = std::str::from_utf8(&header[FIELD])
         .ok()
-        .map(|text| text.trim_matches([' ', '\0']));
-    let stated = stated.and_then(|text| u32::from_str_radix(text, 8).ok());
-    let byte = |(at, byte): (usize, &u8)| u32::from(if FIELD.contains(&at) { b' ' } else { *byte });
-    stated == Some(header.iter().enumerate().map(byte).sum())
+        .map(|text| text.trim_matches([' ', '\0']))
+        .and_then(|text| u32::from_str_radix(text, 8).ok());
+    let value =
+        |(index, byte): (usize, &u8)| u32::from(if FIELD.contains(&index) { b' ' } else { *byte });
+    checksum == Some(header.iter().enumerate().map(value).sum())
 }
 
 #[cfg(test)]
@@ -227,8 +301,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_immutable_name_is_checked() {
+        for row in TABLE.iter().filter(|row| row.is_immutable) {
+            for suffix in row.suffixes {
+                let path = format!("/x-1.0{suffix}");
+                assert!(FileType::is_immutable_path(&path), "{suffix}");
+                assert_ne!(FileType::from_path(&path), FileType::Unchecked, "{suffix}");
+            }
+        }
+    }
+
+    #[test]
+    fn content_coding_may_repeat_own_format() {
+        for (path, coding, is_own) in [
+            ("/x.tar.gz", "gzip", true),
+            ("/x.TGZ/download", "x-gzip", true),
+            ("/x.tbz", "bzip2", true),
+            ("/x.tar.xz", "gzip", false),
+            ("/x.deb", "gzip", false),
+            ("/x", "gzip", false),
+        ] {
+            assert_eq!(FileType::is_own_coding(path, coding), is_own, "{path}");
+        }
+    }
+
+    #[test]
     fn tar_without_magic_is_detected_by_checksum() {
-        let file_type = FileType::of_path("/x-1.0.tar");
+        let file_type = FileType::from_path("/x-1.0.tar");
         let mut header = [0; 512];
         header[..5].copy_from_slice(b"x.txt");
         let sum: u32 =
@@ -242,7 +341,7 @@ mod tests {
 
     #[test]
     fn html_page_does_not_match_signature_or_patch() {
-        let file_type = FileType::of_path("/x-1.0.tar.gz.asc");
+        let file_type = FileType::from_path("/x-1.0.tar.gz.asc");
         for page in [
             "<html><body>",
             "\n <!DOCTYPE html>",
@@ -270,13 +369,13 @@ mod tests {
             ("/owner/repo/tar.gz/x.zip", b"PK\x03\x04", true),
             ("/tar.gz/v1.0", b"<html>", true),
         ] {
-            assert_eq!(FileType::of_path(path).matches(head), fits, "{path}");
+            assert_eq!(FileType::from_path(path).matches(head), fits, "{path}");
         }
     }
 
     #[test]
     fn zstd_may_begin_with_skippable_frame() {
-        let file_type = FileType::of_path("/x.tar.zst");
+        let file_type = FileType::from_path("/x.tar.zst");
         assert!(
             file_type.matches(b"\x28\xb5\x2f\xfd...")
                 && file_type.matches(b"\x5f\x2a\x4d\x18...")

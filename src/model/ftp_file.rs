@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 
 use super::Target;
-use super::target::ANONYMOUS;
+use super::authority::ANONYMOUS;
 
 /// Error returned when an ftp target does not name a file that can be fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +31,7 @@ pub struct FtpFile {
     pub login: Option<Login>,
 }
 
+/// User name and password, decoded.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     pub user: Vec<u8>,
@@ -39,8 +40,9 @@ pub struct Login {
 
 impl Login {
     /// Parses an `Authorization` field (RFC 7617), in which clients send an ftp login to a proxy.
+    /// `None` if it is not valid Basic authentication, or has a control byte.
     #[must_use]
-    pub fn of_authorization(value: &str) -> Option<Self> {
+    pub fn from_authorization(value: &str) -> Option<Self> {
         let (scheme, encoded) = value.split_once(' ')?;
         let decoded = BASE64_STANDARD
             .decode(encoded.trim())
@@ -65,7 +67,7 @@ impl FtpFile {
     /// # Errors
     /// The target names a directory, has another type than `i`, or contains a dot segment or a
     /// control byte, which could inject an FTP command.
-    pub fn of(target: &Target) -> Result<Self, FtpFileError> {
+    pub fn from_target(target: &Target) -> Result<Self, FtpFileError> {
         let url = target.url();
         let mut name = target
             .path()
@@ -76,8 +78,8 @@ impl FtpFile {
             name.extend(["?", query]);
         }
         let name = match name.rsplit_once(";type=") {
-            Some((name, form)) if form.eq_ignore_ascii_case("i") => name,
-            Some((_, form)) if form.len() == 1 => return Err(FtpFileError::Type),
+            Some((name, code)) if code.eq_ignore_ascii_case("i") => name,
+            Some((_, code)) if code.len() == 1 => return Err(FtpFileError::Type),
             _ => &name,
         };
         let path: Vec<u8> = percent_decode_str(name).collect();
@@ -85,11 +87,11 @@ impl FtpFile {
             user: percent_decode_str(url.username()).collect(),
             password: percent_decode_str(url.password().unwrap_or_default()).collect(),
         });
-        let words = login
+        let arguments = login
             .iter()
             .flat_map(|login| [&login.user, &login.password])
             .chain([&path]);
-        if words.flatten().any(u8::is_ascii_control) {
+        if arguments.flatten().any(u8::is_ascii_control) {
             return Err(FtpFileError::ControlByte);
         }
         if path.last().is_none_or(|last| *last == b'/') {
@@ -125,7 +127,7 @@ mod tests {
     use super::*;
 
     fn file(target: &str) -> Result<FtpFile, FtpFileError> {
-        FtpFile::of(&Target::parse(target).unwrap())
+        FtpFile::from_target(&Target::parse(target).unwrap())
     }
 
     fn path(target: &str) -> Vec<u8> {
@@ -198,7 +200,9 @@ mod tests {
             "ftp://anonymous:me%40x@h.example/x.gz",
         ] {
             assert_eq!(
-                FtpFile::of(&Target::parse(target).unwrap()).unwrap().login,
+                FtpFile::from_target(&Target::parse(target).unwrap())
+                    .unwrap()
+                    .login,
                 None
             );
         }
@@ -206,7 +210,7 @@ mod tests {
 
     #[test]
     fn authorization_header_is_parsed_as_login() {
-        let login = |value: &str| Login::of_authorization(value);
+        let login = |value: &str| Login::from_authorization(value);
         let found = login("Basic dXNlcjphOmI=").unwrap();
         assert_eq!(
             (found.user.as_slice(), found.password.as_slice()),

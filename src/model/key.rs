@@ -11,7 +11,7 @@ pub struct Key([u8; 32]);
 
 impl Key {
     #[must_use]
-    pub fn of(target: &Target) -> Self {
+    pub fn new(target: &Target) -> Self {
         Self(Sha256::digest(target.as_str().as_bytes()).into())
     }
 

@@ -3,6 +3,8 @@
 //! Apart from [`Secret`] files, the module does no I/O and reads no clock. Every other module may
 //! use it. It depends on none of them. Its main type is [`Target`].
 
+mod authority;
+mod config_error;
 mod digest;
 mod event;
 mod file_type;
@@ -11,10 +13,13 @@ mod key;
 mod range;
 mod record;
 mod sanitize;
+mod scheme;
 mod secret;
 mod target;
+mod target_error;
 mod units;
 
+pub use config_error::ConfigError;
 pub use digest::{Algorithm, Digest, DigestError, Digests, ExpectedDigests, Hasher, Sha256};
 pub use event::{Cause, Event, EventSink};
 pub use file_type::{FILE_TYPE_SNIFF_BYTES, FileType};
@@ -23,6 +28,8 @@ pub use key::Key;
 pub use range::{ByteRange, RangeSpec, Selected};
 pub use record::{MAX_RECORD_BYTES, Record, RecordError, StoredHeaders};
 pub use sanitize::{root_cause, sanitize_line};
+pub use scheme::Scheme;
 pub use secret::Secret;
-pub use target::{MAX_TARGET_BYTES, Scheme, Target, TargetError};
-pub use units::{HumanDuration, Rate, Size};
+pub use target::Target;
+pub use target_error::{MAX_TARGET_BYTES, TargetError};
+pub use units::{HumanDuration, ParseUnitError, Rate, Size};

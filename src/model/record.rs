@@ -154,7 +154,7 @@ impl Record {
     /// Returns the key of the record's target.
     #[must_use]
     pub fn key(&self) -> Key {
-        Key::of(&self.target)
+        Key::new(&self.target)
     }
 
     /// Returns all digests in the record.

@@ -1,10 +1,12 @@
 //! Values that must not appear in logs or output.
 
 use std::fmt;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::ConfigError;
 
 /// Maximum size of a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
@@ -30,31 +32,41 @@ impl Secret {
     /// Returns the secret of configuration key `key`, or reads it from the file of `<key>_file`.
     ///
     /// # Errors
-    /// A line with the key, if both keys are set, or if the file is unreadable or empty.
-    pub fn or_from_file(&self, key: &str, file: &Path) -> Result<Self, String> {
+    /// [`ConfigError`] if both keys are set, or if the file is unreadable or empty.
+    pub fn or_from_file(&self, key: &str, file: &Path) -> Result<Self, ConfigError> {
         if file.as_os_str().is_empty() {
             return Ok(self.clone());
         }
+        let file_key = format!("{key}_file");
         if !self.is_empty() {
-            return Err(format!("{key} and {key}_file cannot both be set"));
+            let reason = format!("cannot be set together with {key}");
+            return Err(ConfigError::new(file_key, reason));
         }
-        let complaint = |why: &dyn fmt::Display| format!("{key}_file: {}: {why}", file.display());
-        let mut text = String::new();
-        let opened = std::fs::File::open(file).map_err(|why| complaint(&why))?;
-        opened
-            .take(MAX_SECRET_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|why| complaint(&why))?;
-        let text = text.trim_end_matches(['\r', '\n']);
-        if text.is_empty() {
-            return Err(complaint(&"the file is empty"));
+        match read_secret(file) {
+            Ok(text) if text.is_empty() => {
+                let reason = format!("{}: the file is empty", file.display());
+                Err(ConfigError::new(file_key, reason))
+            }
+            Ok(text) => Ok(Self(text)),
+            Err(error) => {
+                let reason = format!("{}: {error}", file.display());
+                Err(ConfigError::new(file_key, reason))
+            }
         }
-        Ok(Self::from(text.to_owned()))
     }
 
     fn shown(&self) -> &'static str {
         if self.is_empty() { "" } else { "…" }
     }
+}
+
+/// Reads a secret file without the line break at its end.
+fn read_secret(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(file)?
+        .take(MAX_SECRET_BYTES)
+        .read_to_string(&mut text)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 impl From<String> for Secret {

@@ -6,18 +6,12 @@ use std::sync::Arc;
 
 use url::{Host, Url};
 
-/// Longest accepted target, in bytes. Longer ones get a 414 response.
-pub const MAX_TARGET_BYTES: usize = 8 * 1024;
+use super::authority::Authority;
+use super::scheme::Scheme;
+use super::target_error::{MAX_TARGET_BYTES, TargetError};
 
 /// Maximum length of an invalid target in a message.
 const MAX_REDACTED_CHARS: usize = 256;
-
-/// DNS names are at most 253 bytes and their labels at most 63 (RFC 1035, section 2.3.4).
-const MAX_HOST_BYTES: usize = 253;
-const MAX_LABEL_BYTES: usize = 63;
-
-/// Anonymous ftp user.
-pub(super) const ANONYMOUS: &str = "anonymous";
 
 /// Query parameters that make a URL a bearer secret. Millpond passes such a URL through and never
 /// stores or logs it.
@@ -47,72 +41,6 @@ const SIGNATURE_PARAMETERS: [&str; 24] = [
     "x-obs-security-token",
     "x-obs-signature",
 ];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scheme {
-    Http,
-    Https,
-    Ftp,
-}
-
-impl Scheme {
-    /// Reads a scheme in any case.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Http, Self::Https, Self::Ftp]
-            .into_iter()
-            .find(|scheme| text.eq_ignore_ascii_case(scheme.as_str()))
-    }
-
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-            Self::Ftp => "ftp",
-        }
-    }
-
-    /// Returns the scheme that has this default port.
-    #[must_use]
-    pub fn of_default_port(port: u16) -> Option<Self> {
-        match port {
-            80 => Some(Self::Http),
-            443 => Some(Self::Https),
-            21 => Some(Self::Ftp),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Error returned when a text is not a valid target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TargetError {
-    #[error("the target is longer than {MAX_TARGET_BYTES} bytes")]
-    TooLong,
-    #[error("the target does not begin with http://, https:// or ftp://")]
-    Scheme,
-    #[error("the target contains a control byte")]
-    ControlByte,
-    #[error("the target contains a backslash")]
-    Backslash,
-    #[error("the target contains a dot segment ('.' or '..', plain or encoded)")]
-    DotSegment,
-    #[error("the target has no valid host")]
-    Host,
-    #[error("the target's IP address is not in canonical form")]
-    OddAddress,
-    #[error("the target has no valid port")]
-    Port,
-    #[error("an http or https target must not contain a user name or password")]
-    Userinfo,
-}
 
 /// Requested URL in its canonical form.
 ///
@@ -337,105 +265,6 @@ impl fmt::Display for Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({self})")
-    }
-}
-
-/// Authority, split before the URL library parses it. The library silently repairs authorities that
-/// must be rejected.
-struct Authority<'a> {
-    userinfo: &'a str,
-    host: &'a str,
-    port: &'a str,
-}
-
-impl<'a> Authority<'a> {
-    fn split(authority: &'a str, scheme: Scheme) -> Result<Self, TargetError> {
-        let (userinfo, host_and_port) = match authority.rsplit_once('@') {
-            Some(_) if scheme != Scheme::Ftp => return Err(TargetError::Userinfo),
-            Some((userinfo, _)) if userinfo.contains('@') => return Err(TargetError::Userinfo),
-            // An anonymous login gets the public files. Some clients always send it.
-            Some((userinfo, rest)) if userinfo.split(':').next() == Some(ANONYMOUS) => ("", rest),
-            Some(split) => split,
-            None => ("", authority),
-        };
-        let host_end = match host_and_port.strip_prefix('[') {
-            Some(rest) => rest.find(']').map(|at| at + 2).ok_or(TargetError::Host)?,
-            None => host_and_port.find(':').unwrap_or(host_and_port.len()),
-        };
-        let (host, port) = host_and_port.split_at(host_end);
-        let port = match port.strip_prefix(':') {
-            Some(port) => port,
-            None if port.is_empty() => port,
-            None => return Err(TargetError::Port),
-        };
-        if !port.bytes().all(|byte| byte.is_ascii_digit())
-            || port == "0"
-            || port.len() > 5
-            || port.starts_with('0')
-        {
-            return Err(TargetError::Port);
-        }
-        if !port.is_empty() && port.parse::<u16>().is_err() {
-            return Err(TargetError::Port);
-        }
-        let host = match host.strip_suffix('.') {
-            Some(address) if address.parse::<IpAddr>().is_ok() => {
-                return Err(TargetError::OddAddress);
-            }
-            Some(name) => name,
-            None => host,
-        };
-        if host.is_empty() || host.contains('%') || host.contains(' ') {
-            return Err(TargetError::Host);
-        }
-        Ok(Self {
-            userinfo,
-            host,
-            port,
-        })
-    }
-
-    fn join(&self, scheme: Scheme, path_and_query: &str) -> String {
-        let mut uri = format!("{}://", scheme.as_str());
-        if !self.userinfo.is_empty() {
-            uri.push_str(self.userinfo);
-            uri.push('@');
-        }
-        uri.push_str(self.host);
-        if !self.port.is_empty() {
-            uri.push(':');
-            uri.push_str(self.port);
-        }
-        // The library trims trailing spaces instead of encoding them.
-        uri.push_str(&path_and_query.replace(' ', "%20"));
-        uri
-    }
-
-    /// Compares the host that the library parsed with the host as written.
-    fn check_host(&self, url: &Url) -> Result<(), TargetError> {
-        match url.host() {
-            Some(Host::Domain(name)) => {
-                let plain =
-                    |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-                let labels_fit = name
-                    .split('.')
-                    .all(|label| (1..=MAX_LABEL_BYTES).contains(&label.len()));
-                if name.len() <= MAX_HOST_BYTES && labels_fit && name.bytes().all(plain) {
-                    Ok(())
-                } else {
-                    Err(TargetError::Host)
-                }
-            }
-            Some(Host::Ipv4(_) | Host::Ipv6(_)) => {
-                let canonical = url.host_str().unwrap_or_default();
-                if self.host.eq_ignore_ascii_case(canonical) {
-                    Ok(())
-                } else {
-                    Err(TargetError::OddAddress)
-                }
-            }
-            None => Err(TargetError::Host),
-        }
     }
 }
 

@@ -7,6 +7,21 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+/// Error returned when a text is not a valid size, rate or duration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseUnitError {
+    #[error("invalid size \"{0}\"; write it like \"50GiB\"")]
+    Size(String),
+    #[error("size \"{0}\" is too large")]
+    SizeTooLarge(String),
+    #[error("\"{0}\" must be between 1KiB and 10GiB per second; \"\" means no limit")]
+    Rate(String),
+    #[error("invalid duration \"{0}\"; write it like \"10m\"")]
+    Duration(String),
+    #[error("duration \"{0}\" is too long; the maximum is ten years")]
+    DurationTooLong(String),
+}
+
 /// Number of bytes, written `"50GiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -32,15 +47,15 @@ impl Size {
 }
 
 impl FromStr for Size {
-    type Err = String;
+    type Err = ParseUnitError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseUnitError> {
         let size: ByteSize = text
             .parse()
-            .map_err(|_| format!("invalid size \"{text}\"; write it like \"50GiB\""))?;
+            .map_err(|_| ParseUnitError::Size(text.to_owned()))?;
         // The library turns an overflow into `u64::MAX`.
         if size.as_u64() == u64::MAX {
-            return Err(format!("size \"{text}\" is too large"));
+            return Err(ParseUnitError::SizeTooLarge(text.to_owned()));
         }
         Ok(Self {
             bytes: size.as_u64(),
@@ -49,9 +64,9 @@ impl FromStr for Size {
 }
 
 impl TryFrom<String> for Size {
-    type Error = String;
+    type Error = ParseUnitError;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, ParseUnitError> {
         text.parse()
     }
 }
@@ -102,17 +117,15 @@ impl Rate {
 }
 
 impl TryFrom<String> for Rate {
-    type Error = String;
+    type Error = ParseUnitError;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, ParseUnitError> {
         if text.is_empty() {
             return Ok(Self::UNLIMITED);
         }
         let size: Size = text.parse()?;
         if !(MIN_BYTES_PER_SECOND..=MAX_BYTES_PER_SECOND).contains(&size.bytes) {
-            return Err(format!(
-                "\"{text}\" must be between 1KiB and 10GiB per second; \"\" means no limit"
-            ));
+            return Err(ParseUnitError::Rate(text));
         }
         Ok(Self(Some(size)))
     }
@@ -145,20 +158,17 @@ impl HumanDuration {
 }
 
 impl TryFrom<String> for HumanDuration {
-    type Error = String;
+    type Error = ParseUnitError;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        let complaint = || format!("invalid duration \"{text}\"; write it like \"10m\"");
+    fn try_from(text: String) -> Result<Self, ParseUnitError> {
         // The library reads "10M" as ten months, which is most likely a typing error here.
         if text.contains('M') {
-            return Err(complaint());
+            return Err(ParseUnitError::Duration(text));
         }
         match humantime::parse_duration(&text) {
             Ok(time) if time <= MAX_DURATION => Ok(Self(time)),
-            Ok(_) => Err(format!(
-                "duration \"{text}\" is too long; the maximum is ten years"
-            )),
-            Err(_) => Err(complaint()),
+            Ok(_) => Err(ParseUnitError::DurationTooLong(text)),
+            Err(_) => Err(ParseUnitError::Duration(text)),
         }
     }
 }

@@ -248,8 +248,8 @@ impl TrackedIncident {
             targets.remove(0);
         }
         if self.pending.len() < MAX_FOLLOWED_TARGETS {
-            self.pending.insert(Key::of(target));
-        } else if !self.pending.contains(&Key::of(target)) {
+            self.pending.insert(Key::new(target));
+        } else if !self.pending.contains(&Key::new(target)) {
             self.has_more = true;
         }
     }
@@ -265,7 +265,7 @@ impl TrackedIncident {
             RecoveryRule::Anything => true,
             RecoveryRule::SameHost => self.incident.host.as_deref() == Some(target.host()),
             RecoveryRule::SameTargets => {
-                let is_one_of_them = self.pending.remove(&Key::of(target));
+                let is_one_of_them = self.pending.remove(&Key::new(target));
                 is_one_of_them && self.pending.is_empty() && !self.has_more
             }
             RecoveryRule::ItsOwnEvent => false,

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use incident::Incident;
 
-use crate::model::{Event, EventSink};
+use crate::model::{ConfigError, Event, EventSink};
 use channel::ChannelQueue;
 use incident::Notification;
 use incident_tracker::IncidentTracker;
@@ -66,8 +66,8 @@ impl Notifier {
     /// Subscribes to `events` and starts the tasks. Notifications contain the name `instance`.
     ///
     /// # Errors
-    /// A text with the configuration key that is invalid.
-    pub fn start(config: &Config, instance: &str, events: &EventSink) -> Result<Self, String> {
+    /// [`ConfigError`] for the first invalid value.
+    pub fn start(config: &Config, instance: &str, events: &EventSink) -> Result<Self, ConfigError> {
         let (queues, sending) = config
             .channels(instance)?
             .into_iter()

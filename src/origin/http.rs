@@ -12,6 +12,7 @@ use super::http_clients::{ClientPair, HttpClients};
 use super::reuse::{SendError, send};
 use super::{Config, Method, OriginError, Request, Response};
 use crate::dial::Dialer;
+use crate::model::ConfigError;
 use crate::policy::Admitted;
 
 /// The longest that a request with a body may take to be answered.
@@ -31,10 +32,10 @@ pub struct HttpOrigin {
 impl HttpOrigin {
     /// # Errors
     /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
-    pub fn new(config: Config, dialer: Dialer) -> Result<Self, String> {
+    pub fn new(config: Config, dialer: Dialer) -> Result<Self, ConfigError> {
         let clients = HttpClients::new(&config, dialer)?;
         let via = HeaderValue::try_from(format!("1.1 {}", config.name))
-            .map_err(|_| "gateway.name is no token".to_owned())?;
+            .map_err(|_| ConfigError::new("gateway.name", "is not a token"))?;
         Ok(Self {
             clients,
             config,
@@ -56,7 +57,7 @@ impl HttpOrigin {
         let clients = self
             .clients
             .client_for_route(hop.request_options().egress.as_ref())
-            .map_err(OriginError::InvalidResponse)?;
+            .map_err(|error| OriginError::InvalidResponse(error.to_string()))?;
         let method = request.method.for_client()?;
         let mut builder = clients
             .pooled

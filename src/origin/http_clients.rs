@@ -13,6 +13,7 @@ use url::Url;
 use super::Config;
 use super::reuse::OpenedLayer;
 use crate::dial::{CheckedResolver, Dialer, resolvable_host};
+use crate::model::ConfigError;
 use crate::policy::EgressRoute;
 
 /// How long an unused connection to an origin is kept, and how many a host: each is an open file,
@@ -44,7 +45,7 @@ pub struct ClientPair {
 impl HttpClients {
     /// # Errors
     /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
-    pub fn new(config: &Config, dialer: Dialer) -> Result<Self, String> {
+    pub fn new(config: &Config, dialer: Dialer) -> Result<Self, ConfigError> {
         let factory = Factory {
             connect_timeout: config.connect_timeout,
             dialer,
@@ -60,7 +61,10 @@ impl HttpClients {
 
     /// # Errors
     /// As [`HttpClients::new`].
-    pub fn client_for_route(&self, egress: Option<&EgressRoute>) -> Result<ClientPair, String> {
+    pub fn client_for_route(
+        &self,
+        egress: Option<&EgressRoute>,
+    ) -> Result<ClientPair, ConfigError> {
         let proxy = match egress {
             None => return Ok(self.default.clone()),
             Some(EgressRoute::Direct) => "",
@@ -90,7 +94,7 @@ struct Factory {
 }
 
 impl Factory {
-    fn make(&self, egress_proxy: &str) -> Result<ClientPair, String> {
+    fn make(&self, egress_proxy: &str) -> Result<ClientPair, ConfigError> {
         let pooled = self.make_client(egress_proxy, POOL_IDLE_PER_HOST)?;
         Ok(ClientPair {
             pooled,
@@ -98,7 +102,7 @@ impl Factory {
         })
     }
 
-    fn make_client(&self, egress_proxy: &str, idle_per_host: usize) -> Result<Client, String> {
+    fn make_client(&self, egress_proxy: &str, idle_per_host: usize) -> Result<Client, ConfigError> {
         let mut builder = Client::builder()
             .redirect(redirect::Policy::none())
             .http1_only()
@@ -114,10 +118,10 @@ impl Factory {
         if !egress_proxy.is_empty() {
             let url: Url = egress_proxy
                 .parse()
-                .map_err(|why| format!("fetch.egress_proxy: {why}"))?;
+                .map_err(|why| ConfigError::new("fetch.egress_proxy", why))?;
             proxy_host = resolvable_host(&url);
-            builder =
-                builder.proxy(Proxy::all(url).map_err(|why| format!("fetch.egress_proxy: {why}"))?);
+            builder = builder
+                .proxy(Proxy::all(url).map_err(|why| ConfigError::new("fetch.egress_proxy", why))?);
         }
         builder
             .dns_resolver(Arc::new(CheckedResolver::new(
@@ -125,14 +129,19 @@ impl Factory {
                 proxy_host,
             )))
             .build()
-            .map_err(|why| format!("the client for https cannot be made: {why:?}"))
+            .map_err(|why| {
+                ConfigError::new("fetch", format!("cannot create the https client: {why:?}"))
+            })
     }
 }
 
 /// The configuration that the HTTP client would make for itself.
-fn tls_config() -> Result<ClientConfig, String> {
+fn tls_config() -> Result<ClientConfig, ConfigError> {
     let failed = |why| {
-        format!("the client for https cannot be made (are ca-certificates installed?): {why}")
+        ConfigError::new(
+            "fetch",
+            format!("cannot create the https client (are ca-certificates installed?): {why}"),
+        )
     };
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

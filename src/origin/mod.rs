@@ -22,7 +22,7 @@ pub use request::{Method, Request, Resume};
 pub use response::{Body, Response};
 
 use crate::dial::Dialer;
-use crate::model::{Scheme, TargetError};
+use crate::model::{ConfigError, Scheme, TargetError};
 use crate::policy::{Admitted, Policy};
 use ftp::FtpOrigin;
 use http::HttpOrigin;
@@ -56,7 +56,7 @@ pub struct Origin {
 impl Origin {
     /// # Errors
     /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
-    pub fn new(config: &Config, policy: Arc<Policy>, dialer: Dialer) -> Result<Self, String> {
+    pub fn new(config: &Config, policy: Arc<Policy>, dialer: Dialer) -> Result<Self, ConfigError> {
         Ok(Self {
             http: HttpOrigin::new(config.clone(), dialer.clone())?,
             ftp: FtpOrigin::new(config.clone(), dialer)?,

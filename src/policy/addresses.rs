@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// IPv4 blocks that are not globally reachable (IANA special-purpose registry, RFC 6890 and its
 /// successors).
@@ -47,6 +47,11 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Returns whether one of the networks contains `address`.
+pub fn is_in_networks(address: IpAddr, networks: &[IpNet]) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
     !RESERVED_V4
         .iter()
@@ -54,22 +59,21 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let inside =
-        |(net, prefix): (Ipv6Addr, u8)| Ipv6Net::new_assert(net, prefix).contains(&address);
-    if let Some(carried) = embedded_ipv4(address) {
-        return is_public_v4(carried);
+    let is_in = |(net, prefix): (Ipv6Addr, u8)| Ipv6Net::new_assert(net, prefix).contains(&address);
+    if let Some(embedded) = embedded_ipv4(address) {
+        return is_public_v4(embedded);
     }
-    inside(GLOBAL_V6) && !RESERVED_V6.into_iter().any(inside)
+    is_in(GLOBAL_V6) && !RESERVED_V6.into_iter().any(is_in)
 }
 
 /// Returns the IPv4 address inside a 6to4 (RFC 3056) or well-known NAT64 (RFC 6052) address.
 fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let octets = address.octets();
-    let four =
+    let ipv4_at =
         |at: usize| Ipv4Addr::new(octets[at], octets[at + 1], octets[at + 2], octets[at + 3]);
     match address.segments() {
-        [0x2002, ..] => Some(four(2)),
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(four(12)),
+        [0x2002, ..] => Some(ipv4_at(2)),
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(ipv4_at(12)),
         _ => None,
     }
 }

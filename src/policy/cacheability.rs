@@ -1,97 +1,47 @@
-//! The built-in table of what is kept: names that mean the same bytes for ever, and names that do
-//! not.
+//! Cacheability class of a target by its name.
 
-use crate::model::Target;
+use serde::{Deserialize, Serialize};
 
-use super::Class;
 use super::mutability::Mutability;
+use crate::model::{FileType, Target};
 
-/// Endings of names that are published once.
-const IMMUTABLE_SUFFIXES: [&str; 41] = [
-    ".tar",
-    ".tgz",
-    ".tbz",
-    ".tbz2",
-    ".txz",
-    ".tzst",
-    ".zip",
-    ".7z",
-    ".gz",
-    ".bz2",
-    ".xz",
-    ".zst",
-    ".lz",
-    ".lzma",
-    ".z",
-    ".jar",
-    ".whl",
-    ".gem",
-    ".crate",
-    ".deb",
-    ".udeb",
-    ".dsc",
-    ".rpm",
-    ".apk",
-    ".egg",
-    ".nupkg",
-    ".iso",
-    ".cab",
-    ".patch",
-    ".diff",
-    ".sig",
-    ".asc",
-    ".sign",
-    ".minisig",
-    ".md5",
-    ".sha1",
-    ".sha256",
-    ".sha512",
-    ".md5sum",
-    ".sha256sum",
-    ".sha512sum",
-];
+/// Cacheability class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Immutable: once fetched and checked, the bytes stay the answer until an operator changes it.
+    Immutable,
+    /// Pass-through: streamed to the client, and not stored.
+    #[serde(rename = "pass")]
+    PassThrough,
+}
 
-pub fn class_of(target: &Target) -> Class {
-    // A signed or authenticated answer belongs to whoever asked for it.
+/// Returns the class of a target for which no rule sets one.
+pub fn classify(target: &Target) -> Class {
+    // A response to a signed or authenticated request must not be shared with other clients.
     if target.has_credentials() || target.is_signed() {
         return Class::PassThrough;
     }
-    if Mutability::of(target).is_some() {
+    if Mutability::detect(target).is_some() {
         return Class::PassThrough;
     }
-    let path = target.path().to_ascii_lowercase();
-    let path = path.strip_suffix("/download").unwrap_or(&path);
-    let name = path.rsplit('/').next().unwrap_or_default();
-    if IMMUTABLE_SUFFIXES
-        .iter()
-        .any(|suffix| name.len() > suffix.len() && name.ends_with(suffix))
-        || is_forge_archive(path)
-    {
-        return Class::Immutable;
+    if FileType::is_immutable_path(target.path()) {
+        Class::Immutable
+    } else {
+        Class::PassThrough
     }
-    Class::PassThrough
-}
-
-/// The forges' archives without a suffix: `/<owner>/<repository>/tar.gz/<ref>`, `/legacy.tar.gz/`,
-/// `/zip/`.
-fn is_forge_archive(path: &str) -> bool {
-    let mut segments = path.split('/').skip(3);
-    let form = segments.next().unwrap_or_default();
-    matches!(form, "tar.gz" | "legacy.tar.gz" | "zip" | "legacy.zip")
-        && segments.next().is_some_and(|name| !name.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FileType;
 
     fn class(path: &str) -> Class {
-        class_of(&Target::parse(&format!("https://example.org{path}")).unwrap())
+        classify(&Target::parse(&format!("https://example.org{path}")).unwrap())
     }
 
     #[test]
-    fn names_of_releases_are_frozen() {
+    fn names_of_releases_are_immutable() {
         for path in [
             "/pool/main/l/linux/linux_6.1.176.orig.tar.xz",
             "/x-1.0.tar.gz",
@@ -111,18 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_kept_by_its_name_is_held_against_it() {
-        for suffix in IMMUTABLE_SUFFIXES {
-            assert_ne!(
-                FileType::of_path(&format!("/x-1.0{suffix}")),
-                FileType::Unchecked,
-                "{suffix}"
-            );
-        }
-    }
-
-    #[test]
-    fn names_that_mean_something_else_tomorrow_are_passed() {
+    fn mutable_and_secret_targets_pass_through() {
         for path in [
             "/",
             "/index.html",

@@ -8,20 +8,21 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::model::{DigestError, Key, Sha256, Target, TargetError};
+use crate::model::{ConfigError, DigestError, Key, Sha256, Target, TargetError};
 
 /// Largest checksum file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Error returned for an invalid line. The text never shows the URL, which may contain a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{line}: {why}")]
+#[error("{line}: {error}")]
 pub struct ChecksumFileError {
     /// Line number, from 1.
     pub line: usize,
-    pub why: ChecksumLineError,
+    pub error: ChecksumLineError,
 }
 
+/// Reason why a line is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ChecksumLineError {
     #[error("invalid line; expected the format of sha256sum: <64 hex digits>  <URL>")]
@@ -37,6 +38,7 @@ pub enum ChecksumLineError {
 /// Digests of a checksum file, by target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChecksumList {
+    /// Digest of each target, with its line number.
     by_key: HashMap<Key, (Sha256, usize)>,
 }
 
@@ -55,8 +57,10 @@ impl ChecksumList {
             .map(|(index, line)| (index + 1, line.trim()))
         {
             if !line.is_empty() && !line.starts_with('#') {
-                list.add(number, line)
-                    .map_err(|why| ChecksumFileError { line: number, why })?;
+                list.add(number, line).map_err(|error| ChecksumFileError {
+                    line: number,
+                    error,
+                })?;
             }
         }
         Ok(list)
@@ -70,7 +74,7 @@ impl ChecksumList {
         // `sha256sum` marks binary mode with `*`.
         let target = Target::parse(rest.strip_prefix('*').unwrap_or(rest))?;
         let sha256: Sha256 = hex.parse()?;
-        match self.by_key.entry(Key::of(&target)) {
+        match self.by_key.entry(Key::new(&target)) {
             Entry::Vacant(vacant) => {
                 vacant.insert((sha256, number));
                 Ok(())
@@ -89,7 +93,9 @@ impl ChecksumList {
         if self.by_key.is_empty() {
             None
         } else {
-            self.by_key.get(&Key::of(target)).map(|(sha256, _)| *sha256)
+            self.by_key
+                .get(&Key::new(target))
+                .map(|(sha256, _)| *sha256)
         }
     }
 
@@ -114,7 +120,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
+    fn new(metadata: &Metadata) -> Self {
         Self {
             modified_at: metadata.modified().ok(),
             size_bytes: metadata.len(),
@@ -136,8 +142,8 @@ impl ChecksumFile {
     /// Reads the file. An empty path means that there is no file.
     ///
     /// # Errors
-    /// A text with the configuration key, the file, and the line number of an invalid line.
-    pub fn read(path: &Path) -> Result<(Self, ChecksumList), String> {
+    /// [`ConfigError`] with the file, and the line number of an invalid line.
+    pub fn read(path: &Path) -> Result<(Self, ChecksumList), ConfigError> {
         let mut file = Self {
             path: path.to_owned(),
             stamp: Stamp::default(),
@@ -154,12 +160,12 @@ impl ChecksumFile {
     /// Reads the file again if it has changed since the last read, successful or not.
     ///
     /// The file must be unchanged between two checks: a file that is being written may parse.
-    pub fn read_if_changed(&mut self) -> Option<Result<ChecksumList, String>> {
+    pub fn read_if_changed(&mut self) -> Option<Result<ChecksumList, ConfigError>> {
         if self.path.as_os_str().is_empty() {
             return None;
         }
         let stamp = std::fs::metadata(&self.path)
-            .map(|metadata| Stamp::of(&metadata))
+            .map(|metadata| Stamp::new(&metadata))
             .unwrap_or_default();
         if stamp == self.stamp {
             self.pending = None;
@@ -172,14 +178,13 @@ impl ChecksumFile {
         Some(self.read_again())
     }
 
-    fn read_again(&mut self) -> Result<ChecksumList, String> {
-        let complaint = |why: &dyn std::fmt::Display| {
-            format!("policy.checksums_file: {}: {why}", self.path.display())
-        };
+    fn read_again(&mut self) -> Result<ChecksumList, ConfigError> {
+        let invalid = |reason: String| ConfigError::new("policy.checksums_file", reason);
+        let path = self.path.display();
         self.stamp = Stamp::default();
-        let (text, stamp) = read(&self.path).map_err(|why| complaint(&why))?;
-        let list = ChecksumList::parse(&text)
-            .map_err(|why| format!("policy.checksums_file: {}:{why}", self.path.display()));
+        let (text, stamp) =
+            read(&self.path).map_err(|error| invalid(format!("{path}: {error}")))?;
+        let list = ChecksumList::parse(&text).map_err(|error| invalid(format!("{path}:{error}")));
         self.stamp = stamp;
         list
     }
@@ -187,7 +192,7 @@ impl ChecksumFile {
 
 fn read(path: &Path) -> io::Result<(String, Stamp)> {
     let file = File::open(path)?;
-    let stamp = Stamp::of(&file.metadata()?);
+    let stamp = Stamp::new(&file.metadata()?);
     let mut text = String::new();
     file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {

@@ -1,9 +1,11 @@
+//! Configuration section `[policy]`.
+
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::AllowedPort;
+use super::ports::AllowedPort;
 use crate::model::Size;
 
 /// Configuration section `[policy]`.
@@ -19,6 +21,7 @@ pub struct Config {
     pub deny_hosts: Vec<String>,
     /// File suffixes that clients may request. Empty: all.
     pub allow_suffixes: Vec<String>,
+    /// File suffixes that clients may not request.
     pub deny_suffixes: Vec<String>,
     /// Prefixes of media types that are not fetched.
     pub deny_content_types: Vec<String>,
@@ -28,6 +31,7 @@ pub struct Config {
     pub ports: Vec<AllowedPort>,
     /// Ports that tunnels may go to.
     pub connect_ports: Vec<u16>,
+    /// Largest body that is fetched.
     pub max_object_size: Size,
     /// Files with more `[[rules]]`, which are appended to the rules of the configuration.
     pub rules_files: Vec<PathBuf>,

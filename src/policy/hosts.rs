@@ -1,5 +1,14 @@
+//! Host patterns of the configuration.
+
 use std::fmt;
 use std::net::Ipv6Addr;
+
+/// Error returned for an invalid host pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "invalid host \"{0}\"; write \"example.org\", or \".example.org\" to include its subdomains"
+)]
+pub struct HostPatternError(String);
 
 /// Host pattern: `example.org` is only that name, `.example.org` includes all its subdomains.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,8 +21,8 @@ impl HostPattern {
     /// Parses a host pattern.
     ///
     /// # Errors
-    /// A text with the invalid pattern.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// [`HostPatternError`] if the text is not a host name or an IP address.
+    pub fn parse(text: &str) -> Result<Self, HostPatternError> {
         if let Ok(address) = text.parse::<Ipv6Addr>() {
             return Ok(Self {
                 name: format!("[{address}]"),
@@ -24,17 +33,15 @@ impl HostPattern {
             Some(name) => (name, true),
             None => (text, false),
         };
-        let plain = |byte: u8| {
+        let is_plain = |byte: u8| {
             byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']')
         };
         if name.is_empty()
             || name.starts_with('.')
             || name.ends_with('.')
-            || !name.bytes().all(plain)
+            || !name.bytes().all(is_plain)
         {
-            return Err(format!(
-                "invalid host \"{text}\"; write \"example.org\", or \".example.org\" to include its subdomains"
-            ));
+            return Err(HostPatternError(text.to_owned()));
         }
         Ok(Self {
             name: name.to_ascii_lowercase(),

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use super::mutable_words::is_dated;
+use super::version_marks::is_dated;
 use Form::{Around, Folder, In, Name};
 
-/// A package system, or another kind of list that keeps its name.
+/// Package system, or another source of lists that keep their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct System(&'static str);
 
@@ -18,29 +18,28 @@ impl fmt::Display for System {
     }
 }
 
-/// The form of an index name, in lower case. One compression suffix may follow a name.
+/// Pattern of an index name, in lower case. One compression suffix may follow the name.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     /// Exactly this name.
     Name(&'static str),
-    /// The beginning and the end of a name. At least one byte stands between them, no dot and no
-    /// date.
+    /// Prefix and suffix of a name. Between them are one byte or more, without a dot or a date.
     Around(&'static str, &'static str),
-    /// This name in this folder.
+    /// Folder, and the name in it.
     In(&'static str, &'static str),
     /// Every name in this folder that does not begin with a digest.
     Folder(&'static str),
 }
 
-/// Suffixes of one compressed file. Containers (`.tar`, `.zip`, `.jar`) are part of a name.
+/// Suffixes of compressed files. Containers (`.tar`, `.zip`, `.jar`) are part of a name.
 const COMPRESSIONS: [&str; 11] = [
     ".gz", ".xz", ".bz2", ".zst", ".lzma", ".lz", ".lz4", ".zck", ".br", ".z", ".rz",
 ];
 
-/// The shortest digest before a name: MD5 has 32 hex digits.
+/// Hex digits of the shortest digest that may precede a name (MD5).
 const MIN_DIGEST_HEX: usize = 32;
 
-/// The one table: a row a form.
+/// All index names, one row for each pattern.
 const FORMS: &[(&str, Form)] = &[
     ("Android repositories", Around("addons_list-", ".xml")),
     ("Android repositories", Around("repository-", ".xml")),
@@ -256,9 +255,10 @@ const FORMS: &[(&str, Form)] = &[
     ("YaST", Name("directory.yast")),
 ];
 
-/// Returns the system whose index has this name. `folder` is the path before the name. Both are in
-/// lower case.
-pub fn system_of(folder: &str, name: &str) -> Option<System> {
+/// Returns the system whose index has this name.
+///
+/// `folder` is the path before the name. Both are in lower case.
+pub fn find_system(folder: &str, name: &str) -> Option<System> {
     if name.is_empty() {
         return None;
     }

@@ -5,9 +5,11 @@
 //! connections. Its main type is [`Policy`].
 
 mod addresses;
+mod admitted;
 mod cacheability;
 mod checksum_file;
 mod config;
+mod denied;
 mod hosts;
 mod index_names;
 mod mutability;
@@ -18,142 +20,30 @@ mod ports;
 mod request_options;
 mod rules;
 mod source_list;
+mod version_marks;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 
+pub use admitted::{Admitted, AdmittedTunnel, Client};
+pub use cacheability::Class;
 pub use checksum_file::{ChecksumFileError, ChecksumLineError, ChecksumList};
 pub use config::Config;
-pub use hosts::HostPattern;
+pub use denied::PolicyDenied;
+pub use hosts::{HostPattern, HostPatternError};
 pub use origin_credentials::OriginCredentials;
 pub use parents::Parent;
-pub use ports::AllowedPort;
-pub use request_options::{EgressRoute, RequestOptions, is_proxy_url};
-pub use rules::{Class, Rule};
+pub use ports::{AllowedPort, ParsePortError};
+pub use request_options::{EgressRoute, EgressRouteError, RequestOptions, is_proxy_url};
+pub use rules::Rule;
 pub use source_list::{Source, SourceKind};
 
 use crate::limits::{Limits, LimitsConfig, OverLimit, TransferKind, TransferPermit};
-use crate::model::{FtpFileError, Scheme, Sha256, Size, Target};
+use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
 use checksum_file::ChecksumFile;
-use rules::Rules;
-
-/// Error returned when policy denies a request. The text names the configuration key.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyDenied {
-    #[error("client address {0} is not allowed (policy.allow_clients)")]
-    Client(IpAddr),
-    #[error("host {0} is denied (policy.deny_hosts)")]
-    DeniedHost(String),
-    #[error("host {0} is not allowed (policy.allow_hosts)")]
-    UnlistedHost(String),
-    #[error("names that end in {0} are denied (policy.deny_suffixes)")]
-    DeniedSuffix(String),
-    #[error("only certain file suffixes are allowed (policy.allow_suffixes)")]
-    UnlistedSuffix,
-    #[error("port {1} is not allowed for {0} (policy.ports)")]
-    Port(Scheme, u16),
-    #[error("tunnels to port {0} are not allowed (policy.connect_ports)")]
-    ConnectPort(u16),
-    #[error("the address of {0} is private or reserved (policy.allow_networks)")]
-    Address(String),
-    #[error("content type {0} is denied (policy.deny_content_types)")]
-    ContentType(String),
-    #[error("the body is larger than policy.max_object_size, {0}")]
-    TooLarge(Size),
-    #[error(
-        "a redirect from https to another scheme is only followed if the request has an expected digest"
-    )]
-    Downgrade,
-    #[error("unsupported ftp URL: {0}")]
-    FtpFile(FtpFileError),
-}
-
-/// Target that policy allows, with the settings that apply to it. Only this module creates one.
-#[derive(Debug, Clone)]
-pub struct Admitted {
-    target: Target,
-    class: Class,
-    check_file_type: bool,
-    needs_server_side_fetch: bool,
-    request_options: RequestOptions,
-    required_sha256: Option<Sha256>,
-}
-
-impl Admitted {
-    #[must_use]
-    pub fn target(&self) -> &Target {
-        &self.target
-    }
-
-    #[must_use]
-    pub fn class(&self) -> Class {
-        self.class
-    }
-
-    /// Returns the SHA-256 that the operator's checksum file requires.
-    #[must_use]
-    pub fn required_sha256(&self) -> Option<Sha256> {
-        self.required_sha256
-    }
-
-    /// Returns whether the first bytes are checked against the file type of the name.
-    #[must_use]
-    pub fn checks_file_type(&self) -> bool {
-        self.check_file_type
-    }
-
-    /// Returns whether Millpond can reach the bytes in ways that a client cannot: credentials, an
-    /// egress proxy, mirrors, archives or parents.
-    #[must_use]
-    pub fn needs_server_side_fetch(&self) -> bool {
-        self.needs_server_side_fetch
-    }
-
-    /// Returns the request options for the target's host. They apply to this hop only.
-    #[must_use]
-    pub fn request_options(&self) -> &RequestOptions {
-        &self.request_options
-    }
-}
-
-/// Host and port that a tunnel may connect to. Only this module creates one.
-#[derive(Debug, Clone)]
-pub struct AdmittedTunnel {
-    target: Target,
-}
-
-impl AdmittedTunnel {
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.target.host()
-    }
-
-    #[must_use]
-    pub fn port(&self) -> u16 {
-        self.target.port()
-    }
-
-    #[must_use]
-    pub fn address(&self) -> Option<IpAddr> {
-        self.target.address()
-    }
-}
-
-/// Admitted client. Only this module creates one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Client {
-    address: IpAddr,
-}
-
-impl Client {
-    #[must_use]
-    pub fn address(self) -> IpAddr {
-        self.address
-    }
-}
+use rules::{EffectiveRule, Rules};
 
 /// Active policy. It can be replaced at run time: a request sees the old or the new rules.
 #[derive(Debug)]
@@ -168,13 +58,13 @@ impl Policy {
     /// Compiles and checks the configuration.
     ///
     /// # Errors
-    /// A text with the configuration key whose value is invalid.
+    /// [`ConfigError`] for the first invalid value.
     pub fn new(
         config: Config,
         rules: Vec<Rule>,
         parents: &[Parent],
         limits: LimitsConfig,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ConfigError> {
         limits.check()?;
         let (checksum_file, checksums) = ChecksumFile::read(&config.checksums_file)?;
         Ok(Self {
@@ -195,7 +85,7 @@ impl Policy {
         rules: Vec<Rule>,
         parents: &[Parent],
         limits: LimitsConfig,
-    ) -> Result<(), String> {
+    ) -> Result<(), ConfigError> {
         limits.check()?;
         let (checksum_file, checksums) = ChecksumFile::read(&config.checksums_file)?;
         self.rules
@@ -225,7 +115,7 @@ impl Policy {
             }
             Some(Err(error)) => {
                 tracing::error!(
-                    error,
+                    %error,
                     "reload of policy.checksums_file failed; keeping the old checksums"
                 );
             }
@@ -237,7 +127,8 @@ impl Policy {
     pub fn cache_target(&self, target: &Target) -> Target {
         self.rules
             .load()
-            .canonical_alias(target)
+            .effective(target)
+            .canonical_alias()
             .unwrap_or_else(|| target.clone())
     }
 
@@ -296,14 +187,17 @@ impl Policy {
     /// # Errors
     /// The first rule that denies the target.
     pub fn admit(&self, target: Target) -> Result<Admitted, PolicyDenied> {
-        let admitted = self.admit_unaliased(target)?;
-        let Some(alias) = self.rules.load().canonical_alias(&admitted.target) else {
-            return Ok(admitted);
+        let rules = self.rules.load();
+        rules.check(&target)?;
+        let effective = rules.effective(&target);
+        let Some(alias) = effective.canonical_alias() else {
+            return Ok(self.admit_with(&rules, effective));
         };
-        let alias = self.admit_unaliased(alias)?;
+        rules.check(&alias)?;
+        let alias = self.admit_with(&rules, rules.effective(&alias));
         // A digest required of the client's URL takes precedence over one required of the alias.
         Ok(Admitted {
-            required_sha256: admitted.required_sha256.or(alias.required_sha256),
+            required_sha256: self.required_sha256(&target).or(alias.required_sha256),
             ..alias
         })
     }
@@ -317,21 +211,25 @@ impl Policy {
     pub fn admit_unaliased(&self, target: Target) -> Result<Admitted, PolicyDenied> {
         let rules = self.rules.load();
         rules.check(&target)?;
-        let required_sha256 = self.required_sha256(&target);
-        let (class, check_file_type) = rules.classify(&target);
-        let options = rules.request_options(&target);
+        Ok(self.admit_with(&rules, rules.effective(&target)))
+    }
+
+    /// Admits a checked target with the settings that apply to it.
+    fn admit_with(&self, rules: &Rules, effective: EffectiveRule<'_>) -> Admitted {
+        let target = effective.target();
+        let options = effective.request_options();
         let needs_server_side_fetch = options.credentials.is_some()
             || options.egress.is_some()
-            || rules.alternate_sources(&target).is_some()
+            || effective.alternate_sources().is_some()
             || !rules.parents().is_empty();
-        Ok(Admitted {
-            target,
-            class,
-            check_file_type,
+        Admitted {
+            target: target.clone(),
+            class: effective.class(),
+            check_file_type: effective.checks_file_type(),
             needs_server_side_fetch,
-            request_options: options,
-            required_sha256,
-        })
+            required_sha256: self.required_sha256(target),
+            request_options: effective.into_request_options(),
+        }
     }
 
     /// Checks the target of a redirect.
@@ -353,9 +251,9 @@ impl Policy {
         }
         let rules = self.rules.load();
         rules.check_hop(&to)?;
-        // Credentials are dropped when the host changes, even if the new host has credentials of
-        // its own: a redirect must not make Millpond use them.
-        let options = rules.request_options(&to);
+        // If the authority changes, credentials are dropped, even those of the new host. A redirect
+        // must not make Millpond use them.
+        let options = rules.effective(&to).into_request_options();
         let options = if to.has_same_authority(&from.target) {
             options
         } else {
@@ -405,8 +303,4 @@ impl Policy {
     pub fn max_object_size(&self) -> Size {
         self.rules.load().max_object_size()
     }
-}
-
-fn contains(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&address))
 }

@@ -1,15 +1,16 @@
-//! Why the bytes of a target change under its name.
+//! Detection of targets whose bytes change although their name stays the same.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
-use super::index_names::{System, system_of};
-use super::mutable_words::word_of;
+use super::index_names::{System, find_system};
+use super::mutable_words::find_mutable_word;
 use crate::model::Target;
 
-/// Suffixes of files that say something about another file. A companion changes with that file.
+/// Suffixes of companions: signatures, checksums and metadata of another file. A companion changes
+/// together with that file.
 const COMPANION_SUFFIXES: [&str; 30] = [
     ".asc",
     ".b2",
@@ -43,24 +44,27 @@ const COMPANION_SUFFIXES: [&str; 30] = [
     ".sm3sum",
 ];
 
-/// What in a name says that its bytes change.
+/// Part of a name that shows that its bytes change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MutableName {
+    /// The name of an index of this package system.
     IndexName(System),
+    /// A word such as `latest`.
     MutableWord(&'static str),
 }
 
-/// Why the bytes of a target change under its name.
+/// Reason why the bytes of a target change although its name stays the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutability {
+    /// The target has such a name.
     Itself(MutableName),
-    /// The target is the signature or the checksum of such a name.
+    /// The target is a companion of a file with such a name.
     CompanionOf(MutableName),
 }
 
 impl Mutability {
-    /// Returns why the bytes of a target change, if its name says so.
-    pub fn of(target: &Target) -> Option<Self> {
+    /// Returns the reason why the bytes of a target change, if its name shows one.
+    pub fn detect(target: &Target) -> Option<Self> {
         let (path, query) = (
             lower_case(target.path()),
             lower_case(target.url().query().unwrap_or_default()),
@@ -68,8 +72,9 @@ impl Mutability {
         let path = path.strip_suffix("/download").unwrap_or(&path);
         let bare = without_companion_suffixes(path);
         let (folder, name) = bare.rsplit_once('/').unwrap_or(("", bare));
-        let by_index = system_of(folder, name).map(MutableName::IndexName);
-        let name = by_index.or_else(|| word_of(bare, &query).map(MutableName::MutableWord))?;
+        let by_index = find_system(folder, name).map(MutableName::IndexName);
+        let name =
+            by_index.or_else(|| find_mutable_word(bare, &query).map(MutableName::MutableWord))?;
         Some(if bare == path {
             Self::Itself(name)
         } else {
@@ -96,7 +101,8 @@ impl fmt::Display for Mutability {
     }
 }
 
-/// An origin decodes a path before it looks for the file, so an encoded name is the same name.
+/// Decodes a text and converts it to lower case. Origins decode a path before they look up the file,
+/// so an encoded name is the same name.
 fn lower_case(text: &str) -> String {
     let decoded = if text.contains('%') {
         percent_decode_str(text).decode_utf8_lossy()
@@ -106,6 +112,7 @@ fn lower_case(text: &str) -> String {
     decoded.to_ascii_lowercase()
 }
 
+/// Removes all companion suffixes. A name that is only a suffix stays.
 fn without_companion_suffixes(path: &str) -> &str {
     let mut bare = path;
     while let Some(shorter) = COMPANION_SUFFIXES
@@ -133,8 +140,8 @@ mod tests {
                 fields.next().unwrap(),
                 Target::parse(fields.next().unwrap()).unwrap(),
             );
-            let found =
-                Mutability::of(&target).map_or_else(|| "-".to_owned(), |found| found.to_string());
+            let found = Mutability::detect(&target)
+                .map_or_else(|| "-".to_owned(), |found| found.to_string());
             assert_eq!(found, reason, "line {}: {target}", index + 1);
         }
     }
@@ -144,7 +151,10 @@ mod tests {
         for path in ["/.asc", "/latest/.sig"] {
             let target = Target::parse(&format!("https://example.org{path}")).unwrap();
             assert!(
-                !matches!(Mutability::of(&target), Some(Mutability::CompanionOf(_))),
+                !matches!(
+                    Mutability::detect(&target),
+                    Some(Mutability::CompanionOf(_))
+                ),
                 "{path}"
             );
         }

@@ -1,53 +1,63 @@
 //! Words in a target that say that its bytes change, such as `latest` and `main`.
 
+use super::version_marks::{has_dotted_version, is_commit, is_dated, is_digest};
 use FixedBy::{Date, Version};
+use FolderScope::{Anywhere, RefOnly};
 
-/// What fixes a name in spite of a word. A date or a commit id always does.
+/// Part of a name that fixes its bytes although the name contains a mutable word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FixedBy {
+    /// A date or a commit id.
     Date,
-    /// A dotted version.
+    /// A dotted version, a date or a commit id.
     Version,
 }
 
-/// A mutable word, what fixes a name that holds it, and whether a folder of this name counts
-/// wherever it stands. Other words are common names of folders. They count where a forge has a ref.
-struct Word(&'static str, FixedBy, bool);
+/// Folders in which a mutable word counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FolderScope {
+    /// Every folder of this name.
+    Anywhere,
+    /// Only where a forge has a ref, because the word is a common name of folders.
+    RefOnly,
+}
 
-/// The one table, in lower case.
+/// Mutable word, the part of a name that fixes it, and the folders in which it counts.
+struct Word(&'static str, FixedBy, FolderScope);
+
+/// All mutable words, in lower case.
 const WORDS: [Word; 25] = [
-    Word("latest", Date, true),
-    Word("current", Date, true),
-    Word("nightly", Date, true),
-    Word("daily", Date, true),
-    Word("weekly", Date, true),
-    Word("continuous", Date, true),
-    Word("snapshot", Date, false),
-    Word("rolling", Date, true),
-    Word("master", Version, true),
-    Word("main", Version, true),
-    Word("trunk", Version, true),
-    Word("head", Version, true),
-    Word("tip", Version, true),
-    Word("default", Version, false),
-    Word("devel", Version, false),
-    Word("develop", Version, true),
-    Word("dev", Version, false),
-    Word("next", Version, false),
-    Word("stable", Version, false),
-    Word("testing", Version, false),
-    Word("unstable", Version, false),
-    Word("edge", Version, true),
-    Word("rawhide", Version, true),
-    Word("git", Version, false),
-    Word("gh-pages", Version, true),
+    Word("latest", Date, Anywhere),
+    Word("current", Date, Anywhere),
+    Word("nightly", Date, Anywhere),
+    Word("daily", Date, Anywhere),
+    Word("weekly", Date, Anywhere),
+    Word("continuous", Date, Anywhere),
+    Word("snapshot", Date, RefOnly),
+    Word("rolling", Date, Anywhere),
+    Word("master", Version, Anywhere),
+    Word("main", Version, Anywhere),
+    Word("trunk", Version, Anywhere),
+    Word("head", Version, Anywhere),
+    Word("tip", Version, Anywhere),
+    Word("default", Version, RefOnly),
+    Word("devel", Version, RefOnly),
+    Word("develop", Version, Anywhere),
+    Word("dev", Version, RefOnly),
+    Word("next", Version, RefOnly),
+    Word("stable", Version, RefOnly),
+    Word("testing", Version, RefOnly),
+    Word("unstable", Version, RefOnly),
+    Word("edge", Version, Anywhere),
+    Word("rawhide", Version, Anywhere),
+    Word("git", Version, RefOnly),
+    Word("gh-pages", Version, Anywhere),
 ];
 
-/// Folders under which every name changes, even one with a version.
+/// Folders in which every name is mutable, even one with a version.
 const MUTABLE_FOLDERS: [&str; 2] = ["latest", "nightly"];
 
-/// Folders whose next segment is the ref of an archive. The ref decides whatever the name of the
-/// file is.
+/// Folders whose next segment is the ref of an archive. The ref decides, not the name of the file.
 const ARCHIVE_FOLDERS: [&str; 6] = ["archive", "get", "tar.gz", "tarball", "zip", "zipball"];
 
 /// Folders whose next segment is the ref of a tree of files.
@@ -67,17 +77,16 @@ const SUFFIXES: [&str; 17] = [
     ".txz", ".tzst", ".zip", ".7z", ".jar",
 ];
 
-/// Suffixes of package formats. A repository never gives other bytes to a package's name, so any
-/// number fixes it.
+/// Suffixes of package formats. A repository never changes the bytes of a package, so any number
+/// fixes its name.
 const PACKAGE_SUFFIXES: [&str; 10] = [
     ".deb", ".udeb", ".dsc", ".rpm", ".apk", ".whl", ".gem", ".crate", ".nupkg", ".pkg",
 ];
 
-/// Suffixes of changes to a source. Such a name is often a sentence, so that only its last word
-/// counts.
+/// Suffixes of patches. Such a name is often a sentence, so only its last word counts.
 const PATCH_SUFFIXES: [&str; 2] = [".patch", ".diff"];
 
-/// Words whose digits are no version.
+/// Names of architectures and digest algorithms. Their digits are not a version.
 const NUMBERED_WORDS: [&str; 26] = [
     "x86_64",
     "x86-64",
@@ -107,32 +116,29 @@ const NUMBERED_WORDS: [&str; 26] = [
     "md5",
 ];
 
-/// The length of a short and of the longest commit id in hex digits.
-const COMMIT_HEX: std::ops::RangeInclusive<usize> = 7..=64;
-
-/// The lengths of a digest in hex, which may be a commit id: MD5, SHA-1, SHA-256 and SHA-512.
-const DIGEST_HEX: [usize; 4] = [32, 40, 64, 128];
-
-/// The last segment of a path without its suffixes.
+/// Last segment of a path without its suffixes.
 struct Stem<'a> {
     text: &'a str,
     is_package: bool,
     is_patch: bool,
 }
 
-/// The ref that a query names.
+/// Ref that a query selects.
 enum QueryRef {
+    /// A branch, with the mutable word in its name.
     Mutable(&'static str),
+    /// A commit, a version or a revision.
     Fixed,
     None,
 }
 
-/// Returns the word that makes a target mutable. Path and query are in lower case; the path has no
-/// companion suffix.
-pub fn word_of(path: &str, query: &str) -> Option<&'static str> {
+/// Returns the word that makes a target mutable.
+///
+/// `path` and `query` are in lower case. `path` has no companion suffix.
+pub fn find_mutable_word(path: &str, query: &str) -> Option<&'static str> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
     let folders: Vec<&str> = folder.split('/').collect();
-    let stem = Stem::of(name);
+    let stem = Stem::new(name);
     if path.contains("/refs/heads/") {
         return Some("refs/heads");
     }
@@ -140,7 +146,7 @@ pub fn word_of(path: &str, query: &str) -> Option<&'static str> {
     if let QueryRef::Mutable(word) = query_ref {
         return Some(word);
     }
-    if let Some(word) = word_of_whole_tree(&folders, &stem) {
+    if let Some(word) = tree_word(&folders, &stem) {
         return Some(word);
     }
     if is_digest(stem.text)
@@ -150,55 +156,16 @@ pub fn word_of(path: &str, query: &str) -> Option<&'static str> {
     {
         return None;
     }
-    let by_name = match folders.last() {
+    let name_word = match folders.last() {
         Some(&"compare") => stem.text.split("...").find_map(|end| word_in(end, false)),
         _ => stem.word(),
     };
     let is_fixed = matches!(query_ref, QueryRef::Fixed);
-    by_name.or_else(|| folder_word(&folders).filter(|_| !is_fixed && !stem.has_number()))
+    name_word.or_else(|| folder_word(&folders).filter(|_| !is_fixed && !stem.has_number()))
 }
 
-/// Returns whether the text holds a date, such as `20240131` or `2024-01-31`.
-pub fn is_dated(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let number = |from: usize, to: usize| -> Option<u32> { text.get(from..to)?.parse().ok() };
-    let is_day = |year: Option<u32>, month: Option<u32>, day: Option<u32>| {
-        year.is_some_and(|year| (1970..2100).contains(&year))
-            && month.is_some_and(|month| (1..=12).contains(&month))
-            && day.is_some_and(|day| (1..=31).contains(&day))
-    };
-    (0..bytes.len())
-        .filter(|at| *at == 0 || !bytes[at - 1].is_ascii_digit())
-        .any(|at| {
-            let digits = bytes[at..]
-                .iter()
-                .take_while(|byte| byte.is_ascii_digit())
-                .count();
-            match digits {
-                // With hours, minutes and seconds, as far as they are there.
-                8 | 10 | 12 | 14 => is_day(
-                    number(at, at + 4),
-                    number(at + 4, at + 6),
-                    number(at + 6, at + 8),
-                ),
-                4 => {
-                    let separator = bytes.get(at + 4);
-                    let is_separated = matches!(separator, Some(b'-' | b'.' | b'_'))
-                        && separator == bytes.get(at + 7);
-                    is_separated
-                        && is_day(
-                            number(at, at + 4),
-                            number(at + 5, at + 7),
-                            number(at + 8, at + 10),
-                        )
-                }
-                _ => false,
-            }
-        })
-}
-
-/// Returns the word by which every file of a tree changes, whatever its name.
-fn word_of_whole_tree(folders: &[&str], stem: &Stem<'_>) -> Option<&'static str> {
+/// Returns the word that makes every file of a tree mutable, independent of the file's name.
+fn tree_word(folders: &[&str], stem: &Stem<'_>) -> Option<&'static str> {
     if let Some(folder) = MUTABLE_FOLDERS
         .iter()
         .find(|folder| folders.contains(folder))
@@ -209,12 +176,12 @@ fn word_of_whole_tree(folders: &[&str], stem: &Stem<'_>) -> Option<&'static str>
         .iter()
         .enumerate()
         .filter(|(at, _)| is_release_tag(folders, *at));
-    let by_tag = tags.find_map(|(_, tag)| word_in(tag, false).filter(|word| is_daily(word)));
+    let tag_word = tags.find_map(|(_, tag)| word_in(tag, false).filter(|word| needs_date(word)));
     let segments = || folders.iter().copied().chain([stem.text]);
     let mut archived = segments()
         .zip(segments().skip(1))
         .filter(|(parent, _)| ARCHIVE_FOLDERS.contains(parent));
-    by_tag.or_else(|| archived.find_map(|(_, reference)| distribution_branch(reference)))
+    tag_word.or_else(|| archived.find_map(|(_, reference)| distribution_branch(reference)))
 }
 
 /// Returns whether a folder is the tag of a forge's release: `/releases/download/<tag>/`.
@@ -222,14 +189,15 @@ fn is_release_tag(folders: &[&str], at: usize) -> bool {
     matches!(folders[..at], [.., "releases" | "release", "download"])
 }
 
-fn is_daily(word: &str) -> bool {
+/// Returns whether only a date or a commit id fixes a name with this word.
+fn needs_date(word: &str) -> bool {
     WORDS
         .iter()
         .any(|Word(text, fixed_by, _)| *text == word && *fixed_by == Date)
 }
 
-/// Returns the word of a folder that stands for a branch, unless a version stands in a folder below
-/// it.
+/// Returns the mutable word of the last folder that is named like a branch. `None` if a folder below
+/// it has a version.
 fn folder_word(folders: &[&str]) -> Option<&'static str> {
     let found = folders.iter().enumerate().rev().find_map(|(at, folder)| {
         let parent = at.checked_sub(1).map_or("", |at| folders[at]);
@@ -239,7 +207,7 @@ fn folder_word(folders: &[&str]) -> Option<&'static str> {
         let plain = without_numbers(folder);
         let word = WORDS
             .iter()
-            .find(|Word(text, _, is_folder)| *text == plain && (*is_folder || is_ref));
+            .find(|Word(text, _, scope)| *text == plain && (*scope == Anywhere || is_ref));
         let word = word
             .filter(|word| word.1 == Date || !has_dotted_version(folder))
             .map(|word| word.0);
@@ -255,13 +223,12 @@ fn folder_word(folders: &[&str]) -> Option<&'static str> {
     (!is_versioned).then_some(word)
 }
 
-/// `latest` for `latest-14`, `snapshot` for `1.0-snapshot`.
+/// Removes numbers from both ends: `latest` for `latest-14`, `snapshot` for `1.0-snapshot`.
 fn without_numbers(segment: &str) -> &str {
     segment.trim_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_'))
 }
 
-/// Returns the form of the branch if a ref is a branch of a distribution that is named like a
-/// release.
+/// Returns the pattern of a distribution's branch that is named like a release, such as `epel9`.
 fn distribution_branch(reference: &str) -> Option<&'static str> {
     let number = |text: &str| {
         (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -289,6 +256,7 @@ fn distribution_branch(reference: &str) -> Option<&'static str> {
     stream.is_some_and(number).then_some("c*s")
 }
 
+/// Returns the ref that the parameters of a query select. A mutable ref takes precedence.
 fn query_ref(query: &str) -> QueryRef {
     let mut found = QueryRef::None;
     for (name, value) in query
@@ -318,7 +286,7 @@ fn query_ref(query: &str) -> QueryRef {
 }
 
 impl<'a> Stem<'a> {
-    fn of(name: &'a str) -> Self {
+    fn new(name: &'a str) -> Self {
         let mut text = name;
         while let Some(shorter) = SUFFIXES.iter().find_map(|suffix| text.strip_suffix(suffix)) {
             text = shorter;
@@ -334,6 +302,7 @@ impl<'a> Stem<'a> {
         }
     }
 
+    /// Returns the mutable word of the name.
     fn word(&self) -> Option<&'static str> {
         if self.is_patch {
             let last = self.text.rsplit('-').next().unwrap_or_default();
@@ -342,10 +311,10 @@ impl<'a> Stem<'a> {
         word_in(self.text, self.is_package && self.has_number())
     }
 
-    /// Returns whether the name holds a number that may be a version.
+    /// Returns whether the name contains a number that may be a version.
     fn has_number(&self) -> bool {
         let bytes = self.text.as_bytes();
-        // `0001-fix.patch` is the first of a series.
+        // The number of `0001-fix.patch` is its position in a series.
         let is_numbered = self.is_patch
             && bytes
                 .iter()
@@ -374,7 +343,7 @@ impl<'a> Stem<'a> {
     }
 }
 
-/// Returns the mutable word that stands alone in a text, unless something in the text fixes it.
+/// Returns the first mutable word between separators. `None` if a part of the text fixes the name.
 fn word_in(text: &str, is_numbered_package: bool) -> Option<&'static str> {
     let bytes = text.as_bytes();
     let is_alphanumeric = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphanumeric);
@@ -385,7 +354,7 @@ fn word_in(text: &str, is_numbered_package: bool) -> Option<&'static str> {
             bytes[at..].starts_with(word.as_bytes()) && !is_alphanumeric(at + word.len())
         })?;
         let is_fixed = match word.1 {
-            // `latest-version-5.1.0` is a version of a package of that name.
+            // In `latest-version-5.1.0`, `latest-version` is the name of a package.
             Date => (at == 0 || is_numbered_package) && has_dotted_version(&text[at..]),
             Version => is_numbered_package || has_dotted_version(text),
         };
@@ -398,26 +367,6 @@ fn word_in(text: &str, is_numbered_package: bool) -> Option<&'static str> {
     .then_some(found)
 }
 
-fn has_dotted_version(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes
-        .windows(3)
-        .any(|three| three[0].is_ascii_digit() && three[1] == b'.' && three[2].is_ascii_digit())
-}
-
 fn is_digit(byte: Option<&u8>) -> bool {
     byte.is_some_and(u8::is_ascii_digit)
-}
-
-/// Returns whether a text is a commit id, as `git describe` writes it, too.
-fn is_commit(text: &str) -> bool {
-    let text = text.strip_prefix('g').unwrap_or(text);
-    COMMIT_HEX.contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-        && text.bytes().any(|byte| byte.is_ascii_digit())
-        && text.bytes().any(|byte| byte.is_ascii_alphabetic())
-}
-
-fn is_digest(text: &str) -> bool {
-    DIGEST_HEX.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

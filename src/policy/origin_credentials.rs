@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::model::Secret;
+use crate::model::{ConfigError, Secret};
 
-/// Maximum number of header fields in one rule, and maximum length of a value in bytes.
+/// Maximum number of header fields in one rule.
 const MAX_FIELDS: usize = 16;
+
+/// Maximum length of a value. Servers reject longer fields.
 const MAX_VALUE_BYTES: usize = 8 * 1024;
 
 /// Header fields that a rule must not set, because they frame the message or select the response.
-const OURS: [&str; 14] = [
+const RESERVED_FIELDS: [&str; 14] = [
     "accept-encoding",
     "cache-control",
     "connection",
@@ -40,13 +42,13 @@ impl OriginCredentials {
     /// Returns `None` if the table has none.
     ///
     /// # Errors
-    /// A text with the configuration key, but without a value.
+    /// [`ConfigError`] with the key, but without a value.
     pub fn new(
         table: &str,
         headers: &BTreeMap<String, Secret>,
         authorization: &Secret,
         file: &Path,
-    ) -> Result<Option<Self>, String> {
+    ) -> Result<Option<Self>, ConfigError> {
         let mut fields: Vec<_> = headers
             .iter()
             .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
@@ -56,10 +58,13 @@ impl OriginCredentials {
             fields.push(("authorization".to_owned(), authorization));
         }
         if fields.len() > MAX_FIELDS {
-            return Err(format!("{table}.headers: at most {MAX_FIELDS} are allowed"));
+            let reason = format!("at most {MAX_FIELDS} are allowed");
+            return Err(ConfigError::new(format!("{table}.headers"), reason));
         }
         for (name, value) in &fields {
-            check(name, value).map_err(|why| format!("{table}.headers: {name}: {why}"))?;
+            check(name, value).map_err(|reason| {
+                ConfigError::new(format!("{table}.headers"), format!("{name}: {reason}"))
+            })?;
         }
         Ok((!fields.is_empty()).then_some(Self { fields }))
     }
@@ -80,8 +85,8 @@ fn check(name: &str, value: &Secret) -> Result<(), &'static str> {
     let value = value.expose();
     let is_value = !value.is_empty() && value.len() <= MAX_VALUE_BYTES;
     if !is_name {
-        Err("invalid field name")
-    } else if OURS.contains(&name) {
+        Err("the field name is invalid")
+    } else if RESERVED_FIELDS.contains(&name) {
         Err("this field cannot be set by a rule")
     } else if !is_value
         || !value

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::origin_credentials::OriginCredentials;
-use crate::model::{Secret, Target};
+use crate::model::{ConfigError, Secret, Target};
 
-/// Maximum number of parents.
+/// Maximum number of parents. A fetch that fails asks all of them.
 const MAX_PARENTS: usize = 8;
 
 /// Configuration of one parent: `[[parents]]`.
@@ -34,18 +34,21 @@ pub struct CompiledParent {
 }
 
 impl CompiledParent {
-    pub fn all(parents: &[Parent]) -> Result<Vec<Self>, String> {
+    /// Compiles and checks the list of parents.
+    pub fn compile_all(parents: &[Parent]) -> Result<Vec<Self>, ConfigError> {
         if parents.len() > MAX_PARENTS {
-            return Err(format!("parents: at most {MAX_PARENTS} are allowed"));
+            let reason = format!("at most {MAX_PARENTS} are allowed");
+            return Err(ConfigError::new("parents", reason));
         }
         parents.iter().map(Self::new).collect()
     }
 
-    fn new(parent: &Parent) -> Result<Self, String> {
+    fn new(parent: &Parent) -> Result<Self, ConfigError> {
         let url = parent.url.trim_end_matches('/').to_owned();
         let is_web = url.starts_with("http://") || url.starts_with("https://");
         if !is_web || url.contains(['?', '#']) || Target::parse(&url).is_err() {
-            return Err("parents.url must be like \"https://sources.example.org\"".to_owned());
+            let reason = "must be like \"https://sources.example.org\"";
+            return Err(ConfigError::new("parents.url", reason));
         }
         let credentials = OriginCredentials::new(
             "parents",

@@ -8,11 +8,25 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::Scheme;
 
-/// An entry of `policy.ports`: `8080`, or `"http:8080"`.
+/// Error returned for an invalid entry of `policy.ports`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParsePortError {
+    #[error("\"{0}\" is not a port; write 8080, \"http:8080\", \"https:8443\" or \"ftp:2121\"")]
+    Form(String),
+    #[error("\"{text}\" is not allowed: port {port} belongs to {scheme}")]
+    DefaultOfOther {
+        text: String,
+        port: u16,
+        scheme: Scheme,
+    },
+}
+
+/// Entry of `policy.ports`: `8080`, or `"http:8080"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AllowedPort {
     /// A default port is allowed for its own scheme, every other port for http and https.
     Number(u16),
+    /// The port is allowed for this scheme only.
     OfScheme(Scheme, u16),
 }
 
@@ -22,32 +36,30 @@ impl AllowedPort {
     pub fn allows(self, scheme: Scheme, port: u16) -> bool {
         match self {
             Self::Number(number) => {
-                let is_of_scheme = Scheme::of_default_port(number)
-                    .map_or(scheme != Scheme::Ftp, |own| own == scheme);
-                number == port && is_of_scheme
+                let allows_scheme = Scheme::from_default_port(number)
+                    .map_or(scheme != Scheme::Ftp, |owner| owner == scheme);
+                number == port && allows_scheme
             }
-            Self::OfScheme(own, number) => (own, number) == (scheme, port),
+            Self::OfScheme(allowed, number) => (allowed, number) == (scheme, port),
         }
     }
 }
 
 impl FromStr for AllowedPort {
-    type Err = String;
+    type Err = ParsePortError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let complaint = || {
-            format!(
-                "\"{text}\" is not a port; write 8080, \"http:8080\", \"https:8443\" or \"ftp:2121\""
-            )
-        };
-        let (scheme, number) = text.split_once(':').ok_or_else(complaint)?;
-        let scheme = Scheme::parse(scheme).ok_or_else(complaint)?;
-        let number = number.parse().map_err(|_| complaint())?;
-        match Scheme::of_default_port(number) {
-            Some(own) if own != scheme => Err(format!(
-                "\"{text}\" is not allowed: port {number} belongs to {own}"
-            )),
-            _ => Ok(Self::OfScheme(scheme, number)),
+    fn from_str(text: &str) -> Result<Self, ParsePortError> {
+        let wrong_form = || ParsePortError::Form(text.to_owned());
+        let (scheme, port) = text.split_once(':').ok_or_else(wrong_form)?;
+        let scheme = Scheme::parse(scheme).ok_or_else(wrong_form)?;
+        let port = port.parse().map_err(|_| wrong_form())?;
+        match Scheme::from_default_port(port) {
+            Some(owner) if owner != scheme => Err(ParsePortError::DefaultOfOther {
+                text: text.to_owned(),
+                port,
+                scheme: owner,
+            }),
+            _ => Ok(Self::OfScheme(scheme, port)),
         }
     }
 }

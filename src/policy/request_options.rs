@@ -8,6 +8,11 @@ use url::Url;
 use super::origin_credentials::OriginCredentials;
 use crate::model::Secret;
 
+/// Error returned for an invalid egress route. Its text omits the URL, which may contain a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be \"none\", or like \"http://proxy.example.org:3128\"")]
+pub struct EgressRouteError;
+
 /// Configuration value for a direct connection, even if other hosts use a proxy.
 const NONE: &str = "none";
 
@@ -22,13 +27,13 @@ impl EgressRoute {
     /// Parses a proxy URL, `none`, or the empty string.
     ///
     /// # Errors
-    /// A text without the URL, which may contain a password.
-    pub fn parse(text: &Secret) -> Result<Option<Self>, String> {
+    /// [`EgressRouteError`] for any other text.
+    pub fn parse(text: &Secret) -> Result<Option<Self>, EgressRouteError> {
         match text.expose() {
             "" => Ok(None),
             NONE => Ok(Some(Self::Direct)),
             url if is_proxy_url(url) => Ok(Some(Self::Proxy(text.clone()))),
-            _ => Err("must be \"none\", or like \"http://proxy.example.org:3128\"".to_owned()),
+            _ => Err(EgressRouteError),
         }
     }
 }
@@ -43,11 +48,13 @@ pub fn is_proxy_url(url: &str) -> bool {
 /// Request options for one host. Unset options take the values of `[fetch]`.
 #[derive(Debug, Clone, Default)]
 pub struct RequestOptions {
+    /// Credentials for the origin.
     pub credentials: Option<Arc<OriginCredentials>>,
     /// Maximum number of concurrent fetches.
     pub per_host: Option<usize>,
     /// Minimum interval between the starts of two requests.
     pub request_interval: Duration,
+    /// Route of the requests.
     pub egress: Option<EgressRoute>,
 }
 

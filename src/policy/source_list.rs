@@ -72,35 +72,39 @@ impl Policy {
                     }
                 }
             };
-        let by_rule = rules.alternate_sources(target);
-        // A source is checked like a redirect to it.
+        let alternates = rules.effective(target).alternate_sources();
+        let options_for = |target: &Target| rules.effective(target).into_request_options();
+        // A mirror or an archive is checked like the target of a redirect.
         let check_redirect = |to: &Target| {
             self.admit_hop(admitted, to.clone(), digest_expected)
                 .map(drop)
         };
-        for mirror in by_rule.into_iter().flat_map(|rule| rule.mirrors_of(target)) {
-            let (allowed, options) = (check_redirect(&mirror), rules.request_options(&mirror));
+        for mirror in alternates
+            .into_iter()
+            .flat_map(|rule| rule.mirrors_of(target))
+        {
+            let (allowed, options) = (check_redirect(&mirror), options_for(&mirror));
             add(SourceKind::Mirror, mirror, allowed, options);
         }
         for parent in rules.parents() {
-            let Some(asked) = parent.target_of(target) else {
+            let Some(at_parent) = parent.target_of(target) else {
                 continue;
             };
             // The operator chose scheme and port. Denied hosts and addresses still apply.
             let allowed = rules
-                .check_denied_host(asked.host())
-                .and_then(|()| rules.check_address_of(&asked));
+                .check_denied_host(at_parent.host())
+                .and_then(|()| rules.check_address_of(&at_parent));
             let options = RequestOptions {
                 credentials: parent.credentials.clone(),
-                ..rules.request_options(&asked)
+                ..options_for(&at_parent)
             };
-            add(SourceKind::Parent, asked, allowed, options);
+            add(SourceKind::Parent, at_parent, allowed, options);
         }
-        for archive in by_rule
+        for archive in alternates
             .into_iter()
             .flat_map(|rule| rule.archives_of(target))
         {
-            let (allowed, options) = (check_redirect(&archive), rules.request_options(&archive));
+            let (allowed, options) = (check_redirect(&archive), options_for(&archive));
             add(SourceKind::Archive, archive, allowed, options);
         }
         sources

@@ -169,7 +169,7 @@ fn equal_keys_imply_equal_canonical_strings() {
         let Verdict::Canonical(canonical) = row.verdict() else {
             continue;
         };
-        let key = Key::of(&Target::parse(row.spelling()).unwrap());
+        let key = Key::new(&Target::parse(row.spelling()).unwrap());
         let first = by_key.entry(key).or_insert(canonical);
         assert_eq!(*first, canonical, "line {}", row.number);
     }

@@ -120,7 +120,7 @@ impl ApiClient {
             Some(file) => Secret::default()
                 .or_from_file("--token", &file)
                 .map(Some)
-                .map_err(Failure::usage)?,
+                .map_err(|error| Failure::usage(error.to_string()))?,
             None => std::env::var("MILLPOND_TOKEN")
                 .ok()
                 .filter(|token| !token.is_empty())

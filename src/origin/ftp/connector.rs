@@ -22,7 +22,7 @@ use super::control::{ByteForByte, Session, as_chars};
 use super::error::{FtpCommandError, with_timeout};
 use super::pool::Server;
 use crate::dial::Dialer;
-use crate::model::FtpFile;
+use crate::model::{ConfigError, FtpFile};
 use crate::origin::OriginError;
 use crate::policy::Admitted;
 
@@ -47,9 +47,12 @@ pub struct Connector {
 }
 
 impl Connector {
-    pub fn new(dialer: Dialer, tls: FtpTls, patience: Duration) -> Result<Self, String> {
+    pub fn new(dialer: Dialer, tls: FtpTls, patience: Duration) -> Result<Self, ConfigError> {
         let failed = |why| {
-            format!("the client for ftp cannot be made (are ca-certificates installed?): {why}")
+            ConfigError::new(
+                "fetch.ftp_tls",
+                format!("cannot create the ftp client (are ca-certificates installed?): {why}"),
+            )
         };
         let tls_config =
             ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -24,7 +24,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Config, Method, OriginError, Request, Response};
 use crate::dial::Dialer;
-use crate::model::{ByteRange, FtpFile, Login, RangeSpec, Selected};
+use crate::model::{ByteRange, ConfigError, FtpFile, Login, RangeSpec, Selected};
 use crate::policy::{Admitted, PolicyDenied};
 use connector::Connector;
 use control::{FileMetadata, Session};
@@ -90,7 +90,7 @@ pub struct FtpOrigin {
 impl FtpOrigin {
     /// # Errors
     /// A line, if the machine has no certificates.
-    pub fn new(config: Config, dialer: Dialer) -> Result<Self, String> {
+    pub fn new(config: Config, dialer: Dialer) -> Result<Self, ConfigError> {
         let connector = Connector::new(dialer, config.ftp_tls, config.idle_timeout)?;
         Ok(Self {
             connector,
@@ -109,11 +109,11 @@ impl FtpOrigin {
                 "ftp knows no such method".to_owned(),
             ));
         }
-        let mut file = FtpFile::of(hop.target()).map_err(PolicyDenied::FtpFile)?;
+        let mut file = FtpFile::from_target(hop.target()).map_err(PolicyDenied::FtpFile)?;
         if file.login.is_none() {
             file.login = request
                 .header("authorization")
-                .and_then(Login::of_authorization);
+                .and_then(Login::from_authorization);
         }
         let server = Server::of(hop.target());
         let mut place = Some(self.pool.place(&server, self.config.idle_timeout).await?);

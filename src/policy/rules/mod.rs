@@ -1,5 +1,6 @@
 //! Compiled policy configuration and rules.
 
+mod effective;
 mod rule;
 mod template;
 
@@ -7,18 +8,21 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-pub use rule::{Class, Rule};
+pub use effective::EffectiveRule;
+pub use rule::Rule;
 
-use super::addresses::is_public;
-use super::cacheability::class_of;
+use super::addresses::{is_in_networks, is_public};
+use super::config::Config;
+use super::denied::PolicyDenied;
+use super::hosts::HostPattern;
 use super::parents::{CompiledParent, Parent};
-use super::{Config, HostPattern, PolicyDenied, RequestOptions, contains};
-use crate::model::{FtpFile, Scheme, Size, Target};
+use crate::model::{ConfigError, FtpFile, Scheme, Size, Target};
 use rule::CompiledRule;
 
-/// Maximum number of rules. Each request checks all of them.
+/// Maximum number of rules. Each request scans all of them.
 const MAX_RULES: usize = 1000;
 
+/// Policy configuration, rules and parents in a form that is fast to check.
 #[derive(Debug)]
 pub struct Rules {
     config: Config,
@@ -29,14 +33,16 @@ pub struct Rules {
 }
 
 impl Rules {
-    pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent]) -> Result<Self, String> {
-        let patterns = |key: &str, list: &[String]| -> Result<Vec<HostPattern>, String> {
+    /// Compiles and checks the configuration.
+    pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent]) -> Result<Self, ConfigError> {
+        let patterns = |key: &str, list: &[String]| -> Result<Vec<HostPattern>, ConfigError> {
             list.iter()
-                .map(|text| HostPattern::parse(text).map_err(|why| format!("{key}: {why}")))
+                .map(|text| HostPattern::parse(text).map_err(|error| ConfigError::new(key, error)))
                 .collect()
         };
         if rules.len() > MAX_RULES {
-            return Err(format!("rules: at most {MAX_RULES} are allowed"));
+            let reason = format!("at most {MAX_RULES} are allowed");
+            return Err(ConfigError::new("rules", reason));
         }
         Ok(Self {
             allow_hosts: patterns("policy.allow_hosts", &config.allow_hosts)?,
@@ -45,14 +51,15 @@ impl Rules {
                 .into_iter()
                 .map(CompiledRule::new)
                 .collect::<Result<_, _>>()?,
-            parents: CompiledParent::all(parents)?,
+            parents: CompiledParent::compile_all(parents)?,
             config,
         })
     }
 
+    /// Checks a client's address against `allow_clients`.
     pub fn admit_client(&self, client: IpAddr) -> Result<(), PolicyDenied> {
         let client = client.to_canonical();
-        if contains(&self.config.allow_clients, client) {
+        if is_in_networks(client, &self.config.allow_clients) {
             Ok(())
         } else {
             Err(PolicyDenied::Client(client))
@@ -66,6 +73,7 @@ impl Rules {
         self.check_hop(target)
     }
 
+    /// Checks a host against `deny_hosts` and `allow_hosts`.
     pub fn check_host(&self, target: &Target) -> Result<(), PolicyDenied> {
         let host = target.host();
         self.check_denied_host(host)?;
@@ -78,6 +86,7 @@ impl Rules {
         }
     }
 
+    /// Checks a host against `deny_hosts`.
     pub fn check_denied_host(&self, host: &str) -> Result<(), PolicyDenied> {
         if self.deny_hosts.iter().any(|pattern| pattern.matches(host)) {
             return Err(PolicyDenied::DeniedHost(host.to_owned()));
@@ -90,12 +99,13 @@ impl Rules {
         let path = percent_decode_str(target.path())
             .decode_utf8_lossy()
             .to_ascii_lowercase();
-        let ends = |suffix: &&String| path.ends_with(&suffix.to_ascii_lowercase());
-        if let Some(suffix) = self.config.deny_suffixes.iter().find(ends) {
+        let has_suffix = |suffix: &String| path.ends_with(&suffix.to_ascii_lowercase());
+        let denied = &self.config.deny_suffixes;
+        if let Some(suffix) = denied.iter().find(|suffix| has_suffix(suffix)) {
             return Err(PolicyDenied::DeniedSuffix(suffix.clone()));
         }
         let allowed = &self.config.allow_suffixes;
-        if allowed.is_empty() || allowed.iter().any(|suffix| ends(&suffix)) {
+        if allowed.is_empty() || allowed.iter().any(has_suffix) {
             Ok(())
         } else {
             Err(PolicyDenied::UnlistedSuffix)
@@ -106,7 +116,7 @@ impl Rules {
     /// and the address if the host is one.
     pub fn check_hop(&self, target: &Target) -> Result<(), PolicyDenied> {
         if target.scheme() == Scheme::Ftp {
-            FtpFile::of(target).map_err(PolicyDenied::FtpFile)?;
+            FtpFile::from_target(target).map_err(PolicyDenied::FtpFile)?;
         }
         let (scheme, port) = (target.scheme(), target.port());
         if !self
@@ -121,6 +131,7 @@ impl Rules {
         self.check_address_of(target)
     }
 
+    /// Checks the port of a tunnel.
     pub fn check_connect_port(&self, port: u16) -> Result<(), PolicyDenied> {
         if self.config.connect_ports.contains(&port) {
             Ok(())
@@ -139,89 +150,29 @@ impl Rules {
         }
     }
 
+    /// Returns whether an address is public, or in an allowed private network.
     pub fn may_connect_to(&self, address: IpAddr) -> bool {
-        is_public(address) || contains(&self.config.allow_networks, address.to_canonical())
+        is_public(address) || is_in_networks(address.to_canonical(), &self.config.allow_networks)
     }
 
-    /// Returns the cacheability class, and whether the first bytes are checked against the name.
-    pub fn classify(&self, target: &Target) -> (Class, bool) {
-        // No rule can make a target with a secret shareable.
-        if target.is_signed() || target.has_credentials() {
-            return (Class::PassThrough, true);
-        }
-        let class = self
-            .matching(target)
-            .find_map(|compiled| compiled.rule.class);
-        let check_file_type = self
-            .matching(target)
-            .find_map(|compiled| compiled.rule.check_file_type);
-        (
-            class.unwrap_or_else(|| class_of(target)),
-            check_file_type.unwrap_or(true),
-        )
-    }
-
-    fn matching<'a>(&'a self, target: &Target) -> impl Iterator<Item = &'a CompiledRule> {
-        self.compiled
-            .iter()
-            .filter(|compiled| compiled.matches(target))
-    }
-
-    /// Returns the canonical alias under which the target is stored, if it differs.
-    ///
-    /// Aliases are resolved once, never as a chain.
-    pub fn canonical_alias(&self, target: &Target) -> Option<Target> {
-        if target.is_signed() || target.has_credentials() {
-            return None;
-        }
-        let alias = self
-            .matching(target)
-            .find(|compiled| compiled.has_alias())?
-            .canonical_alias(target);
-        (alias != *target && !alias.is_signed()).then_some(alias)
-    }
-
-    /// Returns the rule with the alternate sources of a target.
-    pub fn alternate_sources(&self, target: &Target) -> Option<&CompiledRule> {
-        if target.is_signed() || target.has_credentials() {
-            return None;
-        }
-        self.matching(target)
-            .find(|compiled| compiled.has_alternates())
+    /// Returns the settings that apply to a target. The rules are scanned once.
+    pub fn effective<'a>(&'a self, target: &'a Target) -> EffectiveRule<'a> {
+        EffectiveRule::new(&self.compiled, target)
     }
 
     pub fn parents(&self) -> &[CompiledParent] {
         &self.parents
     }
 
-    /// Returns the request options for a target's host.
-    pub fn request_options(&self, target: &Target) -> RequestOptions {
-        let (mut options, mut interval) = (RequestOptions::default(), None);
-        for compiled in self.matching(target) {
-            options.credentials = options.credentials.or_else(|| compiled.credentials.clone());
-            options.egress = options.egress.or_else(|| compiled.egress.clone());
-            options.per_host = options.per_host.or(compiled.rule.per_host);
-            interval = interval.or(compiled.rule.request_interval);
-        }
-        RequestOptions {
-            request_interval: interval.map(|interval| interval.0).unwrap_or_default(),
-            ..options
-        }
-    }
-
+    /// Checks the head of a response: its media type and its length in bytes.
     pub fn admit_body(
         &self,
         content_type: Option<&str>,
         length: Option<u64>,
     ) -> Result<(), PolicyDenied> {
         let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
-        let denied = |start: &&String| content_type.starts_with(&start.to_ascii_lowercase());
-        if self
-            .config
-            .deny_content_types
-            .iter()
-            .any(|start| denied(&start))
-        {
+        let has_prefix = |prefix: &String| content_type.starts_with(&prefix.to_ascii_lowercase());
+        if self.config.deny_content_types.iter().any(has_prefix) {
             return Err(PolicyDenied::ContentType(content_type));
         }
         if length.is_some_and(|length| length > self.config.max_object_size.bytes) {

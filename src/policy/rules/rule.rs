@@ -1,6 +1,7 @@
 //! One `[[rules]]` entry.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::template::{Template, without_parameters};
-use crate::model::{HumanDuration, Scheme, Secret, Target};
+use crate::model::{ConfigError, HumanDuration, Scheme, Secret, Target};
+use crate::policy::cacheability::Class;
+use crate::policy::hosts::HostPattern;
 use crate::policy::origin_credentials::OriginCredentials;
-use crate::policy::{EgressRoute, HostPattern};
+use crate::policy::request_options::EgressRoute;
 
 /// Maximum number of mirrors, and of archives, in one rule.
 const MAX_ALTERNATES: usize = 8;
@@ -20,17 +23,6 @@ const MAX_PER_HOST: usize = 100_000;
 
 /// Longest request interval. A longer one would lead to queues of hours.
 const MAX_REQUEST_INTERVAL: Duration = Duration::from_mins(1);
-
-/// Cacheability class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// Immutable: once fetched and checked, the bytes stay the answer until an operator changes it.
-    Immutable,
-    /// Pass-through: streamed to the client, and not stored.
-    #[serde(rename = "pass")]
-    PassThrough,
-}
 
 /// Configuration of one rule: `[[rules]]`.
 ///
@@ -47,6 +39,7 @@ pub struct Rule {
     pub path_prefix: String,
     /// Suffix of the path. Empty: any path.
     pub path_suffix: String,
+    /// Cacheability class of matching targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
     /// Whether the first bytes are checked against the file type of the name.
@@ -90,84 +83,63 @@ pub struct CompiledRule {
 }
 
 impl CompiledRule {
-    pub fn new(rule: Rule) -> Result<Self, String> {
-        let host = match rule.host.as_str() {
-            "" => None,
-            text => Some(HostPattern::parse(text).map_err(|why| format!("rules.host: {why}"))?),
+    /// Compiles and checks a rule.
+    pub fn new(rule: Rule) -> Result<Self, ConfigError> {
+        let compiled = Self {
+            scheme: parse_scheme(&rule.scheme)?,
+            host: parse_host(&rule.host)?,
+            canonical_url: (!rule.canonical_url.is_empty())
+                .then(|| template("canonical_url", &rule.canonical_url))
+                .transpose()?,
+            mirrors: templates("mirrors", &rule.mirrors)?,
+            archives: templates("archives", &rule.archives)?,
+            credentials: OriginCredentials::new(
+                "rules",
+                &rule.headers,
+                &rule.authorization,
+                &rule.authorization_file,
+            )?
+            .map(Arc::new),
+            egress: EgressRoute::parse(&rule.egress_proxy)
+                .map_err(|error| invalid("egress_proxy", &error))?,
+            rule,
         };
-        let scheme = match rule.scheme.as_str() {
-            "" => None,
-            text => Some(Scheme::parse(text).ok_or("rules.scheme must be http, https or ftp")?),
-        };
-        let credentials = OriginCredentials::new(
-            "rules",
-            &rule.headers,
-            &rule.authorization,
-            &rule.authorization_file,
-        )?;
-        if credentials.is_some()
-            && (host.is_none() || !matches!(scheme, Some(Scheme::Http | Scheme::Https)))
-        {
-            return Err(
-                "rules.headers and rules.authorization need a host, and the scheme http or https"
-                    .to_owned(),
-            );
+        compiled.check()?;
+        Ok(compiled)
+    }
+
+    /// Checks bounds, and settings that depend on each other.
+    fn check(&self) -> Result<(), ConfigError> {
+        let rule = &self.rule;
+        let is_web = matches!(self.scheme, Some(Scheme::Http | Scheme::Https));
+        if self.credentials.is_some() && (self.host.is_none() || !is_web) {
+            let reason = "rules with credentials need a host, and the scheme http or https";
+            return Err(invalid("headers", &reason));
         }
-        let template = |key: &str, text: &str| {
-            Template::parse(text).map_err(|why| format!("rules.{key}: {why}"))
-        };
-        let templates = |key: &str, texts: &[String]| -> Result<Vec<_>, String> {
-            if texts.len() > MAX_ALTERNATES {
-                return Err(format!("rules.{key}: at most {MAX_ALTERNATES} are allowed"));
-            }
-            texts.iter().map(|text| template(key, text)).collect()
-        };
-        let canonical_url = (!rule.canonical_url.is_empty())
-            .then(|| template("canonical_url", &rule.canonical_url))
-            .transpose()?;
-        let (mirrors, archives) = (
-            templates("mirrors", &rule.mirrors)?,
-            templates("archives", &rule.archives)?,
-        );
-        let is_mapped = canonical_url.is_some() || !mirrors.is_empty() || !archives.is_empty();
         // Otherwise `{path}` could begin in the middle of a path segment.
-        if is_mapped && !rule.path_prefix.is_empty() && !rule.path_prefix.ends_with('/') {
-            return Err("rules.path_prefix must end in / if the rule uses {path}".to_owned());
+        let uses_path = self.canonical_url.is_some() || self.has_alternates();
+        if uses_path && !rule.path_prefix.is_empty() && !rule.path_prefix.ends_with('/') {
+            let reason = "must end in / if the rule uses {path}";
+            return Err(invalid("path_prefix", &reason));
         }
         if rule
             .per_host
             .is_some_and(|count| !(1..=MAX_PER_HOST).contains(&count))
         {
-            return Err(format!(
-                "rules.per_host must be at least 1 and at most {MAX_PER_HOST}"
-            ));
+            let reason = format!("must be at least 1 and at most {MAX_PER_HOST}");
+            return Err(invalid("per_host", &reason));
         }
         if rule
             .request_interval
             .is_some_and(|interval| interval.0 > MAX_REQUEST_INTERVAL)
         {
-            return Err("rules.request_interval must be at most 1m".to_owned());
+            return Err(invalid("request_interval", &"must be at most 1m"));
         }
-        let egress = EgressRoute::parse(&rule.egress_proxy)
-            .map_err(|why| format!("rules.egress_proxy: {why}"))?;
-        let credentials = credentials.map(Arc::new);
-        let compiled = Self {
-            scheme,
-            host,
-            rule,
-            canonical_url,
-            mirrors,
-            archives,
-            credentials,
-            egress,
-        };
-        if compiled.has_no_effect() {
-            return Err(format!(
-                "rules: the rule for host \"{}\" sets nothing",
-                compiled.rule.host
-            ));
+        if self.has_no_effect() {
+            let reason = format!("the rule for host \"{}\" sets nothing", rule.host);
+            return Err(ConfigError::new("rules", reason));
         }
-        Ok(compiled)
+        Ok(())
     }
 
     fn has_no_effect(&self) -> bool {
@@ -179,6 +151,7 @@ impl CompiledRule {
         !changes_target && !self.has_alternates() && !changes_route && !paces_requests
     }
 
+    /// Returns whether the rule applies to a target.
     pub fn matches(&self, target: &Target) -> bool {
         self.scheme.is_none_or(|scheme| scheme == target.scheme())
             && self
@@ -194,6 +167,7 @@ impl CompiledRule {
         self.canonical_url.is_some() || !self.rule.ignored_query_parameters.is_empty()
     }
 
+    /// Returns whether the rule has mirrors or archives.
     pub fn has_alternates(&self) -> bool {
         !self.mirrors.is_empty() || !self.archives.is_empty()
     }
@@ -207,15 +181,52 @@ impl CompiledRule {
             .unwrap_or(plain)
     }
 
+    /// Returns the URLs of a target at the mirrors, in order.
     pub fn mirrors_of(&self, target: &Target) -> impl Iterator<Item = Target> {
         self.mirrors
             .iter()
             .filter_map(|template| template.expand(target, &self.rule.path_prefix))
     }
 
+    /// Returns the URLs of a target at the archives, in order.
     pub fn archives_of(&self, target: &Target) -> impl Iterator<Item = Target> {
         self.archives
             .iter()
             .filter_map(|template| template.expand(target, &self.rule.path_prefix))
     }
+}
+
+fn parse_scheme(text: &str) -> Result<Option<Scheme>, ConfigError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let scheme = Scheme::parse(text);
+    scheme
+        .map(Some)
+        .ok_or_else(|| invalid("scheme", &"must be http, https or ftp"))
+}
+
+fn parse_host(text: &str) -> Result<Option<HostPattern>, ConfigError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    HostPattern::parse(text)
+        .map(Some)
+        .map_err(|error| invalid("host", &error))
+}
+
+fn template(key: &str, text: &str) -> Result<Template, ConfigError> {
+    Template::parse(text).map_err(|error| invalid(key, &error))
+}
+
+fn templates(key: &str, texts: &[String]) -> Result<Vec<Template>, ConfigError> {
+    if texts.len() > MAX_ALTERNATES {
+        let reason = format!("at most {MAX_ALTERNATES} are allowed");
+        return Err(invalid(key, &reason));
+    }
+    texts.iter().map(|text| template(key, text)).collect()
+}
+
+fn invalid(key: &str, reason: &dyn Display) -> ConfigError {
+    ConfigError::new(format!("rules.{key}"), reason)
 }

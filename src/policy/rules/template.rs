@@ -1,9 +1,28 @@
 //! URL templates for mirrors, archives and canonical aliases.
 
-use crate::model::Target;
+use crate::model::{Target, TargetError};
 
+/// Variables of a template.
 const PATH: &str = "{path}";
 const HOST: &str = "{host}";
+
+/// Error returned for an invalid template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error("\"{0}\" must contain {PATH} exactly once")]
+    Path(String),
+    #[error("\"{0}\" must not contain a query: the target's query is appended")]
+    Query(String),
+    #[error("\"{0}\" must not contain other variables than {PATH} and {HOST}")]
+    Variable(String),
+    #[error("\"{0}\" must name the host before {PATH}")]
+    Host(String),
+    /// Omits the template, because it contains a password.
+    #[error("a URL of a rule must not contain a password")]
+    Password,
+    #[error("\"{text}\" is not a valid URL: {error}")]
+    Url { text: String, error: TargetError },
+}
 
 /// URL template that expands to one URL for each target.
 ///
@@ -18,44 +37,40 @@ impl Template {
     /// Parses a template.
     ///
     /// # Errors
-    /// A text with the reason why the template is invalid.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// [`TemplateError`] if some target would expand to an invalid URL, or to another host.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let owned = || text.to_owned();
         if text.matches(PATH).count() != 1 {
-            return Err(format!("\"{text}\" must contain {PATH} exactly once"));
+            return Err(TemplateError::Path(owned()));
         }
         if text.contains(['?', '#']) {
-            return Err(format!(
-                "\"{text}\" must not contain a query: the target's query is appended"
-            ));
+            return Err(TemplateError::Query(owned()));
         }
-        let filled = |path| text.replace(PATH, path).replace(HOST, "example.org");
-        let tried = filled("x");
-        if tried.contains(['{', '}']) {
-            return Err(format!(
-                "\"{text}\" must not contain other variables than {PATH} and {HOST}"
-            ));
+        let expand_with = |path| text.replace(PATH, path).replace(HOST, "example.org");
+        let example = expand_with("x");
+        if example.contains(['{', '}']) {
+            return Err(TemplateError::Variable(owned()));
         }
-        match Target::parse(&tried) {
-            Ok(target) if target.has_credentials() => {
-                Err("a URL of a rule must not contain a password".to_owned())
-            }
-            // The client chooses the path, so the path must not select the host.
-            Ok(target)
-                if !Target::parse(&filled("x.y:1"))
-                    .is_ok_and(|other| other.has_same_authority(&target)) =>
-            {
-                Err(format!("\"{text}\" must name the host before {PATH}"))
-            }
-            Ok(_) => Ok(Self {
-                text: text.to_owned(),
-            }),
-            Err(why) => Err(format!("\"{text}\" is not a valid URL: {why}")),
+        let target = Target::parse(&example).map_err(|error| TemplateError::Url {
+            text: owned(),
+            error,
+        })?;
+        if target.has_credentials() {
+            return Err(TemplateError::Password);
         }
+        // The client chooses the path, so the path must not select the host.
+        let keeps_host = Target::parse(&expand_with("x.y:1"))
+            .is_ok_and(|other| other.has_same_authority(&target));
+        if !keeps_host {
+            return Err(TemplateError::Host(owned()));
+        }
+        Ok(Self { text: owned() })
     }
 
     /// Expands the template for a target whose path begins with `prefix`.
     ///
-    /// Returns `None` if the path has another prefix, or if the result is invalid or the target.
+    /// Returns `None` if the path has another prefix, or if the result is invalid or is the target
+    /// itself.
     pub fn expand(&self, target: &Target, prefix: &str) -> Option<Target> {
         let path = target.path().strip_prefix(prefix)?.trim_start_matches('/');
         let port = target
@@ -74,7 +89,7 @@ impl Template {
             .replace(PATH, path);
         Target::parse(&format!("{text}{query}"))
             .ok()
-            .filter(|filled| filled != target)
+            .filter(|expanded| expanded != target)
     }
 }
 
@@ -83,19 +98,19 @@ pub fn without_parameters(target: &Target, names: &[String]) -> Target {
     let Some(query) = target.url().query() else {
         return target.clone();
     };
-    let is_kept = |parameter: &&str| {
+    let is_significant = |parameter: &&str| {
         let name = parameter.split('=').next().unwrap_or_default();
         !names.iter().any(|ignored| ignored == name)
     };
-    let kept: Vec<_> = query.split('&').filter(is_kept).collect();
+    let remaining: Vec<_> = query.split('&').filter(is_significant).collect();
     let (before, _) = target
         .as_str()
         .split_once('?')
         .unwrap_or((target.as_str(), ""));
-    let text = if kept.is_empty() {
+    let text = if remaining.is_empty() {
         before.to_owned()
     } else {
-        format!("{before}?{}", kept.join("&"))
+        format!("{before}?{}", remaining.join("&"))
     };
     // A target stays valid without the parameters. If it does not, the original is used.
     Target::parse(&text).unwrap_or_else(|_| target.clone())
@@ -137,10 +152,10 @@ mod tests {
                 "https://h.org:81/x.gz",
             ),
         ] {
-            let filled = Template::parse(template)
+            let expanded = Template::parse(template)
                 .unwrap()
                 .expand(&target(from), prefix);
-            assert_eq!(filled.unwrap().as_str(), to);
+            assert_eq!(expanded.unwrap().as_str(), to);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millpond::config::{Config, ConfigError};
+use millpond::config::{Config, ConfigLoadError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -264,7 +264,11 @@ fn file_of(settings: &[Setting]) -> tempfile::NamedTempFile {
     file
 }
 
-fn load(file: &[Setting], variables: &[Setting], flags: &[Setting]) -> Result<Config, ConfigError> {
+fn load(
+    file: &[Setting],
+    variables: &[Setting],
+    flags: &[Setting],
+) -> Result<Config, ConfigLoadError> {
     let file = file_of(file);
     // Variables of other programs, and those of the client commands, are not configuration.
     let foreign = ["PATH", "MILLPOND_URL", "MILLPOND_", "millpond_cache__dir"];

@@ -47,7 +47,7 @@ proptest! {
         let [one, other] = [one, other].map(|bytes| line(&Sha256::from_bytes(bytes), "x", 0));
         let text = format!("{one}\n{}{other}\n", "#\n".repeat(comments));
         let error = ChecksumList::parse(&text).unwrap_err();
-        prop_assert_eq!((error.line, error.why), (comments + 2, ChecksumLineError::Contradiction(1)));
+        prop_assert_eq!((error.line, error.error), (comments + 2, ChecksumLineError::Contradiction(1)));
     }
 
     #[test]

@@ -85,7 +85,7 @@ proptest! {
         let read = Record::parse(&record.to_bytes()).unwrap();
         prop_assert_eq!(&read, &record);
         prop_assert_eq!(read.known_digests(), digests);
-        prop_assert_eq!(read.key(), Key::of(&target));
+        prop_assert_eq!(read.key(), Key::new(&target));
     }
 
     #[test]

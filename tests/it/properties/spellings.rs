@@ -332,7 +332,7 @@ pub fn check_promises(target: &Target) -> Result<(), TestCaseError> {
         !target.host().is_empty() && !target.host().ends_with('.'),
         "{text:?}"
     );
-    if let Ok(file) = FtpFile::of(target) {
+    if let Ok(file) = FtpFile::from_target(target) {
         prop_assert!(!file.path.iter().any(u8::is_ascii_control), "{text:?}");
         let mut segments = file.path.split(|byte| matches!(byte, b'/' | b'\\'));
         prop_assert!(

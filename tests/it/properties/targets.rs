@@ -28,7 +28,7 @@ proptest! {
         let canonical = parts.canonical();
         prop_assert_eq!(first.as_ref().map(Target::as_str), Ok(canonical.as_str()), "{:?}", parts.spelled(&one));
         prop_assert_eq!(&first, &second);
-        prop_assert_eq!(Key::of(&first.unwrap()), Key::of(&second.unwrap()));
+        prop_assert_eq!(Key::new(&first.unwrap()), Key::new(&second.unwrap()));
     }
 
     #[test]
@@ -53,7 +53,7 @@ proptest! {
         let one = Target::parse(&parts.spelled(&plain(styles.0))).unwrap();
         let two = Target::parse(&near.spelled(&plain(styles.1))).unwrap();
         prop_assert_ne!(&one, &two);
-        prop_assert_ne!(Key::of(&one), Key::of(&two));
+        prop_assert_ne!(Key::new(&one), Key::new(&two));
     }
 
     #[test]
@@ -74,7 +74,7 @@ proptest! {
         let changed = Target::parse(&format!("{start}{changed}")).unwrap();
         // A path without a lower-case letter is unchanged by upper-casing.
         if which < 4 || changed != original {
-            prop_assert_ne!(Key::of(&original), Key::of(&changed));
+            prop_assert_ne!(Key::new(&original), Key::new(&changed));
         }
     }
 

@@ -17,7 +17,8 @@ use crate::cache::{Cache, CacheError, EvictResult, ListedTarget, RecordStatus, R
 use crate::fetch::{Fetcher, Refreshed};
 use crate::gateway::RequestError;
 use crate::model::{
-    Event, EventSink, ExpectedDigests, Hasher, Key, Record, Sha256, StoredHeaders, Target,
+    Event, EventSink, ExpectedDigests, Hasher, Key, Record, RecordSource, Sha256, StoredHeaders,
+    Target,
 };
 use crate::policy::{Admitted, Class, Policy, PolicyDenied};
 
@@ -309,8 +310,10 @@ impl AdminService {
             digests,
             size_bytes,
             now,
-            SOURCE.to_owned(),
-            StoredHeaders::default(),
+            RecordSource {
+                source: SOURCE.to_owned(),
+                headers: StoredHeaders::default(),
+            },
         );
         self.cache
             .admin()

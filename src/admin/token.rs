@@ -20,6 +20,15 @@ const MIN_TOKEN_BYTES: usize = 16;
 /// More than any token, in bytes.
 const MAX_TOKEN_BYTES: u64 = 4096;
 
+/// Error returned for a token that cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum TokenError {
+    #[error("a token has at least {MIN_TOKEN_BYTES} bytes")]
+    TooShort,
+    #[error("a token holds only visible ASCII")]
+    NotVisibleAscii,
+}
+
 /// Proof that somebody has shown the token. Only [`AdminToken::authorize`] makes one.
 #[derive(Debug)]
 pub struct Operator(());
@@ -96,12 +105,12 @@ fn configured(config: &Config) -> Result<Option<Secret>, ConfigError> {
 }
 
 /// Whether a token is fit to be sent in a header field, and long enough.
-fn check(token: Secret) -> Result<Secret, String> {
+fn check(token: Secret) -> Result<Secret, TokenError> {
     if token.expose().len() < MIN_TOKEN_BYTES {
-        return Err(format!("a token has at least {MIN_TOKEN_BYTES} bytes"));
+        return Err(TokenError::TooShort);
     }
     if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("a token holds only visible ASCII".to_owned());
+        return Err(TokenError::NotVisibleAscii);
     }
     Ok(token)
 }

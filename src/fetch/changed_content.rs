@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::Shared;
 use super::resume::CompletedBody;
 use crate::cache::{Sealed, TargetRecords};
-use crate::model::{ExpectedDigests, Record, Sha256, StoredHeaders};
+use crate::model::{ExpectedDigests, Record, RecordSource, Sha256, StoredHeaders};
 use crate::policy::Admitted;
 
 /// What a target gave before, where it may give nothing else.
@@ -64,7 +64,6 @@ pub fn record_of(
         digests,
         size_bytes,
         SystemTime::now(),
-        source,
-        headers,
+        RecordSource { source, headers },
     )
 }

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+/// Error returned when a text is not a valid digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     #[error("unknown digest algorithm: use sha256, sha512, sha1 or md5")]
@@ -37,6 +38,7 @@ impl Algorithm {
         }
     }
 
+    /// Returns the size of a digest of this algorithm.
     #[must_use]
     pub fn size_bytes(self) -> usize {
         match self {
@@ -85,6 +87,7 @@ impl Digest {
         self.algorithm
     }
 
+    /// Returns the digest in lower-case hexadecimal.
     #[must_use]
     pub fn hex(&self) -> String {
         hex::encode(&self.bytes)
@@ -185,6 +188,7 @@ impl fmt::Debug for Sha256 {
 pub struct ExpectedDigests(Vec<Digest>);
 
 impl ExpectedDigests {
+    /// Returns the empty list, which every body matches.
     #[must_use]
     pub fn nothing() -> Self {
         Self::default()
@@ -253,6 +257,7 @@ impl fmt::Display for ExpectedDigests {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digests {
     pub sha256: Sha256,
+    /// The other digests in hexadecimal.
     pub others: BTreeMap<Algorithm, String>,
 }
 
@@ -269,7 +274,7 @@ impl Digests {
     }
 }
 
-/// Streaming hasher for SHA-256 and for the algorithms of the expected digests.
+/// Streaming hasher for SHA-256 and any other algorithms.
 pub struct Hasher {
     sha256: sha2::Sha256,
     md5: Option<md5::Md5>,
@@ -284,14 +289,15 @@ impl fmt::Debug for Hasher {
 }
 
 impl Hasher {
+    /// Creates a hasher for SHA-256 and for the algorithms of `expected`.
     #[must_use]
     pub fn new(expected: &ExpectedDigests) -> Self {
-        let wants = |algorithm| expected.iter().any(|digest| digest.algorithm == algorithm);
+        let needs = |algorithm| expected.iter().any(|digest| digest.algorithm == algorithm);
         Self {
             sha256: sha2::Sha256::new(),
-            md5: wants(Algorithm::Md5).then(md5::Md5::new),
-            sha1: wants(Algorithm::Sha1).then(sha1::Sha1::new),
-            sha512: wants(Algorithm::Sha512).then(sha2::Sha512::new),
+            md5: needs(Algorithm::Md5).then(md5::Md5::new),
+            sha1: needs(Algorithm::Sha1).then(sha1::Sha1::new),
+            sha512: needs(Algorithm::Sha512).then(sha2::Sha512::new),
         }
     }
 
@@ -306,6 +312,7 @@ impl Hasher {
         }
     }
 
+    /// Adds the next bytes of the body.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         if let Some(md5) = &mut self.md5 {
@@ -319,6 +326,7 @@ impl Hasher {
         }
     }
 
+    /// Returns the digests of all bytes that were added.
     #[must_use]
     pub fn finish(self) -> Digests {
         let md5 = self

@@ -18,13 +18,13 @@ pub enum Event {
         sha256: Sha256,
         size_bytes: u64,
     },
-    /// A fetch failed, or completed with a problem that an operator may want to look at.
+    /// A fetch failed, or completed with a problem that an operator may want to examine.
     FetchFailed {
         target: Target,
         cause: Cause,
         detail: String,
     },
-    /// A stored object is corrupt. It counts as repaired when these targets are stored again.
+    /// A stored object is corrupt. The incident ends when these targets are stored again.
     CorruptionFound {
         targets: Vec<Target>,
         detail: String,
@@ -94,11 +94,13 @@ impl EventSink {
         }
     }
 
+    /// Sends an event to all subscribers.
     pub fn emit(&self, event: Event) {
         // An error means that there is no subscriber.
         drop(self.queue.send(Arc::new(event)));
     }
 
+    /// Returns a receiver of all later events.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
         self.queue.subscribe()

@@ -9,7 +9,7 @@ pub const FILE_TYPE_SNIFF_BYTES: usize = 512;
 const AR_MAGIC: &[u8] = b"!<arch>\n";
 
 /// Check of the first bytes of a file.
-enum Check {
+enum HeadCheck {
     /// The file begins with one of these.
     Magic(&'static [&'static [u8]]),
     /// Returns whether the first bytes are accepted.
@@ -20,7 +20,7 @@ enum Check {
 struct Row {
     /// In lower case.
     suffixes: &'static [&'static str],
-    check: Check,
+    check: HeadCheck,
     /// Content codings that are the file's own format. Some servers send such a `Content-Encoding`
     /// although they do not encode the file again.
     codings: &'static [&'static str],
@@ -32,73 +32,73 @@ struct Row {
 const TABLE: [Row; 13] = [
     Row {
         suffixes: &[".gz", ".tgz", ".crate"],
-        check: Check::Magic(&[b"\x1f\x8b"]),
+        check: HeadCheck::Magic(&[b"\x1f\x8b"]),
         codings: &["gzip", "x-gzip"],
         is_immutable: true,
     },
     Row {
         suffixes: &[".xz", ".txz"],
-        check: Check::Magic(&[b"\xfd7zXZ\x00"]),
+        check: HeadCheck::Magic(&[b"\xfd7zXZ\x00"]),
         codings: &["xz", "x-xz"],
         is_immutable: true,
     },
     Row {
         suffixes: &[".bz2", ".tbz", ".tbz2"],
-        check: Check::Magic(&[b"BZh"]),
+        check: HeadCheck::Magic(&[b"BZh"]),
         codings: &["bzip2", "x-bzip2"],
         is_immutable: true,
     },
     Row {
         suffixes: &[".zst", ".tzst"],
-        check: Check::Other(is_zstd),
+        check: HeadCheck::Other(is_zstd),
         codings: &["zstd"],
         is_immutable: true,
     },
     Row {
         suffixes: &[".lz"],
-        check: Check::Magic(&[b"LZIP"]),
+        check: HeadCheck::Magic(&[b"LZIP"]),
         codings: &[],
         is_immutable: true,
     },
     Row {
         suffixes: &[".zip", ".jar", ".whl"],
-        check: Check::Magic(&[b"PK\x03\x04", b"PK\x05\x06"]),
+        check: HeadCheck::Magic(&[b"PK\x03\x04", b"PK\x05\x06"]),
         codings: &[],
         is_immutable: true,
     },
     Row {
         suffixes: &[".7z"],
-        check: Check::Magic(&[b"7z\xbc\xaf\x27\x1c"]),
+        check: HeadCheck::Magic(&[b"7z\xbc\xaf\x27\x1c"]),
         codings: &[],
         is_immutable: true,
     },
     Row {
         suffixes: &[".rpm"],
-        check: Check::Magic(&[b"\xed\xab\xee\xdb"]),
+        check: HeadCheck::Magic(&[b"\xed\xab\xee\xdb"]),
         codings: &[],
         is_immutable: true,
     },
     Row {
         suffixes: &[".deb", ".udeb"],
-        check: Check::Magic(&[AR_MAGIC]),
+        check: HeadCheck::Magic(&[AR_MAGIC]),
         codings: &[],
         is_immutable: true,
     },
     Row {
         suffixes: &[".a"],
-        check: Check::Magic(&[AR_MAGIC]),
+        check: HeadCheck::Magic(&[AR_MAGIC]),
         codings: &[],
         is_immutable: false,
     },
     Row {
         suffixes: &[".tar", ".gem"],
-        check: Check::Other(is_tar),
+        check: HeadCheck::Other(is_tar),
         codings: &[],
         is_immutable: true,
     },
     Row {
         suffixes: &[".lzma"],
-        check: Check::Magic(&[b"\x5d\x00\x00"]),
+        check: HeadCheck::Magic(&[b"\x5d\x00\x00"]),
         codings: &[],
         is_immutable: true,
     },
@@ -126,7 +126,7 @@ const TABLE: [Row; 13] = [
             ".sign",
             ".z",
         ],
-        check: Check::Other(is_not_html),
+        check: HeadCheck::Other(is_not_html),
         codings: &[],
         is_immutable: true,
     },
@@ -211,8 +211,8 @@ impl FileType {
         match self {
             Self::Unchecked => true,
             Self::Known(row) => match &TABLE[row].check {
-                Check::Magic(magics) => magics.iter().any(|magic| head.starts_with(magic)),
-                Check::Other(is_accepted) => is_accepted(head),
+                HeadCheck::Magic(magics) => magics.iter().any(|magic| head.starts_with(magic)),
+                HeadCheck::Other(is_accepted) => is_accepted(head),
             },
         }
     }
@@ -264,8 +264,8 @@ fn is_not_html(head: &[u8]) -> bool {
     !begins_with(b"<!doctype html") && !begins_with(b"<html")
 }
 
-/// Returns whether `head` begins with a zstd frame, or with a skippable frame, which may come before
-/// it (RFC 8878, section 3.1.2).
+/// Returns whether `head` begins with a zstd frame. A skippable frame may come before it (RFC 8878,
+/// section 3.1.2).
 fn is_zstd(head: &[u8]) -> bool {
     let is_skippable = matches!(head, [first, 0x2a, 0x4d, 0x18, ..] if first & 0xf0 == 0x50);
     head.starts_with(b"\x28\xb5\x2f\xfd") || is_skippable

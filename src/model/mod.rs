@@ -26,7 +26,7 @@ pub use file_type::{FILE_TYPE_SNIFF_BYTES, FileType};
 pub use ftp_file::{FtpFile, FtpFileError, Login};
 pub use key::Key;
 pub use range::{ByteRange, RangeSpec, Selected};
-pub use record::{MAX_RECORD_BYTES, Record, RecordError, StoredHeaders};
+pub use record::{MAX_RECORD_BYTES, Record, RecordError, RecordSource, StoredHeaders};
 pub use sanitize::{root_cause, sanitize_line};
 pub use scheme::Scheme;
 pub use secret::Secret;

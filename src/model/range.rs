@@ -17,6 +17,7 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
+    /// Returns the number of bytes in the range.
     #[must_use]
     pub fn size_bytes(self) -> u64 {
         self.last - self.first + 1
@@ -46,14 +47,14 @@ impl RangeSpec {
         let (first, last) = set.trim_matches([' ', '\t']).split_once('-')?;
         if first.is_empty() {
             return Some(Self::Suffix {
-                length: digits(last)?,
+                length: parse_position(last)?,
             });
         }
-        let first = digits(first)?;
+        let first = parse_position(first)?;
         let last = if last.is_empty() {
             None
         } else {
-            Some(digits(last)?)
+            Some(parse_position(last)?)
         };
         match last {
             Some(last) if last < first => None,
@@ -83,7 +84,7 @@ impl RangeSpec {
 }
 
 /// Parses a number of any length. A number over `u64::MAX` is a position after the end of any body.
-fn digits(text: &str) -> Option<u64> {
+fn parse_position(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

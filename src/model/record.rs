@@ -10,12 +10,13 @@ use super::{Algorithm, Digests, Key, Sha256, Target};
 /// Largest record file that is read, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
 
-/// Longest header value that is stored, in bytes.
-const MAX_KEPT_VALUE_BYTES: usize = 1024;
+/// Longest header value that is stored, in bytes. Longer ones are dropped.
+const MAX_VALUE_BYTES: usize = 1024;
 
 /// Version of the file format. A reader rejects other versions.
 const VERSION: u32 = 1;
 
+/// Error returned when a record file is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     #[error("the record is larger than {MAX_RECORD_BYTES} bytes")]
@@ -44,17 +45,17 @@ pub struct StoredHeaders {
 impl StoredHeaders {
     /// Collects the fields that `header` returns and that are safe to forward.
     pub fn collect<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Self {
-        let keep = |name: &str| {
+        let stored = |name: &str| {
             header(name)
-                .filter(|value| is_worth_keeping(value))
+                .filter(|value| is_forwardable(value))
                 .map(str::to_owned)
         };
         Self {
-            last_modified: keep("last-modified")
+            last_modified: stored("last-modified")
                 .filter(|date| httpdate::parse_http_date(date).is_ok()),
-            content_type: keep("content-type"),
-            content_disposition: keep("content-disposition"),
-            etag: keep("etag"),
+            content_type: stored("content-type"),
+            content_disposition: stored("content-disposition"),
+            etag: stored("etag"),
         }
     }
 
@@ -75,25 +76,34 @@ impl StoredHeaders {
     }
 }
 
-fn is_worth_keeping(value: &str) -> bool {
-    value.len() <= MAX_KEPT_VALUE_BYTES
+fn is_forwardable(value: &str) -> bool {
+    value.len() <= MAX_VALUE_BYTES
         && value
             .bytes()
             .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+}
+
+/// Response that a record was made from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordSource {
+    /// Scheme and host of the final source. The rest of the URL is omitted, as it may be signed.
+    pub source: String,
+    pub headers: StoredHeaders,
 }
 
 /// Record that one target returned these bytes. A record file is created once and never rewritten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
-    /// Stored as the canonical string; other spellings are rejected.
+    /// Stored as the canonical string. Other spellings are rejected.
     #[serde(rename = "uri", with = "canonical")]
     pub target: Target,
     pub sha256: Sha256,
     pub size_bytes: u64,
+    /// Time at which the target first returned these bytes.
     #[serde(with = "rfc3339")]
     pub first_seen: SystemTime,
-    /// Scheme and host of the final source. The rest of the URL is omitted, as it may be signed.
+    /// As [`RecordSource::source`].
     pub source: String,
     #[serde(default)]
     pub headers: StoredHeaders,
@@ -103,14 +113,14 @@ pub struct Record {
 }
 
 impl Record {
+    /// Creates a record in the current version. `first_seen` is truncated to milliseconds.
     #[must_use]
     pub fn new(
         target: &Target,
         digests: Digests,
         size_bytes: u64,
         first_seen: SystemTime,
-        source: String,
-        headers: StoredHeaders,
+        RecordSource { source, headers }: RecordSource,
     ) -> Self {
         Self {
             version: VERSION,
@@ -146,7 +156,7 @@ impl Record {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self)
-            .expect("a record holds only strings, numbers and maps of strings");
+            .expect("a record contains only strings, numbers and maps of strings");
         bytes.push(b'\n');
         bytes
     }

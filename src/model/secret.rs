@@ -55,7 +55,8 @@ impl Secret {
         }
     }
 
-    fn shown(&self) -> &'static str {
+    /// Returns a placeholder for output.
+    fn placeholder(&self) -> &'static str {
         if self.is_empty() { "" } else { "…" }
     }
 }
@@ -77,7 +78,7 @@ impl From<String> for Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({})", self.shown())
+        write!(f, "Secret({})", self.placeholder())
     }
 }
 
@@ -92,6 +93,6 @@ impl<'de> Deserialize<'de> for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.shown())
+        serializer.serialize_str(self.placeholder())
     }
 }

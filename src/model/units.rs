@@ -91,7 +91,7 @@ impl From<Size> for String {
     }
 }
 
-/// Highest rate that the limiter enforces exactly.
+/// Highest rate that the bandwidth limiter enforces exactly.
 const MAX_BYTES_PER_SECOND: u64 = 10 << 30;
 
 /// Lowest rate. Anything slower is useless for downloads.
@@ -110,6 +110,7 @@ impl Rate {
         Self(Some(size))
     }
 
+    /// Returns the rate, or `None` if there is no limit.
     #[must_use]
     pub fn bytes_per_second(self) -> Option<u64> {
         self.0.map(|size| size.bytes)

@@ -14,9 +14,16 @@ use super::channel::{DeliveryError, TIMEOUT};
 use super::incident::{Notification, NotificationKind, date, word_of};
 use crate::model::Secret;
 
-/// Error text for an invalid server URL.
-const URL_FORM: &str =
-    "must be like \"smtp://mail.example.org\" or \"smtps://user:password@mail.example.org\"";
+/// Error returned when the transport cannot be created.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    #[error(
+        "must be like \"smtp://mail.example.org\" or \"smtps://user:password@mail.example.org\""
+    )]
+    Url,
+    #[error("TLS setup failed: {0}")]
+    Tls(lettre::transport::smtp::Error),
+}
 
 /// Default ports: SMTP, submission with STARTTLS, and submission with implicit TLS.
 const SMTP_PORT: u16 = 25;
@@ -133,31 +140,30 @@ impl Mail {
 /// user. `?tls=none` disables TLS, for a server on the same host or network.
 ///
 /// # Errors
-/// A text with the reason, but without the URL, which may contain a password.
-pub fn transport(url: &Secret) -> Result<Transport, String> {
-    let url = Url::parse(url.expose()).map_err(|_| URL_FORM)?;
-    let host = match url.host().ok_or(URL_FORM)? {
+/// [`TransportError`], without the URL, which may contain a password.
+pub fn transport(url: &Secret) -> Result<Transport, TransportError> {
+    let url = Url::parse(url.expose()).map_err(|_| TransportError::Url)?;
+    let host = match url.host().ok_or(TransportError::Url)? {
         Host::Domain(name) => name.to_owned(),
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_string(),
     };
     let has_user = !url.username().is_empty();
     let wanted = url.query().and_then(|query| query.strip_prefix("tls="));
-    let parameters =
-        || TlsParameters::new(host.clone()).map_err(|error| format!("TLS setup failed: {error}"));
+    let parameters = || TlsParameters::new(host.clone()).map_err(TransportError::Tls);
     let (tls, port) = match (url.scheme(), wanted) {
         ("smtps", None) => (Tls::Wrapper(parameters()?), SUBMISSIONS_PORT),
         ("smtp", Some("none")) => (Tls::None, SMTP_PORT),
         ("smtp", Some("required")) => (Tls::Required(parameters()?), SUBMISSION_PORT),
         ("smtp", None) if has_user => (Tls::Required(parameters()?), SUBMISSION_PORT),
         ("smtp", None) => (Tls::Opportunistic(parameters()?), SMTP_PORT),
-        _ => return Err(URL_FORM.to_owned()),
+        _ => return Err(TransportError::Url),
     };
     let decoded = |text: &str| {
         percent_decode_str(text)
             .decode_utf8()
             .map(String::from)
-            .map_err(|_| URL_FORM.to_owned())
+            .map_err(|_| TransportError::Url)
     };
     let mut builder = Transport::builder_dangerous(host.clone());
     builder = builder

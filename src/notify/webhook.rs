@@ -19,6 +19,15 @@ const TIMESTAMP: &str = "X-Millpond-Timestamp";
 /// Signature: `sha256=` and the hexadecimal HMAC-SHA256 of the timestamp, a full stop and the body.
 const SIGNATURE: &str = "X-Millpond-Signature";
 
+/// Error returned when the channel cannot be created.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    #[error("must be like \"https://alerts.example.org/hook\"")]
+    Url,
+    #[error("TLS setup failed: {0}")]
+    Tls(String),
+}
+
 pub struct Webhook {
     client: Client,
     url: Url,
@@ -34,12 +43,12 @@ impl Webhook {
     /// because the operator did not choose their targets.
     ///
     /// # Errors
-    /// A text with the reason, but without the URL, which may contain a secret.
-    pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, String> {
+    /// [`WebhookError`], without the URL, which may contain a secret.
+    pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, WebhookError> {
         let url = Url::parse(url.expose())
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or("must be like \"https://alerts.example.org/hook\"")?;
+        let url = url.ok_or(WebhookError::Url)?;
         let client = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
@@ -47,7 +56,7 @@ impl Webhook {
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
         let client = client
             .build()
-            .map_err(|error| format!("TLS setup failed: {}", cause_of(error)))?;
+            .map_err(|error| WebhookError::Tls(cause_of(error)))?;
         Ok(Self {
             client,
             url,

@@ -7,7 +7,9 @@ use super::cacheability::Class;
 use super::request_options::RequestOptions;
 use crate::model::{Sha256, Target};
 
-/// Target that policy allows, with the settings that apply to it. Only the policy module creates one.
+/// Target that policy allows, with the settings that apply to it.
+///
+/// Only the policy module creates one.
 #[derive(Debug, Clone)]
 pub struct Admitted {
     pub(super) target: Target,

@@ -28,7 +28,8 @@ pub enum PolicyDenied {
     #[error("the body is larger than policy.max_object_size, {0}")]
     TooLarge(Size),
     #[error(
-        "a redirect from https to another scheme is only followed if the request has an expected digest"
+        "a redirect from https to another scheme is only followed if the request has an expected \
+         digest"
     )]
     Downgrade,
     #[error("unsupported ftp URL: {0}")]

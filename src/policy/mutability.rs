@@ -101,8 +101,9 @@ impl fmt::Display for Mutability {
     }
 }
 
-/// Decodes a text and converts it to lower case. Origins decode a path before they look up the file,
-/// so an encoded name is the same name.
+/// Decodes a text and converts it to lower case.
+///
+/// Origins decode a path before they look up the file, so an encoded name is the same name.
 fn lower_case(text: &str) -> String {
     let decoded = if text.contains('%') {
         percent_decode_str(text).decode_utf8_lossy()

@@ -71,7 +71,7 @@ const REF_PARAMETERS: [&str; 11] = [
 /// Query parameters that hold the number of a revision.
 const REVISION_PARAMETERS: [&str; 4] = ["p", "pathrev", "r", "rev"];
 
-/// Suffixes that do not belong to a version.
+/// Suffixes of archives and compressed files. Their digits are not a version.
 const SUFFIXES: [&str; 17] = [
     ".gz", ".xz", ".bz2", ".zst", ".lz", ".lz4", ".lzma", ".z", ".tar", ".tgz", ".tbz", ".tbz2",
     ".txz", ".tzst", ".zip", ".7z", ".jar",
@@ -196,8 +196,9 @@ fn needs_date(word: &str) -> bool {
         .any(|Word(text, fixed_by, _)| *text == word && *fixed_by == Date)
 }
 
-/// Returns the mutable word of the last folder that is named like a branch. `None` if a folder below
-/// it has a version.
+/// Returns the mutable word of the last folder that is named like a branch.
+///
+/// Returns `None` if a folder below it has a version.
 fn folder_word(folders: &[&str]) -> Option<&'static str> {
     let found = folders.iter().enumerate().rev().find_map(|(at, folder)| {
         let parent = at.checked_sub(1).map_or("", |at| folders[at]);

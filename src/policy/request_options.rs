@@ -8,7 +8,9 @@ use url::Url;
 use super::origin_credentials::OriginCredentials;
 use crate::model::Secret;
 
-/// Error returned for an invalid egress route. Its text omits the URL, which may contain a password.
+/// Error returned for an invalid egress route.
+///
+/// Its text omits the URL, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be \"none\", or like \"http://proxy.example.org:3128\"")]
 pub struct EgressRouteError;

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use millpond::model::{Algorithm, Digests, Key, Record, Sha256, StoredHeaders, Target};
+use millpond::model::{
+    Algorithm, Digests, Key, Record, RecordSource, Sha256, StoredHeaders, Target,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -81,7 +83,7 @@ proptest! {
         headers in headers(),
     ) {
         let target = Target::parse(&target.canonical()).unwrap();
-        let record = Record::new(&target, digests.clone(), size_bytes, first_seen, source, collected(&headers));
+        let record = Record::new(&target, digests.clone(), size_bytes, first_seen, RecordSource { source, headers: collected(&headers) });
         let read = Record::parse(&record.to_bytes()).unwrap();
         prop_assert_eq!(&read, &record);
         prop_assert_eq!(read.known_digests(), digests);
@@ -92,7 +94,7 @@ proptest! {
     fn records_return_only_plain_header_values(target in parts(), digests in digests(), headers in headers()) {
         // A tampered file cannot add a line break or an oversized value to a response.
         let target = Target::parse(&target.canonical()).unwrap();
-        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, String::new(), headers.clone());
+        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, RecordSource { source: String::new(), headers: headers.clone() });
         let read = Record::parse(&record.to_bytes()).unwrap().headers;
         prop_assert_eq!(&read, &collected(&headers));
         let values = [read.last_modified, read.content_type, read.content_disposition, read.etag];
@@ -110,7 +112,7 @@ proptest! {
     ) {
         let target = Target::parse(&target.canonical()).unwrap();
         let source = "https://example.org".to_owned();
-        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, source, StoredHeaders::default());
+        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, RecordSource { source, ..RecordSource::default() });
         let bytes = record.to_bytes();
         let at = cut.index(bytes.len() - 1);
         // The last byte is a line break. Without it the record is still complete.
@@ -142,7 +144,7 @@ proptest! {
             .map(|&(sha256, secs)| {
                 let digests = Digests { sha256: Sha256::from_bytes(sha256), others: BTreeMap::new() };
                 let first_seen = SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
-                Record::new(&target, digests, 1, first_seen, String::new(), StoredHeaders::default())
+                Record::new(&target, digests, 1, first_seen, RecordSource::default())
             })
             .collect();
         let mut turned = records.clone();

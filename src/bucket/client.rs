@@ -15,7 +15,7 @@ use super::config::Config;
 use super::error::BucketError;
 use super::keys::ObjectKeys;
 use super::sdk;
-use crate::model::{Event, EventSink};
+use crate::model::{ConfigError, Event, EventSink};
 
 /// Timeout for a request that transfers no object. A client may be waiting for its response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,7 +55,7 @@ impl std::fmt::Debug for BucketClient {
 impl BucketClient {
     /// Creates a client. Sends nothing. Fails with a line that names the key if a secret cannot be
     /// read.
-    pub fn new(config: Config, events: EventSink) -> Result<Self, String> {
+    pub fn new(config: Config, events: EventSink) -> Result<Self, ConfigError> {
         let sdk = sdk::build_client(&config)?;
         let keys = ObjectKeys::new(&config.prefix);
         Ok(Self {

@@ -15,7 +15,7 @@ use super::object_upload::{ObjectUpload, UploadResult};
 use super::pins::BucketPins;
 use super::records::BucketRecords;
 use super::{key_requests, presign, upload};
-use crate::model::{ByteRange, EventSink, Record, Sha256};
+use crate::model::{ByteRange, ConfigError, EventSink, Record, Sha256};
 
 /// One bucket, or the part of it below a prefix. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ impl Bucket {
     ///
     /// # Errors
     /// A line that names the configuration key, if a secret cannot be read.
-    pub fn new(config: Config, events: EventSink) -> Result<Self, String> {
+    pub fn new(config: Config, events: EventSink) -> Result<Self, ConfigError> {
         Ok(Self {
             client: BucketClient::new(config, events)?,
         })

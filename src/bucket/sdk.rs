@@ -17,6 +17,7 @@ use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::DateTime;
 
 use super::Config;
+use crate::model::ConfigError;
 
 /// Timeout for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,7 +32,7 @@ const CREDENTIALS_TTL: Duration = Duration::from_secs(15);
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// Builds the client. Fails with a line that names the key if a secret cannot be read.
-pub fn build_client(config: &Config) -> Result<Client, String> {
+pub fn build_client(config: &Config) -> Result<Client, ConfigError> {
     let credentials = CredentialsProvider(config.clone());
     credentials.read()?;
     let region = if config.region.is_empty() {
@@ -80,7 +81,7 @@ pub fn system_time(time: Option<&DateTime>) -> SystemTime {
 struct CredentialsProvider(Config);
 
 impl CredentialsProvider {
-    fn read(&self) -> Result<Credentials, String> {
+    fn read(&self) -> Result<Credentials, ConfigError> {
         let Self(config) = self;
         let secret = config
             .secret_access_key

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::model::ConfigError;
+
 /// Error of an operation on the cache folder. The texts contain paths, so they are for logs and
 /// never for clients.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,6 @@ pub enum OpenError {
     #[error("cache.dir: {0}")]
     Disk(#[from] DiskError),
     /// The bucket cannot be used. The text names the configuration key.
-    #[error("{0}")]
-    Bucket(String),
+    #[error(transparent)]
+    Bucket(ConfigError),
 }

@@ -227,7 +227,7 @@ pub fn check_folders(disk: &DiskStore) -> Result<Vec<DefectAt>, DiskError> {
 pub fn check_index(disk: &DiskStore, is_dry_run: bool) -> Result<Vec<DefectAt>, DiskError> {
     let (mut found, mut last) = (Vec::new(), Vec::new());
     loop {
-        let listed = disk.index.after(&last, BATCH)?;
+        let listed = disk.index.objects_after(&last, BATCH)?;
         let Some(end) = listed.last() else {
             return Ok(found);
         };

@@ -243,7 +243,7 @@ mod tests {
     };
 
     fn failure() -> OriginError {
-        OriginError::Unreachable("the origin broke off".to_owned())
+        crate::origin::ConnectionFault::Truncated.into()
     }
 
     fn busy(seconds: u64) -> OriginError {

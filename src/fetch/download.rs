@@ -11,7 +11,7 @@ use super::resume::{CompletedBody, PartialBody, check_encoding, read_error};
 use super::{FetchError, Shared};
 use crate::cache::Lease;
 use crate::model::{ExpectedDigests, FileType, Hasher, Sha256};
-use crate::origin::{Method, OriginError, Request, Response};
+use crate::origin::{ConnectionFault, Method, OriginError, OriginRequest, ProtocolFault, Response};
 use crate::policy::{PolicyDenied, Source, SourceKind};
 
 /// The piece in which what is staged is read again, in bytes.
@@ -136,12 +136,12 @@ impl<'a> Download<'a> {
     /// is wanted.
     pub async fn attempt(&mut self, source: &'a Source) -> Result<(), FetchError> {
         self.switch_source(source);
-        let request = Request {
+        let request = OriginRequest {
             resume: self.body.as_ref().and_then(PartialBody::resume),
             // A client's word must not let bytes into the store that came over an open line.
             digest_expected: self.spec.is_on_record,
             headers: parent_cache::request_headers(source, self.spec.expected),
-            ..Request::plain(Method::Get)
+            ..OriginRequest::new(Method::Get)
         };
         let asked_for_rest = request.resume.is_some();
         let response = self.send_request(source, request).await?;
@@ -158,10 +158,7 @@ impl<'a> Download<'a> {
             }
             206 | 416 if asked_for_rest => {
                 self.body.iter_mut().for_each(PartialBody::clear_validators);
-                return Err(OriginError::Unreachable(
-                    "the origin does not resume as it should".to_owned(),
-                )
-                .into());
+                return Err(OriginError::from(ConnectionFault::ResumeFailed).into());
             }
             // What a parent says to `only-if-cached` where it has nothing (RFC 9111, section
             // 5.2.1.7).
@@ -230,9 +227,9 @@ impl<'a> Download<'a> {
     async fn send_request(
         &mut self,
         source: &Source,
-        request: Request,
+        request: OriginRequest,
     ) -> Result<Response, OriginError> {
-        let asked = self.shared.origin.ask(source.admitted(), request).await;
+        let asked = self.shared.origin.request(source.admitted(), request).await;
         self.is_redirected = match &asked {
             Ok(response) => response.is_redirected(),
             Err(failed) => failed.is_redirected,
@@ -372,7 +369,7 @@ impl<'a> Download<'a> {
         if position != self.written_bytes()
             || body.complete.is_some_and(|length| length != position)
         {
-            return Err(OriginError::Unreachable("the origin broke off".to_owned()).into());
+            return Err(OriginError::from(ConnectionFault::Truncated).into());
         }
         self.check_file_type().await
     }
@@ -443,10 +440,7 @@ impl<'a> Download<'a> {
             .length
             .is_some_and(|length| body.staging.written_bytes() + bytes.len() as u64 > length)
         {
-            return Err(OriginError::InvalidResponse(
-                "the origin sends more than it said".to_owned(),
-            )
-            .into());
+            return Err(OriginError::from(ProtocolFault::TooLong).into());
         }
         let start = body.staging.written_bytes();
         if let Err(error) = body.staging.append(bytes.clone()).await {

@@ -111,7 +111,11 @@ impl FetchError {
             }) => Cause::NotFound,
             Self::Origin(OriginError::Status { .. }) => Cause::UpstreamError,
             Self::Origin(OriginError::Unreachable(_)) => Cause::Unreachable,
-            Self::Origin(OriginError::InvalidResponse(_) | OriginError::TlsFailure(_))
+            Self::Origin(
+                OriginError::InvalidResponse(_)
+                | OriginError::InvalidRequest(_)
+                | OriginError::TlsFailure(_),
+            )
             | Self::ChangedDuringFetch => Cause::InvalidResponse,
             Self::Mismatch { found, .. }
                 if on_record.is_some_and(|known_content| known_content != *found) =>

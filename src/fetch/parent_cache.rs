@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::model::{Algorithm, ExpectedDigests, Sha256};
-use crate::origin::{OriginError, Response};
+use crate::origin::{OriginError, ProtocolFault, Response};
 use crate::policy::{Source, SourceKind};
 
 /// What a parent is told besides the target; nothing for other sources.
@@ -35,13 +35,13 @@ pub fn not_found() -> OriginError {
 
 /// It does not say what its bytes are, so that nothing could be held against it.
 pub fn missing_digest() -> OriginError {
-    OriginError::InvalidResponse("a parent gave bytes without their SHA-256".to_owned())
+    ProtocolFault::NoParentDigest.into()
 }
 
 /// The SHA-256 that an answer states for the whole of its bytes: in `Repr-Digest` (RFC 9530,
 /// section 3), or as our own entity tags do.
 pub fn response_digest(response: &Response) -> Option<Sha256> {
-    let digests = response.joined("repr-digest");
+    let digests = response.list_header("repr-digest");
     let by_field = digests.split(',').find_map(|digest| {
         let coded = digest.trim().strip_prefix("sha-256=:")?.strip_suffix(':')?;
         Some(Sha256::from_bytes(

@@ -8,7 +8,7 @@ use super::in_flight::Head;
 use super::lease_record::StagedBody;
 use crate::cache::{Finished, OpenFile, Staging};
 use crate::model::{FileType, StoredHeaders};
-use crate::origin::{OriginError, Response, Resume};
+use crate::origin::{OriginError, ProtocolFault, Response, Resume};
 use crate::policy::{Admitted, SourceKind};
 
 /// A body that has begun.
@@ -100,9 +100,9 @@ impl PartialBody {
 pub fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), OriginError> {
     let path = admitted.target().path();
     match response.content_encoding() {
-        Some(coding) if !FileType::is_own_coding(path, &coding) => Err(
-            OriginError::InvalidResponse(format!("the origin sent the file in a coding, {coding}")),
-        ),
+        Some(coding) if !FileType::is_own_coding(path, &coding) => {
+            Err(ProtocolFault::ContentEncoding(coding).into())
+        }
         _ => Ok(()),
     }
 }

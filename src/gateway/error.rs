@@ -1,6 +1,7 @@
 use crate::fetch::FetchError;
 use crate::limits::OverLimit;
 use crate::model::{ExpectedDigests, Sha256};
+use crate::origin::ProtocolFault;
 use crate::passthrough::OriginError;
 use crate::policy::PolicyDenied;
 
@@ -64,9 +65,7 @@ impl From<FetchError> for RequestError {
             FetchError::Origin(OriginError::Denied(denied)) => Self::Denied(denied),
             FetchError::Origin(error) => Self::Origin(error),
             FetchError::Mismatch { expected, found } => Self::Mismatch { expected, found },
-            error @ FetchError::ChangedDuringFetch => {
-                Self::Origin(OriginError::InvalidResponse(error.to_string()))
-            }
+            FetchError::ChangedDuringFetch => Self::Origin(ProtocolFault::BodyChanged.into()),
             FetchError::WrongFileType => Self::WrongFileType,
             FetchError::DeadlineExceeded => Self::DeadlineExceeded,
             FetchError::NoSpace | FetchError::StoreFailed => Self::Unavailable,

@@ -108,13 +108,15 @@ pub fn status_of(error: &RequestError, endpoint: Option<Endpoint>) -> ErrorStatu
         RequestError::Origin(OriginError::CircuitOpen { last, .. }) => {
             status_of(&RequestError::Origin((**last).clone()), endpoint)
         }
-        RequestError::Origin(OriginError::InvalidResponse(_) | OriginError::TlsFailure(_)) => {
-            ErrorStatus::new(
-                StatusCode::BAD_GATEWAY,
-                Some("http_protocol_error"),
-                "origin-wrong",
-            )
-        }
+        RequestError::Origin(
+            OriginError::InvalidResponse(_)
+            | OriginError::InvalidRequest(_)
+            | OriginError::TlsFailure(_),
+        ) => ErrorStatus::new(
+            StatusCode::BAD_GATEWAY,
+            Some("http_protocol_error"),
+            "origin-wrong",
+        ),
         RequestError::Mismatch { .. } => {
             ErrorStatus::new(StatusCode::CONFLICT, None, "digest-mismatch")
         }

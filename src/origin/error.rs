@@ -1,44 +1,49 @@
-use std::error::Error as StdError;
-use std::io;
 use std::time::Duration;
 
+use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TlsFault};
 use crate::dial::DialError;
 use crate::policy::PolicyDenied;
 
-/// Why an origin gave no body, named by what can be done about it.
+/// Error returned when an origin gave no body.
+///
+/// The variants differ in what the caller can do. No text contains a URL, which may be a secret.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OriginError {
-    /// Policy forbids it, there or behind a redirect. Asking again does not help.
+    /// Policy denies the target or the target of a redirect. A retry gives the same result.
     #[error(transparent)]
     Denied(#[from] PolicyDenied),
-    /// The origin's own final status.
+    /// The origin's final status, without a body that can be used.
     #[error("the origin answered {status}")]
     Status {
         status: u16,
         retry_after: Option<Duration>,
     },
-    /// It did not answer, or broke off. It may do better next time.
-    #[error("{0}")]
-    Unreachable(String),
-    /// It answered, but with something that is no answer. It will not do better next time.
-    #[error("{0}")]
-    InvalidResponse(String),
-    /// It cannot be spoken to in a way that can be trusted. It is not spoken to in any other.
+    /// The origin did not answer, or not completely. Retry the same source.
+    #[error(transparent)]
+    Unreachable(#[from] ConnectionFault),
+    /// The origin answered, but the response is unusable. Try the next source.
+    #[error(transparent)]
+    InvalidResponse(#[from] ProtocolFault),
+    /// Millpond cannot send the request, whichever the source. Give up.
+    #[error(transparent)]
+    InvalidRequest(#[from] RequestFault),
+    /// The TLS handshake failed. Millpond never falls back to plaintext. Try the next source.
     #[error("TLS with the origin failed: {0}")]
-    TlsFailure(String),
-    /// It has failed lately so often that it is left alone for a while.
-    #[error("{last}; it is asked again in a while")]
+    TlsFailure(TlsFault),
+    /// The origin failed so often that Millpond sends it no request for `wait`. Try the next
+    /// source.
+    #[error("{last}; requests to the origin are paused")]
     CircuitOpen {
         last: Box<OriginError>,
         wait: Duration,
     },
 }
 
-/// A chain of hops without a final answer.
+/// Error returned when a chain of redirects has no final response.
 #[derive(Debug)]
 pub struct RequestFailed {
     pub error: OriginError,
-    /// The target's own host has answered, and the one that it redirects to has not.
+    /// Whether the failure is behind a redirect: the target's own host answered.
     pub is_redirected: bool,
 }
 
@@ -48,13 +53,23 @@ impl From<RequestFailed> for OriginError {
     }
 }
 
+impl From<DialError> for OriginError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Forbidden(host) => PolicyDenied::Address(host).into(),
+            error => ConnectionFault::Dial(error).into(),
+        }
+    }
+}
+
 impl OriginError {
-    /// Whether another attempt can help.
+    /// Returns whether another attempt at the same source may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Denied(_)
             | Self::InvalidResponse(_)
+            | Self::InvalidRequest(_)
             | Self::TlsFailure(_)
             | Self::CircuitOpen { .. } => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),
@@ -62,7 +77,7 @@ impl OriginError {
         }
     }
 
-    /// How long the origin wants to be left alone.
+    /// Returns the time to wait before the next request to this origin, if it is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -72,66 +87,16 @@ impl OriginError {
         }
     }
 
-    /// Whether it says that something is wrong with the host, and not only with what was asked for.
+    /// Returns whether the host failed, and not only the request for this target.
     #[must_use]
     pub fn counts_against_host(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TlsFailure(_) => true,
             Self::Status { status, .. } => *status >= 500,
-            Self::Denied(_) | Self::InvalidResponse(_) | Self::CircuitOpen { .. } => false,
-        }
-    }
-
-    /// Reads an error of the HTTP client. No URL is in the text: it may be a signed one.
-    pub(super) fn of_client(error: reqwest::Error) -> Self {
-        let error = error.without_url();
-        let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
-        let mut innermost = String::new();
-        while let Some(found) = cause {
-            if let Some(dial) = found.downcast_ref::<DialError>() {
-                return dial.clone().into();
-            }
-            if let Some(tls) = tls_error(found) {
-                return Self::TlsFailure(tls.to_string());
-            }
-            if found
-                .downcast_ref::<hyper::Error>()
-                .is_some_and(hyper::Error::is_parse)
-            {
-                return Self::InvalidResponse(format!("the origin's answer is no HTTP: {found}"));
-            }
-            innermost = found.to_string();
-            cause = found.source();
-        }
-        if error.is_timeout() {
-            Self::Unreachable("the origin did not answer in time".to_owned())
-        } else if error.is_connect() {
-            Self::Unreachable(format!("the origin cannot be reached: {innermost}"))
-        } else {
-            Self::Unreachable(format!("the origin broke off: {innermost}"))
-        }
-    }
-}
-
-/// The TLS library's errors, a certificate that is not trusted among them, come inside I/O errors,
-/// which hide what they hold from a walk along the sources.
-fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
-    let mut inner = error.downcast_ref::<io::Error>()?.get_ref()?;
-    loop {
-        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-            return Some(tls);
-        }
-        inner = inner.downcast_ref::<io::Error>()?.get_ref()?;
-    }
-}
-
-impl From<DialError> for OriginError {
-    fn from(error: DialError) -> Self {
-        match error {
-            DialError::Forbidden(host) => Self::Denied(PolicyDenied::Address(host)),
-            DialError::Unresolved(_) | DialError::Unreachable(_) | DialError::Timeout(_) => {
-                Self::Unreachable(error.to_string())
-            }
+            Self::Denied(_)
+            | Self::InvalidResponse(_)
+            | Self::InvalidRequest(_)
+            | Self::CircuitOpen { .. } => false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Origins of http and https.
+//! Client for http and https origins.
 
 use std::time::Duration;
 
@@ -8,20 +8,22 @@ use reqwest::header::{
 };
 use tokio::time::timeout;
 
+use super::body::{Body, BodyStream};
+use super::config::Config;
+use super::error::OriginError;
+use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase};
 use super::http_clients::{ClientPair, HttpClients};
+use super::http_error::classify;
+use super::request::{Method, OriginRequest};
+use super::response::{Response, ResponseHead};
 use super::reuse::{SendError, send};
-use super::{Config, Method, OriginError, Request, Response};
 use crate::dial::Dialer;
-use crate::model::ConfigError;
 use crate::policy::Admitted;
 
-/// The longest that a request with a body may take to be answered.
-const MAX_UPLOAD: Duration = Duration::from_hours(2);
+/// Maximum time until the response to a request with a body. The idle timeout does not apply,
+/// because the client may still be sending the body.
+const UPLOAD_TIMEOUT: Duration = Duration::from_hours(2);
 
-/// How many characters of an origin's header field an error quotes: it is one line, for people.
-const MAX_TOLD: usize = 60;
-
-/// All http and https origins.
 #[derive(Debug)]
 pub struct HttpOrigin {
     clients: HttpClients,
@@ -31,11 +33,11 @@ pub struct HttpOrigin {
 
 impl HttpOrigin {
     /// # Errors
-    /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
-    pub fn new(config: Config, dialer: Dialer) -> Result<Self, ConfigError> {
+    /// A text with the configuration key that is invalid, or with the reason why TLS is unavailable.
+    pub fn new(config: Config, dialer: Dialer) -> Result<Self, String> {
         let clients = HttpClients::new(&config, dialer)?;
         let via = HeaderValue::try_from(format!("1.1 {}", config.name))
-            .map_err(|_| ConfigError::new("gateway.name", "is not a token"))?;
+            .map_err(|_| "gateway.name must be a valid token".to_owned())?;
         Ok(Self {
             clients,
             config,
@@ -43,85 +45,91 @@ impl HttpOrigin {
         })
     }
 
-    /// Asks once. A redirect is an answer.
+    /// Sends one request. A redirect is a response.
     ///
     /// # Errors
-    /// [`OriginError`] where there is no answer. One of 4xx or 5xx is one.
-    pub async fn ask(
+    /// [`OriginError`] if there is no response. A response with 4xx or 5xx is a response.
+    pub async fn send(
         &self,
         hop: &Admitted,
-        request: &mut Request,
+        request: &mut OriginRequest,
     ) -> Result<Response, OriginError> {
-        let mut headers = header_map(request, &self.via)?;
+        let mut headers = request_headers(request, &self.via)?;
         add_credentials(&mut headers, hop, request)?;
         let clients = self
             .clients
             .client_for_route(hop.request_options().egress.as_ref())
-            .map_err(|error| OriginError::InvalidResponse(error.to_string()))?;
-        let method = request.method.for_client()?;
+            .map_err(RequestFault::Egress)?;
         let mut builder = clients
             .pooled
-            .request(method, hop.target().url().clone())
+            .request(request.method.to_reqwest()?, hop.target().url().clone())
             .headers(headers);
-        // The clock for silence cannot run while a client is still sending.
-        let patience = if request.body.is_some() {
-            MAX_UPLOAD
-        } else {
-            self.config.idle_timeout
-        };
+        let mut response_timeout = self.config.idle_timeout;
         if let Some(body) = request.body.take() {
             builder = builder.body(body);
+            response_timeout = UPLOAD_TIMEOUT;
         }
-        let outgoing = builder.build().map_err(OriginError::of_client)?;
-        let answer = send_within(patience, &clients, outgoing).await?;
-        if answer.status().is_informational() {
-            // Handed on, it would make a blind tunnel of our own nginx's connection to us.
-            return Err(OriginError::InvalidResponse(
-                "the origin wants to speak another protocol".to_owned(),
-            ));
+        let outgoing = builder.build().map_err(classify)?;
+        let mut response = send_with_retry(&clients, outgoing, response_timeout).await?;
+        let status = response.status();
+        if status.is_informational() {
+            // If a 101 were passed on, nginx would turn its connection to Millpond into a tunnel.
+            return Err(ProtocolFault::ProtocolSwitch.into());
         }
-        check_transfer_encoding(answer.headers())?;
-        Ok(Response::of_http(answer, hop.target(), &self.config))
+        check_transfer_encoding(response.headers())?;
+        let head = ResponseHead {
+            status: status.as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            validator: None,
+            overlap_bytes: 0,
+        };
+        let body = Body::new(BodyStream::Http(response), &self.config);
+        Ok(Response::new(head, body, hop.target()))
     }
 }
 
-/// Sends a request. If a kept-alive connection fails before a response, an idempotent request whose
-/// body can be sent again is sent once more on a fresh connection (RFC 9112, section 9.3.1): most
-/// origins close idle connections without notice.
-async fn send_within(
-    patience: Duration,
+/// Sends a request, and retries it once if a kept-alive connection failed before the response.
+///
+/// Most origins close idle connections without notice. Only an idempotent request whose body can be
+/// sent again is retried (RFC 9112, section 9.3.1), on a fresh connection.
+async fn send_with_retry(
     clients: &ClientPair,
     request: reqwest::Request,
+    response_timeout: Duration,
 ) -> Result<reqwest::Response, OriginError> {
     let again = if request.method().is_idempotent() {
         request.try_clone()
     } else {
         None
     };
-    let silent = |_| OriginError::Unreachable("the origin did not answer in time".to_owned());
-    let error = match timeout(patience, send(&clients.pooled, request))
+    let timed_out = |_| ConnectionFault::Timeout(TimeoutPhase::Response);
+    let error = match timeout(response_timeout, send(&clients.pooled, request))
         .await
-        .map_err(silent)?
+        .map_err(timed_out)?
     {
         Ok(response) => return Ok(response),
         Err(error) => error,
     };
     match (error, again) {
         (SendError::Stale(error), Some(again)) => {
-            let (host, error) = (again.url().host_str(), OriginError::of_client(error));
-            tracing::debug!(host, %error, "kept-alive connection failed, sending the request on a fresh one");
-            let response = timeout(patience, send(&clients.fresh, again))
+            let (host, error) = (again.url().host_str(), classify(error));
+            tracing::debug!(
+                host,
+                %error,
+                "kept-alive connection failed, sending the request on a fresh one"
+            );
+            let response = timeout(response_timeout, send(&clients.fresh, again))
                 .await
-                .map_err(silent)?;
-            response.map_err(|error| OriginError::of_client(error.into()))
+                .map_err(timed_out)?;
+            response.map_err(|error| classify(error.into()))
         }
-        (error, _) => Err(OriginError::of_client(error.into())),
+        (error, _) => Err(classify(error.into())),
     }
 }
 
-/// Refuses a response in another transfer coding than `chunked`, the only one that the HTTP client
-/// decodes (RFC 9112, section 7). The client would take the coded bytes for the content.
-fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), OriginError> {
+/// Rejects a response in another transfer coding than `chunked`, the only one that the HTTP client
+/// decodes (RFC 9112, section 7). The client would return the coded bytes as the content.
+fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), ProtocolFault> {
     let lines: Vec<_> = headers
         .get_all(TRANSFER_ENCODING)
         .iter()
@@ -132,73 +140,73 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), OriginError> {
         [line] if line.trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
         lines => {
             let coding = lines.join(&b", "[..]);
-            let coding = String::from_utf8_lossy(&coding);
-            Err(OriginError::InvalidResponse(format!(
-                "the origin's Transfer-Encoding is not chunked alone: {coding:.MAX_TOLD$}"
-            )))
+            let coding = String::from_utf8_lossy(&coding).into_owned();
+            Err(ProtocolFault::TransferEncoding(coding))
         }
     }
 }
 
-/// Adds what a rule says to let us in. A client that brings its own means itself, and nobody
-/// changes anything in our name.
+/// Adds the credentials of the matching rule.
+///
+/// They are not added if the client sends its own credentials, because the client then acts for
+/// itself. They are not added to methods other than GET and HEAD, so that no client can change
+/// anything with Millpond's credentials.
 fn add_credentials(
     headers: &mut HeaderMap,
     hop: &Admitted,
-    request: &Request,
-) -> Result<(), OriginError> {
-    let is_ours = matches!(request.method, Method::Get | Method::Head)
+    request: &OriginRequest,
+) -> Result<(), RequestFault> {
+    let may_add = matches!(request.method, Method::Get | Method::Head)
         && !headers.contains_key(AUTHORIZATION)
         && !headers.contains_key(COOKIE);
     let Some(credentials) = hop
         .request_options()
         .credentials
         .as_ref()
-        .filter(|_| is_ours)
+        .filter(|_| may_add)
     else {
         return Ok(());
     };
     for (name, value) in credentials.fields() {
-        let invalid =
-            || OriginError::InvalidResponse("a header field of a rule is not valid".to_owned());
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
-        let mut value = HeaderValue::try_from(value.expose()).map_err(|_| invalid())?;
+        let name =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestFault::CredentialsField)?;
+        let mut value =
+            HeaderValue::try_from(value.expose()).map_err(|_| RequestFault::CredentialsField)?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
     Ok(())
 }
 
-fn header_map(request: &Request, via: &HeaderValue) -> Result<HeaderMap, OriginError> {
-    let invalid = |_| OriginError::InvalidResponse("a header field is not valid".to_owned());
-    let mut map = HeaderMap::new();
+fn request_headers(request: &OriginRequest, via: &HeaderValue) -> Result<HeaderMap, RequestFault> {
+    let invalid = |_| RequestFault::HeaderField;
+    let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-            OriginError::InvalidResponse("a header field has no valid name".to_owned())
-        })?;
-        map.append(name, HeaderValue::from_bytes(value).map_err(invalid)?);
+        let name =
+            HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestFault::HeaderField)?;
+        headers.append(name, HeaderValue::from_bytes(value).map_err(invalid)?);
     }
-    map.append(VIA, via.clone());
-    if !map.contains_key(USER_AGENT) {
-        map.insert(
+    headers.append(VIA, via.clone());
+    if !headers.contains_key(USER_AGENT) {
+        headers.insert(
             USER_AGENT,
             HeaderValue::from_static(concat!("millpond/", env!("CARGO_PKG_VERSION"))),
         );
     }
-    // What is stored must be the file itself, never a coding of it. A client that is passed through
-    // may want one.
-    if !map.contains_key(ACCEPT_ENCODING) {
-        map.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    // Only the file itself is stored, never a content coding of it. A client whose request is passed
+    // through may ask for a coding.
+    if !headers.contains_key(ACCEPT_ENCODING) {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     if let Some(resume) = &request.resume {
-        map.insert(
+        headers.insert(
             RANGE,
             HeaderValue::try_from(format!("bytes={}-", resume.offset)).map_err(invalid)?,
         );
-        map.insert(
+        headers.insert(
             IF_RANGE,
             HeaderValue::try_from(&resume.validator).map_err(invalid)?,
         );
     }
-    Ok(map)
+    Ok(headers)
 }

@@ -1,4 +1,4 @@
-//! The clients of http and https: one for each way out.
+//! HTTP clients, one pair for each egress route.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,91 +10,89 @@ use rustls::crypto::aws_lc_rs;
 use rustls_platform_verifier::BuilderVerifierExt;
 use url::Url;
 
-use super::Config;
+use super::config::Config;
 use super::reuse::OpenedLayer;
 use crate::dial::{CheckedResolver, Dialer, resolvable_host};
-use crate::model::ConfigError;
 use crate::policy::EgressRoute;
 
-/// How long an unused connection to an origin is kept, and how many a host: each is an open file,
-/// and nothing bounds how many hosts are asked one after the other.
+/// How long an idle connection stays open, and how many for each host. The values are small because
+/// each connection is an open file, and the number of hosts is not bounded.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 const POOL_IDLE_PER_HOST: usize = 4;
 
-/// How many ways out of the rules are kept ready. More are made anew, now and again.
+/// Maximum number of cached client pairs. If more routes are used, all pairs are created again.
 const MAX_ROUTES: usize = 64;
 
 #[derive(Debug)]
 pub struct HttpClients {
-    factory: Factory,
-    /// As `fetch.egress_proxy` says.
+    factory: ClientFactory,
+    /// Clients for `fetch.egress_proxy`.
     default: ClientPair,
-    /// By the URL of the proxy; the empty one is none.
+    /// Clients for the routes of rules, by the URL of the proxy. Empty for a direct connection.
     by_rule: Mutex<HashMap<String, ClientPair>>,
 }
 
-/// The clients for one egress.
+/// Clients for one egress route.
 #[derive(Debug, Clone)]
 pub struct ClientPair {
     /// Keeps connections alive and reuses them.
     pub pooled: Client,
-    /// Opens a connection for each request, to replace one that the origin has closed.
+    /// Opens a new connection for each request. Used after the origin closed an idle one.
     pub fresh: Client,
 }
 
 impl HttpClients {
     /// # Errors
-    /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
-    pub fn new(config: &Config, dialer: Dialer) -> Result<Self, ConfigError> {
-        let factory = Factory {
+    /// A text with the configuration key that is invalid, or with the reason why TLS is unavailable.
+    pub fn new(config: &Config, dialer: Dialer) -> Result<Self, String> {
+        let factory = ClientFactory {
             connect_timeout: config.connect_timeout,
             dialer,
             tls: tls_config()?,
         };
-        let usual = factory.make(&config.egress_proxy)?;
+        let default = factory.make_pair(&config.egress_proxy)?;
         Ok(Self {
             factory,
-            default: usual,
+            default,
             by_rule: Mutex::default(),
         })
     }
 
+    /// Returns the clients for a route. `None` is the route of `fetch.egress_proxy`.
+    ///
     /// # Errors
     /// As [`HttpClients::new`].
-    pub fn client_for_route(
-        &self,
-        egress: Option<&EgressRoute>,
-    ) -> Result<ClientPair, ConfigError> {
+    pub fn client_for_route(&self, egress: Option<&EgressRoute>) -> Result<ClientPair, String> {
         let proxy = match egress {
             None => return Ok(self.default.clone()),
             Some(EgressRoute::Direct) => "",
             Some(EgressRoute::Proxy(url)) => url.expose(),
         };
-        // A panic leaves the map as it was, or with one client more.
+        // After a panic, the map is complete: each change is one call.
         let mut by_rule = self.by_rule.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = by_rule.get(proxy) {
-            return Ok(client.clone());
+        if let Some(clients) = by_rule.get(proxy) {
+            return Ok(clients.clone());
         }
-        let client = self.factory.make(proxy)?;
+        let clients = self.factory.make_pair(proxy)?;
         if by_rule.len() >= MAX_ROUTES {
             by_rule.clear();
         }
-        by_rule.insert(proxy.to_owned(), client.clone());
-        Ok(client)
+        by_rule.insert(proxy.to_owned(), clients.clone());
+        Ok(clients)
     }
 }
 
-/// What all clients have in common.
+/// Creates clients, from the settings that they share.
 #[derive(Debug)]
-struct Factory {
+struct ClientFactory {
     connect_timeout: Duration,
     dialer: Dialer,
-    /// Shared, since the certificates of the machine take some 600 kB of memory.
+    /// Shared, because the system's certificates take about 600 kB of memory.
     tls: ClientConfig,
 }
 
-impl Factory {
-    fn make(&self, egress_proxy: &str) -> Result<ClientPair, ConfigError> {
+impl ClientFactory {
+    fn make_pair(&self, egress_proxy: &str) -> Result<ClientPair, String> {
         let pooled = self.make_client(egress_proxy, POOL_IDLE_PER_HOST)?;
         Ok(ClientPair {
             pooled,
@@ -102,7 +100,7 @@ impl Factory {
         })
     }
 
-    fn make_client(&self, egress_proxy: &str, idle_per_host: usize) -> Result<Client, ConfigError> {
+    fn make_client(&self, egress_proxy: &str, idle_per_host: usize) -> Result<Client, String> {
         let mut builder = Client::builder()
             .redirect(redirect::Policy::none())
             .http1_only()
@@ -113,15 +111,15 @@ impl Factory {
             .pool_max_idle_per_host(idle_per_host)
             .connector_layer(OpenedLayer);
         let mut proxy_host = None;
-        // The environment's http_proxy is not ours: it may point at this very service.
+        // The variable http_proxy is for clients, and may point to Millpond itself.
         builder = builder.no_proxy();
         if !egress_proxy.is_empty() {
             let url: Url = egress_proxy
                 .parse()
-                .map_err(|why| ConfigError::new("fetch.egress_proxy", why))?;
+                .map_err(|why| format!("fetch.egress_proxy: {why}"))?;
             proxy_host = resolvable_host(&url);
-            builder = builder
-                .proxy(Proxy::all(url).map_err(|why| ConfigError::new("fetch.egress_proxy", why))?);
+            builder =
+                builder.proxy(Proxy::all(url).map_err(|why| format!("fetch.egress_proxy: {why}"))?);
         }
         builder
             .dns_resolver(Arc::new(CheckedResolver::new(
@@ -129,20 +127,14 @@ impl Factory {
                 proxy_host,
             )))
             .build()
-            .map_err(|why| {
-                ConfigError::new("fetch", format!("cannot create the https client: {why:?}"))
-            })
+            .map_err(|why| format!("the HTTP client cannot be created: {why:?}"))
     }
 }
 
-/// The configuration that the HTTP client would make for itself.
-fn tls_config() -> Result<ClientConfig, ConfigError> {
-    let failed = |why| {
-        ConfigError::new(
-            "fetch",
-            format!("cannot create the https client (are ca-certificates installed?): {why}"),
-        )
-    };
+/// Returns the TLS configuration that the HTTP client would create for itself.
+fn tls_config() -> Result<ClientConfig, String> {
+    let failed =
+        |why| format!("the HTTP client cannot be created (are ca-certificates installed?): {why}");
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(BuilderVerifierExt::with_platform_verifier)

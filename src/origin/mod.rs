@@ -1,25 +1,31 @@
-//! Asking the origin.
+//! Requests to origins.
 //!
-//! One file or folder a scheme: [`http`] and [`ftp`]. An origin asks only for what policy has
-//! admitted, at every hop, and hands the bytes on untouched. It knows nothing of flights, files or
-//! clients. Its main type is [`Origin`].
+//! There is one client for http and https ([`http`]) and one for ftp ([`ftp`]). Policy has admitted
+//! every target that is requested, and admits the target of each redirect. The bytes of a body are
+//! not changed. This module must not know fetches, stored files or clients. Its main type is
+//! [`Origin`].
 
+mod body;
+mod config;
 mod error;
+mod fault;
 mod ftp;
 mod http;
 mod http_clients;
+mod http_error;
 mod request;
 mod response;
 mod reuse;
 
 use std::str::Utf8Error;
 use std::sync::Arc;
-use std::time::Duration;
 
+pub use body::Body;
+pub use config::{Config, FtpTls};
 pub use error::{OriginError, RequestFailed};
-pub use ftp::FtpTls;
-pub use request::{Method, Request, Resume};
-pub use response::{Body, Response};
+pub use fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
+pub use request::{Method, OriginRequest, Resume};
+pub use response::Response;
 
 use crate::dial::Dialer;
 use crate::model::{ConfigError, Scheme, TargetError};
@@ -27,24 +33,7 @@ use crate::policy::{Admitted, Policy};
 use ftp::FtpOrigin;
 use http::HttpOrigin;
 
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub connect_timeout: Duration,
-    /// How long an origin may say nothing, before its head and between bytes.
-    pub idle_timeout: Duration,
-    /// In bytes a second, over [`Config::idle_timeout`].
-    pub min_speed_bytes: u64,
-    pub max_redirects: usize,
-    /// Connections of ftp at once to one server.
-    pub per_host: usize,
-    pub ftp_tls: FtpTls,
-    /// Empty: none. Of http and https only.
-    pub egress_proxy: String,
-    /// Our name in `Via`.
-    pub name: String,
-}
-
-/// All origins.
+/// Client for the origins of all schemes.
 #[derive(Debug)]
 pub struct Origin {
     http: HttpOrigin,
@@ -55,7 +44,7 @@ pub struct Origin {
 
 impl Origin {
     /// # Errors
-    /// A line that names the key, if the egress proxy is no URL or the machine has no certificates.
+    /// A text with the configuration key that is invalid, or with the reason why TLS is unavailable.
     pub fn new(config: &Config, policy: Arc<Policy>, dialer: Dialer) -> Result<Self, ConfigError> {
         Ok(Self {
             http: HttpOrigin::new(config.clone(), dialer.clone())?,
@@ -65,14 +54,14 @@ impl Origin {
         })
     }
 
-    /// Asks for an admitted target and follows redirects, each of which policy judges.
+    /// Requests an admitted target and follows redirects. Policy must admit each one.
     ///
     /// # Errors
-    /// [`RequestFailed`] where there is no final answer. An answer of 4xx or 5xx is an answer.
-    pub async fn ask(
+    /// [`RequestFailed`] if there is no final response. A response with 4xx or 5xx is a response.
+    pub async fn request(
         &self,
         admitted: &Admitted,
-        mut request: Request,
+        mut request: OriginRequest,
     ) -> Result<Response, RequestFailed> {
         let mut hop = admitted.clone();
         for count in 0..=self.max_redirects {
@@ -80,49 +69,47 @@ impl Origin {
                 error,
                 is_redirected: count > 0,
             };
-            let response = self.ask_hop(&hop, &mut request).await.map_err(failed)?;
+            let response = self.send(&hop, &mut request).await.map_err(failed)?;
             let location = match response.location() {
                 Some(location) if request.follow_redirects => location,
                 _ => return Ok(response.with_redirect_count(count)),
             };
             hop = self.next_hop(&hop, location, &request).map_err(failed)?;
         }
-        let error =
-            OriginError::InvalidResponse(format!("more than {} redirects", self.max_redirects));
         Err(RequestFailed {
-            error,
+            error: ProtocolFault::TooManyRedirects(self.max_redirects).into(),
             is_redirected: true,
         })
     }
 
-    async fn ask_hop(
+    /// Sends one request, without following a redirect.
+    async fn send(
         &self,
         hop: &Admitted,
-        request: &mut Request,
+        request: &mut OriginRequest,
     ) -> Result<Response, OriginError> {
         match hop.target().scheme() {
-            Scheme::Http | Scheme::Https => self.http.ask(hop, request).await,
-            Scheme::Ftp => self.ftp.ask(hop, request).await,
+            Scheme::Http | Scheme::Https => self.http.send(hop, request).await,
+            Scheme::Ftp => self.ftp.send(hop, request).await,
         }
     }
 
+    /// Resolves and admits the target of a redirect.
     fn next_hop(
         &self,
         hop: &Admitted,
         location: Result<&str, Utf8Error>,
-        request: &Request,
+        request: &OriginRequest,
     ) -> Result<Admitted, OriginError> {
-        let location = location.map_err(|_| bad_location(TargetError::ControlByte))?;
-        let next = hop.target().join(location).map_err(bad_location)?;
+        let location =
+            location.map_err(|_| ProtocolFault::RedirectTarget(TargetError::ControlByte))?;
+        let next = hop
+            .target()
+            .join(location)
+            .map_err(ProtocolFault::RedirectTarget)?;
         if next.has_credentials() {
-            return Err(bad_location(TargetError::Userinfo));
+            return Err(ProtocolFault::RedirectTarget(TargetError::Userinfo).into());
         }
         Ok(self.policy.admit_hop(hop, next, request.digest_expected)?)
     }
-}
-
-fn bad_location(error: TargetError) -> OriginError {
-    OriginError::InvalidResponse(format!(
-        "the origin redirects to something that is not fetched: {error}"
-    ))
 }

@@ -1,6 +1,6 @@
-//! What is asked of an origin besides the target.
+//! Request to an origin, apart from its target.
 
-use super::OriginError;
+use super::fault::RequestFault;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
@@ -9,31 +9,34 @@ pub enum Method {
     Other(String),
 }
 
-/// The rest of a body of which the beginning is here.
+/// Request for the rest of a body whose beginning was received before.
 #[derive(Debug, Clone)]
 pub struct Resume {
+    /// Number of bytes received before.
     pub offset: u64,
-    /// The strong validator under which the beginning came: [`super::Response::validator`].
+    /// Strong validator of the received bytes, from [`super::Response::validator`].
     pub validator: String,
 }
 
 #[derive(Debug)]
-pub struct Request {
+pub struct OriginRequest {
     pub method: Method,
     pub resume: Option<Resume>,
-    /// End-to-end header fields of a client whose request is passed through. Empty for everything
-    /// that may be stored.
+    /// End-to-end header fields of the client, if its request is passed through. Names are in lower
+    /// case. Empty if the response may be stored.
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Option<reqwest::Body>,
-    /// False hands a redirect on instead of following it.
+    /// If false, a redirect is the response.
     pub follow_redirects: bool,
+    /// Whether the body will be compared with an expected digest. Only then may a redirect leave
+    /// https.
     pub digest_expected: bool,
 }
 
-impl Request {
-    /// A plain request that carries nothing of any client.
+impl OriginRequest {
+    /// Creates a request with nothing from any client. It follows redirects.
     #[must_use]
-    pub fn plain(method: Method) -> Self {
+    pub fn new(method: Method) -> Self {
         Self {
             method,
             resume: None,
@@ -44,7 +47,7 @@ impl Request {
         }
     }
 
-    /// A header field of the client's, as text.
+    /// Returns the first header field of the client with this lower-case name, if it is UTF-8.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(own, _)| own == name)?;
         std::str::from_utf8(value).ok()
@@ -52,13 +55,13 @@ impl Request {
 }
 
 impl Method {
-    pub(super) fn for_client(&self) -> Result<reqwest::Method, OriginError> {
+    pub(super) fn to_reqwest(&self) -> Result<reqwest::Method, RequestFault> {
         match self {
             Self::Get => Ok(reqwest::Method::GET),
             Self::Head => Ok(reqwest::Method::HEAD),
-            Self::Other(name) => reqwest::Method::from_bytes(name.as_bytes()).map_err(|_| {
-                OriginError::InvalidResponse("the method has no valid name".to_owned())
-            }),
+            Self::Other(name) => {
+                reqwest::Method::from_bytes(name.as_bytes()).map_err(|_| RequestFault::Method)
+            }
         }
     }
 }

@@ -20,11 +20,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 tokio::task_local! {
-    /// The last connection that the running request has opened.
+    /// The last connection that the current request opened.
     static OPENED: Cell<Option<Ends>>;
 }
 
-/// Error returned when no response has come.
+/// Error returned when there is no response.
 #[derive(Debug)]
 pub enum SendError {
     /// A kept-alive connection ended before the header section of its response was complete.
@@ -40,8 +40,9 @@ impl From<SendError> for reqwest::Error {
     }
 }
 
-/// Sends a request and returns the response once its header section is here. The client must be
-/// built with [`OpenedLayer`]: without it every connection counts as kept alive.
+/// Sends a request and returns the response when its header section is complete.
+///
+/// The client must be built with [`OpenedLayer`]. Otherwise every connection counts as kept alive.
 ///
 /// # Errors
 /// [`SendError`] if there is no response.
@@ -59,7 +60,9 @@ pub async fn send(client: &Client, request: Request) -> Result<Response, SendErr
     OPENED.scope(Cell::new(None), sending).await
 }
 
-/// An error without a connection is one of opening it, and a response that cannot be parsed is a
+/// Returns whether the request failed on a kept-alive connection, before any response.
+///
+/// If the error has no connection, opening one failed. A response that cannot be parsed is a
 /// response.
 fn is_stale(error: &reqwest::Error) -> bool {
     let first: &(dyn StdError + 'static) = error;
@@ -72,12 +75,12 @@ fn is_stale(error: &reqwest::Error) -> bool {
             return false;
         }
         let client_error = cause.downcast_ref::<legacy::Error>();
-        failed = failed.or_else(|| Ends::of(client_error?.connect_info()?));
+        failed = failed.or_else(|| Ends::new(client_error?.connect_info()?));
     }
     failed.is_some() && failed != OPENED.with(Cell::get)
 }
 
-/// Both ends of a TCP connection. No two open connections have the same.
+/// Addresses of both ends of a TCP connection. They identify an open connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ends {
     local: SocketAddr,
@@ -85,8 +88,8 @@ struct Ends {
 }
 
 impl Ends {
-    /// Nothing is returned if the connection was reset before its ends were read.
-    fn of(connected: &Connected) -> Option<Self> {
+    /// Returns `None` if the connection was reset before its addresses were read.
+    fn new(connected: &Connected) -> Option<Self> {
         let mut extras = Extensions::new();
         connected.get_extras(&mut extras);
         let info = extras.get::<HttpInfo>()?;
@@ -97,7 +100,7 @@ impl Ends {
     }
 }
 
-/// Layer of a connector that records which connection a request has opened.
+/// Connector layer that records which connection a request opened.
 #[derive(Debug, Clone, Copy)]
 pub struct OpenedLayer;
 
@@ -131,9 +134,9 @@ where
 }
 
 fn record<C: Connection>(connection: &C) {
-    // If the request has found a kept-alive connection meanwhile, the new one is opened by a task
-    // of its own, for the pool.
+    // If the request got a kept-alive connection meanwhile, a task without OPENED opens the new one
+    // for the pool.
     OPENED
-        .try_with(|opened| opened.set(Ends::of(&connection.connected())))
+        .try_with(|opened| opened.set(Ends::new(&connection.connected())))
         .ok();
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::dial::{DialError, Dialer};
 use crate::model::ExpectedDigests;
-use crate::origin::{Origin, Request};
+use crate::origin::{Origin, OriginRequest};
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
 pub use crate::origin::{Method, OriginError};
@@ -57,14 +57,14 @@ impl PassThrough {
     ) -> Result<PassThroughResponse, OriginError> {
         let response = self
             .origin
-            .ask(
+            .request(
                 admitted,
-                Request {
+                OriginRequest {
                     headers: request.headers,
                     body: request.body,
                     follow_redirects: request.follow_redirects,
                     digest_expected: request.expected.has_strong_digest(),
-                    ..Request::plain(request.method)
+                    ..OriginRequest::new(request.method)
                 },
             )
             .await?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::model::{ExpectedDigests, FileType, Hasher, Size};
-use crate::origin::{Body, OriginError, Response};
+use crate::origin::{Body, OriginError, ProtocolFault, Response};
 use crate::policy::PolicyDenied;
 
 /// Header fields that concern one connection only (RFC 9110, section 7.6.1), and those that an
@@ -71,7 +71,7 @@ struct Check {
 
 impl PassThroughResponse {
     pub(super) fn new(response: Response, limit: Size, expected: ExpectedDigests) -> Self {
-        let connection = response.joined("connection");
+        let connection = response.list_header("connection");
         let headers = response
             .headers()
             .filter(|(name, _)| is_end_to_end_header(name, &connection))
@@ -172,9 +172,7 @@ impl PassThroughResponse {
                     .first_mismatch(&check.expected)
                     .is_some()
                 {
-                    return Err(OriginError::InvalidResponse(
-                        "the bytes are not those expected".to_owned(),
-                    ));
+                    return Err(ProtocolFault::DigestMismatch.into());
                 }
                 return Ok((!check.withheld.is_empty()).then_some(check.withheld));
             };

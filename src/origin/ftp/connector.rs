@@ -1,4 +1,4 @@
-//! Opening a control connection: connect, perhaps TLS, log in.
+//! Opens control connections: connects, starts TLS if necessary, and logs in.
 
 use std::fmt;
 use std::io;
@@ -17,42 +17,51 @@ use suppaftp::types::FileType;
 use suppaftp::{FtpError, Mode, Status};
 use tokio::net::TcpStream;
 
-use super::FtpTls;
 use super::control::{ByteForByte, Session, as_chars};
 use super::error::{FtpCommandError, with_timeout};
-use super::pool::Server;
+use super::pool::FtpServer;
 use crate::dial::Dialer;
-use crate::model::{ConfigError, FtpFile};
-use crate::origin::OriginError;
+use crate::model::FtpFile;
+use crate::origin::config::FtpTls;
+use crate::origin::error::OriginError;
+use crate::origin::fault::ProtocolFault;
 use crate::policy::Admitted;
 
-/// Ports below are those of other services (RFC 2577, section 3).
+/// Minimum port of a data connection. Lower ports belong to other services (RFC 2577, section 3).
 const MIN_DATA_PORT: u16 = 1024;
 
-/// How long, and of how many servers, it is remembered that they speak TLS: then nobody on the way
-/// can deny it.
+/// How long a server counts as supporting TLS after it offered it. Within this time, an attacker on
+/// the network cannot force plaintext.
 const TLS_MEMORY: Duration = Duration::from_mins(10);
+
+/// Maximum number of servers that count as supporting TLS. Each entry takes some memory.
 const MAX_REMEMBERED_SERVERS: u64 = 10_000;
 
-/// TLS sessions that a connection may resume. There are servers that take data only from whom they
-/// know (RFC 4217, section 10.2), and they mean this control connection and no other.
+/// Maximum number of resumable TLS sessions of one control connection.
+///
+/// Some servers require that a data connection resumes the session of its own control connection
+/// (RFC 4217, section 10.2).
 const TLS_SESSIONS: usize = 16;
+
+/// Login for anonymous ftp (RFC 1635). Servers ignore the password.
+const ANONYMOUS_USER: &str = "anonymous";
+const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
 pub struct Connector {
     dialer: Dialer,
     tls: FtpTls,
     tls_config: Arc<ClientConfig>,
-    speaks_tls: Cache<Server, ()>,
-    patience: Duration,
+    /// Servers that offered TLS lately.
+    tls_servers: Cache<FtpServer, ()>,
+    command_timeout: Duration,
 }
 
 impl Connector {
-    pub fn new(dialer: Dialer, tls: FtpTls, patience: Duration) -> Result<Self, ConfigError> {
+    /// # Errors
+    /// A text with the reason why TLS is unavailable.
+    pub fn new(dialer: Dialer, tls: FtpTls, command_timeout: Duration) -> Result<Self, String> {
         let failed = |why| {
-            ConfigError::new(
-                "fetch.ftp_tls",
-                format!("cannot create the ftp client (are ca-certificates installed?): {why}"),
-            )
+            format!("the FTP client cannot be created (are ca-certificates installed?): {why}")
         };
         let tls_config =
             ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -60,7 +69,7 @@ impl Connector {
                 .and_then(BuilderVerifierExt::with_platform_verifier)
                 .map_err(failed)?
                 .with_no_client_auth();
-        let speaks_tls = Cache::builder()
+        let tls_servers = Cache::builder()
             .max_capacity(MAX_REMEMBERED_SERVERS)
             .time_to_live(TLS_MEMORY)
             .build();
@@ -68,32 +77,35 @@ impl Connector {
             dialer,
             tls,
             tls_config: Arc::new(tls_config),
-            speaks_tls,
-            patience,
+            tls_servers,
+            command_timeout,
         })
     }
 
-    /// Connects and logs in.
+    /// Connects to the server of `hop` and logs in.
+    ///
+    /// # Errors
+    /// [`OriginError`] if the server is unreachable, or refuses TLS or the login.
     pub async fn open(&self, hop: &Admitted, file: &FtpFile) -> Result<Session, OriginError> {
-        let server = Server::of(hop.target());
+        let server = FtpServer::new(hop.target());
         let mut stream = self.read_greeting(hop).await?;
         let is_secure = match self.tls {
             FtpTls::Never => false,
             FtpTls::Required => true,
-            FtpTls::Offered if self.speaks_tls.contains_key(&server) => true,
+            FtpTls::Offered if self.tls_servers.contains_key(&server) => true,
             FtpTls::Offered => {
                 let offered = stream.custom_command("AUTH TLS", &[Status::AuthOk]);
-                match with_timeout(self.patience, offered).await {
+                match with_timeout(self.command_timeout, offered).await {
                     Ok(_) => {
-                        self.speaks_tls.insert(server, ());
-                        // The library asks for itself, from the beginning.
+                        self.tls_servers.insert(server, ());
+                        // The FTP client sends AUTH TLS itself, on a new connection.
                         stream = self.read_greeting(hop).await?;
                         true
                     }
-                    // 421 ends the conversation; any other refusal is that of TLS, be it for the
-                    // moment (RFC 4217, section 5).
+                    // 421 closes the connection. Any other reply refuses TLS, perhaps only for now
+                    // (RFC 4217, section 5).
                     Err(FtpCommandError::Refused(code)) if code != 421 => false,
-                    Err(trouble) => return Err(trouble.into()),
+                    Err(error) => return Err(error.into()),
                 }
             }
         };
@@ -101,14 +113,14 @@ impl Connector {
             stream = self.start_tls(stream, hop).await?;
         }
         match self.login(stream, file).await {
-            // vsftpd lets nobody in anonymously through TLS unless it is told to. This is the word
-            // of the server itself: its certificate was good.
+            // By default, vsftpd refuses anonymous logins over TLS. The refusal is authentic, because
+            // the certificate was valid.
             Err(FtpCommandError::Refused(530))
                 if is_secure && self.tls == FtpTls::Offered && file.login.is_none() =>
             {
                 Ok(self.login(self.read_greeting(hop).await?, file).await?)
             }
-            session => Ok(session?),
+            result => Ok(result?),
         }
     }
 
@@ -117,18 +129,18 @@ impl Connector {
         let socket = self.dialer.connect_to_origin(hop).await?;
         let dialer = self.dialer.clone();
         let mut stream = with_timeout(
-            self.patience,
+            self.command_timeout,
             AsyncRustlsFtpStream::connect_with_stream(socket),
         )
         .await?;
         stream.set_encoding(ByteForByte).await;
-        // Wherever a server sends us for the data, we go to where it is itself.
+        // Data connections go to the server's own address, whatever address it sends.
         stream.set_passive_nat_workaround(true);
         Ok(stream
             .passive_stream_builder(move |address| Box::pin(open_data(dialer.clone(), address))))
     }
 
-    /// From here on everything goes through TLS, or there is an error.
+    /// Starts TLS, without a fallback to plaintext.
     async fn start_tls(
         &self,
         stream: AsyncRustlsFtpStream,
@@ -138,11 +150,9 @@ impl Connector {
         config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS);
         let connector = AsyncRustlsConnector::from(TlsConnector::from(Arc::new(config)));
         let name = hop.target().host().trim_matches(['[', ']']);
-        match with_timeout(self.patience, stream.into_secure(connector, name)).await {
-            Err(FtpCommandError::Refused(500..=599)) => Err(OriginError::InvalidResponse(
-                "the origin does not speak TLS".to_owned(),
-            )),
-            secured => Ok(secured?),
+        match with_timeout(self.command_timeout, stream.into_secure(connector, name)).await {
+            Err(FtpCommandError::Refused(500..=599)) => Err(ProtocolFault::NoTls.into()),
+            result => Ok(result?),
         }
     }
 
@@ -153,32 +163,30 @@ impl Connector {
     ) -> Result<Session, FtpCommandError> {
         let (user, password) = match &file.login {
             Some(login) => (as_chars(&login.user), as_chars(&login.password)),
-            None => ("anonymous".to_owned(), "anonymous@".to_owned()),
+            None => (ANONYMOUS_USER.to_owned(), ANONYMOUS_PASSWORD.to_owned()),
         };
-        with_timeout(self.patience, stream.login(user, password)).await?;
-        with_timeout(self.patience, stream.transfer_type(FileType::Binary)).await?;
-        // Asked for once by itself: later a refusal could be that of another command.
+        with_timeout(self.command_timeout, stream.login(user, password)).await?;
+        with_timeout(self.command_timeout, stream.transfer_type(FileType::Binary)).await?;
+        // EPSV is tried here on its own. Later, a refusal could belong to another command.
         match with_timeout(
-            self.patience,
+            self.command_timeout,
             stream.custom_command("EPSV", &[Status::ExtendedPassiveMode]),
         )
         .await
         {
             Ok(_) => stream.set_mode(Mode::ExtendedPassive),
             Err(FtpCommandError::Refused(500..=599)) => stream.set_mode(Mode::Passive),
-            Err(trouble) => return Err(trouble),
+            Err(error) => return Err(error),
         }
-        Ok(Session::new(stream, self.patience))
+        Ok(Session::new(stream, self.command_timeout))
     }
 }
 
-/// Connects to where a server listens with a file's bytes.
+/// Opens the data connection to the address that the server sent.
 async fn open_data(dialer: Dialer, address: SocketAddr) -> Result<TcpStream, FtpError> {
     if address.port() < MIN_DATA_PORT {
-        let wrong = OriginError::InvalidResponse(
-            "the origin sends us to the port of another service".to_owned(),
-        );
-        return Err(FtpError::ConnectionError(io::Error::other(wrong)));
+        let fault = ProtocolFault::PrivilegedDataPort(address.port());
+        return Err(FtpError::ConnectionError(io::Error::other(fault)));
     }
     dialer
         .connect_to_address(address)

@@ -1,4 +1,4 @@
-//! A control connection on which somebody is logged in.
+//! Control connection after the login.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,61 +6,72 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use suppaftp::Encoding;
 use suppaftp::tokio::{AsyncRustlsFtpStream, AsyncRustlsStream, TransferStream};
 
-use super::error::{FtpCommandError, with_timeout};
-use crate::origin::OriginError;
+use super::error::{FtpCommandError, NO_SUCH_FILE, with_timeout};
+use crate::origin::error::OriginError;
+use crate::origin::fault::ProtocolFault;
 
-/// The bytes of a file on their way.
-pub type Data = TransferStream<AsyncRustlsStream>;
+/// Data connection that transfers a file.
+pub type DataStream = TransferStream<AsyncRustlsStream>;
 
-/// What a server says of a file without sending it.
+/// Size and date of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileMetadata {
-    /// In bytes.
-    pub size: Option<u64>,
+    pub size_bytes: Option<u64>,
     pub modified: Option<SystemTime>,
-    /// The server says of at least one of the two that there is no such file.
+    /// Whether the server replied to at least one of the two commands that there is no such file.
     is_missing: bool,
 }
 
-impl FileMetadata {
-    /// Whether there is such a file, as far as can be said without opening it.
-    pub fn require_exists(&self) -> Result<(), OriginError> {
+/// Reply to a command that a server need not support.
+enum OptionalReply<T> {
+    Value(T),
+    NoSuchFile,
+    Unsupported,
+}
+
+impl<T> OptionalReply<T> {
+    fn is_no_such_file(&self) -> bool {
+        matches!(self, Self::NoSuchFile)
+    }
+
+    fn value(self) -> Option<T> {
         match self {
-            Self { size: Some(_), .. }
-            | Self {
-                modified: Some(_), ..
-            } => Ok(()),
-            Self {
-                is_missing: true, ..
-            } => Err(OriginError::Status {
-                status: 404,
-                retry_after: None,
-            }),
-            _ => Err(OriginError::InvalidResponse(
-                "the origin says nothing of a file but the file".to_owned(),
-            )),
+            Self::Value(value) => Some(value),
+            Self::NoSuchFile | Self::Unsupported => None,
+        }
+    }
+}
+
+impl FileMetadata {
+    /// Checks that the file exists, as far as the metadata shows it.
+    pub fn require_exists(&self) -> Result<(), OriginError> {
+        if self.size_bytes.is_some() || self.modified.is_some() {
+            Ok(())
+        } else if self.is_missing {
+            Err(NO_SUCH_FILE)
+        } else {
+            Err(ProtocolFault::NoMetadata.into())
         }
     }
 
-    /// Whether these are, as far as they say, those of the same bytes.
+    /// Returns whether both describe the same version of the file.
     pub fn is_same_file_as(&self, other: &Self) -> bool {
-        self.size == other.size && self.modified == other.modified
+        self.size_bytes == other.size_bytes && self.modified == other.modified
     }
 }
 
 pub struct Session {
     stream: AsyncRustlsFtpStream,
-    /// How long a command may take.
-    patience: Duration,
-    /// False once replies may belong to other commands than it seems.
+    command_timeout: Duration,
+    /// False after a malformed reply. Later replies may then belong to other commands.
     replies_in_sync: bool,
 }
 
 impl Session {
-    pub fn new(stream: AsyncRustlsFtpStream, patience: Duration) -> Self {
+    pub fn new(stream: AsyncRustlsFtpStream, command_timeout: Duration) -> Self {
         Self {
             stream,
-            patience,
+            command_timeout,
             replies_in_sync: true,
         }
     }
@@ -69,59 +80,62 @@ impl Session {
         self.replies_in_sync
     }
 
-    /// Asks for size and date. A server need not know either.
+    /// Requests the size and the date of a file. A server need not support either.
     pub async fn metadata(&mut self, path: &[u8]) -> Result<FileMetadata, FtpCommandError> {
         let path = as_chars(path);
-        let size = with_timeout(self.patience, self.stream.size(&path)).await;
-        let (size, has_no_size) = self.optional(size)?;
-        let modified = with_timeout(self.patience, self.stream.mdtm(&path)).await;
-        let (modified, has_no_date) = self.optional(modified)?;
-        let modified = modified.and_then(|date| u64::try_from(date.and_utc().timestamp()).ok());
+        let size = with_timeout(self.command_timeout, self.stream.size(&path)).await;
+        let size = self.optional_reply(size)?;
+        let date = with_timeout(self.command_timeout, self.stream.mdtm(&path)).await;
+        let date = self.optional_reply(date)?;
+        let is_missing = size.is_no_such_file() || date.is_no_such_file();
+        let seconds = date
+            .value()
+            .and_then(|date| u64::try_from(date.and_utc().timestamp()).ok());
         Ok(FileMetadata {
-            size: size.and_then(|size| u64::try_from(size).ok()),
-            modified: modified.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)),
-            is_missing: has_no_size || has_no_date,
+            size_bytes: size.value().and_then(|size| u64::try_from(size).ok()),
+            modified: seconds.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds)),
+            is_missing,
         })
     }
 
-    /// What a server says, if it says it, and whether it says that there is no such file.
-    fn optional<T>(
+    /// Interprets the reply to an optional command. Only a failed connection is an error.
+    fn optional_reply<T>(
         &mut self,
-        said: Result<T, FtpCommandError>,
-    ) -> Result<(Option<T>, bool), FtpCommandError> {
-        match said {
-            Ok(said) => Ok((Some(said), false)),
-            Err(FtpCommandError::Refused(550 | 551 | 553)) => Ok((None, true)),
-            Err(FtpCommandError::Refused(500..=599)) => Ok((None, false)),
-            Err(FtpCommandError::Unreadable) => {
+        result: Result<T, FtpCommandError>,
+    ) -> Result<OptionalReply<T>, FtpCommandError> {
+        match result {
+            Ok(value) => Ok(OptionalReply::Value(value)),
+            Err(FtpCommandError::Refused(550 | 551 | 553)) => Ok(OptionalReply::NoSuchFile),
+            Err(FtpCommandError::Refused(500..=599)) => Ok(OptionalReply::Unsupported),
+            Err(FtpCommandError::MalformedReply) => {
                 self.replies_in_sync = false;
-                Ok((None, false))
+                Ok(OptionalReply::Unsupported)
             }
-            Err(trouble) => Err(trouble),
+            Err(error) => Err(error),
         }
     }
 
-    /// Asks for the bytes from `offset` on.
-    pub async fn retrieve(&mut self, path: &[u8], offset: u64) -> Result<Data, FtpCommandError> {
-        let too_far = |_| FtpCommandError::NoRestart;
-        // It is sent with the next command.
-        with_timeout(
-            self.patience,
-            self.stream
-                .resume_transfer(usize::try_from(offset).map_err(too_far)?),
-        )
-        .await?;
-        match with_timeout(self.patience, self.stream.retr_as_stream(as_chars(path))).await {
-            Err(trouble) if offset > 0 && trouble.is_unknown_command() => {
+    /// Starts the transfer of a file from `offset` to its end.
+    pub async fn retrieve(
+        &mut self,
+        path: &[u8],
+        offset: u64,
+    ) -> Result<DataStream, FtpCommandError> {
+        let offset = usize::try_from(offset).map_err(|_| FtpCommandError::NoRestart)?;
+        // The client sends the offset with the next command.
+        with_timeout(self.command_timeout, self.stream.resume_transfer(offset)).await?;
+        let transfer = self.stream.retr_as_stream(as_chars(path));
+        match with_timeout(self.command_timeout, transfer).await {
+            Err(error) if offset > 0 && error.is_unknown_command() => {
                 Err(FtpCommandError::NoRestart)
             }
-            retrieved => retrieved,
+            result => result,
         }
     }
 
-    /// Waits for what the server says at the end of a transfer.
-    pub async fn finish(&mut self, data: Data) -> Result<(), FtpCommandError> {
-        with_timeout(self.patience, data.finish()).await
+    /// Waits for the server's reply at the end of a transfer.
+    pub async fn finish(&mut self, data: DataStream) -> Result<(), FtpCommandError> {
+        with_timeout(self.command_timeout, data.finish()).await
     }
 }
 
@@ -131,13 +145,13 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Bytes as the library wants them: each is the character of its number, and [`ByteForByte`] makes
-/// it a byte again.
+/// Returns bytes in the form that the FTP client takes: each byte becomes the character with its
+/// number. [`ByteForByte`] reverses this.
 pub fn as_chars(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| char::from(*byte)).collect()
 }
 
-/// Names go out byte for byte.
+/// Encoding that sends names byte for byte.
 #[derive(Debug)]
 pub struct ByteForByte;
 

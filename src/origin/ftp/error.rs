@@ -1,4 +1,4 @@
-//! What went wrong in a conversation, and what it means.
+//! Errors of FTP commands, and their conversion to [`OriginError`].
 
 use std::future::Future;
 use std::io;
@@ -8,35 +8,36 @@ use suppaftp::{FtpError, FtpResult, ReplyTooLarge};
 use tokio::time::timeout;
 
 use crate::dial::DialError;
-use crate::origin::OriginError;
+use crate::origin::error::OriginError;
+use crate::origin::fault::{ConnectionFault, ProtocolFault, TimeoutPhase, TlsFault};
 
-/// Why a command has come to nothing. No reply's text is kept: it may repeat what was sent.
+/// Error returned when an FTP command fails.
+///
+/// It contains no text of a reply, because a reply may repeat the password.
 #[derive(Debug)]
 pub enum FtpCommandError {
-    /// The server's reply to the command, one of 400 to 599.
+    /// Code of the server's reply, from 400 to 599.
     Refused(u16),
-    /// A reply that is none. What comes behind it may belong to another command.
-    Unreadable,
-    /// The server cannot send a file from its middle.
+    /// The reply is malformed. The next replies may belong to other commands.
+    MalformedReply,
+    /// The server cannot send a file from an offset.
     NoRestart,
     Failed(OriginError),
 }
 
-/// Runs a command; none may take longer than `patience`.
+/// Runs a command, which may take at most `limit`.
 pub async fn with_timeout<T>(
-    patience: Duration,
+    limit: Duration,
     command: impl Future<Output = FtpResult<T>>,
 ) -> Result<T, FtpCommandError> {
-    match timeout(patience, command).await {
-        Ok(done) => done.map_err(FtpCommandError::from),
-        Err(_) => Err(FtpCommandError::Failed(OriginError::Unreachable(
-            "the origin did not answer in time".to_owned(),
-        ))),
+    match timeout(limit, command).await {
+        Ok(result) => result.map_err(FtpCommandError::from),
+        Err(_) => Err(ConnectionFault::Timeout(TimeoutPhase::Response).into()),
     }
 }
 
 impl FtpCommandError {
-    /// The server does not know the command, or not in this form.
+    /// Returns whether the server does not know the command or its parameters.
     pub fn is_unknown_command(&self) -> bool {
         matches!(self, Self::Refused(500..=504 | 522 | 554))
     }
@@ -52,39 +53,36 @@ impl From<FtpError> for FtpCommandError {
                     .and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
                 match code {
                     Some(code @ 400..=599) => Self::Refused(code),
-                    Some(120) => Self::Failed(OriginError::Unreachable(
-                        "the origin is not ready yet".to_owned(),
-                    )),
-                    _ => Self::Unreadable,
+                    Some(120) => ConnectionFault::NotReady.into(),
+                    _ => Self::MalformedReply,
                 }
             }
-            FtpError::ConnectionError(error) => Self::Failed(of_connection(&error)),
-            FtpError::SecureError(why) => {
-                let why = why.trim_start_matches("Secure error: ");
-                Self::Failed(OriginError::TlsFailure(why.to_owned()))
+            FtpError::ConnectionError(error) => Self::Failed(classify(&error)),
+            FtpError::SecureError(text) => {
+                let text = text.trim_start_matches("Secure error: ");
+                Self::Failed(OriginError::TlsFailure(TlsFault::Ftp(text.to_owned())))
             }
             FtpError::BadResponse
             | FtpError::InvalidAddress(_)
-            | FtpError::DataConnectionAlreadyOpen => Self::Unreadable,
+            | FtpError::DataConnectionAlreadyOpen => Self::MalformedReply,
         }
     }
 }
 
-fn of_connection(error: &io::Error) -> OriginError {
-    let inner = error.get_ref();
-    if let Some(dial) = inner.and_then(|inner| inner.downcast_ref::<DialError>()) {
-        return dial.clone().into();
+/// Converts an I/O error. It may contain an error of the dialer, of this module or of the client.
+fn classify(error: &io::Error) -> OriginError {
+    if let Some(inner) = error.get_ref() {
+        if let Some(dial) = inner.downcast_ref::<DialError>() {
+            return dial.clone().into();
+        }
+        if let Some(fault) = inner.downcast_ref::<ProtocolFault>() {
+            return fault.clone().into();
+        }
+        if inner.is::<ReplyTooLarge>() {
+            return ProtocolFault::EndlessReply.into();
+        }
     }
-    if let Some(wrong) = inner.and_then(|inner| inner.downcast_ref::<OriginError>()) {
-        return wrong.clone();
-    }
-    if inner
-        .and_then(|inner| inner.downcast_ref::<ReplyTooLarge>())
-        .is_some()
-    {
-        return OriginError::InvalidResponse("the origin's answer has no end".to_owned());
-    }
-    OriginError::Unreachable(format!("the origin broke off: {}", error.kind()))
+    ConnectionFault::Closed(error.kind().to_string()).into()
 }
 
 impl From<OriginError> for FtpCommandError {
@@ -93,29 +91,30 @@ impl From<OriginError> for FtpCommandError {
     }
 }
 
+impl From<ConnectionFault> for FtpCommandError {
+    fn from(fault: ConnectionFault) -> Self {
+        Self::Failed(fault.into())
+    }
+}
+
 impl From<FtpCommandError> for OriginError {
-    fn from(trouble: FtpCommandError) -> Self {
-        match trouble {
+    fn from(error: FtpCommandError) -> Self {
+        match error {
             FtpCommandError::Failed(error) => error,
-            FtpCommandError::Unreadable => {
-                Self::InvalidResponse("the origin's answer is no FTP".to_owned())
-            }
-            FtpCommandError::NoRestart => {
-                Self::InvalidResponse("the origin sends no file from its middle".to_owned())
-            }
+            FtpCommandError::MalformedReply => ProtocolFault::NotFtp.into(),
+            FtpCommandError::NoRestart => ProtocolFault::NoRestart.into(),
             FtpCommandError::Refused(code @ 400..=499) => {
-                Self::Unreachable(format!("the origin cannot do it now: it says {code}"))
+                ConnectionFault::TransientReply(code).into()
             }
-            FtpCommandError::Refused(530 | 532) => {
-                Self::InvalidResponse("the origin refuses the login".to_owned())
-            }
-            FtpCommandError::Refused(550 | 551 | 553) => Self::Status {
-                status: 404,
-                retry_after: None,
-            },
-            FtpCommandError::Refused(code) => {
-                Self::InvalidResponse(format!("the origin refuses: it says {code}"))
-            }
+            FtpCommandError::Refused(530 | 532) => ProtocolFault::LoginRefused.into(),
+            FtpCommandError::Refused(550 | 551 | 553) => NO_SUCH_FILE,
+            FtpCommandError::Refused(code) => ProtocolFault::PermanentReply(code).into(),
         }
     }
 }
+
+/// Error for a file that does not exist.
+pub const NO_SUCH_FILE: OriginError = OriginError::Status {
+    status: 404,
+    retry_after: None,
+};

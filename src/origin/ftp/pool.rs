@@ -1,4 +1,4 @@
-//! Control connections that wait to be used again, and how many there may be.
+//! Pool of idle control connections, and the limit of connections to each server.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,23 +9,26 @@ use tokio::time::{sleep, timeout};
 
 use super::control::Session;
 use crate::model::Target;
-use crate::origin::OriginError;
+use crate::origin::fault::ConnectionFault;
 
-/// How long an unused connection is kept, how many a server, and how many in all. Servers let in
-/// few, and end those that say nothing.
+/// How long an idle connection stays open. Servers close connections that send nothing.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Maximum number of idle connections to one server. Servers accept few connections.
 const POOL_IDLE_PER_HOST: usize = 2;
+
+/// Maximum number of idle connections to all servers.
 const POOL_IDLE: usize = 256;
 
-/// Host and port.
+/// Host and port of an ftp server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Server {
+pub struct FtpServer {
     host: String,
     port: u16,
 }
 
-impl Server {
-    pub fn of(target: &Target) -> Self {
+impl FtpServer {
+    pub fn new(target: &Target) -> Self {
         Self {
             host: target.host().to_owned(),
             port: target.port(),
@@ -33,108 +36,121 @@ impl Server {
     }
 }
 
-/// Anonymous connections only: others belong to whoever has logged in.
+/// Pool of anonymous connections. A connection with a login is never shared.
 #[derive(Debug)]
 pub struct Pool {
-    idle: Mutex<Idle>,
-    places: Mutex<HashMap<Server, Arc<Semaphore>>>,
+    idle: Mutex<IdleSessions>,
+    permits: Mutex<HashMap<FtpServer, Arc<Semaphore>>>,
     per_host: usize,
 }
 
 #[derive(Debug, Default)]
-struct Idle {
-    sessions: Vec<(Server, Instant, Session)>,
-    is_swept: bool,
+struct IdleSessions {
+    /// With the time at which each session became idle.
+    sessions: Vec<(FtpServer, Instant, Session)>,
+    has_cleanup_task: bool,
 }
 
 impl Pool {
     pub fn new(per_host: usize) -> Self {
         Self {
             idle: Mutex::default(),
-            places: Mutex::default(),
+            permits: Mutex::default(),
             per_host,
         }
     }
 
-    /// Waits for leave to use a connection to a server.
+    /// Waits for a permit to use a connection to a server.
     ///
     /// # Errors
-    /// [`OriginError::Unreachable`] if others use all of them for longer than `patience`.
-    pub async fn place(
+    /// [`ConnectionFault::NoFreeConnection`] if no permit is free within `limit`.
+    pub async fn acquire_permit(
         &self,
-        server: &Server,
-        patience: Duration,
-    ) -> Result<OwnedSemaphorePermit, OriginError> {
-        let of_server = {
-            let mut places = lock(&self.places);
-            places.retain(|_, places| Arc::strong_count(places) > 1);
+        server: &FtpServer,
+        limit: Duration,
+    ) -> Result<OwnedSemaphorePermit, ConnectionFault> {
+        let semaphore = {
+            let mut permits = lock(&self.permits);
+            permits.retain(|_, semaphore| Arc::strong_count(semaphore) > 1);
             Arc::clone(
-                places
+                permits
                     .entry(server.clone())
                     .or_insert_with(|| Arc::new(Semaphore::new(self.per_host))),
             )
         };
-        let place = timeout(patience, of_server.acquire_owned()).await;
-        let place = place.map_err(|_| {
-            OriginError::Unreachable("all connections to the origin are in use".to_owned())
-        })?;
-        Ok(place.expect("these semaphores are never closed"))
+        let permit = timeout(limit, semaphore.acquire_owned())
+            .await
+            .map_err(|_| ConnectionFault::NoFreeConnection)?;
+        Ok(permit.expect("these semaphores are never closed"))
     }
 
-    /// A connection to a server that nobody uses.
-    pub fn take(&self, server: &Server) -> Option<Session> {
+    /// Takes the idle connection to a server that was used last.
+    pub fn take(&self, server: &FtpServer) -> Option<Session> {
         let mut idle = lock(&self.idle);
-        idle.drop_old();
-        let at = idle
+        idle.drop_expired();
+        let position = idle
             .sessions
             .iter()
             .rposition(|(other, ..)| other == server)?;
-        Some(idle.sessions.swap_remove(at).2)
+        Some(idle.sessions.swap_remove(position).2)
     }
 
-    /// Keeps a connection for a while, if there is room and nothing is wrong with it.
-    pub fn put(self: &Arc<Self>, server: Server, session: Session) {
+    /// Stores an idle connection. It is closed if the pool is full or its replies are out of sync.
+    pub fn put(self: &Arc<Self>, server: FtpServer, session: Session) {
         let mut idle = lock(&self.idle);
-        let of_server = idle
+        let idle_at_server = idle
             .sessions
             .iter()
             .filter(|(other, ..)| *other == server)
             .count();
         if !session.replies_in_sync()
-            || of_server >= POOL_IDLE_PER_HOST
+            || idle_at_server >= POOL_IDLE_PER_HOST
             || idle.sessions.len() >= POOL_IDLE
         {
             return;
         }
         idle.sessions.push((server, Instant::now(), session));
-        if !std::mem::replace(&mut idle.is_swept, true) {
-            tokio::spawn(sweep(Arc::downgrade(self)));
+        if !std::mem::replace(&mut idle.has_cleanup_task, true) {
+            tokio::spawn(close_expired(Arc::downgrade(self)));
         }
     }
 }
 
-impl Idle {
-    fn drop_old(&mut self) {
+impl IdleSessions {
+    fn drop_expired(&mut self) {
         self.sessions
             .retain(|(_, since, _)| since.elapsed() < POOL_IDLE_TIMEOUT);
     }
 }
 
-/// Closes connections that nobody has used, until there are none.
-async fn sweep(pool: Weak<Pool>) {
+/// Place to which a connection returns after a transfer.
+#[derive(Debug)]
+pub struct PoolReturn {
+    pub pool: Arc<Pool>,
+    pub server: FtpServer,
+}
+
+impl PoolReturn {
+    pub fn put(self, session: Session) {
+        self.pool.put(self.server, session);
+    }
+}
+
+/// Closes expired connections until the pool is empty.
+async fn close_expired(pool: Weak<Pool>) {
     loop {
         sleep(POOL_IDLE_TIMEOUT).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = lock(&pool.idle);
-        idle.drop_old();
+        idle.drop_expired();
         if idle.sessions.is_empty() {
-            idle.is_swept = false;
+            idle.has_cleanup_task = false;
             return;
         }
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is one call, so that a panic leaves none half done.
+    // Each change is one call, so a panic leaves no partial change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

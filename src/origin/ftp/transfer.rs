@@ -1,8 +1,7 @@
-//! The bytes of a file as they come.
+//! Transfer of a file, as the body of a response.
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,157 +9,156 @@ use tokio::io::AsyncReadExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::control::{Data, FileMetadata, Session};
-use super::pool::{Pool, Server};
-use crate::origin::OriginError;
+use super::control::{DataStream, FileMetadata, Session};
+use super::pool::PoolReturn;
+use crate::origin::error::OriginError;
+use crate::origin::fault::{ConnectionFault, ProtocolFault};
 
-/// In bytes.
-const PIECE_BYTES: usize = 64 * 1024;
+/// Buffer size of one read, in bytes.
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// How long a server has to close the data connection once all has come, and then to say so. The
-/// length has decided already.
+/// How long a server may take to close the data connection after the last byte, and to send the
+/// final reply. The transfer is already complete by its length.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A file on its way. What is not read to its end costs the control connection.
+/// Transfer in progress. If it is dropped before its end, the control connection is closed.
 pub struct Transfer {
-    /// Nothing once the end has come.
-    conversation: Option<(Session, Data)>,
-    /// How many bytes are still to come, if the server has said how many there are.
-    left: Option<u64>,
-    /// The file goes on behind what is wanted of it.
-    is_part: bool,
-    /// What has to be the same at the end, where the beginning came at another time.
-    recheck: Option<(Vec<u8>, FileMetadata)>,
-    /// Where the connection may go when the transfer is over.
-    home: Option<(Arc<Pool>, Server)>,
-    place: Option<OwnedSemaphorePermit>,
+    /// `None` after the end.
+    connections: Option<(Session, DataStream)>,
+    /// Number of bytes still to come, if the server stated the size.
+    remaining_bytes: Option<u64>,
+    extent: Extent,
+    slot: ConnectionSlot,
+}
+
+/// End of the requested range, and how it is verified.
+pub enum Extent {
+    /// The range ends with the file.
+    ToEnd,
+    /// The range ends before the file does. The server would send more.
+    Part,
+    /// The range ends with the file, and begins where an earlier transfer ended. At the end, the
+    /// file must still have the same metadata.
+    Rest {
+        path: Vec<u8>,
+        metadata: FileMetadata,
+    },
+}
+
+/// Claim of a transfer on a connection to a server.
+#[derive(Default)]
+pub struct ConnectionSlot {
+    /// `None` if the connection must not be reused.
+    pub return_to: Option<PoolReturn>,
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Transfer {
+    /// Creates a transfer that has `remaining_bytes`, or an unknown number of bytes, to come.
     pub fn new(
-        session: Session,
-        data: Data,
-        left: Option<u64>,
-        home: Option<(Arc<Pool>, Server)>,
-        place: Option<OwnedSemaphorePermit>,
+        connections: (Session, DataStream),
+        remaining_bytes: Option<u64>,
+        extent: Extent,
+        slot: ConnectionSlot,
     ) -> Self {
         Self {
-            conversation: Some((session, data)),
-            left,
-            is_part: false,
-            recheck: None,
-            home,
-            place,
+            connections: Some(connections),
+            remaining_bytes,
+            extent,
+            slot,
         }
     }
 
-    /// Before the end is told the file is looked at again: it may have been exchanged after the
-    /// first look.
-    pub fn of_the_rest(self, path: Vec<u8>, metadata: FileMetadata) -> Self {
-        Self {
-            recheck: Some((path, metadata)),
-            ..self
-        }
-    }
-
-    pub fn of_a_part(self) -> Self {
-        Self {
-            is_part: true,
-            ..self
-        }
-    }
-
-    /// The next bytes, or `None` at the end. Where the length is known nothing else makes an end:
-    /// not the server's 226, and not its absence.
+    /// Returns the next bytes, or `None` at the end.
+    ///
+    /// If the length is known, it alone decides where the body ends. The server's final reply (226)
+    /// does not matter then.
     ///
     /// # Errors
-    /// [`OriginError::Unreachable`] if the server breaks off, [`OriginError::InvalidResponse`] if
-    /// it sends more than it has said.
+    /// [`OriginError::Unreachable`] if the connection ends early, or if the file changed meanwhile.
+    /// [`OriginError::InvalidResponse`] if the server sends more bytes than it stated.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
-        let Some((_, data)) = &mut self.conversation else {
+        let Some((_, data)) = &mut self.connections else {
             return Ok(None);
         };
-        if self.is_part && self.left == Some(0) {
-            self.conversation = None;
+        let is_part = matches!(self.extent, Extent::Part);
+        if is_part && self.remaining_bytes == Some(0) {
+            self.connections = None;
             return Ok(None);
         }
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-        let read = data.read_buf(&mut piece);
-        let count = match self.left {
+        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+        let read = data.read_buf(&mut chunk);
+        let result = match self.remaining_bytes {
             Some(0) => timeout(END_TIMEOUT, read)
                 .await
                 .unwrap_or(Err(io::ErrorKind::TimedOut.into())),
             _ => read.await,
         };
-        let Some(count) = count.as_ref().ok().filter(|count| **count > 0) else {
-            return self.end(count.is_ok()).await;
+        let count = match result {
+            Ok(0) => return self.end(DataEnd::Closed).await,
+            Ok(count) => count as u64,
+            Err(_) => return self.end(DataEnd::Failed).await,
         };
-        let count = *count as u64;
-        match &mut self.left {
-            Some(left) if count > *left && self.is_part => {
-                piece.truncate(usize::try_from(*left).expect("it is less than a piece"));
-                *left = 0;
+        match &mut self.remaining_bytes {
+            Some(remaining) if count > *remaining && is_part => {
+                chunk.truncate(usize::try_from(*remaining).expect("it is less than a chunk"));
+                *remaining = 0;
             }
-            Some(left) if count > *left => {
-                return Err(OriginError::InvalidResponse(
-                    "the origin sends more than it said".to_owned(),
-                ));
-            }
-            Some(left) => *left -= count,
+            Some(remaining) if count > *remaining => return Err(ProtocolFault::TooLong.into()),
+            Some(remaining) => *remaining -= count,
             None => {}
         }
-        Ok(Some(piece.freeze()))
+        Ok(Some(chunk.freeze()))
     }
 
-    /// No more bytes come; `is_clean` says whether the data connection was closed as it should be.
-    async fn end(&mut self, is_clean: bool) -> Result<Option<Bytes>, OriginError> {
-        let broke_off = || OriginError::Unreachable("the origin broke off".to_owned());
-        let (mut session, data) = self.conversation.take().ok_or_else(broke_off)?;
-        match (self.left, &self.recheck) {
-            (Some(0), None) => {
-                let (home, place) = (self.home.take(), self.place.take());
-                tokio::spawn(finish(session, data, home, place));
-                return Ok(None);
-            }
-            (Some(0), Some((path, metadata))) => {
+    /// Checks that the body is complete, after the data connection has ended.
+    async fn end(&mut self, data_end: DataEnd) -> Result<Option<Bytes>, OriginError> {
+        let (mut session, data) = self.connections.take().ok_or(ConnectionFault::Truncated)?;
+        match (self.remaining_bytes, &self.extent) {
+            (Some(0), Extent::Rest { path, metadata }) => {
                 session.finish(data).await?;
                 if !session.metadata(path).await?.is_same_file_as(metadata) {
-                    return Err(OriginError::Unreachable(
-                        "the origin's file changed while it was fetched".to_owned(),
-                    ));
+                    return Err(ConnectionFault::FileChanged.into());
                 }
             }
-            // Only the server knows whether that was all.
-            (None, _) if is_clean => session.finish(data).await?,
-            _ => return Err(broke_off()),
+            (Some(0), _) => {
+                tokio::spawn(finish(session, data, std::mem::take(&mut self.slot)));
+                return Ok(None);
+            }
+            // Only the server's final reply shows whether the file is complete.
+            (None, _) if data_end == DataEnd::Closed => session.finish(data).await?,
+            _ => return Err(ConnectionFault::Truncated.into()),
         }
-        if let Some((pool, server)) = self.home.take() {
-            pool.put(server, session);
+        if let Some(return_to) = self.slot.return_to.take() {
+            return_to.put(session);
         }
         Ok(None)
     }
 }
 
-/// Waits for the server's word that a transfer is over, which nobody needs but whoever uses the
-/// connection next.
-async fn finish(
-    mut session: Session,
-    data: Data,
-    home: Option<(Arc<Pool>, Server)>,
-    place: Option<OwnedSemaphorePermit>,
-) {
-    if let Some((pool, server)) = home
+/// How a data connection ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum DataEnd {
+    /// The server closed it.
+    Closed,
+    /// It failed, or the server did not close it in time.
+    Failed,
+}
+
+/// Waits for the server's final reply. Only the next user of the connection needs it.
+async fn finish(mut session: Session, data: DataStream, slot: ConnectionSlot) {
+    if let Some(return_to) = slot.return_to
         && let Ok(Ok(())) = timeout(END_TIMEOUT, session.finish(data)).await
     {
-        pool.put(server, session);
+        return_to.put(session);
     }
-    drop(place);
+    drop(slot.permit);
 }
 
 impl fmt::Debug for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transfer")
-            .field("left", &self.left)
+            .field("remaining_bytes", &self.remaining_bytes)
             .finish_non_exhaustive()
     }
 }

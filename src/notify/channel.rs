@@ -3,12 +3,11 @@
 //! Each has its own queue and task, so a failing channel does not block the other.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
 
+use super::delivery::{DeliveryError, deliver_with_retries};
 use super::incident::Notification;
 use super::mail::Mail;
 use super::webhook::Webhook;
@@ -17,27 +16,9 @@ use super::webhook::Webhook;
 /// Their incidents stay listed.
 const QUEUE_LENGTH: usize = 64;
 
-/// Maximum number of delivery attempts for one notification.
-const ATTEMPTS: u32 = 4;
-
-/// Wait before the second attempt. It doubles with each attempt.
-const BACKOFF: Duration = Duration::from_secs(1);
-
-/// Timeout of one attempt.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
-
 pub enum Channel {
     Webhook(Webhook),
     Mail(Mail),
-}
-
-/// Error returned when a notification was not delivered.
-#[derive(Debug)]
-pub enum DeliveryError {
-    /// Transient: a retry may succeed.
-    Transient(String),
-    /// Permanent: retries are useless.
-    Permanent(String),
 }
 
 impl Channel {
@@ -49,55 +30,9 @@ impl Channel {
     }
 
     async fn send(&self, notification: &Notification) -> Result<(), DeliveryError> {
-        let sent = async {
-            match self {
-                Self::Webhook(webhook) => webhook.send(notification).await,
-                Self::Mail(mail) => mail.send(notification).await,
-            }
-        };
-        timeout(TIMEOUT, sent)
-            .await
-            .unwrap_or_else(|_| Err(DeliveryError::Transient("request timed out".to_owned())))
-    }
-
-    /// Delivers a notification, and retries transient errors.
-    async fn deliver(&self, notification: &Notification) {
-        let (by, id, event) = (
-            self.name(),
-            &notification.incident.id,
-            notification.kind.as_str(),
-        );
-        let mut wait = BACKOFF;
-        for attempt in 1.. {
-            match self.send(notification).await {
-                Ok(()) => {
-                    tracing::info!(by, id, event, attempt, "notification delivered");
-                    return;
-                }
-                Err(DeliveryError::Transient(why)) if attempt < ATTEMPTS => {
-                    tracing::debug!(
-                        by,
-                        id,
-                        event,
-                        attempt,
-                        why,
-                        "notification failed, will retry"
-                    );
-                    sleep(wait).await;
-                    wait *= 2;
-                }
-                Err(DeliveryError::Transient(why) | DeliveryError::Permanent(why)) => {
-                    tracing::warn!(
-                        by,
-                        id,
-                        event,
-                        attempt,
-                        why,
-                        "notification failed, giving up"
-                    );
-                    return;
-                }
-            }
+        match self {
+            Self::Webhook(webhook) => webhook.send(notification).await,
+            Self::Mail(mail) => mail.send(notification).await,
         }
     }
 }
@@ -109,7 +44,7 @@ pub struct ChannelQueue {
 }
 
 impl ChannelQueue {
-    /// Starts the delivery task. The task ends when the outbox is dropped and the queue is empty.
+    /// Starts the delivery task. The task ends when this value is dropped and the queue is empty.
     pub fn open(channel: Channel) -> (Self, JoinHandle<()>) {
         let (queue, notifications) = mpsc::channel(QUEUE_LENGTH);
         (
@@ -132,6 +67,9 @@ impl ChannelQueue {
 
 async fn run_channel(channel: Channel, mut notifications: Receiver<Arc<Notification>>) {
     while let Some(notification) = notifications.recv().await {
-        channel.deliver(&notification).await;
+        deliver_with_retries(channel.name(), &notification, || {
+            channel.send(&notification)
+        })
+        .await;
     }
 }

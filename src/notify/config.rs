@@ -1,6 +1,3 @@
-//! Configuration section `[notify]`.
-
-use std::fmt::Display;
 use std::path::PathBuf;
 
 use lettre::message::Mailbox;
@@ -9,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::channel::Channel;
 use super::mail::{self, Mail};
 use super::webhook::Webhook;
-use crate::model::{ConfigError, Secret};
+use crate::model::Secret;
 
 /// Configuration section `[notify]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -24,9 +21,7 @@ pub struct Config {
     /// URL of the mail server. Empty: no mail.
     pub smtp_url: Secret,
     pub smtp_url_file: PathBuf,
-    /// Sender of the mails.
     pub mail_from: String,
-    /// Recipients of the mails.
     pub mail_to: Vec<String>,
 }
 
@@ -34,19 +29,19 @@ impl Config {
     /// Checks the section.
     ///
     /// # Errors
-    /// [`ConfigError`] if a key is missing, or its value or file is invalid.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// A text with the configuration key that is missing, or whose value or file is invalid.
+    pub fn check(&self) -> Result<(), String> {
         self.channels("").map(drop)
     }
 
-    /// Creates the configured notification channels. Notifications contain the name `instance`.
-    pub(super) fn channels(&self, instance: &str) -> Result<Vec<Channel>, ConfigError> {
+    /// Creates the configured notification channels.
+    pub(super) fn channels(&self, instance: &str) -> Result<Vec<Channel>, String> {
         let webhook = self.webhook(instance)?.map(Channel::Webhook);
         let mail = self.mail(instance)?.map(Channel::Mail);
         Ok(webhook.into_iter().chain(mail).collect())
     }
 
-    fn webhook(&self, instance: &str) -> Result<Option<Webhook>, ConfigError> {
+    fn webhook(&self, instance: &str) -> Result<Option<Webhook>, String> {
         let url = self
             .webhook_url
             .or_from_file("notify.webhook_url", &self.webhook_url_file)?;
@@ -57,15 +52,15 @@ impl Config {
             return if secret.is_empty() {
                 Ok(None)
             } else {
-                Err(invalid("webhook_secret", &"needs notify.webhook_url"))
+                Err("notify.webhook_secret needs notify.webhook_url".to_owned())
             };
         }
         Webhook::new(&url, secret, instance)
             .map(Some)
-            .map_err(|reason| invalid("webhook_url", &reason))
+            .map_err(|why| format!("notify.webhook_url: {why}"))
     }
 
-    fn mail(&self, instance: &str) -> Result<Option<Mail>, ConfigError> {
+    fn mail(&self, instance: &str) -> Result<Option<Mail>, String> {
         let url = self
             .smtp_url
             .or_from_file("notify.smtp_url", &self.smtp_url_file)?;
@@ -79,14 +74,14 @@ impl Config {
         match (present, missing) {
             (None, _) => return Ok(None),
             (Some((present, _)), Some((missing, _))) => {
-                return Err(invalid(present, &format!("needs notify.{missing}")));
+                return Err(format!("notify.{present} needs notify.{missing}"));
             }
             (Some(_), None) => {}
         }
         let mailbox = |key: &str, address: &String| {
-            address.parse::<Mailbox>().map_err(|error| {
-                invalid(key, &format!("invalid mail address {address:?}: {error}"))
-            })
+            address
+                .parse::<Mailbox>()
+                .map_err(|why| format!("notify.{key}: invalid mail address {address:?}: {why}"))
         };
         let from = mailbox("mail_from", &self.mail_from)?;
         let to = self
@@ -94,11 +89,7 @@ impl Config {
             .iter()
             .map(|address| mailbox("mail_to", address))
             .collect::<Result<_, _>>()?;
-        let transport = mail::transport(&url).map_err(|reason| invalid("smtp_url", &reason))?;
+        let transport = mail::transport(&url).map_err(|why| format!("notify.smtp_url: {why}"))?;
         Ok(Some(Mail::new(transport, from, to, instance)))
     }
-}
-
-fn invalid(key: &str, reason: &dyn Display) -> ConfigError {
-    ConfigError::new(format!("notify.{key}"), reason)
 }

@@ -1,6 +1,6 @@
 //! Incidents as listed by the API, and notifications about them.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
@@ -9,13 +9,14 @@ use crate::model::Cause;
 /// Failures of one cause at one host, or at this instance itself.
 #[derive(Debug, Clone, Serialize)]
 pub struct Incident {
+    /// 16 hexadecimal digits.
     pub id: String,
-    #[serde(serialize_with = "as_word")]
+    #[serde(serialize_with = "as_cause_name")]
     pub cause: Cause,
     pub severity: Severity,
     /// `None` if this instance itself fails.
     pub host: Option<String>,
-    pub state: State,
+    pub state: IncidentState,
     /// Number of failures.
     pub count: u64,
     #[serde(serialize_with = "as_date")]
@@ -44,7 +45,7 @@ pub enum Severity {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum IncidentState {
     Open,
     /// The failure is over.
     Recovered,
@@ -96,7 +97,7 @@ impl Incident {
     /// Returns a one-line summary for people.
     #[must_use]
     pub fn summary(&self) -> String {
-        let what = match self.cause {
+        let failure = match self.cause {
             Cause::NotFound => "does not have the requested file",
             Cause::RemovedUpstream => "no longer has a file that was stored before",
             Cause::UpstreamError => "returns an error",
@@ -113,14 +114,14 @@ impl Incident {
             Cause::Disk => "the cache disk is failing",
         };
         match &self.host {
-            Some(host) => format!("{host} {what}"),
-            None => what.to_owned(),
+            Some(host) => format!("{host} {failure}"),
+            None => failure.to_owned(),
         }
     }
 }
 
 /// Returns the machine-readable name of a cause.
-pub fn word_of(cause: Cause) -> &'static str {
+pub fn cause_name(cause: Cause) -> &'static str {
     match cause {
         Cause::NotFound => "not_found",
         Cause::RemovedUpstream => "removed_upstream",
@@ -139,14 +140,19 @@ pub fn word_of(cause: Cause) -> &'static str {
     }
 }
 
+/// Returns the time since `then`, or zero if the clock was set back. Waits then take longer.
+pub fn elapsed(then: SystemTime, now: SystemTime) -> Duration {
+    now.duration_since(then).unwrap_or_default()
+}
+
 /// Formats a time as RFC 3339, in UTC.
 pub fn date(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn as_word<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(word_of(*cause))
+fn as_cause_name<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(cause_name(*cause))
 }
 
 fn as_date<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,66 +2,21 @@
 //!
 //! The tracker reads no clock and starts no task, so tests can simulate days.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use super::incident::{Incident, Notification, NotificationKind, Severity, State};
-use crate::model::{Cause, Event, Key, Target, sanitize_line};
+use super::alert_limit::AlertLimit;
+use super::incident::{Incident, Notification, elapsed};
+use super::recovery_rule::RecoveryRule;
+use super::tracked_incident::{REALERT_INTERVAL, TrackedIncident};
+use crate::model::{Cause, Event};
 
 /// Maximum number of listed incidents, open or closed. Beyond it, the least important is removed.
 const MAX_INCIDENTS: usize = 200;
 
-/// Maximum number of targets that an incident shows.
-const MAX_SHOWN_TARGETS: usize = 8;
-
-/// Maximum number of targets that an incident tracks individually. With more, it only expires.
-const MAX_FOLLOWED_TARGETS: usize = 64;
-
-/// Maximum length of an incident's error text, in characters.
-const MAX_DETAIL_CHARS: usize = 300;
-
-/// Minimum time between two alerts of one incident.
-///
-/// An incident that recurs within this time after its last event is reopened.
-const REALERT_INTERVAL: Duration = Duration::from_hours(1);
-
-/// An open incident expires after this time without a new event.
-const EXPIRY: Duration = Duration::from_hours(24);
-
-/// Maximum number of alerts of one cause in [`ALERT_WINDOW`], over all hosts.
-///
-/// A client that requests a thousand unreachable hosts must not cause a thousand mails, or hide
-/// alerts of other causes. Further alerts are delayed until the limit allows them.
-const MAX_ALERTS: usize = 20;
-const ALERT_WINDOW: Duration = Duration::from_hours(1);
-
-/// Condition that closes an incident as recovered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum RecoveryRule {
-    /// Any target of the same host was stored.
-    SameHost,
-    /// Each target of the incident was stored.
-    SameTargets,
-    /// Any target was stored.
-    Anything,
-    /// A recovery event of the same cause.
-    ItsOwnEvent,
-}
-
 #[derive(Default)]
 pub struct IncidentTracker {
     entries: Vec<TrackedIncident>,
-    /// Times of the recent alerts of each cause.
-    sent: HashMap<Cause, VecDeque<SystemTime>>,
-}
-
-struct TrackedIncident {
-    incident: Incident,
-    /// The incident was opened or reopened, and no alert was sent yet.
-    needs_alert: bool,
-    pending: HashSet<Key>,
-    /// Whether there are more targets than are tracked.
-    has_more: bool,
+    alert_limit: AlertLimit,
 }
 
 impl IncidentTracker {
@@ -73,29 +28,29 @@ impl IncidentTracker {
                 cause,
                 detail,
             } => {
-                let host = (recovery_rule(*cause) != RecoveryRule::Anything)
-                    .then(|| target.host().to_owned());
-                let at = self.find_or_open(host, *cause, now);
-                self.entries[at].add_target(target);
-                self.record_occurrence(at, detail, now)
+                let is_own = RecoveryRule::for_cause(*cause) == RecoveryRule::AnyTarget;
+                let host = (!is_own).then(|| target.host().to_owned());
+                let index = self.find_or_open(host, *cause, now);
+                self.entries[index].add_target(target);
+                self.record_occurrence(index, detail, now)
             }
             Event::CorruptionFound { targets, detail } => {
-                let at = self.find_or_open(None, Cause::Corruption, now);
+                let index = self.find_or_open(None, Cause::Corruption, now);
                 for target in targets {
-                    self.entries[at].add_target(target);
+                    self.entries[index].add_target(target);
                 }
-                self.record_occurrence(at, detail, now)
+                self.record_occurrence(index, detail, now)
             }
             Event::BucketFailed { detail } => self.record_own(Cause::Bucket, detail, now),
             Event::DiskFailed { detail } => self.record_own(Cause::Disk, detail, now),
             Event::BucketRecovered => self.resolve_all(Cause::Bucket, now),
             Event::DiskRecovered => self.resolve_all(Cause::Disk, now),
             Event::Repaired { targets } => {
-                let of_rot = self
+                let corruption = self
                     .entries
                     .iter_mut()
                     .filter(|tracked| tracked.incident.cause == Cause::Corruption);
-                of_rot
+                corruption
                     .filter_map(|tracked| {
                         targets
                             .iter()
@@ -114,18 +69,17 @@ impl IncidentTracker {
 
     /// Expires old incidents, and returns the delayed alerts that are due.
     pub fn tick(&mut self, now: SystemTime) -> Vec<Notification> {
-        for tracked in self.entries.iter_mut().filter(|tracked| tracked.is_open()) {
-            if since(tracked.incident.last_seen, now) >= EXPIRY {
-                tracked.close(State::Expired, now);
-            }
+        for tracked in &mut self.entries {
+            tracked.expire_if_quiet(now);
         }
-        let sent = &mut self.sent;
+        let limit = &mut self.alert_limit;
         self.entries
             .iter_mut()
-            .filter_map(|tracked| alert(tracked, sent, now))
+            .filter_map(|tracked| tracked.take_alert(limit, now))
             .collect()
     }
 
+    /// Returns all incidents, open or closed, latest event first.
     pub fn newest_first(&self) -> Vec<Incident> {
         let mut incidents: Vec<_> = self
             .entries
@@ -136,18 +90,27 @@ impl IncidentTracker {
         incidents
     }
 
-    fn record_occurrence(&mut self, at: usize, detail: &str, now: SystemTime) -> Vec<Notification> {
-        let tracked = &mut self.entries[at];
+    fn record_occurrence(
+        &mut self,
+        index: usize,
+        detail: &str,
+        now: SystemTime,
+    ) -> Vec<Notification> {
+        let tracked = &mut self.entries[index];
         tracked.record_occurrence(detail, now);
-        alert(tracked, &mut self.sent, now).into_iter().collect()
+        tracked
+            .take_alert(&mut self.alert_limit, now)
+            .into_iter()
+            .collect()
     }
 
-    /// Records an incident of this instance, which has no host.
+    /// Records a failure of this instance, which has no host.
     fn record_own(&mut self, cause: Cause, detail: &str, now: SystemTime) -> Vec<Notification> {
-        let at = self.find_or_open(None, cause, now);
-        self.record_occurrence(at, detail, now)
+        let index = self.find_or_open(None, cause, now);
+        self.record_occurrence(index, detail, now)
     }
 
+    /// Closes all incidents of a cause as recovered.
     fn resolve_all(&mut self, cause: Cause, now: SystemTime) -> Vec<Notification> {
         let of_cause = self
             .entries
@@ -162,18 +125,13 @@ impl IncidentTracker {
     ///
     /// An incident that was closed long ago is not reopened.
     fn find_or_open(&mut self, host: Option<String>, cause: Cause, now: SystemTime) -> usize {
-        let is_it = |tracked: &TrackedIncident| {
-            let Incident {
-                cause: of_entry,
-                host: at,
-                last_seen,
-                ..
-            } = &tracked.incident;
-            (*of_entry, at) == (cause, &host)
-                && (tracked.is_open() || since(*last_seen, now) < REALERT_INTERVAL)
+        let matches = |tracked: &TrackedIncident| {
+            let incident = &tracked.incident;
+            (incident.cause, &incident.host) == (cause, &host)
+                && (tracked.is_open() || elapsed(incident.last_seen, now) < REALERT_INTERVAL)
         };
-        if let Some(at) = self.entries.iter().position(is_it) {
-            return at;
+        if let Some(index) = self.entries.iter().position(matches) {
+            return index;
         }
         if self.entries.len() >= MAX_INCIDENTS {
             let importance = |tracked: &TrackedIncident| {
@@ -183,7 +141,8 @@ impl IncidentTracker {
                     tracked.incident.last_seen,
                 )
             };
-            let least = (0..self.entries.len()).min_by_key(|at| importance(&self.entries[*at]));
+            let least =
+                (0..self.entries.len()).min_by_key(|index| importance(&self.entries[*index]));
             self.entries
                 .swap_remove(least.expect("the tracker is full"));
         }
@@ -192,165 +151,15 @@ impl IncidentTracker {
     }
 }
 
-impl TrackedIncident {
-    fn new(cause: Cause, host: Option<String>, now: SystemTime) -> Self {
-        let incident = Incident {
-            id: format!("{:016x}", rand::random::<u64>()),
-            cause,
-            severity: if cause == Cause::NotFound {
-                Severity::Notice
-            } else {
-                Severity::Alert
-            },
-            host,
-            // The first event opens the incident.
-            state: State::Expired,
-            count: 0,
-            first_seen: now,
-            last_seen: now,
-            alerted: None,
-            ended: None,
-            targets: Vec::new(),
-            detail: String::new(),
-        };
-        Self {
-            incident,
-            needs_alert: false,
-            pending: HashSet::new(),
-            has_more: false,
-        }
-    }
-
-    fn is_open(&self) -> bool {
-        self.incident.state == State::Open
-    }
-
-    fn record_occurrence(&mut self, detail: &str, now: SystemTime) {
-        if !self.is_open() {
-            self.incident.state = State::Open;
-            self.incident.ended = None;
-            self.needs_alert = true;
-        }
-        self.incident.count += 1;
-        self.incident.last_seen = now;
-        self.incident.detail = sanitize_line(detail)
-            .chars()
-            .take(MAX_DETAIL_CHARS)
-            .collect();
-    }
-
-    fn add_target(&mut self, target: &Target) {
-        let shown = target.to_string();
-        let targets = &mut self.incident.targets;
-        targets.retain(|other| *other != shown);
-        targets.push(shown);
-        if targets.len() > MAX_SHOWN_TARGETS {
-            targets.remove(0);
-        }
-        if self.pending.len() < MAX_FOLLOWED_TARGETS {
-            self.pending.insert(Key::new(target));
-        } else if !self.pending.contains(&Key::new(target)) {
-            self.has_more = true;
-        }
-    }
-
-    /// Closes the incident if the stored target meets its recovery condition.
-    ///
-    /// Returns a recovery notification only if an alert was sent before.
-    fn record_stored(&mut self, target: &Target, now: SystemTime) -> Option<Notification> {
-        if !self.is_open() {
-            return None;
-        }
-        let is_over = match recovery_rule(self.incident.cause) {
-            RecoveryRule::Anything => true,
-            RecoveryRule::SameHost => self.incident.host.as_deref() == Some(target.host()),
-            RecoveryRule::SameTargets => {
-                let is_one_of_them = self.pending.remove(&Key::new(target));
-                is_one_of_them && self.pending.is_empty() && !self.has_more
-            }
-            RecoveryRule::ItsOwnEvent => false,
-        };
-        if is_over { self.resolve(now) } else { None }
-    }
-
-    fn resolve(&mut self, now: SystemTime) -> Option<Notification> {
-        if !self.is_open() {
-            return None;
-        }
-        let was_sent = !self.needs_alert && self.incident.severity == Severity::Alert;
-        self.close(State::Recovered, now);
-        was_sent.then(|| self.notification(NotificationKind::Recovery))
-    }
-
-    fn close(&mut self, state: State, now: SystemTime) {
-        self.incident.state = state;
-        self.incident.ended = Some(now);
-        self.needs_alert = false;
-        self.pending.clear();
-        self.has_more = false;
-    }
-
-    fn notification(&self, kind: NotificationKind) -> Notification {
-        Notification {
-            kind,
-            incident: self.incident.clone(),
-        }
-    }
-}
-
-/// Returns the pending alert of an incident, if the rate limits allow it now.
-fn alert(
-    tracked: &mut TrackedIncident,
-    sent: &mut HashMap<Cause, VecDeque<SystemTime>>,
-    now: SystemTime,
-) -> Option<Notification> {
-    let incident = &mut tracked.incident;
-    let rests = incident
-        .alerted
-        .is_some_and(|alerted| since(alerted, now) < REALERT_INTERVAL);
-    if !tracked.needs_alert || incident.severity < Severity::Alert || rests {
-        return None;
-    }
-    let lately = sent.entry(incident.cause).or_default();
-    while lately
-        .front()
-        .is_some_and(|first| since(*first, now) >= ALERT_WINDOW)
-    {
-        lately.pop_front();
-    }
-    if lately.len() >= MAX_ALERTS {
-        return None;
-    }
-    lately.push_back(now);
-    incident.alerted = Some(now);
-    tracked.needs_alert = false;
-    Some(tracked.notification(NotificationKind::Alert))
-}
-
-fn recovery_rule(cause: Cause) -> RecoveryRule {
-    match cause {
-        Cause::UpstreamError | Cause::Unreachable | Cause::Timeout | Cause::InvalidResponse => {
-            RecoveryRule::SameHost
-        }
-        Cause::NotFound
-        | Cause::RemovedUpstream
-        | Cause::WrongFileType
-        | Cause::ChecksumMismatch
-        | Cause::ContentChanged
-        | Cause::Corruption => RecoveryRule::SameTargets,
-        Cause::NoSpace | Cause::StoreFailed => RecoveryRule::Anything,
-        Cause::Bucket | Cause::Disk => RecoveryRule::ItsOwnEvent,
-    }
-}
-
-/// Returns the time since `then`, or zero if the clock was set back. Waits then take longer.
-fn since(then: SystemTime, now: SystemTime) -> Duration {
-    now.duration_since(then).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::model::Target;
+    use crate::notify::alert_limit::{ALERT_WINDOW, MAX_ALERTS};
+    use crate::notify::incident::{IncidentState, NotificationKind};
+    use crate::notify::tracked_incident::{EXPIRY, MAX_SHOWN_TARGETS, MAX_TRACKED_TARGETS};
 
     const MINUTE: Duration = Duration::from_mins(1);
 
@@ -358,7 +167,7 @@ mod tests {
         Target::parse(&format!("https://{host}/{name}.tar.gz")).unwrap()
     }
 
-    fn trouble(cause: Cause, host: &str, name: &str) -> Event {
+    fn failure(cause: Cause, host: &str, name: &str) -> Event {
         Event::FetchFailed {
             target: target(host, name),
             cause,
@@ -388,7 +197,7 @@ mod tests {
         for minute in 0..180 {
             let now = start + minute * MINUTE;
             sent.extend(tracker.tick(now));
-            sent.extend(tracker.record(&trouble(Cause::Unreachable, "a.example", "x"), now));
+            sent.extend(tracker.record(&failure(Cause::Unreachable, "a.example", "x"), now));
             sent.extend(tracker.record(&stored("a.example", "y"), now));
         }
         let pair = [NotificationKind::Alert, NotificationKind::Recovery];
@@ -408,12 +217,12 @@ mod tests {
     #[test]
     fn delayed_alert_is_sent_when_due() {
         let (mut tracker, start) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
-        tracker.record(&trouble(Cause::Unreachable, "a.example", "x"), start);
+        tracker.record(&failure(Cause::Unreachable, "a.example", "x"), start);
         tracker.record(&stored("a.example", "x"), start + MINUTE);
         assert!(
             tracker
                 .record(
-                    &trouble(Cause::Unreachable, "a.example", "x"),
+                    &failure(Cause::Unreachable, "a.example", "x"),
                     start + 2 * MINUTE
                 )
                 .is_empty()
@@ -432,11 +241,11 @@ mod tests {
     #[test]
     fn quiet_incident_expires_without_notification() {
         let (mut tracker, start) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
-        tracker.record(&trouble(Cause::ContentChanged, "a.example", "x"), start);
+        tracker.record(&failure(Cause::ContentChanged, "a.example", "x"), start);
         assert!(tracker.tick(start + EXPIRY).is_empty());
-        assert_eq!(tracker.newest_first()[0].state, State::Expired);
+        assert_eq!(tracker.newest_first()[0].state, IncidentState::Expired);
         let again = tracker.record(
-            &trouble(Cause::ContentChanged, "a.example", "x"),
+            &failure(Cause::ContentChanged, "a.example", "x"),
             start + 2 * EXPIRY,
         );
         assert_eq!(
@@ -449,7 +258,7 @@ mod tests {
     fn mismatch_recovers_when_each_target_is_stored() {
         let (mut tracker, now) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
         for name in ["x", "y"] {
-            tracker.record(&trouble(Cause::ChecksumMismatch, "a.example", name), now);
+            tracker.record(&failure(Cause::ChecksumMismatch, "a.example", name), now);
         }
         assert!(
             tracker
@@ -466,18 +275,18 @@ mod tests {
     #[test]
     fn incident_with_untracked_targets_only_expires() {
         let (mut tracker, now) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
-        let names: Vec<_> = (0..=MAX_FOLLOWED_TARGETS)
+        let names: Vec<_> = (0..=MAX_TRACKED_TARGETS)
             .map(|number| number.to_string())
             .collect();
         for name in &names {
-            tracker.record(&trouble(Cause::WrongFileType, "a.example", name), now);
+            tracker.record(&failure(Cause::WrongFileType, "a.example", name), now);
         }
         assert!(
             names
                 .iter()
                 .all(|name| tracker.record(&stored("a.example", name), now).is_empty())
         );
-        assert_eq!(tracker.newest_first()[0].state, State::Open);
+        assert_eq!(tracker.newest_first()[0].state, IncidentState::Open);
         assert_eq!(tracker.newest_first()[0].targets.len(), MAX_SHOWN_TARGETS);
     }
 
@@ -488,7 +297,7 @@ mod tests {
             (0..1000)
                 .map(|number| {
                     tracker
-                        .record(&trouble(cause, &format!("h{number}.example"), "x"), now)
+                        .record(&failure(cause, &format!("h{number}.example"), "x"), now)
                         .len()
                 })
                 .sum()
@@ -497,7 +306,7 @@ mod tests {
         assert_eq!(tracker.newest_first().len(), MAX_INCIDENTS);
         assert_eq!(
             tracker
-                .record(&trouble(Cause::ContentChanged, "a.example", "x"), now)
+                .record(&failure(Cause::ContentChanged, "a.example", "x"), now)
                 .len(),
             1
         );
@@ -521,7 +330,7 @@ mod tests {
     fn detail_stays_on_one_line() {
         let mut tracker = IncidentTracker::default();
         tracker.record(
-            &trouble(Cause::InvalidResponse, "a.example", "x"),
+            &failure(Cause::InvalidResponse, "a.example", "x"),
             SystemTime::UNIX_EPOCH,
         );
         assert_eq!(tracker.newest_first()[0].detail, "a  detail");

@@ -10,8 +10,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-use super::channel::{DeliveryError, TIMEOUT};
-use super::incident::{Notification, NotificationKind, date, word_of};
+use super::delivery::{ATTEMPT_TIMEOUT, DeliveryError};
+use super::incident::{Notification, NotificationKind, cause_name, date};
 use crate::model::Secret;
 
 /// Error returned when the transport cannot be created.
@@ -116,7 +116,7 @@ impl Mail {
             NotificationKind::Alert => line("Alert:", &incident.summary()),
             NotificationKind::Recovery => line("Recovered:", &incident.summary()),
         }
-        line("Cause:", word_of(incident.cause));
+        line("Cause:", cause_name(incident.cause));
         line("Host:", incident.host.as_deref().unwrap_or("-"));
         line("Fetches:", &incident.count.to_string());
         line("First:", &date(incident.first_seen));
@@ -149,9 +149,9 @@ pub fn transport(url: &Secret) -> Result<Transport, TransportError> {
         Host::Ipv6(address) => address.to_string(),
     };
     let has_user = !url.username().is_empty();
-    let wanted = url.query().and_then(|query| query.strip_prefix("tls="));
+    let tls_option = url.query().and_then(|query| query.strip_prefix("tls="));
     let parameters = || TlsParameters::new(host.clone()).map_err(TransportError::Tls);
-    let (tls, port) = match (url.scheme(), wanted) {
+    let (tls, port) = match (url.scheme(), tls_option) {
         ("smtps", None) => (Tls::Wrapper(parameters()?), SUBMISSIONS_PORT),
         ("smtp", Some("none")) => (Tls::None, SMTP_PORT),
         ("smtp", Some("required")) => (Tls::Required(parameters()?), SUBMISSION_PORT),
@@ -169,7 +169,7 @@ pub fn transport(url: &Secret) -> Result<Transport, TransportError> {
     builder = builder
         .port(url.port().unwrap_or(port))
         .tls(tls)
-        .timeout(Some(TIMEOUT));
+        .timeout(Some(ATTEMPT_TIMEOUT));
     if has_user {
         let password = decoded(url.password().unwrap_or_default())?;
         builder = builder.credentials(Credentials::new(decoded(url.username())?, password));

@@ -5,11 +5,15 @@
 //! task. A fetch never waits for this module: if a queue is full, the notification is dropped and
 //! the incident stays listed. The main type is [`Notifier`].
 
+mod alert_limit;
 mod channel;
 mod config;
+mod delivery;
 mod incident;
 mod incident_tracker;
 mod mail;
+mod recovery_rule;
+mod tracked_incident;
 mod webhook;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,8 +62,10 @@ impl Incidents {
 pub struct Notifier {
     incidents: Incidents,
     stop: CancellationToken,
-    listening: JoinHandle<()>,
-    sending: Vec<JoinHandle<()>>,
+    /// Task that receives events.
+    listener: JoinHandle<()>,
+    /// Delivery task of each channel.
+    channels: Vec<JoinHandle<()>>,
 }
 
 impl Notifier {
@@ -68,7 +74,7 @@ impl Notifier {
     /// # Errors
     /// [`ConfigError`] for the first invalid value.
     pub fn start(config: &Config, instance: &str, events: &EventSink) -> Result<Self, ConfigError> {
-        let (queues, sending) = config
+        let (queues, channels) = config
             .channels(instance)?
             .into_iter()
             .map(ChannelQueue::open)
@@ -79,15 +85,16 @@ impl Notifier {
             incidents: incidents.clone(),
             queues,
         };
-        let listening = tokio::spawn(listener.listen(events.subscribe(), stop.clone()));
+        let listener = tokio::spawn(listener.listen(events.subscribe(), stop.clone()));
         Ok(Self {
             incidents,
             stop,
-            listening,
-            sending,
+            listener,
+            channels,
         })
     }
 
+    /// Returns a handle to the incidents.
     #[must_use]
     pub fn incidents(&self) -> Incidents {
         self.incidents.clone()
@@ -97,25 +104,25 @@ impl Notifier {
     pub async fn stop(self) {
         self.stop.cancel();
         let Self {
-            listening,
-            mut sending,
+            listener,
+            mut channels,
             ..
         } = self;
         let delivered = timeout(STOP_GRACE, async {
             // A failed task has nothing left to deliver.
-            drop(listening.await);
-            for channel in &mut sending {
+            drop(listener.await);
+            for channel in &mut channels {
                 drop(channel.await);
             }
         });
         if delivered.await.is_err() {
-            sending.iter().for_each(JoinHandle::abort);
+            channels.iter().for_each(JoinHandle::abort);
             tracing::warn!("shutdown: some notifications were not delivered");
         }
     }
 }
 
-/// Receiver of events, which sends notifications to the outboxes.
+/// Receiver of events, which queues notifications for the channels.
 struct Listener {
     incidents: Incidents,
     queues: Vec<ChannelQueue>,
@@ -141,6 +148,7 @@ impl Listener {
         }
     }
 
+    /// Handles the events that are already queued.
     fn drain(&self, mut events: Receiver<Arc<Event>>) {
         loop {
             match events.try_recv() {
@@ -181,7 +189,7 @@ impl Listener {
 fn log_lost_events(lost: u64) {
     tracing::warn!(
         lost,
-        "event queue overflowed; lost events are missing from incidents"
+        "event queue overflowed, lost events are missing from incidents"
     );
 }
 

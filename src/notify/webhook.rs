@@ -9,7 +9,7 @@ use reqwest::{Client, StatusCode, Url};
 use serde_json::json;
 use sha2::Sha256;
 
-use super::channel::{DeliveryError, TIMEOUT};
+use super::delivery::{ATTEMPT_TIMEOUT, DeliveryError};
 use super::incident::{Notification, date};
 use crate::model::{Secret, root_cause};
 
@@ -52,7 +52,7 @@ impl Webhook {
         let client = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
-            .timeout(TIMEOUT);
+            .timeout(ATTEMPT_TIMEOUT);
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
         let client = client
             .build()
@@ -87,14 +87,14 @@ impl Webhook {
             .await
             .map_err(|error| DeliveryError::Transient(cause_of(error)))?;
         let status = response.status();
-        let may_pass = status.is_server_error()
+        let is_transient = status.is_server_error()
             || matches!(
                 status,
                 StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
             );
         match status {
             status if status.is_success() => Ok(()),
-            status if may_pass => Err(DeliveryError::Transient(format!(
+            status if is_transient => Err(DeliveryError::Transient(format!(
                 "the server returned {status}"
             ))),
             status => Err(DeliveryError::Permanent(format!(

@@ -12,38 +12,41 @@ use tokio::net::TcpStream;
 use super::error::DnsError;
 
 /// Connection to the primary server of the zone. Signatures authenticate the responses.
-pub struct Connection<'a> {
+pub struct DnsConnection<'a> {
     stream: TcpStream,
     signer: &'a TSigner,
 }
 
-impl<'a> Connection<'a> {
+impl<'a> DnsConnection<'a> {
     pub async fn open(server: SocketAddr, signer: &'a TSigner) -> Result<Self, DnsError> {
         let stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, signer })
     }
 
-    /// Signs and sends `question`, and returns the response.
-    pub async fn ask(&mut self, mut question: Message) -> Result<Message, DnsError> {
-        let verifier = question.finalize(self.signer, now_seconds())?;
+    /// Signs and sends `query`, and returns the response.
+    ///
+    /// # Errors
+    /// [`DnsError`] if there is no response, or if it is not authentic.
+    pub async fn query(&mut self, mut query: Message) -> Result<Message, DnsError> {
+        let verifier = query.finalize(self.signer, now_seconds())?;
         let mut verifier = verifier.expect("a message signed with TSIG has a verifier");
-        self.send(&question.to_vec()?).await?;
+        self.send(&query.to_vec()?).await?;
         let bytes = self.receive().await?;
-        let answer = Message::from_vec(&bytes).map_err(ProtoError::from)?;
-        if answer.id != question.id || answer.op_code != question.op_code {
+        let response = Message::from_vec(&bytes).map_err(ProtoError::from)?;
+        if response.id != query.id || response.op_code != query.op_code {
             return Err(DnsError::IdMismatch);
         }
         // A server that rejects a signature cannot sign the rejection (RFC 8945, section 5.3.2). A
         // forged rejection does no more harm than a missing response.
-        if let Some(error) = answer
+        if let Some(error) = response
             .signature()
             .and_then(|signature| signature.data.error)
         {
             return Err(DnsError::TsigRejected(error));
         }
-        if answer.signature().is_none() && answer.response_code != ResponseCode::NoError {
-            return Err(DnsError::Refused(answer.response_code));
+        if response.signature().is_none() && response.response_code != ResponseCode::NoError {
+            return Err(DnsError::Refused(response.response_code));
         }
         Ok(verifier
             .verify(&bytes)
@@ -51,9 +54,9 @@ impl<'a> Connection<'a> {
             .into_message())
     }
 
-    /// Each message is preceded by its length, in two octets (RFC 1035, section 4.2.2).
+    /// Sends a message. Each one is preceded by its length, in two octets (RFC 1035, section 4.2.2).
     async fn send(&mut self, message: &[u8]) -> Result<(), DnsError> {
-        let length = u16::try_from(message.len()).expect("a few addresses do not fill 64 KiB");
+        let length = u16::try_from(message.len()).expect("a few addresses take less than 64 KiB");
         let mut framed = length.to_be_bytes().to_vec();
         framed.extend_from_slice(message);
         self.stream.write_all(&framed).await?;

@@ -1,4 +1,6 @@
-//! Hysteresis: desired DNS state, by how long the instance has been ready or not.
+//! Hysteresis between readiness and the desired DNS state.
+//!
+//! It reads no clock, so callers pass the time. The main type is [`Hysteresis`].
 
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ pub enum DesiredState {
     Withdrawn,
 }
 
-/// Hysteresis between readiness, which may flap, and the desired state.
+/// Desired state, which changes only after readiness has been stable for a while.
 pub struct Hysteresis {
     withdraw_after: Duration,
     restore_after: Duration,
@@ -34,6 +36,7 @@ impl Hysteresis {
         }
     }
 
+    /// Records the readiness at `now`.
     pub fn observe(&mut self, is_ready: bool, now: Instant) {
         if is_ready != self.is_ready {
             self.is_ready = is_ready;
@@ -56,10 +59,12 @@ impl Hysteresis {
         is_due
     }
 
+    /// Returns the desired state, or `None` if readiness was never stable for long enough.
     pub fn desired(&self) -> Option<DesiredState> {
         self.desired
     }
 
+    /// Returns the state that the current readiness leads to, and after which time.
     fn pending_state(&self) -> (DesiredState, Duration) {
         if self.is_ready {
             (DesiredState::Published, self.restore_after)
@@ -77,11 +82,11 @@ mod tests {
     const RESTORE_AFTER: Duration = Duration::from_secs(30);
 
     /// Returns the desired state at `last` seconds, after the given readiness changes.
-    fn desired(heard: &[(u64, bool)], last: u64) -> Option<DesiredState> {
+    fn desired(changes: &[(u64, bool)], last: u64) -> Option<DesiredState> {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut hysteresis = Hysteresis::new(WITHDRAW_AFTER, RESTORE_AFTER, start);
-        for (seconds, is_ready) in heard {
+        for (seconds, is_ready) in changes {
             hysteresis.advance(at(*seconds));
             hysteresis.observe(*is_ready, at(*seconds));
         }

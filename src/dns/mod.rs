@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, TsigKeyAlgorithm};
+pub use config::{Config, HmacAlgorithm};
 pub use publisher::DnsPublisher;
 
 use crate::health::Readiness;
@@ -34,6 +34,8 @@ const ATTEMPT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Wait before the second attempt. It doubles with each attempt.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Maximum wait between two attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// Interval of checks after a successful attempt, because others may change the name.
@@ -49,6 +51,7 @@ pub struct Dns {
 }
 
 impl Dns {
+    /// Starts the task.
     #[must_use]
     pub fn start(publisher: DnsPublisher, readiness: Receiver<Readiness>) -> Self {
         let stop = CancellationToken::new();
@@ -95,9 +98,9 @@ struct PublisherTask {
 
 impl PublisherTask {
     async fn run(mut self, stop: CancellationToken) {
-        let mut next_look = None;
+        let mut next_attempt = None;
         loop {
-            let due = [self.hysteresis.next_change_at(), next_look]
+            let due = [self.hysteresis.next_change_at(), next_attempt]
                 .into_iter()
                 .flatten()
                 .min();
@@ -109,15 +112,15 @@ impl PublisherTask {
             }
             self.observe_readiness();
             let now = Instant::now();
-            let is_news = self.hysteresis.advance(now);
-            if is_news {
+            let has_changed = self.hysteresis.advance(now);
+            if has_changed {
                 self.backoff = FIRST_BACKOFF;
                 self.log_desired_state();
             }
-            let is_due = is_news || next_look.is_some_and(|look| look <= now);
+            let is_due = has_changed || next_attempt.is_some_and(|at| at <= now);
             if let (true, Some(desired)) = (is_due, self.hysteresis.desired()) {
                 let result = self.attempt(desired).await;
-                next_look = Some(Instant::now() + self.delay_after(result));
+                next_attempt = Some(Instant::now() + self.delay_after(result));
             }
         }
     }
@@ -133,7 +136,7 @@ impl PublisherTask {
         }
     }
 
-    /// Returns `None` if the attempt failed.
+    /// Makes one attempt. Returns `None` if it failed.
     async fn attempt(&mut self, desired: DesiredState) -> Option<PublishResult> {
         let outcome = timeout(ATTEMPT_DEADLINE, self.publisher.reconcile(desired)).await;
         let outcome = outcome.unwrap_or(Err(DnsError::Timeout(ATTEMPT_DEADLINE)));
@@ -141,6 +144,7 @@ impl PublisherTask {
         outcome.ok()
     }
 
+    /// Returns the wait before the next attempt.
     fn delay_after(&mut self, result: Option<PublishResult>) -> Duration {
         if result == Some(PublishResult::Applied) {
             self.backoff = FIRST_BACKOFF;

@@ -6,12 +6,13 @@ use std::time::Duration;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RecordType, TSigner};
 
-use super::client::Connection;
+use super::client::DnsConnection;
 use super::error::DnsError;
 use super::hysteresis::DesiredState;
 use super::rrset::{Addresses, Change, RrSet};
 
-/// Maximum number of reads of an RRset that others change between the read and the update.
+/// Maximum number of attempts to update an RRset. An attempt fails if another node changes the
+/// RRset between the read and the update.
 const MAX_ATTEMPTS: usize = 8;
 
 /// Validated `[dns]` configuration.
@@ -19,6 +20,7 @@ pub struct DnsPublisher {
     pub(super) server: SocketAddr,
     pub(super) zone: Name,
     pub(super) name: Name,
+    /// Addresses of this node.
     pub(super) own: Addresses,
     pub(super) ttl_seconds: u32,
     pub(super) signer: TSigner,
@@ -37,7 +39,7 @@ pub enum PublishResult {
 impl DnsPublisher {
     /// Updates the name until it matches the desired state.
     pub(super) async fn reconcile(&self, desired: DesiredState) -> Result<PublishResult, DnsError> {
-        let mut connection = Connection::open(self.server, &self.signer).await?;
+        let mut connection = DnsConnection::open(self.server, &self.signer).await?;
         let mut result = PublishResult::Applied;
         let (v4, v6): (Addresses, Addresses) =
             self.own.iter().partition(|address| address.is_ipv4());
@@ -66,28 +68,29 @@ impl DnsPublisher {
     /// address is the last one.
     async fn reconcile_set(
         &self,
-        connection: &mut Connection<'_>,
+        connection: &mut DnsConnection<'_>,
         set: &RrSet<'_>,
         desired: DesiredState,
         own: &Addresses,
     ) -> Result<PublishResult, DnsError> {
         for _ in 0..MAX_ATTEMPTS {
-            let seen = set.read(&connection.ask(set.question()).await?)?;
-            let change = Change::plan(desired, own, &seen);
+            let current = set.read(&connection.query(set.query()).await?)?;
+            let change = Change::plan(desired, own, &current);
             let update = match &change {
                 Change::Nothing => return Ok(PublishResult::Applied),
                 Change::KeepLast => return Ok(PublishResult::KeptLastAddress),
                 Change::Add(missing) => set.update(
-                    &seen,
+                    &current,
                     missing
                         .iter()
                         .map(|address| set.addition(*address, self.ttl_seconds)),
                 ),
-                Change::Remove(present) => {
-                    set.update(&seen, present.iter().map(|address| set.removal(*address)))
-                }
+                Change::Remove(present) => set.update(
+                    &current,
+                    present.iter().map(|address| set.removal(*address)),
+                ),
             };
-            match connection.ask(update).await?.response_code {
+            match connection.query(update).await?.response_code {
                 ResponseCode::NoError => {
                     self.log_update(&change);
                     return Ok(PublishResult::Applied);

@@ -18,19 +18,20 @@ pub enum Change {
     Nothing,
     Add(Addresses),
     Remove(Addresses),
-    /// No change, although a withdrawal is desired: no other node is in the set. Clients that only
-    /// use this address type would have no address left.
+    /// No change, although a withdrawal is desired. No other node is in the set, so clients that
+    /// only use this address type would have no address left.
     KeepLast,
 }
 
 impl Change {
-    pub fn plan(desired: DesiredState, own: &Addresses, seen: &Addresses) -> Self {
-        let present = own & seen;
+    /// Returns the change from the `current` addresses to the desired state of the `own` ones.
+    pub fn plan(desired: DesiredState, own: &Addresses, current: &Addresses) -> Self {
+        let present = own & current;
         match desired {
             DesiredState::Published if &present == own => Self::Nothing,
-            DesiredState::Published => Self::Add(own - seen),
+            DesiredState::Published => Self::Add(own - current),
             DesiredState::Withdrawn if present.is_empty() => Self::Nothing,
-            DesiredState::Withdrawn if &present == seen => Self::KeepLast,
+            DesiredState::Withdrawn if &present == current => Self::KeepLast,
             DesiredState::Withdrawn => Self::Remove(present),
         }
     }
@@ -44,7 +45,8 @@ pub struct RrSet<'a> {
 }
 
 impl RrSet<'_> {
-    pub fn question(&self) -> Message {
+    /// Builds the query for the RRset.
+    pub fn query(&self) -> Message {
         let mut message = Message::query();
         message.metadata.recursion_desired = false;
         message.add_query(Query::query(self.name.clone(), self.kind));
@@ -52,16 +54,16 @@ impl RrSet<'_> {
     }
 
     /// Returns the addresses in the response to the query.
-    pub fn read(&self, answer: &Message) -> Result<Addresses, DnsError> {
-        match answer.response_code {
+    pub fn read(&self, response: &Message) -> Result<Addresses, DnsError> {
+        match response.response_code {
             ResponseCode::NoError | ResponseCode::NXDomain => {}
             code => return Err(DnsError::Refused(code)),
         }
-        if !answer.authoritative {
+        if !response.authoritative {
             return Err(DnsError::NotPrimary);
         }
         let records = || {
-            answer
+            response
                 .answers
                 .iter()
                 .filter(|record| record.name == *self.name)
@@ -69,22 +71,23 @@ impl RrSet<'_> {
         if records().any(|record| record.record_type() == RecordType::CNAME) {
             return Err(DnsError::Alias);
         }
-        let of_kind = records().filter(|record| record.record_type() == self.kind);
-        Ok(of_kind.filter_map(|record| record.data.ip_addr()).collect())
+        let of_type = records().filter(|record| record.record_type() == self.kind);
+        Ok(of_type.filter_map(|record| record.data.ip_addr()).collect())
     }
 
-    /// Builds an update that the server applies only if the set equals `seen` (RFC 2136,
+    /// Builds an update that the server applies only if the set equals `current` (RFC 2136,
     /// section 2.4).
-    pub fn update(&self, seen: &Addresses, updates: impl Iterator<Item = Record>) -> Message {
+    pub fn update(&self, current: &Addresses, updates: impl Iterator<Item = Record>) -> Message {
         let mut message = Message::query();
         message.metadata.op_code = OpCode::Update;
         message.metadata.recursion_desired = false;
         message.add_zone(Query::query(self.zone.clone(), RecordType::SOA));
         message.add_pre_requisites(
-            seen.iter()
+            current
+                .iter()
                 .map(|address| self.record(*address, DNSClass::IN, 0)),
         );
-        if seen.is_empty() {
+        if current.is_empty() {
             let mut absent = Record::update0(self.name.clone(), 0, self.kind);
             absent.dns_class = DNSClass::NONE;
             message.add_pre_requisite(absent);

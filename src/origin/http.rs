@@ -33,7 +33,7 @@ pub struct HttpOrigin {
 
 impl HttpOrigin {
     /// # Errors
-    /// A text with the configuration key that is invalid, or with the reason why TLS is unavailable.
+    /// A text with the invalid configuration key, or with the reason why TLS is unavailable.
     pub fn new(config: Config, dialer: Dialer) -> Result<Self, String> {
         let clients = HttpClients::new(&config, dialer)?;
         let via = HeaderValue::try_from(format!("1.1 {}", config.name))
@@ -193,8 +193,8 @@ fn request_headers(request: &OriginRequest, via: &HeaderValue) -> Result<HeaderM
             HeaderValue::from_static(concat!("millpond/", env!("CARGO_PKG_VERSION"))),
         );
     }
-    // Only the file itself is stored, never a content coding of it. A client whose request is passed
-    // through may ask for a coding.
+    // Only the file itself is stored, never a content coding of it. If the request is passed
+    // through, its client may ask for a coding.
     if !headers.contains_key(ACCEPT_ENCODING) {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }

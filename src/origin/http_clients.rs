@@ -43,7 +43,7 @@ pub struct ClientPair {
 
 impl HttpClients {
     /// # Errors
-    /// A text with the configuration key that is invalid, or with the reason why TLS is unavailable.
+    /// A text with the invalid configuration key, or with the reason why TLS is unavailable.
     pub fn new(config: &Config, dialer: Dialer) -> Result<Self, String> {
         let factory = ClientFactory {
             connect_timeout: config.connect_timeout,

@@ -44,7 +44,7 @@ pub struct Origin {
 
 impl Origin {
     /// # Errors
-    /// A text with the configuration key that is invalid, or with the reason why TLS is unavailable.
+    /// A text with the invalid configuration key, or with the reason why TLS is unavailable.
     pub fn new(config: &Config, policy: Arc<Policy>, dialer: Dialer) -> Result<Self, ConfigError> {
         Ok(Self {
             http: HttpOrigin::new(config.clone(), dialer.clone())?,

@@ -66,8 +66,8 @@ impl Response {
 
     /// Returns the strong validator of the body, if there is one.
     ///
-    /// A [`super::Resume`] with this validator requests the rest of the same body (RFC 9110, section
-    /// 8.8.1).
+    /// A [`super::Resume`] with this validator requests the rest of the same body (RFC 9110,
+    /// section 8.8.1).
     #[must_use]
     pub fn validator(&self) -> Option<String> {
         self.head.validator.clone().or_else(|| {

@@ -113,8 +113,8 @@ impl Connector {
             stream = self.start_tls(stream, hop).await?;
         }
         match self.login(stream, file).await {
-            // By default, vsftpd refuses anonymous logins over TLS. The refusal is authentic, because
-            // the certificate was valid.
+            // By default, vsftpd refuses anonymous logins over TLS. The refusal is authentic,
+            // because the certificate was valid.
             Err(FtpCommandError::Refused(530))
                 if is_secure && self.tls == FtpTls::Offered && file.login.is_none() =>
             {

@@ -104,8 +104,8 @@ impl RequestedRange {
 
 /// Returns a validator made of size and date.
 ///
-/// `None` if the file is so young that it may change without a new date. `Last-Modified` has the same
-/// limit (RFC 9110, section 8.8.2.2).
+/// `None` if the file is so young that it may change without a new date. `Last-Modified` has the
+/// same limit (RFC 9110, section 8.8.2.2).
 pub fn validator(host: &str, metadata: &FileMetadata) -> Option<String> {
     let (size_bytes, modified) = (metadata.size_bytes?, metadata.modified?);
     let age = SystemTime::now().duration_since(modified).ok()?;

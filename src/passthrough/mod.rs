@@ -1,6 +1,8 @@
-//! What is passed on and not stored: tunnels, methods other than GET, targets of class passed.
+//! Requests that pass through without being stored: tunnels, methods other than GET, and targets of
+//! class `pass`.
 //!
-//! This room never touches the store and nothing in it is remembered. Its main type is [`Relay`].
+//! This module must not know the cache, and keeps no state between requests. Its main type is
+//! [`PassThrough`].
 
 mod response;
 mod tunnel;
@@ -16,19 +18,20 @@ pub use crate::origin::{Method, OriginError};
 pub use response::{PassThroughResponse, is_end_to_end_header};
 pub use tunnel::{Tunnel, TunnelEnd, TunnelReport};
 
-/// A client's request that goes to the origin as it is.
+/// Request of a client that goes to the origin unchanged.
 #[derive(Debug)]
 pub struct PassThroughRequest {
     pub method: Method,
-    /// What [`forwardable`] has let through.
+    /// End-to-end header fields, as [`is_end_to_end_header`] selects them.
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Option<reqwest::Body>,
-    /// A proxy hands redirects on; a gateway whose client asked for a file follows them.
+    /// True at the gateway endpoint, whose client wants a file. A proxy passes redirects on.
     pub follow_redirects: bool,
-    /// What the body must be. It is checked on its way through.
+    /// Expected digests of the body. They are checked while it passes.
     pub expected: ExpectedDigests,
 }
 
+/// Sender of pass-through requests, and opener of tunnels.
 #[derive(Debug)]
 pub struct PassThrough {
     origin: Arc<Origin>,
@@ -46,10 +49,10 @@ impl PassThrough {
         }
     }
 
-    /// Passes a request to the origin and its answer back.
+    /// Sends a request to the origin and returns the response.
     ///
     /// # Errors
-    /// [`OriginError`] where no answer came, or policy forbids its body.
+    /// [`OriginError`] if there is no response, or if policy denies its body.
     pub async fn send(
         &self,
         admitted: &Admitted,
@@ -77,7 +80,7 @@ impl PassThrough {
         ))
     }
 
-    /// Opens a blind tunnel.
+    /// Connects a blind tunnel to its target.
     ///
     /// # Errors
     /// [`DialError`] of the last address that was tried.

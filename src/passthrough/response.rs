@@ -1,4 +1,4 @@
-//! One answer on its way through.
+//! Response that passes through, with its checks.
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,8 @@ use crate::model::{ExpectedDigests, FileType, Hasher, Size};
 use crate::origin::{Body, OriginError, ProtocolFault, Response};
 use crate::policy::PolicyDenied;
 
-/// Header fields that concern one connection only (RFC 9110, section 7.6.1), and those that an
-/// intermediary sets itself.
+/// Header fields of one connection (RFC 9110, section 7.6.1), and fields that an intermediary sets
+/// itself.
 const NOT_FORWARDED: [&str; 15] = [
     "connection",
     "content-length",
@@ -29,41 +29,48 @@ const NOT_FORWARDED: [&str; 15] = [
     "x-real-ip",
 ];
 
-/// Whether a header field goes on to the next hop. `connection` is the value of the message's own
-/// `Connection` field, which may name more fields that end here.
+/// Returns whether a header field is forwarded to the next hop.
+///
+/// `connection` is the value of the message's `Connection` field. Fields that it names are not
+/// forwarded.
 #[must_use]
 pub fn is_end_to_end_header(name: &str, connection: &str) -> bool {
     let name = name.to_ascii_lowercase();
     !NOT_FORWARDED.contains(&name.as_str())
-        // Marks that front servers obey: an origin must not set them through us, nor a client
-        // behind our back.
+        // A front server obeys these fields. Neither an origin nor a client may set them.
         && !name.starts_with("x-accel-")
         && !name.starts_with("x-millpond-")
-        && !connection.split(',').any(|named| named.trim().eq_ignore_ascii_case(&name))
+        && !connection
+            .split(',')
+            .any(|named| named.trim().eq_ignore_ascii_case(&name))
 }
 
+/// Response of an origin that passes through, within the size limit of policy.
 #[derive(Debug)]
 pub struct PassThroughResponse {
     pub status: u16,
     /// End-to-end header fields of the origin, without `Content-Length`.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// In bytes, if the origin said so.
+    /// In bytes. `None` if the origin did not state it.
     pub length: Option<u64>,
     error: OriginError,
     body: Body,
-    left_bytes: u64,
+    /// Number of bytes that the body may still have.
+    remaining_bytes: u64,
     limit: Size,
-    check: Option<Check>,
-    /// Pieces that were looked at already.
+    check: Option<DigestCheck>,
+    /// Chunks that were received to inspect them, and were not returned yet.
     buffered: VecDeque<Bytes>,
-    /// What counts it as long as it is under way.
+    /// Permits that this response holds until it is dropped.
     pub permits: Option<[OwnedSemaphorePermit; 2]>,
 }
 
-/// Holds what passes against what is expected of it: nothing passes before the piece behind it has
-/// come, so that a body that is wrong is never whole.
+/// Digest check of a body.
+///
+/// Each chunk is withheld until the next one is received. The last chunk is withheld until the
+/// digest has matched, so a client never gets all of a wrong body.
 #[derive(Debug)]
-struct Check {
+struct DigestCheck {
     expected: ExpectedDigests,
     hasher: Hasher,
     withheld: Bytes,
@@ -83,9 +90,9 @@ impl PassThroughResponse {
             length: response.length(),
             error: response.as_error(),
             body: response.into_body(),
-            left_bytes: limit.bytes,
+            remaining_bytes: limit.bytes,
             limit,
-            check: (!expected.is_empty()).then(|| Check {
+            check: (!expected.is_empty()).then(|| DigestCheck {
                 hasher: Hasher::new(&expected),
                 expected,
                 withheld: Bytes::new(),
@@ -95,64 +102,66 @@ impl PassThroughResponse {
         }
     }
 
-    /// This answer's status as an error, for those who wanted a body.
+    /// Returns the status as an error, for a caller that needs a body.
     #[must_use]
     pub fn as_error(&self) -> OriginError {
         self.error.clone()
     }
 
-    /// Whether the first bytes can be what a name promises. They are looked at and stay.
+    /// Reads the first bytes and returns whether they match a file type. [`Self::next`] still
+    /// returns them.
     ///
     /// # Errors
-    /// As [`Passed::next`].
-    pub async fn matches_file_type(&mut self, kind: FileType) -> Result<bool, OriginError> {
+    /// As [`Self::next`].
+    pub async fn matches_file_type(&mut self, file_type: FileType) -> Result<bool, OriginError> {
         let mut first = Vec::new();
-        while first.len() < kind.sniff_bytes() {
+        while first.len() < file_type.sniff_bytes() {
             let Some(bytes) = self.receive().await? else {
                 break;
             };
             first.extend_from_slice(&bytes);
             self.buffered.push_back(bytes);
         }
-        Ok(kind.matches(&first))
+        Ok(file_type.matches(&first))
     }
 
-    /// Holds a body of unknown length until its end, so that its length is known. False if it is
-    /// longer than `limit_bytes`.
+    /// Buffers a body of unknown length to its end, and sets its length.
+    ///
+    /// Returns false if the body is longer than `limit_bytes`. It is unusable then.
     ///
     /// # Errors
-    /// As [`Passed::next`].
+    /// As [`Self::next`].
     pub async fn buffer_to_end(&mut self, limit_bytes: u64) -> Result<bool, OriginError> {
-        let mut held = VecDeque::new();
+        let mut chunks = VecDeque::new();
         let mut size_bytes = 0;
         while let Some(bytes) = self.next().await? {
             size_bytes += bytes.len() as u64;
             if size_bytes > limit_bytes {
                 return Ok(false);
             }
-            held.push_back(bytes);
+            chunks.push_back(bytes);
         }
-        self.buffered = held;
+        self.buffered = chunks;
         self.length = Some(size_bytes);
         Ok(true)
     }
 
-    /// The next bytes from the origin.
+    /// Receives the next bytes from the origin, and checks the size limit.
     async fn receive(&mut self) -> Result<Option<Bytes>, OriginError> {
         let chunk = self.body.next().await?;
         let size_bytes = chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        self.left_bytes = self
-            .left_bytes
+        self.remaining_bytes = self
+            .remaining_bytes
             .checked_sub(size_bytes)
             .ok_or(PolicyDenied::TooLarge(self.limit))?;
         Ok(chunk)
     }
 
-    /// The next bytes, or `None` at the end.
+    /// Returns the next bytes, or `None` at the end.
     ///
     /// # Errors
-    /// [`OriginError`] where the origin breaks off, sends more than policy allows, or other bytes
-    /// than expected.
+    /// [`OriginError`] if the origin ends the body early or sends more bytes than policy allows.
+    /// Also if the body does not match the expected digests.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         loop {
             let chunk = match self.buffered.pop_front() {
@@ -177,9 +186,9 @@ impl PassThroughResponse {
                 return Ok((!check.withheld.is_empty()).then_some(check.withheld));
             };
             check.hasher.update(&bytes);
-            let passing = std::mem::replace(&mut check.withheld, bytes);
-            if !passing.is_empty() {
-                return Ok(Some(passing));
+            let previous = std::mem::replace(&mut check.withheld, bytes);
+            if !previous.is_empty() {
+                return Ok(Some(previous));
             }
         }
     }

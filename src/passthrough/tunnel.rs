@@ -1,4 +1,4 @@
-//! A blind tunnel: bytes both ways, nothing read.
+//! Blind tunnel: copies bytes in both directions without reading them.
 
 use std::io;
 use std::sync::Mutex;
@@ -11,26 +11,27 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::limits::{Pacer, TransferPermit};
 
-/// The buffer of each direction, in bytes.
+/// Buffer size of each direction, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A connection to the origin that a client's bytes are passed to.
+/// Connection to the target of a tunnel.
 #[derive(Debug)]
 pub struct Tunnel {
     upstream: TcpStream,
 }
 
-/// What a tunnel came to.
+/// How a tunnel ended.
 #[derive(Debug)]
 pub enum TunnelEnd {
-    /// Both sides said that they were done.
+    /// Both sides closed their direction.
     Closed,
-    /// Neither side said anything for the idle timeout.
+    /// Neither side sent anything for the idle timeout.
     Idle,
+    /// A connection failed.
     Broken(io::Error),
 }
 
-/// How much went through a tunnel, in bytes, and how it ended.
+/// Transferred bytes of a tunnel, and how it ended.
 #[derive(Debug)]
 pub struct TunnelReport {
     pub end: TunnelEnd,
@@ -43,8 +44,9 @@ impl Tunnel {
         Self { upstream }
     }
 
-    /// Runs the tunnel to its end, as fast as `transfer` lets it. Each direction is closed by
-    /// itself, as its sender closes it, and waits for its receiver.
+    /// Runs the tunnel to its end, at most at the rate of `transfer_permit`.
+    ///
+    /// Each direction is closed on its own when its sender closes it.
     pub async fn run<R, W>(
         mut self,
         from_client: R,
@@ -67,14 +69,15 @@ impl Tunnel {
             activity: &activity,
             moved_bytes,
         };
-        let down = direction(&to_client_bytes).pump(from_origin, to_client);
-        let up = direction(&to_origin_bytes).pump(from_client, to_origin);
+        let to_client = direction(&to_client_bytes).copy(from_origin, to_client);
+        let to_origin = direction(&to_origin_bytes).copy(from_client, to_origin);
         let end = tokio::select! {
-            result = async { tokio::try_join!(down, up) } => match result {
+            result = async { tokio::try_join!(to_client, to_origin) } => match result {
                 Ok((HalfClose::Sent, HalfClose::Sent)) => TunnelEnd::Closed,
-                Ok((HalfClose::PeerGone(error), _) | (_, HalfClose::PeerGone(error))) | Err(error) => TunnelEnd::Broken(error),
+                Ok((HalfClose::PeerGone(error), _) | (_, HalfClose::PeerGone(error)))
+                | Err(error) => TunnelEnd::Broken(error),
             },
-            () = activity.idle(idle_timeout) => TunnelEnd::Idle,
+            () = activity.wait_until_idle(idle_timeout) => TunnelEnd::Idle,
         };
         TunnelReport {
             end,
@@ -84,15 +87,15 @@ impl Tunnel {
     }
 }
 
-/// How the receiver of one direction took its end.
+/// End of one direction.
 enum HalfClose {
-    /// It was told that the sender is done.
+    /// The end of the stream was sent to the receiver.
     Sent,
-    /// It reads no more. What it has sent itself may still be under way.
+    /// The receiver reads no more. Bytes from it may still be in transit.
     PeerGone(io::Error),
 }
 
-/// One way through a tunnel.
+/// One direction of a tunnel.
 struct Direction<'a> {
     pacer: Option<Pacer>,
     activity: &'a Activity,
@@ -100,8 +103,11 @@ struct Direction<'a> {
 }
 
 impl Direction<'_> {
-    /// Moves bytes until the sender is done or the receiver is gone. An error is the sender's.
-    async fn pump<R, W>(mut self, mut reader: R, mut writer: W) -> io::Result<HalfClose>
+    /// Copies bytes until the sender closes the stream or the receiver is gone.
+    ///
+    /// # Errors
+    /// The read error of the sender.
+    async fn copy<R, W>(mut self, mut reader: R, mut writer: W) -> io::Result<HalfClose>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
@@ -122,6 +128,7 @@ impl Direction<'_> {
         }
     }
 
+    /// Writes all bytes, paced.
     async fn send<W: AsyncWrite + Unpin>(
         &mut self,
         mut bytes: &[u8],
@@ -132,13 +139,13 @@ impl Direction<'_> {
                 Some(pacer) => self.activity.with_pacing(pacer.acquire(bytes.len())).await,
                 None => bytes.len(),
             };
-            let mut now = &bytes[..allowed];
-            while !now.is_empty() {
-                let written = writer.write(now).await?;
+            let mut part = &bytes[..allowed];
+            while !part.is_empty() {
+                let written = writer.write(part).await?;
                 if written == 0 {
                     return Err(io::ErrorKind::WriteZero.into());
                 }
-                now = &now[written..];
+                part = &part[written..];
                 self.moved_bytes
                     .fetch_add(written as u64, Ordering::Relaxed);
                 self.activity.record();
@@ -149,10 +156,10 @@ impl Direction<'_> {
     }
 }
 
-/// When something last happened in a tunnel.
+/// Time of the last activity in a tunnel.
 struct Activity {
     last: Mutex<Instant>,
-    /// Directions that wait for leave to go on. That is our time and not theirs.
+    /// Number of directions that wait for their rate limit. Such a wait is not idle time.
     pacing: AtomicU32,
 }
 
@@ -163,14 +170,14 @@ impl Activity {
 
     async fn with_pacing<T>(&self, wait: impl Future<Output = T>) -> T {
         self.pacing.fetch_add(1, Ordering::Relaxed);
-        let done = wait.await;
+        let result = wait.await;
         self.pacing.fetch_sub(1, Ordering::Relaxed);
         self.record();
-        done
+        result
     }
 
-    /// Returns once nothing has happened for `limit`.
-    async fn idle(&self, limit: Duration) {
+    /// Waits until there was no activity for `limit`.
+    async fn wait_until_idle(&self, limit: Duration) {
         loop {
             if self.pacing.load(Ordering::Relaxed) > 0 {
                 self.record();

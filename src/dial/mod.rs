@@ -13,11 +13,13 @@ use tokio::time::timeout;
 
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
-/// Maximum number of addresses that are tried for one name.
+/// Maximum number of addresses that are tried for one name. Each may take the whole timeout.
 const MAX_ADDRESSES: usize = 8;
 
+/// Error returned when a connection cannot be opened. Each variant contains the host.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum DialError {
+    /// Policy allows none of the host's addresses.
     #[error("the address of {0} is private or reserved (policy.allow_networks)")]
     Forbidden(String),
     #[error("host name {0} has no address")]
@@ -28,6 +30,7 @@ pub enum DialError {
     Timeout(String),
 }
 
+/// Opens connections to addresses that policy allows. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Dialer {
     policy: Arc<Policy>,
@@ -53,15 +56,15 @@ impl Dialer {
             .await
             .map_err(|_| DialError::Timeout(host.to_owned()))?
             .map_err(|_| DialError::Unresolved(host.to_owned()))?;
-        let mut any = false;
+        let mut has_address = false;
         let allowed: Vec<_> = found
-            .inspect(|_| any = true)
+            .inspect(|_| has_address = true)
             .filter(|address| self.policy.may_connect_to(address.ip()))
             .take(MAX_ADDRESSES)
             .collect();
         match allowed.is_empty() {
             false => Ok(allowed),
-            true if any => Err(DialError::Forbidden(host.to_owned())),
+            true if has_address => Err(DialError::Forbidden(host.to_owned())),
             true => Err(DialError::Unresolved(host.to_owned())),
         }
     }
@@ -99,6 +102,7 @@ impl Dialer {
         .await
     }
 
+    /// Connects to `address`, or to the first reachable address of `host`.
     async fn connect_to_host(
         &self,
         host: &str,
@@ -120,6 +124,7 @@ impl Dialer {
         Err(failure)
     }
 
+    /// Checks that policy allows an address.
     fn check(&self, host: &str, address: SocketAddr) -> Result<SocketAddr, DialError> {
         let allowed = self.policy.may_connect_to(address.ip());
         if allowed {
@@ -153,10 +158,10 @@ impl CheckedResolver {
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let dialer = self.dialer.clone();
-        let unchecked = self.egress_proxy.as_deref() == Some(name.as_str());
+        let is_egress_proxy = self.egress_proxy.as_deref() == Some(name.as_str());
         Box::pin(async move {
             // The client sets the port itself.
-            let addresses: Vec<SocketAddr> = if unchecked {
+            let addresses: Vec<SocketAddr> = if is_egress_proxy {
                 lookup_host((name.as_str(), 0)).await?.collect()
             } else {
                 dialer.resolve(name.as_str(), 0).await?

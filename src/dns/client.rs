@@ -54,7 +54,7 @@ impl<'a> DnsConnection<'a> {
             .into_message())
     }
 
-    /// Sends a message. Each one is preceded by its length, in two octets (RFC 1035, section 4.2.2).
+    /// Sends a message, preceded by its length in two octets (RFC 1035, section 4.2.2).
     async fn send(&mut self, message: &[u8]) -> Result<(), DnsError> {
         let length = u16::try_from(message.len()).expect("a few addresses take less than 64 KiB");
         let mut framed = length.to_be_bytes().to_vec();

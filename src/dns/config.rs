@@ -1,3 +1,5 @@
+//! Configuration section `[dns]`.
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Errors of DNS updates.
+
 use std::io;
 use std::time::Duration;
 

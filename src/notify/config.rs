@@ -1,3 +1,5 @@
+//! Configuration section `[notify]`.
+
 use std::path::PathBuf;
 
 use lettre::message::Mailbox;

@@ -19,15 +19,6 @@ const TIMESTAMP: &str = "X-Millpond-Timestamp";
 /// Signature: `sha256=` and the hexadecimal HMAC-SHA256 of the timestamp, a full stop and the body.
 const SIGNATURE: &str = "X-Millpond-Signature";
 
-/// Error returned when the channel cannot be created.
-#[derive(Debug, thiserror::Error)]
-pub enum WebhookError {
-    #[error("must be like \"https://alerts.example.org/hook\"")]
-    Url,
-    #[error("TLS setup failed: {0}")]
-    Tls(String),
-}
-
 pub struct Webhook {
     client: Client,
     url: Url,
@@ -43,12 +34,12 @@ impl Webhook {
     /// because the operator did not choose their targets.
     ///
     /// # Errors
-    /// [`WebhookError`], without the URL, which may contain a secret.
-    pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, WebhookError> {
+    /// A text with the reason, but without the URL, which may contain a secret.
+    pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, String> {
         let url = Url::parse(url.expose())
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or(WebhookError::Url)?;
+        let url = url.ok_or("must be like \"https://alerts.example.org/hook\"")?;
         let client = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
@@ -56,7 +47,7 @@ impl Webhook {
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
         let client = client
             .build()
-            .map_err(|error| WebhookError::Tls(cause_of(error)))?;
+            .map_err(|error| format!("TLS setup failed: {}", root_cause_without_url(error)))?;
         Ok(Self {
             client,
             url,
@@ -85,7 +76,7 @@ impl Webhook {
             .body(body)
             .send()
             .await
-            .map_err(|error| DeliveryError::Transient(cause_of(error)))?;
+            .map_err(|error| DeliveryError::Transient(root_cause_without_url(error)))?;
         let status = response.status();
         let is_transient = status.is_server_error()
             || matches!(
@@ -127,7 +118,7 @@ fn sign(secret: &Secret, timestamp: &str, body: &str) -> String {
 }
 
 /// Returns the root cause of an error, without the URL.
-fn cause_of(error: reqwest::Error) -> String {
+fn root_cause_without_url(error: reqwest::Error) -> String {
     let error = error.without_url();
     if error.is_timeout() {
         return "request timed out".to_owned();

@@ -1,3 +1,5 @@
+//! Settings of this module.
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+//! Errors of requests to origins, by what the caller can do about them.
+
 use std::time::Duration;
 
 use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TlsFault};

@@ -148,9 +148,8 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), ProtocolFault> {
 
 /// Adds the credentials of the matching rule.
 ///
-/// They are not added if the client sends its own credentials, because the client then acts for
-/// itself. They are not added to methods other than GET and HEAD, so that no client can change
-/// anything with Millpond's credentials.
+/// If the client sends its own credentials, Millpond adds none. Requests with methods other than GET
+/// and HEAD get none either, so that no client can change anything with Millpond's credentials.
 fn add_credentials(
     headers: &mut HeaderMap,
     hop: &Admitted,

@@ -15,9 +15,11 @@ use super::reuse::OpenedLayer;
 use crate::dial::{CheckedResolver, Dialer, resolvable_host};
 use crate::policy::EgressRoute;
 
-/// How long an idle connection stays open, and how many for each host. The values are small because
-/// each connection is an open file, and the number of hosts is not bounded.
+/// How long an idle connection stays open. Each one is an open file, and the number of hosts is not
+/// bounded.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Maximum number of idle connections to one host.
 const POOL_IDLE_PER_HOST: usize = 4;
 
 /// Maximum number of cached client pairs. If more routes are used, all pairs are created again.
@@ -68,7 +70,7 @@ impl HttpClients {
             Some(EgressRoute::Direct) => "",
             Some(EgressRoute::Proxy(url)) => url.expose(),
         };
-        // After a panic, the map is complete: each change is one call.
+        // Each change of the map is one call, so a panic leaves no partial change.
         let mut by_rule = self.by_rule.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(clients) = by_rule.get(proxy) {
             return Ok(clients.clone());

@@ -41,7 +41,7 @@ pub fn classify(error: reqwest::Error) -> OriginError {
 
 /// Finds an error of the TLS library, such as an untrusted certificate.
 ///
-/// It is nested in I/O errors, whose `source` skips the error that they contain.
+/// The TLS error is nested in I/O errors, whose `source` skips the error that they contain.
 fn find_tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     let mut inner = error.downcast_ref::<io::Error>()?.get_ref()?;
     loop {

@@ -47,6 +47,7 @@ const TLS_SESSIONS: usize = 16;
 const ANONYMOUS_USER: &str = "anonymous";
 const ANONYMOUS_PASSWORD: &str = "anonymous@";
 
+/// Opens control connections. Remembers which servers offer TLS.
 pub struct Connector {
     dialer: Dialer,
     tls: FtpTls,

@@ -60,6 +60,7 @@ impl FileMetadata {
     }
 }
 
+/// Logged-in session on a control connection.
 pub struct Session {
     stream: AsyncRustlsFtpStream,
     command_timeout: Duration,

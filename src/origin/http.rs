@@ -148,8 +148,8 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), ProtocolFault> {
 
 /// Adds the credentials of the matching rule.
 ///
-/// If the client sends its own credentials, Millpond adds none. Requests with methods other than GET
-/// and HEAD get none either, so that no client can change anything with Millpond's credentials.
+/// If the client sends its own credentials, Millpond adds none. It adds credentials only to GET and
+/// HEAD, so that no client can change anything with Millpond's credentials.
 fn add_credentials(
     headers: &mut HeaderMap,
     hop: &Admitted,

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, HmacAlgorithm};
+pub use config::{Config, TsigKeyAlgorithm};
 pub use publisher::DnsPublisher;
 
 use crate::health::Readiness;

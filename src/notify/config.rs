@@ -1,5 +1,6 @@
 //! Configuration section `[notify]`.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use lettre::message::Mailbox;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::channel::Channel;
 use super::mail::{self, Mail};
 use super::webhook::Webhook;
-use crate::model::Secret;
+use crate::model::{ConfigError, Secret};
 
 /// Configuration section `[notify]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -23,7 +24,9 @@ pub struct Config {
     /// URL of the mail server. Empty: no mail.
     pub smtp_url: Secret,
     pub smtp_url_file: PathBuf,
+    /// Sender of the mails.
     pub mail_from: String,
+    /// Recipients of the mails.
     pub mail_to: Vec<String>,
 }
 
@@ -31,19 +34,19 @@ impl Config {
     /// Checks the section.
     ///
     /// # Errors
-    /// A text with the configuration key that is missing, or whose value or file is invalid.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`ConfigError`] if a key is missing, or its value or file is invalid.
+    pub fn check(&self) -> Result<(), ConfigError> {
         self.channels("").map(drop)
     }
 
-    /// Creates the configured notification channels.
-    pub(super) fn channels(&self, instance: &str) -> Result<Vec<Channel>, String> {
+    /// Creates the configured notification channels. Notifications contain the name `instance`.
+    pub(super) fn channels(&self, instance: &str) -> Result<Vec<Channel>, ConfigError> {
         let webhook = self.webhook(instance)?.map(Channel::Webhook);
         let mail = self.mail(instance)?.map(Channel::Mail);
         Ok(webhook.into_iter().chain(mail).collect())
     }
 
-    fn webhook(&self, instance: &str) -> Result<Option<Webhook>, String> {
+    fn webhook(&self, instance: &str) -> Result<Option<Webhook>, ConfigError> {
         let url = self
             .webhook_url
             .or_from_file("notify.webhook_url", &self.webhook_url_file)?;
@@ -54,15 +57,15 @@ impl Config {
             return if secret.is_empty() {
                 Ok(None)
             } else {
-                Err("notify.webhook_secret needs notify.webhook_url".to_owned())
+                Err(invalid("webhook_secret", &"needs notify.webhook_url"))
             };
         }
         Webhook::new(&url, secret, instance)
             .map(Some)
-            .map_err(|why| format!("notify.webhook_url: {why}"))
+            .map_err(|reason| invalid("webhook_url", &reason))
     }
 
-    fn mail(&self, instance: &str) -> Result<Option<Mail>, String> {
+    fn mail(&self, instance: &str) -> Result<Option<Mail>, ConfigError> {
         let url = self
             .smtp_url
             .or_from_file("notify.smtp_url", &self.smtp_url_file)?;
@@ -76,14 +79,14 @@ impl Config {
         match (present, missing) {
             (None, _) => return Ok(None),
             (Some((present, _)), Some((missing, _))) => {
-                return Err(format!("notify.{present} needs notify.{missing}"));
+                return Err(invalid(present, &format!("needs notify.{missing}")));
             }
             (Some(_), None) => {}
         }
         let mailbox = |key: &str, address: &String| {
-            address
-                .parse::<Mailbox>()
-                .map_err(|why| format!("notify.{key}: invalid mail address {address:?}: {why}"))
+            address.parse::<Mailbox>().map_err(|error| {
+                invalid(key, &format!("invalid mail address {address:?}: {error}"))
+            })
         };
         let from = mailbox("mail_from", &self.mail_from)?;
         let to = self
@@ -91,7 +94,11 @@ impl Config {
             .iter()
             .map(|address| mailbox("mail_to", address))
             .collect::<Result<_, _>>()?;
-        let transport = mail::transport(&url).map_err(|why| format!("notify.smtp_url: {why}"))?;
+        let transport = mail::transport(&url).map_err(|reason| invalid("smtp_url", &reason))?;
         Ok(Some(Mail::new(transport, from, to, instance)))
     }
+}
+
+fn invalid(key: &str, reason: &dyn Display) -> ConfigError {
+    ConfigError::new(format!("notify.{key}"), reason)
 }

@@ -93,8 +93,8 @@ impl TrackedIncident {
             targets.remove(0);
         }
         if self.pending.len() < MAX_TRACKED_TARGETS {
-            self.pending.insert(Key::of(target));
-        } else if !self.pending.contains(&Key::of(target)) {
+            self.pending.insert(Key::new(target));
+        } else if !self.pending.contains(&Key::new(target)) {
             self.has_more = true;
         }
     }
@@ -110,7 +110,7 @@ impl TrackedIncident {
             RecoveryRule::AnyTarget => true,
             RecoveryRule::SameHost => self.incident.host.as_deref() == Some(target.host()),
             RecoveryRule::SameTargets => {
-                let was_pending = self.pending.remove(&Key::of(target));
+                let was_pending = self.pending.remove(&Key::new(target));
                 was_pending && self.pending.is_empty() && !self.has_more
             }
             RecoveryRule::RecoveryEvent => false,

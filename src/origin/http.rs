@@ -18,6 +18,7 @@ use super::request::{Method, OriginRequest};
 use super::response::{Response, ResponseHead};
 use super::reuse::{SendError, send};
 use crate::dial::Dialer;
+use crate::model::ConfigError;
 use crate::policy::Admitted;
 
 /// Maximum time until the response to a request with a body. The idle timeout does not apply,
@@ -33,11 +34,11 @@ pub struct HttpOrigin {
 
 impl HttpOrigin {
     /// # Errors
-    /// A text with the invalid configuration key, or with the reason why TLS is unavailable.
-    pub fn new(config: Config, dialer: Dialer) -> Result<Self, String> {
+    /// [`ConfigError`] if a key is invalid, or TLS is unavailable.
+    pub fn new(config: Config, dialer: Dialer) -> Result<Self, ConfigError> {
         let clients = HttpClients::new(&config, dialer)?;
         let via = HeaderValue::try_from(format!("1.1 {}", config.name))
-            .map_err(|_| "gateway.name must be a valid token".to_owned())?;
+            .map_err(|_| ConfigError::new("gateway.name", "must be a valid token"))?;
         Ok(Self {
             clients,
             config,
@@ -59,7 +60,7 @@ impl HttpOrigin {
         let clients = self
             .clients
             .client_for_route(hop.request_options().egress.as_ref())
-            .map_err(RequestFault::Egress)?;
+            .map_err(|error| RequestFault::Egress(error.to_string()))?;
         let mut builder = clients
             .pooled
             .request(request.method.to_reqwest()?, hop.target().url().clone())

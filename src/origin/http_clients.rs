@@ -13,6 +13,7 @@ use url::Url;
 use super::config::Config;
 use super::reuse::OpenedLayer;
 use crate::dial::{CheckedResolver, Dialer, resolvable_host};
+use crate::model::ConfigError;
 use crate::policy::EgressRoute;
 
 /// How long an idle connection stays open. Each one is an open file, and the number of hosts is not
@@ -45,8 +46,8 @@ pub struct ClientPair {
 
 impl HttpClients {
     /// # Errors
-    /// A text with the invalid configuration key, or with the reason why TLS is unavailable.
-    pub fn new(config: &Config, dialer: Dialer) -> Result<Self, String> {
+    /// [`ConfigError`] if a key is invalid, or TLS is unavailable.
+    pub fn new(config: &Config, dialer: Dialer) -> Result<Self, ConfigError> {
         let factory = ClientFactory {
             connect_timeout: config.connect_timeout,
             dialer,
@@ -64,7 +65,10 @@ impl HttpClients {
     ///
     /// # Errors
     /// As [`HttpClients::new`].
-    pub fn client_for_route(&self, egress: Option<&EgressRoute>) -> Result<ClientPair, String> {
+    pub fn client_for_route(
+        &self,
+        egress: Option<&EgressRoute>,
+    ) -> Result<ClientPair, ConfigError> {
         let proxy = match egress {
             None => return Ok(self.default.clone()),
             Some(EgressRoute::Direct) => "",
@@ -94,7 +98,7 @@ struct ClientFactory {
 }
 
 impl ClientFactory {
-    fn make_pair(&self, egress_proxy: &str) -> Result<ClientPair, String> {
+    fn make_pair(&self, egress_proxy: &str) -> Result<ClientPair, ConfigError> {
         let pooled = self.make_client(egress_proxy, POOL_IDLE_PER_HOST)?;
         Ok(ClientPair {
             pooled,
@@ -102,7 +106,7 @@ impl ClientFactory {
         })
     }
 
-    fn make_client(&self, egress_proxy: &str, idle_per_host: usize) -> Result<Client, String> {
+    fn make_client(&self, egress_proxy: &str, idle_per_host: usize) -> Result<Client, ConfigError> {
         let mut builder = Client::builder()
             .redirect(redirect::Policy::none())
             .http1_only()
@@ -118,10 +122,10 @@ impl ClientFactory {
         if !egress_proxy.is_empty() {
             let url: Url = egress_proxy
                 .parse()
-                .map_err(|why| format!("fetch.egress_proxy: {why}"))?;
+                .map_err(|why| ConfigError::new("fetch.egress_proxy", why))?;
             proxy_host = resolvable_host(&url);
-            builder =
-                builder.proxy(Proxy::all(url).map_err(|why| format!("fetch.egress_proxy: {why}"))?);
+            builder = builder
+                .proxy(Proxy::all(url).map_err(|why| ConfigError::new("fetch.egress_proxy", why))?);
         }
         builder
             .dns_resolver(Arc::new(CheckedResolver::new(
@@ -129,14 +133,20 @@ impl ClientFactory {
                 proxy_host,
             )))
             .build()
-            .map_err(|why| format!("the HTTP client cannot be created: {why:?}"))
+            .map_err(|why| {
+                ConfigError::new("fetch", format!("cannot create the https client: {why:?}"))
+            })
     }
 }
 
 /// Returns the TLS configuration that the HTTP client would create for itself.
-fn tls_config() -> Result<ClientConfig, String> {
-    let failed =
-        |why| format!("the HTTP client cannot be created (are ca-certificates installed?): {why}");
+fn tls_config() -> Result<ClientConfig, ConfigError> {
+    let failed = |why| {
+        ConfigError::new(
+            "fetch",
+            format!("cannot create the https client (are ca-certificates installed?): {why}"),
+        )
+    };
     let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(BuilderVerifierExt::with_platform_verifier)

@@ -21,7 +21,7 @@ use super::control::{ByteForByte, Session, as_chars};
 use super::error::{FtpCommandError, with_timeout};
 use super::pool::FtpServer;
 use crate::dial::Dialer;
-use crate::model::FtpFile;
+use crate::model::{ConfigError, FtpFile};
 use crate::origin::config::FtpTls;
 use crate::origin::error::OriginError;
 use crate::origin::fault::ProtocolFault;
@@ -59,10 +59,17 @@ pub struct Connector {
 
 impl Connector {
     /// # Errors
-    /// A text with the reason why TLS is unavailable.
-    pub fn new(dialer: Dialer, tls: FtpTls, command_timeout: Duration) -> Result<Self, String> {
+    /// [`ConfigError`] if TLS is unavailable.
+    pub fn new(
+        dialer: Dialer,
+        tls: FtpTls,
+        command_timeout: Duration,
+    ) -> Result<Self, ConfigError> {
         let failed = |why| {
-            format!("the FTP client cannot be created (are ca-certificates installed?): {why}")
+            ConfigError::new(
+                "fetch.ftp_tls",
+                format!("cannot create the ftp client (are ca-certificates installed?): {why}"),
+            )
         };
         let tls_config =
             ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

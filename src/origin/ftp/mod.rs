@@ -27,7 +27,7 @@ use super::fault::RequestFault;
 use super::request::{Method, OriginRequest};
 use super::response::Response;
 use crate::dial::Dialer;
-use crate::model::{FtpFile, Login};
+use crate::model::{ConfigError, FtpFile, Login};
 use crate::policy::{Admitted, PolicyDenied};
 use connector::Connector;
 use control::Session;
@@ -58,7 +58,7 @@ struct FileRequest<'a> {
 impl FtpOrigin {
     /// # Errors
     /// A text with the reason why TLS is unavailable.
-    pub fn new(config: Config, dialer: Dialer) -> Result<Self, String> {
+    pub fn new(config: Config, dialer: Dialer) -> Result<Self, ConfigError> {
         let connector = Connector::new(dialer, config.ftp_tls, config.idle_timeout)?;
         Ok(Self {
             connector,
@@ -79,11 +79,11 @@ impl FtpOrigin {
         if matches!(request.method, Method::Other(_)) {
             return Err(RequestFault::FtpMethod.into());
         }
-        let mut file = FtpFile::of(hop.target()).map_err(PolicyDenied::FtpFile)?;
+        let mut file = FtpFile::from_target(hop.target()).map_err(PolicyDenied::FtpFile)?;
         if file.login.is_none() {
             file.login = request
                 .header("authorization")
-                .and_then(Login::of_authorization);
+                .and_then(Login::from_authorization);
         }
         let server = FtpServer::new(hop.target());
         let permit = self

@@ -43,7 +43,7 @@ pub use source_list::{Source, SourceKind};
 use crate::limits::{Limits, LimitsConfig, OverLimit, TransferKind, TransferPermit};
 use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
 use checksum_file::ChecksumFile;
-use rules::{EffectiveRule, Rules};
+use rules::Rules;
 
 /// Active policy. It can be replaced at run time: a request sees the old or the new rules.
 #[derive(Debug)]
@@ -189,15 +189,15 @@ impl Policy {
     pub fn admit(&self, target: Target) -> Result<Admitted, PolicyDenied> {
         let rules = self.rules.load();
         rules.check(&target)?;
-        let effective = rules.effective(&target);
-        let Some(alias) = effective.canonical_alias() else {
-            return Ok(self.admit_with(&rules, effective));
+        let (admitted, alias) = self.admit_checked(&rules, target);
+        let Some(alias) = alias else {
+            return Ok(admitted);
         };
         rules.check(&alias)?;
-        let alias = self.admit_with(&rules, rules.effective(&alias));
+        let (alias, _) = self.admit_checked(&rules, alias);
         // A digest required of the client's URL takes precedence over one required of the alias.
         Ok(Admitted {
-            required_sha256: self.required_sha256(&target).or(alias.required_sha256),
+            required_sha256: admitted.required_sha256.or(alias.required_sha256),
             ..alias
         })
     }
@@ -211,25 +211,29 @@ impl Policy {
     pub fn admit_unaliased(&self, target: Target) -> Result<Admitted, PolicyDenied> {
         let rules = self.rules.load();
         rules.check(&target)?;
-        Ok(self.admit_with(&rules, rules.effective(&target)))
+        Ok(self.admit_checked(&rules, target).0)
     }
 
-    /// Admits a checked target with the settings that apply to it.
-    fn admit_with(&self, rules: &Rules, effective: EffectiveRule<'_>) -> Admitted {
-        let target = effective.target();
-        let options = effective.request_options();
-        let needs_server_side_fetch = options.credentials.is_some()
-            || options.egress.is_some()
-            || effective.alternate_sources().is_some()
+    /// Admits a target that was checked before. Also returns its canonical alias, if it has one.
+    fn admit_checked(&self, rules: &Rules, target: Target) -> (Admitted, Option<Target>) {
+        let effective = rules.effective(&target);
+        let alias = effective.canonical_alias();
+        let (class, check_file_type) = (effective.class(), effective.checks_file_type());
+        let has_alternates = effective.alternate_sources().is_some();
+        let request_options = effective.into_request_options();
+        let needs_server_side_fetch = request_options.credentials.is_some()
+            || request_options.egress.is_some()
+            || has_alternates
             || !rules.parents().is_empty();
-        Admitted {
-            target: target.clone(),
-            class: effective.class(),
-            check_file_type: effective.checks_file_type(),
+        let admitted = Admitted {
+            class,
+            check_file_type,
             needs_server_side_fetch,
-            required_sha256: self.required_sha256(target),
-            request_options: effective.into_request_options(),
-        }
+            request_options,
+            required_sha256: self.required_sha256(&target),
+            target,
+        };
+        (admitted, alias)
     }
 
     /// Checks the target of a redirect.

@@ -1,4 +1,4 @@
-//! Words in a target that say that its bytes change, such as `latest` and `main`.
+//! Words in a target that show that its bytes change, such as `latest` and `main`.
 
 use super::version_marks::{has_dotted_version, is_commit, is_dated, is_digest};
 use FixedBy::{Date, Version};

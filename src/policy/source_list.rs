@@ -47,31 +47,7 @@ impl Policy {
     #[must_use]
     pub fn sources(&self, admitted: &Admitted, digest_expected: bool) -> Vec<Source> {
         let (rules, target) = (self.rules.load(), admitted.target());
-        let mut sources = vec![Source {
-            kind: SourceKind::Origin,
-            admitted: admitted.clone(),
-        }];
-        let mut add =
-            |kind, target: Target, allowed: Result<(), PolicyDenied>, options: RequestOptions| {
-                if sources.iter().any(|source| *source.target() == target) {
-                    return;
-                }
-                match allowed {
-                    Ok(()) => {
-                        sources.push(Source {
-                            kind,
-                            admitted: Admitted {
-                                target,
-                                request_options: options,
-                                ..admitted.clone()
-                            },
-                        });
-                    }
-                    Err(denied) => {
-                        tracing::debug!(%target, %denied, "source skipped: denied by policy");
-                    }
-                }
-            };
+        let mut list = SourceList::new(admitted);
         let alternates = rules.effective(target).alternate_sources();
         let options_for = |target: &Target| rules.effective(target).into_request_options();
         // A mirror or an archive is checked like the target of a redirect.
@@ -84,7 +60,7 @@ impl Policy {
             .flat_map(|rule| rule.mirrors_of(target))
         {
             let (allowed, options) = (check_redirect(&mirror), options_for(&mirror));
-            add(SourceKind::Mirror, mirror, allowed, options);
+            list.add(SourceKind::Mirror, mirror, allowed, options);
         }
         for parent in rules.parents() {
             let Some(at_parent) = parent.target_of(target) else {
@@ -98,15 +74,59 @@ impl Policy {
                 credentials: parent.credentials.clone(),
                 ..options_for(&at_parent)
             };
-            add(SourceKind::Parent, at_parent, allowed, options);
+            list.add(SourceKind::Parent, at_parent, allowed, options);
         }
         for archive in alternates
             .into_iter()
             .flat_map(|rule| rule.archives_of(target))
         {
             let (allowed, options) = (check_redirect(&archive), options_for(&archive));
-            add(SourceKind::Archive, archive, allowed, options);
+            list.add(SourceKind::Archive, archive, allowed, options);
         }
-        sources
+        list.sources
+    }
+}
+
+/// List of distinct sources of one target.
+struct SourceList<'a> {
+    origin: &'a Admitted,
+    sources: Vec<Source>,
+}
+
+impl<'a> SourceList<'a> {
+    fn new(origin: &'a Admitted) -> Self {
+        let source = Source {
+            kind: SourceKind::Origin,
+            admitted: origin.clone(),
+        };
+        Self {
+            origin,
+            sources: vec![source],
+        }
+    }
+
+    /// Adds a source, unless policy denies it or the list contains it already.
+    fn add(
+        &mut self,
+        kind: SourceKind,
+        target: Target,
+        allowed: Result<(), PolicyDenied>,
+        request_options: RequestOptions,
+    ) {
+        if self.sources.iter().any(|source| *source.target() == target) {
+            return;
+        }
+        if let Err(denied) = allowed {
+            tracing::debug!(%target, %denied, "source skipped: denied by policy");
+            return;
+        }
+        self.sources.push(Source {
+            kind,
+            admitted: Admitted {
+                target,
+                request_options,
+                ..self.origin.clone()
+            },
+        });
     }
 }

@@ -57,10 +57,6 @@ impl<'a> EffectiveRule<'a> {
         effective
     }
 
-    pub fn target(&self) -> &'a Target {
-        self.target
-    }
-
     /// Returns the cacheability class.
     pub fn class(&self) -> Class {
         if self.is_secret {
@@ -91,11 +87,6 @@ impl<'a> EffectiveRule<'a> {
     }
 
     /// Returns the request options for the target's host.
-    pub fn request_options(&self) -> &RequestOptions {
-        &self.options
-    }
-
-    /// As [`EffectiveRule::request_options`], by value.
     pub fn into_request_options(self) -> RequestOptions {
         self.options
     }

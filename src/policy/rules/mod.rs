@@ -8,7 +8,6 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
-pub use effective::EffectiveRule;
 pub use rule::Rule;
 
 use super::addresses::{is_in_networks, is_public};
@@ -17,6 +16,7 @@ use super::denied::PolicyDenied;
 use super::hosts::HostPattern;
 use super::parents::{CompiledParent, Parent};
 use crate::model::{ConfigError, FtpFile, Scheme, Size, Target};
+use effective::EffectiveRule;
 use rule::CompiledRule;
 
 /// Maximum number of rules. Each request scans all of them.

@@ -1,29 +1,35 @@
 //! Operations of operators on targets: history, lists, pins, removal.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use fs_err as fs;
 
-use super::{
-    Cache, CacheError, EvictResult, ListedTarget, ObjectHandle, Published, Sealed, pin_sync,
+use super::error::CacheError;
+use super::handle::Cache;
+use super::{open, pin_sync};
+use crate::disk::{
+    DiskError, DiskStore, EvictResult, IoClass, ListedTarget, ObjectHandle, Published, Sealed,
+    evict, listing, pins, publish, records,
 };
-use crate::disk::{DiskError, DiskStore, IoClass, evict, listing, pins, publish, records};
 use crate::model::{Key, Record, Sha256};
 
-/// One record of a target, and what became of its object.
+/// One record of a target, and the state of its object.
 #[derive(Debug, Clone)]
 pub struct RecordStatus {
     pub record: Record,
+    /// Whether the object is on the disk.
     pub is_cached: bool,
     pub pinned_at: Option<SystemTime>,
-    /// Whether it answers for the target.
+    /// Whether the target is answered with these bytes.
     pub is_active: bool,
 }
 
-/// What the removal of a target removed.
+/// Counts of a removal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RemovedTarget {
     pub records: u64,
+    /// Total size of the removed objects.
     pub freed_bytes: u64,
 }
 
@@ -91,7 +97,7 @@ impl<'a> CacheAdmin<'a> {
     /// [`CacheError`] if the disk could not be read.
     pub async fn open_object(self, sha256: Sha256) -> Result<Option<ObjectHandle>, CacheError> {
         let object = ObjectHandle::open(self.cache.disk(), IoClass::Request, sha256).await?;
-        // A hint, and the only one here: no record was read.
+        // No record was read, so only the index can show that the file is incomplete.
         let recorded_bytes = self
             .run(move |disk| Ok(disk.index.size_of(sha256).unwrap_or_default()))
             .await?;
@@ -107,7 +113,7 @@ impl<'a> CacheAdmin<'a> {
     /// Pins a target to bytes of which it has a record. Returns false if it has none.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk fails.
     pub async fn pin(self, key: Key, sha256: Sha256) -> Result<bool, CacheError> {
         let is_known = self.run(move |disk| {
             let is_known = disk.layout.record(key, sha256).is_file();
@@ -124,10 +130,10 @@ impl<'a> CacheAdmin<'a> {
         Ok(is_known)
     }
 
-    /// Removes one pin of a target, or all of them. Returns how many there were.
+    /// Removes one pin of a target, or all of them. Returns the number of removed pins.
     ///
     /// # Errors
-    /// [`CacheError`] if the disk refuses.
+    /// [`CacheError`] if the disk fails.
     pub async fn unpin(self, key: Key, sha256: Option<Sha256>) -> Result<u64, CacheError> {
         let removed = self.run(move |disk| {
             let all = pins::list(&disk.layout, key)?
@@ -149,8 +155,8 @@ impl<'a> CacheAdmin<'a> {
         Ok(removed.len() as u64)
     }
 
-    /// As [`Cache::publish`], and pins the target to the published bytes. They cannot be evicted in
-    /// between.
+    /// As [`Cache::publish`], and pins the target to the published bytes. No eviction can happen
+    /// between the two.
     ///
     /// # Errors
     /// As [`Cache::publish`].
@@ -176,7 +182,7 @@ impl<'a> CacheAdmin<'a> {
     /// Evicts an object at once, unless it is pinned. Its records stay.
     ///
     /// # Errors
-    /// [`CacheError`] if a tier refuses.
+    /// [`CacheError`] if a tier fails.
     pub async fn evict_object(self, sha256: Sha256) -> Result<EvictResult, CacheError> {
         if pin_sync::is_pinned_in_bucket(self.cache, sha256).await? {
             return Ok(EvictResult::Pinned);
@@ -188,12 +194,11 @@ impl<'a> CacheAdmin<'a> {
         Ok(evicted)
     }
 
-    /// Removes a target: its pins, its records, and their objects unless they are pinned for other
-    /// targets. Another target that gave the same bytes fetches them again, and they must be the
-    /// same.
+    /// Removes the pins and records of a target, and its objects unless other targets pin them.
+    /// Other targets of a removed object keep their records, so they accept only the same bytes.
     ///
     /// # Errors
-    /// [`CacheError`] if a tier refuses. Another call removes the rest.
+    /// [`CacheError`] if a tier fails. Another call removes the rest.
     pub async fn remove_target(self, key: Key) -> Result<RemovedTarget, CacheError> {
         let records = self
             .run(move |disk| records::read_all(&disk.layout, key))
@@ -218,11 +223,8 @@ impl<'a> CacheAdmin<'a> {
     ///
     /// # Errors
     /// [`CacheError`] if the disk could not be read.
-    pub async fn can_serve(self, record: &std::sync::Arc<Record>) -> Result<bool, CacheError> {
-        Ok(self
-            .cache
-            .open_record(record.key(), std::sync::Arc::clone(record))
-            .await?
-            .is_some())
+    pub async fn can_serve(self, record: &Arc<Record>) -> Result<bool, CacheError> {
+        let opened = open::open_record(self.cache, record.key(), Arc::clone(record)).await?;
+        Ok(opened.is_some())
     }
 }

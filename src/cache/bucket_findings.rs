@@ -1,8 +1,8 @@
-//! What requests find out about the bucket, recorded in memory and in the index.
+//! Records in memory and in the index which objects the bucket has, lacks, or has damaged.
 
 use super::bucket_state::BucketState;
-use super::{BucketError, Cache};
-use crate::bucket::ListedKey;
+use super::handle::Cache;
+use crate::bucket::{BucketError, ListedKey};
 use crate::disk::{DiskError, IoClass, PendingUpload, records};
 use crate::model::{Record, Sha256};
 
@@ -29,8 +29,8 @@ pub async fn record_listing(
     seen
 }
 
-/// Records that the bucket does not have an object that it had, or has other bytes. If the disk has
-/// it, it is uploaded again.
+/// Records that the bucket lost an object or has a damaged copy, if `error` says so. If the disk
+/// has the object, its upload is queued again.
 pub async fn mark_suspect(cache: &Cache, record: &Record, error: &BucketError) {
     let Some(state) = &cache.inner.bucket else {
         return;
@@ -47,7 +47,7 @@ pub async fn mark_suspect(cache: &Cache, record: &Record, error: &BucketError) {
     let record = record.clone();
     let requeued = cache.disk().run(IoClass::Request, move |disk| {
         disk.index.remove_in_bucket(sha256)?;
-        // Queued before the marker is cleared: a crash in between must not lose the upload.
+        // The upload is queued before the marker is cleared, so that a crash does not lose it.
         if records::is_cached(&disk.layout, &record) {
             disk.index.enqueue(&[PendingUpload {
                 key: record.key(),

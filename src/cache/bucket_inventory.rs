@@ -1,4 +1,5 @@
-//! Comparing what is known of the bucket with its listings: a thousand names a request.
+//! Inventory: lists the bucket, and updates index, markers and upload queue. One request lists a
+//! thousand keys.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -7,23 +8,25 @@ use fs_err as fs;
 
 use super::bucket_findings::record_listing;
 use super::bucket_state::BucketState;
+use super::error::CacheError;
+use super::handle::Cache;
 use super::open::import_records;
-use super::{Cache, CacheError, pin_sync};
+use super::pin_sync;
 use crate::bucket;
 use crate::disk::{DiskError, DiskStore, IoClass, PendingUpload, names_in, records, since_epoch};
 use crate::model::{Key, Record, Sha256};
 
-/// Bound on the records that one run imports. The next run continues.
+/// Bound on the records that one inventory imports. The next one continues.
 const MAX_IMPORTED: usize = 10_000;
 
-/// What a run found.
+/// Counts of one inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InventoryReport {
     /// Objects in the bucket.
     pub objects: u64,
-    /// Records of other nodes, of targets that are known here.
+    /// Imported records of other nodes. Only targets with a record on this disk count.
     pub imported: u64,
-    /// Objects that the bucket should have and does not have. Those on the disk are uploaded again.
+    /// Objects that the bucket lost. Those on the disk are uploaded again.
     pub missing: u64,
 }
 
@@ -62,14 +65,14 @@ async fn list_objects(cache: &Cache, state: &BucketState) -> Result<u64, CacheEr
     Ok(count)
 }
 
-/// Imports records that other nodes have of targets that this one got other bytes of.
+/// Imports records of other nodes with other bytes of targets that are known here.
 async fn import_unknown_records(cache: &Cache, state: &BucketState) -> Result<u64, CacheError> {
     let mut listing = state.bucket.list(state.bucket.keys().records());
     let mut imported = 0;
     while let Some(page) = listing.next_page().await? {
         let listed: Vec<_> = page
             .iter()
-            .filter_map(|one| bucket::parse_record_key(&one.name))
+            .filter_map(|listed| bucket::parse_record_key(&listed.name))
             .collect();
         let unknown = cache.disk().run(IoClass::Maintenance, move |disk| {
             Ok::<_, DiskError>(unknown_of(disk, listed))
@@ -92,8 +95,8 @@ async fn import_unknown_records(cache: &Cache, state: &BucketState) -> Result<u6
     Ok(imported)
 }
 
-/// Returns those of targets that are known here with other bytes. Unknown targets are looked up
-/// when they are requested.
+/// Returns the records that are missing here, of targets with another record here. Other targets
+/// are looked up when they are requested.
 fn unknown_of(disk: &DiskStore, listed: Vec<(Key, Sha256)>) -> Vec<(Key, Sha256)> {
     let is_unknown = |(key, sha256): &(Key, Sha256)| {
         disk.layout.records_of(*key).is_dir() && !disk.layout.record(*key, *sha256).exists()
@@ -101,9 +104,11 @@ fn unknown_of(disk: &DiskStore, listed: Vec<(Key, Sha256)>) -> Vec<(Key, Sha256)
     listed.into_iter().filter(is_unknown).collect()
 }
 
-/// Clears the markers of objects that no listing has shown since `started`, or in another length,
-/// and queues those on the disk for upload. With retention, only objects that were requested in
-/// vain are uploaded again.
+/// Finds objects with a marker that were not listed since `started`, or with another length. Clears
+/// their markers, and queues those on the disk for upload.
+///
+/// With retention, nothing is cleared or queued here, because retention may have removed the
+/// objects. A failed request for such an object queues its upload.
 fn requeue_missing(
     disk: &DiskStore,
     started: i64,
@@ -121,13 +126,13 @@ fn requeue_missing(
             let cached_bytes = fs::metadata(disk.layout.object(sha256))
                 .ok()
                 .map(|metadata| metadata.len());
-            let is_right = match disk.index.seen_since(sha256, started)? {
+            let is_intact = match disk.index.seen_since(sha256, started)? {
                 Some(size_bytes) => {
                     cached_bytes.is_none_or(|cached_bytes| cached_bytes == size_bytes)
                 }
                 None => false,
             };
-            if !is_right {
+            if !is_intact {
                 missing.insert(sha256);
             }
         }
@@ -136,15 +141,15 @@ fn requeue_missing(
         return Ok(missing);
     }
     tracing::error!(count = missing.len(), "bucket lost objects");
-    // Queued before the markers are cleared: a crash in between must not lose an upload.
-    let mut wanted = Vec::new();
+    // Uploads are queued before the markers are cleared, so that a crash does not lose any.
+    let mut uploads = Vec::new();
     records::walk(&disk.layout, |key, sha256| {
         if missing.contains(&sha256) && disk.layout.object(sha256).exists() {
-            wanted.push(PendingUpload { key, sha256 });
+            uploads.push(PendingUpload { key, sha256 });
         }
         Ok(())
     })?;
-    disk.index.enqueue(&wanted)?;
+    disk.index.enqueue(&uploads)?;
     for sha256 in &missing {
         markers.clear_object(*sha256)?;
     }

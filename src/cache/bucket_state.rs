@@ -1,5 +1,5 @@
-//! What this process knows of the bucket: which objects it has, which are suspect, and what is
-//! wanted from it.
+//! State of the bucket in the memory of this process: known objects, suspect objects, and queues
+//! of promotions and uses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,54 +9,59 @@ use moka::Expiry;
 use moka::sync::Cache as MemoryCache;
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 
-use super::{Bucket, Config};
+use super::config::Config;
+use super::error::CacheError;
+use crate::bucket::Bucket;
 use crate::model::{Record, Sha256};
 
-/// Bound on the objects whose presence is remembered in memory. The index knows all.
+/// Bound on the objects whose presence is kept in memory. The index has all of them.
 const MAX_KNOWN_OBJECTS: u64 = 100_000;
 
-/// Time after which presence is read from the index again, which knows since when.
+/// Longest time for which presence is kept in memory. The index has the time of each listing.
 const MEMORY_TTL: Duration = Duration::from_mins(1);
 
-/// Interval of warnings about one upload that keeps failing.
+/// Interval of warnings about one failing upload.
 const WARN_INTERVAL: Duration = Duration::from_hours(1);
 
 /// Number of requests within [`REQUEST_WINDOW`] after which an object is promoted to the disk.
 const PROMOTE_AFTER: u32 = 3;
 const REQUEST_WINDOW: Duration = Duration::from_hours(1);
 
-/// Bound on the objects that wait for promotion. A further one waits for its next request.
+/// Bound on the objects that wait for promotion. Further ones are queued at a later request.
 const MAX_PROMOTIONS_QUEUED: usize = 64;
 
-/// Promotions at once.
+/// Concurrent promotions.
 const MAX_PROMOTIONS: usize = 2;
 
-/// Interval at which the use of one object is stored in the bucket, and bound on uses that wait for
-/// it.
+/// Interval at which the use of one object is stored in the bucket.
 const USE_INTERVAL: Duration = Duration::from_hours(24);
+
+/// Bound on the uses that wait to be stored.
 const MAX_USES_QUEUED: usize = 1024;
 
+/// The bucket, and what this process knows about its objects.
 pub struct BucketState {
     pub bucket: Bucket,
     /// Whether the bucket has an object.
     present: MemoryCache<Sha256, bool>,
-    /// Objects whose copy in the bucket has other bytes.
+    /// Objects with a damaged copy in the bucket.
     suspect: MemoryCache<Sha256, ()>,
-    /// Objects whose failing upload was logged lately.
+    /// Objects with a failing upload that was logged recently.
     warned: MemoryCache<Sha256, ()>,
-    /// Requests of an object that only the bucket has.
+    /// Recent requests of objects that only the bucket has.
     requests: MemoryCache<Sha256, Arc<AtomicU32>>,
     /// Objects whose use is stored in the bucket, or queued for it.
     used: MemoryCache<Sha256, ()>,
     use_queue: BoundedQueue<Sha256>,
     promotion_queue: BoundedQueue<Arc<Record>>,
+    /// Bounds concurrent promotions.
     pub promotions: Semaphore,
     /// Notified when an upload is queued.
     pub uploads: Notify,
     positive_ttl: Duration,
 }
 
-/// A bounded queue that drops what does not fit.
+/// A queue that rejects values beyond its capacity.
 struct BoundedQueue<T> {
     sender: mpsc::Sender<T>,
     receiver: Mutex<mpsc::Receiver<T>>,
@@ -71,6 +76,7 @@ impl<T> BoundedQueue<T> {
         }
     }
 
+    /// Returns false if the queue is full.
     fn try_push(&self, value: T) -> bool {
         self.sender.try_send(value).is_ok()
     }
@@ -81,17 +87,18 @@ impl<T> BoundedQueue<T> {
             .await
             .recv()
             .await
-            .expect("its sender lives as long")
+            .expect("the queue owns its sender")
     }
 }
 
+/// How long presence and absence are kept in memory.
 struct PresenceTtl {
     present: Duration,
     absent: Duration,
 }
 
 impl PresenceTtl {
-    fn of(&self, is_present: bool) -> Duration {
+    fn ttl(&self, is_present: bool) -> Duration {
         if is_present {
             self.present
         } else {
@@ -102,7 +109,7 @@ impl PresenceTtl {
 
 impl Expiry<Sha256, bool> for PresenceTtl {
     fn expire_after_create(&self, _: &Sha256, is_present: &bool, _: Instant) -> Option<Duration> {
-        Some(self.of(*is_present))
+        Some(self.ttl(*is_present))
     }
 
     fn expire_after_update(
@@ -112,7 +119,7 @@ impl Expiry<Sha256, bool> for PresenceTtl {
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(self.of(*is_present))
+        Some(self.ttl(*is_present))
     }
 }
 
@@ -149,7 +156,7 @@ impl BucketState {
         self.positive_ttl
     }
 
-    /// Whether the bucket has an object, if that is remembered.
+    /// Whether the bucket has an object. Returns `None` if memory does not say.
     pub fn is_present(&self, sha256: Sha256) -> Option<bool> {
         self.present.get(&sha256)
     }
@@ -170,16 +177,16 @@ impl BucketState {
         self.suspect.invalidate(&sha256);
     }
 
-    /// Logs a failing upload, once an hour for each object.
-    pub fn warn_once(&self, sha256: Sha256, error: &super::CacheError) {
+    /// Logs a failing upload, at most once an hour for each object.
+    pub fn warn_once(&self, sha256: Sha256, error: &CacheError) {
         if !self.warned.contains_key(&sha256) {
             self.warned.insert(sha256, ());
             tracing::warn!(%error, %sha256, "upload failed, will retry");
         }
     }
 
-    /// Counts a request that the bucket answered. An object that is requested often is queued for
-    /// promotion.
+    /// Counts a request that the bucket answered. Queues the object for promotion if it is requested
+    /// often.
     pub fn record_bucket_hit(&self, record: &Arc<Record>) {
         let count = self.requests.get_with(record.sha256, Arc::default);
         if count.fetch_add(1, Ordering::Relaxed) + 1 == PROMOTE_AFTER
@@ -190,17 +197,18 @@ impl BucketState {
         self.record_use(record.sha256);
     }
 
-    /// Returns the next object to promote.
+    /// Waits for the next object to promote.
     pub async fn next_promotion(&self) -> Arc<Record> {
         self.promotion_queue.pop().await
     }
 
+    /// Resets the count of requests, so that a failed promotion is tried again later.
     pub fn finish_promotion(&self, sha256: Sha256) {
         self.requests.invalidate(&sha256);
     }
 
-    /// Queues a use for the bucket, if retention needs it. One that does not fit is queued at the
-    /// next use.
+    /// Queues a use for the bucket if retention needs it. If the queue is full, the next use is
+    /// queued instead.
     pub fn record_use(&self, sha256: Sha256) {
         if self.bucket.config().has_retention()
             && !self.used.contains_key(&sha256)
@@ -210,7 +218,7 @@ impl BucketState {
         }
     }
 
-    /// Stores the next use in the bucket.
+    /// Waits for the next use, and stores it in the bucket.
     pub async fn store_next_use(&self) {
         let sha256 = self.use_queue.pop().await;
         if let Err(error) = self.bucket.record_use(sha256).await {

@@ -1,22 +1,27 @@
-//! Targets whose bytes changed: which other bytes may answer, and which are kept for an operator to
-//! look at.
+//! Targets whose bytes changed upstream: when other bytes may be served, and how many variants are
+//! stored.
 
-use super::{Cache, CacheError, Hit, OnChange, Published, Sealed, TargetRecords};
+use super::config::OnChange;
+use super::error::CacheError;
+use super::handle::Cache;
+use super::hit::Hit;
+use super::open;
+use crate::disk::{Published, Sealed, TargetRecords};
 use crate::model::{ExpectedDigests, Key, Record};
 
-/// Records of a target after which other bytes are not stored any more: some targets give other
-/// bytes each time.
+/// Bound on the records of a target. Some targets return other bytes each time.
 const MAX_VARIANTS: usize = 8;
 
 impl Cache {
-    /// Whether other bytes may answer for a target once its own are evicted. For a pinned target
-    /// they may not.
+    /// Whether other bytes may be served for a target after the first ones were evicted. They may
+    /// not if the target is pinned.
     #[must_use]
     pub fn allows_change(&self, records: &TargetRecords) -> bool {
         self.inner.on_change == OnChange::Alert && !records.is_pinned()
     }
 
-    /// Opens the latest other bytes of a target whose own are gone, if they may answer.
+    /// Opens the latest variant of a target after its first bytes were evicted, if variants may be
+    /// served.
     ///
     /// # Errors
     /// As [`Cache::open_record`].
@@ -31,7 +36,7 @@ impl Cache {
         }
         for record in records.others_latest_first() {
             if record.known_digests().first_mismatch(expected).is_none()
-                && let Some(hit) = self.open_record(key, record).await?
+                && let Some(hit) = open::open_record(self, key, record).await?
             {
                 return Ok(Some(hit));
             }
@@ -39,8 +44,8 @@ impl Cache {
         Ok(None)
     }
 
-    /// Stores bytes that may not answer for their target, so that an operator can look at them and
-    /// accept them. Returns `None` if the target has too many of them.
+    /// Stores a variant that may not be served, so that an operator can inspect and accept it.
+    /// Returns `None` if the target has too many variants.
     ///
     /// # Errors
     /// As [`Cache::publish`].

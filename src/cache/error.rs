@@ -1,20 +1,22 @@
+//! Errors of the cache.
+
 use std::io;
 
 use crate::bucket::BucketError;
 use crate::disk::DiskError;
 
-/// Error of the cache: one of its tiers failed.
+/// Error returned when a tier of the cache failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// The bucket did not give or take an object.
+    /// A request to the bucket failed.
     #[error(transparent)]
     Bucket(#[from] BucketError),
 }
 
 impl CacheError {
-    /// Whether the object does not fit. The caller passes it through instead.
+    /// Whether the object does not fit on the disk. The caller then passes the body through.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
         matches!(self, Self::Disk(DiskError::NoSpace))

@@ -1,21 +1,23 @@
-//! Where a target's bytes are.
+//! Hits: stored objects that a request can be answered with.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Bucket, BucketError, Cache, FileHit, bucket_findings};
-use crate::bucket::BucketBody;
+use super::bucket_findings;
+use super::handle::Cache;
+use crate::bucket::{Bucket, BucketBody, BucketError};
+use crate::disk::FileHit;
 use crate::model::{ByteRange, Record};
 
-/// A hit.
+/// A stored object of a target.
 #[derive(Debug, Clone)]
 pub enum Hit {
     OnDisk(FileHit),
     InBucket(BucketHit),
 }
 
-/// An object that the bucket had at the last look.
+/// An object that only the bucket has, according to its last listing.
 #[derive(Debug, Clone)]
 pub struct BucketHit {
     pub record: Arc<Record>,
@@ -52,17 +54,17 @@ impl BucketHit {
     /// Returns a URL from which a client can fetch the object.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError::Refused`] if the URL cannot be signed.
     pub async fn presigned_url(&self) -> Result<String, BucketError> {
         let url = self.bucket.object_url(&self.record).await?;
         self.record_hit();
         Ok(url)
     }
 
-    /// Opens a part of the object, until its first bytes are on their way.
+    /// Opens a range of the object, and waits for the response head.
     ///
     /// # Errors
-    /// [`BucketError`].
+    /// [`BucketError`] if the bucket could not be read, or has another length.
     pub async fn open(&self, range: ByteRange) -> Result<BucketStream, BucketError> {
         match self
             .bucket
@@ -100,7 +102,7 @@ impl BucketStream {
     /// only if its digest is right.
     ///
     /// # Errors
-    /// [`BucketError`] if the bucket fails for good, or has other bytes.
+    /// [`BucketError`] if the body broke too often, or the bucket has other bytes.
     pub async fn next(&mut self) -> Result<Option<Bytes>, BucketError> {
         let next = self.body.next().await;
         if let Err(error) = &next {

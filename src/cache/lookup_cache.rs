@@ -1,4 +1,4 @@
-//! Cache of look-ups in memory: what the disk and the bucket know of a target, for a while.
+//! Look-ups in memory, with a time to live.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::future::Cache;
 
-use super::{CacheError, Config, TargetLookup};
+use super::config::Config;
+use super::error::CacheError;
+use crate::disk::TargetLookup;
 use crate::model::Key;
 
+/// Results of recent look-ups by target.
 pub struct LookupCache {
     cache: Cache<Key, TargetLookup>,
 }
@@ -32,8 +35,8 @@ impl LookupCache {
         self.cache.get(&key).await
     }
 
-    /// Returns the remembered look-up, or does it. Callers for one key share one look-up. Errors
-    /// are not remembered.
+    /// Returns the look-up in memory, or else awaits `look_up` and keeps its result. Concurrent
+    /// calls for one key share one look-up. Errors are not kept.
     pub async fn get_or_look_up(
         &self,
         key: Key,
@@ -51,13 +54,14 @@ impl LookupCache {
     }
 }
 
+/// How long hits and misses are kept.
 struct LookupTtl {
     positive: Duration,
     negative: Duration,
 }
 
 impl LookupTtl {
-    fn of(&self, lookup: &TargetLookup) -> Duration {
+    fn ttl(&self, lookup: &TargetLookup) -> Duration {
         match lookup {
             TargetLookup::Known(records) if records.is_cached() => self.positive,
             TargetLookup::Known(_) | TargetLookup::NeverStored => self.negative,
@@ -67,7 +71,7 @@ impl LookupTtl {
 
 impl Expiry<Key, TargetLookup> for LookupTtl {
     fn expire_after_create(&self, _: &Key, lookup: &TargetLookup, _: Instant) -> Option<Duration> {
-        Some(self.of(lookup))
+        Some(self.ttl(lookup))
     }
 
     fn expire_after_update(
@@ -77,6 +81,6 @@ impl Expiry<Key, TargetLookup> for LookupTtl {
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(self.of(lookup))
+        Some(self.ttl(lookup))
     }
 }

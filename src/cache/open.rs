@@ -1,4 +1,4 @@
-//! Look-ups and opens across the tiers: the disk first, then the bucket.
+//! Look-ups and opens: on the disk first, then in the bucket.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,12 +7,17 @@ use tokio::time::timeout;
 
 use super::bucket_findings;
 use super::bucket_state::BucketState;
+use super::error::CacheError;
+use super::handle::Cache;
+use super::hit::{BucketHit, Hit};
 use super::pin_sync::import_pins;
-use super::{BucketError, BucketHit, Cache, CacheError, FileHit, Hit, TargetLookup, TargetRecords};
-use crate::disk::{DiskError, IoClass, publish, records, since_epoch};
+use crate::bucket::BucketError;
+use crate::disk::{
+    DiskError, FileHit, IoClass, TargetLookup, TargetRecords, publish, records, since_epoch,
+};
 use crate::model::{Key, Record};
 
-/// Time that the bucket has to answer what it knows of a target. After that the request is a miss.
+/// Timeout for reading a target's records from the bucket. After it the request is a miss.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Looks a target up on the disk, then in the bucket. Records that only the bucket has are
@@ -47,7 +52,7 @@ pub async fn look_up(cache: &Cache, key: Key) -> Result<TargetLookup, CacheError
                 .await
             {
                 Ok(TargetLookup::Known(known)) => Ok(TargetLookup::Known(known)),
-                // If they could not be imported, they are the answer all the same.
+                // The records are used even if they could not be imported.
                 _ => known.map_or_else(
                     || Ok(on_disk?),
                     |known| Ok(TargetLookup::Known(Arc::new(known))),
@@ -61,7 +66,7 @@ pub async fn look_up(cache: &Cache, key: Key) -> Result<TargetLookup, CacheError
     }
 }
 
-/// Stores records that the bucket has. Returns how many were new.
+/// Stores records from the bucket on the disk. Returns how many were new.
 pub async fn import_records(cache: &Cache, found: Vec<Record>) -> u64 {
     let imported = cache.disk().run(IoClass::Request, move |disk| {
         publish::import_records(disk, &found)
@@ -72,6 +77,7 @@ pub async fn import_records(cache: &Cache, found: Vec<Record>) -> u64 {
     })
 }
 
+/// Opens the object of a record, on the disk or else in the bucket.
 pub async fn open_record(
     cache: &Cache,
     key: Key,
@@ -113,8 +119,8 @@ pub async fn open_file(cache: &Cache, record: Arc<Record>) -> Result<Option<File
 /// Whether the bucket has a record's object. One listing answers for a thousand objects.
 async fn is_in_bucket(cache: &Cache, state: &BucketState, record: &Record) -> bool {
     let (sha256, size_bytes) = (record.sha256, record.size_bytes);
-    // While the bucket fails, memory is of no use: one request finds out for all whether it has
-    // recovered.
+    // While the bucket fails, memory is not used. The circuit breaker lets single requests
+    // through, which find out whether the bucket has recovered.
     if !state.bucket.is_failing() {
         if let Some(is_present) = state.is_present(sha256) {
             return is_present;

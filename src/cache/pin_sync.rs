@@ -1,12 +1,13 @@
-//! Operators' decisions in the bucket: pins and removals, written and read.
+//! Pins and removals of operators in the bucket.
 
-use super::{Cache, CacheError};
+use super::error::CacheError;
+use super::handle::Cache;
 use crate::bucket;
 use crate::disk::{DiskError, IoClass, PendingUpload, pins};
 use crate::model::{Key, Sha256};
 
-/// Stores a pin in the bucket, so that retention keeps the object. On the disk it holds in any
-/// case.
+/// Stores a pin in the bucket, so that retention keeps the object. After a failure the pin applies
+/// to the disk only.
 pub async fn put_pin(cache: &Cache, key: Key, sha256: Sha256) {
     let Some(bucket) = cache.bucket() else { return };
     if let Err(error) = bucket.pins().put(key, sha256).await {
@@ -22,7 +23,7 @@ pub async fn remove_pin(cache: &Cache, key: Key, sha256: Sha256) {
     }
 }
 
-/// Removes the records of a target from the bucket, so that none is imported again.
+/// Removes the records of a target from the bucket. Otherwise they would be imported again.
 pub async fn remove_records(cache: &Cache, key: Key, records: &[Sha256]) -> Result<(), CacheError> {
     let Some(bucket) = cache.bucket() else {
         return Ok(());
@@ -41,7 +42,7 @@ pub async fn remove_records(cache: &Cache, key: Key, records: &[Sha256]) -> Resu
     Ok(())
 }
 
-/// Whether the bucket has a pin of these bytes, of any node.
+/// Whether any node has stored a pin of this object in the bucket.
 pub async fn is_pinned_in_bucket(cache: &Cache, sha256: Sha256) -> Result<bool, CacheError> {
     let Some(bucket) = cache.bucket() else {
         return Ok(false);
@@ -50,7 +51,7 @@ pub async fn is_pinned_in_bucket(cache: &Cache, sha256: Sha256) -> Result<bool, 
     while let Some(page) = listing.next_page().await? {
         if page
             .iter()
-            .any(|one| bucket::parse_digest(&one.name) == Some(sha256))
+            .any(|listed| bucket::parse_digest(&listed.name) == Some(sha256))
         {
             return Ok(true);
         }
@@ -74,7 +75,7 @@ pub async fn remove_object(cache: &Cache, sha256: Sha256) -> Result<(), CacheErr
     Ok(removed.await?)
 }
 
-/// Imports the pins that other nodes set on targets that are known here.
+/// Imports the pins of other nodes, for all targets with a record here.
 pub async fn import_unknown_pins(cache: &Cache) -> Result<(), CacheError> {
     let Some(bucket) = cache.bucket() else {
         return Ok(());
@@ -83,7 +84,7 @@ pub async fn import_unknown_pins(cache: &Cache) -> Result<(), CacheError> {
     while let Some(page) = listing.next_page().await? {
         let listed: Vec<_> = page
             .iter()
-            .filter_map(|one| bucket::parse_pin_key(&one.name))
+            .filter_map(|listed| bucket::parse_pin_key(&listed.name))
             .collect();
         let unknown = cache.disk().run(IoClass::Maintenance, move |disk| {
             let layout = &disk.layout;
@@ -100,7 +101,7 @@ pub async fn import_unknown_pins(cache: &Cache) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// Imports the pins of a target that other nodes set.
+/// Imports the pins of other nodes for one target.
 pub async fn import_pins(cache: &Cache, key: Key) {
     let Some(bucket) = cache.bucket() else { return };
     let imported = match bucket.pins().read_all(key).await {

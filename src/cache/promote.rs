@@ -1,9 +1,12 @@
-//! Promotion: copying objects from the bucket to the disk.
+//! Promotion: copies objects from the bucket to the disk.
 
 use std::sync::Arc;
 
-use super::{Bucket, BucketError, Cache, CacheError, FileHit, Sealed, bucket_findings, open};
-use crate::disk::{DiskError, IoClass};
+use super::error::CacheError;
+use super::handle::Cache;
+use super::{bucket_findings, open};
+use crate::bucket::{Bucket, BucketError};
+use crate::disk::{DiskError, FileHit, IoClass, Sealed};
 use crate::model::{ByteRange, ExpectedDigests, Hasher, Record};
 
 /// Promotes an object, unless it is on the disk already.
@@ -15,11 +18,11 @@ pub async fn promote(cache: &Cache, record: &Arc<Record>) -> Result<FileHit, Cac
         .acquire()
         .await
         .expect("this semaphore is never closed");
-    // Another request may have promoted it meanwhile.
+    // Another request may have promoted the object while this one waited.
     if let Some(hit) = open::open_file(cache, Arc::clone(record)).await? {
         return Ok(hit);
     }
-    let sealed = match cache.download(&state.bucket, record).await {
+    let sealed = match download(cache, &state.bucket, record).await {
         Ok(sealed) => sealed,
         Err(error) => {
             if let CacheError::Bucket(error) = &error {
@@ -29,7 +32,7 @@ pub async fn promote(cache: &Cache, record: &Arc<Record>) -> Result<FileHit, Cac
         }
     };
     let sha256 = record.sha256;
-    // The bucket has it, with the right bytes: no upload is needed.
+    // The bucket's copy is intact, so no upload is needed.
     let marked = cache.disk().run(IoClass::Maintenance, move |disk| {
         Ok::<_, DiskError>(
             disk.markers
@@ -45,44 +48,26 @@ pub async fn promote(cache: &Cache, record: &Arc<Record>) -> Result<FileHit, Cac
         .ok_or_else(not_found)
 }
 
-impl Cache {
-    /// Restores an object from the bucket. Returns false if the bucket does not have the right
-    /// bytes.
-    ///
-    /// # Errors
-    /// [`CacheError`] if the bucket does not answer, or the object cannot be stored.
-    pub async fn restore(&self, record: &Arc<Record>) -> Result<bool, CacheError> {
-        match promote(self, record).await {
-            Ok(_) => Ok(true),
-            Err(CacheError::Bucket(BucketError::NotFound | BucketError::Damaged)) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Downloads the object of a record from a bucket, and compares it with its digest.
-    ///
-    /// # Errors
-    /// [`CacheError`] if the bucket does not give it, or it cannot be stored.
-    pub async fn download(&self, bucket: &Bucket, record: &Record) -> Result<Sealed, CacheError> {
-        let mut staging = self
-            .stage(
-                Some(record.size_bytes),
-                Hasher::new(&ExpectedDigests::nothing()),
-            )
+/// Downloads the object of a record, and verifies its digest.
+pub async fn download(
+    cache: &Cache,
+    bucket: &Bucket,
+    record: &Record,
+) -> Result<Sealed, CacheError> {
+    let hasher = Hasher::new(&ExpectedDigests::nothing());
+    let mut staging = cache.stage(Some(record.size_bytes), hasher).await?;
+    if let Some(last) = record.size_bytes.checked_sub(1) {
+        let whole = ByteRange { first: 0, last };
+        let mut body = bucket
+            .open_object(record.sha256, record.size_bytes, whole)
             .await?;
-        if let Some(last) = record.size_bytes.checked_sub(1) {
-            let whole = ByteRange { first: 0, last };
-            let mut body = bucket
-                .open_object(record.sha256, record.size_bytes, whole)
-                .await?;
-            while let Some(piece) = body.next().await? {
-                staging.append(piece).await?;
-            }
+        while let Some(chunk) = body.next().await? {
+            staging.append(chunk).await?;
         }
-        let finished = staging.finish()?;
-        if finished.digests.sha256 != record.sha256 {
-            return Err(BucketError::Damaged.into());
-        }
-        Ok(finished.seal().await?)
     }
+    let finished = staging.finish()?;
+    if finished.digests.sha256 != record.sha256 {
+        return Err(BucketError::Damaged.into());
+    }
+    Ok(finished.seal().await?)
 }

@@ -1,11 +1,13 @@
-//! The exchange with the bucket, for the tasks that drive it.
+//! The exchange with the bucket, for the background tasks.
 
 use std::time::Duration;
 
+use super::bucket_inventory::{self, InventoryReport};
 use super::bucket_state::BucketState;
-use super::{
-    Cache, CacheError, InventoryReport, QueuePoll, bucket_inventory, promote, upload_worker,
-};
+use super::error::CacheError;
+use super::handle::Cache;
+use super::promote;
+use super::upload_worker::{self, QueuePoll};
 
 /// Uploads, promotions and inventories of a cache with a bucket.
 #[derive(Debug, Clone)]
@@ -25,16 +27,16 @@ impl Replication {
             .inner
             .bucket
             .as_ref()
-            .expect("a replication is made with a bucket")
+            .expect("a replication is created with a bucket")
     }
 
-    /// Waits until there may be an upload in the queue, `at_most` so long.
-    pub async fn wait_for_upload(&self, at_most: Duration) {
-        // Both outcomes mean a look at the queue.
-        let _ = tokio::time::timeout(at_most, self.state().uploads.notified()).await;
+    /// Waits until an upload is queued, at most `timeout`.
+    pub async fn wait_for_upload(&self, timeout: Duration) {
+        // The caller reads the queue in either case.
+        let _ = tokio::time::timeout(timeout, self.state().uploads.notified()).await;
     }
 
-    /// Uploads the object that has waited longest.
+    /// Uploads the object that is due first.
     ///
     /// # Errors
     /// [`CacheError`] if the upload failed. It stays in the queue.
@@ -42,7 +44,7 @@ impl Replication {
         upload_worker::upload_next(&self.cache, self.state()).await
     }
 
-    /// Waits for the next promotion request and copies that object to the disk, if possible.
+    /// Waits for the next promotion request, and copies that object to the disk if possible.
     pub async fn run_promotion(&self) {
         let record = self.state().next_promotion().await;
         let (sha256, size_bytes) = (record.sha256, record.size_bytes);
@@ -53,15 +55,15 @@ impl Replication {
         self.state().finish_promotion(sha256);
     }
 
-    /// Waits for the next use of an object and stores it in the bucket, if possible.
+    /// Waits for the next use of an object, and stores it in the bucket if possible.
     pub async fn store_next_use(&self) {
         self.state().store_next_use().await;
     }
 
-    /// Compares what is known of the bucket with the bucket.
+    /// Lists the bucket, and updates the index and the markers.
     ///
     /// # Errors
-    /// [`CacheError`]. What was found until then is recorded.
+    /// [`CacheError`] if a tier fails. Results of earlier pages stay recorded.
     pub async fn sync_bucket_inventory(&self) -> Result<InventoryReport, CacheError> {
         bucket_inventory::sync_bucket_inventory(&self.cache, self.state()).await
     }

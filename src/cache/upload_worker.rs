@@ -1,16 +1,20 @@
-//! Uploads. The queue is what the folder has without a marker, so that none is lost with a process.
+//! Uploads of published objects and their records.
+//!
+//! Objects and records without a marker are queued again when the folder is reindexed. So no upload
+//! is lost if a process dies.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bucket_state::BucketState;
+use super::error::CacheError;
+use super::handle::Cache;
 use super::open::import_records;
-use super::{BucketError, Cache, CacheError};
-use crate::bucket::{ObjectUpload, UploadResult};
+use crate::bucket::{BucketError, ObjectUpload, UploadResult};
 use crate::disk::{DiskError, IoClass, PendingUpload, records};
 use crate::model::{Cause, Event, Record};
 
-/// Delay after an upload that failed by itself, not because the bucket is down.
+/// Delay of an upload that failed although the bucket works.
 const RETRY_DELAY: Duration = Duration::from_mins(5);
 
 /// Result of taking one upload from the queue.
@@ -25,10 +29,11 @@ pub enum QueuePoll {
 /// Result of one upload.
 enum UploadOutcome {
     Done,
-    /// The object is in the bucket, but must be checked again after a while.
+    /// The object is in the bucket, but must be checked again after this time.
     RecheckAfter(Duration),
 }
 
+/// Uploads the object that is due first.
 pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll, CacheError> {
     let disk = cache.disk();
     let taken = disk
@@ -43,7 +48,7 @@ pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll
     let wait = match &outcome {
         Ok(UploadOutcome::Done) => None,
         Ok(UploadOutcome::RecheckAfter(wait)) => Some(*wait),
-        // The whole queue waits then.
+        // The caller delays the whole queue until the bucket works.
         Err(CacheError::Bucket(error))
             if error.is_bucket_wide() || matches!(error, BucketError::CircuitOpen) =>
         {
@@ -64,7 +69,7 @@ pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll
     outcome.map(|_| QueuePoll::Uploaded)
 }
 
-/// Uploads the object first, then its record: a reader that finds the record finds the object.
+/// Uploads the object first, then its record. So the bucket has the object of every record.
 async fn upload(
     cache: &Cache,
     state: &BucketState,
@@ -100,7 +105,7 @@ async fn upload(
     }
     upload_record(cache, state, &record).await?;
     if !is_cached {
-        // The object was evicted before there was a bucket. Once it is fetched again it is queued.
+        // The object was evicted before its upload. Publishing it again queues the upload.
         let marked = disk.run(IoClass::Maintenance, move |disk| {
             Ok::<_, DiskError>(
                 disk.markers
@@ -131,7 +136,8 @@ async fn upload(
     Ok(UploadOutcome::Done)
 }
 
-/// Puts the record beside those of other nodes, and imports these.
+/// Uploads the record if it is new or earlier than the bucket's copy, and imports the records of
+/// other nodes.
 async fn upload_record(
     cache: &Cache,
     state: &BucketState,
@@ -139,11 +145,11 @@ async fn upload_record(
 ) -> Result<(), CacheError> {
     let key = record.key();
     let mut all = state.bucket.records().read_all(key).await?;
-    let theirs = all.iter().find(|other| other.sha256 == record.sha256);
-    if theirs.is_none_or(|theirs| record.first_seen < theirs.first_seen) {
+    let existing = all.iter().find(|other| other.sha256 == record.sha256);
+    if existing.is_none_or(|existing| record.first_seen < existing.first_seen) {
         state.bucket.records().put(record).await?;
-        // Of two nodes that put records at once, at least the later one sees both. The other
-        // imports at its next inventory.
+        // If two nodes upload records at once, at least the later one sees both. The other node
+        // imports the record at its next inventory.
         all = state.bucket.records().read_all(key).await?;
     }
     all.retain(|other| other.sha256 != record.sha256);
@@ -159,7 +165,7 @@ async fn upload_record(
         let active =
             Record::active(vec![other, (**record).clone()]).map(|record| record.sha256.to_string());
         let detail = format!(
-            "another instance got other bytes; sha256:{} is the answer",
+            "another node received other bytes; sha256:{} is served",
             active.unwrap_or_default()
         );
         let target = record.target.clone();

@@ -1,0 +1,227 @@
+//! The handle of the cache, and its operations on one tier.
+
+use std::sync::Arc;
+
+use super::bucket_state::BucketState;
+use super::config::{Config, OnChange};
+use super::error::CacheError;
+use super::lookup_cache::LookupCache;
+use crate::bucket::{Bucket, Config as BucketConfig};
+use crate::disk::{
+    Acquire, DiskHealth, DiskIo, DiskStore, FileHit, IoClass, OpenError, OpenMode, Published,
+    Sealed, Staging, TargetLookup, evict, lease, publish,
+};
+use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
+
+/// Bound on the digests other than SHA-256 that are kept in memory.
+const MAX_DIGESTS: u64 = 10_000;
+
+/// The cache of this process. Other processes may use the same folder and the same bucket. Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct Cache {
+    pub(super) inner: Arc<CacheInner>,
+}
+
+pub(super) struct CacheInner {
+    pub disk: DiskIo,
+    pub bucket: Option<BucketState>,
+    pub lookups: LookupCache,
+    digests: moka::future::Cache<(Sha256, Algorithm), Digest>,
+    pub on_change: OnChange,
+    pub events: EventSink,
+}
+
+impl Cache {
+    /// Opens the folder, creates missing parts, takes a slot and reclaims the slots of dead
+    /// processes. Sends nothing to the bucket.
+    ///
+    /// In [`OpenMode::Maintenance`] this process evicts nothing, and does not upload objects that
+    /// the serving processes have queued.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the folder cannot be used, or a secret of the bucket cannot be read.
+    pub fn open(
+        config: &Config,
+        bucket: Option<BucketConfig>,
+        mode: OpenMode,
+        events: EventSink,
+    ) -> Result<Self, OpenError> {
+        let bucket = bucket.map(|bucket| Bucket::new(bucket, events.clone()));
+        let bucket = bucket.transpose().map_err(OpenError::Bucket)?;
+        let id = bucket.as_ref().map(Bucket::id);
+        let disk = DiskStore::open(config.disk(), mode, id.as_deref(), events.clone())?;
+        let unusable = |why| OpenError::Folder {
+            path: config.dir.clone(),
+            why,
+        };
+        Ok(Self {
+            inner: Arc::new(CacheInner {
+                disk: DiskIo::new(disk).map_err(unusable)?,
+                bucket: bucket.map(|bucket| BucketState::new(bucket, config)),
+                lookups: LookupCache::new(config),
+                digests: moka::future::Cache::new(MAX_DIGESTS),
+                on_change: config.on_change,
+                events,
+            }),
+        })
+    }
+
+    /// The executor of disk work.
+    #[must_use]
+    pub fn disk(&self) -> &DiskIo {
+        &self.inner.disk
+    }
+
+    #[must_use]
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.inner.bucket.as_ref().map(|state| &state.bucket)
+    }
+
+    /// Health of the disk at the last probe.
+    #[must_use]
+    pub fn health(&self) -> DiskHealth {
+        self.inner.disk.health()
+    }
+
+    /// Computes another digest of a hit from its file, and keeps the digest in memory. Concurrent
+    /// calls share one computation.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the file could not be read.
+    pub async fn digest_of(
+        &self,
+        hit: &FileHit,
+        algorithm: Algorithm,
+    ) -> Result<Digest, Arc<CacheError>> {
+        let file = hit.file().clone();
+        let compute = async move { Ok(file.digest(algorithm).await?) };
+        self.inner
+            .digests
+            .try_get_with((hit.record.sha256, algorithm), compute)
+            .await
+    }
+
+    /// Begins to store a body of `length` bytes, or of unknown length. Reserves space, and evicts
+    /// objects if there is too little.
+    ///
+    /// # Errors
+    /// [`DiskError::NoSpace`](super::DiskError::NoSpace) if the body does not fit.
+    pub async fn stage(&self, length: Option<u64>, hasher: Hasher) -> Result<Staging, CacheError> {
+        Ok(Staging::begin(&self.inner.disk, length, hasher).await?)
+    }
+
+    /// Publishes a sealed body under `record`, and queues its upload.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk cannot be written. Then nothing is published, or only an object
+    /// that no record names.
+    pub async fn publish(&self, sealed: Sealed, record: Record) -> Result<Published, CacheError> {
+        let key = record.key();
+        let class = IoClass::Durable {
+            size_bytes: sealed.size_bytes,
+        };
+        let published = self
+            .inner
+            .disk
+            .run(class, move |disk| publish::publish(disk, &sealed, &record))
+            .await?;
+        self.inner
+            .lookups
+            .insert(key, TargetLookup::Known(Arc::clone(&published.records)))
+            .await;
+        self.notify_upload();
+        Ok(published)
+    }
+
+    /// Acquires the lease of a target. One process of the folder holds it at a time.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails, or its file system has no locks.
+    pub async fn lease(&self, key: Key) -> Result<Acquire, CacheError> {
+        Ok(lease::acquire(&self.inner.disk, key).await?)
+    }
+
+    /// Whether a process holds the lease of a target.
+    ///
+    /// # Errors
+    /// As [`Cache::lease`].
+    pub async fn is_leased(&self, key: Key) -> Result<bool, CacheError> {
+        Ok(self
+            .inner
+            .disk
+            .run(IoClass::Request, move |disk| {
+                lease::is_held(&disk.layout, key)
+            })
+            .await?)
+    }
+
+    /// As [`Cache::is_leased`], but only a hint from memory.
+    #[must_use]
+    pub fn is_probably_leased(&self, key: Key) -> bool {
+        lease::is_probably_held(&self.inner.disk.store().layout, key)
+    }
+
+    /// Removes the look-up of a target from memory.
+    pub async fn invalidate(&self, key: Key) {
+        self.inner.lookups.invalidate(key).await;
+    }
+
+    /// Evicts down to the low watermark if the high watermark is exceeded.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the index or the disk fails.
+    pub async fn evict_to_low_watermark(&self) -> Result<(), CacheError> {
+        Ok(self
+            .inner
+            .disk
+            .run(IoClass::Maintenance, evict::evict_to_low_watermark)
+            .await?)
+    }
+
+    /// Releases reservations and leases of dead processes.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the index or the disk fails.
+    pub async fn reclaim_dead_processes(&self) -> Result<(), CacheError> {
+        Ok(self
+            .inner
+            .disk
+            .run(IoClass::Request, DiskStore::reclaim_dead_processes)
+            .await?)
+    }
+
+    /// Releases the slot in the folder at the end of the process, and removes staged bodies.
+    pub async fn close(&self) {
+        let flushed = self
+            .inner
+            .disk
+            .run(IoClass::Request, |disk| disk.index.flush_access_times());
+        if let Err(error) = flushed.await {
+            tracing::warn!(%error, "access times of objects were not stored");
+        }
+        if let Err(error) = self
+            .inner
+            .disk
+            .run(IoClass::Request, DiskStore::close)
+            .await
+        {
+            tracing::warn!(%error, "staging folder was not removed, the next start will remove it");
+        }
+    }
+
+    /// Wakes the upload task.
+    pub(super) fn notify_upload(&self) {
+        if let Some(state) = &self.inner.bucket {
+            state.uploads.notify_one();
+        }
+    }
+}
+
+impl std::fmt::Debug for Cache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cache")
+            .field("disk", &self.inner.disk.store())
+            .finish_non_exhaustive()
+    }
+}

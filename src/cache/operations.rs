@@ -1,0 +1,101 @@
+//! Operations of the cache across its tiers: look-ups, opens, promotion and restores.
+
+use std::sync::Arc;
+
+use super::admin::CacheAdmin;
+use super::error::CacheError;
+use super::handle::Cache;
+use super::hit::Hit;
+use super::replication::Replication;
+use super::{open, promote};
+use crate::bucket::{Bucket, BucketError};
+use crate::disk::{FileHit, Sealed, TargetLookup, records};
+use crate::model::{Key, Record};
+
+impl Cache {
+    /// Looks a target up, in memory if possible. Concurrent calls for one key share one look-up.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn lookup(&self, key: Key) -> Result<TargetLookup, Arc<CacheError>> {
+        let inner = &self.inner;
+        if let Some(lookup) = inner.lookups.get(key).await {
+            return Ok(lookup);
+        }
+        if inner.bucket.is_none() && records::is_surely_absent(&inner.disk.store().layout, key) {
+            return Ok(TargetLookup::NeverStored);
+        }
+        inner
+            .lookups
+            .get_or_look_up(key, open::look_up(self, key))
+            .await
+    }
+
+    /// Looks a target up on the disk and in the bucket. Ignores memory, because another process may
+    /// have published the target.
+    ///
+    /// # Errors
+    /// As [`Cache::lookup`].
+    pub async fn lookup_uncached(&self, key: Key) -> Result<TargetLookup, Arc<CacheError>> {
+        let lookup = open::look_up(self, key).await.map_err(Arc::new)?;
+        self.inner.lookups.insert(key, lookup.clone()).await;
+        Ok(lookup)
+    }
+
+    /// Opens the object of a record, on the disk or else in the bucket. Returns `None` if neither
+    /// has it.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read, and the bucket does not have the object.
+    pub async fn open_record(
+        &self,
+        key: Key,
+        record: Arc<Record>,
+    ) -> Result<Option<Hit>, CacheError> {
+        open::open_record(self, key, record).await
+    }
+
+    /// Returns a hit on the disk. An object in the bucket is promoted first.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the object could not be downloaded or stored.
+    pub async fn ensure_on_disk(&self, hit: Hit) -> Result<FileHit, CacheError> {
+        match hit {
+            Hit::OnDisk(hit) => Ok(hit),
+            Hit::InBucket(hit) => promote::promote(self, &hit.record).await,
+        }
+    }
+
+    /// Restores an object from the bucket. Returns false if the bucket does not have the right
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the bucket does not answer, or the object could not be stored.
+    pub async fn restore(&self, record: &Arc<Record>) -> Result<bool, CacheError> {
+        match promote::promote(self, record).await {
+            Ok(_) => Ok(true),
+            Err(CacheError::Bucket(BucketError::NotFound | BucketError::Damaged)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Downloads the object of a record from any bucket, and verifies its digest.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the object could not be downloaded or stored, or is damaged.
+    pub async fn download(&self, bucket: &Bucket, record: &Record) -> Result<Sealed, CacheError> {
+        promote::download(self, bucket, record).await
+    }
+
+    /// Operations of operators.
+    #[must_use]
+    pub fn admin(&self) -> CacheAdmin<'_> {
+        CacheAdmin::new(self)
+    }
+
+    /// Exchange with the bucket, if there is one.
+    #[must_use]
+    pub fn replication(&self) -> Option<Replication> {
+        Replication::new(self)
+    }
+}

@@ -12,10 +12,10 @@ pub async fn record_listing(
     state: &BucketState,
     listed: &[ListedKey],
 ) -> Vec<(Sha256, u64)> {
-    let seen = listed.iter().filter_map(|one| {
+    let seen = listed.iter().filter_map(|listed| {
         Some((
-            state.bucket.keys().object_digest(&one.name)?,
-            one.size_bytes,
+            state.bucket.keys().object_digest(&listed.name)?,
+            listed.size_bytes,
         ))
     });
     let seen: Vec<_> = seen.collect();

@@ -185,8 +185,8 @@ impl BucketState {
         }
     }
 
-    /// Counts a request that the bucket answered. Queues the object for promotion if it is requested
-    /// often.
+    /// Counts a request that the bucket answered. If the object is requested often, queues its
+    /// promotion.
     pub fn record_bucket_hit(&self, record: &Arc<Record>) {
         let count = self.requests.get_with(record.sha256, Arc::default);
         if count.fetch_add(1, Ordering::Relaxed) + 1 == PROMOTE_AFTER

@@ -206,7 +206,7 @@ impl Cache {
             .run(IoClass::Request, DiskStore::close)
             .await
         {
-            tracing::warn!(%error, "staging folder was not removed, the next start will remove it");
+            tracing::warn!(%error, "staging folder was not removed, will retry at the next start");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reading records and objects of a folder for a migration, and storing those of a bucket.
+//! Exports records and objects of a folder, and imports those of a bucket.
 
 use std::path::PathBuf;
 
@@ -7,28 +7,31 @@ use crate::cache::{Cache, CacheError};
 use crate::disk::{DiskError, IoClass, digest_of, open_object, publish, records};
 use crate::model::{Algorithm, Key, Record, Sha256};
 
-/// What the folder has of a record.
+/// A record of a folder, with its object if there is one.
 pub enum ExportedRecord {
-    /// The object was read and is intact.
+    /// The object is on the disk, and has its digest.
     WithObject { record: Record, path: PathBuf },
     /// The object was evicted.
     RecordOnly(Record),
-    /// The object has other bytes than its name says.
+    /// The object does not have its digest.
     Damaged,
-    /// The record cannot be read.
+    /// The record cannot be parsed.
     Unreadable,
 }
 
-/// What was stored of a record of a bucket.
+/// Result of importing a record.
 pub enum ImportedRecord {
-    WithObject { size_bytes: u64 },
+    WithObject {
+        size_bytes: u64,
+    },
+    /// The bucket has no object of this record.
     RecordOnly,
 }
 
-/// Returns target and digest of every record.
+/// Returns target and digest of every record in a folder.
 ///
 /// # Errors
-/// [`CacheError`] if the disk refuses.
+/// [`CacheError`] if the disk cannot be read.
 pub async fn all_records(cache: &Cache) -> Result<Vec<(Key, Sha256)>, CacheError> {
     let listed = cache.disk().run(IoClass::Maintenance, |disk| {
         let mut all = Vec::new();
@@ -41,10 +44,10 @@ pub async fn all_records(cache: &Cache) -> Result<Vec<(Key, Sha256)>, CacheError
     Ok(listed.await?)
 }
 
-/// Whether the folder has a record, and its object in full length.
+/// Whether a folder has a record, and its object in full length.
 ///
 /// # Errors
-/// [`CacheError`] if the disk refuses.
+/// [`CacheError`] if the disk cannot be read.
 pub async fn has_record(cache: &Cache, key: Key, sha256: Sha256) -> Result<bool, CacheError> {
     let found = cache.disk().run(IoClass::Maintenance, move |disk| {
         let record = records::read_one(&disk.layout, key, sha256)?;
@@ -53,11 +56,15 @@ pub async fn has_record(cache: &Cache, key: Key, sha256: Sha256) -> Result<bool,
     Ok(found.await?)
 }
 
-/// Reads a record and its object, and compares the object with its digest.
+/// Reads a record and its object, and verifies the object's digest.
 ///
 /// # Errors
-/// [`CacheError`] if the disk refuses.
-pub async fn export(cache: &Cache, key: Key, sha256: Sha256) -> Result<ExportedRecord, CacheError> {
+/// [`CacheError`] if the disk cannot be read.
+pub async fn export_record(
+    cache: &Cache,
+    key: Key,
+    sha256: Sha256,
+) -> Result<ExportedRecord, CacheError> {
     let exported = cache.disk().run(IoClass::Maintenance, move |disk| {
         let Some(record) = records::read_one(&disk.layout, key, sha256)? else {
             return Ok(ExportedRecord::Unreadable);
@@ -76,11 +83,12 @@ pub async fn export(cache: &Cache, key: Key, sha256: Sha256) -> Result<ExportedR
     Ok(exported.await?)
 }
 
-/// Stores what a bucket has of a record. If the object is gone there, stores the record alone.
+/// Downloads the object of a record and stores both. If the bucket does not have the object, stores
+/// the record alone.
 ///
 /// # Errors
-/// [`CacheError`] if the bucket does not give the object, or it cannot be stored.
-pub async fn import(
+/// [`CacheError`] if the object could not be downloaded or stored.
+pub async fn import_record(
     cache: &Cache,
     bucket: &Bucket,
     record: Record,

@@ -1,8 +1,9 @@
-//! Copying everything from one place to another, while both are in use: folder to bucket, bucket to
-//! folder, bucket to bucket.
+//! Copies all records and objects between a folder and a bucket, or between two buckets. Both ends
+//! may be in use.
 //!
-//! What is there already is passed over, so that a migration that broke off is gone on with by
-//! beginning it again. Every object's bytes are compared with its digest on the way.
+//! Records that the destination has are skipped, so a failed migration continues when it is started
+//! again. The digest of every copied object is verified. This module knows no client and no origin.
+//! Its main function is [`migrate`].
 
 mod export;
 
@@ -19,61 +20,64 @@ use crate::cache::{Cache, CacheError};
 use crate::model::{ByteRange, Key, Record, Sha256};
 use export::{ExportedRecord, ImportedRecord};
 
-/// How many objects are copied at once.
+/// Records that are copied concurrently.
 const COPIES_AT_ONCE: usize = 4;
 
-/// A place that holds objects and records.
+/// Source or destination of a migration.
 pub enum MigrationEndpoint {
     Folder(Cache),
     Bucket(Bucket),
 }
 
-/// How far a migration is, or what it has come to.
+/// Counts of a migration, while it runs and at its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct MigrationProgress {
-    /// Records in the old place.
+    /// Records in the source.
     pub records: u64,
-    /// Of these, what the new place had already.
+    /// Records that the destination had already.
     pub present: u64,
+    /// Records that were copied with their object.
     pub copied: u64,
+    /// Total size of the copied objects.
     pub copied_bytes: u64,
-    /// Records whose object the old place has not got any more.
+    /// Records without an object in the source. Only the record was copied.
     pub without_object: u64,
-    /// What cannot be read, or has other bytes than it should. It was not copied.
+    /// Records that cannot be read, or whose object does not have its digest. They were not copied.
     pub damaged: u64,
 }
 
 impl MigrationProgress {
+    /// Number of records that were processed.
     #[must_use]
     pub fn done(&self) -> u64 {
         self.present + self.copied + self.without_object + self.damaged
     }
 }
 
-/// Why a migration broke off.
+/// Error that ended a migration.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
     Bucket(#[from] BucketError),
-    #[error("the folder {} for what is under way cannot be used: {why}", path.display())]
+    #[error("the scratch file {} cannot be used: {why}", path.display())]
     Scratch { path: PathBuf, why: std::io::Error },
-    #[error("both places are folders: any tool that copies folders will do")]
+    #[error("source and destination are folders; copy a folder with a file tool")]
     Folders,
 }
 
-/// What became of one record.
+/// Result of copying one record.
 enum CopyOutcome {
     Present,
-    Copied(u64),
+    Copied { size_bytes: u64 },
     WithoutObject,
     Damaged,
 }
 
-/// What the new place has already.
+/// Content of the destination before the migration.
 enum DestinationState {
-    /// A folder is looked at each time: that costs little.
+    /// The folder is checked for each record, because a check is cheap.
     Folder,
     Bucket {
         records: HashSet<(Key, Sha256)>,
@@ -84,15 +88,16 @@ enum DestinationState {
 struct Migration<'a> {
     from: &'a MigrationEndpoint,
     to: &'a MigrationEndpoint,
-    known: DestinationState,
+    existing: DestinationState,
+    /// Folder for objects that are copied from bucket to bucket.
     scratch: &'a Path,
 }
 
-/// Copies everything. `scratch` is a folder for objects on their way from bucket to bucket; `show`
-/// is told how far it is.
+/// Copies all records and their objects. `scratch` is a folder for objects that are copied from
+/// bucket to bucket. `show` is called after each record.
 ///
 /// # Errors
-/// [`MigrateError`] at the first thing that goes wrong with a place as a whole.
+/// [`MigrateError`] at the first failure that is not the damage of one object.
 pub async fn migrate(
     from: &MigrationEndpoint,
     to: &MigrationEndpoint,
@@ -102,7 +107,7 @@ pub async fn migrate(
     if let (MigrationEndpoint::Folder(_), MigrationEndpoint::Folder(_)) = (from, to) {
         return Err(MigrateError::Folders);
     }
-    let all = from.records().await?;
+    let all = from.list_records().await?;
     let mut progress = MigrationProgress {
         records: all.len() as u64,
         ..MigrationProgress::default()
@@ -110,17 +115,17 @@ pub async fn migrate(
     let migration = Migration {
         from,
         to,
-        known: to.known().await?,
+        existing: to.state().await?,
         scratch,
     };
     let migration = &migration;
     let copies = stream::iter(all).map(|(key, sha256)| migration.copy(key, sha256));
     let mut copies = std::pin::pin!(copies.buffer_unordered(COPIES_AT_ONCE));
     show(&progress);
-    while let Some(copied) = copies.next().await {
-        match copied? {
+    while let Some(outcome) = copies.next().await {
+        match outcome? {
             CopyOutcome::Present => progress.present += 1,
-            CopyOutcome::Copied(size_bytes) => {
+            CopyOutcome::Copied { size_bytes } => {
                 progress.copied += 1;
                 progress.copied_bytes += size_bytes;
             }
@@ -133,24 +138,24 @@ pub async fn migrate(
 }
 
 impl MigrationEndpoint {
-    async fn records(&self) -> Result<Vec<(Key, Sha256)>, MigrateError> {
+    async fn list_records(&self) -> Result<Vec<(Key, Sha256)>, MigrateError> {
         match self {
             Self::Folder(cache) => Ok(export::all_records(cache).await?),
             Self::Bucket(bucket) => {
-                Ok(names(bucket, bucket.keys().records(), parse_record_key).await?)
+                Ok(list_keys(bucket, bucket.keys().records(), parse_record_key).await?)
             }
         }
     }
 
-    async fn known(&self) -> Result<DestinationState, MigrateError> {
+    async fn state(&self) -> Result<DestinationState, MigrateError> {
         Ok(match self {
             Self::Folder(_) => DestinationState::Folder,
             Self::Bucket(bucket) => DestinationState::Bucket {
-                records: names(bucket, bucket.keys().records(), parse_record_key)
+                records: list_keys(bucket, bucket.keys().records(), parse_record_key)
                     .await?
                     .into_iter()
                     .collect(),
-                objects: names(bucket, bucket.keys().objects(), parse_digest)
+                objects: list_keys(bucket, bucket.keys().objects(), parse_digest)
                     .await?
                     .into_iter()
                     .collect(),
@@ -159,31 +164,34 @@ impl MigrationEndpoint {
     }
 }
 
-async fn names<T>(
+/// Lists all keys below a prefix that `parse` accepts.
+async fn list_keys<T>(
     bucket: &Bucket,
     prefix: String,
-    of: impl Fn(&str) -> Option<T>,
+    parse: impl Fn(&str) -> Option<T>,
 ) -> Result<Vec<T>, BucketError> {
-    let mut names = Vec::new();
+    let mut parsed = Vec::new();
     let mut listing = bucket.list(prefix);
     while let Some(page) = listing.next_page().await? {
-        names.extend(page.iter().filter_map(|listed| of(&listed.name)));
+        parsed.extend(page.iter().filter_map(|listed| parse(&listed.name)));
     }
-    Ok(names)
+    Ok(parsed)
 }
 
 impl Migration<'_> {
     async fn copy(&self, key: Key, sha256: Sha256) -> Result<CopyOutcome, MigrateError> {
+        if self.is_present(key, sha256).await? {
+            return Ok(CopyOutcome::Present);
+        }
         let outcome = match (self.from, self.to) {
-            _ if self.is_there(key, sha256).await? => return Ok(CopyOutcome::Present),
             (MigrationEndpoint::Folder(cache), MigrationEndpoint::Bucket(bucket)) => {
-                self.to_bucket(cache, bucket, key, sha256).await
+                copy_to_bucket(cache, bucket, key, sha256).await
             }
             (MigrationEndpoint::Bucket(bucket), MigrationEndpoint::Folder(cache)) => {
-                self.to_disk(bucket, cache, key, sha256).await
+                copy_to_folder(bucket, cache, key, sha256).await
             }
             (MigrationEndpoint::Bucket(from), MigrationEndpoint::Bucket(to)) => {
-                self.bucket_to_bucket(from, to, key, sha256).await
+                self.copy_between_buckets(from, to, key, sha256).await
             }
             (MigrationEndpoint::Folder(_), MigrationEndpoint::Folder(_)) => {
                 return Err(MigrateError::Folders);
@@ -194,15 +202,16 @@ impl Migration<'_> {
                 MigrateError::Bucket(BucketError::Damaged)
                 | MigrateError::Cache(CacheError::Bucket(BucketError::Damaged)),
             ) => {
-                tracing::error!(%key, %sha256, "an object has other bytes than its name says");
+                tracing::error!(%key, %sha256, "object does not have its digest, not copied");
                 Ok(CopyOutcome::Damaged)
             }
             outcome => outcome,
         }
     }
 
-    async fn is_there(&self, key: Key, sha256: Sha256) -> Result<bool, MigrateError> {
-        match (&self.known, self.to) {
+    /// Whether the destination has a record and its object.
+    async fn is_present(&self, key: Key, sha256: Sha256) -> Result<bool, MigrateError> {
+        match (&self.existing, self.to) {
             (DestinationState::Bucket { records, objects }, _) => {
                 Ok(records.contains(&(key, sha256)) && objects.contains(&sha256))
             }
@@ -213,38 +222,7 @@ impl Migration<'_> {
         }
     }
 
-    async fn to_bucket(
-        &self,
-        cache: &Cache,
-        bucket: &Bucket,
-        key: Key,
-        sha256: Sha256,
-    ) -> Result<CopyOutcome, MigrateError> {
-        match export::export(cache, key, sha256).await? {
-            ExportedRecord::WithObject { record, path } => put(bucket, &record, &path).await,
-            ExportedRecord::RecordOnly(record) => put_record(bucket, &record).await,
-            ExportedRecord::Damaged => Err(BucketError::Damaged.into()),
-            ExportedRecord::Unreadable => Ok(CopyOutcome::Damaged),
-        }
-    }
-
-    async fn to_disk(
-        &self,
-        bucket: &Bucket,
-        cache: &Cache,
-        key: Key,
-        sha256: Sha256,
-    ) -> Result<CopyOutcome, MigrateError> {
-        let Some(record) = bucket.records().read(key, sha256).await? else {
-            return Ok(CopyOutcome::Damaged);
-        };
-        Ok(match export::import(cache, bucket, record).await? {
-            ImportedRecord::WithObject { size_bytes } => CopyOutcome::Copied(size_bytes),
-            ImportedRecord::RecordOnly => CopyOutcome::WithoutObject,
-        })
-    }
-
-    async fn bucket_to_bucket(
+    async fn copy_between_buckets(
         &self,
         from: &Bucket,
         to: &Bucket,
@@ -254,12 +232,13 @@ impl Migration<'_> {
         let Some(record) = from.records().read(key, sha256).await? else {
             return Ok(CopyOutcome::Damaged);
         };
-        // A target may have given several bytes, and nobody else must be able to foresee the name.
+        // Several targets may have the same object at once. The name is random, so that other users
+        // of the machine cannot create the file first.
         let path = self
             .scratch
             .join(format!("millpond-{sha256}-{:016x}", rand::random::<u64>()));
         let outcome = match download(from, &record, &path).await {
-            Ok(()) => put(to, &record, &path).await,
+            Ok(()) => put_object(to, &record, &path).await,
             Err(MigrateError::Bucket(BucketError::NotFound)) => put_record(to, &record).await,
             Err(error) => Err(error),
         };
@@ -268,7 +247,41 @@ impl Migration<'_> {
     }
 }
 
-async fn put(bucket: &Bucket, record: &Record, path: &Path) -> Result<CopyOutcome, MigrateError> {
+async fn copy_to_bucket(
+    cache: &Cache,
+    bucket: &Bucket,
+    key: Key,
+    sha256: Sha256,
+) -> Result<CopyOutcome, MigrateError> {
+    match export::export_record(cache, key, sha256).await? {
+        ExportedRecord::WithObject { record, path } => put_object(bucket, &record, &path).await,
+        ExportedRecord::RecordOnly(record) => put_record(bucket, &record).await,
+        ExportedRecord::Damaged => Err(BucketError::Damaged.into()),
+        ExportedRecord::Unreadable => Ok(CopyOutcome::Damaged),
+    }
+}
+
+async fn copy_to_folder(
+    bucket: &Bucket,
+    cache: &Cache,
+    key: Key,
+    sha256: Sha256,
+) -> Result<CopyOutcome, MigrateError> {
+    let Some(record) = bucket.records().read(key, sha256).await? else {
+        return Ok(CopyOutcome::Damaged);
+    };
+    Ok(match export::import_record(cache, bucket, record).await? {
+        ImportedRecord::WithObject { size_bytes } => CopyOutcome::Copied { size_bytes },
+        ImportedRecord::RecordOnly => CopyOutcome::WithoutObject,
+    })
+}
+
+/// Uploads an object, then its record.
+async fn put_object(
+    bucket: &Bucket,
+    record: &Record,
+    path: &Path,
+) -> Result<CopyOutcome, MigrateError> {
     bucket
         .put_object(&ObjectUpload {
             path,
@@ -277,15 +290,19 @@ async fn put(bucket: &Bucket, record: &Record, path: &Path) -> Result<CopyOutcom
         })
         .await?;
     bucket.records().put(record).await?;
-    Ok(CopyOutcome::Copied(record.size_bytes))
+    Ok(CopyOutcome::Copied {
+        size_bytes: record.size_bytes,
+    })
 }
 
-/// What its bytes were is worth knowing when they are fetched again.
+/// Uploads a record without an object. When the target is fetched again, changed bytes are detected
+/// by the record.
 async fn put_record(bucket: &Bucket, record: &Record) -> Result<CopyOutcome, MigrateError> {
     bucket.records().put(record).await?;
     Ok(CopyOutcome::WithoutObject)
 }
 
+/// Downloads an object to a new file, and verifies its digest.
 async fn download(bucket: &Bucket, record: &Record, path: &Path) -> Result<(), MigrateError> {
     let unusable = |why| MigrateError::Scratch {
         path: path.to_owned(),
@@ -300,8 +317,8 @@ async fn download(bucket: &Bucket, record: &Record, path: &Path) -> Result<(), M
                 ByteRange { first: 0, last },
             )
             .await?;
-        while let Some(piece) = body.next().await? {
-            file.write_all(&piece).await.map_err(unusable)?;
+        while let Some(chunk) = body.next().await? {
+            file.write_all(&chunk).await.map_err(unusable)?;
         }
     }
     file.flush().await.map_err(unusable)

@@ -70,7 +70,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    pub fn new(client: BucketClient, prefix: String) -> Self {
+    pub(super) fn new(client: BucketClient, prefix: String) -> Self {
         Self {
             client,
             prefix,

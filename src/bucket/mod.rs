@@ -29,7 +29,7 @@ pub use download::BucketBody;
 pub use error::BucketError;
 pub use gc::{GarbageCollector, GcMode, GcReport};
 pub use handle::Bucket;
-pub use keys::{ObjectKeys, parse_digest, parse_pin_key, parse_record_key};
+pub use keys::{parse_digest, parse_pin_key, parse_record_key};
 pub use listing::{ListedKey, Listing};
 pub use object_upload::{ObjectUpload, UploadResult};
 pub use pins::BucketPins;

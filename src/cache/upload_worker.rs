@@ -88,24 +88,9 @@ async fn upload(
     let Some((record, is_cached)) = read.await? else {
         return Ok(UploadOutcome::Done);
     };
-    let mut is_safe = true;
-    if is_cached {
-        let path = disk.store().layout.object(sha256);
-        let is_suspect = state.is_suspect(sha256);
-        let uploaded = state
-            .bucket
-            .put_object(&ObjectUpload {
-                path: &path,
-                record: &record,
-                is_suspect,
-            })
-            .await?;
-        state.clear_suspect(sha256);
-        is_safe = uploaded == UploadResult::Safe;
-    }
-    upload_record(cache, state, &record).await?;
     if !is_cached {
         // The object was evicted before its upload. Publishing it again queues the upload.
+        upload_record(cache, state, &record).await?;
         let marked = disk.run(IoClass::Maintenance, move |disk| {
             Ok::<_, DiskError>(
                 disk.markers
@@ -116,24 +101,40 @@ async fn upload(
         });
         return Ok(marked.await.map(|_| UploadOutcome::Done)?);
     }
+    let upload = ObjectUpload {
+        path: &disk.store().layout.object(sha256),
+        record: &record,
+        is_suspect: state.is_suspect(sha256),
+    };
+    let uploaded = state.bucket.put_object(&upload).await?;
+    state.clear_suspect(sha256);
+    upload_record(cache, state, &record).await?;
     let took_long = started.elapsed() > state.bucket.config().gc_grace.0 / 4;
-    if !is_safe || took_long {
+    if uploaded != UploadResult::Safe || took_long {
         return Ok(UploadOutcome::RecheckAfter(state.bucket.removal_grace()));
     }
-    let size_bytes = record.size_bytes;
-    let marked = disk.run(IoClass::Maintenance, move |disk| {
-        disk.index.record_in_bucket(&[(sha256, size_bytes)])?;
-        if let Some(markers) = &disk.markers {
-            markers.set_object(sha256)?;
-            markers.set_record(key, sha256)?;
-        }
-        disk.index.release_hold(sha256)
-    });
-    marked.await?;
+    mark_uploaded(cache, &record).await?;
     state.set_present(sha256, true);
+    let size_bytes = record.size_bytes;
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(uri = %record.target, %sha256, size_bytes, duration_ms, "uploaded");
     Ok(UploadOutcome::Done)
+}
+
+/// Sets the markers of an uploaded object and its record, and permits its eviction.
+async fn mark_uploaded(cache: &Cache, record: &Record) -> Result<(), DiskError> {
+    let (key, sha256, size_bytes) = (record.key(), record.sha256, record.size_bytes);
+    cache
+        .disk()
+        .run(IoClass::Maintenance, move |disk| {
+            disk.index.record_in_bucket(&[(sha256, size_bytes)])?;
+            if let Some(markers) = &disk.markers {
+                markers.set_object(sha256)?;
+                markers.set_record(key, sha256)?;
+            }
+            disk.index.release_hold(sha256)
+        })
+        .await
 }
 
 /// Uploads the record if it is new or earlier than the bucket's copy, and imports the records of

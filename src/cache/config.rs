@@ -1,4 +1,4 @@
-//! The section `[cache]` of the configuration.
+//! Configuration section `[cache]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,48 +6,47 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskConfig;
-use crate::model::{HumanDuration, Size};
+use crate::model::{ConfigError, HumanDuration, Size};
 
-/// Smallest `scrub_interval`. A shorter one would scrub continuously.
+/// Minimum scrub interval. A shorter one would scrub continuously.
 const MIN_SCRUB_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reaction if an evicted object has other bytes when it is fetched again.
+/// Response for an evicted target that returns other bytes when it is fetched again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnChange {
-    /// The target is refused until an operator accepts the new bytes.
+    /// Requests fail until an operator accepts the new bytes.
     Refuse,
-    /// The new bytes are served, and an alert is sent.
+    /// The new bytes are served, and the operator is notified.
     Alert,
 }
 
-/// `[cache]`
+/// Configuration section `[cache]`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The cache folder.
+    /// Cache folder.
     pub dir: PathBuf,
-    /// Bound on the total size of the objects.
+    /// Maximum size of the objects in the folder.
     pub max_size: Size,
-    /// Share of `max_size` at which eviction begins.
+    /// Fraction of `max_size` at which eviction begins.
     pub high_watermark: f64,
-    /// Share of `max_size` at which eviction ends.
+    /// Fraction of `max_size` at which eviction ends.
     pub low_watermark: f64,
-    /// Space of the file system that stays free.
+    /// Free space that Millpond leaves on the file system.
     pub min_free: Size,
-    /// Interval of reindexing, eviction and bucket inventories.
+    /// Interval of the maintenance tasks.
     pub maintenance_interval: HumanDuration,
-    /// Timeout of one disk operation, after which the request continues without the disk. A probe
-    /// that takes longer marks the disk as unresponsive.
+    /// Time after which a disk operation for a request is abandoned, and the request continues
+    /// without the disk. If a write of a few bytes takes longer, the disk counts as failed.
     pub disk_timeout: HumanDuration,
-    /// Time in which the service scrubs all objects once. 0: never.
+    /// Time in which the service reads all objects once to find corrupt ones. Zero: never.
     pub scrub_interval: HumanDuration,
-    /// Time for which memory says that a target is stored, without a look at the disk.
+    /// Time for which Millpond remembers that a target is stored.
     pub positive_ttl: HumanDuration,
-    /// Time for which memory says that a target is not stored. Also the time for which an origin's
-    /// failure is cached.
+    /// Time for which Millpond remembers that a target is not stored, or that its fetch failed.
     pub negative_ttl: HumanDuration,
-    /// Bound on the targets whose look-up is kept in memory.
+    /// Maximum number of targets that Millpond remembers in this way.
     pub map_capacity: u64,
     pub on_change: OnChange,
 }
@@ -72,40 +71,41 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks the values.
+    /// Checks the section.
     ///
     /// # Errors
-    /// A line that names the configuration key, if a value cannot be used.
-    pub fn check(&self) -> Result<(), String> {
-        let share = |value: f64| value > 0.0 && value <= 1.0;
-        if !share(self.high_watermark) {
-            return Err("cache.high_watermark must be above 0 and at most 1".to_owned());
+    /// [`ConfigError`] for the first invalid value.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let is_fraction = |value: f64| value > 0.0 && value <= 1.0;
+        if !is_fraction(self.high_watermark) {
+            return Err(invalid("high_watermark", "must be above 0 and at most 1"));
         }
-        if !share(self.low_watermark) || self.low_watermark > self.high_watermark {
-            return Err(
-                "cache.low_watermark must be above 0 and at most cache.high_watermark".to_owned(),
-            );
+        if !is_fraction(self.low_watermark) || self.low_watermark > self.high_watermark {
+            let reason = "must be above 0 and at most cache.high_watermark";
+            return Err(invalid("low_watermark", reason));
         }
         if self.maintenance_interval.0.is_zero() {
-            return Err("cache.maintenance_interval must be greater than zero".to_owned());
+            let reason = "must be greater than zero";
+            return Err(invalid("maintenance_interval", reason));
         }
         if self.disk_timeout.0.is_zero() {
-            return Err("cache.disk_timeout must be greater than zero".to_owned());
+            return Err(invalid("disk_timeout", "must be greater than zero"));
         }
         let scrub_interval = self.scrub_interval.0;
         if !scrub_interval.is_zero() && scrub_interval < MIN_SCRUB_INTERVAL {
-            return Err("cache.scrub_interval must be at least 1s, or 0s for never".to_owned());
+            let reason = "must be at least 1s, or 0s for never";
+            return Err(invalid("scrub_interval", reason));
         }
         Ok(())
     }
 
-    /// The settings of the folder.
+    /// Returns the settings of the cache folder, in bytes.
     pub(super) fn disk(&self) -> DiskConfig {
         DiskConfig {
             dir: self.dir.clone(),
             max_size_bytes: self.max_size.bytes,
-            high_watermark_bytes: share_of(self.max_size, self.high_watermark),
-            low_watermark_bytes: share_of(self.max_size, self.low_watermark),
+            high_watermark_bytes: fraction_of(self.max_size, self.high_watermark),
+            low_watermark_bytes: fraction_of(self.max_size, self.low_watermark),
             min_free_bytes: self.min_free.bytes,
             timeout: self.disk_timeout.0,
         }
@@ -116,8 +116,12 @@ impl Config {
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
-    reason = "a share of a size needs no exact byte, and both factors are positive"
+    reason = "a watermark need not be exact, and both factors are positive"
 )]
-fn share_of(size: Size, share: f64) -> u64 {
-    (size.bytes as f64 * share) as u64
+fn fraction_of(size: Size, fraction: f64) -> u64 {
+    (size.bytes as f64 * fraction) as u64
+}
+
+fn invalid(key: &str, reason: &str) -> ConfigError {
+    ConfigError::new(format!("cache.{key}"), reason)
 }

@@ -17,7 +17,7 @@ use crate::dns::Dns;
 use crate::fetch::Fetcher;
 use crate::gateway::{self, Gateway};
 use crate::health;
-use crate::http::{HttpService, Listeners, Reports, Server, Settings};
+use crate::http::{HttpConfig, HttpServer, HttpService, Listeners, Reports, Settings};
 use crate::limits::AdmissionControl;
 use crate::limits::divide_descriptors;
 use crate::logging::{LogHealth, LogWriter, log_panics};
@@ -60,7 +60,7 @@ pub struct Reload {
 
 /// What runs, in the order in which it stops.
 struct Running {
-    server: Server,
+    server: HttpServer,
     fetcher: Fetcher,
     dns: Option<Dns>,
     maintenance: Maintenance,
@@ -145,9 +145,11 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let service = HttpService::new(
         Arc::clone(&gateway),
         admin,
-        name,
-        settings(&config),
-        config.proxy.clone(),
+        HttpConfig {
+            name,
+            proxy: config.proxy.clone(),
+            settings: Settings::from_config(&config.gateway),
+        },
         reports,
         admission,
     );
@@ -161,7 +163,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
         maintenance.spawn(run_scrubs(services.repair_sources(), round));
     }
     let dns = publisher.map(|publisher| Dns::start(publisher, ready));
-    let server = Server::start(listeners, &service, config.gateway.shutdown_grace.0)
+    let server = HttpServer::start(listeners, &service, config.gateway.shutdown_grace.0)
         .map_err(|why| AppError::System(why.to_string()))?;
     let upkeep = tokio::spawn(maintain_policy(Arc::clone(policy)));
     let running = Running {
@@ -250,14 +252,6 @@ async fn build_services(
     Ok(services?)
 }
 
-fn settings(config: &Config) -> Settings {
-    Settings {
-        trusted_proxies: config.gateway.trusted_proxies.clone(),
-        public_authority: config.gateway.public_authority(),
-        stall_timeout: config.gateway.stall_timeout.0,
-    }
-}
-
 /// The configured name, or the host's with a random part that stays the same as long as the state
 /// folder does.
 fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
@@ -336,7 +330,7 @@ impl Reloadable {
             );
         }
         self.gateway.replace_config(config.gateway.clone());
-        self.service.replace_settings(settings(&config));
+        self.service.replace_settings(Settings::from_config(&config.gateway));
         let fixed = |config: &Config| {
             let gateway = &config.gateway;
             let of_gateway = (

@@ -1,4 +1,6 @@
-//! One log event a request, when its answer has ended.
+//! The access log: one event for each request, written when its response has ended.
+//!
+//! The main type is [`RequestLog`].
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -11,39 +13,40 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::web::Bytes;
 
 use super::body::paced;
-use super::render::ACCEL_REDIRECT;
+use super::rendered_response::{BodySender, RenderedResponse};
+use crate::gateway::CacheStatus;
 use crate::limits::TransferPermit;
 
-/// The status in the log of a request whose client left before it was answered. It is never sent.
+/// Logged status of a request that the client abandoned before its response began, as in nginx. It
+/// is never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// The door of requests that watch over the service. While they are well they are told at level
-/// debug only.
+/// Endpoint of health checks in the log. Successful ones are logged at level `debug`.
 pub const HEALTH_ENDPOINT: &str = "health";
 
-/// What is known of a request while it is answered.
+/// Log entry of one request. Dropped before it is written, it reports the request as aborted.
 pub struct RequestLog {
-    pub client: IpAddr,
-    pub endpoint: &'static str,
-    pub method: String,
+    client: IpAddr,
+    endpoint: &'static str,
+    method: String,
     /// Redacted.
-    pub uri: String,
+    uri: String,
     started: Instant,
     is_written: Cell<bool>,
-    /// What is told if nobody comes to the end of this request.
+    /// Status that is logged if the request is aborted.
     status: Cell<u16>,
 }
 
-/// A client may leave before there is an answer.
 impl Drop for RequestLog {
     fn drop(&mut self) {
         if !self.is_written.get() {
-            self.write(self.status.get(), "", 0, "aborted");
+            self.write(self.status.get(), None, 0, "aborted");
         }
     }
 }
 
 impl RequestLog {
+    /// Begins the entry. `uri` must be redacted.
     pub fn begin(client: IpAddr, endpoint: &'static str, method: &str, uri: String) -> Self {
         Self {
             client,
@@ -56,29 +59,25 @@ impl RequestLog {
         }
     }
 
-    /// Notes the status of an answer whose end may never come.
-    pub fn answered(&self, status: u16) {
+    /// Sets the status that is logged if the request is aborted.
+    pub fn set_status(&self, status: u16) {
         self.status.set(status);
     }
 
-    /// Ties the event to the end of the answer's body.
+    /// Writes the entry when the body of the response has ended.
     ///
-    /// `transfer` counts as long as the body is under way, and says how fast it may be.
+    /// The body holds `transfer_permit`, which also limits its speed.
     pub fn attach(
         self,
-        response: HttpResponse,
+        rendered: RenderedResponse,
         transfer_permit: Option<TransferPermit>,
     ) -> HttpResponse {
+        let RenderedResponse {
+            response,
+            sender,
+            cache_status,
+        } = rendered;
         let status = response.status().as_u16();
-        let cache = response
-            .headers()
-            .get("cache-status")
-            .and_then(|value| value.to_str().ok());
-        // Behind our own name.
-        let cache = cache
-            .and_then(|text| text.split_once("; "))
-            .map_or(String::new(), |(_, rest)| rest.to_owned());
-        let is_offloaded = response.headers().contains_key(ACCEL_REDIRECT);
         response.map_body(|_, body| {
             let body = match transfer_permit.as_ref().and_then(TransferPermit::pacer) {
                 Some(pacer) => paced(body, pacer),
@@ -94,10 +93,10 @@ impl RequestLog {
                 body,
                 log: self,
                 status,
-                cache,
+                cache_status,
                 sent_bytes: 0,
                 expected_bytes,
-                is_offloaded,
+                sender,
                 has_ended: false,
                 _transfer_permit: transfer_permit,
             }
@@ -105,10 +104,17 @@ impl RequestLog {
         })
     }
 
-    /// The event of a request that has no body of ours, such as a tunnel.
-    pub fn write(&self, status: u16, cache: &str, sent_bytes: u64, completion: &'static str) {
+    /// Writes the entry of a request. `completion` is `complete`, `aborted`, `offloaded` or `idle`.
+    pub fn write(
+        &self,
+        status: u16,
+        cache_status: Option<CacheStatus>,
+        sent_bytes: u64,
+        completion: &'static str,
+    ) {
         self.is_written.set(true);
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let cache = cache_status.map_or_else(String::new, |status| status.to_string());
         macro_rules! emit {
             ($event:ident) => {
                 tracing::$event!(
@@ -133,16 +139,16 @@ impl RequestLog {
     }
 }
 
+/// A body that writes the log entry of its request when it is dropped.
 struct LoggedBody {
     body: BoxBody,
     log: RequestLog,
     status: u16,
-    cache: String,
+    cache_status: Option<CacheStatus>,
     sent_bytes: u64,
-    /// `None` where only the end of the stream tells.
+    /// `None` if the length is unknown: then the body is complete at the end of its stream.
     expected_bytes: Option<u64>,
-    /// nginx sends the file.
-    is_offloaded: bool,
+    sender: BodySender,
     has_ended: bool,
     _transfer_permit: Option<TransferPermit>,
 }
@@ -160,7 +166,7 @@ impl MessageBody for LoggedBody {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let polled = Pin::new(&mut self.body).poll_next(cx);
         match &polled {
-            Poll::Ready(Some(Ok(piece))) => self.sent_bytes += piece.len() as u64,
+            Poll::Ready(Some(Ok(chunk))) => self.sent_bytes += chunk.len() as u64,
             Poll::Ready(None) => self.has_ended = true,
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
@@ -170,15 +176,15 @@ impl MessageBody for LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
-        let is_whole = self
+        let is_complete = self
             .expected_bytes
             .map_or(self.has_ended, |expected| self.sent_bytes >= expected);
-        let completion = match (self.is_offloaded, is_whole) {
-            (true, _) => "offloaded",
-            (false, true) => "complete",
-            (false, false) => "aborted",
+        let completion = match (self.sender, is_complete) {
+            (BodySender::Nginx, _) => "offloaded",
+            (BodySender::Millpond, true) => "complete",
+            (BodySender::Millpond, false) => "aborted",
         };
         self.log
-            .write(self.status, &self.cache, self.sent_bytes, completion);
+            .write(self.status, self.cache_status, self.sent_bytes, completion);
     }
 }

@@ -1,7 +1,8 @@
-//! Bodies of answers, read as the client takes them.
+//! Response bodies, read as fast as the client accepts them.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,75 +19,79 @@ use crate::gateway::{OriginError, PassThroughResponse};
 use crate::limits::Pacer;
 use crate::model::ByteRange;
 
-/// How much one answer sends before it is the next one's turn. A fast client would otherwise keep a
-/// thread to itself for megabytes, while hundreds wait for their first byte.
+/// How much a body sends before other tasks may run. Without this bound a fast client would occupy
+/// a thread for megabytes, while hundreds of clients wait for their first byte.
 const YIELD_BYTES: u64 = 256 * 1024;
 
-/// Lets others go first if `next` begins another turn.
+/// Yields if a multiple of [`YIELD_BYTES`] lies between `offset` and `next`.
 async fn yield_between_chunks(offset: u64, next: u64) {
     if offset / YIELD_BYTES != next / YIELD_BYTES {
         tokio::task::yield_now().await;
     }
 }
 
-/// Before a body is broken off, what was written of it goes out: otherwise a short one would be cut
-/// with its head.
-async fn flush_before_error<T, E>(piece: Result<T, E>) -> Result<T, E> {
-    if piece.is_err() {
+/// Yields before an error, so that the server sends what it has buffered. Otherwise a short body
+/// would be lost together with its head.
+async fn flush_before_error<T, E>(chunk: Result<T, E>) -> Result<T, E> {
+    if chunk.is_err() {
         tokio::task::yield_now().await;
     }
-    piece
+    chunk
 }
 
-/// Bytes `range` of an object, `piece_bytes` at a time.
-pub fn of_object(object: ObjectHandle, range: ByteRange, piece_bytes: usize) -> BoxBody {
-    let pieces = try_unfold((object, range.first), move |(object, offset)| async move {
-        if offset > range.last {
+/// Size of the next chunk at `offset` of `range`; 0 at its end.
+fn next_chunk_bytes(range: ByteRange, offset: u64, chunk_bytes: usize) -> usize {
+    let left = (range.last + 1).saturating_sub(offset);
+    usize::try_from(left).unwrap_or(usize::MAX).min(chunk_bytes)
+}
+
+/// Returns the bytes `range` of an object in chunks of at most `chunk_bytes`.
+pub fn object_body(object: ObjectHandle, range: ByteRange, chunk_bytes: usize) -> BoxBody {
+    let chunks = try_unfold((object, range.first), move |(object, offset)| async move {
+        let size = next_chunk_bytes(range, offset, chunk_bytes);
+        if size == 0 {
             return Ok(None);
         }
-        let size = usize::try_from(range.last - offset + 1)
-            .unwrap_or(usize::MAX)
-            .min(piece_bytes);
-        let piece = object.read_some(offset, size).await?;
-        let next = offset + piece.len() as u64;
+        let chunk = object.read_some(offset, size).await?;
+        let next = offset + chunk.len() as u64;
         yield_between_chunks(offset, next).await;
-        Ok::<_, std::io::Error>(Some((piece, (object, next))))
+        Ok::<_, io::Error>(Some((chunk, (object, next))))
     });
-    SizedStream::new(range.size_bytes(), pieces).boxed()
+    SizedStream::new(range.size_bytes(), chunks).boxed()
 }
 
-/// Bytes `range` of a hit, `piece_bytes` at a time.
-pub fn of_hit(hit: FileHit, range: ByteRange, piece_bytes: usize) -> BoxBody {
-    let pieces = try_unfold((hit, range.first), move |(hit, offset)| async move {
-        if offset > range.last {
+/// Returns the bytes `range` of a hit on disk in chunks of at most `chunk_bytes`.
+pub fn hit_body(hit: FileHit, range: ByteRange, chunk_bytes: usize) -> BoxBody {
+    let chunks = try_unfold((hit, range.first), move |(hit, offset)| async move {
+        let size = next_chunk_bytes(range, offset, chunk_bytes);
+        if size == 0 {
             return Ok(None);
         }
-        let size = usize::try_from(range.last - offset + 1)
-            .unwrap_or(usize::MAX)
-            .min(piece_bytes);
-        let piece = hit.read_some(offset, size).await.inspect_err(|error| {
-            tracing::error!(%error, sha256 = %hit.record.sha256, "an object could not be read; the answer is broken off");
+        let chunk = hit.read_some(offset, size).await.inspect_err(|error| {
+            let sha256 = hit.record.sha256;
+            tracing::error!(%error, %sha256, "object is unreadable, aborting the response");
         })?;
-        let next = offset + piece.len() as u64;
+        let next = offset + chunk.len() as u64;
         yield_between_chunks(offset, next).await;
-        Ok::<_, std::io::Error>(Some((piece, (hit, next))))
+        Ok::<_, io::Error>(Some((chunk, (hit, next))))
     });
-    SizedStream::new(range.size_bytes(), pieces).boxed()
+    SizedStream::new(range.size_bytes(), chunks).boxed()
 }
 
-/// A body that is still coming, from `range` where one was asked for.
-pub fn of_in_flight(
+/// Returns the body of an in-flight fetch, or its bytes `range`, in chunks of at most
+/// `chunk_bytes`. The body holds `permit`.
+pub fn in_flight_body(
     reader: BodyReader,
     head: Arc<Head>,
     range: Option<ByteRange>,
-    piece_bytes: usize,
+    chunk_bytes: usize,
     permit: OwnedSemaphorePermit,
 ) -> BoxBody {
     let size = range.map(ByteRange::size_bytes).or(head.length);
-    let pieces = read_in_flight(reader, head, range, piece_bytes, permit);
+    let chunks = read_in_flight(reader, head, range, chunk_bytes, permit);
     match size {
-        Some(size) => SizedStream::new(size, pieces).boxed(),
-        None => BodyStream::new(pieces).boxed(),
+        Some(size) => SizedStream::new(size, chunks).boxed(),
+        None => BodyStream::new(chunks).boxed(),
     }
 }
 
@@ -94,7 +99,7 @@ fn read_in_flight(
     reader: BodyReader,
     head: Arc<Head>,
     range: Option<ByteRange>,
-    piece_bytes: usize,
+    chunk_bytes: usize,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, FetchError>> {
     let end = range.map(|range| range.last + 1);
@@ -107,81 +112,73 @@ fn read_in_flight(
                 if end.is_some_and(|end| offset >= end) {
                     return Ok(None);
                 }
-                let Some(mut piece) =
-                    flush_before_error(reader.next(&head, offset, piece_bytes).await).await?
-                else {
+                let chunk = reader.next(&head, offset, chunk_bytes).await;
+                let Some(mut chunk) = flush_before_error(chunk).await? else {
                     return Ok(None);
                 };
                 if let Some(end) = end {
-                    piece.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
+                    chunk.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
                 }
-                let next = offset + piece.len() as u64;
+                let next = offset + chunk.len() as u64;
                 yield_between_chunks(offset, next).await;
-                Ok(Some((piece, (reader, next, permit))))
+                Ok(Some((chunk, (reader, next, permit))))
             }
         },
     )
 }
 
-/// The next part of what was received, `piece_bytes` at most: a connection copies what it is given.
-fn part_of(received: &mut Bytes, piece_bytes: usize) -> Bytes {
-    received.split_to(received.len().min(piece_bytes))
+/// Takes the next chunk of at most `chunk_bytes` from `received`. The server copies each chunk into
+/// the buffer of its connection, so that a larger chunk would take more memory.
+fn split_chunk(received: &mut Bytes, chunk_bytes: usize) -> Bytes {
+    received.split_to(received.len().min(chunk_bytes))
 }
 
-/// What the bucket gives.
-pub fn of_bucket(body: BucketStream, piece_bytes: usize) -> BoxBody {
+/// Returns a body from the bucket in chunks of at most `chunk_bytes`.
+pub fn bucket_body(body: BucketStream, chunk_bytes: usize) -> BoxBody {
     let size = body.size_bytes();
-    let pieces =
-        try_unfold(
-            (body, Bytes::new()),
-            move |(mut body, mut received)| async move {
-                if received.is_empty() {
-                    let next = flush_before_error(body.next().await).await.inspect_err(|error| {
-                tracing::error!(%error, "the bucket broke off; the answer is broken off");
+    let state = (body, Bytes::new());
+    let chunks = try_unfold(state, move |(mut body, mut received)| async move {
+        if received.is_empty() {
+            let next = flush_before_error(body.next().await).await;
+            let next = next.inspect_err(|error| {
+                tracing::error!(%error, "bucket download failed, aborting the response");
             })?;
-                    let Some(next) = next else { return Ok(None) };
-                    received = next;
-                }
-                Ok::<_, BucketError>(Some((
-                    part_of(&mut received, piece_bytes),
-                    (body, received),
-                )))
-            },
-        );
-    SizedStream::new(size, pieces).boxed()
+            let Some(next) = next else { return Ok(None) };
+            received = next;
+        }
+        let chunk = split_chunk(&mut received, chunk_bytes);
+        Ok::<_, BucketError>(Some((chunk, (body, received))))
+    });
+    SizedStream::new(size, chunks).boxed()
 }
 
-/// What an origin sends through us.
-pub fn of_pass_through(passed: PassThroughResponse, piece_bytes: usize) -> BoxBody {
+/// Returns the body of a passed-through response in chunks of at most `chunk_bytes`.
+pub fn pass_through_body(passed: PassThroughResponse, chunk_bytes: usize) -> BoxBody {
     let length = passed.length;
-    let pieces = try_unfold(
-        (passed, Bytes::new()),
-        move |(mut passed, mut received)| async move {
-            if received.is_empty() {
-                let Some(next) = flush_before_error(passed.next().await).await? else {
-                    return Ok(None);
-                };
-                received = next;
-            }
-            Ok::<_, OriginError>(Some((
-                part_of(&mut received, piece_bytes),
-                (passed, received),
-            )))
-        },
-    );
+    let state = (passed, Bytes::new());
+    let chunks = try_unfold(state, move |(mut passed, mut received)| async move {
+        if received.is_empty() {
+            let Some(next) = flush_before_error(passed.next().await).await? else {
+                return Ok(None);
+            };
+            received = next;
+        }
+        let chunk = split_chunk(&mut received, chunk_bytes);
+        Ok::<_, OriginError>(Some((chunk, (passed, received))))
+    });
     match length {
-        Some(length) => SizedStream::new(length, pieces).boxed(),
-        None => BodyStream::new(pieces).boxed(),
+        Some(length) => SizedStream::new(length, chunks).boxed(),
+        None => BodyStream::new(chunks).boxed(),
     }
 }
 
-/// A body that may go only as fast as `pacer` lets it.
+/// Limits the speed of a body by `pacer`.
 pub fn paced(body: BoxBody, pacer: Pacer) -> BoxBody {
     let size = body.size();
     if size == BodySize::None {
         return body;
     }
-    let pieces = try_unfold(
+    let chunks = try_unfold(
         (body, pacer, Bytes::new()),
         |(mut body, mut pacer, mut waiting)| async move {
             if waiting.is_empty() {
@@ -189,22 +186,22 @@ pub fn paced(body: BoxBody, pacer: Pacer) -> BoxBody {
                     .await
                     .transpose()?
                 {
-                    Some(piece) => waiting = piece,
+                    Some(chunk) => waiting = chunk,
                     None => return Ok(None),
                 }
             }
-            let allowed = pacer.acquire(waiting.len()).await;
-            let piece = waiting.split_to(allowed);
-            Ok::<_, Box<dyn std::error::Error>>(Some((piece, (body, pacer, waiting))))
+            let allowed_bytes = pacer.acquire(waiting.len()).await;
+            let chunk = waiting.split_to(allowed_bytes);
+            Ok::<_, Box<dyn std::error::Error>>(Some((chunk, (body, pacer, waiting))))
         },
     );
     match size {
-        BodySize::Sized(size) => SizedStream::new(size, pieces).boxed(),
-        BodySize::Stream | BodySize::None => BodyStream::new(pieces).boxed(),
+        BodySize::Sized(size) => SizedStream::new(size, chunks).boxed(),
+        BodySize::Stream | BodySize::None => BodyStream::new(chunks).boxed(),
     }
 }
 
-/// No body, but the length of the one that GET would have.
+/// An empty body with the length of the body that GET would have.
 pub struct HeadBody {
     pub length: Option<u64>,
 }

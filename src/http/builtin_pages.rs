@@ -1,48 +1,46 @@
-//! The gateway's own few pages.
+//! The built-in pages of the gateway port: usage, health, readiness, version, and `robots.txt`.
+//!
+//! The main type is [`BuiltinPage`].
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use actix_web::http::{Method, StatusCode};
-use std::sync::atomic::Ordering;
 
-use super::HttpService;
 use super::access_log::HEALTH_ENDPOINT;
+use super::state::HttpService;
 use crate::cache::DiskHealth;
 
+/// A page that Millpond serves itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuiltinPage {
     Usage,
-    /// The process answers.
+    /// Whether the process answers at all.
     Health,
-    /// The instance should get requests.
+    /// Whether this instance should get requests.
     Readiness,
     Version,
     Robots,
-    /// What went wrong lately.
-    Incidents,
 }
 
 impl BuiltinPage {
-    pub fn of_path(path: &str) -> Option<Self> {
+    /// Returns the page at a path without its query, if there is one.
+    pub fn from_path(path: &str) -> Option<Self> {
         match path {
             "/" => Some(Self::Usage),
             "/healthz" => Some(Self::Health),
             "/readyz" => Some(Self::Readiness),
             "/version" => Some(Self::Version),
-            "/api/v1/incidents" => Some(Self::Incidents),
             "/robots.txt" => Some(Self::Robots),
             _ => None,
         }
     }
-}
 
-impl BuiltinPage {
-    /// Asked for again and again by whoever watches over the service.
+    /// Whether monitoring systems request the page periodically.
     pub fn is_health(self) -> bool {
         matches!(self, Self::Health | Self::Readiness)
     }
 
-    /// The door's name in the log.
+    /// Returns the name of the endpoint in the access log.
     pub fn endpoint(self) -> &'static str {
         if self.is_health() {
             HEALTH_ENDPOINT
@@ -52,99 +50,78 @@ impl BuiltinPage {
     }
 }
 
-impl HttpService {
-    pub(super) fn page(&self, page: BuiltinPage, method: &Method) -> HttpResponse {
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            return text(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "only GET and HEAD are for this\n".to_owned(),
-            );
-        }
-        match page {
-            BuiltinPage::Usage => text(StatusCode::OK, self.usage()),
-            BuiltinPage::Health => text(StatusCode::OK, "alive\n".to_owned()),
-            BuiltinPage::Readiness => self.readiness(),
-            BuiltinPage::Version => text(
-                StatusCode::OK,
-                format!("millpond {}\n", env!("CARGO_PKG_VERSION")),
-            ),
-            // Open to all who may fetch: it shows what asking would show them too, and no secret.
-            BuiltinPage::Incidents => {
-                json(&serde_json::json!({ "incidents": self.reports.incidents.newest_first() }))
-            }
-            // What is fetched here by accident is fetched from somebody else.
-            BuiltinPage::Robots => text(StatusCode::OK, "User-agent: *\nDisallow: /\n".to_owned()),
-        }
+/// Renders a page.
+pub fn serve(page: BuiltinPage, method: &Method, service: &HttpService) -> HttpResponse {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let body = "only GET and HEAD are for this\n".to_owned();
+        return text(StatusCode::METHOD_NOT_ALLOWED, body);
     }
-
-    fn readiness(&self) -> HttpResponse {
-        if self.is_stopping.load(Ordering::Acquire) {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
+    match page {
+        BuiltinPage::Usage => {
+            let settings = service.settings.load();
+            let authority = settings.public_authority.as_deref();
+            text(StatusCode::OK, usage(authority.unwrap_or("this-gateway")))
         }
-        let warning = match self.gateway.readiness() {
-            DiskHealth::Healthy => None,
-            // What it cannot keep passes through it all the same.
-            DiskHealth::Full => Some("the disk of the cache is full".to_owned()),
-            DiskHealth::WriteError(_) => {
-                return text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the cache cannot be written\n".to_owned(),
-                );
-            }
-            DiskHealth::Unresponsive => {
-                return text(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the disk of the cache does not answer\n".to_owned(),
-                );
-            }
-        };
-        let warnings = warning
-            .into_iter()
-            .chain(self.gateway.bucket_error())
-            .chain(self.reports.log.trouble());
-        text(
-            StatusCode::OK,
-            warnings.fold("ready\n".to_owned(), |page, warning| {
-                page + &format!("but {warning}\n")
-            }),
-        )
+        BuiltinPage::Health => text(StatusCode::OK, "alive\n".to_owned()),
+        BuiltinPage::Readiness => match readiness(service) {
+            Ok(body) => text(StatusCode::OK, body),
+            Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+        },
+        BuiltinPage::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            text(StatusCode::OK, format!("millpond {version}\n"))
+        }
+        // A search engine would make Millpond fetch the targets of links.
+        BuiltinPage::Robots => text(StatusCode::OK, "User-agent: *\nDisallow: /\n".to_owned()),
     }
+}
 
-    fn usage(&self) -> String {
-        let settings = self.settings.load();
-        let here = settings
-            .public_authority
-            .as_deref()
-            .unwrap_or("this-gateway");
-        format!(
-            "Millpond keeps upstream source archives, so that builds get the same bytes every time.
+/// Returns the body of `/readyz` with its warnings.
+///
+/// # Errors
+/// The reason why the instance should get no requests.
+fn readiness(service: &HttpService) -> Result<String, &'static str> {
+    if service.is_stopping() {
+        return Err("stopping");
+    }
+    let warning = match service.gateway.readiness() {
+        DiskHealth::Healthy => None,
+        // Requests still pass through.
+        DiskHealth::Full => Some("the disk of the cache is full".to_owned()),
+        DiskHealth::WriteError(_) => return Err("the cache cannot be written"),
+        DiskHealth::Unresponsive => return Err("the disk of the cache does not answer"),
+    };
+    let warnings = warning
+        .into_iter()
+        .chain(service.gateway.bucket_error())
+        .chain(service.reports.log.trouble());
+    Ok(warnings.fold("ready\n".to_owned(), |page, warning| {
+        page + &format!("but {warning}\n")
+    }))
+}
+
+/// Returns the page that explains the gateway at `authority`.
+fn usage(authority: &str) -> String {
+    format!(
+        "Millpond keeps upstream source archives, so that builds get the same bytes every time.
 
 Ask for a URL by putting it behind this gateway's own:
 
-    wget http://{here}/https://example.org/x-1.0.tar.gz
-    Source0: http://{here}/https://example.org/x-1.0.tar.gz
+    wget http://{authority}/https://example.org/x-1.0.tar.gz
+    Source0: http://{authority}/https://example.org/x-1.0.tar.gz
 
 State what the bytes must be, and you get those or an error:
 
-    curl -LO http://{here}/sha256:<64 hex digits>/https://example.org/x-1.0.tar.gz
+    curl -LO http://{authority}/sha256:<64 hex digits>/https://example.org/x-1.0.tar.gz
 
-Without a scheme https is meant: http://{here}/example.org/x-1.0.tar.gz
+Without a scheme https is meant: http://{authority}/example.org/x-1.0.tar.gz
 "
-        )
-    }
+    )
 }
 
 fn text(status: StatusCode, body: String) -> HttpResponse {
-    page(status, "text/plain; charset=utf-8", body)
-}
-
-fn json(document: &serde_json::Value) -> HttpResponse {
-    page(StatusCode::OK, "application/json", format!("{document}\n"))
-}
-
-fn page(status: StatusCode, content_type: &'static str, body: String) -> HttpResponse {
     HttpResponse::build(status)
-        .insert_header((CONTENT_TYPE, content_type))
+        .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .body(body)

@@ -1,20 +1,30 @@
-//! A request as it came in: what it says of itself, or what our own nginx says of it.
+//! The origin of a request: its client, and the request target as the client sent it.
+//!
+//! Behind a trusted nginx these facts are in header fields, otherwise in the request itself. The
+//! main type is [`RequestOrigin`].
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderMap;
 use actix_web::http::{Uri, Version};
 
-use super::HttpService;
+use super::state::Settings;
 use crate::gateway::HttpVersion;
 
-/// The client's whole request line. nginx alone has it: what it sends us has lost an absolute
-/// target's scheme and host, and the client's version.
+/// The client's request line, which a trusted nginx forwards in this field. The request line that
+/// nginx itself sends lacks the scheme and the host of an absolute target, and the client's version.
 const REQUEST_LINE: &str = "x-millpond-request-line";
 
-/// A file that nginx was told to send could not be opened by it.
+/// A trusted nginx adds this field if it could not open the file of an `X-Accel-Redirect`.
 const FILE_MISSING: &str = "x-millpond-file-missing";
+
+/// The port that a connection was accepted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    Gateway,
+    Proxy,
+}
 
 /// The form of a request target (RFC 9112, section 3.2), as the client spelled it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +34,18 @@ pub enum TargetForm {
     Absolute(String),
 }
 
-/// Who speaks to us.
+/// The peer of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frontend {
-    /// The client itself, or somebody on whose word nothing depends.
+    /// The client itself, or a front server that Millpond does not trust.
     Direct,
-    /// Our own nginx.
     TrustedNginx {
-        /// It has tried to send a stored file and could not.
+        /// nginx has tried to send a stored file and could not open it.
         file_missing: bool,
     },
 }
 
+/// The origin of a request.
 #[derive(Debug, Clone)]
 pub struct RequestOrigin {
     pub client: IpAddr,
@@ -45,53 +55,56 @@ pub struct RequestOrigin {
 }
 
 impl RequestOrigin {
-    /// At the proxy port everything is in the request itself, and the client in its connection's
+    /// Reads a request of the proxy port. The client's address is that of the connection or of its
     /// PROXY header.
-    pub fn at_proxy_port(request: &HttpRequest) -> Self {
+    pub fn from_proxy_port(request: &HttpRequest) -> Self {
         Self {
-            client: peer_of(request),
-            form: TargetForm::of_uri(request.uri()),
-            version: version_of(request),
+            client: peer_address(request),
+            form: TargetForm::from_uri(request.uri()),
+            version: http_version(request),
             frontend: Frontend::Direct,
         }
     }
 
-    /// At the gateway port our own nginx is believed what it says of a request.
-    pub(super) fn at_gateway_port(request: &HttpRequest, service: &HttpService) -> Self {
-        let peer = peer_of(request);
+    /// Reads a request of the gateway port. Header fields of a trusted nginx override the request.
+    pub fn from_gateway_port(request: &HttpRequest, settings: &Settings) -> Self {
+        let peer = peer_address(request);
         let headers = request.headers();
-        let mut request_origin = Self {
-            client: peer,
-            ..Self::at_proxy_port(request)
-        };
-        if service.is_trusted_proxy(peer) {
+        let mut origin = Self::from_proxy_port(request);
+        if settings.is_trusted_proxy(peer) {
             if headers.contains_key("x-forwarded-for") {
-                // A client that our own nginx cannot name is nobody whom a network could allow.
-                request_origin.client = service
-                    .forwarded_for(headers)
+                // No allowed network contains the unspecified address.
+                origin.client = read_forwarded_for(headers, settings)
                     .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             }
             if let Some(line) = headers.get(REQUEST_LINE) {
-                request_origin.frontend = Frontend::TrustedNginx {
+                origin.frontend = Frontend::TrustedNginx {
                     file_missing: headers.contains_key(FILE_MISSING),
                 };
                 // An empty target stands for a malformed request line.
-                (request_origin.form, request_origin.version) = read_request_line(line.as_bytes())
+                (origin.form, origin.version) = read_request_line(line.as_bytes())
                     .unwrap_or((TargetForm::Origin(String::new()), HttpVersion::Http11));
             }
         }
-        request_origin.form = request_origin
-            .form
-            .rebase_on_public_url(service.settings.load().public_authority.as_deref());
-        request_origin
+        let public_authority = settings.public_authority.as_deref();
+        origin.form = origin.form.rebase_on_public_url(public_authority);
+        origin
     }
 
-    /// Whether it comes from a process beside ours, such as a container's health check.
+    /// Whether the client is a process on this machine, such as the health check of a container.
     pub fn is_loopback(&self) -> bool {
         self.frontend == Frontend::Direct && self.client.is_loopback()
     }
 
-    /// The path of a request for something of ours.
+    /// Whether a trusted nginx forwards a proxy request.
+    pub fn is_forwarded_proxy_request(&self) -> bool {
+        matches!(
+            (&self.form, self.frontend),
+            (TargetForm::Absolute(_), Frontend::TrustedNginx { .. })
+        )
+    }
+
+    /// Returns the path without the query, if the target is in origin form.
     pub fn path(&self) -> Option<&str> {
         match &self.form {
             TargetForm::Origin(path_and_query) => path_and_query.split('?').next(),
@@ -101,7 +114,7 @@ impl RequestOrigin {
 }
 
 impl TargetForm {
-    fn of_uri(uri: &Uri) -> Self {
+    fn from_uri(uri: &Uri) -> Self {
         let path_and_query = uri
             .path_and_query()
             .map_or("/", |spelling| spelling.as_str());
@@ -113,7 +126,7 @@ impl TargetForm {
         }
     }
 
-    fn of_text(text: &str) -> Self {
+    fn parse(text: &str) -> Self {
         if text.starts_with('/') {
             Self::Origin(text.to_owned())
         } else {
@@ -121,7 +134,8 @@ impl TargetForm {
         }
     }
 
-    /// An absolute target with our own authority is a path of ours (RFC 9112, section 3.2.2).
+    /// Converts an absolute target with the gateway's own authority to the origin form (RFC 9112,
+    /// section 3.2.2).
     fn rebase_on_public_url(self, public_authority: Option<&str>) -> Self {
         let Self::Absolute(text) = &self else {
             return self;
@@ -131,7 +145,8 @@ impl TargetForm {
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let authority = authority.to_ascii_lowercase();
-        if public_authority.is_none_or(|ours| without_port_80(ours) != without_port_80(&authority))
+        if public_authority
+            .is_none_or(|public| without_port_80(public) != without_port_80(&authority))
         {
             return self;
         }
@@ -153,7 +168,7 @@ fn without_port_80(authority: &str) -> &str {
     authority.strip_suffix(":80").unwrap_or(authority)
 }
 
-/// `GET /https://host/x HTTP/1.1`: all three parts, or it is no request that we take.
+/// Parses a line such as `GET /https://host/x HTTP/1.1`. All three parts are required.
 fn read_request_line(line: &[u8]) -> Option<(TargetForm, HttpVersion)> {
     let parts: Vec<&str> = std::str::from_utf8(line).ok()?.split(' ').collect();
     let [_, target, version] = parts[..] else {
@@ -161,14 +176,14 @@ fn read_request_line(line: &[u8]) -> Option<(TargetForm, HttpVersion)> {
     };
     let version = match version {
         "HTTP/1.1" | "HTTP/2.0" | "HTTP/3.0" => HttpVersion::Http11,
-        // nginx takes HTTP/1.00 for 1.0.
+        // nginx accepts HTTP/1.00 as 1.0.
         version if version.starts_with("HTTP/") => HttpVersion::Http10,
         _ => return None,
     };
-    Some((TargetForm::of_text(target), version))
+    Some((TargetForm::parse(target), version))
 }
 
-fn version_of(request: &HttpRequest) -> HttpVersion {
+fn http_version(request: &HttpRequest) -> HttpVersion {
     if request.version() < Version::HTTP_11 {
         HttpVersion::Http10
     } else {
@@ -176,42 +191,33 @@ fn version_of(request: &HttpRequest) -> HttpVersion {
     }
 }
 
-impl HttpService {
-    pub(super) fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.settings
-            .load()
-            .trusted_proxies
-            .iter()
-            .any(|network| network.contains(&peer))
-    }
-
-    /// The last address in `X-Forwarded-For` that is not one of our own: those before it are the
-    /// client's word.
-    fn forwarded_for(&self, headers: &HeaderMap) -> Option<IpAddr> {
-        let listed: Vec<&str> = headers
-            .get_all("x-forwarded-for")
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|v| v.split(','))
-            .collect();
-        let mut client = None;
-        for text in listed.into_iter().rev() {
-            let address: IpAddr = text.trim().parse().ok()?;
-            client = Some(address.to_canonical());
-            if !self.is_trusted_proxy(address) {
-                break;
-            }
+/// Returns the last address in `X-Forwarded-For` that is no trusted proxy. A client can forge the
+/// addresses before it.
+fn read_forwarded_for(headers: &HeaderMap, settings: &Settings) -> Option<IpAddr> {
+    let listed: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
+    let mut client = None;
+    for text in listed.into_iter().rev() {
+        let address: IpAddr = text.trim().parse().ok()?;
+        client = Some(address.to_canonical());
+        if !settings.is_trusted_proxy(address) {
+            break;
         }
-        client
     }
+    client
 }
 
-/// The peer as the listener set it: the TCP peer, or at the proxy port the client of the PROXY
-/// header.
-fn peer_of(request: &HttpRequest) -> IpAddr {
-    request
-        .peer_addr()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
-            peer.ip().to_canonical()
-        })
+/// Returns the peer as the server set it: the TCP peer, or the client that the PROXY header names.
+fn peer_address(request: &HttpRequest) -> IpAddr {
+    canonical_address(request.peer_addr())
+}
+
+/// Returns the address of a peer, or the unspecified address if the peer is unknown.
+pub fn canonical_address(peer: Option<SocketAddr>) -> IpAddr {
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
+        peer.ip().to_canonical()
+    })
 }

@@ -1,31 +1,30 @@
-//! Configuration section `[proxy]`.
+//! The section `[proxy]` of the configuration.
 
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::check_address;
-use crate::model::{ConfigError, HumanDuration};
+use crate::model::HumanDuration;
 
-/// Configuration section `[proxy]`.
+/// The section `[proxy]`: the proxy port.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProxyConfig {
-    /// Address of the proxy port, `host:port`. Empty: no proxy port.
+    /// `host:port`. If empty, there is no proxy port.
     pub listen: String,
-    /// Whether every connection begins with a PROXY protocol header, version 1 or 2.
+    /// Whether every connection must begin with a PROXY header, of version 1 or 2.
     pub proxy_protocol: bool,
-    /// Longest time that a tunnel may be silent in both directions.
+    /// How long a tunnel stays open without bytes in either direction.
     pub tunnel_idle_timeout: HumanDuration,
 }
 
 impl ProxyConfig {
-    /// Checks the section.
+    /// Checks the values.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first invalid value.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// A line that names the key with the invalid value.
+    pub fn check(&self) -> Result<(), String> {
         if self.tunnel_idle_timeout.0.is_zero() {
-            let reason = "must be greater than zero";
-            return Err(ConfigError::new("proxy.tunnel_idle_timeout", reason));
+            return Err("proxy.tunnel_idle_timeout must be greater than zero".to_owned());
         }
         if self.listen.is_empty() {
             Ok(())

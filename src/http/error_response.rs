@@ -1,4 +1,6 @@
-//! From a problem to a status: the one place where statuses of failures are made.
+//! Error responses. This is the only place that maps a failure to its HTTP status.
+//!
+//! The main functions are [`status_of`] and [`render_error`].
 
 use std::time::Duration;
 
@@ -6,16 +8,23 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use super::render::ResponseContext;
+use super::rendered_response::RenderedResponse;
+use super::response_context::ResponseContext;
 use crate::gateway::{CacheStatus, Endpoint, OriginError, PrefixedUrlError, RequestError};
 use crate::limits::OverLimit;
 use crate::model::{TargetError, sanitize_line};
 use crate::policy::PolicyDenied;
 
-/// What a client that is turned away for the moment is told to wait, in seconds.
+/// `Retry-After` of a temporary rejection, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
-/// How a problem is told.
+/// Error types of `Proxy-Status` (RFC 9209, section 2.3).
+const REQUEST_ERROR: Option<&str> = Some("http_request_error");
+const REQUEST_DENIED: Option<&str> = Some("http_request_denied");
+const PROTOCOL_ERROR: Option<&str> = Some("http_protocol_error");
+const INTERNAL_ERROR: Option<&str> = Some("proxy_internal_error");
+
+/// How a response reports an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorStatus {
     pub status: StatusCode,
@@ -25,136 +34,70 @@ pub struct ErrorStatus {
     pub detail: &'static str,
 }
 
-impl ErrorStatus {
-    fn new(status: StatusCode, proxy_error: Option<&'static str>, detail: &'static str) -> Self {
-        Self {
-            status,
-            proxy_error,
-            detail,
+/// Returns the status of an error. The proxy endpoint is transparent and passes an error status of
+/// the origin through; the gateway endpoint replaces most of them by 502.
+pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
+    use StatusCode as Code;
+    let (status, proxy_error, detail) = match error {
+        RequestError::BadRequest(_) => (Code::BAD_REQUEST, REQUEST_ERROR, "bad-request"),
+        RequestError::HeadTooLarge(_) => {
+            let status = Code::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            (status, REQUEST_ERROR, "bad-request")
         }
+        RequestError::PrefixedUrl(error) => return status_of_prefixed_url(error),
+        RequestError::MethodNotSupported(_) => {
+            (Code::METHOD_NOT_ALLOWED, REQUEST_DENIED, "bad-method")
+        }
+        RequestError::MethodNotAllowed(_) => (Code::METHOD_NOT_ALLOWED, None, "bad-method"),
+        RequestError::Unauthorized => (Code::UNAUTHORIZED, None, "unauthorized"),
+        RequestError::NotFound(_) => (Code::NOT_FOUND, None, "unknown"),
+        RequestError::Pinned => (Code::LOCKED, None, "pinned"),
+        RequestError::NoSpace => (Code::INSUFFICIENT_STORAGE, None, "no-space"),
+        RequestError::LoopDetected(_) => (Code::BAD_REQUEST, Some("proxy_loop_detected"), "loop"),
+        RequestError::Misdirected(_) => (Code::MISDIRECTED_REQUEST, REQUEST_DENIED, "misdirected"),
+        RequestError::Denied(denied) => return status_of_denied(denied),
+        RequestError::OverLimit(_) => (Code::TOO_MANY_REQUESTS, REQUEST_DENIED, "over-limit"),
+        RequestError::Origin(error) => return status_of_origin_error(error, endpoint),
+        RequestError::Mismatch { .. } => (Code::CONFLICT, None, "digest-mismatch"),
+        RequestError::WrongFileType => (Code::BAD_GATEWAY, PROTOCOL_ERROR, "wrong-file-type"),
+        RequestError::DeadlineExceeded => {
+            let proxy_error = Some("http_response_timeout");
+            (Code::GATEWAY_TIMEOUT, proxy_error, "origin-slow")
+        }
+        RequestError::OnlyIfCachedMiss => (Code::GATEWAY_TIMEOUT, None, "not-stored"),
+        RequestError::Busy => {
+            let proxy_error = Some("connection_limit_reached");
+            (Code::SERVICE_UNAVAILABLE, proxy_error, "busy")
+        }
+        RequestError::Stopping => (Code::SERVICE_UNAVAILABLE, INTERNAL_ERROR, "stopping"),
+        RequestError::Unavailable => (Code::SERVICE_UNAVAILABLE, INTERNAL_ERROR, "unavailable"),
+    };
+    ErrorStatus {
+        status,
+        proxy_error,
+        detail,
     }
 }
 
-/// Every problem's status. A proxy is transparent: at its door the origin's own final status goes
-/// through.
-#[expect(clippy::too_many_lines, reason = "one exhaustive match")]
-pub fn status_of(error: &RequestError, endpoint: Option<Endpoint>) -> ErrorStatus {
-    match error {
-        RequestError::BadRequest(_) => ErrorStatus::new(
-            StatusCode::BAD_REQUEST,
-            Some("http_request_error"),
-            "bad-request",
-        ),
-        RequestError::HeadTooLarge(_) => ErrorStatus::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Some("http_request_error"),
-            "bad-request",
-        ),
-        RequestError::PrefixedUrl(PrefixedUrlError::Target(TargetError::TooLong)) => {
-            ErrorStatus::new(
-                StatusCode::URI_TOO_LONG,
-                Some("http_request_error"),
-                "bad-request",
-            )
-        }
+fn status_of_prefixed_url(error: &PrefixedUrlError) -> ErrorStatus {
+    let (status, detail) = match error {
+        PrefixedUrlError::Target(TargetError::TooLong) => (StatusCode::URI_TOO_LONG, "bad-request"),
         // A client with a list of mirrors tries the next one after a 404 only.
-        RequestError::PrefixedUrl(
-            PrefixedUrlError::NoUrl | PrefixedUrlError::Digest(_) | PrefixedUrlError::Target(_),
-        ) => ErrorStatus::new(
-            StatusCode::NOT_FOUND,
-            Some("http_request_error"),
-            "bad-target",
-        ),
-        RequestError::MethodNotSupported(_) => ErrorStatus::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            Some("http_request_denied"),
-            "bad-method",
-        ),
-        RequestError::MethodNotAllowed(_) => {
-            ErrorStatus::new(StatusCode::METHOD_NOT_ALLOWED, None, "bad-method")
+        PrefixedUrlError::NoUrl | PrefixedUrlError::Digest(_) | PrefixedUrlError::Target(_) => {
+            (StatusCode::NOT_FOUND, "bad-target")
         }
-        RequestError::Unauthorized => {
-            ErrorStatus::new(StatusCode::UNAUTHORIZED, None, "unauthorized")
-        }
-        RequestError::NotFound(_) => ErrorStatus::new(StatusCode::NOT_FOUND, None, "unknown"),
-        RequestError::Pinned => ErrorStatus::new(StatusCode::LOCKED, None, "pinned"),
-        RequestError::NoSpace => {
-            ErrorStatus::new(StatusCode::INSUFFICIENT_STORAGE, None, "no-space")
-        }
-        RequestError::LoopDetected(_) => {
-            ErrorStatus::new(StatusCode::BAD_REQUEST, Some("proxy_loop_detected"), "loop")
-        }
-        RequestError::Misdirected(_) => ErrorStatus::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            Some("http_request_denied"),
-            "misdirected",
-        ),
-        RequestError::Denied(denied) | RequestError::Origin(OriginError::Denied(denied)) => {
-            status_of_denied(denied)
-        }
-        RequestError::OverLimit(_) => ErrorStatus::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            Some("http_request_denied"),
-            "over-limit",
-        ),
-        RequestError::Origin(OriginError::Status { status, .. }) => {
-            status_of_upstream(*status, endpoint)
-        }
-        RequestError::Origin(OriginError::Unreachable(_)) => ErrorStatus::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            Some("http_response_incomplete"),
-            "origin-silent",
-        ),
-        RequestError::Origin(OriginError::CircuitOpen { last, .. }) => {
-            status_of(&RequestError::Origin((**last).clone()), endpoint)
-        }
-        RequestError::Origin(
-            OriginError::InvalidResponse(_)
-            | OriginError::InvalidRequest(_)
-            | OriginError::TlsFailure(_),
-        ) => ErrorStatus::new(
-            StatusCode::BAD_GATEWAY,
-            Some("http_protocol_error"),
-            "origin-wrong",
-        ),
-        RequestError::Mismatch { .. } => {
-            ErrorStatus::new(StatusCode::CONFLICT, None, "digest-mismatch")
-        }
-        RequestError::WrongFileType => ErrorStatus::new(
-            StatusCode::BAD_GATEWAY,
-            Some("http_protocol_error"),
-            "impostor",
-        ),
-        RequestError::DeadlineExceeded => ErrorStatus::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            Some("http_response_timeout"),
-            "origin-slow",
-        ),
-        RequestError::OnlyIfCachedMiss => {
-            ErrorStatus::new(StatusCode::GATEWAY_TIMEOUT, None, "not-stored")
-        }
-        RequestError::Busy => ErrorStatus::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Some("connection_limit_reached"),
-            "busy",
-        ),
-        RequestError::Stopping => ErrorStatus::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Some("proxy_internal_error"),
-            "stopping",
-        ),
-        RequestError::Unavailable => ErrorStatus::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Some("proxy_internal_error"),
-            "unavailable",
-        ),
+    };
+    ErrorStatus {
+        status,
+        proxy_error: REQUEST_ERROR,
+        detail,
     }
 }
 
 fn status_of_denied(denied: &PolicyDenied) -> ErrorStatus {
     let proxy_error = match denied {
-        PolicyDenied::Address(_) => "destination_ip_prohibited",
-        PolicyDenied::TooLarge(_) => "http_response_body_size",
+        PolicyDenied::Address(_) => Some("destination_ip_prohibited"),
+        PolicyDenied::TooLarge(_) => Some("http_response_body_size"),
         PolicyDenied::Client(_)
         | PolicyDenied::DeniedHost(_)
         | PolicyDenied::UnlistedHost(_)
@@ -164,24 +107,50 @@ fn status_of_denied(denied: &PolicyDenied) -> ErrorStatus {
         | PolicyDenied::ConnectPort(_)
         | PolicyDenied::ContentType(_)
         | PolicyDenied::Downgrade
-        | PolicyDenied::FtpFile(_) => "http_request_denied",
+        | PolicyDenied::FtpFile(_) => REQUEST_DENIED,
     };
-    ErrorStatus::new(StatusCode::FORBIDDEN, Some(proxy_error), "refused")
+    ErrorStatus {
+        status: StatusCode::FORBIDDEN,
+        proxy_error,
+        detail: "refused",
+    }
 }
 
-fn status_of_upstream(status: u16, endpoint: Option<Endpoint>) -> ErrorStatus {
-    let status = match (status, endpoint) {
+fn status_of_origin_error(error: &OriginError, endpoint: Endpoint) -> ErrorStatus {
+    let (status, proxy_error, detail) = match error {
+        OriginError::Denied(denied) => return status_of_denied(denied),
+        OriginError::CircuitOpen { last, .. } => return status_of_origin_error(last, endpoint),
+        OriginError::Status { status, .. } => {
+            (translate_status(*status, endpoint), None, "origin-status")
+        }
+        OriginError::Unreachable(_) => {
+            let proxy_error = Some("http_response_incomplete");
+            (StatusCode::GATEWAY_TIMEOUT, proxy_error, "origin-silent")
+        }
+        OriginError::InvalidResponse(_) | OriginError::TlsFailure(_) => {
+            (StatusCode::BAD_GATEWAY, PROTOCOL_ERROR, "origin-wrong")
+        }
+    };
+    ErrorStatus {
+        status,
+        proxy_error,
+        detail,
+    }
+}
+
+/// Returns the status that a client gets for an error status of the origin.
+fn translate_status(status: u16, endpoint: Endpoint) -> StatusCode {
+    match (status, endpoint) {
         (404, _) => StatusCode::NOT_FOUND,
         (410, _) => StatusCode::GONE,
-        (status @ 400..=599, Some(Endpoint::Proxy)) => {
+        (status @ 400..=599, Endpoint::Proxy) => {
             StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
         }
         _ => StatusCode::BAD_GATEWAY,
-    };
-    ErrorStatus::new(status, None, "origin-status")
+    }
 }
 
-/// Who refused, and why, for machines (RFC 9209).
+/// Returns the value of `Proxy-Status` (RFC 9209). `name` is the name of this node.
 pub fn proxy_status(error: &RequestError, error_status: ErrorStatus, name: &str) -> String {
     match (error, error_status.proxy_error) {
         (RequestError::Origin(OriginError::Status { status, .. }), _) => {
@@ -192,20 +161,20 @@ pub fn proxy_status(error: &RequestError, error_status: ErrorStatus, name: &str)
     }
 }
 
-/// One line for people, or a problem document (RFC 9457) for those who ask for one.
-pub fn render(
+/// Renders an error as one line of text, or as a problem document (RFC 9457) if the client accepts
+/// one.
+pub fn render_error(
     error: &RequestError,
-    endpoint: Option<Endpoint>,
+    endpoint: Endpoint,
     context: &ResponseContext<'_>,
-) -> HttpResponse {
+) -> RenderedResponse {
     let error_status = status_of(error, endpoint);
+    let cache_status = CacheStatus::Error(error_status.detail);
     let mut builder = HttpResponse::build(error_status.status);
-    context.apply_common_headers(&mut builder, CacheStatus::Error(error_status.detail));
+    context.apply_common_headers(&mut builder, cache_status);
     builder.insert_header((CACHE_CONTROL, "no-store"));
-    builder.insert_header((
-        "Proxy-Status",
-        proxy_status(error, error_status, context.name),
-    ));
+    let proxy_status = proxy_status(error, error_status, context.name);
+    builder.insert_header(("Proxy-Status", proxy_status));
     match error {
         RequestError::MethodNotAllowed(allowed) => drop(builder.insert_header((ALLOW, *allowed))),
         RequestError::MethodNotSupported(_) => drop(builder.insert_header((ALLOW, "GET, HEAD"))),
@@ -216,24 +185,27 @@ pub fn render(
         builder.insert_header((RETRY_AFTER, seconds.to_string()));
     }
     let text = sanitize_line(&error.to_string());
-    if context.wants_problem_json {
-        let title = error_status.status.canonical_reason().unwrap_or_default();
+    let (content_type, body) = if context.wants_problem_json {
         let document = serde_json::json!({
-            "type": "about:blank", "title": title, "status": error_status.status.as_u16(), "detail": text,
+            "type": "about:blank",
+            "title": error_status.status.canonical_reason().unwrap_or_default(),
+            "status": error_status.status.as_u16(),
+            "detail": text,
         });
-        builder.insert_header((CONTENT_TYPE, "application/problem+json"));
-        return builder.body(document.to_string());
-    }
-    builder.insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"));
-    builder.body(format!("{text}\n"))
+        ("application/problem+json", document.to_string())
+    } else {
+        ("text/plain; charset=utf-8", format!("{text}\n"))
+    };
+    builder.insert_header((CONTENT_TYPE, content_type));
+    RenderedResponse::new(builder.body(body), cache_status)
 }
 
-/// Rounded up: whoever comes too early is told to wait once more.
+/// Rounds up, since a client that retries too early would be rejected again.
 fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-/// What goes into `Retry-After` (RFC 9110, section 10.2.3).
+/// Returns the value of `Retry-After` in seconds (RFC 9110, section 10.2.3), if the error has one.
 pub fn retry_after_seconds(error: &RequestError, status: StatusCode) -> Option<u64> {
     match error {
         RequestError::Origin(error) => error.retry_after().map(whole_seconds),

@@ -1,125 +1,103 @@
-//! The gateway port: the rewrite door, the gateway's own pages, and the proxy requests that our
-//! nginx hands on.
+//! The gateway port: prefixed URLs, the built-in pages, the API, and the proxy requests that a
+//! trusted nginx forwards.
 
 use actix_web::http::Method;
-use actix_web::web::{Data, Payload};
+use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::RequestLog;
-use super::builtin_pages::BuiltinPage;
-use super::client_info::{Frontend, RequestOrigin, TargetForm};
+use super::api::{self, ApiRequest};
+use super::builtin_pages::{self, BuiltinPage};
+use super::client_info::{RequestOrigin, TargetForm};
 use super::parse_request::{read_cache_request, reject_loop};
-use super::render::ResponseContext;
-use super::{HttpService, api, error_response, proxy_endpoint};
+use super::proxy_endpoint;
+use super::responder::Responder;
+use super::state::HttpService;
 use crate::gateway::{CacheRequest, Endpoint, PrefixedUrl, RequestError};
 use crate::limits::TransferKind;
 use crate::model::Target;
 
-pub async fn serve(
-    request: HttpRequest,
-    payload: Payload,
-    service: Data<HttpService>,
-) -> HttpResponse {
-    let request_origin = RequestOrigin::at_gateway_port(&request, &service);
-    if matches!(
-        (&request_origin.form, request_origin.frontend),
-        (TargetForm::Absolute(_), Frontend::TrustedNginx { .. })
-    ) {
-        return proxy_endpoint::answer(&request, payload, &service, &request_origin).await;
+/// Serves a request of the gateway port.
+pub async fn serve(request: &HttpRequest, payload: Payload, service: &HttpService) -> HttpResponse {
+    let origin = RequestOrigin::from_gateway_port(request, &service.settings.load());
+    if origin.is_forwarded_proxy_request() {
+        return proxy_endpoint::serve(request, payload, service, &origin).await;
     }
-    let context = ResponseContext::new(&request, &service);
-    let begin_log = |endpoint, uri| {
-        RequestLog::begin(
-            request_origin.client,
-            endpoint,
-            request.method().as_str(),
-            uri,
-        )
+    let respond = |endpoint, uri| {
+        let log = RequestLog::begin(origin.client, endpoint, request.method().as_str(), uri);
+        Responder::new(request, service, Endpoint::Gateway, log)
     };
-    let page = request_origin.path().and_then(BuiltinPage::of_path);
-    let for_page = |page: BuiltinPage| {
-        begin_log(
-            page.endpoint(),
-            request_origin.path().unwrap_or_default().to_owned(),
-        )
+    let page = origin.path().and_then(BuiltinPage::from_path);
+    let serve_page = |page: BuiltinPage| {
+        let path = origin.path().unwrap_or_default().to_owned();
+        respond(page.endpoint(), path).send_page(builtin_pages::serve(
+            page,
+            request.method(),
+            service,
+        ))
     };
-    if let Some(page) = page.filter(|page| page.is_health() && request_origin.is_loopback()) {
-        return for_page(page).attach(service.page(page, request.method()), None);
+    if let Some(page) = page.filter(|page| page.is_health() && origin.is_loopback()) {
+        return serve_page(page);
     }
     let client = match service
         .gateway
-        .admit_client(request_origin.client, TransferKind::Download)
+        .admit_client(origin.client, TransferKind::Download)
     {
         Ok(client) => client,
         Err(error) => {
-            let log = begin_log("gateway", Target::redact(request_origin.form.as_str()));
-            return log.attach(
-                error_response::render(&error, Some(Endpoint::Gateway), &context),
-                None,
-            );
+            return respond("gateway", Target::redact(origin.form.as_str())).send_error(&error);
         }
     };
     if let Some(page) = page {
-        return for_page(page).attach(service.page(page, request.method()), None);
+        return serve_page(page);
     }
-    if let Some((path, query)) = api::path_and_query(&request_origin.form) {
-        let log = begin_log("api", path.to_owned());
-        return api::serve(
-            &request,
+    if let Some((path, query)) = api::path_and_query(&origin.form) {
+        let api_request = ApiRequest {
+            service,
+            request,
             payload,
-            &service,
-            client,
-            api::ApiRequest {
-                path,
-                query,
-                context: &context,
-                log,
-            },
-        )
-        .await;
+            path,
+            query,
+        };
+        return api::serve(api_request, client, respond("api", path.to_owned())).await;
     }
-    match service.read_gateway_request(&request, &request_origin) {
+    match read_gateway_request(request, &origin, &service.name) {
         Ok(cache_request) => {
-            let log = begin_log("gateway", cache_request.target.to_string());
-            service.respond(cache_request, client, &context, log).await
+            let uri = cache_request.target.to_string();
+            respond("gateway", uri).serve(cache_request, client).await
         }
-        Err(error) => {
-            let log = begin_log("gateway", Target::redact(request_origin.form.as_str()));
-            log.attach(
-                error_response::render(&error, Some(Endpoint::Gateway), &context),
-                None,
-            )
-        }
+        Err(error) => respond("gateway", Target::redact(origin.form.as_str())).send_error(&error),
     }
 }
 
-impl HttpService {
-    fn read_gateway_request(
-        &self,
-        request: &HttpRequest,
-        request_origin: &RequestOrigin,
-    ) -> Result<CacheRequest, RequestError> {
-        let TargetForm::Origin(path_and_query) = &request_origin.form else {
-            return Err(RequestError::Misdirected(
-                "this is a proxy request, and this port is no proxy: use the proxy port, or ask like /https://host/path"
-                    .to_owned(),
-            ));
-        };
-        if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(RequestError::MethodNotSupported(
-                request.method().to_string(),
-            ));
-        }
-        reject_loop(request.headers(), &self.name)?;
-        // RFC 9112, section 3.2: the origin form begins with a slash. Every other request target is
-        // a malformed head.
-        if !path_and_query.starts_with('/') {
-            return Err(RequestError::BadRequest(
-                "the request line is malformed; ask like /https://host/path".to_owned(),
-            ));
-        }
-        // The bytes as they came: anything that decodes them would make another target of some.
-        let PrefixedUrl { target, expected } = PrefixedUrl::parse(path_and_query)?;
-        read_cache_request(request, request_origin, Endpoint::Gateway, target, expected)
+/// Parses a request with a prefixed URL. `name` is the name of this node in `Via`.
+fn read_gateway_request(
+    request: &HttpRequest,
+    origin: &RequestOrigin,
+    name: &str,
+) -> Result<CacheRequest, RequestError> {
+    let TargetForm::Origin(path_and_query) = &origin.form else {
+        return Err(RequestError::Misdirected(
+            "this is a proxy request, and this port is no proxy: \
+             use the proxy port, or ask like /https://host/path"
+                .to_owned(),
+        ));
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(RequestError::MethodNotSupported(
+            request.method().to_string(),
+        ));
     }
+    reject_loop(request.headers(), name)?;
+    // RFC 9112, section 3.2: the origin form begins with a slash. Every other request target comes
+    // from a malformed request line.
+    if !path_and_query.starts_with('/') {
+        return Err(RequestError::BadRequest(
+            "the request line is malformed; ask like /https://host/path".to_owned(),
+        ));
+    }
+    // The parser gets the bytes as the client sent them. Percent-decoding here would change some
+    // targets.
+    let PrefixedUrl { target, expected } = PrefixedUrl::parse(path_and_query)?;
+    read_cache_request(request, origin, Endpoint::Gateway, target, expected)
 }

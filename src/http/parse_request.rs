@@ -1,4 +1,4 @@
-//! Reading a request into what the request path understands.
+//! Parses an HTTP request into the [`CacheRequest`] of the gateway.
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
@@ -10,15 +10,15 @@ use crate::gateway::{
 };
 use crate::model::{Algorithm, Digest, ExpectedDigests, Login, RangeSpec, Scheme, Target};
 
-/// Header fields that say what the bytes must be.
-const EXPECTATIONS: [(&str, Algorithm); 4] = [
+/// Header fields that state an expected digest of the body.
+const EXPECTED_DIGEST_HEADERS: [(&str, Algorithm); 4] = [
     ("x-expected-sha256", Algorithm::Sha256),
     ("x-expected-sha512", Algorithm::Sha512),
     ("x-expected-sha1", Algorithm::Sha1),
     ("x-expected-md5", Algorithm::Md5),
 ];
 
-/// A header field as text, if it occurs once and is text.
+/// Returns the value of a header field, if the field occurs once and its value is text.
 pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name);
     let value = values.next()?;
@@ -29,7 +29,7 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     }
 }
 
-/// All values of a list header as one.
+/// Returns all values of a list field as one value.
 fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
     let values: Vec<&str> = headers
         .get_all(name)
@@ -38,28 +38,29 @@ fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", "))
 }
 
+/// Rejects a request that has passed through this node before (RFC 9110, section 7.6.3).
+///
 /// # Errors
-/// [`Problem::LoopDetected`] if `name` is in the request's `Via`: it has been here before (RFC
-/// 9110, section 7.6.3).
+/// [`RequestError::LoopDetected`] if `Via` contains `name`.
 pub fn reject_loop(headers: &HeaderMap, name: &str) -> Result<(), RequestError> {
     let via = joined(headers, "via").unwrap_or_default();
-    let is_ours = |hop: &str| hop.split_whitespace().nth(1) == Some(name);
-    if via.split(',').any(is_ours) {
+    let is_this_node = |hop: &str| hop.split_whitespace().nth(1) == Some(name);
+    if via.split(',').any(is_this_node) {
         Err(RequestError::LoopDetected(name.to_owned()))
     } else {
         Ok(())
     }
 }
 
-/// Adds what the header says that the bytes must be.
+/// Adds the digests that the header states to `expected`.
 ///
 /// # Errors
-/// [`Problem::BadRequest`] where a stated digest is none.
+/// [`RequestError::BadRequest`] if a value is no digest.
 pub fn read_expected(
     headers: &HeaderMap,
     expected: &mut ExpectedDigests,
 ) -> Result<(), RequestError> {
-    for (name, algorithm) in EXPECTATIONS {
+    for (name, algorithm) in EXPECTED_DIGEST_HEADERS {
         if !headers.contains_key(name) {
             continue;
         }
@@ -74,10 +75,10 @@ pub fn read_expected(
     Ok(())
 }
 
-/// Ranges are defined for GET alone (RFC 9110, section 14.2).
+/// Returns the range of a request. `Range` is defined for GET only (RFC 9110, section 14.2).
 pub fn read_range(request: &HttpRequest) -> Option<RangeSpec> {
     let headers = request.headers();
-    // A condition that cannot be read must not make one file of two.
+    // Without its condition, a range could join parts of two different files.
     let is_readable = !headers.contains_key("if-range") || single(headers, "if-range").is_some();
     let is_wanted = *request.method() == Method::GET && is_readable;
     single(headers, "range")
@@ -96,13 +97,13 @@ pub fn read_conditions(headers: &HeaderMap) -> Conditions {
     }
 }
 
-/// Makes the [`CacheRequest`] of a request for `target`.
+/// Returns the [`CacheRequest`] of a request for `target`, whose URL states the digests `expected`.
 ///
 /// # Errors
-/// [`Problem::BadRequest`] where a stated digest is none.
+/// [`RequestError::BadRequest`] if a header field for a digest holds none.
 pub fn read_cache_request(
     request: &HttpRequest,
-    request_origin: &RequestOrigin,
+    origin: &RequestOrigin,
     endpoint: Endpoint,
     target: Target,
     mut expected: ExpectedDigests,
@@ -116,7 +117,7 @@ pub fn read_cache_request(
         ref other => RequestMethod::Other(other.as_str().to_owned()),
     };
     let range = read_range(request);
-    // There are clients that always name a login for ftp.
+    // Some clients send an anonymous login with every FTP URL. It is no credential.
     let login = text("authorization").filter(|_| target.scheme() == Scheme::Ftp);
     let is_anonymous = login
         .as_deref()
@@ -125,9 +126,9 @@ pub fn read_cache_request(
     let is_authorized = headers.contains_key("authorization") && !is_anonymous;
     Ok(CacheRequest {
         endpoint,
-        delivery: delivery_to(request_origin, headers, range),
+        delivery: choose_delivery(origin, headers, range),
         method,
-        version: request_origin.version,
+        version: origin.version,
         target,
         expected,
         range,
@@ -144,20 +145,22 @@ pub fn read_cache_request(
     })
 }
 
-/// nginx applies ranges and conditions by rules of its own where it sends a file: what it would
-/// take for something else stays with us.
-fn delivery_to(
-    request_origin: &RequestOrigin,
+/// Returns who sends a stored file.
+///
+/// nginx evaluates ranges and conditions itself when it sends a file. Millpond sends the file if
+/// nginx would evaluate them differently.
+fn choose_delivery(
+    origin: &RequestOrigin,
     headers: &HeaderMap,
     range: Option<RangeSpec>,
 ) -> Delivery {
     let is_plain = !headers.contains_key("if-match")
         && !headers.contains_key("if-unmodified-since")
         && match single(headers, "range") {
-            Some(text) => range.is_some() && nginx_reads_range(text),
+            Some(text) => range.is_some() && nginx_parses_range(text),
             None => !headers.contains_key("range"),
         };
-    match request_origin.frontend {
+    match origin.frontend {
         Frontend::TrustedNginx {
             file_missing: false,
         } if is_plain => Delivery::AccelRedirect,
@@ -165,18 +168,17 @@ fn delivery_to(
     }
 }
 
-/// Whether nginx makes of a range what we do: to it a number that it cannot hold, or a space, is
-/// another thing.
-fn nginx_reads_range(text: &str) -> bool {
+/// Whether nginx parses a range as Millpond does. It differs for spaces, and for numbers that do not
+/// fit into its integers.
+fn nginx_parses_range(text: &str) -> bool {
     let is_number = |text: &str| text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit());
     text.strip_prefix("bytes=")
         .and_then(|text| text.split_once('-'))
         .is_some_and(|(first, last)| is_number(first) && is_number(last))
 }
 
-/// What of a client's header goes on to the origin from the rewrite door. Whatever else there is,
-/// is meant for us or for nobody: a token of somebody's private header must not reach a host that a
-/// redirect has chosen.
+/// Request header fields that the gateway endpoint forwards to the origin. Other fields could carry
+/// a credential for Millpond, which must not reach a host that a redirect has chosen.
 const FORWARDED_BY_GATEWAY: [&str; 12] = [
     "accept",
     "accept-encoding",
@@ -192,26 +194,26 @@ const FORWARDED_BY_GATEWAY: [&str; 12] = [
     "via",
 ];
 
-/// What goes on to the origin if the request is passed through.
+/// Returns the header fields that go to the origin if the request is passed through.
 fn forwarded_headers(headers: &HeaderMap, endpoint: Endpoint) -> Vec<(String, Vec<u8>)> {
-    // nginx has a Connection of its own with us, and hands on the client's.
-    let own = joined(headers, "connection").unwrap_or_default();
-    let clients = joined(headers, "x-millpond-connection").unwrap_or_default();
-    let connection = format!("{own},{clients}");
-    let keeps = |name: &str| match endpoint {
+    // `Connection` is that of nginx, which forwards the client's own in another field.
+    let direct = joined(headers, "connection").unwrap_or_default();
+    let forwarded = joined(headers, "x-millpond-connection").unwrap_or_default();
+    let connection = format!("{direct},{forwarded}");
+    let is_forwarded = |name: &str| match endpoint {
         Endpoint::Gateway => {
             FORWARDED_BY_GATEWAY.contains(&name) && is_end_to_end_header(name, &connection)
         }
         Endpoint::Proxy => {
-            let is_ours = ["x-expected-", "x-forwarded-", "x-millpond-"]
+            let is_for_millpond = ["x-expected-", "x-forwarded-", "x-millpond-"]
                 .iter()
                 .any(|start| name.starts_with(start));
-            !is_ours && is_end_to_end_header(name, &connection)
+            !is_for_millpond && is_end_to_end_header(name, &connection)
         }
     };
     headers
         .iter()
-        .filter(|(name, _)| keeps(name.as_str()))
+        .filter(|(name, _)| is_forwarded(name.as_str()))
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
         .collect()
 }

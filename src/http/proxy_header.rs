@@ -1,23 +1,25 @@
-//! The PROXY header that our own nginx puts before a connection, so that the client's address is
-//! known.
+//! The PROXY header, in which a trusted front server states the client's address.
+//!
+//! It stands before the first request of a connection. The main function is [`read_proxy_header`].
 
 use std::net::SocketAddr;
 
 use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Both versions begin within this many bytes; version 2 has its signature here.
+/// Length of the signature of version 2. A header of either version has at least as many bytes.
 const START_BYTES: usize = 12;
 const V2_SIGNATURE: [u8; START_BYTES] = *b"\r\n\r\n\0\r\nQUIT\n";
 const V1_START: &[u8] = b"PROXY ";
 
-/// The longest header of version 1, with its line end.
+/// The longest header of version 1, including its line end.
 const MAX_V1_BYTES: usize = 107;
 
-/// The longest body of version 2 that is read: addresses, and more extensions than any front server
-/// sends.
+/// The longest body of version 2 that is accepted. It has room for the addresses and for more
+/// extensions than front servers send.
 const MAX_V2_BODY_BYTES: usize = 2048;
 
+/// Error returned when a connection does not begin with a valid PROXY header.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyHeaderError {
     #[error("the connection ended inside its PROXY header")]
@@ -30,11 +32,11 @@ pub enum ProxyHeaderError {
     TooLong,
 }
 
-/// Reads a PROXY header, and not a byte more. `None` if it names no client (a health check of the
-/// front server itself).
+/// Reads a PROXY header of version 1 or 2, and no byte after it. Returns `None` if the header names
+/// no client, as in a health check of the front server itself.
 ///
 /// # Errors
-/// [`ProxyHeaderError`]; the connection is of no use then.
+/// [`ProxyHeaderError`]; the caller must close the connection then.
 pub async fn read_proxy_header<R: AsyncRead + Unpin>(
     reader: &mut R,
 ) -> Result<Option<SocketAddr>, ProxyHeaderError> {
@@ -54,8 +56,8 @@ pub async fn read_proxy_header<R: AsyncRead + Unpin>(
     }
     match parsed.proxied_address() {
         Some(address) => Ok(Some(address.source)),
-        // Version 2 has a command for the front server's own connections; version 1 only says that
-        // it does not know.
+        // Version 2 has the command LOCAL for connections of the front server itself. Version 1 has
+        // only UNKNOWN, which does not mean that there is no client.
         None if header.starts_with(&V2_SIGNATURE) => Ok(None),
         None => Err(ProxyHeaderError::NoClient),
     }
@@ -78,7 +80,7 @@ async fn read_v2<R: AsyncRead + Unpin>(
     Ok(())
 }
 
-/// Byte by byte: what follows the line belongs to the request.
+/// Reads one byte at a time, since the bytes after the line belong to the request.
 async fn read_v1<R: AsyncRead + Unpin>(
     reader: &mut R,
     header: &mut Vec<u8>,

@@ -1,31 +1,36 @@
-//! From an answer to a response: headers and a body, and nothing decided.
+//! Renders the gateway's response as an HTTP response. It decides nothing.
+//!
+//! The main function is [`render`].
 
-use actix_web::HttpRequest;
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT, ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, VIA,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION,
 };
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use super::body::{self, HeadBody};
-use super::{HttpService, error_response};
+use super::body::{
+    HeadBody, bucket_body, hit_body, in_flight_body, object_body, pass_through_body,
+};
+use super::error_response::render_error;
+use super::rendered_response::RenderedResponse;
+use super::response_context::ResponseContext;
 use crate::gateway::{
     BodyResponse, BodySource, CacheResponse, CacheStatus, Endpoint, PassThroughResponse,
     Representation, Selection,
 };
 use crate::model::ByteRange;
 
-/// Names a file to our own nginx. To nobody else: it would show them our paths.
-pub const ACCEL_REDIRECT: &str = "x-accel-redirect";
+/// Names the file that nginx is to send. Only a trusted nginx gets this field, since the path is
+/// internal.
+const ACCEL_REDIRECT: &str = "x-accel-redirect";
 
 const OCTET_STREAM: &str = "application/octet-stream";
 
-/// What of an origin's header is repeated at the rewrite door. Whatever else there is would act on
-/// the gateway's own name: cookies, refreshes, policies of transport.
-const REPEATED_BY_GATEWAY: [&str; 14] = [
+/// Response header fields of an origin that the gateway endpoint passes on. Other fields, such as
+/// `Set-Cookie`, `Refresh` and `Strict-Transport-Security`, would apply to the gateway's own host.
+const PASSED_BY_GATEWAY: [&str; 14] = [
     "accept-ranges",
     "age",
     "cache-control",
@@ -42,147 +47,133 @@ const REPEATED_BY_GATEWAY: [&str; 14] = [
     "vary",
 ];
 
-/// What every answer wears, and what of the request its form depends on.
-pub struct ResponseContext<'a> {
-    /// Ours, in `Via` and `Cache-Status`.
-    pub name: &'a str,
-    pub is_head: bool,
-    pub wants_problem_json: bool,
-    /// In what pieces a body is handed over.
-    pub piece_bytes: usize,
-}
-
-impl<'a> ResponseContext<'a> {
-    pub fn new(request: &HttpRequest, service: &'a HttpService) -> Self {
-        let accept = request
-            .headers()
-            .get(ACCEPT)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        Self {
-            name: &service.name,
-            is_head: request.method() == actix_web::http::Method::HEAD,
-            wants_problem_json: accept.contains("application/problem+json"),
-            piece_bytes: service.admission.piece_bytes(),
-        }
-    }
-
-    pub fn apply_common_headers(&self, builder: &mut HttpResponseBuilder, status: CacheStatus) {
-        builder.append_header((VIA, format!("1.1 {}", self.name)));
-        builder.append_header(("Cache-Status", format!("{}; {status}", self.name)));
-        builder.insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
-    }
-}
-
+/// Renders a response of the gateway.
 pub fn render(
     response: CacheResponse,
     endpoint: Endpoint,
     context: &ResponseContext<'_>,
-) -> HttpResponse {
+) -> RenderedResponse {
     match response {
         CacheResponse::Body(body_response) => render_body(*body_response, context),
         CacheResponse::Redirect(target) => {
-            redirect(target.as_str(), CacheStatus::Redirect, context)
+            render_redirect(target.as_str(), CacheStatus::Redirect, context)
         }
         CacheResponse::BucketRedirect { location } => {
-            redirect(&location, CacheStatus::BucketHit, context)
+            render_redirect(&location, CacheStatus::BucketHit, context)
         }
-        CacheResponse::PassThrough(passed) => render_pass_through(*passed, endpoint, context),
-        CacheResponse::Error(error) => error_response::render(&error, Some(endpoint), context),
+        CacheResponse::PassThrough(passed) => {
+            let response = render_pass_through(*passed, endpoint, context);
+            RenderedResponse::new(response, CacheStatus::Bypass)
+        }
+        CacheResponse::Error(error) => render_error(&error, endpoint, context),
     }
 }
 
-fn redirect(location: &str, status: CacheStatus, context: &ResponseContext<'_>) -> HttpResponse {
+fn render_redirect(
+    location: &str,
+    status: CacheStatus,
+    context: &ResponseContext<'_>,
+) -> RenderedResponse {
     let mut builder = HttpResponse::Found();
     context.apply_common_headers(&mut builder, status);
     builder.insert_header((LOCATION, location));
     builder.insert_header((CACHE_CONTROL, "no-store"));
-    builder.finish()
+    RenderedResponse::new(builder.finish(), status)
 }
 
-fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> HttpResponse {
+fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> RenderedResponse {
     let BodyResponse {
         representation,
         selection,
         source,
         status,
     } = body_response;
-    let mut builder = HttpResponse::build(match selection {
+    let mut builder = HttpResponse::build(status_of_selection(selection));
+    context.apply_common_headers(&mut builder, status);
+    insert_validators(&mut builder, &representation);
+    if let BodySource::Offloaded { location } = &source {
+        let response = render_offloaded(builder, &representation, location);
+        return RenderedResponse::offloaded(response, status);
+    }
+    let length = representation.length;
+    let range = match selection {
+        Selection::NotModified | Selection::PreconditionFailed => {
+            return RenderedResponse::new(builder.finish(), status);
+        }
+        Selection::Unsatisfiable => {
+            let content_range = format!("bytes */{}", length.unwrap_or(0));
+            builder.insert_header((CONTENT_RANGE, content_range));
+            return RenderedResponse::new(builder.finish(), status);
+        }
+        Selection::Whole => None,
+        Selection::Part(part) => Some(part),
+    };
+    insert_representation_headers(&mut builder, &representation);
+    if let Some(ByteRange { first, last }) = range {
+        let complete = length.map_or_else(|| "*".to_owned(), |length| length.to_string());
+        builder.insert_header((CONTENT_RANGE, format!("bytes {first}-{last}/{complete}")));
+    }
+    let response = if context.is_head {
+        builder.body(HeadBody { length })
+    } else {
+        builder.body(open_body(source, range, length, context.chunk_bytes))
+    };
+    RenderedResponse::new(response, status)
+}
+
+fn status_of_selection(selection: Selection) -> StatusCode {
+    match selection {
         Selection::Whole => StatusCode::OK,
         Selection::Part(_) => StatusCode::PARTIAL_CONTENT,
         Selection::NotModified => StatusCode::NOT_MODIFIED,
         Selection::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Selection::Unsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
-    });
-    context.apply_common_headers(&mut builder, status);
-    validators(&mut builder, &representation);
-    if let BodySource::Offloaded { location } = &source {
-        // nginx applies the range itself, to the file.
-        representation_headers(&mut builder, &representation);
-        builder.insert_header((ACCEL_REDIRECT, location.as_str()));
-        let mut response = builder.status(StatusCode::OK).finish();
-        // nginx says so itself of a file that it sends.
-        response.headers_mut().remove(ACCEPT_RANGES);
-        return response;
     }
-    let length = representation.length;
-    match selection {
-        Selection::NotModified | Selection::PreconditionFailed => return builder.finish(),
-        Selection::Unsatisfiable => {
-            builder.insert_header((CONTENT_RANGE, format!("bytes */{}", length.unwrap_or(0))));
-            return builder.finish();
-        }
-        Selection::Whole | Selection::Part(_) => {
-            representation_headers(&mut builder, &representation);
-        }
-    }
-    let range = match selection {
-        Selection::Part(part) => {
-            let complete = length.map_or_else(|| "*".to_owned(), |length| length.to_string());
-            builder.insert_header((
-                CONTENT_RANGE,
-                format!("bytes {}-{}/{complete}", part.first, part.last),
-            ));
-            Some(part)
-        }
-        _ => None,
-    };
-    if context.is_head {
-        return builder.body(HeadBody { length });
-    }
-    builder.body(content_body(source, range, length, context.piece_bytes))
 }
 
-fn content_body(
+/// Renders a response whose body nginx sends. nginx applies the range to the file itself, and adds
+/// `Accept-Ranges`.
+fn render_offloaded(
+    mut builder: HttpResponseBuilder,
+    representation: &Representation,
+    location: &str,
+) -> HttpResponse {
+    insert_representation_headers(&mut builder, representation);
+    builder.insert_header((ACCEL_REDIRECT, location));
+    let mut response = builder.status(StatusCode::OK).finish();
+    response.headers_mut().remove(ACCEPT_RANGES);
+    response
+}
+
+fn open_body(
     source: BodySource,
     range: Option<ByteRange>,
     length: Option<u64>,
-    piece_bytes: usize,
+    chunk_bytes: usize,
 ) -> BoxBody {
     let whole = length
         .and_then(|length| length.checked_sub(1))
         .map(|last| ByteRange { first: 0, last });
+    // `None` if the representation is empty.
     let part = range.or(whole);
-    match source {
-        BodySource::DiskFile(hit) => part.map_or_else(
-            || BoxBody::new(""),
-            |part| body::of_hit(hit, part, piece_bytes),
-        ),
-        BodySource::Object(object) => part.map_or_else(
-            || BoxBody::new(""),
-            |part| body::of_object(object, part, piece_bytes),
-        ),
-        BodySource::InFlight {
-            reader,
-            head,
-            permit,
-        } => body::of_in_flight(reader, head, range, piece_bytes, permit),
-        BodySource::Bucket(body) => body::of_bucket(*body, piece_bytes),
-        BodySource::Offloaded { .. } | BodySource::Empty => BoxBody::new(""),
+    match (source, part) {
+        (BodySource::DiskFile(hit), Some(part)) => hit_body(hit, part, chunk_bytes),
+        (BodySource::Object(object), Some(part)) => object_body(object, part, chunk_bytes),
+        (
+            BodySource::InFlight {
+                reader,
+                head,
+                permit,
+            },
+            _,
+        ) => in_flight_body(reader, head, range, chunk_bytes, permit),
+        (BodySource::Bucket(body), _) => bucket_body(*body, chunk_bytes),
+        (BodySource::DiskFile(_) | BodySource::Object(_), None)
+        | (BodySource::Offloaded { .. } | BodySource::Empty, _) => BoxBody::new(""),
     }
 }
 
-fn validators(builder: &mut HttpResponseBuilder, representation: &Representation) {
+fn insert_validators(builder: &mut HttpResponseBuilder, representation: &Representation) {
     if let Some(etag) = representation.etag() {
         builder.insert_header((ETAG, etag));
     }
@@ -194,13 +185,16 @@ fn validators(builder: &mut HttpResponseBuilder, representation: &Representation
     }
 }
 
-fn representation_headers(builder: &mut HttpResponseBuilder, representation: &Representation) {
+fn insert_representation_headers(
+    builder: &mut HttpResponseBuilder,
+    representation: &Representation,
+) {
     let headers = &representation.headers;
     builder.insert_header((
         CONTENT_TYPE,
         headers.content_type.as_deref().unwrap_or(OCTET_STREAM),
     ));
-    // Stored bytes are never shown as a page under the gateway's name.
+    // A browser must not show stored bytes as a page of the gateway's own host.
     let disposition = headers.content_disposition.as_deref().filter(|value| {
         value
             .split(';')
@@ -221,13 +215,13 @@ fn render_pass_through(
     let status = StatusCode::from_u16(passed.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut builder = HttpResponse::build(status);
     for (name, value) in &passed.headers {
-        if endpoint == Endpoint::Proxy || REPEATED_BY_GATEWAY.contains(&name.as_str()) {
+        if endpoint == Endpoint::Proxy || PASSED_BY_GATEWAY.contains(&name.as_str()) {
             builder.append_header((name.as_str(), value.as_slice()));
         }
     }
     context.apply_common_headers(&mut builder, CacheStatus::Bypass);
     if endpoint == Endpoint::Gateway {
-        // To a browser the page would be one of the gateway's own.
+        // A browser would treat the origin's page as one of the gateway's own host.
         builder.insert_header((CONTENT_SECURITY_POLICY, "sandbox"));
     }
     let is_empty = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
@@ -239,5 +233,5 @@ fn render_pass_through(
             length: passed.length,
         });
     }
-    builder.body(body::of_pass_through(passed, context.piece_bytes))
+    builder.body(pass_through_body(passed, context.chunk_bytes))
 }

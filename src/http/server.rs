@@ -1,4 +1,7 @@
-//! Listening: both ports on one pipeline, from a TCP connection to the doors.
+//! The HTTP server: listens on both ports and accepts connections.
+//!
+//! Both ports share one pipeline, which passes requests to [`service`] and tunnels to [`tunnel`].
+//! The main type is [`HttpServer`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,37 +21,40 @@ use actix_web::{App, web};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::connection::{Connection, HEAD_TIMEOUT, set_stall_timeout};
-use super::tunnel::{self, Port};
-use super::{HttpService, read_proxy_header, service};
+use super::client_info::Port;
+use super::connection::{ClientConnection, HEAD_TIMEOUT};
+use super::proxy_header::read_proxy_header;
+use super::state::HttpService;
+use super::{service, tunnel};
 use crate::model::ConfigError;
 
-/// Connections that wait to be accepted: a build farm begins its downloads at one moment.
+/// Length of the queue of connections that wait to be accepted. A build farm opens many at the same
+/// moment.
 const BACKLOG: u32 = 4096;
 
-/// An answer is flushed once so much waits, in bytes. Pieces of bodies are larger, so that each
-/// goes out by itself and a connection's buffer holds one of them.
+/// Size of the write buffer from which on the server flushes. Chunks of bodies are larger, so that
+/// the buffer of a connection never holds more than one chunk.
 const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 
-/// How long a connection may rest between two requests.
+/// How long a connection may be idle between two requests.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How long the client may take to close its half after the last answer.
+/// How long the client may take to close its half after the last response.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Sockets that are bound, so that an error shows before anything runs.
+/// Bound sockets. They are bound before anything else starts, so that an error is reported early.
 pub struct Listeners {
     gateway: std::net::TcpListener,
     proxy: Option<std::net::TcpListener>,
 }
 
 impl Listeners {
-    /// Binds `host:port` of both ports; an empty proxy address means no proxy port.
+    /// Binds the addresses `host:port` of both ports. If `proxy` is empty, there is no proxy port.
     ///
     /// # Errors
-    /// A line that names key and address.
+    /// A line that names the key and the address.
     pub async fn bind(gateway: &str, proxy: &str) -> Result<Self, ConfigError> {
-        let bound = |key: &'static str, address: &str| {
+        let bind_key = |key: &'static str, address: &str| {
             let address = address.to_owned();
             async move {
                 listen(&address).await.map_err(|why| {
@@ -56,10 +62,10 @@ impl Listeners {
                 })
             }
         };
-        let gateway = bound("gateway.listen", gateway).await?;
+        let gateway = bind_key("gateway.listen", gateway).await?;
         let proxy = match proxy {
             "" => None,
-            address => Some(bound("proxy.listen", address).await?),
+            address => Some(bind_key("proxy.listen", address).await?),
         };
         Ok(Self { gateway, proxy })
     }
@@ -84,16 +90,17 @@ async fn listen(address: &str) -> io::Result<std::net::TcpListener> {
 }
 
 /// The running server.
-pub struct Server {
+pub struct HttpServer {
     handle: ServerHandle,
     running: tokio::task::JoinHandle<io::Result<()>>,
 }
 
-impl Server {
-    /// Serves `service` at both ports. At the end answers may go on for `grace`.
+impl HttpServer {
+    /// Serves `service` at both ports. After [`HttpServer::stop`], open responses may go on for
+    /// `grace`.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error, if a socket cannot be used.
     pub fn start(
         listeners: Listeners,
         service: &Arc<HttpService>,
@@ -110,7 +117,7 @@ impl Server {
                     .try_into()
                     .unwrap_or(u64::MAX),
             )
-            // Beyond it they wait in the backlog, and no descriptor is spent on them.
+            // Further connections wait in the backlog and take no descriptor.
             .max_concurrent_connections(service.admission.max_connections().div_ceil(workers));
         let stopping = builder.graceful_shutdown_signal();
         let gateway = (Port::Gateway, "gateway", Some(listeners.gateway));
@@ -131,19 +138,19 @@ impl Server {
         })
     }
 
-    /// Accepts no more connections, and lets those that are open finish their answers within the
-    /// grace period.
+    /// Accepts no more connections, and waits until open responses have ended or the grace period is
+    /// over.
     pub async fn stop(self) {
         self.handle.stop(true).await;
         match self.running.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the server ended with an error"),
-            Err(error) => tracing::warn!(%error, "the server's task failed"),
+            Ok(Err(error)) => tracing::warn!(%error, "HTTP server ended with an error"),
+            Err(error) => tracing::warn!(%error, "HTTP server task failed"),
         }
     }
 }
 
-/// From a connection to its end: whose it is, then requests one after the other, or a tunnel.
+/// Returns the pipeline of a connection: the client's address, then its requests or its tunnel.
 fn connection_service(
     port: Port,
     service: Arc<HttpService>,
@@ -169,7 +176,7 @@ fn connection_service(
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .h1_allow_half_closed(false)
-        .on_connect_ext(|connection: &Connection, data| drop(data.insert(connection.state())))
+        .on_connect_ext(|connection: &ClientConnection, data| drop(data.insert(connection.state())))
         .h1_write_buffer_size(WRITE_BUFFER_BYTES)
         .upgrade(fn_service(move |(request, framed)| {
             let service = Arc::clone(&for_tunnels);
@@ -184,34 +191,47 @@ fn connection_service(
         .and_then(requests)
 }
 
-/// Learns whose connection it is. Behind a front server that is in its PROXY header, which nobody
-/// else may send.
+/// Admits a connection and determines its client's address. Only a trusted proxy may state the
+/// address in a PROXY header.
 async fn accept_client(
     port: Port,
     service: Arc<HttpService>,
     mut stream: TcpStream,
-) -> Result<(Connection, Option<SocketAddr>), DispatchError> {
+) -> Result<(ClientConnection, Option<SocketAddr>), DispatchError> {
     let permit = service.admission.admit_connection();
     let peer = stream.peer_addr().map_err(DispatchError::Io)?;
-    // Failing here only costs a little latency.
+    // A failure costs only a little latency.
     stream.set_nodelay(true).ok();
     set_stall_timeout(&stream, service.settings.load().stall_timeout);
     if port == Port::Gateway || !service.proxy.proxy_protocol {
-        return Ok((Connection::new(stream, permit), Some(peer)));
+        return Ok((ClientConnection::new(stream, permit), Some(peer)));
     }
-    if !service.is_trusted_proxy(peer.ip()) {
-        tracing::warn!(%peer, "a connection that is not from gateway.trusted_proxies was closed");
+    if !service.settings.load().is_trusted_proxy(peer.ip()) {
+        tracing::warn!(%peer, "closed a connection that is not from gateway.trusted_proxies");
         return Err(DispatchError::Io(io::ErrorKind::PermissionDenied.into()));
     }
     match timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
         Ok(Ok(client)) => Ok((
-            Connection::new(stream, permit),
+            ClientConnection::new(stream, permit),
             Some(client.unwrap_or(peer)),
         )),
         Ok(Err(error)) => {
-            tracing::warn!(%peer, %error, "a connection was closed");
+            tracing::warn!(%peer, %error, "closed a connection without a valid PROXY header");
             Err(DispatchError::Io(io::ErrorKind::InvalidData.into()))
         }
         Err(_) => Err(DispatchError::Io(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Makes the kernel close a connection whose peer acknowledges nothing for `timeout` (RFC 9293,
+/// section 3.9.1.8).
+///
+/// The kernel opens its window again only when a part of its buffer is free. A peer that reads less
+/// than that part within `timeout` therefore counts as one that does not read. With five minutes,
+/// this is about 1 KiB a second.
+fn set_stall_timeout(stream: &TcpStream, timeout: Duration) {
+    let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds) {
+        tracing::warn!(%error, "cannot set the stall timeout of a connection");
     }
 }

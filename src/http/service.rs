@@ -1,5 +1,7 @@
-//! The entry of every request: acquires its permit, hands it to its endpoint, and rejects it if
-//! this process is full.
+//! Entry of every request.
+//!
+//! [`serve`] acquires the request's permit and passes it to its endpoint. It rejects the request if
+//! this process is at its limits or the request is malformed.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -13,16 +15,17 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::access_log::RequestLog;
 use super::builtin_pages::BuiltinPage;
-use super::client_info::RequestOrigin;
+use super::client_info::{Port, RequestOrigin};
 use super::connection::ConnectionState;
-use super::render::ResponseContext;
 use super::request_scanner::FramingError;
-use super::tunnel::Port;
-use super::{HttpService, error_response, gateway_endpoint, proxy_endpoint};
+use super::responder::Responder;
+use super::state::HttpService;
+use super::{gateway_endpoint, proxy_endpoint};
 use crate::gateway::{Endpoint, RequestError};
 use crate::model::Target;
 
-/// Answers a request at one of the ports, if there is a place for it. Health checks need none.
+/// Serves a request of one of the ports, or rejects it if no permit is left. Health checks need no
+/// permit.
 pub async fn serve(
     port: Port,
     request: HttpRequest,
@@ -32,27 +35,30 @@ pub async fn serve(
     let state = request
         .conn_data::<Rc<ConnectionState>>()
         .map(Rc::clone)
-        .expect("every connection has its line");
+        .expect("the server stores the state of every connection");
     state.begin_request();
-    let refused = state.refused();
+    let framing_error = state.framing_error();
     let is_rejected = state.is_rejected();
-    // Dropped with the request, however that ends.
+    // The guard is dropped with the request, however the request ends.
     let mut guard = RequestGuard {
         state,
         permit: None,
     };
     let is_health = port == Port::Gateway
-        && BuiltinPage::of_path(request.path()).is_some_and(BuiltinPage::is_health);
+        && BuiltinPage::from_path(request.path()).is_some_and(BuiltinPage::is_health);
     if !is_rejected && !is_health {
         guard.permit = service.admission.acquire_response_permit();
     }
     let mut response = match port {
-        _ if let Some(error) = refused => reject_malformed(port, error, &request, &service),
+        _ if let Some(error) = framing_error => reject_malformed(port, error, &request, &service),
         _ if guard.permit.is_none() && !is_health => reject_overloaded(port, &request, &service),
-        Port::Gateway => gateway_endpoint::serve(request, payload, Data::clone(&service)).await,
-        Port::Proxy => proxy_endpoint::serve(request, payload, Data::clone(&service)).await,
+        Port::Gateway => gateway_endpoint::serve(&request, payload, &service).await,
+        Port::Proxy => {
+            let origin = RequestOrigin::from_proxy_port(&request);
+            proxy_endpoint::serve(&request, payload, &service, &origin).await
+        }
     };
-    if is_rejected || refused.is_some() || service.admission.is_nearly_full() {
+    if is_rejected || framing_error.is_some() || service.admission.is_nearly_full() {
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
@@ -68,63 +74,42 @@ pub async fn serve(
 }
 
 fn reject_overloaded(port: Port, request: &HttpRequest, service: &HttpService) -> HttpResponse {
-    let (endpoint, name, request_origin) = match port {
-        Port::Gateway => (
-            Endpoint::Gateway,
-            "gateway",
-            RequestOrigin::at_gateway_port(request, service),
-        ),
-        Port::Proxy => (
-            Endpoint::Proxy,
-            "proxy",
-            RequestOrigin::at_proxy_port(request),
-        ),
+    let origin = match port {
+        Port::Gateway => RequestOrigin::from_gateway_port(request, &service.settings.load()),
+        Port::Proxy => RequestOrigin::from_proxy_port(request),
     };
-    let uri = Target::redact(request_origin.form.as_str());
-    let log = RequestLog::begin(request_origin.client, name, request.method().as_str(), uri);
-    log.attach(
-        error_response::render(
-            &RequestError::Busy,
-            Some(endpoint),
-            &ResponseContext::new(request, service),
-        ),
-        None,
-    )
+    let (endpoint, name) = endpoint_of(port);
+    let uri = Target::redact(origin.form.as_str());
+    let log = RequestLog::begin(origin.client, name, request.method().as_str(), uri);
+    Responder::new(request, service, endpoint, log).send_error(&RequestError::Busy)
 }
 
-/// Answers a malformed request. Nothing of it is known, not even the method: `request` is a
-/// stand-in.
+/// Answers a malformed request. `request` is a stand-in, so that even the method is unknown.
 fn reject_malformed(
     port: Port,
     error: FramingError,
     request: &HttpRequest,
     service: &HttpService,
 ) -> HttpResponse {
-    let (endpoint, name) = match port {
-        Port::Gateway => (Endpoint::Gateway, "gateway"),
-        Port::Proxy => (Endpoint::Proxy, "proxy"),
-    };
     let error = match error {
         FramingError::HeadTooLarge => RequestError::HeadTooLarge(error.to_string()),
         FramingError::Malformed(_) => RequestError::BadRequest(error.to_string()),
     };
-    let log = RequestLog::begin(
-        RequestOrigin::at_proxy_port(request).client,
-        name,
-        "-",
-        "-".to_owned(),
-    );
-    log.attach(
-        error_response::render(
-            &error,
-            Some(endpoint),
-            &ResponseContext::new(request, service),
-        ),
-        None,
-    )
+    let (endpoint, name) = endpoint_of(port);
+    let client = RequestOrigin::from_proxy_port(request).client;
+    let log = RequestLog::begin(client, name, "-", "-".to_owned());
+    Responder::new(request, service, endpoint, log).send_error(&error)
 }
 
-/// One request and its answer, on its line.
+/// Returns the endpoint of a rejected request, and its name in the access log.
+fn endpoint_of(port: Port) -> (Endpoint, &'static str) {
+    match port {
+        Port::Gateway => (Endpoint::Gateway, "gateway"),
+        Port::Proxy => (Endpoint::Proxy, "proxy"),
+    }
+}
+
+/// A request and its response: holds the permit, and reports the end to the connection.
 struct RequestGuard {
     state: Rc<ConnectionState>,
     permit: Option<OwnedSemaphorePermit>,
@@ -136,7 +121,7 @@ impl Drop for RequestGuard {
     }
 }
 
-/// A body that keeps its place until the last of it was taken.
+/// A body that holds its permit until all of it was sent.
 struct GuardedBody {
     body: BoxBody,
     _guard: RequestGuard,

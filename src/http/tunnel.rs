@@ -1,7 +1,9 @@
-//! `CONNECT`: the client's bytes go to the origin unread.
+//! `CONNECT`: a tunnel that carries the client's bytes to the origin unread.
+//!
+//! The main function is [`serve`].
 
 use std::io::{self, Cursor};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_codec::Framed;
@@ -11,43 +13,33 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::HttpService;
 use super::access_log::RequestLog;
-use super::connection::Connection;
+use super::client_info::{Port, canonical_address};
+use super::connection::ClientConnection;
 use super::error_response::{proxy_status, retry_after_seconds, status_of};
+use super::parse_request::reject_loop;
+use super::state::HttpService;
 use crate::gateway::{CacheStatus, Endpoint, RequestError, Tunnel, TunnelEnd};
 use crate::limits::{TransferKind, TransferPermit};
 use crate::model::{Target, sanitize_line};
 use crate::policy::{AdmittedTunnel, Client};
 
-/// Which port a connection came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Port {
-    Gateway,
-    Proxy,
-}
-
-/// Takes over a connection whose request asks for another protocol.
+/// Serves a connection whose request asks for a tunnel or another protocol.
 ///
 /// # Errors
-/// Where the answer could not be written; the connection is closed then.
+/// If the response cannot be written. The connection is closed then.
 pub async fn serve(
     request: Request,
-    framed: Framed<Connection, h1::Codec>,
+    framed: Framed<ClientConnection, h1::Codec>,
     port: Port,
     service: Arc<HttpService>,
 ) -> io::Result<()> {
     let parts = framed.into_parts();
     let is_rejected = parts.io.state().is_rejected();
-    // The connection's place is held as long as it is open.
-    let (mut client, _connected, withheld) = parts.io.into_parts();
-    let already_read = [&parts.read_buf[..], &withheld[..]].concat();
-    let peer = request
-        .head()
-        .peer_addr
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
-            peer.ip().to_canonical()
-        });
+    // The connection permit is held until the tunnel is closed.
+    let (mut client, _connection_permit, buffered) = parts.io.into_parts();
+    let already_read = [&parts.read_buf[..], &buffered[..]].concat();
+    let peer = canonical_address(request.head().peer_addr);
     let authority = request
         .uri()
         .authority()
@@ -58,86 +50,78 @@ pub async fn serve(
         request.method().as_str(),
         Target::redact(&authority),
     );
-    let opened = match service.read_tunnel(&request, peer, port, &authority) {
+    let opened = match admit(&service, &request, peer, port, &authority) {
         Ok(_) if is_rejected => Err(RequestError::Busy),
         Ok((admitted, client)) => open(&service, admitted, client).await,
         Err(error) => Err(error),
     };
+    let name = &service.name;
     let OpenTunnel {
         tunnel,
         transfer_permit,
         _permits,
     } = match opened {
         Ok(opened) => opened,
-        Err(error) => return refuse(&mut client, &error, &service.name, &log).await,
+        Err(error) => return send_error(&mut client, &error, name, &log).await,
     };
-    let name = &service.name;
+    let cache_status = CacheStatus::Bypass;
     let head = format!(
-        "HTTP/1.1 200 Connection established\r\nVia: 1.1 {name}\r\nCache-Status: {name}; fwd=bypass\r\n\r\n"
+        "HTTP/1.1 200 Connection established\r\n\
+         Via: 1.1 {name}\r\n\
+         Cache-Status: {name}; {cache_status}\r\n\
+         \r\n"
     );
     client.write_all(head.as_bytes()).await?;
-    log.answered(200);
-    // What the client sent on without waiting for the 200 belongs to the tunnel.
+    log.set_status(200);
+    // Bytes that the client sent without waiting for the 200 belong to the tunnel.
     let (reader, writer) = client.into_split();
     let reader = Cursor::new(already_read).chain(reader);
+    let idle_timeout = service.proxy.tunnel_idle_timeout.0;
     let report = tunnel
-        .run(
-            reader,
-            writer,
-            &transfer_permit,
-            service.proxy.tunnel_idle_timeout.0,
-        )
+        .run(reader, writer, &transfer_permit, idle_timeout)
         .await;
     let completion = match report.end {
         TunnelEnd::Closed => "complete",
         TunnelEnd::Idle => "idle",
         TunnelEnd::Broken(_) => "aborted",
     };
-    log.write(
-        200,
-        &CacheStatus::Bypass.to_string(),
-        report.to_client_bytes,
-        completion,
-    );
+    log.write(200, Some(cache_status), report.to_client_bytes, completion);
     Ok(())
 }
 
-impl HttpService {
-    fn read_tunnel(
-        &self,
-        request: &Request,
-        peer: IpAddr,
-        port: Port,
-        authority: &str,
-    ) -> Result<(AdmittedTunnel, Client), RequestError> {
-        let client = self.gateway.admit_client(peer, TransferKind::Tunnel)?;
-        if port == Port::Gateway {
-            let text = "this port is no proxy: CONNECT belongs to the proxy port";
-            return Err(RequestError::Misdirected(text.to_owned()));
-        }
-        if request.method() != Method::CONNECT {
-            return Err(RequestError::BadRequest(
-                "no other protocol is spoken here".to_owned(),
-            ));
-        }
-        super::parse_request::reject_loop(&request.head().headers, &self.name)?;
-        let has_port = authority
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
-        let target = Target::parse(&format!("https://{authority}/"))
-            .ok()
-            .filter(|_| has_port);
-        let target =
-            target.ok_or_else(|| RequestError::BadRequest("CONNECT takes host:port".to_owned()))?;
-        Ok((self.gateway.admit_tunnel(target)?, client))
+/// Checks whether the client may open a tunnel to `authority`.
+fn admit(
+    service: &HttpService,
+    request: &Request,
+    peer: IpAddr,
+    port: Port,
+    authority: &str,
+) -> Result<(AdmittedTunnel, Client), RequestError> {
+    let client = service.gateway.admit_client(peer, TransferKind::Tunnel)?;
+    if port == Port::Gateway {
+        let text = "this port is no proxy: CONNECT belongs to the proxy port";
+        return Err(RequestError::Misdirected(text.to_owned()));
     }
+    if request.method() != Method::CONNECT {
+        let text = "a protocol upgrade is not supported";
+        return Err(RequestError::BadRequest(text.to_owned()));
+    }
+    reject_loop(&request.head().headers, &service.name)?;
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let target = Target::parse(&format!("https://{authority}/"))
+        .ok()
+        .filter(|_| has_port)
+        .ok_or_else(|| RequestError::BadRequest("CONNECT takes host:port".to_owned()))?;
+    Ok((service.gateway.admit_tunnel(target)?, client))
 }
 
-/// A tunnel, and what counts it as long as it is open.
+/// A tunnel with the permits that it holds while it is open.
 struct OpenTunnel {
     tunnel: Tunnel,
     transfer_permit: TransferPermit,
-    /// Among what comes from upstream, and among all answers.
+    /// The permits of a response from upstream and of a response in general.
     _permits: [OwnedSemaphorePermit; 2],
 }
 
@@ -163,33 +147,36 @@ async fn open(
     })
 }
 
-async fn refuse(
+/// Sends an error response and closes the connection for writing. `name` is the name of this node.
+async fn send_error(
     client: &mut TcpStream,
     error: &RequestError,
     name: &str,
     log: &RequestLog,
 ) -> io::Result<()> {
-    let error_status = status_of(error, Some(Endpoint::Proxy));
-    let cache = CacheStatus::Error(error_status.detail).to_string();
+    let error_status = status_of(error, Endpoint::Proxy);
+    let status = error_status.status.as_u16();
+    let cache_status = CacheStatus::Error(error_status.detail);
     let body = format!("{}\n", sanitize_line(&error.to_string()));
     let reason = error_status.status.canonical_reason().unwrap_or_default();
     let proxy_status = proxy_status(error, error_status, name);
-    let retry_after = retry_after_seconds(error, error_status.status);
-    let retry_after =
-        retry_after.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
-    let answer = format!(
-        "HTTP/1.1 {} {reason}\r\nVia: 1.1 {name}\r\nCache-Status: {name}; {cache}\r\nProxy-Status: {proxy_status}\r\n{retry_after}\
-         Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        error_status.status.as_u16(),
-        body.len(),
+    let retry_after = retry_after_seconds(error, error_status.status)
+        .map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
+    let length = body.len();
+    let response = format!(
+        "HTTP/1.1 {status} {reason}\r\n\
+         Via: 1.1 {name}\r\n\
+         Cache-Status: {name}; {cache_status}\r\n\
+         Proxy-Status: {proxy_status}\r\n\
+         {retry_after}\
+         Content-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {length}\r\n\
+         Connection: close\r\n\
+         \r\n\
+         {body}"
     );
-    client.write_all(answer.as_bytes()).await?;
+    client.write_all(response.as_bytes()).await?;
     client.shutdown().await?;
-    log.write(
-        error_status.status.as_u16(),
-        &cache,
-        body.len() as u64,
-        "complete",
-    );
+    log.write(status, Some(cache_status), length as u64, "complete");
     Ok(())
 }

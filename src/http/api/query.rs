@@ -1,48 +1,59 @@
-//! The query of a request to the API.
+//! The query parameters of a request to the API.
+//!
+//! The main type is [`Query`].
 
 use percent_encoding::percent_decode_str;
 
 use crate::gateway::RequestError;
 use crate::model::{Key, Sha256, Target};
 
-/// The parameters of a query, each of which has to be taken.
+/// Query parameters. Each call takes one parameter, and [`Query::finish`] rejects the rest.
 pub struct Query<'a> {
     rest: Vec<(&'a str, String)>,
 }
 
 impl<'a> Query<'a> {
-    /// Reads `name=value&name=value`, percent-encoded. A plus sign is one: URLs hold them.
+    /// Parses `name=value&name=value`, percent-encoded. A plus sign is no space, since URLs contain
+    /// plus signs.
     ///
     /// # Errors
-    /// [`Problem::BadRequest`] for what is no text, or comes twice.
+    /// [`RequestError::BadRequest`] if a value is not UTF-8 or a name occurs twice.
     pub fn parse(text: &'a str) -> Result<Self, RequestError> {
         let mut rest: Vec<(&str, String)> = Vec::new();
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = percent_decode_str(value).decode_utf8();
             let value =
-                value.map_err(|_| RequestError::BadRequest(format!("{name} is no text")))?;
+                value.map_err(|_| RequestError::BadRequest(format!("{name} is not UTF-8")))?;
             if rest.iter().any(|(other, _)| *other == name) {
-                return Err(RequestError::BadRequest(format!("{name} comes twice")));
+                return Err(RequestError::BadRequest(format!("{name} occurs twice")));
             }
             rest.push((name, value.into_owned()));
         }
         Ok(Self { rest })
     }
 
+    /// Removes and returns the value of a parameter.
     fn take(&mut self, name: &str) -> Option<String> {
         let at = self.rest.iter().position(|(other, _)| *other == name)?;
         Some(self.rest.swap_remove(at).1)
     }
 
-    /// `url`, which must be there.
+    /// Takes the required parameter `url`.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it is missing or no valid target.
     pub fn target(&mut self) -> Result<Target, RequestError> {
         let url = self.take("url").ok_or_else(|| {
-            RequestError::BadRequest("say ?url=<a URL, percent-encoded>".to_owned())
+            RequestError::BadRequest("add ?url=<a URL, percent-encoded>".to_owned())
         })?;
         Target::parse(&url).map_err(|error| RequestError::BadRequest(format!("url: {error}")))
     }
 
+    /// Takes `sha256`.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it is no digest.
     pub fn sha256(&mut self) -> Result<Option<Sha256>, RequestError> {
         let parse = |hex: String| {
             hex.parse()
@@ -51,7 +62,10 @@ impl<'a> Query<'a> {
         self.take("sha256").map(parse).transpose()
     }
 
-    /// `accept`, true or false; false where it is not said.
+    /// Takes `accept`, which is `true` or `false`. The default is `false`.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it has another value.
     pub fn accept(&mut self) -> Result<bool, RequestError> {
         let Some(text) = self.take("accept") else {
             return Ok(false);
@@ -60,6 +74,10 @@ impl<'a> Query<'a> {
             .map_err(|_| RequestError::BadRequest("accept must be true or false".to_owned()))
     }
 
+    /// Takes `after`.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it is no key.
     pub fn after(&mut self) -> Result<Option<Key>, RequestError> {
         let parse = |hex: String| {
             hex.parse()
@@ -68,24 +86,30 @@ impl<'a> Query<'a> {
         self.take("after").map(parse).transpose()
     }
 
-    /// `limit`, or the most that there may be.
-    pub fn limit(&mut self, most: usize) -> Result<usize, RequestError> {
+    /// Takes `limit`, which is from 1 to `max`. The default is `max`.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it has another value.
+    pub fn limit(&mut self, max: usize) -> Result<usize, RequestError> {
         let Some(text) = self.take("limit") else {
-            return Ok(most);
+            return Ok(max);
         };
-        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
         limit.ok_or_else(|| {
-            RequestError::BadRequest(format!("limit must be a number from 1 to {most}"))
+            RequestError::BadRequest(format!("limit must be a number from 1 to {max}"))
         })
     }
 
+    /// Ends the parsing. An unknown parameter is an error, since ignoring it could do something else
+    /// than the client meant.
+    ///
     /// # Errors
-    /// [`Problem::BadRequest`] names what nobody has taken: it may have been meant to matter.
+    /// [`RequestError::BadRequest`] names a parameter that was not taken.
     pub fn finish(self) -> Result<(), RequestError> {
         match self.rest.first() {
             None => Ok(()),
             Some((name, _)) => Err(RequestError::BadRequest(format!(
-                "{name} is no parameter of this"
+                "{name} is no parameter of this request"
             ))),
         }
     }

@@ -1,0 +1,118 @@
+//! `/api/v1/objects`: lists, downloads, imports and removes objects.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::error::PayloadError;
+use actix_web::http::StatusCode;
+use actix_web::web::{Bytes, Payload};
+use futures_util::Stream;
+use serde_json::{Value, json};
+
+use super::query::Query;
+use super::response::{ApiResponse, date, digests, ok, redacted_url};
+use crate::admin::{AdminService, Operator, Upload};
+use crate::cache::ListedTarget;
+use crate::gateway::{DigestRequest, Gateway, RequestError};
+use crate::http::parse_request::{read_conditions, read_expected, read_range, single};
+use crate::http::request_body::with_idle_timeout;
+use crate::model::{ExpectedDigests, Sha256};
+
+/// Bound on the targets of one page.
+const MAX_PAGE_LENGTH: usize = 1000;
+
+/// Lists targets in the order of their keys, one page at a time.
+pub async fn list(
+    admin: &AdminService,
+    operator: &Operator,
+    mut query: Query<'_>,
+) -> Result<ApiResponse, RequestError> {
+    let (after, limit) = (query.after()?, query.limit(MAX_PAGE_LENGTH)?);
+    query.finish()?;
+    let page = admin.list(operator, after, limit).await?;
+    let next = page
+        .last()
+        .filter(|_| page.len() == limit)
+        .map(|last| last.key.to_string());
+    Ok(ok(json!({
+        "objects": page.iter().map(target_json).collect::<Vec<_>>(),
+        "next": next,
+    })))
+}
+
+/// Downloads an object by its digest.
+pub async fn download(
+    gateway: &Gateway,
+    sha256: Sha256,
+    request: &HttpRequest,
+    query: Query<'_>,
+) -> Result<ApiResponse, RequestError> {
+    query.finish()?;
+    let digest_request = DigestRequest {
+        sha256,
+        range: read_range(request),
+        conditions: read_conditions(request.headers()),
+    };
+    let response = gateway.serve_object(digest_request).await;
+    Ok(ApiResponse::Object(Box::new(response)))
+}
+
+/// Removes an object and keeps its records.
+pub async fn remove(
+    admin: &AdminService,
+    operator: &Operator,
+    sha256: Sha256,
+    query: Query<'_>,
+) -> Result<ApiResponse, RequestError> {
+    query.finish()?;
+    let freed_bytes = admin.remove_object(operator, sha256).await?;
+    Ok(ok(json!({ "sha256": sha256, "freed_bytes": freed_bytes })))
+}
+
+/// Parses the request of an import. The upload fails if the client sends nothing for
+/// `idle_timeout`.
+pub fn read_upload(
+    request: &HttpRequest,
+    body: Payload,
+    idle_timeout: Duration,
+    mut query: Query<'_>,
+) -> Result<Upload<impl Stream<Item = Result<Bytes, PayloadError>> + Unpin>, RequestError> {
+    let target = query.target()?;
+    query.finish()?;
+    let mut expected = ExpectedDigests::nothing();
+    read_expected(request.headers(), &mut expected)?;
+    let length = single(request.headers(), "content-length").and_then(|length| length.parse().ok());
+    Ok(Upload {
+        target,
+        expected,
+        length,
+        body: with_idle_timeout(body, idle_timeout),
+    })
+}
+
+/// Stores an operator's copy of a target and pins it.
+pub async fn import(
+    admin: &AdminService,
+    operator: &Operator,
+    upload: Upload<impl Stream<Item = Result<Bytes, PayloadError>> + Unpin>,
+) -> Result<ApiResponse, RequestError> {
+    let record = admin.import(operator, upload).await?;
+    let imported = json!({
+        "url": redacted_url(&record.target),
+        "size_bytes": record.size_bytes,
+        "digests": digests(&record),
+        "pinned": record.sha256,
+    });
+    Ok(ApiResponse::Json(StatusCode::CREATED, imported))
+}
+
+fn target_json(listed: &ListedTarget) -> Value {
+    json!({
+        "url": redacted_url(&listed.record.target),
+        "sha256": listed.record.sha256,
+        "size_bytes": listed.record.size_bytes,
+        "first_seen": date(listed.record.first_seen),
+        "cached": listed.is_cached,
+        "pinned": listed.is_pinned,
+    })
+}

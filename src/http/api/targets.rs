@@ -1,0 +1,54 @@
+//! `GET /api/v1/targets?url=`: the history of a target, and the removal of a target.
+
+use serde_json::{Value, json};
+
+use super::query::Query;
+use super::response::{ApiResponse, date, digests, ok, redacted_url};
+use crate::admin::{AdminService, Operator};
+use crate::cache::RecordStatus;
+use crate::gateway::RequestError;
+
+/// Shows all records of a target, and the digest that the checksum file requires.
+pub async fn history(
+    admin: &AdminService,
+    mut query: Query<'_>,
+) -> Result<ApiResponse, RequestError> {
+    let target = query.target()?;
+    query.finish()?;
+    let history = admin.history(&target).await?;
+    Ok(ok(json!({
+        "url": redacted_url(&target),
+        "required_sha256": admin.required_sha256(&target),
+        "records": history.iter().map(record_json).collect::<Vec<_>>(),
+    })))
+}
+
+/// Removes a target with its records and objects. The path is `DELETE /api/v1/objects?url=`.
+pub async fn remove(
+    admin: &AdminService,
+    operator: &Operator,
+    mut query: Query<'_>,
+) -> Result<ApiResponse, RequestError> {
+    let target = query.target()?;
+    query.finish()?;
+    let removed = admin.forget(operator, &target).await?;
+    Ok(ok(json!({
+        "url": redacted_url(&target),
+        "records": removed.records,
+        "freed_bytes": removed.freed_bytes,
+    })))
+}
+
+fn record_json(status: &RecordStatus) -> Value {
+    let record = &status.record;
+    json!({
+        "sha256": record.sha256,
+        "digests": digests(record),
+        "size_bytes": record.size_bytes,
+        "first_seen": date(record.first_seen),
+        "source": record.source,
+        "cached": status.is_cached,
+        "pinned": status.pinned_at.map(date),
+        "active": status.is_active,
+    })
+}

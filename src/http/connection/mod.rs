@@ -1,0 +1,258 @@
+//! A client's connection: hands over one request at a time and enforces deadlines.
+//!
+//! The HTTP library bounds the first request head and the idle time between two requests. This
+//! module bounds the rest: later heads, rejected connections, and clients that disconnect while
+//! they wait. The kernel detects a client that does not read, since only the kernel knows which
+//! bytes have arrived.
+//!
+//! The library also decodes up to 16 requests ahead. It encodes each response by the method, the
+//! version and the `Connection` field of the request that it decoded last. [`ClientConnection`]
+//! therefore hands over one request at a time. The first byte of the next request follows once the
+//! response is written, and once the library has had the chance to close the connection after it.
+
+mod linger;
+mod request_gate;
+mod state;
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Sleep, sleep};
+
+use linger::Linger;
+use request_gate::RequestGate;
+use state::RequestPhase;
+
+pub use state::ConnectionState;
+
+/// How long a client may take to send a request head.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a rejected client may take to send a request head, and to close after the response.
+const REJECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a response may take to begin after the client has closed its half. Such a client has
+/// nearly always disconnected.
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long Millpond goes on reading from a connection that it has closed.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A client's connection with its permit, as the HTTP library reads and writes it.
+#[derive(Debug)]
+pub struct ClientConnection {
+    stream: TcpStream,
+    gate: RequestGate,
+    state: Rc<ConnectionState>,
+    permit: Option<OwnedSemaphorePermit>,
+    /// When the connection ends, unless its phase changes before.
+    deadline: Option<Pin<Box<Sleep>>>,
+    is_half_closed: bool,
+    /// Bytes were handed over that the HTTP library may not have parsed yet.
+    has_unparsed: bool,
+    /// Set once the connection is closed for writing.
+    linger: Option<Linger>,
+}
+
+impl ClientConnection {
+    /// Returns the connection on `stream`. Without a permit its request is rejected.
+    pub fn new(stream: TcpStream, permit: Option<OwnedSemaphorePermit>) -> Self {
+        let is_rejected = permit.is_none();
+        Self {
+            stream,
+            gate: RequestGate::default(),
+            state: Rc::new(ConnectionState::new(is_rejected)),
+            permit,
+            deadline: is_rejected.then(|| Box::pin(sleep(REJECT_TIMEOUT))),
+            is_half_closed: false,
+            has_unparsed: false,
+            linger: None,
+        }
+    }
+
+    pub fn state(&self) -> Rc<ConnectionState> {
+        Rc::clone(&self.state)
+    }
+
+    /// Returns the socket, the permit, and the bytes that were read and not handed over. The caller
+    /// must hold the permit while the socket is open.
+    pub fn into_parts(self) -> (TcpStream, Option<OwnedSemaphorePermit>, BytesMut) {
+        (self.stream, self.permit, self.gate.into_buffered())
+    }
+
+    /// Whether the deadline of the current phase has passed.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_bounded = match self.state.phase() {
+            RequestPhase::New => self.state.is_rejected(),
+            RequestPhase::ReadingHead => true,
+            // The rest of an unwanted body may take as long as a head.
+            RequestPhase::Responded if !self.gate.is_request_complete() => {
+                self.deadline
+                    .get_or_insert_with(|| Box::pin(sleep(HEAD_TIMEOUT)));
+                true
+            }
+            RequestPhase::Idle
+            | RequestPhase::AwaitingResponse
+            | RequestPhase::Responding
+            | RequestPhase::Responded => false,
+        };
+        if !is_bounded {
+            self.deadline = None;
+        }
+        self.deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+    }
+
+    /// Returns ready when the HTTP library may see that the client has closed its half.
+    ///
+    /// A client that waits for its response may have closed only its half. The library sees the end
+    /// after [`HALF_CLOSED_TIMEOUT`] then, and not before the end of a response that has begun.
+    fn poll_half_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::take(&mut self.has_unparsed) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        match self.state.phase() {
+            RequestPhase::AwaitingResponse if self.gate.is_request_complete() => {
+                let deadline = self
+                    .deadline
+                    .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED_TIMEOUT)));
+                ready!(deadline.as_mut().poll(cx));
+                Poll::Ready(())
+            }
+            RequestPhase::Responding => {
+                self.deadline = None;
+                self.state.wake_after_response(cx);
+                Poll::Pending
+            }
+            // The next request follows once the response is written.
+            RequestPhase::Responded
+                if self.gate.is_request_complete() && self.gate.has_buffered() =>
+            {
+                Poll::Pending
+            }
+            RequestPhase::New
+            | RequestPhase::Idle
+            | RequestPhase::ReadingHead
+            | RequestPhase::AwaitingResponse
+            | RequestPhase::Responded => Poll::Ready(()),
+        }
+    }
+
+    fn begin_head(&mut self) {
+        self.state.set_phase(RequestPhase::ReadingHead);
+        self.deadline = Some(Box::pin(sleep(HEAD_TIMEOUT)));
+    }
+
+    /// Begins the next request if the current one is complete and answered.
+    ///
+    /// The library flushes after it has written the whole response. If it has to close the
+    /// connection, it does so before it reads again.
+    fn begin_next_request(&mut self, cx: &Context<'_>) {
+        if self.state.phase() != RequestPhase::Responded || !self.gate.is_request_complete() {
+            return;
+        }
+        self.gate.begin_next();
+        if self.gate.has_buffered() {
+            self.begin_head();
+        } else {
+            self.state.set_phase(RequestPhase::Idle);
+        }
+        if self.gate.has_buffered() || self.is_half_closed {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+impl AsyncRead for ClientConnection {
+    /// Reads bytes of the current request. A passed deadline reads as the end of the stream.
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            match this.gate.release(buffer) {
+                Ok(false) => {}
+                Ok(true) => {
+                    this.has_unparsed = true;
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => {
+                    if this.gate.replace_malformed() {
+                        this.state.set_framing_error(error);
+                    }
+                    continue;
+                }
+            }
+            if this.gate.is_full() {
+                return Poll::Pending;
+            }
+            if this.is_half_closed {
+                return this.poll_half_closed(cx).map(Ok);
+            }
+            let before = buffer.filled().len();
+            match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+                Poll::Pending if this.poll_deadline(cx) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if buffer.filled().len() == before => {
+                    this.is_half_closed = true;
+                    this.deadline = None;
+                }
+                Poll::Ready(Ok(())) => {
+                    if this.state.phase() == RequestPhase::Idle {
+                        this.begin_head();
+                    }
+                    this.gate.accept(buffer, before);
+                    if buffer.filled().len() > before {
+                        this.has_unparsed = true;
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ClientConnection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.begin_next_request(cx);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closes the connection for writing. Lingers if the client has sent bytes that were not read.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        if !this.gate.has_buffered() && !this.gate.is_request_replaced() {
+            return Poll::Ready(Ok(()));
+        }
+        let limit = if this.state.is_rejected() {
+            REJECT_TIMEOUT
+        } else {
+            LINGER_TIMEOUT
+        };
+        let linger = this.linger.get_or_insert_with(|| Linger::start(limit));
+        linger.poll(&mut this.stream, cx).map(Ok)
+    }
+}

@@ -1,0 +1,115 @@
+//! State that all requests of both ports share.
+//!
+//! The main type is [`HttpService`]. It reads and renders no request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+
+use super::config::ProxyConfig;
+use crate::admin::{AdminService, AdminToken};
+use crate::gateway::{self, Gateway};
+use crate::limits::AdmissionControl;
+use crate::logging::LogHealth;
+use crate::notify::Incidents;
+
+/// State that all requests of both ports share.
+pub struct HttpService {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) admin: AdminService,
+    /// Name of this node in `Via` and `Cache-Status`.
+    pub(super) name: String,
+    pub(super) settings: ArcSwap<Settings>,
+    pub(super) proxy: ProxyConfig,
+    pub(super) reports: Reports,
+    pub(super) admission: AdmissionControl,
+    is_stopping: AtomicBool,
+}
+
+/// Configuration of the HTTP module.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Name of this node in `Via` and `Cache-Status`.
+    pub name: String,
+    pub proxy: ProxyConfig,
+    pub settings: Settings,
+}
+
+/// State of other modules that the built-in pages show.
+pub struct Reports {
+    pub incidents: Incidents,
+    pub log: LogHealth,
+}
+
+/// Settings of `[gateway]` that a reload replaces.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Networks of trusted front servers, such as the local nginx.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `host[:port]` under which clients reach the gateway.
+    pub public_authority: Option<String>,
+    /// How long a client may accept none of the bytes sent to it, or send none of a body that it
+    /// has begun.
+    pub stall_timeout: Duration,
+}
+
+impl Settings {
+    #[must_use]
+    pub fn from_config(config: &gateway::Config) -> Self {
+        Self {
+            trusted_proxies: config.trusted_proxies.clone(),
+            public_authority: config.public_authority(),
+            stall_timeout: config.stall_timeout.0,
+        }
+    }
+
+    pub(super) fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_proxies
+            .iter()
+            .any(|network| network.contains(&peer))
+    }
+}
+
+impl HttpService {
+    #[must_use]
+    pub fn new(
+        gateway: Arc<Gateway>,
+        admin: AdminService,
+        config: HttpConfig,
+        reports: Reports,
+        admission: AdmissionControl,
+    ) -> Self {
+        Self {
+            gateway,
+            admin,
+            name: config.name,
+            settings: ArcSwap::from_pointee(config.settings),
+            proxy: config.proxy,
+            reports,
+            admission,
+            is_stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub fn replace_settings(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
+    }
+
+    pub fn replace_token(&self, token: AdminToken) {
+        self.admin.replace_token(token);
+    }
+
+    /// Makes `/readyz` answer 503 from now on.
+    pub fn announce_stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+}

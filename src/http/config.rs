@@ -1,30 +1,31 @@
-//! The section `[proxy]` of the configuration.
+//! Configuration section `[proxy]`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::check_address;
-use crate::model::HumanDuration;
+use crate::model::{ConfigError, HumanDuration};
 
-/// The section `[proxy]`: the proxy port.
+/// Configuration section `[proxy]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProxyConfig {
-    /// `host:port`. If empty, there is no proxy port.
+    /// Address of the proxy port, `host:port`. Empty: no proxy port.
     pub listen: String,
-    /// Whether every connection must begin with a PROXY header, of version 1 or 2.
+    /// Whether every connection begins with a PROXY protocol header, version 1 or 2.
     pub proxy_protocol: bool,
-    /// How long a tunnel stays open without bytes in either direction.
+    /// Longest time that a tunnel may be silent in both directions.
     pub tunnel_idle_timeout: HumanDuration,
 }
 
 impl ProxyConfig {
-    /// Checks the values.
+    /// Checks the section.
     ///
     /// # Errors
-    /// A line that names the key with the invalid value.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`ConfigError`] for the first invalid value.
+    pub fn check(&self) -> Result<(), ConfigError> {
         if self.tunnel_idle_timeout.0.is_zero() {
-            return Err("proxy.tunnel_idle_timeout must be greater than zero".to_owned());
+            let reason = "must be greater than zero";
+            return Err(ConfigError::new("proxy.tunnel_idle_timeout", reason));
         }
         if self.listen.is_empty() {
             Ok(())

@@ -1,0 +1,57 @@
+//! The name of this instance in `Via`, in notifications and towards origins.
+
+use std::io;
+use std::path::Path;
+
+use super::error::AppError;
+use crate::gateway;
+
+/// File in the state folder with the random part of the name.
+const ID_FILE: &str = "instance_id";
+
+/// Returns the configured name, or else the host name with a random suffix. The suffix is kept in
+/// the state folder.
+///
+/// # Errors
+/// [`AppError::Configuration`] if the state folder cannot be used.
+pub fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
+    let id = read_or_create_id(&config.state_dir).map_err(|error| {
+        let folder = config.state_dir.display();
+        AppError::Configuration(format!(
+            "gateway.state_dir: the folder {folder} cannot be used: {error}"
+        ))
+    })?;
+    if !config.name.is_empty() {
+        return Ok(config.name.clone());
+    }
+    let host: String = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    Ok(format!("{host}-{id}"))
+}
+
+fn read_or_create_id(state_dir: &Path) -> io::Result<String> {
+    std::fs::create_dir_all(state_dir)?;
+    let path = state_dir.join(ID_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(id)
+            if !id.trim().is_empty() && id.trim().bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
+            return Ok(id.trim().to_owned());
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let id = format!("{:08x}", rand::random::<u32>());
+    std::fs::write(path, format!("{id}\n"))?;
+    Ok(id)
+}

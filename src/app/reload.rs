@@ -1,0 +1,90 @@
+//! Reload of the configuration while the service runs.
+//!
+//! The main type is [`Reloadable`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::admin::AdminToken;
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::http::{HttpService, Settings};
+use crate::policy::Policy;
+
+/// Source of the configuration, from which a reload reads it again.
+pub struct Reload {
+    pub file: Option<PathBuf>,
+    /// Settings of the command line, as `key=value`.
+    pub settings: Vec<String>,
+}
+
+/// Parts of the service that a reload changes, with the configuration of the start.
+pub struct Reloadable {
+    pub policy: Arc<Policy>,
+    pub gateway: Arc<Gateway>,
+    pub service: Arc<HttpService>,
+    pub started_with: Config,
+}
+
+impl Reloadable {
+    /// Reads the configuration again and applies it. An invalid configuration changes nothing.
+    pub fn reload(&self, source: &Reload) {
+        let config = match self.load(source) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!(
+                    error,
+                    "the configuration was not reloaded; the old one stays in force"
+                );
+                return;
+            }
+        };
+        match AdminToken::find(&config.gateway) {
+            Ok(token) => self.service.replace_token(token),
+            Err(error) => tracing::error!(
+                error,
+                "the token for operators was not reloaded; the old one stays in force"
+            ),
+        }
+        self.gateway.replace_config(config.gateway.clone());
+        let settings = Settings::from_config(&config.gateway);
+        self.service.replace_settings(settings);
+        if needs_restart(&config, &self.started_with) {
+            tracing::warn!(
+                "the configuration was reloaded; listen, name, state_dir, proxy, cache, s3, \
+                 fetch, notify, dns and log need a restart"
+            );
+        } else {
+            tracing::info!("the configuration was reloaded");
+        }
+    }
+
+    /// Reads the configuration and puts its policy in force.
+    fn load(&self, source: &Reload) -> Result<Config, String> {
+        let file = source.file.as_deref();
+        let config = Config::load(file, Config::environment(), &source.settings)
+            .map_err(|error| error.to_string())?;
+        self.policy.replace(
+            config.policy.clone(),
+            config.rules.clone(),
+            &config.parents,
+            config.limits.clone(),
+        )?;
+        Ok(config)
+    }
+}
+
+/// Whether the two configurations differ in a section or key that a reload does not apply.
+fn needs_restart(new: &Config, old: &Config) -> bool {
+    let is_gateway_equal = new.gateway.listen == old.gateway.listen
+        && new.gateway.name == old.gateway.name
+        && new.gateway.state_dir == old.gateway.state_dir
+        && new.gateway.shutdown_grace == old.gateway.shutdown_grace;
+    let is_storage_equal = new.cache == old.cache && new.s3 == old.s3;
+    let are_modules_equal = new.proxy == old.proxy
+        && new.fetch == old.fetch
+        && new.notify == old.notify
+        && new.dns == old.dns
+        && new.log == old.log;
+    !(is_gateway_equal && is_storage_equal && are_modules_equal)
+}

@@ -1,10 +1,11 @@
-//! Millpond: a caching gateway for upstream source tarballs.
+//! Millpond: a caching gateway for upstream source archives.
 //!
-//! The rooms, and who may know whom, are described in `ARCHITECTURE.md`. Requests come in through
-//! [`http`], go down [`gateway`]'s one path, and what has to be fetched takes [`fetch`]'s.
+//! `ARCHITECTURE.md` describes the modules and their dependencies. Requests enter through [`http`]
+//! and go through [`gateway`], which decides about each of them. [`fetch`] downloads the bytes that
+//! the [`cache`] does not have.
 
 #![forbid(unsafe_code)]
-// They panic where standard output or standard error cannot be written.
+// `println!` and `eprintln!` panic if standard output or standard error cannot be written.
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod admin;

@@ -1,4 +1,4 @@
-//! The binary: reads its arguments and leaves the rest to the library.
+//! The binary. It only calls the library.
 
 #![forbid(unsafe_code)]
 

@@ -16,9 +16,9 @@ use crate::scrub::RepairSources;
 /// Bounds on fetches.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchLimits {
-    /// Fetches that ask an origin at once.
+    /// Maximum number of fetches that use an origin at the same time.
     pub concurrency: usize,
-    /// Fetches that are known at once.
+    /// Maximum number of in-flight fetches, including those that wait.
     pub in_flight: usize,
 }
 
@@ -31,7 +31,7 @@ pub enum ServicesError {
     Cache(#[from] OpenError),
 }
 
-/// The parts that fetch and store.
+/// The parts of Millpond that fetch and store.
 pub struct Services {
     pub events: EventSink,
     pub policy: Arc<Policy>,
@@ -42,11 +42,12 @@ pub struct Services {
 }
 
 impl Services {
-    /// Builds them from the configuration. `name` is this node's name towards origins. Blocks while
-    /// it opens the folder.
+    /// Builds the parts from the configuration. `name` is the name of this node towards origins.
+    ///
+    /// Blocks while it opens the cache folder.
     ///
     /// # Errors
-    /// [`ServicesError`] if a configuration value or the cache folder cannot be used.
+    /// [`ServicesError`] if a configuration value or the cache folder is invalid.
     pub fn build(
         config: &Config,
         name: &str,
@@ -92,7 +93,7 @@ impl Services {
         })
     }
 
-    /// The parts that repair objects.
+    /// Returns the parts that a scrub uses to repair objects.
     #[must_use]
     pub fn repair_sources(&self) -> RepairSources {
         RepairSources {

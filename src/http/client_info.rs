@@ -12,8 +12,10 @@ use actix_web::http::{Uri, Version};
 use super::state::Settings;
 use crate::gateway::HttpVersion;
 
-/// The client's request line, which a trusted nginx forwards in this field. The request line that
-/// nginx itself sends lacks the scheme and the host of an absolute target, and the client's version.
+/// The client's request line, which a trusted nginx forwards in this field.
+///
+/// The request line that nginx itself sends lacks the scheme and the host of an absolute target. It
+/// also lacks the client's HTTP version.
 const REQUEST_LINE: &str = "x-millpond-request-line";
 
 /// A trusted nginx adds this field if it could not open the file of an `X-Accel-Redirect`.

@@ -168,8 +168,8 @@ fn choose_delivery(
     }
 }
 
-/// Whether nginx parses a range as Millpond does. It differs for spaces, and for numbers that do not
-/// fit into its integers.
+/// Whether nginx parses a range as Millpond does. It differs for spaces, and for numbers that
+/// overflow its integers.
 fn nginx_parses_range(text: &str) -> bool {
     let is_number = |text: &str| text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit());
     text.strip_prefix("bytes=")

@@ -15,8 +15,8 @@ const V1_START: &[u8] = b"PROXY ";
 /// The longest header of version 1, including its line end.
 const MAX_V1_BYTES: usize = 107;
 
-/// The longest body of version 2 that is accepted. It has room for the addresses and for more
-/// extensions than front servers send.
+/// The longest accepted body of version 2. It is longer than the addresses and the extensions that
+/// front servers send.
 const MAX_V2_BODY_BYTES: usize = 2048;
 
 /// Error returned when a connection does not begin with a valid PROXY header.

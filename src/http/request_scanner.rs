@@ -2,16 +2,15 @@
 //!
 //! The scanner reads no socket and keeps no bytes. Its result does not depend on the pieces in
 //! which the bytes arrive. It refuses spellings that another implementation could read as another
-//! request, so that no front server and no origin sees a request where Millpond saw a body. A
-//! request that it accepts ends where the HTTP library sees its end.
+//! request, so that no front server and no origin sees a request where Millpond saw a body. The
+//! HTTP library finds the same end of each request that the scanner accepts.
 
 /// The longest request head, including empty lines before it. nginx takes 32 KiB by default
 /// (`large_client_header_buffers`). A field name of more than 65535 bytes would make the HTTP
 /// library panic.
 pub const MAX_HEAD_BYTES: usize = 65_000;
 
-/// The longest line with the size of a chunk. It has room for chunk extensions, which Millpond
-/// ignores.
+/// The longest line with the size of a chunk, including chunk extensions. Millpond ignores these.
 const MAX_CHUNK_LINE_BYTES: usize = 4096;
 
 /// The longest trailer section. Millpond ignores trailers.
@@ -72,11 +71,10 @@ impl RequestScanner {
 
     /// Returns how many of `bytes` belong to the request. A head counts once it is complete.
     ///
-    /// The caller passes the bytes that did not count again, in front of the bytes that follow
-    /// them.
+    /// The caller passes uncounted bytes again, in front of the bytes that follow them.
     ///
     /// # Errors
-    /// [`FramingError`]; the scanner returns it again from then on.
+    /// [`FramingError`]; every later call returns it again.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, FramingError> {
         let mut taken = 0;
         loop {
@@ -90,15 +88,11 @@ impl RequestScanner {
                 Stage::Sized(left) => {
                     let count = usize::try_from(left)
                         .map_or(bytes.len() - taken, |left| left.min(bytes.len() - taken));
-                    let left = left - count as u64;
-                    (
-                        count,
-                        if left == 0 {
-                            Stage::Complete
-                        } else {
-                            Stage::Sized(left)
-                        },
-                    )
+                    let next = match left - count as u64 {
+                        0 => Stage::Complete,
+                        left => Stage::Sized(left),
+                    };
+                    (count, next)
                 }
                 Stage::Chunked(mut body) => match body.advance(&bytes[taken..]) {
                     Ok((count, true)) => (count, Stage::Complete),
@@ -184,7 +178,7 @@ struct RequestLine {
     is_http_1_0: bool,
 }
 
-/// RFC 9112, section 3.
+/// Parses the request line (RFC 9112, section 3).
 fn read_request_line(line: &[u8]) -> Result<RequestLine, FramingError> {
     let malformed = FramingError::Malformed("the request line is not METHOD TARGET HTTP/1.1");
     let mut words = line.split(|byte| *byte == b' ');
@@ -206,12 +200,18 @@ fn read_request_line(line: &[u8]) -> Result<RequestLine, FramingError> {
     })
 }
 
+/// A protocol of `Upgrade` that the HTTP library knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upgrade {
+    WebSocket,
+}
+
 /// Fields of a head that decide where its request ends, and `Host`.
 #[derive(Debug, Default)]
 struct FramingFields {
     length: Option<u64>,
     is_chunked: bool,
-    is_websocket: bool,
+    upgrade: Option<Upgrade>,
     has_host: bool,
 }
 
@@ -232,7 +232,9 @@ impl FramingFields {
             }
             self.is_chunked = true;
         } else if name.eq_ignore_ascii_case(b"upgrade") {
-            self.is_websocket |= value.eq_ignore_ascii_case(b"websocket");
+            if value.eq_ignore_ascii_case(b"websocket") {
+                self.upgrade = Some(Upgrade::WebSocket);
+            }
         } else if name.eq_ignore_ascii_case(b"host") && std::mem::replace(&mut self.has_host, true)
         {
             return Err(FramingError::Malformed("there is more than one Host"));
@@ -240,7 +242,7 @@ impl FramingFields {
         Ok(())
     }
 
-    /// RFC 9112, section 6.3.
+    /// Returns what follows the head (RFC 9112, section 6.3).
     fn check(&self, request: RequestLine) -> Result<Stage, FramingError> {
         if !self.has_host && !request.is_http_1_0 {
             return Err(FramingError::Malformed("there is no Host"));
@@ -254,7 +256,7 @@ impl FramingFields {
             )),
             (None, true) => Ok(Stage::Chunked(ChunkedBody::default())),
             // The HTTP library ignores the length of such a request.
-            _ if self.is_websocket => Ok(Stage::Tunnel),
+            _ if self.upgrade.is_some() => Ok(Stage::Tunnel),
             (None | Some(0), false) if request.is_connect => Ok(Stage::Tunnel),
             (None | Some(0), false) => Ok(Stage::Complete),
             (Some(length), false) => Ok(Stage::Sized(length)),
@@ -262,7 +264,7 @@ impl FramingFields {
     }
 }
 
-/// Splits a field line (RFC 9112, section 5.1). A folded line has no name.
+/// Splits a field line into name and value (RFC 9112, section 5.1). A folded line has no name.
 fn read_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingError> {
     let colon = line.iter().position(|byte| *byte == b':');
     let (name, value) =
@@ -273,7 +275,7 @@ fn read_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingError> {
     Ok((name, value[1..].trim_ascii()))
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether a byte may be part of a token (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -291,7 +293,7 @@ fn read_length(value: &[u8]) -> Result<u64, FramingError> {
 #[derive(Debug, Clone, Copy, Default)]
 struct ChunkedBody {
     state: ChunkState,
-    /// Bytes of the chunk that have not come yet.
+    /// Bytes of the chunk that have not arrived yet.
     left_bytes: u64,
     /// Bytes of the current size line or of the trailer section so far.
     line_bytes: usize,
@@ -343,13 +345,12 @@ impl ChunkedBody {
         };
         self.line_bytes += 1;
         let is_trailer = matches!(self.state, TrailerStart | Trailer | TrailerLf | EndLf);
-        if self.line_bytes
-            > if is_trailer {
-                MAX_TRAILER_BYTES
-            } else {
-                MAX_CHUNK_LINE_BYTES
-            }
-        {
+        let max_bytes = if is_trailer {
+            MAX_TRAILER_BYTES
+        } else {
+            MAX_CHUNK_LINE_BYTES
+        };
+        if self.line_bytes > max_bytes {
             return Err(FramingError::Malformed(
                 "a chunk size line or the trailer section is too long",
             ));

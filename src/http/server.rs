@@ -138,8 +138,7 @@ impl HttpServer {
         })
     }
 
-    /// Accepts no more connections, and waits until open responses have ended or the grace period is
-    /// over.
+    /// Accepts no more connections, and waits for open responses at most for the grace period.
     pub async fn stop(self) {
         self.handle.stop(true).await;
         match self.running.await {
@@ -155,8 +154,7 @@ fn connection_service(
     port: Port,
     service: Arc<HttpService>,
     stopping: GracefulShutdownSignal,
-) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()>
-{
+) -> impl ServiceFactory<TcpStream, Config = (), Error = DispatchError> {
     let handler =
         web::to(move |request, payload, service| service::serve(port, request, payload, service));
     let app = App::new()

@@ -100,8 +100,7 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// Ends the parsing. An unknown parameter is an error, since ignoring it could do something else
-    /// than the client meant.
+    /// Ends the parsing. An unknown parameter is an error, since the client expects an effect.
     ///
     /// # Errors
     /// [`RequestError::BadRequest`] names a parameter that was not taken.

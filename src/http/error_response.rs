@@ -44,7 +44,7 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             let status = Code::REQUEST_HEADER_FIELDS_TOO_LARGE;
             (status, REQUEST_ERROR, "bad-request")
         }
-        RequestError::PrefixedUrl(error) => return status_of_prefixed_url(error),
+        RequestError::PrefixedUrl(error) => return status_of_prefixed_url(*error),
         RequestError::MethodNotSupported(_) => {
             (Code::METHOD_NOT_ALLOWED, REQUEST_DENIED, "bad-method")
         }
@@ -79,7 +79,7 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
     }
 }
 
-fn status_of_prefixed_url(error: &PrefixedUrlError) -> ErrorStatus {
+fn status_of_prefixed_url(error: PrefixedUrlError) -> ErrorStatus {
     let (status, detail) = match error {
         PrefixedUrlError::Target(TargetError::TooLong) => (StatusCode::URI_TOO_LONG, "bad-request"),
         // A client with a list of mirrors tries the next one after a 404 only.

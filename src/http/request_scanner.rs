@@ -1,8 +1,8 @@
 //! Finds where the head and the body of a request end (RFC 9112, sections 2.2, 5, 6 and 7.1).
 //!
 //! The scanner reads no socket and keeps no bytes. Its result does not depend on the pieces in
-//! which the bytes arrive. It refuses spellings that another implementation could read as another
-//! request, so that no front server and no origin sees a request where Millpond saw a body. The
+//! which the bytes arrive. It rejects spellings that another implementation could read as another
+//! request. No front server and no origin therefore sees a request where Millpond saw a body. The
 //! HTTP library finds the same end of each request that the scanner accepts.
 
 /// The longest request head, including empty lines before it. nginx takes 32 KiB by default

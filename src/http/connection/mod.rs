@@ -8,7 +8,7 @@
 //! The library also decodes up to 16 requests ahead. It encodes each response by the method, the
 //! version and the `Connection` field of the request that it decoded last. [`ClientConnection`]
 //! therefore hands over one request at a time. The first byte of the next request follows once the
-//! response is written, and once the library has had the chance to close the connection after it.
+//! response is written and the library has had the chance to close the connection.
 
 mod linger;
 mod request_gate;

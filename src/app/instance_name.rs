@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::error::AppError;
 use crate::gateway;
+use crate::model::ConfigError;
 
 /// File in the state folder with the random part of the name.
 const ID_FILE: &str = "instance_id";
@@ -17,9 +18,8 @@ const ID_FILE: &str = "instance_id";
 pub fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
     let id = read_or_create_id(&config.state_dir).map_err(|error| {
         let folder = config.state_dir.display();
-        AppError::Configuration(format!(
-            "gateway.state_dir: the folder {folder} cannot be used: {error}"
-        ))
+        let reason = format!("the folder {folder} cannot be used: {error}");
+        ConfigError::new("gateway.state_dir", reason)
     })?;
     if !config.name.is_empty() {
         return Ok(config.name.clone());

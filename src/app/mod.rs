@@ -78,11 +78,10 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let budget = divide_descriptors(config.fetch.concurrency);
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen)
         .await
-        .map_err(AppError::System)?;
+        .map_err(|error| AppError::System(error.to_string()))?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
-    let notifier =
-        Notifier::start(&config.notify, &name, &events).map_err(AppError::Configuration)?;
+    let notifier = Notifier::start(&config.notify, &name, &events)?;
     let limits = FetchLimits {
         concurrency: budget.fetches,
         in_flight: budget.in_flight,
@@ -138,11 +137,11 @@ async fn build_services(
     let services = spawn_blocking(build)
         .await
         .map_err(|panic| AppError::System(panic.to_string()))?;
-    services.map_err(AppError::Configuration)
+    Ok(services?)
 }
 
 fn build_admin(config: &Config, services: &Services) -> Result<AdminService, AppError> {
-    let token = AdminToken::find(&config.gateway).map_err(AppError::Configuration)?;
+    let token = AdminToken::find(&config.gateway)?;
     Ok(AdminService::new(
         Arc::clone(&services.policy),
         services.cache.clone(),
@@ -174,7 +173,7 @@ fn start_background(
     config: &Config,
     services: &Services,
 ) -> Result<(Maintenance, Option<Dns>), AppError> {
-    let publisher = config.dns.publisher().map_err(AppError::Configuration)?;
+    let publisher = config.dns.publisher()?;
     let cache = &services.cache;
     let maintenance = Maintenance::start(cache, config.cache.maintenance_interval.0);
     let (readiness, ready) = health::channel(cache);

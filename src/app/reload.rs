@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::admin::AdminToken;
-use crate::config::Config;
+use crate::config::{Config, ConfigLoadError};
 use crate::gateway::Gateway;
 use crate::http::{HttpService, Settings};
 use crate::policy::Policy;
@@ -33,7 +33,7 @@ impl Reloadable {
             Ok(config) => config,
             Err(error) => {
                 tracing::error!(
-                    error,
+                    %error,
                     "the configuration was not reloaded; the old one stays in force"
                 );
                 return;
@@ -42,7 +42,7 @@ impl Reloadable {
         match AdminToken::find(&config.gateway) {
             Ok(token) => self.service.replace_token(token),
             Err(error) => tracing::error!(
-                error,
+                %error,
                 "the token for operators was not reloaded; the old one stays in force"
             ),
         }
@@ -60,10 +60,9 @@ impl Reloadable {
     }
 
     /// Reads the configuration and puts its policy in force.
-    fn load(&self, source: &Reload) -> Result<Config, String> {
+    fn load(&self, source: &Reload) -> Result<Config, ConfigLoadError> {
         let file = source.file.as_deref();
-        let config = Config::load(file, Config::environment(), &source.settings)
-            .map_err(|error| error.to_string())?;
+        let config = Config::load(file, Config::environment(), &source.settings)?;
         self.policy.replace(
             config.policy.clone(),
             config.rules.clone(),

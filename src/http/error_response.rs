@@ -127,9 +127,9 @@ fn status_of_origin_error(error: &OriginError, endpoint: Endpoint) -> ErrorStatu
             let proxy_error = Some("http_response_incomplete");
             (StatusCode::GATEWAY_TIMEOUT, proxy_error, "origin-silent")
         }
-        OriginError::InvalidResponse(_) | OriginError::TlsFailure(_) => {
-            (StatusCode::BAD_GATEWAY, PROTOCOL_ERROR, "origin-wrong")
-        }
+        OriginError::InvalidRequest(_)
+        | OriginError::InvalidResponse(_)
+        | OriginError::TlsFailure(_) => (StatusCode::BAD_GATEWAY, PROTOCOL_ERROR, "origin-wrong"),
     };
     ErrorStatus {
         status,

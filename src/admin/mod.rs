@@ -1,10 +1,15 @@
-//! What operators do: pins, imports, removals and refreshes, and the token that allows them.
+//! Operator service: pins, imports, removals and refreshes, and the token that authorizes them.
 //!
-//! This module knows no server: [`crate::http`] renders what it returns. It is no part of the
-//! request path. Its main type is [`AdminService`].
+//! This module knows no HTTP server, and is not part of the request path. Its main type is
+//! [`AdminService`].
 
+mod error;
+mod import;
 mod service;
+mod storage_error;
 mod token;
 
-pub use service::{AdminService, Upload};
+pub use error::AdminError;
+pub use import::ImportUpload;
+pub use service::AdminService;
 pub use token::{AdminToken, Operator, check_token};

@@ -1,4 +1,4 @@
-//! The operator's token. Who shows it may change what is kept, and see all of it.
+//! Operator token. A request with it may change the cache and list all of it.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -8,33 +8,25 @@ use std::path::Path;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use crate::gateway::{Config, RequestError};
-use crate::model::{ConfigError, Secret};
+use super::error::AdminError;
+use crate::gateway::Config;
+use crate::model::Secret;
 
-/// The name of the file in the state folder that holds a token that was made here.
+/// Name of the file in the state folder that contains a generated token.
 const FILE_NAME: &str = "admin_token";
 
-/// A shorter one can be guessed, in bytes.
+/// Smallest length of a token, in bytes. A shorter one can be guessed.
 const MIN_TOKEN_BYTES: usize = 16;
 
-/// More than any token, in bytes.
+/// Largest part of a token file that is read, in bytes. No token is longer.
 const MAX_TOKEN_BYTES: u64 = 4096;
 
-/// Error returned for a token that cannot be used.
-#[derive(Debug, thiserror::Error)]
-enum TokenError {
-    #[error("a token has at least {MIN_TOKEN_BYTES} bytes")]
-    TooShort,
-    #[error("a token holds only visible ASCII")]
-    NotVisibleAscii,
-}
-
-/// Proof that somebody has shown the token. Only [`AdminToken::authorize`] makes one.
+/// Proof that a request has the operator token. Only [`AdminToken::authorize`] creates one.
 #[derive(Debug)]
 pub struct Operator(());
 
-/// The token, by a keyed hash of it: how long a comparison takes tells nothing, not even the
-/// length.
+/// Operator token, stored as a keyed hash. The time of a comparison reveals neither the token nor
+/// its length.
 pub struct AdminToken {
     tag: Hmac<Sha256>,
     hash_of_token: Vec<u8>,
@@ -47,15 +39,15 @@ impl fmt::Debug for AdminToken {
 }
 
 impl AdminToken {
-    /// The token that is configured, or else the one in the state folder, which is made where there
-    /// is none.
+    /// Loads the configured token, or else the one in the state folder. If there is none, a token
+    /// is generated and stored there.
     ///
     /// # Errors
-    /// A line that names the key, or the folder that cannot be used.
-    pub fn find(config: &Config) -> Result<Self, ConfigError> {
+    /// A text with the configuration key that is invalid, or with the file that cannot be used.
+    pub fn load(config: &Config) -> Result<Self, String> {
         let token = match configured(config)? {
             Some(token) => token,
-            None => read_or_make(&config.state_dir)?,
+            None => read_or_generate(&config.state_dir)?,
         };
         Ok(Self::new(&token))
     }
@@ -72,27 +64,29 @@ impl AdminToken {
         Self { tag, hash_of_token }
     }
 
-    /// Judges what somebody has shown, if anything.
+    /// Checks the token of a request.
     ///
     /// # Errors
-    /// [`Problem::Unauthorized`].
-    pub fn authorize(&self, shown: Option<&str>) -> Result<Operator, RequestError> {
-        let shown = shown.ok_or(RequestError::Unauthorized)?;
-        let hash = self.tag.clone().chain_update(shown);
+    /// [`AdminError::Unauthorized`] for a missing or wrong token.
+    pub fn authorize(&self, token: Option<&str>) -> Result<Operator, AdminError> {
+        let token = token.ok_or(AdminError::Unauthorized)?;
+        let hash = self.tag.clone().chain_update(token);
         hash.verify_slice(&self.hash_of_token)
             .map(|()| Operator(()))
-            .map_err(|_| RequestError::Unauthorized)
+            .map_err(|_| AdminError::Unauthorized)
     }
 }
 
+/// Checks the configured token, if there is one.
+///
 /// # Errors
-/// A line that names the key, if the configured token cannot be used.
-pub fn check_token(config: &Config) -> Result<(), ConfigError> {
+/// A text with the configuration key if the token is invalid.
+pub fn check_token(config: &Config) -> Result<(), String> {
     configured(config).map(drop)
 }
 
-/// The token of the configuration, if it holds or names one.
-fn configured(config: &Config) -> Result<Option<Secret>, ConfigError> {
+/// Returns the token of the configuration, or of the file that it names.
+fn configured(config: &Config) -> Result<Option<Secret>, String> {
     let token = config
         .admin_token
         .or_from_file("gateway.admin_token", &config.admin_token_file)?;
@@ -101,36 +95,37 @@ fn configured(config: &Config) -> Result<Option<Secret>, ConfigError> {
     }
     check(token)
         .map(Some)
-        .map_err(|why| ConfigError::new("gateway.admin_token", why))
+        .map_err(|why| format!("gateway.admin_token: {why}"))
 }
 
-/// Whether a token is fit to be sent in a header field, and long enough.
-fn check(token: Secret) -> Result<Secret, TokenError> {
+/// Checks that a token is long enough, and can be sent in a header field.
+fn check(token: Secret) -> Result<Secret, String> {
     if token.expose().len() < MIN_TOKEN_BYTES {
-        return Err(TokenError::TooShort);
+        return Err(format!(
+            "a token must have at least {MIN_TOKEN_BYTES} bytes"
+        ));
     }
     if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(TokenError::NotVisibleAscii);
+        return Err("a token must contain only visible ASCII characters".to_owned());
     }
     Ok(token)
 }
 
-fn read_or_make(state_dir: &Path) -> Result<Secret, ConfigError> {
+fn read_or_generate(state_dir: &Path) -> Result<Secret, String> {
     let path = state_dir.join(FILE_NAME);
-    let complaint = |why: &dyn fmt::Display| {
-        ConfigError::new("gateway.state_dir", format!("{}: {why}", path.display()))
-    };
+    let describe = |why: &dyn fmt::Display| format!("gateway.state_dir: {}: {why}", path.display());
     match read(&path) {
-        Ok(token) => check(token).map_err(|why| complaint(&why)),
+        Ok(token) => check(token).map_err(|why| describe(&why)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make(&path).map_err(|why| complaint(&why))
+            generate(&path).map_err(|why| describe(&why))
         }
-        Err(error) => Err(complaint(&error)),
+        Err(error) => Err(describe(&error)),
     }
 }
 
-/// Makes a token that nobody but this process's user can read, whole or not at all.
-fn make(path: &Path) -> io::Result<Secret> {
+/// Generates a token in a file that only this process's user can read. The file appears complete or
+/// not at all.
+fn generate(path: &Path) -> io::Result<Secret> {
     let token = hex::encode(rand::random::<[u8; 32]>());
     let draft = path.with_extension(format!("{:08x}", rand::random::<u32>()));
     let mut file = std::fs::OpenOptions::new()
@@ -141,7 +136,7 @@ fn make(path: &Path) -> io::Result<Secret> {
     file.write_all(format!("{token}\n").as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)?;
-    tracing::info!(path = %path.display(), "a token for operators was made");
+    tracing::info!(path = %path.display(), "generated the operator token");
     Ok(Secret::from(token))
 }
 

@@ -1,62 +1,69 @@
+//! Errors of the request path.
+
+use super::url_prefix::PrefixedUrlError;
 use crate::fetch::FetchError;
-use crate::limits::OverLimit;
+use crate::limits::{OverLimit, UpstreamBusy};
 use crate::model::{ExpectedDigests, Sha256};
 use crate::origin::ProtocolFault;
 use crate::passthrough::OriginError;
 use crate::policy::PolicyDenied;
 
-use super::PrefixedUrlError;
-
-/// Why a client does not get what it asked for. The texts are for people; they name no path and no
-/// secret.
+/// Error returned when a request for a target fails. Clients see the text, so it contains no local
+/// path and no secret.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RequestError {
+    /// The client must correct the request.
     #[error("{0}")]
     BadRequest(String),
+    /// The client must send a shorter request head.
     #[error("{0}")]
     HeadTooLarge(String),
+    /// The client must correct the URL.
     #[error(transparent)]
     PrefixedUrl(#[from] PrefixedUrlError),
-    #[error("{0} is not a method for this")]
+    #[error("the method {0} is not supported here")]
     MethodNotSupported(String),
-    /// Of the API, where other methods than GET and HEAD may be right.
-    #[error("this takes {0}")]
-    MethodNotAllowed(&'static str),
-    #[error("this is for operators: show the token, as in Authorization: Bearer <token>")]
-    Unauthorized,
     #[error("{0}")]
     NotFound(&'static str),
-    #[error("an operator has pinned this; unpin it first")]
-    Pinned,
-    #[error("there is no space to keep it")]
-    NoSpace,
-    #[error("this request has been here before: {0} is in its Via")]
+    /// The request has passed through this gateway before. Holds the gateway's name.
+    #[error("request loop: the Via field already contains {0}")]
     LoopDetected(String),
+    /// The client must use another port.
     #[error("{0}")]
     Misdirected(String),
     #[error(transparent)]
     Denied(#[from] PolicyDenied),
+    /// The client must wait.
     #[error(transparent)]
     OverLimit(#[from] OverLimit),
     #[error(transparent)]
     Origin(OriginError),
-    #[error("the bytes are not those expected: {expected} was expected, they are sha256:{found}")]
+    #[error("digest mismatch: expected {expected}, found sha256:{found}")]
     Mismatch {
         expected: ExpectedDigests,
         found: Sha256,
     },
-    #[error("the origin sent something that is not what the name says, perhaps a web page")]
+    #[error("the origin sent a file of another type than the URL names, perhaps a web page")]
     WrongFileType,
-    #[error("the origin took longer than fetch.budget")]
+    #[error("the fetch took longer than fetch.budget")]
     DeadlineExceeded,
-    #[error("it is not stored here, and the request says only-if-cached")]
+    #[error("the target is not stored, and the request has Cache-Control: only-if-cached")]
     OnlyIfCachedMiss,
-    #[error("too much is under way; try again")]
+    /// Too many requests are in progress. The client may retry.
+    #[error("too many requests are in progress; retry later")]
     Busy,
-    #[error("the gateway is stopping; try again")]
+    /// The client may retry with another instance.
+    #[error("the gateway is stopping; retry later")]
     Stopping,
-    #[error("the gateway cannot serve this now; try again")]
+    /// The cache cannot be used now. The client may retry.
+    #[error("the gateway cannot serve this request now; retry later")]
     Unavailable,
+}
+
+impl From<UpstreamBusy> for RequestError {
+    fn from(_: UpstreamBusy) -> Self {
+        Self::Busy
+    }
 }
 
 impl From<FetchError> for RequestError {

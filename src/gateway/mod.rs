@@ -1,14 +1,17 @@
-//! THE request path: admit, look up, answer.
+//! Request path: admits a request, looks the target up, and serves, redirects, fetches or passes
+//! through.
 //!
-//! Whatever the door, a request for a target comes here as a [`CacheRequest`] and leaves as an
-//! [`CacheResponse`], which the HTTP room only renders. This room knows no server. Its main type is
-//! [`Gateway`].
+//! Both endpoints create a [`CacheRequest`]. The result is a [`CacheResponse`], which the HTTP
+//! module renders. This module knows no HTTP server. Its main type is [`Gateway`].
 
 mod by_digest;
 mod config;
 mod error;
+mod in_flight;
+mod lookup;
 mod pass_through;
 mod preconditions;
+mod representation;
 mod request;
 mod required_digest;
 mod response;
@@ -19,7 +22,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::OwnedSemaphorePermit;
 
 pub use crate::passthrough::{
     OriginError, PassThroughResponse, Tunnel, TunnelEnd, is_end_to_end_header,
@@ -28,93 +30,76 @@ pub use by_digest::DigestRequest;
 pub use config::{Config, MissPolicy, check_address};
 pub use error::RequestError;
 pub use preconditions::{Conditions, Selection};
-pub use request::{CacheRequest, Delivery, Endpoint, HttpVersion, RequestMethod};
-pub use response::{BodyResponse, BodySource, CacheResponse, CacheStatus, Representation};
+pub use representation::Representation;
+pub use request::{CacheRequest, Endpoint, FileDelivery, HttpVersion, RequestMethod};
+pub use response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
-use crate::cache::{Cache, DiskHealth, Hit, TargetLookup};
-use crate::fetch::{BodyReader, FetchError, Fetcher, FirstResult, Head};
-use crate::limits::{TransferKind, TransferPermit};
-use crate::model::{
-    Algorithm, Digest, EventSink, ExpectedDigests, Key, RangeSpec, Record, Scheme, Sha256, Target,
-};
+use crate::cache::{Cache, DiskHealth, Hit};
+use crate::fetch::{FetchError, Fetcher, FirstResult};
+use crate::limits::{TransferKind, TransferPermit, UpstreamLimits, UpstreamPermit};
+use crate::model::{EventSink, ExpectedDigests, Key, Record, Scheme, Target};
 use crate::passthrough::PassThrough;
 use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, PolicyDenied};
-use pass_through::UpstreamLimits;
+use in_flight::{can_stream_unverified, stream_in_flight};
+use lookup::{Lookup, MissKind, lookup};
+use required_digest::reject_checksum_violation;
+use serve_hit::HitResponder;
 
-/// What the request path works with.
-pub struct Gateway {
-    policy: Arc<Policy>,
-    cache: Cache,
-    fetcher: Fetcher,
-    passthrough: PassThrough,
-    events: EventSink,
-    config: ArcSwap<Config>,
-    upstream: UpstreamLimits,
+/// Services that the request path uses.
+pub struct GatewayServices {
+    pub policy: Arc<Policy>,
+    pub cache: Cache,
+    pub fetcher: Fetcher,
+    pub passthrough: PassThrough,
+    pub events: EventSink,
+    pub upstream: UpstreamLimits,
 }
 
-/// What a look into the store finds.
-enum Lookup {
-    Hit(Hit),
-    /// The bytes were here once. When they come back they must be the same, unless the target may
-    /// change.
-    Evicted {
-        record: Arc<Record>,
-        allows_change: bool,
-    },
-    Miss,
+/// Request path of the gateway and of the proxy.
+pub struct Gateway {
+    services: GatewayServices,
+    config: ArcSwap<Config>,
 }
 
 impl Gateway {
     #[must_use]
-    pub fn new(
-        policy: Arc<Policy>,
-        cache: Cache,
-        fetcher: Fetcher,
-        passthrough: PassThrough,
-        events: EventSink,
-        config: Config,
-        max_upstream: usize,
-    ) -> Self {
+    pub fn new(services: GatewayServices, config: Config) -> Self {
         Self {
-            policy,
-            cache,
-            fetcher,
-            passthrough,
-            events,
+            services,
             config: ArcSwap::from_pointee(config),
-            upstream: UpstreamLimits::new(max_upstream),
         }
     }
 
-    /// Puts another configuration in force for the requests to come.
+    /// Replaces the configuration. It applies to later requests.
     pub fn replace_config(&self, config: Config) {
         self.config.store(Arc::new(config));
     }
 
-    /// Whether a client is served at all, and now. Every door asks this first.
+    /// Admits a client and counts its request. Every endpoint calls this first.
     ///
     /// # Errors
-    /// [`Problem::Denied`] or [`Problem::OverLimit`].
+    /// [`RequestError::Denied`] for an address that policy denies, [`RequestError::OverLimit`] for
+    /// a client over one of its limits.
     pub fn admit_client(&self, client: IpAddr, kind: TransferKind) -> Result<Client, RequestError> {
-        let client = self.policy.admit_client(client)?;
-        self.policy.count_request(client, kind)?;
+        let client = self.services.policy.admit_client(client)?;
+        self.services.policy.count_request(client, kind)?;
         Ok(client)
     }
 
-    /// Counts what a client opens, for as long as the [`TransferPermit`] lives.
+    /// Counts a transfer of a client until the [`TransferPermit`] is dropped.
     ///
     /// # Errors
-    /// [`Problem::OverLimit`].
+    /// [`RequestError::OverLimit`].
     pub fn acquire_transfer_permit(
         &self,
         client: Client,
         kind: TransferKind,
     ) -> Result<TransferPermit, RequestError> {
-        Ok(self.policy.acquire_transfer_permit(client, kind)?)
+        Ok(self.services.policy.acquire_transfer_permit(client, kind)?)
     }
 
-    /// Answers a request for a target.
+    /// Handles a request for a target.
     pub async fn handle(&self, request: CacheRequest) -> CacheResponse {
         self.respond(request)
             .await
@@ -122,103 +107,93 @@ impl Gateway {
     }
 
     async fn respond(&self, mut request: CacheRequest) -> Result<CacheResponse, RequestError> {
-        let is_own = request.has_credentials || matches!(request.method, RequestMethod::Other(_));
-        let target = request.target.clone();
-        let admitted = if is_own {
-            self.policy.admit_unaliased(target)?
-        } else {
-            self.policy.admit(target)?
-        };
-        if let (RequestMethod::Other(method), Scheme::Ftp) =
-            (&request.method, admitted.target().scheme())
-        {
-            return Err(RequestError::MethodNotSupported(method.clone()));
+        // The response to such a request belongs to its client.
+        let is_private =
+            request.has_credentials || matches!(request.method, RequestMethod::Other(_));
+        let admitted = self.admit(&request, is_private)?;
+        if let Some(required) = admitted.required_sha256() {
+            request.require_sha256(required)?;
         }
-        let is_pass_through = is_own || admitted.class() == Class::PassThrough;
-        required_digest::apply_required_digest(&admitted, &mut request)?;
-        let found = if is_pass_through {
-            Lookup::Miss
-        } else {
-            self.lookup(&admitted, &request).await
-        };
-        if let Lookup::Hit(hit) = &found {
-            self.reject_checksum_violation(&admitted, hit.record().sha256)?;
+        if is_private || admitted.class() == Class::PassThrough {
+            return self.serve_uncacheable(&admitted, request).await;
         }
-        let evicted = match found {
-            Lookup::Hit(Hit::OnDisk(hit)) => {
-                return self.serve_from_disk(&request, hit, CacheStatus::Hit).await;
-            }
-            Lookup::Hit(Hit::InBucket(hit)) => {
-                match self
-                    .serve_from_bucket(&request, &hit, CacheStatus::BucketHit)
-                    .await?
-                {
-                    Some(response) => return Ok(response),
-                    None => Some((hit.record, false)),
-                }
-            }
-            Lookup::Evicted {
-                record,
-                allows_change,
-            } => Some((record, allows_change)),
-            Lookup::Miss => None,
+        match lookup(&self.services.cache, &admitted, &request).await {
+            Lookup::Hit(hit) => self.serve_hit(&admitted, request, hit).await,
+            Lookup::Miss(kind) => self.serve_miss(&admitted, request, kind).await,
+        }
+    }
+
+    fn admit(&self, request: &CacheRequest, is_private: bool) -> Result<Admitted, RequestError> {
+        let (policy, target) = (&self.services.policy, request.target.clone());
+        let admitted = if is_private {
+            policy.admit_unaliased(target)?
+        } else {
+            policy.admit(target)?
         };
-        // What is stated counts more than bytes that are gone.
-        if let (Some((record, false)), None) = (&evicted, admitted.required_sha256()) {
-            reject_conflicting_digest(&request.expected, record.sha256)?;
-            request.expected.add(record.sha256.into());
+        match &request.method {
+            RequestMethod::Other(method) if admitted.target().scheme() == Scheme::Ftp => {
+                Err(RequestError::MethodNotSupported(method.clone()))
+            }
+            _ => Ok(admitted),
+        }
+    }
+
+    async fn serve_uncacheable(
+        &self,
+        admitted: &Admitted,
+        request: CacheRequest,
+    ) -> Result<CacheResponse, RequestError> {
+        if request.only_if_cached {
+            return Err(RequestError::OnlyIfCachedMiss);
+        }
+        self.pass_through(admitted, request).await
+    }
+
+    async fn serve_hit(
+        &self,
+        admitted: &Admitted,
+        request: CacheRequest,
+        hit: Hit,
+    ) -> Result<CacheResponse, RequestError> {
+        let sha256 = hit.record().sha256;
+        reject_checksum_violation(&self.services.events, admitted, sha256)?;
+        let status = match hit {
+            Hit::OnDisk(_) => CacheStatus::Hit,
+            Hit::InBucket(_) => CacheStatus::BucketHit,
+        };
+        match self.hit_responder(&request).serve(hit, status).await? {
+            Some(response) => Ok(response),
+            None => {
+                self.serve_miss(admitted, request, MissKind::Evicted(sha256))
+                    .await
+            }
+        }
+    }
+
+    async fn serve_miss(
+        &self,
+        admitted: &Admitted,
+        mut request: CacheRequest,
+        kind: MissKind,
+    ) -> Result<CacheResponse, RequestError> {
+        // The checksum file takes precedence over bytes that are no longer stored.
+        if let (MissKind::Evicted(sha256), None) = (kind, admitted.required_sha256()) {
+            request.require_sha256(sha256)?;
         }
         if request.only_if_cached {
             return Err(RequestError::OnlyIfCachedMiss);
         }
-        if is_pass_through {
-            return self.pass_through(&admitted, request).await;
+        if request.method == RequestMethod::Head {
+            return self.pass_through(admitted, request).await;
         }
-        match request.method {
-            RequestMethod::Head => self.pass_through(&admitted, request).await,
-            _ if evicted.is_none() && self.can_redirect_to_origin(&request, &admitted) => {
-                Ok(self.redirect_and_fetch(&admitted))
-            }
-            _ => self.join_fetch(&admitted, request).await,
+        if kind == MissKind::NeverStored && self.can_redirect_to_origin(&request, admitted) {
+            return Ok(self.redirect_and_fetch(admitted));
         }
+        self.join_fetch(admitted, request).await
     }
 
-    async fn lookup(&self, admitted: &Admitted, request: &CacheRequest) -> Lookup {
-        let key = Key::new(admitted.target());
-        let known = match self.cache.lookup(key).await {
-            Ok(TargetLookup::Known(known)) => known,
-            Ok(TargetLookup::NeverStored) => return Lookup::Miss,
-            Err(error) => {
-                tracing::warn!(%error, "the cache could not be read; the request is a miss");
-                return Lookup::Miss;
-            }
-        };
-        let required = admitted
-            .required_sha256()
-            .map(|required| ExpectedDigests::from_iter([required.into()]));
-        let record = known.active_for(required.as_ref().unwrap_or(&request.expected));
-        let opened = match self.cache.open_record(key, Arc::clone(record)).await {
-            Ok(None) => {
-                self.cache
-                    .open_latest_variant(key, &known, &request.expected)
-                    .await
-            }
-            opened => opened,
-        };
-        match opened {
-            Ok(Some(hit)) => return Lookup::Hit(hit),
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, "an object could not be opened; the request is a miss");
-            }
-        }
-        Lookup::Evicted {
-            record: Arc::clone(record),
-            allows_change: self.cache.allows_change(&known),
-        }
-    }
-
-    /// A redirect is only for a client that is known to follow it and that loses nothing by it.
+    /// Returns whether the client may be redirected to the origin. It must be known to follow
+    /// redirects, and must get the same bytes there.
     fn can_redirect_to_origin(&self, request: &CacheRequest, admitted: &Admitted) -> bool {
         let config = self.config.load();
         config.miss == MissPolicy::Redirect
@@ -227,33 +202,39 @@ impl Gateway {
             && request.range.is_none()
             && request.expected.is_empty()
             && config.follows_redirects(&request.user_agent)
-            // Few clients go on from http to ftp.
+            // Few clients follow a redirect from http to ftp.
             && admitted.target().scheme() != Scheme::Ftp
             && !admitted.needs_server_side_fetch()
-            && self.fetcher.has_no_state_for(admitted.target())
+            && self.services.fetcher.has_no_state_for(admitted.target())
     }
 
-    /// Sends the client upstream, and fetches for those who come after it.
+    /// Redirects the client to the origin, and starts a fetch for later clients.
     fn redirect_and_fetch(&self, admitted: &Admitted) -> CacheResponse {
-        // The follower is dropped at once: the flight goes on without it. If there is no place for
-        // one, the next may have it.
+        // The fetch continues without the reader, which is dropped at once. If no fetch can start,
+        // a later request may start one.
         if let Err(error) = self
+            .services
             .fetcher
             .join_or_start(admitted, &ExpectedDigests::nothing())
         {
-            tracing::debug!(target = %admitted.target(), %error, "a client was redirected without a fetch");
+            tracing::debug!(
+                target = %admitted.target(),
+                %error,
+                "redirected a client without starting a fetch"
+            );
         }
         CacheResponse::Redirect(admitted.target().clone())
     }
 
-    /// Lets the client read along while the target is fetched.
+    /// Joins or starts the fetch of the target, and streams its body.
     async fn join_fetch(
         &self,
         admitted: &Admitted,
         request: CacheRequest,
     ) -> Result<CacheResponse, RequestError> {
         let permit = self.acquire_upstream_permit()?;
-        let mut reader = match self.fetcher.join_or_start(admitted, &request.expected) {
+        let fetcher = &self.services.fetcher;
+        let mut reader = match fetcher.join_or_start(admitted, &request.expected) {
             Ok(reader) => reader,
             Err(error) => {
                 drop(permit);
@@ -281,8 +262,8 @@ impl Gateway {
         }
     }
 
-    /// Answers from what a flight has found or stored. If it is gone again, by an eviction or with
-    /// the bucket, it passes through.
+    /// Serves what a fetch has stored. If the object has been evicted since, or the bucket does not
+    /// have it, the request passes through.
     async fn serve_completed(
         &self,
         admitted: &Admitted,
@@ -290,29 +271,24 @@ impl Gateway {
         record: Arc<Record>,
         status: CacheStatus,
     ) -> Result<CacheResponse, RequestError> {
-        let hit = self
-            .cache
-            .open_record(Key::new(admitted.target()), Arc::clone(&record))
-            .await;
-        match hit {
-            Ok(Some(Hit::OnDisk(hit))) => return self.serve_from_disk(&request, hit, status).await,
-            Ok(Some(Hit::InBucket(hit))) => {
-                if let Some(response) = self.serve_from_bucket(&request, &hit, status).await? {
+        let key = Key::of(admitted.target());
+        let opened = self.services.cache.open_record(key, Arc::clone(&record));
+        match opened.await {
+            Ok(Some(hit)) => {
+                if let Some(response) = self.hit_responder(&request).serve(hit, status).await? {
                     return Ok(response);
                 }
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(%error, "an object that was just stored could not be opened");
+                tracing::warn!(%error, %key, "opening an object failed right after it was stored");
             }
         }
-        reject_conflicting_digest(&request.expected, record.sha256)?;
-        request.expected.add(record.sha256.into());
+        request.require_sha256(record.sha256)?;
         self.pass_through(admitted, request).await
     }
 
-    /// What cannot be kept is passed through, and so is what only this client's digest makes safe;
-    /// every other failure is told.
+    /// Passes the request through if that can still succeed, and returns the error otherwise.
     async fn serve_after_failure(
         &self,
         admitted: &Admitted,
@@ -323,6 +299,7 @@ impl Gateway {
             FetchError::NoSpace | FetchError::StoreFailed => {
                 self.pass_through(admitted, request).await
             }
+            // The client's digest makes the downgrade safe for this client only.
             FetchError::Origin(OriginError::Denied(PolicyDenied::Downgrade))
                 if request.expected.has_strong_digest() =>
             {
@@ -332,86 +309,69 @@ impl Gateway {
         }
     }
 
-    /// Judges a `CONNECT`, given as the https target of its authority.
-    ///
-    /// # Errors
-    /// [`Problem::Denied`].
-    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, RequestError> {
-        Ok(self.policy.admit_tunnel(target)?)
+    async fn pass_through(
+        &self,
+        admitted: &Admitted,
+        request: CacheRequest,
+    ) -> Result<CacheResponse, RequestError> {
+        let services = &self.services;
+        pass_through::pass_through(&services.passthrough, &services.upstream, admitted, request)
+            .await
     }
 
-    /// Opens an admitted tunnel.
+    fn hit_responder<'a>(&'a self, request: &'a CacheRequest) -> HitResponder<'a> {
+        HitResponder {
+            cache: &self.services.cache,
+            policy: &self.services.policy,
+            config: &self.config,
+            request,
+        }
+    }
+
+    /// Serves an object by its digest.
+    pub async fn serve_object(&self, request: DigestRequest) -> CacheResponse {
+        by_digest::serve_object(&self.services.cache, request)
+            .await
+            .unwrap_or_else(CacheResponse::Error)
+    }
+
+    /// Counts a response or a tunnel that gets its bytes from upstream, without waiting.
     ///
     /// # Errors
-    /// [`Problem::Origin`] where nobody answers there, [`Problem::Denied`] where its address is not
-    /// allowed.
+    /// [`RequestError::Busy`] if the limit is reached.
+    pub fn acquire_upstream_permit(&self) -> Result<UpstreamPermit, RequestError> {
+        Ok(self.services.upstream.acquire_upstream_permit()?)
+    }
+
+    /// Checks a `CONNECT`. `target` is the https URL of its authority.
+    ///
+    /// # Errors
+    /// [`RequestError::Denied`].
+    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, RequestError> {
+        Ok(self.services.policy.admit_tunnel(target)?)
+    }
+
+    /// Connects an admitted tunnel.
+    ///
+    /// # Errors
+    /// [`RequestError::Origin`] if the connection fails, or policy denies the resolved address.
     pub async fn open_tunnel(&self, admitted: &AdmittedTunnel) -> Result<Tunnel, RequestError> {
-        self.passthrough
+        self.services
+            .passthrough
             .open_tunnel(admitted)
             .await
             .map_err(|error| RequestError::Origin(error.into()))
     }
 
-    /// How the disk of the cache does: what a load balancer wants to know.
+    /// Returns the health of the cache disk.
     #[must_use]
-    pub fn readiness(&self) -> DiskHealth {
-        self.cache.health()
+    pub fn disk_health(&self) -> DiskHealth {
+        self.services.cache.health()
     }
 
-    /// What is wrong with the bucket, for the operator. Without it this instance goes on.
+    /// Describes what is wrong with the bucket, if anything. The gateway works without the bucket.
     #[must_use]
     pub fn bucket_error(&self) -> Option<String> {
-        self.cache.bucket()?.last_error()
+        self.services.cache.bucket()?.trouble()
     }
-}
-
-/// Whether a client can be served while the body comes. One that needs the length, or whose
-/// protocol shows no end, waits for it.
-fn can_stream_unverified(request: &CacheRequest, head: &Head) -> bool {
-    // A part is whole before the body is: who expects a digest, or names ours, waits until the
-    // whole has been checked.
-    let must_wait = request.range.is_some() && !request.expected.is_empty()
-        || request.conditions.if_match.is_some();
-    !must_wait
-        && (head.length.is_some()
-            || (request.range.is_none() && request.version == HttpVersion::Http11))
-}
-
-/// The bytes on record are the only ones that this target means; who expects others need not wait
-/// for them.
-fn reject_conflicting_digest(
-    expected: &ExpectedDigests,
-    sha256: Sha256,
-) -> Result<(), RequestError> {
-    let is_other =
-        |digest: &Digest| digest.algorithm() == Algorithm::Sha256 && *digest != sha256.into();
-    if expected.iter().any(is_other) {
-        return Err(RequestError::Mismatch {
-            expected: expected.clone(),
-            found: sha256,
-        });
-    }
-    Ok(())
-}
-
-fn stream_in_flight(
-    request: &CacheRequest,
-    reader: BodyReader,
-    head: Arc<Head>,
-    status: CacheStatus,
-    permit: OwnedSemaphorePermit,
-) -> CacheResponse {
-    let representation = Representation::of_head(&head);
-    let range: Option<RangeSpec> = request.range.filter(|_| head.length.is_some());
-    let selection = preconditions::select(&request.conditions, range, &representation);
-    CacheResponse::Body(Box::new(BodyResponse {
-        representation,
-        selection,
-        source: BodySource::InFlight {
-            reader,
-            head,
-            permit,
-        },
-        status,
-    }))
 }

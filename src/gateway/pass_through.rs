@@ -1,157 +1,107 @@
-//! What passes through without being kept, and how many answers come from upstream at once.
+//! Requests that pass through to the origin. Nothing of their responses is stored.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
-
-use super::{
-    CacheRequest, CacheResponse, Endpoint, Gateway, HttpVersion, RequestError, RequestMethod,
-};
+use super::error::RequestError;
+use super::request::{CacheRequest, Endpoint, HttpVersion, RequestMethod};
+use super::response::CacheResponse;
+use crate::limits::UpstreamLimits;
 use crate::model::{ExpectedDigests, FileType};
-use crate::passthrough::{Method, PassThroughRequest};
+use crate::passthrough::{Method, PassThrough, PassThroughRequest, PassThroughResponse};
 use crate::policy::{Admitted, Class};
 
-/// What is held of a passed body for a client that could not see where it was cut, in bytes.
+/// Largest body of unknown length that is buffered for an HTTP/1.0 client, in bytes. Such a client
+/// could not tell its end from a broken connection.
 const MAX_BUFFERED_BYTES: u64 = 1 << 20;
 
-/// How many answers may pass through at once. A client that does not read holds what was received
-/// for it: more than of a stored file, where it can be read again.
-const MAX_PASSES: usize = 384;
+/// Header fields that are not forwarded if the body must have a digest. A digest is that of the
+/// whole body without content coding.
+const NOT_FORWARDED_WITH_DIGEST: [&str; 3] = ["range", "if-range", "accept-encoding"];
 
-/// How long one waits for such a place: most answers are over sooner, and few clients ask again
-/// after a 503.
-const PASS_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The places of answers that do not come from the store. They must not take every place from those
-/// whom it can serve.
-pub(super) struct UpstreamLimits {
-    /// From the first wait to the last byte.
-    responses: Arc<Semaphore>,
-    passes: Arc<Semaphore>,
-    /// Those who wait for one of the passes.
-    pass_queue: Semaphore,
+/// Passes a request through to the origin.
+///
+/// # Errors
+/// - [`RequestError::Busy`] without a permit
+/// - [`RequestError::Origin`] if the origin fails, or answers the gateway endpoint with an error
+/// - [`RequestError::WrongFileType`] if the first bytes do not match the name
+/// - [`RequestError::BadRequest`] if an HTTP/1.0 client cannot get a body of unknown length
+pub async fn pass_through(
+    passthrough: &PassThrough,
+    limits: &UpstreamLimits,
+    admitted: &Admitted,
+    request: CacheRequest,
+) -> Result<CacheResponse, RequestError> {
+    let permit = limits.acquire_pass_through_permit().await?;
+    let (method, endpoint, version) = (request.method.clone(), request.endpoint, request.version);
+    let mut response = passthrough
+        .send(admitted, to_origin_request(request))
+        .await
+        .map_err(RequestError::Origin)?;
+    response.permit = Some(permit);
+    match response.status {
+        // The origin has evaluated the client's own range or condition.
+        412 | 416 => {}
+        400.. if endpoint == Endpoint::Gateway => {
+            return Err(RequestError::Origin(response.as_error()));
+        }
+        200 if method == RequestMethod::Get => check_file_type(admitted, &mut response).await?,
+        _ => {}
+    }
+    if version == HttpVersion::Http10 && method != RequestMethod::Head {
+        require_length(&mut response).await?;
+    }
+    Ok(CacheResponse::PassThrough(Box::new(response)))
 }
 
-impl UpstreamLimits {
-    pub fn new(max_responses: usize) -> Self {
-        Self {
-            responses: Arc::new(Semaphore::new(max_responses)),
-            passes: Arc::new(Semaphore::new(MAX_PASSES.min(max_responses.div_ceil(2)))),
-            // With all that comes from upstream they leave places for what is stored.
-            pass_queue: Semaphore::new(MAX_PASSES.min(max_responses / 4)),
-        }
+fn to_origin_request(request: CacheRequest) -> PassThroughRequest {
+    let expected = match request.method {
+        RequestMethod::Get => request.expected,
+        RequestMethod::Head | RequestMethod::Other(_) => ExpectedDigests::nothing(),
+    };
+    let mut headers = request.forwarded_headers;
+    if !expected.is_empty() {
+        headers.retain(|(name, _)| !NOT_FORWARDED_WITH_DIGEST.contains(&name.as_str()));
     }
-}
-
-impl Gateway {
-    /// A place among the answers that come from upstream, to be held to their end.
-    ///
-    /// # Errors
-    /// [`Problem::Busy`] if all are taken.
-    pub fn acquire_upstream_permit(&self) -> Result<OwnedSemaphorePermit, RequestError> {
-        Arc::clone(&self.upstream.responses)
-            .try_acquire_owned()
-            .map_err(|_| RequestError::Busy)
-    }
-
-    /// A place among those that pass through, waited for if need be.
-    async fn acquire_pass_permit(&self) -> Result<OwnedSemaphorePermit, RequestError> {
-        if let Ok(permit) = Arc::clone(&self.upstream.passes).try_acquire_owned() {
-            return Ok(permit);
-        }
-        let _queued = self
-            .upstream
-            .pass_queue
-            .try_acquire()
-            .map_err(|_| RequestError::Busy)?;
-        let permit = timeout(
-            PASS_TIMEOUT,
-            Arc::clone(&self.upstream.passes).acquire_owned(),
-        )
-        .await;
-        Ok(permit
-            .map_err(|_| RequestError::Busy)?
-            .expect("this semaphore is never closed"))
-    }
-
-    /// Passes a request to the origin and stores nothing of it.
-    pub(super) async fn pass_through(
-        &self,
-        admitted: &Admitted,
-        request: CacheRequest,
-    ) -> Result<CacheResponse, RequestError> {
-        let permits = [
-            self.acquire_pass_permit().await?,
-            self.acquire_upstream_permit()?,
-        ];
-        let (is_get, is_head) = (
-            request.method == RequestMethod::Get,
-            request.method == RequestMethod::Head,
-        );
-        let expected = if is_get {
-            request.expected
-        } else {
-            ExpectedDigests::nothing()
-        };
-        let mut headers = request.forwarded_headers;
-        if !expected.is_empty() {
-            // A digest is that of the whole body, uncoded.
-            headers.retain(|(name, _)| {
-                !["range", "if-range", "accept-encoding"].contains(&name.as_str())
-            });
-        }
-        let method = match request.method {
+    PassThroughRequest {
+        method: match request.method {
             RequestMethod::Get => Method::Get,
             RequestMethod::Head => Method::Head,
             RequestMethod::Other(name) => Method::Other(name),
-        };
-        let origin_request = PassThroughRequest {
-            method,
-            headers,
-            body: request.body,
-            follow_redirects: request.endpoint == Endpoint::Gateway,
-            expected,
-        };
-        let mut passed = self
-            .passthrough
-            .send(admitted, origin_request)
-            .await
-            .map_err(RequestError::Origin)?;
-        passed.permits = Some(permits);
-        match passed.status {
-            // The client's own range or condition is answered.
-            412 | 416 => {}
-            400.. if request.endpoint == Endpoint::Gateway => {
-                return Err(RequestError::Origin(passed.as_error()));
-            }
-            200 if is_get
-                && admitted.checks_file_type()
-                && admitted.class() == Class::Immutable =>
-            {
-                let file_type = FileType::from_path(admitted.target().path());
-                if !passed
-                    .matches_file_type(file_type)
-                    .await
-                    .map_err(RequestError::Origin)?
-                {
-                    return Err(RequestError::WrongFileType);
-                }
-            }
-            _ => {}
-        }
-        if request.version == HttpVersion::Http10
-            && !is_head
-            && passed.length.is_none()
-            && !passed
-                .buffer_to_end(MAX_BUFFERED_BYTES)
-                .await
-                .map_err(RequestError::Origin)?
-        {
-            let text = "the origin does not say how long this is, so that HTTP/1.0 could not tell its end from a cut: ask with HTTP/1.1";
-            return Err(RequestError::BadRequest(text.to_owned()));
-        }
-        Ok(CacheResponse::PassThrough(Box::new(passed)))
+        },
+        headers,
+        body: request.body,
+        follow_redirects: request.endpoint == Endpoint::Gateway,
+        expected,
+    }
+}
+
+async fn check_file_type(
+    admitted: &Admitted,
+    response: &mut PassThroughResponse,
+) -> Result<(), RequestError> {
+    if !admitted.checks_file_type() || admitted.class() != Class::Immutable {
+        return Ok(());
+    }
+    let file_type = FileType::from_path(admitted.target().path());
+    let is_match = response.matches_file_type(file_type).await;
+    if is_match.map_err(RequestError::Origin)? {
+        Ok(())
+    } else {
+        Err(RequestError::WrongFileType)
+    }
+}
+
+/// Buffers a body of unknown length, so that its length is known.
+async fn require_length(response: &mut PassThroughResponse) -> Result<(), RequestError> {
+    if response.length.is_some() {
+        return Ok(());
+    }
+    let is_complete = response.buffer_to_end(MAX_BUFFERED_BYTES).await;
+    if is_complete.map_err(RequestError::Origin)? {
+        Ok(())
+    } else {
+        Err(RequestError::BadRequest(
+            "the origin does not state the length of this body, and HTTP/1.0 cannot mark its end; \
+             use HTTP/1.1"
+                .to_owned(),
+        ))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::Representation;
+use super::representation::Representation;
 use crate::model::{ByteRange, RangeSpec, Selected};
 
-/// The conditional header fields of a request, as they came. A date that is none is ignored, as the
-/// RFC says.
+/// Conditional header fields of a request, unparsed. An invalid date is ignored, as RFC 9110
+/// requires.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
     pub if_match: Option<String>,
@@ -18,7 +18,7 @@ pub struct Conditions {
 
 impl Conditions {
     #[must_use]
-    pub fn are_none(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         let Self {
             if_match,
             if_none_match,
@@ -38,7 +38,7 @@ impl Conditions {
     }
 }
 
-/// Which part of a representation is sent, if any.
+/// Part of a representation that the response contains, if any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
     Whole,
@@ -51,7 +51,7 @@ pub enum Selection {
     Unsatisfiable,
 }
 
-/// Applies conditions and range to a GET or HEAD.
+/// Evaluates the conditions and the range of a GET or HEAD.
 #[must_use]
 pub fn select(
     conditions: &Conditions,
@@ -64,9 +64,10 @@ pub fn select(
         if !etag_list_contains(list, etag.as_deref(), Comparison::Strong) {
             return Selection::PreconditionFailed;
         }
-    } else if let (Some(since), Some(modified_at)) =
-        (date(conditions.if_unmodified_since.as_deref()), modified_at)
-        && modified_at > since
+    } else if let (Some(since), Some(modified_at)) = (
+        parse_date(conditions.if_unmodified_since.as_deref()),
+        modified_at,
+    ) && modified_at > since
     {
         return Selection::PreconditionFailed;
     }
@@ -74,9 +75,10 @@ pub fn select(
         if etag_list_contains(list, etag.as_deref(), Comparison::Weak) {
             return Selection::NotModified;
         }
-    } else if let (Some(since), Some(modified_at)) =
-        (date(conditions.if_modified_since.as_deref()), modified_at)
-        && modified_at <= since
+    } else if let (Some(since), Some(modified_at)) = (
+        parse_date(conditions.if_modified_since.as_deref()),
+        modified_at,
+    ) && modified_at <= since
     {
         return Selection::NotModified;
     }
@@ -91,7 +93,8 @@ pub fn select(
     }
 }
 
-/// RFC 9110, section 13.1.5: a range under another validator would join two different files.
+/// Returns whether `If-Range` allows the range (RFC 9110, section 13.1.5). With another validator,
+/// the client would join parts of two different files.
 fn range_applies(
     conditions: &Conditions,
     etag: Option<&str>,
@@ -100,24 +103,27 @@ fn range_applies(
     match conditions.if_range.as_deref().map(str::trim) {
         None => true,
         Some(validator) if validator.starts_with('"') => etag == Some(validator),
-        Some(validator) => date(Some(validator)).is_some_and(|date| modified_at == Some(date)),
+        Some(validator) => {
+            parse_date(Some(validator)).is_some_and(|date| modified_at == Some(date))
+        }
     }
 }
 
+/// Comparison of entity tags (RFC 9110, section 8.8.3.2).
 #[derive(Clone, Copy)]
 enum Comparison {
     Strong,
     Weak,
 }
 
-/// Whether a list of entity tags names this one (RFC 9110, sections 8.8.3.2 and 13.1.1).
+/// Returns whether a list of entity tags contains `etag` (RFC 9110, sections 8.8.3.2 and 13.1.1).
 fn etag_list_contains(list: &str, etag: Option<&str>, comparison: Comparison) -> bool {
     if list.trim() == "*" {
         return true;
     }
     let Some(etag) = etag else { return false };
-    // Our tags hold no comma, so that splitting inside somebody else's quoted tag cannot make a
-    // false match of ours.
+    // Millpond's entity tags contain no comma, so that a split inside a foreign quoted tag cannot
+    // produce a false match.
     list.split(',')
         .map(str::trim)
         .any(|listed| match (comparison, listed.strip_prefix("W/")) {
@@ -127,8 +133,8 @@ fn etag_list_contains(list: &str, etag: Option<&str>, comparison: Comparison) ->
         })
 }
 
-/// A date in one of the forms of RFC 9110, section 5.6.7; whole seconds.
-fn date(text: Option<&str>) -> Option<SystemTime> {
+/// Parses a date in one of the formats of RFC 9110, section 5.6.7, to whole seconds.
+fn parse_date(text: Option<&str>) -> Option<SystemTime> {
     let time = httpdate::parse_http_date(text?.trim()).ok()?;
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))

@@ -1,45 +1,50 @@
-//! A request as the request path sees it, whatever door it came through.
+//! Requests as the request path sees them. They are the same for both endpoints.
 
-use super::Conditions;
-use crate::model::{ExpectedDigests, RangeSpec, Target};
+use super::error::RequestError;
+use super::preconditions::Conditions;
+use crate::model::{Algorithm, Digest, ExpectedDigests, RangeSpec, Sha256, Target};
 
+/// Endpoint that received a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
     /// `GET /https://host/path` at the gateway port.
     Gateway,
-    /// `GET http://host/path` at the proxy port. It is never answered with a redirect to the
-    /// target: that would loop.
+    /// `GET http://host/path` at the proxy port. A redirect to the target would loop, so Millpond
+    /// never sends one here.
     Proxy,
 }
 
+/// Method of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestMethod {
     Get,
     Head,
-    /// Another method. It passes through; the doors decide which of them take it.
+    /// Another method, which passes through. Each endpoint decides which methods it accepts.
     Other(String),
 }
 
-/// Whether the end of a body without length can be told from a cut.
+/// HTTP version of a request. HTTP/1.0 clients cannot tell the end of a body without length from a
+/// broken connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpVersion {
     Http10,
     Http11,
 }
 
-/// How a stored file can get to the client.
+/// Way in which a stored file may get to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
-    /// Through us.
+pub enum FileDelivery {
+    /// Millpond sends the bytes.
     Direct,
-    /// Our own nginx is told the file's name and sends it.
+    /// The trusted nginx in front may send the file, by `X-Accel-Redirect`.
     AccelRedirect,
 }
 
+/// Request for a target.
 #[derive(Debug)]
 pub struct CacheRequest {
     pub endpoint: Endpoint,
-    pub delivery: Delivery,
+    pub delivery: FileDelivery,
     pub method: RequestMethod,
     pub version: HttpVersion,
     pub target: Target,
@@ -49,11 +54,30 @@ pub struct CacheRequest {
     /// `Cache-Control: only-if-cached` (RFC 9111, section 5.2.1.7).
     pub only_if_cached: bool,
     pub user_agent: String,
-    /// The request carries Authorization or Cookie, and the door takes them: the answer belongs to
-    /// this client alone.
+    /// The request has `Authorization` or `Cookie`, and the endpoint forwards them. The response is
+    /// for this client only.
     pub has_credentials: bool,
-    /// What goes to the origin if the request is passed through. Nothing of it touches what is
+    /// Header fields for the origin if the request passes through. They have no effect on what is
     /// stored.
     pub forwarded_headers: Vec<(String, Vec<u8>)>,
     pub body: Option<reqwest::Body>,
+}
+
+impl CacheRequest {
+    /// Adds a digest that the body must have to the digests that the client expects.
+    ///
+    /// # Errors
+    /// [`RequestError::Mismatch`] if the client expects another SHA-256.
+    pub(super) fn require_sha256(&mut self, sha256: Sha256) -> Result<(), RequestError> {
+        let conflicts =
+            |digest: &Digest| digest.algorithm() == Algorithm::Sha256 && *digest != sha256.into();
+        if self.expected.iter().any(conflicts) {
+            return Err(RequestError::Mismatch {
+                expected: self.expected.clone(),
+                found: sha256,
+            });
+        }
+        self.expected.add(sha256.into());
+        Ok(())
+    }
 }

@@ -1,52 +1,34 @@
-//! What the operator's file says that targets must be. It holds for everybody, at every door, like
-//! what is on record.
+//! Digests that the operator's checksum file requires. They apply to every client and endpoint.
 
-use super::{CacheRequest, Gateway, RequestError, reject_conflicting_digest};
-use crate::model::{Cause, Event, ExpectedDigests, Sha256};
+use super::error::RequestError;
+use crate::model::{Cause, Event, EventSink, ExpectedDigests, Sha256};
 use crate::policy::Admitted;
 
-/// Adds what is stated of a target to what its client expects.
+/// Rejects a stored object that the checksum file does not allow, and reports it to the operator.
+/// Either the stored bytes or the line in the file are wrong.
 ///
 /// # Errors
-/// [`Problem::Mismatch`] where the client expects something else: no body can be both.
-pub fn apply_required_digest(
+/// [`RequestError::Mismatch`] if the file requires another SHA-256 than `stored`.
+pub fn reject_checksum_violation(
+    events: &EventSink,
     admitted: &Admitted,
-    request: &mut CacheRequest,
+    stored: Sha256,
 ) -> Result<(), RequestError> {
-    if let Some(required) = admitted.required_sha256() {
-        reject_conflicting_digest(&request.expected, required)?;
-        request.expected.add(required.into());
-    }
-    Ok(())
-}
-
-impl Gateway {
-    /// Refuses stored bytes that are not what is stated, and tells the operator, who has fetched or
-    /// stated the wrong ones.
-    ///
-    /// # Errors
-    /// [`Problem::Mismatch`].
-    pub(super) fn reject_checksum_violation(
-        &self,
-        admitted: &Admitted,
-        stored: Sha256,
-    ) -> Result<(), RequestError> {
-        let Some(required) = admitted
-            .required_sha256()
-            .filter(|required| *required != stored)
-        else {
-            return Ok(());
-        };
-        let detail =
-            format!("sha256:{stored} is stored, and policy.checksums_file says sha256:{required}");
-        self.events.emit(Event::FetchFailed {
-            target: admitted.target().clone(),
-            cause: Cause::ChecksumMismatch,
-            detail,
-        });
-        Err(RequestError::Mismatch {
-            expected: ExpectedDigests::from_iter([required.into()]),
-            found: stored,
-        })
-    }
+    let Some(required) = admitted
+        .required_sha256()
+        .filter(|required| *required != stored)
+    else {
+        return Ok(());
+    };
+    events.emit(Event::FetchFailed {
+        target: admitted.target().clone(),
+        cause: Cause::ChecksumMismatch,
+        detail: format!(
+            "sha256:{stored} is stored, and policy.checksums_file says sha256:{required}"
+        ),
+    });
+    Err(RequestError::Mismatch {
+        expected: ExpectedDigests::from_iter([required.into()]),
+        found: stored,
+    })
 }

@@ -1,32 +1,34 @@
-//! What the request path decides, for the HTTP room to render.
+//! Responses of the request path. The HTTP module renders them.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use tokio::sync::OwnedSemaphorePermit;
-
-use super::{RequestError, Selection};
+use super::error::RequestError;
+use super::preconditions::Selection;
+use super::representation::Representation;
 use crate::cache::{BucketStream, FileHit, ObjectHandle};
 use crate::fetch::{BodyReader, Head};
-use crate::model::{Record, Sha256, StoredHeaders, Target};
+use crate::limits::UpstreamPermit;
+use crate::model::Target;
 use crate::passthrough::PassThroughResponse;
 
+/// Response to a [`super::CacheRequest`].
 #[derive(Debug)]
 pub enum CacheResponse {
-    /// Bytes that are stored, or about to be.
+    /// Bytes that are stored, or will be stored by a fetch.
     Body(Box<BodyResponse>),
     /// 302 to the origin.
     Redirect(Target),
-    /// 302 to the bucket, which has it.
+    /// 302 to the bucket.
     BucketRedirect {
         location: String,
     },
-    /// The origin's own answer, of which nothing is kept.
+    /// Response of the origin. Nothing of it is stored.
     PassThrough(Box<PassThroughResponse>),
     Error(RequestError),
 }
 
+/// Response with a body from the cache or from an in-flight fetch.
 #[derive(Debug)]
 pub struct BodyResponse {
     pub representation: Representation,
@@ -35,79 +37,40 @@ pub struct BodyResponse {
     pub status: CacheStatus,
 }
 
-/// Where the bytes come from.
+/// Source of the bytes of a response.
 #[derive(Debug)]
 pub enum BodySource {
     DiskFile(FileHit),
-    /// Opened already.
+    /// Open stream from the bucket, for exactly the selected bytes.
     Bucket(Box<BucketStream>),
-    /// The answer shows none.
+    /// The response has no body.
     Empty,
     InFlight {
         reader: BodyReader,
         head: Arc<Head>,
-        /// Among the answers that come from upstream.
-        permit: OwnedSemaphorePermit,
+        permit: UpstreamPermit,
     },
-    /// Stored bytes that were asked for by their digest.
+    /// Stored bytes that were requested by digest.
     Object(ObjectHandle),
-    /// Our own nginx sends the file that it knows by this name, and applies the range.
+    /// nginx sends the file with this internal URI, and applies the range.
     Offloaded {
         location: String,
     },
 }
 
-/// What is said about the bytes besides themselves.
-#[derive(Debug, Clone)]
-pub struct Representation {
-    /// In bytes. Unknown only while a body of unknown length is coming.
-    pub length: Option<u64>,
-    /// Unknown while the body is coming: then there is no validator but the date.
-    pub sha256: Option<Sha256>,
-    pub headers: StoredHeaders,
-}
-
-impl Representation {
-    #[must_use]
-    pub fn of_record(record: &Record) -> Self {
-        Self {
-            length: Some(record.size_bytes),
-            sha256: Some(record.sha256),
-            headers: record.headers.clone(),
-        }
-    }
-
-    #[must_use]
-    pub fn of_head(head: &Head) -> Self {
-        Self {
-            length: head.length,
-            sha256: None,
-            headers: head.headers.clone(),
-        }
-    }
-
-    #[must_use]
-    pub fn etag(&self) -> Option<String> {
-        Some(self.sha256?.etag())
-    }
-
-    #[must_use]
-    pub fn modified_at(&self) -> Option<SystemTime> {
-        self.headers.modified_at()
-    }
-}
-
-/// How the cache took part, as `Cache-Status` says it behind our name (RFC 9211).
+/// Cache status of a response, which `Display` formats for `Cache-Status` (RFC 9211) without the
+/// cache's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheStatus {
     Hit,
     BucketHit,
     Miss {
+        /// The request joined the fetch of another one.
         collapsed: bool,
     },
     Bypass,
     Redirect,
-    /// No content was to be had; the word says why.
+    /// The response is an error. The word is its `detail`.
     Error(&'static str),
 }
 

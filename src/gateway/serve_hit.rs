@@ -1,27 +1,56 @@
-//! Answers from what is stored, on the disk or in the bucket.
+//! Responses from stored objects, on disk or in the bucket.
 
+use arc_swap::ArcSwap;
+
+use super::config::Config;
+use super::error::RequestError;
 use super::preconditions::{self, Selection};
-use super::request::{CacheRequest, Delivery, Endpoint, RequestMethod};
-use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus, Representation};
-use super::{Gateway, RequestError};
-use crate::cache::{self, BucketHit, FileHit, Hit};
+use super::representation::Representation;
+use super::request::{CacheRequest, Endpoint, FileDelivery, RequestMethod};
+use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
+use crate::cache::{self, BucketHit, Cache, FileHit, Hit};
 use crate::model::{Algorithm, ByteRange, Digests, ExpectedDigests, Record};
+use crate::policy::Policy;
 
-/// A smaller file is in memory already once it is opened, and costs less to send than to hand over,
-/// in bytes.
+/// Smallest file that is offloaded to nginx, in bytes. A smaller one is in memory once it is open,
+/// so that sending it costs less than the offload.
 const MIN_ACCEL_BYTES: u64 = 16 * 1024;
 
-impl Gateway {
-    pub(super) async fn serve_from_disk(
+/// Serves stored objects for one request.
+pub struct HitResponder<'a> {
+    pub cache: &'a Cache,
+    pub policy: &'a Policy,
+    pub config: &'a ArcSwap<Config>,
+    pub request: &'a CacheRequest,
+}
+
+impl HitResponder<'_> {
+    /// Serves a hit, with the status that its response shall have.
+    ///
+    /// Returns `None` if the bucket does not have the object, although it should.
+    ///
+    /// # Errors
+    /// [`RequestError::Mismatch`] if the object does not have the digests that the client expects,
+    /// [`RequestError::Unavailable`] if it cannot be read to compute them.
+    pub async fn serve(
         &self,
-        request: &CacheRequest,
+        hit: Hit,
+        status: CacheStatus,
+    ) -> Result<Option<CacheResponse>, RequestError> {
+        match hit {
+            Hit::OnDisk(hit) => self.serve_from_disk(hit, status).await.map(Some),
+            Hit::InBucket(hit) => self.serve_from_bucket(hit, status).await,
+        }
+    }
+
+    async fn serve_from_disk(
+        &self,
         hit: FileHit,
         status: CacheStatus,
     ) -> Result<CacheResponse, RequestError> {
-        self.check_digests(request, &hit).await?;
-        let representation = Representation::of_record(&hit.record);
-        let selection = preconditions::select(&request.conditions, request.range, &representation);
-        let source = match self.location_for_nginx(request, &hit, selection) {
+        self.check_digests(&hit).await?;
+        let (representation, selection) = self.select(&hit.record);
+        let source = match self.accel_location(&hit, selection) {
             Some(location) => BodySource::Offloaded { location },
             None => BodySource::DiskFile(hit),
         };
@@ -33,41 +62,43 @@ impl Gateway {
         })))
     }
 
-    /// Sends the client to the bucket where it can follow, and relays otherwise. `None` if the
-    /// bucket does not give what it should have.
-    pub(super) async fn serve_from_bucket(
+    /// Redirects the client to the bucket if possible, and otherwise relays the object.
+    async fn serve_from_bucket(
         &self,
-        request: &CacheRequest,
-        hit: &BucketHit,
+        hit: BucketHit,
         status: CacheStatus,
     ) -> Result<Option<CacheResponse>, RequestError> {
+        let expected = &self.request.expected;
         let digests = hit.record.known_digests();
-        // A part cannot be compared with the digest of the whole on its way.
-        let is_part = request.range.is_some() && !request.expected.is_empty();
-        if is_part || needs_other_digests(&request.expected, &digests) {
-            return match self.cache.ensure_on_disk(Hit::InBucket(hit.clone())).await {
-                Ok(hit) => self.serve_from_disk(request, hit, status).await.map(Some),
+        // A range cannot be verified against the digest of the whole object while it is relayed.
+        let is_part = self.request.range.is_some() && !expected.is_empty();
+        if is_part || needs_other_digests(expected, &digests) {
+            return match self.cache.ensure_on_disk(Hit::InBucket(hit)).await {
+                Ok(hit) => self.serve_from_disk(hit, status).await.map(Some),
                 Err(error) => {
-                    tracing::warn!(%error, "an object could not be brought back to compare its digest");
+                    tracing::warn!(%error, "cannot copy an object to disk to compare its digest");
                     Ok(None)
                 }
             };
         }
-        compare(&request.expected, &digests)?;
-        if self.can_redirect_to_bucket(request) {
+        compare(expected, &digests)?;
+        if self.can_redirect_to_bucket() {
             match hit.presigned_url().await {
                 Ok(location) => return Ok(Some(CacheResponse::BucketRedirect { location })),
-                Err(error) => tracing::warn!(%error, "a client could not be sent to the bucket"),
+                Err(error) => tracing::warn!(%error, "cannot redirect a client to the bucket"),
             }
         }
-        let representation = Representation::of_record(&hit.record);
-        let selection = preconditions::select(&request.conditions, request.range, &representation);
-        let source = match response_range(request, selection, &hit.record) {
+        let (representation, selection) = self.select(&hit.record);
+        let source = match self.body_range(selection, &hit.record) {
             None => BodySource::Empty,
             Some(range) => match hit.open(range).await {
                 Ok(body) => BodySource::Bucket(Box::new(body)),
                 Err(error) => {
-                    tracing::warn!(%error, sha256 = %hit.record.sha256, "the bucket does not give what it should have");
+                    tracing::warn!(
+                        %error,
+                        sha256 = %hit.record.sha256,
+                        "cannot read an object from the bucket"
+                    );
                     return Ok(None);
                 }
             },
@@ -80,65 +111,87 @@ impl Gateway {
         }))))
     }
 
-    /// An address that was signed is good for GET alone, its answer knows no validator of ours, and
-    /// what comes from there is not compared with what the client expects.
-    fn can_redirect_to_bucket(&self, request: &CacheRequest) -> bool {
+    fn select(&self, record: &Record) -> (Representation, Selection) {
+        let representation = Representation::from_record(record);
+        let request = self.request;
+        let selection = preconditions::select(&request.conditions, request.range, &representation);
+        (representation, selection)
+    }
+
+    /// Returns whether the client may be redirected to the bucket.
+    ///
+    /// A presigned URL allows GET only. The bucket does not know Millpond's entity tags, and does
+    /// not compare its bytes with the digests that the client expects.
+    fn can_redirect_to_bucket(&self) -> bool {
+        let request = self.request;
+        let bucket_redirects = || {
+            self.cache
+                .bucket()
+                .is_some_and(|bucket| bucket.config().delivery == cache::Delivery::Redirect)
+        };
         request.endpoint == Endpoint::Gateway
             && request.method == RequestMethod::Get
-            && request.conditions.are_none()
+            && request.conditions.is_empty()
             && request.expected.is_empty()
-            // Another gateway that asks so wants to know what the bytes are.
+            // Another gateway that sends `only-if-cached` needs the digest of the bytes.
             && !request.only_if_cached
-            && self.cache.bucket().is_some_and(|bucket| bucket.config().delivery == cache::BucketDelivery::Redirect)
+            && bucket_redirects()
             && self.config.load().follows_redirects(&request.user_agent)
     }
 
-    /// The name under which our own nginx finds a hit, if nginx is to send it.
-    fn location_for_nginx(
-        &self,
-        request: &CacheRequest,
-        hit: &FileHit,
-        selection: Selection,
-    ) -> Option<String> {
+    /// Returns the internal URI of the file if nginx shall send the response.
+    fn accel_location(&self, hit: &FileHit, selection: Selection) -> Option<String> {
         let config = self.config.load();
         let has_body = match selection {
-            Selection::Whole => request.range.is_none(),
+            Selection::Whole => self.request.range.is_none(),
             Selection::Part(_) => true,
             Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => {
                 false
             }
         };
-        let is_for_nginx = request.delivery == Delivery::AccelRedirect
-            && request.method == RequestMethod::Get
+        let is_offloaded = self.request.delivery == FileDelivery::AccelRedirect
+            && self.request.method == RequestMethod::Get
             && has_body
             && hit.size_bytes() >= MIN_ACCEL_BYTES
             && !config.accel_redirect.is_empty()
             && !self.policy.limits_bandwidth();
-        is_for_nginx.then(|| format!("{}{}", config.accel_redirect, hit.object_name()))
+        is_offloaded.then(|| format!("{}{}", config.accel_redirect, hit.object_name()))
     }
 
-    /// Holds a hit against what the client expects of it.
-    async fn check_digests(
-        &self,
-        request: &CacheRequest,
-        hit: &FileHit,
-    ) -> Result<(), RequestError> {
+    /// Compares a file with the digests that the client expects, and computes those that are not
+    /// on record.
+    async fn check_digests(&self, hit: &FileHit) -> Result<(), RequestError> {
         let mut digests = hit.record.known_digests();
-        for expected in request.expected.iter() {
+        for expected in self.request.expected.iter() {
             let algorithm = expected.algorithm();
-            if algorithm != Algorithm::Sha256 && !digests.others.contains_key(&algorithm) {
+            if !is_known(algorithm, &digests) {
                 let digest = self
                     .cache
                     .digest_of(hit, algorithm)
                     .await
                     .map_err(|error| {
-                        tracing::warn!(%error, "an object could not be read to compare its digest");
+                        tracing::warn!(%error, "cannot read an object to compute its digest");
                         RequestError::Unavailable
                     })?;
                 digests.others.insert(algorithm, digest.hex());
             }
         }
-        compare(&request.expected, &digests)
+        compare(&self.request.expected, &digests)
+    }
+
+    /// Returns the bytes of the response body, or `None` if it has none.
+    fn body_range(&self, selection: Selection, record: &Record) -> Option<ByteRange> {
+        match selection {
+            _ if self.request.method != RequestMethod::Get => None,
+            Selection::Whole => record
+                .size_bytes
+                .checked_sub(1)
+                .map(|last| ByteRange { first: 0, last }),
+            Selection::Part(part) => Some(part),
+            Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => {
+                None
+            }
+        }
     }
 }
 
@@ -152,26 +205,13 @@ fn compare(expected: &ExpectedDigests, digests: &Digests) -> Result<(), RequestE
     }
 }
 
-/// Whether something is expected that only the bytes themselves can tell.
+/// Returns whether a digest is expected that must be computed from the bytes.
 fn needs_other_digests(expected: &ExpectedDigests, digests: &Digests) -> bool {
-    let is_known =
-        |algorithm| algorithm == Algorithm::Sha256 || digests.others.contains_key(&algorithm);
-    expected.iter().any(|digest| !is_known(digest.algorithm()))
+    expected
+        .iter()
+        .any(|digest| !is_known(digest.algorithm(), digests))
 }
 
-/// The bytes that an answer shows, if it shows any.
-fn response_range(
-    request: &CacheRequest,
-    selection: Selection,
-    record: &Record,
-) -> Option<ByteRange> {
-    match selection {
-        _ if request.method != RequestMethod::Get => None,
-        Selection::Whole => record
-            .size_bytes
-            .checked_sub(1)
-            .map(|last| ByteRange { first: 0, last }),
-        Selection::Part(part) => Some(part),
-        Selection::NotModified | Selection::PreconditionFailed | Selection::Unsatisfiable => None,
-    }
+fn is_known(algorithm: Algorithm, digests: &Digests) -> bool {
+    algorithm == Algorithm::Sha256 || digests.others.contains_key(&algorithm)
 }

@@ -1,22 +1,23 @@
-//! The spellings under which a target is asked for at the gateway port.
+//! URL forms of the gateway endpoint: the path of a request contains the URL of the target.
 
 use crate::model::{Algorithm, Digest, DigestError, ExpectedDigests, Scheme, Target, TargetError};
 
-/// First segments that are the gateway's own although they could be hosts. Those without a dot
-/// never are.
+/// First path segments that belong to the gateway although they look like host names. A segment
+/// without a dot is never a host name.
 const RESERVED: [&str; 3] = ["favicon.ico", "openapi.json", "robots.txt"];
 
+/// Error returned when a path contains no valid target. The text shows a valid form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixedUrlError {
-    #[error("this is no URL that can be fetched; ask like /https://host/path")]
+    #[error("the path contains no URL; use /https://host/path")]
     NoUrl,
-    #[error("{0}; ask like /https://host/path")]
+    #[error("{0}; use /https://host/path")]
     Target(#[from] TargetError),
-    #[error("{0}; ask like /sha256:<64 hex digits>/https://host/path")]
+    #[error("{0}; use /sha256:<64 hex digits>/https://host/path")]
     Digest(#[from] DigestError),
 }
 
-/// A target asked for by path, and what its bytes must be.
+/// Target in a request path, and the digests that its bytes must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrefixedUrl {
     pub target: Target,
@@ -24,21 +25,22 @@ pub struct PrefixedUrl {
 }
 
 impl PrefixedUrl {
-    /// Reads path and query of a request, undecoded: `/https://host/path?query`,
-    /// `/https:/host/path`, `/https/host/path`, `/host.name/path`, each also behind `/download` and
-    /// behind `/<algorithm>:<hex>`.
+    /// Parses the undecoded path and query of a request.
+    ///
+    /// The forms are `/https://host/path?query`, `/https:/host/path`, `/https/host/path` and
+    /// `/host.name/path`. Each may follow `/download` and `/<algorithm>:<hex>`.
     ///
     /// # Errors
-    /// [`PrefixedUrlError`] says which part is wrong.
+    /// [`PrefixedUrlError`] with the part that is invalid.
     pub fn parse(path_and_query: &str) -> Result<Self, PrefixedUrlError> {
         let mut expected = ExpectedDigests::nothing();
         let mut rest = path_and_query
             .strip_prefix('/')
             .ok_or(PrefixedUrlError::NoUrl)?;
         rest = rest.strip_prefix("download/").unwrap_or(rest);
-        while let Some((digest, behind)) = split_digest(rest) {
+        while let Some((digest, remainder)) = split_digest(rest) {
             expected.add(digest?);
-            rest = behind;
+            rest = remainder;
         }
         rest = rest.strip_prefix("download/").unwrap_or(rest);
         let target = Target::parse(&to_absolute_uri(rest).ok_or(PrefixedUrlError::NoUrl)?)?;
@@ -46,7 +48,7 @@ impl PrefixedUrl {
     }
 }
 
-/// `sha256:<hex>/rest`, of an algorithm that is known.
+/// Splits `<algorithm>:<hex>/<rest>`. Returns `None` without a known algorithm.
 fn split_digest(text: &str) -> Option<(Result<Digest, DigestError>, &str)> {
     let (first, rest) = text.split_once('/')?;
     let (name, hex) = first.split_once(':')?;
@@ -54,11 +56,11 @@ fn split_digest(text: &str) -> Option<(Result<Digest, DigestError>, &str)> {
     Some((Digest::parse(algorithm, hex), rest))
 }
 
-/// The absolute URI that a path stands for.
+/// Returns the absolute URI in a path without its leading slash.
 fn to_absolute_uri(text: &str) -> Option<String> {
     let (first, rest) = text.split_once('/')?;
     if let Some(scheme) = first.strip_suffix(':').and_then(Scheme::parse) {
-        // A proxy on the way may have merged the two slashes into one.
+        // An intermediary may have merged the two slashes.
         let rest = rest.strip_prefix('/').unwrap_or(rest);
         return Some(format!("{}://{rest}", scheme.as_str()));
     }
@@ -70,12 +72,13 @@ fn to_absolute_uri(text: &str) -> Option<String> {
         .then(|| format!("https://{first}/{rest}"))
 }
 
-/// A DNS name with a dot, whose last label is no number: `10.0.0.1/x` is nobody's host.
+/// Returns whether `text` is a DNS name with a dot. The last label must have a letter, so that an
+/// IPv4 address is not a name.
 fn is_dns_name(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    let label_fits = |label: &str| {
+    let is_label_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let is_label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(plain)
+            && label.bytes().all(is_label_byte)
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
@@ -83,6 +86,6 @@ fn is_dns_name(text: &str) -> bool {
         return false;
     };
     text.len() <= 253
-        && text.split('.').all(label_fits)
+        && text.split('.').all(is_label)
         && last.bytes().any(|byte| byte.is_ascii_alphabetic())
 }

@@ -11,12 +11,11 @@ use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody, SizedStream};
 use actix_web::web::Bytes;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::cache::{BucketError, BucketStream, FileHit, ObjectHandle};
 use crate::fetch::{BodyReader, FetchError, Head};
 use crate::gateway::{OriginError, PassThroughResponse};
-use crate::limits::Pacer;
+use crate::limits::{Pacer, UpstreamPermit};
 use crate::model::ByteRange;
 
 /// How much a body sends before other tasks may run. Without this bound a fast client would occupy
@@ -85,7 +84,7 @@ pub fn in_flight_body(
     head: Arc<Head>,
     range: Option<ByteRange>,
     chunk_bytes: usize,
-    permit: OwnedSemaphorePermit,
+    permit: UpstreamPermit,
 ) -> BoxBody {
     let size = range.map(ByteRange::size_bytes).or(head.length);
     let chunks = read_in_flight(reader, head, range, chunk_bytes, permit);
@@ -100,7 +99,7 @@ fn read_in_flight(
     head: Arc<Head>,
     range: Option<ByteRange>,
     chunk_bytes: usize,
-    permit: OwnedSemaphorePermit,
+    permit: UpstreamPermit,
 ) -> impl Stream<Item = Result<Bytes, FetchError>> {
     let end = range.map(|range| range.last + 1);
     let start = range.map_or(0, |range| range.first);

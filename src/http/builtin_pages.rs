@@ -84,7 +84,7 @@ fn readiness(service: &HttpService) -> Result<String, &'static str> {
     if service.is_stopping() {
         return Err("stopping");
     }
-    let warning = match service.gateway.readiness() {
+    let warning = match service.gateway.disk_health() {
         DiskHealth::Healthy => None,
         // Requests still pass through.
         DiskHealth::Full => Some("the disk of the cache is full".to_owned()),

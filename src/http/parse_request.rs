@@ -6,7 +6,8 @@ use actix_web::http::header::HeaderMap;
 
 use super::client_info::{Frontend, RequestOrigin};
 use crate::gateway::{
-    CacheRequest, Conditions, Delivery, Endpoint, RequestError, RequestMethod, is_end_to_end_header,
+    CacheRequest, Conditions, Endpoint, FileDelivery, RequestError, RequestMethod,
+    is_end_to_end_header,
 };
 use crate::model::{Algorithm, Digest, ExpectedDigests, Login, RangeSpec, Scheme, Target};
 
@@ -153,7 +154,7 @@ fn choose_delivery(
     origin: &RequestOrigin,
     headers: &HeaderMap,
     range: Option<RangeSpec>,
-) -> Delivery {
+) -> FileDelivery {
     let is_plain = !headers.contains_key("if-match")
         && !headers.contains_key("if-unmodified-since")
         && match single(headers, "range") {
@@ -163,8 +164,8 @@ fn choose_delivery(
     match origin.frontend {
         Frontend::TrustedNginx {
             file_missing: false,
-        } if is_plain => Delivery::AccelRedirect,
-        Frontend::TrustedNginx { .. } | Frontend::Direct => Delivery::Direct,
+        } if is_plain => FileDelivery::AccelRedirect,
+        Frontend::TrustedNginx { .. } | Frontend::Direct => FileDelivery::Direct,
     }
 }
 

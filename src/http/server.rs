@@ -196,7 +196,7 @@ async fn accept_client(
     service: Arc<HttpService>,
     mut stream: TcpStream,
 ) -> Result<(ClientConnection, Option<SocketAddr>), DispatchError> {
-    let permit = service.admission.admit_connection();
+    let permit = service.admission.acquire_connection_permit();
     let peer = stream.peer_addr().map_err(DispatchError::Io)?;
     // A failure costs only a little latency.
     stream.set_nodelay(true).ok();

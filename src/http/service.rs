@@ -11,7 +11,6 @@ use actix_http::ConnectionType;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::access_log::RequestLog;
 use super::builtin_pages::BuiltinPage;
@@ -22,6 +21,7 @@ use super::responder::Responder;
 use super::state::HttpService;
 use super::{gateway_endpoint, proxy_endpoint};
 use crate::gateway::{Endpoint, RequestError};
+use crate::limits::ResponsePermit;
 use crate::model::Target;
 
 /// Serves a request of one of the ports, or rejects it if no permit is left. Health checks need no
@@ -112,7 +112,7 @@ fn endpoint_of(port: Port) -> (Endpoint, &'static str) {
 /// A request and its response: holds the permit, and reports the end to the connection.
 struct RequestGuard {
     state: Rc<ConnectionState>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<ResponsePermit>,
 }
 
 impl Drop for RequestGuard {

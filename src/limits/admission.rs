@@ -1,46 +1,48 @@
-//! More clients than there is room for. Connections and answers are counted, and who comes when all
-//! places are taken hears so at once, while those who have one go on.
+//! Admission control: limits open connections and responses, so that a process under load rejects
+//! the excess at once and serves the rest.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections at once, however many descriptors there are: each costs memory.
+/// Maximum number of connections, however many descriptors there are. Each one costs memory.
 const MAX_CONNECTIONS: usize = 10_500;
 
-/// Answers and tunnels at once, likewise.
+/// Maximum number of responses and tunnels, however many descriptors there are.
 const MAX_RESPONSES: usize = 4096;
 
-/// Connections above all places, for those who are turned away and for health checks: at most so
-/// many, and at most such a part of the descriptors.
+/// Maximum number of connections above the limit, for rejections and health checks.
 const MAX_RESERVE: usize = 64;
+
+/// Divisor of the descriptors that gives the share of these connections.
 const RESERVE_FRACTION: usize = 8;
 
-/// While less than this part of the places is free, each answer is its connection's last: who rests
-/// makes room.
+/// Divisor of the connection limit. If fewer permits than this share are free, every response
+/// closes its connection, so that idle connections do not keep new clients out.
 const PART_LEFT_WHEN_NEARLY_FULL: usize = 32;
 
-/// The largest and the smallest piece in which a body is handed to its connection, in bytes: larger
-/// ones cost memory a client, smaller ones CPU a byte.
-const MAX_PIECE_BYTES: usize = 64 * 1024;
-const MIN_PIECE_BYTES: usize = 8 * 1024;
+/// Bounds of a body chunk, in bytes. Larger chunks cost memory for each client, smaller ones cost
+/// CPU for each byte.
+const MAX_CHUNK_BYTES: usize = 64 * 1024;
+const MIN_CHUNK_BYTES: usize = 8 * 1024;
 
-/// What the pieces of all bodies together may be, in bytes, before they become smaller: a client
-/// that does not read keeps one.
-const ALL_PIECES_BYTES: usize = 16 << 20;
+/// Total size of the chunks of all responses, in bytes, above which chunks get smaller. A client
+/// that does not read keeps one chunk in memory.
+const ALL_CHUNKS_BYTES: usize = 16 << 20;
 
-/// How many connections and answers there may be at once.
+/// Maximum numbers of connections and responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLimits {
     pub connections: usize,
-    /// Connections above these, which are turned away.
+    /// Connections above this limit, on which every request but a health check is rejected.
     pub reserve: usize,
-    /// Each may hold a file or another connection open, beside the client's.
+    /// Responses and tunnels. Each may have a file or another connection open, beside its client's.
     pub responses: usize,
 }
 
 impl AdmissionLimits {
-    /// What can be done with so many descriptors. Idle connections need one, the others two.
+    /// Returns the limits for a number of descriptors. An idle connection needs one descriptor, a
+    /// connection with a response needs two.
     #[must_use]
     pub fn for_descriptors(descriptors: usize) -> Self {
         let reserve = (descriptors / RESERVE_FRACTION).clamp(1, MAX_RESERVE);
@@ -55,7 +57,19 @@ impl AdmissionLimits {
     }
 }
 
-/// The places of this process.
+/// Open connection within the limit. It is counted until it is dropped.
+#[derive(Debug)]
+pub struct ConnectionPermit {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Active response or tunnel. It is counted until it is dropped.
+#[derive(Debug)]
+pub struct ResponsePermit {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Permits for the connections and responses of this process.
 #[derive(Debug)]
 pub struct AdmissionControl {
     limits: AdmissionLimits,
@@ -73,32 +87,35 @@ impl AdmissionControl {
         }
     }
 
-    /// How many connections may be open, with those that are turned away.
+    /// Returns how many connections may be open, with those that are only accepted to be rejected.
     pub(crate) fn max_connections(&self) -> usize {
         self.limits.connections + self.limits.reserve
     }
 
-    /// A place for a connection, if there is one.
-    pub(crate) fn admit_connection(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.connections).try_acquire_owned().ok()
+    /// Counts a connection. Returns `None` if the limit is reached.
+    pub(crate) fn acquire_connection_permit(&self) -> Option<ConnectionPermit> {
+        let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        Some(ConnectionPermit { _permit: permit })
     }
 
-    /// A place for an answer or a tunnel, if there is one.
-    pub(crate) fn acquire_response_permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.responses).try_acquire_owned().ok()
+    /// Counts a response or a tunnel. Returns `None` if the limit is reached.
+    pub(crate) fn acquire_response_permit(&self) -> Option<ResponsePermit> {
+        let permit = Arc::clone(&self.responses).try_acquire_owned().ok()?;
+        Some(ResponsePermit { _permit: permit })
     }
 
+    /// Returns whether connections should close after their response.
     pub(crate) fn is_nearly_full(&self) -> bool {
         self.connections.available_permits()
             < self.limits.connections.div_ceil(PART_LEFT_WHEN_NEARLY_FULL)
     }
 
-    /// In what pieces a body that begins now is to be handed over, in bytes.
-    pub(crate) fn piece_bytes(&self) -> usize {
+    /// Returns the chunk size of a body that starts now, in bytes.
+    pub(crate) fn chunk_bytes(&self) -> usize {
         let responses = self
             .limits
             .responses
             .saturating_sub(self.responses.available_permits());
-        (ALL_PIECES_BYTES / responses.max(1)).clamp(MIN_PIECE_BYTES, MAX_PIECE_BYTES)
+        (ALL_CHUNKS_BYTES / responses.max(1)).clamp(MIN_CHUNK_BYTES, MAX_CHUNK_BYTES)
     }
 }

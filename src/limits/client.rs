@@ -105,7 +105,7 @@ impl ActiveTransfers {
 type ClientTransfers = Mutex<HashMap<ClientNet, ActiveTransfers>>;
 
 #[derive(Debug)]
-pub struct Limits {
+pub struct ClientLimits {
     config: LimitsConfig,
     requests: Option<Arc<DefaultKeyedRateLimiter<ClientNet>>>,
     clock: DefaultClock,
@@ -113,7 +113,7 @@ pub struct Limits {
     transfers: Arc<ClientTransfers>,
 }
 
-impl Limits {
+impl ClientLimits {
     pub fn new(config: LimitsConfig) -> Self {
         Self {
             requests: requests_limiter(&config),
@@ -248,7 +248,7 @@ fn lock(transfers: &ClientTransfers) -> MutexGuard<'_, HashMap<ClientNet, Active
 /// Active transfer of a client. It is counted until it is dropped.
 #[derive(Debug)]
 pub struct TransferPermit {
-    limits: Arc<Limits>,
+    limits: Arc<ClientLimits>,
     /// `None` for an exempt client.
     slot: Option<TransferSlot>,
 }

@@ -1,18 +1,19 @@
-//! Limits on what clients and this process may use: rates, transfers and bandwidth of a client,
-//! connections, responses and file descriptors of the process.
+//! Limits on resources: requests, transfers and bandwidth of each client; connections, responses
+//! and file descriptors of the process.
 //!
-//! This module knows no server, no rules and no cache: who a client is, and what it asks for, is
-//! not its business. Its main types are `Limits`, of one client, and [`AdmissionControl`], of the
-//! process as a whole.
+//! This module knows no server, no rules and no cache. Its main types are `ClientLimits`, for each
+//! client network, and [`AdmissionControl`], for the process.
 
 mod admission;
 mod bandwidth;
 mod client;
 mod client_net;
 mod fd_budget;
+mod upstream;
 
-pub use admission::{AdmissionControl, AdmissionLimits};
+pub use admission::{AdmissionControl, AdmissionLimits, ConnectionPermit, ResponsePermit};
 pub use bandwidth::Pacer;
-pub(crate) use client::Limits;
+pub(crate) use client::ClientLimits;
 pub use client::{LimitsConfig, OverLimit, TransferKind, TransferPermit};
 pub use fd_budget::{FdBudget, MAX_IN_FLIGHT, divide_descriptors};
+pub use upstream::{PassThroughPermit, UpstreamBusy, UpstreamLimits, UpstreamPermit};

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
-
+use crate::limits::PassThroughPermit;
 use crate::model::{ExpectedDigests, FileType, Hasher, Size};
 use crate::origin::{Body, OriginError, ProtocolFault, Response};
 use crate::policy::PolicyDenied;
+use bytes::Bytes;
 
 /// Header fields of one connection (RFC 9110, section 7.6.1), and fields that an intermediary sets
 /// itself.
@@ -62,7 +61,7 @@ pub struct PassThroughResponse {
     /// Chunks that were received to inspect them, and were not returned yet.
     buffered: VecDeque<Bytes>,
     /// Permits that this response holds until it is dropped.
-    pub permits: Option<[OwnedSemaphorePermit; 2]>,
+    pub permit: Option<PassThroughPermit>,
 }
 
 /// Digest check of a body.
@@ -98,7 +97,7 @@ impl PassThroughResponse {
                 withheld: Bytes::new(),
             }),
             buffered: VecDeque::new(),
-            permits: None,
+            permit: None,
         }
     }
 

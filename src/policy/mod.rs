@@ -40,7 +40,7 @@ pub use request_options::{EgressRoute, EgressRouteError, RequestOptions, is_prox
 pub use rules::Rule;
 pub use source_list::{Source, SourceKind};
 
-use crate::limits::{Limits, LimitsConfig, OverLimit, TransferKind, TransferPermit};
+use crate::limits::{ClientLimits, LimitsConfig, OverLimit, TransferKind, TransferPermit};
 use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
 use checksum_file::ChecksumFile;
 use rules::Rules;
@@ -49,7 +49,7 @@ use rules::Rules;
 #[derive(Debug)]
 pub struct Policy {
     rules: ArcSwap<Rules>,
-    limits: ArcSwap<Limits>,
+    limits: ArcSwap<ClientLimits>,
     checksums: ArcSwap<ChecksumList>,
     checksum_file: Mutex<ChecksumFile>,
 }
@@ -71,7 +71,7 @@ impl Policy {
             rules: ArcSwap::from_pointee(Rules::new(config, rules, parents)?),
             checksums: ArcSwap::from_pointee(checksums),
             checksum_file: Mutex::new(checksum_file),
-            limits: ArcSwap::from_pointee(Limits::new(limits)),
+            limits: ArcSwap::from_pointee(ClientLimits::new(limits)),
         })
     }
 

@@ -1,0 +1,43 @@
+//! Errors of the operator service.
+
+use crate::gateway::RequestError;
+use crate::policy::PolicyDenied;
+
+/// Error returned when an operator's request fails. Clients see the text, so it contains no local
+/// path and no secret.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AdminError {
+    /// The operator must send the token.
+    #[error("this needs the operator token, as in Authorization: Bearer <token>")]
+    Unauthorized,
+    /// The operator must use one of these methods, as listed in `Allow`.
+    #[error("method not allowed; use {0}")]
+    MethodNotAllowed(&'static str),
+    #[error("{0}")]
+    NotFound(&'static str),
+    /// The operator must unpin the object first.
+    #[error("the object is pinned; unpin it first")]
+    Pinned,
+    /// The operator must free space on the cache disk, or raise `cache.max_size`.
+    #[error("not enough space to store the object")]
+    NoSpace,
+    /// The operator must send the upload again.
+    #[error("{0}")]
+    InvalidUpload(String),
+    /// The operator must add a rule that makes the target cacheable.
+    #[error(
+        "the class of this target is not immutable, so that stored bytes would not be served; \
+         add a rule with class = \"immutable\" first"
+    )]
+    NotCacheable,
+    /// An error that a client's request for a target can have too: a malformed request, a denied
+    /// target, other bytes than expected, a failed fetch, or an unavailable cache.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+impl From<PolicyDenied> for AdminError {
+    fn from(denied: PolicyDenied) -> Self {
+        Self::Request(denied.into())
+    }
+}

@@ -239,7 +239,8 @@ impl AdminService {
     ///
     /// # Errors
     /// [`AdminError::InvalidUpload`] if the upload is incomplete, [`RequestError::Mismatch`] if the
-    /// bytes do not have the expected digests, [`AdminError::NotCacheable`]. Nothing is stored then.
+    /// bytes do not have the expected digests, or [`AdminError::NotCacheable`]. Nothing is stored
+    /// then.
     pub async fn import<S, E>(
         &self,
         _: &Operator,

@@ -1,22 +1,22 @@
-//! `millpond doctor`: whether a gateway can be asked.
+//! `millpond doctor`: checks whether a gateway is ready.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode};
 
-use super::{fail, finish_with};
+use super::exit::{FailureCode, fail, finish_with};
 use crate::model::root_cause;
 
-/// A gateway that takes longer is of no use to anybody.
+/// How long the gateway may take. A slower one is not usable.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than the gateway's own pages of one line.
-const MAX_LINE_BYTES: usize = 1024;
+/// Largest part of `/readyz` that is read, in bytes. The page of a gateway is shorter.
+const MAX_PAGE_BYTES: usize = 16 * 1024;
 
 #[derive(clap::Args)]
 pub struct Doctor {
-    /// The gateway's URL
+    /// URL of the gateway
     #[arg(
         long,
         value_name = "URL",
@@ -27,55 +27,59 @@ pub struct Doctor {
 }
 
 impl Doctor {
-    /// Asks the gateway whether it is ready, and says what it says.
+    /// Requests `/readyz` of the gateway, and prints the result with all warnings.
     pub async fn run(self) -> ExitCode {
         let gateway = self.gateway.trim_end_matches('/');
-        match ask(gateway).await {
-            Ok(()) => finish_with(&format_args!("{gateway} is ready")),
-            Err(why) => fail(&format!("{gateway} is not ready: {why}"), 1),
+        match check(gateway).await {
+            Ok(warnings) => {
+                let ready = format!("{gateway} is ready");
+                finish_with(&[vec![ready], warnings].concat().join("\n"))
+            }
+            Err(reason) => fail(
+                &format!("{gateway} is not ready: {reason}"),
+                FailureCode::Failed,
+            ),
         }
     }
 }
 
-/// Why a gateway is not ready, if it is not.
-async fn ask(gateway: &str) -> Result<(), String> {
-    // The gateway itself is asked, not whatever the environment names for downloads.
+/// Returns the warnings of a gateway that is ready, or the reason why it is not.
+async fn check(gateway: &str) -> Result<Vec<String>, String> {
+    // Proxies of the environment are for downloads, and must not answer in place of the gateway.
     let client = Client::builder()
         .no_proxy()
         .timeout(TIMEOUT)
         .build()
         .map_err(|error| cause_of(&error))?;
-    let (status, line) = get(&client, &format!("{gateway}/readyz")).await?;
-    match status {
-        StatusCode::OK => Ok(()),
-        _ if line.is_empty() => Err(status.to_string()),
-        _ => Err(line),
-    }
-}
-
-/// The status and the first line of a page.
-async fn get(client: &Client, url: &str) -> Result<(StatusCode, String), String> {
-    let mut response = client
-        .get(url)
-        .send()
+    let (status, mut lines) = get(&client, &format!("{gateway}/readyz"))
         .await
         .map_err(|error| cause_of(&error))?;
+    if status == StatusCode::OK {
+        // The first line states that the gateway is ready.
+        return Ok(lines.split_off(lines.len().min(1)));
+    }
+    Err(lines
+        .into_iter()
+        .next()
+        .filter(|line| !line.is_empty())
+        .unwrap_or_else(|| status.to_string()))
+}
+
+/// Returns the status and the lines of a page, without control characters.
+async fn get(client: &Client, url: &str) -> Result<(StatusCode, Vec<String>), reqwest::Error> {
+    let mut response = client.get(url).send().await?;
     let mut text = Vec::new();
-    while let Some(piece) = response.chunk().await.map_err(|error| cause_of(&error))? {
-        text.extend_from_slice(&piece);
-        if text.len() > MAX_LINE_BYTES {
+    while let Some(chunk) = response.chunk().await? {
+        text.extend_from_slice(&chunk);
+        if text.len() > MAX_PAGE_BYTES {
             break;
         }
     }
-    let text = String::from_utf8_lossy(&text);
-    let line: String = text
+    let lines = String::from_utf8_lossy(&text)
         .lines()
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !c.is_control())
+        .map(|line| line.chars().filter(|c| !c.is_control()).collect())
         .collect();
-    Ok((response.status(), line))
+    Ok((response.status(), lines))
 }
 
 fn cause_of(error: &reqwest::Error) -> String {

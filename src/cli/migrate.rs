@@ -5,42 +5,44 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use super::config_source::{ConfigSource, open_bucket_of_file};
+use super::exit::{FailureCode, fail, finish_with};
 use super::output::notice;
-use super::{ConfigSource, EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, fail, finish_with};
-use crate::bucket::Bucket;
 use crate::cache::{Cache, OpenMode};
-use crate::config::Config;
 use crate::migrate::{MigrationEndpoint, MigrationProgress, migrate};
 use crate::model::{EventSink, Size};
 
-/// How often progress is shown on a terminal, and elsewhere.
+/// Interval of the progress line on a terminal.
 const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Interval of the progress lines in a log.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
 pub struct Migrate {
-    /// A cache folder, or a configuration file whose [s3] names a bucket
+    /// Source: a cache folder, or a configuration file whose [s3] section names a bucket
     from: PathBuf,
-    /// The same
+    /// Destination, likewise
     to: PathBuf,
-    /// Where objects lie on their way from bucket to bucket
+    /// Folder for objects on their way from bucket to bucket
     #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
     scratch: PathBuf,
-    /// Say in JSON what it came to
+    /// Print the summary in JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Migrate {
+    /// Runs the command.
     pub async fn run(self, source: &ConfigSource) -> ExitCode {
         let endpoints =
             endpoint(&self.from, source).and_then(|from| Ok((from, endpoint(&self.to, source)?)));
         let (from, to) = match endpoints {
-            Ok(places) => places,
-            Err(line) => return fail(&line, EXIT_USAGE),
+            Ok(endpoints) => endpoints,
+            Err(line) => return fail(&line, FailureCode::Usage),
         };
-        let mut shown = ProgressPrinter::new(self.json);
-        let migrated = migrate(&from, &to, &self.scratch, |progress| shown.show(progress)).await;
+        let mut printer = ProgressPrinter::new(self.json);
+        let migrated = migrate(&from, &to, &self.scratch, |progress| printer.show(progress)).await;
         for endpoint in [&from, &to] {
             if let MigrationEndpoint::Folder(cache) = endpoint {
                 cache.close().await;
@@ -48,26 +50,26 @@ impl Migrate {
         }
         match migrated {
             Ok(progress) => {
-                let code = shown.end(&progress);
+                let code = printer.finish(&progress);
                 if progress.damaged > 0 {
                     let line = format!(
                         "{} objects are damaged and were not copied",
                         progress.damaged
                     );
-                    return fail(&line, EXIT_CORRUPT);
+                    return fail(&line, FailureCode::Corrupt);
                 }
                 code
             }
-            Err(error) => fail(&error, EXIT_FAILED),
+            Err(error) => fail(&error, FailureCode::Failed),
         }
     }
 }
 
-/// Opens a folder for maintenance, so that the processes that serve it reindex afterwards, or a
-/// bucket.
+/// Opens a bucket, or a folder. The folder is opened for maintenance, so that processes that serve
+/// it reindex it later.
 fn endpoint(path: &Path, source: &ConfigSource) -> Result<MigrationEndpoint, String> {
     if path.is_file() {
-        return bucket(Some(path), source).map(MigrationEndpoint::Bucket);
+        return open_bucket_of_file(path).map(MigrationEndpoint::Bucket);
     }
     let mut config = source.load().map_err(|error| error.to_string())?;
     if !path.is_dir() {
@@ -83,70 +85,62 @@ fn endpoint(path: &Path, source: &ConfigSource) -> Result<MigrationEndpoint, Str
         .map_err(|error| error.to_string())
 }
 
-pub fn bucket(file: Option<&Path>, source: &ConfigSource) -> Result<Bucket, String> {
-    let config = match file {
-        // What the environment says is about the gateway's own bucket.
-        Some(file) => Config::load(Some(file), [], &[]),
-        None => source.load(),
-    };
-    let config = config.map_err(|error| error.to_string())?;
-    if !config.s3.is_on() {
-        return Err("the configuration names no bucket: s3.bucket is empty".to_owned());
-    }
-    Bucket::new(config.s3, EventSink::new()).map_err(|error| error.to_string())
+/// Form of the output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ProgressForm {
+    /// One line that is overwritten.
+    Terminal,
+    /// One line after another.
+    Log,
+    /// No progress, and a summary in JSON.
+    Json,
 }
 
-/// MigrationProgress as a person or a log sees it.
+/// Prints the progress and the summary of a migration.
 struct ProgressPrinter {
-    interval: Option<Duration>,
-    is_terminal: bool,
-    json: bool,
-    began: Instant,
-    last: Instant,
+    form: ProgressForm,
+    started: Instant,
+    last_shown: Instant,
 }
 
 impl ProgressPrinter {
     fn new(json: bool) -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
-        let interval = if is_terminal {
-            TERMINAL_INTERVAL
+        let form = if json {
+            ProgressForm::Json
+        } else if std::io::stderr().is_terminal() {
+            ProgressForm::Terminal
         } else {
-            LOG_INTERVAL
+            ProgressForm::Log
         };
         Self {
-            interval: (!json).then_some(interval),
-            is_terminal,
-            json,
-            began: Instant::now(),
-            last: Instant::now(),
+            form,
+            started: Instant::now(),
+            last_shown: Instant::now(),
         }
     }
 
     fn show(&mut self, progress: &MigrationProgress) {
-        if self
-            .interval
-            .is_some_and(|interval| self.last.elapsed() >= interval)
-        {
-            self.last = Instant::now();
-            if self.is_terminal {
-                notice(&format_args!("\r\x1b[K{}", line(progress)));
-            } else {
-                notice(&format_args!("{}\n", line(progress)));
-            }
+        let (interval, start, end) = match self.form {
+            ProgressForm::Terminal => (TERMINAL_INTERVAL, "\r\x1b[K", ""),
+            ProgressForm::Log => (LOG_INTERVAL, "", "\n"),
+            ProgressForm::Json => return,
+        };
+        if self.last_shown.elapsed() >= interval {
+            self.last_shown = Instant::now();
+            notice(&format_args!("{start}{}{end}", line(progress)));
         }
     }
 
-    fn end(&self, progress: &MigrationProgress) -> ExitCode {
-        if self.json {
-            return finish_with(&serde_json::json!(progress));
-        }
-        if self.is_terminal {
-            notice(&"\r\x1b[K");
+    fn finish(&self, progress: &MigrationProgress) -> ExitCode {
+        match self.form {
+            ProgressForm::Json => return finish_with(&serde_json::json!(progress)),
+            ProgressForm::Terminal => notice(&"\r\x1b[K"),
+            ProgressForm::Log => {}
         }
         finish_with(&format_args!(
             "{}, in {} s",
             line(progress),
-            self.began.elapsed().as_secs()
+            self.started.elapsed().as_secs()
         ))
     }
 }
@@ -160,16 +154,17 @@ fn line(progress: &MigrationProgress) -> String {
         without_object,
         damaged,
     } = progress;
-    let size = Size {
+    let whole_mebibytes = Size {
         bytes: copied_bytes >> 20 << 20,
     };
-    let size = if size.bytes == 0 {
+    let size = if whole_mebibytes.bytes == 0 {
         format!("{copied_bytes}B")
     } else {
-        size.to_string()
+        whole_mebibytes.to_string()
     };
     let done = progress.done();
     format!(
-        "{done} of {records}: {copied} copied ({size}), {present} there already, {without_object} without an object, {damaged} damaged"
+        "{done} of {records}: {copied} copied ({size}), {present} already present, \
+         {without_object} without an object, {damaged} damaged"
     )
 }

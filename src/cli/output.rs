@@ -1,22 +1,22 @@
-//! Text for standard output and standard error. The macros of the standard library panic where it
-//! cannot be written.
+//! Output to standard output and standard error. The macros of the standard library panic if a
+//! write fails.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write as _};
 
-/// Whether standard output is still read.
+/// State of the reader of standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reader {
     Present,
-    /// As `head` does once it has what it wants.
+    /// The reader has closed the pipe, as `head` does after its last line.
     Gone,
 }
 
 /// Prints a line of a command's result.
 ///
 /// # Errors
-/// If standard output cannot be written, such as a file on a full disk. A reader that has gone is
-/// no error.
+/// If the write to standard output fails, such as to a file on a full disk. A closed pipe is not
+/// an error.
 pub fn print_line(line: &impl Display) -> io::Result<Reader> {
     match writeln!(io::stdout().lock(), "{line}") {
         Ok(()) => Ok(Reader::Present),
@@ -28,8 +28,8 @@ pub fn print_line(line: &impl Display) -> io::Result<Reader> {
     }
 }
 
-/// Prints text that no result depends on: progress, and the reason of a failure.
+/// Prints text that is not a result: progress, or the reason of a failure.
 pub fn notice(text: &impl Display) {
-    // There is no other place to report to.
+    // If standard error fails too, the error cannot be reported anywhere.
     drop(write!(io::stderr().lock(), "{text}"));
 }

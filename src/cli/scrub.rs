@@ -1,11 +1,12 @@
-//! `millpond scrub`: works on the cache folder itself, beside the processes that serve it.
+//! `millpond scrub`: verifies and repairs the cache folder, also while other processes serve it.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-use super::{ConfigSource, EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, fail, finish_with};
+use super::config_source::ConfigSource;
+use super::exit::{FailureCode, fail, finish_with};
 use crate::cache::OpenMode;
 use crate::config::Config;
 use crate::limits::MAX_IN_FLIGHT;
@@ -15,42 +16,43 @@ use crate::scrub::{
 };
 use crate::services::{FetchLimits, Services};
 
-/// What this process is called where it fetches, unless the gateway has a name.
+/// Name of this process towards origins if the configuration has no gateway name.
 const NAME: &str = "millpond-scrub";
 
-/// The steps of the progress bar.
+/// Number of steps of the progress bar.
 const STEPS: u64 = 1000;
 
 #[derive(clap::Args)]
 pub struct Scrub {
-    /// Read this share of the objects, the next ones each time; names and records are always looked
-    /// at
-    #[arg(long, value_name = "FRACTION", default_value = "1", value_parser = share)]
+    /// Share of the objects to read, the next ones at each run; names and records are always
+    /// checked
+    #[arg(long, value_name = "FRACTION", default_value = "1", value_parser = parse_share)]
     share: f64,
-    /// Bytes to read a second at most; "" means no limit
-    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = rate)]
+    /// Maximum number of bytes to read per second; "" means no limit
+    #[arg(long, value_name = "SIZE", default_value = "100MiB", value_parser = parse_rate)]
     rate: Rate,
-    /// Change and fetch nothing, only say what is wrong
+    /// Only report defects, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Say in JSON what is found, a line each, and what it came to in the last line
+    /// Print each finding as a line in JSON, and the report as the last line
     #[arg(long)]
     json: bool,
 }
 
-fn share(text: &str) -> Result<f64, String> {
+fn parse_share(text: &str) -> Result<f64, String> {
     let share = text
         .parse()
         .ok()
         .filter(|share| *share > 0.0 && *share <= 1.0);
-    share.ok_or_else(|| "it must be above 0 and at most 1".to_owned())
+    share.ok_or_else(|| "the share must be above 0 and at most 1".to_owned())
 }
 
-fn rate(text: &str) -> Result<Rate, ParseUnitError> {
+fn parse_rate(text: &str) -> Result<Rate, ParseUnitError> {
     Rate::try_from(text.to_owned())
 }
 
 impl Scrub {
+    /// Runs the command.
     pub async fn run(self, source: &ConfigSource) -> ExitCode {
         let sources = source
             .load()
@@ -58,7 +60,7 @@ impl Scrub {
             .and_then(|config| open(&config));
         let sources = match sources {
             Ok(sources) => sources,
-            Err(line) => return fail(&line, EXIT_USAGE),
+            Err(line) => return fail(&line, FailureCode::Usage),
         };
         let code = self.scrub(&sources).await;
         sources.fetcher.stop(Duration::ZERO).await;
@@ -69,10 +71,10 @@ impl Scrub {
     async fn scrub(&self, sources: &RepairSources) -> ExitCode {
         let mut lock = match ScrubLock::acquire(&sources.cache).await {
             Ok(Some(lock)) => lock,
-            Ok(None) => return fail(&"another process scrubs this folder now", EXIT_FAILED),
-            Err(error) => return fail(&error, EXIT_FAILED),
+            Ok(None) => return fail(&"another process scrubs this folder", FailureCode::Failed),
+            Err(error) => return fail(&error, FailureCode::Failed),
         };
-        let (began, bar) = (Instant::now(), bar(!self.json));
+        let (started, bar) = (Instant::now(), bar(!self.json));
         let options = ScrubOptions {
             share: self.share,
             checks_metadata: true,
@@ -83,21 +85,21 @@ impl Scrub {
         bar.finish_and_clear();
         match report {
             Ok(report) => {
-                let code = self.print_summary(&report, began.elapsed());
+                let code = self.print_summary(&report, started.elapsed());
                 if report.unrepaired > 0 {
-                    ExitCode::from(EXIT_CORRUPT)
+                    ExitCode::from(FailureCode::Corrupt)
                 } else {
                     code
                 }
             }
-            Err(error) => fail(&error, EXIT_FAILED),
+            Err(error) => fail(&error, FailureCode::Failed),
         }
     }
 
     fn show(&self, event: &ScrubEvent<'_>, bar: &ProgressBar) {
         match event {
-            // A line that cannot be printed is reported on standard error; the exit code is that of
-            // the whole.
+            // If a line cannot be printed, that is reported on standard error. The exit code is
+            // that of the whole scrub.
             ScrubEvent::Found(finding) if self.json => {
                 finish_with(&serde_json::json!({ "finding": finding }));
             }
@@ -107,7 +109,7 @@ impl Scrub {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                reason = "it is between 0 and STEPS"
+                reason = "the product is between 0 and STEPS"
             )]
             #[expect(clippy::cast_precision_loss, reason = "there are few steps")]
             ScrubEvent::Done(share) => bar.set_position((share * STEPS as f64) as u64),
@@ -127,13 +129,14 @@ impl Scrub {
             warnings,
         } = report;
         finish_with(&format_args!(
-            "{objects} objects of {size_bytes} bytes are intact; {records} records; {repaired} repaired, {unrepaired} unrepaired, {warnings} warnings, in {} s",
+            "{objects} objects of {size_bytes} bytes are intact; {records} records; \
+             {repaired} repaired, {unrepaired} unrepaired, {warnings} warnings, in {} s",
             duration.as_secs()
         ))
     }
 }
 
-/// One finding for people: what, where, what became of it, whose it is.
+/// Formats a finding: the defect, the outcome, the file, its targets and the details.
 fn line(finding: &ScrubFinding) -> String {
     let ScrubFinding {
         defect,
@@ -147,16 +150,16 @@ fn line(finding: &ScrubFinding) -> String {
         word(serde_json::json!(defect)),
         word(serde_json::json!(outcome)),
     );
-    let of = if targets.is_empty() {
+    let targets = if targets.is_empty() {
         String::new()
     } else {
         format!(" ({})", targets.join(", "))
     };
-    // A foreign file may have any name.
-    sanitize_line(&format!("{defect}, {outcome}: {name}{of}: {detail}"))
+    // An unknown file may have any name.
+    sanitize_line(&format!("{defect}, {outcome}: {name}{targets}: {detail}"))
 }
 
-/// Opens the folder for maintenance, with a fetcher for repairs.
+/// Opens the cache folder for maintenance, with a fetcher for repairs.
 fn open(config: &Config) -> Result<RepairSources, String> {
     let name = if config.gateway.name.is_empty() {
         NAME.to_owned()
@@ -193,6 +196,6 @@ fn bar(is_shown: bool) -> ProgressBar {
     let bar =
         ProgressBar::with_draw_target(Some(STEPS), target).with_finish(ProgressFinish::AndClear);
     bar.with_style(
-        ProgressStyle::with_template("{wide_bar} {percent}% {eta}").expect("this template is one"),
+        ProgressStyle::with_template("{wide_bar} {percent}% {eta}").expect("the template is valid"),
     )
 }

@@ -281,7 +281,7 @@ impl Gateway {
             }
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(%error, %key, "opening an object failed right after it was stored");
+                tracing::warn!(%error, %key, "opening an object failed directly after its fetch");
             }
         }
         request.require_sha256(record.sha256)?;

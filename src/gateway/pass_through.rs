@@ -9,7 +9,7 @@ use crate::passthrough::{Method, PassThrough, PassThroughRequest, PassThroughRes
 use crate::policy::{Admitted, Class};
 
 /// Largest body of unknown length that is buffered for an HTTP/1.0 client, in bytes. Such a client
-/// could not tell its end from a broken connection.
+/// cannot distinguish its end from a broken connection.
 const MAX_BUFFERED_BYTES: u64 = 1 << 20;
 
 /// Header fields that are not forwarded if the body must have a digest. A digest is that of the

@@ -23,8 +23,8 @@ pub enum RequestMethod {
     Other(String),
 }
 
-/// HTTP version of a request. HTTP/1.0 clients cannot tell the end of a body without length from a
-/// broken connection.
+/// HTTP version of a request. HTTP/1.0 clients cannot distinguish the end of a body without length
+/// from a broken connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpVersion {
     Http10,

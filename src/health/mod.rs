@@ -1,6 +1,7 @@
-//! Whether this node should get requests.
+//! Readiness of this instance for requests.
 //!
-//! Knows the disk's health. Does not know who asks. Its main type is [`Readiness`].
+//! This module knows the health of the cache disk. It does not know its users, `/readyz` and DNS
+//! failover. Its main type is [`Readiness`].
 
 mod readiness;
 

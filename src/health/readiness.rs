@@ -1,5 +1,4 @@
-//! Whether this instance should get requests, as `/readyz` says it: the disk is tried again and
-//! again.
+//! Readiness, which periodic probes of the cache disk keep up to date.
 
 use std::time::Duration;
 
@@ -8,38 +7,40 @@ use tokio::time::sleep;
 
 use crate::cache::{Cache, DiskHealth};
 
-/// How often the disk is tried.
-const DISK_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval of the probes.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Readiness of this instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
     Ready,
-    /// And why not.
+    /// Contains the reason.
     NotReady(String),
 }
 
 impl Readiness {
-    fn of(health: &DiskHealth) -> Self {
+    fn from_health(health: &DiskHealth) -> Self {
         health.trouble().map_or(Self::Ready, Self::NotReady)
     }
 }
 
-/// Says at first what the store found when it was opened. [`watch`] goes on from there.
+/// Creates a channel with the readiness as of now. [`watch`] updates it.
 #[must_use]
 pub fn channel(cache: &Cache) -> (watch::Sender<Readiness>, watch::Receiver<Readiness>) {
-    watch::channel(Readiness::of(&cache.health()))
+    watch::channel(Readiness::from_health(&cache.health()))
 }
 
-/// Keeps what is known of the disk up to date, for those who listen here, and for the store, which
-/// tells what changes.
+/// Probes the disk periodically, and sends each change of the readiness. Never returns.
+///
+/// Each probe also updates the disk health that the cache reports.
 pub async fn watch(cache: Cache, readiness: watch::Sender<Readiness>) {
     loop {
-        let found = Readiness::of(&cache.disk().probe().await);
+        let current = Readiness::from_health(&cache.disk().probe().await);
         readiness.send_if_modified(|known| {
-            let is_news = *known != found;
-            *known = found;
-            is_news
+            let is_changed = *known != current;
+            *known = current;
+            is_changed
         });
-        sleep(DISK_INTERVAL).await;
+        sleep(PROBE_INTERVAL).await;
     }
 }

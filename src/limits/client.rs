@@ -104,6 +104,7 @@ impl ActiveTransfers {
 /// Clients with active transfers.
 type ClientTransfers = Mutex<HashMap<ClientNet, ActiveTransfers>>;
 
+/// Limits of all client networks, and their current use.
 #[derive(Debug)]
 pub struct ClientLimits {
     config: LimitsConfig,
@@ -206,7 +207,7 @@ impl ClientLimits {
             .exempt_clients
             .iter()
             .any(|network| network.contains(&client));
-        (!is_exempt).then(|| ClientNet::of(client))
+        (!is_exempt).then(|| ClientNet::from_address(client))
     }
 
     fn check_limit(&self, held: u32, kind: TransferKind) -> Result<(), OverLimit> {

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 pub struct ClientNet(u64);
 
 impl ClientNet {
-    pub fn of(client: IpAddr) -> Self {
+    pub fn from_address(client: IpAddr) -> Self {
         match client.to_canonical() {
             // No allocated IPv6 network has this prefix.
             IpAddr::V4(address) => Self(0x0000_ffff_0000_0000 | u64::from(address.to_bits())),

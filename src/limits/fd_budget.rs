@@ -31,14 +31,15 @@ const PART_OF_IN_FLIGHT: usize = 4;
 /// Assumed limit if there is none.
 const UNLIMITED: usize = 1 << 20;
 
-/// How many flights there may be at once, flying or waiting for their turn. Further ones are
-/// refused.
+/// Maximum number of in-flight fetches, active or waiting for a permit. Further ones are rejected.
 pub const MAX_IN_FLIGHT: usize = 4096;
 
 /// File descriptor budget: the maximum of each use, chosen so that descriptors never run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FdBudget {
+    /// Fetches that are active or wait for a permit.
     pub in_flight: usize,
+    /// Concurrent fetches.
     pub fetches: usize,
     /// Responses that come from upstream.
     pub upstream: usize,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Maximum number of pass-through responses. A client that does not read keeps the received bytes
-/// in memory. That is more than for a stored file, which can be read again.
+/// Maximum number of pass-through responses. If a client does not read, the received bytes stay in
+/// memory, whereas a stored file can be read again.
 const MAX_PASS_THROUGH: usize = 384;
 
 /// How long a request waits for a pass-through permit. Most responses end sooner, and few clients

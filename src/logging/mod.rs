@@ -1,9 +1,10 @@
-//! The log's way to standard error: a bounded queue, and one thread that writes.
+//! Writing of the log to standard error, through a bounded queue and one thread.
 //!
 //! Standard error may be a pipe that is not read, a pipe whose reader has exited, or a file on a
-//! full disk. All of these cost log lines and never a request: logging neither blocks nor fails.
-//! `/readyz` shows the loss, and the log itself states it once it can be written again. The main
-//! type is [`LogWriter`].
+//! full disk. Then log lines are lost, but logging neither blocks nor fails. `/readyz` shows the
+//! loss, and a log line states it as soon as the log can be written again.
+//!
+//! This module knows nothing of the content of log lines. Its main type is [`LogWriter`].
 
 mod output;
 mod queue;
@@ -17,46 +18,47 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use queue::{Queue, Taken};
+use queue::{LogQueue, Taken};
 
-/// How long the end of the process waits for queued lines. A pipe that is read takes the whole
-/// queue in less.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the process waits for queued lines at its end. A pipe with a reader takes the whole
+/// queue in less time.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 thread_local! {
-    /// Catches the line that the writing thread itself logs.
+    /// Captures the line that the writing thread itself logs.
     static OWN_LINE: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// The thread that writes the log. Dropped, it writes what is queued, for a short time.
+/// Thread that writes the log. When this is dropped, the thread writes the queued lines, for a
+/// limited time, and ends.
 pub struct LogWriter {
-    queue: Arc<Queue>,
+    queue: Arc<LogQueue>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Accepts lines for the log.
+/// Destination of log lines: the queue of a [`LogWriter`].
 #[derive(Clone)]
 pub struct LogSink {
-    queue: Arc<Queue>,
+    queue: Arc<LogQueue>,
 }
 
-/// State of the log, for `/readyz`.
+/// QueueState of the log, for `/readyz`.
 #[derive(Clone)]
 pub struct LogHealth {
-    queue: Arc<Queue>,
+    queue: Arc<LogQueue>,
 }
 
 impl LogWriter {
-    /// Starts the thread.
+    /// Starts the thread, which writes to `output`.
     ///
     /// # Errors
-    /// If the system has no thread left.
+    /// If the system cannot create a thread.
     pub fn start(output: File) -> io::Result<Self> {
-        let queue = Arc::new(Queue::new());
-        let taking = Arc::clone(&queue);
+        let queue = Arc::new(LogQueue::new());
+        let consumed = Arc::clone(&queue);
         let thread = thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || write_lines(&taking, &output))?;
+            .spawn(move || write_lines(&consumed, &output))?;
         Ok(Self {
             queue,
             thread: Some(thread),
@@ -80,11 +82,11 @@ impl LogWriter {
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        // A thread that is blocked in a write ends with the process.
-        if self.queue.close(CLOSE_DEADLINE)
+        // If the thread is blocked in a write, it ends with the process.
+        if self.queue.close(CLOSE_TIMEOUT)
             && let Some(thread) = self.thread.take()
         {
-            // Its panic is in the log.
+            // A panic of the thread is in the log already.
             drop(thread.join());
         }
     }
@@ -106,7 +108,7 @@ impl<'a> MakeWriter<'a> for LogSink {
     }
 }
 
-/// Each call takes one whole line, as `tracing_subscriber::fmt` passes it.
+/// Each write is one whole line, because `tracing_subscriber::fmt` writes each line with one call.
 impl io::Write for &LogSink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let is_own = OWN_LINE.with_borrow_mut(|own| {
@@ -125,8 +127,8 @@ impl io::Write for &LogSink {
     }
 }
 
-/// Sends panics to the log. The default hook writes to standard error itself, and blocks where that
-/// is a full pipe.
+/// Installs a panic hook that logs panics. The default hook writes to standard error itself, and
+/// blocks if that is a full pipe.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
@@ -140,7 +142,8 @@ pub fn log_panics() {
     }));
 }
 
-fn write_lines(queue: &Queue, output: &File) {
+/// Writes queued lines until the queue is closed and empty.
+fn write_lines(queue: &LogQueue, output: &File) {
     while let Some(taken) = queue.take() {
         let (lines, stated_lines) = match taken {
             Taken::Lines(lines) => (lines, 0),
@@ -154,9 +157,10 @@ fn write_lines(queue: &Queue, output: &File) {
     queue.finish();
 }
 
-/// The line that states a loss, in the configured format.
+/// Returns the line that states a loss, in the configured format. The level is `error`, which no
+/// configured level hides.
 fn loss_report(lost_lines: u64) -> Vec<u8> {
     OWN_LINE.set(Some(Vec::new()));
-    tracing::warn!(lost_lines, "log lines were lost");
+    tracing::error!(lost_lines, "log lines were lost");
     OWN_LINE.take().unwrap_or_default()
 }

@@ -1,20 +1,20 @@
-//! Writing to an output that may be full, blocked or gone.
+//! Writing to an output that may be full, blocked or closed.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::thread;
 use std::time::Duration;
 
-use super::queue::Queue;
+use super::queue::LogQueue;
 
-/// The delay before a failed write is tried again doubles between these: a reader that restarts is
-/// served at once, and one that stays away costs one system call a second.
+/// Bounds of the delay before a failed write is retried. The delay doubles at each retry, so that a
+/// restarted reader gets lines at once, and a missing one costs one system call a second.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(10);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Writes whole lines, and tries again until the output takes them. Returns false if the queue is
+/// Writes whole lines, and retries until the output accepts them. Returns false if the queue is
 /// closed while writes fail.
-pub fn write(mut output: &File, lines: &[u8], queue: &Queue) -> bool {
+pub fn write(mut output: &File, lines: &[u8], queue: &LogQueue) -> bool {
     let (mut written, mut delay) = (0, MIN_RETRY_DELAY);
     while written < lines.len() {
         let error = match output.write(&lines[written..]) {
@@ -28,12 +28,12 @@ pub fn write(mut output: &File, lines: &[u8], queue: &Queue) -> bool {
         };
         match error.kind() {
             ErrorKind::Interrupted => continue,
-            // Standard error may be shared with a process that has made it non-blocking. A full
-            // pipe is no failure.
+            // Another process that shares standard error may have made it non-blocking. A full
+            // pipe is then not a failure.
             ErrorKind::WouldBlock => thread::sleep(delay),
             kind => {
                 if kind == ErrorKind::BrokenPipe {
-                    // The next reader begins with a whole line.
+                    // The next reader must get a whole line first.
                     written = line_start(&lines[..written]);
                 }
                 if !queue.await_retry(error.to_string(), delay) {
@@ -46,7 +46,7 @@ pub fn write(mut output: &File, lines: &[u8], queue: &Queue) -> bool {
     true
 }
 
-/// Where the line begins that the end of `written` lies in.
+/// Returns the start of the line that contains the end of `written`.
 fn line_start(written: &[u8]) -> usize {
     written
         .iter()

@@ -1,38 +1,39 @@
-//! Lines between the threads that log and the thread that writes.
+//! Queue of log lines between the threads that log and the thread that writes.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most bytes of lines that wait for the output: some ten thousand requests. A log that cannot be
-/// written costs no more memory.
+/// Maximum size of the queued lines, in bytes. It is enough for about ten thousand requests, and
+/// bounds the memory if the log cannot be written.
 const MAX_QUEUED_BYTES: usize = 4 << 20;
 
-/// After a loss, lines are refused until no more than this is queued: one long gap is easier to
-/// read than many short ones.
+/// Size of the queued lines, in bytes, at which the queue accepts lines again after a loss. One
+/// long gap in the log is easier to read than many short ones.
 const RESUME_BYTES: usize = MAX_QUEUED_BYTES / 2;
 
-/// Most bytes that are written at once, unless one line is longer. A pipe takes up to PIPE_BUF
-/// bytes as a whole (4096 on Linux), so that the lines of two processes do not mix.
+/// Maximum size of one write, in bytes, unless a line is longer. A pipe takes up to `PIPE_BUF`
+/// bytes (4096 on Linux) as a whole, so that the lines of two processes do not mix.
 const MAX_WRITE_BYTES: usize = 4096;
 
-/// A write that takes longer shows in `/readyz`: a pipe that is not read, a disk that hangs.
+/// Duration of a write from which `/readyz` reports it. The cause is a pipe without an active
+/// reader, or a hanging disk.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A bounded queue of log lines with many producers and one consumer.
-pub struct Queue {
-    state: Mutex<State>,
+pub struct LogQueue {
+    state: Mutex<QueueState>,
     /// Wakes the consumer.
     changed: Condvar,
-    /// Wakes [`Queue::close`].
+    /// Wakes [`LogQueue::close`].
     finished: Condvar,
 }
 
-/// What the consumer gets next.
+/// Next entries for the consumer.
 pub enum Taken {
     /// Whole lines.
     Lines(Vec<u8>),
-    /// At this place so many lines were refused.
+    /// Number of lines that were refused at this point of the log.
     Lost(u64),
 }
 
@@ -42,22 +43,22 @@ enum Entry {
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     entries: VecDeque<Entry>,
     queued_bytes: usize,
-    /// Lines refused since the queue was full. While there are any, every line is refused.
+    /// Lines refused since the queue was full. While this is not zero, every line is refused.
     gap_lines: u64,
-    /// Lines lost that the log does not state yet.
+    /// Lost lines that the log does not state yet.
     unstated_lines: u64,
-    /// Start of the write that is under way.
+    /// Start of the current write.
     write_started: Option<Instant>,
-    /// Why the write that is under way has failed so far.
+    /// Last error of the current write.
     failure: Option<String>,
     is_closed: bool,
     is_finished: bool,
 }
 
-impl Queue {
+impl LogQueue {
     pub fn new() -> Self {
         Self {
             state: Mutex::default(),
@@ -66,14 +67,14 @@ impl Queue {
         }
     }
 
-    /// Adds a line, or counts it as lost if it does not fit. Never blocks for the output.
+    /// Adds a line, or counts it as lost if the queue is full. Never waits for the output.
     pub fn push(&self, line: Vec<u8>) {
         let mut state = self.lock();
         if state.is_closed {
             return;
         }
-        // The consumer waits only while the queue is empty.
-        let is_awaited = state.entries.is_empty() && state.gap_lines == 0;
+        // The consumer only waits while the queue is empty.
+        let consumer_waits = state.entries.is_empty() && state.gap_lines == 0;
         if state.gap_lines == 0 && state.queued_bytes + line.len() <= MAX_QUEUED_BYTES {
             state.queued_bytes += line.len();
             state.entries.push_back(Entry::Line(line));
@@ -82,7 +83,7 @@ impl Queue {
             state.unstated_lines += 1;
         }
         drop(state);
-        if is_awaited {
+        if consumer_waits {
             self.changed.notify_one();
         }
     }
@@ -109,7 +110,7 @@ impl Queue {
         }
     }
 
-    /// Notes that what was taken is written, and how many lost lines it states.
+    /// Records that the taken entries are written, and how many lost lines they state.
     pub fn acknowledge(&self, stated_lines: u64) {
         let mut state = self.lock();
         state.write_started = None;
@@ -117,8 +118,8 @@ impl Queue {
         state.unstated_lines -= stated_lines;
     }
 
-    /// Notes why a write has failed, and waits before the next attempt. Returns false if the queue
-    /// is closed.
+    /// Records why a write has failed, and waits before the next attempt. Returns false if the
+    /// queue is closed.
     pub fn await_retry(&self, failure: String, delay: Duration) -> bool {
         let mut state = self.lock();
         state.failure = Some(failure);
@@ -128,25 +129,25 @@ impl Queue {
         !waited.unwrap_or_else(PoisonError::into_inner).0.is_closed
     }
 
-    /// Notes that the consumer has ended.
+    /// Records that the consumer has ended.
     pub fn finish(&self) {
         self.lock().is_finished = true;
         self.finished.notify_all();
     }
 
-    /// Refuses further lines, and waits until the consumer has ended. Returns false if the deadline
-    /// passes first.
-    pub fn close(&self, deadline: Duration) -> bool {
+    /// Refuses further lines, and waits until the consumer has ended. Returns false if that takes
+    /// longer than `timeout`.
+    pub fn close(&self, timeout: Duration) -> bool {
         let mut state = self.lock();
         state.is_closed = true;
         self.changed.notify_all();
         let waited = self
             .finished
-            .wait_timeout_while(state, deadline, |state| !state.is_finished);
+            .wait_timeout_while(state, timeout, |state| !state.is_finished);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_finished
     }
 
-    /// Describes what keeps lines from the output, and how many it has cost.
+    /// Describes why lines are not written, and how many are lost. `None` without a problem.
     pub fn trouble(&self) -> Option<String> {
         let state = self.lock();
         let is_stalled = state
@@ -168,14 +169,14 @@ impl Queue {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // The state is consistent at every point where a thread could end.
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // A panic cannot happen while the state is inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    /// The next lines, as many as are written at once.
+impl QueueState {
+    /// Removes and returns the next entries, as many as fit one write.
     fn next(&mut self) -> Option<Taken> {
         let mut lines = match self.entries.pop_front()? {
             Entry::Lost(count) => return Some(Taken::Lost(count)),

@@ -330,7 +330,7 @@ fn operator_commands_without_token_fail() {
     ] {
         let run = desk.run(command, &arguments);
         assert_code(&run, 1);
-        assert!(run.stderr.contains("show the token"), "{}", run.stderr);
+        assert!(run.stderr.contains("operator token"), "{}", run.stderr);
     }
     let shown = desk
         .gateway

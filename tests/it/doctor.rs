@@ -1,6 +1,6 @@
 //! Tests that the output and the exit code of `millpond doctor` report whether a gateway is ready.
 
-use crate::harness::{Gateway, Origin, Reply, Run, listen, millpond};
+use crate::harness::{Body, Gateway, Origin, Reply, Run, listen, millpond};
 
 fn doctor(url: &str) -> Run {
     let folder = tempfile::tempdir().expect("a folder can be created");
@@ -20,6 +20,21 @@ fn ready_gateway_is_reported_as_ready() {
     let run = doctor(&gateway.url("/"));
     run.assert_success();
     assert!(run.stdout.contains("is ready"), "{run:?}");
+}
+
+#[test]
+fn warnings_of_ready_gateway_are_reported() {
+    let origin = Origin::start();
+    let page = "ready\nbut the disk of the cache is full\nbut 7 lines are lost\n";
+    origin.serve("/readyz", Reply::ok(&Body::from(page.as_bytes())));
+    let run = doctor(&origin.url(""));
+    run.assert_success();
+    let (first, warnings) = run.stdout.split_once('\n').expect("there are warnings");
+    assert!(first.ends_with("is ready"), "{run:?}");
+    assert_eq!(
+        warnings, "but the disk of the cache is full\nbut 7 lines are lost\n",
+        "{run:?}"
+    );
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn unread_log_pipe_delays_no_request() {
     let stated = log.wait_for("the loss", |event| event["lost_lines"].is_u64());
     assert_eq!(
         (&stated["level"], &stated["message"]),
-        (&Value::from("WARN"), &Value::from("log lines were lost"))
+        (&Value::from("ERROR"), &Value::from("log lines were lost"))
     );
     bare.await_ready("the log has recovered", |text| text == "ready\n");
     Stage::flood(&bare, MORE_THAN_THE_QUEUE..MORE_THAN_THE_QUEUE + 10);

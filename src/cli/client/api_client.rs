@@ -1,29 +1,27 @@
-//! Talking to a gateway: where it is, what is shown to it, and what its answers mean for the exit
-//! code.
+//! Client for the API of a gateway. Its responses determine the exit code of a command.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_LENGTH, HeaderMap};
+use reqwest::header::HeaderMap;
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
-use crate::cli::{EXIT_ABSENT, EXIT_CORRUPT, EXIT_FAILED, EXIT_USAGE, fail};
+use crate::cli::exit::{FailureCode, fail};
 use crate::model::{Secret, root_cause};
 
-/// How long the gateway may take to take a connection. What it is asked for may take as long as a
-/// fetch.
+/// How long a connection to the gateway may take. A response may take as long as a fetch.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// More than any answer of the API, in bytes.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Largest response of the API, in bytes.
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
-/// Which gateway is asked, and how its answers are shown.
+/// Arguments of every command that uses a gateway.
 #[derive(clap::Args)]
-pub struct Connection {
-    /// The gateway's URL
+pub struct GatewayArgs {
+    /// URL of the gateway
     #[arg(
         long,
         value_name = "URL",
@@ -31,24 +29,24 @@ pub struct Connection {
         default_value = "http://127.0.0.1:8080"
     )]
     gateway: String,
-    /// A file with the operators' token; otherwise it is taken from MILLPOND_TOKEN
+    /// File with the operator token; the default is the token in MILLPOND_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Answer in JSON, one document a line, and show no progress
+    /// Print JSON, one document per line, and no progress
     #[arg(long)]
     json: bool,
 }
 
-/// Why a command did not do what it should.
+/// Failure of a command.
 #[derive(Debug)]
 pub struct Failure {
-    pub code: u8,
-    /// Empty if only the exit code reports it.
+    pub code: FailureCode,
+    /// Text for standard error. Empty if only the exit code reports the failure.
     pub text: String,
 }
 
 impl Failure {
-    pub fn new(code: u8, text: impl Into<String>) -> Self {
+    pub fn new(code: FailureCode, text: impl Into<String>) -> Self {
         Self {
             code,
             text: text.into(),
@@ -56,19 +54,18 @@ impl Failure {
     }
 
     pub fn failed(text: impl Into<String>) -> Self {
-        Self::new(EXIT_FAILED, text)
+        Self::new(FailureCode::Failed, text)
     }
 
     pub fn usage(text: impl Into<String>) -> Self {
-        Self::new(EXIT_USAGE, text)
+        Self::new(FailureCode::Usage, text)
     }
 
-    /// What the status of an answer means.
-    fn of_status(status: StatusCode, line: &str) -> Self {
+    fn from_status(status: StatusCode, line: &str) -> Self {
         let code = match status {
-            StatusCode::NOT_FOUND | StatusCode::GONE => EXIT_ABSENT,
-            StatusCode::CONFLICT => EXIT_CORRUPT,
-            _ => EXIT_FAILED,
+            StatusCode::NOT_FOUND | StatusCode::GONE => FailureCode::NotFound,
+            StatusCode::CONFLICT => FailureCode::Corrupt,
+            _ => FailureCode::Failed,
         };
         let text = if line.is_empty() {
             status.to_string()
@@ -78,9 +75,10 @@ impl Failure {
         Self::new(code, text)
     }
 
-    pub fn show(&self) -> ExitCode {
+    /// Prints the failure, and returns its exit code.
+    pub fn report(&self) -> ExitCode {
         if self.text.is_empty() {
-            ExitCode::from(self.code)
+            self.code.into()
         } else {
             fail(&self.text, self.code)
         }
@@ -95,7 +93,7 @@ impl From<reqwest::Error> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        // What read standard output has gone, and knows it.
+        // The reader of standard output has closed the pipe, and needs no message.
         Self::failed(if error.kind() == std::io::ErrorKind::BrokenPipe {
             String::new()
         } else {
@@ -104,7 +102,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// A gateway to talk to.
+/// Client for one gateway.
 pub struct ApiClient {
     client: Client,
     base: String,
@@ -113,10 +111,12 @@ pub struct ApiClient {
 }
 
 impl ApiClient {
+    /// Creates a client.
+    ///
     /// # Errors
-    /// [`Failure`] if the token's file cannot be read.
-    pub fn new(connection: Connection) -> Result<Self, Failure> {
-        let token = match connection.token_file {
+    /// [`Failure`] if the file with the token cannot be read.
+    pub fn new(arguments: GatewayArgs) -> Result<Self, Failure> {
+        let token = match arguments.token_file {
             Some(file) => Secret::default()
                 .or_from_file("--token", &file)
                 .map(Some)
@@ -126,24 +126,24 @@ impl ApiClient {
                 .filter(|token| !token.is_empty())
                 .map(Secret::from),
         };
-        // The gateway itself is asked, not whatever the environment names for downloads.
+        // Proxies of the environment are for downloads, and do not know the API.
         let client = Client::builder()
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT);
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
-        let base = connection.gateway.trim_end_matches('/').to_owned();
+        let base = arguments.gateway.trim_end_matches('/').to_owned();
         Ok(Self {
             client: client.build()?,
             base,
             token,
-            shows_json: connection.json,
+            shows_json: arguments.json,
         })
     }
 
-    /// Asks the API. `parameters` are encoded here.
+    /// Sends a request to the API. The parameters are percent-encoded here.
     ///
     /// # Errors
-    /// [`Failure`] with what the gateway says.
+    /// [`Failure`] with the error of the gateway.
     pub async fn call(
         &self,
         method: Method,
@@ -153,27 +153,19 @@ impl ApiClient {
         read_json(self.api(method, resource, parameters).send().await?).await
     }
 
-    /// Sends a body of known length to the API.
+    /// Uploads a body to the API. `headers` contain its length.
     ///
     /// # Errors
-    /// [`Failure`] with what the gateway says.
+    /// [`Failure`] with the error of the gateway.
     pub async fn upload(
         &self,
         resource: &str,
         parameters: &[(&str, &str)],
         headers: HeaderMap,
-        size_bytes: u64,
         body: Body,
     ) -> Result<Value, Failure> {
         let request = self.api(Method::PUT, resource, parameters).headers(headers);
-        read_json(
-            request
-                .header(CONTENT_LENGTH, size_bytes)
-                .body(body)
-                .send()
-                .await?,
-        )
-        .await
+        read_json(request.body(body).send().await?).await
     }
 
     fn api(&self, method: Method, resource: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
@@ -191,10 +183,10 @@ impl ApiClient {
         }
     }
 
-    /// Asks for a target as any client does, without the token.
+    /// Requests a target as any client does, without the token.
     ///
     /// # Errors
-    /// [`Failure`] if the gateway cannot be asked.
+    /// [`Failure`] if the gateway cannot be reached.
     pub async fn get(&self, url: &str, headers: HeaderMap) -> Result<Response, Failure> {
         Ok(self
             .client
@@ -205,7 +197,7 @@ impl ApiClient {
     }
 }
 
-/// The failure that an answer tells of.
+/// Returns the failure that an error response describes.
 pub async fn failure_of(response: Response) -> Failure {
     let status = response.status();
     let text = read(response).await.unwrap_or_default();
@@ -217,7 +209,7 @@ pub async fn failure_of(response: Response) -> Failure {
         .chars()
         .filter(|c| !c.is_control())
         .collect();
-    Failure::of_status(status, &line)
+    Failure::from_status(status, &line)
 }
 
 async fn read_json(response: Response) -> Result<Value, Failure> {
@@ -226,15 +218,15 @@ async fn read_json(response: Response) -> Result<Value, Failure> {
     }
     let bytes = read(response).await?;
     serde_json::from_slice(&bytes)
-        .map_err(|_| Failure::failed("the gateway does not answer in JSON"))
+        .map_err(|_| Failure::failed("the response of the gateway is not JSON"))
 }
 
 async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
-    while let Some(piece) = response.chunk().await? {
-        bytes.extend_from_slice(&piece);
-        if bytes.len() > MAX_ANSWER_BYTES {
-            return Err(Failure::failed("the gateway's answer is too long"));
+    while let Some(chunk) = response.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > MAX_RESPONSE_BYTES {
+            return Err(Failure::failed("the response of the gateway is too long"));
         }
     }
     Ok(bytes)

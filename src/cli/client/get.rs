@@ -1,4 +1,4 @@
-//! `millpond get` and `millpond ensure`: a target's bytes, here or in the gateway.
+//! `millpond get` and `millpond ensure`: fetch a file to this machine, or only to the gateway.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,60 +9,61 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::api_client::{ApiClient, Connection, Failure, failure_of};
+use super::api_client::{ApiClient, Failure, GatewayArgs, failure_of};
 use super::progress;
+use crate::cli::exit::FailureCode;
 use crate::cli::output::print_line;
-use crate::cli::{EXIT_ABSENT, EXIT_CORRUPT};
 use crate::model::{ExpectedDigests, Hasher, Sha256};
 
-/// How often, and with what rest, it is asked whether something is on record whose last byte has
-/// just come.
+/// How often the gateway is asked for the record of a file whose last byte has just arrived.
 const MAX_POLLS: usize = 100;
+
+/// Interval between these requests.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(clap::Args)]
 pub struct Get {
-    /// The file's URL
+    /// URL of the file
     url: String,
-    /// Where to write it; - is standard output. Without it the name in the URL
+    /// Output file, or - for standard output; the default is the file name in the URL
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What it must be
+    /// SHA-256 that the file must have
     #[arg(long, value_name = "HEX")]
     sha256: Option<Sha256>,
     #[command(flatten)]
-    connection: Connection,
+    arguments: GatewayArgs,
 }
 
 #[derive(clap::Args)]
 pub struct Ensure {
-    /// The file's URL
+    /// URL of the file
     url: String,
-    /// What it must be
+    /// SHA-256 that the file must have
     #[arg(long, value_name = "HEX")]
     sha256: Option<Sha256>,
     #[command(flatten)]
-    connection: Connection,
+    arguments: GatewayArgs,
 }
 
 impl Get {
+    /// Runs the command.
     pub async fn run(self) -> Result<(), Failure> {
-        let api = ApiClient::new(self.connection)?;
+        let api = ApiClient::new(self.arguments)?;
         let output = match self.output {
             Some(output) => output,
             None => PathBuf::from(file_name_from_url(&self.url)?),
         };
-        // All of it, as a part: whoever asks like this is never sent to the origin.
-        let response = ask(&api, &self.url, self.sha256, "bytes=0-").await?;
-        let stated = self.sha256;
+        // The gateway never redirects a range request to the origin, even one for all bytes.
+        let response = request_range(&api, &self.url, self.sha256, "bytes=0-").await?;
         let sha256 = if output.as_os_str() == "-" {
             let sha256 = receive(response, &mut std::io::stdout().lock(), false).await?;
-            check(&api, &self.url, sha256, stated).await?;
+            check(&api, &self.url, sha256, self.sha256).await?;
             return Ok(());
         } else {
             let part = PartFile::create(&output)?;
             let sha256 = receive(response, &mut &part.file, !api.shows_json).await?;
-            check(&api, &self.url, sha256, stated).await?;
+            check(&api, &self.url, sha256, self.sha256).await?;
             part.persist_to(&output)?;
             sha256
         };
@@ -78,10 +79,11 @@ impl Get {
 }
 
 impl Ensure {
+    /// Runs the command.
     pub async fn run(self) -> Result<(), Failure> {
-        let api = ApiClient::new(self.connection)?;
-        // The last byte comes once all of it has been checked.
-        let response = ask(&api, &self.url, self.sha256, "bytes=-1").await?;
+        let api = ApiClient::new(self.arguments)?;
+        // The gateway sends the last byte only after it has verified the whole file.
+        let response = request_range(&api, &self.url, self.sha256, "bytes=-1").await?;
         if response.status() == StatusCode::PARTIAL_CONTENT {
             receive(response, &mut std::io::sink(), false).await?;
         }
@@ -101,13 +103,13 @@ impl Ensure {
             sleep(POLL_INTERVAL).await;
         }
         Err(Failure::failed(
-            "the gateway passes this on and does not keep it",
+            "the gateway passes this URL through and does not store it",
         ))
     }
 }
 
-/// Asks for a part of a target. An empty file has none.
-async fn ask(
+/// Requests a range of a target. Accepts a 416 for an empty file.
+async fn request_range(
     api: &ApiClient,
     url: &str,
     sha256: Option<Sha256>,
@@ -128,7 +130,7 @@ async fn ask(
     }
 }
 
-/// There is no range of an empty file (RFC 9110, section 14.4).
+/// Returns whether a 416 is due to an empty file, which has no range (RFC 9110, section 14.4).
 fn is_empty(response: &Response) -> bool {
     response
         .headers()
@@ -136,7 +138,7 @@ fn is_empty(response: &Response) -> bool {
         .is_some_and(|range| range == "bytes */0")
 }
 
-/// Takes in a body, and says what it was. A cut one is an error.
+/// Writes a body to `to`, and returns its SHA-256. A truncated body is an error.
 async fn receive(
     mut response: Response,
     to: &mut impl Write,
@@ -145,39 +147,39 @@ async fn receive(
     let mut hasher = Hasher::new(&ExpectedDigests::nothing());
     if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
         let bar = progress::bar(response.content_length(), shows_progress);
-        while let Some(piece) = response.chunk().await? {
-            hasher.update(&piece);
-            to.write_all(&piece)?;
-            bar.inc(piece.len() as u64);
+        while let Some(chunk) = response.chunk().await? {
+            hasher.update(&chunk);
+            to.write_all(&chunk)?;
+            bar.inc(chunk.len() as u64);
         }
     }
     to.flush()?;
     Ok(hasher.finish().sha256)
 }
 
-/// Holds what came against what was stated, or else against what is on record.
+/// Compares the received digest with the expected one, or else with the active record.
 async fn check(
     api: &ApiClient,
     url: &str,
     found: Sha256,
-    stated: Option<Sha256>,
+    required: Option<Sha256>,
 ) -> Result<(), Failure> {
-    let expected = match stated {
-        Some(stated) => Some(stated.to_string()),
+    let expected = match required {
+        Some(required) => Some(required.to_string()),
         None => fetch_record(api, url)
             .await?
             .and_then(|record| Some(record["sha256"].as_str()?.to_owned())),
     };
     match expected {
         Some(expected) if expected != found.to_string() => Err(Failure::new(
-            EXIT_CORRUPT,
-            format!("sha256:{expected} was expected, sha256:{found} came"),
+            FailureCode::Corrupt,
+            format!("digest mismatch: expected sha256:{expected}, received sha256:{found}"),
         )),
         _ => Ok(()),
     }
 }
 
-/// The record that answers for a target, if there is one.
+/// Returns the active record of a target, if there is one.
 async fn fetch_record(api: &ApiClient, url: &str) -> Result<Option<Value>, Failure> {
     match api.call(Method::GET, "targets", &[("url", url)]).await {
         Ok(history) => {
@@ -187,11 +189,12 @@ async fn fetch_record(api: &ApiClient, url: &str) -> Result<Option<Value>, Failu
                 .find(|record| record["active"] == true)
                 .cloned())
         }
-        Err(failure) if failure.code == EXIT_ABSENT => Ok(None),
+        Err(failure) if failure.code == FailureCode::NotFound => Ok(None),
         Err(failure) => Err(failure),
     }
 }
 
+/// Returns the last segment of the path of a URL.
 fn file_name_from_url(url: &str) -> Result<String, Failure> {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -200,11 +203,11 @@ fn file_name_from_url(url: &str) -> Result<String, Failure> {
     if is_name {
         Ok(name.to_owned())
     } else {
-        Err(Failure::usage("the URL names no file: say -o FILE"))
+        Err(Failure::usage("the URL contains no file name; use -o FILE"))
     }
 }
 
-/// A file beside the one that is to be, removed unless it is kept.
+/// Partial file beside the output file. It is removed unless it is persisted.
 struct PartFile {
     file: std::fs::File,
     path: PathBuf,
@@ -223,6 +226,7 @@ impl PartFile {
         Ok(Self { file, path })
     }
 
+    /// Gives the file its final name.
     fn persist_to(self, output: &Path) -> Result<(), Failure> {
         self.file.sync_all()?;
         Ok(std::fs::rename(&self.path, output)?)
@@ -231,7 +235,7 @@ impl PartFile {
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        // Once it is kept it has another name.
+        // A persisted file has another name by now.
         drop(std::fs::remove_file(&self.path));
     }
 }

@@ -1,4 +1,4 @@
-//! `millpond import`: an operator's own copies, under the URLs that they stand for.
+//! `millpond import`: stores an operator's own copies of files under URLs.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -9,20 +9,20 @@ use futures_util::stream::unfold;
 use indicatif::ProgressBar;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Body;
-use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use tokio::task::spawn_blocking;
 
-use super::api_client::{ApiClient, Connection, Failure};
+use super::api_client::{ApiClient, Failure, GatewayArgs};
 use super::progress;
+use crate::cli::exit::{FailureCode, fail};
 use crate::cli::output::print_line;
-use crate::cli::{EXIT_CORRUPT, fail};
 use crate::model::{Algorithm, Digests, Hasher};
 
-/// The piece in which files are read, in bytes.
-const PIECE_BYTES: usize = 256 * 1024;
+/// Size of the chunks in which files are read, in bytes.
+const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What of a file's name need not be encoded in a URL.
-const NAME: &AsciiSet = &NON_ALPHANUMERIC
+/// Characters of a file name that are percent-encoded in a URL.
+const ENCODED_IN_NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -31,18 +31,19 @@ const NAME: &AsciiSet = &NON_ALPHANUMERIC
 
 #[derive(clap::Args)]
 pub struct Import {
-    /// A file, or a folder whose files are all imported
+    /// File, or folder whose files are all imported
     path: PathBuf,
-    /// The URL that it stands for; a name is added behind a slash at its end, and behind a folder's
+    /// URL of the copy; the file name is appended if this ends with a slash, or PATH is a folder
     #[arg(long, value_name = "URL")]
     url: String,
     #[command(flatten)]
-    connection: Connection,
+    arguments: GatewayArgs,
 }
 
 impl Import {
+    /// Runs the command. If one of several files fails, the others are still imported.
     pub async fn run(self) -> Result<(), Failure> {
-        let api = ApiClient::new(self.connection)?;
+        let api = ApiClient::new(self.arguments)?;
         let copies = copies(&self.path, &self.url)?;
         if copies.is_empty() {
             return Err(Failure::usage(format!(
@@ -50,8 +51,8 @@ impl Import {
                 self.path.display()
             )));
         }
-        let (count, mut first) = (copies.len(), None);
-        let mut failed = 0;
+        let count = copies.len();
+        let (mut first_code, mut failed) = (None, 0);
         for (file, url) in copies {
             if let Err(failure) = import(&api, &file, &url).await {
                 let failure = Failure {
@@ -61,13 +62,12 @@ impl Import {
                 if count == 1 {
                     return Err(failure);
                 }
-                // The others may do well.
                 fail(&failure.text, failure.code);
                 failed += 1;
-                first.get_or_insert(failure.code);
+                first_code.get_or_insert(failure.code);
             }
         }
-        match first {
+        match first_code {
             Some(code) => Err(Failure::new(
                 code,
                 format!("{failed} of {count} files were not imported"),
@@ -77,14 +77,14 @@ impl Import {
     }
 }
 
-/// The files to import, and what each stands for.
+/// Returns the files to import, each with its URL.
 fn copies(path: &Path, url: &str) -> Result<Vec<(PathBuf, String)>, Failure> {
-    let complaint = |why: &std::io::Error| Failure::usage(format!("{}: {why}", path.display()));
-    let metadata = std::fs::metadata(path).map_err(|why| complaint(&why))?;
+    let describe = |why: &std::io::Error| Failure::usage(format!("{}: {why}", path.display()));
+    let metadata = std::fs::metadata(path).map_err(|why| describe(&why))?;
     if metadata.is_dir() {
         let mut copies = Vec::new();
         let base = url.trim_end_matches('/');
-        collect(path, base, &mut copies).map_err(|why| complaint(&why))?;
+        collect(path, base, &mut copies).map_err(|why| describe(&why))?;
         return Ok(copies);
     }
     let url = match path.file_name() {
@@ -94,15 +94,16 @@ fn copies(path: &Path, url: &str) -> Result<Vec<(PathBuf, String)>, Failure> {
     Ok(vec![(path.to_owned(), url)])
 }
 
-/// Every file below a folder, in order. Links are not followed: they may lead anywhere.
+/// Collects all files below a folder in the order of their names.
+///
+/// Symbolic links are not followed, since they may lead out of the folder.
 fn collect(folder: &Path, base: &str, copies: &mut Vec<(PathBuf, String)>) -> std::io::Result<()> {
     let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
-        let name = entry
-            .file_name()
-            .into_string()
-            .map_err(|_| std::io::Error::other("a name in it is no text"))?;
+        let name = entry.file_name().into_string().map_err(|_| {
+            std::io::Error::other("the name of a file in the folder is not valid UTF-8")
+        })?;
         let (url, kind) = (format!("{base}/{}", encode(&name)), entry.file_type()?);
         if kind.is_dir() {
             collect(&entry.path(), &url, copies)?;
@@ -114,11 +115,10 @@ fn collect(folder: &Path, base: &str, copies: &mut Vec<(PathBuf, String)>) -> st
 }
 
 fn encode(name: &str) -> String {
-    utf8_percent_encode(name, NAME).to_string()
+    utf8_percent_encode(name, ENCODED_IN_NAME).to_string()
 }
 
-/// Imports one file. Its digests are computed here first, and those that the gateway has found must
-/// be the same.
+/// Imports one file. Its digests are computed here first, and the gateway must compute the same.
 async fn import(api: &ApiClient, path: &Path, url: &str) -> Result<(), Failure> {
     let (mut file, size_bytes, digests) = hash(path.to_owned()).await?;
     let md5 = digests
@@ -140,10 +140,11 @@ async fn import(api: &ApiClient, path: &Path, url: &str) -> Result<(), Failure> 
             HeaderValue::from_str(hex).expect("hexadecimal digits can be in a header"),
         );
     }
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(size_bytes));
     file.rewind()?;
     let body = body_of(file, progress::bar(Some(size_bytes), !api.shows_json));
     let imported = api
-        .upload("objects", &[("url", url)], headers, size_bytes, body)
+        .upload("objects", &[("url", url)], headers, body)
         .await?;
     let found = |algorithm: &str| {
         imported["digests"][algorithm]
@@ -166,22 +167,23 @@ async fn import(api: &ApiClient, path: &Path, url: &str) -> Result<(), Failure> 
         Ok(())
     } else {
         Err(Failure::new(
-            EXIT_CORRUPT,
-            "the gateway has other bytes than were sent",
+            FailureCode::Corrupt,
+            "the gateway stored other bytes than the file has",
         ))
     }
 }
 
+/// Opens a file, and computes its size and digests.
 async fn hash(path: PathBuf) -> Result<(File, u64, Digests), Failure> {
     let hashed = spawn_blocking(move || {
         let mut file = File::open(path)?;
         let (mut hasher, mut size_bytes) = (Hasher::with_all_algorithms(), 0);
-        let mut piece = vec![0; PIECE_BYTES];
+        let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            match file.read(&mut piece)? {
+            match file.read(&mut chunk)? {
                 0 => return Ok((file, size_bytes, hasher.finish())),
                 count => {
-                    hasher.update(&piece[..count]);
+                    hasher.update(&chunk[..count]);
                     size_bytes += count as u64;
                 }
             }
@@ -193,27 +195,27 @@ async fn hash(path: PathBuf) -> Result<(File, u64, Digests), Failure> {
     Ok(hashed?)
 }
 
-/// The file, piece by piece.
+/// Returns a request body that reads the file in chunks.
 fn body_of(file: File, bar: ProgressBar) -> Body {
-    let pieces = unfold(Some((file, bar)), |state| async {
+    let chunks = unfold(Some((file, bar)), |state| async {
         let (mut file, bar) = state?;
         let read = spawn_blocking(move || {
-            let mut piece = vec![0; PIECE_BYTES];
-            let count = file.read(&mut piece)?;
-            piece.truncate(count);
-            Ok::<_, std::io::Error>((file, Bytes::from(piece)))
+            let mut chunk = vec![0; CHUNK_BYTES];
+            let count = file.read(&mut chunk)?;
+            chunk.truncate(count);
+            Ok::<_, std::io::Error>((file, Bytes::from(chunk)))
         });
         match read
             .await
             .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
         {
-            Ok((_, piece)) if piece.is_empty() => None,
-            Ok((file, piece)) => {
-                bar.inc(piece.len() as u64);
-                Some((Ok(piece), Some((file, bar))))
+            Ok((_, chunk)) if chunk.is_empty() => None,
+            Ok((file, chunk)) => {
+                bar.inc(chunk.len() as u64);
+                Some((Ok(chunk), Some((file, bar))))
             }
             Err(error) => Some((Err(error), None)),
         }
     });
-    Body::wrap_stream(pieces)
+    Body::wrap_stream(chunks)
 }

@@ -1,4 +1,4 @@
-//! The commands that talk to a gateway: for everybody who builds, and for operators.
+//! Commands that use the API of a gateway. Some are for all users, the others for operators.
 
 mod api_client;
 mod get;
@@ -12,33 +12,35 @@ use clap::Subcommand;
 
 use get::{Ensure, Get};
 use import::Import;
-use targets::{Ls, Pin, Refresh, Rm, Stat, Unpin};
+use targets::{Ls, PinTarget, Refresh, Rm, Stat, UnpinTarget};
 
+/// Command that uses the API of a gateway.
 #[derive(Subcommand)]
-pub enum Command {
-    /// Download a file through the gateway, and check it
+pub enum ClientCommand {
+    /// Download a file through the gateway, and verify it
     Get(Get),
-    /// Have the gateway fetch and keep a file, and download nothing
+    /// Have the gateway fetch and store a file, without a download
     Ensure(Ensure),
-    /// Show all that a URL is known to have given
+    /// Show all records of a URL
     Stat(Stat),
-    /// List what is kept (operators)
+    /// List stored files (operators)
     Ls(Ls),
-    /// Remove a URL with its records and bytes, or the bytes of one digest (operators)
+    /// Remove a URL with its records and objects, or one object (operators)
     Rm(Rm),
-    /// Fetch a URL again; other bytes than before are kept beside the old ones (operators)
+    /// Fetch a URL again; changed bytes are stored beside the old ones (operators)
     Refresh(Refresh),
-    /// Say which bytes a URL means, and keep them from eviction (operators)
-    Pin(Pin),
-    /// Take a pin away, or all pins of a URL (operators)
-    Unpin(Unpin),
+    /// Pin the bytes of a URL: they are served for it, and not evicted (operators)
+    Pin(PinTarget),
+    /// Remove one pin or all pins of a URL (operators)
+    Unpin(UnpinTarget),
     /// Store your own copy of a file, or of a folder of files, under a URL, pinned (operators)
     Import(Import),
 }
 
-impl Command {
+impl ClientCommand {
+    /// Runs the command.
     pub async fn run(self) -> ExitCode {
-        let done = match self {
+        let result = match self {
             Self::Get(get) => get.run().await,
             Self::Ensure(ensure) => ensure.run().await,
             Self::Stat(stat) => stat.run().await,
@@ -49,6 +51,6 @@ impl Command {
             Self::Unpin(unpin) => unpin.run().await,
             Self::Import(import) => import.run().await,
         };
-        done.map_or_else(|failure| failure.show(), |()| ExitCode::SUCCESS)
+        result.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
     }
 }

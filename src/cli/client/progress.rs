@@ -1,9 +1,10 @@
-//! A progress bar, on a terminal only.
+//! Progress bar of a download or an upload.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
-/// A bar over `size_bytes`, or a count where that is not known. It shows nothing where standard
-/// error is no terminal, and is gone when it is dropped.
+/// Returns a progress bar for `size_bytes` bytes, or a counter if the size is unknown.
+///
+/// It is only shown if standard error is a terminal, and disappears when it is dropped.
 pub fn bar(size_bytes: Option<u64>, is_shown: bool) -> ProgressBar {
     let target = if is_shown {
         ProgressDrawTarget::stderr()
@@ -16,5 +17,5 @@ pub fn bar(size_bytes: Option<u64>, is_shown: bool) -> ProgressBar {
         Some(_) => "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
         None => "{spinner} {bytes} {bytes_per_sec}",
     };
-    bar.with_style(ProgressStyle::with_template(template).expect("the templates above are ones"))
+    bar.with_style(ProgressStyle::with_template(template).expect("the templates are valid"))
 }

@@ -1,70 +1,76 @@
-//! `millpond stat | ls | rm | refresh | pin | unpin`: what the gateway knows of targets, and what
-//! operators decide.
+//! `millpond stat | ls | rm | refresh | pin | unpin`: records of targets, and operations on them.
 
 use reqwest::Method;
 use serde_json::Value;
 
-use super::api_client::{ApiClient, Connection, Failure};
-use crate::cli::EXIT_CORRUPT;
+use super::api_client::{ApiClient, Failure, GatewayArgs};
+use crate::cli::exit::FailureCode;
 use crate::cli::output::{Reader, print_line};
 use crate::model::Sha256;
 
 #[derive(clap::Args)]
 pub struct Stat {
+    /// URL of the file
     url: String,
     #[command(flatten)]
-    connection: Connection,
+    arguments: GatewayArgs,
 }
 
 #[derive(clap::Args)]
 pub struct Ls {
     #[command(flatten)]
-    connection: Connection,
+    arguments: GatewayArgs,
 }
 
 #[derive(clap::Args)]
 pub struct Rm {
     #[arg(required_unless_present = "sha256")]
+    /// URL of the file
     url: Option<String>,
-    /// Remove these bytes, and leave what is on record
+    /// Remove the object with this digest, but no records
     #[arg(long, value_name = "HEX", conflicts_with = "url")]
     sha256: Option<Sha256>,
     #[command(flatten)]
-    connection: Connection,
+    arguments: GatewayArgs,
 }
 
 #[derive(clap::Args)]
 pub struct Refresh {
+    /// URL of the file
     url: String,
-    /// Let the new bytes answer from now on
+    /// Serve the new bytes from now on
     #[arg(long)]
     accept: bool,
     #[command(flatten)]
-    connection: Connection,
+    arguments: GatewayArgs,
 }
 
 #[derive(clap::Args)]
-pub struct Pin {
+pub struct PinTarget {
+    /// URL of the file
     url: String,
-    /// Those of which it has given; without it those that answer now
+    /// Digest of one of its records; the default is the active one
     #[arg(long, value_name = "HEX")]
     sha256: Option<Sha256>,
     #[command(flatten)]
-    connection: Connection,
+    arguments: GatewayArgs,
 }
 
 #[derive(clap::Args)]
-pub struct Unpin {
+pub struct UnpinTarget {
+    /// URL of the file
     url: String,
+    /// Digest of one pin; the default is all pins
     #[arg(long, value_name = "HEX")]
     sha256: Option<Sha256>,
     #[command(flatten)]
-    connection: Connection,
+    arguments: GatewayArgs,
 }
 
 impl Stat {
+    /// Runs the command.
     pub async fn run(self) -> Result<(), Failure> {
-        let api = ApiClient::new(self.connection)?;
+        let api = ApiClient::new(self.arguments)?;
         let shown = api
             .call(Method::GET, "targets", &[("url", &self.url)])
             .await?;
@@ -80,8 +86,9 @@ impl Stat {
 }
 
 impl Ls {
+    /// Runs the command.
     pub async fn run(self) -> Result<(), Failure> {
-        let api = ApiClient::new(self.connection)?;
+        let api = ApiClient::new(self.arguments)?;
         let mut after: Option<String> = None;
         loop {
             let parameters: Vec<_> = after
@@ -112,8 +119,9 @@ impl Ls {
 }
 
 impl Rm {
+    /// Runs the command.
     pub async fn run(self) -> Result<(), Failure> {
-        let api = ApiClient::new(self.connection)?;
+        let api = ApiClient::new(self.arguments)?;
         let removed = match (self.sha256, &self.url) {
             (Some(sha256), _) => {
                 api.call(Method::DELETE, &format!("objects/sha256/{sha256}"), &[])
@@ -137,8 +145,9 @@ impl Rm {
 }
 
 impl Refresh {
+    /// Runs the command.
     pub async fn run(self) -> Result<(), Failure> {
-        let api = ApiClient::new(self.connection)?;
+        let api = ApiClient::new(self.arguments)?;
         let parameters = [
             ("url", self.url.as_str()),
             ("accept", if self.accept { "true" } else { "false" }),
@@ -150,73 +159,71 @@ impl Refresh {
             &format!("{}  {}", text(&refreshed["sha256"]), self.url),
         )?;
         if refreshed["changed"] == true && refreshed["accepted"] != true {
-            let before = text(&refreshed["previous_sha256"]);
-            let complaint = format!(
-                "other bytes came; sha256:{before} stays the answer until you say --accept"
+            let previous = text(&refreshed["previous_sha256"]);
+            let line = format!(
+                "the bytes have changed; sha256:{previous} is served until you refresh with \
+                 --accept"
             );
-            return Err(Failure::new(EXIT_CORRUPT, complaint));
+            return Err(Failure::new(FailureCode::Corrupt, line));
         }
         Ok(())
     }
 }
 
-impl Pin {
+impl PinTarget {
+    /// Runs the command.
     pub async fn run(self) -> Result<(), Failure> {
-        let pinned = call_pins(Method::PUT, &self.url, self.sha256, self.connection).await?;
-        show(
-            &pinned.0,
-            &pinned.1,
-            &format!("{}  {}", text(&pinned.1["pinned"]), self.url),
-        )
+        let api = ApiClient::new(self.arguments)?;
+        let pinned = call_pins(&api, Method::PUT, &self.url, self.sha256).await?;
+        let line = format!("{}  {}", text(&pinned["pinned"]), self.url);
+        show(&api, &pinned, &line)
     }
 }
 
-impl Unpin {
+impl UnpinTarget {
+    /// Runs the command.
     pub async fn run(self) -> Result<(), Failure> {
-        let unpinned = call_pins(Method::DELETE, &self.url, self.sha256, self.connection).await?;
-        show(
-            &unpinned.0,
-            &unpinned.1,
-            &format!("{} pins were taken away", unpinned.1["unpinned"]),
-        )
+        let api = ApiClient::new(self.arguments)?;
+        let unpinned = call_pins(&api, Method::DELETE, &self.url, self.sha256).await?;
+        let line = format!("{} pins were removed", unpinned["unpinned"]);
+        show(&api, &unpinned, &line)
     }
 }
 
 async fn call_pins(
+    api: &ApiClient,
     method: Method,
     url: &str,
     sha256: Option<Sha256>,
-    connection: Connection,
-) -> Result<(ApiClient, Value), Failure> {
-    let api = ApiClient::new(connection)?;
+) -> Result<Value, Failure> {
     let sha256 = sha256.map(|sha256| sha256.to_string());
     let mut parameters = vec![("url", url)];
     parameters.extend(sha256.as_deref().map(|sha256| ("sha256", sha256)));
-    let answer = api.call(method, "pins", &parameters).await?;
-    Ok((api, answer))
+    api.call(method, "pins", &parameters).await
 }
 
-fn show(api: &ApiClient, answer: &Value, line: &str) -> Result<(), Failure> {
+/// Prints a response of the API, as JSON or as a line.
+fn show(api: &ApiClient, response: &Value, line: &str) -> Result<(), Failure> {
     if api.shows_json {
-        print_line(answer)
+        print_line(response)
     } else {
         print_line(&line)
     }?;
     Ok(())
 }
 
-/// A record or a listed target in one line.
+/// Formats a record or a listed target as one line.
 fn line_of(record: &Value) -> String {
     let pinned = match &record["pinned"] {
         Value::Bool(true) | Value::String(_) => "  pinned",
         _ => "",
     };
-    let held = if record["cached"] == true {
+    let storage = if record["cached"] == true {
         "cached"
     } else {
         "evicted"
     };
-    let answers = if record["active"] == true {
+    let active = if record["active"] == true {
         "  active"
     } else {
         ""
@@ -230,7 +237,7 @@ fn line_of(record: &Value) -> String {
         &record["size_bytes"],
         text(&record["first_seen"]),
     );
-    format!("{sha256}  {size}  {date}{source}  {held}{pinned}{answers}")
+    format!("{sha256}  {size}  {date}{source}  {storage}{pinned}{active}")
 }
 
 fn text(value: &Value) -> &str {

@@ -50,7 +50,11 @@ pub async fn lookup(cache: &Cache, admitted: &Admitted, request: &CacheRequest) 
         Ok(Some(hit)) => return Lookup::Hit(hit),
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(%error, %key, "opening an object failed, treating the request as a miss");
+            tracing::warn!(
+                %error,
+                %key,
+                "opening an object failed, treating the request as a miss"
+            );
         }
     }
     Lookup::Miss(if cache.allows_change(&known) {

@@ -165,7 +165,7 @@ impl ClientLimits {
             });
         }
         match lock(&self.transfers).get_mut(&net) {
-            Some(held) => self.check_limit(*held.count(kind), kind),
+            Some(active) => self.check_limit(*active.count(kind), kind),
             None => Ok(()),
         }
     }
@@ -184,12 +184,12 @@ impl ClientLimits {
         };
         let mut transfers = lock(&self.transfers);
         self.check_limit(
-            transfers.get_mut(&net).map_or(0, |held| *held.count(kind)),
+            transfers.get_mut(&net).map_or(0, |active| *active.count(kind)),
             kind,
         )?;
-        let held = transfers.entry(net).or_default();
-        *held.count(kind) += 1;
-        let fair_queue = Arc::clone(&held.fair_queue);
+        let active = transfers.entry(net).or_default();
+        *active.count(kind) += 1;
+        let fair_queue = Arc::clone(&active.fair_queue);
         Ok(TransferPermit {
             limits: Arc::clone(self),
             slot: Some(TransferSlot {
@@ -210,12 +210,12 @@ impl ClientLimits {
         (!is_exempt).then(|| ClientNet::from_address(client))
     }
 
-    fn check_limit(&self, held: u32, kind: TransferKind) -> Result<(), OverLimit> {
+    fn check_limit(&self, active: u32, kind: TransferKind) -> Result<(), OverLimit> {
         let (limit, over) = match kind {
             TransferKind::Download => (self.config.concurrent_downloads, OverLimit::Downloads),
             TransferKind::Tunnel => (self.config.concurrent_tunnels, OverLimit::Tunnels),
         };
-        if limit > 0 && held >= limit {
+        if limit > 0 && active >= limit {
             Err(over)
         } else {
             Ok(())
@@ -279,10 +279,10 @@ impl Drop for TransferPermit {
             return;
         };
         let mut transfers = lock(&self.limits.transfers);
-        if let Entry::Occupied(mut held) = transfers.entry(net) {
-            *held.get_mut().count(kind) -= 1;
-            if (held.get().downloads, held.get().tunnels) == (0, 0) {
-                held.remove();
+        if let Entry::Occupied(mut active) = transfers.entry(net) {
+            *active.get_mut().count(kind) -= 1;
+            if (active.get().downloads, active.get().tunnels) == (0, 0) {
+                active.remove();
             }
         }
     }

@@ -184,7 +184,9 @@ impl ClientLimits {
         };
         let mut transfers = lock(&self.transfers);
         self.check_limit(
-            transfers.get_mut(&net).map_or(0, |active| *active.count(kind)),
+            transfers
+                .get_mut(&net)
+                .map_or(0, |active| *active.count(kind)),
             kind,
         )?;
         let active = transfers.entry(net).or_default();

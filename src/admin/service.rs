@@ -16,7 +16,9 @@ use super::token::{AdminToken, Operator};
 use crate::cache::{Cache, EvictResult, ListedTarget, RecordStatus, RemovedTarget};
 use crate::fetch::{Fetcher, Refreshed};
 use crate::gateway::RequestError;
-use crate::model::{Event, EventSink, ExpectedDigests, Key, Record, Sha256, StoredHeaders, Target};
+use crate::model::{
+    Event, EventSink, ExpectedDigests, Key, Record, RecordSource, Sha256, StoredHeaders, Target,
+};
 use crate::policy::{Admitted, Class, Policy};
 
 /// Source in the records of imported objects.
@@ -93,7 +95,7 @@ impl AdminService {
 
     /// Returns the key under which a target is stored.
     fn key_of(&self, target: &Target) -> Key {
-        Key::of(&self.policy.cache_target(target))
+        Key::new(&self.policy.cache_target(target))
     }
 
     /// Lists stored targets in the order of their keys: at most `limit`, behind `after`.
@@ -276,8 +278,10 @@ impl AdminService {
             sealed.digests.clone(),
             sealed.size_bytes,
             SystemTime::now(),
-            IMPORT_SOURCE.to_owned(),
-            StoredHeaders::default(),
+            RecordSource {
+                source: IMPORT_SOURCE.to_owned(),
+                headers: StoredHeaders::default(),
+            },
         );
         self.cache
             .admin()

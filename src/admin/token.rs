@@ -10,7 +10,7 @@ use sha2::Sha256;
 
 use super::error::AdminError;
 use crate::gateway::Config;
-use crate::model::Secret;
+use crate::model::{ConfigError, Secret};
 
 /// Name of the file in the state folder that contains a generated token.
 const FILE_NAME: &str = "admin_token";
@@ -24,6 +24,15 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 /// Proof that a request has the operator token. Only [`AdminToken::authorize`] creates one.
 #[derive(Debug)]
 pub struct Operator(());
+
+/// Error returned for a token that cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum TokenError {
+    #[error("a token must have at least {MIN_TOKEN_BYTES} bytes")]
+    TooShort,
+    #[error("a token must contain only visible ASCII characters")]
+    NotVisibleAscii,
+}
 
 /// Operator token, stored as a keyed hash. The time of a comparison reveals neither the token nor
 /// its length.
@@ -43,8 +52,8 @@ impl AdminToken {
     /// is generated and stored there.
     ///
     /// # Errors
-    /// A text with the configuration key that is invalid, or with the file that cannot be used.
-    pub fn load(config: &Config) -> Result<Self, String> {
+    /// [`ConfigError`] if a key is invalid, or the file of the state folder cannot be used.
+    pub fn load(config: &Config) -> Result<Self, ConfigError> {
         let token = match configured(config)? {
             Some(token) => token,
             None => read_or_generate(&config.state_dir)?,
@@ -80,13 +89,13 @@ impl AdminToken {
 /// Checks the configured token, if there is one.
 ///
 /// # Errors
-/// A text with the configuration key if the token is invalid.
-pub fn check_token(config: &Config) -> Result<(), String> {
+/// [`ConfigError`] if the token is invalid.
+pub fn check_token(config: &Config) -> Result<(), ConfigError> {
     configured(config).map(drop)
 }
 
 /// Returns the token of the configuration, or of the file that it names.
-fn configured(config: &Config) -> Result<Option<Secret>, String> {
+fn configured(config: &Config) -> Result<Option<Secret>, ConfigError> {
     let token = config
         .admin_token
         .or_from_file("gateway.admin_token", &config.admin_token_file)?;
@@ -95,25 +104,25 @@ fn configured(config: &Config) -> Result<Option<Secret>, String> {
     }
     check(token)
         .map(Some)
-        .map_err(|why| format!("gateway.admin_token: {why}"))
+        .map_err(|error| ConfigError::new("gateway.admin_token", error))
 }
 
 /// Checks that a token is long enough, and can be sent in a header field.
-fn check(token: Secret) -> Result<Secret, String> {
+fn check(token: Secret) -> Result<Secret, TokenError> {
     if token.expose().len() < MIN_TOKEN_BYTES {
-        return Err(format!(
-            "a token must have at least {MIN_TOKEN_BYTES} bytes"
-        ));
+        return Err(TokenError::TooShort);
     }
     if !token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("a token must contain only visible ASCII characters".to_owned());
+        return Err(TokenError::NotVisibleAscii);
     }
     Ok(token)
 }
 
-fn read_or_generate(state_dir: &Path) -> Result<Secret, String> {
+fn read_or_generate(state_dir: &Path) -> Result<Secret, ConfigError> {
     let path = state_dir.join(FILE_NAME);
-    let describe = |why: &dyn fmt::Display| format!("gateway.state_dir: {}: {why}", path.display());
+    let describe = |why: &dyn fmt::Display| {
+        ConfigError::new("gateway.state_dir", format!("{}: {why}", path.display()))
+    };
     match read(&path) {
         Ok(token) => check(token).map_err(|why| describe(&why)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -19,10 +19,10 @@ use crate::cache::{Cache, OpenMode};
 use crate::config::Config;
 use crate::dns::Dns;
 use crate::fetch::Fetcher;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, GatewayServices};
 use crate::health;
 use crate::http::{HttpConfig, HttpServer, HttpService, Listeners, Reports, Settings};
-use crate::limits::{AdmissionControl, divide_descriptors};
+use crate::limits::{AdmissionControl, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
 use crate::model::EventSink;
@@ -141,7 +141,7 @@ async fn build_services(
 }
 
 fn build_admin(config: &Config, services: &Services) -> Result<AdminService, AppError> {
-    let token = AdminToken::find(&config.gateway)?;
+    let token = AdminToken::load(&config.gateway)?;
     Ok(AdminService::new(
         Arc::clone(&services.policy),
         services.cache.clone(),
@@ -157,15 +157,15 @@ fn build_gateway(config: &Config, services: &Services, max_upstream: usize) -> G
         Arc::clone(&services.policy),
         services.dialer.clone(),
     );
-    Gateway::new(
-        Arc::clone(&services.policy),
-        services.cache.clone(),
-        services.fetcher.clone(),
+    let gateway_services = GatewayServices {
+        policy: Arc::clone(&services.policy),
+        cache: services.cache.clone(),
+        fetcher: services.fetcher.clone(),
         passthrough,
-        services.events.clone(),
-        config.gateway.clone(),
-        max_upstream,
-    )
+        events: services.events.clone(),
+        upstream: UpstreamLimits::new(max_upstream),
+    };
+    Gateway::new(gateway_services, config.gateway.clone())
 }
 
 /// Starts maintenance, health checks, scrubs, and the DNS publisher if it is configured.

@@ -39,7 +39,7 @@ impl Reloadable {
                 return;
             }
         };
-        match AdminToken::find(&config.gateway) {
+        match AdminToken::load(&config.gateway) {
             Ok(token) => self.service.replace_token(token),
             Err(error) => tracing::error!(
                 %error,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::bucket::Bucket;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigLoadError};
 use crate::model::EventSink;
 
 /// Arguments that locate the configuration.
@@ -21,8 +21,8 @@ impl ConfigSource {
     /// Loads the configuration.
     ///
     /// # Errors
-    /// [`ConfigError`] with the key and the line.
-    pub fn load(&self) -> Result<Config, ConfigError> {
+    /// [`ConfigLoadError`] with the key and the line.
+    pub fn load(&self) -> Result<Config, ConfigLoadError> {
         Config::load(self.config.as_deref(), Config::environment(), &self.set)
     }
 
@@ -44,10 +44,10 @@ pub fn open_bucket_of_file(file: &Path) -> Result<Bucket, String> {
     open_bucket(Config::load(Some(file), [], &[]))
 }
 
-fn open_bucket(config: Result<Config, ConfigError>) -> Result<Bucket, String> {
+fn open_bucket(config: Result<Config, ConfigLoadError>) -> Result<Bucket, String> {
     let config = config.map_err(|error| error.to_string())?;
     if !config.s3.is_on() {
         return Err("the configuration names no bucket: s3.bucket is empty".to_owned());
     }
-    Bucket::new(config.s3, EventSink::new())
+    Bucket::new(config.s3, EventSink::new()).map_err(|error| error.to_string())
 }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
-use crate::app;
+use crate::app::{self, AppError};
 use client::ClientCommand;
 use config_source::ConfigSource;
 use doctor::Doctor;
@@ -111,7 +111,9 @@ fn serve(source: ConfigSource) -> ExitCode {
     drop(log);
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(app::AppError::Configuration(line)) => fail(&line, FailureCode::Usage),
-        Err(app::AppError::System(line)) => fail(&line, FailureCode::Failed),
+        Err(error @ (AppError::Configuration(_) | AppError::Services(_))) => {
+            fail(&error, FailureCode::Usage)
+        }
+        Err(error @ AppError::System(_)) => fail(&error, FailureCode::Failed),
     }
 }

@@ -1,4 +1,4 @@
-//! Configuration of the gateway endpoint and of the operator service.
+//! Configuration section `[gateway]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,20 +6,20 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HumanDuration, Secret};
+use crate::model::{ConfigError, HumanDuration, Secret};
 
-/// Bounds of `stall_timeout`. A network may be silent for a moment, and a stalled connection must
-/// end at some time.
+/// Bounds of `stall_timeout`. A network may be silent for a moment, and a dead connection must not
+/// stay open for days.
 const MIN_STALL: Duration = Duration::from_secs(1);
 const MAX_STALL: Duration = Duration::from_hours(24);
 
-/// Response to a miss at the gateway endpoint.
+/// Response to a miss at the gateway port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MissPolicy {
-    /// A client in `redirect_agents` is redirected to the origin while the fetch runs.
+    /// Millpond redirects the clients of `redirect_agents` to the origin, and fetches meanwhile.
     Redirect,
-    /// The client gets the body while the fetch runs.
+    /// Millpond streams the fetch to the client.
     Relay,
 }
 
@@ -27,30 +27,31 @@ pub enum MissPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Address as `host:port`.
+    /// Address of the gateway port, `host:port`.
     pub listen: String,
-    /// Name in `Via` and `Cache-Status`. If empty, it is the host name with a random part that is
-    /// stored in `state_dir`.
+    /// Name of this node in `Via` and `Cache-Status`. Empty: the host name and a random part, which
+    /// is stored in `state_dir`.
     pub name: String,
-    /// URL under which clients reach the gateway, such as `http://sources.example.org`.
+    /// URL of the gateway port as clients use it: `http://sources.example.org`.
     pub public_url: String,
     /// Folder for files of this instance that are never served.
     pub state_dir: PathBuf,
     pub miss: MissPolicy,
-    /// Prefixes of the `User-Agent`s that may get a redirect. A client that does not follow
-    /// redirects would store the empty body of one as the file.
+    /// Prefixes of the `User-Agent`s that may get a redirect. Every other agent gets the body: a
+    /// client that does not follow redirects would save the redirect's empty body as the file.
     pub redirect_agents: Vec<String>,
-    /// Networks of trusted reverse proxies, which state the address of their client.
+    /// Networks of the operator's front servers. Millpond trusts their forwarding header fields.
     pub trusted_proxies: Vec<IpNet>,
-    /// Internal URI prefix under which nginx serves the objects folder, such as `/_objects/`. If
-    /// empty, Millpond sends all files itself.
+    /// Internal path of nginx for the objects folder: `/_objects/`. Empty: Millpond sends stored
+    /// files itself.
     pub accel_redirect: String,
-    /// Operator token. If empty, it is created at the first start and stored in `state_dir`.
+    /// Token of an operator. Empty: Millpond generates one at the first start and stores it in
+    /// `state_dir`.
     pub admin_token: Secret,
     pub admin_token_file: PathBuf,
-    /// How long responses and fetches may continue after the first stop signal.
+    /// Time that responses and fetches have to complete after the first stop signal.
     pub shutdown_grace: HumanDuration,
-    /// How long a client may read no bytes of a response, or send no bytes of a request body.
+    /// Longest time that a client may read no byte of a response, or send no byte of a request.
     pub stall_timeout: HumanDuration,
 }
 
@@ -76,36 +77,39 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks the section.
+    /// Checks the section, except for the token.
     ///
     /// # Errors
-    /// A text with the configuration key whose value is invalid.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`ConfigError`] for the first invalid value.
+    pub fn check(&self) -> Result<(), ConfigError> {
         check_address("gateway.listen", &self.listen)?;
         if !(MIN_STALL..=MAX_STALL).contains(&self.stall_timeout.0) {
-            return Err("gateway.stall_timeout must be at least 1s and at most 1day".to_owned());
+            let reason = "must be at least 1s and at most 1day";
+            return Err(invalid("stall_timeout", reason));
         }
-        if !self.name.bytes().all(is_token_byte) {
-            return Err("gateway.name may contain only letters, digits and - . _".to_owned());
+        if !self.name.bytes().all(is_name_byte) {
+            let reason = "may only contain letters, digits and - . _";
+            return Err(invalid("name", reason));
         }
         if !self.public_url.is_empty() && self.public_authority().is_none() {
-            return Err(
-                "gateway.public_url must be like \"http://sources.example.org\"".to_owned(),
-            );
+            let reason = "must be like \"http://sources.example.org\"";
+            return Err(invalid("public_url", reason));
         }
-        let accel = self.accel_redirect.as_bytes();
-        if !accel.is_empty() {
-            let is_path = |byte: &u8| is_token_byte(*byte) || *byte == b'/';
-            if !accel.starts_with(b"/") || !accel.ends_with(b"/") || !accel.iter().all(is_path) {
-                return Err("gateway.accel_redirect must be like \"/_objects/\"".to_owned());
-            }
-            if self.trusted_proxies.is_empty() {
-                return Err(
-                    "gateway.accel_redirect needs gateway.trusted_proxies: only these may see \
-                     internal paths"
-                        .to_owned(),
-                );
-            }
+        self.check_accel_redirect()
+    }
+
+    fn check_accel_redirect(&self) -> Result<(), ConfigError> {
+        let path = self.accel_redirect.as_bytes();
+        if path.is_empty() {
+            return Ok(());
+        }
+        let is_path_byte = |byte: &u8| is_name_byte(*byte) || *byte == b'/';
+        if !path.starts_with(b"/") || !path.ends_with(b"/") || !path.iter().all(is_path_byte) {
+            return Err(invalid("accel_redirect", "must be like \"/_objects/\""));
+        }
+        if self.trusted_proxies.is_empty() {
+            let reason = "needs gateway.trusted_proxies, because only they may see internal paths";
+            return Err(invalid("accel_redirect", reason));
         }
         Ok(())
     }
@@ -117,7 +121,7 @@ impl Config {
             .any(|prefix| user_agent.starts_with(prefix.as_str()))
     }
 
-    /// Returns `host[:port]` of `public_url`, or `None` if that is not a URL without a path.
+    /// Returns `host[:port]` of `public_url`, in lower case. `None` if it is empty or invalid.
     #[must_use]
     pub fn public_authority(&self) -> Option<String> {
         let (_, rest) = self.public_url.split_once("://")?;
@@ -126,25 +130,30 @@ impl Config {
     }
 }
 
-/// Checks an address to listen on.
+/// Checks that `address` has the form `host:port`.
 ///
 /// # Errors
-/// A text with the configuration key `key` if `address` is not `host:port`.
-pub fn check_address(key: &str, address: &str) -> Result<(), String> {
+/// [`ConfigError`] for `key` if it does not.
+pub fn check_address(key: &str, address: &str) -> Result<(), ConfigError> {
     let port = address
         .rsplit_once(':')
         .filter(|(host, _)| !host.is_empty())
         .map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(_)) => Ok(()),
-        _ => Err(format!(
-            "{key}: \"{address}\" is not an address; use the form \"127.0.0.1:8080\""
+        _ => Err(ConfigError::new(
+            key,
+            format!("\"{address}\" is not an address; write it like \"127.0.0.1:8080\""),
         )),
     }
 }
 
-/// Returns whether a byte is a safe part of a header token (RFC 9110, section 5.6.2), a path and a
-/// file name.
-fn is_token_byte(byte: u8) -> bool {
+/// Returns whether a byte may be in a name or a path. These token bytes (RFC 9110, section 5.6.2)
+/// need no escaping in header fields, URLs and file names.
+fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
+}
+
+fn invalid(key: &str, reason: &str) -> ConfigError {
+    ConfigError::new(format!("gateway.{key}"), reason)
 }

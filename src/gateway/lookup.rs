@@ -25,7 +25,7 @@ pub enum MissKind {
 
 /// Looks a target up on disk and in the bucket. If the cache cannot be read, the result is a miss.
 pub async fn lookup(cache: &Cache, admitted: &Admitted, request: &CacheRequest) -> Lookup {
-    let key = Key::of(admitted.target());
+    let key = Key::new(admitted.target());
     let known = match cache.lookup(key).await {
         Ok(TargetLookup::Known(known)) => known,
         Ok(TargetLookup::NeverStored) => return Lookup::Miss(MissKind::NeverStored),

@@ -271,7 +271,7 @@ impl Gateway {
         record: Arc<Record>,
         status: CacheStatus,
     ) -> Result<CacheResponse, RequestError> {
-        let key = Key::of(admitted.target());
+        let key = Key::new(admitted.target());
         let opened = self.services.cache.open_record(key, Arc::clone(&record));
         match opened.await {
             Ok(Some(hit)) => {
@@ -372,6 +372,6 @@ impl Gateway {
     /// Describes what is wrong with the bucket, if anything. The gateway works without the bucket.
     #[must_use]
     pub fn bucket_error(&self) -> Option<String> {
-        self.services.cache.bucket()?.trouble()
+        self.services.cache.bucket()?.last_error()
     }
 }

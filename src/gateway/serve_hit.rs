@@ -127,7 +127,7 @@ impl HitResponder<'_> {
         let bucket_redirects = || {
             self.cache
                 .bucket()
-                .is_some_and(|bucket| bucket.config().delivery == cache::Delivery::Redirect)
+                .is_some_and(|bucket| bucket.config().delivery == cache::BucketDelivery::Redirect)
         };
         request.endpoint == Endpoint::Gateway
             && request.method == RequestMethod::Get

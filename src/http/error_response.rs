@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
+use crate::admin::AdminError;
 use crate::gateway::{CacheStatus, Endpoint, OriginError, PrefixedUrlError, RequestError};
 use crate::limits::OverLimit;
 use crate::model::{TargetError, sanitize_line};
@@ -48,11 +49,7 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
         RequestError::MethodNotSupported(_) => {
             (Code::METHOD_NOT_ALLOWED, REQUEST_DENIED, "bad-method")
         }
-        RequestError::MethodNotAllowed(_) => (Code::METHOD_NOT_ALLOWED, None, "bad-method"),
-        RequestError::Unauthorized => (Code::UNAUTHORIZED, None, "unauthorized"),
         RequestError::NotFound(_) => (Code::NOT_FOUND, None, "unknown"),
-        RequestError::Pinned => (Code::LOCKED, None, "pinned"),
-        RequestError::NoSpace => (Code::INSUFFICIENT_STORAGE, None, "no-space"),
         RequestError::LoopDetected(_) => (Code::BAD_REQUEST, Some("proxy_loop_detected"), "loop"),
         RequestError::Misdirected(_) => (Code::MISDIRECTED_REQUEST, REQUEST_DENIED, "misdirected"),
         RequestError::Denied(denied) => return status_of_denied(denied),
@@ -152,12 +149,19 @@ fn translate_status(status: u16, endpoint: Endpoint) -> StatusCode {
 
 /// Returns the value of `Proxy-Status` (RFC 9209). `name` is the name of this node.
 pub fn proxy_status(error: &RequestError, error_status: ErrorStatus, name: &str) -> String {
-    match (error, error_status.proxy_error) {
-        (RequestError::Origin(OriginError::Status { status, .. }), _) => {
+    match error {
+        RequestError::Origin(OriginError::Status { status, .. }) => {
             format!("{name}; received-status={status}")
         }
-        (_, Some(error)) => format!("{name}; error={error}"),
-        (_, None) => format!("{name}; details=\"{}\"", error_status.detail),
+        _ => own_proxy_status(error_status, name),
+    }
+}
+
+/// Returns `Proxy-Status` of an error that does not come from the origin.
+fn own_proxy_status(error_status: ErrorStatus, name: &str) -> String {
+    match error_status.proxy_error {
+        Some(error) => format!("{name}; error={error}"),
+        None => format!("{name}; details=\"{}\"", error_status.detail),
     }
 }
 
@@ -169,22 +173,76 @@ pub fn render_error(
     context: &ResponseContext<'_>,
 ) -> RenderedResponse {
     let error_status = status_of(error, endpoint);
-    let cache_status = CacheStatus::Error(error_status.detail);
-    let mut builder = HttpResponse::build(error_status.status);
-    context.apply_common_headers(&mut builder, cache_status);
-    builder.insert_header((CACHE_CONTROL, "no-store"));
+    let mut builder = begin(error_status, context);
     let proxy_status = proxy_status(error, error_status, context.name);
     builder.insert_header(("Proxy-Status", proxy_status));
-    match error {
-        RequestError::MethodNotAllowed(allowed) => drop(builder.insert_header((ALLOW, *allowed))),
-        RequestError::MethodNotSupported(_) => drop(builder.insert_header((ALLOW, "GET, HEAD"))),
-        RequestError::Unauthorized => drop(builder.insert_header((WWW_AUTHENTICATE, "Bearer"))),
-        _ => {}
+    if let RequestError::MethodNotSupported(_) = error {
+        builder.insert_header((ALLOW, "GET, HEAD"));
     }
     if let Some(seconds) = retry_after_seconds(error, error_status.status) {
         builder.insert_header((RETRY_AFTER, seconds.to_string()));
     }
-    let text = sanitize_line(&error.to_string());
+    finish(builder, error_status, &error.to_string(), context)
+}
+
+/// Renders an error of the operator service in the same form.
+pub fn render_admin_error(
+    error: &AdminError,
+    endpoint: Endpoint,
+    context: &ResponseContext<'_>,
+) -> RenderedResponse {
+    let error_status = match error {
+        AdminError::Request(error) => return render_error(error, endpoint, context),
+        AdminError::Unauthorized => own_error(StatusCode::UNAUTHORIZED, "unauthorized"),
+        AdminError::MethodNotAllowed(_) => own_error(StatusCode::METHOD_NOT_ALLOWED, "bad-method"),
+        AdminError::NotFound(_) => own_error(StatusCode::NOT_FOUND, "unknown"),
+        AdminError::Pinned => own_error(StatusCode::LOCKED, "pinned"),
+        AdminError::NoSpace => own_error(StatusCode::INSUFFICIENT_STORAGE, "no-space"),
+        AdminError::InvalidUpload(_) | AdminError::NotCacheable => ErrorStatus {
+            status: StatusCode::BAD_REQUEST,
+            proxy_error: REQUEST_ERROR,
+            detail: "bad-request",
+        },
+    };
+    let mut builder = begin(error_status, context);
+    let proxy_status = own_proxy_status(error_status, context.name);
+    builder.insert_header(("Proxy-Status", proxy_status));
+    match error {
+        AdminError::MethodNotAllowed(allowed) => drop(builder.insert_header((ALLOW, *allowed))),
+        AdminError::Unauthorized => drop(builder.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+        AdminError::NotFound(_)
+        | AdminError::Pinned
+        | AdminError::NoSpace
+        | AdminError::InvalidUpload(_)
+        | AdminError::NotCacheable
+        | AdminError::Request(_) => {}
+    }
+    finish(builder, error_status, &error.to_string(), context)
+}
+
+/// Returns an error status for which `Proxy-Status` has no error type.
+fn own_error(status: StatusCode, detail: &'static str) -> ErrorStatus {
+    ErrorStatus {
+        status,
+        proxy_error: None,
+        detail,
+    }
+}
+
+fn begin(error_status: ErrorStatus, context: &ResponseContext<'_>) -> HttpResponseBuilder {
+    let mut builder = HttpResponse::build(error_status.status);
+    context.apply_common_headers(&mut builder, CacheStatus::Error(error_status.detail));
+    builder.insert_header((CACHE_CONTROL, "no-store"));
+    builder
+}
+
+fn finish(
+    mut builder: HttpResponseBuilder,
+    error_status: ErrorStatus,
+    text: &str,
+    context: &ResponseContext<'_>,
+) -> RenderedResponse {
+    let text = sanitize_line(text);
     let (content_type, body) = if context.wants_problem_json {
         let document = serde_json::json!({
             "type": "about:blank",
@@ -197,7 +255,7 @@ pub fn render_error(
         ("text/plain; charset=utf-8", format!("{text}\n"))
     };
     builder.insert_header((CONTENT_TYPE, content_type));
-    RenderedResponse::new(builder.body(body), cache_status)
+    RenderedResponse::new(builder.body(body), CacheStatus::Error(error_status.detail))
 }
 
 /// Rounds up, since a client that retries too early would be rejected again.

@@ -5,11 +5,12 @@
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::RequestLog;
-use super::error_response::render_error;
+use super::error_response::{render_admin_error, render_error};
 use super::render::render;
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
 use super::state::HttpService;
+use crate::admin::AdminError;
 use crate::gateway::{CacheRequest, CacheResponse, Endpoint, Gateway, RequestError};
 use crate::limits::TransferKind;
 use crate::policy::Client;
@@ -29,7 +30,7 @@ impl<'a> Responder<'a> {
         endpoint: Endpoint,
         log: RequestLog,
     ) -> Self {
-        let chunk_bytes = service.admission.piece_bytes();
+        let chunk_bytes = service.admission.chunk_bytes();
         Self {
             gateway: &service.gateway,
             endpoint,
@@ -64,6 +65,11 @@ impl<'a> Responder<'a> {
 
     pub fn send_error(self, error: &RequestError) -> HttpResponse {
         let rendered = render_error(error, self.endpoint, &self.context);
+        self.log.attach(rendered, None)
+    }
+
+    pub fn send_admin_error(self, error: &AdminError) -> HttpResponse {
+        let rendered = render_admin_error(error, self.endpoint, &self.context);
         self.log.attach(rendered, None)
     }
 

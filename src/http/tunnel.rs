@@ -11,7 +11,6 @@ use actix_http::{Request, h1};
 use actix_web::http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::access_log::RequestLog;
 use super::client_info::{Port, canonical_address};
@@ -20,7 +19,7 @@ use super::error_response::{proxy_status, retry_after_seconds, status_of};
 use super::parse_request::reject_loop;
 use super::state::HttpService;
 use crate::gateway::{CacheStatus, Endpoint, RequestError, Tunnel, TunnelEnd};
-use crate::limits::{TransferKind, TransferPermit};
+use crate::limits::{ResponsePermit, TransferKind, TransferPermit, UpstreamPermit};
 use crate::model::{Target, sanitize_line};
 use crate::policy::{AdmittedTunnel, Client};
 
@@ -59,7 +58,8 @@ pub async fn serve(
     let OpenTunnel {
         tunnel,
         transfer_permit,
-        _permits,
+        _upstream_permit,
+        _response_permit,
     } = match opened {
         Ok(opened) => opened,
         Err(error) => return send_error(&mut client, &error, name, &log).await,
@@ -121,8 +121,8 @@ fn admit(
 struct OpenTunnel {
     tunnel: Tunnel,
     transfer_permit: TransferPermit,
-    /// The permits of a response from upstream and of a response in general.
-    _permits: [OwnedSemaphorePermit; 2],
+    _upstream_permit: UpstreamPermit,
+    _response_permit: ResponsePermit,
 }
 
 async fn open(
@@ -133,17 +133,16 @@ async fn open(
     let transfer_permit = service
         .gateway
         .acquire_transfer_permit(client, TransferKind::Tunnel)?;
-    let permits = [
-        service.gateway.acquire_upstream_permit()?,
-        service
-            .admission
-            .acquire_response_permit()
-            .ok_or(RequestError::Busy)?,
-    ];
+    let upstream_permit = service.gateway.acquire_upstream_permit()?;
+    let response_permit = service
+        .admission
+        .acquire_response_permit()
+        .ok_or(RequestError::Busy)?;
     Ok(OpenTunnel {
         tunnel: service.gateway.open_tunnel(&admitted).await?,
         transfer_permit,
-        _permits: permits,
+        _upstream_permit: upstream_permit,
+        _response_permit: response_permit,
     })
 }
 

@@ -5,11 +5,11 @@ use serde_json::json;
 
 use super::query::Query;
 use super::response::{ApiResponse, ok};
-use crate::gateway::RequestError;
+use crate::admin::AdminError;
 use crate::notify::Incidents;
 
 /// Lists the incidents, the newest first.
-pub fn list(incidents: &Incidents, query: Query<'_>) -> Result<ApiResponse, RequestError> {
+pub fn list(incidents: &Incidents, query: Query<'_>) -> Result<ApiResponse, AdminError> {
     query.finish()?;
     Ok(ok(json!({ "incidents": incidents.newest_first() })))
 }

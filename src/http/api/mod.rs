@@ -20,6 +20,7 @@ use super::client_info::TargetForm;
 use super::parse_request::single;
 use super::responder::Responder;
 use super::state::HttpService;
+use crate::admin::AdminError;
 use crate::gateway::RequestError;
 use crate::model::Sha256;
 use crate::policy::Client;
@@ -68,12 +69,12 @@ pub async fn serve(
         Ok(ApiResponse::Json(status, value)) => responder.send_page(json_response(status, &value)),
         // The bytes of an object count as a download.
         Ok(ApiResponse::Object(response)) => responder.send_download(*response, client),
-        Err(error) => responder.send_error(&error),
+        Err(error) => responder.send_admin_error(&error),
     }
 }
 
 /// Calls the function of the resource and method.
-async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, RequestError> {
+async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
     let ApiRequest {
         service,
         request,
@@ -111,13 +112,13 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, RequestError>
         (Resource::Incidents, &(Method::GET | Method::HEAD)) => {
             incidents::list(&service.reports.incidents, query)
         }
-        (resource, _) => Err(RequestError::MethodNotAllowed(resource.methods())),
+        (resource, _) => Err(AdminError::MethodNotAllowed(resource.methods())),
     }
 }
 
 impl Resource {
-    fn parse(path: &str) -> Result<Self, RequestError> {
-        const UNKNOWN: RequestError = RequestError::NotFound("there is no such thing in the API");
+    fn parse(path: &str) -> Result<Self, AdminError> {
+        const UNKNOWN: AdminError = AdminError::NotFound("there is no such API resource");
         let name = path
             .strip_prefix(ROOT)
             .and_then(|path| path.strip_prefix("v1/"))

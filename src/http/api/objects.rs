@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::query::Query;
 use super::response::{ApiResponse, date, digests, ok, redacted_url};
-use crate::admin::{AdminService, Operator, Upload};
+use crate::admin::{AdminError, AdminService, ImportUpload, Operator};
 use crate::cache::ListedTarget;
 use crate::gateway::{DigestRequest, Gateway, RequestError};
 use crate::http::parse_request::{read_conditions, read_expected, read_range, single};
@@ -26,7 +26,7 @@ pub async fn list(
     admin: &AdminService,
     operator: &Operator,
     mut query: Query<'_>,
-) -> Result<ApiResponse, RequestError> {
+) -> Result<ApiResponse, AdminError> {
     let (after, limit) = (query.after()?, query.limit(MAX_PAGE_LENGTH)?);
     query.finish()?;
     let page = admin.list(operator, after, limit).await?;
@@ -46,7 +46,7 @@ pub async fn download(
     sha256: Sha256,
     request: &HttpRequest,
     query: Query<'_>,
-) -> Result<ApiResponse, RequestError> {
+) -> Result<ApiResponse, AdminError> {
     query.finish()?;
     let digest_request = DigestRequest {
         sha256,
@@ -63,7 +63,7 @@ pub async fn remove(
     operator: &Operator,
     sha256: Sha256,
     query: Query<'_>,
-) -> Result<ApiResponse, RequestError> {
+) -> Result<ApiResponse, AdminError> {
     query.finish()?;
     let freed_bytes = admin.remove_object(operator, sha256).await?;
     Ok(ok(json!({ "sha256": sha256, "freed_bytes": freed_bytes })))
@@ -76,13 +76,13 @@ pub fn read_upload(
     body: Payload,
     idle_timeout: Duration,
     mut query: Query<'_>,
-) -> Result<Upload<impl Stream<Item = Result<Bytes, PayloadError>> + Unpin>, RequestError> {
+) -> Result<ImportUpload<impl Stream<Item = Result<Bytes, PayloadError>> + Unpin>, RequestError> {
     let target = query.target()?;
     query.finish()?;
     let mut expected = ExpectedDigests::nothing();
     read_expected(request.headers(), &mut expected)?;
     let length = single(request.headers(), "content-length").and_then(|length| length.parse().ok());
-    Ok(Upload {
+    Ok(ImportUpload {
         target,
         expected,
         length,
@@ -94,8 +94,8 @@ pub fn read_upload(
 pub async fn import(
     admin: &AdminService,
     operator: &Operator,
-    upload: Upload<impl Stream<Item = Result<Bytes, PayloadError>> + Unpin>,
-) -> Result<ApiResponse, RequestError> {
+    upload: ImportUpload<impl Stream<Item = Result<Bytes, PayloadError>> + Unpin>,
+) -> Result<ApiResponse, AdminError> {
     let record = admin.import(operator, upload).await?;
     let imported = json!({
         "url": redacted_url(&record.target),

@@ -4,15 +4,14 @@ use serde_json::json;
 
 use super::query::Query;
 use super::response::{ApiResponse, ok, redacted_url};
-use crate::admin::{AdminService, Operator};
-use crate::gateway::RequestError;
+use crate::admin::{AdminError, AdminService, Operator};
 
 /// Pins a target to the digest `sha256`, or to its active record if there is no such parameter.
 pub async fn pin(
     admin: &AdminService,
     operator: &Operator,
     mut query: Query<'_>,
-) -> Result<ApiResponse, RequestError> {
+) -> Result<ApiResponse, AdminError> {
     let (target, sha256) = (query.target()?, query.sha256()?);
     query.finish()?;
     let sha256 = admin.pin(operator, &target, sha256).await?;
@@ -26,7 +25,7 @@ pub async fn unpin(
     admin: &AdminService,
     operator: &Operator,
     mut query: Query<'_>,
-) -> Result<ApiResponse, RequestError> {
+) -> Result<ApiResponse, AdminError> {
     let (target, sha256) = (query.target()?, query.sha256()?);
     query.finish()?;
     let unpinned = admin.unpin(operator, &target, sha256).await?;

@@ -5,8 +5,7 @@ use serde_json::json;
 
 use super::query::Query;
 use super::response::{ApiResponse, ok, redacted_url};
-use crate::admin::{AdminService, Operator};
-use crate::gateway::RequestError;
+use crate::admin::{AdminError, AdminService, Operator};
 use crate::http::parse_request::read_expected;
 use crate::model::ExpectedDigests;
 
@@ -16,7 +15,7 @@ pub async fn refresh(
     operator: &Operator,
     headers: &HeaderMap,
     mut query: Query<'_>,
-) -> Result<ApiResponse, RequestError> {
+) -> Result<ApiResponse, AdminError> {
     let (target, accept) = (query.target()?, query.accept()?);
     query.finish()?;
     let mut expected = ExpectedDigests::nothing();

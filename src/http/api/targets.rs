@@ -4,15 +4,14 @@ use serde_json::{Value, json};
 
 use super::query::Query;
 use super::response::{ApiResponse, date, digests, ok, redacted_url};
-use crate::admin::{AdminService, Operator};
+use crate::admin::{AdminError, AdminService, Operator};
 use crate::cache::RecordStatus;
-use crate::gateway::RequestError;
 
 /// Shows all records of a target, and the digest that the checksum file requires.
 pub async fn history(
     admin: &AdminService,
     mut query: Query<'_>,
-) -> Result<ApiResponse, RequestError> {
+) -> Result<ApiResponse, AdminError> {
     let target = query.target()?;
     query.finish()?;
     let history = admin.history(&target).await?;
@@ -28,10 +27,10 @@ pub async fn remove(
     admin: &AdminService,
     operator: &Operator,
     mut query: Query<'_>,
-) -> Result<ApiResponse, RequestError> {
+) -> Result<ApiResponse, AdminError> {
     let target = query.target()?;
     query.finish()?;
-    let removed = admin.forget(operator, &target).await?;
+    let removed = admin.remove_target(operator, &target).await?;
     Ok(ok(json!({
         "url": redacted_url(&target),
         "records": removed.records,

@@ -23,9 +23,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 
+use crate::limits::ConnectionPermit;
 use linger::Linger;
 use request_gate::RequestGate;
 use state::RequestPhase;
@@ -51,7 +51,7 @@ pub struct ClientConnection {
     stream: TcpStream,
     gate: RequestGate,
     state: Rc<ConnectionState>,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<ConnectionPermit>,
     /// When the connection ends, unless its phase changes before.
     deadline: Option<Pin<Box<Sleep>>>,
     is_half_closed: bool,
@@ -63,7 +63,7 @@ pub struct ClientConnection {
 
 impl ClientConnection {
     /// Returns the connection on `stream`. Without a permit its request is rejected.
-    pub fn new(stream: TcpStream, permit: Option<OwnedSemaphorePermit>) -> Self {
+    pub fn new(stream: TcpStream, permit: Option<ConnectionPermit>) -> Self {
         let is_rejected = permit.is_none();
         Self {
             stream,
@@ -83,7 +83,7 @@ impl ClientConnection {
 
     /// Returns the socket, the permit, and the bytes that were read and not handed over. The caller
     /// must hold the permit while the socket is open.
-    pub fn into_parts(self) -> (TcpStream, Option<OwnedSemaphorePermit>, BytesMut) {
+    pub fn into_parts(self) -> (TcpStream, Option<ConnectionPermit>, BytesMut) {
         (self.stream, self.permit, self.gate.into_buffered())
     }
 

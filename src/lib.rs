@@ -30,5 +30,6 @@ pub mod notify;
 pub mod origin;
 pub mod passthrough;
 pub mod policy;
+mod retry;
 pub mod scrub;
 pub mod services;

@@ -1,96 +1,92 @@
-//! Whether the bucket is asked at all. One that fails is left alone for a while: nobody waits for
-//! it then.
+//! Circuit breaker of the bucket. While the circuit is open, requests fail at once.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::BucketError;
+use crate::retry::{CircuitBreaker, CircuitSettings, ProbeExpiry};
 
-/// The rest after the first failure. It doubles up to the longest.
+/// Cooldown after the first failure. It doubles with each failed probe.
 const FIRST_COOLDOWN: Duration = Duration::from_secs(1);
 const MAX_COOLDOWN: Duration = Duration::from_secs(30);
 
-/// How one kind of request to the bucket has fared: what is read and what is written fail apart
-/// from each other.
-#[derive(Default)]
-pub struct CircuitBreaker {
-    trouble: Mutex<Option<Open>>,
+/// The first failure opens the circuit. A probe may be dropped with the client's request, so it
+/// expires.
+const SETTINGS: CircuitSettings = CircuitSettings {
+    failure_threshold: 1,
+    cooldown: FIRST_COOLDOWN,
+    max_cooldown: MAX_COOLDOWN,
+    probe_expiry: ProbeExpiry::AfterCooldown,
+};
+
+/// Circuit of one kind of request. Reads and writes have a circuit each, because they fail
+/// independently.
+pub struct BucketCircuit {
+    circuit: Mutex<CircuitBreaker<String>>,
 }
 
-struct Open {
-    why: String,
-    rest: Duration,
-    /// When this rest began.
-    since: Instant,
-    until: Instant,
-}
-
-/// What an outcome has changed.
+/// Change of a circuit after a result.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Transition {
+    /// The circuit opened because of this error.
     Opened(String),
     Closed,
 }
 
-impl CircuitBreaker {
-    /// Leave to ask. In trouble one request has it after each rest.
+impl Default for BucketCircuit {
+    fn default() -> Self {
+        Self {
+            circuit: Mutex::new(CircuitBreaker::new(SETTINGS)),
+        }
+    }
+}
+
+impl BucketCircuit {
+    /// Asks for permission to send a request. After each cooldown one request gets permission.
     ///
     /// # Errors
     /// [`BucketError::CircuitOpen`].
     pub fn try_acquire(&self, now: Instant) -> Result<(), BucketError> {
-        let mut trouble = self.trouble();
-        let Some(trouble) = trouble.as_mut() else {
-            return Ok(());
-        };
-        if now < trouble.until {
-            return Err(BucketError::CircuitOpen);
+        match self.circuit().try_acquire(now) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(BucketError::CircuitOpen),
         }
-        trouble.until = now + trouble.rest;
-        Ok(())
     }
 
-    /// Takes note of what a request came to.
+    /// Records the result of a request.
     pub fn record<T>(&self, outcome: &Result<T, BucketError>, now: Instant) -> Option<Transition> {
-        let mut trouble = self.trouble();
         match outcome {
             Err(error) if error.is_bucket_wide() => {
-                let why = error.to_string();
-                let is_news = trouble.is_none();
-                let rest = match trouble.as_ref() {
-                    None => FIRST_COOLDOWN,
-                    // Requests that were on their way fail with the first: that is one failure.
-                    Some(trouble) if now < trouble.since + trouble.rest => trouble.rest,
-                    Some(trouble) => (trouble.rest * 2).min(MAX_COOLDOWN),
-                };
-                *trouble = Some(Open {
-                    why: why.clone(),
-                    rest,
-                    since: now,
-                    until: now + rest,
-                });
-                is_news.then_some(Transition::Opened(why))
+                let error = error.to_string();
+                self.circuit()
+                    .record_failure(error.clone(), Duration::ZERO, now)
+                    .then_some(Transition::Opened(error))
             }
-            // Not asked, or it never came to asking.
+            // The request was not sent.
             Err(BucketError::CircuitOpen | BucketError::LocalReadFailed(_)) => None,
-            Ok(_) | Err(_) => trouble.take().map(|_| Transition::Closed),
+            Ok(_) | Err(_) => self
+                .circuit()
+                .record_success()
+                .then_some(Transition::Closed),
         }
     }
 
-    /// What is wrong, if anything is.
+    /// Returns the error that opened the circuit, or `None` if the circuit is closed.
     pub fn last_error(&self) -> Option<String> {
-        self.trouble().as_ref().map(|trouble| trouble.why.clone())
+        self.circuit().last_error().cloned()
     }
 
-    /// How long it is left alone from now on.
+    /// Returns the time until the next request gets permission.
     pub fn cooldown_remaining(&self, now: Instant) -> Duration {
-        self.trouble().as_ref().map_or(Duration::ZERO, |trouble| {
-            trouble.until.saturating_duration_since(now)
-        })
+        self.circuit()
+            .rejection(now)
+            .and_then(|rejection| rejection.retry_in)
+            .unwrap_or_default()
     }
 
-    fn trouble(&self) -> MutexGuard<'_, Option<Open>> {
-        // Each change is one assignment.
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    fn circuit(&self) -> MutexGuard<'_, CircuitBreaker<String>> {
+        // Each change is one call of the circuit, so a panic leaves no partial change.
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,38 +94,38 @@ impl CircuitBreaker {
 mod tests {
     use super::*;
 
-    fn down() -> Result<(), BucketError> {
+    fn unavailable() -> Result<(), BucketError> {
         Err(BucketError::Unavailable("503".to_owned()))
     }
 
     #[test]
-    fn a_bucket_that_fails_is_asked_by_one_request_after_each_rest() {
-        let health = CircuitBreaker::default();
+    fn failing_bucket_gets_one_request_per_cooldown() {
+        let circuit = BucketCircuit::default();
         let now = Instant::now();
         assert!(matches!(
-            health.record(&down(), now),
+            circuit.record(&unavailable(), now),
             Some(Transition::Opened(_))
         ));
-        assert!(health.try_acquire(now).is_err());
+        assert!(circuit.try_acquire(now).is_err());
         let later = now + FIRST_COOLDOWN;
-        assert!(health.try_acquire(later).is_ok());
-        assert!(health.try_acquire(later).is_err(), "one asks for all");
-        assert_eq!(health.record(&down(), later), None, "it is told once");
+        assert!(circuit.try_acquire(later).is_ok());
+        assert!(circuit.try_acquire(later).is_err(), "one probe at a time");
+        assert_eq!(circuit.record(&unavailable(), later), None, "reported once");
         assert!(
-            health.try_acquire(later + FIRST_COOLDOWN).is_err(),
-            "the rest grows"
+            circuit.try_acquire(later + FIRST_COOLDOWN).is_err(),
+            "the cooldown doubles"
         );
-        assert_eq!(health.record(&Ok(()), later), Some(Transition::Closed));
-        assert!(health.try_acquire(later).is_ok());
+        assert_eq!(circuit.record(&Ok(()), later), Some(Transition::Closed));
+        assert!(circuit.try_acquire(later).is_ok());
     }
 
     #[test]
-    fn what_is_not_there_says_nothing_against_the_bucket() {
-        let health = CircuitBreaker::default();
+    fn missing_object_does_not_open_the_circuit() {
+        let circuit = BucketCircuit::default();
         assert_eq!(
-            health.record::<()>(&Err(BucketError::NotFound), Instant::now()),
+            circuit.record::<()>(&Err(BucketError::NotFound), Instant::now()),
             None
         );
-        assert!(health.try_acquire(Instant::now()).is_ok());
+        assert!(circuit.try_acquire(Instant::now()).is_ok());
     }
 }

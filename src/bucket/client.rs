@@ -10,7 +10,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-use super::circuit::{CircuitBreaker, Transition};
+use super::circuit::{BucketCircuit, Transition};
 use super::config::Config;
 use super::error::BucketError;
 use super::keys::ObjectKeys;
@@ -39,8 +39,8 @@ struct BucketClientInner {
     config: Config,
     keys: ObjectKeys,
     /// Reads and writes fail independently of each other: a full bucket can still be read.
-    read_circuit: CircuitBreaker,
-    write_circuit: CircuitBreaker,
+    read_circuit: BucketCircuit,
+    write_circuit: BucketCircuit,
     events: EventSink,
 }
 
@@ -63,8 +63,8 @@ impl BucketClient {
                 sdk,
                 config,
                 keys,
-                read_circuit: CircuitBreaker::default(),
-                write_circuit: CircuitBreaker::default(),
+                read_circuit: BucketCircuit::default(),
+                write_circuit: BucketCircuit::default(),
                 events,
             }),
         })
@@ -139,7 +139,7 @@ impl BucketClient {
 
     async fn send<T, E>(
         &self,
-        circuit: &CircuitBreaker,
+        circuit: &BucketCircuit,
         request_timeout: Duration,
         request: impl SdkRequest<T, E>,
     ) -> Result<T, BucketError>
@@ -158,7 +158,7 @@ impl BucketClient {
         outcome
     }
 
-    fn record_outcome<T>(&self, circuit: &CircuitBreaker, outcome: &Result<T, BucketError>) {
+    fn record_outcome<T>(&self, circuit: &BucketCircuit, outcome: &Result<T, BucketError>) {
         if let Err(error) = outcome
             && error.is_bucket_wide()
         {

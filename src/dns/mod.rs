@@ -25,6 +25,7 @@ pub use config::{Config, TsigKeyAlgorithm};
 pub use publisher::DnsPublisher;
 
 use crate::health::Readiness;
+use crate::retry::Backoff;
 use error::DnsError;
 use hysteresis::{DesiredState, Hysteresis};
 use publisher::PublishResult;
@@ -65,7 +66,7 @@ impl Dns {
             readiness,
             hysteresis,
             log: LogOnce::default(),
-            backoff: FIRST_BACKOFF,
+            backoff: Backoff::new(FIRST_BACKOFF, MAX_BACKOFF),
         };
         Self {
             task: tokio::spawn(task.run(stop.clone())),
@@ -93,7 +94,7 @@ struct PublisherTask {
     hysteresis: Hysteresis,
     log: LogOnce,
     /// Wait before the next attempt, if this one fails.
-    backoff: Duration,
+    backoff: Backoff,
 }
 
 impl PublisherTask {
@@ -114,7 +115,7 @@ impl PublisherTask {
             let now = Instant::now();
             let has_changed = self.hysteresis.advance(now);
             if has_changed {
-                self.backoff = FIRST_BACKOFF;
+                self.backoff.reset();
                 self.log_desired_state();
             }
             let is_due = has_changed || next_attempt.is_some_and(|at| at <= now);
@@ -147,12 +148,10 @@ impl PublisherTask {
     /// Returns the wait before the next attempt.
     fn delay_after(&mut self, result: Option<PublishResult>) -> Duration {
         if result == Some(PublishResult::Applied) {
-            self.backoff = FIRST_BACKOFF;
+            self.backoff.reset();
             return RECHECK_INTERVAL;
         }
-        let backoff = self.backoff;
-        self.backoff = (backoff * 2).min(MAX_BACKOFF);
-        backoff
+        self.backoff.next_delay()
     }
 
     /// Retries until the addresses are withdrawn. The caller sets a deadline.

@@ -236,7 +236,7 @@ impl<'a> Download<'a> {
         };
         self.has_answered = asked.as_ref().is_ok_and(|response| response.status() < 500);
         if self.has_answered {
-            self.shared.breakers.answered(source.target());
+            self.shared.circuits.record_first_response(source.target());
         }
         Ok(asked?)
     }

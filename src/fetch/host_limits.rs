@@ -1,5 +1,5 @@
-//! Leave to ask a host: so many at once in all, so many at one host, and not too soon after one
-//! another.
+//! Limits for requests to origins: the number of concurrent fetches in total and for each host, and
+//! the interval between two requests to one host. The main type is [`HostLimiter`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,59 +8,69 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use super::lock;
+use super::lock::lock;
 use crate::policy::Admitted;
 
-/// A place among all, and one at its host.
-pub type FetchPermit = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+/// Permission to fetch from one host.
+pub struct FetchPermit {
+    _total: OwnedSemaphorePermit,
+    _host: OwnedSemaphorePermit,
+}
 
 pub struct HostLimiter {
     per_host: usize,
-    of_all: Arc<Semaphore>,
-    of_host: Mutex<HashMap<String, Arc<Semaphore>>>,
-    /// When the next may ask, at hosts that want a pause between two.
+    total_permits: Arc<Semaphore>,
+    host_permits: Mutex<HashMap<String, Arc<Semaphore>>>,
+    /// Time of the next request, for hosts with a `request_interval`.
     next_request_at: Mutex<HashMap<String, Instant>>,
 }
 
 impl HostLimiter {
+    /// Allows `concurrency` fetches in total and `per_host` from one host. A rule may set another
+    /// number for its hosts.
     pub fn new(concurrency: usize, per_host: usize) -> Self {
         Self {
             per_host,
-            of_all: Arc::new(Semaphore::new(concurrency)),
-            of_host: Mutex::default(),
+            total_permits: Arc::new(Semaphore::new(concurrency)),
+            host_permits: Mutex::default(),
             next_request_at: Mutex::default(),
         }
     }
 
+    /// Waits for permission to fetch from the host of a target.
     pub async fn acquire(&self, admitted: &Admitted) -> FetchPermit {
         let (host, options) = (admitted.target().host(), admitted.request_options());
-        let of_host = {
-            let mut of_host = lock(&self.of_host);
-            of_host.retain(|_, places| Arc::strong_count(places) > 1);
+        let host_permits = {
+            let mut hosts = lock(&self.host_permits);
+            hosts.retain(|_, permits| Arc::strong_count(permits) > 1);
             let count = options.per_host.unwrap_or(self.per_host);
             Arc::clone(
-                of_host
+                hosts
                     .entry(host.to_owned())
                     .or_insert_with(|| Arc::new(Semaphore::new(count))),
             )
         };
-        // The host's first: a slow host must not hold the places of others while its flights queue.
-        let of_host = of_host
+        // The permit of the host comes first: fetches that wait for a slow host must not hold
+        // permits of the total.
+        let host_permit = host_permits
             .acquire_owned()
             .await
             .expect("these semaphores are never closed");
-        if let Some(slot) = self.next_slot(host, options.request_interval) {
+        if let Some(slot) = self.reserve_slot(host, options.request_interval) {
             sleep_until(slot).await;
         }
-        let of_all = Arc::clone(&self.of_all)
+        let total_permit = Arc::clone(&self.total_permits)
             .acquire_owned()
             .await
             .expect("these semaphores are never closed");
-        (of_all, of_host)
+        FetchPermit {
+            _total: total_permit,
+            _host: host_permit,
+        }
     }
 
-    /// When one may ask who asks now.
-    fn next_slot(&self, host: &str, interval: Duration) -> Option<Instant> {
+    /// Reserves the next time at which a request may be sent to a host. `None` means at once.
+    fn reserve_slot(&self, host: &str, interval: Duration) -> Option<Instant> {
         if interval.is_zero() {
             return None;
         }

@@ -4,16 +4,17 @@
 //! goes on when everybody who followed it has left. The fetch path itself is [`job`]. This room
 //! knows no HTTP server and makes no statuses. Its main type is [`Fetcher`].
 
-mod breaker;
 mod changed_content;
 mod config;
 mod download;
 mod download_spec;
 mod error;
+mod host_circuits;
 mod host_limits;
 mod in_flight;
 mod job;
 mod lease_record;
+mod lock;
 mod memory_overflow;
 mod parent_cache;
 mod peer;
@@ -23,7 +24,7 @@ mod resume;
 mod source_loop;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -41,7 +42,7 @@ use crate::limits::MAX_IN_FLIGHT;
 use crate::model::{Algorithm, EventSink, ExpectedDigests, Key, Target};
 use crate::origin::Origin;
 use crate::policy::{Admitted, Policy};
-use breaker::{Breakers, Limits};
+use host_circuits::HostCircuits;
 use host_limits::HostLimiter;
 use in_flight::InFlightFetch;
 
@@ -112,7 +113,7 @@ struct Shared {
     events: EventSink,
     in_flight: Mutex<InFlightMap>,
     failures: moka::sync::Cache<FetchKey, FetchError>,
-    breakers: Breakers,
+    circuits: HostCircuits,
     host_limiter: HostLimiter,
     refreshes: Arc<Semaphore>,
     /// Flights run here, not on the threads that serve clients.
@@ -137,10 +138,7 @@ impl Fetcher {
         Self {
             shared: Arc::new(Shared {
                 host_limiter: HostLimiter::new(config.concurrency, config.per_host),
-                breakers: Breakers::new(Limits {
-                    failures: config.breaker_failures,
-                    cooldown: config.breaker_cooldown.0,
-                }),
+                circuits: HostCircuits::new(config.breaker_failures, config.breaker_cooldown.0),
                 refreshes: Arc::new(Semaphore::new(refresh::MAX_REFRESHES)),
                 max_in_flight: max_in_flight.min(MAX_IN_FLIGHT),
                 config,
@@ -223,7 +221,7 @@ impl Fetcher {
         };
         !self.shared.in_flight().by_key.contains_key(&key)
             && !self.shared.failures.contains_key(&fetch_key)
-            && !self.shared.breakers.is_open(target)
+            && !self.shared.circuits.is_open(target)
             && !self.shared.cache.is_probably_leased(key)
     }
 
@@ -249,11 +247,6 @@ impl Fetcher {
 
 impl Shared {
     fn in_flight(&self) -> MutexGuard<'_, InFlightMap> {
-        lock(&self.in_flight)
+        lock::lock(&self.in_flight)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change of these maps is one call, so that a panic leaves none half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

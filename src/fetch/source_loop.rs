@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::breaker::Breakers;
 use super::download::Download;
+use super::host_circuits::HostCircuits;
 use super::host_limits::FetchPermit;
 use super::job::FetchReport;
 use super::resume::CompletedBody;
@@ -101,24 +101,24 @@ async fn attempt<'a>(
     let is_first = queued.tries == 0;
     if is_first {
         // Those who wait for a place would hold up the answer to those who come.
-        shared.breakers.check(target)?;
+        shared.circuits.check(target)?;
     }
     let permits = shared.host_limiter.acquire(queued.source.admitted()).await;
     let _probe = if is_first {
-        shared.breakers.try_acquire(target)?
+        shared.circuits.try_acquire(target)?
     } else {
         None
     };
     report.attempts += 1;
     let outcome = download.attempt(queued.source).await;
-    record_host_result(&shared.breakers, queued.source, download, &outcome);
+    record_host_result(&shared.circuits, queued.source, download, &outcome);
     outcome.map(|()| permits)
 }
 
 /// What an attempt says of the source's host. Trouble behind a redirect is that of another, and of
 /// our own store nobody's.
 fn record_host_result(
-    breakers: &Breakers,
+    circuits: &HostCircuits,
     source: &Source,
     download: &Download<'_>,
     outcome: &Result<(), FetchError>,
@@ -129,14 +129,14 @@ fn record_host_result(
                 && download.last_response_was_direct()
                 && !download.has_answered() =>
         {
-            breakers.failed(source.target(), error);
+            circuits.record_failure(source.target(), error);
         }
         Err(
             FetchError::Origin(OriginError::Denied(_))
             | FetchError::NoSpace
             | FetchError::StoreFailed,
         ) => {}
-        _ => breakers.succeeded(source.target()),
+        _ => circuits.record_success(source.target()),
     }
 }
 

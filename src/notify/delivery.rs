@@ -8,12 +8,14 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::incident::Notification;
+use crate::retry::Backoff;
 
 /// Maximum number of delivery attempts for one notification.
 const MAX_ATTEMPTS: u32 = 4;
 
 /// Wait before the second attempt. It doubles with each attempt.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(4);
 
 /// Timeout of one attempt.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,7 +38,7 @@ pub async fn deliver_with_retries<F>(
     F: Future<Output = Result<(), DeliveryError>>,
 {
     let (id, event) = (&notification.incident.id, notification.kind.as_str());
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
     for attempt in 1.. {
         match with_attempt_timeout(send()).await {
             Ok(()) => {
@@ -52,8 +54,7 @@ pub async fn deliver_with_retries<F>(
                     why,
                     "notification failed, will retry"
                 );
-                sleep(backoff).await;
-                backoff *= 2;
+                sleep(backoff.next_delay()).await;
             }
             Err(DeliveryError::Transient(why) | DeliveryError::Permanent(why)) => {
                 tracing::warn!(

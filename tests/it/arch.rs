@@ -20,7 +20,7 @@ const MAX_LINE_COLUMNS: usize = 100;
 const MAX_IMPL_FILES: usize = 3;
 
 /// The modules from the top down, and what each may use. Modules that wire may use everything.
-const MODULES: [(&str, &[&str]); 20] = [
+const MODULES: [(&str, &[&str]); 21] = [
     (
         "http",
         &[
@@ -60,10 +60,13 @@ const MODULES: [(&str, &[&str]); 20] = [
         &["fetch", "cache", "disk", "bucket", "model"],
     ),
     ("migrate", &["fetch", "cache", "disk", "bucket", "model"]),
-    ("dns", &["health", "cache", "model"]),
+    ("dns", &["health", "cache", "retry", "model"]),
     ("health", &["cache", "model"]),
-    ("fetch", &["origin", "cache", "policy", "limits", "model"]),
-    ("cache", &["disk", "bucket", "model"]),
+    (
+        "fetch",
+        &["origin", "cache", "policy", "limits", "retry", "model"],
+    ),
+    ("cache", &["disk", "bucket", "retry", "model"]),
     (
         "passthrough",
         &["origin", "dial", "policy", "limits", "model"],
@@ -71,11 +74,12 @@ const MODULES: [(&str, &[&str]); 20] = [
     ("origin", &["dial", "policy", "model"]),
     ("dial", &["policy", "model"]),
     ("disk", &["model"]),
-    ("bucket", &["model"]),
+    ("bucket", &["retry", "model"]),
     ("policy", &["limits", "model"]),
     ("limits", &["model"]),
-    ("notify", &["model"]),
+    ("notify", &["retry", "model"]),
     ("logging", &["model"]),
+    ("retry", &["model"]),
     ("model", &[]),
 ];
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::cache::{Cache, OpenError, OpenMode};
 use crate::config::Config;
 use crate::dial::Dialer;
-use crate::fetch::{self, Fetcher};
+use crate::fetch::{self, Fetcher, FetcherLimits, FetcherServices};
 use crate::model::{ConfigError, EventSink};
 use crate::origin::Origin;
 use crate::policy::Policy;
@@ -76,12 +76,16 @@ impl Services {
                 concurrency: limits.concurrency,
                 ..config.fetch.clone()
             },
-            limits.in_flight,
-            cache.clone(),
-            Arc::clone(&origin),
-            Arc::clone(&policy),
-            events.clone(),
-            config.cache.negative_ttl.0,
+            FetcherLimits {
+                max_in_flight: limits.in_flight,
+                negative_ttl: config.cache.negative_ttl.0,
+            },
+            FetcherServices {
+                cache: cache.clone(),
+                origin: Arc::clone(&origin),
+                policy: Arc::clone(&policy),
+                events: events.clone(),
+            },
         );
         Ok(Self {
             events,

@@ -1,26 +1,27 @@
-//! Bytes that a target gives instead of those that it gave before. Nobody is served them, but an
-//! operator may want to see them and accept them.
+//! Content changes: bytes that differ from those that a target had before. They are not served.
+//! They are stored as a variant, so that an operator can accept them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Shared;
 use super::resume::CompletedBody;
+use super::state::FetcherState;
 use crate::cache::{Sealed, TargetRecords};
 use crate::model::{ExpectedDigests, Record, RecordSource, Sha256, StoredHeaders};
 use crate::policy::Admitted;
 
-/// What a target gave before, where it may give nothing else.
+/// Content that a target had before and must have again.
 pub struct KnownContent {
     pub sha256: Sha256,
-    pub known: Arc<TargetRecords>,
+    pub records: Arc<TargetRecords>,
 }
 
 impl KnownContent {
-    /// Puts other bytes on record, if nothing else is wrong with them than that they are others.
+    /// Stores other bytes as a variant of the target, if only the digest on record differs.
+    /// Failures are logged.
     pub async fn record_change(
         &self,
-        shared: &Shared,
+        state: &FetcherState,
         admitted: &Admitted,
         expected: &ExpectedDigests,
         completed: CompletedBody,
@@ -38,21 +39,26 @@ impl KnownContent {
         {
             return;
         }
-        let witnessed = async {
+        let stored = async {
             let sealed = finished.seal().await?;
-            let record = record_of(admitted, &sealed, source, headers);
-            shared
+            let record = build_record(admitted, &sealed, source, headers);
+            state
                 .cache
-                .publish_variant(&self.known, sealed, record)
+                .publish_variant(&self.records, sealed, record)
                 .await
         };
-        if let Err(error) = witnessed.await {
-            tracing::warn!(%error, "bytes that a target gave instead of its own were not kept");
+        if let Err(error) = stored.await {
+            tracing::warn!(
+                uri = %admitted.target(),
+                %error,
+                "changed content of a target was not stored"
+            );
         }
     }
 }
 
-pub fn record_of(
+/// Builds the record of a body that was fetched now.
+pub fn build_record(
     admitted: &Admitted,
     sealed: &Sealed,
     source: String,

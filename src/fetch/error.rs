@@ -1,31 +1,32 @@
+use std::io;
 use std::time::Duration;
 
 use crate::cache::{CacheError, DiskError};
 use crate::model::{Cause, ExpectedDigests, Sha256};
 use crate::origin::OriginError;
 
-/// What a flight came to, if not to a body. Everybody who followed it gets the same.
+/// Error of a fetch. All readers of the fetch get the same error.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
     #[error(transparent)]
     Origin(#[from] OriginError),
-    /// The bytes are not those that were expected; nothing was stored.
+    /// The body does not have an expected digest. Nothing was stored.
     #[error("the bytes are not those expected: {expected} was expected, sha256:{found} came")]
     Mismatch {
         expected: ExpectedDigests,
         found: Sha256,
     },
-    /// The body cannot be what its name says; nothing was stored.
+    /// The body does not have the file type that its name indicates. Nothing was stored.
     #[error("the origin sent something that is not what the name says")]
     WrongFileType,
-    /// What came after a break is not what followers had seen before it. The next fetch may get the
-    /// new file whole.
+    /// A later attempt returned other bytes than those that readers have seen. The next fetch may
+    /// get the new file.
     #[error("the origin's body changed between two attempts")]
     ChangedDuringFetch,
-    /// There is no space for it. Whoever wants it can have it passed through.
+    /// The disk has no space for the body. Requests are passed through.
     #[error("there is no space to store the body")]
     NoSpace,
-    /// It could not be kept for another reason. Whoever wants it can have it passed through.
+    /// The body was not stored for another reason. Requests are passed through.
     #[error("the body could not be stored")]
     StoreFailed,
     #[error("the fetch took longer than fetch.budget")]
@@ -37,8 +38,14 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether another attempt can help. A page in place of an archive is often gone at the next:
-    /// it came from one mirror of many, or asked a browser to wait.
+    /// Logs an error of a staged file, because [`FetchError`] does not contain it.
+    pub(super) fn from_read_error(error: &io::Error) -> Self {
+        tracing::warn!(%error, "staged file could not be read");
+        Self::StoreFailed
+    }
+
+    /// Whether another attempt at the same source may succeed. A wrong file type is often transient:
+    /// one of several mirror hosts returned an HTML page, or the page asked a browser to wait.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Origin(error) => error.is_transient(),
@@ -53,7 +60,7 @@ impl FetchError {
         }
     }
 
-    /// Whether another source may do better.
+    /// Whether another source may have the body.
     pub(super) fn can_try_next_source(&self) -> bool {
         match self {
             Self::Origin(_)
@@ -68,7 +75,7 @@ impl FetchError {
         }
     }
 
-    /// How long the origin wants to be left alone.
+    /// Time after which the origin allows the next request.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Origin(error) => error.retry_after(),
@@ -76,10 +83,10 @@ impl FetchError {
         }
     }
 
-    /// Whether the next to ask shall be told the same for a while, instead of asking again.
+    /// Whether later requests get the same error for a while, without a request to the origin.
     pub(super) fn is_negative_cacheable(&self) -> bool {
         match self {
-            // The host's circuit remembers the first, and knows when it may be asked again.
+            // The circuit of the host decides how long `CircuitOpen` is returned.
             Self::Origin(OriginError::CircuitOpen { .. })
             | Self::ChangedDuringFetch
             | Self::NoSpace
@@ -93,8 +100,9 @@ impl FetchError {
         }
     }
 
-    /// What an operator may want to know of, where `on_record` is what the target has given before.
-    /// What policy refuses and what this process itself puts off are nothing to look after.
+    /// Returns the cause of an incident. `on_record` is the digest that the target had before.
+    ///
+    /// `None` for a refusal by policy and for requests that this process put off.
     pub(super) fn cause(&self, on_record: Option<Sha256>) -> Option<Cause> {
         Some(match self {
             Self::Origin(OriginError::CircuitOpen { last, .. }) => {
@@ -117,9 +125,7 @@ impl FetchError {
                 | OriginError::TlsFailure(_),
             )
             | Self::ChangedDuringFetch => Cause::InvalidResponse,
-            Self::Mismatch { found, .. }
-                if on_record.is_some_and(|known_content| known_content != *found) =>
-            {
+            Self::Mismatch { found, .. } if on_record.is_some_and(|known| known != *found) => {
                 Cause::ContentChanged
             }
             Self::Mismatch { .. } => Cause::ChecksumMismatch,
@@ -132,9 +138,9 @@ impl FetchError {
 }
 
 impl From<CacheError> for FetchError {
-    /// The store's trouble is told to the log here; what is left is that the body cannot be kept.
+    /// Logs the error of the cache, because [`FetchError`] does not contain it.
     fn from(error: CacheError) -> Self {
-        tracing::warn!(%error, "a body could not be stored");
+        tracing::warn!(%error, "body was not stored");
         if error.is_no_space() {
             Self::NoSpace
         } else {

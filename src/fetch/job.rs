@@ -1,88 +1,47 @@
-//! The fetch path, from the first question to the published object.
+//! Steps of a fetch, from the lease to the published object. [`run`] is the entry point.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use tokio::time::timeout;
-
-use super::changed_content::{self, KnownContent};
-use super::download::Download;
-use super::download_spec::DownloadSpec;
-use super::in_flight::InFlightFetch;
-use super::peer::{self, LeaseOutcome};
+use super::FetchError;
+use super::changed_content::{KnownContent, build_record};
+use super::download::{Download, DownloadSpec};
+use super::in_flight::FetchKey;
+use super::multi_process::{LeaseOutcome, PeerBody, acquire_lease};
 use super::resume::CompletedBody;
+use super::shared_body::SharedBody;
 use super::source_loop::download_from_sources;
-use super::{FetchError, FetchKey, Shared};
+use super::state::FetcherState;
+use super::task::FetchTask;
 use crate::cache::{Hit, TargetLookup, TargetRecords};
-use crate::model::{Cause, Event, ExpectedDigests, Key, Record, Sha256, Target};
-use crate::origin::OriginError;
-use crate::policy::{Admitted, Source};
+use crate::model::{ExpectedDigests, Record};
+use crate::policy::Admitted;
 
-/// Flies one flight to its end, whatever that is.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    fetch: Arc<InFlightFetch>,
+/// Runs one fetch to its end.
+pub async fn run(
+    state: Arc<FetcherState>,
+    body: Arc<SharedBody>,
     fetch_key: FetchKey,
     admitted: Admitted,
 ) {
-    let started = Instant::now();
     let mut guard = CompletionGuard {
-        shared: &shared,
-        fetch: &fetch,
+        state: &state,
         fetch_key: &fetch_key,
+        body: &body,
         outcome: Err(FetchError::StoreFailed),
     };
-    let mut report = FetchReport::default();
-    guard.outcome = tokio::select! {
-        outcome = timeout(shared.config.budget.0, acquire_lease_and_fetch(&shared, &fetch, &fetch_key, &admitted, &mut report)) => {
-            outcome.unwrap_or(Err(FetchError::DeadlineExceeded))
-        }
-        () = shared.stop.cancelled() => Err(FetchError::Stopping),
-    };
+    let mut task = FetchTask::new(&state, &fetch_key, &admitted, &body);
+    guard.outcome = state.run_within_budget(task.fetch()).await;
     let outcome = guard.outcome.clone();
-    // Whoever reads in the log that it is over must not be able to join it.
+    // Unregister the fetch before logging its end, so that no client joins a finished fetch.
     drop(guard);
-    report_outcome(&shared, &admitted, &outcome, &report, started.elapsed());
+    task.report_outcome(&outcome);
 }
 
-/// What a fetch has met with on its way, to be told at its end.
-#[derive(Default)]
-pub(super) struct FetchReport {
-    /// How often a source was asked.
-    pub attempts: u32,
-    /// The sources that gave something else than they should.
-    bad_sources: Vec<(Target, Cause, String)>,
-    /// What the target gave before. The bytes themselves were evicted.
-    pub on_record: Option<Sha256>,
-    /// What the target gave before, where what was published now is something else.
-    pub differs_from: Option<Sha256>,
-}
-
-impl FetchReport {
-    /// A source is asked no more. What it does not have or cannot send is no news while others have
-    /// it.
-    pub(super) fn record_bad_source(&mut self, source: &Source, error: &FetchError) {
-        let lies = [
-            Cause::ContentChanged,
-            Cause::WrongFileType,
-            Cause::ChecksumMismatch,
-            Cause::InvalidResponse,
-        ];
-        if let Some(cause) = error
-            .cause(self.on_record)
-            .filter(|cause| lies.contains(cause))
-        {
-            self.bad_sources
-                .push((source.target().clone(), cause, error.to_string()));
-        }
-    }
-}
-
-/// Ends a flight when it is dropped, also by a panic: otherwise its followers would wait for ever.
+/// Ends a fetch when it is dropped, also by a panic. Otherwise its readers would wait forever.
 struct CompletionGuard<'a> {
-    shared: &'a Shared,
-    fetch: &'a InFlightFetch,
+    state: &'a FetcherState,
     fetch_key: &'a FetchKey,
+    body: &'a SharedBody,
     outcome: Result<Arc<Record>, FetchError>,
 }
 
@@ -91,254 +50,155 @@ impl Drop for CompletionGuard<'_> {
         if let Err(error) = &self.outcome
             && error.is_negative_cacheable()
         {
-            self.shared
-                .failures
+            self.state
+                .negative_cache
                 .insert(self.fetch_key.clone(), error.clone());
         }
-        // Whoever comes from here on finds the object or the failure; who came before is told now.
-        self.shared.in_flight().remove(self.fetch_key);
-        self.fetch.finish(self.outcome.clone());
+        // Later requests find the object or the failure. Present readers get the result now.
+        self.state.in_flight().remove(self.fetch_key);
+        self.body.finish(self.outcome.clone());
     }
 }
 
-/// Wait for this process's turn, fetch, let the others have theirs.
-async fn acquire_lease_and_fetch(
-    shared: &Shared,
-    fetch: &InFlightFetch,
-    fetch_key: &FetchKey,
-    admitted: &Admitted,
-    report: &mut FetchReport,
-) -> Result<Arc<Record>, FetchError> {
-    let mut leased =
-        if fetch_key.expected.is_empty() || is_on_record(shared, fetch_key, admitted).await {
-            peer::acquire_lease(shared, fetch, fetch_key.key).await?
-        } else {
-            // What is on its way for those who expect nothing is most likely what is expected here
-            // too.
-            wait_for_other_fetches(shared, fetch_key.key).await;
-            LeaseOutcome::default()
-        };
-    let outcome = fetch_with_lease(shared, fetch, fetch_key, admitted, &mut leased, report).await;
-    leased.release(fetch, &outcome).await;
-    outcome
-}
-
-/// Returns once nobody fetches a target for those who expect nothing, here or in another process.
-pub(super) async fn wait_for_other_fetches(shared: &Shared, key: Key) {
-    let of_all = shared
-        .in_flight()
-        .get(key, &ExpectedDigests::nothing())
-        .map(Arc::clone);
-    if let Some(of_all) = of_all {
-        of_all.wait_finished().await;
+impl FetchTask<'_> {
+    /// Acquires the lease of the target, fetches, and releases the lease.
+    async fn fetch(&mut self) -> Result<Arc<Record>, FetchError> {
+        let mut leased =
+            if self.fetch_key.expected.is_empty() || self.is_expected_digest_on_record().await {
+                acquire_lease(self.state, self.body, self.fetch_key.key).await?
+            } else {
+                // The fetch in flight for other requests most likely gets the expected bytes.
+                self.wait_for_other_fetches().await;
+                LeaseOutcome::default()
+            };
+        let outcome = self.fetch_with_lease(&mut leased).await;
+        leased.release(self.body, &outcome).await;
+        outcome
     }
-    peer::wait_for_lease_release(shared, key).await;
-}
 
-/// Whether no more is expected than what the operator states, or what the target has given before:
-/// then it is no client's word.
-async fn is_on_record(shared: &Shared, fetch_key: &FetchKey, admitted: &Admitted) -> bool {
-    if admitted
-        .required_sha256()
-        .is_some_and(|required| fetch_key.expected == ExpectedDigests::from_iter([required.into()]))
-    {
-        return true;
-    }
-    match shared.cache.lookup(fetch_key.key).await {
-        Ok(TargetLookup::Known(known)) => {
-            fetch_key.expected == ExpectedDigests::from_iter([known.active().sha256.into()])
+    /// Whether the expected digest is the one that the checksum file requires, or that of the
+    /// active record. A digest that only a client states is not.
+    async fn is_expected_digest_on_record(&self) -> bool {
+        let expected = &self.fetch_key.expected;
+        if self
+            .admitted
+            .required_sha256()
+            .is_some_and(|required| *expected == ExpectedDigests::from_iter([required.into()]))
+        {
+            return true;
         }
-        _ => false,
-    }
-}
-
-/// LeaseState past the map, take in the body from whoever has it, keep it.
-async fn fetch_with_lease(
-    shared: &Shared,
-    fetch: &InFlightFetch,
-    fetch_key: &FetchKey,
-    admitted: &Admitted,
-    leased: &mut LeaseOutcome,
-    report: &mut FetchReport,
-) -> Result<Arc<Record>, FetchError> {
-    let mut expected = fetch_key.expected.clone();
-    expected.extend(admitted.required_sha256());
-    let mut known_content = None;
-    let peer_body = leased.take_peer_body();
-    // Another process may have stored it since the map was asked.
-    match shared.cache.lookup_uncached(fetch_key.key).await {
-        Ok(TargetLookup::Known(known)) => {
-            let record = known.active_for(&expected);
-            if let Some(hit) = open(shared, fetch_key.key, &expected, &known, record).await {
-                let record = Arc::clone(hit.record());
-                if let Some(peer_body) = peer_body {
-                    peer_body
-                        .finish_from_object(fetch, &shared.cache.ensure_on_disk(hit).await?)
-                        .await?;
-                }
-                return Ok(record);
+        match self.state.cache.lookup(self.fetch_key.key).await {
+            Ok(TargetLookup::Known(records)) => {
+                *expected == ExpectedDigests::from_iter([records.active().sha256.into()])
             }
-            report.on_record = Some(record.sha256);
-            // Its bytes were evicted: what comes now must be the same, unless an operator states
-            // what it must be.
-            if admitted.required_sha256().is_none() && !shared.cache.allows_change(&known) {
+            _ => false,
+        }
+    }
+
+    /// Reads the records from the disk, downloads the body if it is not stored, and publishes it.
+    async fn fetch_with_lease(
+        &mut self,
+        leased: &mut LeaseOutcome,
+    ) -> Result<Arc<Record>, FetchError> {
+        let mut expected = self.fetch_key.expected.clone();
+        expected.extend(self.admitted.required_sha256());
+        let mut known_content = None;
+        let peer_body = leased.take_peer_body();
+        if let Some(records) = self.read_records().await? {
+            // Another process may have stored the body since the lookup of the request.
+            if let Some(hit) = self.open_stored(&records, &expected).await {
+                return self.finish_from_hit(hit, peer_body).await;
+            }
+            let record = records.active_for(&expected);
+            self.report.on_record = Some(record.sha256);
+            // The object was evicted. The origin must return the same bytes, unless the checksum
+            // file requires a digest.
+            if self.admitted.required_sha256().is_none()
+                && !self.state.cache.allows_change(&records)
+            {
                 expected.add(record.sha256.into());
                 known_content = Some(KnownContent {
                     sha256: record.sha256,
-                    known,
+                    records,
                 });
             }
         }
-        Ok(TargetLookup::NeverStored) => {}
-        // What is on record is not known, so nothing may be added to it.
-        Err(error) => {
-            tracing::warn!(%error, "the cache could not be read");
-            return Err(FetchError::StoreFailed);
+        let is_on_record = known_content.is_some() || self.admitted.required_sha256().is_some();
+        let sources = self.state.policy.sources(self.admitted, is_on_record);
+        let spec = DownloadSpec {
+            expected: &expected,
+            is_on_record,
+            sources: &sources,
+            known_content: known_content.as_ref(),
+        };
+        let mut download = Download::new(self, spec, leased.lease());
+        if let Some(peer_body) = peer_body {
+            download.resume_from_peer(peer_body).await?;
         }
+        let max_attempts = leased.max_attempts(self.state.config.attempts);
+        let (completed, _permit) = download_from_sources(self, download, max_attempts).await?;
+        self.publish(&expected, completed).await
     }
-    let is_on_record = known_content.is_some() || admitted.required_sha256().is_some();
-    let sources = shared.policy.sources(admitted, is_on_record);
-    let spec = DownloadSpec {
-        admitted,
-        expected: &expected,
-        is_on_record,
-        sources: &sources,
-        known_content: known_content.as_ref(),
-    };
-    let mut download = Download::new(shared, fetch, spec, leased.lease());
-    if let Some(peer_body) = peer_body {
-        download.resume_from_peer(peer_body).await?;
-    }
-    let limit = leased.attempts(shared.config.attempts);
-    let (completed, _permits) = download_from_sources(shared, download, limit, report).await?;
-    publish(shared, fetch, admitted, &expected, completed, report).await
-}
 
-/// Opens what answers for a target, if it is held.
-async fn open(
-    shared: &Shared,
-    key: Key,
-    expected: &ExpectedDigests,
-    known: &TargetRecords,
-    record: &Arc<Record>,
-) -> Option<Hit> {
-    let hit = shared
-        .cache
-        .open_record(key, Arc::clone(record))
-        .await
-        .ok()
-        .flatten();
-    match hit {
-        Some(hit) => Some(hit),
-        None => shared
-            .cache
-            .open_latest_variant(key, known, expected)
+    /// Opens the object that answers for the target, or returns `None` if it is not stored.
+    async fn open_stored(
+        &self,
+        records: &TargetRecords,
+        expected: &ExpectedDigests,
+    ) -> Option<Hit> {
+        let (cache, key) = (&self.state.cache, self.fetch_key.key);
+        let record = Arc::clone(records.active_for(expected));
+        if let Some(hit) = cache.open_record(key, record).await.ok().flatten() {
+            return Some(hit);
+        }
+        cache
+            .open_latest_variant(key, records, expected)
             .await
             .ok()
-            .flatten(),
+            .flatten();
     }
-}
 
-/// Lets the followers have the end, and publishes.
-async fn publish(
-    shared: &Shared,
-    fetch: &InFlightFetch,
-    admitted: &Admitted,
-    expected: &ExpectedDigests,
-    completed: CompletedBody,
-    report: &mut FetchReport,
-) -> Result<Arc<Record>, FetchError> {
-    let finished = completed.finished;
-    if let Some(head) = completed.unsent_head {
-        fetch.start_streaming(head, finished.file(), finished.size_bytes());
-    }
-    fetch.mark_verified(finished.digests.sha256);
-    let sealed = finished.seal().await?;
-    let record = changed_content::record_of(admitted, &sealed, completed.source, completed.headers);
-    let published = shared.cache.publish(sealed, record.clone()).await?;
-    report.differs_from = published.differs_from;
-    let answering = published.records.active_for(expected);
-    let is_other = published.differs_from == Some(answering.sha256);
-    let stands_in = is_other
-        && !published.records.is_cached()
-        && shared.cache.allows_change(&published.records);
-    Ok(if stands_in {
-        Arc::new(record)
-    } else {
-        Arc::clone(answering)
-    })
-}
-
-/// The events for whoever subscribes, and one log event a fetch. Whoever reads that knows that the
-/// others were told before.
-pub(super) fn report_outcome(
-    shared: &Shared,
-    admitted: &Admitted,
-    outcome: &Result<Arc<Record>, FetchError>,
-    report: &FetchReport,
-    duration: Duration,
-) {
-    let target = admitted.target();
-    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let attempts = report.attempts;
-    let fetch_failed = |cause, detail| {
-        shared.events.emit(Event::FetchFailed {
-            target: target.clone(),
-            cause,
-            detail,
-        });
-    };
-    match outcome {
-        Ok(record) if attempts == 0 => {
-            tracing::info!(uri = %target, outcome = "already_stored", size_bytes = record.size_bytes, sha256 = %record.sha256, attempts, duration_ms, "fetch");
+    /// Ends the fetch with a stored object. Readers that have begun to read the body of another
+    /// process get the rest from the object.
+    async fn finish_from_hit(
+        &self,
+        hit: Hit,
+        peer_body: Option<PeerBody>,
+    ) -> Result<Arc<Record>, FetchError> {
+        let record = Arc::clone(hit.record());
+        if let Some(peer_body) = peer_body {
+            let hit = self.state.cache.ensure_on_disk(hit).await?;
+            peer_body.finish_from_object(self.body, &hit).await?;
         }
-        Ok(record) => {
-            let (sha256, size_bytes) = (record.sha256, record.size_bytes);
-            shared.events.emit(Event::Stored {
-                target: target.clone(),
-                sha256,
-                size_bytes,
-            });
-            if let Some(kept) = report.differs_from {
-                let detail = format!(
-                    "it gave sha256:{sha256}, and sha256:{kept} is what it means until that is accepted"
-                );
-                fetch_failed(Cause::ContentChanged, detail);
-            }
-            // Behind the good news of the target, which would end what is told of it.
-            report_bad_sources(shared, report, None);
-            tracing::info!(uri = %target, outcome = "stored", size_bytes, %sha256, source = record.source, attempts, duration_ms, "fetch");
-        }
-        Err(error) => {
-            if let Some(cause) = error
-                .cause(report.on_record)
-                .filter(|cause| should_report(error, *cause, attempts))
-            {
-                fetch_failed(cause, error.to_string());
-            }
-            report_bad_sources(shared, report, Some(target));
-            tracing::warn!(uri = %target, outcome = "failed", cause = %error, attempts, duration_ms, "fetch");
-        }
+        Ok(record)
     }
-}
 
-/// Sources that lie are told of, whatever became of the fetch.
-fn report_bad_sources(shared: &Shared, report: &FetchReport, reported: Option<&Target>) {
-    for (target, cause, detail) in report
-        .bad_sources
-        .iter()
-        .filter(|(target, ..)| Some(target) != reported)
-    {
-        shared.events.emit(Event::FetchFailed {
-            target: target.clone(),
-            cause: *cause,
-            detail: detail.clone(),
-        });
+    /// Makes the end of the body available to readers, and publishes the object and its record.
+    async fn publish(
+        &mut self,
+        expected: &ExpectedDigests,
+        completed: CompletedBody,
+    ) -> Result<Arc<Record>, FetchError> {
+        let cache = &self.state.cache;
+        let finished = completed.finished;
+        if let Some(head) = completed.unsent_head {
+            self.body
+                .start_streaming(head, finished.file(), finished.size_bytes());
+        }
+        self.body.mark_verified(finished.digests.sha256);
+        let sealed = finished.seal().await?;
+        let record = build_record(self.admitted, &sealed, completed.source, completed.headers);
+        let published = cache.publish(sealed, record.clone()).await?;
+        self.report.differs_from = published.differs_from;
+        let active = published.records.active_for(expected);
+        let is_variant = published.differs_from == Some(active.sha256);
+        // If the active object was evicted, a variant may answer in its place.
+        let answers_as_variant =
+            is_variant && !published.records.is_cached() && cache.allows_change(&published.records);
+        Ok(if answers_as_variant {
+            Arc::new(record)
+        } else {
+            Arc::clone(active)
+        })
     }
-}
-
-/// What an origin said to another process on the same folder is told by that one.
-fn should_report(error: &FetchError, cause: Cause, attempts: u32) -> bool {
-    let is_refused_here = matches!(error, FetchError::Origin(OriginError::CircuitOpen { .. }));
-    attempts > 0 || is_refused_here || matches!(cause, Cause::NoSpace | Cause::StoreFailed)
 }

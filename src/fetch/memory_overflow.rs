@@ -1,31 +1,34 @@
-//! The rest of a body that the disk does not take: through memory, to those who follow already, no
-//! faster than they read.
+//! Bounded in-memory buffer for the rest of a body after the disk has failed.
 //!
-//! Who comes later cannot join: between the file and what is in memory there may be a gap.
+//! The fetch is throttled to its slowest reader. New readers cannot join, because bytes between the
+//! end of the file and the start of the buffer may have been dropped.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// How much is held for those who read, in bytes.
+use super::FetchError;
+use super::lock::lock;
+
+/// Maximum size of the buffer, in bytes. The last piece may exceed it.
 const MAX_BUFFERED_BYTES: u64 = 4 << 20;
 
-/// Of a reader who does not read, or not yet.
+/// Position of a reader that does not read, or has not started to.
 const NOT_READING: u64 = u64::MAX;
 
-/// Where the readers of one flight are.
+/// Positions of all readers of one body.
 #[derive(Debug, Default)]
 pub struct ReaderPositions {
     positions: Mutex<Vec<Weak<AtomicU64>>>,
     moved: Notify,
 }
 
-/// One reader's place. Dropped, the reader has left.
+/// Position of one reader. Dropping it removes the reader.
 #[derive(Debug)]
 pub struct ReaderPosition {
     offset: Arc<AtomicU64>,
@@ -35,9 +38,9 @@ pub struct ReaderPosition {
 impl ReaderPositions {
     pub fn register(self: &Arc<Self>) -> ReaderPosition {
         let offset = Arc::new(AtomicU64::new(NOT_READING));
-        let mut positions = self.positions();
+        let mut positions = lock(&self.positions);
         if positions.len() == positions.capacity() {
-            // Drop readers that have left, so that the list grows with the present readers only.
+            // Remove dropped readers, so that the list grows with the present readers only.
             positions.retain(|position| position.strong_count() > 0);
         }
         positions.push(Arc::downgrade(&offset));
@@ -48,34 +51,28 @@ impl ReaderPositions {
         }
     }
 
-    /// Where the slowest reader is that was not left behind `start`. `None` if nobody reads.
+    /// Returns the lowest position that is at least `start`, or `None` if no such reader exists.
     fn slowest(&self, start: u64) -> Option<u64> {
-        let mut positions = self.positions();
+        let mut positions = lock(&self.positions);
         positions.retain(|position| position.strong_count() > 0);
-        let read = positions
+        let offsets = positions
             .iter()
             .filter_map(Weak::upgrade)
             .map(|position| position.load(Ordering::Acquire));
-        read.filter(|offset| *offset != NOT_READING && *offset >= start)
+        offsets
+            .filter(|offset| *offset != NOT_READING && *offset >= start)
             .min()
-    }
-
-    fn positions(&self) -> MutexGuard<'_, Vec<Weak<AtomicU64>>> {
-        // Each change is one call.
-        self.positions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ReaderPosition {
-    /// The reader has all that lies before `offset`.
+    /// Records that the reader has all bytes before `offset`.
     pub fn move_to(&self, offset: u64) {
         self.offset.store(offset, Ordering::Release);
         self.readers.moved.notify_one();
     }
 
-    /// The reader waits for the end, and reads nothing.
+    /// Records that the reader waits for the end of the fetch and reads no bytes.
     pub fn stop_reading(&self) {
         self.move_to(NOT_READING);
     }
@@ -87,62 +84,66 @@ impl Drop for ReaderPosition {
     }
 }
 
-/// What is held in memory.
+/// Rest of a body in memory.
 #[derive(Debug)]
 pub struct OverflowBuffer {
-    /// What lies before is in the file, in bytes.
-    pub from: u64,
+    /// Offset of the first byte that is not in the file.
+    pub start: u64,
     tail: Mutex<BufferedTail>,
 }
 
 #[derive(Debug)]
 struct BufferedTail {
-    /// Where the first piece begins.
+    /// Offset of the first piece.
     start: u64,
     pieces: VecDeque<Bytes>,
     size_bytes: u64,
 }
 
 impl OverflowBuffer {
-    pub fn new(from: u64) -> Self {
+    pub fn new(start: u64) -> Self {
         Self {
-            from,
+            start,
             tail: Mutex::new(BufferedTail {
-                start: from,
+                start,
                 pieces: VecDeque::new(),
                 size_bytes: 0,
             }),
         }
     }
 
-    /// Takes the next bytes once there is room for them. A reader who does not move for `patience`
-    /// is left behind. False if nobody reads any more.
-    pub async fn push(&self, bytes: Bytes, readers: &ReaderPositions, patience: Duration) -> bool {
+    /// Appends the next bytes once the buffer has space. A reader that does not move for `patience`
+    /// loses its bytes and fails.
+    ///
+    /// # Errors
+    /// [`FetchError::NoSpace`] if no reader is left.
+    pub async fn push(
+        &self,
+        bytes: Bytes,
+        readers: &ReaderPositions,
+        patience: Duration,
+    ) -> Result<(), FetchError> {
         loop {
-            // Before the look, so that no move in between is missed.
+            // Created before the positions are read, so that no move is missed.
             let moved = readers.moved.notified();
-            // As long as nothing was dropped, those who are still in the file come through it.
+            // Until a piece is dropped, readers of the file can continue into the buffer.
             let start = Some(self.tail().start)
-                .filter(|start| *start > self.from)
+                .filter(|start| *start > self.start)
                 .unwrap_or_default();
-            let Some(slowest) = readers.slowest(start) else {
-                return false;
-            };
+            let slowest = readers.slowest(start).ok_or(FetchError::NoSpace)?;
             self.tail().drop_before(slowest);
-            if self.tail().has_room() {
+            if self.tail().has_space() {
                 break;
             }
             if timeout(patience, moved).await.is_err() {
                 self.tail().drop_first();
             }
         }
-        let mut tail = self.tail();
-        tail.size_bytes += bytes.len() as u64;
-        tail.pieces.push_back(bytes);
-        true
+        self.tail().push(bytes);
+        Ok(())
     }
 
-    /// The bytes at `offset`, up to `size_bytes` of them. `None` for a reader who was left behind.
+    /// Returns up to `size_bytes` at `offset`, or `None` if they were dropped.
     pub fn read(&self, offset: u64, size_bytes: usize) -> Option<Bytes> {
         let tail = self.tail();
         let mut start = tail.start;
@@ -157,13 +158,18 @@ impl OverflowBuffer {
     }
 
     fn tail(&self) -> MutexGuard<'_, BufferedTail> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tail)
     }
 }
 
 impl BufferedTail {
-    fn has_room(&self) -> bool {
+    fn has_space(&self) -> bool {
         self.size_bytes < MAX_BUFFERED_BYTES
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        self.size_bytes += bytes.len() as u64;
+        self.pieces.push_back(bytes);
     }
 
     fn drop_before(&mut self, offset: u64) {

@@ -1,16 +1,16 @@
-//! How another gateway is asked for what it has, and what it says of that.
+//! Requests to a parent, which is another Millpond gateway.
 //!
-//! It is never made to fetch: then two gateways that name each other would ask in a circle, and a
-//! target that nobody has would be asked for by each of them.
+//! A parent returns stored objects only. If it fetched, two gateways that are parents of each other
+//! would cause a loop, and each parent would ask the origin for a missing target.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::model::{Algorithm, ExpectedDigests, Sha256};
-use crate::origin::{OriginError, ProtocolFault, Response};
+use crate::origin::{OriginError, Response};
 use crate::policy::{Source, SourceKind};
 
-/// What a parent is told besides the target; nothing for other sources.
+/// Returns the header fields of a request to a parent. Other sources need none.
 pub fn request_headers(source: &Source, expected: &ExpectedDigests) -> Vec<(String, Vec<u8>)> {
     if source.kind() != SourceKind::Parent {
         return Vec::new();
@@ -25,7 +25,7 @@ pub fn request_headers(source: &Source, expected: &ExpectedDigests) -> Vec<(Stri
     headers
 }
 
-/// It has not got it.
+/// Returns the error of a parent that has not stored the target.
 pub fn not_found() -> OriginError {
     OriginError::Status {
         status: 404,
@@ -33,20 +33,19 @@ pub fn not_found() -> OriginError {
     }
 }
 
-/// It does not say what its bytes are, so that nothing could be held against it.
+/// Returns the error of a parent that states no digest. Its body cannot be checked.
 pub fn missing_digest() -> OriginError {
-    ProtocolFault::NoParentDigest.into()
+    OriginError::InvalidResponse("the parent sent a body without its SHA-256".to_owned())
 }
 
-/// The SHA-256 that an answer states for the whole of its bytes: in `Repr-Digest` (RFC 9530,
-/// section 3), or as our own entity tags do.
+/// Returns the SHA-256 that a response states for the whole body: in `Repr-Digest` (RFC 9530,
+/// section 3), or as the entity tag of a Millpond gateway.
 pub fn response_digest(response: &Response) -> Option<Sha256> {
-    let digests = response.list_header("repr-digest");
-    let by_field = digests.split(',').find_map(|digest| {
-        let coded = digest.trim().strip_prefix("sha-256=:")?.strip_suffix(':')?;
-        Some(Sha256::from_bytes(
-            STANDARD.decode(coded).ok()?.try_into().ok()?,
-        ))
+    let digests = response.joined("repr-digest");
+    let from_field = digests.split(',').find_map(|digest| {
+        let encoded = digest.trim().strip_prefix("sha-256=:")?.strip_suffix(':')?;
+        let bytes = STANDARD.decode(encoded).ok()?.try_into().ok()?;
+        Some(Sha256::from_bytes(bytes))
     });
-    by_field.or_else(|| response.header("etag")?.trim_matches('"').parse().ok())
+    from_field.or_else(|| response.header("etag")?.trim_matches('"').parse().ok())
 }

@@ -1,21 +1,21 @@
-//! Fetching what was lost here: the same bytes, or nothing.
+//! Refetch: fetches the bytes of a lost object again.
 
-use super::{FetchError, Fetcher};
+use super::FetchError;
+use super::fetcher::Fetcher;
 use crate::model::{ExpectedDigests, Sha256, Target};
 use crate::origin::OriginError;
 use crate::policy::{Class, PolicyDenied};
 
 impl Fetcher {
-    /// Fetches bytes that a target has given before, from whoever has them, and stores them again.
-    /// It goes on when nobody waits for it any more.
+    /// Fetches bytes that a target had before from any source, and stores them again. The fetch
+    /// continues if the caller drops the future.
     ///
     /// # Errors
-    /// What the flight came to; [`FetchError::StoreFailed`] if what the target gives is not kept
-    /// any more.
+    /// The error of the fetch. [`FetchError::StoreFailed`] if policy no longer stores the target.
     pub async fn restore(&self, target: &Target, sha256: Sha256) -> Result<(), FetchError> {
         let denied_error = |denied: PolicyDenied| FetchError::Origin(OriginError::Denied(denied));
         let admitted = self
-            .shared
+            .state
             .policy
             .admit(target.clone())
             .map_err(denied_error)?;

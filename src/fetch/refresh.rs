@@ -1,151 +1,137 @@
-//! Fetching again what is stored already, for an operator.
+//! Refresh: fetches a target again for an operator, although it is stored.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use tokio::time::timeout;
-
-use super::changed_content::record_of;
-use super::download::Download;
-use super::download_spec::DownloadSpec;
-use super::in_flight::InFlightFetch;
-use super::job::{self, FetchReport};
+use super::FetchError;
+use super::changed_content::build_record;
+use super::download::{Download, DownloadSpec};
+use super::fetcher::Fetcher;
+use super::in_flight::FetchKey;
+use super::shared_body::SharedBody;
 use super::source_loop::download_from_sources;
-use super::{FetchError, FetchKey, Fetcher, Shared};
-use crate::cache::TargetLookup;
+use super::task::FetchTask;
+use crate::cache::{Sealed, TargetRecords};
 use crate::model::{ExpectedDigests, Key, Record, Sha256};
 use crate::policy::{Admitted, SourceKind};
 
-/// How many targets are fetched again at once. Further ones are refused.
-pub(super) const MAX_REFRESHES: usize = 16;
-
-/// What fetching again came to.
+/// Result of a refresh.
 #[derive(Debug)]
 pub struct Refreshed {
-    /// What came.
+    /// Record of the bytes that the origin returned.
     pub record: Arc<Record>,
-    /// What answered before, if anything did.
+    /// SHA-256 of the active record before the refresh, if there was one.
     pub previous: Option<Sha256>,
 }
 
 impl Fetcher {
-    /// Fetches a target whatever is stored of it. What comes is kept beside what is there, and
-    /// answers only if nothing was, or if it is accepted: then it is pinned. It goes on when nobody
-    /// waits for it any more.
+    /// Fetches a target from its origin, although it may be stored.
+    ///
+    /// If the bytes differ from those on record, they are stored as a variant. They become the
+    /// answer only with `accept`, which pins them. The refresh continues if the caller drops the
+    /// future.
     ///
     /// # Errors
-    /// [`FetchError::Mismatch`] if it is not what is expected; nothing is stored then.
+    /// [`FetchError::Mismatch`] if the bytes do not have the expected digest; nothing is stored
+    /// then. [`FetchError::TooManyFetches`] and [`FetchError::Stopping`] at once, and every error
+    /// of a fetch.
     pub async fn refresh(
         &self,
         admitted: Admitted,
         expected: ExpectedDigests,
         accept: bool,
     ) -> Result<Refreshed, FetchError> {
-        let shared = Arc::clone(&self.shared);
-        if shared.stop.is_cancelled() || shared.tasks.is_closed() {
+        let state = Arc::clone(&self.state);
+        if state.is_stopping() {
             return Err(FetchError::Stopping);
         }
-        let permit = Arc::clone(&shared.refreshes)
+        let permit = Arc::clone(&state.refresh_permits)
             .try_acquire_owned()
             .map_err(|_| FetchError::TooManyFetches)?;
-        let task = async move {
+        let fetch_key = FetchKey {
+            key: Key::of(admitted.target()),
+            expected,
+        };
+        let work = async move {
             let _permit = permit;
-            let began = Instant::now();
-            let mut report = FetchReport::default();
-            let outcome = tokio::select! {
-                outcome = timeout(shared.config.budget.0, fetch_again(&shared, &admitted, &expected, accept, &mut report)) => {
-                    outcome.unwrap_or(Err(FetchError::DeadlineExceeded))
-                }
-                () = shared.stop.cancelled() => Err(FetchError::Stopping),
-            };
+            // No request reads this body.
+            let body = SharedBody::new();
+            let mut task = FetchTask::new(&state, &fetch_key, &admitted, &body);
+            let outcome = state.run_within_budget(task.refresh(accept)).await;
             let result = outcome
                 .as_ref()
                 .map(|refreshed| Arc::clone(&refreshed.record))
                 .map_err(Clone::clone);
-            job::report_outcome(&shared, &admitted, &result, &report, began.elapsed());
+            task.report_outcome(&result);
             outcome
         };
-        let joined = self.shared.tasks.spawn_on(task, &self.shared.runtime).await;
+        let joined = self.state.tasks.spawn_on(work, &self.state.runtime).await;
         joined.unwrap_or(Err(FetchError::StoreFailed))
     }
 }
 
-async fn fetch_again(
-    shared: &Shared,
-    admitted: &Admitted,
-    expected: &ExpectedDigests,
-    accept: bool,
-    report: &mut FetchReport,
-) -> Result<Refreshed, FetchError> {
-    let key = Key::new(admitted.target());
-    job::wait_for_other_fetches(shared, key).await;
-    let known = match shared.cache.lookup_uncached(key).await {
-        Ok(TargetLookup::Known(known)) => Some(known),
-        Ok(TargetLookup::NeverStored) => None,
-        // What is on record is not known, so nothing may be added to it.
-        Err(error) => {
-            tracing::warn!(%error, "the cache could not be read");
-            return Err(FetchError::StoreFailed);
-        }
-    };
-    let previous = known.as_ref().map(|known| known.active().sha256);
-    report.on_record = previous;
-    // Nobody follows this one.
-    let fetch = InFlightFetch::new();
-    // What the origin gives now is asked, not what others have kept.
-    let mut sources = shared.policy.sources(admitted, false);
-    sources.retain(|source| source.kind() == SourceKind::Origin);
-    let spec = DownloadSpec {
-        admitted,
-        expected,
-        is_on_record: false,
-        sources: &sources,
-        known_content: None,
-    };
-    let download = Download::new(shared, &fetch, spec, None);
-    let (completed, _permits) =
-        download_from_sources(shared, download, shared.config.attempts, report).await?;
-    let sealed = completed.finished.seal().await?;
-    let record = record_of(admitted, &sealed, completed.source, completed.headers);
-    let is_other = previous.is_some_and(|previous| previous != record.sha256);
-    match known.filter(|_| is_other) {
-        Some(_) if accept => {
-            shared
-                .cache
-                .admin()
-                .publish_pinned(sealed, record.clone())
-                .await?;
-        }
-        // They answer for nothing, so that only so many are kept.
-        Some(known) => {
-            shared
-                .cache
-                .publish_variant(&known, sealed, record.clone())
-                .await?;
-            report.differs_from = previous;
-        }
-        None => {
-            report.differs_from = shared
-                .cache
-                .publish(sealed, record.clone())
-                .await?
-                .differs_from;
-        }
+impl FetchTask<'_> {
+    async fn refresh(&mut self, accept: bool) -> Result<Refreshed, FetchError> {
+        self.wait_for_other_fetches().await;
+        let records = self.read_records().await?;
+        let previous = records.as_ref().map(|records| records.active().sha256);
+        self.report.on_record = previous;
+        // Only the origin is asked, because mirrors and archives may have older bytes.
+        let mut sources = self.state.policy.sources(self.admitted, false);
+        sources.retain(|source| source.kind() == SourceKind::Origin);
+        let spec = DownloadSpec {
+            expected: &self.fetch_key.expected,
+            is_on_record: false,
+            sources: &sources,
+            known_content: None,
+        };
+        let download = Download::new(self, spec, None);
+        let max_attempts = self.state.config.attempts;
+        let (completed, _permit) = download_from_sources(self, download, max_attempts).await?;
+        let sealed = completed.finished.seal().await?;
+        let record = build_record(self.admitted, &sealed, completed.source, completed.headers);
+        self.publish_refreshed(records.as_deref(), sealed, record.clone(), accept)
+            .await?;
+        self.clear_negative_cache(previous);
+        Ok(Refreshed {
+            record: Arc::new(record),
+            previous,
+        })
     }
-    forget_failures(shared, key, previous);
-    Ok(Refreshed {
-        record: Arc::new(record),
-        previous,
-    })
-}
 
-/// What the target was refused for is most likely over.
-fn forget_failures(shared: &Shared, key: Key, previous: Option<Sha256>) {
-    let on_record = previous.map(|sha256| ExpectedDigests::from_iter([sha256.into()]));
-    for expected in [Some(ExpectedDigests::nothing()), on_record]
-        .into_iter()
-        .flatten()
-    {
-        shared.failures.invalidate(&FetchKey { key, expected });
+    async fn publish_refreshed(
+        &mut self,
+        records: Option<&TargetRecords>,
+        sealed: Sealed,
+        record: Record,
+        accept: bool,
+    ) -> Result<(), FetchError> {
+        let cache = &self.state.cache;
+        let previous = records.map(|records| records.active().sha256);
+        match records.filter(|_| previous != Some(record.sha256)) {
+            Some(_) if accept => {
+                cache.admin().publish_pinned(sealed, record).await?;
+            }
+            // The cache bounds the number of variants of one target.
+            Some(records) => {
+                cache.publish_variant(records, sealed, record).await?;
+                self.report.differs_from = previous;
+            }
+            None => self.report.differs_from = cache.publish(sealed, record).await?.differs_from,
+        }
+        Ok(())
+    }
+
+    /// Removes recent failures of the target, because the origin returned the body now.
+    fn clear_negative_cache(&self, previous: Option<Sha256>) {
+        let key = self.fetch_key.key;
+        let on_record = previous.map(|sha256| ExpectedDigests::from_iter([sha256.into()]));
+        for expected in [Some(ExpectedDigests::nothing()), on_record]
+            .into_iter()
+            .flatten()
+        {
+            self.state
+                .negative_cache
+                .invalidate(&FetchKey { key, expected });
+        }
     }
 }

@@ -1,46 +1,140 @@
-//! What is here of a body that has begun, and what an answer is to it.
+//! Partial and complete bodies of a download, and which responses can continue a partial one. The
+//! main types are [`PartialBody`] and [`CompletedBody`].
 
-use std::io;
 use std::sync::Arc;
 
 use super::FetchError;
-use super::in_flight::Head;
-use super::lease_record::StagedBody;
-use crate::cache::{Finished, OpenFile, Staging};
-use crate::model::{FileType, StoredHeaders};
-use crate::origin::{OriginError, ProtocolFault, Response, Resume};
-use crate::policy::{Admitted, SourceKind};
+use super::multi_process::{PeerBody, StagedBody};
+use super::shared_body::Head;
+use crate::cache::{Cache, Finished, OpenFile, Staging};
+use crate::model::{Hasher, StoredHeaders};
+use crate::origin::{Response, Resume};
+use crate::policy::SourceKind;
 
-/// A body that has begun.
+/// Size of the pieces in which a staged file is read again, in bytes.
+pub const READ_PIECE_BYTES: usize = 256 * 1024;
+
+/// Body of which a part may be staged.
 pub struct PartialBody {
     pub staging: Staging,
-    pub contents: OpenFile,
-    /// What the followers are told, in bytes.
+    /// The staged file.
+    pub file: OpenFile,
+    /// Length that readers see, in bytes.
     pub length: Option<u64>,
-    /// How long the whole is by any answer, in bytes; a resumed one may know what the first did not
-    /// say.
-    pub complete: Option<u64>,
-    /// The strong validator of everything that is here, if it is all of one answer or proven to be.
+    /// Length by any response, in bytes. A 206 may state it although the first response did not.
+    pub complete_length: Option<u64>,
+    /// Strong validator of all staged bytes, if they belong to one version of the file.
     pub validator: Option<String>,
-    /// The validator of a body begun again, until it has been compared with everything that is
-    /// here.
+    /// Validator of a restarted body. It is confirmed after the response was compared with all
+    /// staged bytes.
     pub unconfirmed_validator: Option<String>,
     pub headers: StoredHeaders,
+    /// URL that the body came from.
     pub source: String,
-    /// Followers have seen the head.
+    /// Readers have seen the head.
     pub is_streaming: bool,
 }
 
-/// A body all of which is staged, and of which all that is expected is true.
+/// Staged body that is complete and has passed all checks.
 pub struct CompletedBody {
     pub finished: Finished,
     pub headers: StoredHeaders,
+    /// URL that the body came from.
     pub source: String,
-    /// The head, if the followers have not seen it yet.
+    /// The head, if readers have not seen it yet.
     pub unsent_head: Option<Arc<Head>>,
 }
 
 impl PartialBody {
+    /// Returns an empty body with the head of a response.
+    pub fn new(staging: Staging, response: &Response) -> Self {
+        Self {
+            file: staging.file(),
+            staging,
+            length: response.length(),
+            complete_length: response.length(),
+            validator: response.validator(),
+            unconfirmed_validator: None,
+            headers: response.stored_headers(),
+            source: response.source().to_owned(),
+            is_streaming: false,
+        }
+    }
+
+    /// Copies and hashes the body that another process has left. Readers have seen its head.
+    ///
+    /// # Errors
+    /// [`FetchError::NoSpace`] or [`FetchError::StoreFailed`].
+    pub async fn copy_from_peer(
+        cache: &Cache,
+        peer_body: PeerBody,
+        hasher: Hasher,
+    ) -> Result<Self, FetchError> {
+        let StagedBody {
+            length,
+            headers,
+            source,
+            validator,
+            ..
+        } = peer_body.staged;
+        // The dead process may still hold a reservation. Its file is open here, so it can go.
+        cache.reclaim_dead_processes().await?;
+        let mut staging = cache.stage(length, hasher).await?;
+        loop {
+            let written = staging.written_bytes();
+            let size_bytes = length
+                .map_or(READ_PIECE_BYTES as u64, |length| length - written)
+                .min(READ_PIECE_BYTES as u64);
+            let size_bytes = usize::try_from(size_bytes).expect("a piece is small");
+            let bytes = peer_body
+                .file
+                .read(written, size_bytes)
+                .await
+                .map_err(|error| FetchError::from_read_error(&error))?;
+            if bytes.is_empty() {
+                break;
+            }
+            staging.append(bytes).await?;
+        }
+        Ok(Self {
+            file: staging.file(),
+            staging,
+            length,
+            complete_length: length,
+            validator,
+            unconfirmed_validator: None,
+            headers,
+            source,
+            is_streaming: true,
+        })
+    }
+
+    /// Prepares a body that readers have seen for a response that begins at offset 0. The response
+    /// is compared with the staged bytes.
+    ///
+    /// # Errors
+    /// [`FetchError::ChangedDuringFetch`] if the response has another length.
+    pub fn restart(&mut self, response: &Response) -> Result<(), FetchError> {
+        if self.length != response.length() {
+            return Err(FetchError::ChangedDuringFetch);
+        }
+        self.validator = None;
+        self.unconfirmed_validator = response.validator();
+        response.source().clone_into(&mut self.source);
+        Ok(())
+    }
+
+    /// Ends staging. The caller has received the whole body.
+    pub fn finish(self) -> Result<CompletedBody, FetchError> {
+        let unsent_head = (!self.is_streaming).then(|| self.head());
+        Ok(CompletedBody {
+            finished: self.staging.finish()?,
+            headers: self.headers,
+            source: self.source,
+            unsent_head,
+        })
+    }
+
     pub fn head(&self) -> Arc<Head> {
         Arc::new(Head {
             length: self.length,
@@ -48,8 +142,8 @@ impl PartialBody {
         })
     }
 
-    /// What the others are told. Who goes on after us begins with the origin, where another's
-    /// validator means nothing.
+    /// Describes the body for other processes. After a takeover, the next holder of the lease
+    /// begins with the origin, so only a validator of the origin is useful.
     pub fn staged_body(&self, kind: Option<SourceKind>) -> StagedBody {
         StagedBody {
             file: self.staging.name(),
@@ -63,51 +157,39 @@ impl PartialBody {
         }
     }
 
-    /// Whether this is a 206 under the same validator (RFC 9110, section 15.3.7) that goes on where
-    /// the body here ends. There are origins that heed Range and not If-Range.
+    /// Whether a 206 continues this body: it has the same validator (RFC 9110, section 15.3.7) and
+    /// the right range. Some origins support Range but ignore If-Range.
+    ///
+    /// The complete length of such a response is recorded.
     pub fn is_continued_by(&mut self, response: &Response) -> bool {
-        let Some((first, complete)) = response.content_range() else {
+        let Some((first, complete_length)) = response.content_range() else {
             return false;
         };
-        let is_the_rest = first.checked_add(response.overlap_bytes())
+        let is_continued = first.checked_add(response.overlap_bytes())
             == Some(self.staging.written_bytes())
-            && self.complete.is_none_or(|length| length == complete)
+            && self
+                .complete_length
+                .is_none_or(|length| length == complete_length)
             && self.validator.is_some()
             && response.validator() == self.validator;
-        if is_the_rest {
-            self.complete = Some(complete);
+        if is_continued {
+            self.complete_length = Some(complete_length);
         }
-        is_the_rest
+        is_continued
     }
 
-    /// Only under a strong validator can the rest be asked for (RFC 9110, section 13.1.5).
+    /// Returns the range request for the rest of the body. It needs a strong validator (RFC 9110,
+    /// section 13.1.5).
     pub fn resume(&self) -> Option<Resume> {
         let validator = self.validator.clone()?;
         let offset = self.staging.written_bytes();
-        // Of a body that is all here there is no rest.
-        (offset > 0 && self.complete != Some(offset)).then_some(Resume { offset, validator })
+        let is_incomplete = self.complete_length != Some(offset);
+        (offset > 0 && is_incomplete).then_some(Resume { offset, validator })
     }
 
-    /// A validator of one source says nothing of another's bytes.
+    /// Removes the validators, because they are not valid at another source.
     pub fn clear_validators(&mut self) {
         self.validator = None;
         self.unconfirmed_validator = None;
     }
-}
-
-/// A coding around a file would be stored as if it were the file. Only where the file's own format
-/// is that coding can the header be a misnomer, which is common for `.tar.gz`.
-pub fn check_encoding(response: &Response, admitted: &Admitted) -> Result<(), OriginError> {
-    let path = admitted.target().path();
-    match response.content_encoding() {
-        Some(coding) if !FileType::is_own_coding(path, &coding) => {
-            Err(ProtocolFault::ContentEncoding(coding).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-pub fn read_error(error: &io::Error) -> FetchError {
-    tracing::warn!(%error, "a staged file could not be read");
-    FetchError::StoreFailed
 }

@@ -1,158 +1,191 @@
-//! Asking one source after the other, again and again, until the body is here or asking is of no
-//! use any more.
+//! Tries the sources of a target until one has returned the body or none is left. The entry point
+//! is [`download_from_sources`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::FetchError;
 use super::download::Download;
 use super::host_circuits::HostCircuits;
 use super::host_limits::FetchPermit;
-use super::job::FetchReport;
 use super::resume::CompletedBody;
-use super::{FetchError, Shared};
+use super::task::FetchTask;
 use crate::origin::OriginError;
 use crate::policy::{Source, SourceKind};
+use crate::retry::Backoff;
 
-/// The longest wait between two attempts, but for one that the origin asks for.
+/// Maximum delay between two attempts, unless the origin asks for a longer one.
 const MAX_BACKOFF: Duration = Duration::from_mins(1);
 
-/// Asks until the body is here. The places that the last attempt took are held until the body is
-/// published: what it has reserved is held so long too.
+/// Range of the random factor of a delay. Jitter keeps many fetches from retrying at once.
+const JITTER: std::ops::Range<f64> = 0.5..1.0;
+
+/// Tries the sources of a download, each at most `max_attempts` times.
+///
+/// Returns the body and the permit of the last attempt. The caller holds the permit until the body
+/// is published, so that the permits also bound the space that is reserved for staged bodies.
+///
+/// # Errors
+/// If every source fails, the error of the origin. A mirror's 404 does not mean that the file is
+/// gone.
 pub async fn download_from_sources(
-    shared: &Shared,
-    mut download: Download<'_>,
-    limit: u32,
-    report: &mut FetchReport,
+    task: &mut FetchTask<'_>,
+    download: Download<'_>,
+    max_attempts: u32,
 ) -> Result<(CompletedBody, FetchPermit), FetchError> {
-    let now = Instant::now();
-    let mut queue: VecDeque<_> = download
-        .sources()
-        .iter()
-        .map(|source| QueuedSource {
-            source,
-            tries: 0,
-            not_before: now,
-        })
-        .collect();
-    // The origin's own word, if all fail: what a mirror has or has not says nothing of the target.
-    let mut final_error = FetchError::StoreFailed;
-    while let Some(mut queued) = next_source(&mut queue, &download) {
+    let mut sources = SourceLoop::new(task, download, max_attempts);
+    while let Some(queued) = sources.next_source() {
         sleep_until(queued.not_before).await;
-        let error = match attempt(shared, &mut download, &queued, report).await {
-            Ok(permits) => return Ok((download.into_completed()?, permits)),
-            Err(error) => error,
-        };
-        if !error.can_try_next_source() || download.readers_saw_bad_bytes() {
-            return Err(error);
-        }
-        // A client's digest decides what that client gets, and not which of two places everybody
-        // gets it from.
-        if queued.source.kind() == SourceKind::Origin
-            && matches!(error, FetchError::Mismatch { .. })
-            && !download.is_on_record()
-        {
-            return Err(error);
-        }
-        tracing::debug!(target = %queued.source.target(), %error, "a source gave nothing");
-        queued.tries += 1;
-        queued.not_before =
-            Instant::now() + backoff(shared.config.backoff.0, queued.tries, error.retry_after());
-        if queued.source.kind() == SourceKind::Origin {
-            final_error = error.clone();
-        }
-        let wants_too_long = queued.source.kind() != SourceKind::Origin
-            && error.retry_after().is_some_and(|wait| wait > MAX_BACKOFF);
-        if !error.is_transient() || queued.tries >= limit || wants_too_long {
-            report.record_bad_source(queued.source, &error);
-        } else if download.has_begun() {
-            // The rest of what is here comes from where it began.
-            queue.push_front(queued);
-        } else {
-            // Behind those who may do better.
-            queue.push_back(queued);
+        match sources.attempt(task, &queued).await {
+            Ok(completed) => return Ok(completed),
+            Err(error) if sources.is_final(queued.source, &error) => return Err(error),
+            Err(error) => sources.requeue(task, queued, error),
         }
     }
-    Err(final_error)
+    Err(sources.final_error)
 }
 
-/// Whose turn is next: where a body has begun its rest comes from; else who need not be waited for
-/// longest.
-fn next_source<'a>(
-    queue: &mut VecDeque<QueuedSource<'a>>,
-    download: &Download<'_>,
-) -> Option<QueuedSource<'a>> {
-    if download.has_begun() {
-        return queue.pop_front();
-    }
-    let first = (0..queue.len()).min_by_key(|at| queue[*at].not_before)?;
-    queue.remove(first)
+struct SourceLoop<'a> {
+    download: Download<'a>,
+    queue: VecDeque<QueuedSource<'a>>,
+    max_attempts: u32,
+    /// Error to return if every source fails.
+    final_error: FetchError,
 }
 
-/// One attempt at one source.
-async fn attempt<'a>(
-    shared: &Shared,
-    download: &mut Download<'a>,
-    queued: &QueuedSource<'a>,
-    report: &mut FetchReport,
-) -> Result<FetchPermit, FetchError> {
-    let target = queued.source.target();
-    let is_first = queued.tries == 0;
-    if is_first {
-        // Those who wait for a place would hold up the answer to those who come.
-        shared.circuits.check(target)?;
-    }
-    let permits = shared.host_limiter.acquire(queued.source.admitted()).await;
-    let _probe = if is_first {
-        shared.circuits.try_acquire(target)?
-    } else {
-        None
-    };
-    report.attempts += 1;
-    let outcome = download.attempt(queued.source).await;
-    record_host_result(&shared.circuits, queued.source, download, &outcome);
-    outcome.map(|()| permits)
-}
-
-/// What an attempt says of the source's host. Trouble behind a redirect is that of another, and of
-/// our own store nobody's.
-fn record_host_result(
-    circuits: &HostCircuits,
-    source: &Source,
-    download: &Download<'_>,
-    outcome: &Result<(), FetchError>,
-) {
-    match outcome {
-        Err(FetchError::Origin(error))
-            if error.counts_against_host()
-                && download.last_response_was_direct()
-                && !download.has_answered() =>
-        {
-            circuits.record_failure(source.target(), error);
-        }
-        Err(
-            FetchError::Origin(OriginError::Denied(_))
-            | FetchError::NoSpace
-            | FetchError::StoreFailed,
-        ) => {}
-        _ => circuits.record_success(source.target()),
-    }
-}
-
-/// A source that may be asked.
+/// Source that may be tried.
 struct QueuedSource<'a> {
     source: &'a Source,
-    /// How often it was asked already.
-    tries: u32,
+    /// Number of attempts up to now.
+    attempts: u32,
+    backoff: Backoff,
     not_before: Instant,
 }
 
-/// Doubles with each attempt, and is spread so that many flights do not come back at one moment.
-fn backoff(first: Duration, attempts: u32, asked_for: Option<Duration>) -> Duration {
-    let doubled = first
-        .saturating_mul(1 << attempts.saturating_sub(1).min(16))
-        .min(MAX_BACKOFF);
-    let spread = doubled.mul_f64(rand::random_range(0.5..1.0));
-    asked_for.map_or(spread, |asked_for| asked_for.max(spread))
+impl<'a> SourceLoop<'a> {
+    fn new(task: &FetchTask<'_>, download: Download<'a>, max_attempts: u32) -> Self {
+        let now = Instant::now();
+        let backoff = Backoff::new(task.state.config.backoff.0, MAX_BACKOFF);
+        let queue = download
+            .sources()
+            .iter()
+            .map(|source| QueuedSource {
+                source,
+                attempts: 0,
+                backoff: backoff.clone(),
+                not_before: now,
+            })
+            .collect();
+        Self {
+            download,
+            queue,
+            max_attempts,
+            final_error: FetchError::StoreFailed,
+        }
+    }
+
+    /// Returns the source to try next: the one that has begun the body, else the one with the
+    /// earliest `not_before`.
+    fn next_source(&mut self) -> Option<QueuedSource<'a>> {
+        if self.download.has_begun() {
+            return self.queue.pop_front();
+        }
+        let first = (0..self.queue.len()).min_by_key(|index| self.queue[*index].not_before)?;
+        self.queue.remove(first)
+    }
+
+    /// Sends one request to one source and receives the body.
+    async fn attempt(
+        &mut self,
+        task: &mut FetchTask<'_>,
+        queued: &QueuedSource<'a>,
+    ) -> Result<(CompletedBody, FetchPermit), FetchError> {
+        let (state, target) = (task.state, queued.source.target());
+        let is_first = queued.attempts == 0;
+        if is_first {
+            // Fail before waiting for a permit, because requests wait for the result.
+            state.circuits.check(target)?;
+        }
+        let permit = state.host_limiter.acquire(queued.source.admitted()).await;
+        let _probe = if is_first {
+            state.circuits.try_acquire(target)?
+        } else {
+            None
+        };
+        task.report.attempts += 1;
+        let outcome = self.download.attempt(queued.source).await;
+        self.record_host_result(&state.circuits, queued.source, outcome.as_ref().err());
+        outcome.map(|completed| (completed, permit))
+    }
+
+    /// Records the result of an attempt for the host of the source. An error after a redirect is
+    /// one of another host, and a local error is one of no host.
+    fn record_host_result(
+        &self,
+        circuits: &HostCircuits,
+        source: &Source,
+        error: Option<&FetchError>,
+    ) {
+        let last = self.download.last_response();
+        match error {
+            Some(FetchError::Origin(error))
+                if error.counts_against_host() && !last.is_redirected && !last.has_answered =>
+            {
+                circuits.record_failure(source.target(), error);
+            }
+            Some(
+                FetchError::Origin(OriginError::Denied(_))
+                | FetchError::NoSpace
+                | FetchError::StoreFailed,
+            ) => {}
+            _ => circuits.record_success(source.target()),
+        }
+    }
+
+    /// Whether an error ends the fetch although sources are left.
+    fn is_final(&self, source: &Source, error: &FetchError) -> bool {
+        // A client's digest decides what that client gets. The client must not choose a mirror over
+        // the origin for other clients.
+        let is_client_digest_wrong = source.kind() == SourceKind::Origin
+            && matches!(error, FetchError::Mismatch { .. })
+            && !self.download.is_on_record();
+        !error.can_try_next_source()
+            || self.download.readers_saw_bad_bytes()
+            || is_client_digest_wrong
+    }
+
+    /// Schedules the next attempt at a failed source, or removes the source.
+    fn requeue(
+        &mut self,
+        task: &mut FetchTask<'_>,
+        mut queued: QueuedSource<'a>,
+        error: FetchError,
+    ) {
+        let source = queued.source;
+        tracing::debug!(target = %source.target(), %error, "source failed, trying the next one");
+        queued.attempts += 1;
+        let delay = queued
+            .backoff
+            .next_delay()
+            .mul_f64(rand::random_range(JITTER));
+        let retry_after = error.retry_after().unwrap_or_default();
+        queued.not_before = Instant::now() + delay.max(retry_after);
+        let is_origin = source.kind() == SourceKind::Origin;
+        let is_exhausted = !error.is_transient()
+            || queued.attempts >= self.max_attempts
+            || (!is_origin && retry_after > MAX_BACKOFF);
+        if is_exhausted {
+            task.report.record_bad_source(source, &error);
+        } else if self.download.has_begun() {
+            // The same source returns the rest of the body.
+            self.queue.push_front(queued);
+        } else {
+            self.queue.push_back(queued);
+        }
+        if is_origin {
+            self.final_error = error;
+        }
+    }
 }

@@ -18,7 +18,7 @@ fn with(origin: &Origin) -> Builder {
 /// Returns a lease record as another process would write it.
 fn note_of(file: &str, length: usize) -> String {
     let note = format!(
-        r#"{{"flowing":{{"file":"{file}","length":{length},"headers":{{"content_type":"application/gzip"}},"source":"http://127.0.0.1","validator":null}}}}"#
+        r#"{{"streaming":{{"file":"{file}","length":{length},"headers":{{"content_type":"application/gzip"}},"source":"http://127.0.0.1","validator":null}}}}"#
     );
     format!("{}\n{note}", sha256(note.as_bytes()))
 }
@@ -181,7 +181,7 @@ fn fetch_proceeds_if_lease_cannot_be_taken() {
     fs::create_dir(gateway.claim_of(&url)).expect("the folder can be written");
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
-    let is_warning = |line: &str| line.contains("could not be claimed") && line.contains("WARN");
+    let is_warning = |line: &str| line.contains("lease could not be acquired") && line.contains("WARN");
     gateway
         .log()
         .wait_for_line("the warning about the lease", is_warning);

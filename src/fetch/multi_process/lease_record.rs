@@ -1,60 +1,68 @@
-//! What a process that fetches tells the others, in the note of its claim.
+//! Lease record: the file through which the process that fetches informs the others. The main type
+//! is [`LeaseRecord`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::FetchError;
-use crate::cache::StagedName;
+use crate::cache::{Lease, StagedName};
+use crate::fetch::FetchError;
 use crate::model::{ExpectedDigests, Sha256, StoredHeaders};
 use crate::origin::OriginError;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaseRecord {
-    /// A body is coming, and the followers there have seen its head.
-    Flowing(StagedBody),
-    /// What the origin said to the last attempt. Asking it again would be the same.
+    /// A body is arriving, and readers in the process have seen its head.
+    Streaming(StagedBody),
+    /// The last attempt ended with this status. Another attempt would not help.
     Answered {
         status: u16,
         retry_after_ms: Option<u64>,
     },
-    /// What came was not what the name promises, at the last attempt too.
-    Impostor,
-    /// What came is not what is on record.
+    /// No attempt returned the file type that the target's name indicates.
+    WrongFileType,
+    /// The body does not have the digest on record.
     Mismatch { expected: Sha256, found: Sha256 },
-    /// It failed in another way, after as many attempts as there may be.
+    /// The fetch failed in another way, after the maximum number of attempts.
     Failed,
 }
 
-/// A body that another process stages.
+/// Body that another process stages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StagedBody {
-    #[serde(with = "as_text")]
+    #[serde(with = "staged_name")]
     pub file: StagedName,
-    /// In bytes, if the origin said so.
+    /// In bytes. `None` if the origin did not state it.
     pub length: Option<u64>,
-    #[serde(deserialize_with = "fit_to_send")]
+    #[serde(deserialize_with = "deserialize_headers")]
     pub headers: StoredHeaders,
+    /// URL that the body came from.
     pub source: String,
-    /// The strong validator of every byte in the file, if there is one. It is withdrawn before
-    /// other bytes are written.
+    /// Strong validator of every byte in the file, if there is one. The process removes it before
+    /// it writes bytes of another version.
     pub validator: Option<String>,
 }
 
 impl LeaseRecord {
-    /// `None` if it is of another version: then the end of the claim is all there is to know.
+    /// Returns `None` for a record of another version. Its reader waits for the end of the lease.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
-    pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("a note holds only strings and numbers")
+    /// Writes the record, so that other processes read it. Failures are logged. Without the record,
+    /// other processes wait for the end of the lease.
+    pub async fn write(&self, lease: &Lease) {
+        let bytes = serde_json::to_vec(self).expect("a record holds only strings and numbers");
+        if let Err(error) = lease.write_record(bytes).await {
+            tracing::warn!(%error, "lease record was not written, other processes wait");
+        }
     }
 
-    /// What the others have to know of a failure; nothing of those that are this process's own.
-    pub fn of_failure(error: &FetchError) -> Option<Self> {
+    /// Returns the record of a failure that other processes would get too. Failures of this
+    /// process only have no record.
+    pub fn from_failure(error: &FetchError) -> Option<Self> {
         match error {
             FetchError::Origin(OriginError::Status {
                 status,
@@ -67,7 +75,7 @@ impl LeaseRecord {
                     retry_after_ms,
                 })
             }
-            FetchError::WrongFileType => Some(Self::Impostor),
+            FetchError::WrongFileType => Some(Self::WrongFileType),
             FetchError::Mismatch { expected, found } => {
                 let expected = expected
                     .iter()
@@ -81,7 +89,7 @@ impl LeaseRecord {
         }
     }
 
-    /// The failure that is everybody's.
+    /// Returns the failure that ends the fetch of a following process too.
     pub fn failure(&self) -> Option<FetchError> {
         match self {
             Self::Answered {
@@ -97,18 +105,18 @@ impl LeaseRecord {
                     .into(),
                 )
             }
-            Self::Impostor => Some(FetchError::WrongFileType),
+            Self::WrongFileType => Some(FetchError::WrongFileType),
             Self::Mismatch { expected, found } => Some(FetchError::Mismatch {
                 expected: ExpectedDigests::from_iter([(*expected).into()]),
                 found: *found,
             }),
-            Self::Flowing(_) | Self::Failed => None,
+            Self::Streaming(_) | Self::Failed => None,
         }
     }
 }
 
-mod as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+mod staged_name {
+    use serde::{Deserialize, Deserializer, Serializer, de};
 
     use crate::cache::StagedName;
 
@@ -119,12 +127,14 @@ mod as_text {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StagedName, D::Error> {
         String::deserialize(deserializer)?
             .parse()
-            .map_err(D::Error::custom)
+            .map_err(de::Error::custom)
     }
 }
 
-/// Header fields that come from a file are judged as if they came from an origin.
-fn fit_to_send<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StoredHeaders, D::Error> {
+/// Reads header fields from a file with the checks for fields from an origin.
+fn deserialize_headers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<StoredHeaders, D::Error> {
     let fields = BTreeMap::<String, String>::deserialize(deserializer)?;
     Ok(StoredHeaders::collect(|name| {
         fields.get(&name.replace('-', "_")).map(String::as_str)

@@ -1,0 +1,291 @@
+//! Download of one body into the staging folder, over several attempts and sources.
+//!
+//! This file sends requests and checks the complete body. `receive` takes in the bytes. The main
+//! type is [`Download`].
+
+mod receive;
+mod spec;
+
+pub use spec::DownloadSpec;
+
+use super::FetchError;
+use super::content_encoding::check_content_encoding;
+use super::multi_process::{LeaseRecord, PeerBody};
+use super::parent_cache;
+use super::resume::{CompletedBody, PartialBody};
+use super::shared_body::SharedBody;
+use super::state::FetcherState;
+use super::task::FetchTask;
+use crate::cache::Lease;
+use crate::model::{ExpectedDigests, FileType, Hasher, Sha256};
+use crate::origin::{Method, OriginError, Request, Response};
+use crate::policy::{Admitted, Source, SourceKind};
+
+/// Body that is being downloaded, and the state of its attempts.
+pub struct Download<'a> {
+    state: &'a FetcherState,
+    admitted: &'a Admitted,
+    /// Body as the readers see it.
+    shared_body: &'a SharedBody,
+    spec: DownloadSpec<'a>,
+    /// Lease with the record that other processes read.
+    lease: Option<&'a Lease>,
+    file_type: FileType,
+    /// Source of the last attempt, or the first source before any attempt.
+    source: Option<&'a Source>,
+    last_response: LastResponse,
+    body: Option<PartialBody>,
+    /// Readers have seen the beginning of a body whose digest is wrong.
+    readers_saw_bad_bytes: bool,
+    /// SHA-256 that the parent cache states for its body.
+    parent_digest: Option<Sha256>,
+}
+
+/// Facts about the response to the last attempt.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LastResponse {
+    /// The response, or the error in its place, came from another host after a redirect.
+    pub is_redirected: bool,
+    /// A response with a status below 500 arrived. The host works, whatever happens to the body.
+    pub has_answered: bool,
+}
+
+impl<'a> Download<'a> {
+    pub fn new(task: &FetchTask<'a>, spec: DownloadSpec<'a>, lease: Option<&'a Lease>) -> Self {
+        let admitted = task.admitted;
+        let file_type = if admitted.checks_file_type() {
+            FileType::of_path(admitted.target().path())
+        } else {
+            FileType::Unchecked
+        };
+        let source = spec.sources.first();
+        Self {
+            state: task.state,
+            admitted,
+            shared_body: task.body,
+            spec,
+            lease,
+            file_type,
+            source,
+            last_response: LastResponse::default(),
+            body: None,
+            readers_saw_bad_bytes: false,
+            parent_digest: None,
+        }
+    }
+
+    pub fn sources(&self) -> &'a [Source] {
+        self.spec.sources
+    }
+
+    pub fn last_response(&self) -> LastResponse {
+        self.last_response
+    }
+
+    /// Whether the expected digest is on record or required, and not stated by a client only.
+    pub fn is_on_record(&self) -> bool {
+        self.spec.is_on_record
+    }
+
+    /// Whether a part of the body is staged, so that the same source should continue it.
+    pub fn has_begun(&self) -> bool {
+        self.written_bytes() > 0
+    }
+
+    /// Whether readers have seen bytes with which no source can continue.
+    pub fn readers_saw_bad_bytes(&self) -> bool {
+        self.readers_saw_bad_bytes
+    }
+
+    /// Begins with the partial body of another process, of which readers have seen a part.
+    ///
+    /// # Errors
+    /// [`FetchError::NoSpace`] or [`FetchError::StoreFailed`] if the body cannot be copied.
+    pub async fn resume_from_peer(&mut self, peer_body: PeerBody) -> Result<(), FetchError> {
+        let hasher = Hasher::new(self.spec.expected);
+        let body = PartialBody::copy_from_peer(&self.state.cache, peer_body, hasher).await?;
+        self.shared_body
+            .switch_file(body.file.clone(), body.staging.written_bytes());
+        self.body = Some(body);
+        self.update_lease_record().await;
+        Ok(())
+    }
+
+    /// Sends one request to a source, for the whole body or the rest, and receives the response.
+    ///
+    /// # Errors
+    /// [`FetchError`]. The received bytes stay for the next attempt, if they may be the beginning
+    /// of the right body.
+    pub async fn attempt(&mut self, source: &'a Source) -> Result<CompletedBody, FetchError> {
+        self.switch_source(source);
+        let request = self.request(source);
+        let is_resuming = request.resume.is_some();
+        let response = self.send_request(source, request).await?;
+        let start = self.start_offset(source, &response, is_resuming)?;
+        self.state
+            .policy
+            .admit_body(response.header("content-type"), response.length())
+            .map_err(OriginError::from)?;
+        check_content_encoding(&response, self.admitted)?;
+        if start == 0 {
+            self.begin(&response).await?;
+            self.set_parent_digest(source, &response)?;
+        }
+        self.receive_body(response, start).await?;
+        self.finish().await
+    }
+
+    fn switch_source(&mut self, source: &'a Source) {
+        let is_other = self
+            .source
+            .is_none_or(|last| last.target() != source.target());
+        self.source = Some(source);
+        if let Some(body) = self.body.as_mut().filter(|_| is_other) {
+            body.clear_validators();
+        }
+    }
+
+    fn request(&self, source: &Source) -> Request {
+        Request {
+            resume: self.body.as_ref().and_then(PartialBody::resume),
+            // A digest that only a client states does not vouch for bytes from a plain connection.
+            digest_expected: self.spec.is_on_record,
+            headers: parent_cache::request_headers(source, self.spec.expected),
+            ..Request::plain(Method::Get)
+        }
+    }
+
+    async fn send_request(
+        &mut self,
+        source: &Source,
+        request: Request,
+    ) -> Result<Response, OriginError> {
+        let answer = self.state.origin.ask(source.admitted(), request).await;
+        self.last_response = LastResponse {
+            is_redirected: match &answer {
+                Ok(response) => response.is_redirected(),
+                Err(failed) => failed.is_redirected,
+            },
+            has_answered: answer
+                .as_ref()
+                .is_ok_and(|response| response.status() < 500),
+        };
+        if self.last_response.has_answered {
+            self.state.circuits.record_first_response(source.target());
+        }
+        Ok(answer?)
+    }
+
+    /// Returns the offset of the first byte of the response in the whole body.
+    fn start_offset(
+        &mut self,
+        source: &Source,
+        response: &Response,
+        is_resuming: bool,
+    ) -> Result<u64, FetchError> {
+        match response.status() {
+            200 => Ok(0),
+            206 if is_resuming
+                && self
+                    .body
+                    .as_mut()
+                    .is_some_and(|body| body.is_continued_by(response)) =>
+            {
+                Ok(self.written_bytes() - response.overlap_bytes())
+            }
+            206 | 416 if is_resuming => {
+                self.body.iter_mut().for_each(PartialBody::clear_validators);
+                Err(OriginError::Unreachable(
+                    "the origin did not resume the body correctly".to_owned(),
+                )
+                .into())
+            }
+            // A parent returns 504 to `only-if-cached` if it has no stored response (RFC 9111,
+            // section 5.2.1.7).
+            504 if source.kind() == SourceKind::Parent => Err(parent_cache::not_found().into()),
+            _ => Err(response.as_error().into()),
+        }
+    }
+
+    /// Begins a body, or restarts it. A body that readers have seen must keep its length.
+    async fn begin(&mut self, response: &Response) -> Result<(), FetchError> {
+        if let Some(body) = self.body.as_mut().filter(|body| body.is_streaming) {
+            body.restart(response)?;
+            self.update_lease_record().await;
+            return Ok(());
+        }
+        // Release the space of the old body before reserving space again.
+        self.body = None;
+        let hasher = Hasher::new(self.spec.expected);
+        let staging = self.state.cache.stage(response.length(), hasher).await?;
+        self.body = Some(PartialBody::new(staging, response));
+        Ok(())
+    }
+
+    /// Reads the digest that a parent states. A body from a parent needs a strong digest.
+    fn set_parent_digest(
+        &mut self,
+        source: &Source,
+        response: &Response,
+    ) -> Result<(), FetchError> {
+        self.parent_digest = (source.kind() == SourceKind::Parent)
+            .then(|| parent_cache::response_digest(response))
+            .flatten();
+        if source.kind() == SourceKind::Parent
+            && self.parent_digest.is_none()
+            && !self.spec.expected.has_strong_digest()
+        {
+            return Err(parent_cache::missing_digest().into());
+        }
+        Ok(())
+    }
+
+    /// Compares the digests of the complete body with the expected ones.
+    async fn finish(&mut self) -> Result<CompletedBody, FetchError> {
+        let body = self.body.take().ok_or(FetchError::StoreFailed)?;
+        let is_streaming = body.is_streaming;
+        let completed = body.finish()?;
+        let digests = &completed.finished.digests;
+        let parent_digest = ExpectedDigests::from_iter(self.parent_digest.map(Into::into));
+        let mismatch = [self.spec.expected, &parent_digest]
+            .into_iter()
+            .find(|expected| digests.first_mismatch(expected).is_some());
+        let Some(expected) = mismatch else {
+            return Ok(completed);
+        };
+        self.readers_saw_bad_bytes = is_streaming;
+        let error = FetchError::Mismatch {
+            expected: expected.clone(),
+            found: digests.sha256,
+        };
+        if let Some(known_content) = self.spec.known_content.filter(|_| self.is_at_origin()) {
+            known_content
+                .record_change(self.state, self.admitted, self.spec.expected, completed)
+                .await;
+        }
+        Err(error)
+    }
+
+    fn is_at_origin(&self) -> bool {
+        self.source
+            .is_some_and(|source| source.kind() == SourceKind::Origin)
+    }
+
+    fn written_bytes(&self) -> u64 {
+        self.body
+            .as_ref()
+            .map_or(0, |body| body.staging.written_bytes())
+    }
+
+    /// Lets other processes follow the body. Called before bytes under another validator are
+    /// written.
+    async fn update_lease_record(&self) {
+        let streaming = self.body.as_ref().filter(|body| body.is_streaming);
+        if let (Some(lease), Some(body)) = (self.lease, streaming) {
+            let kind = self.source.map(Source::kind);
+            LeaseRecord::Streaming(body.staged_body(kind))
+                .write(lease)
+                .await;
+        }
+    }
+}

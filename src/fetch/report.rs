@@ -1,0 +1,154 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::FetchError;
+use crate::model::{Cause, Event, EventSink, Record, Sha256, Target};
+use crate::origin::OriginError;
+use crate::policy::Source;
+
+/// Causes that are reported although another source has the target: the source returned wrong
+/// bytes. A missing file or an unreachable host is not reported then.
+const BAD_SOURCE_CAUSES: [Cause; 4] = [
+    Cause::ContentChanged,
+    Cause::WrongFileType,
+    Cause::ChecksumMismatch,
+    Cause::InvalidResponse,
+];
+
+/// Facts of a fetch that are reported at its end.
+#[derive(Default)]
+pub struct FetchReport {
+    /// Number of requests to sources.
+    pub attempts: u32,
+    /// Digest that the target had before, if its object was evicted.
+    pub on_record: Option<Sha256>,
+    /// Digest that the target had before, if the fetch published other bytes.
+    pub differs_from: Option<Sha256>,
+    bad_sources: Vec<BadSource>,
+}
+
+/// Source that returned wrong bytes.
+struct BadSource {
+    target: Target,
+    cause: Cause,
+    detail: String,
+}
+
+impl FetchReport {
+    /// Records the last error of a source that is not tried again.
+    pub fn record_bad_source(&mut self, source: &Source, error: &FetchError) {
+        if let Some(cause) = error
+            .cause(self.on_record)
+            .filter(|cause| BAD_SOURCE_CAUSES.contains(cause))
+        {
+            self.bad_sources.push(BadSource {
+                target: source.target().clone(),
+                cause,
+                detail: error.to_string(),
+            });
+        }
+    }
+
+    /// Emits the events of a finished fetch, then logs its result. A reader of the log can rely on
+    /// this order.
+    pub fn publish(
+        &self,
+        events: &EventSink,
+        target: &Target,
+        outcome: &Result<Arc<Record>, FetchError>,
+        duration: Duration,
+    ) {
+        let attempts = self.attempts;
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        match outcome {
+            Ok(record) if attempts == 0 => tracing::info!(
+                uri = %target,
+                outcome = "already_stored",
+                size_bytes = record.size_bytes,
+                sha256 = %record.sha256,
+                attempts,
+                duration_ms,
+                "fetch"
+            ),
+            Ok(record) => {
+                self.emit_stored(events, target, record);
+                tracing::info!(
+                    uri = %target,
+                    outcome = "stored",
+                    size_bytes = record.size_bytes,
+                    sha256 = %record.sha256,
+                    source = record.source,
+                    attempts,
+                    duration_ms,
+                    "fetch"
+                );
+            }
+            Err(error) => {
+                self.emit_failed(events, target, error);
+                tracing::warn!(
+                    uri = %target,
+                    outcome = "failed",
+                    cause = %error,
+                    attempts,
+                    duration_ms,
+                    "fetch"
+                );
+            }
+        }
+    }
+
+    fn emit_stored(&self, events: &EventSink, target: &Target, record: &Record) {
+        let sha256 = record.sha256;
+        events.emit(Event::Stored {
+            target: target.clone(),
+            sha256,
+            size_bytes: record.size_bytes,
+        });
+        if let Some(previous) = self.differs_from {
+            events.emit(Event::FetchFailed {
+                target: target.clone(),
+                cause: Cause::ContentChanged,
+                detail: format!(
+                    "the target returned sha256:{sha256}; sha256:{previous} stays the answer until \
+                     an operator accepts the change"
+                ),
+            });
+        }
+        // These follow `Event::Stored`, which closes the incidents of the target.
+        self.emit_bad_sources(events, None);
+    }
+
+    fn emit_failed(&self, events: &EventSink, target: &Target, error: &FetchError) {
+        if let Some(cause) = error
+            .cause(self.on_record)
+            .filter(|cause| self.should_report(error, *cause))
+        {
+            events.emit(Event::FetchFailed {
+                target: target.clone(),
+                cause,
+                detail: error.to_string(),
+            });
+        }
+        self.emit_bad_sources(events, Some(target));
+    }
+
+    /// Emits an event for each bad source but the one whose target was `reported` already.
+    fn emit_bad_sources(&self, events: &EventSink, reported: Option<&Target>) {
+        for source in &self.bad_sources {
+            if Some(&source.target) != reported {
+                events.emit(Event::FetchFailed {
+                    target: source.target.clone(),
+                    cause: source.cause,
+                    detail: source.detail.clone(),
+                });
+            }
+        }
+    }
+
+    /// Whether this process reports a failed fetch. If another process asked the origin, that
+    /// process reports the failure.
+    fn should_report(&self, error: &FetchError, cause: Cause) -> bool {
+        let is_circuit_open = matches!(error, FetchError::Origin(OriginError::CircuitOpen { .. }));
+        self.attempts > 0 || is_circuit_open || matches!(cause, Cause::NoSpace | Cause::StoreFailed)
+    }
+}

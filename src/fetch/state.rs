@@ -1,0 +1,112 @@
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::host_circuits::HostCircuits;
+use super::host_limits::HostLimiter;
+use super::in_flight::{FetchKey, InFlightMap};
+use super::lock::lock;
+use super::{Config, FetchError};
+use crate::cache::Cache;
+use crate::limits::MAX_IN_FLIGHT;
+use crate::model::EventSink;
+use crate::origin::Origin;
+use crate::policy::Policy;
+
+/// Maximum number of entries of the negative cache.
+const MAX_NEGATIVE_ENTRIES: u64 = 100_000;
+
+/// Maximum number of concurrent refreshes. Further ones are refused.
+const MAX_REFRESHES: usize = 16;
+
+/// Limits of a [`Fetcher`](super::Fetcher) that other sections of the configuration set.
+#[derive(Debug, Clone, Copy)]
+pub struct FetcherLimits {
+    /// Maximum number of in-flight fetches, including those that wait for a permit.
+    pub max_in_flight: usize,
+    /// How long a failure is returned without asking the origin again.
+    pub negative_ttl: Duration,
+}
+
+/// Services that a [`Fetcher`](super::Fetcher) uses.
+pub struct FetcherServices {
+    pub cache: Cache,
+    pub origin: Arc<Origin>,
+    pub policy: Arc<Policy>,
+    pub events: EventSink,
+}
+
+/// State that all fetches of this process share.
+pub struct FetcherState {
+    pub config: Config,
+    pub max_in_flight: usize,
+    pub cache: Cache,
+    pub origin: Arc<Origin>,
+    pub policy: Arc<Policy>,
+    pub events: EventSink,
+    pub negative_cache: moka::sync::Cache<FetchKey, FetchError>,
+    pub circuits: HostCircuits,
+    pub host_limiter: HostLimiter,
+    pub refresh_permits: Arc<Semaphore>,
+    /// Runtime of the fetches. It is not the one that serves clients.
+    pub runtime: Handle,
+    pub tasks: TaskTracker,
+    /// Cancelled when fetches must end at once.
+    pub stop: CancellationToken,
+    in_flight: Mutex<InFlightMap>,
+}
+
+impl FetcherState {
+    /// Fetches run on the runtime of the caller.
+    pub fn new(config: Config, limits: FetcherLimits, services: FetcherServices) -> Self {
+        Self {
+            host_limiter: HostLimiter::new(config.concurrency, config.per_host),
+            circuits: HostCircuits::new(config.breaker_failures, config.breaker_cooldown.0),
+            refresh_permits: Arc::new(Semaphore::new(MAX_REFRESHES)),
+            max_in_flight: limits.max_in_flight.min(MAX_IN_FLIGHT),
+            config,
+            cache: services.cache,
+            origin: services.origin,
+            policy: services.policy,
+            events: services.events,
+            negative_cache: moka::sync::Cache::builder()
+                .max_capacity(MAX_NEGATIVE_ENTRIES)
+                .time_to_live(limits.negative_ttl)
+                .build(),
+            runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            in_flight: Mutex::default(),
+        }
+    }
+
+    pub fn in_flight(&self) -> MutexGuard<'_, InFlightMap> {
+        lock(&self.in_flight)
+    }
+
+    /// Whether new fetches are refused.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled() || self.tasks.is_closed()
+    }
+
+    /// Runs a fetch until it ends, its time budget is used up, or Millpond stops.
+    ///
+    /// # Errors
+    /// The error of `work`, [`FetchError::DeadlineExceeded`], or [`FetchError::Stopping`].
+    pub async fn run_within_budget<T>(
+        &self,
+        work: impl Future<Output = Result<T, FetchError>>,
+    ) -> Result<T, FetchError> {
+        tokio::select! {
+            outcome = timeout(self.config.budget.0, work) => {
+                outcome.unwrap_or(Err(FetchError::DeadlineExceeded))
+            }
+            () = self.stop.cancelled() => Err(FetchError::Stopping),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::FetchError;
+use super::in_flight::FetchKey;
+use super::multi_process::wait_for_lease_release;
+use super::report::FetchReport;
+use super::shared_body::SharedBody;
+use super::state::FetcherState;
+use crate::cache::{TargetLookup, TargetRecords};
+use crate::model::{ExpectedDigests, Record};
+use crate::policy::Admitted;
+
+/// One fetch of one target. The steps are in `job` and, for operators, in `refresh`.
+pub struct FetchTask<'a> {
+    pub state: &'a FetcherState,
+    pub fetch_key: &'a FetchKey,
+    pub admitted: &'a Admitted,
+    /// Body that the fetch writes and its readers read.
+    pub body: &'a SharedBody,
+    pub report: FetchReport,
+    started: Instant,
+}
+
+impl<'a> FetchTask<'a> {
+    pub fn new(
+        state: &'a FetcherState,
+        fetch_key: &'a FetchKey,
+        admitted: &'a Admitted,
+        body: &'a SharedBody,
+    ) -> Self {
+        Self {
+            state,
+            fetch_key,
+            admitted,
+            body,
+            report: FetchReport::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Waits until the fetch without an expected digest has ended, in this process and in others.
+    pub async fn wait_for_other_fetches(&self) {
+        let key = self.fetch_key.key;
+        let other = self
+            .state
+            .in_flight()
+            .get(key, &ExpectedDigests::nothing())
+            .map(Arc::clone);
+        if let Some(other) = other {
+            other.wait_finished().await;
+        }
+        wait_for_lease_release(&self.state.cache, key).await;
+    }
+
+    /// Reads the records of the target from the disk, past the lookup cache.
+    ///
+    /// # Errors
+    /// [`FetchError::StoreFailed`] if the records cannot be read. Without them, nothing may be
+    /// stored for the target.
+    pub async fn read_records(&self) -> Result<Option<Arc<TargetRecords>>, FetchError> {
+        match self.state.cache.lookup_uncached(self.fetch_key.key).await {
+            Ok(TargetLookup::Known(records)) => Ok(Some(records)),
+            Ok(TargetLookup::NeverStored) => Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "cache lookup failed, fetch ends");
+                Err(FetchError::StoreFailed)
+            }
+        }
+    }
+
+    /// Emits the events of the finished fetch and logs its result.
+    pub fn report_outcome(&self, outcome: &Result<Arc<Record>, FetchError>) {
+        self.report.publish(
+            &self.state.events,
+            self.admitted.target(),
+            outcome,
+            self.started.elapsed(),
+        );
+    }
+}

@@ -1,22 +1,21 @@
-//! Configuration section `[fetch]`.
+//! Configuration of fetches. The main type is [`Config`].
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ConfigError, HumanDuration, Size};
+use crate::model::{HumanDuration, Size};
 use crate::origin::{self, FtpTls};
 use crate::policy::is_proxy_url;
 
-/// Upper bound of `concurrency`, `per_host`, `attempts` and `breaker_failures`. No machine and no
-/// origin can serve more.
+/// Maximum of the counts. No machine needs more concurrent fetches, and no origin more attempts.
 const MAX_COUNT: usize = 100_000;
 
-/// Bounds of `breaker_cooldown`. The upper bound limits how long a recovered host stays unused.
+/// Range of the cooldown. At the maximum, a recovered host is found within an hour.
 const MIN_COOLDOWN: Duration = Duration::from_millis(1);
 const MAX_COOLDOWN: Duration = Duration::from_hours(1);
 
-/// Configuration section `[fetch]`.
+/// Section `[fetch]` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -24,26 +23,26 @@ pub struct Config {
     pub concurrency: usize,
     /// Maximum number of concurrent fetches from one host.
     pub per_host: usize,
-    /// Maximum number of requests to one origin for one body.
+    /// Maximum number of attempts at each source of one body.
     pub attempts: u32,
-    /// Longest duration of a fetch, including all attempts.
+    /// Maximum duration of one fetch, including all attempts.
     pub budget: HumanDuration,
-    /// Delay before the second attempt. It doubles with each further attempt.
+    /// Wait before the second attempt. It doubles with each attempt.
     pub backoff: HumanDuration,
-    /// Consecutive failed attempts after which the circuit of a host opens. Zero: never.
+    /// Consecutive failed attempts that open the circuit of a host. 0 means never.
     pub breaker_failures: u32,
-    /// Time for which the circuit stays open.
+    /// Time for which a circuit stays open before one probe is allowed.
     pub breaker_cooldown: HumanDuration,
     pub connect_timeout: HumanDuration,
-    /// Longest time that an origin may send nothing.
+    /// Maximum time without a byte from the origin.
     pub idle_timeout: HumanDuration,
-    /// Minimum bytes per second, averaged over `idle_timeout`.
+    /// Minimum speed in bytes per second, averaged over the idle timeout.
     pub min_speed: Size,
     pub max_redirects: usize,
-    /// Use of TLS for ftp.
+    /// Whether ftp uses TLS.
     pub ftp_tls: FtpTls,
-    /// Proxy for all http and https fetches, `http://host:port`. Empty: none. The proxy resolves
-    /// the names.
+    /// `http://host:port` of a proxy for all http and https fetches. The proxy resolves the host
+    /// names. Empty means no proxy.
     pub egress_proxy: String,
 }
 
@@ -68,48 +67,47 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Checks the section.
-    ///
     /// # Errors
-    /// [`ConfigError`] for the first invalid value.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// A line with the key whose value is invalid, and the valid values.
+    pub fn check(&self) -> Result<(), String> {
         let counts = [
             ("concurrency", self.concurrency),
             ("per_host", self.per_host),
             ("attempts", self.attempts as usize),
         ];
-        for (key, count) in counts {
-            if !(1..=MAX_COUNT).contains(&count) {
-                let reason = format!("must be at least 1 and at most {MAX_COUNT}");
-                return Err(invalid(key, &reason));
-            }
+        if let Some((key, _)) = counts
+            .into_iter()
+            .find(|(_, count)| !(1..=MAX_COUNT).contains(count))
+        {
+            return Err(format!(
+                "fetch.{key} must be at least 1 and at most {MAX_COUNT}"
+            ));
         }
-        if self.breaker_failures as usize > MAX_COUNT {
-            let reason = format!("must be at most {MAX_COUNT}");
-            return Err(invalid("breaker_failures", &reason));
-        }
-        if !(MIN_COOLDOWN..=MAX_COOLDOWN).contains(&self.breaker_cooldown.0) {
-            let reason = "must be at least 1ms and at most 1h";
-            return Err(invalid("breaker_cooldown", reason));
-        }
-        let durations = [
+        let times = [
             ("budget", self.budget),
             ("connect_timeout", self.connect_timeout),
             ("idle_timeout", self.idle_timeout),
         ];
-        for (key, duration) in durations {
-            if duration.0.is_zero() {
-                return Err(invalid(key, "must be greater than zero"));
-            }
+        if self.breaker_failures as usize > MAX_COUNT {
+            return Err(format!(
+                "fetch.breaker_failures must be at most {MAX_COUNT}"
+            ));
+        }
+        if !(MIN_COOLDOWN..=MAX_COOLDOWN).contains(&self.breaker_cooldown.0) {
+            return Err("fetch.breaker_cooldown must be at least 1ms and at most 1h".to_owned());
+        }
+        if let Some((key, _)) = times.into_iter().find(|(_, span)| span.0.is_zero()) {
+            return Err(format!("fetch.{key} must be greater than zero"));
         }
         if !self.egress_proxy.is_empty() && !is_proxy_url(&self.egress_proxy) {
-            let reason = "must be like \"http://proxy.example.org:3128\"";
-            return Err(invalid("egress_proxy", reason));
+            return Err(
+                "fetch.egress_proxy must be like \"http://proxy.example.org:3128\"".to_owned(),
+            );
         }
         Ok(())
     }
 
-    /// Returns the settings of the origin clients. `name` is this node's name in `Via`.
+    /// Returns the settings of the origin module. `name` is this gateway's name in `Via`.
     #[must_use]
     pub fn for_origin(&self, name: &str) -> origin::Config {
         origin::Config {
@@ -123,8 +121,4 @@ impl Config {
             name: name.to_owned(),
         }
     }
-}
-
-fn invalid(key: &str, reason: &str) -> ConfigError {
-    ConfigError::new(format!("fetch.{key}"), reason)
 }

@@ -1,3 +1,5 @@
+//! Check of `Content-Encoding` in responses of origins.
+
 use crate::origin::{OriginError, Response};
 use crate::policy::Admitted;
 

@@ -1,3 +1,5 @@
+//! Error of a fetch, and what each error means for retries, caching and alerts.
+
 use std::io;
 use std::time::Duration;
 
@@ -11,7 +13,9 @@ pub enum FetchError {
     #[error(transparent)]
     Origin(#[from] OriginError),
     /// The body does not have an expected digest. Nothing was stored.
-    #[error("the bytes are not those expected: {expected} was expected, sha256:{found} came")]
+    #[error(
+        "the bytes are not those expected: {expected} was expected, sha256:{found} was received"
+    )]
     Mismatch {
         expected: ExpectedDigests,
         found: Sha256,
@@ -44,8 +48,10 @@ impl FetchError {
         Self::StoreFailed
     }
 
-    /// Whether another attempt at the same source may succeed. A wrong file type is often transient:
-    /// one of several mirror hosts returned an HTML page, or the page asked a browser to wait.
+    /// Whether another attempt at the same source may succeed.
+    ///
+    /// A wrong file type is often transient: one of several mirror hosts returned an HTML page, or
+    /// the page asked a browser to wait.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Origin(error) => error.is_transient(),

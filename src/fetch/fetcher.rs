@@ -1,3 +1,6 @@
+//! Entry point of the module: starts fetches and joins requests to them. The main type is
+//! [`Fetcher`].
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,8 +38,8 @@ impl Fetcher {
     ///
     /// # Errors
     /// The error of a recent fetch from the negative cache, [`FetchError::TooManyFetches`], or
-    /// [`FetchError::Stopping`]. [`FetchError::NoSpace`] if a fetch is in flight and its disk has
-    /// failed.
+    /// [`FetchError::Stopping`]. [`FetchError::NoSpace`] if the disk has failed during the
+    /// in-flight fetch.
     pub fn join_or_start(
         &self,
         admitted: &Admitted,
@@ -70,8 +73,8 @@ impl Fetcher {
         Ok(reader)
     }
 
-    /// Whether a client may be redirected to the origin: no fetch of the target is in flight in any
-    /// process, and neither the target nor its host has failed recently.
+    /// Whether a client may be redirected to the origin: no process fetches the target, and neither
+    /// the target nor its host has failed recently.
     #[must_use]
     pub fn has_no_state_for(&self, target: &Target) -> bool {
         let key = Key::of(target);
@@ -90,7 +93,7 @@ impl Fetcher {
         self.state.in_flight().count()
     }
 
-    /// Refuses new fetches, waits up to `grace` for those in flight, and then cancels them.
+    /// Refuses new fetches, waits up to `grace` for in-flight fetches, and then cancels them.
     pub async fn stop(&self, grace: Duration) {
         self.state.tasks.close();
         if tokio::time::timeout(grace, self.state.tasks.wait())

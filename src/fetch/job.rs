@@ -67,7 +67,7 @@ impl FetchTask<'_> {
             if self.fetch_key.expected.is_empty() || self.is_expected_digest_on_record().await {
                 acquire_lease(self.state, self.body, self.fetch_key.key).await?
             } else {
-                // The fetch in flight for other requests most likely gets the expected bytes.
+                // The in-flight fetch for other requests most likely gets the expected bytes.
                 self.wait_for_other_fetches().await;
                 LeaseOutcome::default()
             };

@@ -1,3 +1,5 @@
+//! Locking of mutexes that hold no partial changes.
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks a mutex, also after a panic of another thread.

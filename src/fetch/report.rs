@@ -1,3 +1,5 @@
+//! Events and log line of a finished fetch. The main type is [`FetchReport`].
+
 use std::sync::Arc;
 use std::time::Duration;
 

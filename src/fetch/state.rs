@@ -1,3 +1,6 @@
+//! State that all fetches share, and the time budget of a fetch. The main type is
+//! [`FetcherState`].
+
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 

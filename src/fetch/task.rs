@@ -1,3 +1,6 @@
+//! Context of one fetch, and the steps that a fetch and a refresh have in common. The main type is
+//! [`FetchTask`].
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -1,3 +1,5 @@
+//! Delays between attempts. The main type is [`Backoff`].
+
 use std::time::Duration;
 
 /// Exponential backoff: each delay is twice the previous one, up to a maximum.

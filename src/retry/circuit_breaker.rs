@@ -1,3 +1,5 @@
+//! Circuit breaker without a clock and without a lock. The main type is [`CircuitBreaker`].
+
 use std::time::{Duration, Instant};
 
 use super::Backoff;

@@ -181,7 +181,8 @@ fn fetch_proceeds_if_lease_cannot_be_taken() {
     fs::create_dir(gateway.claim_of(&url)).expect("the folder can be written");
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
-    let is_warning = |line: &str| line.contains("lease could not be acquired") && line.contains("WARN");
+    let is_warning =
+        |line: &str| line.contains("lease could not be acquired") && line.contains("WARN");
     gateway
         .log()
         .wait_for_line("the warning about the lease", is_warning);

@@ -1,3 +1,6 @@
+//! Receives the bytes of a response: compares them with the staged bytes, appends them to the
+//! staging file, and makes them available to readers.
+
 use bytes::Bytes;
 
 use super::Download;
@@ -6,8 +9,6 @@ use crate::fetch::resume::READ_PIECE_BYTES;
 use crate::origin::{OriginError, Response};
 use crate::policy::PolicyDenied;
 
-/// Receiving the bytes of a response: they are compared with the staged ones, appended to the
-/// staging file, and made available to readers.
 impl Download<'_> {
     /// Receives a response body whose first byte is at `start`.
     pub(super) async fn receive_body(

@@ -1,3 +1,5 @@
+//! Input of a download.
+
 use crate::fetch::changed_content::KnownContent;
 use crate::model::ExpectedDigests;
 use crate::policy::Source;

@@ -30,7 +30,8 @@ pub async fn run(
         outcome: Err(FetchError::StoreFailed),
     };
     let mut task = FetchTask::new(&state, &fetch_key, &admitted, &body);
-    guard.outcome = state.run_within_budget(task.fetch()).await;
+    // The future of a fetch is large, so it is on the heap.
+    guard.outcome = state.run_within_budget(Box::pin(task.fetch())).await;
     let outcome = guard.outcome.clone();
     // Unregister the fetch before logging its end, so that no client joins a finished fetch.
     drop(guard);

@@ -351,7 +351,7 @@ mod tests {
     fn late_failure_does_not_extend_the_cooldown() {
         let now = Instant::now();
         let mut circuit = opened(now);
-        circuit.record_failure(ERROR, Duration::from_secs(300), now + SETTINGS.cooldown / 2);
+        circuit.record_failure(ERROR, Duration::from_mins(5), now + SETTINGS.cooldown / 2);
         circuit.record_first_response();
         assert_eq!(wait(&circuit, now), Some(SETTINGS.cooldown));
     }

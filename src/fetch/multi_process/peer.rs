@@ -224,27 +224,24 @@ impl PeerFollower<'_> {
             ..staged
         };
         let readable_bytes = staged.readable_bytes(&file)?;
-        match &self.outcome.peer_body {
-            Some(previous) => {
-                if previous.staged.length != staged.length {
-                    return Err(FollowError::Fetch(FetchError::ChangedDuringFetch));
-                }
-                if readable_bytes < previous.seen_bytes {
-                    return Ok(());
-                }
-                if !file.prefix_eq(&previous.file, previous.seen_bytes).await? {
-                    return Err(FollowError::Fetch(FetchError::ChangedDuringFetch));
-                }
-                self.body.switch_file(file.clone(), readable_bytes);
+        if let Some(previous) = &self.outcome.peer_body {
+            if previous.staged.length != staged.length {
+                return Err(FollowError::Fetch(FetchError::ChangedDuringFetch));
             }
-            None => {
-                let head = Head {
-                    length: staged.length,
-                    headers: staged.headers.clone(),
-                };
-                self.body
-                    .start_streaming(Arc::new(head), file.clone(), readable_bytes);
+            if readable_bytes < previous.seen_bytes {
+                return Ok(());
             }
+            if !file.prefix_eq(&previous.file, previous.seen_bytes).await? {
+                return Err(FollowError::Fetch(FetchError::ChangedDuringFetch));
+            }
+            self.body.switch_file(file.clone(), readable_bytes);
+        } else {
+            let head = Head {
+                length: staged.length,
+                headers: staged.headers.clone(),
+            };
+            self.body
+                .start_streaming(Arc::new(head), file.clone(), readable_bytes);
         }
         self.outcome.peer_body = Some(PeerBody {
             file,

@@ -1,21 +1,22 @@
-//! Configuration of fetches. The main type is [`Config`].
+//! Configuration section `[fetch]`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{HumanDuration, Size};
+use crate::model::{ConfigError, HumanDuration, Size};
 use crate::origin::{self, FtpTls};
 use crate::policy::is_proxy_url;
 
-/// Maximum of the counts. No machine needs more concurrent fetches, and no origin more attempts.
+/// Upper bound of `concurrency`, `per_host`, `attempts` and `breaker_failures`. No machine and no
+/// origin can serve more.
 const MAX_COUNT: usize = 100_000;
 
-/// Range of the cooldown. At the maximum, a recovered host is found within an hour.
+/// Bounds of `breaker_cooldown`. The upper bound limits how long a recovered host stays unused.
 const MIN_COOLDOWN: Duration = Duration::from_millis(1);
 const MAX_COOLDOWN: Duration = Duration::from_hours(1);
 
-/// Section `[fetch]` of the configuration.
+/// Configuration section `[fetch]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -23,26 +24,26 @@ pub struct Config {
     pub concurrency: usize,
     /// Maximum number of concurrent fetches from one host.
     pub per_host: usize,
-    /// Maximum number of attempts at each source of one body.
+    /// Maximum number of requests to one origin for one body.
     pub attempts: u32,
-    /// Maximum duration of one fetch, including all attempts.
+    /// Longest duration of a fetch, including all attempts.
     pub budget: HumanDuration,
-    /// Wait before the second attempt. It doubles with each attempt.
+    /// Delay before the second attempt. It doubles with each further attempt.
     pub backoff: HumanDuration,
-    /// Consecutive failed attempts that open the circuit of a host. 0 means never.
+    /// Consecutive failed attempts after which the circuit of a host opens. Zero: never.
     pub breaker_failures: u32,
-    /// Time for which a circuit stays open before one probe is allowed.
+    /// Time for which the circuit stays open.
     pub breaker_cooldown: HumanDuration,
     pub connect_timeout: HumanDuration,
-    /// Maximum time without a byte from the origin.
+    /// Longest time that an origin may send nothing.
     pub idle_timeout: HumanDuration,
-    /// Minimum speed in bytes per second, averaged over the idle timeout.
+    /// Minimum bytes per second, averaged over `idle_timeout`.
     pub min_speed: Size,
     pub max_redirects: usize,
-    /// Whether ftp uses TLS.
+    /// Use of TLS for ftp.
     pub ftp_tls: FtpTls,
-    /// `http://host:port` of a proxy for all http and https fetches. The proxy resolves the host
-    /// names. Empty means no proxy.
+    /// Proxy for all http and https fetches, `http://host:port`. Empty: none. The proxy resolves
+    /// the names.
     pub egress_proxy: String,
 }
 
@@ -67,47 +68,48 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Checks the section.
+    ///
     /// # Errors
-    /// A line with the key whose value is invalid, and the valid values.
-    pub fn check(&self) -> Result<(), String> {
+    /// [`ConfigError`] for the first invalid value.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let counts = [
             ("concurrency", self.concurrency),
             ("per_host", self.per_host),
             ("attempts", self.attempts as usize),
         ];
-        if let Some((key, _)) = counts
-            .into_iter()
-            .find(|(_, count)| !(1..=MAX_COUNT).contains(count))
-        {
-            return Err(format!(
-                "fetch.{key} must be at least 1 and at most {MAX_COUNT}"
-            ));
+        for (key, count) in counts {
+            if !(1..=MAX_COUNT).contains(&count) {
+                let reason = format!("must be at least 1 and at most {MAX_COUNT}");
+                return Err(invalid(key, &reason));
+            }
         }
-        let times = [
+        if self.breaker_failures as usize > MAX_COUNT {
+            let reason = format!("must be at most {MAX_COUNT}");
+            return Err(invalid("breaker_failures", &reason));
+        }
+        if !(MIN_COOLDOWN..=MAX_COOLDOWN).contains(&self.breaker_cooldown.0) {
+            let reason = "must be at least 1ms and at most 1h";
+            return Err(invalid("breaker_cooldown", reason));
+        }
+        let durations = [
             ("budget", self.budget),
             ("connect_timeout", self.connect_timeout),
             ("idle_timeout", self.idle_timeout),
         ];
-        if self.breaker_failures as usize > MAX_COUNT {
-            return Err(format!(
-                "fetch.breaker_failures must be at most {MAX_COUNT}"
-            ));
-        }
-        if !(MIN_COOLDOWN..=MAX_COOLDOWN).contains(&self.breaker_cooldown.0) {
-            return Err("fetch.breaker_cooldown must be at least 1ms and at most 1h".to_owned());
-        }
-        if let Some((key, _)) = times.into_iter().find(|(_, span)| span.0.is_zero()) {
-            return Err(format!("fetch.{key} must be greater than zero"));
+        for (key, duration) in durations {
+            if duration.0.is_zero() {
+                return Err(invalid(key, "must be greater than zero"));
+            }
         }
         if !self.egress_proxy.is_empty() && !is_proxy_url(&self.egress_proxy) {
-            return Err(
-                "fetch.egress_proxy must be like \"http://proxy.example.org:3128\"".to_owned(),
-            );
+            let reason = "must be like \"http://proxy.example.org:3128\"";
+            return Err(invalid("egress_proxy", reason));
         }
         Ok(())
     }
 
-    /// Returns the settings of the origin module. `name` is this gateway's name in `Via`.
+    /// Returns the settings of the origin clients. `name` is this node's name in `Via`.
     #[must_use]
     pub fn for_origin(&self, name: &str) -> origin::Config {
         origin::Config {
@@ -121,4 +123,8 @@ impl Config {
             name: name.to_owned(),
         }
     }
+}
+
+fn invalid(key: &str, reason: &str) -> ConfigError {
+    ConfigError::new(format!("fetch.{key}"), reason)
 }

@@ -45,7 +45,7 @@ impl Fetcher {
         admitted: &Admitted,
         expected: &ExpectedDigests,
     ) -> Result<BodyReader, FetchError> {
-        let key = Key::of(admitted.target());
+        let key = Key::new(admitted.target());
         // This look at the disk precedes the lock.
         let is_fetched_elsewhere = !expected.is_empty() && self.state.cache.is_probably_leased(key);
         let mut in_flight = self.state.in_flight();
@@ -77,7 +77,7 @@ impl Fetcher {
     /// the target nor its host has failed recently.
     #[must_use]
     pub fn has_no_state_for(&self, target: &Target) -> bool {
-        let key = Key::of(target);
+        let key = Key::new(target);
         !self.state.in_flight().contains_target(key)
             && !self
                 .state

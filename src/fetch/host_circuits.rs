@@ -154,7 +154,7 @@ mod tests {
     const COOLDOWN: Duration = Duration::from_secs(30);
 
     fn failure() -> OriginError {
-        OriginError::Unreachable("the origin broke off".to_owned())
+        crate::origin::ConnectionFault::Truncated.into()
     }
 
     fn host(number: usize) -> Target {

@@ -156,7 +156,7 @@ impl FetchTask<'_> {
             .open_latest_variant(key, records, expected)
             .await
             .ok()
-            .flatten();
+            .flatten()
     }
 
     /// Ends the fetch with a stored object. Readers that have begun to read the body of another

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::model::{Algorithm, ExpectedDigests, Sha256};
-use crate::origin::{OriginError, Response};
+use crate::origin::{OriginError, ProtocolFault, Response};
 use crate::policy::{Source, SourceKind};
 
 /// Returns the header fields of a request to a parent. Other sources need none.
@@ -35,13 +35,13 @@ pub fn not_found() -> OriginError {
 
 /// Returns the error of a parent that states no digest. Its body cannot be checked.
 pub fn missing_digest() -> OriginError {
-    OriginError::InvalidResponse("the parent sent a body without its SHA-256".to_owned())
+    ProtocolFault::NoParentDigest.into()
 }
 
 /// Returns the SHA-256 that a response states for the whole body: in `Repr-Digest` (RFC 9530,
 /// section 3), or as the entity tag of a Millpond gateway.
 pub fn response_digest(response: &Response) -> Option<Sha256> {
-    let digests = response.joined("repr-digest");
+    let digests = response.list_header("repr-digest");
     let from_field = digests.split(',').find_map(|digest| {
         let encoded = digest.trim().strip_prefix("sha-256=:")?.strip_suffix(':')?;
         let bytes = STANDARD.decode(encoded).ok()?.try_into().ok()?;

@@ -48,7 +48,7 @@ impl Fetcher {
             .try_acquire_owned()
             .map_err(|_| FetchError::TooManyFetches)?;
         let fetch_key = FetchKey {
-            key: Key::of(admitted.target()),
+            key: Key::new(admitted.target()),
             expected,
         };
         let work = async move {

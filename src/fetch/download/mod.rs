@@ -18,7 +18,7 @@ use super::state::FetcherState;
 use super::task::FetchTask;
 use crate::cache::Lease;
 use crate::model::{ExpectedDigests, FileType, Hasher, Sha256};
-use crate::origin::{Method, OriginError, Request, Response};
+use crate::origin::{ConnectionFault, Method, OriginError, OriginRequest, Response};
 use crate::policy::{Admitted, Source, SourceKind};
 
 /// Body that is being downloaded, and the state of its attempts.
@@ -54,7 +54,7 @@ impl<'a> Download<'a> {
     pub fn new(task: &FetchTask<'a>, spec: DownloadSpec<'a>, lease: Option<&'a Lease>) -> Self {
         let admitted = task.admitted;
         let file_type = if admitted.checks_file_type() {
-            FileType::of_path(admitted.target().path())
+            FileType::from_path(admitted.target().path())
         } else {
             FileType::Unchecked
         };
@@ -145,22 +145,22 @@ impl<'a> Download<'a> {
         }
     }
 
-    fn request(&self, source: &Source) -> Request {
-        Request {
+    fn request(&self, source: &Source) -> OriginRequest {
+        OriginRequest {
             resume: self.body.as_ref().and_then(PartialBody::resume),
             // A digest that only a client states does not vouch for bytes from a plain connection.
             digest_expected: self.spec.is_on_record,
             headers: parent_cache::request_headers(source, self.spec.expected),
-            ..Request::plain(Method::Get)
+            ..OriginRequest::new(Method::Get)
         }
     }
 
     async fn send_request(
         &mut self,
         source: &Source,
-        request: Request,
+        request: OriginRequest,
     ) -> Result<Response, OriginError> {
-        let answer = self.state.origin.ask(source.admitted(), request).await;
+        let answer = self.state.origin.request(source.admitted(), request).await;
         self.last_response = LastResponse {
             is_redirected: match &answer {
                 Ok(response) => response.is_redirected(),
@@ -195,10 +195,7 @@ impl<'a> Download<'a> {
             }
             206 | 416 if is_resuming => {
                 self.body.iter_mut().for_each(PartialBody::clear_validators);
-                Err(OriginError::Unreachable(
-                    "the origin did not resume the body correctly".to_owned(),
-                )
-                .into())
+                Err(OriginError::from(ConnectionFault::ResumeFailed).into())
             }
             // A parent returns 504 to `only-if-cached` if it has no stored response (RFC 9111,
             // section 5.2.1.7).

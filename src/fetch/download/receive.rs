@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::Download;
 use crate::fetch::FetchError;
 use crate::fetch::resume::READ_PIECE_BYTES;
-use crate::origin::{OriginError, Response};
+use crate::origin::{ConnectionFault, OriginError, ProtocolFault, Response};
 use crate::policy::PolicyDenied;
 
 impl Download<'_> {
@@ -38,7 +38,7 @@ impl Download<'_> {
                 .complete_length
                 .is_some_and(|length| length != position)
         {
-            return Err(OriginError::Unreachable("the origin broke off".to_owned()).into());
+            return Err(OriginError::from(ConnectionFault::Truncated).into());
         }
         self.check_file_type().await
     }
@@ -99,10 +99,7 @@ impl Download<'_> {
             .length
             .is_some_and(|length| start + bytes.len() as u64 > length)
         {
-            return Err(OriginError::InvalidResponse(
-                "the origin sent more bytes than it stated".to_owned(),
-            )
-            .into());
+            return Err(OriginError::from(ProtocolFault::TooLong).into());
         }
         if let Err(error) = body.staging.append(bytes.clone()).await {
             let error = FetchError::from(error);

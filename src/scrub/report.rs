@@ -38,6 +38,7 @@ pub enum RepairOutcome {
 
 impl RepairOutcome {
     /// Whether the defect was repaired.
+    #[must_use]
     pub fn is_repaired(self) -> bool {
         !matches!(self, Self::Unrecoverable | Self::Unchanged)
     }

@@ -1,0 +1,186 @@
+//! The cache folder as one process has it open.
+//!
+//! This file must not know what objects and records mean. Its main type is [`DiskStore`].
+
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fs_err as fs;
+use moka::sync::Cache;
+use tokio::sync::Notify;
+
+use super::config::DiskConfig;
+use super::durable_dirs::DurableDirs;
+use super::error::{DiskError, OpenError};
+use super::index::Index;
+use super::layout::Layout;
+use super::layout_version;
+use super::process_slot::ProcessSlot;
+use super::replica_markers::ReplicaMarkers;
+use crate::model::{EventSink, Sha256};
+
+/// Bound on the objects that are remembered as unreadable.
+const MAX_UNREADABLE: u64 = 10_000;
+
+/// Time after which an unreadable object is read from the disk again.
+const UNREADABLE_TTL: Duration = Duration::from_mins(10);
+
+/// Mode in which a process opens the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Serves clients from the folder, and evicts.
+    Serve,
+    /// Works on the folder beside the processes that serve clients. Evicts nothing, because only
+    /// those processes know what they need.
+    Maintenance,
+}
+
+/// The cache folder as one process has it open. Other processes may have the same folder open.
+pub struct DiskStore {
+    pub layout: Layout,
+    pub index: Index,
+    /// Markers of the bucket that this process uploads to, or `None` if it has no bucket.
+    pub markers: Option<ReplicaMarkers>,
+    pub(super) mode: OpenMode,
+    pub(super) config: DiskConfig,
+    pub(super) dirs: DurableDirs,
+    pub(super) slot: ProcessSlot,
+    /// Objects that could not be read recently, although their files exist.
+    pub(super) unreadable: Cache<Sha256, ()>,
+    pub(super) events: EventSink,
+    /// Notified when the cached bytes exceed the high watermark, or when the index was lost.
+    pub(super) low_space: Notify,
+    /// Locked while this process evicts.
+    pub(super) evicting: Mutex<()>,
+    /// Whether the index may differ from the files.
+    pub(super) needs_reindex: AtomicBool,
+}
+
+impl DiskStore {
+    /// Opens the folder: creates missing folders, takes a slot and removes the slots of dead
+    /// processes. `replica` is the identity of the bucket that holds copies.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the folder cannot be used.
+    pub fn open(
+        config: DiskConfig,
+        mode: OpenMode,
+        replica: Option<&str>,
+        events: EventSink,
+    ) -> Result<Self, OpenError> {
+        let layout = Layout::create_root(&config.dir)?;
+        layout_version::establish(&layout)?;
+        layout.create_folders()?;
+        let mut slot = ProcessSlot::take(&layout)?;
+        let index = Index::open(&layout)?;
+        slot.reclaim_dead_processes(&layout, &index)?;
+        let mut needs_reindex = index.is_new() || slot.found_dead();
+        match replica {
+            Some(id) if mode == OpenMode::Serve => needs_reindex |= index.set_bucket(id)?,
+            None if mode == OpenMode::Serve && slot.is_alone() => index.set_no_bucket()?,
+            _ => {}
+        }
+        Ok(Self {
+            markers: replica.map(|id| ReplicaMarkers::new(layout.root(), id)),
+            dirs: DurableDirs::new(&config.dir),
+            unreadable: Cache::builder()
+                .max_capacity(MAX_UNREADABLE)
+                .time_to_live(UNREADABLE_TTL)
+                .build(),
+            low_space: Notify::new(),
+            evicting: Mutex::new(()),
+            needs_reindex: AtomicBool::new(needs_reindex),
+            mode,
+            config,
+            layout,
+            slot,
+            index,
+            events,
+        })
+    }
+
+    /// Releases reservations and queue entries of dead processes. The next
+    /// [`DiskStore::reindex_if_needed`] then compares the index with the files.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the index or the disk fails.
+    pub fn reclaim_dead_processes(&self) -> Result<(), DiskError> {
+        if ProcessSlot::reclaim(&self.layout, &self.index)? {
+            self.request_reindex();
+        }
+        Ok(())
+    }
+
+    /// Makes the next [`DiskStore::reindex_if_needed`] compare the index with the files.
+    pub(super) fn request_reindex(&self) {
+        self.needs_reindex.store(true, Ordering::Release);
+    }
+
+    /// Returns once the cached bytes have exceeded the high watermark, or the index was lost.
+    pub async fn wait_for_low_space(&self) {
+        self.low_space.notified().await;
+    }
+
+    /// Returns whether an object could not be read within the last `UNREADABLE_TTL`. Such an object
+    /// counts as a miss, and a new copy may replace it.
+    pub fn is_unreadable(&self, sha256: Sha256) -> bool {
+        self.unreadable.contains_key(&sha256)
+    }
+
+    /// Records the outcome of reading an object. A timeout is ignored: it concerns the disk, not
+    /// the object.
+    pub fn record_read<T>(&self, sha256: Sha256, read: &std::io::Result<T>) {
+        if read
+            .as_ref()
+            .is_err_and(|error| error.kind() != std::io::ErrorKind::TimedOut)
+        {
+            self.unreadable.insert(sha256, ());
+        }
+    }
+
+    /// Returns the name of this process in the folder.
+    pub fn process_name(&self) -> &str {
+        &self.slot.name
+    }
+
+    /// Returns the time of the file system's clock since 1970, in seconds and nanoseconds. Its
+    /// resolution is coarser than that of the system's clock.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the disk fails.
+    pub fn file_system_time(&self) -> Result<(i64, i64), DiskError> {
+        let (_, path) = self.slot.next_file();
+        fs::write(&path, b"time")?;
+        let metadata = fs::metadata(&path)?;
+        fs::remove_file(&path)?;
+        Ok((metadata.ctime(), metadata.ctime_nsec()))
+    }
+
+    /// Writes a few bytes and syncs them.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the disk fails.
+    pub fn probe(&self) -> Result<(), DiskError> {
+        self.slot.probe()
+    }
+
+    /// Releases the slot at the end of the process, and removes its staged bodies.
+    ///
+    /// # Errors
+    /// [`DiskError`] if the index or the disk fails.
+    pub fn close(&self) -> Result<(), DiskError> {
+        // The serving processes must reindex the files that a maintenance process added.
+        let is_clean = self.mode == OpenMode::Serve && !self.needs_reindex.load(Ordering::Acquire);
+        self.slot.release(&self.index, is_clean)
+    }
+}
+
+impl std::fmt::Debug for DiskStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiskStore")
+            .field("root", &self.layout.root())
+            .finish_non_exhaustive()
+    }
+}

@@ -16,6 +16,17 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bound on the resumptions of one body.
 const MAX_RESUMES: u32 = 3;
 
+/// Fault of a response body. The rest is requested again.
+#[derive(Debug, thiserror::Error)]
+enum BodyFault {
+    #[error("a body ended too early")]
+    Truncated,
+    #[error("a body timed out")]
+    Timeout,
+    #[error("{0}")]
+    Broken(String),
+}
+
 /// A range of an object that is being downloaded. It yields exactly its length, or an error.
 #[derive(Debug)]
 pub struct BucketBody {
@@ -68,19 +79,19 @@ impl BucketBody {
             match self.read_chunk().await {
                 Ok(chunk) if chunk.is_empty() => {}
                 Ok(chunk) => return self.verify(chunk).map(Some),
-                Err(why) => self.resume(why).await?,
+                Err(fault) => self.resume(&fault).await?,
             }
         }
         Ok(None)
     }
 
-    /// Reads from the response, or returns the reason why the response is broken.
-    async fn read_chunk(&mut self) -> Result<Bytes, String> {
+    /// Reads from the response, or returns its fault.
+    async fn read_chunk(&mut self) -> Result<Bytes, BodyFault> {
         match timeout(IDLE_TIMEOUT, self.stream.try_next()).await {
             Ok(Ok(Some(chunk))) => Ok(chunk),
-            Ok(Ok(None)) => Err("a body ended too early".to_owned()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("a body timed out".to_owned()),
+            Ok(Ok(None)) => Err(BodyFault::Truncated),
+            Ok(Err(error)) => Err(BodyFault::Broken(error.to_string())),
+            Err(_) => Err(BodyFault::Timeout),
         }
     }
 
@@ -105,9 +116,9 @@ impl BucketBody {
         Ok(chunk)
     }
 
-    async fn resume(&mut self, why: String) -> Result<(), BucketError> {
+    async fn resume(&mut self, fault: &BodyFault) -> Result<(), BucketError> {
         if self.resumes >= MAX_RESUMES {
-            let error = BucketError::Unavailable(why);
+            let error = BucketError::Unavailable(fault.to_string());
             self.client.record_broken_body(&error);
             return Err(error);
         }

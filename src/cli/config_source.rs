@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::CliError;
 use crate::bucket::Bucket;
 use crate::config::{Config, ConfigLoadError};
 use crate::model::EventSink;
@@ -29,8 +30,8 @@ impl ConfigSource {
     /// Opens the bucket of the configuration.
     ///
     /// # Errors
-    /// A text with the configuration key that is invalid.
-    pub fn open_bucket(&self) -> Result<Bucket, String> {
+    /// [`CliError`] if the configuration is invalid or names no bucket.
+    pub fn open_bucket(&self) -> Result<Bucket, CliError> {
         open_bucket(self.load())
     }
 }
@@ -39,15 +40,15 @@ impl ConfigSource {
 /// gateway's own bucket, and have no effect.
 ///
 /// # Errors
-/// A text with the configuration key that is invalid.
-pub fn open_bucket_of_file(file: &Path) -> Result<Bucket, String> {
+/// [`CliError`] if the configuration is invalid or names no bucket.
+pub fn open_bucket_of_file(file: &Path) -> Result<Bucket, CliError> {
     open_bucket(Config::load(Some(file), [], &[]))
 }
 
-fn open_bucket(config: Result<Config, ConfigLoadError>) -> Result<Bucket, String> {
-    let config = config.map_err(|error| error.to_string())?;
+fn open_bucket(config: Result<Config, ConfigLoadError>) -> Result<Bucket, CliError> {
+    let config = config?;
     if !config.s3.is_on() {
-        return Err("the configuration names no bucket: s3.bucket is empty".to_owned());
+        return Err(CliError::NoBucket);
     }
-    Bucket::new(config.s3, EventSink::new()).map_err(|error| error.to_string())
+    Ok(Bucket::new(config.s3, EventSink::new())?)
 }

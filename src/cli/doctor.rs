@@ -43,26 +43,28 @@ impl Doctor {
     }
 }
 
+/// Reason why a gateway is not ready.
+#[derive(Debug, thiserror::Error)]
+enum NotReady {
+    #[error("{}", cause_of(.0))]
+    NoResponse(#[from] reqwest::Error),
+    /// The first line of the page.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// Returns the warnings of a gateway that is ready, or the reason why it is not.
-async fn check(gateway: &str) -> Result<Vec<String>, String> {
+async fn check(gateway: &str) -> Result<Vec<String>, NotReady> {
     // Proxies of the environment are for downloads, and must not answer in place of the gateway.
-    let client = Client::builder()
-        .no_proxy()
-        .timeout(TIMEOUT)
-        .build()
-        .map_err(|error| cause_of(&error))?;
-    let (status, mut lines) = get(&client, &format!("{gateway}/readyz"))
-        .await
-        .map_err(|error| cause_of(&error))?;
+    let client = Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+    let (status, mut lines) = get(&client, &format!("{gateway}/readyz")).await?;
     if status == StatusCode::OK {
         // The first line states that the gateway is ready.
         return Ok(lines.split_off(lines.len().min(1)));
     }
-    Err(lines
-        .into_iter()
-        .next()
-        .filter(|line| !line.is_empty())
-        .unwrap_or_else(|| status.to_string()))
+    let reason = lines.into_iter().next().filter(|line| !line.is_empty());
+    let reason = reason.unwrap_or_else(|| status.to_string());
+    Err(NotReady::Refused(reason))
 }
 
 /// Returns the status and the lines of a page, without control characters.

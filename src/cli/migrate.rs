@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::config_source::{ConfigSource, open_bucket_of_file};
+use super::error::CliError;
 use super::exit::{FailureCode, fail, finish_with};
 use super::output::notice;
 use crate::cache::{Cache, OpenMode};
@@ -39,7 +40,7 @@ impl Migrate {
             endpoint(&self.from, source).and_then(|from| Ok((from, endpoint(&self.to, source)?)));
         let (from, to) = match endpoints {
             Ok(endpoints) => endpoints,
-            Err(line) => return fail(&line, FailureCode::Usage),
+            Err(error) => return fail(&error, FailureCode::Usage),
         };
         let mut printer = ProgressPrinter::new(self.json);
         let migrated = migrate(&from, &to, &self.scratch, |progress| printer.show(progress)).await;
@@ -67,22 +68,17 @@ impl Migrate {
 
 /// Opens a bucket, or a folder. The folder is opened for maintenance, so that processes that serve
 /// it reindex it later.
-fn endpoint(path: &Path, source: &ConfigSource) -> Result<MigrationEndpoint, String> {
+fn endpoint(path: &Path, source: &ConfigSource) -> Result<MigrationEndpoint, CliError> {
     if path.is_file() {
         return open_bucket_of_file(path).map(MigrationEndpoint::Bucket);
     }
-    let mut config = source.load().map_err(|error| error.to_string())?;
+    let mut config = source.load()?;
     if !path.is_dir() {
-        return Err(format!(
-            "{} is neither a folder nor a configuration file",
-            path.display()
-        ));
+        return Err(CliError::NoEndpoint(path.to_owned()));
     }
     path.clone_into(&mut config.cache.dir);
-    let opened = Cache::open(&config.cache, None, OpenMode::Maintenance, EventSink::new());
-    opened
-        .map(MigrationEndpoint::Folder)
-        .map_err(|error| error.to_string())
+    let cache = Cache::open(&config.cache, None, OpenMode::Maintenance, EventSink::new())?;
+    Ok(MigrationEndpoint::Folder(cache))
 }
 
 /// Form of the output.

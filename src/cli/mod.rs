@@ -3,6 +3,7 @@
 mod client;
 mod config_source;
 mod doctor;
+mod error;
 mod exit;
 mod gc;
 mod migrate;

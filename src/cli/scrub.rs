@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use super::config_source::ConfigSource;
+use super::error::CliError;
 use super::exit::{FailureCode, fail, finish_with};
 use crate::cache::OpenMode;
 use crate::config::Config;
@@ -39,12 +40,17 @@ pub struct Scrub {
     json: bool,
 }
 
-fn parse_share(text: &str) -> Result<f64, String> {
+/// Error returned for a share outside its bounds.
+#[derive(Debug, thiserror::Error)]
+#[error("the share must be above 0 and at most 1")]
+struct ShareError;
+
+fn parse_share(text: &str) -> Result<f64, ShareError> {
     let share = text
         .parse()
         .ok()
         .filter(|share| *share > 0.0 && *share <= 1.0);
-    share.ok_or_else(|| "the share must be above 0 and at most 1".to_owned())
+    share.ok_or(ShareError)
 }
 
 fn parse_rate(text: &str) -> Result<Rate, ParseUnitError> {
@@ -56,11 +62,11 @@ impl Scrub {
     pub async fn run(self, source: &ConfigSource) -> ExitCode {
         let sources = source
             .load()
-            .map_err(|error| error.to_string())
+            .map_err(CliError::from)
             .and_then(|config| open(&config));
         let sources = match sources {
             Ok(sources) => sources,
-            Err(line) => return fail(&line, FailureCode::Usage),
+            Err(error) => return fail(&error, FailureCode::Usage),
         };
         let code = self.scrub(&sources).await;
         sources.fetcher.stop(Duration::ZERO).await;
@@ -160,17 +166,14 @@ fn line(finding: &ScrubFinding) -> String {
 }
 
 /// Opens the cache folder for maintenance, with a fetcher for repairs.
-fn open(config: &Config) -> Result<RepairSources, String> {
+fn open(config: &Config) -> Result<RepairSources, CliError> {
     let name = if config.gateway.name.is_empty() {
         NAME.to_owned()
     } else {
         config.gateway.name.clone()
     };
     if !config.cache.dir.is_dir() {
-        return Err(format!(
-            "cache.dir: there is no folder {}",
-            config.cache.dir.display()
-        ));
+        return Err(CliError::NoFolder(config.cache.dir.clone()));
     }
     let limits = FetchLimits {
         concurrency: config.fetch.concurrency,
@@ -182,8 +185,7 @@ fn open(config: &Config) -> Result<RepairSources, String> {
         OpenMode::Maintenance,
         &limits,
         EventSink::new(),
-    )
-    .map_err(|error| error.to_string())?;
+    )?;
     Ok(services.repair_sources())
 }
 

@@ -84,9 +84,9 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, DiskError> {
         let bytes = read(&entry.path())?;
         match parse(&bytes, key) {
             Ok(record) => records.push(record),
-            Err(why) => {
+            Err(error) => {
                 let path = entry.path();
-                tracing::warn!(path = %path.display(), why, "damaged record ignored");
+                tracing::warn!(path = %path.display(), %error, "damaged record ignored");
             }
         }
     }
@@ -188,12 +188,12 @@ fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
 }
 
 /// Parses a record and checks that it belongs to the target.
-fn parse(bytes: &[u8], key: Key) -> Result<Record, String> {
-    let record = Record::parse(bytes).map_err(|error| error.to_string())?;
+fn parse(bytes: &[u8], key: Key) -> Result<Record, RecordError> {
+    let record = Record::parse(bytes)?;
     if record.key() == key {
         Ok(record)
     } else {
-        Err("the record belongs to another target".to_owned())
+        Err(RecordError::OtherTarget)
     }
 }
 

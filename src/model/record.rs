@@ -25,6 +25,8 @@ pub enum RecordError {
     Damaged(#[from] serde_json::Error),
     #[error("the record has version {0}, which is not supported")]
     Version(u32),
+    #[error("the record belongs to another target")]
+    OtherTarget,
 }
 
 /// Stored header fields of the origin's response. Values are visible ASCII of bounded length.

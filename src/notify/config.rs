@@ -60,9 +60,7 @@ impl Config {
                 Err(invalid("webhook_secret", &"needs notify.webhook_url"))
             };
         }
-        Webhook::new(&url, secret, instance)
-            .map(Some)
-            .map_err(|reason| invalid("webhook_url", &reason))
+        Webhook::new(&url, secret, instance).map(Some)
     }
 
     fn mail(&self, instance: &str) -> Result<Option<Mail>, ConfigError> {

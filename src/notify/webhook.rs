@@ -11,7 +11,7 @@ use sha2::Sha256;
 
 use super::delivery::{ATTEMPT_TIMEOUT, DeliveryError};
 use super::incident::{Notification, date};
-use crate::model::{Secret, root_cause};
+use crate::model::{ConfigError, Secret, root_cause};
 
 /// Time of the request, in seconds since 1970. The signature covers it, which prevents replays.
 const TIMESTAMP: &str = "X-Millpond-Timestamp";
@@ -34,20 +34,21 @@ impl Webhook {
     /// because the operator did not choose their targets.
     ///
     /// # Errors
-    /// A text with the reason, but without the URL, which may contain a secret.
-    pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, String> {
+    /// [`ConfigError`] without the URL, which may contain a secret.
+    pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, ConfigError> {
         let url = Url::parse(url.expose())
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or("must be like \"https://alerts.example.org/hook\"")?;
+        let url = url.ok_or_else(|| invalid("must be like \"https://alerts.example.org/hook\""))?;
         let client = Client::builder()
             .no_proxy()
             .redirect(Policy::none())
             .timeout(ATTEMPT_TIMEOUT);
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
-        let client = client
-            .build()
-            .map_err(|error| format!("TLS setup failed: {}", root_cause_without_url(error)))?;
+        let client = client.build().map_err(|error| {
+            let cause = root_cause_without_url(error);
+            invalid(&format!("TLS setup failed: {cause}"))
+        })?;
         Ok(Self {
             client,
             url,
@@ -93,6 +94,10 @@ impl Webhook {
             ))),
         }
     }
+}
+
+fn invalid(reason: &str) -> ConfigError {
+    ConfigError::new("notify.webhook_url", reason)
 }
 
 /// Builds the body. Every attempt sends the same one, so a receiver can detect duplicates.

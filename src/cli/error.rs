@@ -1,0 +1,28 @@
+//! Errors of commands that work on the configured cache or bucket.
+
+use std::path::PathBuf;
+
+use crate::cache::OpenError;
+use crate::config::ConfigLoadError;
+use crate::model::ConfigError;
+use crate::services::ServicesError;
+
+/// Error returned when a command cannot open what its arguments and the configuration name. The
+/// operator must change one of them.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(transparent)]
+    Load(#[from] ConfigLoadError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Folder(#[from] OpenError),
+    #[error(transparent)]
+    Services(#[from] ServicesError),
+    #[error("the configuration names no bucket: s3.bucket is empty")]
+    NoBucket,
+    #[error("{} is neither a folder nor a configuration file", .0.display())]
+    NoEndpoint(PathBuf),
+    #[error("cache.dir: there is no folder {}", .0.display())]
+    NoFolder(PathBuf),
+}

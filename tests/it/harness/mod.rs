@@ -2,26 +2,26 @@
 //! strict clients. No connection leaves the machine, and every wait has a deadline.
 
 mod answer;
+mod bind;
 mod bucket;
 mod builder;
-mod claims;
 mod client;
-mod crowd;
+mod connections;
 mod disk;
+mod dns_proxy;
 mod ftp;
 mod gateway;
+mod leases;
 mod log;
-mod named;
-mod named_door;
 mod nginx;
 mod origin;
 mod outputs;
 mod reply;
 mod script;
+mod scrub;
 mod smtp;
 mod tls;
 mod tools;
-mod verify;
 mod vsftpd;
 mod wire;
 
@@ -33,27 +33,27 @@ use std::time::{Duration, Instant};
 use sha2::{Digest as _, Sha256};
 
 pub use answer::{Answer, Ended};
+pub use bind::{DNS_KEY, DNS_NAME, DNS_SECRET, Named};
 pub use bucket::{
     ACCESS_KEY_ID, BUCKET, Bucket, Fault, REGION, SECRET_ACCESS_KEY, Seen, object_key,
 };
 pub use builder::{Builder, NAME, millpond};
 pub use client::{Request, Streaming, Waiting, encoded, is_timeout};
-pub use crowd::{Kept, raise_descriptor_limit};
+pub use connections::{Kept, raise_descriptor_limit};
 pub use disk::{Disk, Trouble};
+pub use dns_proxy::NamedDoor;
 pub use ftp::{Act, FtpServer, GREETING, passive, say};
 pub use gateway::Gateway;
 pub use log::{Log, is_request_of};
-pub use named::{DNS_KEY, DNS_NAME, DNS_SECRET, Named};
-pub use named_door::NamedDoor;
 pub use nginx::Nginx;
 pub use origin::Origin;
 pub use outputs::{Bare, run_with_outputs};
 pub use reply::Reply;
 pub use script::{Gate, Stop};
+pub use scrub::{rot, verify};
 pub use smtp::Smtp;
 pub use tls::Authority;
 pub use tools::{Run, Tool};
-pub use verify::{rot, verify};
 pub use vsftpd::Vsftpd;
 pub use wire::listen;
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::super::{Gate, lock};
-use super::door::Seen;
+use super::front_end::Seen;
 
 /// Fault that is injected into a request.
 #[derive(Clone)]

@@ -10,8 +10,8 @@ use percent_encoding::percent_decode_str;
 use s3s::Body;
 
 use super::BUCKET;
-use super::door::Seen;
 use super::files::Files;
+use super::front_end::Seen;
 
 /// Largest list in any test.
 const MAX_LIST_BYTES: usize = 16 << 20;

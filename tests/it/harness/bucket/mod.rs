@@ -4,9 +4,9 @@
 //! A real S3 server behind it checks every signature. `door` adds the features which the server
 //! lacks. Keys are file names on disk: a key may have 160 characters, or 130 in a multipart upload.
 
-mod door;
 mod fault;
 mod files;
+mod front_end;
 mod lists;
 mod server;
 mod strict;
@@ -17,12 +17,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::door::{Door, Style};
+use self::front_end::{Door, Style};
 use self::server::Server;
 use super::{Builder, eventually, lock, sha256};
 
-pub use self::door::Seen;
 pub use self::fault::Fault;
+pub use self::front_end::Seen;
 
 pub const ACCESS_KEY_ID: &str = "bucket-test";
 pub const SECRET_ACCESS_KEY: &str = "a-secret-of-the-tests";

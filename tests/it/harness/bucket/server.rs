@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::door::Door;
+use super::front_end::Door;
 
 /// A running listener. Dropping it ends the thread.
 pub(super) struct Server {

@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 use md5::{Digest as _, Md5};
 
 use super::BUCKET;
-use super::door::Style;
+use super::front_end::Style;
 
 /// Largest body of one PUT.
 const MAX_PUT_BYTES: u64 = 5 << 30;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::named::{read_frame, write_frame};
+use super::bind::{read_frame, write_frame};
 use super::wire::listen;
 use super::{Gate, Named};
 

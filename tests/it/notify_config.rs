@@ -126,7 +126,7 @@ fn secret_has_one_readable_source() {
         &[
             "notify.webhook_secret",
             "notify.webhook_secret_file",
-            "both",
+            "cannot be set together",
         ],
     );
     assert_refused(

@@ -76,7 +76,7 @@ fn versioned_tarball_beside_an_index_is_kept() {
 }
 
 #[test]
-fn class_of_a_rule_wins_over_an_index_name() {
+fn rule_class_wins_over_index_name() {
     let origin = Origin::start();
     let (path, old, new) = (
         "/dists/sid/Contents-amd64.gz",

@@ -72,13 +72,13 @@ fn client_disconnect_keeps_fetch_running() {
     let gate = Gate::new();
     origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
     let gateway = Gateway::relaying(&origin);
-    let mut leaver = gateway.get(&origin.url(PATH)).open();
-    let mut stayer = gateway.get(&origin.url(PATH)).open();
-    leaver.read(1);
-    drop(leaver);
-    assert_same(&stayer.read(100_000), &body[..100_000]);
+    let mut first = gateway.get(&origin.url(PATH)).open();
+    let mut second = gateway.get(&origin.url(PATH)).open();
+    first.read(1);
+    drop(first);
+    assert_same(&second.read(100_000), &body[..100_000]);
     gate.open();
-    assert_same(&stayer.finish().body, &body[100_000..]);
+    assert_same(&second.finish().body, &body[100_000..]);
     gateway.await_stored(&origin.url(PATH));
     assert_eq!(origin.count(PATH), 1);
 }

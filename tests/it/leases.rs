@@ -16,11 +16,11 @@ fn with(origin: &Origin) -> Builder {
 }
 
 /// Returns a lease record as another process would write it.
-fn note_of(file: &str, length: usize) -> String {
-    let note = format!(
+fn record_of(file: &str, length: usize) -> String {
+    let record = format!(
         r#"{{"streaming":{{"file":"{file}","length":{length},"headers":{{"content_type":"application/gzip"}},"source":"http://127.0.0.1","validator":null}}}}"#
     );
-    format!("{}\n{note}", sha256(note.as_bytes()))
+    format!("{}\n{record}", sha256(record.as_bytes()))
 }
 
 /// A staging folder as of another process. Dropping it removes the folder.
@@ -59,14 +59,14 @@ impl Drop for Foreign {
 }
 
 /// Takes the lease on a target as another process would.
-fn claim(gateway: &Gateway, url: &str) -> File {
-    let claim = File::create(gateway.claim_of(url)).expect("the folder can be written");
-    claim.lock().expect("no process holds the lease yet");
-    claim
+fn hold_lease(gateway: &Gateway, url: &str) -> File {
+    let lease = File::create(gateway.claim_of(url)).expect("the folder can be written");
+    lease.lock().expect("no process holds the lease yet");
+    lease
 }
 
-fn tell(gateway: &Gateway, url: &str, note: &str) {
-    fs::write(gateway.claim_of(url), note).expect("the lease record can be written");
+fn write_record(gateway: &Gateway, url: &str, record: &str) {
+    fs::write(gateway.claim_of(url), record).expect("the lease record can be written");
 }
 
 #[test]
@@ -87,20 +87,20 @@ fn lease_of_dead_process_is_swept() {
     assert_same(&lost.read(100_000), &body[..100_000]);
     first.kill9();
     drop(lost);
-    let claim = first.claim_of(&url);
-    let note = fs::read(&claim).expect("the lease of the dead process exists");
+    let lease = first.claim_of(&url);
+    let record = fs::read(&lease).expect("the lease of the dead process exists");
     assert!(
-        !note.is_empty(),
+        !record.is_empty(),
         "the lease record describes the staged body"
     );
     first.restart();
-    eventually("the lease is swept", || (!claim.exists()).then_some(()));
+    eventually("the lease is swept", || (!lease.exists()).then_some(()));
     // The test writes the lease back, as if it came from elsewhere or was not swept yet.
-    fs::write(&claim, note).expect("the folder can be written");
+    fs::write(&lease, record).expect("the folder can be written");
     first.assert_serves(&url, &body);
     first.await_stored(&url);
     assert_eq!(origin.count(PATH), 2);
-    assert!(!claim.exists());
+    assert!(!lease.exists());
 }
 
 #[test]
@@ -110,18 +110,18 @@ fn lease_record_cannot_name_files_outside_staging() {
     origin.serve(PATH, Reply::ok(&body));
     let gateway = with(&origin).start();
     let url = origin.url(PATH);
-    let claim = claim(&gateway, &url);
+    let lease = hold_lease(&gateway, &url);
     let foreign = Foreign::make(&gateway);
     fs::write(gateway.cache().join("secret"), &body[..1000]).expect("the folder can be written");
     std::os::unix::fs::symlink(gateway.cache().join("secret"), foreign.folder.join("8"))
         .expect("a link can be created");
     let waiting = gateway.get(&url).start();
-    let torn = note_of("0123456789abcdef/7", 2000);
+    let intact = record_of("0123456789abcdef/7", 2000);
     foreign.write("7", &body[..1000]);
-    for note in [
-        note_of("../secret", 2000),
-        note_of("0123456789abcdef/../../secret", 2000),
-        note_of(
+    for record in [
+        record_of("../secret", 2000),
+        record_of("0123456789abcdef/../../secret", 2000),
+        record_of(
             gateway
                 .cache()
                 .join("secret")
@@ -129,23 +129,23 @@ fn lease_record_cannot_name_files_outside_staging() {
                 .expect("the path is UTF-8"),
             2000,
         ),
-        note_of("0123456789abcdef/6", 2000),
-        note_of("0123456789abcdef/8", 2000),
-        torn.replace("2000", "3000"),
+        record_of("0123456789abcdef/6", 2000),
+        record_of("0123456789abcdef/8", 2000),
+        intact.replace("2000", "3000"),
         "x".repeat(1 << 20),
     ] {
-        tell(&gateway, &url, &note);
+        write_record(&gateway, &url, &record);
         // The test cannot observe when Millpond reads the record. This is more than twice the time
         // that a read takes.
         thread::sleep(Duration::from_millis(400));
         assert!(!waiting.has_answer(), "an invalid lease record was used");
     }
     assert_eq!(origin.count(PATH), 0, "another process holds the lease");
-    tell(&gateway, &url, &note_of("0123456789abcdef/7", 300_000));
+    write_record(&gateway, &url, &record_of("0123456789abcdef/7", 300_000));
     let mut answer = waiting.head();
     assert_eq!(answer.head.wants("content-length"), "300000");
     assert_same(&answer.read(1000), &body[..1000]);
-    drop(claim);
+    drop(lease);
     answer.finish().assert_body(200, &body[1000..]);
     gateway.await_stored(&url);
 }
@@ -153,18 +153,18 @@ fn lease_record_cannot_name_files_outside_staging() {
 #[test]
 fn lease_record_with_wrong_bytes_cuts_the_transfer() {
     let origin = Origin::start();
-    let (body, lie) = (archive(18, 300_000), archive(19, 300_000));
+    let (body, wrong) = (archive(18, 300_000), archive(19, 300_000));
     origin.serve(PATH, Reply::file(&body));
     let gateway = with(&origin).start();
     let url = origin.url(PATH);
-    let claim = claim(&gateway, &url);
+    let lease = hold_lease(&gateway, &url);
     let foreign = Foreign::make(&gateway);
-    foreign.write("1", &lie);
-    tell(&gateway, &url, &note_of("0123456789abcdef/1", 300_000));
+    foreign.write("1", &wrong);
+    write_record(&gateway, &url, &record_of("0123456789abcdef/1", 300_000));
     let mut answer = gateway.get(&url).open();
     // The last byte is withheld until the object is published.
-    assert_same(&answer.read(299_999), &lie[..299_999]);
-    drop(claim);
+    assert_same(&answer.read(299_999), &wrong[..299_999]);
+    drop(lease);
     answer.finish().assert_broken();
     assert_eq!(gateway.await_fetch(&url)["outcome"], "failed");
     drop(foreign);
@@ -191,8 +191,8 @@ fn fetch_proceeds_if_lease_cannot_be_taken() {
 #[test]
 fn published_object_must_match_bytes_already_sent() {
     let origin = Origin::start();
-    let (body, lie) = (archive(25, 300_000), archive(26, 300_000));
-    for (path, told) in [("/truth.tar.gz", &body), ("/lie.tar.gz", &lie)] {
+    let (body, wrong) = (archive(25, 300_000), archive(26, 300_000));
+    for (path, sent) in [("/right.tar.gz", &body), ("/wrong.tar.gz", &wrong)] {
         origin.serve(path, Reply::file(&body));
         let mut gateway = with(&origin).start();
         let url = origin.url(path);
@@ -207,16 +207,16 @@ fn published_object_must_match_bytes_already_sent() {
             .to_owned();
         let aside = gateway.cache().join("aside");
         fs::rename(&records, &aside).expect("the folder can be written");
-        let claim = claim(&gateway, &url);
+        let lease = hold_lease(&gateway, &url);
         let foreign = Foreign::make(&gateway);
-        foreign.write("1", &told[..200_000]);
-        tell(&gateway, &url, &note_of("0123456789abcdef/1", 300_000));
+        foreign.write("1", &sent[..200_000]);
+        write_record(&gateway, &url, &record_of("0123456789abcdef/1", 300_000));
         let mut answer = gateway.get(&url).open();
-        assert_same(&answer.read(200_000), &told[..200_000]);
+        assert_same(&answer.read(200_000), &sent[..200_000]);
         fs::rename(&aside, &records).expect("the folder can be written");
-        drop(claim);
+        drop(lease);
         let rest = answer.finish();
-        if told == &body {
+        if sent == &body {
             rest.assert_body(200, &body[200_000..]);
             assert_eq!(gateway.await_fetch(&url)["outcome"], "already_stored");
         } else {

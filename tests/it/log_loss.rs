@@ -229,7 +229,7 @@ fn log_disk_with_space_again_gets_every_line() {
     let mut bare = stage.builder().start_logging_to(output);
     bare.store(&stage.origin.url(PATH), &stage.body);
     Stage::flood(&bare, 0..10);
-    // What is written already, and the half of a line.
+    // The disk fills up 3000 bytes later, in the middle of a line.
     disk.set_capacity(fs::metadata(&file).expect("it is there").len() + 3000);
     Stage::flood(&bare, 10..100);
     bare.await_ready("the loss shows", |text| {

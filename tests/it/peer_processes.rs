@@ -69,7 +69,7 @@ fn follower_gets_last_byte_after_verification() {
     let first = with(&origin).start();
     let second = first.sibling().start();
     let url = origin.url(PATH);
-    let _asking = first.get(&url).start();
+    let _early = first.get(&url).start();
     gate.await_reached(1);
     let mut follower = second.get(&url).open();
     assert_same(&follower.read(200_000), &body);
@@ -107,14 +107,14 @@ fn follower_serves_range_and_head_early() {
     let gets = origin
         .requests(PATH)
         .into_iter()
-        .filter(|asked| asked.method == "GET")
+        .filter(|request| request.method == "GET")
         .count();
     assert_eq!(gets, 1);
 }
 
 #[test]
 fn origin_failure_reaches_all_processes() {
-    for (reply, asked, status) in [
+    for (reply, requests, status) in [
         (Reply::status(404), 1, 404),
         (Reply::status(503), 2, 502),
         (Reply::html(), 2, 502),
@@ -138,7 +138,7 @@ fn origin_failure_reaches_all_processes() {
         for gateway in [&first, &second, &third] {
             assert_eq!(gateway.await_fetch(&url)["outcome"], "failed");
         }
-        assert_eq!(origin.count(PATH), asked);
+        assert_eq!(origin.count(PATH), requests);
         first.assert_nothing_stored();
     }
 }

@@ -50,7 +50,7 @@ fn head_and_get_keep_their_answers() {
 }
 
 #[test]
-fn more_requests_than_are_buffered_are_answered_in_order() {
+fn requests_beyond_the_buffer_are_answered_in_order() {
     const PAIRS: usize = 200;
     Setting::each(as_it_is, |setting| {
         let pair = [setting.get(OTHER), setting.head("HEAD", SLOW, "")].concat();
@@ -90,7 +90,7 @@ fn close_of_second_request_leaves_first_whole() {
 }
 
 #[test]
-fn http_1_0_behind_http_1_1_keeps_versions_apart() {
+fn pipelined_http10_and_http11_keep_their_versions() {
     Setting::each(as_it_is, |setting| {
         let old = setting.get(OTHER).replace("HTTP/1.1", "HTTP/1.0");
         let mut received =
@@ -335,7 +335,7 @@ fn ambiguous_heads_are_refused_in_their_turn() {
 }
 
 #[test]
-fn head_beyond_its_bound_is_refused_in_its_turn() {
+fn too_long_head_is_refused_in_order() {
     Setting::each(as_it_is, |setting| {
         // The HTTP library panics at such a name.
         let (value, name) = (

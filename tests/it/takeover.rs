@@ -45,11 +45,11 @@ fn peer_resumes_fetch_of_killed_process() {
         let follower = kill_in_the_middle(&mut first, &second, &url, &gate, &body[..100_000]);
         follower.finish().assert_body(200, &body[100_000..]);
         second.await_stored(&url);
-        let asked = origin.requests(PATH);
-        assert_eq!(asked.len(), 2);
-        assert_eq!(asked[1].header("range"), Some("bytes=100000-"));
+        let requests = origin.requests(PATH);
+        assert_eq!(requests.len(), 2);
+        assert_eq!(requests[1].header("range"), Some("bytes=100000-"));
         assert!(
-            asked[1]
+            requests[1]
                 .header("if-range")
                 .is_some_and(|etag| etag.starts_with('"'))
         );
@@ -237,7 +237,7 @@ fn stopping_process_hands_its_fetch_to_peer() {
 fn takeover_resumes_only_with_validator_of_all_bytes() {
     let body = archive(23, 300_000);
     let tagged = |tag: &str| Reply::ok(&body).header("ETag", tag);
-    for (offset, note, asked) in [
+    for (offset, validator, range) in [
         (50_000, r#""validator":null"#, None),
         (150_000, r#""validator":"\"two\"""#, Some("bytes=150000-")),
     ] {
@@ -260,15 +260,15 @@ fn takeover_resumes_only_with_validator_of_all_bytes() {
         let written = offset.max(100_000);
         let mut follower = second.get(&url).open();
         assert_same(&follower.read(written), &body[..written]);
-        let is_told =
-            || fs::read_to_string(first.claim_of(&url)).is_ok_and(|text| text.contains(note));
+        let has_validator =
+            || fs::read_to_string(first.claim_of(&url)).is_ok_and(|text| text.contains(validator));
         eventually("the lease record has the validator", || {
-            is_told().then_some(())
+            has_validator().then_some(())
         });
         first.kill9();
         drop(lost);
         follower.finish().assert_body(200, &body[written..]);
-        assert_eq!(origin.requests(PATH)[2].header("range"), asked);
+        assert_eq!(origin.requests(PATH)[2].header("range"), range);
         first.restart();
     }
 }

@@ -136,7 +136,7 @@ fn invalid_proxy_protocol_header_closes_connection() {
         &b""[..],
         b"PROXY TCP4 10.1.2.3\r\n",
         b"PROXY TCP4 10.1.2.3 127.0.0.1 1234 99999\r\n",
-        b"PROXY TCP4 nobody 127.0.0.1 1234 3128\r\n",
+        b"PROXY TCP4 unknown-host 127.0.0.1 1234 3128\r\n",
         b"PROXY TCP4 10.1.2.3 127.0.0.1 1234 3128\n",
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff",
         b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\x04\xd2\x0c\x38",

@@ -1,4 +1,4 @@
-//! What asks the bucket as Millpond would, with the vendor's own client.
+//! A client that sends the requests of Millpond to the bucket, with the vendor's own library.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -130,7 +130,7 @@ impl Stage {
             .expect("it has an id")
     }
 
-    /// Uploads in parts, and returns the ETag that the end of it tells.
+    /// Uploads an object in parts. Returns the ETag from the response that completes the upload.
     pub fn upload(&self, key: &str, parts: &[&[u8]]) -> Result<Option<String>, String> {
         let upload = self.begin(key);
         let mut done = CompletedMultipartUpload::builder();
@@ -220,10 +220,10 @@ pub fn md5(body: &[u8]) -> String {
     STANDARD.encode(Md5::digest(body))
 }
 
-/// The error code that the store told, or that there was no answer.
+/// Returns the error code of the store's response, or "no answer" if there was none.
 pub fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
     match error {
-        SdkError::ServiceError(told) => told.err().code().unwrap_or("none").to_owned(),
+        SdkError::ServiceError(refusal) => refusal.err().code().unwrap_or("none").to_owned(),
         _ => "no answer".to_owned(),
     }
 }

@@ -340,10 +340,10 @@ impl Drop for Gateway {
     }
 }
 
-fn listening_at(log: &Log, door: &str) -> SocketAddr {
-    let what = format!("the log line of the {door} endpoint");
+fn listening_at(log: &Log, endpoint: &str) -> SocketAddr {
+    let what = format!("the log line of the {endpoint} endpoint");
     let named = |line: &str| {
-        [format!("endpoint={door}"), format!("\"{door}\"")]
+        [format!("endpoint={endpoint}"), format!("\"{endpoint}\"")]
             .iter()
             .any(|name| line.contains(name))
     };

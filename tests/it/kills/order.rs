@@ -1,4 +1,4 @@
-//! What holds once the last process was left alone for a while.
+//! Checks of the cache folder and the bucket after the last process had time to settle.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,8 +10,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::{MAX_BYTES, Run, bytes_in, object_path};
 use crate::harness::{Bucket, Gateway, Origin, assert_same, eventually, files_under, sha256};
 
-/// What the index says, read beside the process.
-fn asked<T: rusqlite::types::FromSql>(cache: &Path, sql: &str) -> T {
+/// Returns one value from the index, which the test reads while the process runs.
+fn queried<T: rusqlite::types::FromSql>(cache: &Path, sql: &str) -> T {
     let index =
         Connection::open_with_flags(cache.join("index.sqlite"), OpenFlags::SQLITE_OPEN_READ_ONLY);
     let index = index.expect("the index can be opened");
@@ -23,13 +23,13 @@ fn asked<T: rusqlite::types::FromSql>(cache: &Path, sql: &str) -> T {
         .expect("the index answers")
 }
 
-/// Asserts what holds of the folder and the bucket once the last process has had its time.
+/// Asserts that the folder and the bucket agree, once the last process had time to settle.
 pub fn assert_all_in_order(run: &Run, gateway: &Gateway, bucket: &Bucket) {
     let cache = gateway.cache();
     eventually("staging is swept", || {
         gateway.staged().is_empty().then_some(())
     });
-    let is_empty = |sql| asked::<i64>(cache, sql) == 0;
+    let is_empty = |sql| queried::<i64>(cache, sql) == 0;
     eventually("the queue is empty", || {
         is_empty("SELECT count(*) FROM pending").then_some(())
     });
@@ -43,12 +43,12 @@ pub fn assert_all_in_order(run: &Run, gateway: &Gateway, bucket: &Bucket) {
             .filter(|entry| entry.path().is_dir())
             .count(),
         1,
-        "the folder of the living one"
+        "only the running process has a staging folder"
     );
-    let is_claim = |file: &PathBuf| file.file_name().is_some_and(|name| name.len() == 64);
-    // What clients have asked for last may still be on its way.
-    eventually("no claim is left", || {
-        (!files_under(&cache.join("leases")).iter().any(is_claim)).then_some(())
+    let is_lease = |file: &PathBuf| file.file_name().is_some_and(|name| name.len() == 64);
+    // The last requests of the clients may still be in progress.
+    eventually("no lease is left", || {
+        (!files_under(&cache.join("leases")).iter().any(is_lease)).then_some(())
     });
     let in_bucket = |name: &str| bucket.read(&format!("objects/{}/{name}", &name[..2]));
     let named: BTreeSet<_> = gateway
@@ -64,7 +64,7 @@ pub fn assert_all_in_order(run: &Run, gateway: &Gateway, bucket: &Bucket) {
             .into_owned();
         let bytes = fs::read(&object).expect("an object can be read");
         assert_eq!(sha256(&bytes), name);
-        // One that nothing names was placed at the very end of a life.
+        // An object without a record was placed just before a process was killed.
         if !named.contains(&name) {
             assert!(in_bucket(&name).is_none_or(|copy| copy == bytes));
             continue;
@@ -101,15 +101,15 @@ pub fn assert_all_in_order(run: &Run, gateway: &Gateway, bucket: &Bucket) {
             "SELECT cached_bytes FROM ledger",
             "SELECT count(*) FROM objects",
         );
-        let is_right = asked::<i64>(cache, held)
+        let is_right = queried::<i64>(cache, held)
             == i64::try_from(bytes_in(&on_disk)).expect("it is small")
-            && asked::<i64>(cache, counted) == i64::try_from(on_disk.len()).expect("it is small");
+            && queried::<i64>(cache, counted) == i64::try_from(on_disk.len()).expect("it is small");
         is_right.then_some(())
     });
     assert!(bytes_in(&gateway.objects()) <= MAX_BYTES);
 }
 
-/// Asserts that everything is served, and what was stored without a question to the origin.
+/// Asserts that every target is served, and a stored target without a request to the origin.
 pub fn assert_all_served(run: &Run, gateway: &Gateway, origin: &Origin) {
     let (targets, imported) = {
         let seen = run.seen();

@@ -8,8 +8,11 @@ use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{Builder, Runtime};
 
 thread_local! {
-    static RUNTIME: RefCell<Runtime> =
-        RefCell::new(Builder::new_current_thread().build().expect("a runtime without timers and sockets"));
+    static RUNTIME: RefCell<Runtime> = RefCell::new(
+        Builder::new_current_thread()
+            .build()
+            .expect("a runtime without timers and sockets"),
+    );
 }
 
 fuzz_target!(|bytes: &[u8]| {

@@ -10,7 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use millpond::http::{FramingError, RequestScanner};
 
 thread_local! {
-    static RUNTIME: actix_rt::Runtime = actix_rt::Runtime::new().expect("a runtime without sockets");
+    static RUNTIME: actix_rt::Runtime =
+        actix_rt::Runtime::new().expect("a runtime without sockets");
 }
 
 /// Returns where each request ends, and the error behind the last one.

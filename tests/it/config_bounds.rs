@@ -74,8 +74,12 @@ fn unusable_values_are_rejected_with_their_key() {
 
 #[test]
 fn values_at_their_bounds_are_accepted() {
-    let text = "[gateway]\nstall_timeout = \"1s\"\n[cache]\nmaintenance_interval = \"1s\"\nscrub_interval = \"1s\"\nnegative_ttl = \"1ms\"\npositive_ttl = \"1year\"\n\
-        [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\nbreaker_failures = 0\nbreaker_cooldown = \"1h\"\negress_proxy = \"http://proxy.example.org:3128\"\n";
+    let text = "[gateway]\nstall_timeout = \"1s\"\n\
+        [cache]\nmaintenance_interval = \"1s\"\nscrub_interval = \"1s\"\n\
+        negative_ttl = \"1ms\"\npositive_ttl = \"1year\"\n\
+        [fetch]\nconcurrency = 1\nper_host = 10000\nattempts = 1\n\
+        breaker_failures = 0\nbreaker_cooldown = \"1h\"\n\
+        egress_proxy = \"http://proxy.example.org:3128\"\n";
     check(text, &[]).assert_success();
 }
 

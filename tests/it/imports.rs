@@ -19,7 +19,8 @@ fn upload(gateway: &Gateway, url: &str) -> Request {
 fn cut_upload(address: SocketAddr, gateway: &Gateway, url: &str, beginning: &[u8], length: usize) {
     let (url, token) = (encoded(url), gateway.token());
     let head = format!(
-        "PUT /api/v1/objects?url={url} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
+        "PUT /api/v1/objects?url={url} HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
     );
     drop(Waiting::send(
         address,

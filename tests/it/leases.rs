@@ -18,7 +18,13 @@ fn with(origin: &Origin) -> Builder {
 /// Returns a lease record as another process would write it.
 fn record_of(file: &str, length: usize) -> String {
     let record = format!(
-        r#"{{"streaming":{{"file":"{file}","length":{length},"headers":{{"content_type":"application/gzip"}},"source":"http://127.0.0.1","validator":null}}}}"#
+        concat!(
+            r#"{{"streaming":{{"file":"{file}","length":{length},"#,
+            r#""headers":{{"content_type":"application/gzip"}},"#,
+            r#""source":"http://127.0.0.1","validator":null}}}}"#,
+        ),
+        file = file,
+        length = length,
     );
     format!("{}\n{record}", sha256(record.as_bytes()))
 }

@@ -37,7 +37,9 @@ fn origin_cannot_turn_nginx_into_tunnel() {
         );
         let path = format!("/{}", origin.url(stored));
         let behind = format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Forwarded-For: 10.9.8.7\r\nX-Millpond-Request-Line: GET {path} HTTP/1.1\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             X-Forwarded-For: 10.9.8.7\r\n\
+             X-Millpond-Request-Line: GET {path} HTTP/1.1\r\n\r\n"
         );
         socket
             .write_all((upgrade + &behind).as_bytes())

@@ -97,7 +97,8 @@ fn invalid_values_are_named_without_secrets() {
     );
     assert_refused(
         &format!(
-            "{url}mail_from = \"a@example.org\\r\\nBcc: b@example.org\"\nmail_to = [\"a@example.org\"]"
+            "{url}mail_from = \"a@example.org\\r\\nBcc: b@example.org\"\n\
+             mail_to = [\"a@example.org\"]"
         ),
         &["notify.mail_from"],
     );
@@ -151,9 +152,12 @@ fn valid_notify_settings_are_accepted() {
     .expect("the folder can be written");
     for notify in [
         "webhook_url = \"http://10.0.0.1:9000/hook?token=x\"",
-        "smtp_url = \"smtp://127.0.0.1?tls=none\"\nmail_from = \"a@example.org\"\nmail_to = [\"B <b@example.org>\"]",
-        "smtp_url = \"smtp://[::1]:2525\"\nmail_from = \"a@example.org\"\nmail_to = [\"b@example.org\"]",
-        "smtp_url_file = \"smtp\"\nmail_from = \"a@example.org\"\nmail_to = [\"b@example.org\", \"c@example.org\"]",
+        "smtp_url = \"smtp://127.0.0.1?tls=none\"\nmail_from = \"a@example.org\"\n\
+         mail_to = [\"B <b@example.org>\"]",
+        "smtp_url = \"smtp://[::1]:2525\"\nmail_from = \"a@example.org\"\n\
+         mail_to = [\"b@example.org\"]",
+        "smtp_url_file = \"smtp\"\nmail_from = \"a@example.org\"\n\
+         mail_to = [\"b@example.org\", \"c@example.org\"]",
     ] {
         check(folder.path(), notify).assert_success();
     }

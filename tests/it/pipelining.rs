@@ -238,7 +238,8 @@ fn upload_that_expects_continue_waits_for_its_turn() {
     let setting = Setting::new(First::Miss, Port::Gateway, Gateway::builder());
     let body = archive(4, 600_000);
     let put = format!(
-        "PUT /api/v1/objects?url={} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nExpect: 100-continue\r\n\
+        "PUT /api/v1/objects?url={} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\
+         Expect: 100-continue\r\n\
          Content-Length: {}\r\n\r\n",
         encoded(&setting.origin.url("/imported-1.0.tar.gz")),
         setting.gateway.token(),

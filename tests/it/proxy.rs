@@ -129,14 +129,17 @@ fn request_smuggling_attempts_are_refused() {
     let host = origin.address();
     for head in [
         format!(
-            "POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            "POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\n\
+             Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         ),
         format!(
-            "POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde"
+            "POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\n\
+             Content-Length: 5\r\n\r\nabcde"
         ),
         format!("POST {url} HTTP/1.1\r\nHost: {host}\r\nContent-Length: +4\r\n\r\nabcd"),
         format!(
-            "POST {url} HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"
+            "POST {url} HTTP/1.1\r\nHost: {host}\r\n\
+             Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"
         ),
         format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Folded: a\r\n b\r\n\r\n"),
         format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX Y: a\r\n\r\n"),

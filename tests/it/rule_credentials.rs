@@ -215,7 +215,8 @@ fn rules_that_could_leak_credentials_are_rejected() {
             "rules.headers",
         ),
         (
-            "scheme = \"https\"\nhost = \"example.org\"\nauthorization = \"S3CRET\"\nauthorization_file = \"/x\"",
+            "scheme = \"https\"\nhost = \"example.org\"\nauthorization = \"S3CRET\"\n\
+             authorization_file = \"/x\"",
             "rules.authorization_file",
         ),
     ] {

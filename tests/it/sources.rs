@@ -365,7 +365,8 @@ fn canonical_url_joins_spellings_into_one_object() {
     let (origin, body) = (Origin::start(), archive(14, 5000));
     origin.serve("/files/x.tar.gz?v=1", Reply::file(&body));
     let rule = format!(
-        "path_prefix = \"/old/\"\ncanonical_url = {:?}\nignored_query_parameters = [\"use_mirror\", \"ts\"]",
+        "path_prefix = \"/old/\"\ncanonical_url = {:?}\n\
+         ignored_query_parameters = [\"use_mirror\", \"ts\"]",
         origin.url("/files/{path}")
     );
     let plain = "path_prefix = \"/files/\"\nignored_query_parameters = [\"use_mirror\", \"ts\"]";

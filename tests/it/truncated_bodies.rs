@@ -286,7 +286,10 @@ fn rule_overrides_class_and_file_type_check() {
     let gateway = Gateway::builder()
         .origin(&origin)
         .relay()
-        .rule("host = \"127.0.0.1\"\npath_suffix = \".bin\"\nclass = \"immutable\"\ncheck_file_type = false")
+        .rule(
+            "host = \"127.0.0.1\"\npath_suffix = \".bin\"\nclass = \"immutable\"\n\
+             check_file_type = false",
+        )
         .rule("path_prefix = \"/odd/\"\nclass = \"immutable\"\ncheck_file_type = false")
         .rule("path_prefix = \"/moving/\"\nclass = \"pass\"")
         .start();

@@ -365,7 +365,8 @@ fn nginx_connection_carries_requests_of_many_clients() {
     let path = format!("/{}", front.origin.url(PATH));
     let line = |client: &str| {
         format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\nX-Millpond-Request-Line: GET {path} HTTP/1.1\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\
+             X-Millpond-Request-Line: GET {path} HTTP/1.1\r\n\r\n"
         )
     };
     let both = [line("10.0.0.1"), line("10.0.0.2")].concat();

@@ -50,8 +50,10 @@ impl Named {
         };
         let port = address.port();
         let config = format!(
-            "options {{ directory \"{own}\"; listen-on port {port} {{ {v4}; }}; listen-on-v6 port {port} {{ {v6}; }};\n\
-             pid-file none; session-keyfile none; recursion no; notify no; dnssec-validation no; }};\n\
+            "options {{ directory \"{own}\"; listen-on port {port} {{ {v4}; }}; \
+             listen-on-v6 port {port} {{ {v6}; }};\n\
+             pid-file none; session-keyfile none; recursion no; notify no; \
+             dnssec-validation no; }};\n\
              controls {{ }};\n\
              key \"{DNS_KEY}\" {{ algorithm hmac-sha256; secret \"{DNS_SECRET}\"; }};\n\
              zone \"example.org\" {{ type primary; file \"zone\"; \n\

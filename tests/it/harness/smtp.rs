@@ -37,8 +37,14 @@ impl Smtp {
     pub fn with_tls(authority: &Authority, is_implicit: bool, user: &str, password: &str) -> Self {
         let pair = authority.leaf_file();
         let tls = if is_implicit { "implicit" } else { "offered" };
-        let wish = json!({ "certificate": pair, "key": pair, "tls": tls, "user": user, "password": password });
-        Self::start_as(&wish)
+        let options = json!({
+            "certificate": pair,
+            "key": pair,
+            "tls": tls,
+            "user": user,
+            "password": password,
+        });
+        Self::start_as(&options)
     }
 
     fn start_as(wish: &Value) -> Self {

@@ -28,7 +28,8 @@ impl Vsftpd {
         let leaf = authority.leaf_file();
         let leaf = leaf.display();
         let tls = format!(
-            "ssl_enable=YES\nrsa_cert_file={leaf}\nrsa_private_key_file={leaf}\nssl_ciphers=HIGH\n{more}"
+            "ssl_enable=YES\nrsa_cert_file={leaf}\nrsa_private_key_file={leaf}\n\
+             ssl_ciphers=HIGH\n{more}"
         );
         Self::start_at("127.0.0.1", &tls)
     }
@@ -56,8 +57,10 @@ impl Vsftpd {
         }
         write!(
             text,
-            "run_as_launching_user=YES\nseccomp_sandbox=NO\nanonymous_enable=YES\nlocal_enable=NO\nanon_root={own}/files\n\
-             secure_chroot_dir={own}/empty\nvsftpd_log_file={own}/log\nxferlog_enable=YES\nlog_ftp_protocol=YES\n\
+            "run_as_launching_user=YES\nseccomp_sandbox=NO\n\
+             anonymous_enable=YES\nlocal_enable=NO\nanon_root={own}/files\n\
+             secure_chroot_dir={own}/empty\nvsftpd_log_file={own}/log\n\
+             xferlog_enable=YES\nlog_ftp_protocol=YES\n\
              setproctitle_enable=NO\nconnect_from_port_20=NO\n{more}\n"
         )
         .expect("a string can be written");

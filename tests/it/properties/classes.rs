@@ -126,7 +126,9 @@ proptest! {
 
     #[test]
     fn companions_of_fixed_names_are_kept(
-        name in select(vec!["x-1.0.tar.gz", "a/master/x-2.0-rc1.zip", "Packages-1.0.tar.xz", "x-latest-20300131.tgz"]),
+        name in select(vec![
+            "x-1.0.tar.gz", "a/master/x-2.0-rc1.zip", "Packages-1.0.tar.xz", "x-latest-20300131.tgz",
+        ]),
         suffixes in vec(select(&KEPT_SUFFIXES[..]), 0..4),
         upper in vec(any::<bool>(), 1..8),
     ) {
@@ -144,7 +146,8 @@ proptest! {
         let class = class_of(&policy, &path);
         prop_assert_eq!(class_of(&policy, &with_case(&path, &upper)), class, "{}", path);
         let file = path.clone() + ".gz";
-        prop_assert_eq!(class_of(&policy, &format!("{file}{suffix}")), class_of(&policy, &file), "{}{}", file, suffix);
+        let companion = format!("{file}{suffix}");
+        prop_assert_eq!(class_of(&policy, &companion), class_of(&policy, &file), "{}", companion);
     }
 
     #[test]

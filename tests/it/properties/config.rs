@@ -292,7 +292,9 @@ proptest! {
         let written = toml::Table::try_from(&by_file).unwrap();
         for (section, keys) in toml::Table::try_from(Config::default()).unwrap() {
             for (key, default) in keys.as_table().unwrap() {
-                let is_set = settings.iter().any(|setting| setting.section == section && setting.key == key);
+                let is_set = settings
+                    .iter()
+                    .any(|setting| setting.section == section && setting.key == key);
                 prop_assert!(is_set || &written[&section][key] == default, "{section}.{key}");
             }
         }
@@ -310,7 +312,8 @@ proptest! {
                 winning.push(setting.clone());
             }
         }
-        prop_assert_eq!(load(&file, &variables, &flags).unwrap(), load(&winning, &[], &[]).unwrap());
+        let expected = load(&winning, &[], &[]).unwrap();
+        prop_assert_eq!(load(&file, &variables, &flags).unwrap(), expected);
     }
 
     #[test]
@@ -329,16 +332,21 @@ proptest! {
     ) {
         let unknown = format!("{key}_{word}");
         let wrong = |key: &str, text: &str| {
-            let variable = (format!("MILLPOND_{section}__{key}").to_ascii_uppercase(), text.to_owned());
+            let name = format!("MILLPOND_{section}__{key}").to_ascii_uppercase();
+            let variable = (name, text.to_owned());
             let environment = settings.iter().map(Setting::variable).chain([variable.clone()]);
             let error = Config::load(None, environment, &[]).unwrap_err().to_string();
             prop_assert!(error.contains(&variable.0) && !error.contains('\n'), "{error:?}");
-            let error = Config::load(None, [], &[format!("{section}.{key}={text}")]).unwrap_err().to_string();
-            prop_assert!(error.contains(&format!("{section}.{key}")) && !error.contains('\n'), "{error:?}");
+            let flag = format!("{section}.{key}={text}");
+            let error = Config::load(None, [], &[flag]).unwrap_err().to_string();
+            let setting = format!("{section}.{key}");
+            prop_assert!(error.contains(&setting) && !error.contains('\n'), "{error:?}");
             let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), format!("# one\n\n[{section}]\n{key} = {}\n", quoted(text))).unwrap();
+            let lines = format!("# one\n\n[{section}]\n{key} = {}\n", quoted(text));
+            std::fs::write(file.path(), lines).unwrap();
             let error = Config::load(Some(file.path()), [], &[]).unwrap_err().to_string();
-            prop_assert!(error.contains(":4: ") && error.contains(key) && !error.contains('\n'), "{error:?}");
+            let names_place = error.contains(":4: ") && error.contains(key);
+            prop_assert!(names_place && !error.contains('\n'), "{error:?}");
             Ok(())
         };
         wrong(&unknown, "1")?;

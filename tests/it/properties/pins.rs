@@ -27,7 +27,9 @@ proptest! {
     fn checksum_lines_read_back_as_written(
         stated in btree_map("[a-z0-9.+-]{1,20}\\.tar\\.gz", (any::<[u8; 32]>(), any::<u8>()), 0..20)
     ) {
-        let lines = |(path, (bytes, style)): (&String, &([u8; 32], u8))| line(&Sha256::from_bytes(*bytes), path, *style);
+        let lines = |(path, (bytes, style)): (&String, &([u8; 32], u8))| {
+            line(&Sha256::from_bytes(*bytes), path, *style)
+        };
         let text = stated.iter().map(lines).collect::<Vec<_>>().join("\n");
         let pins = ChecksumList::parse(&text).unwrap();
         prop_assert_eq!(pins.len(), stated.len());
@@ -38,7 +40,8 @@ proptest! {
             prop_assert_eq!(pins.get(&other), None);
         }
         // Repeated identical lines are accepted.
-        prop_assert_eq!(ChecksumList::parse(&format!("{text}\n{text}\n")).unwrap().len(), stated.len());
+        let repeated = ChecksumList::parse(&format!("{text}\n{text}\n")).unwrap();
+        prop_assert_eq!(repeated.len(), stated.len());
     }
 
     #[test]
@@ -47,7 +50,8 @@ proptest! {
         let [one, other] = [one, other].map(|bytes| line(&Sha256::from_bytes(bytes), "x", 0));
         let text = format!("{one}\n{}{other}\n", "#\n".repeat(comments));
         let error = ChecksumList::parse(&text).unwrap_err();
-        prop_assert_eq!((error.line, error.error), (comments + 2, ChecksumLineError::Contradiction(1)));
+        let expected = (comments + 2, ChecksumLineError::Contradiction(1));
+        prop_assert_eq!((error.line, error.error), expected);
     }
 
     #[test]

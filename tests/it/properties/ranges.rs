@@ -49,7 +49,13 @@ fn naive_selection(range: (Option<u128>, Option<u128>), size_bytes: u64) -> Vec<
 }
 
 fn range_headers() -> impl Strategy<Value = String> {
-    let number = || prop_oneof![3 => "[0-9]{0,2}", 1 => "[0-9]{18,24}", 1 => Just("18446744073709551615".to_owned())];
+    let number = || {
+        prop_oneof![
+            3 => "[0-9]{0,2}",
+            1 => "[0-9]{18,24}",
+            1 => Just("18446744073709551615".to_owned()),
+        ]
+    };
     prop_oneof![
         6 => (number(), number()).prop_map(|(first, last)| format!("bytes={first}-{last}")),
         1 => (number(), number()).prop_map(|(first, last)| format!("BYTES= {first}-{last} ")),
@@ -77,7 +83,8 @@ proptest! {
             }
             Selected::Unsatisfiable => Vec::new(),
         };
-        prop_assert_eq!(selected, naive_selection(naive, size_bytes), "{:?} of {}", header, size_bytes);
+        let expected = naive_selection(naive, size_bytes);
+        prop_assert_eq!(selected, expected, "{:?} of {}", header, size_bytes);
     }
 
     #[test]

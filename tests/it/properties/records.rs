@@ -83,7 +83,8 @@ proptest! {
         headers in headers(),
     ) {
         let target = Target::parse(&target.canonical()).unwrap();
-        let record = Record::new(&target, digests.clone(), size_bytes, first_seen, RecordSource { source, headers: collected(&headers) });
+        let source = RecordSource { source, headers: collected(&headers) };
+        let record = Record::new(&target, digests.clone(), size_bytes, first_seen, source);
         let read = Record::parse(&record.to_bytes()).unwrap();
         prop_assert_eq!(&read, &record);
         prop_assert_eq!(read.known_digests(), digests);
@@ -91,15 +92,19 @@ proptest! {
     }
 
     #[test]
-    fn records_return_only_plain_header_values(target in parts(), digests in digests(), headers in headers()) {
+    fn records_return_only_plain_header_values(
+        target in parts(), digests in digests(), headers in headers()
+    ) {
         // A tampered file cannot add a line break or an oversized value to a response.
         let target = Target::parse(&target.canonical()).unwrap();
-        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, RecordSource { source: String::new(), headers: headers.clone() });
+        let source = RecordSource { source: String::new(), headers: headers.clone() };
+        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, source);
         let read = Record::parse(&record.to_bytes()).unwrap().headers;
         prop_assert_eq!(&read, &collected(&headers));
         let values = [read.last_modified, read.content_type, read.content_disposition, read.etag];
         for value in values.iter().flatten() {
-            prop_assert!(value.len() <= 1024 && value.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{value:?}");
+            let is_plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+            prop_assert!(value.len() <= 1024 && is_plain, "{value:?}");
         }
     }
 
@@ -112,7 +117,8 @@ proptest! {
     ) {
         let target = Target::parse(&target.canonical()).unwrap();
         let source = "https://example.org".to_owned();
-        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, RecordSource { source, ..RecordSource::default() });
+        let source = RecordSource { source, ..RecordSource::default() };
+        let record = Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, source);
         let bytes = record.to_bytes();
         let at = cut.index(bytes.len() - 1);
         // The last byte is a line break. Without it the record is still complete.
@@ -142,7 +148,8 @@ proptest! {
         let records: Vec<_> = seen
             .iter()
             .map(|&(sha256, secs)| {
-                let digests = Digests { sha256: Sha256::from_bytes(sha256), others: BTreeMap::new() };
+                let sha256 = Sha256::from_bytes(sha256);
+                let digests = Digests { sha256, others: BTreeMap::new() };
                 let first_seen = SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
                 Record::new(&target, digests, 1, first_seen, RecordSource::default())
             })

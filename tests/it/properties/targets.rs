@@ -26,7 +26,8 @@ proptest! {
         let first = Target::parse(&parts.spelled(&one));
         let second = Target::parse(&parts.spelled(&other));
         let canonical = parts.canonical();
-        prop_assert_eq!(first.as_ref().map(Target::as_str), Ok(canonical.as_str()), "{:?}", parts.spelled(&one));
+        let parsed = first.as_ref().map(Target::as_str);
+        prop_assert_eq!(parsed, Ok(canonical.as_str()), "{:?}", parts.spelled(&one));
         prop_assert_eq!(&first, &second);
         prop_assert_eq!(Key::new(&first.unwrap()), Key::new(&second.unwrap()));
     }
@@ -60,7 +61,8 @@ proptest! {
     fn small_path_and_query_changes_make_other_targets(parts in parts(), which in 0..6) {
         // Some normalising caches treat each of these changes as the same target. Millpond does
         // not.
-        let (path, query) = (encoded(&parts.path(), PATH_ENCODED), parts.query.clone().unwrap_or_default());
+        let path = encoded(&parts.path(), PATH_ENCODED);
+        let query = parts.query.clone().unwrap_or_default();
         let changed = match which {
             0 => format!("{path}/?{query}"),
             1 => format!("{}?{query}", path.replacen('/', "//", 1)),
@@ -81,22 +83,28 @@ proptest! {
     #[test]
     fn path_and_query_are_kept_byte_for_byte(parts in parts()) {
         let query = parts.query.clone().unwrap_or_default();
-        let target = Target::parse(&format!("{}://{}{}?{query}", parts.scheme, parts.host, parts.path())).unwrap();
+        let url = format!("{}://{}{}?{query}", parts.scheme, parts.host, parts.path());
+        let target = Target::parse(&url).unwrap();
         prop_assert_eq!(target.path(), encoded(&parts.path(), PATH_ENCODED));
-        prop_assert_eq!(target.url().query().map(str::to_owned), Some(encoded(&query, QUERY_ENCODED)));
+        let expected = Some(encoded(&query, QUERY_ENCODED));
+        prop_assert_eq!(target.url().query().map(str::to_owned), expected);
         // Encoding adds nothing that decoding does not remove.
         prop_assert_eq!(decoded(target.path()), decoded(&parts.path()));
     }
 
     #[test]
-    fn every_parsed_target_has_the_target_properties(text in prop_oneof![dubious_urls(), "\\PC{0,40}", "https?://\\PC{0,40}"]) {
+    fn every_parsed_target_has_the_target_properties(
+        text in prop_oneof![dubious_urls(), "\\PC{0,40}", "https?://\\PC{0,40}"]
+    ) {
         if let Ok(target) = Target::parse(&text) {
             check_promises(&target)?;
         }
     }
 
     #[test]
-    fn one_bad_byte_makes_a_target_invalid(parts in parts(), at in any::<prop::sample::Index>(), bad in 0..=0x20u8) {
+    fn one_bad_byte_makes_a_target_invalid(
+        parts in parts(), at in any::<prop::sample::Index>(), bad in 0..=0x20u8
+    ) {
         let mut text = parts.canonical();
         let at = at.index(text.len() + 1);
         let (byte, error) = match bad {

@@ -24,9 +24,11 @@ proptest! {
 
     #[test]
     fn sizes_are_multiplied_by_their_unit(number in 0..4096u64, (unit, factor) in select(vec![
-        ("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1u64 << 40),
+        ("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30),
+        ("TiB", 1u64 << 40),
     ])) {
-        prop_assert_eq!(format!("{number}{unit}").parse::<Size>(), Ok(Size { bytes: number * factor }));
+        let expected = Size { bytes: number * factor };
+        prop_assert_eq!(format!("{number}{unit}").parse::<Size>(), Ok(expected));
     }
 
     #[test]
@@ -39,7 +41,9 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_text_never_breaks_sizes_and_durations(text in prop_oneof!["\\PC{0,16}", "-?[0-9.eE]{0,24} ?[a-zA-Z]{0,6}"]) {
+    fn arbitrary_text_never_breaks_sizes_and_durations(
+        text in prop_oneof!["\\PC{0,16}", "-?[0-9.eE]{0,24} ?[a-zA-Z]{0,6}"]
+    ) {
         // Parsing may fail here, but it must neither panic nor read back as another value.
         if let Ok(size) = text.parse::<Size>() {
             prop_assert_eq!(size.to_string().parse::<Size>(), Ok(size));

@@ -271,7 +271,8 @@ impl Door {
 fn problem(seen: &Seen, status: u16, code: &str, why: &str) -> Response<Body> {
     let is_head = seen.method == "HEAD";
     let text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{why}</Message>\
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <Error><Code>{code}</Code><Message>{why}</Message>\
          <RequestId>1</RequestId></Error>"
     );
     let mut answer = Response::new(if is_head {

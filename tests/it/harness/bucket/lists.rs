@@ -25,7 +25,8 @@ pub(super) fn is_of_uploads(seen: &Seen) -> bool {
 pub(super) fn uploads(seen: &Seen, files: &Files) -> Response<Body> {
     let prefix = parameter(seen, "prefix").unwrap_or_default();
     let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListMultipartUploadsResult><Bucket>{BUCKET}</Bucket>\
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <ListMultipartUploadsResult><Bucket>{BUCKET}</Bucket>\
          <MaxUploads>1000</MaxUploads><IsTruncated>false</IsTruncated>"
     );
     for upload in files

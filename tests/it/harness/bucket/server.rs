@@ -59,7 +59,9 @@ async fn serve(
         let mut connections = JoinSet::new();
         while *state.borrow_and_update() {
             tokio::select! {
-                Ok((socket, _)) = listener.accept() => drop(connections.spawn(converse(socket, door.clone()))),
+                Ok((socket, _)) = listener.accept() => {
+                    drop(connections.spawn(converse(socket, door.clone())));
+                }
                 changed = state.changed() => if changed.is_err() { return },
             }
         }

@@ -320,15 +320,22 @@ fn bytes_in(files: &[PathBuf]) -> u64 {
         .sum()
 }
 
+/// Parts of the test that outlive each process.
+struct Setting<'a> {
+    run: &'a Run,
+    origin: &'a Origin,
+    bucket: &'a Bucket,
+    token: &'a str,
+}
+
 /// Lets a process run under load for a while, kills it, and counts the work that was interrupted.
-fn live_and_die(
-    run: &Run,
-    gateway: &mut Gateway,
-    origin: &Origin,
-    bucket: &Bucket,
-    token: &str,
-    round: u64,
-) {
+fn live_and_die(setting: &Setting<'_>, gateway: &mut Gateway, round: u64) {
+    let Setting {
+        run,
+        origin,
+        bucket,
+        token,
+    } = *setting;
     let mut random = Random(SEED.wrapping_mul(round + 3));
     let life = Duration::from_millis(random.below(LIFE_MS));
     let is_importing = AtomicBool::new(false);
@@ -405,6 +412,12 @@ fn repeated_sigkill_loses_or_corrupts_no_bytes() {
         .set("fetch.breaker_failures", "0");
     let mut gateway = builder.start();
     let token = gateway.token();
+    let setting = Setting {
+        run: &run,
+        origin: &origin,
+        bucket: &bucket,
+        token: &token,
+    };
     thread::scope(|scope| {
         let over = Over(&run);
         run.seen().targets.push(Target::new(&origin, 0).into());
@@ -423,7 +436,7 @@ fn repeated_sigkill_loses_or_corrupts_no_bytes() {
                 gateway: gateway.addr(),
                 proxy: gateway.proxy_addr(),
             });
-            live_and_die(&run, &mut gateway, &origin, &bucket, &token, round);
+            live_and_die(&setting, &mut gateway, round);
             assert!(
                 !clients.iter().any(thread::ScopedJoinHandle::is_finished),
                 "a client has failed"

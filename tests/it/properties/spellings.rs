@@ -24,8 +24,8 @@ pub struct Style {
     pub trailing_dot: bool,
     pub port: PortStyle,
     pub fragment: Option<String>,
-    pub short_root: bool,
-    pub encode: bool,
+    pub root: RootStyle,
+    pub encoding: Encoding,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,20 @@ pub enum PortStyle {
     Plain,
     Spelled,
     EmptyIfDefault,
+}
+
+/// Spelling of the path `/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootStyle {
+    Slash,
+    Empty,
+}
+
+/// Spelling of the bytes that the canonical form encodes.
+#[derive(Debug, Clone, Copy)]
+pub enum Encoding {
+    Raw,
+    Percent,
 }
 
 impl Parts {
@@ -94,17 +108,16 @@ impl Parts {
             (None, PortStyle::EmptyIfDefault) => ":".to_owned(),
         };
         text.push_str(&port);
-        let (path, query) = if style.encode {
-            (
+        let (path, query) = match style.encoding {
+            Encoding::Raw => (self.path(), self.query.clone()),
+            Encoding::Percent => (
                 encoded(&self.path(), PATH_ENCODED),
                 self.query
                     .as_deref()
                     .map(|query| encoded(query, QUERY_ENCODED)),
-            )
-        } else {
-            (self.path(), self.query.clone())
+            ),
         };
-        if !(path == "/" && style.short_root) {
+        if !(path == "/" && style.root == RootStyle::Empty) {
             text.push_str(&path);
         }
         if let Some(query) = query {
@@ -235,17 +248,17 @@ pub fn styles() -> impl Strategy<Value = Style> {
         any::<bool>(),
         ports,
         fragments,
-        any::<bool>(),
-        any::<bool>(),
+        select(vec![RootStyle::Slash, RootStyle::Empty]),
+        select(vec![Encoding::Raw, Encoding::Percent]),
     )
         .prop_map(
-            |(upper, trailing_dot, port, fragment, short_root, encode)| Style {
+            |(upper, trailing_dot, port, fragment, root, encoding)| Style {
                 upper,
                 trailing_dot,
                 port,
                 fragment,
-                short_root,
-                encode,
+                root,
+                encoding,
             },
         )
 }

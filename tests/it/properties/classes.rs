@@ -127,7 +127,10 @@ proptest! {
     #[test]
     fn companions_of_fixed_names_are_kept(
         name in select(vec![
-            "x-1.0.tar.gz", "a/master/x-2.0-rc1.zip", "Packages-1.0.tar.xz", "x-latest-20300131.tgz",
+            "x-1.0.tar.gz",
+            "a/master/x-2.0-rc1.zip",
+            "Packages-1.0.tar.xz",
+            "x-latest-20300131.tgz",
         ]),
         suffixes in vec(select(&KEPT_SUFFIXES[..]), 0..4),
         upper in vec(any::<bool>(), 1..8),

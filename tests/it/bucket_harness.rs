@@ -1,9 +1,10 @@
 //! Tests of the test bucket itself. It keeps the objects put into it, rejects what some S3 store
 //! rejects, and fails only as a test configures.
 
+mod access;
+mod faults;
 mod stage;
 
-use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::error::SdkError;
@@ -11,16 +12,14 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use md5::{Digest as _, Md5};
 
 use self::stage::{KEY, Stage, code, md5};
-use crate::harness::{
-    Answer, BUCKET, Bucket, Ended, Fault, Gate, Seen, Tool, archive, assert_same, eventually,
-};
+use crate::harness::{Answer, BUCKET, Fault, archive, assert_same};
 
 const DAY: Duration = Duration::from_hours(24);
 
 /// Minimum size of a part of a multipart upload, except the last one.
 const PART_BYTES: usize = 5 << 20;
 
-fn told(answer: &Answer) -> (u16, String) {
+fn status_and_code(answer: &Answer) -> (u16, String) {
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let code = text
         .split_once("<Code>")
@@ -29,10 +28,6 @@ fn told(answer: &Answer) -> (u16, String) {
         answer.status,
         code.map(|(code, _)| code.to_owned()).unwrap_or_default(),
     )
-}
-
-fn is_write(seen: &Seen) -> bool {
-    seen.is("PUT", "p/") || seen.is("POST", "p/")
 }
 
 #[test]
@@ -347,7 +342,7 @@ fn requests_rejected_by_some_store_are_rejected() {
     ];
     for (number, (request, status, code)) in cases.iter().enumerate() {
         assert_eq!(
-            told(&request.send()),
+            status_and_code(&request.send()),
             (*status, (*code).to_owned()),
             "case {number}"
         );
@@ -355,243 +350,4 @@ fn requests_rejected_by_some_store_are_rejected() {
     }
     assert!(stage.bucket.objects().is_empty());
     assert_eq!(stage.bucket.total(), cases.len());
-}
-
-#[test]
-fn presigned_url_works_until_it_expires() {
-    let stage = Stage::new();
-    stage
-        .put(KEY, &stage.body)
-        .expect("the bucket accepts the write");
-    let folder = tempfile::tempdir().expect("a folder can be created");
-    let url = stage.presigned(Duration::ZERO);
-    Tool::wget(folder.path())
-        .args(&["-O", "w", &url])
-        .run()
-        .assert_success();
-    Tool::curl(folder.path())
-        .args(&["--fail", "-D", "head", "-o", "c", &url])
-        .run()
-        .assert_success();
-    for file in ["w", "c"] {
-        assert_same(
-            &std::fs::read(folder.path().join(file)).expect("the file exists"),
-            &stage.body,
-        );
-    }
-    let head = std::fs::read_to_string(folder.path().join("head"))
-        .expect("the file exists")
-        .to_lowercase();
-    assert!(
-        head.contains("content-disposition: attachment; filename=\"y.tar.gz\"\r\n"),
-        "{head}"
-    );
-    assert!(
-        head.contains("content-type: application/gzip\r\n"),
-        "{head}"
-    );
-    stage.bucket.assert_nothing_refused();
-    let part = stage
-        .ask("GET", &stage.target(&url))
-        .range("bytes=5-")
-        .send();
-    part.assert_status(206);
-    assert_same(&part.body, &stage.body[5..]);
-    let old = stage.target(&stage.presigned(DAY));
-    stage.ask("GET", &old).send().assert_status(403);
-    stage
-        .ask("HEAD", &stage.target(&url))
-        .send()
-        .assert_status(403);
-    stage
-        .ask("GET", &stage.target(&url).replace("x-1.0", "x-1.1"))
-        .send()
-        .assert_status(403);
-}
-
-#[test]
-fn virtual_host_bucket_rejects_path_style_requests() {
-    let stage = Stage::on(Bucket::virtual_host());
-    stage.bucket.write(KEY, &stage.body);
-    let folder = tempfile::tempdir().expect("a folder can be created");
-    let url = stage.presigned(Duration::ZERO);
-    assert!(url.starts_with(&stage.bucket.base_url()), "{url}");
-    let wget = stage
-        .bucket
-        .resolver()
-        .iter()
-        .fold(Tool::wget(folder.path()), |tool, (name, value)| {
-            tool.env(name, value)
-        });
-    wget.args(&["-O", "w", &url]).run().assert_success();
-    assert_same(
-        &std::fs::read(folder.path().join("w")).expect("the file exists"),
-        &stage.body,
-    );
-    stage.bucket.assert_nothing_refused();
-    let in_path = stage.ask("GET", &format!("/mill/{KEY}")).send();
-    assert_eq!(
-        told(&in_path),
-        (400, "VirtualHostDomainRequired".to_owned())
-    );
-    assert_eq!(stage.bucket.refused().len(), 1);
-}
-
-#[test]
-fn public_bucket_is_readable_but_not_writable_unsigned() {
-    let stage = Stage::new();
-    stage.bucket.make_public();
-    stage.put(KEY, &stage.body).expect("the owner can write");
-    let target = stage.target(&format!("{}{KEY}", stage.bucket.base_url()));
-    assert_same(&stage.ask("GET", &target).send().body, &stage.body);
-    stage.bucket.assert_nothing_refused();
-    let put = stage
-        .ask("PUT", &target)
-        .body(b"x")
-        .header("content-md5", &md5(b"x"));
-    put.send().assert_status(403);
-    assert_same(&stage.bucket.wait_for(KEY), &stage.body);
-}
-
-#[test]
-fn fault_returns_its_code_and_stores_nothing() {
-    let stage = Stage::new();
-    let faults = [
-        (Fault::SLOW_DOWN, "SlowDown"),
-        (Fault::UNKNOWN_KEY, "InvalidAccessKeyId"),
-        (Fault::WRONG_SIGNATURE, "SignatureDoesNotMatch"),
-        (Fault::WRONG_CLOCK, "RequestTimeTooSkewed"),
-        (Fault::EXPIRED_TOKEN, "ExpiredToken"),
-        (Fault::ACCESS_DENIED, "AccessDenied"),
-        (Fault::NO_BUCKET, "NoSuchBucket"),
-        (Fault::NO_SPACE, "InsufficientStorageSpace"),
-        (Fault::QUOTA, "QuotaExceeded"),
-        (Fault::Hangup, "no answer"),
-    ];
-    for (fault, code) in faults {
-        stage.bucket.fault_times(1, is_write, fault);
-        assert_eq!(stage.put(KEY, &stage.body), Err(code.to_owned()));
-        assert!(stage.bucket.objects().is_empty(), "{code}");
-    }
-    stage
-        .put(KEY, &stage.body)
-        .expect("each fault was for one request");
-    stage.bucket.assert_nothing_refused();
-}
-
-#[test]
-fn stalled_request_waits_for_the_gate() {
-    let stage = Stage::new();
-    stage.bucket.write(KEY, &stage.body);
-    stage.bucket.make_public();
-    let gate = Gate::new();
-    stage
-        .bucket
-        .fault(|seen| seen.is("GET", "p/"), Fault::Stall(gate.clone()));
-    let waiting = stage.ask("GET", &format!("/mill/{KEY}")).start();
-    gate.await_reached(1);
-    assert_eq!(stage.bucket.requests("GET", KEY)[0].status, None);
-    gate.open();
-    assert_same(&waiting.head().finish().body, &stage.body);
-}
-
-#[test]
-fn cut_body_ends_before_its_length() {
-    let stage = Stage::new();
-    stage.bucket.write(KEY, &stage.body);
-    stage.bucket.make_public();
-    stage
-        .bucket
-        .fault_times(1, |seen| seen.is("GET", "p/"), Fault::Cut(100_000));
-    let cut = stage.ask("GET", &format!("/mill/{KEY}")).send();
-    assert_eq!(cut.header("content-length"), Some("300000"));
-    assert_eq!(cut.ended, Ended::Cut);
-    assert_same(&cut.body, &stage.body[..100_000]);
-    assert_same(
-        &stage.get(KEY).expect("the next request is not cut"),
-        &stage.body,
-    );
-}
-
-#[test]
-fn faulty_store_reports_success_but_keeps_less() {
-    let stage = Stage::new();
-    stage.bucket.fault_times(1, is_write, Fault::Lose);
-    stage
-        .put(KEY, &stage.body)
-        .expect("the bucket reports success");
-    assert!(stage.bucket.objects().is_empty());
-    stage.bucket.fault_times(1, is_write, Fault::Keep(1000));
-    stage
-        .put(KEY, &stage.body)
-        .expect("the bucket reports success");
-    assert_eq!(stage.bucket.wait_for(KEY).len(), 1000);
-    stage.bucket.fault(is_write, Fault::WrongEtag);
-    assert_eq!(
-        stage
-            .put(KEY, &stage.body)
-            .expect("the bucket reports success"),
-        format!("\"{}\"", "0".repeat(32))
-    );
-    stage.bucket.heal();
-    stage
-        .bucket
-        .fault(|seen| seen.is("POST", "p/"), Fault::EmptyEtag);
-    let etag = stage
-        .upload(KEY, &[b"abc"])
-        .expect("the bucket reports success");
-    assert_eq!(
-        (etag.unwrap_or_default().as_str(), stage.bucket.read(KEY)),
-        ("", Some(b"abc".to_vec()))
-    );
-}
-
-#[test]
-fn damage_keeps_metadata_and_age_changes_date() {
-    let stage = Stage::new();
-    let etag = stage
-        .put(KEY, &stage.body)
-        .expect("the bucket accepts the write");
-    let date = || {
-        let head = stage.client.head_object().bucket(BUCKET).key(KEY).send();
-        let head = stage.wait(head).expect("the object exists");
-        assert_eq!(head.e_tag(), Some(etag.as_str()));
-        head.last_modified()
-            .expect("the response has a date")
-            .secs()
-    };
-    let before = date();
-    stage.bucket.damage(KEY);
-    assert_eq!(date(), before);
-    let damaged = stage.get(KEY).expect("the object exists");
-    assert_eq!(
-        damaged
-            .iter()
-            .zip(stage.body.iter())
-            .filter(|(found, put)| found != put)
-            .count(),
-        1
-    );
-    stage.bucket.age(KEY, DAY);
-    assert_eq!(before - date(), 24 * 3600);
-}
-
-#[test]
-fn restarted_bucket_keeps_its_objects() {
-    let stage = Stage::new();
-    stage
-        .put(KEY, &stage.body)
-        .expect("the bucket accepts the write");
-    let held =
-        TcpStream::connect(stage.bucket.address()).expect("the bucket accepts the connection");
-    stage.bucket.go_down();
-    let mut byte = [0];
-    let ended = eventually("the connection is closed", || {
-        Some(std::io::Read::read(&mut (&held), &mut byte))
-    });
-    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
-    assert_eq!(stage.get(KEY), Err("no answer".to_owned()));
-    stage.bucket.come_up();
-    assert_same(&stage.get(KEY).expect("the object exists"), &stage.body);
-    assert_eq!(stage.bucket.count("GET", KEY), 1);
 }

@@ -1,20 +1,22 @@
 //! A test that kills the gateway with SIGKILL hundreds of times, while requests, uploads, imports
 //! and evictions run.
 
+mod operator;
 mod order;
+mod targets;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
+use self::operator::operate;
+use self::targets::{Random, Target};
 use crate::harness::{
-    Answer, Body, Bucket, Ended, Gateway, Log, Origin, Reply, Request, archive, assert_same,
-    encoded, sha256,
+    Answer, Body, Bucket, Ended, Gateway, Log, Origin, Request, assert_same, sha256,
 };
 
 /// Number of kills in a normal test run. `MILLPOND_TEST_KILLS` sets another number.
@@ -43,55 +45,6 @@ const WORK_MS: u64 = 40;
 
 /// Maximum number of bytes on the disk.
 const MAX_BYTES: u64 = 72 << 20;
-
-/// Pseudorandom numbers, the same for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % end
-    }
-}
-
-/// URL and body that follow from a target's number.
-struct Target {
-    url: String,
-    body: Body,
-}
-
-impl Target {
-    fn new(origin: &Origin, number: u64) -> Self {
-        let mut random = Random(SEED + number * 7919 + 1);
-        let end = if random.below(12) == 0 {
-            600_000
-        } else {
-            80_000
-        };
-        let size = usize::try_from(1000 + random.below(end)).expect("the number fits");
-        let (body, path) = (archive(number, size), format!("/pub/x-{number}.tar.gz"));
-        let file = Reply::file(&body);
-        let replies = match random.below(8) {
-            0 => vec![file.cut_at(size / 2), Reply::file(&body)],
-            1 => vec![Reply::ok(&body).cut_at(size / 2), Reply::ok(&body)],
-            2 => vec![file.chunked()],
-            3 => vec![
-                Reply::ok(&body)
-                    .chunked()
-                    .drip(8000, Duration::from_millis(3)),
-            ],
-            4 | 5 => vec![file.drip(4000, Duration::from_millis(3))],
-            _ => vec![file],
-        };
-        origin.script(&path, replies);
-        Self {
-            url: origin.url(&path),
-            body,
-        }
-    }
-}
 
 #[derive(Clone, Copy)]
 struct Doors {
@@ -273,37 +226,6 @@ impl Drop for Over<'_> {
         self.0.is_over.store(true, Ordering::Relaxed);
         if thread::panicking() {
             eprintln!("the seed was {SEED}");
-        }
-    }
-}
-
-/// Sends an operator's requests beside the clients. An acknowledged change must hold from then on.
-fn operate(run: &Run, gateway: &Gateway, origin: &Origin, token: &str, round: u64) {
-    let operator = |method: &str, path: &str, url: &str| {
-        let path = format!("/api/v1/{path}?url={}", encoded(url));
-        Request::new(gateway.addr(), method, &path)
-            .header("Authorization", &format!("Bearer {token}"))
-    };
-    if round.is_multiple_of(IMPORT_EVERY) {
-        let url = origin.url(&format!("/own/y-{round}.tar.gz"));
-        let body = archive(1_000_000 + round, 30_000);
-        if operator("PUT", "objects", &url)
-            .body(&body)
-            .send_if_it_lives()
-            .is_some_and(|answer| answer.status == 201)
-        {
-            let mut seen = run.seen();
-            seen.kept.insert(sha256(&body));
-            seen.imported.insert(url, body);
-        }
-    }
-    if round.is_multiple_of(PIN_EVERY) {
-        let known = run.seen().published.iter().nth_back(3).cloned();
-        let Some((url, digest)) = known else { return };
-        let pinned = operator("PUT", "pins", &url).send_if_it_lives();
-        let is_held = object_path(gateway.cache(), &digest).exists();
-        if is_held && pinned.is_some_and(|answer| answer.status == 200) {
-            run.seen().kept.insert(digest);
         }
     }
 }

@@ -1,48 +1,18 @@
 //! Requests through the real nginx with the shipped files: the gateway interprets them as
 //! it does without nginx.
 
-use std::fs;
+mod proxy_port;
+mod targets;
+
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 
 use crate::harness::{
-    Answer, Builder, Gateway, Nginx, Origin, Reply, Request, Tool, Waiting, archive, assert_same,
-    is_request_of,
+    Answer, Builder, Gateway, Nginx, Origin, Reply, Tool, Waiting, archive, assert_same,
 };
-use crate::tunnel::listener;
 
 const FROZEN: &str = "/pub/x-1.0.tar.gz";
 const PASSED: &str = "/pub/latest/list.bin";
-
-/// Targets that a proxy might decode, merge or encode.
-const ODD_TARGETS: [&str; 26] = [
-    "/a//b.bin",
-    "//a.bin",
-    "/a.bin//",
-    "/a%2Fb.bin",
-    "/a%2fb.bin",
-    "/a+b.bin",
-    "/a%20b.bin",
-    "/a;b=c.bin",
-    "/a:b@c.bin",
-    "/~u/!$&'()*,=.bin",
-    "/%7Eu/%41.bin",
-    "/%E4%BD%A0.bin",
-    "/100%25.bin",
-    "/%2525.bin",
-    "/a%3Fb.bin",
-    "/a%23b.bin",
-    "/a%09b.bin",
-    "/_objects/ab/x.bin",
-    "/x.bin?",
-    "/x.bin?a?b",
-    "/x.bin?a=%20+%2F//&b=;c",
-    "/x.bin?a='b'",
-    "/x.bin?u=https://example.org//y",
-    "/x.bin?a=/../b",
-    "/https://example.org/x.bin",
-    "/x.bin?&&==",
-];
 
 /// Returns a gateway configured for use behind nginx.
 pub fn behind_nginx(origin: &Origin) -> Builder {
@@ -51,113 +21,6 @@ pub fn behind_nginx(origin: &Origin) -> Builder {
         .relay()
         .one_attempt()
         .behind_nginx()
-}
-
-/// Returns the targets of the first `count` requests, as the gateway parsed them.
-fn uris(gateway: &Gateway, count: usize) -> Vec<String> {
-    let events = gateway
-        .log()
-        .wait_for_many("the requests", count, |event| event["message"] == "request");
-    let mut uris: Vec<_> = events
-        .iter()
-        .map(|event| event["uri"].as_str().unwrap_or_default().to_owned())
-        .collect();
-    uris.sort();
-    uris
-}
-
-#[test]
-fn nginx_forwards_targets_byte_for_byte() {
-    let origin = Origin::start();
-    let direct = behind_nginx(&origin).start();
-    let behind = behind_nginx(&origin).start();
-    let nginx = Nginx::before(&behind);
-    let ask_all = |ask: &dyn Fn(&str) -> Request| {
-        let statuses = ODD_TARGETS.map(|target| ask(&origin.url(target)).send().status);
-        (statuses, origin.asked())
-    };
-    let (wanted, once) = ask_all(&|url| direct.get(url));
-    assert_eq!(
-        once.len(),
-        ODD_TARGETS.len(),
-        "the origin gets each target: {once:?}"
-    );
-    let (found, twice) = ask_all(&|url| nginx.get(url));
-    assert_eq!(found, wanted);
-    assert_eq!(
-        twice,
-        once.iter()
-            .flat_map(|target| [target.clone(), target.clone()])
-            .collect::<Vec<_>>()
-    );
-    assert_eq!(
-        uris(&direct, ODD_TARGETS.len()),
-        uris(&behind, ODD_TARGETS.len())
-    );
-}
-
-#[test]
-fn nginx_does_not_change_target_parsing() {
-    let refusing = || {
-        Gateway::builder()
-            .relay()
-            .behind_nginx()
-            .set("policy.allow_hosts", "[\"nobody.example\"]")
-            .start()
-    };
-    let (direct, behind) = (refusing(), refusing());
-    let nginx = Nginx::before(&behind);
-    let table = include_str!("../rewrites.tsv");
-    let mut taken = 0;
-    for line in table.lines().filter(|line| line.starts_with('/')) {
-        let (spelling, verdict) = line.split_once('\t').expect("a line has two fields");
-        // A request line that is not valid HTTP names no target.
-        if spelling.contains(['\\', ' ']) {
-            continue;
-        }
-        let (through, without) = (
-            nginx.request("GET", spelling).send(),
-            direct.request("GET", spelling).send(),
-        );
-        assert_eq!(through.status, without.status, "{spelling}");
-        if verdict.starts_with('!') {
-            continue;
-        }
-        assert_eq!(
-            (without.status, without.text()),
-            (through.status, through.text()),
-            "{spelling}"
-        );
-        taken += 1;
-    }
-    assert!(taken >= 40, "only {taken} spellings were compared");
-    // A 403 or 400 may come from nginx, and then has no target.
-    let canonical = |gateway| {
-        uris(gateway, taken)
-            .into_iter()
-            .filter(|uri| uri.contains("://"))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(canonical(&direct), canonical(&behind));
-}
-
-#[test]
-fn nginx_forwards_long_targets() {
-    let origin = Origin::start();
-    let gateway = behind_nginx(&origin).start();
-    let nginx = Nginx::before(&gateway);
-    let target = format!("/x.bin?{}", "a".repeat(8000));
-    origin.serve(&target, Reply::ok(&b"long\n".to_vec().into()));
-    nginx
-        .get(&origin.url(&target))
-        .send()
-        .assert_body(200, b"long\n");
-    assert_eq!(origin.count(&target), 1);
-    // The gateway rejects a target that is too long.
-    nginx
-        .get(&origin.url(&format!("/x.bin?{}", "a".repeat(20_000))))
-        .send()
-        .assert_problem(414);
 }
 
 #[test]
@@ -287,114 +150,6 @@ fn origin_cannot_send_accel_headers_to_nginx() {
         request.send().assert_body(200, b"page\n");
     }
     assert_eq!(origin.count(PASSED), 3);
-}
-
-#[test]
-fn gateway_port_accepts_proxy_requests() {
-    let origin = Origin::start();
-    let body = archive(3, 50_000);
-    origin.serve(FROZEN, Reply::file(&body));
-    origin.serve("/_objects/x.tar.gz", Reply::file(&body));
-    origin.serve(
-        PASSED,
-        Reply::ok(&b"page\n".to_vec().into()).header("Set-Cookie", "a=b"),
-    );
-    let gateway = Gateway::builder()
-        .origin(&origin)
-        .one_attempt()
-        .behind_nginx()
-        .start();
-    let nginx = Nginx::before(&gateway);
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    let proxy = nginx.addr().to_string();
-    for path in [FROZEN, "/_objects/x.tar.gz"] {
-        for _ in 0..2 {
-            let curl = Tool::curl(folder.path()).args(&[
-                "-f",
-                "-o",
-                "out",
-                "-x",
-                &proxy,
-                &origin.url(path),
-            ]);
-            curl.run().assert_success();
-            assert_same(
-                &fs::read(folder.path().join("out")).expect("curl wrote the file"),
-                &body,
-            );
-        }
-        gateway.await_stored(&origin.url(path));
-        // Hits that nginx sends with sendfile count too.
-        let hit = nginx.request("GET", &origin.url(path)).send();
-        hit.assert_body(200, &body);
-        hit.assert_cache(&["hit"]);
-        assert_eq!(origin.count(path), 1, "{path}");
-    }
-    let passed = nginx.request("GET", &origin.url(PASSED)).send();
-    assert_eq!(passed.wants("set-cookie"), "a=b", "a proxy is transparent");
-    let posted = nginx
-        .request("POST", &origin.url("/latest/form"))
-        .body(b"a=b")
-        .send();
-    assert_eq!(
-        (posted.status, origin.request("/latest/form").body),
-        (404, b"a=b".to_vec())
-    );
-    gateway.log().wait_for("the endpoint", |event| {
-        is_request_of(event, FROZEN) && event["endpoint"] == "proxy"
-    });
-    // FTP gets the same response as at the proxy port.
-    let ftp = "ftp://127.0.0.1:21/pub/x-1.0.tar.gz";
-    let (at_gateway, at_proxy) = (
-        nginx.request("GET", ftp).send(),
-        nginx.proxied("GET", ftp).send(),
-    );
-    assert_eq!(
-        (at_gateway.status, at_gateway.text()),
-        (at_proxy.status, at_proxy.text())
-    );
-}
-
-#[test]
-fn nginx_proxy_port_serves_requests_and_tunnels() {
-    let origin = Origin::start();
-    let body = archive(4, 50_000);
-    origin.serve(FROZEN, Reply::file(&body));
-    let (listener, address) = listener();
-    let gateway = behind_nginx(&origin).port(address.port()).start();
-    let nginx = Nginx::before(&gateway);
-    for _ in 0..2 {
-        nginx
-            .proxied("GET", &origin.url(FROZEN))
-            .send()
-            .assert_body(200, &body);
-    }
-    assert_eq!(origin.count(FROZEN), 1);
-
-    let head = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\nearly ");
-    let answer = Waiting::send(nginx.proxy_addr(), head.as_bytes(), false).head();
-    assert_eq!(answer.head.status, 200);
-    let (mut client, _) = answer.into_socket();
-    client
-        .write_all(b"and late")
-        .expect("the tunnel accepts data");
-    client
-        .shutdown(Shutdown::Write)
-        .expect("one direction can be closed");
-    let (mut server, _) = listener.accept().expect("the gateway connects");
-    let mut received = String::new();
-    server
-        .read_to_string(&mut received)
-        .expect("the client ends cleanly");
-    assert_eq!(received, "early and late");
-    // The other direction stays open.
-    server.write_all(&body).expect("the tunnel accepts data");
-    drop(server);
-    let mut answer = Vec::new();
-    client
-        .read_to_end(&mut answer)
-        .expect("the server ends cleanly");
-    assert_same(&answer, &body);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod reply;
 mod script;
 mod scrub;
 mod smtp;
+mod streaming;
 mod tls;
 mod tools;
 mod vsftpd;
@@ -38,7 +39,7 @@ pub use bucket::{
     ACCESS_KEY_ID, BUCKET, Bucket, Fault, REGION, SECRET_ACCESS_KEY, Seen, object_key,
 };
 pub use builder::{Builder, NAME, millpond};
-pub use client::{Request, Streaming, Waiting, encoded, is_timeout};
+pub use client::{Request, encoded};
 pub use connections::{Kept, raise_descriptor_limit};
 pub use disk::{Disk, Trouble};
 pub use dns_proxy::NamedDoor;
@@ -52,6 +53,7 @@ pub use reply::Reply;
 pub use script::{Gate, Stop};
 pub use scrub::{rot, verify};
 pub use smtp::Smtp;
+pub use streaming::{Streaming, Waiting, is_timeout};
 pub use tls::Authority;
 pub use tools::{Run, Tool};
 pub use vsftpd::Vsftpd;

@@ -1,6 +1,8 @@
 //! A disk that injects faults or loses its power: an in-memory file system, mounted through FUSE.
 
+mod files;
 mod ops;
+mod reply;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +13,8 @@ use std::time::Duration;
 use fuser::{BackgroundSession, Config, Errno, INodeNo};
 use tempfile::TempDir;
 
-use ops::{Class, Mounted, Refuse};
+use ops::Mounted;
+use reply::{Class, Refuse};
 use tree::{ROOT, Tree};
 
 const CAPACITY_BYTES: u64 = 1 << 30;

@@ -5,60 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
-    ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request,
-    TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
+    WriteFlags,
 };
 
 use super::Memory;
-use super::tree::{Kind, Node, Tree};
+use super::files::{attributes, data, grow};
+use super::reply::{Class, Refuse};
+use super::tree::Tree;
 
 /// Cache time of names and attributes. All changes go through the kernel, so its cache stays valid.
 const TTL: Duration = Duration::from_hours(1);
-const BLOCK_BYTES: u32 = 4096;
+pub(super) const BLOCK_BYTES: u32 = 4096;
 
 /// The mounted file system.
 pub struct Mounted(pub Arc<Memory>);
-
-/// Kind of an operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Reads names or attributes.
-    Read,
-    /// Reads the contents of a file.
-    Contents {
-        node: u64,
-        end: u64,
-    },
-    Write,
-}
-
-/// A FUSE reply that can carry an error.
-pub trait Refuse: Send + 'static {
-    fn refuse(self, errno: Errno);
-}
-
-macro_rules! refuse {
-    ($($reply:ty),*) => {
-        $(impl Refuse for $reply {
-            fn refuse(self, errno: Errno) {
-                self.error(errno);
-            }
-        })*
-    };
-}
-
-refuse!(
-    ReplyAttr,
-    ReplyCreate,
-    ReplyData,
-    ReplyDirectory,
-    ReplyEmpty,
-    ReplyEntry,
-    ReplyStatfs,
-    ReplyWrite
-);
 
 impl Mounted {
     fn look<R: Refuse, A>(
@@ -89,61 +52,6 @@ impl Mounted {
             reply.entry(&TTL, &attr, Generation(0));
         });
     }
-}
-
-fn attributes(tree: &Tree, number: u64) -> Result<FileAttr, Errno> {
-    let Node {
-        kind,
-        mode,
-        links,
-        modified,
-        changed,
-    } = tree.node(number).ok_or(Errno::ENOENT)?;
-    let size = tree.node(number).map_or(0, Node::size_bytes);
-    let is_folder = matches!(kind, Kind::Folder { .. });
-    Ok(FileAttr {
-        ino: INodeNo(number),
-        size,
-        blocks: size.div_ceil(512),
-        atime: *modified,
-        mtime: *modified,
-        ctime: *changed,
-        crtime: *changed,
-        kind: if is_folder {
-            FileType::Directory
-        } else {
-            FileType::RegularFile
-        },
-        perm: (*mode & 0o7777) as u16,
-        nlink: if is_folder { 2 } else { *links },
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: BLOCK_BYTES,
-        flags: 0,
-    })
-}
-
-fn data(tree: &mut Tree, number: u64) -> Result<&mut Vec<u8>, Errno> {
-    match tree.node_mut(number).map(|node| &mut node.kind) {
-        Some(Kind::File { data, .. }) => Ok(data),
-        Some(Kind::Folder { .. }) => Err(Errno::EISDIR),
-        None => Err(Errno::ENOENT),
-    }
-}
-
-/// Extends a file to `end` if there is enough free space.
-fn grow(tree: &mut Tree, number: u64, end: u64) -> Result<(), Errno> {
-    let free_bytes = tree.capacity_bytes.saturating_sub(tree.used_bytes());
-    let data = data(tree, number)?;
-    if end.saturating_sub(data.len() as u64) > free_bytes {
-        return Err(Errno::ENOSPC);
-    }
-    let end = usize::try_from(end).map_err(|_| Errno::EFBIG)?;
-    if data.len() < end {
-        data.resize(end, 0);
-    }
-    Ok(())
 }
 
 impl Filesystem for Mounted {

@@ -1,0 +1,83 @@
+//! Incidents about the content of a target: removed, changed, or with a wrong checksum.
+
+use super::{PATH, await_incident, await_posts, hook, posting, posts};
+use crate::harness::{Origin, Reply, archive, eventually, sha256};
+
+#[test]
+fn removed_or_changed_content_raises_alert() {
+    let (origin, hook) = (Origin::start(), hook());
+    let body = archive(3, 5000);
+    origin.script(
+        PATH,
+        vec![
+            Reply::file(&body),
+            Reply::status(404),
+            Reply::file(&archive(4, 5000)),
+            Reply::file(&body),
+        ],
+    );
+    let url = origin.url(PATH);
+    let mut gateway = posting(&origin, &hook).start();
+    gateway.assert_serves(&url, &body);
+    gateway.await_stored(&url);
+    gateway.restart();
+    std::fs::remove_file(gateway.object_path(&body)).expect("the object exists");
+    gateway.get(&url).send().assert_status(404);
+    assert_eq!(
+        await_posts(&hook, 1)[0]["incident"]["cause"],
+        "removed_upstream"
+    );
+    // The head may reach the client before the digest is known.
+    eventually("the alert for the changed content is sent", || {
+        gateway.get(&url).send();
+        (posts(&hook).len() >= 2).then_some(())
+    });
+    assert_eq!(posts(&hook)[1]["incident"]["cause"], "content_changed");
+    eventually("the old bytes are served", || {
+        (gateway.get(&url).send().status == 200).then_some(())
+    });
+    gateway.stop();
+    let told = posts(&hook);
+    let mut recovered: Vec<_> = told[2..]
+        .iter()
+        .map(|told| told["incident"]["cause"].to_string())
+        .collect();
+    recovered.sort();
+    assert_eq!(recovered, ["\"content_changed\"", "\"removed_upstream\""]);
+}
+
+#[test]
+fn checksum_mismatch_ends_when_target_is_stored() {
+    let (origin, hook) = (Origin::start(), hook());
+    let (wrong, right) = (archive(5, 5000), archive(6, 5000));
+    origin.script(PATH, vec![Reply::file(&wrong), Reply::file(&right)]);
+    origin.serve("/other.tar.gz", Reply::file(&right));
+    let mut gateway = posting(&origin, &hook).start();
+    let ask = || {
+        gateway
+            .get(&origin.url(PATH))
+            .header("X-Expected-Sha256", &sha256(&right))
+            .send()
+    };
+    ask();
+    let alert = await_posts(&hook, 1).remove(0);
+    assert_eq!(alert["incident"]["cause"], "checksum_mismatch");
+    let detail = alert["incident"]["detail"].as_str().unwrap_or_default();
+    assert!(
+        detail.contains(&sha256(&wrong)) && detail.contains(&sha256(&right)),
+        "{detail}"
+    );
+    gateway.assert_serves(&origin.url("/other.tar.gz"), &right);
+    gateway.await_stored(&origin.url("/other.tar.gz"));
+    await_incident(&gateway, "checksum_mismatch", |incident| {
+        incident["state"] == "open"
+    });
+    assert_eq!(
+        posts(&hook).len(),
+        1,
+        "another target does not end the incident"
+    );
+    ask().assert_body(200, &right);
+    assert_eq!(await_posts(&hook, 2)[1]["event"], "recovery");
+    gateway.stop();
+}

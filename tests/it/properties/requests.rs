@@ -102,10 +102,10 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
             [format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes(), &body].concat()
         }),
         2 => (vec(chunk, 0..4), trailers).prop_map(|(chunks, trailers)| {
-            let chunks: String = chunks
+            let chunks = chunks
                 .iter()
-                .map(|(data, extension)| format!("{:x}{extension}\r\n{data}\r\n", data.len()))
-                .collect();
+                .map(|(data, extension)| format!("{:x}{extension}\r\n{data}\r\n", data.len()));
+            let chunks = chunks.collect::<Vec<_>>().concat();
             format!("transfer-encoding:Chunked\r\n\r\n{chunks}0\r\n{trailers}\r\n").into_bytes()
         }),
     ];

@@ -8,7 +8,7 @@ use hickory_proto::rr::RecordType::{A, AAAA, TXT};
 use serde_json::Value;
 
 use crate::harness::{
-    Builder, DNS_KEY, DNS_NAME, DNS_SECRET, Disk, Gate, Gateway, Named, NamedDoor, Trouble, listen,
+    Builder, DNS_KEY, DNS_NAME, DNS_SECRET, Disk, DnsProxy, Gate, Gateway, Named, Trouble, listen,
 };
 
 const OWN: &str = "192.0.2.11";
@@ -111,8 +111,8 @@ fn name_without_addresses_gets_the_node_addresses() {
 fn stop_withdraws_before_ports_close() {
     let named = Named::start(&["A 192.0.2.11", "A 192.0.2.12"]);
     let gate = Gate::new();
-    let door = NamedDoor::before(&named, &gate);
-    let mut gateway = node_at(door.address(), &[OWN])
+    let proxy = DnsProxy::before(&named, &gate);
+    let mut gateway = node_at(proxy.address(), &[OWN])
         .text("gateway.shutdown_grace", "20s")
         .start();
     gateway.signal("TERM");
@@ -136,9 +136,9 @@ fn nodes_stopping_together_leave_one_address() {
             .map(String::as_str),
     );
     let gate = Gate::new();
-    let door = NamedDoor::before(&named, &gate);
+    let proxy = DnsProxy::before(&named, &gate);
     let mut gateways = own.map(|own| {
-        node_at(door.address(), &[own])
+        node_at(proxy.address(), &[own])
             .text("gateway.shutdown_grace", "20s")
             .start()
     });
@@ -159,8 +159,8 @@ fn update_based_on_stale_addresses_is_rejected() {
     let disk = Disk::mount();
     let named = Named::start(&["A 192.0.2.11", "A 192.0.2.12"]);
     let gate = Gate::new();
-    let door = NamedDoor::before(&named, &gate);
-    let gateway = node_on(&disk, door.address()).start();
+    let proxy = DnsProxy::before(&named, &gate);
+    let gateway = node_on(&disk, proxy.address()).start();
     disk.set(Trouble::ReadOnly);
     gate.await_reached(1);
     // The other node leaves DNS meanwhile.

@@ -4,8 +4,8 @@ use std::fs;
 
 use crate::harness::{Authority, Gate, Gateway, Origin, Reply, Tool, archive, sha256};
 
-const PASSED: &str = "/pub/latest/list.bin";
-const FROZEN: &str = "/pub/x-1.0.tar.gz";
+const PASS_THROUGH: &str = "/pub/latest/list.bin";
+const IMMUTABLE: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
 fn gateway_endpoint_removes_client_steering_headers() {
@@ -21,7 +21,7 @@ fn gateway_endpoint_removes_client_steering_headers() {
         .header("Content-Type", "text/plain")
         .header("ETag", "\"1\"");
     origin.serve(
-        PASSED,
+        PASS_THROUGH,
         steering
             .iter()
             .fold(reply, |reply, (name, value)| reply.header(name, value)),
@@ -29,7 +29,7 @@ fn gateway_endpoint_removes_client_steering_headers() {
     let gateway = Gateway::relaying(&origin);
     for method in ["GET", "HEAD"] {
         let answer = gateway
-            .request(method, &format!("/{}", origin.url(PASSED)))
+            .request(method, &format!("/{}", origin.url(PASS_THROUGH)))
             .send();
         answer.assert_status(200);
         for (name, _) in steering {
@@ -40,7 +40,7 @@ fn gateway_endpoint_removes_client_steering_headers() {
             ("text/plain", "\"1\"")
         );
     }
-    let proxied = gateway.proxied("GET", &origin.url(PASSED)).send();
+    let proxied = gateway.proxied("GET", &origin.url(PASS_THROUGH)).send();
     assert_eq!(
         proxied.wants("set-cookie"),
         "session=1",
@@ -51,7 +51,7 @@ fn gateway_endpoint_removes_client_steering_headers() {
 #[test]
 fn gateway_endpoint_forwards_only_file_related_headers() {
     let origin = Origin::start();
-    origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()));
+    origin.serve(PASS_THROUGH, Reply::ok(&b"page\n".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
     let ends_here = [
         "PRIVATE-TOKEN",
@@ -69,7 +69,7 @@ fn gateway_endpoint_forwards_only_file_related_headers() {
         ("If-Range", "\"1\""),
     ];
     for method in ["GET", "HEAD"] {
-        let request = gateway.request(method, &format!("/{}", origin.url(PASSED)));
+        let request = gateway.request(method, &format!("/{}", origin.url(PASS_THROUGH)));
         let request = ends_here
             .iter()
             .fold(request, |request, name| request.header(name, "c2VjcmV0"));
@@ -80,7 +80,10 @@ fn gateway_endpoint_forwards_only_file_related_headers() {
             })
             .send()
             .assert_status(200);
-        let asked = origin.requests(PASSED).pop().expect("the origin was asked");
+        let asked = origin
+            .requests(PASS_THROUGH)
+            .pop()
+            .expect("the origin was asked");
         assert_eq!(asked.method, method);
         for name in ends_here {
             assert_eq!(asked.header(name), None, "{name} went through");
@@ -97,10 +100,13 @@ fn second_connection_field_names_hop_by_hop_headers() {
     let reply = Reply::ok(&b"page\n".to_vec().into())
         .header("Connection", "keep-alive")
         .header("Connection", "X-Hop");
-    origin.serve(PASSED, reply.header("X-Hop", "1").header("X-End", "1"));
+    origin.serve(
+        PASS_THROUGH,
+        reply.header("X-Hop", "1").header("X-End", "1"),
+    );
     let gateway = Gateway::relaying(&origin);
     let request = gateway
-        .proxied("GET", &origin.url(PASSED))
+        .proxied("GET", &origin.url(PASS_THROUGH))
         .header("Connection", "close");
     let request = request
         .header("Connection", "X-Client-Hop")
@@ -112,7 +118,7 @@ fn second_connection_field_names_hop_by_hop_headers() {
         (answer.header("x-hop"), answer.header("x-end")),
         (None, Some("1"))
     );
-    let asked = origin.request(PASSED);
+    let asked = origin.request(PASS_THROUGH);
     assert_eq!(
         (asked.header("x-client-hop"), asked.header("x-client-end")),
         (None, Some("1"))
@@ -122,7 +128,7 @@ fn second_connection_field_names_hop_by_hop_headers() {
 #[test]
 fn unparsable_forwarded_address_is_rejected() {
     let origin = Origin::start();
-    origin.serve(FROZEN, Reply::file(&archive(1, 2000)));
+    origin.serve(IMMUTABLE, Reply::file(&archive(1, 2000)));
     let builder = Gateway::builder()
         .origin(&origin)
         .relay()
@@ -142,7 +148,7 @@ fn unparsable_forwarded_address_is_rejected() {
         "10.1.2.3, 203.0.113.9:4711",
         "unknown, 127.0.0.1",
     ] {
-        for path in [format!("/{}", origin.url(FROZEN)), "/".to_owned()] {
+        for path in [format!("/{}", origin.url(IMMUTABLE)), "/".to_owned()] {
             let answer = gateway
                 .request("GET", &path)
                 .header("X-Forwarded-For", forwarded)
@@ -152,33 +158,42 @@ fn unparsable_forwarded_address_is_rejected() {
     }
     assert_eq!(origin.total(), 0);
     let readable = gateway
-        .get(&origin.url(FROZEN))
+        .get(&origin.url(IMMUTABLE))
         .header("X-Forwarded-For", "unknown, 10.1.2.3")
         .send();
     readable.assert_status(200);
-    gateway.get(&origin.url(FROZEN)).send().assert_status(200);
+    gateway
+        .get(&origin.url(IMMUTABLE))
+        .send()
+        .assert_status(200);
 }
 
 #[test]
 fn untrusted_certificate_is_not_retried() {
     let (authority, other) = (Authority::new(), Authority::new());
     let origin = Origin::start_tls(&authority);
-    origin.serve(FROZEN, Reply::file(&archive(2, 2000)));
+    origin.serve(IMMUTABLE, Reply::file(&archive(2, 2000)));
     let builder = Gateway::builder()
         .origin(&origin)
         .relay()
         .set("fetch.attempts", "4");
     let gateway = builder.authority(&other).start();
-    gateway.get(&origin.url(FROZEN)).send().assert_problem(502);
-    assert_eq!(gateway.await_fetch(&origin.url(FROZEN))["attempts"], 1);
+    gateway
+        .get(&origin.url(IMMUTABLE))
+        .send()
+        .assert_problem(502);
+    assert_eq!(gateway.await_fetch(&origin.url(IMMUTABLE))["attempts"], 1);
     assert_eq!(
         origin.connections(),
         1,
         "another attempt would bring the same certificate"
     );
-    gateway.get(&origin.url(PASSED)).send().assert_problem(502);
     gateway
-        .proxied("GET", &origin.url(PASSED))
+        .get(&origin.url(PASS_THROUGH))
+        .send()
+        .assert_problem(502);
+    gateway
+        .proxied("GET", &origin.url(PASS_THROUGH))
         .send()
         .assert_problem(502);
     assert_eq!(origin.total(), 0);
@@ -187,9 +202,9 @@ fn untrusted_certificate_is_not_retried() {
 #[test]
 fn only_if_cached_never_asks_the_origin() {
     let origin = Origin::start();
-    origin.serve(PASSED, Reply::ok(&b"page\n".to_vec().into()));
+    origin.serve(PASS_THROUGH, Reply::ok(&b"page\n".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
-    for path in [PASSED, "/x.tar.gz?token=a", FROZEN] {
+    for path in [PASS_THROUGH, "/x.tar.gz?token=a", IMMUTABLE] {
         let url = origin.url(path);
         for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
             request
@@ -210,11 +225,11 @@ fn pass_through_range_beyond_the_end_is_416() {
     let origin = Origin::start();
     let body = archive(3, 10_000);
     origin.serve(
-        PASSED,
+        PASS_THROUGH,
         Reply::status(416).header("Content-Range", "bytes */10000"),
     );
     let gateway = Gateway::relaying(&origin);
-    let url = origin.url(PASSED);
+    let url = origin.url(PASS_THROUGH);
     gateway
         .get(&url)
         .range("bytes=10000-")
@@ -232,7 +247,10 @@ fn pass_through_range_beyond_the_end_is_416() {
         .run()
         .assert_success();
     crate::harness::assert_same(&fs::read(&file).expect("the file exists"), &body);
-    let asked = origin.requests(PASSED).pop().expect("the origin was asked");
+    let asked = origin
+        .requests(PASS_THROUGH)
+        .pop()
+        .expect("the origin was asked");
     assert_eq!(
         asked.header("range"),
         Some("bytes=10000-"),
@@ -281,9 +299,9 @@ fn miss_joins_fetch_of_request_expecting_md5() {
     let origin = Origin::start();
     let body = archive(5, 200_000);
     let gate = Gate::new();
-    origin.serve(FROZEN, Reply::file(&body).gate_at(100_000, &gate));
+    origin.serve(IMMUTABLE, Reply::file(&body).gate_at(100_000, &gate));
     let gateway = Gateway::builder().origin(&origin).one_attempt().start();
-    let url = origin.url(FROZEN);
+    let url = origin.url(IMMUTABLE);
     let md5 = hex::encode(<md5::Md5 as md5::Digest>::digest(&body));
     let expecting = gateway.request("GET", &format!("/md5:{md5}/{url}")).start();
     gate.await_reached(1);
@@ -297,12 +315,12 @@ fn miss_joins_fetch_of_request_expecting_md5() {
 fn two_if_range_fields_give_whole_body() {
     let origin = Origin::start();
     let body = archive(6, 20_000);
-    for path in [FROZEN, "/cold-1.0.tar.gz"] {
+    for path in [IMMUTABLE, "/cold-1.0.tar.gz"] {
         origin.serve(path, Reply::file(&body));
     }
     let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(FROZEN), &body);
-    gateway.await_stored(&origin.url(FROZEN));
+    gateway.assert_serves(&origin.url(IMMUTABLE), &body);
+    gateway.await_stored(&origin.url(IMMUTABLE));
     let right = format!("\"{}\"", sha256(&body));
     let ranged = |path: &str, tags: &[&str]| {
         let request = gateway.get(&origin.url(path)).range("bytes=0-9");
@@ -310,13 +328,13 @@ fn two_if_range_fields_give_whole_body() {
             .fold(request, |request, tag| request.header("If-Range", tag))
             .send()
     };
-    ranged(FROZEN, &[&right]).assert_body(206, &body[..10]);
+    ranged(IMMUTABLE, &[&right]).assert_body(206, &body[..10]);
     for tags in [
         ["\"other\"", right.as_str()],
         [right.as_str(), "\"other\""],
         [right.as_str(), right.as_str()],
     ] {
-        ranged(FROZEN, &tags).assert_body(200, &body);
+        ranged(IMMUTABLE, &tags).assert_body(200, &body);
     }
     ranged("/cold-1.0.tar.gz", &["\"other\"", "\"another\""]).assert_body(200, &body);
 }

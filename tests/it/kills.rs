@@ -47,7 +47,7 @@ const WORK_MS: u64 = 40;
 const MAX_BYTES: u64 = 72 << 20;
 
 #[derive(Clone, Copy)]
-struct Doors {
+struct Addresses {
     gateway: SocketAddr,
     proxy: SocketAddr,
 }
@@ -55,7 +55,7 @@ struct Doors {
 /// State that the test observes from outside while processes start and die.
 #[derive(Default)]
 struct Seen {
-    doors: Option<Doors>,
+    addresses: Option<Addresses>,
     targets: Vec<std::sync::Arc<Target>>,
     /// Pairs of a URL and a digest that a process has reported as stored.
     published: BTreeSet<(String, String)>,
@@ -100,7 +100,7 @@ impl Run {
     fn ask(&self, client: u64) {
         let mut random = Random(SEED ^ (client + 1));
         while !self.is_over.load(Ordering::Relaxed) {
-            let (doors, target) = {
+            let (addresses, target) = {
                 let seen = self.seen();
                 let known = seen.targets.len() as u64;
                 let reach = if random.below(3) == 0 {
@@ -110,15 +110,15 @@ impl Run {
                 };
                 let number =
                     usize::try_from(known - 1 - random.below(reach)).expect("the number fits");
-                (seen.doors, seen.targets[number].clone())
+                (seen.addresses, seen.targets[number].clone())
             };
-            let Some(doors) = doors else {
+            let Some(addresses) = addresses else {
                 thread::sleep(Duration::from_millis(1));
                 continue;
             };
             let request = match random.below(2) {
-                0 => Request::new(doors.gateway, "GET", &format!("/{}", target.url)),
-                _ => Request::new(doors.proxy, "GET", &target.url),
+                0 => Request::new(addresses.gateway, "GET", &format!("/{}", target.url)),
+                _ => Request::new(addresses.proxy, "GET", &target.url),
             };
             let first =
                 usize::try_from(random.below(target.body.len() as u64)).expect("the number fits");
@@ -159,9 +159,9 @@ impl Run {
     }
 
     /// Returns a summary of the run.
-    fn told(&self) -> String {
+    fn summary(&self) -> String {
         let counts = &self.counts;
-        let mut told: Vec<_> = [
+        let mut summary: Vec<_> = [
             ("whole", &counts.whole),
             ("hits", &counts.hits),
             ("broken", &counts.broken),
@@ -176,21 +176,21 @@ impl Run {
         .map(|(name, counter)| format!("{name} {}", counter.load(Ordering::Relaxed)))
         .into();
         let seen = self.seen();
-        told.push(format!(
+        summary.push(format!(
             "published {}, kept {}",
             seen.published.len(),
             seen.kept.len()
         ));
-        told.push(format!(
+        summary.push(format!(
             "imported {}, of {} targets",
             seen.imported.len(),
             seen.targets.len()
         ));
-        told.join(", ")
+        summary.join(", ")
     }
 
     /// Checks the log of a killed process, and records what it reported as stored.
-    fn hear(&self, log: &Log) {
+    fn read_log(&self, log: &Log) {
         assert!(log.await_end(), "the log of a killed process ends");
         assert!(!log.text().contains("panicked"), "{}", log.text());
         for event in log.events() {
@@ -283,7 +283,7 @@ fn live_and_die(setting: &Setting<'_>, gateway: &mut Gateway, round: u64) {
         thread::sleep(life);
         let is_uploading = unanswered() > lost_before;
         let is_evicting = before.iter().any(|object| !object.exists());
-        run.seen().doors = None;
+        run.seen().addresses = None;
         shared.signal("KILL");
         if is_importing.load(Ordering::Relaxed) && round.is_multiple_of(IMPORT_EVERY) {
             count(&run.counts.imports);
@@ -299,12 +299,12 @@ fn live_and_die(setting: &Setting<'_>, gateway: &mut Gateway, round: u64) {
         operator.join().expect("the operator thread does not panic");
     });
     gateway.kill9();
-    run.hear(&log);
+    run.read_log(&log);
     if !gateway.staged().is_empty() {
         count(&run.counts.fetches);
     }
     if round.is_multiple_of(4) {
-        run.hear(&gateway.restart_and_kill9(Duration::from_millis(random.below(START_MS))));
+        run.read_log(&gateway.restart_and_kill9(Duration::from_millis(random.below(START_MS))));
         count(&run.counts.starts);
     }
     gateway.restart();
@@ -354,7 +354,7 @@ fn repeated_sigkill_loses_or_corrupts_no_bytes() {
                 let target = Target::new(&origin, 1 + round * NEW_TARGETS + new);
                 run.seen().targets.push(target.into());
             }
-            run.seen().doors = Some(Doors {
+            run.seen().addresses = Some(Addresses {
                 gateway: gateway.addr(),
                 proxy: gateway.proxy_addr(),
             });
@@ -373,6 +373,6 @@ fn repeated_sigkill_loses_or_corrupts_no_bytes() {
     eprintln!(
         "{rounds} rounds in {killed:?}, {:?} in all; {}",
         began.elapsed(),
-        run.told()
+        run.summary()
     );
 }

@@ -66,13 +66,13 @@ impl Drop for Foreign {
 
 /// Takes the lease on a target as another process would.
 fn hold_lease(gateway: &Gateway, url: &str) -> File {
-    let lease = File::create(gateway.claim_of(url)).expect("the folder can be written");
+    let lease = File::create(gateway.lease_of(url)).expect("the folder can be written");
     lease.lock().expect("no process holds the lease yet");
     lease
 }
 
 fn write_record(gateway: &Gateway, url: &str, record: &str) {
-    fs::write(gateway.claim_of(url), record).expect("the lease record can be written");
+    fs::write(gateway.lease_of(url), record).expect("the lease record can be written");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn lease_of_dead_process_is_swept() {
     assert_same(&lost.read(100_000), &body[..100_000]);
     first.kill9();
     drop(lost);
-    let lease = first.claim_of(&url);
+    let lease = first.lease_of(&url);
     let record = fs::read(&lease).expect("the lease of the dead process exists");
     assert!(
         !record.is_empty(),
@@ -184,7 +184,7 @@ fn fetch_proceeds_if_lease_cannot_be_taken() {
     origin.serve(PATH, Reply::file(&body));
     let gateway = with(&origin).start();
     let url = origin.url(PATH);
-    fs::create_dir(gateway.claim_of(&url)).expect("the folder can be written");
+    fs::create_dir(gateway.lease_of(&url)).expect("the folder can be written");
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let is_warning =

@@ -11,11 +11,11 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[track_caller]
 fn await_closed(gateway: &Gateway) {
-    let doors = [gateway.addr(), gateway.proxy_addr()];
+    let addresses = [gateway.addr(), gateway.proxy_addr()];
     eventually("both ports are closed", || {
-        doors
+        addresses
             .iter()
-            .all(|door| TcpStream::connect(door).is_err())
+            .all(|address| TcpStream::connect(address).is_err())
             .then_some(())
     });
 }

@@ -11,8 +11,8 @@ use crate::harness::{
     Answer, Builder, Gateway, Nginx, Origin, Reply, Tool, Waiting, archive, assert_same,
 };
 
-const FROZEN: &str = "/pub/x-1.0.tar.gz";
-const PASSED: &str = "/pub/latest/list.bin";
+const IMMUTABLE: &str = "/pub/x-1.0.tar.gz";
+const PASS_THROUGH: &str = "/pub/latest/list.bin";
 
 /// Returns a gateway configured for use behind nginx.
 pub fn behind_nginx(origin: &Origin) -> Builder {
@@ -26,7 +26,7 @@ pub fn behind_nginx(origin: &Origin) -> Builder {
 #[test]
 fn client_address_is_never_taken_from_headers() {
     let origin = Origin::start();
-    origin.serve(FROZEN, Reply::file(&archive(1, 2000)));
+    origin.serve(IMMUTABLE, Reply::file(&archive(1, 2000)));
     let gateway = behind_nginx(&origin)
         .set("policy.allow_clients", "[\"127.0.0.0/28\"]")
         .start();
@@ -46,9 +46,13 @@ fn client_address_is_never_taken_from_headers() {
         }
         let proxy = nginx.proxy_addr().to_string();
         if proxied {
-            curl.args(&["-x", &proxy, &origin.url(FROZEN)]).run().stdout
+            curl.args(&["-x", &proxy, &origin.url(IMMUTABLE)])
+                .run()
+                .stdout
         } else {
-            curl.arg(&nginx.rewritten(&origin.url(FROZEN))).run().stdout
+            curl.arg(&nginx.rewritten(&origin.url(IMMUTABLE)))
+                .run()
+                .stdout
         }
     };
     let lies = [
@@ -61,10 +65,10 @@ fn client_address_is_never_taken_from_headers() {
     for proxied in [false, true] {
         assert_eq!(ask("127.0.0.2", proxied, &lies), "200");
         gateway.log().wait_for("the client", |event| {
-            let door = if proxied { "proxy" } else { "gateway" };
+            let endpoint = if proxied { "proxy" } else { "gateway" };
             event["message"] == "request"
                 && event["client"] == "127.0.0.2"
-                && event["endpoint"] == door
+                && event["endpoint"] == endpoint
         });
         assert_eq!(ask("127.0.0.99", proxied, &lies), "403");
     }
@@ -85,10 +89,10 @@ fn client_address_is_never_taken_from_headers() {
 fn headers_of_nginx_are_ignored_from_clients() {
     let origin = Origin::start();
     let body = archive(2, 100_000);
-    origin.serve(FROZEN, Reply::file(&body));
+    origin.serve(IMMUTABLE, Reply::file(&body));
     let gateway = behind_nginx(&origin).start();
     let nginx = Nginx::before(&gateway);
-    let url = origin.url(FROZEN);
+    let url = origin.url(IMMUTABLE);
     nginx.get(&url).send().assert_body(200, &body);
     gateway.await_stored(&url);
     let marked = |name: &str, value: &str| nginx.get(&url).header(name, value).send();
@@ -134,14 +138,14 @@ fn origin_cannot_send_accel_headers_to_nginx() {
         .header("X-Accel-Redirect", "/_objects/")
         .header("X-Accel-Limit-Rate", "1");
     origin.serve(
-        PASSED,
+        PASS_THROUGH,
         reply
             .header("X-Accel-Buffering", "yes")
             .header("X-Accel-Charset", "utf-7"),
     );
     let gateway = behind_nginx(&origin).start();
     let nginx = Nginx::before(&gateway);
-    let url = origin.url(PASSED);
+    let url = origin.url(PASS_THROUGH);
     for request in [
         nginx.get(&url),
         nginx.request("GET", &url),
@@ -149,7 +153,7 @@ fn origin_cannot_send_accel_headers_to_nginx() {
     ] {
         request.send().assert_body(200, b"page\n");
     }
-    assert_eq!(origin.count(PASSED), 3);
+    assert_eq!(origin.count(PASS_THROUGH), 3);
 }
 
 #[test]
@@ -204,15 +208,15 @@ fn nginx_refuses_connect_and_http_0_9_requests() {
 fn client_connection_stays_open_between_requests() {
     let origin = Origin::start();
     let body = archive(5, 100_000);
-    origin.serve(FROZEN, Reply::file(&body));
+    origin.serve(IMMUTABLE, Reply::file(&body));
     let gateway = behind_nginx(&origin).start();
     let nginx = Nginx::before(&gateway);
     nginx
-        .get(&origin.url(FROZEN))
+        .get(&origin.url(IMMUTABLE))
         .send()
         .assert_body(200, &body);
-    gateway.await_stored(&origin.url(FROZEN));
-    let one = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url(FROZEN));
+    gateway.await_stored(&origin.url(IMMUTABLE));
+    let one = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url(IMMUTABLE));
     let pages = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut streaming = Waiting::send(
         nginx.addr(),

@@ -26,11 +26,11 @@ fn has_no_length(how: &str, name: &str) -> bool {
 }
 
 /// Endpoints: URL prefix, proxy request at the gateway port, and proxy port.
-const DOORS: [&str; 3] = ["rewrite", "absolute", "proxy"];
+const ENDPOINTS: [&str; 3] = ["gateway", "absolute", "proxy"];
 
-fn at(door: &str, nginx: &Nginx, url: &str) -> Request {
-    match door {
-        "rewrite" => nginx.get(url),
+fn at(endpoint: &str, nginx: &Nginx, url: &str) -> Request {
+    match endpoint {
+        "gateway" => nginx.get(url),
         "absolute" => nginx.request("GET", url),
         _ => nginx.proxied("GET", url),
     }
@@ -46,9 +46,9 @@ fn cut_origin_breaks_transfer_through_nginx() {
     let nginx = Nginx::before(&gateway);
     for (how, reply) in cuts(&body) {
         for name in NAMES {
-            for door in DOORS {
-                let path = format!("/{how}/{door}/{name}");
-                let request = at(door, &nginx, &origin.url(&path));
+            for endpoint in ENDPOINTS {
+                let path = format!("/{how}/{endpoint}/{name}");
+                let request = at(endpoint, &nginx, &origin.url(&path));
                 // The gate makes the head reach the client before the origin breaks off.
                 let gate = Gate::new();
                 origin.serve(&path, reply.clone().gate_at(40_000, &gate));
@@ -82,10 +82,10 @@ fn http_1_0_client_detects_cut_origin() {
             if has_no_length(how, name) {
                 continue;
             }
-            for door in DOORS {
-                let path = format!("/{how}/{door}/{name}");
+            for endpoint in ENDPOINTS {
+                let path = format!("/{how}/{endpoint}/{name}");
                 origin.serve(&path, reply.clone());
-                let answer = at(door, &nginx, &origin.url(&path)).http_1_0().send();
+                let answer = at(endpoint, &nginx, &origin.url(&path)).http_1_0().send();
                 // The request may fail before a head is sent.
                 let is_failure = answer.status >= 500 || answer.ended == Ended::Cut;
                 assert!(
@@ -162,10 +162,10 @@ fn http_1_0_detects_cut_unsized_pass_through() {
     let nginx = Nginx::before(&gateway);
     let mut wrong = Vec::new();
     for (how, reply) in cuts(&body) {
-        for door in DOORS {
-            let path = format!("/{how}/{door}/x.bin");
+        for endpoint in ENDPOINTS {
+            let path = format!("/{how}/{endpoint}/x.bin");
             origin.serve(&path, reply.clone());
-            let answer = at(door, &nginx, &origin.url(&path)).http_1_0().send();
+            let answer = at(endpoint, &nginx, &origin.url(&path)).http_1_0().send();
             if answer.status < 500 && answer.ended != Ended::Cut {
                 wrong.push(format!(
                     "{path}: {} bytes, {:?}",

@@ -279,7 +279,7 @@ fn peer_failure_is_reported_once() {
     let first = gateway.get(&url).start();
     gate.await_reached(1);
     let second = sibling.get(&url).start();
-    sibling.await_at_claim(&url);
+    sibling.await_at_lease(&url);
     gate.open();
     for answer in [first, second] {
         answer.head().finish().assert_status(502);

@@ -211,9 +211,9 @@ fn ten_thousand_idle_connections_fit_in_memory() {
     store(&gateway, &origin, "/x-1.0.tar.gz", &body);
     let before = gateway.descriptors();
     let mut idle = Vec::with_capacity(2 * EACH);
-    for (door, status) in [(gateway.addr(), 200), (gateway.proxy_addr(), 400)] {
+    for (address, status) in [(gateway.addr(), 200), (gateway.proxy_addr(), 400)] {
         for _ in 0..EACH {
-            let mut kept = Kept::connect(door).expect("the gateway takes the connection");
+            let mut kept = Kept::connect(address).expect("the gateway takes the connection");
             assert_eq!(
                 kept.ask("/healthz").expect("the gateway answers"),
                 (status, true)

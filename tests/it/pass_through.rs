@@ -4,8 +4,8 @@ mod credentials;
 
 use crate::harness::{Gate, Gateway, Origin, Reply, Tool, archive, assert_same};
 
-const PASSED: &str = "/pub/latest/list.bin";
-const FROZEN: &str = "/pub/x-1.0.tar.gz";
+const PASS_THROUGH: &str = "/pub/latest/list.bin";
+const IMMUTABLE: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
 fn mutable_names_pass_through_unstored() {
@@ -66,13 +66,13 @@ fn pass_through_body_is_streamed() {
         ("/a.bin", Reply::ok(&body)),
         ("/b.bin", Reply::ok(&body).chunked()),
     ] {
-        for door in ["gateway", "proxy"] {
-            let path = format!("{path}?{door}");
+        for endpoint in ["gateway", "proxy"] {
+            let path = format!("{path}?{endpoint}");
             let gate = Gate::new();
             origin.serve(&path, reply.clone().gate_at(50_000, &gate));
             let gateway = Gateway::relaying(&origin);
             let url = origin.url(&path);
-            let request = if door == "proxy" {
+            let request = if endpoint == "proxy" {
                 gateway.proxied("GET", &url)
             } else {
                 gateway.get(&url)
@@ -89,13 +89,13 @@ fn pass_through_body_is_streamed() {
 fn client_disconnect_aborts_pass_through() {
     let origin = Origin::start();
     let body = archive(5, 16 << 20);
-    origin.serve(PASSED, Reply::ok(&body));
+    origin.serve(PASS_THROUGH, Reply::ok(&body));
     let gateway = Gateway::relaying(&origin);
-    let mut answer = gateway.proxied("GET", &origin.url(PASSED)).open();
+    let mut answer = gateway.proxied("GET", &origin.url(PASS_THROUGH)).open();
     answer.read(1000);
     drop(answer);
     let event = gateway.log().wait_for("the request", |event| {
-        crate::harness::is_request_of(event, PASSED)
+        crate::harness::is_request_of(event, PASS_THROUGH)
     });
     assert_eq!(event["completion"], "aborted");
 }
@@ -104,10 +104,10 @@ fn client_disconnect_aborts_pass_through() {
 fn origin_handles_ranges_and_conditions_of_pass_through() {
     let origin = Origin::start();
     let body = archive(6, 10_000);
-    origin.serve(PASSED, Reply::file(&body));
+    origin.serve(PASS_THROUGH, Reply::file(&body));
     let gateway = Gateway::relaying(&origin);
     let answer = gateway
-        .proxied("GET", &origin.url(PASSED))
+        .proxied("GET", &origin.url(PASS_THROUGH))
         .range("bytes=100-199")
         .send();
     answer.assert_body(206, &body[100..200]);
@@ -163,21 +163,21 @@ fn other_methods_pass_through_with_body() {
 fn put_does_not_change_stored_target() {
     let origin = Origin::start();
     let body = archive(8, 5000);
-    origin.serve(FROZEN, Reply::file(&body));
+    origin.serve(IMMUTABLE, Reply::file(&body));
     let gateway = Gateway::relaying(&origin);
-    gateway.assert_serves(&origin.url(FROZEN), &body);
-    gateway.await_stored(&origin.url(FROZEN));
+    gateway.assert_serves(&origin.url(IMMUTABLE), &body);
+    gateway.await_stored(&origin.url(IMMUTABLE));
     for method in ["PUT", "POST", "DELETE"] {
         gateway
-            .proxied(method, &origin.url(FROZEN))
+            .proxied(method, &origin.url(IMMUTABLE))
             .body(b"other bytes")
             .send()
             .assert_status(200);
     }
     gateway
-        .assert_serves(&origin.url(FROZEN), &body)
+        .assert_serves(&origin.url(IMMUTABLE), &body)
         .assert_cache(&["hit"]);
-    assert_eq!(gateway.records_of(&origin.url(FROZEN)).len(), 1);
+    assert_eq!(gateway.records_of(&origin.url(IMMUTABLE)).len(), 1);
 }
 
 #[test]
@@ -213,10 +213,10 @@ fn hop_by_hop_headers_are_removed() {
         .header("X-Hop", "1")
         .header("Keep-Alive", "timeout=5")
         .header("X-End", "1");
-    origin.serve(PASSED, reply);
+    origin.serve(PASS_THROUGH, reply);
     let gateway = Gateway::relaying(&origin);
     let answer = gateway
-        .proxied("GET", &origin.url(PASSED))
+        .proxied("GET", &origin.url(PASS_THROUGH))
         .header("Connection", "close, X-Client-Hop, Upgrade")
         .header("X-Client-Hop", "1")
         .header("Proxy-Authorization", "Basic c2VjcmV0")
@@ -230,7 +230,7 @@ fn hop_by_hop_headers_are_removed() {
         assert_eq!(answer.header(name), None, "{name} reached the client");
     }
     assert_eq!(answer.wants("x-end"), "1");
-    let asked = origin.request(PASSED);
+    let asked = origin.request(PASS_THROUGH);
     for name in [
         "x-client-hop",
         "proxy-authorization",
@@ -297,21 +297,21 @@ fn http_1_0_pass_through_needs_known_length() {
     origin.serve("/latest/large", Reply::ok(&large).chunked());
     origin.serve("/latest/cut", Reply::ok(&small).chunked().cut_at(50_000));
     let gateway = Gateway::relaying(&origin);
-    let doors = |path: &str| {
+    let requests_at_both_ports = |path: &str| {
         [
             gateway.get(&origin.url(path)).http_1_0(),
             gateway.proxied("GET", &origin.url(path)).http_1_0(),
         ]
     };
-    for request in doors("/latest/small") {
+    for request in requests_at_both_ports("/latest/small") {
         let answer = request.send();
         answer.assert_body(200, &small);
         assert_eq!(answer.wants("content-length"), "100000");
     }
-    for request in doors("/latest/large") {
+    for request in requests_at_both_ports("/latest/large") {
         request.send().assert_problem(400);
     }
-    for request in doors("/latest/cut") {
+    for request in requests_at_both_ports("/latest/cut") {
         request.send().assert_problem(504);
     }
 }

@@ -48,7 +48,7 @@ fn one_process_fetches_and_others_follow() {
         assert_eq!(first.objects(), [first.object_path(&body)]);
         assert_eq!(first.records_of(&url).len(), 1);
         assert!(
-            !first.claim_of(&url).exists(),
+            !first.lease_of(&url).exists(),
             "the holder removes its lease"
         );
     }
@@ -128,8 +128,8 @@ fn origin_failure_reaches_all_processes() {
         let early = first.get(&url).start();
         gate.await_reached(1);
         let followers = [&second, &third].map(|gateway| gateway.get(&url).start());
-        second.await_at_claim(&url);
-        third.await_at_claim(&url);
+        second.await_at_lease(&url);
+        third.await_at_lease(&url);
         gate.open();
         early.head().finish().assert_problem(status);
         for follower in followers {

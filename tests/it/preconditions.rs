@@ -39,14 +39,14 @@ impl Stored {
     #[track_caller]
     fn assert_all(&self, status: u16, headers: &[(&str, &str)]) {
         for method in ["GET", "HEAD"] {
-            let doors = [
+            let requests_at_both_ports = [
                 self.gateway.request(method, &format!("/{}", self.url)),
                 self.gateway.proxied(method, &self.url),
             ];
-            for door in doors {
+            for bare in requests_at_both_ports {
                 let request = headers
                     .iter()
-                    .fold(door, |request, (name, value)| request.header(name, value));
+                    .fold(bare, |request, (name, value)| request.header(name, value));
                 let answer = request.send();
                 assert_eq!(answer.status, status, "{method} with {headers:?}");
                 self.assert_shape(method, &answer);

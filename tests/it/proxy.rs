@@ -146,8 +146,8 @@ fn request_smuggling_attempts_are_refused() {
         format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Y : a\r\n\r\n"),
         format!("GET {url}\u{1} HTTP/1.1\r\nHost: {host}\r\n\r\n"),
     ] {
-        for door in [gateway.proxy_addr(), gateway.addr()] {
-            let answer = Waiting::send(door, head.as_bytes(), false).head_if_any();
+        for address in [gateway.proxy_addr(), gateway.addr()] {
+            let answer = Waiting::send(address, head.as_bytes(), false).head_if_any();
             assert!(
                 answer.is_none_or(|head| (400..500).contains(&head.status)),
                 "{head:?}"
@@ -255,7 +255,7 @@ fn unread_request_body_is_not_parsed_as_request() {
         "GET {} HTTP/1.1\r\nHost: x\r\n\r\n",
         origin.url("/smuggled")
     );
-    for (door, target) in [
+    for (address, target) in [
         (gateway.proxy_addr(), url.clone()),
         (gateway.addr(), format!("/{url}")),
     ] {
@@ -264,7 +264,7 @@ fn unread_request_body_is_not_parsed_as_request() {
             inner.len()
         );
         let last = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let answer = Waiting::send(door, (outer + &last).as_bytes(), false).head();
+        let answer = Waiting::send(address, (outer + &last).as_bytes(), false).head();
         assert!(
             matches!(answer.head.status, 200 | 400),
             "{}",

@@ -30,7 +30,7 @@ impl Stored {
     }
 
     /// Returns the same request at both endpoints.
-    fn doors(&self, method: &str) -> [Request; 2] {
+    fn requests_at_both_ports(&self, method: &str) -> [Request; 2] {
         let url = self.origin.url(PATH);
         [
             self.gateway.request(method, &format!("/{url}")),
@@ -102,7 +102,7 @@ fn single_range_is_served() {
         ("bytes=65535-65536", 65_535, 65_536),
         ("BYTES=1-2", 1, 2),
     ] {
-        for request in stored.doors("GET") {
+        for request in stored.requests_at_both_ports("GET") {
             stored.assert_part(&request.range(range), first, last);
         }
     }
@@ -118,7 +118,7 @@ fn unsatisfiable_range_gives_416_with_length() {
         "bytes=-0",
         "bytes=99999999999999999999999999-",
     ] {
-        for request in stored.doors("GET") {
+        for request in stored.requests_at_both_ports("GET") {
             let answer = request.range(range).send();
             answer.assert_status(416);
             assert_eq!(
@@ -149,7 +149,7 @@ fn unsupported_range_is_ignored() {
         "items=0-99",
         "bytes=0x0-0x9",
     ] {
-        for request in stored.doors("GET") {
+        for request in stored.requests_at_both_ports("GET") {
             stored.assert_whole(&request.range(range));
         }
     }
@@ -159,7 +159,7 @@ fn unsupported_range_is_ignored() {
 fn if_range_requires_matching_validator() {
     let stored = Stored::new();
     let etag = stored.etag();
-    for request in stored.doors("GET") {
+    for request in stored.requests_at_both_ports("GET") {
         let part = request.range("bytes=10-19");
         stored.assert_part(&part.clone().header("If-Range", &etag), 10, 19);
         stored.assert_part(&part.clone().header("If-Range", DATE), 10, 19);
@@ -177,7 +177,7 @@ fn if_range_requires_matching_validator() {
             stored.assert_whole(&part.clone().header("If-Range", other));
         }
     }
-    for request in stored.doors("GET") {
+    for request in stored.requests_at_both_ports("GET") {
         // `If-Range` without `Range` is ignored.
         stored.assert_whole(&request.header("If-Range", &etag));
     }
@@ -186,7 +186,7 @@ fn if_range_requires_matching_validator() {
 #[test]
 fn failed_if_range_overrides_unsatisfiable_range() {
     let stored = Stored::new();
-    for request in stored.doors("GET") {
+    for request in stored.requests_at_both_ports("GET") {
         stored.assert_whole(
             &request
                 .range("bytes=999999-")
@@ -198,7 +198,7 @@ fn failed_if_range_overrides_unsatisfiable_range() {
 #[test]
 fn head_ignores_ranges() {
     let stored = Stored::new();
-    for request in stored.doors("HEAD") {
+    for request in stored.requests_at_both_ports("HEAD") {
         for request in [
             request.clone(),
             request.clone().range("bytes=0-9"),

@@ -39,11 +39,11 @@ fn second_signal_exits_despite_hanging_publish() {
     // The client has the whole body, but the object is not published yet.
     gateway.assert_serves(&origin.url("/x-1.0.tar.gz"), &body);
     gateway.signal("TERM");
-    let doors = [gateway.addr(), gateway.proxy_addr()];
+    let addresses = [gateway.addr(), gateway.proxy_addr()];
     eventually("both ports are closed", || {
-        doors
+        addresses
             .iter()
-            .all(|door| TcpStream::connect(door).is_err())
+            .all(|address| TcpStream::connect(address).is_err())
             .then_some(())
     });
     let signalled = Instant::now();

@@ -83,7 +83,7 @@ const XORG: [&str; 2] = [
 ];
 
 /// Targets of the class pass-through, because their content changes.
-const PASSED: [&str; 2] = [
+const PASS_THROUGH: [&str; 2] = [
     "http://cdn.kernel.org/pub/linux/sha256sums.asc",
     "http://raw.githubusercontent.com/x/y/main/fix.patch",
 ];
@@ -125,7 +125,7 @@ fn shipped_rules_select_expected_sources() {
 fn shipped_pass_through_names_are_not_stored() {
     let proxy = Origin::start();
     let gateway = with_shipped_rules(&proxy).start();
-    for target in PASSED {
+    for target in PASS_THROUGH {
         proxy.serve(target, Reply::ok(&archive(1, 100)));
         gateway
             .assert_serves(target, &archive(1, 100))
@@ -141,7 +141,7 @@ fn every_shipped_rule_has_a_test() {
     let tested: BTreeSet<&str> = ROWS
         .iter()
         .map(|(target, _)| *target)
-        .chain(PASSED)
+        .chain(PASS_THROUGH)
         .collect();
     for rule in table["rules"].as_array().expect("`rules` is an array") {
         let value = |key: &str| {

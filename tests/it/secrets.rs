@@ -32,13 +32,13 @@ fn assert_kept_secret(secret: &str, requests: impl Fn(&Gateway) -> Vec<String>) 
 /// of the error response.
 #[track_caller]
 fn refused(gateway: &Gateway, is_proxy: bool, line: &str) -> String {
-    let door = if is_proxy {
+    let address = if is_proxy {
         gateway.proxy_addr()
     } else {
         gateway.addr()
     };
     let request = format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    let answer = Waiting::send(door, request.as_bytes(), false)
+    let answer = Waiting::send(address, request.as_bytes(), false)
         .head()
         .finish();
     let refusals: &[u16] = if is_proxy {

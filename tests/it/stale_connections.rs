@@ -11,7 +11,7 @@ use crate::harness::{
 };
 
 const FETCHED: &str = "/pub/x-1.0.tar.gz";
-const PASSED: &str = "/pub/latest/list.bin";
+const PASS_THROUGH: &str = "/pub/latest/list.bin";
 const PRIMER: &str = "/pub/latest/primer.bin";
 
 /// Requests until one uses a kept connection: one is the rule.
@@ -67,7 +67,10 @@ fn stale_connection_is_replaced_for_get() {
         let origin = Origin::start();
         let body = archive(2, 20_000);
         let gateway = gateway(&origin).start();
-        for (number, path) in [FETCHED, PASSED, FETCHED, PASSED].into_iter().enumerate() {
+        for (number, path) in [FETCHED, PASS_THROUGH, FETCHED, PASS_THROUGH]
+            .into_iter()
+            .enumerate()
+        {
             let (path, response) =
                 on_used_connection(&origin, &format!("/{number}{path}"), |path| {
                     let url = origin.url(path);
@@ -100,7 +103,7 @@ fn stale_connection_is_replaced_for_idempotent_methods() {
         let gateway = gateway(&origin).start();
         for method in ["HEAD", "OPTIONS", "PUT", "DELETE"] {
             let (path, response) =
-                on_used_connection(&origin, &format!("{PASSED}?{method}"), |path| {
+                on_used_connection(&origin, &format!("{PASS_THROUGH}?{method}"), |path| {
                     origin.serve(
                         path,
                         Reply::ok(&archive(3, 100)).stop_on_reuse(stop.clone()),
@@ -146,7 +149,7 @@ fn unsafe_request_is_not_sent_twice() {
 #[test]
 fn failing_fresh_connection_is_an_error() {
     for stop in stops() {
-        for path in [FETCHED, PASSED] {
+        for path in [FETCHED, PASS_THROUGH] {
             let origin = Origin::start();
             let gateway = Gateway::builder()
                 .origin(&origin)
@@ -199,7 +202,7 @@ fn failing_replacement_counts_as_one_attempt() {
 
 #[test]
 fn second_stale_connection_is_not_used() {
-    for path in [FETCHED, PASSED] {
+    for path in [FETCHED, PASS_THROUGH] {
         let origin = Origin::start();
         let gateway = gateway(&origin).start();
         let (primer, gate) = (archive(6, 100), Gate::new());
@@ -226,7 +229,7 @@ fn stale_connections_are_replaced_at_every_hop() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(8, 20_000);
     let gateway = gateway(&origin).origin(&other).start();
-    for path in [FETCHED, PASSED] {
+    for path in [FETCHED, PASS_THROUGH] {
         let follow = |path: &str| {
             origin.serve(
                 path,
@@ -254,7 +257,7 @@ fn stale_tls_connection_is_replaced() {
         let origin = Origin::start_tls(&authority);
         let body = archive(9, 20_000);
         let gateway = gateway(&origin).authority(&authority).start();
-        for path in [FETCHED, PASSED] {
+        for path in [FETCHED, PASS_THROUGH] {
             let (path, ()) = on_used_connection(&origin, path, |path| {
                 origin.serve(path, Reply::file(&body).stop_on_reuse(stop.clone()));
                 prime(&gateway, &origin);
@@ -277,7 +280,7 @@ fn stale_connection_to_egress_proxy_is_replaced() {
         .one_attempt()
         .text("fetch.egress_proxy", &proxy.url(""))
         .start();
-    for path in [FETCHED, PASSED] {
+    for path in [FETCHED, PASS_THROUGH] {
         let url = |path: &str| format!("http://origin.invalid{path}");
         let ask = |path: &str| {
             proxy.serve(&url(path), Reply::file(&body).stop_on_reuse(Stop::Cut));
@@ -301,7 +304,7 @@ fn stale_tunnel_through_egress_proxy_is_replaced() {
     let gateway = builder
         .text("fetch.egress_proxy", &format!("http://{proxy}"))
         .start();
-    for path in [FETCHED, PASSED] {
+    for path in [FETCHED, PASS_THROUGH] {
         let (path, ()) = on_used_connection(&origin, path, |path| {
             origin.serve(path, Reply::file(&body).stop_on_reuse(Stop::Cut));
             prime(&gateway, &origin);
@@ -334,14 +337,14 @@ fn connections_closed_between_requests_fail_no_client() {
     let origin = Origin::start();
     let body = archive(12, 1000);
     // Closes at once, without saying so in the head.
-    origin.serve(PASSED, Reply::ok(&body).claims_length(body.len()));
+    origin.serve(PASS_THROUGH, Reply::ok(&body).claims_length(body.len()));
     let gateway = gateway(&origin)
         .set("limits.requests_per_second", "0")
         .start();
     all_at_once(6, |_| {
         for _ in 0..50 {
             gateway
-                .proxied("GET", &origin.url(PASSED))
+                .proxied("GET", &origin.url(PASS_THROUGH))
                 .send()
                 .assert_body(200, &body);
         }

@@ -108,7 +108,7 @@ fn process_killed_before_head_costs_one_more_request() {
     let lost = first.get(&url).start();
     gate.await_reached(1);
     let follower = second.get(&url).start();
-    second.await_at_claim(&url);
+    second.await_at_lease(&url);
     first.kill9();
     drop(lost);
     follower.head().finish().assert_body(200, &body);
@@ -171,7 +171,7 @@ fn peer_tries_once_after_failed_fetch() {
     let early = first.get(&url).start();
     gate.await_reached(1);
     let follower = second.get(&url).start();
-    second.await_at_claim(&url);
+    second.await_at_lease(&url);
     gate.open();
     early.head().finish().assert_problem(504);
     follower.head().finish().assert_problem(504);
@@ -261,7 +261,7 @@ fn takeover_resumes_only_with_validator_of_all_bytes() {
         let mut follower = second.get(&url).open();
         assert_same(&follower.read(written), &body[..written]);
         let has_validator =
-            || fs::read_to_string(first.claim_of(&url)).is_ok_and(|text| text.contains(validator));
+            || fs::read_to_string(first.lease_of(&url)).is_ok_and(|text| text.contains(validator));
         eventually("the lease record has the validator", || {
             has_validator().then_some(())
         });
@@ -319,8 +319,8 @@ fn many_fetches_of_killed_process_are_taken_over() {
         .map(|(path, body)| ([ask(&second, path), ask(&third, path)], body))
         .collect();
     for (path, _) in &targets {
-        second.await_at_claim(&origin.url(path));
-        third.await_at_claim(&origin.url(path));
+        second.await_at_lease(&origin.url(path));
+        third.await_at_lease(&origin.url(path));
     }
     first.kill9();
     drop(lost);

@@ -4,7 +4,7 @@
 use crate::harness::{Builder, Gateway, Origin, Reply, archive};
 
 const FETCHED: &str = "/pub/x-1.0.tar.gz";
-const PASSED: &str = "/pub/latest/list.bin";
+const PASS_THROUGH: &str = "/pub/latest/list.bin";
 
 /// `Transfer-Encoding` field lines that Millpond does not undo.
 const REFUSED: [&[&str]; 14] = [
@@ -37,7 +37,7 @@ fn coded_response_is_refused_on_both_ports() {
     let body = archive(1, 20_000);
     let gateway = gateway(&origin).start();
     for (number, lines) in REFUSED.into_iter().enumerate() {
-        for path in [FETCHED, PASSED] {
+        for path in [FETCHED, PASS_THROUGH] {
             for port in ["gateway", "proxy"] {
                 let path = format!("/{number}/{port}{path}");
                 let url = origin.url(&path);
@@ -141,7 +141,7 @@ fn chunked_is_accepted_in_any_case() {
         .into_iter()
         .enumerate()
     {
-        for path in [FETCHED, PASSED] {
+        for path in [FETCHED, PASS_THROUGH] {
             let path = format!("/{number}{path}");
             origin.serve(&path, Reply::file(&body).transfer_encoding(&[coding]));
             gateway.assert_serves(&origin.url(&path), &body);
@@ -159,7 +159,7 @@ fn chunked_overrides_content_length() {
     let body = archive(6, 20_000);
     let gateway = gateway(&origin).start();
     for length in ["1000", "20007"] {
-        for path in [FETCHED, PASSED] {
+        for path in [FETCHED, PASS_THROUGH] {
             let path = format!("/{length}{path}");
             origin.serve(
                 &path,
@@ -183,7 +183,7 @@ fn chunked_overrides_content_length() {
 fn coded_response_of_http_1_0_is_refused() {
     let origin = Origin::start();
     let gateway = gateway(&origin).start();
-    for path in [FETCHED, PASSED] {
+    for path in [FETCHED, PASS_THROUGH] {
         origin.serve(
             path,
             Reply::file(&archive(7, 2000))

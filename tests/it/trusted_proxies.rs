@@ -180,8 +180,9 @@ fn untrusted_proxy_protocol_header_closes_connection() {
         .relay()
         .set("gateway.trusted_proxies", TRUSTED)
         .start();
-    for door in [unasked.addr(), unasked.proxy_addr()] {
-        let answer = Waiting::send(door, &[header, get.as_bytes()].concat(), false).head_if_any();
+    for address in [unasked.addr(), unasked.proxy_addr()] {
+        let answer =
+            Waiting::send(address, &[header, get.as_bytes()].concat(), false).head_if_any();
         assert!(
             answer.is_none_or(|head| head.status == 400),
             "an unexpected PROXY header is refused"

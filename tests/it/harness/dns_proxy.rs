@@ -14,26 +14,26 @@ const OPCODE_MASK: u8 = 0x78;
 const OPCODE_UPDATE: u8 = 5 << 3;
 
 /// A running proxy. Dropping it closes the port.
-pub struct NamedDoor {
+pub struct DnsProxy {
     address: SocketAddr,
     gate: Gate,
     is_over: Arc<AtomicBool>,
 }
 
-impl NamedDoor {
+impl DnsProxy {
     /// Starts a proxy that holds each update at the gate before it forwards the update.
     pub fn before(named: &Named, gate: &Gate) -> Self {
         let listener = listen("127.0.0.1");
         let address = listener.local_addr().expect("a listener has an address");
         let is_over = Arc::new(AtomicBool::new(false));
-        let door = Self {
+        let proxy = Self {
             address,
             gate: gate.clone(),
             is_over: Arc::clone(&is_over),
         };
         let (server, gate) = (named.address(), gate.clone());
         thread::spawn(move || accept(&listener, server, &gate, &is_over));
-        door
+        proxy
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -41,7 +41,7 @@ impl NamedDoor {
     }
 }
 
-impl Drop for NamedDoor {
+impl Drop for DnsProxy {
     fn drop(&mut self) {
         self.gate.abandon();
         self.is_over.store(true, Ordering::Release);

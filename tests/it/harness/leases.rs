@@ -7,21 +7,21 @@ use super::{Gateway, eventually, sha256};
 
 impl Gateway {
     /// Returns the path of a target's lease file.
-    pub fn claim_of(&self, url: &str) -> PathBuf {
+    pub fn lease_of(&self, url: &str) -> PathBuf {
         self.cache().join("leases").join(sha256(url.as_bytes()))
     }
 
     /// Waits until this process has opened the lease file of a target that another process holds.
     #[track_caller]
-    pub fn await_at_claim(&self, url: &str) {
-        let (claim, open) = (self.claim_of(url), format!("/proc/{}/fd", self.pid()));
-        let is_claim =
-            |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|path| path == claim);
+    pub fn await_at_lease(&self, url: &str) {
+        let (lease, open) = (self.lease_of(url), format!("/proc/{}/fd", self.pid()));
+        let is_lease =
+            |file: fs::DirEntry| fs::read_link(file.path()).is_ok_and(|path| path == lease);
         eventually("the process waits for the lease", || {
             fs::read_dir(&open)
                 .expect("the process runs")
                 .flatten()
-                .any(is_claim)
+                .any(is_lease)
                 .then_some(())
         });
     }

@@ -42,7 +42,7 @@ pub use builder::{Builder, NAME, millpond};
 pub use client::{Request, encoded};
 pub use connections::{Kept, raise_descriptor_limit};
 pub use disk::{Disk, Trouble};
-pub use dns_proxy::NamedDoor;
+pub use dns_proxy::DnsProxy;
 pub use ftp::{Act, FtpServer, GREETING, passive, say};
 pub use gateway::Gateway;
 pub use log::{Log, is_request_of};

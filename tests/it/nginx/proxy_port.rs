@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use super::{FROZEN, PASSED, behind_nginx};
+use super::{IMMUTABLE, PASS_THROUGH, behind_nginx};
 use crate::harness::{
     Gateway, Nginx, Origin, Reply, Tool, Waiting, archive, assert_same, is_request_of,
 };
@@ -14,10 +14,10 @@ use crate::tunnel::listener;
 fn gateway_port_accepts_proxy_requests() {
     let origin = Origin::start();
     let body = archive(3, 50_000);
-    origin.serve(FROZEN, Reply::file(&body));
+    origin.serve(IMMUTABLE, Reply::file(&body));
     origin.serve("/_objects/x.tar.gz", Reply::file(&body));
     origin.serve(
-        PASSED,
+        PASS_THROUGH,
         Reply::ok(&b"page\n".to_vec().into()).header("Set-Cookie", "a=b"),
     );
     let gateway = Gateway::builder()
@@ -28,7 +28,7 @@ fn gateway_port_accepts_proxy_requests() {
     let nginx = Nginx::before(&gateway);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let proxy = nginx.addr().to_string();
-    for path in [FROZEN, "/_objects/x.tar.gz"] {
+    for path in [IMMUTABLE, "/_objects/x.tar.gz"] {
         for _ in 0..2 {
             let curl = Tool::curl(folder.path()).args(&[
                 "-f",
@@ -51,7 +51,7 @@ fn gateway_port_accepts_proxy_requests() {
         hit.assert_cache(&["hit"]);
         assert_eq!(origin.count(path), 1, "{path}");
     }
-    let passed = nginx.request("GET", &origin.url(PASSED)).send();
+    let passed = nginx.request("GET", &origin.url(PASS_THROUGH)).send();
     assert_eq!(passed.wants("set-cookie"), "a=b", "a proxy is transparent");
     let posted = nginx
         .request("POST", &origin.url("/latest/form"))
@@ -62,7 +62,7 @@ fn gateway_port_accepts_proxy_requests() {
         (404, b"a=b".to_vec())
     );
     gateway.log().wait_for("the endpoint", |event| {
-        is_request_of(event, FROZEN) && event["endpoint"] == "proxy"
+        is_request_of(event, IMMUTABLE) && event["endpoint"] == "proxy"
     });
     // FTP gets the same response as at the proxy port.
     let ftp = "ftp://127.0.0.1:21/pub/x-1.0.tar.gz";
@@ -80,17 +80,17 @@ fn gateway_port_accepts_proxy_requests() {
 fn nginx_proxy_port_serves_requests_and_tunnels() {
     let origin = Origin::start();
     let body = archive(4, 50_000);
-    origin.serve(FROZEN, Reply::file(&body));
+    origin.serve(IMMUTABLE, Reply::file(&body));
     let (listener, address) = listener();
     let gateway = behind_nginx(&origin).port(address.port()).start();
     let nginx = Nginx::before(&gateway);
     for _ in 0..2 {
         nginx
-            .proxied("GET", &origin.url(FROZEN))
+            .proxied("GET", &origin.url(IMMUTABLE))
             .send()
             .assert_body(200, &body);
     }
-    assert_eq!(origin.count(FROZEN), 1);
+    assert_eq!(origin.count(IMMUTABLE), 1);
 
     let head = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\nearly ");
     let answer = Waiting::send(nginx.proxy_addr(), head.as_bytes(), false).head();

@@ -1,6 +1,6 @@
 //! Requests with credentials: they bypass the cache, and no other host receives the credentials.
 
-use super::{FROZEN, PASSED};
+use super::{IMMUTABLE, PASS_THROUGH};
 use crate::harness::{Gateway, Origin, Reply, archive};
 
 #[test]
@@ -46,7 +46,7 @@ fn requests_with_credentials_bypass_cache() {
 #[test]
 fn credentials_are_not_sent_to_redirect_target() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
-    origin.serve(FROZEN, Reply::redirect(302, &other.url("/y.tar.gz")));
+    origin.serve(IMMUTABLE, Reply::redirect(302, &other.url("/y.tar.gz")));
     other.serve("/y.tar.gz", Reply::file(&archive(12, 5000)));
     let gateway = Gateway::builder()
         .origin(&origin)
@@ -54,7 +54,7 @@ fn credentials_are_not_sent_to_redirect_target() {
         .relay()
         .start();
     let request = gateway
-        .proxied("GET", &origin.url(FROZEN))
+        .proxied("GET", &origin.url(IMMUTABLE))
         .header("Authorization", "Basic c2VjcmV0")
         .header("Cookie", "a=1");
     let answer = request.send();
@@ -69,18 +69,18 @@ fn credentials_are_not_sent_to_redirect_target() {
 fn gateway_endpoint_drops_credentials() {
     let origin = Origin::start();
     origin.serve(
-        PASSED,
+        PASS_THROUGH,
         Reply::ok(&b"page\n".to_vec().into()).header("X-Accel-Redirect", "/secret"),
     );
     let gateway = Gateway::relaying(&origin);
     let request = gateway
-        .get(&origin.url(PASSED))
+        .get(&origin.url(PASS_THROUGH))
         .header("Authorization", "Basic c2VjcmV0")
         .header("Cookie", "a=1");
     let answer = request.send();
     answer.assert_body(200, b"page\n");
     assert_eq!(answer.header("x-accel-redirect"), None);
-    let asked = origin.request(PASSED);
+    let asked = origin.request(PASS_THROUGH);
     assert_eq!(
         (asked.header("authorization"), asked.header("cookie")),
         (None, None)

@@ -59,7 +59,7 @@ impl Seen {
     }
 }
 
-pub(super) struct Door {
+pub(super) struct FrontEnd {
     pub(super) style: Style,
     pub(super) files: Files,
     pub(super) faults: Faults,
@@ -72,7 +72,7 @@ pub(super) struct Door {
     open: S3Service,
 }
 
-impl Door {
+impl FrontEnd {
     pub(super) fn new(style: Style) -> Self {
         let files = Files::new();
         let builder = || {

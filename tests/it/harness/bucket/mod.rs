@@ -1,7 +1,7 @@
 //! An in-process S3 bucket that is as strict as the strictest store, injects faults, and
 //! records its requests.
 //!
-//! A real S3 server behind it checks every signature. `door` adds the features which the server
+//! A real S3 server behind it checks every signature. `front_end` adds the features that the server
 //! lacks. Keys are file names on disk: a key may have 160 characters, or 130 in a multipart upload.
 
 mod fault;
@@ -17,7 +17,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::front_end::{Door, Style};
+use self::front_end::{FrontEnd, Style};
 use self::server::Server;
 use super::{Builder, eventually, lock, sha256};
 
@@ -43,7 +43,7 @@ pub fn object_key(body: &[u8]) -> String {
 
 /// A running store with one bucket. Dropping it stops the store.
 pub struct Bucket {
-    door: Arc<Door>,
+    front_end: Arc<FrontEnd>,
     server: Server,
 }
 
@@ -66,9 +66,9 @@ impl Bucket {
             .local_addr()
             .expect("a listener has an address")
             .port();
-        let door = Arc::new(Door::new(style(port)));
-        let server = Server::start(listener, door.clone());
-        Self { door, server }
+        let front_end = Arc::new(FrontEnd::new(style(port)));
+        let server = Server::start(listener, front_end.clone());
+        Self { front_end, server }
     }
 
     /// Adds the `[s3]` section of a gateway that stores its objects under `prefix`.
@@ -104,7 +104,7 @@ impl Bucket {
             ("secret_access_key", text(SECRET_ACCESS_KEY)),
             (
                 "path_style",
-                matches!(self.door.style, Style::Path).to_string(),
+                matches!(self.front_end.style, Style::Path).to_string(),
             ),
         ]
     }
@@ -112,13 +112,15 @@ impl Bucket {
     /// Returns the environment in which a program resolves the host name of a virtual-host bucket
     /// (Debian package libnss-wrapper).
     pub fn resolver(&self) -> Vec<(&'static str, String)> {
-        match &self.door.style {
+        match &self.front_end.style {
             Style::Path => Vec::new(),
             Style::VirtualHost(_) => vec![
                 ("LD_PRELOAD", "libnss_wrapper.so".to_owned()),
                 (
                     "NSS_WRAPPER_HOSTS",
-                    self.door.files.hosts_file(&format!("{BUCKET}.{DOMAIN}")),
+                    self.front_end
+                        .files
+                        .hosts_file(&format!("{BUCKET}.{DOMAIN}")),
                 ),
             ],
         }
@@ -126,7 +128,7 @@ impl Bucket {
 
     /// Returns the URL of the store, without the bucket's name.
     pub fn endpoint(&self) -> String {
-        match &self.door.style {
+        match &self.front_end.style {
             Style::Path => format!("http://{}", self.address()),
             Style::VirtualHost(domain) => format!("http://{domain}"),
         }
@@ -134,7 +136,7 @@ impl Bucket {
 
     /// Returns the URL of the bucket, to which a key can be appended.
     pub fn base_url(&self) -> String {
-        match &self.door.style {
+        match &self.front_end.style {
             Style::Path => format!("http://{}/{BUCKET}/", self.address()),
             Style::VirtualHost(domain) => format!("http://{BUCKET}.{domain}/"),
         }
@@ -146,7 +148,7 @@ impl Bucket {
 
     /// Makes the bucket readable without a signature.
     pub fn make_public(&self) {
-        self.door.make_public();
+        self.front_end.make_public();
     }
 
     /// Stops accepting connections and closes the open ones.
@@ -168,7 +170,7 @@ impl Bucket {
     /// Injects a fault into the requests that `wanted` selects, until [`Bucket::heal`]. The first
     /// matching fault applies.
     pub fn fault(&self, wanted: impl Fn(&Seen) -> bool + Send + Sync + 'static, fault: Fault) {
-        self.door.faults.add(wanted, fault, usize::MAX);
+        self.front_end.faults.add(wanted, fault, usize::MAX);
     }
 
     /// Injects a fault as [`Bucket::fault`] does, into the first `count` matching requests.
@@ -178,17 +180,17 @@ impl Bucket {
         wanted: impl Fn(&Seen) -> bool + Send + Sync + 'static,
         fault: Fault,
     ) {
-        self.door.faults.add(wanted, fault, count);
+        self.front_end.faults.add(wanted, fault, count);
     }
 
     /// Removes all faults. Requests that wait at a gate stay there.
     pub fn heal(&self) {
-        self.door.faults.clear();
+        self.front_end.faults.clear();
     }
 
     /// Returns the requests with this method and key prefix, in the order of arrival.
     pub fn requests(&self, method: &str, prefix: &str) -> Vec<Seen> {
-        let all = lock(&self.door.seen);
+        let all = lock(&self.front_end.seen);
         all.iter()
             .filter(|seen| seen.method == method && seen.key.starts_with(prefix))
             .cloned()
@@ -201,7 +203,7 @@ impl Bucket {
 
     /// Returns the number of all requests.
     pub fn total(&self) -> usize {
-        lock(&self.door.seen).len()
+        lock(&self.front_end.seen).len()
     }
 
     /// Asserts that no request was refused as invalid by the rules of any store.
@@ -216,12 +218,12 @@ impl Bucket {
 
     /// Returns the refused requests with the reasons. Injected faults are not included.
     pub fn refused(&self) -> Vec<String> {
-        lock(&self.door.refused).clone()
+        lock(&self.front_end.refused).clone()
     }
 
     /// Returns every key with the size of its object.
     pub fn objects(&self) -> BTreeMap<String, u64> {
-        self.door.files.objects()
+        self.front_end.files.objects()
     }
 
     /// Returns the keys with this prefix.
@@ -233,32 +235,32 @@ impl Bucket {
     }
 
     pub fn read(&self, key: &str) -> Option<Vec<u8>> {
-        self.door.files.read(key)
+        self.front_end.files.read(key)
     }
 
     /// Writes an object directly, without a request.
     pub fn write(&self, key: &str, bytes: &[u8]) {
-        self.door.files.write(key, bytes);
+        self.front_end.files.write(key, bytes);
     }
 
     /// Removes an object directly, without a request.
     pub fn remove(&self, key: &str) {
-        self.door.files.remove(key);
+        self.front_end.files.remove(key);
     }
 
     /// Changes one byte in the middle of an object, and keeps its date, its length and its ETag.
     pub fn damage(&self, key: &str) {
-        self.door.files.damage(key);
+        self.front_end.files.damage(key);
     }
 
     /// Moves an object's `Last-Modified` into the past.
     pub fn age(&self, key: &str, by: Duration) {
-        self.door.files.age(key, by);
+        self.front_end.files.age(key, by);
     }
 
     /// Returns the keys of the incomplete multipart uploads.
     pub fn uploads(&self) -> Vec<String> {
-        self.door
+        self.front_end
             .files
             .uploads()
             .into_iter()
@@ -268,7 +270,7 @@ impl Bucket {
 
     /// Moves the start of the uploads for a key into the past.
     pub fn age_uploads(&self, key: &str, by: Duration) {
-        self.door.files.age_uploads(key, by);
+        self.front_end.files.age_uploads(key, by);
     }
 
     /// Waits until a complete object exists.
@@ -288,6 +290,6 @@ impl Bucket {
 
 impl Drop for Bucket {
     fn drop(&mut self) {
-        self.door.faults.abandon();
+        self.front_end.faults.abandon();
     }
 }

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::front_end::Door;
+use super::front_end::FrontEnd;
 
 /// A running listener. Dropping it ends the thread.
 pub(super) struct Server {
@@ -21,7 +21,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(listener: std::net::TcpListener, door: Arc<Door>) -> Self {
+    pub(super) fn start(listener: std::net::TcpListener, front_end: Arc<FrontEnd>) -> Self {
         let address = listener.local_addr().expect("a listener has an address");
         let (is_up, state) = watch::channel(true);
         thread::spawn(move || {
@@ -29,7 +29,7 @@ impl Server {
                 .enable_all()
                 .build();
             let runtime = runtime.expect("a runtime can be made");
-            runtime.block_on(serve(listener, &door, state));
+            runtime.block_on(serve(listener, &front_end, state));
             runtime.shutdown_background();
         });
         Self { address, is_up }
@@ -47,7 +47,7 @@ impl Server {
 /// Serves until the [`Server`] is dropped.
 async fn serve(
     listener: std::net::TcpListener,
-    door: &Arc<Door>,
+    front_end: &Arc<FrontEnd>,
     mut state: watch::Receiver<bool>,
 ) {
     listener
@@ -60,7 +60,7 @@ async fn serve(
         while *state.borrow_and_update() {
             tokio::select! {
                 Ok((socket, _)) = listener.accept() => {
-                    drop(connections.spawn(converse(socket, door.clone())));
+                    drop(connections.spawn(converse(socket, front_end.clone())));
                 }
                 changed = state.changed() => if changed.is_err() { return },
             }
@@ -77,12 +77,12 @@ async fn serve(
 }
 
 /// Serves one connection to its end.
-async fn converse(socket: tokio::net::TcpStream, door: Arc<Door>) {
+async fn converse(socket: tokio::net::TcpStream, front_end: Arc<FrontEnd>) {
     // An error is harmless: the option only speeds up small responses.
     drop(socket.set_nodelay(true));
     let service = service_fn(move |request| {
-        let door = door.clone();
-        async move { door.answer(request).await }
+        let front_end = front_end.clone();
+        async move { front_end.answer(request).await }
     });
     // Both the clients and the test close connections early: an error is a normal end.
     drop(

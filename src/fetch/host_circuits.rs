@@ -9,8 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::lock::lock;
-use crate::model::{Scheme, Target};
+use crate::model::{Scheme, Target, lock};
 use crate::origin::OriginError;
 use crate::retry::{CircuitBreaker, CircuitPermit, CircuitRejection, CircuitSettings, ProbeExpiry};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use super::lock::lock;
+use crate::model::lock;
 use crate::policy::Admitted;
 
 /// Permission to fetch from one host.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::FetchError;
-use super::lock::lock;
+use crate::model::lock;
 
 /// Maximum size of the buffer, in bytes. The last piece may exceed it.
 const MAX_BUFFERED_BYTES: u64 = 4 << 20;

@@ -14,7 +14,6 @@ mod host_circuits;
 mod host_limits;
 mod in_flight;
 mod job;
-mod lock;
 mod memory_overflow;
 mod multi_process;
 mod parent_cache;

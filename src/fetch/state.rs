@@ -13,11 +13,10 @@ use tokio_util::task::TaskTracker;
 use super::host_circuits::HostCircuits;
 use super::host_limits::HostLimiter;
 use super::in_flight::{FetchKey, InFlightMap};
-use super::lock::lock;
 use super::{Config, FetchError};
 use crate::cache::Cache;
 use crate::limits::MAX_IN_FLIGHT;
-use crate::model::EventSink;
+use crate::model::{EventSink, lock};
 use crate::origin::Origin;
 use crate::policy::Policy;
 

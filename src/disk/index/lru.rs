@@ -5,9 +5,9 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{EVICTION_HOLD, Index, lock, now, to_u64};
+use super::{EVICTION_HOLD, Index, now, to_u64};
 use crate::disk::DiskError;
-use crate::model::Sha256;
+use crate::model::{Sha256, lock};
 
 /// Bound on the held objects that one reindexing examines. An operator pins fewer.
 const MAX_HOLDS: usize = 10_000;

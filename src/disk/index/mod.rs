@@ -10,7 +10,7 @@ mod lru;
 mod upload_queue;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{
@@ -22,7 +22,7 @@ pub use upload_queue::PendingUpload;
 
 use super::DiskError;
 use super::layout::Layout;
-use crate::model::Sha256;
+use crate::model::{Sha256, lock};
 use database::{connect, identity, remove_files};
 
 /// Access time of a held object. The object is no candidate for eviction, and an access does not
@@ -334,12 +334,6 @@ fn release_queue_leases(transaction: &Transaction<'_>, live: &[String]) -> Resul
         )?;
     }
     Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves no inconsistent state: SQLite rolls back, and a lost access time
-    // does no harm.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the current time in milliseconds since 1970.

@@ -5,9 +5,9 @@
 
 use rusqlite::{OptionalExtension as _, TransactionBehavior, params};
 
-use super::{Index, lock, now, to_i64, to_u64};
+use super::{Index, now, to_i64, to_u64};
 use crate::disk::DiskError;
-use crate::model::{Key, Sha256};
+use crate::model::{Key, Sha256, lock};
 
 /// Time for which a process does not dequeue the same upload again, in milliseconds.
 const LEASE_MS: i64 = 6 * 3600 * 1000;

@@ -1,14 +1,14 @@
 //! Pool of idle control connections, and the limit of connections to each server.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::control::Session;
-use crate::model::Target;
+use crate::model::{Target, lock};
 use crate::origin::fault::ConnectionFault;
 
 /// How long an idle connection stays open. Servers close connections that send nothing.
@@ -148,9 +148,4 @@ async fn close_expired(pool: Weak<Pool>) {
             return;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change is one call, so a panic leaves no partial change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -109,6 +109,49 @@ fn dependencies_run_downwards() {
 }
 
 #[test]
+fn architecture_page_has_the_module_table() {
+    let page = read_architecture_page();
+    for (module, uses) in MODULES {
+        let uses: Vec<_> = uses.iter().filter(|used| **used != "model").collect();
+        let uses = uses.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let uses = if uses.is_empty() {
+            "–".to_owned()
+        } else {
+            uses.join(", ")
+        };
+        let is_row = |line: &str| {
+            line.starts_with(&format!("| `{module}` |")) && line.ends_with(&format!("| {uses} |"))
+        };
+        assert!(page.lines().any(is_row), "{module} uses {uses}");
+    }
+}
+
+#[test]
+fn architecture_page_names_existing_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = read_architecture_page();
+    let names = page.split('`').skip(1).step_by(2);
+    let paths: Vec<_> = names
+        .filter(|name| name.contains('/') && Path::new(name).extension() == Some("rs".as_ref()))
+        .collect();
+    assert!(paths.len() > 20, "the page names files");
+    for path in paths {
+        let is_file = ["src", "."]
+            .iter()
+            .any(|at| root.join(at).join(path).is_file());
+        assert!(is_file, "{path} does not exist");
+    }
+}
+
+fn read_architecture_page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md");
+    let page = fs::read_to_string(path).expect("the page can be read");
+    // Quotes in a code block have no pairs.
+    let outside = page.split("```").step_by(2);
+    outside.collect()
+}
+
+#[test]
 fn modules_are_in_table() {
     let known: BTreeSet<_> = MODULES
         .iter()

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use fs_err as fs;
@@ -79,9 +79,10 @@ impl Staging {
         length: Option<u64>,
         hasher: Hasher,
     ) -> Result<Self, DiskError> {
-        let own_io = io.clone();
+        let caller = Caller::new();
+        let (own_io, waiting) = (io.clone(), caller.observe());
         io.run(IoClass::Request, move |disk| {
-            Self::create(disk, own_io, length, hasher)
+            Self::create(disk, own_io, length, hasher, &waiting)
         })
         .await
     }
@@ -91,6 +92,7 @@ impl Staging {
         io: DiskIo,
         length: Option<u64>,
         hasher: Hasher,
+        waiting: &CallerObserver,
     ) -> Result<Self, DiskError> {
         let (id, path) = disk.slot.next_file();
         let file = Arc::new(StagedFile {
@@ -106,7 +108,7 @@ impl Staging {
             .create_new(true)
             .open(&file.path)?;
         let handle = Arc::new(handle.into_parts().0);
-        reserve(disk, file.id, &handle, reserved_bytes)?;
+        reserve(disk, &file, &handle, reserved_bytes, waiting)?;
         let hash_state = HashState {
             hasher,
             hashed_bytes: 0,
@@ -189,10 +191,12 @@ impl Staging {
         let wanted_bytes = end.div_ceil(RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES;
         // The operation owns the file, so that it does not reserve for a file that was dropped.
         let (file, handle) = (Arc::clone(&self.file), Arc::clone(&self.handle));
+        let caller = Caller::new();
+        let waiting = caller.observe();
         self.file
             .io
             .run(IoClass::Request, move |disk| {
-                reserve(disk, file.id, &handle, wanted_bytes)
+                reserve(disk, &file, &handle, wanted_bytes, &waiting)
             })
             .await?;
         self.reserved_bytes = wanted_bytes;
@@ -266,13 +270,48 @@ impl Finished {
     }
 }
 
+/// The future that waits for a reservation. An abandoned reservation must not evict, because the
+/// retry of its caller may evict for the same body.
+struct Caller(Arc<()>);
+
+/// Shows a disk thread whether the [`Caller`] still waits.
+struct CallerObserver(Weak<()>);
+
+impl Caller {
+    fn new() -> Self {
+        Self(Arc::new(()))
+    }
+
+    fn observe(&self) -> CallerObserver {
+        CallerObserver(Arc::downgrade(&self.0))
+    }
+}
+
+impl CallerObserver {
+    /// # Errors
+    /// [`DiskError::Timeout`] if the caller has stopped waiting.
+    fn check(&self) -> Result<(), DiskError> {
+        match self.0.strong_count() {
+            0 => Err(DiskError::Timeout),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Reserves a total of `wanted_bytes` for one body, first in the index, then on the file system.
 /// Evicts if there is too little space, and keeps `min_free_bytes` free.
-fn reserve(disk: &DiskStore, id: u64, handle: &File, wanted_bytes: u64) -> Result<(), DiskError> {
+fn reserve(
+    disk: &DiskStore,
+    file: &StagedFile,
+    handle: &File,
+    wanted_bytes: u64,
+    waiting: &CallerObserver,
+) -> Result<(), DiskError> {
     let limit_bytes = disk.config.max_size_bytes;
     let reserve = || {
+        waiting.check()?;
         disk.index
-            .reserve(&disk.slot.name, id, wanted_bytes, limit_bytes)
+            .reserve(&disk.slot.name, file.id, wanted_bytes, limit_bytes)
     };
     let reservation = match reserve() {
         Err(DiskError::Index(error)) if is_damage(&error) => {

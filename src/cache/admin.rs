@@ -105,7 +105,7 @@ impl<'a> CacheAdmin<'a> {
             |object: &ObjectHandle| recorded_bytes.is_none_or(|bytes| bytes == object.size_bytes);
         let object = object.filter(has_length);
         if object.is_some() {
-            self.cache.disk().store().index.record_access(sha256);
+            self.cache.disk().store().index.lru().record_access(sha256);
         }
         Ok(object)
     }

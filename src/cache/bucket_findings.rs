@@ -21,7 +21,7 @@ pub async fn record_listing(
     let seen: Vec<_> = seen.collect();
     let recorded = seen.clone();
     let recorded = cache.disk().run(IoClass::Maintenance, move |disk| {
-        disk.index.record_in_bucket(&recorded)
+        disk.index.bucket_objects().record(&recorded)
     });
     if let Err(error) = recorded.await {
         tracing::debug!(%error, "objects of the bucket were not recorded");
@@ -46,10 +46,10 @@ pub async fn mark_suspect(cache: &Cache, record: &Record, error: &BucketError) {
     }
     let record = record.clone();
     let requeued = cache.disk().run(IoClass::Request, move |disk| {
-        disk.index.remove_in_bucket(sha256)?;
+        disk.index.bucket_objects().remove(sha256)?;
         // The upload is queued before the marker is cleared, so that a crash does not lose it.
         if records::is_cached(&disk.layout, &record) {
-            disk.index.enqueue(&[PendingUpload {
+            disk.index.uploads().enqueue(&[PendingUpload {
                 key: record.key(),
                 sha256,
             }])?;

@@ -41,7 +41,7 @@ pub async fn sync_bucket_inventory(
     pin_sync::import_unknown_pins(cache).await?;
     let has_retention = state.bucket.config().has_retention();
     let missing = cache.disk().run(IoClass::Maintenance, move |disk| {
-        disk.index.remove_unseen(started)?;
+        disk.index.bucket_objects().remove_unseen(started)?;
         requeue_missing(disk, started, has_retention)
     });
     let missing = missing.await?;
@@ -126,7 +126,7 @@ fn requeue_missing(
             let cached_bytes = fs::metadata(disk.layout.object(sha256))
                 .ok()
                 .map(|metadata| metadata.len());
-            let is_intact = match disk.index.seen_since(sha256, started)? {
+            let is_intact = match disk.index.bucket_objects().seen_since(sha256, started)? {
                 Some(size_bytes) => {
                     cached_bytes.is_none_or(|cached_bytes| cached_bytes == size_bytes)
                 }
@@ -149,7 +149,7 @@ fn requeue_missing(
         }
         Ok(())
     })?;
-    disk.index.enqueue(&uploads)?;
+    disk.index.uploads().enqueue(&uploads)?;
     for sha256 in &missing {
         markers.clear_object(*sha256)?;
     }

@@ -193,10 +193,9 @@ impl Cache {
 
     /// Releases the slot in the folder at the end of the process, and removes staged bodies.
     pub async fn close(&self) {
-        let flushed = self
-            .inner
-            .disk
-            .run(IoClass::Request, |disk| disk.index.flush_access_times());
+        let flushed = self.inner.disk.run(IoClass::Request, |disk| {
+            disk.index.lru().flush_access_times()
+        });
         if let Err(error) = flushed.await {
             tracing::warn!(%error, "access times of objects were not stored");
         }

@@ -108,7 +108,7 @@ pub async fn open_file(cache: &Cache, record: Arc<Record>) -> Result<Option<File
     }
     let hit = cache.disk().open_hit(record).await?;
     if hit.is_some() {
-        store.index.record_access(sha256);
+        store.index.lru().record_access(sha256);
         if let Some(state) = &cache.inner.bucket {
             state.record_use(sha256);
         }
@@ -127,7 +127,9 @@ async fn is_in_bucket(cache: &Cache, state: &BucketState, record: &Record) -> bo
         }
         let since = since_epoch(SystemTime::now() - state.positive_ttl());
         let was_seen = cache.disk().run(IoClass::Request, move |disk| {
-            disk.index.was_seen_in_bucket(sha256, size_bytes, since)
+            disk.index
+                .bucket_objects()
+                .was_seen(sha256, size_bytes, since)
         });
         if matches!(was_seen.await, Ok::<_, DiskError>(true)) {
             state.set_present(sha256, true);

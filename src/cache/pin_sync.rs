@@ -31,7 +31,7 @@ pub async fn remove_records(cache: &Cache, key: Key, records: &[Sha256]) -> Resu
     for sha256 in records.iter().copied() {
         bucket.records().remove(key, sha256).await?;
         let removed = cache.disk().run(IoClass::Request, move |disk| {
-            disk.index.remove_upload(PendingUpload { key, sha256 })?;
+            disk.index.uploads().remove(PendingUpload { key, sha256 })?;
             if let Some(markers) = &disk.markers {
                 markers.clear_record(key, sha256)?;
             }
@@ -70,7 +70,7 @@ pub async fn remove_object(cache: &Cache, sha256: Sha256) -> Result<(), CacheErr
         if let Some(markers) = &disk.markers {
             markers.clear_object(sha256)?;
         }
-        disk.index.remove_in_bucket(sha256)
+        disk.index.bucket_objects().remove(sha256)
     });
     Ok(removed.await?)
 }

@@ -38,7 +38,7 @@ pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll
     let disk = cache.disk();
     let taken = disk
         .run(IoClass::Maintenance, |disk| {
-            disk.index.dequeue(disk.process_name())
+            disk.index.uploads().dequeue(disk.process_name())
         })
         .await?;
     let Some(pending) = taken else {
@@ -60,9 +60,10 @@ pub async fn upload_next(cache: &Cache, state: &BucketState) -> Result<QueuePoll
         }
     };
     let settled = disk.run(IoClass::Maintenance, move |disk| match wait {
-        None => disk.index.remove_upload(pending),
+        None => disk.index.uploads().remove(pending),
         Some(wait) => disk
             .index
+            .uploads()
             .requeue(pending, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
     });
     settled.await?;
@@ -127,12 +128,14 @@ async fn mark_uploaded(cache: &Cache, record: &Record) -> Result<(), DiskError> 
     cache
         .disk()
         .run(IoClass::Maintenance, move |disk| {
-            disk.index.record_in_bucket(&[(sha256, size_bytes)])?;
+            disk.index
+                .bucket_objects()
+                .record(&[(sha256, size_bytes)])?;
             if let Some(markers) = &disk.markers {
                 markers.set_object(sha256)?;
                 markers.set_record(key, sha256)?;
             }
-            disk.index.release_hold(sha256)
+            disk.index.lru().release_hold(sha256)
         })
         .await
 }

@@ -56,7 +56,7 @@ impl<'a> EvictionLock<'a> {
 /// [`DiskError`] if the index or the disk fails.
 pub fn evict_to_low_watermark(disk: &DiskStore) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
-    disk.index.flush_access_times()?;
+    disk.index.lru().flush_access_times()?;
     let cached_bytes = disk.index.cached_bytes()?;
     if cached_bytes > disk.config.high_watermark_bytes {
         free(disk, cached_bytes - disk.config.low_watermark_bytes)?;
@@ -76,7 +76,7 @@ pub fn make_space(
     reserve: impl Fn() -> Result<Reservation, DiskError>,
 ) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
-    disk.index.flush_access_times()?;
+    disk.index.lru().flush_access_times()?;
     for _ in 0..MAX_TRIES {
         match reserve()? {
             Reservation::Granted => return Ok(()),
@@ -95,20 +95,20 @@ pub fn make_space(
 /// [`DiskError`] if the index or the disk fails.
 pub fn make_disk_space(disk: &DiskStore, missing_bytes: u64) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
-    disk.index.flush_access_times()?;
+    disk.index.lru().flush_access_times()?;
     free(disk, missing_bytes)
 }
 
 /// Evicts at least `size_bytes`. Evicts nothing if less than that can be evicted.
 fn free(disk: &DiskStore, size_bytes: u64) -> Result<(), DiskError> {
-    if disk.mode == OpenMode::Maintenance || size_bytes > disk.index.evictable_bytes()? {
+    if disk.mode == OpenMode::Maintenance || size_bytes > disk.index.lru().evictable_bytes()? {
         return Ok(());
     }
     let markers = active_markers(disk)?;
     let mut freed_bytes = 0;
     let mut stuck = 0;
     while freed_bytes < size_bytes && stuck < MAX_STUCK {
-        let batch = disk.index.lru_candidates(BATCH)?;
+        let batch = disk.index.lru().candidates(BATCH)?;
         if batch.is_empty() {
             return Ok(());
         }
@@ -123,7 +123,7 @@ fn free(disk: &DiskStore, size_bytes: u64) -> Result<(), DiskError> {
                     tracing::warn!(%error, %sha256, "object could not be evicted");
                     // Moves the object to the end of the LRU order, so that it does not block
                     // others.
-                    disk.index.set_accessed_now(sha256)?;
+                    disk.index.lru().set_accessed_now(sha256)?;
                     stuck += 1;
                 }
                 Err(error) => return Err(error),
@@ -140,6 +140,7 @@ fn active_markers(disk: &DiskStore) -> Result<Option<ReplicaMarkers>, DiskError>
         Some(markers) => Ok(Some(markers.clone())),
         None => Ok(disk
             .index
+            .uploads()
             .bucket()?
             .map(|id| ReplicaMarkers::new(disk.layout.root(), &id))),
     }
@@ -155,7 +156,7 @@ fn evict_replicated(
     let _lock = disk.layout.lock_object(sha256)?;
     if markers.is_some_and(|markers| !markers.has_object(sha256)) {
         // The object should be held until its upload, and is not. The upload releases the hold.
-        disk.index.hold(sha256)?;
+        disk.index.lru().hold(sha256)?;
         disk.request_reindex();
         return Ok(None);
     }
@@ -175,7 +176,7 @@ pub fn evict(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskError>
 fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskError> {
     if pins::is_pinned(&disk.layout, sha256)? {
         // Holds the object, so that it is no candidate of the next evictions.
-        disk.index.hold(sha256)?;
+        disk.index.lru().hold(sha256)?;
         return Ok(EvictResult::Pinned);
     }
     let path = disk.layout.object(sha256);

@@ -120,7 +120,7 @@ pub fn unpin(disk: &DiskStore, key: Key, sha256: Sha256) -> Result<bool, DiskErr
     let was_pinned = durable_dirs::remove_if_exists(&disk.layout.pin(key, sha256))?;
     durable_dirs::remove_if_exists(&disk.layout.pin_by_digest(sha256, key))?;
     if !is_pinned(&disk.layout, sha256)? {
-        disk.index.set_accessed_now(sha256)?;
+        disk.index.lru().set_accessed_now(sha256)?;
     }
     Ok(was_pinned)
 }

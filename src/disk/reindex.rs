@@ -72,11 +72,11 @@ fn enqueue_unmarked(
             batch.push(PendingUpload { key, sha256 });
         }
         if batch.len() == BATCH {
-            added += index.enqueue(&std::mem::take(&mut batch))?;
+            added += index.uploads().enqueue(&std::mem::take(&mut batch))?;
         }
         Ok(())
     })?;
-    Ok(added + index.enqueue(&batch)?)
+    Ok(added + index.uploads().enqueue(&batch)?)
 }
 
 /// Inserts all objects on the disk. Returns the number of those that the index did not have.

@@ -30,7 +30,7 @@ pub struct StaleHold {
 /// [`DiskError`] if the index or the disk fails.
 pub fn find(layout: &Layout, index: &Index) -> Result<Vec<StaleHold>, DiskError> {
     let mut suspects = Vec::new();
-    for sha256 in index.held_without_upload()? {
+    for sha256 in index.lru().held_without_upload()? {
         let _lock = layout.lock_object(sha256)?;
         suspects
             .extend(changed_at(layout, sha256).map(|changed_at| StaleHold { sha256, changed_at }));
@@ -49,7 +49,7 @@ pub fn release(
     bucket: Option<&ReplicaMarkers>,
     suspects: &[StaleHold],
 ) -> Result<(), DiskError> {
-    let held = index.held_without_upload()?;
+    let held = index.lru().held_without_upload()?;
     for StaleHold {
         sha256,
         changed_at: found_change,
@@ -63,7 +63,7 @@ pub fn release(
             continue;
         }
         if bucket.is_none_or(|markers| markers.has_object(*sha256)) {
-            index.release_hold(*sha256)?;
+            index.lru().release_hold(*sha256)?;
         } else {
             // No record names the object, so it answers no request and is never uploaded.
             fs::remove_file(layout.object(*sha256))?;

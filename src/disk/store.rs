@@ -77,9 +77,10 @@ impl DiskStore {
         let index = Index::open(&layout)?;
         slot.reclaim_dead_processes(&layout, &index)?;
         let mut needs_reindex = index.is_new() || slot.found_dead();
+        let uploads = index.uploads();
         match replica {
-            Some(id) if mode == OpenMode::Serve => needs_reindex |= index.set_bucket(id)?,
-            None if mode == OpenMode::Serve && slot.is_alone() => index.set_no_bucket()?,
+            Some(id) if mode == OpenMode::Serve => needs_reindex |= uploads.set_bucket(id)?,
+            None if mode == OpenMode::Serve && slot.is_alone() => uploads.set_no_bucket()?,
             _ => {}
         }
         Ok(Self {

@@ -61,6 +61,8 @@ async fn evict_on_low_space(cache: Cache) {
 async fn flush_access_times(cache: Cache) -> Result<(), DiskError> {
     cache
         .disk()
-        .run(IoClass::Maintenance, |disk| disk.index.flush_access_times())
+        .run(IoClass::Maintenance, |disk| {
+            disk.index.lru().flush_access_times()
+        })
         .await
 }

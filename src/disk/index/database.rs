@@ -1,15 +1,17 @@
-//! The SQLite file of the index: its schema, opening and removal.
+//! The SQLite file of the index: its schema, opening and removal, and the conversion of values.
 //!
 //! This file must not know the meaning of the tables. Its main function is [`connect`].
 
 use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, params};
 
 use crate::disk::layout::Layout;
 use crate::disk::{DiskError, durable_dirs};
+use crate::model::{Sha256, lock};
 
 /// Version of the schema. Tables of another version are dropped and created again.
 const VERSION: i64 = 3;
@@ -117,4 +119,44 @@ pub fn remove_files(layout: &Layout) -> Result<(), DiskError> {
 pub fn identity(layout: &Layout) -> Option<(u64, u64)> {
     let metadata = fs::metadata(layout.index()).ok()?;
     Some((metadata.dev(), metadata.ino()))
+}
+
+/// Runs a query for digests whose parameters are a bound and the maximum number of rows.
+///
+/// # Errors
+/// [`DiskError::Index`] if the index fails.
+pub fn query_digests(
+    connection: &Mutex<Connection>,
+    sql: &str,
+    bound: impl ToSql,
+    count: usize,
+) -> Result<Vec<Sha256>, DiskError> {
+    let connection = lock(connection);
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params![bound, to_i64(count as u64)], |row| {
+        row.get(0).map(Sha256::from_bytes)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Returns the current time in milliseconds since 1970.
+pub fn now() -> i64 {
+    since_epoch(SystemTime::now())
+}
+
+/// Converts a time to milliseconds since 1970. An earlier time becomes 0.
+pub fn since_epoch(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
+        i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
+/// Converts a number for `SQLite`, which has signed numbers only. No size comes near their limit.
+pub fn to_i64(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Converts a number from `SQLite`. A negative number becomes 0.
+pub fn to_u64(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }

@@ -1,50 +1,64 @@
 //! LRU order of the objects for eviction, and eviction holds.
 //!
 //! A held object has the access time `EVICTION_HOLD`, which no access changes. It is held because
-//! it is pinned, or because it was not uploaded yet.
+//! it is pinned, or because it was not uploaded yet. This file must not know which of the two. Its
+//! main type is [`LruOrder`].
 
-use rusqlite::{OptionalExtension as _, params};
+use std::collections::HashMap;
+use std::sync::Mutex;
 
-use super::{EVICTION_HOLD, Index, now, to_u64};
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::database::{now, query_digests, to_u64};
 use crate::disk::DiskError;
 use crate::model::{Sha256, lock};
+
+/// Access time of a held object. The object is no candidate for eviction, and an access does not
+/// change this time.
+const EVICTION_HOLD: i64 = i64::MAX;
+
+/// Bound on the access times that are kept in memory until the next flush.
+const MAX_PENDING_ACCESS_TIMES: usize = 65_536;
 
 /// Bound on the held objects that one reindexing examines. An operator pins fewer.
 const MAX_HOLDS: usize = 10_000;
 
-impl Index {
+/// Access times that are not written yet, in milliseconds since 1970.
+pub type AccessTimes = Mutex<HashMap<Sha256, i64>>;
+
+/// The LRU order of the objects in the index.
+#[derive(Debug, Clone, Copy)]
+pub struct LruOrder<'a> {
+    connection: &'a Mutex<Connection>,
+    access_times: &'a AccessTimes,
+}
+
+impl<'a> LruOrder<'a> {
+    pub(super) fn new(connection: &'a Mutex<Connection>, access_times: &'a AccessTimes) -> Self {
+        Self {
+            connection,
+            access_times,
+        }
+    }
+
     /// Returns the cached bytes without those of held objects. Held objects are few, and their rows
     /// lie at one end of an SQL index.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn evictable_bytes(&self) -> Result<u64, DiskError> {
+    pub fn evictable_bytes(self) -> Result<u64, DiskError> {
         let sql = "SELECT (SELECT cached_bytes FROM ledger)
                  - (SELECT coalesce(sum(size_bytes), 0) FROM objects WHERE accessed_at = ?1)";
-        Ok(lock(&self.connection)
+        Ok(lock(self.connection)
             .query_row(sql, [EVICTION_HOLD], |row| row.get(0))
             .map(to_u64)?)
-    }
-
-    /// Returns the length that an object had when it was inserted, in bytes, or `None` if the index
-    /// does not have the object.
-    ///
-    /// # Errors
-    /// [`DiskError::Index`] if the index fails.
-    pub fn size_of(&self, sha256: Sha256) -> Result<Option<u64>, DiskError> {
-        let sql = "SELECT size_bytes FROM objects WHERE sha256 = ?1";
-        let connection = lock(&self.connection);
-        let size = connection
-            .query_row(sql, [sha256.as_bytes()], |row| row.get(0))
-            .optional()?;
-        Ok(size.map(to_u64))
     }
 
     /// Sets the access time of an object to now, in the index file at once. This ends a hold.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn set_accessed_now(&self, sha256: Sha256) -> Result<(), DiskError> {
+    pub fn set_accessed_now(self, sha256: Sha256) -> Result<(), DiskError> {
         self.set_access_time(sha256, now())
     }
 
@@ -52,7 +66,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn hold(&self, sha256: Sha256) -> Result<(), DiskError> {
+    pub fn hold(self, sha256: Sha256) -> Result<(), DiskError> {
         self.set_access_time(sha256, EVICTION_HOLD)
     }
 
@@ -61,8 +75,9 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn held_without_upload(&self) -> Result<Vec<Sha256>, DiskError> {
-        self.query_digests(
+    pub fn held_without_upload(self) -> Result<Vec<Sha256>, DiskError> {
+        query_digests(
+            self.connection,
             "SELECT sha256 FROM objects
              WHERE accessed_at = ?1
              AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
@@ -76,15 +91,15 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn release_hold(&self, sha256: Sha256) -> Result<(), DiskError> {
+    pub fn release_hold(self, sha256: Sha256) -> Result<(), DiskError> {
         let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1 AND accessed_at = ?3";
-        lock(&self.connection).execute(sql, params![sha256.as_bytes(), now(), EVICTION_HOLD])?;
+        lock(self.connection).execute(sql, params![sha256.as_bytes(), now(), EVICTION_HOLD])?;
         Ok(())
     }
 
-    fn set_access_time(&self, sha256: Sha256, accessed_at: i64) -> Result<(), DiskError> {
+    fn set_access_time(self, sha256: Sha256, accessed_at: i64) -> Result<(), DiskError> {
         let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1";
-        lock(&self.connection).execute(sql, params![sha256.as_bytes(), accessed_at])?;
+        lock(self.connection).execute(sql, params![sha256.as_bytes(), accessed_at])?;
         Ok(())
     }
 
@@ -93,8 +108,9 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn lru_candidates(&self, count: usize) -> Result<Vec<Sha256>, DiskError> {
-        self.query_digests(
+    pub fn candidates(self, count: usize) -> Result<Vec<Sha256>, DiskError> {
+        query_digests(
+            self.connection,
             "SELECT sha256 FROM objects
              WHERE accessed_at < ?1
              AND NOT EXISTS (SELECT 1 FROM pending WHERE pending.sha256 = objects.sha256)
@@ -102,5 +118,37 @@ impl Index {
             EVICTION_HOLD,
             count,
         )
+    }
+
+    /// Records in memory that an object is accessed now. [`LruOrder::flush_access_times`] writes
+    /// it.
+    pub fn record_access(self, sha256: Sha256) {
+        let mut access_times = lock(self.access_times);
+        // Beyond the bound an access is dropped. The object then counts as less recently used.
+        if access_times.len() < MAX_PENDING_ACCESS_TIMES || access_times.contains_key(&sha256) {
+            access_times.insert(sha256, now());
+        }
+    }
+
+    /// Writes the recorded access times, except those of held objects.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn flush_access_times(self) -> Result<(), DiskError> {
+        let access_times = std::mem::take(&mut *lock(self.access_times));
+        if access_times.is_empty() {
+            return Ok(());
+        }
+        let mut connection = lock(self.connection);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1 AND accessed_at < ?3";
+            let mut statement = transaction.prepare_cached(sql)?;
+            for (sha256, accessed_at) in access_times {
+                statement.execute(params![sha256.as_bytes(), accessed_at, EVICTION_HOLD])?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
     }
 }

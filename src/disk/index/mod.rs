@@ -5,32 +5,25 @@
 //! anew and filled from the files. It must not read objects or records itself. Its main type is
 //! [`Index`].
 
+mod bucket_objects;
 mod database;
 mod lru;
 mod upload_queue;
 
-use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use rusqlite::{
-    Connection, OptionalExtension as _, ToSql, Transaction, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-pub use database::is_damage;
-pub use upload_queue::PendingUpload;
+pub use bucket_objects::BucketObjects;
+pub use database::{is_damage, since_epoch};
+pub use lru::LruOrder;
+pub use upload_queue::{PendingUpload, UploadQueue};
 
 use super::DiskError;
 use super::layout::Layout;
 use crate::model::{Sha256, lock};
-use database::{connect, identity, remove_files};
-
-/// Access time of a held object. The object is no candidate for eviction, and an access does not
-/// change this time.
-const EVICTION_HOLD: i64 = i64::MAX;
-
-/// Bound on the access times that are kept in memory until the next flush.
-const MAX_PENDING_ACCESS_TIMES: usize = 65_536;
+use database::{connect, identity, now, query_digests, remove_files, to_i64, to_u64};
+use lru::AccessTimes;
 
 /// The index of one cache folder. Other processes may have the same file open.
 pub struct Index {
@@ -38,8 +31,7 @@ pub struct Index {
     /// Device and inode of the connected file. The file may be replaced under its name.
     identity: Mutex<Option<(u64, u64)>>,
     is_new: bool,
-    /// Access times that are not written yet, in milliseconds since 1970.
-    access_times: Mutex<HashMap<Sha256, i64>>,
+    access_times: AccessTimes,
 }
 
 /// Outcome of a request for space.
@@ -56,7 +48,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn open(layout: &Layout) -> Result<Self, DiskError> {
+    pub(super) fn open(layout: &Layout) -> Result<Self, DiskError> {
         let (connection, is_new) = match connect(layout) {
             Ok(opened) => opened,
             Err(error) if is_damage(&error) => {
@@ -70,12 +62,12 @@ impl Index {
             connection: Mutex::new(connection),
             identity: Mutex::new(identity(layout)),
             is_new,
-            access_times: Mutex::default(),
+            access_times: AccessTimes::default(),
         })
     }
 
     /// Returns whether the index was created by [`Index::open`], and is empty.
-    pub fn is_new(&self) -> bool {
+    pub(super) fn is_new(&self) -> bool {
         self.is_new
     }
 
@@ -84,7 +76,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError`] if the new index cannot be created.
-    pub fn replace_if_lost(&self, layout: &Layout) -> Result<bool, DiskError> {
+    pub(super) fn replace_if_lost(&self, layout: &Layout) -> Result<bool, DiskError> {
         let known = *lock(&self.identity);
         let damaged = match self.cached_bytes() {
             Err(DiskError::Index(error)) => is_damage(&error),
@@ -108,7 +100,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn cached_bytes(&self) -> Result<u64, DiskError> {
+    pub(super) fn cached_bytes(&self) -> Result<u64, DiskError> {
         Ok(lock(&self.connection)
             .query_row("SELECT cached_bytes FROM ledger", [], |row| row.get(0))
             .map(to_u64)?)
@@ -119,7 +111,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn reserve(
+    pub(super) fn reserve(
         &self,
         process: &str,
         id: u64,
@@ -153,7 +145,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn release(&self, process: &str, id: u64) -> Result<(), DiskError> {
+    pub(super) fn release(&self, process: &str, id: u64) -> Result<(), DiskError> {
         let sql = "DELETE FROM reservations WHERE process = ?1 AND id = ?2";
         lock(&self.connection).execute(sql, params![process, to_i64(id)])?;
         Ok(())
@@ -163,7 +155,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn release_dead_processes(&self, live: &[String]) -> Result<(), DiskError> {
+    pub(super) fn release_dead_processes(&self, live: &[String]) -> Result<(), DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let reserved: Vec<String> = transaction
@@ -184,7 +176,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn insert(
+    pub(super) fn insert(
         &self,
         sha256: Sha256,
         size_bytes: u64,
@@ -212,7 +204,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn insert_found(&self, found: &[(Sha256, u64, i64)]) -> Result<u64, DiskError> {
+    pub(super) fn insert_found(&self, found: &[(Sha256, u64, i64)]) -> Result<u64, DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut added = 0;
@@ -252,7 +244,7 @@ impl Index {
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn release_process(&self, process: &str) -> Result<(), DiskError> {
+    pub(super) fn release_process(&self, process: &str) -> Result<(), DiskError> {
         let connection = lock(&self.connection);
         connection.execute("DELETE FROM reservations WHERE process = ?1", [process])?;
         connection.execute(
@@ -267,57 +259,41 @@ impl Index {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn objects_after(&self, after: &[u8], count: usize) -> Result<Vec<Sha256>, DiskError> {
-        self.query_digests(
+        query_digests(
+            &self.connection,
             "SELECT sha256 FROM objects WHERE sha256 > ?1 ORDER BY sha256 LIMIT ?2",
             after,
             count,
         )
     }
 
-    /// Runs a query for digests whose parameters are a bound and the maximum number of rows.
-    fn query_digests(
-        &self,
-        sql: &str,
-        bound: impl ToSql,
-        count: usize,
-    ) -> Result<Vec<Sha256>, DiskError> {
-        let connection = lock(&self.connection);
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map(params![bound, to_i64(count as u64)], |row| {
-            row.get(0).map(Sha256::from_bytes)
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
-    }
-
-    /// Records in memory that an object is accessed now. [`Index::flush_access_times`] writes it.
-    pub fn record_access(&self, sha256: Sha256) {
-        let mut access_times = lock(&self.access_times);
-        // Beyond the bound an access is dropped. The object then counts as less recently used.
-        if access_times.len() < MAX_PENDING_ACCESS_TIMES || access_times.contains_key(&sha256) {
-            access_times.insert(sha256, now());
-        }
-    }
-
-    /// Writes the recorded access times, except those of held objects.
+    /// Returns the length that an object had when it was inserted, in bytes, or `None` if the index
+    /// does not have the object.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub fn flush_access_times(&self) -> Result<(), DiskError> {
-        let access_times = std::mem::take(&mut *lock(&self.access_times));
-        if access_times.is_empty() {
-            return Ok(());
-        }
-        let mut connection = lock(&self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1 AND accessed_at < ?3";
-            let mut statement = transaction.prepare_cached(sql)?;
-            for (sha256, accessed_at) in access_times {
-                statement.execute(params![sha256.as_bytes(), accessed_at, EVICTION_HOLD])?;
-            }
-        }
-        transaction.commit()?;
-        Ok(())
+    pub fn size_of(&self, sha256: Sha256) -> Result<Option<u64>, DiskError> {
+        let sql = "SELECT size_bytes FROM objects WHERE sha256 = ?1";
+        let connection = lock(&self.connection);
+        let size = connection
+            .query_row(sql, [sha256.as_bytes()], |row| row.get(0))
+            .optional()?;
+        Ok(size.map(to_u64))
+    }
+
+    /// Returns the LRU order of the objects.
+    pub fn lru(&self) -> LruOrder<'_> {
+        LruOrder::new(&self.connection, &self.access_times)
+    }
+
+    /// Returns the upload queue.
+    pub fn uploads(&self) -> UploadQueue<'_> {
+        UploadQueue::new(&self.connection)
+    }
+
+    /// Returns the list of objects that were seen in the bucket.
+    pub fn bucket_objects(&self) -> BucketObjects<'_> {
+        BucketObjects::new(&self.connection)
     }
 }
 
@@ -334,26 +310,4 @@ fn release_queue_leases(transaction: &Transaction<'_>, live: &[String]) -> Resul
         )?;
     }
     Ok(())
-}
-
-/// Returns the current time in milliseconds since 1970.
-fn now() -> i64 {
-    since_epoch(SystemTime::now())
-}
-
-/// Converts a time to milliseconds since 1970. An earlier time becomes 0.
-pub fn since_epoch(time: SystemTime) -> i64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| {
-        i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
-    })
-}
-
-/// Converts a number for `SQLite`, which has signed numbers only. No size comes near their limit.
-fn to_i64(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// Converts a number from `SQLite`. A negative number becomes 0.
-fn to_u64(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::bucket_state::BucketState;
 use super::config::{Config, OnChange};
 use super::error::CacheError;
+use super::leases::TargetLeases;
 use super::lookup_cache::LookupCache;
 use crate::bucket::{Bucket, Config as BucketConfig};
 use crate::disk::{
-    Acquire, DiskHealth, DiskIo, DiskStore, FileHit, IoClass, OpenError, OpenMode, Published,
-    Sealed, Staging, TargetLookup, evict, lease, publish,
+    DiskHealth, DiskIo, DiskStore, FileHit, IoClass, OpenError, OpenMode, Published, Sealed,
+    Staging, TargetLookup, publish,
 };
 use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
 
@@ -134,61 +135,15 @@ impl Cache {
         Ok(published)
     }
 
-    /// Acquires the lease of a target. One process of the folder holds it at a time.
-    ///
-    /// # Errors
-    /// [`CacheError`] if the disk fails, or its file system has no locks.
-    pub async fn lease(&self, key: Key) -> Result<Acquire, CacheError> {
-        Ok(lease::acquire(&self.inner.disk, key).await?)
-    }
-
-    /// Whether a process holds the lease of a target.
-    ///
-    /// # Errors
-    /// As [`Cache::lease`].
-    pub async fn is_leased(&self, key: Key) -> Result<bool, CacheError> {
-        Ok(self
-            .inner
-            .disk
-            .run(IoClass::Request, move |disk| {
-                lease::is_held(&disk.layout, key)
-            })
-            .await?)
-    }
-
-    /// As [`Cache::is_leased`], but only a hint from memory.
+    /// Leases of targets, which the processes of the folder share.
     #[must_use]
-    pub fn is_probably_leased(&self, key: Key) -> bool {
-        lease::is_probably_held(&self.inner.disk.store().layout, key)
+    pub fn leases(&self) -> TargetLeases<'_> {
+        TargetLeases::new(&self.inner.disk)
     }
 
     /// Removes the look-up of a target from memory.
     pub async fn invalidate(&self, key: Key) {
         self.inner.lookups.invalidate(key).await;
-    }
-
-    /// Evicts down to the low watermark if the high watermark is exceeded.
-    ///
-    /// # Errors
-    /// [`CacheError`] if the index or the disk fails.
-    pub async fn evict_to_low_watermark(&self) -> Result<(), CacheError> {
-        Ok(self
-            .inner
-            .disk
-            .run(IoClass::Maintenance, evict::evict_to_low_watermark)
-            .await?)
-    }
-
-    /// Releases reservations and leases of dead processes.
-    ///
-    /// # Errors
-    /// [`CacheError`] if the index or the disk fails.
-    pub async fn reclaim_dead_processes(&self) -> Result<(), CacheError> {
-        Ok(self
-            .inner
-            .disk
-            .run(IoClass::Request, DiskStore::reclaim_dead_processes)
-            .await?)
     }
 
     /// Releases the slot in the folder at the end of the process, and removes staged bodies.

@@ -14,6 +14,7 @@ mod config;
 mod error;
 mod handle;
 mod hit;
+mod leases;
 mod lookup_cache;
 mod open;
 mod operations;
@@ -28,6 +29,7 @@ pub use config::{Config, OnChange};
 pub use error::CacheError;
 pub use handle::Cache;
 pub use hit::{BucketHit, BucketStream, Hit};
+pub use leases::TargetLeases;
 pub use replication::Replication;
 pub use upload_worker::QueuePoll;
 

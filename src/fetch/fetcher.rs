@@ -47,7 +47,8 @@ impl Fetcher {
     ) -> Result<BodyReader, FetchError> {
         let key = Key::new(admitted.target());
         // This look at the disk precedes the lock.
-        let is_fetched_elsewhere = !expected.is_empty() && self.state.cache.is_probably_leased(key);
+        let is_fetched_elsewhere =
+            !expected.is_empty() && self.state.cache.leases().is_probably_held(key);
         let mut in_flight = self.state.in_flight();
         if let Some((body, reader_expects)) = find_fetch(&in_flight, key, expected) {
             return body.join(reader_expects);
@@ -84,7 +85,7 @@ impl Fetcher {
                 .negative_cache
                 .contains_key(&FetchKey::without_digest(key))
             && !self.state.circuits.is_open(target)
-            && !self.state.cache.is_probably_leased(key)
+            && !self.state.cache.leases().is_probably_held(key)
     }
 
     /// Number of in-flight fetches.

@@ -78,7 +78,7 @@ impl PartialBody {
             ..
         } = peer_body.staged;
         // The dead process may still hold a reservation. Its file is open here, so it can go.
-        cache.reclaim_dead_processes().await?;
+        cache.leases().reclaim_dead_processes().await?;
         let mut staging = cache.stage(length, hasher).await?;
         loop {
             let written = staging.written_bytes();

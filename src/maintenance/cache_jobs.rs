@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::periodic::PeriodicTask;
 use super::runner::TaskRunner;
 use crate::cache::{Cache, CacheError, DiskError};
-use crate::disk::{DiskStore, IoClass};
+use crate::disk::{DiskStore, IoClass, evict};
 
 /// Interval at which access times are stored. A crash loses the LRU order of this time.
 const ACCESS_TIMES_INTERVAL: Duration = Duration::from_secs(30);
@@ -34,8 +34,8 @@ pub fn start(runner: &TaskRunner, cache: &Cache, interval: Duration) {
 }
 
 async fn reindex_and_evict(cache: Cache) -> Result<(), CacheError> {
-    match cache
-        .disk()
+    let disk = cache.disk();
+    match disk
         .run(IoClass::Maintenance, DiskStore::reindex_if_needed)
         .await
     {
@@ -45,7 +45,8 @@ async fn reindex_and_evict(cache: Cache) -> Result<(), CacheError> {
             tracing::warn!(%error, "index could not be reconciled with the disk, will retry");
         }
     }
-    cache.evict_to_low_watermark().await
+    let evicted = disk.run(IoClass::Maintenance, evict::evict_to_low_watermark);
+    Ok(evicted.await?)
 }
 
 async fn evict_on_low_space(cache: Cache) {

@@ -109,7 +109,7 @@ pub async fn acquire_lease(
 pub async fn wait_for_lease_release(cache: &Cache, key: Key) {
     let mut interval = poll_interval();
     loop {
-        match cache.is_leased(key).await {
+        match cache.leases().is_held(key).await {
             Ok(true) => sleep(interval.next_delay()).await,
             Ok(false) => return,
             Err(error) => {
@@ -160,7 +160,7 @@ struct PeerFollower<'a> {
 impl PeerFollower<'_> {
     async fn wait_for_lease(&mut self, key: Key) -> Result<Lease, FollowError> {
         loop {
-            match self.cache.lease(key).await? {
+            match self.cache.leases().acquire(key).await? {
                 Acquire::Acquired(lease) => return Ok(lease),
                 Acquire::HeldBy(holder) => self.follow(&holder).await?,
             }

@@ -5,26 +5,8 @@
 //! request. No front server and no origin therefore sees a request where Millpond saw a body. The
 //! HTTP library finds the same end of each request that the scanner accepts.
 
-/// The longest request head, including empty lines before it. nginx takes 32 KiB by default
-/// (`large_client_header_buffers`). A field name of more than 65535 bytes would make the HTTP
-/// library panic.
-pub const MAX_HEAD_BYTES: usize = 65_000;
-
-/// The longest line with the size of a chunk, including chunk extensions. Millpond ignores these.
-const MAX_CHUNK_LINE_BYTES: usize = 4096;
-
-/// The longest trailer section. Millpond ignores trailers.
-const MAX_TRAILER_BYTES: usize = 8192;
-
-/// Error returned when the end of a request is unknown, so that its connection cannot be used any
-/// further.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FramingError {
-    #[error("the request head is longer than {} bytes", MAX_HEAD_BYTES)]
-    HeadTooLarge,
-    #[error("malformed request: {0}")]
-    Malformed(&'static str),
-}
+use super::chunked_body::{ChunkedBody, is_text};
+use super::framing_error::{FramingError, MAX_HEAD_BYTES};
 
 /// Position in the request that arrives on a connection.
 #[derive(Debug, Clone)]
@@ -34,7 +16,7 @@ pub struct RequestScanner {
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    Head(HeadEnd),
+    Head(Head),
     /// A body with this many bytes left.
     Sized(u64),
     Chunked(ChunkedBody),
@@ -46,7 +28,7 @@ enum Stage {
 impl Default for RequestScanner {
     fn default() -> Self {
         Self {
-            stage: Stage::Head(HeadEnd::default()),
+            stage: Stage::Head(Head::default()),
         }
     }
 }
@@ -81,8 +63,8 @@ impl RequestScanner {
             let (count, next) = match self.stage {
                 Stage::Complete => return Ok(taken),
                 Stage::Tunnel => return Ok(bytes.len()),
-                Stage::Head(mut head) => match head.find(bytes)? {
-                    Some(end) => (end, read_framing(&bytes[..end])?),
+                Stage::Head(mut head) => match head.read(bytes)? {
+                    Some((end, next)) => (end, next),
                     None => (0, Stage::Head(head)),
                 },
                 Stage::Sized(left) => {
@@ -112,64 +94,56 @@ impl RequestScanner {
     }
 }
 
-/// Search for the empty line behind a head.
+/// The part of a head that has been read.
 #[derive(Debug, Clone, Copy, Default)]
-struct HeadEnd {
-    scanned: usize,
+struct Head {
+    /// How many bytes were read.
+    read_bytes: usize,
     line_start: usize,
-    has_request_line: bool,
+    request: Option<RequestLine>,
+    fields: FramingFields,
 }
 
-impl HeadEnd {
-    /// Returns where the head ends. `bytes` begin with those of the previous call.
-    fn find(&mut self, bytes: &[u8]) -> Result<Option<usize>, FramingError> {
-        while let Some(&byte) = bytes.get(self.scanned) {
-            if self.scanned == MAX_HEAD_BYTES {
-                return Err(FramingError::HeadTooLarge);
+impl Head {
+    /// Returns where the head ends and what follows it. `bytes` begin with those of the previous
+    /// call.
+    fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Stage)>, FramingError> {
+        let limit = bytes.len().min(MAX_HEAD_BYTES);
+        loop {
+            let text = bytes[self.read_bytes..limit]
+                .iter()
+                .position(|byte| !is_text(*byte));
+            self.read_bytes = text.map_or(limit, |length| self.read_bytes + length);
+            match &bytes[self.read_bytes..limit] {
+                // The byte behind a CR decides whether it is a bare one.
+                [] | [b'\r'] if bytes.len() > limit => return Err(FramingError::HeadTooLarge),
+                [] | [b'\r'] => return Ok(None),
+                rest => check_line_end(rest)?,
             }
-            let is_after_cr = self.scanned > 0 && bytes[self.scanned - 1] == b'\r';
-            check_head_byte(byte, is_after_cr)?;
-            self.scanned += 1;
-            if byte != b'\n' {
-                continue;
+            let line = &bytes[self.line_start..self.read_bytes];
+            self.read_bytes += 2;
+            self.line_start = self.read_bytes;
+            match self.request {
+                Some(request) if line.is_empty() => {
+                    return Ok(Some((self.read_bytes, self.fields.check(request)?)));
+                }
+                Some(_) => self.fields.read(line)?,
+                // Empty lines before a request are ignored (RFC 9112, section 2.2).
+                None if line.is_empty() => {}
+                None => self.request = Some(read_request_line(line)?),
             }
-            let is_empty = self.scanned - self.line_start == 2;
-            if is_empty && self.has_request_line {
-                return Ok(Some(self.scanned));
-            }
-            // Empty lines before a request are ignored (RFC 9112, section 2.2).
-            self.has_request_line |= !is_empty;
-            self.line_start = self.scanned;
         }
-        Ok(None)
     }
 }
 
-fn check_head_byte(byte: u8, is_after_cr: bool) -> Result<(), FramingError> {
-    let error = match byte {
-        b'\n' if is_after_cr => return Ok(()),
-        b'\n' => "a line of the head ends with a bare LF",
-        _ if is_after_cr => "the head contains a bare CR",
-        b'\r' | b'\t' => return Ok(()),
-        byte if byte.is_ascii_control() => "the head contains a control character",
-        _ => return Ok(()),
-    };
-    Err(FramingError::Malformed(error))
-}
-
-/// Returns what follows a complete head.
-fn read_framing(head: &[u8]) -> Result<Stage, FramingError> {
-    // `HeadEnd` has checked that every LF follows a CR.
-    let lines = head
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let mut lines = lines.skip_while(|line| line.is_empty());
-    let request = read_request_line(lines.next().unwrap_or_default())?;
-    let mut fields = FramingFields::default();
-    for line in lines.take_while(|line| !line.is_empty()) {
-        fields.read(line)?;
-    }
-    fields.check(request)
+/// Checks that `bytes`, which begin behind the text of a line, begin with CR LF.
+fn check_line_end(bytes: &[u8]) -> Result<(), FramingError> {
+    Err(FramingError::Malformed(match bytes {
+        [b'\r', b'\n', ..] => return Ok(()),
+        [b'\r', ..] => "the head contains a bare CR",
+        [b'\n', ..] => "a line of the head ends with a bare LF",
+        _ => "the head contains a control character",
+    }))
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -207,7 +181,7 @@ enum Upgrade {
 }
 
 /// Fields of a head that decide where its request ends, and `Host`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct FramingFields {
     length: Option<u64>,
     is_chunked: bool,
@@ -266,18 +240,31 @@ impl FramingFields {
 
 /// Splits a field line into name and value (RFC 9112, section 5.1). A folded line has no name.
 fn read_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingError> {
-    let colon = line.iter().position(|byte| *byte == b':');
-    let (name, value) =
-        line.split_at(colon.ok_or(FramingError::Malformed("a field line has no colon"))?);
-    if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
-        return Err(FramingError::Malformed("a field name is not a token"));
+    let name_bytes = line.iter().position(|byte| !is_token(*byte));
+    match name_bytes.map(|end| line.split_at(end)) {
+        Some((name @ [_, ..], [b':', value @ ..])) => Ok((name, value.trim_ascii())),
+        _ if line.contains(&b':') => Err(FramingError::Malformed("a field name is not a token")),
+        _ => Err(FramingError::Malformed("a field line has no colon")),
     }
-    Ok((name, value[1..].trim_ascii()))
 }
 
 /// Whether a byte may be part of a token (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    matches!(
+        byte,
+        b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'!'
+            | b'#'..=b'\''
+            | b'*'
+            | b'+'
+            | b'-'
+            | b'.'
+            | b'^'..=b'`'
+            | b'|'
+            | b'~'
+    )
 }
 
 fn read_length(value: &[u8]) -> Result<u64, FramingError> {
@@ -287,113 +274,4 @@ fn read_length(value: &[u8]) -> Result<u64, FramingError> {
     digits
         .and_then(|digits| digits.parse().ok())
         .ok_or(FramingError::Malformed("Content-Length is not a length"))
-}
-
-/// Position in a chunked body (RFC 9112, section 7.1).
-#[derive(Debug, Clone, Copy, Default)]
-struct ChunkedBody {
-    state: ChunkState,
-    /// Bytes of the chunk that have not arrived yet.
-    left_bytes: u64,
-    /// Bytes of the current size line or of the trailer section so far.
-    line_bytes: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum ChunkState {
-    #[default]
-    SizeStart,
-    Size,
-    SizeSpace,
-    Extension,
-    SizeLf,
-    Data,
-    DataCr,
-    DataLf,
-    TrailerStart,
-    Trailer,
-    TrailerLf,
-    EndLf,
-    End,
-}
-
-impl ChunkedBody {
-    /// Returns how many of `bytes` belong to the body, and whether it has ended.
-    fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), FramingError> {
-        let mut taken = 0;
-        while taken < bytes.len() && self.state != ChunkState::End {
-            if self.state == ChunkState::Data {
-                let rest = bytes.len() - taken;
-                let count = usize::try_from(self.left_bytes).map_or(rest, |left| left.min(rest));
-                self.left_bytes -= count as u64;
-                taken += count;
-                if self.left_bytes == 0 {
-                    self.state = ChunkState::DataCr;
-                }
-                continue;
-            }
-            self.state = self.step(bytes[taken])?;
-            taken += 1;
-        }
-        Ok((taken, self.state == ChunkState::End))
-    }
-
-    fn step(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
-        use ChunkState::{
-            Data, DataCr, DataLf, End, EndLf, Extension, Size, SizeLf, SizeSpace, SizeStart,
-            Trailer, TrailerLf, TrailerStart,
-        };
-        self.line_bytes += 1;
-        let is_trailer = matches!(self.state, TrailerStart | Trailer | TrailerLf | EndLf);
-        let max_bytes = if is_trailer {
-            MAX_TRAILER_BYTES
-        } else {
-            MAX_CHUNK_LINE_BYTES
-        };
-        if self.line_bytes > max_bytes {
-            return Err(FramingError::Malformed(
-                "a chunk size line or the trailer section is too long",
-            ));
-        }
-        let is_text = byte == b'\t' || !byte.is_ascii_control();
-        match (self.state, byte) {
-            (SizeStart | Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => self.add_digit(byte),
-            (Size | SizeSpace | Extension, b'\r') => Ok(SizeLf),
-            (Size | SizeSpace, b' ' | b'\t') => Ok(SizeSpace),
-            (Size | SizeSpace, b';') => Ok(Extension),
-            (Extension, _) if is_text => Ok(Extension),
-            (SizeLf, b'\n') => {
-                self.line_bytes = 0;
-                Ok(if self.left_bytes > 0 {
-                    Data
-                } else {
-                    TrailerStart
-                })
-            }
-            (DataCr, b'\r') => Ok(DataLf),
-            (DataLf, b'\n') => {
-                self.line_bytes = 0;
-                Ok(SizeStart)
-            }
-            (TrailerStart, b'\r') => Ok(EndLf),
-            (Trailer, b'\r') => Ok(TrailerLf),
-            (TrailerStart | Trailer, _) if is_text => Ok(Trailer),
-            (TrailerLf, b'\n') => Ok(TrailerStart),
-            (EndLf, b'\n') => Ok(End),
-            _ => Err(FramingError::Malformed(
-                "the framing of the chunked body is invalid",
-            )),
-        }
-    }
-
-    fn add_digit(&mut self, byte: u8) -> Result<ChunkState, FramingError> {
-        let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-        let size = self
-            .left_bytes
-            .checked_mul(16)
-            .and_then(|size| size.checked_add(digit));
-        self.left_bytes =
-            size.ok_or(FramingError::Malformed("the size of a chunk is too large"))?;
-        Ok(ChunkState::Size)
-    }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use actix_http::HttpService as HttpPipeline;
 use actix_http::error::DispatchError;
+use actix_http::{HttpService as HttpPipeline, KeepAlive};
 use actix_server::{GracefulShutdownSignal, ServerHandle};
 use actix_service::{
     IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
@@ -35,9 +35,6 @@ const BACKLOG: u32 = 4096;
 /// Size of the write buffer from which on the server flushes. Chunks of bodies are larger, so that
 /// the buffer of a connection never holds more than one chunk.
 const WRITE_BUFFER_BYTES: usize = 8 * 1024;
-
-/// How long a connection may be idle between two requests.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long the client may take to close its half after the last response.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -169,7 +166,8 @@ fn connection_service(
             let stopping = stopping.clone();
             async move { stopping.notified().await }
         })
-        .keep_alive(KEEP_ALIVE)
+        // `ClientConnection` bounds the idle time itself.
+        .keep_alive(KeepAlive::Os)
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .tcp_nodelay(true)

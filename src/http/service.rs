@@ -16,7 +16,7 @@ use super::access_log::RequestLog;
 use super::builtin_pages::BuiltinPage;
 use super::client_info::{Port, RequestOrigin};
 use super::connection::ConnectionState;
-use super::request_scanner::FramingError;
+use super::framing_error::FramingError;
 use super::responder::Responder;
 use super::state::HttpService;
 use super::{gateway_endpoint, proxy_endpoint};

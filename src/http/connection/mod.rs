@@ -1,15 +1,16 @@
 //! A client's connection: hands over one request at a time and enforces deadlines.
 //!
-//! The HTTP library bounds the first request head and the idle time between two requests. This
-//! module bounds the rest: later heads, rejected connections, and clients that disconnect while
-//! they wait. The kernel detects a client that does not read, since only the kernel knows which
-//! bytes have arrived.
+//! The HTTP library bounds the first request head. This module bounds the rest: the idle time
+//! between two requests, later heads, rejected connections, and clients that disconnect while they
+//! wait. The kernel detects a client that does not read, since only the kernel knows which bytes
+//! have arrived.
 //!
 //! The library also decodes up to 16 requests ahead. It encodes each response by the method, the
 //! version and the `Connection` field of the request that it decoded last. [`ClientConnection`]
 //! therefore hands over one request at a time. The first byte of the next request follows once the
 //! response is written and the library has had the chance to close the connection.
 
+mod deadline;
 mod linger;
 mod request_gate;
 mod state;
@@ -23,9 +24,9 @@ use std::time::Duration;
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
 
 use crate::limits::ConnectionPermit;
+use deadline::Deadline;
 use linger::Linger;
 use request_gate::RequestGate;
 use state::RequestPhase;
@@ -34,6 +35,9 @@ pub use state::ConnectionState;
 
 /// How long a client may take to send a request head.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be idle between two requests.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long a rejected client may take to send a request head, and to close after the response.
 const REJECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,7 +57,7 @@ pub struct ClientConnection {
     state: Rc<ConnectionState>,
     permit: Option<ConnectionPermit>,
     /// When the connection ends, unless its phase changes before.
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Deadline,
     is_half_closed: bool,
     /// Bytes were handed over that the HTTP library may not have parsed yet.
     has_unparsed: bool,
@@ -70,7 +74,11 @@ impl ClientConnection {
             gate: RequestGate::default(),
             state: Rc::new(ConnectionState::new(is_rejected)),
             permit,
-            deadline: is_rejected.then(|| Box::pin(sleep(REJECT_TIMEOUT))),
+            deadline: if is_rejected {
+                Deadline::after(REJECT_TIMEOUT)
+            } else {
+                Deadline::default()
+            },
             is_half_closed: false,
             has_unparsed: false,
             linger: None,
@@ -89,26 +97,25 @@ impl ClientConnection {
 
     /// Whether the deadline of the current phase has passed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_bounded = match self.state.phase() {
-            RequestPhase::New => self.state.is_rejected(),
-            RequestPhase::ReadingHead => true,
+        let limit = match self.state.phase() {
+            RequestPhase::New if self.state.is_rejected() => Some(REJECT_TIMEOUT),
+            RequestPhase::Idle => Some(KEEP_ALIVE),
+            RequestPhase::ReadingHead if self.gate.is_in_head() => Some(HEAD_TIMEOUT),
             // The rest of an unwanted body may take as long as a head.
-            RequestPhase::Responded if !self.gate.is_request_complete() => {
-                self.deadline
-                    .get_or_insert_with(|| Box::pin(sleep(HEAD_TIMEOUT)));
-                true
-            }
-            RequestPhase::Idle
+            RequestPhase::Responded if !self.gate.is_request_complete() => Some(HEAD_TIMEOUT),
+            RequestPhase::New
+            | RequestPhase::ReadingHead
             | RequestPhase::AwaitingResponse
             | RequestPhase::Responding
-            | RequestPhase::Responded => false,
+            | RequestPhase::Responded => None,
         };
-        if !is_bounded {
-            self.deadline = None;
+        match limit {
+            Some(limit) => self.deadline.poll_within(limit, cx).is_ready(),
+            None => {
+                self.deadline.clear();
+                false
+            }
         }
-        self.deadline
-            .as_mut()
-            .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
     }
 
     /// Returns ready when the HTTP library may see that the client has closed its half.
@@ -122,14 +129,10 @@ impl ClientConnection {
         }
         match self.state.phase() {
             RequestPhase::AwaitingResponse if self.gate.is_request_complete() => {
-                let deadline = self
-                    .deadline
-                    .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSED_TIMEOUT)));
-                ready!(deadline.as_mut().poll(cx));
-                Poll::Ready(())
+                self.deadline.poll_within(HALF_CLOSED_TIMEOUT, cx)
             }
             RequestPhase::Responding => {
-                self.deadline = None;
+                self.deadline.clear();
                 self.state.wake_after_response(cx);
                 Poll::Pending
             }
@@ -149,14 +152,14 @@ impl ClientConnection {
 
     fn begin_head(&mut self) {
         self.state.set_phase(RequestPhase::ReadingHead);
-        self.deadline = Some(Box::pin(sleep(HEAD_TIMEOUT)));
+        self.deadline.clear();
     }
 
     /// Begins the next request if the current one is complete and answered.
     ///
     /// The library flushes after it has written the whole response. If it has to close the
     /// connection, it does so before it reads again.
-    fn begin_next_request(&mut self, cx: &Context<'_>) {
+    fn begin_next_request(&mut self, cx: &mut Context<'_>) {
         if self.state.phase() != RequestPhase::Responded || !self.gate.is_request_complete() {
             return;
         }
@@ -165,8 +168,10 @@ impl ClientConnection {
             self.begin_head();
         } else {
             self.state.set_phase(RequestPhase::Idle);
+            self.deadline.clear();
         }
-        if self.gate.has_buffered() || self.is_half_closed {
+        // The library reads again only when it is woken. A deadline cannot have passed yet.
+        if self.gate.has_buffered() || self.is_half_closed || self.poll_deadline(cx) {
             cx.waker().wake_by_ref();
         }
     }
@@ -205,7 +210,7 @@ impl AsyncRead for ClientConnection {
                 Poll::Pending if this.poll_deadline(cx) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) if buffer.filled().len() == before => {
                     this.is_half_closed = true;
-                    this.deadline = None;
+                    this.deadline.clear();
                 }
                 Poll::Ready(Ok(())) => {
                     if this.state.phase() == RequestPhase::Idle {

@@ -5,7 +5,8 @@
 use bytes::BytesMut;
 use tokio::io::ReadBuf;
 
-use crate::http::request_scanner::{FramingError, RequestScanner};
+use crate::http::framing_error::FramingError;
+use crate::http::request_scanner::RequestScanner;
 
 /// Bound on buffered bytes of later requests; the rest waits in the kernel. Millpond reads ahead
 /// because it shows that a client has disconnected.
@@ -79,6 +80,11 @@ impl RequestGate {
     /// Starts with the next request.
     pub fn begin_next(&mut self) {
         self.scanner.restart();
+    }
+
+    /// Whether the head of the current request was not read to its end yet.
+    pub fn is_in_head(&self) -> bool {
+        self.scanner.is_in_head()
     }
 
     /// Whether the current request was handed over to its end.

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Waker};
 
-use crate::http::request_scanner::FramingError;
+use crate::http::framing_error::FramingError;
 
 /// Phase of the current request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,18 @@
+//! The error of a request whose end is unknown, and the bound on its head.
+//!
+//! The main type is [`FramingError`].
+
+/// The longest request head, including empty lines before it. nginx takes 32 KiB by default
+/// (`large_client_header_buffers`). A field name of more than 65535 bytes would make the HTTP
+/// library panic.
+pub const MAX_HEAD_BYTES: usize = 65_000;
+
+/// Error returned when the end of a request is unknown, so that its connection cannot be used any
+/// further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FramingError {
+    #[error("the request head is longer than {} bytes", MAX_HEAD_BYTES)]
+    HeadTooLarge,
+    #[error("malformed request: {0}")]
+    Malformed(&'static str),
+}

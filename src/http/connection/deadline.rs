@@ -46,3 +46,47 @@ impl Deadline {
         Poll::Ready(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+    const LONG: Duration = Duration::from_millis(60);
+
+    async fn set(deadline: &mut Deadline, limit: Duration) {
+        deadline.clear();
+        let passed = poll_fn(|cx| Poll::Ready(deadline.poll_within(limit, cx).is_ready())).await;
+        assert!(!passed, "the deadline has just been set");
+    }
+
+    #[tokio::test]
+    async fn moved_deadline_does_not_pass_early() {
+        let mut deadline = Deadline::default();
+        set(&mut deadline, SHORT).await;
+        let started = Instant::now();
+        set(&mut deadline, LONG).await;
+        poll_fn(|cx| deadline.poll_within(SHORT, cx)).await;
+        assert!(started.elapsed() >= LONG);
+    }
+
+    #[tokio::test]
+    async fn shortened_deadline_passes_in_time() {
+        let mut deadline = Deadline::default();
+        set(&mut deadline, Duration::from_hours(1)).await;
+        set(&mut deadline, SHORT).await;
+        poll_fn(|cx| deadline.poll_within(LONG, cx)).await;
+    }
+
+    #[tokio::test]
+    async fn deadline_works_after_its_timer_fired() {
+        let mut deadline = Deadline::after(Duration::ZERO);
+        poll_fn(|cx| deadline.poll_within(LONG, cx)).await;
+        let started = Instant::now();
+        set(&mut deadline, SHORT).await;
+        poll_fn(|cx| deadline.poll_within(LONG, cx)).await;
+        assert!(started.elapsed() >= SHORT);
+    }
+}

@@ -109,13 +109,11 @@ impl ClientConnection {
             | RequestPhase::Responding
             | RequestPhase::Responded => None,
         };
-        match limit {
-            Some(limit) => self.deadline.poll_within(limit, cx).is_ready(),
-            None => {
-                self.deadline.clear();
-                false
-            }
-        }
+        let Some(limit) = limit else {
+            self.deadline.clear();
+            return false;
+        };
+        self.deadline.poll_within(limit, cx).is_ready()
     }
 
     /// Returns ready when the HTTP library may see that the client has closed its half.

@@ -12,6 +12,9 @@ use fs_err as fs;
 use super::{OpenError, durable_dirs};
 use crate::model::{Key, Sha256};
 
+/// Length of the path of an object behind the root: `/objects/ab/abcdef...`
+const OBJECT_PATH_BYTES: usize = "/objects/ab/".len() + 64;
+
 /// Returns the name of an object under the objects folder: `ab/abcdef...`
 pub fn object_name(sha256: Sha256) -> String {
     let name = sha256.to_string();
@@ -162,7 +165,12 @@ impl Layout {
 
     /// `objects/ab/abcdef...`
     pub fn object(&self, sha256: Sha256) -> PathBuf {
-        self.objects().join(object_name(sha256))
+        // Every hit needs this path.
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + OBJECT_PATH_BYTES);
+        path.push(&self.root);
+        path.push("objects");
+        path.push(object_name(sha256));
+        path
     }
 
     /// `records/ab/<key>`

@@ -58,6 +58,9 @@ pub fn select(
     range: Option<RangeSpec>,
     representation: &Representation,
 ) -> Selection {
+    if range.is_none() && conditions.is_empty() {
+        return Selection::Whole;
+    }
     let etag = representation.etag();
     let modified_at = representation.modified_at();
     if let Some(list) = &conditions.if_match {

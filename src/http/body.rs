@@ -61,6 +61,12 @@ pub fn object_body(object: ObjectHandle, range: ByteRange, chunk_bytes: usize) -
 
 /// Returns the bytes `range` of a hit on disk in chunks of at most `chunk_bytes`.
 pub fn hit_body(hit: FileHit, range: ByteRange, chunk_bytes: usize) -> BoxBody {
+    // One chunk needs no stream.
+    if let Some(content) = hit.content(range)
+        && content.len() <= chunk_bytes
+    {
+        return BoxBody::new(content);
+    }
     let chunks = try_unfold((hit, range.first), move |(hit, offset)| async move {
         let size = next_chunk_bytes(range, offset, chunk_bytes);
         if size == 0 {

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use sha2::{Digest as _, Sha256};
 
 use super::Target;
+use super::digest::write_hex;
 
 /// Name of a target in the store: the SHA-256 of its canonical string.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,7 +39,7 @@ impl FromStr for Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        write_hex(&self.0, f)
     }
 }
 

@@ -270,6 +270,11 @@ impl fmt::Debug for Target {
 
 /// Returns whether the path has a `.` or `..` segment after any number of percent-decoding passes.
 fn has_dot_segment(path: &str) -> bool {
+    let is_dot_segment = |segment: &str| segment == "." || segment == "..";
+    // Most paths have nothing to decode.
+    if !path.contains('%') {
+        return path.split('/').any(is_dot_segment);
+    }
     let mut decoded = path.to_ascii_lowercase();
     while decoded.contains("%25") {
         decoded = decoded.replace("%25", "%");
@@ -278,7 +283,5 @@ fn has_dot_segment(path: &str) -> bool {
         .replace("%2e", ".")
         .replace("%2f", "/")
         .replace("%5c", "/");
-    decoded
-        .split('/')
-        .any(|segment| segment == "." || segment == "..")
+    decoded.split('/').any(is_dot_segment)
 }

@@ -34,14 +34,17 @@ const NOT_FORWARDED: [&str; 15] = [
 /// forwarded.
 #[must_use]
 pub fn is_end_to_end_header(name: &str, connection: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    !NOT_FORWARDED.contains(&name.as_str())
+    let has_prefix = |prefix: &str| {
+        name.get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    !NOT_FORWARDED.iter().any(|other| name.eq_ignore_ascii_case(other))
         // A front server obeys these fields. Neither an origin nor a client may set them.
-        && !name.starts_with("x-accel-")
-        && !name.starts_with("x-millpond-")
+        && !has_prefix("x-accel-")
+        && !has_prefix("x-millpond-")
         && !connection
             .split(',')
-            .any(|named| named.trim().eq_ignore_ascii_case(&name))
+            .any(|named| named.trim().eq_ignore_ascii_case(name))
 }
 
 /// Response of an origin that passes through, within the size limit of policy.

@@ -4,6 +4,7 @@ mod effective;
 mod rule;
 mod template;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
@@ -96,10 +97,12 @@ impl Rules {
 
     fn check_suffix(&self, target: &Target) -> Result<(), PolicyDenied> {
         // An origin decodes the path before it opens the file, so an encoded suffix counts as well.
-        let path = percent_decode_str(target.path())
-            .decode_utf8_lossy()
-            .to_ascii_lowercase();
-        let has_suffix = |suffix: &String| path.ends_with(&suffix.to_ascii_lowercase());
+        let path: Cow<'_, [u8]> = percent_decode_str(target.path()).into();
+        let has_suffix = |suffix: &String| {
+            path.len()
+                .checked_sub(suffix.len())
+                .is_some_and(|start| path[start..].eq_ignore_ascii_case(suffix.as_bytes()))
+        };
         let denied = &self.config.deny_suffixes;
         if let Some(suffix) = denied.iter().find(|suffix| has_suffix(suffix)) {
             return Err(PolicyDenied::DeniedSuffix(suffix.clone()));

@@ -88,7 +88,7 @@ pub async fn open_record(
         return Ok(Some(Hit::OnDisk(hit)));
     }
     if let Some(state) = &cache.inner.bucket
-        && is_in_bucket(cache, state, &record).await
+        && Box::pin(is_in_bucket(cache, state, &record)).await
     {
         return Ok(Some(Hit::InBucket(BucketHit::new(
             record,
@@ -96,7 +96,7 @@ pub async fn open_record(
             cache.clone(),
         ))));
     }
-    cache.invalidate(key).await;
+    Box::pin(cache.invalidate(key)).await;
     Ok(opened.map(|_| None)?)
 }
 

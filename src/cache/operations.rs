@@ -25,10 +25,8 @@ impl Cache {
         if inner.bucket.is_none() && records::is_surely_absent(&inner.disk.store().layout, key) {
             return Ok(TargetLookup::NeverStored);
         }
-        inner
-            .lookups
-            .get_or_look_up(key, open::look_up(self, key))
-            .await
+        // A lookup in memory must not carry the large future of one on the disk.
+        Box::pin(inner.lookups.get_or_look_up(key, open::look_up(self, key))).await
     }
 
     /// Looks a target up on the disk and in the bucket. Ignores memory, because another process may

@@ -39,11 +39,7 @@ pub async fn lookup(cache: &Cache, admitted: &Admitted, request: &CacheRequest) 
         .map(|required| ExpectedDigests::from_iter([required.into()]));
     let record = known.active_for(required.as_ref().unwrap_or(&request.expected));
     let opened = match cache.open_record(key, Arc::clone(record)).await {
-        Ok(None) => {
-            cache
-                .open_latest_variant(key, &known, &request.expected)
-                .await
-        }
+        Ok(None) => Box::pin(cache.open_latest_variant(key, &known, &request.expected)).await,
         opened => opened,
     };
     match opened {

@@ -115,11 +115,12 @@ impl Gateway {
             request.require_sha256(required)?;
         }
         if is_private || admitted.class() == Class::PassThrough {
-            return self.serve_uncacheable(&admitted, request).await;
+            return Box::pin(self.serve_uncacheable(&admitted, request)).await;
         }
+        // A hit must not carry the large futures of the other paths.
         match lookup(&self.services.cache, &admitted, &request).await {
             Lookup::Hit(hit) => self.serve_hit(&admitted, request, hit).await,
-            Lookup::Miss(kind) => self.serve_miss(&admitted, request, kind).await,
+            Lookup::Miss(kind) => Box::pin(self.serve_miss(&admitted, request, kind)).await,
         }
     }
 
@@ -163,10 +164,7 @@ impl Gateway {
         };
         match self.hit_responder(&request).serve(hit, status).await? {
             Some(response) => Ok(response),
-            None => {
-                self.serve_miss(admitted, request, MissKind::Evicted(sha256))
-                    .await
-            }
+            None => Box::pin(self.serve_miss(admitted, request, MissKind::Evicted(sha256))).await,
         }
     }
 

@@ -39,7 +39,7 @@ impl HitResponder<'_> {
     ) -> Result<Option<CacheResponse>, RequestError> {
         match hit {
             Hit::OnDisk(hit) => self.serve_from_disk(hit, status).await.map(Some),
-            Hit::InBucket(hit) => self.serve_from_bucket(hit, status).await,
+            Hit::InBucket(hit) => Box::pin(self.serve_from_bucket(hit, status)).await,
         }
     }
 
@@ -165,14 +165,11 @@ impl HitResponder<'_> {
         for expected in self.request.expected.iter() {
             let algorithm = expected.algorithm();
             if !is_known(algorithm, &digests) {
-                let digest = self
-                    .cache
-                    .digest_of(hit, algorithm)
-                    .await
-                    .map_err(|error| {
-                        tracing::warn!(%error, "cannot read an object to compute its digest");
-                        RequestError::Unavailable
-                    })?;
+                let digest = Box::pin(self.cache.digest_of(hit, algorithm)).await;
+                let digest = digest.map_err(|error| {
+                    tracing::warn!(%error, "cannot read an object to compute its digest");
+                    RequestError::Unavailable
+                })?;
                 digests.others.insert(algorithm, digest.hex());
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! The main type is [`RequestLog`].
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use super::body::paced;
 use super::rendered_response::{BodySender, RenderedResponse};
 use crate::gateway::CacheStatus;
 use crate::limits::TransferPermit;
+use crate::model::Target;
 
 /// Logged status of a request that the client abandoned before its response began, as in nginx. It
 /// is never sent.
@@ -24,13 +26,36 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 /// Endpoint of health checks in the log. Successful ones are logged at level `debug`.
 pub const HEALTH_ENDPOINT: &str = "health";
 
+/// URI of a request in the log, without secrets.
+pub enum LogUri {
+    /// Redacted text.
+    Text(String),
+    /// A target, which is formatted only if the entry is written.
+    Target(Target),
+}
+
+impl From<String> for LogUri {
+    /// Wraps text that is redacted.
+    fn from(redacted: String) -> Self {
+        Self::Text(redacted)
+    }
+}
+
+impl LogUri {
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Target(target) => Cow::Owned(target.to_string()),
+        }
+    }
+}
+
 /// Log entry of one request. Dropped before it is written, it reports the request as aborted.
 pub struct RequestLog {
     client: IpAddr,
     endpoint: &'static str,
-    method: String,
-    /// Redacted.
-    uri: String,
+    method: Cow<'static, str>,
+    uri: LogUri,
     started: Instant,
     is_written: Cell<bool>,
     /// Status that is logged if the request is aborted.
@@ -46,12 +71,15 @@ impl Drop for RequestLog {
 }
 
 impl RequestLog {
-    /// Begins the entry. `uri` must be redacted.
-    pub fn begin(client: IpAddr, endpoint: &'static str, method: &str, uri: String) -> Self {
+    /// Begins the entry.
+    pub fn begin(client: IpAddr, endpoint: &'static str, method: &str, uri: LogUri) -> Self {
         Self {
             client,
             endpoint,
-            method: method.to_owned(),
+            method: match method {
+                "GET" => Cow::Borrowed("GET"),
+                other => Cow::Owned(other.to_owned()),
+            },
             uri,
             started: Instant::now(),
             is_written: Cell::new(false),
@@ -114,16 +142,17 @@ impl RequestLog {
     ) {
         self.is_written.set(true);
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let cache = cache_status.map_or_else(String::new, |status| status.to_string());
+        // The fields are formatted only if the level is enabled.
+        let cache = || cache_status.map_or_else(String::new, |status| status.to_string());
         macro_rules! emit {
             ($event:ident) => {
                 tracing::$event!(
                     client = %self.client,
                     endpoint = self.endpoint,
-                    method = self.method,
-                    uri = self.uri,
+                    method = &*self.method,
+                    uri = &*self.uri.text(),
                     status,
-                    cache,
+                    cache = cache(),
                     sent_bytes,
                     completion,
                     duration_ms,

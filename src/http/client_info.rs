@@ -6,7 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName, X_FORWARDED_FOR};
 use actix_web::http::{Uri, Version};
 
 use super::state::Settings;
@@ -16,10 +16,10 @@ use crate::gateway::HttpVersion;
 ///
 /// The request line that nginx itself sends lacks the scheme and the host of an absolute target. It
 /// also lacks the client's HTTP version.
-const REQUEST_LINE: &str = "x-millpond-request-line";
+const REQUEST_LINE: HeaderName = HeaderName::from_static("x-millpond-request-line");
 
 /// A trusted nginx adds this field if it could not open the file of an `X-Accel-Redirect`.
-const FILE_MISSING: &str = "x-millpond-file-missing";
+const FILE_MISSING: HeaderName = HeaderName::from_static("x-millpond-file-missing");
 
 /// The port that a connection was accepted on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl RequestOrigin {
         let headers = request.headers();
         let mut origin = Self::from_proxy_port(request);
         if settings.is_trusted_proxy(peer) {
-            if headers.contains_key("x-forwarded-for") {
+            if headers.contains_key(X_FORWARDED_FOR) {
                 // No allowed network contains the unspecified address.
                 origin.client = read_forwarded_for(headers, settings)
                     .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
@@ -197,7 +197,7 @@ fn http_version(request: &HttpRequest) -> HttpVersion {
 /// addresses before it.
 fn read_forwarded_for(headers: &HeaderMap, settings: &Settings) -> Option<IpAddr> {
     let listed: Vec<&str> = headers
-        .get_all("x-forwarded-for")
+        .get_all(X_FORWARDED_FOR)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .collect();

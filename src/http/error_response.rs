@@ -174,7 +174,7 @@ pub fn render_error(
 ) -> RenderedResponse {
     let error_status = status_of(error, endpoint);
     let mut builder = begin(error_status, context);
-    let proxy_status = proxy_status(error, error_status, context.name);
+    let proxy_status = proxy_status(error, error_status, context.name.as_str());
     builder.insert_header(("Proxy-Status", proxy_status));
     if let RequestError::MethodNotSupported(_) = error {
         builder.insert_header((ALLOW, "GET, HEAD"));
@@ -205,7 +205,7 @@ pub fn render_admin_error(
         },
     };
     let mut builder = begin(error_status, context);
-    let proxy_status = own_proxy_status(error_status, context.name);
+    let proxy_status = own_proxy_status(error_status, context.name.as_str());
     builder.insert_header(("Proxy-Status", proxy_status));
     match error {
         AdminError::MethodNotAllowed(allowed) => drop(builder.insert_header((ALLOW, *allowed))),

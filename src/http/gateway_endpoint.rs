@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::access_log::RequestLog;
+use super::access_log::{LogUri, RequestLog};
 use super::api::{self, ApiRequest};
 use super::builtin_pages::{self, BuiltinPage};
 use super::client_info::{RequestOrigin, TargetForm};
@@ -21,16 +21,16 @@ use crate::model::Target;
 pub async fn serve(request: &HttpRequest, payload: Payload, service: &HttpService) -> HttpResponse {
     let origin = RequestOrigin::from_gateway_port(request, &service.settings.load());
     if origin.is_forwarded_proxy_request() {
-        return proxy_endpoint::serve(request, payload, service, &origin).await;
+        return Box::pin(proxy_endpoint::serve(request, payload, service, &origin)).await;
     }
-    let respond = |endpoint, uri| {
+    let respond = |endpoint, uri: LogUri| {
         let log = RequestLog::begin(origin.client, endpoint, request.method().as_str(), uri);
         Responder::new(request, service, Endpoint::Gateway, log)
     };
     let page = origin.path().and_then(BuiltinPage::from_path);
     let serve_page = |page: BuiltinPage| {
         let path = origin.path().unwrap_or_default().to_owned();
-        respond(page.endpoint(), path).send_page(builtin_pages::serve(
+        respond(page.endpoint(), path.into()).send_page(builtin_pages::serve(
             page,
             request.method(),
             service,
@@ -45,7 +45,8 @@ pub async fn serve(request: &HttpRequest, payload: Payload, service: &HttpServic
     {
         Ok(client) => client,
         Err(error) => {
-            return respond("gateway", Target::redact(origin.form.as_str())).send_error(&error);
+            return respond("gateway", Target::redact(origin.form.as_str()).into())
+                .send_error(&error);
         }
     };
     if let Some(page) = page {
@@ -59,14 +60,19 @@ pub async fn serve(request: &HttpRequest, payload: Payload, service: &HttpServic
             path,
             query,
         };
-        return api::serve(api_request, client, respond("api", path.to_owned())).await;
+        let responder = respond("api", path.to_owned().into());
+        return Box::pin(api::serve(api_request, client, responder)).await;
     }
-    match read_gateway_request(request, &origin, &service.name) {
+    match read_gateway_request(request, &origin, service.name.as_str()) {
         Ok(cache_request) => {
-            let uri = cache_request.target.to_string();
-            respond("gateway", uri).serve(cache_request, client).await
+            let log_uri = LogUri::Target(cache_request.target.clone());
+            respond("gateway", log_uri)
+                .serve(cache_request, client)
+                .await
         }
-        Err(error) => respond("gateway", Target::redact(origin.form.as_str())).send_error(&error),
+        Err(error) => {
+            respond("gateway", Target::redact(origin.form.as_str()).into()).send_error(&error)
+        }
     }
 }
 

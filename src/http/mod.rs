@@ -16,6 +16,7 @@ mod connection;
 mod error_response;
 mod framing_error;
 mod gateway_endpoint;
+mod node_name;
 mod parse_request;
 mod proxy_endpoint;
 mod proxy_header;

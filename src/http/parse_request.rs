@@ -2,7 +2,11 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{
+    AUTHORIZATION, AsHeaderName, CACHE_CONTROL, CONNECTION, COOKIE, HeaderMap, HeaderName,
+    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
+    VIA,
+};
 
 use super::client_info::{Frontend, RequestOrigin};
 use crate::gateway::{
@@ -12,15 +16,24 @@ use crate::gateway::{
 use crate::model::{Algorithm, Digest, ExpectedDigests, Login, RangeSpec, Scheme, Target};
 
 /// Header fields that state an expected digest of the body.
-const EXPECTED_DIGEST_HEADERS: [(&str, Algorithm); 4] = [
-    ("x-expected-sha256", Algorithm::Sha256),
-    ("x-expected-sha512", Algorithm::Sha512),
-    ("x-expected-sha1", Algorithm::Sha1),
-    ("x-expected-md5", Algorithm::Md5),
+const EXPECTED_DIGEST_HEADERS: [(HeaderName, Algorithm); 4] = [
+    (
+        HeaderName::from_static("x-expected-sha256"),
+        Algorithm::Sha256,
+    ),
+    (
+        HeaderName::from_static("x-expected-sha512"),
+        Algorithm::Sha512,
+    ),
+    (HeaderName::from_static("x-expected-sha1"), Algorithm::Sha1),
+    (HeaderName::from_static("x-expected-md5"), Algorithm::Md5),
 ];
 
+/// The client's `Connection` field, which a trusted nginx forwards in this field.
+const FORWARDED_CONNECTION: HeaderName = HeaderName::from_static("x-millpond-connection");
+
 /// Returns the value of a header field, if the field occurs once and its value is text.
-pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub fn single(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     let mut values = headers.get_all(name);
     let value = values.next()?;
     if values.next().is_some() {
@@ -31,7 +44,7 @@ pub fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Returns all values of a list field as one value.
-fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
+fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
     let values: Vec<&str> = headers
         .get_all(name)
         .filter_map(|value| value.to_str().ok())
@@ -44,7 +57,7 @@ fn joined(headers: &HeaderMap, name: &str) -> Option<String> {
 /// # Errors
 /// [`RequestError::LoopDetected`] if `Via` contains `name`.
 pub fn reject_loop(headers: &HeaderMap, name: &str) -> Result<(), RequestError> {
-    let via = joined(headers, "via").unwrap_or_default();
+    let via = joined(headers, VIA).unwrap_or_default();
     let is_this_node = |hop: &str| hop.split_whitespace().nth(1) == Some(name);
     if via.split(',').any(is_this_node) {
         Err(RequestError::LoopDetected(name.to_owned()))
@@ -62,11 +75,11 @@ pub fn read_expected(
     expected: &mut ExpectedDigests,
 ) -> Result<(), RequestError> {
     for (name, algorithm) in EXPECTED_DIGEST_HEADERS {
-        if !headers.contains_key(name) {
+        if !headers.contains_key(&name) {
             continue;
         }
         let digest =
-            single(headers, name).and_then(|hex| Digest::parse(algorithm, hex.trim()).ok());
+            single(headers, &name).and_then(|hex| Digest::parse(algorithm, hex.trim()).ok());
         expected.add(
             digest.ok_or_else(|| {
                 RequestError::BadRequest(format!("{name} does not hold a digest"))
@@ -80,21 +93,21 @@ pub fn read_expected(
 pub fn read_range(request: &HttpRequest) -> Option<RangeSpec> {
     let headers = request.headers();
     // Without its condition, a range could join parts of two different files.
-    let is_readable = !headers.contains_key("if-range") || single(headers, "if-range").is_some();
+    let is_readable = !headers.contains_key(IF_RANGE) || single(headers, IF_RANGE).is_some();
     let is_wanted = *request.method() == Method::GET && is_readable;
-    single(headers, "range")
+    single(headers, RANGE)
         .filter(|_| is_wanted)
         .and_then(RangeSpec::parse)
 }
 
 pub fn read_conditions(headers: &HeaderMap) -> Conditions {
-    let text = |name: &str| single(headers, name).map(str::to_owned);
+    let text = |name: HeaderName| single(headers, name).map(str::to_owned);
     Conditions {
-        if_match: joined(headers, "if-match"),
-        if_none_match: joined(headers, "if-none-match"),
-        if_modified_since: text("if-modified-since"),
-        if_unmodified_since: text("if-unmodified-since"),
-        if_range: text("if-range"),
+        if_match: joined(headers, IF_MATCH),
+        if_none_match: joined(headers, IF_NONE_MATCH),
+        if_modified_since: text(IF_MODIFIED_SINCE),
+        if_unmodified_since: text(IF_UNMODIFIED_SINCE),
+        if_range: text(IF_RANGE),
     }
 }
 
@@ -110,7 +123,7 @@ pub fn read_cache_request(
     mut expected: ExpectedDigests,
 ) -> Result<CacheRequest, RequestError> {
     let headers = request.headers();
-    let text = |name: &str| single(headers, name).map(str::to_owned);
+    let text = |name: HeaderName| single(headers, name).map(str::to_owned);
     read_expected(headers, &mut expected)?;
     let method = match *request.method() {
         Method::GET => RequestMethod::Get,
@@ -119,12 +132,12 @@ pub fn read_cache_request(
     };
     let range = read_range(request);
     // Some clients send an anonymous login with every FTP URL. It is no credential.
-    let login = text("authorization").filter(|_| target.scheme() == Scheme::Ftp);
+    let login = text(AUTHORIZATION).filter(|_| target.scheme() == Scheme::Ftp);
     let is_anonymous = login
         .as_deref()
         .and_then(Login::from_authorization)
         .is_some_and(|login| login.is_anonymous());
-    let is_authorized = headers.contains_key("authorization") && !is_anonymous;
+    let is_authorized = headers.contains_key(AUTHORIZATION) && !is_anonymous;
     Ok(CacheRequest {
         endpoint,
         delivery: choose_delivery(origin, headers, range),
@@ -134,13 +147,13 @@ pub fn read_cache_request(
         expected,
         range,
         conditions: read_conditions(headers),
-        only_if_cached: joined(headers, "cache-control").is_some_and(|list| {
+        only_if_cached: joined(headers, CACHE_CONTROL).is_some_and(|list| {
             list.split(',')
                 .any(|directive| directive.trim().eq_ignore_ascii_case("only-if-cached"))
         }),
-        user_agent: text("user-agent").unwrap_or_default(),
+        user_agent: text(USER_AGENT).unwrap_or_default(),
         has_credentials: endpoint == Endpoint::Proxy
-            && (is_authorized || headers.contains_key("cookie")),
+            && (is_authorized || headers.contains_key(COOKIE)),
         forwarded_headers: forwarded_headers(headers, endpoint),
         body: None,
     })
@@ -155,16 +168,18 @@ fn choose_delivery(
     headers: &HeaderMap,
     range: Option<RangeSpec>,
 ) -> FileDelivery {
-    let is_plain = !headers.contains_key("if-match")
-        && !headers.contains_key("if-unmodified-since")
-        && match single(headers, "range") {
-            Some(text) => range.is_some() && nginx_parses_range(text),
-            None => !headers.contains_key("range"),
-        };
+    let is_plain = || {
+        !headers.contains_key(IF_MATCH)
+            && !headers.contains_key(IF_UNMODIFIED_SINCE)
+            && match single(headers, RANGE) {
+                Some(text) => range.is_some() && nginx_parses_range(text),
+                None => !headers.contains_key(RANGE),
+            }
+    };
     match origin.frontend {
         Frontend::TrustedNginx {
             file_missing: false,
-        } if is_plain => FileDelivery::AccelRedirect,
+        } if is_plain() => FileDelivery::AccelRedirect,
         Frontend::TrustedNginx { .. } | Frontend::Direct => FileDelivery::Direct,
     }
 }
@@ -198,9 +213,13 @@ const FORWARDED_BY_GATEWAY: [&str; 12] = [
 /// Returns the header fields that go to the origin if the request is passed through.
 fn forwarded_headers(headers: &HeaderMap, endpoint: Endpoint) -> Vec<(String, Vec<u8>)> {
     // `Connection` is that of nginx, which forwards the client's own in another field.
-    let direct = joined(headers, "connection").unwrap_or_default();
-    let forwarded = joined(headers, "x-millpond-connection").unwrap_or_default();
-    let connection = format!("{direct},{forwarded}");
+    let connection = match (
+        joined(headers, CONNECTION),
+        joined(headers, FORWARDED_CONNECTION),
+    ) {
+        (Some(direct), Some(forwarded)) => format!("{direct},{forwarded}"),
+        (direct, forwarded) => direct.or(forwarded).unwrap_or_default(),
+    };
     let is_forwarded = |name: &str| match endpoint {
         Endpoint::Gateway => {
             FORWARDED_BY_GATEWAY.contains(&name) && is_end_to_end_header(name, &connection)

@@ -5,7 +5,7 @@ use actix_web::http::Method;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::access_log::RequestLog;
+use super::access_log::{LogUri, RequestLog};
 use super::client_info::{RequestOrigin, TargetForm};
 use super::parse_request::{read_cache_request, reject_loop};
 use super::request_body::forward_body;
@@ -25,10 +25,15 @@ pub async fn serve(
     let parsed = service
         .gateway
         .admit_client(origin.client, TransferKind::Download)
-        .and_then(|client| Ok((read_proxy_request(request, origin, &service.name)?, client)));
+        .and_then(|client| {
+            Ok((
+                read_proxy_request(request, origin, service.name.as_str())?,
+                client,
+            ))
+        });
     let uri = match &parsed {
-        Ok((cache_request, _)) => cache_request.target.to_string(),
-        Err(_) => Target::redact(origin.form.as_str()),
+        Ok((cache_request, _)) => LogUri::Target(cache_request.target.clone()),
+        Err(_) => Target::redact(origin.form.as_str()).into(),
     };
     let log = RequestLog::begin(origin.client, "proxy", request.method().as_str(), uri);
     let responder = Responder::new(request, service, Endpoint::Proxy, log);

@@ -6,7 +6,7 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION,
+    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION,
 };
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
@@ -25,6 +25,9 @@ use crate::model::ByteRange;
 /// Names the file that nginx is to send. Only a trusted nginx gets this field, since the path is
 /// internal.
 const ACCEL_REDIRECT: &str = "x-accel-redirect";
+
+/// RFC 9530, section 3.
+const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 const OCTET_STREAM: &str = "application/octet-stream";
 
@@ -181,7 +184,7 @@ fn insert_validators(builder: &mut HttpResponseBuilder, representation: &Represe
         builder.insert_header((LAST_MODIFIED, last_modified.as_str()));
     }
     if representation.length.is_some() {
-        builder.insert_header((ACCEPT_RANGES, "bytes"));
+        builder.insert_header((ACCEPT_RANGES, HeaderValue::from_static("bytes")));
     }
 }
 
@@ -203,7 +206,7 @@ fn insert_representation_headers(
     });
     builder.insert_header((CONTENT_DISPOSITION, disposition.unwrap_or("attachment")));
     if let Some(sha256) = representation.sha256 {
-        builder.insert_header(("Repr-Digest", sha256.repr_digest()));
+        builder.insert_header((REPR_DIGEST, sha256.repr_digest()));
     }
 }
 

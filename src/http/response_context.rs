@@ -3,15 +3,15 @@
 //! The main type is [`ResponseContext`].
 
 use actix_web::http::Method;
-use actix_web::http::header::{ACCEPT, VIA, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{ACCEPT, CACHE_STATUS, HeaderValue, VIA, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{HttpRequest, HttpResponseBuilder};
 
+use super::node_name::NodeName;
 use crate::gateway::CacheStatus;
 
 /// Facts about a request that the form of its response depends on.
 pub struct ResponseContext<'a> {
-    /// Name of this node in `Via` and `Cache-Status`.
-    pub name: &'a str,
+    pub name: &'a NodeName,
     pub is_head: bool,
     pub wants_problem_json: bool,
     /// Size of the chunks in which a body is sent.
@@ -19,7 +19,7 @@ pub struct ResponseContext<'a> {
 }
 
 impl<'a> ResponseContext<'a> {
-    pub fn new(request: &HttpRequest, name: &'a str, chunk_bytes: usize) -> Self {
+    pub fn new(request: &HttpRequest, name: &'a NodeName, chunk_bytes: usize) -> Self {
         let accept = request
             .headers()
             .get(ACCEPT)
@@ -35,8 +35,8 @@ impl<'a> ResponseContext<'a> {
 
     /// Adds the header fields that every response has.
     pub fn apply_common_headers(&self, builder: &mut HttpResponseBuilder, status: CacheStatus) {
-        builder.append_header((VIA, format!("1.1 {}", self.name)));
-        builder.append_header(("Cache-Status", format!("{}; {status}", self.name)));
-        builder.insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"));
+        builder.append_header((VIA, self.name.via()));
+        builder.append_header((CACHE_STATUS, self.name.cache_status(status)));
+        builder.insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
     }
 }

@@ -80,7 +80,7 @@ fn reject_overloaded(port: Port, request: &HttpRequest, service: &HttpService) -
     };
     let (endpoint, name) = endpoint_of(port);
     let uri = Target::redact(origin.form.as_str());
-    let log = RequestLog::begin(origin.client, name, request.method().as_str(), uri);
+    let log = RequestLog::begin(origin.client, name, request.method().as_str(), uri.into());
     Responder::new(request, service, endpoint, log).send_error(&RequestError::Busy)
 }
 
@@ -97,7 +97,7 @@ fn reject_malformed(
     };
     let (endpoint, name) = endpoint_of(port);
     let client = RequestOrigin::from_proxy_port(request).client;
-    let log = RequestLog::begin(client, name, "-", "-".to_owned());
+    let log = RequestLog::begin(client, name, "-", "-".to_owned().into());
     Responder::new(request, service, endpoint, log).send_error(&error)
 }
 

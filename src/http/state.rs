@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use super::config::ProxyConfig;
+use super::node_name::NodeName;
 use crate::admin::{AdminService, AdminToken};
 use crate::gateway::{self, Gateway};
 use crate::limits::AdmissionControl;
@@ -21,8 +22,7 @@ use crate::notify::Incidents;
 pub struct HttpService {
     pub(super) gateway: Arc<Gateway>,
     pub(super) admin: AdminService,
-    /// Name of this node in `Via` and `Cache-Status`.
-    pub(super) name: String,
+    pub(super) name: NodeName,
     pub(super) settings: ArcSwap<Settings>,
     pub(super) proxy: ProxyConfig,
     pub(super) reports: Reports,
@@ -87,7 +87,7 @@ impl HttpService {
         Self {
             gateway,
             admin,
-            name: config.name,
+            name: NodeName::new(config.name),
             settings: ArcSwap::from_pointee(config.settings),
             proxy: config.proxy,
             reports,

@@ -47,14 +47,14 @@ pub async fn serve(
         peer,
         "tunnel",
         request.method().as_str(),
-        Target::redact(&authority),
+        Target::redact(&authority).into(),
     );
     let opened = match admit(&service, &request, peer, port, &authority) {
         Ok(_) if is_rejected => Err(RequestError::Busy),
         Ok((admitted, client)) => open(&service, admitted, client).await,
         Err(error) => Err(error),
     };
-    let name = &service.name;
+    let name = service.name.as_str();
     let OpenTunnel {
         tunnel,
         transfer_permit,
@@ -106,7 +106,7 @@ fn admit(
         let text = "a protocol upgrade is not supported";
         return Err(RequestError::BadRequest(text.to_owned()));
     }
-    reject_loop(&request.head().headers, &service.name)?;
+    reject_loop(&request.head().headers, service.name.as_str())?;
     let has_port = authority
         .rsplit_once(':')
         .is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));

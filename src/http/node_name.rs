@@ -1,0 +1,55 @@
+//! The name of this node, in the forms that responses need.
+//!
+//! Most responses have the same values, so they are formatted once. The main type is [`NodeName`].
+
+use std::fmt;
+
+use actix_web::http::header::HeaderValue;
+
+use crate::gateway::CacheStatus;
+
+/// Name of this node in `Via` and `Cache-Status`.
+pub struct NodeName {
+    name: String,
+    via: HeaderValue,
+    /// `Cache-Status` of a hit.
+    hit: HeaderValue,
+}
+
+impl NodeName {
+    /// Returns the name of a node. The configuration admits only bytes of a token in `name`.
+    pub fn new(name: String) -> Self {
+        Self {
+            via: header_value(format!("1.1 {name}")),
+            hit: header_value(format!("{name}; {}", CacheStatus::Hit)),
+            name,
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the value of `Via` (RFC 9110, section 7.6.3).
+    pub fn via(&self) -> HeaderValue {
+        self.via.clone()
+    }
+
+    /// Returns the value of `Cache-Status` (RFC 9211).
+    pub fn cache_status(&self, status: CacheStatus) -> HeaderValue {
+        match status {
+            CacheStatus::Hit => self.hit.clone(),
+            status => header_value(format!("{}; {status}", self.name)),
+        }
+    }
+}
+
+fn header_value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("a name and a status consist of visible ASCII")
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}

@@ -18,6 +18,7 @@ pub mod dial;
 mod disk;
 pub mod dns;
 pub mod fetch;
+pub mod freshness;
 pub mod gateway;
 pub mod health;
 pub mod http;

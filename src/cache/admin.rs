@@ -215,8 +215,30 @@ impl<'a> CacheAdmin<'a> {
                 .await?;
             removed.records += 1;
         }
+        self.remove_observations(key, &mut removed).await?;
         self.cache.invalidate(key).await;
         Ok(removed)
+    }
+
+    /// Removes the observations of a target and their objects.
+    async fn remove_observations(
+        self,
+        key: Key,
+        removed: &mut RemovedTarget,
+    ) -> Result<(), CacheError> {
+        let observations = self.cache.observations();
+        let known = observations.list(key).await?;
+        observations.remove(key).await?;
+        for observation in known {
+            removed.records += 1;
+            // Another target may have the same bytes. It then needs a request to the origin.
+            if let EvictResult::Evicted { size_bytes } =
+                self.evict_object(observation.sha256).await?
+            {
+                removed.freed_bytes += size_bytes;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the bytes of a record can be served, from the disk or the bucket.

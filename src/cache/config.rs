@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskConfig;
+use crate::freshness::ReusePolicy;
 use crate::model::{ConfigError, HumanDuration, Size};
 
 /// Minimum scrub interval. A shorter one would scrub continuously.
@@ -49,6 +50,14 @@ pub struct Config {
     /// Maximum number of targets that Millpond remembers in this way.
     pub map_capacity: u64,
     pub on_change: OnChange,
+    /// Fraction of `max_size` that targets of class `revalidate` may take.
+    pub revalidate_share: f64,
+    /// Time behind its lifetime for which a response of class `revalidate` answers while the origin
+    /// is away, if the origin states no other time and does not forbid it.
+    pub stale_if_error: HumanDuration,
+    /// Part of the time since `Last-Modified` for which a response without stated lifetime is
+    /// fresh. With zero the origin is asked each time.
+    pub heuristic_fraction: f64,
 }
 
 impl Default for Config {
@@ -66,6 +75,9 @@ impl Default for Config {
             negative_ttl: HumanDuration::from_secs(30),
             map_capacity: 1_000_000,
             on_change: OnChange::Refuse,
+            revalidate_share: 0.2,
+            stale_if_error: HumanDuration::from_secs(30 * 24 * 3600),
+            heuristic_fraction: 0.0,
         }
     }
 }
@@ -84,6 +96,14 @@ impl Config {
             let reason = "must be above 0 and at most cache.high_watermark";
             return Err(invalid("low_watermark", reason));
         }
+        for (key, value) in [
+            ("revalidate_share", self.revalidate_share),
+            ("heuristic_fraction", self.heuristic_fraction),
+        ] {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(invalid(key, "must be at least 0 and at most 1"));
+            }
+        }
         if self.maintenance_interval.0.is_zero() {
             let reason = "must be greater than zero";
             return Err(invalid("maintenance_interval", reason));
@@ -99,6 +119,13 @@ impl Config {
         Ok(())
     }
 
+    pub(super) fn reuse_policy(&self) -> ReusePolicy {
+        ReusePolicy {
+            heuristic_fraction: self.heuristic_fraction,
+            stale_if_error: self.stale_if_error.0,
+        }
+    }
+
     /// Returns the settings of the cache folder, in bytes.
     pub(super) fn disk(&self) -> DiskConfig {
         DiskConfig {
@@ -106,6 +133,7 @@ impl Config {
             max_size_bytes: self.max_size.bytes,
             high_watermark_bytes: fraction_of(self.max_size, self.high_watermark),
             low_watermark_bytes: fraction_of(self.max_size, self.low_watermark),
+            max_observed_bytes: fraction_of(self.max_size, self.revalidate_share),
             min_free_bytes: self.min_free.bytes,
             timeout: self.disk_timeout.0,
         }

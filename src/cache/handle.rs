@@ -9,9 +9,10 @@ use super::leases::TargetLeases;
 use super::lookup_cache::LookupCache;
 use crate::bucket::{Bucket, Config as BucketConfig};
 use crate::disk::{
-    DiskHealth, DiskIo, DiskStore, FileHit, IoClass, OpenError, OpenMode, Published, Sealed,
-    Staging, TargetLookup, publish,
+    DiskHealth, DiskIo, DiskStore, FileHit, IoClass, ObjectClass, OpenError, OpenMode, Published,
+    Sealed, Staging, TargetLookup, publish,
 };
+use crate::freshness::ReusePolicy;
 use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
 
 /// Bound on the digests other than SHA-256 that are kept in memory.
@@ -30,6 +31,7 @@ pub(super) struct CacheInner {
     pub lookups: LookupCache,
     digests: moka::future::Cache<(Sha256, Algorithm), Digest>,
     pub on_change: OnChange,
+    pub reuse_policy: ReusePolicy,
     pub events: EventSink,
 }
 
@@ -63,6 +65,7 @@ impl Cache {
                 lookups: LookupCache::new(config),
                 digests: moka::future::Cache::new(MAX_DIGESTS),
                 on_change: config.on_change,
+                reuse_policy: config.reuse_policy(),
                 events,
             }),
         })
@@ -109,7 +112,7 @@ impl Cache {
     /// # Errors
     /// [`DiskError::NoSpace`](super::DiskError::NoSpace) if the body does not fit.
     pub async fn stage(&self, length: Option<u64>, hasher: Hasher) -> Result<Staging, CacheError> {
-        Ok(Staging::begin(&self.inner.disk, length, hasher).await?)
+        Ok(Staging::begin(&self.inner.disk, ObjectClass::Recorded, length, hasher).await?)
     }
 
     /// Publishes a sealed body under `record`, and queues its upload.

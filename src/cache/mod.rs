@@ -16,6 +16,7 @@ mod handle;
 mod hit;
 mod leases;
 mod lookup_cache;
+mod observations;
 mod open;
 mod operations;
 mod pin_sync;
@@ -30,6 +31,7 @@ pub use error::CacheError;
 pub use handle::Cache;
 pub use hit::{BucketHit, BucketStream, Hit};
 pub use leases::TargetLeases;
+pub use observations::Observations;
 pub use replication::Replication;
 pub use upload_worker::QueuePoll;
 

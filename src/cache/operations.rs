@@ -6,6 +6,7 @@ use super::admin::CacheAdmin;
 use super::error::CacheError;
 use super::handle::Cache;
 use super::hit::Hit;
+use super::observations::Observations;
 use super::replication::Replication;
 use super::{open, promote};
 use crate::bucket::{Bucket, BucketError};
@@ -89,6 +90,12 @@ impl Cache {
     #[must_use]
     pub fn admin(&self) -> CacheAdmin<'_> {
         CacheAdmin::new(self)
+    }
+
+    /// Newest responses of targets whose bytes may change.
+    #[must_use]
+    pub fn observations(&self) -> Observations<'_> {
+        Observations { cache: self }
     }
 
     /// Exchange with the bucket, if there is one.

@@ -15,6 +15,9 @@ pub struct DiskConfig {
     pub high_watermark_bytes: u64,
     /// Cached bytes at which eviction ends.
     pub low_watermark_bytes: u64,
+    /// Bound on the bytes of objects that only observations name. It is a part of
+    /// `max_size_bytes`.
+    pub max_observed_bytes: u64,
     /// Bytes of the file system that Millpond keeps free.
     pub min_free_bytes: u64,
     /// Time after which a disk operation for a request is abandoned.

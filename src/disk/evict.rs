@@ -7,7 +7,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use fs_err as fs;
 
-use super::index::Reservation;
+use super::index::{ObjectClass, Reservation};
 use super::replica_markers::ReplicaMarkers;
 use super::{DiskError, DiskStore, OpenMode, pins};
 use crate::model::{Event, Sha256};
@@ -59,20 +59,22 @@ pub fn evict_to_low_watermark(disk: &DiskStore) -> Result<(), DiskError> {
     disk.index.lru().flush_access_times()?;
     let cached_bytes = disk.index.cached_bytes()?;
     if cached_bytes > disk.config.high_watermark_bytes {
-        free(disk, cached_bytes - disk.config.low_watermark_bytes)?;
+        let surplus_bytes = cached_bytes - disk.config.low_watermark_bytes;
+        free(disk, ObjectClass::Recorded, surplus_bytes)?;
     }
     Ok(())
 }
 
 /// Calls `reserve` until it succeeds, up to `MAX_TRIES` + 1 times, and evicts the missing bytes in
 /// between. Callers wait for each other, so that each caller first tries the space that the
-/// previous one freed and did not need.
+/// previous one freed and did not need. `class` is the class of the body that needs the space.
 ///
 /// # Errors
 /// [`DiskError::NoSpace`] if too little can be evicted, otherwise the error of the index or the
 /// disk.
 pub fn make_space(
     disk: &DiskStore,
+    class: ObjectClass,
     reserve: impl Fn() -> Result<Reservation, DiskError>,
 ) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
@@ -80,7 +82,7 @@ pub fn make_space(
     for _ in 0..MAX_TRIES {
         match reserve()? {
             Reservation::Granted => return Ok(()),
-            Reservation::Short(missing_bytes) => free(disk, missing_bytes)?,
+            Reservation::Short(missing_bytes) => free(disk, class, missing_bytes)?,
         }
     }
     match reserve()? {
@@ -89,28 +91,79 @@ pub fn make_space(
     }
 }
 
-/// Evicts `missing_bytes` because the file system has too little free space.
+/// Evicts `missing_bytes` because the file system has too little free space for a body of `class`.
 ///
 /// # Errors
 /// [`DiskError`] if the index or the disk fails.
-pub fn make_disk_space(disk: &DiskStore, missing_bytes: u64) -> Result<(), DiskError> {
+pub fn make_disk_space(
+    disk: &DiskStore,
+    class: ObjectClass,
+    missing_bytes: u64,
+) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
     disk.index.lru().flush_access_times()?;
-    free(disk, missing_bytes)
+    free(disk, class, missing_bytes)
 }
 
-/// Evicts at least `size_bytes`. Evicts nothing if less than that can be evicted.
-fn free(disk: &DiskStore, size_bytes: u64) -> Result<(), DiskError> {
+/// Evicts observed objects until they have no more than their share of the cache.
+///
+/// # Errors
+/// [`DiskError`] if the index or the disk fails.
+pub fn evict_observed_surplus(disk: &DiskStore) -> Result<(), DiskError> {
+    let surplus = |observed_bytes: u64| observed_bytes > disk.config.max_observed_bytes;
+    if !surplus(disk.index.observed_bytes()?) {
+        return Ok(());
+    }
+    let _lock = EvictionLock::acquire(disk)?;
+    disk.index.lru().flush_access_times()?;
+    let observed_bytes = disk.index.observed_bytes()?;
+    if surplus(observed_bytes) {
+        let surplus_bytes = observed_bytes - disk.config.max_observed_bytes;
+        free_from(disk, Candidates::Observed, surplus_bytes)?;
+    }
+    Ok(())
+}
+
+/// Objects that an eviction may remove, in LRU order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Candidates {
+    Observed,
+    All,
+}
+
+/// Evicts at least `size_bytes` for a body of `class`. Evicts nothing if less than that can be
+/// evicted. Observed bodies replace observed objects first, and others only within their share.
+fn free(disk: &DiskStore, class: ObjectClass, size_bytes: u64) -> Result<(), DiskError> {
     if disk.mode == OpenMode::Maintenance || size_bytes > disk.index.lru().evictable_bytes()? {
         return Ok(());
     }
+    let observed_bytes = disk.index.observed_bytes()?;
+    let freed_bytes = if class == ObjectClass::Observed {
+        free_from(disk, Candidates::Observed, size_bytes)?
+    } else {
+        0
+    };
+    let missing_bytes = size_bytes.saturating_sub(freed_bytes);
+    let is_within_share = class == ObjectClass::Recorded
+        || observed_bytes.saturating_add(missing_bytes) <= disk.config.max_observed_bytes;
+    if missing_bytes > 0 && is_within_share {
+        free_from(disk, Candidates::All, missing_bytes)?;
+    }
+    Ok(())
+}
+
+/// Evicts candidates until `size_bytes` are free. Returns how many bytes it evicted.
+fn free_from(disk: &DiskStore, candidates: Candidates, size_bytes: u64) -> Result<u64, DiskError> {
     let markers = active_markers(disk)?;
     let mut freed_bytes = 0;
     let mut stuck = 0;
     while freed_bytes < size_bytes && stuck < MAX_STUCK {
-        let batch = disk.index.lru().candidates(BATCH)?;
+        let batch = match candidates {
+            Candidates::Observed => disk.index.lru().observed_candidates(BATCH)?,
+            Candidates::All => disk.index.lru().candidates(BATCH)?,
+        };
         if batch.is_empty() {
-            return Ok(());
+            break;
         }
         for sha256 in batch {
             if freed_bytes >= size_bytes || stuck >= MAX_STUCK {
@@ -130,7 +183,7 @@ fn free(disk: &DiskStore, size_bytes: u64) -> Result<(), DiskError> {
             }
         }
     }
-    Ok(())
+    Ok(freed_bytes)
 }
 
 /// Returns the markers that allow eviction, or `None` if there is no replica. A process without a
@@ -154,7 +207,8 @@ fn evict_replicated(
     markers: Option<&ReplicaMarkers>,
 ) -> Result<Option<EvictResult>, DiskError> {
     let _lock = disk.layout.lock_object(sha256)?;
-    if markers.is_some_and(|markers| !markers.has_object(sha256)) {
+    let is_unreplicated = markers.is_some_and(|markers| !markers.has_object(sha256));
+    if is_unreplicated && disk.index.class_of(sha256)? != Some(ObjectClass::Observed) {
         // The object should be held until its upload, and is not. The upload releases the hold.
         disk.index.lru().hold(sha256)?;
         disk.request_reindex();

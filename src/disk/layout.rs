@@ -88,6 +88,7 @@ impl Layout {
         let folders = [
             self.objects(),
             self.records(),
+            self.observations(),
             self.pins(),
             self.staging(),
             self.leases(),
@@ -112,6 +113,17 @@ impl Layout {
 
     pub fn records(&self) -> PathBuf {
         self.root.join("records")
+    }
+
+    /// Returns `observations`.
+    pub fn observations(&self) -> PathBuf {
+        self.root.join("observations")
+    }
+
+    /// Returns `observations/ab/<key>`.
+    pub fn observations_of(&self, key: Key) -> PathBuf {
+        let name = key.to_string();
+        self.observations().join(&name[..2]).join(name)
     }
 
     pub fn staging(&self) -> PathBuf {

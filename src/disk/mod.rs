@@ -7,6 +7,7 @@
 //! This module must not know the bucket, HTTP or the origin. The markers in the folder are all that
 //! it knows of replicas. Its main type is [`DiskStore`].
 
+mod caller;
 mod config;
 mod durable_dirs;
 mod error;
@@ -20,6 +21,7 @@ pub mod lease;
 pub mod listing;
 pub mod missing;
 pub mod objects;
+pub mod observations;
 mod open_file;
 pub mod pins;
 mod process_slot;
@@ -38,7 +40,7 @@ pub use durable_dirs::names_in;
 pub use error::{DiskError, OpenError};
 pub use evict::EvictResult;
 pub use health::DiskHealth;
-pub use index::{PendingUpload, since_epoch};
+pub use index::{ObjectClass, PendingUpload, since_epoch};
 pub use io::{DiskIo, IoClass};
 pub use layout::{Layout, StagedName};
 pub use lease::{Acquire, Lease, LeaseHolder, LeaseState};

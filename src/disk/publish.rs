@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use fs_err as fs;
 
-use super::index::PendingUpload;
+use super::index::{ObjectClass, PendingUpload};
 use super::{DiskError, DiskStore, Sealed, TargetRecords, durable_dirs, missing, pins, records};
 use crate::model::{Record, Sha256};
 
@@ -41,13 +42,18 @@ pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Pub
         // Without the lock, an eviction between the two steps would leave a record without its
         // object.
         let _lock = disk.layout.lock_object(sha256)?;
-        place_object(disk, sealed, record)?;
+        place_object(disk, sealed, record.headers.modified_at())?;
         create_record(disk, record, &disk.layout.record(key, sha256))
     };
     // The object exists even if the record was not created. Its bytes count as cached, not as
     // reserved.
     let reservation = Some((disk.slot.name.as_str(), sealed.file.id));
-    if let Err(error) = disk.index.insert(sha256, sealed.size_bytes, reservation) {
+    if let Err(error) = disk.index.insert(
+        sha256,
+        sealed.size_bytes,
+        ObjectClass::Recorded,
+        reservation,
+    ) {
         tracing::warn!(%error, %sha256, "published object is missing in the index");
         disk.request_reindex();
     }
@@ -106,7 +112,11 @@ fn enqueue_upload(disk: &DiskStore, pending: PendingUpload) -> Result<(), DiskEr
 
 /// Moves the staged file into the objects folder. It replaces an object with the same digest,
 /// because that object may be unreadable.
-fn place_object(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<(), DiskError> {
+pub(super) fn place_object(
+    disk: &DiskStore,
+    sealed: &Sealed,
+    modified_at: Option<SystemTime>,
+) -> Result<(), DiskError> {
     let sha256 = sealed.digests.sha256;
     let path = disk.layout.object(sha256);
     let folder = path.parent().expect("an object lies in a folder");
@@ -115,7 +125,7 @@ fn place_object(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<()
     let modified_at = fs::metadata(&path)
         .and_then(|existing| existing.modified())
         .ok()
-        .or(record.headers.modified_at());
+        .or(modified_at);
     if let Some(modified_at) = modified_at {
         fs::OpenOptions::new()
             .write(true)

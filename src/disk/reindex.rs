@@ -1,17 +1,18 @@
 //! Reindexing. It corrects the index, the upload queue and eviction holds by the files, which are
 //! the truth. The main method is [`DiskStore::reindex_if_needed`].
 
+use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 
-use super::index::{Index, PendingUpload, since_epoch};
+use super::index::{Index, ObjectClass, PendingUpload, since_epoch};
 use super::layout::Layout;
 use super::process_slot::ProcessSlot;
 use super::replica_markers::ReplicaMarkers;
-use super::{DiskError, DiskStore, lease, records, stale_holds};
+use super::{DiskError, DiskStore, lease, observations, records, stale_holds};
 use crate::model::Sha256;
 
 /// Number of objects in one transaction. It bounds the time that other processes wait for the
@@ -54,7 +55,44 @@ fn reindex(
     let suspects = stale_holds::find(layout, index)?;
     let queued = bucket.map_or(Ok(0), |markers| enqueue_unmarked(layout, index, markers))?;
     stale_holds::release(layout, index, bucket, &suspects)?;
-    Ok(insert_all(layout, index)? + remove_missing(layout, index)? + queued)
+    let repaired = insert_all(layout, index)? + remove_missing(layout, index)? + queued;
+    classify_observed(layout, index)?;
+    Ok(repaired)
+}
+
+/// Marks the objects that only observations name. An object that is recorded meanwhile is marked as
+/// recorded again.
+fn classify_observed(layout: &Layout, index: &Index) -> Result<(), DiskError> {
+    let mut observed = HashSet::new();
+    observations::walk(layout, |sha256| {
+        observed.insert(sha256);
+        Ok(())
+    })?;
+    remove_recorded(layout, &mut observed, |_| Ok(()))?;
+    for sha256 in &observed {
+        index.set_class(*sha256, ObjectClass::Observed)?;
+    }
+    remove_recorded(layout, &mut observed, |sha256| {
+        index.set_class(sha256, ObjectClass::Recorded)
+    })
+}
+
+/// Removes the digests that a record names, and calls `removed` with each.
+fn remove_recorded(
+    layout: &Layout,
+    digests: &mut HashSet<Sha256>,
+    removed: impl Fn(Sha256) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
+    if digests.is_empty() {
+        return Ok(());
+    }
+    records::walk(layout, |_, sha256| {
+        if digests.remove(&sha256) {
+            removed(sha256)
+        } else {
+            Ok(())
+        }
+    })
 }
 
 /// Enqueues the records without a marker, and those whose cached object has no marker. Returns the

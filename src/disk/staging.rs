@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use fs_err as fs;
@@ -15,7 +15,8 @@ use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 use tokio::task::spawn_blocking;
 
-use super::index::{Reservation, is_damage};
+use super::caller::{Caller, CallerObserver};
+use super::index::{ObjectClass, Reservation, is_damage};
 use super::layout::StagedName;
 use super::{DiskError, DiskIo, DiskStore, IoClass, OpenFile, evict};
 use crate::model::{Digests, ExpectedDigests, Hasher};
@@ -34,6 +35,14 @@ pub struct Staging {
     written_bytes: u64,
     /// Set if a part of the body is not on the disk.
     failure: Option<StagingFailure>,
+}
+
+/// Facts about a body before its first byte.
+struct NewBody {
+    class: ObjectClass,
+    /// Length in bytes, if the origin stated it.
+    length: Option<u64>,
+    hasher: Hasher,
 }
 
 /// Hasher of a body, and the number of bytes that it has hashed.
@@ -55,6 +64,7 @@ enum StagingFailure {
 pub(super) struct StagedFile {
     io: DiskIo,
     pub(super) id: u64,
+    pub(super) class: ObjectClass,
     pub(super) path: PathBuf,
     /// Set once the file was moved into the objects folder. Dropping it then removes nothing.
     pub(super) is_published: AtomicBool,
@@ -69,20 +79,26 @@ pub struct Sealed {
 
 impl Staging {
     /// Creates a staged file and reserves space for it, `length` bytes if the length is known.
-    /// Evicts if there is too little space.
+    /// Evicts if there is too little space. `class` says what will name the object.
     ///
     /// # Errors
     /// [`DiskError::NoSpace`] if the body does not fit, otherwise the error of the index or the
     /// disk.
     pub async fn begin(
         io: &DiskIo,
+        class: ObjectClass,
         length: Option<u64>,
         hasher: Hasher,
     ) -> Result<Self, DiskError> {
         let caller = Caller::new();
         let (own_io, waiting) = (io.clone(), caller.observe());
+        let body = NewBody {
+            class,
+            length,
+            hasher,
+        };
         io.run(IoClass::Request, move |disk| {
-            Self::create(disk, own_io, length, hasher, &waiting)
+            Self::create(disk, own_io, body, &waiting)
         })
         .await
     }
@@ -90,14 +106,19 @@ impl Staging {
     fn create(
         disk: &DiskStore,
         io: DiskIo,
-        length: Option<u64>,
-        hasher: Hasher,
+        body: NewBody,
         waiting: &CallerObserver,
     ) -> Result<Self, DiskError> {
+        let NewBody {
+            class,
+            length,
+            hasher,
+        } = body;
         let (id, path) = disk.slot.next_file();
         let file = Arc::new(StagedFile {
             io,
             id,
+            class,
             path,
             is_published: AtomicBool::new(false),
         });
@@ -270,34 +291,6 @@ impl Finished {
     }
 }
 
-/// The future that waits for a reservation. An abandoned reservation must not evict, because the
-/// retry of its caller may evict for the same body.
-struct Caller(Arc<()>);
-
-/// Shows a disk thread whether the [`Caller`] still waits.
-struct CallerObserver(Weak<()>);
-
-impl Caller {
-    fn new() -> Self {
-        Self(Arc::new(()))
-    }
-
-    fn observe(&self) -> CallerObserver {
-        CallerObserver(Arc::downgrade(&self.0))
-    }
-}
-
-impl CallerObserver {
-    /// # Errors
-    /// [`DiskError::Timeout`] if the caller has stopped waiting.
-    fn check(&self) -> Result<(), DiskError> {
-        match self.0.strong_count() {
-            0 => Err(DiskError::Timeout),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Reserves a total of `wanted_bytes` for one body, first in the index, then on the file system.
 /// Evicts if there is too little space, and keeps `min_free_bytes` free.
 fn reserve(
@@ -307,6 +300,7 @@ fn reserve(
     wanted_bytes: u64,
     waiting: &CallerObserver,
 ) -> Result<(), DiskError> {
+    let class = file.class;
     let limit_bytes = disk.config.max_size_bytes;
     let reserve = || {
         waiting.check()?;
@@ -325,17 +319,18 @@ fn reserve(
     match reservation {
         Reservation::Granted => {}
         Reservation::Short(_) if wanted_bytes > limit_bytes => return Err(DiskError::NoSpace),
-        Reservation::Short(_) => evict::make_space(disk, reserve)?,
+        Reservation::Short(_) => evict::make_space(disk, class, reserve)?,
     }
     let min_free_bytes = disk.config.min_free_bytes;
     if let Err(DiskError::NoSpace) = allocate(handle, wanted_bytes) {
         let needed_bytes = wanted_bytes.saturating_add(min_free_bytes);
-        evict::make_disk_space(disk, needed_bytes.saturating_sub(free_bytes(handle)?))?;
+        let missing_bytes = needed_bytes.saturating_sub(free_bytes(handle)?);
+        evict::make_disk_space(disk, class, missing_bytes)?;
         allocate(handle, wanted_bytes)?;
     }
     let missing_bytes = min_free_bytes.saturating_sub(free_bytes(handle)?);
     if missing_bytes > 0 {
-        evict::make_disk_space(disk, missing_bytes)?;
+        evict::make_disk_space(disk, class, missing_bytes)?;
         if free_bytes(handle)? < min_free_bytes {
             return Err(DiskError::NoSpace);
         }

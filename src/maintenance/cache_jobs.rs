@@ -46,7 +46,8 @@ async fn reindex_and_evict(cache: Cache) -> Result<(), CacheError> {
         }
     }
     let evicted = disk.run(IoClass::Maintenance, evict::evict_to_low_watermark);
-    Ok(evicted.await?)
+    evicted.await?;
+    cache.observations().remove_evicted().await
 }
 
 async fn evict_on_low_space(cache: Cache) {

@@ -268,6 +268,15 @@ pub struct Digests {
     pub others: BTreeMap<Algorithm, String>,
 }
 
+impl From<Sha256> for Digests {
+    fn from(sha256: Sha256) -> Self {
+        Self {
+            sha256,
+            others: BTreeMap::new(),
+        }
+    }
+}
+
 impl Digests {
     /// Returns the first expected digest that does not match.
     ///

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::Serialize;
 
-use crate::disk::{self, DiskError, DiskStore, records};
+use crate::disk::{self, DiskError, DiskStore, ObjectClass, records};
 use crate::model::{Key, RecordError, Sha256};
 
 /// Index rows that are read at a time.
@@ -198,7 +198,9 @@ pub fn check_objects(
             let writable = defect(disk, Defect::WritableObject, &path, detail);
             found.push(certain(writable));
         }
-        if changed_at(&metadata) < started_at {
+        // An observed object that no observation names any more is evicted, not quarantined.
+        let is_observed = disk.index.class_of(sha256)? == Some(ObjectClass::Observed);
+        if changed_at(&metadata) < started_at && !is_observed {
             let detail = "no record names it".to_owned();
             found.push(ObjectDefect {
                 defect: defect(disk, Defect::Orphan, &path, detail),

@@ -127,6 +127,7 @@ mod tests {
             max_size_bytes: 0,
             high_watermark_bytes: 0,
             low_watermark_bytes: 0,
+            max_observed_bytes: u64::MAX,
             min_free_bytes: 0,
             timeout: Duration::from_secs(1),
         };

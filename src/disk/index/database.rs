@@ -14,7 +14,7 @@ use crate::disk::{DiskError, durable_dirs};
 use crate::model::{Sha256, lock};
 
 /// Version of the schema. Tables of another version are dropped and created again.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// Bound on the time that one process waits for the transaction of another.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,9 +23,11 @@ const SCHEMA: &str = "
     CREATE TABLE objects (
         sha256 BLOB PRIMARY KEY,
         size_bytes INTEGER NOT NULL,
-        accessed_at INTEGER NOT NULL
+        accessed_at INTEGER NOT NULL,
+        is_observed INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX objects_by_access ON objects (accessed_at);
+    CREATE INDEX observed_by_access ON objects (accessed_at) WHERE is_observed;
     CREATE TABLE reservations (
         process TEXT NOT NULL,
         id INTEGER NOT NULL,
@@ -46,15 +48,21 @@ const SCHEMA: &str = "
         seen_at INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE bucket (id TEXT NOT NULL);
-    CREATE TABLE ledger (cached_bytes INTEGER NOT NULL);
-    INSERT INTO ledger VALUES (0);
+    CREATE TABLE ledger (cached_bytes INTEGER NOT NULL, observed_bytes INTEGER NOT NULL);
+    INSERT INTO ledger VALUES (0, 0);
     CREATE TRIGGER object_added AFTER INSERT ON objects BEGIN
-        UPDATE ledger SET cached_bytes = cached_bytes + NEW.size_bytes;
+        UPDATE ledger SET cached_bytes = cached_bytes + NEW.size_bytes,
+            observed_bytes = observed_bytes + NEW.is_observed * NEW.size_bytes;
     END;
     CREATE TRIGGER object_removed AFTER DELETE ON objects BEGIN
-        UPDATE ledger SET cached_bytes = cached_bytes - OLD.size_bytes;
+        UPDATE ledger SET cached_bytes = cached_bytes - OLD.size_bytes,
+            observed_bytes = observed_bytes - OLD.is_observed * OLD.size_bytes;
     END;
-    PRAGMA user_version = 3;
+    CREATE TRIGGER object_class_changed AFTER UPDATE OF is_observed ON objects BEGIN
+        UPDATE ledger SET observed_bytes = observed_bytes
+            + (NEW.is_observed - OLD.is_observed) * NEW.size_bytes;
+    END;
+    PRAGMA user_version = 4;
 ";
 
 /// Opens the file of the index, and creates its tables if their version is another one. Returns

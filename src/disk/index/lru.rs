@@ -103,6 +103,20 @@ impl<'a> LruOrder<'a> {
         Ok(())
     }
 
+    /// Returns up to `count` observed objects that are not held, the least recently used first.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn observed_candidates(self, count: usize) -> Result<Vec<Sha256>, DiskError> {
+        query_digests(
+            self.connection,
+            "SELECT sha256 FROM objects WHERE is_observed AND accessed_at < ?1
+             ORDER BY accessed_at LIMIT ?2",
+            EVICTION_HOLD,
+            count,
+        )
+    }
+
     /// Returns up to `count` objects that are not held and wait for no upload, the least recently
     /// used first.
     ///

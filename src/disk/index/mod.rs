@@ -34,6 +34,15 @@ pub struct Index {
     access_times: AccessTimes,
 }
 
+/// Kind of the files that name an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectClass {
+    /// A record names the object. Its bytes must not be lost.
+    Recorded,
+    /// Only observations name the object. The origin can give newer bytes, and no replica has it.
+    Observed,
+}
+
 /// Outcome of a request for space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reservation {
@@ -106,6 +115,16 @@ impl Index {
             .map(to_u64)?)
     }
 
+    /// Returns the total size of the observed objects, in bytes.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn observed_bytes(&self) -> Result<u64, DiskError> {
+        Ok(lock(&self.connection)
+            .query_row("SELECT observed_bytes FROM ledger", [], |row| row.get(0))
+            .map(to_u64)?)
+    }
+
     /// Reserves a total of `size_bytes` for the body `id` of a process. This replaces an earlier
     /// reservation of the same body. Cached and reserved bytes together stay within `limit_bytes`.
     ///
@@ -171,8 +190,8 @@ impl Index {
     }
 
     /// Inserts an object and releases the reservation of its body, in one transaction. An object
-    /// that the index already has stays as it is. `reservation` is a process and the number of a
-    /// body.
+    /// that the index already has stays as it is, but an observed one becomes recorded with
+    /// `class`. `reservation` is a process and the number of a body.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
@@ -180,13 +199,20 @@ impl Index {
         &self,
         sha256: Sha256,
         size_bytes: u64,
+        class: ObjectClass,
         reservation: Option<(&str, u64)>,
     ) -> Result<(), DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute(
-            "INSERT OR IGNORE INTO objects VALUES (?1, ?2, ?3)",
-            params![sha256.as_bytes(), to_i64(size_bytes), now()],
+            "INSERT INTO objects VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET is_observed = min(is_observed, excluded.is_observed)",
+            params![
+                sha256.as_bytes(),
+                to_i64(size_bytes),
+                now(),
+                class == ObjectClass::Observed
+            ],
         )?;
         if let Some((process, id)) = reservation {
             transaction.execute(
@@ -221,13 +247,42 @@ impl Index {
             }
             transaction.execute("DELETE FROM objects WHERE sha256 = ?1", [sha256.as_bytes()])?;
             transaction.execute(
-                "INSERT INTO objects VALUES (?1, ?2, ?3)",
+                "INSERT INTO objects VALUES (?1, ?2, ?3, FALSE)",
                 params![sha256.as_bytes(), to_i64(*size_bytes), accessed_at],
             )?;
             added += 1;
         }
         transaction.commit()?;
         Ok(added)
+    }
+
+    /// Sets the class of an object. Does nothing if the index does not have it.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn set_class(&self, sha256: Sha256, class: ObjectClass) -> Result<(), DiskError> {
+        let sql = "UPDATE objects SET is_observed = ?2 WHERE sha256 = ?1 AND is_observed <> ?2";
+        let is_observed = class == ObjectClass::Observed;
+        lock(&self.connection).execute(sql, params![sha256.as_bytes(), is_observed])?;
+        Ok(())
+    }
+
+    /// Returns the class of an object, or `None` if the index does not have it.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn class_of(&self, sha256: Sha256) -> Result<Option<ObjectClass>, DiskError> {
+        let sql = "SELECT is_observed FROM objects WHERE sha256 = ?1";
+        let is_observed = lock(&self.connection)
+            .query_row(sql, [sha256.as_bytes()], |row| row.get(0))
+            .optional()?;
+        Ok(is_observed.map(|is_observed| {
+            if is_observed {
+                ObjectClass::Observed
+            } else {
+                ObjectClass::Recorded
+            }
+        }))
     }
 
     /// Removes an object from the index. Does nothing if the index does not have it.

@@ -1,0 +1,116 @@
+//! Observations: the newest responses of targets whose bytes may change.
+//!
+//! This file must not know when a response may be reused. Its main type is [`Observations`].
+
+use std::sync::Arc;
+
+use super::error::CacheError;
+use super::handle::Cache;
+use super::open;
+use crate::disk::{FileHit, IoClass, ObjectClass, Sealed, Staging, observations};
+use crate::freshness::{Observation, ReusePolicy};
+use crate::model::{Hasher, Key};
+
+/// The observations of a cache. They are on the disk only, and no replica has them.
+#[derive(Debug, Clone, Copy)]
+pub struct Observations<'a> {
+    pub(super) cache: &'a Cache,
+}
+
+impl Observations<'_> {
+    /// Returns the observations of a target, the newest first, at most one for each set of `Vary`
+    /// values.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn list(&self, key: Key) -> Result<Vec<Observation>, CacheError> {
+        let disk = self.cache.disk();
+        let list = move |disk: &crate::disk::DiskStore| observations::read_all(&disk.layout, key);
+        Ok(disk.run(IoClass::Request, list).await?)
+    }
+
+    /// Opens the body of an observation. Returns `None` if it was evicted.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn open(&self, observation: &Observation) -> Result<Option<FileHit>, CacheError> {
+        let record = observation.to_record();
+        Ok(open::open_file(self.cache, Arc::new(record)).await?)
+    }
+
+    /// Begins to store a body, of `length` bytes if that is known. It takes space from other
+    /// observations first, and from other objects only within the share of observations.
+    ///
+    /// # Errors
+    /// [`crate::disk::DiskError::NoSpace`] if the body does not fit.
+    pub async fn stage(&self, length: Option<u64>, hasher: Hasher) -> Result<Staging, CacheError> {
+        let disk = self.cache.disk();
+        Ok(Staging::begin(disk, ObjectClass::Observed, length, hasher).await?)
+    }
+
+    /// Publishes a body as the newest response of its target.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails. Then the earlier observation stays.
+    pub async fn publish(
+        &self,
+        sealed: Sealed,
+        observation: Observation,
+    ) -> Result<Observation, CacheError> {
+        let size_bytes = sealed.size_bytes;
+        let publish =
+            move |disk: &crate::disk::DiskStore| observations::publish(disk, &sealed, observation);
+        let disk = self.cache.disk();
+        Ok(disk.run(IoClass::Durable { size_bytes }, publish).await?)
+    }
+
+    /// Replaces the head of an observation whose bytes are unchanged.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails. Then the earlier observation stays.
+    pub async fn replace(&self, observation: Observation) -> Result<Observation, CacheError> {
+        let replace = move |disk: &crate::disk::DiskStore| observations::replace(disk, observation);
+        Ok(self.cache.disk().run(IoClass::Request, replace).await?)
+    }
+
+    /// Marks all observations of a target, so that each one is validated before it answers again.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn invalidate(&self, key: Key) -> Result<(), CacheError> {
+        let invalidate =
+            move |disk: &crate::disk::DiskStore| observations::invalidate_all(disk, key);
+        Ok(self.cache.disk().run(IoClass::Request, invalidate).await?)
+    }
+
+    /// Removes the observations whose objects were evicted.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn remove_evicted(&self) -> Result<(), CacheError> {
+        let disk = self.cache.disk();
+        let removed = disk
+            .run(IoClass::Maintenance, observations::remove_evicted)
+            .await?;
+        if removed > 0 {
+            tracing::debug!(removed, "removed observations of evicted objects");
+        }
+        Ok(())
+    }
+
+    /// Settings about the reuse of stored responses.
+    #[must_use]
+    pub fn reuse_policy(&self) -> ReusePolicy {
+        self.cache.inner.reuse_policy
+    }
+
+    /// Removes all observations of a target (RFC 9111, section 4.4).
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn remove(&self, key: Key) -> Result<(), CacheError> {
+        let remove =
+            move |disk: &crate::disk::DiskStore| observations::remove_all(&disk.layout, key);
+        Ok(self.cache.disk().run(IoClass::Request, remove).await?)
+    }
+}

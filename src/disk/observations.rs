@@ -1,0 +1,215 @@
+//! Observations: the newest response of each target whose bytes may change.
+//!
+//! `observations/ab/<key>/<variant>.json`, one file for each set of `Vary` values. A file is
+//! replaced by a rename and not synced, because a lost one costs one request to the origin. This
+//! file must not know when a response may be reused. Its main functions are [`read_all`] and
+//! [`publish`].
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use fs_err as fs;
+
+use super::index::ObjectClass;
+use super::layout::Layout;
+use super::publish::place_object;
+use super::{DiskError, DiskStore, Sealed, durable_dirs, evict};
+use crate::freshness::Observation;
+use crate::model::{Hasher, Key, Sha256};
+
+/// Bound on the variants of one target. A further one replaces the oldest.
+pub const MAX_VARIANTS: usize = 8;
+
+/// Reads the observations of a target, the newest first. A corrupt file counts as absent.
+///
+/// # Errors
+/// [`DiskError::Io`] if the disk fails.
+pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Observation>, DiskError> {
+    let mut observations = Vec::new();
+    for name in durable_dirs::names_in(&layout.observations_of(key))?
+        .into_iter()
+        .take(2 * MAX_VARIANTS)
+    {
+        if !name.ends_with(".json") {
+            continue;
+        }
+        let path = layout.observations_of(key).join(&name);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error.into()),
+        };
+        match Observation::parse(&bytes) {
+            Ok(observation) if observation.key() == key => observations.push(observation),
+            Ok(_) => {
+                tracing::warn!(path = %path.display(), "ignored observation of another target")
+            }
+            Err(error) => {
+                tracing::warn!(%error, path = %path.display(), "ignored corrupt observation");
+            }
+        }
+    }
+    observations.sort_by_key(|observation| std::cmp::Reverse(observation.sequence));
+    Ok(observations)
+}
+
+/// Moves a body to its place and makes it the newest response of its target.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails. Then the earlier observation stays.
+pub fn publish(
+    disk: &DiskStore,
+    sealed: &Sealed,
+    observation: Observation,
+) -> Result<Observation, DiskError> {
+    let sha256 = sealed.digests.sha256;
+    let observation = observation.with_body(sha256, sealed.size_bytes);
+    let written = {
+        // An eviction between the two steps would leave an observation without its object.
+        let _lock = disk.layout.lock_object(sha256)?;
+        place_object(disk, sealed, None)?;
+        replace(disk, observation)
+    };
+    let reservation = Some((disk.process_name(), sealed.file.id));
+    if let Err(error) = disk.index.insert(
+        sha256,
+        sealed.size_bytes,
+        ObjectClass::Observed,
+        reservation,
+    ) {
+        tracing::warn!(%error, %sha256, "published object is missing in the index");
+        disk.request_reindex();
+    }
+    let observation = written?;
+    evict::evict_observed_surplus(disk)?;
+    Ok(observation)
+}
+
+/// Replaces the observation of the same variant. The object must be on the disk.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails, or the observation has too many fields.
+pub fn replace(disk: &DiskStore, observation: Observation) -> Result<Observation, DiskError> {
+    let key = observation.key();
+    let known = read_all(&disk.layout, key)?;
+    let newest = known.first().map_or(0, |newest| newest.sequence);
+    let same = known
+        .iter()
+        .find(|known| known.is_same_variant(&observation));
+    let mut observation = observation.replacing(same);
+    observation.sequence = newest.saturating_add(1);
+    let bytes = observation
+        .to_bytes()
+        .map_err(|error| DiskError::Io(io::Error::other(error)))?;
+    let folder = disk.layout.observations_of(key);
+    fs::create_dir_all(&folder)?;
+    let (_, draft) = disk.slot.next_file();
+    fs::write(&draft, bytes)?;
+    fs::rename(&draft, folder.join(file_name(&observation)))?;
+    let others = known
+        .iter()
+        .filter(|known| !known.is_same_variant(&observation));
+    for surplus in others.skip(MAX_VARIANTS - 1) {
+        durable_dirs::remove_if_exists(&folder.join(file_name(surplus)))?;
+    }
+    Ok(observation)
+}
+
+/// Marks all observations of a target, so that each one is validated before it answers again.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn invalidate_all(disk: &DiskStore, key: Key) -> Result<(), DiskError> {
+    for observation in read_all(&disk.layout, key)? {
+        replace(disk, observation.invalidated())?;
+    }
+    Ok(())
+}
+
+/// Removes all observations of a target. Their objects stay until they are evicted.
+///
+/// # Errors
+/// [`DiskError::Io`] if the disk fails.
+pub fn remove_all(layout: &Layout, key: Key) -> Result<(), DiskError> {
+    match fs::remove_dir_all(layout.observations_of(key)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the observations whose objects were evicted. Returns their number.
+///
+/// # Errors
+/// [`DiskError::Io`] if the disk fails.
+pub fn remove_evicted(disk: &DiskStore) -> Result<u64, DiskError> {
+    let (layout, mut removed) = (&disk.layout, 0);
+    for prefix in durable_dirs::names_in(&layout.observations())? {
+        for key in durable_dirs::names_in(&layout.observations().join(prefix))? {
+            let Ok(key) = key.parse::<Key>() else {
+                continue;
+            };
+            let folder = layout.observations_of(key);
+            for observation in read_all(layout, key)? {
+                // The lock keeps a publication from placing the object between the two steps.
+                let _lock = layout.lock_object(observation.sha256)?;
+                if !layout.object(observation.sha256).exists() {
+                    durable_dirs::remove_if_exists(&folder.join(file_name(&observation)))?;
+                    removed += 1;
+                }
+            }
+            remove_if_empty(&folder)?;
+        }
+    }
+    Ok(removed)
+}
+
+fn remove_if_empty(folder: &Path) -> Result<(), DiskError> {
+    match fs::remove_dir(folder) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Err(error.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Calls `show` with the digests of every observation, its earlier ones included.
+///
+/// # Errors
+/// [`DiskError::Io`] if the disk fails, and the errors of `show`.
+pub fn walk(
+    layout: &Layout,
+    mut show: impl FnMut(Sha256) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
+    for prefix in durable_dirs::names_in(&layout.observations())? {
+        for key in durable_dirs::names_in(&layout.observations().join(prefix))? {
+            let Ok(key) = key.parse::<Key>() else {
+                continue;
+            };
+            for observation in read_all(layout, key)? {
+                show(observation.sha256)?;
+                observation.history.into_iter().try_for_each(&mut show)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns `<variant>.json`. A variant is named by the first half of a digest of its values.
+fn file_name(observation: &Observation) -> String {
+    let variant = (&observation.vary, observation.redirects);
+    let values = serde_json::to_vec(&variant).expect("the values are strings");
+    let mut hasher = Hasher::new(&crate::model::ExpectedDigests::nothing());
+    hasher.update(&values);
+    let digest = hasher.finish().sha256;
+    let mut name = String::new();
+    for byte in &digest.as_bytes()[..16] {
+        write!(name, "{byte:02x}").expect("a string takes any text");
+    }
+    name + ".json"
+}

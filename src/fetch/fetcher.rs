@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::in_flight::{FetchKey, InFlightMap};
 use super::job;
+use super::revalidation::{self, ExchangeReader, SharedRequest};
 use super::shared_body::{BodyReader, SharedBody};
 use super::state::{FetcherLimits, FetcherServices, FetcherState};
 use super::{Config, FetchError};
@@ -72,6 +73,18 @@ impl Fetcher {
         let task = job::run(Arc::clone(&self.state), body, fetch_key, admitted.clone());
         self.state.tasks.spawn_on(task, &self.state.runtime);
         Ok(reader)
+    }
+
+    /// Joins the exchange of an equal request for a target of class `revalidate`, or starts one.
+    ///
+    /// # Errors
+    /// [`FetchError::TooManyFetches`] or [`FetchError::Stopping`].
+    pub fn exchange(
+        &self,
+        admitted: &Admitted,
+        request: SharedRequest,
+    ) -> Result<ExchangeReader, FetchError> {
+        revalidation::join_or_start(&self.state, admitted, request)
     }
 
     /// Whether a client may be redirected to the origin: no process fetches the target, and neither

@@ -21,6 +21,7 @@ mod refetch;
 mod refresh;
 mod report;
 mod resume;
+mod revalidation;
 mod shared_body;
 mod source_loop;
 mod state;
@@ -30,5 +31,8 @@ pub use config::Config;
 pub use error::FetchError;
 pub use fetcher::Fetcher;
 pub use refresh::Refreshed;
+pub use revalidation::{
+    ExchangeReader, FirstAnswer, SharedRequest, StoredObservation, StreamingResponse,
+};
 pub use shared_body::{BodyReader, FirstResult, Head};
 pub use state::{FetcherLimits, FetcherServices};

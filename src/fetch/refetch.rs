@@ -19,8 +19,9 @@ impl Fetcher {
             .policy
             .admit(target.clone())
             .map_err(denied_error)?;
-        if admitted.class() != Class::Immutable {
-            return Err(FetchError::StoreFailed);
+        match admitted.class() {
+            Class::Immutable => {}
+            Class::Revalidate | Class::PassThrough => return Err(FetchError::StoreFailed),
         }
         let expected = ExpectedDigests::from_iter([sha256.into()]);
         self.join_or_start(&admitted, &expected)?

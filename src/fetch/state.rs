@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::host_circuits::HostCircuits;
 use super::host_limits::HostLimiter;
 use super::in_flight::{FetchKey, InFlightMap};
+use super::revalidation::ExchangeMap;
 use super::{Config, FetchError};
 use crate::cache::Cache;
 use crate::limits::MAX_IN_FLIGHT;
@@ -61,6 +62,7 @@ pub struct FetcherState {
     /// Cancelled when fetches must end at once.
     pub stop: CancellationToken,
     in_flight: Mutex<InFlightMap>,
+    exchanges: Mutex<ExchangeMap>,
 }
 
 impl FetcherState {
@@ -84,11 +86,16 @@ impl FetcherState {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             in_flight: Mutex::default(),
+            exchanges: Mutex::new(ExchangeMap::new()),
         }
     }
 
     pub fn in_flight(&self) -> MutexGuard<'_, InFlightMap> {
         lock(&self.in_flight)
+    }
+
+    pub fn exchanges(&self) -> MutexGuard<'_, ExchangeMap> {
+        lock(&self.exchanges)
     }
 
     /// Whether new fetches are refused.

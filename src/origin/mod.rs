@@ -25,7 +25,7 @@ pub use config::{Config, FtpTls};
 pub use error::{OriginError, RequestFailed};
 pub use fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
 pub use request::{Method, OriginRequest, Resume};
-pub use response::Response;
+pub use response::{ReceivedResponse, Response};
 
 use crate::dial::Dialer;
 use crate::model::{ConfigError, Scheme, TargetError};

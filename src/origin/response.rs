@@ -3,6 +3,7 @@
 use std::str::Utf8Error;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use reqwest::header::{HeaderMap, LOCATION};
 
 use super::body::Body;
@@ -30,6 +31,21 @@ pub struct ResponseHead {
     pub validator: Option<String>,
     /// See [`Response::overlap_bytes`].
     pub overlap_bytes: u64,
+}
+
+/// A response of which the first chunks of the body were received.
+#[derive(Debug)]
+pub struct ReceivedResponse {
+    pub response: Response,
+    /// The chunks that came first, in order.
+    pub first: Vec<Bytes>,
+}
+
+impl From<Response> for ReceivedResponse {
+    fn from(response: Response) -> Self {
+        let first = Vec::new();
+        Self { response, first }
+    }
 }
 
 impl Response {
@@ -179,6 +195,14 @@ impl Response {
                 .ok()?,
         };
         Some(wait.min(MAX_RETRY_AFTER))
+    }
+
+    /// Receives the next chunk of the body, or `None` at its end.
+    ///
+    /// # Errors
+    /// [`OriginError`] if the body ends early.
+    pub async fn next_chunk(&mut self) -> Result<Option<Bytes>, OriginError> {
+        self.body.next().await
     }
 
     #[must_use]

@@ -11,11 +11,13 @@ use std::sync::Arc;
 
 use crate::dial::{DialError, Dialer};
 use crate::model::ExpectedDigests;
-use crate::origin::{Origin, OriginRequest};
+use crate::origin::{Origin, OriginRequest, ReceivedResponse};
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
 pub use crate::origin::{Method, OriginError};
-pub use response::{PassThroughResponse, is_end_to_end_header};
+pub use response::PassThroughResponse;
+
+pub use crate::model::is_end_to_end_header;
 pub use tunnel::{Tunnel, TunnelEnd, TunnelReport};
 
 /// Request of a client that goes to the origin unchanged.
@@ -71,13 +73,23 @@ impl PassThrough {
                 },
             )
             .await?;
+        self.pass_on(ReceivedResponse::from(response), request.expected)
+    }
+
+    /// Passes on a response that was requested for another purpose.
+    ///
+    /// # Errors
+    /// [`OriginError`] if policy denies its body.
+    pub fn pass_on(
+        &self,
+        received: ReceivedResponse,
+        expected: ExpectedDigests,
+    ) -> Result<PassThroughResponse, OriginError> {
+        let response = &received.response;
         self.policy
             .admit_body(response.header("content-type"), response.length())?;
-        Ok(PassThroughResponse::new(
-            response,
-            self.policy.max_object_size(),
-            request.expected,
-        ))
+        let limit = self.policy.max_object_size();
+        Ok(PassThroughResponse::new(received, limit, expected))
     }
 
     /// Connects a blind tunnel to its target.

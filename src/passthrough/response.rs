@@ -3,49 +3,10 @@
 use std::collections::VecDeque;
 
 use crate::limits::PassThroughPermit;
-use crate::model::{ExpectedDigests, FileType, Hasher, Size};
-use crate::origin::{Body, OriginError, ProtocolFault, Response};
+use crate::model::{ExpectedDigests, FileType, Hasher, Size, is_end_to_end_header};
+use crate::origin::{Body, OriginError, ProtocolFault, ReceivedResponse};
 use crate::policy::PolicyDenied;
 use bytes::Bytes;
-
-/// Header fields of one connection (RFC 9110, section 7.6.1), and fields that an intermediary sets
-/// itself.
-const NOT_FORWARDED: [&str; 15] = [
-    "connection",
-    "content-length",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "x-forwarded-for",
-    "x-real-ip",
-];
-
-/// Returns whether a header field is forwarded to the next hop.
-///
-/// `connection` is the value of the message's `Connection` field. Fields that it names are not
-/// forwarded.
-#[must_use]
-pub fn is_end_to_end_header(name: &str, connection: &str) -> bool {
-    let has_prefix = |prefix: &str| {
-        name.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    !NOT_FORWARDED.iter().any(|other| name.eq_ignore_ascii_case(other))
-        // A front server obeys these fields. Neither an origin nor a client may set them.
-        && !has_prefix("x-accel-")
-        && !has_prefix("x-millpond-")
-        && !connection
-            .split(',')
-            .any(|named| named.trim().eq_ignore_ascii_case(name))
-}
 
 /// Response of an origin that passes through, within the size limit of policy.
 #[derive(Debug)]
@@ -79,7 +40,10 @@ struct DigestCheck {
 }
 
 impl PassThroughResponse {
-    pub(super) fn new(response: Response, limit: Size, expected: ExpectedDigests) -> Self {
+    /// Creates the response from that of the origin, of which the first chunks may have been
+    /// received.
+    pub(super) fn new(received: ReceivedResponse, limit: Size, expected: ExpectedDigests) -> Self {
+        let ReceivedResponse { response, first } = received;
         let connection = response.list_header("connection");
         let headers = response
             .headers()
@@ -92,14 +56,16 @@ impl PassThroughResponse {
             length: response.length(),
             error: response.as_error(),
             body: response.into_body(),
-            remaining_bytes: limit.bytes,
+            remaining_bytes: limit
+                .bytes
+                .saturating_sub(first.iter().map(size_bytes).sum()),
             limit,
             check: (!expected.is_empty()).then(|| DigestCheck {
                 hasher: Hasher::new(&expected),
                 expected,
                 withheld: Bytes::new(),
             }),
-            buffered: VecDeque::new(),
+            buffered: first.into(),
             permit: None,
         }
     }
@@ -194,4 +160,8 @@ impl PassThroughResponse {
             }
         }
     }
+}
+
+fn size_bytes(chunk: &Bytes) -> u64 {
+    chunk.len() as u64
 }

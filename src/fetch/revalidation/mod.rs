@@ -1,0 +1,64 @@
+//! Exchanges with an origin about responses that are stored and reused by RFC 9111.
+//!
+//! Unlike a fetch, an exchange sends the header fields of the request, and asks conditionally if a
+//! response is stored. Requests share an exchange if all fields that go to the origin are equal.
+//! This module must not know clients or when a stored response may be reused. Its main types are
+//! [`SharedRequest`] and [`ExchangeReader`].
+
+mod exchange;
+mod request;
+mod task;
+
+pub use exchange::{ExchangeMap, ExchangeReader, FirstAnswer, StreamingResponse};
+pub use request::{SharedRequest, StoredObservation};
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use self::exchange::Exchange;
+use self::task::ExchangeTask;
+use super::FetchError;
+use super::state::FetcherState;
+use crate::policy::Admitted;
+
+/// Joins the exchange of an equal request, or starts one. It goes on after all readers have left.
+///
+/// # Errors
+/// [`FetchError::TooManyFetches`] or [`FetchError::Stopping`].
+pub fn join_or_start(
+    state: &Arc<FetcherState>,
+    admitted: &Admitted,
+    request: SharedRequest,
+) -> Result<ExchangeReader, FetchError> {
+    let key = request.key(admitted.target());
+    let mut exchanges = state.exchanges();
+    if let Some(exchange) = exchanges.get(&key) {
+        return exchange.join();
+    }
+    if let Some(observation) = exchanges.current(&key, request.arrived_at) {
+        return Ok(Exchange::ended_reader(observation));
+    }
+    if state.is_stopping() {
+        return Err(FetchError::Stopping);
+    }
+    if exchanges.count() + state.in_flight().count() >= state.max_in_flight {
+        return Err(FetchError::TooManyFetches);
+    }
+    let exchange = Arc::new(Exchange::new());
+    let (handover, response) = oneshot::channel();
+    let reader = exchange.first_reader(response);
+    if !exchanges.was_unshareable(&key) {
+        exchanges.insert(key.clone(), Arc::clone(&exchange));
+    }
+    drop(exchanges);
+    let task = ExchangeTask {
+        exchange,
+        key,
+        admitted: admitted.clone(),
+        request,
+    };
+    let run = task::run(Arc::clone(state), task, handover);
+    state.tasks.spawn_on(run, &state.runtime);
+    Ok(reader)
+}

@@ -15,6 +15,7 @@ use super::storage_error::storage_error;
 use super::token::{AdminToken, Operator};
 use crate::cache::{Cache, EvictResult, ListedTarget, RecordStatus, RemovedTarget};
 use crate::fetch::{Fetcher, Refreshed};
+use crate::freshness::Observation;
 use crate::gateway::RequestError;
 use crate::model::{
     Event, EventSink, ExpectedDigests, Key, Record, RecordSource, Sha256, StoredHeaders, Target,
@@ -82,6 +83,26 @@ impl AdminService {
         } else {
             Ok(history)
         }
+    }
+
+    /// Returns the records of a target, and its stored responses of class `revalidate`, the newest
+    /// first.
+    ///
+    /// # Errors
+    /// [`AdminError::NotFound`] if there is neither.
+    pub async fn stored(
+        &self,
+        target: &Target,
+    ) -> Result<(Vec<RecordStatus>, Vec<Observation>), AdminError> {
+        let key = self.key_of(target);
+        let records = self.cache.admin().history(key).await;
+        let records = records.map_err(|error| storage_error(&error))?;
+        let observations = self.cache.observations().list(key).await;
+        let observations = observations.map_err(|error| storage_error(&error))?;
+        if records.is_empty() && observations.is_empty() {
+            return Err(NO_RECORD);
+        }
+        Ok((records, observations))
     }
 
     /// Returns the SHA-256 that the operator's checksum file requires of a target.
@@ -302,13 +323,13 @@ impl AdminService {
         tracing::info!(uri = %record.target, size_bytes, %sha256, "import");
     }
 
-    /// Admits a target whose stored bytes are served.
+    /// Admits a target whose stored bytes may be served.
     fn admit_cacheable(&self, target: Target) -> Result<Admitted, AdminError> {
         let admitted = self.policy.admit(target)?;
-        if admitted.class() == Class::Immutable {
-            Ok(admitted)
-        } else {
-            Err(AdminError::NotCacheable)
+        match admitted.class() {
+            // Bytes that an operator stores answer while the origin is away, whatever its directives.
+            Class::Immutable | Class::Revalidate => Ok(admitted),
+            Class::PassThrough => Err(AdminError::NotCacheable),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::RequestError;
 use super::preconditions::{self, Conditions};
-use super::representation::Representation;
+use super::representation::{Representation, RepresentationHead};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use crate::cache::Cache;
 use crate::model::{RangeSpec, Sha256, StoredHeaders};
@@ -37,7 +37,8 @@ pub async fn serve_object(
     let representation = Representation {
         length: Some(object.size_bytes),
         sha256: Some(object.sha256),
-        headers: StoredHeaders::default(),
+        head: RepresentationHead::Recorded(StoredHeaders::default()),
+        age: None,
     };
     let selection = preconditions::select(&request.conditions, request.range, &representation);
     Ok(CacheResponse::Body(Box::new(BodyResponse {

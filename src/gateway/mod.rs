@@ -6,8 +6,10 @@
 
 mod by_digest;
 mod config;
+mod digest_check;
 mod error;
 mod in_flight;
+mod invalidation;
 mod lookup;
 mod pass_through;
 mod preconditions;
@@ -15,7 +17,10 @@ mod representation;
 mod request;
 mod required_digest;
 mod response;
+mod revalidate;
 mod serve_hit;
+mod serve_observed;
+mod services;
 mod url_prefix;
 
 use std::net::IpAddr;
@@ -30,31 +35,21 @@ pub use by_digest::DigestRequest;
 pub use config::{Config, MissPolicy, check_address};
 pub use error::RequestError;
 pub use preconditions::{Conditions, Selection};
-pub use representation::Representation;
+pub use representation::{Representation, RepresentationHead};
 pub use request::{CacheRequest, Endpoint, FileDelivery, HttpVersion, RequestMethod};
-pub use response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
+pub use response::{BodyResponse, BodySource, CacheResponse, CacheStatus, ForwardReason};
+pub use services::GatewayServices;
 pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
-use crate::cache::{Cache, DiskHealth, Hit};
-use crate::fetch::{FetchError, Fetcher, FirstResult};
-use crate::limits::{TransferKind, TransferPermit, UpstreamLimits, UpstreamPermit};
-use crate::model::{EventSink, ExpectedDigests, Key, Record, Scheme, Target};
-use crate::passthrough::PassThrough;
-use crate::policy::{Admitted, AdmittedTunnel, Class, Client, Policy, PolicyDenied};
+use crate::cache::{DiskHealth, Hit};
+use crate::fetch::{FetchError, FirstResult};
+use crate::limits::{TransferKind, TransferPermit, UpstreamPermit};
+use crate::model::{ExpectedDigests, Key, Record, Scheme, Target};
+use crate::policy::{Admitted, AdmittedTunnel, Class, Client, PolicyDenied};
 use in_flight::{can_stream_unverified, stream_in_flight};
 use lookup::{Lookup, MissKind, lookup};
 use required_digest::reject_checksum_violation;
 use serve_hit::HitResponder;
-
-/// Services that the request path uses.
-pub struct GatewayServices {
-    pub policy: Arc<Policy>,
-    pub cache: Cache,
-    pub fetcher: Fetcher,
-    pub passthrough: PassThrough,
-    pub events: EventSink,
-    pub upstream: UpstreamLimits,
-}
 
 /// Request path of the gateway and of the proxy.
 pub struct Gateway {
@@ -114,10 +109,19 @@ impl Gateway {
         if let Some(required) = admitted.required_sha256() {
             request.require_sha256(required)?;
         }
-        if is_private || admitted.class() == Class::PassThrough {
+        if is_private {
             return Box::pin(self.serve_uncacheable(&admitted, request)).await;
         }
         // A hit must not carry the large futures of the other paths.
+        match admitted.class() {
+            Class::Immutable => {}
+            Class::Revalidate => {
+                return Box::pin(revalidate::respond(&self.services, &admitted, request)).await;
+            }
+            Class::PassThrough => {
+                return Box::pin(self.serve_uncacheable(&admitted, request)).await;
+            }
+        }
         match lookup(&self.services.cache, &admitted, &request).await {
             Lookup::Hit(hit) => self.serve_hit(&admitted, request, hit).await,
             Lookup::Miss(kind) => Box::pin(self.serve_miss(&admitted, request, kind)).await,
@@ -147,7 +151,10 @@ impl Gateway {
         if request.only_if_cached {
             return Err(RequestError::OnlyIfCachedMiss);
         }
-        self.pass_through(admitted, request).await
+        let method = request.method.clone();
+        let response = self.pass_through(admitted, request).await?;
+        invalidation::invalidate(&self.services.cache, admitted.target(), &method, &response).await;
+        Ok(response)
     }
 
     async fn serve_hit(

@@ -3,7 +3,7 @@
 use super::error::RequestError;
 use super::request::{CacheRequest, Endpoint, HttpVersion, RequestMethod};
 use super::response::CacheResponse;
-use crate::limits::UpstreamLimits;
+use crate::limits::{PassThroughPermit, UpstreamLimits};
 use crate::model::{ExpectedDigests, FileType};
 use crate::passthrough::{Method, PassThrough, PassThroughRequest, PassThroughResponse};
 use crate::policy::{Admitted, Class};
@@ -14,7 +14,7 @@ const MAX_BUFFERED_BYTES: u64 = 1 << 20;
 
 /// Header fields that are not forwarded if the body must have a digest. A digest is that of the
 /// whole body without content coding.
-const NOT_FORWARDED_WITH_DIGEST: [&str; 3] = ["range", "if-range", "accept-encoding"];
+pub const NOT_FORWARDED_WITH_DIGEST: [&str; 3] = ["range", "if-range", "accept-encoding"];
 
 /// Passes a request through to the origin.
 ///
@@ -30,22 +30,54 @@ pub async fn pass_through(
     request: CacheRequest,
 ) -> Result<CacheResponse, RequestError> {
     let permit = limits.acquire_pass_through_permit().await?;
-    let (method, endpoint, version) = (request.method.clone(), request.endpoint, request.version);
-    let mut response = passthrough
+    let client = ClientFacts::new(&request);
+    let response = passthrough
         .send(admitted, to_origin_request(request))
         .await
         .map_err(RequestError::Origin)?;
+    deliver(response, permit, admitted, &client).await
+}
+
+/// Facts about a request that the form of its response depends on.
+pub struct ClientFacts {
+    method: RequestMethod,
+    endpoint: Endpoint,
+    version: HttpVersion,
+}
+
+impl ClientFacts {
+    pub fn new(request: &CacheRequest) -> Self {
+        Self {
+            method: request.method.clone(),
+            endpoint: request.endpoint,
+            version: request.version,
+        }
+    }
+}
+
+/// Checks a response of the origin, and passes it to the client.
+///
+/// # Errors
+/// As [`pass_through`].
+pub async fn deliver(
+    mut response: PassThroughResponse,
+    permit: PassThroughPermit,
+    admitted: &Admitted,
+    client: &ClientFacts,
+) -> Result<CacheResponse, RequestError> {
     response.permit = Some(permit);
     match response.status {
         // The origin has evaluated the client's own range or condition.
         412 | 416 => {}
-        400.. if endpoint == Endpoint::Gateway => {
+        400.. if client.endpoint == Endpoint::Gateway => {
             return Err(RequestError::Origin(response.as_error()));
         }
-        200 if method == RequestMethod::Get => check_file_type(admitted, &mut response).await?,
+        200 if client.method == RequestMethod::Get => {
+            check_file_type(admitted, &mut response).await?;
+        }
         _ => {}
     }
-    if version == HttpVersion::Http10 && method != RequestMethod::Head {
+    if client.version == HttpVersion::Http10 && client.method != RequestMethod::Head {
         require_length(&mut response).await?;
     }
     Ok(CacheResponse::PassThrough(Box::new(response)))
@@ -77,7 +109,11 @@ async fn check_file_type(
     admitted: &Admitted,
     response: &mut PassThroughResponse,
 ) -> Result<(), RequestError> {
-    if !admitted.checks_file_type() || admitted.class() != Class::Immutable {
+    let is_checked = match admitted.class() {
+        Class::Immutable => admitted.checks_file_type(),
+        Class::Revalidate | Class::PassThrough => false,
+    };
+    if !is_checked {
         return Ok(());
     }
     let file_type = FileType::from_path(admitted.target().path());

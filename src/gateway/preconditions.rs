@@ -58,7 +58,8 @@ pub fn select(
     range: Option<RangeSpec>,
     representation: &Representation,
 ) -> Selection {
-    if range.is_none() && conditions.is_empty() {
+    // Conditions apply to a response that would be 200 (RFC 9110, section 13.2.1).
+    if (range.is_none() && conditions.is_empty()) || representation.status() != 200 {
         return Selection::Whole;
     }
     let etag = representation.etag();
@@ -125,15 +126,37 @@ fn etag_list_contains(list: &str, etag: Option<&str>, comparison: Comparison) ->
         return true;
     }
     let Some(etag) = etag else { return false };
-    // Millpond's entity tags contain no comma, so that a split inside a foreign quoted tag cannot
-    // produce a false match.
-    list.split(',')
-        .map(str::trim)
-        .any(|listed| match (comparison, listed.strip_prefix("W/")) {
-            (Comparison::Weak, Some(weak)) => weak == etag,
-            (Comparison::Strong, Some(_)) => false,
-            (_, None) => listed == etag,
-        })
+    etags(list).any(|listed| is_same_etag(listed, etag, comparison))
+}
+
+fn is_same_etag(listed: &str, etag: &str, comparison: Comparison) -> bool {
+    let opaque = |tag: &str| tag.strip_prefix("W/").map(str::to_owned);
+    match (comparison, opaque(listed), opaque(etag)) {
+        (Comparison::Strong, None, None) => listed == etag,
+        (Comparison::Strong, _, _) => false,
+        (Comparison::Weak, one, other) => {
+            one.as_deref().unwrap_or(listed) == other.as_deref().unwrap_or(etag)
+        }
+    }
+}
+
+/// Splits a list of entity tags. A comma inside the quotes of a tag does not separate.
+fn etags(list: &str) -> impl Iterator<Item = &str> {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches([',', ' ', '\t']);
+        if rest.is_empty() {
+            return None;
+        }
+        let quoted = rest.strip_prefix("W/").unwrap_or(rest).strip_prefix('"');
+        let end = match quoted.and_then(|inside| Some((inside, inside.find('"')?))) {
+            Some((inside, close)) => rest.len() - inside.len() + close + 1,
+            None => rest.find(',').unwrap_or(rest.len()),
+        };
+        let (tag, behind) = rest.split_at(end);
+        rest = behind;
+        Some(tag.trim_end())
+    })
 }
 
 /// Parses a date in one of the formats of RFC 9110, section 5.6.7, to whole seconds.

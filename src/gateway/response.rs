@@ -68,10 +68,38 @@ pub enum CacheStatus {
         /// The request joined the fetch of another one.
         collapsed: bool,
     },
+    /// A response of class `revalidate` answers without a request to the origin. The freshness left
+    /// is in seconds; it is negative if the response is stale.
+    Reused {
+        ttl_seconds: i64,
+    },
+    /// The origin said that the stored response of class `revalidate` is valid.
+    Validated,
+    /// A response of class `revalidate` is being stored.
+    Stored {
+        forwarded: ForwardReason,
+        collapsed: bool,
+    },
     Bypass,
     Redirect,
     /// The response is an error. The word is its `detail`.
     Error(&'static str),
+}
+
+/// Reason for which a request for a target of class `revalidate` went to the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardReason {
+    NothingStored,
+    Stale,
+}
+
+impl fmt::Display for ForwardReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NothingStored => "uri-miss",
+            Self::Stale => "stale",
+        })
+    }
 }
 
 impl fmt::Display for CacheStatus {
@@ -81,6 +109,20 @@ impl fmt::Display for CacheStatus {
             Self::BucketHit => f.write_str("hit; detail=bucket"),
             Self::Miss { collapsed: false } => f.write_str("fwd=uri-miss; stored"),
             Self::Miss { collapsed: true } => f.write_str("fwd=uri-miss; stored; collapsed"),
+            Self::Reused { ttl_seconds } if *ttl_seconds < 0 => {
+                write!(f, "hit; detail=stale; ttl={ttl_seconds}; class=revalidate")
+            }
+            Self::Reused { ttl_seconds } => {
+                write!(f, "hit; detail=disk; ttl={ttl_seconds}; class=revalidate")
+            }
+            Self::Validated => f.write_str("fwd=stale; fwd-status=304; class=revalidate"),
+            Self::Stored {
+                forwarded,
+                collapsed,
+            } => {
+                let collapsed = if *collapsed { "; collapsed" } else { "" };
+                write!(f, "fwd={forwarded}; stored{collapsed}; class=revalidate")
+            }
             Self::Bypass => f.write_str("fwd=bypass"),
             Self::Redirect => f.write_str("detail=redirect"),
             Self::Error(word) => write!(f, "detail={word}"),

@@ -3,13 +3,14 @@
 use arc_swap::ArcSwap;
 
 use super::config::Config;
+use super::digest_check::{check_digests, compare, needs_other_digests};
 use super::error::RequestError;
 use super::preconditions::{self, Selection};
 use super::representation::Representation;
 use super::request::{CacheRequest, Endpoint, FileDelivery, RequestMethod};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use crate::cache::{self, BucketHit, Cache, FileHit, Hit};
-use crate::model::{Algorithm, ByteRange, Digests, ExpectedDigests, Record};
+use crate::model::{ByteRange, Record};
 use crate::policy::Policy;
 
 /// Smallest file that is offloaded to nginx, in bytes. A smaller one is in memory once it is open,
@@ -48,7 +49,7 @@ impl HitResponder<'_> {
         hit: FileHit,
         status: CacheStatus,
     ) -> Result<CacheResponse, RequestError> {
-        self.check_digests(&hit).await?;
+        check_digests(self.cache, &self.request.expected, &hit).await?;
         let (representation, selection) = self.select(&hit.record);
         let source = match self.accel_location(&hit, selection) {
             Some(location) => BodySource::Offloaded { location },
@@ -158,24 +159,6 @@ impl HitResponder<'_> {
         is_offloaded.then(|| format!("{}{}", config.accel_redirect, hit.object_name()))
     }
 
-    /// Compares a file with the digests that the client expects, and computes those that are not
-    /// on record.
-    async fn check_digests(&self, hit: &FileHit) -> Result<(), RequestError> {
-        let mut digests = hit.record.known_digests();
-        for expected in self.request.expected.iter() {
-            let algorithm = expected.algorithm();
-            if !is_known(algorithm, &digests) {
-                let digest = Box::pin(self.cache.digest_of(hit, algorithm)).await;
-                let digest = digest.map_err(|error| {
-                    tracing::warn!(%error, "cannot read an object to compute its digest");
-                    RequestError::Unavailable
-                })?;
-                digests.others.insert(algorithm, digest.hex());
-            }
-        }
-        compare(&self.request.expected, &digests)
-    }
-
     /// Returns the bytes of the response body, or `None` if it has none.
     fn body_range(&self, selection: Selection, record: &Record) -> Option<ByteRange> {
         match selection {
@@ -190,25 +173,4 @@ impl HitResponder<'_> {
             }
         }
     }
-}
-
-fn compare(expected: &ExpectedDigests, digests: &Digests) -> Result<(), RequestError> {
-    match digests.first_mismatch(expected) {
-        Some(_) => Err(RequestError::Mismatch {
-            expected: expected.clone(),
-            found: digests.sha256,
-        }),
-        None => Ok(()),
-    }
-}
-
-/// Returns whether a digest is expected that must be computed from the bytes.
-fn needs_other_digests(expected: &ExpectedDigests, digests: &Digests) -> bool {
-    expected
-        .iter()
-        .any(|digest| !is_known(digest.algorithm(), digests))
-}
-
-fn is_known(algorithm: Algorithm, digests: &Digests) -> bool {
-    algorithm == Algorithm::Sha256 || digests.others.contains_key(&algorithm)
 }

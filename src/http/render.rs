@@ -2,25 +2,26 @@
 //!
 //! The main function is [`render`].
 
-use actix_web::body::BoxBody;
+use std::sync::Arc;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
     CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION,
 };
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use super::body::{
-    HeadBody, bucket_body, hit_body, in_flight_body, object_body, pass_through_body,
-};
+use super::body::{HeadBody, pass_through_body};
 use super::error_response::render_error;
+use super::render_observed::render_observed;
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
+use super::response_parts::{PASSED_BY_GATEWAY, content_range, open_body, status_of_selection};
 use crate::gateway::{
     BodyResponse, BodySource, CacheResponse, CacheStatus, Endpoint, PassThroughResponse,
-    Representation, Selection,
+    Representation, RepresentationHead, Selection,
 };
-use crate::model::ByteRange;
+use crate::model::StoredHeaders;
 
 /// Names the file that nginx is to send. Only a trusted nginx gets this field, since the path is
 /// internal.
@@ -31,25 +32,6 @@ const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 const OCTET_STREAM: &str = "application/octet-stream";
 
-/// Response header fields of an origin that the gateway endpoint passes on. Other fields, such as
-/// `Set-Cookie`, `Refresh` and `Strict-Transport-Security`, would apply to the gateway's own host.
-const PASSED_BY_GATEWAY: [&str; 14] = [
-    "accept-ranges",
-    "age",
-    "cache-control",
-    "content-disposition",
-    "content-encoding",
-    "content-language",
-    "content-range",
-    "content-type",
-    "date",
-    "etag",
-    "expires",
-    "last-modified",
-    "retry-after",
-    "vary",
-];
-
 /// Renders a response of the gateway.
 pub fn render(
     response: CacheResponse,
@@ -57,7 +39,16 @@ pub fn render(
     context: &ResponseContext<'_>,
 ) -> RenderedResponse {
     match response {
-        CacheResponse::Body(body_response) => render_body(*body_response, context),
+        CacheResponse::Body(body_response) => match &body_response.representation.head {
+            RepresentationHead::Recorded(headers) => {
+                let headers = headers.clone();
+                render_body(*body_response, &headers, context)
+            }
+            RepresentationHead::Observed(observation) => {
+                let observation = Arc::clone(observation);
+                render_observed(*body_response, &observation, endpoint, context)
+            }
+        },
         CacheResponse::Redirect(target) => {
             render_redirect(target.as_str(), CacheStatus::Redirect, context)
         }
@@ -84,7 +75,11 @@ fn render_redirect(
     RenderedResponse::new(builder.finish(), status)
 }
 
-fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> RenderedResponse {
+fn render_body(
+    body_response: BodyResponse,
+    headers: &StoredHeaders,
+    context: &ResponseContext<'_>,
+) -> RenderedResponse {
     let BodyResponse {
         representation,
         selection,
@@ -93,9 +88,9 @@ fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> Re
     } = body_response;
     let mut builder = HttpResponse::build(status_of_selection(selection));
     context.apply_common_headers(&mut builder, status);
-    insert_validators(&mut builder, &representation);
+    insert_validators(&mut builder, &representation, headers);
     if let BodySource::Offloaded { location } = &source {
-        let response = render_offloaded(builder, &representation, location);
+        let response = render_offloaded(builder, &representation, headers, location);
         return RenderedResponse::offloaded(response, status);
     }
     let length = representation.length;
@@ -111,10 +106,9 @@ fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> Re
         Selection::Whole => None,
         Selection::Part(part) => Some(part),
     };
-    insert_representation_headers(&mut builder, &representation);
-    if let Some(ByteRange { first, last }) = range {
-        let complete = length.map_or_else(|| "*".to_owned(), |length| length.to_string());
-        builder.insert_header((CONTENT_RANGE, format!("bytes {first}-{last}/{complete}")));
+    insert_representation_headers(&mut builder, &representation, headers);
+    if let Some(range) = range {
+        builder.insert_header((CONTENT_RANGE, content_range(range, length)));
     }
     let response = if context.is_head {
         builder.body(HeadBody { length })
@@ -124,75 +118,45 @@ fn render_body(body_response: BodyResponse, context: &ResponseContext<'_>) -> Re
     RenderedResponse::new(response, status)
 }
 
-fn status_of_selection(selection: Selection) -> StatusCode {
-    match selection {
-        Selection::Whole => StatusCode::OK,
-        Selection::Part(_) => StatusCode::PARTIAL_CONTENT,
-        Selection::NotModified => StatusCode::NOT_MODIFIED,
-        Selection::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
-        Selection::Unsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
-    }
-}
-
 /// Renders a response whose body nginx sends. nginx applies the range to the file itself, and adds
 /// `Accept-Ranges`.
 fn render_offloaded(
     mut builder: HttpResponseBuilder,
     representation: &Representation,
+    headers: &StoredHeaders,
     location: &str,
 ) -> HttpResponse {
-    insert_representation_headers(&mut builder, representation);
+    insert_representation_headers(&mut builder, representation, headers);
     builder.insert_header((ACCEL_REDIRECT, location));
     let mut response = builder.status(StatusCode::OK).finish();
     response.headers_mut().remove(ACCEPT_RANGES);
     response
 }
 
-fn open_body(
-    source: BodySource,
-    range: Option<ByteRange>,
-    length: Option<u64>,
-    chunk_bytes: usize,
-) -> BoxBody {
-    let whole = length
-        .and_then(|length| length.checked_sub(1))
-        .map(|last| ByteRange { first: 0, last });
-    // `None` if the representation is empty.
-    let part = range.or(whole);
-    match (source, part) {
-        (BodySource::DiskFile(hit), Some(part)) => hit_body(hit, part, chunk_bytes),
-        (BodySource::Object(object), Some(part)) => object_body(object, part, chunk_bytes),
-        (
-            BodySource::InFlight {
-                reader,
-                head,
-                permit,
-            },
-            _,
-        ) => in_flight_body(reader, head, range, chunk_bytes, permit),
-        (BodySource::Bucket(body), _) => bucket_body(*body, chunk_bytes),
-        (BodySource::DiskFile(_) | BodySource::Object(_), None)
-        | (BodySource::Offloaded { .. } | BodySource::Empty, _) => BoxBody::new(""),
-    }
-}
-
-fn insert_validators(builder: &mut HttpResponseBuilder, representation: &Representation) {
+fn insert_validators(
+    builder: &mut HttpResponseBuilder,
+    representation: &Representation,
+    headers: &StoredHeaders,
+) {
     if let Some(etag) = representation.etag() {
         builder.insert_header((ETAG, etag));
     }
-    if let Some(last_modified) = &representation.headers.last_modified {
+    if let Some(last_modified) = &headers.last_modified {
         builder.insert_header((LAST_MODIFIED, last_modified.as_str()));
     }
     if representation.length.is_some() {
         builder.insert_header((ACCEPT_RANGES, HeaderValue::from_static("bytes")));
+    }
+    if let Some(age) = representation.age {
+        builder.insert_header((AGE, age.as_secs().to_string()));
     }
 }
 
 fn insert_representation_headers(
     builder: &mut HttpResponseBuilder,
     representation: &Representation,
+    headers: &StoredHeaders,
 ) {
-    let headers = &representation.headers;
     builder.insert_header((
         CONTENT_TYPE,
         headers.content_type.as_deref().unwrap_or(OCTET_STREAM),

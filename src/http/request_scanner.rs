@@ -16,7 +16,7 @@ pub struct RequestScanner {
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    Head(Head),
+    Head(ScannedHead),
     /// A body with this many bytes left.
     Sized(u64),
     Chunked(ChunkedBody),
@@ -28,7 +28,7 @@ enum Stage {
 impl Default for RequestScanner {
     fn default() -> Self {
         Self {
-            stage: Stage::Head(Head::default()),
+            stage: Stage::Head(ScannedHead::default()),
         }
     }
 }
@@ -96,7 +96,7 @@ impl RequestScanner {
 
 /// The part of a head that has been read.
 #[derive(Debug, Clone, Copy, Default)]
-struct Head {
+struct ScannedHead {
     /// How many bytes were read.
     read_bytes: usize,
     line_start: usize,
@@ -104,7 +104,7 @@ struct Head {
     fields: FramingFields,
 }
 
-impl Head {
+impl ScannedHead {
     /// Returns where the head ends and what follows it. `bytes` begin with those of the previous
     /// call.
     fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Stage)>, FramingError> {

@@ -44,6 +44,17 @@ impl Admitted {
         self.check_file_type
     }
 
+    /// Returns whether the last segment of the path promises a file, and no page.
+    #[must_use]
+    pub fn promises_file(&self) -> bool {
+        const PAGES: [&str; 8] = ["html", "htm", "php", "cgi", "pl", "lua", "asp", "jsp"];
+        let name = self.target.path().rsplit('/').next().unwrap_or_default();
+        name.rsplit_once('.').is_some_and(|(stem, suffix)| {
+            let suffix = suffix.to_ascii_lowercase();
+            !stem.is_empty() && !suffix.is_empty() && !PAGES.contains(&suffix.as_str())
+        })
+    }
+
     /// Returns whether Millpond can reach the bytes in ways that a client cannot: credentials, an
     /// egress proxy, mirrors, archives or parents.
     #[must_use]

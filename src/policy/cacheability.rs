@@ -5,15 +5,28 @@ use serde::{Deserialize, Serialize};
 use super::mutability::Mutability;
 use crate::model::{FileType, Target};
 
-/// Cacheability class.
+/// Cacheability class of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
-    /// Immutable: once fetched and checked, the bytes stay the answer until an operator changes it.
+    /// Once fetched and checked, the bytes stay the answer until an operator changes it.
     Immutable,
-    /// Pass-through: streamed to the client, and not stored.
+    /// Stored and reused by RFC 9111: the origin is asked again when the bytes are stale.
+    Revalidate,
+    /// Streamed to the client, and not stored.
     #[serde(rename = "pass")]
     PassThrough,
+}
+
+impl Class {
+    /// Returns whether the class is [`Class::Immutable`].
+    #[must_use]
+    pub fn is_immutable(self) -> bool {
+        match self {
+            Self::Immutable => true,
+            Self::Revalidate | Self::PassThrough => false,
+        }
+    }
 }
 
 /// Returns the class of a target for which no rule sets one.
@@ -23,12 +36,12 @@ pub fn classify(target: &Target) -> Class {
         return Class::PassThrough;
     }
     if Mutability::detect(target).is_some() {
-        return Class::PassThrough;
+        return Class::Revalidate;
     }
     if FileType::is_immutable_path(target.path()) {
         Class::Immutable
     } else {
-        Class::PassThrough
+        Class::Revalidate
     }
 }
 
@@ -75,10 +88,12 @@ mod tests {
             "/nightly/x-1.0.tar.gz",
             "/debian/dists/stable/main/source/Sources.xz",
             "/.gz",
-            "/x-1.0.tar.gz?X-Amz-Signature=abc",
-            "/x-1.0.tar.gz?private_token=abc",
         ] {
-            assert_eq!(class(path), Class::PassThrough, "{path}");
+            assert_eq!(class(path), Class::Revalidate, "{path}");
+        }
+        for query in ["X-Amz-Signature=abc", "private_token=abc"] {
+            let path = format!("/x-1.0.tar.gz?{query}");
+            assert_eq!(class(&path), Class::PassThrough, "{path}");
         }
     }
 }

@@ -20,7 +20,7 @@ const MAX_LINE_COLUMNS: usize = 100;
 const MAX_IMPL_FILES: usize = 3;
 
 /// The modules from the top down, and what each may use. Modules that wire may use everything.
-const MODULES: [(&str, &[&str]); 21] = [
+const MODULES: [(&str, &[&str]); 22] = [
     (
         "http",
         &[
@@ -35,12 +35,21 @@ const MODULES: [(&str, &[&str]); 21] = [
             "cache",
             "policy",
             "limits",
+            "freshness",
             "model",
         ],
     ),
     (
         "admin",
-        &["gateway", "fetch", "cache", "policy", "limits", "model"],
+        &[
+            "gateway",
+            "fetch",
+            "cache",
+            "policy",
+            "limits",
+            "freshness",
+            "model",
+        ],
     ),
     (
         "gateway",
@@ -51,6 +60,7 @@ const MODULES: [(&str, &[&str]); 21] = [
             "policy",
             "origin",
             "limits",
+            "freshness",
             "model",
         ],
     ),
@@ -64,22 +74,31 @@ const MODULES: [(&str, &[&str]); 21] = [
     ("health", &["cache", "model"]),
     (
         "fetch",
-        &["origin", "cache", "policy", "limits", "retry", "model"],
+        &[
+            "origin",
+            "cache",
+            "policy",
+            "limits",
+            "freshness",
+            "retry",
+            "model",
+        ],
     ),
-    ("cache", &["disk", "bucket", "retry", "model"]),
+    ("cache", &["disk", "bucket", "freshness", "retry", "model"]),
     (
         "passthrough",
         &["origin", "dial", "policy", "limits", "model"],
     ),
     ("origin", &["dial", "policy", "model"]),
     ("dial", &["policy", "model"]),
-    ("disk", &["model"]),
+    ("disk", &["freshness", "model"]),
     ("bucket", &["retry", "model"]),
     ("policy", &["limits", "model"]),
     ("limits", &["model"]),
     ("notify", &["retry", "model"]),
     ("logging", &["model"]),
     ("retry", &["model"]),
+    ("freshness", &["model"]),
     ("model", &[]),
 ];
 

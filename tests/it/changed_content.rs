@@ -247,7 +247,8 @@ fn refresh_fetches_unstored_target() {
     gateway
         .assert_serves(&origin.url(PATH), &body)
         .assert_cache(&["hit"]);
-    let passed = format!("/api/v1/refresh?url={}", encoded(&origin.url("/latest/x")));
+    let signed = origin.url("/x-1.0.tar.gz?token=a");
+    let passed = format!("/api/v1/refresh?url={}", encoded(&signed));
     gateway.operate("POST", &passed).send().assert_problem(400);
 }
 

@@ -273,7 +273,8 @@ fn digest_is_checked_on_pass_through_responses() {
         origin.serve(path, Reply::file(&body));
     }
     origin.serve("/chunks.bin", Reply::file(&body).chunked());
-    let gateway = Gateway::relaying(&origin);
+    let builder = Gateway::builder().origin(&origin).relay();
+    let gateway = builder.rule("class = \"pass\"").start();
     for path in ["/length.bin", "/chunks.bin", "/x.tar.gz?token=a"] {
         let url = origin.url(path);
         for request in [gateway.get(&url), gateway.proxied("GET", &url)] {

@@ -103,6 +103,7 @@ fn per_host_limit_bounds_ftp_connections() {
     let gateway = Gateway::builder()
         .port(server.port())
         .relay()
+        .rule("class = \"pass\"")
         .set("fetch.per_host", "1")
         .start();
     let answers = all_at_once(6, |_| {

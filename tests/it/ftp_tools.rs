@@ -305,7 +305,7 @@ fn head_reports_size_and_date_without_fetching() {
 #[test]
 fn pass_through_supports_ranges() {
     let server = Vsftpd::start();
-    let (gateway, _) = stage(&server);
+    let gateway = builder(&server).rule("class = \"pass\"").start();
     let body = archive(3, 300_000);
     server.write("notes.txt", &body);
     let url = server.url("/notes.txt");

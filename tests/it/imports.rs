@@ -153,7 +153,7 @@ fn import_that_cannot_be_served_is_rejected() {
         .body(b"")
         .send()
         .assert_problem(400);
-    upload(&gateway, "https://example.org/archive/main.tar.gz")
+    upload(&gateway, "https://example.org/x-1.0.tar.gz?token=a")
         .body(&body[..100])
         .send()
         .assert_problem(400);

@@ -76,6 +76,8 @@ mod redirects;
 mod request_options;
 mod resource_limits;
 mod resume;
+mod revalidate;
+mod revalidate_storage;
 mod rule_credentials;
 mod rules_file;
 mod scheduled_scrub;

@@ -81,6 +81,9 @@ impl Stat {
         for record in shown["records"].as_array().into_iter().flatten() {
             print_line(&line_of(record))?;
         }
+        for observation in shown["observations"].as_array().into_iter().flatten() {
+            print_line(&line_of_observation(observation))?;
+        }
         Ok(())
     }
 }
@@ -242,4 +245,16 @@ fn line_of(record: &Value) -> String {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
+}
+
+/// Formats a stored response of class `revalidate` as one line.
+fn line_of_observation(observation: &Value) -> String {
+    format!(
+        "{}  {}  {}  {}  status {}  revalidate",
+        text(&observation["sha256"]),
+        observation["size_bytes"],
+        text(&observation["received_at"]),
+        text(&observation["source"]),
+        observation["status"],
+    )
 }

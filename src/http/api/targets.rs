@@ -6,19 +6,22 @@ use super::query::Query;
 use super::response::{ApiResponse, date, digests, ok, redacted_url};
 use crate::admin::{AdminError, AdminService, Operator};
 use crate::cache::RecordStatus;
+use crate::freshness::Observation;
 
-/// Shows all records of a target, and the digest that the checksum file requires.
+/// Shows all records and stored responses of a target, and the digest that the checksum file
+/// requires.
 pub async fn history(
     admin: &AdminService,
     mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     let target = query.target()?;
     query.finish()?;
-    let history = admin.history(&target).await?;
+    let (records, observations) = admin.stored(&target).await?;
     Ok(ok(json!({
         "url": redacted_url(&target),
         "required_sha256": admin.required_sha256(&target),
-        "records": history.iter().map(record_json).collect::<Vec<_>>(),
+        "records": records.iter().map(record_json).collect::<Vec<_>>(),
+        "observations": observations.iter().map(observation_json).collect::<Vec<_>>(),
     })))
 }
 
@@ -49,5 +52,17 @@ fn record_json(status: &RecordStatus) -> Value {
         "cached": status.is_cached,
         "pinned": status.pinned_at.map(date),
         "active": status.is_active,
+    })
+}
+
+fn observation_json(observation: &Observation) -> Value {
+    json!({
+        "sha256": observation.sha256,
+        "size_bytes": observation.size_bytes,
+        "status": observation.status,
+        "received_at": date(observation.received_at),
+        "source": observation.source,
+        "vary": observation.vary.fields().collect::<Vec<_>>(),
+        "history": observation.history,
     })
 }

@@ -32,6 +32,12 @@ enum Ranges {
     Wrong(String),
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Conditions {
+    Ignored,
+    Evaluated,
+}
+
 /// A scripted response.
 #[derive(Clone)]
 pub struct Reply {
@@ -41,6 +47,7 @@ pub struct Reply {
     body: Body,
     framing: Framing,
     ranges: Ranges,
+    conditions: Conditions,
     before_head: Option<Stop>,
     on_reuse: Option<Stop>,
     stops: Vec<(usize, Stop)>,
@@ -65,6 +72,7 @@ impl Reply {
             body: body.clone(),
             framing: Framing::Length,
             ranges: Ranges::Ignored,
+            conditions: Conditions::Ignored,
             before_head: None,
             on_reuse: None,
             stops: Vec::new(),
@@ -104,6 +112,14 @@ impl Reply {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Returns 304 to a condition that the client's copy fulfils.
+    pub fn conditional(self) -> Self {
+        Self {
+            conditions: Conditions::Evaluated,
+            ..self
+        }
     }
 
     pub fn ranges(self) -> Self {
@@ -260,6 +276,9 @@ impl Reply {
     /// Returns the status, the bounds of the part to send, and its `Content-Range`.
     fn select(&self, asked: &Asked) -> (u16, usize, usize, Option<String>) {
         let size = self.body.len();
+        if self.conditions == Conditions::Evaluated && self.is_current(asked) {
+            return (304, 0, 0, None);
+        }
         let whole = (self.status, 0, size, None);
         match &self.ranges {
             Ranges::Ignored => whole,
@@ -284,15 +303,25 @@ impl Reply {
     }
 
     fn if_range_holds(&self, asked: &Asked) -> bool {
-        let own = |name: &str| {
-            self.headers
-                .iter()
-                .find(|(own, _)| own == name)
-                .map(|(_, value)| value.as_str())
-        };
-        asked
-            .header("if-range")
-            .is_none_or(|value| [own("ETag"), own("Last-Modified")].contains(&Some(value)))
+        asked.header("if-range").is_none_or(|value| {
+            [self.own("ETag"), self.own("Last-Modified")].contains(&Some(value))
+        })
+    }
+
+    /// Returns whether the client has this body (RFC 9110, section 13.1).
+    fn is_current(&self, asked: &Asked) -> bool {
+        match asked.header("if-none-match") {
+            Some(list) => self.own("ETag").is_some_and(|own| list.contains(own)),
+            None => {
+                let since = asked.header("if-modified-since");
+                since.is_some() && since == self.own("Last-Modified")
+            }
+        }
+    }
+
+    fn own(&self, name: &str) -> Option<&str> {
+        let own = self.headers.iter().find(|(own, _)| own == name);
+        own.map(|(_, value)| value.as_str())
     }
 
     fn head(&self, status: u16, size: usize, content_range: Option<&str>) -> String {

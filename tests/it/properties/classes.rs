@@ -121,7 +121,7 @@ proptest! {
     ) {
         let name = if by_index { format!("a/{index}") } else { format!("a/x-{word}.tar.gz") };
         let path = with_case(&format!("{name}{}", suffixes.concat()), &upper);
-        prop_assert_eq!(class_of(&policy(), &path), Class::PassThrough, "{}", path);
+        prop_assert_eq!(class_of(&policy(), &path), Class::Revalidate, "{}", path);
     }
 
     #[test]
@@ -158,7 +158,10 @@ proptest! {
         if let Ok(target) = Target::parse(&format!("https://example.org/{path}"))
             && let Ok(admitted) = policy().admit(target)
         {
-            prop_assert!(matches!(admitted.class(), Class::Immutable | Class::PassThrough));
+            prop_assert!(matches!(
+                admitted.class(),
+                Class::Immutable | Class::Revalidate | Class::PassThrough
+            ));
         }
     }
 }

@@ -1,0 +1,388 @@
+//! Request path of class `revalidate`: reuses a stored response as RFC 9111 allows, and asks the
+//! origin otherwise.
+//!
+//! The rules are in `freshness`, and the exchange with the origin is in `fetch`. This file must not
+//! know header fields beyond those. The main function is [`respond`].
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::digest_check::check_digests;
+use super::error::RequestError;
+use super::pass_through::{self, ClientFacts, NOT_FORWARDED_WITH_DIGEST, deliver};
+use super::request::{CacheRequest, Endpoint, RequestMethod};
+use super::response::{CacheResponse, CacheStatus, ForwardReason};
+use super::serve_observed::{KeptAs, ObservedResponder, Stored};
+use super::services::GatewayServices;
+use crate::cache::TargetLookup;
+use crate::fetch::{ExchangeReader, FirstAnswer, SharedRequest, StoredObservation};
+use crate::freshness::{
+    Freshness, Observation, Redirects, RequestLimits, Reuse, Staleness, WithoutValidator,
+};
+use crate::limits::UpstreamPermit;
+use crate::model::{ExpectedDigests, Fields, FileType, Key};
+use crate::origin::{OriginError, ReceivedResponse};
+use crate::policy::Admitted;
+
+/// Responds to a GET or HEAD for a target of class `revalidate`.
+///
+/// # Errors
+/// [`RequestError`] if neither the origin nor the cache has a response that may be sent.
+pub async fn respond(
+    services: &GatewayServices,
+    admitted: &Admitted,
+    request: CacheRequest,
+) -> Result<CacheResponse, RequestError> {
+    let revalidation = Revalidation::new(services, admitted, request);
+    match revalidation.find_stored().await {
+        Some(stored) => revalidation.respond_from(stored).await,
+        None => revalidation.respond_without_stored().await,
+    }
+}
+
+/// One request for a target of class `revalidate`.
+struct Revalidation<'a> {
+    services: &'a GatewayServices,
+    admitted: &'a Admitted,
+    request: CacheRequest,
+    /// Fields of the request that may go to the origin for other clients too.
+    fields: Fields,
+    limits: RequestLimits,
+    arrived_at: Instant,
+}
+
+impl<'a> Revalidation<'a> {
+    fn new(services: &'a GatewayServices, admitted: &'a Admitted, request: CacheRequest) -> Self {
+        let forwarded = request.forwarded_headers.iter();
+        let forwarded = forwarded.map(|(name, value)| (name.as_str(), value.as_slice()));
+        let mut fields = SharedRequest::shared_fields(forwarded);
+        if !request.expected.is_empty() {
+            fields.retain(|name| !NOT_FORWARDED_WITH_DIGEST.contains(&name));
+        }
+        Self {
+            services,
+            admitted,
+            limits: RequestLimits::from_request(&fields),
+            request,
+            fields,
+            arrived_at: Instant::now(),
+        }
+    }
+
+    /// Returns the stored response that the fields of the request select, if its body is stored.
+    async fn find_stored(&self) -> Option<Stored> {
+        let key = Key::new(self.admitted.target());
+        let known = self.services.cache.observations().list(key).await;
+        let known = known
+            .inspect_err(|error| tracing::warn!(%error, %key, "stored responses cannot be read"))
+            .ok()?;
+        match known.into_iter().find(|one| self.is_selected(one)) {
+            Some(observation) => self.open(observation, KeptAs::Observation).await,
+            None => self.find_record().await,
+        }
+    }
+
+    fn is_selected(&self, observation: &Observation) -> bool {
+        let is_of_endpoint = match self.request.endpoint {
+            // A client of the URL prefix wants a file.
+            Endpoint::Gateway => !(300..400).contains(&observation.status),
+            // A proxy passes redirects on. Relative links in the file would be wrong otherwise.
+            Endpoint::Proxy => observation.redirects == Redirects::None,
+        };
+        is_of_endpoint && observation.vary.matches(&self.fields)
+    }
+
+    /// Returns what was stored as an immutable target, or by an operator.
+    async fn find_record(&self) -> Option<Stored> {
+        let key = Key::new(self.admitted.target());
+        match self.services.cache.lookup(key).await {
+            Ok(TargetLookup::Known(records)) => {
+                let observation = Observation::from_record(records.active());
+                self.open(observation, KeptAs::Record).await
+            }
+            _ => None,
+        }
+    }
+
+    async fn open(&self, observation: Observation, kept_as: KeptAs) -> Option<Stored> {
+        let opened = self.services.cache.observations().open(&observation).await;
+        let hit = opened
+            .inspect_err(|error| tracing::warn!(%error, "stored response cannot be opened"))
+            .ok()??;
+        Some(Stored {
+            observation: Arc::new(observation),
+            hit,
+            kept_as,
+        })
+    }
+
+    async fn respond_from(self, stored: Stored) -> Result<CacheResponse, RequestError> {
+        let policy = self.services.cache.observations().reuse_policy();
+        let now = SystemTime::now();
+        let (reuse, freshness) = stored.observation.reuse(&self.limits, policy, now);
+        match reuse {
+            Reuse::Fresh | Reuse::WhileRevalidating if !self.is_expected(&stored).await => {
+                self.validate(stored, Staleness::MustNotServe).await
+            }
+            Reuse::Fresh => self.responder().serve(stored, reused(&freshness)).await,
+            Reuse::WhileRevalidating => {
+                self.validate_in_background(&stored);
+                self.responder().serve(stored, reused(&freshness)).await
+            }
+            Reuse::Validate { .. } if self.request.only_if_cached => {
+                Err(RequestError::OnlyIfCachedMiss)
+            }
+            Reuse::Validate { .. } if stored.kept_as == KeptAs::Record => {
+                self.validate(stored, Staleness::MayServe).await
+            }
+            Reuse::Validate { if_unreachable } => self.validate(stored, if_unreachable).await,
+        }
+    }
+
+    /// Whether a stored response has the digests that the client expects.
+    async fn is_expected(&self, stored: &Stored) -> bool {
+        let expected = &self.request.expected;
+        check_digests(&self.services.cache, expected, &stored.hit)
+            .await
+            .is_ok()
+    }
+
+    fn shared_request(&self, stored: Option<StoredObservation>) -> SharedRequest {
+        let target = self.admitted.target();
+        SharedRequest {
+            arrived_at: self.arrived_at,
+            fields: self.fields.clone(),
+            redirects: match self.request.endpoint {
+                Endpoint::Gateway => Redirects::Followed,
+                Endpoint::Proxy => Redirects::None,
+            },
+            stored,
+            without_validator: if self.admitted.promises_file() {
+                WithoutValidator::Store
+            } else {
+                WithoutValidator::Refuse
+            },
+            file_type: if self.admitted.checks_file_type() {
+                FileType::from_path(target.path())
+            } else {
+                FileType::Unchecked
+            },
+        }
+    }
+
+    /// Starts a validation that no client waits for. If none can start, a later request may start
+    /// one.
+    fn validate_in_background(&self, stored: &Stored) {
+        let request = self.shared_request(Some(StoredObservation {
+            observation: Arc::clone(&stored.observation),
+            if_unreachable: Staleness::MayServe,
+        }));
+        if let Err(error) = self.services.fetcher.exchange(self.admitted, request) {
+            tracing::debug!(target = %self.admitted.target(), %error, "no validation started");
+        }
+    }
+
+    async fn validate(
+        self,
+        stored: Stored,
+        if_unreachable: Staleness,
+    ) -> Result<CacheResponse, RequestError> {
+        if self.request.method == RequestMethod::Head {
+            return self.validate_head(stored, if_unreachable).await;
+        }
+        let request = self.shared_request(Some(StoredObservation {
+            observation: Arc::clone(&stored.observation),
+            if_unreachable,
+        }));
+        let permit = self.services.upstream.acquire_upstream_permit()?;
+        let mut reader = match self.services.fetcher.exchange(self.admitted, request) {
+            Ok(reader) => reader,
+            Err(error) => return self.serve_stale(stored, if_unreachable, error.into()).await,
+        };
+        match reader.first_answer().await {
+            Ok(FirstAnswer::Current(observation)) => {
+                let stored = Some(stored);
+                self.responder()
+                    .serve_current(stored, observation, ForwardReason::Stale)
+                    .await
+            }
+            Ok(answer) => {
+                self.forward(reader, answer, permit, ForwardReason::Stale)
+                    .await
+            }
+            Err(error) => self.serve_stale(stored, if_unreachable, error.into()).await,
+        }
+    }
+
+    /// Asks the origin with HEAD, which is not shared.
+    async fn validate_head(
+        self,
+        stored: Stored,
+        if_unreachable: Staleness,
+    ) -> Result<CacheResponse, RequestError> {
+        let head = CacheRequest {
+            expected: ExpectedDigests::nothing(),
+            forwarded_headers: self.request.forwarded_headers.clone(),
+            body: None,
+            target: self.request.target.clone(),
+            method: RequestMethod::Head,
+            conditions: self.request.conditions.clone(),
+            user_agent: self.request.user_agent.clone(),
+            ..self.request
+        };
+        let services = self.services;
+        let passed = pass_through::pass_through(
+            &services.passthrough,
+            &services.upstream,
+            self.admitted,
+            head,
+        );
+        match passed.await {
+            Err(RequestError::Origin(error)) if is_away(&error) => {
+                self.serve_stale(stored, if_unreachable, RequestError::Origin(error))
+                    .await
+            }
+            passed => passed,
+        }
+    }
+
+    /// Serves a stored response in place of an origin that is away, if that is allowed.
+    async fn serve_stale(
+        self,
+        stored: Stored,
+        if_unreachable: Staleness,
+        error: RequestError,
+    ) -> Result<CacheResponse, RequestError> {
+        let is_away = match &error {
+            RequestError::Origin(error) => is_away(error),
+            RequestError::WrongFileType
+            | RequestError::DeadlineExceeded
+            | RequestError::Busy
+            | RequestError::Stopping
+            | RequestError::Unavailable => true,
+            _ => false,
+        };
+        let allowed = match if_unreachable {
+            _ if !is_away => None,
+            Staleness::MayServe => Some(stored),
+            Staleness::MustNotServe => self.find_record().await,
+        };
+        let Some(stored) = allowed else {
+            return Err(error);
+        };
+        tracing::debug!(target = %self.admitted.target(), %error, "served a stale response");
+        let policy = self.services.cache.observations().reuse_policy();
+        let response = stored.observation.response();
+        let now = SystemTime::now();
+        let freshness = Freshness::compute(&response, now, policy.heuristic_fraction);
+        let ttl_seconds = ttl_seconds(&freshness).min(-1);
+        self.responder()
+            .serve(stored, CacheStatus::Reused { ttl_seconds })
+            .await
+    }
+
+    async fn respond_without_stored(self) -> Result<CacheResponse, RequestError> {
+        let request = &self.request;
+        if request.only_if_cached {
+            return Err(RequestError::OnlyIfCachedMiss);
+        }
+        let is_storable = request.method == RequestMethod::Get
+            && !self.fields.contains("range")
+            && !self.limits.must_not_store;
+        if !is_storable {
+            return self.pass_through().await;
+        }
+        let permit = self.services.upstream.acquire_upstream_permit()?;
+        let shared = self.shared_request(None);
+        let mut reader = self.services.fetcher.exchange(self.admitted, shared)?;
+        let answer = reader.first_answer().await?;
+        self.forward(reader, answer, permit, ForwardReason::NothingStored)
+            .await
+    }
+
+    /// Sends what the origin has answered.
+    async fn forward(
+        self,
+        reader: ExchangeReader,
+        answer: FirstAnswer,
+        permit: UpstreamPermit,
+        forwarded: ForwardReason,
+    ) -> Result<CacheResponse, RequestError> {
+        let status = CacheStatus::Stored {
+            forwarded,
+            collapsed: reader.is_collapsed(),
+        };
+        match answer {
+            FirstAnswer::Streaming(response) => {
+                self.responder()
+                    .stream(reader, response, permit, status)
+                    .await
+            }
+            FirstAnswer::PassOn(response) => {
+                drop(permit);
+                self.pass_on(*response).await
+            }
+            FirstAnswer::Current(observation) => {
+                drop(permit);
+                self.responder()
+                    .serve_current(None, observation, forwarded)
+                    .await
+            }
+            FirstAnswer::SendAlone => {
+                drop(permit);
+                self.pass_through().await
+            }
+        }
+    }
+
+    fn responder(&self) -> ObservedResponder<'_> {
+        ObservedResponder {
+            cache: &self.services.cache,
+            request: &self.request,
+        }
+    }
+
+    async fn pass_through(self) -> Result<CacheResponse, RequestError> {
+        let services = self.services;
+        pass_through::pass_through(
+            &services.passthrough,
+            &services.upstream,
+            self.admitted,
+            self.request,
+        )
+        .await
+    }
+
+    /// Passes on a response that only this request may get.
+    async fn pass_on(self, received: ReceivedResponse) -> Result<CacheResponse, RequestError> {
+        let services = self.services;
+        let permit = services.upstream.acquire_pass_through_permit().await?;
+        let facts = ClientFacts::new(&self.request);
+        let passed = services
+            .passthrough
+            .pass_on(received, self.request.expected)
+            .map_err(RequestError::Origin)?;
+        deliver(passed, permit, self.admitted, &facts).await
+    }
+}
+
+fn reused(freshness: &Freshness) -> CacheStatus {
+    CacheStatus::Reused {
+        ttl_seconds: ttl_seconds(freshness),
+    }
+}
+
+fn ttl_seconds(freshness: &Freshness) -> i64 {
+    let seconds =
+        |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    seconds(freshness.lifetime).saturating_sub(seconds(freshness.age))
+}
+
+/// Whether an error means that the origin is away, and not that it has refused the target.
+fn is_away(error: &OriginError) -> bool {
+    match error {
+        OriginError::Denied(_) => false,
+        OriginError::Status { status, .. } => *status == 429 || *status >= 500,
+        _ => true,
+    }
+}

@@ -1,0 +1,158 @@
+//! Responses of class `revalidate` from stored observations, on disk or while they are stored.
+//!
+//! This file must not know when a stored response may be reused. Its main type is
+//! [`ObservedResponder`].
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::digest_check::check_digests;
+use super::error::RequestError;
+use super::in_flight::can_stream_unverified;
+use super::preconditions;
+use super::representation::Representation;
+use super::request::{CacheRequest, Endpoint};
+use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus, ForwardReason};
+use crate::cache::{Cache, FileHit};
+use crate::fetch::{ExchangeReader, StreamingResponse};
+use crate::freshness::Observation;
+use crate::limits::UpstreamPermit;
+use crate::origin::OriginError;
+
+/// A stored response whose body is on the disk.
+pub struct Stored {
+    pub observation: Arc<Observation>,
+    pub hit: FileHit,
+    pub kept_as: KeptAs,
+}
+
+/// How a stored response came into the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptAs {
+    /// By the directives of the origin.
+    Observation,
+    /// As an immutable target, or by an operator. It answers whenever the origin is away.
+    Record,
+}
+
+/// Serves stored responses for one request.
+pub struct ObservedResponder<'a> {
+    pub cache: &'a Cache,
+    pub request: &'a CacheRequest,
+}
+
+impl ObservedResponder<'_> {
+    /// Streams a response while it is stored. If the client needs more than its beginning to trust
+    /// it, serves it from the disk afterwards.
+    pub async fn stream(
+        &self,
+        reader: ExchangeReader,
+        response: StreamingResponse,
+        permit: UpstreamPermit,
+        status: CacheStatus,
+    ) -> Result<CacheResponse, RequestError> {
+        let StreamingResponse { observation, head } = response;
+        self.check_status(&observation)?;
+        let mut reader = reader.into_body();
+        if self.request.expected.is_empty() && can_stream_unverified(self.request, &head) {
+            let representation = Representation::from_arriving(observation, head.length);
+            let (conditions, range) = (&self.request.conditions, self.request.range);
+            let range = range.filter(|_| head.length.is_some());
+            let selection = preconditions::select(conditions, range, &representation);
+            return Ok(CacheResponse::Body(Box::new(BodyResponse {
+                representation,
+                selection,
+                source: BodySource::InFlight {
+                    reader,
+                    head,
+                    permit,
+                },
+                status,
+            })));
+        }
+        let record = reader.wait_stored().await?;
+        drop(permit);
+        let observation = Observation::clone(&observation);
+        let observation = observation.with_body(record.sha256, record.size_bytes);
+        let opened = self.cache.observations().open(&observation).await;
+        let hit = opened.ok().flatten().ok_or(RequestError::Unavailable)?;
+        let observation = Arc::new(observation);
+        let kept_as = KeptAs::Observation;
+        let stored = Stored {
+            observation,
+            hit,
+            kept_as,
+        };
+        self.serve(stored, status).await
+    }
+
+    /// Serves a stored response that is current. A concurrent request may have stored another body
+    /// than that of `stored`.
+    pub async fn serve_current(
+        &self,
+        stored: Option<Stored>,
+        observation: Arc<Observation>,
+        forwarded: ForwardReason,
+    ) -> Result<CacheResponse, RequestError> {
+        let stored = stored.filter(|stored| stored.observation.sha256 == observation.sha256);
+        let (hit, status) = match stored {
+            Some(stored) => (stored.hit, CacheStatus::Validated),
+            None => {
+                let opened = self.cache.observations().open(&observation).await;
+                let hit = opened.ok().flatten().ok_or(RequestError::Unavailable)?;
+                let collapsed = true;
+                let status = CacheStatus::Stored {
+                    forwarded,
+                    collapsed,
+                };
+                (hit, status)
+            }
+        };
+        let kept_as = KeptAs::Observation;
+        let stored = Stored {
+            observation,
+            hit,
+            kept_as,
+        };
+        self.serve(stored, status).await
+    }
+
+    /// Serves a stored response.
+    ///
+    /// # Errors
+    /// [`RequestError::Mismatch`] if the client expects another digest, or
+    /// [`RequestError::Origin`] for a status that a client of the URL prefix gets as an error.
+    pub async fn serve(
+        &self,
+        stored: Stored,
+        status: CacheStatus,
+    ) -> Result<CacheResponse, RequestError> {
+        let Stored {
+            observation, hit, ..
+        } = stored;
+        self.check_status(&observation)?;
+        check_digests(self.cache, &self.request.expected, &hit).await?;
+        let age = observation.response().age(SystemTime::now());
+        let representation = Representation::from_observation(observation, age);
+        let (conditions, range) = (&self.request.conditions, self.request.range);
+        let selection = preconditions::select(conditions, range, &representation);
+        Ok(CacheResponse::Body(Box::new(BodyResponse {
+            representation,
+            selection,
+            source: BodySource::DiskFile(hit),
+            status,
+        })))
+    }
+
+    /// # Errors
+    /// [`RequestError::Origin`] for a status that a client of the URL prefix gets as an error.
+    fn check_status(&self, observation: &Observation) -> Result<(), RequestError> {
+        if self.request.endpoint == Endpoint::Gateway && observation.status >= 400 {
+            return Err(RequestError::Origin(OriginError::Status {
+                status: observation.status,
+                retry_after: None,
+            }));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! Storage of class `revalidate`: its share of the disk, redirects, operators, and what an origin
+//! says about reuse.
+
+use crate::harness::{Body, Gateway, Origin, Reply, archive, encoded, eventually};
+
+fn page(content: &str) -> Reply {
+    let body: Body = content.as_bytes().to_vec().into();
+    Reply::file(&body).conditional()
+}
+
+#[test]
+fn pages_leave_immutable_objects_alone() {
+    let origin = Origin::start();
+    let builder = Gateway::builder().origin(&origin).relay();
+    let gateway = builder
+        .text("cache.max_size", "1MiB")
+        .set("cache.revalidate_share", "0.2")
+        .start();
+    let archives: Vec<_> = (0..7).map(|seed| archive(seed, 100_000)).collect();
+    for (number, body) in archives.iter().enumerate() {
+        let path = format!("/x-{number}.tar.gz");
+        origin.serve(&path, Reply::file(body));
+        gateway.assert_serves(&origin.url(&path), body);
+        gateway.await_stored(&origin.url(&path));
+    }
+    for number in 0..60 {
+        let path = format!("/pages/{number}");
+        let body = archive(1000 + number, 20_000);
+        origin.serve(&path, Reply::file(&body));
+        let answer = gateway.proxied("GET", &origin.url(&path)).send();
+        answer.assert_body(200, &body);
+    }
+    for body in &archives {
+        assert!(gateway.object_path(body).exists(), "an archive was evicted");
+    }
+    eventually("pages take no more than their share", || {
+        (gateway.objects().len() <= 7 + 11).then_some(())
+    });
+}
+
+#[test]
+fn redirects_are_followed_at_the_gateway_and_passed_on_by_the_proxy() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/a/page");
+    let redirect = Reply::redirect(302, "../b/page").header("Cache-Control", "max-age=60");
+    origin.serve("/a/page", redirect);
+    origin.serve(
+        "/b/page",
+        page("there").header("Cache-Control", "max-age=60"),
+    );
+    for _ in 0..2 {
+        gateway.get(&url).send().assert_body(200, b"there");
+        let answer = gateway.proxied("GET", &url).send();
+        answer.assert_status(302);
+        assert_eq!(answer.wants("location"), "../b/page");
+    }
+    // The proxy reuses the redirect. The lifetime of the file says nothing about the redirect.
+    assert_eq!(origin.count("/a/page"), 3);
+    origin.serve("/a/page", Reply::redirect(302, "../c/page"));
+    origin.serve("/c/page", page("elsewhere"));
+    gateway.get(&url).send().assert_body(200, b"elsewhere");
+}
+
+#[test]
+fn targeted_cache_control_takes_precedence() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/page");
+    let reply = page("first").header("Cache-Control", "no-store");
+    origin.serve("/page", reply.header("CDN-Cache-Control", "max-age=60"));
+    for _ in 0..2 {
+        gateway
+            .proxied("GET", &url)
+            .send()
+            .assert_body(200, b"first");
+    }
+    assert_eq!(origin.count("/page"), 1);
+}
+
+#[test]
+fn stale_response_is_served_while_it_is_validated() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/page");
+    let control = ("Cache-Control", "max-age=0, stale-while-revalidate=600");
+    origin.serve("/page", page("first").header(control.0, control.1));
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"first");
+    origin.serve("/page", page("second").header(control.0, control.1));
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"first");
+    eventually("the new response is stored", || {
+        let answer = gateway.proxied("GET", &url).send();
+        (answer.body == b"second").then_some(())
+    });
+}
+
+#[test]
+fn only_if_cached_asks_no_origin() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    origin.serve(
+        "/fresh",
+        page("fresh").header("Cache-Control", "max-age=60"),
+    );
+    origin.serve("/stale", page("stale"));
+    for (path, first, second) in [("/fresh", 504, 200), ("/stale", 504, 504)] {
+        let url = origin.url(path);
+        let send = || {
+            let request = gateway.proxied("GET", &url);
+            request.header("Cache-Control", "only-if-cached").send()
+        };
+        send().assert_status(first);
+        gateway.proxied("GET", &url).send().assert_status(200);
+        send().assert_status(second);
+        assert_eq!(origin.count(path), 1);
+    }
+}
+
+#[test]
+fn unsafe_method_of_another_host_removes_nothing() {
+    let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let builder = Gateway::builder().origin(&origin).origin(&other).relay();
+    let gateway = builder.start();
+    let url = origin.url("/page");
+    origin.serve("/page", page("first").header("Cache-Control", "max-age=60"));
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"first");
+    other.serve("/x", page("x").header("Location", &url));
+    let posted = gateway.proxied("POST", &other.url("/x")).body(b"x").send();
+    posted.assert_status(200);
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"first");
+    assert_eq!(origin.count("/page"), 1);
+}
+
+#[test]
+fn refreshed_page_answers_whenever_the_origin_is_away() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/keys/release.txt");
+    origin.serve(
+        "/keys/release.txt",
+        page("keys").header("Cache-Control", "no-store"),
+    );
+    let path = format!("/api/v1/refresh?url={}", encoded(&url));
+    gateway.operate("POST", &path).send().assert_status(200);
+    gateway.get(&url).send().assert_cache(&["fwd=bypass"]);
+    origin.stop();
+    let answer = gateway.get(&url).send();
+    answer.assert_body(200, b"keys");
+    answer.assert_cache(&["hit", "detail=stale"]);
+}
+
+#[test]
+fn operator_removes_a_stored_page() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/page");
+    origin.serve("/page", page("first").header("Cache-Control", "max-age=60"));
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"first");
+    assert_eq!(gateway.objects().len(), 1);
+    let path = format!("/api/v1/objects?url={}", encoded(&url));
+    gateway.operate("DELETE", &path).send().assert_status(200);
+    assert!(gateway.objects().is_empty());
+    origin.serve("/page", page("second"));
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"second");
+}

@@ -23,6 +23,10 @@ pub enum FetchError {
     /// The body does not have the file type that its name indicates. Nothing was stored.
     #[error("the origin sent something that is not what the name says")]
     WrongFileType,
+    /// The body is an HTML page, and the name does not promise a file of a known type. Nothing was
+    /// stored. Requests are passed through.
+    #[error("the origin sent an HTML page")]
+    Page,
     /// A later attempt returned other bytes than those that readers have seen. The next fetch may
     /// get the new file.
     #[error("the origin's body changed between two attempts")]
@@ -57,6 +61,7 @@ impl FetchError {
             Self::Origin(error) => error.is_transient(),
             Self::WrongFileType => true,
             Self::Mismatch { .. }
+            | Self::Page
             | Self::ChangedDuringFetch
             | Self::NoSpace
             | Self::StoreFailed
@@ -72,6 +77,7 @@ impl FetchError {
             Self::Origin(_)
             | Self::Mismatch { .. }
             | Self::WrongFileType
+            | Self::Page
             | Self::ChangedDuringFetch => true,
             Self::NoSpace
             | Self::StoreFailed
@@ -95,6 +101,7 @@ impl FetchError {
             // The circuit of the host decides how long `CircuitOpen` is returned.
             Self::Origin(OriginError::CircuitOpen { .. })
             | Self::ChangedDuringFetch
+            | Self::Page
             | Self::NoSpace
             | Self::StoreFailed
             | Self::TooManyFetches
@@ -108,15 +115,16 @@ impl FetchError {
 
     /// Returns the cause of an incident. `on_record` is the digest that the target had before.
     ///
-    /// `None` for a refusal by policy and for requests that this process put off.
+    /// `None` for a refusal by policy, for a page, and for requests that this process put off.
     pub(super) fn cause(&self, on_record: Option<Sha256>) -> Option<Cause> {
         Some(match self {
             Self::Origin(OriginError::CircuitOpen { last, .. }) => {
                 return Self::Origin((**last).clone()).cause(on_record);
             }
-            Self::Origin(OriginError::Denied(_)) | Self::TooManyFetches | Self::Stopping => {
-                return None;
-            }
+            Self::Origin(OriginError::Denied(_))
+            | Self::Page
+            | Self::TooManyFetches
+            | Self::Stopping => return None,
             Self::Origin(OriginError::Status {
                 status: 404 | 410, ..
             }) if on_record.is_some() => Cause::RemovedUpstream,

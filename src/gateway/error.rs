@@ -73,7 +73,7 @@ impl From<FetchError> for RequestError {
             FetchError::Origin(error) => Self::Origin(error),
             FetchError::Mismatch { expected, found } => Self::Mismatch { expected, found },
             FetchError::ChangedDuringFetch => Self::Origin(ProtocolFault::BodyChanged.into()),
-            FetchError::WrongFileType => Self::WrongFileType,
+            FetchError::WrongFileType | FetchError::Page => Self::WrongFileType,
             FetchError::DeadlineExceeded => Self::DeadlineExceeded,
             FetchError::NoSpace | FetchError::StoreFailed => Self::Unavailable,
             FetchError::TooManyFetches => Self::Busy,

@@ -301,7 +301,7 @@ impl Gateway {
         error: FetchError,
     ) -> Result<CacheResponse, RequestError> {
         match error {
-            FetchError::NoSpace | FetchError::StoreFailed => {
+            FetchError::NoSpace | FetchError::StoreFailed | FetchError::Page => {
                 self.pass_through(admitted, request).await
             }
             // The client's digest makes the downgrade safe for this client only.

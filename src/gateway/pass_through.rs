@@ -4,7 +4,7 @@ use super::error::RequestError;
 use super::request::{CacheRequest, Endpoint, HttpVersion, RequestMethod};
 use super::response::CacheResponse;
 use crate::limits::{PassThroughPermit, UpstreamLimits};
-use crate::model::{ExpectedDigests, FileType};
+use crate::model::ExpectedDigests;
 use crate::passthrough::{Method, PassThrough, PassThroughRequest, PassThroughResponse};
 use crate::policy::{Admitted, Class};
 
@@ -110,14 +110,13 @@ async fn check_file_type(
     response: &mut PassThroughResponse,
 ) -> Result<(), RequestError> {
     let is_checked = match admitted.class() {
-        Class::Immutable => admitted.checks_file_type(),
+        Class::Immutable => !admitted.may_be_page(),
         Class::Revalidate | Class::PassThrough => false,
     };
     if !is_checked {
         return Ok(());
     }
-    let file_type = FileType::from_path(admitted.target().path());
-    let is_match = response.matches_file_type(file_type).await;
+    let is_match = response.matches_file_type(admitted.file_type()).await;
     if is_match.map_err(RequestError::Origin)? {
         Ok(())
     } else {

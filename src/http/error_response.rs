@@ -103,6 +103,7 @@ fn status_of_denied(denied: &PolicyDenied) -> ErrorStatus {
         | PolicyDenied::Port(..)
         | PolicyDenied::ConnectPort(_)
         | PolicyDenied::ContentType(_)
+        | PolicyDenied::TooYoung(_)
         | PolicyDenied::Downgrade
         | PolicyDenied::FtpFile(_) => REQUEST_DENIED,
     };

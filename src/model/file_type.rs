@@ -1,4 +1,4 @@
-//! File types by name: their first bytes, their content codings, and whether their bytes change.
+//! File types by name: their first bytes, and their content codings.
 //!
 //! The main type is [`FileType`]. The module decides nothing about requests.
 
@@ -24,8 +24,6 @@ struct Row {
     /// Content codings that are the file's own format. Some servers send such a `Content-Encoding`
     /// although they do not encode the file again.
     codings: &'static [&'static str],
-    /// Such a file is published once, and its bytes do not change.
-    is_immutable: bool,
 }
 
 /// All known file types. Files with other suffixes are not checked.
@@ -34,73 +32,61 @@ const TABLE: [Row; 13] = [
         suffixes: &[".gz", ".tgz", ".crate"],
         check: HeadCheck::Magic(&[b"\x1f\x8b"]),
         codings: &["gzip", "x-gzip"],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".xz", ".txz"],
         check: HeadCheck::Magic(&[b"\xfd7zXZ\x00"]),
         codings: &["xz", "x-xz"],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".bz2", ".tbz", ".tbz2"],
         check: HeadCheck::Magic(&[b"BZh"]),
         codings: &["bzip2", "x-bzip2"],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".zst", ".tzst"],
         check: HeadCheck::Other(is_zstd),
         codings: &["zstd"],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".lz"],
         check: HeadCheck::Magic(&[b"LZIP"]),
         codings: &[],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".zip", ".jar", ".whl"],
         check: HeadCheck::Magic(&[b"PK\x03\x04", b"PK\x05\x06"]),
         codings: &[],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".7z"],
         check: HeadCheck::Magic(&[b"7z\xbc\xaf\x27\x1c"]),
         codings: &[],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".rpm"],
         check: HeadCheck::Magic(&[b"\xed\xab\xee\xdb"]),
         codings: &[],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".deb", ".udeb"],
         check: HeadCheck::Magic(&[AR_MAGIC]),
         codings: &[],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".a"],
         check: HeadCheck::Magic(&[AR_MAGIC]),
         codings: &[],
-        is_immutable: false,
     },
     Row {
         suffixes: &[".tar", ".gem"],
         check: HeadCheck::Other(is_tar),
         codings: &[],
-        is_immutable: true,
     },
     Row {
         suffixes: &[".lzma"],
         check: HeadCheck::Magic(&[b"\x5d\x00\x00"]),
         codings: &[],
-        is_immutable: true,
     },
     // These files have no magic bytes, but they are never HTML pages.
     Row {
@@ -128,7 +114,6 @@ const TABLE: [Row; 13] = [
         ],
         check: HeadCheck::Other(is_not_html),
         codings: &[],
-        is_immutable: true,
     },
 ];
 
@@ -145,6 +130,8 @@ const FORGE_FORMATS: [(&str, &str); 4] = [
 pub enum FileType {
     /// Known file type: the index of its row in the table.
     Known(usize),
+    /// File of another type. Any body but an HTML page is accepted.
+    NotHtml,
     /// Any body is accepted.
     Unchecked,
 }
@@ -179,28 +166,15 @@ impl FileType {
     pub fn is_own_coding(path: &str, coding: &str) -> bool {
         match Self::from_file_name(path) {
             Some(Self::Known(row)) => TABLE[row].codings.contains(&coding),
-            Some(Self::Unchecked) | None => false,
+            Some(Self::NotHtml | Self::Unchecked) | None => false,
         }
-    }
-
-    /// Returns whether a path names a file that is published once: by the suffix of its last
-    /// segment, or as an archive of a forge. A trailing `/download` is ignored.
-    #[must_use]
-    pub fn is_immutable_path(path: &str) -> bool {
-        let name = file_name(path);
-        // A name that is only a suffix is a hidden file.
-        let has_suffix = |suffix: &&str| name.len() > suffix.len() && name.ends_with(suffix);
-        let by_name = TABLE
-            .iter()
-            .any(|row| row.is_immutable && row.suffixes.iter().any(has_suffix));
-        by_name || forge_archive_suffix(path).is_some()
     }
 
     /// Returns how many of the first bytes [`FileType::matches`] needs.
     #[must_use]
     pub fn sniff_bytes(self) -> usize {
         match self {
-            Self::Known(_) => FILE_TYPE_SNIFF_BYTES,
+            Self::Known(_) | Self::NotHtml => FILE_TYPE_SNIFF_BYTES,
             Self::Unchecked => 0,
         }
     }
@@ -210,6 +184,7 @@ impl FileType {
     pub fn matches(self, head: &[u8]) -> bool {
         match self {
             Self::Unchecked => true,
+            Self::NotHtml => is_not_html(head),
             Self::Known(row) => match &TABLE[row].check {
                 HeadCheck::Magic(magics) => magics.iter().any(|magic| head.starts_with(magic)),
                 HeadCheck::Other(is_accepted) => is_accepted(head),
@@ -301,13 +276,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_immutable_name_is_checked() {
-        for row in TABLE.iter().filter(|row| row.is_immutable) {
-            for suffix in row.suffixes {
-                let path = format!("/x-1.0{suffix}");
-                assert!(FileType::is_immutable_path(&path), "{suffix}");
-                assert_ne!(FileType::from_path(&path), FileType::Unchecked, "{suffix}");
-            }
+    fn every_known_suffix_is_checked() {
+        for suffix in TABLE.iter().flat_map(|row| row.suffixes) {
+            let path = format!("/x-1.0{suffix}");
+            assert!(
+                matches!(FileType::from_path(&path), FileType::Known(_)),
+                "{suffix}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_file_is_any_body_but_page() {
+        for (body, fits) in [
+            (&b""[..], true),
+            (b"#!/bin/sh", true),
+            (b"{}", true),
+            (b"\n<!DOCTYPE html>", false),
+            (b"<HTML>", false),
+        ] {
+            assert_eq!(FileType::NotHtml.matches(body), fits, "{body:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 
 use super::authority::Authority;
 use super::scheme::Scheme;
@@ -210,8 +210,11 @@ impl Target {
     /// Returns whether the query has a signature or a token, which makes the URL a bearer secret.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        self.url
-            .query_pairs()
+        let query = self.url.query().unwrap_or_default();
+        // Some origins also accept a semicolon between parameters.
+        query
+            .split(['&', ';'])
+            .flat_map(|parameter| form_urlencoded::parse(parameter.as_bytes()))
             .any(|(name, _)| SIGNATURE_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()))
     }
 

@@ -174,10 +174,15 @@ impl TryFrom<String> for HumanDuration {
     }
 }
 
+impl fmt::Display for HumanDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = humantime::format_duration(self.0).to_string();
+        f.write_str(&text.replace(' ', ""))
+    }
+}
+
 impl From<HumanDuration> for String {
     fn from(duration: HumanDuration) -> Self {
-        humantime::format_duration(duration.0)
-            .to_string()
-            .replace(' ', "")
+        duration.to_string()
     }
 }

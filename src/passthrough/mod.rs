@@ -8,6 +8,7 @@ mod response;
 mod tunnel;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::dial::{DialError, Dialer};
 use crate::model::ExpectedDigests;
@@ -73,7 +74,7 @@ impl PassThrough {
                 },
             )
             .await?;
-        self.pass_on(ReceivedResponse::from(response), request.expected)
+        self.pass_on(admitted, ReceivedResponse::from(response), request.expected)
     }
 
     /// Passes on a response that was requested for another purpose.
@@ -82,12 +83,16 @@ impl PassThrough {
     /// [`OriginError`] if policy denies its body.
     pub fn pass_on(
         &self,
+        admitted: &Admitted,
         received: ReceivedResponse,
         expected: ExpectedDigests,
     ) -> Result<PassThroughResponse, OriginError> {
         let response = &received.response;
         self.policy
             .admit_body(response.header("content-type"), response.length())?;
+        if matches!(response.status(), 200 | 206) {
+            admitted.check_age(response.stored_headers().modified_at(), SystemTime::now())?;
+        }
         let limit = self.policy.max_object_size();
         Ok(PassThroughResponse::new(received, limit, expected))
     }

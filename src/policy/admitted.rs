@@ -2,10 +2,22 @@
 //! module, so no other module can create one.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::cacheability::Class;
+use super::classify::{Classified, is_page};
+use super::denied::PolicyDenied;
 use super::request_options::RequestOptions;
-use crate::model::{Sha256, Target};
+use crate::model::{FileType, HumanDuration, Sha256, Target};
+
+/// Whether a request for stored bytes may go to the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkUse {
+    Online,
+    /// Stored bytes are served without asking.
+    Offline,
+}
 
 /// Target that policy allows, with the settings that apply to it.
 ///
@@ -13,8 +25,10 @@ use crate::model::{Sha256, Target};
 #[derive(Debug, Clone)]
 pub struct Admitted {
     pub(super) target: Target,
-    pub(super) class: Class,
+    pub(super) classified: Arc<Classified>,
     pub(super) check_file_type: bool,
+    pub(super) min_age: Duration,
+    pub(super) network_use: NetworkUse,
     pub(super) needs_server_side_fetch: bool,
     pub(super) request_options: RequestOptions,
     pub(super) required_sha256: Option<Sha256>,
@@ -29,7 +43,39 @@ impl Admitted {
     /// Returns the cacheability class.
     #[must_use]
     pub fn class(&self) -> Class {
-        self.class
+        self.classified.class()
+    }
+
+    /// Returns the class with the line that decided, and what it says about the body.
+    #[must_use]
+    pub fn classified(&self) -> &Classified {
+        &self.classified
+    }
+
+    /// Returns whether stored bytes are served without asking the origin.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.network_use == NetworkUse::Offline
+    }
+
+    /// Checks the age of a file at `now` by its `Last-Modified`. A file without one is allowed.
+    ///
+    /// # Errors
+    /// [`PolicyDenied::TooYoung`] if the file is younger than the `min_age` of a rule.
+    pub fn check_age(
+        &self,
+        last_modified: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Result<(), PolicyDenied> {
+        let Some(changed) = last_modified.filter(|_| !self.min_age.is_zero()) else {
+            return Ok(());
+        };
+        // A date in the future is that of a file that has just changed.
+        let age = now.duration_since(changed).unwrap_or_default();
+        if age < self.min_age {
+            return Err(PolicyDenied::TooYoung(HumanDuration(self.min_age)));
+        }
+        Ok(())
     }
 
     /// Returns the SHA-256 that the operator's checksum file requires.
@@ -44,15 +90,35 @@ impl Admitted {
         self.check_file_type
     }
 
-    /// Returns whether the last segment of the path promises a file, and no page.
+    /// Returns whether the target names a file: by a suffix that is no page's, or by a rule.
     #[must_use]
     pub fn promises_file(&self) -> bool {
-        const PAGES: [&str; 8] = ["html", "htm", "php", "cgi", "pl", "lua", "asp", "jsp"];
-        let name = self.target.path().rsplit('/').next().unwrap_or_default();
-        name.rsplit_once('.').is_some_and(|(stem, suffix)| {
-            let suffix = suffix.to_ascii_lowercase();
-            !stem.is_empty() && !suffix.is_empty() && !PAGES.contains(&suffix.as_str())
-        })
+        self.classified.has_file_name()
+    }
+
+    /// Returns the type that the first bytes must have.
+    #[must_use]
+    pub fn file_type(&self) -> FileType {
+        if !self.check_file_type {
+            return FileType::Unchecked;
+        }
+        let name = self.classified.query_file();
+        match FileType::from_path(name.unwrap_or_else(|| self.target.path())) {
+            FileType::Unchecked if !self.names_page() => FileType::NotHtml,
+            file_type => file_type,
+        }
+    }
+
+    /// Returns whether an HTML body may be the right response, because the name promises no file
+    /// of a known type. Such a page is passed through and not stored.
+    #[must_use]
+    pub fn may_be_page(&self) -> bool {
+        !self.classified.name_source().promises_file() || self.file_type() == FileType::NotHtml
+    }
+
+    /// Returns whether the last segment has the suffix of a page, such as `.html`.
+    fn names_page(&self) -> bool {
+        self.classified.name_source().promises_file() && is_page(self.target.path())
     }
 
     /// Returns whether Millpond can reach the bytes in ways that a client cannot: credentials, an

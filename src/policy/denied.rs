@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{FtpFileError, Scheme, Size};
+use crate::model::{FtpFileError, HumanDuration, Scheme, Size};
 
 /// Error returned when policy denies a request. The text names the configuration key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +32,8 @@ pub enum PolicyDenied {
          digest"
     )]
     Downgrade,
+    #[error("the file is younger than {0} by its Last-Modified (rules.min_age)")]
+    TooYoung(HumanDuration),
     #[error("unsupported ftp URL: {0}")]
     FtpFile(FtpFileError),
 }

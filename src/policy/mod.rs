@@ -8,19 +8,18 @@ mod addresses;
 mod admitted;
 mod cacheability;
 mod checksum_file;
+mod classify;
 mod config;
 mod denied;
+mod explain;
 mod hosts;
-mod index_names;
-mod mutability;
-mod mutable_words;
 mod origin_credentials;
 mod parents;
 mod ports;
+mod request_credentials;
 mod request_options;
 mod rules;
 mod source_list;
-mod version_marks;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,18 +29,25 @@ use arc_swap::ArcSwap;
 pub use admitted::{Admitted, AdmittedTunnel, Client};
 pub use cacheability::Class;
 pub use checksum_file::{ChecksumFileError, ChecksumLineError, ChecksumList};
+pub use classify::{
+    Classified, Evidence, Movement, NameSource, PathDigest, PathScope, Reason, RuleClass, System,
+    classify,
+};
 pub use config::Config;
 pub use denied::PolicyDenied;
+pub use explain::{Explanation, MatchingRule};
 pub use hosts::{HostPattern, HostPatternError};
 pub use origin_credentials::OriginCredentials;
 pub use parents::Parent;
 pub use ports::{AllowedPort, ParsePortError};
+pub use request_credentials::is_credential_field;
 pub use request_options::{EgressRoute, EgressRouteError, RequestOptions, is_proxy_url};
 pub use rules::Rule;
 pub use source_list::{Source, SourceKind};
 
 use crate::limits::{ClientLimits, LimitsConfig, OverLimit, TransferKind, TransferPermit};
 use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
+use admitted::NetworkUse;
 use checksum_file::ChecksumFile;
 use rules::Rules;
 
@@ -218,7 +224,13 @@ impl Policy {
     fn admit_checked(&self, rules: &Rules, target: Target) -> (Admitted, Option<Target>) {
         let effective = rules.effective(&target);
         let alias = effective.canonical_alias();
-        let (class, check_file_type) = (effective.class(), effective.checks_file_type());
+        let (classified, min_age) = (effective.classified(), effective.min_age());
+        let check_file_type = effective.checks_file_type();
+        let network_use = if effective.is_offline() {
+            NetworkUse::Offline
+        } else {
+            NetworkUse::Online
+        };
         let has_alternates = effective.alternate_sources().is_some();
         let request_options = effective.into_request_options();
         let needs_server_side_fetch = request_options.credentials.is_some()
@@ -226,8 +238,10 @@ impl Policy {
             || has_alternates
             || !rules.parents().is_empty();
         let admitted = Admitted {
-            class,
+            classified: Arc::new(classified),
             check_file_type,
+            min_age,
+            network_use,
             needs_server_side_fetch,
             request_options,
             required_sha256: self.required_sha256(&target),

@@ -8,6 +8,8 @@ mod spec;
 
 pub use spec::DownloadSpec;
 
+use std::time::SystemTime;
+
 use super::FetchError;
 use super::content_encoding::check_content_encoding;
 use super::multi_process::{LeaseRecord, PeerBody};
@@ -53,11 +55,7 @@ pub struct LastResponse {
 impl<'a> Download<'a> {
     pub fn new(task: &FetchTask<'a>, spec: DownloadSpec<'a>, lease: Option<&'a Lease>) -> Self {
         let admitted = task.admitted;
-        let file_type = if admitted.checks_file_type() {
-            FileType::from_path(admitted.target().path())
-        } else {
-            FileType::Unchecked
-        };
+        let file_type = admitted.file_type();
         let source = spec.sources.first();
         Self {
             state: task.state,
@@ -125,6 +123,9 @@ impl<'a> Download<'a> {
         self.state
             .policy
             .admit_body(response.header("content-type"), response.length())
+            .map_err(OriginError::from)?;
+        self.admitted
+            .check_age(response.stored_headers().modified_at(), SystemTime::now())
             .map_err(OriginError::from)?;
         check_content_encoding(&response, self.admitted)?;
         if start == 0 {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::Download;
 use crate::fetch::FetchError;
 use crate::fetch::resume::READ_PIECE_BYTES;
+use crate::model::FileType;
 use crate::origin::{ConnectionFault, OriginError, ProtocolFault, Response};
 use crate::policy::PolicyDenied;
 
@@ -177,6 +178,9 @@ impl Download<'_> {
             return Ok(());
         }
         self.body = None;
+        if self.admitted.may_be_page() && !FileType::NotHtml.matches(&first_bytes) {
+            return Err(FetchError::Page);
+        }
         Err(FetchError::WrongFileType)
     }
 }

@@ -1,8 +1,10 @@
 //! Settings of all rules that match one target.
 
+use std::time::Duration;
+
 use super::rule::CompiledRule;
 use crate::model::{HumanDuration, Target};
-use crate::policy::cacheability::{Class, classify};
+use crate::policy::classify::{Classified, RuleClass, classify};
 use crate::policy::request_options::RequestOptions;
 
 /// Settings that apply to one target. For each setting, the first matching rule that has it
@@ -11,8 +13,10 @@ pub struct EffectiveRule<'a> {
     target: &'a Target,
     /// The target contains a secret. No rule makes such a target shareable.
     is_secret: bool,
-    class: Option<Class>,
+    class: Option<RuleClass>,
     check_file_type: Option<bool>,
+    min_age: Option<HumanDuration>,
+    offline: Option<bool>,
     alias: Option<&'a CompiledRule>,
     alternates: Option<&'a CompiledRule>,
     options: RequestOptions,
@@ -25,49 +29,67 @@ impl<'a> EffectiveRule<'a> {
             is_secret: target.is_signed() || target.has_credentials(),
             class: None,
             check_file_type: None,
+            min_age: None,
+            offline: None,
             alias: None,
             alternates: None,
             options: RequestOptions::default(),
         };
         let mut interval: Option<HumanDuration> = None;
-        for compiled in rules.iter().filter(|compiled| compiled.matches(target)) {
-            let Self {
-                class,
-                check_file_type,
-                alias,
-                alternates,
-                options,
-                ..
-            } = &mut effective;
-            *class = class.or(compiled.rule.class);
-            *check_file_type = check_file_type.or(compiled.rule.check_file_type);
-            *alias = alias.or_else(|| compiled.has_alias().then_some(compiled));
-            *alternates = alternates.or_else(|| compiled.has_alternates().then_some(compiled));
-            if options.credentials.is_none() {
-                options.credentials.clone_from(&compiled.credentials);
+        for (number, compiled) in (1..).zip(rules) {
+            if compiled.matches(target) {
+                effective.add(number, compiled);
+                interval = interval.or(compiled.rule.request_interval);
             }
-            if options.egress.is_none() {
-                options.egress.clone_from(&compiled.egress);
-            }
-            options.per_host = options.per_host.or(compiled.rule.per_host);
-            interval = interval.or(compiled.rule.request_interval);
         }
         effective.options.request_interval =
             interval.map(|interval| interval.0).unwrap_or_default();
         effective
     }
 
-    /// Returns the cacheability class.
-    pub fn class(&self) -> Class {
-        if self.is_secret {
-            return Class::PassThrough;
+    /// Adds the settings of a matching rule that no earlier rule has.
+    fn add(&mut self, number: usize, compiled: &'a CompiledRule) {
+        let rule = &compiled.rule;
+        self.class = self
+            .class
+            .or_else(|| rule.class.map(|class| RuleClass { class, number }));
+        self.check_file_type = self.check_file_type.or(rule.check_file_type);
+        self.min_age = self.min_age.or(rule.min_age);
+        self.offline = self.offline.or(rule.offline);
+        self.alias = self
+            .alias
+            .or_else(|| compiled.has_alias().then_some(compiled));
+        self.alternates = self
+            .alternates
+            .or_else(|| compiled.has_alternates().then_some(compiled));
+        let options = &mut self.options;
+        if options.credentials.is_none() {
+            options.credentials.clone_from(&compiled.credentials);
         }
-        self.class.unwrap_or_else(|| classify(self.target))
+        if options.egress.is_none() {
+            options.egress.clone_from(&compiled.egress);
+        }
+        options.per_host = options.per_host.or(rule.per_host);
+    }
+
+    /// Returns the cacheability class, with the line that decided.
+    pub fn classified(&self) -> Classified {
+        classify(self.target, self.class)
     }
 
     /// Returns whether the first bytes are checked against the file type of the name.
     pub fn checks_file_type(&self) -> bool {
         self.is_secret || self.check_file_type.unwrap_or(true)
+    }
+
+    /// Returns the minimum age of a file by its `Last-Modified`. Zero: no minimum.
+    pub fn min_age(&self) -> Duration {
+        self.min_age.map(|age| age.0).unwrap_or_default()
+    }
+
+    /// Returns whether stored bytes are served without asking the origin.
+    pub fn is_offline(&self) -> bool {
+        !self.is_secret && self.offline.unwrap_or(false)
     }
 
     /// Returns the canonical alias under which the target is stored, if it differs.

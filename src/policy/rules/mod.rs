@@ -1,6 +1,7 @@
 //! Compiled policy configuration and rules.
 
 mod effective;
+mod pattern;
 mod rule;
 mod template;
 
@@ -14,6 +15,7 @@ pub use rule::Rule;
 use super::addresses::{is_in_networks, is_public};
 use super::config::Config;
 use super::denied::PolicyDenied;
+use super::explain::MatchingRule;
 use super::hosts::HostPattern;
 use super::parents::{CompiledParent, Parent};
 use crate::model::{ConfigError, FtpFile, Scheme, Size, Target};
@@ -161,6 +163,19 @@ impl Rules {
     /// Returns the settings that apply to a target. The rules are scanned once.
     pub fn effective<'a>(&'a self, target: &'a Target) -> EffectiveRule<'a> {
         EffectiveRule::new(&self.compiled, target)
+    }
+
+    /// Returns the rules that match one of the targets, in order.
+    pub fn matching(&self, targets: &[&Target]) -> Vec<MatchingRule> {
+        (1..)
+            .zip(&self.compiled)
+            .filter(|(_, rule)| targets.iter().any(|target| rule.matches(target)))
+            .map(|(number, rule)| MatchingRule {
+                number,
+                conditions: rule.conditions(),
+                settings: rule.settings(),
+            })
+            .collect()
     }
 
     pub fn parents(&self) -> &[CompiledParent] {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::pattern::{PathPattern, QueryPattern};
 use super::template::{Template, without_parameters};
 use crate::model::{ConfigError, HumanDuration, Scheme, Secret, Target};
 use crate::policy::cacheability::Class;
@@ -24,6 +25,9 @@ const MAX_PER_HOST: usize = 100_000;
 /// Longest request interval. A longer one would lead to queues of hours.
 const MAX_REQUEST_INTERVAL: Duration = Duration::from_mins(1);
 
+/// Longest minimum age. A longer one would keep out every file of active projects.
+const MAX_MIN_AGE: Duration = Duration::from_hours(365 * 24);
+
 /// Configuration of one rule: `[[rules]]`.
 ///
 /// For each setting, the first matching rule that has it decides. If no rule has it, the built-in
@@ -39,12 +43,22 @@ pub struct Rule {
     pub path_prefix: String,
     /// Suffix of the path. Empty: any path.
     pub path_suffix: String,
+    /// Pattern of the whole path, in which one `*` is one segment. Empty: any path.
+    pub path: String,
+    /// Pattern of parameters of the query, in which `*` is any text. Empty: any query, or none.
+    pub query: String,
     /// Cacheability class of matching targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<Class>,
     /// Whether the first bytes are checked against the file type of the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub check_file_type: Option<bool>,
+    /// Minimum age of a file by its `Last-Modified`. A younger file is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_age: Option<HumanDuration>,
+    /// Whether stored bytes are served without asking the origin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offline: Option<bool>,
     /// Canonical URL under which matching targets are stored: `"https://{host}/{path}"`.
     pub canonical_url: String,
     /// Query parameters that select a server rather than a file.
@@ -74,6 +88,8 @@ pub struct Rule {
 pub struct CompiledRule {
     scheme: Option<Scheme>,
     host: Option<HostPattern>,
+    path: Option<PathPattern>,
+    query: Option<QueryPattern>,
     pub rule: Rule,
     canonical_url: Option<Template>,
     mirrors: Vec<Template>,
@@ -88,6 +104,14 @@ impl CompiledRule {
         let compiled = Self {
             scheme: parse_scheme(&rule.scheme)?,
             host: parse_host(&rule.host)?,
+            path: (!rule.path.is_empty())
+                .then(|| PathPattern::parse(&rule.path))
+                .transpose()
+                .map_err(|error| invalid("path", &error))?,
+            query: (!rule.query.is_empty())
+                .then(|| QueryPattern::parse(&rule.query))
+                .transpose()
+                .map_err(|error| invalid("query", &error))?,
             canonical_url: (!rule.canonical_url.is_empty())
                 .then(|| template("canonical_url", &rule.canonical_url))
                 .transpose()?,
@@ -135,20 +159,56 @@ impl CompiledRule {
         {
             return Err(invalid("request_interval", &"must be at most 1m"));
         }
-        if self.has_no_effect() {
+        if rule.min_age.is_some_and(|age| age.0 > MAX_MIN_AGE) {
+            return Err(invalid("min_age", &"must be at most 365days"));
+        }
+        if self.settings().is_empty() {
             let reason = format!("the rule for host \"{}\" sets nothing", rule.host);
             return Err(ConfigError::new("rules", reason));
         }
         Ok(())
     }
 
-    fn has_no_effect(&self) -> bool {
+    /// Returns the keys of the conditions that the rule has, with their values.
+    pub fn conditions(&self) -> Vec<(&'static str, String)> {
         let rule = &self.rule;
-        let changes_target =
-            rule.class.is_some() || rule.check_file_type.is_some() || self.has_alias();
-        let changes_route = self.credentials.is_some() || self.egress.is_some();
-        let paces_requests = rule.per_host.is_some() || rule.request_interval.is_some();
-        !changes_target && !self.has_alternates() && !changes_route && !paces_requests
+        [
+            ("scheme", &rule.scheme),
+            ("host", &rule.host),
+            ("path_prefix", &rule.path_prefix),
+            ("path_suffix", &rule.path_suffix),
+            ("path", &rule.path),
+            ("query", &rule.query),
+        ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(key, value)| (key, value.clone()))
+        .collect()
+    }
+
+    /// Returns the keys of the settings that the rule has.
+    pub fn settings(&self) -> Vec<&'static str> {
+        let rule = &self.rule;
+        [
+            ("class", rule.class.is_some()),
+            ("check_file_type", rule.check_file_type.is_some()),
+            ("min_age", rule.min_age.is_some()),
+            ("offline", rule.offline.is_some()),
+            ("canonical_url", self.canonical_url.is_some()),
+            (
+                "ignored_query_parameters",
+                !rule.ignored_query_parameters.is_empty(),
+            ),
+            ("mirrors", !self.mirrors.is_empty()),
+            ("archives", !self.archives.is_empty()),
+            ("headers", self.credentials.is_some()),
+            ("per_host", rule.per_host.is_some()),
+            ("request_interval", rule.request_interval.is_some()),
+            ("egress_proxy", self.egress.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(key, is_set)| is_set.then_some(key))
+        .collect()
     }
 
     /// Returns whether the rule applies to a target.
@@ -160,6 +220,14 @@ impl CompiledRule {
                 .is_none_or(|host| host.matches(target.host()))
             && target.path().starts_with(&self.rule.path_prefix)
             && target.path().ends_with(&self.rule.path_suffix)
+            && self
+                .path
+                .as_ref()
+                .is_none_or(|path| path.matches(target.path()))
+            && self
+                .query
+                .as_ref()
+                .is_none_or(|query| query.matches(target.url().query()))
     }
 
     /// Returns whether the rule maps several targets to one canonical alias.

@@ -1,16 +1,15 @@
-//! Names of the indexes of package systems. An index keeps its name and gets new bytes.
+//! The one table of the index names of package systems. An index keeps its name and gets new bytes.
 //!
-//! Systems whose indexes have no file name of their own (npm, the pages of PyPI, the sparse index
-//! of cargo) have no row.
+//! Systems whose indexes have no file name of their own, such as the metadata of npm, have few rows.
+//! Their indexes get the same class without a row. The table is data. Its main type is [`System`].
 
 use std::fmt;
 
-use super::version_marks::is_dated;
-use Form::{Around, Folder, In, Name};
+use Form::{Around, Folder, In, Name, Project, Sparse};
 
 /// Package system, or another source of lists that keep their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct System(&'static str);
+pub struct System(pub(super) &'static str);
 
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,7 +19,7 @@ impl fmt::Display for System {
 
 /// Pattern of an index name, in lower case. One compression suffix may follow the name.
 #[derive(Debug, Clone, Copy)]
-enum Form {
+pub enum Form {
     /// Exactly this name.
     Name(&'static str),
     /// Prefix and suffix of a name. Between them are one byte or more, without a dot or a date.
@@ -29,24 +28,23 @@ enum Form {
     In(&'static str, &'static str),
     /// Every name in this folder that does not begin with a digest.
     Folder(&'static str),
+    /// Every name without a dot in this folder, and this folder itself. A slash may follow.
+    Project(&'static str),
+    /// Name without a dot in folders of its first letters, as in `se/rd/serde`.
+    Sparse,
 }
 
-/// Suffixes of compressed files. Containers (`.tar`, `.zip`, `.jar`) are part of a name.
-const COMPRESSIONS: [&str; 11] = [
-    ".gz", ".xz", ".bz2", ".zst", ".lzma", ".lz", ".lz4", ".zck", ".br", ".z", ".rz",
-];
-
-/// Hex digits of the shortest digest that may precede a name (MD5).
-const MIN_DIGEST_HEX: usize = 32;
-
 /// All index names, one row for each pattern.
-const FORMS: &[(&str, Form)] = &[
+pub const FORMS: &[(&str, Form)] = &[
+    ("Android repositories", Around("addon-", ".xml")),
+    ("Android repositories", Around("addon2-", ".xml")),
     ("Android repositories", Around("addons_list-", ".xml")),
     ("Android repositories", Around("repository-", ".xml")),
     ("Android repositories", Around("repository2-", ".xml")),
     ("Android repositories", Around("sys-img-", ".xml")),
     ("Android repositories", Around("sys-img2-", ".xml")),
     ("apk", Name("apkindex.tar")),
+    ("apk", Name("latest-releases.yaml")),
     ("apk", Name("packages.adb")),
     ("apt", Around("cid-index-", ".json")),
     ("apt", Around("commands-", "")),
@@ -63,6 +61,7 @@ const FORMS: &[(&str, Form)] = &[
     ("apt", In("dep11", "icons-64x64@2.tar")),
     ("apt", In("dep11", "icons.tar")),
     ("apt", Name("contents")),
+    ("apt", Name("extrafiles")),
     ("apt", Name("inrelease")),
     ("apt", Name("packages")),
     ("apt", Name("release")),
@@ -70,6 +69,7 @@ const FORMS: &[(&str, Form)] = &[
     ("AUR", Name("packages-meta-ext-v1.json")),
     ("AUR", Name("packages-meta-v1.json")),
     ("AUR", Name("pkgbase")),
+    ("cargo", Sparse),
     ("checksum lists", Name("b2sums")),
     ("checksum lists", Name("checksum")),
     ("checksum lists", Name("checksum.txt")),
@@ -97,6 +97,9 @@ const FORMS: &[(&str, Form)] = &[
     ("checksum lists", Name("shasums.txt")),
     ("checksum lists", Name("shasums256.txt")),
     ("checksum lists", Name("shasums512.txt")),
+    ("CocoaPods", Around("all_pods_versions_", ".txt")),
+    ("CocoaPods", Name("all_pods.txt")),
+    ("CocoaPods", Name("cocoapods-version.yml")),
     ("Composer", Name("packages.json")),
     ("conda", Name("channeldata.json")),
     ("conda", Name("current_repodata.json")),
@@ -106,14 +109,18 @@ const FORMS: &[(&str, Form)] = &[
     ("conda", Name("repodata_shards.msgpack")),
     ("conda", Name("run_exports.json")),
     ("CPAN", Around("recent-", ".json")),
+    ("CPAN", Around("recent-", ".yaml")),
     ("CPAN", Name("00whois.xml")),
     ("CPAN", Name("01mailrc.txt")),
     ("CPAN", Name("02authors.txt")),
     ("CPAN", Name("02packages.details.txt")),
+    ("CPAN", Name("02stamp")),
     ("CPAN", Name("03modlist.data")),
     ("CPAN", Name("06perms.txt")),
     ("CPAN", Name("08pumpking.txt")),
     ("CPAN", Name("find-ls")),
+    ("CPAN", Name("recent.recent")),
+    ("CRAN", In("contrib", "archive.rds")),
     ("CRAN", In("meta", "archive.rds")),
     ("CRAN", In("meta", "current.rds")),
     ("CRAN", Name("packages.rds")),
@@ -125,6 +132,7 @@ const FORMS: &[(&str, Form)] = &[
     ("Cygwin", Name("setup-x86_64.exe")),
     ("Cygwin", Name("setup.exe")),
     ("Cygwin", Name("setup.ini")),
+    ("Cygwin", Name("sha512.sum")),
     ("ELPA", Name("archive-contents")),
     ("ELPA", Name("elpa-packages.eld")),
     ("eopkg", Name("eopkg-index.xml")),
@@ -153,11 +161,13 @@ const FORMS: &[(&str, Form)] = &[
     ("FreeBSD", Name("packagesite.yaml")),
     ("FreeBSD", Name("vuln.xml")),
     ("Gentoo", Name("manifest.files")),
+    ("Gentoo", Name("timestamp.x")),
     ("Go", In("@v", "list")),
     ("Go", Name("@latest")),
     ("Hackage", Name("00-index.tar")),
     ("Hackage", Name("01-index.tar")),
     ("Hackage", Name("mirrors.json")),
+    ("Hackage", Name("preferred-versions")),
     ("Hackage", Name("root.json")),
     ("Hackage", Name("snapshot.json")),
     ("Hackage", Name("timestamp.json")),
@@ -182,6 +192,8 @@ const FORMS: &[(&str, Form)] = &[
     ("mirror listings", Name("fullfiletimelist")),
     ("mirror listings", Name("ls-lr")),
     ("Nix channels", Around("", ".narinfo")),
+    ("Nix channels", Name("binary-cache-url")),
+    ("Nix channels", Name("git-revision")),
     ("Nix channels", Name("nix-cache-info")),
     ("Nix channels", Name("nixexprs.tar")),
     ("Nix channels", Name("options.json")),
@@ -189,6 +201,8 @@ const FORMS: &[(&str, Form)] = &[
     ("Nix channels", Name("store-paths")),
     ("Node.js", In("dist", "index.json")),
     ("Node.js", In("dist", "index.tab")),
+    ("npm", In("-", "all")),
+    ("npm", Name("dist-tags")),
     ("NuGet", In("v3", "index.json")),
     ("opam", Name("index.tar")),
     ("opam", Name("urls.txt")),
@@ -201,6 +215,7 @@ const FORMS: &[(&str, Form)] = &[
     ("ostree", Name("summary.idx")),
     ("p2", Name("artifacts.jar")),
     ("p2", Name("artifacts.xml")),
+    ("p2", Name("category.xml")),
     ("p2", Name("compositeartifacts.jar")),
     ("p2", Name("compositeartifacts.xml")),
     ("p2", Name("compositecontent.jar")),
@@ -213,13 +228,21 @@ const FORMS: &[(&str, Form)] = &[
     ("pacman", Around("", ".db.tar")),
     ("pacman", Around("", ".files")),
     ("pacman", Around("", ".files.tar")),
+    ("pacman", Name("lastsync")),
+    ("pacman", Name("lastupdate")),
     ("pkgsrc", Name("pkg-vulnerabilities")),
     ("pkgsrc", Name("pkg_summary")),
     ("pkgsrc", Name("pkgsrc.tar")),
     ("poldek", Name("packages.dir")),
     ("poldek", Name("packages.ndir")),
+    ("PyPI", In("simple", "index.json")),
+    ("PyPI", Project("simple")),
     ("registries of ids", Name("cacert.pem")),
     ("registries of ids", Name("effective_tld_names.dat")),
+    ("registries of ids", Name("leap-seconds.list")),
+    ("registries of ids", Name("named.cache")),
+    ("registries of ids", Name("named.root")),
+    ("registries of ids", Name("oui.csv")),
     ("registries of ids", Name("oui.txt")),
     ("registries of ids", Name("pci.ids")),
     ("registries of ids", Name("pnp.ids")),
@@ -239,55 +262,26 @@ const FORMS: &[(&str, Form)] = &[
     ("Slackware", Name("changelog.txt")),
     ("Slackware", Name("file_list")),
     ("Slackware", Name("filelist.txt")),
+    ("Slackware", Name("gpg-key")),
     ("Slackware", Name("manifest")),
     ("Slackware", Name("packages.txt")),
+    ("Stackage", Name("snapshots.json")),
     ("TeX Live", Folder("tlnet/archive")),
     ("TeX Live", In("tlnet", "install-tl-unx.tar")),
     ("TeX Live", In("tlnet", "install-tl-windows.exe")),
     ("TeX Live", In("tlnet", "install-tl.zip")),
     ("TeX Live", Name("texlive.tlpdb")),
     ("urpmi", Folder("media_info")),
+    ("vulnerability feeds", Around("nvdcve-1.1-", ".json")),
+    ("vulnerability feeds", Around("nvdcve-1.1-", ".meta")),
+    ("vulnerability feeds", Around("nvdcve-2.0-", ".json")),
+    ("vulnerability feeds", Around("nvdcve-2.0-", ".meta")),
     ("xbps", Around("", "-repodata")),
     ("xbps", Around("", "-stagedata")),
     ("YaST", Folder("setup/descr")),
+    ("YaST", In("media.1", "media")),
+    ("YaST", In("media.1", "products")),
     ("YaST", Name("archives")),
     ("YaST", Name("content")),
     ("YaST", Name("directory.yast")),
 ];
-
-/// Returns the system whose index has this name.
-///
-/// `folder` is the path before the name. Both are in lower case.
-pub fn find_system(folder: &str, name: &str) -> Option<System> {
-    if name.is_empty() {
-        return None;
-    }
-    let plain = COMPRESSIONS
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-        .unwrap_or(name);
-    let row = FORMS.iter().find(|(_, form)| match *form {
-        Name(index) => plain == index,
-        Around(start, end) => is_around(plain, start, end),
-        In(parent, index) => plain == index && ends_with_folder(folder, parent),
-        Folder(parent) => ends_with_folder(folder, parent) && !begins_with_digest(name),
-    });
-    row.map(|(system, _)| System(system))
-}
-
-fn is_around(name: &str, start: &str, end: &str) -> bool {
-    let middle = name
-        .strip_prefix(start)
-        .and_then(|rest| rest.strip_suffix(end))
-        .unwrap_or_default();
-    !middle.is_empty() && !middle.contains('.') && !is_dated(middle)
-}
-
-fn ends_with_folder(path: &str, folder: &str) -> bool {
-    path.strip_suffix(folder)
-        .is_some_and(|before| before.is_empty() || before.ends_with('/'))
-}
-
-fn begins_with_digest(name: &str) -> bool {
-    name.bytes().take_while(u8::is_ascii_hexdigit).count() >= MIN_DIGEST_HEX
-}

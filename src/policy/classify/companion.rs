@@ -1,0 +1,94 @@
+//! Companions: signatures, checksums and metadata of another file.
+//!
+//! A companion changes together with its file, so both have one class.
+
+use super::index_names::find_system;
+use super::suffixes::file_suffix;
+
+/// Suffixes of companions, apart from those of the SHA family.
+const COMPANION_SUFFIXES: [&str; 22] = [
+    ".asc",
+    ".b2",
+    ".b2sum",
+    ".b3",
+    ".b3sum",
+    ".blake2b",
+    ".blake2bsum",
+    ".blake3",
+    ".gpg",
+    ".intoto.jsonl",
+    ".md5",
+    ".md5sum",
+    ".metadata",
+    ".minisig",
+    ".rmd160",
+    ".rmd160sum",
+    ".sig",
+    ".sigstore",
+    ".sigstore.json",
+    ".sign",
+    ".sm3",
+    ".sm3sum",
+];
+
+/// Suffix of a signature, or of a file of keys. It is a signature behind another suffix only.
+const KEY_RING_SUFFIX: &str = ".gpg";
+
+/// Returns the path of the file that a companion belongs to, without all companion suffixes.
+///
+/// `path` is in lower case. Returns `None` if the path is no companion.
+pub fn companion_of(path: &str) -> Option<&str> {
+    let mut bare = path;
+    while let Some(shorter) = without_companion_suffix(bare) {
+        bare = shorter;
+    }
+    (bare.len() < path.len()).then_some(bare)
+}
+
+/// Removes one companion suffix. A name that is only a suffix has none.
+fn without_companion_suffix(path: &str) -> Option<&str> {
+    let bare = COMPANION_SUFFIXES
+        .iter()
+        .find_map(|suffix| path.strip_suffix(suffix))
+        .or_else(|| without_sha(path))?;
+    let (folder, name) = bare.rsplit_once('/').unwrap_or(("", bare));
+    let is_companion = !path.ends_with(KEY_RING_SUFFIX)
+        || file_suffix(name).is_some()
+        || find_system(folder, name).is_some();
+    (!name.is_empty() && is_companion).then_some(bare)
+}
+
+/// Removes the suffix of any digest of the SHA family: `.sha`, `.sha3-256`, `.sha512_256sum`.
+fn without_sha(path: &str) -> Option<&str> {
+    let (bare, suffix) = path.rsplit_once('.')?;
+    let size = suffix.strip_prefix("sha")?;
+    let size = size.strip_suffix("sums").unwrap_or(size);
+    let size = size.strip_suffix("sum").unwrap_or(size);
+    size.bytes()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
+        .then_some(bare)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn companions_are_those_of_their_file() {
+        for (path, file) in [
+            ("/x.tar.gz.asc", Some("/x.tar.gz")),
+            ("/x.tar.gz.sha256.asc", Some("/x.tar.gz")),
+            ("/x.tar.gz.sha3-256", Some("/x.tar.gz")),
+            ("/x.tar.gz.gpg", Some("/x.tar.gz")),
+            ("/dists/sid/release.gpg", Some("/dists/sid/release")),
+            ("/keys/release-0x1234.gpg", None),
+            ("/x.whl.metadata", Some("/x.whl")),
+            ("/x.tar.gz", None),
+            ("/x.share", None),
+            ("/.asc", None),
+            ("/latest/.sig", None),
+        ] {
+            assert_eq!(companion_of(path), file, "{path}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Digests that a path states for its own bytes, as in `/by-hash/SHA256/<hex>`.
+//!
+//! The main type is [`PathDigest`].
+
+use super::companion::companion_of;
+use crate::model::{Algorithm, Digest};
+
+/// Digits of nix-base32, by value.
+const NIX_BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
+
+/// Algorithms of digests without a name, by their length in hex digits.
+const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::Md5,
+    Algorithm::Sha1,
+    Algorithm::Sha256,
+    Algorithm::Sha512,
+];
+
+/// Place to which a path belongs. It decides which forms of digests count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathScope {
+    /// Path at an origin. Only SHA-256 and SHA-512 count, and only in forms that name them.
+    Origin,
+    /// Path below `/mirror/` of the gateway. Digests in the form of any dialect count.
+    Mirror,
+}
+
+/// Digest in a path, which the body must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathDigest {
+    digest: Digest,
+    scope: PathScope,
+}
+
+impl PathDigest {
+    /// Returns the digest that a decoded path in lower case states for its body.
+    #[must_use]
+    pub fn find(path: &str, scope: PathScope) -> Option<Self> {
+        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let (last, folders) = segments.split_last()?;
+        let named = named_digest(folders, last)
+            .or_else(|| blob_digest(folders, last))
+            .or_else(|| repodata_digest(folders, last))
+            .filter(|digest| scope == PathScope::Mirror || digest.algorithm() >= Algorithm::Sha256);
+        let dialect = || match scope {
+            PathScope::Origin => None,
+            PathScope::Mirror => dialect_digest(folders, last),
+        };
+        let digest = named.or_else(dialect)?;
+        Some(Self { digest, scope })
+    }
+
+    /// Returns the digest.
+    #[must_use]
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Returns whether the path is below `/mirror/` of the gateway.
+    #[must_use]
+    pub fn is_below_mirror(&self) -> bool {
+        self.scope == PathScope::Mirror
+    }
+}
+
+/// Returns the digest of `/<algorithm>/<digest>`, `/<algorithm>/<digest>/<name>`, and
+/// `/<algorithm>/<first digits>/<digest>`.
+fn named_digest(folders: &[&str], last: &str) -> Option<Digest> {
+    match folders {
+        [.., algorithm] if algorithm_of(algorithm).is_some() => {
+            parse(algorithm_of(algorithm)?, last)
+        }
+        [.., algorithm, start] => {
+            let algorithm = algorithm_of(algorithm)?;
+            match last.strip_prefix(start) {
+                Some(rest) if !rest.is_empty() => parse(algorithm, last),
+                _ => parse(algorithm, start),
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Returns the digest of `/blobs/<algorithm>:<hex>`.
+fn blob_digest(folders: &[&str], last: &str) -> Option<Digest> {
+    let (algorithm, hex) = last.split_once(':')?;
+    let is_blob = folders.last() == Some(&"blobs");
+    parse_hex(algorithm_of(algorithm).filter(|_| is_blob)?, hex)
+}
+
+/// Returns the digest of `/repodata/<hex>-<name>`. The digest before the name of a companion is that
+/// of its file.
+fn repodata_digest(folders: &[&str], last: &str) -> Option<Digest> {
+    let (hex, _) = last.split_once('-')?;
+    let is_own = folders.last() == Some(&"repodata") && companion_of(last).is_none();
+    of_length(hex).filter(|_| is_own)
+}
+
+/// Returns the digest of forms that only mirror dialects use: `/<digest>`, `/<digest>.<suffix>`
+/// below `/archive/<first digits>/`, and `/<file>/<digest>/<file>`.
+fn dialect_digest(folders: &[&str], last: &str) -> Option<Digest> {
+    let between = match folders {
+        [.., file, hex] if file == &last => of_length(hex),
+        _ => None,
+    };
+    let in_archive = || match folders {
+        [.., "archive", start] => last
+            .split('.')
+            .next()
+            .filter(|hex| hex.starts_with(start))
+            .and_then(of_length),
+        _ => None,
+    };
+    between.or_else(in_archive).or_else(|| of_length(last))
+}
+
+fn algorithm_of(name: &str) -> Option<Algorithm> {
+    name.strip_suffix("sum").unwrap_or(name).parse().ok()
+}
+
+fn parse(algorithm: Algorithm, text: &str) -> Option<Digest> {
+    parse_hex(algorithm, text).or_else(|| parse_nix_base32(algorithm, text))
+}
+
+fn parse_hex(algorithm: Algorithm, hex: &str) -> Option<Digest> {
+    Digest::parse(algorithm, hex).ok()
+}
+
+fn of_length(hex: &str) -> Option<Digest> {
+    ALGORITHMS
+        .into_iter()
+        .find_map(|algorithm| parse_hex(algorithm, hex))
+}
+
+/// Parses a digest in nix-base32: five bits for each digit, the last digit first.
+fn parse_nix_base32(algorithm: Algorithm, text: &str) -> Option<Digest> {
+    let size_bytes = algorithm.size_bytes();
+    if text.len() != (size_bytes * 8).div_ceil(5) {
+        return None;
+    }
+    let mut bytes = vec![0_u8; size_bytes];
+    for (index, digit) in text.bytes().rev().enumerate() {
+        let value = NIX_BASE32.iter().position(|known| *known == digit)?;
+        let shifted = u16::try_from(value).ok()? << (index * 5 % 8);
+        let [low, high] = shifted.to_le_bytes();
+        let at = index * 5 / 8;
+        bytes[at] |= low;
+        match bytes.get_mut(at + 1) {
+            Some(next) => *next |= high,
+            None if high != 0 => return None,
+            None => {}
+        }
+    }
+    parse_hex(algorithm, &hex::encode(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, scope: PathScope) -> Option<String> {
+        PathDigest::find(path, scope).map(|found| found.digest().to_string())
+    }
+
+    #[test]
+    fn origin_paths_state_strong_digests_only() {
+        let (md5, sha256, sha512) = ("ab".repeat(16), "ab".repeat(32), "ab".repeat(64));
+        let expected = Some(format!("sha256:{sha256}"));
+        for path in [
+            format!("/dists/sid/main/by-hash/sha256/{sha256}"),
+            format!("/v2/x/blobs/sha256:{sha256}"),
+            format!("/os/repodata/{sha256}-primary.xml.gz"),
+            format!("/sha256/{sha256}"),
+            format!("/x/sha256/{sha256}/x.tar.gz"),
+            format!("/x/sha256/ab/{sha256}"),
+        ] {
+            assert_eq!(found(&path, PathScope::Origin), expected, "{path}");
+        }
+        assert_eq!(
+            found(
+                &format!("/pkgs/x/x.gz/sha512/{sha512}/x.gz"),
+                PathScope::Origin
+            ),
+            Some(format!("sha512:{sha512}"))
+        );
+        for path in [
+            format!("/by-hash/md5sum/{md5}"),
+            format!("/by-hash/sha256/{md5}"),
+            format!("/os/repodata/{sha256}-primary.xml.gz.asc"),
+            format!("/os/repodata/{md5}-primary.xml.gz"),
+            format!("/x/{sha256}"),
+            format!("/x/sha256/cd/{sha256}"),
+            "/sha256".to_owned(),
+            "/".to_owned(),
+        ] {
+            assert_eq!(found(&path, PathScope::Origin), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn mirror_paths_state_digests_of_dialects() {
+        let (md5, sha1, sha256) = ("ab".repeat(16), "ab".repeat(20), "ab".repeat(32));
+        for (path, digest) in [
+            (format!("/by-hash/md5sum/{md5}"), format!("md5:{md5}")),
+            (format!("/opam/md5/ab/{md5}"), format!("md5:{md5}")),
+            (format!("/x/x.gz/{md5}/x.gz"), format!("md5:{md5}")),
+            (format!("/sources/x/main/{sha1}"), format!("sha1:{sha1}")),
+            (
+                format!("/spack/_source-cache/archive/ab/{sha256}.tar.gz"),
+                format!("sha256:{sha256}"),
+            ),
+        ] {
+            assert_eq!(found(&path, PathScope::Mirror), Some(digest), "{path}");
+        }
+        assert_eq!(found("/gentoo/distfiles/x.gz", PathScope::Mirror), None);
+    }
+
+    #[test]
+    fn nix_base32_is_read() {
+        // SHA-256 of the empty text.
+        let path = "/sha256/0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73";
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(
+            found(path, PathScope::Origin),
+            Some(format!("sha256:{hex}"))
+        );
+        let none = "/sha256/zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz";
+        assert_eq!(found(none, PathScope::Origin), None);
+    }
+}

@@ -1,0 +1,52 @@
+//! Header fields of a request that carry credentials.
+
+/// Names of fields that carry credentials.
+const CREDENTIAL_FIELDS: [&str; 2] = ["authorization", "cookie"];
+
+/// Parts of the names of other fields that carry credentials.
+const CREDENTIAL_WORDS: [&str; 6] = ["api-key", "auth", "password", "secret", "session", "token"];
+
+/// Returns whether a header field carries a credential of the client.
+///
+/// A response to a request with such a field is for this client only, so it is not stored.
+#[must_use]
+pub fn is_credential_field(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    CREDENTIAL_FIELDS.contains(&name.as_str())
+        || CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_credentials_are_recognized() {
+        for name in [
+            "authorization",
+            "Cookie",
+            "PRIVATE-TOKEN",
+            "x-amz-security-token",
+            "x-api-key",
+            "x-goog-api-key",
+            "x-auth-user",
+            "x-client-secret",
+            "x-jfrog-password",
+            "x-session-id",
+        ] {
+            assert!(is_credential_field(name), "{name}");
+        }
+        for name in [
+            "accept",
+            "cache-control",
+            "cookie2x",
+            "if-none-match",
+            "range",
+            "user-agent",
+            "x-api-version",
+            "x-key",
+        ] {
+            assert!(!is_credential_field(name), "{name}");
+        }
+    }
+}

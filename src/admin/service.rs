@@ -114,6 +114,12 @@ impl AdminService {
         })
     }
 
+    /// Returns the cacheability class of a target.
+    #[must_use]
+    pub fn class(&self, target: &Target) -> Class {
+        self.policy.classify(target).class()
+    }
+
     /// Returns the key under which a target is stored.
     fn key_of(&self, target: &Target) -> Key {
         Key::new(&self.policy.cache_target(target))

@@ -5,6 +5,7 @@ mod config_source;
 mod doctor;
 mod error;
 mod exit;
+mod explain;
 mod gc;
 mod migrate;
 mod output;
@@ -20,6 +21,7 @@ use client::ClientCommand;
 use config_source::ConfigSource;
 use doctor::Doctor;
 use exit::{FailureCode, fail, finish_with};
+use explain::Explain;
 use gc::Gc;
 use migrate::Migrate;
 use scrub::Scrub;
@@ -46,6 +48,8 @@ enum Command {
     Serve,
     /// Check the configuration, and run nothing
     CheckConfig,
+    /// Explain how the configuration treats a URL, without any connection
+    Explain(Explain),
     /// Check whether a gateway is ready
     Doctor(Doctor),
     /// Copy all objects and records from a folder or bucket to another, while both are in use
@@ -69,6 +73,7 @@ pub fn run() -> ExitCode {
             Err(error) => fail(&error, FailureCode::Usage),
         },
         Command::Serve => serve(source),
+        Command::Explain(explain) => explain.run(&source),
         Command::Doctor(doctor) => block_on(doctor.run()),
         Command::Migrate(migrate) => block_on(migrate.run(&source)),
         Command::Scrub(scrub) => block_on(scrub.run(&source)),

@@ -54,8 +54,7 @@ pub struct CacheRequest {
     /// `Cache-Control: only-if-cached` (RFC 9111, section 5.2.1.7).
     pub only_if_cached: bool,
     pub user_agent: String,
-    /// The request has `Authorization` or `Cookie`, and the endpoint forwards them. The response is
-    /// for this client only.
+    /// One of `forwarded_headers` carries a credential. The response is for this client only.
     pub has_credentials: bool,
     /// Header fields for the origin if the request passes through. They have no effect on what is
     /// stored.

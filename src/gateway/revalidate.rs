@@ -20,7 +20,7 @@ use crate::freshness::{
     Freshness, Observation, Redirects, RequestLimits, Reuse, Staleness, WithoutValidator,
 };
 use crate::limits::UpstreamPermit;
-use crate::model::{ExpectedDigests, Fields, FileType, Key};
+use crate::model::{ExpectedDigests, Fields, Key};
 use crate::origin::{OriginError, ReceivedResponse};
 use crate::policy::Admitted;
 
@@ -121,6 +121,7 @@ impl<'a> Revalidation<'a> {
         let now = SystemTime::now();
         let (reuse, freshness) = stored.observation.reuse(&self.limits, policy, now);
         match reuse {
+            _ if self.admitted.is_offline() => self.responder().serve(stored, reused(&freshness)).await,
             Reuse::Fresh | Reuse::WhileRevalidating if !self.is_expected(&stored).await => {
                 self.validate(stored, Staleness::MustNotServe).await
             }
@@ -148,7 +149,6 @@ impl<'a> Revalidation<'a> {
     }
 
     fn shared_request(&self, stored: Option<StoredObservation>) -> SharedRequest {
-        let target = self.admitted.target();
         SharedRequest {
             arrived_at: self.arrived_at,
             fields: self.fields.clone(),
@@ -162,11 +162,7 @@ impl<'a> Revalidation<'a> {
             } else {
                 WithoutValidator::Refuse
             },
-            file_type: if self.admitted.checks_file_type() {
-                FileType::from_path(target.path())
-            } else {
-                FileType::Unchecked
-            },
+            file_type: self.admitted.file_type(),
         }
     }
 
@@ -360,7 +356,7 @@ impl<'a> Revalidation<'a> {
         let facts = ClientFacts::new(&self.request);
         let passed = services
             .passthrough
-            .pass_on(received, self.request.expected)
+            .pass_on(self.admitted, received, self.request.expected)
             .map_err(RequestError::Origin)?;
         deliver(passed, permit, self.admitted, &facts).await
     }

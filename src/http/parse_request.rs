@@ -14,6 +14,7 @@ use crate::gateway::{
     is_end_to_end_header,
 };
 use crate::model::{Algorithm, Digest, ExpectedDigests, Login, RangeSpec, Scheme, Target};
+use crate::policy::is_credential_field;
 
 /// Header fields that state an expected digest of the body.
 const EXPECTED_DIGEST_HEADERS: [(HeaderName, Algorithm); 4] = [
@@ -137,7 +138,11 @@ pub fn read_cache_request(
         .as_deref()
         .and_then(Login::from_authorization)
         .is_some_and(|login| login.is_anonymous());
-    let is_authorized = headers.contains_key(AUTHORIZATION) && !is_anonymous;
+    let forwarded_headers = forwarded_headers(headers, endpoint);
+    // A field that stays here, such as a login for nginx, has no effect on the response.
+    let has_credentials = forwarded_headers
+        .iter()
+        .any(|(name, _)| is_credential_field(name) && !(is_anonymous && name == "authorization"));
     Ok(CacheRequest {
         endpoint,
         delivery: choose_delivery(origin, headers, range),
@@ -152,9 +157,8 @@ pub fn read_cache_request(
                 .any(|directive| directive.trim().eq_ignore_ascii_case("only-if-cached"))
         }),
         user_agent: text(USER_AGENT).unwrap_or_default(),
-        has_credentials: endpoint == Endpoint::Proxy
-            && (is_authorized || headers.contains_key(COOKIE)),
-        forwarded_headers: forwarded_headers(headers, endpoint),
+        has_credentials,
+        forwarded_headers,
         body: None,
     })
 }
@@ -236,4 +240,16 @@ fn forwarded_headers(headers: &HeaderMap, endpoint: Endpoint) -> Vec<(String, Ve
         .filter(|(name, _)| is_forwarded(name.as_str()))
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateway_endpoint_forwards_no_credentials() {
+        for name in FORWARDED_BY_GATEWAY {
+            assert!(!is_credential_field(name), "{name}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub enum ClientCommand {
     Get(Get),
     /// Have the gateway fetch and store a file, without a download
     Ensure(Ensure),
-    /// Show all records of a URL
+    /// Show all records of a URL, and its class
     Stat(Stat),
     /// List stored files (operators)
     Ls(Ls),

@@ -79,7 +79,11 @@ impl Stat {
             return Ok(());
         }
         for record in shown["records"].as_array().into_iter().flatten() {
-            print_line(&line_of(record))?;
+            print_line(&format_args!(
+                "{}  {}",
+                line_of(record),
+                text(&shown["class"])
+            ))?;
         }
         for observation in shown["observations"].as_array().into_iter().flatten() {
             print_line(&line_of_observation(observation))?;

@@ -109,6 +109,11 @@ impl ExchangeTask {
             .policy
             .admit_body(response.header("content-type"), response.length())
             .map_err(OriginError::from)?;
+        if response.status() == 200 {
+            let modified_at = response.stored_headers().modified_at();
+            let checked = self.admitted.check_age(modified_at, times.received_at);
+            checked.map_err(OriginError::from)?;
+        }
         match self.judge(&response, times) {
             Verdict::NotModified(observation) => {
                 self.store_validated(state, observation).await;

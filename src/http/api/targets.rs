@@ -8,8 +8,8 @@ use crate::admin::{AdminError, AdminService, Operator};
 use crate::cache::RecordStatus;
 use crate::freshness::Observation;
 
-/// Shows all records and stored responses of a target, and the digest that the checksum file
-/// requires.
+/// Shows the class of a target, its records and stored responses, and the digest that the checksum
+/// file requires.
 pub async fn history(
     admin: &AdminService,
     mut query: Query<'_>,
@@ -19,6 +19,7 @@ pub async fn history(
     let (records, observations) = admin.stored(&target).await?;
     Ok(ok(json!({
         "url": redacted_url(&target),
+        "class": admin.class(&target),
         "required_sha256": admin.required_sha256(&target),
         "records": records.iter().map(record_json).collect::<Vec<_>>(),
         "observations": observations.iter().map(observation_json).collect::<Vec<_>>(),

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn branches_are_told_apart_from_tags() {
+    fn branches_differ_from_tags() {
         for (reference, pattern) in [
             ("openeuler-22.03-lts", Some("openEuler-*")),
             ("openeuler-24.03-lts-sp1", Some("openEuler-*")),

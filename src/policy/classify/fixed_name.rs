@@ -142,8 +142,8 @@ fn has_commit(text: &str) -> bool {
         .any(is_commit)
 }
 
-/// A full commit id as the last segment, or as the ref on a host of raw files. The host of a page is
-/// not known, so the last segment may still be one.
+/// A full commit id as the last segment, or as the ref on a host of raw files. Such a last segment
+/// may also be the URL of a page.
 fn commit_in_path(name: &TargetName<'_>) -> Option<NameVerdict> {
     let is_full = |text: &str| FULL_COMMIT_HEX.contains(&text.len()) && is_digest(text);
     let is_view = name

@@ -1,7 +1,7 @@
 //! The one table of the index names of package systems. An index keeps its name and gets new bytes.
 //!
-//! Systems whose indexes have no file name of their own, such as the metadata of npm, have few rows.
-//! Their indexes get the same class without a row. The table is data. Its main type is [`System`].
+//! Systems whose indexes have no file name of their own, such as npm, have few rows. Their indexes
+//! get the same class without a row. The table is data. Its main type is [`System`].
 
 use std::fmt;
 

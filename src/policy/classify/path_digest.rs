@@ -88,8 +88,8 @@ fn blob_digest(folders: &[&str], last: &str) -> Option<Digest> {
     parse_hex(algorithm_of(algorithm).filter(|_| is_blob)?, hex)
 }
 
-/// Returns the digest of `/repodata/<hex>-<name>`. The digest before the name of a companion is that
-/// of its file.
+/// Returns the digest of `/repodata/<hex>-<name>`. A companion has the digest of its file in its
+/// name.
 fn repodata_digest(folders: &[&str], last: &str) -> Option<Digest> {
     let (hex, _) = last.split_once('-')?;
     let is_own = folders.last() == Some(&"repodata") && companion_of(last).is_none();

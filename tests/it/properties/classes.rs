@@ -1,8 +1,9 @@
-//! Classes: a companion and its file, and spellings of one name, are of one class.
+//! Classes: a companion and its file, and spellings of one name, are of one class. A secret is
+//! never stored.
 
 use millpond::limits::LimitsConfig;
 use millpond::model::Target;
-use millpond::policy::{Class, Config, Policy};
+use millpond::policy::{Class, Config, Policy, Rule};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -63,6 +64,52 @@ fn class_of(policy: &Policy, path: &str) -> Class {
         .admit(target)
         .expect("the defaults allow the host")
         .class()
+}
+
+/// Encodes the bytes that `encoded` selects, except for slashes.
+fn with_encoding(text: &str, encoded: &[bool]) -> String {
+    let encode = |(at, c): (usize, char)| {
+        if encoded[at % encoded.len()] && c != '/' {
+            format!("%{:02X}", u32::from(c))
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().enumerate().map(encode).collect()
+}
+
+/// URLs that contain a login, a token or a signature.
+fn secret_urls() -> impl Strategy<Value = String> {
+    let name = select(vec!["x-1.0.tar.gz", "x.tar.gz", "core.db", "", "x-1.0.tar.gz.asc"]);
+    let parameter = select(vec![
+        "token=a",
+        "X-Amz-Signature=a",
+        "private%5Ftoken=a",
+        "SIG=a",
+        "access_token",
+    ]);
+    let before = select(vec!["", "a=1&", "h=0123abc;"]);
+    (name, parameter, before, any::<bool>()).prop_map(|(name, parameter, before, is_login)| {
+        if is_login {
+            format!("ftp://user:password@example.org/a/{name}")
+        } else {
+            format!("https://example.org/a/{name}?{before}{parameter}")
+        }
+    })
+}
+
+/// Rules that would change the class, the target or the use of stored bytes.
+fn rules() -> impl Strategy<Value = Vec<Rule>> {
+    let class = select(vec![Class::Immutable, Class::Revalidate, Class::PassThrough]);
+    let query = select(vec!["", "*", "token=*"]);
+    let rule = (class, query, any::<bool>()).prop_map(|(class, query, offline)| Rule {
+        query: query.to_owned(),
+        class: Some(class),
+        offline: Some(offline),
+        ignored_query_parameters: vec!["token".to_owned(), "X-Amz-Signature".to_owned()],
+        ..Rule::default()
+    });
+    vec(rule, 0..4)
 }
 
 fn with_case(text: &str, upper: &[bool]) -> String {
@@ -151,6 +198,28 @@ proptest! {
         let file = path.clone() + ".gz";
         let companion = format!("{file}{suffix}");
         prop_assert_eq!(class_of(&policy, &companion), class_of(&policy, &file), "{}", companion);
+    }
+
+    #[test]
+    fn encoding_never_changes_the_class(
+        path in paths(),
+        suffix in select(&["", ".asc", ".sha256"][..]),
+        encoded in vec(any::<bool>(), 1..8),
+    ) {
+        let (policy, path) = (policy(), path + suffix);
+        let spelling = with_encoding(&path, &encoded);
+        prop_assert_eq!(class_of(&policy, &spelling), class_of(&policy, &path), "{}", spelling);
+    }
+
+    #[test]
+    fn secrets_are_passed_whatever_rules_set(url in secret_urls(), rules in rules()) {
+        let policy = Policy::new(Config::default(), rules, &[], LimitsConfig::default())
+            .expect("the rules are valid");
+        let target = Target::parse(&url).expect("the URL is valid");
+        let admitted = policy.admit(target.clone()).expect("the defaults allow the host");
+        prop_assert_eq!(admitted.class(), Class::PassThrough, "{}", target);
+        prop_assert!(!admitted.is_offline());
+        prop_assert_eq!(admitted.target(), &target, "no rule changes the target");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::error::CacheError;
 use super::handle::Cache;
 use super::open;
-use crate::disk::{FileHit, IoClass, ObjectClass, Sealed, Staging, observations};
+use crate::disk::{DiskStore, FileHit, IoClass, ObjectClass, Sealed, Staging, observations};
 use crate::freshness::{Observation, ReusePolicy};
 use crate::model::{Hasher, Key};
 
@@ -25,7 +25,7 @@ impl Observations<'_> {
     /// [`CacheError`] if the disk could not be read.
     pub async fn list(&self, key: Key) -> Result<Vec<Observation>, CacheError> {
         let disk = self.cache.disk();
-        let list = move |disk: &crate::disk::DiskStore| observations::read_all(&disk.layout, key);
+        let list = move |disk: &DiskStore| observations::read_all(&disk.layout, key);
         Ok(disk.run(IoClass::Request, list).await?)
     }
 
@@ -58,8 +58,7 @@ impl Observations<'_> {
         observation: Observation,
     ) -> Result<Observation, CacheError> {
         let size_bytes = sealed.size_bytes;
-        let publish =
-            move |disk: &crate::disk::DiskStore| observations::publish(disk, &sealed, observation);
+        let publish = move |disk: &DiskStore| observations::publish(disk, &sealed, observation);
         let disk = self.cache.disk();
         Ok(disk.run(IoClass::Durable { size_bytes }, publish).await?)
     }
@@ -69,17 +68,16 @@ impl Observations<'_> {
     /// # Errors
     /// [`CacheError`] if the disk fails. Then the earlier observation stays.
     pub async fn replace(&self, observation: Observation) -> Result<Observation, CacheError> {
-        let replace = move |disk: &crate::disk::DiskStore| observations::replace(disk, observation);
+        let replace = move |disk: &DiskStore| observations::replace(disk, observation);
         Ok(self.cache.disk().run(IoClass::Request, replace).await?)
     }
 
-    /// Marks all observations of a target, so that each one is validated before it answers again.
+    /// Marks all observations of these targets, so that each one is validated before it answers again.
     ///
     /// # Errors
     /// [`CacheError`] if the disk fails.
-    pub async fn invalidate(&self, key: Key) -> Result<(), CacheError> {
-        let invalidate =
-            move |disk: &crate::disk::DiskStore| observations::invalidate_all(disk, key);
+    pub async fn invalidate(&self, keys: Vec<Key>) -> Result<(), CacheError> {
+        let invalidate = move |disk: &DiskStore| observations::invalidate_all(disk, &keys);
         Ok(self.cache.disk().run(IoClass::Request, invalidate).await?)
     }
 
@@ -109,8 +107,7 @@ impl Observations<'_> {
     /// # Errors
     /// [`CacheError`] if the disk fails.
     pub async fn remove(&self, key: Key) -> Result<(), CacheError> {
-        let remove =
-            move |disk: &crate::disk::DiskStore| observations::remove_all(&disk.layout, key);
+        let remove = move |disk: &DiskStore| observations::remove_all(&disk.layout, key);
         Ok(self.cache.disk().run(IoClass::Request, remove).await?)
     }
 }

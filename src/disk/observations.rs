@@ -116,13 +116,15 @@ pub fn replace(disk: &DiskStore, observation: Observation) -> Result<Observation
     Ok(observation)
 }
 
-/// Marks all observations of a target, so that each one is validated before it answers again.
+/// Marks all observations of these targets, so that each one is validated before it answers again.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails.
-pub fn invalidate_all(disk: &DiskStore, key: Key) -> Result<(), DiskError> {
-    for observation in read_all(&disk.layout, key)? {
-        replace(disk, observation.invalidated())?;
+pub fn invalidate_all(disk: &DiskStore, keys: &[Key]) -> Result<(), DiskError> {
+    for key in keys {
+        for observation in read_all(&disk.layout, *key)? {
+            replace(disk, observation.invalidated())?;
+        }
     }
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::freshness::{
 use crate::limits::UpstreamPermit;
 use crate::model::{ExpectedDigests, Fields, Key};
 use crate::origin::{OriginError, ReceivedResponse};
-use crate::policy::Admitted;
+use crate::policy::{Admitted, PolicyDenied};
 
 /// Responds to a GET or HEAD for a target of class `revalidate`.
 ///
@@ -121,7 +121,9 @@ impl<'a> Revalidation<'a> {
         let now = SystemTime::now();
         let (reuse, freshness) = stored.observation.reuse(&self.limits, policy, now);
         match reuse {
-            _ if self.admitted.is_offline() => self.responder().serve(stored, reused(&freshness)).await,
+            _ if self.admitted.is_offline() => {
+                self.responder().serve(stored, reused(&freshness)).await
+            }
             Reuse::Fresh | Reuse::WhileRevalidating if !self.is_expected(&stored).await => {
                 self.validate(stored, Staleness::MustNotServe).await
             }
@@ -251,7 +253,9 @@ impl<'a> Revalidation<'a> {
     ) -> Result<CacheResponse, RequestError> {
         let is_away = match &error {
             RequestError::Origin(error) => is_away(error),
-            RequestError::WrongFileType
+            // A version that is too young is not there yet.
+            RequestError::Denied(PolicyDenied::TooYoung(_))
+            | RequestError::WrongFileType
             | RequestError::DeadlineExceeded
             | RequestError::Busy
             | RequestError::Stopping

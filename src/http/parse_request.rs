@@ -3,9 +3,8 @@
 use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{
-    AUTHORIZATION, AsHeaderName, CACHE_CONTROL, CONNECTION, COOKIE, HeaderMap, HeaderName,
-    IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
-    VIA,
+    AUTHORIZATION, AsHeaderName, CACHE_CONTROL, CONNECTION, HeaderMap, HeaderName, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT, VIA,
 };
 
 use super::client_info::{Frontend, RequestOrigin};

@@ -8,10 +8,11 @@ const PASS_THROUGH: &str = "/pub/latest/list.bin";
 const IMMUTABLE: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
-fn mutable_names_pass_through_unstored() {
+fn targets_of_class_pass_are_streamed_unstored() {
     let origin = Origin::start();
     let (old, new) = (archive(1, 30_000), archive(2, 20_000));
-    let gateway = Gateway::relaying(&origin);
+    let builder = Gateway::builder().origin(&origin).relay();
+    let gateway = builder.rule("class = \"pass\"").start();
     for path in [
         "/page.html",
         "/list.txt",

@@ -260,7 +260,7 @@ fn first_url_decides_cacheability_class() {
     for _ in 0..2 {
         gateway
             .assert_serves(&origin.url("/latest"), &body)
-            .assert_cache(&["fwd=bypass"]);
+            .assert_cache(&["class=revalidate"]);
     }
     assert_eq!(origin.count("/latest"), 2);
     assert_eq!(gateway.records().len(), 1);

@@ -1,7 +1,9 @@
 //! Storage of class `revalidate`: its share of the disk, redirects, operators, and what an origin
 //! says about reuse.
 
-use crate::harness::{Body, Gateway, Origin, Reply, archive, encoded, eventually};
+use crate::harness::{
+    Body, FtpServer, Gateway, Origin, Reply, archive, encoded, eventually, sha256,
+};
 
 fn page(content: &str) -> Reply {
     let body: Body = content.as_bytes().to_vec().into();
@@ -180,4 +182,98 @@ fn operator_removes_a_stored_page() {
         .proxied("GET", &url)
         .send()
         .assert_body(200, b"second");
+}
+
+#[test]
+fn changed_index_makes_its_companion_stale() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let (index, signature) = ("/dists/stable/Release", "/dists/stable/Release.gpg");
+    let fresh = ("Cache-Control", "max-age=600");
+    let binary = |seed| archive(seed, 200);
+    origin.serve(index, page("first"));
+    origin.serve(signature, Reply::file(&binary(1)).header(fresh.0, fresh.1));
+    let send = |path: &str| gateway.proxied("GET", &origin.url(path)).send();
+    send(index).assert_body(200, b"first");
+    send(signature).assert_body(200, &binary(1));
+    origin.serve(index, page("second"));
+    origin.serve(signature, Reply::file(&binary(2)).header(fresh.0, fresh.1));
+    send(signature).assert_body(200, &binary(1));
+    send(index).assert_body(200, b"second");
+    send(signature).assert_body(200, &binary(2));
+}
+
+#[test]
+fn offline_rule_serves_what_is_stored_without_the_origin() {
+    let origin = Origin::start();
+    let mut gateway = Gateway::relaying(&origin);
+    let url = origin.url("/page");
+    origin.serve("/page", page("first"));
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"first");
+    gateway.restart_with(|builder| builder.rule("offline = true"));
+    let answer = gateway.proxied("GET", &url).send();
+    answer.assert_body(200, b"first");
+    answer.assert_cache(&["hit", "detail=stale"]);
+    assert_eq!(origin.count("/page"), 1);
+}
+
+#[test]
+fn stored_version_answers_while_a_new_one_is_too_young() {
+    let origin = Origin::start();
+    let builder = Gateway::builder().origin(&origin).relay();
+    let gateway = builder.rule("min_age = \"3days\"").start();
+    let url = origin.url("/page");
+    origin.serve("/page", page("first"));
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"first");
+    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+    let body: Body = b"second".to_vec().into();
+    origin.serve("/page", Reply::ok(&body).header("Last-Modified", &now));
+    let answer = gateway.proxied("GET", &url).send();
+    answer.assert_body(200, b"first");
+    answer.assert_cache(&["hit", "detail=stale"]);
+}
+
+#[test]
+fn ftp_index_is_served_while_the_server_is_away() {
+    let server = FtpServer::start();
+    let gateway = Gateway::builder().port(server.port()).relay().start();
+    let url = server.url("/pub/ls-lR");
+    server.serve("pub/ls-lR", &archive(1, 5000));
+    gateway.get(&url).send().assert_body(200, &archive(1, 5000));
+    server.serve("pub/ls-lR", &archive(2, 5000));
+    gateway.get(&url).send().assert_body(200, &archive(2, 5000));
+    drop(server);
+    let answer = gateway.get(&url).send();
+    answer.assert_body(200, &archive(2, 5000));
+    answer.assert_cache(&["hit", "detail=stale"]);
+}
+
+#[test]
+fn target_lookup_shows_class_and_stored_response() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/page");
+    for content in ["first", "second"] {
+        origin.serve("/page", page(content));
+        gateway
+            .proxied("GET", &url)
+            .send()
+            .assert_body(200, content.as_bytes());
+    }
+    let path = format!("/api/v1/targets?url={}", encoded(&url));
+    let shown = gateway.request("GET", &path).send().json();
+    assert_eq!(shown["class"], "revalidate");
+    let observation = &shown["observations"][0];
+    assert_eq!(observation["sha256"], sha256(b"second"));
+    assert_eq!(observation["history"][0], sha256(b"first"));
+    assert_eq!(
+        (&observation["status"], &observation["size_bytes"]),
+        (&200.into(), &6.into())
+    );
 }

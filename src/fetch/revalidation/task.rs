@@ -16,11 +16,11 @@ use crate::freshness::{
     NotStorable, Observation, Redirects, Staleness, StoredResponse, VaryNames, check_storable,
     freshen,
 };
-use crate::model::{ExpectedDigests, Fields, Hasher, Record, is_end_to_end_header};
+use crate::model::{ExpectedDigests, Fields, Hasher, Key, Record, Sha256, is_end_to_end_header};
 use crate::origin::{
     ConnectionFault, Method, OriginError, OriginRequest, ReceivedResponse, RequestFailed, Response,
 };
-use crate::policy::{Admitted, PolicyDenied};
+use crate::policy::{Admitted, PolicyDenied, pair_of};
 
 /// One exchange, and what its steps need.
 pub(super) struct ExchangeTask {
@@ -274,12 +274,27 @@ impl ExchangeTask {
         let sha256 = finished.digests.sha256;
         let sealed = finished.seal().await?;
         let observation = observations.publish(sealed, observation).await?;
+        self.invalidate_pair(state, sha256).await;
         self.exchange.body.mark_verified(sha256);
         let record = Arc::new(observation.to_record());
         state
             .exchanges()
             .remember_current(&self.key, &Arc::new(observation));
         Ok(Some(record))
+    }
+
+    /// Makes the companions of a changed file stale, or its file and its other companions. A
+    /// signature of the old file must not be served with the new one.
+    async fn invalidate_pair(&self, state: &FetcherState, sha256: Sha256) {
+        let stored = self.request.stored.as_ref();
+        if stored.is_some_and(|stored| stored.observation.sha256 == sha256) {
+            return;
+        }
+        let pair = pair_of(self.admitted.target());
+        let keys = pair.iter().map(Key::new).collect();
+        if let Err(error) = state.cache.observations().invalidate(keys).await {
+            tracing::warn!(%error, "stored companions could not be made stale");
+        }
     }
 
     /// Receives the chunks that show the file type.

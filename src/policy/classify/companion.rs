@@ -4,6 +4,7 @@
 
 use super::index_names::find_system;
 use super::suffixes::file_suffix;
+use crate::model::Target;
 
 /// Suffixes of companions, apart from those of the SHA family.
 const COMPANION_SUFFIXES: [&str; 22] = [
@@ -43,6 +44,34 @@ pub fn companion_of(path: &str) -> Option<&str> {
         bare = shorter;
     }
     (bare.len() < path.len()).then_some(bare)
+}
+
+/// Digest suffixes under which most origins publish checksums.
+const CHECKSUM_SUFFIXES: [&str; 8] = [
+    ".sha1",
+    ".sha1sum",
+    ".sha256",
+    ".sha256sum",
+    ".sha384",
+    ".sha512",
+    ".sha512sum",
+    ".sha",
+];
+
+/// Returns the file of a target and its usual companions, apart from the target itself. They change
+/// together.
+#[must_use]
+pub fn pair_of(target: &Target) -> Vec<Target> {
+    let path = target.path();
+    let lower = path.to_ascii_lowercase();
+    let bare = companion_of(&lower).map_or(path, |bare| &path[..bare.len()]);
+    let suffixes = COMPANION_SUFFIXES.iter().chain(&CHECKSUM_SUFFIXES);
+    let paths = suffixes.map(|suffix| format!("{bare}{suffix}"));
+    std::iter::once(bare.to_owned())
+        .chain(paths)
+        .filter(|other| other != path)
+        .filter_map(|other| target.join(&other).ok())
+        .collect()
 }
 
 /// Removes one companion suffix. A name that is only a suffix has none.

@@ -80,7 +80,13 @@ fn with_encoding(text: &str, encoded: &[bool]) -> String {
 
 /// URLs that contain a login, a token or a signature.
 fn secret_urls() -> impl Strategy<Value = String> {
-    let name = select(vec!["x-1.0.tar.gz", "x.tar.gz", "core.db", "", "x-1.0.tar.gz.asc"]);
+    let name = select(vec![
+        "x-1.0.tar.gz",
+        "x.tar.gz",
+        "core.db",
+        "",
+        "x-1.0.tar.gz.asc",
+    ]);
     let parameter = select(vec![
         "token=a",
         "X-Amz-Signature=a",
@@ -100,7 +106,11 @@ fn secret_urls() -> impl Strategy<Value = String> {
 
 /// Rules that would change the class, the target or the use of stored bytes.
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
-    let class = select(vec![Class::Immutable, Class::Revalidate, Class::PassThrough]);
+    let class = select(vec![
+        Class::Immutable,
+        Class::Revalidate,
+        Class::PassThrough,
+    ]);
     let query = select(vec!["", "*", "token=*"]);
     let rule = (class, query, any::<bool>()).prop_map(|(class, query, offline)| Rule {
         query: query.to_owned(),

@@ -156,7 +156,8 @@ fn refreshed_page_answers_whenever_the_origin_is_away() {
     );
     let path = format!("/api/v1/refresh?url={}", encoded(&url));
     gateway.operate("POST", &path).send().assert_status(200);
-    gateway.get(&url).send().assert_cache(&["fwd=bypass"]);
+    let answer = gateway.get(&url).send();
+    answer.assert_cache(&["fwd=stale", "fwd-status=304"]);
     origin.stop();
     let answer = gateway.get(&url).send();
     answer.assert_body(200, b"keys");

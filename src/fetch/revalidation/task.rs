@@ -13,8 +13,8 @@ use crate::fetch::FetchError;
 use crate::fetch::shared_body::Head;
 use crate::fetch::state::FetcherState;
 use crate::freshness::{
-    NotStorable, Observation, Redirects, Staleness, StoredResponse, VaryNames, check_storable,
-    freshen,
+    NotStorable, Observation, Redirects, Staleness, StoredResponse, VaryNames, WithoutValidator,
+    check_storable, freshen,
 };
 use crate::model::{ExpectedDigests, Fields, Hasher, Key, Record, Sha256, is_end_to_end_header};
 use crate::origin::{
@@ -212,19 +212,29 @@ impl ExchangeTask {
         Ok(Observation::new(target, vary, &head, response.source()).with_redirects(redirects))
     }
 
-    /// Stores the head that a 304 has updated. Readers get it also if the disk fails.
+    /// Stores the head that a 304 has updated, unless it forbids that. Readers get it also if the
+    /// disk fails.
     async fn store_validated(&self, state: &FetcherState, observation: Observation) {
-        let observations = state.cache.observations();
-        let answer = match observations.replace(observation.clone()).await {
-            Ok(stored) => stored,
-            Err(error) => {
-                tracing::warn!(%error, "validated response could not be updated");
-                observation
-            }
+        let (request, head) = (&self.request.fields, observation.response());
+        let answer = match check_storable(request, &head, WithoutValidator::Store) {
+            Ok(()) => self.replace_head(state, observation).await,
+            Err(_) => observation,
         };
         let answer = Arc::new(answer);
         state.exchanges().remember_current(&self.key, &answer);
         self.exchange.set_answer(SharedAnswer::Current(answer));
+    }
+
+    async fn replace_head(&self, state: &FetcherState, observation: Observation) -> Observation {
+        let replaced = state
+            .cache
+            .observations()
+            .replace(observation.clone())
+            .await;
+        replaced.unwrap_or_else(|error| {
+            tracing::warn!(%error, "validated response could not be updated");
+            observation
+        })
     }
 
     /// Gives the response to the request that started the exchange.

@@ -57,7 +57,7 @@ fn api_rejects_clients_outside_allow_clients() {
         .start();
     let of_target = format!(
         "/api/v1/targets?url={}",
-        encoded("https://example.org/x.tar.gz")
+        encoded("https://example.org/x-7.0.tar.gz")
     );
     for path in [
         by_digest(&"0".repeat(64)),

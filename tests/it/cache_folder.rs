@@ -19,7 +19,10 @@ fn stored(size: usize) -> (Origin, Gateway, Body) {
     let reply = Reply::file(&body).header("Content-Type", "application/gzip");
     origin.serve(
         PATH,
-        reply.header("Content-Disposition", "attachment; filename=\"x.tar.gz\""),
+        reply.header(
+            "Content-Disposition",
+            "attachment; filename=\"x-7.0.tar.gz\"",
+        ),
     );
     let gateway = Gateway::relaying(&origin);
     gateway.assert_serves(&origin.url(PATH), &body);
@@ -88,7 +91,7 @@ fn record_describes_content_of_target() {
     assert_eq!(record["headers"]["content_type"], "application/gzip");
     assert_eq!(
         record["headers"]["content_disposition"],
-        "attachment; filename=\"x.tar.gz\""
+        "attachment; filename=\"x-7.0.tar.gz\""
     );
 }
 

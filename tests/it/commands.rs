@@ -155,14 +155,18 @@ fn failed_get_leaves_no_file() {
         &desk.run("get", &["--sha256", &"0".repeat(64), &desk.url]),
         4,
     );
-    desk.origin.serve("/pub/gone.tar.gz", Reply::status(404));
-    assert_code(&desk.run("get", &[&desk.origin.url("/pub/gone.tar.gz")]), 3);
+    desk.origin
+        .serve("/pub/gone-1.0.tar.gz", Reply::status(404));
+    assert_code(
+        &desk.run("get", &[&desk.origin.url("/pub/gone-1.0.tar.gz")]),
+        3,
+    );
     desk.origin.serve(
-        "/pub/broken.tar.gz",
+        "/pub/broken-1.0.tar.gz",
         Reply::file(&desk.body).cut_at(100_000),
     );
     assert_code(
-        &desk.run("get", &[&desk.origin.url("/pub/broken.tar.gz")]),
+        &desk.run("get", &[&desk.origin.url("/pub/broken-1.0.tar.gz")]),
         1,
     );
     assert_code(&desk.run("get", &["https://example.org/"]), 2);
@@ -196,9 +200,10 @@ fn ensure_makes_the_gateway_store_a_file() {
         &desk.run("ensure", &["--sha256", &"0".repeat(64), &desk.url]),
         4,
     );
-    desk.origin.serve("/pub/gone.tar.gz", Reply::status(404));
+    desk.origin
+        .serve("/pub/gone-1.0.tar.gz", Reply::status(404));
     assert_code(
-        &desk.run("ensure", &[&desk.origin.url("/pub/gone.tar.gz")]),
+        &desk.run("ensure", &[&desk.origin.url("/pub/gone-1.0.tar.gz")]),
         3,
     );
     assert!(files_under(desk.folder.path()).is_empty());
@@ -207,32 +212,46 @@ fn ensure_makes_the_gateway_store_a_file() {
 #[test]
 fn import_prints_same_digests_before_and_after() {
     let desk = Desk::new();
-    desk.write("own.tar.gz", &desk.body);
+    desk.write("own-1.0.tar.gz", &desk.body);
     desk.origin.serve(PATH, Reply::status(404));
-    let run = desk.operate("import", &["own.tar.gz", "--url", &desk.url]);
+    let run = desk.operate("import", &["own-1.0.tar.gz", "--url", &desk.url]);
     run.assert_success();
-    let md5 = digest_of("md5sum", desk.folder.path(), "own.tar.gz");
+    let md5 = digest_of("md5sum", desk.folder.path(), "own-1.0.tar.gz");
     let digests = format!("md5:{md5}  sha256:{}", sha256(&desk.body));
     assert_eq!(
         run.stdout,
-        format!("{digests}  own.tar.gz\n{digests}  {}\n", desk.url)
+        format!("{digests}  own-1.0.tar.gz\n{digests}  {}\n", desk.url)
     );
     desk.gateway.assert_serves(&desk.url, &desk.body);
     assert_eq!(desk.origin.count(PATH), 0);
     let run = desk.operate(
         "import",
-        &["--json", "own.tar.gz", "--url", &desk.origin.url("/other/")],
+        &[
+            "--json",
+            "own-1.0.tar.gz",
+            "--url",
+            &desk.origin.url("/other/"),
+        ],
     );
-    assert_eq!(json(&run)["url"], desk.origin.url("/other/own.tar.gz"));
-    assert_code(&desk.run("import", &["own.tar.gz", "--url", &desk.url]), 1);
+    assert_eq!(json(&run)["url"], desk.origin.url("/other/own-1.0.tar.gz"));
     assert_code(
-        &desk.operate("import", &["missing.tar.gz", "--url", &desk.url]),
+        &desk.run("import", &["own-1.0.tar.gz", "--url", &desk.url]),
+        1,
+    );
+    assert_code(
+        &desk.operate("import", &["missing-1.0.tar.gz", "--url", &desk.url]),
         2,
     );
     assert_code(
         &desk.run(
             "import",
-            &["own.tar.gz", "--url", &desk.url, "--token-file", "missing"],
+            &[
+                "own-1.0.tar.gz",
+                "--url",
+                &desk.url,
+                "--token-file",
+                "missing",
+            ],
         ),
         2,
     );

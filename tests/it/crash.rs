@@ -80,14 +80,17 @@ fn killed_gateway_cuts_its_clients_transfers() {
     let origin = Origin::start();
     let body = archive(2, 300_000);
     let gate = Gate::new();
-    origin.serve("/length.tar.gz", Reply::file(&body).gate_at(100_000, &gate));
     origin.serve(
-        "/chunks.tar.gz",
+        "/length-1.0.tar.gz",
+        Reply::file(&body).gate_at(100_000, &gate),
+    );
+    origin.serve(
+        "/chunks-1.0.tar.gz",
         Reply::file(&body).chunked().gate_at(100_000, &gate),
     );
     let mut gateway = Gateway::relaying(&origin);
-    let mut answers =
-        ["/length.tar.gz", "/chunks.tar.gz"].map(|path| gateway.get(&origin.url(path)).open());
+    let mut answers = ["/length-1.0.tar.gz", "/chunks-1.0.tar.gz"]
+        .map(|path| gateway.get(&origin.url(path)).open());
     for answer in &mut answers {
         assert_same(&answer.read(100_000), &body[..100_000]);
     }

@@ -60,8 +60,8 @@ fn small_wrong_body_is_never_sent_completely() {
     let origin = Origin::start();
     let body = archive(3, 40);
     origin.serve(PATH, Reply::file(&body));
-    origin.serve("/x.patch", Reply::ok(&b"-\n".to_vec().into()));
-    origin.serve("/y.patch", Reply::ok(&b"+".to_vec().into()));
+    origin.serve("/x-1.0.patch", Reply::ok(&b"-\n".to_vec().into()));
+    origin.serve("/y-1.0.patch", Reply::ok(&b"+".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
     let wrong = |path: &str| {
         gateway
@@ -70,8 +70,8 @@ fn small_wrong_body_is_never_sent_completely() {
             .send()
     };
     assert_refused(&wrong(PATH), &body);
-    assert_refused(&wrong("/x.patch"), b"-\n");
-    assert_refused(&wrong("/y.patch"), b"+");
+    assert_refused(&wrong("/x-1.0.patch"), b"-\n");
+    assert_refused(&wrong("/y-1.0.patch"), b"+");
     gateway.assert_nothing_stored();
 }
 
@@ -146,7 +146,7 @@ fn every_algorithm_is_checked_on_miss_and_hit() {
     ];
     let gateway = Gateway::relaying(&origin);
     for (name, digest) in right {
-        let path = format!("/{name}.patch");
+        let path = format!("/{name}-1.0.patch");
         let url = origin.url(&path);
         origin.serve(&path, Reply::file(&body.clone().into()));
         let wrong: String = digest
@@ -195,7 +195,7 @@ fn header_digests_are_checked_like_path_digests() {
         ("X-Expected-Sha512", hex::encode(Sha512::digest(&body))),
     ];
     for (name, digest) in headers {
-        let path = format!("/{name}.patch");
+        let path = format!("/{name}-1.0.patch");
         origin.serve(&path, Reply::file(&body.clone().into()));
         let get = |digest: &str| gateway.get(&origin.url(&path)).header(name, digest).send();
         get(&digest).assert_body(200, &body);
@@ -269,13 +269,13 @@ fn range_at_end_of_wrong_body_is_cut() {
 fn digest_is_checked_on_pass_through_responses() {
     let origin = Origin::start();
     let body = archive(8, 50_000);
-    for path in ["/length.bin", "/x.tar.gz?token=a"] {
+    for path in ["/length.bin", "/x-7.0.tar.gz?token=a"] {
         origin.serve(path, Reply::file(&body));
     }
     origin.serve("/chunks.bin", Reply::file(&body).chunked());
     let builder = Gateway::builder().origin(&origin).relay();
     let gateway = builder.rule("class = \"pass\"").start();
-    for path in ["/length.bin", "/chunks.bin", "/x.tar.gz?token=a"] {
+    for path in ["/length.bin", "/chunks.bin", "/x-7.0.tar.gz?token=a"] {
         let url = origin.url(path);
         for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
             let expecting =

@@ -138,14 +138,14 @@ fn pasv_cannot_redirect_to_another_host_or_service() {
     gateway.get(&server.url(PATH)).send().assert_problem(504);
     assert_eq!(other.connections(), 0);
     server.on("PASV", passive([127, 0, 0, 1].into(), 25));
-    server.serve("y.zip", &archive(2, 10));
+    server.serve("y-1.0.zip", &archive(2, 10));
     gateway
-        .get(&server.url("/y.zip"))
+        .get(&server.url("/y-1.0.zip"))
         .send()
         .assert_problem(502);
     server.on("PASV", say("227 (1,2,3)"));
     gateway
-        .get(&server.url("/z.zip"))
+        .get(&server.url("/z-1.0.zip"))
         .send()
         .assert_problem(502);
 }
@@ -234,30 +234,30 @@ fn file_names_are_sent_byte_for_byte() {
 fn http_redirect_to_ftp_is_checked_by_policy() {
     let (server, body) = stage();
     let origin = Origin::start();
-    origin.serve("/a.tar.gz", Reply::redirect(302, &server.url(PATH)));
+    origin.serve("/a-1.0.tar.gz", Reply::redirect(302, &server.url(PATH)));
     origin.serve(
-        "/b.tar.gz",
+        "/b-7.0.tar.gz",
         Reply::redirect(
             302,
             &format!("ftp://user:pass@127.0.0.1:{}{PATH}", server.port()),
         ),
     );
-    origin.serve("/c.tar.gz", Reply::redirect(302, &server.url("/")));
+    origin.serve("/c-1.0.tar.gz", Reply::redirect(302, &server.url("/")));
     let gateway = Gateway::builder()
         .origin(&origin)
         .port(server.port())
         .relay()
         .one_attempt()
         .start();
-    gateway.assert_serves(&origin.url("/a.tar.gz"), &body);
-    gateway.await_stored(&origin.url("/a.tar.gz"));
+    gateway.assert_serves(&origin.url("/a-1.0.tar.gz"), &body);
+    gateway.await_stored(&origin.url("/a-1.0.tar.gz"));
     let asked = server.asked().len();
     gateway
-        .get(&origin.url("/b.tar.gz"))
+        .get(&origin.url("/b-7.0.tar.gz"))
         .send()
         .assert_problem(502);
     gateway
-        .get(&origin.url("/c.tar.gz"))
+        .get(&origin.url("/c-1.0.tar.gz"))
         .send()
         .assert_problem(403);
     assert_eq!(server.asked().len(), asked);
@@ -267,7 +267,7 @@ fn http_redirect_to_ftp_is_checked_by_policy() {
         .one_attempt()
         .start();
     strict
-        .get(&origin.url("/a.tar.gz"))
+        .get(&origin.url("/a-1.0.tar.gz"))
         .send()
         .assert_problem(403);
     assert_eq!(server.asked().len(), asked);

@@ -204,7 +204,7 @@ fn only_if_cached_never_asks_the_origin() {
     let origin = Origin::start();
     origin.serve(PASS_THROUGH, Reply::ok(&b"page\n".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
-    for path in [PASS_THROUGH, "/x.tar.gz?token=a", IMMUTABLE] {
+    for path in [PASS_THROUGH, "/x-7.0.tar.gz?token=a", IMMUTABLE] {
         let url = origin.url(path);
         for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
             request
@@ -274,7 +274,7 @@ fn if_match_on_miss_is_checked_by_digest() {
             ("length", Reply::file(&body)),
             ("chunks", Reply::file(&body).chunked()),
         ] {
-            let path = format!("/{name}/{framing}/x.tar.gz");
+            let path = format!("/{name}/{framing}/x-7.0.tar.gz");
             origin.serve(&path, reply);
             let get = || {
                 gateway

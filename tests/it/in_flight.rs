@@ -213,7 +213,7 @@ fn aria2c_with_four_connections_gets_the_file() {
     std::thread::scope(|scope| {
         let run = scope.spawn(|| {
             Tool::aria2c(folder.path())
-                .args(&["-x4", "-s4", "-k1M", "-o", "x.tar.gz"])
+                .args(&["-x4", "-s4", "-k1M", "-o", "x-7.0.tar.gz"])
                 .arg(&url)
                 .run()
         });
@@ -222,7 +222,7 @@ fn aria2c_with_four_connections_gets_the_file() {
         run.join().expect("aria2c runs").assert_success();
     });
     assert_same(
-        &std::fs::read(folder.path().join("x.tar.gz")).expect("the file exists"),
+        &std::fs::read(folder.path().join("x-7.0.tar.gz")).expect("the file exists"),
         &body,
     );
     assert_eq!(

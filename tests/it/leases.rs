@@ -198,7 +198,7 @@ fn fetch_proceeds_if_lease_cannot_be_taken() {
 fn published_object_must_match_bytes_already_sent() {
     let origin = Origin::start();
     let (body, wrong) = (archive(25, 300_000), archive(26, 300_000));
-    for (path, sent) in [("/right.tar.gz", &body), ("/wrong.tar.gz", &wrong)] {
+    for (path, sent) in [("/right-1.0.tar.gz", &body), ("/wrong-1.0.tar.gz", &wrong)] {
         origin.serve(path, Reply::file(&body));
         let mut gateway = with(&origin).start();
         let url = origin.url(path);

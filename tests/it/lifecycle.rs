@@ -28,7 +28,7 @@ fn stop_finishes_responses_and_fetches() {
         let gate = Gate::new();
         origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
         origin.serve(
-            "/background.tar.gz",
+            "/background-1.0.tar.gz",
             Reply::file(&other).gate_at(50_000, &gate),
         );
         origin.serve("/passed.bin", Reply::ok(&other).gate_at(50_000, &gate));
@@ -41,7 +41,7 @@ fn stop_finishes_responses_and_fetches() {
         let mut passed = gateway.proxied("GET", &origin.url("/passed.bin")).open();
         assert_same(&answer.read(100_000), &body[..100_000]);
         assert_same(&passed.read(50_000), &other[..50_000]);
-        drop(gateway.get(&origin.url("/background.tar.gz")).open());
+        drop(gateway.get(&origin.url("/background-1.0.tar.gz")).open());
         gateway.signal(signal);
         await_closed(&gateway);
         gate.open();
@@ -56,7 +56,9 @@ fn stop_finishes_responses_and_fetches() {
             "the fetch of the download is stored"
         );
         assert_eq!(
-            gateway.records_of(&origin.url("/background.tar.gz")).len(),
+            gateway
+                .records_of(&origin.url("/background-1.0.tar.gz"))
+                .len(),
             1,
             "a fetch without clients is stored too"
         );

@@ -20,16 +20,16 @@ fn each_request_logs_one_complete_event() {
     let origin = Origin::start();
     let body = archive(1, 12_345);
     let gateway = Gateway::relaying(&origin);
-    for path in ["/miss.tar.gz", "/passed.bin", "/absent.tar.gz"] {
+    for path in ["/miss-1.0.tar.gz", "/passed.bin", "/absent-1.0.tar.gz"] {
         origin.serve(path, Reply::file(&body));
     }
-    origin.serve("/absent.tar.gz", Reply::status(404));
-    gateway.assert_serves(&origin.url("/miss.tar.gz"), &body);
-    let miss = only_request(&gateway, "/miss.tar.gz");
+    origin.serve("/absent-1.0.tar.gz", Reply::status(404));
+    gateway.assert_serves(&origin.url("/miss-1.0.tar.gz"), &body);
+    let miss = only_request(&gateway, "/miss-1.0.tar.gz");
     assert_eq!(miss["client"], "127.0.0.1");
     assert_eq!(miss["endpoint"], "gateway");
     assert_eq!(miss["method"], "GET");
-    assert_eq!(miss["uri"], origin.url("/miss.tar.gz"));
+    assert_eq!(miss["uri"], origin.url("/miss-1.0.tar.gz"));
     assert_eq!(miss["status"], 200);
     assert_eq!(miss["sent_bytes"], 12_345);
     assert_eq!(miss["completion"], "complete");
@@ -57,10 +57,10 @@ fn each_request_logs_one_complete_event() {
     );
 
     gateway
-        .get(&origin.url("/absent.tar.gz"))
+        .get(&origin.url("/absent-1.0.tar.gz"))
         .send()
         .assert_status(404);
-    let absent = only_request(&gateway, "/absent.tar.gz");
+    let absent = only_request(&gateway, "/absent-1.0.tar.gz");
     assert_eq!(absent["status"], 404);
     assert_eq!(absent["level"], "INFO", "a miss is not an error in the log");
 
@@ -116,7 +116,7 @@ fn each_fetch_logs_one_complete_event() {
     let origin = Origin::start();
     let body = archive(3, 23_456);
     origin.script(PATH, vec![Reply::status(503), Reply::file(&body)]);
-    origin.serve("/absent.tar.gz", Reply::status(404));
+    origin.serve("/absent-1.0.tar.gz", Reply::status(404));
     let gateway = Gateway::builder()
         .origin(&origin)
         .relay()
@@ -128,8 +128,8 @@ fn each_fetch_logs_one_complete_event() {
     assert_eq!(stored["sha256"], sha256(&body));
     assert_eq!(stored["attempts"], 2);
     assert!(stored["duration_ms"].is_number(), "{stored}");
-    gateway.get(&origin.url("/absent.tar.gz")).send();
-    let absent = gateway.await_fetch(&origin.url("/absent.tar.gz"));
+    gateway.get(&origin.url("/absent-1.0.tar.gz")).send();
+    let absent = gateway.await_fetch(&origin.url("/absent-1.0.tar.gz"));
     assert_ne!(absent["outcome"], "stored");
     assert!(
         absent["cause"]

@@ -66,9 +66,9 @@ fn nginx_logs_hide_secrets_without_gateway() {
     let nginx = Nginx::before(&gateway);
     gateway.stop();
     for target in [
-        format!("/{}?X-Amz-Signature=hush", origin.url("/signed.tar.gz")),
+        format!("/{}?X-Amz-Signature=hush", origin.url("/signed-1.0.tar.gz")),
         format!(
-            "/ftp://somebody:hush@127.0.0.1:{}/user.tar.gz",
+            "/ftp://somebody:hush@127.0.0.1:{}/user-1.0.tar.gz",
             origin.port()
         ),
     ] {

@@ -122,12 +122,12 @@ fn each_host_and_cause_has_its_alert() {
     for origin in [&origin, &other] {
         origin.serve(PATH, Reply::status(500));
     }
-    origin.serve("/page.tar.gz", Reply::html());
+    origin.serve("/page-1.0.tar.gz", Reply::html());
     let mut gateway = posting(&origin, &hook).origin(&other).start();
     for url in [
         origin.url(PATH),
         other.url(PATH),
-        origin.url("/page.tar.gz"),
+        origin.url("/page-1.0.tar.gz"),
         origin.url(PATH),
     ] {
         gateway.get(&url).send().assert_status(502);
@@ -158,8 +158,8 @@ fn each_host_and_cause_has_its_alert() {
 #[test]
 fn successful_fetches_end_incident_of_host() {
     let (origin, hook) = (Origin::start(), hook());
-    let stored = ["/other.tar.gz", "/another.tar.gz"];
-    for path in [PATH, "/third.tar.gz"] {
+    let stored = ["/other-1.0.tar.gz", "/another-1.0.tar.gz"];
+    for path in [PATH, "/third-1.0.tar.gz"] {
         origin.serve(path, Reply::status(503));
     }
     for path in stored {
@@ -182,7 +182,7 @@ fn successful_fetches_end_incident_of_host() {
     assert!(recovery["incident"]["ended"].is_string(), "{recovery}");
     // The host fails again at once: the incident reopens without a second alert.
     gateway
-        .get(&origin.url("/third.tar.gz"))
+        .get(&origin.url("/third-1.0.tar.gz"))
         .send()
         .assert_status(502);
     let again = await_incident(&gateway, "upstream_error", |incident| {
@@ -219,8 +219,8 @@ fn full_disk_is_one_incident_of_instance() {
     let small = archive(8, 5000);
     for (path, body) in [
         (PATH, &body),
-        ("/y.tar.gz", &body),
-        ("/small.tar.gz", &small),
+        ("/y-1.0.tar.gz", &body),
+        ("/small-1.0.tar.gz", &small),
     ] {
         origin.serve(path, Reply::file(body));
     }
@@ -228,10 +228,10 @@ fn full_disk_is_one_incident_of_instance() {
         .text("cache.max_size", "1MiB")
         .start();
     gateway.assert_serves(&origin.url(PATH), &body);
-    gateway.assert_serves(&origin.url("/y.tar.gz"), &body);
+    gateway.assert_serves(&origin.url("/y-1.0.tar.gz"), &body);
     let listed = await_incident(&gateway, "no_space", |incident| incident["count"] == 2);
     assert_eq!(listed["host"], Value::Null);
-    gateway.assert_serves(&origin.url("/small.tar.gz"), &small);
+    gateway.assert_serves(&origin.url("/small-1.0.tar.gz"), &small);
     let told = await_posts(&hook, 2);
     assert_eq!(
         (&told[0]["event"], &told[1]["event"]),
@@ -240,9 +240,9 @@ fn full_disk_is_one_incident_of_instance() {
     let objects = gateway.cache().join("objects");
     std::fs::remove_dir_all(&objects).expect("the folder can be removed");
     std::fs::write(&objects, "no folder").expect("a file can be written in its place");
-    gateway.get(&origin.url("/z.tar.gz")).send();
-    origin.serve("/broken.tar.gz", Reply::file(&small));
-    gateway.get(&origin.url("/broken.tar.gz")).send();
+    gateway.get(&origin.url("/z-1.0.tar.gz")).send();
+    origin.serve("/broken-1.0.tar.gz", Reply::file(&small));
+    gateway.get(&origin.url("/broken-1.0.tar.gz")).send();
     assert_eq!(
         await_posts(&hook, 3)[2]["incident"]["cause"],
         "store_failed"
@@ -254,12 +254,12 @@ fn full_disk_is_one_incident_of_instance() {
 #[test]
 fn policy_denial_is_no_incident() {
     let (origin, hook) = (Origin::start(), hook());
-    origin.serve(PATH, Reply::redirect(302, "http://192.0.2.1/x.tar.gz"));
-    origin.serve("/large.tar.gz", Reply::file(&archive(9, 5000)));
+    origin.serve(PATH, Reply::redirect(302, "http://192.0.2.1/x-7.0.tar.gz"));
+    origin.serve("/large-1.0.tar.gz", Reply::file(&archive(9, 5000)));
     let mut gateway = posting(&origin, &hook)
         .text("policy.max_object_size", "1KiB")
         .start();
-    for path in [PATH, "/large.tar.gz"] {
+    for path in [PATH, "/large-1.0.tar.gz"] {
         gateway.get(&origin.url(path)).send().assert_status(403);
         gateway.await_fetch(&origin.url(path));
     }

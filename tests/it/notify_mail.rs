@@ -51,10 +51,14 @@ fn parts(mail: &Value) -> (Vec<String>, Vec<String>) {
 #[test]
 fn incident_and_recovery_send_one_mail_each() {
     let (origin, smtp) = (failing(), Smtp::start());
-    origin.serve("/second.tar.gz", Reply::status(503));
-    origin.serve("/third.tar.gz", Reply::file(&archive(1, 5000)));
+    origin.serve("/second-1.0.tar.gz", Reply::status(503));
+    origin.serve("/third-1.0.tar.gz", Reply::file(&archive(1, 5000)));
     let mut gateway = mailing(&origin, &format!("smtp://{}", smtp.authority())).start();
-    for (path, status) in [(PATH, 502), ("/second.tar.gz", 502), ("/third.tar.gz", 200)] {
+    for (path, status) in [
+        (PATH, 502),
+        ("/second-1.0.tar.gz", 502),
+        ("/third-1.0.tar.gz", 200),
+    ] {
         gateway.get(&origin.url(path)).send().assert_status(status);
         gateway.await_fetch(&origin.url(path));
     }

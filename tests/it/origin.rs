@@ -13,15 +13,15 @@ fn coded_body_is_neither_decoded_nor_unlabelled() {
     let origin = Origin::start();
     let body = archive(1, 5000);
     for (path, coding) in [
-        ("/x.patch", "gzip"),
+        ("/x-1.0.patch", "gzip"),
         (PATH, "gzip"),
-        ("/y.tar.gz", "x-gzip"),
-        ("/z.patch", "br"),
+        ("/y-1.0.tar.gz", "x-gzip"),
+        ("/z-1.0.patch", "br"),
     ] {
         origin.serve(path, Reply::ok(&body).header("Content-Encoding", coding));
     }
     let gateway = Gateway::relaying(&origin);
-    for path in ["/x.patch", PATH, "/y.tar.gz", "/z.patch"] {
+    for path in ["/x-1.0.patch", PATH, "/y-1.0.tar.gz", "/z-1.0.patch"] {
         for _ in 0..2 {
             let answer = gateway.get(&origin.url(path)).send();
             if answer.status == 200 {
@@ -43,10 +43,10 @@ fn coded_body_is_neither_decoded_nor_unlabelled() {
 fn body_of_unknown_length_is_stored() {
     let origin = Origin::start();
     let body = archive(2, 150_000);
-    origin.serve("/chunks.tar.gz", Reply::ok(&body).chunked());
-    origin.serve("/close.tar.gz", Reply::ok(&body).until_close());
+    origin.serve("/chunks-1.0.tar.gz", Reply::ok(&body).chunked());
+    origin.serve("/close-1.0.tar.gz", Reply::ok(&body).until_close());
     let gateway = Gateway::relaying(&origin);
-    for path in ["/chunks.tar.gz", "/close.tar.gz"] {
+    for path in ["/chunks-1.0.tar.gz", "/close-1.0.tar.gz"] {
         gateway.assert_serves(&origin.url(path), &body);
         assert_eq!(
             gateway.await_stored(&origin.url(path))["size_bytes"],

@@ -41,18 +41,18 @@ fn downloads_finish_under_connection_overload() {
     );
     let gate = Gate::new();
     origin.serve(
-        "/coming.tar.gz",
+        "/coming-1.0.tar.gz",
         Reply::file(&coming).gate_at(200_000, &gate),
     );
     let gateway = crowded(&origin).hard_descriptors(256).start();
-    store(&gateway, &origin, "/large.tar.gz", &large);
-    store(&gateway, &origin, "/small.tar.gz", &small);
+    store(&gateway, &origin, "/large-1.0.tar.gz", &large);
+    store(&gateway, &origin, "/small-1.0.tar.gz", &small);
     let mut hits: Vec<_> = (0..8)
-        .map(|_| gateway.get(&origin.url("/large.tar.gz")).open())
+        .map(|_| gateway.get(&origin.url("/large-1.0.tar.gz")).open())
         .collect();
     let begun: Vec<_> = hits.iter_mut().map(|hit| hit.read(100_000)).collect();
     let followers: Vec<_> = (0..8)
-        .map(|_| gateway.get(&origin.url("/coming.tar.gz")).open())
+        .map(|_| gateway.get(&origin.url("/coming-1.0.tar.gz")).open())
         .collect();
     // Idle connections stay open while descriptors are free.
     let mut idle: Vec<_> = (0..60)
@@ -71,7 +71,9 @@ fn downloads_finish_under_connection_overload() {
             checks
         });
         let answers = all_at_once(1000, |_| {
-            gateway.get(&origin.url("/small.tar.gz")).send_if_it_lives()
+            gateway
+                .get(&origin.url("/small-1.0.tar.gz"))
+                .send_if_it_lives()
         });
         is_pushing.store(false, Ordering::Release);
         assert!(health.join().expect("no health check failed") > 0);
@@ -106,7 +108,7 @@ fn downloads_finish_under_connection_overload() {
     );
     // New clients are served again.
     eventually("permits are free again", || {
-        (gateway.get(&origin.url("/small.tar.gz")).send().status == 200).then_some(())
+        (gateway.get(&origin.url("/small-1.0.tar.gz")).send().status == 200).then_some(())
     });
 }
 
@@ -116,7 +118,7 @@ fn hit_is_served_while_fetches_wait() {
     let body = archive(4, 100_000);
     let gate = Gate::new();
     let gateway = crowded(&origin).hard_descriptors(1024).start();
-    store(&gateway, &origin, "/held.tar.gz", &body);
+    store(&gateway, &origin, "/held-1.0.tar.gz", &body);
     let path = |number: usize| format!("/slow-{number}.tar.gz");
     for number in 0..200 {
         origin.serve(&path(number), Reply::file(&body).gate_before_head(&gate));
@@ -129,10 +131,10 @@ fn hit_is_served_while_fetches_wait() {
     eventually("a request gets 503", || (turned_away() > 0).then_some(()));
     // Requests hold all response permits for a moment, until the gateway knows
     // which of them must wait.
-    let held = || gateway.get(&origin.url("/held.tar.gz")).send();
+    let held = || gateway.get(&origin.url("/held-1.0.tar.gz")).send();
     eventually("a hit is served", || (held().status == 200).then_some(()));
     gateway
-        .assert_serves(&origin.url("/held.tar.gz"), &body)
+        .assert_serves(&origin.url("/held-1.0.tar.gz"), &body)
         .assert_cache(&["hit"]);
     assert!(
         origin.most_at_once() <= 8,
@@ -163,9 +165,9 @@ fn hit_is_served_while_slow_responses_stream() {
     let body = archive(7, 100_000);
     let gate = Gate::new();
     let gateway = crowded(&origin).hard_descriptors(1024).start();
-    store(&gateway, &origin, "/held.tar.gz", &body);
+    store(&gateway, &origin, "/held-1.0.tar.gz", &body);
     // The first target is cacheable, the second is pass-through.
-    for path in ["/flows.tar.gz", "/passes"] {
+    for path in ["/flows-1.0.tar.gz", "/passes"] {
         origin.serve(path, Reply::file(&body).gate_at(50_000, &gate));
     }
     let ask = |path: &str| gateway.get(&origin.url(path)).start();
@@ -173,7 +175,7 @@ fn hit_is_served_while_slow_responses_stream() {
     eventually("some requests are served and some get 503", || {
         (passing.iter().filter(|client| client.has_answer()).count() >= 150).then_some(())
     });
-    let flowing: Vec<_> = (0..200).map(|_| ask("/flows.tar.gz")).collect();
+    let flowing: Vec<_> = (0..200).map(|_| ask("/flows-1.0.tar.gz")).collect();
     eventually(
         "requests that wait for no permit have a response head",
         || {
@@ -187,7 +189,7 @@ fn hit_is_served_while_slow_responses_stream() {
         },
     );
     gateway
-        .assert_serves(&origin.url("/held.tar.gz"), &body)
+        .assert_serves(&origin.url("/held-1.0.tar.gz"), &body)
         .assert_cache(&["hit"]);
     gate.open();
     for client in flowing.into_iter().chain(passing) {
@@ -258,7 +260,7 @@ fn distinct_bad_requests_leak_nothing() {
                     0 => (origin.url(&format!("/absent-{number}.tar.gz")), 404),
                     1 => (format!("http://{dead}/x-{number}.tar.gz"), 504),
                     2..=5 => (
-                        format!("https://h{number}.denied.example.org/x.tar.gz"),
+                        format!("https://h{number}.denied.example.org/x-7.0.tar.gz"),
                         403,
                     ),
                     _ => (format!("https://example.org/../x-{number}.tar.gz"), 404),

@@ -55,7 +55,7 @@ fn parent_serves_target_missing_at_origin() {
         .assert_serves(&origin.url(PATH), &body)
         .assert_cache(&["hit"]);
     gateway
-        .get(&parent.url("/https://example.org/x.tar.gz"))
+        .get(&parent.url("/https://example.org/x-7.0.tar.gz"))
         .send()
         .assert_problem(403);
 }

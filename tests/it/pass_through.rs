@@ -18,8 +18,8 @@ fn targets_of_class_pass_are_streamed_unstored() {
         "/list.txt",
         "/x.bin",
         "/pub/",
-        "/latest/x.tar.gz",
-        "/archive/refs/heads/x.tar.gz",
+        "/latest/x-7.0.tar.gz",
+        "/archive/refs/heads/x-7.0.tar.gz",
         "/archive/main.tar.gz",
         "/archive/master.zip",
         "/dists/Packages.gz",
@@ -133,7 +133,7 @@ fn other_methods_pass_through_with_body() {
     let gateway = Gateway::relaying(&origin);
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
         for chunked in [false, true] {
-            let path = format!("/{method}-{chunked}.tar.gz");
+            let path = format!("/{method}-{chunked}-1.0.tar.gz");
             let answer = b"{\"done\":true}\n".to_vec();
             origin.serve(
                 &path,

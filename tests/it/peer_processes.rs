@@ -301,14 +301,14 @@ fn following_takes_no_fetch_permit() {
     let (body, other) = (archive(14, 200_000), archive(15, 50_000));
     let gate = Gate::new();
     origin.serve(PATH, Reply::file(&body).gate_at(100_000, &gate));
-    origin.serve("/other.tar.gz", Reply::file(&other));
+    origin.serve("/other-1.0.tar.gz", Reply::file(&other));
     let first = with(&origin).set("fetch.concurrency", "1").start();
     let second = first.sibling().start();
     let url = origin.url(PATH);
     let early = first.get(&url).open();
     let mut follower = second.get(&url).open();
     assert_same(&follower.read(100_000), &body[..100_000]);
-    second.assert_serves(&origin.url("/other.tar.gz"), &other);
+    second.assert_serves(&origin.url("/other-1.0.tar.gz"), &other);
     gate.open();
     follower.finish();
     early.finish().assert_body(200, &body);

@@ -151,14 +151,14 @@ fn suffix_rules_ignore_case_and_query() {
     ] {
         assert_refused(&gateway, &origin.url(path), "deny_suffixes");
     }
-    origin.serve("/x.tar.gz?file=.mp3", Reply::file(&body));
-    gateway.assert_serves(&origin.url("/x.tar.gz?file=.mp3"), &body);
+    origin.serve("/x-7.0.tar.gz?file=.mp3", Reply::file(&body));
+    gateway.assert_serves(&origin.url("/x-7.0.tar.gz?file=.mp3"), &body);
     let strict = with(&origin)
         .set("policy.allow_suffixes", "[\".tar.gz\", \".patch\"]")
         .start();
-    assert_refused(&strict, &origin.url("/x.zip"), "allow_suffixes");
+    assert_refused(&strict, &origin.url("/x-1.0.zip"), "allow_suffixes");
     assert_refused(&strict, &origin.url("/"), "allow_suffixes");
-    strict.assert_serves(&origin.url("/x.tar.gz?file=.mp3"), &body);
+    strict.assert_serves(&origin.url("/x-7.0.tar.gz?file=.mp3"), &body);
     assert_eq!(origin.total(), 2);
 }
 
@@ -238,9 +238,12 @@ fn redirects_keep_to_the_ports_of_their_scheme() {
         .one_attempt()
         .set("policy.ports", &ports)
         .start();
-    for (index, to) in ["http://127.0.0.1:443/y.gz", "https://127.0.0.1:80/y.gz"]
-        .into_iter()
-        .enumerate()
+    for (index, to) in [
+        "http://127.0.0.1:443/y-1.0.gz",
+        "https://127.0.0.1:80/y-1.0.gz",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let path = format!("/x-{index}.0.tar.gz");
         origin.serve(&path, Reply::redirect(302, to));
@@ -252,13 +255,13 @@ fn redirects_keep_to_the_ports_of_their_scheme() {
 fn declared_oversized_body_is_refused() {
     let origin = Origin::start();
     let (large, fits) = (archive(5, 65_537), archive(6, 65_536));
-    origin.serve("/large.tar.gz", Reply::file(&large));
-    origin.serve("/fits.tar.gz", Reply::file(&fits));
+    origin.serve("/large-1.0.tar.gz", Reply::file(&large));
+    origin.serve("/fits-1.0.tar.gz", Reply::file(&fits));
     origin.serve("/large.bin", Reply::ok(&large));
     let gateway = with(&origin)
         .text("policy.max_object_size", "64KiB")
         .start();
-    for path in ["/large.tar.gz", "/large.bin"] {
+    for path in ["/large-1.0.tar.gz", "/large.bin"] {
         let answer = gateway.get(&origin.url(path)).send();
         answer.assert_problem(403);
         assert!(
@@ -272,19 +275,19 @@ fn declared_oversized_body_is_refused() {
             .assert_status(403);
     }
     gateway.assert_nothing_stored();
-    gateway.assert_serves(&origin.url("/fits.tar.gz"), &fits);
+    gateway.assert_serves(&origin.url("/fits-1.0.tar.gz"), &fits);
 }
 
 #[test]
 fn oversized_body_of_unknown_length_is_aborted() {
     let origin = Origin::start();
     let body = archive(7, 1 << 20);
-    origin.serve("/x.tar.gz", Reply::file(&body).chunked());
+    origin.serve("/x-7.0.tar.gz", Reply::file(&body).chunked());
     origin.serve("/x.bin", Reply::ok(&body).chunked());
     let gateway = with(&origin)
         .text("policy.max_object_size", "64KiB")
         .start();
-    for path in ["/x.tar.gz", "/x.bin"] {
+    for path in ["/x-7.0.tar.gz", "/x.bin"] {
         let answer = gateway.get(&origin.url(path)).send();
         if answer.status == 200 {
             answer.assert_broken();
@@ -305,8 +308,8 @@ fn denied_content_types_are_refused() {
     let origin = Origin::start();
     let gateway = with(&origin).start();
     for (path, content_type) in [
-        ("/x.tar.gz", "audio/mpeg"),
-        ("/y.tar.gz", "Video/mp4; codecs=x"),
+        ("/x-7.0.tar.gz", "audio/mpeg"),
+        ("/y-1.0.tar.gz", "Video/mp4; codecs=x"),
         ("/z", "audio/ogg"),
     ] {
         origin.serve(
@@ -334,8 +337,8 @@ fn refused_target_gets_no_redirect() {
     for target in [
         origin.named_url(PATH),
         origin.url("/x.mp3"),
-        "http://127.0.0.1:1/x.tar.gz".to_owned(),
-        "http://10.0.0.1/x.tar.gz".to_owned(),
+        "http://127.0.0.1:1/x-7.0.tar.gz".to_owned(),
+        "http://10.0.0.1/x-7.0.tar.gz".to_owned(),
     ] {
         let answer = gateway.get(&target).wget_agent().send();
         answer.assert_problem(403);

@@ -214,9 +214,9 @@ fn http_1_0_clients_are_served() {
     let origin = Origin::start();
     let body = archive(6, 20_000);
     origin.serve(PATH, Reply::file(&body));
-    origin.serve("/y.tar.gz", Reply::file(&body).chunked());
+    origin.serve("/y-1.0.tar.gz", Reply::file(&body).chunked());
     let gateway = Gateway::relaying(&origin);
-    for path in [PATH, "/y.tar.gz"] {
+    for path in [PATH, "/y-1.0.tar.gz"] {
         for _ in 0..2 {
             gateway
                 .proxied("GET", &origin.url(path))

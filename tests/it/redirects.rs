@@ -81,16 +81,16 @@ fn redirect_chain_is_limited() {
 #[test]
 fn redirect_loop_ends() {
     let origin = Origin::start();
-    origin.serve("/a.tar.gz", Reply::redirect(302, "/b.tar.gz"));
-    origin.serve("/b.tar.gz", Reply::redirect(302, "/a.tar.gz"));
-    origin.serve("/self.tar.gz", Reply::redirect(301, "/self.tar.gz"));
+    origin.serve("/a-1.0.tar.gz", Reply::redirect(302, "/b-1.0.tar.gz"));
+    origin.serve("/b-1.0.tar.gz", Reply::redirect(302, "/a-1.0.tar.gz"));
+    origin.serve("/self-1.0.tar.gz", Reply::redirect(301, "/self-1.0.tar.gz"));
     let gateway = Gateway::relaying(&origin);
     gateway
-        .get(&origin.url("/a.tar.gz"))
+        .get(&origin.url("/a-1.0.tar.gz"))
         .send()
         .assert_problem(502);
     gateway
-        .get(&origin.url("/self.tar.gz"))
+        .get(&origin.url("/self-1.0.tar.gz"))
         .send()
         .assert_problem(502);
     assert!(
@@ -103,11 +103,11 @@ fn redirect_loop_ends() {
 #[test]
 fn invalid_redirect_is_refused() {
     let origin = Origin::start();
-    origin.serve("/none.tar.gz", Reply::status(302));
+    origin.serve("/none-1.0.tar.gz", Reply::status(302));
     for (number, location) in [
         "",
         "http://",
-        "http:///x.tar.gz",
+        "http:///x-7.0.tar.gz",
         "http://a b/",
         "http://127.0.0.1\\@x/",
     ]
@@ -123,7 +123,7 @@ fn invalid_redirect_is_refused() {
         .set("fetch.max_redirects", "2")
         .start();
     for path in [
-        "/none.tar.gz",
+        "/none-1.0.tar.gz",
         "/0.tar.gz",
         "/1.tar.gz",
         "/2.tar.gz",
@@ -207,7 +207,7 @@ fn redirect_hops_are_checked_by_policy() {
 #[test]
 fn denied_hop_names_its_rule() {
     let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
-    origin.serve(PATH, Reply::redirect(302, &other.url("/y.tar.gz")));
+    origin.serve(PATH, Reply::redirect(302, &other.url("/y-7.0.tar.gz")));
     let builder = Gateway::builder()
         .origin(&origin)
         .origin(&other)
@@ -272,9 +272,9 @@ fn record_names_source_of_content() {
     let body = archive(6, 5000);
     origin.serve(
         PATH,
-        Reply::redirect(302, &other.url("/secret/path/y.tar.gz")),
+        Reply::redirect(302, &other.url("/secret/path/y-7.0.tar.gz")),
     );
-    other.serve("/secret/path/y.tar.gz", Reply::file(&body));
+    other.serve("/secret/path/y-7.0.tar.gz", Reply::file(&body));
     let gateway = Gateway::builder()
         .origin(&origin)
         .origin(&other)
@@ -299,8 +299,8 @@ fn record_names_source_of_content() {
 fn proxy_endpoint_follows_redirects_of_cacheable_target() {
     let origin = Origin::start();
     let body = archive(7, 5000);
-    origin.serve(PATH, Reply::redirect(302, "/y.tar.gz"));
-    origin.serve("/y.tar.gz", Reply::file(&body));
+    origin.serve(PATH, Reply::redirect(302, "/y-7.0.tar.gz"));
+    origin.serve("/y-7.0.tar.gz", Reply::file(&body));
     let gateway = Gateway::builder().origin(&origin).start();
     gateway
         .proxied("GET", &origin.url(PATH))

@@ -262,16 +262,16 @@ fn html_response_is_forgotten_after_negative_ttl() {
 fn attempts_are_limited() {
     let origin = Origin::start();
     for (path, reply, status, asked) in [
-        ("/busy.tar.gz", Reply::status(503), 502, 4),
+        ("/busy-1.0.tar.gz", Reply::status(503), 502, 4),
         (
-            "/cut.tar.gz",
+            "/cut-1.0.tar.gz",
             Reply::status(200).stop_before_head(Stop::Cut),
             504,
             4,
         ),
-        ("/gone.tar.gz", Reply::status(410), 410, 1),
-        ("/absent.tar.gz", Reply::status(404), 404, 1),
-        ("/forbidden.tar.gz", Reply::status(403), 502, 1),
+        ("/gone-1.0.tar.gz", Reply::status(410), 410, 1),
+        ("/absent-1.0.tar.gz", Reply::status(404), 404, 1),
+        ("/forbidden-1.0.tar.gz", Reply::status(403), 502, 1),
     ] {
         origin.serve(path, reply);
         // A gateway of its own: a failure of a reused connection is no attempt.

@@ -92,9 +92,9 @@ fn redirect_to_another_origin_drops_rule_credentials() {
             "{path}"
         );
     }
-    origin.serve("/private/near.tar.gz", Reply::redirect(302, PATH));
+    origin.serve("/private/near-1.0.tar.gz", Reply::redirect(302, PATH));
     origin.serve(PATH, Reply::file(&body));
-    gateway.assert_serves(&origin.url("/private/near.tar.gz"), &body);
+    gateway.assert_serves(&origin.url("/private/near-1.0.tar.gz"), &body);
     assert_eq!(
         origin.request(PATH).header("authorization"),
         Some(SECRET),

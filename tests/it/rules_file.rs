@@ -9,77 +9,92 @@ use crate::harness::{Builder, Gateway, Origin, Reply, archive, eventually, millp
 /// URLs that are requested for a target if no source has it. All use http, so that a test
 /// proxy sees the requests.
 const ROWS: [(&str, &[&str]); 22] = [
-    ("http://www.kernel.org/pub/linux/x.tar.xz", &KERNEL),
-    ("http://mirrors.edge.kernel.org/pub/linux/x.tar.xz", &KERNEL),
-    ("http://cdn.kernel.org/pub/linux/x.tar.xz", &KERNEL),
-    ("http://ftpmirror.gnu.org/gnu/x/x.tar.gz", &GNU),
-    ("http://ftpmirror.gnu.org/x/x.tar.gz", &GNU),
-    ("http://mirrors.kernel.org/gnu/x/x.tar.gz", &GNU),
-    ("http://ftp.gnu.org/pub/gnu/x/x.tar.gz", &GNU),
-    ("http://ftp.gnu.org/gnu/x/x.tar.gz", &GNU),
+    ("http://www.kernel.org/pub/linux/x-1.0.tar.xz", &KERNEL),
     (
-        "http://download.savannah.nongnu.org/releases/x/x.tar.gz",
+        "http://mirrors.edge.kernel.org/pub/linux/x-1.0.tar.xz",
+        &KERNEL,
+    ),
+    ("http://cdn.kernel.org/pub/linux/x-1.0.tar.xz", &KERNEL),
+    ("http://ftpmirror.gnu.org/gnu/x/x-1.0.tar.gz", &GNU),
+    ("http://ftpmirror.gnu.org/x/x-1.0.tar.gz", &GNU),
+    ("http://mirrors.kernel.org/gnu/x/x-1.0.tar.gz", &GNU),
+    ("http://ftp.gnu.org/pub/gnu/x/x-1.0.tar.gz", &GNU),
+    ("http://ftp.gnu.org/gnu/x/x-1.0.tar.gz", &GNU),
+    (
+        "http://download.savannah.nongnu.org/releases/x/x-1.0.tar.gz",
         &SAVANNAH,
     ),
     (
-        "http://download.savannah.gnu.org/releases/x/x.tar.gz",
+        "http://download.savannah.gnu.org/releases/x/x-1.0.tar.gz",
         &SAVANNAH,
     ),
-    ("http://www.apache.org/dist/x/x.tar.gz", &APACHE),
-    ("http://downloads.apache.org/x/x.tar.gz", &APACHE),
-    ("http://dlcdn.apache.org/x/x.tar.gz", &APACHE),
+    ("http://www.apache.org/dist/x/x-1.0.tar.gz", &APACHE),
+    ("http://downloads.apache.org/x/x-1.0.tar.gz", &APACHE),
+    ("http://dlcdn.apache.org/x/x-1.0.tar.gz", &APACHE),
     (
-        "http://downloads.sourceforge.net/project/x/x.tar.gz?use_mirror=near&ts=1",
-        &["http://downloads.sourceforge.net/project/x/x.tar.gz"],
+        "http://downloads.sourceforge.net/project/x/x-1.0.tar.gz?use_mirror=near&ts=1",
+        &["http://downloads.sourceforge.net/project/x/x-1.0.tar.gz"],
     ),
     (
-        "http://sourceforge.net/projects/x/files/x.tar.gz/download?r=&viasf=1",
-        &["http://sourceforge.net/projects/x/files/x.tar.gz/download"],
+        "http://sourceforge.net/projects/x/files/x-1.0.tar.gz/download?r=&viasf=1",
+        &["http://sourceforge.net/projects/x/files/x-1.0.tar.gz/download"],
     ),
-    ("http://ftp.gnome.org/pub/GNOME/sources/x/x.tar.xz", &GNOME),
-    ("http://ftp.gnome.org/pub/gnome/sources/x/x.tar.xz", &GNOME),
     (
-        "http://download.kde.org/stable/x/1.0/x.tar.xz",
+        "http://ftp.gnome.org/pub/GNOME/sources/x/x-1.0.tar.xz",
+        &GNOME,
+    ),
+    (
+        "http://ftp.gnome.org/pub/gnome/sources/x/x-1.0.tar.xz",
+        &GNOME,
+    ),
+    (
+        "http://download.kde.org/stable/x/1.0/x-1.0.tar.xz",
         &[
-            "http://download.kde.org/Attic/x/1.0/x.tar.xz",
-            "http://download.kde.org/stable/x/1.0/x.tar.xz",
+            "http://download.kde.org/Attic/x/1.0/x-1.0.tar.xz",
+            "http://download.kde.org/stable/x/1.0/x-1.0.tar.xz",
         ],
     ),
     (
-        "http://xorg.freedesktop.org/archive/individual/lib/x.tar.xz",
+        "http://xorg.freedesktop.org/archive/individual/lib/x-1.0.tar.xz",
         &XORG,
     ),
     (
-        "http://xorg.freedesktop.org/releases/individual/lib/x.tar.xz",
+        "http://xorg.freedesktop.org/releases/individual/lib/x-1.0.tar.xz",
         &XORG,
     ),
-    ("http://www.x.org/archive/individual/lib/x.tar.xz", &XORG),
-    ("http://www.x.org/releases/individual/lib/x.tar.xz", &XORG),
+    (
+        "http://www.x.org/archive/individual/lib/x-1.0.tar.xz",
+        &XORG,
+    ),
+    (
+        "http://www.x.org/releases/individual/lib/x-1.0.tar.xz",
+        &XORG,
+    ),
 ];
 
 const KERNEL: [&str; 2] = [
-    "http://cdn.kernel.org/pub/linux/x.tar.xz",
-    "http://mirrors.edge.kernel.org/pub/linux/x.tar.xz",
+    "http://cdn.kernel.org/pub/linux/x-1.0.tar.xz",
+    "http://mirrors.edge.kernel.org/pub/linux/x-1.0.tar.xz",
 ];
 const GNU: [&str; 4] = [
-    "http://ftp.gnu.org/gnu/x/x.tar.gz",
-    "http://ftp.gnu.org/old-gnu/x/x.tar.gz",
-    "http://ftpmirror.gnu.org/gnu/x/x.tar.gz",
-    "http://mirrors.kernel.org/gnu/x/x.tar.gz",
+    "http://ftp.gnu.org/gnu/x/x-1.0.tar.gz",
+    "http://ftp.gnu.org/old-gnu/x/x-1.0.tar.gz",
+    "http://ftpmirror.gnu.org/gnu/x/x-1.0.tar.gz",
+    "http://mirrors.kernel.org/gnu/x/x-1.0.tar.gz",
 ];
 const SAVANNAH: [&str; 2] = [
-    "http://download-mirror.savannah.gnu.org/releases/x/x.tar.gz",
-    "http://download.savannah.gnu.org/releases/x/x.tar.gz",
+    "http://download-mirror.savannah.gnu.org/releases/x/x-1.0.tar.gz",
+    "http://download.savannah.gnu.org/releases/x/x-1.0.tar.gz",
 ];
 const APACHE: [&str; 3] = [
-    "http://archive.apache.org/dist/x/x.tar.gz",
-    "http://dlcdn.apache.org/x/x.tar.gz",
-    "http://downloads.apache.org/x/x.tar.gz",
+    "http://archive.apache.org/dist/x/x-1.0.tar.gz",
+    "http://dlcdn.apache.org/x/x-1.0.tar.gz",
+    "http://downloads.apache.org/x/x-1.0.tar.gz",
 ];
-const GNOME: [&str; 1] = ["http://download.gnome.org/sources/x/x.tar.xz"];
+const GNOME: [&str; 1] = ["http://download.gnome.org/sources/x/x-1.0.tar.xz"];
 const XORG: [&str; 2] = [
-    "http://www.x.org/releases/individual/lib/x.tar.xz",
-    "http://xorg.freedesktop.org/archive/individual/lib/x.tar.xz",
+    "http://www.x.org/releases/individual/lib/x-1.0.tar.xz",
+    "http://xorg.freedesktop.org/archive/individual/lib/x-1.0.tar.xz",
 ];
 
 /// Targets whose content changes. No shipped rule makes them immutable.
@@ -179,7 +194,7 @@ fn shipped_rules_pass_check_config() {
 fn configured_rules_precede_rules_files() {
     let origin = Origin::start();
     let body = archive(2, 5000);
-    for path in ["/a.gz", "/b.gz"] {
+    for path in ["/a-1.0.gz", "/b-1.0.gz"] {
         origin.serve(path, Reply::file(&body));
     }
     let builder = Gateway::builder()
@@ -190,10 +205,10 @@ fn configured_rules_precede_rules_files() {
     fs::write(&file, "[[rules]]\nclass = \"pass\"\n").expect("the folder can be written");
     let gateway = builder.set("policy.rules_files", &list(&file)).start();
     gateway
-        .assert_serves(&origin.url("/a.gz"), &body)
+        .assert_serves(&origin.url("/a-1.0.gz"), &body)
         .assert_cache(&["stored"]);
     gateway
-        .assert_serves(&origin.url("/b.gz"), &body)
+        .assert_serves(&origin.url("/b-1.0.gz"), &body)
         .assert_cache(&["fwd=bypass"]);
 }
 
@@ -201,14 +216,14 @@ fn configured_rules_precede_rules_files() {
 fn reload_rereads_rules_and_keeps_them_on_error() {
     let origin = Origin::start();
     let body = archive(3, 5000);
-    origin.serve("/x.gz", Reply::file(&body));
+    origin.serve("/x-1.0.gz", Reply::file(&body));
     let builder = Gateway::builder().origin(&origin).relay();
     let file = builder.folder().join("more.toml");
     let write = |text: &str| fs::write(&file, text).expect("the folder can be written");
     write("[[rules]]\nclass = \"pass\"\n");
     let mut gateway = builder.set("policy.rules_files", &list(&file)).start();
     gateway
-        .assert_serves(&origin.url("/x.gz"), &body)
+        .assert_serves(&origin.url("/x-1.0.gz"), &body)
         .assert_cache(&["fwd=bypass"]);
     let told = |gateway: &Gateway, text: &str| {
         eventually("the log contains the text", || {
@@ -219,13 +234,13 @@ fn reload_rereads_rules_and_keeps_them_on_error() {
     gateway.reload(|builder| builder);
     told(&gateway, "more.toml:2");
     gateway
-        .assert_serves(&origin.url("/x.gz"), &body)
+        .assert_serves(&origin.url("/x-1.0.gz"), &body)
         .assert_cache(&["fwd=bypass"]);
     write("[[rules]]\nclass = \"immutable\"\n");
     gateway.reload(|builder| builder);
     told(&gateway, "the configuration was reloaded");
     gateway
-        .assert_serves(&origin.url("/x.gz"), &body)
+        .assert_serves(&origin.url("/x-1.0.gz"), &body)
         .assert_cache(&["stored"]);
 }
 

@@ -265,18 +265,21 @@ fn reservations_of_both_processes_are_summed() {
     let origin = Origin::start();
     let (one, other) = (archive(10, 700_000), archive(11, 700_000));
     let gate = Gate::new();
-    origin.serve("/one.tar.gz", Reply::file(&one).gate_at(350_000, &gate));
-    origin.serve("/other.tar.gz", Reply::file(&other).gate_at(350_000, &gate));
+    origin.serve("/one-1.0.tar.gz", Reply::file(&one).gate_at(350_000, &gate));
+    origin.serve(
+        "/other-1.0.tar.gz",
+        Reply::file(&other).gate_at(350_000, &gate),
+    );
     let first = with(&origin).text("cache.max_size", "1MiB").start();
     let second = first.sibling().start();
-    let mut kept = first.get(&origin.url("/one.tar.gz")).open();
+    let mut kept = first.get(&origin.url("/one-1.0.tar.gz")).open();
     assert_same(&kept.read(350_000), &one[..350_000]);
-    let mut passed = second.get(&origin.url("/other.tar.gz")).open();
+    let mut passed = second.get(&origin.url("/other-1.0.tar.gz")).open();
     assert_same(&passed.read(350_000), &other[..350_000]);
     gate.open();
     assert_same(&kept.finish().body, &one[350_000..]);
     assert_same(&passed.finish().body, &other[350_000..]);
-    first.await_stored(&origin.url("/one.tar.gz"));
+    first.await_stored(&origin.url("/one-1.0.tar.gz"));
     assert_eq!(
         first.objects(),
         [first.object_path(&one)],

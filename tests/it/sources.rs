@@ -119,9 +119,9 @@ fn origin_is_asked_first_and_archive_last() {
         ("c", [false, false, true], [3, 2, 1]),
     ] {
         let paths = [
-            format!("/pub/{name}.gz"),
-            format!("/mirror/{name}.gz"),
-            format!("/mirror/{name}.gz"),
+            format!("/pub/{name}-1.0.gz"),
+            format!("/mirror/{name}-1.0.gz"),
+            format!("/mirror/{name}-1.0.gz"),
         ];
         let sources = [&world.origin, &world.mirror, &world.archive];
         for ((source, path), _) in sources.iter().zip(&paths).zip(has).filter(|(_, has)| *has) {
@@ -296,11 +296,13 @@ fn busy_origin_is_retried_after_other_sources() {
 fn open_circuit_does_not_delay_fetch() {
     let world = World::new();
     let body = archive(10, 5000);
-    world.origin.serve("/elsewhere.tar.gz", Reply::status(503));
+    world
+        .origin
+        .serve("/elsewhere-1.0.tar.gz", Reply::status(503));
     world.mirror.serve(ELSEWHERE, Reply::file(&body));
     let gateway = world.gateway().set("fetch.breaker_failures", "1").start();
     gateway
-        .get(&world.origin.url("/elsewhere.tar.gz"))
+        .get(&world.origin.url("/elsewhere-1.0.tar.gz"))
         .header("User-Agent", "curl/8")
         .send()
         .assert_problem(502);

@@ -9,14 +9,14 @@ use crate::harness::{Gate, Gateway, Origin, Reply, all_at_once, archive, eventua
 fn object_larger_than_cache_passes_through() {
     let origin = Origin::start();
     let body = archive(1, 3 << 20);
-    origin.serve("/length.tar.gz", Reply::file(&body));
-    origin.serve("/chunks.tar.gz", Reply::file(&body).chunked());
+    origin.serve("/length-1.0.tar.gz", Reply::file(&body));
+    origin.serve("/chunks-1.0.tar.gz", Reply::file(&body).chunked());
     let gateway = Gateway::builder()
         .origin(&origin)
         .relay()
         .text("cache.max_size", "1MiB")
         .start();
-    for path in ["/length.tar.gz", "/chunks.tar.gz"] {
+    for path in ["/length-1.0.tar.gz", "/chunks-1.0.tar.gz"] {
         gateway.assert_serves(&origin.url(path), &body);
         gateway
             .proxied("GET", &origin.url(path))
@@ -121,19 +121,19 @@ fn eviction_does_not_cut_reader_of_object() {
     let origin = Origin::start();
     // The large body exceeds the socket buffers between gateway and client.
     let (large, small) = (archive(30, 24 << 20), archive(31, 12 << 20));
-    origin.serve("/large.tar.gz", Reply::file(&large));
-    origin.serve("/small.tar.gz", Reply::file(&small));
+    origin.serve("/large-1.0.tar.gz", Reply::file(&large));
+    origin.serve("/small-1.0.tar.gz", Reply::file(&small));
     let gateway = Gateway::builder()
         .origin(&origin)
         .relay()
         .text("cache.max_size", "34MiB")
         .start();
-    gateway.assert_serves(&origin.url("/large.tar.gz"), &large);
-    gateway.await_stored(&origin.url("/large.tar.gz"));
-    let mut reader = gateway.get(&origin.url("/large.tar.gz")).open();
+    gateway.assert_serves(&origin.url("/large-1.0.tar.gz"), &large);
+    gateway.await_stored(&origin.url("/large-1.0.tar.gz"));
+    let mut reader = gateway.get(&origin.url("/large-1.0.tar.gz")).open();
     let first = reader.read(1000);
-    gateway.assert_serves(&origin.url("/small.tar.gz"), &small);
-    gateway.await_stored(&origin.url("/small.tar.gz"));
+    gateway.assert_serves(&origin.url("/small-1.0.tar.gz"), &small);
+    gateway.await_stored(&origin.url("/small-1.0.tar.gz"));
     assert!(
         !gateway.object_path(&large).exists(),
         "the large object is evicted"

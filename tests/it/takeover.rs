@@ -66,7 +66,7 @@ fn peer_resumes_fetch_of_killed_process() {
 fn unresumable_fetch_is_restarted_and_compared() {
     let origin = Origin::start();
     let (body, other) = (archive(5, 300_000), archive(6, 300_000));
-    for (path, again) in [("/same.tar.gz", &body), ("/other.tar.gz", &other)] {
+    for (path, again) in [("/same-1.0.tar.gz", &body), ("/other-1.0.tar.gz", &other)] {
         let gate = Gate::new();
         origin.script(
             path,

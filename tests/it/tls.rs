@@ -72,18 +72,22 @@ fn cut_tls_body_is_not_complete() {
     let authority = Authority::new();
     let origin = Origin::start_tls(&authority);
     let body = archive(3, 100_000);
-    origin.serve("/length.tar.gz", Reply::file(&body).cut_at(50_000));
+    origin.serve("/length-1.0.tar.gz", Reply::file(&body).cut_at(50_000));
     origin.serve(
-        "/chunks.tar.gz",
+        "/chunks-1.0.tar.gz",
         Reply::file(&body).chunked().cut_at(50_000),
     );
     // Without a length, chunks or a TLS `close_notify`, a complete body looks like a cut one.
     origin.serve(
-        "/close.tar.gz",
+        "/close-1.0.tar.gz",
         Reply::ok(&body).until_close().cut_at(50_000),
     );
     let gateway = trusting(&authority, &origin).start();
-    for path in ["/length.tar.gz", "/chunks.tar.gz", "/close.tar.gz"] {
+    for path in [
+        "/length-1.0.tar.gz",
+        "/chunks-1.0.tar.gz",
+        "/close-1.0.tar.gz",
+    ] {
         let answer = gateway.get(&origin.named_url(path)).send();
         if answer.status == 200 {
             answer.assert_broken();
@@ -104,8 +108,8 @@ fn downgrade_to_http_requires_expected_digest() {
     let authority = Authority::new();
     let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
     let body = archive(4, 20_000);
-    plain.serve("/y.tar.gz", Reply::file(&body));
-    secure.serve(PATH, Reply::redirect(302, &plain.url("/y.tar.gz")));
+    plain.serve("/y-7.0.tar.gz", Reply::file(&body));
+    secure.serve(PATH, Reply::redirect(302, &plain.url("/y-7.0.tar.gz")));
     let gateway = trusting(&authority, &secure).origin(&plain).start();
     let url = secure.named_url(PATH);
     gateway.get(&url).send().assert_problem(403);
@@ -123,8 +127,8 @@ fn downgrade_to_http_requires_expected_digest() {
 fn md5_does_not_allow_downgrade() {
     let authority = Authority::new();
     let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
-    plain.serve("/y.tar.gz", Reply::file(&archive(5, 20_000)));
-    secure.serve(PATH, Reply::redirect(302, &plain.url("/y.tar.gz")));
+    plain.serve("/y-7.0.tar.gz", Reply::file(&archive(5, 20_000)));
+    secure.serve(PATH, Reply::redirect(302, &plain.url("/y-7.0.tar.gz")));
     let gateway = trusting(&authority, &secure).origin(&plain).start();
     let path = format!(
         "/md5:00112233445566778899aabbccddeeff/{}",
@@ -139,8 +143,11 @@ fn upgrade_to_https_is_followed() {
     let authority = Authority::new();
     let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
     let body = archive(6, 20_000);
-    secure.serve("/y.tar.gz", Reply::file(&body));
-    plain.serve(PATH, Reply::redirect(301, &secure.named_url("/y.tar.gz")));
+    secure.serve("/y-7.0.tar.gz", Reply::file(&body));
+    plain.serve(
+        PATH,
+        Reply::redirect(301, &secure.named_url("/y-7.0.tar.gz")),
+    );
     let gateway = trusting(&authority, &secure).origin(&plain).start();
     gateway.assert_serves(&plain.url(PATH), &body);
     gateway.await_stored(&plain.url(PATH));
@@ -181,7 +188,7 @@ fn wget_and_curl_tunnel_to_https_origin() {
         "--ca-certificate",
         &ca,
     ]);
-    wget.args(&["-O", "wget.tar.gz", &url])
+    wget.args(&["-O", "wget-1.0.tar.gz", &url])
         .run()
         .assert_success();
     let curl = Tool::curl(folder.path()).args(&[
@@ -191,11 +198,11 @@ fn wget_and_curl_tunnel_to_https_origin() {
         "--cacert",
         &ca,
         "-o",
-        "curl.tar.gz",
+        "curl-1.0.tar.gz",
         &url,
     ]);
     curl.run().assert_success();
-    for name in ["wget.tar.gz", "curl.tar.gz"] {
+    for name in ["wget-1.0.tar.gz", "curl-1.0.tar.gz"] {
         assert_same(
             &std::fs::read(folder.path().join(name)).expect("the client wrote the file"),
             &body,

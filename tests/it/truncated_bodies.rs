@@ -87,7 +87,7 @@ fn wget_and_curl_fail_on_cut_transfer() {
     ] {
         let reply = reply.cut_at(60_000);
         for tool in ["wget", "curl"] {
-            let path = format!("/{name}-{tool}.tar.gz");
+            let path = format!("/{name}-{tool}-1.0.tar.gz");
             origin.serve(&path, reply.clone());
             let url = gateway.rewritten(&origin.url(&path));
             let run = match tool {
@@ -107,11 +107,11 @@ fn missing_origin_head_is_504() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::status(200).stop_before_head(Stop::Stall));
     origin.serve(
-        "/cut.tar.gz",
+        "/cut-1.0.tar.gz",
         Reply::status(200).stop_before_head(Stop::Cut),
     );
     origin.serve(
-        "/reset.tar.gz",
+        "/reset-1.0.tar.gz",
         Reply::status(200).stop_before_head(Stop::Reset),
     );
     let gateway = Gateway::builder()
@@ -120,7 +120,7 @@ fn missing_origin_head_is_504() {
         .one_attempt()
         .text("fetch.idle_timeout", "300ms")
         .start();
-    for path in [PATH, "/cut.tar.gz", "/reset.tar.gz"] {
+    for path in [PATH, "/cut-1.0.tar.gz", "/reset-1.0.tar.gz"] {
         gateway.get(&origin.url(path)).send().assert_problem(504);
     }
 }
@@ -188,25 +188,25 @@ fn html_under_an_archive_name_is_rejected() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     let archives = [
-        "x.tar.gz",
-        "x.tgz",
-        "x.tar.xz",
-        "x.tar.bz2",
-        "x.zip",
-        "x.tar.zst",
-        "x.7z",
-        "x.tar",
-        "x.jar",
-        "x.deb",
-        "x.rpm",
+        "x-7.0.tar.gz",
+        "x-1.0.tgz",
+        "x-1.0.tar.xz",
+        "x-1.0.tar.bz2",
+        "x-1.0.zip",
+        "x-1.0.tar.zst",
+        "x-1.0.7z",
+        "x-1.0.tar",
+        "x-1.0.jar",
+        "x-1.0.deb",
+        "x-1.0.rpm",
     ];
     // For these names Millpond knows no magic bytes, and only rejects HTML.
     let others = [
-        "x.tar.gz.asc",
-        "x.sig",
-        "x.sha256",
-        "fix.patch",
-        "x.iso",
+        "x-7.0.tar.gz.asc",
+        "x-1.0.tar.gz.sig",
+        "x-1.0.tar.gz.sha256",
+        "fix-1.0.patch",
+        "x-1.0.iso",
         "owner/repo/tar.gz/v1.0",
     ];
     for name in archives.into_iter().chain(others) {
@@ -219,14 +219,14 @@ fn html_under_an_archive_name_is_rejected() {
             "{name}"
         );
     }
-    origin.serve("/tiny.tar.gz", Reply::ok(&b"<html>".to_vec().into()));
+    origin.serve("/tiny-1.0.tar.gz", Reply::ok(&b"<html>".to_vec().into()));
     gateway
-        .get(&origin.url("/tiny.tar.gz"))
+        .get(&origin.url("/tiny-1.0.tar.gz"))
         .send()
         .assert_problem(502);
-    origin.serve("/empty.tar.gz", Reply::ok(&Vec::new().into()));
+    origin.serve("/empty-1.0.tar.gz", Reply::ok(&Vec::new().into()));
     gateway
-        .get(&origin.url("/empty.tar.gz"))
+        .get(&origin.url("/empty-1.0.tar.gz"))
         .send()
         .assert_problem(502);
     gateway.assert_nothing_stored();
@@ -239,14 +239,14 @@ fn archive_with_matching_magic_bytes_is_stored() {
     let mut tar = vec![b'x'; 257];
     tar.extend_from_slice(b"ustar\0");
     let marks: [(&str, &[u8]); 8] = [
-        ("x.tgz", b"\x1f\x8b\x08"),
-        ("x.tar.xz", b"\xfd7zXZ\0"),
-        ("x.tar.bz2", b"BZh9"),
-        ("x.zip", b"PK\x03\x04"),
-        ("x.tar.zst", b"\x28\xb5\x2f\xfd"),
-        ("x.7z", b"7z\xbc\xaf\x27\x1c"),
-        ("x.tar", &tar),
-        ("x.deb", b"!<arch>\n"),
+        ("x-1.0.tgz", b"\x1f\x8b\x08"),
+        ("x-1.0.tar.xz", b"\xfd7zXZ\0"),
+        ("x-1.0.tar.bz2", b"BZh9"),
+        ("x-1.0.zip", b"PK\x03\x04"),
+        ("x-1.0.tar.zst", b"\x28\xb5\x2f\xfd"),
+        ("x-1.0.7z", b"7z\xbc\xaf\x27\x1c"),
+        ("x-1.0.tar", &tar),
+        ("x-1.0.deb", b"!<arch>\n"),
     ];
     for (name, mark) in marks {
         let path = format!("/{name}");
@@ -262,10 +262,10 @@ fn names_without_known_file_type_are_not_checked() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     for (path, body) in [
-        ("/x.patch", &b"--- a\n+++ b\n"[..]),
-        ("/x.sig", b"\x89\x02"),
-        ("/x.tar.gz.sha256", b"abc\n"),
-        ("/empty.patch", b""),
+        ("/x-1.0.patch", &b"--- a\n+++ b\n"[..]),
+        ("/x-7.0.tar.gz.sig", b"\x89\x02"),
+        ("/x-7.0.tar.gz.sha256", b"abc\n"),
+        ("/empty-1.0.patch", b""),
     ] {
         origin.serve(path, Reply::file(&body.to_vec().into()));
         gateway.assert_serves(&origin.url(path), body);
@@ -280,7 +280,7 @@ fn names_without_known_file_type_are_not_checked() {
 fn rule_overrides_class_and_file_type_check() {
     let origin = Origin::start();
     let page = b"<html>an index that this site never changes</html>".to_vec();
-    for path in ["/kept.bin", "/odd/x.tar.gz", "/moving/y.tar.gz"] {
+    for path in ["/kept.bin", "/odd/x-7.0.tar.gz", "/moving/y-7.0.tar.gz"] {
         origin.serve(path, Reply::file(&page.clone().into()));
     }
     let gateway = Gateway::builder()
@@ -293,7 +293,7 @@ fn rule_overrides_class_and_file_type_check() {
         .rule("path_prefix = \"/odd/\"\nclass = \"immutable\"\ncheck_file_type = false")
         .rule("path_prefix = \"/moving/\"\nclass = \"pass\"")
         .start();
-    for path in ["/kept.bin", "/odd/x.tar.gz"] {
+    for path in ["/kept.bin", "/odd/x-7.0.tar.gz"] {
         gateway.assert_serves(&origin.url(path), &page);
         gateway.await_stored(&origin.url(path));
         gateway
@@ -301,8 +301,8 @@ fn rule_overrides_class_and_file_type_check() {
             .assert_cache(&["hit"]);
     }
     gateway
-        .assert_serves(&origin.url("/moving/y.tar.gz"), &page)
+        .assert_serves(&origin.url("/moving/y-7.0.tar.gz"), &page)
         .assert_cache(&["fwd=bypass"]);
-    gateway.assert_serves(&origin.url("/moving/y.tar.gz"), &page);
-    assert_eq!(origin.count("/moving/y.tar.gz"), 2);
+    gateway.assert_serves(&origin.url("/moving/y-7.0.tar.gz"), &page);
+    assert_eq!(origin.count("/moving/y-7.0.tar.gz"), 2);
 }

@@ -110,8 +110,8 @@ fn full_disk_does_not_pass_html_as_archive() {
         .text("cache.min_free", "1000TiB");
     let gateway = builder.start();
     for (path, reply) in [
-        ("/length.tar.gz", Reply::html()),
-        ("/chunks.tar.gz", Reply::html().chunked()),
+        ("/length-1.0.tar.gz", Reply::html()),
+        ("/chunks-1.0.tar.gz", Reply::html().chunked()),
     ] {
         origin.serve(path, reply);
         let url = origin.url(path);
@@ -129,8 +129,8 @@ fn client_digest_does_not_make_plaintext_body_storable() {
     let authority = Authority::new();
     let (secure, plain) = (Origin::start_tls(&authority), Origin::start());
     let body = archive(7, 20_000);
-    plain.serve("/y.tar.gz", Reply::file(&body));
-    secure.serve(PATH, Reply::redirect(302, &plain.url("/y.tar.gz")));
+    plain.serve("/y-1.0.tar.gz", Reply::file(&body));
+    secure.serve(PATH, Reply::redirect(302, &plain.url("/y-1.0.tar.gz")));
     let builder = Gateway::builder()
         .origin(&secure)
         .origin(&plain)
@@ -173,7 +173,7 @@ fn range_is_sent_after_whole_body_is_verified() {
             ("bytes=1000-1999", 1000, 1999),
             ("bytes=-1", 199_999, 199_999),
         ] {
-            let path = format!("/{number}/{first}/x.tar.gz");
+            let path = format!("/{number}/{first}/x-7.0.tar.gz");
             origin.serve(&path, reply.clone());
             let url = origin.url(&path);
             let by_path = |digest: &str| {

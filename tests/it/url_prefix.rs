@@ -171,7 +171,10 @@ fn hit_has_documented_headers() {
     let body = archive(3, 70_000);
     let reply = Reply::file(&body)
         .header("Content-Type", "application/x-gzip")
-        .header("Content-Disposition", "attachment; filename=\"x.tar.gz\"")
+        .header(
+            "Content-Disposition",
+            "attachment; filename=\"x-7.0.tar.gz\"",
+        )
         .header("Set-Cookie", "session=1")
         .header("X-Accel-Redirect", "/secret")
         .header("Cache-Control", "no-store");
@@ -189,7 +192,7 @@ fn hit_has_documented_headers() {
     assert_eq!(hit.wants("content-type"), "application/x-gzip");
     assert_eq!(
         hit.wants("content-disposition"),
-        "attachment; filename=\"x.tar.gz\""
+        "attachment; filename=\"x-7.0.tar.gz\""
     );
     assert_eq!(hit.wants("accept-ranges"), "bytes");
     assert_eq!(hit.wants("content-length"), body.len().to_string());
@@ -215,12 +218,12 @@ fn html_is_never_rendered_by_browser() {
         .to_vec()
         .into();
     origin.serve(
-        "/x.patch",
+        "/x-1.0.patch",
         Reply::ok(&page).header("Content-Type", "text/html"),
     );
     let gateway = Gateway::relaying(&origin);
     for _ in 0..2 {
-        let answer = gateway.assert_serves(&origin.url("/x.patch"), &page);
+        let answer = gateway.assert_serves(&origin.url("/x-1.0.patch"), &page);
         assert_eq!(answer.wants("x-content-type-options"), "nosniff");
         assert!(
             answer
@@ -228,7 +231,7 @@ fn html_is_never_rendered_by_browser() {
                 .starts_with("attachment"),
             "the browser saves the file"
         );
-        gateway.await_stored(&origin.url("/x.patch"));
+        gateway.await_stored(&origin.url("/x-1.0.patch"));
     }
 }
 

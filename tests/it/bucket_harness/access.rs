@@ -32,7 +32,7 @@ fn presigned_url_works_until_it_expires() {
         .expect("the file exists")
         .to_lowercase();
     assert!(
-        head.contains("content-disposition: attachment; filename=\"y.tar.gz\"\r\n"),
+        head.contains("content-disposition: attachment; filename=\"y-1.0.tar.gz\"\r\n"),
         "{head}"
     );
     assert!(

@@ -172,7 +172,7 @@ impl Stage {
             .expires_in(Duration::from_mins(1))
             .start_time(SystemTime::now() - age);
         let get = self.client.get_object().bucket(BUCKET).key(KEY);
-        let get = get.response_content_disposition("attachment; filename=\"y.tar.gz\"");
+        let get = get.response_content_disposition("attachment; filename=\"y-1.0.tar.gz\"");
         let get = get
             .response_content_type("application/gzip")
             .presigned(wish.build().expect("it is allowed"));

@@ -15,7 +15,7 @@ fn gateway_port_accepts_proxy_requests() {
     let origin = Origin::start();
     let body = archive(3, 50_000);
     origin.serve(IMMUTABLE, Reply::file(&body));
-    origin.serve("/_objects/x.tar.gz", Reply::file(&body));
+    origin.serve("/_objects/x-7.0.tar.gz", Reply::file(&body));
     origin.serve(
         PASS_THROUGH,
         Reply::ok(&b"page\n".to_vec().into()).header("Set-Cookie", "a=b"),
@@ -28,7 +28,7 @@ fn gateway_port_accepts_proxy_requests() {
     let nginx = Nginx::before(&gateway);
     let folder = tempfile::tempdir().expect("a folder can be made");
     let proxy = nginx.addr().to_string();
-    for path in [IMMUTABLE, "/_objects/x.tar.gz"] {
+    for path in [IMMUTABLE, "/_objects/x-7.0.tar.gz"] {
         for _ in 0..2 {
             let curl = Tool::curl(folder.path()).args(&[
                 "-f",

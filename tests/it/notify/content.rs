@@ -51,7 +51,7 @@ fn checksum_mismatch_ends_when_target_is_stored() {
     let (origin, hook) = (Origin::start(), hook());
     let (wrong, right) = (archive(5, 5000), archive(6, 5000));
     origin.script(PATH, vec![Reply::file(&wrong), Reply::file(&right)]);
-    origin.serve("/other.tar.gz", Reply::file(&right));
+    origin.serve("/other-1.0.tar.gz", Reply::file(&right));
     let mut gateway = posting(&origin, &hook).start();
     let ask = || {
         gateway
@@ -67,8 +67,8 @@ fn checksum_mismatch_ends_when_target_is_stored() {
         detail.contains(&sha256(&wrong)) && detail.contains(&sha256(&right)),
         "{detail}"
     );
-    gateway.assert_serves(&origin.url("/other.tar.gz"), &right);
-    gateway.await_stored(&origin.url("/other.tar.gz"));
+    gateway.assert_serves(&origin.url("/other-1.0.tar.gz"), &right);
+    gateway.await_stored(&origin.url("/other-1.0.tar.gz"));
     await_incident(&gateway, "checksum_mismatch", |incident| {
         incident["state"] == "open"
     });

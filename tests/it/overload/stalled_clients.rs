@@ -83,12 +83,15 @@ fn disconnected_waiting_client_frees_its_permit() {
     let origin = Origin::start();
     let body = archive(7, 100_000);
     let gate = Gate::new();
-    origin.serve("/slow.tar.gz", Reply::file(&body).gate_before_head(&gate));
+    origin.serve(
+        "/slow-1.0.tar.gz",
+        Reply::file(&body).gate_before_head(&gate),
+    );
     let gateway = crowded(&origin).start();
-    let url = origin.url("/slow.tar.gz");
+    let url = origin.url("/slow-1.0.tar.gz");
     let waiting = gateway.get(&url).start();
     eventually("the origin gets the request", || {
-        (origin.count("/slow.tar.gz") == 1).then_some(())
+        (origin.count("/slow-1.0.tar.gz") == 1).then_some(())
     });
     drop(waiting);
     let left = gateway

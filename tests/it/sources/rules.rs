@@ -6,7 +6,7 @@ use crate::harness::{Gateway, Origin, Reply, archive};
 #[test]
 fn canonical_url_joins_spellings_into_one_object() {
     let (origin, body) = (Origin::start(), archive(14, 5000));
-    origin.serve("/files/x.tar.gz?v=1", Reply::file(&body));
+    origin.serve("/files/x-1.0.tar.gz?v=1", Reply::file(&body));
     let rule = format!(
         "path_prefix = \"/old/\"\ncanonical_url = {:?}\n\
          ignored_query_parameters = [\"use_mirror\", \"ts\"]",
@@ -20,14 +20,14 @@ fn canonical_url_joins_spellings_into_one_object() {
         .rule(plain)
         .start();
     gateway.assert_serves(
-        &origin.url("/old/x.tar.gz?ts=12&v=1&use_mirror=near"),
+        &origin.url("/old/x-1.0.tar.gz?ts=12&v=1&use_mirror=near"),
         &body,
     );
-    gateway.await_stored(&origin.url("/files/x.tar.gz?v=1"));
+    gateway.await_stored(&origin.url("/files/x-1.0.tar.gz?v=1"));
     for path in [
-        "/files/x.tar.gz?v=1",
-        "/old/x.tar.gz?v=1",
-        "/files/x.tar.gz?v=1&ts=9",
+        "/files/x-1.0.tar.gz?v=1",
+        "/old/x-1.0.tar.gz?v=1",
+        "/files/x-1.0.tar.gz?v=1&ts=9",
     ] {
         gateway
             .assert_serves(&origin.url(path), &body)
@@ -89,7 +89,9 @@ fn first_rule_that_sets_option_wins() {
     let body = archive(15, 5000);
     let page: crate::harness::Body = (*b"<html>").into();
     world.mirror.serve("/mirror/x.odd", Reply::file(&body));
-    world.origin.serve("/pub/page.tar.gz", Reply::file(&page));
+    world
+        .origin
+        .serve("/pub/page-1.0.tar.gz", Reply::file(&page));
     let builder = world
         .gateway()
         .rule("path_suffix = \".odd\"\nclass = \"immutable\"");
@@ -99,7 +101,7 @@ fn first_rule_that_sets_option_wins() {
     gateway.assert_serves(&world.origin.url("/pub/x.odd"), &body);
     gateway.await_stored(&world.origin.url("/pub/x.odd"));
     gateway
-        .assert_serves(&world.origin.url("/pub/page.tar.gz"), &page)
+        .assert_serves(&world.origin.url("/pub/page-1.0.tar.gz"), &page)
         .assert_cache(&["fwd=bypass"]);
 }
 

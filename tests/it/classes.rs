@@ -110,3 +110,40 @@ fn rule_class_wins_over_index_name() {
         .assert_cache(&["fwd=stale", "stored", "class=revalidate"]);
     assert_eq!(gateway.records().len(), 1);
 }
+
+#[test]
+fn file_named_by_query_is_stored() {
+    let origin = Origin::start();
+    let (path, body) = ("/get.php?file=x-1.0.tar.gz", archive(1, 5000));
+    origin.serve(path, Reply::file(&body));
+    let gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(path), &body);
+    gateway.await_stored(&origin.url(path));
+    gateway
+        .assert_serves(&origin.url(path), &body)
+        .assert_cache(&["hit"]);
+    assert_eq!(origin.count(path), 1);
+}
+
+#[test]
+fn page_under_open_name_is_not_stored() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    for path in [
+        "/get.php?file=x-1.0.tar.gz",
+        "/patch/?id=0123abc",
+        "/doc/manual-1.0.md",
+        "/file/0123456789abcdef0123456789abcdef01234567",
+    ] {
+        origin.serve(path, Reply::html());
+        for endpoint in ["gateway", "proxy"] {
+            let url = origin.url(path);
+            let answer = match endpoint {
+                "gateway" => gateway.get(&url).send(),
+                _ => gateway.proxied("GET", &url).send(),
+            };
+            assert_eq!(answer.status, 200, "{path} at the {endpoint} port");
+        }
+    }
+    gateway.assert_nothing_stored();
+}

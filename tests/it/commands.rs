@@ -302,7 +302,7 @@ fn operators_inspect_refresh_pin_and_remove_targets() {
     let run = desk.run("stat", &[&desk.url]);
     run.assert_success();
     assert!(
-        run.stdout.starts_with(&first) && run.stdout.contains("  cached  active"),
+        run.stdout.starts_with(&first) && run.stdout.contains("  cached  active  immutable"),
         "{}",
         run.stdout
     );
@@ -312,7 +312,9 @@ fn operators_inspect_refresh_pin_and_remove_targets() {
     desk.operate("refresh", &["--accept", &desk.url])
         .assert_success();
     desk.gateway.assert_serves(&desk.url, &other);
-    let records = json(&desk.run("stat", &["--json", &desk.url]))["records"].clone();
+    let shown = json(&desk.run("stat", &["--json", &desk.url]));
+    assert_eq!(shown["class"], "immutable");
+    let records = shown["records"].clone();
     assert_eq!(
         (&records[0]["active"], &records[1]["active"]),
         (&false.into(), &true.into())

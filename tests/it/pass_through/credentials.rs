@@ -8,7 +8,13 @@ fn requests_with_credentials_bypass_cache() {
     let origin = Origin::start();
     let (mine, everybodys) = (archive(10, 5000), archive(11, 6000));
     let gateway = Gateway::relaying(&origin);
-    for (name, value) in [("Authorization", "Basic c2VjcmV0"), ("Cookie", "session=1")] {
+    for (name, value) in [
+        ("Authorization", "Basic c2VjcmV0"),
+        ("Cookie", "session=1"),
+        ("Private-Token", "c2VjcmV0"),
+        ("X-Api-Key", "c2VjcmV0"),
+        ("X-Session-Id", "1"),
+    ] {
         let path = format!("/{name}-1.0.tar.gz");
         let url = origin.url(&path);
         origin.script(

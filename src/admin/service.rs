@@ -333,7 +333,7 @@ impl AdminService {
     fn admit_cacheable(&self, target: Target) -> Result<Admitted, AdminError> {
         let admitted = self.policy.admit(target)?;
         match admitted.class() {
-            // Bytes that an operator stores answer while the origin is away, whatever its directives.
+            // Bytes that an operator stores answer while the origin is away.
             Class::Immutable | Class::Revalidate => Ok(admitted),
             Class::PassThrough => Err(AdminError::NotCacheable),
         }

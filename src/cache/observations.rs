@@ -72,7 +72,7 @@ impl Observations<'_> {
         Ok(self.cache.disk().run(IoClass::Request, replace).await?)
     }
 
-    /// Marks all observations of these targets, so that each one is validated before it answers again.
+    /// Marks all observations of these targets. Each one is validated before it answers again.
     ///
     /// # Errors
     /// [`CacheError`] if the disk fails.

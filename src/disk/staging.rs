@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use fs_err as fs;
@@ -19,7 +19,7 @@ use super::caller::{Caller, CallerObserver};
 use super::index::{ObjectClass, Reservation, is_damage};
 use super::layout::StagedName;
 use super::{DiskError, DiskIo, DiskStore, IoClass, OpenFile, evict};
-use crate::model::{Digests, ExpectedDigests, Hasher};
+use crate::model::{Digests, ExpectedDigests, Hasher, lock};
 
 /// Step in which space is reserved for a body of unknown length, in bytes.
 const RESERVATION_STEP_BYTES: u64 = 64 << 20;
@@ -387,11 +387,6 @@ fn hash(hash_state: &Mutex<HashState>, offset: u64, bytes: &[u8]) {
         hash_state.hasher.update(bytes);
         hash_state.hashed_bytes += bytes.len() as u64;
     }
-}
-
-fn lock(hash_state: &Mutex<HashState>) -> MutexGuard<'_, HashState> {
-    // After a panic `hashed_bytes` shows which pieces are hashed.
-    hash_state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn broken_staging() -> DiskError {

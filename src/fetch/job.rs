@@ -81,11 +81,8 @@ impl FetchTask<'_> {
     /// active record. A digest that only a client states is not.
     async fn is_expected_digest_on_record(&self) -> bool {
         let expected = &self.fetch_key.expected;
-        if self
-            .admitted
-            .required_sha256()
-            .is_some_and(|required| *expected == ExpectedDigests::from_iter([required.into()]))
-        {
+        let required = self.admitted.required_digests();
+        if !required.is_empty() && *expected == required {
             return true;
         }
         match self.state.cache.lookup(self.fetch_key.key).await {
@@ -102,7 +99,8 @@ impl FetchTask<'_> {
         leased: &mut LeaseOutcome,
     ) -> Result<Arc<Record>, FetchError> {
         let mut expected = self.fetch_key.expected.clone();
-        expected.extend(self.admitted.required_sha256());
+        let required = self.admitted.required_digests();
+        expected.extend(required.iter().cloned());
         let mut known_content = None;
         let peer_body = leased.take_peer_body();
         if let Some(records) = self.read_records().await? {
@@ -114,9 +112,7 @@ impl FetchTask<'_> {
             self.report.on_record = Some(record.sha256);
             // The object was evicted. The origin must return the same bytes, unless the checksum
             // file requires a digest.
-            if self.admitted.required_sha256().is_none()
-                && !self.state.cache.allows_change(&records)
-            {
+            if required.is_empty() && !self.state.cache.allows_change(&records) {
                 expected.add(record.sha256.into());
                 known_content = Some(KnownContent {
                     sha256: record.sha256,
@@ -124,7 +120,7 @@ impl FetchTask<'_> {
                 });
             }
         }
-        let is_on_record = known_content.is_some() || self.admitted.required_sha256().is_some();
+        let is_on_record = known_content.is_some() || !required.is_empty();
         let sources = self.state.policy.sources(self.admitted, is_on_record);
         let spec = DownloadSpec {
             expected: &expected,

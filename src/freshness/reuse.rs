@@ -9,7 +9,7 @@ use crate::model::Fields;
 /// section 4.2.4).
 const FORBIDS_STALE: [&str; 3] = ["no-cache", "must-revalidate", "proxy-revalidate"];
 
-/// What a client accepts of a stored response (RFC 9111, section 5.2.1).
+/// Limits that a client sets for a stored response (RFC 9111, section 5.2.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestLimits {
     /// No stored response without validation.
@@ -32,7 +32,7 @@ pub struct ReusePolicy {
     pub stale_if_error: Duration,
 }
 
-/// What may be done with a stored response.
+/// Permitted use of a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reuse {
     /// It answers without a request to the origin.
@@ -77,7 +77,7 @@ impl RequestLimits {
 }
 
 impl StoredResponse<'_> {
-    /// Decides about reuse by a computed freshness. `stale_if_error` is how long behind its lifetime
+    /// Decides about reuse by a computed freshness. `stale_if_error` is how long after its lifetime
     /// a response may answer while the origin is away, if the origin says nothing else.
     #[must_use]
     pub fn reuse(

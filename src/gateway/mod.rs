@@ -48,7 +48,7 @@ use crate::model::{ExpectedDigests, Key, Record, Scheme, Target};
 use crate::policy::{Admitted, AdmittedTunnel, Class, Client, PolicyDenied};
 use in_flight::{can_stream_unverified, stream_in_flight};
 use lookup::{Lookup, MissKind, lookup};
-use required_digest::reject_checksum_violation;
+use required_digest::{is_path_digest_optional, reject_checksum_violation, without_path_digest};
 use serve_hit::HitResponder;
 
 /// Request path of the gateway and of the proxy.
@@ -109,6 +109,7 @@ impl Gateway {
         if let Some(required) = admitted.required_sha256() {
             request.require_sha256(required)?;
         }
+        request.expected.extend(admitted.path_digest());
         if is_private {
             return Box::pin(self.serve_uncacheable(&admitted, request)).await;
         }
@@ -302,6 +303,11 @@ impl Gateway {
     ) -> Result<CacheResponse, RequestError> {
         match error {
             FetchError::NoSpace | FetchError::StoreFailed | FetchError::Page => {
+                self.pass_through(admitted, request).await
+            }
+            // A foreign site may mean something else by a digest in the path.
+            FetchError::Mismatch { .. } if is_path_digest_optional(admitted, &request) => {
+                let request = without_path_digest(admitted, request);
                 self.pass_through(admitted, request).await
             }
             // The client's digest makes the downgrade safe for this client only.

@@ -1,6 +1,7 @@
-//! Digests that the operator's checksum file requires. They apply to every client and endpoint.
+//! Digests that the operator's checksum file or the path of a target require.
 
 use super::error::RequestError;
+use super::request::{CacheRequest, Endpoint};
 use crate::model::{Cause, Event, EventSink, ExpectedDigests, Sha256};
 use crate::policy::Admitted;
 
@@ -31,4 +32,22 @@ pub fn reject_checksum_violation(
         expected: ExpectedDigests::from_iter([required.into()]),
         found: stored,
     })
+}
+
+/// Returns whether a body without the digest in its path may be passed on. A proxy also has targets
+/// of sites that mean something else by such a form.
+pub fn is_path_digest_optional(admitted: &Admitted, request: &CacheRequest) -> bool {
+    request.endpoint == Endpoint::Proxy
+        && admitted.requires_only_path_digest()
+        && request.expected == admitted.required_digests()
+}
+
+/// Returns the request without the digest in the path of its target.
+pub fn without_path_digest(admitted: &Admitted, request: CacheRequest) -> CacheRequest {
+    let target = admitted.target();
+    tracing::info!(%target, "passed on a body that does not have the digest in its path");
+    CacheRequest {
+        expected: ExpectedDigests::nothing(),
+        ..request
+    }
 }

@@ -253,6 +253,12 @@ impl Extend<Sha256> for ExpectedDigests {
     }
 }
 
+impl Extend<Digest> for ExpectedDigests {
+    fn extend<T: IntoIterator<Item = Digest>>(&mut self, digests: T) {
+        digests.into_iter().for_each(|digest| self.add(digest));
+    }
+}
+
 impl fmt::Display for ExpectedDigests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all: Vec<_> = self.0.iter().map(ToString::to_string).collect();

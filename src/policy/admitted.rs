@@ -9,7 +9,7 @@ use super::cacheability::Class;
 use super::classify::{Classified, is_page};
 use super::denied::PolicyDenied;
 use super::request_options::RequestOptions;
-use crate::model::{FileType, HumanDuration, Sha256, Target};
+use crate::model::{Digest, ExpectedDigests, FileType, HumanDuration, Sha256, Target};
 
 /// Whether a request for stored bytes may go to the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +82,28 @@ impl Admitted {
     #[must_use]
     pub fn required_sha256(&self) -> Option<Sha256> {
         self.required_sha256
+    }
+
+    /// Returns the digests that the body must have for every client: that of the operator's
+    /// checksum file, and that which the path states.
+    #[must_use]
+    pub fn required_digests(&self) -> ExpectedDigests {
+        let required = self.required_sha256.map(Digest::from);
+        required.into_iter().chain(self.path_digest()).collect()
+    }
+
+    /// Returns the digest that the path states for the body.
+    #[must_use]
+    pub fn path_digest(&self) -> Option<Digest> {
+        let found = self.classified.path_digest()?;
+        Some(found.digest().clone())
+    }
+
+    /// Returns whether only the path requires a digest. A foreign site may mean something else by
+    /// it.
+    #[must_use]
+    pub fn requires_only_path_digest(&self) -> bool {
+        self.required_sha256.is_none() && self.classified.path_digest().is_some()
     }
 
     /// Returns whether the first bytes are checked against the file type of the name.

@@ -66,7 +66,7 @@ fn replaced_index_and_companion_are_served_at_once() {
             "{index}"
         );
     }
-    assert!(gateway.records().is_empty(), "no target was frozen");
+    assert!(gateway.records().is_empty(), "no target is immutable");
 }
 
 #[test]

@@ -63,6 +63,7 @@ mod outputs;
 mod overload;
 mod parents;
 mod pass_through;
+mod path_digests;
 mod peer_processes;
 mod pins;
 mod pipelining;

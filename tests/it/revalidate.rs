@@ -20,7 +20,7 @@ fn fresh(content: &str) -> Reply {
 }
 
 #[test]
-fn index_is_validated_each_time_and_stale_while_the_origin_is_away() {
+fn index_is_validated_each_time() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     let url = origin.url(INDEX);

@@ -41,7 +41,7 @@ fn pages_leave_immutable_objects_alone() {
 }
 
 #[test]
-fn redirects_are_followed_at_the_gateway_and_passed_on_by_the_proxy() {
+fn only_gateway_follows_redirects() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     let url = origin.url("/a/page");
@@ -205,7 +205,7 @@ fn changed_index_makes_its_companion_stale() {
 }
 
 #[test]
-fn offline_rule_serves_what_is_stored_without_the_origin() {
+fn offline_rule_does_not_ask_origin() {
     let origin = Origin::start();
     let mut gateway = Gateway::relaying(&origin);
     let url = origin.url("/page");

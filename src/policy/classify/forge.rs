@@ -83,10 +83,8 @@ fn archive_ref<'a>(name: &TargetName<'a>) -> Option<ForgeRef<'a>> {
         .folders
         .iter()
         .rposition(|folder| ARCHIVE_FOLDERS.contains(folder))?;
-    let rest = match &name.folders[at + 1..] {
-        ["refs", "tags", rest @ ..] => rest,
-        rest => rest,
-    };
+    let after = &name.folders[at + 1..];
+    let rest = after.strip_prefix(&["refs", "tags"]).unwrap_or(after);
     if file_suffix(name.last).is_none() {
         let is_bare = at >= OWNER_SEGMENTS && BARE_ARCHIVE_FOLDERS.contains(&name.folders[at]);
         return (is_bare && !name.last.is_empty()).then_some(ForgeRef {

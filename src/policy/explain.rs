@@ -1,19 +1,9 @@
 //! Explanation of the policy for one target, for operators.
 
 use super::classify::Classified;
+use super::rules::MatchingRule;
 use super::{Policy, PolicyDenied};
 use crate::model::Target;
-
-/// Rule that matches a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MatchingRule {
-    /// Number of the rule, from 1, in the order of the configuration.
-    pub number: usize,
-    /// Keys and values of its conditions.
-    pub conditions: Vec<(&'static str, String)>,
-    /// Keys of its settings. Values may be secret.
-    pub settings: Vec<&'static str>,
-}
 
 /// Policy for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,14 +35,14 @@ pub use classify::{
 };
 pub use config::Config;
 pub use denied::PolicyDenied;
-pub use explain::{Explanation, MatchingRule};
+pub use explain::Explanation;
 pub use hosts::{HostPattern, HostPatternError};
 pub use origin_credentials::OriginCredentials;
 pub use parents::Parent;
 pub use ports::{AllowedPort, ParsePortError};
 pub use request_credentials::is_credential_field;
 pub use request_options::{EgressRoute, EgressRouteError, RequestOptions, is_proxy_url};
-pub use rules::Rule;
+pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
 
 use crate::limits::{ClientLimits, LimitsConfig, OverLimit, TransferKind, TransferPermit};

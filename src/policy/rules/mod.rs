@@ -1,6 +1,7 @@
 //! Compiled policy configuration and rules.
 
 mod effective;
+mod matching_rule;
 mod pattern;
 mod rule;
 mod template;
@@ -10,12 +11,12 @@ use std::net::IpAddr;
 
 use percent_encoding::percent_decode_str;
 
+pub use matching_rule::MatchingRule;
 pub use rule::Rule;
 
 use super::addresses::{is_in_networks, is_public};
 use super::config::Config;
 use super::denied::PolicyDenied;
-use super::explain::MatchingRule;
 use super::hosts::HostPattern;
 use super::parents::{CompiledParent, Parent};
 use crate::model::{ConfigError, FtpFile, Scheme, Size, Target};

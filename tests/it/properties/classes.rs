@@ -97,7 +97,7 @@ fn secret_urls() -> impl Strategy<Value = String> {
     let before = select(vec!["", "a=1&", "h=0123abc;"]);
     (name, parameter, before, any::<bool>()).prop_map(|(name, parameter, before, is_login)| {
         if is_login {
-            format!("ftp://user:password@example.org/a/{name}")
+            format!("ftp://user:password@example.org/a/x{name}")
         } else {
             format!("https://example.org/a/{name}?{before}{parameter}")
         }

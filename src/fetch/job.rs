@@ -12,6 +12,7 @@ use super::shared_body::SharedBody;
 use super::source_loop::download_from_sources;
 use super::state::FetcherState;
 use super::task::FetchTask;
+use super::withheld_end::WithheldEnd;
 use crate::cache::{Hit, TargetLookup, TargetRecords};
 use crate::model::{ExpectedDigests, Record};
 use crate::policy::Admitted;
@@ -170,22 +171,27 @@ impl FetchTask<'_> {
         Ok(record)
     }
 
-    /// Makes the end of the body available to readers, and publishes the object and its record.
+    /// Publishes the object and its record, then makes the end of the body available to readers.
     async fn publish(
         &mut self,
         expected: &ExpectedDigests,
         completed: CompletedBody,
     ) -> Result<Arc<Record>, FetchError> {
-        let cache = &self.state.cache;
-        let finished = completed.finished;
-        if let Some(head) = completed.unsent_head {
-            self.body
-                .start_streaming(head, finished.file(), finished.size_bytes());
-        }
-        self.body.mark_verified(finished.digests.sha256);
-        let sealed = finished.seal().await?;
-        let record = build_record(self.admitted, &sealed, completed.source, completed.headers);
-        let published = cache.publish(sealed, record.clone()).await?;
+        let CompletedBody {
+            finished,
+            headers,
+            source,
+            unsent_head,
+        } = completed;
+        let end = WithheldEnd::new(self.body, &finished, unsent_head);
+        let (cache, admitted) = (&self.state.cache, self.admitted);
+        let store = async {
+            let sealed = finished.seal().await?;
+            let record = build_record(admitted, &sealed, source, headers);
+            let published = cache.publish(sealed, record.clone()).await?;
+            Ok::<_, FetchError>((published, record))
+        };
+        let (published, record) = end.show_after(store).await?;
         self.report.differs_from = published.differs_from;
         let active = published.records.active_for(expected);
         let is_variant = published.differs_from == Some(active.sha256);

@@ -26,6 +26,7 @@ mod shared_body;
 mod source_loop;
 mod state;
 mod task;
+mod withheld_end;
 
 pub use config::Config;
 pub use error::FetchError;

@@ -5,6 +5,7 @@ mod admin;
 mod api;
 mod arch;
 mod bad_origins;
+mod body_ends;
 mod bucket;
 mod bucket_failures;
 mod bucket_gc;

@@ -115,6 +115,23 @@ impl OpenFile {
             .await?)
     }
 
+    /// Runs a check that may read all of a body of `size_bytes`, on a disk thread.
+    ///
+    /// # Errors
+    /// The error of the check, or [`io::ErrorKind::TimedOut`].
+    pub async fn inspect<T: Send + 'static>(
+        &self,
+        size_bytes: u64,
+        check: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let file = Arc::clone(&self.file);
+        let inspect = move |_: &DiskStore| Ok::<_, DiskError>(check(&file)?);
+        Ok(self
+            .io
+            .run(IoClass::Durable { size_bytes }, inspect)
+            .await?)
+    }
+
     /// Computes a digest of the complete file.
     ///
     /// # Errors

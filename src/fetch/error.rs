@@ -31,6 +31,10 @@ pub enum FetchError {
     /// get the new file.
     #[error("the origin's body changed between two attempts")]
     ChangedDuringFetch,
+    /// The body ended with the connection, and nothing confirmed that it was complete. Readers have
+    /// the body, nothing was stored, and requests are passed through.
+    #[error("the body ended with the connection, and its end was not confirmed")]
+    UnconfirmedEnd,
     /// The disk has no space for the body. Requests are passed through.
     #[error("there is no space to store the body")]
     NoSpace,
@@ -63,6 +67,7 @@ impl FetchError {
             Self::Mismatch { .. }
             | Self::Page
             | Self::ChangedDuringFetch
+            | Self::UnconfirmedEnd
             | Self::NoSpace
             | Self::StoreFailed
             | Self::DeadlineExceeded
@@ -79,7 +84,8 @@ impl FetchError {
             | Self::WrongFileType
             | Self::Page
             | Self::ChangedDuringFetch => true,
-            Self::NoSpace
+            Self::UnconfirmedEnd
+            | Self::NoSpace
             | Self::StoreFailed
             | Self::DeadlineExceeded
             | Self::TooManyFetches
@@ -102,6 +108,7 @@ impl FetchError {
             Self::Origin(OriginError::CircuitOpen { .. })
             | Self::ChangedDuringFetch
             | Self::Page
+            | Self::UnconfirmedEnd
             | Self::NoSpace
             | Self::StoreFailed
             | Self::TooManyFetches
@@ -115,7 +122,8 @@ impl FetchError {
 
     /// Returns the cause of an incident. `on_record` is the digest that the target had before.
     ///
-    /// `None` for a refusal by policy, for a page, and for requests that this process put off.
+    /// `None` for a refusal by policy, for a page, for requests that this process put off, and for
+    /// a body that readers got but Millpond did not store.
     pub(super) fn cause(&self, on_record: Option<Sha256>) -> Option<Cause> {
         Some(match self {
             Self::Origin(OriginError::CircuitOpen { last, .. }) => {
@@ -123,6 +131,7 @@ impl FetchError {
             }
             Self::Origin(OriginError::Denied(_))
             | Self::Page
+            | Self::UnconfirmedEnd
             | Self::TooManyFetches
             | Self::Stopping => return None,
             Self::Origin(OriginError::Status {

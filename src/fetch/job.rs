@@ -177,13 +177,16 @@ impl FetchTask<'_> {
         expected: &ExpectedDigests,
         completed: CompletedBody,
     ) -> Result<Arc<Record>, FetchError> {
+        let may_store = completed.require_end();
         let CompletedBody {
             finished,
             headers,
             source,
             unsent_head,
+            ..
         } = completed;
         let end = WithheldEnd::new(self.body, &finished, unsent_head);
+        may_store?;
         let (cache, admitted) = (&self.state.cache, self.admitted);
         let store = async {
             let sealed = finished.seal().await?;

@@ -10,6 +10,7 @@ mod content_encoding;
 mod download;
 mod error;
 mod fetcher;
+mod format_end;
 mod host_circuits;
 mod host_limits;
 mod in_flight;

@@ -87,6 +87,7 @@ impl FetchTask<'_> {
         let download = Download::new(self, spec, None);
         let max_attempts = self.state.config.attempts;
         let (completed, _permit) = download_from_sources(self, download, max_attempts).await?;
+        completed.require_end()?;
         let sealed = completed.finished.seal().await?;
         let record = build_record(self.admitted, &sealed, completed.source, completed.headers);
         self.publish_refreshed(records.as_deref(), sealed, record.clone(), accept)

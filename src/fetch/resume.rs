@@ -33,16 +33,38 @@ pub struct PartialBody {
     pub source: String,
     /// Readers have seen the head.
     pub is_streaming: bool,
+    pub end: BodyEnd,
+}
+
+/// Knowledge about the end of a body that was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// A length, a last chunk, a digest, the format or a second response shows the end.
+    Confirmed,
+    /// Only the connection ended. The body must not be stored.
+    Unconfirmed,
 }
 
 /// Staged body that is complete and has passed all checks.
 pub struct CompletedBody {
     pub finished: Finished,
+    pub end: BodyEnd,
     pub headers: StoredHeaders,
     /// URL that the body came from.
     pub source: String,
     /// The head, if readers have not seen it yet.
     pub unsent_head: Option<Arc<Head>>,
+}
+
+impl CompletedBody {
+    /// # Errors
+    /// [`FetchError::UnconfirmedEnd`] if the body must not be stored.
+    pub fn require_end(&self) -> Result<(), FetchError> {
+        match self.end {
+            BodyEnd::Confirmed => Ok(()),
+            BodyEnd::Unconfirmed => Err(FetchError::UnconfirmedEnd),
+        }
+    }
 }
 
 impl PartialBody {
@@ -58,6 +80,7 @@ impl PartialBody {
             headers: response.stored_headers(),
             source: response.source().to_owned(),
             is_streaming: false,
+            end: BodyEnd::Confirmed,
         }
     }
 
@@ -106,6 +129,7 @@ impl PartialBody {
             headers,
             source,
             is_streaming: true,
+            end: BodyEnd::Confirmed,
         })
     }
 
@@ -129,6 +153,7 @@ impl PartialBody {
         let unsent_head = (!self.is_streaming).then(|| self.head());
         Ok(CompletedBody {
             finished: self.staging.finish()?,
+            end: self.end,
             headers: self.headers,
             source: self.source,
             unsent_head,

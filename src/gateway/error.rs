@@ -75,7 +75,9 @@ impl From<FetchError> for RequestError {
             FetchError::ChangedDuringFetch => Self::Origin(ProtocolFault::BodyChanged.into()),
             FetchError::WrongFileType | FetchError::Page => Self::WrongFileType,
             FetchError::DeadlineExceeded => Self::DeadlineExceeded,
-            FetchError::NoSpace | FetchError::StoreFailed => Self::Unavailable,
+            FetchError::UnconfirmedEnd | FetchError::NoSpace | FetchError::StoreFailed => {
+                Self::Unavailable
+            }
             FetchError::TooManyFetches => Self::Busy,
             FetchError::Stopping => Self::Stopping,
         }

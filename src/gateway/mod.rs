@@ -302,9 +302,10 @@ impl Gateway {
         error: FetchError,
     ) -> Result<CacheResponse, RequestError> {
         match error {
-            FetchError::NoSpace | FetchError::StoreFailed | FetchError::Page => {
-                self.pass_through(admitted, request).await
-            }
+            FetchError::UnconfirmedEnd
+            | FetchError::NoSpace
+            | FetchError::StoreFailed
+            | FetchError::Page => self.pass_through(admitted, request).await,
             // A foreign site may mean something else by a digest in the path.
             FetchError::Mismatch { .. } if is_path_digest_optional(admitted, &request) => {
                 let request = without_path_digest(admitted, request);

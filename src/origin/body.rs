@@ -53,6 +53,12 @@ impl Body {
         }
     }
 
+    /// Returns whether the body comes from an HTTP origin.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        matches!(self.stream, BodyStream::Http(_))
+    }
+
     /// Returns the next bytes, or `None` at the end.
     ///
     /// # Errors

@@ -149,6 +149,15 @@ impl Response {
         self.header("content-length")?.parse().ok()
     }
 
+    /// Returns whether only the end of the connection marks the end of the body (RFC 9112, section
+    /// 6.3). An ftp server marks the end with its final reply.
+    #[must_use]
+    pub fn ends_with_connection(&self) -> bool {
+        self.body.is_http()
+            && self.header("transfer-encoding").is_none()
+            && self.header("content-length").is_none()
+    }
+
     /// Returns the offset of the first byte and the complete length of a 206 (RFC 9110, section
     /// 14.4).
     ///

@@ -1,7 +1,12 @@
 //! Tests of the end of a body: when a client gets it, and which ends are accepted from an origin.
 
+use std::fmt::Write as _;
 use std::fs::File;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::harness::{Body, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
 
@@ -101,4 +106,180 @@ fn all_but_the_end_arrives_without_delay() {
         assert_same(&answer.read(early_bytes), &body[..early_bytes]);
         assert!(start.elapsed() < MAX_DELAY, "{path}");
     }
+}
+
+/// Returns a gzip file of `size` bytes that do not compress.
+fn gzip(seed: u64, size: usize) -> Body {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder
+        .write_all(&archive(seed, size))
+        .expect("memory takes all");
+    encoder.finish().expect("memory takes all").into()
+}
+
+/// Returns a patch of more than `size` bytes.
+fn patch(size: usize) -> Body {
+    let mut text = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n".to_owned();
+    for number in 0.. {
+        if text.len() > size {
+            break;
+        }
+        writeln!(text, "+line {number}").expect("a string can be written");
+    }
+    text.into_bytes().into()
+}
+
+fn two_attempts(origin: &Origin) -> Gateway {
+    Gateway::builder()
+        .origin(origin)
+        .relay()
+        .set("fetch.attempts", "2")
+        .start()
+}
+
+#[test]
+fn format_confirms_end_without_length() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let one = gzip(4, 200_000);
+    let members = [&one[..], &gzip(5, 300), &gzip(6, 0)].concat().into();
+    let padded = [&one[..], &[0; 10_240]].concat().into();
+    for (path, body) in [
+        ("/one.tar.gz", one),
+        ("/members.tar.gz", members),
+        ("/padded.tar.gz", padded),
+        ("/small.tar.gz", gzip(7, 30)),
+    ] {
+        origin.serve(path, Reply::ok(&body).until_close());
+        let url = origin.url(path);
+        gateway.assert_serves(&url, &body);
+        gateway.await_stored(&url);
+        assert_eq!(origin.count(path), 1, "{path}");
+    }
+}
+
+#[test]
+fn second_response_confirms_end_without_length() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    for (path, body) in [
+        ("/x-1.patch", patch(100_000)),
+        ("/y-1.patch", patch(40)),
+        // The name is that of an archive, and the bytes have no end that can be found.
+        ("/odd.tar.gz", archive(8, 90_000)),
+        // Bytes follow the end.
+        (
+            "/signed.tar.gz",
+            [&gzip(9, 9000)[..], b"signature"].concat().into(),
+        ),
+    ] {
+        origin.serve(path, Reply::ok(&body).until_close());
+        let url = origin.url(path);
+        gateway.assert_serves(&url, &body);
+        gateway.await_stored(&url);
+        assert_eq!(origin.count(path), 2, "{path}");
+        gateway.assert_serves(&url, &body).assert_cache(&["hit"]);
+    }
+}
+
+#[test]
+fn longer_second_response_completes_the_body() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let archive = gzip(10, 200_000);
+    let text = patch(100_000);
+    for (path, body, complete, requests) in [
+        (
+            "/gz-close.tar.gz",
+            &archive,
+            Reply::ok(&archive).until_close(),
+            2,
+        ),
+        ("/gz-length.tar.gz", &archive, Reply::ok(&archive), 2),
+        ("/close.patch", &text, Reply::ok(&text).until_close(), 3),
+        ("/length.patch", &text, Reply::ok(&text), 2),
+    ] {
+        let truncated = Reply::ok(body).until_close().cut_at(60_000);
+        origin.script(path, vec![truncated, complete]);
+        let url = origin.url(path);
+        gateway.assert_serves(&url, body);
+        gateway.await_stored(&url);
+        assert_eq!(origin.count(path), requests, "{path}");
+    }
+}
+
+#[test]
+fn truncated_archive_without_length_is_not_stored() {
+    let origin = Origin::start();
+    let gateway = two_attempts(&origin);
+    let body = gzip(11, 200_000);
+    let cut = Reply::ok(&body).until_close().cut_at(60_000);
+    let longer = Reply::ok(&body).until_close().cut_at(70_000);
+    let shorter = Reply::ok(&body).until_close().cut_at(50_000);
+    for (path, replies) in [
+        ("/refused.tar.gz", vec![cut.clone(), Reply::status(503)]),
+        ("/shorter.tar.gz", vec![cut.clone(), shorter]),
+        ("/longer.tar.gz", vec![cut, longer, Reply::status(503)]),
+    ] {
+        origin.script(path, replies);
+        let url = origin.url(path);
+        gateway.get(&url).send().assert_broken();
+        assert_eq!(gateway.await_fetch(&url)["outcome"], "failed", "{path}");
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn other_second_response_breaks_the_transfer() {
+    let origin = Origin::start();
+    let gateway = two_attempts(&origin);
+    let body = patch(100_000);
+    let other = [&body[..60_000], b"other"].concat().into();
+    origin.script(
+        "/x-1.patch",
+        vec![Reply::ok(&body).until_close(), Reply::ok(&other)],
+    );
+    let url = origin.url("/x-1.patch");
+    gateway.get(&url).send().assert_broken();
+    assert_eq!(gateway.await_fetch(&url)["outcome"], "failed");
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn unconfirmed_body_is_served_and_not_stored() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let body = patch(100_000);
+    for (path, refusal) in [
+        ("/busy.patch", Reply::status(503)),
+        ("/once.patch", Reply::status(403)),
+        ("/cut.patch", Reply::ok(&body).cut_at(50_000)),
+    ] {
+        origin.script(path, vec![Reply::ok(&body).until_close(), refusal]);
+        let url = origin.url(path);
+        gateway.assert_serves(&url, &body);
+        let fetch = gateway.await_fetch(&url);
+        assert_eq!(fetch["outcome"], "failed", "{path}");
+        assert_eq!(
+            fetch["cause"], "the body ended with the connection, and its end was not confirmed",
+            "{path}"
+        );
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn digest_confirms_end_without_length() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let body = patch(100_000);
+    origin.serve("/x-1.patch", Reply::ok(&body).until_close());
+    let url = origin.url("/x-1.patch");
+    gateway
+        .get(&url)
+        .header("X-Expected-Sha256", &sha256(&body))
+        .send()
+        .assert_body(200, &body);
+    gateway.await_stored(&url);
+    assert_eq!(origin.count("/x-1.patch"), 1);
 }

@@ -1,8 +1,9 @@
 //! Download of one body into the staging folder, over several attempts and sources.
 //!
-//! This file sends requests and checks the complete body. `receive` takes in the bytes. The main
-//! type is [`Download`].
+//! This file sends requests and checks the complete body. `receive` takes in the bytes, and
+//! `confirm_end` handles bodies without a length. The main type is [`Download`].
 
+mod confirm_end;
 mod receive;
 mod spec;
 
@@ -132,7 +133,11 @@ impl<'a> Download<'a> {
             self.begin(&response).await?;
             self.set_parent_digest(source, &response)?;
         }
+        let ends_with_connection = response.ends_with_connection();
         self.receive_body(response, start).await?;
+        if ends_with_connection {
+            self.confirm_end(source).await?;
+        }
         self.finish().await
     }
 

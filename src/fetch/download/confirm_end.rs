@@ -1,0 +1,118 @@
+//! Confirms the end of a body that ended with its connection only.
+//!
+//! Neither `Content-Length` nor a last chunk shows that such a body is complete (RFC 9112, section
+//! 6.3). It is stored if its own format ends there, or if a second response has the same bytes.
+
+use super::Download;
+use crate::fetch::FetchError;
+use crate::fetch::content_encoding::check_content_encoding;
+use crate::fetch::format_end::{FormatEnd, find_format_end};
+use crate::fetch::resume::BodyEnd;
+use crate::origin::{ConnectionFault, OriginError, OriginRequest};
+use crate::policy::Source;
+
+/// Largest body that is requested again, in bytes. Its readers wait for the end meanwhile, and many
+/// clients and front servers give up after a minute without bytes.
+const MAX_REPEATED_BYTES: u64 = 64 << 20;
+
+/// Maximum number of repeated requests. Each one after the first needs new bytes in the one before.
+const MAX_REPEATS: u32 = 3;
+
+impl<'a> Download<'a> {
+    /// Confirms the end of a body that ended with its connection. If nothing contradicts the end
+    /// and nothing confirms it, the body is marked as unconfirmed.
+    ///
+    /// # Errors
+    /// [`FetchError`] if a response contradicts the end, or the format of the body shows that the
+    /// body is truncated.
+    pub(super) async fn confirm_end(&mut self, source: &'a Source) -> Result<(), FetchError> {
+        if self.is_end_checked_elsewhere() {
+            return Ok(());
+        }
+        let format_end = self.find_format_end().await?;
+        if format_end == FormatEnd::Complete {
+            return Ok(());
+        }
+        let known = self.written_bytes();
+        if known <= MAX_REPEATED_BYTES {
+            match self.repeat_request(source).await {
+                Ok(()) => return Ok(()),
+                Err(error) if self.is_contradiction(&error, known) => return Err(error),
+                Err(error) => tracing::debug!(%error, "end of the body was not confirmed"),
+            }
+        }
+        if format_end == FormatEnd::Missing {
+            return Err(truncated());
+        }
+        if let Some(body) = &mut self.body {
+            body.end = BodyEnd::Unconfirmed;
+        }
+        Ok(())
+    }
+
+    /// Whether a length or a digest decides on the end, or the body cannot be stored anyway.
+    fn is_end_checked_elsewhere(&self) -> bool {
+        let has_length = self
+            .body
+            .as_ref()
+            .is_some_and(|body| body.complete_length.is_some());
+        has_length
+            || !self.spec.expected.is_empty()
+            || self.parent_digest.is_some()
+            || self.shared_body.is_overflowing()
+    }
+
+    async fn find_format_end(&self) -> Result<FormatEnd, FetchError> {
+        let body = self.body.as_ref().ok_or(FetchError::StoreFailed)?;
+        let size_bytes = body.staging.written_bytes();
+        body.file
+            .inspect(size_bytes, move |file| find_format_end(file, size_bytes))
+            .await
+            .map_err(|error| FetchError::from_read_error(&error))
+    }
+
+    /// Requests the whole body again, and compares it with the staged bytes. If the new response is
+    /// longer, the first one was truncated, and the new bytes are appended.
+    async fn repeat_request(&mut self, source: &'a Source) -> Result<(), FetchError> {
+        for _ in 0..MAX_REPEATS {
+            let request = OriginRequest {
+                resume: None,
+                ..self.request(source)
+            };
+            let response = self.send_request(source, request).await?;
+            if response.status() != 200 {
+                return Err(response.as_error().into());
+            }
+            check_content_encoding(&response, self.admitted)?;
+            if let Some(body) = &mut self.body {
+                body.validator = None;
+                body.unconfirmed_validator = response.validator();
+            }
+            self.update_lease_record().await;
+            let is_delimited = !response.ends_with_connection();
+            let known = self.written_bytes();
+            self.receive_body(response, 0).await?;
+            if is_delimited
+                || self.written_bytes() == known
+                || self.find_format_end().await? == FormatEnd::Complete
+            {
+                return Ok(());
+            }
+        }
+        Err(truncated())
+    }
+
+    /// Whether an error of a repeated request shows that the first body may be wrong. An origin
+    /// that does not answer again shows nothing.
+    fn is_contradiction(&self, error: &FetchError, known: u64) -> bool {
+        let is_shorter = matches!(
+            error,
+            FetchError::Origin(OriginError::Unreachable(ConnectionFault::Truncated))
+        );
+        is_shorter || !matches!(error, FetchError::Origin(_)) || self.written_bytes() != known
+    }
+}
+
+fn truncated() -> FetchError {
+    OriginError::from(ConnectionFault::Truncated).into()
+}

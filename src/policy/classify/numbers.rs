@@ -136,11 +136,10 @@ fn is_number_at(bytes: &[u8], at: usize) -> bool {
 /// Returns the bytes of a text in which spaces replace all numbered words.
 fn without_numbered_words(text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
-    for (at, compound) in COMPOUNDS
-        .iter()
-        .flat_map(|compound| text.match_indices(compound))
-    {
-        bytes[at..at + compound.len()].fill(b' ');
+    for compound in COMPOUNDS {
+        for (at, _) in text.match_indices(compound) {
+            bytes[at..at + compound.len()].fill(b' ');
+        }
     }
     let mut start = 0;
     while start < bytes.len() {
@@ -163,6 +162,11 @@ fn without_numbered_words(text: &str) -> Vec<u8> {
 
 /// Returns where the numbered word of a token begins. Letters may stand before or behind the word.
 fn numbered_word(token: &str) -> Option<usize> {
+    // Most tokens are a word or a number, and the search below is slow.
+    let has = |is_kind: fn(&u8) -> bool| token.as_bytes().iter().any(is_kind);
+    if !has(u8::is_ascii_digit) || !has(u8::is_ascii_alphabetic) {
+        return None;
+    }
     let is_letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphabetic());
     NUMBERED_WORDS.iter().chain(&ENDINGS).find_map(|word| {
         let at = token.rfind(word)?;

@@ -29,6 +29,10 @@ impl VaryNames {
         if names.iter().any(|name| name == "*") {
             return Self::Any;
         }
+        // An origin that codes a body and forgets to say so must not break clients of another kind.
+        if fields.contains("content-encoding") {
+            names.push("accept-encoding".to_owned());
+        }
         names.sort_unstable();
         names.dedup();
         Self::Fields(names)
@@ -90,6 +94,13 @@ mod tests {
         assert!(!key.matches(&fields(&[("accept", "b, a")])));
         assert!(!key.matches(&fields(&[("accept", "a,b"), ("foo", "")])));
         assert!(!key.matches(&fields(&[])));
+    }
+
+    #[test]
+    fn coded_body_depends_on_accepted_codings() {
+        let response = fields(&[("content-encoding", "gzip")]);
+        let names = VaryNames::from_response(&response);
+        assert_eq!(names, VaryNames::Fields(vec!["accept-encoding".into()]));
     }
 
     #[test]

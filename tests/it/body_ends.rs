@@ -38,16 +38,16 @@ fn replies() -> Vec<(&'static str, Body, Reply)> {
     let small = archive(2, 40);
     let empty: Body = Vec::new().into();
     vec![
-        ("/length.tar.gz", large.clone(), Reply::file(&large)),
+        ("/length-1.0.tar.gz", large.clone(), Reply::file(&large)),
         (
-            "/chunks.tar.gz",
+            "/chunks-1.0.tar.gz",
             large.clone(),
             Reply::file(&large).chunked(),
         ),
-        ("/small.tar.gz", small.clone(), Reply::file(&small)),
-        ("/empty.txt", empty.clone(), Reply::file(&empty)),
+        ("/small-1.0.tar.gz", small.clone(), Reply::file(&small)),
+        ("/empty-1.0.txt", empty.clone(), Reply::file(&empty)),
         (
-            "/no-chunks.txt",
+            "/no-chunks-1.0.txt",
             empty.clone(),
             Reply::file(&empty).chunked(),
         ),
@@ -96,8 +96,8 @@ fn all_but_the_end_arrives_without_delay() {
     let gateway = Gateway::relaying(&origin);
     let body = archive(3, 300_000);
     for (path, reply, early_bytes) in [
-        ("/length.tar.gz", Reply::file(&body), 299_999),
-        ("/chunks.tar.gz", Reply::file(&body).chunked(), 300_000),
+        ("/length-1.0.tar.gz", Reply::file(&body), 299_999),
+        ("/chunks-1.0.tar.gz", Reply::file(&body).chunked(), 300_000),
     ] {
         origin.serve(path, reply);
         let _lock = hold_publishing(&gateway, &body);
@@ -145,10 +145,10 @@ fn format_confirms_end_without_length() {
     let members = [&one[..], &gzip(5, 300), &gzip(6, 0)].concat().into();
     let padded = [&one[..], &[0; 10_240]].concat().into();
     for (path, body) in [
-        ("/one.tar.gz", one),
-        ("/members.tar.gz", members),
-        ("/padded.tar.gz", padded),
-        ("/small.tar.gz", gzip(7, 30)),
+        ("/one-1.0.tar.gz", one),
+        ("/members-1.0.tar.gz", members),
+        ("/padded-1.0.tar.gz", padded),
+        ("/small-1.0.tar.gz", gzip(7, 30)),
     ] {
         origin.serve(path, Reply::ok(&body).until_close());
         let url = origin.url(path);
@@ -166,10 +166,10 @@ fn second_response_confirms_end_without_length() {
         ("/x-1.patch", patch(100_000)),
         ("/y-1.patch", patch(40)),
         // The name is that of an archive, and the bytes have no end that can be found.
-        ("/odd.tar.gz", archive(8, 90_000)),
+        ("/odd-1.0.tar.gz", archive(8, 90_000)),
         // Bytes follow the end.
         (
-            "/signed.tar.gz",
+            "/signed-1.0.tar.gz",
             [&gzip(9, 9000)[..], b"signature"].concat().into(),
         ),
     ] {
@@ -190,14 +190,14 @@ fn longer_second_response_completes_the_body() {
     let text = patch(100_000);
     for (path, body, complete, requests) in [
         (
-            "/gz-close.tar.gz",
+            "/gz-close-1.0.tar.gz",
             &archive,
             Reply::ok(&archive).until_close(),
             2,
         ),
-        ("/gz-length.tar.gz", &archive, Reply::ok(&archive), 2),
-        ("/close.patch", &text, Reply::ok(&text).until_close(), 3),
-        ("/length.patch", &text, Reply::ok(&text), 2),
+        ("/gz-length-1.0.tar.gz", &archive, Reply::ok(&archive), 2),
+        ("/close-1.0.patch", &text, Reply::ok(&text).until_close(), 3),
+        ("/length-1.0.patch", &text, Reply::ok(&text), 2),
     ] {
         let truncated = Reply::ok(body).until_close().cut_at(60_000);
         origin.script(path, vec![truncated, complete]);
@@ -217,9 +217,9 @@ fn truncated_archive_without_length_is_not_stored() {
     let longer = Reply::ok(&body).until_close().cut_at(70_000);
     let shorter = Reply::ok(&body).until_close().cut_at(50_000);
     for (path, replies) in [
-        ("/refused.tar.gz", vec![cut.clone(), Reply::status(503)]),
-        ("/shorter.tar.gz", vec![cut.clone(), shorter]),
-        ("/longer.tar.gz", vec![cut, longer, Reply::status(503)]),
+        ("/refused-1.0.tar.gz", vec![cut.clone(), Reply::status(503)]),
+        ("/shorter-1.0.tar.gz", vec![cut.clone(), shorter]),
+        ("/longer-1.0.tar.gz", vec![cut, longer, Reply::status(503)]),
     ] {
         origin.script(path, replies);
         let url = origin.url(path);
@@ -251,9 +251,9 @@ fn unconfirmed_body_is_served_and_not_stored() {
     let gateway = Gateway::relaying(&origin);
     let body = patch(100_000);
     for (path, refusal) in [
-        ("/busy.patch", Reply::status(503)),
-        ("/once.patch", Reply::status(403)),
-        ("/cut.patch", Reply::ok(&body).cut_at(50_000)),
+        ("/busy-1.0.patch", Reply::status(503)),
+        ("/once-1.0.patch", Reply::status(403)),
+        ("/cut-1.0.patch", Reply::ok(&body).cut_at(50_000)),
     ] {
         origin.script(path, vec![Reply::ok(&body).until_close(), refusal]);
         let url = origin.url(path);

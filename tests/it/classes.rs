@@ -40,7 +40,7 @@ fn replaced_index_and_companion_are_served_at_once() {
     let signature = |seed| marked(b"-----BEGIN PGP SIGNATURE-----\n", seed, 200);
     for (index, companion) in [
         (
-            "/dists/sid/main/i18n/Translation-en.bz2",
+            "/dists/sid/main/i18n/Translation-en.gz",
             "/dists/sid/Release.asc",
         ),
         ("/os/repodata/primary.xml.gz", "/os/repodata/repomd.xml.asc"),

@@ -122,11 +122,11 @@ impl Admitted {
     #[must_use]
     pub fn file_type(&self) -> FileType {
         if !self.check_file_type {
-            return FileType::Unchecked;
+            return FileType::UNCHECKED;
         }
         let name = self.classified.query_file();
         match FileType::from_path(name.unwrap_or_else(|| self.target.path())) {
-            FileType::Unchecked if !self.names_page() => FileType::NotHtml,
+            FileType::UNCHECKED if !self.names_page() => FileType::NO_PAGE,
             file_type => file_type,
         }
     }
@@ -135,7 +135,7 @@ impl Admitted {
     /// of a known type. Such a page is passed through and not stored.
     #[must_use]
     pub fn may_be_page(&self) -> bool {
-        !self.classified.name_source().promises_file() || self.file_type() == FileType::NotHtml
+        !self.classified.name_source().promises_file() || self.file_type() == FileType::NO_PAGE
     }
 
     /// Returns whether the last segment has the suffix of a page, such as `.html`.

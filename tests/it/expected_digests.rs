@@ -60,8 +60,8 @@ fn small_wrong_body_is_never_sent_completely() {
     let origin = Origin::start();
     let body = archive(3, 40);
     origin.serve(PATH, Reply::file(&body));
-    origin.serve("/x-1.0.patch", Reply::ok(&b"-\n".to_vec().into()));
-    origin.serve("/y-1.0.patch", Reply::ok(&b"+".to_vec().into()));
+    origin.serve("/x-1.0.iso", Reply::ok(&b"-\n".to_vec().into()));
+    origin.serve("/y-1.0.iso", Reply::ok(&b"+".to_vec().into()));
     let gateway = Gateway::relaying(&origin);
     let wrong = |path: &str| {
         gateway
@@ -70,8 +70,8 @@ fn small_wrong_body_is_never_sent_completely() {
             .send()
     };
     assert_refused(&wrong(PATH), &body);
-    assert_refused(&wrong("/x-1.0.patch"), b"-\n");
-    assert_refused(&wrong("/y-1.0.patch"), b"+");
+    assert_refused(&wrong("/x-1.0.iso"), b"-\n");
+    assert_refused(&wrong("/y-1.0.iso"), b"+");
     gateway.assert_nothing_stored();
 }
 
@@ -139,14 +139,14 @@ fn every_algorithm_is_checked_on_miss_and_hit() {
     let body = b"What the mill has ground it keeps.\n".to_vec();
     let sha512 = hex::encode(Sha512::digest(&body));
     let right = [
-        ("md5", MD5_OF_THE_PATCH.to_owned()),
-        ("sha1", SHA1_OF_THE_PATCH.to_owned()),
+        ("md5", MD5_OF_THE_IMAGE.to_owned()),
+        ("sha1", SHA1_OF_THE_IMAGE.to_owned()),
         ("sha256", sha256(&body)),
         ("sha512", sha512),
     ];
     let gateway = Gateway::relaying(&origin);
     for (name, digest) in right {
-        let path = format!("/{name}-1.0.patch");
+        let path = format!("/{name}-1.0.iso");
         let url = origin.url(&path);
         origin.serve(&path, Reply::file(&body.clone().into()));
         let wrong: String = digest
@@ -181,8 +181,8 @@ fn every_algorithm_is_checked_on_miss_and_hit() {
     }
 }
 
-const MD5_OF_THE_PATCH: &str = "d3babecf567788c8cdeee31982a472f7";
-const SHA1_OF_THE_PATCH: &str = "b8aec0db0a930581d688350bd1b610a54de0aa9a";
+const MD5_OF_THE_IMAGE: &str = "d3babecf567788c8cdeee31982a472f7";
+const SHA1_OF_THE_IMAGE: &str = "b8aec0db0a930581d688350bd1b610a54de0aa9a";
 
 #[test]
 fn header_digests_are_checked_like_path_digests() {
@@ -190,12 +190,12 @@ fn header_digests_are_checked_like_path_digests() {
     let body = b"What the mill has ground it keeps.\n".to_vec();
     let gateway = Gateway::relaying(&origin);
     let headers = [
-        ("X-Expected-Md5", MD5_OF_THE_PATCH.to_owned()),
+        ("X-Expected-Md5", MD5_OF_THE_IMAGE.to_owned()),
         ("X-Expected-Sha256", sha256(&body)),
         ("X-Expected-Sha512", hex::encode(Sha512::digest(&body))),
     ];
     for (name, digest) in headers {
-        let path = format!("/{name}-1.0.patch");
+        let path = format!("/{name}-1.0.iso");
         origin.serve(&path, Reply::file(&body.clone().into()));
         let get = |digest: &str| gateway.get(&origin.url(&path)).header(name, digest).send();
         get(&digest).assert_body(200, &body);

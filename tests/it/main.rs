@@ -29,6 +29,7 @@ mod dns_config;
 mod doctor;
 mod expected_digests;
 mod explain;
+mod first_bytes;
 mod ftp;
 mod ftp_faults;
 mod ftp_tools;

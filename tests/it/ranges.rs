@@ -220,9 +220,9 @@ fn head_ignores_ranges() {
 fn every_range_of_small_body_is_correct() {
     let origin = Origin::start();
     let body = b"0123456789".to_vec();
-    origin.serve("/x-1.0.patch", Reply::file(&body.clone().into()));
+    origin.serve("/x-1.0.iso", Reply::file(&body.clone().into()));
     let gateway = Gateway::relaying(&origin);
-    let url = origin.url("/x-1.0.patch");
+    let url = origin.url("/x-1.0.iso");
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     for first in 0..=11 {
@@ -249,9 +249,15 @@ fn every_range_of_small_body_is_correct() {
 #[test]
 fn empty_body_has_no_satisfiable_range() {
     let origin = Origin::start();
-    origin.serve("/empty-1.0.patch", Reply::file(&Vec::new().into()));
-    let gateway = Gateway::relaying(&origin);
-    let url = origin.url("/empty-1.0.patch");
+    origin.serve("/empty-1.0.txt", Reply::file(&Vec::new().into()));
+    let rule = "path_suffix = \".txt\"\nclass = \"immutable\"";
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .rule(rule)
+        .start();
+    let url = origin.url("/empty-1.0.txt");
     gateway.assert_serves(&url, b"");
     gateway.await_stored(&url);
     gateway.assert_serves(&url, b"").assert_cache(&["hit"]);

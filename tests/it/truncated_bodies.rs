@@ -257,15 +257,18 @@ fn archive_with_matching_magic_bytes_is_stored() {
     }
 }
 
+const CHECKSUM: &[u8] =
+    b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08  x.tar.gz\n";
+
 #[test]
-fn names_without_known_file_type_are_not_checked() {
+fn files_without_magic_bytes_are_stored() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
     for (path, body) in [
         ("/x-1.0.patch", &b"--- a\n+++ b\n"[..]),
         ("/x-7.0.tar.gz.sig", b"\x89\x02"),
-        ("/x-7.0.tar.gz.sha256", b"abc\n"),
-        ("/empty-1.0.patch", b""),
+        ("/x-7.0.tar.gz.sha256", CHECKSUM),
+        ("/x-1.0.iso", b"0"),
     ] {
         origin.serve(path, Reply::file(&body.to_vec().into()));
         gateway.assert_serves(&origin.url(path), body);

@@ -178,7 +178,7 @@ impl Download<'_> {
             return Ok(());
         }
         self.body = None;
-        if self.admitted.may_be_page() && !FileType::NotHtml.matches(&first_bytes) {
+        if self.admitted.may_be_page() && !FileType::NO_PAGE.matches(&first_bytes) {
             return Err(FetchError::Page);
         }
         Err(FetchError::WrongFileType)

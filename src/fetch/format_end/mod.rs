@@ -59,6 +59,7 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -120,6 +121,38 @@ mod tests {
         file[length_at..].copy_from_slice(&7_u16.to_le_bytes());
         file.extend_from_slice(b"comment");
         file
+    }
+
+    proptest! {
+        #[test]
+        fn gzip_members_end_only_at_their_ends(
+            contents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..4),
+            zeros in 0_usize..20,
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let members: Vec<_> = contents.iter().map(|content| gzip(content)).collect();
+            let file = members.concat();
+            prop_assert_eq!(end_of(&file), FormatEnd::Complete);
+            let padded = [&file[..], &vec![0; zeros]].concat();
+            prop_assert_eq!(end_of(&padded), FormatEnd::Complete);
+            let size = cut.index(file.len());
+            let mut ends = members.iter().scan(0, |end, member| {
+                *end += member.len();
+                Some(*end)
+            });
+            let is_end = ends.any(|end| end == size);
+            prop_assert_eq!(end_of(&file[..size]) == FormatEnd::Complete, is_end);
+        }
+
+        #[test]
+        fn any_bytes_are_checked_without_panic(
+            magic in prop::sample::select(vec![
+                &b"\x1f\x8b\x08"[..], b"\xfd7zXZ\0", b"BZh9", b"PK", b"\x28\xb5\x2f\xfd", b"",
+            ]),
+            rest in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            end_of(&[magic, &rest].concat());
+        }
     }
 
     #[test]

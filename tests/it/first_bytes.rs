@@ -1,0 +1,159 @@
+//! Tests of bodies that are not what the name of their target promises: pages, errors with status
+//! 200, and empty bodies.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::harness::{Body, Gateway, Origin, Reply, archive, marked};
+
+const PAGE: &[u8] = b"<!DOCTYPE html><html><title>Sign in</title></html>";
+const JSON: &[u8] = b"{\"message\": \"API rate limit exceeded\"}";
+const XML: &[u8] = b"<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code></Error>";
+const LINE: &[u8] = b"404: Not Found";
+
+/// A rule that stores all files of a folder.
+const KEPT: &str = "path_prefix = \"/kept/\"\nclass = \"immutable\"";
+
+fn body(bytes: &[u8]) -> Body {
+    bytes.to_vec().into()
+}
+
+fn gzip(content: &[u8]) -> Body {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).expect("memory takes all");
+    encoder.finish().expect("memory takes all").into()
+}
+
+fn gateway(origin: &Origin) -> Gateway {
+    Gateway::builder()
+        .origin(origin)
+        .relay()
+        .one_attempt()
+        .text("cache.negative_ttl", "1ms")
+        .rule(KEPT)
+        .start()
+}
+
+/// Asserts that wrong bodies are refused and not stored, and that the right one is stored.
+fn assert_only_right_body_is_stored(path: &str, wrong: &[Body], right: &Body) {
+    let origin = Origin::start();
+    let gateway = gateway(&origin);
+    let url = origin.url(path);
+    for reply in wrong {
+        for reply in [Reply::ok(reply), Reply::ok(reply).chunked()] {
+            origin.serve(path, reply);
+            gateway.get(&url).send().assert_problem(502);
+            gateway.proxied("GET", &url).send().assert_problem(502);
+        }
+        gateway.assert_nothing_stored();
+    }
+    origin.serve(path, Reply::ok(right));
+    gateway.assert_serves(&url, right);
+    gateway.assert_serves(&url, right).assert_cache(&["hit"]);
+}
+
+#[test]
+fn errors_under_companion_name_are_not_stored() {
+    let errors = [PAGE, JSON, XML, LINE, b"", b"Just a moment...\n"].map(body);
+    let checksum = b"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08  x\n";
+    for (path, right) in [
+        (
+            "/x-1.0.tar.gz.asc",
+            &b"-----BEGIN PGP SIGNATURE-----\n\nx\n"[..],
+        ),
+        ("/x-1.0.tar.gz.sig", b"\x89\x02\x33\x04\0\x01\x08\0"),
+        ("/x-1.0.minisig", b"untrusted comment: signature\nRWQ\n"),
+        ("/x-1.0.tar.gz.sha256", checksum),
+        ("/fix-1.patch", b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n"),
+        ("/fix-2.diff", b"From 9f86d081 Mon Sep 17 00:00:00 2001\n"),
+    ] {
+        assert_only_right_body_is_stored(path, &errors, &body(right));
+    }
+}
+
+#[test]
+fn errors_under_archive_name_are_not_stored() {
+    let errors = [PAGE, JSON, XML, LINE, b""].map(body);
+    for (path, right) in [
+        ("/x-1.0.tar.gz", archive(1, 5000)),
+        ("/x-1.0.zip", marked(b"PK\x03\x04", 2, 5000)),
+        ("/x-1.0.iso", marked(b"\0\0", 3, 5000)),
+        ("/owner/x/tar.gz/v1.0", archive(4, 5000)),
+    ] {
+        assert_only_right_body_is_stored(path, &errors, &right);
+    }
+}
+
+#[test]
+fn errors_under_other_names_are_not_stored() {
+    let program = body(b"#!/bin/sh\n");
+    assert_only_right_body_is_stored(
+        "/kept/x.bin",
+        &[PAGE, JSON, XML, LINE, b""].map(body),
+        &marked(b"\x7fELF", 5, 5000),
+    );
+    assert_only_right_body_is_stored("/kept/x.sh", &[PAGE, JSON, XML, LINE].map(body), &program);
+    assert_only_right_body_is_stored(
+        "/kept/x.json",
+        &[PAGE, XML, LINE, b""].map(body),
+        &body(JSON),
+    );
+    assert_only_right_body_is_stored("/kept/x.odd", &[PAGE, XML, LINE].map(body), &body(JSON));
+    assert_only_right_body_is_stored("/kept/raw/1/README", &[PAGE, LINE].map(body), &body(b""));
+}
+
+#[test]
+fn page_with_gzip_coding_is_no_archive() {
+    let page = gzip(&[PAGE, &[b' '; 5000]].concat());
+    let error = gzip(JSON);
+    let right = gzip(b"x.txt");
+    for path in ["/x-1.0.tar.gz", "/x-1.0.tgz", "/x-1.0.crate"] {
+        assert_only_right_body_is_stored(path, &[page.clone(), error.clone()], &right);
+    }
+    let origin = Origin::start();
+    let gateway = gateway(&origin);
+    origin.serve(
+        "/x-2.0.tar.gz",
+        Reply::ok(&page).header("Content-Encoding", "gzip"),
+    );
+    gateway
+        .get(&origin.url("/x-2.0.tar.gz"))
+        .send()
+        .assert_problem(502);
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn names_of_pages_accept_every_body() {
+    let origin = Origin::start();
+    let gateway = gateway(&origin);
+    for (number, bytes) in [PAGE, JSON, XML, LINE, b""].into_iter().enumerate() {
+        for name in ["x.html", "x.php", "about", "v1.0"] {
+            let path = format!("/kept/{number}/{name}");
+            origin.serve(&path, Reply::ok(&body(bytes)));
+            gateway.assert_serves(&origin.url(&path), bytes);
+            gateway.await_stored(&origin.url(&path));
+        }
+    }
+}
+
+#[test]
+fn rule_disables_the_check_for_every_name() {
+    let origin = Origin::start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .rule("class = \"immutable\"\ncheck_file_type = false")
+        .start();
+    for (number, bytes) in [PAGE, JSON, XML, LINE, b""].into_iter().enumerate() {
+        for name in ["x.bin", "x.tar.gz", "x.sig", "x.patch", "x.sha256"] {
+            let path = format!("/{number}/{name}");
+            origin.serve(&path, Reply::ok(&body(bytes)));
+            gateway.assert_serves(&origin.url(&path), bytes);
+            gateway.await_stored(&origin.url(&path));
+        }
+    }
+}

@@ -103,7 +103,7 @@ mod tests {
         let mut files: Vec<_> = [XZ, BZIP2, BZIP2_EMPTY, ZSTD, ZSTD_UNCHECKED, ZSTD_RLE]
             .map(bytes)
             .into();
-        files.extend([gzip(b""), gzip(b"hello hello"), gzip(&[0; 300_000])]);
+        files.extend([gzip(b""), gzip(b"hello hello"), gzip(&vec![0; 300_000])]);
         files
     }
 

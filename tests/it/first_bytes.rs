@@ -64,7 +64,7 @@ fn errors_under_companion_name_are_not_stored() {
             &b"-----BEGIN PGP SIGNATURE-----\n\nx\n"[..],
         ),
         ("/x-1.0.tar.gz.sig", b"\x89\x02\x33\x04\0\x01\x08\0"),
-        ("/x-1.0.minisig", b"untrusted comment: signature\nRWQ\n"),
+        ("/x-1.0.tar.gz.minisig", b"untrusted comment: signature\nRWQ\n"),
         ("/x-1.0.tar.gz.sha256", checksum),
         ("/fix-1.patch", b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n"),
         ("/fix-2.diff", b"From 9f86d081 Mon Sep 17 00:00:00 2001\n"),

@@ -69,7 +69,7 @@ pub enum CacheStatus {
         collapsed: bool,
     },
     /// A response of class `revalidate` answers without a request to the origin. The freshness left
-    /// is in seconds; it is negative if the response is stale.
+    /// is in seconds. It is zero or negative if the response is stale.
     Reused {
         ttl_seconds: i64,
     },
@@ -109,7 +109,7 @@ impl fmt::Display for CacheStatus {
             Self::BucketHit => f.write_str("hit; detail=bucket"),
             Self::Miss { collapsed: false } => f.write_str("fwd=uri-miss; stored"),
             Self::Miss { collapsed: true } => f.write_str("fwd=uri-miss; stored; collapsed"),
-            Self::Reused { ttl_seconds } if *ttl_seconds < 0 => {
+            Self::Reused { ttl_seconds } if *ttl_seconds <= 0 => {
                 write!(f, "hit; detail=stale; ttl={ttl_seconds}; class=revalidate")
             }
             Self::Reused { ttl_seconds } => {

@@ -275,7 +275,7 @@ impl<'a> Revalidation<'a> {
         let response = stored.observation.response();
         let now = SystemTime::now();
         let freshness = Freshness::compute(&response, now, policy.heuristic_fraction);
-        let ttl_seconds = ttl_seconds(&freshness).min(-1);
+        let ttl_seconds = ttl_seconds(&freshness).min(0);
         self.responder()
             .serve(stored, CacheStatus::Reused { ttl_seconds })
             .await

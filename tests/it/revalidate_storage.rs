@@ -222,7 +222,7 @@ fn offline_rule_does_not_ask_origin() {
 }
 
 #[test]
-fn stored_version_answers_while_a_new_one_is_too_young() {
+fn too_young_version_does_not_replace_stored_one() {
     let origin = Origin::start();
     let builder = Gateway::builder().origin(&origin).relay();
     let gateway = builder.rule("min_age = \"3days\"").start();
@@ -241,7 +241,7 @@ fn stored_version_answers_while_a_new_one_is_too_young() {
 }
 
 #[test]
-fn ftp_index_is_served_while_the_server_is_away() {
+fn ftp_index_is_served_stale() {
     let server = FtpServer::start();
     let gateway = Gateway::builder().port(server.port()).relay().start();
     let url = server.url("/pub/ls-lR");

@@ -20,6 +20,7 @@ mod checksum_file;
 mod circuit_breaker;
 mod classes;
 mod client_limits;
+mod clients;
 mod commands;
 mod config_bounds;
 mod crash;

@@ -178,16 +178,18 @@ impl Origin {
 
     /// Stops the origin: closes its connections and its port.
     pub fn stop(self) {
-        let address = self.address;
-        drop(self);
+        self.shut_down();
+    }
+
+    /// Stops the origin as [`Origin::stop`] does, and keeps its record of the requests.
+    pub fn shut_down(&self) {
+        self.close();
         eventually("the origin's port is closed", || {
-            TcpStream::connect(address).is_err().then_some(())
+            TcpStream::connect(self.address).is_err().then_some(())
         });
     }
-}
 
-impl Drop for Origin {
-    fn drop(&mut self) {
+    fn close(&self) {
         self.shared.closing.store(true, Ordering::SeqCst);
         for script in lock(&self.shared.scripts).values() {
             script
@@ -202,6 +204,12 @@ impl Drop for Origin {
         }
         // Wakes the listener, so that it sees `closing`.
         drop(TcpStream::connect(self.address));
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -1,0 +1,14 @@
+//! Package clients over an update of their mirror: each sees the new release at once, and gets all
+//! that it has fetched while the mirror is away. The tools are those of Debian. If a tool is not
+//! in Debian, or needs hundreds of megabytes, a test sends the requests that it sends.
+
+mod alpm;
+mod apt;
+mod archives;
+mod cargo;
+mod cpan;
+mod gem;
+mod mirror;
+mod pip;
+mod rpm_md;
+mod stage;

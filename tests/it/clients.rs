@@ -13,5 +13,6 @@ mod mirror;
 mod pip;
 mod recorded;
 mod rpm_md;
+mod spec_sources;
 mod stage;
 mod system_replays;

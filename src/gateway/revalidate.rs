@@ -20,7 +20,7 @@ use crate::freshness::{
     Freshness, Observation, Redirects, RequestLimits, Reuse, Staleness, WithoutValidator,
 };
 use crate::limits::UpstreamPermit;
-use crate::model::{ExpectedDigests, Fields, Key};
+use crate::model::{ExpectedDigests, Fields, FileType, Key};
 use crate::origin::{OriginError, ReceivedResponse};
 use crate::policy::{Admitted, PolicyDenied};
 
@@ -164,7 +164,11 @@ impl<'a> Revalidation<'a> {
             } else {
                 WithoutValidator::Refuse
             },
-            file_type: self.admitted.file_type(),
+            file_type: if self.admitted.promises_file() {
+                self.admitted.file_type()
+            } else {
+                FileType::UNCHECKED
+            },
         }
     }
 

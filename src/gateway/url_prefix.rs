@@ -1,5 +1,7 @@
 //! URL forms of the gateway endpoint: the path of a request contains the URL of the target.
 
+use std::borrow::Cow;
+
 use crate::model::{Algorithm, Digest, DigestError, ExpectedDigests, Scheme, Target, TargetError};
 
 /// First path segments that belong to the gateway although they look like host names. A segment
@@ -59,17 +61,31 @@ fn split_digest(text: &str) -> Option<(Result<Digest, DigestError>, &str)> {
 /// Returns the absolute URI in a path without its leading slash.
 fn to_absolute_uri(text: &str) -> Option<String> {
     let (first, rest) = text.split_once('/')?;
+    let first = decode_colons(first);
     if let Some(scheme) = first.strip_suffix(':').and_then(Scheme::parse) {
         // An intermediary may have merged the two slashes.
         let rest = rest.strip_prefix('/').unwrap_or(rest);
-        return Some(format!("{}://{rest}", scheme.as_str()));
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let authority = decode_colons(authority);
+        return Some(format!("{}://{authority}{path}", scheme.as_str()));
     }
+    let first = first.as_ref();
     if let Some(scheme) = Scheme::parse(first) {
         return Some(format!("{}://{rest}", scheme.as_str()));
     }
     let is_host = is_dns_name(first) && !RESERVED.contains(&first.to_ascii_lowercase().as_str());
     (is_host && !rest.is_empty() && !rest.starts_with('?'))
         .then(|| format!("https://{first}/{rest}"))
+}
+
+/// Decodes encoded colons. Some clients encode those of the scheme and the authority when they
+/// resolve a link.
+fn decode_colons(text: &str) -> Cow<'_, str> {
+    if text.contains('%') {
+        text.replace("%3A", ":").replace("%3a", ":").into()
+    } else {
+        text.into()
+    }
 }
 
 /// Returns whether `text` is a DNS name with a dot. The last label must have a letter, so that an

@@ -3,6 +3,9 @@
 /// Names of fields that carry credentials.
 const CREDENTIAL_FIELDS: [&str; 2] = ["authorization", "cookie"];
 
+/// Names that contain such a word and carry no credential. npm sends this one with every request.
+const HARMLESS_FIELDS: [&str; 1] = ["npm-auth-type"];
+
 /// Parts of the names of other fields that carry credentials.
 const CREDENTIAL_WORDS: [&str; 6] = ["api-key", "auth", "password", "secret", "session", "token"];
 
@@ -12,8 +15,9 @@ const CREDENTIAL_WORDS: [&str; 6] = ["api-key", "auth", "password", "secret", "s
 #[must_use]
 pub fn is_credential_field(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
+    let has_word = || CREDENTIAL_WORDS.iter().any(|word| name.contains(word));
     CREDENTIAL_FIELDS.contains(&name.as_str())
-        || CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
+        || (has_word() && !HARMLESS_FIELDS.contains(&name.as_str()))
 }
 
 #[cfg(test)]
@@ -38,6 +42,7 @@ mod tests {
         }
         for name in [
             "accept",
+            "npm-auth-type",
             "cache-control",
             "cookie2x",
             "if-none-match",

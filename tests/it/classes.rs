@@ -132,7 +132,7 @@ fn page_under_open_name_is_not_stored() {
     for path in [
         "/get.php?file=x-1.0.tar.gz",
         "/patch/?id=0123abc",
-        "/doc/manual-1.0.md",
+        "/doc/manual-1.0.odd",
         "/file/0123456789abcdef0123456789abcdef01234567",
     ] {
         origin.serve(path, Reply::html());

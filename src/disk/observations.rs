@@ -31,9 +31,6 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Observation>, DiskError
         .into_iter()
         .take(2 * MAX_VARIANTS)
     {
-        if !name.ends_with(".json") {
-            continue;
-        }
         let path = layout.observations_of(key).join(&name);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -43,7 +40,7 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Observation>, DiskError
         match Observation::parse(&bytes) {
             Ok(observation) if observation.key() == key => observations.push(observation),
             Ok(_) => {
-                tracing::warn!(path = %path.display(), "ignored observation of another target")
+                tracing::warn!(path = %path.display(), "ignored observation of another target");
             }
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "ignored corrupt observation");

@@ -95,18 +95,17 @@ impl ObservedResponder<'_> {
         forwarded: ForwardReason,
     ) -> Result<CacheResponse, RequestError> {
         let stored = stored.filter(|stored| stored.observation.sha256 == observation.sha256);
-        let (hit, status) = match stored {
-            Some(stored) => (stored.hit, CacheStatus::Validated),
-            None => {
-                let opened = self.cache.observations().open(&observation).await;
-                let hit = opened.ok().flatten().ok_or(RequestError::Unavailable)?;
-                let collapsed = true;
-                let status = CacheStatus::Stored {
-                    forwarded,
-                    collapsed,
-                };
-                (hit, status)
-            }
+        let (hit, status) = if let Some(stored) = stored {
+            (stored.hit, CacheStatus::Validated)
+        } else {
+            let opened = self.cache.observations().open(&observation).await;
+            let hit = opened.ok().flatten().ok_or(RequestError::Unavailable)?;
+            let collapsed = true;
+            let status = CacheStatus::Stored {
+                forwarded,
+                collapsed,
+            };
+            (hit, status)
         };
         let kept_as = KeptAs::Observation;
         let stored = Stored {

@@ -187,7 +187,7 @@ impl Record {
     }
 }
 
-pub mod canonical {
+pub(crate) mod canonical {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     use crate::model::Target;
@@ -216,7 +216,7 @@ fn truncate_to_millis(time: SystemTime) -> SystemTime {
         + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-pub mod rfc3339 {
+pub(crate) mod rfc3339 {
     use std::time::SystemTime;
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

@@ -119,7 +119,7 @@ fn errors_under_open_names_pass_unstored() {
         assert!(gateway.records_of(&url).is_empty());
         origin.serve(path, Reply::ok(&body(right)));
         gateway.assert_serves(&url, right);
-        gateway.await_stored(&url);
+        gateway.assert_serves(&url, right).assert_cache(&["hit"]);
     }
 }
 

@@ -180,7 +180,7 @@ impl ExchangeTask {
                 _ => response.as_error().into(),
             });
         }
-        match self.observe(response, fields, times) {
+        match self.observe(response, &fields, times) {
             Ok(observation) => Verdict::Store(observation),
             Err(reason) => {
                 let target = self.admitted.target();
@@ -194,13 +194,13 @@ impl ExchangeTask {
     fn observe(
         &self,
         response: &Response,
-        fields: Fields,
+        fields: &Fields,
         times: Times,
     ) -> Result<Observation, NotStorable> {
-        let head = times.head(response.status(), &fields);
+        let head = times.head(response.status(), fields);
         let request = &self.request.fields;
         check_storable(request, &head, self.request.without_validator)?;
-        let vary = VaryNames::from_response(&fields)
+        let vary = VaryNames::from_response(fields)
             .select(request)
             .ok_or(NotStorable::VaryAny)?;
         let redirects = if response.is_redirected() {

@@ -310,13 +310,11 @@ impl Reply {
 
     /// Returns whether the client has this body (RFC 9110, section 13.1).
     fn is_current(&self, asked: &Asked) -> bool {
-        match asked.header("if-none-match") {
-            Some(list) => self.own("ETag").is_some_and(|own| list.contains(own)),
-            None => {
-                let since = asked.header("if-modified-since");
-                since.is_some() && since == self.own("Last-Modified")
-            }
+        if let Some(list) = asked.header("if-none-match") {
+            return self.own("ETag").is_some_and(|own| list.contains(own));
         }
+        let since = asked.header("if-modified-since");
+        since.is_some() && since == self.own("Last-Modified")
     }
 
     fn own(&self, name: &str) -> Option<&str> {

@@ -64,10 +64,13 @@ impl Drop for Foreign {
     }
 }
 
-/// Takes the lease on a target as another process would.
+/// Takes the lease on a target as another process would. The file is locked before it has its name,
+/// because the start-up removes lease files without a holder.
 fn hold_lease(gateway: &Gateway, url: &str) -> File {
-    let lease = File::create(gateway.lease_of(url)).expect("the folder can be written");
+    let draft = gateway.cache().join("draft");
+    let lease = File::create(&draft).expect("the folder can be written");
     lease.lock().expect("no process holds the lease yet");
+    fs::rename(draft, gateway.lease_of(url)).expect("the lease can be named");
     lease
 }
 

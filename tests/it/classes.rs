@@ -92,11 +92,11 @@ fn rule_class_wins_over_index_name() {
         archive(2, 6000),
     );
     origin.script(path, vec![Reply::file(&old), Reply::file(&new)]);
-    let frozen = "path_prefix = \"/dists/\"\nclass = \"immutable\"";
+    let rule = "path_prefix = \"/dists/\"\nclass = \"immutable\"";
     let mut gateway = Gateway::builder()
         .origin(&origin)
         .relay()
-        .rule(frozen)
+        .rule(rule)
         .start();
     gateway.assert_serves(&origin.url(path), &old);
     gateway.await_stored(&origin.url(path));

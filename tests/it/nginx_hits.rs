@@ -109,6 +109,7 @@ fn hit_through_nginx_equals_direct_hit() {
     through.assert_cache(&["hit", "detail=disk"]);
     assert_eq!(through.wants("etag"), stored.etag());
     assert_eq!(through.wants("last-modified"), DATE);
+    through.wants("age");
     for name in ["x-accel-redirect", "x-accel-buffering"] {
         assert_eq!(
             through.header(name),

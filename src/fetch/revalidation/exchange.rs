@@ -52,10 +52,6 @@ impl ExchangeMap {
         }
     }
 
-    pub fn count(&self) -> usize {
-        self.by_key.len()
-    }
-
     pub(super) fn get(&self, key: &ExchangeKey) -> Option<&Arc<Exchange>> {
         self.by_key.get(key)
     }

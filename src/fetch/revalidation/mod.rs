@@ -42,7 +42,8 @@ pub fn join_or_start(
     if state.is_stopping() {
         return Err(FetchError::Stopping);
     }
-    if exchanges.count() + state.in_flight().count() >= state.max_in_flight {
+    // Also counts exchanges that no request can join.
+    if state.tasks.len() >= state.max_in_flight {
         return Err(FetchError::TooManyFetches);
     }
     let exchange = Arc::new(Exchange::new());

@@ -143,23 +143,18 @@ pub fn remove_all(layout: &Layout, key: Key) -> Result<(), DiskError> {
 /// [`DiskError::Io`] if the disk fails.
 pub fn remove_evicted(disk: &DiskStore) -> Result<u64, DiskError> {
     let (layout, mut removed) = (&disk.layout, 0);
-    for prefix in durable_dirs::names_in(&layout.observations())? {
-        for key in durable_dirs::names_in(&layout.observations().join(prefix))? {
-            let Ok(key) = key.parse::<Key>() else {
-                continue;
-            };
-            let folder = layout.observations_of(key);
-            for observation in read_all(layout, key)? {
-                // The lock keeps a publication from placing the object between the two steps.
-                let _lock = layout.lock_object(observation.sha256)?;
-                if !layout.object(observation.sha256).exists() {
-                    durable_dirs::remove_if_exists(&folder.join(file_name(&observation)))?;
-                    removed += 1;
-                }
+    for_each_target(layout, |key, observations| {
+        let folder = layout.observations_of(key);
+        for observation in observations {
+            // The lock keeps a publication from placing the object between the two steps.
+            let _lock = layout.lock_object(observation.sha256)?;
+            if !layout.object(observation.sha256).exists() {
+                durable_dirs::remove_if_exists(&folder.join(file_name(&observation)))?;
+                removed += 1;
             }
-            remove_if_empty(&folder)?;
         }
-    }
+        remove_if_empty(&folder)
+    })?;
     Ok(removed)
 }
 
@@ -185,14 +180,24 @@ pub fn walk(
     layout: &Layout,
     mut show: impl FnMut(Sha256) -> Result<(), DiskError>,
 ) -> Result<(), DiskError> {
+    for_each_target(layout, |_, observations| {
+        for observation in observations {
+            show(observation.sha256)?;
+            observation.history.into_iter().try_for_each(&mut show)?;
+        }
+        Ok(())
+    })
+}
+
+/// Calls `visit` with the observations of each target.
+fn for_each_target(
+    layout: &Layout,
+    mut visit: impl FnMut(Key, Vec<Observation>) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
     for prefix in durable_dirs::names_in(&layout.observations())? {
         for key in durable_dirs::names_in(&layout.observations().join(prefix))? {
-            let Ok(key) = key.parse::<Key>() else {
-                continue;
-            };
-            for observation in read_all(layout, key)? {
-                show(observation.sha256)?;
-                observation.history.into_iter().try_for_each(&mut show)?;
+            if let Ok(key) = key.parse::<Key>() {
+                visit(key, read_all(layout, key)?)?;
             }
         }
     }

@@ -35,3 +35,10 @@ pub struct StoredResponse<'a> {
     /// Time at which the head arrived.
     pub received_at: SystemTime,
 }
+
+/// Creates fields for tests.
+#[cfg(test)]
+fn test_fields(lines: &[(&str, &str)]) -> Fields {
+    let lines = lines.iter().map(|(name, value)| (*name, value.as_bytes()));
+    lines.collect()
+}

@@ -118,13 +118,9 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+    use crate::freshness::test_fields as fields;
 
     const DAY: Duration = Duration::from_hours(24);
-
-    fn fields(lines: &[(&str, &str)]) -> Fields {
-        let lines = lines.iter().map(|(name, value)| (*name, value.as_bytes()));
-        lines.collect()
-    }
 
     /// Decides about a response that arrived at the epoch, `seconds` later.
     fn reuse(response: &[(&str, &str)], seconds: u64, request: &[(&str, &str)]) -> Reuse {

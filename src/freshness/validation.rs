@@ -56,11 +56,7 @@ pub fn invalidates(method: &str, status: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fields(lines: &[(&str, &str)]) -> Fields {
-        let lines = lines.iter().map(|(name, value)| (*name, value.as_bytes()));
-        lines.collect()
-    }
+    use crate::freshness::test_fields as fields;
 
     #[test]
     fn not_modified_replaces_all_but_what_describes_bytes() {

@@ -74,11 +74,7 @@ impl VaryKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fields(lines: &[(&str, &str)]) -> Fields {
-        let lines = lines.iter().map(|(name, value)| (*name, value.as_bytes()));
-        lines.collect()
-    }
+    use crate::freshness::test_fields as fields;
 
     #[test]
     fn values_are_compared_without_list_blanks() {

@@ -22,15 +22,25 @@ pub fn can_stream_unverified(request: &CacheRequest, head: &Head) -> bool {
             || (request.range.is_none() && request.version == HttpVersion::Http11))
 }
 
-/// Returns the response that streams the body of a fetch while it runs.
+/// A body that arrives from the origin.
+pub struct ArrivingBody {
+    pub reader: BodyReader,
+    pub head: Arc<Head>,
+    pub permit: UpstreamPermit,
+}
+
+/// Returns the response that streams a body while it arrives.
 pub fn stream_in_flight(
     request: &CacheRequest,
-    reader: BodyReader,
-    head: Arc<Head>,
+    representation: Representation,
+    body: ArrivingBody,
     status: CacheStatus,
-    permit: UpstreamPermit,
 ) -> CacheResponse {
-    let representation = Representation::from_head(&head);
+    let ArrivingBody {
+        reader,
+        head,
+        permit,
+    } = body;
     let range: Option<RangeSpec> = request.range.filter(|_| head.length.is_some());
     let selection = preconditions::select(&request.conditions, range, &representation);
     CacheResponse::Body(Box::new(BodyResponse {

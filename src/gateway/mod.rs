@@ -46,7 +46,7 @@ use crate::fetch::{FetchError, FirstResult};
 use crate::limits::{TransferKind, TransferPermit, UpstreamPermit};
 use crate::model::{ExpectedDigests, Key, Record, Scheme, Target};
 use crate::policy::{Admitted, AdmittedTunnel, Class, Client, PolicyDenied};
-use in_flight::{can_stream_unverified, stream_in_flight};
+use in_flight::{ArrivingBody, can_stream_unverified, stream_in_flight};
 use lookup::{Lookup, MissKind, lookup};
 use required_digest::{is_path_digest_optional, reject_checksum_violation, without_path_digest};
 use serve_hit::HitResponder;
@@ -252,7 +252,13 @@ impl Gateway {
         };
         let record = match reader.first_result().await {
             Ok(FirstResult::Streaming(head)) if can_stream_unverified(&request, &head) => {
-                return Ok(stream_in_flight(&request, reader, head, status, permit));
+                let representation = Representation::from_head(&head);
+                let body = ArrivingBody {
+                    reader,
+                    head,
+                    permit,
+                };
+                return Ok(stream_in_flight(&request, representation, body, status));
             }
             Ok(FirstResult::Stored(record)) => Ok(record),
             Ok(FirstResult::Streaming(_)) => reader.wait_stored().await,

@@ -51,6 +51,14 @@ pub enum Selection {
     Unsatisfiable,
 }
 
+impl Selection {
+    /// Returns whether the response to a GET has the representation or a part of it.
+    #[must_use]
+    pub fn has_body(self) -> bool {
+        matches!(self, Self::Whole | Self::Part(_))
+    }
+}
+
 /// Evaluates the conditions and the range of a GET or HEAD.
 #[must_use]
 pub fn select(

@@ -12,7 +12,7 @@ use super::error::RequestError;
 use super::pass_through::{self, ClientFacts, NOT_FORWARDED_WITH_DIGEST, deliver};
 use super::request::{CacheRequest, Endpoint, RequestMethod};
 use super::response::{CacheResponse, CacheStatus, ForwardReason};
-use super::serve_observed::{KeptAs, ObservedResponder, Stored};
+use super::serve_observed::{ObservedResponder, Stored, StoredKind};
 use super::services::GatewayServices;
 use crate::cache::TargetLookup;
 use crate::fetch::{ExchangeReader, FirstAnswer, SharedRequest, StoredObservation};
@@ -20,8 +20,8 @@ use crate::freshness::{
     Freshness, Observation, Redirects, RequestLimits, Reuse, Staleness, WithoutValidator,
 };
 use crate::limits::UpstreamPermit;
-use crate::model::{ExpectedDigests, Fields, FileType, Key};
-use crate::origin::{OriginError, ReceivedResponse};
+use crate::model::{Fields, FileType, Key};
+use crate::origin::ReceivedResponse;
 use crate::policy::{Admitted, PolicyDenied};
 
 /// Responds to a GET or HEAD for a target of class `revalidate`.
@@ -77,7 +77,7 @@ impl<'a> Revalidation<'a> {
             .inspect_err(|error| tracing::warn!(%error, %key, "stored responses cannot be read"))
             .ok()?;
         match known.into_iter().find(|one| self.is_selected(one)) {
-            Some(observation) => self.open(observation, KeptAs::Observation).await,
+            Some(observation) => self.open(observation, StoredKind::Observation).await,
             None => self.find_record().await,
         }
     }
@@ -98,13 +98,13 @@ impl<'a> Revalidation<'a> {
         match self.services.cache.lookup(key).await {
             Ok(TargetLookup::Known(records)) => {
                 let observation = Observation::from_record(records.active());
-                self.open(observation, KeptAs::Record).await
+                self.open(observation, StoredKind::Record).await
             }
             _ => None,
         }
     }
 
-    async fn open(&self, observation: Observation, kept_as: KeptAs) -> Option<Stored> {
+    async fn open(&self, observation: Observation, kind: StoredKind) -> Option<Stored> {
         let opened = self.services.cache.observations().open(&observation).await;
         let hit = opened
             .inspect_err(|error| tracing::warn!(%error, "stored response cannot be opened"))
@@ -112,7 +112,7 @@ impl<'a> Revalidation<'a> {
         Some(Stored {
             observation: Arc::new(observation),
             hit,
-            kept_as,
+            kind,
         })
     }
 
@@ -135,7 +135,7 @@ impl<'a> Revalidation<'a> {
             Reuse::Validate { .. } if self.request.only_if_cached => {
                 Err(RequestError::OnlyIfCachedMiss)
             }
-            Reuse::Validate { .. } if stored.kept_as == KeptAs::Record => {
+            Reuse::Validate { .. } if stored.kind == StoredKind::Record => {
                 self.validate(stored, Staleness::MayServe).await
             }
             Reuse::Validate { if_unreachable } => self.validate(stored, if_unreachable).await,
@@ -150,7 +150,13 @@ impl<'a> Revalidation<'a> {
             .is_ok()
     }
 
-    fn shared_request(&self, stored: Option<StoredObservation>) -> SharedRequest {
+    /// Returns the request to the origin. With a stored response it is conditional.
+    fn shared_request(&self, stored: Option<(&Stored, Staleness)>) -> SharedRequest {
+        let (without_validator, file_type) = if self.admitted.promises_file() {
+            (WithoutValidator::Store, self.admitted.file_type())
+        } else {
+            (WithoutValidator::Refuse, FileType::UNCHECKED)
+        };
         SharedRequest {
             arrived_at: self.arrived_at,
             fields: self.fields.clone(),
@@ -158,27 +164,19 @@ impl<'a> Revalidation<'a> {
                 Endpoint::Gateway => Redirects::Followed,
                 Endpoint::Proxy => Redirects::None,
             },
-            stored,
-            without_validator: if self.admitted.promises_file() {
-                WithoutValidator::Store
-            } else {
-                WithoutValidator::Refuse
-            },
-            file_type: if self.admitted.promises_file() {
-                self.admitted.file_type()
-            } else {
-                FileType::UNCHECKED
-            },
+            stored: stored.map(|(stored, if_unreachable)| StoredObservation {
+                observation: Arc::clone(&stored.observation),
+                if_unreachable,
+            }),
+            without_validator,
+            file_type,
         }
     }
 
     /// Starts a validation that no client waits for. If none can start, a later request may start
     /// one.
     fn validate_in_background(&self, stored: &Stored) {
-        let request = self.shared_request(Some(StoredObservation {
-            observation: Arc::clone(&stored.observation),
-            if_unreachable: Staleness::MayServe,
-        }));
+        let request = self.shared_request(Some((stored, Staleness::MayServe)));
         if let Err(error) = self.services.fetcher.exchange(self.admitted, request) {
             tracing::debug!(target = %self.admitted.target(), %error, "no validation started");
         }
@@ -189,13 +187,10 @@ impl<'a> Revalidation<'a> {
         stored: Stored,
         if_unreachable: Staleness,
     ) -> Result<CacheResponse, RequestError> {
-        if self.request.method == RequestMethod::Head {
-            return self.validate_head(stored, if_unreachable).await;
+        if !self.may_store() {
+            return self.validate_alone(stored, if_unreachable).await;
         }
-        let request = self.shared_request(Some(StoredObservation {
-            observation: Arc::clone(&stored.observation),
-            if_unreachable,
-        }));
+        let request = self.shared_request(Some((&stored, if_unreachable)));
         let permit = self.services.upstream.acquire_upstream_permit()?;
         let mut reader = match self.services.fetcher.exchange(self.admitted, request) {
             Ok(reader) => reader,
@@ -216,18 +211,23 @@ impl<'a> Revalidation<'a> {
         }
     }
 
-    /// Asks the origin with HEAD, which is not shared.
-    async fn validate_head(
+    /// Whether the response to the request may be stored for other clients.
+    fn may_store(&self) -> bool {
+        self.request.method == RequestMethod::Get && !self.limits.must_not_store
+    }
+
+    /// Asks the origin for this client only, and stores nothing.
+    async fn validate_alone(
         self,
         stored: Stored,
         if_unreachable: Staleness,
     ) -> Result<CacheResponse, RequestError> {
-        let head = CacheRequest {
-            expected: ExpectedDigests::nothing(),
+        let own = CacheRequest {
+            expected: self.request.expected.clone(),
             forwarded_headers: self.request.forwarded_headers.clone(),
             body: None,
             target: self.request.target.clone(),
-            method: RequestMethod::Head,
+            method: self.request.method.clone(),
             conditions: self.request.conditions.clone(),
             user_agent: self.request.user_agent.clone(),
             ..self.request
@@ -237,15 +237,18 @@ impl<'a> Revalidation<'a> {
             &services.passthrough,
             &services.upstream,
             self.admitted,
-            head,
+            own,
         );
-        match passed.await {
-            Err(RequestError::Origin(error)) if is_away(&error) => {
-                self.serve_stale(stored, if_unreachable, RequestError::Origin(error))
-                    .await
+        let error = match passed.await {
+            Ok(CacheResponse::PassThrough(passed))
+                if if_unreachable == Staleness::MayServe && passed.as_error().is_away() =>
+            {
+                RequestError::Origin(passed.as_error())
             }
-            passed => passed,
-        }
+            Err(error) => error,
+            passed => return passed,
+        };
+        self.serve_stale(stored, if_unreachable, error).await
     }
 
     /// Serves a stored response in place of an origin that is away, if that is allowed.
@@ -256,7 +259,7 @@ impl<'a> Revalidation<'a> {
         error: RequestError,
     ) -> Result<CacheResponse, RequestError> {
         let is_away = match &error {
-            RequestError::Origin(error) => is_away(error),
+            RequestError::Origin(error) => error.is_away(),
             // A version that is too young is not there yet.
             RequestError::Denied(PolicyDenied::TooYoung(_))
             | RequestError::WrongFileType
@@ -290,10 +293,7 @@ impl<'a> Revalidation<'a> {
         if request.only_if_cached {
             return Err(RequestError::OnlyIfCachedMiss);
         }
-        let is_storable = request.method == RequestMethod::Get
-            && !self.fields.contains("range")
-            && !self.limits.must_not_store;
-        if !is_storable {
+        if !self.may_store() || self.fields.contains("range") {
             return self.pass_through().await;
         }
         let permit = self.services.upstream.acquire_upstream_permit()?;
@@ -380,13 +380,4 @@ fn ttl_seconds(freshness: &Freshness) -> i64 {
     let seconds =
         |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     seconds(freshness.lifetime).saturating_sub(seconds(freshness.age))
-}
-
-/// Whether an error means that the origin is away, and not that it has refused the target.
-fn is_away(error: &OriginError) -> bool {
-    match error {
-        OriginError::Denied(_) => false,
-        OriginError::Status { status, .. } => *status == 429 || *status >= 500,
-        _ => true,
-    }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use super::digest_check::check_digests;
 use super::error::RequestError;
-use super::in_flight::can_stream_unverified;
+use super::in_flight::{ArrivingBody, can_stream_unverified, stream_in_flight};
 use super::preconditions;
 use super::representation::Representation;
 use super::request::{CacheRequest, Endpoint};
@@ -23,15 +23,16 @@ use crate::origin::OriginError;
 pub struct Stored {
     pub observation: Arc<Observation>,
     pub hit: FileHit,
-    pub kept_as: KeptAs,
+    pub kind: StoredKind,
 }
 
-/// How a stored response came into the cache.
+/// File of the cache that names a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeptAs {
-    /// By the directives of the origin.
+pub enum StoredKind {
+    /// The origin allowed to store it.
     Observation,
-    /// As an immutable target, or by an operator. It answers whenever the origin is away.
+    /// The target was immutable before, or an operator stored it. It answers whenever the origin is
+    /// away.
     Record,
 }
 
@@ -56,34 +57,29 @@ impl ObservedResponder<'_> {
         let mut reader = reader.into_body();
         if self.request.expected.is_empty() && can_stream_unverified(self.request, &head) {
             let representation = Representation::from_arriving(observation, head.length);
-            let (conditions, range) = (&self.request.conditions, self.request.range);
-            let range = range.filter(|_| head.length.is_some());
-            let selection = preconditions::select(conditions, range, &representation);
-            return Ok(CacheResponse::Body(Box::new(BodyResponse {
-                representation,
-                selection,
-                source: BodySource::InFlight {
-                    reader,
-                    head,
-                    permit,
-                },
-                status,
-            })));
+            let body = ArrivingBody {
+                reader,
+                head,
+                permit,
+            };
+            return Ok(stream_in_flight(self.request, representation, body, status));
         }
         let record = reader.wait_stored().await?;
         drop(permit);
         let observation = Observation::clone(&observation);
         let observation = observation.with_body(record.sha256, record.size_bytes);
-        let opened = self.cache.observations().open(&observation).await;
-        let hit = opened.ok().flatten().ok_or(RequestError::Unavailable)?;
-        let observation = Arc::new(observation);
-        let kept_as = KeptAs::Observation;
-        let stored = Stored {
-            observation,
-            hit,
-            kept_as,
-        };
+        let stored = self.open(Arc::new(observation)).await?;
         self.serve(stored, status).await
+    }
+
+    /// Opens the body of a response that was stored just now.
+    async fn open(&self, observation: Arc<Observation>) -> Result<Stored, RequestError> {
+        let opened = self.cache.observations().open(&observation).await;
+        Ok(Stored {
+            hit: opened.ok().flatten().ok_or(RequestError::Unavailable)?,
+            observation,
+            kind: StoredKind::Observation,
+        })
     }
 
     /// Serves a stored response that is current. A concurrent request may have stored another body
@@ -95,23 +91,18 @@ impl ObservedResponder<'_> {
         forwarded: ForwardReason,
     ) -> Result<CacheResponse, RequestError> {
         let stored = stored.filter(|stored| stored.observation.sha256 == observation.sha256);
-        let (hit, status) = if let Some(stored) = stored {
-            (stored.hit, CacheStatus::Validated)
-        } else {
-            let opened = self.cache.observations().open(&observation).await;
-            let hit = opened.ok().flatten().ok_or(RequestError::Unavailable)?;
-            let collapsed = true;
-            let status = CacheStatus::Stored {
-                forwarded,
-                collapsed,
+        if let Some(stored) = stored {
+            let stored = Stored {
+                observation,
+                ..stored
             };
-            (hit, status)
-        };
-        let kept_as = KeptAs::Observation;
-        let stored = Stored {
-            observation,
-            hit,
-            kept_as,
+            return self.serve(stored, CacheStatus::Validated).await;
+        }
+        let stored = self.open(observation).await?;
+        let collapsed = true;
+        let status = CacheStatus::Stored {
+            forwarded,
+            collapsed,
         };
         self.serve(stored, status).await
     }

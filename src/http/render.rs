@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION,
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    ETAG, HeaderName, HeaderValue, LAST_MODIFIED, LOCATION,
 };
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
@@ -16,10 +16,12 @@ use super::error_response::render_error;
 use super::render_observed::render_observed;
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
-use super::response_parts::{PASSED_BY_GATEWAY, content_range, open_body, status_of_selection};
+use super::response_parts::{
+    PASSED_BY_GATEWAY, SelectedBody, finish_with_body, status_of_selection,
+};
 use crate::gateway::{
     BodyResponse, BodySource, CacheResponse, CacheStatus, Endpoint, PassThroughResponse,
-    Representation, RepresentationHead, Selection,
+    Representation, RepresentationHead,
 };
 use crate::model::StoredHeaders;
 
@@ -93,29 +95,16 @@ fn render_body(
         let response = render_offloaded(builder, &representation, headers, location);
         return RenderedResponse::offloaded(response, status);
     }
-    let length = representation.length;
-    let range = match selection {
-        Selection::NotModified | Selection::PreconditionFailed => {
-            return RenderedResponse::new(builder.finish(), status);
-        }
-        Selection::Unsatisfiable => {
-            let content_range = format!("bytes */{}", length.unwrap_or(0));
-            builder.insert_header((CONTENT_RANGE, content_range));
-            return RenderedResponse::new(builder.finish(), status);
-        }
-        Selection::Whole => None,
-        Selection::Part(part) => Some(part),
-    };
-    insert_representation_headers(&mut builder, &representation, headers);
-    if let Some(range) = range {
-        builder.insert_header((CONTENT_RANGE, content_range(range, length)));
+    if selection.has_body() {
+        insert_representation_headers(&mut builder, &representation, headers);
     }
-    let response = if context.is_head {
-        builder.body(HeadBody { length })
-    } else {
-        builder.body(open_body(source, range, length, context.chunk_bytes))
+    let length = representation.length;
+    let body = SelectedBody {
+        source,
+        selection,
+        length,
     };
-    RenderedResponse::new(response, status)
+    RenderedResponse::new(finish_with_body(builder, body, context), status)
 }
 
 /// Renders a response whose body nginx sends. nginx applies the range to the file itself, and adds

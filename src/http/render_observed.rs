@@ -5,14 +5,13 @@
 use actix_web::HttpResponse;
 use actix_web::HttpResponseBuilder;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    ACCEPT_RANGES, AGE, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-};
+use actix_web::http::header::{ACCEPT_RANGES, AGE, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY};
 
-use super::body::HeadBody;
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
-use super::response_parts::{PASSED_BY_GATEWAY, content_range, open_body, status_of_selection};
+use super::response_parts::{
+    PASSED_BY_GATEWAY, SelectedBody, finish_with_body, status_of_selection,
+};
 use crate::freshness::Observation;
 use crate::gateway::{BodyResponse, Endpoint, Representation, Selection};
 
@@ -38,31 +37,16 @@ pub fn render_observed(
     append_fields(&mut builder, observation, selection, endpoint);
     append_own_fields(&mut builder, &representation, endpoint);
     context.apply_common_headers(&mut builder, status);
-    let length = representation.length;
-    let range = match selection {
-        Selection::NotModified | Selection::PreconditionFailed => {
-            return RenderedResponse::new(builder.finish(), status);
-        }
-        Selection::Unsatisfiable => {
-            let content_range = format!("bytes */{}", length.unwrap_or(0));
-            builder.insert_header((CONTENT_RANGE, content_range));
-            return RenderedResponse::new(builder.finish(), status);
-        }
-        Selection::Whole if observation.status == 204 => {
-            return RenderedResponse::new(builder.finish(), status);
-        }
-        Selection::Whole => None,
-        Selection::Part(part) => Some(part),
-    };
-    if let Some(range) = range {
-        builder.insert_header((CONTENT_RANGE, content_range(range, length)));
+    if selection == Selection::Whole && observation.status == 204 {
+        return RenderedResponse::new(builder.finish(), status);
     }
-    let response = if context.is_head {
-        builder.body(HeadBody { length })
-    } else {
-        builder.body(open_body(source, range, length, context.chunk_bytes))
+    let length = representation.length;
+    let body = SelectedBody {
+        source,
+        selection,
+        length,
     };
-    RenderedResponse::new(response, status)
+    RenderedResponse::new(finish_with_body(builder, body, context), status)
 }
 
 /// Appends the fields of the origin. A response without the body has none that describe it (RFC
@@ -73,7 +57,7 @@ fn append_fields(
     selection: Selection,
     endpoint: Endpoint,
 ) {
-    let has_body = matches!(selection, Selection::Whole | Selection::Part(_));
+    let has_body = selection.has_body();
     for (name, value) in observation.fields.iter() {
         let is_passed = match endpoint {
             Endpoint::Proxy => true,

@@ -1,11 +1,14 @@
 //! Parts of a response that stored and observed responses have in common.
 //!
-//! The main function is [`open_body`].
+//! The main function is [`finish_with_body`].
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_RANGE;
+use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use super::body::{bucket_body, hit_body, in_flight_body, object_body};
+use super::body::{HeadBody, bucket_body, hit_body, in_flight_body, object_body};
+use super::response_context::ResponseContext;
 use crate::gateway::{BodySource, Selection};
 use crate::model::ByteRange;
 
@@ -28,11 +31,44 @@ pub const PASSED_BY_GATEWAY: [&str; 14] = [
     "vary",
 ];
 
-/// Formats `Content-Range` (RFC 9110, section 14.4). `length` is that of the whole body, in bytes.
-pub fn content_range(range: ByteRange, length: Option<u64>) -> String {
-    let ByteRange { first, last } = range;
-    let complete = length.map_or_else(|| "*".to_owned(), |length| length.to_string());
-    format!("bytes {first}-{last}/{complete}")
+/// Body of a response, and the part of it that is sent.
+pub struct SelectedBody {
+    pub source: BodySource,
+    pub selection: Selection,
+    /// Length of the whole body in bytes. `None` if it is not known yet.
+    pub length: Option<u64>,
+}
+
+/// Adds the selected part of the body and its `Content-Range` (RFC 9110, section 14.4).
+pub fn finish_with_body(
+    mut builder: HttpResponseBuilder,
+    body: SelectedBody,
+    context: &ResponseContext<'_>,
+) -> HttpResponse {
+    let SelectedBody {
+        source,
+        selection,
+        length,
+    } = body;
+    let range = match selection {
+        Selection::NotModified | Selection::PreconditionFailed => return builder.finish(),
+        Selection::Unsatisfiable => {
+            let content_range = format!("bytes */{}", length.unwrap_or(0));
+            builder.insert_header((CONTENT_RANGE, content_range));
+            return builder.finish();
+        }
+        Selection::Whole => None,
+        Selection::Part(part) => Some(part),
+    };
+    if let Some(ByteRange { first, last }) = range {
+        let complete = length.map_or_else(|| "*".to_owned(), |length| length.to_string());
+        builder.insert_header((CONTENT_RANGE, format!("bytes {first}-{last}/{complete}")));
+    }
+    if context.is_head {
+        builder.body(HeadBody { length })
+    } else {
+        builder.body(open_body(source, range, length, context.chunk_bytes))
+    }
 }
 
 /// Returns the status of a response that would be 200 without conditions and range.
@@ -47,7 +83,7 @@ pub fn status_of_selection(selection: Selection) -> StatusCode {
 }
 
 /// Opens the selected part of a body of `length` bytes.
-pub fn open_body(
+fn open_body(
     source: BodySource,
     range: Option<ByteRange>,
     length: Option<u64>,

@@ -89,6 +89,20 @@ impl OriginError {
         }
     }
 
+    /// Returns whether the origin is away. It is silent, fails, or asks to come back later. A 404
+    /// is its answer.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Unreachable(_)
+            | Self::TlsFailure(_)
+            | Self::InvalidResponse(_)
+            | Self::CircuitOpen { .. } => true,
+            Self::Status { status, .. } => *status == 429 || *status >= 500,
+            Self::Denied(_) | Self::InvalidRequest(_) => false,
+        }
+    }
+
     /// Returns whether the host failed, and not only the request for this target.
     #[must_use]
     pub fn counts_against_host(&self) -> bool {

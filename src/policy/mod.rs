@@ -31,7 +31,7 @@ pub use cacheability::Class;
 pub use checksum_file::{ChecksumFileError, ChecksumLineError, ChecksumList};
 pub use classify::{
     Classified, Evidence, Movement, NameSource, PathDigest, PathScope, Reason, RuleClass, System,
-    classify, pair_of,
+    classify, file_and_companions,
 };
 pub use config::Config;
 pub use denied::PolicyDenied;

@@ -3,11 +3,11 @@
 /// Names of fields that carry credentials.
 const CREDENTIAL_FIELDS: [&str; 2] = ["authorization", "cookie"];
 
-/// Names that contain such a word and carry no credential. npm sends this one with every request.
-const HARMLESS_FIELDS: [&str; 1] = ["npm-auth-type"];
-
 /// Parts of the names of other fields that carry credentials.
 const CREDENTIAL_WORDS: [&str; 6] = ["api-key", "auth", "password", "secret", "session", "token"];
+
+/// Names that contain such a word and carry no credential. npm sends this one with every request.
+const HARMLESS_FIELDS: [&str; 1] = ["npm-auth-type"];
 
 /// Returns whether a header field carries a credential of the client.
 ///

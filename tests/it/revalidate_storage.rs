@@ -278,3 +278,50 @@ fn target_lookup_shows_class_and_stored_response() {
         (&200.into(), &6.into())
     );
 }
+
+#[test]
+fn response_to_no_store_request_is_not_stored() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/page");
+    let alone = || {
+        let request = gateway.proxied("GET", &url);
+        request.header("Cache-Control", "no-store").send()
+    };
+    origin.serve("/page", page("first"));
+    alone().assert_body(200, b"first");
+    assert!(gateway.objects().is_empty());
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"first");
+    origin.serve("/page", page("second"));
+    alone().assert_body(200, b"second");
+    assert_eq!(gateway.objects().len(), 1, "only the first body is stored");
+    origin.serve("/page", Reply::status(503));
+    let answer = alone();
+    answer.assert_body(200, b"first");
+    answer.assert_cache(&["hit", "detail=stale"]);
+}
+
+#[test]
+fn head_is_answered_stale_while_origin_is_away() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url("/page");
+    origin.serve("/page", page("first"));
+    gateway
+        .proxied("GET", &url)
+        .send()
+        .assert_body(200, b"first");
+    origin.serve("/page", Reply::status(503));
+    for request in [
+        gateway.proxied("HEAD", &url),
+        gateway.request("HEAD", &format!("/{url}")),
+    ] {
+        let answer = request.send();
+        answer.assert_status(200);
+        answer.assert_cache(&["hit", "detail=stale"]);
+        assert_eq!(answer.wants("content-length"), "5");
+    }
+}

@@ -8,10 +8,11 @@ use tokio::sync::oneshot;
 
 use super::exchange::{Exchange, SharedAnswer, StreamingResponse};
 use super::request::{ExchangeKey, SharedRequest};
-use crate::cache::Staging;
+use crate::cache::{Finished, Staging};
 use crate::fetch::FetchError;
 use crate::fetch::shared_body::Head;
 use crate::fetch::state::FetcherState;
+use crate::fetch::withheld_end::WithheldEnd;
 use crate::freshness::{
     NotStorable, Observation, Redirects, Staleness, StoredResponse, VaryNames, WithoutValidator,
     check_storable, freshen,
@@ -20,7 +21,7 @@ use crate::model::{ExpectedDigests, Fields, Hasher, Key, Record, Sha256, is_end_
 use crate::origin::{
     ConnectionFault, Method, OriginError, OriginRequest, ReceivedResponse, RequestFailed, Response,
 };
-use crate::policy::{Admitted, PolicyDenied, pair_of};
+use crate::policy::{Admitted, PolicyDenied, file_and_companions};
 
 /// One exchange, and what its steps need.
 pub(super) struct ExchangeTask {
@@ -171,14 +172,14 @@ impl ExchangeTask {
             let head = times.head(200, &fields);
             return Verdict::NotModified(stored.observation.validated(&head));
         }
-        let is_replaceable = stored.is_none_or(|stored| {
-            stored.if_unreachable == Staleness::MustNotServe || !is_away(response, stored)
-        });
-        if !is_replaceable {
-            return Verdict::Away(match response.status() {
-                200 => FetchError::WrongFileType,
-                _ => response.as_error().into(),
-            });
+        if let Some(stored) = stored.filter(|stored| stored.if_unreachable == Staleness::MayServe) {
+            let status = response.as_error();
+            if status.is_away() {
+                return Verdict::Away(status.into());
+            }
+            if replaces_file_by_page(response, &stored.observation) {
+                return Verdict::Away(FetchError::WrongFileType);
+            }
         }
         match self.observe(response, &fields, times) {
             Ok(observation) => Verdict::Store(observation),
@@ -281,27 +282,39 @@ impl ExchangeTask {
         };
         let staging = self.receive(state, received, &observation, staging).await?;
         let finished = staging.finish()?;
+        let end = WithheldEnd::new(&self.exchange.body, &finished, None);
+        let published = end.show_after(self.publish(state, finished, observation));
+        published.await.map(Some)
+    }
+
+    /// Makes the body the newest response of the target. Returns its record.
+    async fn publish(
+        &self,
+        state: &FetcherState,
+        finished: Finished,
+        observation: Observation,
+    ) -> Result<Arc<Record>, FetchError> {
         let sha256 = finished.digests.sha256;
         let sealed = finished.seal().await?;
+        let observations = state.cache.observations();
         let observation = observations.publish(sealed, observation).await?;
-        self.invalidate_pair(state, sha256).await;
-        self.exchange.body.mark_verified(sha256);
+        self.invalidate_related(state, sha256).await;
         let record = Arc::new(observation.to_record());
         state
             .exchanges()
             .remember_current(&self.key, &Arc::new(observation));
-        Ok(Some(record))
+        Ok(record)
     }
 
     /// Makes the companions of a changed file stale, or its file and its other companions. A
     /// signature of the old file must not be served with the new one.
-    async fn invalidate_pair(&self, state: &FetcherState, sha256: Sha256) {
+    async fn invalidate_related(&self, state: &FetcherState, sha256: Sha256) {
         let stored = self.request.stored.as_ref();
         if stored.is_some_and(|stored| stored.observation.sha256 == sha256) {
             return;
         }
-        let pair = pair_of(self.admitted.target());
-        let keys = pair.iter().map(Key::new).collect();
+        let related = file_and_companions(self.admitted.target());
+        let keys = related.iter().map(Key::new).collect();
         if let Err(error) = state.cache.observations().invalidate(keys).await {
             tracing::warn!(%error, "stored companions could not be made stale");
         }
@@ -362,23 +375,18 @@ impl ExchangeTask {
     }
 }
 
-/// Whether a response shows that the origin is away: it asks to come back later, fails, or is a
-/// page in place of what was no page.
-fn is_away(response: &Response, stored: &super::request::StoredObservation) -> bool {
+/// Whether a response is a page in place of what was no page. A bot protection answers so, and a
+/// host that has lost its files.
+fn replaces_file_by_page(response: &Response, stored: &Observation) -> bool {
     let is_page = |content_type: Option<&str>| {
         content_type.is_some_and(|value| {
             let value = value.trim_start().to_ascii_lowercase();
             value.starts_with("text/html") || value.starts_with("application/xhtml")
         })
     };
-    match response.status() {
-        429 | 500..=599 => true,
-        200 => {
-            is_page(response.header("content-type"))
-                && !is_page(stored.observation.fields.first("content-type"))
-        }
-        _ => false,
-    }
+    response.status() == 200
+        && is_page(response.header("content-type"))
+        && !is_page(stored.fields.first("content-type"))
 }
 
 /// Returns the fields that are stored with a response.

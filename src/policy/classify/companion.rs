@@ -61,7 +61,7 @@ const CHECKSUM_SUFFIXES: [&str; 8] = [
 /// Returns the file of a target and its usual companions, apart from the target itself. They change
 /// together.
 #[must_use]
-pub fn pair_of(target: &Target) -> Vec<Target> {
+pub fn file_and_companions(target: &Target) -> Vec<Target> {
     let path = target.path();
     let lower = path.to_ascii_lowercase();
     let bare = companion_of(&lower).map_or(path, |bare| &path[..bare.len()]);

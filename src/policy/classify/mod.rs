@@ -22,7 +22,7 @@ mod target_name;
 mod version_marks;
 
 pub use classified::{Classified, RuleClass};
-pub use companion::pair_of;
+pub use companion::file_and_companions;
 pub use evidence::{Evidence, NameSource};
 pub use index_table::System;
 pub use moving::Movement;

@@ -36,20 +36,33 @@ fn gateway(origin: &Origin) -> Gateway {
         .start()
 }
 
-/// Asserts that wrong bodies are refused and not stored, and that the right one is stored.
+/// Asserts that wrong bodies are refused and not stored, and that the right one is stored. Each
+/// target differs by its query, so that no failure is remembered for the next one.
 fn assert_only_right_body_is_stored(path: &str, wrong: &[Body], right: &Body) {
     let origin = Origin::start();
     let gateway = gateway(&origin);
-    let url = origin.url(path);
-    for reply in wrong {
-        for reply in [Reply::ok(reply), Reply::ok(reply).chunked()] {
-            origin.serve(path, reply);
-            gateway.get(&url).send().assert_problem(502);
-            gateway.proxied("GET", &url).send().assert_problem(502);
+    for (number, body) in wrong.iter().enumerate() {
+        for (framing, reply) in [
+            ("length", Reply::ok(body)),
+            ("chunks", Reply::ok(body).chunked()),
+        ] {
+            for endpoint in ["gateway", "proxy"] {
+                let target = format!("{path}?n={number}-{framing}-{endpoint}");
+                origin.serve(&target, reply.clone());
+                let url = origin.url(&target);
+                let request = match endpoint {
+                    "gateway" => gateway.get(&url),
+                    _ => gateway.proxied("GET", &url),
+                };
+                request.send().assert_problem(502);
+                assert_eq!(origin.count(&target), 1, "{target}");
+            }
         }
         gateway.assert_nothing_stored();
     }
-    origin.serve(path, Reply::ok(right));
+    let target = format!("{path}?n=right");
+    origin.serve(&target, Reply::ok(right));
+    let url = origin.url(&target);
     gateway.assert_serves(&url, right);
     gateway.assert_serves(&url, right).assert_cache(&["hit"]);
 }

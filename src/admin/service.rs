@@ -206,10 +206,13 @@ impl AdminService {
         _: &Operator,
         target: &Target,
     ) -> Result<RemovedTarget, AdminError> {
+        let key = self.key_of(target);
+        // Responses that arrive now are older than the request of the operator.
+        self.fetcher.supersede(key);
         let removed_target = self
             .cache
             .admin()
-            .remove_target(self.key_of(target))
+            .remove_target(key)
             .await
             .map_err(|error| storage_error(&error))?;
         if removed_target.records == 0 {

@@ -63,12 +63,18 @@ impl Observations<'_> {
         Ok(disk.run(IoClass::Durable { size_bytes }, publish).await?)
     }
 
-    /// Replaces the head of an observation whose bytes are unchanged.
+    /// Replaces the head of `validated`, whose bytes are unchanged. Returns `None` if another
+    /// response has replaced `validated`, or if it was removed.
     ///
     /// # Errors
     /// [`CacheError`] if the disk fails. Then the earlier observation stays.
-    pub async fn replace(&self, observation: Observation) -> Result<Observation, CacheError> {
-        let replace = move |disk: &DiskStore| observations::replace(disk, observation);
+    pub async fn replace_head(
+        &self,
+        validated: Arc<Observation>,
+        observation: Observation,
+    ) -> Result<Option<Observation>, CacheError> {
+        let replace =
+            move |disk: &DiskStore| observations::replace_head(disk, &validated, observation);
         Ok(self.cache.disk().run(IoClass::Request, replace).await?)
     }
 

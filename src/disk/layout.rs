@@ -243,4 +243,17 @@ impl Layout {
         file.file().lock()?;
         Ok(file)
     }
+
+    /// Acquires the lock for replacing or removing the observations of a target. It is taken after
+    /// that of an object, never before. Targets whose keys begin alike share a lock. Dropping the
+    /// file releases it.
+    ///
+    /// # Errors
+    /// The system's error if the disk fails.
+    pub fn lock_observations(&self, key: Key) -> std::io::Result<fs::File> {
+        let name = format!("observations-{}", &key.to_string()[..2]);
+        let file = fs::File::create(self.locks().join(name))?;
+        file.file().lock()?;
+        Ok(file)
+    }
 }

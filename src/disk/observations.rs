@@ -1,13 +1,12 @@
 //! Observations: the newest response of each target whose bytes may change.
 //!
 //! `observations/ab/<key>/<variant>.json`, one file for each set of `Vary` values. A file is
-//! replaced by a rename and not synced, because a lost one costs one request to the origin. This
-//! file must not know when a response may be reused. Its main functions are [`read_all`] and
-//! [`publish`].
+//! replaced by a rename and not synced, because a lost one costs one request to the origin. Every
+//! change holds the lock of the target's observations. This file must not know when a response may
+//! be reused. Its main functions are [`read_all`] and [`publish`].
 
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
 
 use fs_err as fs;
 
@@ -66,6 +65,7 @@ pub fn publish(
         // An eviction between the two steps would leave an observation without its object.
         let _lock = disk.layout.lock_object(sha256)?;
         place_object(disk, sealed, None)?;
+        let _own_lock = disk.layout.lock_observations(observation.key())?;
         replace(disk, observation)
     };
     let reservation = Some((disk.process_name(), sealed.file.id));
@@ -83,11 +83,30 @@ pub fn publish(
     Ok(observation)
 }
 
-/// Replaces the observation of the same variant. The object must be on the disk.
+/// Replaces the head of `validated` by that of `observation`, whose bytes are the same. Returns
+/// `None` if another response has replaced `validated`, or if it was removed.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails, or the observation has too many fields.
-pub fn replace(disk: &DiskStore, observation: Observation) -> Result<Observation, DiskError> {
+pub fn replace_head(
+    disk: &DiskStore,
+    validated: &Observation,
+    observation: Observation,
+) -> Result<Option<Observation>, DiskError> {
+    let _lock = disk.layout.lock_observations(observation.key())?;
+    let known = read_all(&disk.layout, observation.key())?;
+    let is_current =
+        |known: &Observation| known.is_same_variant(validated) && known.sha256 == validated.sha256;
+    if known.iter().any(is_current) {
+        replace(disk, observation).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// Replaces the observation of the same variant. The object must be on the disk, and the caller
+/// holds the lock of the observations.
+fn replace(disk: &DiskStore, observation: Observation) -> Result<Observation, DiskError> {
     let key = observation.key();
     let known = read_all(&disk.layout, key)?;
     let newest = known.first().map_or(0, |newest| newest.sequence);
@@ -119,6 +138,7 @@ pub fn replace(disk: &DiskStore, observation: Observation) -> Result<Observation
 /// [`DiskError`] if the disk fails.
 pub fn invalidate_all(disk: &DiskStore, keys: &[Key]) -> Result<(), DiskError> {
     for key in keys {
+        let _lock = disk.layout.lock_observations(*key)?;
         for observation in read_all(&disk.layout, *key)? {
             replace(disk, observation.invalidated())?;
         }
@@ -131,6 +151,7 @@ pub fn invalidate_all(disk: &DiskStore, keys: &[Key]) -> Result<(), DiskError> {
 /// # Errors
 /// [`DiskError::Io`] if the disk fails.
 pub fn remove_all(layout: &Layout, key: Key) -> Result<(), DiskError> {
+    let _lock = layout.lock_observations(key)?;
     match fs::remove_dir_all(layout.observations_of(key)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
@@ -144,22 +165,41 @@ pub fn remove_all(layout: &Layout, key: Key) -> Result<(), DiskError> {
 pub fn remove_evicted(disk: &DiskStore) -> Result<u64, DiskError> {
     let (layout, mut removed) = (&disk.layout, 0);
     for_each_target(layout, |key, observations| {
-        let folder = layout.observations_of(key);
         for observation in observations {
-            // The lock keeps a publication from placing the object between the two steps.
-            let _lock = layout.lock_object(observation.sha256)?;
             if !layout.object(observation.sha256).exists() {
-                durable_dirs::remove_if_exists(&folder.join(file_name(&observation)))?;
-                removed += 1;
+                removed += u64::from(remove_without_object(layout, &observation)?);
             }
         }
-        remove_if_empty(&folder)
+        remove_if_empty(layout, key)
     })?;
     Ok(removed)
 }
 
-fn remove_if_empty(folder: &Path) -> Result<(), DiskError> {
-    match fs::remove_dir(folder) {
+/// Removes an observation whose object is missing, unless another one has replaced it. Returns
+/// whether it was removed.
+fn remove_without_object(layout: &Layout, observation: &Observation) -> Result<bool, DiskError> {
+    // The first lock keeps a publication from placing the object between the steps, the second one
+    // keeps another publication from replacing the file.
+    let _object_lock = layout.lock_object(observation.sha256)?;
+    let _lock = layout.lock_observations(observation.key())?;
+    let path = layout
+        .observations_of(observation.key())
+        .join(file_name(observation));
+    let current = match fs::read(&path) {
+        Ok(bytes) => Observation::parse(&bytes).ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let is_same = current.is_some_and(|current| current.sha256 == observation.sha256);
+    if !is_same || layout.object(observation.sha256).exists() {
+        return Ok(false);
+    }
+    Ok(durable_dirs::remove_if_exists(&path)?)
+}
+
+fn remove_if_empty(layout: &Layout, key: Key) -> Result<(), DiskError> {
+    let _lock = layout.lock_observations(key)?;
+    match fs::remove_dir(layout.observations_of(key)) {
         Err(error)
             if !matches!(
                 error.kind(),

@@ -101,6 +101,16 @@ impl FetchError {
         }
     }
 
+    /// Whether the fetch has failed only because its body could not be stored. Requests are passed
+    /// through then.
+    #[must_use]
+    pub fn is_only_unstored(&self) -> bool {
+        matches!(
+            self,
+            Self::UnconfirmedEnd | Self::NoSpace | Self::StoreFailed
+        )
+    }
+
     /// Whether later requests get the same error for a while, without a request to the origin.
     pub(super) fn is_negative_cacheable(&self) -> bool {
         match self {

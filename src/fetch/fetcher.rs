@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::body_reader::BodyReader;
 use super::in_flight::{FetchKey, InFlightMap};
 use super::job;
 use super::revalidation::{self, ExchangeReader, SharedRequest};
-use super::shared_body::{BodyReader, SharedBody};
+use super::shared_body::SharedBody;
 use super::state::{FetcherLimits, FetcherServices, FetcherState};
 use super::{Config, FetchError};
+use crate::cache::CacheError;
 use crate::model::{Algorithm, ExpectedDigests, Key, Target};
 use crate::policy::Admitted;
 
@@ -85,6 +87,21 @@ impl Fetcher {
         request: SharedRequest,
     ) -> Result<ExchangeReader, FetchError> {
         revalidation::join_or_start(&self.state, admitted, request)
+    }
+
+    /// Makes responses of class `revalidate` that arrive now for a target count as older than a
+    /// change of the target.
+    pub fn supersede(&self, key: Key) {
+        self.state.exchanges().supersede(key, None);
+    }
+
+    /// Removes all stored responses of a target of class `revalidate`, because it has changed.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn remove_stored(&self, key: Key) -> Result<(), CacheError> {
+        self.supersede(key);
+        self.state.cache.observations().remove(key).await
     }
 
     /// Whether a client may be redirected to the origin: no process fetches the target, and neither

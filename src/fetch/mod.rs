@@ -4,11 +4,13 @@
 //! and continues after all readers have left. The order of its steps is in `job`. This module knows
 //! no HTTP server and makes no statuses. Its main type is [`Fetcher`].
 
+mod body_reader;
 mod changed_content;
 mod config;
 mod content_encoding;
 mod download;
 mod error;
+mod fetch_progress;
 mod fetcher;
 mod format_end;
 mod host_circuits;
@@ -29,12 +31,13 @@ mod state;
 mod task;
 mod withheld_end;
 
+pub use body_reader::{BodyReader, FirstResult};
 pub use config::Config;
 pub use error::FetchError;
+pub use fetch_progress::Head;
 pub use fetcher::Fetcher;
 pub use refresh::Refreshed;
 pub use revalidation::{
     ExchangeReader, FirstAnswer, SharedRequest, StoredObservation, StreamingResponse,
 };
-pub use shared_body::{BodyReader, FirstResult, Head};
 pub use state::{FetcherLimits, FetcherServices};

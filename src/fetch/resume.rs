@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::FetchError;
+use super::fetch_progress::Head;
 use super::multi_process::{PeerBody, StagedBody};
-use super::shared_body::Head;
 use crate::cache::{Cache, Finished, OpenFile, Staging};
 use crate::model::{Hasher, StoredHeaders};
 use crate::origin::{Response, Resume};

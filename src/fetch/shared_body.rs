@@ -3,7 +3,6 @@
 //! The fetch task writes through [`SharedBody`]: the head, the bytes as they arrive, and the
 //! result. Each request reads through a [`BodyReader`]. This module knows no origin and no policy.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,88 +10,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::FetchError;
-use super::memory_overflow::{OverflowBuffer, ReaderPosition, ReaderPositions};
+use super::body_reader::BodyReader;
+use super::fetch_progress::{EndState, FetchProgress, FetchState, Head};
+use super::memory_overflow::{OverflowBuffer, ReaderPositions};
 use crate::cache::OpenFile;
-use crate::model::{Digests, ExpectedDigests, Record, Sha256, StoredHeaders};
-
-/// Maximum number of bytes that a reader gets at once. With many readers, this is the memory that
-/// the buffer of each one takes.
-const READER_PIECE_BYTES: u64 = 32 * 1024;
-
-/// Head of a body that is being fetched.
-#[derive(Debug)]
-pub struct Head {
-    /// In bytes. `None` if the origin did not state it.
-    pub length: Option<u64>,
-    pub headers: StoredHeaders,
-}
-
-#[derive(Debug, Clone)]
-enum FetchState {
-    AwaitingHead,
-    Streaming(Arc<Head>),
-    Stored(Arc<Record>),
-    Failed(FetchError),
-}
-
-#[derive(Debug, Clone)]
-struct FetchProgress {
-    state: FetchState,
-    /// File that readers read. The writer may replace it with another file that has the same first
-    /// bytes.
-    file: Option<OpenFile>,
-    /// Number of bytes that readers can read, counted from the start of the body.
-    written_bytes: u64,
-    /// The last piece that was written. A reader without a backlog takes it from memory.
-    newest: Bytes,
-    /// Set after the disk has failed. The rest of the body is in this buffer.
-    overflow: Option<Arc<OverflowBuffer>>,
-    /// SHA-256 of the complete body. Set after the length and the expected digests were checked.
-    verified: Option<Sha256>,
-}
-
-impl FetchProgress {
-    fn has_ended(&self) -> bool {
-        matches!(self.state, FetchState::Stored(_) | FetchState::Failed(_))
-    }
-
-    /// Number of bytes that readers may see. The last byte is withheld until the body is verified.
-    fn visible_bytes(&self, head: &Head) -> u64 {
-        match head.length {
-            Some(length) if self.verified.is_none() => {
-                self.written_bytes.min(length.saturating_sub(1))
-            }
-            _ => self.written_bytes,
-        }
-    }
-
-    /// Reads up to `size_bytes` at `offset`, from memory if possible. The bytes must be visible.
-    async fn read(&self, offset: u64, size_bytes: usize) -> Result<Bytes, FetchError> {
-        let newest_start = self.written_bytes - self.newest.len() as u64;
-        if let Some(start) = offset
-            .checked_sub(newest_start)
-            .filter(|_| !self.newest.is_empty())
-        {
-            let start = usize::try_from(start).expect("the offset is inside the newest piece");
-            return Ok(self.newest.slice(start..start + size_bytes));
-        }
-        let size_bytes = match &self.overflow {
-            Some(overflow) if offset >= overflow.start => {
-                return overflow.read(offset, size_bytes).ok_or(FetchError::NoSpace);
-            }
-            Some(overflow) => {
-                size_bytes.min(usize::try_from(overflow.start - offset).unwrap_or(size_bytes))
-            }
-            None => size_bytes,
-        };
-        let file = self.file.as_ref().ok_or(FetchError::StoreFailed)?;
-        match file.read_some(offset, size_bytes).await {
-            Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-            Ok(_) => Err(FetchError::StoreFailed),
-            Err(error) => Err(FetchError::from_read_error(&error)),
-        }
-    }
-}
+use crate::model::{ExpectedDigests, Record, Sha256};
 
 /// Writer side of the body of one fetch.
 #[derive(Debug)]
@@ -103,16 +25,8 @@ pub struct SharedBody {
 
 impl SharedBody {
     pub fn new() -> Self {
-        let progress = FetchProgress {
-            state: FetchState::AwaitingHead,
-            file: None,
-            written_bytes: 0,
-            newest: Bytes::new(),
-            overflow: None,
-            verified: None,
-        };
         Self {
-            progress: watch::Sender::new(progress),
+            progress: watch::Sender::new(FetchProgress::new()),
             readers: Arc::default(),
         }
     }
@@ -138,12 +52,7 @@ impl SharedBody {
 
     fn add_reader(&self, is_collapsed: bool, expected: ExpectedDigests) -> BodyReader {
         let position = self.readers.register();
-        BodyReader {
-            progress: self.progress.subscribe(),
-            position,
-            is_collapsed,
-            expected,
-        }
+        BodyReader::new(self.progress.subscribe(), position, is_collapsed, expected)
     }
 
     /// Waits for the end of the fetch.
@@ -219,7 +128,13 @@ impl SharedBody {
     /// Makes the end of the body available to readers.
     pub fn mark_verified(&self, sha256: Sha256) {
         self.progress
-            .send_modify(|progress| progress.verified = Some(sha256));
+            .send_modify(|progress| progress.end = EndState::Verified(sha256));
+    }
+
+    /// Makes the end of the body available to the readers that accept another digest.
+    pub fn mark_mismatched(&self) {
+        self.progress
+            .send_modify(|progress| progress.end = EndState::Mismatched);
     }
 
     /// Sets the result of the fetch.
@@ -231,132 +146,5 @@ impl SharedBody {
                 Err(error) => FetchState::Failed(error),
             };
         });
-    }
-}
-
-/// First result of a fetch that a reader gets.
-#[derive(Debug)]
-pub enum FirstResult {
-    /// The body is arriving.
-    Streaming(Arc<Head>),
-    /// The body is in the cache.
-    Stored(Arc<Record>),
-}
-
-/// Reader of the body of an in-flight fetch.
-#[derive(Debug)]
-pub struct BodyReader {
-    progress: watch::Receiver<FetchProgress>,
-    position: ReaderPosition,
-    is_collapsed: bool,
-    /// Digests that only this reader expects. All are SHA-256, because every fetch computes it.
-    expected: ExpectedDigests,
-}
-
-impl BodyReader {
-    /// Whether the fetch was in progress before this reader joined.
-    #[must_use]
-    pub fn is_collapsed(&self) -> bool {
-        self.is_collapsed
-    }
-
-    /// Waits for the head or for the end of the fetch.
-    ///
-    /// # Errors
-    /// The error of the fetch.
-    pub async fn first_result(&mut self) -> Result<FirstResult, FetchError> {
-        let progress = self
-            .wait_for(|progress| !matches!(progress.state, FetchState::AwaitingHead))
-            .await;
-        match progress.state {
-            FetchState::Streaming(head) => {
-                self.position.move_to(0);
-                Ok(FirstResult::Streaming(head))
-            }
-            FetchState::Stored(record) => Ok(FirstResult::Stored(record)),
-            FetchState::Failed(error) => Err(error),
-            // The task ended without a result, so it panicked.
-            FetchState::AwaitingHead => Err(FetchError::StoreFailed),
-        }
-    }
-
-    /// Waits until the body is in the cache.
-    ///
-    /// # Errors
-    /// The error of the fetch.
-    pub async fn wait_stored(&mut self) -> Result<Arc<Record>, FetchError> {
-        self.position.stop_reading();
-        let progress = self.wait_for(FetchProgress::has_ended).await;
-        match progress.state {
-            FetchState::Stored(record) => Ok(record),
-            FetchState::Failed(error) => Err(error),
-            FetchState::AwaitingHead | FetchState::Streaming(_) => Err(FetchError::StoreFailed),
-        }
-    }
-
-    /// Waits for bytes at `offset` and returns at most `limit_bytes` of them, or `None` after the
-    /// end of the body.
-    ///
-    /// The last byte of a body of known length, and the end of a body of unknown length, are
-    /// returned only after the whole body was verified.
-    ///
-    /// # Errors
-    /// The error of the fetch, or [`FetchError::Mismatch`] if the body does not have the digest
-    /// that this reader expects.
-    pub async fn next(
-        &mut self,
-        head: &Head,
-        offset: u64,
-        limit_bytes: usize,
-    ) -> Result<Option<Bytes>, FetchError> {
-        self.position.move_to(offset);
-        let progress = self
-            .wait_for(|progress| {
-                progress.verified.is_some()
-                    || progress.visible_bytes(head) > offset
-                    || progress.has_ended()
-            })
-            .await;
-        match (&progress.state, progress.verified) {
-            (_, Some(sha256)) => self.check_digests(sha256)?,
-            (FetchState::Failed(error), None) => return Err(error.clone()),
-            _ => {}
-        }
-        let left_bytes = progress.visible_bytes(head).saturating_sub(offset);
-        if left_bytes == 0 {
-            // If the body is not verified, the task panicked and the body is truncated.
-            return if progress.verified.is_some() {
-                Ok(None)
-            } else {
-                Err(FetchError::StoreFailed)
-            };
-        }
-        let size_bytes = left_bytes.min(READER_PIECE_BYTES).min(limit_bytes as u64);
-        let size_bytes = usize::try_from(size_bytes).expect("a piece is small");
-        progress.read(offset, size_bytes).await.map(Some)
-    }
-
-    /// Compares the digest of the body with those that only this reader expects.
-    fn check_digests(&self, sha256: Sha256) -> Result<(), FetchError> {
-        let digests = Digests {
-            sha256,
-            others: BTreeMap::new(),
-        };
-        match digests.first_mismatch(&self.expected) {
-            None => Ok(()),
-            Some(_) => Err(FetchError::Mismatch {
-                expected: self.expected.clone(),
-                found: sha256,
-            }),
-        }
-    }
-
-    /// Returns the progress once `condition` is true, or the last progress after the task has
-    /// ended. The progress is copied: a borrow across an await would block the writer.
-    async fn wait_for(&mut self, condition: impl Fn(&FetchProgress) -> bool) -> FetchProgress {
-        if let Ok(progress) = self.progress.wait_for(condition).await {
-            return progress.clone();
-        }
-        self.progress.borrow().clone()
     }
 }

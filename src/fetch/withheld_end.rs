@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::shared_body::{Head, SharedBody};
+use super::fetch_progress::Head;
+use super::shared_body::SharedBody;
 use crate::cache::{Finished, OpenFile};
 use crate::model::Sha256;
 

@@ -17,10 +17,14 @@ use std::time::SystemTime;
 
 pub use age::Freshness;
 pub use directives::Directives;
-pub use observation::{MAX_OBSERVATION_BYTES, Observation, ObservationError, Redirects};
+pub use observation::{
+    Completeness, MAX_OBSERVATION_BYTES, Observation, ObservationError, Redirects,
+};
 pub use reuse::{RequestLimits, Reuse, ReusePolicy, Staleness};
 pub use storable::{NotStorable, WithoutValidator, check_storable};
-pub use validation::{conditional_fields, freshen, invalidates};
+pub use validation::{
+    HeadResponse, HeadUse, conditional_fields, freshen, invalidates, is_about, judge_head,
+};
 pub use vary::{VaryKey, VaryNames};
 
 use crate::model::Fields;

@@ -39,6 +39,17 @@ pub enum Redirects {
     Followed,
 }
 
+/// Knowledge about the end of a body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Completeness {
+    /// A length, a last chunk, the format of the body or a second response shows the end.
+    #[default]
+    Confirmed,
+    /// Only the connection ended. The body answers no request, and the next one may confirm it.
+    Unconfirmed,
+}
+
 /// The newest response of a target for one set of `Vary` values. The bytes are an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
@@ -64,6 +75,8 @@ pub struct Observation {
     /// How the redirects of the origin were treated.
     #[serde(default)]
     pub redirects: Redirects,
+    #[serde(default)]
+    pub completeness: Completeness,
     /// Whether something changed at the origin after this response, so that it must be validated.
     #[serde(default)]
     pub is_invalidated: bool,
@@ -94,6 +107,7 @@ impl Observation {
             received_at: response.received_at,
             source: source.to_owned(),
             redirects: Redirects::None,
+            completeness: Completeness::Confirmed,
             is_invalidated: false,
             history: Vec::new(),
         }
@@ -114,10 +128,19 @@ impl Observation {
         self
     }
 
-    /// Replaces the head by that of a validation, whose response is valid for the same body.
+    /// Sets what is known about the end of the body.
     #[must_use]
-    pub fn validated(&self, response: &StoredResponse<'_>) -> Self {
+    pub fn with_completeness(mut self, completeness: Completeness) -> Self {
+        self.completeness = completeness;
+        self
+    }
+
+    /// Replaces the head by that of a validation, whose response is valid for the same body. `vary`
+    /// are the values of the request that was sent.
+    #[must_use]
+    pub fn validated(&self, vary: VaryKey, response: &StoredResponse<'_>) -> Self {
         Self {
+            vary,
             fields: response.fields.clone(),
             requested_at: response.requested_at,
             received_at: response.received_at,
@@ -144,8 +167,10 @@ impl Observation {
         now: SystemTime,
     ) -> (Reuse, Freshness) {
         let mut limits = *limits;
-        // The lifetime says nothing about the redirects that led to the response.
-        limits.must_validate |= self.is_invalidated || self.redirects == Redirects::Followed;
+        // The lifetime says nothing about the redirects that led to the response. If the clock was
+        // set back, the age is not known.
+        limits.must_validate |=
+            self.is_invalidated || self.redirects == Redirects::Followed || self.received_at > now;
         let response = self.response();
         let freshness = Freshness::compute(&response, now, policy.heuristic_fraction);
         let reuse = response.reuse(&limits, &freshness, policy.stale_if_error);
@@ -204,7 +229,7 @@ impl Observation {
         self.vary == other.vary && self.redirects == other.redirects
     }
 
-    /// Places this observation behind the one that it replaces.
+    /// Places this observation behind the one that it replaces. The same bytes confirm their end.
     #[must_use]
     pub fn replacing(mut self, previous: Option<&Self>) -> Self {
         let Some(previous) = previous else {
@@ -212,7 +237,9 @@ impl Observation {
         };
         self.sequence = previous.sequence.saturating_add(1);
         self.history.clone_from(&previous.history);
-        if previous.sha256 != self.sha256 {
+        if previous.sha256 == self.sha256 {
+            self.completeness = Completeness::Confirmed;
+        } else {
             self.history.retain(|digest| *digest != self.sha256);
             self.history.insert(0, previous.sha256);
             self.history.truncate(MAX_HISTORY);

@@ -60,6 +60,23 @@ pub enum RequestError {
     Unavailable,
 }
 
+impl RequestError {
+    /// Whether the origin has given no answer, so that a stored response may answer in its place.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            Self::Origin(error) => error.is_away(),
+            // A version that is too young is not there yet.
+            Self::Denied(PolicyDenied::TooYoung(_))
+            | Self::WrongFileType
+            | Self::DeadlineExceeded
+            | Self::Busy
+            | Self::Stopping
+            | Self::Unavailable => true,
+            _ => false,
+        }
+    }
+}
+
 impl From<UpstreamBusy> for RequestError {
     fn from(_: UpstreamBusy) -> Self {
         Self::Busy

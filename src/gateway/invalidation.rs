@@ -3,14 +3,14 @@
 
 use super::request::RequestMethod;
 use super::response::CacheResponse;
-use crate::cache::Cache;
+use super::services::GatewayServices;
 use crate::freshness::invalidates;
 use crate::model::{Key, Target};
 
 /// Removes stored responses after a request that has changed something at the origin (RFC 9111,
-/// section 4.4).
+/// section 4.4). A target with a canonical alias is stored under that.
 pub async fn invalidate(
-    cache: &Cache,
+    services: &GatewayServices,
     target: &Target,
     method: &RequestMethod,
     response: &CacheResponse,
@@ -28,9 +28,13 @@ pub async fn invalidate(
     // Another host could otherwise remove what it did not send.
     let named = named.filter(|named| named.has_same_authority(target));
     for target in std::iter::once(target.clone()).chain(named) {
-        let key = Key::new(&target);
-        if let Err(error) = cache.observations().remove(key).await {
-            tracing::warn!(%error, %key, "stored responses could not be removed");
+        let stored = services.policy.cache_target(&target);
+        let is_aliased = stored != target;
+        for target in std::iter::once(target).chain(is_aliased.then_some(stored)) {
+            let key = Key::new(&target);
+            if let Err(error) = services.fetcher.remove_stored(key).await {
+                tracing::warn!(%error, %key, "stored responses could not be removed");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Both endpoints create a [`CacheRequest`]. The result is a [`CacheResponse`], which the HTTP
 //! module renders. This module knows no HTTP server. Its main type is [`Gateway`].
 
+mod ask_alone;
 mod by_digest;
 mod config;
 mod digest_check;
@@ -154,7 +155,7 @@ impl Gateway {
         }
         let method = request.method.clone();
         let response = self.pass_through(admitted, request).await?;
-        invalidation::invalidate(&self.services.cache, admitted.target(), &method, &response).await;
+        invalidation::invalidate(&self.services, admitted.target(), &method, &response).await;
         Ok(response)
     }
 
@@ -241,6 +242,10 @@ impl Gateway {
         let permit = self.acquire_upstream_permit()?;
         let fetcher = &self.services.fetcher;
         let mut reader = match fetcher.join_or_start(admitted, &request.expected) {
+            // A foreign site may mean something else by a digest in the path.
+            Ok(reader) if is_path_digest_optional(admitted, &request) => {
+                reader.accepting_mismatch()
+            }
             Ok(reader) => reader,
             Err(error) => {
                 drop(permit);
@@ -308,11 +313,8 @@ impl Gateway {
         error: FetchError,
     ) -> Result<CacheResponse, RequestError> {
         match error {
-            FetchError::UnconfirmedEnd
-            | FetchError::NoSpace
-            | FetchError::StoreFailed
-            | FetchError::Page => self.pass_through(admitted, request).await,
-            // A foreign site may mean something else by a digest in the path.
+            FetchError::Page => self.pass_through(admitted, request).await,
+            error if error.is_only_unstored() => self.pass_through(admitted, request).await,
             FetchError::Mismatch { .. } if is_path_digest_optional(admitted, &request) => {
                 let request = without_path_digest(admitted, request);
                 self.pass_through(admitted, request).await

@@ -1,28 +1,30 @@
 //! Request path of class `revalidate`: reuses a stored response as RFC 9111 allows, and asks the
 //! origin otherwise.
 //!
-//! The rules are in `freshness`, and the exchange with the origin is in `fetch`. This file must not
-//! know header fields beyond those. The main function is [`respond`].
+//! The rules are in `freshness`, and the exchange with the origin is in `fetch`. Requests that
+//! share no exchange are in `ask_alone`. This file must not know header fields beyond those. The
+//! main function is [`respond`].
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use super::ask_alone::{ask_alone, pass_on};
 use super::digest_check::check_digests;
 use super::error::RequestError;
-use super::pass_through::{self, ClientFacts, NOT_FORWARDED_WITH_DIGEST, deliver};
+use super::pass_through::{self, NOT_FORWARDED_WITH_DIGEST};
 use super::request::{CacheRequest, Endpoint, RequestMethod};
 use super::response::{CacheResponse, CacheStatus, ForwardReason};
 use super::serve_observed::{ObservedResponder, Stored, StoredKind};
 use super::services::GatewayServices;
 use crate::cache::TargetLookup;
-use crate::fetch::{ExchangeReader, FirstAnswer, SharedRequest, StoredObservation};
+use crate::fetch::{ExchangeReader, FetchError, FirstAnswer, SharedRequest, StoredObservation};
 use crate::freshness::{
-    Freshness, Observation, Redirects, RequestLimits, Reuse, Staleness, WithoutValidator,
+    Completeness, Freshness, Observation, Redirects, RequestLimits, Reuse, Staleness,
+    WithoutValidator,
 };
 use crate::limits::UpstreamPermit;
 use crate::model::{Fields, FileType, Key};
-use crate::origin::ReceivedResponse;
-use crate::policy::{Admitted, PolicyDenied};
+use crate::policy::Admitted;
 
 /// Responds to a GET or HEAD for a target of class `revalidate`.
 ///
@@ -45,6 +47,8 @@ struct Revalidation<'a> {
     services: &'a GatewayServices,
     admitted: &'a Admitted,
     request: CacheRequest,
+    /// File type that the name of the target promises.
+    file_type: FileType,
     /// Fields of the request that may go to the origin for other clients too.
     fields: Fields,
     limits: RequestLimits,
@@ -59,9 +63,18 @@ impl<'a> Revalidation<'a> {
         if !request.expected.is_empty() {
             fields.retain(|name| !NOT_FORWARDED_WITH_DIGEST.contains(&name));
         }
+        let file_type = if admitted.promises_file() {
+            admitted.file_type()
+        } else {
+            FileType::UNCHECKED
+        };
+        if file_type != FileType::UNCHECKED {
+            SharedRequest::keep_readable_codings(&mut fields);
+        }
         Self {
             services,
             admitted,
+            file_type,
             limits: RequestLimits::from_request(&fields),
             request,
             fields,
@@ -89,7 +102,9 @@ impl<'a> Revalidation<'a> {
             // A proxy passes redirects on. Relative links in the file would be wrong otherwise.
             Endpoint::Proxy => observation.redirects == Redirects::None,
         };
-        is_of_endpoint && observation.vary.matches(&self.fields)
+        is_of_endpoint
+            && observation.completeness == Completeness::Confirmed
+            && observation.vary.matches(&self.fields)
     }
 
     /// Returns what was stored as an immutable target, or by an operator.
@@ -124,16 +139,15 @@ impl<'a> Revalidation<'a> {
             _ if self.admitted.is_offline() => {
                 self.responder().serve(stored, reused(&freshness)).await
             }
-            Reuse::Fresh | Reuse::WhileRevalidating if !self.is_expected(&stored).await => {
-                self.validate(stored, Staleness::MustNotServe).await
-            }
-            Reuse::Fresh => self.responder().serve(stored, reused(&freshness)).await,
-            Reuse::WhileRevalidating => {
-                self.validate_in_background(&stored);
+            Reuse::Fresh | Reuse::WhileRevalidating if self.is_expected(&stored).await => {
+                if reuse == Reuse::WhileRevalidating && !self.request.only_if_cached {
+                    self.validate_in_background(&stored);
+                }
                 self.responder().serve(stored, reused(&freshness)).await
             }
-            Reuse::Validate { .. } if self.request.only_if_cached => {
-                Err(RequestError::OnlyIfCachedMiss)
+            _ if self.request.only_if_cached => Err(RequestError::OnlyIfCachedMiss),
+            Reuse::Fresh | Reuse::WhileRevalidating => {
+                self.validate(stored, Staleness::MustNotServe).await
             }
             Reuse::Validate { .. } if stored.kind == StoredKind::Record => {
                 self.validate(stored, Staleness::MayServe).await
@@ -152,11 +166,6 @@ impl<'a> Revalidation<'a> {
 
     /// Returns the request to the origin. With a stored response it is conditional.
     fn shared_request(&self, stored: Option<(&Stored, Staleness)>) -> SharedRequest {
-        let (without_validator, file_type) = if self.admitted.promises_file() {
-            (WithoutValidator::Store, self.admitted.file_type())
-        } else {
-            (WithoutValidator::Refuse, FileType::UNCHECKED)
-        };
         SharedRequest {
             arrived_at: self.arrived_at,
             fields: self.fields.clone(),
@@ -168,8 +177,12 @@ impl<'a> Revalidation<'a> {
                 observation: Arc::clone(&stored.observation),
                 if_unreachable,
             }),
-            without_validator,
-            file_type,
+            without_validator: if self.admitted.promises_file() {
+                WithoutValidator::Store
+            } else {
+                WithoutValidator::Refuse
+            },
+            file_type: self.file_type,
         }
     }
 
@@ -194,7 +207,10 @@ impl<'a> Revalidation<'a> {
         let permit = self.services.upstream.acquire_upstream_permit()?;
         let mut reader = match self.services.fetcher.exchange(self.admitted, request) {
             Ok(reader) => reader,
-            Err(error) => return self.serve_stale(stored, if_unreachable, error.into()).await,
+            Err(error) => {
+                drop(permit);
+                return self.answer_failure(stored, if_unreachable, error).await;
+            }
         };
         match reader.first_answer().await {
             Ok(FirstAnswer::Current(observation)) => {
@@ -207,7 +223,24 @@ impl<'a> Revalidation<'a> {
                 self.forward(reader, answer, permit, ForwardReason::Stale)
                     .await
             }
-            Err(error) => self.serve_stale(stored, if_unreachable, error.into()).await,
+            Err(error) => {
+                drop(permit);
+                self.answer_failure(stored, if_unreachable, error).await
+            }
+        }
+    }
+
+    /// Asks the origin alone if only the disk has failed, and serves the stored response otherwise.
+    async fn answer_failure(
+        self,
+        stored: Stored,
+        if_unreachable: Staleness,
+        error: FetchError,
+    ) -> Result<CacheResponse, RequestError> {
+        if error.is_only_unstored() {
+            self.validate_alone(stored, if_unreachable).await
+        } else {
+            self.serve_stale(stored, if_unreachable, error.into()).await
         }
     }
 
@@ -216,30 +249,14 @@ impl<'a> Revalidation<'a> {
         self.request.method == RequestMethod::Get && !self.limits.must_not_store
     }
 
-    /// Asks the origin for this client only, and stores nothing.
+    /// Asks the origin for this client only, and stores no body.
     async fn validate_alone(
         self,
         stored: Stored,
         if_unreachable: Staleness,
     ) -> Result<CacheResponse, RequestError> {
-        let own = CacheRequest {
-            expected: self.request.expected.clone(),
-            forwarded_headers: self.request.forwarded_headers.clone(),
-            body: None,
-            target: self.request.target.clone(),
-            method: self.request.method.clone(),
-            conditions: self.request.conditions.clone(),
-            user_agent: self.request.user_agent.clone(),
-            ..self.request
-        };
-        let services = self.services;
-        let passed = pass_through::pass_through(
-            &services.passthrough,
-            &services.upstream,
-            self.admitted,
-            own,
-        );
-        let error = match passed.await {
+        let asked = ask_alone(self.services, self.admitted, &self.request, &stored).await;
+        let error = match asked {
             Ok(CacheResponse::PassThrough(passed))
                 if if_unreachable == Staleness::MayServe && passed.as_error().is_away() =>
             {
@@ -258,19 +275,8 @@ impl<'a> Revalidation<'a> {
         if_unreachable: Staleness,
         error: RequestError,
     ) -> Result<CacheResponse, RequestError> {
-        let is_away = match &error {
-            RequestError::Origin(error) => error.is_away(),
-            // A version that is too young is not there yet.
-            RequestError::Denied(PolicyDenied::TooYoung(_))
-            | RequestError::WrongFileType
-            | RequestError::DeadlineExceeded
-            | RequestError::Busy
-            | RequestError::Stopping
-            | RequestError::Unavailable => true,
-            _ => false,
-        };
         let allowed = match if_unreachable {
-            _ if !is_away => None,
+            _ if !error.is_away() => None,
             Staleness::MayServe => Some(stored),
             Staleness::MustNotServe => self.find_record().await,
         };
@@ -298,10 +304,23 @@ impl<'a> Revalidation<'a> {
         }
         let permit = self.services.upstream.acquire_upstream_permit()?;
         let shared = self.shared_request(None);
-        let mut reader = self.services.fetcher.exchange(self.admitted, shared)?;
-        let answer = reader.first_answer().await?;
-        self.forward(reader, answer, permit, ForwardReason::NothingStored)
-            .await
+        let failed = match self.services.fetcher.exchange(self.admitted, shared) {
+            Ok(mut reader) => match reader.first_answer().await {
+                Ok(answer) => {
+                    return self
+                        .forward(reader, answer, permit, ForwardReason::NothingStored)
+                        .await;
+                }
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        drop(permit);
+        if failed.is_only_unstored() {
+            self.pass_through().await
+        } else {
+            Err(failed.into())
+        }
     }
 
     /// Sends what the origin has answered.
@@ -318,13 +337,15 @@ impl<'a> Revalidation<'a> {
         };
         match answer {
             FirstAnswer::Streaming(response) => {
-                self.responder()
-                    .stream(reader, response, permit, status)
-                    .await
+                let responder = self.responder();
+                match responder.stream(reader, response, permit, status).await? {
+                    Some(response) => Ok(response),
+                    None => self.pass_through().await,
+                }
             }
             FirstAnswer::PassOn(response) => {
                 drop(permit);
-                self.pass_on(*response).await
+                pass_on(self.services, self.admitted, self.request, *response).await
             }
             FirstAnswer::Current(observation) => {
                 drop(permit);
@@ -355,18 +376,6 @@ impl<'a> Revalidation<'a> {
             self.request,
         )
         .await
-    }
-
-    /// Passes on a response that only this request may get.
-    async fn pass_on(self, received: ReceivedResponse) -> Result<CacheResponse, RequestError> {
-        let services = self.services;
-        let permit = services.upstream.acquire_pass_through_permit().await?;
-        let facts = ClientFacts::new(&self.request);
-        let passed = services
-            .passthrough
-            .pass_on(self.admitted, received, self.request.expected)
-            .map_err(RequestError::Origin)?;
-        deliver(passed, permit, self.admitted, &facts).await
     }
 }
 

@@ -44,14 +44,14 @@ pub struct ObservedResponder<'a> {
 
 impl ObservedResponder<'_> {
     /// Streams a response while it is stored. If the client needs more than its beginning to trust
-    /// it, serves it from the disk afterwards.
+    /// it, serves it from the disk afterwards. Returns `None` if it could not be stored.
     pub async fn stream(
         &self,
         reader: ExchangeReader,
         response: StreamingResponse,
         permit: UpstreamPermit,
         status: CacheStatus,
-    ) -> Result<CacheResponse, RequestError> {
+    ) -> Result<Option<CacheResponse>, RequestError> {
         let StreamingResponse { observation, head } = response;
         self.check_status(&observation)?;
         let mut reader = reader.into_body();
@@ -62,14 +62,19 @@ impl ObservedResponder<'_> {
                 head,
                 permit,
             };
-            return Ok(stream_in_flight(self.request, representation, body, status));
+            let response = stream_in_flight(self.request, representation, body, status);
+            return Ok(Some(response));
         }
-        let record = reader.wait_stored().await?;
+        let record = match reader.wait_stored().await {
+            Ok(record) => record,
+            Err(error) if error.is_only_unstored() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         drop(permit);
         let observation = Observation::clone(&observation);
         let observation = observation.with_body(record.sha256, record.size_bytes);
         let stored = self.open(Arc::new(observation)).await?;
-        self.serve(stored, status).await
+        self.serve(stored, status).await.map(Some)
     }
 
     /// Opens the body of a response that was stored just now.

@@ -29,18 +29,24 @@ impl Fields {
     }
 
     #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.0.iter().any(|(own, _)| own == name)
     }
 
     /// Returns the combined value of all lines of a field (RFC 9110, section 5.3), with list blanks
-    /// normalised, or `None` if there is no line. Bytes that are no UTF-8 are replaced.
+    /// normalised, or `None` if there is no line. Each byte becomes the character of the same
+    /// number, so that different values stay different.
     #[must_use]
     pub fn combined(&self, name: &str) -> Option<String> {
-        let lines: Vec<_> = self.all(name).map(String::from_utf8_lossy).collect();
+        let lines: Vec<_> = self.all(name).map(characters).collect();
         let members = lines.iter().flat_map(|line| line.split(','));
         let members: Vec<_> = members
-            .map(str::trim)
+            .map(|member| member.trim_matches([' ', '\t']))
             .filter(|one| !one.is_empty())
             .collect();
         (!lines.is_empty()).then(|| members.join(", "))
@@ -83,9 +89,14 @@ impl<'a> FromIterator<(&'a str, &'a [u8])> for Fields {
 /// value exactly.
 impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = |value: &[u8]| value.iter().copied().map(char::from).collect::<String>();
-        serializer.collect_seq(self.0.iter().map(|(name, value)| (name, text(value))))
+        let lines = self.0.iter();
+        serializer.collect_seq(lines.map(|(name, value)| (name, characters(value))))
     }
+}
+
+/// Returns the characters with the numbers of the bytes (ISO 8859-1).
+fn characters(value: &[u8]) -> String {
+    value.iter().copied().map(char::from).collect()
 }
 
 impl<'de> Deserialize<'de> for Fields {
@@ -152,6 +163,10 @@ mod tests {
         let json = serde_json::to_string(&fields).unwrap();
         assert_eq!(serde_json::from_str::<Fields>(&json).unwrap(), fields);
         assert_eq!(fields.combined("link").unwrap(), "<a>, <b>");
+        assert_ne!(
+            Fields::from_iter([("x", &b"\xff"[..])]).combined("x"),
+            Fields::from_iter([("x", &b"\xfe"[..])]).combined("x")
+        );
         assert!(serde_json::from_str::<Fields>(r#"[["x", "a\r\nb: c"]]"#).is_err());
         assert!(serde_json::from_str::<Fields>(r#"[["x", "\u0100"]]"#).is_err());
     }

@@ -82,6 +82,9 @@ pub enum ProtocolFault {
     RedirectTarget(TargetError),
     #[error("the origin sent more bytes than it stated")]
     TooLong,
+    /// A 304 whose validator is not that of the request.
+    #[error("the origin confirmed a response that it was not asked about")]
+    ForeignNotModified,
     #[error("the body does not match the expected digest")]
     DigestMismatch,
     #[error("the origin's body changed between two attempts")]

@@ -393,3 +393,35 @@ fn disk_hang_during_fetch_breaks_no_response() {
         |disk| disk.set(Trouble::Nothing),
     );
 }
+
+#[test]
+fn disk_fault_during_index_breaks_no_response() {
+    const START: usize = 400_000;
+    let stage = stage(|builder| builder.text("fetch.idle_timeout", "5s"));
+    let body = archive(4, 6 << 20);
+    for (path, trouble) in [
+        ("/1/index", Trouble::ReadOnly),
+        ("/2/index", Trouble::Hangs),
+    ] {
+        let (url, gate) = (stage.origin.url(path), Gate::new());
+        stage
+            .origin
+            .serve(path, Reply::file(&body).gate_at(START, &gate));
+        let mut reader = stage.gateway.proxied("GET", &url).open();
+        let first = reader.read(START);
+        stage.disk.set(trouble);
+        gate.open();
+        let rest = reader.finish();
+        assert_eq!(rest.ended, Ended::Whole, "{path}");
+        assert_same(&[first, rest.body].concat(), &body);
+        // Other requests pass through meanwhile.
+        for request in [
+            stage.gateway.proxied("GET", &url),
+            stage.gateway.get(&url).http_1_0(),
+        ] {
+            request.send().assert_body(200, &body);
+        }
+        stage.disk.set(Trouble::Nothing);
+        stage.await_readiness(200, "ready\n");
+    }
+}

@@ -1,6 +1,6 @@
 //! Digests in the path of a target: the body must have them.
 
-use crate::harness::{Gateway, Origin, Reply, archive, sha256};
+use crate::harness::{Gate, Gateway, Origin, Reply, archive, sha256};
 
 #[test]
 fn body_with_path_digest_is_stored() {
@@ -29,4 +29,28 @@ fn body_without_path_digest_is_not_stored() {
     answer.assert_body(200, &body);
     answer.assert_cache(&["fwd=bypass"]);
     gateway.assert_nothing_stored();
+}
+
+#[test]
+fn first_transfer_without_path_digest_is_whole() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let body = archive(3, 2_000_000);
+    for (number, reply) in [Reply::file(&body), Reply::file(&body).chunked()]
+        .into_iter()
+        .enumerate()
+    {
+        let path = format!("/v2/{number}/blobs/sha256:{}", sha256(b"other"));
+        let (url, gate) = (origin.url(&path), Gate::new());
+        origin.serve(&path, reply.gate_at(1_000_000, &gate));
+        // Both clients read the same fetch. Only a proxy passes such a body on.
+        let proxied = gateway.proxied("GET", &url).open();
+        let prefixed = gateway.get(&url).open();
+        gate.await_reached(1);
+        gate.open();
+        proxied.finish().assert_body(200, &body);
+        prefixed.finish().assert_broken();
+        assert_eq!(origin.count(&path), 1, "{path}");
+        gateway.assert_nothing_stored();
+    }
 }

@@ -257,6 +257,11 @@ impl<'a> Download<'a> {
             return Ok(completed);
         };
         self.readers_saw_bad_bytes = is_streaming;
+        if self.admitted.requires_only_path_digest() && self.spec.known_content.is_none() {
+            let target = self.admitted.target();
+            tracing::info!(%target, "passed on a body that does not have the digest in its path");
+            self.shared_body.mark_mismatched();
+        }
         let error = FetchError::Mismatch {
             expected: expected.clone(),
             found: digests.sha256,

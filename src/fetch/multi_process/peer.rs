@@ -13,7 +13,8 @@ use crate::cache::{
     Acquire, Cache, CacheError, DiskError, FileHit, Lease, LeaseHolder, LeaseState, OpenFile,
 };
 use crate::fetch::FetchError;
-use crate::fetch::shared_body::{Head, SharedBody};
+use crate::fetch::fetch_progress::Head;
+use crate::fetch::shared_body::SharedBody;
 use crate::fetch::state::FetcherState;
 use crate::model::{Key, Record};
 use crate::retry::Backoff;

@@ -1,106 +1,29 @@
 //! Shared state of an exchange, with one writer and many readers.
 //!
 //! The task sets the first answer once. A body that is stored is read through a [`BodyReader`], as
-//! that of a fetch. This file must not know how the answer comes about. The main types are
-//! [`ExchangeReader`] and [`ExchangeMap`].
+//! that of a fetch. This file must not know how the answer comes about. The main type is
+//! [`ExchangeReader`].
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{oneshot, watch};
 
-use super::request::ExchangeKey;
 use crate::fetch::FetchError;
-use crate::fetch::shared_body::{BodyReader, Head, SharedBody};
+use crate::fetch::body_reader::BodyReader;
+use crate::fetch::fetch_progress::Head;
+use crate::fetch::shared_body::SharedBody;
 use crate::freshness::Observation;
 use crate::model::ExpectedDigests;
 use crate::origin::ReceivedResponse;
-
-/// Bound on the remembered requests whose responses could not be shared.
-const MAX_UNSHAREABLE: u64 = 10_000;
-
-/// How long requests are sent one by one after a response that could not be shared.
-const UNSHAREABLE_TTL: Duration = Duration::from_mins(1);
-
-/// Bound on the remembered results of exchanges.
-const MAX_RECENT: u64 = 1000;
-
-/// How long the result of an exchange is remembered. A request that arrived before may still look
-/// for the exchange.
-const RECENT_TTL: Duration = Duration::from_secs(10);
-
-/// Exchanges that requests can join.
-pub struct ExchangeMap {
-    by_key: HashMap<ExchangeKey, Arc<Exchange>>,
-    recent: moka::sync::Cache<ExchangeKey, (Instant, Arc<Observation>)>,
-    unshareable: moka::sync::Cache<ExchangeKey, ()>,
-}
-
-impl ExchangeMap {
-    pub fn new() -> Self {
-        Self {
-            by_key: HashMap::new(),
-            recent: moka::sync::Cache::builder()
-                .max_capacity(MAX_RECENT)
-                .time_to_live(RECENT_TTL)
-                .build(),
-            unshareable: moka::sync::Cache::builder()
-                .max_capacity(MAX_UNSHAREABLE)
-                .time_to_live(UNSHAREABLE_TTL)
-                .build(),
-        }
-    }
-
-    pub(super) fn get(&self, key: &ExchangeKey) -> Option<&Arc<Exchange>> {
-        self.by_key.get(key)
-    }
-
-    pub(super) fn insert(&mut self, key: ExchangeKey, exchange: Arc<Exchange>) {
-        self.by_key.insert(key, exchange);
-    }
-
-    /// Removes an exchange, unless another one has its key.
-    pub(super) fn remove(&mut self, key: &ExchangeKey, exchange: &Arc<Exchange>) {
-        if self
-            .by_key
-            .get(key)
-            .is_some_and(|own| Arc::ptr_eq(own, exchange))
-        {
-            self.by_key.remove(key);
-        }
-    }
-
-    /// Remembers the result of an exchange. It is current for requests that arrived before.
-    pub(super) fn remember_current(&self, key: &ExchangeKey, observation: &Arc<Observation>) {
-        let result = (Instant::now(), Arc::clone(observation));
-        self.recent.insert(key.clone(), result);
-    }
-
-    /// Returns the result of an exchange that ended after the request arrived.
-    pub(super) fn current(
-        &self,
-        key: &ExchangeKey,
-        arrived_at: Instant,
-    ) -> Option<Arc<Observation>> {
-        let (ended_at, observation) = self.recent.get(key)?;
-        (ended_at >= arrived_at).then_some(observation)
-    }
-
-    pub(super) fn was_unshareable(&self, key: &ExchangeKey) -> bool {
-        self.unshareable.contains_key(key)
-    }
-
-    pub(super) fn remember_unshareable(&self, key: &ExchangeKey) {
-        self.unshareable.insert(key.clone(), ());
-    }
-}
 
 /// First answer of an exchange, as all its readers see it.
 #[derive(Debug, Clone)]
 pub(super) enum SharedAnswer {
     Awaited,
     Current(Arc<Observation>),
+    /// As `Current`, but only the request that started the exchange may have the head.
+    CurrentForFirst(Arc<Observation>),
     Streaming(StreamingResponse),
     Unshareable,
     Failed(FetchError),
@@ -128,9 +51,12 @@ pub enum FirstAnswer {
     SendAlone,
 }
 
-pub(super) struct Exchange {
+/// Writer side of an exchange.
+pub struct Exchange {
     answer: watch::Sender<SharedAnswer>,
     pub(super) body: SharedBody,
+    /// Whether the target has changed since the request was sent.
+    is_superseded: AtomicBool,
 }
 
 impl Exchange {
@@ -138,7 +64,18 @@ impl Exchange {
         Self {
             answer: watch::Sender::new(SharedAnswer::Awaited),
             body: SharedBody::new(),
+            is_superseded: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn supersede(&self) {
+        self.is_superseded.store(true, Ordering::Release);
+    }
+
+    /// Whether the target has changed since the request was sent. Then the response may be older
+    /// than the change, so that it must be validated before it answers again.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.is_superseded.load(Ordering::Acquire)
     }
 
     pub(super) fn first_reader(
@@ -214,6 +151,10 @@ impl ExchangeReader {
         };
         match answer {
             SharedAnswer::Current(observation) => Ok(FirstAnswer::Current(observation)),
+            SharedAnswer::CurrentForFirst(observation) => Ok(match self.response.take() {
+                Some(_) => FirstAnswer::Current(observation),
+                None => FirstAnswer::SendAlone,
+            }),
             SharedAnswer::Streaming(response) => {
                 self.body.first_result().await?;
                 Ok(FirstAnswer::Streaming(response))

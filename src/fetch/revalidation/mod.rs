@@ -6,10 +6,14 @@
 //! [`SharedRequest`] and [`ExchangeReader`].
 
 mod exchange;
+mod exchange_map;
+mod judge;
 mod request;
+mod store;
 mod task;
 
-pub use exchange::{ExchangeMap, ExchangeReader, FirstAnswer, StreamingResponse};
+pub use exchange::{ExchangeReader, FirstAnswer, StreamingResponse};
+pub use exchange_map::ExchangeMap;
 pub use request::{SharedRequest, StoredObservation};
 
 use std::sync::Arc;
@@ -49,9 +53,8 @@ pub fn join_or_start(
     let exchange = Arc::new(Exchange::new());
     let (handover, response) = oneshot::channel();
     let reader = exchange.first_reader(response);
-    if !exchanges.was_unshareable(&key) {
-        exchanges.insert(key.clone(), Arc::clone(&exchange));
-    }
+    let audience = exchanges.audience(&key);
+    exchanges.insert(key.clone(), Arc::clone(&exchange), audience);
     drop(exchanges);
     let task = ExchangeTask {
         exchange,

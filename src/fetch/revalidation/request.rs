@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::freshness::{Observation, Redirects, Staleness, WithoutValidator, conditional_fields};
-use crate::model::{Fields, FileType, Key, Target};
+use crate::model::{ExpectedDigests, Fields, FileType, Hasher, Key, Sha256, Target};
 
 /// Fields that describe the client. A shared request has Millpond's own `User-Agent`, and an origin
 /// must not choose its response by the others.
-const NOT_SHARED: [&str; 6] = [
+const NOT_SHARED: [&str; 8] = [
     "forwarded",
     "user-agent",
     "via",
+    "x-http-method",
     "x-http-method-override",
+    "x-method-override",
     "x-original-url",
     "x-rewrite-url",
 ];
@@ -55,8 +57,9 @@ pub struct StoredObservation {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ExchangeKey {
     pub key: Key,
-    pub redirects: Redirects,
-    fields: Fields,
+    redirects: Redirects,
+    /// Digest of the fields, which may be long.
+    fields: Sha256,
 }
 
 impl SharedRequest {
@@ -68,14 +71,37 @@ impl SharedRequest {
             .collect()
     }
 
-    /// Returns all fields that go to the origin. The validators of a stored response replace the
-    /// conditions of the client, which are evaluated afterwards.
-    pub(super) fn upstream_fields(&self) -> Fields {
+    /// Limits the accepted content codings to gzip, whose content can be checked against the name
+    /// of a file.
+    pub fn keep_readable_codings(fields: &mut Fields) {
+        let Some(accepted) = fields.combined("accept-encoding") else {
+            return;
+        };
+        let coding = if accepts_gzip(&accepted) {
+            "gzip"
+        } else {
+            "identity"
+        };
+        fields.remove("accept-encoding");
+        fields.push("accept-encoding", coding.as_bytes());
+    }
+
+    /// Returns the fields that go to the origin, but no validators. With a stored response, the
+    /// conditions of the client are evaluated afterwards.
+    pub(super) fn unconditional_fields(&self) -> Fields {
         let mut fields = self.fields.clone();
+        if self.stored.is_some() {
+            fields.retain(|name| !CONDITIONS.contains(&name));
+        }
+        fields
+    }
+
+    /// Returns all fields that go to the origin, with the validators of a stored response.
+    pub(super) fn upstream_fields(&self) -> Fields {
+        let mut fields = self.unconditional_fields();
         let Some(stored) = &self.stored else {
             return fields;
         };
-        fields.retain(|name| !CONDITIONS.contains(&name));
         for (name, value) in conditional_fields(&stored.observation.response()).iter() {
             fields.push(name, value);
         }
@@ -86,7 +112,55 @@ impl SharedRequest {
         ExchangeKey {
             key: Key::new(target),
             redirects: self.redirects,
-            fields: self.upstream_fields(),
+            fields: digest_of(&self.upstream_fields()),
+        }
+    }
+}
+
+/// Returns a digest of names and values. No two lists of fields have the same one.
+fn digest_of(fields: &Fields) -> Sha256 {
+    let mut hasher = Hasher::new(&ExpectedDigests::nothing());
+    for (name, value) in fields.iter() {
+        for part in [name.as_bytes(), value] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    hasher.finish().sha256
+}
+
+/// Returns whether a list of codings contains gzip or all, with a weight above zero (RFC 9110,
+/// section 12.5.3).
+fn accepts_gzip(accepted: &str) -> bool {
+    accepted.split(',').any(|member| {
+        let (coding, parameters) = member.split_once(';').unwrap_or((member, ""));
+        let coding = coding.trim().to_ascii_lowercase();
+        let weight = parameters.trim().trim_start_matches(['q', 'Q', '=', ' ']);
+        let is_refused = !weight.is_empty() && weight.trim_matches(['0', '.']).is_empty();
+        matches!(coding.as_str(), "gzip" | "x-gzip" | "*") && !is_refused
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_codings_are_limited_to_gzip() {
+        for (accepted, kept) in [
+            ("gzip, deflate, br, zstd", "gzip"),
+            ("br;q=1.0, GZIP;q=0.5", "gzip"),
+            ("x-gzip", "gzip"),
+            ("*", "gzip"),
+            ("br", "identity"),
+            ("gzip;q=0", "identity"),
+            ("gzip; q=0.000, br", "identity"),
+            ("", "identity"),
+        ] {
+            let mut fields = Fields::default();
+            fields.push("Accept-Encoding", accepted.as_bytes());
+            SharedRequest::keep_readable_codings(&mut fields);
+            assert_eq!(fields.first("accept-encoding"), Some(kept), "{accepted}");
         }
     }
 }

@@ -64,6 +64,7 @@ fn observation_json(observation: &Observation) -> Value {
         "received_at": date(observation.received_at),
         "source": observation.source,
         "vary": observation.vary.fields().collect::<Vec<_>>(),
+        "completeness": observation.completeness,
         "history": observation.history,
     })
 }

@@ -160,6 +160,22 @@ impl FileType {
             && (self.content == Kind::Anything
                 || self.content.markup().accepts(&first_content_bytes(head)))
     }
+
+    /// Returns whether `head` may be of this file type, where `coding` is the content coding of the
+    /// body in lower case, and `path` the path of its target.
+    ///
+    /// A coding that is not that of the file itself is decoded. If Millpond cannot decode it, a
+    /// page is not distinguishable from the file, so that the body is no match.
+    #[must_use]
+    pub fn matches_coded(self, path: &str, coding: Option<&str>, head: &[u8]) -> bool {
+        match coding {
+            _ if self == Self::UNCHECKED => true,
+            None => self.matches(head),
+            Some(coding) if Self::is_own_coding(path, coding) => self.matches(head),
+            Some("gzip" | "x-gzip") => self.matches(&first_content_bytes(head)),
+            Some(_) => false,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -298,6 +314,32 @@ mod tests {
             let coded = gzip(content);
             let head = &coded[..coded.len().min(FILE_TYPE_SNIFF_BYTES)];
             assert_eq!(FileType::from_path(path).matches(head), is_match, "{path}");
+        }
+    }
+
+    #[test]
+    fn content_coding_hides_no_page() {
+        let gzip = |content: &str| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder
+                .write_all(content.as_bytes())
+                .expect("memory takes all");
+            encoder.finish().expect("memory takes all")
+        };
+        let (page, json) = (gzip("<!DOCTYPE html><html>"), gzip("{\"a\": 1}"));
+        for (path, coding, head, is_match) in [
+            ("/x.json", Some("gzip"), &page, false),
+            ("/x.json", Some("gzip"), &json, true),
+            ("/x.json", Some("zstd"), &json, false),
+            ("/x.json", Some("br"), &page, false),
+            ("/x.tar.gz", Some("gzip"), &page, false),
+            ("/x.html", Some("gzip"), &page, true),
+            ("/x", Some("zstd"), &page, true),
+            ("/x.json", None, &b"{}".to_vec(), true),
+        ] {
+            let file_type = FileType::from_path(path);
+            let found = file_type.matches_coded(path, coding, head);
+            assert_eq!(found, is_match, "{path} {coding:?}");
         }
     }
 

@@ -130,12 +130,31 @@ impl Cache {
             .disk
             .run(class, move |disk| publish::publish(disk, &sealed, &record))
             .await?;
-        self.inner
-            .lookups
-            .insert(key, TargetLookup::Known(Arc::clone(&published.records)))
-            .await;
-        self.notify_upload();
+        self.announce(key, &published).await;
         Ok(published)
+    }
+
+    /// Creates a record for an object that only observations named so far, and queues its upload.
+    /// Returns whether the object was stored.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk cannot be written. Then the record is missing.
+    pub async fn adopt(&self, record: Record) -> Result<bool, CacheError> {
+        let key = record.key();
+        let class = IoClass::Durable { size_bytes: 0 };
+        let adopt = move |disk: &DiskStore| publish::adopt(disk, &record);
+        let adopted = self.inner.disk.run(class, adopt).await?;
+        if let Some(published) = &adopted {
+            self.announce(key, published).await;
+        }
+        Ok(adopted.is_some())
+    }
+
+    /// Remembers the records of a target, and wakes the upload task.
+    async fn announce(&self, key: Key, published: &Published) {
+        let known = TargetLookup::Known(Arc::clone(&published.records));
+        self.inner.lookups.insert(key, known).await;
+        self.notify_upload();
     }
 
     /// Leases of targets, which the processes of the folder share.

@@ -78,6 +78,13 @@ impl Observations<'_> {
         Ok(self.cache.disk().run(IoClass::Request, replace).await?)
     }
 
+    /// Whether a target has no observations, without waiting for the disk. False does not mean that
+    /// there are some.
+    #[must_use]
+    pub fn are_surely_absent(&self, key: Key) -> bool {
+        observations::are_surely_absent(&self.cache.disk().store().layout, key)
+    }
+
     /// Marks all observations of these targets. Each one is validated before it answers again.
     ///
     /// # Errors

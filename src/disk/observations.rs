@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use std::io;
 
 use fs_err as fs;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
 use super::index::ObjectClass;
 use super::layout::Layout;
@@ -48,6 +50,14 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Observation>, DiskError
     }
     observations.sort_by_key(|observation| std::cmp::Reverse(observation.sequence));
     Ok(observations)
+}
+
+/// Returns whether a target has no observations according to the kernel's cache, without waiting
+/// for the disk. False does not mean that there are some.
+pub fn are_surely_absent(layout: &Layout, key: Key) -> bool {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let path = layout.observations_of(key);
+    openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).err() == Some(Errno::NOENT)
 }
 
 /// Moves a body to its place and makes it the newest response of its target.

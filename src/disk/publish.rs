@@ -47,17 +47,46 @@ pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Pub
     };
     // The object exists even if the record was not created. Its bytes count as cached, not as
     // reserved.
-    let reservation = Some((disk.slot.name.as_str(), sealed.file.id));
-    if let Err(error) = disk.index.insert(
-        sha256,
-        sealed.size_bytes,
-        ObjectClass::Recorded,
-        reservation,
-    ) {
+    index_object(disk, record, Some(sealed.file.id));
+    recorded?;
+    announce(disk, record)
+}
+
+/// Creates a record for an object that only observations named so far. Returns `None` if the object
+/// is not stored.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails. Then the record is missing.
+pub fn adopt(disk: &DiskStore, record: &Record) -> Result<Option<Published>, DiskError> {
+    let (key, sha256) = (record.key(), record.sha256);
+    {
+        let _lock = disk.layout.lock_object(sha256)?;
+        let stored = fs::metadata(disk.layout.object(sha256));
+        if !stored.is_ok_and(|stored| stored.len() == record.size_bytes) {
+            return Ok(None);
+        }
+        create_record(disk, record, &disk.layout.record(key, sha256))?;
+    }
+    index_object(disk, record, None);
+    announce(disk, record).map(Some)
+}
+
+/// Adds the object of a record to the index, and releases the reservation of its body.
+fn index_object(disk: &DiskStore, record: &Record, reserved: Option<u64>) {
+    let (sha256, class) = (record.sha256, ObjectClass::Recorded);
+    let reservation = reserved.map(|id| (disk.slot.name.as_str(), id));
+    let inserted = disk
+        .index
+        .insert(sha256, record.size_bytes, class, reservation);
+    if let Err(error) = inserted {
         tracing::warn!(%error, %sha256, "published object is missing in the index");
         disk.request_reindex();
     }
-    recorded?;
+}
+
+/// Enqueues the upload of a record, and returns the records of its target.
+fn announce(disk: &DiskStore, record: &Record) -> Result<Published, DiskError> {
+    let (key, sha256) = (record.key(), record.sha256);
     if let Err(error) = enqueue_upload(disk, PendingUpload { key, sha256 }) {
         tracing::warn!(%error, %sha256, "published object is missing in the upload queue");
         disk.request_reindex();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::adopt::adopt_observation;
 use super::body_reader::BodyReader;
 use super::in_flight::{FetchKey, InFlightMap};
 use super::job;
@@ -75,6 +76,16 @@ impl Fetcher {
         let task = job::run(Arc::clone(&self.state), body, fetch_key, admitted.clone());
         self.state.tasks.spawn_on(task, &self.state.runtime);
         Ok(reader)
+    }
+
+    /// Makes the newest stored response of class `revalidate` the record of a target that is
+    /// immutable now. Returns whether the target has a record. While the disk fails, it has none.
+    pub async fn adopt_observation(&self, admitted: &Admitted) -> bool {
+        let adopted = adopt_observation(&self.state, admitted).await;
+        adopted.unwrap_or_else(|error| {
+            tracing::warn!(%error, target = %admitted.target(), "stored response was not adopted");
+            false
+        })
     }
 
     /// Joins the exchange of an equal request for a target of class `revalidate`, or starts one.

@@ -4,6 +4,7 @@
 //! and continues after all readers have left. The order of its steps is in `job`. This module knows
 //! no HTTP server and makes no statuses. Its main type is [`Fetcher`].
 
+mod adopt;
 mod body_reader;
 mod changed_content;
 mod config;

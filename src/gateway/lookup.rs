@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::request::CacheRequest;
-use crate::cache::{Cache, Hit, TargetLookup};
+use super::services::GatewayServices;
+use crate::cache::{Hit, TargetLookup, TargetRecords};
 use crate::model::{ExpectedDigests, Key, Sha256};
 use crate::policy::Admitted;
 
@@ -24,15 +25,14 @@ pub enum MissKind {
 }
 
 /// Looks a target up on disk and in the bucket. If the cache cannot be read, the result is a miss.
-pub async fn lookup(cache: &Cache, admitted: &Admitted, request: &CacheRequest) -> Lookup {
-    let key = Key::new(admitted.target());
-    let known = match cache.lookup(key).await {
-        Ok(TargetLookup::Known(known)) => known,
-        Ok(TargetLookup::NeverStored) => return Lookup::Miss(MissKind::NeverStored),
-        Err(error) => {
-            tracing::warn!(%error, %key, "cache lookup failed, treating the request as a miss");
-            return Lookup::Miss(MissKind::NeverStored);
-        }
+pub async fn lookup(
+    services: &GatewayServices,
+    admitted: &Admitted,
+    request: &CacheRequest,
+) -> Lookup {
+    let (cache, key) = (&services.cache, Key::new(admitted.target()));
+    let Some(known) = find_records(services, admitted, key).await else {
+        return Lookup::Miss(MissKind::NeverStored);
     };
     let required = admitted
         .required_sha256()
@@ -58,4 +58,31 @@ pub async fn lookup(cache: &Cache, admitted: &Admitted, request: &CacheRequest) 
     } else {
         MissKind::Evicted(record.sha256)
     })
+}
+
+/// Returns the records of a target. If the target was of class `revalidate` before, its newest
+/// response becomes the record.
+async fn find_records(
+    services: &GatewayServices,
+    admitted: &Admitted,
+    key: Key,
+) -> Option<Arc<TargetRecords>> {
+    let cache = &services.cache;
+    let looked_up = match cache.lookup(key).await {
+        Ok(TargetLookup::NeverStored) => {
+            if !Box::pin(services.fetcher.adopt_observation(admitted)).await {
+                return None;
+            }
+            cache.lookup(key).await
+        }
+        looked_up => looked_up,
+    };
+    match looked_up {
+        Ok(TargetLookup::Known(known)) => Some(known),
+        Ok(TargetLookup::NeverStored) => None,
+        Err(error) => {
+            tracing::warn!(%error, %key, "cache lookup failed, treating the request as a miss");
+            None
+        }
+    }
 }

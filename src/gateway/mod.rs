@@ -124,7 +124,7 @@ impl Gateway {
                 return Box::pin(self.serve_uncacheable(&admitted, request)).await;
             }
         }
-        match lookup(&self.services.cache, &admitted, &request).await {
+        match lookup(&self.services, &admitted, &request).await {
             Lookup::Hit(hit) => self.serve_hit(&admitted, request, hit).await,
             Lookup::Miss(kind) => Box::pin(self.serve_miss(&admitted, request, kind)).await,
         }

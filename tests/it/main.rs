@@ -2,6 +2,7 @@
 //! behaviour, and all tests share one harness.
 
 mod admin;
+mod adopted;
 mod api;
 mod arch;
 mod bad_origins;

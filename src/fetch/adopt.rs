@@ -1,0 +1,116 @@
+//! Adoption of a stored response by a target that was of class `revalidate` and is immutable now.
+//!
+//! The newest response becomes the answer, so that nothing is fetched anew. This file must not know
+//! why the class has changed. Its main function is [`adopt_observation`].
+
+use std::time::SystemTime;
+
+use super::FetchError;
+use super::state::FetcherState;
+use crate::cache::{Acquire, FileHit, TargetLookup};
+use crate::freshness::{Completeness, Observation};
+use crate::model::{Algorithm, Digests, FileType, Key, Record, RecordSource};
+use crate::policy::Admitted;
+
+/// Makes the newest stored response of a target its record, if it may be the immutable file. While
+/// the target is being fetched, nothing is adopted. Returns whether the target has a record now.
+///
+/// # Errors
+/// [`FetchError::StoreFailed`] or [`FetchError::NoSpace`] if the disk fails.
+pub async fn adopt_observation(
+    state: &FetcherState,
+    admitted: &Admitted,
+) -> Result<bool, FetchError> {
+    let (cache, key) = (&state.cache, Key::new(admitted.target()));
+    if cache.observations().are_surely_absent(key) || state.in_flight().contains_target(key) {
+        return Ok(false);
+    }
+    let known = cache.observations().list(key).await?;
+    let Some(observation) = known.into_iter().find(|one| is_file(one, admitted)) else {
+        return Ok(false);
+    };
+    let Acquire::Acquired(lease) = cache.leases().acquire(key).await? else {
+        return Ok(false);
+    };
+    let adopted = adopt(state, admitted, &observation).await;
+    lease.release().await;
+    adopted
+}
+
+/// Creates the record, unless another process has done so since. The caller holds the lease.
+async fn adopt(
+    state: &FetcherState,
+    admitted: &Admitted,
+    observation: &Observation,
+) -> Result<bool, FetchError> {
+    let (cache, target) = (&state.cache, admitted.target());
+    let known = cache.lookup_uncached(Key::new(target)).await;
+    if matches!(known, Ok(TargetLookup::Known(_))) {
+        return Ok(true);
+    }
+    let Some(hit) = cache.observations().open(observation).await? else {
+        return Ok(false);
+    };
+    if !is_promised(state, admitted, &hit).await? {
+        return Ok(false);
+    }
+    let source = RecordSource {
+        source: observation.source.clone(),
+        headers: observation.to_record().headers,
+    };
+    let digests = Digests::from(observation.sha256);
+    let (size_bytes, first_seen) = (observation.size_bytes, observation.received_at);
+    let record = Record::new(target, digests, size_bytes, first_seen, source);
+    let is_adopted = cache.adopt(record).await?;
+    if is_adopted {
+        let sha256 = observation.sha256;
+        tracing::info!(%target, %sha256, "adopted a stored response as immutable file");
+    }
+    Ok(is_adopted)
+}
+
+/// Whether a response is the whole file, in no other content coding, and old enough.
+fn is_file(observation: &Observation, admitted: &Admitted) -> bool {
+    let path = admitted.target().path();
+    let coding = observation.fields.first("content-encoding");
+    let coding = coding.map(|coding| coding.trim().to_ascii_lowercase());
+    let is_plain = coding.is_none_or(|coding| {
+        matches!(coding.as_str(), "" | "identity") || FileType::is_own_coding(path, &coding)
+    });
+    let modified_at = observation.to_record().headers.modified_at();
+    observation.status == 200
+        && observation.completeness == Completeness::Confirmed
+        && is_plain
+        && admitted.check_age(modified_at, SystemTime::now()).is_ok()
+}
+
+/// Whether a body has the file type that the name of its target promises, and the digests that are
+/// required for every client.
+async fn is_promised(
+    state: &FetcherState,
+    admitted: &Admitted,
+    hit: &FileHit,
+) -> Result<bool, FetchError> {
+    let file_type = admitted.file_type();
+    let first_bytes = hit.file().read(0, file_type.sniff_bytes()).await;
+    let first_bytes = first_bytes.map_err(|error| FetchError::from_read_error(&error))?;
+    if !file_type.matches(&first_bytes) {
+        return Ok(false);
+    }
+    for required in admitted.required_digests().iter() {
+        let digest = match required.algorithm() {
+            Algorithm::Sha256 => hit.record.sha256.into(),
+            algorithm => {
+                let digest = state.cache.digest_of(hit, algorithm).await;
+                digest.map_err(|error| {
+                    tracing::warn!(%error, "cannot read an object to compute its digest");
+                    FetchError::StoreFailed
+                })?
+            }
+        };
+        if digest != *required {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

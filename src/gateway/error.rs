@@ -6,7 +6,7 @@ use crate::limits::{OverLimit, UpstreamBusy};
 use crate::model::{ExpectedDigests, Sha256};
 use crate::origin::ProtocolFault;
 use crate::passthrough::OriginError;
-use crate::policy::PolicyDenied;
+use crate::policy::{NotAdmitted, PolicyDenied};
 
 /// Error returned when a request for a target fails. Clients see the text, so it contains no local
 /// path and no secret.
@@ -73,6 +73,15 @@ impl RequestError {
             | Self::Stopping
             | Self::Unavailable => true,
             _ => false,
+        }
+    }
+}
+
+impl From<NotAdmitted> for RequestError {
+    fn from(error: NotAdmitted) -> Self {
+        match error {
+            NotAdmitted::Denied(denied) => Self::Denied(denied),
+            NotAdmitted::OverLimit(over) => Self::OverLimit(over),
         }
     }
 }

@@ -24,6 +24,17 @@ pub enum MissKind {
     EvictedMutable,
 }
 
+impl MissKind {
+    /// Returns the SHA-256 that a fetch must bring. The checksum file takes precedence over bytes
+    /// that are no longer stored.
+    pub fn required_sha256(self, admitted: &Admitted) -> Option<Sha256> {
+        match (self, admitted.required_sha256()) {
+            (Self::Evicted(sha256), None) => Some(sha256),
+            _ => None,
+        }
+    }
+}
+
 /// Looks a target up on disk and in the bucket. If the cache cannot be read, the result is a miss.
 pub async fn lookup(
     services: &GatewayServices,

@@ -1,8 +1,9 @@
 //! Request path: admits a request, looks the target up, and serves, redirects, fetches or passes
 //! through.
 //!
-//! Both endpoints create a [`CacheRequest`]. The result is a [`CacheResponse`], which the HTTP
-//! module renders. This module knows no HTTP server. Its main type is [`Gateway`].
+//! Both endpoints create a [`CacheRequest`]. The result is a [`ClientDownload`], which the HTTP
+//! module renders. Each request visits policy once, in [`Gateway::handle`]. This module knows no
+//! HTTP server. Its main type is [`Gateway`].
 
 mod ask_alone;
 mod by_digest;
@@ -20,6 +21,7 @@ mod required_digest;
 mod response;
 mod revalidate;
 mod serve_hit;
+mod serve_miss;
 mod serve_observed;
 mod services;
 mod url_prefix;
@@ -38,18 +40,18 @@ pub use error::RequestError;
 pub use preconditions::{Conditions, Selection};
 pub use representation::{Representation, RepresentationHead};
 pub use request::{CacheRequest, Endpoint, FileDelivery, HttpVersion, RequestMethod};
-pub use response::{BodyResponse, BodySource, CacheResponse, CacheStatus, ForwardReason};
+pub use response::{
+    BodyResponse, BodySource, CacheResponse, CacheStatus, ClientDownload, ForwardReason,
+};
 pub use services::GatewayServices;
 pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
 use crate::cache::{DiskHealth, Hit};
-use crate::fetch::{FetchError, FirstResult};
-use crate::limits::{TransferKind, TransferPermit, UpstreamPermit};
-use crate::model::{ExpectedDigests, Key, Record, Scheme, Target};
-use crate::policy::{Admitted, AdmittedTunnel, Class, Client, PolicyDenied};
-use in_flight::{ArrivingBody, can_stream_unverified, stream_in_flight};
+use crate::limits::{PendingTransfer, TransferKind, UpstreamPermit};
+use crate::model::{Scheme, Sha256, Target};
+use crate::policy::{Admission, Admitted, AdmittedTunnel, Class, Sharing};
 use lookup::{Lookup, MissKind, lookup};
-use required_digest::{is_path_digest_optional, reject_checksum_violation, without_path_digest};
+use required_digest::reject_checksum_violation;
 use serve_hit::HitResponder;
 
 /// Request path of the gateway and of the proxy.
@@ -72,261 +74,120 @@ impl Gateway {
         self.config.store(Arc::new(config));
     }
 
-    /// Admits a client and counts its request. Every endpoint calls this first.
+    /// Admits a client and counts its request. A request for a target is admitted by
+    /// [`Gateway::handle`].
     ///
     /// # Errors
     /// [`RequestError::Denied`] for an address that policy denies, [`RequestError::OverLimit`] for
     /// a client over one of its limits.
-    pub fn admit_client(&self, client: IpAddr, kind: TransferKind) -> Result<Client, RequestError> {
-        let client = self.services.policy.admit_client(client)?;
-        self.services.policy.count_request(client, kind)?;
-        Ok(client)
+    pub fn admit_client(
+        &self,
+        client: IpAddr,
+        kind: TransferKind,
+    ) -> Result<PendingTransfer, RequestError> {
+        Ok(self.services.policy.admit_client(client, kind)?)
     }
 
-    /// Counts a transfer of a client until the [`TransferPermit`] is dropped.
+    /// Handles a request for a target. The transfer counts from the response on.
     ///
     /// # Errors
-    /// [`RequestError::OverLimit`].
-    pub fn acquire_transfer_permit(
-        &self,
-        client: Client,
-        kind: TransferKind,
-    ) -> Result<TransferPermit, RequestError> {
-        Ok(self.services.policy.acquire_transfer_permit(client, kind)?)
+    /// [`RequestError`] if there is no response.
+    pub async fn handle(&self, mut request: CacheRequest) -> Result<ClientDownload, RequestError> {
+        let Admission { admitted, transfer } = self.admit(&request)?;
+        if transfer.is_bandwidth_limited() {
+            request.delivery = FileDelivery::Direct;
+        }
+        let response = self.respond(&admitted, request).await?;
+        Ok(ClientDownload {
+            response,
+            permit: transfer.begin()?,
+        })
     }
 
-    /// Handles a request for a target.
-    pub async fn handle(&self, request: CacheRequest) -> CacheResponse {
-        self.respond(request)
-            .await
-            .unwrap_or_else(CacheResponse::Error)
-    }
-
-    async fn respond(&self, mut request: CacheRequest) -> Result<CacheResponse, RequestError> {
-        // The response to such a request belongs to its client.
-        let is_private =
-            request.has_credentials || matches!(request.method, RequestMethod::Other(_));
-        let admitted = self.admit(&request, is_private)?;
-        if let Some(required) = admitted.required_sha256() {
-            request.require_sha256(required)?;
-        }
-        request.expected.extend(admitted.path_digest());
-        if is_private {
-            return Box::pin(self.serve_uncacheable(&admitted, request)).await;
-        }
-        // A hit must not carry the large futures of the other paths.
-        match admitted.class() {
-            Class::Immutable => {}
-            Class::Revalidate => {
-                return Box::pin(revalidate::respond(&self.services, &admitted, request)).await;
-            }
-            Class::PassThrough => {
-                return Box::pin(self.serve_uncacheable(&admitted, request)).await;
-            }
-        }
-        match lookup(&self.services, &admitted, &request).await {
-            Lookup::Hit(hit) => self.serve_hit(&admitted, request, hit).await,
-            Lookup::Miss(kind) => Box::pin(self.serve_miss(&admitted, request, kind)).await,
-        }
-    }
-
-    fn admit(&self, request: &CacheRequest, is_private: bool) -> Result<Admitted, RequestError> {
+    /// Visits policy once: client, target, effective rule and class, and the transfer.
+    fn admit(&self, request: &CacheRequest) -> Result<Admission, RequestError> {
         let (policy, target) = (&self.services.policy, request.target.clone());
-        let admitted = if is_private {
-            policy.admit_unaliased(target)?
-        } else {
-            policy.admit(target)?
-        };
+        let admission = policy.admit_request(request.client, target, request.sharing())?;
         match &request.method {
-            RequestMethod::Other(method) if admitted.target().scheme() == Scheme::Ftp => {
+            RequestMethod::Other(method) if admission.admitted.target().scheme() == Scheme::Ftp => {
                 Err(RequestError::MethodNotSupported(method.clone()))
             }
-            _ => Ok(admitted),
+            _ => Ok(admission),
         }
     }
 
-    async fn serve_uncacheable(
+    /// Responds by the class of the target. A hit must not carry the large futures of the other
+    /// paths.
+    async fn respond(
         &self,
         admitted: &Admitted,
         request: CacheRequest,
     ) -> Result<CacheResponse, RequestError> {
-        if request.only_if_cached {
-            return Err(RequestError::OnlyIfCachedMiss);
+        let request = request.requiring_digests_of(admitted)?;
+        let class = match request.sharing() {
+            Sharing::Shared => admitted.class(),
+            Sharing::Private => Class::PassThrough,
+        };
+        match class {
+            Class::Immutable => self.respond_immutable(admitted, request).await,
+            Class::Revalidate => {
+                Box::pin(revalidate::respond(&self.services, admitted, request)).await
+            }
+            Class::PassThrough => Box::pin(self.pass_uncacheable(admitted, request)).await,
         }
-        let method = request.method.clone();
-        let response = self.pass_through(admitted, request).await?;
-        invalidation::invalidate(&self.services, admitted.target(), &method, &response).await;
-        Ok(response)
+    }
+
+    /// Looks the target up, then serves the object, or redirects, joins a fetch or passes through.
+    async fn respond_immutable(
+        &self,
+        admitted: &Admitted,
+        request: CacheRequest,
+    ) -> Result<CacheResponse, RequestError> {
+        let miss = match lookup(&self.services, admitted, &request).await {
+            Lookup::Hit(hit) => match self.serve_hit(admitted, &request, hit).await? {
+                ServedHit::Response(response) => return Ok(response),
+                ServedHit::Unavailable(sha256) => MissKind::Evicted(sha256),
+            },
+            Lookup::Miss(kind) => kind,
+        };
+        Box::pin(self.serve_miss(admitted, request, miss)).await
     }
 
     async fn serve_hit(
         &self,
         admitted: &Admitted,
-        request: CacheRequest,
+        request: &CacheRequest,
         hit: Hit,
-    ) -> Result<CacheResponse, RequestError> {
+    ) -> Result<ServedHit, RequestError> {
         let sha256 = hit.record().sha256;
         reject_checksum_violation(&self.services.events, admitted, sha256)?;
         let status = match hit {
             Hit::OnDisk(_) => CacheStatus::Hit,
             Hit::InBucket(_) => CacheStatus::BucketHit,
         };
-        match self.hit_responder(&request).serve(hit, status).await? {
-            Some(response) => Ok(response),
-            None => Box::pin(self.serve_miss(admitted, request, MissKind::Evicted(sha256))).await,
+        let served = self.hit_responder(request).serve(hit, status).await?;
+        Ok(served.map_or(ServedHit::Unavailable(sha256), ServedHit::Response))
+    }
+
+    fn hit_responder<'a>(&'a self, request: &'a CacheRequest) -> HitResponder<'a> {
+        HitResponder {
+            cache: &self.services.cache,
+            config: &self.config,
+            request,
         }
     }
 
-    async fn serve_miss(
-        &self,
-        admitted: &Admitted,
-        mut request: CacheRequest,
-        kind: MissKind,
-    ) -> Result<CacheResponse, RequestError> {
-        // The checksum file takes precedence over bytes that are no longer stored.
-        if let (MissKind::Evicted(sha256), None) = (kind, admitted.required_sha256()) {
-            request.require_sha256(sha256)?;
-        }
-        if request.only_if_cached {
-            return Err(RequestError::OnlyIfCachedMiss);
-        }
-        if request.method == RequestMethod::Head {
-            return self.pass_through(admitted, request).await;
-        }
-        if kind == MissKind::NeverStored && self.can_redirect_to_origin(&request, admitted) {
-            return Ok(self.redirect_and_fetch(admitted));
-        }
-        self.join_fetch(admitted, request).await
-    }
-
-    /// Returns whether the client may be redirected to the origin. It must be known to follow
-    /// redirects, and must get the same bytes there.
-    fn can_redirect_to_origin(&self, request: &CacheRequest, admitted: &Admitted) -> bool {
-        let config = self.config.load();
-        config.miss == MissPolicy::Redirect
-            && request.endpoint == Endpoint::Gateway
-            && request.method == RequestMethod::Get
-            && request.range.is_none()
-            && request.expected.is_empty()
-            && config.follows_redirects(&request.user_agent)
-            // Few clients follow a redirect from http to ftp.
-            && admitted.target().scheme() != Scheme::Ftp
-            && !admitted.needs_server_side_fetch()
-            && self.services.fetcher.has_no_state_for(admitted.target())
-    }
-
-    /// Redirects the client to the origin, and starts a fetch for later clients.
-    fn redirect_and_fetch(&self, admitted: &Admitted) -> CacheResponse {
-        // The fetch continues without the reader, which is dropped at once. If no fetch can start,
-        // a later request may start one.
-        if let Err(error) = self
-            .services
-            .fetcher
-            .join_or_start(admitted, &ExpectedDigests::nothing())
-        {
-            tracing::debug!(
-                target = %admitted.target(),
-                %error,
-                "redirected a client without starting a fetch"
-            );
-        }
-        CacheResponse::Redirect(admitted.target().clone())
-    }
-
-    /// Joins or starts the fetch of the target, and streams its body.
-    async fn join_fetch(
+    /// Passes a request through whose response is not stored.
+    async fn pass_uncacheable(
         &self,
         admitted: &Admitted,
         request: CacheRequest,
     ) -> Result<CacheResponse, RequestError> {
-        let permit = self.acquire_upstream_permit()?;
-        let fetcher = &self.services.fetcher;
-        let mut reader = match fetcher.join_or_start(admitted, &request.expected) {
-            // A foreign site may mean something else by a digest in the path.
-            Ok(reader) if is_path_digest_optional(admitted, &request) => {
-                reader.accepting_mismatch()
-            }
-            Ok(reader) => reader,
-            Err(error) => {
-                drop(permit);
-                return self.serve_after_failure(admitted, request, error).await;
-            }
-        };
-        let status = CacheStatus::Miss {
-            collapsed: reader.is_collapsed(),
-        };
-        let record = match reader.first_result().await {
-            Ok(FirstResult::Streaming(head)) if can_stream_unverified(&request, &head) => {
-                let representation = Representation::from_head(&head);
-                let body = ArrivingBody {
-                    reader,
-                    head,
-                    permit,
-                };
-                return Ok(stream_in_flight(&request, representation, body, status));
-            }
-            Ok(FirstResult::Stored(record)) => Ok(record),
-            Ok(FirstResult::Streaming(_)) => reader.wait_stored().await,
-            Err(error) => Err(error),
-        };
-        drop(permit);
-        match record {
-            Ok(record) => {
-                self.serve_completed(admitted, request, record, status)
-                    .await
-            }
-            Err(error) => self.serve_after_failure(admitted, request, error).await,
-        }
-    }
-
-    /// Serves what a fetch has stored. If the object has been evicted since, or the bucket does not
-    /// have it, the request passes through.
-    async fn serve_completed(
-        &self,
-        admitted: &Admitted,
-        mut request: CacheRequest,
-        record: Arc<Record>,
-        status: CacheStatus,
-    ) -> Result<CacheResponse, RequestError> {
-        let key = Key::new(admitted.target());
-        let opened = self.services.cache.open_record(key, Arc::clone(&record));
-        match opened.await {
-            Ok(Some(hit)) => {
-                if let Some(response) = self.hit_responder(&request).serve(hit, status).await? {
-                    return Ok(response);
-                }
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::warn!(%error, %key, "opening an object failed directly after its fetch");
-            }
-        }
-        request.require_sha256(record.sha256)?;
-        self.pass_through(admitted, request).await
-    }
-
-    /// Passes the request through if that can still succeed, and returns the error otherwise.
-    async fn serve_after_failure(
-        &self,
-        admitted: &Admitted,
-        request: CacheRequest,
-        error: FetchError,
-    ) -> Result<CacheResponse, RequestError> {
-        match error {
-            FetchError::Page => self.pass_through(admitted, request).await,
-            error if error.is_only_unstored() => self.pass_through(admitted, request).await,
-            FetchError::Mismatch { .. } if is_path_digest_optional(admitted, &request) => {
-                let request = without_path_digest(admitted, request);
-                self.pass_through(admitted, request).await
-            }
-            // The client's digest makes the downgrade safe for this client only.
-            FetchError::Origin(OriginError::Denied(PolicyDenied::Downgrade))
-                if request.expected.has_strong_digest() =>
-            {
-                self.pass_through(admitted, request).await
-            }
-            error => Err(error.into()),
-        }
+        request.reject_only_if_cached()?;
+        let method = request.method.clone();
+        let response = self.pass_through(admitted, request).await?;
+        invalidation::invalidate(&self.services, admitted.target(), &method, &response).await;
+        Ok(response)
     }
 
     async fn pass_through(
@@ -339,20 +200,16 @@ impl Gateway {
             .await
     }
 
-    fn hit_responder<'a>(&'a self, request: &'a CacheRequest) -> HitResponder<'a> {
-        HitResponder {
-            cache: &self.services.cache,
-            policy: &self.services.policy,
-            config: &self.config,
-            request,
-        }
-    }
-
     /// Serves an object by its digest.
-    pub async fn serve_object(&self, request: DigestRequest) -> CacheResponse {
-        by_digest::serve_object(&self.services.cache, request)
-            .await
-            .unwrap_or_else(CacheResponse::Error)
+    ///
+    /// # Errors
+    /// [`RequestError::NotFound`] if the object is not stored, [`RequestError::Unavailable`] if the
+    /// cache cannot be read.
+    pub async fn serve_object(
+        &self,
+        request: DigestRequest,
+    ) -> Result<CacheResponse, RequestError> {
+        by_digest::serve_object(&self.services.cache, request).await
     }
 
     /// Counts a response or a tunnel that gets its bytes from upstream, without waiting.
@@ -394,4 +251,11 @@ impl Gateway {
     pub fn bucket_error(&self) -> Option<String> {
         self.services.cache.bucket()?.last_error()
     }
+}
+
+/// Outcome of serving a hit.
+enum ServedHit {
+    Response(CacheResponse),
+    /// The bucket does not have the object, although it should.
+    Unavailable(Sha256),
 }

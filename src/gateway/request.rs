@@ -1,8 +1,11 @@
 //! Requests as the request path sees them. They are the same for both endpoints.
 
+use std::net::IpAddr;
+
 use super::error::RequestError;
 use super::preconditions::Conditions;
 use crate::model::{Algorithm, Digest, ExpectedDigests, RangeSpec, Sha256, Target};
+use crate::policy::{Admitted, Sharing};
 
 /// Endpoint that received a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,7 @@ pub enum FileDelivery {
 /// Request for a target.
 #[derive(Debug)]
 pub struct CacheRequest {
+    pub client: IpAddr,
     pub endpoint: Endpoint,
     pub delivery: FileDelivery,
     pub method: RequestMethod,
@@ -63,11 +67,46 @@ pub struct CacheRequest {
 }
 
 impl CacheRequest {
+    /// Returns who may have the response.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        if self.has_credentials || matches!(self.method, RequestMethod::Other(_)) {
+            Sharing::Private
+        } else {
+            Sharing::Shared
+        }
+    }
+
+    /// # Errors
+    /// [`RequestError::OnlyIfCachedMiss`] if the client wants a stored response only.
+    pub(super) fn reject_only_if_cached(&self) -> Result<(), RequestError> {
+        if self.only_if_cached {
+            return Err(RequestError::OnlyIfCachedMiss);
+        }
+        Ok(())
+    }
+
+    /// Adds the digests that the checksum file and the path of the target state.
+    ///
+    /// # Errors
+    /// [`RequestError::Mismatch`] if the client expects another SHA-256 than the checksum file.
+    pub(super) fn requiring_digests_of(self, admitted: &Admitted) -> Result<Self, RequestError> {
+        let mut request = self.requiring_sha256(admitted.required_sha256())?;
+        request.expected.extend(admitted.path_digest());
+        Ok(request)
+    }
+
     /// Adds a digest that the body must have to the digests that the client expects.
     ///
     /// # Errors
     /// [`RequestError::Mismatch`] if the client expects another SHA-256.
-    pub(super) fn require_sha256(&mut self, sha256: Sha256) -> Result<(), RequestError> {
+    pub(super) fn requiring_sha256(
+        mut self,
+        required: Option<Sha256>,
+    ) -> Result<Self, RequestError> {
+        let Some(sha256) = required else {
+            return Ok(self);
+        };
         let conflicts =
             |digest: &Digest| digest.algorithm() == Algorithm::Sha256 && *digest != sha256.into();
         if self.expected.iter().any(conflicts) {
@@ -77,6 +116,6 @@ impl CacheRequest {
             });
         }
         self.expected.add(sha256.into());
-        Ok(())
+        Ok(self)
     }
 }

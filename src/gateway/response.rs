@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::error::RequestError;
 use super::preconditions::Selection;
 use super::representation::Representation;
 use crate::cache::{BucketStream, FileHit, ObjectHandle};
 use crate::fetch::{BodyReader, Head};
-use crate::limits::UpstreamPermit;
+use crate::limits::{TransferPermit, UpstreamPermit};
 use crate::model::Target;
 use crate::passthrough::PassThroughResponse;
 
@@ -20,12 +19,16 @@ pub enum CacheResponse {
     /// 302 to the origin.
     Redirect(Target),
     /// 302 to the bucket.
-    BucketRedirect {
-        location: String,
-    },
+    BucketRedirect { location: String },
     /// Response of the origin. Nothing of it is stored.
     PassThrough(Box<PassThroughResponse>),
-    Error(RequestError),
+}
+
+/// Response that counts as a transfer of its client.
+#[derive(Debug)]
+pub struct ClientDownload {
+    pub response: CacheResponse,
+    pub permit: TransferPermit,
 }
 
 /// Response with a body from the cache or from an in-flight fetch.

@@ -11,7 +11,6 @@ use super::request::{CacheRequest, Endpoint, FileDelivery, RequestMethod};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use crate::cache::{self, BucketHit, Cache, FileHit, Hit};
 use crate::model::{ByteRange, Record};
-use crate::policy::Policy;
 
 /// Smallest file that is offloaded to nginx, in bytes. A smaller one is in memory once it is open,
 /// so that sending it costs less than the offload.
@@ -20,7 +19,6 @@ const MIN_ACCEL_BYTES: u64 = 16 * 1024;
 /// Serves stored objects for one request.
 pub struct HitResponder<'a> {
     pub cache: &'a Cache,
-    pub policy: &'a Policy,
     pub config: &'a ArcSwap<Config>,
     pub request: &'a CacheRequest,
 }
@@ -154,8 +152,7 @@ impl HitResponder<'_> {
             && self.request.method == RequestMethod::Get
             && has_body
             && hit.size_bytes() >= MIN_ACCEL_BYTES
-            && !config.accel_redirect.is_empty()
-            && !self.policy.limits_bandwidth();
+            && !config.accel_redirect.is_empty();
         is_offloaded.then(|| format!("{}{}", config.accel_redirect, hit.object_name()))
     }
 

@@ -5,18 +5,9 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use actix_web::HttpResponse;
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::web::Bytes;
-
-use super::body::paced;
-use super::rendered_response::{BodySender, RenderedResponse};
 use crate::gateway::CacheStatus;
-use crate::limits::TransferPermit;
 use crate::model::Target;
 
 /// Logged status of a request that the client abandoned before its response began, as in nginx. It
@@ -87,49 +78,14 @@ impl RequestLog {
         }
     }
 
+    /// Whether the request has the method HEAD.
+    pub fn is_head(&self) -> bool {
+        self.method == "HEAD"
+    }
+
     /// Sets the status that is logged if the request is aborted.
     pub fn set_status(&self, status: u16) {
         self.status.set(status);
-    }
-
-    /// Writes the entry when the body of the response has ended.
-    ///
-    /// The body holds `transfer_permit`, which also limits its speed.
-    pub fn attach(
-        self,
-        rendered: RenderedResponse,
-        transfer_permit: Option<TransferPermit>,
-    ) -> HttpResponse {
-        let RenderedResponse {
-            response,
-            sender,
-            cache_status,
-        } = rendered;
-        let status = response.status().as_u16();
-        response.map_body(|_, body| {
-            let body = match transfer_permit.as_ref().and_then(TransferPermit::pacer) {
-                Some(pacer) => paced(body, pacer),
-                None => body,
-            };
-            let expected_bytes = match body.size() {
-                BodySize::None => Some(0),
-                BodySize::Sized(_) if self.method == "HEAD" => Some(0),
-                BodySize::Sized(size) => Some(size),
-                BodySize::Stream => None,
-            };
-            LoggedBody {
-                body,
-                log: self,
-                status,
-                cache_status,
-                sent_bytes: 0,
-                expected_bytes,
-                sender,
-                has_ended: false,
-                _transfer_permit: transfer_permit,
-            }
-            .boxed()
-        })
     }
 
     /// Writes the entry of a request. `completion` is `complete`, `aborted`, `offloaded` or `idle`.
@@ -165,55 +121,5 @@ impl RequestLog {
         } else {
             emit!(info);
         }
-    }
-}
-
-/// A body that writes the log entry of its request when it is dropped.
-struct LoggedBody {
-    body: BoxBody,
-    log: RequestLog,
-    status: u16,
-    cache_status: Option<CacheStatus>,
-    sent_bytes: u64,
-    /// `None` if the length is unknown: then the body is complete at the end of its stream.
-    expected_bytes: Option<u64>,
-    sender: BodySender,
-    has_ended: bool,
-    _transfer_permit: Option<TransferPermit>,
-}
-
-impl MessageBody for LoggedBody {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_next(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(chunk))) => self.sent_bytes += chunk.len() as u64,
-            Poll::Ready(None) => self.has_ended = true,
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
-        }
-        polled
-    }
-}
-
-impl Drop for LoggedBody {
-    fn drop(&mut self) {
-        let is_complete = self
-            .expected_bytes
-            .map_or(self.has_ended, |expected| self.sent_bytes >= expected);
-        let completion = match (self.sender, is_complete) {
-            (BodySender::Nginx, _) => "offloaded",
-            (BodySender::Millpond, true) => "complete",
-            (BodySender::Millpond, false) => "aborted",
-        };
-        self.log
-            .write(self.status, self.cache_status, self.sent_bytes, completion);
     }
 }

@@ -10,70 +10,89 @@ use super::api::{self, ApiRequest};
 use super::builtin_pages::{self, BuiltinPage};
 use super::client_info::{RequestOrigin, TargetForm};
 use super::parse_request::{read_cache_request, reject_loop};
-use super::proxy_endpoint;
+use super::proxy_endpoint::{self, ProxyRequest};
+use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::gateway::{CacheRequest, Endpoint, PrefixedUrl, RequestError};
-use crate::limits::TransferKind;
+use crate::limits::{PendingTransfer, TransferKind};
 use crate::model::Target;
 
 /// Serves a request of the gateway port.
-pub async fn serve(request: &HttpRequest, payload: Payload, service: &HttpService) -> HttpResponse {
+pub async fn serve(
+    request: &HttpRequest,
+    payload: Payload,
+    service: &HttpService,
+    guard: RequestGuard,
+) -> HttpResponse {
     let origin = RequestOrigin::from_gateway_port(request, &service.settings.load());
     if origin.is_forwarded_proxy_request() {
-        return Box::pin(proxy_endpoint::serve(request, payload, service, &origin)).await;
+        let proxied = ProxyRequest {
+            request,
+            payload,
+            origin: &origin,
+        };
+        return Box::pin(proxy_endpoint::serve(proxied, service, guard)).await;
     }
     let respond = |endpoint, uri: LogUri| {
         let log = RequestLog::begin(origin.client, endpoint, request.method().as_str(), uri);
-        Responder::new(request, service, Endpoint::Gateway, log)
+        Responder::new(request, service, Endpoint::Gateway, log, guard)
     };
-    let page = origin.path().and_then(BuiltinPage::from_path);
-    let serve_page = |page: BuiltinPage| {
-        let path = origin.path().unwrap_or_default().to_owned();
-        respond(page.endpoint(), path.into()).send_page(builtin_pages::serve(
-            page,
-            request.method(),
-            service,
-        ))
-    };
-    if let Some(page) = page.filter(|page| page.is_health() && origin.is_loopback()) {
-        return serve_page(page);
-    }
-    let client = match service
-        .gateway
-        .admit_client(origin.client, TransferKind::Download)
-    {
-        Ok(client) => client,
-        Err(error) => {
-            return respond("gateway", Target::redact(origin.form.as_str()).into())
-                .send_error(&error);
+    let error = if let Some(page) = origin.path().and_then(BuiltinPage::from_path) {
+        match admit_page(page, &origin, service) {
+            Ok(()) => {
+                let path = origin.path().unwrap_or_default().to_owned();
+                let response = builtin_pages::serve(page, request.method(), service);
+                return respond(page.endpoint(), path.into()).send_page(response);
+            }
+            Err(error) => error,
+        }
+    } else if let Some((path, query)) = api::path_and_query(&origin.form) {
+        match admit_client(&origin, service) {
+            Ok(transfer) => {
+                let api_request = ApiRequest {
+                    service,
+                    request,
+                    payload,
+                    path,
+                    query,
+                };
+                let responder = respond("api", path.to_owned().into());
+                return Box::pin(api::serve(api_request, transfer, responder)).await;
+            }
+            Err(error) => error,
+        }
+    } else {
+        match read_gateway_request(request, &origin, service.name.as_str()) {
+            Ok(cache_request) => {
+                let log_uri = LogUri::Target(cache_request.target.clone());
+                return respond("gateway", log_uri).serve(cache_request).await;
+            }
+            // A malformed request counts too, and a denied client learns nothing else.
+            Err(error) => admit_client(&origin, service).err().unwrap_or(error),
         }
     };
-    if let Some(page) = page {
-        return serve_page(page);
+    respond("gateway", Target::redact(origin.form.as_str()).into()).send_error(&error)
+}
+
+/// Checks whether a client may see a page. Health checks of this machine do not count.
+fn admit_page(
+    page: BuiltinPage,
+    origin: &RequestOrigin,
+    service: &HttpService,
+) -> Result<(), RequestError> {
+    if page.is_health() && origin.is_loopback() {
+        return Ok(());
     }
-    if let Some((path, query)) = api::path_and_query(&origin.form) {
-        let api_request = ApiRequest {
-            service,
-            request,
-            payload,
-            path,
-            query,
-        };
-        let responder = respond("api", path.to_owned().into());
-        return Box::pin(api::serve(api_request, client, responder)).await;
-    }
-    match read_gateway_request(request, &origin, service.name.as_str()) {
-        Ok(cache_request) => {
-            let log_uri = LogUri::Target(cache_request.target.clone());
-            respond("gateway", log_uri)
-                .serve(cache_request, client)
-                .await
-        }
-        Err(error) => {
-            respond("gateway", Target::redact(origin.form.as_str()).into()).send_error(&error)
-        }
-    }
+    admit_client(origin, service).map(drop)
+}
+
+fn admit_client(
+    origin: &RequestOrigin,
+    service: &HttpService,
+) -> Result<PendingTransfer, RequestError> {
+    let kind = TransferKind::Download;
+    service.gateway.admit_client(origin.client, kind)
 }
 
 /// Parses a request with a prefixed URL. `name` is the name of this node in `Via`.

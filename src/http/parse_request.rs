@@ -143,6 +143,7 @@ pub fn read_cache_request(
         .iter()
         .any(|(name, _)| is_credential_field(name) && !(is_anonymous && name == "authorization"));
     Ok(CacheRequest {
+        client: origin.client,
         endpoint,
         delivery: choose_delivery(origin, headers, range),
         method,

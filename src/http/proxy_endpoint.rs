@@ -9,42 +9,51 @@ use super::access_log::{LogUri, RequestLog};
 use super::client_info::{RequestOrigin, TargetForm};
 use super::parse_request::{read_cache_request, reject_loop};
 use super::request_body::forward_body;
+use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::gateway::{CacheRequest, Endpoint, RequestError, RequestMethod};
 use crate::limits::TransferKind;
 use crate::model::{ExpectedDigests, Target, TargetError};
 
+/// A proxy request, before it is parsed.
+pub struct ProxyRequest<'a> {
+    pub request: &'a HttpRequest,
+    pub payload: Payload,
+    pub origin: &'a RequestOrigin,
+}
+
 /// Serves a proxy request of either port.
 pub async fn serve(
-    request: &HttpRequest,
-    payload: Payload,
+    proxied: ProxyRequest<'_>,
     service: &HttpService,
-    origin: &RequestOrigin,
+    guard: RequestGuard,
 ) -> HttpResponse {
-    let parsed = service
-        .gateway
-        .admit_client(origin.client, TransferKind::Download)
-        .and_then(|client| {
-            Ok((
-                read_proxy_request(request, origin, service.name.as_str())?,
-                client,
-            ))
-        });
+    let ProxyRequest {
+        request,
+        payload,
+        origin,
+    } = proxied;
+    let parsed = read_proxy_request(request, origin, service.name.as_str());
     let uri = match &parsed {
-        Ok((cache_request, _)) => LogUri::Target(cache_request.target.clone()),
+        Ok(cache_request) => LogUri::Target(cache_request.target.clone()),
         Err(_) => Target::redact(origin.form.as_str()).into(),
     };
     let log = RequestLog::begin(origin.client, "proxy", request.method().as_str(), uri);
-    let responder = Responder::new(request, service, Endpoint::Proxy, log);
+    let responder = Responder::new(request, service, Endpoint::Proxy, log, guard);
     match parsed {
-        Ok((mut cache_request, client)) => {
+        Ok(mut cache_request) => {
             if matches!(cache_request.method, RequestMethod::Other(_)) {
                 add_body(&mut cache_request, request, payload, service);
             }
-            responder.serve(cache_request, client).await
+            responder.serve(cache_request).await
         }
-        Err(error) => responder.send_error(&error),
+        // A malformed request counts too, and a denied client learns nothing else.
+        Err(error) => {
+            let kind = TransferKind::Download;
+            let admitted = service.gateway.admit_client(origin.client, kind);
+            responder.send_error(&admitted.err().unwrap_or(error))
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use actix_web::http::header::{
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
 use super::body::{HeadBody, pass_through_body};
-use super::error_response::render_error;
 use super::render_observed::render_observed;
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
@@ -61,7 +60,6 @@ pub fn render(
             let response = render_pass_through(*passed, endpoint, context);
             RenderedResponse::new(response, CacheStatus::Bypass)
         }
-        CacheResponse::Error(error) => render_error(&error, endpoint, context),
     }
 }
 

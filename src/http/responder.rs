@@ -8,12 +8,12 @@ use super::access_log::RequestLog;
 use super::error_response::{render_admin_error, render_error};
 use super::render::render;
 use super::rendered_response::RenderedResponse;
+use super::request_guard::RequestGuard;
+use super::response_body::ResponseBody;
 use super::response_context::ResponseContext;
 use super::state::HttpService;
 use crate::admin::AdminError;
-use crate::gateway::{CacheRequest, CacheResponse, Endpoint, Gateway, RequestError};
-use crate::limits::TransferKind;
-use crate::policy::Client;
+use crate::gateway::{CacheRequest, ClientDownload, Endpoint, Gateway, RequestError};
 
 /// Answers one request.
 pub struct Responder<'a> {
@@ -21,6 +21,7 @@ pub struct Responder<'a> {
     endpoint: Endpoint,
     context: ResponseContext<'a>,
     log: RequestLog,
+    guard: RequestGuard,
 }
 
 impl<'a> Responder<'a> {
@@ -29,6 +30,7 @@ impl<'a> Responder<'a> {
         service: &'a HttpService,
         endpoint: Endpoint,
         log: RequestLog,
+        guard: RequestGuard,
     ) -> Self {
         let chunk_bytes = service.admission.chunk_bytes();
         Self {
@@ -36,45 +38,37 @@ impl<'a> Responder<'a> {
             endpoint,
             context: ResponseContext::new(request, &service.name, chunk_bytes),
             log,
+            guard,
         }
     }
 
     /// Gets the response to `request` from the gateway and sends it.
-    pub async fn serve(self, request: CacheRequest, client: Client) -> HttpResponse {
-        let response = self.gateway.handle(request).await;
-        self.send_download(response, client)
-    }
-
-    /// Sends `response` as a download of `client`, or 429 if the client has too many downloads.
-    ///
-    /// The download counts from here on, and not from the begin of the request. Millpond notices
-    /// only while it sends that a waiting client has disconnected. A request that waits for its
-    /// response must therefore not count as a download.
-    pub fn send_download(self, response: CacheResponse, client: Client) -> HttpResponse {
-        match self
-            .gateway
-            .acquire_transfer_permit(client, TransferKind::Download)
-        {
-            Ok(permit) => {
-                let rendered = render(response, self.endpoint, &self.context);
-                self.log.attach(rendered, Some(permit))
-            }
+    pub async fn serve(self, request: CacheRequest) -> HttpResponse {
+        match self.gateway.handle(request).await {
+            Ok(download) => self.send_download(download),
             Err(error) => self.send_error(&error),
         }
     }
 
+    /// Sends a response that counts as a download of its client.
+    pub fn send_download(self, download: ClientDownload) -> HttpResponse {
+        let ClientDownload { response, permit } = download;
+        let rendered = render(response, self.endpoint, &self.context);
+        ResponseBody::attach(rendered, self.log, self.guard, Some(permit))
+    }
+
     pub fn send_error(self, error: &RequestError) -> HttpResponse {
         let rendered = render_error(error, self.endpoint, &self.context);
-        self.log.attach(rendered, None)
+        ResponseBody::attach(rendered, self.log, self.guard, None)
     }
 
     pub fn send_admin_error(self, error: &AdminError) -> HttpResponse {
         let rendered = render_admin_error(error, self.endpoint, &self.context);
-        self.log.attach(rendered, None)
+        ResponseBody::attach(rendered, self.log, self.guard, None)
     }
 
     /// Sends a response that does not come from the cache.
     pub fn send_page(self, page: HttpResponse) -> HttpResponse {
-        self.log.attach(RenderedResponse::page(page), None)
+        ResponseBody::attach(RenderedResponse::page(page), self.log, self.guard, None)
     }
 }

@@ -3,13 +3,10 @@
 //! [`serve`] acquires the request's permit and passes it to its endpoint. It rejects the request if
 //! this process is at its limits or the request is malformed.
 
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use actix_http::ConnectionType;
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::web::{Bytes, Data, Payload};
+use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::RequestLog;
@@ -17,11 +14,12 @@ use super::builtin_pages::BuiltinPage;
 use super::client_info::{Port, RequestOrigin};
 use super::connection::ConnectionState;
 use super::framing_error::FramingError;
+use super::gateway_endpoint;
+use super::proxy_endpoint::{self, ProxyRequest};
+use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
-use super::{gateway_endpoint, proxy_endpoint};
 use crate::gateway::{Endpoint, RequestError};
-use crate::limits::ResponsePermit;
 use crate::model::Target;
 
 /// Serves a request of one of the ports, or rejects it if no permit is left. Health checks need no
@@ -39,23 +37,29 @@ pub async fn serve(
     state.begin_request();
     let framing_error = state.framing_error();
     let is_rejected = state.is_rejected();
-    // The guard is dropped with the request, however the request ends.
-    let mut guard = RequestGuard {
-        state,
-        permit: None,
-    };
     let is_health = port == Port::Gateway
         && BuiltinPage::from_path(request.path()).is_some_and(BuiltinPage::is_health);
-    if !is_rejected && !is_health {
-        guard.permit = service.admission.acquire_response_permit();
-    }
+    let permit = if is_rejected || is_health {
+        None
+    } else {
+        service.admission.acquire_response_permit()
+    };
+    let is_overloaded = permit.is_none() && !is_health;
+    let guard = RequestGuard::new(Rc::clone(&state), permit);
     let mut response = match port {
-        _ if let Some(error) = framing_error => reject_malformed(port, error, &request, &service),
-        _ if guard.permit.is_none() && !is_health => reject_overloaded(port, &request, &service),
-        Port::Gateway => gateway_endpoint::serve(&request, payload, &service).await,
+        _ if let Some(error) = framing_error => {
+            reject_malformed(port, error, &request, &service, guard)
+        }
+        _ if is_overloaded => reject_overloaded(port, &request, &service, guard),
+        Port::Gateway => gateway_endpoint::serve(&request, payload, &service, guard).await,
         Port::Proxy => {
             let origin = RequestOrigin::from_proxy_port(&request);
-            proxy_endpoint::serve(&request, payload, &service, &origin).await
+            let proxied = ProxyRequest {
+                request: &request,
+                payload,
+                origin: &origin,
+            };
+            proxy_endpoint::serve(proxied, &service, guard).await
         }
     };
     if is_rejected || framing_error.is_some() || service.admission.is_nearly_full() {
@@ -63,17 +67,16 @@ pub async fn serve(
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
-    guard.state.begin_response();
-    response.map_body(|_, body| {
-        GuardedBody {
-            body,
-            _guard: guard,
-        }
-        .boxed()
-    })
+    state.begin_response();
+    response
 }
 
-fn reject_overloaded(port: Port, request: &HttpRequest, service: &HttpService) -> HttpResponse {
+fn reject_overloaded(
+    port: Port,
+    request: &HttpRequest,
+    service: &HttpService,
+    guard: RequestGuard,
+) -> HttpResponse {
     let origin = match port {
         Port::Gateway => RequestOrigin::from_gateway_port(request, &service.settings.load()),
         Port::Proxy => RequestOrigin::from_proxy_port(request),
@@ -81,7 +84,7 @@ fn reject_overloaded(port: Port, request: &HttpRequest, service: &HttpService) -
     let (endpoint, name) = endpoint_of(port);
     let uri = Target::redact(origin.form.as_str());
     let log = RequestLog::begin(origin.client, name, request.method().as_str(), uri.into());
-    Responder::new(request, service, endpoint, log).send_error(&RequestError::Busy)
+    Responder::new(request, service, endpoint, log, guard).send_error(&RequestError::Busy)
 }
 
 /// Answers a malformed request. `request` is a stand-in, so that even the method is unknown.
@@ -90,6 +93,7 @@ fn reject_malformed(
     error: FramingError,
     request: &HttpRequest,
     service: &HttpService,
+    guard: RequestGuard,
 ) -> HttpResponse {
     let error = match error {
         FramingError::HeadTooLarge => RequestError::HeadTooLarge(error.to_string()),
@@ -98,7 +102,7 @@ fn reject_malformed(
     let (endpoint, name) = endpoint_of(port);
     let client = RequestOrigin::from_proxy_port(request).client;
     let log = RequestLog::begin(client, name, "-", "-".to_owned().into());
-    Responder::new(request, service, endpoint, log).send_error(&error)
+    Responder::new(request, service, endpoint, log, guard).send_error(&error)
 }
 
 /// Returns the endpoint of a rejected request, and its name in the access log.
@@ -106,38 +110,5 @@ fn endpoint_of(port: Port) -> (Endpoint, &'static str) {
     match port {
         Port::Gateway => (Endpoint::Gateway, "gateway"),
         Port::Proxy => (Endpoint::Proxy, "proxy"),
-    }
-}
-
-/// A request and its response: holds the permit, and reports the end to the connection.
-struct RequestGuard {
-    state: Rc<ConnectionState>,
-    permit: Option<ResponsePermit>,
-}
-
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        self.state.finish_response();
-    }
-}
-
-/// A body that holds its permit until all of it was sent.
-struct GuardedBody {
-    body: BoxBody,
-    _guard: RequestGuard,
-}
-
-impl MessageBody for GuardedBody {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(cx)
     }
 }

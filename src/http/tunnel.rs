@@ -19,9 +19,11 @@ use super::error_response::{proxy_status, retry_after_seconds, status_of};
 use super::parse_request::reject_loop;
 use super::state::HttpService;
 use crate::gateway::{CacheStatus, Endpoint, RequestError, Tunnel, TunnelEnd};
-use crate::limits::{ResponsePermit, TransferKind, TransferPermit, UpstreamPermit};
+use crate::limits::{
+    PendingTransfer, ResponsePermit, TransferKind, TransferPermit, UpstreamPermit,
+};
 use crate::model::{Target, sanitize_line};
-use crate::policy::{AdmittedTunnel, Client};
+use crate::policy::AdmittedTunnel;
 
 /// Serves a connection whose request asks for a tunnel or another protocol.
 ///
@@ -51,7 +53,7 @@ pub async fn serve(
     );
     let opened = match admit(&service, &request, peer, port, &authority) {
         Ok(_) if is_rejected => Err(RequestError::Busy),
-        Ok((admitted, client)) => open(&service, admitted, client).await,
+        Ok((admitted, transfer)) => open(&service, admitted, transfer).await,
         Err(error) => Err(error),
     };
     let name = service.name.as_str();
@@ -96,8 +98,8 @@ fn admit(
     peer: IpAddr,
     port: Port,
     authority: &str,
-) -> Result<(AdmittedTunnel, Client), RequestError> {
-    let client = service.gateway.admit_client(peer, TransferKind::Tunnel)?;
+) -> Result<(AdmittedTunnel, PendingTransfer), RequestError> {
+    let transfer = service.gateway.admit_client(peer, TransferKind::Tunnel)?;
     if port == Port::Gateway {
         let text = "this port is no proxy: CONNECT belongs to the proxy port";
         return Err(RequestError::Misdirected(text.to_owned()));
@@ -114,7 +116,7 @@ fn admit(
         .ok()
         .filter(|_| has_port)
         .ok_or_else(|| RequestError::BadRequest("CONNECT takes host:port".to_owned()))?;
-    Ok((service.gateway.admit_tunnel(target)?, client))
+    Ok((service.gateway.admit_tunnel(target)?, transfer))
 }
 
 /// A tunnel with the permits that it holds while it is open.
@@ -128,11 +130,9 @@ struct OpenTunnel {
 async fn open(
     service: &HttpService,
     admitted: AdmittedTunnel,
-    client: Client,
+    transfer: PendingTransfer,
 ) -> Result<OpenTunnel, RequestError> {
-    let transfer_permit = service
-        .gateway
-        .acquire_transfer_permit(client, TransferKind::Tunnel)?;
+    let transfer_permit = transfer.begin()?;
     let upstream_permit = service.gateway.acquire_upstream_permit()?;
     let response_permit = service
         .admission

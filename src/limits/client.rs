@@ -153,52 +153,28 @@ impl ClientLimits {
     }
 
     /// Counts a request, and checks the limit for the transfer that it starts.
-    pub fn count_request(&self, client: IpAddr, kind: TransferKind) -> Result<(), OverLimit> {
-        let Some(net) = self.client_network(client) else {
-            return Ok(());
-        };
-        if let Some(requests) = &self.requests
-            && let Err(not_until) = requests.check_key(&net)
-        {
-            return Err(OverLimit::Requests {
-                wait: not_until.wait_time_from(self.clock.now()),
-            });
-        }
-        match lock(&self.transfers).get_mut(&net) {
-            Some(active) => self.check_limit(*active.count(kind), kind),
-            None => Ok(()),
-        }
-    }
-
-    /// Counts a transfer of a client.
-    pub fn acquire_transfer_permit(
-        self: &Arc<Self>,
+    pub fn admit(
+        self: Arc<Self>,
         client: IpAddr,
         kind: TransferKind,
-    ) -> Result<TransferPermit, OverLimit> {
-        let Some(net) = self.client_network(client) else {
-            return Ok(TransferPermit {
-                limits: Arc::clone(self),
-                slot: None,
-            });
-        };
-        let mut transfers = lock(&self.transfers);
-        self.check_limit(
-            transfers
-                .get_mut(&net)
-                .map_or(0, |active| *active.count(kind)),
+    ) -> Result<PendingTransfer, OverLimit> {
+        let client = self.client_network(client);
+        if let Some(net) = client {
+            if let Some(requests) = &self.requests
+                && let Err(not_until) = requests.check_key(&net)
+            {
+                return Err(OverLimit::Requests {
+                    wait: not_until.wait_time_from(self.clock.now()),
+                });
+            }
+            if let Some(active) = lock(&self.transfers).get_mut(&net) {
+                self.check_limit(*active.count(kind), kind)?;
+            }
+        }
+        Ok(PendingTransfer {
+            limits: self,
+            client,
             kind,
-        )?;
-        let active = transfers.entry(net).or_default();
-        *active.count(kind) += 1;
-        let fair_queue = Arc::clone(&active.fair_queue);
-        Ok(TransferPermit {
-            limits: Arc::clone(self),
-            slot: Some(TransferSlot {
-                net,
-                kind,
-                fair_queue,
-            }),
         })
     }
 
@@ -246,6 +222,55 @@ fn requests_limiter(config: &LimitsConfig) -> Option<Arc<DefaultKeyedRateLimiter
 fn lock(transfers: &ClientTransfers) -> MutexGuard<'_, HashMap<ClientNet, ActiveTransfers>> {
     // Each change only increments or decrements a counter, so a panic cannot leave it inconsistent.
     transfers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Transfer that an admitted client may begin. A client that waits for its response does not count,
+/// because Millpond notices only while it sends that the client has disconnected.
+#[derive(Debug)]
+pub struct PendingTransfer {
+    limits: Arc<ClientLimits>,
+    /// `None` for an exempt client.
+    client: Option<ClientNet>,
+    kind: TransferKind,
+}
+
+impl PendingTransfer {
+    /// Returns whether bandwidth is limited, so that Millpond must send every body itself.
+    #[must_use]
+    pub fn is_bandwidth_limited(&self) -> bool {
+        self.limits.bandwidth.is_limited()
+    }
+
+    /// Counts the transfer from now on, until the permit is dropped.
+    ///
+    /// # Errors
+    /// The limit that the client has reached meanwhile.
+    pub fn begin(self) -> Result<TransferPermit, OverLimit> {
+        let Self {
+            limits,
+            client,
+            kind,
+        } = self;
+        let Some(net) = client else {
+            return Ok(TransferPermit { limits, slot: None });
+        };
+        let fair_queue = {
+            let mut transfers = lock(&limits.transfers);
+            let count = transfers
+                .get_mut(&net)
+                .map_or(0, |active| *active.count(kind));
+            limits.check_limit(count, kind)?;
+            let active = transfers.entry(net).or_default();
+            *active.count(kind) += 1;
+            Arc::clone(&active.fair_queue)
+        };
+        let slot = Some(TransferSlot {
+            net,
+            kind,
+            fair_queue,
+        });
+        Ok(TransferPermit { limits, slot })
+    }
 }
 
 /// Active transfer of a client. It is counted until it is dropped.

@@ -1,5 +1,5 @@
-//! Targets, tunnels and clients that policy has allowed. Their fields are private to the policy
-//! module, so no other module can create one.
+//! Targets and tunnels that policy has allowed. Their fields are private to the policy module, so
+//! no other module can create one.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -178,18 +178,5 @@ impl AdmittedTunnel {
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         self.target.address()
-    }
-}
-
-/// Admitted client. Only the policy module creates one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Client {
-    pub(super) address: IpAddr,
-}
-
-impl Client {
-    #[must_use]
-    pub fn address(self) -> IpAddr {
-        self.address
     }
 }

@@ -5,6 +5,7 @@
 //! connections. Its main type is [`Policy`].
 
 mod addresses;
+mod admission;
 mod admitted;
 mod cacheability;
 mod checksum_file;
@@ -26,7 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-pub use admitted::{Admitted, AdmittedTunnel, Client};
+pub use admission::{Admission, NotAdmitted, Sharing};
+pub use admitted::{Admitted, AdmittedTunnel};
 pub use cacheability::Class;
 pub use checksum_file::{ChecksumFileError, ChecksumLineError, ChecksumList};
 pub use classify::{
@@ -45,7 +47,7 @@ pub use request_options::{EgressRoute, EgressRouteError, RequestOptions, is_prox
 pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
 
-use crate::limits::{ClientLimits, LimitsConfig, OverLimit, TransferKind, TransferPermit};
+use crate::limits::{ClientLimits, LimitsConfig, PendingTransfer, TransferKind};
 use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
 use admitted::NetworkUse;
 use checksum_file::ChecksumFile;
@@ -144,41 +146,44 @@ impl Policy {
         self.checksums.load().get(target)
     }
 
-    /// Checks a client's address.
+    /// Checks a client's address, and counts its request.
     ///
     /// # Errors
-    /// [`PolicyDenied::Client`] for an address outside `allow_clients`.
-    pub fn admit_client(&self, client: IpAddr) -> Result<Client, PolicyDenied> {
-        self.rules.load().admit_client(client)?;
-        Ok(Client { address: client })
-    }
-
-    /// Counts a request of a client, and checks the limit for the transfer that it starts.
-    ///
-    /// # Errors
-    /// The limit that the client has exceeded.
-    pub fn count_request(&self, client: Client, kind: TransferKind) -> Result<(), OverLimit> {
-        self.limits.load().count_request(client.address(), kind)
-    }
-
-    /// Counts a transfer of a client until the [`TransferPermit`] is dropped.
-    ///
-    /// # Errors
-    /// The limit that the client has exceeded.
-    pub fn acquire_transfer_permit(
+    /// [`NotAdmitted::Denied`] for an address outside `allow_clients`, [`NotAdmitted::OverLimit`]
+    /// for a client over one of its limits.
+    pub fn admit_client(
         &self,
-        client: Client,
+        client: IpAddr,
         kind: TransferKind,
-    ) -> Result<TransferPermit, OverLimit> {
-        self.limits
-            .load()
-            .acquire_transfer_permit(client.address(), kind)
+    ) -> Result<PendingTransfer, NotAdmitted> {
+        self.rules.load().admit_client(client)?;
+        Ok(self.limits.load_full().admit(client, kind)?)
     }
 
-    /// Returns whether bandwidth is limited, so that Millpond must send every body itself.
-    #[must_use]
-    pub fn limits_bandwidth(&self) -> bool {
-        self.limits.load().bandwidth.is_limited()
+    /// Admits the request of a client for a target. This is the one visit of a request to policy:
+    /// the result holds class, settings and transfer.
+    ///
+    /// # Errors
+    /// As [`Policy::admit_client`], and [`NotAdmitted::Denied`] by the first rule that denies the
+    /// target.
+    pub fn admit_request(
+        &self,
+        client: IpAddr,
+        target: Target,
+        sharing: Sharing,
+    ) -> Result<Admission, NotAdmitted> {
+        let rules = self.rules.load();
+        rules.admit_client(client)?;
+        let kind = TransferKind::Download;
+        let transfer = self.limits.load_full().admit(client, kind)?;
+        let admitted = match sharing {
+            Sharing::Shared => self.admit_aliased(&rules, target)?,
+            Sharing::Private => {
+                rules.check(&target)?;
+                self.admit_checked(&rules, target).0
+            }
+        };
+        Ok(Admission { admitted, transfer })
     }
 
     /// Removes the state of idle clients. Call it periodically to free memory.
@@ -193,31 +198,22 @@ impl Policy {
     /// # Errors
     /// The first rule that denies the target.
     pub fn admit(&self, target: Target) -> Result<Admitted, PolicyDenied> {
-        let rules = self.rules.load();
+        self.admit_aliased(&self.rules.load(), target)
+    }
+
+    fn admit_aliased(&self, rules: &Rules, target: Target) -> Result<Admitted, PolicyDenied> {
         rules.check(&target)?;
-        let (admitted, alias) = self.admit_checked(&rules, target);
+        let (admitted, alias) = self.admit_checked(rules, target);
         let Some(alias) = alias else {
             return Ok(admitted);
         };
         rules.check(&alias)?;
-        let (alias, _) = self.admit_checked(&rules, alias);
+        let (alias, _) = self.admit_checked(rules, alias);
         // A digest required of the client's URL takes precedence over one required of the alias.
         Ok(Admitted {
             required_sha256: admitted.required_sha256.or(alias.required_sha256),
             ..alias
         })
-    }
-
-    /// Checks a target as [`Policy::admit`], but ignores canonical aliases.
-    ///
-    /// A request with the client's own credentials must go to exactly that host.
-    ///
-    /// # Errors
-    /// The first rule that denies the target.
-    pub fn admit_unaliased(&self, target: Target) -> Result<Admitted, PolicyDenied> {
-        let rules = self.rules.load();
-        rules.check(&target)?;
-        Ok(self.admit_checked(&rules, target).0)
     }
 
     /// Admits a target that was checked before. Also returns its canonical alias, if it has one.

@@ -21,9 +21,9 @@ use super::parse_request::single;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::admin::AdminError;
-use crate::gateway::RequestError;
+use crate::gateway::{ClientDownload, RequestError};
+use crate::limits::PendingTransfer;
 use crate::model::Sha256;
-use crate::policy::Client;
 use query::Query;
 use response::{ApiResponse, json_response};
 
@@ -62,13 +62,19 @@ pub fn path_and_query(form: &TargetForm) -> Option<(&str, &str)> {
 /// Serves a request to the API.
 pub async fn serve(
     api_request: ApiRequest<'_>,
-    client: Client,
+    transfer: PendingTransfer,
     responder: Responder<'_>,
 ) -> HttpResponse {
     match route(api_request).await {
         Ok(ApiResponse::Json(status, value)) => responder.send_page(json_response(status, &value)),
         // The bytes of an object count as a download.
-        Ok(ApiResponse::Object(response)) => responder.send_download(*response, client),
+        Ok(ApiResponse::Object(response)) => match transfer.begin() {
+            Ok(permit) => responder.send_download(ClientDownload {
+                response: *response,
+                permit,
+            }),
+            Err(error) => responder.send_error(&error.into()),
+        },
         Err(error) => responder.send_admin_error(&error),
     }
 }

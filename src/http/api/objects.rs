@@ -53,7 +53,7 @@ pub async fn download(
         range: read_range(request),
         conditions: read_conditions(request.headers()),
     };
-    let response = gateway.serve_object(digest_request).await;
+    let response = gateway.serve_object(digest_request).await?;
     Ok(ApiResponse::Object(Box::new(response)))
 }
 

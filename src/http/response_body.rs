@@ -1,0 +1,126 @@
+//! The body of every response: its bytes, the facts that the access log records, and all that the
+//! request holds until the last byte.
+//!
+//! The main type is [`ResponseBody`].
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::web::Bytes;
+
+use super::access_log::RequestLog;
+use super::body::paced;
+use super::rendered_response::{BodySender, RenderedResponse};
+use super::request_guard::RequestGuard;
+use crate::gateway::CacheStatus;
+use crate::limits::TransferPermit;
+
+/// Body of a response. Dropping it writes the log entry and releases the permits.
+pub struct ResponseBody {
+    source: BoxBody,
+    facts: ResponseFacts,
+    log: RequestLog,
+    sent_bytes: u64,
+    has_ended: bool,
+    // Released after the log entry is written.
+    _transfer_permit: Option<TransferPermit>,
+    _guard: RequestGuard,
+}
+
+/// Facts about a response that the access log records.
+struct ResponseFacts {
+    status: u16,
+    cache_status: Option<CacheStatus>,
+    sender: BodySender,
+    /// `None` if the length is unknown: then the body is complete at the end of its stream.
+    expected_bytes: Option<u64>,
+}
+
+impl ResponseBody {
+    /// Makes the body of a rendered response hold the log entry, the guard and the permit of its
+    /// request. The permit also limits its speed.
+    pub fn attach(
+        rendered: RenderedResponse,
+        log: RequestLog,
+        guard: RequestGuard,
+        transfer_permit: Option<TransferPermit>,
+    ) -> HttpResponse {
+        let RenderedResponse {
+            response,
+            sender,
+            cache_status,
+        } = rendered;
+        let status = response.status().as_u16();
+        response.map_body(|_, body| {
+            let source = match transfer_permit.as_ref().and_then(TransferPermit::pacer) {
+                Some(pacer) => paced(body, pacer),
+                None => body,
+            };
+            let expected_bytes = match source.size() {
+                BodySize::None => Some(0),
+                BodySize::Sized(_) if log.is_head() => Some(0),
+                BodySize::Sized(size) => Some(size),
+                BodySize::Stream => None,
+            };
+            let body = Self {
+                source,
+                facts: ResponseFacts {
+                    status,
+                    cache_status,
+                    sender,
+                    expected_bytes,
+                },
+                log,
+                sent_bytes: 0,
+                has_ended: false,
+                _transfer_permit: transfer_permit,
+                _guard: guard,
+            };
+            BoxBody::new(body)
+        })
+    }
+
+    fn completion(&self) -> &'static str {
+        let is_complete = self
+            .facts
+            .expected_bytes
+            .map_or(self.has_ended, |expected| self.sent_bytes >= expected);
+        match (self.facts.sender, is_complete) {
+            (BodySender::Nginx, _) => "offloaded",
+            (BodySender::Millpond, true) => "complete",
+            (BodySender::Millpond, false) => "aborted",
+        }
+    }
+}
+
+impl MessageBody for ResponseBody {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.source.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let polled = Pin::new(&mut self.source).poll_next(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(chunk))) => self.sent_bytes += chunk.len() as u64,
+            Poll::Ready(None) => self.has_ended = true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let (facts, completion) = (&self.facts, self.completion());
+        let (status, cache_status) = (facts.status, facts.cache_status);
+        self.log
+            .write(status, cache_status, self.sent_bytes, completion);
+    }
+}

@@ -45,6 +45,13 @@ impl Freshness {
         self.lifetime > self.age
     }
 
+    /// Returns the lifetime that is left, in seconds. It is negative if the response is stale.
+    #[must_use]
+    pub fn ttl_seconds(&self) -> i64 {
+        let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        seconds(self.lifetime).saturating_sub(seconds(self.age))
+    }
+
     /// Returns how long the response has been stale; zero if it is fresh.
     #[must_use]
     pub fn staleness(&self) -> Duration {

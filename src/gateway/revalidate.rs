@@ -213,15 +213,13 @@ impl<'a> Revalidation<'a> {
             }
         };
         match reader.first_answer().await {
-            Ok(FirstAnswer::Current(observation)) => {
-                let stored = Some(stored);
-                self.responder()
-                    .serve_current(stored, observation, ForwardReason::Stale)
-                    .await
-            }
             Ok(answer) => {
-                self.forward(reader, answer, permit, ForwardReason::Stale)
-                    .await
+                let forwarding = Forwarding {
+                    reader,
+                    permit,
+                    reason: ForwardReason::Stale,
+                };
+                self.forward(answer, Some(stored), forwarding).await
             }
             Err(error) => {
                 drop(permit);
@@ -288,7 +286,7 @@ impl<'a> Revalidation<'a> {
         let response = stored.observation.response();
         let now = SystemTime::now();
         let freshness = Freshness::compute(&response, now, policy.heuristic_fraction);
-        let ttl_seconds = ttl_seconds(&freshness).min(0);
+        let ttl_seconds = freshness.ttl_seconds().min(0);
         self.responder()
             .serve(stored, CacheStatus::Reused { ttl_seconds })
             .await
@@ -307,9 +305,12 @@ impl<'a> Revalidation<'a> {
         let failed = match self.services.fetcher.exchange(self.admitted, shared) {
             Ok(mut reader) => match reader.first_answer().await {
                 Ok(answer) => {
-                    return self
-                        .forward(reader, answer, permit, ForwardReason::NothingStored)
-                        .await;
+                    let forwarding = Forwarding {
+                        reader,
+                        permit,
+                        reason: ForwardReason::NothingStored,
+                    };
+                    return self.forward(answer, None, forwarding).await;
                 }
                 Err(error) => error,
             },
@@ -326,37 +327,40 @@ impl<'a> Revalidation<'a> {
     /// Sends what the origin has answered.
     async fn forward(
         self,
-        reader: ExchangeReader,
         answer: FirstAnswer,
-        permit: UpstreamPermit,
-        forwarded: ForwardReason,
+        stored: Option<Stored>,
+        forwarding: Forwarding,
     ) -> Result<CacheResponse, RequestError> {
-        let status = CacheStatus::Stored {
-            forwarded,
-            collapsed: reader.is_collapsed(),
-        };
-        match answer {
+        let Forwarding {
+            reader,
+            permit,
+            reason,
+        } = forwarding;
+        let responder = self.responder();
+        let served = match answer {
             FirstAnswer::Streaming(response) => {
-                let responder = self.responder();
-                match responder.stream(reader, response, permit, status).await? {
-                    Some(response) => Ok(response),
-                    None => self.pass_through().await,
-                }
+                let status = CacheStatus::Stored {
+                    forwarded: reason,
+                    collapsed: reader.is_collapsed(),
+                };
+                responder.stream(reader, response, permit, status).await?
             }
             FirstAnswer::PassOn(response) => {
                 drop(permit);
-                pass_on(self.services, self.admitted, self.request, *response).await
+                return pass_on(self.services, self.admitted, self.request, *response).await;
             }
             FirstAnswer::Current(observation) => {
                 drop(permit);
-                self.responder()
-                    .serve_current(None, observation, forwarded)
-                    .await
+                responder.serve_current(stored, observation, reason).await?
             }
             FirstAnswer::SendAlone => {
                 drop(permit);
-                self.pass_through().await
+                None
             }
+        };
+        match served {
+            Some(response) => Ok(response),
+            None => self.pass_through().await,
         }
     }
 
@@ -379,14 +383,15 @@ impl<'a> Revalidation<'a> {
     }
 }
 
-fn reused(freshness: &Freshness) -> CacheStatus {
-    CacheStatus::Reused {
-        ttl_seconds: ttl_seconds(freshness),
-    }
+/// Exchange whose answer goes to a client.
+struct Forwarding {
+    reader: ExchangeReader,
+    permit: UpstreamPermit,
+    reason: ForwardReason,
 }
 
-fn ttl_seconds(freshness: &Freshness) -> i64 {
-    let seconds =
-        |duration: std::time::Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    seconds(freshness.lifetime).saturating_sub(seconds(freshness.age))
+fn reused(freshness: &Freshness) -> CacheStatus {
+    CacheStatus::Reused {
+        ttl_seconds: freshness.ttl_seconds(),
+    }
 }

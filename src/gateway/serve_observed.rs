@@ -73,43 +73,47 @@ impl ObservedResponder<'_> {
         drop(permit);
         let observation = Observation::clone(&observation);
         let observation = observation.with_body(record.sha256, record.size_bytes);
-        let stored = self.open(Arc::new(observation)).await?;
-        self.serve(stored, status).await.map(Some)
+        match self.open(Arc::new(observation)).await {
+            Some(stored) => self.serve(stored, status).await.map(Some),
+            None => Ok(None),
+        }
     }
 
-    /// Opens the body of a response that was stored just now.
-    async fn open(&self, observation: Arc<Observation>) -> Result<Stored, RequestError> {
+    /// Opens the body of a response that was stored just now. It may have been evicted since.
+    async fn open(&self, observation: Arc<Observation>) -> Option<Stored> {
         let opened = self.cache.observations().open(&observation).await;
-        Ok(Stored {
-            hit: opened.ok().flatten().ok_or(RequestError::Unavailable)?,
+        Some(Stored {
+            hit: opened.ok().flatten()?,
             observation,
             kind: StoredKind::Observation,
         })
     }
 
     /// Serves a stored response that is current. A concurrent request may have stored another body
-    /// than that of `stored`.
+    /// than that of `stored`. Returns `None` if that body is not stored any more.
     pub async fn serve_current(
         &self,
         stored: Option<Stored>,
         observation: Arc<Observation>,
         forwarded: ForwardReason,
-    ) -> Result<CacheResponse, RequestError> {
+    ) -> Result<Option<CacheResponse>, RequestError> {
         let stored = stored.filter(|stored| stored.observation.sha256 == observation.sha256);
         if let Some(stored) = stored {
             let stored = Stored {
                 observation,
                 ..stored
             };
-            return self.serve(stored, CacheStatus::Validated).await;
+            return self.serve(stored, CacheStatus::Validated).await.map(Some);
         }
-        let stored = self.open(observation).await?;
+        let Some(stored) = self.open(observation).await else {
+            return Ok(None);
+        };
         let collapsed = true;
         let status = CacheStatus::Stored {
             forwarded,
             collapsed,
         };
-        self.serve(stored, status).await
+        self.serve(stored, status).await.map(Some)
     }
 
     /// Serves a stored response.

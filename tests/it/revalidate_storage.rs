@@ -41,6 +41,28 @@ fn pages_leave_immutable_objects_alone() {
 }
 
 #[test]
+fn page_beyond_the_share_reaches_each_client() {
+    let origin = Origin::start();
+    let builder = Gateway::builder().origin(&origin).relay();
+    let gateway = builder
+        .text("cache.max_size", "1MiB")
+        .set("cache.revalidate_share", "0.01")
+        .start();
+    let (url, body) = (origin.url("/page"), archive(1, 60_000));
+    origin.serve("/page", Reply::file(&body).conditional().chunked());
+    // These clients must wait until the page is stored.
+    for request in [
+        gateway.get(&url).http_1_0(),
+        gateway.proxied("GET", &url).header("If-Match", "*"),
+        gateway
+            .get(&url)
+            .header("X-Expected-Sha256", &sha256(&body)),
+    ] {
+        request.send().assert_body(200, &body);
+    }
+}
+
+#[test]
 fn only_gateway_follows_redirects() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);

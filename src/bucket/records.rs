@@ -10,7 +10,9 @@ use super::error::BucketError;
 use super::key_requests;
 use super::keys::parse_record_key;
 use super::listing::{MAX_ENTRIES_OF_TARGET, list_page};
-use crate::model::{Key, MAX_RECORD_BYTES, Record, Sha256};
+use crate::model::{
+    Key, MAX_RECORD_BYTES, Record, RecordSet, Sha256, UnreadableReason, UnreadableRecord,
+};
 
 /// The records of a bucket.
 #[derive(Debug)]
@@ -23,20 +25,24 @@ impl<'a> BucketRecords<'a> {
         Self { client }
     }
 
-    /// Reads the records of a target, at most 64. Damaged records are skipped.
+    /// Reads the records of a target, at most 64. A damaged record is known by its name.
     ///
     /// # Errors
     /// [`BucketError`] if the bucket could not be read.
-    pub async fn read_all(&self, key: Key) -> Result<Vec<Record>, BucketError> {
+    pub async fn read_all(&self, key: Key) -> Result<RecordSet, BucketError> {
         let prefix = self.client.keys().records_of(key);
         let page = list_page(self.client, &prefix, "", MAX_ENTRIES_OF_TARGET).await?;
         let digests = page
             .keys
             .iter()
             .filter_map(|listed| Some(parse_record_key(&listed.name)?.1));
-        let mut records = Vec::new();
+        let mut records = RecordSet::default();
         for sha256 in digests {
-            records.extend(self.read(key, sha256).await?);
+            match self.parse(key, sha256).await? {
+                Some(Ok(record)) => records.readable.push(record),
+                Some(Err(reason)) => records.unreadable.push(UnreadableRecord { sha256, reason }),
+                None => {}
+            }
         }
         Ok(records)
     }
@@ -46,17 +52,29 @@ impl<'a> BucketRecords<'a> {
     /// # Errors
     /// [`BucketError`] if the bucket could not be read.
     pub async fn read(&self, key: Key, sha256: Sha256) -> Result<Option<Record>, BucketError> {
+        Ok(self.parse(key, sha256).await?.and_then(Result::ok))
+    }
+
+    /// Reads one record, or the reason why it cannot be used. Returns `None` if it does not exist.
+    async fn parse(
+        &self,
+        key: Key,
+        sha256: Sha256,
+    ) -> Result<Option<Result<Record, UnreadableReason>>, BucketError> {
         let bytes = match self.read_bytes(key, sha256).await {
             Err(BucketError::NotFound) => return Ok(None),
             bytes => bytes?,
         };
-        match Record::parse(&bytes) {
-            Ok(record) if record.key() == key && record.sha256 == sha256 => Ok(Some(record)),
-            _ => {
-                tracing::warn!(%key, %sha256, "skipped a damaged record in the bucket");
-                Ok(None)
+        let reason = match Record::parse(&bytes) {
+            Ok(record) if record.key() == key && record.sha256 == sha256 => {
+                return Ok(Some(Ok(record)));
             }
-        }
+            Ok(record) if record.key() != key => UnreadableReason::OtherTarget,
+            Err(error) if error.is_newer_version() => UnreadableReason::NewerVersion,
+            _ => UnreadableReason::Damaged,
+        };
+        tracing::warn!(%key, %sha256, "record in the bucket cannot be read");
+        Ok(Some(Err(reason)))
     }
 
     /// Reads a record's text. A text over [`MAX_RECORD_BYTES`] is cut, and then does not parse.
@@ -90,7 +108,7 @@ impl<'a> BucketRecords<'a> {
     }
 
     /// Writes a record, and replaces one of the same target and digest. Read the existing record
-    /// first: the earlier `first_seen` must stay.
+    /// first: the one with the earlier place must stay.
     ///
     /// # Errors
     /// [`BucketError`] if the bucket could not be written.

@@ -10,9 +10,9 @@ use super::handle::Cache;
 use super::{open, pin_sync};
 use crate::disk::{
     DiskError, DiskStore, EvictResult, IoClass, ListedTarget, ObjectHandle, Published, Sealed,
-    evict, listing, pins, publish, records,
+    TargetLookup, evict, listing, pins, publish, records,
 };
-use crate::model::{Key, Record, Sha256};
+use crate::model::{Key, Record, RecordOrder, Sha256};
 
 /// One record of a target, and the state of its object.
 #[derive(Debug, Clone)]
@@ -51,18 +51,20 @@ impl<'a> CacheAdmin<'a> {
         Ok(self.cache.disk().run(IoClass::Request, work).await?)
     }
 
-    /// Returns all records of a target, the earliest first.
+    /// Returns all readable records of a target, in the order in which they answer.
     ///
     /// # Errors
     /// [`CacheError`] if the disk could not be read.
     pub async fn history(self, key: Key) -> Result<Vec<RecordStatus>, CacheError> {
         self.run(move |disk| {
             let layout = &disk.layout;
-            let mut all = records::read_all(layout, key)?;
-            all.sort_by_key(|record| (record.first_seen, record.sha256));
+            let records = records::read_all(layout, key)?;
+            let mut all = records.readable.clone();
+            all.sort_by_key(RecordOrder::of);
             let pins = pins::list(layout, key)?;
-            let Some(known) = records::choose_active(layout, all.clone(), &pins) else {
-                return Ok(Vec::new());
+            let active = match records::choose(layout, records, &pins) {
+                TargetLookup::Known(known) => Some(known.active().sha256),
+                TargetLookup::Unreadable { .. } | TargetLookup::NeverStored => None,
             };
             let status = |record: Record| RecordStatus {
                 is_cached: records::is_cached(layout, &record),
@@ -70,7 +72,7 @@ impl<'a> CacheAdmin<'a> {
                     .iter()
                     .find(|pin| pin.sha256 == record.sha256)
                     .map(|pin| pin.pinned_at),
-                is_active: known.active().sha256 == record.sha256,
+                is_active: active == Some(record.sha256),
                 record,
             };
             Ok(all.into_iter().map(status).collect())
@@ -203,7 +205,7 @@ impl<'a> CacheAdmin<'a> {
         let records = self
             .run(move |disk| records::read_all(&disk.layout, key))
             .await?;
-        let digests: Vec<Sha256> = records.iter().map(|record| record.sha256).collect();
+        let digests: Vec<Sha256> = records.digests().collect();
         self.unpin(key, None).await?;
         pin_sync::remove_records(self.cache, key, &digests).await?;
         let mut removed = RemovedTarget::default();

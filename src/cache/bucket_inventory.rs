@@ -2,6 +2,7 @@
 //! thousand keys.
 
 use std::collections::HashSet;
+use std::num::NonZeroU64;
 use std::time::SystemTime;
 
 use fs_err as fs;
@@ -10,11 +11,11 @@ use super::bucket_findings::record_listing;
 use super::bucket_state::BucketState;
 use super::error::CacheError;
 use super::handle::Cache;
-use super::open::import_records;
 use super::pin_sync;
+use super::record_access::import_records;
 use crate::bucket;
 use crate::disk::{DiskError, DiskStore, IoClass, PendingUpload, names_in, records, since_epoch};
-use crate::model::{Key, Record, Sha256};
+use crate::model::{Key, Record, Sha256, Standing};
 
 /// Bound on the records that one inventory imports. The next one continues.
 const MAX_IMPORTED: usize = 10_000;
@@ -72,7 +73,10 @@ async fn import_unknown_records(cache: &Cache, state: &BucketState) -> Result<u6
     while let Some(page) = listing.next_page().await? {
         let listed: Vec<_> = page
             .iter()
-            .filter_map(|listed| bucket::parse_record_key(&listed.name))
+            .filter_map(|listed| {
+                let (key, sha256) = bucket::parse_record_key(&listed.name)?;
+                Some((key, sha256, listed.size_bytes))
+            })
             .collect();
         let unknown = cache.disk().run(IoClass::Maintenance, move |disk| {
             Ok::<_, DiskError>(unknown_of(disk, listed))
@@ -95,13 +99,28 @@ async fn import_unknown_records(cache: &Cache, state: &BucketState) -> Result<u6
     Ok(imported)
 }
 
-/// Returns the records that are missing here, of targets with another record here. Other targets
-/// are looked up when they are requested.
-fn unknown_of(disk: &DiskStore, listed: Vec<(Key, Sha256)>) -> Vec<(Key, Sha256)> {
-    let is_unknown = |(key, sha256): &(Key, Sha256)| {
-        disk.layout.records_of(*key).is_dir() && !disk.layout.record(*key, *sha256).exists()
+/// Returns the records that are missing here or may have an earlier place in the bucket, of targets
+/// with a record here. Other targets are looked up when they are requested.
+fn unknown_of(disk: &DiskStore, listed: Vec<(Key, Sha256, u64)>) -> Vec<(Key, Sha256)> {
+    let layout = &disk.layout;
+    let is_unknown = |(key, sha256, size_bytes): &(Key, Sha256, u64)| {
+        layout.records_of(*key).is_dir()
+            && match fs::metadata(layout.record(*key, *sha256)) {
+                // Most copies have the same length. A record that another node witnessed has not.
+                Ok(metadata) => metadata.len() != *size_bytes && is_later(disk, *key, *sha256),
+                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            }
     };
-    listed.into_iter().filter(is_unknown).collect()
+    let unknown = listed.into_iter().filter(is_unknown);
+    unknown.map(|(key, sha256, _)| (key, sha256)).collect()
+}
+
+/// Returns whether another node's record of the same bytes may have an earlier place.
+fn is_later(disk: &DiskStore, key: Key, sha256: Sha256) -> bool {
+    let record = records::parse_content(&disk.layout, key, sha256);
+    record.is_none_or(|record| {
+        record.standing == Standing::Witnessed || record.generation > Some(NonZeroU64::MIN)
+    })
 }
 
 /// Finds objects with a marker that were not listed since `started`, or with another length. Clears

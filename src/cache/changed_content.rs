@@ -1,23 +1,33 @@
-//! Targets whose bytes changed upstream: when other bytes may be served, and how many variants are
-//! stored.
+//! Targets whose bytes changed upstream: when other bytes may be served, and how they are stored.
 
 use super::config::OnChange;
 use super::error::CacheError;
 use super::handle::Cache;
 use super::hit::Hit;
 use super::open;
-use crate::disk::{Published, Sealed, TargetRecords};
-use crate::model::{ExpectedDigests, Key, Record};
-
-/// Bound on the records of a target. Some targets return other bytes each time.
-const MAX_VARIANTS: usize = 8;
+use crate::disk::{DiskError, Placement, Published, Sealed, TargetRecords};
+use crate::model::{Acceptance, ExpectedDigests, Key, Record};
 
 impl Cache {
     /// Whether other bytes may be served for a target after the first ones were evicted. They may
     /// not if the target is pinned.
     #[must_use]
     pub fn allows_change(&self, records: &TargetRecords) -> bool {
-        self.inner.on_change == OnChange::Alert && !records.is_pinned()
+        self.allows_change_unless(records.is_pinned())
+    }
+
+    /// As [`Cache::allows_change`], for a target that may be pinned.
+    #[must_use]
+    pub fn allows_change_unless(&self, is_pinned: bool) -> bool {
+        self.inner.on_change == OnChange::Alert && !is_pinned
+    }
+
+    /// Whether an operator accepts bytes that differ from those on record.
+    pub(super) fn acceptance(&self) -> Acceptance {
+        match self.inner.on_change {
+            OnChange::Refuse => Acceptance::IfFirst,
+            OnChange::Alert => Acceptance::Accepted,
+        }
     }
 
     /// Opens the latest variant of a target after its first bytes were evicted, if variants may be
@@ -51,13 +61,13 @@ impl Cache {
     /// As [`Cache::publish`].
     pub async fn publish_variant(
         &self,
-        records: &TargetRecords,
         sealed: Sealed,
         record: Record,
     ) -> Result<Option<Published>, CacheError> {
-        if records.count() >= MAX_VARIANTS {
-            return Ok(None);
+        let placement = Placement::New(Acceptance::Refused);
+        match self.publish_placed(sealed, record, placement).await {
+            Err(CacheError::Disk(DiskError::TooManyRecords)) => Ok(None),
+            published => published.map(Some),
         }
-        self.publish(sealed, record).await.map(Some)
     }
 }

@@ -9,8 +9,8 @@ use super::leases::TargetLeases;
 use super::lookup_cache::LookupCache;
 use crate::bucket::{Bucket, Config as BucketConfig};
 use crate::disk::{
-    DiskHealth, DiskIo, DiskStore, FileHit, IoClass, ObjectClass, OpenError, OpenMode, Published,
-    Sealed, Staging, TargetLookup, publish,
+    DiskHealth, DiskIo, DiskStore, FileHit, IoClass, ObjectClass, OpenError, OpenMode, Placement,
+    Published, Sealed, Staging, publish,
 };
 use crate::freshness::ReusePolicy;
 use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
@@ -115,12 +115,13 @@ impl Cache {
         Ok(Staging::begin(&self.inner.disk, ObjectClass::Recorded, length, hasher).await?)
     }
 
-    /// Publishes a sealed body under `record`, and queues its upload.
-    ///
-    /// # Errors
-    /// [`CacheError`] if the disk cannot be written. Then nothing is published, or only an object
-    /// that no record names.
-    pub async fn publish(&self, sealed: Sealed, record: Record) -> Result<Published, CacheError> {
+    /// Publishes a sealed body under a record, which `placement` puts among those of its target.
+    pub(super) async fn publish_placed(
+        &self,
+        sealed: Sealed,
+        record: Record,
+        placement: Placement,
+    ) -> Result<Published, CacheError> {
         let key = record.key();
         let class = IoClass::Durable {
             size_bytes: sealed.size_bytes,
@@ -128,7 +129,9 @@ impl Cache {
         let published = self
             .inner
             .disk
-            .run(class, move |disk| publish::publish(disk, &sealed, &record))
+            .run(class, move |disk| {
+                publish::publish(disk, &sealed, &record, placement)
+            })
             .await?;
         self.announce(key, &published).await;
         Ok(published)
@@ -152,8 +155,8 @@ impl Cache {
 
     /// Remembers the records of a target, and wakes the upload task.
     async fn announce(&self, key: Key, published: &Published) {
-        let known = TargetLookup::Known(Arc::clone(&published.records));
-        self.inner.lookups.insert(key, known).await;
+        let lookup = published.lookup.clone();
+        self.inner.lookups.insert(key, lookup).await;
         self.notify_upload();
     }
 

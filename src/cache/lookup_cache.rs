@@ -64,7 +64,9 @@ impl LookupTtl {
     fn ttl(&self, lookup: &TargetLookup) -> Duration {
         match lookup {
             TargetLookup::Known(records) if records.is_cached() => self.positive,
-            TargetLookup::Known(_) | TargetLookup::NeverStored => self.negative,
+            TargetLookup::Known(_)
+            | TargetLookup::Unreadable { .. }
+            | TargetLookup::NeverStored => self.negative,
         }
     }
 }

@@ -15,12 +15,15 @@ mod error;
 mod handle;
 mod hit;
 mod leases;
+mod lookup;
 mod lookup_cache;
 mod observations;
 mod open;
 mod operations;
 mod pin_sync;
 mod promote;
+mod record_access;
+mod repair;
 mod replication;
 mod upload_worker;
 

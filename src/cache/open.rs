@@ -1,81 +1,16 @@
-//! Look-ups and opens: on the disk first, then in the bucket.
+//! Opens objects: on the disk first, then in the bucket.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use tokio::time::timeout;
+use std::time::SystemTime;
 
 use super::bucket_findings;
 use super::bucket_state::BucketState;
 use super::error::CacheError;
 use super::handle::Cache;
 use super::hit::{BucketHit, Hit};
-use super::pin_sync::import_pins;
 use crate::bucket::BucketError;
-use crate::disk::{
-    DiskError, FileHit, IoClass, TargetLookup, TargetRecords, publish, records, since_epoch,
-};
+use crate::disk::{DiskError, FileHit, IoClass, since_epoch};
 use crate::model::{Key, Record};
-
-/// Timeout for reading a target's records from the bucket. After it the request is a miss.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// Looks a target up on the disk, then in the bucket. Records that only the bucket has are
-/// imported.
-pub async fn look_up(cache: &Cache, key: Key) -> Result<TargetLookup, CacheError> {
-    let disk = cache.disk();
-    let on_disk = disk
-        .run(IoClass::Request, move |disk| {
-            records::look_up(&disk.layout, key)
-        })
-        .await;
-    let Some(state) = &cache.inner.bucket else {
-        return Ok(on_disk?);
-    };
-    if let Ok(TargetLookup::Known(_)) = on_disk {
-        return Ok(on_disk?);
-    }
-    let timed_out = || BucketError::Unavailable("no answer in time".to_owned());
-    let found = timeout(LOOKUP_TIMEOUT, state.bucket.records().read_all(key))
-        .await
-        .unwrap_or_else(|_| Err(timed_out()));
-    match found {
-        Ok(found) if found.is_empty() => Ok(on_disk?),
-        Ok(found) => {
-            let known = TargetRecords::new(found.clone(), None, |_| false);
-            import_records(cache, found).await;
-            import_pins(cache, key).await;
-            match disk
-                .run(IoClass::Request, move |disk| {
-                    records::look_up(&disk.layout, key)
-                })
-                .await
-            {
-                Ok(TargetLookup::Known(known)) => Ok(TargetLookup::Known(known)),
-                // The records are used even if they could not be imported.
-                _ => known.map_or_else(
-                    || Ok(on_disk?),
-                    |known| Ok(TargetLookup::Known(Arc::new(known))),
-                ),
-            }
-        }
-        Err(error) => {
-            tracing::debug!(%error, %key, "records of a target were not read from the bucket");
-            Ok(on_disk?)
-        }
-    }
-}
-
-/// Stores records from the bucket on the disk. Returns how many were new.
-pub async fn import_records(cache: &Cache, found: Vec<Record>) -> u64 {
-    let imported = cache.disk().run(IoClass::Request, move |disk| {
-        publish::import_records(disk, &found)
-    });
-    imported.await.unwrap_or_else(|error: DiskError| {
-        tracing::warn!(%error, "records from the bucket could not be stored");
-        0
-    })
-}
 
 /// Opens the object of a record, on the disk or else in the bucket.
 pub async fn open_record(

@@ -8,26 +8,31 @@ use super::handle::Cache;
 use super::hit::Hit;
 use super::observations::Observations;
 use super::replication::Replication;
-use super::{open, promote};
+use super::{lookup, open, promote};
 use crate::bucket::{Bucket, BucketError};
-use crate::disk::{FileHit, Sealed, TargetLookup, records};
-use crate::model::{Key, Record};
+use crate::disk::{FileHit, Placement, Published, Sealed, TargetLookup, records};
+use crate::model::{Key, Record, Target};
 
 impl Cache {
-    /// Looks a target up, in memory if possible. Concurrent calls for one key share one look-up.
+    /// Looks a target up, in memory if possible. Concurrent calls for one target share one look-up.
     ///
     /// # Errors
     /// [`CacheError`] if the disk could not be read.
-    pub async fn lookup(&self, key: Key) -> Result<TargetLookup, Arc<CacheError>> {
-        let inner = &self.inner;
-        if let Some(lookup) = inner.lookups.get(key).await {
-            return Ok(lookup);
+    pub async fn lookup(&self, target: &Target) -> Result<TargetLookup, Arc<CacheError>> {
+        let (inner, key) = (&self.inner, Key::new(target));
+        if let Some(known) = inner.lookups.get(key).await {
+            return Ok(known);
         }
         if inner.bucket.is_none() && records::is_surely_absent(&inner.disk.store().layout, key) {
             return Ok(TargetLookup::NeverStored);
         }
         // A lookup in memory must not carry the large future of one on the disk.
-        Box::pin(inner.lookups.get_or_look_up(key, open::look_up(self, key))).await
+        Box::pin(
+            inner
+                .lookups
+                .get_or_look_up(key, lookup::look_up(self, target)),
+        )
+        .await
     }
 
     /// Looks a target up on the disk and in the bucket. Ignores memory, because another process may
@@ -35,10 +40,38 @@ impl Cache {
     ///
     /// # Errors
     /// As [`Cache::lookup`].
-    pub async fn lookup_uncached(&self, key: Key) -> Result<TargetLookup, Arc<CacheError>> {
-        let lookup = open::look_up(self, key).await.map_err(Arc::new)?;
-        self.inner.lookups.insert(key, lookup.clone()).await;
-        Ok(lookup)
+    pub async fn lookup_uncached(&self, target: &Target) -> Result<TargetLookup, Arc<CacheError>> {
+        let found = lookup::look_up(self, target).await.map_err(Arc::new)?;
+        self.inner
+            .lookups
+            .insert(Key::new(target), found.clone())
+            .await;
+        Ok(found)
+    }
+
+    /// Publishes a sealed body under a new record, which gets the next generation of its target,
+    /// and queues its upload.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk cannot be written. Then nothing is published, or only an object
+    /// that no record names.
+    pub async fn publish(&self, sealed: Sealed, record: Record) -> Result<Published, CacheError> {
+        lookup::import_before_first(self, record.key()).await;
+        let placement = Placement::New(self.acceptance());
+        self.publish_placed(sealed, record, placement).await
+    }
+
+    /// Publishes a sealed body under a record that has its generation already, from a replica.
+    ///
+    /// # Errors
+    /// As [`Cache::publish`].
+    pub async fn publish_recorded(
+        &self,
+        sealed: Sealed,
+        record: Record,
+    ) -> Result<Published, CacheError> {
+        self.publish_placed(sealed, record, Placement::Recorded)
+            .await
     }
 
     /// Opens the object of a record, on the disk or else in the bucket. Returns `None` if neither

@@ -42,7 +42,7 @@ pub async fn promote(cache: &Cache, record: &Arc<Record>) -> Result<FileHit, Cac
         )
     });
     marked.await?;
-    cache.publish(sealed, (**record).clone()).await?;
+    cache.publish_recorded(sealed, (**record).clone()).await?;
     open::open_file(cache, Arc::clone(record))
         .await?
         .ok_or_else(not_found)

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::bucket_state::BucketState;
 use super::error::CacheError;
 use super::handle::Cache;
-use super::open::import_records;
+use super::record_access::import_records;
 use crate::bucket::{BucketError, ObjectUpload, UploadResult};
 use crate::disk::{DiskError, IoClass, PendingUpload, records};
-use crate::model::{Cause, Event, Record};
+use crate::model::{Answer, Cause, Event, Record, RecordOrder, RecordSet, UnreadableReason};
 
 /// Delay of an upload that failed although the bucket works.
 const RETRY_DELAY: Duration = Duration::from_mins(5);
@@ -140,38 +140,31 @@ async fn mark_uploaded(cache: &Cache, record: &Record) -> Result<(), DiskError> 
         .await
 }
 
-/// Uploads the record if it is new or earlier than the bucket's copy, and imports the records of
-/// other nodes.
+/// Uploads the record if it is new or has an earlier place than the bucket's copy, and imports the
+/// records of other nodes.
 async fn upload_record(
     cache: &Cache,
     state: &BucketState,
     record: &Arc<Record>,
 ) -> Result<(), CacheError> {
     let key = record.key();
-    let mut all = state.bucket.records().read_all(key).await?;
-    let existing = all.iter().find(|other| other.sha256 == record.sha256);
-    if existing.is_none_or(|existing| record.first_seen < existing.first_seen) {
+    let mut found = state.bucket.records().read_all(key).await?;
+    if may_put(&found, record) {
         state.bucket.records().put(record).await?;
         // If two nodes upload records at once, at least the later one sees both. The other node
         // imports the record at its next inventory.
-        all = state.bucket.records().read_all(key).await?;
+        found = state.bucket.records().read_all(key).await?;
     }
-    all.retain(|other| other.sha256 != record.sha256);
-    if all.is_empty() {
-        return Ok(());
-    }
-    let (earliest, is_new) = (
-        Record::active(all.clone()),
-        import_records(cache, all).await > 0,
-    );
+    let imported = import_records(cache, found.readable.clone()).await;
     cache.invalidate(key).await;
-    if is_new && let Some(other) = earliest {
-        let active =
-            Record::active(vec![other, (**record).clone()]).map(|record| record.sha256.to_string());
-        let detail = format!(
-            "another node received other bytes; sha256:{} is served",
-            active.unwrap_or_default()
-        );
+    let is_other = |other: &Record| other.sha256 != record.sha256;
+    if imported > 0 && found.readable.iter().any(is_other) {
+        let answer = match found.answer(&[]) {
+            Answer::Record(record) => record.sha256.to_string(),
+            Answer::Unreadable(record) => record.sha256.to_string(),
+            Answer::Nothing => String::new(),
+        };
+        let detail = format!("another node received other bytes; sha256:{answer} is served");
         let target = record.target.clone();
         cache.inner.events.emit(Event::FetchFailed {
             target,
@@ -180,4 +173,18 @@ async fn upload_record(
         });
     }
     Ok(())
+}
+
+/// Returns whether a record replaces the bucket's copy, or the bucket has none.
+fn may_put(found: &RecordSet, record: &Record) -> bool {
+    let mut readable = found.readable.iter();
+    let mut unreadable = found.unreadable.iter();
+    match (
+        readable.find(|copy| copy.sha256 == record.sha256),
+        unreadable.find(|copy| copy.sha256 == record.sha256),
+    ) {
+        (Some(copy), _) => RecordOrder::of(record) < RecordOrder::of(copy),
+        (None, Some(copy)) => copy.reason != UnreadableReason::NewerVersion,
+        (None, None) => true,
+    }
 }

@@ -12,6 +12,9 @@ pub enum DiskError {
     /// The object does not fit. The caller passes the response through instead.
     #[error("no space is left in the cache")]
     NoSpace,
+    /// The target has too many other bytes on record.
+    #[error("the target has too many records")]
+    TooManyRecords,
     /// The disk refused an operation.
     #[error(transparent)]
     Io(io::Error),
@@ -38,7 +41,9 @@ impl From<DiskError> for io::Error {
         match error {
             DiskError::Io(error) => error,
             DiskError::Timeout => Self::new(io::ErrorKind::TimedOut, error),
-            DiskError::NoSpace | DiskError::Index(_) => Self::other(error),
+            DiskError::NoSpace | DiskError::TooManyRecords | DiskError::Index(_) => {
+                Self::other(error)
+            }
         }
     }
 }

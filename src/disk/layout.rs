@@ -232,6 +232,19 @@ impl Layout {
         Ok(file)
     }
 
+    /// Acquires the lock for giving a record of a target its generation, which one thread among all
+    /// processes of the folder holds. Targets whose keys begin alike share a lock. It is acquired
+    /// before the lock of an object. Dropping the file releases it.
+    ///
+    /// # Errors
+    /// The system's error if the disk fails.
+    pub fn lock_target(&self, key: Key) -> std::io::Result<fs::File> {
+        let name = format!("target-{}", &key.to_string()[..2]);
+        let file = fs::File::create(self.locks().join(name))?;
+        file.file().lock()?;
+        Ok(file)
+    }
+
     /// Acquires the lock for publishing or evicting an object, which one thread among all processes
     /// of the folder holds. Objects whose digests begin alike share a lock. Dropping the file
     /// releases it.

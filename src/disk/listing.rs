@@ -2,7 +2,7 @@
 //! [`list`].
 
 use super::layout::Layout;
-use super::{DiskError, durable_dirs, records};
+use super::{DiskError, TargetLookup, durable_dirs, records};
 use crate::model::{Key, Record};
 
 /// A target with its active record.
@@ -47,14 +47,15 @@ pub fn list(
 }
 
 fn read_target(layout: &Layout, key: Key) -> Result<Option<ListedTarget>, DiskError> {
-    Ok(
-        records::read_target(layout, key)?.map(|records| ListedTarget {
-            key,
-            record: records.active().as_ref().clone(),
-            is_cached: records.is_cached(),
-            is_pinned: records.is_pinned(),
-        }),
-    )
+    let TargetLookup::Known(records) = records::look_up(layout, key)? else {
+        return Ok(None);
+    };
+    Ok(Some(ListedTarget {
+        key,
+        record: records.active().as_ref().clone(),
+        is_cached: records.is_cached(),
+        is_pinned: records.is_pinned(),
+    }))
 }
 
 /// Returns whether a name is that of a folder with keys, two hexadecimal digits.

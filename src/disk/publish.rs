@@ -1,11 +1,9 @@
-//! Publishing, the only operation that creates objects and records.
+//! Publishing, the only operation that creates objects together with their records.
 //!
 //! An object is created before its record, so that a reader that finds a record also finds its
 //! object. The main function is [`publish`].
 
-use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -13,18 +11,34 @@ use std::time::SystemTime;
 use fs_err as fs;
 
 use super::index::{ObjectClass, PendingUpload};
-use super::{DiskError, DiskStore, Sealed, TargetRecords, durable_dirs, missing, pins, records};
-use crate::model::{Record, Sha256};
+use super::record_files::create_record;
+use super::{DiskError, DiskStore, Sealed, TargetLookup, durable_dirs, missing, pins, records};
+use crate::model::{Acceptance, Record, Sha256, Standing};
 
 /// Mode of an object. Objects are never written again.
 const OBJECT_MODE: u32 = 0o444;
 
+/// Bound on the records of a target while an operator has not accepted the newest. Some targets
+/// return other bytes each time.
+const MAX_UNACCEPTED: usize = 8;
+
+/// How a published record is placed among those of its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// The record comes from a replica, and has its generation.
+    Recorded,
+    /// The record is new, and gets the next generation.
+    New(Acceptance),
+}
+
 /// Outcome of publishing a body.
 #[derive(Debug)]
 pub struct Published {
+    /// The published record.
+    pub record: Arc<Record>,
     /// The records of the target, with the new one.
-    pub records: Arc<TargetRecords>,
-    /// Digest of the target's active record, if that is not the published one but an earlier or
+    pub lookup: TargetLookup,
+    /// Digest that answers for the target, if that is not the published one but an earlier or
     /// pinned one.
     pub differs_from: Option<Sha256>,
 }
@@ -33,22 +47,28 @@ pub struct Published {
 /// upload if there is a replica.
 ///
 /// # Errors
-/// [`DiskError`] if the disk fails. Then nothing is published, or only an object that no record
-/// names.
-pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Published, DiskError> {
+/// [`DiskError::TooManyRecords`] if the target has too many other bytes, or [`DiskError`] if the
+/// disk fails. Then nothing is published, or only an object that no record names.
+pub fn publish(
+    disk: &DiskStore,
+    sealed: &Sealed,
+    record: &Record,
+    placement: Placement,
+) -> Result<Published, DiskError> {
     let key = record.key();
     let sha256 = sealed.digests.sha256;
-    let recorded = {
+    let record = {
+        // Only one process at a time may give a record the next generation.
+        let _target_lock = disk.layout.lock_target(key)?;
+        let record = place(disk, record, placement)?;
         // Without the lock, an eviction between the two steps would leave a record without its
         // object.
         let _lock = disk.layout.lock_object(sha256)?;
         place_object(disk, sealed, record.headers.modified_at())?;
-        create_record(disk, record, &disk.layout.record(key, sha256))
+        let recorded = create_record(disk, &record);
+        index_object(disk, &record, Some(sealed.file.id));
+        recorded.map(|()| record)?
     };
-    // The object exists even if the record was not created. Its bytes count as cached, not as
-    // reserved.
-    index_object(disk, record, Some(sealed.file.id));
-    recorded?;
     announce(disk, record)
 }
 
@@ -58,20 +78,68 @@ pub fn publish(disk: &DiskStore, sealed: &Sealed, record: &Record) -> Result<Pub
 /// # Errors
 /// [`DiskError`] if the disk fails. Then the record is missing.
 pub fn adopt(disk: &DiskStore, record: &Record) -> Result<Option<Published>, DiskError> {
-    let (key, sha256) = (record.key(), record.sha256);
-    {
-        let _lock = disk.layout.lock_object(sha256)?;
-        let stored = fs::metadata(disk.layout.object(sha256));
+    let record = {
+        let _target_lock = disk.layout.lock_target(record.key())?;
+        let record = place(disk, record, Placement::New(Acceptance::IfFirst))?;
+        let _lock = disk.layout.lock_object(record.sha256)?;
+        let stored = fs::metadata(disk.layout.object(record.sha256));
         if !stored.is_ok_and(|stored| stored.len() == record.size_bytes) {
             return Ok(None);
         }
-        create_record(disk, record, &disk.layout.record(key, sha256))?;
-    }
-    index_object(disk, record, None);
+        create_record(disk, &record)?;
+        record
+    };
+    index_object(disk, &record, None);
     announce(disk, record).map(Some)
 }
 
-/// Adds the object of a record to the index, and releases the reservation of its body.
+/// Enqueues the upload of a record, and looks its target up.
+fn announce(disk: &DiskStore, record: Record) -> Result<Published, DiskError> {
+    let (key, sha256) = (record.key(), record.sha256);
+    if let Err(error) = enqueue_upload(disk, PendingUpload { key, sha256 }) {
+        tracing::warn!(%error, %sha256, "published object is missing in the upload queue");
+        disk.request_reindex();
+    }
+    let lookup = records::look_up(&disk.layout, key)?;
+    let answers = match &lookup {
+        TargetLookup::Known(known) => known.active().sha256,
+        TargetLookup::Unreadable { record, .. } => record.sha256,
+        TargetLookup::NeverStored => sha256,
+    };
+    if disk
+        .index
+        .cached_bytes()
+        .is_ok_and(|cached_bytes| cached_bytes > disk.config.high_watermark_bytes)
+    {
+        disk.low_space.notify_one();
+    }
+    Ok(Published {
+        record: Arc::new(record),
+        lookup,
+        differs_from: (answers != sha256).then_some(answers),
+    })
+}
+
+/// Places a record among those that its target has.
+fn place(disk: &DiskStore, record: &Record, placement: Placement) -> Result<Record, DiskError> {
+    let Placement::New(acceptance) = placement else {
+        return Ok(record.clone());
+    };
+    let existing = records::read_all(&disk.layout, record.key())?;
+    let is_known = existing.digests().any(|sha256| sha256 == record.sha256);
+    let placed = existing.place(record.clone(), acceptance);
+    let bound = match placed.standing {
+        Standing::Established => records::MAX_RECORDS,
+        Standing::Witnessed => MAX_UNACCEPTED,
+    };
+    if !is_known && existing.count() >= bound {
+        return Err(DiskError::TooManyRecords);
+    }
+    Ok(placed)
+}
+
+/// Adds the object of a record to the index, and releases the reservation of its body. The object
+/// exists even if its record was not created, so its bytes count as cached.
 fn index_object(disk: &DiskStore, record: &Record, reserved: Option<u64>) {
     let (sha256, class) = (record.sha256, ObjectClass::Recorded);
     let reservation = reserved.map(|id| (disk.slot.name.as_str(), id));
@@ -82,30 +150,6 @@ fn index_object(disk: &DiskStore, record: &Record, reserved: Option<u64>) {
         tracing::warn!(%error, %sha256, "published object is missing in the index");
         disk.request_reindex();
     }
-}
-
-/// Enqueues the upload of a record, and returns the records of its target.
-fn announce(disk: &DiskStore, record: &Record) -> Result<Published, DiskError> {
-    let (key, sha256) = (record.key(), record.sha256);
-    if let Err(error) = enqueue_upload(disk, PendingUpload { key, sha256 }) {
-        tracing::warn!(%error, %sha256, "published object is missing in the upload queue");
-        disk.request_reindex();
-    }
-    let known = records::read_target(&disk.layout, key)?
-        .or_else(|| TargetRecords::new(vec![record.clone()], None, |_| true))
-        .expect("one record is enough");
-    let active = known.active().sha256;
-    if disk
-        .index
-        .cached_bytes()
-        .is_ok_and(|cached_bytes| cached_bytes > disk.config.high_watermark_bytes)
-    {
-        disk.low_space.notify_one();
-    }
-    Ok(Published {
-        records: Arc::new(known),
-        differs_from: (active != sha256).then_some(active),
-    })
 }
 
 /// Publishes a body, and pins the target to it. The object cannot be evicted in between.
@@ -119,11 +163,9 @@ pub fn publish_pinned(
 ) -> Result<Published, DiskError> {
     let (key, sha256) = (record.key(), record.sha256);
     pins::protect(disk, key, sha256)?;
-    let mut published = publish(disk, sealed, record)?;
+    let mut published = publish(disk, sealed, record, Placement::New(Acceptance::Accepted))?;
     pins::pin(disk, key, sha256)?;
-    if let Some(known) = records::read_target(&disk.layout, key)? {
-        published.records = Arc::new(known);
-    }
+    published.lookup = records::look_up(&disk.layout, key)?;
     Ok(published)
 }
 
@@ -171,45 +213,4 @@ pub(super) fn place_object(
     durable_dirs::sync(folder)?;
     disk.unreadable.invalidate(&sha256);
     missing::clear(disk, sha256)
-}
-
-/// Creates a record file, atomically and durably. An existing file stays as it is.
-///
-/// # Errors
-/// [`DiskError`] if the disk fails.
-pub fn create_record(disk: &DiskStore, record: &Record, path: &Path) -> Result<(), DiskError> {
-    let folder = path.parent().expect("a record lies in a folder");
-    disk.dirs.create(folder)?;
-    let (_, draft) = disk.slot.next_file();
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&draft)?;
-    file.write_all(&record.to_bytes())?;
-    file.sync_all()?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
-        _ => Ok(durable_dirs::sync(folder)?),
-    }
-}
-
-/// Creates the files of records that the replica has, with their markers. Returns the number of new
-/// files.
-///
-/// # Errors
-/// [`DiskError`] if the disk fails.
-pub fn import_records(disk: &DiskStore, found: &[Record]) -> Result<u64, DiskError> {
-    let mut new = 0;
-    for record in found {
-        let (key, sha256) = (record.key(), record.sha256);
-        let path = disk.layout.record(key, sha256);
-        new += u64::from(!path.exists());
-        create_record(disk, record, &path)?;
-        if let Some(markers) = &disk.markers {
-            markers.set_record(key, sha256)?;
-        }
-    }
-    Ok(new)
 }

@@ -45,6 +45,28 @@ pub fn move_in(disk: &DiskStore, path: &Path, name: &str) -> Result<(), DiskErro
     Ok(durable_dirs::sync(&folder)?)
 }
 
+/// Adds another name in quarantine for a file that will be replaced. A file that does not exist is
+/// skipped.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn copy_in(disk: &DiskStore, path: &Path, name: &str) -> Result<(), DiskError> {
+    let folder = disk.layout.quarantine();
+    disk.dirs.create(&folder)?;
+    let now = since_epoch(SystemTime::now());
+    match fs::hard_link(path, folder.join(format!("{name}.{now}"))) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::AlreadyExists
+            ) =>
+        {
+            Err(error.into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes files that are too old, and the oldest files beyond the bounds on number and size.
 ///
 /// # Errors

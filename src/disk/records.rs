@@ -10,43 +10,48 @@ use rustix::io::Errno;
 
 use super::layout::Layout;
 use super::pins::{self, Pin};
+use super::target_records::ActiveState;
 use super::{DiskError, TargetLookup, TargetRecords};
-use crate::model::{Key, MAX_RECORD_BYTES, Record, RecordError, Sha256};
+use crate::model::{
+    Answer, Key, MAX_RECORD_BYTES, Record, RecordError, RecordSet, Sha256, Target,
+    UnreadableReason, UnreadableRecord,
+};
 
-/// Bound on the record files of one target that are read.
-const MAX_ENTRIES: usize = 256;
+/// Bound on the records of one target.
+pub const MAX_RECORDS: usize = 256;
 
 /// Looks a target up.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails.
 pub fn look_up(layout: &Layout, key: Key) -> Result<TargetLookup, DiskError> {
-    let known = read_target(layout, key)?;
-    Ok(known.map_or(TargetLookup::NeverStored, |known| {
-        TargetLookup::Known(Arc::new(known))
-    }))
-}
-
-/// Reads the records and pins of a target. Returns `None` if the target has no records.
-///
-/// # Errors
-/// [`DiskError`] if the disk fails.
-pub fn read_target(layout: &Layout, key: Key) -> Result<Option<TargetRecords>, DiskError> {
     let records = read_all(layout, key)?;
-    let pins = if records.is_empty() {
+    let pins = if records.count() == 0 {
         Vec::new()
     } else {
         pins::list(layout, key)?
     };
-    Ok(choose_active(layout, records, &pins))
+    Ok(choose(layout, records, &pins))
 }
 
-/// Chooses the active record of a target that has these records and pins. Returns `None` without
-/// records.
-pub fn choose_active(layout: &Layout, records: Vec<Record>, pins: &[Pin]) -> Option<TargetRecords> {
-    let is_recorded = |pin: &&Pin| records.iter().any(|record| record.sha256 == pin.sha256);
-    let pinned = pins.iter().find(is_recorded).map(|pin| pin.sha256);
-    TargetRecords::new(records, pinned, |record| is_cached(layout, record))
+/// Chooses the record that answers for a target with these records and pins.
+pub fn choose(layout: &Layout, records: RecordSet, pins: &[Pin]) -> TargetLookup {
+    let pinned: Vec<_> = pins.iter().map(|pin| pin.sha256).collect();
+    match records.answer(&pinned) {
+        Answer::Nothing => TargetLookup::NeverStored,
+        Answer::Unreadable(record) => TargetLookup::Unreadable {
+            record,
+            is_pinned: pinned.contains(&record.sha256),
+        },
+        Answer::Record(active) => {
+            let state = ActiveState {
+                is_cached: is_cached(layout, active),
+                is_pinned: pinned.contains(&active.sha256),
+            };
+            let active = active.clone();
+            TargetLookup::Known(Arc::new(TargetRecords::new(active, records, state)))
+        }
+    }
 }
 
 /// Returns whether a target has no records according to the kernel's cache, without waiting for the
@@ -64,43 +69,99 @@ pub fn is_surely_absent(layout: &Layout, key: Key) -> bool {
         == Some(Errno::NOENT)
 }
 
-/// Reads the records of a target, up to `MAX_ENTRIES`, and all pinned ones. A damaged record counts
-/// as missing, and its file stays until the scrub.
+/// Reads the records of a target, up to `MAX_RECORDS`, and all pinned ones. A record that cannot be
+/// read is known by its name.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails.
-pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, DiskError> {
+pub fn read_all(layout: &Layout, key: Key) -> Result<RecordSet, DiskError> {
     let folder = match fs::read_dir(layout.records_of(key)) {
         Ok(folder) => folder,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RecordSet::default()),
         Err(error) => return Err(error.into()),
     };
-    let mut records = Vec::new();
-    for entry in folder.take(MAX_ENTRIES) {
+    let mut records = RecordSet::default();
+    for entry in folder.take(MAX_RECORDS) {
         let entry = entry?;
-        if !entry.file_type()?.is_file() || digest_in_name(&entry.path()).is_none() {
+        let Some(sha256) = digest_in_name(&entry.path()) else {
             continue;
-        }
-        let bytes = read(&entry.path())?;
-        match parse(&bytes, key) {
-            Ok(record) => records.push(record),
-            Err(error) => {
-                let path = entry.path();
-                tracing::warn!(path = %path.display(), %error, "damaged record ignored");
-            }
+        };
+        if entry.file_type()?.is_file() {
+            add(layout, key, sha256, &mut records)?;
+        } else {
+            // Opening a named pipe would block.
+            let reason = UnreadableReason::Damaged;
+            records.unreadable.push(UnreadableRecord { sha256, reason });
         }
     }
-    if records.len() >= MAX_ENTRIES {
+    if records.count() >= MAX_RECORDS {
         for pin in pins::list(layout, key)? {
-            if !records
-                .iter()
-                .any(|record: &Record| record.sha256 == pin.sha256)
-            {
-                records.extend(read_one(layout, key, pin.sha256)?);
+            if !records.digests().any(|sha256| sha256 == pin.sha256) {
+                add(layout, key, pin.sha256, &mut records)?;
             }
         }
     }
     Ok(records)
+}
+
+/// Reads one record and adds it, unless it was removed meanwhile.
+fn add(
+    layout: &Layout,
+    key: Key,
+    sha256: Sha256,
+    records: &mut RecordSet,
+) -> Result<(), DiskError> {
+    let reason = match read(&layout.record(key, sha256)) {
+        Ok(bytes) => match parse(&bytes, key, sha256) {
+            Ok(record) => {
+                records.readable.push(record);
+                return Ok(());
+            }
+            Err(error) => {
+                tracing::warn!(%key, %sha256, %error, "record cannot be read");
+                match error {
+                    RecordError::OtherTarget => UnreadableReason::OtherTarget,
+                    error if error.is_newer_version() => UnreadableReason::NewerVersion,
+                    _ => UnreadableReason::Damaged,
+                }
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if is_fault_of_file(&error) => {
+            tracing::warn!(%key, %sha256, %error, "record cannot be read");
+            UnreadableReason::Damaged
+        }
+        Err(error) => return Err(error.into()),
+    };
+    records.unreadable.push(UnreadableRecord { sha256, reason });
+    Ok(())
+}
+
+/// Returns whether an error concerns one file. After another error, such as too many open files,
+/// the record may be intact.
+fn is_fault_of_file(error: &io::Error) -> bool {
+    const FAULTS: [Errno; 8] = [
+        Errno::ACCESS,
+        Errno::PERM,
+        Errno::IO,
+        Errno::ISDIR,
+        Errno::NXIO,
+        Errno::LOOP,
+        Errno::BADMSG,
+        Errno::UCLEAN,
+    ];
+    // An error with a path wraps the system's error.
+    let wrapped = || {
+        error
+            .get_ref()?
+            .source()?
+            .downcast_ref::<io::Error>()?
+            .raw_os_error()
+    };
+    error
+        .raw_os_error()
+        .or_else(wrapped)
+        .is_some_and(|code| FAULTS.contains(&Errno::from_raw_os_error(code)))
 }
 
 /// Reads one record. Returns `None` if it does not exist or is damaged.
@@ -109,15 +170,13 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Record>, DiskError> {
 /// [`DiskError`] if the disk fails.
 pub fn read_one(layout: &Layout, key: Key, sha256: Sha256) -> Result<Option<Record>, DiskError> {
     match read(&layout.record(key, sha256)) {
-        Ok(bytes) => Ok(parse(&bytes, key)
-            .ok()
-            .filter(|record| record.sha256 == sha256)),
-        Err(DiskError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Ok(bytes) => Ok(parse(&bytes, key, sha256).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
-/// Parses the file of one record, without comparing it with its name. Returns `None` if it does not
+/// Parses the file of one record, and compares it with its name. Returns `None` if it does not
 /// exist, and the inner error if it is damaged.
 ///
 /// # Errors
@@ -128,10 +187,25 @@ pub fn parse_one(
     sha256: Sha256,
 ) -> Result<Option<Result<Record, RecordError>>, DiskError> {
     match read(&layout.record(key, sha256)) {
-        Ok(bytes) => Ok(Some(Record::parse(&bytes))),
-        Err(DiskError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+        Ok(bytes) => Ok(Some(parse(&bytes, key, sha256))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Parses the file of one record, without comparing it with its path. Returns `None` if it cannot
+/// be read.
+pub fn parse_content(layout: &Layout, key: Key, sha256: Sha256) -> Option<Record> {
+    Record::parse(&read(&layout.record(key, sha256)).ok()?).ok()
+}
+
+/// Finds the target in the file of a damaged record. The key proves that it is the right one.
+pub fn find_target(layout: &Layout, key: Key, sha256: Sha256) -> Option<Target> {
+    let bytes = read(&layout.record(key, sha256)).ok()?;
+    let strings = bytes.split(|byte| *byte == b'"');
+    let mut targets =
+        strings.filter_map(|text| Target::parse(std::str::from_utf8(text).ok()?).ok());
+    targets.find(|target| Key::new(target) == key)
 }
 
 /// Calls `visit` with the key and digest in the path of every record. A record that is created or
@@ -177,9 +251,8 @@ fn digest_in_name(path: &Path) -> Option<Sha256> {
     path.file_stem().filter(|_| is_json)?.to_str()?.parse().ok()
 }
 
-/// Reads a record file. On an error the record must not count as missing, because then the target
-/// could get other bytes.
-fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
+/// Reads the file of a record, up to one byte more than the largest one has.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?
         .take(MAX_RECORD_BYTES as u64 + 1)
@@ -187,13 +260,15 @@ fn read(path: &Path) -> Result<Vec<u8>, DiskError> {
     Ok(bytes)
 }
 
-/// Parses a record and checks that it belongs to the target.
-fn parse(bytes: &[u8], key: Key) -> Result<Record, RecordError> {
+/// Parses a record and compares it with its path.
+fn parse(bytes: &[u8], key: Key, sha256: Sha256) -> Result<Record, RecordError> {
     let record = Record::parse(bytes)?;
-    if record.key() == key {
-        Ok(record)
-    } else {
+    if record.key() != key {
         Err(RecordError::OtherTarget)
+    } else if record.sha256 != sha256 {
+        Err(RecordError::OtherDigest)
+    } else {
+        Ok(record)
     }
 }
 

@@ -4,13 +4,18 @@
 
 use std::sync::Arc;
 
-use crate::model::{ExpectedDigests, Record, Sha256};
+use crate::model::{ExpectedDigests, Record, RecordOrder, RecordSet, UnreadableRecord};
 
 /// Outcome of looking up a target.
 #[derive(Debug, Clone)]
 pub enum TargetLookup {
-    /// The target was never stored.
+    /// The target was never stored, or has only bytes that no operator has accepted.
     NeverStored,
+    /// The target must have these bytes. Their record cannot be read.
+    Unreadable {
+        record: UnreadableRecord,
+        is_pinned: bool,
+    },
     /// The target was stored at least once. Its object may have been evicted since.
     Known(Arc<TargetRecords>),
 }
@@ -20,36 +25,35 @@ pub enum TargetLookup {
 pub struct TargetRecords {
     active: Arc<Record>,
     others: Vec<Arc<Record>>,
-    is_cached: bool,
-    is_pinned: bool,
+    unreadable: Vec<UnreadableRecord>,
+    state: ActiveState,
+}
+
+/// State of the record that answers.
+#[derive(Debug, Clone, Copy)]
+pub struct ActiveState {
+    /// Whether the object of the record is on the disk.
+    pub is_cached: bool,
+    /// Whether an operator pinned the record.
+    pub is_pinned: bool,
 }
 
 impl TargetRecords {
-    /// Chooses the active record: the pinned one, otherwise the one seen first. Returns `None`
-    /// without records. `is_cached` says whether the object of a record is on the disk.
+    /// Creates the records of a target, of which `active` answers.
     #[must_use]
-    pub fn new(
-        records: Vec<Record>,
-        pinned: Option<Sha256>,
-        is_cached: impl Fn(&Record) -> bool,
-    ) -> Option<Self> {
-        let pinned = records
-            .iter()
-            .find(|record| Some(record.sha256) == pinned)
-            .cloned();
-        let is_pinned = pinned.is_some();
-        let active = pinned.or_else(|| Record::active(records.clone()))?;
+    pub fn new(active: Record, records: RecordSet, state: ActiveState) -> Self {
         let others = records
+            .readable
             .into_iter()
             .filter(|record| record.sha256 != active.sha256)
             .map(Arc::new)
             .collect();
-        Some(Self {
-            is_cached: is_cached(&active),
-            is_pinned,
+        Self {
             active: Arc::new(active),
             others,
-        })
+            unreadable: records.unreadable,
+            state,
+        }
     }
 
     /// Returns the record that answers for the target.
@@ -73,29 +77,29 @@ impl TargetRecords {
             .unwrap_or(&self.active)
     }
 
+    /// Returns the records that cannot be read. None of them is active.
+    #[must_use]
+    pub fn unreadable(&self) -> &[UnreadableRecord] {
+        &self.unreadable
+    }
+
     /// Returns the records that are not active, the latest first.
     #[must_use]
     pub fn others_latest_first(&self) -> Vec<Arc<Record>> {
         let mut others = self.others.clone();
-        others.sort_by_key(|record| std::cmp::Reverse((record.first_seen, record.sha256)));
+        others.sort_by_key(|record| std::cmp::Reverse(RecordOrder::of(record)));
         others
-    }
-
-    /// Returns the number of records.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        1 + self.others.len()
     }
 
     /// Returns whether the object of the active record was on the disk at the time of the lookup.
     #[must_use]
     pub fn is_cached(&self) -> bool {
-        self.is_cached
+        self.state.is_cached
     }
 
     /// Returns whether an operator pinned the active record.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
-        self.is_pinned
+        self.state.is_pinned
     }
 }

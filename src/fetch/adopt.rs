@@ -44,8 +44,8 @@ async fn adopt(
     observation: &Observation,
 ) -> Result<bool, FetchError> {
     let (cache, target) = (&state.cache, admitted.target());
-    let known = cache.lookup_uncached(Key::new(target)).await;
-    if matches!(known, Ok(TargetLookup::Known(_))) {
+    let known = cache.lookup_uncached(target).await;
+    if !matches!(known, Ok(TargetLookup::NeverStored)) {
         return Ok(true);
     }
     let Some(hit) = cache.observations().open(observation).await? else {

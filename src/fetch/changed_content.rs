@@ -1,19 +1,17 @@
 //! Content changes: bytes that differ from those that a target had before. They are not served.
 //! They are stored as a variant, so that an operator can accept them.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::resume::CompletedBody;
 use super::state::FetcherState;
-use crate::cache::{Sealed, TargetRecords};
+use crate::cache::Sealed;
 use crate::model::{ExpectedDigests, Record, RecordSource, Sha256, StoredHeaders};
 use crate::policy::Admitted;
 
 /// Content that a target had before and must have again.
 pub struct KnownContent {
     pub sha256: Sha256,
-    pub records: Arc<TargetRecords>,
 }
 
 impl KnownContent {
@@ -42,10 +40,7 @@ impl KnownContent {
         let stored = async {
             let sealed = finished.seal().await?;
             let record = build_record(admitted, &sealed, source, headers);
-            state
-                .cache
-                .publish_variant(&self.records, sealed, record)
-                .await
+            state.cache.publish_variant(sealed, record).await
         };
         if let Err(error) = stored.await {
             tracing::warn!(

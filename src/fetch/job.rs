@@ -86,12 +86,12 @@ impl FetchTask<'_> {
         if !required.is_empty() && *expected == required {
             return true;
         }
-        match self.state.cache.lookup(self.fetch_key.key).await {
-            Ok(TargetLookup::Known(records)) => {
-                *expected == ExpectedDigests::from_iter([records.active().sha256.into()])
-            }
-            _ => false,
-        }
+        let on_record = match self.state.cache.lookup(self.admitted.target()).await {
+            Ok(TargetLookup::Known(records)) => records.active().sha256,
+            Ok(TargetLookup::Unreadable { record, .. }) => record.sha256,
+            Ok(TargetLookup::NeverStored) | Err(_) => return false,
+        };
+        *expected == ExpectedDigests::from_iter([on_record.into()])
     }
 
     /// Reads the records from the disk, downloads the body if it is not stored, and publishes it.
@@ -102,25 +102,28 @@ impl FetchTask<'_> {
         let mut expected = self.fetch_key.expected.clone();
         let required = self.admitted.required_digests();
         expected.extend(required.iter().cloned());
-        let mut known_content = None;
         let peer_body = leased.take_peer_body();
-        if let Some(records) = self.read_records().await? {
-            // Another process may have stored the body since the lookup of the request.
-            if let Some(hit) = self.open_stored(&records, &expected).await {
-                return self.finish_from_hit(hit, peer_body).await;
+        let (on_record, is_pinned) = match self.read_records().await? {
+            TargetLookup::Known(records) => {
+                // Another process may have stored the body since the lookup of the request.
+                if let Some(hit) = self.open_stored(&records, &expected).await {
+                    return self.finish_from_hit(hit, peer_body).await;
+                }
+                let sha256 = records.active_for(&expected).sha256;
+                (Some(sha256), records.is_pinned())
             }
-            let record = records.active_for(&expected);
-            self.report.on_record = Some(record.sha256);
-            // The object was evicted. The origin must return the same bytes, unless the checksum
-            // file requires a digest.
-            if required.is_empty() && !self.state.cache.allows_change(&records) {
-                expected.add(record.sha256.into());
-                known_content = Some(KnownContent {
-                    sha256: record.sha256,
-                    records,
-                });
-            }
-        }
+            TargetLookup::Unreadable { record, is_pinned } => (Some(record.sha256), is_pinned),
+            TargetLookup::NeverStored => (None, false),
+        };
+        self.report.on_record = on_record;
+        self.report.on_record = on_record;
+        // The object was evicted. The origin must return the same bytes, unless the checksum file
+        // requires a digest.
+        let must_match = required.is_empty() && !self.state.cache.allows_change_unless(is_pinned);
+        let known_content = on_record
+            .filter(|_| must_match)
+            .map(|sha256| KnownContent { sha256 });
+        expected.extend(known_content.iter().map(|known| known.sha256));
         let is_on_record = known_content.is_some() || !required.is_empty();
         let sources = self.state.policy.sources(self.admitted, is_on_record);
         let spec = DownloadSpec {
@@ -191,18 +194,19 @@ impl FetchTask<'_> {
         let store = async {
             let sealed = finished.seal().await?;
             let record = build_record(admitted, &sealed, source, headers);
-            let published = cache.publish(sealed, record.clone()).await?;
-            Ok::<_, FetchError>((published, record))
+            Ok::<_, FetchError>(cache.publish(sealed, record).await?)
         };
-        let (published, record) = end.show_after(store).await?;
+        let published = end.show_after(store).await?;
         self.report.differs_from = published.differs_from;
-        let active = published.records.active_for(expected);
+        let TargetLookup::Known(records) = &published.lookup else {
+            return Ok(published.record);
+        };
+        let active = records.active_for(expected);
         let is_variant = published.differs_from == Some(active.sha256);
         // If the active object was evicted, a variant may answer in its place.
-        let answers_as_variant =
-            is_variant && !published.records.is_cached() && cache.allows_change(&published.records);
+        let answers_as_variant = is_variant && !records.is_cached() && cache.allows_change(records);
         Ok(if answers_as_variant {
-            Arc::new(record)
+            Arc::clone(&published.record)
         } else {
             Arc::clone(active)
         })

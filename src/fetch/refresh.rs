@@ -10,7 +10,7 @@ use super::in_flight::FetchKey;
 use super::shared_body::SharedBody;
 use super::source_loop::download_from_sources;
 use super::task::FetchTask;
-use crate::cache::{Sealed, TargetRecords};
+use crate::cache::{Sealed, TargetLookup};
 use crate::model::{ExpectedDigests, Key, Record, Sha256};
 use crate::policy::{Admitted, SourceKind};
 
@@ -72,8 +72,11 @@ impl Fetcher {
 impl FetchTask<'_> {
     async fn refresh(&mut self, accept: bool) -> Result<Refreshed, FetchError> {
         self.wait_for_other_fetches().await;
-        let records = self.read_records().await?;
-        let previous = records.as_ref().map(|records| records.active().sha256);
+        let previous = match self.read_records().await? {
+            TargetLookup::Known(records) => Some(records.active().sha256),
+            TargetLookup::Unreadable { record, .. } => Some(record.sha256),
+            TargetLookup::NeverStored => None,
+        };
         self.report.on_record = previous;
         // Only the origin is asked, because mirrors and archives may have older bytes.
         let mut sources = self.state.policy.sources(self.admitted, false);
@@ -90,7 +93,7 @@ impl FetchTask<'_> {
         completed.require_end()?;
         let sealed = completed.finished.seal().await?;
         let record = build_record(self.admitted, &sealed, completed.source, completed.headers);
-        self.publish_refreshed(records.as_deref(), sealed, record.clone(), accept)
+        self.publish_refreshed(previous, sealed, record.clone(), accept)
             .await?;
         self.clear_negative_cache(previous);
         Ok(Refreshed {
@@ -101,20 +104,19 @@ impl FetchTask<'_> {
 
     async fn publish_refreshed(
         &mut self,
-        records: Option<&TargetRecords>,
+        previous: Option<Sha256>,
         sealed: Sealed,
         record: Record,
         accept: bool,
     ) -> Result<(), FetchError> {
         let cache = &self.state.cache;
-        let previous = records.map(|records| records.active().sha256);
-        match records.filter(|_| previous != Some(record.sha256)) {
+        match previous.filter(|previous| *previous != record.sha256) {
             Some(_) if accept => {
                 cache.admin().publish_pinned(sealed, record).await?;
             }
             // The cache bounds the number of variants of one target.
-            Some(records) => {
-                cache.publish_variant(records, sealed, record).await?;
+            Some(_) => {
+                cache.publish_variant(sealed, record).await?;
                 self.report.differs_from = previous;
             }
             None => self.report.differs_from = cache.publish(sealed, record).await?.differs_from,

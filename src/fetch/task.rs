@@ -10,7 +10,7 @@ use super::multi_process::wait_for_lease_release;
 use super::report::FetchReport;
 use super::shared_body::SharedBody;
 use super::state::FetcherState;
-use crate::cache::{TargetLookup, TargetRecords};
+use crate::cache::TargetLookup;
 use crate::model::{ExpectedDigests, Record};
 use crate::policy::Admitted;
 
@@ -56,20 +56,17 @@ impl<'a> FetchTask<'a> {
         wait_for_lease_release(&self.state.cache, key).await;
     }
 
-    /// Reads the records of the target from the disk, past the lookup cache.
+    /// Looks the target up on the disk, past the lookup cache.
     ///
     /// # Errors
     /// [`FetchError::StoreFailed`] if the records cannot be read. Without them, nothing may be
     /// stored for the target.
-    pub async fn read_records(&self) -> Result<Option<Arc<TargetRecords>>, FetchError> {
-        match self.state.cache.lookup_uncached(self.fetch_key.key).await {
-            Ok(TargetLookup::Known(records)) => Ok(Some(records)),
-            Ok(TargetLookup::NeverStored) => Ok(None),
-            Err(error) => {
-                tracing::warn!(%error, "cache lookup failed, fetch ends");
-                Err(FetchError::StoreFailed)
-            }
-        }
+    pub async fn read_records(&self) -> Result<TargetLookup, FetchError> {
+        let lookup = self.state.cache.lookup_uncached(self.admitted.target());
+        lookup.await.map_err(|error| {
+            tracing::warn!(%error, "cache lookup failed, fetch ends");
+            FetchError::StoreFailed
+        })
     }
 
     /// Emits the events of the finished fetch and logs its result.

@@ -42,8 +42,9 @@ pub async fn lookup(
     request: &CacheRequest,
 ) -> Lookup {
     let (cache, key) = (&services.cache, Key::new(admitted.target()));
-    let Some(known) = find_records(services, admitted, key).await else {
-        return Lookup::Miss(MissKind::NeverStored);
+    let known = match find_records(services, admitted, key).await {
+        Ok(known) => known,
+        Err(kind) => return Lookup::Miss(kind),
     };
     let required = admitted
         .required_sha256()
@@ -77,23 +78,29 @@ async fn find_records(
     services: &GatewayServices,
     admitted: &Admitted,
     key: Key,
-) -> Option<Arc<TargetRecords>> {
-    let cache = &services.cache;
-    let looked_up = match cache.lookup(key).await {
+) -> Result<Arc<TargetRecords>, MissKind> {
+    let (cache, target) = (&services.cache, admitted.target());
+    let looked_up = match cache.lookup(target).await {
         Ok(TargetLookup::NeverStored) => {
             if !Box::pin(services.fetcher.adopt_observation(admitted)).await {
-                return None;
+                return Err(MissKind::NeverStored);
             }
-            cache.lookup(key).await
+            cache.lookup(target).await
         }
         looked_up => looked_up,
     };
     match looked_up {
-        Ok(TargetLookup::Known(known)) => Some(known),
-        Ok(TargetLookup::NeverStored) => None,
+        Ok(TargetLookup::Known(known)) => Ok(known),
+        Ok(TargetLookup::Unreadable { is_pinned, .. })
+            if cache.allows_change_unless(is_pinned) =>
+        {
+            Err(MissKind::EvictedMutable)
+        }
+        Ok(TargetLookup::Unreadable { record, .. }) => Err(MissKind::Evicted(record.sha256)),
+        Ok(TargetLookup::NeverStored) => Err(MissKind::NeverStored),
         Err(error) => {
             tracing::warn!(%error, %key, "cache lookup failed, treating the request as a miss");
-            None
+            Err(MissKind::NeverStored)
         }
     }
 }

@@ -109,8 +109,7 @@ impl<'a> Revalidation<'a> {
 
     /// Returns what was stored as an immutable target, or by an operator.
     async fn find_record(&self) -> Option<Stored> {
-        let key = Key::new(self.admitted.target());
-        match self.services.cache.lookup(key).await {
+        match self.services.cache.lookup(self.admitted.target()).await {
             Ok(TargetLookup::Known(records)) => {
                 let observation = Observation::from_record(records.active());
                 self.open(observation, StoredKind::Record).await

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::bucket::{Bucket, BucketError};
 use crate::cache::{Cache, CacheError};
-use crate::disk::{DiskError, IoClass, digest_of, open_object, publish, records};
+use crate::disk::{DiskError, IoClass, digest_of, open_object, record_files, records};
 use crate::model::{Algorithm, Key, Record, Sha256};
 
 /// A record of a folder, with its object if there is one.
@@ -96,16 +96,13 @@ pub async fn import_record(
     match cache.download(bucket, &record).await {
         Ok(sealed) => {
             let size_bytes = sealed.size_bytes;
-            cache.publish(sealed, record).await?;
+            cache.publish_recorded(sealed, record).await?;
             Ok(ImportedRecord::WithObject { size_bytes })
         }
         Err(CacheError::Bucket(BucketError::NotFound)) => {
             let created = cache.disk().run(IoClass::Maintenance, move |disk| {
-                publish::create_record(
-                    disk,
-                    &record,
-                    &disk.layout.record(record.key(), record.sha256),
-                )
+                let _lock = disk.layout.lock_object(record.sha256)?;
+                record_files::create_record(disk, &record)
             });
             created.await?;
             Ok(ImportedRecord::RecordOnly)

@@ -14,6 +14,7 @@ mod key;
 mod lock;
 mod range;
 pub mod record;
+mod record_set;
 mod sanitize;
 mod scheme;
 mod secret;
@@ -30,7 +31,10 @@ pub use ftp_file::{FtpFile, FtpFileError, Login};
 pub use key::Key;
 pub use lock::lock;
 pub use range::{ByteRange, RangeSpec, Selected};
-pub use record::{MAX_RECORD_BYTES, Record, RecordError, RecordSource, StoredHeaders};
+pub use record::{MAX_RECORD_BYTES, Record, RecordError, RecordSource, Standing, StoredHeaders};
+pub use record_set::{
+    Acceptance, Answer, RecordOrder, RecordSet, UnreadableReason, UnreadableRecord,
+};
 pub use sanitize::{root_cause, sanitize_line};
 pub use scheme::Scheme;
 pub use secret::Secret;

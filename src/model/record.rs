@@ -1,6 +1,7 @@
 //! Record of one target and the bytes that it returned.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -25,8 +26,10 @@ pub enum RecordError {
     Damaged(#[from] serde_json::Error),
     #[error("the record has version {0}, which is not supported")]
     Version(u32),
-    #[error("the record belongs to another target")]
+    #[error("it is the record of another target")]
     OtherTarget,
+    #[error("it has another digest")]
+    OtherDigest,
 }
 
 /// Stored header fields of the origin's response. Values are visible ASCII of bounded length.
@@ -93,7 +96,31 @@ pub struct RecordSource {
     pub headers: StoredHeaders,
 }
 
-/// Record that one target returned these bytes. A record file is created once and never rewritten.
+/// Whether a record may answer for its target.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// The origin gave these bytes before any others, or an operator accepted them.
+    #[default]
+    Established,
+    /// The origin gave these bytes after others. They answer only if an operator accepts them.
+    Witnessed,
+}
+
+impl Standing {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde calls this function with a reference"
+    )]
+    fn is_established(&self) -> bool {
+        *self == Self::Established
+    }
+}
+
+/// Record that one target returned these bytes. A record file is created once. Only a record of an
+/// earlier generation, or an intact one in place of a damaged one, replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
@@ -102,7 +129,12 @@ pub struct Record {
     pub target: Target,
     pub sha256: Sha256,
     pub size_bytes: u64,
-    /// Time at which the target first returned these bytes.
+    /// Number that orders the records of a target, from 1. Records of version 0.1.0 have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<NonZeroU64>,
+    #[serde(default, skip_serializing_if = "Standing::is_established")]
+    pub standing: Standing,
+    /// Time at which the target first returned these bytes. It is for people only.
     #[serde(with = "rfc3339")]
     pub first_seen: SystemTime,
     /// As [`RecordSource::source`].
@@ -114,8 +146,23 @@ pub struct Record {
     pub digests: BTreeMap<Algorithm, String>,
 }
 
+/// The field that all versions of the format have.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
+impl RecordError {
+    /// Whether a newer release wrote the file.
+    #[must_use]
+    pub fn is_newer_version(&self) -> bool {
+        matches!(self, Self::Version(version) if *version > VERSION)
+    }
+}
+
 impl Record {
-    /// Creates a record in the current version. `first_seen` is truncated to milliseconds.
+    /// Creates the record of a target that has no other. Publishing gives it its generation.
+    /// `first_seen` is truncated to milliseconds.
     #[must_use]
     pub fn new(
         target: &Target,
@@ -129,6 +176,8 @@ impl Record {
             target: target.clone(),
             sha256: digests.sha256,
             size_bytes,
+            generation: Some(NonZeroU64::MIN),
+            standing: Standing::Established,
             first_seen: truncate_to_millis(first_seen),
             source,
             headers,
@@ -139,15 +188,17 @@ impl Record {
     /// Parses a record file.
     ///
     /// # Errors
-    /// [`RecordError`] if the file is invalid. Callers treat an invalid record as absent.
+    /// [`RecordError`] if the file is invalid. Its name still says which bytes the target had.
     pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > MAX_RECORD_BYTES {
             return Err(RecordError::TooLarge);
         }
-        let record: Self = serde_json::from_slice(bytes)?;
-        if record.version != VERSION {
-            return Err(RecordError::Version(record.version));
+        // Other versions may have other fields.
+        let Versioned { version } = serde_json::from_slice(bytes)?;
+        if version != VERSION {
+            return Err(RecordError::Version(version));
         }
+        let record: Self = serde_json::from_slice(bytes)?;
         Ok(Self {
             headers: record.headers.sanitised(),
             ..record
@@ -176,14 +227,6 @@ impl Record {
             sha256: self.sha256,
             others: self.digests.clone(),
         }
-    }
-
-    /// Returns the active record of a target: the earliest one, then the one with the lower digest.
-    #[must_use]
-    pub fn active(records: Vec<Self>) -> Option<Self> {
-        records
-            .into_iter()
-            .min_by_key(|record| (record.first_seen, record.sha256))
     }
 }
 

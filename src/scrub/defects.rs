@@ -10,7 +10,7 @@ use fs_err as fs;
 use serde::Serialize;
 
 use crate::disk::{self, DiskError, DiskStore, ObjectClass, records};
-use crate::model::{Key, RecordError, Sha256};
+use crate::model::{Key, Sha256};
 
 /// Index rows that are read at a time.
 const BATCH: usize = 1000;
@@ -138,20 +138,18 @@ pub enum Damage {
     Content(String),
 }
 
-/// Returns the damage of a record whose object has this length. A record of an unknown version is
-/// not damaged: a newer release has written it.
+/// Returns the damage of a record whose object has this length. A record of a newer version is not
+/// damaged.
 pub fn find_damage(
     disk: &DiskStore,
     key: Key,
     sha256: Sha256,
     object_bytes: Option<u64>,
 ) -> Result<Option<Damage>, DiskError> {
-    let damaged = |why: &str| Some(Damage::Content(why.to_owned()));
     Ok(match records::parse_one(&disk.layout, key, sha256)? {
-        None | Some(Err(RecordError::Version(_))) => None,
-        Some(Err(error)) => damaged(&error.to_string()),
-        Some(Ok(record)) if record.key() != key => damaged("it is the record of another target"),
-        Some(Ok(record)) if record.sha256 != sha256 => damaged("it has another digest"),
+        None => None,
+        Some(Err(error)) if error.is_newer_version() => None,
+        Some(Err(error)) => Some(Damage::Content(error.to_string())),
         Some(Ok(record)) => object_bytes
             .filter(|object_bytes| *object_bytes != record.size_bytes)
             .map(|_| Damage::Length),

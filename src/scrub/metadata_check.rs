@@ -9,11 +9,19 @@ use fs_err as fs;
 use super::defects::{self, DefectAt, ObjectDefect};
 use super::throttled_read::ReadThrottle;
 use crate::cache::{Cache, CacheError};
-use crate::disk::{DiskError, DiskStore, IoClass, pins, publish, quarantine, records};
+use crate::disk::{DiskError, DiskStore, IoClass, pins, quarantine, record_files, records};
 use crate::model::{Key, Record, Sha256};
 
 /// Bytes that reading one record counts as, for the throttle.
 const RECORD_BYTES: u64 = 4096;
+
+/// Result of repairing a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordRepair {
+    Repaired,
+    /// The file stays. A request for its target repairs it, if the object is intact.
+    Unrepaired,
+}
 
 /// A check of the whole folder.
 pub struct MetadataCheck {
@@ -144,8 +152,9 @@ impl MetadataCheck {
         .await
     }
 
-    /// Moves a damaged record to quarantine, and restores it from the bucket. Returns false if the
-    /// bucket does not have it. If the object was found intact, `intact_bytes` is its length.
+    /// Replaces a damaged record by that of the bucket, or else by one that is rebuilt from its
+    /// object. Without either it stays, because its name says which bytes the target had. If the
+    /// object was found intact, `intact_bytes` is its length.
     ///
     /// # Errors
     /// [`CacheError`] if the disk cannot be read or written, or the bucket does not answer.
@@ -153,37 +162,36 @@ impl MetadataCheck {
         &self,
         name: &str,
         intact_bytes: Option<u64>,
-    ) -> Result<bool, CacheError> {
+    ) -> Result<RecordRepair, CacheError> {
         let Some((key, sha256)) = defects::parse_record_name(name) else {
-            return Ok(false);
+            return Ok(RecordRepair::Unrepaired);
         };
         let is_damaged = maintenance(&self.cache, move |disk| {
-            let _lock = disk.layout.lock_object(sha256)?;
-            let is_damaged = defects::find_damage(disk, key, sha256, intact_bytes)?.is_some();
-            if is_damaged {
-                quarantine::move_in(
-                    disk,
-                    &disk.layout.record(key, sha256),
-                    &format!("{key}.{sha256}.json"),
-                )?;
-            }
-            Ok(is_damaged)
+            Ok(defects::find_damage(disk, key, sha256, intact_bytes)?.is_some())
         });
         if !is_damaged.await? {
-            return Ok(true);
+            return Ok(RecordRepair::Repaired);
         }
+        let copy = match self.cache.bucket() {
+            Some(bucket) => bucket.records().read(key, sha256).await?,
+            None => None,
+        };
+        let repaired = maintenance(&self.cache, move |disk| {
+            if let Some(record) = copy {
+                record_files::replace_damaged(disk, &record)?;
+                return Ok(RecordRepair::Repaired);
+            }
+            let Some(target) = records::find_target(&disk.layout, key, sha256) else {
+                return Ok(RecordRepair::Unrepaired);
+            };
+            Ok(match record_files::rebuild_record(disk, &target, sha256)? {
+                Some(_) => RecordRepair::Repaired,
+                None => RecordRepair::Unrepaired,
+            })
+        });
+        let repaired = repaired.await?;
         self.cache.invalidate(key).await;
-        let Some(bucket) = self.cache.bucket() else {
-            return Ok(false);
-        };
-        let Some(record) = bucket.records().read(key, sha256).await? else {
-            return Ok(false);
-        };
-        maintenance(&self.cache, move |disk| {
-            publish::create_record(disk, &record, &disk.layout.record(key, sha256))
-        })
-        .await?;
-        Ok(true)
+        Ok(repaired)
     }
 
     /// Moves an orphan to quarantine, unless it is pinned or was published again meanwhile.

@@ -2,7 +2,7 @@
 
 use super::defects::{Defect, DefectAt};
 use super::finding_recorder::Repair;
-use super::metadata_check::MetadataCheck;
+use super::metadata_check::{MetadataCheck, RecordRepair};
 use super::object_repair::{ObjectRepair, object_name};
 use super::report::RepairOutcome;
 use super::restore::restore;
@@ -91,8 +91,8 @@ async fn repair_record(
         RepairOutcome::Unchanged.into()
     } else {
         match check.repair_record(&defect.name, intact_bytes).await {
-            Ok(true) => RepairOutcome::Restored.into(),
-            Ok(false) => RepairOutcome::Unrecoverable.into(),
+            Ok(RecordRepair::Repaired) => RepairOutcome::Restored.into(),
+            Ok(RecordRepair::Unrepaired) => RepairOutcome::Unchanged.into(),
             Err(CacheError::Bucket(error)) => Repair {
                 outcome: RepairOutcome::Unrecoverable,
                 error: Some(error.to_string()),

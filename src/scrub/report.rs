@@ -22,7 +22,7 @@ pub struct ScrubOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RepairOutcome {
-    /// Restored from the bucket.
+    /// Restored from the bucket, or a record from its object.
     Restored,
     /// Fetched again from upstream.
     Refetched,

@@ -48,6 +48,8 @@ fn record_json(status: &RecordStatus) -> Value {
         "sha256": record.sha256,
         "digests": digests(record),
         "size_bytes": record.size_bytes,
+        "generation": record.generation,
+        "standing": record.standing,
         "first_seen": date(record.first_seen),
         "source": record.source,
         "cached": status.is_cached,

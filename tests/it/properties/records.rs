@@ -2,10 +2,12 @@
 //! record.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
 
 use millpond::model::{
-    Algorithm, Digests, Key, Record, RecordSource, Sha256, StoredHeaders, Target,
+    Acceptance, Algorithm, Answer, Digests, Key, Record, RecordOrder, RecordSet, RecordSource,
+    Sha256, Standing, StoredHeaders, Target,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -141,23 +143,74 @@ proptest! {
     #[test]
     fn record_order_does_not_change_the_answer(
         target in parts(),
-        seen in vec((any::<[u8; 32]>(), 0..3u64), 1..5),
+        seen in vec((any::<[u8; 32]>(), 0..3u64, 0..3u64, any::<bool>()), 1..5),
         turn in any::<prop::sample::Index>(),
     ) {
         let target = Target::parse(&target.canonical()).unwrap();
         let records: Vec<_> = seen
             .iter()
-            .map(|&(sha256, secs)| {
+            .map(|&(sha256, secs, generation, is_witnessed)| {
                 let sha256 = Sha256::from_bytes(sha256);
                 let digests = Digests { sha256, others: BTreeMap::new() };
                 let first_seen = SystemTime::UNIX_EPOCH + Duration::from_secs(secs);
-                Record::new(&target, digests, 1, first_seen, RecordSource::default())
+                let source = RecordSource::default();
+                let mut record = Record::new(&target, digests, 1, first_seen, source);
+                record.generation = NonZeroU64::new(generation);
+                if is_witnessed {
+                    record.standing = Standing::Witnessed;
+                }
+                record
             })
             .collect();
         let mut turned = records.clone();
         turned.rotate_left(turn.index(records.len()));
-        let answering = Record::active(records.clone()).unwrap();
-        prop_assert_eq!(&Record::active(turned).unwrap(), &answering);
-        prop_assert!(records.iter().all(|record| record.first_seen >= answering.first_seen));
+        let set = |readable| RecordSet { readable, unreadable: Vec::new() };
+        let (records, turned) = (set(records), set(turned));
+        let answer = records.answer(&[]);
+        prop_assert_eq!(turned.answer(&[]), answer);
+        let established = || records.readable.iter().filter(|record| {
+            record.standing == Standing::Established
+        });
+        let Answer::Record(answering) = answer else {
+            prop_assert!(established().next().is_none());
+            return Ok(());
+        };
+        prop_assert_eq!(answering.standing, Standing::Established);
+        prop_assert!(established().all(|record| record.generation >= answering.generation));
+        // Only the records of version 0.1.0 are ordered by their times.
+        let is_old = |record: &&Record| record.generation.is_none();
+        let is_later = |record: &Record| record.first_seen >= answering.first_seen;
+        prop_assert!(established().filter(is_old).all(is_later));
+    }
+
+    #[test]
+    fn new_record_follows_all_others(
+        target in parts(),
+        seen in vec((any::<[u8; 32]>(), any::<u64>()), 0..5),
+        sha256 in any::<[u8; 32]>(),
+    ) {
+        let target = Target::parse(&target.canonical()).unwrap();
+        let new = |sha256| {
+            let digests = Digests { sha256: Sha256::from_bytes(sha256), others: BTreeMap::new() };
+            let source = RecordSource::default();
+            Record::new(&target, digests, 1, SystemTime::UNIX_EPOCH, source)
+        };
+        let readable = seen.iter().map(|&(sha256, generation)| {
+            let mut record = new(sha256);
+            record.generation = NonZeroU64::new(generation);
+            record
+        });
+        let set = RecordSet { readable: readable.collect(), unreadable: Vec::new() };
+        let placed = set.place(new(sha256), Acceptance::IfFirst);
+        let accepted = set.place(new(sha256), Acceptance::Accepted);
+        prop_assume!(set.digests().all(|known| known != Sha256::from_bytes(sha256)));
+        prop_assert_eq!(placed.standing == Standing::Witnessed, set.count() > 0);
+        prop_assert_eq!(accepted.standing, Standing::Established);
+        let refused = set.place(new(sha256), Acceptance::Refused);
+        prop_assert_eq!(refused.standing, Standing::Witnessed);
+        for known in &set.readable {
+            prop_assert!(RecordOrder::of(known) <= RecordOrder::of(&placed));
+            prop_assert!(known.generation <= accepted.generation);
+        }
     }
 }

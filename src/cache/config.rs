@@ -12,6 +12,9 @@ use crate::model::{ConfigError, HumanDuration, Size};
 /// Minimum scrub interval. A shorter one would scrub continuously.
 const MIN_SCRUB_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Fraction of `max_size` that is left to unfinished bodies.
+const UNFINISHED_SHARE: f64 = 0.1;
+
 /// Response for an evicted target that returns other bytes when it is fetched again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,12 +33,14 @@ pub struct Config {
     pub dir: PathBuf,
     /// Maximum size of the objects in the folder.
     pub max_size: Size,
-    /// Fraction of `max_size` at which eviction begins.
+    /// Fraction of `max_size` at which eviction begins. Above 0.9 it is 0.9.
     pub high_watermark: f64,
     /// Fraction of `max_size` at which eviction ends.
     pub low_watermark: f64,
     /// Free space that Millpond leaves on the file system.
     pub min_free: Size,
+    /// Inodes that Millpond leaves on the file system, at most 5 % of all.
+    pub min_free_inodes: u64,
     /// Interval of the maintenance tasks.
     pub maintenance_interval: HumanDuration,
     /// Time after which a disk operation for a request is abandoned, and the request continues
@@ -68,6 +73,7 @@ impl Default for Config {
             high_watermark: 0.80,
             low_watermark: 0.70,
             min_free: Size::gib(5),
+            min_free_inodes: 10_000,
             maintenance_interval: HumanDuration::from_secs(3600),
             disk_timeout: HumanDuration::from_secs(20),
             scrub_interval: HumanDuration::from_secs(30 * 24 * 3600),
@@ -128,13 +134,16 @@ impl Config {
 
     /// Returns the settings of the cache folder, in bytes.
     pub(super) fn disk(&self) -> DiskConfig {
+        // Unfinished bodies live in a part that finished objects leave free.
+        let high_watermark = self.high_watermark.min(1.0 - UNFINISHED_SHARE);
         DiskConfig {
             dir: self.dir.clone(),
             max_size_bytes: self.max_size.bytes,
-            high_watermark_bytes: fraction_of(self.max_size, self.high_watermark),
-            low_watermark_bytes: fraction_of(self.max_size, self.low_watermark),
+            high_watermark_bytes: fraction_of(self.max_size, high_watermark),
+            low_watermark_bytes: fraction_of(self.max_size, self.low_watermark.min(high_watermark)),
             max_observed_bytes: fraction_of(self.max_size, self.revalidate_share),
             min_free_bytes: self.min_free.bytes,
+            min_free_inodes: self.min_free_inodes,
             timeout: self.disk_timeout.0,
         }
     }

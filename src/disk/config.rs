@@ -20,6 +20,8 @@ pub struct DiskConfig {
     pub max_observed_bytes: u64,
     /// Bytes of the file system that Millpond keeps free.
     pub min_free_bytes: u64,
+    /// Inodes of the file system that Millpond keeps free, at most 5 % of all.
+    pub min_free_inodes: u64,
     /// Time after which a disk operation for a request is abandoned.
     pub timeout: Duration,
 }

@@ -105,6 +105,35 @@ pub fn make_disk_space(
     free(disk, class, missing_bytes)
 }
 
+/// Evicts `objects` objects because the file system has too few free inodes for a body of `class`.
+///
+/// # Errors
+/// [`DiskError`] if the index or the disk fails.
+pub fn make_inodes(disk: &DiskStore, class: ObjectClass, objects: u64) -> Result<(), DiskError> {
+    if disk.mode == OpenMode::Maintenance {
+        return Ok(());
+    }
+    let _lock = EvictionLock::acquire(disk)?;
+    disk.index.lru().flush_access_times()?;
+    let goal = Goal { bytes: 0, objects };
+    let candidates = match class {
+        ObjectClass::Recorded => Candidates::All,
+        ObjectClass::Observed => Candidates::Observed,
+    };
+    free_from(disk, candidates, goal).map(drop)
+}
+
+/// Returns the number of bytes that an eviction could free.
+///
+/// # Errors
+/// [`DiskError::Index`] if the index fails.
+pub fn evictable_bytes(disk: &DiskStore) -> Result<u64, DiskError> {
+    match disk.mode {
+        OpenMode::Serve => disk.index.lru().evictable_bytes(),
+        OpenMode::Maintenance => Ok(0),
+    }
+}
+
 /// Evicts observed objects until they have no more than their share of the cache.
 ///
 /// # Errors
@@ -119,7 +148,7 @@ pub fn evict_observed_surplus(disk: &DiskStore) -> Result<(), DiskError> {
     let observed_bytes = disk.index.observed_bytes()?;
     if surplus(observed_bytes) {
         let surplus_bytes = observed_bytes - disk.config.max_observed_bytes;
-        free_from(disk, Candidates::Observed, surplus_bytes)?;
+        free_from(disk, Candidates::Observed, Goal::bytes(surplus_bytes))?;
     }
     Ok(())
 }
@@ -134,12 +163,12 @@ enum Candidates {
 /// Evicts at least `size_bytes` for a body of `class`. Evicts nothing if less than that can be
 /// evicted. Observed bodies replace observed objects first, and others only within their share.
 fn free(disk: &DiskStore, class: ObjectClass, size_bytes: u64) -> Result<(), DiskError> {
-    if disk.mode == OpenMode::Maintenance || size_bytes > disk.index.lru().evictable_bytes()? {
+    if disk.mode == OpenMode::Maintenance || size_bytes > evictable_bytes(disk)? {
         return Ok(());
     }
     let observed_bytes = disk.index.observed_bytes()?;
     let freed_bytes = if class == ObjectClass::Observed {
-        free_from(disk, Candidates::Observed, size_bytes)?
+        free_from(disk, Candidates::Observed, Goal::bytes(size_bytes))?
     } else {
         0
     };
@@ -147,17 +176,31 @@ fn free(disk: &DiskStore, class: ObjectClass, size_bytes: u64) -> Result<(), Dis
     let is_within_share = class == ObjectClass::Recorded
         || observed_bytes.saturating_add(missing_bytes) <= disk.config.max_observed_bytes;
     if missing_bytes > 0 && is_within_share {
-        free_from(disk, Candidates::All, missing_bytes)?;
+        free_from(disk, Candidates::All, Goal::bytes(missing_bytes))?;
     }
     Ok(())
 }
 
-/// Evicts candidates until `size_bytes` are free. Returns how many bytes it evicted.
-fn free_from(disk: &DiskStore, candidates: Candidates, size_bytes: u64) -> Result<u64, DiskError> {
+/// Bytes and objects that an eviction must free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Goal {
+    bytes: u64,
+    objects: u64,
+}
+
+impl Goal {
+    fn bytes(bytes: u64) -> Self {
+        Self { bytes, objects: 0 }
+    }
+}
+
+/// Evicts candidates until the goal is reached. Returns how many bytes it evicted.
+fn free_from(disk: &DiskStore, candidates: Candidates, goal: Goal) -> Result<u64, DiskError> {
     let markers = active_markers(disk)?;
-    let mut freed_bytes = 0;
+    let mut freed = Goal::bytes(0);
     let mut stuck = 0;
-    while freed_bytes < size_bytes && stuck < MAX_STUCK {
+    let is_reached = |freed: Goal| freed.bytes >= goal.bytes && freed.objects >= goal.objects;
+    while !is_reached(freed) && stuck < MAX_STUCK {
         let batch = match candidates {
             Candidates::Observed => disk.index.lru().observed_candidates(BATCH)?,
             Candidates::All => disk.index.lru().candidates(BATCH)?,
@@ -166,11 +209,14 @@ fn free_from(disk: &DiskStore, candidates: Candidates, size_bytes: u64) -> Resul
             break;
         }
         for sha256 in batch {
-            if freed_bytes >= size_bytes || stuck >= MAX_STUCK {
+            if is_reached(freed) || stuck >= MAX_STUCK {
                 break;
             }
             match evict_replicated(disk, sha256, markers.as_ref()) {
-                Ok(Some(EvictResult::Evicted { size_bytes })) => freed_bytes += size_bytes,
+                Ok(Some(EvictResult::Evicted { size_bytes })) => {
+                    freed.bytes += size_bytes;
+                    freed.objects += 1;
+                }
                 Ok(Some(EvictResult::NotFound | EvictResult::Pinned) | None) => {}
                 Err(DiskError::Io(error)) => {
                     tracing::warn!(%error, %sha256, "object could not be evicted");
@@ -183,7 +229,7 @@ fn free_from(disk: &DiskStore, candidates: Candidates, size_bytes: u64) -> Resul
             }
         }
     }
-    Ok(freed_bytes)
+    Ok(freed.bytes)
 }
 
 /// Returns the markers that allow eviction, or `None` if there is no replica. A process without a

@@ -11,24 +11,20 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use fs_err as fs;
-use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
-use rustix::io::Errno;
 use tokio::task::spawn_blocking;
 
 use super::caller::{Caller, CallerObserver};
-use super::index::{ObjectClass, Reservation, is_damage};
+use super::index::ObjectClass;
 use super::layout::StagedName;
-use super::{DiskError, DiskIo, DiskStore, IoClass, OpenFile, evict};
+use super::space_reservation::{self, ReservingBody, Space};
+use super::{DiskError, DiskIo, DiskStore, IoClass, OpenFile, free_inodes};
 use crate::model::{Digests, ExpectedDigests, Hasher, lock};
-
-/// Step in which space is reserved for a body of unknown length, in bytes.
-const RESERVATION_STEP_BYTES: u64 = 64 << 20;
 
 /// A body that is being written. Dropping it before it is sealed removes its file and reservation.
 pub struct Staging {
     file: Arc<StagedFile>,
     handle: Arc<File>,
-    reserved_bytes: u64,
+    space: Space,
     /// Shared with the write in progress, which may hang.
     hash_state: Arc<Mutex<HashState>>,
     /// Number of appended bytes, including those that the disk did not take.
@@ -78,8 +74,8 @@ pub struct Sealed {
 }
 
 impl Staging {
-    /// Creates a staged file and reserves space for it, `length` bytes if the length is known.
-    /// Evicts if there is too little space. `class` says what will name the object.
+    /// Creates a staged file and reserves space for its first bytes. Evicts nothing yet, because
+    /// `length` is only a claim. `class` says what will name the object.
     ///
     /// # Errors
     /// [`DiskError::NoSpace`] if the body does not fit, otherwise the error of the index or the
@@ -114,6 +110,7 @@ impl Staging {
             length,
             hasher,
         } = body;
+        free_inodes::ensure(disk, class)?;
         let (id, path) = disk.slot.next_file();
         let file = Arc::new(StagedFile {
             io,
@@ -122,14 +119,16 @@ impl Staging {
             path,
             is_published: AtomicBool::new(false),
         });
-        let reserved_bytes = length.unwrap_or(RESERVATION_STEP_BYTES);
+        let mut space = Space::of_length(length);
         let handle = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .open(&file.path)?;
         let handle = Arc::new(handle.into_parts().0);
-        reserve(disk, &file, &handle, reserved_bytes, waiting)?;
+        let body = file.reserving(&handle);
+        space_reservation::reject_oversized(disk, body, length)?;
+        space.reserved_bytes = space_reservation::reserve(disk, body, space, waiting)?;
         let hash_state = HashState {
             hasher,
             hashed_bytes: 0,
@@ -137,7 +136,7 @@ impl Staging {
         Ok(Self {
             file,
             handle,
-            reserved_bytes,
+            space,
             hash_state: Arc::new(Mutex::new(hash_state)),
             written_bytes: 0,
             failure: None,
@@ -175,7 +174,7 @@ impl Staging {
         let offset = self.written_bytes;
         let end = offset + bytes.len() as u64;
         let mut written = Ok(());
-        if self.failure.is_none() && end > self.reserved_bytes {
+        if self.failure.is_none() && end > self.space.reserved_bytes {
             written = self.reserve_to(end).await;
         }
         if self.failure.is_none() && written.is_ok() {
@@ -207,20 +206,18 @@ impl Staging {
         written
     }
 
-    /// Reserves a total of at least `end` bytes, in steps.
+    /// Reserves a total of at least `end` bytes, which have arrived.
     async fn reserve_to(&mut self, end: u64) -> Result<(), DiskError> {
-        let wanted_bytes = end.div_ceil(RESERVATION_STEP_BYTES) * RESERVATION_STEP_BYTES;
+        self.space.arrived_bytes = end;
+        let space = self.space;
         // The operation owns the file, so that it does not reserve for a file that was dropped.
         let (file, handle) = (Arc::clone(&self.file), Arc::clone(&self.handle));
         let caller = Caller::new();
         let waiting = caller.observe();
-        self.file
-            .io
-            .run(IoClass::Request, move |disk| {
-                reserve(disk, &file, &handle, wanted_bytes, &waiting)
-            })
-            .await?;
-        self.reserved_bytes = wanted_bytes;
+        let reserved = self.file.io.run(IoClass::Request, move |disk| {
+            space_reservation::reserve(disk, file.reserving(&handle), space, &waiting)
+        });
+        self.space.reserved_bytes = reserved.await?;
         Ok(())
     }
 
@@ -291,51 +288,15 @@ impl Finished {
     }
 }
 
-/// Reserves a total of `wanted_bytes` for one body, first in the index, then on the file system.
-/// Evicts if there is too little space, and keeps `min_free_bytes` free.
-fn reserve(
-    disk: &DiskStore,
-    file: &StagedFile,
-    handle: &File,
-    wanted_bytes: u64,
-    waiting: &CallerObserver,
-) -> Result<(), DiskError> {
-    let class = file.class;
-    let limit_bytes = disk.config.max_size_bytes;
-    let reserve = || {
-        waiting.check()?;
-        disk.index
-            .reserve(&disk.slot.name, file.id, wanted_bytes, limit_bytes)
-    };
-    let reservation = match reserve() {
-        Err(DiskError::Index(error)) if is_damage(&error) => {
-            disk.index.replace_if_lost(&disk.layout)?;
-            disk.request_reindex();
-            disk.low_space.notify_one();
-            reserve()?
-        }
-        other => other?,
-    };
-    match reservation {
-        Reservation::Granted => {}
-        Reservation::Short(_) if wanted_bytes > limit_bytes => return Err(DiskError::NoSpace),
-        Reservation::Short(_) => evict::make_space(disk, class, reserve)?,
-    }
-    let min_free_bytes = disk.config.min_free_bytes;
-    if let Err(DiskError::NoSpace) = allocate(handle, wanted_bytes) {
-        let needed_bytes = wanted_bytes.saturating_add(min_free_bytes);
-        let missing_bytes = needed_bytes.saturating_sub(free_bytes(handle)?);
-        evict::make_disk_space(disk, class, missing_bytes)?;
-        allocate(handle, wanted_bytes)?;
-    }
-    let missing_bytes = min_free_bytes.saturating_sub(free_bytes(handle)?);
-    if missing_bytes > 0 {
-        evict::make_disk_space(disk, class, missing_bytes)?;
-        if free_bytes(handle)? < min_free_bytes {
-            return Err(DiskError::NoSpace);
+impl StagedFile {
+    /// Returns what a reservation needs to know of the body.
+    fn reserving<'a>(&self, handle: &'a File) -> ReservingBody<'a> {
+        ReservingBody {
+            id: self.id,
+            class: self.class,
+            handle,
         }
     }
-    Ok(())
 }
 
 impl Drop for StagedFile {
@@ -359,24 +320,6 @@ impl Drop for StagedFile {
         };
         self.io.spawn_cleanup(remove);
     }
-}
-
-/// Allocates blocks without changing the length of the file. Does nothing if the file system does
-/// not support it.
-fn allocate(handle: &File, size_bytes: u64) -> Result<(), DiskError> {
-    if size_bytes == 0 {
-        return Ok(());
-    }
-    match fallocate(handle, FallocateFlags::KEEP_SIZE, 0, size_bytes) {
-        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-        Err(error) => Err(std::io::Error::from(error).into()),
-    }
-}
-
-/// Returns the free space of the file system that an unprivileged process can use, in bytes.
-fn free_bytes(handle: &File) -> Result<u64, DiskError> {
-    let state = fstatvfs(handle).map_err(std::io::Error::from)?;
-    Ok(state.f_bavail.saturating_mul(state.f_frsize))
 }
 
 /// Hashes a piece, unless it is hashed already. A hung write may hash its piece after it was

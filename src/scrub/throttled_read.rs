@@ -129,6 +129,7 @@ mod tests {
             low_watermark_bytes: 0,
             max_observed_bytes: u64::MAX,
             min_free_bytes: 0,
+            min_free_inodes: 0,
             timeout: Duration::from_secs(1),
         };
         let store = DiskStore::open(config, OpenMode::Maintenance, None, EventSink::new()).unwrap();

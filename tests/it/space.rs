@@ -3,7 +3,9 @@
 
 use std::fs;
 
-use crate::harness::{Gate, Gateway, Origin, Reply, all_at_once, archive, eventually};
+use crate::harness::{
+    Disk, Gate, Gateway, Origin, Reply, all_at_once, archive, assert_same, eventually,
+};
 
 #[test]
 fn object_larger_than_cache_passes_through() {
@@ -257,4 +259,113 @@ fn one_process_evicts_at_a_time() {
         gateway.object_path(&bodies[2]).exists().then_some(())
     });
     assert_eq!(gateway.objects().len(), 2, "one object is evicted");
+}
+
+#[test]
+fn claimed_length_evicts_nothing() {
+    // The origin states the length at the URL prefix and at the proxy port, or sends chunks.
+    let [stated, chunked] = [false, true];
+    for (number, is_chunked) in [stated, stated, chunked].into_iter().enumerate() {
+        let origin = Origin::start();
+        let gateway = filled(&origin);
+        let gate = Gate::new();
+        let claims: Vec<_> = (0..3)
+            .map(|seed| {
+                (
+                    format!("/claim-{seed}.tar.gz"),
+                    archive(80 + seed, 1_000_000),
+                )
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for (path, body) in &claims {
+            let reply = Reply::file(body).gate_at(2000, &gate);
+            origin.serve(path, if is_chunked { reply.chunked() } else { reply });
+            let url = origin.url(path);
+            let request = if number == 1 {
+                gateway.proxied("GET", &url)
+            } else {
+                gateway.get(&url)
+            };
+            let mut answer = request.open();
+            answer.read(1000);
+            answers.push(answer);
+        }
+        gate.await_reached(3);
+        assert_eq!(gateway.objects().len(), 7, "a claim evicts nothing");
+        // Another client's file still fits.
+        let small = archive(90, 100_000);
+        origin.serve("/small-1.0.tar.gz", Reply::file(&small));
+        gateway.assert_serves(&origin.url("/small-1.0.tar.gz"), &small);
+        gateway.await_stored(&origin.url("/small-1.0.tar.gz"));
+        assert_eq!(gateway.objects().len(), 8);
+        gate.open();
+        for ((_, body), answer) in claims.iter().zip(answers) {
+            assert_same(&answer.finish().body, &body[1000..]);
+        }
+    }
+}
+
+#[test]
+fn arrived_bytes_evict_least_recently_used() {
+    let origin = Origin::start();
+    let gateway = filled(&origin);
+    let used_last = archive(40, 100_000);
+    gateway.assert_serves(&origin.url("/old-0.tar.gz"), &used_last);
+    let (gate, body) = (Gate::new(), archive(91, 600_000));
+    origin.serve(
+        "/big-1.0.tar.gz",
+        Reply::file(&body).gate_at(500_000, &gate),
+    );
+    let mut answer = gateway.get(&origin.url("/big-1.0.tar.gz")).open();
+    answer.read(400_000);
+    gate.await_reached(1);
+    let kept = gateway.objects().len();
+    assert!((4..7).contains(&kept), "{kept} objects are left");
+    gate.open();
+    answer.finish();
+    gateway.await_stored(&origin.url("/big-1.0.tar.gz"));
+    assert!(gateway.object_path(&body).exists());
+    assert!(gateway.object_path(&used_last).exists());
+}
+
+#[test]
+fn missing_inodes_evict_small_files() {
+    let disk = Disk::mount();
+    let origin = Origin::start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .cache_in(disk.folder())
+        .start();
+    let path = |number: u64| format!("/x-{number}.tar.gz");
+    let store = |number: u64| {
+        let body = archive(number, 500);
+        origin.serve(&path(number), Reply::file(&body));
+        gateway.assert_serves(&origin.url(&path(number)), &body);
+        assert_eq!(
+            gateway.await_fetch(&origin.url(&path(number)))["outcome"],
+            "stored",
+            "{number}"
+        );
+    };
+    store(0);
+    // About 40 objects can stay beside the records and folders of these targets.
+    let (count, plenty) = (120, 10_000);
+    disk.set_inodes(plenty);
+    disk.set_inodes(plenty - disk.free_inodes() + 700);
+    (1..count).for_each(store);
+    assert!(disk.free_inodes() > 0, "inodes stay free");
+    for number in count - 5..count {
+        gateway
+            .assert_serves(&origin.url(&path(number)), &archive(number, 500))
+            .assert_cache(&["hit"]);
+    }
+    assert!(
+        (gateway.objects().len() as u64) < count,
+        "objects were evicted for their inodes"
+    );
+    assert_eq!(gateway.records().len() as u64, count);
+    gateway.request("GET", "/readyz").send().assert_status(200);
 }

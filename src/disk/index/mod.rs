@@ -139,14 +139,7 @@ impl Index {
     ) -> Result<Reservation, DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let others: i64 = transaction.query_row(
-            "SELECT (SELECT cached_bytes FROM ledger)
-                  + (SELECT coalesce(sum(size_bytes), 0) FROM reservations
-                     WHERE NOT (process = ?1 AND id = ?2))",
-            params![process, to_i64(id)],
-            |row| row.get(0),
-        )?;
-        let missing_bytes = to_u64(others)
+        let missing_bytes = others_bytes(&transaction, process, id)?
             .saturating_add(size_bytes)
             .saturating_sub(limit_bytes);
         if missing_bytes > 0 {
@@ -158,6 +151,23 @@ impl Index {
         )?;
         transaction.commit()?;
         Ok(Reservation::Granted)
+    }
+
+    /// Returns how many bytes must be evicted before `size_bytes` can be reserved for a body.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub(super) fn missing_bytes(
+        &self,
+        process: &str,
+        id: u64,
+        size_bytes: u64,
+        limit_bytes: u64,
+    ) -> Result<u64, DiskError> {
+        let others_bytes = others_bytes(&lock(&self.connection), process, id)?;
+        Ok(others_bytes
+            .saturating_add(size_bytes)
+            .saturating_sub(limit_bytes))
     }
 
     /// Releases the reservation of one body.
@@ -350,6 +360,16 @@ impl Index {
     pub fn bucket_objects(&self) -> BucketObjects<'_> {
         BucketObjects::new(&self.connection)
     }
+}
+
+/// Returns the cached and reserved bytes without the reservation of one body.
+fn others_bytes(connection: &Connection, process: &str, id: u64) -> Result<u64, rusqlite::Error> {
+    let sql = "SELECT (SELECT cached_bytes FROM ledger)
+             + (SELECT coalesce(sum(size_bytes), 0) FROM reservations
+                WHERE NOT (process = ?1 AND id = ?2))";
+    connection
+        .query_row(sql, params![process, to_i64(id)], |row| row.get(0))
+        .map(to_u64)
 }
 
 /// Makes the uploads that dead processes had dequeued available again.

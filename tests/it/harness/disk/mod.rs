@@ -118,6 +118,16 @@ impl Disk {
         self.memory.tree().capacity_bytes = capacity_bytes;
     }
 
+    /// Limits the number of files and folders.
+    pub fn set_inodes(&self, inodes: u64) {
+        self.memory.tree().inodes = Some(inodes);
+    }
+
+    /// Returns the number of files and folders that can still be made.
+    pub fn free_inodes(&self) -> u64 {
+        self.memory.tree().inodes().1
+    }
+
     fn find(&self, file: &Path) -> u64 {
         let mut node = ROOT;
         for name in file

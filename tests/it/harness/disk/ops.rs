@@ -128,9 +128,7 @@ impl Filesystem for Mounted {
         reply: ReplyEntry,
     ) {
         let name = name.to_owned();
-        self.enter(reply, move |tree| {
-            tree.make(parent.0, &name, mode, true).ok_or(Errno::ENOENT)
-        });
+        self.enter(reply, move |tree| make(tree, parent.0, &name, mode, true));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -204,9 +202,7 @@ impl Filesystem for Mounted {
     ) {
         let name = name.to_owned();
         let make = move |tree: &mut Tree| {
-            let node = tree
-                .make(parent.0, &name, mode, false)
-                .ok_or(Errno::ENOENT)?;
+            let node = make(tree, parent.0, &name, mode, false)?;
             attributes(tree, node)
         };
         self.0.answer(Class::Write, reply, make, |reply, attr| {
@@ -344,10 +340,20 @@ impl Filesystem for Mounted {
             Ok((
                 tree.capacity_bytes / block,
                 tree.capacity_bytes.saturating_sub(tree.used_bytes()) / block,
+                tree.inodes(),
             ))
         };
-        self.look(reply, count, |reply, (all, free)| {
-            reply.statfs(all, free, free, 0, 0, BLOCK_BYTES, 255, BLOCK_BYTES);
+        self.look(reply, count, |reply, (all, free, (files, free_files))| {
+            reply.statfs(
+                all,
+                free,
+                free,
+                files,
+                free_files,
+                BLOCK_BYTES,
+                255,
+                BLOCK_BYTES,
+            );
         });
     }
 
@@ -371,4 +377,19 @@ impl Filesystem for Mounted {
             }
         });
     }
+}
+
+/// Makes a file or a folder, if there is an inode for it.
+fn make(
+    tree: &mut Tree,
+    folder: u64,
+    name: &OsStr,
+    mode: u32,
+    is_folder: bool,
+) -> Result<u64, Errno> {
+    if tree.is_out_of_inodes() {
+        return Err(Errno::ENOSPC);
+    }
+    tree.make(folder, name, mode, is_folder)
+        .ok_or(Errno::ENOENT)
 }

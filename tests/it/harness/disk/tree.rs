@@ -50,6 +50,8 @@ pub struct Tree {
     nodes: HashMap<u64, Node>,
     next: u64,
     pub capacity_bytes: u64,
+    /// Number of inodes, if it is limited.
+    pub inodes: Option<u64>,
 }
 
 impl Node {
@@ -89,7 +91,20 @@ impl Tree {
             nodes: HashMap::from([(ROOT, Node::folder(0o755))]),
             next: ROOT + 1,
             capacity_bytes,
+            inodes: None,
         }
+    }
+
+    /// Returns the number of inodes and of free ones, or zeros without a limit.
+    pub fn inodes(&self) -> (u64, u64) {
+        let used = self.nodes.values().filter(|node| node.links > 0).count() as u64;
+        self.inodes
+            .map_or((0, 0), |all| (all, all.saturating_sub(used)))
+    }
+
+    /// Returns whether no file can be made for want of an inode.
+    pub fn is_out_of_inodes(&self) -> bool {
+        self.inodes.is_some() && self.inodes().1 == 0
     }
 
     pub fn node(&self, node: u64) -> Option<&Node> {
@@ -202,6 +217,7 @@ impl Tree {
             nodes: HashMap::new(),
             next: self.next,
             capacity_bytes: self.capacity_bytes,
+            inodes: self.inodes,
         };
         let mut to_do = vec![ROOT];
         while let Some(number) = to_do.pop() {

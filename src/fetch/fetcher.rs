@@ -115,6 +115,12 @@ impl Fetcher {
         self.state.cache.observations().remove(key).await
     }
 
+    /// Whether this process fetches the target.
+    #[must_use]
+    pub fn is_fetching(&self, target: &Target) -> bool {
+        self.state.in_flight().contains_target(Key::new(target))
+    }
+
     /// Whether a client may be redirected to the origin: no process fetches the target, and neither
     /// the target nor its host has failed recently.
     #[must_use]

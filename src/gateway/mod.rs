@@ -13,6 +13,7 @@ mod error;
 mod in_flight;
 mod invalidation;
 mod lookup;
+mod new_target;
 mod pass_through;
 mod preconditions;
 mod representation;

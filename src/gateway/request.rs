@@ -46,6 +46,7 @@ pub enum FileDelivery {
 /// Request for a target.
 #[derive(Debug)]
 pub struct CacheRequest {
+    /// Address of the client, whose new targets are counted.
     pub client: IpAddr,
     pub endpoint: Endpoint,
     pub delivery: FileDelivery,

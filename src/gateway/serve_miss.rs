@@ -9,6 +9,7 @@ use super::config::MissPolicy;
 use super::error::RequestError;
 use super::in_flight::{ArrivingBody, can_stream_unverified, stream_in_flight};
 use super::lookup::MissKind;
+use super::new_target;
 use super::representation::Representation;
 use super::request::{CacheRequest, Endpoint, RequestMethod};
 use super::required_digest::{is_path_digest_optional, without_path_digest};
@@ -35,6 +36,9 @@ impl Gateway {
             kind == MissKind::NeverStored && self.can_redirect_to_origin(&request, admitted);
         match request.method {
             RequestMethod::Head => self.pass_through(admitted, request).await,
+            _ if new_target::count(&self.services, admitted, request.client, kind).is_err() => {
+                self.pass_through(admitted, request).await
+            }
             _ if may_redirect => Ok(self.redirect_and_fetch(admitted)),
             _ => self.join_fetch(admitted, request).await,
         }

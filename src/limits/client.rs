@@ -27,6 +27,8 @@ pub struct LimitsConfig {
     pub burst: u32,
     pub concurrent_downloads: u32,
     pub concurrent_tunnels: u32,
+    /// Targets that were never stored and that one client may have stored in an hour.
+    pub new_targets_per_hour: u32,
     /// Bytes per second for all transfers of one client.
     pub bandwidth: Rate,
     /// Bytes per second for this instance.
@@ -42,6 +44,7 @@ impl Default for LimitsConfig {
             burst: 1000,
             concurrent_downloads: 1000,
             concurrent_tunnels: 1000,
+            new_targets_per_hour: 20_000,
             bandwidth: Rate::UNLIMITED,
             total_bandwidth: Rate::UNLIMITED,
             exempt_clients: Vec::new(),
@@ -84,6 +87,11 @@ pub enum OverLimit {
     Tunnels,
 }
 
+/// Error returned when a client has had too many new targets stored within an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many new targets from one address (limits.new_targets_per_hour)")]
+pub struct TooManyNewTargets;
+
 /// Active transfers of one client.
 #[derive(Debug, Default)]
 struct ActiveTransfers {
@@ -109,6 +117,7 @@ type ClientTransfers = Mutex<HashMap<ClientNet, ActiveTransfers>>;
 pub struct ClientLimits {
     config: LimitsConfig,
     requests: Option<Arc<DefaultKeyedRateLimiter<ClientNet>>>,
+    new_targets: Option<Arc<DefaultKeyedRateLimiter<ClientNet>>>,
     clock: DefaultClock,
     pub bandwidth: Arc<Bandwidth>,
     transfers: Arc<ClientTransfers>,
@@ -118,6 +127,7 @@ impl ClientLimits {
     pub fn new(config: LimitsConfig) -> Self {
         Self {
             requests: requests_limiter(&config),
+            new_targets: new_targets_limiter(&config),
             clock: DefaultClock::default(),
             bandwidth: Arc::new(Bandwidth::new(config.bandwidth, config.total_bandwidth)),
             transfers: Arc::default(),
@@ -141,6 +151,11 @@ impl ClientLimits {
             } else {
                 fresh.requests
             },
+            new_targets: if old.new_targets_per_hour == new.new_targets_per_hour {
+                self.new_targets.clone()
+            } else {
+                fresh.new_targets
+            },
             bandwidth: if same_bandwidth {
                 Arc::clone(&self.bandwidth)
             } else {
@@ -150,6 +165,15 @@ impl ClientLimits {
             clock: fresh.clock,
             config: fresh.config,
         }
+    }
+
+    /// Counts a target that will be stored for the first time.
+    pub fn count_new_target(&self, client: IpAddr) -> Result<(), TooManyNewTargets> {
+        let (Some(net), Some(new_targets)) = (self.client_network(client), &self.new_targets)
+        else {
+            return Ok(());
+        };
+        new_targets.check_key(&net).map_err(|_| TooManyNewTargets)
     }
 
     /// Counts a request, and checks the limit for the transfer that it starts.
@@ -206,6 +230,10 @@ impl ClientLimits {
             requests.retain_recent();
             requests.shrink_to_fit();
         }
+        if let Some(new_targets) = &self.new_targets {
+            new_targets.retain_recent();
+            new_targets.shrink_to_fit();
+        }
         self.bandwidth.prune_idle();
         lock(&self.transfers).shrink_to_fit();
     }
@@ -217,6 +245,11 @@ fn requests_limiter(config: &LimitsConfig) -> Option<Arc<DefaultKeyedRateLimiter
     Some(Arc::new(RateLimiter::keyed(
         Quota::per_second(rate).allow_burst(burst),
     )))
+}
+
+fn new_targets_limiter(config: &LimitsConfig) -> Option<Arc<DefaultKeyedRateLimiter<ClientNet>>> {
+    let per_hour = NonZeroU32::new(config.new_targets_per_hour)?;
+    Some(Arc::new(RateLimiter::keyed(Quota::per_hour(per_hour))))
 }
 
 fn lock(transfers: &ClientTransfers) -> MutexGuard<'_, HashMap<ClientNet, ActiveTransfers>> {

@@ -14,6 +14,8 @@ mod upstream;
 pub use admission::{AdmissionControl, AdmissionLimits, ConnectionPermit, ResponsePermit};
 pub use bandwidth::Pacer;
 pub(crate) use client::ClientLimits;
-pub use client::{LimitsConfig, OverLimit, PendingTransfer, TransferKind, TransferPermit};
+pub use client::{
+    LimitsConfig, OverLimit, PendingTransfer, TooManyNewTargets, TransferKind, TransferPermit,
+};
 pub use fd_budget::{FdBudget, MAX_IN_FLIGHT, divide_descriptors};
 pub use upstream::{PassThroughPermit, UpstreamBusy, UpstreamLimits, UpstreamPermit};

@@ -47,7 +47,9 @@ pub use request_options::{EgressRoute, EgressRouteError, RequestOptions, is_prox
 pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
 
-use crate::limits::{ClientLimits, LimitsConfig, PendingTransfer, TransferKind};
+use crate::limits::{
+    ClientLimits, LimitsConfig, PendingTransfer, TooManyNewTargets, TransferKind,
+};
 use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
 use admitted::NetworkUse;
 use checksum_file::ChecksumFile;
@@ -144,6 +146,14 @@ impl Policy {
     #[must_use]
     pub fn required_sha256(&self, target: &Target) -> Option<Sha256> {
         self.checksums.load().get(target)
+    }
+
+    /// Counts a target that is about to be stored for the first time for the client at `address`.
+    ///
+    /// # Errors
+    /// [`TooManyNewTargets`]. The response may then pass through unstored.
+    pub fn count_new_target(&self, address: IpAddr) -> Result<(), TooManyNewTargets> {
+        self.limits.load().count_new_target(address)
     }
 
     /// Checks a client's address, and counts its request.

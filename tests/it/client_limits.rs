@@ -211,3 +211,39 @@ fn reload_changes_limits() {
     });
     assert_eq!(from(&gateway, "10.0.0.8").send().status, 200);
 }
+
+#[test]
+fn client_beyond_new_targets_gets_unstored_responses() {
+    let origin = Origin::start();
+    let gateway = trusting(&origin)
+        .set("limits.new_targets_per_hour", "3")
+        .start();
+    let path = |number: u64| format!("/pub/x-{number}.0.tar.gz");
+    let ask = |number: u64, client: &str| {
+        let body = archive(number, 5000);
+        origin.serve(&path(number), Reply::file(&body));
+        let request = gateway.get(&origin.url(&path(number)));
+        let answer = request.header("X-Forwarded-For", client).send();
+        answer.assert_body(200, &body);
+        answer
+    };
+    for number in 0..6 {
+        ask(number, "10.0.0.1");
+        if number < 3 {
+            gateway.await_stored(&origin.url(&path(number)));
+        }
+    }
+    assert_eq!(gateway.records().len(), 3, "no more are stored");
+    // Stored targets, other clients and another /64 network are not affected.
+    ask(0, "10.0.0.1").assert_cache(&["hit"]);
+    for (number, client) in [(10, "10.0.0.2"), (11, "2001:db8::1")] {
+        ask(number, client);
+        gateway.await_stored(&origin.url(&path(number)));
+    }
+    ask(4, "10.0.0.1");
+    assert_eq!(origin.count(&path(4)), 2, "the response was not stored");
+    // The same target is stored for a client that is within the limit.
+    ask(4, "10.0.0.2");
+    gateway.await_stored(&origin.url(&path(4)));
+    ask(4, "10.0.0.1").assert_cache(&["hit"]);
+}

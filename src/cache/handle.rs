@@ -10,7 +10,7 @@ use super::lookup_cache::LookupCache;
 use crate::bucket::{Bucket, Config as BucketConfig};
 use crate::disk::{
     DiskHealth, DiskIo, DiskStore, FileHit, IoClass, ObjectClass, OpenError, OpenMode, Placement,
-    Published, Sealed, Staging, publish,
+    Published, Sealed, Staging, TargetLookup, publish,
 };
 use crate::freshness::ReusePolicy;
 use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
@@ -155,8 +155,11 @@ impl Cache {
 
     /// Remembers the records of a target, and wakes the upload task.
     async fn announce(&self, key: Key, published: &Published) {
-        let lookup = published.lookup.clone();
-        self.inner.lookups.insert(key, lookup).await;
+        match &published.lookup {
+            // The bucket may have the bytes that the target must have.
+            TargetLookup::NeverStored => self.inner.lookups.invalidate(key).await,
+            lookup => self.inner.lookups.insert(key, lookup.clone()).await,
+        }
         self.notify_upload();
     }
 

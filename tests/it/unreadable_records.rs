@@ -228,8 +228,10 @@ fn unreadable_record_in_bucket_forbids_other_bytes() {
     origin.serve(PATH, Reply::file(&new));
     for damaged in [&b""[..], b"{\"version\":1", b"{\"version\":99}"] {
         bucket.write(&key, damaged);
-        let two = in_bucket(&bucket, &origin).start();
+        let builder = in_bucket(&bucket, &origin).text("gateway.miss", "redirect");
+        let two = builder.text("cache.negative_ttl", "30s").start();
         assert_refused(&two, &url);
+        two.get(&url).wget_agent().send().assert_problem(409);
     }
     bucket.write(&key, &intact);
     let two = in_bucket(&bucket, &origin).start();

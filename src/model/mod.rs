@@ -6,6 +6,7 @@
 mod authority;
 mod config_error;
 mod digest;
+mod disposition;
 mod event;
 mod fields;
 mod file_type;
@@ -24,6 +25,7 @@ mod units;
 
 pub use config_error::ConfigError;
 pub use digest::{Algorithm, Digest, DigestError, Digests, ExpectedDigests, Hasher, Sha256};
+pub use disposition::Attachment;
 pub use event::{Cause, Event, EventSink};
 pub use fields::{Fields, is_end_to_end_header};
 pub use file_type::{FILE_TYPE_SNIFF_BYTES, FileType};

@@ -1,5 +1,6 @@
 //! Properties that hold for every input, compared with models that are too simple to be wrong.
 
+mod attachments;
 mod classes;
 mod config;
 mod hosts;

@@ -3,6 +3,7 @@
 //! Apart from the HTTP client, which resolves through [`CheckedResolver`], no other module connects
 //! to an origin. The module is independent of the protocol. Its main type is [`Dialer`].
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,9 @@ pub enum DialError {
     Unresolved(String),
     #[error("cannot connect to {0}")]
     Unreachable(String),
+    /// Nothing listens on the port of the host.
+    #[error("{0} refused the connection")]
+    Refused(String),
     #[error("connection to {0} timed out")]
     Timeout(String),
 }
@@ -72,8 +76,8 @@ impl Dialer {
     /// Connects a tunnel to the first reachable address.
     ///
     /// # Errors
-    /// As [`Dialer::resolve`]; [`DialError::Unreachable`] or [`DialError::Timeout`] for the last
-    /// address that was tried.
+    /// As [`Dialer::resolve`]; [`DialError::Unreachable`], [`DialError::Refused`] or
+    /// [`DialError::Timeout`] for the last address that was tried.
     pub async fn connect(&self, tunnel: &AdmittedTunnel) -> Result<TcpStream, DialError> {
         self.connect_to_host(tunnel.host(), tunnel.port(), tunnel.address())
             .await
@@ -117,6 +121,9 @@ impl Dialer {
         for address in addresses {
             match timeout(self.connect_timeout, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    failure = DialError::Refused(host.to_owned());
+                }
                 Ok(Err(_)) => failure = DialError::Unreachable(host.to_owned()),
                 Err(_) => failure = DialError::Timeout(host.to_owned()),
             }

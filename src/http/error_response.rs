@@ -50,7 +50,7 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             (Code::METHOD_NOT_ALLOWED, REQUEST_DENIED, "bad-method")
         }
         RequestError::NotFound(_) => (Code::NOT_FOUND, None, "unknown"),
-        RequestError::LoopDetected(_) => (Code::BAD_REQUEST, Some("proxy_loop_detected"), "loop"),
+        RequestError::LoopDetected(_) => (Code::LOOP_DETECTED, Some("proxy_loop_detected"), "loop"),
         RequestError::Misdirected(_) => (Code::MISDIRECTED_REQUEST, REQUEST_DENIED, "misdirected"),
         RequestError::Denied(denied) => return status_of_denied(denied),
         RequestError::OverLimit(_) => (Code::TOO_MANY_REQUESTS, REQUEST_DENIED, "over-limit"),
@@ -115,23 +115,20 @@ fn status_of_denied(denied: &PolicyDenied) -> ErrorStatus {
 }
 
 fn status_of_origin_error(error: &OriginError, endpoint: Endpoint) -> ErrorStatus {
-    let (status, proxy_error, detail) = match error {
+    let (status, detail) = match error {
         OriginError::Denied(denied) => return status_of_denied(denied),
         OriginError::CircuitOpen { last, .. } => return status_of_origin_error(last, endpoint),
         OriginError::Status { status, .. } => {
-            (translate_status(*status, endpoint), None, "origin-status")
+            (translate_status(*status, endpoint), "origin-status")
         }
-        OriginError::Unreachable(_) => {
-            let proxy_error = Some("http_response_incomplete");
-            (StatusCode::GATEWAY_TIMEOUT, proxy_error, "origin-silent")
-        }
+        OriginError::Unreachable(_) => (StatusCode::GATEWAY_TIMEOUT, "origin-silent"),
         OriginError::InvalidRequest(_)
         | OriginError::InvalidResponse(_)
-        | OriginError::TlsFailure(_) => (StatusCode::BAD_GATEWAY, PROTOCOL_ERROR, "origin-wrong"),
+        | OriginError::TlsFailure(_) => (StatusCode::BAD_GATEWAY, "origin-wrong"),
     };
     ErrorStatus {
         status,
-        proxy_error,
+        proxy_error: error.proxy_error(),
         detail,
     }
 }

@@ -16,6 +16,9 @@ pub enum ConnectionFault {
     /// The HTTP client could not connect. The text is the root cause, without a URL.
     #[error("cannot connect to the origin: {0}")]
     Connect(String),
+    /// Nothing listens on the port of the origin.
+    #[error("the origin refused the connection")]
+    Refused,
     #[error("{0}")]
     Timeout(TimeoutPhase),
     #[error("the origin sends slower than fetch.min_speed")]

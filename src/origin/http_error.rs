@@ -31,12 +31,22 @@ pub fn classify(error: reqwest::Error) -> OriginError {
         ConnectionFault::Timeout(TimeoutPhase::Connect)
     } else if error.is_timeout() {
         ConnectionFault::Timeout(TimeoutPhase::Response)
+    } else if error.is_connect() && is_refused(&error) {
+        ConnectionFault::Refused
     } else if error.is_connect() {
         ConnectionFault::Connect(root_cause(&error))
     } else {
         ConnectionFault::Closed(root_cause(&error))
     };
     fault.into()
+}
+
+/// Returns whether nothing listens at the address.
+fn is_refused(error: &reqwest::Error) -> bool {
+    let first: &(dyn StdError + 'static) = error;
+    successors(Some(first), |&cause| cause.source())
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Finds an error of the TLS library, such as an untrusted certificate.

@@ -13,6 +13,7 @@ mod ftp;
 mod http;
 mod http_clients;
 mod http_error;
+mod proxy_error;
 mod request;
 mod response;
 mod reuse;

@@ -178,7 +178,7 @@ fn forwarding_loop_is_refused() {
         "the inner request is refused because of its Via"
     );
     let inner_answer = gateway.log().wait_for("the inner request", |event| {
-        event["message"] == "request" && event["status"] == 400
+        event["message"] == "request" && event["status"] == 508
     });
     assert_eq!(inner_answer["endpoint"], "gateway");
 }

@@ -222,7 +222,7 @@ fn forwarding_loop_is_refused() {
     let bytes =
         format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\nVia: 1.1 mill-test\r\n\r\n");
     let answer = Waiting::send(gateway.proxy_addr(), bytes.as_bytes(), false).head();
-    assert_eq!(answer.head.status, 400);
+    assert_eq!(answer.head.status, 508);
     assert_nobody_came(&listener);
 }
 

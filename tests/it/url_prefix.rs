@@ -309,17 +309,17 @@ fn forwarding_loop_is_refused() {
         .get(&origin.url(PATH))
         .header("Via", "1.1 mill-test")
         .send()
-        .assert_problem(400);
+        .assert_problem(508);
     gateway
         .get(&origin.url(PATH))
         .header("Via", "1.1 other, 1.1 mill-test (x)")
         .send()
-        .assert_problem(400);
+        .assert_problem(508);
     gateway
         .proxied("GET", &origin.url(PATH))
         .header("Via", "1.1 mill-test")
         .send()
-        .assert_problem(400);
+        .assert_problem(508);
     assert_eq!(origin.total(), 0);
     origin.serve(PATH, Reply::ok(&archive(1, 1000)));
     gateway

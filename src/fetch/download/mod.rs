@@ -204,8 +204,8 @@ impl<'a> Download<'a> {
                 Err(OriginError::from(ConnectionFault::ResumeFailed).into())
             }
             // A parent returns 504 to `only-if-cached` if it has no stored response (RFC 9111,
-            // section 5.2.1.7).
-            504 if source.kind() == SourceKind::Parent => Err(parent_cache::not_found().into()),
+            // section 5.2.1.7). It returns 508 if it would ask this node in turn.
+            504 | 508 if source.kind() == SourceKind::Parent => Err(parent_cache::not_found().into()),
             _ => Err(response.as_error().into()),
         }
     }

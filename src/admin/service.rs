@@ -290,7 +290,7 @@ impl AdminService {
         } = upload;
         let admitted = self.admit_cacheable(target)?;
         expected.extend(admitted.required_sha256());
-        self.policy.admit_body(None, length)?;
+        self.policy.admit_upload(length)?;
         let limit = self.policy.max_object_size();
         let finished = stage_upload(&self.cache, limit, length, body).await?;
         if finished.digests.first_mismatch(&expected).is_some() {

@@ -1,22 +1,47 @@
 //! Check of `Content-Encoding` in responses of origins.
+//!
+//! A coded body would be stored as the file. A label alone costs nothing, because the first bytes
+//! decide. The main type is [`CodingCheck`].
 
-use crate::model::FileType;
+use crate::model::{ContentCoding, FILE_TYPE_SNIFF_BYTES, FileType};
 use crate::origin::{OriginError, ProtocolFault, Response};
 use crate::policy::Admitted;
 
-/// Rejects a response with a content coding, because the coded bytes would be stored as the file.
-///
-/// A coding that is the format of the file itself is accepted: origins often send
-/// `Content-Encoding: gzip` for a `.tar.gz`.
-///
-/// # Errors
-/// [`OriginError::InvalidResponse`].
-pub fn check_content_encoding(response: &Response, admitted: &Admitted) -> Result<(), OriginError> {
-    let path = admitted.target().path();
-    match response.content_encoding() {
-        Some(coding) if !FileType::is_own_coding(path, &coding) => {
-            Err(ProtocolFault::ContentEncoding(coding).into())
+/// Content coding that a response states for a body, which must not be coded.
+#[derive(Debug, Clone)]
+pub struct CodingCheck {
+    /// The stated coding, and the value of the field.
+    stated: Option<(ContentCoding, String)>,
+    file_type: FileType,
+}
+
+impl CodingCheck {
+    /// Reads `Content-Encoding` of a response for a target.
+    #[must_use]
+    pub fn new(response: &Response, admitted: &Admitted) -> Self {
+        let value = response.list_header("content-encoding");
+        Self {
+            stated: ContentCoding::parse(&value).map(|coding| (coding, value)),
+            file_type: admitted.named_type(),
         }
-        _ => Ok(()),
+    }
+
+    /// Returns how many of the first bytes [`CodingCheck::check`] needs.
+    #[must_use]
+    pub fn sniff_bytes(&self) -> usize {
+        self.stated.as_ref().map_or(0, |_| FILE_TYPE_SNIFF_BYTES)
+    }
+
+    /// Checks the first bytes of the body, or a whole short body.
+    ///
+    /// # Errors
+    /// [`OriginError::InvalidResponse`] if they are coded.
+    pub fn check(&self, head: &[u8]) -> Result<(), OriginError> {
+        match &self.stated {
+            Some((coding, value)) if coding.is_applied(self.file_type, head) => {
+                Err(ProtocolFault::ContentEncoding(value.clone()).into())
+            }
+            _ => Ok(()),
+        }
     }
 }

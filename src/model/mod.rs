@@ -28,7 +28,7 @@ pub use digest::{Algorithm, Digest, DigestError, Digests, ExpectedDigests, Hashe
 pub use disposition::Attachment;
 pub use event::{Cause, Event, EventSink};
 pub use fields::{Fields, is_end_to_end_header};
-pub use file_type::{FILE_TYPE_SNIFF_BYTES, FileType};
+pub use file_type::{ContentCoding, FILE_TYPE_SNIFF_BYTES, FileType};
 pub use ftp_file::{FtpFile, FtpFileError, Login};
 pub use key::Key;
 pub use lock::lock;

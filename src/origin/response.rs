@@ -177,13 +177,6 @@ impl Response {
         (last.checked_add(1) == Some(complete)).then_some((first, complete))
     }
 
-    /// Returns `Content-Encoding` in lower case. `None` for `identity`.
-    #[must_use]
-    pub fn content_encoding(&self) -> Option<String> {
-        let coding = self.header("content-encoding")?.trim().to_ascii_lowercase();
-        (!coding.is_empty() && coding != "identity").then_some(coding)
-    }
-
     /// Returns the status as an error, for a caller that needs a body.
     #[must_use]
     pub fn as_error(&self) -> OriginError {

@@ -89,7 +89,7 @@ impl PassThrough {
     ) -> Result<PassThroughResponse, OriginError> {
         let response = &received.response;
         self.policy
-            .admit_body(response.header("content-type"), response.length())?;
+            .admit_body(admitted, response.header("content-type"), response.length())?;
         if matches!(response.status(), 200 | 206) {
             admitted.check_age(response.stored_headers().modified_at(), SystemTime::now())?;
         }

@@ -121,14 +121,32 @@ impl Admitted {
     /// Returns the type that the first bytes must have.
     #[must_use]
     pub fn file_type(&self) -> FileType {
-        if !self.check_file_type {
-            return FileType::UNCHECKED;
+        if self.check_file_type {
+            self.named_type()
+        } else {
+            FileType::UNCHECKED
         }
-        let name = self.classified.query_file();
-        match FileType::from_path(name.unwrap_or_else(|| self.target.path())) {
+    }
+
+    /// Returns the type that the name promises, whether or not the first bytes are checked.
+    #[must_use]
+    pub fn named_type(&self) -> FileType {
+        match FileType::from_path(self.file_path()) {
             FileType::UNCHECKED if !self.names_page() => FileType::NO_PAGE,
             file_type => file_type,
         }
+    }
+
+    /// Returns the name of the file: a name in the query, or else the path.
+    #[must_use]
+    pub fn file_path(&self) -> &str {
+        let name = self.classified.query_file();
+        name.unwrap_or_else(|| self.target.path())
+    }
+
+    /// Returns whether the name is that of a source file or an archive.
+    pub(super) fn names_source(&self) -> bool {
+        FileType::names_source(self.file_path())
     }
 
     /// Returns whether an HTML body may be the right response, because the name promises no file

@@ -310,16 +310,28 @@ impl Policy {
         self.rules.load().may_connect_to(address)
     }
 
-    /// Checks the head of an origin's response.
+    /// Checks the head of an origin's response for a target: its media type and its length in
+    /// bytes. The media type of a recording says nothing about a source file or an archive.
     ///
     /// # Errors
     /// [`PolicyDenied::ContentType`] or [`PolicyDenied::TooLarge`].
     pub fn admit_body(
         &self,
+        admitted: &Admitted,
         content_type: Option<&str>,
         length: Option<u64>,
     ) -> Result<(), PolicyDenied> {
+        let is_mistaken = |value: &&str| is_recording_type(value) && admitted.names_source();
+        let content_type = content_type.filter(|value| !is_mistaken(value));
         self.rules.load().admit_body(content_type, length)
+    }
+
+    /// Checks the length of an upload in bytes.
+    ///
+    /// # Errors
+    /// [`PolicyDenied::TooLarge`].
+    pub fn admit_upload(&self, length: Option<u64>) -> Result<(), PolicyDenied> {
+        self.rules.load().admit_body(None, length)
     }
 
     /// Returns the size limit for fetched bodies.
@@ -327,4 +339,12 @@ impl Policy {
     pub fn max_object_size(&self) -> Size {
         self.rules.load().max_object_size()
     }
+}
+
+/// Returns whether a media type is one of audio or video.
+fn is_recording_type(content_type: &str) -> bool {
+    let top_level = content_type.trim_start().split('/').next();
+    top_level.is_some_and(|name| {
+        name.eq_ignore_ascii_case("audio") || name.eq_ignore_ascii_case("video")
+    })
 }

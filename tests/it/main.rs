@@ -64,6 +64,7 @@ mod notify_mail;
 mod notify_webhook;
 mod observation_races;
 mod origin;
+mod origin_labels;
 mod outputs;
 mod overload;
 mod parents;

@@ -308,8 +308,8 @@ fn denied_content_types_are_refused() {
     let origin = Origin::start();
     let gateway = with(&origin).start();
     for (path, content_type) in [
-        ("/x-7.0.tar.gz", "audio/mpeg"),
-        ("/y-1.0.tar.gz", "Video/mp4; codecs=x"),
+        ("/x-7.0.bin", "audio/mpeg"),
+        ("/y-1.0.bin", "Video/mp4; codecs=x"),
         ("/z", "audio/ogg"),
     ] {
         origin.serve(

@@ -5,7 +5,7 @@
 
 use super::Download;
 use crate::fetch::FetchError;
-use crate::fetch::content_encoding::check_content_encoding;
+use crate::fetch::content_encoding::CodingCheck;
 use crate::fetch::format_end::{FormatEnd, find_format_end};
 use crate::fetch::resume::BodyEnd;
 use crate::origin::{ConnectionFault, OriginError, OriginRequest};
@@ -83,7 +83,7 @@ impl<'a> Download<'a> {
             if response.status() != 200 {
                 return Err(response.as_error().into());
             }
-            check_content_encoding(&response, self.admitted)?;
+            self.coding = Some(CodingCheck::new(&response, self.admitted));
             if let Some(body) = &mut self.body {
                 body.validator = None;
                 body.unconfirmed_validator = response.validator();

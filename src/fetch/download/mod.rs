@@ -12,7 +12,7 @@ pub use spec::DownloadSpec;
 use std::time::SystemTime;
 
 use super::FetchError;
-use super::content_encoding::check_content_encoding;
+use super::content_encoding::CodingCheck;
 use super::multi_process::{LeaseRecord, PeerBody};
 use super::parent_cache;
 use super::resume::{CompletedBody, PartialBody};
@@ -34,6 +34,8 @@ pub struct Download<'a> {
     /// Lease with the record that other processes read.
     lease: Option<&'a Lease>,
     file_type: FileType,
+    /// Content coding that the last response stated.
+    coding: Option<CodingCheck>,
     /// Source of the last attempt, or the first source before any attempt.
     source: Option<&'a Source>,
     last_response: LastResponse,
@@ -65,6 +67,7 @@ impl<'a> Download<'a> {
             spec,
             lease,
             file_type,
+            coding: None,
             source,
             last_response: LastResponse::default(),
             body: None,
@@ -123,12 +126,16 @@ impl<'a> Download<'a> {
         let start = self.start_offset(source, &response, is_resuming)?;
         self.state
             .policy
-            .admit_body(response.header("content-type"), response.length())
+            .admit_body(
+                self.admitted,
+                response.header("content-type"),
+                response.length(),
+            )
             .map_err(OriginError::from)?;
         self.admitted
             .check_age(response.stored_headers().modified_at(), SystemTime::now())
             .map_err(OriginError::from)?;
-        check_content_encoding(&response, self.admitted)?;
+        self.coding = Some(CodingCheck::new(&response, self.admitted));
         if start == 0 {
             self.begin(&response).await?;
             self.set_parent_digest(source, &response)?;
@@ -205,7 +212,9 @@ impl<'a> Download<'a> {
             }
             // A parent returns 504 to `only-if-cached` if it has no stored response (RFC 9111,
             // section 5.2.1.7). It returns 508 if it would ask this node in turn.
-            504 | 508 if source.kind() == SourceKind::Parent => Err(parent_cache::not_found().into()),
+            504 | 508 if source.kind() == SourceKind::Parent => {
+                Err(parent_cache::not_found().into())
+            }
             _ => Err(response.as_error().into()),
         }
     }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::Download;
 use crate::fetch::FetchError;
+use crate::fetch::content_encoding::CodingCheck;
 use crate::fetch::resume::READ_PIECE_BYTES;
 use crate::model::FileType;
 use crate::origin::{ConnectionFault, OriginError, ProtocolFault, Response};
@@ -141,7 +142,7 @@ impl Download<'_> {
     async fn start_streaming_if_ready(&mut self) -> Result<(), FetchError> {
         let body = self.body.as_ref().ok_or(FetchError::StoreFailed)?;
         let written = body.staging.written_bytes();
-        if written < self.file_type.sniff_bytes() as u64
+        if written < self.sniff_bytes() as u64
             || body.length == Some(written)
             || self.buffers_until_verified()
         {
@@ -163,17 +164,29 @@ impl Download<'_> {
         !self.spec.expected.is_empty() && self.spec.sources.len() > 1
     }
 
-    /// Compares the first bytes with the file type of the target's name. A body of a wrong type is
-    /// dropped, so that it is not resumed.
+    /// Returns how many of the first bytes show the file type and the content coding.
+    fn sniff_bytes(&self) -> usize {
+        let coding = self.coding.as_ref().map_or(0, CodingCheck::sniff_bytes);
+        self.file_type.sniff_bytes().max(coding)
+    }
+
+    /// Compares the first bytes with the content coding that the response states, and with the file
+    /// type of the target's name. A wrong body is dropped, so that it is not resumed.
     async fn check_file_type(&mut self) -> Result<(), FetchError> {
         let Some(body) = self.body.as_ref().filter(|body| !body.is_streaming) else {
             return Ok(());
         };
         let first_bytes = body
             .file
-            .read(0, self.file_type.sniff_bytes())
+            .read(0, self.sniff_bytes())
             .await
             .map_err(|error| FetchError::from_read_error(&error))?;
+        if let Some(coding) = &self.coding
+            && let Err(error) = coding.check(&first_bytes)
+        {
+            self.body = None;
+            return Err(error.into());
+        }
         if self.file_type.matches(&first_bytes) {
             return Ok(());
         }

@@ -73,7 +73,11 @@ impl ExchangeTask {
         let (response, times) = self.request(state).await?;
         state
             .policy
-            .admit_body(response.header("content-type"), response.length())
+            .admit_body(
+                &self.admitted,
+                response.header("content-type"),
+                response.length(),
+            )
             .map_err(OriginError::from)?;
         if response.status() == 200 {
             let modified_at = response.stored_headers().modified_at();

@@ -1,10 +1,12 @@
 //! File types by name: their first bytes, and their content codings.
 //!
 //! A name may promise a format. `table` has the formats, `markup` recognizes pages and errors in
-//! place of a file, and `companion` recognizes signatures, checksum lists and patches. `name` reads
-//! paths. The module decides nothing about requests. The main type is [`FileType`].
+//! place of a file, and `companion` recognizes signatures, checksum lists and patches. `coding`
+//! recognizes content codings. `name` reads paths. The module decides nothing about requests. The
+//! main type is [`FileType`].
 
 mod archive;
+mod coding;
 mod companion;
 mod gzip_content;
 mod markup;
@@ -16,10 +18,16 @@ use markup::Markup;
 use name::{file_name, forge_archive_suffix, has_suffix, is_checksum_list, is_raw_file};
 use table::{HeadCheck, TABLE};
 
+pub use coding::ContentCoding;
 pub use markup::FILE_TYPE_SNIFF_BYTES;
 
 /// Suffixes of gzip files that hold a tar archive, although the name does not end with `.tar.gz`.
 const TAR_GZ_SUFFIXES: [&str; 2] = [".tgz", ".crate"];
+
+/// Suffixes of source files that servers take for those of recordings.
+const RECORDING_SUFFIXES: [&str; 12] = [
+    ".cts", ".def", ".dts", ".dtsi", ".dtso", ".m3u", ".mod", ".mpl", ".mts", ".qm", ".ts", ".tsx",
+];
 
 /// Expected file type of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,14 +138,19 @@ impl FileType {
         }
     }
 
-    /// Returns whether a content coding is the own format of the file that the last segment of a
-    /// path names.
+    /// Returns whether a path names a source file, an archive or a companion of one, so that the
+    /// media type of a recording is a mistake of the server.
     #[must_use]
-    pub fn is_own_coding(path: &str, coding: &str) -> bool {
-        match Kind::listed(&file_name(path)) {
-            Some(Kind::Listed(row)) => TABLE[row].codings.contains(&coding),
-            _ => false,
-        }
+    pub fn names_source(path: &str) -> bool {
+        let name = file_name(path);
+        let is_source = match Self::from_path(path).kind {
+            Kind::Listed(row) => !TABLE[row].may_be_recording,
+            Kind::File | Kind::Anything => false,
+        };
+        is_source
+            || RECORDING_SUFFIXES
+                .iter()
+                .any(|suffix| name.ends_with(suffix))
     }
 
     /// Returns how many of the first bytes [`FileType::matches`] needs.
@@ -209,16 +222,23 @@ mod tests {
     }
 
     #[test]
-    fn content_coding_may_repeat_own_format() {
-        for (path, coding, is_own) in [
-            ("/x.tar.gz", "gzip", true),
-            ("/x.TGZ/download", "x-gzip", true),
-            ("/x.tbz", "bzip2", true),
-            ("/x.tar.xz", "gzip", false),
-            ("/x.deb", "gzip", false),
-            ("/x", "gzip", false),
+    fn recordings_are_no_sources() {
+        for (path, is_source) in [
+            ("/po/x_de.ts", true),
+            ("/dts/board.DTS", true),
+            ("/x/go.mod", true),
+            ("/x-1.0.tar.gz", true),
+            ("/x-1.0.rpm/download", true),
+            ("/x.tar.gz.sig", true),
+            ("/src/x.c", true),
+            ("/owner/repo/tar.gz/v1.0", true),
+            ("/x.mp3", false),
+            ("/x.webm", false),
+            ("/x.bin", false),
+            ("/x.avi", false),
+            ("/x", false),
         ] {
-            assert_eq!(FileType::is_own_coding(path, coding), is_own, "{path}");
+            assert_eq!(FileType::names_source(path), is_source, "{path}");
         }
     }
 

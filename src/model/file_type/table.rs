@@ -22,9 +22,11 @@ pub struct Row {
     /// Markup with which such a file may begin. It is checked before `check`.
     pub markup: Markup,
     pub check: HeadCheck,
-    /// Content codings that are the file's own format. Some servers send such a `Content-Encoding`
-    /// although they do not encode the file again.
+    /// Content codings that are the file's own format, without `x-`. Some servers send such a
+    /// `Content-Encoding` although they do not encode the file again.
     pub codings: &'static [&'static str],
+    /// Whether some of these files are audio or video.
+    pub may_be_recording: bool,
 }
 
 impl Row {
@@ -34,6 +36,14 @@ impl Row {
             markup: Markup::Nothing,
             check,
             codings: &[],
+            may_be_recording: false,
+        }
+    }
+
+    const fn with_recordings(self) -> Self {
+        Self {
+            may_be_recording: true,
+            ..self
         }
     }
 
@@ -51,28 +61,30 @@ impl Row {
             markup,
             check,
             codings: &[],
+            may_be_recording: false,
         }
     }
 }
 
 /// All known file types. The first row with a suffix of the name counts.
-pub const TABLE: [Row; 23] = [
-    Row::new(&[".gz", ".tgz", ".crate"], HeadCheck::Magic(&[b"\x1f\x8b"]))
-        .coded(&["gzip", "x-gzip"]),
-    Row::new(&[".xz", ".txz"], HeadCheck::Magic(&[b"\xfd7zXZ\x00"])).coded(&["xz", "x-xz"]),
-    Row::new(&[".bz2", ".tbz", ".tbz2"], HeadCheck::Magic(&[b"BZh"])).coded(&["bzip2", "x-bzip2"]),
-    Row::new(&[".zst", ".tzst"], HeadCheck::Other(is_zstd)).coded(&["zstd"]),
-    Row::new(&[".lz"], HeadCheck::Magic(&[b"LZIP"])),
+pub const TABLE: [Row; 25] = [
+    Row::new(&[".gz", ".tgz", ".crate"], HeadCheck::Magic(&[b"\x1f\x8b"])).coded(&["gzip", "gz"]),
+    Row::new(&[".xz", ".txz"], HeadCheck::Magic(&[b"\xfd7zXZ\x00"])).coded(&["xz"]),
+    Row::new(&[".bz2", ".tbz", ".tbz2"], HeadCheck::Magic(&[b"BZh"]))
+        .coded(&["bzip2", "bzip", "bz2"]),
+    Row::new(&[".zst", ".tzst"], HeadCheck::Other(is_zstd)).coded(&["zstd", "zst"]),
+    Row::new(&[".lz"], HeadCheck::Magic(&[b"LZIP"])).coded(&["lzip"]),
     Row::new(
         &[".zip", ".jar", ".whl"],
         HeadCheck::Magic(&[b"PK\x03\x04", b"PK\x05\x06"]),
-    ),
+    )
+    .coded(&["zip"]),
     Row::new(&[".7z"], HeadCheck::Magic(&[b"7z\xbc\xaf\x27\x1c"])),
     Row::new(&[".rpm"], HeadCheck::Magic(&[b"\xed\xab\xee\xdb"])),
     Row::new(&[".deb", ".udeb"], HeadCheck::Magic(&[AR_MAGIC])),
     Row::with_markup(&[".a"], Markup::Nothing, HeadCheck::Magic(&[AR_MAGIC])),
-    Row::new(&[".tar", ".gem"], HeadCheck::Other(is_tar)),
-    Row::new(&[".lzma"], HeadCheck::Magic(&[b"\x5d\x00\x00"])),
+    Row::new(&[".tar", ".gem"], HeadCheck::Other(is_tar)).coded(&["tar"]),
+    Row::new(&[".lzma"], HeadCheck::Magic(&[b"\x5d\x00\x00"])).coded(&["lzma"]),
     Row::new(&[".patch", ".diff"], HeadCheck::Other(is_patch)),
     Row::new(&[".asc"], HeadCheck::Other(is_armor_or_asciidoc)),
     Row::new(
@@ -98,10 +110,16 @@ pub const TABLE: [Row; 23] = [
     ),
     // These files have no magic bytes, or several. They are neither empty nor markup.
     Row::new(
-        &[".apk", ".cab", ".dsc", ".egg", ".iso", ".nupkg", ".z"],
+        &[".apk", ".ipk", ".rda", ".rds", ".svgz"],
+        HeadCheck::NotEmpty,
+    )
+    .coded(&["gzip", "gz"]),
+    Row::new(&[".z"], HeadCheck::NotEmpty).coded(&["compress", "gzip", "gz"]),
+    Row::new(
+        &[".cab", ".dsc", ".egg", ".iso", ".nupkg"],
         HeadCheck::NotEmpty,
     ),
-    Row::with_markup(BINARY_SUFFIXES, Markup::Nothing, HeadCheck::NotEmpty),
+    Row::with_markup(BINARY_SUFFIXES, Markup::Nothing, HeadCheck::NotEmpty).with_recordings(),
     Row::with_markup(SOURCE_SUFFIXES, Markup::Nothing, HeadCheck::Anything),
     Row::with_markup(JSON_SUFFIXES, Markup::Json, HeadCheck::NotEmpty),
     Row::with_markup(XML_SUFFIXES, Markup::Xml, HeadCheck::NotEmpty),

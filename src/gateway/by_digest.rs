@@ -39,6 +39,7 @@ pub async fn serve_object(
         sha256: Some(object.sha256),
         head: RepresentationHead::Recorded(StoredHeaders::default()),
         age: None,
+        attachment: None,
     };
     let selection = preconditions::select(&request.conditions, request.range, &representation);
     Ok(CacheResponse::Body(Box::new(BodyResponse {

@@ -57,6 +57,9 @@ impl ClientFacts {
 
 /// Checks a response of the origin, and passes it to the client.
 ///
+/// If redirects led to a web page, a client of the gateway endpoint is sent to the last one. Links
+/// in the page would be resolved against the wrong URL otherwise.
+///
 /// # Errors
 /// As [`pass_through`].
 pub async fn deliver(
@@ -66,13 +69,18 @@ pub async fn deliver(
     client: &ClientFacts,
 ) -> Result<CacheResponse, RequestError> {
     response.permit = Some(permit);
+    if client.endpoint == Endpoint::Gateway
+        && let Some(page) = response.page_target.take()
+    {
+        return Ok(CacheResponse::PageRedirect(page));
+    }
     match response.status {
         // The origin has evaluated the client's own range or condition.
         412 | 416 => {}
         400.. if client.endpoint == Endpoint::Gateway => {
             return Err(RequestError::Origin(response.as_error()));
         }
-        200 if client.method == RequestMethod::Get => {
+        200 | 203 | 226 if client.method == RequestMethod::Get => {
             check_file_type(admitted, &mut response).await?;
         }
         _ => {}

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::fetch::Head;
 use crate::freshness::Observation;
-use crate::model::{Record, Sha256, StoredHeaders};
+use crate::model::{Attachment, Record, Sha256, StoredHeaders, Target};
 
 /// Metadata of the bytes of a response.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Representation {
     pub head: RepresentationHead,
     /// Time since the origin sent or validated the response. `None` if it comes from there now.
     pub age: Option<Duration>,
+    /// Name under which a client saves the bytes. `None` if the client asked for no name.
+    pub attachment: Option<Attachment>,
 }
 
 /// Status and header fields of a response.
@@ -37,16 +39,19 @@ impl Representation {
             sha256: Some(record.sha256),
             head: RepresentationHead::Recorded(record.headers.clone()),
             age: Some(age.unwrap_or_default()),
+            attachment: attachment(stated_name(&record.headers), &record.target),
         }
     }
 
+    /// Describes a body of a target that is being fetched.
     #[must_use]
-    pub fn from_head(head: &Head) -> Self {
+    pub fn from_head(head: &Head, target: &Target) -> Self {
         Self {
             length: head.length,
             sha256: None,
             head: RepresentationHead::Recorded(head.headers.clone()),
             age: None,
+            attachment: attachment(stated_name(&head.headers), target),
         }
     }
 
@@ -56,8 +61,9 @@ impl Representation {
         Self {
             length: Some(observation.size_bytes),
             sha256: Some(observation.sha256),
-            head: RepresentationHead::Observed(observation),
             age: Some(age),
+            attachment: observed_attachment(&observation),
+            head: RepresentationHead::Observed(observation),
         }
     }
 
@@ -67,8 +73,9 @@ impl Representation {
         Self {
             length,
             sha256: None,
-            head: RepresentationHead::Observed(observation),
             age: None,
+            attachment: observed_attachment(&observation),
+            head: RepresentationHead::Observed(observation),
         }
     }
 
@@ -102,4 +109,29 @@ impl Representation {
             RepresentationHead::Observed(observation) => observation.status,
         }
     }
+
+    /// Returns the value of `Content-Disposition`, by which a client saves the bytes as a file.
+    #[must_use]
+    pub fn content_disposition(&self) -> String {
+        self.attachment
+            .as_ref()
+            .map_or_else(|| "attachment".to_owned(), Attachment::to_string)
+    }
+}
+
+fn stated_name(headers: &StoredHeaders) -> Option<Attachment> {
+    Attachment::from_header(headers.content_disposition.as_deref()?.as_bytes())
+}
+
+fn observed_attachment(observation: &Observation) -> Option<Attachment> {
+    let stated = observation.fields.all("content-disposition").next();
+    attachment(
+        stated.and_then(Attachment::from_header),
+        &observation.target,
+    )
+}
+
+/// Returns the stated name, or else that of the target.
+fn attachment(stated: Option<Attachment>, target: &Target) -> Option<Attachment> {
+    stated.or_else(|| Attachment::from_path(target.path()))
 }

@@ -18,6 +18,8 @@ pub enum CacheResponse {
     Body(Box<BodyResponse>),
     /// 302 to the origin.
     Redirect(Target),
+    /// 302 to the URL of this gateway for a target, which is a web page.
+    PageRedirect(Target),
     /// 302 to the bucket.
     BucketRedirect { location: String },
     /// Response of the origin. Nothing of it is stored.

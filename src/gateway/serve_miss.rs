@@ -102,7 +102,7 @@ impl Gateway {
         };
         let record = match reader.first_result().await {
             Ok(FirstResult::Streaming(head)) if can_stream_unverified(&request, &head) => {
-                let representation = Representation::from_head(&head);
+                let representation = Representation::from_head(&head, admitted.target());
                 let body = ArrivingBody {
                     reader,
                     head,

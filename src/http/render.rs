@@ -53,6 +53,10 @@ pub fn render(
         CacheResponse::Redirect(target) => {
             render_redirect(target.as_str(), CacheStatus::Redirect, context)
         }
+        CacheResponse::PageRedirect(target) => {
+            let location = format!("/{}", target.as_str());
+            render_redirect(&location, CacheStatus::Redirect, context)
+        }
         CacheResponse::BucketRedirect { location } => {
             render_redirect(&location, CacheStatus::BucketHit, context)
         }
@@ -149,13 +153,7 @@ fn insert_representation_headers(
         headers.content_type.as_deref().unwrap_or(OCTET_STREAM),
     ));
     // A browser must not show stored bytes as a page of the gateway's own host.
-    let disposition = headers.content_disposition.as_deref().filter(|value| {
-        value
-            .split(';')
-            .next()
-            .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("attachment"))
-    });
-    builder.insert_header((CONTENT_DISPOSITION, disposition.unwrap_or("attachment")));
+    builder.insert_header((CONTENT_DISPOSITION, representation.content_disposition()));
     if let Some(sha256) = representation.sha256 {
         builder.insert_header((REPR_DIGEST, sha256.repr_digest()));
     }

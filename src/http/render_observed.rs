@@ -83,7 +83,7 @@ fn append_own_fields(
         return;
     }
     builder.insert_header((CONTENT_SECURITY_POLICY, "sandbox"));
-    builder.insert_header((CONTENT_DISPOSITION, "attachment"));
+    builder.insert_header((CONTENT_DISPOSITION, representation.content_disposition()));
     if representation.status() == 200 && representation.length.is_some() {
         builder.insert_header((ACCEPT_RANGES, "bytes"));
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Algorithm, Digests, Key, Sha256, Target};
+use super::{Algorithm, Attachment, Digests, Key, Sha256, Target};
 
 /// Largest record file that is read, in bytes.
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
@@ -61,6 +61,16 @@ impl StoredHeaders {
             content_type: stored("content-type"),
             content_disposition: stored("content-disposition"),
             etag: stored("etag"),
+        }
+    }
+
+    /// Replaces `Content-Disposition` by that of an attachment. It is dropped if it is too long.
+    #[must_use]
+    pub fn with_attachment(self, attachment: Option<Attachment>) -> Self {
+        let value = attachment.map(|attachment| attachment.to_string());
+        Self {
+            content_disposition: value.filter(|value| is_forwardable(value)),
+            ..self
         }
     }
 

@@ -73,6 +73,9 @@ pub enum ProtocolFault {
     /// A final response with a 1xx status, such as 101.
     #[error("the origin switched to another protocol")]
     ProtocolSwitch,
+    /// 407, from the origin or from the egress proxy.
+    #[error("the origin or the egress proxy asks for the credentials of a proxy (407)")]
+    ProxyAuthentication,
     /// The value of `Transfer-Encoding`, which is not `chunked` alone.
     #[error("Transfer-Encoding of the origin is not supported: {0:.MAX_QUOTED_CHARS$}")]
     TransferEncoding(String),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE,
     TRANSFER_ENCODING, USER_AGENT, VIA,
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 
 use super::body::{Body, BodyStream};
 use super::config::Config;
+use super::cookies::ChainCookies;
 use super::error::OriginError;
 use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase};
 use super::http_clients::{ClientPair, HttpClients};
@@ -46,7 +48,7 @@ impl HttpOrigin {
         })
     }
 
-    /// Sends one request. A redirect is a response.
+    /// Sends one request with the cookies that its chain has set. A redirect is a response.
     ///
     /// # Errors
     /// [`OriginError`] if there is no response. A response with 4xx or 5xx is a response.
@@ -54,9 +56,16 @@ impl HttpOrigin {
         &self,
         hop: &Admitted,
         request: &mut OriginRequest,
+        cookies: &ChainCookies,
     ) -> Result<Response, OriginError> {
         let mut headers = request_headers(request, &self.via)?;
         add_credentials(&mut headers, hop, request)?;
+        if let (Some(cookie), false) = (
+            cookies.header_for(hop.target()),
+            headers.contains_key(COOKIE),
+        ) {
+            headers.insert(COOKIE, cookie);
+        }
         let clients = self
             .clients
             .client_for_route(hop.request_options().egress.as_ref())
@@ -76,6 +85,10 @@ impl HttpOrigin {
         if status.is_informational() {
             // If a 101 were passed on, nginx would turn its connection to Millpond into a tunnel.
             return Err(ProtocolFault::ProtocolSwitch.into());
+        }
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            // The client would send the credentials for its own proxy.
+            return Err(ProtocolFault::ProxyAuthentication.into());
         }
         check_transfer_encoding(response.headers())?;
         let head = ResponseHead {

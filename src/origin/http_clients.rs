@@ -23,6 +23,10 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of idle connections to one host.
 const POOL_IDLE_PER_HOST: usize = 4;
 
+/// Maximum number of header fields in a response. The HTTP client bounds the header section to
+/// 400 KiB, so this many short fields is no limit of its own.
+const MAX_FIELDS: usize = 8192;
+
 /// Maximum number of cached client pairs. If more routes are used, all pairs are created again.
 const MAX_ROUTES: usize = 64;
 
@@ -112,6 +116,11 @@ impl ClientFactory {
             .http1_only()
             .tls_backend_preconfigured(self.tls.clone())
             .referer(false)
+            // As wget and curl do, ignore lines that cannot be read.
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_max_headers(MAX_FIELDS)
             .connect_timeout(self.connect_timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(idle_per_host)

@@ -7,6 +7,7 @@
 
 mod body;
 mod config;
+mod cookies;
 mod error;
 mod fault;
 mod ftp;
@@ -18,19 +19,20 @@ mod request;
 mod response;
 mod reuse;
 
-use std::str::Utf8Error;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use body::Body;
 pub use config::{Config, FtpTls};
 pub use error::{OriginError, RequestFailed};
 pub use fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
 pub use request::{Method, OriginRequest, Resume};
-pub use response::{ReceivedResponse, Response};
+pub use response::{ReceivedResponse, Response, is_page_type};
 
 use crate::dial::Dialer;
 use crate::model::{ConfigError, Scheme, TargetError};
 use crate::policy::{Admitted, Policy};
+use cookies::ChainCookies;
 use ftp::FtpOrigin;
 use http::HttpOrigin;
 
@@ -64,18 +66,26 @@ impl Origin {
         admitted: &Admitted,
         mut request: OriginRequest,
     ) -> Result<Response, RequestFailed> {
-        let mut hop = admitted.clone();
+        let has_range = request.asks_for_range();
+        let (mut hop, mut cookies) = (admitted.clone(), ChainCookies::default());
         for count in 0..=self.max_redirects {
             let failed = |error| RequestFailed {
                 error,
                 is_redirected: count > 0,
             };
-            let response = self.send(&hop, &mut request).await.map_err(failed)?;
-            let location = match response.location() {
-                Some(location) if request.follow_redirects => location,
-                _ => return Ok(response.with_redirect_count(count)),
+            let sent = self.send(&hop, &mut request, &cookies).await;
+            let response = sent.map_err(failed)?;
+            let Some(location) = response.location().filter(|_| request.follow_redirects) else {
+                let redirected_to = (count > 0).then(|| hop.target().clone());
+                let response = response.with_redirect(redirected_to);
+                return Ok(if has_range {
+                    response
+                } else {
+                    response.into_complete()
+                });
             };
-            hop = self.next_hop(&hop, location, &request).map_err(failed)?;
+            cookies.store(hop.target(), response.all_headers(), SystemTime::now());
+            hop = self.next_hop(&hop, &location, &request).map_err(failed)?;
         }
         Err(RequestFailed {
             error: ProtocolFault::TooManyRedirects(self.max_redirects).into(),
@@ -88,9 +98,10 @@ impl Origin {
         &self,
         hop: &Admitted,
         request: &mut OriginRequest,
+        cookies: &ChainCookies,
     ) -> Result<Response, OriginError> {
         match hop.target().scheme() {
-            Scheme::Http | Scheme::Https => self.http.send(hop, request).await,
+            Scheme::Http | Scheme::Https => self.http.send(hop, request, cookies).await,
             Scheme::Ftp => self.ftp.send(hop, request).await,
         }
     }
@@ -99,11 +110,9 @@ impl Origin {
     fn next_hop(
         &self,
         hop: &Admitted,
-        location: Result<&str, Utf8Error>,
+        location: &str,
         request: &OriginRequest,
     ) -> Result<Admitted, OriginError> {
-        let location =
-            location.map_err(|_| ProtocolFault::RedirectTarget(TargetError::ControlByte))?;
         let next = hop
             .target()
             .join(location)

@@ -47,6 +47,11 @@ impl OriginRequest {
         }
     }
 
+    /// Returns whether the response may be a part of the body.
+    pub(super) fn asks_for_range(&self) -> bool {
+        self.resume.is_some() || self.headers.iter().any(|(name, _)| name == "range")
+    }
+
     /// Returns the first header field of the client with this lower-case name, if it is UTF-8.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(own, _)| own == name)?;

@@ -1,14 +1,16 @@
 //! Response of an origin, in the terms of HTTP for every scheme.
 
-use std::str::Utf8Error;
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{
+    CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, LOCATION, TRANSFER_ENCODING,
+};
 
 use super::body::Body;
 use super::error::OriginError;
-use crate::model::{StoredHeaders, Target};
+use crate::model::{Attachment, StoredHeaders, Target};
 
 /// Maximum wait that `Retry-After` can ask for. A longer one is shortened to it.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
@@ -18,7 +20,8 @@ pub struct Response {
     head: ResponseHead,
     /// Scheme and host of the last hop.
     source: String,
-    is_redirected: bool,
+    /// Target of the last redirect that led to this response.
+    redirected_to: Option<Target>,
     body: Body,
 }
 
@@ -53,7 +56,7 @@ impl Response {
         Self {
             head,
             source: format!("{}://{}", hop.scheme().as_str(), hop.host()),
-            is_redirected: false,
+            redirected_to: None,
             body,
         }
     }
@@ -63,21 +66,46 @@ impl Response {
         self.head.status
     }
 
-    /// Records how many redirects led to this response.
-    pub(super) fn with_redirect_count(self, redirects: usize) -> Self {
+    /// Records the target of the last redirect that led to this response.
+    pub(super) fn with_redirect(self, redirected_to: Option<Target>) -> Self {
         Self {
-            is_redirected: redirects > 0,
+            redirected_to,
             ..self
         }
     }
 
+    /// Turns a 206 with the whole body into a 200. Only a request without `Range` gets that.
+    ///
+    /// Some servers answer every request with 206, and clients accept it.
+    pub(super) fn into_complete(mut self) -> Self {
+        let Some((0, complete)) = self.content_range().filter(|_| self.status() == 206) else {
+            return self;
+        };
+        if self.length().is_some_and(|length| length != complete) {
+            return self;
+        }
+        self.head.status = 200;
+        let headers = &mut self.head.headers;
+        headers.remove(CONTENT_RANGE);
+        // The body must have the length that the range stated.
+        headers.remove(TRANSFER_ENCODING);
+        headers.insert(CONTENT_LENGTH, complete.into());
+        self
+    }
+
     /// Returns the `Location` of a redirect (RFC 9110, section 15.4), or `None` if this is none.
-    pub(super) fn location(&self) -> Option<Result<&str, Utf8Error>> {
-        if !matches!(self.head.status, 301 | 302 | 303 | 307 | 308) {
+    ///
+    /// Old servers send names in the encoding of their disk. Bytes that are no UTF-8 are
+    /// percent-encoded, and the next request has the same bytes.
+    pub(super) fn location(&self) -> Option<String> {
+        if !matches!(self.head.status, 300 | 301 | 302 | 303 | 307 | 308) {
             return None;
         }
-        let location = self.head.headers.get(LOCATION)?;
-        Some(std::str::from_utf8(location.as_bytes()))
+        let location = self.head.headers.get(LOCATION)?.as_bytes();
+        Some(match std::str::from_utf8(location) {
+            Ok(text) => text.to_owned(),
+            Err(_) => encode_non_ascii(location),
+        })
     }
 
     /// Returns the strong validator of the body, if there is one.
@@ -108,7 +136,23 @@ impl Response {
     /// Returns whether the response came after a redirect.
     #[must_use]
     pub fn is_redirected(&self) -> bool {
-        self.is_redirected
+        self.redirected_to.is_some()
+    }
+
+    /// Returns the target of the last redirect that led to this response.
+    #[must_use]
+    pub fn redirected_to(&self) -> Option<&Target> {
+        self.redirected_to.as_ref()
+    }
+
+    /// Returns whether the media type is that of a web page.
+    #[must_use]
+    pub fn is_page(&self) -> bool {
+        self.header("content-type").is_some_and(is_page_type)
+    }
+
+    pub(super) fn all_headers(&self) -> &HeaderMap {
+        &self.head.headers
     }
 
     /// Returns the first header field with this name, if it is visible ASCII.
@@ -135,9 +179,21 @@ impl Response {
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
     }
 
+    /// Returns the fields that are stored with the body.
     #[must_use]
     pub fn stored_headers(&self) -> StoredHeaders {
-        StoredHeaders::collect(|name| self.header(name))
+        StoredHeaders::collect(|name| self.header(name)).with_attachment(self.attachment())
+    }
+
+    /// Returns the file name that the origin states, or else that of the last redirect.
+    #[must_use]
+    pub fn attachment(&self) -> Option<Attachment> {
+        let stated = self.head.headers.get(CONTENT_DISPOSITION);
+        let stated = stated.and_then(|value| Attachment::from_header(value.as_bytes()));
+        stated.or_else(|| {
+            let last = Attachment::from_path(self.redirected_to.as_ref()?.path());
+            last.filter(Attachment::has_suffix)
+        })
     }
 
     /// Returns `Content-Length` in bytes. A transfer coding overrides it (RFC 9112, section 6.3).
@@ -211,4 +267,25 @@ impl Response {
     pub fn into_body(self) -> Body {
         self.body
     }
+}
+
+/// Returns whether a media type is that of a web page.
+#[must_use]
+pub fn is_page_type(content_type: &str) -> bool {
+    let content_type = content_type.trim_start().to_ascii_lowercase();
+    content_type.starts_with("text/html") || content_type.starts_with("application/xhtml")
+}
+
+/// Percent-encodes all bytes that are not ASCII.
+fn encode_non_ascii(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii() {
+            text.push(char::from(*byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
 }

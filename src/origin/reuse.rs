@@ -1,4 +1,6 @@
-//! Detects requests that failed because the origin had closed a kept-alive connection.
+//! Detects requests that failed because of the state of a kept-alive connection.
+//!
+//! The origin may have closed it, or may have sent bytes after the previous response.
 //!
 //! The HTTP client's errors carry both ends of the connection that failed. A layer around its
 //! connector records both ends of a connection that the request itself opened. If they differ, the
@@ -62,21 +64,14 @@ pub async fn send(client: &Client, request: Request) -> Result<Response, SendErr
 
 /// Returns whether the request failed on a kept-alive connection, before any response.
 ///
-/// If the error has no connection, opening one failed. A response that cannot be parsed is a
-/// response.
+/// If the error has no connection, opening one failed. Bytes that cannot be parsed may be the rest
+/// of the previous response, so they cost only that connection.
 fn is_stale(error: &reqwest::Error) -> bool {
     let first: &(dyn StdError + 'static) = error;
-    let mut failed = None;
-    for cause in successors(Some(first), |&cause| cause.source()) {
-        if cause
-            .downcast_ref::<hyper::Error>()
-            .is_some_and(hyper::Error::is_parse)
-        {
-            return false;
-        }
-        let client_error = cause.downcast_ref::<legacy::Error>();
-        failed = failed.or_else(|| Ends::new(client_error?.connect_info()?));
-    }
+    let failed = successors(Some(first), |&cause| cause.source()).find_map(|cause| {
+        let client_error = cause.downcast_ref::<legacy::Error>()?;
+        Ends::new(client_error.connect_info()?)
+    });
     failed.is_some() && failed != OPENED.with(Cell::get)
 }
 

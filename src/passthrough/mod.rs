@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::dial::{DialError, Dialer};
-use crate::model::ExpectedDigests;
-use crate::origin::{Origin, OriginRequest, ReceivedResponse};
+use crate::model::{ExpectedDigests, Target};
+use crate::origin::{Origin, OriginRequest, ReceivedResponse, Response};
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
 pub use crate::origin::{Method, OriginError};
@@ -20,6 +20,12 @@ pub use response::PassThroughResponse;
 
 pub use crate::model::is_end_to_end_header;
 pub use tunnel::{Tunnel, TunnelEnd, TunnelReport};
+
+/// Statuses with which origins refuse a HEAD that they would answer as GET.
+const HEAD_REFUSED: [u16; 3] = [403, 405, 501];
+
+/// Fields that ask for a part of a body. A HEAD has no part.
+const RANGE_FIELDS: [&str; 2] = ["if-range", "range"];
 
 /// Request of a client that goes to the origin unchanged.
 #[derive(Debug)]
@@ -54,6 +60,9 @@ impl PassThrough {
 
     /// Sends a request to the origin and returns the response.
     ///
+    /// Some origins refuse HEAD and answer GET. A GET then answers a HEAD at the gateway endpoint,
+    /// and its body is not read.
+    ///
     /// # Errors
     /// [`OriginError`] if there is no response, or if policy denies its body.
     pub async fn send(
@@ -61,19 +70,27 @@ impl PassThrough {
         admitted: &Admitted,
         request: PassThroughRequest,
     ) -> Result<PassThroughResponse, OriginError> {
-        let response = self
-            .origin
-            .request(
-                admitted,
-                OriginRequest {
-                    headers: request.headers,
-                    body: request.body,
-                    follow_redirects: request.follow_redirects,
-                    digest_expected: request.expected.has_strong_digest(),
-                    ..OriginRequest::new(request.method)
-                },
-            )
-            .await?;
+        let digest_expected = request.expected.has_strong_digest();
+        let as_get = (request.method == Method::Head && request.follow_redirects).then(|| {
+            let mut headers = request.headers.clone();
+            headers.retain(|(name, _)| !RANGE_FIELDS.contains(&name.as_str()));
+            OriginRequest {
+                headers,
+                digest_expected,
+                ..OriginRequest::new(Method::Get)
+            }
+        });
+        let request_to_origin = OriginRequest {
+            headers: request.headers,
+            body: request.body,
+            follow_redirects: request.follow_redirects,
+            digest_expected,
+            ..OriginRequest::new(request.method)
+        };
+        let mut response = self.origin.request(admitted, request_to_origin).await?;
+        if let Some(as_get) = as_get.filter(|_| HEAD_REFUSED.contains(&response.status())) {
+            response = self.origin.request(admitted, as_get).await?;
+        }
         self.pass_on(admitted, ReceivedResponse::from(response), request.expected)
     }
 
@@ -90,11 +107,31 @@ impl PassThrough {
         let response = &received.response;
         self.policy
             .admit_body(admitted, response.header("content-type"), response.length())?;
-        if matches!(response.status(), 200 | 206) {
+        if matches!(response.status(), 200 | 203 | 206 | 226) {
             admitted.check_age(response.stored_headers().modified_at(), SystemTime::now())?;
         }
         let limit = self.policy.max_object_size();
-        Ok(PassThroughResponse::new(received, limit, expected))
+        let page_target = expected
+            .is_empty()
+            .then(|| self.page_target(admitted, response))
+            .flatten();
+        let mut passed = PassThroughResponse::new(received, limit, expected);
+        passed.page_target = page_target;
+        Ok(passed)
+    }
+
+    /// Returns the target of the last redirect, if it led to a web page that a client may request
+    /// there. A signed target is the secret of its redirect.
+    fn page_target(&self, admitted: &Admitted, response: &Response) -> Option<Target> {
+        let last = response.redirected_to().filter(|last| {
+            let is_shown = !last.is_signed() && !last.has_credentials();
+            let is_moved = *last != admitted.target();
+            response.status() == 200 && response.is_page() && is_moved && is_shown
+        })?;
+        self.policy
+            .admit(last.clone())
+            .is_ok()
+            .then(|| last.clone())
     }
 
     /// Connects a blind tunnel to its target.

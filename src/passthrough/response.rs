@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::limits::PassThroughPermit;
-use crate::model::{ExpectedDigests, FileType, Hasher, Size, is_end_to_end_header};
+use crate::model::{ExpectedDigests, FileType, Hasher, Size, Target, is_end_to_end_header};
 use crate::origin::{Body, OriginError, ProtocolFault, ReceivedResponse};
 use crate::policy::PolicyDenied;
 use bytes::Bytes;
@@ -16,6 +16,9 @@ pub struct PassThroughResponse {
     pub headers: Vec<(String, Vec<u8>)>,
     /// In bytes. `None` if the origin did not state it.
     pub length: Option<u64>,
+    /// Target of the last redirect, if the response is a web page from there that a client may
+    /// request. The links of the page are relative to it.
+    pub page_target: Option<Target>,
     error: OriginError,
     body: Body,
     /// Number of bytes that the body may still have.
@@ -54,6 +57,7 @@ impl PassThroughResponse {
             status: response.status(),
             headers,
             length: response.length(),
+            page_target: None,
             error: response.as_error(),
             body: response.into_body(),
             remaining_bytes: limit

@@ -64,6 +64,8 @@ mod notify_mail;
 mod notify_webhook;
 mod observation_races;
 mod origin;
+mod origin_files;
+mod origin_heads;
 mod origin_labels;
 mod outputs;
 mod overload;

@@ -80,7 +80,7 @@ impl<'a> Download<'a> {
                 ..self.request(source)
             };
             let response = self.send_request(source, request).await?;
-            if response.status() != 200 {
+            if !matches!(response.status(), 200 | 203 | 226) {
                 return Err(response.as_error().into());
             }
             self.coding = Some(CodingCheck::new(&response, self.admitted));

@@ -197,7 +197,8 @@ impl<'a> Download<'a> {
         is_resuming: bool,
     ) -> Result<u64, FetchError> {
         match response.status() {
-            200 => Ok(0),
+            // A 203 and a 226 have a body as a 200 has it (RFC 9110, section 15.3.4; RFC 3229).
+            200 | 203 | 226 => Ok(0),
             206 if is_resuming
                 && self
                     .body

@@ -2,13 +2,14 @@
 
 use std::time::SystemTime;
 
+use super::head::{end_to_end_fields, replaces_file_by_page};
 use super::request::{SharedRequest, StoredObservation};
 use crate::fetch::FetchError;
 use crate::freshness::{
     NotStorable, Observation, Redirects, Staleness, StoredResponse, VaryNames, WithoutValidator,
     check_storable, freshen, is_about,
 };
-use crate::model::{Fields, Target, is_end_to_end_header};
+use crate::model::{Fields, Target};
 use crate::origin::{OriginError, ProtocolFault, Response};
 
 /// Times of a request and its response.
@@ -77,6 +78,10 @@ pub fn judge(
             return Verdict::Away(FetchError::WrongFileType);
         }
     }
+    if response.is_redirected() && response.is_page() {
+        // The links of the page are relative to the last redirect, to which its client is sent.
+        return Verdict::PassOn;
+    }
     match observe(
         target,
         request,
@@ -134,27 +139,4 @@ fn redirects_of(response: &Response) -> Redirects {
     } else {
         Redirects::None
     }
-}
-
-/// Whether a response is a page in place of what was no page. A bot protection answers so, and a
-/// host that has lost its files.
-fn replaces_file_by_page(response: &Response, stored: &Observation) -> bool {
-    let is_page = |content_type: Option<&str>| {
-        content_type.is_some_and(|value| {
-            let value = value.trim_start().to_ascii_lowercase();
-            value.starts_with("text/html") || value.starts_with("application/xhtml")
-        })
-    };
-    response.status() == 200
-        && is_page(response.header("content-type"))
-        && !is_page(stored.fields.first("content-type"))
-}
-
-/// Returns the fields that are stored with a response.
-fn end_to_end_fields(response: &Response) -> Fields {
-    let connection = response.list_header("connection");
-    response
-        .headers()
-        .filter(|(name, _)| is_end_to_end_header(name, &connection))
-        .collect()
 }

@@ -7,6 +7,7 @@
 
 mod exchange;
 mod exchange_map;
+mod head;
 mod judge;
 mod request;
 mod store;

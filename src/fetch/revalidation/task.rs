@@ -79,7 +79,7 @@ impl ExchangeTask {
                 response.length(),
             )
             .map_err(OriginError::from)?;
-        if response.status() == 200 {
+        if matches!(response.status(), 200 | 203 | 226) {
             let modified_at = response.stored_headers().modified_at();
             let checked = self.admitted.check_age(modified_at, times.received_at);
             checked.map_err(OriginError::from)?;

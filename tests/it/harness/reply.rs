@@ -52,6 +52,10 @@ pub struct Reply {
     on_reuse: Option<Stop>,
     stops: Vec<(usize, Stop)>,
     drip: Option<(usize, Duration)>,
+    /// The whole response, in place of all that the other fields say.
+    raw: Option<Vec<u8>>,
+    /// Bytes after the response.
+    trailing: Vec<u8>,
 }
 
 /// State of the connection after a response.
@@ -77,6 +81,8 @@ impl Reply {
             on_reuse: None,
             stops: Vec::new(),
             drip: None,
+            raw: None,
+            trailing: Vec::new(),
         }
     }
 
@@ -87,6 +93,22 @@ impl Reply {
             .header("Last-Modified", DATE)
             .header("ETag", &format!("\"{}\"", &tag[..16]))
             .ranges()
+    }
+
+    /// Sends exactly these bytes, and closes the connection.
+    pub fn raw(bytes: &[u8]) -> Self {
+        Self {
+            raw: Some(bytes.to_vec()),
+            ..Self::status(200)
+        }
+    }
+
+    /// Sends these bytes after the response, and keeps the connection.
+    pub fn trailing(self, bytes: &[u8]) -> Self {
+        Self {
+            trailing: bytes.to_vec(),
+            ..self
+        }
     }
 
     pub fn status(status: u16) -> Self {
@@ -252,6 +274,15 @@ impl Reply {
         {
             return Ok(after);
         }
+        if let Some(raw) = &self.raw {
+            return wire.send(raw).map(|()| After::Close);
+        }
+        let after = self.send_scripted(wire, asked)?;
+        wire.send(&self.trailing)?;
+        Ok(after)
+    }
+
+    fn send_scripted(&self, wire: &mut Wire, asked: &Asked) -> io::Result<After> {
         let (status, first, last, content_range) = self.select(asked);
         let body = &self.body[first..last];
         let bodyless = asked.method == "HEAD" || matches!(status, 204 | 304);

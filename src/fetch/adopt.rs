@@ -9,7 +9,9 @@ use super::FetchError;
 use super::state::FetcherState;
 use crate::cache::{Acquire, FileHit, TargetLookup};
 use crate::freshness::{Completeness, Observation};
-use crate::model::{Algorithm, Digests, FileType, Key, Record, RecordSource};
+use crate::model::{
+    Algorithm, ContentCoding, Digests, FILE_TYPE_SNIFF_BYTES, Key, Record, RecordSource,
+};
 use crate::policy::Admitted;
 
 /// Makes the newest stored response of a target its record, if it may be the immutable file. While
@@ -51,7 +53,7 @@ async fn adopt(
     let Some(hit) = cache.observations().open(observation).await? else {
         return Ok(false);
     };
-    if !is_promised(state, admitted, &hit).await? {
+    if !is_promised(state, admitted, observation, &hit).await? {
         return Ok(false);
     }
     let source = RecordSource {
@@ -69,32 +71,29 @@ async fn adopt(
     Ok(is_adopted)
 }
 
-/// Whether a response is the whole file, in no other content coding, and old enough.
+/// Whether a response is the whole file, and old enough.
 fn is_file(observation: &Observation, admitted: &Admitted) -> bool {
-    let path = admitted.target().path();
-    let coding = observation.fields.first("content-encoding");
-    let coding = coding.map(|coding| coding.trim().to_ascii_lowercase());
-    let is_plain = coding.is_none_or(|coding| {
-        matches!(coding.as_str(), "" | "identity") || FileType::is_own_coding(path, &coding)
-    });
     let modified_at = observation.to_record().headers.modified_at();
     observation.status == 200
         && observation.completeness == Completeness::Confirmed
-        && is_plain
         && admitted.check_age(modified_at, SystemTime::now()).is_ok()
 }
 
-/// Whether a body has the file type that the name of its target promises, and the digests that are
-/// required for every client.
+/// Whether a body is not coded, has the file type that the name of its target promises, and the
+/// digests that are required for every client.
 async fn is_promised(
     state: &FetcherState,
     admitted: &Admitted,
+    observation: &Observation,
     hit: &FileHit,
 ) -> Result<bool, FetchError> {
     let file_type = admitted.file_type();
-    let first_bytes = hit.file().read(0, file_type.sniff_bytes()).await;
+    let first_bytes = hit.file().read(0, FILE_TYPE_SNIFF_BYTES).await;
     let first_bytes = first_bytes.map_err(|error| FetchError::from_read_error(&error))?;
-    if !file_type.matches(&first_bytes) {
+    let label = observation.fields.combined("content-encoding");
+    let coding = label.and_then(|label| ContentCoding::parse(&label));
+    let is_coded = coding.is_some_and(|one| one.is_applied(admitted.named_type(), &first_bytes));
+    if is_coded || !file_type.matches(&first_bytes) {
         return Ok(false);
     }
     for required in admitted.required_digests().iter() {

@@ -91,9 +91,7 @@ async fn find_records(
     };
     match looked_up {
         Ok(TargetLookup::Known(known)) => Ok(known),
-        Ok(TargetLookup::Unreadable { is_pinned, .. })
-            if cache.allows_change_unless(is_pinned) =>
-        {
+        Ok(TargetLookup::Unreadable { is_pinned, .. }) if cache.allows_change_unless(is_pinned) => {
             Err(MissKind::EvictedMutable)
         }
         Ok(TargetLookup::Unreadable { record, .. }) => Err(MissKind::Evicted(record.sha256)),

@@ -47,9 +47,7 @@ pub use request_options::{EgressRoute, EgressRouteError, RequestOptions, is_prox
 pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
 
-use crate::limits::{
-    ClientLimits, LimitsConfig, PendingTransfer, TooManyNewTargets, TransferKind,
-};
+use crate::limits::{ClientLimits, LimitsConfig, PendingTransfer, TooManyNewTargets, TransferKind};
 use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
 use admitted::NetworkUse;
 use checksum_file::ChecksumFile;

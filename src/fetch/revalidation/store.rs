@@ -66,9 +66,9 @@ impl ExchangeTask {
 
     /// Whether the first bytes are those of a file that the name promises.
     fn has_file_type(&self, received: &ReceivedResponse) -> bool {
-        let (file_type, path) = (self.request.file_type, self.admitted.target().path());
-        let coding = received.response.content_encoding();
-        file_type.matches_coded(path, coding.as_deref(), &received.first.concat())
+        let label = received.response.list_header("content-encoding");
+        let file_type = self.request.file_type;
+        file_type.matches_labelled(&label, &received.first.concat())
     }
 
     /// Makes the body the newest response of the target. Returns its record.

@@ -61,6 +61,11 @@ impl ContentCoding {
         (!names.is_empty()).then_some(Self { names })
     }
 
+    /// Returns whether gzip is the only coding.
+    pub(super) fn is_gzip(&self) -> bool {
+        matches!(self.names.as_slice(), [name] if name == "gzip")
+    }
+
     /// Returns whether a body of this file type is coded, by its first bytes or a whole short body.
     ///
     /// If nothing shows that the bytes are the file itself, they count as coded.

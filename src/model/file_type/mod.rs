@@ -174,18 +174,17 @@ impl FileType {
                 || self.content.markup().accepts(&first_content_bytes(head)))
     }
 
-    /// Returns whether `head` may be of this file type, where `coding` is the content coding of the
-    /// body in lower case, and `path` the path of its target.
+    /// Returns whether `head` may be of this file type, where `label` is the `Content-Encoding`.
     ///
-    /// A coding that is not that of the file itself is decoded. If Millpond cannot decode it, a
-    /// page is not distinguishable from the file, so that the body is no match.
+    /// A coding that the first bytes have is decoded. If Millpond cannot decode it, a page is not
+    /// distinguishable from the file, so that the body is no match.
     #[must_use]
-    pub fn matches_coded(self, path: &str, coding: Option<&str>, head: &[u8]) -> bool {
-        match coding {
+    pub fn matches_labelled(self, label: &str, head: &[u8]) -> bool {
+        let coding = ContentCoding::parse(label);
+        match coding.filter(|coding| coding.is_applied(self, head)) {
             _ if self == Self::UNCHECKED => true,
             None => self.matches(head),
-            Some(coding) if Self::is_own_coding(path, coding) => self.matches(head),
-            Some("gzip" | "x-gzip") => self.matches(&first_content_bytes(head)),
+            Some(coding) if coding.is_gzip() => self.matches(&first_content_bytes(head)),
             Some(_) => false,
         }
     }
@@ -347,19 +346,20 @@ mod tests {
             encoder.finish().expect("memory takes all")
         };
         let (page, json) = (gzip("<!DOCTYPE html><html>"), gzip("{\"a\": 1}"));
-        for (path, coding, head, is_match) in [
-            ("/x.json", Some("gzip"), &page, false),
-            ("/x.json", Some("gzip"), &json, true),
-            ("/x.json", Some("zstd"), &json, false),
-            ("/x.json", Some("br"), &page, false),
-            ("/x.tar.gz", Some("gzip"), &page, false),
-            ("/x.html", Some("gzip"), &page, true),
-            ("/x", Some("zstd"), &page, true),
-            ("/x.json", None, &b"{}".to_vec(), true),
+        let zstd = b"\x28\xb5\x2f\xfd\x04\x00\x11\x00".to_vec();
+        for (path, label, head, is_match) in [
+            ("/x.json", "gzip", &page, false),
+            ("/x.json", "gzip", &json, true),
+            ("/x.json", "zstd", &zstd, false),
+            ("/x.json", "br", &page, false),
+            ("/x.tar.gz", "gzip", &page, false),
+            ("/x.html", "gzip", &page, true),
+            ("/x", "zstd", &page, true),
+            ("/x.json", "", &b"{}".to_vec(), true),
         ] {
             let file_type = FileType::from_path(path);
-            let found = file_type.matches_coded(path, coding, head);
-            assert_eq!(found, is_match, "{path} {coding:?}");
+            let found = file_type.matches_labelled(label, head);
+            assert_eq!(found, is_match, "{path} {label:?}");
         }
     }
 

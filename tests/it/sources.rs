@@ -7,7 +7,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::harness::{
-    Builder, Ended, Gate, Gateway, Origin, Reply, Stop, archive, assert_same, eventually, sha256,
+    Body, Builder, Ended, Gate, Gateway, Origin, Reply, Stop, archive, assert_same, eventually,
+    sha256,
 };
 use crate::notify::incidents;
 
@@ -78,6 +79,7 @@ fn source_of(gateway: &Gateway, url: &str) -> Value {
 #[test]
 fn mirror_replaces_failed_origin() {
     let body = archive(1, 200_000);
+    let coded: Body = b"\x1b\x8f\x00\xf8\x8d\xd4\x00".repeat(200).into();
     for reply in [
         Reply::status(404),
         Reply::status(410),
@@ -85,7 +87,7 @@ fn mirror_replaces_failed_origin() {
         Reply::status(503),
         Reply::html(),
         Reply::status(200).stop_before_head(Stop::Cut),
-        Reply::file(&body).header("Content-Encoding", "br"),
+        Reply::file(&coded).header("Content-Encoding", "br"),
         Reply::redirect(302, "http://127.0.0.1/behind/no/port/that/is/allowed"),
     ] {
         let world = World::new();

@@ -227,10 +227,11 @@ fn coded_page_does_not_replace_a_file() {
         encoder.finish().expect("memory takes all").into()
     };
     let page = gzip("<!DOCTYPE html><html><title>One moment</title></html>");
-    for (path, coding) in [
-        ("/1/x.json", "gzip"),
-        ("/2/x.json", "zstd"),
-        ("/3/x.txt", "br"),
+    let zstd: Body = b"\x28\xb5\x2f\xfd\x04\x00\x11\x00\x00".to_vec().into();
+    for (path, coding, coded) in [
+        ("/1/x.json", "gzip", &page),
+        ("/2/x.json", "zstd", &zstd),
+        ("/3/x.txt", "br", &page),
     ] {
         let url = origin.url(path);
         let get = || {
@@ -239,7 +240,7 @@ fn coded_page_does_not_replace_a_file() {
         };
         origin.serve(path, index("{\"a\": 1}"));
         get().assert_body(200, b"{\"a\": 1}");
-        let reply = Reply::file(&page).header("Content-Encoding", coding);
+        let reply = Reply::file(coded).header("Content-Encoding", coding);
         origin.serve(path, reply.header("Cache-Control", "max-age=600"));
         let answer = get();
         answer.assert_body(200, b"{\"a\": 1}");

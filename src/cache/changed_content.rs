@@ -22,7 +22,7 @@ impl Cache {
         self.inner.on_change == OnChange::Alert && !is_pinned
     }
 
-    /// Whether an operator accepts bytes that differ from those on record.
+    /// Returns whether bytes that differ from those on record may answer.
     pub(super) fn acceptance(&self) -> Acceptance {
         match self.inner.on_change {
             OnChange::Refuse => Acceptance::IfFirst,

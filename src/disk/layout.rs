@@ -227,9 +227,7 @@ impl Layout {
     /// # Errors
     /// The system's error if the disk fails.
     pub fn lock_eviction(&self) -> std::io::Result<fs::File> {
-        let file = fs::File::create(self.locks().join("evict"))?;
-        file.file().lock()?;
-        Ok(file)
+        self.lock("evict")
     }
 
     /// Acquires the lock for giving a record of a target its generation, which one thread among all
@@ -239,10 +237,7 @@ impl Layout {
     /// # Errors
     /// The system's error if the disk fails.
     pub fn lock_target(&self, key: Key) -> std::io::Result<fs::File> {
-        let name = format!("target-{}", &key.to_string()[..2]);
-        let file = fs::File::create(self.locks().join(name))?;
-        file.file().lock()?;
-        Ok(file)
+        self.lock(&format!("target-{}", &key.to_string()[..2]))
     }
 
     /// Acquires the lock for publishing or evicting an object, which one thread among all processes
@@ -252,9 +247,7 @@ impl Layout {
     /// # Errors
     /// The system's error if the disk fails.
     pub fn lock_object(&self, sha256: Sha256) -> std::io::Result<fs::File> {
-        let file = fs::File::create(self.locks().join(&sha256.to_string()[..2]))?;
-        file.file().lock()?;
-        Ok(file)
+        self.lock(&sha256.to_string()[..2])
     }
 
     /// Acquires the lock for replacing or removing the observations of a target. It is taken after
@@ -264,7 +257,10 @@ impl Layout {
     /// # Errors
     /// The system's error if the disk fails.
     pub fn lock_observations(&self, key: Key) -> std::io::Result<fs::File> {
-        let name = format!("observations-{}", &key.to_string()[..2]);
+        self.lock(&format!("observations-{}", &key.to_string()[..2]))
+    }
+
+    fn lock(&self, name: &str) -> std::io::Result<fs::File> {
         let file = fs::File::create(self.locks().join(name))?;
         file.file().lock()?;
         Ok(file)

@@ -7,6 +7,7 @@
 //! This module must not know the bucket, HTTP or the origin. The markers in the folder are all that
 //! it knows of replicas. Its main type is [`DiskStore`].
 
+mod absence;
 mod caller;
 mod config;
 mod durable_dirs;

@@ -9,13 +9,11 @@ use std::fmt::Write as _;
 use std::io;
 
 use fs_err as fs;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
 
 use super::index::ObjectClass;
 use super::layout::Layout;
 use super::publish::place_object;
-use super::{DiskError, DiskStore, Sealed, durable_dirs, evict};
+use super::{DiskError, DiskStore, Sealed, absence, durable_dirs, evict};
 use crate::freshness::Observation;
 use crate::model::{Hasher, Key, Sha256};
 
@@ -55,9 +53,7 @@ pub fn read_all(layout: &Layout, key: Key) -> Result<Vec<Observation>, DiskError
 /// Returns whether a target has no observations according to the kernel's cache, without waiting
 /// for the disk. False does not mean that there are some.
 pub fn are_surely_absent(layout: &Layout, key: Key) -> bool {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let path = layout.observations_of(key);
-    openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED).err() == Some(Errno::NOENT)
+    absence::is_surely_absent(&layout.observations_of(key))
 }
 
 /// Moves a body to its place and makes it the newest response of its target.

@@ -86,7 +86,7 @@ pub fn import_records(disk: &DiskStore, found: &[Record]) -> Result<u64, DiskErr
         let _lock = disk.layout.lock_object(sha256)?;
         let is_new = !disk.layout.record(key, sha256).exists() || replaces(disk, record);
         if is_new {
-            create_record(disk, record)?;
+            write(disk, record, |_, _| true)?;
             new += 1;
         }
         if let Some(markers) = &disk.markers {

@@ -5,13 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use fs_err as fs;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 
 use super::layout::Layout;
 use super::pins::{self, Pin};
 use super::target_records::ActiveState;
-use super::{DiskError, TargetLookup, TargetRecords};
+use super::{DiskError, TargetLookup, TargetRecords, absence};
 use crate::model::{
     Answer, Key, MAX_RECORD_BYTES, Record, RecordError, RecordSet, Sha256, Target,
     UnreadableReason, UnreadableRecord,
@@ -57,16 +56,7 @@ pub fn choose(layout: &Layout, records: RecordSet, pins: &[Pin]) -> TargetLookup
 /// Returns whether a target has no records according to the kernel's cache, without waiting for the
 /// disk. False does not mean that there are records.
 pub fn is_surely_absent(layout: &Layout, key: Key) -> bool {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    openat2(
-        CWD,
-        layout.records_of(key),
-        flags,
-        Mode::empty(),
-        ResolveFlags::CACHED,
-    )
-    .err()
-        == Some(Errno::NOENT)
+    absence::is_surely_absent(&layout.records_of(key))
 }
 
 /// Reads the records of a target, up to `MAX_RECORDS`, and all pinned ones. A record that cannot be
@@ -169,11 +159,7 @@ fn is_fault_of_file(error: &io::Error) -> bool {
 /// # Errors
 /// [`DiskError`] if the disk fails.
 pub fn read_one(layout: &Layout, key: Key, sha256: Sha256) -> Result<Option<Record>, DiskError> {
-    match read(&layout.record(key, sha256)) {
-        Ok(bytes) => Ok(parse(&bytes, key, sha256).ok()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(parse_one(layout, key, sha256)?.and_then(Result::ok))
 }
 
 /// Parses the file of one record, and compares it with its name. Returns `None` if it does not

@@ -6,12 +6,11 @@
 use std::time::SystemTime;
 
 use super::FetchError;
+use super::content_encoding::CodingCheck;
 use super::state::FetcherState;
 use crate::cache::{Acquire, FileHit, TargetLookup};
 use crate::freshness::{Completeness, Observation};
-use crate::model::{
-    Algorithm, ContentCoding, Digests, FILE_TYPE_SNIFF_BYTES, Key, Record, RecordSource,
-};
+use crate::model::{Algorithm, Digests, FILE_TYPE_SNIFF_BYTES, Key, Record, RecordSource};
 use crate::policy::Admitted;
 
 /// Makes the newest stored response of a target its record, if it may be the immutable file. While
@@ -91,9 +90,8 @@ async fn is_promised(
     let first_bytes = hit.file().read(0, FILE_TYPE_SNIFF_BYTES).await;
     let first_bytes = first_bytes.map_err(|error| FetchError::from_read_error(&error))?;
     let label = observation.fields.combined("content-encoding");
-    let coding = label.and_then(|label| ContentCoding::parse(&label));
-    let is_coded = coding.is_some_and(|one| one.is_applied(admitted.named_type(), &first_bytes));
-    if is_coded || !file_type.matches(&first_bytes) {
+    let coding = CodingCheck::from_value(label.unwrap_or_default(), admitted);
+    if coding.check(&first_bytes).is_err() || !file_type.matches(&first_bytes) {
         return Ok(false);
     }
     for required in admitted.required_digests().iter() {

@@ -19,7 +19,12 @@ impl CodingCheck {
     /// Reads `Content-Encoding` of a response for a target.
     #[must_use]
     pub fn new(response: &Response, admitted: &Admitted) -> Self {
-        let value = response.list_header("content-encoding");
+        Self::from_value(response.list_header("content-encoding"), admitted)
+    }
+
+    /// Reads a value of `Content-Encoding` that was stored for a target.
+    #[must_use]
+    pub fn from_value(value: String, admitted: &Admitted) -> Self {
         Self {
             stated: ContentCoding::parse(&value).map(|coding| (coding, value)),
             file_type: admitted.named_type(),

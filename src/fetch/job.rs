@@ -116,7 +116,6 @@ impl FetchTask<'_> {
             TargetLookup::NeverStored => (None, false),
         };
         self.report.on_record = on_record;
-        self.report.on_record = on_record;
         // The object was evicted. The origin must return the same bytes, unless the checksum file
         // requires a digest.
         let must_match = required.is_empty() && !self.state.cache.allows_change_unless(is_pinned);

@@ -1,11 +1,6 @@
 //! A stored response of class `revalidate` becomes the answer if its target becomes immutable.
 
-use std::io::Write as _;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
-use crate::harness::{Body, Builder, Gateway, Origin, Reply, archive, sha256};
+use crate::harness::{Body, Builder, Gateway, Origin, Reply, archive, gzip, sha256};
 
 /// Returns a gateway that revalidates everything, and does not check file types.
 fn revalidating(builder: Builder) -> Gateway {
@@ -66,11 +61,7 @@ fn stored_response_becomes_the_immutable_answer() {
 fn only_the_promised_file_is_adopted() {
     let origin = Origin::start();
     let mut gateway = revalidating(Gateway::builder().origin(&origin).relay().one_attempt());
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder
-        .write_all(b"diff --git a/x b/x\n")
-        .expect("memory takes all");
-    let coded: Body = encoder.finish().expect("memory takes all").into();
+    let coded = gzip(b"diff --git a/x b/x\n");
     let blob = format!("/v2/x/blobs/sha256:{}", sha256(&archive(3, 5000)));
     let until_close = Reply::file(&archive(4, 5000)).until_close();
     let targets: [(&str, Reply, Body); 5] = [

@@ -2,13 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
-use crate::harness::{Body, Gateway, Origin, Reply, archive, assert_same, eventually, sha256};
+use crate::harness::{
+    Body, Gateway, Origin, Reply, archive, assert_same, eventually, gzip, sha256,
+};
 
 /// Longest time for which Millpond withholds the end of a body from its readers.
 const MAX_DELAY: Duration = Duration::from_secs(2);
@@ -109,12 +107,8 @@ fn all_but_the_end_arrives_without_delay() {
 }
 
 /// Returns a gzip file of `size` bytes that do not compress.
-fn gzip(seed: u64, size: usize) -> Body {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder
-        .write_all(&archive(seed, size))
-        .expect("memory takes all");
-    encoder.finish().expect("memory takes all").into()
+fn packed(seed: u64, size: usize) -> Body {
+    gzip(&archive(seed, size))
 }
 
 /// Returns a patch of more than `size` bytes.
@@ -141,14 +135,14 @@ fn two_attempts(origin: &Origin) -> Gateway {
 fn format_confirms_end_without_length() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
-    let one = gzip(4, 200_000);
-    let members = [&one[..], &gzip(5, 300), &gzip(6, 0)].concat().into();
+    let one = packed(4, 200_000);
+    let members = [&one[..], &packed(5, 300), &packed(6, 0)].concat().into();
     let padded = [&one[..], &[0; 10_240]].concat().into();
     for (path, body) in [
         ("/one-1.0.tar.gz", one),
         ("/members-1.0.tar.gz", members),
         ("/padded-1.0.tar.gz", padded),
-        ("/small-1.0.tar.gz", gzip(7, 30)),
+        ("/small-1.0.tar.gz", packed(7, 30)),
     ] {
         origin.serve(path, Reply::ok(&body).until_close());
         let url = origin.url(path);
@@ -170,7 +164,7 @@ fn second_response_confirms_end_without_length() {
         // Bytes follow the end.
         (
             "/signed-1.0.tar.gz",
-            [&gzip(9, 9000)[..], b"signature"].concat().into(),
+            [&packed(9, 9000)[..], b"signature"].concat().into(),
         ),
     ] {
         origin.serve(path, Reply::ok(&body).until_close());
@@ -186,7 +180,7 @@ fn second_response_confirms_end_without_length() {
 fn longer_second_response_completes_the_body() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
-    let archive = gzip(10, 200_000);
+    let archive = packed(10, 200_000);
     let text = patch(100_000);
     for (path, body, complete, requests) in [
         (
@@ -212,7 +206,7 @@ fn longer_second_response_completes_the_body() {
 fn truncated_archive_without_length_is_not_stored() {
     let origin = Origin::start();
     let gateway = two_attempts(&origin);
-    let body = gzip(11, 200_000);
+    let body = packed(11, 200_000);
     let cut = Reply::ok(&body).until_close().cut_at(60_000);
     let longer = Reply::ok(&body).until_close().cut_at(70_000);
     let shorter = Reply::ok(&body).until_close().cut_at(50_000);

@@ -1,12 +1,7 @@
 //! Tests of bodies that are not what the name of their target promises: pages, errors with status
 //! 200, and empty bodies.
 
-use std::io::Write as _;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
-use crate::harness::{Body, Gateway, Origin, Reply, archive, marked};
+use crate::harness::{Body, Gateway, Origin, Reply, archive, gzip, marked};
 
 const PAGE: &[u8] = b"<!DOCTYPE html><html><title>Sign in</title></html>";
 const JSON: &[u8] = b"{\"message\": \"API rate limit exceeded\"}";
@@ -18,12 +13,6 @@ const KEPT: &str = "path_prefix = \"/kept/\"\nclass = \"immutable\"";
 
 fn body(bytes: &[u8]) -> Body {
     bytes.to_vec().into()
-}
-
-fn gzip(content: &[u8]) -> Body {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(content).expect("memory takes all");
-    encoder.finish().expect("memory takes all").into()
 }
 
 fn gateway(origin: &Origin) -> Gateway {

@@ -26,6 +26,7 @@ mod commands;
 mod config_bounds;
 mod crash;
 mod disk;
+mod disk_in_mid_body;
 mod dns;
 mod dns_config;
 mod doctor;

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use flate2::Compression;
-use flate2::write::{GzEncoder, ZlibEncoder};
+use flate2::write::ZlibEncoder;
 
-use crate::harness::{Body, Builder, Gateway, Origin, Reply, archive, marked};
+use crate::harness::{Body, Builder, Gateway, Origin, Reply, archive, gzip, marked};
 
 /// Labels that name no coding, or one that these files do not have.
 const IGNORED: [&str; 9] = [
@@ -28,12 +28,6 @@ fn builder(origin: &Origin) -> Builder {
 
 fn body(bytes: &[u8]) -> Body {
     bytes.to_vec().into()
-}
-
-fn gzip(content: &[u8]) -> Body {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(content).expect("memory takes all");
-    encoder.finish().expect("memory takes all").into()
 }
 
 fn text() -> Vec<u8> {

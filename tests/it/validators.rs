@@ -1,11 +1,6 @@
 //! Class `revalidate`: which responses update a stored one, and which bodies are complete.
 
-use std::io::Write as _;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
-use crate::harness::{Body, Gateway, Origin, Reply, encoded, eventually};
+use crate::harness::{Body, Gateway, Origin, Reply, encoded, eventually, gzip};
 
 fn text(content: &str) -> Body {
     content.as_bytes().to_vec().into()
@@ -202,9 +197,7 @@ fn body_that_ends_with_the_connection_is_confirmed() {
     }
     get("/same").assert_cache(&["fwd=stale", "fwd-status=304"]);
     // The format of the body shows its end.
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&body).expect("memory takes all");
-    let packed: Body = encoder.finish().expect("memory takes all").into();
+    let packed = gzip(&body);
     let reply = Reply::file(&packed).conditional().until_close();
     origin.serve("/Packages.gz", reply);
     get("/Packages.gz").assert_body(200, &packed);
@@ -219,14 +212,7 @@ fn body_that_ends_with_the_connection_is_confirmed() {
 fn coded_page_does_not_replace_a_file() {
     let origin = Origin::start();
     let gateway = Gateway::relaying(&origin);
-    let gzip = |content: &str| -> Body {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder
-            .write_all(content.as_bytes())
-            .expect("memory takes all");
-        encoder.finish().expect("memory takes all").into()
-    };
-    let page = gzip("<!DOCTYPE html><html><title>One moment</title></html>");
+    let page = gzip(b"<!DOCTYPE html><html><title>One moment</title></html>");
     let zstd: Body = b"\x28\xb5\x2f\xfd\x04\x00\x11\x00\x00".to_vec().into();
     for (path, coding, coded) in [
         ("/1/x.json", "gzip", &page),
@@ -250,7 +236,7 @@ fn coded_page_does_not_replace_a_file() {
     }
     // A readable coding of the file itself is stored.
     let url = origin.url("/4/x.json");
-    let json = gzip("{\"a\": 1}");
+    let json = gzip(b"{\"a\": 1}");
     let reply = Reply::file(&json).header("Content-Encoding", "gzip");
     origin.serve("/4/x.json", reply.conditional());
     for status in ["fwd=uri-miss", "fwd=stale"] {

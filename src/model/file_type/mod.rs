@@ -199,6 +199,13 @@ mod tests {
 
     use super::*;
 
+    /// Returns `content` in gzip.
+    pub fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(content).expect("memory takes all");
+        encoder.finish().expect("memory takes all")
+    }
+
     #[test]
     fn every_known_suffix_is_checked() {
         for suffix in TABLE.iter().flat_map(|row| row.suffixes) {
@@ -309,13 +316,6 @@ mod tests {
 
     #[test]
     fn coded_page_does_not_match_archive() {
-        let gzip = |content: &str| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            encoder
-                .write_all(content.as_bytes())
-                .expect("memory takes all");
-            encoder.finish().expect("memory takes all")
-        };
         let page = format!("<!DOCTYPE html>{}", " text".repeat(500));
         for (path, content, is_match) in [
             ("/x.tar.gz", &page[..], false),
@@ -330,7 +330,7 @@ mod tests {
             ("/x.tar.gz", "x.txt", true),
             ("/x.tar.gz", "", true),
         ] {
-            let coded = gzip(content);
+            let coded = gzip(content.as_bytes());
             let head = &coded[..coded.len().min(FILE_TYPE_SNIFF_BYTES)];
             assert_eq!(FileType::from_path(path).matches(head), is_match, "{path}");
         }
@@ -338,14 +338,7 @@ mod tests {
 
     #[test]
     fn content_coding_hides_no_page() {
-        let gzip = |content: &str| {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            encoder
-                .write_all(content.as_bytes())
-                .expect("memory takes all");
-            encoder.finish().expect("memory takes all")
-        };
-        let (page, json) = (gzip("<!DOCTYPE html><html>"), gzip("{\"a\": 1}"));
+        let (page, json) = (gzip(b"<!DOCTYPE html><html>"), gzip(b"{\"a\": 1}"));
         let zstd = b"\x28\xb5\x2f\xfd\x04\x00\x11\x00".to_vec();
         for (path, label, head, is_match) in [
             ("/x.json", "gzip", &page, false),

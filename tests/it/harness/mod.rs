@@ -26,11 +26,14 @@ mod tools;
 mod vsftpd;
 mod wire;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 
 pub use answer::{Answer, Ended};
@@ -86,6 +89,13 @@ pub fn marked(mark: &[u8], seed: u64, size: usize) -> Body {
     }
     bytes.truncate(size);
     bytes.into()
+}
+
+/// Returns `content` in gzip.
+pub fn gzip(content: &[u8]) -> Body {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).expect("memory takes all");
+    encoder.finish().expect("memory takes all").into()
 }
 
 pub fn sha256(bytes: &[u8]) -> String {

@@ -62,8 +62,8 @@ fn to_json(target: &Target, explanation: &Explanation) -> Value {
         })
     });
     json!({
-        "url": target.to_string(),
-        "stored_as": explanation.stored_as.to_string(),
+        "url": target.redacted(),
+        "stored_as": explanation.stored_as.redacted(),
         "key": Key::new(&explanation.stored_as).to_string(),
         "class": classified.class(),
         "reason": classified.reason().to_string(),
@@ -82,9 +82,9 @@ fn to_text(target: &Target, explanation: &Explanation) -> String {
     ];
     lines.extend(required_digest(explanation).map(|digest| format!("digest     {digest}")));
     lines.extend(explanation.rules.iter().map(rule_line));
-    lines.push(format!("target     {target}"));
+    lines.push(format!("target     {}", target.redacted()));
     if explanation.stored_as != *target {
-        lines.push(format!("stored as  {}", explanation.stored_as));
+        lines.push(format!("stored as  {}", explanation.stored_as.redacted()));
     }
     lines.push(format!("key        {}", Key::new(&explanation.stored_as)));
     let denied = explanation.denied.as_ref();

@@ -13,6 +13,7 @@ mod file_type;
 mod ftp_file;
 mod key;
 mod lock;
+mod logged_query;
 mod range;
 pub mod record;
 mod record_set;

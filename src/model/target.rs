@@ -7,6 +7,7 @@ use std::sync::Arc;
 use url::{Host, Url, form_urlencoded};
 
 use super::authority::Authority;
+use super::logged_query::logged_query;
 use super::scheme::Scheme;
 use super::target_error::{MAX_TARGET_BYTES, TargetError};
 
@@ -221,8 +222,11 @@ impl Target {
     /// Formats an invalid target for messages and logs, without possible passwords or signatures.
     #[must_use]
     pub fn redact(spelling: &str) -> String {
-        // An encoded `@` can still end a user name.
-        let spelling = spelling.replace("%40", "@");
+        // An encoded `@` can still end a user name, and an encoded `?` begin a query.
+        let spelling = spelling
+            .replace("%40", "@")
+            .replace("%3F", "?")
+            .replace("%3f", "?");
         let without_user = match spelling.rsplit_once('@') {
             None => spelling,
             Some((before, host)) => {
@@ -238,30 +242,46 @@ impl Target {
     }
 }
 
-/// Formats the target for messages and logs, without the login and without a secret query.
+/// Values of a query in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum QueryValues {
+    /// Those that are no secrets.
+    Shown,
+    /// Those of known parameters.
+    Known,
+}
+
+impl Target {
+    /// Returns the target without the login and without a secret query, for someone who knows the
+    /// target.
+    #[must_use]
+    pub fn redacted(&self) -> String {
+        self.format_with(QueryValues::Shown)
+    }
+
+    fn format_with(&self, values: QueryValues) -> String {
+        let user = if self.has_credentials() { "…@" } else { "" };
+        let port = self.url.port();
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let query = match (self.url.query(), values) {
+            (None, _) => String::new(),
+            (Some(_), _) if self.is_signed() => "?…".to_owned(),
+            (Some(query), QueryValues::Shown) => format!("?{query}"),
+            (Some(query), QueryValues::Known) => format!("?{}", logged_query(query)),
+        };
+        let (scheme, host, path) = (self.url.scheme(), self.host(), self.path());
+        format!("{scheme}://{user}{host}{port}{path}{query}")
+    }
+}
+
+/// Formats the target for messages and logs, without the login, a secret query, and the values of
+/// unknown parameters.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.has_credentials() && !self.is_signed() {
+        if self.url.query().is_none() && !self.has_credentials() {
             return f.write_str(self.as_str());
         }
-        let user = if self.has_credentials() { "…@" } else { "" };
-        let port = self
-            .url
-            .port()
-            .map(|port| format!(":{port}"))
-            .unwrap_or_default();
-        let query = match self.url.query() {
-            Some(_) if self.is_signed() => "?…".to_owned(),
-            Some(query) => format!("?{query}"),
-            None => String::new(),
-        };
-        write!(
-            f,
-            "{}://{user}{}{port}{}{query}",
-            self.url.scheme(),
-            self.host(),
-            self.path()
-        )
+        f.write_str(&self.format_with(QueryValues::Known))
     }
 }
 

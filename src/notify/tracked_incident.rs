@@ -85,7 +85,7 @@ impl TrackedIncident {
 
     /// Adds a target of a failure.
     pub fn add_target(&mut self, target: &Target) {
-        let shown = target.to_string();
+        let shown = target.redacted();
         let targets = &mut self.incident.targets;
         targets.retain(|other| *other != shown);
         targets.push(shown);

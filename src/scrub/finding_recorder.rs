@@ -81,7 +81,7 @@ impl<'a> FindingRecorder<'a> {
         };
         let targets = records
             .iter()
-            .map(|record| record.target.to_string())
+            .map(|record| record.target.redacted())
             .collect();
         *self.counter(defect, outcome) += 1;
         (self.show)(&ScrubEvent::Found(&ScrubFinding {

@@ -32,7 +32,7 @@ pub fn json_response(status: StatusCode, value: &Value) -> HttpResponse {
 
 /// Returns the URL of a target, without passwords and secret query values.
 pub fn redacted_url(target: &Target) -> String {
-    target.to_string()
+    target.redacted()
 }
 
 pub fn date(time: SystemTime) -> String {

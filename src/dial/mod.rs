@@ -25,11 +25,12 @@ pub enum DialError {
     Forbidden(String),
     #[error("host name {0} has no address")]
     Unresolved(String),
+    #[error("the look-up of host name {0} timed out")]
+    LookupTimeout(String),
+    #[error("cannot connect to {0}: the connection was refused")]
+    Refused(String),
     #[error("cannot connect to {0}")]
     Unreachable(String),
-    /// Nothing listens on the port of the host.
-    #[error("{0} refused the connection")]
-    Refused(String),
     #[error("connection to {0} timed out")]
     Timeout(String),
 }
@@ -54,11 +55,11 @@ impl Dialer {
     ///
     /// # Errors
     /// [`DialError::Forbidden`] if none of its addresses is allowed, [`DialError::Unresolved`] if
-    /// it has no address, [`DialError::Timeout`] if the lookup takes too long.
+    /// it has no address, [`DialError::LookupTimeout`] if the lookup takes too long.
     pub async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
         let found = timeout(self.connect_timeout, lookup_host((host, port)))
             .await
-            .map_err(|_| DialError::Timeout(host.to_owned()))?
+            .map_err(|_| DialError::LookupTimeout(host.to_owned()))?
             .map_err(|_| DialError::Unresolved(host.to_owned()))?;
         let mut has_address = false;
         let allowed: Vec<_> = found
@@ -76,7 +77,7 @@ impl Dialer {
     /// Connects a tunnel to the first reachable address.
     ///
     /// # Errors
-    /// As [`Dialer::resolve`]; [`DialError::Unreachable`], [`DialError::Refused`] or
+    /// As [`Dialer::resolve`]; [`DialError::Refused`], [`DialError::Unreachable`] or
     /// [`DialError::Timeout`] for the last address that was tried.
     pub async fn connect(&self, tunnel: &AdmittedTunnel) -> Result<TcpStream, DialError> {
         self.connect_to_host(tunnel.host(), tunnel.port(), tunnel.address())

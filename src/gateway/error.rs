@@ -18,6 +18,12 @@ pub enum RequestError {
     /// The client must send a shorter request head.
     #[error("{0}")]
     HeadTooLarge(String),
+    /// The client must send a shorter target.
+    #[error("{0}")]
+    TargetTooLong(String),
+    /// The client must send no other `Expect` than `100-continue`.
+    #[error("this expectation cannot be met; only Expect: 100-continue is supported")]
+    ExpectationFailed,
     /// The client must correct the URL.
     #[error(transparent)]
     PrefixedUrl(#[from] PrefixedUrlError),
@@ -26,7 +32,7 @@ pub enum RequestError {
     #[error("{0}")]
     NotFound(&'static str),
     /// The request has passed through this gateway before. Holds the gateway's name.
-    #[error("request loop: the Via field already contains {0}")]
+    #[error("request loop: the field Via or CDN-Loop already contains {0}")]
     LoopDetected(String),
     /// The client must use another port.
     #[error("{0}")]

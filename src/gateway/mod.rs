@@ -33,7 +33,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use crate::passthrough::{
-    OriginError, PassThroughResponse, Tunnel, TunnelEnd, is_end_to_end_header,
+    FailureKind, OriginError, PassThroughResponse, Tunnel, TunnelEnd, is_end_to_end_header,
 };
 pub use by_digest::DigestRequest;
 pub use config::{Config, MissPolicy, check_address};

@@ -2,7 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::model::{Algorithm, Digest, DigestError, ExpectedDigests, Scheme, Target, TargetError};
+use percent_encoding::percent_decode_str;
+
+use crate::model::{
+    Algorithm, Digest, DigestError, ExpectedDigests, MAX_TARGET_BYTES, Scheme, Target, TargetError,
+};
 
 /// First path segments that belong to the gateway although they look like host names. A segment
 /// without a dot is never a host name.
@@ -17,7 +21,13 @@ pub enum PrefixedUrlError {
     Target(#[from] TargetError),
     #[error("{0}; use /sha256:<64 hex digits>/https://host/path")]
     Digest(#[from] DigestError),
+    /// A second parameter may belong to the URL, if that is not encoded.
+    #[error("the URL must be the only parameter; use ?url=https%3A%2F%2Fhost%2Fpath")]
+    Parameter,
 }
+
+/// Name of the query parameter that may contain the encoded URL of the target.
+const PARAMETER: &str = "?url=";
 
 /// Target in a request path, and the digests that its bytes must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,30 +39,100 @@ pub struct PrefixedUrl {
 impl PrefixedUrl {
     /// Parses the undecoded path and query of a request.
     ///
-    /// The forms are `/https://host/path?query`, `/https:/host/path`, `/https/host/path` and
-    /// `/host.name/path`. Each may follow `/download` and `/<algorithm>:<hex>`.
+    /// The forms are `/https://host/path?query`, `/https:/host/path`, `/https/host/path`,
+    /// `/host.name/path`, `/https%3A%2F%2Fhost%2Fpath` and `/?url=https%3A%2F%2Fhost%2Fpath`. Each
+    /// may follow `/download` and `/<algorithm>:<hex>`.
     ///
     /// # Errors
     /// [`PrefixedUrlError`] with the part that is invalid.
     pub fn parse(path_and_query: &str) -> Result<Self, PrefixedUrlError> {
         let mut expected = ExpectedDigests::nothing();
-        let mut rest = path_and_query
+        let path = path_and_query
             .strip_prefix('/')
             .ok_or(PrefixedUrlError::NoUrl)?;
-        rest = rest.strip_prefix("download/").unwrap_or(rest);
+        let mut rest = without_download(path);
         while let Some((digest, remainder)) = split_digest(rest) {
             expected.add(digest?);
             rest = remainder;
         }
-        rest = rest.strip_prefix("download/").unwrap_or(rest);
-        let target = Target::parse(&to_absolute_uri(rest).ok_or(PrefixedUrlError::NoUrl)?)?;
+        let uri = read_uri(without_download(rest)).map_err(|error| match error {
+            PrefixedUrlError::NoUrl if path.len() > MAX_TARGET_BYTES => TargetError::TooLong.into(),
+            error => error,
+        })?;
+        let target = Target::parse(&uri)?;
         Ok(Self { target, expected })
     }
+
+    /// Returns whether the root has the URL in its query, so that it is not the page there.
+    #[must_use]
+    pub fn is_parameter(path_and_query: &str) -> bool {
+        path_and_query
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.starts_with(PARAMETER))
+    }
+}
+
+fn without_download(text: &str) -> &str {
+    match text.strip_prefix("download") {
+        Some(rest) if rest.starts_with('?') => rest,
+        Some(rest) => rest.strip_prefix('/').unwrap_or(text),
+        None => text,
+    }
+}
+
+/// Returns the absolute URI in the rest of a path and query.
+fn read_uri(text: &str) -> Result<String, PrefixedUrlError> {
+    if let Some(value) = text.strip_prefix(PARAMETER) {
+        if value.contains('&') {
+            return Err(PrefixedUrlError::Parameter);
+        }
+        let decoded = decode(value)?;
+        return to_absolute_uri(&decoded).ok_or(PrefixedUrlError::NoUrl);
+    }
+    let decoded = decode_whole_url(text).transpose()?;
+    to_absolute_uri(decoded.as_deref().unwrap_or(text)).ok_or(PrefixedUrlError::NoUrl)
+}
+
+/// Decodes a URL that is encoded as a whole. `None` if the URL is not encoded.
+///
+/// The slashes behind the scheme are encoded, so every other byte is, too. A query may follow that
+/// the client has added.
+fn decode_whole_url(text: &str) -> Option<Result<String, PrefixedUrlError>> {
+    let end = text.find(['/', '?']).unwrap_or(text.len());
+    let (first, rest) = text.split_at(end);
+    let (scheme, _) = first.split_once('%')?;
+    Scheme::parse(scheme)?;
+    let is_encoded = first
+        .get(scheme.len()..scheme.len() + ENCODED_SLASHES.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(ENCODED_SLASHES));
+    let joined = |decoded: String| {
+        let has_path = decoded.matches('/').count() > 2;
+        let has_query = decoded.contains('?');
+        // A part that is not encoded would follow one that is.
+        let is_mixed = has_query && !rest.is_empty() || has_path && rest.starts_with('/');
+        (!is_mixed)
+            .then(|| decoded + rest)
+            .ok_or(PrefixedUrlError::NoUrl)
+    };
+    is_encoded.then(|| decode(first).and_then(joined))
+}
+
+/// Encoded `://` behind a scheme.
+const ENCODED_SLASHES: &str = "%3A%2F%2F";
+
+/// Decodes a text once. A `+` stays, because file names have more of them than spaces.
+fn decode(text: &str) -> Result<String, PrefixedUrlError> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded
+        .map(Cow::into_owned)
+        .map_err(|_| PrefixedUrlError::NoUrl)
 }
 
 /// Splits `<algorithm>:<hex>/<rest>`. Returns `None` without a known algorithm.
 fn split_digest(text: &str) -> Option<(Result<Digest, DigestError>, &str)> {
-    let (first, rest) = text.split_once('/')?;
+    let end = text.find(['/', '?'])?;
+    let first = decode_colons(&text[..end]);
+    let rest = text[end..].strip_prefix('/').unwrap_or(&text[end..]);
     let (name, hex) = first.split_once(':')?;
     let algorithm: Algorithm = name.parse().ok()?;
     Some((Digest::parse(algorithm, hex), rest))

@@ -3,7 +3,7 @@
 //! The main type is [`RequestLog`].
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -51,6 +51,8 @@ pub struct RequestLog {
     is_written: Cell<bool>,
     /// Status that is logged if the request is aborted.
     status: Cell<u16>,
+    /// Text of the error response, without secrets.
+    error: RefCell<Option<String>>,
 }
 
 impl Drop for RequestLog {
@@ -75,12 +77,18 @@ impl RequestLog {
             started: Instant::now(),
             is_written: Cell::new(false),
             status: Cell::new(CLIENT_CLOSED_REQUEST),
+            error: RefCell::default(),
         }
     }
 
     /// Whether the request has the method HEAD.
     pub fn is_head(&self) -> bool {
         self.method == "HEAD"
+    }
+
+    /// Sets the cause of the error that the response reports.
+    pub fn set_error(&self, error: String) {
+        self.error.replace(Some(error));
     }
 
     /// Sets the status that is logged if the request is aborted.
@@ -99,6 +107,7 @@ impl RequestLog {
         self.is_written.set(true);
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         // The fields are formatted only if the level is enabled.
+        let error = self.error.borrow();
         let cache = || cache_status.map_or_else(String::new, |status| status.to_string());
         macro_rules! emit {
             ($event:ident) => {
@@ -112,6 +121,7 @@ impl RequestLog {
                     sent_bytes,
                     completion,
                     duration_ms,
+                    error = error.as_deref(),
                     "request"
                 )
             };

@@ -1,6 +1,6 @@
-//! Error responses. This is the only place that maps a failure to its HTTP status.
+//! Error responses: text, problem document and header fields.
 //!
-//! The main functions are [`status_of`] and [`render_error`].
+//! `error_status` maps a failure to its status. The main function is [`render_error`].
 
 use std::time::Duration;
 
@@ -8,142 +8,16 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
+use super::error_status::{ErrorStatus, REQUEST_ERROR, status_of};
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
 use crate::admin::AdminError;
-use crate::gateway::{CacheStatus, Endpoint, OriginError, PrefixedUrlError, RequestError};
+use crate::gateway::{CacheStatus, Endpoint, OriginError, RequestError};
 use crate::limits::OverLimit;
-use crate::model::{TargetError, sanitize_line};
-use crate::policy::PolicyDenied;
+use crate::model::sanitize_line;
 
 /// `Retry-After` of a temporary rejection, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
-
-/// Error types of `Proxy-Status` (RFC 9209, section 2.3).
-const REQUEST_ERROR: Option<&str> = Some("http_request_error");
-const REQUEST_DENIED: Option<&str> = Some("http_request_denied");
-const PROTOCOL_ERROR: Option<&str> = Some("http_protocol_error");
-const INTERNAL_ERROR: Option<&str> = Some("proxy_internal_error");
-
-/// How a response reports an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ErrorStatus {
-    pub status: StatusCode,
-    /// The error type of `Proxy-Status` (RFC 9209, section 2.3), where one fits.
-    pub proxy_error: Option<&'static str>,
-    /// The detail in `Cache-Status`.
-    pub detail: &'static str,
-}
-
-/// Returns the status of an error. The proxy endpoint is transparent and passes an error status of
-/// the origin through; the gateway endpoint replaces most of them by 502.
-pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
-    use StatusCode as Code;
-    let (status, proxy_error, detail) = match error {
-        RequestError::BadRequest(_) => (Code::BAD_REQUEST, REQUEST_ERROR, "bad-request"),
-        RequestError::HeadTooLarge(_) => {
-            let status = Code::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            (status, REQUEST_ERROR, "bad-request")
-        }
-        RequestError::PrefixedUrl(error) => return status_of_prefixed_url(*error),
-        RequestError::MethodNotSupported(_) => {
-            (Code::METHOD_NOT_ALLOWED, REQUEST_DENIED, "bad-method")
-        }
-        RequestError::NotFound(_) => (Code::NOT_FOUND, None, "unknown"),
-        RequestError::LoopDetected(_) => (Code::LOOP_DETECTED, Some("proxy_loop_detected"), "loop"),
-        RequestError::Misdirected(_) => (Code::MISDIRECTED_REQUEST, REQUEST_DENIED, "misdirected"),
-        RequestError::Denied(denied) => return status_of_denied(denied),
-        RequestError::OverLimit(_) => (Code::TOO_MANY_REQUESTS, REQUEST_DENIED, "over-limit"),
-        RequestError::Origin(error) => return status_of_origin_error(error, endpoint),
-        RequestError::Mismatch { .. } => (Code::CONFLICT, None, "digest-mismatch"),
-        RequestError::WrongFileType => (Code::BAD_GATEWAY, PROTOCOL_ERROR, "wrong-file-type"),
-        RequestError::DeadlineExceeded => {
-            let proxy_error = Some("http_response_timeout");
-            (Code::GATEWAY_TIMEOUT, proxy_error, "origin-slow")
-        }
-        RequestError::OnlyIfCachedMiss => (Code::GATEWAY_TIMEOUT, None, "not-stored"),
-        RequestError::Busy => {
-            let proxy_error = Some("connection_limit_reached");
-            (Code::SERVICE_UNAVAILABLE, proxy_error, "busy")
-        }
-        RequestError::Stopping => (Code::SERVICE_UNAVAILABLE, INTERNAL_ERROR, "stopping"),
-        RequestError::Unavailable => (Code::SERVICE_UNAVAILABLE, INTERNAL_ERROR, "unavailable"),
-    };
-    ErrorStatus {
-        status,
-        proxy_error,
-        detail,
-    }
-}
-
-fn status_of_prefixed_url(error: PrefixedUrlError) -> ErrorStatus {
-    let (status, detail) = match error {
-        PrefixedUrlError::Target(TargetError::TooLong) => (StatusCode::URI_TOO_LONG, "bad-request"),
-        // A client with a list of mirrors tries the next one after a 404 only.
-        PrefixedUrlError::NoUrl | PrefixedUrlError::Digest(_) | PrefixedUrlError::Target(_) => {
-            (StatusCode::NOT_FOUND, "bad-target")
-        }
-    };
-    ErrorStatus {
-        status,
-        proxy_error: REQUEST_ERROR,
-        detail,
-    }
-}
-
-fn status_of_denied(denied: &PolicyDenied) -> ErrorStatus {
-    let proxy_error = match denied {
-        PolicyDenied::Address(_) => Some("destination_ip_prohibited"),
-        PolicyDenied::TooLarge(_) => Some("http_response_body_size"),
-        PolicyDenied::Client(_)
-        | PolicyDenied::DeniedHost(_)
-        | PolicyDenied::UnlistedHost(_)
-        | PolicyDenied::DeniedSuffix(_)
-        | PolicyDenied::UnlistedSuffix
-        | PolicyDenied::Port(..)
-        | PolicyDenied::ConnectPort(_)
-        | PolicyDenied::ContentType(_)
-        | PolicyDenied::TooYoung(_)
-        | PolicyDenied::Downgrade
-        | PolicyDenied::FtpFile(_) => REQUEST_DENIED,
-    };
-    ErrorStatus {
-        status: StatusCode::FORBIDDEN,
-        proxy_error,
-        detail: "refused",
-    }
-}
-
-fn status_of_origin_error(error: &OriginError, endpoint: Endpoint) -> ErrorStatus {
-    let (status, detail) = match error {
-        OriginError::Denied(denied) => return status_of_denied(denied),
-        OriginError::CircuitOpen { last, .. } => return status_of_origin_error(last, endpoint),
-        OriginError::Status { status, .. } => {
-            (translate_status(*status, endpoint), "origin-status")
-        }
-        OriginError::Unreachable(_) => (StatusCode::GATEWAY_TIMEOUT, "origin-silent"),
-        OriginError::InvalidRequest(_)
-        | OriginError::InvalidResponse(_)
-        | OriginError::TlsFailure(_) => (StatusCode::BAD_GATEWAY, "origin-wrong"),
-    };
-    ErrorStatus {
-        status,
-        proxy_error: error.proxy_error(),
-        detail,
-    }
-}
-
-/// Returns the status that a client gets for an error status of the origin.
-fn translate_status(status: u16, endpoint: Endpoint) -> StatusCode {
-    match (status, endpoint) {
-        (404, _) => StatusCode::NOT_FOUND,
-        (410, _) => StatusCode::GONE,
-        (status @ 400..=599, Endpoint::Proxy) => {
-            StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
-        }
-        _ => StatusCode::BAD_GATEWAY,
-    }
-}
 
 /// Returns the value of `Proxy-Status` (RFC 9209). `name` is the name of this node.
 pub fn proxy_status(error: &RequestError, error_status: ErrorStatus, name: &str) -> String {
@@ -174,13 +48,26 @@ pub fn render_error(
     let mut builder = begin(error_status, context);
     let proxy_status = proxy_status(error, error_status, context.name.as_str());
     builder.insert_header(("Proxy-Status", proxy_status));
-    if let RequestError::MethodNotSupported(_) = error {
-        builder.insert_header((ALLOW, "GET, HEAD"));
+    if let RequestError::MethodNotSupported(method) = error {
+        // No target supports TRACE here. Other methods fail for ftp targets only.
+        let allowed = match method.as_str() {
+            "TRACE" => allowed_methods(endpoint),
+            _ => allowed_methods(Endpoint::Gateway),
+        };
+        builder.insert_header((ALLOW, allowed));
     }
     if let Some(seconds) = retry_after_seconds(error, error_status.status) {
         builder.insert_header((RETRY_AFTER, seconds.to_string()));
     }
     finish(builder, error_status, &error.to_string(), context)
+}
+
+/// Returns the methods of an endpoint, as in `Allow` (RFC 9110, section 10.2.1).
+pub fn allowed_methods(endpoint: Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Gateway => "GET, HEAD",
+        Endpoint::Proxy => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, CONNECT",
+    }
 }
 
 /// Renders an error of the operator service in the same form.
@@ -197,9 +84,8 @@ pub fn render_admin_error(
         AdminError::Pinned => own_error(StatusCode::LOCKED, "pinned"),
         AdminError::NoSpace => own_error(StatusCode::INSUFFICIENT_STORAGE, "no-space"),
         AdminError::InvalidUpload(_) | AdminError::NotCacheable => ErrorStatus {
-            status: StatusCode::BAD_REQUEST,
             proxy_error: REQUEST_ERROR,
-            detail: "bad-request",
+            ..own_error(StatusCode::BAD_REQUEST, "bad-request")
         },
     };
     let mut builder = begin(error_status, context);
@@ -224,11 +110,14 @@ fn own_error(status: StatusCode, detail: &'static str) -> ErrorStatus {
         status,
         proxy_error: None,
         detail,
+        reason: status.canonical_reason().unwrap_or_default(),
     }
 }
 
 fn begin(error_status: ErrorStatus, context: &ResponseContext<'_>) -> HttpResponseBuilder {
     let mut builder = HttpResponse::build(error_status.status);
+    // wget, apt and dnf show nothing else of an error.
+    builder.reason(error_status.reason);
     context.apply_common_headers(&mut builder, CacheStatus::Error(error_status.detail));
     builder.insert_header((CACHE_CONTROL, "no-store"));
     builder

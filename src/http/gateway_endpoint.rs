@@ -38,7 +38,11 @@ pub async fn serve(
         let log = RequestLog::begin(origin.client, endpoint, request.method().as_str(), uri);
         Responder::new(request, service, Endpoint::Gateway, log, guard)
     };
-    let error = if let Some(page) = origin.path().and_then(BuiltinPage::from_path) {
+    let page = origin
+        .path()
+        .filter(|_| !PrefixedUrl::is_parameter(origin.form.as_str()))
+        .and_then(BuiltinPage::from_path);
+    let error = if let Some(page) = page {
         match admit_page(page, &origin, service) {
             Ok(()) => {
                 let path = origin.path().unwrap_or_default().to_owned();

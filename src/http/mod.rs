@@ -14,6 +14,7 @@ mod client_info;
 mod config;
 mod connection;
 mod error_response;
+mod error_status;
 mod framing_error;
 mod gateway_endpoint;
 mod node_name;

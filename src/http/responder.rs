@@ -58,6 +58,7 @@ impl<'a> Responder<'a> {
     }
 
     pub fn send_error(self, error: &RequestError) -> HttpResponse {
+        self.log.set_error(error.to_string());
         let rendered = render_error(error, self.endpoint, &self.context);
         ResponseBody::attach(rendered, self.log, self.guard, None)
     }

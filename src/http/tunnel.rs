@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 use super::access_log::RequestLog;
 use super::client_info::{Port, canonical_address};
 use super::connection::ClientConnection;
-use super::error_response::{proxy_status, retry_after_seconds, status_of};
+use super::error_response::{proxy_status, retry_after_seconds};
+use super::error_status::status_of;
 use super::parse_request::reject_loop;
 use super::state::HttpService;
 use crate::gateway::{CacheStatus, Endpoint, RequestError, Tunnel, TunnelEnd};
@@ -157,7 +158,7 @@ async fn send_error(
     let status = error_status.status.as_u16();
     let cache_status = CacheStatus::Error(error_status.detail);
     let body = format!("{}\n", sanitize_line(&error.to_string()));
-    let reason = error_status.status.canonical_reason().unwrap_or_default();
+    let reason = error_status.reason;
     let proxy_status = proxy_status(error, error_status, name);
     let retry_after = retry_after_seconds(error, error_status.status)
         .map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));

@@ -16,8 +16,7 @@ pub enum ConnectionFault {
     /// The HTTP client could not connect. The text is the root cause, without a URL.
     #[error("cannot connect to the origin: {0}")]
     Connect(String),
-    /// Nothing listens on the port of the origin.
-    #[error("the origin refused the connection")]
+    #[error("cannot connect to the origin: the connection was refused")]
     Refused,
     #[error("{0}")]
     Timeout(TimeoutPhase),

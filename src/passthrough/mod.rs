@@ -15,7 +15,7 @@ use crate::model::{ExpectedDigests, Target};
 use crate::origin::{Origin, OriginRequest, ReceivedResponse, Response};
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
-pub use crate::origin::{Method, OriginError};
+pub use crate::origin::{FailureKind, Method, OriginError};
 pub use response::PassThroughResponse;
 
 pub use crate::model::is_end_to_end_header;

@@ -205,7 +205,7 @@ fn every_target_error_has_a_row() {
 /// error if it wraps one.
 fn name_of(error: PrefixedUrlError) -> String {
     match error {
-        PrefixedUrlError::NoUrl => format!("{error:?}"),
+        PrefixedUrlError::NoUrl | PrefixedUrlError::Parameter => format!("{error:?}"),
         PrefixedUrlError::Target(inner) => format!("{inner:?}"),
         PrefixedUrlError::Digest(inner) => format!("{inner:?}"),
     }

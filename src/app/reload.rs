@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::admin::AdminToken;
 use crate::config::{Config, ConfigLoadError};
 use crate::gateway::Gateway;
-use crate::http::{HttpService, Settings};
+use crate::http::{HttpService, ProxyConfig, Settings};
 use crate::policy::Policy;
 
 /// Source of the configuration, from which a reload reads it again.
@@ -80,7 +80,12 @@ fn needs_restart(new: &Config, old: &Config) -> bool {
         && new.gateway.state_dir == old.gateway.state_dir
         && new.gateway.shutdown_grace == old.gateway.shutdown_grace;
     let is_storage_equal = new.cache == old.cache && new.s3 == old.s3;
-    let are_modules_equal = new.proxy == old.proxy
+    // Policy applies the hosts.
+    let old_proxy = ProxyConfig {
+        upgrade_hosts: new.proxy.upgrade_hosts.clone(),
+        ..old.proxy.clone()
+    };
+    let are_modules_equal = new.proxy == old_proxy
         && new.fetch == old.fetch
         && new.notify == old.notify
         && new.dns == old.dns

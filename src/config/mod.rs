@@ -104,6 +104,11 @@ impl Config {
         config
             .rules
             .extend(layers::read_rules(&config.policy.rules_files)?);
+        // Policy decides about targets, so it gets the hosts of this key.
+        config
+            .policy
+            .upgrade_hosts
+            .clone_from(&config.proxy.upgrade_hosts);
         config.check()?;
         Ok(config)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::request::CacheRequest;
 use super::services::GatewayServices;
-use crate::cache::{Hit, TargetLookup, TargetRecords};
+use crate::cache::{Cache, Hit, TargetLookup, TargetRecords};
 use crate::model::{ExpectedDigests, Key, Sha256};
 use crate::policy::Admitted;
 
@@ -42,16 +42,38 @@ pub async fn lookup(
     request: &CacheRequest,
 ) -> Lookup {
     let (cache, key) = (&services.cache, Key::new(admitted.target()));
-    let known = match find_records(services, admitted, key).await {
-        Ok(known) => known,
-        Err(kind) => return Lookup::Miss(kind),
+    let kind = match find_records(services, admitted, key).await {
+        Ok(known) => return open_answer(cache, key, &known, admitted, request).await,
+        Err(kind) => kind,
     };
+    // Bytes that were stored before the host was upgraded are served, and never fetched anew.
+    if let (MissKind::NeverStored, Some(former)) = (kind, admitted.upgraded_from())
+        && let Ok(TargetLookup::Known(known)) = Box::pin(cache.lookup(former)).await
+    {
+        let key = Key::new(former);
+        let opened = Box::pin(open_answer(cache, key, &known, admitted, request)).await;
+        if let Lookup::Hit(_) = opened {
+            return opened;
+        }
+    }
+    Lookup::Miss(kind)
+}
+
+/// Opens the object that answers for a target. The checksum file takes precedence over the digests
+/// that the client expects.
+async fn open_answer(
+    cache: &Cache,
+    key: Key,
+    known: &TargetRecords,
+    admitted: &Admitted,
+    request: &CacheRequest,
+) -> Lookup {
     let required = admitted
         .required_sha256()
         .map(|required| ExpectedDigests::from_iter([required.into()]));
     let record = known.active_for(required.as_ref().unwrap_or(&request.expected));
     let opened = match cache.open_record(key, Arc::clone(record)).await {
-        Ok(None) => Box::pin(cache.open_latest_variant(key, &known, &request.expected)).await,
+        Ok(None) => Box::pin(cache.open_latest_variant(key, known, &request.expected)).await,
         opened => opened,
     };
     match opened {
@@ -65,7 +87,7 @@ pub async fn lookup(
             );
         }
     }
-    Lookup::Miss(if cache.allows_change(&known) {
+    Lookup::Miss(if cache.allows_change(known) {
         MissKind::EvictedMutable
     } else {
         MissKind::Evicted(record.sha256)

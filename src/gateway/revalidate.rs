@@ -84,14 +84,22 @@ impl<'a> Revalidation<'a> {
 
     /// Returns the stored response that the fields of the request select, if its body is stored.
     async fn find_stored(&self) -> Option<Stored> {
-        let key = Key::new(self.admitted.target());
+        if let Some(stored) = self.find_stored_as(self.admitted.target()).await {
+            return Some(stored);
+        }
+        let former = self.admitted.upgraded_from()?;
+        self.find_stored_as(former).await
+    }
+
+    async fn find_stored_as(&self, target: &Target) -> Option<Stored> {
+        let key = Key::new(target);
         let known = self.services.cache.observations().list(key).await;
         let known = known
             .inspect_err(|error| tracing::warn!(%error, %key, "stored responses cannot be read"))
             .ok()?;
         match known.into_iter().find(|one| self.is_selected(one)) {
             Some(observation) => self.open(observation, StoredKind::Observation).await,
-            None => self.find_record().await,
+            None => self.find_record_as(target).await,
         }
     }
 
@@ -109,7 +117,11 @@ impl<'a> Revalidation<'a> {
 
     /// Returns what was stored as an immutable target, or by an operator.
     async fn find_record(&self) -> Option<Stored> {
-        match self.services.cache.lookup(self.admitted.target()).await {
+        self.find_record_as(self.admitted.target()).await
+    }
+
+    async fn find_record_as(&self, target: &Target) -> Option<Stored> {
+        match self.services.cache.lookup(target).await {
             Ok(TargetLookup::Known(records)) => {
                 let observation = Observation::from_record(records.active());
                 self.open(observation, StoredKind::Record).await

@@ -15,6 +15,9 @@ pub struct ProxyConfig {
     pub proxy_protocol: bool,
     /// Longest time that a tunnel may be silent in both directions.
     pub tunnel_idle_timeout: HumanDuration,
+    /// Hosts whose http targets are fetched and stored as https, in the form of
+    /// `policy.allow_hosts`.
+    pub upgrade_hosts: Vec<String>,
 }
 
 impl ProxyConfig {
@@ -41,6 +44,7 @@ impl Default for ProxyConfig {
             listen: "127.0.0.1:3128".to_owned(),
             proxy_protocol: false,
             tunnel_idle_timeout: HumanDuration::from_secs(600),
+            upgrade_hosts: Vec::new(),
         }
     }
 }

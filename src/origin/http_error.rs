@@ -27,9 +27,7 @@ pub fn classify(error: reqwest::Error) -> OriginError {
             return ProtocolFault::NotHttp(cause.to_string()).into();
         }
     }
-    let fault = if error.is_connect() && is_refused(&error) {
-        ConnectionFault::Refused
-    } else if error.is_timeout() && error.is_connect() {
+    let fault = if error.is_timeout() && error.is_connect() {
         ConnectionFault::Timeout(TimeoutPhase::Connect)
     } else if error.is_timeout() {
         ConnectionFault::Timeout(TimeoutPhase::Response)

@@ -25,6 +25,7 @@ pub enum NetworkUse {
 #[derive(Debug, Clone)]
 pub struct Admitted {
     pub(super) target: Target,
+    pub(super) upgraded_from: Option<Target>,
     pub(super) classified: Arc<Classified>,
     pub(super) check_file_type: bool,
     pub(super) min_age: Duration,
@@ -38,6 +39,13 @@ impl Admitted {
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Returns the http target of the request, if this is its https target by
+    /// `proxy.upgrade_hosts`. Bytes that were stored under it earlier may be served.
+    #[must_use]
+    pub fn upgraded_from(&self) -> Option<&Target> {
+        self.upgraded_from.as_ref()
     }
 
     /// Returns the cacheability class.

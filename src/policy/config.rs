@@ -37,6 +37,9 @@ pub struct Config {
     pub rules_files: Vec<PathBuf>,
     /// Checksum file with required digests of targets, in the format of `sha256sum`. Empty: none.
     pub checksums_file: PathBuf,
+    /// Hosts whose http targets are fetched and stored as https. The key is `proxy.upgrade_hosts`.
+    #[serde(skip)]
+    pub upgrade_hosts: Vec<String>,
 }
 
 impl Default for Config {
@@ -69,6 +72,7 @@ impl Default for Config {
             max_object_size: Size::gib(20),
             rules_files: Vec::new(),
             checksums_file: PathBuf::new(),
+            upgrade_hosts: Vec::new(),
         }
     }
 }

@@ -130,14 +130,14 @@ impl Policy {
         }
     }
 
-    /// Returns the target under which `target` is stored.
+    /// Returns the target under which `target` is stored: its https target by
+    /// `proxy.upgrade_hosts`, and the canonical alias of that.
     #[must_use]
     pub fn cache_target(&self, target: &Target) -> Target {
-        self.rules
-            .load()
-            .effective(target)
-            .canonical_alias()
-            .unwrap_or_else(|| target.clone())
+        let rules = self.rules.load();
+        let target = rules.upgrade(target).unwrap_or_else(|| target.clone());
+        let alias = rules.effective(&target).canonical_alias();
+        alias.unwrap_or(target)
     }
 
     /// Returns the SHA-256 that the checksum file requires of exactly this target.
@@ -186,10 +186,8 @@ impl Policy {
         let transfer = self.limits.load_full().admit(client, kind)?;
         let admitted = match sharing {
             Sharing::Shared => self.admit_aliased(&rules, target)?,
-            Sharing::Private => {
-                rules.check(&target)?;
-                self.admit_checked(&rules, target).0
-            }
+            // A request with the client's own credentials must go to exactly that host.
+            Sharing::Private => self.admit_upgraded(&rules, target)?.0,
         };
         Ok(Admission { admitted, transfer })
     }
@@ -210,8 +208,7 @@ impl Policy {
     }
 
     fn admit_aliased(&self, rules: &Rules, target: Target) -> Result<Admitted, PolicyDenied> {
-        rules.check(&target)?;
-        let (admitted, alias) = self.admit_checked(rules, target);
+        let (admitted, alias) = self.admit_upgraded(rules, target)?;
         let Some(alias) = alias else {
             return Ok(admitted);
         };
@@ -222,6 +219,28 @@ impl Policy {
             required_sha256: admitted.required_sha256.or(alias.required_sha256),
             ..alias
         })
+    }
+
+    /// Checks a target, or its https target by `proxy.upgrade_hosts`. Also returns its canonical
+    /// alias, if it has one.
+    fn admit_upgraded(
+        &self,
+        rules: &Rules,
+        target: Target,
+    ) -> Result<(Admitted, Option<Target>), PolicyDenied> {
+        let Some(upgraded) = rules.upgrade(&target) else {
+            rules.check(&target)?;
+            return Ok(self.admit_checked(rules, target));
+        };
+        rules.check(&upgraded)?;
+        let (admitted, alias) = self.admit_checked(rules, upgraded);
+        let required = self.required_sha256(&target);
+        let admitted = Admitted {
+            required_sha256: required.or(admitted.required_sha256),
+            upgraded_from: Some(target),
+            ..admitted
+        };
+        Ok((admitted, alias))
     }
 
     /// Admits a target that was checked before. Also returns its canonical alias, if it has one.
@@ -249,6 +268,7 @@ impl Policy {
             needs_server_side_fetch,
             request_options,
             required_sha256: self.required_sha256(&target),
+            upgraded_from: None,
             target,
         };
         (admitted, alias)
@@ -267,11 +287,12 @@ impl Policy {
         to: Target,
         digest_expected: bool,
     ) -> Result<Admitted, PolicyDenied> {
+        let rules = self.rules.load();
+        let to = rules.upgrade(&to).unwrap_or(to);
         if from.target.scheme() == Scheme::Https && to.scheme() != Scheme::Https && !digest_expected
         {
             return Err(PolicyDenied::Downgrade);
         }
-        let rules = self.rules.load();
         rules.check_hop(&to)?;
         // If the authority changes, credentials are dropped, even those of the new host. A redirect
         // must not make Millpond use them.

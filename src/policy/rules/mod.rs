@@ -26,12 +26,16 @@ use rule::CompiledRule;
 /// Maximum number of rules. Each request scans all of them.
 const MAX_RULES: usize = 1000;
 
+/// Default port of http.
+const HTTP_PORT: u16 = 80;
+
 /// Policy configuration, rules and parents in a form that is fast to check.
 #[derive(Debug)]
 pub struct Rules {
     config: Config,
     allow_hosts: Vec<HostPattern>,
     deny_hosts: Vec<HostPattern>,
+    upgrade_hosts: Vec<HostPattern>,
     compiled: Vec<CompiledRule>,
     parents: Vec<CompiledParent>,
 }
@@ -51,6 +55,7 @@ impl Rules {
         Ok(Self {
             allow_hosts: patterns("policy.allow_hosts", &config.allow_hosts)?,
             deny_hosts: patterns("policy.deny_hosts", &config.deny_hosts)?,
+            upgrade_hosts: patterns("proxy.upgrade_hosts", &config.upgrade_hosts)?,
             compiled: rules
                 .into_iter()
                 .map(CompiledRule::new)
@@ -75,6 +80,18 @@ impl Rules {
         self.check_host(target)?;
         self.check_suffix(target)?;
         self.check_hop(target)
+    }
+
+    /// Returns the https target of an http target at one of `proxy.upgrade_hosts`. Another port
+    /// than 80 says nothing about the port for https.
+    pub fn upgrade(&self, target: &Target) -> Option<Target> {
+        let is_plain = target.scheme() == Scheme::Http && target.port() == HTTP_PORT;
+        let mut hosts = self.upgrade_hosts.iter();
+        if !is_plain || !hosts.any(|pattern| pattern.matches(target.host())) {
+            return None;
+        }
+        let (_, rest) = target.as_str().split_once(':')?;
+        Target::parse(&format!("{}:{rest}", Scheme::Https)).ok()
     }
 
     /// Checks a host against `deny_hosts` and `allow_hosts`.
@@ -125,16 +142,17 @@ impl Rules {
             FtpFile::from_target(target).map_err(PolicyDenied::FtpFile)?;
         }
         let (scheme, port) = (target.scheme(), target.port());
-        if !self
-            .config
-            .ports
-            .iter()
-            .any(|allowed| allowed.allows(scheme, port))
-        {
+        if !self.allows_port(scheme, port) {
             return Err(PolicyDenied::Port(scheme, port));
         }
         self.check_denied_host(target.host())?;
         self.check_address_of(target)
+    }
+
+    /// Returns whether `policy.ports` allows a port for a scheme.
+    pub fn allows_port(&self, scheme: Scheme, port: u16) -> bool {
+        let mut ports = self.config.ports.iter();
+        ports.any(|allowed| allowed.allows(scheme, port))
     }
 
     /// Checks the port of a tunnel.

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::preconditions;
 use super::representation::Representation;
-use super::request::{CacheRequest, HttpVersion};
+use super::request::CacheRequest;
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use crate::fetch::{BodyReader, Head};
 use crate::limits::UpstreamPermit;
-use crate::model::RangeSpec;
+use crate::model::{HttpVersion, RangeSpec};
 
 /// Returns whether the body may be sent before the fetch has verified all of it.
 pub fn can_stream_unverified(request: &CacheRequest, head: &Head) -> bool {

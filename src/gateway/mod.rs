@@ -40,7 +40,7 @@ pub use config::{Config, MissPolicy, check_address};
 pub use error::RequestError;
 pub use preconditions::{Conditions, Selection};
 pub use representation::{Representation, RepresentationHead};
-pub use request::{CacheRequest, Endpoint, FileDelivery, HttpVersion, RequestMethod};
+pub use request::{CacheRequest, ClientRedirects, Endpoint, FileDelivery, RequestMethod};
 pub use response::{
     BodyResponse, BodySource, CacheResponse, CacheStatus, ClientDownload, ForwardReason,
 };
@@ -50,7 +50,7 @@ pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 use crate::cache::{DiskHealth, Hit};
 use crate::limits::{PendingTransfer, TransferKind, UpstreamPermit};
 use crate::model::{Scheme, Sha256, Target};
-use crate::policy::{Admission, Admitted, AdmittedTunnel, Class, Sharing};
+use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Sharing};
 use lookup::{Lookup, MissKind, lookup};
 use required_digest::reject_checksum_violation;
 use serve_hit::HitResponder;
@@ -225,8 +225,8 @@ impl Gateway {
     ///
     /// # Errors
     /// [`RequestError::Denied`].
-    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, RequestError> {
-        Ok(self.services.policy.admit_tunnel(target)?)
+    pub fn admit_connect(&self, target: Target) -> Result<AdmittedConnect, RequestError> {
+        Ok(self.services.policy.admit_connect(target)?)
     }
 
     /// Connects an admitted tunnel.

@@ -1,10 +1,10 @@
 //! Requests that pass through to the origin. Nothing of their responses is stored.
 
 use super::error::RequestError;
-use super::request::{CacheRequest, Endpoint, HttpVersion, RequestMethod};
+use super::request::{CacheRequest, Endpoint, RequestMethod};
 use super::response::CacheResponse;
 use crate::limits::{PassThroughPermit, UpstreamLimits};
-use crate::model::ExpectedDigests;
+use crate::model::{ExpectedDigests, HttpVersion};
 use crate::passthrough::{Method, PassThrough, PassThroughRequest, PassThroughResponse};
 use crate::policy::{Admitted, Class};
 
@@ -106,6 +106,7 @@ fn to_origin_request(request: CacheRequest) -> PassThroughRequest {
             RequestMethod::Head => Method::Head,
             RequestMethod::Other(name) => Method::Other(name),
         },
+        version: request.version,
         headers,
         body: request.body,
         follow_redirects: request.endpoint == Endpoint::Gateway,

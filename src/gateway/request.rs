@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::error::RequestError;
 use super::preconditions::Conditions;
-use crate::model::{Algorithm, Digest, ExpectedDigests, RangeSpec, Sha256, Target};
+use crate::model::{Algorithm, Digest, ExpectedDigests, HttpVersion, RangeSpec, Sha256, Target};
 use crate::policy::{Admitted, Sharing};
 
 /// Endpoint that received a request.
@@ -26,14 +26,6 @@ pub enum RequestMethod {
     Other(String),
 }
 
-/// HTTP version of a request. HTTP/1.0 clients cannot distinguish the end of a body without length
-/// from a broken connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpVersion {
-    Http10,
-    Http11,
-}
-
 /// Way in which a stored file may get to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileDelivery {
@@ -43,6 +35,14 @@ pub enum FileDelivery {
     AccelRedirect,
 }
 
+/// Whether a client may be redirected to the origin or to the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientRedirects {
+    Allowed,
+    /// The client uses the proxy port. A redirect would lead it back there, or around it.
+    Never,
+}
+
 /// Request for a target.
 #[derive(Debug)]
 pub struct CacheRequest {
@@ -50,6 +50,7 @@ pub struct CacheRequest {
     pub client: IpAddr,
     pub endpoint: Endpoint,
     pub delivery: FileDelivery,
+    pub redirects: ClientRedirects,
     pub method: RequestMethod,
     pub version: HttpVersion,
     pub target: Target,

@@ -7,7 +7,7 @@ use super::digest_check::{check_digests, compare, needs_other_digests};
 use super::error::RequestError;
 use super::preconditions::{self, Selection};
 use super::representation::Representation;
-use super::request::{CacheRequest, Endpoint, FileDelivery, RequestMethod};
+use super::request::{CacheRequest, ClientRedirects, FileDelivery, RequestMethod};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use crate::cache::{self, BucketHit, Cache, FileHit, Hit};
 use crate::model::{ByteRange, Record};
@@ -128,7 +128,7 @@ impl HitResponder<'_> {
                 .bucket()
                 .is_some_and(|bucket| bucket.config().delivery == cache::BucketDelivery::Redirect)
         };
-        request.endpoint == Endpoint::Gateway
+        request.redirects == ClientRedirects::Allowed
             && request.method == RequestMethod::Get
             && request.conditions.is_empty()
             && request.expected.is_empty()

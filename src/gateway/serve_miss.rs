@@ -11,7 +11,7 @@ use super::in_flight::{ArrivingBody, can_stream_unverified, stream_in_flight};
 use super::lookup::MissKind;
 use super::new_target;
 use super::representation::Representation;
-use super::request::{CacheRequest, Endpoint, RequestMethod};
+use super::request::{CacheRequest, ClientRedirects, RequestMethod};
 use super::required_digest::{is_path_digest_optional, without_path_digest};
 use super::response::{CacheResponse, CacheStatus};
 use crate::fetch::{FetchError, FirstResult};
@@ -49,7 +49,7 @@ impl Gateway {
     fn can_redirect_to_origin(&self, request: &CacheRequest, admitted: &Admitted) -> bool {
         let config = self.config.load();
         config.miss == MissPolicy::Redirect
-            && request.endpoint == Endpoint::Gateway
+            && request.redirects == ClientRedirects::Allowed
             && request.method == RequestMethod::Get
             && request.range.is_none()
             && request.expected.is_empty()

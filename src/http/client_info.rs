@@ -4,13 +4,15 @@
 //! main type is [`RequestOrigin`].
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, X_FORWARDED_FOR};
 use actix_web::http::{Uri, Version};
 
+use super::connection::{ConnectionFacts, ConnectionState};
 use super::state::Settings;
-use crate::gateway::HttpVersion;
+use crate::model::HttpVersion;
 
 /// The client's request line, which a trusted nginx forwards in this field.
 ///
@@ -41,6 +43,8 @@ pub enum TargetForm {
 pub enum Frontend {
     /// The client itself, or a front server that Millpond does not trust.
     Direct,
+    /// The client asks for the gateway through the proxy port.
+    OwnProxy,
     TrustedNginx {
         /// nginx has tried to send a stored file and could not open it.
         file_missing: bool,
@@ -58,11 +62,16 @@ pub struct RequestOrigin {
 
 impl RequestOrigin {
     /// Reads a request of the proxy port. The client's address is that of the connection or of its
-    /// PROXY header.
+    /// PROXY header. Inside a `CONNECT`, the target is at its authority.
     pub fn from_proxy_port(request: &HttpRequest) -> Self {
+        let form = TargetForm::from_uri(request.uri());
+        let facts = connection_facts(request);
         Self {
             client: peer_address(request),
-            form: TargetForm::from_uri(request.uri()),
+            form: match facts.and_then(|facts| facts.connect_authority.as_deref()) {
+                Some(authority) => form.inside_connect(authority),
+                None => form,
+            },
             version: http_version(request),
             frontend: Frontend::Direct,
         }
@@ -88,9 +97,23 @@ impl RequestOrigin {
                     .unwrap_or((TargetForm::Origin(String::new()), HttpVersion::Http11));
             }
         }
-        let public_authority = settings.public_authority.as_deref();
-        origin.form = origin.form.rebase_on_public_url(public_authority);
+        origin.form = origin.form.rebase_on_public_url(settings);
         origin
+    }
+
+    /// Returns the request as one of the gateway port, if its target is the gateway's own. A fetch
+    /// of the target would be a loop.
+    pub fn at_own_gateway(&self, request: &HttpRequest, settings: &Settings) -> Option<Self> {
+        let TargetForm::Absolute(text) = &self.form else {
+            return None;
+        };
+        let gateway = connection_facts(request).and_then(|facts| facts.gateway);
+        let (authority, path) = split_http_uri(text)?;
+        is_own_authority(authority, settings, gateway).then(|| Self {
+            form: TargetForm::origin(path),
+            frontend: Frontend::OwnProxy,
+            ..self.clone()
+        })
     }
 
     /// Whether the client is a process on this machine, such as the health check of a container.
@@ -138,20 +161,30 @@ impl TargetForm {
 
     /// Converts an absolute target with the gateway's own authority to the origin form (RFC 9112,
     /// section 3.2.2).
-    fn rebase_on_public_url(self, public_authority: Option<&str>) -> Self {
-        let Self::Absolute(text) = &self else {
-            return self;
-        };
-        let Some((_, rest)) = text.split_once("://") else {
-            return self;
-        };
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let authority = authority.to_ascii_lowercase();
-        if public_authority
-            .is_none_or(|public| without_port_80(public) != without_port_80(&authority))
-        {
-            return self;
+    fn rebase_on_public_url(self, settings: &Settings) -> Self {
+        match &self {
+            Self::Absolute(text) => match split_http_uri(text) {
+                Some((authority, path)) if is_own_authority(authority, settings, None) => {
+                    Self::origin(path)
+                }
+                _ => self,
+            },
+            Self::Origin(_) => self,
         }
+    }
+
+    /// Converts a path of a request inside a `CONNECT` to the absolute form.
+    fn inside_connect(self, authority: &str) -> Self {
+        match self {
+            Self::Origin(path) if path.starts_with('/') => {
+                Self::Absolute(format!("http://{authority}{path}"))
+            }
+            form => form,
+        }
+    }
+
+    /// Returns the origin form of the end of a URI behind its authority.
+    fn origin(path: &str) -> Self {
         Self::Origin(if path.starts_with('/') {
             path.to_owned()
         } else {
@@ -164,6 +197,35 @@ impl TargetForm {
             Self::Origin(text) | Self::Absolute(text) => text,
         }
     }
+}
+
+/// Splits an absolute URI behind its authority.
+fn split_http_uri(text: &str) -> Option<(&str, &str)> {
+    let (_, rest) = text.split_once("://")?;
+    Some(rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len())))
+}
+
+/// Whether an authority is that of the gateway port: the public one, or its `address`.
+pub fn is_own_authority(authority: &str, settings: &Settings, address: Option<SocketAddr>) -> bool {
+    let authority = authority.to_ascii_lowercase();
+    let authority = without_port_80(&authority);
+    let is_public = settings
+        .public_authority
+        .as_deref()
+        .is_some_and(|public| without_port_80(public) == authority);
+    is_public
+        || address.is_some_and(|address| {
+            let text = address.to_string();
+            let localhost = format!("localhost:{}", address.port());
+            without_port_80(&text) == authority
+                || address.ip().is_loopback() && without_port_80(&localhost) == authority
+        })
+}
+
+/// Returns the facts about the connection of a request.
+pub fn connection_facts(request: &HttpRequest) -> Option<&ConnectionFacts> {
+    let state = request.conn_data::<Rc<ConnectionState>>()?;
+    Some(state.facts())
 }
 
 fn without_port_80(authority: &str) -> &str {

@@ -7,12 +7,19 @@
 /// library panic.
 pub const MAX_HEAD_BYTES: usize = 65_000;
 
+/// The most fields of a head that the HTTP library parses.
+pub const MAX_FIELDS: usize = 96;
+
 /// Error returned when the end of a request is unknown, so that its connection cannot be used any
 /// further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
     #[error("the request head is longer than {} bytes", MAX_HEAD_BYTES)]
     HeadTooLarge,
+    #[error("the request line is longer than {} bytes", MAX_HEAD_BYTES)]
+    TargetTooLong,
+    #[error("the request head has more than {} fields", MAX_FIELDS)]
+    TooManyFields,
     #[error("malformed request: {0}")]
     Malformed(&'static str),
 }

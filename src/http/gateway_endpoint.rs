@@ -10,22 +10,23 @@ use super::api::{self, ApiRequest};
 use super::builtin_pages::{self, BuiltinPage};
 use super::client_info::{RequestOrigin, TargetForm};
 use super::parse_request::{read_cache_request, reject_loop};
-use super::proxy_endpoint::{self, ProxyRequest};
+use super::proxy_endpoint::ProxyRequest;
 use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
+use super::{options, proxy_endpoint};
 use crate::gateway::{CacheRequest, Endpoint, PrefixedUrl, RequestError};
 use crate::limits::{PendingTransfer, TransferKind};
 use crate::model::Target;
 
-/// Serves a request of the gateway port.
+/// Serves a request of the gateway port, or one for it that came through the proxy port.
 pub async fn serve(
     request: &HttpRequest,
     payload: Payload,
     service: &HttpService,
+    origin: RequestOrigin,
     guard: RequestGuard,
 ) -> HttpResponse {
-    let origin = RequestOrigin::from_gateway_port(request, &service.settings.load());
     if origin.is_forwarded_proxy_request() {
         let proxied = ProxyRequest {
             request,
@@ -48,6 +49,14 @@ pub async fn serve(
                 let path = origin.path().unwrap_or_default().to_owned();
                 let response = builtin_pages::serve(page, request.method(), service);
                 return respond(page.endpoint(), path.into()).send_page(response);
+            }
+            Err(error) => error,
+        }
+    } else if options::asks_gateway(request, &origin.form) {
+        match admit_client(&origin, service) {
+            Ok(_) => {
+                let page = options::page(Endpoint::Gateway);
+                return respond("gateway", "*".to_owned().into()).send_page(page);
             }
             Err(error) => error,
         }

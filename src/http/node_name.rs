@@ -7,11 +7,13 @@ use std::fmt;
 use actix_web::http::header::HeaderValue;
 
 use crate::gateway::CacheStatus;
+use crate::model::HttpVersion;
 
 /// Name of this node in `Via` and `Cache-Status`.
 pub struct NodeName {
     name: String,
-    via: HeaderValue,
+    via_1_0: HeaderValue,
+    via_1_1: HeaderValue,
     /// `Cache-Status` of a hit.
     hit: HeaderValue,
 }
@@ -20,7 +22,8 @@ impl NodeName {
     /// Returns the name of a node. The configuration admits only bytes of a token in `name`.
     pub fn new(name: String) -> Self {
         Self {
-            via: header_value(format!("1.1 {name}")),
+            via_1_0: header_value(format!("1.0 {name}")),
+            via_1_1: header_value(format!("1.1 {name}")),
             hit: header_value(format!("{name}; {}", CacheStatus::Hit)),
             name,
         }
@@ -30,9 +33,13 @@ impl NodeName {
         &self.name
     }
 
-    /// Returns the value of `Via` (RFC 9110, section 7.6.3).
-    pub fn via(&self) -> HeaderValue {
-        self.via.clone()
+    /// Returns the value of `Via` for a response that was received in this version (RFC 9110,
+    /// section 7.6.3). Millpond's own and its stored responses are of HTTP/1.1.
+    pub fn via(&self, received: HttpVersion) -> HeaderValue {
+        match received {
+            HttpVersion::Http10 => self.via_1_0.clone(),
+            HttpVersion::Http11 => self.via_1_1.clone(),
+        }
     }
 
     /// Returns the value of `Cache-Status` (RFC 9211).

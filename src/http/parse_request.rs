@@ -9,7 +9,7 @@ use actix_web::http::header::{
 
 use super::client_info::{Frontend, RequestOrigin};
 use crate::gateway::{
-    CacheRequest, Conditions, Endpoint, FileDelivery, RequestError, RequestMethod,
+    CacheRequest, ClientRedirects, Conditions, Endpoint, FileDelivery, RequestError, RequestMethod,
     is_end_to_end_header,
 };
 use crate::model::{Algorithm, Digest, ExpectedDigests, Login, RangeSpec, Scheme, Target};
@@ -28,6 +28,8 @@ const EXPECTED_DIGEST_HEADERS: [(HeaderName, Algorithm); 4] = [
     (HeaderName::from_static("x-expected-sha1"), Algorithm::Sha1),
     (HeaderName::from_static("x-expected-md5"), Algorithm::Md5),
 ];
+
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
 /// The client's `Connection` field, which a trusted nginx forwards in this field.
 const FORWARDED_CONNECTION: HeaderName = HeaderName::from_static("x-millpond-connection");
@@ -55,11 +57,13 @@ fn joined(headers: &HeaderMap, name: impl AsHeaderName) -> Option<String> {
 /// Rejects a request that has passed through this node before (RFC 9110, section 7.6.3).
 ///
 /// # Errors
-/// [`RequestError::LoopDetected`] if `Via` contains `name`.
+/// [`RequestError::LoopDetected`] if `Via` or `CDN-Loop` (RFC 8586) contains `name`.
 pub fn reject_loop(headers: &HeaderMap, name: &str) -> Result<(), RequestError> {
     let via = joined(headers, VIA).unwrap_or_default();
-    let is_this_node = |hop: &str| hop.split_whitespace().nth(1) == Some(name);
-    if via.split(',').any(is_this_node) {
+    let cdn_loop = joined(headers, CDN_LOOP).unwrap_or_default();
+    let has_received = |hop: &str| hop.split_whitespace().nth(1) == Some(name);
+    let is_this_node = |hop: &str| hop.split(';').next().is_some_and(|id| id.trim() == name);
+    if via.split(',').any(has_received) || cdn_loop.split(',').any(is_this_node) {
         Err(RequestError::LoopDetected(name.to_owned()))
     } else {
         Ok(())
@@ -146,6 +150,12 @@ pub fn read_cache_request(
         client: origin.client,
         endpoint,
         delivery: choose_delivery(origin, headers, range),
+        redirects: match (endpoint, origin.frontend) {
+            (Endpoint::Proxy, _) | (_, Frontend::OwnProxy) => ClientRedirects::Never,
+            (Endpoint::Gateway, Frontend::Direct | Frontend::TrustedNginx { .. }) => {
+                ClientRedirects::Allowed
+            }
+        },
         method,
         version: origin.version,
         target,
@@ -184,7 +194,9 @@ fn choose_delivery(
         Frontend::TrustedNginx {
             file_missing: false,
         } if is_plain() => FileDelivery::AccelRedirect,
-        Frontend::TrustedNginx { .. } | Frontend::Direct => FileDelivery::Direct,
+        Frontend::TrustedNginx { .. } | Frontend::Direct | Frontend::OwnProxy => {
+            FileDelivery::Direct
+        }
     }
 }
 
@@ -199,11 +211,12 @@ fn nginx_parses_range(text: &str) -> bool {
 
 /// Request header fields that the gateway endpoint forwards to the origin. Other fields could carry
 /// a credential for Millpond, which must not reach a host that a redirect has chosen.
-const FORWARDED_BY_GATEWAY: [&str; 12] = [
+const FORWARDED_BY_GATEWAY: [&str; 13] = [
     "accept",
     "accept-encoding",
     "accept-language",
     "cache-control",
+    "cdn-loop",
     "if-match",
     "if-modified-since",
     "if-none-match",

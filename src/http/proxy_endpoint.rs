@@ -2,12 +2,14 @@
 //! forwards to the gateway port. `CONNECT` is in [`super::tunnel`].
 
 use actix_web::http::Method;
+use actix_web::http::header::HOST;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::{LogUri, RequestLog};
-use super::client_info::{RequestOrigin, TargetForm};
-use super::parse_request::{read_cache_request, reject_loop};
+use super::client_info::{RequestOrigin, TargetForm, connection_facts};
+use super::options;
+use super::parse_request::{read_cache_request, reject_loop, single};
 use super::request_body::forward_body;
 use super::request_guard::RequestGuard;
 use super::responder::Responder;
@@ -29,6 +31,9 @@ pub async fn serve(
     service: &HttpService,
     guard: RequestGuard,
 ) -> HttpResponse {
+    if options::asks_proxy(proxied.request, &proxied.origin.form) {
+        return serve_options(&proxied, service, guard);
+    }
     let ProxyRequest {
         request,
         payload,
@@ -44,6 +49,7 @@ pub async fn serve(
     match parsed {
         Ok(mut cache_request) => {
             if matches!(cache_request.method, RequestMethod::Other(_)) {
+                options::count_hop(request, &mut cache_request.forwarded_headers);
                 add_body(&mut cache_request, request, payload, service);
             }
             responder.serve(cache_request).await
@@ -54,6 +60,27 @@ pub async fn serve(
             let admitted = service.gateway.admit_client(origin.client, kind);
             responder.send_error(&admitted.err().unwrap_or(error))
         }
+    }
+}
+
+/// Answers a request for the options of this node, which counts as one of its client.
+fn serve_options(
+    proxied: &ProxyRequest<'_>,
+    service: &HttpService,
+    guard: RequestGuard,
+) -> HttpResponse {
+    let ProxyRequest {
+        request, origin, ..
+    } = proxied;
+    let uri = Target::redact(origin.form.as_str()).into();
+    let log = RequestLog::begin(origin.client, "proxy", request.method().as_str(), uri);
+    let responder = Responder::new(request, service, Endpoint::Proxy, log, guard);
+    match service
+        .gateway
+        .admit_client(origin.client, TransferKind::Download)
+    {
+        Ok(_) => responder.send_page(options::page(Endpoint::Proxy)),
+        Err(error) => responder.send_error(&error),
     }
 }
 
@@ -96,10 +123,36 @@ fn read_proxy_request(
             request.method().to_string(),
         ));
     }
+    reject_other_host(request, uri)?;
     let target = Target::parse(uri).map_err(|error| match error {
-        TargetError::TooLong => RequestError::PrefixedUrl(error.into()),
+        TargetError::TooLong => RequestError::TargetTooLong(error.to_string()),
         error => RequestError::BadRequest(error.to_string()),
     })?;
     let expected = ExpectedDigests::nothing();
     read_cache_request(request, origin, Endpoint::Proxy, target, expected)
+}
+
+/// Rejects a request inside a `CONNECT` whose `Host` is another one than that of the `CONNECT`. A
+/// tunnel would have brought the bytes of that virtual host.
+fn reject_other_host(request: &HttpRequest, uri: &str) -> Result<(), RequestError> {
+    let is_inside =
+        connection_facts(request).is_some_and(|facts| facts.connect_authority.is_some());
+    let Some(host) = single(request.headers(), HOST).filter(|host| is_inside && !host.is_empty())
+    else {
+        return Ok(());
+    };
+    let (Ok(named), Ok(target)) = (
+        Target::parse(&format!("http://{host}/")),
+        Target::parse(uri),
+    ) else {
+        // The parser of the target reports its own error.
+        return Ok(());
+    };
+    if named.has_same_authority(&target) {
+        Ok(())
+    } else {
+        Err(RequestError::Misdirected(
+            "Host differs from the authority of the CONNECT around this request".to_owned(),
+        ))
+    }
 }

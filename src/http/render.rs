@@ -171,10 +171,17 @@ fn render_pass_through(
             builder.append_header((name.as_str(), value.as_slice()));
         }
     }
-    context.apply_common_headers(&mut builder, CacheStatus::Bypass);
+    context.apply_headers(&mut builder, CacheStatus::Bypass, passed.version);
     if endpoint == Endpoint::Gateway {
         // A browser would treat the origin's page as one of the gateway's own host.
         builder.insert_header((CONTENT_SECURITY_POLICY, "sandbox"));
+        let disposition = passed
+            .headers
+            .iter()
+            .find(|(name, _)| name == "content-disposition");
+        if !disposition.is_some_and(|(_, value)| is_attachment(value)) {
+            builder.insert_header((CONTENT_DISPOSITION, "attachment"));
+        }
     }
     let is_empty = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     if is_empty {
@@ -186,4 +193,10 @@ fn render_pass_through(
         });
     }
     builder.body(pass_through_body(passed, context.chunk_bytes))
+}
+
+/// Whether a value of `Content-Disposition` makes a browser save the file (RFC 6266, section 4.2).
+fn is_attachment(value: &[u8]) -> bool {
+    let kind = value.split(|byte| *byte == b';').next();
+    kind.is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"attachment"))
 }

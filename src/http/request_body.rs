@@ -1,5 +1,9 @@
-//! Request bodies: the idle timeout, and the way to the client that sends them upstream.
+//! Request bodies: the 100 response that they need, the idle timeout, and the way to the client
+//! that sends them upstream.
+//!
+//! The main functions are [`read_body`] and [`forward_body`].
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -7,25 +11,38 @@ use actix_web::error::PayloadError;
 use actix_web::web::{Bytes, Payload};
 use futures_util::stream::{try_unfold, unfold};
 use futures_util::{Stream, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+
+use super::connection::ConnectionState;
 
 /// Bound on chunks of a request body that wait for the origin.
 const BODY_QUEUE_LENGTH: usize = 8;
 
-/// Returns the body of a request. The stream fails if the client sends nothing for `limit` while
+/// Returns the body of `request`. The stream fails if the client sends nothing for `limit` while
 /// the reader waits.
-pub fn with_idle_timeout(
+///
+/// A client that waits for a 100 response gets it once the stream is read. A rejected client thus
+/// sends no body (RFC 9110, section 10.1.1).
+pub fn read_body(
+    request: &HttpRequest,
     body: Payload,
     limit: Duration,
-) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin {
-    Box::pin(try_unfold(body, move |mut body| async move {
-        match timeout(limit, body.next()).await {
-            Ok(Some(chunk)) => Ok(Some((chunk?, body))),
-            Ok(None) => Ok(None),
-            Err(_) => Err(PayloadError::Incomplete(None)),
-        }
-    }))
+) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + use<> {
+    let state = request.conn_data::<Rc<ConnectionState>>().map(Rc::clone);
+    Box::pin(try_unfold(
+        (state, body),
+        move |(mut state, mut body)| async move {
+            if let Some(state) = state.take() {
+                state.request_continue();
+            }
+            match timeout(limit, body.next()).await {
+                Ok(Some(chunk)) => Ok(Some((chunk?, (None, body)))),
+                Ok(None) => Ok(None),
+                Err(_) => Err(PayloadError::Incomplete(None)),
+            }
+        },
+    ))
 }
 
 /// Returns the body of `request` for the client that sends it upstream.
@@ -43,9 +60,14 @@ pub fn forward_body(
         return reqwest::Body::from("");
     }
     let (sender, receiver) = mpsc::channel(BODY_QUEUE_LENGTH);
-    let mut payload = with_idle_timeout(payload, idle_timeout);
-    // The task ends with the payload, or when the receiver is dropped.
+    let mut payload = read_body(request, payload, idle_timeout);
+    let (start_reading, reading) = oneshot::channel();
+    // The task ends with the payload, or when the receiver is dropped. It reads nothing of a
+    // request that is rejected before.
     actix_web::rt::spawn(async move {
+        if reading.await.is_err() {
+            return;
+        }
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|_| std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
             let is_end = chunk.is_err();
@@ -54,8 +76,16 @@ pub fn forward_body(
             }
         }
     });
-    let chunks = unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|chunk| (chunk, receiver))
-    });
+    let chunks = unfold(
+        (Some(start_reading), receiver),
+        |(start, mut receiver)| async move {
+            if let Some(start) = start {
+                // The task reads as long as the receiver exists.
+                start.send(()).ok();
+            }
+            let chunk = receiver.recv().await?;
+            Some((chunk, (None, receiver)))
+        },
+    );
     reqwest::Body::wrap_stream(chunks)
 }

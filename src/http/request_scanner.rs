@@ -5,13 +5,20 @@
 //! request. No front server and no origin therefore sees a request where Millpond saw a body. The
 //! HTTP library finds the same end of each request that the scanner accepts.
 
+use std::net::Ipv6Addr;
+
+use actix_web::http::{Method, Uri};
+
 use super::chunked_body::{ChunkedBody, is_text};
-use super::framing_error::{FramingError, MAX_HEAD_BYTES};
+use super::first_bytes::TLS_HANDSHAKE;
+use super::framing_error::{FramingError, MAX_FIELDS, MAX_HEAD_BYTES};
+use super::request_head::{Expectation, HeadNotes, ScannedEnd};
 
 /// Position in the request that arrives on a connection.
 #[derive(Debug, Clone)]
 pub struct RequestScanner {
     stage: Stage,
+    ended_head: Option<ScannedEnd>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +27,7 @@ enum Stage {
     /// A body with this many bytes left.
     Sized(u64),
     Chunked(ChunkedBody),
-    /// `CONNECT` or an upgrade: no request follows.
+    /// `CONNECT`: no request follows.
     Tunnel,
     Complete,
 }
@@ -29,6 +36,7 @@ impl Default for RequestScanner {
     fn default() -> Self {
         Self {
             stage: Stage::Head(ScannedHead::default()),
+            ended_head: None,
         }
     }
 }
@@ -51,6 +59,12 @@ impl RequestScanner {
         matches!(self.stage, Stage::Complete)
     }
 
+    /// Returns the end of the head in the bytes of the last call of [`Self::advance`], once. `None`
+    /// if the head did not end there.
+    pub fn take_ended_head(&mut self) -> Option<ScannedEnd> {
+        self.ended_head.take()
+    }
+
     /// Returns how many of `bytes` belong to the request. A head counts once it is complete.
     ///
     /// The caller passes uncounted bytes again, in front of the bytes that follow them.
@@ -64,7 +78,14 @@ impl RequestScanner {
                 Stage::Complete => return Ok(taken),
                 Stage::Tunnel => return Ok(bytes.len()),
                 Stage::Head(mut head) => match head.read(bytes)? {
-                    Some((end, next)) => (end, next),
+                    Some((length_bytes, next)) => {
+                        let notes = head.fields.notes;
+                        self.ended_head = Some(ScannedEnd {
+                            length_bytes,
+                            notes,
+                        });
+                        (length_bytes, next)
+                    }
                     None => (0, Stage::Head(head)),
                 },
                 Stage::Sized(left) => {
@@ -108,6 +129,10 @@ impl ScannedHead {
     /// Returns where the head ends and what follows it. `bytes` begin with those of the previous
     /// call.
     fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Stage)>, FramingError> {
+        if bytes.first() == Some(&TLS_HANDSHAKE) {
+            let cause = "the client speaks TLS, and this port speaks plain HTTP";
+            return Err(FramingError::Malformed(cause));
+        }
         let limit = bytes.len().min(MAX_HEAD_BYTES);
         loop {
             let text = bytes[self.read_bytes..limit]
@@ -116,7 +141,7 @@ impl ScannedHead {
             self.read_bytes = text.map_or(limit, |length| self.read_bytes + length);
             match &bytes[self.read_bytes..limit] {
                 // The byte behind a CR decides whether it is a bare one.
-                [] | [b'\r'] if bytes.len() > limit => return Err(FramingError::HeadTooLarge),
+                [] | [b'\r'] if bytes.len() > limit => return Err(self.too_large()),
                 [] | [b'\r'] => return Ok(None),
                 rest => check_line_end(rest)?,
             }
@@ -125,7 +150,8 @@ impl ScannedHead {
             self.line_start = self.read_bytes;
             match self.request {
                 Some(request) if line.is_empty() => {
-                    return Ok(Some((self.read_bytes, self.fields.check(request)?)));
+                    let next = self.fields.check(request)?;
+                    return Ok(Some((self.read_bytes, next)));
                 }
                 Some(_) => self.fields.read(line)?,
                 // Empty lines before a request are ignored (RFC 9112, section 2.2).
@@ -136,20 +162,40 @@ impl ScannedHead {
     }
 }
 
+impl ScannedHead {
+    /// The error of a head that reaches the limit. A request line without end has a long target.
+    fn too_large(&self) -> FramingError {
+        if self.request.is_none() && self.read_bytes > self.line_start {
+            FramingError::TargetTooLong
+        } else {
+            FramingError::HeadTooLarge
+        }
+    }
+}
+
 /// Checks that `bytes`, which begin behind the text of a line, begin with CR LF.
 fn check_line_end(bytes: &[u8]) -> Result<(), FramingError> {
     Err(FramingError::Malformed(match bytes {
         [b'\r', b'\n', ..] => return Ok(()),
         [b'\r', ..] => "the head contains a bare CR",
         [b'\n', ..] => "a line of the head ends with a bare LF",
+        [TLS_HANDSHAKE, ..] => "the client speaks TLS, and this port speaks plain HTTP",
         _ => "the head contains a control character",
     }))
 }
 
 #[derive(Debug, Clone, Copy)]
 struct RequestLine {
-    is_connect: bool,
+    method: FramedMethod,
     is_http_1_0: bool,
+}
+
+/// Method of a request, as far as the framing depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FramedMethod {
+    Connect,
+    Post,
+    Other,
 }
 
 /// Parses the request line (RFC 9112, section 3).
@@ -168,16 +214,26 @@ fn read_request_line(line: &[u8]) -> Result<RequestLine, FramingError> {
     if !is_http_1_0 && version != b"HTTP/1.1" {
         return Err(malformed);
     }
+    if !method.iter().all(u8::is_ascii_uppercase) && Method::from_bytes(method).is_err() {
+        return Err(FramingError::Malformed("the method is not supported"));
+    }
+    if !is_plain_path(target) && Uri::try_from(target).is_err() {
+        return Err(FramingError::Malformed("the request target is no URI"));
+    }
     Ok(RequestLine {
-        is_connect: method == b"CONNECT",
+        method: match method {
+            b"CONNECT" => FramedMethod::Connect,
+            b"POST" => FramedMethod::Post,
+            _ => FramedMethod::Other,
+        },
         is_http_1_0,
     })
 }
 
-/// A protocol of `Upgrade` that the HTTP library knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Upgrade {
-    WebSocket,
+/// Whether a target is in origin form and has only bytes that are valid there. Most targets are.
+fn is_plain_path(target: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~:@%+=,;&?".contains(byte);
+    target.starts_with(b"/") && target.iter().all(is_plain)
 }
 
 /// Fields of a head that decide where its request ends, and `Host`.
@@ -185,13 +241,18 @@ enum Upgrade {
 struct FramingFields {
     length: Option<u64>,
     is_chunked: bool,
-    upgrade: Option<Upgrade>,
     has_host: bool,
+    count: usize,
+    notes: HeadNotes,
 }
 
 impl FramingFields {
     fn read(&mut self, line: &[u8]) -> Result<(), FramingError> {
         let (name, value) = read_field(line)?;
+        self.count += 1;
+        if self.count > MAX_FIELDS {
+            return Err(FramingError::TooManyFields);
+        }
         if name.eq_ignore_ascii_case(b"content-length") {
             if self.length.replace(read_length(value)?).is_some() {
                 return Err(FramingError::Malformed(
@@ -205,21 +266,30 @@ impl FramingFields {
                 ));
             }
             self.is_chunked = true;
-        } else if name.eq_ignore_ascii_case(b"upgrade") {
-            if value.eq_ignore_ascii_case(b"websocket") {
-                self.upgrade = Some(Upgrade::WebSocket);
+        } else if name.eq_ignore_ascii_case(b"host") {
+            if std::mem::replace(&mut self.has_host, true) {
+                return Err(FramingError::Malformed("there is more than one Host"));
             }
-        } else if name.eq_ignore_ascii_case(b"host") && std::mem::replace(&mut self.has_host, true)
-        {
-            return Err(FramingError::Malformed("there is more than one Host"));
+            check_host(value)?;
+        } else {
+            self.notes.read(name, value);
         }
         Ok(())
     }
 
     /// Returns what follows the head (RFC 9112, section 6.3).
-    fn check(&self, request: RequestLine) -> Result<Stage, FramingError> {
+    fn check(&mut self, request: RequestLine) -> Result<Stage, FramingError> {
+        let is_connect = request.method == FramedMethod::Connect;
         if !self.has_host && !request.is_http_1_0 {
-            return Err(FramingError::Malformed("there is no Host"));
+            // The target of a CONNECT has the host, and some clients send only that.
+            if !is_connect {
+                return Err(FramingError::Malformed("there is no Host"));
+            }
+            self.notes.is_rewritten = true;
+        }
+        if request.is_http_1_0 {
+            // RFC 9110, section 10.1.1.
+            self.notes.expectation = Expectation::None;
         }
         match (self.length, self.is_chunked) {
             (Some(_), true) => Err(FramingError::Malformed(
@@ -229,9 +299,10 @@ impl FramingFields {
                 "Transfer-Encoding does not belong in HTTP/1.0",
             )),
             (None, true) => Ok(Stage::Chunked(ChunkedBody::default())),
-            // The HTTP library ignores the length of such a request.
-            _ if self.upgrade.is_some() => Ok(Stage::Tunnel),
-            (None | Some(0), false) if request.is_connect => Ok(Stage::Tunnel),
+            (None, false) if request.is_http_1_0 && request.method == FramedMethod::Post => Err(
+                FramingError::Malformed("a POST of HTTP/1.0 needs a Content-Length"),
+            ),
+            (None | Some(0), false) if is_connect => Ok(Stage::Tunnel),
             (None | Some(0), false) => Ok(Stage::Complete),
             (Some(length), false) => Ok(Stage::Sized(length)),
         }
@@ -245,6 +316,34 @@ fn read_field(line: &[u8]) -> Result<(&[u8], &[u8]), FramingError> {
         Some((name @ [_, ..], [b':', value @ ..])) => Ok((name, value.trim_ascii())),
         _ if line.contains(&b':') => Err(FramingError::Malformed("a field name is not a token")),
         _ => Err(FramingError::Malformed("a field line has no colon")),
+    }
+}
+
+/// Checks the form of `Host` (RFC 9112, section 3.2). An empty one is valid.
+fn check_host(value: &[u8]) -> Result<(), FramingError> {
+    let malformed = FramingError::Malformed("Host is not a host with an optional port");
+    let host_end = match value {
+        [b'[', ..] => value.iter().position(|byte| *byte == b']').map(|at| at + 1),
+        _ => value.iter().position(|byte| *byte == b':'),
+    };
+    let (host, port) = value.split_at(host_end.unwrap_or(value.len()));
+    let is_host = match host {
+        [b'[', address @ .., b']'] => {
+            str::from_utf8(address).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
+        }
+        name => name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte)),
+    };
+    let is_port = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if is_host && is_port {
+        Ok(())
+    } else {
+        Err(malformed)
     }
 }
 

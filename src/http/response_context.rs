@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponseBuilder};
 
 use super::node_name::NodeName;
 use crate::gateway::CacheStatus;
+use crate::model::HttpVersion;
 
 /// Facts about a request that the form of its response depends on.
 pub struct ResponseContext<'a> {
@@ -35,7 +36,17 @@ impl<'a> ResponseContext<'a> {
 
     /// Adds the header fields that every response has.
     pub fn apply_common_headers(&self, builder: &mut HttpResponseBuilder, status: CacheStatus) {
-        builder.append_header((VIA, self.name.via()));
+        self.apply_headers(builder, status, HttpVersion::Http11);
+    }
+
+    /// Adds the same header fields to a response that the origin has sent in this version.
+    pub fn apply_headers(
+        &self,
+        builder: &mut HttpResponseBuilder,
+        status: CacheStatus,
+        received: HttpVersion,
+    ) {
+        builder.append_header((VIA, self.name.via(received)));
         builder.append_header((CACHE_STATUS, self.name.cache_status(status)));
         builder.insert_header((X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
     }

@@ -1,20 +1,24 @@
 //! The HTTP server: listens on both ports and accepts connections.
 //!
-//! Both ports share one pipeline, which passes requests to [`service`] and tunnels to [`tunnel`].
+//! Both ports share one pipeline, which passes requests to [`service`] and a `CONNECT` to
+//! [`connect`].
 //! The main type is [`HttpServer`].
 
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use actix_codec::Framed;
 use actix_http::error::DispatchError;
-use actix_http::{HttpService as HttpPipeline, KeepAlive};
+use actix_http::{HttpService as HttpPipeline, KeepAlive, Request, h1};
 use actix_server::{GracefulShutdownSignal, ServerHandle};
 use actix_service::{
-    IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+    IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, boxed, fn_factory, fn_service,
+    map_config,
 };
 use actix_web::dev::AppConfig;
 use actix_web::{App, web};
@@ -22,10 +26,11 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 use super::client_info::Port;
-use super::connection::{ClientConnection, HEAD_TIMEOUT};
+use super::connect::{self, ConnectRoutes, RequestPipeline};
+use super::connection::{ClientConnection, ConnectionFacts, HEAD_TIMEOUT};
 use super::proxy_header::read_proxy_header;
+use super::service;
 use super::state::HttpService;
-use super::{service, tunnel};
 use crate::model::ConfigError;
 
 /// Length of the queue of connections that wait to be accepted. A build farm opens many at the same
@@ -117,14 +122,19 @@ impl HttpServer {
             // Further connections wait in the backlog and take no descriptor.
             .max_concurrent_connections(service.admission.max_connections().div_ceil(workers));
         let stopping = builder.graceful_shutdown_signal();
+        let gateway_port = listeners.gateway.local_addr()?.port();
         let gateway = (Port::Gateway, "gateway", Some(listeners.gateway));
         for (port, name, listener) in [gateway, (Port::Proxy, "proxy", listeners.proxy)] {
             let Some(listener) = listener else { continue };
             let address = listener.local_addr()?;
-            let (service, stopping) = (Arc::clone(service), stopping.clone());
-            builder = builder.listen(name, listener, move || {
-                connection_service(port, Arc::clone(&service), stopping.clone())
-            })?;
+            let context = PortContext {
+                port,
+                gateway_port,
+                service: Arc::clone(service),
+                stopping: stopping.clone(),
+            };
+            builder =
+                builder.listen(name, listener, move || connection_service(context.clone()))?;
             tracing::info!(endpoint = name, %address, "listening");
         }
         let server = builder.run();
@@ -146,22 +156,93 @@ impl HttpServer {
     }
 }
 
-/// Returns the pipeline of a connection: the client's address, then its requests or its tunnel.
-fn connection_service(
+/// State that the connections of one port share.
+#[derive(Clone)]
+struct PortContext {
     port: Port,
+    /// Number of the gateway port.
+    gateway_port: u16,
     service: Arc<HttpService>,
     stopping: GracefulShutdownSignal,
+}
+
+/// Returns the pipeline of a connection: the client's address, then its requests or its `CONNECT`.
+fn connection_service(
+    context: PortContext,
 ) -> impl ServiceFactory<TcpStream, Config = (), Error = DispatchError> {
+    let for_connect = context.clone();
+    let connect = fn_factory(move || {
+        let context = for_connect.clone();
+        async move {
+            // No other CONNECT is inside, so the pipeline ends there.
+            let requests = request_pipeline(&context, connect_service(&context, None));
+            let inside: RequestPipeline = Rc::new(boxed::service(requests.new_service(()).await?));
+            connect_service(&context, Some(inside))
+                .new_service(())
+                .await
+        }
+    });
+    let requests = request_pipeline(&context, connect);
+    fn_service(move |stream: TcpStream| accept_client(context.clone(), stream)).and_then(requests)
+}
+
+/// Returns the service of a connection whose request is a `CONNECT`.
+fn connect_service(
+    context: &PortContext,
+    inside: Option<RequestPipeline>,
+) -> impl ServiceFactory<
+    (Request, Framed<ClientConnection, h1::Codec>),
+    Config = (),
+    Response = (),
+    Error = actix_web::Error,
+    InitError = (),
+> + use<> {
+    let routes = Rc::new(ConnectRoutes {
+        port: context.port,
+        service: Arc::clone(&context.service),
+        inside,
+    });
+    fn_service(move |(request, framed)| {
+        let routes = Rc::clone(&routes);
+        async move {
+            connect::serve(request, framed, routes)
+                .await
+                .map_err(actix_web::Error::from)
+        }
+    })
+}
+
+/// Returns the pipeline of the requests of a connection. `connect` serves a `CONNECT`.
+fn request_pipeline<U>(
+    context: &PortContext,
+    connect: U,
+) -> impl ServiceFactory<
+    (ClientConnection, Option<SocketAddr>),
+    Config = (),
+    Response = (),
+    Error = DispatchError,
+    InitError = (),
+> + use<U>
+where
+    U: ServiceFactory<
+            (Request, Framed<ClientConnection, h1::Codec>),
+            Config = (),
+            Response = (),
+            Error = actix_web::Error,
+            InitError = (),
+        > + 'static,
+{
+    let port = context.port;
     let handler =
         web::to(move |request, payload, service| service::serve(port, request, payload, service));
     let app = App::new()
-        .app_data(web::Data::from(Arc::clone(&service)))
+        .app_data(web::Data::from(Arc::clone(&context.service)))
         .default_service(handler);
     let app = app
         .into_factory()
         .map_err(|error: actix_web::Error| error.error_response());
-    let for_tunnels = Arc::clone(&service);
-    let requests = HttpPipeline::build()
+    let stopping = context.stopping.clone();
+    HttpPipeline::build()
         .graceful_shutdown_signal(move || {
             let stopping = stopping.clone();
             async move { stopping.notified().await }
@@ -174,33 +255,32 @@ fn connection_service(
         .h1_allow_half_closed(false)
         .on_connect_ext(|connection: &ClientConnection, data| drop(data.insert(connection.state())))
         .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-        .upgrade(fn_service(move |(request, framed)| {
-            let service = Arc::clone(&for_tunnels);
-            async move {
-                tunnel::serve(request, framed, port, service)
-                    .await
-                    .map_err(actix_web::Error::from)
-            }
-        }))
-        .h1(map_config(app, |()| AppConfig::default()));
-    fn_service(move |stream: TcpStream| accept_client(port, Arc::clone(&service), stream))
-        .and_then(requests)
+        .upgrade(connect)
+        .h1(map_config(app, |()| AppConfig::default()))
 }
 
 /// Admits a connection and determines its client's address. Only a trusted proxy may state the
 /// address in a PROXY header.
 async fn accept_client(
-    port: Port,
-    service: Arc<HttpService>,
+    context: PortContext,
     mut stream: TcpStream,
 ) -> Result<(ClientConnection, Option<SocketAddr>), DispatchError> {
+    let service = &context.service;
     let permit = service.admission.acquire_connection_permit();
     let peer = stream.peer_addr().map_err(DispatchError::Io)?;
+    let local = stream.local_addr().map_err(DispatchError::Io)?;
+    let facts = ConnectionFacts {
+        gateway: Some(SocketAddr::new(
+            local.ip().to_canonical(),
+            context.gateway_port,
+        )),
+        connect_authority: None,
+    };
     // A failure costs only a little latency.
     stream.set_nodelay(true).ok();
     set_stall_timeout(&stream, service.settings.load().stall_timeout);
-    if port == Port::Gateway || !service.proxy.proxy_protocol {
-        return Ok((ClientConnection::new(stream, permit), Some(peer)));
+    if context.port == Port::Gateway || !service.proxy.proxy_protocol {
+        return Ok((ClientConnection::new(stream, permit, facts), Some(peer)));
     }
     if !service.settings.load().is_trusted_proxy(peer.ip()) {
         tracing::warn!(%peer, "closed a connection that is not from gateway.trusted_proxies");
@@ -208,7 +288,7 @@ async fn accept_client(
     }
     match timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
         Ok(Ok(client)) => Ok((
-            ClientConnection::new(stream, permit),
+            ClientConnection::new(stream, permit, facts),
             Some(client.unwrap_or(peer)),
         )),
         Ok(Err(error)) => {

@@ -17,6 +17,7 @@ use super::framing_error::FramingError;
 use super::gateway_endpoint;
 use super::proxy_endpoint::{self, ProxyRequest};
 use super::request_guard::RequestGuard;
+use super::request_head::Expectation;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::gateway::{Endpoint, RequestError};
@@ -50,19 +51,39 @@ pub async fn serve(
         _ if let Some(error) = framing_error => {
             reject_malformed(port, error, &request, &service, guard)
         }
-        _ if is_overloaded => reject_overloaded(port, &request, &service, guard),
-        Port::Gateway => gateway_endpoint::serve(&request, payload, &service, guard).await,
+        _ if is_overloaded => reject(port, &RequestError::Busy, &request, &service, guard),
+        _ if state.expectation() == Expectation::Unknown => {
+            let error = RequestError::ExpectationFailed;
+            reject(port, &error, &request, &service, guard)
+        }
+        Port::Gateway => {
+            let origin = RequestOrigin::from_gateway_port(&request, &service.settings.load());
+            gateway_endpoint::serve(&request, payload, &service, origin, guard).await
+        }
         Port::Proxy => {
             let origin = RequestOrigin::from_proxy_port(&request);
-            let proxied = ProxyRequest {
-                request: &request,
-                payload,
-                origin: &origin,
-            };
-            proxy_endpoint::serve(proxied, &service, guard).await
+            match origin.at_own_gateway(&request, &service.settings.load()) {
+                Some(own) => {
+                    gateway_endpoint::serve(&request, payload, &service, own, guard).await
+                }
+                None => {
+                    let proxied = ProxyRequest {
+                        request: &request,
+                        payload,
+                        origin: &origin,
+                    };
+                    proxy_endpoint::serve(proxied, &service, guard).await
+                }
+            }
         }
     };
-    if is_rejected || framing_error.is_some() || service.admission.is_nearly_full() {
+    // A client that was not asked for its body may send it or the next request.
+    let is_next_unknown = state.awaits_continue();
+    if is_rejected
+        || framing_error.is_some()
+        || is_next_unknown
+        || service.admission.is_nearly_full()
+    {
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
@@ -71,8 +92,9 @@ pub async fn serve(
     response
 }
 
-fn reject_overloaded(
+fn reject(
     port: Port,
+    error: &RequestError,
     request: &HttpRequest,
     service: &HttpService,
     guard: RequestGuard,
@@ -84,7 +106,7 @@ fn reject_overloaded(
     let (endpoint, name) = endpoint_of(port);
     let uri = Target::redact(origin.form.as_str());
     let log = RequestLog::begin(origin.client, name, request.method().as_str(), uri.into());
-    Responder::new(request, service, endpoint, log, guard).send_error(&RequestError::Busy)
+    Responder::new(request, service, endpoint, log, guard).send_error(error)
 }
 
 /// Answers a malformed request. `request` is a stand-in, so that even the method is unknown.
@@ -96,7 +118,10 @@ fn reject_malformed(
     guard: RequestGuard,
 ) -> HttpResponse {
     let error = match error {
-        FramingError::HeadTooLarge => RequestError::HeadTooLarge(error.to_string()),
+        FramingError::HeadTooLarge | FramingError::TooManyFields => {
+            RequestError::HeadTooLarge(error.to_string())
+        }
+        FramingError::TargetTooLong => RequestError::TargetTooLong(error.to_string()),
         FramingError::Malformed(_) => RequestError::BadRequest(error.to_string()),
     };
     let (endpoint, name) = endpoint_of(port);

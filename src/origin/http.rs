@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE,
     TRANSFER_ENCODING, USER_AGENT, VIA,
 };
+use reqwest::{StatusCode, Version};
 use tokio::time::timeout;
 
 use super::body::{Body, BodyStream};
@@ -20,18 +20,56 @@ use super::request::{Method, OriginRequest};
 use super::response::{Response, ResponseHead};
 use super::reuse::{SendError, send};
 use crate::dial::Dialer;
-use crate::model::ConfigError;
+use crate::model::{ConfigError, HttpVersion};
 use crate::policy::Admitted;
 
 /// Maximum time until the response to a request with a body. The idle timeout does not apply,
 /// because the client may still be sending the body.
 const UPLOAD_TIMEOUT: Duration = Duration::from_hours(2);
 
+/// Identifies this node to itself (RFC 8586). Some intermediaries remove `Via`.
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
 #[derive(Debug)]
 pub struct HttpOrigin {
     clients: HttpClients,
     config: Config,
-    via: HeaderValue,
+    own: OwnFields,
+}
+
+/// Values of the fields that identify this node.
+#[derive(Debug)]
+struct OwnFields {
+    /// `Via` of a request that was received as HTTP/1.0.
+    via_1_0: HeaderValue,
+    via_1_1: HeaderValue,
+    /// Name of this node in `CDN-Loop`.
+    name: HeaderValue,
+}
+
+impl OwnFields {
+    fn new(name: &str) -> Result<Self, ConfigError> {
+        let value = |text: String| {
+            HeaderValue::try_from(text)
+                .map_err(|_| ConfigError::new("gateway.name", "must be a valid token"))
+        };
+        let via = |version: HttpVersion| value(format!("{} {name}", version.as_str()));
+        Ok(Self {
+            via_1_0: via(HttpVersion::Http10)?,
+            via_1_1: via(HttpVersion::Http11)?,
+            name: value(name.to_owned())?,
+        })
+    }
+
+    /// Appends the fields to a request that was received in this version.
+    fn append_to(&self, headers: &mut HeaderMap, received: HttpVersion) {
+        let via = match received {
+            HttpVersion::Http10 => &self.via_1_0,
+            HttpVersion::Http11 => &self.via_1_1,
+        };
+        headers.append(VIA, via.clone());
+        headers.append(CDN_LOOP, self.name.clone());
+    }
 }
 
 impl HttpOrigin {
@@ -39,12 +77,11 @@ impl HttpOrigin {
     /// [`ConfigError`] if a key is invalid, or TLS is unavailable.
     pub fn new(config: Config, dialer: Dialer) -> Result<Self, ConfigError> {
         let clients = HttpClients::new(&config, dialer)?;
-        let via = HeaderValue::try_from(format!("1.1 {}", config.name))
-            .map_err(|_| ConfigError::new("gateway.name", "must be a valid token"))?;
+        let own = OwnFields::new(&config.name)?;
         Ok(Self {
             clients,
             config,
-            via,
+            own,
         })
     }
 
@@ -58,7 +95,7 @@ impl HttpOrigin {
         request: &mut OriginRequest,
         cookies: &ChainCookies,
     ) -> Result<Response, OriginError> {
-        let mut headers = request_headers(request, &self.via)?;
+        let mut headers = request_headers(request, &self.own)?;
         add_credentials(&mut headers, hop, request)?;
         if let (Some(cookie), false) = (
             cookies.header_for(hop.target()),
@@ -93,6 +130,11 @@ impl HttpOrigin {
         check_transfer_encoding(response.headers())?;
         let head = ResponseHead {
             status: status.as_u16(),
+            version: if response.version() < Version::HTTP_11 {
+                HttpVersion::Http10
+            } else {
+                HttpVersion::Http11
+            },
             headers: std::mem::take(response.headers_mut()),
             validator: None,
             overlap_bytes: 0,
@@ -191,7 +233,7 @@ fn add_credentials(
     Ok(())
 }
 
-fn request_headers(request: &OriginRequest, via: &HeaderValue) -> Result<HeaderMap, RequestFault> {
+fn request_headers(request: &OriginRequest, own: &OwnFields) -> Result<HeaderMap, RequestFault> {
     let invalid = |_| RequestFault::HeaderField;
     let mut headers = HeaderMap::new();
     for (name, value) in &request.headers {
@@ -199,7 +241,7 @@ fn request_headers(request: &OriginRequest, via: &HeaderValue) -> Result<HeaderM
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| RequestFault::HeaderField)?;
         headers.append(name, HeaderValue::from_bytes(value).map_err(invalid)?);
     }
-    headers.append(VIA, via.clone());
+    own.append_to(&mut headers, request.received);
     if !headers.contains_key(USER_AGENT) {
         headers.insert(
             USER_AGENT,

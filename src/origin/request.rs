@@ -1,6 +1,7 @@
 //! Request to an origin, apart from its target.
 
 use super::fault::RequestFault;
+use crate::model::HttpVersion;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
@@ -21,6 +22,8 @@ pub struct Resume {
 #[derive(Debug)]
 pub struct OriginRequest {
     pub method: Method,
+    /// Version of the request that the client has sent. A shared request is Millpond's own.
+    pub received: HttpVersion,
     pub resume: Option<Resume>,
     /// End-to-end header fields of the client, if its request is passed through. Names are in lower
     /// case. Empty if the response may be stored.
@@ -39,6 +42,7 @@ impl OriginRequest {
     pub fn new(method: Method) -> Self {
         Self {
             method,
+            received: HttpVersion::Http11,
             resume: None,
             headers: Vec::new(),
             body: None,

@@ -10,7 +10,7 @@ use reqwest::header::{
 
 use super::body::Body;
 use super::error::OriginError;
-use crate::model::{Attachment, StoredHeaders, Target};
+use crate::model::{Attachment, HttpVersion, StoredHeaders, Target};
 
 /// Maximum wait that `Retry-After` can ask for. A longer one is shortened to it.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(5);
@@ -29,6 +29,7 @@ pub struct Response {
 #[derive(Debug)]
 pub struct ResponseHead {
     pub status: u16,
+    pub version: HttpVersion,
     pub headers: HeaderMap,
     /// See [`Response::validator`]. `None` if `ETag` is the validator.
     pub validator: Option<String>,
@@ -64,6 +65,11 @@ impl Response {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.head.status
+    }
+
+    #[must_use]
+    pub fn version(&self) -> HttpVersion {
+        self.head.version
     }
 
     /// Records the target of the last redirect that led to this response.

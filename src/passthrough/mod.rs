@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::dial::{DialError, Dialer};
-use crate::model::{ExpectedDigests, Target};
+use crate::model::{ExpectedDigests, HttpVersion, Target};
 use crate::origin::{Origin, OriginRequest, ReceivedResponse, Response};
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
@@ -31,6 +31,8 @@ const RANGE_FIELDS: [&str; 2] = ["if-range", "range"];
 #[derive(Debug)]
 pub struct PassThroughRequest {
     pub method: Method,
+    /// Version of the client's request.
+    pub version: HttpVersion,
     /// End-to-end header fields, as [`is_end_to_end_header`] selects them.
     pub headers: Vec<(String, Vec<u8>)>,
     pub body: Option<reqwest::Body>,
@@ -75,12 +77,14 @@ impl PassThrough {
             let mut headers = request.headers.clone();
             headers.retain(|(name, _)| !RANGE_FIELDS.contains(&name.as_str()));
             OriginRequest {
+                received: request.version,
                 headers,
                 digest_expected,
                 ..OriginRequest::new(Method::Get)
             }
         });
         let request_to_origin = OriginRequest {
+            received: request.version,
             headers: request.headers,
             body: request.body,
             follow_redirects: request.follow_redirects,

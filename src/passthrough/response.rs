@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use crate::limits::PassThroughPermit;
-use crate::model::{ExpectedDigests, FileType, Hasher, Size, Target, is_end_to_end_header};
+use crate::model::{
+    ExpectedDigests, FileType, Hasher, HttpVersion, Size, Target, is_end_to_end_header,
+};
 use crate::origin::{Body, OriginError, ProtocolFault, ReceivedResponse};
 use crate::policy::PolicyDenied;
 use bytes::Bytes;
@@ -12,6 +14,8 @@ use bytes::Bytes;
 #[derive(Debug)]
 pub struct PassThroughResponse {
     pub status: u16,
+    /// Version of the origin's response.
+    pub version: HttpVersion,
     /// End-to-end header fields of the origin, without `Content-Length`.
     pub headers: Vec<(String, Vec<u8>)>,
     /// In bytes. `None` if the origin did not state it.
@@ -55,6 +59,7 @@ impl PassThroughResponse {
             .collect();
         Self {
             status: response.status(),
+            version: response.version(),
             headers,
             length: response.length(),
             page_target: None,

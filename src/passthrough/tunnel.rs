@@ -44,6 +44,12 @@ impl Tunnel {
         Self { upstream }
     }
 
+    /// Waits until the target has sent bytes, or has closed the connection.
+    pub async fn readable(&self) {
+        // An error shows when the tunnel reads.
+        self.upstream.readable().await.ok();
+    }
+
     /// Runs the tunnel to its end, at most at the rate of `transfer_permit`.
     ///
     /// Each direction is closed on its own when its sender closes it.

@@ -183,6 +183,17 @@ impl Admitted {
     }
 }
 
+/// Content that an allowed `CONNECT` may carry.
+#[derive(Debug, Clone)]
+pub enum AdmittedConnect {
+    /// Any bytes, unread.
+    Tunnel(AdmittedTunnel),
+    /// Requests of plain HTTP. Policy admits each of their targets.
+    PlainHttp,
+    /// Requests of plain HTTP, or any other bytes unread.
+    TunnelOrHttp(AdmittedTunnel),
+}
+
 /// Host and port that a tunnel may connect to. Only the policy module creates one.
 #[derive(Debug, Clone)]
 pub struct AdmittedTunnel {

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 pub use admission::{Admission, NotAdmitted, Sharing};
-pub use admitted::{Admitted, AdmittedTunnel};
+pub use admitted::{Admitted, AdmittedConnect, AdmittedTunnel};
 pub use cacheability::Class;
 pub use checksum_file::{ChecksumFileError, ChecksumLineError, ChecksumList};
 pub use classify::{
@@ -312,13 +312,24 @@ impl Policy {
     /// Checks a `CONNECT host:port`, given as the https target of that authority.
     ///
     /// # Errors
-    /// The first rule that denies the tunnel.
-    pub fn admit_tunnel(&self, target: Target) -> Result<AdmittedTunnel, PolicyDenied> {
+    /// The first rule that denies it. [`PolicyDenied::ConnectPort`] if the port is neither allowed
+    /// for tunnels nor for http.
+    pub fn admit_connect(&self, target: Target) -> Result<AdmittedConnect, PolicyDenied> {
         let rules = self.rules.load();
-        rules.check_connect_port(target.port())?;
+        let port = target.port();
+        let tunnel = rules.check_connect_port(port);
+        let is_http = rules.allows_port(Scheme::Http, port);
+        if !is_http {
+            tunnel.clone()?;
+        }
         rules.check_host(&target)?;
         rules.check_address_of(&target)?;
-        Ok(AdmittedTunnel { target })
+        let admitted = AdmittedTunnel { target };
+        Ok(match (tunnel, is_http) {
+            (Err(_), _) => AdmittedConnect::PlainHttp,
+            (Ok(()), true) => AdmittedConnect::TunnelOrHttp(admitted),
+            (Ok(()), false) => AdmittedConnect::Tunnel(admitted),
+        })
     }
 
     /// Returns whether a connection to `address` is allowed.

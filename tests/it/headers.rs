@@ -338,3 +338,39 @@ fn two_if_range_fields_give_whole_body() {
     }
     ranged("/cold-1.0.tar.gz", &["\"other\"", "\"another\""]).assert_body(200, &body);
 }
+
+#[test]
+fn passed_answers_are_attachments() {
+    let origin = Origin::start();
+    let page = b"<html><script>alert(1)</script></html>".to_vec().into();
+    let gateway = Gateway::relaying(&origin);
+    for (number, sent, found) in [
+        (1, None, "attachment"),
+        (2, Some("inline; filename=\"x.html\""), "attachment"),
+        (
+            3,
+            Some("ATTACHMENT; filename=\"x\""),
+            "ATTACHMENT; filename=\"x\"",
+        ),
+        (4, Some("filename=x"), "attachment"),
+    ] {
+        // A signed URL is passed.
+        let path = format!("/page{number}.html?token=a");
+        let reply = Reply::ok(&page).header("Content-Type", "text/html");
+        origin.serve(
+            &path,
+            match sent {
+                Some(sent) => reply.header("Content-Disposition", sent),
+                None => reply,
+            },
+        );
+        for method in ["GET", "HEAD"] {
+            let request = gateway.request(method, &format!("/{}", origin.url(&path)));
+            let answer = request.send();
+            answer.assert_cache(&["fwd=bypass"]);
+            assert_eq!(answer.wants("content-disposition"), found);
+            let proxied = gateway.proxied(method, &origin.url(&path)).send();
+            assert_eq!(proxied.header("content-disposition"), sent);
+        }
+    }
+}

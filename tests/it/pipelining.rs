@@ -145,25 +145,31 @@ fn connect_behind_get_opens_its_tunnel() {
 }
 
 #[test]
-fn upgrade_behind_get_is_refused_after_it() {
+fn upgrade_offers_are_ignored_in_order() {
+    const OFFERS: [&str; 4] = [
+        "Connection: upgrade\r\nUpgrade: websocket\r\n",
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n",
+        "Upgrade: TLS/1.0, websocket\r\nConnection: keep-alive , UPGRADE\r\n",
+        "Upgrade: WebSocket\r\n",
+    ];
     Setting::each(as_it_is, |setting| {
-        let upgrade = setting.head(
-            "GET",
-            OTHER,
-            "Connection: upgrade\r\nUpgrade: websocket\r\n",
-        );
-        let mut received =
-            setting.exchange([setting.get(SLOW), upgrade, setting.get(SMUGGLED)].concat());
+        let offers = OFFERS.map(|offer| setting.head("GET", OTHER, offer));
+        let sent = [setting.get(SLOW), offers.concat(), setting.last()].concat();
+        let mut received = setting.exchange(sent);
         received.take_ok("GET", &setting.slow);
-        received.take_last(
-            "GET",
-            if setting.port == Port::Proxy {
-                400
-            } else {
-                421
-            },
-        );
-        assert_eq!(setting.origin.count(SMUGGLED), 0);
+        for offer in OFFERS {
+            let reception = received.take("GET");
+            assert_eq!(reception.status, 200, "{offer}");
+            assert_same(&reception.body, &setting.other);
+            assert!(!reception.head.contains("upgrade"), "{}", reception.head);
+        }
+        received.take_ok("GET", &setting.other);
+        received.assert_end();
+        for asked in setting.origin.requests(OTHER) {
+            for name in ["upgrade", "http2-settings"] {
+                assert_eq!(asked.header(name), None, "{name}");
+            }
+        }
     });
 }
 

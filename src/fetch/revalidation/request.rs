@@ -9,7 +9,8 @@ use crate::model::{ExpectedDigests, Fields, FileType, Hasher, Key, Sha256, Targe
 
 /// Fields that describe the client. A shared request has Millpond's own `User-Agent`, and an origin
 /// must not choose its response by the others.
-const NOT_SHARED: [&str; 8] = [
+const NOT_SHARED: [&str; 9] = [
+    "cdn-loop",
     "forwarded",
     "user-agent",
     "via",

@@ -15,7 +15,7 @@ use crate::admin::{AdminError, AdminService, ImportUpload, Operator};
 use crate::cache::ListedTarget;
 use crate::gateway::{DigestRequest, Gateway, RequestError};
 use crate::http::parse_request::{read_conditions, read_expected, read_range, single};
-use crate::http::request_body::with_idle_timeout;
+use crate::http::request_body::read_body;
 use crate::model::{ExpectedDigests, Sha256};
 
 /// Bound on the targets of one page.
@@ -86,7 +86,7 @@ pub fn read_upload(
         target,
         expected,
         length,
-        body: with_idle_timeout(body, idle_timeout),
+        body: read_body(request, body, idle_timeout),
     })
 }
 

@@ -31,7 +31,7 @@ use linger::Linger;
 use request_gate::RequestGate;
 use state::RequestPhase;
 
-pub use state::ConnectionState;
+pub use state::{ConnectionFacts, ConnectionState};
 
 /// How long a client may take to send a request head.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,6 +49,9 @@ const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long Millpond goes on reading from a connection that it has closed.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The response that makes a client send its body (RFC 9110, section 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// A client's connection with its permit, as the HTTP library reads and writes it.
 #[derive(Debug)]
 pub struct ClientConnection {
@@ -61,18 +64,24 @@ pub struct ClientConnection {
     is_half_closed: bool,
     /// Bytes were handed over that the HTTP library may not have parsed yet.
     has_unparsed: bool,
+    /// Rest of a 100 response.
+    interim: &'static [u8],
     /// Set once the connection is closed for writing.
     linger: Option<Linger>,
 }
 
 impl ClientConnection {
     /// Returns the connection on `stream`. Without a permit its request is rejected.
-    pub fn new(stream: TcpStream, permit: Option<ConnectionPermit>) -> Self {
+    pub fn new(
+        stream: TcpStream,
+        permit: Option<ConnectionPermit>,
+        facts: ConnectionFacts,
+    ) -> Self {
         let is_rejected = permit.is_none();
         Self {
             stream,
             gate: RequestGate::default(),
-            state: Rc::new(ConnectionState::new(is_rejected)),
+            state: Rc::new(ConnectionState::new(is_rejected, facts)),
             permit,
             deadline: if is_rejected {
                 Deadline::after(REJECT_TIMEOUT)
@@ -81,7 +90,16 @@ impl ClientConnection {
             },
             is_half_closed: false,
             has_unparsed: false,
+            interim: b"",
             linger: None,
+        }
+    }
+
+    /// Adds bytes that were read from the connection before.
+    pub fn with_early(self, early: &[u8]) -> Self {
+        Self {
+            gate: RequestGate::with_buffered(early),
+            ..self
         }
     }
 
@@ -148,6 +166,20 @@ impl ClientConnection {
         }
     }
 
+    /// Sends a 100 response if the service reads the body. The response before has been written,
+    /// and that of this request has not begun.
+    fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.take_continue() {
+            self.interim = CONTINUE;
+        }
+        while !self.interim.is_empty() {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(cx, self.interim))?;
+            self.interim = &self.interim[count..];
+        }
+        self.state.wake_for_continue(cx);
+        Poll::Ready(Ok(()))
+    }
+
     fn begin_head(&mut self) {
         self.state.set_phase(RequestPhase::ReadingHead);
         self.deadline.clear();
@@ -183,8 +215,13 @@ impl AsyncRead for ClientConnection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Poll::Ready(Err(error)) = this.poll_continue(cx) {
+            return Poll::Ready(Err(error));
+        }
         loop {
-            match this.gate.release(buffer) {
+            let released = this.gate.release(buffer);
+            this.state.set_expectation(this.gate.expectation());
+            match released {
                 Ok(false) => {}
                 Ok(true) => {
                     this.has_unparsed = true;
@@ -215,6 +252,7 @@ impl AsyncRead for ClientConnection {
                         this.begin_head();
                     }
                     this.gate.accept(buffer, before);
+                    this.state.set_expectation(this.gate.expectation());
                     if buffer.filled().len() > before {
                         this.has_unparsed = true;
                         return Poll::Ready(Ok(()));
@@ -232,6 +270,7 @@ impl AsyncWrite for ClientConnection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_continue(cx))?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 

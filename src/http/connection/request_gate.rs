@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use tokio::io::ReadBuf;
 
 use crate::http::framing_error::FramingError;
+use crate::http::request_head::{Expectation, rewrite_head};
 use crate::http::request_scanner::RequestScanner;
 
 /// Bound on buffered bytes of later requests; the rest waits in the kernel. Millpond reads ahead
@@ -29,9 +30,18 @@ pub struct RequestGate {
     /// How many of the first bytes of `buffered` belong to the current request.
     cleared_bytes: usize,
     is_request_replaced: bool,
+    expectation: Expectation,
 }
 
 impl RequestGate {
+    /// Returns a gate with bytes that were read before.
+    pub fn with_buffered(bytes: &[u8]) -> Self {
+        Self {
+            buffered: BytesMut::from(bytes),
+            ..Self::default()
+        }
+    }
+
     /// Takes the bytes of `buffer` behind the first `before` ones, and leaves those there that may
     /// be handed over. Bodies are not copied.
     pub fn accept(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
@@ -42,8 +52,27 @@ impl RequestGate {
         } else {
             0
         };
-        self.buffered.extend_from_slice(&fresh[count..]);
-        buffer.set_filled(before + count);
+        if let Some((head, removed_bytes)) = self.rewrite_ended_head(fresh) {
+            self.cleared_bytes = head.len() + count - removed_bytes;
+            self.buffered.extend_from_slice(&head);
+            self.buffered.extend_from_slice(&fresh[removed_bytes..]);
+            buffer.set_filled(before);
+        } else {
+            self.buffered.extend_from_slice(&fresh[count..]);
+            buffer.set_filled(before + count);
+        }
+    }
+
+    /// Returns the new head and the length of the old one, if `bytes` begin with a head that has
+    /// just ended and is to be rewritten.
+    fn rewrite_ended_head(&mut self, bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+        let ended = self.scanner.take_ended_head()?;
+        self.expectation = ended.notes.expectation;
+        let length_bytes = ended.length_bytes;
+        ended
+            .notes
+            .is_rewritten
+            .then(|| (rewrite_head(&bytes[..length_bytes]), length_bytes))
     }
 
     /// Moves buffered bytes of the current request into `out`, and returns whether there were any.
@@ -56,6 +85,15 @@ impl RequestGate {
         }
         if self.cleared_bytes == 0 {
             self.cleared_bytes = self.scanner.advance(&self.buffered)?;
+            let buffered = std::mem::take(&mut self.buffered);
+            self.buffered = match self.rewrite_ended_head(&buffered) {
+                Some((head, removed_bytes)) => {
+                    self.cleared_bytes += head.len();
+                    self.cleared_bytes -= removed_bytes;
+                    BytesMut::from(&[&head, &buffered[removed_bytes..]].concat()[..])
+                }
+                None => buffered,
+            };
         }
         let count = self.cleared_bytes.min(out.remaining());
         out.put_slice(&self.buffered.split_to(count));
@@ -80,6 +118,12 @@ impl RequestGate {
     /// Starts with the next request.
     pub fn begin_next(&mut self) {
         self.scanner.restart();
+        self.expectation = Expectation::None;
+    }
+
+    /// Returns the expectation of the current request. The HTTP library does not see it.
+    pub fn expectation(&self) -> Expectation {
+        self.expectation
     }
 
     /// Whether the head of the current request was not read to its end yet.

@@ -3,9 +3,11 @@
 //! The main type is [`ConnectionState`]. It knows neither the socket nor the bytes.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::task::{Context, Waker};
 
 use crate::http::framing_error::FramingError;
+use crate::http::request_head::Expectation;
 
 /// Phase of the current request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,25 +26,57 @@ pub enum RequestPhase {
     Responded,
 }
 
+/// The 100 response to the current request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Continuation {
+    #[default]
+    None,
+    /// Something reads the body of the request.
+    Requested,
+    Sent,
+}
+
+/// Facts about a connection that hold for all its requests.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionFacts {
+    /// The gateway port at the address that the client has connected to.
+    pub gateway: Option<SocketAddr>,
+    /// Authority of the `CONNECT` whose requests the connection carries.
+    pub connect_authority: Option<String>,
+}
+
 /// State that the connection and the current request share. Both run on one thread.
 #[derive(Debug)]
 pub struct ConnectionState {
     phase: Cell<RequestPhase>,
     is_rejected: bool,
     framing_error: Cell<Option<FramingError>>,
+    expectation: Cell<Expectation>,
+    continuation: Cell<Continuation>,
+    /// The reader of the connection, which sends a 100 response before it reads on.
+    reader: RefCell<Option<Waker>>,
+    facts: ConnectionFacts,
     /// The reader of a half-closed connection, which waits for the end of the response.
     waker: RefCell<Option<Waker>>,
 }
 
 impl ConnectionState {
     /// Returns the state of a new connection. `is_rejected` means that it got no permit.
-    pub fn new(is_rejected: bool) -> Self {
+    pub fn new(is_rejected: bool, facts: ConnectionFacts) -> Self {
         Self {
             phase: Cell::new(RequestPhase::New),
             is_rejected,
             framing_error: Cell::default(),
+            expectation: Cell::default(),
+            continuation: Cell::default(),
+            reader: RefCell::default(),
+            facts,
             waker: RefCell::default(),
         }
+    }
+
+    pub fn facts(&self) -> &ConnectionFacts {
+        &self.facts
     }
 
     /// Whether the connection got no permit, so that its requests are answered with 503.
@@ -59,6 +93,48 @@ impl ConnectionState {
         self.framing_error.set(Some(error));
     }
 
+    pub fn expectation(&self) -> Expectation {
+        self.expectation.get()
+    }
+
+    /// Sets the expectation of the request whose head is handed over.
+    pub(super) fn set_expectation(&self, expectation: Expectation) {
+        self.expectation.set(expectation);
+    }
+
+    /// Whether the client still waits for a 100 response, so that it may never send the body.
+    pub fn awaits_continue(&self) -> bool {
+        self.expectation.get() == Expectation::Continue
+            && self.continuation.get() == Continuation::None
+    }
+
+    /// Sends a 100 response if the client waits for one. Call it when something reads the body.
+    pub fn request_continue(&self) {
+        if !self.awaits_continue() {
+            return;
+        }
+        self.continuation.set(Continuation::Requested);
+        if let Some(waker) = self.reader.take() {
+            waker.wake();
+        }
+    }
+
+    /// Returns whether a 100 response is to be sent now.
+    pub(super) fn take_continue(&self) -> bool {
+        let is_requested = self.continuation.get() == Continuation::Requested;
+        if is_requested {
+            self.continuation.set(Continuation::Sent);
+        }
+        is_requested
+    }
+
+    /// Wakes the current task once a 100 response is to be sent.
+    pub(super) fn wake_for_continue(&self, cx: &Context<'_>) {
+        if self.awaits_continue() {
+            self.reader.replace(Some(cx.waker().clone()));
+        }
+    }
+
     pub(super) fn phase(&self) -> RequestPhase {
         self.phase.get()
     }
@@ -69,6 +145,7 @@ impl ConnectionState {
 
     /// Records that the HTTP library has read the head of a request.
     pub fn begin_request(&self) {
+        self.continuation.set(Continuation::None);
         self.phase.set(RequestPhase::AwaitingResponse);
     }
 

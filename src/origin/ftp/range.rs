@@ -8,7 +8,7 @@ use reqwest::header::{
 };
 
 use super::control::FileMetadata;
-use crate::model::{ByteRange, RangeSpec, Selected};
+use crate::model::{ByteRange, HttpVersion, RangeSpec, Selected};
 use crate::origin::request::{Method, OriginRequest};
 use crate::origin::response::ResponseHead;
 
@@ -141,6 +141,7 @@ pub fn response_head(
     }
     ResponseHead {
         status: range.status(),
+        version: HttpVersion::Http11,
         headers,
         validator,
         overlap_bytes: match range {

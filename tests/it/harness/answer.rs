@@ -16,6 +16,8 @@ pub enum Ended {
 #[derive(Debug, Clone)]
 pub struct Head {
     pub status: u16,
+    /// The reason phrase.
+    pub reason: String,
     pub headers: Vec<(String, String)>,
 }
 

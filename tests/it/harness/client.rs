@@ -110,8 +110,10 @@ impl Request {
                 .target
                 .split_once("://")
                 .and_then(|(_, rest)| rest.split('/').next());
+            // `Host` has no user information (RFC 9110, section 7.2).
             let host = authority
                 .filter(|_| !self.target.starts_with('/'))
+                .and_then(|authority| authority.rsplit('@').next())
                 .map(str::to_owned);
             text += &[
                 "Host: ",

@@ -41,6 +41,17 @@ impl Waiting {
         })
     }
 
+    /// Sends bytes on a connection that is open.
+    #[track_caller]
+    pub fn send_on(mut socket: TcpStream, bytes: &[u8], is_head: bool) -> Self {
+        socket.write_all(bytes).expect("the connection is open");
+        Self {
+            reader: BufReader::new(socket),
+            is_head,
+            is_old: false,
+        }
+    }
+
     /// Reads the head of the response.
     #[track_caller]
     pub fn head(self) -> Streaming {
@@ -159,6 +170,26 @@ impl Streaming {
         }
     }
 
+    /// Reads the rest of a delimited body. The connection stays open for more requests.
+    #[track_caller]
+    pub fn finish_open(mut self) -> (Self, Vec<u8>) {
+        let mut body = Vec::new();
+        loop {
+            let bytes = self
+                .read_some(64 << 10)
+                .expect("more of the body can be read");
+            if bytes.is_empty() {
+                assert_eq!(
+                    self.how_it_ended(),
+                    Ended::Whole,
+                    "way in which the body ended"
+                );
+                return (self, body);
+            }
+            body.extend(bytes);
+        }
+    }
+
     /// Reads the rest of a delimited body, and the head of the next response
     /// on the same connection.
     #[track_caller]
@@ -220,6 +251,9 @@ impl Streaming {
             }
             Framing::UntilClose => limit,
         };
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
         let mut bytes = vec![0; limit];
         let count = loop {
             match self.reader.read(&mut bytes) {
@@ -260,11 +294,16 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> io::Result<Head> {
         .nth(1)
         .and_then(|status| status.parse().ok());
     let status = status.ok_or_else(|| io::Error::other(format!("{line:?} is no status line")))?;
+    let reason = line.splitn(3, ' ').nth(2).unwrap_or_default().to_owned();
     let mut headers = Vec::new();
     loop {
         let line = read_line(reader)?;
         if line.is_empty() {
-            return Ok(Head { status, headers });
+            return Ok(Head {
+                status,
+                reason,
+                headers,
+            });
         }
         let (name, value) = line
             .split_once(':')

@@ -1,0 +1,214 @@
+//! `CONNECT`: decides between a tunnel and plain HTTP, which is read like the requests of the proxy
+//! port.
+//!
+//! A tunnel carries the client's bytes to the origin unread ([`super::tunnel`]). If `policy.ports`
+//! allows the port for http, an HTTP request inside goes through the same request path as one in
+//! absolute form. The main function is [`serve`].
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_codec::Framed;
+use actix_http::error::DispatchError;
+use actix_http::{Request, h1};
+use actix_service::Service as _;
+use actix_service::boxed::BoxService;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::access_log::RequestLog;
+use super::client_info::{Port, canonical_address, is_own_authority};
+use super::connect_client::ConnectClient;
+use super::connect_response::{accept, send_error};
+use super::connection::{ClientConnection, ConnectionFacts, HEAD_TIMEOUT};
+use super::first_bytes::{FirstBytes, TLS_ACCESS_DENIED};
+use super::parse_request::reject_loop;
+use super::state::HttpService;
+use super::tunnel::{OpenTunnel, open_tunnel, relay, run_tunnel};
+use crate::gateway::RequestError;
+use crate::limits::{PendingTransfer, TransferKind};
+use crate::model::Target;
+use crate::policy::AdmittedConnect;
+
+/// Serves the requests of one connection.
+pub type RequestPipeline =
+    Rc<BoxService<(ClientConnection, Option<SocketAddr>), (), DispatchError>>;
+
+/// Where a `CONNECT` may lead.
+pub struct ConnectRoutes {
+    pub port: Port,
+    pub service: Arc<HttpService>,
+    /// `None` inside a `CONNECT`, which carries no other one.
+    pub inside: Option<RequestPipeline>,
+}
+
+/// Serves a connection whose request is a `CONNECT`.
+///
+/// # Errors
+/// If the response cannot be written. The connection is closed then.
+pub async fn serve(
+    request: Request,
+    framed: Framed<ClientConnection, h1::Codec>,
+    routes: Rc<ConnectRoutes>,
+) -> io::Result<()> {
+    let parts = framed.into_parts();
+    let is_rejected = parts.io.state().is_rejected();
+    let facts = parts.io.state().facts().clone();
+    let (stream, permit, buffered) = parts.io.into_parts();
+    let authority = request
+        .uri()
+        .authority()
+        .map_or_else(String::new, ToString::to_string);
+    let peer = request.head().peer_addr;
+    let mut client = ConnectClient {
+        stream,
+        early: [&parts.read_buf[..], &buffered[..]].concat(),
+        log: RequestLog::begin(
+            canonical_address(peer),
+            "tunnel",
+            request.method().as_str(),
+            Target::redact(&authority).into(),
+        ),
+        permit,
+        facts: ConnectionFacts {
+            connect_authority: Some(authority),
+            ..facts
+        },
+        peer,
+    };
+    let service = &routes.service;
+    let admitted = match admit(&routes, &request, &client) {
+        Ok(_) if is_rejected => Err(RequestError::Busy),
+        admitted => admitted,
+    };
+    match admitted {
+        Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
+        Ok((AdmittedConnect::PlainHttp, _)) => serve_http(client, &routes).await,
+        Ok((AdmittedConnect::Tunnel(admitted), transfer)) => {
+            match open_tunnel(service, &admitted, transfer).await {
+                Ok(opened) => run_tunnel(client, opened, service).await,
+                Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
+            }
+        }
+        Ok((AdmittedConnect::TunnelOrHttp(admitted), transfer)) => {
+            match open_tunnel(service, &admitted, transfer).await {
+                Ok(opened) => serve_either(client, opened, &routes).await,
+                Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
+            }
+        }
+    }
+}
+
+/// Checks what the client may send through the `CONNECT`.
+fn admit(
+    routes: &ConnectRoutes,
+    request: &Request,
+    client: &ConnectClient,
+) -> Result<(AdmittedConnect, PendingTransfer), RequestError> {
+    let (service, address) = (&routes.service, canonical_address(client.peer));
+    let transfer = service
+        .gateway
+        .admit_client(address, TransferKind::Tunnel)?;
+    if routes.port == Port::Gateway {
+        let text = "this port is no proxy: CONNECT belongs to the proxy port";
+        return Err(RequestError::Misdirected(text.to_owned()));
+    }
+    if routes.inside.is_none() {
+        let text = "a CONNECT cannot be inside another CONNECT";
+        return Err(RequestError::BadRequest(text.to_owned()));
+    }
+    reject_loop(&request.head().headers, service.name.as_str())?;
+    let authority = client
+        .facts
+        .connect_authority
+        .as_deref()
+        .unwrap_or_default();
+    let has_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let target = Target::parse(&format!("https://{authority}/"))
+        .ok()
+        .filter(|_| has_port)
+        .ok_or_else(|| RequestError::BadRequest("CONNECT takes host:port".to_owned()))?;
+    if is_own_authority(authority, &service.settings.load(), client.facts.gateway) {
+        return Ok((AdmittedConnect::PlainHttp, transfer));
+    }
+    Ok((service.gateway.admit_connect(target)?, transfer))
+}
+
+/// Serves a connection on which the client or the server may speak first, in any protocol.
+async fn serve_either(
+    mut client: ConnectClient,
+    opened: OpenTunnel,
+    routes: &ConnectRoutes,
+) -> io::Result<()> {
+    accept(&mut client.stream, routes.service.name.as_str()).await?;
+    client.log.set_status(200);
+    let idle_timeout = routes.service.proxy.tunnel_idle_timeout.0;
+    let found = loop {
+        match FirstBytes::classify(&client.early) {
+            FirstBytes::Undecided => {}
+            found => break found,
+        }
+        let mut byte = [0];
+        tokio::select! {
+            () = opened.tunnel.readable() => break FirstBytes::Other,
+            read = client.stream.read(&mut byte) => match read? {
+                0 => break FirstBytes::Other,
+                _ => client.early.extend_from_slice(&byte),
+            },
+            () = tokio::time::sleep(idle_timeout) => break FirstBytes::Other,
+        }
+    };
+    if found == FirstBytes::Http {
+        drop(opened);
+        return serve_requests(client, routes).await;
+    }
+    relay(client, opened, &routes.service).await;
+    Ok(())
+}
+
+/// Serves a connection that carries plain HTTP, and nothing else.
+async fn serve_http(mut client: ConnectClient, routes: &ConnectRoutes) -> io::Result<()> {
+    accept(&mut client.stream, routes.service.name.as_str()).await?;
+    client.log.set_status(200);
+    if client.early.is_empty() {
+        let mut first = [0];
+        let peeked = timeout(HEAD_TIMEOUT, client.stream.peek(&mut first)).await;
+        client.early.extend_from_slice(match peeked {
+            Ok(Ok(1)) if FirstBytes::classify(&first) == FirstBytes::Tls => &first[..],
+            _ => &[],
+        });
+    }
+    if FirstBytes::classify(&client.early) == FirstBytes::Tls {
+        // A plain response would look like a broken handshake.
+        client.log.set_error(
+            "the client speaks TLS, and policy.connect_ports does not allow the port".to_owned(),
+        );
+        client.log.write(403, None, 0, "complete");
+        client.stream.write_all(&TLS_ACCESS_DENIED).await?;
+        return client.stream.shutdown().await;
+    }
+    serve_requests(client, routes).await
+}
+
+/// Serves the requests inside the `CONNECT` like those of the proxy port.
+async fn serve_requests(client: ConnectClient, routes: &ConnectRoutes) -> io::Result<()> {
+    let Some(inside) = &routes.inside else {
+        return Ok(());
+    };
+    client.log.write(200, None, 0, "complete");
+    let connection =
+        ClientConnection::new(client.stream, client.permit, client.facts).with_early(&client.early);
+    let ready = std::future::poll_fn(|cx| inside.poll_ready(cx)).await;
+    let served = match ready {
+        Ok(()) => inside.call((connection, client.peer)).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection inside a CONNECT ended with an error");
+    }
+    Ok(())
+}

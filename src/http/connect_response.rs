@@ -1,0 +1,71 @@
+//! Responses to `CONNECT`, which the HTTP library does not write.
+//!
+//! The main functions are [`accept`] and [`send_error`].
+
+use std::io;
+use std::time::SystemTime;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use super::connect_client::ConnectClient;
+use super::error_response::{proxy_status, retry_after_seconds};
+use super::error_status::status_of;
+use crate::gateway::{CacheStatus, Endpoint, RequestError};
+use crate::model::sanitize_line;
+
+/// Sends the response after which the connection carries the client's bytes. `name` is the name of
+/// this node.
+///
+/// # Errors
+/// If the response cannot be written.
+pub async fn accept(stream: &mut TcpStream, name: &str) -> io::Result<()> {
+    let cache_status = CacheStatus::Bypass;
+    let head = format!(
+        "HTTP/1.1 200 Connection established\r\n\
+         Via: 1.1 {name}\r\n\
+         Cache-Status: {name}; {cache_status}\r\n\
+         \r\n"
+    );
+    stream.write_all(head.as_bytes()).await
+}
+
+/// Sends an error response and closes the connection for writing. `name` is the name of this node.
+///
+/// # Errors
+/// If the response cannot be written.
+pub async fn send_error(
+    client: &mut ConnectClient,
+    error: &RequestError,
+    name: &str,
+) -> io::Result<()> {
+    let error_status = status_of(error, Endpoint::Proxy);
+    let (status, reason) = (error_status.status.as_u16(), error_status.reason);
+    let cache_status = CacheStatus::Error(error_status.detail);
+    let body = format!("{}\n", sanitize_line(&error.to_string()));
+    let proxy_status = proxy_status(error, error_status, name);
+    let retry_after = retry_after_seconds(error, error_status.status)
+        .map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    let length = body.len();
+    let response = format!(
+        "HTTP/1.1 {status} {reason}\r\n\
+         Date: {date}\r\n\
+         Via: 1.1 {name}\r\n\
+         Cache-Status: {name}; {cache_status}\r\n\
+         Proxy-Status: {proxy_status}\r\n\
+         {retry_after}\
+         Content-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {length}\r\n\
+         Connection: close\r\n\
+         \r\n\
+         {body}"
+    );
+    client.log.set_error(error.to_string());
+    client.stream.write_all(response.as_bytes()).await?;
+    client.stream.shutdown().await?;
+    client
+        .log
+        .write(status, Some(cache_status), length as u64, "complete");
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! Fields of a request head that the HTTP library must not see.
+//!
+//! The library answers an expectation before any decision, and opens a tunnel for each offer of a
+//! WebSocket. It rejects a `CONNECT` without `Host`. [`rewrite_head`] removes the fields and adds
+//! `Host`. This file reads no socket. Its main type is [`HeadNotes`].
+
+/// Expectation of a request (RFC 9110, section 10.1.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Expectation {
+    #[default]
+    None,
+    /// The client sends the body after a 100 response.
+    Continue,
+    /// An expectation that no server here meets.
+    Unknown,
+}
+
+/// Facts about a head besides its framing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HeadNotes {
+    pub expectation: Expectation,
+    /// Whether the library gets [`rewrite_head`] of the head instead of the head.
+    pub is_rewritten: bool,
+}
+
+/// The end of a head that the scanner has just reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScannedEnd {
+    /// Length of the head with its empty line, in bytes.
+    pub length_bytes: usize,
+    pub notes: HeadNotes,
+}
+
+impl HeadNotes {
+    /// Notes a field line.
+    pub fn read(&mut self, name: &[u8], value: &[u8]) {
+        if name.eq_ignore_ascii_case(b"expect") {
+            self.is_rewritten = true;
+            let is_continue = value.eq_ignore_ascii_case(b"100-continue");
+            self.expectation = match self.expectation {
+                Expectation::None if value.is_empty() => Expectation::None,
+                Expectation::None | Expectation::Continue if is_continue => Expectation::Continue,
+                _ => Expectation::Unknown,
+            };
+        } else if is_removed(name) {
+            self.is_rewritten = true;
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            self.is_rewritten |= options(value).any(is_upgrade);
+        }
+    }
+}
+
+/// Whether the whole field is removed. Millpond speaks no other protocol, so it ignores every offer
+/// (RFC 9110, section 7.8).
+fn is_removed(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"upgrade") || name.eq_ignore_ascii_case(b"expect")
+}
+
+fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+fn is_upgrade(option: &[u8]) -> bool {
+    option.eq_ignore_ascii_case(b"upgrade")
+}
+
+/// Returns a valid head without `Upgrade` and `Expect`, and without the option `upgrade` of
+/// `Connection`. A head without `Host` gets an empty one.
+#[must_use]
+pub fn rewrite_head(head: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(head.len() + b"Host: \r\n".len());
+    let mut has_host = false;
+    let mut is_request_line = true;
+    for line in head.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            continue;
+        }
+        let colon = line.iter().position(|byte| *byte == b':');
+        let name = colon.map_or(&b""[..], |colon| &line[..colon]);
+        if std::mem::take(&mut is_request_line) {
+            out.extend_from_slice(line);
+        } else if is_removed(name) {
+            continue;
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            let kept: Vec<_> = options(&line[name.len() + 1..])
+                .filter(|option| !is_upgrade(option))
+                .collect();
+            out.extend_from_slice(b"Connection: ");
+            out.extend_from_slice(&kept.join(&b", "[..]));
+        } else {
+            has_host |= name.eq_ignore_ascii_case(b"host");
+            out.extend_from_slice(line);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+    if !has_host {
+        out.extend_from_slice(b"Host: \r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}

@@ -1,9 +1,12 @@
 //! Starts the log on standard error.
+//!
+//! The main function is [`start_log`].
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd as _;
 
+use super::logfmt::LogfmtFormat;
 use crate::config::{LogConfig, LogFormat, LogLevel};
 use crate::logging::{LogWriter, log_panics};
 
@@ -31,11 +34,22 @@ pub fn start_log(config: &LogConfig) -> io::Result<LogWriter> {
         .log_internal_errors(false);
     match config.format {
         LogFormat::Text => {
-            let is_terminal = io::stderr().is_terminal();
-            log.with_target(false).with_ansi(is_terminal).init();
+            let shows_colours = shows_colours(&io::stderr());
+            log.with_ansi(shows_colours)
+                .event_format(LogfmtFormat { shows_colours })
+                .init();
         }
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     log_panics();
     Ok(writer)
+}
+
+/// Returns whether `output` may have colours: it is a terminal, `NO_COLOR` is unset or empty, and
+/// `TERM` is not `dumb`.
+#[must_use]
+pub fn shows_colours(output: &impl IsTerminal) -> bool {
+    let is_forbidden = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    output.is_terminal() && !is_forbidden
 }

@@ -5,6 +5,7 @@
 mod error;
 mod instance_name;
 mod log;
+mod logfmt;
 mod policy_tasks;
 mod reload;
 mod signals;
@@ -36,7 +37,7 @@ use reload::Reloadable;
 use signals::{SignalAction, Signals};
 
 pub use error::AppError;
-pub use log::start_log;
+pub use log::{shows_colours, start_log};
 pub use reload::Reload;
 
 /// How long in-flight fetches may take after the last response has ended, even if the grace period

@@ -107,6 +107,15 @@ impl fmt::Display for ForwardReason {
     }
 }
 
+impl CacheStatus {
+    /// Returns the status for the log at the end of a response. It does not say `stored`, because
+    /// only the end of the fetch decides about that.
+    #[must_use]
+    pub fn outcome(&self) -> String {
+        self.to_string().replace("; stored", "")
+    }
+}
+
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,12 +7,17 @@ use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::time::Instant;
 
+use actix_web::http::header::{HeaderMap, USER_AGENT};
+
 use crate::gateway::CacheStatus;
 use crate::model::Target;
 
 /// Logged status of a request that the client abandoned before its response began, as in nginx. It
 /// is never sent.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// Longest part of a `User-Agent` in the log, in characters.
+const MAX_USER_AGENT_CHARS: usize = 200;
 
 /// Endpoint of health checks in the log. Successful ones are logged at level `debug`.
 pub const HEALTH_ENDPOINT: &str = "health";
@@ -47,6 +52,8 @@ pub struct RequestLog {
     endpoint: &'static str,
     method: Cow<'static, str>,
     uri: LogUri,
+    /// `User-Agent` of the request, or nothing.
+    user_agent: String,
     started: Instant,
     is_written: Cell<bool>,
     /// Status that is logged if the request is aborted.
@@ -74,6 +81,7 @@ impl RequestLog {
                 other => Cow::Owned(other.to_owned()),
             },
             uri,
+            user_agent: String::new(),
             started: Instant::now(),
             is_written: Cell::new(false),
             status: Cell::new(CLIENT_CLOSED_REQUEST),
@@ -89,6 +97,15 @@ impl RequestLog {
     /// Sets the cause of the error that the response reports.
     pub fn set_error(&self, error: String) {
         self.error.replace(Some(error));
+    }
+
+    /// Adds the client's `User-Agent`, at most `MAX_USER_AGENT_CHARS` of it.
+    pub fn with_user_agent(mut self, headers: &HeaderMap) -> Self {
+        if let Some(agent) = headers.get(USER_AGENT) {
+            let agent = String::from_utf8_lossy(agent.as_bytes());
+            self.user_agent = agent.chars().take(MAX_USER_AGENT_CHARS).collect();
+        }
+        self
     }
 
     /// Sets the status that is logged if the request is aborted.
@@ -108,7 +125,7 @@ impl RequestLog {
         let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         // The fields are formatted only if the level is enabled.
         let error = self.error.borrow();
-        let cache = || cache_status.map_or_else(String::new, |status| status.to_string());
+        let cache = || cache_status.map_or_else(String::new, |status| status.outcome());
         macro_rules! emit {
             ($event:ident) => {
                 tracing::$event!(
@@ -121,6 +138,7 @@ impl RequestLog {
                     sent_bytes,
                     completion,
                     duration_ms,
+                    user_agent = self.user_agent,
                     error = error.as_deref(),
                     "request"
                 )

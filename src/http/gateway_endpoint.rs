@@ -36,7 +36,8 @@ pub async fn serve(
         return Box::pin(proxy_endpoint::serve(proxied, service, guard)).await;
     }
     let respond = |endpoint, uri: LogUri| {
-        let log = RequestLog::begin(origin.client, endpoint, request.method().as_str(), uri);
+        let log = RequestLog::begin(origin.client, endpoint, request.method().as_str(), uri)
+            .with_user_agent(request.headers());
         Responder::new(request, service, Endpoint::Gateway, log, guard)
     };
     let page = origin

@@ -44,7 +44,8 @@ pub async fn serve(
         Ok(cache_request) => LogUri::Target(cache_request.target.clone()),
         Err(_) => Target::redact(origin.form.as_str()).into(),
     };
-    let log = RequestLog::begin(origin.client, "proxy", request.method().as_str(), uri);
+    let log = RequestLog::begin(origin.client, "proxy", request.method().as_str(), uri)
+        .with_user_agent(request.headers());
     let responder = Responder::new(request, service, Endpoint::Proxy, log, guard);
     match parsed {
         Ok(mut cache_request) => {
@@ -73,7 +74,8 @@ fn serve_options(
         request, origin, ..
     } = proxied;
     let uri = Target::redact(origin.form.as_str()).into();
-    let log = RequestLog::begin(origin.client, "proxy", request.method().as_str(), uri);
+    let log = RequestLog::begin(origin.client, "proxy", request.method().as_str(), uri)
+        .with_user_agent(request.headers());
     let responder = Responder::new(request, service, Endpoint::Proxy, log, guard);
     match service
         .gateway

@@ -105,7 +105,8 @@ fn reject(
     };
     let (endpoint, name) = endpoint_of(port);
     let uri = Target::redact(origin.form.as_str());
-    let log = RequestLog::begin(origin.client, name, request.method().as_str(), uri.into());
+    let log = RequestLog::begin(origin.client, name, request.method().as_str(), uri.into())
+        .with_user_agent(request.headers());
     Responder::new(request, service, endpoint, log, guard).send_error(error)
 }
 

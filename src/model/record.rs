@@ -101,7 +101,8 @@ fn is_forwardable(value: &str) -> bool {
 /// Response that a record was made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecordSource {
-    /// Scheme and host of the final source. The rest of the URL is omitted, as it may be signed.
+    /// Scheme, host and port of the final source, behind all redirects. The rest of the URL is
+    /// omitted, as it may be signed.
     pub source: String,
     pub headers: StoredHeaders,
 }

@@ -190,6 +190,16 @@ impl Target {
             .expect("each of the three schemes has a default port")
     }
 
+    /// Returns scheme, host and, unless it is the scheme's own, port: `https://host:8443`.
+    #[must_use]
+    pub fn site(&self) -> String {
+        let (scheme, host) = (self.scheme().as_str(), self.host());
+        match self.url.port() {
+            Some(port) => format!("{scheme}://{host}:{port}"),
+            None => format!("{scheme}://{host}"),
+        }
+    }
+
     /// Returns whether both have the same scheme, host and port.
     #[must_use]
     pub fn has_same_authority(&self, other: &Self) -> bool {

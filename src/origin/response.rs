@@ -56,7 +56,7 @@ impl Response {
     pub(super) fn new(head: ResponseHead, body: Body, hop: &Target) -> Self {
         Self {
             head,
-            source: format!("{}://{}", hop.scheme().as_str(), hop.host()),
+            source: hop.site(),
             redirected_to: None,
             body,
         }

@@ -267,3 +267,83 @@ fn log_level_filters_lower_levels() {
     assert_eq!(noisy, None, "the default level is info");
     gateway.stop();
 }
+
+#[test]
+fn request_log_names_agent_and_fetch_source() {
+    let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let body = archive(9, 5000);
+    other.serve(PATH, Reply::file(&body));
+    origin.serve(PATH, Reply::redirect(302, &other.url(PATH)));
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .origin(&other)
+        .relay()
+        .start();
+    let url = origin.url(PATH);
+    let request = gateway.get(&url).header("User-Agent", "build \"7\" \t=x");
+    request.send().assert_status(200);
+    let event = only_request(&gateway, PATH);
+    assert_eq!(event["user_agent"], "build \"7\" \t=x");
+    assert!(!event["cache"].to_string().contains("stored"), "{event}");
+    let fetch = gateway.await_stored(&url);
+    assert_eq!(fetch["source"], other.url(""), "final host with its port");
+}
+
+#[test]
+fn unstored_bodies_are_not_logged_as_stored() {
+    let origin = Origin::start();
+    let body = archive(10, 5000);
+    origin.serve("/a-1.0.tar.gz", Reply::file(&body));
+    origin.serve("/b-1.0.tar.gz", Reply::html());
+    origin.serve("/c-1.0.tar.gz", Reply::file(&body).cut_at(2000));
+    origin.serve("/d-1.0.tar.gz", Reply::status(404));
+    let gateway = Gateway::relaying(&origin);
+    let wrong = "0".repeat(64);
+    for (path, header) in [
+        ("/a-1.0.tar.gz", ("X-Expected-Sha256", wrong.as_str())),
+        ("/b-1.0.tar.gz", ("Accept", "*/*")),
+        ("/c-1.0.tar.gz", ("Accept", "*/*")),
+        ("/d-1.0.tar.gz", ("Accept", "*/*")),
+    ] {
+        let request = gateway.get(&origin.url(path)).header(header.0, header.1);
+        drop(request.send());
+        only_request(&gateway, path);
+        gateway.await_fetch(&origin.url(path));
+    }
+    gateway.assert_nothing_stored();
+    assert!(
+        !gateway.log().text().contains("stored\""),
+        "{}",
+        gateway.log().text()
+    );
+}
+
+#[test]
+fn text_log_is_logfmt_for_any_client_text() {
+    let origin = Origin::start();
+    let mut gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("log.format", "text")
+        .start();
+    let request = gateway.get(&origin.url("/a b\"c=d.tar.gz"));
+    let request = request.header("User-Agent", "evil\tlevel=ERROR message=\"x\"");
+    drop(request.send());
+    gateway
+        .log()
+        .wait_for_line("the request", |line| line.contains("message=request"));
+    let log = gateway.log().clone();
+    gateway.stop();
+    for line in log.text().lines() {
+        assert!(line.starts_with("timestamp=2"), "{line}");
+        // Outside quotes, each word is a key with a value.
+        let mut plain = String::new();
+        for (at, part) in line.replace("\\\"", "").split('"').enumerate() {
+            plain.push_str(if at % 2 == 0 { part } else { "quoted" });
+        }
+        for word in plain.split(' ') {
+            assert_eq!(word.matches('=').count(), 1, "{word} in {line}");
+        }
+        assert!(!plain.contains("ERROR"), "{line}");
+    }
+}

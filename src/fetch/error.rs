@@ -151,7 +151,11 @@ impl FetchError {
                 status: 404 | 410, ..
             }) => Cause::NotFound,
             Self::Origin(OriginError::Status { .. }) => Cause::UpstreamError,
-            Self::Origin(OriginError::Unreachable(_)) => Cause::Unreachable,
+            Self::Origin(error @ OriginError::Unreachable(_)) => match on_record {
+                // A name that had an address before is no typo.
+                None if error.is_unknown_host() => Cause::UnknownHost,
+                _ => Cause::Unreachable,
+            },
             Self::Origin(
                 OriginError::InvalidResponse(_)
                 | OriginError::InvalidRequest(_)

@@ -22,6 +22,8 @@ const BAD_SOURCE_CAUSES: [Cause; 4] = [
 pub struct FetchReport {
     /// Number of requests to sources.
     pub attempts: u32,
+    /// Whether the path or the operator states a digest of the target.
+    requires_digest: bool,
     /// Digest that the target had before, if its object was evicted.
     pub on_record: Option<Sha256>,
     /// Digest that the target had before, if the fetch published other bytes.
@@ -37,6 +39,15 @@ struct BadSource {
 }
 
 impl FetchReport {
+    /// Begins the report of a fetch. `requires_digest` states whether the path or the operator
+    /// states a digest of the target.
+    pub fn new(requires_digest: bool) -> Self {
+        Self {
+            requires_digest,
+            ..Self::default()
+        }
+    }
+
     /// Records the last error of a source that is not tried again.
     pub fn record_bad_source(&mut self, source: &Source, error: &FetchError) {
         if let Some(cause) = error
@@ -117,12 +128,13 @@ impl FetchReport {
             });
         }
         // These follow `Event::Stored`, which closes the incidents of the target.
-        self.emit_bad_sources(events, None);
+        self.emit_bad_sources(events, |bad| Some(bad.cause));
     }
 
     fn emit_failed(&self, events: &EventSink, target: &Target, error: &FetchError) {
         if let Some(cause) = error
             .cause(self.on_record)
+            .map(|cause| self.cause_of_failure(cause))
             .filter(|cause| self.should_report(error, *cause))
         {
             events.emit(Event::FetchFailed {
@@ -131,16 +143,28 @@ impl FetchReport {
                 detail: error.to_string(),
             });
         }
-        self.emit_bad_sources(events, Some(target));
+        // The failure of the target itself was reported above.
+        self.emit_bad_sources(events, |bad| {
+            (bad.target != *target).then(|| self.cause_of_failure(bad.cause))
+        });
     }
 
-    /// Emits an event for each bad source but the one whose target was `reported` already.
-    fn emit_bad_sources(&self, events: &EventSink, reported: Option<&Target>) {
+    /// Returns the cause of a failure at all sources. If only the client expects a digest that no
+    /// source has, the digest is most likely wrong.
+    fn cause_of_failure(&self, cause: Cause) -> Cause {
+        match cause {
+            Cause::ChecksumMismatch if !self.requires_digest => Cause::ClientDigest,
+            cause => cause,
+        }
+    }
+
+    /// Emits an event for each bad source for which `cause_of` returns a cause.
+    fn emit_bad_sources(&self, events: &EventSink, cause_of: impl Fn(&BadSource) -> Option<Cause>) {
         for source in &self.bad_sources {
-            if Some(&source.target) != reported {
+            if let Some(cause) = cause_of(source) {
                 events.emit(Event::FetchFailed {
                     target: source.target.clone(),
-                    cause: source.cause,
+                    cause,
                     detail: source.detail.clone(),
                 });
             }

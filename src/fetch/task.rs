@@ -37,7 +37,7 @@ impl<'a> FetchTask<'a> {
             fetch_key,
             admitted,
             body,
-            report: FetchReport::default(),
+            report: FetchReport::new(!admitted.required_digests().is_empty()),
             started: Instant::now(),
         }
     }

@@ -52,6 +52,8 @@ pub enum Cause {
     RemovedUpstream,
     /// The origin returned another error status.
     UpstreamError,
+    /// The host name has no address: most likely a typo in the URL.
+    UnknownHost,
     /// The origin is unreachable or closed the connection.
     Unreachable,
     /// The fetch exceeded its deadline.
@@ -60,8 +62,11 @@ pub enum Cause {
     InvalidResponse,
     /// The body does not have the file type that its name indicates.
     WrongFileType,
-    /// The body does not match the expected digest. Nothing was stored.
+    /// The body does not match the digest of a record or of an operator. Nothing was stored.
     ChecksumMismatch,
+    /// The body does not match the digest that a client stated: most likely a wrong digest.
+    /// Nothing was stored.
+    ClientDigest,
     /// The target returned other bytes than before.
     ContentChanged,
     /// There was no space to store the body. It was passed through.

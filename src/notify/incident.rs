@@ -84,6 +84,28 @@ impl Notification {
     }
 }
 
+impl Severity {
+    /// Returns the severity of a cause. A mistake in a client's request is only listed.
+    pub fn of(cause: Cause) -> Self {
+        match cause {
+            Cause::NotFound | Cause::UnknownHost | Cause::ClientDigest => Self::Notice,
+            Cause::RemovedUpstream
+            | Cause::UpstreamError
+            | Cause::Unreachable
+            | Cause::Timeout
+            | Cause::InvalidResponse
+            | Cause::WrongFileType
+            | Cause::ChecksumMismatch
+            | Cause::ContentChanged
+            | Cause::NoSpace
+            | Cause::StoreFailed
+            | Cause::Corruption
+            | Cause::Bucket
+            | Cause::Disk => Self::Alert,
+        }
+    }
+}
+
 impl NotificationKind {
     pub fn as_str(self) -> &'static str {
         match self {
@@ -101,11 +123,13 @@ impl Incident {
             Cause::NotFound => "does not have the requested file",
             Cause::RemovedUpstream => "no longer has a file that was stored before",
             Cause::UpstreamError => "returns an error",
+            Cause::UnknownHost => "has no address",
             Cause::Unreachable => "is unreachable or closes the connection early",
             Cause::Timeout => "is too slow",
             Cause::InvalidResponse => "sends invalid responses",
             Cause::WrongFileType => "sends a file of the wrong type",
             Cause::ChecksumMismatch => "sends bytes that do not match the expected digest",
+            Cause::ClientDigest => "does not send the bytes that a client expects",
             Cause::ContentChanged => "sends other bytes than before",
             Cause::NoSpace => "no space to store fetched files",
             Cause::StoreFailed => "fetched files cannot be stored",
@@ -126,11 +150,13 @@ pub fn cause_name(cause: Cause) -> &'static str {
         Cause::NotFound => "not_found",
         Cause::RemovedUpstream => "removed_upstream",
         Cause::UpstreamError => "upstream_error",
+        Cause::UnknownHost => "unknown_host",
         Cause::Unreachable => "unreachable",
         Cause::Timeout => "timeout",
         Cause::InvalidResponse => "invalid_response",
         Cause::WrongFileType => "wrong_file_type",
         Cause::ChecksumMismatch => "checksum_mismatch",
+        Cause::ClientDigest => "client_digest",
         Cause::ContentChanged => "content_changed",
         Cause::NoSpace => "no_space",
         Cause::StoreFailed => "store_failed",

@@ -18,13 +18,16 @@ pub enum RecoveryRule {
 impl RecoveryRule {
     pub fn for_cause(cause: Cause) -> Self {
         match cause {
-            Cause::UpstreamError | Cause::Unreachable | Cause::Timeout | Cause::InvalidResponse => {
-                Self::SameHost
-            }
+            Cause::UpstreamError
+            | Cause::UnknownHost
+            | Cause::Unreachable
+            | Cause::Timeout
+            | Cause::InvalidResponse => Self::SameHost,
             Cause::NotFound
             | Cause::RemovedUpstream
             | Cause::WrongFileType
             | Cause::ChecksumMismatch
+            | Cause::ClientDigest
             | Cause::ContentChanged
             | Cause::Corruption => Self::SameTargets,
             Cause::NoSpace | Cause::StoreFailed => Self::AnyTarget,

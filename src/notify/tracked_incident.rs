@@ -41,11 +41,7 @@ impl TrackedIncident {
         let incident = Incident {
             id: format!("{:016x}", rand::random::<u64>()),
             cause,
-            severity: if cause == Cause::NotFound {
-                Severity::Notice
-            } else {
-                Severity::Alert
-            },
+            severity: Severity::of(cause),
             host,
             state: IncidentState::Expired,
             count: 0,

@@ -103,6 +103,15 @@ impl OriginError {
         }
     }
 
+    /// Returns whether the host name has no address.
+    #[must_use]
+    pub fn is_unknown_host(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable(ConnectionFault::Dial(DialError::Unresolved(_)))
+        )
+    }
+
     /// Returns whether the host failed, and not only the request for this target.
     #[must_use]
     pub fn counts_against_host(&self) -> bool {

@@ -52,13 +52,13 @@ fn checksum_mismatch_ends_when_target_is_stored() {
     let (wrong, right) = (archive(5, 5000), archive(6, 5000));
     origin.script(PATH, vec![Reply::file(&wrong), Reply::file(&right)]);
     origin.serve("/other-1.0.tar.gz", Reply::file(&right));
-    let mut gateway = posting(&origin, &hook).start();
-    let ask = || {
-        gateway
-            .get(&origin.url(PATH))
-            .header("X-Expected-Sha256", &sha256(&right))
-            .send()
-    };
+    let builder = posting(&origin, &hook);
+    let list = builder.folder().join("digests");
+    let line = format!("{}  {}\n", sha256(&right), origin.url(PATH));
+    std::fs::write(&list, line).expect("the folder is writable");
+    let list = list.to_str().expect("the path is text");
+    let mut gateway = builder.text("policy.checksums_file", list).start();
+    let ask = || gateway.get(&origin.url(PATH)).send();
     ask();
     let alert = await_posts(&hook, 1).remove(0);
     assert_eq!(alert["incident"]["cause"], "checksum_mismatch");
@@ -80,4 +80,33 @@ fn checksum_mismatch_ends_when_target_is_stored() {
     ask().assert_body(200, &right);
     assert_eq!(await_posts(&hook, 2)[1]["event"], "recovery");
     gateway.stop();
+}
+
+#[test]
+fn mistakes_of_clients_are_notices() {
+    let (origin, hook) = (Origin::start(), hook());
+    let body = archive(7, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    let gateway = posting(&origin, &hook)
+        .port(80)
+        .text("cache.negative_ttl", "1ms")
+        .start();
+    for (name, digest) in [
+        ("X-Expected-Sha256", "a".repeat(64)),
+        ("X-Expected-Sha512", "b".repeat(128)),
+        ("X-Expected-Md5", "c".repeat(32)),
+    ] {
+        let request = gateway.get(&origin.url(PATH)).header(name, &digest);
+        request.send().assert_status(409);
+    }
+    let listed = await_incident(&gateway, "client_digest", |incident| incident["count"] == 3);
+    assert_eq!(listed["severity"], "notice", "{listed}");
+    let status = gateway
+        .get("http://exmaple.invalid/x-1.0.tar.gz")
+        .send()
+        .status;
+    assert!((500..600).contains(&status), "{status}");
+    let listed = await_incident(&gateway, "unknown_host", |incident| incident["count"] == 1);
+    assert_eq!(listed["severity"], "notice", "{listed}");
+    assert!(posts(&hook).is_empty(), "no alert was sent");
 }

@@ -24,6 +24,9 @@ pub enum AdminError {
     /// The operator must send the upload again.
     #[error("{0}")]
     InvalidUpload(String),
+    /// The operator must import another file, or force the import.
+    #[error("the file does not begin as its name promises; force imports it all the same")]
+    WrongFileType,
     /// The operator must add a rule that makes the target cacheable.
     #[error(
         "the class of this target is not immutable, so that stored bytes would not be served; \

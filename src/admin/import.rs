@@ -10,42 +10,70 @@ use tokio::time::timeout;
 use super::error::AdminError;
 use super::storage_error::storage_error;
 use crate::cache::{Cache, Finished};
-use crate::model::{ExpectedDigests, Hasher, Size, Target};
+use crate::model::{ExpectedDigests, FileType, Hasher, Size, Target};
 use crate::policy::PolicyDenied;
 
 /// How long a client may send no bytes of an upload.
 const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Whether the first bytes of an upload must be those that its name promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KindCheck {
+    Apply,
+    /// The operator forces the import.
+    Skip,
+}
+
+/// Bounds on an upload.
+#[derive(Debug, Clone, Copy)]
+pub struct UploadBounds {
+    pub max_size: Size,
+    /// Length in bytes, if the request states it.
+    pub length: Option<u64>,
+    /// Type that the first bytes must have.
+    pub file_type: FileType,
+}
 
 /// Upload of an operator's copy of a target.
 pub struct ImportUpload<S> {
     pub target: Target,
     /// Digests that the bytes must have.
     pub expected: ExpectedDigests,
+    pub kind_check: KindCheck,
     /// Length in bytes, if the request states it.
     pub length: Option<u64>,
     pub body: S,
 }
 
-/// Stages the body of an upload, of at most `limit`.
+/// Stages the body of an upload.
 ///
 /// # Errors
 /// - [`AdminError::InvalidUpload`] if the body is empty, has not the stated length, or breaks off
-/// - [`PolicyDenied::TooLarge`] if it is larger than `limit`
+/// - [`AdminError::WrongFileType`] if its first bytes are not those of `bounds.file_type`
+/// - [`PolicyDenied::TooLarge`] if it is larger than `bounds.max_size`
 /// - [`AdminError::NoSpace`], or another error of the cache
 pub async fn stage_upload<E: Display>(
     cache: &Cache,
-    limit: Size,
-    length: Option<u64>,
+    bounds: UploadBounds,
     mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
 ) -> Result<Finished, AdminError> {
     let mut staging = cache
-        .stage(length, Hasher::with_all_algorithms())
+        .stage(bounds.length, Hasher::with_all_algorithms())
         .await
         .map_err(|error| storage_error(&error))?;
+    let mut head = Vec::new();
+    let sniff_bytes = bounds.file_type.sniff_bytes();
     while let Some(chunk) = next_chunk(&mut body).await? {
         let size_bytes = staging.written_bytes() + chunk.len() as u64;
-        if size_bytes > limit.bytes {
-            return Err(PolicyDenied::TooLarge(limit).into());
+        if size_bytes > bounds.max_size.bytes {
+            return Err(PolicyDenied::TooLarge(bounds.max_size).into());
+        }
+        if head.len() < sniff_bytes {
+            let count = chunk.len().min(sniff_bytes - head.len());
+            head.extend_from_slice(&chunk[..count]);
+            if head.len() == sniff_bytes && !bounds.file_type.matches(&head) {
+                return Err(AdminError::WrongFileType);
+            }
         }
         staging
             .append(chunk)
@@ -53,10 +81,13 @@ pub async fn stage_upload<E: Display>(
             .map_err(|error| storage_error(&error.into()))?;
     }
     let size_bytes = staging.written_bytes();
-    if size_bytes == 0 || length.is_some_and(|length| length != size_bytes) {
+    if size_bytes == 0 || bounds.length.is_some_and(|length| length != size_bytes) {
         return Err(AdminError::InvalidUpload(format!(
             "the upload ended after {size_bytes} bytes"
         )));
+    }
+    if !bounds.file_type.matches(&head) {
+        return Err(AdminError::WrongFileType);
     }
     staging
         .finish()

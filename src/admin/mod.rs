@@ -10,6 +10,6 @@ mod storage_error;
 mod token;
 
 pub use error::AdminError;
-pub use import::ImportUpload;
-pub use service::AdminService;
+pub use import::{ImportUpload, KindCheck};
+pub use service::{AdminService, PinnedTarget};
 pub use token::{AdminToken, Operator, check_token};

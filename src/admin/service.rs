@@ -10,15 +10,16 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use super::error::AdminError;
-use super::import::{ImportUpload, stage_upload};
+use super::import::{ImportUpload, KindCheck, UploadBounds, stage_upload};
 use super::storage_error::storage_error;
 use super::token::{AdminToken, Operator};
-use crate::cache::{Cache, EvictResult, ListedTarget, RecordStatus, RemovedTarget};
+use crate::cache::{Cache, DiskUsage, EvictResult, ListedTarget, RecordStatus, RemovedTarget};
 use crate::fetch::{Fetcher, Refreshed};
 use crate::freshness::Observation;
 use crate::gateway::RequestError;
 use crate::model::{
-    Event, EventSink, ExpectedDigests, Key, Record, RecordSource, Sha256, StoredHeaders, Target,
+    Event, EventSink, ExpectedDigests, FileType, Key, Record, RecordSource, Sha256, StoredHeaders,
+    Target,
 };
 use crate::policy::{Admitted, Class, Policy};
 
@@ -26,6 +27,15 @@ use crate::policy::{Admitted, Class, Policy};
 const IMPORT_SOURCE: &str = "import";
 
 const NO_RECORD: AdminError = AdminError::NotFound("the target has no record");
+
+/// Effect of the removal of a target on its pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinnedTarget {
+    /// A pinned target is not removed.
+    Keep,
+    /// The pins are removed with the target.
+    Remove,
+}
 
 /// Operations of operators on the cache.
 pub struct AdminService {
@@ -142,6 +152,21 @@ impl AdminService {
             .map_err(|error| storage_error(&error))
     }
 
+    /// Returns the use of the cache disk.
+    ///
+    /// # Errors
+    /// [`RequestError::Unavailable`] if the disk does not answer.
+    pub async fn disk_usage(&self) -> Result<DiskUsage, AdminError> {
+        let usage = self.cache.admin().disk_usage().await;
+        usage.map_err(|error| storage_error(&error))
+    }
+
+    /// Returns the number of in-flight fetches.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.fetcher.in_flight()
+    }
+
     /// Pins a target to the object with this digest, or to its active one. Returns the digest.
     ///
     /// # Errors
@@ -197,15 +222,23 @@ impl AdminService {
         Ok(removed)
     }
 
-    /// Removes a target with its records and objects.
+    /// Removes a target with its records and objects. `pinned` decides about a pinned target.
     ///
     /// # Errors
-    /// [`AdminError::NotFound`] if it has no record.
+    /// [`AdminError::NotFound`] if it has no record, [`AdminError::Pinned`] if its pins are kept.
     pub async fn remove_target(
         &self,
         _: &Operator,
         target: &Target,
+        pinned: PinnedTarget,
     ) -> Result<RemovedTarget, AdminError> {
+        if pinned == PinnedTarget::Keep {
+            let history = self.cache.admin().history(self.key_of(target)).await;
+            let history = history.map_err(|error| storage_error(&error))?;
+            if history.iter().any(|status| status.pinned_at.is_some()) {
+                return Err(AdminError::Pinned);
+            }
+        }
         let key = self.key_of(target);
         // Responses that arrive now are older than the request of the operator.
         self.fetcher.supersede(key);
@@ -270,9 +303,9 @@ impl AdminService {
     /// Stores an operator's copy of a target and pins it. The origin is not asked.
     ///
     /// # Errors
-    /// [`AdminError::InvalidUpload`] if the upload is incomplete, [`RequestError::Mismatch`] if the
-    /// bytes do not have the expected digests, or [`AdminError::NotCacheable`]. Nothing is stored
-    /// then.
+    /// [`AdminError::InvalidUpload`] if the upload is incomplete, [`AdminError::WrongFileType`] if
+    /// its first bytes do not match the name, [`RequestError::Mismatch`] if the bytes do not have
+    /// the expected digests, or [`AdminError::NotCacheable`]. Nothing is stored then.
     pub async fn import<S, E>(
         &self,
         _: &Operator,
@@ -285,14 +318,22 @@ impl AdminService {
         let ImportUpload {
             target,
             mut expected,
+            kind_check,
             length,
             body,
         } = upload;
         let admitted = self.admit_cacheable(target)?;
         expected.extend(admitted.required_sha256());
         self.policy.admit_upload(length)?;
-        let limit = self.policy.max_object_size();
-        let finished = stage_upload(&self.cache, limit, length, body).await?;
+        let bounds = UploadBounds {
+            max_size: self.policy.max_object_size(),
+            length,
+            file_type: match kind_check {
+                KindCheck::Apply => admitted.file_type(),
+                KindCheck::Skip => FileType::UNCHECKED,
+            },
+        };
+        let finished = stage_upload(&self.cache, bounds, body).await?;
         if finished.digests.first_mismatch(&expected).is_some() {
             return Err(AdminError::Request(RequestError::Mismatch {
                 expected,

@@ -9,8 +9,8 @@ use super::error::CacheError;
 use super::handle::Cache;
 use super::{open, pin_sync};
 use crate::disk::{
-    DiskError, DiskStore, EvictResult, IoClass, ListedTarget, ObjectHandle, Published, Sealed,
-    TargetLookup, evict, listing, pins, publish, records,
+    DiskError, DiskStore, DiskUsage, EvictResult, IoClass, ListedTarget, ObjectHandle, Published,
+    Sealed, TargetLookup, evict, listing, pins, publish, records,
 };
 use crate::model::{Key, Record, RecordOrder, Sha256};
 
@@ -89,8 +89,16 @@ impl<'a> CacheAdmin<'a> {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<ListedTarget>, CacheError> {
-        self.run(move |disk| listing::list(&disk.layout, after, limit))
+        self.run(move |disk| listing::list(disk, after, limit))
             .await
+    }
+
+    /// Returns the use of the cache disk.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn disk_usage(self) -> Result<DiskUsage, CacheError> {
+        self.run(DiskStore::usage).await
     }
 
     /// Opens an object by its digest. Returns `None` if it is not on the disk.

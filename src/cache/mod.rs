@@ -40,7 +40,7 @@ pub use upload_worker::QueuePoll;
 
 pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketConfig};
 pub use crate::disk::{
-    Acquire, DiskError, DiskHealth, DiskIo, EvictResult, FileHit, Finished, Lease, LeaseHolder,
-    LeaseState, ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode, Published, Sealed,
-    StagedName, Staging, TargetLookup, TargetRecords,
+    Acquire, DiskError, DiskHealth, DiskIo, DiskUsage, EvictResult, FileHit, Finished, Lease,
+    LeaseHolder, LeaseState, ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode, Published,
+    Sealed, StagedName, Staging, TargetLookup, TargetRecords,
 };

@@ -1,7 +1,9 @@
 //! Lists the targets that have records, in pages, in the order of their keys. The main function is
 //! [`list`].
 
-use super::layout::Layout;
+use std::time::SystemTime;
+
+use super::store::DiskStore;
 use super::{DiskError, TargetLookup, durable_dirs, records};
 use crate::model::{Key, Record};
 
@@ -14,6 +16,8 @@ pub struct ListedTarget {
     pub is_cached: bool,
     /// Whether an operator pinned the active record.
     pub is_pinned: bool,
+    /// Last access of the object. `None` if it is unknown, as that of a held object.
+    pub last_used: Option<SystemTime>,
 }
 
 /// Returns up to `limit` targets whose key is greater than `after`. A target that is removed at the
@@ -22,11 +26,11 @@ pub struct ListedTarget {
 /// # Errors
 /// [`DiskError`] if the disk fails.
 pub fn list(
-    layout: &Layout,
+    disk: &DiskStore,
     after: Option<Key>,
     limit: usize,
 ) -> Result<Vec<ListedTarget>, DiskError> {
-    let mut listed = Vec::new();
+    let (layout, mut listed) = (&disk.layout, Vec::new());
     let begin = after.map(|key| key.to_string()).unwrap_or_default();
     let mut folders = durable_dirs::names_in(&layout.records())?;
     // The keys in a folder begin with its name.
@@ -40,21 +44,23 @@ pub fn list(
             if listed.len() == limit {
                 return Ok(listed);
             }
-            listed.extend(read_target(layout, key)?);
+            listed.extend(read_target(disk, key)?);
         }
     }
     Ok(listed)
 }
 
-fn read_target(layout: &Layout, key: Key) -> Result<Option<ListedTarget>, DiskError> {
-    let TargetLookup::Known(records) = records::look_up(layout, key)? else {
+fn read_target(disk: &DiskStore, key: Key) -> Result<Option<ListedTarget>, DiskError> {
+    let TargetLookup::Known(records) = records::look_up(&disk.layout, key)? else {
         return Ok(None);
     };
+    let record = records.active().as_ref().clone();
     Ok(Some(ListedTarget {
         key,
-        record: records.active().as_ref().clone(),
         is_cached: records.is_cached(),
         is_pinned: records.is_pinned(),
+        last_used: disk.index.lru().last_access(record.sha256)?,
+        record,
     }))
 }
 

@@ -38,6 +38,7 @@ mod staging;
 mod stale_holds;
 mod store;
 mod target_records;
+mod usage;
 
 pub use config::DiskConfig;
 pub use durable_dirs::names_in;
@@ -55,3 +56,4 @@ pub use publish::{Placement, Published};
 pub use staging::{Finished, Sealed, Staging};
 pub use store::{DiskStore, OpenMode};
 pub use target_records::{ActiveState, TargetLookup, TargetRecords};
+pub use usage::DiskUsage;

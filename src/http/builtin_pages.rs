@@ -64,7 +64,7 @@ pub fn serve(page: BuiltinPage, method: &Method, service: &HttpService) -> HttpR
         }
         BuiltinPage::Health => text(StatusCode::OK, "alive\n".to_owned()),
         BuiltinPage::Readiness => match readiness(service) {
-            Ok(body) => text(StatusCode::OK, body),
+            Ok(warnings) => text(StatusCode::OK, ready_page(&warnings)),
             Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
         },
         BuiltinPage::Version => {
@@ -76,11 +76,11 @@ pub fn serve(page: BuiltinPage, method: &Method, service: &HttpService) -> HttpR
     }
 }
 
-/// Returns the body of `/readyz` with its warnings.
+/// Returns the warnings of an instance that should get requests.
 ///
 /// # Errors
 /// The reason why the instance should get no requests.
-fn readiness(service: &HttpService) -> Result<String, &'static str> {
+pub fn readiness(service: &HttpService) -> Result<Vec<String>, &'static str> {
     if service.is_stopping() {
         return Err("stopping");
     }
@@ -95,9 +95,14 @@ fn readiness(service: &HttpService) -> Result<String, &'static str> {
         .into_iter()
         .chain(service.gateway.bucket_error())
         .chain(service.reports.log.trouble());
-    Ok(warnings.fold("ready\n".to_owned(), |page, warning| {
+    Ok(warnings.collect())
+}
+
+/// Returns the body of `/readyz` of an instance that is ready.
+fn ready_page(warnings: &[String]) -> String {
+    warnings.iter().fold("ready\n".to_owned(), |page, warning| {
         page + &format!("but {warning}\n")
-    }))
+    })
 }
 
 /// Returns the page that explains the gateway at `authority`.

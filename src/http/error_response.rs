@@ -82,6 +82,7 @@ pub fn render_admin_error(
         AdminError::MethodNotAllowed(_) => own_error(StatusCode::METHOD_NOT_ALLOWED, "bad-method"),
         AdminError::NotFound(_) => own_error(StatusCode::NOT_FOUND, "unknown"),
         AdminError::Pinned => own_error(StatusCode::LOCKED, "pinned"),
+        AdminError::WrongFileType => own_error(StatusCode::CONFLICT, "wrong-file-type"),
         AdminError::NoSpace => own_error(StatusCode::INSUFFICIENT_STORAGE, "no-space"),
         AdminError::InvalidUpload(_) | AdminError::NotCacheable => ErrorStatus {
             proxy_error: REQUEST_ERROR,
@@ -97,6 +98,7 @@ pub fn render_admin_error(
         AdminError::NotFound(_)
         | AdminError::Pinned
         | AdminError::NoSpace
+        | AdminError::WrongFileType
         | AdminError::InvalidUpload(_)
         | AdminError::NotCacheable
         | AdminError::Request(_) => {}

@@ -67,6 +67,7 @@ pub async fn serve(
                 let api_request = ApiRequest {
                     service,
                     request,
+                    origin: &origin,
                     payload,
                     path,
                     query,

@@ -30,7 +30,7 @@ pub use incident::Incident;
 
 use crate::model::{ConfigError, Event, EventSink};
 use channel::ChannelQueue;
-use incident::Notification;
+use incident::{IncidentState, Notification, Severity};
 use incident_tracker::IncidentTracker;
 
 /// Interval of the check for delayed alerts and expired incidents.
@@ -38,6 +38,13 @@ const TICK: Duration = Duration::from_secs(10);
 
 /// Time that channels have at shutdown to deliver queued notifications.
 const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Numbers of open incidents, by severity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OpenIncidents {
+    pub alerts: usize,
+    pub notices: usize,
+}
 
 /// Handle to the incidents of this process. Cheap to clone.
 #[derive(Clone, Default)]
@@ -50,6 +57,20 @@ impl Incidents {
     #[must_use]
     pub fn newest_first(&self) -> Vec<Incident> {
         self.tracker().newest_first()
+    }
+
+    /// Returns the numbers of open incidents.
+    #[must_use]
+    pub fn count_open(&self) -> OpenIncidents {
+        let mut counts = OpenIncidents::default();
+        for incident in self.newest_first() {
+            match (incident.state, incident.severity) {
+                (IncidentState::Open, Severity::Alert) => counts.alerts += 1,
+                (IncidentState::Open, Severity::Notice) => counts.notices += 1,
+                (IncidentState::Recovered | IncidentState::Expired, _) => {}
+            }
+        }
+        counts
     }
 
     fn tracker(&self) -> MutexGuard<'_, IncidentTracker> {

@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::database::{now, query_digests, to_u64};
 use crate::disk::DiskError;
@@ -52,6 +53,22 @@ impl<'a> LruOrder<'a> {
         Ok(lock(self.connection)
             .query_row(sql, [EVICTION_HOLD], |row| row.get(0))
             .map(to_u64)?)
+    }
+
+    /// Returns the last access of an object. `None` if the object is held or not in the index.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn last_access(self, sha256: Sha256) -> Result<Option<SystemTime>, DiskError> {
+        let pending = lock(self.access_times).get(&sha256).copied();
+        let sql = "SELECT accessed_at FROM objects WHERE sha256 = ?1 AND accessed_at < ?2";
+        let written = lock(self.connection)
+            .query_row(sql, params![sha256.as_bytes(), EVICTION_HOLD], |row| {
+                row.get::<_, i64>(0)
+            })
+            .optional()?;
+        let latest = written.map(|written| written.max(pending.unwrap_or_default()));
+        Ok(latest.map(|time_ms| SystemTime::UNIX_EPOCH + Duration::from_millis(to_u64(time_ms))))
     }
 
     /// Sets the access time of an object to now, in the index file at once. This ends a hold.

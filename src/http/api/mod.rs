@@ -4,11 +4,13 @@
 //! its own.
 
 mod incidents;
+mod list_filter;
 mod objects;
 mod pins;
 mod query;
 mod refresh;
 mod response;
+mod stats;
 mod targets;
 
 use actix_web::http::Method;
@@ -16,7 +18,7 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::client_info::TargetForm;
+use super::client_info::{RequestOrigin, TargetForm};
 use super::parse_request::single;
 use super::responder::Responder;
 use super::state::HttpService;
@@ -38,12 +40,14 @@ enum Resource {
     Pins,
     Refresh,
     Incidents,
+    Stats,
 }
 
 /// A request to the API.
 pub struct ApiRequest<'a> {
     pub service: &'a HttpService,
     pub request: &'a HttpRequest,
+    pub origin: &'a RequestOrigin,
     pub payload: Payload,
     pub path: &'a str,
     pub query: &'a str,
@@ -84,6 +88,7 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
     let ApiRequest {
         service,
         request,
+        origin,
         payload,
         path,
         query,
@@ -118,6 +123,9 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
         (Resource::Incidents, &(Method::GET | Method::HEAD)) => {
             incidents::list(&service.reports.incidents, query)
         }
+        (Resource::Stats, &(Method::GET | Method::HEAD)) => {
+            stats::show(service, origin, query).await
+        }
         (resource, _) => Err(AdminError::MethodNotAllowed(resource.methods())),
     }
 }
@@ -135,6 +143,7 @@ impl Resource {
             "pins" => Ok(Self::Pins),
             "refresh" => Ok(Self::Refresh),
             "incidents" => Ok(Self::Incidents),
+            "stats" => Ok(Self::Stats),
             name => {
                 let hex = name.strip_prefix("objects/sha256/").ok_or(UNKNOWN)?;
                 let sha256 = hex.parse().map_err(|error| {
@@ -150,7 +159,7 @@ impl Resource {
         match self {
             Self::Objects => "GET, HEAD, PUT, DELETE",
             Self::Object(_) => "GET, HEAD, DELETE",
-            Self::Targets | Self::Incidents => "GET, HEAD",
+            Self::Targets | Self::Incidents | Self::Stats => "GET, HEAD",
             Self::Pins => "PUT, DELETE",
             Self::Refresh => "POST",
         }

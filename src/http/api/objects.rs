@@ -1,6 +1,6 @@
 //! `/api/v1/objects`: lists, downloads, imports and removes objects.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
@@ -11,31 +11,38 @@ use serde_json::{Value, json};
 
 use super::query::Query;
 use super::response::{ApiResponse, date, digests, ok, redacted_url};
-use crate::admin::{AdminError, AdminService, ImportUpload, Operator};
+use crate::admin::{AdminError, AdminService, ImportUpload, KindCheck, Operator};
 use crate::cache::ListedTarget;
 use crate::gateway::{DigestRequest, Gateway, RequestError};
 use crate::http::parse_request::{read_conditions, read_expected, read_range, single};
 use crate::http::request_body::read_body;
 use crate::model::{ExpectedDigests, Sha256};
+use crate::policy::Class;
 
 /// Bound on the targets of one page.
 const MAX_PAGE_LENGTH: usize = 1000;
 
-/// Lists targets in the order of their keys, one page at a time.
+/// Lists targets in the order of their keys, one page at a time. A page has fewer than `limit`
+/// targets, or none, if a filter excludes the others.
 pub async fn list(
     admin: &AdminService,
     operator: &Operator,
     mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     let (after, limit) = (query.after()?, query.limit(MAX_PAGE_LENGTH)?);
+    let filter = query.filter(SystemTime::now())?;
     query.finish()?;
     let page = admin.list(operator, after, limit).await?;
     let next = page
         .last()
         .filter(|_| page.len() == limit)
         .map(|last| last.key.to_string());
+    let classified = page
+        .iter()
+        .map(|listed| (listed, admin.class(&listed.record.target)));
+    let accepted = classified.filter(|(listed, class)| filter.accepts(listed, *class));
     Ok(ok(json!({
-        "objects": page.iter().map(target_json).collect::<Vec<_>>(),
+        "objects": accepted.map(|(listed, class)| target_json(listed, class)).collect::<Vec<_>>(),
         "next": next,
     })))
 }
@@ -78,6 +85,11 @@ pub fn read_upload(
     mut query: Query<'_>,
 ) -> Result<ImportUpload<impl Stream<Item = Result<Bytes, PayloadError>> + Unpin>, RequestError> {
     let target = query.target()?;
+    let kind_check = if query.flag("force")? {
+        KindCheck::Skip
+    } else {
+        KindCheck::Apply
+    };
     query.finish()?;
     let mut expected = ExpectedDigests::nothing();
     read_expected(request.headers(), &mut expected)?;
@@ -85,6 +97,7 @@ pub fn read_upload(
     Ok(ImportUpload {
         target,
         expected,
+        kind_check,
         length,
         body: read_body(request, body, idle_timeout),
     })
@@ -106,12 +119,15 @@ pub async fn import(
     Ok(ApiResponse::Json(StatusCode::CREATED, imported))
 }
 
-fn target_json(listed: &ListedTarget) -> Value {
+fn target_json(listed: &ListedTarget, class: Class) -> Value {
     json!({
         "url": redacted_url(&listed.record.target),
+        "class": class,
         "sha256": listed.record.sha256,
         "size_bytes": listed.record.size_bytes,
+        "source": listed.record.source,
         "first_seen": date(listed.record.first_seen),
+        "last_used": listed.last_used.map(date),
         "cached": listed.is_cached,
         "pinned": listed.is_pinned,
     })

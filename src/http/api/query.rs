@@ -2,10 +2,14 @@
 //!
 //! The main type is [`Query`].
 
+use std::time::{Duration, SystemTime};
+
 use percent_encoding::percent_decode_str;
 
+use super::list_filter::ListFilter;
 use crate::gateway::RequestError;
 use crate::model::{Key, Sha256, Target};
+use crate::policy::Class;
 
 /// Query parameters. Each call takes one parameter, and [`Query::finish`] rejects the rest.
 pub struct Query<'a> {
@@ -62,16 +66,56 @@ impl<'a> Query<'a> {
         self.take("sha256").map(parse).transpose()
     }
 
-    /// Takes `accept`, which is `true` or `false`. The default is `false`.
+    /// Takes `name`, which is `true` or `false`. The default is `false`.
     ///
     /// # Errors
     /// [`RequestError::BadRequest`] if it has another value.
-    pub fn accept(&mut self) -> Result<bool, RequestError> {
-        let Some(text) = self.take("accept") else {
+    pub fn flag(&mut self, name: &'static str) -> Result<bool, RequestError> {
+        let Some(text) = self.take(name) else {
             return Ok(false);
         };
         text.parse()
-            .map_err(|_| RequestError::BadRequest("accept must be true or false".to_owned()))
+            .map_err(|_| RequestError::BadRequest(format!("{name} must be true or false")))
+    }
+
+    /// Takes the filters of a list: `host`, `prefix`, `class`, and `older_than` and `newer_than`,
+    /// both in seconds before `now`.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if one has no valid value.
+    pub fn filter(&mut self, now: SystemTime) -> Result<ListFilter, RequestError> {
+        let class = match self.take("class").as_deref() {
+            None => None,
+            Some("immutable") => Some(Class::Immutable),
+            Some("revalidate") => Some(Class::Revalidate),
+            Some("pass") => Some(Class::PassThrough),
+            Some(_) => {
+                return Err(RequestError::BadRequest(
+                    "class must be immutable, revalidate or pass".to_owned(),
+                ));
+            }
+        };
+        Ok(ListFilter {
+            host: self.take("host").map(|host| host.to_ascii_lowercase()),
+            prefix: self.take("prefix"),
+            class,
+            seen_before: self.time_before("older_than", now)?,
+            seen_since: self.time_before("newer_than", now)?,
+        })
+    }
+
+    fn time_before(
+        &mut self,
+        name: &'static str,
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, RequestError> {
+        let Some(text) = self.take(name) else {
+            return Ok(None);
+        };
+        let seconds = text.parse().ok().map(Duration::from_secs);
+        let time = seconds.and_then(|seconds| now.checked_sub(seconds));
+        let invalid = || RequestError::BadRequest(format!("{name} must be a number of seconds"));
+        time.map(Some).ok_or_else(invalid)
     }
 
     /// Takes `after`.

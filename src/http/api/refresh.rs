@@ -16,7 +16,7 @@ pub async fn refresh(
     headers: &HeaderMap,
     mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
-    let (target, accept) = (query.target()?, query.accept()?);
+    let (target, accept) = (query.target()?, query.flag("accept")?);
     query.finish()?;
     let mut expected = ExpectedDigests::nothing();
     read_expected(headers, &mut expected)?;

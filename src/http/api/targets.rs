@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::query::Query;
 use super::response::{ApiResponse, date, digests, ok, redacted_url};
-use crate::admin::{AdminError, AdminService, Operator};
+use crate::admin::{AdminError, AdminService, Operator, PinnedTarget};
 use crate::cache::RecordStatus;
 use crate::freshness::Observation;
 
@@ -26,15 +26,21 @@ pub async fn history(
     })))
 }
 
-/// Removes a target with its records and objects. The path is `DELETE /api/v1/objects?url=`.
+/// Removes a target with its records and objects. The path is `DELETE /api/v1/objects?url=`. With
+/// `keep_pinned=true`, a pinned target is an error.
 pub async fn remove(
     admin: &AdminService,
     operator: &Operator,
     mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     let target = query.target()?;
+    let pinned = if query.flag("keep_pinned")? {
+        PinnedTarget::Keep
+    } else {
+        PinnedTarget::Remove
+    };
     query.finish()?;
-    let removed = admin.remove_target(operator, &target).await?;
+    let removed = admin.remove_target(operator, &target, pinned).await?;
     Ok(ok(json!({
         "url": redacted_url(&target),
         "records": removed.records,

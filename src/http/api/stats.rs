@@ -1,0 +1,50 @@
+//! `GET /api/v1/stats`: a summary of this instance. All admitted clients may read it, since it
+//! contains no target and no secret.
+
+use serde_json::{Value, json};
+
+use super::query::Query;
+use super::response::{ApiResponse, ok};
+use crate::admin::AdminError;
+use crate::http::builtin_pages::readiness;
+use crate::http::client_info::{Frontend, RequestOrigin};
+use crate::http::state::HttpService;
+
+/// Shows version, readiness, disk, in-flight fetches and open incidents. `request` shows the client
+/// as this instance sees it, which depends on `gateway.trusted_proxies`.
+pub async fn show(
+    service: &HttpService,
+    origin: &RequestOrigin,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
+    query.finish()?;
+    let readiness = readiness(service);
+    // A disk that does not answer is a fact to show, and no reason to fail.
+    let disk = service.admin.disk_usage().await.ok().map(|usage| {
+        json!({
+            "cached_bytes": usage.cached_bytes,
+            "max_size_bytes": usage.max_size_bytes,
+            "free_bytes": usage.free_bytes,
+            "free_inodes": usage.free_inodes,
+        })
+    });
+    let counts = service.reports.incidents.count_open();
+    Ok(ok(json!({
+        "name": service.name.as_str(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "ready": readiness.is_ok(),
+        "reason": readiness.as_ref().err(),
+        "warnings": readiness.as_ref().cloned().unwrap_or_default(),
+        "disk": disk.unwrap_or(Value::Null),
+        "in_flight": service.admin.in_flight(),
+        "incidents": { "alerts": counts.alerts, "notices": counts.notices },
+        "request": {
+            "client": origin.client,
+            "frontend": match origin.frontend {
+                Frontend::Direct => "direct",
+                Frontend::OwnProxy => "proxy",
+                Frontend::TrustedNginx { .. } => "nginx",
+            },
+        },
+    })))
+}

@@ -1,3 +1,5 @@
+//! Errors of loading a configuration. The main type is [`ConfigLoadError`].
+
 use std::path::PathBuf;
 
 use crate::model::ConfigError;
@@ -22,4 +24,24 @@ pub enum ConfigLoadError {
     /// the key is the name of the variable or `--set` with the key.
     #[error(transparent)]
     Invalid(#[from] ConfigError),
+}
+
+impl ConfigLoadError {
+    /// Returns the key, the variable or the flag. `None` if the file cannot be read.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Unreadable { .. } => None,
+            Self::Line { error, .. } | Self::Invalid(error) => Some(&error.key),
+        }
+    }
+
+    /// Returns the line number in the file, if it is known.
+    #[must_use]
+    pub fn line(&self) -> Option<usize> {
+        match self {
+            Self::Line { line, .. } => Some(*line),
+            Self::Unreadable { .. } | Self::Invalid(_) => None,
+        }
+    }
 }

@@ -47,29 +47,43 @@ pub fn read_file(path: &Path) -> Result<Table, ConfigLoadError> {
 
 /// Reads and checks a file on its own, because line numbers are only known from its text.
 fn parse_file<T: DeserializeOwned>(path: &Path) -> Result<(T, Table), ConfigLoadError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigLoadError::Unreadable {
+    parse_text(path, &read_text(path)?).map_err(|(error, _)| error)
+}
+
+/// Reads the text of a file.
+pub fn read_text(path: &Path) -> Result<String, ConfigLoadError> {
+    std::fs::read_to_string(path).map_err(|error| ConfigLoadError::Unreadable {
         path: path.to_owned(),
         error,
-    })?;
+    })
+}
+
+/// Parses the text of a file.
+///
+/// # Errors
+/// [`ConfigLoadError`] with the line, and the offset of the mistake in bytes if it is known.
+pub fn parse_text<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+) -> Result<(T, Table), (ConfigLoadError, Option<usize>)> {
     let line_error = |error: &toml::de::Error| {
-        let start = error.span().map_or(0, |span| span.start);
-        let line = text[..start.min(text.len())].matches('\n').count() + 1;
-        // The value may be a secret, so the message only contains the key.
-        let key = text
-            .lines()
-            .nth(line - 1)
-            .unwrap_or_default()
-            .split('=')
-            .next()
-            .unwrap_or_default()
-            .trim();
-        ConfigLoadError::Line {
+        let place = error.span().map(|span| span.start.min(text.len()));
+        let line = text[..place.unwrap_or(0)].matches('\n').count() + 1;
+        // The value may be a secret, so the message only contains the key. An item of an array may
+        // stand on a later line than its key.
+        let above: Vec<&str> = text.lines().take(line).collect();
+        let has_key = |line: &&&str| line.contains('=') || line.starts_with('[');
+        let key_line = above.iter().rev().find(has_key).copied();
+        let key = key_line.unwrap_or_default();
+        let key = key.split('=').next().unwrap_or_default().trim();
+        let error = ConfigLoadError::Line {
             path: path.to_owned(),
             line,
             error: ConfigError::new(key, one_line(error)),
-        }
+        };
+        (error, place)
     };
-    let parsed = toml::from_str(&text).map_err(|error| line_error(&error))?;
+    let parsed = toml::from_str(text).map_err(|error| line_error(&error))?;
     let table = text.parse().map_err(|error| line_error(&error))?;
     Ok((parsed, table))
 }

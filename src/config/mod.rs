@@ -4,13 +4,16 @@
 //! line. Its main type is [`Config`].
 
 mod error;
+mod examine;
 mod layers;
+mod mistakes;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigLoadError;
+pub use examine::{Setting, SettingSource, examine};
 
 use crate::model::ConfigError;
 use crate::{admin, bucket, cache, dns, fetch, gateway, http, limits, notify, policy};
@@ -99,6 +102,11 @@ impl Config {
         for flag in settings {
             layers::apply(&mut table, &layers::parse_flag(flag)?)?;
         }
+        Self::from_table(table)
+    }
+
+    /// Converts the combined layers, adds the rules of `policy.rules_files`, and checks all.
+    fn from_table(table: toml::Table) -> Result<Self, ConfigLoadError> {
         let mut config: Self = serde_path_to_error::deserialize(table)
             .map_err(|error| ConfigError::new(error.path().to_string(), error.inner().message()))?;
         config

@@ -1,4 +1,6 @@
 //! Exports records and objects of a folder, and imports those of a bucket.
+//!
+//! The main type is [`ExportedRecord`].
 
 use std::path::PathBuf;
 
@@ -100,13 +102,21 @@ pub async fn import_record(
             Ok(ImportedRecord::WithObject { size_bytes })
         }
         Err(CacheError::Bucket(BucketError::NotFound)) => {
-            let created = cache.disk().run(IoClass::Maintenance, move |disk| {
-                let _lock = disk.layout.lock_object(record.sha256)?;
-                record_files::create_record(disk, &record)
-            });
-            created.await?;
+            create_record(cache, record).await?;
             Ok(ImportedRecord::RecordOnly)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Stores a record without an object.
+///
+/// # Errors
+/// [`CacheError`] if the disk cannot be written.
+pub async fn create_record(cache: &Cache, record: Record) -> Result<(), CacheError> {
+    let created = cache.disk().run(IoClass::Maintenance, move |disk| {
+        let _lock = disk.layout.lock_object(record.sha256)?;
+        record_files::create_record(disk, &record)
+    });
+    Ok(created.await?)
 }

@@ -1,11 +1,12 @@
-//! Copies all records and objects between a folder and a bucket, or between two buckets. Both ends
-//! may be in use.
+//! Copies all records and objects between folders and buckets, and the pins from folder to folder.
+//! Both ends may be in use.
 //!
 //! Records that the destination has are skipped, so a failed migration continues when it is started
 //! again. The digest of every copied object is verified. This module knows no client and no origin.
 //! Its main function is [`migrate`].
 
 mod export;
+mod folder_copy;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -63,8 +64,10 @@ pub enum MigrateError {
     Bucket(#[from] BucketError),
     #[error("the scratch file {} cannot be used: {why}", path.display())]
     Scratch { path: PathBuf, why: std::io::Error },
-    #[error("source and destination are folders; copy a folder with a file tool")]
-    Folders,
+    #[error("the object {0} of the source changed while it was copied")]
+    Changed(Sha256),
+    #[error("the object {sha256} of the source cannot be read: {why}")]
+    Unreadable { sha256: Sha256, why: std::io::Error },
 }
 
 /// Result of copying one record.
@@ -104,9 +107,6 @@ pub async fn migrate(
     scratch: &Path,
     mut show: impl FnMut(&MigrationProgress),
 ) -> Result<MigrationProgress, MigrateError> {
-    if let (MigrationEndpoint::Folder(_), MigrationEndpoint::Folder(_)) = (from, to) {
-        return Err(MigrateError::Folders);
-    }
     let all = from.list_records().await?;
     let mut progress = MigrationProgress {
         records: all.len() as u64,
@@ -180,6 +180,12 @@ async fn list_keys<T>(
 
 impl Migration<'_> {
     async fn copy(&self, key: Key, sha256: Sha256) -> Result<CopyOutcome, MigrateError> {
+        if let (MigrationEndpoint::Folder(from), MigrationEndpoint::Folder(to)) =
+            (self.from, self.to)
+        {
+            // Before the object, so that the destination does not evict it.
+            folder_copy::copy_pin(from, to, key, sha256).await?;
+        }
         if self.is_present(key, sha256).await? {
             return Ok(CopyOutcome::Present);
         }
@@ -193,8 +199,8 @@ impl Migration<'_> {
             (MigrationEndpoint::Bucket(from), MigrationEndpoint::Bucket(to)) => {
                 self.copy_between_buckets(from, to, key, sha256).await
             }
-            (MigrationEndpoint::Folder(_), MigrationEndpoint::Folder(_)) => {
-                return Err(MigrateError::Folders);
+            (MigrationEndpoint::Folder(from), MigrationEndpoint::Folder(to)) => {
+                copy_between_folders(from, to, key, sha256).await
             }
         };
         match outcome {
@@ -274,6 +280,26 @@ async fn copy_to_folder(
         ImportedRecord::WithObject { size_bytes } => CopyOutcome::Copied { size_bytes },
         ImportedRecord::RecordOnly => CopyOutcome::WithoutObject,
     })
+}
+
+async fn copy_between_folders(
+    from: &Cache,
+    to: &Cache,
+    key: Key,
+    sha256: Sha256,
+) -> Result<CopyOutcome, MigrateError> {
+    match export::export_record(from, key, sha256).await? {
+        ExportedRecord::WithObject { record, path } => {
+            let size_bytes = folder_copy::copy_object(to, record, &path).await?;
+            Ok(CopyOutcome::Copied { size_bytes })
+        }
+        ExportedRecord::RecordOnly(record) => {
+            export::create_record(to, record).await?;
+            Ok(CopyOutcome::WithoutObject)
+        }
+        ExportedRecord::Damaged => Err(BucketError::Damaged.into()),
+        ExportedRecord::Unreadable => Ok(CopyOutcome::Damaged),
+    }
 }
 
 /// Uploads an object, then its record.

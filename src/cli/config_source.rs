@@ -1,10 +1,12 @@
 //! Source of the configuration: file, environment and arguments.
+//!
+//! The main type is [`ConfigSource`].
 
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
 use crate::bucket::Bucket;
-use crate::config::{Config, ConfigLoadError};
+use crate::config::{self, Config, ConfigLoadError, Setting};
 use crate::model::EventSink;
 
 /// Arguments that locate the configuration.
@@ -25,6 +27,14 @@ impl ConfigSource {
     /// [`ConfigLoadError`] with the key and the line.
     pub fn load(&self) -> Result<Config, ConfigLoadError> {
         Config::load(self.config.as_deref(), Config::environment(), &self.set)
+    }
+
+    /// Loads the configuration, and returns the effective value of every key.
+    ///
+    /// # Errors
+    /// All mistakes that can be found at once.
+    pub fn examine(&self) -> Result<Vec<Setting>, Vec<ConfigLoadError>> {
+        config::examine(self.config.as_deref(), Config::environment(), &self.set)
     }
 
     /// Opens the bucket of the configuration.

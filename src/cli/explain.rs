@@ -7,38 +7,38 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::config_source::ConfigSource;
-use super::exit::{FailureCode, fail, finish_with};
+use super::exit::FailureCode;
+use super::output::OutputForm;
 use crate::config::Config;
 use crate::model::{ConfigError, Key, Target};
 use crate::policy::{Explanation, MatchingRule, Policy};
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  millpond explain https://example.org/x-1.0.tar.gz
+  millpond explain --config millpond.toml --json https://example.org/latest.tar.gz")]
 pub struct Explain {
     /// URL of the file
     url: String,
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
 }
 
 impl Explain {
     /// Runs the command.
-    pub fn run(self, source: &ConfigSource) -> ExitCode {
+    pub fn run(self, source: &ConfigSource, form: OutputForm) -> ExitCode {
         let Ok(target) = Target::parse(&self.url) else {
             let spelling = Target::redact(&self.url);
-            return fail(
-                &format_args!("{spelling} is no URL of http, https or ftp"),
-                FailureCode::Usage,
-            );
+            let text = format!("{spelling} is no URL of http, https or ftp");
+            return form.fail(&text, FailureCode::Usage);
         };
         let config = match source.load() {
             Ok(config) => config,
-            Err(error) => return fail(&error, FailureCode::Usage),
+            Err(error) => return form.fail(&error, FailureCode::Usage),
         };
         match explain(config, &target) {
-            Ok(explanation) if self.json => finish_with(&to_json(&target, &explanation)),
-            Ok(explanation) => finish_with(&to_text(&target, &explanation)),
-            Err(error) => fail(&error, FailureCode::Usage),
+            Ok(explanation) => form.finish(&to_text(&target, &explanation), || {
+                to_json(&target, &explanation)
+            }),
+            Err(error) => form.fail(&error, FailureCode::Usage),
         }
     }
 }

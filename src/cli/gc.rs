@@ -1,28 +1,31 @@
 //! `millpond gc`: removes objects from the bucket that no record refers to, or that retention does
 //! not keep.
+//!
+//! The main type is [`Gc`].
 
 use std::process::ExitCode;
 
 use super::config_source::ConfigSource;
-use super::exit::{FailureCode, fail, finish_with};
+use super::exit::FailureCode;
+use super::output::OutputForm;
 use crate::bucket::{GcMode, GcReport};
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  millpond gc --config millpond.toml --dry-run
+  millpond gc --config millpond.toml --json")]
 pub struct Gc {
     /// Only report what would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Print the report in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Gc {
     /// Runs the command.
-    pub async fn run(self, source: &ConfigSource) -> ExitCode {
+    pub async fn run(self, source: &ConfigSource, form: OutputForm) -> ExitCode {
         let bucket = match source.open_bucket() {
             Ok(bucket) => bucket,
-            Err(line) => return fail(&line, FailureCode::Usage),
+            Err(line) => return form.fail(&line, FailureCode::Usage),
         };
         let mode = if self.dry_run {
             GcMode::DryRun
@@ -30,9 +33,8 @@ impl Gc {
             GcMode::Apply
         };
         match bucket.garbage_collector(mode).collect().await {
-            Ok(report) if self.json => finish_with(&serde_json::json!(report)),
-            Ok(report) => finish_with(&summary(&report, mode)),
-            Err(error) => fail(&error, FailureCode::Failed),
+            Ok(report) => form.finish(&summary(&report, mode), || serde_json::json!(report)),
+            Err(error) => form.fail(&error, FailureCode::Failed),
         }
     }
 }

@@ -1,4 +1,6 @@
 //! `millpond migrate`: copies objects and records between folders and buckets.
+//!
+//! The main type is [`Migrate`].
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -7,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::config_source::{ConfigSource, open_bucket_of_file};
 use super::error::CliError;
-use super::exit::{FailureCode, fail, finish_with};
-use super::output::notice;
+use super::exit::FailureCode;
+use super::output::{OutputForm, notice};
 use crate::cache::{Cache, OpenMode};
 use crate::migrate::{MigrationEndpoint, MigrationProgress, migrate};
 use crate::model::{EventSink, Size};
@@ -20,6 +22,12 @@ const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  millpond migrate /var/lib/millpond/cache bucket.toml
+  millpond migrate /var/lib/millpond/cache /srv/cache
+  millpond migrate old.toml new.toml --json
+
+A migration that was interrupted continues when it is started again.")]
 pub struct Migrate {
     /// Source: a cache folder, or a configuration file whose [s3] section names a bucket
     from: PathBuf,
@@ -28,21 +36,22 @@ pub struct Migrate {
     /// Folder for objects on their way from bucket to bucket
     #[arg(long, value_name = "FOLDER", default_value_os_t = std::env::temp_dir())]
     scratch: PathBuf,
-    /// Print the summary in JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Migrate {
     /// Runs the command.
-    pub async fn run(self, source: &ConfigSource) -> ExitCode {
+    pub async fn run(self, source: &ConfigSource, form: OutputForm) -> ExitCode {
+        if is_same(&self.from, &self.to) {
+            let text = "source and destination are the same";
+            return form.fail(&text, FailureCode::Usage);
+        }
         let endpoints =
             endpoint(&self.from, source).and_then(|from| Ok((from, endpoint(&self.to, source)?)));
         let (from, to) = match endpoints {
             Ok(endpoints) => endpoints,
-            Err(error) => return fail(&error, FailureCode::Usage),
+            Err(error) => return form.fail(&error, FailureCode::Usage),
         };
-        let mut printer = ProgressPrinter::new(self.json);
+        let mut printer = ProgressPrinter::new(form);
         let migrated = migrate(&from, &to, &self.scratch, |progress| printer.show(progress)).await;
         for endpoint in [&from, &to] {
             if let MigrationEndpoint::Folder(cache) = endpoint {
@@ -52,18 +61,28 @@ impl Migrate {
         match migrated {
             Ok(progress) => {
                 let code = printer.finish(&progress);
+                if progress.damaged > 0 && form == OutputForm::Json {
+                    // The summary has the number.
+                    return FailureCode::Corrupt.into();
+                }
                 if progress.damaged > 0 {
                     let line = format!(
                         "{} objects are damaged and were not copied",
                         progress.damaged
                     );
-                    return fail(&line, FailureCode::Corrupt);
+                    return form.fail(&line, FailureCode::Corrupt);
                 }
                 code
             }
-            Err(error) => fail(&error, FailureCode::Failed),
+            Err(error) => form.fail(&error, FailureCode::Failed),
         }
     }
+}
+
+/// Whether both paths are the same folder.
+fn is_same(from: &Path, to: &Path) -> bool {
+    let paths = (from.canonicalize(), to.canonicalize());
+    from.is_dir() && matches!(paths, (Ok(from), Ok(to)) if from == to)
 }
 
 /// Opens a bucket, or a folder. The folder is opened for maintenance, so that processes that serve
@@ -100,8 +119,8 @@ struct ProgressPrinter {
 }
 
 impl ProgressPrinter {
-    fn new(json: bool) -> Self {
-        let form = if json {
+    fn new(form: OutputForm) -> Self {
+        let form = if form == OutputForm::Json {
             ProgressForm::Json
         } else if std::io::stderr().is_terminal() {
             ProgressForm::Terminal
@@ -129,15 +148,16 @@ impl ProgressPrinter {
 
     fn finish(&self, progress: &MigrationProgress) -> ExitCode {
         match self.form {
-            ProgressForm::Json => return finish_with(&serde_json::json!(progress)),
+            ProgressForm::Json | ProgressForm::Log => {}
             ProgressForm::Terminal => notice(&"\r\x1b[K"),
-            ProgressForm::Log => {}
         }
-        finish_with(&format_args!(
-            "{}, in {} s",
-            line(progress),
-            self.started.elapsed().as_secs()
-        ))
+        let seconds = self.started.elapsed().as_secs();
+        let form = match self.form {
+            ProgressForm::Json => OutputForm::Json,
+            ProgressForm::Terminal | ProgressForm::Log => OutputForm::Text,
+        };
+        let summary = format!("{}, in {seconds} s", line(progress));
+        form.finish(&summary, || serde_json::json!(progress))
     }
 }
 

@@ -1,29 +1,38 @@
 //! Command line: parses the arguments and runs the command.
+//!
+//! The main function is [`run`].
 
+mod check_config;
 mod client;
 mod config_source;
 mod doctor;
 mod error;
 mod exit;
 mod explain;
+mod gateway_url;
 mod gc;
+mod generate;
 mod migrate;
 mod output;
 mod scrub;
+mod usage;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Builder;
 
 use crate::app::{self, AppError};
+use check_config::CheckConfig;
 use client::ClientCommand;
 use config_source::ConfigSource;
 use doctor::Doctor;
-use exit::{FailureCode, fail, finish_with};
+use exit::FailureCode;
 use explain::Explain;
 use gc::Gc;
+use generate::{Completions, ManPages};
 use migrate::Migrate;
+use output::OutputForm;
 use scrub::Scrub;
 
 /// Maximum number of threads for blocking operations. Each runs one disk operation at a time.
@@ -33,24 +42,38 @@ const MAX_BLOCKING_THREADS: usize = 256;
 #[command(
     name = "millpond",
     version,
-    about = "A caching gateway for upstream source tarballs"
+    about = "A caching gateway for upstream source tarballs",
+    after_help = "Examples:
+  millpond --config /etc/millpond.toml
+  millpond get https://example.org/x-1.0.tar.gz
+  millpond status --gateway sources.example.org
+
+Exit codes: 0 success, 1 failure, 2 invalid arguments or configuration, 3 not found, 4 other bytes
+than expected. With --json, each line of standard output is a document, and errors have the form
+{\"error\": {\"code\": ..., \"exit_code\": ..., \"message\": ...}}."
 )]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
     source: ConfigSource,
+    /// Print JSON, one document a line, errors included, and no progress
+    #[arg(long, global = true)]
+    json: bool,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway and the proxy (the default command)
+    #[command(after_help = "Examples:
+  millpond serve --config /etc/millpond.toml
+  millpond serve --set cache.max_size=200GiB")]
     Serve,
     /// Check the configuration, and run nothing
-    CheckConfig,
+    CheckConfig(CheckConfig),
     /// Explain how the configuration treats a URL, without any connection
     Explain(Explain),
-    /// Check whether a gateway is ready
+    /// Find out what is wrong with a gateway, and with the machine that it runs on
     Doctor(Doctor),
     /// Copy all objects and records from a folder or bucket to another, while both are in use
     Migrate(Migrate),
@@ -59,6 +82,12 @@ enum Command {
     Scrub(Scrub),
     /// Remove objects from the bucket that no record refers to, or that retention does not keep
     Gc(Gc),
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions(Completions),
+    /// Write the manual pages to a folder
+    #[command(hide = true)]
+    Man(ManPages),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -66,37 +95,48 @@ enum Command {
 /// Runs the program.
 #[must_use]
 pub fn run() -> ExitCode {
-    let Arguments { command, source } = Arguments::parse();
+    let Arguments {
+        command,
+        source,
+        json,
+    } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::report(&error),
+    };
+    let form = if json {
+        OutputForm::Json
+    } else {
+        OutputForm::Text
+    };
     match command.unwrap_or(Command::Serve) {
-        Command::CheckConfig => match source.load() {
-            Ok(_) => finish_with(&"the configuration is valid"),
-            Err(error) => fail(&error, FailureCode::Usage),
-        },
-        Command::Serve => serve(source),
-        Command::Explain(explain) => explain.run(&source),
-        Command::Doctor(doctor) => block_on(doctor.run()),
-        Command::Migrate(migrate) => block_on(migrate.run(&source)),
-        Command::Scrub(scrub) => block_on(scrub.run(&source)),
-        Command::Gc(gc) => block_on(gc.run(&source)),
-        Command::Client(command) => block_on(command.run()),
+        Command::CheckConfig(check) => check.run(&source, form),
+        Command::Serve => serve(source, form),
+        Command::Explain(explain) => explain.run(&source, form),
+        Command::Doctor(doctor) => block_on(doctor.run(&source, form), form),
+        Command::Migrate(migrate) => block_on(migrate.run(&source, form), form),
+        Command::Scrub(scrub) => block_on(scrub.run(&source, form), form),
+        Command::Gc(gc) => block_on(gc.run(&source, form), form),
+        Command::Completions(completions) => completions.run(Arguments::command(), form),
+        Command::Man(pages) => pages.run(&Arguments::command(), form),
+        Command::Client(command) => block_on(command.run(form), form),
     }
 }
 
-fn block_on(command: impl Future<Output = ExitCode>) -> ExitCode {
+fn block_on(command: impl Future<Output = ExitCode>, form: OutputForm) -> ExitCode {
     match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(command),
-        Err(error) => fail(&error, FailureCode::Failed),
+        Err(error) => form.fail(&error, FailureCode::Failed),
     }
 }
 
-fn serve(source: ConfigSource) -> ExitCode {
+fn serve(source: ConfigSource, form: OutputForm) -> ExitCode {
     let config = match source.load() {
         Ok(config) => config,
-        Err(error) => return fail(&error, FailureCode::Usage),
+        Err(error) => return form.fail(&error, FailureCode::Usage),
     };
     let log = match app::start_log(&config.log) {
         Ok(log) => log,
-        Err(error) => return fail(&error, FailureCode::Failed),
+        Err(error) => return form.fail(&error, FailureCode::Failed),
     };
     let runtime = Builder::new_multi_thread()
         .enable_all()
@@ -104,7 +144,7 @@ fn serve(source: ConfigSource) -> ExitCode {
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error, FailureCode::Failed),
+        Err(error) => return form.fail(&error, FailureCode::Failed),
     };
     let reload = app::Reload {
         file: source.config,
@@ -118,8 +158,8 @@ fn serve(source: ConfigSource) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ (AppError::Configuration(_) | AppError::Services(_))) => {
-            fail(&error, FailureCode::Usage)
+            form.fail(&error, FailureCode::Usage)
         }
-        Err(error @ AppError::System(_)) => fail(&error, FailureCode::Failed),
+        Err(error @ AppError::System(_)) => form.fail(&error, FailureCode::Failed),
     }
 }

@@ -1,4 +1,6 @@
 //! `millpond scrub`: verifies and repairs the cache folder, also while other processes serve it.
+//!
+//! The main type is [`Scrub`].
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -7,7 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use super::config_source::ConfigSource;
 use super::error::CliError;
-use super::exit::{FailureCode, fail, finish_with};
+use super::exit::FailureCode;
+use super::output::OutputForm;
 use crate::cache::OpenMode;
 use crate::config::Config;
 use crate::limits::MAX_IN_FLIGHT;
@@ -24,6 +27,10 @@ const NAME: &str = "millpond-scrub";
 const STEPS: u64 = 1000;
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  millpond scrub --config millpond.toml
+  millpond scrub --config millpond.toml --share 0.1 --rate 20MiB
+  millpond scrub --config millpond.toml --dry-run --json")]
 pub struct Scrub {
     /// Share of the objects to read, the next ones at each run; names and records are always
     /// checked
@@ -35,9 +42,6 @@ pub struct Scrub {
     /// Only report defects, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Print each finding as a line in JSON, and the report as the last line
-    #[arg(long)]
-    json: bool,
 }
 
 /// Error returned for a share outside its bounds.
@@ -59,87 +63,89 @@ fn parse_rate(text: &str) -> Result<Rate, ParseUnitError> {
 
 impl Scrub {
     /// Runs the command.
-    pub async fn run(self, source: &ConfigSource) -> ExitCode {
+    pub async fn run(self, source: &ConfigSource, form: OutputForm) -> ExitCode {
         let sources = source
             .load()
             .map_err(CliError::from)
             .and_then(|config| open(&config));
         let sources = match sources {
             Ok(sources) => sources,
-            Err(error) => return fail(&error, FailureCode::Usage),
+            Err(error) => return form.fail(&error, FailureCode::Usage),
         };
-        let code = self.scrub(&sources).await;
+        let code = self.scrub(&sources, form).await;
         sources.fetcher.stop(Duration::ZERO).await;
         sources.cache.close().await;
         code
     }
 
-    async fn scrub(&self, sources: &RepairSources) -> ExitCode {
+    async fn scrub(&self, sources: &RepairSources, form: OutputForm) -> ExitCode {
         let mut lock = match ScrubLock::acquire(&sources.cache).await {
             Ok(Some(lock)) => lock,
-            Ok(None) => return fail(&"another process scrubs this folder", FailureCode::Failed),
-            Err(error) => return fail(&error, FailureCode::Failed),
+            Ok(None) => {
+                return form.fail(&"another process scrubs this folder", FailureCode::Failed);
+            }
+            Err(error) => return form.fail(&error, FailureCode::Failed),
         };
-        let (started, bar) = (Instant::now(), bar(!self.json));
+        let (started, bar) = (Instant::now(), bar(form));
         let options = ScrubOptions {
             share: self.share,
             checks_metadata: true,
             is_dry_run: self.dry_run,
             rate: self.rate,
         };
-        let report = scrub(sources, &mut lock, options, &|event| self.show(event, &bar)).await;
+        let report = scrub(sources, &mut lock, options, &|event| {
+            show(event, &bar, form);
+        })
+        .await;
         bar.finish_and_clear();
         match report {
             Ok(report) => {
-                let code = self.print_summary(&report, started.elapsed());
+                let code = print_summary(&report, started.elapsed(), form);
                 if report.unrepaired > 0 {
                     ExitCode::from(FailureCode::Corrupt)
                 } else {
                     code
                 }
             }
-            Err(error) => fail(&error, FailureCode::Failed),
+            Err(error) => form.fail(&error, FailureCode::Failed),
         }
     }
+}
 
-    fn show(&self, event: &ScrubEvent<'_>, bar: &ProgressBar) {
-        match event {
-            // If a line cannot be printed, that is reported on standard error. The exit code is
-            // that of the whole scrub.
-            ScrubEvent::Found(finding) if self.json => {
-                finish_with(&serde_json::json!({ "finding": finding }));
-            }
-            ScrubEvent::Found(finding) => {
-                bar.suspend(|| finish_with(&line(finding)));
-            }
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "the product is between 0 and STEPS"
-            )]
-            #[expect(clippy::cast_precision_loss, reason = "there are few steps")]
-            ScrubEvent::Done(share) => bar.set_position((share * STEPS as f64) as u64),
+fn show(event: &ScrubEvent<'_>, bar: &ProgressBar, form: OutputForm) {
+    match event {
+        // If a line cannot be printed, that is reported on standard error. The exit code is that
+        // of the whole scrub.
+        ScrubEvent::Found(finding) => {
+            bar.suspend(|| {
+                form.finish(&line(finding), || serde_json::json!({ "finding": finding }))
+            });
         }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the product is between 0 and STEPS"
+        )]
+        #[expect(clippy::cast_precision_loss, reason = "there are few steps")]
+        ScrubEvent::Done(share) => bar.set_position((share * STEPS as f64) as u64),
     }
+}
 
-    fn print_summary(&self, report: &ScrubReport, duration: Duration) -> ExitCode {
-        if self.json {
-            return finish_with(&serde_json::json!({ "report": report }));
-        }
-        let ScrubReport {
-            objects,
-            size_bytes,
-            records,
-            repaired,
-            unrepaired,
-            warnings,
-        } = report;
-        finish_with(&format_args!(
-            "{objects} objects of {size_bytes} bytes are intact; {records} records; \
-             {repaired} repaired, {unrepaired} unrepaired, {warnings} warnings, in {} s",
-            duration.as_secs()
-        ))
-    }
+fn print_summary(report: &ScrubReport, duration: Duration, form: OutputForm) -> ExitCode {
+    let ScrubReport {
+        objects,
+        size_bytes,
+        records,
+        repaired,
+        unrepaired,
+        warnings,
+    } = report;
+    let summary = format!(
+        "{objects} objects of {size_bytes} bytes are intact; {records} records; \
+         {repaired} repaired, {unrepaired} unrepaired, {warnings} warnings, in {} s",
+        duration.as_secs()
+    );
+    form.finish(&summary, || serde_json::json!({ "report": report }))
 }
 
 /// Formats a finding: the defect, the outcome, the file, its targets and the details.
@@ -189,11 +195,10 @@ fn open(config: &Config) -> Result<RepairSources, CliError> {
     Ok(services.repair_sources())
 }
 
-fn bar(is_shown: bool) -> ProgressBar {
-    let target = if is_shown {
-        ProgressDrawTarget::stderr()
-    } else {
-        ProgressDrawTarget::hidden()
+fn bar(form: OutputForm) -> ProgressBar {
+    let target = match form {
+        OutputForm::Text => ProgressDrawTarget::stderr(),
+        OutputForm::Json => ProgressDrawTarget::hidden(),
     };
     let bar =
         ProgressBar::with_draw_target(Some(STEPS), target).with_finish(ProgressFinish::AndClear);

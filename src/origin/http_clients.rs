@@ -148,6 +148,14 @@ impl ClientFactory {
     }
 }
 
+/// Checks that the certificates of the system can be read.
+///
+/// # Errors
+/// [`ConfigError`] if TLS is unavailable.
+pub fn check_certificate_store() -> Result<(), ConfigError> {
+    tls_config().map(drop)
+}
+
 /// Returns the TLS configuration that the HTTP client would create for itself.
 fn tls_config() -> Result<ClientConfig, ConfigError> {
     let failed = |why| {

@@ -27,6 +27,7 @@ pub use config::{Config, FtpTls};
 pub use error::{OriginError, RequestFailed};
 pub use failure_kind::FailureKind;
 pub use fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
+pub use http_clients::check_certificate_store;
 pub use request::{Method, OriginRequest, Resume};
 pub use response::{ReceivedResponse, Response, is_page_type};
 

@@ -327,15 +327,15 @@ fn operators_inspect_refresh_pin_and_remove_targets() {
         (&listed["url"], &listed["pinned"]),
         (&desk.url.as_str().into(), &true.into())
     );
-    assert_code(&desk.operate("rm", &["--sha256", &first]), 1);
+    assert_code(&desk.operate("rm", &["--yes", "--sha256", &first]), 1);
     assert_eq!(
         json(&desk.operate("unpin", &["--json", &desk.url]))["unpinned"],
         2
     );
     assert_code(&desk.operate("unpin", &[&desk.url]), 3);
-    desk.operate("rm", &[&desk.url]).assert_success();
+    desk.operate("rm", &["--yes", &desk.url]).assert_success();
     desk.gateway.assert_nothing_stored();
-    assert_code(&desk.operate("rm", &[&desk.url]), 3);
+    assert_code(&desk.operate("rm", &["--yes", &desk.url]), 3);
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn operator_commands_without_token_fail() {
     desk.run("ensure", &[&desk.url]).assert_success();
     for (command, arguments) in [
         ("ls", vec![]),
-        ("rm", vec![desk.url.as_str()]),
+        ("rm", vec!["--yes", desk.url.as_str()]),
         ("refresh", vec![desk.url.as_str()]),
         ("pin", vec![desk.url.as_str()]),
         ("unpin", vec![desk.url.as_str()]),

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::harness::{
-    Body, Bucket, Fault, Gateway, Origin, Reply, Run, archive, assert_same, millpond, object_key,
+    Body, Bucket, Fault, Gateway, Origin, Reply, Run, archive, assert_same, encoded, millpond,
+    object_key,
 };
 
 const COUNT: u64 = 5;
@@ -107,7 +108,7 @@ fn interrupted_migration_resumes() {
     );
     let (run, _) = migrate(folder.path(), cache, &file);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
-    assert!(run.stderr.contains("SlowDown"), "{}", run.stderr);
+    assert!(run.stdout.contains("SlowDown"), "{}", run.stdout);
     bucket.heal();
     let before = bucket.keys("records/").len() as u64;
     let (run, told) = migrate(folder.path(), cache, &file);
@@ -264,4 +265,51 @@ fn migrate_keeps_records_of_evicted_objects() {
         .text("cache.dir", elsewhere.to_str().expect("the path is text"))
         .start();
     other.get(&origin.url(&path(0))).send().assert_broken();
+}
+
+#[test]
+fn migrate_copies_folder_to_folder() {
+    let origin = Origin::start();
+    let (gateway, bodies) = filled(&origin);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let own = archive(77, 20_000);
+    let imported = gateway
+        .operate(
+            "PUT",
+            &format!("/api/v1/objects?url={}", encoded(&origin.url(&path(0)))),
+        )
+        .body(&own)
+        .send();
+    imported.assert_status(201);
+    let damaged = gateway.object_path(&bodies[1]);
+    std::fs::remove_file(&damaged).expect("the object exists");
+    std::fs::write(&damaged, vec![0; 150_000]).expect("the folder is writable");
+    let to = folder.path().join("copy");
+    std::fs::create_dir(&to).expect("a folder can be made");
+    let (from, to_name) = (gateway.cache(), to.to_str().expect("the path is text"));
+    let from = from.to_str().expect("the path is text");
+    let (run, told) = migrate(folder.path(), from, to_name);
+    assert_eq!(run.code, Some(4), "{run:?}");
+    assert_eq!(
+        (&told["records"], &told["copied"]),
+        (&6.into(), &5.into()),
+        "the damaged object was not copied"
+    );
+    let (again, _) = migrate(folder.path(), from, to_name);
+    assert!(again.stdout.contains("\"present\":5"), "{again:?}");
+    // The copy answers as the original does, with the pin, and without the origin.
+    let asked = origin.total();
+    let copy = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .text("cache.dir", to_name)
+        .start();
+    copy.assert_serves(&origin.url(&path(0)), &own);
+    for (number, body) in (0..COUNT).zip(&bodies).skip(2) {
+        copy.assert_serves(&origin.url(&path(number)), body);
+    }
+    assert_eq!(origin.total(), asked);
+    drop(copy);
+    let (run, _) = migrate(folder.path(), from, from);
+    assert_eq!(run.code, Some(2), "{run:?}");
 }

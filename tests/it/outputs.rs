@@ -55,7 +55,7 @@ fn broken_stdout_ends_commands_quietly() {
         [&["pin", &url][..], &operator].concat(),
         [&["unpin", &url][..], &operator].concat(),
         [&["import", "own", "--url", &import_url][..], &operator].concat(),
-        [&["rm", &url][..], &operator].concat(),
+        [&["rm", "--yes", &url][..], &operator].concat(),
         [&["doctor"][..], &at].concat(),
         vec!["check-config"],
         vec!["--help"],
@@ -103,7 +103,7 @@ fn unwritable_stdout_is_an_error() {
 #[test]
 fn unwritable_stderr_keeps_exit_codes() {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let unready = ["doctor", "--gateway", "no url"];
+    let unready = ["doctor", "--gateway", "http://127.0.0.1:1"];
     let wrong = ["check-config", "--set", "gateway.nonsense=1"];
     let refused = [
         "serve",

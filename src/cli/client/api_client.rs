@@ -1,16 +1,19 @@
 //! Client for the API of a gateway. Its responses determine the exit code of a command.
+//!
+//! The main type is [`ApiClient`].
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::HeaderMap;
-use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Body, Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
-use crate::cli::exit::{FailureCode, fail};
-use crate::model::{Secret, root_cause};
+use super::failure::Failure;
+use crate::cli::gateway_url::GatewayUrl;
+use crate::cli::output::{OutputForm, print_line};
+use crate::model::Secret;
 
 /// How long a connection to the gateway may take. A response may take as long as a fetch.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,85 +24,17 @@ const MAX_RESPONSE_BYTES: usize = 16 << 20;
 /// Arguments of every command that uses a gateway.
 #[derive(clap::Args)]
 pub struct GatewayArgs {
-    /// URL of the gateway
+    /// URL of the gateway; host:port means http
     #[arg(
         long,
         value_name = "URL",
         env = "MILLPOND_URL",
         default_value = "http://127.0.0.1:8080"
     )]
-    gateway: String,
+    gateway: GatewayUrl,
     /// File with the operator token; the default is the token in MILLPOND_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Print JSON, one document per line, and no progress
-    #[arg(long)]
-    json: bool,
-}
-
-/// Failure of a command.
-#[derive(Debug)]
-pub struct Failure {
-    pub code: FailureCode,
-    /// Text for standard error. Empty if only the exit code reports the failure.
-    pub text: String,
-}
-
-impl Failure {
-    pub fn new(code: FailureCode, text: impl Into<String>) -> Self {
-        Self {
-            code,
-            text: text.into(),
-        }
-    }
-
-    pub fn failed(text: impl Into<String>) -> Self {
-        Self::new(FailureCode::Failed, text)
-    }
-
-    pub fn usage(text: impl Into<String>) -> Self {
-        Self::new(FailureCode::Usage, text)
-    }
-
-    fn from_status(status: StatusCode, line: &str) -> Self {
-        let code = match status {
-            StatusCode::NOT_FOUND | StatusCode::GONE => FailureCode::NotFound,
-            StatusCode::CONFLICT => FailureCode::Corrupt,
-            _ => FailureCode::Failed,
-        };
-        let text = if line.is_empty() {
-            status.to_string()
-        } else {
-            line.to_owned()
-        };
-        Self::new(code, text)
-    }
-
-    /// Prints the failure, and returns its exit code.
-    pub fn report(&self) -> ExitCode {
-        if self.text.is_empty() {
-            self.code.into()
-        } else {
-            fail(&self.text, self.code)
-        }
-    }
-}
-
-impl From<reqwest::Error> for Failure {
-    fn from(error: reqwest::Error) -> Self {
-        Self::failed(root_cause(&error.without_url()))
-    }
-}
-
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        // The reader of standard output has closed the pipe, and needs no message.
-        Self::failed(if error.kind() == std::io::ErrorKind::BrokenPipe {
-            String::new()
-        } else {
-            error.to_string()
-        })
-    }
 }
 
 /// Client for one gateway.
@@ -107,7 +42,7 @@ pub struct ApiClient {
     client: Client,
     base: String,
     token: Option<Secret>,
-    pub shows_json: bool,
+    pub form: OutputForm,
 }
 
 impl ApiClient {
@@ -115,7 +50,7 @@ impl ApiClient {
     ///
     /// # Errors
     /// [`Failure`] if the file with the token cannot be read.
-    pub fn new(arguments: GatewayArgs) -> Result<Self, Failure> {
+    pub fn new(arguments: GatewayArgs, form: OutputForm) -> Result<Self, Failure> {
         let token = match arguments.token_file {
             Some(file) => Secret::default()
                 .or_from_file("--token", &file)
@@ -131,12 +66,11 @@ impl ApiClient {
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT);
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
-        let base = arguments.gateway.trim_end_matches('/').to_owned();
         Ok(Self {
             client: client.build()?,
-            base,
+            base: arguments.gateway.to_string(),
             token,
-            shows_json: arguments.json,
+            form,
         })
     }
 
@@ -230,4 +164,16 @@ async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
         }
     }
     Ok(bytes)
+}
+
+/// Prints a response of the API, as JSON or as a line.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub fn show(api: &ApiClient, response: &Value, line: &str) -> Result<(), Failure> {
+    match api.form {
+        OutputForm::Json => print_line(response),
+        OutputForm::Text => print_line(&line),
+    }?;
+    Ok(())
 }

@@ -1,4 +1,6 @@
 //! `millpond import`: stores an operator's own copies of files under URLs.
+//!
+//! The main type is [`Import`].
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -6,16 +8,18 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use indicatif::ProgressBar;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Body;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use tokio::task::spawn_blocking;
 
-use super::api_client::{ApiClient, Failure, GatewayArgs};
-use super::progress;
-use crate::cli::exit::{FailureCode, fail};
-use crate::cli::output::print_line;
+use super::api_client::{ApiClient, GatewayArgs};
+use super::failure::Failure;
+use super::progress::{FileBar, ProgressBars};
+use super::table::text;
+use super::url_list::FileUrl;
+use crate::cli::exit::FailureCode;
+use crate::cli::output::OutputForm;
 use crate::model::{Algorithm, Digests, Hasher};
 
 /// Size of the chunks in which files are read, in bytes.
@@ -30,21 +34,35 @@ const ENCODED_IN_NAME: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'+');
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  millpond import x-1.0.tar.gz --url https://example.org/x-1.0.tar.gz
+  millpond import sources/ --url https://example.org/sources/
+  millpond import --force notes.tar.gz --url https://example.org/notes-1.tar.gz")]
 pub struct Import {
     /// File, or folder whose files are all imported
     path: PathBuf,
     /// URL of the copy; the file name is appended if this ends with a slash, or PATH is a folder
     #[arg(long, value_name = "URL")]
-    url: String,
+    url: FileUrl,
+    /// Import also a file whose first bytes are not those that its name promises
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     arguments: GatewayArgs,
 }
 
+/// Imports of one command.
+struct Imports {
+    api: ApiClient,
+    bars: ProgressBars,
+    /// Value of the API's parameter `force`.
+    force: &'static str,
+}
+
 impl Import {
     /// Runs the command. If one of several files fails, the others are still imported.
-    pub async fn run(self) -> Result<(), Failure> {
-        let api = ApiClient::new(self.arguments)?;
-        let copies = copies(&self.path, &self.url)?;
+    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
+        let copies = copies(&self.path, self.url.as_str())?;
         if copies.is_empty() {
             return Err(Failure::usage(format!(
                 "{} holds no files",
@@ -52,27 +70,33 @@ impl Import {
             )));
         }
         let count = copies.len();
+        let imports = Imports {
+            api: ApiClient::new(self.arguments, form)?,
+            bars: ProgressBars::new(count, form),
+            force: if self.force { "true" } else { "false" },
+        };
         let (mut first_code, mut failed) = (None, 0);
         for (file, url) in copies {
-            if let Err(failure) = import(&api, &file, &url).await {
-                let failure = Failure {
-                    text: format!("{}: {}", file.display(), failure.text),
-                    ..failure
-                };
-                if count == 1 {
-                    return Err(failure);
-                }
-                fail(&failure.text, failure.code);
-                failed += 1;
-                first_code.get_or_insert(failure.code);
+            let Err(failure) = imports.import(&file, &url).await else {
+                continue;
+            };
+            let name = file.display().to_string();
+            if count == 1 && form == OutputForm::Text {
+                let text = format!("{name}: {}", failure.text);
+                return Err(Failure { text, ..failure });
             }
+            let report = || failure.report_item(form, "file", &name);
+            imports.bars.suspend(report);
+            failed += 1;
+            first_code.get_or_insert(failure.code);
         }
         match first_code {
+            None => Ok(()),
+            Some(code) if form == OutputForm::Json => Err(Failure::silent(code)),
             Some(code) => Err(Failure::new(
                 code,
                 format!("{failed} of {count} files were not imported"),
             )),
-            None => Ok(()),
         }
     }
 }
@@ -118,59 +142,64 @@ fn encode(name: &str) -> String {
     utf8_percent_encode(name, ENCODED_IN_NAME).to_string()
 }
 
-/// Imports one file. Its digests are computed here first, and the gateway must compute the same.
-async fn import(api: &ApiClient, path: &Path, url: &str) -> Result<(), Failure> {
-    let (mut file, size_bytes, digests) = hash(path.to_owned()).await?;
-    let md5 = digests
-        .others
-        .get(&Algorithm::Md5)
-        .cloned()
-        .unwrap_or_default();
-    let sha256 = digests.sha256.to_string();
-    if !api.shows_json {
-        print_line(&format_args!(
-            "md5:{md5}  sha256:{sha256}  {}",
-            path.display()
-        ))?;
+impl Imports {
+    /// Imports one file. Its digests are computed here first, and the gateway must compute the
+    /// same.
+    async fn import(&self, path: &Path, url: &str) -> Result<(), Failure> {
+        let (mut file, size_bytes, digests) = hash(path.to_owned()).await?;
+        let md5 = digests.others.get(&Algorithm::Md5).cloned();
+        let md5 = md5.unwrap_or_default();
+        let sha256 = digests.sha256.to_string();
+        let form = self.api.form;
+        if form == OutputForm::Text {
+            self.bars.print_line(&format_args!(
+                "md5:{md5}  sha256:{sha256}  {}",
+                path.display()
+            ))?;
+        }
+        file.rewind()?;
+        let bar = self.bars.begin(&path.display().to_string());
+        bar.set_size(size_bytes, 0);
+        let parameters = [("url", url), ("force", self.force)];
+        let headers = upload_headers(&sha256, &md5, size_bytes);
+        let imported = self
+            .api
+            .upload("objects", &parameters, headers, body_of(file, bar))
+            .await?;
+        self.bars.count_file();
+        let found = |algorithm: &str| text(&imported["digests"][algorithm]);
+        match form {
+            OutputForm::Json => self.bars.print_line(&imported)?,
+            OutputForm::Text => self.bars.print_line(&format_args!(
+                "md5:{}  sha256:{}  {url}",
+                found("md5"),
+                found("sha256")
+            ))?,
+        };
+        let is_same = found("md5") == md5
+            && found("sha256") == sha256
+            && imported["size_bytes"] == size_bytes;
+        if is_same {
+            Ok(())
+        } else {
+            Err(Failure::new(
+                FailureCode::Corrupt,
+                "the gateway stored other bytes than the file has",
+            ))
+        }
     }
+}
+
+fn upload_headers(sha256: &str, md5: &str, size_bytes: u64) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, hex) in [("x-expected-sha256", &sha256), ("x-expected-md5", &md5)] {
+    for (name, hex) in [("x-expected-sha256", sha256), ("x-expected-md5", md5)] {
         headers.insert(
             name,
             HeaderValue::from_str(hex).expect("hexadecimal digits can be in a header"),
         );
     }
     headers.insert(CONTENT_LENGTH, HeaderValue::from(size_bytes));
-    file.rewind()?;
-    let body = body_of(file, progress::bar(Some(size_bytes), !api.shows_json));
-    let imported = api
-        .upload("objects", &[("url", url)], headers, body)
-        .await?;
-    let found = |algorithm: &str| {
-        imported["digests"][algorithm]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    if api.shows_json {
-        print_line(&imported)?;
-    } else {
-        print_line(&format_args!(
-            "md5:{}  sha256:{}  {url}",
-            found("md5"),
-            found("sha256")
-        ))?;
-    }
-    let is_same =
-        found("md5") == md5 && found("sha256") == sha256 && imported["size_bytes"] == size_bytes;
-    if is_same {
-        Ok(())
-    } else {
-        Err(Failure::new(
-            FailureCode::Corrupt,
-            "the gateway stored other bytes than the file has",
-        ))
-    }
+    headers
 }
 
 /// Opens a file, and computes its size and digests.
@@ -196,7 +225,7 @@ async fn hash(path: PathBuf) -> Result<(File, u64, Digests), Failure> {
 }
 
 /// Returns a request body that reads the file in chunks.
-fn body_of(file: File, bar: ProgressBar) -> Body {
+fn body_of(file: File, bar: FileBar) -> Body {
     let chunks = unfold(Some((file, bar)), |state| async {
         let (mut file, bar) = state?;
         let read = spawn_blocking(move || {
@@ -211,7 +240,7 @@ fn body_of(file: File, bar: ProgressBar) -> Body {
         {
             Ok((_, chunk)) if chunk.is_empty() => None,
             Ok((file, chunk)) => {
-                bar.inc(chunk.len() as u64);
+                bar.add(chunk.len());
                 Some((Ok(chunk), Some((file, bar))))
             }
             Err(error) => Some((Err(error), None)),

@@ -1,25 +1,47 @@
 //! Commands that use the API of a gateway. Some are for all users, the others for operators.
+//!
+//! The main type is [`ClientCommand`].
 
 mod api_client;
+mod batch;
+mod download;
+mod ensure;
+mod failure;
+mod file_request;
 mod get;
 mod import;
+mod incidents;
+mod ls;
+mod part_file;
 mod progress;
+mod rm;
+mod stat;
+mod status;
+mod table;
 mod targets;
+mod url_list;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use get::{Ensure, Get};
+use super::output::OutputForm;
+use ensure::Ensure;
+use get::Get;
 use import::Import;
-use targets::{Ls, PinTarget, Refresh, Rm, Stat, UnpinTarget};
+use incidents::ListIncidents;
+use ls::Ls;
+use rm::Rm;
+use stat::Stat;
+use status::Status;
+use targets::{PinTarget, Refresh, UnpinTarget};
 
 /// Command that uses the API of a gateway.
 #[derive(Subcommand)]
 pub enum ClientCommand {
-    /// Download a file through the gateway, and verify it
+    /// Download files through the gateway, and verify them
     Get(Get),
-    /// Have the gateway fetch and store a file, without a download
+    /// Have the gateway fetch and store files, without a download
     Ensure(Ensure),
     /// Show all records of a URL, and its class
     Stat(Stat),
@@ -35,22 +57,28 @@ pub enum ClientCommand {
     Unpin(UnpinTarget),
     /// Store your own copy of a file, or of a folder of files, under a URL, pinned (operators)
     Import(Import),
+    /// List incidents: failing hosts, changed files, trouble of the gateway itself
+    Incidents(ListIncidents),
+    /// Show version, readiness, disk, in-flight fetches and incidents of the gateway
+    Status(Status),
 }
 
 impl ClientCommand {
     /// Runs the command.
-    pub async fn run(self) -> ExitCode {
+    pub async fn run(self, form: OutputForm) -> ExitCode {
         let result = match self {
-            Self::Get(get) => get.run().await,
-            Self::Ensure(ensure) => ensure.run().await,
-            Self::Stat(stat) => stat.run().await,
-            Self::Ls(ls) => ls.run().await,
-            Self::Rm(rm) => rm.run().await,
-            Self::Refresh(refresh) => refresh.run().await,
-            Self::Pin(pin) => pin.run().await,
-            Self::Unpin(unpin) => unpin.run().await,
-            Self::Import(import) => import.run().await,
+            Self::Get(get) => get.run(form).await,
+            Self::Ensure(ensure) => ensure.run(form).await,
+            Self::Stat(stat) => stat.run(form).await,
+            Self::Ls(ls) => ls.run(form).await,
+            Self::Rm(rm) => rm.run(form).await,
+            Self::Refresh(refresh) => refresh.run(form).await,
+            Self::Pin(pin) => pin.run(form).await,
+            Self::Unpin(unpin) => unpin.run(form).await,
+            Self::Import(import) => import.run(form).await,
+            Self::Incidents(incidents) => incidents.run(form).await,
+            Self::Status(status) => status.run(form).await,
         };
-        result.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+        result.map_or_else(|failure| failure.report(form), |()| ExitCode::SUCCESS)
     }
 }

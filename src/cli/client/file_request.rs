@@ -1,0 +1,177 @@
+//! Requests for files at a gateway, and the digests that their bytes must have.
+//!
+//! The main type is [`GatewayRequest`].
+
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+
+use super::api_client::{ApiClient, failure_of};
+use super::failure::Failure;
+use super::url_list::WantedFile;
+use crate::cli::exit::FailureCode;
+use crate::model::{Algorithm, Digests, Sha256};
+
+/// Part of a file that a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestedPart<'a> {
+    /// All bytes. The gateway never redirects a range request to the origin, even one for all.
+    Whole,
+    LastByte,
+    /// All bytes, without a range. A client that follows redirects may be sent to the origin.
+    NoRange,
+    /// The bytes from `first` on, or the whole file if it has another entity tag.
+    Rest {
+        first: u64,
+        etag: &'a str,
+    },
+}
+
+/// Requests for one file.
+#[derive(Clone, Copy)]
+pub struct GatewayRequest<'a> {
+    pub api: &'a ApiClient,
+    pub file: &'a WantedFile,
+    /// Additional header fields.
+    pub headers: &'a HeaderMap,
+}
+
+impl GatewayRequest<'_> {
+    /// Sends the request. A 416 is returned as a response for an empty file, and for the rest of a
+    /// file.
+    ///
+    /// # Errors
+    /// [`Failure`] with the error of the gateway.
+    pub async fn send(&self, part: RequestedPart<'_>) -> Result<Response, Failure> {
+        let mut headers = self.headers.clone();
+        let range = match part {
+            RequestedPart::Whole => Some("bytes=0-".to_owned()),
+            RequestedPart::LastByte => Some("bytes=-1".to_owned()),
+            RequestedPart::NoRange => None,
+            RequestedPart::Rest { first, etag } => {
+                headers.insert(IF_RANGE, text_value(etag)?);
+                Some(format!("bytes={first}-"))
+            }
+        };
+        if let Some(range) = range {
+            headers.insert(RANGE, text_value(&range)?);
+        }
+        for digest in self.file.expected.iter() {
+            let name = format!("x-expected-{}", digest.algorithm().as_str());
+            let name: HeaderName = name.parse().expect("algorithms have short names");
+            headers.insert(name, text_value(&digest.hex())?);
+        }
+        let response = self.api.get(self.file.url.as_str(), headers).await?;
+        let is_rest = matches!(part, RequestedPart::Rest { .. });
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+            StatusCode::RANGE_NOT_SATISFIABLE if is_rest => Ok(response),
+            StatusCode::RANGE_NOT_SATISFIABLE if unsatisfied_size(&response) == Some(0) => {
+                Ok(response)
+            }
+            _ => Err(failure_of(response).await),
+        }
+    }
+
+    /// Compares the digests of the received bytes with the expected ones, or else with `etag` of
+    /// the response or the active record.
+    ///
+    /// # Errors
+    /// [`Failure`] with both digests if the bytes are others.
+    pub async fn check(&self, found: &Digests, etag: Option<&str>) -> Result<(), Failure> {
+        let expected = &self.file.expected;
+        if let Some(digest) = found.first_mismatch(expected) {
+            return Err(mismatch(&digest.to_string(), found.sha256));
+        }
+        if !expected.is_empty() {
+            return Ok(());
+        }
+        let known = match etag.and_then(sha256_of_etag) {
+            Some(sha256) => Some(sha256),
+            None => self.recorded_sha256().await?,
+        };
+        match known {
+            Some(known) if known != found.sha256 => {
+                Err(mismatch(&format!("sha256:{known}"), found.sha256))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the SHA-256 that the whole file must have, if it is known.
+    ///
+    /// # Errors
+    /// [`Failure`] if the gateway does not answer.
+    pub async fn known_sha256(&self) -> Result<Option<Sha256>, Failure> {
+        let stated = self.file.expected.iter();
+        let stated = stated
+            .filter(|digest| digest.algorithm() == Algorithm::Sha256)
+            .find_map(|digest| digest.hex().parse().ok());
+        match stated {
+            Some(sha256) => Ok(Some(sha256)),
+            None => self.recorded_sha256().await,
+        }
+    }
+
+    async fn recorded_sha256(&self) -> Result<Option<Sha256>, Failure> {
+        let history = self.history().await?;
+        let sha256 = |record: &Value| record["sha256"].as_str()?.parse().ok();
+        Ok(history.as_ref().and_then(active_record).and_then(sha256))
+    }
+
+    /// Returns what the gateway has on record of the file, or `None` if it has nothing.
+    ///
+    /// # Errors
+    /// [`Failure`] if the gateway does not answer.
+    pub async fn history(&self) -> Result<Option<Value>, Failure> {
+        let parameters = [("url", self.file.url.as_str())];
+        match self.api.call(Method::GET, "targets", &parameters).await {
+            Ok(history) => Ok(Some(history)),
+            Err(failure) if failure.code == FailureCode::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Returns the record whose bytes are the answer for a target.
+pub fn active_record(history: &Value) -> Option<&Value> {
+    let mut records = history["records"].as_array()?.iter();
+    records.find(|record| record["active"] == true)
+}
+
+/// Returns the size in bytes that a 416 states, or `None` without one (RFC 9110, section 14.4).
+pub fn unsatisfied_size(response: &Response) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes */")?.parse().ok()
+}
+
+/// Returns the first byte and the size of the file that a 206 states.
+pub fn partial_range(response: &Response) -> Option<(u64, u64)> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    let (range, size) = range.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, _) = range.split_once('-')?;
+    Some((first.parse().ok()?, size.parse().ok()?))
+}
+
+/// Returns the entity tag of a response, if it is strong (RFC 9110, section 8.8.1).
+pub fn strong_etag(response: &Response) -> Option<String> {
+    let etag = response.headers().get(ETAG)?.to_str().ok()?;
+    (etag.starts_with('"') && etag.ends_with('"')).then(|| etag.to_owned())
+}
+
+/// Returns the SHA-256 of an immutable file, whose entity tag the gateway makes of it.
+fn sha256_of_etag(etag: &str) -> Option<Sha256> {
+    etag.trim_matches('"').parse().ok()
+}
+
+fn mismatch(expected: &str, found: Sha256) -> Failure {
+    Failure::new(
+        FailureCode::Corrupt,
+        format!("digest mismatch: expected {expected}, received sha256:{found}"),
+    )
+}
+
+fn text_value(text: &str) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_str(text)
+        .map_err(|_| Failure::failed("the gateway sent an entity tag that cannot be repeated"))
+}

@@ -1,0 +1,164 @@
+//! The unfinished file of a download, beside the output file.
+//!
+//! A later download of the same file resumes it. The file knows no gateway. Its main type is
+//! [`PartFile`].
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::failure::Failure;
+use crate::model::Hasher;
+
+/// End of the name of an unfinished file.
+const SUFFIX: &str = ".millpond.part";
+
+/// Size of the chunks in which a file is hashed, in bytes.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Unfinished file, locked by this process. When it is dropped, it is removed unless a later
+/// download can resume it.
+pub struct PartFile {
+    file: File,
+    path: PathBuf,
+    size_bytes: u64,
+    end: PartEnd,
+}
+
+/// Fate of an unfinished file when it is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PartEnd {
+    Remove,
+    /// A later download resumes it.
+    Keep,
+    /// It has its final name.
+    Renamed,
+}
+
+impl PartFile {
+    /// Opens or creates the unfinished file of an output file.
+    ///
+    /// # Errors
+    /// [`Failure`] if it cannot be written, or if another process writes it.
+    pub fn open(output: &Path) -> Result<Self, Failure> {
+        let mut path = output.as_os_str().to_owned();
+        path.push(SUFFIX);
+        let path = PathBuf::from(path);
+        let describe = |why: io::Error| Failure::failed(format!("{}: {why}", path.display()));
+        // In a folder of several users, the name may be a link that another user created.
+        let flags = i32::try_from(OFlags::NOFOLLOW.bits()).expect("flags are small");
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(flags)
+            .open(&path);
+        let file = opened.map_err(describe)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let text = format!("{}: another download writes this file", path.display());
+                return Err(Failure::failed(text));
+            }
+            Err(TryLockError::Error(error)) => return Err(describe(error)),
+        }
+        let (opened, named) = (
+            file.metadata().map_err(describe)?,
+            fs::symlink_metadata(&path).map_err(describe)?,
+        );
+        // The other download may have finished, and renamed the file, before the lock was taken.
+        if !opened.is_file() || (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
+            let text = format!("{}: another process has replaced this file", path.display());
+            return Err(Failure::failed(text));
+        }
+        Ok(Self {
+            size_bytes: opened.len(),
+            end: PartEnd::Keep,
+            file,
+            path,
+        })
+    }
+
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Sets whether a later download can continue with the present bytes.
+    pub fn set_resumable(&mut self, is_resumable: bool) {
+        self.end = if is_resumable {
+            PartEnd::Keep
+        } else {
+            PartEnd::Remove
+        };
+    }
+
+    /// Removes all bytes.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.size_bytes = 0;
+        Ok(())
+    }
+
+    /// Adds the present bytes to `hasher`. The next bytes are written behind them.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn hash_present(&mut self, hasher: &mut Hasher) -> io::Result<()> {
+        self.file.rewind()?;
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            match self.file.read(&mut chunk)? {
+                0 => break,
+                count => hasher.update(&chunk[..count]),
+            }
+        }
+        self.file.seek(SeekFrom::Start(self.size_bytes))?;
+        Ok(())
+    }
+
+    /// Gives the complete file its final name. The bytes are on the disk before that.
+    ///
+    /// # Errors
+    /// [`Failure`] if the file cannot be renamed.
+    pub fn persist_to(mut self, output: &Path) -> Result<(), Failure> {
+        self.file.sync_all()?;
+        fs::rename(&self.path, output)
+            .map_err(|why| Failure::failed(format!("{}: {why}", output.display())))?;
+        self.end = PartEnd::Renamed;
+        Ok(())
+    }
+}
+
+impl Write for PartFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.size_bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        let is_removed = match self.end {
+            PartEnd::Remove => true,
+            PartEnd::Keep => self.size_bytes == 0,
+            PartEnd::Renamed => false,
+        };
+        if is_removed {
+            // If the removal fails, the next download overwrites the file.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `millpond stat`: everything that a gateway has on record of a URL.
+//!
+//! The main type is [`Stat`].
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::api_client::{ApiClient, GatewayArgs};
+use super::failure::Failure;
+use super::table::{ListForm, size_of, text};
+use super::url_list::FileUrl;
+use crate::cli::output::{OutputForm, print_line};
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  millpond stat https://example.org/x-1.0.tar.gz
+  millpond stat --json https://example.org/x-1.0.tar.gz | jq .records")]
+pub struct Stat {
+    /// URL of the file
+    url: FileUrl,
+    #[command(flatten)]
+    arguments: GatewayArgs,
+}
+
+impl Stat {
+    /// Runs the command.
+    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
+        let api = ApiClient::new(self.arguments, form)?;
+        let shown = api
+            .call(Method::GET, "targets", &[("url", self.url.as_str())])
+            .await?;
+        if form == OutputForm::Json {
+            print_line(&shown)?;
+            return Ok(());
+        }
+        let list = ListForm::of_stdout();
+        if list == ListForm::Terminal {
+            print_line(&format_args!("{}", self.url))?;
+            print_line(&format_args!(
+                "{:<12}  {:>10}  {:>5}  {:<24}  STATE",
+                "SHA256", "SIZE", "SEEN", "SOURCE"
+            ))?;
+        }
+        for record in array(&shown["records"]) {
+            print_line(&record_line(record, text(&shown["class"]), list))?;
+        }
+        for observation in array(&shown["observations"]) {
+            print_line(&observation_line(observation, list))?;
+        }
+        if let Some(digest) = shown["required_sha256"].as_str() {
+            print_line(&format_args!("{digest}  required by policy.checksums_file"))?;
+        }
+        Ok(())
+    }
+}
+
+fn array(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// Formats a record as one line.
+fn record_line(record: &Value, class: &str, list: ListForm) -> String {
+    let storage = if record["cached"] == true {
+        "cached"
+    } else {
+        "evicted"
+    };
+    let words = [
+        ("pinned", record["pinned"].is_string()),
+        ("active", record["active"] == true),
+    ];
+    let words: Vec<&str> = words
+        .iter()
+        .filter(|(_, applies)| *applies)
+        .flat_map(|(word, _)| ["  ", *word])
+        .collect();
+    let words = words.concat();
+    format!(
+        "{}  {:>10}  {:>5}  {:<24}  {storage}{words}  {class}",
+        list.digest(&record["sha256"]),
+        size_of(&record["size_bytes"]),
+        list.time(&record["first_seen"]),
+        text(&record["source"]),
+    )
+}
+
+/// Formats a stored response of class `revalidate` as one line.
+fn observation_line(observation: &Value, list: ListForm) -> String {
+    format!(
+        "{}  {:>10}  {:>5}  {:<24}  status {}  revalidate",
+        list.digest(&observation["sha256"]),
+        size_of(&observation["size_bytes"]),
+        list.time(&observation["received_at"]),
+        text(&observation["source"]),
+        observation["status"],
+    )
+}

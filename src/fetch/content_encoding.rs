@@ -37,6 +37,15 @@ impl CodingCheck {
         self.stated.as_ref().map_or(0, |_| FILE_TYPE_SNIFF_BYTES)
     }
 
+    /// Whether this check is that of a part which continues a body with the check `whole`. A part
+    /// states the coding of the body, or none.
+    #[must_use]
+    pub fn continues(&self, whole: Option<&Self>) -> bool {
+        let coding = |check: &Self| check.stated.as_ref().map(|(coding, _)| coding.clone());
+        let own = coding(self);
+        own.is_none() || own == whole.and_then(coding)
+    }
+
     /// Checks the first bytes of the body, or a whole short body.
     ///
     /// # Errors

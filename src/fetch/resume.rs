@@ -8,7 +8,7 @@ use super::fetch_progress::Head;
 use super::multi_process::{PeerBody, StagedBody};
 use crate::cache::{Cache, Finished, OpenFile, Staging};
 use crate::model::{Hasher, StoredHeaders};
-use crate::origin::{Response, Resume};
+use crate::origin::{Response, Resume, Validator, Validity};
 use crate::policy::SourceKind;
 
 /// Size of the pieces in which a staged file is read again, in bytes.
@@ -23,17 +23,26 @@ pub struct PartialBody {
     pub length: Option<u64>,
     /// Length by any response, in bytes. A 206 may state it although the first response did not.
     pub complete_length: Option<u64>,
-    /// Strong validator of all staged bytes, if they belong to one version of the file.
-    pub validator: Option<String>,
+    /// Validator of all staged bytes, if they belong to one version of the file.
+    pub validator: Option<Validator>,
     /// Validator of a restarted body. It is confirmed after the response was compared with all
     /// staged bytes.
-    pub unconfirmed_validator: Option<String>,
+    pub unconfirmed_validator: Option<Validator>,
+    /// Whether the rest was taken from a response that did not state the date of the file.
+    pub date: DateCheck,
     pub headers: StoredHeaders,
     /// URL that the body came from.
     pub source: String,
     /// Readers have seen the head.
     pub is_streaming: bool,
     pub end: BodyEnd,
+}
+
+/// Whether the date of a resumed file must be requested again before the file is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DateCheck {
+    Done,
+    Pending,
 }
 
 /// Knowledge about the end of a body that was received.
@@ -77,6 +86,7 @@ impl PartialBody {
             complete_length: response.length(),
             validator: response.validator(),
             unconfirmed_validator: None,
+            date: DateCheck::Done,
             headers: response.stored_headers(),
             source: response.source().to_owned(),
             is_streaming: false,
@@ -126,6 +136,7 @@ impl PartialBody {
             complete_length: length,
             validator,
             unconfirmed_validator: None,
+            date: DateCheck::Done,
             headers,
             source,
             is_streaming: true,
@@ -139,9 +150,15 @@ impl PartialBody {
     /// # Errors
     /// [`FetchError::ChangedDuringFetch`] if the response has another length.
     pub fn restart(&mut self, response: &Response) -> Result<(), FetchError> {
-        if self.length != response.length() {
+        let stated = response.length().or(self.complete_length);
+        if self
+            .complete_length
+            .is_some_and(|length| stated != Some(length))
+        {
             return Err(FetchError::ChangedDuringFetch);
         }
+        self.complete_length = stated;
+        self.date = DateCheck::Done;
         self.validator = None;
         self.unconfirmed_validator = response.validator();
         response.source().clone_into(&mut self.source);
@@ -185,31 +202,42 @@ impl PartialBody {
     /// Whether a 206 continues this body: it has the same validator (RFC 9110, section 15.3.7) and
     /// the right range. Some origins support Range but ignore If-Range.
     ///
-    /// The complete length of such a response is recorded.
+    /// The complete length of such a response is recorded, and whether it states the date.
     pub fn is_continued_by(&mut self, response: &Response) -> bool {
-        let Some((first, complete_length)) = response.content_range() else {
+        let Some((first, complete_length)) = response.content_range(self.complete_length) else {
             return false;
         };
-        let is_continued = first.checked_add(response.overlap_bytes())
+        let is_rest = first.checked_add(response.overlap_bytes())
             == Some(self.staging.written_bytes())
             && self
                 .complete_length
-                .is_none_or(|length| length == complete_length)
-            && self.validator.is_some()
-            && response.validator() == self.validator;
-        if is_continued {
-            self.complete_length = Some(complete_length);
+                .is_none_or(|length| length == complete_length);
+        let validity = self
+            .validator
+            .as_ref()
+            .map_or(Validity::Other, |validator| {
+                response.compare_validator(validator)
+            });
+        if !is_rest || validity == Validity::Other {
+            return false;
         }
-        is_continued
+        self.complete_length = Some(complete_length);
+        self.date = match validity {
+            Validity::Unstated => DateCheck::Pending,
+            Validity::Same | Validity::Other => DateCheck::Done,
+        };
+        true
     }
 
-    /// Returns the range request for the rest of the body. It needs a strong validator (RFC 9110,
-    /// section 13.1.5).
+    /// Returns the range request for the rest of the body. It needs a validator, and bytes before
+    /// those that are requested again.
     pub fn resume(&self) -> Option<Resume> {
-        let validator = self.validator.clone()?;
-        let offset = self.staging.written_bytes();
-        let is_incomplete = self.complete_length != Some(offset);
-        (offset > 0 && is_incomplete).then_some(Resume { offset, validator })
+        let resume = Resume {
+            offset: self.staging.written_bytes(),
+            validator: self.validator.clone()?,
+        };
+        let is_incomplete = self.complete_length != Some(resume.offset);
+        (is_incomplete && resume.first_byte() > 0).then_some(resume)
     }
 
     /// Removes the validators, because they are not valid at another source.

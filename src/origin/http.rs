@@ -16,7 +16,7 @@ use super::error::OriginError;
 use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase};
 use super::http_clients::{ClientPair, HttpClients};
 use super::http_error::classify;
-use super::request::{Method, OriginRequest};
+use super::request::{Method, OriginRequest, Resume};
 use super::response::{Response, ResponseHead};
 use super::reuse::{SendError, send};
 use crate::dial::Dialer;
@@ -137,7 +137,7 @@ impl HttpOrigin {
             },
             headers: std::mem::take(response.headers_mut()),
             validator: None,
-            overlap_bytes: 0,
+            overlap_bytes: request.resume.as_ref().map_or(0, Resume::overlap_bytes),
         };
         let body = Body::new(BodyStream::Http(response), &self.config);
         Ok(Response::new(head, body, hop.target()))
@@ -254,14 +254,11 @@ fn request_headers(request: &OriginRequest, own: &OwnFields) -> Result<HeaderMap
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     }
     if let Some(resume) = &request.resume {
-        headers.insert(
-            RANGE,
-            HeaderValue::try_from(format!("bytes={}-", resume.offset)).map_err(invalid)?,
-        );
-        headers.insert(
-            IF_RANGE,
-            HeaderValue::try_from(&resume.validator).map_err(invalid)?,
-        );
+        let range = format!("bytes={}-", resume.first_byte());
+        headers.insert(RANGE, HeaderValue::try_from(range).map_err(invalid)?);
+        if let Some(validator) = resume.validator.if_range() {
+            headers.insert(IF_RANGE, HeaderValue::try_from(validator).map_err(invalid)?);
+        }
     }
     Ok(headers)
 }

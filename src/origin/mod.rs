@@ -18,6 +18,7 @@ mod http_error;
 mod request;
 mod response;
 mod reuse;
+mod validator;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -30,6 +31,7 @@ pub use fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsF
 pub use http_clients::check_certificate_store;
 pub use request::{Method, OriginRequest, Resume};
 pub use response::{ReceivedResponse, Response, is_page_type};
+pub use validator::{Validator, Validity};
 
 use crate::dial::Dialer;
 use crate::model::{ConfigError, Scheme, TargetError};

@@ -1,7 +1,12 @@
 //! Request to an origin, apart from its target.
 
 use super::fault::RequestFault;
+use super::validator::Validator;
 use crate::model::HttpVersion;
+
+/// Number of received bytes that a resumed transfer sends again if a date is its validator. They
+/// are compared with the bytes received before.
+pub const OVERLAP_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
@@ -15,8 +20,24 @@ pub enum Method {
 pub struct Resume {
     /// Number of bytes received before.
     pub offset: u64,
-    /// Strong validator of the received bytes, from [`super::Response::validator`].
-    pub validator: String,
+    /// Validator of the received bytes, from [`super::Response::validator`].
+    pub validator: Validator,
+}
+
+impl Resume {
+    /// Returns how many of the received bytes are requested again.
+    pub(super) fn overlap_bytes(&self) -> u64 {
+        match self.validator {
+            Validator::Tag(_) => 0,
+            Validator::Dated { .. } => self.offset.min(OVERLAP_BYTES),
+        }
+    }
+
+    /// Returns the offset of the first byte that is requested.
+    #[must_use]
+    pub fn first_byte(&self) -> u64 {
+        self.offset - self.overlap_bytes()
+    }
 }
 
 #[derive(Debug)]

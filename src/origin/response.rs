@@ -10,6 +10,7 @@ use reqwest::header::{
 
 use super::body::Body;
 use super::error::OriginError;
+use super::validator::{Validator, Validity};
 use crate::model::{Attachment, HttpVersion, StoredHeaders, Target};
 
 /// Maximum wait that `Retry-After` can ask for. A longer one is shortened to it.
@@ -31,8 +32,8 @@ pub struct ResponseHead {
     pub status: u16,
     pub version: HttpVersion,
     pub headers: HeaderMap,
-    /// See [`Response::validator`]. `None` if `ETag` is the validator.
-    pub validator: Option<String>,
+    /// See [`Response::validator`]. `None` if the header fields have the validator.
+    pub validator: Option<Validator>,
     /// See [`Response::overlap_bytes`].
     pub overlap_bytes: u64,
 }
@@ -84,7 +85,7 @@ impl Response {
     ///
     /// Some servers answer every request with 206, and clients accept it.
     pub(super) fn into_complete(mut self) -> Self {
-        let Some((0, complete)) = self.content_range().filter(|_| self.status() == 206) else {
+        let Some((0, complete)) = self.content_range(None).filter(|_| self.status() == 206) else {
             return self;
         };
         if self.length().is_some_and(|length| length != complete) {
@@ -114,17 +115,24 @@ impl Response {
         })
     }
 
-    /// Returns the strong validator of the body, if there is one.
+    /// Returns the validator of the body, if there is one.
     ///
     /// A [`super::Resume`] with this validator requests the rest of the same body (RFC 9110,
     /// section 8.8.1).
     #[must_use]
-    pub fn validator(&self) -> Option<String> {
-        self.head.validator.clone().or_else(|| {
-            self.stored_headers()
-                .etag
-                .filter(|etag| etag.starts_with('"'))
-        })
+    pub fn validator(&self) -> Option<Validator> {
+        let stated = self.head.validator.clone();
+        stated.or_else(|| Validator::from_fields(self.stored_headers(), self.header("date")))
+    }
+
+    /// Compares the validator of received bytes with this later response.
+    #[must_use]
+    pub fn compare_validator(&self, received: &Validator) -> Validity {
+        match &self.head.validator {
+            Some(own) if own == received => Validity::Same,
+            Some(_) => Validity::Other,
+            None => received.compare_fields(&self.stored_headers()),
+        }
     }
 
     /// Returns how many bytes before the offset of the [`super::Resume`] the body begins.
@@ -220,23 +228,22 @@ impl Response {
             && self.header("content-length").is_none()
     }
 
-    /// Returns the offset of the first byte and the complete length of a 206 (RFC 9110, section
-    /// 14.4).
+    /// Returns the offset of the first byte of a 206 and the complete length (RFC 9110, section
+    /// 14.4). `known_bytes` stands for an unstated complete length.
     ///
     /// `None` if either is unknown, or if the range does not extend to the end of the body.
     #[must_use]
-    pub fn content_range(&self) -> Option<(u64, u64)> {
-        let (range, complete) = self
-            .header("content-range")?
-            .strip_prefix("bytes ")?
-            .split_once('/')?;
+    pub fn content_range(&self, known_bytes: Option<u64>) -> Option<(u64, u64)> {
+        let (unit, range) = self.header("content-range")?.trim().split_once(' ')?;
+        let (range, complete) = range.trim().split_once('/')?;
         let (first, last) = range.split_once('-')?;
-        let (first, last, complete) = (
-            first.parse().ok()?,
-            last.parse::<u64>().ok()?,
-            complete.parse::<u64>().ok()?,
-        );
-        (last.checked_add(1) == Some(complete)).then_some((first, complete))
+        let (first, last) = (first.parse().ok()?, last.parse::<u64>().ok()?);
+        let complete = match complete {
+            "*" => known_bytes?,
+            complete => complete.parse().ok()?,
+        };
+        let is_rest = unit.eq_ignore_ascii_case("bytes") && last.checked_add(1) == Some(complete);
+        is_rest.then_some((first, complete))
     }
 
     /// Returns the status as an error, for a caller that needs a body.

@@ -1,9 +1,9 @@
 //! Download of one body into the staging folder, over several attempts and sources.
 //!
 //! This file sends requests and checks the complete body. `receive` takes in the bytes, and
-//! `confirm_end` handles bodies without a length. The main type is [`Download`].
+//! `confirm` asks again for what a response did not state. The main type is [`Download`].
 
-mod confirm_end;
+mod confirm;
 mod receive;
 mod spec;
 
@@ -122,8 +122,12 @@ impl<'a> Download<'a> {
         self.switch_source(source);
         let request = self.request(source);
         let is_resuming = request.resume.is_some();
-        let response = self.send_request(source, request).await?;
-        let start = self.start_offset(source, &response, is_resuming)?;
+        let response = self.send_request(source, request).await;
+        let (response, start) = if is_resuming {
+            self.continue_at(response)?
+        } else {
+            (check_status(source, response?)?, 0)
+        };
         self.state
             .policy
             .admit_body(
@@ -135,11 +139,12 @@ impl<'a> Download<'a> {
         self.admitted
             .check_age(response.stored_headers().modified_at(), SystemTime::now())
             .map_err(OriginError::from)?;
-        self.coding = Some(CodingCheck::new(&response, self.admitted));
         if start == 0 {
+            self.coding = Some(CodingCheck::new(&response, self.admitted));
             self.begin(&response).await?;
             self.set_parent_digest(source, &response)?;
         }
+        self.confirm_date(source).await?;
         let ends_with_connection = response.ends_with_connection();
         self.receive_body(response, start).await?;
         if ends_with_connection {
@@ -189,35 +194,43 @@ impl<'a> Download<'a> {
         Ok(answer?)
     }
 
-    /// Returns the offset of the first byte of the response in the whole body.
-    fn start_offset(
+    /// Returns the response to a range request, with the offset of its first byte in the body.
+    ///
+    /// # Errors
+    /// Every response but a whole body and a fitting 206 ends resuming. The next attempt requests
+    /// the whole body.
+    fn continue_at(
         &mut self,
-        source: &Source,
-        response: &Response,
-        is_resuming: bool,
-    ) -> Result<u64, FetchError> {
-        match response.status() {
-            // A 203 and a 226 have a body as a 200 has it (RFC 9110, section 15.3.4; RFC 3229).
-            200 | 203 | 226 => Ok(0),
-            206 if is_resuming
-                && self
-                    .body
-                    .as_mut()
-                    .is_some_and(|body| body.is_continued_by(response)) =>
-            {
-                Ok(self.written_bytes() - response.overlap_bytes())
+        response: Result<Response, OriginError>,
+    ) -> Result<(Response, u64), FetchError> {
+        let error = match response {
+            Ok(response) if has_whole_body(&response) => return Ok((response, 0)),
+            Ok(response) if self.is_continued_by(&response) => {
+                let start = self.written_bytes() - response.overlap_bytes();
+                return Ok((response, start));
             }
-            206 | 416 if is_resuming => {
-                self.body.iter_mut().for_each(PartialBody::clear_validators);
-                Err(OriginError::from(ConnectionFault::ResumeFailed).into())
-            }
-            // A parent returns 504 to `only-if-cached` if it has no stored response (RFC 9111,
-            // section 5.2.1.7). It returns 508 if it would ask this node in turn.
-            504 | 508 if source.kind() == SourceKind::Parent => {
-                Err(parent_cache::not_found().into())
-            }
-            _ => Err(response.as_error().into()),
-        }
+            Ok(response) => response.as_error(),
+            Err(error @ OriginError::Unreachable(_)) => return Err(error.into()),
+            Err(error) => error,
+        };
+        self.body.iter_mut().for_each(PartialBody::clear_validators);
+        // Other errors would end the fetch, although they concern the range only.
+        Err(if error.is_transient() {
+            error.into()
+        } else {
+            OriginError::from(ConnectionFault::ResumeFailed).into()
+        })
+    }
+
+    fn is_continued_by(&mut self, response: &Response) -> bool {
+        // The label of a part cannot be judged by the first bytes of the body.
+        let rest = CodingCheck::new(response, self.admitted);
+        response.status() == 206
+            && rest.continues(self.coding.as_ref())
+            && self
+                .body
+                .as_mut()
+                .is_some_and(|body| body.is_continued_by(response))
     }
 
     /// Begins a body, or restarts it. A body that readers have seen must keep its length.
@@ -306,4 +319,24 @@ impl<'a> Download<'a> {
                 .await;
         }
     }
+}
+
+/// Returns a response with a whole body.
+///
+/// # Errors
+/// The status as an error.
+fn check_status(source: &Source, response: Response) -> Result<Response, OriginError> {
+    match response.status() {
+        _ if has_whole_body(&response) => Ok(response),
+        // A parent returns 504 to `only-if-cached` if it has no stored response (RFC 9111, section
+        // 5.2.1.7). It returns 508 if it would ask this node in turn.
+        504 | 508 if source.kind() == SourceKind::Parent => Err(parent_cache::not_found()),
+        _ => Err(response.as_error()),
+    }
+}
+
+/// Whether a response has the whole body. A 203 and a 226 have it as a 200 (RFC 9110, section
+/// 15.3.4; RFC 3229).
+fn has_whole_body(response: &Response) -> bool {
+    matches!(response.status(), 200 | 203 | 226)
 }

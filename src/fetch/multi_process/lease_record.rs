@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::cache::{Lease, StagedName};
 use crate::fetch::FetchError;
 use crate::model::{ExpectedDigests, Sha256, StoredHeaders};
-use crate::origin::OriginError;
+use crate::origin::{OriginError, Validator};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,9 +40,9 @@ pub struct StagedBody {
     pub headers: StoredHeaders,
     /// URL that the body came from.
     pub source: String,
-    /// Strong validator of every byte in the file, if there is one. The process removes it before
-    /// it writes bytes of another version.
-    pub validator: Option<String>,
+    /// Validator of every byte in the file, if there is one. The process removes it before it
+    /// writes bytes of another version.
+    pub validator: Option<Validator>,
 }
 
 impl LeaseRecord {

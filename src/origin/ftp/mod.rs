@@ -148,7 +148,7 @@ impl FtpOrigin {
         let metadata = session.metadata(path).await?;
         let validator = validator(target.host(), &metadata);
         let range = if file_request.use_ranges {
-            RequestedRange::select(request, &metadata, validator.as_deref())
+            RequestedRange::select(request, &metadata, validator.as_ref())
         } else {
             RequestedRange::Whole
         };

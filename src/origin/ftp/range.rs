@@ -9,16 +9,13 @@ use reqwest::header::{
 
 use super::control::FileMetadata;
 use crate::model::{ByteRange, HttpVersion, RangeSpec, Selected};
-use crate::origin::request::{Method, OriginRequest};
+use crate::origin::request::{Method, OVERLAP_BYTES, OriginRequest};
 use crate::origin::response::ResponseHead;
+use crate::origin::validator::Validator;
 
 /// Minimum age of a file whose size and date are its validator. FTP dates have whole seconds, so a
 /// younger file may still change without a new date.
 const MIN_AGE: Duration = Duration::from_mins(1);
-
-/// Number of received bytes that a resumed transfer sends again. They are compared with the bytes
-/// received before.
-const OVERLAP_BYTES: u64 = 64 * 1024;
 
 /// Range of a file to transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,15 +33,14 @@ impl RequestedRange {
     pub fn select(
         request: &OriginRequest,
         metadata: &FileMetadata,
-        validator: Option<&str>,
+        validator: Option<&Validator>,
     ) -> Self {
         let Some(size_bytes) = metadata.size_bytes else {
             return Self::Whole;
         };
         if let Some(resume) = &request.resume {
             let offset = resume.offset.saturating_sub(OVERLAP_BYTES);
-            let is_same =
-                validator == Some(resume.validator.as_str()) && resume.offset < size_bytes;
+            let is_same = validator == Some(&resume.validator) && resume.offset < size_bytes;
             return if is_same && offset > 0 {
                 Self::Rest(offset)
             } else {
@@ -106,18 +102,18 @@ impl RequestedRange {
 ///
 /// `None` if the file is so young that it may change without a new date. `Last-Modified` has the
 /// same limit (RFC 9110, section 8.8.2.2).
-pub fn validator(host: &str, metadata: &FileMetadata) -> Option<String> {
+pub fn validator(host: &str, metadata: &FileMetadata) -> Option<Validator> {
     let (size_bytes, modified) = (metadata.size_bytes?, metadata.modified?);
     let age = SystemTime::now().duration_since(modified).ok()?;
     let date = httpdate::fmt_http_date(modified);
-    (age >= MIN_AGE).then(|| format!("\"ftp {host} {size_bytes} {date}\""))
+    (age >= MIN_AGE).then(|| Validator::Tag(format!("\"ftp {host} {size_bytes} {date}\"")))
 }
 
 /// Builds the head of the response. Without a size, `range` is [`RequestedRange::Whole`].
 pub fn response_head(
     range: RequestedRange,
     metadata: &FileMetadata,
-    validator: Option<String>,
+    validator: Option<Validator>,
 ) -> ResponseHead {
     let mut headers = HeaderMap::new();
     headers.insert(

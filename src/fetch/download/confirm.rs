@@ -1,14 +1,17 @@
-//! Confirms the end of a body that ended with its connection only.
+//! Confirms what a response does not state: the end of a body that ended with its connection only,
+//! and the date of a file whose rest was requested by its date.
 //!
 //! Neither `Content-Length` nor a last chunk shows that such a body is complete (RFC 9112, section
-//! 6.3). It is stored if its own format ends there, or if a second response has the same bytes.
+//! 6.3). It is stored if its own format ends there, or if a second response has the same bytes. A
+//! 206 need not repeat `Last-Modified` (RFC 9110, section 15.3.7), and some origins ignore
+//! `If-Range`. The date is then requested again.
 
-use super::Download;
+use super::{Download, has_whole_body};
 use crate::fetch::FetchError;
 use crate::fetch::content_encoding::CodingCheck;
 use crate::fetch::format_end::{FormatEnd, find_format_end};
-use crate::fetch::resume::BodyEnd;
-use crate::origin::{ConnectionFault, OriginError, OriginRequest};
+use crate::fetch::resume::{BodyEnd, DateCheck, PartialBody};
+use crate::origin::{ConnectionFault, Method, OriginError, OriginRequest, Response, Validity};
 use crate::policy::Source;
 
 /// Largest body that is requested again, in bytes. Its readers wait for the end meanwhile, and many
@@ -50,6 +53,33 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
+    /// Requests the date of a resumed body again, if the response for its rest does not state it.
+    /// No byte of that response is taken before.
+    ///
+    /// # Errors
+    /// [`ConnectionFault::ResumeFailed`] if the date is not confirmed. The next attempt requests
+    /// the whole body, and compares it with the staged bytes.
+    pub(super) async fn confirm_date(&mut self, source: &'a Source) -> Result<(), FetchError> {
+        let is_pending = |body: &PartialBody| body.date == DateCheck::Pending;
+        if !self.body.as_ref().is_some_and(is_pending) {
+            return Ok(());
+        }
+        let request = OriginRequest {
+            method: Method::Head,
+            resume: None,
+            ..self.request(source)
+        };
+        let response = self.send_request(source, request).await?;
+        if let Some(body) = &mut self.body {
+            if is_same_version(body, &response) {
+                body.date = DateCheck::Done;
+                return Ok(());
+            }
+            body.clear_validators();
+        }
+        Err(OriginError::from(ConnectionFault::ResumeFailed).into())
+    }
+
     /// Whether a length or a digest decides on the end, or the body cannot be stored anyway.
     fn is_end_checked_elsewhere(&self) -> bool {
         let has_length = self
@@ -80,7 +110,7 @@ impl<'a> Download<'a> {
                 ..self.request(source)
             };
             let response = self.send_request(source, request).await?;
-            if !matches!(response.status(), 200 | 203 | 226) {
+            if !has_whole_body(&response) {
                 return Err(response.as_error().into());
             }
             self.coding = Some(CodingCheck::new(&response, self.admitted));
@@ -115,4 +145,14 @@ impl<'a> Download<'a> {
 
 fn truncated() -> FetchError {
     OriginError::from(ConnectionFault::Truncated).into()
+}
+
+/// Whether the response to a HEAD request describes the staged bytes.
+fn is_same_version(body: &PartialBody, response: &Response) -> bool {
+    let has_length = response.length().is_none() || response.length() == body.complete_length;
+    let has_date = body
+        .validator
+        .as_ref()
+        .is_some_and(|validator| response.compare_validator(validator) == Validity::Same);
+    has_whole_body(response) && has_length && has_date
 }

@@ -1,5 +1,7 @@
 //! Targets whose bytes changed upstream: when other bytes may be served, and how they are stored.
 
+use std::time::Duration;
+
 use super::config::OnChange;
 use super::error::CacheError;
 use super::handle::Cache;
@@ -7,6 +9,9 @@ use super::hit::Hit;
 use super::open;
 use crate::disk::{DiskError, Placement, Published, Sealed, TargetRecords};
 use crate::model::{Acceptance, ExpectedDigests, Key, Record};
+
+/// Resolution of the times in records.
+const MIN_STEP: Duration = Duration::from_millis(1);
 
 impl Cache {
     /// Whether other bytes may be served for a target after the first ones were evicted. They may
@@ -54,15 +59,15 @@ impl Cache {
         Ok(None)
     }
 
-    /// Stores a variant that may not be served, so that an operator can inspect and accept it.
-    /// Returns `None` if the target has too many variants.
+    /// Stores bytes that are not the answer of the target. A client that states their digest gets
+    /// them, and an operator can accept them. Returns `None` if the target has too many variants.
     ///
     /// # Errors
     /// As [`Cache::publish`].
     pub async fn publish_variant(
         &self,
         sealed: Sealed,
-        record: Record,
+        mut record: Record,
     ) -> Result<Option<Published>, CacheError> {
         let placement = Placement::New(Acceptance::Refused);
         match self.publish_placed(sealed, record, placement).await {

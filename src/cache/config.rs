@@ -48,6 +48,9 @@ pub struct Config {
     pub disk_timeout: HumanDuration,
     /// Time in which the service reads all objects once to find corrupt ones. Zero: never.
     pub scrub_interval: HumanDuration,
+    /// Time for which an object that was hashed answers requests that state a digest. Zero: each
+    /// answer hashes it.
+    pub verified_for: HumanDuration,
     /// Time for which Millpond remembers that a target is stored.
     pub positive_ttl: HumanDuration,
     /// Time for which Millpond remembers that a target is not stored, or that its fetch failed.
@@ -77,6 +80,7 @@ impl Default for Config {
             maintenance_interval: HumanDuration::from_secs(3600),
             disk_timeout: HumanDuration::from_secs(20),
             scrub_interval: HumanDuration::from_secs(30 * 24 * 3600),
+            verified_for: HumanDuration::from_secs(24 * 3600),
             positive_ttl: HumanDuration::from_secs(600),
             negative_ttl: HumanDuration::from_secs(30),
             map_capacity: 1_000_000,

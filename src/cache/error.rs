@@ -4,6 +4,7 @@ use std::io;
 
 use crate::bucket::BucketError;
 use crate::disk::DiskError;
+use crate::model::Sha256;
 
 /// Error returned when a tier of the cache failed.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,9 @@ pub enum CacheError {
     /// A request to the bucket failed.
     #[error(transparent)]
     Bucket(#[from] BucketError),
+    /// The bytes of the object do not have its digest.
+    #[error("the stored bytes do not have the digest sha256:{0}")]
+    Corrupt(Sha256),
 }
 
 impl CacheError {

@@ -7,16 +7,14 @@ use super::config::{Config, OnChange};
 use super::error::CacheError;
 use super::leases::TargetLeases;
 use super::lookup_cache::LookupCache;
+use super::object_verifier::ObjectVerifier;
 use crate::bucket::{Bucket, Config as BucketConfig};
 use crate::disk::{
-    DiskHealth, DiskIo, DiskStore, FileHit, IoClass, ObjectClass, OpenError, OpenMode, Placement,
+    DiskError, DiskHealth, DiskIo, DiskStore, IoClass, ObjectClass, OpenError, OpenMode, Placement,
     Published, Sealed, Staging, TargetLookup, publish,
 };
 use crate::freshness::ReusePolicy;
-use crate::model::{Algorithm, Digest, EventSink, Hasher, Key, Record, Sha256};
-
-/// Bound on the digests other than SHA-256 that are kept in memory.
-const MAX_DIGESTS: u64 = 10_000;
+use crate::model::{EventSink, Hasher, Key, Record};
 
 /// The cache of this process. Other processes may use the same folder and the same bucket. Cheap to
 /// clone.
@@ -29,7 +27,7 @@ pub(super) struct CacheInner {
     pub disk: DiskIo,
     pub bucket: Option<BucketState>,
     pub lookups: LookupCache,
-    digests: moka::future::Cache<(Sha256, Algorithm), Digest>,
+    pub verifier: ObjectVerifier,
     pub on_change: OnChange,
     pub reuse_policy: ReusePolicy,
     pub events: EventSink,
@@ -63,7 +61,7 @@ impl Cache {
                 disk: DiskIo::new(disk).map_err(unusable)?,
                 bucket: bucket.map(|bucket| BucketState::new(bucket, config)),
                 lookups: LookupCache::new(config),
-                digests: moka::future::Cache::new(MAX_DIGESTS),
+                verifier: ObjectVerifier::new(config.verified_for.0),
                 on_change: config.on_change,
                 reuse_policy: config.reuse_policy(),
                 events,
@@ -88,24 +86,6 @@ impl Cache {
         self.inner.disk.health()
     }
 
-    /// Computes another digest of a hit from its file, and keeps the digest in memory. Concurrent
-    /// calls share one computation.
-    ///
-    /// # Errors
-    /// [`CacheError`] if the file could not be read.
-    pub async fn digest_of(
-        &self,
-        hit: &FileHit,
-        algorithm: Algorithm,
-    ) -> Result<Digest, Arc<CacheError>> {
-        let file = hit.file().clone();
-        let compute = async move { Ok(file.digest(algorithm).await?) };
-        self.inner
-            .digests
-            .try_get_with((hit.record.sha256, algorithm), compute)
-            .await
-    }
-
     /// Begins to store a body of `length` bytes, or of unknown length. Reserves space, and evicts
     /// objects if there is too little.
     ///
@@ -126,13 +106,15 @@ impl Cache {
         let class = IoClass::Durable {
             size_bytes: sealed.size_bytes,
         };
-        let published = self
-            .inner
-            .disk
-            .run(class, move |disk| {
-                publish::publish(disk, &sealed, &record, placement)
-            })
-            .await?;
+        let sha256 = record.sha256;
+        let publish = move |disk: &DiskStore| {
+            let published = publish::publish(disk, &sealed, &record, placement)?;
+            Ok::<_, DiskError>((published, disk.layout.object_stamp(sha256)))
+        };
+        let (published, stamp) = self.inner.disk.run(class, publish).await?;
+        if let Some(stamp) = stamp {
+            self.inner.verifier.mark_intact(sha256, stamp).await;
+        }
         self.announce(key, &published).await;
         Ok(published)
     }

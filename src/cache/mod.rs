@@ -17,6 +17,7 @@ mod hit;
 mod leases;
 mod lookup;
 mod lookup_cache;
+mod object_verifier;
 mod observations;
 mod open;
 mod operations;
@@ -26,6 +27,7 @@ mod record_access;
 mod repair;
 mod replication;
 mod upload_worker;
+mod verification;
 
 pub use admin::{CacheAdmin, RecordStatus, RemovedTarget};
 pub use bucket_inventory::InventoryReport;
@@ -37,6 +39,7 @@ pub use leases::TargetLeases;
 pub use observations::Observations;
 pub use replication::Replication;
 pub use upload_worker::QueuePoll;
+pub use verification::{Verification, VerifyingReader};
 
 pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketConfig};
 pub use crate::disk::{

@@ -8,6 +8,7 @@ use super::handle::Cache;
 use super::hit::Hit;
 use super::observations::Observations;
 use super::replication::Replication;
+use super::verification::Verification;
 use super::{lookup, open, promote};
 use crate::bucket::{Bucket, BucketError};
 use crate::disk::{FileHit, Placement, Published, Sealed, TargetLookup, records};
@@ -123,6 +124,12 @@ impl Cache {
     #[must_use]
     pub fn admin(&self) -> CacheAdmin<'_> {
         CacheAdmin::new(self)
+    }
+
+    /// Verification of stored objects.
+    #[must_use]
+    pub fn verification(&self) -> Verification<'_> {
+        Verification { cache: self }
     }
 
     /// Newest responses of targets whose bytes may change.

@@ -9,7 +9,7 @@ use fs_err as fs;
 
 use super::index::{ObjectClass, Reservation};
 use super::replica_markers::ReplicaMarkers;
-use super::{DiskError, DiskStore, OpenMode, pins};
+use super::{DiskError, DiskStore, OpenMode, digests, pins};
 use crate::model::{Event, Sha256};
 
 /// Number of candidates that are read from the index at a time.
@@ -288,6 +288,7 @@ fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskEr
         Err(error) => return Err(error.into()),
     };
     disk.index.remove(sha256)?;
+    digests::remove(&disk.layout, sha256)?;
     if let EvictResult::Evicted { size_bytes } = result {
         disk.events.emit(Event::Evicted { sha256, size_bytes });
     }

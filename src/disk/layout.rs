@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use fs_err as fs;
 
-use super::{OpenError, durable_dirs};
+use super::{FileStamp, OpenError, durable_dirs};
 use crate::model::{Key, Sha256};
 
 /// Length of the path of an object behind the root: `/objects/ab/abcdef...`
@@ -126,6 +126,12 @@ impl Layout {
         self.observations().join(&name[..2]).join(name)
     }
 
+    /// Returns `digests/ab/<sha256>.json`.
+    pub fn digests(&self, sha256: Sha256) -> PathBuf {
+        let name = format!("{}.json", object_name(sha256));
+        self.root.join("digests").join(name)
+    }
+
     pub fn staging(&self) -> PathBuf {
         self.root.join("staging")
     }
@@ -183,6 +189,12 @@ impl Layout {
         path.push("objects");
         path.push(object_name(sha256));
         path
+    }
+
+    /// Returns the identity of an object's file. `None` if it is not on the disk.
+    pub fn object_stamp(&self, sha256: Sha256) -> Option<FileStamp> {
+        let metadata = fs::metadata(self.object(sha256)).ok()?;
+        Some((&metadata).into())
     }
 
     /// `records/ab/<key>`

@@ -46,6 +46,11 @@ impl OpenFile {
         Self { file, io }
     }
 
+    /// Returns the executor of the reads.
+    pub(super) fn io(&self) -> &DiskIo {
+        &self.io
+    }
+
     /// Returns the file.
     #[must_use]
     pub fn file(&self) -> &File {
@@ -130,20 +135,6 @@ impl OpenFile {
             .io
             .run(IoClass::Durable { size_bytes }, inspect)
             .await?)
-    }
-
-    /// Computes a digest of the complete file.
-    ///
-    /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub async fn digest(&self, algorithm: Algorithm) -> Result<Digest, DiskError> {
-        let file = Arc::clone(&self.file);
-        let class = IoClass::Durable {
-            size_bytes: file.metadata()?.len(),
-        };
-        self.io
-            .run(class, move |_| digest_of(&file, algorithm))
-            .await
     }
 }
 

@@ -4,13 +4,16 @@
 //! This file must not know why a file was moved there. Its main functions are [`move_in`] and
 //! [`expire`].
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 
 use super::index::since_epoch;
-use super::{DiskError, DiskStore, durable_dirs};
+use super::{DiskError, DiskStore, durable_dirs, missing};
+use crate::model::Sha256;
 
 /// Bound on the number of files. Beyond this bound and the next two, the oldest files are removed.
 const MAX_FILES: usize = 1000;
@@ -65,6 +68,30 @@ pub fn copy_in(disk: &DiskStore, path: &Path, name: &str) -> Result<(), DiskErro
         }
         _ => Ok(()),
     }
+}
+
+/// Moves a corrupt object into quarantine, pinned or not, and marks it as missing. Returns false if
+/// another file has the object's name by now. `file` is the open file with the wrong bytes, so no
+/// other file can have its inode number.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn set_aside(disk: &DiskStore, sha256: Sha256, file: &File) -> Result<bool, DiskError> {
+    let _lock = disk.layout.lock_object(sha256)?;
+    let path = disk.layout.object(sha256);
+    let corrupt = file.metadata()?;
+    // Objects are replaced, never modified.
+    let is_current = match fs::metadata(&path) {
+        Ok(named) => (named.dev(), named.ino()) == (corrupt.dev(), corrupt.ino()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error.into()),
+    };
+    if is_current {
+        missing::mark(disk, sha256)?;
+        move_in(disk, &path, &sha256.to_string())?;
+        disk.index.remove(sha256)?;
+    }
+    Ok(is_current)
 }
 
 /// Removes files that are too old, and the oldest files beyond the bounds on number and size.

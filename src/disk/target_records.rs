@@ -71,10 +71,7 @@ impl TargetRecords {
         if expected.is_empty() {
             return &self.active;
         }
-        std::iter::once(&self.active)
-            .chain(&self.others)
-            .find(matches)
-            .unwrap_or(&self.active)
+        self.all().find(matches).unwrap_or(&self.active)
     }
 
     /// Returns the records that cannot be read. None of them is active.
@@ -89,6 +86,11 @@ impl TargetRecords {
         let mut others = self.others.clone();
         others.sort_by_key(|record| std::cmp::Reverse(RecordOrder::of(record)));
         others
+    }
+
+    /// Returns all records, the active one first.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
+        std::iter::once(&self.active).chain(&self.others)
     }
 
     /// Returns whether the object of the active record was on the disk at the time of the lookup.

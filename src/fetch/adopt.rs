@@ -10,7 +10,7 @@ use super::content_encoding::CodingCheck;
 use super::state::FetcherState;
 use crate::cache::{Acquire, FileHit, TargetLookup};
 use crate::freshness::{Completeness, Observation};
-use crate::model::{Algorithm, Digests, FILE_TYPE_SNIFF_BYTES, Key, Record, RecordSource};
+use crate::model::{Digests, FILE_TYPE_SNIFF_BYTES, Key, Record, RecordSource};
 use crate::policy::Admitted;
 
 /// Makes the newest stored response of a target its record, if it may be the immutable file. While
@@ -23,7 +23,7 @@ pub async fn adopt_observation(
     admitted: &Admitted,
 ) -> Result<bool, FetchError> {
     let (cache, key) = (&state.cache, Key::new(admitted.target()));
-    if cache.observations().are_surely_absent(key) || state.in_flight().contains_target(key) {
+    if cache.observations().are_surely_absent(key) || state.in_flight().get(key).is_some() {
         return Ok(false);
     }
     let known = cache.observations().list(key).await?;
@@ -94,20 +94,17 @@ async fn is_promised(
     if coding.check(&first_bytes).is_err() || !file_type.matches(&first_bytes) {
         return Ok(false);
     }
-    for required in admitted.required_digests().iter() {
-        let digest = match required.algorithm() {
-            Algorithm::Sha256 => hit.record.sha256.into(),
-            algorithm => {
-                let digest = state.cache.digest_of(hit, algorithm).await;
-                digest.map_err(|error| {
-                    tracing::warn!(%error, "cannot read an object to compute its digest");
-                    FetchError::StoreFailed
-                })?
-            }
-        };
-        if digest != *required {
-            return Ok(false);
+    let (required, known) = (admitted.required_digests(), hit.record.known_digests());
+    if known.covers(&required) {
+        return Ok(known.first_mismatch(&required).is_none());
+    }
+    let verification = state.cache.verification();
+    let digests = Box::pin(verification.digests_of(known.sha256, hit.file())).await;
+    match digests {
+        Ok(digests) => Ok(digests.first_mismatch(&required).is_none()),
+        Err(error) => {
+            tracing::warn!(%error, "cannot read an object to compute its digest");
+            Err(FetchError::StoreFailed)
         }
     }
-    Ok(true)
 }

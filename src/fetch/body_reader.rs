@@ -1,15 +1,15 @@
-//! Reader of the body of an in-flight fetch, for one request. The main type is [`BodyReader`].
+//! Reader of the body of an in-flight fetch, one for each request. The main type is [`BodyReader`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::FetchError;
-use super::fetch_progress::{EndState, FetchProgress, FetchState, Head, OnMismatch};
+use super::fetch_progress::{BodyCheck, FetchProgress, FetchState, Head, OnMismatch, Rejection};
 use super::memory_overflow::ReaderPosition;
-use crate::model::{Digests, ExpectedDigests, Record, Sha256};
+use crate::cache::Cache;
+use crate::model::{Digests, ExpectedDigests, Record};
 
 /// Maximum number of bytes that a reader gets at once. With many readers, this is the memory that
 /// the buffer of each one takes.
@@ -30,29 +30,52 @@ pub struct BodyReader {
     progress: watch::Receiver<FetchProgress>,
     position: ReaderPosition,
     is_collapsed: bool,
-    /// Digests that only this reader expects. All are SHA-256, because every fetch computes it.
-    expected: ExpectedDigests,
+    expectation: Expectation,
     on_mismatch: OnMismatch,
+    cache: Cache,
+}
+
+/// Digests that one reader expects.
+#[derive(Debug, PartialEq, Eq)]
+enum Expectation {
+    Nothing,
+    Stated(ExpectedDigests),
+    /// The body has the stated digests.
+    Met,
 }
 
 impl BodyReader {
+    /// Creates a reader that checks `expected` in addition to the checks of the fetch.
     pub(super) fn new(
         progress: watch::Receiver<FetchProgress>,
         position: ReaderPosition,
-        is_collapsed: bool,
         expected: ExpectedDigests,
+        cache: Cache,
     ) -> Self {
         Self {
             progress,
             position,
-            is_collapsed,
-            expected,
+            is_collapsed: false,
+            expectation: if expected.is_empty() {
+                Expectation::Nothing
+            } else {
+                Expectation::Stated(expected)
+            },
             on_mismatch: OnMismatch::Fail,
+            cache,
         }
     }
 
-    /// Makes the reader get the whole body also if it does not have the digest that the fetch
-    /// expects. Such a body is not stored.
+    /// Records that the fetch was in progress before this reader joined.
+    pub(super) fn collapsed(self) -> Self {
+        Self {
+            is_collapsed: true,
+            ..self
+        }
+    }
+
+    /// Makes the reader get the whole body also if it does not have the digest in the path of the
+    /// target. Such a body is not stored.
     #[must_use]
     pub fn accepting_mismatch(mut self) -> Self {
         self.on_mismatch = OnMismatch::PassOn;
@@ -70,9 +93,20 @@ impl BodyReader {
     /// # Errors
     /// The error of the fetch.
     pub async fn first_result(&mut self) -> Result<FirstResult, FetchError> {
+        let states_digests = self.expectation != Expectation::Nothing;
         let progress = self
-            .wait_for(|progress| !matches!(progress.state, FetchState::AwaitingHead))
+            .wait_for(|progress| match &progress.state {
+                FetchState::AwaitingHead => false,
+                // A complete body is checked first, so that a mismatch can become a status.
+                FetchState::Streaming(head) if states_digests && progress.is_pending() => {
+                    head.length != Some(progress.written_bytes)
+                }
+                _ => true,
+            })
             .await;
+        if let BodyCheck::Accepted(digests) = progress.check.clone() {
+            self.check_digests(&progress, &digests).await?;
+        }
         match progress.state {
             FetchState::Streaming(head) => {
                 self.position.move_to(0);
@@ -115,28 +149,38 @@ impl BodyReader {
         limit_bytes: usize,
     ) -> Result<Option<Bytes>, FetchError> {
         self.position.move_to(offset);
-        let on_mismatch = self.on_mismatch;
         let progress = self
             .wait_for(|progress| {
-                on_mismatch.releases(progress.end)
-                    || progress.visible_bytes(head, on_mismatch) > offset
+                !progress.is_pending()
+                    || progress.visible_bytes(head) > offset
                     || progress.has_ended()
             })
             .await;
-        let is_complete = on_mismatch.releases(progress.end);
-        match (&progress.state, progress.end) {
-            (_, EndState::Verified(sha256)) => self.check_digests(sha256)?,
-            (FetchState::Failed(error), _) if !is_complete => return Err(error.clone()),
-            _ => {}
+        match progress.check.clone() {
+            BodyCheck::Pending => {
+                if let FetchState::Failed(error) = progress.state {
+                    return Err(error);
+                }
+            }
+            BodyCheck::Accepted(_) if self.expectation == Expectation::Nothing => {}
+            BodyCheck::Accepted(digests) => self.check_digests(&progress, &digests).await?,
+            BodyCheck::Rejected(Rejection::ByPath, _)
+                if self.on_mismatch == OnMismatch::PassOn => {}
+            BodyCheck::Rejected(_, digests) => {
+                if self.expectation == Expectation::Nothing
+                    || self.check_digests(&progress, &digests).await.is_err()
+                {
+                    return Err(self.failure().await);
+                }
+            }
         }
-        let visible_bytes = progress.visible_bytes(head, on_mismatch);
-        let left_bytes = visible_bytes.saturating_sub(offset);
+        let left_bytes = progress.visible_bytes(head).saturating_sub(offset);
         if left_bytes == 0 {
             // If the body is not verified, the task panicked and the body is truncated.
-            return if is_complete {
-                Ok(None)
-            } else {
+            return if progress.is_pending() {
                 Err(FetchError::StoreFailed)
+            } else {
+                Ok(None)
             };
         }
         let size_bytes = left_bytes.min(READER_PIECE_BYTES).min(limit_bytes as u64);
@@ -144,18 +188,49 @@ impl BodyReader {
         progress.read(offset, size_bytes).await.map(Some)
     }
 
-    /// Compares the digest of the body with those that only this reader expects.
-    fn check_digests(&self, sha256: Sha256) -> Result<(), FetchError> {
-        let digests = Digests {
-            sha256,
-            others: BTreeMap::new(),
+    /// Compares the digests of the complete body with those that this reader expects. Computes
+    /// those that the fetch has not computed.
+    async fn check_digests(
+        &mut self,
+        progress: &FetchProgress,
+        digests: &Digests,
+    ) -> Result<(), FetchError> {
+        let Expectation::Stated(expected) = &self.expectation else {
+            return Ok(());
         };
-        match digests.first_mismatch(&self.expected) {
-            None => Ok(()),
-            Some(_) => Err(FetchError::Mismatch {
-                expected: self.expected.clone(),
-                found: sha256,
-            }),
+        let found = if digests.covers(expected) {
+            digests.clone()
+        } else {
+            // After a disk failure, the end of the body is not in the file.
+            let file = progress
+                .file
+                .as_ref()
+                .filter(|_| progress.overflow.is_none());
+            let file = file.ok_or(FetchError::NoSpace)?;
+            let computed =
+                Box::pin(self.cache.verification().digests_of(digests.sha256, file)).await;
+            let computed = computed.map_err(|error| {
+                tracing::warn!(%error, "digests of a body could not be computed");
+                FetchError::StoreFailed
+            })?;
+            Digests::clone(&computed)
+        };
+        if found.first_mismatch(expected).is_some() {
+            return Err(FetchError::Mismatch {
+                expected: expected.clone(),
+                found: digests.sha256,
+            });
+        }
+        self.expectation = Expectation::Met;
+        Ok(())
+    }
+
+    /// Waits for the failure of the fetch.
+    async fn failure(&mut self) -> FetchError {
+        let progress = self.wait_for(FetchProgress::has_ended).await;
+        match progress.state {
+            FetchState::Failed(error) => error,
+            _ => FetchError::StoreFailed,
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::FetchError;
 use super::memory_overflow::OverflowBuffer;
 use crate::cache::OpenFile;
-use crate::model::{Record, Sha256, StoredHeaders};
+use crate::model::{Digests, Record, StoredHeaders};
 
 /// Head of a body that is being fetched.
 #[derive(Debug)]
@@ -28,31 +28,29 @@ pub enum FetchState {
 }
 
 /// Result of the checks of a complete body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndState {
-    NotChecked,
-    /// The length and the expected digests were checked. Holds the SHA-256.
-    Verified(Sha256),
-    /// The body is complete, and does not have the expected digests.
-    Mismatched,
+#[derive(Debug, Clone)]
+pub enum BodyCheck {
+    Pending,
+    /// The length and the required digests are right.
+    Accepted(Arc<Digests>),
+    /// A required digest is wrong. A reader that stated these digests gets the end.
+    Rejected(Rejection, Arc<Digests>),
 }
 
-/// Treatment of a complete body that does not have the digests that its fetch expects.
+/// Origin of the digest that a rejected body does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// Only the path of the target states the digest. A reader may accept other bytes.
+    ByPath,
+    /// The digest is on record, or in the checksum file.
+    ByRecord,
+}
+
+/// Treatment of a complete body that does not have the digest in the path of its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnMismatch {
     Fail,
     PassOn,
-}
-
-impl OnMismatch {
-    /// Whether a reader gets the end of the body.
-    pub fn releases(self, end: EndState) -> bool {
-        match end {
-            EndState::NotChecked => false,
-            EndState::Verified(_) => true,
-            EndState::Mismatched => self == Self::PassOn,
-        }
-    }
 }
 
 /// State of a fetch, and the bytes that it has received.
@@ -68,7 +66,7 @@ pub struct FetchProgress {
     pub newest: Bytes,
     /// Set after the disk has failed. The rest of the body is in this buffer.
     pub overflow: Option<Arc<OverflowBuffer>>,
-    pub end: EndState,
+    pub check: BodyCheck,
 }
 
 impl FetchProgress {
@@ -79,20 +77,24 @@ impl FetchProgress {
             written_bytes: 0,
             newest: Bytes::new(),
             overflow: None,
-            end: EndState::NotChecked,
+            check: BodyCheck::Pending,
         }
     }
 
+    /// Whether the body has not been checked yet.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.check, BodyCheck::Pending)
+    }
+
+    /// Whether the fetch has a result.
     pub fn has_ended(&self) -> bool {
         matches!(self.state, FetchState::Stored(_) | FetchState::Failed(_))
     }
 
-    /// Number of bytes that readers may see. The last byte is withheld until the body is verified.
-    pub fn visible_bytes(&self, head: &Head, on_mismatch: OnMismatch) -> u64 {
+    /// Number of bytes that readers may see. The last byte is withheld until the body is checked.
+    pub fn visible_bytes(&self, head: &Head) -> u64 {
         match head.length {
-            Some(length) if !on_mismatch.releases(self.end) => {
-                self.written_bytes.min(length.saturating_sub(1))
-            }
+            Some(length) if self.is_pending() => self.written_bytes.min(length.saturating_sub(1)),
             _ => self.written_bytes,
         }
     }

@@ -6,27 +6,19 @@ use std::time::Duration;
 
 use super::adopt::adopt_observation;
 use super::body_reader::BodyReader;
-use super::in_flight::{FetchKey, InFlightMap};
 use super::job;
 use super::revalidation::{self, ExchangeReader, SharedRequest};
 use super::shared_body::SharedBody;
 use super::state::{FetcherLimits, FetcherServices, FetcherState};
 use super::{Config, FetchError};
 use crate::cache::CacheError;
-use crate::model::{Algorithm, ExpectedDigests, Key, Target};
+use crate::model::{ExpectedDigests, Key, Sha256, Target};
 use crate::policy::Admitted;
 
 /// All fetches of this process. Cheap to clone.
 #[derive(Clone)]
 pub struct Fetcher {
     pub(super) state: Arc<FetcherState>,
-}
-
-/// Fetch that a request starts, because it can join none.
-struct NewFetch {
-    fetch_key: FetchKey,
-    /// Digests that the reader checks, because the fetch does not.
-    reader_expects: ExpectedDigests,
 }
 
 impl Fetcher {
@@ -38,7 +30,8 @@ impl Fetcher {
         }
     }
 
-    /// Joins the in-flight fetch of a target, or starts one.
+    /// Joins the in-flight fetch of a target, or starts one. The reader checks `expected`, and the
+    /// fetch does not depend on it.
     ///
     /// # Errors
     /// The error of a recent fetch from the negative cache, [`FetchError::TooManyFetches`], or
@@ -50,18 +43,11 @@ impl Fetcher {
         expected: &ExpectedDigests,
     ) -> Result<BodyReader, FetchError> {
         let key = Key::new(admitted.target());
-        // This look at the disk precedes the lock.
-        let is_fetched_elsewhere =
-            !expected.is_empty() && self.state.cache.leases().is_probably_held(key);
         let mut in_flight = self.state.in_flight();
-        if let Some((body, reader_expects)) = find_fetch(&in_flight, key, expected) {
-            return body.join(reader_expects);
+        if let Some(body) = in_flight.get(key) {
+            return body.join(expected.clone());
         }
-        let NewFetch {
-            fetch_key,
-            reader_expects,
-        } = NewFetch::plan(key, expected, is_fetched_elsewhere);
-        if let Some(failure) = self.state.negative_cache.get(&fetch_key) {
+        if let Some(failure) = self.state.negative_cache.get(&key) {
             return Err(failure);
         }
         if self.state.is_stopping() {
@@ -70,12 +56,42 @@ impl Fetcher {
         if in_flight.count() >= self.state.max_in_flight {
             return Err(FetchError::TooManyFetches);
         }
-        let body = Arc::new(SharedBody::new());
-        let reader = body.first_reader(reader_expects);
-        in_flight.insert(&fetch_key, Arc::clone(&body));
-        let task = job::run(Arc::clone(&self.state), body, fetch_key, admitted.clone());
+        let body = Arc::new(SharedBody::new(self.state.cache.clone()));
+        let reader = body.first_reader(expected.clone());
+        in_flight.insert(key, Arc::clone(&body));
+        let task = job::run(
+            Arc::clone(&self.state),
+            body,
+            admitted.clone(),
+            expected.clone(),
+        );
         self.state.tasks.spawn_on(task, &self.state.runtime);
         Ok(reader)
+    }
+
+    /// Does the same as [`Fetcher::join_or_start`] for a target of which no stored object has the
+    /// stated digests. `found` is the digest of its answer.
+    ///
+    /// # Errors
+    /// [`FetchError::Mismatch`] if upstream did not have the digests a while ago, or was asked for
+    /// others too often. Otherwise as [`Fetcher::join_or_start`].
+    pub fn request_other_bytes(
+        &self,
+        admitted: &Admitted,
+        stated: &ExpectedDigests,
+        found: Sha256,
+    ) -> Result<BodyReader, FetchError> {
+        let key = Key::new(admitted.target());
+        let refusals = &self.state.refusals;
+        let refused = refusals.get(key, stated);
+        let is_joining = self.state.in_flight().get(key).is_some();
+        if refused.is_some() || !(is_joining || refusals.count_request(key)) {
+            return Err(FetchError::Mismatch {
+                expected: stated.clone(),
+                found: refused.unwrap_or(found),
+            });
+        }
+        self.join_or_start(admitted, stated)
     }
 
     /// Makes the newest stored response of class `revalidate` the record of a target that is
@@ -118,7 +134,7 @@ impl Fetcher {
     /// Whether this process fetches the target.
     #[must_use]
     pub fn is_fetching(&self, target: &Target) -> bool {
-        self.state.in_flight().contains_target(Key::new(target))
+        self.state.in_flight().get(Key::new(target)).is_some()
     }
 
     /// Whether a client may be redirected to the origin: no process fetches the target, and neither
@@ -126,11 +142,8 @@ impl Fetcher {
     #[must_use]
     pub fn has_no_state_for(&self, target: &Target) -> bool {
         let key = Key::new(target);
-        !self.state.in_flight().contains_target(key)
-            && !self
-                .state
-                .negative_cache
-                .contains_key(&FetchKey::without_digest(key))
+        self.state.in_flight().get(key).is_none()
+            && !self.state.negative_cache.contains_key(&key)
             && !self.state.circuits.is_open(target)
             && !self.state.cache.leases().is_probably_held(key)
     }
@@ -152,50 +165,4 @@ impl Fetcher {
             self.state.tasks.wait().await;
         }
     }
-}
-
-impl NewFetch {
-    /// If another process fetches the target, the fetch expects no digest and the reader checks it.
-    /// The fetch then reads the body of the other process.
-    fn plan(key: Key, expected: &ExpectedDigests, is_fetched_elsewhere: bool) -> Self {
-        if is_fetched_elsewhere && is_only_sha256(expected) {
-            return Self {
-                fetch_key: FetchKey::without_digest(key),
-                reader_expects: expected.clone(),
-            };
-        }
-        Self {
-            fetch_key: FetchKey {
-                key,
-                expected: expected.clone(),
-            },
-            reader_expects: ExpectedDigests::nothing(),
-        }
-    }
-}
-
-/// Returns a fetch that the request can join, and the digests that its reader must check.
-///
-/// Every fetch computes SHA-256, so a request that expects nothing else can join a fetch without an
-/// expected digest.
-fn find_fetch<'a>(
-    in_flight: &'a InFlightMap,
-    key: Key,
-    expected: &ExpectedDigests,
-) -> Option<(&'a Arc<SharedBody>, ExpectedDigests)> {
-    let nothing = ExpectedDigests::nothing();
-    if let Some(body) = in_flight.get(key, expected) {
-        return Some((body, nothing));
-    }
-    if !is_only_sha256(expected) {
-        return None;
-    }
-    let body = in_flight.get(key, &nothing)?;
-    Some((body, expected.clone()))
-}
-
-fn is_only_sha256(expected: &ExpectedDigests) -> bool {
-    expected
-        .iter()
-        .all(|digest| digest.algorithm() == Algorithm::Sha256)
 }

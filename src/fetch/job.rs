@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::FetchError;
 use super::changed_content::{KnownContent, build_record};
 use super::download::{Download, DownloadSpec};
-use super::in_flight::FetchKey;
+use super::host_limits::FetchPermit;
 use super::multi_process::{LeaseOutcome, PeerBody, acquire_lease};
 use super::resume::CompletedBody;
 use super::shared_body::SharedBody;
@@ -14,23 +14,23 @@ use super::state::FetcherState;
 use super::task::FetchTask;
 use super::withheld_end::WithheldEnd;
 use crate::cache::{Hit, TargetLookup, TargetRecords};
-use crate::model::{ExpectedDigests, Record};
-use crate::policy::Admitted;
+use crate::model::{ExpectedDigests, Key, Record, Sha256};
+use crate::policy::{Admitted, SourceKind};
 
-/// Runs one fetch to its end.
+/// Runs one fetch to its end. `wanted` are the digests that its first reader expects.
 pub async fn run(
     state: Arc<FetcherState>,
     body: Arc<SharedBody>,
-    fetch_key: FetchKey,
     admitted: Admitted,
+    wanted: ExpectedDigests,
 ) {
+    let mut task = FetchTask::new(&state, &admitted, &wanted, &body);
     let mut guard = CompletionGuard {
         state: &state,
-        fetch_key: &fetch_key,
+        key: task.key,
         body: &body,
         outcome: Err(FetchError::StoreFailed),
     };
-    let mut task = FetchTask::new(&state, &fetch_key, &admitted, &body);
     // The future of a fetch is large, so it is on the heap.
     guard.outcome = state.run_within_budget(Box::pin(task.fetch())).await;
     let outcome = guard.outcome.clone();
@@ -42,9 +42,25 @@ pub async fn run(
 /// Ends a fetch when it is dropped, also by a panic. Otherwise its readers would wait forever.
 struct CompletionGuard<'a> {
     state: &'a FetcherState,
-    fetch_key: &'a FetchKey,
+    key: Key,
     body: &'a SharedBody,
     outcome: Result<Arc<Record>, FetchError>,
+}
+
+impl CompletionGuard<'_> {
+    /// Remembers the digests that readers stated and the target does not have.
+    fn remember_refusals(&self) {
+        let found = match &self.outcome {
+            Ok(record) => record.known_digests(),
+            Err(FetchError::Mismatch { found, .. }) => (*found).into(),
+            Err(_) => return,
+        };
+        for stated in self.body.take_stated() {
+            if found.first_mismatch(&stated).is_some() {
+                self.state.refusals.remember(self.key, stated, found.sha256);
+            }
+        }
+    }
 }
 
 impl Drop for CompletionGuard<'_> {
@@ -52,46 +68,49 @@ impl Drop for CompletionGuard<'_> {
         if let Err(error) = &self.outcome
             && error.is_negative_cacheable()
         {
-            self.state
-                .negative_cache
-                .insert(self.fetch_key.clone(), error.clone());
+            self.state.negative_cache.insert(self.key, error.clone());
         }
+        self.remember_refusals();
         // Later requests find the object or the failure. Present readers get the result now.
-        self.state.in_flight().remove(self.fetch_key);
+        self.state.in_flight().remove(self.key);
         self.body.finish(self.outcome.clone());
     }
+}
+
+/// Stored bytes that a fetch has found under its lease.
+enum FoundContent {
+    /// They answer for the target, and have the wanted digests if they can be computed.
+    Answer(Hit),
+    /// They answer for the target, and lack a wanted digest.
+    OtherBytes,
+    /// They are gone. The origin must return the same bytes, unless change is allowed.
+    Lost(LostContent),
+    Nothing,
+}
+
+/// Bytes that a target had before, and that are not stored.
+#[derive(Debug, Clone, Copy)]
+struct LostContent {
+    sha256: Sha256,
+    is_pinned: bool,
+}
+
+/// Part that fetched bytes play for their target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PublishedAs {
+    /// They answer, unless other bytes have answered before.
+    Answer,
+    /// Only clients that state their digest get them.
+    Variant,
 }
 
 impl FetchTask<'_> {
     /// Acquires the lease of the target, fetches, and releases the lease.
     async fn fetch(&mut self) -> Result<Arc<Record>, FetchError> {
-        let mut leased =
-            if self.fetch_key.expected.is_empty() || self.is_expected_digest_on_record().await {
-                acquire_lease(self.state, self.body, self.fetch_key.key).await?
-            } else {
-                // The in-flight fetch for other requests most likely gets the expected bytes.
-                self.wait_for_other_fetches().await;
-                LeaseOutcome::default()
-            };
+        let mut leased = acquire_lease(self.state, self.body, self.key).await?;
         let outcome = self.fetch_with_lease(&mut leased).await;
         leased.release(self.body, &outcome).await;
         outcome
-    }
-
-    /// Whether the expected digest is the one that the checksum file requires, or that of the
-    /// active record. A digest that only a client states is not.
-    async fn is_expected_digest_on_record(&self) -> bool {
-        let expected = &self.fetch_key.expected;
-        let required = self.admitted.required_digests();
-        if !required.is_empty() && *expected == required {
-            return true;
-        }
-        let on_record = match self.state.cache.lookup(self.admitted.target()).await {
-            Ok(TargetLookup::Known(records)) => records.active().sha256,
-            Ok(TargetLookup::Unreadable { record, .. }) => record.sha256,
-            Ok(TargetLookup::NeverStored) | Err(_) => return false,
-        };
-        *expected == ExpectedDigests::from_iter([on_record.into()])
     }
 
     /// Reads the records from the disk, downloads the body if it is not stored, and publishes it.
@@ -99,45 +118,138 @@ impl FetchTask<'_> {
         &mut self,
         leased: &mut LeaseOutcome,
     ) -> Result<Arc<Record>, FetchError> {
-        let mut expected = self.fetch_key.expected.clone();
-        let required = self.admitted.required_digests();
-        expected.extend(required.iter().cloned());
         let peer_body = leased.take_peer_body();
-        let (on_record, is_pinned) = match self.read_records().await? {
-            TargetLookup::Known(records) => {
-                // Another process may have stored the body since the lookup of the request.
-                if let Some(hit) = self.open_stored(&records, &expected).await {
-                    return self.finish_from_hit(hit, peer_body).await;
-                }
-                let sha256 = records.active_for(&expected).sha256;
-                (Some(sha256), records.is_pinned())
+        let required = self.admitted.required_digests();
+        match self.find_content(&required, peer_body.is_some()).await? {
+            FoundContent::Answer(hit) => self.finish_from_hit(hit, peer_body).await,
+            FoundContent::OtherBytes => {
+                // Another source may have older bytes, which nothing but a client vouches for.
+                let mut sources = self.state.policy.sources(self.admitted, false);
+                sources.retain(|source| source.kind() == SourceKind::Origin);
+                let (required, hashed) = (&ExpectedDigests::nothing(), self.wanted);
+                let spec = DownloadSpec {
+                    required,
+                    hashed,
+                    is_on_record: false,
+                    sources: &sources,
+                    known_content: None,
+                };
+                let completed = self.download(spec, leased, peer_body).await?;
+                self.publish(completed, PublishedAs::Variant).await
             }
-            TargetLookup::Unreadable { record, is_pinned } => (Some(record.sha256), is_pinned),
-            TargetLookup::NeverStored => (None, false),
-        };
-        self.report.on_record = on_record;
-        // The object was evicted. The origin must return the same bytes, unless the checksum file
-        // requires a digest.
-        let must_match = required.is_empty() && !self.state.cache.allows_change_unless(is_pinned);
-        let known_content = on_record
-            .filter(|_| must_match)
-            .map(|sha256| KnownContent { sha256 });
-        expected.extend(known_content.iter().map(|known| known.sha256));
-        let is_on_record = known_content.is_some() || !required.is_empty();
+            FoundContent::Lost(lost) => self.fetch_lost(lost, leased, peer_body).await,
+            FoundContent::Nothing => {
+                self.fetch_required(required, None, (leased, peer_body))
+                    .await
+            }
+        }
+    }
+
+    /// Fetches bytes that the target had before.
+    async fn fetch_lost(
+        &mut self,
+        lost: LostContent,
+        leased: &mut LeaseOutcome,
+        peer_body: Option<PeerBody>,
+    ) -> Result<Arc<Record>, FetchError> {
+        let mut required = self.admitted.required_digests();
+        let mut known_content = None;
+        let LostContent { sha256, is_pinned } = lost;
+        self.report.on_record = Some(sha256);
+        // The checksum file takes precedence over the record.
+        if required.is_empty() && !self.state.cache.allows_change_unless(is_pinned) {
+            required.add(sha256.into());
+            known_content = Some(KnownContent { sha256 });
+        }
+        self.fetch_required(required, known_content.as_ref(), (leased, peer_body))
+            .await
+    }
+
+    /// Fetches a body from any source. It must have the required digests.
+    async fn fetch_required(
+        &mut self,
+        required: ExpectedDigests,
+        known_content: Option<&KnownContent>,
+        (leased, peer_body): (&mut LeaseOutcome, Option<PeerBody>),
+    ) -> Result<Arc<Record>, FetchError> {
+        let mut hashed = self.wanted.clone();
+        hashed.extend(required.iter().cloned());
+        let is_on_record = !required.is_empty();
         let sources = self.state.policy.sources(self.admitted, is_on_record);
         let spec = DownloadSpec {
-            expected: &expected,
+            required: &required,
+            hashed: &hashed,
             is_on_record,
             sources: &sources,
-            known_content: known_content.as_ref(),
+            known_content,
         };
+        let completed = self.download(spec, leased, peer_body).await?;
+        self.publish(completed, PublishedAs::Answer).await
+    }
+
+    /// Downloads a body. Returns it with the permit that bounds the space of staged bodies.
+    async fn download(
+        &mut self,
+        spec: DownloadSpec<'_>,
+        leased: &LeaseOutcome,
+        peer_body: Option<PeerBody>,
+    ) -> Result<(CompletedBody, FetchPermit), FetchError> {
         let mut download = Download::new(self, spec, leased.lease());
         if let Some(peer_body) = peer_body {
             download.resume_from_peer(peer_body).await?;
         }
         let max_attempts = leased.max_attempts(self.state.config.attempts);
-        let (completed, _permit) = download_from_sources(self, download, max_attempts).await?;
-        self.publish(&expected, completed).await
+        download_from_sources(self, download, max_attempts).await
+    }
+
+    /// Looks for stored bytes of the target. Another process may have stored them since the look-up
+    /// of the request. A body that readers have seen can only end with the answer of the target.
+    async fn find_content(
+        &mut self,
+        required: &ExpectedDigests,
+        readers_saw_body: bool,
+    ) -> Result<FoundContent, FetchError> {
+        let records = match self.read_records().await? {
+            TargetLookup::Known(records) => records,
+            TargetLookup::Unreadable { record, is_pinned } => {
+                let sha256 = record.sha256;
+                return Ok(FoundContent::Lost(LostContent { sha256, is_pinned }));
+            }
+            TargetLookup::NeverStored => return Ok(FoundContent::Nothing),
+        };
+        let mut expected = self.wanted.clone();
+        expected.extend(required.iter().cloned());
+        match self.open_stored(&records, &expected).await {
+            Some(hit) if readers_saw_body || self.has_wanted_digests(&hit).await => {
+                Ok(FoundContent::Answer(hit))
+            }
+            Some(hit) if !required.is_empty() => Ok(FoundContent::Answer(hit)),
+            Some(_) => Ok(FoundContent::OtherBytes),
+            None => Ok(FoundContent::Lost(LostContent {
+                sha256: records.active_for(self.wanted).sha256,
+                is_pinned: records.is_pinned(),
+            })),
+        }
+    }
+
+    /// Whether stored bytes have the wanted digests. If one cannot be computed, the reader checks
+    /// the bytes.
+    async fn has_wanted_digests(&self, hit: &Hit) -> bool {
+        let known = hit.record().known_digests();
+        if known.covers(self.wanted) {
+            return known.first_mismatch(self.wanted).is_none();
+        }
+        let cache = &self.state.cache;
+        let Ok(hit) = cache.ensure_on_disk(hit.clone()).await else {
+            return true;
+        };
+        let digests = cache
+            .verification()
+            .digests_of(known.sha256, hit.file())
+            .await;
+        digests.map_or(true, |digests| {
+            digests.first_mismatch(self.wanted).is_none()
+        })
     }
 
     /// Opens the object that answers for the target, or returns `None` if it is not stored.
@@ -146,7 +258,7 @@ impl FetchTask<'_> {
         records: &TargetRecords,
         expected: &ExpectedDigests,
     ) -> Option<Hit> {
-        let (cache, key) = (&self.state.cache, self.fetch_key.key);
+        let (cache, key) = (&self.state.cache, self.key);
         let record = Arc::clone(records.active_for(expected));
         if let Some(hit) = cache.open_record(key, record).await.ok().flatten() {
             return Some(hit);
@@ -176,8 +288,8 @@ impl FetchTask<'_> {
     /// Publishes the object and its record, then makes the end of the body available to readers.
     async fn publish(
         &mut self,
-        expected: &ExpectedDigests,
-        completed: CompletedBody,
+        (completed, _permit): (CompletedBody, FetchPermit),
+        published_as: PublishedAs,
     ) -> Result<Arc<Record>, FetchError> {
         let may_store = completed.require_end();
         let CompletedBody {
@@ -193,21 +305,31 @@ impl FetchTask<'_> {
         let store = async {
             let sealed = finished.seal().await?;
             let record = build_record(admitted, &sealed, source, headers);
-            Ok::<_, FetchError>(cache.publish(sealed, record).await?)
+            let published = match published_as {
+                PublishedAs::Variant => cache.publish_variant(sealed, record.clone()).await?,
+                PublishedAs::Answer => Some(cache.publish(sealed, record.clone()).await?),
+            };
+            Ok::<_, FetchError>((published, record))
         };
-        let published = end.show_after(store).await?;
+        let (published, record) = end.show_after(store).await?;
+        // Without a place for another variant, only the present readers get the bytes.
+        let Some(published) = published else {
+            return Ok(Arc::new(record));
+        };
         self.report.differs_from = published.differs_from;
         let TargetLookup::Known(records) = &published.lookup else {
             return Ok(published.record);
         };
-        let active = records.active_for(expected);
+        let active = records.active_for(self.wanted);
         let is_variant = published.differs_from == Some(active.sha256);
         // If the active object was evicted, a variant may answer in its place.
         let answers_as_variant = is_variant && !records.is_cached() && cache.allows_change(records);
-        Ok(if answers_as_variant {
-            Arc::clone(&published.record)
-        } else {
-            Arc::clone(active)
-        })
+        Ok(
+            if answers_as_variant || published_as == PublishedAs::Variant {
+                Arc::clone(&published.record)
+            } else {
+                Arc::clone(active)
+            },
+        )
     }
 }

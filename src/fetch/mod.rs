@@ -23,6 +23,7 @@ mod multi_process;
 mod parent_cache;
 mod refetch;
 mod refresh;
+mod refusals;
 mod report;
 mod resume;
 mod revalidation;

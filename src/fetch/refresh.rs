@@ -6,12 +6,11 @@ use super::FetchError;
 use super::changed_content::build_record;
 use super::download::{Download, DownloadSpec};
 use super::fetcher::Fetcher;
-use super::in_flight::FetchKey;
 use super::shared_body::SharedBody;
 use super::source_loop::download_from_sources;
 use super::task::FetchTask;
 use crate::cache::{Sealed, TargetLookup};
-use crate::model::{ExpectedDigests, Key, Record, Sha256};
+use crate::model::{ExpectedDigests, Record, Sha256};
 use crate::policy::{Admitted, SourceKind};
 
 /// Result of a refresh.
@@ -47,15 +46,11 @@ impl Fetcher {
         let permit = Arc::clone(&state.refresh_permits)
             .try_acquire_owned()
             .map_err(|_| FetchError::TooManyFetches)?;
-        let fetch_key = FetchKey {
-            key: Key::new(admitted.target()),
-            expected,
-        };
         let work = async move {
             let _permit = permit;
             // No request reads this body.
-            let body = SharedBody::new();
-            let mut task = FetchTask::new(&state, &fetch_key, &admitted, &body);
+            let body = SharedBody::new(state.cache.clone());
+            let mut task = FetchTask::new(&state, &admitted, &expected, &body);
             let outcome = state.run_within_budget(task.refresh(accept)).await;
             let result = outcome
                 .as_ref()
@@ -82,7 +77,8 @@ impl FetchTask<'_> {
         let mut sources = self.state.policy.sources(self.admitted, false);
         sources.retain(|source| source.kind() == SourceKind::Origin);
         let spec = DownloadSpec {
-            expected: &self.fetch_key.expected,
+            required: self.wanted,
+            hashed: self.wanted,
             is_on_record: false,
             sources: &sources,
             known_content: None,
@@ -95,7 +91,8 @@ impl FetchTask<'_> {
         let record = build_record(self.admitted, &sealed, completed.source, completed.headers);
         self.publish_refreshed(previous, sealed, record.clone(), accept)
             .await?;
-        self.clear_negative_cache(previous);
+        // The origin returned the body now.
+        self.state.negative_cache.invalidate(&self.key);
         Ok(Refreshed {
             record: Arc::new(record),
             previous,
@@ -122,19 +119,5 @@ impl FetchTask<'_> {
             None => self.report.differs_from = cache.publish(sealed, record).await?.differs_from,
         }
         Ok(())
-    }
-
-    /// Removes recent failures of the target, because the origin returned the body now.
-    fn clear_negative_cache(&self, previous: Option<Sha256>) {
-        let key = self.fetch_key.key;
-        let on_record = previous.map(|sha256| ExpectedDigests::from_iter([sha256.into()]));
-        for expected in [Some(ExpectedDigests::nothing()), on_record]
-            .into_iter()
-            .flatten()
-        {
-            self.state
-                .negative_cache
-                .invalidate(&FetchKey { key, expected });
-        }
     }
 }

@@ -35,6 +35,8 @@ pub struct PartialBody {
     pub source: String,
     /// Readers have seen the head.
     pub is_streaming: bool,
+    /// A part was taken from a response that was not compared with all bytes before it.
+    pub was_resumed: bool,
     pub end: BodyEnd,
 }
 
@@ -48,8 +50,10 @@ pub enum DateCheck {
 /// Knowledge about the end of a body that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyEnd {
-    /// A length, a last chunk, a digest, the format or a second response shows the end.
+    /// A length, a last chunk, a required digest, the format or a second response shows the end.
     Confirmed,
+    /// Only a digest that a client states can show the end.
+    StatedDigest,
     /// Only the connection ended. The body must not be stored.
     Unconfirmed,
 }
@@ -58,6 +62,7 @@ pub enum BodyEnd {
 pub struct CompletedBody {
     pub finished: Finished,
     pub end: BodyEnd,
+    pub was_resumed: bool,
     pub headers: StoredHeaders,
     /// URL that the body came from.
     pub source: String,
@@ -71,7 +76,7 @@ impl CompletedBody {
     pub fn require_end(&self) -> Result<(), FetchError> {
         match self.end {
             BodyEnd::Confirmed => Ok(()),
-            BodyEnd::Unconfirmed => Err(FetchError::UnconfirmedEnd),
+            BodyEnd::StatedDigest | BodyEnd::Unconfirmed => Err(FetchError::UnconfirmedEnd),
         }
     }
 }
@@ -90,6 +95,7 @@ impl PartialBody {
             headers: response.stored_headers(),
             source: response.source().to_owned(),
             is_streaming: false,
+            was_resumed: false,
             end: BodyEnd::Confirmed,
         }
     }
@@ -140,6 +146,7 @@ impl PartialBody {
             headers,
             source,
             is_streaming: true,
+            was_resumed: false,
             end: BodyEnd::Confirmed,
         })
     }
@@ -158,6 +165,7 @@ impl PartialBody {
             return Err(FetchError::ChangedDuringFetch);
         }
         self.complete_length = stated;
+        self.was_resumed = false;
         self.date = DateCheck::Done;
         self.validator = None;
         self.unconfirmed_validator = response.validator();
@@ -171,6 +179,7 @@ impl PartialBody {
         Ok(CompletedBody {
             finished: self.staging.finish()?,
             end: self.end,
+            was_resumed: self.was_resumed,
             headers: self.headers,
             source: self.source,
             unsent_head,
@@ -222,6 +231,7 @@ impl PartialBody {
             return false;
         }
         self.complete_length = Some(complete_length);
+        self.was_resumed = true;
         self.date = match validity {
             Validity::Unstated => DateCheck::Pending,
             Validity::Same | Validity::Other => DateCheck::Done,

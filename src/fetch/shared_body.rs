@@ -3,7 +3,8 @@
 //! The fetch task writes through [`SharedBody`]: the head, the bytes as they arrive, and the
 //! result. Each request reads through a [`BodyReader`]. This module knows no origin and no policy.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,30 +12,40 @@ use tokio::sync::watch;
 
 use super::FetchError;
 use super::body_reader::BodyReader;
-use super::fetch_progress::{EndState, FetchProgress, FetchState, Head};
+use super::fetch_progress::{BodyCheck, FetchProgress, FetchState, Head, Rejection};
 use super::memory_overflow::{OverflowBuffer, ReaderPositions};
-use crate::cache::OpenFile;
-use crate::model::{ExpectedDigests, Record, Sha256};
+use crate::cache::{Cache, OpenFile};
+use crate::model::{Digests, ExpectedDigests, Record, lock};
+
+/// Bound on the different digests that readers of one body state and that are remembered.
+const MAX_STATED: usize = 64;
 
 /// Writer side of the body of one fetch.
 #[derive(Debug)]
 pub struct SharedBody {
     progress: watch::Sender<FetchProgress>,
     readers: Arc<ReaderPositions>,
+    /// Digests that readers have stated.
+    stated: Mutex<HashSet<ExpectedDigests>>,
+    cache: Cache,
 }
 
 impl SharedBody {
-    pub fn new() -> Self {
+    /// Creates an empty body. `cache` computes digests that readers state and the fetch does not
+    /// compute.
+    pub fn new(cache: Cache) -> Self {
         Self {
             progress: watch::Sender::new(FetchProgress::new()),
             readers: Arc::default(),
+            stated: Mutex::default(),
+            cache,
         }
     }
 
     /// Adds the reader of the request that started the fetch. The reader checks `expected` in
     /// addition to the checks of the fetch.
     pub fn first_reader(&self, expected: ExpectedDigests) -> BodyReader {
-        self.add_reader(false, expected)
+        self.add_reader(expected)
     }
 
     /// Adds a reader after the fetch has started. The reader checks `expected` in addition to the
@@ -46,13 +57,29 @@ impl SharedBody {
         if self.is_overflowing() {
             Err(FetchError::NoSpace)
         } else {
-            Ok(self.add_reader(true, expected))
+            Ok(self.add_reader(expected).collapsed())
         }
     }
 
-    fn add_reader(&self, is_collapsed: bool, expected: ExpectedDigests) -> BodyReader {
+    fn add_reader(&self, expected: ExpectedDigests) -> BodyReader {
+        if !expected.is_empty() {
+            let mut stated = lock(&self.stated);
+            if stated.len() < MAX_STATED {
+                stated.insert(expected.clone());
+            }
+        }
         let position = self.readers.register();
-        BodyReader::new(self.progress.subscribe(), position, is_collapsed, expected)
+        BodyReader::new(
+            self.progress.subscribe(),
+            position,
+            expected,
+            self.cache.clone(),
+        )
+    }
+
+    /// Takes the digests that readers have stated.
+    pub fn take_stated(&self) -> HashSet<ExpectedDigests> {
+        std::mem::take(&mut *lock(&self.stated))
     }
 
     /// Waits for the end of the fetch.
@@ -126,15 +153,16 @@ impl SharedBody {
     }
 
     /// Makes the end of the body available to readers.
-    pub fn mark_verified(&self, sha256: Sha256) {
+    pub fn mark_verified(&self, digests: Digests) {
         self.progress
-            .send_modify(|progress| progress.end = EndState::Verified(sha256));
+            .send_modify(|progress| progress.check = BodyCheck::Accepted(Arc::new(digests)));
     }
 
-    /// Makes the end of the body available to the readers that accept another digest.
-    pub fn mark_mismatched(&self) {
-        self.progress
-            .send_modify(|progress| progress.end = EndState::Mismatched);
+    /// Makes the end of a body that lacks a required digest available to readers that stated the
+    /// digests which it has, or that accept it.
+    pub fn mark_rejected(&self, rejection: Rejection, digests: Digests) {
+        let check = BodyCheck::Rejected(rejection, Arc::new(digests));
+        self.progress.send_modify(|progress| progress.check = check);
     }
 
     /// Sets the result of the fetch.

@@ -40,7 +40,7 @@ pub async fn download_from_sources(
         sleep_until(queued.not_before).await;
         match sources.attempt(task, &queued).await {
             Ok(completed) => return Ok(completed),
-            Err(error) if sources.is_final(queued.source, &error) => return Err(error),
+            Err(error) if sources.is_final(&error) => return Err(error),
             Err(error) => sources.requeue(task, queued, error),
         }
     }
@@ -145,15 +145,8 @@ impl<'a> SourceLoop<'a> {
     }
 
     /// Whether an error ends the fetch although sources are left.
-    fn is_final(&self, source: &Source, error: &FetchError) -> bool {
-        // A client's digest decides what that client gets. The client must not choose a mirror over
-        // the origin for other clients.
-        let is_client_digest_wrong = source.kind() == SourceKind::Origin
-            && matches!(error, FetchError::Mismatch { .. })
-            && !self.download.is_on_record();
-        !error.can_try_next_source()
-            || self.download.readers_saw_bad_bytes()
-            || is_client_digest_wrong
+    fn is_final(&self, error: &FetchError) -> bool {
+        !error.can_try_next_source() || self.download.readers_saw_bad_bytes()
     }
 
     /// Schedules the next attempt at a failed source, or removes the source.

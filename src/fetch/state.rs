@@ -12,12 +12,13 @@ use tokio_util::task::TaskTracker;
 
 use super::host_circuits::HostCircuits;
 use super::host_limits::HostLimiter;
-use super::in_flight::{FetchKey, InFlightMap};
+use super::in_flight::InFlightMap;
+use super::refusals::DigestRefusals;
 use super::revalidation::ExchangeMap;
 use super::{Config, FetchError};
 use crate::cache::Cache;
 use crate::limits::MAX_IN_FLIGHT;
-use crate::model::{EventSink, lock};
+use crate::model::{EventSink, Key, lock};
 use crate::origin::Origin;
 use crate::policy::Policy;
 
@@ -52,7 +53,9 @@ pub struct FetcherState {
     pub origin: Arc<Origin>,
     pub policy: Arc<Policy>,
     pub events: EventSink,
-    pub negative_cache: moka::sync::Cache<FetchKey, FetchError>,
+    pub negative_cache: moka::sync::Cache<Key, FetchError>,
+    /// Digests that upstream does not have.
+    pub refusals: DigestRefusals,
     pub circuits: HostCircuits,
     pub host_limiter: HostLimiter,
     pub refresh_permits: Arc<Semaphore>,
@@ -82,6 +85,7 @@ impl FetcherState {
                 .max_capacity(MAX_NEGATIVE_ENTRIES)
                 .time_to_live(limits.negative_ttl)
                 .build(),
+            refusals: DigestRefusals::new(limits.negative_ttl),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

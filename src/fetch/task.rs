@@ -5,20 +5,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::FetchError;
-use super::in_flight::FetchKey;
 use super::multi_process::wait_for_lease_release;
 use super::report::FetchReport;
 use super::shared_body::SharedBody;
 use super::state::FetcherState;
 use crate::cache::TargetLookup;
-use crate::model::{ExpectedDigests, Record};
+use crate::model::{ExpectedDigests, Key, Record};
 use crate::policy::Admitted;
 
 /// One fetch of one target. The steps are in `job` and, for operators, in `refresh`.
 pub struct FetchTask<'a> {
     pub state: &'a FetcherState,
-    pub fetch_key: &'a FetchKey,
+    pub key: Key,
     pub admitted: &'a Admitted,
+    /// Digests that the request expects which started the fetch. They select among stored bytes,
+    /// and do not decide what is stored.
+    pub wanted: &'a ExpectedDigests,
     /// Body that the fetch writes and its readers read.
     pub body: &'a SharedBody,
     pub report: FetchReport,
@@ -28,28 +30,25 @@ pub struct FetchTask<'a> {
 impl<'a> FetchTask<'a> {
     pub fn new(
         state: &'a FetcherState,
-        fetch_key: &'a FetchKey,
         admitted: &'a Admitted,
+        wanted: &'a ExpectedDigests,
         body: &'a SharedBody,
     ) -> Self {
         Self {
             state,
-            fetch_key,
+            key: Key::new(admitted.target()),
             admitted,
+            wanted,
             body,
             report: FetchReport::new(!admitted.required_digests().is_empty()),
             started: Instant::now(),
         }
     }
 
-    /// Waits until the fetch without an expected digest has ended, in this process and in others.
+    /// Waits until the other fetch of the target has ended, in this process and in others.
     pub async fn wait_for_other_fetches(&self) {
-        let key = self.fetch_key.key;
-        let other = self
-            .state
-            .in_flight()
-            .get(key, &ExpectedDigests::nothing())
-            .map(Arc::clone);
+        let key = self.key;
+        let other = self.state.in_flight().get(key).map(Arc::clone);
         if let Some(other) = other {
             other.wait_finished().await;
         }

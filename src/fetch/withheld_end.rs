@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::fetch_progress::Head;
 use super::shared_body::SharedBody;
 use crate::cache::{Finished, OpenFile};
-use crate::model::Sha256;
+use crate::model::Digests;
 
 /// Longest time for which readers wait for the record. A slow disk must not hold up a client that
 /// needs only the bytes.
@@ -22,7 +22,7 @@ const MAX_DELAY: Duration = Duration::from_secs(2);
 /// readers, also if the fetch is cancelled.
 pub struct WithheldEnd<'a> {
     body: &'a SharedBody,
-    sha256: Sha256,
+    digests: Digests,
     file: OpenFile,
     /// Head of an empty body. Its end is visible with its head.
     head: Option<Arc<Head>>,
@@ -44,7 +44,7 @@ impl<'a> WithheldEnd<'a> {
         }
         Self {
             body,
-            sha256: finished.digests.sha256,
+            digests: finished.digests.clone(),
             file,
             head: unsent_head,
         }
@@ -67,6 +67,6 @@ impl Drop for WithheldEnd<'_> {
         if let Some(head) = self.head.take() {
             self.body.start_streaming(head, self.file.clone(), 0);
         }
-        self.body.mark_verified(self.sha256);
+        self.body.mark_verified(self.digests.clone());
     }
 }

@@ -1,11 +1,15 @@
 //! Stored objects by digest, whatever target they belong to.
 
 use super::error::RequestError;
-use super::preconditions::{self, Conditions};
+use super::preconditions::{self, Conditions, Selection};
 use super::representation::{Representation, RepresentationHead};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
-use crate::cache::Cache;
+use super::serve_hit::MIN_HASHED_WHILE_SENT_BYTES;
+use crate::cache::{Cache, CacheError, ObjectHandle};
 use crate::model::{RangeSpec, Sha256, StoredHeaders};
+
+/// Text for a digest that no stored object has.
+const NOT_STORED: &str = "no object of this digest is stored";
 
 /// Request for an object.
 #[derive(Debug)]
@@ -27,7 +31,7 @@ pub async fn serve_object(
     let object = match cache.admin().open_object(request.sha256).await {
         Ok(Some(object)) => object,
         Ok(None) => {
-            return Err(RequestError::NotFound("no object of this digest is stored"));
+            return Err(RequestError::NotFound(NOT_STORED));
         }
         Err(error) => {
             tracing::warn!(%error, sha256 = %request.sha256, "opening an object failed");
@@ -43,9 +47,37 @@ pub async fn serve_object(
     };
     let selection = preconditions::select(&request.conditions, request.range, &representation);
     Ok(CacheResponse::Body(Box::new(BodyResponse {
+        source: open_source(cache, object, selection).await?,
         representation,
         selection,
-        source: BodySource::Object(object),
         status: CacheStatus::Hit,
     })))
+}
+
+/// Returns the source of the selected bytes. The request states their digest, so the object is
+/// hashed unless it was hashed lately.
+async fn open_source(
+    cache: &Cache,
+    object: ObjectHandle,
+    selection: Selection,
+) -> Result<BodySource, RequestError> {
+    let (sha256, file) = (object.sha256, object.file());
+    if !selection.has_body() || cache.verification().is_verified(sha256, file) {
+        return Ok(BodySource::Object(object));
+    }
+    if selection == Selection::Whole && object.size_bytes >= MIN_HASHED_WHILE_SENT_BYTES {
+        let reader = cache.verification().reader(sha256, file.clone(), None);
+        return Ok(BodySource::Verifying(Box::new(reader)));
+    }
+    match cache.verification().verify(sha256, file).await {
+        Ok(()) => Ok(BodySource::Object(object)),
+        Err(error) if matches!(*error, CacheError::Corrupt(_)) => {
+            cache.verification().set_aside(sha256, file, None).await;
+            Err(RequestError::NotFound(NOT_STORED))
+        }
+        Err(error) => {
+            tracing::warn!(%error, %sha256, "object could not be hashed");
+            Err(RequestError::Unavailable)
+        }
+    }
 }

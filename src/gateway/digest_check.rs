@@ -1,12 +1,22 @@
-//! Comparison of stored bytes with the digests that a client expects. The main function is
-//! [`check_digests`].
+//! Comparison of stored bytes with the digests that a client expects. The main functions are
+//! [`check_digests`] and [`verify`].
+
+use std::sync::Arc;
 
 use super::error::RequestError;
-use crate::cache::{Cache, FileHit};
-use crate::model::{Algorithm, Digests, ExpectedDigests};
+use crate::cache::{Cache, CacheError, FileHit};
+use crate::model::{Digests, ExpectedDigests};
 
-/// Compares a file with the digests that the client expects, and computes those that are not
-/// on record.
+/// State of a stored object whose digests a client has stated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredBytes {
+    Intact,
+    /// The bytes do not have the object's digest. The object is in quarantine now.
+    Corrupt,
+}
+
+/// Compares the digests of an object with those that the client expects, and computes those that
+/// are not on record. The bytes themselves may be corrupt.
 ///
 /// # Errors
 /// [`RequestError::Mismatch`], or [`RequestError::Unavailable`] if the file cannot be read.
@@ -14,20 +24,43 @@ pub async fn check_digests(
     cache: &Cache,
     expected: &ExpectedDigests,
     hit: &FileHit,
-) -> Result<(), RequestError> {
-    let mut digests = hit.record.known_digests();
-    for digest in expected.iter() {
-        let algorithm = digest.algorithm();
-        if !is_known(algorithm, &digests) {
-            let digest = Box::pin(cache.digest_of(hit, algorithm)).await;
-            let digest = digest.map_err(|error| {
-                tracing::warn!(%error, "cannot read an object to compute its digest");
-                RequestError::Unavailable
-            })?;
-            digests.others.insert(algorithm, digest.hex());
-        }
+) -> Result<StoredBytes, RequestError> {
+    let known = hit.record.known_digests();
+    if known.covers(expected) {
+        return compare(expected, &known).map(|()| StoredBytes::Intact);
     }
-    compare(expected, &digests)
+    match Box::pin(cache.verification().digests_of(known.sha256, hit.file())).await {
+        Ok(computed) => compare(expected, &computed).map(|()| StoredBytes::Intact),
+        Err(error) => set_aside_corrupt(cache, hit, &error).await,
+    }
+}
+
+/// Hashes an object, unless it was hashed lately.
+///
+/// # Errors
+/// [`RequestError::Unavailable`] if the file cannot be read.
+pub async fn verify(cache: &Cache, hit: &FileHit) -> Result<StoredBytes, RequestError> {
+    match Box::pin(cache.verification().verify(hit.record.sha256, hit.file())).await {
+        Ok(()) => Ok(StoredBytes::Intact),
+        Err(error) => set_aside_corrupt(cache, hit, &error).await,
+    }
+}
+
+async fn set_aside_corrupt(
+    cache: &Cache,
+    hit: &FileHit,
+    error: &Arc<CacheError>,
+) -> Result<StoredBytes, RequestError> {
+    let CacheError::Corrupt(sha256) = **error else {
+        tracing::warn!(%error, "object could not be hashed");
+        return Err(RequestError::Unavailable);
+    };
+    let target = Some(&hit.record.target);
+    cache
+        .verification()
+        .set_aside(sha256, hit.file(), target)
+        .await;
+    Ok(StoredBytes::Corrupt)
 }
 
 /// Compares the digests of a body with those that the client expects.
@@ -42,15 +75,4 @@ pub fn compare(expected: &ExpectedDigests, digests: &Digests) -> Result<(), Requ
         }),
         None => Ok(()),
     }
-}
-
-/// Returns whether a digest is expected that must be computed from the bytes.
-pub fn needs_other_digests(expected: &ExpectedDigests, digests: &Digests) -> bool {
-    expected
-        .iter()
-        .any(|digest| !is_known(digest.algorithm(), digests))
-}
-
-fn is_known(algorithm: Algorithm, digests: &Digests) -> bool {
-    algorithm == Algorithm::Sha256 || digests.others.contains_key(&algorithm)
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::digest_check::{StoredBytes, check_digests};
 use super::request::CacheRequest;
 use super::services::GatewayServices;
 use crate::cache::{Cache, Hit, TargetLookup, TargetRecords};
-use crate::model::{ExpectedDigests, Key, Sha256};
+use crate::model::{ExpectedDigests, Key, Sha256, Target};
 use crate::policy::Admitted;
 
 /// Result of a lookup.
@@ -123,4 +124,37 @@ async fn find_records(
             Err(MissKind::NeverStored)
         }
     }
+}
+
+/// Opens the object of a target that has the expected digests. Digests that are not on record are
+/// computed. Returns `None` if no object has them, or the cache cannot be read.
+pub async fn find_with_digests(
+    cache: &Cache,
+    target: &Target,
+    expected: &ExpectedDigests,
+) -> Option<Hit> {
+    let key = Key::new(target);
+    let Ok(TargetLookup::Known(known)) = cache.lookup(target).await else {
+        return None;
+    };
+    for record in known.all() {
+        let digests = record.known_digests();
+        let is_covered = digests.covers(expected);
+        if is_covered && digests.first_mismatch(expected).is_some() {
+            continue;
+        }
+        let Ok(Some(hit)) = cache.open_record(key, Arc::clone(record)).await else {
+            continue;
+        };
+        if is_covered {
+            return Some(hit);
+        }
+        let Ok(hit) = cache.ensure_on_disk(hit).await else {
+            continue;
+        };
+        if let Ok(StoredBytes::Intact) = check_digests(cache, expected, &hit).await {
+            return Some(Hit::OnDisk(hit));
+        }
+    }
+    None
 }

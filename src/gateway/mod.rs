@@ -10,6 +10,7 @@ mod by_digest;
 mod config;
 mod digest_check;
 mod error;
+mod fetch_response;
 mod in_flight;
 mod invalidation;
 mod lookup;
@@ -148,6 +149,9 @@ impl Gateway {
             Lookup::Hit(hit) => match self.serve_hit(admitted, &request, hit).await? {
                 ServedHit::Response(response) => return Ok(response),
                 ServedHit::Unavailable(sha256) => MissKind::Evicted(sha256),
+                ServedHit::OtherBytes(found) => {
+                    return Box::pin(self.serve_stated_digest(admitted, request, found)).await;
+                }
             },
             Lookup::Miss(kind) => kind,
         };
@@ -166,8 +170,12 @@ impl Gateway {
             Hit::OnDisk(_) => CacheStatus::Hit,
             Hit::InBucket(_) => CacheStatus::BucketHit,
         };
-        let served = self.hit_responder(request).serve(hit, status).await?;
-        Ok(served.map_or(ServedHit::Unavailable(sha256), ServedHit::Response))
+        match self.hit_responder(request).serve(hit, status).await {
+            Ok(Some(response)) => Ok(ServedHit::Response(response)),
+            Ok(None) => Ok(ServedHit::Unavailable(sha256)),
+            Err(RequestError::Mismatch { found, .. }) => Ok(ServedHit::OtherBytes(found)),
+            Err(error) => Err(error),
+        }
     }
 
     fn hit_responder<'a>(&'a self, request: &'a CacheRequest) -> HitResponder<'a> {
@@ -257,6 +265,8 @@ impl Gateway {
 /// Outcome of serving a hit.
 enum ServedHit {
     Response(CacheResponse),
-    /// The bucket does not have the object, although it should.
+    /// The bucket does not have the object, although it should, or the object is corrupt.
     Unavailable(Sha256),
+    /// The object does not have the digests that the client states.
+    OtherBytes(Sha256),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::preconditions::Selection;
 use super::representation::Representation;
-use crate::cache::{BucketStream, FileHit, ObjectHandle};
+use crate::cache::{BucketStream, FileHit, ObjectHandle, VerifyingReader};
 use crate::fetch::{BodyReader, Head};
 use crate::limits::{TransferPermit, UpstreamPermit};
 use crate::model::Target;
@@ -46,6 +46,8 @@ pub struct BodyResponse {
 #[derive(Debug)]
 pub enum BodySource {
     DiskFile(FileHit),
+    /// Whole object that is hashed while it is sent.
+    Verifying(Box<VerifyingReader>),
     /// Open stream from the bucket, for exactly the selected bytes.
     Bucket(Box<BucketStream>),
     /// The response has no body.

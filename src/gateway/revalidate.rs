@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::ask_alone::{ask_alone, pass_on};
-use super::digest_check::check_digests;
+use super::digest_check::{StoredBytes, check_digests, verify};
 use super::error::RequestError;
 use super::pass_through::{self, NOT_FORWARDED_WITH_DIGEST};
 use super::request::{CacheRequest, Endpoint, RequestMethod};
@@ -135,6 +135,10 @@ impl<'a> Revalidation<'a> {
         let hit = opened
             .inspect_err(|error| tracing::warn!(%error, "stored response cannot be opened"))
             .ok()??;
+        if !self.request.expected.is_empty() {
+            let verified = verify(&self.services.cache, &hit).await.ok()?;
+            Some(verified).filter(|bytes| *bytes == StoredBytes::Intact)?;
+        }
         Some(Stored {
             observation: Arc::new(observation),
             hit,
@@ -170,9 +174,8 @@ impl<'a> Revalidation<'a> {
     /// Whether a stored response has the digests that the client expects.
     async fn is_expected(&self, stored: &Stored) -> bool {
         let expected = &self.request.expected;
-        check_digests(&self.services.cache, expected, &stored.hit)
-            .await
-            .is_ok()
+        let checked = check_digests(&self.services.cache, expected, &stored.hit).await;
+        checked.is_ok_and(|bytes| bytes == StoredBytes::Intact)
     }
 
     /// Returns the request to the origin. With a stored response it is conditional.

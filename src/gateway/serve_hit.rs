@@ -3,7 +3,7 @@
 use arc_swap::ArcSwap;
 
 use super::config::Config;
-use super::digest_check::{check_digests, compare, needs_other_digests};
+use super::digest_check::{StoredBytes, check_digests, compare, verify};
 use super::error::RequestError;
 use super::preconditions::{self, Selection};
 use super::representation::Representation;
@@ -16,6 +16,10 @@ use crate::model::{ByteRange, Record};
 /// so that sending it costs less than the offload.
 const MIN_ACCEL_BYTES: u64 = 16 * 1024;
 
+/// Smallest object that is hashed while it is sent, in bytes. A smaller one is hashed before, so
+/// that a corrupt one can be fetched again for the same request.
+pub const MIN_HASHED_WHILE_SENT_BYTES: u64 = 4 << 20;
+
 /// Serves stored objects for one request.
 pub struct HitResponder<'a> {
     pub cache: &'a Cache,
@@ -26,7 +30,8 @@ pub struct HitResponder<'a> {
 impl HitResponder<'_> {
     /// Serves a hit, with the status that its response shall have.
     ///
-    /// Returns `None` if the bucket does not have the object, although it should.
+    /// Returns `None` if the bucket does not have the object, although it should, or if the client
+    /// states a digest and the object on the disk is corrupt.
     ///
     /// # Errors
     /// [`RequestError::Mismatch`] if the object does not have the digests that the client expects,
@@ -37,7 +42,7 @@ impl HitResponder<'_> {
         status: CacheStatus,
     ) -> Result<Option<CacheResponse>, RequestError> {
         match hit {
-            Hit::OnDisk(hit) => self.serve_from_disk(hit, status).await.map(Some),
+            Hit::OnDisk(hit) => self.serve_from_disk(hit, status).await,
             Hit::InBucket(hit) => Box::pin(self.serve_from_bucket(hit, status)).await,
         }
     }
@@ -46,19 +51,44 @@ impl HitResponder<'_> {
         &self,
         hit: FileHit,
         status: CacheStatus,
-    ) -> Result<CacheResponse, RequestError> {
-        check_digests(self.cache, &self.request.expected, &hit).await?;
+    ) -> Result<Option<CacheResponse>, RequestError> {
+        let expected = &self.request.expected;
+        if check_digests(self.cache, expected, &hit).await? == StoredBytes::Corrupt {
+            return Ok(None);
+        }
         let (representation, selection) = self.select(&hit.record);
-        let source = match self.accel_location(&hit, selection) {
-            Some(location) => BodySource::Offloaded { location },
-            None => BodySource::DiskFile(hit),
+        let has_body = self.body_range(selection, &hit.record).is_some();
+        let must_verify = has_body
+            && !expected.is_empty()
+            && !self
+                .cache
+                .verification()
+                .is_verified(hit.record.sha256, hit.file());
+        let is_hashed_while_sent = must_verify
+            && selection == Selection::Whole
+            && hit.size_bytes() >= MIN_HASHED_WHILE_SENT_BYTES;
+        if must_verify
+            && !is_hashed_while_sent
+            && verify(self.cache, &hit).await? == StoredBytes::Corrupt
+        {
+            return Ok(None);
+        }
+        let source = if is_hashed_while_sent {
+            let (sha256, target) = (hit.record.sha256, hit.record.target.clone());
+            let file = hit.file().clone();
+            let reader = self.cache.verification().reader(sha256, file, Some(target));
+            BodySource::Verifying(Box::new(reader))
+        } else if let Some(location) = self.accel_location(&hit, selection) {
+            BodySource::Offloaded { location }
+        } else {
+            BodySource::DiskFile(hit)
         };
-        Ok(CacheResponse::Body(Box::new(BodyResponse {
+        Ok(Some(CacheResponse::Body(Box::new(BodyResponse {
             representation,
             selection,
             source,
             status,
-        })))
+        }))))
     }
 
     /// Redirects the client to the bucket if possible, and otherwise relays the object.
@@ -71,9 +101,9 @@ impl HitResponder<'_> {
         let digests = hit.record.known_digests();
         // A range cannot be verified against the digest of the whole object while it is relayed.
         let is_part = self.request.range.is_some() && !expected.is_empty();
-        if is_part || needs_other_digests(expected, &digests) {
+        if is_part || !digests.covers(expected) {
             return match self.cache.ensure_on_disk(Hit::InBucket(hit)).await {
-                Ok(hit) => self.serve_from_disk(hit, status).await.map(Some),
+                Ok(hit) => self.serve_from_disk(hit, status).await,
                 Err(error) => {
                     tracing::warn!(%error, "cannot copy an object to disk to compare its digest");
                     Ok(None)

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::digest_check::check_digests;
+use super::digest_check::{StoredBytes, check_digests};
 use super::error::RequestError;
 use super::in_flight::{ArrivingBody, can_stream_unverified, stream_in_flight};
 use super::preconditions;
@@ -130,7 +130,10 @@ impl ObservedResponder<'_> {
             observation, hit, ..
         } = stored;
         self.check_status(&observation)?;
-        check_digests(self.cache, &self.request.expected, &hit).await?;
+        let checked = check_digests(self.cache, &self.request.expected, &hit).await?;
+        if checked == StoredBytes::Corrupt {
+            return Err(RequestError::Unavailable);
+        }
         let age = observation.response().age(SystemTime::now());
         let representation = Representation::from_observation(observation, age);
         let (conditions, range) = (&self.request.conditions, self.request.range);

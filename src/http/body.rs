@@ -12,7 +12,7 @@ use actix_web::web::Bytes;
 use futures_util::Stream;
 use futures_util::stream::try_unfold;
 
-use crate::cache::{BucketError, BucketStream, FileHit, ObjectHandle};
+use crate::cache::{BucketError, BucketStream, FileHit, ObjectHandle, VerifyingReader};
 use crate::fetch::{BodyReader, FetchError, Head};
 use crate::gateway::{OriginError, PassThroughResponse};
 use crate::limits::{Pacer, UpstreamPermit};
@@ -81,6 +81,19 @@ pub fn hit_body(hit: FileHit, range: ByteRange, chunk_bytes: usize) -> BoxBody {
         Ok::<_, io::Error>(Some((chunk, (hit, next))))
     });
     SizedStream::new(range.size_bytes(), chunks).boxed()
+}
+
+/// Returns a whole object of `size_bytes` that is hashed while it is sent, in chunks of at most
+/// `chunk_bytes`. The last chunk is withheld if the object is corrupt.
+pub fn verified_body(reader: VerifyingReader, size_bytes: u64, chunk_bytes: usize) -> BoxBody {
+    let chunks = try_unfold((reader, 0), move |(mut reader, offset)| async move {
+        let chunk = flush_before_error(reader.next(chunk_bytes).await).await?;
+        let Some(chunk) = chunk else { return Ok(None) };
+        let next = offset + chunk.len() as u64;
+        yield_between_chunks(offset, next).await;
+        Ok::<_, io::Error>(Some((chunk, (reader, next))))
+    });
+    SizedStream::new(size_bytes, chunks).boxed()
 }
 
 /// Returns the body of an in-flight fetch, or its bytes `range`, in chunks of at most

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_RANGE;
 use actix_web::{HttpResponse, HttpResponseBuilder};
 
-use super::body::{HeadBody, bucket_body, hit_body, in_flight_body, object_body};
+use super::body::{HeadBody, bucket_body, hit_body, in_flight_body, object_body, verified_body};
 use super::response_context::ResponseContext;
 use crate::gateway::{BodySource, Selection};
 use crate::model::ByteRange;
@@ -96,6 +96,9 @@ fn open_body(
     let part = range.or(whole);
     match (source, part) {
         (BodySource::DiskFile(hit), Some(part)) => hit_body(hit, part, chunk_bytes),
+        (BodySource::Verifying(reader), Some(part)) => {
+            verified_body(*reader, part.size_bytes(), chunk_bytes)
+        }
         (BodySource::Object(object), Some(part)) => object_body(object, part, chunk_bytes),
         (
             BodySource::InFlight {
@@ -106,7 +109,7 @@ fn open_body(
             _,
         ) => in_flight_body(reader, head, range, chunk_bytes, permit),
         (BodySource::Bucket(body), _) => bucket_body(*body, chunk_bytes),
-        (BodySource::DiskFile(_) | BodySource::Object(_), None)
+        (BodySource::DiskFile(_) | BodySource::Object(_) | BodySource::Verifying(_), None)
         | (BodySource::Offloaded { .. } | BodySource::Empty, _) => BoxBody::new(""),
     }
 }

@@ -284,6 +284,14 @@ impl From<Sha256> for Digests {
 }
 
 impl Digests {
+    /// Returns whether every algorithm of the expected digests was computed.
+    #[must_use]
+    pub fn covers(&self, expected: &ExpectedDigests) -> bool {
+        expected.iter().all(|digest| {
+            digest.algorithm == Algorithm::Sha256 || self.others.contains_key(&digest.algorithm)
+        })
+    }
+
     /// Returns the first expected digest that does not match.
     ///
     /// A digest whose algorithm was not computed does not match: no digest is skipped silently.

@@ -5,18 +5,13 @@
 //! corrupt.
 
 use std::collections::{HashMap, HashSet};
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
-
-use fs_err as fs;
 
 use super::cursor::ScrubRange;
 use super::defects;
 use super::throttled_read::{ReadThrottle, hash};
 use crate::cache::{Cache, CacheError};
-use crate::disk::{
-    DiskError, IoClass, Layout, ObjectHandle, missing, open_object, quarantine, records,
-};
+use crate::disk::{DiskError, IoClass, ObjectHandle, open_object, quarantine, records};
 use crate::model::{Record, Sha256};
 
 /// Reads before an object counts as corrupt. Memory and cables can corrupt a single read.
@@ -100,15 +95,7 @@ pub async fn check_object(
 /// [`CacheError`] if the disk cannot be read or written.
 pub async fn quarantine_corrupt(cache: &Cache, corrupt: CorruptObject) -> Result<bool, CacheError> {
     let moved = cache.disk().run(IoClass::Maintenance, move |disk| {
-        let sha256 = corrupt.0.sha256;
-        let _lock = disk.layout.lock_object(sha256)?;
-        if !is_current(&disk.layout, &corrupt.0)? {
-            return Ok(false);
-        }
-        missing::mark(disk, sha256)?;
-        quarantine::move_in(disk, &disk.layout.object(sha256), &sha256.to_string())?;
-        disk.index.remove(sha256)?;
-        Ok::<_, DiskError>(true)
+        quarantine::set_aside(disk, corrupt.0.sha256, corrupt.0.file().file())
     });
     Ok(moved.await?)
 }
@@ -153,15 +140,4 @@ pub async fn is_on_disk(cache: &Cache, record: &Arc<Record>) -> Result<bool, Cac
         Ok::<_, DiskError>(open_object(disk, &record)?.is_some())
     });
     Ok(opened.await?)
-}
-
-/// Whether the file that was read still has the object's name. Objects are replaced, never
-/// modified.
-fn is_current(layout: &Layout, object: &ObjectHandle) -> Result<bool, DiskError> {
-    let read = object.file().file().metadata()?;
-    match fs::metadata(layout.object(object.sha256)) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (read.dev(), read.ino())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -10,7 +10,7 @@ use super::{Download, has_whole_body};
 use crate::fetch::FetchError;
 use crate::fetch::content_encoding::CodingCheck;
 use crate::fetch::format_end::{FormatEnd, find_format_end};
-use crate::fetch::resume::{BodyEnd, DateCheck, PartialBody};
+use crate::fetch::resume::{BodyEnd, CompletedBody, DateCheck, PartialBody};
 use crate::origin::{ConnectionFault, Method, OriginError, OriginRequest, Response, Validity};
 use crate::policy::Source;
 
@@ -32,6 +32,12 @@ impl<'a> Download<'a> {
         if self.is_end_checked_elsewhere() {
             return Ok(());
         }
+        if let Some(body) = &mut self.body
+            && self.spec.hashed.has_strong_digest()
+        {
+            body.end = BodyEnd::StatedDigest;
+            return Ok(());
+        }
         let format_end = self.find_format_end().await?;
         if format_end == FormatEnd::Complete {
             return Ok(());
@@ -51,6 +57,67 @@ impl<'a> Download<'a> {
             body.end = BodyEnd::Unconfirmed;
         }
         Ok(())
+    }
+
+    /// Compares a complete body with the digests that a client states. They may show the end of the
+    /// body. If they contradict a resumed body, the whole body is requested again and compared,
+    /// because some origins reuse a validator.
+    ///
+    /// # Errors
+    /// [`FetchError::ChangedDuringFetch`] if the bodies differ.
+    pub(super) async fn compare_stated(
+        &mut self,
+        completed: &mut CompletedBody,
+    ) -> Result<(), FetchError> {
+        let digests = &completed.finished.digests;
+        let is_stated = digests.first_mismatch(self.spec.hashed).is_none();
+        if completed.end == BodyEnd::StatedDigest {
+            completed.end = if is_stated {
+                BodyEnd::Confirmed
+            } else {
+                BodyEnd::Unconfirmed
+            };
+        }
+        match self.source {
+            Some(source) if completed.was_resumed && !is_stated => {
+                self.compare_again(source, completed).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Requests the whole body again, and compares it with a complete one. A body that is too large
+    /// for that must not be stored.
+    async fn compare_again(
+        &mut self,
+        source: &'a Source,
+        completed: &mut CompletedBody,
+    ) -> Result<(), FetchError> {
+        let size_bytes = completed.finished.size_bytes();
+        if size_bytes > MAX_REPEATED_BYTES {
+            completed.end = BodyEnd::Unconfirmed;
+            return Ok(());
+        }
+        let request = OriginRequest {
+            resume: None,
+            ..self.request(source)
+        };
+        let response = self.send_request(source, request).await?;
+        if !has_whole_body(&response) {
+            return Err(response.as_error().into());
+        }
+        let (mut chunks, file) = (response.into_body(), completed.finished.file());
+        let mut offset = 0;
+        while let Some(received) = chunks.next().await? {
+            let stored = file.read(offset, received.len()).await;
+            if stored.map_err(|error| FetchError::from_read_error(&error))? != received {
+                return Err(FetchError::ChangedDuringFetch);
+            }
+            offset += received.len() as u64;
+        }
+        (offset == size_bytes)
+            .then_some(())
+            .ok_or(FetchError::ChangedDuringFetch)
     }
 
     /// Requests the date of a resumed body again, if the response for its rest does not state it.
@@ -87,7 +154,7 @@ impl<'a> Download<'a> {
             .as_ref()
             .is_some_and(|body| body.complete_length.is_some());
         has_length
-            || !self.spec.expected.is_empty()
+            || !self.spec.required.is_empty()
             || self.parent_digest.is_some()
             || self.shared_body.is_overflowing()
     }

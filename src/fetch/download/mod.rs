@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use super::FetchError;
 use super::content_encoding::CodingCheck;
+use super::fetch_progress::Rejection;
 use super::multi_process::{LeaseRecord, PeerBody};
 use super::parent_cache;
 use super::resume::{CompletedBody, PartialBody};
@@ -84,11 +85,6 @@ impl<'a> Download<'a> {
         self.last_response
     }
 
-    /// Whether the expected digest is on record or required, and not stated by a client only.
-    pub fn is_on_record(&self) -> bool {
-        self.spec.is_on_record
-    }
-
     /// Whether a part of the body is staged, so that the same source should continue it.
     pub fn has_begun(&self) -> bool {
         self.written_bytes() > 0
@@ -104,7 +100,7 @@ impl<'a> Download<'a> {
     /// # Errors
     /// [`FetchError::NoSpace`] or [`FetchError::StoreFailed`] if the body cannot be copied.
     pub async fn resume_from_peer(&mut self, peer_body: PeerBody) -> Result<(), FetchError> {
-        let hasher = Hasher::new(self.spec.expected);
+        let hasher = Hasher::new(self.spec.hashed);
         let body = PartialBody::copy_from_peer(&self.state.cache, peer_body, hasher).await?;
         self.shared_body
             .switch_file(body.file.clone(), body.staging.written_bytes());
@@ -168,7 +164,7 @@ impl<'a> Download<'a> {
             resume: self.body.as_ref().and_then(PartialBody::resume),
             // A digest that only a client states does not vouch for bytes from a plain connection.
             digest_expected: self.spec.is_on_record,
-            headers: parent_cache::request_headers(source, self.spec.expected),
+            headers: parent_cache::request_headers(source, self.spec.hashed),
             ..OriginRequest::new(Method::Get)
         }
     }
@@ -242,7 +238,7 @@ impl<'a> Download<'a> {
         }
         // Release the space of the old body before reserving space again.
         self.body = None;
-        let hasher = Hasher::new(self.spec.expected);
+        let hasher = Hasher::new(self.spec.hashed);
         let staging = self.state.cache.stage(response.length(), hasher).await?;
         self.body = Some(PartialBody::new(staging, response));
         Ok(())
@@ -259,7 +255,7 @@ impl<'a> Download<'a> {
             .flatten();
         if source.kind() == SourceKind::Parent
             && self.parent_digest.is_none()
-            && !self.spec.expected.has_strong_digest()
+            && !self.spec.required.has_strong_digest()
         {
             return Err(parent_cache::missing_digest().into());
         }
@@ -270,20 +266,35 @@ impl<'a> Download<'a> {
     async fn finish(&mut self) -> Result<CompletedBody, FetchError> {
         let body = self.body.take().ok_or(FetchError::StoreFailed)?;
         let is_streaming = body.is_streaming;
-        let completed = body.finish()?;
+        let mut completed = body.finish()?;
+        if let Err(error) = self.compare_stated(&mut completed).await {
+            self.readers_saw_bad_bytes = is_streaming;
+            return Err(error);
+        }
         let digests = &completed.finished.digests;
         let parent_digest = ExpectedDigests::from_iter(self.parent_digest.map(Into::into));
-        let mismatch = [self.spec.expected, &parent_digest]
+        let mismatch = [self.spec.required, &parent_digest]
             .into_iter()
             .find(|expected| digests.first_mismatch(expected).is_some());
         let Some(expected) = mismatch else {
             return Ok(completed);
         };
         self.readers_saw_bad_bytes = is_streaming;
-        if self.admitted.requires_only_path_digest() && self.spec.known_content.is_none() {
+        let is_by_path = self.admitted.requires_only_path_digest()
+            && self.spec.known_content.is_none()
+            && digests.first_mismatch(&parent_digest).is_none();
+        if is_by_path {
             let target = self.admitted.target();
             tracing::info!(%target, "passed on a body that does not have the digest in its path");
-            self.shared_body.mark_mismatched();
+        }
+        if is_streaming {
+            let rejection = if is_by_path {
+                Rejection::ByPath
+            } else {
+                Rejection::ByRecord
+            };
+            // A reader may have stated the digests of these bytes.
+            self.shared_body.mark_rejected(rejection, digests.clone());
         }
         let error = FetchError::Mismatch {
             expected: expected.clone(),
@@ -291,7 +302,7 @@ impl<'a> Download<'a> {
         };
         if let Some(known_content) = self.spec.known_content.filter(|_| self.is_at_origin()) {
             known_content
-                .record_change(self.state, self.admitted, self.spec.expected, completed)
+                .record_change(self.state, self.admitted, self.spec.required, completed)
                 .await;
         }
         Err(error)

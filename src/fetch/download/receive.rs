@@ -161,7 +161,7 @@ impl Download<'_> {
     /// Whether readers see nothing until all checks are done. After wrong bytes that no reader has
     /// seen, another source can be tried.
     fn buffers_until_verified(&self) -> bool {
-        !self.spec.expected.is_empty() && self.spec.sources.len() > 1
+        !self.spec.required.is_empty() && self.spec.sources.len() > 1
     }
 
     /// Returns how many of the first bytes show the file type and the content coding.

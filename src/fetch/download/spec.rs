@@ -6,9 +6,11 @@ use crate::policy::Source;
 
 /// Requirements for the body of a download, and its sources.
 pub struct DownloadSpec<'a> {
-    pub expected: &'a ExpectedDigests,
-    /// Whether the expected digest is on record or required by the checksum file. Otherwise only a
-    /// client states it.
+    /// Digests that the body must have: on record, required by the operator or by the path.
+    pub required: &'a ExpectedDigests,
+    /// Digests whose algorithms are computed while the body arrives.
+    pub hashed: &'a ExpectedDigests,
+    /// Whether the required digest is on record or in the checksum file.
     pub is_on_record: bool,
     /// In the order in which they are tried.
     pub sources: &'a [Source],

@@ -303,7 +303,7 @@ impl PeerBody {
             return Err(FetchError::ChangedDuringFetch);
         }
         body.switch_file(hit.file().clone(), hit.size_bytes());
-        body.mark_verified(hit.record.sha256);
+        body.mark_verified(hit.record.known_digests());
         Ok(())
     }
 }

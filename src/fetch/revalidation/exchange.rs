@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{oneshot, watch};
 
+use super::request::ExchangeKey;
+use crate::cache::Cache;
 use crate::fetch::FetchError;
 use crate::fetch::body_reader::BodyReader;
 use crate::fetch::fetch_progress::Head;
@@ -60,10 +62,10 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(cache: Cache) -> Self {
         Self {
             answer: watch::Sender::new(SharedAnswer::Awaited),
-            body: SharedBody::new(),
+            body: SharedBody::new(cache),
             is_superseded: AtomicBool::new(false),
         }
     }
@@ -100,8 +102,8 @@ impl Exchange {
     }
 
     /// Returns the reader of an exchange that has ended.
-    pub(super) fn ended_reader(observation: Arc<Observation>) -> ExchangeReader {
-        let exchange = Self::new();
+    pub(super) fn ended_reader(cache: Cache, observation: Arc<Observation>) -> ExchangeReader {
+        let exchange = Self::new(cache);
         exchange.set_answer(SharedAnswer::Current(observation));
         ExchangeReader {
             answer: exchange.answer.subscribe(),

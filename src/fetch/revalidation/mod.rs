@@ -42,7 +42,7 @@ pub fn join_or_start(
         return exchange.join();
     }
     if let Some(observation) = exchanges.current(&key, request.arrived_at) {
-        return Ok(Exchange::ended_reader(observation));
+        return Ok(Exchange::ended_reader(state.cache.clone(), observation));
     }
     if state.is_stopping() {
         return Err(FetchError::Stopping);
@@ -51,7 +51,7 @@ pub fn join_or_start(
     if state.tasks.len() >= state.max_in_flight {
         return Err(FetchError::TooManyFetches);
     }
-    let exchange = Arc::new(Exchange::new());
+    let exchange = Arc::new(Exchange::new(state.cache.clone()));
     let (handover, response) = oneshot::channel();
     let reader = exchange.first_reader(response);
     let audience = exchanges.audience(&key);

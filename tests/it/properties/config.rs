@@ -93,6 +93,7 @@ const KEYS: &[(&str, &str, Takes)] = &[
     ("cache", "high_watermark", Takes::Share(70, 100)),
     ("cache", "low_watermark", Takes::Share(1, 70)),
     ("cache", "negative_ttl", Takes::Span),
+    ("cache", "verified_for", Takes::Span),
     ("cache", "map_capacity", Takes::Number(1_000_000)),
     ("fetch", "concurrency", Takes::Number(1000)),
     ("fetch", "budget", Takes::Span),

@@ -64,7 +64,8 @@ impl Services {
         let policy = Arc::new(policy);
         let bucket = config.s3.is_on().then(|| config.s3.clone());
         let cache = Cache::open(&config.cache, bucket, mode, events.clone())?;
-        let dialer = Dialer::new(Arc::clone(&policy), config.fetch.connect_timeout.0);
+        let connect_timeout = config.fetch.connect_timeout.0;
+        let dialer = Dialer::new(&config.dial, Arc::clone(&policy), connect_timeout)?;
         let origin = Origin::new(
             &config.fetch.for_origin(name),
             Arc::clone(&policy),

@@ -16,7 +16,7 @@ pub use error::ConfigLoadError;
 pub use examine::{Setting, SettingSource, examine};
 
 use crate::model::ConfigError;
-use crate::{admin, bucket, cache, dns, fetch, gateway, http, limits, notify, policy};
+use crate::{admin, bucket, cache, dial, dns, fetch, gateway, http, limits, notify, policy};
 
 /// Configuration section `[log]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -63,6 +63,7 @@ pub struct Config {
     pub cache: cache::Config,
     pub s3: bucket::Config,
     pub fetch: fetch::Config,
+    pub dial: dial::Config,
     pub policy: policy::Config,
     pub limits: limits::LimitsConfig,
     pub notify: notify::Config,
@@ -129,6 +130,7 @@ impl Config {
         self.cache.check()?;
         self.s3.check()?;
         self.fetch.check()?;
+        self.dial.check()?;
         self.notify.check()?;
         self.dns.check()?;
         policy::Policy::new(

@@ -35,7 +35,7 @@ impl Gateway {
         };
         request.reject_only_if_cached()?;
         let may_redirect =
-            kind == MissKind::NeverStored && self.can_redirect_to_origin(&request, admitted);
+            kind == MissKind::NeverStored && self.can_redirect_to_origin(&request, admitted).await;
         match request.method {
             RequestMethod::Head => self.pass_through(admitted, request).await,
             _ if new_target::count(&self.services, admitted, request.client, kind).is_err() => {
@@ -47,8 +47,9 @@ impl Gateway {
     }
 
     /// Returns whether the client may be redirected to the origin. It must be known to follow
-    /// redirects, and must get the same bytes there.
-    fn can_redirect_to_origin(&self, request: &CacheRequest, admitted: &Admitted) -> bool {
+    /// redirects, and must get the same bytes there. Its own lookup must not lead to an address that
+    /// policy forbids.
+    async fn can_redirect_to_origin(&self, request: &CacheRequest, admitted: &Admitted) -> bool {
         let config = self.config.load();
         config.miss == MissPolicy::Redirect
             && request.redirects == ClientRedirects::Allowed
@@ -60,6 +61,7 @@ impl Gateway {
             && admitted.target().scheme() != Scheme::Ftp
             && !admitted.needs_server_side_fetch()
             && self.services.fetcher.has_no_state_for(admitted.target())
+            && self.services.passthrough.is_host_known(admitted).await
     }
 
     /// Redirects the client to the origin, and starts a fetch for later clients.

@@ -1,8 +1,11 @@
 //! Body of an origin's response, with an idle timeout and a minimum speed.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 use super::config::Config;
@@ -14,7 +17,7 @@ use super::http_error::classify;
 /// Source of a body's bytes.
 #[derive(Debug)]
 pub enum BodyStream {
-    Http(reqwest::Response),
+    Http(Incoming),
     Ftp(Box<Transfer>),
     Empty,
 }
@@ -22,11 +25,21 @@ pub enum BodyStream {
 impl BodyStream {
     async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         match self {
-            Self::Http(response) => response.chunk().await.map_err(classify),
+            Self::Http(body) => next_data(body).await.map_err(|error| classify(&error)),
             Self::Ftp(transfer) => transfer.next().await,
             Self::Empty => Ok(None),
         }
     }
+}
+
+/// Returns the next data of an HTTP body. Trailers are dropped.
+async fn next_data(body: &mut Incoming) -> Result<Option<Bytes>, hyper::Error> {
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+        if let Ok(data) = frame?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
 }
 
 /// Body of a response, read chunk by chunk.

@@ -37,11 +37,11 @@ pub enum FailureKind {
 impl FailureKind {
     pub(super) fn of_connection(fault: &ConnectionFault) -> Self {
         match fault {
-            ConnectionFault::Dial(DialError::Unresolved(_)) => Self::NameUnresolved,
-            ConnectionFault::Dial(DialError::LookupTimeout(_)) => Self::NameTimeout,
-            ConnectionFault::Dial(DialError::Refused(_)) | ConnectionFault::Refused => {
-                Self::ConnectionRefused
+            ConnectionFault::Dial(DialError::Unresolved(_) | DialError::LookupFailed(..)) => {
+                Self::NameUnresolved
             }
+            ConnectionFault::Dial(DialError::LookupTimeout(_)) => Self::NameTimeout,
+            ConnectionFault::Dial(DialError::Refused(_)) => Self::ConnectionRefused,
             ConnectionFault::Dial(DialError::Timeout(_))
             | ConnectionFault::Timeout(TimeoutPhase::Connect) => Self::ConnectTimeout,
             ConnectionFault::Dial(DialError::Unreachable(_) | DialError::Forbidden(_))
@@ -74,7 +74,7 @@ impl FailureKind {
         match fault {
             TlsFault::Http(rustls::Error::InvalidCertificate(_)) => Self::TlsCertificate,
             TlsFault::Http(rustls::Error::AlertReceived(_)) => Self::TlsAlert,
-            TlsFault::Http(_) | TlsFault::Ftp(_) => Self::TlsProtocol,
+            TlsFault::Http(_) | TlsFault::Cut | TlsFault::Ftp(_) => Self::TlsProtocol,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::tls::explain;
 use crate::dial::DialError;
 use crate::model::TargetError;
 
@@ -16,8 +17,6 @@ pub enum ConnectionFault {
     /// The HTTP client could not connect. The text is the root cause, without a URL.
     #[error("cannot connect to the origin: {0}")]
     Connect(String),
-    #[error("cannot connect to the origin: the connection was refused")]
-    Refused,
     #[error("{0}")]
     Timeout(TimeoutPhase),
     #[error("the origin sends slower than fetch.min_speed")]
@@ -121,8 +120,10 @@ pub enum ProtocolFault {
 /// Fault in the TLS handshake or in a certificate.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TlsFault {
-    #[error(transparent)]
+    #[error("{}", explain(.0))]
     Http(rustls::Error),
+    #[error("the origin closed the connection during the handshake")]
+    Cut,
     /// The ftp client passes on only the text of the TLS library.
     #[error("{0}")]
     Ftp(String),
@@ -133,6 +134,8 @@ pub enum TlsFault {
 pub enum RequestFault {
     #[error("the request method is not a valid token")]
     Method,
+    #[error("the target is not valid in a request")]
+    Target,
     #[error("ftp supports only GET and HEAD")]
     FtpMethod,
     #[error("a header field of the request is not valid")]

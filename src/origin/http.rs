@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::http;
+use hyper_util::client::legacy;
 use reqwest::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE,
-    TRANSFER_ENCODING, USER_AGENT, VIA,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
+    PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, USER_AGENT, VIA,
 };
 use reqwest::{StatusCode, Version};
 use tokio::time::timeout;
@@ -19,8 +22,9 @@ use super::http_error::classify;
 use super::request::{Method, OriginRequest, Resume};
 use super::response::{Response, ResponseHead};
 use super::reuse::{SendError, send};
+use super::tls::TrustedCertificates;
 use crate::dial::Dialer;
-use crate::model::{ConfigError, HttpVersion};
+use crate::model::{ConfigError, HttpVersion, Scheme};
 use crate::policy::Admitted;
 
 /// Maximum time until the response to a request with a body. The idle timeout does not apply,
@@ -29,6 +33,9 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_hours(2);
 
 /// Identifies this node to itself (RFC 8586). Some intermediaries remove `Via`.
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+
+/// Request with the body of a client, or with an empty one.
+type OutgoingRequest = http::Request<reqwest::Body>;
 
 #[derive(Debug)]
 pub struct HttpOrigin {
@@ -75,8 +82,12 @@ impl OwnFields {
 impl HttpOrigin {
     /// # Errors
     /// [`ConfigError`] if a key is invalid, or TLS is unavailable.
-    pub fn new(config: Config, dialer: Dialer) -> Result<Self, ConfigError> {
-        let clients = HttpClients::new(&config, dialer)?;
+    pub fn new(
+        config: Config,
+        dialer: Dialer,
+        trusted: &TrustedCertificates,
+    ) -> Result<Self, ConfigError> {
+        let clients = HttpClients::new(&config, dialer, trusted)?;
         let own = OwnFields::new(&config.name)?;
         Ok(Self {
             clients,
@@ -107,16 +118,15 @@ impl HttpOrigin {
             .clients
             .client_for_route(hop.request_options().egress.as_ref())
             .map_err(|error| RequestFault::Egress(error.to_string()))?;
-        let mut builder = clients
-            .pooled
-            .request(request.method.to_reqwest()?, hop.target().url().clone())
-            .headers(headers);
-        let mut response_timeout = self.config.idle_timeout;
-        if let Some(body) = request.body.take() {
-            builder = builder.body(body);
-            response_timeout = UPLOAD_TIMEOUT;
+        let is_plain = hop.target().scheme() == Scheme::Http;
+        if let Some(value) = clients.proxy_authorization.as_ref().filter(|_| is_plain) {
+            headers.insert(PROXY_AUTHORIZATION, value.clone());
         }
-        let outgoing = builder.build().map_err(classify)?;
+        let response_timeout = match request.body {
+            Some(_) => UPLOAD_TIMEOUT,
+            None => self.config.idle_timeout,
+        };
+        let outgoing = outgoing(hop, request, headers)?;
         let mut response = send_with_retry(&clients, outgoing, response_timeout).await?;
         let status = response.status();
         if status.is_informational() {
@@ -139,7 +149,7 @@ impl HttpOrigin {
             validator: None,
             overlap_bytes: request.resume.as_ref().map_or(0, Resume::overlap_bytes),
         };
-        let body = Body::new(BodyStream::Http(response), &self.config);
+        let body = Body::new(BodyStream::Http(response.into_body()), &self.config);
         Ok(Response::new(head, body, hop.target()))
     }
 }
@@ -150,14 +160,10 @@ impl HttpOrigin {
 /// sent again is retried (RFC 9112, section 9.3.1), on a fresh connection.
 async fn send_with_retry(
     clients: &ClientPair,
-    request: reqwest::Request,
+    request: OutgoingRequest,
     response_timeout: Duration,
-) -> Result<reqwest::Response, OriginError> {
-    let again = if request.method().is_idempotent() {
-        request.try_clone()
-    } else {
-        None
-    };
+) -> Result<http::Response<Incoming>, OriginError> {
+    let again = copy_if_idempotent(&request);
     let timed_out = |_| ConnectionFault::Timeout(TimeoutPhase::Response);
     let error = match timeout(response_timeout, send(&clients.pooled, request))
         .await
@@ -168,7 +174,7 @@ async fn send_with_retry(
     };
     match (error, again) {
         (SendError::Stale(error), Some(again)) => {
-            let (host, error) = (again.url().host_str(), classify(error));
+            let (host, error) = (again.uri().host(), classify(&error));
             tracing::debug!(
                 host,
                 %error,
@@ -177,10 +183,37 @@ async fn send_with_retry(
             let response = timeout(response_timeout, send(&clients.fresh, again))
                 .await
                 .map_err(timed_out)?;
-            response.map_err(|error| classify(error.into()))
+            response.map_err(|error| classify(&legacy::Error::from(error)))
         }
-        (error, _) => Err(classify(error.into())),
+        (error, _) => Err(classify(&legacy::Error::from(error))),
     }
+}
+
+/// Builds the request. Takes the body.
+fn outgoing(
+    hop: &Admitted,
+    request: &mut OriginRequest,
+    headers: HeaderMap,
+) -> Result<OutgoingRequest, RequestFault> {
+    let uri = hop.target().url().as_str().parse::<http::Uri>();
+    let mut outgoing = http::Request::new(request.body.take().unwrap_or_default());
+    *outgoing.method_mut() = request.method.to_http()?;
+    *outgoing.uri_mut() = uri.map_err(|_| RequestFault::Target)?;
+    *outgoing.headers_mut() = headers;
+    Ok(outgoing)
+}
+
+/// Copies a request, if it is idempotent and its body is in memory.
+fn copy_if_idempotent(request: &OutgoingRequest) -> Option<OutgoingRequest> {
+    if !request.method().is_idempotent() {
+        return None;
+    }
+    let body = request.body().as_bytes()?.to_vec();
+    let mut copy = http::Request::new(reqwest::Body::from(body));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
 }
 
 /// Rejects a response in another transfer coding than `chunked`, the only one that the HTTP client
@@ -247,6 +280,9 @@ fn request_headers(request: &OriginRequest, own: &OwnFields) -> Result<HeaderMap
             USER_AGENT,
             HeaderValue::from_static(concat!("millpond/", env!("CARGO_PKG_VERSION"))),
         );
+    }
+    if !headers.contains_key(ACCEPT) {
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     }
     // Only the file itself is stored, never a content coding of it. If the request is passed
     // through, its client may ask for a coding.

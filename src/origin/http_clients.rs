@@ -4,15 +4,18 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::{Client, Proxy, redirect};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use reqwest::header::HeaderValue;
 use rustls::ClientConfig;
-use rustls::crypto::aws_lc_rs;
-use rustls_platform_verifier::BuilderVerifierExt;
 use url::Url;
 
 use super::config::Config;
-use super::reuse::OpenedLayer;
-use crate::dial::{CheckedResolver, Dialer, resolvable_host};
+use super::egress_proxy::EgressProxy;
+use super::http_connector::{ConnectorParts, OriginConnector};
+use super::reuse::HttpClient;
+use super::tls::TrustedCertificates;
+use crate::dial::Dialer;
 use crate::model::ConfigError;
 use crate::policy::EgressRoute;
 
@@ -43,19 +46,27 @@ pub struct HttpClients {
 #[derive(Debug, Clone)]
 pub struct ClientPair {
     /// Keeps connections alive and reuses them.
-    pub pooled: Client,
+    pub pooled: HttpClient,
     /// Opens a new connection for each request. Used after the origin closed an idle one.
-    pub fresh: Client,
+    pub fresh: HttpClient,
+    /// `Proxy-Authorization` of a plain request, which the egress proxy reads itself.
+    pub proxy_authorization: Option<HeaderValue>,
 }
 
 impl HttpClients {
     /// # Errors
     /// [`ConfigError`] if a key is invalid, or TLS is unavailable.
-    pub fn new(config: &Config, dialer: Dialer) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: &Config,
+        dialer: Dialer,
+        trusted: &TrustedCertificates,
+    ) -> Result<Self, ConfigError> {
+        let mut tls = trusted.client_config()?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let factory = ClientFactory {
             connect_timeout: config.connect_timeout,
             dialer,
-            tls: tls_config()?,
+            tls: Arc::new(tls),
         };
         let default = factory.make_pair(&config.egress_proxy)?;
         Ok(Self {
@@ -98,77 +109,51 @@ struct ClientFactory {
     connect_timeout: Duration,
     dialer: Dialer,
     /// Shared, because the system's certificates take about 600 kB of memory.
-    tls: ClientConfig,
+    tls: Arc<ClientConfig>,
 }
 
 impl ClientFactory {
+    /// Creates the clients of one route. An empty URL is a direct connection.
     fn make_pair(&self, egress_proxy: &str) -> Result<ClientPair, ConfigError> {
-        let pooled = self.make_client(egress_proxy, POOL_IDLE_PER_HOST)?;
+        let egress_proxy = match egress_proxy {
+            "" => None,
+            url => Some(parse_proxy(url)?),
+        };
+        let proxy_authorization = egress_proxy
+            .as_ref()
+            .and_then(|proxy| proxy.authorization.clone());
+        let connector = OriginConnector::new(ConnectorParts {
+            dialer: self.dialer.clone(),
+            tls: Arc::clone(&self.tls),
+            egress_proxy,
+            connect_timeout: self.connect_timeout,
+        });
         Ok(ClientPair {
-            pooled,
-            fresh: self.make_client(egress_proxy, 0)?,
+            pooled: make_client(connector.clone(), POOL_IDLE_PER_HOST),
+            fresh: make_client(connector, 0),
+            proxy_authorization,
         })
     }
-
-    fn make_client(&self, egress_proxy: &str, idle_per_host: usize) -> Result<Client, ConfigError> {
-        let mut builder = Client::builder()
-            .redirect(redirect::Policy::none())
-            .http1_only()
-            .tls_backend_preconfigured(self.tls.clone())
-            .referer(false)
-            // As wget and curl do, ignore lines that cannot be read.
-            .http1_allow_spaces_after_header_name_in_responses(true)
-            .http1_allow_obsolete_multiline_headers_in_responses(true)
-            .http1_ignore_invalid_headers_in_responses(true)
-            .http1_max_headers(MAX_FIELDS)
-            .connect_timeout(self.connect_timeout)
-            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-            .pool_max_idle_per_host(idle_per_host)
-            .connector_layer(OpenedLayer);
-        let mut proxy_host = None;
-        // The variable http_proxy is for clients, and may point to Millpond itself.
-        builder = builder.no_proxy();
-        if !egress_proxy.is_empty() {
-            let url: Url = egress_proxy
-                .parse()
-                .map_err(|why| ConfigError::new("fetch.egress_proxy", why))?;
-            proxy_host = resolvable_host(&url);
-            builder = builder
-                .proxy(Proxy::all(url).map_err(|why| ConfigError::new("fetch.egress_proxy", why))?);
-        }
-        builder
-            .dns_resolver(Arc::new(CheckedResolver::new(
-                self.dialer.clone(),
-                proxy_host,
-            )))
-            .build()
-            .map_err(|why| {
-                ConfigError::new("fetch", format!("cannot create the https client: {why:?}"))
-            })
-    }
 }
 
-/// Checks that the certificates of the system can be read.
-///
-/// # Errors
-/// [`ConfigError`] if TLS is unavailable.
-pub fn check_certificate_store() -> Result<(), ConfigError> {
-    tls_config().map(drop)
+fn parse_proxy(url: &str) -> Result<EgressProxy, ConfigError> {
+    let invalid = |why: String| ConfigError::new("fetch.egress_proxy", why);
+    let url: Url = url
+        .parse()
+        .map_err(|why: url::ParseError| invalid(why.to_string()))?;
+    EgressProxy::from_url(&url).ok_or_else(|| invalid("must be the URL of a proxy".to_owned()))
 }
 
-/// Returns the TLS configuration that the HTTP client would create for itself.
-fn tls_config() -> Result<ClientConfig, ConfigError> {
-    let failed = |why| {
-        ConfigError::new(
-            "fetch",
-            format!("cannot create the https client (are ca-certificates installed?): {why}"),
-        )
-    };
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(BuilderVerifierExt::with_platform_verifier)
-        .map_err(failed)?
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+fn make_client(connector: OriginConnector, idle_per_host: usize) -> HttpClient {
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .pool_max_idle_per_host(idle_per_host)
+        // As wget and curl do, ignore lines that cannot be read.
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_max_headers(MAX_FIELDS)
+        .build(connector)
 }

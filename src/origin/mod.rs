@@ -8,16 +8,21 @@
 mod body;
 mod config;
 mod cookies;
+mod egress_proxy;
 mod error;
 mod failure_kind;
 mod fault;
 mod ftp;
 mod http;
 mod http_clients;
+mod http_connector;
 mod http_error;
+mod http_stream;
+mod opened;
 mod request;
 mod response;
 mod reuse;
+mod tls;
 mod validator;
 
 use std::sync::Arc;
@@ -28,9 +33,9 @@ pub use config::{Config, FtpTls};
 pub use error::{OriginError, RequestFailed};
 pub use failure_kind::FailureKind;
 pub use fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
-pub use http_clients::check_certificate_store;
 pub use request::{Method, OriginRequest, Resume};
 pub use response::{ReceivedResponse, Response, is_page_type};
+pub use tls::check_certificate_store;
 pub use validator::{Validator, Validity};
 
 use crate::dial::Dialer;
@@ -39,6 +44,7 @@ use crate::policy::{Admitted, Policy};
 use cookies::ChainCookies;
 use ftp::FtpOrigin;
 use http::HttpOrigin;
+use tls::TrustedCertificates;
 
 /// Client for the origins of all schemes.
 #[derive(Debug)]
@@ -53,9 +59,10 @@ impl Origin {
     /// # Errors
     /// A text with the invalid configuration key, or with the reason why TLS is unavailable.
     pub fn new(config: &Config, policy: Arc<Policy>, dialer: Dialer) -> Result<Self, ConfigError> {
+        let trusted = TrustedCertificates::load()?;
         Ok(Self {
-            http: HttpOrigin::new(config.clone(), dialer.clone())?,
-            ftp: FtpOrigin::new(config.clone(), dialer)?,
+            http: HttpOrigin::new(config.clone(), dialer.clone(), &trusted)?,
+            ftp: FtpOrigin::new(config.clone(), dialer, &trusted)?,
             policy,
             max_redirects: config.max_redirects,
         })

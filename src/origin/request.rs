@@ -85,7 +85,7 @@ impl OriginRequest {
 }
 
 impl Method {
-    pub(super) fn to_reqwest(&self) -> Result<reqwest::Method, RequestFault> {
+    pub(super) fn to_http(&self) -> Result<reqwest::Method, RequestFault> {
         match self {
             Self::Get => Ok(reqwest::Method::GET),
             Self::Head => Ok(reqwest::Method::HEAD),

@@ -8,7 +8,7 @@ mod response;
 mod tunnel;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::dial::{DialError, Dialer};
 use crate::model::{ExpectedDigests, HttpVersion, Target};
@@ -26,6 +26,9 @@ const HEAD_REFUSED: [u16; 3] = [403, 405, 501];
 
 /// Fields that ask for a part of a body. A HEAD has no part.
 const RANGE_FIELDS: [&str; 2] = ["if-range", "range"];
+
+/// Maximum wait for the addresses of a host to which a client may be redirected.
+const KNOWN_HOST_WAIT: Duration = Duration::from_millis(100);
 
 /// Request of a client that goes to the origin unchanged.
 #[derive(Debug)]
@@ -136,6 +139,12 @@ impl PassThrough {
             .admit(last.clone())
             .is_ok()
             .then(|| last.clone())
+    }
+
+    /// Returns whether all addresses of the target's host are known at once, and allowed.
+    pub async fn is_host_known(&self, admitted: &Admitted) -> bool {
+        let host = admitted.target().host();
+        self.dialer.is_known_allowed(host, KNOWN_HOST_WAIT).await
     }
 
     /// Connects a blind tunnel to its target.

@@ -1,8 +1,12 @@
-//! Classification of public and reserved IP addresses.
+//! Classification of public and reserved IP addresses, and of addresses of this machine.
+//!
+//! It knows no configuration. The main function is [`is_public`].
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use rustix::io::Errno;
 
 /// IPv4 blocks that are not globally reachable (IANA special-purpose registry, RFC 6890 and its
 /// successors).
@@ -36,6 +40,33 @@ const RESERVED_V6: [(Ipv6Addr, u8); 3] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
+/// Addresses at which clouds serve metadata and credentials to their machines. Most of them are in
+/// reserved blocks too. They are listed in case that a block is opened.
+const METADATA_V4: [Ipv4Addr; 5] = [
+    // AWS, Azure, Google Cloud, OpenStack and others: instance metadata.
+    Ipv4Addr::new(169, 254, 169, 254),
+    // AWS: credentials of containers.
+    Ipv4Addr::new(169, 254, 170, 2),
+    // Alibaba Cloud: instance metadata.
+    Ipv4Addr::new(100, 100, 100, 200),
+    // Azure: host agent of the machine. The address is in a public block.
+    Ipv4Addr::new(168, 63, 129, 16),
+    // Oracle Cloud: instance metadata of the older generation.
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+
+/// The same for IPv6.
+const METADATA_V6: [Ipv6Addr; 4] = [
+    // AWS: instance metadata.
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    // AWS: credentials of containers.
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    // Google Cloud: instance metadata.
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    // OpenStack: instance metadata.
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+];
+
 /// Returns whether an address is on the public internet.
 ///
 /// An IPv6 address that embeds an IPv4 address (mapped, 6to4, NAT64) is public only if the IPv4
@@ -47,15 +78,48 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Returns whether an address belongs to this machine.
+///
+/// Services of this machine may trust its own addresses, public ones included. A connected UDP
+/// socket has the source address that the kernel would use, and sends no packet. It is `address`
+/// itself for an address of this machine only. Asking at each connection needs no list of
+/// interfaces, which may change at any time.
+pub fn is_own_address(address: IpAddr) -> bool {
+    // Any port has the same route.
+    const PORT: u16 = 9;
+    let address = address.to_canonical();
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = match UdpSocket::bind(SocketAddr::new(any, 0)) {
+        Ok(socket) => socket,
+        // Without a socket there is no answer, unless the machine lacks the family.
+        Err(error) => return !lacks_family(&error),
+    };
+    let source = socket
+        .connect(SocketAddr::new(address, PORT))
+        .and_then(|()| socket.local_addr());
+    source.is_ok_and(|source| source.ip() == address)
+}
+
+fn lacks_family(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL)
+    )
+}
+
 /// Returns whether one of the networks contains `address`.
 pub fn is_in_networks(address: IpAddr, networks: &[IpNet]) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    !RESERVED_V4
-        .iter()
-        .any(|(net, prefix)| Ipv4Net::new_assert(*net, *prefix).contains(&address))
+    !METADATA_V4.contains(&address)
+        && !RESERVED_V4
+            .iter()
+            .any(|(net, prefix)| Ipv4Net::new_assert(*net, *prefix).contains(&address))
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
@@ -63,7 +127,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     if let Some(embedded) = embedded_ipv4(address) {
         return is_public_v4(embedded);
     }
-    is_in(GLOBAL_V6) && !RESERVED_V6.into_iter().any(is_in)
+    is_in(GLOBAL_V6) && !RESERVED_V6.into_iter().any(is_in) && !METADATA_V6.contains(&address)
 }
 
 /// Returns the IPv4 address inside a 6to4 (RFC 3056) or well-known NAT64 (RFC 6052) address.
@@ -120,6 +184,16 @@ mod tests {
             "fec0::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fe80::a9fe:a9fe",
+            "100.100.100.200",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
+            "64:ff9b::a83f:8110",
+            "2002:a83f:8110::1",
+            "192.0.0.192",
+            "169.254.170.2",
         ] {
             assert!(!public(address), "{address}");
         }
@@ -137,6 +211,18 @@ mod tests {
             "64:ff9b::101:101",
         ] {
             assert!(public(address), "{address}");
+        }
+    }
+    #[test]
+    fn only_own_addresses_are_own() {
+        for (text, is_own) in [
+            ("127.0.0.1", true),
+            ("127.0.0.9", true),
+            ("::ffff:127.0.0.1", true),
+            ("192.0.2.1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_own_address(text.parse().unwrap()), is_own, "{text}");
         }
     }
 }

@@ -9,22 +9,21 @@ use std::time::Duration;
 use moka::sync::Cache;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
-use rustls_platform_verifier::BuilderVerifierExt;
 use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream};
 use suppaftp::tokio_rustls::TlsConnector;
 use suppaftp::types::FileType;
 use suppaftp::{FtpError, Mode, Status};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::control::{ByteForByte, Session, as_chars};
 use super::error::{FtpCommandError, with_timeout};
 use super::pool::FtpServer;
 use crate::dial::Dialer;
-use crate::model::{ConfigError, FtpFile};
+use crate::model::FtpFile;
 use crate::origin::config::FtpTls;
 use crate::origin::error::OriginError;
-use crate::origin::fault::ProtocolFault;
+use crate::origin::fault::{ConnectionFault, ProtocolFault, TimeoutPhase};
 use crate::policy::Admitted;
 
 /// Minimum port of a data connection. Lower ports belong to other services (RFC 2577, section 3).
@@ -58,36 +57,23 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// # Errors
-    /// [`ConfigError`] if TLS is unavailable.
     pub fn new(
         dialer: Dialer,
         tls: FtpTls,
+        tls_config: ClientConfig,
         command_timeout: Duration,
-    ) -> Result<Self, ConfigError> {
-        let failed = |why| {
-            ConfigError::new(
-                "fetch.ftp_tls",
-                format!("cannot create the ftp client (are ca-certificates installed?): {why}"),
-            )
-        };
-        let tls_config =
-            ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .and_then(BuilderVerifierExt::with_platform_verifier)
-                .map_err(failed)?
-                .with_no_client_auth();
+    ) -> Self {
         let tls_servers = Cache::builder()
             .max_capacity(MAX_REMEMBERED_SERVERS)
             .time_to_live(TLS_MEMORY)
             .build();
-        Ok(Self {
+        Self {
             dialer,
             tls,
             tls_config: Arc::new(tls_config),
             tls_servers,
             command_timeout,
-        })
+        }
     }
 
     /// Connects to the server of `hop` and logs in.
@@ -136,11 +122,12 @@ impl Connector {
     async fn read_greeting(&self, hop: &Admitted) -> Result<AsyncRustlsFtpStream, OriginError> {
         let socket = self.dialer.connect_to_origin(hop).await?;
         let dialer = self.dialer.clone();
-        let mut stream = with_timeout(
-            self.command_timeout,
-            AsyncRustlsFtpStream::connect_with_stream(socket),
-        )
-        .await?;
+        let greeting = AsyncRustlsFtpStream::connect_with_stream(socket);
+        let mut stream = match timeout(self.command_timeout, greeting).await {
+            Ok(stream) => stream.map_err(FtpCommandError::from)?,
+            // No request was sent, so the host is silent for every path.
+            Err(_) => return Err(ConnectionFault::Timeout(TimeoutPhase::Connect).into()),
+        };
         stream.set_encoding(ByteForByte).await;
         // Data connections go to the server's own address, whatever address it sends.
         stream.set_passive_nat_workaround(true);

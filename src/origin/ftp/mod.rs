@@ -26,6 +26,7 @@ use super::error::OriginError;
 use super::fault::RequestFault;
 use super::request::{Method, OriginRequest};
 use super::response::Response;
+use super::tls::TrustedCertificates;
 use crate::dial::Dialer;
 use crate::model::{ConfigError, FtpFile, Login};
 use crate::policy::{Admitted, PolicyDenied};
@@ -58,8 +59,13 @@ struct FileRequest<'a> {
 impl FtpOrigin {
     /// # Errors
     /// A text with the reason why TLS is unavailable.
-    pub fn new(config: Config, dialer: Dialer) -> Result<Self, ConfigError> {
-        let connector = Connector::new(dialer, config.ftp_tls, config.idle_timeout)?;
+    pub fn new(
+        config: Config,
+        dialer: Dialer,
+        trusted: &TrustedCertificates,
+    ) -> Result<Self, ConfigError> {
+        let tls_config = trusted.client_config()?;
+        let connector = Connector::new(dialer, config.ftp_tls, tls_config, config.idle_timeout);
         Ok(Self {
             connector,
             pool: Arc::new(Pool::new(config.per_host)),

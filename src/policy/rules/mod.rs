@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 pub use matching_rule::MatchingRule;
 pub use rule::Rule;
 
-use super::addresses::{is_in_networks, is_public};
+use super::addresses::{is_in_networks, is_own_address, is_public};
 use super::config::Config;
 use super::denied::PolicyDenied;
 use super::hosts::HostPattern;
@@ -174,9 +174,11 @@ impl Rules {
         }
     }
 
-    /// Returns whether an address is public, or in an allowed private network.
+    /// Returns whether an address is in an allowed private network, or public and not of this
+    /// machine.
     pub fn may_connect_to(&self, address: IpAddr) -> bool {
-        is_public(address) || is_in_networks(address.to_canonical(), &self.config.allow_networks)
+        is_in_networks(address.to_canonical(), &self.config.allow_networks)
+            || is_public(address) && !is_own_address(address)
     }
 
     /// Returns the settings that apply to a target. The rules are scanned once.

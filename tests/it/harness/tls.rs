@@ -10,7 +10,7 @@ use rcgen::{
 use tempfile::TempDir;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// An authority that signs a certificate for `localhost` and 127.0.0.1, and writes its own
 /// to a file for clients.
@@ -59,6 +59,27 @@ impl Authority {
             .expect("the provider knows the default versions")
             .with_no_client_auth()
             .with_single_cert(vec![leaf.der().clone()], key)
+            .expect("certificate and key belong together");
+        Self {
+            folder,
+            config: Arc::new(config),
+        }
+    }
+
+    /// Creates a server with this chain of certificates, the own one first. Clients trust the
+    /// certificates of `trusted`, in PEM.
+    pub fn serving(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        trusted: &str,
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        std::fs::write(folder.path().join("ca.pem"), trusted).expect("the folder can be written");
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider knows the default versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
             .expect("certificate and key belong together");
         Self {
             folder,

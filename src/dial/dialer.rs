@@ -1,0 +1,136 @@
+//! Opens connections to addresses that policy allows. The main type is [`Dialer`].
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::candidates::{AddressVerdict, Candidates, NoCandidate};
+use super::config::Config;
+use super::error::DialError;
+use super::race::{RaceError, race};
+use super::resolver::Resolver;
+use crate::model::ConfigError;
+use crate::policy::{Admitted, AdmittedTunnel, Policy};
+
+/// Addresses that a connection may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Those that policy allows.
+    Policy,
+    /// All, because the operator has configured the host. It is an egress proxy.
+    Configured,
+}
+
+/// Opens connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    policy: Arc<Policy>,
+    resolver: Arc<Resolver>,
+    connect_timeout: Duration,
+}
+
+impl Dialer {
+    /// # Errors
+    /// [`ConfigError`] if a name server is invalid.
+    pub fn new(
+        config: &Config,
+        policy: Arc<Policy>,
+        connect_timeout: Duration,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self {
+            policy,
+            resolver: Arc::new(Resolver::new(config)?),
+            connect_timeout,
+        })
+    }
+
+    /// Connects a tunnel to its target.
+    ///
+    /// # Errors
+    /// As [`Dialer::connect_to_host`].
+    pub async fn connect(&self, tunnel: &AdmittedTunnel) -> Result<TcpStream, DialError> {
+        self.connect_to_host(tunnel.host(), tunnel.port(), Reach::Policy)
+            .await
+    }
+
+    /// Connects to the origin of a target.
+    ///
+    /// # Errors
+    /// As [`Dialer::connect_to_host`].
+    pub async fn connect_to_origin(&self, admitted: &Admitted) -> Result<TcpStream, DialError> {
+        let target = admitted.target();
+        self.connect_to_host(target.host(), target.port(), Reach::Policy)
+            .await
+    }
+
+    /// Connects to an address that a server sent.
+    ///
+    /// # Errors
+    /// [`DialError`] with that address in place of a host.
+    pub async fn connect_to_address(&self, address: SocketAddr) -> Result<TcpStream, DialError> {
+        let host = address.ip().to_string();
+        self.connect_to_host(&host, address.port(), Reach::Policy)
+            .await
+    }
+
+    /// Connects to the address of `host` that answers first. `host` is a name or an IP address,
+    /// also in brackets.
+    ///
+    /// # Errors
+    /// [`DialError::Forbidden`] if none of its addresses is allowed, [`DialError::Unresolved`],
+    /// [`DialError::LookupTimeout`] or [`DialError::LookupFailed`] if none is known,
+    /// [`DialError::Refused`] or [`DialError::Unreachable`] if all have failed,
+    /// [`DialError::Timeout`] after the connect timeout.
+    pub async fn connect_to_host(
+        &self,
+        host: &str,
+        port: u16,
+        reach: Reach,
+    ) -> Result<TcpStream, DialError> {
+        let check = |address: IpAddr| self.check(address, reach);
+        let candidates = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) => Candidates::of_address(SocketAddr::new(address, port), check(address)),
+            Err(_) => Candidates::of_lookup(self.resolver.look_up(host), port),
+        };
+        let raced = timeout(self.connect_timeout, race(candidates, check))
+            .await
+            .map_err(|_| DialError::Timeout(host.to_owned()))?;
+        raced.map_err(|error| match error {
+            RaceError::NoCandidate(NoCandidate::Forbidden) => DialError::Forbidden(host.to_owned()),
+            RaceError::NoCandidate(NoCandidate::Lookup(error)) => {
+                DialError::from_lookup(host, error)
+            }
+            RaceError::Unreachable(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                DialError::Refused(host.to_owned())
+            }
+            RaceError::Unreachable(_) => DialError::Unreachable(host.to_owned()),
+        })
+    }
+
+    /// Returns whether all addresses of a host are known within `wait`, and allowed.
+    ///
+    /// A client that is redirected to the host chooses one of them itself.
+    pub async fn is_known_allowed(&self, host: &str, wait: Duration) -> bool {
+        let check = |address: IpAddr| self.check(address, Reach::Policy);
+        if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            return check(address) == AddressVerdict::Allowed;
+        }
+        let mut candidates = Candidates::of_lookup(self.resolver.look_up(host), 0);
+        let all_known = timeout(wait, async {
+            while candidates.receive(check).await.is_some() {}
+        });
+        all_known.await.is_ok() && candidates.has_next() && !candidates.has_forbidden()
+    }
+
+    fn check(&self, address: IpAddr, reach: Reach) -> AddressVerdict {
+        if reach == Reach::Configured || self.policy.may_connect_to(address) {
+            AddressVerdict::Allowed
+        } else {
+            AddressVerdict::Forbidden
+        }
+    }
+}

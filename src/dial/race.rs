@@ -1,0 +1,89 @@
+//! Races connections to the addresses of one name (RFC 8305, "Happy Eyeballs").
+//!
+//! All outgoing connections are opened here. An address that does not answer delays the next one
+//! by [`ATTEMPT_DELAY`] only. The main function is [`race`].
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use super::candidates::{AddressVerdict, Candidates, NoCandidate};
+
+/// Delay between two attempts (RFC 8305, section 8, "Connection Attempt Delay").
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long IPv4 addresses wait for the lookup of IPv6 ones (RFC 8305, section 8, "Resolution
+/// Delay").
+const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+
+/// Maximum number of addresses that are tried for one connection, and so of concurrent sockets.
+const MAX_ATTEMPTS: usize = 8;
+
+/// Error returned when no connection was opened.
+#[derive(Debug)]
+pub enum RaceError {
+    /// There was no address to connect to.
+    NoCandidate(NoCandidate),
+    /// No address accepted a connection. The error is the last one.
+    Unreachable(io::Error),
+}
+
+/// Connects to the first address that answers. The other attempts are dropped.
+///
+/// The race itself has no deadline. `check` decides about every address that a lookup returns.
+///
+/// # Errors
+/// [`RaceError`] if all addresses have failed.
+pub async fn race(
+    mut candidates: Candidates,
+    check: impl Fn(IpAddr) -> AddressVerdict,
+) -> Result<TcpStream, RaceError> {
+    let mut attempts = FuturesUnordered::new();
+    let mut started = 0;
+    let mut next_start = Instant::now();
+    let mut last_error = None;
+    loop {
+        let may_start = started < MAX_ATTEMPTS && candidates.has_next();
+        tokio::select! {
+            Some(result) = attempts.next() => match result {
+                Ok(stream) => return Ok(stream),
+                Err(error) => {
+                    last_error = Some(error);
+                    next_start = Instant::now();
+                }
+            },
+            Some(()) = candidates.receive(&check), if started < MAX_ATTEMPTS => {
+                if started == 0 {
+                    next_start = Instant::now();
+                    if candidates.awaits_preferred() {
+                        next_start += RESOLUTION_DELAY;
+                    }
+                }
+            }
+            () = sleep_until(next_start), if may_start => {
+                if let Some(address) = candidates.take_next() {
+                    attempts.push(connect(address));
+                    started += 1;
+                    next_start = Instant::now() + ATTEMPT_DELAY;
+                }
+            }
+            else => break,
+        }
+    }
+    Err(match last_error {
+        Some(error) => RaceError::Unreachable(error),
+        None => RaceError::NoCandidate(candidates.failure()),
+    })
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // Requests, handshakes and commands are small and wait for their response.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}

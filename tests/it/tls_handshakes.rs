@@ -1,0 +1,129 @@
+//! TLS handshakes that fail, with an error that names what the origin lacks.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{Gateway, Origin, Reply, Tool, archive, eventually, listen};
+
+const NAME: &str = "x-1.0.tar.gz";
+
+/// A TLS server of OpenSSL that serves the files of its folder. Dropping it stops it.
+struct OpensslServer {
+    child: Child,
+    port: u16,
+}
+
+impl OpensslServer {
+    #[track_caller]
+    fn start(folder: &Path, options: &str) -> Self {
+        // Another process may take the port before the server does: the wait below then fails.
+        let address = listen("127.0.0.1").local_addr().expect("it has an address");
+        let child = Command::new("openssl")
+            .args([
+                "s_server", "-WWW", "-quiet", "-cert", "cert.pem", "-key", "key.pem",
+            ])
+            .args(["-accept", &address.to_string()])
+            .args(options.split_whitespace())
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("openssl can be started: install the Debian package openssl");
+        eventually("the server listens", || {
+            std::net::TcpStream::connect(address).ok()
+        });
+        Self {
+            child,
+            port: address.port(),
+        }
+    }
+}
+
+impl Drop for OpensslServer {
+    fn drop(&mut self) {
+        // The process may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn failed_handshake_names_the_missing_feature() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    std::fs::write(folder.path().join(NAME), archive(1, 5000)).expect("it can be written");
+    let run = Tool::new("openssl", "openssl", folder.path()).args(&[
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+        "-days",
+        "30",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+    ]);
+    run.run().assert_success();
+    let other_name = "-servername other.example.org -cert2 cert.pem -key2 key.pem";
+    let fatal_name = format!("{other_name} -servername_fatal");
+    let servers = [
+        ("", None),
+        ("-tls1_2", None),
+        // The alert is a warning, and the handshake goes on.
+        (other_name, None),
+        (&fatal_name, Some("no certificate for this host name")),
+        ("-tls1 -cipher ALL:@SECLEVEL=0", Some("lacks TLS 1.2")),
+        ("-tls1_1 -cipher ALL:@SECLEVEL=0", Some("lacks TLS 1.2")),
+        (
+            "-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256",
+            Some("neither DHE nor RSA"),
+        ),
+        ("-tls1_2 -cipher AES128-SHA", Some("neither DHE nor RSA")),
+        (
+            "-tls1_2 -cipher ECDHE-RSA-AES128-SHA",
+            Some("no common cipher suite"),
+        ),
+        ("-tls1_3 -Verify 1", Some("client certificate")),
+    ];
+    let servers = servers.map(|(options, missing)| {
+        let server = OpensslServer::start(folder.path(), options);
+        (options, missing, server)
+    });
+    let plain = Origin::start();
+    plain.serve("/", Reply::status(400));
+    let bundle = folder.path().join("cert.pem");
+    let mut builder = Gateway::builder()
+        .relay()
+        .one_attempt()
+        .origin(&plain)
+        .env("SSL_CERT_FILE", bundle.to_str().expect("the path is text"));
+    for (_, _, server) in &servers {
+        builder = builder.port(server.port);
+    }
+    let gateway = builder.start();
+    for (options, missing, server) in &servers {
+        let url = format!("https://localhost:{}/{NAME}", server.port);
+        let answer = gateway.get(&url).send();
+        match missing {
+            None => assert_eq!(answer.status, 200, "{options}: {}", answer.text()),
+            Some(part) => {
+                assert_eq!(answer.status, 502, "{options}: {}", answer.text());
+                assert!(answer.text().contains(part), "{options}: {}", answer.text());
+            }
+        }
+    }
+    let answer = gateway
+        .get(&format!("https://localhost:{}/{NAME}", plain.port()))
+        .send();
+    assert!(
+        answer.text().contains("does not speak TLS"),
+        "{}",
+        answer.text()
+    );
+}

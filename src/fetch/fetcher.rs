@@ -140,11 +140,11 @@ impl Fetcher {
     /// Whether a client may be redirected to the origin: no process fetches the target, and neither
     /// the target nor its host has failed recently.
     #[must_use]
-    pub fn has_no_state_for(&self, target: &Target) -> bool {
-        let key = Key::new(target);
+    pub fn has_no_state_for(&self, admitted: &Admitted) -> bool {
+        let key = Key::new(admitted.target());
         self.state.in_flight().get(key).is_none()
             && !self.state.negative_cache.contains_key(&key)
-            && !self.state.circuits.is_open(target)
+            && !self.state.circuits.is_open(admitted)
             && !self.state.cache.leases().is_probably_held(key)
     }
 

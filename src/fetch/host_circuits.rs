@@ -1,7 +1,8 @@
 //! Circuit breakers of origin hosts, one for each scheme, host and port.
 //!
 //! Only the first attempt of a fetch asks for permission. A fetch in progress keeps its remaining
-//! attempts, because its readers wait for it. The results of all attempts are recorded.
+//! attempts, because its readers wait for it. The results of all attempts are recorded. An error
+//! status opens no circuit: it counts for its own target, in the negative cache.
 //!
 //! The main type is [`HostCircuits`].
 
@@ -9,15 +10,20 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::model::{Scheme, Target, lock};
-use crate::origin::OriginError;
-use crate::retry::{CircuitBreaker, CircuitPermit, CircuitRejection, CircuitSettings, ProbeExpiry};
+use super::host_circuit::{FetchClient, HostCircuit, Rejection};
+use crate::model::{Key, Scheme, Target, lock};
+use crate::origin::{HostFault, OriginError};
+use crate::policy::Admitted;
+use crate::retry::{CircuitPermit, CircuitSettings, ProbeExpiry};
 
 /// Maximum number of hosts with a circuit. Failures of further hosts are not recorded.
 const MAX_FAILING_HOSTS: usize = 10_000;
 
 /// `Retry-After` for clients while a probe is in progress.
 const PROBE_WAIT: Duration = Duration::from_secs(5);
+
+/// Time after which a probe without a result no longer keeps other requests away.
+const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Scheme, host and port of a target (RFC 6454, section 4). A client that asks for https at an http
 /// port must not open the circuit of http.
@@ -27,7 +33,7 @@ type OriginKey = (Scheme, String, u16);
 #[derive(Debug)]
 pub struct HostCircuits {
     settings: CircuitSettings,
-    circuits: Mutex<HashMap<OriginKey, CircuitBreaker<OriginError>>>,
+    circuits: Mutex<HashMap<OriginKey, HostCircuit>>,
 }
 
 /// The one fetch that tests whether a host has recovered. If it is dropped without a result, the
@@ -36,10 +42,11 @@ pub struct HostCircuits {
 pub struct HostProbe<'a> {
     circuits: &'a HostCircuits,
     origin: OriginKey,
+    client: FetchClient,
 }
 
 impl HostCircuits {
-    /// A circuit opens for `cooldown` after `failure_threshold` consecutive failed attempts. If
+    /// A circuit opens for `cooldown` after `failure_threshold` consecutive failed connections. If
     /// `failure_threshold` is 0, circuits never open.
     pub fn new(failure_threshold: u32, cooldown: Duration) -> Self {
         Self {
@@ -47,7 +54,7 @@ impl HostCircuits {
                 failure_threshold,
                 cooldown,
                 max_cooldown: cooldown,
-                probe_expiry: ProbeExpiry::Never,
+                probe_expiry: ProbeExpiry::After(PROBE_DEADLINE),
             },
             circuits: Mutex::default(),
         }
@@ -58,15 +65,18 @@ impl HostCircuits {
     ///
     /// # Errors
     /// [`OriginError::CircuitOpen`] if the circuit of the host is open.
-    pub fn try_acquire(&self, target: &Target) -> Result<Option<HostProbe<'_>>, OriginError> {
-        let origin = origin_of(target);
+    pub fn try_acquire(&self, admitted: &Admitted) -> Result<Option<HostProbe<'_>>, OriginError> {
+        let (origin, client) = (origin_of(admitted.target()), admitted.client());
         let permit = match self.circuits().get_mut(&origin) {
-            Some(circuit) => circuit.try_acquire(Instant::now()).map_err(circuit_open)?,
+            Some(circuit) => circuit
+                .try_acquire(client, Instant::now())
+                .map_err(circuit_open)?,
             None => CircuitPermit::Normal,
         };
         Ok((permit == CircuitPermit::Probe).then_some(HostProbe {
             circuits: self,
             origin,
+            client,
         }))
     }
 
@@ -74,41 +84,40 @@ impl HostCircuits {
     ///
     /// # Errors
     /// [`OriginError::CircuitOpen`] if the circuit of the host is open.
-    pub fn check(&self, target: &Target) -> Result<(), OriginError> {
+    pub fn check(&self, admitted: &Admitted) -> Result<(), OriginError> {
         let rejection = self
             .circuits()
-            .get(&origin_of(target))
-            .and_then(|circuit| circuit.rejection(Instant::now()));
+            .get(&origin_of(admitted.target()))
+            .and_then(|circuit| circuit.rejection(admitted.client(), Instant::now()));
         rejection.map_or(Ok(()), |rejection| Err(circuit_open(rejection)))
     }
 
-    /// Whether the host of a target has failed and has not answered since. Clients are then not
+    /// Whether the host of a target has failed and has not answered since. The client is then not
     /// redirected to the host.
-    pub fn is_open(&self, target: &Target) -> bool {
+    pub fn is_open(&self, admitted: &Admitted) -> bool {
         self.circuits()
-            .get(&origin_of(target))
-            .is_some_and(CircuitBreaker::is_open)
+            .get(&origin_of(admitted.target()))
+            .is_some_and(|circuit| circuit.is_open(admitted.client()))
     }
 
     /// Records that the host of a target has sent a response header.
-    pub fn record_first_response(&self, target: &Target) {
-        if let Some(circuit) = self.circuits().get_mut(&origin_of(target)) {
-            circuit.record_first_response();
+    pub fn record_first_response(&self, admitted: &Admitted) {
+        if let Some(circuit) = self.circuits().get_mut(&origin_of(admitted.target())) {
+            circuit.record_first_response(admitted.client());
         }
     }
 
     /// Records a successful attempt at the host of a target.
-    pub fn record_success(&self, target: &Target) {
-        self.circuits().remove(&origin_of(target));
+    pub fn record_success(&self, admitted: &Admitted) {
+        self.circuits().remove(&origin_of(admitted.target()));
     }
 
-    /// Records a failed attempt at the host of a target. The circuit stays open at least for the
-    /// `Retry-After` of the error.
-    pub fn record_failure(&self, target: &Target, error: &OriginError) {
+    /// Records a failed attempt at the host of a target.
+    pub fn record_failure(&self, admitted: &Admitted, fault: HostFault, error: &OriginError) {
         if self.settings.failure_threshold == 0 {
             return;
         }
-        let (origin, now) = (origin_of(target), Instant::now());
+        let (origin, now) = (origin_of(admitted.target()), Instant::now());
         let mut circuits = self.circuits();
         if circuits.len() >= MAX_FAILING_HOSTS && !circuits.contains_key(&origin) {
             circuits.retain(|_, circuit| !circuit.is_disposable(now));
@@ -116,13 +125,19 @@ impl HostCircuits {
                 return;
             }
         }
-        circuits
+        let circuit = circuits
             .entry(origin)
-            .or_insert_with(|| CircuitBreaker::new(self.settings))
-            .record_failure(error.clone(), error.retry_after().unwrap_or_default(), now);
+            .or_insert_with(|| HostCircuit::new(self.settings));
+        match fault {
+            HostFault::Connect => circuit.record_connect_failure(error, now),
+            HostFault::Silence => {
+                let path = Key::new(admitted.target());
+                circuit.record_silence(admitted.client(), path, error, now);
+            }
+        }
     }
 
-    fn circuits(&self) -> MutexGuard<'_, HashMap<OriginKey, CircuitBreaker<OriginError>>> {
+    fn circuits(&self) -> MutexGuard<'_, HashMap<OriginKey, HostCircuit>> {
         lock(&self.circuits)
     }
 }
@@ -130,12 +145,12 @@ impl HostCircuits {
 impl Drop for HostProbe<'_> {
     fn drop(&mut self) {
         if let Some(circuit) = self.circuits.circuits().get_mut(&self.origin) {
-            circuit.abandon_probe(Instant::now());
+            circuit.abandon_probe(self.client, Instant::now());
         }
     }
 }
 
-fn circuit_open(rejection: CircuitRejection<OriginError>) -> OriginError {
+fn circuit_open(rejection: Rejection) -> OriginError {
     OriginError::CircuitOpen {
         last: Box::new(rejection.last_error),
         wait: rejection.retry_in.unwrap_or(PROBE_WAIT),
@@ -149,26 +164,37 @@ fn origin_of(target: &Target) -> OriginKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LimitsConfig;
+    use crate::origin::{ConnectionFault, TimeoutPhase};
+    use crate::policy::{self, Policy};
 
     const COOLDOWN: Duration = Duration::from_secs(30);
 
-    fn failure() -> OriginError {
-        crate::origin::ConnectionFault::Truncated.into()
+    fn fail(circuits: &HostCircuits, admitted: &Admitted) {
+        let error = ConnectionFault::Timeout(TimeoutPhase::Connect).into();
+        circuits.record_failure(admitted, HostFault::Connect, &error);
     }
 
-    fn host(number: usize) -> Target {
-        Target::parse(&format!("https://h{number}.example.org/x")).unwrap()
+    fn host(number: usize) -> Admitted {
+        let config = policy::Config::default();
+        let policy = Policy::new(config, Vec::new(), &[], LimitsConfig::default()).unwrap();
+        let target = Target::parse(&format!("https://h{number}.example.org/x")).unwrap();
+        policy.admit(target).unwrap()
     }
 
     #[test]
     fn number_of_failing_hosts_is_bounded() {
-        let circuits = HostCircuits::new(2, COOLDOWN);
-        for _ in 0..2 {
-            circuits.record_failure(&host(0), &failure());
+        let circuits = HostCircuits::new(1, COOLDOWN);
+        fail(&circuits, &host(0));
+        let open = CircuitSettings {
+            failure_threshold: 2,
+            ..circuits.settings
+        };
+        for number in 0..u16::try_from(MAX_FAILING_HOSTS).unwrap() {
+            let origin = (Scheme::Http, format!("h{number}"), number);
+            circuits.circuits().insert(origin, HostCircuit::new(open));
         }
-        for number in 1..MAX_FAILING_HOSTS + 10 {
-            circuits.record_failure(&host(number), &failure());
-        }
+        fail(&circuits, &host(1));
         assert!(circuits.circuits().len() <= MAX_FAILING_HOSTS);
         assert!(circuits.is_open(&host(0)) && circuits.check(&host(0)).is_err());
         circuits.record_success(&host(0));
@@ -176,25 +202,21 @@ mod tests {
     }
 
     #[test]
-    fn rejection_holds_last_error_and_retry_after() {
+    fn rejection_holds_the_last_error() {
         let circuits = HostCircuits::new(1, COOLDOWN);
-        let busy = OriginError::Status {
-            status: 503,
-            retry_after: Some(COOLDOWN * 3),
-        };
-        circuits.record_failure(&host(0), &busy);
+        fail(&circuits, &host(0));
         let rejection = circuits.check(&host(0)).unwrap_err();
-        assert!(rejection.retry_after().is_some_and(|wait| wait > COOLDOWN));
+        assert!(rejection.retry_after().is_some_and(|wait| wait <= COOLDOWN));
         assert!(matches!(
             rejection,
-            OriginError::CircuitOpen { last, .. } if matches!(*last, OriginError::Status { .. })
+            OriginError::CircuitOpen { last, .. } if matches!(*last, OriginError::Unreachable(_))
         ));
     }
 
     #[test]
     fn client_waits_fixed_time_for_a_probe() {
         let circuits = HostCircuits::new(1, Duration::ZERO);
-        circuits.record_failure(&host(0), &failure());
+        fail(&circuits, &host(0));
         let probe = circuits.try_acquire(&host(0)).unwrap();
         assert!(probe.is_some());
         let rejection = circuits.check(&host(0)).unwrap_err();

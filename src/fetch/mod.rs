@@ -14,6 +14,7 @@ mod error;
 mod fetch_progress;
 mod fetcher;
 mod format_end;
+mod host_circuit;
 mod host_circuits;
 mod host_limits;
 mod in_flight;

@@ -102,15 +102,15 @@ impl<'a> SourceLoop<'a> {
         task: &mut FetchTask<'_>,
         queued: &QueuedSource<'a>,
     ) -> Result<(CompletedBody, FetchPermit), FetchError> {
-        let (state, target) = (task.state, queued.source.target());
+        let (state, admitted) = (task.state, queued.source.admitted());
         let is_first = queued.attempts == 0;
         if is_first {
             // Fail before waiting for a permit, because requests wait for the result.
-            state.circuits.check(target)?;
+            state.circuits.check(admitted)?;
         }
-        let permit = state.host_limiter.acquire(queued.source.admitted()).await;
+        let permit = state.host_limiter.acquire(admitted).await;
         let _probe = if is_first {
-            state.circuits.try_acquire(target)?
+            state.circuits.try_acquire(admitted)?
         } else {
             None
         };
@@ -129,18 +129,21 @@ impl<'a> SourceLoop<'a> {
         error: Option<&FetchError>,
     ) {
         let last = self.download.last_response();
+        let admitted = source.admitted();
         match error {
-            Some(FetchError::Origin(error))
-                if error.counts_against_host() && !last.is_redirected && !last.has_answered =>
-            {
-                circuits.record_failure(source.target(), error);
+            Some(FetchError::Origin(error)) if !last.is_redirected && !last.has_answered => {
+                match error.host_fault() {
+                    Some(fault) => circuits.record_failure(admitted, fault, error),
+                    None if matches!(error, OriginError::Denied(_)) => {}
+                    None => circuits.record_success(admitted),
+                }
             }
             Some(
                 FetchError::Origin(OriginError::Denied(_))
                 | FetchError::NoSpace
                 | FetchError::StoreFailed,
             ) => {}
-            _ => circuits.record_success(source.target()),
+            _ => circuits.record_success(admitted),
         }
     }
 

@@ -46,7 +46,8 @@ pub enum ClientRedirects {
 /// Request for a target.
 #[derive(Debug)]
 pub struct CacheRequest {
-    /// Address of the client, whose new targets are counted.
+    /// Address of the client. Its new targets are counted, and so are the silent hosts of its
+    /// fetches.
     pub client: IpAddr,
     pub endpoint: Endpoint,
     pub delivery: FileDelivery,

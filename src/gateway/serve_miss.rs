@@ -60,7 +60,7 @@ impl Gateway {
             // Few clients follow a redirect from http to ftp.
             && admitted.target().scheme() != Scheme::Ftp
             && !admitted.needs_server_side_fetch()
-            && self.services.fetcher.has_no_state_for(admitted.target())
+            && self.services.fetcher.has_no_state_for(admitted)
             && self.services.passthrough.is_host_known(admitted).await
     }
 

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 pub struct ClientNet(u64);
 
 impl ClientNet {
+    /// Returns the network of an address.
+    #[must_use]
     pub fn from_address(client: IpAddr) -> Self {
         match client.to_canonical() {
             // No allocated IPv6 network has this prefix.

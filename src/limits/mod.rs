@@ -17,5 +17,6 @@ pub(crate) use client::ClientLimits;
 pub use client::{
     LimitsConfig, OverLimit, PendingTransfer, TooManyNewTargets, TransferKind, TransferPermit,
 };
+pub use client_net::ClientNet;
 pub use fd_budget::{FdBudget, MAX_IN_FLIGHT, divide_descriptors};
 pub use upstream::{PassThroughPermit, UpstreamBusy, UpstreamLimits, UpstreamPermit};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TlsFault};
+use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
 use crate::dial::DialError;
 use crate::policy::PolicyDenied;
 
@@ -112,16 +112,34 @@ impl OriginError {
         )
     }
 
-    /// Returns whether the host failed, and not only the request for this target.
+    /// Returns the fault of the host, or `None` if only the request for this target failed.
     #[must_use]
-    pub fn counts_against_host(&self) -> bool {
+    pub fn host_fault(&self) -> Option<HostFault> {
         match self {
-            Self::Unreachable(_) | Self::TlsFailure(_) => true,
-            Self::Status { status, .. } => *status >= 500,
-            Self::Denied(_)
+            Self::TlsFailure(_)
+            | Self::Unreachable(
+                ConnectionFault::Dial(_)
+                | ConnectionFault::Connect(_)
+                | ConnectionFault::Timeout(TimeoutPhase::Connect),
+            ) => Some(HostFault::Connect),
+            Self::Unreachable(
+                ConnectionFault::Timeout(TimeoutPhase::Response) | ConnectionFault::Closed(_),
+            ) => Some(HostFault::Silence),
+            Self::Unreachable(_)
+            | Self::Status { .. }
+            | Self::Denied(_)
             | Self::InvalidResponse(_)
             | Self::InvalidRequest(_)
-            | Self::CircuitOpen { .. } => false,
+            | Self::CircuitOpen { .. } => None,
         }
     }
+}
+
+/// Fault of a host, before it has answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostFault {
+    /// No connection was opened: lookup, TCP or TLS failed.
+    Connect,
+    /// The host did not answer the request.
+    Silence,
 }

@@ -30,7 +30,7 @@ use std::time::SystemTime;
 
 pub use body::Body;
 pub use config::{Config, FtpTls};
-pub use error::{OriginError, RequestFailed};
+pub use error::{HostFault, OriginError, RequestFailed};
 pub use failure_kind::FailureKind;
 pub use fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
 pub use request::{Method, OriginRequest, Resume};

@@ -189,7 +189,10 @@ impl Policy {
             // A request with the client's own credentials must go to exactly that host.
             Sharing::Private => self.admit_upgraded(&rules, target)?.0,
         };
-        Ok(Admission { admitted, transfer })
+        Ok(Admission {
+            admitted: admitted.for_client(client),
+            transfer,
+        })
     }
 
     /// Removes the state of idle clients. Call it periodically to free memory.
@@ -269,6 +272,7 @@ impl Policy {
             request_options,
             required_sha256: self.required_sha256(&target),
             upgraded_from: None,
+            client: None,
             target,
         };
         (admitted, alias)

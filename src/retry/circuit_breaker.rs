@@ -19,9 +19,9 @@ pub struct CircuitSettings {
 /// When the next request becomes a probe although the last probe has reported no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeExpiry {
-    /// Never. The caller reports the end of every probe, with
-    /// [`CircuitBreaker::abandon_probe`] if it has no result.
-    Never,
+    /// After this time. The caller reports the end of every probe, with
+    /// [`CircuitBreaker::abandon_probe`] if it has no result, but a probe may take long.
+    After(Duration),
     /// After another cooldown, because the caller may drop a probe without a report.
     AfterCooldown,
 }
@@ -40,7 +40,7 @@ pub enum CircuitPermit {
 pub struct CircuitRejection<E> {
     /// Error that opened the circuit.
     pub last_error: E,
-    /// Time until the next probe. `None` while a probe that cannot expire is in progress.
+    /// Time until the next probe. `None` while a probe is in progress that will report its end.
     pub retry_in: Option<Duration>,
 }
 
@@ -69,8 +69,8 @@ enum CircuitState<E> {
     HalfOpen {
         last_error: E,
         cooldown: Duration,
-        /// Time at which the next request becomes a probe. `None` means never.
-        expires: Option<Instant>,
+        /// Time at which the next request becomes a probe.
+        expires: Instant,
     },
 }
 
@@ -107,8 +107,8 @@ impl<E: Clone> CircuitBreaker<E> {
             return Ok(CircuitPermit::Normal);
         };
         let expires = match self.settings.probe_expiry {
-            ProbeExpiry::Never => None,
-            ProbeExpiry::AfterCooldown => Some(now + *cooldown),
+            ProbeExpiry::After(deadline) => now + deadline,
+            ProbeExpiry::AfterCooldown => now + *cooldown,
         };
         self.state = CircuitState::HalfOpen {
             last_error: last_error.clone(),
@@ -121,23 +121,26 @@ impl<E: Clone> CircuitBreaker<E> {
     /// Returns the rejection that a request would get now, or `None` if the request may be sent.
     #[must_use]
     pub fn rejection(&self, now: Instant) -> Option<CircuitRejection<E>> {
-        let (last_error, until) = match &self.state {
+        let (last_error, until, is_known) = match &self.state {
             CircuitState::Closed { .. } => return None,
             CircuitState::Open {
                 last_error, until, ..
-            } => (last_error, Some(*until)),
+            } => (last_error, *until, true),
             CircuitState::HalfOpen {
                 last_error,
                 expires,
                 ..
-            } => (last_error, *expires),
+            } => {
+                let is_known = self.settings.probe_expiry == ProbeExpiry::AfterCooldown;
+                (last_error, *expires, is_known)
+            }
         };
-        if until.is_some_and(|until| until <= now) {
+        if until <= now {
             return None;
         }
         Some(CircuitRejection {
             last_error: last_error.clone(),
-            retry_in: until.map(|until| until - now),
+            retry_in: is_known.then(|| until - now),
         })
     }
 
@@ -182,6 +185,14 @@ impl<E: Clone> CircuitBreaker<E> {
             until: now + cooldown,
         };
         was_closed
+    }
+
+    /// Opens a closed circuit at once, whatever its number of failures.
+    pub fn open(&mut self, error: E, now: Instant) {
+        if let CircuitState::Closed { failures } = &mut self.state {
+            *failures = self.settings.failure_threshold;
+            self.record_failure(error, Duration::ZERO, now);
+        }
     }
 
     /// Records that the probe ended without a result. The next request becomes the probe.
@@ -236,7 +247,7 @@ mod tests {
         failure_threshold: 3,
         cooldown: Duration::from_secs(30),
         max_cooldown: Duration::from_secs(30),
-        probe_expiry: ProbeExpiry::Never,
+        probe_expiry: ProbeExpiry::After(Duration::from_mins(10)),
     };
 
     const ERROR: &str = "connection reset";
@@ -292,7 +303,20 @@ mod tests {
         let rejection = circuit
             .try_acquire(later + SETTINGS.cooldown * 10)
             .unwrap_err();
-        assert_eq!(rejection.retry_in, None, "however long the probe takes");
+        assert_eq!(rejection.retry_in, None, "the probe reports its end");
+        let deadline = later + Duration::from_mins(10);
+        assert_eq!(circuit.try_acquire(deadline), Ok(CircuitPermit::Probe));
+        assert!(circuit.try_acquire(deadline).is_err());
+    }
+
+    #[test]
+    fn closed_circuit_opens_on_request() {
+        let now = Instant::now();
+        let mut circuit = CircuitBreaker::new(SETTINGS);
+        circuit.open(ERROR, now);
+        assert_eq!(wait(&circuit, now), Some(SETTINGS.cooldown));
+        circuit.open(ERROR, now + SETTINGS.cooldown / 2);
+        assert_eq!(wait(&circuit, now), Some(SETTINGS.cooldown), "open already");
     }
 
     #[test]

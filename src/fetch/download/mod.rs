@@ -52,7 +52,7 @@ pub struct Download<'a> {
 pub struct LastResponse {
     /// The response, or the error in its place, came from another host after a redirect.
     pub is_redirected: bool,
-    /// A response with a status below 500 arrived. The host works, whatever happens to the body.
+    /// A response arrived. The host works, whatever its status says and happens to its body.
     pub has_answered: bool,
 }
 
@@ -180,12 +180,10 @@ impl<'a> Download<'a> {
                 Ok(response) => response.is_redirected(),
                 Err(failed) => failed.is_redirected,
             },
-            has_answered: answer
-                .as_ref()
-                .is_ok_and(|response| response.status() < 500),
+            has_answered: answer.is_ok(),
         };
         if self.last_response.has_answered {
-            self.state.circuits.record_first_response(source.target());
+            self.state.circuits.record_first_response(source.admitted());
         }
         Ok(answer?)
     }

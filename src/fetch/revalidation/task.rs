@@ -121,9 +121,7 @@ impl ExchangeTask {
         state: &FetcherState,
         fields: &Fields,
     ) -> Result<(Response, Times), FetchError> {
-        let target = self.admitted.target();
-        state.circuits.check(target)?;
-        let _probe = state.circuits.try_acquire(target)?;
+        let _probe = state.circuits.try_acquire(&self.admitted)?;
         let request = OriginRequest {
             headers: fields
                 .iter()
@@ -135,7 +133,7 @@ impl ExchangeTask {
         let requested_at = SystemTime::now();
         match state.origin.request(&self.admitted, request).await {
             Ok(response) => {
-                state.circuits.record_success(target);
+                state.circuits.record_success(&self.admitted);
                 let times = Times {
                     requested_at,
                     received_at: SystemTime::now(),
@@ -146,8 +144,9 @@ impl ExchangeTask {
                 error,
                 is_redirected,
             }) => {
-                if error.counts_against_host() && !is_redirected {
-                    state.circuits.record_failure(target, &error);
+                if let Some(fault) = error.host_fault().filter(|_| !is_redirected) {
+                    let circuits = &state.circuits;
+                    circuits.record_failure(&self.admitted, fault, &error);
                 }
                 Err(error.into())
             }

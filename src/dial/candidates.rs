@@ -1,6 +1,7 @@
 //! Addresses of one name, as its lookups return them, in the order in which they are tried.
 //!
-//! Families alternate, and IPv6 comes first (RFC 8305, section 4). The main type is [`Candidates`].
+//! Families alternate, and IPv6 comes first (RFC 8305, section 4). The main type is
+//! [`AddressCandidates`].
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +20,7 @@ pub enum AddressVerdict {
 }
 
 /// Addresses that may be connected to, and the lookups that may add more.
-pub struct Candidates {
+pub struct AddressCandidates {
     lookups: FuturesUnordered<SharedLookup>,
     port: u16,
     v6: VecDeque<SocketAddr>,
@@ -38,7 +39,7 @@ pub enum NoCandidate {
     Lookup(LookupError),
 }
 
-impl Candidates {
+impl AddressCandidates {
     fn new(port: u16) -> Self {
         Self {
             lookups: FuturesUnordered::new(),

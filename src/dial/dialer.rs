@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::candidates::{AddressVerdict, Candidates, NoCandidate};
+use super::candidates::{AddressCandidates, AddressVerdict, NoCandidate};
 use super::config::Config;
 use super::error::DialError;
 use super::race::{RaceError, race};
@@ -93,8 +93,10 @@ impl Dialer {
     ) -> Result<TcpStream, DialError> {
         let check = |address: IpAddr| self.check(address, reach);
         let candidates = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) => Candidates::of_address(SocketAddr::new(address, port), check(address)),
-            Err(_) => Candidates::of_lookup(self.resolver.look_up(host), port),
+            Ok(address) => {
+                AddressCandidates::of_address(SocketAddr::new(address, port), check(address))
+            }
+            Err(_) => AddressCandidates::of_lookup(self.resolver.look_up(host), port),
         };
         let raced = timeout(self.connect_timeout, race(candidates, check))
             .await
@@ -119,7 +121,7 @@ impl Dialer {
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
             return check(address) == AddressVerdict::Allowed;
         }
-        let mut candidates = Candidates::of_lookup(self.resolver.look_up(host), 0);
+        let mut candidates = AddressCandidates::of_lookup(self.resolver.look_up(host), 0);
         let all_known = timeout(wait, async {
             while candidates.receive(check).await.is_some() {}
         });

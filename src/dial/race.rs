@@ -12,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
-use super::candidates::{AddressVerdict, Candidates, NoCandidate};
+use super::candidates::{AddressCandidates, AddressVerdict, NoCandidate};
 
 /// Delay between two attempts (RFC 8305, section 8, "Connection Attempt Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -40,7 +40,7 @@ pub enum RaceError {
 /// # Errors
 /// [`RaceError`] if all addresses have failed.
 pub async fn race(
-    mut candidates: Candidates,
+    mut candidates: AddressCandidates,
     check: impl Fn(IpAddr) -> AddressVerdict,
 ) -> Result<TcpStream, RaceError> {
     let mut attempts = FuturesUnordered::new();

@@ -133,10 +133,9 @@ impl LookupTable {
             return;
         }
         let oldest = self.running.iter().min_by_key(|(_, lookup)| lookup.number);
-        if let Some(key) = oldest.map(|(key, _)| key.clone()) {
-            if let Some(oldest) = self.running.remove(&key) {
-                oldest.displaced.cancel();
-            }
+        let oldest = oldest.map(|(key, _)| key.clone());
+        if let Some(oldest) = oldest.and_then(|key| self.running.remove(&key)) {
+            oldest.displaced.cancel();
         }
     }
 }

@@ -3,7 +3,7 @@
 //! `getaddrinfo` cannot be cancelled. A lookup that its caller has given up keeps its thread until
 //! the system's own timeout. No other work uses these threads. The main type is [`SystemResolver`].
 
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::thread;
 
@@ -48,7 +48,7 @@ impl SystemResolver {
             })
             .map_err(|error| LookupError::Failed(error.to_string()))?;
         match receiver.await {
-            Ok(Ok(found)) => Ok(found.iter().map(|address| address.ip()).collect()),
+            Ok(Ok(found)) => Ok(found.iter().map(SocketAddr::ip).collect()),
             // The standard library does not pass on why the name has no address.
             Ok(Err(_)) | Err(_) => Err(LookupError::NoAddress),
         }

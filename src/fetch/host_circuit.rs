@@ -222,7 +222,8 @@ mod tests {
     }
 
     fn client(number: u8) -> FetchClient {
-        Some(ClientNet::from_address(IpAddr::from([10, 0, 0, number])))
+        let address = IpAddr::from([10, 0, 0, number]);
+        Some(address).map(ClientNet::from_address)
     }
 
     /// Records silence of `paths` for a client.

@@ -47,8 +47,8 @@ impl Gateway {
     }
 
     /// Returns whether the client may be redirected to the origin. It must be known to follow
-    /// redirects, and must get the same bytes there. Its own lookup must not lead to an address that
-    /// policy forbids.
+    /// redirects, and must get the same bytes there. Its own lookup must not lead to an address
+    /// that policy forbids.
     async fn can_redirect_to_origin(&self, request: &CacheRequest, admitted: &Admitted) -> bool {
         let config = self.config.load();
         config.miss == MissPolicy::Redirect

@@ -4,19 +4,17 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::http;
-use hyper_util::client::legacy;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, IF_RANGE,
     PROXY_AUTHORIZATION, RANGE, TRANSFER_ENCODING, USER_AGENT, VIA,
 };
 use reqwest::{StatusCode, Version};
-use tokio::time::timeout;
 
 use super::body::{Body, BodyStream};
 use super::config::Config;
 use super::cookies::ChainCookies;
 use super::error::OriginError;
-use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase};
+use super::fault::{ConnectionFault, ProtocolFault, RequestFault};
 use super::http_clients::{ClientPair, HttpClients};
 use super::http_error::classify;
 use super::request::{Method, OriginRequest, Resume};
@@ -164,11 +162,7 @@ async fn send_with_retry(
     response_timeout: Duration,
 ) -> Result<http::Response<Incoming>, OriginError> {
     let again = copy_if_idempotent(&request);
-    let timed_out = |_| ConnectionFault::Timeout(TimeoutPhase::Response);
-    let error = match timeout(response_timeout, send(&clients.pooled, request))
-        .await
-        .map_err(timed_out)?
-    {
+    let error = match send(&clients.pooled, request, response_timeout).await {
         Ok(response) => return Ok(response),
         Err(error) => error,
     };
@@ -180,12 +174,17 @@ async fn send_with_retry(
                 %error,
                 "kept-alive connection failed, sending the request on a fresh one"
             );
-            let response = timeout(response_timeout, send(&clients.fresh, again))
-                .await
-                .map_err(timed_out)?;
-            response.map_err(|error| classify(&legacy::Error::from(error)))
+            let response = send(&clients.fresh, again, response_timeout).await;
+            response.map_err(classify_send)
         }
-        (error, _) => Err(classify(&legacy::Error::from(error))),
+        (error, _) => Err(classify_send(error)),
+    }
+}
+
+fn classify_send(error: SendError) -> OriginError {
+    match error {
+        SendError::Stale(error) | SendError::Failed(error) => classify(&error),
+        SendError::TimedOut(phase) => ConnectionFault::Timeout(phase).into(),
     }
 }
 

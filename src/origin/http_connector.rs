@@ -18,8 +18,8 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 use super::egress_proxy::{EgressProxy, ProxyFault, ProxyTransport};
-use super::http_stream::{ByteStream, OriginStream, TargetForm};
-use super::opened::record_opened;
+use super::http_stream::{ByteStream, OriginStream, RequestForm};
+use super::opened::{Opening, record_opening};
 use super::tls::find_tls_error;
 use crate::dial::{DialError, Dialer, Reach};
 
@@ -76,11 +76,12 @@ impl Service<Uri> for OriginConnector {
 
     fn call(&mut self, destination: Uri) -> Self::Future {
         let parts = Arc::clone(&self.parts);
+        record_opening(Opening::InProgress);
         Box::pin(async move {
             let stream = timeout(parts.connect_timeout, parts.connect(&destination))
                 .await
                 .map_err(|_| ConnectError::Timeout)??;
-            record_opened(stream.id());
+            record_opening(Opening::Opened(stream.id()));
             Ok(TokioIo::new(stream))
         })
     }
@@ -96,15 +97,18 @@ impl ConnectorParts {
             None => 80,
         };
         let (mut stream, form) = match &self.egress_proxy {
-            None => (self.connect_directly(host, port).await?, TargetForm::Origin),
+            None => (
+                self.connect_directly(host, port).await?,
+                RequestForm::Origin,
+            ),
             Some(proxy) => {
                 let mut stream = self.connect_to_proxy(proxy).await?;
                 if is_tls {
                     let authority = format!("{host}:{port}");
                     proxy.open_tunnel(&mut stream, &authority).await?;
-                    (stream, TargetForm::Origin)
+                    (stream, RequestForm::Origin)
                 } else {
-                    (stream, TargetForm::Absolute)
+                    (stream, RequestForm::Absolute)
                 }
             }
         };

@@ -19,7 +19,7 @@ pub struct ConnectionId(u64);
 
 /// Form of the request target (RFC 9112, section 3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetForm {
+pub enum RequestForm {
     Origin,
     /// Absolute form, for a plain request through an egress proxy.
     Absolute,
@@ -29,11 +29,11 @@ pub enum TargetForm {
 pub struct OriginStream {
     io: Box<dyn ByteStream>,
     id: ConnectionId,
-    form: TargetForm,
+    form: RequestForm,
 }
 
 impl OriginStream {
-    pub fn new(io: Box<dyn ByteStream>, form: TargetForm) -> Self {
+    pub fn new(io: Box<dyn ByteStream>, form: RequestForm) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             io,
@@ -50,7 +50,7 @@ impl OriginStream {
 impl Connection for OriginStream {
     fn connected(&self) -> Connected {
         Connected::new()
-            .proxy(self.form == TargetForm::Absolute)
+            .proxy(self.form == RequestForm::Absolute)
             .extra(self.id)
     }
 }

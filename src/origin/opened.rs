@@ -7,23 +7,32 @@ use std::cell::Cell;
 use super::http_stream::ConnectionId;
 
 tokio::task_local! {
-    /// The last connection that the current request opened.
-    static OPENED: Cell<Option<ConnectionId>>;
+    static OPENED: Cell<Opening>;
 }
 
-/// Runs a request, of which [`opened_connection`] then states the connection.
+/// Progress of the connection that a request opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// The request uses a kept-alive connection, as far as is known.
+    NotBegun,
+    /// Lookup, connection or handshake have not ended.
+    InProgress,
+    Opened(ConnectionId),
+}
+
+/// Runs a request, of which [`opening`] then states the connection.
 pub async fn with_opened<T>(request: impl Future<Output = T>) -> T {
-    OPENED.scope(Cell::new(None), request).await
+    OPENED.scope(Cell::new(Opening::NotBegun), request).await
 }
 
-/// Records a connection that was opened for the current request.
-pub fn record_opened(connection: ConnectionId) {
+/// Records the progress of a connection for the current request.
+pub fn record_opening(progress: Opening) {
     // If the request got a kept-alive connection meanwhile, a task without OPENED opens the new one
     // for the pool.
-    OPENED.try_with(|opened| opened.set(Some(connection))).ok();
+    OPENED.try_with(|opened| opened.set(progress)).ok();
 }
 
-/// Returns the connection that the current request opened. Only within [`with_opened`].
-pub fn opened_connection() -> Option<ConnectionId> {
-    OPENED.try_with(Cell::get).ok().flatten()
+/// Returns the progress of the connection that the current request opens.
+pub fn opening() -> Opening {
+    OPENED.try_with(Cell::get).unwrap_or(Opening::NotBegun)
 }

@@ -6,14 +6,17 @@
 //! the connection that the request itself opened. If they differ, the connection had been kept
 //! alive.
 
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::http::{Extensions, Request, Response};
 use hyper_util::client::legacy::{Client, Error};
+use tokio::time::timeout;
 
+use super::fault::TimeoutPhase;
 use super::http_connector::OriginConnector;
 use super::http_stream::ConnectionId;
-use super::opened::{opened_connection, with_opened};
+use super::opened::{Opening, opening, with_opened};
 
 /// Client of one egress route.
 pub type HttpClient = Client<OriginConnector, reqwest::Body>;
@@ -24,33 +27,32 @@ pub enum SendError {
     /// A kept-alive connection ended before the header section of its response was complete.
     Stale(Error),
     Failed(Error),
-}
-
-impl From<SendError> for Error {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::Stale(error) | SendError::Failed(error) => error,
-        }
-    }
+    TimedOut(TimeoutPhase),
 }
 
 /// Sends a request and returns the response when its header section is complete.
 ///
 /// # Errors
-/// [`SendError`] if there is no response.
+/// [`SendError`] if there is no response within `limit`.
 pub async fn send(
     client: &HttpClient,
     request: Request<reqwest::Body>,
+    limit: Duration,
 ) -> Result<Response<Incoming>, SendError> {
     let sending = async {
-        let response = client.request(request).await;
-        response.map_err(|error| {
-            if is_stale(&error) {
-                SendError::Stale(error)
-            } else {
-                SendError::Failed(error)
+        match timeout(limit, client.request(request)).await {
+            Ok(response) => response.map_err(|error| {
+                if is_stale(&error) {
+                    SendError::Stale(error)
+                } else {
+                    SendError::Failed(error)
+                }
+            }),
+            Err(_) if opening() == Opening::InProgress => {
+                Err(SendError::TimedOut(TimeoutPhase::Connect))
             }
-        })
+            Err(_) => Err(SendError::TimedOut(TimeoutPhase::Response)),
+        }
     };
     with_opened(sending).await
 }
@@ -61,7 +63,7 @@ pub async fn send(
 /// of the previous response, so they cost only that connection.
 fn is_stale(error: &Error) -> bool {
     let failed = connection_of(error);
-    failed.is_some() && failed != opened_connection()
+    failed.is_some_and(|failed| opening() != Opening::Opened(failed))
 }
 
 fn connection_of(error: &Error) -> Option<ConnectionId> {

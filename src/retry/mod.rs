@@ -5,8 +5,8 @@
 
 mod backoff;
 mod circuit_breaker;
+mod circuit_settings;
 
 pub use backoff::Backoff;
-pub use circuit_breaker::{
-    CircuitBreaker, CircuitPermit, CircuitRejection, CircuitSettings, ProbeExpiry,
-};
+pub use circuit_breaker::CircuitBreaker;
+pub use circuit_settings::{CircuitPermit, CircuitRejection, CircuitSettings, ProbeExpiry};

@@ -99,22 +99,22 @@ fn silence_opens_for_each_client() {
         let request = gateway.get(&origin.url(&path));
         let forwarded = format!("10.0.0.{client}");
         let answer = request.header("X-Forwarded-For", &forwarded).send();
-        (answer.status, origin.count(&path))
+        (answer.status, origin.count(&path) > 0)
     };
     let good = Reply::file(&body);
     for path in ["a-1", "b-1", "c-1"] {
-        assert_eq!(get(1, path, &silence()), (504, 1));
+        assert_eq!(get(1, path, &silence()), (504, true));
     }
-    assert_eq!(get(1, "d-1", &good), (504, 0), "open for this client");
-    assert_eq!(get(2, "d-1", &good), (200, 1), "closed for others");
+    assert_eq!(get(1, "d-1", &good), (504, false), "open for this client");
+    assert_eq!(get(2, "d-1", &good), (200, true), "closed for others");
     for client in [3, 4] {
         for path in ["a-1", "b-1", "c-1"] {
-            assert_eq!(get(client, path, &silence()), (504, 1));
+            assert_eq!(get(client, path, &silence()), (504, true));
         }
     }
     assert_eq!(
         get(5, "d-1", &good),
-        (504, 0),
+        (504, false),
         "two clients open it for all"
     );
 }

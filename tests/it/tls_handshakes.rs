@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::{Gateway, Origin, Reply, Tool, archive, eventually, listen};
+use crate::harness::{FtpServer, Gateway, Tool, archive, eventually, listen};
 
 const NAME: &str = "x-1.0.tar.gz";
 
@@ -95,13 +95,13 @@ fn failed_handshake_names_the_missing_feature() {
         let server = OpensslServer::start(folder.path(), options);
         (options, missing, server)
     });
-    let plain = Origin::start();
-    plain.serve("/", Reply::status(400));
+    // It sends a line of text first.
+    let plain = FtpServer::start();
     let bundle = folder.path().join("cert.pem");
     let mut builder = Gateway::builder()
         .relay()
         .one_attempt()
-        .origin(&plain)
+        .port(plain.port())
         .env("SSL_CERT_FILE", bundle.to_str().expect("the path is text"));
     for (_, _, server) in &servers {
         builder = builder.port(server.port);

@@ -30,7 +30,7 @@ impl Gateway {
         request: CacheRequest,
     ) -> Result<CacheResponse, RequestError> {
         let permit = self.acquire_upstream_permit()?;
-        // A foreign site may mean something else by a digest in the path. The fetch itself checks it.
+        // A foreign site may mean something else by a digest in the path. The fetch checks it.
         let accepts_mismatch = is_path_digest_optional(admitted, &request);
         let nothing = ExpectedDigests::nothing();
         let stated = if accepts_mismatch {

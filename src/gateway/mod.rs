@@ -11,6 +11,7 @@ mod config;
 mod digest_check;
 mod error;
 mod fetch_response;
+mod find_stored;
 mod in_flight;
 mod invalidation;
 mod lookup;

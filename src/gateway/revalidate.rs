@@ -2,28 +2,23 @@
 //! origin otherwise.
 //!
 //! The rules are in `freshness`, and the exchange with the origin is in `fetch`. Requests that
-//! share no exchange are in `ask_alone`. This file must not know header fields beyond those. The
-//! main function is [`respond`].
+//! share no exchange are in `ask_alone`, and the choice of the stored response is in `find_stored`.
+//! This file must not know header fields beyond those. The main function is [`respond`].
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::ask_alone::{ask_alone, pass_on};
-use super::digest_check::{StoredBytes, check_digests, verify};
 use super::error::RequestError;
 use super::pass_through::{self, NOT_FORWARDED_WITH_DIGEST};
 use super::request::{CacheRequest, Endpoint, RequestMethod};
 use super::response::{CacheResponse, CacheStatus, ForwardReason};
 use super::serve_observed::{ObservedResponder, Stored, StoredKind};
 use super::services::GatewayServices;
-use crate::cache::TargetLookup;
 use crate::fetch::{ExchangeReader, FetchError, FirstAnswer, SharedRequest, StoredObservation};
-use crate::freshness::{
-    Completeness, Freshness, Observation, Redirects, RequestLimits, Reuse, Staleness,
-    WithoutValidator,
-};
+use crate::freshness::{Freshness, Redirects, RequestLimits, Reuse, Staleness, WithoutValidator};
 use crate::limits::UpstreamPermit;
-use crate::model::{Fields, FileType, Key};
+use crate::model::{Fields, FileType};
 use crate::policy::Admitted;
 
 /// Responds to a GET or HEAD for a target of class `revalidate`.
@@ -43,14 +38,14 @@ pub async fn respond(
 }
 
 /// One request for a target of class `revalidate`.
-struct Revalidation<'a> {
-    services: &'a GatewayServices,
-    admitted: &'a Admitted,
-    request: CacheRequest,
+pub(super) struct Revalidation<'a> {
+    pub(super) services: &'a GatewayServices,
+    pub(super) admitted: &'a Admitted,
+    pub(super) request: CacheRequest,
     /// File type that the name of the target promises.
     file_type: FileType,
     /// Fields of the request that may go to the origin for other clients too.
-    fields: Fields,
+    pub(super) fields: Fields,
     limits: RequestLimits,
     arrived_at: Instant,
 }
@@ -82,70 +77,6 @@ impl<'a> Revalidation<'a> {
         }
     }
 
-    /// Returns the stored response that the fields of the request select, if its body is stored.
-    async fn find_stored(&self) -> Option<Stored> {
-        if let Some(stored) = self.find_stored_as(self.admitted.target()).await {
-            return Some(stored);
-        }
-        let former = self.admitted.upgraded_from()?;
-        self.find_stored_as(former).await
-    }
-
-    async fn find_stored_as(&self, target: &Target) -> Option<Stored> {
-        let key = Key::new(target);
-        let known = self.services.cache.observations().list(key).await;
-        let known = known
-            .inspect_err(|error| tracing::warn!(%error, %key, "stored responses cannot be read"))
-            .ok()?;
-        match known.into_iter().find(|one| self.is_selected(one)) {
-            Some(observation) => self.open(observation, StoredKind::Observation).await,
-            None => self.find_record_as(target).await,
-        }
-    }
-
-    fn is_selected(&self, observation: &Observation) -> bool {
-        let is_of_endpoint = match self.request.endpoint {
-            // A client of the URL prefix wants a file.
-            Endpoint::Gateway => !(300..400).contains(&observation.status),
-            // A proxy passes redirects on. Relative links in the file would be wrong otherwise.
-            Endpoint::Proxy => observation.redirects == Redirects::None,
-        };
-        is_of_endpoint
-            && observation.completeness == Completeness::Confirmed
-            && observation.vary.matches(&self.fields)
-    }
-
-    /// Returns what was stored as an immutable target, or by an operator.
-    async fn find_record(&self) -> Option<Stored> {
-        self.find_record_as(self.admitted.target()).await
-    }
-
-    async fn find_record_as(&self, target: &Target) -> Option<Stored> {
-        match self.services.cache.lookup(target).await {
-            Ok(TargetLookup::Known(records)) => {
-                let observation = Observation::from_record(records.active());
-                self.open(observation, StoredKind::Record).await
-            }
-            _ => None,
-        }
-    }
-
-    async fn open(&self, observation: Observation, kind: StoredKind) -> Option<Stored> {
-        let opened = self.services.cache.observations().open(&observation).await;
-        let hit = opened
-            .inspect_err(|error| tracing::warn!(%error, "stored response cannot be opened"))
-            .ok()??;
-        if !self.request.expected.is_empty() {
-            let verified = verify(&self.services.cache, &hit).await.ok()?;
-            Some(verified).filter(|bytes| *bytes == StoredBytes::Intact)?;
-        }
-        Some(Stored {
-            observation: Arc::new(observation),
-            hit,
-            kind,
-        })
-    }
-
     async fn respond_from(self, stored: Stored) -> Result<CacheResponse, RequestError> {
         let policy = self.services.cache.observations().reuse_policy();
         let now = SystemTime::now();
@@ -169,13 +100,6 @@ impl<'a> Revalidation<'a> {
             }
             Reuse::Validate { if_unreachable } => self.validate(stored, if_unreachable).await,
         }
-    }
-
-    /// Whether a stored response has the digests that the client expects.
-    async fn is_expected(&self, stored: &Stored) -> bool {
-        let expected = &self.request.expected;
-        let checked = check_digests(&self.services.cache, expected, &stored.hit).await;
-        checked.is_ok_and(|bytes| bytes == StoredBytes::Intact)
     }
 
     /// Returns the request to the origin. With a stored response it is conditional.

@@ -67,7 +67,7 @@ impl Cache {
     pub async fn publish_variant(
         &self,
         sealed: Sealed,
-        mut record: Record,
+        record: Record,
     ) -> Result<Option<Published>, CacheError> {
         let placement = Placement::New(Acceptance::Refused);
         match self.publish_placed(sealed, record, placement).await {

@@ -164,8 +164,8 @@ impl BodyReader {
             }
             BodyCheck::Accepted(_) if self.expectation == Expectation::Nothing => {}
             BodyCheck::Accepted(digests) => self.check_digests(&progress, &digests).await?,
-            BodyCheck::Rejected(Rejection::ByPath, _)
-                if self.on_mismatch == OnMismatch::PassOn => {}
+            BodyCheck::Rejected(Rejection::ByPath, _) if self.on_mismatch == OnMismatch::PassOn => {
+            }
             BodyCheck::Rejected(_, digests) => {
                 if self.expectation == Expectation::Nothing
                     || self.check_digests(&progress, &digests).await.is_err()

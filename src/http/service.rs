@@ -63,9 +63,7 @@ pub async fn serve(
         Port::Proxy => {
             let origin = RequestOrigin::from_proxy_port(&request);
             match origin.at_own_gateway(&request, &service.settings.load()) {
-                Some(own) => {
-                    gateway_endpoint::serve(&request, payload, &service, own, guard).await
-                }
+                Some(own) => gateway_endpoint::serve(&request, payload, &service, own, guard).await,
                 None => {
                     let proxied = ProxyRequest {
                         request: &request,

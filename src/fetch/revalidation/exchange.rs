@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{oneshot, watch};
 
-use super::request::ExchangeKey;
 use crate::cache::Cache;
 use crate::fetch::FetchError;
 use crate::fetch::body_reader::BodyReader;

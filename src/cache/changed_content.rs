@@ -1,6 +1,5 @@
 //! Targets whose bytes changed upstream: when other bytes may be served, and how they are stored.
 
-use std::time::Duration;
 
 use super::config::OnChange;
 use super::error::CacheError;
@@ -9,9 +8,6 @@ use super::hit::Hit;
 use super::open;
 use crate::disk::{DiskError, Placement, Published, Sealed, TargetRecords};
 use crate::model::{Acceptance, ExpectedDigests, Key, Record};
-
-/// Resolution of the times in records.
-const MIN_STEP: Duration = Duration::from_millis(1);
 
 impl Cache {
     /// Whether other bytes may be served for a target after the first ones were evicted. They may

@@ -221,15 +221,14 @@ mod tests {
         Key::new(&Target::parse(&format!("https://example.org/{number}")).unwrap())
     }
 
-    fn client(number: u8) -> FetchClient {
-        let address = IpAddr::from([10, 0, 0, number]);
-        Some(address).map(ClientNet::from_address)
+    fn client(number: u8) -> ClientNet {
+        ClientNet::from_address(IpAddr::from([10, 0, 0, number]))
     }
 
     /// Records silence of `paths` for a client.
     fn record(circuit: &mut HostCircuit, number: u8, paths: &[usize], now: Instant) {
         for number_of_path in paths {
-            circuit.record_silence(client(number), path(*number_of_path), &silence(), now);
+            circuit.record_silence(Some(client(number)), path(*number_of_path), &silence(), now);
         }
     }
 
@@ -244,8 +243,8 @@ mod tests {
         ] {
             let mut circuit = HostCircuit::new(SETTINGS);
             record(&mut circuit, 1, paths, now);
-            assert_eq!(circuit.is_open(client(1)), is_open, "{paths:?}");
-            assert!(!circuit.is_open(client(2)) && !circuit.is_open(None));
+            assert_eq!(circuit.is_open(Some(client(1))), is_open, "{paths:?}");
+            assert!(!circuit.is_open(Some(client(2))) && !circuit.is_open(None));
         }
     }
 
@@ -255,7 +254,7 @@ mod tests {
         let mut circuit = HostCircuit::new(SETTINGS);
         record(&mut circuit, 1, &[1, 2], now);
         record(&mut circuit, 1, &[3], now + SILENCE_WINDOW);
-        assert!(!circuit.is_open(client(1)));
+        assert!(!circuit.is_open(Some(client(1))));
     }
 
     #[test]
@@ -272,7 +271,7 @@ mod tests {
         assert_eq!(permit, CircuitPermit::Probe);
         circuit.record_silence(None, path(9), &silence(), later);
         assert!(
-            circuit.rejection(client(7), later).is_some(),
+            circuit.rejection(Some(client(7)), later).is_some(),
             "the probe failed"
         );
     }
@@ -285,7 +284,7 @@ mod tests {
             assert!(!circuit.is_open(None));
             circuit.record_connect_failure(&silence(), now);
         }
-        assert!(circuit.is_open(None) && circuit.is_open(client(1)));
+        assert!(circuit.is_open(None) && circuit.is_open(Some(client(1))));
     }
 
     #[test]

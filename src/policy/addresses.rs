@@ -78,16 +78,33 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Addresses of documentation, which belong to no machine.
+const FOREIGN_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const FOREIGN_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+
 /// Returns whether an address belongs to this machine.
 ///
-/// Services of this machine may trust its own addresses, public ones included. A connected UDP
-/// socket has the source address that the kernel would use, and sends no packet. It is `address`
-/// itself for an address of this machine only. Asking at each connection needs no list of
-/// interfaces, which may change at any time.
+/// Services of this machine may trust its own addresses, public ones included. Asking the kernel at
+/// each connection needs no list of interfaces, which may change at any time. No packet is sent.
 pub fn is_own_address(address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    let foreign: IpAddr = match address {
+        IpAddr::V4(_) => FOREIGN_V4.into(),
+        IpAddr::V6(_) => FOREIGN_V6.into(),
+    };
+    // A machine with `ip_nonlocal_bind` can bind every address.
+    is_own_source(address) || can_bind(address) && !can_bind(foreign)
+}
+
+fn can_bind(address: IpAddr) -> bool {
+    UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
+}
+
+/// Returns whether the kernel would use `address` itself as the source of a packet to it. Secondary
+/// addresses of an interface may have the first one as their source.
+fn is_own_source(address: IpAddr) -> bool {
     // Any port has the same route.
     const PORT: u16 = 9;
-    let address = address.to_canonical();
     let any: IpAddr = match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

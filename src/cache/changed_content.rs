@@ -1,6 +1,5 @@
 //! Targets whose bytes changed upstream: when other bytes may be served, and how they are stored.
 
-
 use super::config::OnChange;
 use super::error::CacheError;
 use super::handle::Cache;

@@ -62,16 +62,15 @@ pub async fn serve(
         }
         Port::Proxy => {
             let origin = RequestOrigin::from_proxy_port(&request);
-            match origin.at_own_gateway(&request, &service.settings.load()) {
-                Some(own) => gateway_endpoint::serve(&request, payload, &service, own, guard).await,
-                None => {
-                    let proxied = ProxyRequest {
-                        request: &request,
-                        payload,
-                        origin: &origin,
-                    };
-                    proxy_endpoint::serve(proxied, &service, guard).await
-                }
+            if let Some(own) = origin.at_own_gateway(&request, &service.settings.load()) {
+                gateway_endpoint::serve(&request, payload, &service, own, guard).await
+            } else {
+                let proxied = ProxyRequest {
+                    request: &request,
+                    payload,
+                    origin: &origin,
+                };
+                proxy_endpoint::serve(proxied, &service, guard).await
             }
         }
     };

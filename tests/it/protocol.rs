@@ -194,7 +194,9 @@ fn malformed_requests_get_text_and_log_line() {
 /// Returns malformed heads, each with its status and a part of the error text.
 fn malformed() -> Vec<(String, u16, &'static str)> {
     let long = "x".repeat(70_000);
-    let fields: String = (0..97).map(|number| format!("X-{number}: y\r\n")).collect();
+    let fields = (0..97).fold(String::new(), |all, number| {
+        all + &format!("X-{number}: y\r\n")
+    });
     vec![
         (
             format!("GET /{long} HTTP/1.1\r\nHost: x\r\n\r\n"),

@@ -30,14 +30,14 @@ pub struct BodyReader {
     progress: watch::Receiver<FetchProgress>,
     position: ReaderPosition,
     is_collapsed: bool,
-    expectation: Expectation,
+    stated: StatedDigests,
     on_mismatch: OnMismatch,
     cache: Cache,
 }
 
 /// Digests that one reader expects.
 #[derive(Debug, PartialEq, Eq)]
-enum Expectation {
+enum StatedDigests {
     Nothing,
     Stated(ExpectedDigests),
     /// The body has the stated digests.
@@ -56,10 +56,10 @@ impl BodyReader {
             progress,
             position,
             is_collapsed: false,
-            expectation: if expected.is_empty() {
-                Expectation::Nothing
+            stated: if expected.is_empty() {
+                StatedDigests::Nothing
             } else {
-                Expectation::Stated(expected)
+                StatedDigests::Stated(expected)
             },
             on_mismatch: OnMismatch::Fail,
             cache,
@@ -93,7 +93,7 @@ impl BodyReader {
     /// # Errors
     /// The error of the fetch.
     pub async fn first_result(&mut self) -> Result<FirstResult, FetchError> {
-        let states_digests = self.expectation != Expectation::Nothing;
+        let states_digests = self.stated != StatedDigests::Nothing;
         let progress = self
             .wait_for(|progress| match &progress.state {
                 FetchState::AwaitingHead => false,
@@ -162,12 +162,12 @@ impl BodyReader {
                     return Err(error);
                 }
             }
-            BodyCheck::Accepted(_) if self.expectation == Expectation::Nothing => {}
+            BodyCheck::Accepted(_) if self.stated == StatedDigests::Nothing => {}
             BodyCheck::Accepted(digests) => self.check_digests(&progress, &digests).await?,
             BodyCheck::Rejected(Rejection::ByPath, _) if self.on_mismatch == OnMismatch::PassOn => {
             }
             BodyCheck::Rejected(_, digests) => {
-                if self.expectation == Expectation::Nothing
+                if self.stated == StatedDigests::Nothing
                     || self.check_digests(&progress, &digests).await.is_err()
                 {
                     return Err(self.failure().await);
@@ -195,7 +195,7 @@ impl BodyReader {
         progress: &FetchProgress,
         digests: &Digests,
     ) -> Result<(), FetchError> {
-        let Expectation::Stated(expected) = &self.expectation else {
+        let StatedDigests::Stated(expected) = &self.stated else {
             return Ok(());
         };
         let found = if digests.covers(expected) {
@@ -221,7 +221,7 @@ impl BodyReader {
                 found: digests.sha256,
             });
         }
-        self.expectation = Expectation::Met;
+        self.stated = StatedDigests::Met;
         Ok(())
     }
 

@@ -135,6 +135,7 @@ pub fn in_values(mut table: Table) -> Vec<ConfigLoadError> {
         // A removed value may make another one a mistake, which only follows from the first.
         let follows = removed.iter().any(|gone| {
             *gone == key
+                || gone.strip_suffix("_file") == Some(key.as_str())
                 || error
                     .reason
                     .contains(gone.rsplit('.').next().unwrap_or(gone))

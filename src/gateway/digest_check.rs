@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::error::RequestError;
 use crate::cache::{Cache, CacheError, FileHit};
-use crate::model::{Digests, ExpectedDigests};
+use crate::model::{Cause, Digests, Event, EventSink, ExpectedDigests, Sha256};
+use crate::policy::Admitted;
 
 /// State of a stored object whose digests a client has stated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,4 +76,22 @@ pub fn compare(expected: &ExpectedDigests, digests: &Digests) -> Result<(), Requ
         }),
         None => Ok(()),
     }
+}
+
+/// Reports a client that states digests of other bytes than the target has. A digest that the path
+/// or the operator's checksum file requires is no statement of the client.
+pub fn report_wrong_statement(
+    events: &EventSink,
+    admitted: &Admitted,
+    stated: &ExpectedDigests,
+    found: Sha256,
+) {
+    if stated.is_empty() || !admitted.required_digests().is_empty() {
+        return;
+    }
+    events.emit(Event::FetchFailed {
+        target: admitted.target().clone(),
+        cause: Cause::ClientDigest,
+        detail: format!("a client expects {stated}, and the target has sha256:{found}"),
+    });
 }

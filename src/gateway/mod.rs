@@ -53,6 +53,7 @@ use crate::cache::{DiskHealth, Hit};
 use crate::limits::{PendingTransfer, TransferKind, UpstreamPermit};
 use crate::model::{Scheme, Sha256, Target};
 use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Sharing};
+use digest_check::report_wrong_statement;
 use lookup::{Lookup, MissKind, lookup};
 use required_digest::reject_checksum_violation;
 use serve_hit::HitResponder;
@@ -100,9 +101,13 @@ impl Gateway {
         if transfer.is_bandwidth_limited() {
             request.delivery = FileDelivery::Direct;
         }
-        let response = self.respond(&admitted, request).await?;
+        let stated = request.expected.clone();
+        let response = self.respond(&admitted, request).await;
+        if let Err(RequestError::Mismatch { found, .. }) = &response {
+            report_wrong_statement(&self.services.events, &admitted, &stated, *found);
+        }
         Ok(ClientDownload {
-            response,
+            response: response?,
             permit: transfer.begin()?,
         })
     }

@@ -65,7 +65,8 @@ fn file_is_fetched_once_with_its_date() {
         0
     );
     let record = fs::read_to_string(&gateway.records_of(&url)[0]).expect("a record can be read");
-    assert!(record.contains("\"ftp://127.0.0.1\""), "{record}");
+    let source = server.url("");
+    assert!(record.contains(&format!("{source:?}")), "{record}");
 }
 
 #[test]

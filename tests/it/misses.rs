@@ -50,7 +50,8 @@ fn redirect_points_to_canonical_target() {
     answer.assert_status(302);
     let target = origin.named_url(&format!("{PATH}?b=2&a=%27"));
     assert_eq!(answer.wants("location"), target);
-    gateway.await_fetch(&target);
+    // The log hides values of parameters that name no file or version.
+    gateway.await_fetch(&origin.named_url(&format!("{PATH}?b=…&a=%27")));
 }
 
 /// Requests a target for the first time, as `agent` or without a name.

@@ -40,7 +40,7 @@ fn own_address_through_proxy_is_served() {
         file.assert_body(200, &body);
         assert_eq!(
             file.header("content-disposition"),
-            Some("attachment"),
+            Some("attachment; filename=\"x-1.0.tar.gz\""),
             "{own}"
         );
         gateway.await_stored(&url);

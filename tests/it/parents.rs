@@ -48,7 +48,7 @@ fn parent_serves_target_missing_at_origin() {
     let record = std::fs::read_to_string(&gateway.records_of(&origin.url(PATH))[0])
         .expect("the record can be read");
     assert!(
-        record.contains("\"source\": \"http://127.0.0.1\""),
+        record.contains(&format!("\"source\": \"http://{address}\"")),
         "{record}"
     );
     gateway

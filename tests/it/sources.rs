@@ -298,18 +298,21 @@ fn busy_origin_is_retried_after_other_sources() {
 fn open_circuit_does_not_delay_fetch() {
     let world = World::new();
     let body = archive(10, 5000);
-    world
-        .origin
-        .serve("/elsewhere-1.0.tar.gz", Reply::status(503));
     world.mirror.serve(ELSEWHERE, Reply::file(&body));
-    let gateway = world.gateway().set("fetch.breaker_failures", "1").start();
-    gateway
-        .get(&world.origin.url("/elsewhere-1.0.tar.gz"))
-        .header("User-Agent", "curl/8")
-        .send()
-        .assert_problem(502);
+    let gateway = world.gateway().start();
+    // Silence on three paths opens the circuit of the origin.
+    for number in 0..3 {
+        let path = format!("/elsewhere-{number}.0.tar.gz");
+        let silence = Reply::status(200).stop_before_head(Stop::Cut);
+        world.origin.serve(&path, silence);
+        let request = gateway.get(&world.origin.url(&path));
+        request
+            .header("User-Agent", "curl/8")
+            .send()
+            .assert_problem(504);
+    }
     gateway.assert_serves(&world.url(), &body);
-    assert_eq!(world.asked(), [1, 1, 0]);
+    assert_eq!(world.asked(), [3, 1, 0]);
 }
 
 #[test]

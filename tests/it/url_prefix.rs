@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{DATE, Ended, Gateway, Origin, Reply, Waiting, archive, sha256};
+use crate::harness::{DATE, Ended, Gateway, NameServer, Origin, Reply, Waiting, archive, sha256};
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
@@ -40,10 +40,18 @@ fn all_spellings_of_target_share_one_object() {
 fn bare_host_name_means_https() {
     // The egress proxy keeps requests for these names on the machine.
     let egress = Origin::start();
+    let names = NameServer::start();
+    names.serve("files.example.test", &["192.0.2.1"]);
     let gateway = Gateway::builder()
         .port(443)
         .text("fetch.egress_proxy", &egress.url(""))
+        .set("dial.nameservers", &format!("[\"{}\"]", names.address()))
+        .set(
+            "policy.allow_networks",
+            "[\"127.0.0.0/8\", \"192.0.2.0/24\"]",
+        )
         .one_attempt()
+        .set("fetch.breaker_failures", "0")
         .start();
     for (form, target) in [
         (

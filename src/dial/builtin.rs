@@ -25,8 +25,8 @@ use crate::model::{ConfigError, lock};
 /// Files of the system. A change of one replaces the resolver.
 const SYSTEM_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
 
-/// Minimum interval between two looks at [`SYSTEM_FILES`].
-const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+/// Minimum interval between two looks at [`SYSTEM_FILES`], which are two calls of `stat`.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum number of cached responses.
 const CACHE_ENTRIES: u64 = 10_000;

@@ -10,7 +10,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
 use super::error::LookupError;
-use super::resolver::{NameLookup, SharedLookup};
+use super::lookup_table::SharedLookup;
+use super::resolver::NameLookup;
 
 /// Decision about one address of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::candidates::{AddressCandidates, AddressVerdict, NoCandidate};
 use super::config::Config;
 use super::error::DialError;
+use super::lookup_table::Asker;
 use super::race::{RaceError, race};
 use super::resolver::Resolver;
 use crate::model::ConfigError;
@@ -53,7 +54,8 @@ impl Dialer {
     /// # Errors
     /// As [`Dialer::connect_to_host`].
     pub async fn connect(&self, tunnel: &AdmittedTunnel) -> Result<TcpStream, DialError> {
-        self.connect_to_host(tunnel.host(), tunnel.port(), Reach::Policy)
+        let (host, port) = (tunnel.host(), tunnel.port());
+        self.connect_to_host(host, port, Reach::Policy, tunnel.client())
             .await
     }
 
@@ -62,8 +64,8 @@ impl Dialer {
     /// # Errors
     /// As [`Dialer::connect_to_host`].
     pub async fn connect_to_origin(&self, admitted: &Admitted) -> Result<TcpStream, DialError> {
-        let target = admitted.target();
-        self.connect_to_host(target.host(), target.port(), Reach::Policy)
+        let (host, port) = (admitted.target().host(), admitted.target().port());
+        self.connect_to_host(host, port, Reach::Policy, admitted.client())
             .await
     }
 
@@ -73,12 +75,12 @@ impl Dialer {
     /// [`DialError`] with that address in place of a host.
     pub async fn connect_to_address(&self, address: SocketAddr) -> Result<TcpStream, DialError> {
         let host = address.ip().to_string();
-        self.connect_to_host(&host, address.port(), Reach::Policy)
+        self.connect_to_host(&host, address.port(), Reach::Policy, None)
             .await
     }
 
     /// Connects to the address of `host` that answers first. `host` is a name or an IP address,
-    /// also in brackets.
+    /// also in brackets. A lookup counts for `asker`.
     ///
     /// # Errors
     /// [`DialError::Forbidden`] if none of its addresses is allowed, [`DialError::Unresolved`],
@@ -90,13 +92,14 @@ impl Dialer {
         host: &str,
         port: u16,
         reach: Reach,
+        asker: Asker,
     ) -> Result<TcpStream, DialError> {
         let check = |address: IpAddr| self.check(address, reach);
         let candidates = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
             Ok(address) => {
                 AddressCandidates::of_address(SocketAddr::new(address, port), check(address))
             }
-            Err(_) => AddressCandidates::of_lookup(self.resolver.look_up(host), port),
+            Err(_) => AddressCandidates::of_lookup(self.resolver.look_up(host, asker), port),
         };
         let raced = timeout(self.connect_timeout, race(candidates, check))
             .await
@@ -113,15 +116,17 @@ impl Dialer {
         })
     }
 
-    /// Returns whether all addresses of a host are known within `wait`, and allowed.
+    /// Returns whether all addresses of the target's host are known within `wait`, and allowed.
     ///
     /// A client that is redirected to the host chooses one of them itself.
-    pub async fn is_known_allowed(&self, host: &str, wait: Duration) -> bool {
+    pub async fn is_known_allowed(&self, admitted: &Admitted, wait: Duration) -> bool {
+        let host = admitted.target().host();
         let check = |address: IpAddr| self.check(address, Reach::Policy);
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
             return check(address) == AddressVerdict::Allowed;
         }
-        let mut candidates = AddressCandidates::of_lookup(self.resolver.look_up(host), 0);
+        let lookup = self.resolver.look_up(host, admitted.client());
+        let mut candidates = AddressCandidates::of_lookup(lookup, 0);
         let all_known = timeout(wait, async {
             while candidates.receive(check).await.is_some() {}
         });

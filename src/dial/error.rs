@@ -33,7 +33,7 @@ pub enum LookupError {
     /// The name server's own text, such as a response code.
     #[error("the name server failed: {0}")]
     Failed(String),
-    /// Newer lookups needed the place of this one, which had waited longest.
+    /// Newer lookups needed the place of this one. Its client had more than any other.
     #[error("too many lookups wait for a response")]
     Displaced,
 }

@@ -235,12 +235,16 @@ impl Gateway {
         Ok(self.services.upstream.acquire_upstream_permit()?)
     }
 
-    /// Checks a `CONNECT`. `target` is the https URL of its authority.
+    /// Checks the `CONNECT` of a client. `target` is the https URL of its authority.
     ///
     /// # Errors
     /// [`RequestError::Denied`].
-    pub fn admit_connect(&self, target: Target) -> Result<AdmittedConnect, RequestError> {
-        Ok(self.services.policy.admit_connect(target)?)
+    pub fn admit_connect(
+        &self,
+        target: Target,
+        client: IpAddr,
+    ) -> Result<AdmittedConnect, RequestError> {
+        Ok(self.services.policy.admit_connect(target, client)?)
     }
 
     /// Connects an admitted tunnel.

@@ -135,7 +135,7 @@ fn admit(
     if is_own_authority(authority, &service.settings.load(), client.facts.gateway) {
         return Ok((AdmittedConnect::PlainHttp, transfer));
     }
-    Ok((service.gateway.admit_connect(target)?, transfer))
+    Ok((service.gateway.admit_connect(target, address)?, transfer))
 }
 
 /// Serves a connection on which the client or the server may speak first, in any protocol.

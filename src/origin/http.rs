@@ -21,7 +21,7 @@ use super::request::{Method, OriginRequest, Resume};
 use super::response::{Response, ResponseHead};
 use super::reuse::{SendError, send};
 use super::tls::TrustedCertificates;
-use crate::dial::Dialer;
+use crate::dial::{Asker, Dialer};
 use crate::model::{ConfigError, HttpVersion, Scheme};
 use crate::policy::Admitted;
 
@@ -125,7 +125,8 @@ impl HttpOrigin {
             None => self.config.idle_timeout,
         };
         let outgoing = outgoing(hop, request, headers)?;
-        let mut response = send_with_retry(&clients, outgoing, response_timeout).await?;
+        let mut response =
+            send_with_retry(&clients, outgoing, hop.client(), response_timeout).await?;
         let status = response.status();
         if status.is_informational() {
             // If a 101 were passed on, nginx would turn its connection to Millpond into a tunnel.
@@ -159,10 +160,11 @@ impl HttpOrigin {
 async fn send_with_retry(
     clients: &ClientPair,
     request: OutgoingRequest,
+    asker: Asker,
     response_timeout: Duration,
 ) -> Result<http::Response<Incoming>, OriginError> {
     let again = copy_if_idempotent(&request);
-    let error = match send(&clients.pooled, request, response_timeout).await {
+    let error = match send(&clients.pooled, request, asker, response_timeout).await {
         Ok(response) => return Ok(response),
         Err(error) => error,
     };
@@ -174,7 +176,7 @@ async fn send_with_retry(
                 %error,
                 "kept-alive connection failed, sending the request on a fresh one"
             );
-            let response = send(&clients.fresh, again, response_timeout).await;
+            let response = send(&clients.fresh, again, asker, response_timeout).await;
             response.map_err(classify_send)
         }
         (error, _) => Err(classify_send(error)),

@@ -19,9 +19,9 @@ use tower_service::Service;
 
 use super::egress_proxy::{EgressProxy, ProxyFault, ProxyTransport};
 use super::http_stream::{ByteStream, OriginStream, RequestForm};
-use super::opened::{Opening, record_opening};
+use super::opened::{Opening, current_asker, record_opening};
 use super::tls::find_tls_error;
-use crate::dial::{DialError, Dialer, Reach};
+use crate::dial::{Asker, DialError, Dialer, Reach};
 
 /// Opens connections to the origins of one egress route. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -76,9 +76,11 @@ impl Service<Uri> for OriginConnector {
 
     fn call(&mut self, destination: Uri) -> Self::Future {
         let parts = Arc::clone(&self.parts);
+        let asker = current_asker();
         record_opening(Opening::InProgress);
         Box::pin(async move {
-            let stream = timeout(parts.connect_timeout, parts.connect(&destination))
+            let connecting = parts.connect(&destination, asker);
+            let stream = timeout(parts.connect_timeout, connecting)
                 .await
                 .map_err(|_| ConnectError::Timeout)??;
             record_opening(Opening::Opened(stream.id()));
@@ -88,7 +90,7 @@ impl Service<Uri> for OriginConnector {
 }
 
 impl ConnectorParts {
-    async fn connect(&self, destination: &Uri) -> Result<OriginStream, ConnectError> {
+    async fn connect(&self, destination: &Uri, asker: Asker) -> Result<OriginStream, ConnectError> {
         let host = destination.host().ok_or(ConnectError::InvalidHost)?;
         let is_tls = destination.scheme_str() == Some("https");
         let port = match destination.port_u16() {
@@ -98,7 +100,7 @@ impl ConnectorParts {
         };
         let (mut stream, form) = match &self.egress_proxy {
             None => (
-                self.connect_directly(host, port).await?,
+                self.connect_directly(host, port, asker).await?,
                 RequestForm::Origin,
             ),
             Some(proxy) => {
@@ -122,8 +124,11 @@ impl ConnectorParts {
         &self,
         host: &str,
         port: u16,
+        asker: Asker,
     ) -> Result<Box<dyn ByteStream>, ConnectError> {
-        let stream = self.dialer.connect_to_host(host, port, Reach::Policy);
+        let stream = self
+            .dialer
+            .connect_to_host(host, port, Reach::Policy, asker);
         Ok(Box::new(stream.await?))
     }
 
@@ -133,7 +138,7 @@ impl ConnectorParts {
     ) -> Result<Box<dyn ByteStream>, ConnectError> {
         let dialed = self
             .dialer
-            .connect_to_host(&proxy.host, proxy.port, Reach::Configured);
+            .connect_to_host(&proxy.host, proxy.port, Reach::Configured, None);
         let stream = Box::new(dialed.await?);
         match proxy.transport {
             ProxyTransport::Plain => Ok(stream),

@@ -1,13 +1,16 @@
-//! The connection that a request has opened itself, if any.
+//! The connection that a request has opened itself, if any, and the client it is opened for.
 //!
-//! It knows no client and no protocol. The main function is [`with_opened`].
+//! The HTTP client has no way to pass these on to its connector. It knows no protocol. The main
+//! function is [`with_opened`].
 
 use std::cell::Cell;
 
 use super::http_stream::ConnectionId;
+use crate::dial::Asker;
 
 tokio::task_local! {
     static OPENED: Cell<Opening>;
+    static ASKER: Asker;
 }
 
 /// Progress of the connection that a request opens.
@@ -20,9 +23,16 @@ pub enum Opening {
     Opened(ConnectionId),
 }
 
-/// Runs a request, of which [`opening`] then states the connection.
-pub async fn with_opened<T>(request: impl Future<Output = T>) -> T {
-    OPENED.scope(Cell::new(Opening::NotBegun), request).await
+/// Runs a request for a client. [`opening`] then states the connection of the request.
+pub async fn with_opened<T>(asker: Asker, request: impl Future<Output = T>) -> T {
+    let request = OPENED.scope(Cell::new(Opening::NotBegun), request);
+    ASKER.scope(asker, request).await
+}
+
+/// Returns the client of the current request. `None` also for a connection that is opened for no
+/// request.
+pub fn current_asker() -> Asker {
+    ASKER.try_with(|asker| *asker).ok().flatten()
 }
 
 /// Records the progress of a connection for the current request.

@@ -17,6 +17,7 @@ use super::fault::TimeoutPhase;
 use super::http_connector::OriginConnector;
 use super::http_stream::ConnectionId;
 use super::opened::{Opening, opening, with_opened};
+use crate::dial::Asker;
 
 /// Client of one egress route.
 pub type HttpClient = Client<OriginConnector, reqwest::Body>;
@@ -30,13 +31,14 @@ pub enum SendError {
     TimedOut(TimeoutPhase),
 }
 
-/// Sends a request and returns the response when its header section is complete.
+/// Sends a request of `asker`, and returns the response when its header section is complete.
 ///
 /// # Errors
 /// [`SendError`] if there is no response within `limit`.
 pub async fn send(
     client: &HttpClient,
     request: Request<reqwest::Body>,
+    asker: Asker,
     limit: Duration,
 ) -> Result<Response<Incoming>, SendError> {
     let sending = async {
@@ -54,7 +56,7 @@ pub async fn send(
             Err(_) => Err(SendError::TimedOut(TimeoutPhase::Response)),
         }
     };
-    with_opened(sending).await
+    with_opened(asker, sending).await
 }
 
 /// Returns whether the request failed on a kept-alive connection, before any response.

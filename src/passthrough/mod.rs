@@ -143,8 +143,9 @@ impl PassThrough {
 
     /// Returns whether all addresses of the target's host are known at once, and allowed.
     pub async fn is_host_known(&self, admitted: &Admitted) -> bool {
-        let host = admitted.target().host();
-        self.dialer.is_known_allowed(host, KNOWN_HOST_WAIT).await
+        self.dialer
+            .is_known_allowed(admitted, KNOWN_HOST_WAIT)
+            .await
     }
 
     /// Connects a blind tunnel to its target.

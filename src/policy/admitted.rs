@@ -216,6 +216,7 @@ pub enum AdmittedConnect {
 #[derive(Debug, Clone)]
 pub struct AdmittedTunnel {
     pub(super) target: Target,
+    pub(super) client: ClientNet,
 }
 
 impl AdmittedTunnel {
@@ -227,6 +228,12 @@ impl AdmittedTunnel {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.target.port()
+    }
+
+    /// Returns the network of the client that requested the tunnel.
+    #[must_use]
+    pub fn client(&self) -> Option<ClientNet> {
+        Some(self.client)
     }
 
     /// Returns the IP address, if the host is one.

@@ -47,7 +47,9 @@ pub use request_options::{EgressRoute, EgressRouteError, RequestOptions, is_prox
 pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
 
-use crate::limits::{ClientLimits, LimitsConfig, PendingTransfer, TooManyNewTargets, TransferKind};
+use crate::limits::{
+    ClientLimits, ClientNet, LimitsConfig, PendingTransfer, TooManyNewTargets, TransferKind,
+};
 use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
 use admitted::NetworkUse;
 use checksum_file::ChecksumFile;
@@ -313,12 +315,16 @@ impl Policy {
         })
     }
 
-    /// Checks a `CONNECT host:port`, given as the https target of that authority.
+    /// Checks a client's `CONNECT host:port`, given as the https target of that authority.
     ///
     /// # Errors
     /// The first rule that denies it. [`PolicyDenied::ConnectPort`] if the port is neither allowed
     /// for tunnels nor for http.
-    pub fn admit_connect(&self, target: Target) -> Result<AdmittedConnect, PolicyDenied> {
+    pub fn admit_connect(
+        &self,
+        target: Target,
+        client: IpAddr,
+    ) -> Result<AdmittedConnect, PolicyDenied> {
         let rules = self.rules.load();
         let port = target.port();
         let tunnel = rules.check_connect_port(port);
@@ -328,7 +334,8 @@ impl Policy {
         }
         rules.check_host(&target)?;
         rules.check_address_of(&target)?;
-        let admitted = AdmittedTunnel { target };
+        let client = ClientNet::from_address(client);
+        let admitted = AdmittedTunnel { target, client };
         Ok(match (tunnel, is_http) {
             (Err(_), _) => AdmittedConnect::PlainHttp,
             (Ok(()), true) => AdmittedConnect::TunnelOrHttp(admitted),

@@ -90,7 +90,7 @@ const MODULES: [(&str, &[&str]); 22] = [
         &["origin", "dial", "policy", "limits", "model"],
     ),
     ("origin", &["dial", "policy", "model"]),
-    ("dial", &["policy", "model"]),
+    ("dial", &["policy", "limits", "model"]),
     ("disk", &["freshness", "model"]),
     ("bucket", &["retry", "model"]),
     ("policy", &["limits", "model"]),

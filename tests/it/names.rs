@@ -1,12 +1,15 @@
 //! Name lookups: TTLs, names without an answer, and names that lead to forbidden addresses.
 
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use hickory_proto::rr::RecordType::{A, AAAA};
 
+use tokio::net::TcpSocket;
+
 use crate::harness::{
     Builder, DNS_NAME, DnsReply, Gateway, NameServer, Named, Origin, Reply, Waiting, archive,
-    eventually,
+    can_replace_system_files, eventually,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -67,6 +70,141 @@ fn dead_names_delay_no_other_name() {
         start.elapsed()
     );
     drop(waiting);
+}
+
+#[test]
+fn dead_names_cost_only_their_client() {
+    let (server, origin) = (NameServer::start(), Origin::start());
+    let body = archive(7, 5000);
+    let late = ["alone", "joined", "led", "own"];
+    for name in late {
+        origin.serve(&format!("/{name}-1.0.gz"), Reply::file(&body));
+        let late = DnsReply::Late(vec![[127, 0, 0, 1].into()]);
+        server.script(&format!("{name}.example.test"), A, vec![late]);
+    }
+    for number in 0..DEAD_NAMES {
+        server.silence(&format!("dead-{number}.example.test"));
+    }
+    let gateway = resolving(&server, &origin)
+        .set("limits.burst", "5000")
+        .start();
+    let await_query = |name: &str| {
+        let name = format!("{name}.example.test");
+        eventually("the name is asked for", || {
+            (server.count(&name, A) > 0).then_some(())
+        });
+    };
+    let get = |name: &str| {
+        let url = url(name, &origin, &format!("/{name}-1.0.gz"));
+        let waiting = gateway.get(&url).start();
+        await_query(name);
+        waiting
+    };
+    let attack = |name: &str| {
+        let authority = format!("{name}.example.test:{}", origin.port());
+        let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+        let socket = connect_from("127.0.0.2", gateway.proxy_addr());
+        Waiting::send_on(socket, head.as_bytes(), false)
+    };
+    let alone = get("alone");
+    // The other client asks for the same name, before or after.
+    let led = attack("led");
+    await_query("led");
+    let waiting = [alone, get("led"), get("joined")];
+    let joined = attack("joined");
+    let dead: Vec<_> = (0..DEAD_NAMES)
+        .map(|number| attack(&format!("dead-{number}")))
+        .collect();
+    eventually("the dead names are asked for", || {
+        (server.total() >= 2 * DEAD_NAMES).then_some(())
+    });
+    // The newest lookup of that client has a place as well.
+    let own = attack("own");
+    await_query("own");
+    server.answer_late();
+    for waiting in waiting {
+        waiting.head().finish().assert_body(200, &body);
+    }
+    for tunnel in [led, joined, own] {
+        assert_eq!(tunnel.head().head.status, 200);
+    }
+    drop(dead);
+}
+
+/// Connects from another address of this machine.
+fn connect_from(ip: &str, address: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .expect("a runtime can be made");
+    runtime.block_on(async {
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        let source = SocketAddr::new(ip.parse().expect("the address is valid"), 0);
+        socket.bind(source).expect("the address is free");
+        let stream = socket.connect(address).await.expect("the port is open");
+        let stream = stream.into_std().expect("a stream can be taken");
+        stream.set_nonblocking(false).expect("the mode can be set");
+        stream
+    })
+}
+
+#[test]
+fn changed_system_files_count_at_once() {
+    if !can_replace_system_files() {
+        eprintln!("SKIPPED: no mount namespace can be made");
+        return;
+    }
+    let (first, second) = (
+        NameServer::start_at("127.0.0.71:53"),
+        NameServer::start_at("127.0.0.72:53"),
+    );
+    let (origin, other) = (Origin::start(), Origin::start_at("127.0.0.2"));
+    let body = archive(8, 5000);
+    // A kept-alive connection would need no lookup.
+    let reply = || Reply::ok(&body).header("Connection", "close");
+    for origin in [&origin, &other] {
+        for name in ["listed", "short", "long"] {
+            origin.serve(&format!("/{name}"), reply());
+        }
+    }
+    first.serve("short.one.example.test", &["127.0.0.1"]);
+    first.serve("long.example.test", &["127.0.0.1"]);
+    second.serve("short.two.example.test", &["127.0.0.2"]);
+    second.serve("long.example.test", &["127.0.0.2"]);
+    let builder = Gateway::builder()
+        .relay()
+        .one_attempt()
+        .set("fetch.breaker_failures", "0")
+        .text("cache.negative_ttl", "1ms");
+    let builder = builder.origin(&origin).origin(&other).system_files(
+        "127.0.0.1 listed.example.test listed\n",
+        "search one.example.test\nnameserver 127.0.0.71\n",
+    );
+    let gateway = builder.clone().start();
+    let get = |host: &str, origin: &Origin, path: &str| {
+        let url = format!("http://{host}:{}{path}", origin.port());
+        gateway.get(&url).send().status
+    };
+    let hosts = [
+        ("listed", "/listed"),
+        ("listed.example.test", "/listed"),
+        ("short", "/short"),
+        ("long.example.test", "/long"),
+    ];
+    for (host, path) in hosts {
+        assert_eq!(get(host, &origin, path), 200, "{host}");
+    }
+    assert_eq!(first.count("listed.one.example.test", A), 0);
+    builder.write_system_files(
+        "127.0.0.2 listed.example.test listed # moved\n",
+        "search two.example.test\nnameserver 127.0.0.72\n",
+    );
+    eventually("the files are read again", || {
+        (get("listed", &other, "/listed") == 200).then_some(())
+    });
+    for (host, path) in hosts {
+        assert_eq!(get(host, &other, path), 200, "{host}");
+    }
 }
 
 #[test]

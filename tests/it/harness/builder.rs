@@ -20,6 +20,12 @@ pub fn millpond(folder: &Path, args: &[&str]) -> Run {
     Tool::new(BINARY, "millpond", folder).args(args).run()
 }
 
+/// Returns whether [`Builder::system_files`] can be used, which needs the rights of root.
+pub fn can_replace_system_files() -> bool {
+    let made = Command::new("unshare").args(["--mount", "true"]).output();
+    made.is_ok_and(|made| made.status.success())
+}
+
 /// The configuration of a gateway, and its folders.
 #[derive(Clone)]
 pub struct Builder {
@@ -32,6 +38,7 @@ pub struct Builder {
     has_file: bool,
     /// Option of the shell's `ulimit` for the open file limit, and the limit.
     descriptors: Option<(&'static str, u32)>,
+    has_system_files: bool,
 }
 
 impl Builder {
@@ -48,6 +55,7 @@ impl Builder {
             cache,
             has_file: true,
             descriptors: None,
+            has_system_files: false,
         }
         .text("gateway.listen", "127.0.0.1:0")
         .text("gateway.name", NAME)
@@ -178,6 +186,22 @@ impl Builder {
         }
     }
 
+    /// Starts the gateway with these `/etc/hosts` and `/etc/resolv.conf`.
+    pub fn system_files(self, hosts: &str, resolv_conf: &str) -> Self {
+        self.write_system_files(hosts, resolv_conf);
+        Self {
+            has_system_files: true,
+            ..self
+        }
+    }
+
+    /// Changes the files of [`Builder::system_files`].
+    pub fn write_system_files(&self, hosts: &str, resolv_conf: &str) {
+        for (name, text) in [("hosts", hosts), ("resolv.conf", resolv_conf)] {
+            std::fs::write(self.folder().join(name), text).expect("the folder can be written");
+        }
+    }
+
     pub(super) fn file(&self) -> PathBuf {
         self.folder().join("millpond.toml")
     }
@@ -185,6 +209,16 @@ impl Builder {
     /// Returns the command that starts the gateway.
     pub(super) fn command(&self) -> Command {
         let mut command = match self.descriptors {
+            None if self.has_system_files => {
+                let mut unshare = Command::new("unshare");
+                let folder = self.folder().display();
+                let mounts = format!(
+                    "mount --bind {folder}/hosts /etc/hosts \
+                     && mount --bind {folder}/resolv.conf /etc/resolv.conf && exec \"$0\" \"$@\""
+                );
+                unshare.args(["--mount", "sh", "-c", &mounts, BINARY]);
+                unshare
+            }
             None => Command::new(BINARY),
             Some((which, limit)) => {
                 let mut shell = Command::new("sh");

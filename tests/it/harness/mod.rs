@@ -42,7 +42,7 @@ pub use bind::{DNS_KEY, DNS_NAME, DNS_SECRET, Named};
 pub use bucket::{
     ACCESS_KEY_ID, BUCKET, Bucket, Fault, REGION, SECRET_ACCESS_KEY, Seen, object_key,
 };
-pub use builder::{Builder, NAME, millpond};
+pub use builder::{Builder, NAME, can_replace_system_files, millpond};
 pub use client::{Request, encoded};
 pub use connections::{Kept, raise_descriptor_limit};
 pub use disk::{Disk, Trouble};

@@ -27,12 +27,15 @@ pub enum DnsReply {
     NoName(u32),
     Failure,
     Silence,
+    /// These addresses, once [`NameServer::answer_late`] is called.
+    Late(Vec<IpAddr>),
 }
 
 /// A running server. It answers that other names do not exist. Dropping it leaves its thread until
 /// the tests end.
 pub struct NameServer {
     shared: Arc<Shared>,
+    socket: Arc<UdpSocket>,
     address: SocketAddr,
 }
 
@@ -41,16 +44,25 @@ struct Shared {
     /// Replies in turn. The last one repeats.
     replies: Mutex<HashMap<(String, RecordType), Vec<DnsReply>>>,
     asked: Mutex<Vec<(String, RecordType)>>,
+    late: Mutex<Vec<(Message, SocketAddr)>>,
 }
 
 impl NameServer {
     pub fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a loopback port is free");
+        Self::start_at("127.0.0.1:0")
+    }
+
+    pub fn start_at(address: &str) -> Self {
+        let socket = UdpSocket::bind(address).expect("the loopback port is free");
         let address = socket.local_addr().expect("a socket has an address");
-        let shared = Arc::<Shared>::default();
-        let own = Arc::clone(&shared);
-        thread::spawn(move || own.answer_all(&socket));
-        Self { shared, address }
+        let (shared, socket) = (Arc::<Shared>::default(), Arc::new(socket));
+        let (own, own_socket) = (Arc::clone(&shared), Arc::clone(&socket));
+        thread::spawn(move || own.answer_all(&own_socket));
+        Self {
+            shared,
+            socket,
+            address,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -79,6 +91,13 @@ impl NameServer {
         }
     }
 
+    /// Answers the queries that got [`DnsReply::Late`].
+    pub fn answer_late(&self) {
+        for (response, client) in lock(&self.shared.late).drain(..) {
+            send(&self.socket, &response, client);
+        }
+    }
+
     /// Returns how often a type of a name was asked for.
     pub fn count(&self, name: &str, kind: RecordType) -> usize {
         let asked = lock(&self.shared.asked);
@@ -101,14 +120,13 @@ impl Shared {
             let Ok(query) = Message::from_vec(&buffer[..size]) else {
                 continue;
             };
-            if let Some(response) = self.respond(query) {
-                let bytes = response.to_vec().expect("a message can be written");
-                drop(socket.send_to(&bytes, client));
+            if let Some(response) = self.respond(query, client) {
+                send(socket, &response, client);
             }
         }
     }
 
-    fn respond(&self, query: Message) -> Option<Message> {
+    fn respond(&self, query: Message, client: SocketAddr) -> Option<Message> {
         let question = query.queries.first()?.clone();
         let (name, kind) = (question.name().clone(), question.query_type());
         let text = name.to_ascii().trim_end_matches('.').to_lowercase();
@@ -119,6 +137,11 @@ impl Shared {
         response.additionals.clear();
         match self.next_reply(&text, kind) {
             DnsReply::Silence => return None,
+            DnsReply::Late(addresses) => {
+                add_addresses(&mut response, &name, &addresses, 300);
+                lock(&self.late).push((response, client));
+                return None;
+            }
             DnsReply::Failure => response.metadata.response_code = ResponseCode::ServFail,
             DnsReply::NoName(seconds) => {
                 response.metadata.response_code = ResponseCode::NXDomain;
@@ -150,6 +173,12 @@ impl Shared {
             None => DnsReply::NoName(300),
         }
     }
+}
+
+fn send(socket: &UdpSocket, response: &Message, client: SocketAddr) {
+    let bytes = response.to_vec().expect("a message can be written");
+    // The client may have given up.
+    drop(socket.send_to(&bytes, client));
 }
 
 fn add_addresses(response: &mut Message, name: &Name, addresses: &[IpAddr], seconds: u32) {

@@ -1,0 +1,140 @@
+//! Lookups in progress, and which of them ends if there are too many.
+//!
+//! No lookup waits for a place. A client that asks for many names loses its own lookups, and none
+//! of another client. It knows no name server. The main type is [`LookupTable`].
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use tokio_util::sync::CancellationToken;
+
+use super::builtin::Family;
+use super::error::LookupError;
+use crate::limits::ClientNet;
+
+/// Maximum number of concurrent lookups. Each has a socket. A lookup with an answer takes
+/// milliseconds, so that a full table consists of names without one.
+const MAX_LOOKUPS: usize = 512;
+
+/// Maximum number of concurrent lookups for one client.
+const MAX_LOOKUPS_OF_CLIENT: usize = MAX_LOOKUPS / 4 * 3;
+
+/// Maximum number of clients that a lookup counts for. Further ones only wait for it.
+const MAX_ASKERS: usize = 8;
+
+/// Result of a lookup.
+pub type Found = Result<Arc<[IpAddr]>, LookupError>;
+
+/// Lookup in progress. It ends if all its clones are dropped.
+pub type SharedLookup = Shared<BoxFuture<'static, Found>>;
+
+/// Client for which a name is looked up. `None` is Millpond itself.
+pub type Asker = Option<ClientNet>;
+
+/// Host and family. `None` is both families together.
+pub type LookupKey = (String, Option<Family>);
+
+/// Lookups that have not ended, and some that have.
+#[derive(Debug, Default)]
+pub struct LookupTable {
+    running: HashMap<LookupKey, RunningLookup>,
+    /// Number of lookups that were started.
+    started: u64,
+}
+
+#[derive(Debug)]
+struct RunningLookup {
+    lookup: WeakShared<BoxFuture<'static, Found>>,
+    /// Its number. A lower one has waited longer.
+    number: u64,
+    /// The clients that it counts for. Each has asked for it.
+    askers: Vec<Asker>,
+    displaced: CancellationToken,
+}
+
+impl LookupTable {
+    /// Returns the lookup of a name, if it is in progress.
+    pub fn join(&mut self, key: &LookupKey, asker: Asker) -> Option<SharedLookup> {
+        let running = self.running.get_mut(key)?;
+        let lookup = running.in_progress()?;
+        if running.askers.len() < MAX_ASKERS && !running.askers.contains(&asker) {
+            running.askers.push(asker);
+        }
+        Some(lookup)
+    }
+
+    /// Adds a lookup that was started for a client. `displaced` ends it.
+    pub fn insert(
+        &mut self,
+        key: LookupKey,
+        asker: Asker,
+        lookup: &SharedLookup,
+        displaced: CancellationToken,
+    ) {
+        self.make_place(asker);
+        self.started += 1;
+        // A lookup that has ended needs no place.
+        if let Some(lookup) = lookup.downgrade() {
+            let running = RunningLookup {
+                lookup,
+                number: self.started,
+                askers: vec![asker],
+                displaced,
+            };
+            self.running.insert(key, running);
+        }
+    }
+
+    /// Removes ended lookups from a full table. If that is not enough, the oldest lookup of the
+    /// client with the most lookups ends now. A lookup that several clients wait for is judged by
+    /// the one with the fewest.
+    fn make_place(&mut self, asker: Asker) {
+        if self.running.len() < MAX_LOOKUPS_OF_CLIENT {
+            return;
+        }
+        self.running
+            .retain(|_, running| running.in_progress().is_some());
+        let counts = self.counts();
+        let of_client = counts.get(&asker).copied().unwrap_or(0);
+        if of_client < MAX_LOOKUPS_OF_CLIENT && self.running.len() < MAX_LOOKUPS {
+            return;
+        }
+        let fewest = |running: &RunningLookup| {
+            let askers = running.askers.iter();
+            askers.filter_map(|asker| counts.get(asker)).min().copied()
+        };
+        let loser = self
+            .running
+            .iter()
+            .max_by_key(|(_, running)| (fewest(running), Reverse(running.number)));
+        let loser = loser.map(|(key, _)| key.clone());
+        if let Some(loser) = loser.and_then(|key| self.running.remove(&key)) {
+            loser.displaced.cancel();
+        }
+    }
+
+    /// Counts the lookups in progress of each client.
+    fn counts(&self) -> HashMap<Asker, usize> {
+        let mut counts = HashMap::new();
+        for running in self.running.values() {
+            if running.in_progress().is_none() {
+                continue;
+            }
+            for asker in &running.askers {
+                *counts.entry(*asker).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+impl RunningLookup {
+    fn in_progress(&self) -> Option<SharedLookup> {
+        self.lookup
+            .upgrade()
+            .filter(|lookup| lookup.peek().is_none())
+    }
+}

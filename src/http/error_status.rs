@@ -176,6 +176,7 @@ fn words_of_failure(kind: FailureKind) -> (Option<&'static str>, &'static str) {
         FailureKind::ResponseTimeout => ("http_response_timeout", "Origin Response Timed Out"),
         FailureKind::BodyTimeout => ("connection_read_timeout", "Origin Stopped Sending"),
         FailureKind::BodyIncomplete => ("http_response_incomplete", "Origin Body Incomplete"),
+        FailureKind::HeadTooLong => ("http_response_header_section_size", "Origin Head Too Long"),
         FailureKind::TransferCoding => (
             "http_response_transfer_coding",
             "Unsupported Transfer Coding From Origin",

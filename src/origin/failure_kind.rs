@@ -4,6 +4,7 @@
 
 use super::error::OriginError;
 use super::fault::{ConnectionFault, ProtocolFault, TimeoutPhase, TlsFault};
+use super::head_reader::HeadFault;
 use crate::dial::DialError;
 
 /// Kind of a failure, as fine as RFC 9209, section 2.3 distinguishes them.
@@ -22,6 +23,7 @@ pub enum FailureKind {
     /// The body stopped, or came too slowly.
     BodyTimeout,
     BodyIncomplete,
+    HeadTooLong,
     TransferCoding,
     ContentCoding,
     ProtocolSwitch,
@@ -62,6 +64,7 @@ impl FailureKind {
 
     pub(super) fn of_response(fault: &ProtocolFault) -> Self {
         match fault {
+            ProtocolFault::Head(HeadFault::TooLong) => Self::HeadTooLong,
             ProtocolFault::TransferEncoding(_) => Self::TransferCoding,
             ProtocolFault::ContentEncoding(_) => Self::ContentCoding,
             ProtocolFault::ProtocolSwitch => Self::ProtocolSwitch,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::head_reader::HeadFault;
 use super::tls::explain;
 use crate::dial::DialError;
 use crate::model::TargetError;
@@ -68,6 +69,8 @@ impl fmt::Display for TimeoutPhase {
 pub enum ProtocolFault {
     #[error("the origin's response is not valid HTTP: {0}")]
     NotHttp(String),
+    #[error(transparent)]
+    Head(HeadFault),
     /// A final response with a 1xx status, such as 101.
     #[error("the origin switched to another protocol")]
     ProtocolSwitch,

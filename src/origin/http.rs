@@ -15,6 +15,7 @@ use super::config::Config;
 use super::cookies::ChainCookies;
 use super::error::OriginError;
 use super::fault::{ConnectionFault, ProtocolFault, RequestFault};
+use super::head_reader::RewrittenHead;
 use super::http_clients::{ClientPair, HttpClients};
 use super::http_error::classify;
 use super::request::{Method, OriginRequest, Resume};
@@ -139,11 +140,7 @@ impl HttpOrigin {
         check_transfer_encoding(response.headers())?;
         let head = ResponseHead {
             status: status.as_u16(),
-            version: if response.version() < Version::HTTP_11 {
-                HttpVersion::Http10
-            } else {
-                HttpVersion::Http11
-            },
+            version: received_version(&response),
             headers: std::mem::take(response.headers_mut()),
             validator: None,
             overlap_bytes: request.resume.as_ref().map_or(0, Resume::overlap_bytes),
@@ -153,33 +150,46 @@ impl HttpOrigin {
     }
 }
 
+/// Returns the version that the origin has stated.
+fn received_version(response: &http::Response<Incoming>) -> HttpVersion {
+    let rewritten = response.extensions().get::<RewrittenHead>();
+    let is_rewritten = rewritten.is_some_and(RewrittenHead::is_rewritten);
+    if is_rewritten || response.version() < Version::HTTP_11 {
+        HttpVersion::Http10
+    } else {
+        HttpVersion::Http11
+    }
+}
+
 /// Sends a request, and retries it once if a kept-alive connection failed before the response.
 ///
-/// Most origins close idle connections without notice. Only an idempotent request whose body can be
-/// sent again is retried (RFC 9112, section 9.3.1), on a fresh connection.
+/// Most origins close idle connections without notice. Only an idempotent request without a body
+/// can be repeated (RFC 9112, section 9.3.1). Any other one is sent on a fresh connection at once.
 async fn send_with_retry(
     clients: &ClientPair,
     request: OutgoingRequest,
     asker: Asker,
     response_timeout: Duration,
 ) -> Result<http::Response<Incoming>, OriginError> {
-    let again = copy_if_idempotent(&request);
-    let error = match send(&clients.pooled, request, asker, response_timeout).await {
-        Ok(response) => return Ok(response),
-        Err(error) => error,
+    let fresh = |request| async move {
+        let response = send(&clients.fresh, request, asker, response_timeout).await;
+        response.map_err(classify_send)
     };
-    match (error, again) {
-        (SendError::Stale(error), Some(again)) => {
+    let Some(again) = copy_if_repeatable(&request) else {
+        return fresh(request).await;
+    };
+    match send(&clients.pooled, request, asker, response_timeout).await {
+        Ok(response) => Ok(response),
+        Err(SendError::Stale(error)) => {
             let (host, error) = (again.uri().host(), classify(&error));
             tracing::debug!(
                 host,
                 %error,
                 "kept-alive connection failed, sending the request on a fresh one"
             );
-            let response = send(&clients.fresh, again, asker, response_timeout).await;
-            response.map_err(classify_send)
+            fresh(again).await
         }
-        (error, _) => Err(classify_send(error)),
+        Err(error) => Err(classify_send(error)),
     }
 }
 
@@ -204,13 +214,13 @@ fn outgoing(
     Ok(outgoing)
 }
 
-/// Copies a request, if it is idempotent and its body is in memory.
-fn copy_if_idempotent(request: &OutgoingRequest) -> Option<OutgoingRequest> {
-    if !request.method().is_idempotent() {
+/// Copies an idempotent request without a body. Returns `None` for any other one.
+fn copy_if_repeatable(request: &OutgoingRequest) -> Option<OutgoingRequest> {
+    let has_no_body = request.body().as_bytes().is_some_and(<[u8]>::is_empty);
+    if !request.method().is_idempotent() || !has_no_body {
         return None;
     }
-    let body = request.body().as_bytes()?.to_vec();
-    let mut copy = http::Request::new(reqwest::Body::from(body));
+    let mut copy = http::Request::new(reqwest::Body::default());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();

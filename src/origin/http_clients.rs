@@ -12,6 +12,7 @@ use url::Url;
 
 use super::config::Config;
 use super::egress_proxy::EgressProxy;
+use super::head_reader::Requests;
 use super::http_connector::{ConnectorParts, OriginConnector};
 use super::reuse::HttpClient;
 use super::tls::TrustedCertificates;
@@ -26,8 +27,8 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of idle connections to one host.
 const POOL_IDLE_PER_HOST: usize = 4;
 
-/// Maximum number of header fields in a response. The HTTP client bounds the header section to
-/// 400 KiB, so this many short fields is no limit of its own.
+/// Maximum number of header fields in a response. Fields of eight bytes reach
+/// [`MAX_HEAD_BYTES`](super::head_reader::MAX_HEAD_BYTES) first.
 const MAX_FIELDS: usize = 8192;
 
 /// Maximum number of cached client pairs. If more routes are used, all pairs are created again.
@@ -45,9 +46,9 @@ pub struct HttpClients {
 /// Clients for one egress route.
 #[derive(Debug, Clone)]
 pub struct ClientPair {
-    /// Keeps connections alive and reuses them.
+    /// Keeps connections alive and reuses them. Only for requests that can be repeated.
     pub pooled: HttpClient,
-    /// Opens a new connection for each request. Used after the origin closed an idle one.
+    /// Opens a new connection for each request.
     pub fresh: HttpClient,
     /// `Proxy-Authorization` of a plain request, which the egress proxy reads itself.
     pub proxy_authorization: Option<HeaderValue>,
@@ -122,15 +123,18 @@ impl ClientFactory {
         let proxy_authorization = egress_proxy
             .as_ref()
             .and_then(|proxy| proxy.authorization.clone());
-        let connector = OriginConnector::new(ConnectorParts {
+        let parts = Arc::new(ConnectorParts {
             dialer: self.dialer.clone(),
             tls: Arc::clone(&self.tls),
             egress_proxy,
             connect_timeout: self.connect_timeout,
         });
         Ok(ClientPair {
-            pooled: make_client(connector.clone(), POOL_IDLE_PER_HOST),
-            fresh: make_client(connector, 0),
+            pooled: make_client(
+                OriginConnector::new(Arc::clone(&parts), Requests::Many),
+                POOL_IDLE_PER_HOST,
+            ),
+            fresh: make_client(OriginConnector::new(parts, Requests::One), 0),
             proxy_authorization,
         })
     }

@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 use super::egress_proxy::{EgressProxy, ProxyFault, ProxyTransport};
+use super::head_reader::Requests;
 use super::http_stream::{ByteStream, OriginStream, RequestForm};
 use super::opened::{Opening, current_asker, record_opening};
 use super::tls::find_tls_error;
@@ -27,6 +28,7 @@ use crate::dial::{Asker, DialError, Dialer, Reach};
 #[derive(Debug, Clone)]
 pub struct OriginConnector {
     parts: Arc<ConnectorParts>,
+    requests: Requests,
 }
 
 /// Settings of a connector.
@@ -58,10 +60,9 @@ pub enum ConnectError {
 }
 
 impl OriginConnector {
-    pub fn new(parts: ConnectorParts) -> Self {
-        Self {
-            parts: Arc::new(parts),
-        }
+    /// Creates a connector whose connections carry so many requests.
+    pub fn new(parts: Arc<ConnectorParts>, requests: Requests) -> Self {
+        Self { parts, requests }
     }
 }
 
@@ -75,14 +76,15 @@ impl Service<Uri> for OriginConnector {
     }
 
     fn call(&mut self, destination: Uri) -> Self::Future {
-        let parts = Arc::clone(&self.parts);
+        let (parts, requests) = (Arc::clone(&self.parts), self.requests);
         let asker = current_asker();
         record_opening(Opening::InProgress);
         Box::pin(async move {
             let connecting = parts.connect(&destination, asker);
-            let stream = timeout(parts.connect_timeout, connecting)
+            let (stream, form) = timeout(parts.connect_timeout, connecting)
                 .await
                 .map_err(|_| ConnectError::Timeout)??;
+            let stream = OriginStream::new(stream, form, requests);
             record_opening(Opening::Opened(stream.id()));
             Ok(TokioIo::new(stream))
         })
@@ -90,7 +92,11 @@ impl Service<Uri> for OriginConnector {
 }
 
 impl ConnectorParts {
-    async fn connect(&self, destination: &Uri, asker: Asker) -> Result<OriginStream, ConnectError> {
+    async fn connect(
+        &self,
+        destination: &Uri,
+        asker: Asker,
+    ) -> Result<(Box<dyn ByteStream>, RequestForm), ConnectError> {
         let host = destination.host().ok_or(ConnectError::InvalidHost)?;
         let is_tls = destination.scheme_str() == Some("https");
         let port = match destination.port_u16() {
@@ -117,7 +123,7 @@ impl ConnectorParts {
         if is_tls {
             stream = self.start_tls(stream, host).await?;
         }
-        Ok(OriginStream::new(stream, form))
+        Ok((stream, form))
     }
 
     async fn connect_directly(

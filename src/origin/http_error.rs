@@ -6,6 +6,7 @@ use std::iter::successors;
 
 use super::error::OriginError;
 use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
+use super::head_reader::HeadFault;
 use super::http_connector::ConnectError;
 use super::tls::find_tls_error;
 use crate::model::root_cause;
@@ -16,8 +17,12 @@ pub fn classify(error: &(dyn StdError + 'static)) -> OriginError {
         if let Some(connect) = cause.downcast_ref::<ConnectError>() {
             return classify_connect(connect);
         }
-        if let Some(tls) = cause.downcast_ref::<io::Error>().and_then(find_tls_error) {
+        let io_error = cause.downcast_ref::<io::Error>();
+        if let Some(tls) = io_error.and_then(find_tls_error) {
             return OriginError::TlsFailure(TlsFault::Http(tls.clone()));
+        }
+        if let Some(fault) = io_error.and_then(find_head_fault) {
+            return ProtocolFault::Head(fault).into();
         }
         if cause
             .downcast_ref::<hyper::Error>()
@@ -27,6 +32,10 @@ pub fn classify(error: &(dyn StdError + 'static)) -> OriginError {
         }
     }
     ConnectionFault::Closed(root_cause(error)).into()
+}
+
+fn find_head_fault(error: &io::Error) -> Option<HeadFault> {
+    error.get_ref()?.downcast_ref::<HeadFault>().copied()
 }
 
 fn classify_connect(error: &ConnectError) -> OriginError {

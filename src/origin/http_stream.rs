@@ -3,10 +3,12 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::head_reader::{HeadReader, Requests};
 
 /// Stream of bytes, plain or encrypted, once or twice.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -28,15 +30,17 @@ pub enum RequestForm {
 /// Open connection to an origin, or to the egress proxy in front of it.
 pub struct OriginStream {
     io: Box<dyn ByteStream>,
+    heads: HeadReader,
     id: ConnectionId,
     form: RequestForm,
 }
 
 impl OriginStream {
-    pub fn new(io: Box<dyn ByteStream>, form: RequestForm) -> Self {
+    pub fn new(io: Box<dyn ByteStream>, form: RequestForm, requests: Requests) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             io,
+            heads: HeadReader::new(requests),
             id: ConnectionId(NEXT.fetch_add(1, Ordering::Relaxed)),
             form,
         }
@@ -52,6 +56,7 @@ impl Connection for OriginStream {
         Connected::new()
             .proxy(self.form == RequestForm::Absolute)
             .extra(self.id)
+            .extra(self.heads.rewritten_head())
     }
 }
 
@@ -61,7 +66,27 @@ impl AsyncRead for OriginStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let this = &mut *self;
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        while !this.heads.give(buffer) {
+            let start = buffer.filled().len();
+            ready!(Pin::new(&mut this.io).poll_read(context, buffer))?;
+            let received = &buffer.filled()[start..];
+            if !this.heads.is_in_head() {
+                break;
+            }
+            if received.is_empty() {
+                this.heads.end();
+                this.heads.give(buffer);
+                break;
+            }
+            let taken = this.heads.receive(received);
+            taken.map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))?;
+            buffer.set_filled(start);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -71,6 +96,7 @@ impl AsyncWrite for OriginStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.heads.begin_request();
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
@@ -79,6 +105,7 @@ impl AsyncWrite for OriginStream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.heads.begin_request();
         Pin::new(&mut self.io).poll_write_vectored(context, slices)
     }
 

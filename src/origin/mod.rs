@@ -13,6 +13,7 @@ mod error;
 mod failure_kind;
 mod fault;
 mod ftp;
+mod head_reader;
 mod http;
 mod http_clients;
 mod http_connector;

@@ -1,6 +1,8 @@
 //! Responses of origins in a transfer coding: only `chunked` is undone (RFC 9112, section 7),
 //! everything else is refused.
 
+use std::time::Duration;
+
 use crate::harness::{Builder, Gateway, Origin, Reply, archive};
 
 const FETCHED: &str = "/pub/x-1.0.tar.gz";
@@ -183,18 +185,49 @@ fn chunked_overrides_content_length() {
 fn coded_response_of_http_1_0_is_refused() {
     let origin = Origin::start();
     let gateway = gateway(&origin).start();
-    for path in [FETCHED, PASS_THROUGH] {
-        origin.serve(
-            path,
-            Reply::file(&archive(7, 2000))
-                .transfer_encoding(&["chunked"])
-                .http_1_0(),
-        );
-        gateway.get(&origin.url(path)).send().assert_problem(502);
-        gateway
-            .proxied("GET", &origin.url(path))
-            .send()
-            .assert_problem(502);
+    let length = &["chunked\r\nContent-Length: 2000"][..];
+    for (number, lines) in REFUSED.into_iter().chain([length]).enumerate() {
+        for path in [FETCHED, PASS_THROUGH] {
+            let path = format!("/{number}{path}");
+            let reply = Reply::file(&archive(7, 2000)).transfer_encoding(lines);
+            origin.serve(&path, reply.http_1_0());
+            let url = origin.url(&path);
+            gateway.get(&url).send().assert_problem(502);
+            gateway.proxied("GET", &url).send().assert_problem(502);
+        }
     }
     gateway.assert_nothing_stored();
+}
+
+#[test]
+fn chunked_response_of_http_1_0_is_accepted() {
+    let origin = Origin::start();
+    let body = archive(8, 20_000);
+    let gateway = gateway(&origin).start();
+    let chunked = |body| Reply::file(body).chunked().http_1_0();
+    let kept_alive = chunked(&body).header("Connection", "keep-alive");
+    let cut = chunked(&body).cut_at(9000);
+    let moved = "/whole-2.0.gz";
+    origin.serve(moved, chunked(&body));
+    let redirect = Reply::redirect(302, moved).chunked().http_1_0();
+    for (name, replies) in [
+        ("whole", vec![chunked(&body)]),
+        ("keep-alive", vec![kept_alive.clone(), kept_alive]),
+        ("drip", vec![chunked(&body).drip(7000, Duration::ZERO)]),
+        ("cut", vec![cut, chunked(&body)]),
+        ("moved", vec![redirect]),
+    ] {
+        let path = format!("/{name}-1.0.gz");
+        origin.script(&path, replies);
+        gateway.assert_serves(&origin.url(&path), &body);
+        gateway.await_stored(&origin.url(&path));
+    }
+    for path in ["/1/page?token=a", "/2/page?token=a"] {
+        origin.serve(path, chunked(&body).header("Connection", "keep-alive"));
+        let answer = gateway.proxied("GET", &origin.url(path)).send();
+        answer.assert_body(200, &body);
+        assert_eq!(answer.wants("via"), "1.0 mill-test");
+    }
+    // The end of such a body is not trusted for the next response.
+    assert_eq!(origin.connections(), origin.total());
 }

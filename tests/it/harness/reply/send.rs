@@ -21,7 +21,12 @@ impl Reply {
             return Ok(after);
         }
         if let Some(raw) = &self.raw {
-            return wire.send(raw).map(|()| After::Close);
+            let (size, pause) = self.drip.unwrap_or((raw.len().max(1), Duration::ZERO));
+            for piece in raw.chunks(size) {
+                wire.send(piece)?;
+                thread::sleep(pause);
+            }
+            return Ok(After::Close);
         }
         let after = self.send_scripted(wire, asked)?;
         wire.send(&self.trailing)?;

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use percent_encoding::percent_decode_str;
 use reqwest::header::{HeaderMap, HeaderValue, SET_COOKIE};
 
+use super::cookie_date::parse_cookie_date;
 use crate::model::{Scheme, Target};
 
 /// Maximum number of cookies in a chain. Further ones are ignored.
@@ -99,7 +100,7 @@ impl Cookie {
                 "domain" => cookie.domain = Domain::parse(value, hop)?,
                 "path" if value.starts_with('/') => value.clone_into(&mut cookie.path),
                 "secure" => cookie.is_secure = true,
-                "expires" => expires = httpdate::parse_http_date(value).ok(),
+                "expires" => expires = parse_cookie_date(value),
                 "max-age" => max_age = value.parse::<i64>().ok(),
                 _ => {}
             }

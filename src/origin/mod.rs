@@ -7,6 +7,7 @@
 
 mod body;
 mod config;
+mod cookie_date;
 mod cookies;
 mod egress_proxy;
 mod error;

@@ -32,6 +32,41 @@ fn cookies_live_as_long_as_chain() {
 }
 
 #[test]
+fn cookie_dates_have_many_forms() {
+    let origin = Origin::start();
+    let gateway = builder(&origin).start();
+    let body = archive(5, 3000);
+    for (number, (date, is_kept)) in [
+        ("Thu, 01-Jan-2099 00:00:00 GMT", true),
+        ("Thu, 01-Jan-1970 00:00:00 GMT", false),
+        ("Thu, 01-Jan-1970 00:00:01 GMT", false),
+        ("Mon, 01-Jan-1900 00:00:00 GMT", false),
+        ("Thursday, 01-Jan-98 00:00:00 GMT", false),
+        ("Thu Jan  1 00:00:00 2099", true),
+        ("Thu Jan  1 00:00:00 1998", false),
+        ("01 Jan 1998 0:0:0", false),
+        ("yesterday", true),
+        ("0", true),
+        ("", true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/{number}/x-1.0.gz");
+        let next = format!("/{number}/y-1.0.gz");
+        let set = format!("ok=2; Path=/; Expires={date}");
+        origin.serve(
+            &path,
+            Reply::redirect(302, &next).header("Set-Cookie", &set),
+        );
+        origin.serve(&next, Reply::ok(&body));
+        gateway.assert_serves(&origin.url(&path), &body);
+        let asked = origin.request(&next);
+        assert_eq!(asked.header("cookie"), is_kept.then_some("ok=2"), "{date}");
+    }
+}
+
+#[test]
 fn location_keeps_bytes_that_are_no_utf8() {
     let origin = Origin::start();
     let gateway = builder(&origin).start();

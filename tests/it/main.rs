@@ -136,3 +136,4 @@ mod unstored_bodies;
 mod upgrade_hosts;
 mod url_prefix;
 mod validators;
+mod via;

@@ -1,21 +1,26 @@
 //! Steps of an exchange, from the request to the answer. [`run`] is the entry point.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::exchange::{Exchange, SharedAnswer};
 use super::judge::{Times, Verdict, is_foreign_not_modified, judge};
 use super::request::{ExchangeKey, SharedRequest};
 use crate::fetch::FetchError;
+use crate::fetch::host_limits::ExchangePermit;
 use crate::fetch::state::FetcherState;
-use crate::freshness::{Observation, Redirects};
+use crate::freshness::{Observation, Redirects, Staleness};
 use crate::model::{Fields, Record};
 use crate::origin::{
     Method, OriginError, OriginRequest, ReceivedResponse, RequestFailed, Response,
 };
 use crate::policy::Admitted;
+
+/// Longest wait for a permit of the host if a stored response can answer instead.
+const MAX_WAIT_WITH_STORED: Duration = Duration::from_secs(10);
 
 /// One exchange, and what its steps need.
 pub struct ExchangeTask {
@@ -70,6 +75,7 @@ impl ExchangeTask {
         state: &FetcherState,
         handover: oneshot::Sender<ReceivedResponse>,
     ) -> Result<Option<Arc<Record>>, FetchError> {
+        let _permit = self.acquire_permit(state).await?;
         let (response, times) = self.request(state).await?;
         state
             .policy
@@ -102,6 +108,24 @@ impl ExchangeTask {
             }
             Verdict::Store(observation) => self.store(state, response, observation, handover).await,
         }
+    }
+
+    /// Waits until the host may be asked. A response that is passed on needs no permit any more,
+    /// because the client's own limits bound it.
+    ///
+    /// # Errors
+    /// [`FetchError::TooManyFetches`] after `fetch.idle_timeout`, and earlier if a stored response
+    /// can answer. [`OriginError::CircuitOpen`] at once.
+    async fn acquire_permit(&self, state: &FetcherState) -> Result<ExchangePermit, FetchError> {
+        // Fail before waiting for a permit.
+        state.circuits.check(&self.admitted)?;
+        let mut longest = state.config.idle_timeout.0;
+        let stored = self.request.stored.as_ref();
+        if stored.is_some_and(|stored| stored.if_unreachable == Staleness::MayServe) {
+            longest = longest.min(MAX_WAIT_WITH_STORED);
+        }
+        let acquired = timeout(longest, state.host_limiter.acquire_exchange(&self.admitted));
+        acquired.await.map_err(|_| FetchError::TooManyFetches)
     }
 
     /// Sends the request, and once more without validators if a 304 is about another response than

@@ -351,7 +351,9 @@ fn operator_commands_without_token_fail() {
     ] {
         let run = desk.run(command, &arguments);
         assert_code(&run, 1);
-        assert!(run.stderr.contains("operator token"), "{}", run.stderr);
+        for part in ["operator token", "--token-file", "MILLPOND_TOKEN"] {
+            assert!(run.stderr.contains(part), "{}", run.stderr);
+        }
     }
     let shown = desk
         .gateway

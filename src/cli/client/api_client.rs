@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::HeaderMap;
-use reqwest::{Body, Client, Method, RequestBuilder, Response};
+use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -147,8 +147,13 @@ pub async fn failure_of(response: Response) -> Failure {
 }
 
 async fn read_json(response: Response) -> Result<Value, Failure> {
-    if !response.status().is_success() {
-        return Err(failure_of(response).await);
+    let status = response.status();
+    if !status.is_success() {
+        let mut failure = failure_of(response).await;
+        if status == StatusCode::UNAUTHORIZED {
+            failure.text += "; use --token-file FILE or MILLPOND_TOKEN";
+        }
+        return Err(failure);
     }
     let bytes = read(response).await?;
     serde_json::from_slice(&bytes)

@@ -45,5 +45,5 @@ pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketCon
 pub use crate::disk::{
     Acquire, DiskError, DiskHealth, DiskIo, DiskUsage, EvictResult, FileHit, Finished, Lease,
     LeaseHolder, LeaseState, ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode, Published,
-    Sealed, StagedName, Staging, TargetLookup, TargetRecords,
+    Sealed, StagedName, Staging, TargetLookup, TargetRecords, TargetSnapshot,
 };

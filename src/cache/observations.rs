@@ -7,7 +7,9 @@ use std::sync::Arc;
 use super::error::CacheError;
 use super::handle::Cache;
 use super::open;
-use crate::disk::{DiskStore, FileHit, IoClass, ObjectClass, Sealed, Staging, observations};
+use crate::disk::{
+    DiskStore, FileHit, IoClass, ObjectClass, Sealed, Staging, TargetSnapshot, observations,
+};
 use crate::freshness::{Observation, ReusePolicy};
 use crate::model::{Hasher, Key};
 
@@ -48,7 +50,22 @@ impl Observations<'_> {
         Ok(Staging::begin(disk, ObjectClass::Observed, length, hasher).await?)
     }
 
-    /// Publishes a body as the newest response of its target.
+    /// Returns a snapshot of a target before a request for it is sent. `file` is the file that a
+    /// companion belongs to.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk fails.
+    pub async fn snapshot(
+        &self,
+        key: Key,
+        file: Option<Key>,
+    ) -> Result<TargetSnapshot, CacheError> {
+        let read = move |disk: &DiskStore| observations::snapshot(&disk.layout, key, file);
+        Ok(self.cache.disk().run(IoClass::Request, read).await?)
+    }
+
+    /// Publishes a body as the newest response of its target. If the target has changed since
+    /// the snapshot `before`, or there is none, the response must be validated first.
     ///
     /// # Errors
     /// [`CacheError`] if the disk fails. Then the earlier observation stays.
@@ -56,15 +73,18 @@ impl Observations<'_> {
         &self,
         sealed: Sealed,
         observation: Observation,
+        before: Option<TargetSnapshot>,
     ) -> Result<Observation, CacheError> {
         let size_bytes = sealed.size_bytes;
-        let publish = move |disk: &DiskStore| observations::publish(disk, &sealed, observation);
+        let publish = move |disk: &DiskStore| {
+            observations::publish(disk, &sealed, observation, before.as_ref())
+        };
         let disk = self.cache.disk();
         Ok(disk.run(IoClass::Durable { size_bytes }, publish).await?)
     }
 
-    /// Replaces the head of `validated`, whose bytes are unchanged. Returns `None` if another
-    /// response has replaced `validated`, or if it was removed.
+    /// Replaces the head of `validated`, whose bytes are unchanged. Returns `None` if `validated`
+    /// was replaced, invalidated or removed meanwhile.
     ///
     /// # Errors
     /// [`CacheError`] if the disk fails. Then the earlier observation stays.

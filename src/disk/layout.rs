@@ -264,12 +264,17 @@ impl Layout {
 
     /// Acquires the lock for replacing or removing the observations of a target. It is taken after
     /// that of an object, never before. Targets whose keys begin alike share a lock. Dropping the
-    /// file releases it.
+    /// file releases it. Its content is the counter of `target_snapshot`.
     ///
     /// # Errors
     /// The system's error if the disk fails.
     pub fn lock_observations(&self, key: Key) -> std::io::Result<fs::File> {
-        self.lock(&format!("observations-{}", &key.to_string()[..2]))
+        let name = format!("observations-{}", &key.to_string()[..2]);
+        let mut options = fs::OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let file = options.open(self.locks().join(name))?;
+        file.file().lock()?;
+        Ok(file)
     }
 
     fn lock(&self, name: &str) -> std::io::Result<fs::File> {

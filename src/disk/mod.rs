@@ -41,6 +41,7 @@ mod staging;
 mod stale_holds;
 mod store;
 mod target_records;
+mod target_snapshot;
 mod usage;
 
 pub use config::DiskConfig;
@@ -60,4 +61,5 @@ pub use publish::{Placement, Published};
 pub use staging::{Finished, Sealed, Staging};
 pub use store::{DiskStore, OpenMode};
 pub use target_records::{ActiveState, TargetLookup, TargetRecords};
+pub use target_snapshot::TargetSnapshot;
 pub use usage::DiskUsage;

@@ -13,6 +13,7 @@ use fs_err as fs;
 use super::index::ObjectClass;
 use super::layout::Layout;
 use super::publish::place_object;
+use super::target_snapshot::{TargetSnapshot, count_removal, removals};
 use super::{DiskError, DiskStore, Sealed, absence, durable_dirs, evict};
 use crate::freshness::Observation;
 use crate::model::{Hasher, Key, Sha256};
@@ -56,7 +57,39 @@ pub fn are_surely_absent(layout: &Layout, key: Key) -> bool {
     absence::is_surely_absent(&layout.observations_of(key))
 }
 
+/// Returns the snapshot of a target. `file` is the file that a companion belongs to.
+///
+/// # Errors
+/// [`DiskError::Io`] if the disk fails.
+pub fn snapshot(layout: &Layout, key: Key, file: Option<Key>) -> Result<TargetSnapshot, DiskError> {
+    let lock = layout.lock_observations(key)?;
+    snapshot_locked(layout, (key, file), &lock)
+}
+
+fn snapshot_locked(
+    layout: &Layout,
+    (key, file): (Key, Option<Key>),
+    lock: &fs::File,
+) -> Result<TargetSnapshot, DiskError> {
+    let newest_of = |key| {
+        let known = read_all(layout, key)?;
+        Ok::<_, DiskError>(known.first().map_or(0, |newest| newest.sequence))
+    };
+    let file = match file {
+        Some(file) => Some((file, newest_of(file)?)),
+        None => None,
+    };
+    Ok(TargetSnapshot {
+        removals: removals(lock)?,
+        newest: newest_of(key)?,
+        file,
+    })
+}
+
 /// Moves a body to its place and makes it the newest response of its target.
+///
+/// `before` is the snapshot before the response was requested. If the target has changed since, or
+/// there is none, the response must be validated before it answers again.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails. Then the earlier observation stays.
@@ -64,6 +97,7 @@ pub fn publish(
     disk: &DiskStore,
     sealed: &Sealed,
     observation: Observation,
+    before: Option<&TargetSnapshot>,
 ) -> Result<Observation, DiskError> {
     let sha256 = sealed.digests.sha256;
     let observation = observation.with_body(sha256, sealed.size_bytes);
@@ -71,7 +105,20 @@ pub fn publish(
         // An eviction between the two steps would leave an observation without its object.
         let _lock = disk.layout.lock_object(sha256)?;
         place_object(disk, sealed, None)?;
-        let _own_lock = disk.layout.lock_observations(observation.key())?;
+        let key = observation.key();
+        let own_lock = disk.layout.lock_observations(key)?;
+        let is_current = match before {
+            Some(before) => {
+                let file = before.file.map(|(file, _)| file);
+                *before == snapshot_locked(&disk.layout, (key, file), &own_lock)?
+            }
+            None => false,
+        };
+        let observation = if is_current {
+            observation
+        } else {
+            observation.invalidated()
+        };
         replace(disk, observation)
     };
     let reservation = Some((disk.process_name(), sealed.file.id));
@@ -90,7 +137,7 @@ pub fn publish(
 }
 
 /// Replaces the head of `validated` by that of `observation`, whose bytes are the same. Returns
-/// `None` if another response has replaced `validated`, or if it was removed.
+/// `None` if `validated` was replaced, invalidated or removed meanwhile.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails, or the observation has too many fields.
@@ -101,8 +148,11 @@ pub fn replace_head(
 ) -> Result<Option<Observation>, DiskError> {
     let _lock = disk.layout.lock_observations(observation.key())?;
     let known = read_all(&disk.layout, observation.key())?;
-    let is_current =
-        |known: &Observation| known.is_same_variant(validated) && known.sha256 == validated.sha256;
+    let is_current = |known: &Observation| {
+        known.is_same_variant(validated)
+            && known.sha256 == validated.sha256
+            && known.sequence == validated.sequence
+    };
     if known.iter().any(is_current) {
         replace(disk, observation).map(Some)
     } else {
@@ -144,6 +194,10 @@ fn replace(disk: &DiskStore, observation: Observation) -> Result<Observation, Di
 /// [`DiskError`] if the disk fails.
 pub fn invalidate_all(disk: &DiskStore, keys: &[Key]) -> Result<(), DiskError> {
     for key in keys {
+        // Most companions do not exist. One that is published now finds that its file has changed.
+        if durable_dirs::names_in(&disk.layout.observations_of(*key))?.is_empty() {
+            continue;
+        }
         let _lock = disk.layout.lock_observations(*key)?;
         for observation in read_all(&disk.layout, *key)? {
             replace(disk, observation.invalidated())?;
@@ -157,10 +211,10 @@ pub fn invalidate_all(disk: &DiskStore, keys: &[Key]) -> Result<(), DiskError> {
 /// # Errors
 /// [`DiskError::Io`] if the disk fails.
 pub fn remove_all(layout: &Layout, key: Key) -> Result<(), DiskError> {
-    let _lock = layout.lock_observations(key)?;
+    let lock = layout.lock_observations(key)?;
     match fs::remove_dir_all(layout.observations_of(key)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+        _ => Ok(count_removal(&lock)?),
     }
 }
 

@@ -33,7 +33,7 @@ pub use cacheability::Class;
 pub use checksum_file::{ChecksumFileError, ChecksumLineError, ChecksumList};
 pub use classify::{
     Classified, Evidence, Movement, NameSource, PathDigest, PathScope, Reason, RuleClass, System,
-    classify, file_and_companions,
+    classify, file_and_companions, file_of_companion,
 };
 pub use config::Config;
 pub use denied::PolicyDenied;

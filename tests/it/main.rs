@@ -51,6 +51,7 @@ mod imports;
 mod in_flight;
 mod kills;
 mod language;
+mod late_responses;
 mod layout;
 mod leases;
 mod lifecycle;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::exchange::{SharedAnswer, StreamingResponse};
-use super::task::ExchangeTask;
+use super::task::{ExchangeTask, NewResponse};
 use crate::cache::{Finished, Staging};
 use crate::fetch::FetchError;
 use crate::fetch::fetch_progress::Head;
@@ -29,9 +29,13 @@ impl ExchangeTask {
         &self,
         state: &FetcherState,
         mut response: Response,
-        observation: Observation,
+        new: NewResponse,
         handover: oneshot::Sender<ReceivedResponse>,
     ) -> Result<Option<Arc<Record>>, FetchError> {
+        let NewResponse {
+            observation,
+            before,
+        } = new;
         let first = self.receive_first(&mut response).await?;
         let received = ReceivedResponse { response, first };
         if observation.status == 200 && !self.has_file_type(&received) {
@@ -59,8 +63,11 @@ impl ExchangeTask {
         };
         let finished = staging.finish()?;
         let end = WithheldEnd::new(&self.exchange.body, &finished, None);
-        let observation = observation.with_completeness(completeness);
-        let published = end.show_after(self.publish(state, finished, observation));
+        let new = NewResponse {
+            observation: observation.with_completeness(completeness),
+            before,
+        };
+        let published = end.show_after(self.publish(state, finished, new));
         published.await.map(Some)
     }
 
@@ -79,15 +86,19 @@ impl ExchangeTask {
         &self,
         state: &FetcherState,
         finished: Finished,
-        mut observation: Observation,
+        new: NewResponse,
     ) -> Result<Arc<Record>, FetchError> {
+        let NewResponse {
+            mut observation,
+            before,
+        } = new;
         let sha256 = finished.digests.sha256;
         let sealed = finished.seal().await?;
         if self.exchange.is_superseded() {
             observation = observation.invalidated();
         }
         let observations = state.cache.observations();
-        let observation = observations.publish(sealed, observation).await?;
+        let observation = observations.publish(sealed, observation, before).await?;
         self.invalidate_if_superseded(state).await;
         self.invalidate_related(state, sha256).await;
         if observation.completeness == Completeness::Unconfirmed {

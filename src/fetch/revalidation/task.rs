@@ -9,15 +9,16 @@ use tokio::time::timeout;
 use super::exchange::{Exchange, SharedAnswer};
 use super::judge::{Times, Verdict, is_foreign_not_modified, judge};
 use super::request::{ExchangeKey, SharedRequest};
+use crate::cache::TargetSnapshot;
 use crate::fetch::FetchError;
 use crate::fetch::host_limits::ExchangePermit;
 use crate::fetch::state::FetcherState;
 use crate::freshness::{Observation, Redirects, Staleness};
-use crate::model::{Fields, Record};
+use crate::model::{Fields, Key, Record};
 use crate::origin::{
     Method, OriginError, OriginRequest, ReceivedResponse, RequestFailed, Response,
 };
-use crate::policy::Admitted;
+use crate::policy::{Admitted, file_of_companion};
 
 /// Longest wait for a permit of the host if a stored response can answer instead.
 const MAX_WAIT_WITH_STORED: Duration = Duration::from_secs(10);
@@ -28,6 +29,13 @@ pub struct ExchangeTask {
     pub key: ExchangeKey,
     pub admitted: Admitted,
     pub request: SharedRequest,
+}
+
+/// Response to store.
+pub(super) struct NewResponse {
+    pub observation: Observation,
+    /// Snapshot of the target before the request was sent, if the disk could be read.
+    pub before: Option<TargetSnapshot>,
 }
 
 /// Runs one exchange to its end. `handover` takes a response that is not shared.
@@ -76,6 +84,7 @@ impl ExchangeTask {
         handover: oneshot::Sender<ReceivedResponse>,
     ) -> Result<Option<Arc<Record>>, FetchError> {
         let _permit = self.acquire_permit(state).await?;
+        let before = self.take_snapshot(state).await;
         let (response, times) = self.request(state).await?;
         state
             .policy
@@ -106,7 +115,13 @@ impl ExchangeTask {
                 self.pass_on(state, response.into(), handover);
                 Ok(None)
             }
-            Verdict::Store(observation) => self.store(state, response, observation, handover).await,
+            Verdict::Store(observation) => {
+                let new = NewResponse {
+                    observation,
+                    before,
+                };
+                self.store(state, response, new, handover).await
+            }
         }
     }
 
@@ -126,6 +141,16 @@ impl ExchangeTask {
         }
         let acquired = timeout(longest, state.host_limiter.acquire_exchange(&self.admitted));
         acquired.await.map_err(|_| FetchError::TooManyFetches)
+    }
+
+    /// Returns what is stored before the request is sent, or `None` if the disk fails.
+    async fn take_snapshot(&self, state: &FetcherState) -> Option<TargetSnapshot> {
+        let file = file_of_companion(self.admitted.target());
+        let observations = state.cache.observations();
+        let file = file.as_ref().map(Key::new);
+        let read = observations.snapshot(self.key.key, file).await;
+        read.inspect_err(|error| tracing::warn!(%error, "stored responses cannot be read"))
+            .ok()
     }
 
     /// Sends the request, and once more without validators if a 304 is about another response than

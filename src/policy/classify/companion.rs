@@ -58,6 +58,14 @@ const CHECKSUM_SUFFIXES: [&str; 8] = [
     ".sha",
 ];
 
+/// Returns the file that a companion belongs to, or `None` if the target is no companion.
+#[must_use]
+pub fn file_of_companion(target: &Target) -> Option<Target> {
+    let path = target.path();
+    let bare = companion_of(&path.to_ascii_lowercase())?.len();
+    target.join(&path[..bare]).ok()
+}
+
 /// Returns the file of a target and its usual companions, apart from the target itself. They change
 /// together.
 #[must_use]

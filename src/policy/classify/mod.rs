@@ -22,7 +22,7 @@ mod target_name;
 mod version_marks;
 
 pub use classified::{Classified, RuleClass};
-pub use companion::file_and_companions;
+pub use companion::{file_and_companions, file_of_companion};
 pub use evidence::{Evidence, NameSource};
 pub use index_table::System;
 pub use moving::Movement;

@@ -36,6 +36,7 @@ mod disk_in_mid_body;
 mod dns;
 mod dns_config;
 mod doctor;
+mod evicted_observations;
 mod exchange_limits;
 mod expected_digests;
 mod explain;

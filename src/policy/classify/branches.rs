@@ -1,6 +1,5 @@
 //! Branches of distributions that are named like releases.
 
-use super::forge::find_ref;
 use super::target_name::TargetName;
 
 /// Query parameters that may hold a branch.
@@ -8,7 +7,8 @@ const REF_PARAMETERS: [&str; 7] = ["at", "branch", "h", "id", "ref", "sha", "ver
 
 /// Returns the pattern of the distribution's branch that a target names as its ref.
 pub fn find_branch(name: &TargetName<'_>) -> Option<&'static str> {
-    let in_path = find_ref(name).and_then(|found| distribution_branch(found.text));
+    let reference = name.reference;
+    let in_path = reference.and_then(|found| distribution_branch(found.text));
     in_path.or_else(|| {
         name.parameters()
             .filter(|(name, _)| REF_PARAMETERS.contains(name))

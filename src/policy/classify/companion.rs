@@ -6,8 +6,8 @@ use super::index_names::find_system;
 use super::suffixes::file_suffix;
 use crate::model::Target;
 
-/// Suffixes of companions, apart from those of the SHA family.
-const COMPANION_SUFFIXES: [&str; 22] = [
+/// Suffixes of companions, apart from those of the SHA family and of [`DOUBLE_SUFFIXES`].
+const COMPANION_SUFFIXES: [&str; 20] = [
     ".asc",
     ".b2",
     ".b2sum",
@@ -17,7 +17,6 @@ const COMPANION_SUFFIXES: [&str; 22] = [
     ".blake2bsum",
     ".blake3",
     ".gpg",
-    ".intoto.jsonl",
     ".md5",
     ".md5sum",
     ".metadata",
@@ -26,11 +25,13 @@ const COMPANION_SUFFIXES: [&str; 22] = [
     ".rmd160sum",
     ".sig",
     ".sigstore",
-    ".sigstore.json",
     ".sign",
     ".sm3",
     ".sm3sum",
 ];
+
+/// Suffixes of companions that consist of two.
+const DOUBLE_SUFFIXES: [&str; 2] = [".intoto.jsonl", ".sigstore.json"];
 
 /// Suffix of a signature, or of a file of keys. It is a signature behind another suffix only.
 const KEY_RING_SUFFIX: &str = ".gpg";
@@ -73,7 +74,8 @@ pub fn file_and_companions(target: &Target) -> Vec<Target> {
     let path = target.path();
     let lower = path.to_ascii_lowercase();
     let bare = companion_of(&lower).map_or(path, |bare| &path[..bare.len()]);
-    let suffixes = COMPANION_SUFFIXES.iter().chain(&CHECKSUM_SUFFIXES);
+    let suffixes = COMPANION_SUFFIXES.iter().chain(&DOUBLE_SUFFIXES);
+    let suffixes = suffixes.chain(&CHECKSUM_SUFFIXES);
     let paths = suffixes.map(|suffix| format!("{bare}{suffix}"));
     std::iter::once(bare.to_owned())
         .chain(paths)
@@ -84,26 +86,30 @@ pub fn file_and_companions(target: &Target) -> Vec<Target> {
 
 /// Removes one companion suffix. A name that is only a suffix has none.
 fn without_companion_suffix(path: &str) -> Option<&str> {
-    let bare = COMPANION_SUFFIXES
-        .iter()
-        .find_map(|suffix| path.strip_suffix(suffix))
-        .or_else(|| without_sha(path))?;
+    let (bare, suffix) = path.split_at(path.rfind('.')?);
+    let bare = if COMPANION_SUFFIXES.contains(&suffix) || is_sha(suffix) {
+        bare
+    } else {
+        let mut double = DOUBLE_SUFFIXES.iter();
+        double.find_map(|suffix| path.strip_suffix(suffix))?
+    };
     let (folder, name) = bare.rsplit_once('/').unwrap_or(("", bare));
-    let is_companion = !path.ends_with(KEY_RING_SUFFIX)
+    let is_companion = suffix != KEY_RING_SUFFIX
         || file_suffix(name).is_some()
         || find_system(folder, name).is_some();
     (!name.is_empty() && is_companion).then_some(bare)
 }
 
-/// Removes the suffix of any digest of the SHA family: `.sha`, `.sha3-256`, `.sha512_256sum`.
-fn without_sha(path: &str) -> Option<&str> {
-    let (bare, suffix) = path.rsplit_once('.')?;
-    let size = suffix.strip_prefix("sha")?;
+/// Returns whether a suffix is that of a digest of the SHA family: `.sha`, `.sha3-256`,
+/// `.sha512_256sum`.
+fn is_sha(suffix: &str) -> bool {
+    let Some(size) = suffix.strip_prefix(".sha") else {
+        return false;
+    };
     let size = size.strip_suffix("sums").unwrap_or(size);
     let size = size.strip_suffix("sum").unwrap_or(size);
     size.bytes()
         .all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
-        .then_some(bare)
 }
 
 #[cfg(test)]

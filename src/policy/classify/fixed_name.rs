@@ -1,7 +1,7 @@
 //! Names that mean the same bytes for ever.
 
 use super::evidence::{Evidence, NameSource};
-use super::forge::{ForgeRef, RefForm, find_ref};
+use super::forge::{ForgeRef, RefForm};
 use super::mutable_words::{file_word, ref_word};
 use super::numbers::{file_number, find_number};
 use super::query_revision;
@@ -75,7 +75,7 @@ fn by_ref(name: &TargetName<'_>) -> Option<NameVerdict> {
     if let Some(reference) = query_revision::archive_ref(name) {
         return judge_ref(reference, source_of(name));
     }
-    let found = find_ref(name)?;
+    let found = name.reference?;
     match found.form {
         RefForm::Archive => judge_ref(found.text, NameSource::Path),
         RefForm::MaybeArchive => judge_ref(found.text, NameSource::Path).or_else(|| own_name(name)),
@@ -120,7 +120,7 @@ fn judge_file(folder: &str, file: &str, source: NameSource) -> Option<NameVerdic
     let evidence = if has_commit(without_suffixes(file)) {
         Evidence::Commit(source)
     } else {
-        Evidence::NameVersion(file_number(file)?)
+        Evidence::NameVersion(file_number(file)?.to_owned())
     };
     Some(NameVerdict::Fixed(evidence, source))
 }
@@ -132,7 +132,7 @@ fn judge_ref(reference: &str, source: NameSource) -> Option<NameVerdict> {
     let evidence = if has_commit(reference) {
         Evidence::Commit(source)
     } else {
-        Evidence::RefVersion(find_number(reference)?)
+        Evidence::RefVersion(find_number(reference)?.to_owned())
     };
     Some(NameVerdict::Fixed(evidence, source))
 }

@@ -1,7 +1,6 @@
 //! Refs in the paths of forges: branches, tags and commits that select an archive or a file.
 
 use super::suffixes::{file_suffix, without_archive_suffixes};
-use super::target_name::TargetName;
 
 /// Folders whose next segment is the ref of an archive with a file suffix.
 const ARCHIVE_FOLDERS: [&str; 10] = [
@@ -50,49 +49,53 @@ pub enum RefForm {
 }
 
 /// Ref in a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForgeRef<'a> {
     pub form: RefForm,
     /// Ref in lower case, without the suffix of the archive.
     pub text: &'a str,
 }
 
-/// Returns the ref that selects the file of a path.
-pub fn find_ref<'a>(name: &TargetName<'a>) -> Option<ForgeRef<'a>> {
-    download_version(name)
-        .or_else(|| archive_ref(name))
-        .or_else(|| release_tag(name))
-        .or_else(|| tree_ref(name))
+/// Returns the ref that selects the file `last` in these folders. `is_download` states whether the
+/// segment `download` follows it.
+pub fn find_ref<'a>(folders: &[&'a str], last: &'a str, is_download: bool) -> Option<ForgeRef<'a>> {
+    let version = if is_download {
+        download_version(last)
+    } else {
+        None
+    };
+    version
+        .or_else(|| archive_ref(folders, last))
+        .or_else(|| release_tag(folders))
+        .or_else(|| tree_ref(folders))
 }
 
 /// Returns the version of `/<version>/download`.
-fn download_version<'a>(name: &TargetName<'a>) -> Option<ForgeRef<'a>> {
-    let version = name.last.strip_prefix('v').unwrap_or(name.last);
-    let is_version = name.is_download
-        && version.starts_with(|c: char| c.is_ascii_digit())
-        && name.file().is_none();
+fn download_version(last: &str) -> Option<ForgeRef<'_>> {
+    let version = last.strip_prefix('v').unwrap_or(last);
+    let is_version =
+        version.starts_with(|c: char| c.is_ascii_digit()) && file_suffix(last).is_none();
     is_version.then_some(ForgeRef {
         form: RefForm::Archive,
-        text: name.last,
+        text: last,
     })
 }
 
 /// Returns the ref of `/<archive folder>/<ref>` and of `/<archive folder>/<ref>/<name>`.
-fn archive_ref<'a>(name: &TargetName<'a>) -> Option<ForgeRef<'a>> {
-    let at = name
-        .folders
+fn archive_ref<'a>(folders: &[&'a str], last: &'a str) -> Option<ForgeRef<'a>> {
+    let at = folders
         .iter()
         .rposition(|folder| ARCHIVE_FOLDERS.contains(folder))?;
-    let after = &name.folders[at + 1..];
+    let after = &folders[at + 1..];
     let rest = after.strip_prefix(&["refs", "tags"]).unwrap_or(after);
-    if file_suffix(name.last).is_none() {
-        let is_bare = at >= OWNER_SEGMENTS && BARE_ARCHIVE_FOLDERS.contains(&name.folders[at]);
-        return (is_bare && !name.last.is_empty()).then_some(ForgeRef {
+    if file_suffix(last).is_none() {
+        let is_bare = at >= OWNER_SEGMENTS && BARE_ARCHIVE_FOLDERS.contains(&folders[at]);
+        return (is_bare && !last.is_empty()).then_some(ForgeRef {
             form: RefForm::Archive,
-            text: name.last,
+            text: last,
         });
     }
-    let stem = archive_stem(name.last);
+    let stem = archive_stem(last);
     let Some(first) = rest.first() else {
         return Some(ForgeRef {
             form: RefForm::Archive,
@@ -118,15 +121,11 @@ fn archive_stem(last: &str) -> &str {
 }
 
 /// Returns the tag of `/releases/download/<tag>/<file>`.
-fn release_tag<'a>(name: &TargetName<'a>) -> Option<ForgeRef<'a>> {
-    let tag = name
-        .folders
-        .windows(3)
-        .rev()
-        .find_map(|three| match three {
-            ["releases" | "release", "download", tag] => Some(*tag),
-            _ => None,
-        })?;
+fn release_tag<'a>(folders: &[&'a str]) -> Option<ForgeRef<'a>> {
+    let tag = folders.windows(3).rev().find_map(|three| match three {
+        ["releases" | "release", "download", tag] => Some(*tag),
+        _ => None,
+    })?;
     Some(ForgeRef {
         form: RefForm::Release,
         text: tag,
@@ -134,12 +133,11 @@ fn release_tag<'a>(name: &TargetName<'a>) -> Option<ForgeRef<'a>> {
 }
 
 /// Returns the ref of `/raw/<ref>/<path>`, and of the same form with another tree folder.
-fn tree_ref<'a>(name: &TargetName<'a>) -> Option<ForgeRef<'a>> {
-    let found = name
-        .folders
+fn tree_ref<'a>(folders: &[&'a str]) -> Option<ForgeRef<'a>> {
+    let found = folders
         .iter()
         .position(|folder| TREE_FOLDERS.contains(folder))
-        .and_then(|at| match &name.folders[at + 1..] {
+        .and_then(|at| match &folders[at + 1..] {
             ["refs", "tags", reference, ..] => Some(*reference),
             [kind, reference, ..] if REF_TYPES.contains(kind) => Some(*reference),
             [reference, ..] => Some(*reference),
@@ -147,7 +145,7 @@ fn tree_ref<'a>(name: &TargetName<'a>) -> Option<ForgeRef<'a>> {
         });
     // `/ci/<ref>/tree/<path>` of another forge.
     let by_commit = || {
-        name.folders.windows(3).find_map(|three| match three {
+        folders.windows(3).find_map(|three| match three {
             ["ci", reference, "tree"] => Some(*reference),
             _ => None,
         })

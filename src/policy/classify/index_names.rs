@@ -8,41 +8,91 @@ use super::version_marks::is_dated;
 
 /// Suffixes of compressed files. Containers (`.tar`, `.zip`, `.jar`) are part of a name.
 const COMPRESSIONS: [&str; 11] = [
-    ".gz", ".xz", ".bz2", ".zst", ".lzma", ".lz", ".lz4", ".zck", ".br", ".z", ".rz",
+    "gz", "xz", "bz2", "zst", "lzma", "lz", "lz4", "zck", "br", "z", "rz",
 ];
 
 /// Hex digits of the shortest digest that may precede a name (MD5).
 const MIN_DIGEST_HEX: usize = 32;
 
-/// Systems by those names that need no folder and have no variable part.
-static EXACT_NAMES: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| {
-    let exact = FORMS.iter().filter_map(|(system, form)| match form {
-        Form::Name(name) => Some((*name, *system)),
-        _ => None,
-    });
-    exact.collect()
-});
+/// The table, arranged for a fast search.
+static ROWS: LazyLock<IndexRows> = LazyLock::new(IndexRows::new);
 
-/// The other rows of the table, in order.
-static PATTERNS: LazyLock<Vec<&(&str, Form)>> = LazyLock::new(|| {
-    FORMS
-        .iter()
-        .filter(|(_, form)| !matches!(form, Form::Name(_)))
-        .collect()
-});
+/// Row of the table. Rows are ordered as in the table.
+type Row = (usize, System, Form);
+
+/// Rows of the table by the part of a name that they need. Few rows are left to compare.
+#[derive(Default)]
+struct IndexRows {
+    /// Systems of names that need no folder and have no variable part.
+    exact: HashMap<&'static str, System>,
+    /// Names that need a folder.
+    in_folder: HashMap<&'static str, Vec<Row>>,
+    /// Names with a prefix, by its first byte.
+    with_prefix: HashMap<u8, Vec<Row>>,
+    others: Vec<Row>,
+}
+
+impl IndexRows {
+    fn new() -> Self {
+        let mut rows = Self::default();
+        for (index, (system, form)) in FORMS.iter().enumerate() {
+            let row = (index, System(system), *form);
+            let same_kind = match form {
+                Form::Name(name) => {
+                    rows.exact.insert(*name, System(system));
+                    continue;
+                }
+                Form::In(_, name) => rows.in_folder.entry(*name).or_default(),
+                Form::Around(start, _) if !start.is_empty() => {
+                    rows.with_prefix.entry(start.as_bytes()[0]).or_default()
+                }
+                Form::Around(..) | Form::Folder(_) | Form::Project(_) | Form::Sparse => {
+                    &mut rows.others
+                }
+            };
+            same_kind.push(row);
+        }
+        rows
+    }
+
+    /// Returns the rows that may match a name, apart from exact names. `plain` is the name without
+    /// the suffix of a compression.
+    fn candidates(&self, plain: &str) -> impl Iterator<Item = &Row> {
+        let in_folder = self.in_folder.get(plain);
+        let first = plain.as_bytes().first();
+        let with_prefix = first.and_then(|byte| self.with_prefix.get(byte));
+        in_folder
+            .into_iter()
+            .chain(with_prefix)
+            .flatten()
+            .chain(&self.others)
+    }
+}
 
 /// Returns the system whose index has this name.
 ///
 /// `folder` is the path before the name. Both are in lower case.
 pub fn find_system(folder: &str, name: &str) -> Option<System> {
-    let plain = COMPRESSIONS
-        .iter()
-        .find_map(|suffix| name.strip_suffix(suffix))
-        .unwrap_or(name);
-    if let Some(system) = EXACT_NAMES.get(plain) {
-        return Some(System(system));
+    let plain = without_compression(name);
+    if let Some(system) = ROWS.exact.get(plain) {
+        return Some(*system);
     }
-    let row = PATTERNS.iter().find(|(_, form)| match *form {
+    ROWS.candidates(plain)
+        .filter(|(_, _, form)| is_index(form, folder, name, plain))
+        .min_by_key(|(index, ..)| *index)
+        .map(|(_, system, _)| *system)
+}
+
+fn without_compression(name: &str) -> &str {
+    match name.rsplit_once('.') {
+        Some((plain, suffix)) if COMPRESSIONS.contains(&suffix) => plain,
+        _ => name,
+    }
+}
+
+/// Returns whether a row matches a name. `plain` is the name without the suffix of a compression.
+fn is_index(form: &Form, folder: &str, name: &str, plain: &str) -> bool {
+    match *form {
         Form::Name(index) => plain == index,
         Form::Around(start, end) => is_around(plain, start, end),
         Form::In(parent, index) => plain == index && ends_with_folder(folder, parent),
@@ -51,8 +101,7 @@ pub fn find_system(folder: &str, name: &str) -> Option<System> {
         }
         Form::Project(parent) => is_project(folder, name, parent),
         Form::Sparse => is_sparse(folder, name),
-    });
-    row.map(|(system, _)| System(system))
+    }
 }
 
 fn is_around(name: &str, start: &str, end: &str) -> bool {
@@ -104,7 +153,50 @@ mod tests {
         let names = FORMS
             .iter()
             .filter(|(_, form)| matches!(form, Form::Name(_)));
-        assert_eq!(names.count(), EXACT_NAMES.len());
+        assert_eq!(names.count(), ROWS.exact.len());
+    }
+
+    /// Compares a name with all rows of the table, one after another.
+    fn find_in_order(folder: &str, name: &str) -> Option<System> {
+        let plain = without_compression(name);
+        let is_exact = |form: &Form| matches!(form, Form::Name(_));
+        let (exact, others): (Vec<_>, Vec<_>) = FORMS.iter().partition(|(_, form)| is_exact(form));
+        let mut rows = exact.into_iter().chain(others);
+        let row = rows.find(|(_, form)| is_index(form, folder, name, plain));
+        row.map(|(system, _)| System(system))
+    }
+
+    #[test]
+    fn search_finds_first_row_of_table() {
+        let digest = "ab".repeat(32);
+        let mut names = ["", "1", "abc", "abcdef", "x-1.0", &digest]
+            .map(str::to_owned)
+            .to_vec();
+        let mut folders = ["", "1", "3/a", "ab/cd", "x"].map(str::to_owned).to_vec();
+        for (_, form) in FORMS {
+            match *form {
+                Form::Name(name) => names.push(name.to_owned()),
+                Form::Around(start, end) => {
+                    names.extend(["a", "2030-01-31"].map(|middle| format!("{start}{middle}{end}")));
+                }
+                Form::In(parent, name) => {
+                    folders.push(parent.to_owned());
+                    names.push(name.to_owned());
+                }
+                Form::Folder(parent) | Form::Project(parent) => folders.push(parent.to_owned()),
+                Form::Sparse => {}
+            }
+        }
+        folders.dedup();
+        for name in names
+            .iter()
+            .flat_map(|name| [name.clone(), format!("{name}.gz")])
+        {
+            for folder in folders.iter().map(|folder| format!("/{folder}")) {
+                let (found, first) = (find_system(&folder, &name), find_in_order(&folder, &name));
+                assert_eq!(found, first, "{folder}/{name}");
+            }
+        }
     }
 
     #[test]

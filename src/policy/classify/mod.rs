@@ -41,15 +41,9 @@ use target_name::{DecodedTarget, TargetName};
 /// request path checks them before it looks at the class.
 #[must_use]
 pub fn classify(target: &Target, rule: Option<RuleClass>) -> Classified {
-    let decoded = DecodedTarget::new(target);
-    let name = TargetName::new(&decoded);
     by_secret(target)
         .or_else(|| by_rule(rule))
-        .or_else(|| by_path_digest(&name))
-        .or_else(|| by_file_of_companion(&name))
-        .or_else(|| by_index_name(&name))
-        .or_else(|| by_fixed_name(&name))
-        .unwrap_or_else(|| by_default(&name))
+        .unwrap_or_else(|| by_name(&TargetName::new(&DecodedTarget::new(target))))
 }
 
 /// Line 1: a response to a signed or authenticated request must not be shared.
@@ -69,6 +63,14 @@ fn by_rule(rule: Option<RuleClass>) -> Option<Classified> {
     rule.map(Classified::by_rule)
 }
 
+/// Lines 3 to 7, which read the name.
+fn by_name(name: &TargetName<'_>) -> Classified {
+    by_path_digest(name)
+        .or_else(|| by_file_of_companion(name))
+        .or_else(|| by_index_name(name))
+        .unwrap_or_else(|| by_own_name(name))
+}
+
 /// Line 3: the path states the digest of the body.
 fn by_path_digest(name: &TargetName<'_>) -> Option<Classified> {
     let digest = PathDigest::find(name.path, PathScope::Origin)?;
@@ -80,8 +82,7 @@ fn by_file_of_companion(name: &TargetName<'_>) -> Option<Classified> {
     let file = name.with_path(companion::companion_of(name.path)?);
     let decided = by_path_digest(&file)
         .or_else(|| by_index_name(&file))
-        .or_else(|| by_fixed_name(&file))
-        .unwrap_or_else(|| by_default(&file));
+        .unwrap_or_else(|| by_own_name(&file));
     Some(decided.for_companion())
 }
 
@@ -94,30 +95,29 @@ fn by_index_name(name: &TargetName<'_>) -> Option<Classified> {
     Some(Classified::new(Class::Revalidate, reason).with_file_name(name.file().is_some()))
 }
 
-/// Line 6: the name means the same bytes for ever.
-fn by_fixed_name(name: &TargetName<'_>) -> Option<Classified> {
-    if moving::find_movement(name).is_some() {
-        return None;
+/// Line 6: the name means the same bytes for ever. Line 7: everything else.
+fn by_own_name(name: &TargetName<'_>) -> Classified {
+    if let Some(movement) = moving::find_movement(name) {
+        return by_default(name, Some(movement));
     }
-    match fixed_name::judge(name)? {
-        NameVerdict::Fixed(evidence, source) => {
-            let in_query = match source {
-                NameSource::Query => query_revision::file(name),
-                NameSource::Path | NameSource::Identifier => None,
-            };
-            Some(Classified::fixed(evidence, source).with_query_file(in_query))
-        }
-        NameVerdict::Mutable(_) => None,
-    }
+    let word = match fixed_name::judge(name) {
+        Some(NameVerdict::Fixed(evidence, source)) => return by_fixed_name(name, evidence, source),
+        Some(NameVerdict::Mutable(word)) => Some(word),
+        None => moving::find_folder_word(name),
+    };
+    by_default(name, word.map(Movement::Word))
 }
 
-/// Line 7: everything else. The reason names the part of the name that moves, if there is one.
-fn by_default(name: &TargetName<'_>) -> Classified {
-    let word = || match fixed_name::judge(name) {
-        Some(NameVerdict::Mutable(word)) => Some(word),
-        Some(NameVerdict::Fixed(..)) | None => moving::find_folder_word(name),
+fn by_fixed_name(name: &TargetName<'_>, evidence: Evidence, source: NameSource) -> Classified {
+    let in_query = match source {
+        NameSource::Query => query_revision::file(name),
+        NameSource::Path | NameSource::Identifier => None,
     };
-    let movement = moving::find_movement(name).or_else(|| word().map(Movement::Word));
+    Classified::fixed(evidence, source).with_query_file(in_query)
+}
+
+/// The reason names the part of the name that moves, if there is one.
+fn by_default(name: &TargetName<'_>, movement: Option<Movement>) -> Classified {
     let reason = match (movement, name.file()) {
         (Some(movement), _) => Reason::Moving(movement),
         (None, Some(_)) => Reason::FileSuffix,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::forge::find_ref;
+use super::forge::RefForm;
 use super::mutable_words::{exact_word, folder_word, ref_word, release_tag_word};
 use super::numbers::find_number;
 use super::target_name::TargetName;
@@ -88,17 +88,23 @@ fn is_proposed_change(name: &TargetName<'_>) -> bool {
     segments
         .clone()
         .zip(segments.skip(1))
-        .any(|(folder, next)| {
-            let number = next.split('.').next().unwrap_or_default();
-            REVIEW_FOLDERS.contains(&folder)
-                && !number.is_empty()
-                && number.bytes().all(|byte| byte.is_ascii_digit())
-        })
+        .any(|(folder, next)| REVIEW_FOLDERS.contains(&folder) && is_change_number(next))
+}
+
+/// Returns whether a segment is a number, apart from suffixes.
+fn is_change_number(segment: &str) -> bool {
+    let number = segment.split('.').next().unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Returns whether a target is `/compare/<ref>...<ref>` with an end that is not fixed.
 fn is_moving_comparison(name: &TargetName<'_>) -> bool {
-    let Some((_, ends)) = name.path.rsplit_once("/compare/") else {
+    // Most paths have no such folder, and the search in the text is slow.
+    let is_comparison = name.folders.contains(&"compare");
+    let Some((_, ends)) = is_comparison
+        .then(|| name.path.rsplit_once("/compare/"))
+        .flatten()
+    else {
         return false;
     };
     let ends = COMPARISON_SUFFIXES
@@ -121,8 +127,7 @@ fn query_word(name: &TargetName<'_>) -> Option<&'static str> {
 
 /// Returns the mutable word of a release tag that only a date or a commit id fixes.
 fn release_word(name: &TargetName<'_>) -> Option<&'static str> {
-    use super::forge::RefForm;
-    find_ref(name)
+    name.reference
         .filter(|found| found.form == RefForm::Release)
         .and_then(|found| release_tag_word(found.text))
 }
@@ -142,7 +147,7 @@ fn is_maven_snapshot(name: &TargetName<'_>) -> bool {
 /// Such a folder does not make a fixed name mutable. The word only explains why a name without a
 /// version is not fixed.
 pub fn find_folder_word(name: &TargetName<'_>) -> Option<&'static str> {
-    let reference = find_ref(name).map(|found| found.text);
+    let reference = name.reference.map(|found| found.text);
     name.folders
         .iter()
         .rev()

@@ -59,7 +59,7 @@ const WORDS: [Word; 25] = [
 /// Suffixes of package formats. A repository never changes the bytes of a package, so any number
 /// fixes its name.
 const PACKAGE_SUFFIXES: [&str; 10] = [
-    ".deb", ".udeb", ".dsc", ".rpm", ".apk", ".whl", ".gem", ".crate", ".nupkg", ".pkg",
+    "deb", "udeb", "dsc", "rpm", "apk", "whl", "gem", "crate", "nupkg", "pkg",
 ];
 
 /// Folder of the packages of npm, whose names are words.
@@ -75,8 +75,10 @@ pub fn file_word(folder: &str, file: &str) -> Option<&'static str> {
         let last = stem.rsplit('-').next().unwrap_or_default();
         return exact_word(last);
     }
-    let is_package = folder == NPM_PACKAGE_FOLDER
-        || PACKAGE_SUFFIXES.iter().any(|suffix| file.ends_with(suffix));
+    let has_suffix = file
+        .rsplit_once('.')
+        .is_some_and(|(_, suffix)| PACKAGE_SUFFIXES.contains(&suffix));
+    let is_package = folder == NPM_PACKAGE_FOLDER || has_suffix;
     find_word(stem, is_package && file_number(file).is_some())
 }
 
@@ -123,7 +125,7 @@ fn find_word(text: &str, is_numbered_package: bool) -> Option<&'static str> {
         .filter(|at| is_alphanumeric(*at) && (*at == 0 || !is_alphanumeric(at - 1)));
     let found = starts.find_map(|at| {
         let word = WORDS.iter().find(|Word(word, ..)| {
-            bytes[at..].starts_with(word.as_bytes()) && !is_alphanumeric(at + word.len())
+            !is_alphanumeric(at + word.len()) && bytes[at..].starts_with(word.as_bytes())
         })?;
         let is_fixed = match word.1 {
             // In `latest-version-5.1.0`, `latest-version` is the name of a package.

@@ -1,5 +1,8 @@
 //! Version numbers in names.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use super::suffixes::without_suffixes;
 
 /// Names of architectures, digests and encodings. Their digits are no version.
@@ -73,8 +76,23 @@ const NUMBERED_WORDS: [&str; 64] = [
 /// Numbered words that also occur at the end of a longer word, such as in `linux64`.
 const ENDINGS: [&str; 2] = ["x32", "x64"];
 
+/// Length of a numbered word of several tokens, in bytes.
+const COMPOUND_BYTES: usize = 6;
+
 /// Numbered words of several tokens.
-const COMPOUNDS: [&str; 4] = ["x86_64", "x86-64", "32-bit", "64-bit"];
+const COMPOUNDS: [&[u8; COMPOUND_BYTES]; 4] = [b"x86_64", b"x86-64", b"32-bit", b"64-bit"];
+
+/// Numbered words and endings by their digits, each with the position of the digits in it. A token
+/// has a numbered word only if all its digits are those of the word.
+static WORDS_BY_DIGITS: LazyLock<HashMap<&str, Vec<(usize, &str)>>> = LazyLock::new(|| {
+    let mut words: HashMap<&str, Vec<(usize, &str)>> = HashMap::new();
+    for word in NUMBERED_WORDS.into_iter().chain(ENDINGS) {
+        if let Some((at, digits)) = digits_of(word) {
+            words.entry(digits).or_default().push((at, word));
+        }
+    }
+    words
+});
 
 /// Suffixes of patches.
 const PATCH_SUFFIXES: [&str; 2] = [".patch", ".diff"];
@@ -91,7 +109,7 @@ pub fn is_patch(name: &str) -> bool {
 ///
 /// A number has two digits, or one digit at the start, behind a separator, or behind a `v`. Digits
 /// of suffixes, architectures, digests and of the position of a patch do not count.
-pub fn file_number(name: &str) -> Option<String> {
+pub fn file_number(name: &str) -> Option<&str> {
     let stem = without_suffixes(name);
     let digits = stem.bytes().take_while(u8::is_ascii_digit).count();
     let is_series = (1..=MAX_SERIES_DIGITS).contains(&digits)
@@ -101,7 +119,7 @@ pub fn file_number(name: &str) -> Option<String> {
 }
 
 /// Returns the first version number of a text in lower case that has no suffix.
-pub fn find_number(text: &str) -> Option<String> {
+pub fn find_number(text: &str) -> Option<&str> {
     let bytes = without_numbered_words(text);
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
     let mut start = (0..bytes.len()).find(|at| is_number_at(&bytes, *at))?;
@@ -116,7 +134,7 @@ pub fn find_number(text: &str) -> Option<String> {
     while is_digit(end) || (bytes.get(end) == Some(&b'.') && is_digit(end + 1)) {
         end += 1;
     }
-    text.get(start..end).map(str::to_owned)
+    text.get(start..end)
 }
 
 fn is_number_at(bytes: &[u8], at: usize) -> bool {
@@ -136,9 +154,9 @@ fn is_number_at(bytes: &[u8], at: usize) -> bool {
 /// Returns the bytes of a text in which spaces replace all numbered words.
 fn without_numbered_words(text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
-    for compound in COMPOUNDS {
-        for (at, _) in text.match_indices(compound) {
-            bytes[at..at + compound.len()].fill(b' ');
+    for (at, window) in text.as_bytes().windows(COMPOUND_BYTES).enumerate() {
+        if COMPOUNDS.iter().any(|compound| *compound == window) {
+            bytes[at..at + COMPOUND_BYTES].fill(b' ');
         }
     }
     let mut start = 0;
@@ -162,17 +180,20 @@ fn without_numbered_words(text: &str) -> Vec<u8> {
 
 /// Returns where the numbered word of a token begins. Letters may stand before or behind the word.
 fn numbered_word(token: &str) -> Option<usize> {
-    // Most tokens are a word or a number, and the search below is slow.
-    let has = |is_kind: fn(&u8) -> bool| token.as_bytes().iter().any(is_kind);
-    if !has(u8::is_ascii_digit) || !has(u8::is_ascii_alphabetic) {
-        return None;
-    }
-    let is_letters = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphabetic());
-    NUMBERED_WORDS.iter().chain(&ENDINGS).find_map(|word| {
-        let at = token.rfind(word)?;
-        let rest = &token[at + word.len()..];
-        (is_letters(&token[..at]) && is_letters(rest)).then_some(at)
+    let (digits_at, digits) = digits_of(token)?;
+    let words = WORDS_BY_DIGITS.get(digits)?;
+    words.iter().find_map(|(digits_in_word, word)| {
+        let at = digits_at.checked_sub(*digits_in_word)?;
+        token[at..].starts_with(word).then_some(at)
     })
+}
+
+/// Returns the part of a token from its first to its last digit, and its position.
+fn digits_of(token: &str) -> Option<(usize, &str)> {
+    let is_digit = |byte: u8| byte.is_ascii_digit();
+    let first = token.bytes().position(is_digit)?;
+    let last = token.bytes().rposition(is_digit)?;
+    Some((first, &token[first..=last]))
 }
 
 #[cfg(test)]
@@ -204,7 +225,7 @@ mod tests {
             ("dev1.zip", None),
             ("lz4.tar.bz2", None),
         ] {
-            assert_eq!(file_number(name).as_deref(), number, "{name}");
+            assert_eq!(file_number(name), number, "{name}");
         }
     }
 }

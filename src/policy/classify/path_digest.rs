@@ -8,6 +8,9 @@ use crate::model::{Algorithm, Digest};
 /// Digits of nix-base32, by value.
 const NIX_BASE32: &[u8; 32] = b"0123456789abcdfghijklmnpqrsvwxyz";
 
+/// Digits of the shortest strong digest, SHA-256 in nix-base32.
+const MIN_STRONG_DIGITS: usize = 52;
+
 /// Algorithms of digests without a name, by their length in hex digits.
 const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::Md5,
@@ -36,8 +39,16 @@ impl PathDigest {
     /// Returns the digest that a decoded path in lower case states for its body.
     #[must_use]
     pub fn find(path: &str, scope: PathScope) -> Option<Self> {
-        let segments: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        let (last, folders) = segments.split_last()?;
+        let mut segments = path.rsplit('/').filter(|part| !part.is_empty());
+        let last = segments.next()?;
+        let folders = Folders {
+            parent: segments.next().unwrap_or_default(),
+            above: segments.next().unwrap_or_default(),
+        };
+        let may_be_digest = |segment: &str| segment.len() >= MIN_STRONG_DIGITS;
+        if scope == PathScope::Origin && !may_be_digest(last) && !may_be_digest(folders.parent) {
+            return None;
+        }
         let named = named_digest(folders, last)
             .or_else(|| blob_digest(folders, last))
             .or_else(|| repodata_digest(folders, last))
@@ -63,53 +74,57 @@ impl PathDigest {
     }
 }
 
+/// Last two folders of a path. Empty if there is none.
+#[derive(Debug, Clone, Copy)]
+struct Folders<'a> {
+    above: &'a str,
+    parent: &'a str,
+}
+
 /// Returns the digest of `/<algorithm>/<digest>`, `/<algorithm>/<digest>/<name>`, and
 /// `/<algorithm>/<first digits>/<digest>`.
-fn named_digest(folders: &[&str], last: &str) -> Option<Digest> {
-    match folders {
-        [.., algorithm] if algorithm_of(algorithm).is_some() => {
-            parse(algorithm_of(algorithm)?, last)
-        }
-        [.., algorithm, start] => {
-            let algorithm = algorithm_of(algorithm)?;
-            match last.strip_prefix(start) {
-                Some(rest) if !rest.is_empty() => parse(algorithm, last),
-                _ => parse(algorithm, start),
-            }
-        }
-        _ => None,
+fn named_digest(folders: Folders<'_>, last: &str) -> Option<Digest> {
+    if let Some(algorithm) = algorithm_of(folders.parent) {
+        return parse(algorithm, last);
+    }
+    let algorithm = algorithm_of(folders.above)?;
+    match last.strip_prefix(folders.parent) {
+        Some(rest) if !rest.is_empty() => parse(algorithm, last),
+        _ => parse(algorithm, folders.parent),
     }
 }
 
 /// Returns the digest of `/blobs/<algorithm>:<hex>`.
-fn blob_digest(folders: &[&str], last: &str) -> Option<Digest> {
+fn blob_digest(folders: Folders<'_>, last: &str) -> Option<Digest> {
+    if folders.parent != "blobs" {
+        return None;
+    }
     let (algorithm, hex) = last.split_once(':')?;
-    let is_blob = folders.last() == Some(&"blobs");
-    parse_hex(algorithm_of(algorithm).filter(|_| is_blob)?, hex)
+    parse_hex(algorithm_of(algorithm)?, hex)
 }
 
 /// Returns the digest of `/repodata/<hex>-<name>`. A companion has the digest of its file in its
 /// name.
-fn repodata_digest(folders: &[&str], last: &str) -> Option<Digest> {
+fn repodata_digest(folders: Folders<'_>, last: &str) -> Option<Digest> {
+    if folders.parent != "repodata" || companion_of(last).is_some() {
+        return None;
+    }
     let (hex, _) = last.split_once('-')?;
-    let is_own = folders.last() == Some(&"repodata") && companion_of(last).is_none();
-    of_length(hex).filter(|_| is_own)
+    of_length(hex)
 }
 
 /// Returns the digest of forms that only mirror dialects use: `/<digest>`, `/<digest>.<suffix>`
 /// below `/archive/<first digits>/`, and `/<file>/<digest>/<file>`.
-fn dialect_digest(folders: &[&str], last: &str) -> Option<Digest> {
-    let between = match folders {
-        [.., file, hex] if file == &last => of_length(hex),
-        _ => None,
+fn dialect_digest(folders: Folders<'_>, last: &str) -> Option<Digest> {
+    let between = if folders.above == last {
+        of_length(folders.parent)
+    } else {
+        None
     };
-    let in_archive = || match folders {
-        [.., "archive", start] => last
-            .split('.')
-            .next()
-            .filter(|hex| hex.starts_with(start))
-            .and_then(of_length),
-        _ => None,
+    let in_archive = || {
+        let hex = last.split('.').next()?;
+        let is_archive = folders.above == "archive" && hex.starts_with(folders.parent);
+        of_length(hex).filter(|_| is_archive)
     };
     between.or_else(in_archive).or_else(|| of_length(last))
 }

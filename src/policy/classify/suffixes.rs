@@ -8,9 +8,9 @@ const PAGE_SUFFIXES: [&str; 22] = [
 
 /// Suffixes of archives and compressed files. One of them may follow another suffix.
 const ARCHIVE_SUFFIXES: [&str; 29] = [
-    ".7z", ".br", ".bz", ".bz2", ".cpio", ".gz", ".jar", ".lz", ".lz4", ".lzma", ".lzo", ".rar",
-    ".rz", ".shar", ".tar", ".taz", ".tbz", ".tbz2", ".tgz", ".tlz", ".txz", ".tz2", ".tzst",
-    ".xz", ".z", ".zck", ".zip", ".zst", ".zstd",
+    "7z", "br", "bz", "bz2", "cpio", "gz", "jar", "lz", "lz4", "lzma", "lzo", "rar", "rz", "shar",
+    "tar", "taz", "tbz", "tbz2", "tgz", "tlz", "txz", "tz2", "tzst", "xz", "z", "zck", "zip",
+    "zst", "zstd",
 ];
 
 /// Suffixes that begin with a digit. Any other text of this form is a part of a version.
@@ -74,10 +74,9 @@ pub fn without_suffixes(name: &str) -> &str {
 /// Returns a name without its suffixes of archives.
 pub fn without_archive_suffixes(name: &str) -> &str {
     let mut bare = name;
-    while let Some(shorter) = ARCHIVE_SUFFIXES
-        .iter()
-        .find_map(|suffix| bare.strip_suffix(suffix))
-        .filter(|shorter| !shorter.is_empty())
+    while let Some((shorter, suffix)) = bare.rsplit_once('.')
+        && !shorter.is_empty()
+        && ARCHIVE_SUFFIXES.contains(&suffix)
     {
         bare = shorter;
     }

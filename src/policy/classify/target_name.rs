@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::forge::{ForgeRef, find_ref};
 use super::suffixes::file_suffix;
 use crate::model::Target;
 
@@ -23,11 +24,13 @@ pub struct DecodedTarget {
 impl DecodedTarget {
     /// Decodes the path and the query of a target.
     pub fn new(target: &Target) -> Self {
-        let decoded = decode(target.path());
-        let (path, encoded_query) = decoded.split_once('?').unwrap_or((&decoded, ""));
-        let query = target.url().query().unwrap_or_default();
-        let parameters = [encoded_query, query]
+        let mut path = decode(target.path());
+        // An origin that decodes a question mark begins the query there.
+        let encoded = path.find('?').map(|at| path.split_off(at));
+        let encoded = encoded.as_deref().and_then(|query| query.strip_prefix('?'));
+        let parameters = encoded
             .into_iter()
+            .chain(target.url().query())
             .flat_map(|query| query.split(['&', ';']))
             .filter(|parameter| !parameter.is_empty())
             .map(|parameter| {
@@ -36,7 +39,7 @@ impl DecodedTarget {
             })
             .collect();
         // Text around a URL often ends in a full stop or a comma.
-        let path = path.trim_end_matches(['.', ',']).to_owned();
+        path.truncate(path.trim_end_matches(['.', ',']).len());
         Self { path, parameters }
     }
 }
@@ -59,8 +62,12 @@ pub struct TargetName<'a> {
     pub folders: Vec<&'a str>,
     /// Last segment. Empty if the path ends in a slash.
     pub last: &'a str,
+    /// Ref that selects the file.
+    pub reference: Option<ForgeRef<'a>>,
+    /// The last segment if it has a file suffix that is no page's.
+    file: Option<&'a str>,
     /// Whether a segment `download` was removed.
-    pub is_download: bool,
+    is_download: bool,
     parameters: &'a [(String, String)],
 }
 
@@ -75,6 +82,8 @@ impl<'a> TargetName<'a> {
             path,
             folders: Vec::new(),
             last: "",
+            reference: None,
+            file: None,
             is_download: file.is_some(),
             parameters: &decoded.parameters,
         };
@@ -97,6 +106,8 @@ impl<'a> TargetName<'a> {
             .filter(|segment| !segment.is_empty())
             .collect();
         self.last = last;
+        self.file = file_suffix(last).map(|_| last);
+        self.reference = find_ref(&self.folders, last, self.is_download);
     }
 
     /// Returns the path before the last segment.
@@ -106,7 +117,7 @@ impl<'a> TargetName<'a> {
 
     /// Returns the last segment if it has a file suffix that is no page's.
     pub fn file(&self) -> Option<&'a str> {
-        file_suffix(self.last).map(|_| self.last)
+        self.file
     }
 
     /// Returns all segments.

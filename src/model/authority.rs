@@ -73,7 +73,10 @@ impl<'a> Authority<'a> {
 
     /// Returns the URL of this authority, for the URL library.
     pub fn join(&self, scheme: Scheme, path_and_query: &str) -> String {
-        let mut uri = format!("{}://", scheme.as_str());
+        let lengths = [self.userinfo, self.host, self.port, path_and_query].map(str::len);
+        let mut uri = String::with_capacity("https://@:".len() + lengths.iter().sum::<usize>());
+        uri.push_str(scheme.as_str());
+        uri.push_str("://");
         if !self.userinfo.is_empty() {
             uri.push_str(self.userinfo);
             uri.push('@');
@@ -84,7 +87,12 @@ impl<'a> Authority<'a> {
             uri.push_str(self.port);
         }
         // The library trims trailing spaces instead of encoding them.
-        uri.push_str(&path_and_query.replace(' ', "%20"));
+        for (index, part) in path_and_query.split(' ').enumerate() {
+            if index > 0 {
+                uri.push_str("%20");
+            }
+            uri.push_str(part);
+        }
         uri
     }
 

@@ -1,8 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use sha2::{Digest as _, Sha256};
-
 use super::Target;
 use super::digest::write_hex;
 
@@ -13,7 +11,7 @@ pub struct Key([u8; 32]);
 impl Key {
     #[must_use]
     pub fn new(target: &Target) -> Self {
-        Self(Sha256::digest(target.as_str().as_bytes()).into())
+        Self(*target.sha256())
     }
 
     #[must_use]

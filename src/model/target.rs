@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use url::{Host, Url, form_urlencoded};
 
 use super::authority::Authority;
@@ -49,7 +50,15 @@ const SIGNATURE_PARAMETERS: [&str; 24] = [
 /// the same resource. Two targets are equal if and only if their canonical strings are equal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Target {
-    url: Arc<Url>,
+    canonical: Arc<Canonical>,
+}
+
+/// Canonical string, parsed once and hashed once.
+#[derive(PartialEq, Eq, Hash)]
+struct Canonical {
+    url: Url,
+    scheme: Scheme,
+    sha256: [u8; 32],
 }
 
 impl Target {
@@ -80,8 +89,9 @@ impl Target {
         if text.contains('\\') {
             return Err(TargetError::Backslash);
         }
-        let (scheme, rest) = text.split_once("://").ok_or(TargetError::Scheme)?;
+        let (scheme, rest) = text.split_once(':').ok_or(TargetError::Scheme)?;
         let scheme = Scheme::parse(scheme).ok_or(TargetError::Scheme)?;
+        let rest = rest.strip_prefix("//").ok_or(TargetError::Scheme)?;
         let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path_and_query) = rest.split_at(authority_end);
         let path = path_and_query.split('?').next().unwrap_or_default();
@@ -95,7 +105,13 @@ impl Target {
         if url.as_str().len() > MAX_TARGET_BYTES {
             return Err(TargetError::TooLong);
         }
-        Ok(Self { url: Arc::new(url) })
+        let sha256 = Sha256::digest(url.as_str().as_bytes()).into();
+        let canonical = Arc::new(Canonical {
+            url,
+            scheme,
+            sha256,
+        });
+        Ok(Self { canonical })
     }
 
     /// Resolves a `Location` against this target (RFC 9110, section 10.2.2) and parses the result.
@@ -118,7 +134,7 @@ impl Target {
         }
         // The library trims trailing spaces instead of encoding them.
         let joined = self
-            .url
+            .url()
             .join(&reference.replace(' ', "%20"))
             .map_err(|_| TargetError::Host)?;
         Self::parse(joined.as_str())
@@ -151,23 +167,29 @@ impl Target {
     /// Returns the canonical string. It may contain a secret: use [`fmt::Display`] for output.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.url.as_str()
+        self.url().as_str()
     }
 
     #[must_use]
     pub fn url(&self) -> &Url {
-        &self.url
+        &self.canonical.url
+    }
+
+    /// Returns the SHA-256 of the canonical string.
+    #[must_use]
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.canonical.sha256
     }
 
     #[must_use]
     pub fn scheme(&self) -> Scheme {
-        Scheme::parse(self.url.scheme()).expect("Target::parse accepts only the three schemes")
+        self.canonical.scheme
     }
 
     /// Returns the host as in the URI: an IPv6 address is in brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.url
+        self.url()
             .host_str()
             .expect("Target::parse rejects a URL without a host")
     }
@@ -176,7 +198,7 @@ impl Target {
     /// this address.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        match self.url.host()? {
+        match self.url().host()? {
             Host::Ipv4(address) => Some(address.into()),
             Host::Ipv6(address) => Some(address.into()),
             Host::Domain(_) => None,
@@ -185,7 +207,7 @@ impl Target {
 
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.url
+        self.url()
             .port_or_known_default()
             .expect("each of the three schemes has a default port")
     }
@@ -194,7 +216,7 @@ impl Target {
     #[must_use]
     pub fn site(&self) -> String {
         let (scheme, host) = (self.scheme().as_str(), self.host());
-        match self.url.port() {
+        match self.url().port() {
             Some(port) => format!("{scheme}://{host}:{port}"),
             None => format!("{scheme}://{host}"),
         }
@@ -209,19 +231,21 @@ impl Target {
     /// Returns the path without the query, as sent to the origin.
     #[must_use]
     pub fn path(&self) -> &str {
-        self.url.path()
+        self.url().path()
     }
 
     /// Returns whether an ftp target contains a user name or a password.
     #[must_use]
     pub fn has_credentials(&self) -> bool {
-        !self.url.username().is_empty() || self.url.password().is_some()
+        !self.url().username().is_empty() || self.url().password().is_some()
     }
 
     /// Returns whether the query has a signature or a token, which makes the URL a bearer secret.
     #[must_use]
     pub fn is_signed(&self) -> bool {
-        let query = self.url.query().unwrap_or_default();
+        let Some(query) = self.url().query() else {
+            return false;
+        };
         // Some origins also accept a semicolon between parameters.
         query
             .split(['&', ';'])
@@ -271,15 +295,15 @@ impl Target {
 
     fn format_with(&self, values: QueryValues) -> String {
         let user = if self.has_credentials() { "…@" } else { "" };
-        let port = self.url.port();
+        let port = self.url().port();
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-        let query = match (self.url.query(), values) {
+        let query = match (self.url().query(), values) {
             (None, _) => String::new(),
             (Some(_), _) if self.is_signed() => "?…".to_owned(),
             (Some(query), QueryValues::Shown) => format!("?{query}"),
             (Some(query), QueryValues::Known) => format!("?{}", logged_query(query)),
         };
-        let (scheme, host, path) = (self.url.scheme(), self.host(), self.path());
+        let (scheme, host, path) = (self.url().scheme(), self.host(), self.path());
         format!("{scheme}://{user}{host}{port}{path}{query}")
     }
 }
@@ -288,7 +312,7 @@ impl Target {
 /// unknown parameters.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.url.query().is_none() && !self.has_credentials() {
+        if self.url().query().is_none() && !self.has_credentials() {
             return f.write_str(self.as_str());
         }
         f.write_str(&self.format_with(QueryValues::Known))
@@ -303,10 +327,13 @@ impl fmt::Debug for Target {
 
 /// Returns whether the path has a `.` or `..` segment after any number of percent-decoding passes.
 fn has_dot_segment(path: &str) -> bool {
-    let is_dot_segment = |segment: &str| segment == "." || segment == "..";
+    let has_plain = |path: &str| {
+        let mut segments = path.as_bytes().split(|byte| *byte == b'/');
+        segments.any(|segment| matches!(segment, b"." | b".."))
+    };
     // Most paths have nothing to decode.
     if !path.contains('%') {
-        return path.split('/').any(is_dot_segment);
+        return has_plain(path);
     }
     let mut decoded = path.to_ascii_lowercase();
     while decoded.contains("%25") {
@@ -316,5 +343,5 @@ fn has_dot_segment(path: &str) -> bool {
         .replace("%2e", ".")
         .replace("%2f", "/")
         .replace("%5c", "/");
-    decoded.split('/').any(is_dot_segment)
+    has_plain(&decoded)
 }

@@ -12,8 +12,9 @@ use fs_err as fs;
 use super::{FileStamp, OpenError, durable_dirs};
 use crate::model::{Key, Sha256};
 
-/// Length of the path of an object behind the root: `/objects/ab/abcdef...`
-const OBJECT_PATH_BYTES: usize = "/objects/ab/".len() + 64;
+/// Length of the longest path behind the root, in bytes. Every request needs such paths, so each is
+/// built in one allocation.
+const PATH_BYTES: usize = "/observations/ab/".len() + 2 * (64 + "/".len()) + ".json".len();
 
 /// Returns the name of an object under the objects folder: `ab/abcdef...`
 pub fn object_name(sha256: Sha256) -> String {
@@ -122,8 +123,7 @@ impl Layout {
 
     /// Returns `observations/ab/<key>`.
     pub fn observations_of(&self, key: Key) -> PathBuf {
-        let name = key.to_string();
-        self.observations().join(&name[..2]).join(name)
+        self.sharded("observations", &key.to_string())
     }
 
     /// Returns `digests/ab/<sha256>.json`.
@@ -151,7 +151,7 @@ impl Layout {
 
     /// `leases/<key>`
     pub fn lease(&self, key: Key) -> PathBuf {
-        self.leases().join(key.to_string())
+        self.path(["leases", &key.to_string()])
     }
 
     /// `locks/scrub`
@@ -183,12 +183,7 @@ impl Layout {
 
     /// `objects/ab/abcdef...`
     pub fn object(&self, sha256: Sha256) -> PathBuf {
-        // Every hit needs this path.
-        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + OBJECT_PATH_BYTES);
-        path.push(&self.root);
-        path.push("objects");
-        path.push(object_name(sha256));
-        path
+        self.sharded("objects", &sha256.to_string())
     }
 
     /// Returns the identity of an object's file. `None` if it is not on the disk.
@@ -199,8 +194,7 @@ impl Layout {
 
     /// `records/ab/<key>`
     pub fn records_of(&self, key: Key) -> PathBuf {
-        let name = key.to_string();
-        self.records().join(&name[..2]).join(name)
+        self.sharded("records", &key.to_string())
     }
 
     /// `records/ab/<key>/<sha256>.json`
@@ -214,8 +208,7 @@ impl Layout {
 
     /// `pins/ab/<key>`
     pub fn pins_of(&self, key: Key) -> PathBuf {
-        let name = key.to_string();
-        self.pins().join(&name[..2]).join(name)
+        self.sharded("pins", &key.to_string())
     }
 
     /// `pins/ab/<key>/<sha256>`
@@ -275,6 +268,18 @@ impl Layout {
         let file = options.open(self.locks().join(name))?;
         file.file().lock()?;
         Ok(file)
+    }
+
+    /// `<folder>/ab/abcdef...`
+    fn sharded(&self, folder: &str, name: &str) -> PathBuf {
+        self.path([folder, &name[..2], name])
+    }
+
+    fn path<const N: usize>(&self, names: [&str; N]) -> PathBuf {
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + PATH_BYTES);
+        path.push(&self.root);
+        path.extend(names);
+        path
     }
 
     fn lock(&self, name: &str) -> std::io::Result<fs::File> {

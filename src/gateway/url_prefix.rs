@@ -147,7 +147,7 @@ fn to_absolute_uri(text: &str) -> Option<String> {
         let rest = rest.strip_prefix('/').unwrap_or(rest);
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let authority = decode_colons(authority);
-        return Some(format!("{}://{authority}{path}", scheme.as_str()));
+        return Some([scheme.as_str(), "://", &authority, path].concat());
     }
     let first = first.as_ref();
     if let Some(scheme) = Scheme::parse(first) {

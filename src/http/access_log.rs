@@ -103,7 +103,9 @@ impl RequestLog {
     pub fn with_user_agent(mut self, headers: &HeaderMap) -> Self {
         if let Some(agent) = headers.get(USER_AGENT) {
             let agent = String::from_utf8_lossy(agent.as_bytes());
-            self.user_agent = agent.chars().take(MAX_USER_AGENT_CHARS).collect();
+            let cut = agent.char_indices().nth(MAX_USER_AGENT_CHARS);
+            let end = cut.map_or(agent.len(), |(end, _)| end);
+            agent[..end].clone_into(&mut self.user_agent);
         }
         self
     }

@@ -16,6 +16,8 @@ pub struct NodeName {
     via_1_1: HeaderValue,
     /// `Cache-Status` of a hit.
     hit: HeaderValue,
+    /// `Cache-Status` of a redirect to the origin.
+    redirect: HeaderValue,
 }
 
 impl NodeName {
@@ -25,6 +27,7 @@ impl NodeName {
             via_1_0: header_value(format!("1.0 {name}")),
             via_1_1: header_value(format!("1.1 {name}")),
             hit: header_value(format!("{name}; {}", CacheStatus::Hit)),
+            redirect: header_value(format!("{name}; {}", CacheStatus::Redirect)),
             name,
         }
     }
@@ -46,6 +49,7 @@ impl NodeName {
     pub fn cache_status(&self, status: CacheStatus) -> HeaderValue {
         match status {
             CacheStatus::Hit => self.hit.clone(),
+            CacheStatus::Redirect => self.redirect.clone(),
             status => header_value(format!("{}; {status}", self.name)),
         }
     }

@@ -143,9 +143,11 @@ pub fn read_cache_request(
         .is_some_and(|login| login.is_anonymous());
     let forwarded_headers = forwarded_headers(headers, endpoint);
     // A field that stays here, such as a login for nginx, has no effect on the response.
-    let has_credentials = forwarded_headers
-        .iter()
-        .any(|(name, _)| is_credential_field(name) && !(is_anonymous && name == "authorization"));
+    // None of the fields that the gateway endpoint forwards is a credential.
+    let has_credentials = endpoint == Endpoint::Proxy
+        && forwarded_headers.iter().any(|(name, _)| {
+            is_credential_field(name) && !(is_anonymous && name == "authorization")
+        });
     Ok(CacheRequest {
         client: origin.client,
         endpoint,

@@ -75,7 +75,7 @@ fn render_redirect(
     let mut builder = HttpResponse::Found();
     context.apply_common_headers(&mut builder, status);
     builder.insert_header((LOCATION, location));
-    builder.insert_header((CACHE_CONTROL, "no-store"));
+    builder.insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")));
     RenderedResponse::new(builder.finish(), status)
 }
 

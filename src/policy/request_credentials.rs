@@ -14,10 +14,13 @@ const HARMLESS_FIELDS: [&str; 1] = ["npm-auth-type"];
 /// A response to a request with such a field is for this client only, so it is not stored.
 #[must_use]
 pub fn is_credential_field(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let has_word = || CREDENTIAL_WORDS.iter().any(|word| name.contains(word));
-    CREDENTIAL_FIELDS.contains(&name.as_str())
-        || (has_word() && !HARMLESS_FIELDS.contains(&name.as_str()))
+    let is = |other: &&str| name.eq_ignore_ascii_case(other);
+    let has_word = |word: &&str| {
+        let mut parts = name.as_bytes().windows(word.len());
+        parts.any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    CREDENTIAL_FIELDS.iter().any(is)
+        || CREDENTIAL_WORDS.iter().any(has_word) && !HARMLESS_FIELDS.iter().any(is)
 }
 
 #[cfg(test)]

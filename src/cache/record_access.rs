@@ -9,7 +9,9 @@ use tokio::time::timeout;
 
 use super::handle::Cache;
 use crate::bucket::BucketError;
-use crate::disk::{DiskError, DiskStore, IoClass, TargetLookup, record_files, records};
+use crate::disk::{
+    DiskError, DiskStore, IoClass, TargetLookup, observations, record_files, records,
+};
 use crate::model::{Key, Record, RecordSet};
 
 /// Timeout for reading a target's records from the bucket. After it the request is a miss.
@@ -17,7 +19,14 @@ pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Looks a target up on the disk.
 pub async fn look_up_on_disk(cache: &Cache, key: Key) -> Result<TargetLookup, DiskError> {
-    let look_up = move |disk: &DiskStore| records::look_up(&disk.layout, key);
+    let look_up = move |disk: &DiskStore| {
+        let found = records::look_up(&disk.layout, key)?;
+        if matches!(found, TargetLookup::NeverStored) {
+            // The request asks for observations next, which costs it no second wait for a thread.
+            observations::look_up_absence(&disk.layout, key);
+        }
+        Ok(found)
+    };
     cache.disk().run(IoClass::Request, look_up).await
 }
 

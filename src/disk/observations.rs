@@ -57,6 +57,12 @@ pub fn are_surely_absent(layout: &Layout, key: Key) -> bool {
     absence::is_surely_absent(&layout.observations_of(key))
 }
 
+/// Looks the observations of a target up, so that the kernel's cache knows whether there are any.
+/// Waits for the disk.
+pub fn look_up_absence(layout: &Layout, key: Key) {
+    absence::look_up(&layout.observations_of(key));
+}
+
 /// Returns the snapshot of a target. `file` is the file that a companion belongs to.
 ///
 /// # Errors

@@ -14,12 +14,16 @@ use serde::{Deserialize, Serialize};
 
 use super::bandwidth::{Bandwidth, FairQueue, Pacer};
 use super::client_net::ClientNet;
+use super::pool::{ClientShare, DEFAULT_SHARE, PoolClient};
 use crate::model::{ConfigError, Rate};
+
+/// Upper bound of `client_share`. A client alone gets no larger part of a pool.
+const MAX_CLIENT_SHARE: f64 = 0.75;
 
 /// Configuration section `[limits]`.
 ///
 /// Each limit applies to one IPv4 address or one IPv6 /64 network. Zero means no limit.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
     pub requests_per_second: u32,
@@ -33,7 +37,10 @@ pub struct LimitsConfig {
     pub bandwidth: Rate,
     /// Bytes per second for this instance.
     pub total_bandwidth: Rate,
-    /// Networks whose clients are only subject to the total bandwidth.
+    /// Part of every pool that one client may have while others wait. Greater than 0, at most 0.75.
+    pub client_share: f64,
+    /// Networks of many clients, which are only subject to the total bandwidth and to three
+    /// quarters of every pool.
     pub exempt_clients: Vec<IpNet>,
 }
 
@@ -47,6 +54,7 @@ impl Default for LimitsConfig {
             new_targets_per_hour: 20_000,
             bandwidth: Rate::UNLIMITED,
             total_bandwidth: Rate::UNLIMITED,
+            client_share: DEFAULT_SHARE,
             exempt_clients: Vec::new(),
         }
     }
@@ -62,6 +70,12 @@ impl LimitsConfig {
             return Err(ConfigError::new(
                 "limits.burst",
                 "must be at least 1, or every request would be rejected",
+            ));
+        }
+        if !(self.client_share > 0.0 && self.client_share <= MAX_CLIENT_SHARE) {
+            return Err(ConfigError::new(
+                "limits.client_share",
+                "must be greater than 0 and at most 0.75",
             ));
         }
         Ok(())
@@ -120,6 +134,8 @@ pub struct ClientLimits {
     new_targets: Option<Arc<DefaultKeyedRateLimiter<ClientNet>>>,
     clock: DefaultClock,
     pub bandwidth: Arc<Bandwidth>,
+    /// Share of the pools. They keep it when the configuration is replaced.
+    share: ClientShare,
     transfers: Arc<ClientTransfers>,
 }
 
@@ -130,6 +146,7 @@ impl ClientLimits {
             new_targets: new_targets_limiter(&config),
             clock: DefaultClock::default(),
             bandwidth: Arc::new(Bandwidth::new(config.bandwidth, config.total_bandwidth)),
+            share: ClientShare::new(config.client_share),
             transfers: Arc::default(),
             config,
         }
@@ -140,6 +157,7 @@ impl ClientLimits {
     /// Active transfers stay counted, and limiters whose settings did not change keep their state.
     pub fn with_config(&self, config: LimitsConfig) -> Self {
         let fresh = Self::new(config);
+        self.share.set(fresh.config.client_share);
         let (old, new) = (&self.config, &fresh.config);
         let same_requests =
             (old.requests_per_second, old.burst) == (new.requests_per_second, new.burst);
@@ -161,6 +179,7 @@ impl ClientLimits {
             } else {
                 fresh.bandwidth
             },
+            share: self.share.clone(),
             transfers: Arc::clone(&self.transfers),
             clock: fresh.clock,
             config: fresh.config,
@@ -202,14 +221,28 @@ impl ClientLimits {
         })
     }
 
+    /// Returns the share of the pools.
+    pub fn share(&self) -> &ClientShare {
+        &self.share
+    }
+
+    /// Returns the client that permits of pools count for.
+    pub fn pool_client(&self, client: IpAddr) -> PoolClient {
+        let net = ClientNet::from_address(client);
+        let exempt = &self.config.exempt_clients;
+        if exempt.iter().any(|network| network.contains(&client)) {
+            PoolClient::Exempt(net)
+        } else {
+            PoolClient::Shared(net)
+        }
+    }
+
     /// Returns the client's network, or `None` for an exempt client.
     fn client_network(&self, client: IpAddr) -> Option<ClientNet> {
-        let is_exempt = self
-            .config
-            .exempt_clients
-            .iter()
-            .any(|network| network.contains(&client));
-        (!is_exempt).then(|| ClientNet::from_address(client))
+        match self.pool_client(client) {
+            PoolClient::Shared(net) => Some(net),
+            PoolClient::Exempt(_) | PoolClient::Own => None,
+        }
     }
 
     fn check_limit(&self, active: u32, kind: TransferKind) -> Result<(), OverLimit> {

@@ -2,13 +2,14 @@
 //! and file descriptors of the process.
 //!
 //! This module knows no server, no rules and no cache. Its main types are `ClientLimits`, for each
-//! client network, and [`AdmissionControl`], for the process.
+//! client network, [`AdmissionControl`], for the process, and [`FairPool`], for what clients share.
 
 mod admission;
 mod bandwidth;
 mod client;
 mod client_net;
 mod fd_budget;
+mod pool;
 mod upstream;
 
 pub use admission::{AdmissionControl, AdmissionLimits, ConnectionPermit, ResponsePermit};
@@ -19,4 +20,7 @@ pub use client::{
 };
 pub use client_net::ClientNet;
 pub use fd_budget::{FdBudget, MAX_IN_FLIGHT, divide_descriptors};
+pub use pool::{
+    ClientShare, FairPool, HeldPermit, PoolClient, PoolExhausted, PoolPermit, Readership, Reading,
+};
 pub use upstream::{PassThroughPermit, UpstreamBusy, UpstreamLimits, UpstreamPermit};

@@ -9,7 +9,7 @@ use super::cacheability::Class;
 use super::classify::{Classified, is_page};
 use super::denied::PolicyDenied;
 use super::request_options::RequestOptions;
-use crate::limits::ClientNet;
+use crate::limits::{ClientNet, PoolClient};
 use crate::model::{Digest, ExpectedDigests, FileType, HumanDuration, Sha256, Target};
 
 /// Whether a request for stored bytes may go to the origin.
@@ -34,24 +34,27 @@ pub struct Admitted {
     pub(super) needs_server_side_fetch: bool,
     pub(super) request_options: RequestOptions,
     pub(super) required_sha256: Option<Sha256>,
-    /// Client for which the target was admitted. `None` for Millpond itself.
-    pub(super) client: Option<ClientNet>,
+    /// Client for which the target was admitted.
+    pub(super) client: PoolClient,
 }
 
 impl Admitted {
     /// Returns the same target, requested by a client.
     #[must_use]
-    pub fn for_client(self, client: IpAddr) -> Self {
-        Self {
-            client: Some(ClientNet::from_address(client)),
-            ..self
-        }
+    pub fn for_client(self, client: PoolClient) -> Self {
+        Self { client, ..self }
+    }
+
+    /// Returns the client that permits of pools count for.
+    #[must_use]
+    pub fn pool_client(&self) -> PoolClient {
+        self.client
     }
 
     /// Returns the network of the client that requested the target.
     #[must_use]
     pub fn client(&self) -> Option<ClientNet> {
-        self.client
+        self.client.net()
     }
 
     #[must_use]

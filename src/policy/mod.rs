@@ -48,7 +48,8 @@ pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
 
 use crate::limits::{
-    ClientLimits, ClientNet, LimitsConfig, PendingTransfer, TooManyNewTargets, TransferKind,
+    ClientLimits, ClientNet, ClientShare, LimitsConfig, PendingTransfer, PoolClient,
+    TooManyNewTargets, TransferKind,
 };
 use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
 use admitted::NetworkUse;
@@ -156,6 +157,18 @@ impl Policy {
         self.limits.load().count_new_target(address)
     }
 
+    /// Returns the client that permits of pools count for.
+    #[must_use]
+    pub fn pool_client(&self, address: IpAddr) -> PoolClient {
+        self.limits.load().pool_client(address)
+    }
+
+    /// Returns the share of every pool that one client may have while others wait.
+    #[must_use]
+    pub fn client_share(&self) -> ClientShare {
+        self.limits.load().share().clone()
+    }
+
     /// Checks a client's address, and counts its request.
     ///
     /// # Errors
@@ -184,15 +197,16 @@ impl Policy {
     ) -> Result<Admission, NotAdmitted> {
         let rules = self.rules.load();
         rules.admit_client(client)?;
-        let kind = TransferKind::Download;
-        let transfer = self.limits.load_full().admit(client, kind)?;
+        let limits = self.limits.load_full();
+        let pool_client = limits.pool_client(client);
+        let transfer = limits.admit(client, TransferKind::Download)?;
         let admitted = match sharing {
             Sharing::Shared => self.admit_aliased(&rules, target)?,
             // A request with the client's own credentials must go to exactly that host.
             Sharing::Private => self.admit_upgraded(&rules, target)?.0,
         };
         Ok(Admission {
-            admitted: admitted.for_client(client),
+            admitted: admitted.for_client(pool_client),
             transfer,
         })
     }
@@ -274,7 +288,7 @@ impl Policy {
             request_options,
             required_sha256: self.required_sha256(&target),
             upgraded_from: None,
-            client: None,
+            client: PoolClient::Own,
             target,
         };
         (admitted, alias)

@@ -5,6 +5,7 @@ mod classes;
 mod config;
 mod hosts;
 mod pins;
+mod pools;
 mod ranges;
 mod records;
 mod requests;

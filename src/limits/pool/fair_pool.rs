@@ -1,0 +1,230 @@
+//! The pool itself: its accounts and its queue behind one lock. The main type is [`FairPool`].
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::oneshot;
+
+use super::client::{ClientShare, PoolClient};
+use super::ledger::{Bound, Holders, Ledger};
+use super::queue::{Ticket, WaitQueue};
+use crate::model::lock;
+
+/// Error returned when a pool has no permit for a client, or its queue no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no permit is free for the client")]
+pub struct PoolExhausted;
+
+/// Pool of permits. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct FairPool {
+    core: Arc<PoolCore>,
+}
+
+/// Right to use one unit of a pool. It counts until it is dropped.
+#[derive(Debug)]
+pub struct PoolPermit {
+    core: Arc<PoolCore>,
+    holders: Holders,
+}
+
+#[derive(Debug)]
+struct PoolCore {
+    state: Mutex<PoolState>,
+}
+
+#[derive(Debug)]
+struct PoolState {
+    permits: Ledger,
+    /// Places in the queue. They are divided like the permits of a pool that nothing waits for.
+    places: Ledger,
+    queue: WaitQueue<oneshot::Sender<PoolPermit>>,
+}
+
+impl FairPool {
+    /// Creates a pool of `size` permits, at least one. At most `max_waiting` requests wait for one.
+    #[must_use]
+    pub fn new(size: usize, max_waiting: usize, share: &ClientShare) -> Self {
+        let state = PoolState {
+            permits: Ledger::new(size.max(1), share.clone()),
+            places: Ledger::new(max_waiting, share.clone()),
+            queue: WaitQueue::new(),
+        };
+        Self {
+            core: Arc::new(PoolCore {
+                state: Mutex::new(state),
+            }),
+        }
+    }
+
+    /// Takes a permit without waiting.
+    ///
+    /// # Errors
+    /// [`PoolExhausted`] if none is free for the client.
+    pub fn try_acquire(&self, client: PoolClient) -> Result<PoolPermit, PoolExhausted> {
+        let holders = Holders::One(client);
+        let mut state = lock(&self.core.state);
+        if !state.may_take_at_once(client) {
+            return Err(PoolExhausted);
+        }
+        state.permits.take(&holders);
+        drop(state);
+        Ok(self.core.permit(holders))
+    }
+
+    /// Waits in the client's turn for a permit to use `host`.
+    ///
+    /// # Errors
+    /// [`PoolExhausted`] if the queue has no place for the client.
+    pub async fn acquire(
+        &self,
+        client: PoolClient,
+        host: &str,
+    ) -> Result<PoolPermit, PoolExhausted> {
+        if let Ok(permit) = self.try_acquire(client) {
+            return Ok(permit);
+        }
+        let (waiting, woken) = self.enqueue(client, host)?;
+        let permit = woken.await;
+        drop(waiting);
+        permit.map_err(|_| PoolExhausted)
+    }
+
+    /// Adds a request to the queue. Its permit arrives through the channel.
+    fn enqueue(
+        &self,
+        client: PoolClient,
+        host: &str,
+    ) -> Result<(Waiting<'_>, oneshot::Receiver<PoolPermit>), PoolExhausted> {
+        let (waker, woken) = oneshot::channel();
+        let mut state = lock(&self.core.state);
+        if !state.places.may_take(client, state.places.bound()) {
+            return Err(PoolExhausted);
+        }
+        state.places.take(&Holders::One(client));
+        let ticket = state.queue.push(client, host, waker);
+        // A permit may have returned since the client found none.
+        let grants = state.grants();
+        drop(state);
+        self.core.deliver(grants);
+        let waiting = Waiting {
+            core: &self.core,
+            client,
+            ticket,
+        };
+        Ok((waiting, woken))
+    }
+
+    /// Returns how many permits a client may still take, if no other client wants any.
+    #[must_use]
+    pub fn free_for(&self, client: PoolClient) -> usize {
+        lock(&self.core.state)
+            .permits
+            .free_for(client, Bound::Alone)
+    }
+
+    /// Returns the number of permits that are in use.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        lock(&self.core.state).permits.taken()
+    }
+
+    /// Returns the parts of permits that count for a client, for comparing clients.
+    pub(super) fn used_parts(&self, client: PoolClient) -> u64 {
+        lock(&self.core.state).permits.used_parts(client)
+    }
+}
+
+/// Permit that was taken for a waiting request, and the request.
+type Grant = (oneshot::Sender<PoolPermit>, Holders);
+
+impl PoolState {
+    fn may_take_at_once(&self, client: PoolClient) -> bool {
+        let bound = if self.places.size() == 0 {
+            self.permits.bound()
+        } else if self.queue.has_others_than(client) {
+            Bound::Share
+        } else {
+            Bound::Alone
+        };
+        self.permits.may_take(client, bound)
+    }
+
+    /// Takes permits for waiting requests: for clients within their share first, then for others.
+    fn grants(&mut self) -> Vec<Grant> {
+        let mut grants = Vec::new();
+        while let Some((client, waker)) = self.next_waiting() {
+            let holders = Holders::One(client);
+            self.permits.take(&holders);
+            self.places.give_back(&holders);
+            grants.push((waker, holders));
+        }
+        grants
+    }
+
+    fn next_waiting(&mut self) -> Option<(PoolClient, oneshot::Sender<PoolPermit>)> {
+        let permits = &self.permits;
+        let within_share = |client| permits.may_take(client, Bound::Share);
+        let alone = |client| permits.may_take(client, Bound::Alone);
+        self.queue
+            .pop(within_share)
+            .or_else(|| self.queue.pop(alone))
+    }
+}
+
+impl PoolCore {
+    fn permit(self: &Arc<Self>, holders: Holders) -> PoolPermit {
+        PoolPermit {
+            core: Arc::clone(self),
+            holders,
+        }
+    }
+
+    /// Hands out permits that were taken. The lock of the pool must be free, since the permit of a
+    /// request that waits no longer returns to the pool.
+    fn deliver(self: &Arc<Self>, grants: Vec<Grant>) {
+        for (waker, holders) in grants {
+            drop(waker.send(self.permit(holders)));
+        }
+    }
+}
+
+impl PoolPermit {
+    /// Makes the permit count for other clients, also if that is more than their share.
+    pub(super) fn set_holders(&mut self, holders: Holders) {
+        if self.holders == holders {
+            return;
+        }
+        let mut state = lock(&self.core.state);
+        state.permits.replace(&self.holders, &holders);
+        let grants = state.grants();
+        drop(state);
+        self.holders = holders;
+        self.core.deliver(grants);
+    }
+}
+
+impl Drop for PoolPermit {
+    fn drop(&mut self) {
+        let mut state = lock(&self.core.state);
+        state.permits.give_back(&self.holders);
+        let grants = state.grants();
+        drop(state);
+        self.core.deliver(grants);
+    }
+}
+
+/// Request in the queue. It leaves the queue when it is dropped.
+struct Waiting<'a> {
+    core: &'a PoolCore,
+    client: PoolClient,
+    ticket: Ticket,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.core.state);
+        if state.queue.remove(self.client, self.ticket) {
+            state.places.give_back(&Holders::One(self.client));
+        }
+    }
+}

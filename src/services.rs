@@ -63,7 +63,13 @@ impl Services {
         )?;
         let policy = Arc::new(policy);
         let bucket = config.s3.is_on().then(|| config.s3.clone());
-        let cache = Cache::open(&config.cache, bucket, mode, events.clone())?;
+        let cache = Cache::open(
+            &config.cache,
+            bucket,
+            mode,
+            &policy.client_share(),
+            events.clone(),
+        )?;
         let connect_timeout = config.fetch.connect_timeout.0;
         let dialer = Dialer::new(&config.dial, Arc::clone(&policy), connect_timeout)?;
         let origin = Origin::new(

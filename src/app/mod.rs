@@ -102,7 +102,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
             incidents: notifier.incidents(),
             log,
         },
-        AdmissionControl::new(budget.admission),
+        AdmissionControl::new(budget.admission, &services.policy.client_share()),
     );
     let service = Arc::new(service);
     let (maintenance, dns) = start_background(&config, &services)?;
@@ -164,7 +164,7 @@ fn build_gateway(config: &Config, services: &Services, max_upstream: usize) -> G
         fetcher: services.fetcher.clone(),
         passthrough,
         events: services.events.clone(),
-        upstream: UpstreamLimits::new(max_upstream),
+        upstream: UpstreamLimits::new(max_upstream, &services.policy.client_share()),
     };
     Gateway::new(gateway_services, config.gateway.clone())
 }

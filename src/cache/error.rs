@@ -17,6 +17,9 @@ pub enum CacheError {
     /// The bytes of the object do not have its digest.
     #[error("the stored bytes do not have the digest sha256:{0}")]
     Corrupt(Sha256),
+    /// Too many requests wait for an object to be hashed.
+    #[error("too many objects are to be hashed")]
+    Busy,
 }
 
 impl CacheError {

@@ -14,6 +14,7 @@ use crate::disk::{
     Published, Sealed, Staging, TargetLookup, publish,
 };
 use crate::freshness::ReusePolicy;
+use crate::limits::ClientShare;
 use crate::model::{EventSink, Hasher, Key, Record};
 
 /// The cache of this process. Other processes may use the same folder and the same bucket. Cheap to
@@ -46,6 +47,7 @@ impl Cache {
         config: &Config,
         bucket: Option<BucketConfig>,
         mode: OpenMode,
+        share: &ClientShare,
         events: EventSink,
     ) -> Result<Self, OpenError> {
         let bucket = bucket.map(|bucket| Bucket::new(bucket, events.clone()));
@@ -61,7 +63,7 @@ impl Cache {
                 disk: DiskIo::new(disk).map_err(unusable)?,
                 bucket: bucket.map(|bucket| BucketState::new(bucket, config)),
                 lookups: LookupCache::new(config),
-                verifier: ObjectVerifier::new(config.verified_for.0),
+                verifier: ObjectVerifier::new(config.verified_for.0, share),
                 on_change: config.on_change,
                 reuse_policy: config.reuse_policy(),
                 events,

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-
+use super::error::CacheError;
 use crate::disk::FileStamp;
+use crate::limits::{ClientShare, FairPool, PoolClient, PoolPermit};
 use crate::model::{Digests, Sha256};
 
 /// Bound on the objects that are known to be intact.
@@ -18,25 +18,29 @@ const MAX_DIGESTS: u64 = 10_000;
 /// Objects that are hashed at the same time. Each one occupies a core.
 const MAX_HASHED: usize = 2;
 
+/// Bound on the requests that wait for an object to be hashed.
+const MAX_WAITING: usize = 1024;
+
 /// Memory of one process about the bytes of objects.
 pub struct ObjectVerifier {
     /// Files whose bytes had the digest of their object.
     pub intact: moka::future::Cache<(Sha256, FileStamp), ()>,
     /// All digests of an object.
     pub digests: moka::future::Cache<Sha256, Arc<Digests>>,
-    hashing: Semaphore,
+    hashing: FairPool,
 }
 
 impl ObjectVerifier {
-    /// `verified_for` is the time for which a hashed file counts as intact.
-    pub fn new(verified_for: Duration) -> Self {
+    /// `verified_for` is the time for which a hashed file counts as intact. `share` is the part of
+    /// the hashing that one client gets while others wait.
+    pub fn new(verified_for: Duration, share: &ClientShare) -> Self {
         Self {
             intact: moka::future::Cache::builder()
                 .max_capacity(MAX_VERIFIED)
                 .time_to_live(verified_for)
                 .build(),
             digests: moka::future::Cache::new(MAX_DIGESTS),
-            hashing: Semaphore::new(MAX_HASHED),
+            hashing: FairPool::new(MAX_HASHED, MAX_WAITING, share),
         }
     }
 
@@ -45,11 +49,12 @@ impl ObjectVerifier {
         self.intact.insert((sha256, stamp), ()).await;
     }
 
-    /// Waits until an object may be hashed.
-    pub async fn hash_permit(&self) -> SemaphorePermit<'_> {
-        self.hashing
-            .acquire()
-            .await
-            .expect("this semaphore is never closed")
+    /// Waits in the turn of a client until an object may be hashed.
+    ///
+    /// # Errors
+    /// [`CacheError::Busy`] if too many requests wait.
+    pub async fn hash_permit(&self, client: PoolClient) -> Result<PoolPermit, CacheError> {
+        let permit = self.hashing.acquire(client, "").await;
+        permit.map_err(|_| CacheError::Busy)
     }
 }

@@ -12,6 +12,7 @@ use super::verification::Verification;
 use super::{lookup, open, promote};
 use crate::bucket::{Bucket, BucketError};
 use crate::disk::{FileHit, Placement, Published, Sealed, TargetLookup, records};
+use crate::limits::PoolClient;
 use crate::model::{Key, Record, Target};
 
 impl Cache {
@@ -129,7 +130,10 @@ impl Cache {
     /// Verification of stored objects.
     #[must_use]
     pub fn verification(&self) -> Verification<'_> {
-        Verification { cache: self }
+        Verification {
+            cache: self,
+            client: PoolClient::Own,
+        }
     }
 
     /// Newest responses of targets whose bytes may change.

@@ -12,15 +12,24 @@ use bytes::Bytes;
 use super::error::CacheError;
 use super::handle::Cache;
 use crate::disk::{DiskError, FileStamp, IoClass, OpenFile, digests, quarantine};
+use crate::limits::PoolClient;
 use crate::model::{Digests, Event, ExpectedDigests, Hasher, Key, Sha256, Target};
 
 /// Verification of the objects of a cache.
 #[derive(Clone, Copy)]
 pub struct Verification<'a> {
     pub(super) cache: &'a Cache,
+    /// Client that waits for objects to be hashed.
+    pub(super) client: PoolClient,
 }
 
 impl Verification<'_> {
+    /// Returns the verification for a request of a client, which waits in the client's turn.
+    #[must_use]
+    pub fn for_client(self, client: PoolClient) -> Self {
+        Self { client, ..self }
+    }
+
     /// Returns whether an open object was hashed within `cache.verified_for`.
     #[must_use]
     pub fn is_verified(self, sha256: Sha256, file: &OpenFile) -> bool {
@@ -40,8 +49,13 @@ impl Verification<'_> {
             .stamp()
             .map_err(|error| Arc::new(CacheError::from(error)))?;
         let verifier = &self.cache.inner.verifier;
+        if verifier.intact.contains_key(&(sha256, stamp)) {
+            return Ok(());
+        }
+        // The permit comes first: a request must not wait in the turn of another client. If that
+        // client hashes the object meanwhile, nothing is left to do.
+        let _permit = verifier.hash_permit(self.client).await.map_err(Arc::new)?;
         let hash = async {
-            let _permit = verifier.hash_permit().await;
             let hasher = Hasher::new(&ExpectedDigests::nothing());
             let found = file.hash(hasher).await?.sha256;
             (found == sha256)
@@ -61,13 +75,13 @@ impl Verification<'_> {
         sha256: Sha256,
         file: &OpenFile,
     ) -> Result<Arc<Digests>, Arc<CacheError>> {
+        let verifier = &self.cache.inner.verifier;
+        if let Some(digests) = verifier.digests.get(&sha256).await {
+            return Ok(digests);
+        }
+        let _permit = verifier.hash_permit(self.client).await.map_err(Arc::new)?;
         let compute = Box::pin(compute_digests(self.cache, sha256, file));
-        self.cache
-            .inner
-            .verifier
-            .digests
-            .try_get_with(sha256, compute)
-            .await
+        verifier.digests.try_get_with(sha256, compute).await
     }
 
     /// Moves a corrupt object into quarantine, so that the next request fetches it again. `target`
@@ -120,7 +134,6 @@ async fn compute_digests(
     }
     let verifier = &cache.inner.verifier;
     let stamp = file.stamp()?;
-    let _permit = verifier.hash_permit().await;
     let computed = file.hash(Hasher::with_all_algorithms()).await?;
     if computed.sha256 != sha256 {
         return Err(CacheError::Corrupt(sha256));

@@ -12,6 +12,7 @@ use super::error::CliError;
 use super::exit::FailureCode;
 use super::output::{OutputForm, notice};
 use crate::cache::{Cache, OpenMode};
+use crate::limits::ClientShare;
 use crate::migrate::{MigrationEndpoint, MigrationProgress, migrate};
 use crate::model::{EventSink, Size};
 
@@ -96,7 +97,8 @@ fn endpoint(path: &Path, source: &ConfigSource) -> Result<MigrationEndpoint, Cli
         return Err(CliError::NoEndpoint(path.to_owned()));
     }
     path.clone_into(&mut config.cache.dir);
-    let cache = Cache::open(&config.cache, None, OpenMode::Maintenance, EventSink::new())?;
+    let (share, events) = (ClientShare::default(), EventSink::new());
+    let cache = Cache::open(&config.cache, None, OpenMode::Maintenance, &share, events)?;
     Ok(MigrationEndpoint::Folder(cache))
 }
 

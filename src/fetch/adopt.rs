@@ -98,7 +98,8 @@ async fn is_promised(
     if known.covers(&required) {
         return Ok(known.first_mismatch(&required).is_none());
     }
-    let verification = state.cache.verification();
+    let client = admitted.pool_client();
+    let verification = state.cache.verification().for_client(client);
     let digests = Box::pin(verification.digests_of(known.sha256, hit.file())).await;
     match digests {
         Ok(digests) => Ok(digests.first_mismatch(&required).is_none()),

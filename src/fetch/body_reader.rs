@@ -9,6 +9,7 @@ use super::FetchError;
 use super::fetch_progress::{BodyCheck, FetchProgress, FetchState, Head, OnMismatch, Rejection};
 use super::memory_overflow::ReaderPosition;
 use crate::cache::Cache;
+use crate::limits::Reading;
 use crate::model::{Digests, ExpectedDigests, Record};
 
 /// Maximum number of bytes that a reader gets at once. With many readers, this is the memory that
@@ -28,11 +29,18 @@ pub enum FirstResult {
 #[derive(Debug)]
 pub struct BodyReader {
     progress: watch::Receiver<FetchProgress>,
-    position: ReaderPosition,
+    attendance: Attendance,
     is_collapsed: bool,
     stated: StatedDigests,
     on_mismatch: OnMismatch,
     cache: Cache,
+}
+
+/// Presence of a reader: its position in the body, and its part of the permits of the fetch.
+#[derive(Debug)]
+pub(super) struct Attendance {
+    pub position: ReaderPosition,
+    pub reading: Reading,
 }
 
 /// Digests that one reader expects.
@@ -48,13 +56,13 @@ impl BodyReader {
     /// Creates a reader that checks `expected` in addition to the checks of the fetch.
     pub(super) fn new(
         progress: watch::Receiver<FetchProgress>,
-        position: ReaderPosition,
+        attendance: Attendance,
         expected: ExpectedDigests,
         cache: Cache,
     ) -> Self {
         Self {
             progress,
-            position,
+            attendance,
             is_collapsed: false,
             stated: if expected.is_empty() {
                 StatedDigests::Nothing
@@ -109,7 +117,7 @@ impl BodyReader {
         }
         match progress.state {
             FetchState::Streaming(head) => {
-                self.position.move_to(0);
+                self.attendance.position.move_to(0);
                 Ok(FirstResult::Streaming(head))
             }
             FetchState::Stored(record) => Ok(FirstResult::Stored(record)),
@@ -124,7 +132,7 @@ impl BodyReader {
     /// # Errors
     /// The error of the fetch.
     pub async fn wait_stored(&mut self) -> Result<Arc<Record>, FetchError> {
-        self.position.stop_reading();
+        self.attendance.position.stop_reading();
         let progress = self.wait_for(FetchProgress::has_ended).await;
         match progress.state {
             FetchState::Stored(record) => Ok(record),
@@ -148,7 +156,7 @@ impl BodyReader {
         offset: u64,
         limit_bytes: usize,
     ) -> Result<Option<Bytes>, FetchError> {
-        self.position.move_to(offset);
+        self.attendance.position.move_to(offset);
         let progress = self
             .wait_for(|progress| {
                 !progress.is_pending()
@@ -207,8 +215,9 @@ impl BodyReader {
                 .as_ref()
                 .filter(|_| progress.overflow.is_none());
             let file = file.ok_or(FetchError::NoSpace)?;
-            let computed =
-                Box::pin(self.cache.verification().digests_of(digests.sha256, file)).await;
+            let client = self.attendance.reading.client();
+            let verification = self.cache.verification().for_client(client);
+            let computed = Box::pin(verification.digests_of(digests.sha256, file)).await;
             let computed = computed.map_err(|error| {
                 tracing::warn!(%error, "digests of a body could not be computed");
                 FetchError::StoreFailed

@@ -45,7 +45,7 @@ impl Fetcher {
         let key = Key::new(admitted.target());
         let mut in_flight = self.state.in_flight();
         if let Some(body) = in_flight.get(key) {
-            return body.join(expected.clone());
+            return body.join(admitted.pool_client(), expected.clone());
         }
         if let Some(failure) = self.state.negative_cache.get(&key) {
             return Err(failure);
@@ -53,11 +53,12 @@ impl Fetcher {
         if self.state.is_stopping() {
             return Err(FetchError::Stopping);
         }
-        if in_flight.count() >= self.state.max_in_flight {
-            return Err(FetchError::TooManyFetches);
-        }
-        let body = Arc::new(SharedBody::new(self.state.cache.clone()));
-        let reader = body.first_reader(expected.clone());
+        let client = admitted.pool_client();
+        let begun = self.state.fetches.try_acquire(client);
+        let begun = begun.map_err(|_| FetchError::TooManyFetches)?;
+        let body = Arc::new(SharedBody::new(self.state.cache.clone(), client));
+        let reader = body.first_reader(client, expected.clone());
+        let begun = body.readership().hold(begun);
         in_flight.insert(key, Arc::clone(&body));
         let task = job::run(
             Arc::clone(&self.state),
@@ -65,6 +66,10 @@ impl Fetcher {
             admitted.clone(),
             expected.clone(),
         );
+        let task = async move {
+            task.await;
+            drop(begun);
+        };
         self.state.tasks.spawn_on(task, &self.state.runtime);
         Ok(reader)
     }

@@ -7,21 +7,26 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
+use super::FetchError;
+use crate::limits::{ClientShare, FairPool, HeldPermit, MAX_IN_FLIGHT, PoolExhausted, Readership};
 use crate::model::lock;
 use crate::policy::Admitted;
 
-/// Permission to fetch from one host.
+/// Bound on the fetches that wait for one pool. The bound on in-flight fetches is reached first,
+/// also that of one client.
+const MAX_WAITING: usize = 2 * MAX_IN_FLIGHT;
+
+/// Permission to fetch from one host. It counts for the readers of the fetch.
 pub struct FetchPermit {
-    _total: OwnedSemaphorePermit,
-    _host: OwnedSemaphorePermit,
+    _total: HeldPermit,
+    _host: HeldPermit,
 }
 
 /// Permission to ask one host about a response of class `revalidate`.
 pub struct ExchangePermit {
-    _host: OwnedSemaphorePermit,
+    _host: HeldPermit,
 }
 
 /// Use of a host. A long fetch must not delay the small responses of the same host, so each use has
@@ -34,8 +39,9 @@ enum HostUse {
 
 pub struct HostLimiter {
     per_host: usize,
-    total_permits: Arc<Semaphore>,
-    host_permits: Mutex<HashMap<(HostUse, String), Arc<Semaphore>>>,
+    share: ClientShare,
+    total_permits: FairPool,
+    host_permits: Mutex<HashMap<(HostUse, String), Arc<FairPool>>>,
     /// Time of the next request, for hosts with a `request_interval`.
     next_request_at: Mutex<HashMap<String, Instant>>,
 }
@@ -43,57 +49,75 @@ pub struct HostLimiter {
 impl HostLimiter {
     /// Allows `concurrency` fetches in total, and `per_host` fetches and as many exchanges with one
     /// host. A rule may set another number for its hosts.
-    pub fn new(concurrency: usize, per_host: usize) -> Self {
+    pub fn new(concurrency: usize, per_host: usize, share: ClientShare) -> Self {
         Self {
             per_host,
-            total_permits: Arc::new(Semaphore::new(concurrency)),
+            total_permits: FairPool::new(concurrency, MAX_WAITING, &share),
+            share,
             host_permits: Mutex::default(),
             next_request_at: Mutex::default(),
         }
     }
 
-    /// Waits for permission to fetch from the host of a target.
-    pub async fn acquire(&self, admitted: &Admitted) -> FetchPermit {
+    /// Waits for permission to fetch from the host of a target, in the turn of a reader.
+    ///
+    /// # Errors
+    /// [`FetchError::TooManyFetches`] if too many fetches wait.
+    pub async fn acquire(
+        &self,
+        admitted: &Admitted,
+        readership: &Readership,
+    ) -> Result<FetchPermit, FetchError> {
         // The permit of the host comes first: fetches that wait for a slow host must not hold
         // permits of the total.
-        let host_permit = self.acquire_host(admitted, HostUse::Fetch).await;
-        let total_permit = Arc::clone(&self.total_permits)
-            .acquire_owned()
-            .await
-            .expect("these semaphores are never closed");
-        FetchPermit {
-            _total: total_permit,
+        let host_permit = self
+            .acquire_host(admitted, readership, HostUse::Fetch)
+            .await?;
+        let host = admitted.target().host();
+        let total_permit = readership.acquire(&self.total_permits, host).await;
+        Ok(FetchPermit {
+            _total: total_permit.map_err(|_: PoolExhausted| FetchError::TooManyFetches)?,
             _host: host_permit,
-        }
+        })
     }
 
     /// Waits for permission to ask the host of a target about a response that may change.
-    pub async fn acquire_exchange(&self, admitted: &Admitted) -> ExchangePermit {
-        ExchangePermit {
-            _host: self.acquire_host(admitted, HostUse::Exchange).await,
-        }
+    ///
+    /// # Errors
+    /// [`FetchError::TooManyFetches`] if too many exchanges wait.
+    pub async fn acquire_exchange(
+        &self,
+        admitted: &Admitted,
+        readership: &Readership,
+    ) -> Result<ExchangePermit, FetchError> {
+        Ok(ExchangePermit {
+            _host: self
+                .acquire_host(admitted, readership, HostUse::Exchange)
+                .await?,
+        })
     }
 
-    async fn acquire_host(&self, admitted: &Admitted, host_use: HostUse) -> OwnedSemaphorePermit {
+    async fn acquire_host(
+        &self,
+        admitted: &Admitted,
+        readership: &Readership,
+        host_use: HostUse,
+    ) -> Result<HeldPermit, FetchError> {
         let (host, options) = (admitted.target().host(), admitted.request_options());
         let host_permits = {
             let mut hosts = lock(&self.host_permits);
-            hosts.retain(|_, permits| Arc::strong_count(permits) > 1);
+            hosts.retain(|_, permits| Arc::strong_count(permits) > 1 || permits.taken() > 0);
             let count = options.per_host.unwrap_or(self.per_host);
-            Arc::clone(
-                hosts
-                    .entry((host_use, host.to_owned()))
-                    .or_insert_with(|| Arc::new(Semaphore::new(count))),
-            )
+            let new_pool = || Arc::new(FairPool::new(count, MAX_WAITING, &self.share));
+            let entry = hosts.entry((host_use, host.to_owned()));
+            Arc::clone(entry.or_insert_with(new_pool))
         };
-        let host_permit = host_permits
-            .acquire_owned()
-            .await
-            .expect("these semaphores are never closed");
+        let host_permit = readership.acquire(&host_permits, host).await;
+        let host_permit = host_permit.map_err(|_: PoolExhausted| FetchError::TooManyFetches)?;
         if let Some(slot) = self.reserve_slot(host, options.request_interval) {
             sleep_until(slot).await;
         }
-        host_permit
+        Ok(host_permit)
     }
 
     /// Reserves the next time at which a request may be sent to a host. `None` means at once.

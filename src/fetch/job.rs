@@ -245,6 +245,7 @@ impl FetchTask<'_> {
         };
         let digests = cache
             .verification()
+            .for_client(self.admitted.pool_client())
             .digests_of(known.sha256, hit.file())
             .await;
         digests.map_or(true, |digests| {

@@ -10,6 +10,7 @@ use super::shared_body::SharedBody;
 use super::source_loop::download_from_sources;
 use super::task::FetchTask;
 use crate::cache::{Sealed, TargetLookup};
+use crate::limits::PoolClient;
 use crate::model::{ExpectedDigests, Record, Sha256};
 use crate::policy::{Admitted, SourceKind};
 
@@ -49,9 +50,11 @@ impl Fetcher {
         let work = async move {
             let _permit = permit;
             // No request reads this body.
-            let body = SharedBody::new(state.cache.clone());
+            let body = SharedBody::new(state.cache.clone(), PoolClient::Own);
             let mut task = FetchTask::new(&state, &admitted, &expected, &body);
-            let outcome = state.run_within_budget(task.refresh(accept)).await;
+            let outcome = state
+                .run_within_budget(Box::pin(task.refresh(accept)))
+                .await;
             let result = outcome
                 .as_ref()
                 .map(|refreshed| Arc::clone(&refreshed.record))

@@ -11,10 +11,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::FetchError;
-use super::body_reader::BodyReader;
+use super::body_reader::{Attendance, BodyReader};
 use super::fetch_progress::{BodyCheck, FetchProgress, FetchState, Head, Rejection};
 use super::memory_overflow::{OverflowBuffer, ReaderPositions};
 use crate::cache::{Cache, OpenFile};
+use crate::limits::{PoolClient, Readership};
 use crate::model::{Digests, ExpectedDigests, Record, lock};
 
 /// Bound on the different digests that readers of one body state and that are remembered.
@@ -25,18 +26,21 @@ const MAX_STATED: usize = 64;
 pub struct SharedBody {
     progress: watch::Sender<FetchProgress>,
     readers: Arc<ReaderPositions>,
+    /// Clients that the permits of the fetch count for.
+    readership: Arc<Readership>,
     /// Digests that readers have stated.
     stated: Mutex<HashSet<ExpectedDigests>>,
     cache: Cache,
 }
 
 impl SharedBody {
-    /// Creates an empty body. `cache` computes digests that readers state and the fetch does not
-    /// compute.
-    pub fn new(cache: Cache) -> Self {
+    /// Creates an empty body of a fetch that `beginner` has begun. `cache` computes digests that
+    /// readers state and the fetch does not compute.
+    pub fn new(cache: Cache, beginner: PoolClient) -> Self {
         Self {
             progress: watch::Sender::new(FetchProgress::new()),
             readers: Arc::default(),
+            readership: Readership::new(beginner),
             stated: Mutex::default(),
             cache,
         }
@@ -44,8 +48,8 @@ impl SharedBody {
 
     /// Adds the reader of the request that started the fetch. The reader checks `expected` in
     /// addition to the checks of the fetch.
-    pub fn first_reader(&self, expected: ExpectedDigests) -> BodyReader {
-        self.add_reader(expected)
+    pub fn first_reader(&self, client: PoolClient, expected: ExpectedDigests) -> BodyReader {
+        self.add_reader(client, expected)
     }
 
     /// Adds a reader after the fetch has started. The reader checks `expected` in addition to the
@@ -53,28 +57,40 @@ impl SharedBody {
     ///
     /// # Errors
     /// [`FetchError::NoSpace`] if the disk has failed, because the body is no longer complete.
-    pub fn join(&self, expected: ExpectedDigests) -> Result<BodyReader, FetchError> {
+    pub fn join(
+        &self,
+        client: PoolClient,
+        expected: ExpectedDigests,
+    ) -> Result<BodyReader, FetchError> {
         if self.is_overflowing() {
             Err(FetchError::NoSpace)
         } else {
-            Ok(self.add_reader(expected).collapsed())
+            Ok(self.add_reader(client, expected).collapsed())
         }
     }
 
-    fn add_reader(&self, expected: ExpectedDigests) -> BodyReader {
+    fn add_reader(&self, client: PoolClient, expected: ExpectedDigests) -> BodyReader {
         if !expected.is_empty() {
             let mut stated = lock(&self.stated);
             if stated.len() < MAX_STATED {
                 stated.insert(expected.clone());
             }
         }
-        let position = self.readers.register();
+        let attendance = Attendance {
+            position: self.readers.register(),
+            reading: self.readership.join(client),
+        };
         BodyReader::new(
             self.progress.subscribe(),
-            position,
+            attendance,
             expected,
             self.cache.clone(),
         )
+    }
+
+    /// Returns the clients that the permits of the fetch count for.
+    pub fn readership(&self) -> &Arc<Readership> {
+        &self.readership
     }
 
     /// Takes the digests that readers have stated.

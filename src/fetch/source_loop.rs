@@ -108,7 +108,10 @@ impl<'a> SourceLoop<'a> {
             // Fail before waiting for a permit, because requests wait for the result.
             state.circuits.check(admitted)?;
         }
-        let permit = state.host_limiter.acquire(admitted).await;
+        let permit = state
+            .host_limiter
+            .acquire(admitted, task.body.readership())
+            .await?;
         let _probe = if is_first {
             state.circuits.try_acquire(admitted)?
         } else {

@@ -17,7 +17,7 @@ use super::refusals::DigestRefusals;
 use super::revalidation::ExchangeMap;
 use super::{Config, FetchError};
 use crate::cache::Cache;
-use crate::limits::MAX_IN_FLIGHT;
+use crate::limits::{FairPool, MAX_IN_FLIGHT};
 use crate::model::{EventSink, Key, lock};
 use crate::origin::Origin;
 use crate::policy::Policy;
@@ -48,7 +48,10 @@ pub struct FetcherServices {
 /// State that all fetches of this process share.
 pub struct FetcherState {
     pub config: Config,
-    pub max_in_flight: usize,
+    /// Permits for in-flight fetches, including those that wait for a host.
+    pub fetches: FairPool,
+    /// Permits for exchanges of class `revalidate`, including those that no request can join.
+    pub exchange_permits: FairPool,
     pub cache: Cache,
     pub origin: Arc<Origin>,
     pub policy: Arc<Policy>,
@@ -71,11 +74,14 @@ pub struct FetcherState {
 impl FetcherState {
     /// Fetches run on the runtime of the caller.
     pub fn new(config: Config, limits: FetcherLimits, services: FetcherServices) -> Self {
+        let share = services.policy.client_share();
+        let max_in_flight = limits.max_in_flight.min(MAX_IN_FLIGHT);
         Self {
-            host_limiter: HostLimiter::new(config.concurrency, config.per_host),
+            fetches: FairPool::new(max_in_flight, 0, &share),
+            exchange_permits: FairPool::new(max_in_flight, 0, &share),
+            host_limiter: HostLimiter::new(config.concurrency, config.per_host, share),
             circuits: HostCircuits::new(config.breaker_failures, config.breaker_cooldown.0),
             refresh_permits: Arc::new(Semaphore::new(MAX_REFRESHES)),
-            max_in_flight: limits.max_in_flight.min(MAX_IN_FLIGHT),
             config,
             cache: services.cache,
             origin: services.origin,

@@ -146,7 +146,9 @@ pub async fn pass_on(
     request: CacheRequest,
     received: ReceivedResponse,
 ) -> Result<CacheResponse, RequestError> {
-    let permit = services.upstream.acquire_pass_through_permit().await?;
+    let (client, host) = (admitted.pool_client(), admitted.target().host());
+    let permit = services.upstream.acquire_pass_through_permit(client, host);
+    let permit = permit.await?;
     let facts = ClientFacts::new(&request);
     let passed = services
         .passthrough

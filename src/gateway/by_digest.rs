@@ -1,11 +1,14 @@
 //! Stored objects by digest, whatever target they belong to.
 
+use std::net::IpAddr;
+
 use super::error::RequestError;
 use super::preconditions::{self, Conditions, Selection};
 use super::representation::{Representation, RepresentationHead};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use super::serve_hit::MIN_HASHED_WHILE_SENT_BYTES;
-use crate::cache::{Cache, CacheError, ObjectHandle};
+use crate::cache::{Cache, CacheError, ObjectHandle, Verification};
+use crate::limits::PoolClient;
 use crate::model::{RangeSpec, Sha256, StoredHeaders};
 
 /// Text for a digest that no stored object has.
@@ -14,6 +17,7 @@ const NOT_STORED: &str = "no object of this digest is stored";
 /// Request for an object.
 #[derive(Debug)]
 pub struct DigestRequest {
+    pub client: IpAddr,
     pub sha256: Sha256,
     pub range: Option<RangeSpec>,
     pub conditions: Conditions,
@@ -27,6 +31,7 @@ pub struct DigestRequest {
 pub async fn serve_object(
     cache: &Cache,
     request: DigestRequest,
+    client: PoolClient,
 ) -> Result<CacheResponse, RequestError> {
     let object = match cache.admin().open_object(request.sha256).await {
         Ok(Some(object)) => object,
@@ -47,7 +52,7 @@ pub async fn serve_object(
     };
     let selection = preconditions::select(&request.conditions, request.range, &representation);
     Ok(CacheResponse::Body(Box::new(BodyResponse {
-        source: open_source(cache, object, selection).await?,
+        source: open_source(cache.verification().for_client(client), object, selection).await?,
         representation,
         selection,
         status: CacheStatus::Hit,
@@ -57,24 +62,25 @@ pub async fn serve_object(
 /// Returns the source of the selected bytes. The request states their digest, so the object is
 /// hashed unless it was hashed lately.
 async fn open_source(
-    cache: &Cache,
+    verification: Verification<'_>,
     object: ObjectHandle,
     selection: Selection,
 ) -> Result<BodySource, RequestError> {
     let (sha256, file) = (object.sha256, object.file());
-    if !selection.has_body() || cache.verification().is_verified(sha256, file) {
+    if !selection.has_body() || verification.is_verified(sha256, file) {
         return Ok(BodySource::Object(object));
     }
     if selection == Selection::Whole && object.size_bytes >= MIN_HASHED_WHILE_SENT_BYTES {
-        let reader = cache.verification().reader(sha256, file.clone(), None);
+        let reader = verification.reader(sha256, file.clone(), None);
         return Ok(BodySource::Verifying(Box::new(reader)));
     }
-    match cache.verification().verify(sha256, file).await {
+    match verification.verify(sha256, file).await {
         Ok(()) => Ok(BodySource::Object(object)),
         Err(error) if matches!(*error, CacheError::Corrupt(_)) => {
-            cache.verification().set_aside(sha256, file, None).await;
+            verification.set_aside(sha256, file, None).await;
             Err(RequestError::NotFound(NOT_STORED))
         }
+        Err(error) if matches!(*error, CacheError::Busy) => Err(RequestError::Busy),
         Err(error) => {
             tracing::warn!(%error, %sha256, "object could not be hashed");
             Err(RequestError::Unavailable)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::error::RequestError;
-use crate::cache::{Cache, CacheError, FileHit};
+use crate::cache::{CacheError, FileHit, Verification};
 use crate::model::{Cause, Digests, Event, EventSink, ExpectedDigests, Sha256};
 use crate::policy::Admitted;
 
@@ -20,9 +20,10 @@ pub enum StoredBytes {
 /// are not on record. The bytes themselves may be corrupt.
 ///
 /// # Errors
-/// [`RequestError::Mismatch`], or [`RequestError::Unavailable`] if the file cannot be read.
+/// [`RequestError::Mismatch`], [`RequestError::Unavailable`] if the file cannot be read, or
+/// [`RequestError::Busy`] if too many objects are to be hashed.
 pub async fn check_digests(
-    cache: &Cache,
+    verification: Verification<'_>,
     expected: &ExpectedDigests,
     hit: &FileHit,
 ) -> Result<StoredBytes, RequestError> {
@@ -30,37 +31,42 @@ pub async fn check_digests(
     if known.covers(expected) {
         return compare(expected, &known).map(|()| StoredBytes::Intact);
     }
-    match Box::pin(cache.verification().digests_of(known.sha256, hit.file())).await {
+    match Box::pin(verification.digests_of(known.sha256, hit.file())).await {
         Ok(computed) => compare(expected, &computed).map(|()| StoredBytes::Intact),
-        Err(error) => set_aside_corrupt(cache, hit, &error).await,
+        Err(error) => set_aside_corrupt(verification, hit, &error).await,
     }
 }
 
 /// Hashes an object, unless it was hashed lately.
 ///
 /// # Errors
-/// [`RequestError::Unavailable`] if the file cannot be read.
-pub async fn verify(cache: &Cache, hit: &FileHit) -> Result<StoredBytes, RequestError> {
-    match Box::pin(cache.verification().verify(hit.record.sha256, hit.file())).await {
+/// [`RequestError::Unavailable`] if the file cannot be read, or [`RequestError::Busy`] if too many
+/// objects are to be hashed.
+pub async fn verify(
+    verification: Verification<'_>,
+    hit: &FileHit,
+) -> Result<StoredBytes, RequestError> {
+    match Box::pin(verification.verify(hit.record.sha256, hit.file())).await {
         Ok(()) => Ok(StoredBytes::Intact),
-        Err(error) => set_aside_corrupt(cache, hit, &error).await,
+        Err(error) => set_aside_corrupt(verification, hit, &error).await,
     }
 }
 
 async fn set_aside_corrupt(
-    cache: &Cache,
+    verification: Verification<'_>,
     hit: &FileHit,
     error: &Arc<CacheError>,
 ) -> Result<StoredBytes, RequestError> {
-    let CacheError::Corrupt(sha256) = **error else {
-        tracing::warn!(%error, "object could not be hashed");
-        return Err(RequestError::Unavailable);
+    let sha256 = match **error {
+        CacheError::Corrupt(sha256) => sha256,
+        CacheError::Busy => return Err(RequestError::Busy),
+        CacheError::Disk(_) | CacheError::Bucket(_) => {
+            tracing::warn!(%error, "object could not be hashed");
+            return Err(RequestError::Unavailable);
+        }
     };
     let target = Some(&hit.record.target);
-    cache
-        .verification()
-        .set_aside(sha256, hit.file(), target)
-        .await;
+    verification.set_aside(sha256, hit.file(), target).await;
     Ok(StoredBytes::Corrupt)
 }
 

@@ -29,7 +29,8 @@ impl Gateway {
         admitted: &Admitted,
         request: CacheRequest,
     ) -> Result<CacheResponse, RequestError> {
-        let permit = self.acquire_upstream_permit()?;
+        let upstream = &self.services.upstream;
+        let permit = upstream.acquire_upstream_permit(admitted.pool_client())?;
         // A foreign site may mean something else by a digest in the path. The fetch checks it.
         let accepts_mismatch = is_path_digest_optional(admitted, &request);
         let nothing = ExpectedDigests::nothing();
@@ -76,7 +77,8 @@ impl Gateway {
                 found,
             });
         }
-        let permit = self.acquire_upstream_permit()?;
+        let upstream = &self.services.upstream;
+        let permit = upstream.acquire_upstream_permit(admitted.pool_client())?;
         let fetcher = &self.services.fetcher;
         let reader = fetcher.request_other_bytes(admitted, &request.expected, found)?;
         self.serve_fetch(admitted, request, (reader, permit), MAX_AWAITED_BYTES)
@@ -90,7 +92,9 @@ impl Gateway {
         request: &CacheRequest,
     ) -> Result<Option<CacheResponse>, RequestError> {
         let cache = &self.services.cache;
-        match find_with_digests(cache, admitted.target(), &request.expected).await {
+        let verification = self.services.verification(request);
+        let (target, expected) = (admitted.target(), &request.expected);
+        match find_with_digests(cache, verification, target, expected).await {
             Some(hit) => {
                 self.hit_responder(request)
                     .serve(hit, CacheStatus::Hit)

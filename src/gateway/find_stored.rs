@@ -67,7 +67,9 @@ impl Revalidation<'_> {
             .inspect_err(|error| tracing::warn!(%error, "stored response cannot be opened"))
             .ok()??;
         if !self.request.expected.is_empty() {
-            let verified = verify(&self.services.cache, &hit).await.ok()?;
+            let verified = verify(self.services.verification(&self.request), &hit)
+                .await
+                .ok()?;
             Some(verified).filter(|bytes| *bytes == StoredBytes::Intact)?;
         }
         Some(Stored {
@@ -80,7 +82,8 @@ impl Revalidation<'_> {
     /// Whether a stored response has the digests that the client expects.
     pub(super) async fn is_expected(&self, stored: &Stored) -> bool {
         let expected = &self.request.expected;
-        let checked = check_digests(&self.services.cache, expected, &stored.hit).await;
+        let verification = self.services.verification(&self.request);
+        let checked = check_digests(verification, expected, &stored.hit).await;
         checked.is_ok_and(|bytes| bytes == StoredBytes::Intact)
     }
 }

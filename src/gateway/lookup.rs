@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::digest_check::{StoredBytes, check_digests};
 use super::request::CacheRequest;
 use super::services::GatewayServices;
-use crate::cache::{Cache, Hit, TargetLookup, TargetRecords};
+use crate::cache::{Cache, Hit, TargetLookup, TargetRecords, Verification};
 use crate::model::{ExpectedDigests, Key, Sha256, Target};
 use crate::policy::Admitted;
 
@@ -130,6 +130,7 @@ async fn find_records(
 /// computed. Returns `None` if no object has them, or the cache cannot be read.
 pub async fn find_with_digests(
     cache: &Cache,
+    verification: Verification<'_>,
     target: &Target,
     expected: &ExpectedDigests,
 ) -> Option<Hit> {
@@ -152,7 +153,7 @@ pub async fn find_with_digests(
         let Ok(hit) = cache.ensure_on_disk(hit).await else {
             continue;
         };
-        if let Ok(StoredBytes::Intact) = check_digests(cache, expected, &hit).await {
+        if let Ok(StoredBytes::Intact) = check_digests(verification, expected, &hit).await {
             return Some(Hit::OnDisk(hit));
         }
     }

@@ -50,7 +50,7 @@ pub use services::GatewayServices;
 pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
 use crate::cache::{DiskHealth, Hit};
-use crate::limits::{PendingTransfer, TransferKind, UpstreamPermit};
+use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit};
 use crate::model::{Scheme, Sha256, Target};
 use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Sharing};
 use digest_check::report_wrong_statement;
@@ -189,6 +189,7 @@ impl Gateway {
             cache: &self.services.cache,
             config: &self.config,
             request,
+            verification: self.services.verification(request),
         }
     }
 
@@ -224,15 +225,22 @@ impl Gateway {
         &self,
         request: DigestRequest,
     ) -> Result<CacheResponse, RequestError> {
-        by_digest::serve_object(&self.services.cache, request).await
+        let client = self.pool_client(request.client);
+        by_digest::serve_object(&self.services.cache, request, client).await
     }
 
-    /// Counts a response or a tunnel that gets its bytes from upstream, without waiting.
+    /// Returns the client that permits of pools count for.
+    #[must_use]
+    pub fn pool_client(&self, address: IpAddr) -> PoolClient {
+        self.services.policy.pool_client(address)
+    }
+
+    /// Counts a tunnel of a client, without waiting.
     ///
     /// # Errors
-    /// [`RequestError::Busy`] if the limit is reached.
-    pub fn acquire_upstream_permit(&self) -> Result<UpstreamPermit, RequestError> {
-        Ok(self.services.upstream.acquire_upstream_permit()?)
+    /// [`RequestError::Busy`] if no permit is free for the client.
+    pub fn acquire_tunnel_permit(&self, client: PoolClient) -> Result<TunnelPermit, RequestError> {
+        Ok(self.services.upstream.acquire_tunnel_permit(client)?)
     }
 
     /// Checks the `CONNECT` of a client. `target` is the https URL of its authority.

@@ -29,7 +29,9 @@ pub async fn pass_through(
     admitted: &Admitted,
     request: CacheRequest,
 ) -> Result<CacheResponse, RequestError> {
-    let permit = limits.acquire_pass_through_permit().await?;
+    let host = admitted.target().host();
+    let permit = limits.acquire_pass_through_permit(admitted.pool_client(), host);
+    let permit = permit.await?;
     let client = ClientFacts::new(&request);
     let response = passthrough
         .send(admitted, to_origin_request(request))

@@ -142,7 +142,8 @@ impl<'a> Revalidation<'a> {
             return self.validate_alone(stored, if_unreachable).await;
         }
         let request = self.shared_request(Some((&stored, if_unreachable)));
-        let permit = self.services.upstream.acquire_upstream_permit()?;
+        let (upstream, client) = (&self.services.upstream, self.admitted.pool_client());
+        let permit = upstream.acquire_upstream_permit(client)?;
         let mut reader = match self.services.fetcher.exchange(self.admitted, request) {
             Ok(reader) => reader,
             Err(error) => {
@@ -238,7 +239,8 @@ impl<'a> Revalidation<'a> {
         if !self.may_store() || self.fields.contains("range") {
             return self.pass_through().await;
         }
-        let permit = self.services.upstream.acquire_upstream_permit()?;
+        let (upstream, client) = (&self.services.upstream, self.admitted.pool_client());
+        let permit = upstream.acquire_upstream_permit(client)?;
         let shared = self.shared_request(None);
         let failed = match self.services.fetcher.exchange(self.admitted, shared) {
             Ok(mut reader) => match reader.first_answer().await {
@@ -306,6 +308,7 @@ impl<'a> Revalidation<'a> {
         ObservedResponder {
             cache: &self.services.cache,
             request: &self.request,
+            verification: self.services.verification(&self.request),
         }
     }
 

@@ -9,7 +9,7 @@ use super::preconditions::{self, Selection};
 use super::representation::Representation;
 use super::request::{CacheRequest, ClientRedirects, FileDelivery, RequestMethod};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
-use crate::cache::{self, BucketHit, Cache, FileHit, Hit};
+use crate::cache::{self, BucketHit, Cache, FileHit, Hit, Verification};
 use crate::model::{ByteRange, Record};
 
 /// Smallest file that is offloaded to nginx, in bytes. A smaller one is in memory once it is open,
@@ -25,6 +25,7 @@ pub struct HitResponder<'a> {
     pub cache: &'a Cache,
     pub config: &'a ArcSwap<Config>,
     pub request: &'a CacheRequest,
+    pub verification: Verification<'a>,
 }
 
 impl HitResponder<'_> {
@@ -53,30 +54,27 @@ impl HitResponder<'_> {
         status: CacheStatus,
     ) -> Result<Option<CacheResponse>, RequestError> {
         let expected = &self.request.expected;
-        if check_digests(self.cache, expected, &hit).await? == StoredBytes::Corrupt {
+        if check_digests(self.verification, expected, &hit).await? == StoredBytes::Corrupt {
             return Ok(None);
         }
         let (representation, selection) = self.select(&hit.record);
         let has_body = self.body_range(selection, &hit.record).is_some();
         let must_verify = has_body
             && !expected.is_empty()
-            && !self
-                .cache
-                .verification()
-                .is_verified(hit.record.sha256, hit.file());
+            && !self.verification.is_verified(hit.record.sha256, hit.file());
         let is_hashed_while_sent = must_verify
             && selection == Selection::Whole
             && hit.size_bytes() >= MIN_HASHED_WHILE_SENT_BYTES;
         if must_verify
             && !is_hashed_while_sent
-            && verify(self.cache, &hit).await? == StoredBytes::Corrupt
+            && verify(self.verification, &hit).await? == StoredBytes::Corrupt
         {
             return Ok(None);
         }
         let source = if is_hashed_while_sent {
             let (sha256, target) = (hit.record.sha256, hit.record.target.clone());
             let file = hit.file().clone();
-            let reader = self.cache.verification().reader(sha256, file, Some(target));
+            let reader = self.verification.reader(sha256, file, Some(target));
             BodySource::Verifying(Box::new(reader))
         } else if let Some(location) = self.accel_location(&hit, selection) {
             BodySource::Offloaded { location }

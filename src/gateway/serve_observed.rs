@@ -13,7 +13,7 @@ use super::preconditions;
 use super::representation::Representation;
 use super::request::{CacheRequest, Endpoint};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus, ForwardReason};
-use crate::cache::{Cache, FileHit};
+use crate::cache::{Cache, FileHit, Verification};
 use crate::fetch::{ExchangeReader, StreamingResponse};
 use crate::freshness::Observation;
 use crate::limits::UpstreamPermit;
@@ -40,6 +40,7 @@ pub enum StoredKind {
 pub struct ObservedResponder<'a> {
     pub cache: &'a Cache,
     pub request: &'a CacheRequest,
+    pub verification: Verification<'a>,
 }
 
 impl ObservedResponder<'_> {
@@ -130,7 +131,7 @@ impl ObservedResponder<'_> {
             observation, hit, ..
         } = stored;
         self.check_status(&observation)?;
-        let checked = check_digests(self.cache, &self.request.expected, &hit).await?;
+        let checked = check_digests(self.verification, &self.request.expected, &hit).await?;
         if checked == StoredBytes::Corrupt {
             return Err(RequestError::Unavailable);
         }

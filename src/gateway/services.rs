@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::cache::Cache;
+use super::request::CacheRequest;
+use crate::cache::{Cache, Verification};
 use crate::fetch::Fetcher;
 use crate::limits::UpstreamLimits;
 use crate::model::EventSink;
@@ -17,4 +18,12 @@ pub struct GatewayServices {
     pub passthrough: PassThrough,
     pub events: EventSink,
     pub upstream: UpstreamLimits,
+}
+
+impl GatewayServices {
+    /// Returns the verification of stored objects for a request.
+    pub(super) fn verification(&self, request: &CacheRequest) -> Verification<'_> {
+        let client = self.policy.pool_client(request.client);
+        self.cache.verification().for_client(client)
+    }
 }

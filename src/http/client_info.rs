@@ -79,15 +79,10 @@ impl RequestOrigin {
 
     /// Reads a request of the gateway port. Header fields of a trusted nginx override the request.
     pub fn from_gateway_port(request: &HttpRequest, settings: &Settings) -> Self {
-        let peer = peer_address(request);
         let headers = request.headers();
         let mut origin = Self::from_proxy_port(request);
-        if settings.is_trusted_proxy(peer) {
-            if headers.contains_key(X_FORWARDED_FOR) {
-                // No allowed network contains the unspecified address.
-                origin.client = read_forwarded_for(headers, settings)
-                    .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            }
+        origin.client = client_address(Port::Gateway, request, settings);
+        if settings.is_trusted_proxy(peer_address(request)) {
             if let Some(line) = headers.get(REQUEST_LINE) {
                 origin.frontend = Frontend::TrustedNginx {
                     file_missing: headers.contains_key(FILE_MISSING),
@@ -252,6 +247,21 @@ fn http_version(request: &HttpRequest) -> HttpVersion {
         HttpVersion::Http10
     } else {
         HttpVersion::Http11
+    }
+}
+
+/// Returns the address of the client. Only at the gateway port, `X-Forwarded-For` of a trusted
+/// proxy overrides the peer.
+pub fn client_address(port: Port, request: &HttpRequest, settings: &Settings) -> IpAddr {
+    let (peer, headers) = (peer_address(request), request.headers());
+    let is_forwarded = port == Port::Gateway
+        && settings.is_trusted_proxy(peer)
+        && headers.contains_key(X_FORWARDED_FOR);
+    if is_forwarded {
+        // No allowed network contains the unspecified address.
+        read_forwarded_for(headers, settings).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    } else {
+        peer
     }
 }
 

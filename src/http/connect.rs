@@ -79,6 +79,7 @@ pub async fn serve(
         peer,
     };
     let service = &routes.service;
+    let pool_client = client.facts.client;
     let admitted = match admit(&routes, &request, &client) {
         Ok(_) if is_rejected => Err(RequestError::Busy),
         admitted => admitted,
@@ -87,13 +88,13 @@ pub async fn serve(
         Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
         Ok((AdmittedConnect::PlainHttp, _)) => serve_http(client, &routes).await,
         Ok((AdmittedConnect::Tunnel(admitted), transfer)) => {
-            match open_tunnel(service, &admitted, transfer).await {
+            match open_tunnel(service, &admitted, pool_client, transfer).await {
                 Ok(opened) => run_tunnel(client, opened, service).await,
                 Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
             }
         }
         Ok((AdmittedConnect::TunnelOrHttp(admitted), transfer)) => {
-            match open_tunnel(service, &admitted, transfer).await {
+            match open_tunnel(service, &admitted, pool_client, transfer).await {
                 Ok(opened) => serve_either(client, opened, &routes).await,
                 Err(error) => send_error(&mut client, &error, service.name.as_str()).await,
             }

@@ -5,7 +5,7 @@
 /// The longest request head, including empty lines before it. nginx takes 32 KiB by default
 /// (`large_client_header_buffers`). A field name of more than 65535 bytes would make the HTTP
 /// library panic.
-pub const MAX_HEAD_BYTES: usize = 65_000;
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// The most fields of a head that the HTTP library parses.
 pub const MAX_FIELDS: usize = 96;

@@ -5,7 +5,7 @@
 //! The main type is [`HttpServer`].
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use super::connection::{ClientConnection, ConnectionFacts, HEAD_TIMEOUT};
 use super::proxy_header::read_proxy_header;
 use super::service;
 use super::state::HttpService;
+use crate::limits::{ClientNet, PoolClient};
 use crate::model::ConfigError;
 
 /// Length of the queue of connections that wait to be accepted. A build farm opens many at the same
@@ -266,10 +267,10 @@ async fn accept_client(
     mut stream: TcpStream,
 ) -> Result<(ClientConnection, Option<SocketAddr>), DispatchError> {
     let service = &context.service;
-    let permit = service.admission.acquire_connection_permit();
     let peer = stream.peer_addr().map_err(DispatchError::Io)?;
     let local = stream.local_addr().map_err(DispatchError::Io)?;
-    let facts = ConnectionFacts {
+    let mut facts = ConnectionFacts {
+        client: connection_client(service, peer.ip()),
         gateway: Some(SocketAddr::new(
             local.ip().to_canonical(),
             context.gateway_port,
@@ -279,6 +280,7 @@ async fn accept_client(
     // A failure costs only a little latency.
     stream.set_nodelay(true).ok();
     set_stall_timeout(&stream, service.settings.load().stall_timeout);
+    let permit = service.admission.acquire_connection_permit(facts.client);
     if context.port == Port::Gateway || !service.proxy.proxy_protocol {
         return Ok((ClientConnection::new(stream, permit, facts), Some(peer)));
     }
@@ -287,15 +289,28 @@ async fn accept_client(
         return Err(DispatchError::Io(io::ErrorKind::PermissionDenied.into()));
     }
     match timeout(HEAD_TIMEOUT, read_proxy_header(&mut stream)).await {
-        Ok(Ok(client)) => Ok((
-            ClientConnection::new(stream, permit, facts),
-            Some(client.unwrap_or(peer)),
-        )),
+        Ok(Ok(client)) => {
+            let client = client.unwrap_or(peer);
+            drop(permit);
+            facts.client = connection_client(service, client.ip());
+            let permit = service.admission.acquire_connection_permit(facts.client);
+            let connection = ClientConnection::new(stream, permit, facts);
+            Ok((connection, Some(client)))
+        }
         Ok(Err(error)) => {
             tracing::warn!(%peer, %error, "closed a connection without a valid PROXY header");
             Err(DispatchError::Io(io::ErrorKind::InvalidData.into()))
         }
         Err(_) => Err(DispatchError::Io(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Returns the client that a connection counts for. A trusted proxy carries many clients.
+fn connection_client(service: &HttpService, peer: IpAddr) -> PoolClient {
+    if service.settings.load().is_trusted_proxy(peer) {
+        PoolClient::Exempt(ClientNet::from_address(peer))
+    } else {
+        service.gateway.pool_client(peer)
     }
 }
 

@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::RequestLog;
 use super::builtin_pages::BuiltinPage;
-use super::client_info::{Port, RequestOrigin};
+use super::client_info::{Port, RequestOrigin, client_address};
 use super::connection::ConnectionState;
 use super::framing_error::FramingError;
 use super::gateway_endpoint;
@@ -43,7 +43,9 @@ pub async fn serve(
     let permit = if is_rejected || is_health {
         None
     } else {
-        service.admission.acquire_response_permit()
+        let client = client_address(port, &request, &service.settings.load());
+        let client = service.gateway.pool_client(client);
+        service.admission.acquire_response_permit(client)
     };
     let is_overloaded = permit.is_none() && !is_health;
     let guard = RequestGuard::new(Rc::clone(&state), permit);
@@ -75,15 +77,10 @@ pub async fn serve(
         }
     };
     // A client that was not asked for its body may send it or the next request.
-    let is_next_unknown = state.awaits_continue();
-    if is_rejected
-        || framing_error.is_some()
-        || is_next_unknown
-        || service.admission.is_nearly_full()
-    {
-        response
-            .head_mut()
-            .set_connection_type(ConnectionType::Close);
+    let is_next_unknown = framing_error.is_some() || state.awaits_continue();
+    if is_rejected || is_next_unknown || service.admission.is_nearly_full(state.facts().client) {
+        let head = response.head_mut();
+        head.set_connection_type(ConnectionType::Close);
     }
     state.begin_response();
     response

@@ -10,14 +10,14 @@ use super::connect_client::ConnectClient;
 use super::connect_response::accept;
 use super::state::HttpService;
 use crate::gateway::{CacheStatus, RequestError, Tunnel, TunnelEnd};
-use crate::limits::{PendingTransfer, ResponsePermit, TransferPermit, UpstreamPermit};
+use crate::limits::{PendingTransfer, PoolClient, ResponsePermit, TransferPermit, TunnelPermit};
 use crate::policy::AdmittedTunnel;
 
 /// A tunnel with the permits that it holds while it is open.
 pub struct OpenTunnel {
     pub tunnel: Tunnel,
     transfer_permit: TransferPermit,
-    _upstream_permit: UpstreamPermit,
+    _tunnel_permit: TunnelPermit,
     _response_permit: ResponsePermit,
 }
 
@@ -28,18 +28,19 @@ pub struct OpenTunnel {
 pub async fn open_tunnel(
     service: &HttpService,
     admitted: &AdmittedTunnel,
+    client: PoolClient,
     transfer: PendingTransfer,
 ) -> Result<OpenTunnel, RequestError> {
     let transfer_permit = transfer.begin()?;
-    let upstream_permit = service.gateway.acquire_upstream_permit()?;
+    let tunnel_permit = service.gateway.acquire_tunnel_permit(client)?;
     let response_permit = service
         .admission
-        .acquire_response_permit()
+        .acquire_response_permit(client)
         .ok_or(RequestError::Busy)?;
     Ok(OpenTunnel {
         tunnel: service.gateway.open_tunnel(admitted).await?,
         transfer_permit,
-        _upstream_permit: upstream_permit,
+        _tunnel_permit: tunnel_permit,
         _response_permit: response_permit,
     })
 }
@@ -64,7 +65,7 @@ pub async fn relay(client: ConnectClient, opened: OpenTunnel, service: &HttpServ
     let OpenTunnel {
         tunnel,
         transfer_permit,
-        _upstream_permit,
+        _tunnel_permit,
         _response_permit,
     } = opened;
     let (reader, writer) = client.stream.into_split();

@@ -1,9 +1,7 @@
 //! Admission control: limits open connections and responses, so that a process under load rejects
 //! the excess at once and serves the rest.
 
-use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use super::pool::{ClientShare, FairPool, PoolClient, PoolPermit};
 
 /// Maximum number of connections, however many descriptors there are. Each one costs memory.
 const MAX_CONNECTIONS: usize = 10_500;
@@ -17,8 +15,11 @@ const MAX_RESERVE: usize = 64;
 /// Divisor of the descriptors that gives the share of these connections.
 const RESERVE_FRACTION: usize = 8;
 
-/// Divisor of the connection limit. If fewer permits than this share are free, every response
-/// closes its connection, so that idle connections do not keep new clients out.
+/// Maximum number of request heads that have begun and not ended. Each one is buffered.
+const MAX_UNFINISHED_HEADS: usize = 1024;
+
+/// Divisor of the connection limit. If fewer permits than this share are free for a client, every
+/// response closes its connection, so that idle connections do not keep new ones out.
 const PART_LEFT_WHEN_NEARLY_FULL: usize = 32;
 
 /// Bounds of a body chunk, in bytes. Larger chunks cost memory for each client, smaller ones cost
@@ -58,32 +59,63 @@ impl AdmissionLimits {
 }
 
 /// Open connection within the limit. It is counted until it is dropped.
+///
+/// The accounts are on the heap, because the connection is a part of several large futures.
 #[derive(Debug)]
 pub struct ConnectionPermit {
-    _permit: OwnedSemaphorePermit,
+    account: Box<ConnectionAccount>,
+}
+
+#[derive(Debug)]
+struct ConnectionAccount {
+    _permit: PoolPermit,
+    client: PoolClient,
+    heads: FairPool,
+    /// Permit of a head that has begun and not ended.
+    head: Option<PoolPermit>,
+}
+
+impl ConnectionPermit {
+    /// Counts a request head that has begun and not ended, until [`Self::end_head`]. Returns false
+    /// if no permit is free for the client.
+    pub(crate) fn begin_head(&mut self) -> bool {
+        let account = &mut self.account;
+        if account.head.is_none() {
+            account.head = account.heads.try_acquire(account.client).ok();
+        }
+        account.head.is_some()
+    }
+
+    /// Ends the counting of a request head.
+    pub(crate) fn end_head(&mut self) {
+        self.account.head = None;
+    }
 }
 
 /// Active response or tunnel. It is counted until it is dropped.
 #[derive(Debug)]
 pub struct ResponsePermit {
-    _permit: OwnedSemaphorePermit,
+    _permit: PoolPermit,
 }
 
 /// Permits for the connections and responses of this process.
 #[derive(Debug)]
 pub struct AdmissionControl {
     limits: AdmissionLimits,
-    connections: Arc<Semaphore>,
-    responses: Arc<Semaphore>,
+    connections: FairPool,
+    heads: FairPool,
+    responses: FairPool,
 }
 
 impl AdmissionControl {
     #[must_use]
-    pub fn new(limits: AdmissionLimits) -> Self {
+    pub fn new(limits: AdmissionLimits, share: &ClientShare) -> Self {
+        let max_heads = MAX_UNFINISHED_HEADS.min(limits.connections);
         Self {
             limits,
-            connections: Arc::new(Semaphore::new(limits.connections)),
-            responses: Arc::new(Semaphore::new(limits.responses)),
+            connections: FairPool::new(limits.connections, 0, share),
+            heads: FairPool::new(max_heads, 0, share),
+            responses: FairPool::new(limits.responses, 0, share),
         }
     }
 
@@ -92,30 +124,33 @@ impl AdmissionControl {
         self.limits.connections + self.limits.reserve
     }
 
-    /// Counts a connection. Returns `None` if the limit is reached.
-    pub(crate) fn acquire_connection_permit(&self) -> Option<ConnectionPermit> {
-        let permit = Arc::clone(&self.connections).try_acquire_owned().ok()?;
-        Some(ConnectionPermit { _permit: permit })
+    /// Counts a connection of a client. Returns `None` if no permit is free for the client.
+    pub(crate) fn acquire_connection_permit(&self, client: PoolClient) -> Option<ConnectionPermit> {
+        let permit = self.connections.try_acquire(client).ok()?;
+        let account = Box::new(ConnectionAccount {
+            _permit: permit,
+            client,
+            heads: self.heads.clone(),
+            head: None,
+        });
+        Some(ConnectionPermit { account })
     }
 
-    /// Counts a response or a tunnel. Returns `None` if the limit is reached.
-    pub(crate) fn acquire_response_permit(&self) -> Option<ResponsePermit> {
-        let permit = Arc::clone(&self.responses).try_acquire_owned().ok()?;
+    /// Counts a response or a tunnel of a client. Returns `None` if no permit is free for the
+    /// client.
+    pub(crate) fn acquire_response_permit(&self, client: PoolClient) -> Option<ResponsePermit> {
+        let permit = self.responses.try_acquire(client).ok()?;
         Some(ResponsePermit { _permit: permit })
     }
 
-    /// Returns whether connections should close after their response.
-    pub(crate) fn is_nearly_full(&self) -> bool {
-        self.connections.available_permits()
-            < self.limits.connections.div_ceil(PART_LEFT_WHEN_NEARLY_FULL)
+    /// Returns whether connections of a client should close after their response.
+    pub(crate) fn is_nearly_full(&self, client: PoolClient) -> bool {
+        let reserve = self.limits.connections.div_ceil(PART_LEFT_WHEN_NEARLY_FULL);
+        self.connections.free_for(client) < reserve
     }
 
     /// Returns the chunk size of a body that starts now, in bytes.
     pub(crate) fn chunk_bytes(&self) -> usize {
-        let responses = self
-            .limits
-            .responses
-            .saturating_sub(self.responses.available_permits());
-        (ALL_CHUNKS_BYTES / responses.max(1)).clamp(MIN_CHUNK_BYTES, MAX_CHUNK_BYTES)
+        (ALL_CHUNKS_BYTES / self.responses.taken().max(1)).clamp(MIN_CHUNK_BYTES, MAX_CHUNK_BYTES)
     }
 }

@@ -28,6 +28,10 @@ const PART_OF_FETCHES: usize = 32;
 /// while it waits for a permit.
 const PART_OF_IN_FLIGHT: usize = 4;
 
+/// Divisor of the responses that gives the share of responses from the cache. One client leaves
+/// more, because it gets only a part of the responses from upstream.
+const PART_OF_HITS: usize = 8;
+
 /// Assumed limit if there is none.
 const UNLIMITED: usize = 1 << 20;
 
@@ -58,7 +62,7 @@ impl FdBudget {
         Self {
             in_flight,
             fetches,
-            upstream: (admission.responses / 4 * 3).max(1),
+            upstream: (admission.responses - admission.responses / PART_OF_HITS).max(1),
             admission,
         }
     }

@@ -23,4 +23,4 @@ pub use fd_budget::{FdBudget, MAX_IN_FLIGHT, divide_descriptors};
 pub use pool::{
     ClientShare, FairPool, HeldPermit, PoolClient, PoolExhausted, PoolPermit, Readership, Reading,
 };
-pub use upstream::{PassThroughPermit, UpstreamBusy, UpstreamLimits, UpstreamPermit};
+pub use upstream::{PassThroughPermit, TunnelPermit, UpstreamBusy, UpstreamLimits, UpstreamPermit};

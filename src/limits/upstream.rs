@@ -1,11 +1,11 @@
 //! Limits on responses that come from upstream. They leave permits free for responses from the
-//! cache.
+//! cache. The main type is [`UpstreamLimits`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+
+use super::pool::{ClientShare, FairPool, PoolClient, PoolExhausted, PoolPermit};
 
 /// Maximum number of pass-through responses. If a client does not read, the received bytes stay in
 /// memory, whereas a stored file can be read again.
@@ -20,16 +20,29 @@ const PASS_THROUGH_TIMEOUT: Duration = Duration::from_secs(30);
 #[error("too many responses from upstream; retry later")]
 pub struct UpstreamBusy;
 
+impl From<PoolExhausted> for UpstreamBusy {
+    fn from(_: PoolExhausted) -> Self {
+        Self
+    }
+}
+
 /// Response or tunnel that gets its bytes from upstream. It is counted until it is dropped.
 #[derive(Debug)]
 pub struct UpstreamPermit {
-    _permit: OwnedSemaphorePermit,
+    _permit: PoolPermit,
 }
 
 /// Pass-through response. It is counted until it is dropped, also as a response from upstream.
 #[derive(Debug)]
 pub struct PassThroughPermit {
-    _pass_through: OwnedSemaphorePermit,
+    _pass_through: PoolPermit,
+    _upstream: UpstreamPermit,
+}
+
+/// Tunnel. It is counted until it is dropped, also as a response from upstream.
+#[derive(Debug)]
+pub struct TunnelPermit {
+    _tunnel: PoolPermit,
     _upstream: UpstreamPermit,
 }
 
@@ -37,61 +50,64 @@ pub struct PassThroughPermit {
 #[derive(Debug)]
 pub struct UpstreamLimits {
     /// Held from the first wait to the last byte.
-    responses: Arc<Semaphore>,
-    pass_through: Arc<Semaphore>,
-    /// Requests that wait for a pass-through permit.
-    pass_through_queue: Semaphore,
+    responses: FairPool,
+    pass_through: FairPool,
+    tunnels: FairPool,
 }
 
 impl UpstreamLimits {
-    /// Creates limits for at most `max_responses` responses, of which half may pass through.
+    /// Creates limits for at most `max_responses` responses, of which half may pass through, and
+    /// half may be tunnels.
     #[must_use]
-    pub fn new(max_responses: usize) -> Self {
-        let max_pass_through = MAX_PASS_THROUGH.min(max_responses.div_ceil(2));
+    pub fn new(max_responses: usize, share: &ClientShare) -> Self {
+        let half = max_responses.div_ceil(2);
+        // Waiting requests need connections too, and must leave some for responses from the cache.
+        let max_waiting = MAX_PASS_THROUGH.min(max_responses / 4);
         Self {
-            responses: Arc::new(Semaphore::new(max_responses)),
-            pass_through: Arc::new(Semaphore::new(max_pass_through)),
-            // Waiting requests need connections too, and must leave some for responses from the
-            // cache.
-            pass_through_queue: Semaphore::new(MAX_PASS_THROUGH.min(max_responses / 4)),
+            responses: FairPool::new(max_responses, 0, share),
+            pass_through: FairPool::new(MAX_PASS_THROUGH.min(half), max_waiting, share),
+            tunnels: FairPool::new(half, 0, share),
         }
     }
 
-    /// Counts a response or a tunnel, without waiting.
+    /// Counts a response for a client, without waiting.
     ///
     /// # Errors
-    /// [`UpstreamBusy`] if the limit is reached.
-    pub fn acquire_upstream_permit(&self) -> Result<UpstreamPermit, UpstreamBusy> {
-        let permit = Arc::clone(&self.responses).try_acquire_owned();
-        permit
-            .map(|permit| UpstreamPermit { _permit: permit })
-            .map_err(|_| UpstreamBusy)
+    /// [`UpstreamBusy`] if no permit is free for the client.
+    pub fn acquire_upstream_permit(
+        &self,
+        client: PoolClient,
+    ) -> Result<UpstreamPermit, UpstreamBusy> {
+        let permit = self.responses.try_acquire(client)?;
+        Ok(UpstreamPermit { _permit: permit })
     }
 
-    /// Counts a pass-through response, and waits up to `PASS_THROUGH_TIMEOUT` for the permit.
+    /// Counts a tunnel for a client, without waiting.
     ///
     /// # Errors
-    /// [`UpstreamBusy`] if too many requests wait already, or the wait is too long.
-    pub async fn acquire_pass_through_permit(&self) -> Result<PassThroughPermit, UpstreamBusy> {
-        let pass_through = match Arc::clone(&self.pass_through).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => self.wait_for_pass_through_permit().await?,
-        };
-        Ok(PassThroughPermit {
-            _pass_through: pass_through,
-            _upstream: self.acquire_upstream_permit()?,
+    /// [`UpstreamBusy`] if no permit is free for the client.
+    pub fn acquire_tunnel_permit(&self, client: PoolClient) -> Result<TunnelPermit, UpstreamBusy> {
+        Ok(TunnelPermit {
+            _tunnel: self.tunnels.try_acquire(client)?,
+            _upstream: self.acquire_upstream_permit(client)?,
         })
     }
 
-    async fn wait_for_pass_through_permit(&self) -> Result<OwnedSemaphorePermit, UpstreamBusy> {
-        let _queued = self
-            .pass_through_queue
-            .try_acquire()
-            .map_err(|_| UpstreamBusy)?;
-        let permit = Arc::clone(&self.pass_through).acquire_owned();
-        Ok(timeout(PASS_THROUGH_TIMEOUT, permit)
-            .await
-            .map_err(|_| UpstreamBusy)?
-            .expect("this semaphore is never closed"))
+    /// Counts a pass-through response of `host` for a client, and waits up to
+    /// `PASS_THROUGH_TIMEOUT` for the permit.
+    ///
+    /// # Errors
+    /// [`UpstreamBusy`] if too many requests wait already, or the wait is too long.
+    pub async fn acquire_pass_through_permit(
+        &self,
+        client: PoolClient,
+        host: &str,
+    ) -> Result<PassThroughPermit, UpstreamBusy> {
+        let permit = self.pass_through.acquire(client, host);
+        let permit = timeout(PASS_THROUGH_TIMEOUT, permit).await;
+        Ok(PassThroughPermit {
+            _pass_through: permit.map_err(|_| UpstreamBusy)??,
+            _upstream: self.acquire_upstream_permit(client)?,
+        })
     }
 }

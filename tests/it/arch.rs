@@ -84,7 +84,10 @@ const MODULES: [(&str, &[&str]); 22] = [
             "model",
         ],
     ),
-    ("cache", &["disk", "bucket", "freshness", "retry", "model"]),
+    (
+        "cache",
+        &["disk", "bucket", "limits", "freshness", "retry", "model"],
+    ),
     (
         "passthrough",
         &["origin", "dial", "policy", "limits", "model"],

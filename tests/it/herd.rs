@@ -123,10 +123,17 @@ fn per_host_limit_bounds_concurrent_fetches() {
         .origin(&origin)
         .relay()
         .set("fetch.per_host", "2")
+        .set("gateway.trusted_proxies", "[\"127.0.0.0/8\"]")
         .start();
+    // One client alone does not get both.
+    let clients = ["10.0.0.1", "10.0.0.2"].into_iter().cycle();
     let waiting: Vec<_> = paths
         .iter()
-        .map(|path| gateway.get(&origin.url(path)).start())
+        .zip(clients)
+        .map(|(path, client)| {
+            let request = gateway.get(&origin.url(path));
+            request.header("X-Forwarded-For", client).start()
+        })
         .collect();
     gate.await_reached(2);
     gate.open();

@@ -40,6 +40,7 @@ mod evicted_observations;
 mod exchange_limits;
 mod expected_digests;
 mod explain;
+mod fair_shares;
 mod first_bytes;
 mod ftp;
 mod ftp_faults;

@@ -15,6 +15,7 @@ use crate::fetch::body_reader::BodyReader;
 use crate::fetch::fetch_progress::Head;
 use crate::fetch::shared_body::SharedBody;
 use crate::freshness::Observation;
+use crate::limits::PoolClient;
 use crate::model::ExpectedDigests;
 use crate::origin::ReceivedResponse;
 
@@ -61,10 +62,10 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    pub(super) fn new(cache: Cache) -> Self {
+    pub(super) fn new(cache: Cache, beginner: PoolClient) -> Self {
         Self {
             answer: watch::Sender::new(SharedAnswer::Awaited),
-            body: SharedBody::new(cache),
+            body: SharedBody::new(cache, beginner),
             is_superseded: AtomicBool::new(false),
         }
     }
@@ -81,32 +82,36 @@ impl Exchange {
 
     pub(super) fn first_reader(
         &self,
+        client: PoolClient,
         response: oneshot::Receiver<ReceivedResponse>,
     ) -> ExchangeReader {
         ExchangeReader {
             answer: self.answer.subscribe(),
-            body: self.body.first_reader(ExpectedDigests::nothing()),
+            body: self.body.first_reader(client, ExpectedDigests::nothing()),
             response: Some(response),
         }
     }
 
     /// # Errors
     /// [`FetchError::NoSpace`] if the disk has failed, because the body is no longer complete.
-    pub(super) fn join(&self) -> Result<ExchangeReader, FetchError> {
+    pub(super) fn join(&self, client: PoolClient) -> Result<ExchangeReader, FetchError> {
         Ok(ExchangeReader {
             answer: self.answer.subscribe(),
-            body: self.body.join(ExpectedDigests::nothing())?,
+            body: self.body.join(client, ExpectedDigests::nothing())?,
             response: None,
         })
     }
 
     /// Returns the reader of an exchange that has ended.
     pub(super) fn ended_reader(cache: Cache, observation: Arc<Observation>) -> ExchangeReader {
-        let exchange = Self::new(cache);
+        let client = PoolClient::Own;
+        let exchange = Self::new(cache, client);
         exchange.set_answer(SharedAnswer::Current(observation));
         ExchangeReader {
             answer: exchange.answer.subscribe(),
-            body: exchange.body.first_reader(ExpectedDigests::nothing()),
+            body: exchange
+                .body
+                .first_reader(client, ExpectedDigests::nothing()),
             response: None,
         }
     }

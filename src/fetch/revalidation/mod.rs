@@ -39,7 +39,7 @@ pub fn join_or_start(
     let key = request.key(admitted.target());
     let mut exchanges = state.exchanges();
     if let Some(exchange) = exchanges.get(&key) {
-        return exchange.join();
+        return exchange.join(admitted.pool_client());
     }
     if let Some(observation) = exchanges.current(&key, request.arrived_at) {
         return Ok(Exchange::ended_reader(state.cache.clone(), observation));
@@ -47,13 +47,13 @@ pub fn join_or_start(
     if state.is_stopping() {
         return Err(FetchError::Stopping);
     }
-    // Also counts exchanges that no request can join.
-    if state.tasks.len() >= state.max_in_flight {
-        return Err(FetchError::TooManyFetches);
-    }
-    let exchange = Arc::new(Exchange::new(state.cache.clone()));
+    let client = admitted.pool_client();
+    let permit = state.exchange_permits.try_acquire(client);
+    let permit = permit.map_err(|_| FetchError::TooManyFetches)?;
+    let exchange = Arc::new(Exchange::new(state.cache.clone(), client));
     let (handover, response) = oneshot::channel();
-    let reader = exchange.first_reader(response);
+    let reader = exchange.first_reader(client, response);
+    let permit = exchange.body.readership().hold(permit);
     let audience = exchanges.audience(&key);
     exchanges.insert(key.clone(), Arc::clone(&exchange), audience);
     drop(exchanges);
@@ -64,6 +64,10 @@ pub fn join_or_start(
         request,
     };
     let run = task::run(Arc::clone(state), task, handover);
+    let run = async move {
+        run.await;
+        drop(permit);
+    };
     state.tasks.spawn_on(run, &state.runtime);
     Ok(reader)
 }

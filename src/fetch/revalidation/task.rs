@@ -139,8 +139,13 @@ impl ExchangeTask {
         if stored.is_some_and(|stored| stored.if_unreachable == Staleness::MayServe) {
             longest = longest.min(MAX_WAIT_WITH_STORED);
         }
-        let acquired = timeout(longest, state.host_limiter.acquire_exchange(&self.admitted));
-        acquired.await.map_err(|_| FetchError::TooManyFetches)
+        let readership = self.exchange.body.readership();
+        let acquired = state
+            .host_limiter
+            .acquire_exchange(&self.admitted, readership);
+        timeout(longest, acquired)
+            .await
+            .map_err(|_| FetchError::TooManyFetches)?
     }
 
     /// Returns what is stored before the request is sent, or `None` if the disk fails.

@@ -99,7 +99,7 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
     let operator = || admin.authorize(bearer(request.headers()));
     match (resource, request.method()) {
         (Resource::Object(sha256), &(Method::GET | Method::HEAD)) => {
-            objects::download(&service.gateway, sha256, request, query).await
+            objects::download(&service.gateway, sha256, (origin.client, request), query).await
         }
         (Resource::Object(sha256), &Method::DELETE) => {
             objects::remove(admin, &operator()?, sha256, query).await

@@ -1,5 +1,6 @@
 //! `/api/v1/objects`: lists, downloads, imports and removes objects.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use actix_web::HttpRequest;
@@ -51,11 +52,12 @@ pub async fn list(
 pub async fn download(
     gateway: &Gateway,
     sha256: Sha256,
-    request: &HttpRequest,
+    (client, request): (IpAddr, &HttpRequest),
     query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     query.finish()?;
     let digest_request = DigestRequest {
+        client,
         sha256,
         range: read_range(request),
         conditions: read_conditions(request.headers()),

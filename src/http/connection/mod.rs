@@ -180,6 +180,20 @@ impl ClientConnection {
         Poll::Ready(Ok(()))
     }
 
+    /// Counts a head that has begun and not ended. Returns whether the client may go on with it.
+    fn count_unfinished_head(&mut self) -> bool {
+        let is_unfinished = self.gate.is_in_head() && self.gate.has_buffered();
+        match &mut self.permit {
+            Some(permit) if is_unfinished => permit.begin_head(),
+            Some(permit) => {
+                permit.end_head();
+                true
+            }
+            // A rejected connection ends soon.
+            None => true,
+        }
+    }
+
     fn begin_head(&mut self) {
         self.state.set_phase(RequestPhase::ReadingHead);
         self.deadline.clear();
@@ -252,6 +266,10 @@ impl AsyncRead for ClientConnection {
                         this.begin_head();
                     }
                     this.gate.accept(buffer, before);
+                    if !this.count_unfinished_head() {
+                        // Reads as the end of the stream.
+                        return Poll::Ready(Ok(()));
+                    }
                     this.state.set_expectation(this.gate.expectation());
                     if buffer.filled().len() > before {
                         this.has_unparsed = true;

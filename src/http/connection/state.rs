@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 
 use crate::http::framing_error::FramingError;
 use crate::http::request_head::Expectation;
+use crate::limits::PoolClient;
 
 /// Phase of the current request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +38,10 @@ pub(super) enum Continuation {
 }
 
 /// Facts about a connection that hold for all its requests.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ConnectionFacts {
+    /// Client that the connection counts for: its peer, or the client in the PROXY header.
+    pub client: PoolClient,
     /// The gateway port at the address that the client has connected to.
     pub gateway: Option<SocketAddr>,
     /// Authority of the `CONNECT` whose requests the connection carries.

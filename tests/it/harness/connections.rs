@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{DEADLINE, Gateway};
@@ -21,6 +22,19 @@ pub fn raise_descriptor_limit() -> u64 {
     limit.maximum.unwrap_or(u64::MAX)
 }
 
+/// Connects from another loopback address.
+pub fn connect_from(ip: &str, address: SocketAddr) -> TcpStream {
+    let own = SocketAddr::new(ip.parse().expect("the address is valid"), 0);
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket is free");
+    bind(&socket, &own).expect("the address is one of the loopback");
+    connect(&socket, &address).expect("the gateway takes the connection");
+    let stream = TcpStream::from(socket);
+    stream
+        .set_read_timeout(Some(DEADLINE))
+        .expect("a timeout can be set");
+    stream
+}
+
 /// A persistent connection for small responses.
 pub struct Kept {
     reader: BufReader<TcpStream>,
@@ -30,7 +44,12 @@ impl Kept {
     /// # Errors
     /// Returns the error of the system call.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpStream::connect(address)?;
+        Self::on(TcpStream::connect(address)?)
+    }
+
+    /// # Errors
+    /// Returns the error of the system call.
+    pub fn on(socket: TcpStream) -> io::Result<Self> {
         socket.set_read_timeout(Some(DEADLINE))?;
         socket.set_nodelay(true)?;
         Ok(Self {

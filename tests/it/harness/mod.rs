@@ -44,7 +44,7 @@ pub use bucket::{
 };
 pub use builder::{Builder, NAME, can_replace_system_files, millpond};
 pub use client::{Request, encoded};
-pub use connections::{Kept, raise_descriptor_limit};
+pub use connections::{Kept, connect_from, raise_descriptor_limit};
 pub use disk::{Disk, Trouble};
 pub use dns_proxy::DnsProxy;
 pub use ftp::{Act, FtpServer, GREETING, passive, say};

@@ -4,15 +4,25 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::config::Config;
 use super::error::OriginError;
 use super::fault::{ConnectionFault, TimeoutPhase};
 use super::ftp::transfer::Transfer;
 use super::http_error::classify;
+
+/// Chunk size below which a body waits for more bytes. Each chunk costs a write, a hash update and
+/// the wake-up of all readers, and an origin may send chunks of one byte.
+const SMALL_CHUNK_BYTES: usize = 2 * 1024;
+
+/// Size of a chunk that is made of small ones.
+const GATHERED_CHUNK_BYTES: usize = 16 * 1024;
+
+/// How long a small chunk waits for more bytes.
+const GATHER_TIME: Duration = Duration::from_millis(2);
 
 /// Source of a body's bytes.
 #[derive(Debug)]
@@ -28,6 +38,14 @@ impl BodyStream {
             Self::Http(body) => next_data(body).await.map_err(|error| classify(&error)),
             Self::Ftp(transfer) => transfer.next().await,
             Self::Empty => Ok(None),
+        }
+    }
+
+    /// Whether the rest of a chunk may follow soon. Data of FTP comes as the kernel has it.
+    fn may_be_in_small_chunks(&self) -> bool {
+        match self {
+            Self::Http(body) => !body.is_end_stream(),
+            Self::Ftp(_) | Self::Empty => false,
         }
     }
 }
@@ -53,6 +71,8 @@ pub struct Body {
     waited: Duration,
     /// Bytes received in the current measuring window.
     window_bytes: u64,
+    /// Result that came after gathered chunks, and follows them.
+    following: Option<Result<Option<Bytes>, OriginError>>,
 }
 
 impl Body {
@@ -63,6 +83,7 @@ impl Body {
             min_speed_bytes: config.min_speed_bytes,
             waited: Duration::ZERO,
             window_bytes: 0,
+            following: None,
         }
     }
 
@@ -78,6 +99,45 @@ impl Body {
     /// [`OriginError::Unreachable`] if the origin sends nothing for the idle timeout, sends slower
     /// than the minimum speed, or ends the body before its stated length or its last chunk.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        if let Some(following) = self.following.take() {
+            return following;
+        }
+        match self.receive().await? {
+            Some(chunk)
+                if chunk.len() < SMALL_CHUNK_BYTES && self.stream.may_be_in_small_chunks() =>
+            {
+                Ok(Some(self.gather(chunk).await))
+            }
+            chunk => Ok(chunk),
+        }
+    }
+
+    /// Adds the chunks that follow a small one within [`GATHER_TIME`].
+    async fn gather(&mut self, first: Bytes) -> Bytes {
+        let mut gathered = BytesMut::from(first);
+        let until = tokio::time::Instant::now() + GATHER_TIME;
+        while gathered.len() < GATHERED_CHUNK_BYTES && self.stream.may_be_in_small_chunks() {
+            let waiting_since = Instant::now();
+            // Nothing is lost if the time passes, because a chunk is taken only when it is there.
+            match timeout_at(until, self.receive()).await {
+                Ok(Ok(Some(chunk))) if chunk.len() < GATHERED_CHUNK_BYTES => {
+                    gathered.extend_from_slice(&chunk);
+                }
+                Ok(following) => {
+                    self.following = Some(following);
+                    break;
+                }
+                Err(_) => {
+                    self.waited += waiting_since.elapsed();
+                    break;
+                }
+            }
+        }
+        gathered.freeze()
+    }
+
+    /// Receives the next chunk from the origin.
+    async fn receive(&mut self) -> Result<Option<Bytes>, OriginError> {
         let start = Instant::now();
         let chunk = timeout(self.idle_timeout, self.stream.next())
             .await

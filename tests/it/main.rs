@@ -125,6 +125,7 @@ mod startup;
 mod stated_digests;
 mod takeover;
 mod targets;
+mod tiny_chunks;
 mod tls;
 mod tls_certificates;
 mod tls_handshakes;

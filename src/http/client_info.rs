@@ -82,15 +82,15 @@ impl RequestOrigin {
         let headers = request.headers();
         let mut origin = Self::from_proxy_port(request);
         origin.client = client_address(Port::Gateway, request, settings);
-        if settings.is_trusted_proxy(peer_address(request)) {
-            if let Some(line) = headers.get(REQUEST_LINE) {
-                origin.frontend = Frontend::TrustedNginx {
-                    file_missing: headers.contains_key(FILE_MISSING),
-                };
-                // An empty target stands for a malformed request line.
-                (origin.form, origin.version) = read_request_line(line.as_bytes())
-                    .unwrap_or((TargetForm::Origin(String::new()), HttpVersion::Http11));
-            }
+        if settings.is_trusted_proxy(peer_address(request))
+            && let Some(line) = headers.get(REQUEST_LINE)
+        {
+            origin.frontend = Frontend::TrustedNginx {
+                file_missing: headers.contains_key(FILE_MISSING),
+            };
+            // An empty target stands for a malformed request line.
+            (origin.form, origin.version) = read_request_line(line.as_bytes())
+                .unwrap_or((TargetForm::Origin(String::new()), HttpVersion::Http11));
         }
         origin.form = origin.form.rebase_on_public_url(settings);
         origin

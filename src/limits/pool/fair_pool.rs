@@ -21,8 +21,16 @@ pub struct FairPool {
 }
 
 /// Right to use one unit of a pool. It counts until it is dropped.
+///
+/// It is on the heap, because permits are parts of many large futures.
 #[derive(Debug)]
 pub struct PoolPermit {
+    held: Box<HeldUnit>,
+}
+
+/// Unit of a pool that is in use.
+#[derive(Debug)]
+struct HeldUnit {
     core: Arc<PoolCore>,
     holders: Holders,
 }
@@ -173,10 +181,11 @@ impl PoolState {
 
 impl PoolCore {
     fn permit(self: &Arc<Self>, holders: Holders) -> PoolPermit {
-        PoolPermit {
+        let held = Box::new(HeldUnit {
             core: Arc::clone(self),
             holders,
-        }
+        });
+        PoolPermit { held }
     }
 
     /// Hands out permits that were taken. The lock of the pool must be free, since the permit of a
@@ -191,19 +200,20 @@ impl PoolCore {
 impl PoolPermit {
     /// Makes the permit count for other clients, also if that is more than their share.
     pub(super) fn set_holders(&mut self, holders: Holders) {
-        if self.holders == holders {
+        let held = &mut self.held;
+        if held.holders == holders {
             return;
         }
-        let mut state = lock(&self.core.state);
-        state.permits.replace(&self.holders, &holders);
+        let mut state = lock(&held.core.state);
+        state.permits.replace(&held.holders, &holders);
         let grants = state.grants();
         drop(state);
-        self.holders = holders;
-        self.core.deliver(grants);
+        held.holders = holders;
+        held.core.deliver(grants);
     }
 }
 
-impl Drop for PoolPermit {
+impl Drop for HeldUnit {
     fn drop(&mut self) {
         let mut state = lock(&self.core.state);
         state.permits.give_back(&self.holders);

@@ -170,6 +170,7 @@ async fn upload_record(
             target,
             cause: Cause::ContentChanged,
             detail,
+            client: None,
         });
     }
     Ok(())

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::FetchError;
-use crate::model::{Cause, Event, EventSink, Record, Sha256, Target};
+use crate::model::{Cause, ClientNet, Event, EventSink, Record, Sha256, Target};
 use crate::origin::OriginError;
-use crate::policy::Source;
+use crate::policy::{Admitted, Source};
 
 /// Causes that are reported although another source has the target: the source returned wrong
 /// bytes. A missing file or an unreachable host is not reported then.
@@ -24,6 +24,8 @@ pub struct FetchReport {
     pub attempts: u32,
     /// Whether the path or the operator states a digest of the target.
     requires_digest: bool,
+    /// Client that began the fetch.
+    client: Option<ClientNet>,
     /// Digest that the target had before, if its object was evicted.
     pub on_record: Option<Sha256>,
     /// Digest that the target had before, if the fetch published other bytes.
@@ -39,11 +41,11 @@ struct BadSource {
 }
 
 impl FetchReport {
-    /// Begins the report of a fetch. `requires_digest` states whether the path or the operator
-    /// states a digest of the target.
-    pub fn new(requires_digest: bool) -> Self {
+    /// Begins the report of a fetch.
+    pub fn new(admitted: &Admitted) -> Self {
         Self {
-            requires_digest,
+            requires_digest: !admitted.required_digests().is_empty(),
+            client: admitted.pool_client().shared_net(),
             ..Self::default()
         }
     }
@@ -125,6 +127,7 @@ impl FetchReport {
                     "the target returned sha256:{sha256}; sha256:{previous} stays the answer until \
                      an operator accepts the change"
                 ),
+                client: self.client,
             });
         }
         // These follow `Event::Stored`, which closes the incidents of the target.
@@ -141,6 +144,7 @@ impl FetchReport {
                 target: target.clone(),
                 cause,
                 detail: error.to_string(),
+                client: self.client,
             });
         }
         // The failure of the target itself was reported above.
@@ -166,6 +170,7 @@ impl FetchReport {
                     target: source.target.clone(),
                     cause,
                     detail: source.detail.clone(),
+                    client: self.client,
                 });
             }
         }

@@ -40,7 +40,7 @@ impl<'a> FetchTask<'a> {
             admitted,
             wanted,
             body,
-            report: FetchReport::new(!admitted.required_digests().is_empty()),
+            report: FetchReport::new(admitted),
             started: Instant::now(),
         }
     }

@@ -27,6 +27,7 @@ pub fn reject_checksum_violation(
         detail: format!(
             "sha256:{stored} is stored, and policy.checksums_file says sha256:{required}"
         ),
+        client: admitted.pool_client().shared_net(),
     });
     Err(RequestError::Mismatch {
         expected: ExpectedDigests::from_iter([required.into()]),

@@ -11,8 +11,7 @@ use governor::{
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
-use super::client_net::ClientNet;
-use crate::model::Rate;
+use crate::model::{ClientNet, Rate};
 
 /// Accounting unit, in bytes.
 ///

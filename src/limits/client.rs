@@ -13,9 +13,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::bandwidth::{Bandwidth, FairQueue, Pacer};
-use super::client_net::ClientNet;
 use super::pool::{ClientShare, DEFAULT_SHARE, PoolClient};
-use crate::model::{ConfigError, Rate};
+use crate::model::{ClientNet, ConfigError, Rate};
 
 /// Upper bound of `client_share`. A client alone gets no larger part of a pool.
 const MAX_CLIENT_SHARE: f64 = 0.75;

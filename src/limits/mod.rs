@@ -7,7 +7,6 @@
 mod admission;
 mod bandwidth;
 mod client;
-mod client_net;
 mod fd_budget;
 mod pool;
 mod upstream;
@@ -18,9 +17,10 @@ pub(crate) use client::ClientLimits;
 pub use client::{
     LimitsConfig, OverLimit, PendingTransfer, TooManyNewTargets, TransferKind, TransferPermit,
 };
-pub use client_net::ClientNet;
 pub use fd_budget::{FdBudget, MAX_IN_FLIGHT, divide_descriptors};
 pub use pool::{
     ClientShare, FairPool, HeldPermit, PoolClient, PoolExhausted, PoolPermit, Readership, Reading,
 };
 pub use upstream::{PassThroughPermit, TunnelPermit, UpstreamBusy, UpstreamLimits, UpstreamPermit};
+
+pub use crate::model::ClientNet;

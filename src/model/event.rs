@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
+use super::client_net::ClientNet;
 use super::{Sha256, Target};
 
 /// Number of events that a slow subscriber may lag behind. Beyond it, the oldest are lost.
@@ -23,6 +24,8 @@ pub enum Event {
         target: Target,
         cause: Cause,
         detail: String,
+        /// Client that began the fetch. `None` for an exempt client and for Millpond itself.
+        client: Option<ClientNet>,
     },
     /// A stored object is corrupt. The incident ends when these targets are stored again.
     CorruptionFound {

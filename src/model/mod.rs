@@ -4,6 +4,7 @@
 //! use it. It depends on none of them. Its main type is [`Target`].
 
 mod authority;
+mod client_net;
 mod config_error;
 mod digest;
 mod disposition;
@@ -25,6 +26,7 @@ mod target;
 mod target_error;
 mod units;
 
+pub use client_net::ClientNet;
 pub use config_error::ConfigError;
 pub use digest::{Algorithm, Digest, DigestError, Digests, ExpectedDigests, Hasher, Sha256};
 pub use disposition::Attachment;

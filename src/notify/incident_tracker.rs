@@ -2,16 +2,20 @@
 //!
 //! The tracker reads no clock and starts no task, so tests can simulate days.
 
+use std::collections::HashMap;
 use std::time::SystemTime;
 
 use super::alert_limit::AlertLimit;
 use super::incident::{Incident, Notification, elapsed};
 use super::recovery_rule::RecoveryRule;
 use super::tracked_incident::{REALERT_INTERVAL, TrackedIncident};
-use crate::model::{Cause, Event};
+use crate::model::{Cause, ClientNet, Event};
 
 /// Maximum number of listed incidents, open or closed. Beyond it, the least important is removed.
 const MAX_INCIDENTS: usize = 200;
+
+/// Number of listed incidents above which a client loses its own first, when the list is full.
+const MAX_INCIDENTS_OF_CLIENT: usize = MAX_INCIDENTS / 8;
 
 #[derive(Default)]
 pub struct IncidentTracker {
@@ -27,15 +31,16 @@ impl IncidentTracker {
                 target,
                 cause,
                 detail,
+                client,
             } => {
                 let is_own = RecoveryRule::for_cause(*cause) == RecoveryRule::AnyTarget;
                 let host = (!is_own).then(|| target.host().to_owned());
-                let index = self.find_or_open(host, *cause, now);
+                let index = self.find_or_open((host, *cause), *client, now);
                 self.entries[index].add_target(target);
                 self.record_occurrence(index, detail, now)
             }
             Event::CorruptionFound { targets, detail } => {
-                let index = self.find_or_open(None, Cause::Corruption, now);
+                let index = self.find_or_open((None, Cause::Corruption), None, now);
                 for target in targets {
                     self.entries[index].add_target(target);
                 }
@@ -106,7 +111,7 @@ impl IncidentTracker {
 
     /// Records a failure of this instance, which has no host.
     fn record_own(&mut self, cause: Cause, detail: &str, now: SystemTime) -> Vec<Notification> {
-        let index = self.find_or_open(None, cause, now);
+        let index = self.find_or_open((None, cause), None, now);
         self.record_occurrence(index, detail, now)
     }
 
@@ -124,7 +129,12 @@ impl IncidentTracker {
     /// Returns the index of the incident for this host and cause, and creates it if necessary.
     ///
     /// An incident that was closed long ago is not reopened.
-    fn find_or_open(&mut self, host: Option<String>, cause: Cause, now: SystemTime) -> usize {
+    fn find_or_open(
+        &mut self,
+        (host, cause): (Option<String>, Cause),
+        client: Option<ClientNet>,
+        now: SystemTime,
+    ) -> usize {
         let matches = |tracked: &TrackedIncident| {
             let incident = &tracked.incident;
             (incident.cause, &incident.host) == (cause, &host)
@@ -134,25 +144,39 @@ impl IncidentTracker {
             return index;
         }
         if self.entries.len() >= MAX_INCIDENTS {
-            let importance = |tracked: &TrackedIncident| {
-                (
-                    tracked.is_open(),
-                    tracked.incident.severity,
-                    tracked.incident.last_seen,
-                )
-            };
-            let least =
-                (0..self.entries.len()).min_by_key(|index| importance(&self.entries[*index]));
-            self.entries
-                .swap_remove(least.expect("the tracker is full"));
+            self.remove_least_important();
         }
-        self.entries.push(TrackedIncident::new(cause, host, now));
+        self.entries
+            .push(TrackedIncident::new(cause, host, client, now));
         self.entries.len() - 1
+    }
+
+    /// Removes an incident: the least important one of a client with more than its share, or else
+    /// of all.
+    fn remove_least_important(&mut self) {
+        let mut counts = HashMap::<ClientNet, usize>::new();
+        for client in self.entries.iter().filter_map(|tracked| tracked.client) {
+            *counts.entry(client).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        let above_share = most.filter(|(_, count)| *count > MAX_INCIDENTS_OF_CLIENT);
+        let above_share = above_share.map(|(client, _)| client);
+        let candidates = (0..self.entries.len())
+            .filter(|index| above_share.is_none() || self.entries[*index].client == above_share);
+        let importance = |index: &usize| {
+            let tracked = &self.entries[*index];
+            let incident = &tracked.incident;
+            (tracked.is_open(), incident.severity, incident.last_seen)
+        };
+        let least = candidates.min_by_key(importance);
+        self.entries
+            .swap_remove(least.expect("the tracker is full"));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
     use super::*;
@@ -172,6 +196,17 @@ mod tests {
             target: target(host, name),
             cause,
             detail: "a\r\ndetail".to_owned(),
+            client: None,
+        }
+    }
+
+    fn failure_of(client: u8, cause: Cause, host: &str) -> Event {
+        let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, client));
+        Event::FetchFailed {
+            target: target(host, "x"),
+            cause,
+            detail: "a detail".to_owned(),
+            client: Some(ClientNet::from_address(address)),
         }
     }
 
@@ -324,6 +359,27 @@ mod tests {
             MAX_ALERTS,
             "the next alerts are due"
         );
+    }
+
+    #[test]
+    fn one_client_hides_and_delays_no_others() {
+        let (mut tracker, now) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
+        let bob = |tracker: &mut IncidentTracker, cause, host: &str| {
+            tracker.record(&failure_of(2, cause, host), now).len()
+        };
+        // An incident of low importance, which a flood of alerts would remove.
+        bob(&mut tracker, Cause::NotFound, "bob.example");
+        let alerts: usize = (0..1000)
+            .map(|number| failure_of(1, Cause::Unreachable, &format!("h{number}.example")))
+            .map(|event| tracker.record(&event, now).len())
+            .sum();
+        assert_eq!(alerts, MAX_ALERTS * 3 / 4, "the alerts of one client");
+        assert_eq!(bob(&mut tracker, Cause::Unreachable, "bob.example"), 1);
+        let listed = tracker.newest_first();
+        assert_eq!(listed.len(), MAX_INCIDENTS);
+        let of_bob = listed.iter();
+        let of_bob = of_bob.filter(|incident| incident.host.as_deref() == Some("bob.example"));
+        assert_eq!(of_bob.count(), 2, "both are listed");
     }
 
     #[test]

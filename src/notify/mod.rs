@@ -230,6 +230,7 @@ mod tests {
                 target,
                 cause: Cause::Unreachable,
                 detail,
+                client: None,
             });
         }
         let incidents = Incidents::default();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::alert_limit::AlertLimit;
 use super::incident::{Incident, IncidentState, Notification, NotificationKind, Severity, elapsed};
 use super::recovery_rule::RecoveryRule;
-use crate::model::{Cause, Key, Target, sanitize_line};
+use crate::model::{Cause, ClientNet, Key, Target, sanitize_line};
 
 /// Maximum number of targets that an incident shows.
 pub const MAX_SHOWN_TARGETS: usize = 8;
@@ -27,6 +27,8 @@ pub const EXPIRY: Duration = Duration::from_hours(24);
 
 pub struct TrackedIncident {
     pub incident: Incident,
+    /// Client whose request opened the incident first. `None` for Millpond itself.
+    pub client: Option<ClientNet>,
     /// The incident was opened or reopened, and no alert was sent yet.
     needs_alert: bool,
     /// Targets that were not stored since, up to [`MAX_TRACKED_TARGETS`].
@@ -37,7 +39,12 @@ pub struct TrackedIncident {
 
 impl TrackedIncident {
     /// Creates an incident without events. The first event opens it.
-    pub fn new(cause: Cause, host: Option<String>, now: SystemTime) -> Self {
+    pub fn new(
+        cause: Cause,
+        host: Option<String>,
+        client: Option<ClientNet>,
+        now: SystemTime,
+    ) -> Self {
         let incident = Incident {
             id: format!("{:016x}", rand::random::<u64>()),
             cause,
@@ -54,6 +61,7 @@ impl TrackedIncident {
         };
         Self {
             incident,
+            client,
             needs_alert: false,
             pending: HashSet::new(),
             has_more: false,
@@ -142,7 +150,7 @@ impl TrackedIncident {
         if !self.needs_alert
             || incident.severity < Severity::Alert
             || alerted_recently
-            || !limit.try_acquire(incident.cause, now)
+            || !limit.try_acquire(incident.cause, self.client, now)
         {
             return None;
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::limits::client_net::ClientNet;
+use crate::model::ClientNet;
 
 /// Part of a pool that one client may have, unless it is configured.
 pub const DEFAULT_SHARE: f64 = 0.125;
@@ -30,6 +30,15 @@ impl PoolClient {
         match self {
             Self::Shared(net) | Self::Exempt(net) => Some(net),
             Self::Own => None,
+        }
+    }
+
+    /// Returns the client network that has a share. `None` for an exempt one.
+    #[must_use]
+    pub fn shared_net(self) -> Option<ClientNet> {
+        match self {
+            Self::Shared(net) => Some(net),
+            Self::Exempt(_) | Self::Own => None,
         }
     }
 

@@ -221,6 +221,12 @@ impl Staging {
         Ok(())
     }
 
+    /// Returns the digests of the bytes that are hashed so far.
+    #[must_use]
+    pub fn digests(&self) -> Digests {
+        lock(&self.hash_state).hasher.clone().finish()
+    }
+
     /// Ends the body and computes its digests.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::FetchError;
 use super::content_encoding::CodingCheck;
+use super::in_flight::FetchPurpose;
 use super::state::FetcherState;
 use crate::cache::{Acquire, FileHit, TargetLookup};
 use crate::freshness::{Completeness, Observation};
@@ -23,7 +24,9 @@ pub async fn adopt_observation(
     admitted: &Admitted,
 ) -> Result<bool, FetchError> {
     let (cache, key) = (&state.cache, Key::new(admitted.target()));
-    if cache.observations().are_surely_absent(key) || state.in_flight().get(key).is_some() {
+    if cache.observations().are_surely_absent(key)
+        || state.in_flight().get(key, FetchPurpose::Answer).is_some()
+    {
         return Ok(false);
     }
     let known = cache.observations().list(key).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::adopt::adopt_observation;
 use super::body_reader::BodyReader;
+use super::in_flight::FetchPurpose;
 use super::job;
 use super::revalidation::{self, ExchangeReader, SharedRequest};
 use super::shared_body::SharedBody;
@@ -42,9 +43,18 @@ impl Fetcher {
         admitted: &Admitted,
         expected: &ExpectedDigests,
     ) -> Result<BodyReader, FetchError> {
+        self.join_or_start_for(FetchPurpose::Answer, admitted, expected)
+    }
+
+    fn join_or_start_for(
+        &self,
+        purpose: FetchPurpose,
+        admitted: &Admitted,
+        expected: &ExpectedDigests,
+    ) -> Result<BodyReader, FetchError> {
         let key = Key::new(admitted.target());
         let mut in_flight = self.state.in_flight();
-        if let Some(body) = in_flight.get(key) {
+        if let Some(body) = in_flight.get(key, purpose) {
             return body.join(admitted.pool_client(), expected.clone());
         }
         if let Some(failure) = self.state.negative_cache.get(&key) {
@@ -59,12 +69,12 @@ impl Fetcher {
         let body = Arc::new(SharedBody::new(self.state.cache.clone(), client));
         let reader = body.first_reader(client, expected.clone());
         let begun = body.readership().hold(begun);
-        in_flight.insert(key, Arc::clone(&body));
+        in_flight.insert(key, purpose, Arc::clone(&body));
         let task = job::run(
             Arc::clone(&self.state),
             body,
             admitted.clone(),
-            expected.clone(),
+            (purpose, expected.clone()),
         );
         let task = async move {
             task.await;
@@ -89,14 +99,15 @@ impl Fetcher {
         let key = Key::new(admitted.target());
         let refusals = &self.state.refusals;
         let refused = refusals.get(key, stated);
-        let is_joining = self.state.in_flight().get(key).is_some();
+        let purpose = FetchPurpose::OtherBytes;
+        let is_joining = self.state.in_flight().get(key, purpose).is_some();
         if refused.is_some() || !(is_joining || refusals.count_request(key)) {
             return Err(FetchError::Mismatch {
                 expected: stated.clone(),
                 found: refused.unwrap_or(found),
             });
         }
-        self.join_or_start(admitted, stated)
+        self.join_or_start_for(purpose, admitted, stated)
     }
 
     /// Makes the newest stored response of class `revalidate` the record of a target that is
@@ -139,7 +150,10 @@ impl Fetcher {
     /// Whether this process fetches the target.
     #[must_use]
     pub fn is_fetching(&self, target: &Target) -> bool {
-        self.state.in_flight().get(Key::new(target)).is_some()
+        self.state
+            .in_flight()
+            .get(Key::new(target), FetchPurpose::Answer)
+            .is_some()
     }
 
     /// Whether a client may be redirected to the origin: no process fetches the target, and neither
@@ -147,7 +161,10 @@ impl Fetcher {
     #[must_use]
     pub fn has_no_state_for(&self, admitted: &Admitted) -> bool {
         let key = Key::new(admitted.target());
-        self.state.in_flight().get(key).is_none()
+        self.state
+            .in_flight()
+            .get(key, FetchPurpose::Answer)
+            .is_none()
             && !self.state.negative_cache.contains_key(&key)
             && !self.state.circuits.is_open(admitted)
             && !self.state.cache.leases().is_probably_held(key)

@@ -1,5 +1,5 @@
-//! Registry of the in-flight fetches of this process, one for each target. The main type is
-//! [`InFlightMap`].
+//! Registry of the in-flight fetches of this process, one for each target and purpose. The main type
+//! is [`InFlightMap`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,24 +7,35 @@ use std::sync::Arc;
 use super::shared_body::SharedBody;
 use crate::model::Key;
 
-/// In-flight fetches by target. A target has one fetch, whatever digests its readers expect.
+/// What a fetch is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FetchPurpose {
+    /// The bytes that answer for the target. No digest that a client states decides on them.
+    Answer,
+    /// Bytes that a client states and that the stored answer of the target does not have. Only
+    /// clients that state their digest get them.
+    OtherBytes,
+}
+
+/// In-flight fetches by target. A target has one fetch for its answer, whatever digests its readers
+/// expect. A fetch of other bytes is apart, so that readers without a digest never get its body.
 #[derive(Default)]
 pub struct InFlightMap {
-    by_key: HashMap<Key, Arc<SharedBody>>,
+    by_key: HashMap<(Key, FetchPurpose), Arc<SharedBody>>,
 }
 
 impl InFlightMap {
-    pub fn get(&self, key: Key) -> Option<&Arc<SharedBody>> {
-        self.by_key.get(&key)
+    pub fn get(&self, key: Key, purpose: FetchPurpose) -> Option<&Arc<SharedBody>> {
+        self.by_key.get(&(key, purpose))
     }
 
-    /// The caller checks that the target has no fetch.
-    pub fn insert(&mut self, key: Key, body: Arc<SharedBody>) {
-        self.by_key.insert(key, body);
+    /// The caller checks that the target has no fetch with this purpose.
+    pub fn insert(&mut self, key: Key, purpose: FetchPurpose, body: Arc<SharedBody>) {
+        self.by_key.insert((key, purpose), body);
     }
 
-    pub fn remove(&mut self, key: Key) {
-        self.by_key.remove(&key);
+    pub fn remove(&mut self, key: Key, purpose: FetchPurpose) {
+        self.by_key.remove(&(key, purpose));
     }
 
     /// Number of in-flight fetches.

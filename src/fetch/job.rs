@@ -6,6 +6,7 @@ use super::FetchError;
 use super::changed_content::{KnownContent, build_record};
 use super::download::{Download, DownloadSpec};
 use super::host_limits::FetchPermit;
+use super::in_flight::FetchPurpose;
 use super::multi_process::{LeaseOutcome, PeerBody, acquire_lease};
 use super::resume::CompletedBody;
 use super::shared_body::SharedBody;
@@ -22,17 +23,18 @@ pub async fn run(
     state: Arc<FetcherState>,
     body: Arc<SharedBody>,
     admitted: Admitted,
-    wanted: ExpectedDigests,
+    (purpose, wanted): (FetchPurpose, ExpectedDigests),
 ) {
     let mut task = FetchTask::new(&state, &admitted, &wanted, &body);
     let mut guard = CompletionGuard {
         state: &state,
         key: task.key,
+        purpose,
         body: &body,
         outcome: Err(FetchError::StoreFailed),
     };
     // The future of a fetch is large, so it is on the heap.
-    guard.outcome = state.run_within_budget(Box::pin(task.fetch())).await;
+    guard.outcome = state.run_within_budget(Box::pin(task.fetch(purpose))).await;
     let outcome = guard.outcome.clone();
     // Unregister the fetch before logging its end, so that no client joins a finished fetch.
     drop(guard);
@@ -43,6 +45,7 @@ pub async fn run(
 struct CompletionGuard<'a> {
     state: &'a FetcherState,
     key: Key,
+    purpose: FetchPurpose,
     body: &'a SharedBody,
     outcome: Result<Arc<Record>, FetchError>,
 }
@@ -65,23 +68,25 @@ impl CompletionGuard<'_> {
 
 impl Drop for CompletionGuard<'_> {
     fn drop(&mut self) {
+        // A failed fetch of other bytes says nothing about the answer.
         if let Err(error) = &self.outcome
+            && self.purpose == FetchPurpose::Answer
             && error.is_negative_cacheable()
         {
             self.state.negative_cache.insert(self.key, error.clone());
         }
         self.remember_refusals();
         // Later requests find the object or the failure. Present readers get the result now.
-        self.state.in_flight().remove(self.key);
+        self.state.in_flight().remove(self.key, self.purpose);
         self.body.finish(self.outcome.clone());
     }
 }
 
 /// Stored bytes that a fetch has found under its lease.
 enum FoundContent {
-    /// They answer for the target, and have the wanted digests if they can be computed.
-    Answer(Hit),
-    /// They answer for the target, and lack a wanted digest.
+    /// They end the fetch.
+    Stored(Hit),
+    /// The target has an answer without a wanted digest.
     OtherBytes,
     /// They are gone. The origin must return the same bytes, unless change is allowed.
     Lost(LostContent),
@@ -95,54 +100,65 @@ struct LostContent {
     is_pinned: bool,
 }
 
-/// Part that fetched bytes play for their target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PublishedAs {
-    /// They answer, unless other bytes have answered before.
-    Answer,
-    /// Only clients that state their digest get them.
-    Variant,
-}
-
 impl FetchTask<'_> {
     /// Acquires the lease of the target, fetches, and releases the lease.
-    async fn fetch(&mut self) -> Result<Arc<Record>, FetchError> {
+    async fn fetch(&mut self, purpose: FetchPurpose) -> Result<Arc<Record>, FetchError> {
         let mut leased = acquire_lease(self.state, self.body, self.key).await?;
-        let outcome = self.fetch_with_lease(&mut leased).await;
-        leased.release(self.body, &outcome).await;
+        let outcome = self.fetch_with_lease(purpose, &mut leased).await;
+        match purpose {
+            FetchPurpose::Answer => leased.release(self.body, &outcome).await,
+            FetchPurpose::OtherBytes => leased.release_without_record().await,
+        }
         outcome
     }
 
     /// Reads the records from the disk, downloads the body if it is not stored, and publishes it.
     async fn fetch_with_lease(
         &mut self,
+        purpose: FetchPurpose,
         leased: &mut LeaseOutcome,
     ) -> Result<Arc<Record>, FetchError> {
         let peer_body = leased.take_peer_body();
         let required = self.admitted.required_digests();
-        match self.find_content(&required, peer_body.is_some()).await? {
-            FoundContent::Answer(hit) => self.finish_from_hit(hit, peer_body).await,
-            FoundContent::OtherBytes => {
-                // Another source may have older bytes, which nothing but a client vouches for.
-                let mut sources = self.state.policy.sources(self.admitted, false);
-                sources.retain(|source| source.kind() == SourceKind::Origin);
-                let (required, hashed) = (&ExpectedDigests::nothing(), self.wanted);
-                let spec = DownloadSpec {
-                    required,
-                    hashed,
-                    is_on_record: false,
-                    sources: &sources,
-                    known_content: None,
-                };
-                let completed = self.download(spec, leased, peer_body).await?;
-                self.publish(completed, PublishedAs::Variant).await
+        let found = match purpose {
+            FetchPurpose::Answer => self.find_answer(&required).await?,
+            // A body that readers have seen can only end with the answer of the target.
+            FetchPurpose::OtherBytes if peer_body.is_some() || !required.is_empty() => {
+                self.find_answer(&required).await?
             }
+            FetchPurpose::OtherBytes => self.find_wanted().await?,
+        };
+        match found {
+            FoundContent::Stored(hit) => self.finish_from_hit(hit, peer_body).await,
+            FoundContent::OtherBytes => self.fetch_other_bytes(leased).await,
             FoundContent::Lost(lost) => self.fetch_lost(lost, leased, peer_body).await,
             FoundContent::Nothing => {
                 self.fetch_required(required, None, (leased, peer_body))
                     .await
             }
         }
+    }
+
+    /// Fetches what the origin has now, beside the answer. Another source may have older bytes, which
+    /// nothing but a client vouches for.
+    async fn fetch_other_bytes(
+        &mut self,
+        leased: &LeaseOutcome,
+    ) -> Result<Arc<Record>, FetchError> {
+        let mut sources = self.state.policy.sources(self.admitted, false);
+        sources.retain(|source| source.kind() == SourceKind::Origin);
+        let spec = DownloadSpec {
+            required: &ExpectedDigests::nothing(),
+            hashed: self.wanted,
+            is_on_record: false,
+            sources: &sources,
+            known_content: None,
+        };
+        // No other process follows this body: its readers may expect the answer.
+        let download = Download::new(self, spec, None);
+        let max_attempts = leased.max_attempts(self.state.config.attempts);
+        let completed = download_from_sources(self, download, max_attempts).await?;
+        self.publish(completed, FetchPurpose::OtherBytes).await
     }
 
     /// Fetches bytes that the target had before.
@@ -184,7 +200,7 @@ impl FetchTask<'_> {
             known_content,
         };
         let completed = self.download(spec, leased, peer_body).await?;
-        self.publish(completed, PublishedAs::Answer).await
+        self.publish(completed, FetchPurpose::Answer).await
     }
 
     /// Downloads a body. Returns it with the permit that bounds the space of staged bodies.
@@ -202,13 +218,9 @@ impl FetchTask<'_> {
         download_from_sources(self, download, max_attempts).await
     }
 
-    /// Looks for stored bytes of the target. Another process may have stored them since the look-up
-    /// of the request. A body that readers have seen can only end with the answer of the target.
-    async fn find_content(
-        &mut self,
-        required: &ExpectedDigests,
-        readers_saw_body: bool,
-    ) -> Result<FoundContent, FetchError> {
+    /// Looks for the bytes that answer for the target. Another process may have stored them since the
+    /// look-up of the request.
+    async fn find_answer(&self, required: &ExpectedDigests) -> Result<FoundContent, FetchError> {
         let records = match self.read_records().await? {
             TargetLookup::Known(records) => records,
             TargetLookup::Unreadable { record, is_pinned } => {
@@ -217,19 +229,24 @@ impl FetchTask<'_> {
             }
             TargetLookup::NeverStored => return Ok(FoundContent::Nothing),
         };
-        let mut expected = self.wanted.clone();
-        expected.extend(required.iter().cloned());
-        match self.open_stored(&records, &expected).await {
-            Some(hit) if readers_saw_body || self.has_wanted_digests(&hit).await => {
-                Ok(FoundContent::Answer(hit))
-            }
-            Some(hit) if !required.is_empty() => Ok(FoundContent::Answer(hit)),
-            Some(_) => Ok(FoundContent::OtherBytes),
-            None => Ok(FoundContent::Lost(LostContent {
-                sha256: records.active_for(self.wanted).sha256,
+        Ok(match self.open_stored(&records, required).await {
+            Some(hit) => FoundContent::Stored(hit),
+            None => FoundContent::Lost(LostContent {
+                sha256: records.active().sha256,
                 is_pinned: records.is_pinned(),
-            })),
-        }
+            }),
+        })
+    }
+
+    /// Looks for stored bytes with the digests that the first reader states.
+    async fn find_wanted(&self) -> Result<FoundContent, FetchError> {
+        let TargetLookup::Known(records) = self.read_records().await? else {
+            return self.find_answer(&ExpectedDigests::nothing()).await;
+        };
+        Ok(match self.open_stored(&records, self.wanted).await {
+            Some(hit) if self.has_wanted_digests(&hit).await => FoundContent::Stored(hit),
+            _ => FoundContent::OtherBytes,
+        })
     }
 
     /// Whether stored bytes have the wanted digests. If one cannot be computed, the reader checks
@@ -290,7 +307,7 @@ impl FetchTask<'_> {
     async fn publish(
         &mut self,
         (completed, _permit): (CompletedBody, FetchPermit),
-        published_as: PublishedAs,
+        purpose: FetchPurpose,
     ) -> Result<Arc<Record>, FetchError> {
         let may_store = completed.require_end();
         let CompletedBody {
@@ -306,9 +323,9 @@ impl FetchTask<'_> {
         let store = async {
             let sealed = finished.seal().await?;
             let record = build_record(admitted, &sealed, source, headers);
-            let published = match published_as {
-                PublishedAs::Variant => cache.publish_variant(sealed, record.clone()).await?,
-                PublishedAs::Answer => Some(cache.publish(sealed, record.clone()).await?),
+            let published = match purpose {
+                FetchPurpose::OtherBytes => cache.publish_variant(sealed, record.clone()).await?,
+                FetchPurpose::Answer => Some(cache.publish(sealed, record.clone()).await?),
             };
             Ok::<_, FetchError>((published, record))
         };
@@ -321,12 +338,12 @@ impl FetchTask<'_> {
         let TargetLookup::Known(records) = &published.lookup else {
             return Ok(published.record);
         };
-        let active = records.active_for(self.wanted);
+        let active = records.active();
         let is_variant = published.differs_from == Some(active.sha256);
         // If the active object was evicted, a variant may answer in its place.
         let answers_as_variant = is_variant && !records.is_cached() && cache.allows_change(records);
         Ok(
-            if answers_as_variant || published_as == PublishedAs::Variant {
+            if answers_as_variant || purpose == FetchPurpose::OtherBytes {
                 Arc::clone(&published.record)
             } else {
                 Arc::clone(active)

@@ -52,8 +52,6 @@ pub enum DateCheck {
 pub enum BodyEnd {
     /// A length, a last chunk, a required digest, the format or a second response shows the end.
     Confirmed,
-    /// Only a digest that a client states can show the end.
-    StatedDigest,
     /// Only the connection ended. The body must not be stored.
     Unconfirmed,
 }
@@ -76,7 +74,7 @@ impl CompletedBody {
     pub fn require_end(&self) -> Result<(), FetchError> {
         match self.end {
             BodyEnd::Confirmed => Ok(()),
-            BodyEnd::StatedDigest | BodyEnd::Unconfirmed => Err(FetchError::UnconfirmedEnd),
+            BodyEnd::Unconfirmed => Err(FetchError::UnconfirmedEnd),
         }
     }
 }

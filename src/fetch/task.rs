@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::FetchError;
+use super::in_flight::FetchPurpose;
 use super::multi_process::wait_for_lease_release;
 use super::report::FetchReport;
 use super::shared_body::SharedBody;
@@ -18,8 +19,8 @@ pub struct FetchTask<'a> {
     pub state: &'a FetcherState,
     pub key: Key,
     pub admitted: &'a Admitted,
-    /// Digests that the request expects which started the fetch. They select among stored bytes,
-    /// and do not decide what is stored.
+    /// Digests that the request expects which started the fetch. Those of their algorithms are
+    /// computed. They select bytes only if the fetch is for other bytes than the answer.
     pub wanted: &'a ExpectedDigests,
     /// Body that the fetch writes and its readers read.
     pub body: &'a SharedBody,
@@ -48,7 +49,11 @@ impl<'a> FetchTask<'a> {
     /// Waits until the other fetch of the target has ended, in this process and in others.
     pub async fn wait_for_other_fetches(&self) {
         let key = self.key;
-        let other = self.state.in_flight().get(key).map(Arc::clone);
+        let other = self
+            .state
+            .in_flight()
+            .get(key, FetchPurpose::Answer)
+            .cloned();
         if let Some(other) = other {
             other.wait_finished().await;
         }

@@ -12,6 +12,9 @@ use crate::model::{
 /// without a dot is never a host name.
 const RESERVED: [&str; 3] = ["favicon.ico", "openapi.json", "robots.txt"];
 
+/// Bound on the digests in one path. There are four algorithms.
+const MAX_DIGESTS: usize = 8;
+
 /// Error returned when a path contains no valid target. The text shows a valid form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixedUrlError {
@@ -21,6 +24,8 @@ pub enum PrefixedUrlError {
     Target(#[from] TargetError),
     #[error("{0}; use /sha256:<64 hex digits>/https://host/path")]
     Digest(#[from] DigestError),
+    #[error("the path contains more than {MAX_DIGESTS} digests")]
+    TooManyDigests,
     /// A second parameter may belong to the URL, if that is not encoded.
     #[error("the URL must be the only parameter; use ?url=https%3A%2F%2Fhost%2Fpath")]
     Parameter,
@@ -51,7 +56,12 @@ impl PrefixedUrl {
             .strip_prefix('/')
             .ok_or(PrefixedUrlError::NoUrl)?;
         let mut rest = without_download(path);
+        let mut count = 0;
         while let Some((digest, remainder)) = split_digest(rest) {
+            count += 1;
+            if count > MAX_DIGESTS {
+                return Err(PrefixedUrlError::TooManyDigests);
+            }
             expected.add(digest?);
             rest = remainder;
         }

@@ -114,7 +114,9 @@ fn status_of_prefixed_url(error: PrefixedUrlError) -> ErrorStatus {
         }
         PrefixedUrlError::NoUrl => not_found("No URL In Path"),
         PrefixedUrlError::Parameter | PrefixedUrlError::Target(_) => not_found("Invalid URL"),
-        PrefixedUrlError::Digest(_) => not_found("Invalid Digest In Path"),
+        PrefixedUrlError::Digest(_) | PrefixedUrlError::TooManyDigests => {
+            not_found("Invalid Digest In Path")
+        }
     })
 }
 

@@ -123,14 +123,14 @@ impl HttpServer {
             // Further connections wait in the backlog and take no descriptor.
             .max_concurrent_connections(service.admission.max_connections().div_ceil(workers));
         let stopping = builder.graceful_shutdown_signal();
-        let gateway_port = listeners.gateway.local_addr()?.port();
+        let gateway_address = listeners.gateway.local_addr()?;
         let gateway = (Port::Gateway, "gateway", Some(listeners.gateway));
         for (port, name, listener) in [gateway, (Port::Proxy, "proxy", listeners.proxy)] {
             let Some(listener) = listener else { continue };
             let address = listener.local_addr()?;
             let context = PortContext {
                 port,
-                gateway_port,
+                gateway_address,
                 service: Arc::clone(service),
                 stopping: stopping.clone(),
             };
@@ -161,8 +161,8 @@ impl HttpServer {
 #[derive(Clone)]
 struct PortContext {
     port: Port,
-    /// Number of the gateway port.
-    gateway_port: u16,
+    /// Address of the gateway port.
+    gateway_address: SocketAddr,
     service: Arc<HttpService>,
     stopping: GracefulShutdownSignal,
 }
@@ -269,12 +269,13 @@ async fn accept_client(
     let service = &context.service;
     let peer = stream.peer_addr().map_err(DispatchError::Io)?;
     let local = stream.local_addr().map_err(DispatchError::Io)?;
+    let local_ip = local.ip().to_canonical();
+    let listening = context.gateway_address.ip().to_canonical();
+    // A gateway port that listens elsewhere only must not be reachable through the proxy port.
+    let is_at_gateway = listening.is_unspecified() || listening == local_ip;
     let mut facts = ConnectionFacts {
         client: connection_client(service, peer.ip()),
-        gateway: Some(SocketAddr::new(
-            local.ip().to_canonical(),
-            context.gateway_port,
-        )),
+        gateway: is_at_gateway.then(|| SocketAddr::new(local_ip, context.gateway_address.port())),
         connect_authority: None,
     };
     // A failure costs only a little latency.

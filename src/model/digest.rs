@@ -305,6 +305,7 @@ impl Digests {
 }
 
 /// Streaming hasher for SHA-256 and any other algorithms.
+#[derive(Clone)]
 pub struct Hasher {
     sha256: sha2::Sha256,
     md5: Option<md5::Md5>,

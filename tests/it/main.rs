@@ -122,6 +122,7 @@ mod sources;
 mod space;
 mod stale_connections;
 mod startup;
+mod stated_by_others;
 mod stated_digests;
 mod takeover;
 mod targets;

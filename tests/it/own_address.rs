@@ -103,6 +103,19 @@ fn other_address_is_no_own_one() {
 }
 
 #[test]
+fn gateway_port_of_other_address_is_not_reachable() {
+    let gateway = Gateway::builder()
+        .text("gateway.listen", "127.0.0.2:0")
+        .start();
+    let port = gateway.addr().port();
+    for own in [format!("127.0.0.1:{port}"), format!("localhost:{port}")] {
+        let url = format!("http://{own}/healthz");
+        let answer = ask(gateway.proxy_addr(), "GET", &url);
+        assert!(answer.status >= 400, "{own}: {}", answer.status);
+    }
+}
+
+#[test]
 fn own_public_name_works_through_nginx() {
     let origin = Origin::start();
     let body = archive(3, 60_000);

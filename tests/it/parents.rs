@@ -107,7 +107,14 @@ fn parent_receives_expected_sha256() {
     let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(4, 50_000);
     parent.serve(&asked_for(&origin), held(&body));
-    let gateway = child(&origin, &parent).start();
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let checksums = folder.path().join("checksums");
+    let line = format!("{}  {}\n", sha256(&body), origin.url(PATH));
+    std::fs::write(&checksums, line).expect("the folder can be written");
+    let checksums = checksums.to_str().expect("the path is text");
+    let gateway = child(&origin, &parent)
+        .text("policy.checksums_file", checksums)
+        .start();
     let path = format!("/sha256:{}/{}", sha256(&body), origin.url(PATH));
     gateway.request("GET", &path).send().assert_body(200, &body);
     assert_eq!(

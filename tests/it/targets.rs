@@ -205,7 +205,9 @@ fn every_target_error_has_a_row() {
 /// error if it wraps one.
 fn name_of(error: PrefixedUrlError) -> String {
     match error {
-        PrefixedUrlError::NoUrl | PrefixedUrlError::Parameter => format!("{error:?}"),
+        PrefixedUrlError::NoUrl
+        | PrefixedUrlError::Parameter
+        | PrefixedUrlError::TooManyDigests => format!("{error:?}"),
         PrefixedUrlError::Target(inner) => format!("{inner:?}"),
         PrefixedUrlError::Digest(inner) => format!("{inner:?}"),
     }

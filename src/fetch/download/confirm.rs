@@ -32,10 +32,10 @@ impl<'a> Download<'a> {
         if self.is_end_checked_elsewhere() {
             return Ok(());
         }
-        if let Some(body) = &mut self.body
-            && self.spec.hashed.has_strong_digest()
-        {
-            body.end = BodyEnd::StatedDigest;
+        let digests = self.body.as_ref().map(|body| body.staging.digests());
+        let is_stated =
+            digests.is_some_and(|digests| digests.first_mismatch(self.spec.hashed).is_none());
+        if is_stated && self.spec.hashed.has_strong_digest() {
             return Ok(());
         }
         let format_end = self.find_format_end().await?;
@@ -59,9 +59,9 @@ impl<'a> Download<'a> {
         Ok(())
     }
 
-    /// Compares a complete body with the digests that a client states. They may show the end of the
-    /// body. If they contradict a resumed body, the whole body is requested again and compared,
-    /// because some origins reuse a validator.
+    /// Compares a resumed body with the digests that a client states. If they contradict it, the
+    /// whole body is requested again and compared, because some origins reuse a validator. If the
+    /// origin does not answer again, the body must not be stored.
     ///
     /// # Errors
     /// [`FetchError::ChangedDuringFetch`] if the bodies differ.
@@ -71,18 +71,16 @@ impl<'a> Download<'a> {
     ) -> Result<(), FetchError> {
         let digests = &completed.finished.digests;
         let is_stated = digests.first_mismatch(self.spec.hashed).is_none();
-        if completed.end == BodyEnd::StatedDigest {
-            completed.end = if is_stated {
-                BodyEnd::Confirmed
-            } else {
-                BodyEnd::Unconfirmed
-            };
-        }
-        match self.source {
-            Some(source) if completed.was_resumed && !is_stated => {
-                self.compare_again(source, completed).await
+        let Some(source) = self.source.filter(|_| completed.was_resumed && !is_stated) else {
+            return Ok(());
+        };
+        match self.compare_again(source, completed).await {
+            Err(FetchError::Origin(error)) => {
+                tracing::debug!(%error, "resumed body was not confirmed");
+                completed.end = BodyEnd::Unconfirmed;
+                Ok(())
             }
-            _ => Ok(()),
+            result => result,
         }
     }
 

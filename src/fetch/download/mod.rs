@@ -164,7 +164,7 @@ impl<'a> Download<'a> {
             resume: self.body.as_ref().and_then(PartialBody::resume),
             // A digest that only a client states does not vouch for bytes from a plain connection.
             digest_expected: self.spec.is_on_record,
-            headers: parent_cache::request_headers(source, self.spec.hashed),
+            headers: parent_cache::request_headers(source, self.spec.required),
             ..OriginRequest::new(Method::Get)
         }
     }

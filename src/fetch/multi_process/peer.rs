@@ -60,6 +60,13 @@ impl LeaseOutcome {
         if self.holder_gave_up { 1 } else { configured }
     }
 
+    /// Releases the lease. The end of the fetch is nothing to other processes.
+    pub async fn release_without_record(self) {
+        if let Some(lease) = self.lease {
+            lease.release().await;
+        }
+    }
+
     /// Releases the lease. If the fetch failed, the record with the reason is written first.
     pub async fn release(self, body: &SharedBody, outcome: &Result<Arc<Record>, FetchError>) {
         let failure = outcome.as_ref().err().and_then(LeaseRecord::from_failure);

@@ -1,0 +1,127 @@
+//! Digests that one client states: what the other clients of a target get meanwhile and later.
+
+use crate::harness::{Body, Gate, Gateway, Origin, Reply, archive, encoded, gzip, sha256};
+
+const PATH: &str = "/x-1.0.tar.gz";
+
+/// Starts a parent whose answer is `answer` and that also has `other`, and a child of it. The origin
+/// is away.
+fn family(origin: &Origin, answer: &Body, other: &Body) -> (Gateway, Gateway) {
+    let parent = Gateway::relaying(origin);
+    let url = origin.url(PATH);
+    origin.serve(PATH, Reply::file(answer));
+    parent.assert_serves(&url, answer);
+    parent.await_stored(&url);
+    origin.serve(PATH, Reply::file(other));
+    let stated = parent.get(&url).header("X-Expected-Sha256", &sha256(other));
+    stated.send().assert_body(200, other);
+    origin.serve(PATH, Reply::status(503));
+    let child = Gateway::builder().origin(origin).relay().one_attempt();
+    let address = parent.addr();
+    let child = child.parent(&format!("url = \"http://{address}\"")).start();
+    (parent, child)
+}
+
+#[test]
+fn stated_digest_does_not_choose_answer_of_parent() {
+    let origin = Origin::start();
+    let (answer, other) = (archive(1, 50_000), archive(2, 50_000));
+    let wrong = archive(3, 50_000);
+    for stated in [&other, &wrong] {
+        let (_parent, child) = family(&origin, &answer, &other);
+        let url = origin.url(PATH);
+        let request = child.get(&url).header("X-Expected-Sha256", &sha256(stated));
+        let refused = request.send();
+        assert!(refused.status >= 400, "{}", refused.status);
+        // Neither the answer nor a failure of the other client's digest is left to others.
+        child.assert_serves(&url, &answer);
+        child.await_stored(&url);
+        child.assert_serves(&url, &answer).assert_cache(&["hit"]);
+    }
+}
+
+#[test]
+fn stated_digest_does_not_choose_what_is_fetched_again() {
+    let origin = Origin::start();
+    let (answer, other) = (archive(4, 50_000), archive(5, 50_000));
+    let (parent, _child) = family(&origin, &answer, &other);
+    let url = origin.url(PATH);
+    for body in [&answer, &other] {
+        let object = format!("/api/v1/objects/sha256/{}", sha256(body));
+        parent.operate("DELETE", &object).send().assert_status(200);
+    }
+    let request = parent
+        .get(&url)
+        .header("X-Expected-Sha256", &sha256(&other));
+    drop(request.send());
+    origin.serve(PATH, Reply::file(&answer));
+    // The negative cache may hold the failure of the origin for a while.
+    crate::harness::eventually("the answer is fetched again", || {
+        let answer_again = parent.get(&url).send();
+        (answer_again.status == 200).then(|| answer_again.assert_body(200, &answer))
+    });
+}
+
+#[test]
+fn reader_without_digest_gets_no_other_bytes() {
+    let origin = Origin::start();
+    let (answer, other) = (archive(6, 300_000), archive(7, 300_000));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(PATH);
+    origin.serve(PATH, Reply::file(&answer));
+    gateway.assert_serves(&url, &answer);
+    gateway.await_stored(&url);
+    let gate = Gate::new();
+    origin.serve(PATH, Reply::file(&other).gate_at(100_000, &gate));
+    let stating = gateway
+        .get(&url)
+        .header("X-Expected-Sha256", &sha256(&other))
+        .start();
+    gate.await_reached(1);
+    // The answer is evicted while the other bytes arrive.
+    let object = format!("/api/v1/objects/sha256/{}", sha256(&answer));
+    gateway.operate("DELETE", &object).send().assert_status(200);
+    let plain = gateway.get(&url).start();
+    gate.open();
+    stating.head().finish().assert_body(200, &other);
+    let plain = plain.head().finish();
+    assert!(
+        plain.body != *other,
+        "a client without a digest got other bytes than before"
+    );
+    origin.serve(PATH, Reply::file(&answer));
+    let stated = format!("/api/v1/targets?url={}", encoded(&url));
+    let records = gateway.request("GET", &stated).send().json();
+    assert_eq!(records["records"][0]["sha256"], sha256(&answer));
+}
+
+#[test]
+fn wrong_digest_does_not_confirm_truncated_body() {
+    let origin = Origin::start();
+    let body = Body::from(gzip(&archive(8, 400_000)));
+    let gateway = Gateway::relaying(&origin);
+    for (number, stated) in [sha256(&body), "0".repeat(64)].iter().enumerate() {
+        let path = format!("/cut-{number}.0.tar.gz");
+        let (url, gate) = (origin.url(&path), Gate::new());
+        let cut = Reply::ok(&body).until_close().cut_at(200_000);
+        origin.serve(&path, cut.gate_at(100_000, &gate));
+        let stating = gateway.get(&url).header("X-Expected-Sha256", stated).open();
+        let plain = gateway.get(&url).open();
+        gate.await_reached(1);
+        gate.open();
+        plain.finish().assert_broken();
+        stating.finish().assert_broken();
+        assert_eq!(gateway.await_fetch(&url)["outcome"], "failed", "{path}");
+    }
+    gateway.assert_nothing_stored();
+}
+
+#[test]
+fn digests_in_one_path_are_bounded() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let many: String = (0..9).map(|number| format!("/md5:{number:032}")).collect();
+    let refused = gateway.request("GET", &format!("{many}/{}", origin.url(PATH)));
+    refused.send().assert_problem(404);
+    assert_eq!(origin.total(), 0);
+}

@@ -64,6 +64,7 @@ mod misses;
 mod mixed_bodies;
 mod names;
 mod nginx;
+mod nginx_firewall;
 mod nginx_herd;
 mod nginx_hits;
 mod nginx_limits;

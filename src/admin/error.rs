@@ -1,5 +1,7 @@
 //! Errors of the operator service.
 
+use std::fmt;
+
 use crate::gateway::RequestError;
 use crate::policy::PolicyDenied;
 
@@ -7,9 +9,18 @@ use crate::policy::PolicyDenied;
 /// path and no secret.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum AdminError {
-    /// The operator must send the token.
-    #[error("this needs the operator token, as in Authorization: Bearer <token>")]
-    Unauthorized,
+    /// The operator must send a token.
+    #[error("this needs {0}, as in Authorization: Bearer <token>")]
+    Unauthorized(Needed),
+    /// The client has sent wrong tokens. It may try again after a second.
+    #[error("too many wrong tokens from your address; retry later")]
+    TooManyWrongTokens,
+    /// The client must use another name, or the operator must list this one.
+    #[error(
+        "without a token, the API is only available by address, or by a name in \
+         gateway.public_url or gateway.host_names"
+    )]
+    UnknownHost,
     /// The operator must use one of these methods, as listed in `Allow`.
     #[error("method not allowed; use {0}")]
     MethodNotAllowed(&'static str),
@@ -37,6 +48,22 @@ pub enum AdminError {
     /// target, other bytes than expected, a failed fetch, or an unavailable cache.
     #[error(transparent)]
     Request(#[from] RequestError),
+}
+
+/// Token that a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed {
+    OperatorToken,
+    ReaderToken,
+}
+
+impl fmt::Display for Needed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OperatorToken => "the operator token",
+            Self::ReaderToken => "a reader token or the operator token",
+        })
+    }
 }
 
 impl From<PolicyDenied> for AdminError {

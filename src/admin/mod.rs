@@ -1,4 +1,4 @@
-//! Operator service: pins, imports, removals and refreshes, and the token that authorizes them.
+//! Operator service: pins, imports, removals and refreshes, and the tokens that authorize them.
 //!
 //! This module knows no HTTP server, and is not part of the request path. Its main type is
 //! [`AdminService`].
@@ -8,8 +8,9 @@ mod import;
 mod service;
 mod storage_error;
 mod token;
+mod wrong_tokens;
 
 pub use error::AdminError;
 pub use import::{ImportUpload, KindCheck};
 pub use service::{AdminService, PinnedTarget};
-pub use token::{AdminToken, Operator, check_token};
+pub use token::{Operator, Permission, Reader, Tokens, check_tokens};

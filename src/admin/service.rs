@@ -2,6 +2,7 @@
 //! token creates.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,9 +11,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use super::error::AdminError;
+use super::error::Needed;
 use super::import::{ImportUpload, KindCheck, UploadBounds, stage_upload};
 use super::storage_error::storage_error;
-use super::token::{AdminToken, Operator};
+use super::token::{Operator, Permission, Reader, Tokens};
+use super::wrong_tokens::WrongTokens;
 use crate::cache::{Cache, DiskUsage, EvictResult, ListedTarget, RecordStatus, RemovedTarget};
 use crate::fetch::{Fetcher, Refreshed};
 use crate::freshness::Observation;
@@ -43,7 +46,8 @@ pub struct AdminService {
     cache: Cache,
     fetcher: Fetcher,
     events: EventSink,
-    token: ArcSwap<AdminToken>,
+    tokens: ArcSwap<Tokens>,
+    wrong_tokens: WrongTokens,
 }
 
 impl AdminService {
@@ -53,28 +57,37 @@ impl AdminService {
         cache: Cache,
         fetcher: Fetcher,
         events: EventSink,
-        token: AdminToken,
+        tokens: Tokens,
     ) -> Self {
         Self {
             policy,
             cache,
             fetcher,
             events,
-            token: ArcSwap::from_pointee(token),
+            tokens: ArcSwap::from_pointee(tokens),
+            wrong_tokens: WrongTokens::default(),
         }
     }
 
-    /// Replaces the operator token.
-    pub fn replace_token(&self, token: AdminToken) {
-        self.token.store(Arc::new(token));
+    /// Replaces the tokens.
+    pub fn replace_tokens(&self, tokens: Tokens) {
+        self.tokens.store(Arc::new(tokens));
     }
 
-    /// Checks the token of a request.
+    /// Returns what the token of a request permits.
     ///
     /// # Errors
-    /// [`AdminError::Unauthorized`] without the right token.
-    pub fn authorize(&self, token: Option<&str>) -> Result<Operator, AdminError> {
-        self.token.load().authorize(token)
+    /// [`AdminError::Unauthorized`] for a wrong token, [`AdminError::TooManyWrongTokens`] after
+    /// several.
+    pub fn authorize(&self, client: IpAddr, token: Option<&str>) -> Result<Permission, AdminError> {
+        let Some(token) = token else {
+            return Ok(Permission::Public);
+        };
+        let tokens = self.tokens.load();
+        let permission = self
+            .wrong_tokens
+            .bound(client, || tokens.authorize(token))?;
+        permission.ok_or(AdminError::Unauthorized(Needed::ReaderToken))
     }
 
     /// Returns all records of a target with their status.
@@ -141,7 +154,7 @@ impl AdminService {
     /// [`RequestError::Unavailable`] if the cache cannot be read.
     pub async fn list(
         &self,
-        _: &Operator,
+        _: &Reader,
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<ListedTarget>, AdminError> {

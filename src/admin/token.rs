@@ -1,4 +1,7 @@
-//! Operator token. A request with it may change the cache and list all of it.
+//! Tokens of operators and readers. With the operator token, a request may change the cache. With any
+//! token, it may read lists and incidents.
+//!
+//! The main type is [`Tokens`].
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -8,7 +11,7 @@ use std::path::Path;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::error::AdminError;
+use super::error::{AdminError, Needed};
 use crate::gateway::Config;
 use crate::model::{ConfigError, Secret};
 
@@ -21,9 +24,51 @@ const MIN_TOKEN_BYTES: usize = 16;
 /// Largest part of a token file that is read, in bytes. No token is longer.
 const MAX_TOKEN_BYTES: u64 = 4096;
 
-/// Proof that a request has the operator token. Only [`AdminToken::authorize`] creates one.
+/// Largest number of `gateway.reader_tokens`, since a request is compared with each of them.
+const MAX_READER_TOKENS: usize = 64;
+
+/// Proof that a request has the operator token. Only [`Tokens::authorize`] creates one.
 #[derive(Debug)]
 pub struct Operator(());
+
+/// Proof that a request has the operator token or a reader token. Only [`Tokens::authorize`] creates
+/// one.
+#[derive(Debug)]
+pub struct Reader(());
+
+/// What the token of a request permits.
+#[derive(Debug)]
+pub enum Permission {
+    /// The request has no token.
+    Public,
+    Read(Reader),
+    Operate(Operator),
+}
+
+impl Permission {
+    /// Returns the proof that the request may change the cache.
+    ///
+    /// # Errors
+    /// [`AdminError::Unauthorized`] without the operator token.
+    pub fn into_operator(self) -> Result<Operator, AdminError> {
+        match self {
+            Self::Operate(operator) => Ok(operator),
+            Self::Public | Self::Read(_) => Err(AdminError::Unauthorized(Needed::OperatorToken)),
+        }
+    }
+
+    /// Returns the proof that the request may read lists.
+    ///
+    /// # Errors
+    /// [`AdminError::Unauthorized`] without a token.
+    pub fn into_reader(self) -> Result<Reader, AdminError> {
+        match self {
+            Self::Operate(_) => Ok(Reader(())),
+            Self::Read(reader) => Ok(reader),
+            Self::Public => Err(AdminError::Unauthorized(Needed::ReaderToken)),
+        }
+    }
+}
 
 /// Error returned for a token that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,64 +79,75 @@ enum TokenError {
     NotVisibleAscii,
 }
 
-/// Operator token, stored as a keyed hash. The time of a comparison reveals neither the token nor
-/// its length.
-pub struct AdminToken {
+/// All valid tokens, stored as keyed hashes. The time of a comparison reveals neither a token nor its
+/// length.
+pub struct Tokens {
     tag: Hmac<Sha256>,
-    hash_of_token: Vec<u8>,
+    operator: Vec<u8>,
+    readers: Vec<Vec<u8>>,
 }
 
-impl fmt::Debug for AdminToken {
+impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AdminToken(…)")
+        f.write_str("Tokens(…)")
     }
 }
 
-impl AdminToken {
-    /// Loads the configured token, or else the one in the state folder. If there is none, a token
-    /// is generated and stored there.
+impl Tokens {
+    /// Loads the configured tokens. Without a configured operator token, that of the state folder is
+    /// loaded. If there is none, a token is generated and stored there.
     ///
     /// # Errors
     /// [`ConfigError`] if a key is invalid, or the file of the state folder cannot be used.
     pub fn load(config: &Config) -> Result<Self, ConfigError> {
-        let token = match configured(config)? {
+        let operator = match configured(config)? {
             Some(token) => token,
             None => read_or_generate(&config.state_dir)?,
         };
-        Ok(Self::new(&token))
+        Ok(Self::new(&operator, &config.reader_tokens))
     }
 
-    fn new(token: &Secret) -> Self {
+    fn new(operator: &Secret, readers: &[Secret]) -> Self {
         let key: [u8; 32] = rand::random();
-        let tag = Hmac::new_from_slice(&key).expect("a key may have any length");
-        let hash_of_token = tag
-            .clone()
-            .chain_update(token.expose())
-            .finalize()
-            .into_bytes()
-            .to_vec();
-        Self { tag, hash_of_token }
+        let tag = Hmac::<Sha256>::new_from_slice(&key).expect("a key may have any length");
+        let hash = |token: &Secret| {
+            let tag = tag.clone().chain_update(token.expose());
+            tag.finalize().into_bytes().to_vec()
+        };
+        Self {
+            operator: hash(operator),
+            readers: readers.iter().map(hash).collect(),
+            tag,
+        }
     }
 
-    /// Checks the token of a request.
-    ///
-    /// # Errors
-    /// [`AdminError::Unauthorized`] for a missing or wrong token.
-    pub fn authorize(&self, token: Option<&str>) -> Result<Operator, AdminError> {
-        let token = token.ok_or(AdminError::Unauthorized)?;
+    /// Returns what a token permits, or `None` for a wrong token.
+    #[must_use]
+    pub fn authorize(&self, token: &str) -> Option<Permission> {
         let hash = self.tag.clone().chain_update(token);
-        hash.verify_slice(&self.hash_of_token)
-            .map(|()| Operator(()))
-            .map_err(|_| AdminError::Unauthorized)
+        let matches = |valid: &Vec<u8>| hash.clone().verify_slice(valid).is_ok();
+        if matches(&self.operator) {
+            return Some(Permission::Operate(Operator(())));
+        }
+        let is_reader = self.readers.iter().any(matches);
+        is_reader.then_some(Permission::Read(Reader(())))
     }
 }
 
-/// Checks the configured token, if there is one.
+/// Checks the configured tokens.
 ///
 /// # Errors
-/// [`ConfigError`] if the token is invalid.
-pub fn check_token(config: &Config) -> Result<(), ConfigError> {
-    configured(config).map(drop)
+/// [`ConfigError`] for the first invalid token.
+pub fn check_tokens(config: &Config) -> Result<(), ConfigError> {
+    configured(config)?;
+    let invalid = |why: &dyn fmt::Display| ConfigError::new("gateway.reader_tokens", why);
+    if config.reader_tokens.len() > MAX_READER_TOKENS {
+        return Err(invalid(&format!("at most {MAX_READER_TOKENS} tokens")));
+    }
+    for token in &config.reader_tokens {
+        check(token.clone()).map_err(|why| invalid(&why))?;
+    }
+    Ok(())
 }
 
 /// Returns the token of the configuration, or of the file that it names.

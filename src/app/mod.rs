@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::admin::{AdminService, AdminToken};
+use crate::admin::{AdminService, Tokens};
 use crate::cache::{Cache, OpenMode};
 use crate::config::Config;
 use crate::dns::Dns;
@@ -142,7 +142,7 @@ async fn build_services(
 }
 
 fn build_admin(config: &Config, services: &Services) -> Result<AdminService, AppError> {
-    let token = AdminToken::load(&config.gateway)?;
+    let token = Tokens::load(&config.gateway)?;
     Ok(AdminService::new(
         Arc::clone(&services.policy),
         services.cache.clone(),

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::admin::AdminToken;
+use crate::admin::Tokens;
 use crate::config::{Config, ConfigLoadError};
 use crate::gateway::Gateway;
 use crate::http::{HttpService, ProxyConfig, Settings};
@@ -39,8 +39,8 @@ impl Reloadable {
                 return;
             }
         };
-        match AdminToken::load(&config.gateway) {
-            Ok(token) => self.service.replace_token(token),
+        match Tokens::load(&config.gateway) {
+            Ok(tokens) => self.service.replace_tokens(tokens),
             Err(error) => tracing::error!(
                 %error,
                 "the token for operators was not reloaded; the old one stays in force"

@@ -125,7 +125,7 @@ impl Config {
     /// Checks all sections, and the keys that depend on each other.
     fn check(&self) -> Result<(), ConfigError> {
         self.gateway.check()?;
-        admin::check_token(&self.gateway)?;
+        admin::check_tokens(&self.gateway)?;
         self.proxy.check()?;
         self.cache.check()?;
         self.s3.check()?;

@@ -34,6 +34,8 @@ pub struct Config {
     pub name: String,
     /// URL of the gateway port as clients use it: `http://sources.example.org`.
     pub public_url: String,
+    /// Other names under which clients reach the gateway: `sources.example.net`.
+    pub host_names: Vec<String>,
     /// Folder for files of this instance that are never served.
     pub state_dir: PathBuf,
     pub miss: MissPolicy,
@@ -49,6 +51,8 @@ pub struct Config {
     /// `state_dir`.
     pub admin_token: Secret,
     pub admin_token_file: PathBuf,
+    /// Tokens of those who may read lists and incidents.
+    pub reader_tokens: Vec<Secret>,
     /// Time that responses and fetches have to complete after the first stop signal.
     pub shutdown_grace: HumanDuration,
     /// Longest time that a client may read no byte of a response, or send no byte of a request.
@@ -61,6 +65,7 @@ impl Default for Config {
             listen: "127.0.0.1:8080".to_owned(),
             name: String::new(),
             public_url: String::new(),
+            host_names: Vec::new(),
             state_dir: PathBuf::from("state"),
             miss: MissPolicy::Redirect,
             redirect_agents: ["Wget/", "aria2/", "Axel/", "Homebrew"]
@@ -70,6 +75,7 @@ impl Default for Config {
             accel_redirect: String::new(),
             admin_token: Secret::default(),
             admin_token_file: PathBuf::new(),
+            reader_tokens: Vec::new(),
             shutdown_grace: HumanDuration::from_secs(30),
             stall_timeout: HumanDuration::from_secs(300),
         }
@@ -94,6 +100,11 @@ impl Config {
         if !self.public_url.is_empty() && self.public_authority().is_none() {
             let reason = "must be like \"http://sources.example.org\"";
             return Err(invalid("public_url", reason));
+        }
+        let is_name = |name: &String| !name.is_empty() && name.bytes().all(is_name_byte);
+        if !self.host_names.iter().all(is_name) {
+            let reason = "must be names like \"sources.example.net\", without ports";
+            return Err(invalid("host_names", reason));
         }
         self.check_accel_redirect()
     }

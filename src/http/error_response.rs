@@ -78,7 +78,9 @@ pub fn render_admin_error(
 ) -> RenderedResponse {
     let error_status = match error {
         AdminError::Request(error) => return render_error(error, endpoint, context),
-        AdminError::Unauthorized => own_error(StatusCode::UNAUTHORIZED, "unauthorized"),
+        AdminError::Unauthorized(_) => own_error(StatusCode::UNAUTHORIZED, "unauthorized"),
+        AdminError::TooManyWrongTokens => own_error(StatusCode::TOO_MANY_REQUESTS, "wrong-tokens"),
+        AdminError::UnknownHost => own_error(StatusCode::MISDIRECTED_REQUEST, "unknown-host"),
         AdminError::MethodNotAllowed(_) => own_error(StatusCode::METHOD_NOT_ALLOWED, "bad-method"),
         AdminError::NotFound(_) => own_error(StatusCode::NOT_FOUND, "unknown"),
         AdminError::Pinned => own_error(StatusCode::LOCKED, "pinned"),
@@ -94,8 +96,10 @@ pub fn render_admin_error(
     builder.insert_header(("Proxy-Status", proxy_status));
     match error {
         AdminError::MethodNotAllowed(allowed) => drop(builder.insert_header((ALLOW, *allowed))),
-        AdminError::Unauthorized => drop(builder.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+        AdminError::Unauthorized(_) => drop(builder.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+        AdminError::TooManyWrongTokens => drop(builder.insert_header((RETRY_AFTER, "1"))),
         AdminError::NotFound(_)
+        | AdminError::UnknownHost
         | AdminError::Pinned
         | AdminError::NoSpace
         | AdminError::WrongFileType

@@ -21,6 +21,7 @@ mod error_status;
 mod first_bytes;
 mod framing_error;
 mod gateway_endpoint;
+mod host_check;
 mod node_name;
 mod options;
 mod parse_request;

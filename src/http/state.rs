@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use super::config::ProxyConfig;
 use super::node_name::NodeName;
-use crate::admin::{AdminService, AdminToken};
+use crate::admin::{AdminService, Tokens};
 use crate::gateway::{self, Gateway};
 use crate::limits::AdmissionControl;
 use crate::logging::LogHealth;
@@ -52,6 +52,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// `host[:port]` under which clients reach the gateway.
     pub public_authority: Option<String>,
+    /// Other names of the gateway.
+    pub host_names: Vec<String>,
     /// How long a client may accept none of the bytes sent to it, or send none of a body that it
     /// has begun.
     pub stall_timeout: Duration,
@@ -63,6 +65,7 @@ impl Settings {
         Self {
             trusted_proxies: config.trusted_proxies.clone(),
             public_authority: config.public_authority(),
+            host_names: config.host_names.clone(),
             stall_timeout: config.stall_timeout.0,
         }
     }
@@ -100,8 +103,8 @@ impl HttpService {
         self.settings.store(Arc::new(settings));
     }
 
-    pub fn replace_token(&self, token: AdminToken) {
-        self.admin.replace_token(token);
+    pub fn replace_tokens(&self, tokens: Tokens) {
+        self.admin.replace_tokens(tokens);
     }
 
     /// Makes `/readyz` answer 503 from now on.

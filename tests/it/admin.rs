@@ -49,11 +49,16 @@ fn operator_requests_without_token_get_401() {
     let origin = Origin::start();
     let body = archive(1, 20_000);
     origin.serve(PATH, Reply::file(&body));
-    let gateway = Gateway::relaying(&origin);
+    let builder = Gateway::builder().origin(&origin).relay();
+    let gateway = builder
+        .set("gateway.trusted_proxies", "[\"127.0.0.1/32\"]")
+        .start();
     let url = origin.url(PATH);
     gateway.assert_serves(&url, &body);
     gateway.await_stored(&url);
     let token = gateway.token();
+    // Each request has a client of its own, because wrong tokens of one client are bounded.
+    let mut clients = (1..=255).map(|last| format!("10.0.0.{last}"));
     let wrong = [
         String::new(),
         token.clone(),
@@ -74,6 +79,7 @@ fn operator_requests_without_token_get_401() {
             gateway
                 .request(method, &path)
                 .header("Authorization", shown)
+                .header("X-Forwarded-For", &clients.next().expect("enough"))
                 .body(b"x")
                 .send()
                 .assert_status(401);

@@ -100,7 +100,7 @@ impl Stage {
         assert_eq!(self.alerts(), 1, "only one alert is logged");
         let incidents = self
             .gateway
-            .request("GET", "/api/v1/incidents")
+            .operate("GET", "/api/v1/incidents")
             .send()
             .text();
         assert!(incidents.contains("\"cause\":\"bucket\""), "{incidents}");

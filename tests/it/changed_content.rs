@@ -92,7 +92,7 @@ impl Changed {
         eventually("the change is an incident", || {
             let listed = self
                 .gateway
-                .request("GET", "/api/v1/incidents")
+                .operate("GET", "/api/v1/incidents")
                 .send()
                 .json();
             let incidents = listed["incidents"]

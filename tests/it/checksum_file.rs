@@ -63,7 +63,7 @@ fn await_reread(gateway: &Gateway, times: usize) {
 #[track_caller]
 fn await_alert(gateway: &Gateway) {
     eventually("the mismatch is an alert", || {
-        let listed = gateway.request("GET", "/api/v1/incidents").send().json();
+        let listed = gateway.operate("GET", "/api/v1/incidents").send().json();
         let incidents = listed["incidents"]
             .as_array()
             .expect("`incidents` is an array")

@@ -248,7 +248,7 @@ fn disk_failure_opens_and_recovery_ends_incident() {
     let incident = |state: &str| {
         let listed = stage
             .gateway
-            .request("GET", "/api/v1/incidents")
+            .operate("GET", "/api/v1/incidents")
             .send()
             .json();
         let of_disk = |incident: &&serde_json::Value| {

@@ -4,6 +4,7 @@
 mod admin;
 mod adopted;
 mod api;
+mod api_access;
 mod arch;
 mod bad_origins;
 mod body_ends;

@@ -48,7 +48,7 @@ pub fn await_posts(hook: &Origin, count: usize) -> Vec<Value> {
 /// Returns the incidents that the API lists.
 #[track_caller]
 pub fn incidents(gateway: &Gateway) -> Vec<Value> {
-    let answer = gateway.request("GET", "/api/v1/incidents").send();
+    let answer = gateway.operate("GET", "/api/v1/incidents").send();
     answer.assert_status(200);
     let page: Value = serde_json::from_slice(&answer.body).expect("the response is JSON");
     page["incidents"]
@@ -300,7 +300,7 @@ fn incidents_are_visible_to_allowed_clients_only() {
         .start();
     let page = |client: &str| {
         gateway
-            .request("GET", "/api/v1/incidents")
+            .operate("GET", "/api/v1/incidents")
             .header("X-Forwarded-For", client)
             .send()
     };

@@ -23,7 +23,7 @@ fn with_one(origin: &Origin, body: &Body, interval: &str) -> Gateway {
 
 fn incident(gateway: &Gateway, state: &str) -> Value {
     eventually("the incident is listed", || {
-        let page = gateway.request("GET", "/api/v1/incidents").send().json();
+        let page = gateway.operate("GET", "/api/v1/incidents").send().json();
         let incidents = page["incidents"]
             .as_array()
             .expect("`incidents` is an array")

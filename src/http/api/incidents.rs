@@ -1,15 +1,19 @@
-//! `GET /api/v1/incidents`: the recent incidents. All admitted clients may read them, since they
-//! contain no secret.
+//! `GET /api/v1/incidents`: the recent incidents. Readers may see them, since they name the targets of
+//! other clients.
 
 use serde_json::json;
 
 use super::query::Query;
 use super::response::{ApiResponse, ok};
-use crate::admin::AdminError;
+use crate::admin::{AdminError, Reader};
 use crate::notify::Incidents;
 
 /// Lists the incidents, the newest first.
-pub fn list(incidents: &Incidents, query: Query<'_>) -> Result<ApiResponse, AdminError> {
+pub fn list(
+    incidents: &Incidents,
+    _: &Reader,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
     query.finish()?;
     Ok(ok(json!({ "incidents": incidents.newest_first() })))
 }

@@ -13,16 +13,19 @@ mod response;
 mod stats;
 mod targets;
 
+use std::net::IpAddr;
+
 use actix_web::http::Method;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::client_info::{RequestOrigin, TargetForm};
+use super::host_check::is_known_host;
 use super::parse_request::single;
 use super::responder::Responder;
 use super::state::HttpService;
-use crate::admin::AdminError;
+use crate::admin::{AdminError, Permission};
 use crate::gateway::{ClientDownload, RequestError};
 use crate::limits::PendingTransfer;
 use crate::model::Sha256;
@@ -96,33 +99,47 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
     let resource = Resource::parse(path)?;
     let query = Query::parse(query)?;
     let admin = &service.admin;
-    let operator = || admin.authorize(bearer(request.headers()));
+    let permission = permission_of(service, origin.client, request.headers())?;
     match (resource, request.method()) {
         (Resource::Object(sha256), &(Method::GET | Method::HEAD)) => {
             objects::download(&service.gateway, sha256, (origin.client, request), query).await
         }
         (Resource::Object(sha256), &Method::DELETE) => {
-            objects::remove(admin, &operator()?, sha256, query).await
+            objects::remove(admin, &permission.into_operator()?, sha256, query).await
         }
         (Resource::Objects, &(Method::GET | Method::HEAD)) => {
-            objects::list(admin, &operator()?, query).await
+            objects::list(admin, &permission.into_reader()?, query).await
         }
         (Resource::Objects, &Method::PUT) => {
-            let operator = operator()?;
+            let operator = permission.into_operator()?;
             let stall_timeout = service.settings.load().stall_timeout;
             let upload = objects::read_upload(request, payload, stall_timeout, query)?;
             objects::import(admin, &operator, upload).await
         }
-        (Resource::Objects, &Method::DELETE) => targets::remove(admin, &operator()?, query).await,
+        (Resource::Objects, &Method::DELETE) => {
+            targets::remove(admin, &permission.into_operator()?, query).await
+        }
         (Resource::Targets, &(Method::GET | Method::HEAD)) => targets::history(admin, query).await,
-        (Resource::Pins, &Method::PUT) => pins::pin(admin, &operator()?, query).await,
-        (Resource::Pins, &Method::DELETE) => pins::unpin(admin, &operator()?, query).await,
+        (Resource::Pins, &Method::PUT) => {
+            pins::pin(admin, &permission.into_operator()?, query).await
+        }
+        (Resource::Pins, &Method::DELETE) => {
+            pins::unpin(admin, &permission.into_operator()?, query).await
+        }
         (Resource::Refresh, &Method::POST) => {
-            refresh::refresh(admin, &operator()?, request.headers(), query).await
+            refresh::refresh(
+                admin,
+                &permission.into_operator()?,
+                request.headers(),
+                query,
+            )
+            .await
         }
-        (Resource::Incidents, &(Method::GET | Method::HEAD)) => {
-            incidents::list(&service.reports.incidents, query)
-        }
+        (Resource::Incidents, &(Method::GET | Method::HEAD)) => incidents::list(
+            &service.reports.incidents,
+            &permission.into_reader()?,
+            query,
+        ),
         (Resource::Stats, &(Method::GET | Method::HEAD)) => {
             stats::show(service, origin, query).await
         }
@@ -163,6 +180,21 @@ impl Resource {
             Self::Pins => "PUT, DELETE",
             Self::Refresh => "POST",
         }
+    }
+}
+
+/// Returns what a request may do. Without a token, it must name the gateway as the operator does.
+fn permission_of(
+    service: &HttpService,
+    client: IpAddr,
+    headers: &HeaderMap,
+) -> Result<Permission, AdminError> {
+    let permission = service.admin.authorize(client, bearer(headers))?;
+    match (&permission, single(headers, HOST.as_str())) {
+        (Permission::Public, Some(host)) if !is_known_host(host, &service.settings.load()) => {
+            Err(AdminError::UnknownHost)
+        }
+        _ => Ok(permission),
     }
 }
 

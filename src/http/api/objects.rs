@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::query::Query;
 use super::response::{ApiResponse, date, digests, ok, redacted_url};
-use crate::admin::{AdminError, AdminService, ImportUpload, KindCheck, Operator};
+use crate::admin::{AdminError, AdminService, ImportUpload, KindCheck, Operator, Reader};
 use crate::cache::ListedTarget;
 use crate::gateway::{DigestRequest, Gateway, RequestError};
 use crate::http::parse_request::{read_conditions, read_expected, read_range, single};
@@ -27,13 +27,13 @@ const MAX_PAGE_LENGTH: usize = 1000;
 /// targets, or none, if a filter excludes the others.
 pub async fn list(
     admin: &AdminService,
-    operator: &Operator,
+    reader: &Reader,
     mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     let (after, limit) = (query.after()?, query.limit(MAX_PAGE_LENGTH)?);
     let filter = query.filter(SystemTime::now())?;
     query.finish()?;
-    let page = admin.list(operator, after, limit).await?;
+    let page = admin.list(reader, after, limit).await?;
     let next = page
         .last()
         .filter(|_| page.len() == limit)

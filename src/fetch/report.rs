@@ -22,8 +22,6 @@ const BAD_SOURCE_CAUSES: [Cause; 4] = [
 pub struct FetchReport {
     /// Number of requests to sources.
     pub attempts: u32,
-    /// Whether the path or the operator states a digest of the target.
-    requires_digest: bool,
     /// Client that began the fetch.
     client: Option<ClientNet>,
     /// Digest that the target had before, if its object was evicted.
@@ -44,7 +42,6 @@ impl FetchReport {
     /// Begins the report of a fetch.
     pub fn new(admitted: &Admitted) -> Self {
         Self {
-            requires_digest: !admitted.required_digests().is_empty(),
             client: admitted.pool_client().shared_net(),
             ..Self::default()
         }
@@ -137,7 +134,6 @@ impl FetchReport {
     fn emit_failed(&self, events: &EventSink, target: &Target, error: &FetchError) {
         if let Some(cause) = error
             .cause(self.on_record)
-            .map(|cause| self.cause_of_failure(cause))
             .filter(|cause| self.should_report(error, *cause))
         {
             events.emit(Event::FetchFailed {
@@ -148,18 +144,7 @@ impl FetchReport {
             });
         }
         // The failure of the target itself was reported above.
-        self.emit_bad_sources(events, |bad| {
-            (bad.target != *target).then(|| self.cause_of_failure(bad.cause))
-        });
-    }
-
-    /// Returns the cause of a failure at all sources. If only the client expects a digest that no
-    /// source has, the digest is most likely wrong.
-    fn cause_of_failure(&self, cause: Cause) -> Cause {
-        match cause {
-            Cause::ChecksumMismatch if !self.requires_digest => Cause::ClientDigest,
-            cause => cause,
-        }
+        self.emit_bad_sources(events, |bad| (bad.target != *target).then_some(bad.cause));
     }
 
     /// Emits an event for each bad source for which `cause_of` returns a cause.

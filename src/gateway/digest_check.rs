@@ -99,5 +99,6 @@ pub fn report_wrong_statement(
         target: admitted.target().clone(),
         cause: Cause::ClientDigest,
         detail: format!("a client expects {stated}, and the target has sha256:{found}"),
+        client: admitted.pool_client().shared_net(),
     });
 }

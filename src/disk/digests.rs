@@ -46,7 +46,8 @@ pub fn read(layout: &Layout, sha256: Sha256) -> Option<Digests> {
     })
 }
 
-/// Stores the digests of an object. A file that exists is replaced.
+/// Stores the digests of an object. A file that exists is replaced. Of a body that is not published,
+/// nothing is stored.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails.
@@ -61,7 +62,12 @@ pub fn write(disk: &DiskStore, digests: &Digests) -> Result<(), DiskError> {
     let bytes = serde_json::to_vec(&file).expect("the file contains only strings and numbers");
     let (_, draft) = disk.slot.next_file();
     fs::write(&draft, bytes)?;
-    Ok(fs::rename(&draft, &path)?)
+    fs::rename(&draft, &path)?;
+    // Nothing would remove the file of an object that does not exist, or was evicted meanwhile.
+    if !disk.layout.object(digests.sha256).exists() {
+        remove(&disk.layout, digests.sha256)?;
+    }
+    Ok(())
 }
 
 /// Removes the stored digests of an object.

@@ -1,6 +1,10 @@
 //! Digests that one client states: what the other clients of a target get meanwhile and later.
 
-use crate::harness::{Body, Gate, Gateway, Origin, Reply, archive, encoded, gzip, sha256};
+use sha2::{Digest as _, Sha512};
+
+use crate::harness::{
+    Body, Gate, Gateway, Origin, Reply, archive, encoded, files_under, gzip, sha256,
+};
 
 const PATH: &str = "/x-1.0.tar.gz";
 
@@ -126,4 +130,31 @@ fn digests_in_one_path_are_bounded() {
     let refused = gateway.request("GET", &format!("{many}/{}", origin.url(PATH)));
     refused.send().assert_problem(404);
     assert_eq!(origin.total(), 0);
+}
+
+#[test]
+fn digests_of_unstored_bodies_are_not_kept() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let mut text = b"--- a/x\n+++ b/x\n@@ -1 +1 @@\n".to_vec();
+    text.extend(b"+line\n".repeat(20_000));
+    let (body, gate) = (Body::from(text), Gate::new());
+    let path = "/x-1.0.patch";
+    let first = Reply::ok(&body).until_close().gate_at(60_000, &gate);
+    origin.script(path, vec![first, Reply::status(403)]);
+    let url = origin.url(path);
+    let plain = gateway.get(&url).open();
+    let sha512 = hex::encode(Sha512::digest(&body));
+    let stating = gateway
+        .get(&url)
+        .header("X-Expected-Sha512", &sha512)
+        .open();
+    gate.await_reached(1);
+    gate.open();
+    plain.finish().assert_body(200, &body);
+    stating.finish().assert_body(200, &body);
+    assert_eq!(gateway.await_fetch(&url)["outcome"], "failed");
+    gateway.assert_nothing_stored();
+    let kept = files_under(&gateway.cache().join("digests"));
+    assert!(kept.is_empty(), "{kept:?}");
 }

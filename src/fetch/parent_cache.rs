@@ -3,9 +3,6 @@
 //! A parent returns stored objects only. If it fetched, two gateways that are parents of each other
 //! would cause a loop, and each parent would ask the origin for a missing target.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::model::{Algorithm, ExpectedDigests, Sha256};
 use crate::origin::{OriginError, ProtocolFault, Response};
 use crate::policy::{Source, SourceKind};
@@ -41,11 +38,6 @@ pub fn missing_digest() -> OriginError {
 /// Returns the SHA-256 that a response states for the whole body: in `Repr-Digest` (RFC 9530,
 /// section 3), or as the entity tag of a Millpond gateway.
 pub fn response_digest(response: &Response) -> Option<Sha256> {
-    let digests = response.list_header("repr-digest");
-    let from_field = digests.split(',').find_map(|digest| {
-        let encoded = digest.trim().strip_prefix("sha-256=:")?.strip_suffix(':')?;
-        let bytes = STANDARD.decode(encoded).ok()?.try_into().ok()?;
-        Some(Sha256::from_bytes(bytes))
-    });
+    let from_field = Sha256::from_repr_digest(&response.list_header("repr-digest"));
     from_field.or_else(|| response.header("etag")?.trim_matches('"').parse().ok())
 }

@@ -140,6 +140,16 @@ impl Sha256 {
         )
     }
 
+    /// Returns the SHA-256 in a value of `Repr-Digest`, which may list several algorithms.
+    #[must_use]
+    pub fn from_repr_digest(value: &str) -> Option<Self> {
+        value.split(',').find_map(|digest| {
+            let encoded = digest.trim().strip_prefix("sha-256=:")?.strip_suffix(':')?;
+            let bytes = base64::engine::general_purpose::STANDARD.decode(encoded);
+            Some(Self(bytes.ok()?.try_into().ok()?))
+        })
+    }
+
     /// Returns the strong entity tag of the object (RFC 9110, section 8.8.3).
     #[must_use]
     pub fn etag(&self) -> String {

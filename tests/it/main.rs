@@ -21,6 +21,7 @@ mod changed_content;
 mod checksum_file;
 mod circuit_breaker;
 mod classes;
+mod client_answers;
 mod client_limits;
 mod clients;
 mod command_config;

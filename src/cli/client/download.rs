@@ -6,13 +6,12 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode};
+use reqwest::Response;
 use tokio::time::sleep;
 
+use super::answer_head::{AnswerHead, CarriedPart};
 use super::failure::Failure;
-use super::file_request::{
-    GatewayRequest, RequestedPart, partial_range, strong_etag, unsatisfied_size,
-};
+use super::file_request::{GatewayRequest, RequestedPart};
 use super::part_file::PartFile;
 use super::progress::FileBar;
 use crate::cli::exit::FailureCode;
@@ -54,7 +53,7 @@ impl From<std::io::Error> for AttemptError {
 /// Bytes that one request has completed.
 struct CompletedPart {
     digests: Digests,
-    etag: Option<String>,
+    head: AnswerHead,
     /// Whether some of the bytes are those of an earlier request.
     is_resumed: bool,
 }
@@ -69,10 +68,13 @@ pub async fn stream_to(
     bar: &FileBar,
 ) -> Result<(), Failure> {
     let response = request.send(RequestedPart::Whole).await?;
-    let etag = strong_etag(&response);
+    let head = AnswerHead::of(&response);
+    if !CarriedPart::of(&response).begins_at(0) {
+        return Err(other_part());
+    }
     let mut hasher = Hasher::new(&request.file.expected);
     match receive(response, output, &mut hasher, bar).await {
-        Ok(()) => request.check(&hasher.finish(), etag.as_deref()).await,
+        Ok(()) => request.check(&hasher.finish(), &head).await,
         Err(AttemptError::Interrupted(failure, _) | AttemptError::Final(failure)) => Err(failure),
     }
 }
@@ -114,10 +116,7 @@ async fn fill(
         attempts += 1;
         match attempt(request, part, etag.as_deref(), bar).await {
             Ok(completed) => {
-                let checked = request
-                    .check(&completed.digests, completed.etag.as_deref())
-                    .await;
-                match checked {
+                match request.check(&completed.digests, &completed.head).await {
                     Ok(()) => return Ok(completed.digests),
                     // The earlier bytes may be those of another file.
                     Err(failure)
@@ -171,29 +170,40 @@ async fn attempt(
         (Err(failure), _) => return Err(failure.into()),
     };
     let mut hasher = Hasher::new(&request.file.expected);
-    let is_complete = response.status() == StatusCode::RANGE_NOT_SATISFIABLE
-        && first > 0
-        && unsatisfied_size(&response) == Some(first);
-    let is_rest = response.status() == StatusCode::PARTIAL_CONTENT
-        && partial_range(&response).is_some_and(|(start, _)| start == first);
-    let is_resumed = first > 0 && (is_complete || is_rest) && requested != RequestedPart::Whole;
+    let is_resumed = requested != RequestedPart::Whole && continues(&response, first, etag);
     if is_resumed {
         part.hash_present(&mut hasher)?;
     } else {
         part.restart()?;
-        if response.status() == StatusCode::RANGE_NOT_SATISFIABLE && first > 0 {
+        if requested != RequestedPart::Whole && CarriedPart::of(&response) != CarriedPart::Whole {
             response = request.send(RequestedPart::Whole).await?;
         }
+        if !CarriedPart::of(&response).begins_at(0) {
+            return Err(other_part().into());
+        }
     }
-    let etag = strong_etag(&response);
-    if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
-        receive(response, part, &mut hasher, bar).await?;
-    }
+    let head = AnswerHead::of(&response);
+    receive(response, part, &mut hasher, bar).await?;
     Ok(CompletedPart {
         digests: hasher.finish(),
-        etag,
+        head,
         is_resumed,
     })
+}
+
+/// Whether the body is the rest of a file from `first` on. A part is of the same file only if it
+/// has the same strong entity tag (RFC 9110, section 15.3.7.3).
+fn continues(response: &Response, first: u64, etag: Option<&str>) -> bool {
+    let part = CarriedPart::of(response);
+    let is_of_same_file = match part {
+        CarriedPart::Nothing { .. } => true,
+        _ => AnswerHead::of(response).etag.as_deref() == etag,
+    };
+    is_of_same_file && part.begins_at(first)
+}
+
+fn other_part() -> Failure {
+    Failure::failed("the response has another part of the file than the requested one")
 }
 
 /// Writes a body to `to`, and hashes it. A truncated body is an error.
@@ -203,26 +213,56 @@ async fn receive(
     hasher: &mut Hasher,
     bar: &FileBar,
 ) -> Result<(), AttemptError> {
-    if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-        return Ok(());
+    let part = CarriedPart::of(&response);
+    match (part, response.content_length()) {
+        (CarriedPart::Nothing { .. }, _) => return Ok(()),
+        (
+            CarriedPart::Range {
+                first, size_bytes, ..
+            },
+            _,
+        ) => bar.set_size(size_bytes, first),
+        (_, Some(size_bytes)) => bar.set_size(size_bytes, 0),
+        (_, None) => {}
     }
-    match (partial_range(&response), response.content_length()) {
-        (Some((first, size_bytes)), _) => bar.set_size(size_bytes, first),
-        (None, Some(size_bytes)) => bar.set_size(size_bytes, 0),
-        (None, None) => {}
-    }
-    let etag = strong_etag(&response);
+    let etag = AnswerHead::of(&response).etag;
+    let mut received_bytes = 0;
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => {
                 hasher.update(&chunk);
                 to.write_all(&chunk)?;
                 bar.add(chunk.len());
+                received_bytes += chunk.len() as u64;
             }
             Ok(None) => break,
             Err(error) => return Err(AttemptError::Interrupted(error.into(), etag)),
         }
     }
     to.flush()?;
-    Ok(())
+    check_end(part, received_bytes, etag)
+}
+
+/// Checks that a body of `received_bytes` reaches the end of the file.
+fn check_end(
+    part: CarriedPart,
+    received_bytes: u64,
+    etag: Option<String>,
+) -> Result<(), AttemptError> {
+    let CarriedPart::Range {
+        first,
+        end,
+        size_bytes,
+    } = part
+    else {
+        return Ok(());
+    };
+    let received_end = first + received_bytes;
+    if received_end == end && end == size_bytes {
+        return Ok(());
+    }
+    let text = format!("the response ended at byte {received_end} of {size_bytes}");
+    // Bytes behind the stated range have no place in the file.
+    let etag = etag.filter(|_| received_end <= end);
+    Err(AttemptError::Interrupted(Failure::failed(text), etag))
 }

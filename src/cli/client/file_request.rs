@@ -2,10 +2,11 @@
 //!
 //! The main type is [`GatewayRequest`].
 
-use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, IF_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
+use super::answer_head::{AnswerHead, CarriedPart, Route};
 use super::api_client::{ApiClient, failure_of};
 use super::failure::Failure;
 use super::url_list::WantedFile;
@@ -66,19 +67,21 @@ impl GatewayRequest<'_> {
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::RANGE_NOT_SATISFIABLE if is_rest => Ok(response),
-            StatusCode::RANGE_NOT_SATISFIABLE if unsatisfied_size(&response) == Some(0) => {
+            StatusCode::RANGE_NOT_SATISFIABLE
+                if CarriedPart::of(&response) == (CarriedPart::Nothing { size_bytes: 0 }) =>
+            {
                 Ok(response)
             }
             _ => Err(failure_of(response).await),
         }
     }
 
-    /// Compares the digests of the received bytes with the expected ones, or else with `etag` of
-    /// the response or the active record.
+    /// Compares the digests of the received bytes with the expected ones, or else with those that
+    /// the response or the active record states.
     ///
     /// # Errors
     /// [`Failure`] with both digests if the bytes are others.
-    pub async fn check(&self, found: &Digests, etag: Option<&str>) -> Result<(), Failure> {
+    pub async fn check(&self, found: &Digests, head: &AnswerHead) -> Result<(), Failure> {
         let expected = &self.file.expected;
         if let Some(digest) = found.first_mismatch(expected) {
             return Err(mismatch(&digest.to_string(), found.sha256));
@@ -86,9 +89,9 @@ impl GatewayRequest<'_> {
         if !expected.is_empty() {
             return Ok(());
         }
-        let known = match etag.and_then(sha256_of_etag) {
+        let known = match head.repr_sha256 {
             Some(sha256) => Some(sha256),
-            None => self.recorded_sha256().await?,
+            None => self.recorded_answer(head).await?,
         };
         match known {
             Some(known) if known != found.sha256 => {
@@ -114,9 +117,20 @@ impl GatewayRequest<'_> {
     }
 
     async fn recorded_sha256(&self) -> Result<Option<Sha256>, Failure> {
-        let history = self.history().await?;
-        let sha256 = |record: &Value| record["sha256"].as_str()?.parse().ok();
-        Ok(history.as_ref().and_then(active_record).and_then(sha256))
+        Ok(self.history().await?.as_ref().and_then(recorded_sha256))
+    }
+
+    /// Returns the SHA-256 of the active record, if the response must have its bytes. A response of
+    /// the origin may have others, and any entity tag.
+    async fn recorded_answer(&self, head: &AnswerHead) -> Result<Option<Sha256>, Failure> {
+        let Some(history) = self.history().await? else {
+            return Ok(None);
+        };
+        let is_answer = |recorded: &Sha256| match head.route {
+            Route::PastCache => false,
+            Route::Cache => history["class"] == "immutable" || head.etag == Some(recorded.etag()),
+        };
+        Ok(recorded_sha256(&history).filter(is_answer))
     }
 
     /// Returns what the gateway has on record of the file, or `None` if it has nothing.
@@ -139,29 +153,9 @@ pub fn active_record(history: &Value) -> Option<&Value> {
     records.find(|record| record["active"] == true)
 }
 
-/// Returns the size in bytes that a 416 states, or `None` without one (RFC 9110, section 14.4).
-pub fn unsatisfied_size(response: &Response) -> Option<u64> {
-    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-    range.strip_prefix("bytes */")?.parse().ok()
-}
-
-/// Returns the first byte and the size of the file that a 206 states.
-pub fn partial_range(response: &Response) -> Option<(u64, u64)> {
-    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, size) = range.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, _) = range.split_once('-')?;
-    Some((first.parse().ok()?, size.parse().ok()?))
-}
-
-/// Returns the entity tag of a response, if it is strong (RFC 9110, section 8.8.1).
-pub fn strong_etag(response: &Response) -> Option<String> {
-    let etag = response.headers().get(ETAG)?.to_str().ok()?;
-    (etag.starts_with('"') && etag.ends_with('"')).then(|| etag.to_owned())
-}
-
-/// Returns the SHA-256 of an immutable file, whose entity tag the gateway makes of it.
-fn sha256_of_etag(etag: &str) -> Option<Sha256> {
-    etag.trim_matches('"').parse().ok()
+/// Returns the SHA-256 of the active record.
+fn recorded_sha256(history: &Value) -> Option<Sha256> {
+    active_record(history)?["sha256"].as_str()?.parse().ok()
 }
 
 fn mismatch(expected: &str, found: Sha256) -> Failure {

@@ -2,6 +2,7 @@
 //!
 //! The main type is [`ClientCommand`].
 
+mod answer_head;
 mod api_client;
 mod batch;
 mod download;

@@ -1,4 +1,4 @@
-//! `get` against responses that do not have the file which was asked for.
+//! `get` and `ensure` against responses that do not have the file which was asked for.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::{
-    Body, Gateway, Origin, Reply, Run, archive, assert_same, files_under, millpond, sha256,
+    Body, Gateway, Origin, Reply, Run, Tool, archive, assert_same, files_under, millpond, sha256,
 };
 
 const URL: &str = "https://example.org/x-1.0.tar.gz";
@@ -175,4 +175,69 @@ fn stated_digest_of_the_file_is_checked() {
         assert_eq!(kept, usize::from(code == 0), "{class}: {run:?}");
         stage.clear();
     }
+}
+
+#[test]
+fn ensure_names_the_file_it_ensured() {
+    let stage = Stage::new();
+    let gateway = Gateway::relaying(&stage.origin);
+    let (active, variant) = (archive(1, 5_000), archive(2, 6_000));
+    let path = "/pub/x-1.0.tar.gz";
+    let url = stage.origin.url(path);
+    stage.origin.serve(path, Reply::file(&active));
+    gateway.assert_serves(&url, &active);
+    gateway.await_stored(&url);
+    stage.origin.serve(path, Reply::file(&variant));
+    let digest = |algorithm: &str, body: &[u8]| {
+        fs::write(stage.folder.path().join("body"), body).expect("the folder can be written");
+        let tool = format!("{algorithm}sum");
+        let run = Tool::new(&tool, "coreutils", stage.folder.path())
+            .arg("body")
+            .run();
+        let hex = run.stdout.split(' ').next().expect("a digest comes first");
+        format!("{algorithm}:{hex}")
+    };
+    for (expected, wanted) in [
+        (Some(digest("sha256", &variant)), &variant),
+        (Some(digest("sha512", &variant)), &variant),
+        (Some(digest("sha256", &active)), &active),
+        (Some(digest("md5", &active)), &active),
+        (None, &active),
+    ] {
+        let mut arguments = vec!["ensure", &url];
+        if let Some(expected) = &expected {
+            arguments.extend(["--digest", expected]);
+        }
+        let run = stage.run_at(&gateway.url(""), &arguments);
+        let line = format!("{}  {url}\n", sha256(wanted));
+        assert_eq!(run.stdout, line, "{expected:?}: {run:?}");
+    }
+    let index = Reply::ok(&active).header("ETag", "\"1\"").conditional();
+    stage.origin.serve("/list", index);
+    let (url, expected) = (stage.origin.url("/list"), digest("sha512", &active));
+    for request in ["miss", "hit"] {
+        let arguments = ["ensure", "--digest", &expected, &url];
+        let run = stage.run_at(&gateway.url(""), &arguments);
+        let line = format!("{}  {url}\n", sha256(&active));
+        assert_eq!(run.stdout, line, "{request}: {run:?}");
+    }
+}
+
+#[test]
+fn ensure_waits_for_the_new_response() {
+    let stage = Stage::new();
+    let (old, new) = (archive(1, 5_000), archive(2, 6_000));
+    let history = |bodies: &[&Body]| {
+        let stored = bodies.iter().map(|body| json!({ "sha256": sha256(body) }));
+        let observations: Vec<_> = stored.collect();
+        let class = json!({ "class": "revalidate", "records": [], "observations": observations });
+        let body: Body = class.to_string().into_bytes().into();
+        Reply::ok(&body).header("Content-Type", "application/json")
+    };
+    let passed = Reply::ok(&new).header("Cache-Status", "m; fwd=bypass");
+    stage.script(vec![passed, Reply::ok(&new)]);
+    let histories = vec![history(&[&old]), history(&[&old, &new])];
+    stage.origin.script(HISTORY, histories);
+    let run = stage.run(&["ensure", URL]);
+    assert_eq!(run.stdout, format!("{}  {URL}\n", sha256(&new)), "{run:?}");
 }

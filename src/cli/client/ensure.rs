@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
-use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::answer_head::{AnswerHead, CarriedPart, Route};
 use super::api_client::{ApiClient, GatewayArgs};
 use super::batch::run_all;
 use super::failure::Failure;
@@ -16,6 +17,7 @@ use super::file_request::{GatewayRequest, RequestedPart, active_record};
 use super::progress::ProgressBars;
 use super::url_list::{UrlArgs, WantedFile};
 use crate::cli::output::OutputForm;
+use crate::model::{Algorithm, Digest, ExpectedDigests, Hasher, Sha256};
 
 /// How often the gateway is asked for the record of a file whose last byte has just arrived.
 const MAX_POLLS: usize = 100;
@@ -60,23 +62,36 @@ async fn ensure(
     let request = GatewayRequest { api, file, headers };
     // The gateway sends the last byte only after it has verified the whole file.
     let mut response = request.send(RequestedPart::LastByte).await?;
-    if is_passed_through(&response) {
+    if AnswerHead::of(&response).route == Route::PastCache {
         // A range of a file that may change is not stored. The whole file may be.
         response = request.send(RequestedPart::NoRange).await?;
     }
-    if is_passed_through(&response) {
+    if AnswerHead::of(&response).route == Route::PastCache {
         return Err(Failure::failed(
             "the gateway passes this URL through and does not store it",
         ));
     }
+    let head = AnswerHead::of(&response);
+    let is_whole = CarriedPart::of(&response) == CarriedPart::Whole;
+    let mut hasher = Hasher::new(&file.expected);
     if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
         while let Some(chunk) = response.chunk().await? {
+            hasher.update(&chunk);
             bar.add(chunk.len());
         }
     }
+    let ensured = match head.repr_sha256 {
+        Some(sha256) => Ensured::Bytes(sha256),
+        None if is_whole => Ensured::Bytes(hasher.finish().sha256),
+        None if file.expected.is_empty() => Ensured::Answer,
+        None => Ensured::Expected(&file.expected),
+    };
     for _ in 0..MAX_POLLS {
         let history = request.history().await?;
-        if let Some(stored) = history.as_ref().and_then(stored_state) {
+        if let Some(stored) = history
+            .as_ref()
+            .and_then(|history| ensured.find_in(history))
+        {
             drop(bar);
             match api.form {
                 OutputForm::Json => bars.print_line(&json!({
@@ -98,16 +113,40 @@ async fn ensure(
     Err(Failure::failed("the gateway has not stored this URL"))
 }
 
-/// Returns the active record, or else the newest response of class `revalidate`.
-fn stored_state(history: &Value) -> Option<&Value> {
-    active_record(history).or_else(|| history["observations"].get(0))
+/// The file that the gateway has just sent, as far as the response identifies it.
+enum Ensured<'a> {
+    Bytes(Sha256),
+    /// The bytes have these digests.
+    Expected(&'a ExpectedDigests),
+    /// The bytes that answer for the target.
+    Answer,
 }
 
-/// Returns whether the response goes past the cache (RFC 9211, section 2.2).
-fn is_passed_through(response: &Response) -> bool {
-    let statuses = response.headers().get_all("cache-status").iter();
-    statuses
-        .filter_map(|status| status.to_str().ok())
-        .flat_map(|status| status.split([';', ',']))
-        .any(|parameter| parameter.trim() == "fwd=bypass")
+impl Ensured<'_> {
+    /// Returns the record, or else the response of class `revalidate`, that has the bytes.
+    fn find_in<'a>(&self, history: &'a Value) -> Option<&'a Value> {
+        let list = |name: &str| history[name].as_array().into_iter().flatten();
+        let mut stored = list("records").chain(list("observations"));
+        match self {
+            Self::Bytes(sha256) => {
+                let sha256 = sha256.to_string();
+                stored.find(|stored| stored["sha256"] == *sha256)
+            }
+            Self::Expected(expected) => stored.find(|stored| {
+                let mut expected = expected.iter();
+                expected.all(|digest| has_digest(stored, digest))
+            }),
+            Self::Answer => active_record(history).or_else(|| history["observations"].get(0)),
+        }
+    }
+}
+
+/// Whether a record or response has a digest. Only the SHA-256 of a response is on record, and the
+/// gateway has compared the others.
+fn has_digest(stored: &Value, expected: &Digest) -> bool {
+    match (expected.algorithm(), stored.get("digests")) {
+        (Algorithm::Sha256, _) => stored["sha256"] == *expected.hex(),
+        (algorithm, Some(digests)) => digests[algorithm.as_str()] == *expected.hex(),
+        (_, None) => true,
+    }
 }

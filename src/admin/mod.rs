@@ -12,5 +12,5 @@ mod wrong_tokens;
 
 pub use error::AdminError;
 pub use import::{ImportUpload, KindCheck};
-pub use service::{AdminService, PinnedTarget};
+pub use service::AdminService;
 pub use token::{Operator, Permission, Reader, Tokens, check_tokens};

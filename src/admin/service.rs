@@ -10,13 +10,15 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::error::AdminError;
-use super::error::Needed;
+use super::error::{AdminError, Needed};
 use super::import::{ImportUpload, KindCheck, UploadBounds, stage_upload};
 use super::storage_error::storage_error;
 use super::token::{Operator, Permission, Reader, Tokens};
 use super::wrong_tokens::WrongTokens;
-use crate::cache::{Cache, DiskUsage, EvictResult, ListedTarget, RecordStatus, RemovedTarget};
+use crate::cache::{
+    Cache, DiskUsage, EvictResult, ListedTarget, PinnedTarget, RecordStatus, RemovedTarget,
+    TargetRemoval,
+};
 use crate::fetch::{Fetcher, Refreshed};
 use crate::freshness::Observation;
 use crate::gateway::RequestError;
@@ -31,14 +33,8 @@ const IMPORT_SOURCE: &str = "import";
 
 const NO_RECORD: AdminError = AdminError::NotFound("the target has no record");
 
-/// Effect of the removal of a target on its pins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PinnedTarget {
-    /// A pinned target is not removed.
-    Keep,
-    /// The pins are removed with the target.
-    Remove,
-}
+const NO_SUCH_RECORD: AdminError =
+    AdminError::NotFound("the target has no record with this digest");
 
 /// Operations of operators on the cache.
 pub struct AdminService {
@@ -90,22 +86,19 @@ impl AdminService {
         permission.ok_or(AdminError::Unauthorized(Needed::ReaderToken))
     }
 
-    /// Returns all records of a target with their status.
-    ///
-    /// # Errors
-    /// [`AdminError::NotFound`] if there is none.
-    pub async fn history(&self, target: &Target) -> Result<Vec<RecordStatus>, AdminError> {
-        let history = self
-            .cache
-            .admin()
-            .history(self.key_of(target))
-            .await
-            .map_err(|error| storage_error(&error))?;
-        if history.is_empty() {
-            Err(NO_RECORD)
-        } else {
-            Ok(history)
+    /// Returns all records of a target with their status, those that answer first.
+    async fn history(&self, target: &Target) -> Result<Vec<RecordStatus>, AdminError> {
+        let mut history: Vec<RecordStatus> = Vec::new();
+        for key in self.keys_of(target) {
+            let records = self.cache.admin().history(key).await;
+            let mut records = records.map_err(|error| storage_error(&error))?;
+            // The records of a later key answer only if an earlier one has none.
+            for status in &mut records {
+                status.is_active &= history.is_empty();
+            }
+            history.append(&mut records);
         }
+        Ok(history)
     }
 
     /// Returns the records of a target, and its stored responses of class `revalidate`, the newest
@@ -117,11 +110,12 @@ impl AdminService {
         &self,
         target: &Target,
     ) -> Result<(Vec<RecordStatus>, Vec<Observation>), AdminError> {
-        let key = self.key_of(target);
-        let records = self.cache.admin().history(key).await;
-        let records = records.map_err(|error| storage_error(&error))?;
-        let observations = self.cache.observations().list(key).await;
-        let observations = observations.map_err(|error| storage_error(&error))?;
+        let records = self.history(target).await?;
+        let mut observations = Vec::new();
+        for key in self.keys_of(target) {
+            let stored = self.cache.observations().list(key).await;
+            observations.append(&mut stored.map_err(|error| storage_error(&error))?);
+        }
         if records.is_empty() && observations.is_empty() {
             return Err(NO_RECORD);
         }
@@ -143,9 +137,10 @@ impl AdminService {
         self.policy.classify(target).class()
     }
 
-    /// Returns the key under which a target is stored.
-    fn key_of(&self, target: &Target) -> Key {
-        Key::new(&self.policy.cache_target(target))
+    /// Returns the keys under which a target may be stored, in the order in which they answer.
+    fn keys_of(&self, target: &Target) -> Vec<Key> {
+        let targets = self.policy.stored_targets(target);
+        targets.iter().map(Key::new).collect()
     }
 
     /// Lists stored targets in the order of their keys: at most `limit`, behind `after`.
@@ -190,26 +185,24 @@ impl AdminService {
         target: &Target,
         sha256: Option<Sha256>,
     ) -> Result<Sha256, AdminError> {
-        let sha256 = if let Some(sha256) = sha256 {
-            sha256
+        let candidates = if let Some(sha256) = sha256 {
+            // The record may be unreadable, and known by its name only.
+            let keys = self.keys_of(target).into_iter();
+            keys.map(|key| (key, sha256)).collect()
         } else {
             let history = self.history(target).await?;
             let active = history.iter().find(|status| status.is_active);
-            active.map(|status| status.record.sha256).ok_or(NO_RECORD)?
+            let record = &active.ok_or(NO_RECORD)?.record;
+            vec![(record.key(), record.sha256)]
         };
-        let is_known = self
-            .cache
-            .admin()
-            .pin(self.key_of(target), sha256)
-            .await
-            .map_err(|error| storage_error(&error))?;
-        if !is_known {
-            return Err(AdminError::NotFound(
-                "the target has no record with this digest",
-            ));
+        for (key, sha256) in candidates {
+            let pinned = self.cache.admin().pin(key, sha256).await;
+            if pinned.map_err(|error| storage_error(&error))? {
+                tracing::info!(%target, %sha256, "operator pinned a target");
+                return Ok(sha256);
+            }
         }
-        tracing::info!(%target, %sha256, "operator pinned a target");
-        Ok(sha256)
+        Err(NO_SUCH_RECORD)
     }
 
     /// Removes one pin of a target, or all of them. Returns how many were removed.
@@ -222,12 +215,11 @@ impl AdminService {
         target: &Target,
         sha256: Option<Sha256>,
     ) -> Result<u64, AdminError> {
-        let removed = self
-            .cache
-            .admin()
-            .unpin(self.key_of(target), sha256)
-            .await
-            .map_err(|error| storage_error(&error))?;
+        let mut removed = 0;
+        for key in self.keys_of(target) {
+            let unpinned = self.cache.admin().unpin(key, sha256).await;
+            removed += unpinned.map_err(|error| storage_error(&error))?;
+        }
         if removed == 0 {
             return Err(AdminError::NotFound("there is no such pin"));
         }
@@ -245,22 +237,24 @@ impl AdminService {
         target: &Target,
         pinned: PinnedTarget,
     ) -> Result<RemovedTarget, AdminError> {
+        let keys = self.keys_of(target);
         if pinned == PinnedTarget::Keep {
-            let history = self.cache.admin().history(self.key_of(target)).await;
-            let history = history.map_err(|error| storage_error(&error))?;
+            // Nothing is removed under one key if another one is pinned.
+            let history = self.history(target).await?;
             if history.iter().any(|status| status.pinned_at.is_some()) {
                 return Err(AdminError::Pinned);
             }
         }
-        let key = self.key_of(target);
-        // Responses that arrive now are older than the request of the operator.
-        self.fetcher.supersede(key);
-        let removed_target = self
-            .cache
-            .admin()
-            .remove_target(key)
-            .await
-            .map_err(|error| storage_error(&error))?;
+        let mut removed_target = RemovedTarget::default();
+        for key in keys {
+            // Responses that arrive now are older than the request of the operator.
+            self.fetcher.supersede(key);
+            let removed = self.cache.admin().remove_target(key, pinned).await;
+            match removed.map_err(|error| storage_error(&error))? {
+                TargetRemoval::Removed(removed) => removed_target += removed,
+                TargetRemoval::Pinned => return Err(AdminError::Pinned),
+            }
+        }
         if removed_target.records == 0 {
             return Err(NO_RECORD);
         }

@@ -33,6 +33,30 @@ pub struct RemovedTarget {
     pub freed_bytes: u64,
 }
 
+impl std::ops::AddAssign for RemovedTarget {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.freed_bytes += other.freed_bytes;
+    }
+}
+
+/// Effect of the removal of a target on its pins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinnedTarget {
+    /// A pinned target is not removed.
+    Keep,
+    /// The pins are removed with the target.
+    Remove,
+}
+
+/// Outcome of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetRemoval {
+    Removed(RemovedTarget),
+    /// The pin of the target is kept, and its record and object with it.
+    Pinned,
+}
+
 /// Operations of operators. Each ends within `cache.disk_timeout` if the disk hangs.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheAdmin<'a> {
@@ -126,6 +150,8 @@ impl<'a> CacheAdmin<'a> {
     /// [`CacheError`] if the disk fails.
     pub async fn pin(self, key: Key, sha256: Sha256) -> Result<bool, CacheError> {
         let is_known = self.run(move |disk| {
+            // A removal decides about the pins under the same lock.
+            let _target_lock = disk.layout.lock_target(key)?;
             let is_known = disk.layout.record(key, sha256).is_file();
             if is_known {
                 pins::pin(disk, key, sha256)?;
@@ -204,30 +230,89 @@ impl<'a> CacheAdmin<'a> {
         Ok(evicted)
     }
 
-    /// Removes the pins and records of a target, and its objects unless other targets pin them.
-    /// Other targets of a removed object keep their records, so they accept only the same bytes.
+    /// Removes the records of a target, and its objects unless other targets pin them. `pinned`
+    /// decides about its pins. Other targets of a removed object keep their records, so they accept
+    /// only the same bytes.
     ///
     /// # Errors
-    /// [`CacheError`] if a tier fails. Another call removes the rest.
-    pub async fn remove_target(self, key: Key) -> Result<RemovedTarget, CacheError> {
+    /// [`CacheError`] if a tier fails. Another call removes the rest, or the garbage collection of
+    /// the bucket.
+    pub async fn remove_target(
+        self,
+        key: Key,
+        pinned: PinnedTarget,
+    ) -> Result<TargetRemoval, CacheError> {
         let records = self
             .run(move |disk| records::read_all(&disk.layout, key))
             .await?;
         let digests: Vec<Sha256> = records.digests().collect();
-        self.unpin(key, None).await?;
+        match pinned {
+            PinnedTarget::Remove => {
+                self.unpin(key, None).await?;
+            }
+            PinnedTarget::Keep => {
+                if !self
+                    .run(move |disk| pins::list(&disk.layout, key))
+                    .await?
+                    .is_empty()
+                {
+                    return Ok(TargetRemoval::Pinned);
+                }
+            }
+        }
         pin_sync::remove_records(self.cache, key, &digests).await?;
         let mut removed = RemovedTarget::default();
         for sha256 in digests {
-            if let EvictResult::Evicted { size_bytes } = self.evict_object(sha256).await? {
-                removed.freed_bytes += size_bytes;
+            match self.remove_record(key, sha256, pinned).await? {
+                TargetRemoval::Removed(record) => removed += record,
+                TargetRemoval::Pinned => {
+                    self.cache.invalidate(key).await;
+                    return Ok(TargetRemoval::Pinned);
+                }
             }
-            self.run(move |disk| Ok(fs::remove_file(disk.layout.record(key, sha256))?))
-                .await?;
-            removed.records += 1;
         }
         self.remove_observations(key, &mut removed).await?;
         self.cache.invalidate(key).await;
-        Ok(removed)
+        Ok(TargetRemoval::Removed(removed))
+    }
+
+    /// Removes one record with its object. No pin can be set between the decision and the removal.
+    async fn remove_record(
+        self,
+        key: Key,
+        sha256: Sha256,
+        pinned: PinnedTarget,
+    ) -> Result<TargetRemoval, CacheError> {
+        let is_pinned_in_bucket = pin_sync::is_pinned_in_bucket(self.cache, sha256).await?;
+        let evicted = self.run(move |disk| {
+            let _target_lock = disk.layout.lock_target(key)?;
+            for pin in pins::list(&disk.layout, key)? {
+                match pinned {
+                    PinnedTarget::Keep => return Ok(None),
+                    PinnedTarget::Remove => pins::unpin(disk, key, pin.sha256)?,
+                };
+            }
+            let evicted = if is_pinned_in_bucket {
+                EvictResult::Pinned
+            } else {
+                evict::evict(disk, sha256)?
+            };
+            fs::remove_file(disk.layout.record(key, sha256))?;
+            Ok(Some(evicted))
+        });
+        let Some(evicted) = evicted.await? else {
+            return Ok(TargetRemoval::Pinned);
+        };
+        if evicted != EvictResult::Pinned {
+            pin_sync::remove_object(self.cache, sha256).await?;
+        }
+        Ok(TargetRemoval::Removed(RemovedTarget {
+            records: 1,
+            freed_bytes: match evicted {
+                EvictResult::Evicted { size_bytes } => size_bytes,
+                EvictResult::Pinned | EvictResult::NotFound => 0,
+            },
+        }))
     }
 
     /// Removes the observations of a target and their objects.

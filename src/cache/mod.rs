@@ -29,7 +29,7 @@ mod replication;
 mod upload_worker;
 mod verification;
 
-pub use admin::{CacheAdmin, RecordStatus, RemovedTarget};
+pub use admin::{CacheAdmin, PinnedTarget, RecordStatus, RemovedTarget, TargetRemoval};
 pub use bucket_inventory::InventoryReport;
 pub use config::{Config, OnChange};
 pub use error::CacheError;

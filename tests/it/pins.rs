@@ -1,6 +1,8 @@
 //! Pins: an operator chooses which of a target's contents is served.
 
-use crate::harness::{Answer, Body, Gateway, archive, encoded, eventually, files_under, sha256};
+use crate::harness::{
+    Answer, Body, Gateway, Origin, Reply, archive, encoded, eventually, files_under, sha256,
+};
 
 const URL: &str = "https://example.org/x-1.0.tar.gz";
 
@@ -169,4 +171,32 @@ fn object_without_pin_is_evictable_after_crash() {
         gateway.object_path(&second).exists(),
         "the pinned object stays"
     );
+}
+
+#[test]
+fn pin_during_removal_is_never_lost() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let body = archive(1, 1_000);
+    for number in 0..20 {
+        let path = format!("/pub/x-{number}.tar.gz");
+        origin.serve(&path, Reply::file(&body));
+        let url = origin.url(&path);
+        gateway.assert_serves(&url, &body);
+        gateway.await_stored(&url);
+        let url = encoded(&url);
+        let removal = format!("/api/v1/objects?url={url}&keep_pinned=true");
+        let removal = gateway.operate("DELETE", &removal).start();
+        let pin = gateway
+            .operate("PUT", &format!("/api/v1/pins?url={url}"))
+            .send();
+        let removal = removal.head().finish();
+        // A removed target cannot be pinned, and a pinned one is not removed.
+        assert!(
+            matches!((pin.status, removal.status), (200, 423) | (404, 200)),
+            "{} {}",
+            pin.status,
+            removal.status
+        );
+    }
 }

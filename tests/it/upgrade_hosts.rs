@@ -212,6 +212,45 @@ fn bytes_stored_as_http_still_answer() {
 }
 
 #[test]
+fn operators_reach_bytes_stored_as_http() {
+    let authority = Authority::new();
+    let origin = Origin::start_tls(&authority);
+    let egress = Egress::to(&origin);
+    let mut gateway = egress.configure(&authority).start();
+    let (old, new) = (archive(3, 5000), archive(4, 6000));
+    let url = encoded(&format!("http://localhost{PATH}"));
+    let objects = format!("/api/v1/objects?url={url}");
+    let pins = format!("/api/v1/pins?url={url}");
+    let import = gateway.operate("PUT", &objects).body(&old).send();
+    import.assert_status(201);
+    gateway.restart_with(upgraded);
+    let stored = || {
+        let path = format!("/api/v1/targets?url={url}");
+        gateway.request("GET", &path).send()
+    };
+    let active = || stored().json()["records"][0]["active"].clone();
+    assert_eq!(active(), true);
+    for (method, status) in [("DELETE", 200), ("PUT", 200), ("DELETE", 200), ("PUT", 200)] {
+        gateway.operate(method, &pins).send().assert_status(status);
+        let pinned = &stored().json()["records"][0]["pinned"];
+        assert_eq!(pinned.is_string(), method == "PUT", "{method}");
+    }
+    let keep = format!("{objects}&keep_pinned=true");
+    gateway.operate("DELETE", &keep).send().assert_status(423);
+    // The record of the https target answers first.
+    let import = gateway.operate("PUT", &objects).body(&new).send();
+    import.assert_status(201);
+    let records = stored().json()["records"].clone();
+    let active = records.as_array().expect("there are records").iter();
+    let active: Vec<_> = active.map(|record| record["active"] == true).collect();
+    assert_eq!(active, [true, false], "{records}");
+    let removed = gateway.operate("DELETE", &objects).send().json();
+    assert_eq!(removed["records"], 2);
+    stored().assert_status(404);
+    assert_eq!(gateway.records().len(), 0);
+}
+
+#[test]
 fn unlisted_hosts_and_ports_stay_http() {
     let origin = Origin::start();
     let body = archive(5, 2000);

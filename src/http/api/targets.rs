@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::query::Query;
 use super::response::{ApiResponse, date, digests, ok, redacted_url};
-use crate::admin::{AdminError, AdminService, Operator, PinnedTarget};
-use crate::cache::RecordStatus;
+use crate::admin::{AdminError, AdminService, Operator};
+use crate::cache::{PinnedTarget, RecordStatus};
 use crate::freshness::Observation;
 
 /// Shows the class of a target, its records and stored responses, and the digest that the checksum

@@ -254,17 +254,35 @@ fn nginx_log_contains_no_secrets() {
         "/ftp://somebody:hush@127.0.0.1:9/user-1.0.tar.gz".to_owned(),
         "/ftp:/somebody:hush%40127.0.0.1:9/encoded-1.0.tar.gz".to_owned(),
         "ftp://somebody:hush@127.0.0.1:9/absolute-user-1.0.tar.gz".to_owned(),
+        "/ftp%3A%2F%2Fsomebody%3Ahush%40127.0.0.1%3A9%2Fwhole-1.0.tar.gz".to_owned(),
+        "/ftp%3a//somebody%3Ahush@127.0.0.1%3A9/colon-1.0.tar.gz".to_owned(),
+        "/ftp:%2f%2fsomebody:hush%40127.0.0.1:9%2fslash-1.0.tar.gz".to_owned(),
+        format!("/http%3A%2F%2F127.0.0.1%3A{port}%2Fquery-1.0.tar.gz%3Ftoken%3Dhush%40x"),
+        format!("/http://127.0.0.1:{port}/mark-1.0.tar.gz%3ftoken=hush"),
     ] {
         nginx.request("GET", &target).send();
     }
     let log = crate::harness::eventually("all requests are logged", || {
         let lines = nginx.accesses();
-        (lines.len() == 5).then(|| lines.join("\n"))
+        (lines.len() == 10).then(|| lines.join("\n"))
     });
     assert!(!log.contains("hush"), "{log}");
-    for name in ["signed", "absolute", "user", "encoded", "absolute-user"] {
+    for name in [
+        "signed",
+        "absolute",
+        "user",
+        "encoded",
+        "absolute-user",
+        "whole",
+        "colon",
+        "slash",
+        "query",
+        "mark",
+    ] {
         assert!(
-            log.contains(&format!("/{name}-1.0.tar.gz")),
+            log.to_lowercase()
+                .replace("%2f", "/")
+                .contains(&format!("/{name}-1.0.tar.gz")),
             "{name} is logged: {log}"
         );
     }

@@ -158,7 +158,10 @@ impl ProgressPrinter {
             ProgressForm::Json => OutputForm::Json,
             ProgressForm::Terminal | ProgressForm::Log => OutputForm::Text,
         };
-        let summary = format!("{}, in {seconds} s", line(progress));
+        let summary = format!(
+            "{}, in {seconds} s; responses of class revalidate are not copied",
+            line(progress)
+        );
         form.finish(&summary, || serde_json::json!(progress))
     }
 }
@@ -169,6 +172,7 @@ fn line(progress: &MigrationProgress) -> String {
         present,
         copied,
         copied_bytes,
+        other_bytes,
         without_object,
         damaged,
     } = progress;
@@ -183,6 +187,7 @@ fn line(progress: &MigrationProgress) -> String {
     let done = progress.done();
     format!(
         "{done} of {records}: {copied} copied ({size}), {present} already present, \
-         {without_object} without an object, {damaged} damaged"
+         {other_bytes} with other bytes than the destination has, {without_object} without an \
+         object, {damaged} damaged"
     )
 }

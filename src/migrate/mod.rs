@@ -7,8 +7,9 @@
 
 mod export;
 mod folder_copy;
+mod placement;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use futures_util::StreamExt as _;
@@ -20,6 +21,7 @@ use crate::bucket::{Bucket, BucketError, ObjectUpload, parse_digest, parse_recor
 use crate::cache::{Cache, CacheError};
 use crate::model::{ByteRange, Key, Record, Sha256};
 use export::{ExportedRecord, ImportedRecord};
+use placement::PlacementEffect;
 
 /// Records that are copied concurrently.
 const COPIES_AT_ONCE: usize = 4;
@@ -41,6 +43,8 @@ pub struct MigrationProgress {
     pub copied: u64,
     /// Total size of the copied objects.
     pub copied_bytes: u64,
+    /// Copied records that do not answer, since their target has other bytes in the destination.
+    pub other_bytes: u64,
     /// Records without an object in the source. Only the record was copied.
     pub without_object: u64,
     /// Records that cannot be read, or whose object does not have its digest. They were not copied.
@@ -52,6 +56,17 @@ impl MigrationProgress {
     #[must_use]
     pub fn done(&self) -> u64 {
         self.present + self.copied + self.without_object + self.damaged
+    }
+
+    fn count_other_bytes(&mut self, size_bytes: Option<u64>) {
+        self.other_bytes += 1;
+        match size_bytes {
+            Some(size_bytes) => {
+                self.copied += 1;
+                self.copied_bytes += size_bytes;
+            }
+            None => self.without_object += 1,
+        }
     }
 }
 
@@ -73,8 +88,14 @@ pub enum MigrateError {
 /// Result of copying one record.
 enum CopyOutcome {
     Present,
-    Copied { size_bytes: u64 },
+    Copied {
+        size_bytes: u64,
+    },
     WithoutObject,
+    /// As the other two, for a target that keeps the bytes of the destination as its answer.
+    OtherBytes {
+        size_bytes: Option<u64>,
+    },
     Damaged,
 }
 
@@ -88,10 +109,23 @@ enum DestinationState {
     },
 }
 
+impl PlacementEffect {
+    /// Returns the outcome for an object of `size_bytes`, or for a record without one.
+    fn outcome(self, size_bytes: Option<u64>) -> CopyOutcome {
+        match (self, size_bytes) {
+            (Self::Unchanged, Some(size_bytes)) => CopyOutcome::Copied { size_bytes },
+            (Self::Unchanged, None) => CopyOutcome::WithoutObject,
+            (Self::Witnessed, size_bytes) => CopyOutcome::OtherBytes { size_bytes },
+        }
+    }
+}
+
 struct Migration<'a> {
     from: &'a MigrationEndpoint,
     to: &'a MigrationEndpoint,
     existing: DestinationState,
+    /// Digests of the records of each target in the source.
+    digests: HashMap<Key, Vec<Sha256>>,
     /// Folder for objects that are copied from bucket to bucket.
     scratch: &'a Path,
 }
@@ -112,7 +146,12 @@ pub async fn migrate(
         records: all.len() as u64,
         ..MigrationProgress::default()
     };
+    let mut digests: HashMap<Key, Vec<Sha256>> = HashMap::new();
+    for (key, sha256) in &all {
+        digests.entry(*key).or_default().push(*sha256);
+    }
     let migration = Migration {
+        digests,
         from,
         to,
         existing: to.state().await?,
@@ -130,6 +169,7 @@ pub async fn migrate(
                 progress.copied_bytes += size_bytes;
             }
             CopyOutcome::WithoutObject => progress.without_object += 1,
+            CopyOutcome::OtherBytes { size_bytes } => progress.count_other_bytes(size_bytes),
             CopyOutcome::Damaged => progress.damaged += 1,
         }
         show(&progress);
@@ -194,13 +234,13 @@ impl Migration<'_> {
                 copy_to_bucket(cache, bucket, key, sha256).await
             }
             (MigrationEndpoint::Bucket(bucket), MigrationEndpoint::Folder(cache)) => {
-                copy_to_folder(bucket, cache, key, sha256).await
+                self.copy_to_folder(bucket, cache, (key, sha256)).await
             }
             (MigrationEndpoint::Bucket(from), MigrationEndpoint::Bucket(to)) => {
                 self.copy_between_buckets(from, to, key, sha256).await
             }
             (MigrationEndpoint::Folder(from), MigrationEndpoint::Folder(to)) => {
-                copy_between_folders(from, to, key, sha256).await
+                self.copy_between_folders(from, to, (key, sha256)).await
             }
         };
         match outcome {
@@ -226,6 +266,50 @@ impl Migration<'_> {
             }
             (DestinationState::Folder, MigrationEndpoint::Bucket(_)) => Ok(false),
         }
+    }
+
+    async fn copy_to_folder(
+        &self,
+        bucket: &Bucket,
+        cache: &Cache,
+        (key, sha256): (Key, Sha256),
+    ) -> Result<CopyOutcome, MigrateError> {
+        let Some(record) = bucket.records().read(key, sha256).await? else {
+            return Ok(CopyOutcome::Damaged);
+        };
+        let placed = placement::place(cache, record, self.digests_of(key)).await?;
+        let imported = export::import_record(cache, bucket, placed.record).await?;
+        Ok(placed.effect.outcome(match imported {
+            ImportedRecord::WithObject { size_bytes } => Some(size_bytes),
+            ImportedRecord::RecordOnly => None,
+        }))
+    }
+
+    async fn copy_between_folders(
+        &self,
+        from: &Cache,
+        to: &Cache,
+        (key, sha256): (Key, Sha256),
+    ) -> Result<CopyOutcome, MigrateError> {
+        let source_digests = self.digests_of(key);
+        match export::export_record(from, key, sha256).await? {
+            ExportedRecord::WithObject { record, path } => {
+                let placed = placement::place(to, record, source_digests).await?;
+                let size_bytes = folder_copy::copy_object(to, placed.record, &path).await?;
+                Ok(placed.effect.outcome(Some(size_bytes)))
+            }
+            ExportedRecord::RecordOnly(record) => {
+                let placed = placement::place(to, record, source_digests).await?;
+                export::create_record(to, placed.record).await?;
+                Ok(placed.effect.outcome(None))
+            }
+            ExportedRecord::Damaged => Err(BucketError::Damaged.into()),
+            ExportedRecord::Unreadable => Ok(CopyOutcome::Damaged),
+        }
+    }
+
+    fn digests_of(&self, key: Key) -> &[Sha256] {
+        self.digests.get(&key).map_or(&[], Vec::as_slice)
     }
 
     async fn copy_between_buckets(
@@ -262,41 +346,6 @@ async fn copy_to_bucket(
     match export::export_record(cache, key, sha256).await? {
         ExportedRecord::WithObject { record, path } => put_object(bucket, &record, &path).await,
         ExportedRecord::RecordOnly(record) => put_record(bucket, &record).await,
-        ExportedRecord::Damaged => Err(BucketError::Damaged.into()),
-        ExportedRecord::Unreadable => Ok(CopyOutcome::Damaged),
-    }
-}
-
-async fn copy_to_folder(
-    bucket: &Bucket,
-    cache: &Cache,
-    key: Key,
-    sha256: Sha256,
-) -> Result<CopyOutcome, MigrateError> {
-    let Some(record) = bucket.records().read(key, sha256).await? else {
-        return Ok(CopyOutcome::Damaged);
-    };
-    Ok(match export::import_record(cache, bucket, record).await? {
-        ImportedRecord::WithObject { size_bytes } => CopyOutcome::Copied { size_bytes },
-        ImportedRecord::RecordOnly => CopyOutcome::WithoutObject,
-    })
-}
-
-async fn copy_between_folders(
-    from: &Cache,
-    to: &Cache,
-    key: Key,
-    sha256: Sha256,
-) -> Result<CopyOutcome, MigrateError> {
-    match export::export_record(from, key, sha256).await? {
-        ExportedRecord::WithObject { record, path } => {
-            let size_bytes = folder_copy::copy_object(to, record, &path).await?;
-            Ok(CopyOutcome::Copied { size_bytes })
-        }
-        ExportedRecord::RecordOnly(record) => {
-            export::create_record(to, record).await?;
-            Ok(CopyOutcome::WithoutObject)
-        }
         ExportedRecord::Damaged => Err(BucketError::Damaged.into()),
         ExportedRecord::Unreadable => Ok(CopyOutcome::Damaged),
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::harness::{
     Body, Bucket, Fault, Gateway, Origin, Reply, Run, archive, assert_same, encoded, millpond,
-    object_key,
+    object_key, sha256,
 };
 
 const COUNT: u64 = 5;
@@ -91,6 +91,42 @@ fn migrate_copies_folder_to_buckets_and_back() {
     assert_eq!(origin.total(), asked);
     one.assert_nothing_refused();
     two.assert_nothing_refused();
+}
+
+#[test]
+fn merged_folder_keeps_its_answers() {
+    let origin = Origin::start();
+    let (from, to) = (Gateway::relaying(&origin), Gateway::relaying(&origin));
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    // One of the two orders would change the answer if the smaller digest won.
+    for (number, seeds) in [(0, [1, 2]), (1, [2, 1]), (2, [3, 3])] {
+        for (gateway, seed) in [&from, &to].into_iter().zip(seeds) {
+            let body = archive(seed, 5_000);
+            origin.serve(&path(number), Reply::file(&body));
+            gateway.assert_serves(&origin.url(&path(number)), &body);
+            gateway.await_stored(&origin.url(&path(number)));
+        }
+    }
+    let [source, destination] =
+        [&from, &to].map(|gateway| gateway.cache().to_str().expect("the path is text"));
+    let (run, told) = migrate(folder.path(), source, destination);
+    run.assert_success();
+    assert_eq!(
+        (&told["copied"], &told["other_bytes"], &told["present"]),
+        (&2.into(), &2.into(), &1.into())
+    );
+    let asked = origin.total();
+    for (number, seed) in [(0, 2), (1, 1), (2, 3)] {
+        let url = origin.url(&path(number));
+        to.assert_serves(&url, &archive(seed, 5_000))
+            .assert_cache(&["hit"]);
+    }
+    // The bytes of the source are found by their digest.
+    let other = archive(1, 5_000);
+    let request = to.get(&origin.url(&path(0)));
+    let answer = request.header("X-Expected-Sha256", &sha256(&other)).send();
+    answer.assert_body(200, &other);
+    assert_eq!(origin.total(), asked);
 }
 
 #[test]

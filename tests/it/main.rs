@@ -87,6 +87,7 @@ mod outputs;
 mod overload;
 mod own_address;
 mod parents;
+mod part_files;
 mod pass_through;
 mod path_digests;
 mod peer_processes;

@@ -3,18 +3,25 @@
 //! A later download of the same file resumes it. The file knows no gateway. Its main type is
 //! [`PartFile`].
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 use super::failure::Failure;
 use crate::model::Hasher;
 
 /// End of the name of an unfinished file.
 const SUFFIX: &str = ".millpond.part";
+
+/// Mode of a new file, less the bits of the umask. A file that its group may write is not resumed.
+const FILE_MODE: u32 = 0o644;
+
+/// Mode bits by which other users than the owner may write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Size of the chunks in which a file is hashed, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -48,16 +55,7 @@ impl PartFile {
         path.push(SUFFIX);
         let path = PathBuf::from(path);
         let describe = |why: io::Error| Failure::failed(format!("{}: {why}", path.display()));
-        // In a folder of several users, the name may be a link that another user created.
-        let flags = i32::try_from(OFlags::NOFOLLOW.bits()).expect("flags are small");
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .custom_flags(flags)
-            .open(&path);
-        let file = opened.map_err(describe)?;
+        let file = open_own(&path).map_err(describe)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -135,6 +133,33 @@ impl PartFile {
         self.end = PartEnd::Renamed;
         Ok(())
     }
+}
+
+/// Opens the file at `path` for reading and writing, or creates it. A file that another user can
+/// change is replaced.
+fn open_own(path: &Path) -> io::Result<File> {
+    // In a folder of several users, the name may be a link that another user created, or a pipe,
+    // which would block.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(i32::try_from(flags).expect("flags are small"));
+    match options.open(path) {
+        Ok(file) if is_own(&file.metadata()?) => return Ok(file),
+        Ok(_) => fs::remove_file(path)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::remove_file(path)?,
+        Err(error) => return Err(error),
+    }
+    options.create_new(true).mode(FILE_MODE).open(path)
+}
+
+/// Whether only this user can change the file, and only by this name.
+fn is_own(file: &Metadata) -> bool {
+    let is_private = file.mode() & WRITABLE_BY_OTHERS == 0;
+    file.is_file() && file.uid() == geteuid().as_raw() && file.nlink() == 1 && is_private
 }
 
 impl Write for PartFile {

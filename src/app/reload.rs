@@ -52,7 +52,7 @@ impl Reloadable {
         if needs_restart(&config, &self.started_with) {
             tracing::warn!(
                 "the configuration was reloaded; listen, name, state_dir, proxy, cache, s3, \
-                 fetch, notify, dns and log need a restart"
+                 fetch, dial, notify, dns and log need a restart"
             );
         } else {
             tracing::info!("the configuration was reloaded");
@@ -87,6 +87,7 @@ fn needs_restart(new: &Config, old: &Config) -> bool {
     };
     let are_modules_equal = new.proxy == old_proxy
         && new.fetch == old.fetch
+        && new.dial == old.dial
         && new.notify == old.notify
         && new.dns == old.dns
         && new.log == old.log;

@@ -133,3 +133,12 @@ fn unusable_addresses_are_skipped() {
     }
     assert_eq!(origin.total(), 3);
 }
+
+#[test]
+fn reload_says_that_dial_needs_a_restart() {
+    let mut gateway = Gateway::builder().start();
+    gateway.reload(|builder| builder.set("dial.nameservers", "[\"127.0.0.1:9\"]"));
+    gateway.log().wait_for_line("the restart", |line| {
+        line.contains("dial") && line.contains("need a restart")
+    });
+}

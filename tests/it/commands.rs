@@ -270,8 +270,14 @@ fn import_of_folder_includes_all_files() {
         desk.write(&format!("tree/{name}"), body);
     }
     let base = desk.origin.url("/mirror");
-    desk.operate("import", &["tree", "--url", &base])
-        .assert_success();
+    std::os::unix::fs::symlink(
+        "a-1.0.tar.gz",
+        desk.folder.path().join("tree/link-1.0.tar.gz"),
+    )
+    .expect("a link can be made");
+    let run = desk.operate("import", &["tree", "--url", &base]);
+    run.assert_success();
+    assert!(run.stderr.contains("not imported: 1"), "{}", run.stderr);
     for (name, body) in names.iter().zip(&bodies) {
         desk.gateway
             .assert_serves(&format!("{base}/{}", name.replace(' ', "%20")), body)

@@ -11,6 +11,7 @@ use futures_util::stream::unfold;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Body;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
+use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use super::api_client::{ApiClient, GatewayArgs};
@@ -19,7 +20,7 @@ use super::progress::{FileBar, ProgressBars};
 use super::table::text;
 use super::url_list::FileUrl;
 use crate::cli::exit::FailureCode;
-use crate::cli::output::OutputForm;
+use crate::cli::output::{OutputForm, notice};
 use crate::model::{Algorithm, Digests, Hasher};
 
 /// Size of the chunks in which files are read, in bytes.
@@ -62,7 +63,7 @@ struct Imports {
 impl Import {
     /// Runs the command. If one of several files fails, the others are still imported.
     pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
-        let copies = copies(&self.path, self.url.as_str())?;
+        let Found { copies, skipped } = copies(&self.path, self.url.as_str())?;
         if copies.is_empty() {
             return Err(Failure::usage(format!(
                 "{} holds no files",
@@ -90,6 +91,15 @@ impl Import {
             failed += 1;
             first_code.get_or_insert(failure.code);
         }
+        if skipped > 0 && form == OutputForm::Text {
+            imports.bars.suspend(|| {
+                notice(&format_args!(
+                    "millpond: symbolic links and special files that were not imported: {skipped}\n"
+                ));
+            });
+        } else if skipped > 0 {
+            imports.bars.print_line(&json!({ "skipped": skipped }))?;
+        }
         match first_code {
             None => Ok(()),
             Some(code) if form == OutputForm::Json => Err(Failure::silent(code)),
@@ -101,27 +111,39 @@ impl Import {
     }
 }
 
+/// Files to import.
+#[derive(Default)]
+struct Found {
+    /// Each file with its URL.
+    copies: Vec<(PathBuf, String)>,
+    /// Number of entries that are neither files nor folders.
+    skipped: u64,
+}
+
 /// Returns the files to import, each with its URL.
-fn copies(path: &Path, url: &str) -> Result<Vec<(PathBuf, String)>, Failure> {
+fn copies(path: &Path, url: &str) -> Result<Found, Failure> {
     let describe = |why: &std::io::Error| Failure::usage(format!("{}: {why}", path.display()));
     let metadata = std::fs::metadata(path).map_err(|why| describe(&why))?;
     if metadata.is_dir() {
-        let mut copies = Vec::new();
+        let mut found = Found::default();
         let base = url.trim_end_matches('/');
-        collect(path, base, &mut copies).map_err(|why| describe(&why))?;
-        return Ok(copies);
+        collect(path, base, &mut found).map_err(|why| describe(&why))?;
+        return Ok(found);
     }
     let url = match path.file_name() {
         Some(name) if url.ends_with('/') => format!("{url}{}", encode(&name.to_string_lossy())),
         _ => url.to_owned(),
     };
-    Ok(vec![(path.to_owned(), url)])
+    Ok(Found {
+        copies: vec![(path.to_owned(), url)],
+        skipped: 0,
+    })
 }
 
 /// Collects all files below a folder in the order of their names.
 ///
-/// Symbolic links are not followed, since they may lead out of the folder.
-fn collect(folder: &Path, base: &str, copies: &mut Vec<(PathBuf, String)>) -> std::io::Result<()> {
+/// Symbolic links are not followed, since they may lead out of the folder. They are counted.
+fn collect(folder: &Path, base: &str, found: &mut Found) -> std::io::Result<()> {
     let mut entries = std::fs::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
@@ -130,9 +152,11 @@ fn collect(folder: &Path, base: &str, copies: &mut Vec<(PathBuf, String)>) -> st
         })?;
         let (url, kind) = (format!("{base}/{}", encode(&name)), entry.file_type()?);
         if kind.is_dir() {
-            collect(&entry.path(), &url, copies)?;
+            collect(&entry.path(), &url, found)?;
         } else if kind.is_file() {
-            copies.push((entry.path(), url));
+            found.copies.push((entry.path(), url));
+        } else {
+            found.skipped += 1;
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Lookups by DNS queries of Millpond's own, with the names and servers of the system.
 //!
-//! The cache of responses honours their TTLs, negative ones included. The main type is
+//! The cache of answers honours their TTLs, negative ones included. The main type is
 //! [`BuiltinResolver`].
 
 use std::fs;
@@ -19,6 +19,7 @@ use hickory_resolver::proto::rr::{Name, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 
+use super::answers::{AnswerCache, Found, FoundAddresses};
 use super::error::LookupError;
 use crate::model::{ConfigError, lock};
 
@@ -28,8 +29,8 @@ const SYSTEM_FILES: [&str; 2] = ["/etc/hosts", "/etc/resolv.conf"];
 /// Minimum interval between two looks at [`SYSTEM_FILES`], which are two calls of `stat`.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of cached responses.
-const CACHE_ENTRIES: u64 = 10_000;
+/// Number of whole responses that hickory caches. [`AnswerCache`] keeps a bounded part of each.
+const CACHED_RESPONSES: u64 = 0;
 
 /// Maximum time that an address is cached. An operator who changes a name waits at most this long.
 const MAX_POSITIVE_TTL: Duration = Duration::from_hours(1);
@@ -63,6 +64,7 @@ pub struct BuiltinResolver {
 #[derive(Debug)]
 struct Loaded {
     resolver: TokioResolver,
+    answers: AnswerCache,
     hosts: Hosts,
     versions: FileVersions,
 }
@@ -87,26 +89,33 @@ impl BuiltinResolver {
     ///
     /// # Errors
     /// [`LookupError`] if there is none, or if no name server answers.
-    pub async fn lookup(
-        self: Arc<Self>,
-        host: String,
-        family: Family,
-    ) -> Result<Vec<IpAddr>, LookupError> {
+    pub async fn lookup(self: Arc<Self>, host: String, family: Family) -> Found {
         let loaded = self.loaded();
         let name = Name::from_utf8(&host).map_err(|_| LookupError::NoAddress)?;
         if let Some(listed) = loaded.listed_addresses(&name, family) {
             return listed;
         }
+        if let Some(found) = loaded.answers.get(&host, family) {
+            return found;
+        }
         let response = match family {
             Family::V4 => loaded.resolver.ipv4_lookup(name).await,
             Family::V6 => loaded.resolver.ipv6_lookup(name).await,
         };
-        let response = response.map_err(lookup_error)?;
-        let found = addresses(response.answers());
-        if found.is_empty() {
-            return Err(LookupError::NoAddress);
-        }
-        Ok(found)
+        let (found, valid_until) = match response {
+            Ok(response) => {
+                let found = FoundAddresses::new(addresses(response.answers()));
+                (found, response.valid_until())
+            }
+            Err(error) => {
+                let valid_until = Instant::now() + negative_ttl(&error);
+                (Err(lookup_error(error)), valid_until)
+            }
+        };
+        loaded
+            .answers
+            .insert(host, family, found.clone(), valid_until);
+        found
     }
 
     /// Returns the current resolver. If a system file has changed, it is built again.
@@ -145,9 +154,8 @@ impl Loaded {
         };
         options.timeout = options.timeout.min(MAX_SERVER_TIMEOUT);
         options.num_concurrent_reqs = CONCURRENT_SERVERS;
-        options.cache_size = CACHE_ENTRIES;
+        options.cache_size = CACHED_RESPONSES;
         options.positive_max_ttl = Some(MAX_POSITIVE_TTL);
-        options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
         // The file is read here, because a name that it has in one family is asked in neither.
         options.use_hosts_file = ResolveHosts::Never;
         let provider = TokioRuntimeProvider::default();
@@ -155,6 +163,7 @@ impl Loaded {
         *builder.options_mut() = options;
         Ok(Self {
             resolver: builder.build()?,
+            answers: AnswerCache::new(),
             hosts: Hosts::from_system().unwrap_or_default(),
             versions,
         })
@@ -162,29 +171,23 @@ impl Loaded {
 
     /// Returns the addresses that the hosts file has for a name, or `None` if the file does not
     /// have the name.
-    fn listed_addresses(
-        &self,
-        name: &Name,
-        family: Family,
-    ) -> Option<Result<Vec<IpAddr>, LookupError>> {
+    fn listed_addresses(&self, name: &Name, family: Family) -> Option<Found> {
         let mut name = name.to_lowercase();
         name.set_fqdn(true);
         let listed = |record_type| {
             let found = self
                 .hosts
                 .lookup_static_host(&Query::query(name.clone(), record_type));
-            found.map_or_else(Vec::new, |found| addresses(found.answers()))
+            found
+                .ok_or(LookupError::NoAddress)
+                .and_then(|found| FoundAddresses::new(addresses(found.answers())))
         };
         let (v4, v6) = (listed(RecordType::A), listed(RecordType::AAAA));
         let (own, other) = match family {
             Family::V4 => (v4, v6),
             Family::V6 => (v6, v4),
         };
-        match (own.is_empty(), other.is_empty()) {
-            (false, _) => Some(Ok(own)),
-            (true, false) => Some(Err(LookupError::NoAddress)),
-            (true, true) => None,
-        }
+        (own.is_ok() || other.is_ok()).then_some(own)
     }
 }
 
@@ -210,9 +213,21 @@ fn configured(nameservers: &[SocketAddr]) -> ResolverConfig {
     ResolverConfig::from_name_servers(nameservers.iter().map(server).collect())
 }
 
-fn addresses(records: &[Record]) -> Vec<IpAddr> {
-    let address = |record: &Record| record.data.ip_addr();
-    records.iter().filter_map(address).collect()
+fn addresses(records: &[Record]) -> impl Iterator<Item = IpAddr> {
+    records.iter().filter_map(|record| record.data.ip_addr())
+}
+
+/// Returns how long the absence of a name is cached. Other errors are not cached.
+fn negative_ttl(error: &NetError) -> Duration {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(none)) => none
+            .negative_ttl
+            .map_or(Duration::ZERO, |seconds| {
+                Duration::from_secs(seconds.into())
+            })
+            .min(MAX_NEGATIVE_TTL),
+        _ => Duration::ZERO,
+    }
 }
 
 fn lookup_error(error: NetError) -> LookupError {

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
+use super::answers::Extent;
 use super::error::LookupError;
 use super::lookup_table::SharedLookup;
 use super::resolver::NameLookup;
@@ -29,6 +30,8 @@ pub struct AddressCandidates {
     /// Family of the next address, if it has one.
     next_is_v4: bool,
     has_forbidden: bool,
+    /// Part of the name's addresses that the lookups have returned.
+    extent: Extent,
     last_error: LookupError,
 }
 
@@ -49,6 +52,7 @@ impl AddressCandidates {
             v4: VecDeque::new(),
             next_is_v4: false,
             has_forbidden: false,
+            extent: Extent::All,
             last_error: LookupError::NoAddress,
         }
     }
@@ -67,23 +71,24 @@ impl AddressCandidates {
     }
 
     /// Returns one known address.
-    pub fn of_address(address: SocketAddr, verdict: AddressVerdict) -> Self {
+    pub fn of_address(address: SocketAddr) -> Self {
         let mut candidates = Self::new(address.port());
-        candidates.add(address.ip(), verdict);
+        candidates.add(address.ip());
         candidates
     }
 
     /// Waits for the next result of a lookup. Returns `None` if all lookups have ended.
-    pub async fn receive(&mut self, check: impl Fn(IpAddr) -> AddressVerdict) -> Option<()> {
+    pub async fn receive(&mut self) -> Option<()> {
         match self.lookups.next().await? {
             Ok(found) => {
                 // The system sorts by preference, with both families in one result.
                 if self.lookups.is_empty() && self.v6.is_empty() && self.v4.is_empty() {
-                    self.next_is_v4 = found.first().is_some_and(IpAddr::is_ipv4);
+                    self.next_is_v4 = found.addresses().first().is_some_and(IpAddr::is_ipv4);
                 }
-                for address in found.iter() {
-                    self.add(*address, check(*address));
+                for address in found.addresses() {
+                    self.add(*address);
                 }
+                self.extent = self.extent.max(found.extent());
             }
             // The absence of one family says nothing about the other.
             Err(LookupError::NoAddress) => {}
@@ -92,11 +97,7 @@ impl AddressCandidates {
         Some(())
     }
 
-    fn add(&mut self, address: IpAddr, verdict: AddressVerdict) {
-        if verdict == AddressVerdict::Forbidden {
-            self.has_forbidden = true;
-            return;
-        }
+    fn add(&mut self, address: IpAddr) {
         let family = match address {
             IpAddr::V4(_) => &mut self.v4,
             IpAddr::V6(_) => &mut self.v6,
@@ -104,8 +105,21 @@ impl AddressCandidates {
         family.push_back(SocketAddr::new(address, self.port));
     }
 
-    /// Removes and returns the next address. The one after it has the other family.
-    pub fn take_next(&mut self) -> Option<SocketAddr> {
+    /// Removes and returns the next allowed address. The one after it has the other family.
+    ///
+    /// An address is checked when it is about to be tried, because a check reads the addresses of
+    /// this machine.
+    pub fn take_next(&mut self, check: impl Fn(IpAddr) -> AddressVerdict) -> Option<SocketAddr> {
+        while let Some(address) = self.pop_next() {
+            match check(address.ip()) {
+                AddressVerdict::Allowed => return Some(address),
+                AddressVerdict::Forbidden => self.has_forbidden = true,
+            }
+        }
+        None
+    }
+
+    fn pop_next(&mut self) -> Option<SocketAddr> {
         let next = if self.next_is_v4 {
             self.v4.pop_front().or_else(|| self.v6.pop_front())
         } else {
@@ -124,9 +138,11 @@ impl AddressCandidates {
         !self.lookups.is_empty() && self.v6.is_empty()
     }
 
-    /// Whether policy forbids one of the addresses.
-    pub fn has_forbidden(&self) -> bool {
-        self.has_forbidden
+    /// Checks all addresses. Returns whether the name has one, and policy forbids none.
+    pub fn all_allowed(mut self, check: impl Fn(IpAddr) -> AddressVerdict) -> bool {
+        let has_allowed = self.take_next(&check).is_some();
+        while self.take_next(&check).is_some() {}
+        has_allowed && !self.has_forbidden && self.extent == Extent::All
     }
 
     /// Returns why there was no address.

@@ -96,9 +96,7 @@ impl Dialer {
     ) -> Result<TcpStream, DialError> {
         let check = |address: IpAddr| self.check(address, reach);
         let candidates = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) => {
-                AddressCandidates::of_address(SocketAddr::new(address, port), check(address))
-            }
+            Ok(address) => AddressCandidates::of_address(SocketAddr::new(address, port)),
             Err(_) => AddressCandidates::of_lookup(self.resolver.look_up(host, asker), port),
         };
         let raced = timeout(self.connect_timeout, race(candidates, check))
@@ -128,9 +126,9 @@ impl Dialer {
         let lookup = self.resolver.look_up(host, admitted.client());
         let mut candidates = AddressCandidates::of_lookup(lookup, 0);
         let all_known = timeout(wait, async {
-            while candidates.receive(check).await.is_some() {}
+            while candidates.receive().await.is_some() {}
         });
-        all_known.await.is_ok() && candidates.has_next() && !candidates.has_forbidden()
+        all_known.await.is_ok() && candidates.all_allowed(check)
     }
 
     fn check(&self, address: IpAddr, reach: Reach) -> AddressVerdict {

@@ -5,14 +5,12 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Found;
 use super::builtin::Family;
-use super::error::LookupError;
 use crate::limits::ClientNet;
 
 /// Maximum number of concurrent lookups. Each has a socket. A lookup with an answer takes
@@ -24,9 +22,6 @@ const MAX_LOOKUPS_OF_CLIENT: usize = MAX_LOOKUPS / 4 * 3;
 
 /// Maximum number of clients that a lookup counts for. Further ones only wait for it.
 const MAX_ASKERS: usize = 8;
-
-/// Result of a lookup.
-pub type Found = Result<Arc<[IpAddr]>, LookupError>;
 
 /// Lookup in progress. It ends if all its clones are dropped.
 pub type SharedLookup = Shared<BoxFuture<'static, Found>>;

@@ -4,6 +4,7 @@
 //! [`Dialer`] looks up the addresses of a host ([`resolver`]), and races connections to those that
 //! policy allows ([`race`]). Its main type is [`Dialer`].
 
+mod answers;
 mod builtin;
 mod candidates;
 mod config;

@@ -35,7 +35,7 @@ pub enum RaceError {
 
 /// Connects to the first address that answers. The other attempts are dropped.
 ///
-/// The race itself has no deadline. `check` decides about every address that a lookup returns.
+/// The race itself has no deadline. `check` decides about each address before it is tried.
 ///
 /// # Errors
 /// [`RaceError`] if all addresses have failed.
@@ -57,7 +57,7 @@ pub async fn race(
                     next_start = Instant::now();
                 }
             },
-            Some(()) = candidates.receive(&check), if started < MAX_ATTEMPTS => {
+            Some(()) = candidates.receive(), if started < MAX_ATTEMPTS => {
                 if started == 0 {
                     next_start = Instant::now();
                     if candidates.awaits_preferred() {
@@ -66,7 +66,7 @@ pub async fn race(
                 }
             }
             () = sleep_until(next_start), if may_start => {
-                if let Some(address) = candidates.take_next() {
+                if let Some(address) = candidates.take_next(&check) {
                     attempts.push(connect(address));
                     started += 1;
                     next_start = Instant::now() + ATTEMPT_DELAY;

@@ -10,10 +10,11 @@ use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Found;
 use super::builtin::{BuiltinResolver, Family};
 use super::config::{Config, ResolverKind};
 use super::error::LookupError;
-use super::lookup_table::{Asker, Found, LookupKey, LookupTable, SharedLookup};
+use super::lookup_table::{Asker, LookupKey, LookupTable, SharedLookup};
 use super::system::SystemResolver;
 use crate::model::{ConfigError, lock};
 
@@ -93,9 +94,8 @@ async fn run(backend: Backend, key: LookupKey, displaced: CancellationToken) -> 
             (Backend::System(resolver), _) => resolver.lookup(host).await,
         }
     };
-    let found = tokio::select! {
+    tokio::select! {
         found = timeout(LOOKUP_TIMEOUT, lookup) => found.unwrap_or(Err(LookupError::Timeout)),
         () = displaced.cancelled() => Err(LookupError::Displaced),
-    };
-    found.map(Arc::from)
+    }
 }

@@ -3,12 +3,13 @@
 //! `getaddrinfo` cannot be cancelled. A lookup that its caller has given up keeps its thread until
 //! the system's own timeout. No other work uses these threads. The main type is [`SystemResolver`].
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::{Semaphore, oneshot};
 
+use super::answers::{Found, FoundAddresses};
 use super::error::LookupError;
 
 /// Maximum number of threads, and so of concurrent calls of `getaddrinfo`.
@@ -34,7 +35,7 @@ impl SystemResolver {
     ///
     /// # Errors
     /// [`LookupError::NoAddress`], or [`LookupError::Failed`] if no thread can be started.
-    pub async fn lookup(self, host: String) -> Result<Vec<IpAddr>, LookupError> {
+    pub async fn lookup(self, host: String) -> Found {
         let permit = self.threads.acquire_owned().await;
         let (sender, receiver) = oneshot::channel();
         thread::Builder::new()
@@ -48,7 +49,7 @@ impl SystemResolver {
             })
             .map_err(|error| LookupError::Failed(error.to_string()))?;
         match receiver.await {
-            Ok(Ok(found)) => Ok(found.iter().map(SocketAddr::ip).collect()),
+            Ok(Ok(found)) => FoundAddresses::new(found.iter().map(SocketAddr::ip)),
             // The standard library does not pass on why the name has no address.
             Ok(Err(_)) | Err(_) => Err(LookupError::NoAddress),
         }

@@ -142,3 +142,26 @@ fn reload_says_that_dial_needs_a_restart() {
         line.contains("dial") && line.contains("need a restart")
     });
 }
+
+#[test]
+fn long_answers_are_cut() {
+    let (server, origin) = (NameServer::start(), Origin::start());
+    let body = archive(9, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    let forbidden = |count: u8| (0..count).map(|last| [10, 0, 0, last].into());
+    for (name, before) in [("last", 15), ("cut", 16), ("long", 200)] {
+        let list = forbidden(before).chain([[127, 0, 0, 1].into()]).collect();
+        let name = format!("{name}.example.test");
+        server.script(&name, A, vec![DnsReply::Addresses(list, 300)]);
+    }
+    let gateway = resolving(&server).origin(&origin).start();
+    for (name, status) in [("last", 200), ("cut", 403), ("long", 403)] {
+        let url = format!("http://{name}.example.test:{}{PATH}", origin.port());
+        // The second answer comes from the cache.
+        for _ in 0..2 {
+            let answer = gateway.get(&url).send();
+            assert_eq!(answer.status, status, "{name}: {}", answer.text());
+        }
+        assert_eq!(server.count(&format!("{name}.example.test"), A), 1);
+    }
+}

@@ -307,6 +307,13 @@ fn client_is_redirected_only_to_known_hosts() {
     server.serve("mixed.example.test", &["127.0.0.1", "10.0.0.1"]);
     server.serve("private.example.test", &["10.0.0.1"]);
     server.silence("silent.example.test");
+    // A client may choose an address that Millpond has not kept.
+    let many: Vec<_> = (0..20).map(|_| [127, 0, 0, 1].into()).collect();
+    let hidden = [&many[..], &[[10, 0, 0, 1].into()]].concat();
+    for (name, list) in [("many", many), ("hidden", hidden)] {
+        let name = format!("{name}.example.test");
+        server.script(&name, A, vec![DnsReply::Addresses(list, 300)]);
+    }
     let gateway = resolving(&server, &origin)
         .text("gateway.miss", "redirect")
         .text("fetch.connect_timeout", "1s")
@@ -314,6 +321,8 @@ fn client_is_redirected_only_to_known_hosts() {
     for (name, status) in [
         ("known", 302),
         ("mixed", 200),
+        ("many", 200),
+        ("hidden", 200),
         ("private", 403),
         ("silent", 504),
     ] {

@@ -16,7 +16,7 @@ use actix_http::{Request, h1};
 use actix_service::Service as _;
 use actix_service::boxed::BoxService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::access_log::RequestLog;
 use super::client_info::{Port, canonical_address, is_own_authority};
@@ -147,7 +147,8 @@ async fn serve_either(
 ) -> io::Result<()> {
     accept(&mut client.stream, routes.service.name.as_str()).await?;
     client.log.set_status(200);
-    let idle_timeout = routes.service.proxy.tunnel_idle_timeout.0;
+    // One deadline for all first bytes. A client that sends one at a time must not extend it.
+    let deadline = Instant::now() + routes.service.proxy.tunnel_idle_timeout.0.min(HEAD_TIMEOUT);
     let found = loop {
         match FirstBytes::classify(&client.early) {
             FirstBytes::Undecided => {}
@@ -160,7 +161,7 @@ async fn serve_either(
                 0 => break FirstBytes::Other,
                 _ => client.early.extend_from_slice(&byte),
             },
-            () = tokio::time::sleep(idle_timeout) => break FirstBytes::Other,
+            () = sleep_until(deadline) => break FirstBytes::Other,
         }
     };
     if found == FirstBytes::Http {

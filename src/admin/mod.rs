@@ -13,4 +13,4 @@ mod wrong_tokens;
 pub use error::AdminError;
 pub use import::{ImportUpload, KindCheck};
 pub use service::AdminService;
-pub use token::{Operator, Permission, Reader, Tokens, check_tokens};
+pub use token::{ListReader, Operator, Permission, Tokens, check_tokens};

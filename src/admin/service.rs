@@ -13,7 +13,7 @@ use futures_util::Stream;
 use super::error::{AdminError, Needed};
 use super::import::{ImportUpload, KindCheck, UploadBounds, stage_upload};
 use super::storage_error::storage_error;
-use super::token::{Operator, Permission, Reader, Tokens};
+use super::token::{ListReader, Operator, Permission, Tokens};
 use super::wrong_tokens::WrongTokens;
 use crate::cache::{
     Cache, DiskUsage, EvictResult, ListedTarget, PinnedTarget, RecordStatus, RemovedTarget,
@@ -149,7 +149,7 @@ impl AdminService {
     /// [`RequestError::Unavailable`] if the cache cannot be read.
     pub async fn list(
         &self,
-        _: &Reader,
+        _: &ListReader,
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<ListedTarget>, AdminError> {

@@ -1,5 +1,5 @@
-//! Tokens of operators and readers. With the operator token, a request may change the cache. With any
-//! token, it may read lists and incidents.
+//! Tokens of operators and readers. With the operator token, a request may change the cache. With
+//! any token, it may read lists and incidents.
 //!
 //! The main type is [`Tokens`].
 
@@ -31,17 +31,17 @@ const MAX_READER_TOKENS: usize = 64;
 #[derive(Debug)]
 pub struct Operator(());
 
-/// Proof that a request has the operator token or a reader token. Only [`Tokens::authorize`] creates
-/// one.
+/// Proof that a request has the operator token or a reader token. Only [`Tokens::authorize`]
+/// creates one.
 #[derive(Debug)]
-pub struct Reader(());
+pub struct ListReader(());
 
 /// What the token of a request permits.
 #[derive(Debug)]
 pub enum Permission {
     /// The request has no token.
     Public,
-    Read(Reader),
+    Read(ListReader),
     Operate(Operator),
 }
 
@@ -61,9 +61,9 @@ impl Permission {
     ///
     /// # Errors
     /// [`AdminError::Unauthorized`] without a token.
-    pub fn into_reader(self) -> Result<Reader, AdminError> {
+    pub fn into_reader(self) -> Result<ListReader, AdminError> {
         match self {
-            Self::Operate(_) => Ok(Reader(())),
+            Self::Operate(_) => Ok(ListReader(())),
             Self::Read(reader) => Ok(reader),
             Self::Public => Err(AdminError::Unauthorized(Needed::ReaderToken)),
         }
@@ -79,8 +79,8 @@ enum TokenError {
     NotVisibleAscii,
 }
 
-/// All valid tokens, stored as keyed hashes. The time of a comparison reveals neither a token nor its
-/// length.
+/// All valid tokens, stored as keyed hashes. The time of a comparison reveals neither a token nor
+/// its length.
 pub struct Tokens {
     tag: Hmac<Sha256>,
     operator: Vec<u8>,
@@ -94,8 +94,8 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Loads the configured tokens. Without a configured operator token, that of the state folder is
-    /// loaded. If there is none, a token is generated and stored there.
+    /// Loads the configured tokens. Without a configured operator token, that of the state folder
+    /// is loaded. If there is none, a token is generated and stored there.
     ///
     /// # Errors
     /// [`ConfigError`] if a key is invalid, or the file of the state folder cannot be used.
@@ -130,7 +130,7 @@ impl Tokens {
             return Some(Permission::Operate(Operator(())));
         }
         let is_reader = self.readers.iter().any(matches);
-        is_reader.then_some(Permission::Read(Reader(())))
+        is_reader.then_some(Permission::Read(ListReader(())))
     }
 }
 

@@ -46,8 +46,8 @@ pub fn read(layout: &Layout, sha256: Sha256) -> Option<Digests> {
     })
 }
 
-/// Stores the digests of an object. A file that exists is replaced. Of a body that is not published,
-/// nothing is stored.
+/// Stores the digests of an object. A file that exists is replaced. Of a body that is not
+/// published, nothing is stored.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails.

@@ -1,5 +1,5 @@
-//! Registry of the in-flight fetches of this process, one for each target and purpose. The main type
-//! is [`InFlightMap`].
+//! Registry of the in-flight fetches of this process, one for each target and purpose. The main
+//! type is [`InFlightMap`].
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -139,8 +139,8 @@ impl FetchTask<'_> {
         }
     }
 
-    /// Fetches what the origin has now, beside the answer. Another source may have older bytes, which
-    /// nothing but a client vouches for.
+    /// Fetches what the origin has now, beside the answer. Another source may have older bytes,
+    /// which nothing but a client vouches for.
     async fn fetch_other_bytes(
         &mut self,
         leased: &LeaseOutcome,
@@ -218,8 +218,8 @@ impl FetchTask<'_> {
         download_from_sources(self, download, max_attempts).await
     }
 
-    /// Looks for the bytes that answer for the target. Another process may have stored them since the
-    /// look-up of the request.
+    /// Looks for the bytes that answer for the target. Another process may have stored them since
+    /// the look-up of the request.
     async fn find_answer(&self, required: &ExpectedDigests) -> Result<FoundContent, FetchError> {
         let records = match self.read_records().await? {
             TargetLookup::Known(records) => records,

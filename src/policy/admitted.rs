@@ -173,9 +173,14 @@ impl Admitted {
         name.unwrap_or_else(|| self.target.path())
     }
 
-    /// Returns whether the name is that of a source file or an archive.
-    pub(super) fn names_source(&self) -> bool {
-        FileType::names_source(self.file_path())
+    /// Returns whether the name is that of a source file or an archive, and the media type that of a
+    /// recording. Some suffixes of source files are those of recordings, too.
+    pub(super) fn contradicts_media_type(&self, content_type: &str) -> bool {
+        let top_level = content_type.trim_start().split('/').next();
+        let is_recording = top_level.is_some_and(|name| {
+            name.eq_ignore_ascii_case("audio") || name.eq_ignore_ascii_case("video")
+        });
+        is_recording && FileType::names_source(self.file_path())
     }
 
     /// Returns whether an HTML body may be the right response, because the name promises no file

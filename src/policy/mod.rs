@@ -23,7 +23,7 @@ mod rules;
 mod source_list;
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 
@@ -51,7 +51,7 @@ use crate::limits::{
     ClientLimits, ClientNet, ClientShare, LimitsConfig, PendingTransfer, PoolClient,
     TooManyNewTargets, TransferKind,
 };
-use crate::model::{ConfigError, Scheme, Sha256, Size, Target};
+use crate::model::{ConfigError, Scheme, Sha256, Size, Target, lock};
 use admitted::NetworkUse;
 use checksum_file::ChecksumFile;
 use rules::Rules;
@@ -101,10 +101,7 @@ impl Policy {
         let (checksum_file, checksums) = ChecksumFile::read(&config.checksums_file)?;
         self.rules
             .store(Arc::new(Rules::new(config, rules, parents)?));
-        *self
-            .checksum_file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = checksum_file;
+        *lock(&self.checksum_file) = checksum_file;
         self.checksums.store(Arc::new(checksums));
         self.limits
             .store(Arc::new(self.limits.load().with_config(limits)));
@@ -113,10 +110,7 @@ impl Policy {
 
     /// Reloads the checksum file if it has changed. An invalid file is logged once and not used.
     pub fn reload_checksum_file_if_changed(&self) {
-        let mut file = self
-            .checksum_file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut file = lock(&self.checksum_file);
         match file.read_if_changed() {
             None => {}
             Some(Ok(checksums)) => {
@@ -228,9 +222,8 @@ impl Policy {
         self.limits.load().prune_idle();
     }
 
-    /// Checks a client's target as far as possible before its host is resolved.
-    ///
-    /// If a rule stores it under a canonical alias, the alias is checked too and admitted instead.
+    /// Checks a client's target as far as possible before its host is resolved. If a rule stores it
+    /// under a canonical alias, the alias is checked too and admitted instead.
     ///
     /// # Errors
     /// The first rule that denies the target.
@@ -369,16 +362,15 @@ impl Policy {
         })
     }
 
-    /// Returns whether a connection to `address` is allowed.
-    ///
-    /// Call it for every resolved address, and connect only to the address that was checked.
+    /// Returns whether a connection to `address` is allowed. Call it for every resolved address, and
+    /// connect only to the address that was checked.
     #[must_use]
     pub fn may_connect_to(&self, address: IpAddr) -> bool {
         self.rules.load().may_connect_to(address)
     }
 
     /// Checks the head of an origin's response for a target: its media type and its length in
-    /// bytes. The media type of a recording says nothing about a source file or an archive.
+    /// bytes. A media type that contradicts the name does not count.
     ///
     /// # Errors
     /// [`PolicyDenied::ContentType`] or [`PolicyDenied::TooLarge`].
@@ -388,8 +380,7 @@ impl Policy {
         content_type: Option<&str>,
         length: Option<u64>,
     ) -> Result<(), PolicyDenied> {
-        let is_mistaken = |value: &&str| is_recording_type(value) && admitted.names_source();
-        let content_type = content_type.filter(|value| !is_mistaken(value));
+        let content_type = content_type.filter(|value| !admitted.contradicts_media_type(value));
         self.rules.load().admit_body(content_type, length)
     }
 
@@ -406,12 +397,4 @@ impl Policy {
     pub fn max_object_size(&self) -> Size {
         self.rules.load().max_object_size()
     }
-}
-
-/// Returns whether a media type is one of audio or video.
-fn is_recording_type(content_type: &str) -> bool {
-    let top_level = content_type.trim_start().split('/').next();
-    top_level.is_some_and(|name| {
-        name.eq_ignore_ascii_case("audio") || name.eq_ignore_ascii_case("video")
-    })
 }

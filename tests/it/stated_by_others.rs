@@ -8,8 +8,8 @@ use crate::harness::{
 
 const PATH: &str = "/x-1.0.tar.gz";
 
-/// Starts a parent whose answer is `answer` and that also has `other`, and a child of it. The origin
-/// is away.
+/// Starts a parent whose answer is `answer` and that also has `other`, and a child of it. The
+/// origin is away.
 fn family(origin: &Origin, answer: &Body, other: &Body) -> (Gateway, Gateway) {
     let parent = Gateway::relaying(origin);
     let url = origin.url(PATH);

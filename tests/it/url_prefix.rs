@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::harness::{DATE, Ended, Gateway, NameServer, Origin, Reply, Waiting, archive, sha256};
 
+const NETWORKS: &str = r#"["127.0.0.0/8", "192.0.2.0/24"]"#;
 const PATH: &str = "/pub/x-1.0.tar.gz";
 
 #[test]
@@ -46,10 +47,7 @@ fn bare_host_name_means_https() {
         .port(443)
         .text("fetch.egress_proxy", &egress.url(""))
         .set("dial.nameservers", &format!("[\"{}\"]", names.address()))
-        .set(
-            "policy.allow_networks",
-            "[\"127.0.0.0/8\", \"192.0.2.0/24\"]",
-        )
+        .set("policy.allow_networks", NETWORKS)
         .one_attempt()
         .set("fetch.breaker_failures", "0")
         .start();

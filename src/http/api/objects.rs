@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::query::Query;
 use super::response::{ApiResponse, date, digests, ok, redacted_url};
-use crate::admin::{AdminError, AdminService, ImportUpload, KindCheck, Operator, Reader};
+use crate::admin::{AdminError, AdminService, ImportUpload, KindCheck, ListReader, Operator};
 use crate::cache::ListedTarget;
 use crate::gateway::{DigestRequest, Gateway, RequestError};
 use crate::http::parse_request::{read_conditions, read_expected, read_range, single};
@@ -27,7 +27,7 @@ const MAX_PAGE_LENGTH: usize = 1000;
 /// targets, or none, if a filter excludes the others.
 pub async fn list(
     admin: &AdminService,
-    reader: &Reader,
+    reader: &ListReader,
     mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     let (after, limit) = (query.after()?, query.limit(MAX_PAGE_LENGTH)?);

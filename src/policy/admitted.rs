@@ -173,8 +173,8 @@ impl Admitted {
         name.unwrap_or_else(|| self.target.path())
     }
 
-    /// Returns whether the name is that of a source file or an archive, and the media type that of a
-    /// recording. Some suffixes of source files are those of recordings, too.
+    /// Returns whether the name is that of a source file or an archive, and the media type that of
+    /// a recording. Some suffixes of source files are those of recordings, too.
     pub(super) fn contradicts_media_type(&self, content_type: &str) -> bool {
         let top_level = content_type.trim_start().split('/').next();
         let is_recording = top_level.is_some_and(|name| {

@@ -362,8 +362,8 @@ impl Policy {
         })
     }
 
-    /// Returns whether a connection to `address` is allowed. Call it for every resolved address, and
-    /// connect only to the address that was checked.
+    /// Returns whether a connection to `address` is allowed. Call it for every resolved address,
+    /// and connect only to the address that was checked.
     #[must_use]
     pub fn may_connect_to(&self, address: IpAddr) -> bool {
         self.rules.load().may_connect_to(address)

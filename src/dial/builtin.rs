@@ -20,7 +20,7 @@ use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 
 use super::answers::{AnswerCache, Found, FoundAddresses};
-use super::error::LookupError;
+use super::error::{LookupError, OwnShortage};
 use crate::model::{ConfigError, lock};
 
 /// Files of the system. A change of one replaces the resolver.
@@ -241,6 +241,10 @@ fn lookup_error(error: NetError) -> LookupError {
             LookupError::NoAddress
         }
         NetError::Timeout => LookupError::Timeout,
+        NetError::Io(io) => match OwnShortage::of_io(&io) {
+            Some(shortage) => shortage.into(),
+            None => LookupError::Failed(io.to_string()),
+        },
         error => LookupError::Failed(error.to_string()),
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::candidates::{AddressCandidates, AddressVerdict, NoCandidate};
 use super::config::Config;
-use super::error::DialError;
+use super::error::{DialError, OwnShortage};
 use super::lookup_table::Asker;
 use super::race::{RaceError, race};
 use super::resolver::Resolver;
@@ -86,7 +86,8 @@ impl Dialer {
     /// [`DialError::Forbidden`] if none of its addresses is allowed, [`DialError::Unresolved`],
     /// [`DialError::LookupTimeout`] or [`DialError::LookupFailed`] if none is known,
     /// [`DialError::Refused`] or [`DialError::Unreachable`] if all have failed,
-    /// [`DialError::Timeout`] after the connect timeout.
+    /// [`DialError::Timeout`] after the connect timeout, [`DialError::Shortage`] if this process
+    /// lacks a resource.
     pub async fn connect_to_host(
         &self,
         host: &str,
@@ -110,7 +111,10 @@ impl Dialer {
             RaceError::Unreachable(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 DialError::Refused(host.to_owned())
             }
-            RaceError::Unreachable(_) => DialError::Unreachable(host.to_owned()),
+            RaceError::Unreachable(error) => match OwnShortage::of_io(&error) {
+                Some(shortage) => DialError::Shortage(host.to_owned(), shortage),
+                None => DialError::Unreachable(host.to_owned()),
+            },
         })
     }
 

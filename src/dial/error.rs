@@ -1,5 +1,9 @@
 //! Errors of lookups and connections. The main type is [`DialError`]. It knows no protocol.
 
+use std::io;
+
+use rustix::io::Errno;
+
 /// Error returned when a connection cannot be opened. Each variant contains the host.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
@@ -20,6 +24,21 @@ pub enum DialError {
     Unreachable(String),
     #[error("connection to {0} timed out")]
     Timeout(String),
+    /// Millpond itself lacks a resource. It says nothing about the host.
+    #[error("cannot connect to {0} now, because {1}")]
+    Shortage(String, OwnShortage),
+}
+
+/// Resource that this process lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OwnShortage {
+    /// Newer lookups needed the place of this one. Its client had more than any other.
+    #[error("too many lookups wait for a response")]
+    Lookups,
+    #[error("no thread for a lookup can be started")]
+    Threads,
+    #[error("too many files or sockets are open")]
+    Descriptors,
 }
 
 /// Reason why a lookup has no result.
@@ -33,9 +52,18 @@ pub enum LookupError {
     /// The name server's own text, such as a response code.
     #[error("the name server failed: {0}")]
     Failed(String),
-    /// Newer lookups needed the place of this one. Its client had more than any other.
-    #[error("too many lookups wait for a response")]
-    Displaced,
+    #[error(transparent)]
+    Shortage(#[from] OwnShortage),
+}
+
+impl OwnShortage {
+    /// Returns the shortage that a system call has reported, if it is one.
+    pub(super) fn of_io(error: &io::Error) -> Option<Self> {
+        match Errno::from_io_error(error)? {
+            Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM => Some(Self::Descriptors),
+            _ => None,
+        }
+    }
 }
 
 impl DialError {
@@ -44,6 +72,7 @@ impl DialError {
         match error {
             LookupError::NoAddress => Self::Unresolved(host.to_owned()),
             LookupError::Timeout => Self::LookupTimeout(host.to_owned()),
+            LookupError::Shortage(shortage) => Self::Shortage(host.to_owned(), shortage),
             error => Self::LookupFailed(host.to_owned(), error),
         }
     }

@@ -17,5 +17,5 @@ mod system;
 
 pub use config::{Config, ResolverKind};
 pub use dialer::{Dialer, Reach};
-pub use error::{DialError, LookupError};
+pub use error::{DialError, LookupError, OwnShortage};
 pub use lookup_table::Asker;

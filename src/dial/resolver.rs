@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::answers::Found;
 use super::builtin::{BuiltinResolver, Family};
 use super::config::{Config, ResolverKind};
-use super::error::LookupError;
+use super::error::{LookupError, OwnShortage};
 use super::lookup_table::{Asker, LookupKey, LookupTable, SharedLookup};
 use super::system::SystemResolver;
 use crate::model::{ConfigError, lock};
@@ -96,6 +96,6 @@ async fn run(backend: Backend, key: LookupKey, displaced: CancellationToken) -> 
     };
     tokio::select! {
         found = timeout(LOOKUP_TIMEOUT, lookup) => found.unwrap_or(Err(LookupError::Timeout)),
-        () = displaced.cancelled() => Err(LookupError::Displaced),
+        () = displaced.cancelled() => Err(OwnShortage::Lookups.into()),
     }
 }

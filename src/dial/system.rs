@@ -10,7 +10,7 @@ use std::thread;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::answers::{Found, FoundAddresses};
-use super::error::LookupError;
+use super::error::{LookupError, OwnShortage};
 
 /// Maximum number of threads, and so of concurrent calls of `getaddrinfo`.
 const MAX_THREADS: usize = 64;
@@ -34,7 +34,7 @@ impl SystemResolver {
     /// Looks up all addresses of `host`, in the system's order.
     ///
     /// # Errors
-    /// [`LookupError::NoAddress`], or [`LookupError::Failed`] if no thread can be started.
+    /// [`LookupError::NoAddress`], or [`LookupError::Shortage`] if no thread can be started.
     pub async fn lookup(self, host: String) -> Found {
         let permit = self.threads.acquire_owned().await;
         let (sender, receiver) = oneshot::channel();
@@ -47,7 +47,10 @@ impl SystemResolver {
                 // If the caller has given up, the result is dropped.
                 sender.send(found.map(Iterator::collect::<Vec<_>>)).ok();
             })
-            .map_err(|error| LookupError::Failed(error.to_string()))?;
+            .map_err(|error| {
+                tracing::warn!(%error, "cannot start a thread for a lookup");
+                LookupError::from(OwnShortage::Threads)
+            })?;
         match receiver.await {
             Ok(Ok(found)) => FoundAddresses::new(found.iter().map(SocketAddr::ip)),
             // The standard library does not pass on why the name has no address.

@@ -137,7 +137,7 @@ impl<'a> SourceLoop<'a> {
             Some(FetchError::Origin(error)) if !last.is_redirected && !last.has_answered => {
                 match error.host_fault() {
                     Some(fault) => circuits.record_failure(admitted, fault, error),
-                    None if matches!(error, OriginError::Denied(_)) => {}
+                    None if matches!(error, OriginError::Denied(_)) || error.is_own_shortage() => {}
                     None => circuits.record_success(admitted),
                 }
             }

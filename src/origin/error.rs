@@ -112,10 +112,21 @@ impl OriginError {
         )
     }
 
+    /// Returns whether this process lacked a resource, so that the error says nothing about the
+    /// host.
+    #[must_use]
+    pub fn is_own_shortage(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable(ConnectionFault::Dial(DialError::Shortage(..)))
+        )
+    }
+
     /// Returns the fault of the host, or `None` if only the request for this target failed.
     #[must_use]
     pub fn host_fault(&self) -> Option<HostFault> {
         match self {
+            _ if self.is_own_shortage() => None,
             Self::TlsFailure(_)
             | Self::Unreachable(
                 ConnectionFault::Dial(_)

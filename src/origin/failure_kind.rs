@@ -46,7 +46,9 @@ impl FailureKind {
             ConnectionFault::Dial(DialError::Refused(_)) => Self::ConnectionRefused,
             ConnectionFault::Dial(DialError::Timeout(_))
             | ConnectionFault::Timeout(TimeoutPhase::Connect) => Self::ConnectTimeout,
-            ConnectionFault::Dial(DialError::Unreachable(_) | DialError::Forbidden(_))
+            ConnectionFault::Dial(
+                DialError::Unreachable(_) | DialError::Forbidden(_) | DialError::Shortage(..),
+            )
             | ConnectionFault::Connect(_) => Self::ConnectionFailed,
             ConnectionFault::Timeout(TimeoutPhase::Response) => Self::ResponseTimeout,
             ConnectionFault::Timeout(TimeoutPhase::Body) | ConnectionFault::TooSlow => {

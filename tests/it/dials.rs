@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use hickory_proto::rr::RecordType::{A, AAAA};
 
 use crate::harness::{
-    Builder, DnsReply, FtpServer, Gateway, NameServer, Origin, Reply, SilentAddress, archive,
+    Builder, DnsReply, FtpServer, Gateway, NameServer, Origin, Reply, SilentAddress, Waiting,
+    archive, eventually,
 };
 use crate::tunnel::connect;
 
@@ -164,4 +165,42 @@ fn long_answers_are_cut() {
         }
         assert_eq!(server.count(&format!("{name}.example.test"), A), 1);
     }
+}
+
+#[test]
+fn own_shortage_opens_no_circuit() {
+    let (server, origin) = (NameServer::start(), Origin::start());
+    let body = archive(10, 5000);
+    origin.serve(PATH, Reply::file(&body));
+    let late = DnsReply::Addresses(vec![[127, 0, 0, 1].into()], 300);
+    server.script("x.example.test", A, vec![DnsReply::Silence, late]);
+    for number in 0..400 {
+        server.silence(&format!("dead-{number}.example.test"));
+    }
+    let gateway = resolving(&server)
+        .origin(&origin)
+        .set("limits.burst", "5000")
+        .set("fetch.breaker_failures", "1")
+        .text("cache.negative_ttl", "1ms")
+        .start();
+    let url = format!("http://x.example.test:{}{PATH}", origin.port());
+    let displaced = gateway.get(&url).start();
+    eventually("the name is asked for", || {
+        (server.count("x.example.test", A) > 0).then_some(())
+    });
+    let dead: Vec<_> = (0..400)
+        .map(|number| {
+            let authority = format!("dead-{number}.example.test:{}", origin.port());
+            let head = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n");
+            Waiting::send(gateway.proxy_addr(), head.as_bytes(), false)
+        })
+        .collect();
+    let answer = displaced.head().finish();
+    assert!(
+        answer.text().contains("too many lookups"),
+        "{}",
+        answer.text()
+    );
+    gateway.assert_serves(&url, &body);
+    drop(dead);
 }

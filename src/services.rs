@@ -8,18 +8,20 @@ use crate::cache::{Cache, OpenError, OpenMode};
 use crate::config::Config;
 use crate::dial::Dialer;
 use crate::fetch::{self, Fetcher, FetcherLimits, FetcherServices};
+use crate::limits::DialLimits;
 use crate::model::{ConfigError, EventSink};
 use crate::origin::Origin;
 use crate::policy::Policy;
 use crate::scrub::RepairSources;
 
-/// Bounds on fetches.
+/// Bounds on fetches and connections.
 #[derive(Debug, Clone, Copy)]
 pub struct FetchLimits {
     /// Maximum number of fetches that use an origin at the same time.
     pub concurrency: usize,
     /// Maximum number of in-flight fetches, including those that wait.
     pub in_flight: usize,
+    pub dial: DialLimits,
 }
 
 /// Error returned when the services cannot be built. Its text names the configuration key.
@@ -71,7 +73,12 @@ impl Services {
             events.clone(),
         )?;
         let connect_timeout = config.fetch.connect_timeout.0;
-        let dialer = Dialer::new(&config.dial, Arc::clone(&policy), connect_timeout)?;
+        let dialer = Dialer::new(
+            &config.dial,
+            Arc::clone(&policy),
+            connect_timeout,
+            limits.dial,
+        )?;
         let origin = Origin::new(
             &config.fetch.for_origin(name),
             Arc::clone(&policy),

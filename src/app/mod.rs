@@ -86,6 +86,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let limits = FetchLimits {
         concurrency: budget.fetches,
         in_flight: budget.in_flight,
+        dial: budget.dial,
     };
     let services = build_services(&config, &name, limits, events).await?;
     let admin = build_admin(&config, &services)?;

@@ -13,7 +13,7 @@ use super::exit::FailureCode;
 use super::output::OutputForm;
 use crate::cache::OpenMode;
 use crate::config::Config;
-use crate::limits::MAX_IN_FLIGHT;
+use crate::limits::{DialLimits, MAX_IN_FLIGHT};
 use crate::model::{EventSink, ParseUnitError, Rate, sanitize_line};
 use crate::scrub::{
     RepairSources, ScrubEvent, ScrubFinding, ScrubLock, ScrubOptions, ScrubReport, scrub,
@@ -184,6 +184,7 @@ fn open(config: &Config) -> Result<RepairSources, CliError> {
     let limits = FetchLimits {
         concurrency: config.fetch.concurrency,
         in_flight: MAX_IN_FLIGHT,
+        dial: DialLimits::MAX,
     };
     let services = Services::build(
         config,

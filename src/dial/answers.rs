@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::sync::Cache;
 
-use super::builtin::Family;
 use super::error::LookupError;
 
 /// Maximum number of addresses of one family that are kept for a name. A race tries fewer.
@@ -19,16 +18,23 @@ const MAX_ADDRESSES: usize = 16;
 /// Maximum number of cached answers. Each has less than 1 KiB.
 const MAX_ANSWERS: u64 = 10_000;
 
+/// Address family of a lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    V4,
+    V6,
+}
+
 /// Addresses of a name, in the order of the name server.
 #[derive(Debug, Clone)]
 pub struct FoundAddresses {
     list: Arc<[IpAddr]>,
-    extent: Extent,
+    extent: AnswerExtent,
 }
 
 /// Part of a name's addresses that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Extent {
+pub enum AnswerExtent {
     All,
     /// The name has more addresses than are kept.
     First,
@@ -40,11 +46,11 @@ pub type Found = Result<FoundAddresses, LookupError>;
 /// Results of lookups, until their TTL is over.
 #[derive(Debug)]
 pub struct AnswerCache {
-    answers: Cache<(String, Family), Answer>,
+    answers: Cache<(String, Family), CachedAnswer>,
 }
 
 #[derive(Debug, Clone)]
-struct Answer {
+struct CachedAnswer {
     found: Found,
     valid_until: Instant,
 }
@@ -58,7 +64,7 @@ impl FoundAddresses {
     /// [`LookupError::NoAddress`] if there is none.
     pub fn new(addresses: impl Iterator<Item = IpAddr>) -> Found {
         let (mut v4, mut v6) = (0, 0);
-        let mut extent = Extent::All;
+        let mut extent = AnswerExtent::All;
         let mut list = Vec::new();
         for address in addresses {
             let count = match address {
@@ -66,7 +72,7 @@ impl FoundAddresses {
                 IpAddr::V6(_) => &mut v6,
             };
             if *count == MAX_ADDRESSES {
-                extent = Extent::First;
+                extent = AnswerExtent::First;
                 continue;
             }
             *count += 1;
@@ -85,7 +91,7 @@ impl FoundAddresses {
         &self.list
     }
 
-    pub fn extent(&self) -> Extent {
+    pub fn extent(&self) -> AnswerExtent {
         self.extent
     }
 }
@@ -109,17 +115,17 @@ impl AnswerCache {
     /// Keeps the result of a lookup.
     pub fn insert(&self, host: String, family: Family, found: Found, valid_until: Instant) {
         if Instant::now() < valid_until {
-            let answer = Answer { found, valid_until };
+            let answer = CachedAnswer { found, valid_until };
             self.answers.insert((host, family), answer);
         }
     }
 }
 
-impl Expiry<(String, Family), Answer> for AnswerExpiry {
+impl Expiry<(String, Family), CachedAnswer> for AnswerExpiry {
     fn expire_after_create(
         &self,
         _: &(String, Family),
-        answer: &Answer,
+        answer: &CachedAnswer,
         created_at: Instant,
     ) -> Option<Duration> {
         Some(answer.valid_until.saturating_duration_since(created_at))
@@ -128,7 +134,7 @@ impl Expiry<(String, Family), Answer> for AnswerExpiry {
     fn expire_after_update(
         &self,
         _: &(String, Family),
-        answer: &Answer,
+        answer: &CachedAnswer,
         updated_at: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {

@@ -19,7 +19,7 @@ use hickory_resolver::proto::rr::{Name, Record, RecordType};
 use hickory_resolver::system_conf::read_system_conf;
 use hickory_resolver::{Hosts, TokioResolver};
 
-use super::answers::{AnswerCache, Found, FoundAddresses};
+use super::answers::{AnswerCache, Family, Found, FoundAddresses};
 use super::error::{LookupError, OwnShortage};
 use crate::model::{ConfigError, lock};
 
@@ -43,13 +43,6 @@ const MAX_SERVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Number of servers that are asked at the same time. Each takes a socket.
 const CONCURRENT_SERVERS: usize = 1;
-
-/// Address family of a lookup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
-    V4,
-    V6,
-}
 
 /// Resolver that sends DNS queries itself.
 #[derive(Debug)]

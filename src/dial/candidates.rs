@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use super::answers::Extent;
+use super::answers::AnswerExtent;
 use super::error::LookupError;
 use super::lookup_table::SharedLookup;
 use super::resolver::NameLookup;
@@ -31,7 +31,7 @@ pub struct AddressCandidates {
     next_is_v4: bool,
     has_forbidden: bool,
     /// Part of the name's addresses that the lookups have returned.
-    extent: Extent,
+    extent: AnswerExtent,
     last_error: LookupError,
 }
 
@@ -52,7 +52,7 @@ impl AddressCandidates {
             v4: VecDeque::new(),
             next_is_v4: false,
             has_forbidden: false,
-            extent: Extent::All,
+            extent: AnswerExtent::All,
             last_error: LookupError::NoAddress,
         }
     }
@@ -142,7 +142,7 @@ impl AddressCandidates {
     pub fn all_allowed(mut self, check: impl Fn(IpAddr) -> AddressVerdict) -> bool {
         let has_allowed = self.take_next(&check).is_some();
         while self.take_next(&check).is_some() {}
-        has_allowed && !self.has_forbidden && self.extent == Extent::All
+        has_allowed && !self.has_forbidden && self.extent == AnswerExtent::All
     }
 
     /// Returns why there was no address.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::candidates::{AddressCandidates, AddressVerdict, NoCandidate};
@@ -14,6 +15,7 @@ use super::error::{DialError, OwnShortage};
 use super::lookup_table::Asker;
 use super::race::{RaceError, race};
 use super::resolver::Resolver;
+use crate::limits::DialLimits;
 use crate::model::ConfigError;
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
@@ -31,6 +33,7 @@ pub enum Reach {
 pub struct Dialer {
     policy: Arc<Policy>,
     resolver: Arc<Resolver>,
+    extra_attempts: Arc<Semaphore>,
     connect_timeout: Duration,
 }
 
@@ -41,10 +44,12 @@ impl Dialer {
         config: &Config,
         policy: Arc<Policy>,
         connect_timeout: Duration,
+        limits: DialLimits,
     ) -> Result<Self, ConfigError> {
         Ok(Self {
             policy,
-            resolver: Arc::new(Resolver::new(config)?),
+            resolver: Arc::new(Resolver::new(config, limits.lookups)?),
+            extra_attempts: Arc::new(Semaphore::new(limits.extra_attempts)),
             connect_timeout,
         })
     }
@@ -100,9 +105,12 @@ impl Dialer {
             Ok(address) => AddressCandidates::of_address(SocketAddr::new(address, port)),
             Err(_) => AddressCandidates::of_lookup(self.resolver.look_up(host, asker), port),
         };
-        let raced = timeout(self.connect_timeout, race(candidates, check))
-            .await
-            .map_err(|_| DialError::Timeout(host.to_owned()))?;
+        let raced = timeout(
+            self.connect_timeout,
+            race(candidates, check, &self.extra_attempts),
+        )
+        .await
+        .map_err(|_| DialError::Timeout(host.to_owned()))?;
         raced.map_err(|error| match error {
             RaceError::NoCandidate(NoCandidate::Forbidden) => DialError::Forbidden(host.to_owned()),
             RaceError::NoCandidate(NoCandidate::Lookup(error)) => {

@@ -73,7 +73,7 @@ impl DialError {
             LookupError::NoAddress => Self::Unresolved(host.to_owned()),
             LookupError::Timeout => Self::LookupTimeout(host.to_owned()),
             LookupError::Shortage(shortage) => Self::Shortage(host.to_owned(), shortage),
-            error => Self::LookupFailed(host.to_owned(), error),
+            error @ LookupError::Failed(_) => Self::LookupFailed(host.to_owned(), error),
         }
     }
 }

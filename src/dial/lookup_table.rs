@@ -9,16 +9,8 @@ use std::collections::HashMap;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio_util::sync::CancellationToken;
 
-use super::answers::Found;
-use super::builtin::Family;
+use super::answers::{Family, Found};
 use crate::limits::ClientNet;
-
-/// Maximum number of concurrent lookups. Each has a socket. A lookup with an answer takes
-/// milliseconds, so that a full table consists of names without one.
-const MAX_LOOKUPS: usize = 512;
-
-/// Maximum number of concurrent lookups for one client.
-const MAX_LOOKUPS_OF_CLIENT: usize = MAX_LOOKUPS / 4 * 3;
 
 /// Maximum number of clients that a lookup counts for. Further ones only wait for it.
 const MAX_ASKERS: usize = 8;
@@ -33,8 +25,10 @@ pub type Asker = Option<ClientNet>;
 pub type LookupKey = (String, Option<Family>);
 
 /// Lookups that have not ended, and some that have.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LookupTable {
+    /// Maximum number of concurrent lookups.
+    capacity: usize,
     running: HashMap<LookupKey, RunningLookup>,
     /// Number of lookups that were started.
     started: u64,
@@ -51,6 +45,14 @@ struct RunningLookup {
 }
 
 impl LookupTable {
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            running: HashMap::new(),
+            started: 0,
+        }
+    }
+
     /// Returns the lookup of a name, if it is in progress.
     pub fn join(&mut self, key: &LookupKey, asker: Asker) -> Option<SharedLookup> {
         let running = self.running.get_mut(key)?;
@@ -87,14 +89,16 @@ impl LookupTable {
     /// client with the most lookups ends now. A lookup that several clients wait for is judged by
     /// the one with the fewest.
     fn make_place(&mut self, asker: Asker) {
-        if self.running.len() < MAX_LOOKUPS_OF_CLIENT {
+        // One client has at most three quarters of the table.
+        let max_of_client = self.capacity / 4 * 3;
+        if self.running.len() < max_of_client {
             return;
         }
         self.running
             .retain(|_, running| running.in_progress().is_some());
         let counts = self.counts();
         let of_client = counts.get(&asker).copied().unwrap_or(0);
-        if of_client < MAX_LOOKUPS_OF_CLIENT && self.running.len() < MAX_LOOKUPS {
+        if of_client < max_of_client && self.running.len() < self.capacity {
             return;
         }
         let fewest = |running: &RunningLookup| {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 use super::candidates::{AddressCandidates, AddressVerdict, NoCandidate};
@@ -24,6 +25,10 @@ const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 /// Maximum number of addresses that are tried for one connection, and so of concurrent sockets.
 const MAX_ATTEMPTS: usize = 8;
 
+/// Delay between two attempts if no additional one is allowed at the same time. The earlier ones
+/// end then.
+const LONE_ATTEMPT_DELAY: Duration = Duration::from_secs(1);
+
 /// Error returned when no connection was opened.
 #[derive(Debug)]
 pub enum RaceError {
@@ -36,16 +41,20 @@ pub enum RaceError {
 /// Connects to the first address that answers. The other attempts are dropped.
 ///
 /// The race itself has no deadline. `check` decides about each address before it is tried.
+/// Every attempt beside another one takes a permit of `extra_attempts`. Without a free permit, the
+/// addresses are tried one at a time.
 ///
 /// # Errors
 /// [`RaceError`] if all addresses have failed.
 pub async fn race(
     mut candidates: AddressCandidates,
     check: impl Fn(IpAddr) -> AddressVerdict,
+    extra_attempts: &Semaphore,
 ) -> Result<TcpStream, RaceError> {
     let mut attempts = FuturesUnordered::new();
     let mut started = 0;
     let mut next_start = Instant::now();
+    let mut last_start = next_start;
     let mut last_error = None;
     loop {
         let may_start = started < MAX_ATTEMPTS && candidates.has_next();
@@ -66,10 +75,20 @@ pub async fn race(
                 }
             }
             () = sleep_until(next_start), if may_start => {
+                let permit = extra_attempts.try_acquire().ok();
+                if permit.is_none() && !attempts.is_empty() {
+                    if last_start.elapsed() < LONE_ATTEMPT_DELAY {
+                        next_start = last_start + LONE_ATTEMPT_DELAY;
+                        continue;
+                    }
+                    attempts.clear();
+                }
                 if let Some(address) = candidates.take_next(&check) {
-                    attempts.push(connect(address));
+                    let permit = permit.filter(|_| !attempts.is_empty());
+                    attempts.push(connect(address, permit));
                     started += 1;
-                    next_start = Instant::now() + ATTEMPT_DELAY;
+                    last_start = Instant::now();
+                    next_start = last_start + ATTEMPT_DELAY;
                 }
             }
             else => break,
@@ -81,7 +100,10 @@ pub async fn race(
     })
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(
+    address: SocketAddr,
+    _permit: Option<SemaphorePermit<'_>>,
+) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     // Requests, handshakes and commands are small and wait for their response.
     stream.set_nodelay(true)?;

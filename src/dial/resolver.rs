@@ -10,8 +10,8 @@ use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::answers::Found;
-use super::builtin::{BuiltinResolver, Family};
+use super::answers::{Family, Found};
+use super::builtin::BuiltinResolver;
 use super::config::{Config, ResolverKind};
 use super::error::{LookupError, OwnShortage};
 use super::lookup_table::{Asker, LookupKey, LookupTable, SharedLookup};
@@ -44,9 +44,11 @@ enum Backend {
 }
 
 impl Resolver {
+    /// Builds a resolver with at most `max_lookups` lookups at the same time.
+    ///
     /// # Errors
     /// [`ConfigError`] if a name server is invalid.
-    pub fn new(config: &Config) -> Result<Self, ConfigError> {
+    pub fn new(config: &Config, max_lookups: usize) -> Result<Self, ConfigError> {
         let nameservers = config.nameservers()?;
         let backend = match config.resolver {
             ResolverKind::Builtin => Backend::Builtin(Arc::new(BuiltinResolver::new(nameservers)?)),
@@ -54,7 +56,7 @@ impl Resolver {
         };
         Ok(Self {
             backend,
-            lookups: Mutex::default(),
+            lookups: Mutex::new(LookupTable::new(max_lookups)),
         })
     }
 

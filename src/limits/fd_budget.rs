@@ -32,11 +32,34 @@ const PART_OF_IN_FLIGHT: usize = 4;
 /// more, because it gets only a part of the responses from upstream.
 const PART_OF_HITS: usize = 8;
 
+/// Divisor of the limit that gives the maximum number of concurrent lookups. Each has a socket.
+const PART_OF_LOOKUPS: usize = 32;
+
+/// Bounds of that number. A lookup with an answer takes milliseconds, so that a full table consists
+/// of names without one.
+const MIN_LOOKUPS: usize = 8;
+const MAX_LOOKUPS: usize = 512;
+
+/// Divisor of the limit that gives the additional connection attempts of all races together.
+const PART_OF_ATTEMPTS: usize = 64;
+
+/// Maximum of that number.
+const MAX_EXTRA_ATTEMPTS: usize = 256;
+
 /// Assumed limit if there is none.
 const UNLIMITED: usize = 1 << 20;
 
 /// Maximum number of in-flight fetches, active or waiting for a permit. Further ones are rejected.
 pub const MAX_IN_FLIGHT: usize = 4096;
+
+/// Maximum numbers of sockets that are opened before a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DialLimits {
+    /// Concurrent lookups.
+    pub lookups: usize,
+    /// Concurrent connection attempts, without the first one of each connection.
+    pub extra_attempts: usize,
+}
 
 /// File descriptor budget: the maximum of each use, chosen so that descriptors never run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +70,27 @@ pub struct FdBudget {
     pub fetches: usize,
     /// Responses that come from upstream.
     pub upstream: usize,
+    pub dial: DialLimits,
     pub admission: AdmissionLimits,
+}
+
+impl DialLimits {
+    /// Returns the limits without regard to descriptors, for a command.
+    pub const MAX: Self = Self {
+        lookups: MAX_LOOKUPS,
+        extra_attempts: MAX_EXTRA_ATTEMPTS,
+    };
+
+    fn for_limit(limit: usize) -> Self {
+        Self {
+            lookups: (limit / PART_OF_LOOKUPS).clamp(MIN_LOOKUPS, MAX_LOOKUPS),
+            extra_attempts: (limit / PART_OF_ATTEMPTS).clamp(1, MAX_EXTRA_ATTEMPTS),
+        }
+    }
+
+    fn sockets(self) -> usize {
+        self.lookups + self.extra_attempts
+    }
 }
 
 impl FdBudget {
@@ -56,12 +99,14 @@ impl FdBudget {
         let fetches = concurrency.min(limit / PART_OF_FETCHES).max(1);
         let in_flight = (limit / PART_OF_IN_FLIGHT).clamp(1, MAX_IN_FLIGHT);
         let workers = available_parallelism().map_or(1, NonZero::get);
+        let dial = DialLimits::for_limit(limit);
         let own = OWN + workers * PER_WORKER + limit / PART_OF_IDLE;
-        let left = limit.saturating_sub(own + fetches * PER_FETCH + in_flight);
+        let left = limit.saturating_sub(own + fetches * PER_FETCH + in_flight + dial.sockets());
         let admission = AdmissionLimits::for_descriptors(left);
         Self {
             in_flight,
             fetches,
+            dial,
             upstream: (admission.responses - admission.responses / PART_OF_HITS).max(1),
             admission,
         }
@@ -132,6 +177,7 @@ mod tests {
             let all = OWN
                 + budget.fetches * PER_FETCH
                 + budget.in_flight
+                + budget.dial.sockets()
                 + connections
                 + reserve
                 + responses;

@@ -17,7 +17,7 @@ pub(crate) use client::ClientLimits;
 pub use client::{
     LimitsConfig, OverLimit, PendingTransfer, TooManyNewTargets, TransferKind, TransferPermit,
 };
-pub use fd_budget::{FdBudget, MAX_IN_FLIGHT, divide_descriptors};
+pub use fd_budget::{DialLimits, FdBudget, MAX_IN_FLIGHT, divide_descriptors};
 pub use pool::{
     ClientShare, FairPool, HeldPermit, PoolClient, PoolExhausted, PoolPermit, Readership, Reading,
 };

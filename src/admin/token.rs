@@ -36,7 +36,7 @@ pub struct Operator(());
 #[derive(Debug)]
 pub struct ListReader(());
 
-/// What the token of a request permits.
+/// Permission that the token of a request gives.
 #[derive(Debug)]
 pub enum Permission {
     /// The request has no token.

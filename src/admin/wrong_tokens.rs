@@ -1,4 +1,4 @@
-//! Bound on the wrong tokens of each client, so that nobody finds a token by trying.
+//! Bound on the wrong tokens of each client, so that no client finds a token by trying.
 //!
 //! It knows no token. The main type is [`WrongTokens`].
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::shared_body::SharedBody;
 use crate::model::Key;
 
-/// What a fetch is for.
+/// Purpose of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FetchPurpose {
     /// The bytes that answer for the target. No digest that a client states decides on them.

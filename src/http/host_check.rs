@@ -1,7 +1,7 @@
 //! Names under which the API answers requests without a token.
 //!
 //! A web page can have its own name resolved to the gateway's address, and then read responses
-//! through the browser of somebody whom the gateway admits. Such a page has no token, and cannot
+//! through the browser of a visitor whom the gateway admits. Such a page has no token, and cannot
 //! change `Host`. The main function is [`is_known_host`].
 
 use std::net::{IpAddr, Ipv6Addr};

@@ -33,7 +33,7 @@ const PART_OF_IN_FLIGHT: usize = 4;
 const PART_OF_HITS: usize = 8;
 
 /// Divisor of the limit that gives the maximum number of concurrent lookups. Each has a socket.
-const PART_OF_LOOKUPS: usize = 32;
+const PART_OF_LOOKUPS: usize = 64;
 
 /// Bounds of that number. A lookup with an answer takes milliseconds, so that a full table consists
 /// of names without one.
@@ -41,10 +41,10 @@ const MIN_LOOKUPS: usize = 8;
 const MAX_LOOKUPS: usize = 512;
 
 /// Divisor of the limit that gives the additional connection attempts of all races together.
-const PART_OF_ATTEMPTS: usize = 64;
+const PART_OF_ATTEMPTS: usize = 128;
 
 /// Maximum of that number.
-const MAX_EXTRA_ATTEMPTS: usize = 256;
+const MAX_EXTRA_ATTEMPTS: usize = 64;
 
 /// Assumed limit if there is none.
 const UNLIMITED: usize = 1 << 20;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::harness::{Gateway, Nginx, Origin, Reply, Tool, archive, eventually};
 use crate::nginx::behind_nginx;
 
-/// Variable that tells the second run of this program that it is in the namespace.
+/// Variable that marks the second run of this program, in the namespace.
 const INSIDE: &str = "MILLPOND_TEST_IN_NAMESPACE";
 
 /// Connections that the changed firewall lines allow to one client.

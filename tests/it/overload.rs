@@ -55,8 +55,12 @@ fn downloads_finish_under_connection_overload() {
         .map(|_| gateway.get(&origin.url("/coming-1.0.tar.gz")).open())
         .collect();
     // Idle connections stay open while descriptors are free.
-    let mut idle: Vec<_> = (0..60)
-        .map(|_| Kept::connect(gateway.addr()).expect("the gateway accepts the connection"))
+    // One client alone gets three quarters of the connections.
+    let clients = ["127.0.0.1", "127.0.0.2"].into_iter().cycle();
+    let mut idle: Vec<_> = clients
+        .map(|client| connect_from(client, gateway.addr()))
+        .map(|socket| Kept::on(socket).expect("the gateway accepts the connection"))
+        .take(60)
         .collect();
     idle.retain_mut(|kept| kept.ask("/healthz").expect("the gateway answers").1);
     assert!(idle.len() >= 20, "{} connections stay open", idle.len());

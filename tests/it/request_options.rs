@@ -18,7 +18,8 @@ fn rule_limits_concurrent_fetches_per_host() {
         .origin(&origin)
         .origin(&other)
         .relay()
-        .set("fetch.per_host", "4");
+        // One client alone gets three quarters, which is four.
+        .set("fetch.per_host", "6");
     let gateway = builder.rule("host = \"127.0.0.1\"\nper_host = 1").start();
     let urls = paths
         .iter()

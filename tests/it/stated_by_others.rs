@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha512};
 
 use crate::harness::{
-    Body, Gate, Gateway, Origin, Reply, archive, encoded, files_under, gzip, sha256,
+    Body, Ended, Gate, Gateway, Origin, Reply, archive, encoded, files_under, gzip, sha256,
 };
 
 const PATH: &str = "/x-1.0.tar.gz";
@@ -11,7 +11,8 @@ const PATH: &str = "/x-1.0.tar.gz";
 /// Starts a parent whose answer is `answer` and that also has `other`, and a child of it. The
 /// origin is away.
 fn family(origin: &Origin, answer: &Body, other: &Body) -> (Gateway, Gateway) {
-    let parent = Gateway::relaying(origin);
+    let parent = Gateway::builder().origin(origin).relay();
+    let parent = parent.text("gateway.name", "parent").start();
     let url = origin.url(PATH);
     origin.serve(PATH, Reply::file(answer));
     parent.assert_serves(&url, answer);
@@ -36,7 +37,7 @@ fn stated_digest_does_not_choose_answer_of_parent() {
         let url = origin.url(PATH);
         let request = child.get(&url).header("X-Expected-Sha256", &sha256(stated));
         let refused = request.send();
-        assert!(refused.status >= 400, "{}", refused.status);
+        assert!(refused.status >= 400 || refused.ended == Ended::Cut);
         // Neither the answer nor a failure of the other client's digest is left to others.
         child.assert_serves(&url, &answer);
         child.await_stored(&url);
@@ -45,7 +46,7 @@ fn stated_digest_does_not_choose_answer_of_parent() {
 }
 
 #[test]
-fn stated_digest_does_not_choose_what_is_fetched_again() {
+fn stated_digest_does_not_choose_lost_bytes() {
     let origin = Origin::start();
     let (answer, other) = (archive(4, 50_000), archive(5, 50_000));
     let (parent, _child) = family(&origin, &answer, &other);
@@ -108,7 +109,8 @@ fn wrong_digest_does_not_confirm_truncated_body() {
         let path = format!("/cut-{number}.0.tar.gz");
         let (url, gate) = (origin.url(&path), Gate::new());
         let cut = Reply::ok(&body).until_close().cut_at(200_000);
-        origin.serve(&path, cut.gate_at(100_000, &gate));
+        let cut = cut.gate_at(100_000, &gate);
+        origin.script(&path, vec![cut, Reply::status(503)]);
         let stating = gateway.get(&url).header("X-Expected-Sha256", stated).open();
         let plain = gateway.get(&url).open();
         gate.await_reached(1);

@@ -7,7 +7,7 @@ use actix_http::ServiceConfig;
 use actix_http::h1::{Codec, Message, MessageType};
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
-use millpond::http::{FramingError, RequestScanner, rewrite_head};
+use millpond::http::{FramingError, RequestScanner};
 
 thread_local! {
     static RUNTIME: actix_rt::Runtime =
@@ -45,12 +45,11 @@ fn as_handed_over(request: &[u8]) -> Vec<u8> {
     scanner
         .advance(request)
         .expect("the request was scanned before");
-    match scanner.take_ended_head() {
-        Some(end) if end.notes.is_rewritten => {
-            let (head, body) = request.split_at(end.length_bytes);
-            [&rewrite_head(head), body].concat()
-        }
-        _ => request.to_vec(),
+    let end = scanner.take_ended_head();
+    let rewritten = end.and_then(|end| Some((end.rewritten(request)?, end.length_bytes)));
+    match rewritten {
+        Some((head, length_bytes)) => [&head, &request[length_bytes..]].concat(),
+        None => request.to_vec(),
     }
 }
 

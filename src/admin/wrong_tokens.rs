@@ -4,11 +4,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::error::AdminError;
-use crate::limits::ClientNet;
+use crate::model::{ClientNet, lock};
 
 /// Wrong tokens that one client may send within [`WINDOW`].
 const MAX_WRONG_TOKENS: u32 = 5;
@@ -50,7 +50,7 @@ impl WrongTokens {
     ) -> Result<Option<T>, AdminError> {
         let (client, now) = (ClientNet::from_address(client), Instant::now());
         // The lock is held meanwhile: parallel requests must not exceed the bound.
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.counts);
         let count = counts.get(&client).filter(|count| count.is_current(now));
         let count = count.copied().unwrap_or(Count {
             since: now,

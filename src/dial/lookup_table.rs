@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, Shared, WeakShared};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::{Family, Found};
-use crate::limits::ClientNet;
+use crate::model::ClientNet;
 
 /// Maximum number of clients that a lookup counts for. Further ones only wait for it.
 const MAX_ASKERS: usize = 8;

@@ -31,7 +31,7 @@ pub enum FetchError {
     /// get the new file.
     #[error("the origin's body changed between two attempts")]
     ChangedDuringFetch,
-    /// The body ended with the connection, and nothing confirmed that it was complete. Readers have
+    /// The body ended with the connection or was resumed, and nothing confirmed it. Readers have
     /// the body, nothing was stored, and requests are passed through.
     #[error("the body ended with the connection, and its end was not confirmed")]
     UnconfirmedEnd,

@@ -5,8 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::ClientNet;
-use crate::model::Key;
+use crate::model::{ClientNet, Key};
 use crate::origin::OriginError;
 use crate::retry::{CircuitBreaker, CircuitPermit, CircuitRejection, CircuitSettings};
 

@@ -123,9 +123,7 @@ impl FetchTask<'_> {
         let found = match purpose {
             FetchPurpose::Answer => self.find_answer(&required).await?,
             // A body that readers have seen can only end with the answer of the target.
-            FetchPurpose::OtherBytes if peer_body.is_some() || !required.is_empty() => {
-                self.find_answer(&required).await?
-            }
+            FetchPurpose::OtherBytes if peer_body.is_some() => self.find_answer(&required).await?,
             FetchPurpose::OtherBytes => self.find_wanted().await?,
         };
         match found {
@@ -149,7 +147,7 @@ impl FetchTask<'_> {
         sources.retain(|source| source.kind() == SourceKind::Origin);
         let spec = DownloadSpec {
             required: &ExpectedDigests::nothing(),
-            hashed: self.wanted,
+            expected: self.wanted,
             is_on_record: false,
             sources: &sources,
             known_content: None,
@@ -188,13 +186,13 @@ impl FetchTask<'_> {
         known_content: Option<&KnownContent>,
         (leased, peer_body): (&mut LeaseOutcome, Option<PeerBody>),
     ) -> Result<Arc<Record>, FetchError> {
-        let mut hashed = self.wanted.clone();
-        hashed.extend(required.iter().cloned());
+        let mut expected = self.wanted.clone();
+        expected.extend(required.iter().cloned());
         let is_on_record = !required.is_empty();
         let sources = self.state.policy.sources(self.admitted, is_on_record);
         let spec = DownloadSpec {
             required: &required,
-            hashed: &hashed,
+            expected: &expected,
             is_on_record,
             sources: &sources,
             known_content,

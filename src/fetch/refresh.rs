@@ -81,7 +81,7 @@ impl FetchTask<'_> {
         sources.retain(|source| source.kind() == SourceKind::Origin);
         let spec = DownloadSpec {
             required: self.wanted,
-            hashed: self.wanted,
+            expected: self.wanted,
             is_on_record: false,
             sources: &sources,
             known_content: None,

@@ -52,7 +52,8 @@ pub enum DateCheck {
 pub enum BodyEnd {
     /// A length, a last chunk, a required digest, the format or a second response shows the end.
     Confirmed,
-    /// Only the connection ended. The body must not be stored.
+    /// Only the connection ended, or a resumed body has other digests than the first reader states.
+    /// The body must not be stored.
     Unconfirmed,
 }
 

@@ -19,8 +19,8 @@ pub struct FetchTask<'a> {
     pub state: &'a FetcherState,
     pub key: Key,
     pub admitted: &'a Admitted,
-    /// Digests that the request expects which started the fetch. Those of their algorithms are
-    /// computed. They select bytes only if the fetch is for other bytes than the answer.
+    /// Digests that the first reader states. Only a fetch of other bytes than the answer selects
+    /// bytes by them.
     pub wanted: &'a ExpectedDigests,
     /// Body that the fetch writes and its readers read.
     pub body: &'a SharedBody,

@@ -46,7 +46,7 @@ mod tunnel;
 pub use config::ProxyConfig;
 pub use framing_error::{FramingError, MAX_FIELDS, MAX_HEAD_BYTES};
 pub use proxy_header::{ProxyHeaderError, read_proxy_header};
-pub use request_head::{Expectation, HeadNotes, ScannedEnd, rewrite_head};
+pub use request_head::{Expectation, HeadNotes, ScannedEnd};
 pub use request_scanner::RequestScanner;
 pub use server::{HttpServer, Listeners};
 pub use state::{HttpConfig, HttpService, Reports, Settings};

@@ -1,8 +1,8 @@
 //! Fields of a request head that the HTTP library must not see.
 //!
 //! The library answers an expectation before any decision, and opens a tunnel for each offer of a
-//! WebSocket. It rejects a `CONNECT` without `Host`. [`rewrite_head`] removes the fields and adds
-//! `Host`. This file reads no socket. Its main type is [`HeadNotes`].
+//! WebSocket. It rejects a `CONNECT` without `Host`. [`ScannedEnd::rewritten`] removes the fields
+//! and adds `Host`. This file reads no socket. Its main type is [`HeadNotes`].
 
 /// Expectation of a request (RFC 9110, section 10.1.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Expectation {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeadNotes {
     pub expectation: Expectation,
-    /// Whether the library gets [`rewrite_head`] of the head instead of the head.
+    /// Whether the library gets another head, see [`ScannedEnd::rewritten`].
     pub is_rewritten: bool,
 }
 
@@ -29,6 +29,16 @@ pub struct ScannedEnd {
     /// Length of the head with its empty line, in bytes.
     pub length_bytes: usize,
     pub notes: HeadNotes,
+}
+
+impl ScannedEnd {
+    /// Returns the head that the library gets, if it is not the scanned one, with which `bytes`
+    /// begin.
+    #[must_use]
+    pub fn rewritten(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let head = &bytes[..self.length_bytes];
+        self.notes.is_rewritten.then(|| rewrite_head(head))
+    }
 }
 
 impl HeadNotes {
@@ -66,8 +76,7 @@ fn is_upgrade(option: &[u8]) -> bool {
 
 /// Returns a valid head without `Upgrade` and `Expect`, and without the option `upgrade` of
 /// `Connection`. A head without `Host` gets an empty one.
-#[must_use]
-pub fn rewrite_head(head: &[u8]) -> Vec<u8> {
+fn rewrite_head(head: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(head.len() + b"Host: \r\n".len());
     let mut has_host = false;
     let mut is_request_line = true;

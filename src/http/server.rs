@@ -31,8 +31,8 @@ use super::connection::{ClientConnection, ConnectionFacts, HEAD_TIMEOUT};
 use super::proxy_header::read_proxy_header;
 use super::service;
 use super::state::HttpService;
-use crate::limits::{ClientNet, PoolClient};
-use crate::model::ConfigError;
+use crate::limits::PoolClient;
+use crate::model::{ClientNet, ConfigError};
 
 /// Length of the queue of connections that wait to be accepted. A build farm opens many at the same
 /// moment.

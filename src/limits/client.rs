@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bandwidth::{Bandwidth, FairQueue, Pacer};
 use super::pool::{ClientShare, DEFAULT_SHARE, PoolClient};
-use crate::model::{ClientNet, ConfigError, Rate};
+use crate::model::{ClientNet, ConfigError, Rate, lock};
 
 /// Upper bound of `client_share`. A client alone gets no larger part of a pool.
 const MAX_CLIENT_SHARE: f64 = 0.75;
@@ -282,11 +282,6 @@ fn requests_limiter(config: &LimitsConfig) -> Option<Arc<DefaultKeyedRateLimiter
 fn new_targets_limiter(config: &LimitsConfig) -> Option<Arc<DefaultKeyedRateLimiter<ClientNet>>> {
     let per_hour = NonZeroU32::new(config.new_targets_per_hour)?;
     Some(Arc::new(RateLimiter::keyed(Quota::per_hour(per_hour))))
-}
-
-fn lock(transfers: &ClientTransfers) -> MutexGuard<'_, HashMap<ClientNet, ActiveTransfers>> {
-    // Each change only increments or decrements a counter, so a panic cannot leave it inconsistent.
-    transfers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Transfer that an admitted client may begin. A client that waits for its response does not count,

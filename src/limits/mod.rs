@@ -22,5 +22,3 @@ pub use pool::{
     ClientShare, FairPool, HeldPermit, PoolClient, PoolExhausted, PoolPermit, Readership, Reading,
 };
 pub use upstream::{PassThroughPermit, TunnelPermit, UpstreamBusy, UpstreamLimits, UpstreamPermit};
-
-pub use crate::model::ClientNet;

@@ -1,7 +1,7 @@
 //! HTTP clients, one pair for each egress route.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_util::client::legacy::Client;
@@ -17,7 +17,7 @@ use super::http_connector::{ConnectorParts, OriginConnector};
 use super::reuse::HttpClient;
 use super::tls::TrustedCertificates;
 use crate::dial::Dialer;
-use crate::model::ConfigError;
+use crate::model::{ConfigError, lock};
 use crate::policy::EgressRoute;
 
 /// How long an idle connection stays open. Each one is an open file, and the number of hosts is not
@@ -91,7 +91,7 @@ impl HttpClients {
             Some(EgressRoute::Proxy(url)) => url.expose(),
         };
         // Each change of the map is one call, so a panic leaves no partial change.
-        let mut by_rule = self.by_rule.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_rule = lock(&self.by_rule);
         if let Some(clients) = by_rule.get(proxy) {
             return Ok(clients.clone());
         }

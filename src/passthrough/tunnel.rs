@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use crate::limits::{Pacer, TransferPermit};
+use crate::model::lock;
 
 /// Buffer size of each direction, in bytes.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -195,10 +196,4 @@ impl Activity {
             sleep_until(deadline).await;
         }
     }
-}
-
-fn lock(last_activity: &Mutex<Instant>) -> std::sync::MutexGuard<'_, Instant> {
-    last_activity
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -9,8 +9,8 @@ use super::cacheability::Class;
 use super::classify::{Classified, is_page};
 use super::denied::PolicyDenied;
 use super::request_options::RequestOptions;
-use crate::limits::{ClientNet, PoolClient};
-use crate::model::{Digest, ExpectedDigests, FileType, HumanDuration, Sha256, Target};
+use crate::limits::PoolClient;
+use crate::model::{ClientNet, Digest, ExpectedDigests, FileType, HumanDuration, Sha256, Target};
 
 /// Whether a request for stored bytes may go to the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

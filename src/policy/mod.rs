@@ -48,10 +48,10 @@ pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
 
 use crate::limits::{
-    ClientLimits, ClientNet, ClientShare, LimitsConfig, PendingTransfer, PoolClient,
-    TooManyNewTargets, TransferKind,
+    ClientLimits, ClientShare, LimitsConfig, PendingTransfer, PoolClient, TooManyNewTargets,
+    TransferKind,
 };
-use crate::model::{ConfigError, Scheme, Sha256, Size, Target, lock};
+use crate::model::{ClientNet, ConfigError, Scheme, Sha256, Size, Target, lock};
 use admitted::NetworkUse;
 use checksum_file::ChecksumFile;
 use rules::Rules;

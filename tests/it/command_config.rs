@@ -2,16 +2,9 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::{Run, Tool, millpond};
-
-fn documents(run: &Run) -> Vec<Value> {
-    let lines = run.stdout.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
-}
+use crate::harness::{Tool, millpond};
 
 #[test]
 fn check_config_shows_values_with_sources() {
@@ -45,7 +38,7 @@ fn check_config_shows_values_with_sources() {
         );
     }
     assert!(shown.contains("rules[1] = {"), "{shown}");
-    let shown = documents(&show(&["--json"]));
+    let shown = show(&["--json"]).documents();
     let of_key = |key: &str| {
         let found = shown.iter().find(|setting| setting["key"] == key);
         found.expect("the key is shown")["from"].clone()
@@ -100,7 +93,7 @@ fn check_config_reports_all_mistakes() {
         assert_eq!(count, 1, "{key} in\n{}", run.stderr);
     }
     assert_eq!(run.stderr.lines().count(), 3, "{}", run.stderr);
-    let shown = documents(&check("[cache]\n\nmax_size = 1\n", &["--json"]));
+    let shown = check("[cache]\n\nmax_size = 1\n", &["--json"]).documents();
     assert_eq!(shown[0]["error"]["line"], 3, "{shown:?}");
     assert_eq!(shown[0]["error"]["key"], "max_size", "{shown:?}");
 }

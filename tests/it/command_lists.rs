@@ -67,13 +67,6 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-fn documents(run: &Run) -> Vec<Value> {
-    let lines = run.stdout.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
-}
-
 #[test]
 fn get_takes_arguments_list_and_stdin() {
     let farm = Farm::new();
@@ -107,7 +100,7 @@ fn get_takes_arguments_list_and_stdin() {
         .args(&["-c", &command, env!("CARGO_BIN_EXE_millpond")])
         .run();
     run.assert_success();
-    let shown = documents(&run);
+    let shown = run.documents();
     assert_eq!(shown.len(), 2, "{run:?}");
     for document in shown {
         let file = document["file"].as_str().expect("the file is named");
@@ -166,7 +159,7 @@ fn one_failure_does_not_stop_the_others() {
         }
         let run = farm.run(&[command, "-i", "list", "--json"]);
         assert_eq!((run.code, run.stderr.as_str()), (Some(4), ""), "{run:?}");
-        let shown = documents(&run);
+        let shown = run.documents();
         let code_of = |url: &str| {
             let of_url = shown.iter().find(|document| document["url"] == url);
             of_url.expect("each URL has a document")["error"]["code"].clone()
@@ -223,7 +216,7 @@ fn invalid_arguments_are_named_and_change_nothing() {
         assert_eq!(line.trim_end().lines().count(), 1, "{arguments:?}: {run:?}");
         assert!(line.contains(named), "{named} in {arguments:?}: {run:?}");
         if is_json {
-            assert_eq!(documents(&run)[0]["error"]["exit_code"], 2, "{run:?}");
+            assert_eq!(run.documents()[0]["error"]["exit_code"], 2, "{run:?}");
         }
     }
     assert_eq!(farm.origin.total(), 0, "nothing was fetched");
@@ -347,7 +340,7 @@ fn ensure_names_what_is_not_stored_at_once() {
     origin.serve("/list", index);
     let run = farm.run(&["ensure", "--json", &origin.url("/list")]);
     run.assert_success();
-    assert_eq!(documents(&run)[0]["sha256"], sha256(b"index"), "{run:?}");
+    assert_eq!(run.documents()[0]["sha256"], sha256(b"index"), "{run:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::{Body, Gateway, Origin, Reply, Run, Tool, archive, files_under, millpond};
@@ -44,13 +44,6 @@ impl Office {
         self.run(&["ensure", &url]).assert_success();
         (url, body)
     }
-}
-
-fn documents(run: &Run) -> Vec<Value> {
-    let lines = run.stdout.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
 }
 
 #[test]
@@ -110,8 +103,8 @@ fn import_judges_first_bytes_by_name() {
     office.gateway.assert_nothing_stored();
     let name = "x-1.0.tar.gz";
     let run = office.run(&["import", "--json", name, "--url", "https://example.org/p/"]);
-    assert_eq!(documents(&run)[0]["file"], name, "{run:?}");
-    assert_eq!(documents(&run)[0]["error"]["code"], "mismatch", "{run:?}");
+    assert_eq!(run.documents()[0]["file"], name, "{run:?}");
+    assert_eq!(run.documents()[0]["error"]["code"], "mismatch", "{run:?}");
     let url = "https://example.org/x-1.0.tar.gz";
     office
         .run(&["import", "--force", name, "--url", url])
@@ -133,7 +126,8 @@ fn ls_filters_and_totals() {
     let urls = |arguments: &[&str]| {
         let run = office.run(&[&["ls", "--json"], arguments].concat());
         run.assert_success();
-        let mut urls: Vec<_> = documents(&run)
+        let mut urls: Vec<_> = run
+            .documents()
             .iter()
             .map(|object| object["url"].as_str().unwrap_or_default().to_owned())
             .collect();
@@ -158,7 +152,7 @@ fn ls_filters_and_totals() {
     }
     let run = office.run(&["ls", "--total", "--json"]);
     let total = json!({"files": 2, "cached": 2, "cached_bytes": 10_000, "pinned": 1});
-    assert_eq!(documents(&run), [json!({ "total": total })], "{run:?}");
+    assert_eq!(run.documents(), [json!({ "total": total })], "{run:?}");
     let run = office.run(&["ls", "--total"]);
     assert_eq!(
         run.stdout,
@@ -166,7 +160,9 @@ fn ls_filters_and_totals() {
     );
     let run = office.run(&["ls", "--prefix", &prefix]);
     assert!(run.stdout.contains("4.9 KiB"), "{run:?}");
-    let shown = documents(&office.run(&["ls", "--json", "--prefix", &prefix]));
+    let shown = office
+        .run(&["ls", "--json", "--prefix", &prefix])
+        .documents();
     assert!(shown[0]["last_used"].is_string(), "{shown:?}");
     assert_eq!(shown[0]["class"], "immutable");
     for query in ["class=x", "older_than=-1", "newer_than=soon"] {
@@ -185,7 +181,7 @@ fn status_summarizes_the_gateway() {
     office.stored("/x-1.0.tar.gz", 1);
     let run = office.run(&["status", "--json"]);
     run.assert_success();
-    let stats = documents(&run).remove(0);
+    let stats = run.documents().remove(0);
     assert_eq!(stats["ready"], true, "{stats}");
     assert_eq!(stats["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(stats["disk"]["cached_bytes"], 5000);
@@ -215,7 +211,7 @@ fn incidents_lists_open_ones() {
     assert_eq!(run.code, Some(3), "{run:?}");
     let listed = crate::harness::eventually("the incident is listed", || {
         let run = office.run(&["incidents", "--json"]);
-        documents(&run).into_iter().next()
+        run.documents().into_iter().next()
     });
     assert_eq!(
         (&listed["cause"], &listed["severity"]),
@@ -248,7 +244,7 @@ fn errors_have_one_json_shape() {
         let run = office.run(arguments);
         assert_eq!(run.code, Some(code), "{arguments:?}: {run:?}");
         assert_eq!(run.stderr, "", "{arguments:?}");
-        let shown = documents(&run);
+        let shown = run.documents();
         assert_eq!(shown.len(), 1, "{arguments:?}: {run:?}");
         let error = &shown[0]["error"];
         assert_eq!(error["code"], word, "{arguments:?}: {run:?}");
@@ -265,12 +261,12 @@ fn errors_have_one_json_shape() {
     ] {
         let run = millpond(office.folder.path(), arguments);
         assert_eq!(run.code, Some(2), "{arguments:?}: {run:?}");
-        assert_eq!(documents(&run)[0]["error"]["code"], "usage", "{run:?}");
+        assert_eq!(run.documents()[0]["error"]["code"], "usage", "{run:?}");
     }
     let closed = ["status", "--json", "--gateway", "127.0.0.1:1"];
     let run = millpond(office.folder.path(), &closed);
     assert_eq!(run.code, Some(1), "{run:?}");
-    assert_eq!(documents(&run)[0]["error"]["code"], "failed", "{run:?}");
+    assert_eq!(run.documents()[0]["error"]["code"], "failed", "{run:?}");
 }
 
 #[test]

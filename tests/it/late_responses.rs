@@ -36,6 +36,18 @@ fn change(gateway: &Gateway, origin: &Origin, path: &str, cause: &str) {
     }
 }
 
+/// Returns the replies of the origin from the change on.
+fn replies_after(cause: &str) -> Vec<Reply> {
+    let to_post = (cause == "post").then(|| Reply::ok(&text("done")));
+    to_post.into_iter().chain([fresh("new")]).collect()
+}
+
+#[track_caller]
+fn assert_new(gateway: &Gateway, url: &str, cause: &str) {
+    let answer = gateway.proxied("GET", url).send();
+    assert_eq!(answer.text(), "new", "{url} after {cause}");
+}
+
 #[test]
 fn change_in_other_process_outdates_late_response() {
     let origin = Origin::start();
@@ -52,10 +64,7 @@ fn change_in_other_process_outdates_late_response() {
         let (url, gate) = (origin.url(path), Gate::new());
         let late = fresh("old").gate_before_head(&gate);
         let mut replies = vec![late];
-        if cause == "post" {
-            replies.push(Reply::ok(&text("done")));
-        }
-        replies.push(fresh("new"));
+        replies.extend(replies_after(cause));
         origin.script(path, replies);
         let waiting = first.proxied("GET", &url).start();
         gate.await_reached(1);
@@ -63,8 +72,7 @@ fn change_in_other_process_outdates_late_response() {
         gate.open();
         waiting.head().finish().assert_body(200, b"old");
         for gateway in [&first, &second] {
-            let answer = gateway.proxied("GET", &url).send();
-            assert_eq!(answer.text(), "new", "{path} after {cause}");
+            assert_new(gateway, &url, cause);
         }
     }
 }
@@ -82,10 +90,7 @@ fn late_validation_does_not_refresh_changed_target() {
     ] {
         let (url, gate) = (origin.url(path), Gate::new());
         let mut replies = vec![fresh("old"), fresh("old").gate_before_head(&gate)];
-        if cause == "post" {
-            replies.push(Reply::ok(&text("done")));
-        }
-        replies.push(fresh("new"));
+        replies.extend(replies_after(cause));
         origin.script(path, replies);
         first.proxied("GET", &url).send().assert_body(200, b"old");
         let validation = first.proxied("GET", &url);
@@ -102,8 +107,7 @@ fn late_validation_does_not_refresh_changed_target() {
         gate.open();
         waiting.head().finish().assert_body(200, b"old");
         for gateway in [&first, &second] {
-            let answer = gateway.proxied("GET", &url).send();
-            assert_eq!(answer.text(), "new", "{path} after {cause}");
+            assert_new(gateway, &url, cause);
         }
     }
 }

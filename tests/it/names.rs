@@ -1,15 +1,12 @@
 //! Name lookups: TTLs, names without an answer, and names that lead to forbidden addresses.
 
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use hickory_proto::rr::RecordType::{A, AAAA};
 
-use tokio::net::TcpSocket;
-
 use crate::harness::{
     Builder, DNS_NAME, DnsReply, Gateway, NameServer, Named, Origin, Reply, Waiting, archive,
-    can_replace_system_files, eventually,
+    can_replace_system_files, connect_from, eventually,
 };
 
 const PATH: &str = "/pub/x-1.0.tar.gz";
@@ -130,23 +127,6 @@ fn dead_names_cost_only_their_client() {
         assert_eq!(tunnel.head().head.status, 200);
     }
     drop(dead);
-}
-
-/// Connects from another address of this machine.
-fn connect_from(ip: &str, address: SocketAddr) -> TcpStream {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .expect("a runtime can be made");
-    runtime.block_on(async {
-        let socket = TcpSocket::new_v4().expect("a socket can be made");
-        let source = SocketAddr::new(ip.parse().expect("the address is valid"), 0);
-        socket.bind(source).expect("the address is free");
-        let stream = socket.connect(address).await.expect("the port is open");
-        let stream = stream.into_std().expect("a stream can be taken");
-        stream.set_nonblocking(false).expect("the mode can be set");
-        stream
-    })
 }
 
 #[test]

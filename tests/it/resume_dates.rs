@@ -9,7 +9,8 @@ const CUT: usize = 200_000;
 /// 64 KiB before the cut.
 const FROM_OVERLAP: &str = "bytes=134464-";
 
-fn retrying(origin: &Origin) -> Builder {
+/// Returns a gateway that asks four times, without a pause.
+pub fn retrying(origin: &Origin) -> Builder {
     Gateway::builder()
         .origin(origin)
         .relay()

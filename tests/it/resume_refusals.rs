@@ -1,19 +1,11 @@
 //! Origins that cannot or will not send the rest of a body. The fetch starts again from the first
 //! byte.
 
-use crate::harness::{Body, Builder, Gateway, Origin, Reply, all_at_once, archive};
+use crate::harness::{Body, Gateway, Origin, Reply, all_at_once, archive};
+use crate::resume_dates::retrying;
 
 const SIZE: usize = 300_000;
 const CUT: usize = 200_000;
-
-fn retrying(origin: &Origin) -> Builder {
-    Gateway::builder()
-        .origin(origin)
-        .relay()
-        .set("fetch.attempts", "4")
-        .set("fetch.breaker_failures", "0")
-        .text("fetch.backoff", "1ms")
-}
 
 /// Fetches a target whose first transfer was cut, and asserts the ranges that were requested.
 #[track_caller]

@@ -32,7 +32,7 @@ pub struct GatewayArgs {
         default_value = "http://127.0.0.1:8080"
     )]
     gateway: GatewayUrl,
-    /// File with the operator token; the default is the token in MILLPOND_TOKEN
+    /// File with the operator token, or a reader token; the default is the token in MILLPOND_TOKEN
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }

@@ -46,7 +46,7 @@ pub enum ClientCommand {
     Ensure(Ensure),
     /// Show all records of a URL, and its class
     Stat(Stat),
-    /// List stored files (operators)
+    /// List stored files (operators and readers)
     Ls(Ls),
     /// Remove a URL with its records and objects, or one object (operators)
     Rm(Rm),

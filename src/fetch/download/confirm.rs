@@ -34,8 +34,8 @@ impl<'a> Download<'a> {
         }
         let digests = self.body.as_ref().map(|body| body.staging.digests());
         let is_stated =
-            digests.is_some_and(|digests| digests.first_mismatch(self.spec.hashed).is_none());
-        if is_stated && self.spec.hashed.has_strong_digest() {
+            digests.is_some_and(|digests| digests.first_mismatch(self.spec.expected).is_none());
+        if is_stated && self.spec.expected.has_strong_digest() {
             return Ok(());
         }
         let format_end = self.find_format_end().await?;
@@ -70,7 +70,7 @@ impl<'a> Download<'a> {
         completed: &mut CompletedBody,
     ) -> Result<(), FetchError> {
         let digests = &completed.finished.digests;
-        let is_stated = digests.first_mismatch(self.spec.hashed).is_none();
+        let is_stated = digests.first_mismatch(self.spec.expected).is_none();
         let Some(source) = self.source.filter(|_| completed.was_resumed && !is_stated) else {
             return Ok(());
         };
@@ -96,14 +96,7 @@ impl<'a> Download<'a> {
             completed.end = BodyEnd::Unconfirmed;
             return Ok(());
         }
-        let request = OriginRequest {
-            resume: None,
-            ..self.request(source)
-        };
-        let response = self.send_request(source, request).await?;
-        if !has_whole_body(&response) {
-            return Err(response.as_error().into());
-        }
+        let response = self.request_whole_body(source).await?;
         let (mut chunks, file) = (response.into_body(), completed.finished.file());
         let mut offset = 0;
         while let Some(received) = chunks.next().await? {
@@ -145,6 +138,23 @@ impl<'a> Download<'a> {
         Err(OriginError::from(ConnectionFault::ResumeFailed).into())
     }
 
+    /// Requests the whole body, whatever is staged of it.
+    ///
+    /// # Errors
+    /// The status of a response without a whole body.
+    async fn request_whole_body(&mut self, source: &'a Source) -> Result<Response, FetchError> {
+        let request = OriginRequest {
+            resume: None,
+            ..self.request(source)
+        };
+        let response = self.send_request(source, request).await?;
+        if has_whole_body(&response) {
+            Ok(response)
+        } else {
+            Err(response.as_error().into())
+        }
+    }
+
     /// Whether a length or a digest decides on the end, or the body cannot be stored anyway.
     fn is_end_checked_elsewhere(&self) -> bool {
         let has_length = self
@@ -170,14 +180,7 @@ impl<'a> Download<'a> {
     /// longer, the first one was truncated, and the new bytes are appended.
     async fn repeat_request(&mut self, source: &'a Source) -> Result<(), FetchError> {
         for _ in 0..MAX_REPEATS {
-            let request = OriginRequest {
-                resume: None,
-                ..self.request(source)
-            };
-            let response = self.send_request(source, request).await?;
-            if !has_whole_body(&response) {
-                return Err(response.as_error().into());
-            }
+            let response = self.request_whole_body(source).await?;
             self.coding = Some(CodingCheck::new(&response, self.admitted));
             if let Some(body) = &mut self.body {
                 body.validator = None;

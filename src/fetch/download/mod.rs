@@ -100,7 +100,7 @@ impl<'a> Download<'a> {
     /// # Errors
     /// [`FetchError::NoSpace`] or [`FetchError::StoreFailed`] if the body cannot be copied.
     pub async fn resume_from_peer(&mut self, peer_body: PeerBody) -> Result<(), FetchError> {
-        let hasher = Hasher::new(self.spec.hashed);
+        let hasher = Hasher::new(self.spec.expected);
         let body = PartialBody::copy_from_peer(&self.state.cache, peer_body, hasher).await?;
         self.shared_body
             .switch_file(body.file.clone(), body.staging.written_bytes());
@@ -236,7 +236,7 @@ impl<'a> Download<'a> {
         }
         // Release the space of the old body before reserving space again.
         self.body = None;
-        let hasher = Hasher::new(self.spec.hashed);
+        let hasher = Hasher::new(self.spec.expected);
         let staging = self.state.cache.stage(response.length(), hasher).await?;
         self.body = Some(PartialBody::new(staging, response));
         Ok(())

@@ -8,8 +8,9 @@ use crate::policy::Source;
 pub struct DownloadSpec<'a> {
     /// Digests that the body must have: on record, required by the operator or by the path.
     pub required: &'a ExpectedDigests,
-    /// Digests whose algorithms are computed while the body arrives.
-    pub hashed: &'a ExpectedDigests,
+    /// The required digests, and those that the first reader states. Their algorithms are computed
+    /// while the body arrives. They can confirm a body, and do not decide whether it is stored.
+    pub expected: &'a ExpectedDigests,
     /// Whether the required digest is on record or in the checksum file.
     pub is_on_record: bool,
     /// In the order in which they are tried.

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::io::ReadBuf;
 
 use crate::http::framing_error::FramingError;
-use crate::http::request_head::{Expectation, rewrite_head};
+use crate::http::request_head::Expectation;
 use crate::http::request_scanner::RequestScanner;
 
 /// Bound on buffered bytes of later requests; the rest waits in the kernel. Millpond reads ahead
@@ -68,11 +68,7 @@ impl RequestGate {
     fn rewrite_ended_head(&mut self, bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         let ended = self.scanner.take_ended_head()?;
         self.expectation = ended.notes.expectation;
-        let length_bytes = ended.length_bytes;
-        ended
-            .notes
-            .is_rewritten
-            .then(|| (rewrite_head(&bytes[..length_bytes]), length_bytes))
+        Some((ended.rewritten(bytes)?, ended.length_bytes))
     }
 
     /// Moves buffered bytes of the current request into `out`, and returns whether there were any.

@@ -101,7 +101,7 @@ impl Ledger {
 
     /// Returns how many permits a client may take.
     pub fn free_for(&self, client: PoolClient, bound: Bound) -> usize {
-        let alone = (self.size / 4 * 3 + self.size % 4 * 3 / 4).max(1);
+        let alone = (self.size * 3 / 4).max(1);
         let most = match bound {
             Bound::Share if client.has_share() => self.share.of(self.size).min(alone),
             Bound::Share | Bound::Alone => alone,

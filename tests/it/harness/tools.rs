@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 
+use serde_json::Value;
+
 use super::DEADLINE;
 
 /// A program with a clean environment, in a folder of the test.
@@ -25,6 +27,17 @@ pub struct Run {
 }
 
 impl Run {
+    /// Returns the JSON documents on standard output, one a line.
+    #[track_caller]
+    pub fn documents(&self) -> Vec<Value> {
+        let lines = self.stdout.lines();
+        lines
+            .map(|line| {
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+            })
+            .collect()
+    }
+
     #[track_caller]
     pub fn assert_success(&self) {
         assert_eq!(

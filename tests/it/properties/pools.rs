@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use millpond::limits::{
-    ClientNet, ClientShare, FairPool, PoolClient, PoolExhausted, PoolPermit, Readership,
-};
+use millpond::limits::{ClientShare, FairPool, PoolClient, PoolExhausted, PoolPermit, Readership};
+use millpond::model::ClientNet;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

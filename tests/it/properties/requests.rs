@@ -5,7 +5,7 @@ use actix_codec::Decoder as _;
 use actix_http::ServiceConfig;
 use actix_http::h1::{Codec, Message, MessageType};
 use actix_web::web::BytesMut;
-use millpond::http::{FramingError, MAX_HEAD_BYTES, RequestScanner, rewrite_head};
+use millpond::http::{FramingError, MAX_HEAD_BYTES, RequestScanner};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -69,12 +69,11 @@ fn as_handed_over(request: &[u8]) -> Vec<u8> {
     scanner
         .advance(request)
         .expect("the request was scanned before");
-    match scanner.take_ended_head() {
-        Some(end) if end.notes.is_rewritten => {
-            let (head, body) = request.split_at(end.length_bytes);
-            [&rewrite_head(head), body].concat()
-        }
-        _ => request.to_vec(),
+    let end = scanner.take_ended_head();
+    let rewritten = end.and_then(|end| Some((end.rewritten(request)?, end.length_bytes)));
+    match rewritten {
+        Some((head, length_bytes)) => [&head, &request[length_bytes..]].concat(),
+        None => request.to_vec(),
     }
 }
 

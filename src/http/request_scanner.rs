@@ -217,7 +217,7 @@ fn read_request_line(line: &[u8]) -> Result<RequestLine, FramingError> {
     if !method.iter().all(u8::is_ascii_uppercase) && Method::from_bytes(method).is_err() {
         return Err(FramingError::Malformed("the method is not supported"));
     }
-    if !is_plain_path(target) && Uri::try_from(target).is_err() {
+    if !is_plain_path(target) && !is_uri(target) {
         return Err(FramingError::Malformed("the request target is no URI"));
     }
     Ok(RequestLine {
@@ -233,6 +233,11 @@ fn read_request_line(line: &[u8]) -> Result<RequestLine, FramingError> {
 /// Whether a target is in origin form and has only bytes that are valid there. Most targets are.
 fn is_plain_path(target: &[u8]) -> bool {
     target.starts_with(b"/") && target.iter().all(|byte| is_in(&PLAIN_PATH, *byte))
+}
+
+/// Whether the HTTP library reads a target. It needs UTF-8, also in a fragment, which it drops.
+fn is_uri(target: &[u8]) -> bool {
+    str::from_utf8(target).is_ok_and(|target| Uri::try_from(target).is_ok())
 }
 
 /// Fields of a head that decide where its request ends, and `Host`.

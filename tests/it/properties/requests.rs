@@ -207,6 +207,22 @@ proptest! {
 }
 
 #[test]
+fn fragments_of_targets_are_utf8() {
+    for (target, is_valid) in [
+        (&b"/x#\xc3\xa9"[..], true),
+        (b"/x#<>", true),
+        (b"/x#\xa3", false),
+        (b"/x?y#\xff\xff", false),
+        (b"http://h/x#\xc3", false),
+    ] {
+        let bytes = [b"GET ", target, b" HTTP/1.0\r\n\r\n"].concat();
+        let text = String::from_utf8_lossy(target);
+        assert_eq!(scan(&bytes, &[]).error.is_none(), is_valid, "{text}");
+        assert!(!is_valid || is_one_request(&bytes), "{text}");
+    }
+}
+
+#[test]
 fn head_is_bounded_in_any_pieces() {
     let head = |length: usize| {
         let head = "GET /x HTTP/1.1\r\nHost: x\r\nX: ";

@@ -160,3 +160,36 @@ fn digests_of_unstored_bodies_are_not_kept() {
     let kept = files_under(&gateway.cache().join("digests"));
     assert!(kept.is_empty(), "{kept:?}");
 }
+
+#[test]
+fn doubtful_resumed_body_is_no_change() {
+    let origin = Origin::start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .set("fetch.attempts", "3")
+        .text("fetch.backoff", "1ms")
+        .start();
+    let url = origin.url(PATH);
+    let (answer, other) = (archive(9, 300_000), archive(10, 300_000));
+    // One tag stands for two versions, so the parts do not belong together.
+    let tagged = |body: &Body| Reply::ok(body).header("ETag", "\"one\"").ranges();
+    let replies = vec![
+        Reply::file(&answer),
+        tagged(&answer).cut_at(150_000),
+        tagged(&other),
+        Reply::status(503),
+        Reply::status(404),
+    ];
+    origin.script(PATH, replies);
+    gateway.assert_serves(&url, &answer);
+    gateway.await_stored(&url);
+    let object = format!("/api/v1/objects/sha256/{}", sha256(&answer));
+    gateway.operate("DELETE", &object).send().assert_status(200);
+    gateway.get(&url).send().assert_broken();
+    gateway.log().wait_for("the failed fetch", |event| {
+        event["message"] == "fetch" && event["outcome"] == "failed"
+    });
+    let objects = gateway.objects();
+    assert!(objects.is_empty(), "{objects:?}");
+}

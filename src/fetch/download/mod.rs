@@ -298,7 +298,9 @@ impl<'a> Download<'a> {
             expected: expected.clone(),
             found: digests.sha256,
         };
-        if let Some(known_content) = self.spec.known_content.filter(|_| self.is_at_origin()) {
+        // Bytes that must not be stored are no change either.
+        let is_change = self.is_at_origin() && completed.require_end().is_ok();
+        if let Some(known_content) = self.spec.known_content.filter(|_| is_change) {
             known_content
                 .record_change(self.state, self.admitted, self.spec.required, completed)
                 .await;

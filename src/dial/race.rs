@@ -76,14 +76,15 @@ pub async fn race(
             }
             () = sleep_until(next_start), if may_start => {
                 let permit = extra_attempts.try_acquire().ok();
-                if permit.is_none() && !attempts.is_empty() {
-                    if last_start.elapsed() < LONE_ATTEMPT_DELAY {
-                        next_start = last_start + LONE_ATTEMPT_DELAY;
-                        continue;
-                    }
-                    attempts.clear();
+                let is_lone = permit.is_none() && !attempts.is_empty();
+                if is_lone && last_start.elapsed() < LONE_ATTEMPT_DELAY {
+                    next_start = last_start + LONE_ATTEMPT_DELAY;
+                    continue;
                 }
                 if let Some(address) = candidates.take_next(&check) {
+                    if is_lone {
+                        attempts.clear();
+                    }
                     let permit = permit.filter(|_| !attempts.is_empty());
                     attempts.push(connect(address, permit));
                     started += 1;

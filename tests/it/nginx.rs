@@ -259,12 +259,15 @@ fn nginx_log_contains_no_secrets() {
         "/ftp:%2f%2fsomebody:hush%40127.0.0.1:9%2fslash-1.0.tar.gz".to_owned(),
         format!("/http%3A%2F%2F127.0.0.1%3A{port}%2Fquery-1.0.tar.gz%3Ftoken%3Dhush%40x"),
         format!("/http://127.0.0.1:{port}/mark-1.0.tar.gz%3ftoken=hush"),
+        format!("/http://127.0.0.1:{port}/at-1.0.tar.gz?hush@x"),
+        format!("/http://127.0.0.1:{port}/%7Eat%2Dmark-1.0.tar.gz%3Fhush%40x"),
+        format!("/ftp://somebody:hush%40@127.0.0.1:{port}/two-marks-1.0.tar.gz?hush"),
     ] {
         nginx.request("GET", &target).send();
     }
     let log = crate::harness::eventually("all requests are logged", || {
         let lines = nginx.accesses();
-        (lines.len() == 10).then(|| lines.join("\n"))
+        (lines.len() == 13).then(|| lines.join("\n"))
     });
     assert!(!log.contains("hush"), "{log}");
     for name in [
@@ -278,6 +281,9 @@ fn nginx_log_contains_no_secrets() {
         "slash",
         "query",
         "mark",
+        "at",
+        "%7eat%2dmark",
+        "two-marks",
     ] {
         assert!(
             log.to_lowercase()

@@ -16,6 +16,7 @@ mod http_version;
 mod key;
 mod lock;
 mod logged_query;
+mod named_digest;
 mod range;
 pub mod record;
 mod record_set;
@@ -25,6 +26,7 @@ mod secret;
 mod target;
 mod target_error;
 mod units;
+mod wanted_file;
 
 pub use client_net::ClientNet;
 pub use config_error::ConfigError;
@@ -37,6 +39,7 @@ pub use ftp_file::{FtpFile, FtpFileError, Login};
 pub use http_version::HttpVersion;
 pub use key::Key;
 pub use lock::lock;
+pub use named_digest::NamedDigestError;
 pub use range::{ByteRange, RangeSpec, Selected};
 pub use record::{MAX_RECORD_BYTES, Record, RecordError, RecordSource, Standing, StoredHeaders};
 pub use record_set::{
@@ -48,3 +51,4 @@ pub use secret::Secret;
 pub use target::Target;
 pub use target_error::{MAX_TARGET_BYTES, TargetError};
 pub use units::{HumanDuration, ParseUnitError, Rate, Size};
+pub use wanted_file::{FileUrl, LineError, ListError, WantedFile};

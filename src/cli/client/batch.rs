@@ -7,9 +7,9 @@ use futures_util::stream;
 
 use super::failure::Failure;
 use super::progress::ProgressBars;
-use super::url_list::WantedFile;
 use crate::cli::exit::FailureCode;
 use crate::cli::output::OutputForm;
+use crate::model::WantedFile;
 
 /// Runs `work` for each file, at most `jobs` at a time. If one fails, the others go on.
 ///

@@ -15,9 +15,9 @@ use super::batch::run_all;
 use super::failure::Failure;
 use super::file_request::{GatewayRequest, RequestedPart, active_record};
 use super::progress::ProgressBars;
-use super::url_list::{UrlArgs, WantedFile};
+use super::url_list::UrlArgs;
 use crate::cli::output::OutputForm;
-use crate::model::{Algorithm, Digest, ExpectedDigests, Hasher, Sha256};
+use crate::model::{Algorithm, Digest, ExpectedDigests, Hasher, Sha256, WantedFile};
 
 /// How often the gateway is asked for the record of a file whose last byte has just arrived.
 const MAX_POLLS: usize = 100;

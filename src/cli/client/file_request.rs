@@ -9,9 +9,8 @@ use serde_json::Value;
 use super::answer_head::{AnswerHead, CarriedPart, Route};
 use super::api_client::{ApiClient, failure_of};
 use super::failure::Failure;
-use super::url_list::WantedFile;
 use crate::cli::exit::FailureCode;
-use crate::model::{Algorithm, Digests, Sha256};
+use crate::model::{Algorithm, Digests, Sha256, WantedFile};
 
 /// Part of a file that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

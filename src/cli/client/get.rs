@@ -14,8 +14,9 @@ use super::download::{Received, download_to, stream_to};
 use super::failure::Failure;
 use super::file_request::GatewayRequest;
 use super::progress::ProgressBars;
-use super::url_list::{UrlArgs, WantedFile};
+use super::url_list::UrlArgs;
 use crate::cli::output::OutputForm;
+use crate::model::WantedFile;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

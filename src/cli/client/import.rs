@@ -18,10 +18,9 @@ use super::api_client::{ApiClient, GatewayArgs};
 use super::failure::Failure;
 use super::progress::{FileBar, ProgressBars};
 use super::table::text;
-use super::url_list::FileUrl;
 use crate::cli::exit::FailureCode;
 use crate::cli::output::{OutputForm, notice};
-use crate::model::{Algorithm, Digests, Hasher};
+use crate::model::{Algorithm, Digests, FileUrl, Hasher};
 
 /// Size of the chunks in which files are read, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;

@@ -10,9 +10,8 @@ use reqwest::Method;
 use super::api_client::{ApiClient, GatewayArgs, show};
 use super::failure::Failure;
 use super::table::size_of;
-use super::url_list::FileUrl;
 use crate::cli::output::{OutputForm, notice};
-use crate::model::Sha256;
+use crate::model::{FileUrl, Sha256};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

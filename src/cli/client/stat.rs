@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::api_client::{ApiClient, GatewayArgs};
 use super::failure::Failure;
 use super::table::{ListForm, size_of, text};
-use super::url_list::FileUrl;
 use crate::cli::output::{OutputForm, print_line};
+use crate::model::FileUrl;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

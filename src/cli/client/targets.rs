@@ -8,10 +8,9 @@ use serde_json::Value;
 use super::api_client::{ApiClient, GatewayArgs, show};
 use super::failure::Failure;
 use super::table::text;
-use super::url_list::FileUrl;
 use crate::cli::exit::FailureCode;
 use crate::cli::output::OutputForm;
-use crate::model::Sha256;
+use crate::model::{FileUrl, Sha256};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:

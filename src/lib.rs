@@ -22,6 +22,7 @@ pub mod freshness;
 pub mod gateway;
 pub mod health;
 pub mod http;
+pub mod jobs;
 pub mod limits;
 pub mod logging;
 pub mod maintenance;

@@ -23,6 +23,7 @@ use crate::fetch::Fetcher;
 use crate::gateway::{Gateway, GatewayServices};
 use crate::health;
 use crate::http::{HttpConfig, HttpServer, HttpService, Listeners, Reports, Settings};
+use crate::jobs::{Jobs, Worker};
 use crate::limits::{AdmissionControl, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
@@ -48,6 +49,7 @@ const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
 struct Running {
     dns: Option<Dns>,
     server: HttpServer,
+    jobs: Arc<Jobs>,
     fetcher: Fetcher,
     maintenance: Maintenance,
     notifier: Notifier,
@@ -91,9 +93,10 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let services = build_services(&config, &name, limits, events).await?;
     let admin = build_admin(&config, &services)?;
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
+    let jobs = start_jobs(&config, &services, &gateway).await?;
     let service = HttpService::new(
         Arc::clone(&gateway),
-        admin,
+        (admin, Arc::clone(&jobs)),
         HttpConfig {
             name,
             proxy: config.proxy.clone(),
@@ -112,6 +115,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let running = Running {
         dns,
         server,
+        jobs,
         fetcher: services.fetcher,
         maintenance,
         notifier,
@@ -170,6 +174,24 @@ fn build_gateway(config: &Config, services: &Services, max_upstream: usize) -> G
     Gateway::new(gateway_services, config.gateway.clone())
 }
 
+/// Starts the jobs on a thread for blocking work, since their files are read.
+async fn start_jobs(
+    config: &Config,
+    services: &Services,
+    gateway: &Arc<Gateway>,
+) -> Result<Arc<Jobs>, AppError> {
+    let worker = Worker {
+        gateway: Arc::clone(gateway),
+        policy: Arc::clone(&services.policy),
+        cache: services.cache.clone(),
+        fetcher: services.fetcher.clone(),
+    };
+    let state_dir = config.gateway.state_dir.clone();
+    spawn_blocking(move || Arc::new(Jobs::start(&state_dir, worker)))
+        .await
+        .map_err(|panic| AppError::System(panic.to_string()))
+}
+
 /// Starts maintenance, health checks, scrubs, and the DNS publisher if it is configured.
 fn start_background(
     config: &Config,
@@ -191,13 +213,15 @@ fn start_background(
 /// Stops all parts in order.
 ///
 /// 1. DNS records are withdrawn, so that clients use other nodes.
-/// 2. The ports close, and responses and fetches end within `grace`.
+/// 2. Jobs stop, and go on after the next start. The ports close, and responses and fetches end
+///    within `grace`.
 /// 3. Maintenance stops, and the last notifications are sent.
 /// 4. The cache closes.
 async fn stop(running: Running, grace: Duration) {
     let Running {
         dns,
         server,
+        jobs,
         fetcher,
         maintenance,
         notifier,
@@ -208,6 +232,7 @@ async fn stop(running: Running, grace: Duration) {
         dns.withdraw_and_stop(grace / 2).await;
     }
     let began = Instant::now();
+    jobs.stop().await;
     tokio::join!(server.stop(), fetcher.stop(grace));
     fetcher
         .stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE))

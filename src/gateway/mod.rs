@@ -9,6 +9,7 @@ mod ask_alone;
 mod by_digest;
 mod config;
 mod digest_check;
+mod ensure;
 mod error;
 mod fetch_response;
 mod find_stored;
@@ -39,6 +40,7 @@ pub use crate::passthrough::{
 };
 pub use by_digest::DigestRequest;
 pub use config::{Config, MissPolicy, check_address};
+pub use ensure::EnsureOutcome;
 pub use error::RequestError;
 pub use preconditions::{Conditions, Selection};
 pub use representation::{Representation, RepresentationHead};
@@ -51,7 +53,7 @@ pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
 use crate::cache::{DiskHealth, Hit};
 use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit};
-use crate::model::{Scheme, Sha256, Target};
+use crate::model::{ExpectedDigests, Scheme, Sha256, Target};
 use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Sharing};
 use digest_check::report_wrong_statement;
 use lookup::{Lookup, MissKind, lookup};
@@ -110,6 +112,21 @@ impl Gateway {
             response: response?,
             permit: transfer.begin()?,
         })
+    }
+
+    /// Has a target fetched for a job unless it is stored, and waits until it is stored. The
+    /// request counts for Millpond itself, and no limit of a client applies.
+    ///
+    /// # Errors
+    /// [`RequestError`], as for a client's request.
+    pub async fn ensure(
+        &self,
+        target: Target,
+        expected: ExpectedDigests,
+    ) -> Result<EnsureOutcome, RequestError> {
+        let admitted = self.services.policy.admit(target.clone())?;
+        let request = ensure::own_request(target, expected, admitted.class());
+        ensure::finish(self.respond(&admitted, request).await?).await
     }
 
     /// Visits policy once: client, target, effective rule and class, and the transfer.

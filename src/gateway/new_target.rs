@@ -6,10 +6,11 @@ use std::net::IpAddr;
 
 use super::lookup::MissKind;
 use super::services::GatewayServices;
-use crate::limits::TooManyNewTargets;
+use crate::limits::{PoolClient, TooManyNewTargets};
 use crate::policy::Admitted;
 
-/// Counts a miss of a target that was never stored, unless this process fetches it already.
+/// Counts a miss of a target that was never stored, unless this process fetches it already. Targets
+/// of an operator's jobs are not counted.
 ///
 /// # Errors
 /// [`TooManyNewTargets`]. The response then passes through unstored, so that no build fails.
@@ -20,7 +21,8 @@ pub fn count(
     kind: MissKind,
 ) -> Result<(), TooManyNewTargets> {
     let target = admitted.target();
-    if kind != MissKind::NeverStored || services.fetcher.is_fetching(target) {
+    let is_own = admitted.pool_client() == PoolClient::Own;
+    if is_own || kind != MissKind::NeverStored || services.fetcher.is_fetching(target) {
         return Ok(());
     }
     let counted = services.policy.count_new_target(client);

@@ -110,6 +110,15 @@ impl fmt::Display for ForwardReason {
 }
 
 impl CacheStatus {
+    /// Whether stored bytes answer, perhaps after a validation.
+    #[must_use]
+    pub fn is_hit(self) -> bool {
+        matches!(
+            self,
+            Self::Hit | Self::BucketHit | Self::Reused { .. } | Self::Validated
+        )
+    }
+
     /// Returns the status for the log at the end of a response. It does not say `stored`, because
     /// only the end of the fetch decides about that.
     #[must_use]

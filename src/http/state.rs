@@ -14,6 +14,7 @@ use super::config::ProxyConfig;
 use super::node_name::NodeName;
 use crate::admin::{AdminService, Tokens};
 use crate::gateway::{self, Gateway};
+use crate::jobs::Jobs;
 use crate::limits::AdmissionControl;
 use crate::logging::LogHealth;
 use crate::notify::Incidents;
@@ -22,6 +23,7 @@ use crate::notify::Incidents;
 pub struct HttpService {
     pub(super) gateway: Arc<Gateway>,
     pub(super) admin: AdminService,
+    pub(super) jobs: Arc<Jobs>,
     pub(super) name: NodeName,
     pub(super) settings: ArcSwap<Settings>,
     pub(super) proxy: ProxyConfig,
@@ -82,7 +84,7 @@ impl HttpService {
     #[must_use]
     pub fn new(
         gateway: Arc<Gateway>,
-        admin: AdminService,
+        (admin, jobs): (AdminService, Arc<Jobs>),
         config: HttpConfig,
         reports: Reports,
         admission: AdmissionControl,
@@ -90,6 +92,7 @@ impl HttpService {
         Self {
             gateway,
             admin,
+            jobs,
             name: NodeName::new(config.name),
             settings: ArcSwap::from_pointee(config.settings),
             proxy: config.proxy,

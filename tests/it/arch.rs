@@ -20,10 +20,11 @@ const MAX_LINE_COLUMNS: usize = 100;
 const MAX_IMPL_FILES: usize = 3;
 
 /// The modules from the top down, and what each may use. Modules that wire may use everything.
-const MODULES: [(&str, &[&str]); 22] = [
+const MODULES: [(&str, &[&str]); 23] = [
     (
         "http",
         &[
+            "jobs",
             "gateway",
             "admin",
             "dns",
@@ -38,6 +39,10 @@ const MODULES: [(&str, &[&str]); 22] = [
             "freshness",
             "model",
         ],
+    ),
+    (
+        "jobs",
+        &["admin", "gateway", "fetch", "cache", "policy", "model"],
     ),
     (
         "admin",

@@ -53,6 +53,7 @@ mod herd;
 mod hung_disk_api;
 mod imports;
 mod in_flight;
+mod jobs;
 mod kills;
 mod language;
 mod late_responses;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::HeaderMap;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
@@ -100,6 +100,16 @@ impl ApiClient {
     ) -> Result<Value, Failure> {
         let request = self.api(Method::PUT, resource, parameters).headers(headers);
         read_json(request.body(body).send().await?).await
+    }
+
+    /// Sends a JSON document to the API.
+    ///
+    /// # Errors
+    /// [`Failure`] with the error of the gateway.
+    pub async fn send(&self, resource: &str, document: &Value) -> Result<Value, Failure> {
+        let request = self.api(Method::POST, resource, &[]);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        read_json(request.body(document.to_string()).send().await?).await
     }
 
     fn api(&self, method: Method, resource: &str, parameters: &[(&str, &str)]) -> RequestBuilder {

@@ -12,6 +12,7 @@ mod file_request;
 mod get;
 mod import;
 mod incidents;
+mod jobs;
 mod ls;
 mod part_file;
 mod progress;
@@ -31,6 +32,7 @@ use ensure::Ensure;
 use get::Get;
 use import::Import;
 use incidents::ListIncidents;
+use jobs::ManageJobs;
 use ls::Ls;
 use rm::Rm;
 use stat::Stat;
@@ -60,6 +62,8 @@ pub enum ClientCommand {
     Import(Import),
     /// List incidents: failing hosts, changed files, trouble of the gateway itself
     Incidents(ListIncidents),
+    /// List, start, show and cancel jobs: lists of URLs to fetch, refresh or evict (operators)
+    Jobs(ManageJobs),
     /// Show version, readiness, disk, in-flight fetches and incidents of the gateway
     Status(Status),
 }
@@ -78,6 +82,7 @@ impl ClientCommand {
             Self::Unpin(unpin) => unpin.run(form).await,
             Self::Import(import) => import.run(form).await,
             Self::Incidents(incidents) => incidents.run(form).await,
+            Self::Jobs(jobs) => jobs.run(form).await,
             Self::Status(status) => status.run(form).await,
         };
         result.map_or_else(|failure| failure.report(form), |()| ExitCode::SUCCESS)

@@ -4,6 +4,7 @@
 //! its own.
 
 mod incidents;
+mod jobs;
 mod list_filter;
 mod objects;
 mod pins;
@@ -15,22 +16,24 @@ mod targets;
 
 use std::net::IpAddr;
 
-use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderMap};
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::client_info::{RequestOrigin, TargetForm};
 use super::host_check::is_known_host;
 use super::parse_request::single;
+use super::request_body::read_body;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::admin::{AdminError, Permission};
 use crate::gateway::{ClientDownload, RequestError};
+use crate::jobs::JobId;
 use crate::limits::PendingTransfer;
 use crate::model::Sha256;
 use query::Query;
-use response::{ApiResponse, json_response};
+use response::{ApiResponse, json_response, with_location};
 
 /// Prefix of the paths that belong to the API.
 const ROOT: &str = "/api/";
@@ -44,6 +47,8 @@ enum Resource {
     Refresh,
     Incidents,
     Stats,
+    Jobs,
+    Job(JobId),
 }
 
 /// A request to the API.
@@ -82,6 +87,10 @@ pub async fn serve(
             }),
             Err(error) => responder.send_error(&error.into()),
         },
+        Ok(ApiResponse::Created { location, value }) => {
+            let response = json_response(StatusCode::ACCEPTED, &value);
+            responder.send_page(with_location(response, &location))
+        }
         Err(error) => responder.send_admin_error(&error),
     }
 }
@@ -143,6 +152,21 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
         (Resource::Stats, &(Method::GET | Method::HEAD)) => {
             stats::show(service, origin, query).await
         }
+        (Resource::Jobs, &(Method::GET | Method::HEAD)) => {
+            jobs::list(&service.jobs, &permission.into_reader()?, query)
+        }
+        (Resource::Jobs, &Method::POST) => {
+            let operator = permission.into_operator()?;
+            let stall_timeout = service.settings.load().stall_timeout;
+            let body = read_body(request, payload, stall_timeout);
+            jobs::create(&service.jobs, &operator, body, query).await
+        }
+        (Resource::Job(id), &(Method::GET | Method::HEAD)) => {
+            jobs::show(&service.jobs, &permission.into_reader()?, &id, query)
+        }
+        (Resource::Job(id), &Method::DELETE) => {
+            jobs::cancel(&service.jobs, &permission.into_operator()?, &id, query).await
+        }
         (resource, _) => Err(AdminError::MethodNotAllowed(resource.methods())),
     }
 }
@@ -161,6 +185,10 @@ impl Resource {
             "refresh" => Ok(Self::Refresh),
             "incidents" => Ok(Self::Incidents),
             "stats" => Ok(Self::Stats),
+            "jobs" => Ok(Self::Jobs),
+            name if let Some(id) = name.strip_prefix("jobs/") => {
+                id.parse().map(Self::Job).map_err(|_| jobs::NO_SUCH_JOB)
+            }
             name => {
                 let hex = name.strip_prefix("objects/sha256/").ok_or(UNKNOWN)?;
                 let sha256 = hex.parse().map_err(|error| {
@@ -175,10 +203,11 @@ impl Resource {
     fn methods(&self) -> &'static str {
         match self {
             Self::Objects => "GET, HEAD, PUT, DELETE",
-            Self::Object(_) => "GET, HEAD, DELETE",
+            Self::Object(_) | Self::Job(_) => "GET, HEAD, DELETE",
             Self::Targets | Self::Incidents | Self::Stats => "GET, HEAD",
             Self::Pins => "PUT, DELETE",
             Self::Refresh => "POST",
+            Self::Jobs => "GET, HEAD, POST",
         }
     }
 }

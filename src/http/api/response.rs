@@ -4,7 +4,9 @@ use std::time::SystemTime;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS,
+};
 use serde_json::{Map, Value, json};
 
 use crate::gateway::CacheResponse;
@@ -13,6 +15,11 @@ use crate::model::{Record, Target};
 /// Result of an API call.
 pub enum ApiResponse {
     Json(StatusCode, Value),
+    /// Work was accepted that goes on in the background. `location` is its path.
+    Created {
+        location: String,
+        value: Value,
+    },
     Object(Box<CacheResponse>),
 }
 
@@ -28,6 +35,14 @@ pub fn json_response(status: StatusCode, value: &Value) -> HttpResponse {
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .body(format!("{value}\n"))
+}
+
+/// Adds `Location` to a response.
+pub fn with_location(mut response: HttpResponse, path: &str) -> HttpResponse {
+    if let Ok(path) = HeaderValue::from_str(path) {
+        response.headers_mut().insert(LOCATION, path);
+    }
+    response
 }
 
 /// Returns the URL of a target, without passwords and secret query values.

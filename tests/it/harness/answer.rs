@@ -90,7 +90,7 @@ impl Answer {
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         assert!(
-            matches!(self.status, 200 | 201),
+            matches!(self.status, 200..=202),
             "unexpected status {}: {}",
             self.status,
             self.text()

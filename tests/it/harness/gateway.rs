@@ -134,7 +134,7 @@ impl Gateway {
 
     /// Returns the admin token that the gateway created.
     pub fn token(&self) -> String {
-        let file = self.setup.folder().join("state/admin_token");
+        let file = self.state().join("admin_token");
         std::fs::read_to_string(file)
             .expect("the gateway creates the token at startup")
             .trim_end()
@@ -187,6 +187,11 @@ impl Gateway {
 
     pub fn cache(&self) -> &Path {
         self.setup.cache()
+    }
+
+    /// Returns the folder of `gateway.state_dir`.
+    pub fn state(&self) -> PathBuf {
+        self.setup.folder().join("state")
     }
 
     pub fn object_path(&self, body: &[u8]) -> PathBuf {

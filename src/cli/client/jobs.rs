@@ -1,0 +1,206 @@
+//! `millpond jobs`: orders, lists, shows and cancels jobs of a gateway.
+//!
+//! The main type is [`ManageJobs`].
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::api_client::{ApiClient, GatewayArgs};
+use super::failure::Failure;
+use super::table::{ListForm, size_of, text};
+use super::url_list::UrlArgs;
+use crate::cli::exit::FailureCode;
+use crate::cli::output::{OutputForm, Reader, print_line};
+use crate::model::WantedFile;
+
+/// How often the gateway is asked for the state of a job.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  millpond jobs
+  millpond jobs start fetch -i sources.txt --wait
+  millpond jobs show 0193a5b1c2d34e5f
+  millpond jobs cancel 0193a5b1c2d34e5f
+
+A job runs in the gateway, and goes on after a restart of it.")]
+pub struct ManageJobs {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    arguments: GatewayArgs,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Start a job for a list of URLs
+    Start(StartJob),
+    /// Show a job and the URLs that failed
+    Show(OneJob),
+    /// Cancel a job; what it has stored stays
+    Cancel(OneJob),
+}
+
+#[derive(Args)]
+struct StartJob {
+    /// Work on each URL
+    kind: KindArg,
+    #[command(flatten)]
+    files: UrlArgs,
+    /// Wait for the end of the job; the exit code says whether each URL is done
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Args)]
+struct OneJob {
+    /// Identity of the job
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KindArg {
+    /// Fetch what is not stored
+    Fetch,
+    /// Fetch again; changed bytes are stored beside the old ones
+    Refresh,
+    /// Remove the bytes, and keep the records
+    Evict,
+}
+
+impl KindArg {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Refresh => "refresh",
+            Self::Evict => "evict",
+        }
+    }
+}
+
+impl ManageJobs {
+    /// Runs the command.
+    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
+        let files = match &self.action {
+            Some(Action::Start(start)) => start.files.files()?,
+            _ => Vec::new(),
+        };
+        let api = ApiClient::new(self.arguments, form)?;
+        match self.action {
+            None => list(&api).await,
+            Some(Action::Start(start)) => start.run(&api, &files).await,
+            Some(Action::Show(job)) => {
+                let job = api.call(Method::GET, &job.resource(), &[]).await?;
+                show(&api, &job)
+            }
+            Some(Action::Cancel(job)) => {
+                let job = api.call(Method::DELETE, &job.resource(), &[]).await?;
+                show(&api, &job)
+            }
+        }
+    }
+}
+
+impl OneJob {
+    fn resource(&self) -> String {
+        let digits = self.id.chars().filter(char::is_ascii_alphanumeric);
+        format!("jobs/{}", digits.collect::<String>())
+    }
+}
+
+impl StartJob {
+    async fn run(&self, api: &ApiClient, files: &[WantedFile]) -> Result<(), Failure> {
+        let mut job = api.send("jobs", &self.order(files)).await?;
+        if !self.wait {
+            return show(api, &job);
+        }
+        let resource = format!("jobs/{}", text(&job["id"]));
+        while matches!(text(&job["state"]), "pending" | "running") {
+            sleep(POLL_INTERVAL).await;
+            job = api.call(Method::GET, &resource, &[]).await?;
+        }
+        show(api, &job)?;
+        if job["state"] == "succeeded" {
+            Ok(())
+        } else {
+            Err(Failure::silent(FailureCode::Failed))
+        }
+    }
+
+    fn order(&self, files: &[WantedFile]) -> Value {
+        let mut lines = Vec::new();
+        for file in files {
+            let url = file.url.as_str();
+            if file.expected.is_empty() {
+                lines.push(url.to_owned());
+            }
+            let digests = file.expected.iter();
+            lines.extend(digests.map(|digest| format!("{digest} {url}")));
+        }
+        json!({
+            "kind": self.kind.word(),
+            "targets": lines,
+            "concurrency": self.files.jobs,
+        })
+    }
+}
+
+async fn list(api: &ApiClient) -> Result<(), Failure> {
+    let page = api.call(Method::GET, "jobs", &[]).await?;
+    let jobs: Vec<&Value> = page["jobs"].as_array().into_iter().flatten().collect();
+    let form = ListForm::of_stdout();
+    if form == ListForm::Terminal && api.form == OutputForm::Text {
+        if jobs.is_empty() {
+            print_line(&"there is no job")?;
+        } else {
+            print_line(&format_args!(
+                "{:<16}  {:<7}  {:<9}  {:>7}  {:>15}  {:>6}  {:>10}",
+                "ID", "KIND", "STATE", "CREATED", "DONE", "FAILED", "SIZE"
+            ))?;
+        }
+    }
+    for job in jobs {
+        let reader = match api.form {
+            OutputForm::Json => print_line(job)?,
+            OutputForm::Text => print_line(&line_of(job, form))?,
+        };
+        if reader == Reader::Gone {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Prints a job, and a line for each URL that failed.
+fn show(api: &ApiClient, job: &Value) -> Result<(), Failure> {
+    match api.form {
+        OutputForm::Json => print_line(job)?,
+        OutputForm::Text => {
+            let mut lines = vec![line_of(job, ListForm::of_stdout())];
+            let failures = job["failures"].as_array().into_iter().flatten();
+            lines.extend(failures.map(|failure| {
+                format!("  {}: {}", text(&failure["url"]), text(&failure["error"]))
+            }));
+            print_line(&lines.join("\n"))?
+        }
+    };
+    Ok(())
+}
+
+fn line_of(job: &Value, form: ListForm) -> String {
+    let done = format!("{}/{}", job["done"], job["targets"]);
+    format!(
+        "{:<16}  {:<7}  {:<9}  {:>7}  {done:>15}  {:>6}  {:>10}",
+        text(&job["id"]),
+        text(&job["kind"]),
+        text(&job["state"]),
+        form.time(&job["created"]),
+        job["failed"],
+        size_of(&job["bytes"]),
+    )
+}

@@ -1,0 +1,190 @@
+//! Jobs as operators see them: identity, order, state and counts.
+//!
+//! This file reads no disk and starts no task. Its main type is [`JobView`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::JobError;
+use crate::model::WantedFile;
+
+/// Bound on the targets of one job.
+pub const MAX_TARGETS: usize = 100_000;
+
+/// Bound on the targets that one job works on at the same time.
+pub const MAX_CONCURRENCY: usize = 64;
+
+/// Digits of an identity: 12 of the time in milliseconds, 4 of a random number.
+const ID_DIGITS: usize = 16;
+
+/// Identity of a job. Later jobs have greater ones, apart from changes of the clock.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(String);
+
+impl JobId {
+    /// Returns the identity of a job that is created at `now`.
+    #[must_use]
+    pub fn new(now: SystemTime, random: u16) -> Self {
+        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH);
+        let millis = since_epoch.unwrap_or_default().as_millis();
+        Self(format!("{millis:012x}{random:04x}"))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for JobId {
+    type Err = JobError;
+
+    fn from_str(text: &str) -> Result<Self, JobError> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() == ID_DIGITS && text.bytes().all(is_digit) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(JobError::NotFound)
+        }
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Work on each target of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobKind {
+    /// Targets that are not stored are fetched.
+    Fetch,
+    /// Targets are fetched again. Changed bytes are stored beside those that answer.
+    Refresh,
+    /// Objects are evicted. Their records stay.
+    Evict,
+}
+
+impl JobKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Refresh => "refresh",
+            Self::Evict => "evict",
+        }
+    }
+}
+
+/// Order for a job, checked.
+#[derive(Debug)]
+pub struct JobOrder {
+    pub(super) kind: JobKind,
+    pub(super) files: Vec<WantedFile>,
+    pub(super) concurrency: usize,
+}
+
+impl JobOrder {
+    /// Checks an order.
+    ///
+    /// # Errors
+    /// [`JobError::Invalid`] if there is no target, or a number is out of bounds.
+    pub fn new(
+        kind: JobKind,
+        files: Vec<WantedFile>,
+        concurrency: usize,
+    ) -> Result<Self, JobError> {
+        let files = WantedFile::merge(files);
+        if files.is_empty() {
+            return Err(JobError::Invalid("the job has no target".to_owned()));
+        }
+        if files.len() > MAX_TARGETS {
+            let text = format!("a job has at most {MAX_TARGETS} targets");
+            return Err(JobError::Invalid(text));
+        }
+        if !(1..=MAX_CONCURRENCY).contains(&concurrency) {
+            let text = format!("concurrency must be from 1 to {MAX_CONCURRENCY}");
+            return Err(JobError::Invalid(text));
+        }
+        Ok(Self {
+            kind,
+            files,
+            concurrency,
+        })
+    }
+}
+
+/// State of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Other jobs run first.
+    Pending,
+    Running,
+    /// Each target is done.
+    Succeeded,
+    /// Each target was tried, and at least one failed.
+    Failed,
+    Cancelled,
+}
+
+impl JobState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        match self {
+            Self::Pending | Self::Running => false,
+            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+        }
+    }
+}
+
+/// Counts of the targets of a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    pub targets: usize,
+    /// Targets that are done, failures included.
+    pub done: usize,
+    pub failed: usize,
+    /// Targets for which nothing had to be done.
+    pub unchanged: usize,
+    /// Bytes that were fetched or freed.
+    pub bytes: u64,
+}
+
+/// Target of a job that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobFailure {
+    /// URL without its secrets.
+    pub url: String,
+    pub error: String,
+}
+
+/// State of a job at one time.
+#[derive(Debug, Clone)]
+pub struct JobView {
+    pub id: JobId,
+    pub kind: JobKind,
+    pub state: JobState,
+    pub concurrency: usize,
+    pub created_at: SystemTime,
+    pub ended_at: Option<SystemTime>,
+    pub counts: JobCounts,
+    /// The first failures, in the order in which they happened.
+    pub failures: Vec<JobFailure>,
+}

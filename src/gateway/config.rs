@@ -132,12 +132,22 @@ impl Config {
             .any(|prefix| user_agent.starts_with(prefix.as_str()))
     }
 
+    /// Returns `public_url` without a trailing slash, in lower case. `None` if it is empty or
+    /// invalid.
+    #[must_use]
+    pub fn public_base(&self) -> Option<String> {
+        let (_, rest) = self.public_url.split_once("://")?;
+        let authority = rest.trim_end_matches('/');
+        let is_valid = !authority.is_empty() && !authority.contains('/');
+        let base = self.public_url.trim_end_matches('/');
+        is_valid.then(|| base.to_ascii_lowercase())
+    }
+
     /// Returns `host[:port]` of `public_url`, in lower case. `None` if it is empty or invalid.
     #[must_use]
     pub fn public_authority(&self) -> Option<String> {
-        let (_, rest) = self.public_url.split_once("://")?;
-        let authority = rest.trim_end_matches('/');
-        (!authority.is_empty() && !authority.contains('/')).then(|| authority.to_ascii_lowercase())
+        let base = self.public_base()?;
+        Some(base.split_once("://")?.1.to_owned())
     }
 }
 

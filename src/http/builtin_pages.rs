@@ -2,12 +2,13 @@
 //!
 //! The main type is [`BuiltinPage`].
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::HEALTH_ENDPOINT;
 use super::state::HttpService;
+use super::usage_page::UsagePage;
 use crate::cache::DiskHealth;
 
 /// A page that Millpond serves itself.
@@ -51,16 +52,14 @@ impl BuiltinPage {
 }
 
 /// Renders a page.
-pub fn serve(page: BuiltinPage, method: &Method, service: &HttpService) -> HttpResponse {
-    if !matches!(*method, Method::GET | Method::HEAD) {
+pub fn serve(page: BuiltinPage, request: &HttpRequest, service: &HttpService) -> HttpResponse {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let body = "only GET and HEAD are for this\n".to_owned();
         return text(StatusCode::METHOD_NOT_ALLOWED, body);
     }
     match page {
         BuiltinPage::Usage => {
-            let settings = service.settings.load();
-            let authority = settings.public_authority.as_deref();
-            text(StatusCode::OK, usage(authority.unwrap_or("this-gateway")))
+            UsagePage::for_request(request.headers(), &service.settings.load()).render()
         }
         BuiltinPage::Health => text(StatusCode::OK, "alive\n".to_owned()),
         BuiltinPage::Readiness => match readiness(service) {
@@ -103,25 +102,6 @@ fn ready_page(warnings: &[String]) -> String {
     warnings.iter().fold("ready\n".to_owned(), |page, warning| {
         page + &format!("but {warning}\n")
     })
-}
-
-/// Returns the page that explains the gateway at `authority`.
-fn usage(authority: &str) -> String {
-    format!(
-        "Millpond keeps upstream source archives, so that builds get the same bytes every time.
-
-Ask for a URL by putting it behind this gateway's own:
-
-    wget http://{authority}/https://example.org/x-1.0.tar.gz
-    Source0: http://{authority}/https://example.org/x-1.0.tar.gz
-
-State what the bytes must be, and you get those or an error:
-
-    curl -LO http://{authority}/sha256:<64 hex digits>/https://example.org/x-1.0.tar.gz
-
-Without a scheme https is meant: http://{authority}/example.org/x-1.0.tar.gz
-"
-    )
 }
 
 fn text(status: StatusCode, body: String) -> HttpResponse {

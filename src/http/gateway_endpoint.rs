@@ -48,7 +48,7 @@ pub async fn serve(
         match admit_page(page, &origin, service) {
             Ok(()) => {
                 let path = origin.path().unwrap_or_default().to_owned();
-                let response = builtin_pages::serve(page, request.method(), service);
+                let response = builtin_pages::serve(page, request, service);
                 return respond(page.endpoint(), path.into()).send_page(response);
             }
             Err(error) => error,

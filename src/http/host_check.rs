@@ -43,6 +43,7 @@ mod tests {
     fn only_listed_names_are_known() {
         let settings = Settings {
             trusted_proxies: Vec::new(),
+            public_url: Some("http://sources.example.org:8080".to_owned()),
             public_authority: Some("sources.example.org:8080".to_owned()),
             host_names: vec!["mill.example.net".to_owned()],
             stall_timeout: Duration::from_secs(1),

@@ -42,6 +42,7 @@ mod server;
 mod service;
 mod state;
 mod tunnel;
+mod usage_page;
 
 pub use config::ProxyConfig;
 pub use framing_error::{FramingError, MAX_FIELDS, MAX_HEAD_BYTES};

@@ -52,7 +52,9 @@ pub struct Reports {
 pub struct Settings {
     /// Networks of trusted front servers, such as the local nginx.
     pub trusted_proxies: Vec<IpNet>,
-    /// `host[:port]` under which clients reach the gateway.
+    /// `scheme://host[:port]` under which clients reach the gateway.
+    pub public_url: Option<String>,
+    /// `host[:port]` of this URL.
     pub public_authority: Option<String>,
     /// Other names of the gateway.
     pub host_names: Vec<String>,
@@ -66,6 +68,7 @@ impl Settings {
     pub fn from_config(config: &gateway::Config) -> Self {
         Self {
             trusted_proxies: config.trusted_proxies.clone(),
+            public_url: config.public_base(),
             public_authority: config.public_authority(),
             host_names: config.host_names.clone(),
             stall_timeout: config.stall_timeout.0,

@@ -146,5 +146,6 @@ mod unsafe_requests;
 mod unstored_bodies;
 mod upgrade_hosts;
 mod url_prefix;
+mod usage_page;
 mod validators;
 mod via;

@@ -1,0 +1,134 @@
+//! The page at `/`: how to use this gateway, under the name by which it was asked.
+//!
+//! Browsers get HTML without scripts, and other clients get text. This file decides no access. Its
+//! main type is [`UsagePage`].
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest as _, Sha256};
+
+use super::parse_request::single;
+use super::state::Settings;
+
+/// Longest name of a host with its port (RFC 1035, section 2.3.4).
+const MAX_AUTHORITY_BYTES: usize = 253 + ":65535".len();
+
+/// Address in the examples if the client has named no usable one.
+const UNKNOWN_BASE: &str = "http://this-gateway";
+
+const STYLE: &str = include_str!("usage_page.css");
+
+const HTML: &str = include_str!("usage_page.html");
+
+/// The page at `/`.
+pub struct UsagePage {
+    form: PageForm,
+    /// Scheme and authority of this gateway. Contains no character that HTML would interpret.
+    base: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PageForm {
+    Html,
+    Text,
+}
+
+impl UsagePage {
+    /// Returns the page for a request with these header fields.
+    #[must_use]
+    pub fn for_request(headers: &HeaderMap, settings: &Settings) -> Self {
+        let accepts_html = single(headers, ACCEPT.as_str())
+            .is_some_and(|accept| accept.to_ascii_lowercase().contains("text/html"));
+        Self {
+            form: if accepts_html {
+                PageForm::Html
+            } else {
+                PageForm::Text
+            },
+            base: base_url(single(headers, HOST.as_str()), settings),
+        }
+    }
+
+    /// Renders the page.
+    #[must_use]
+    pub fn render(&self) -> HttpResponse {
+        let (content_type, body) = match self.form {
+            PageForm::Html => ("text/html; charset=utf-8", self.html()),
+            PageForm::Text => ("text/plain; charset=utf-8", self.text()),
+        };
+        HttpResponse::build(StatusCode::OK)
+            .insert_header((CONTENT_TYPE, content_type))
+            .insert_header((CONTENT_SECURITY_POLICY, content_security_policy()))
+            .insert_header((REFERRER_POLICY, "no-referrer"))
+            .insert_header((HeaderName::from_static("x-frame-options"), "DENY"))
+            .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .insert_header((VARY, "Accept, Host"))
+            .body(body)
+    }
+
+    fn html(&self) -> String {
+        HTML.replace("{style}", STYLE).replace("{base}", &self.base)
+    }
+
+    fn text(&self) -> String {
+        let base = &self.base;
+        format!(
+            "Millpond keeps upstream source archives, so that builds get the same bytes every time.
+
+Ask for a URL by putting it behind this gateway's own:
+
+    wget {base}/https://example.org/x-1.0.tar.gz
+    Source0: {base}/https://example.org/x-1.0.tar.gz
+
+State what the bytes must be, and you get those or an error:
+
+    curl -LO {base}/sha256:<64 hex digits>/https://example.org/x-1.0.tar.gz
+
+Without a scheme https is meant: {base}/example.org/x-1.0.tar.gz
+"
+        )
+    }
+}
+
+/// Returns the policy of the page: nothing but its own style, and forms to this gateway.
+fn content_security_policy() -> String {
+    let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    format!(
+        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'"
+    )
+}
+
+/// Returns scheme and authority under which a client has asked, or those that the operator has
+/// configured.
+fn base_url(host: Option<&str>, settings: &Settings) -> String {
+    let host = host.filter(|host| is_plain_authority(host));
+    let public = settings.public_url.as_deref();
+    let public = public.filter(|url| {
+        let authority = url.split_once("://").map(|(_, authority)| authority);
+        authority.is_some_and(is_plain_authority)
+    });
+    match (host, public) {
+        (Some(host), Some(public)) if has_authority(public, host) => public.to_owned(),
+        (Some(host), _) => format!("http://{host}"),
+        (None, public) => public.unwrap_or(UNKNOWN_BASE).to_owned(),
+    }
+}
+
+fn has_authority(url: &str, authority: &str) -> bool {
+    url.split_once("://")
+        .is_some_and(|(_, own)| own.eq_ignore_ascii_case(authority))
+}
+
+/// Whether a value of `Host` has only characters of names, addresses and ports.
+fn is_plain_authority(host: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]_".contains(&byte);
+    !host.is_empty() && host.len() <= MAX_AUTHORITY_BYTES && host.bytes().all(is_plain)
+}

@@ -17,6 +17,7 @@ pub mod config;
 pub mod dial;
 mod disk;
 pub mod dns;
+pub mod events;
 pub mod fetch;
 pub mod freshness;
 pub mod gateway;

@@ -19,6 +19,7 @@ use crate::admin::{AdminService, Tokens};
 use crate::cache::{Cache, OpenMode};
 use crate::config::Config;
 use crate::dns::Dns;
+use crate::events::EventRecorder;
 use crate::fetch::Fetcher;
 use crate::gateway::{Gateway, GatewayServices};
 use crate::health;
@@ -53,6 +54,7 @@ struct Running {
     fetcher: Fetcher,
     maintenance: Maintenance,
     notifier: Notifier,
+    recorder: EventRecorder,
     policy_tasks: JoinHandle<()>,
     cache: Cache,
 }
@@ -85,6 +87,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
     let notifier = Notifier::start(&config.notify, &name, &events)?;
+    let recorder = EventRecorder::start(&events);
     let limits = FetchLimits {
         concurrency: budget.fetches,
         in_flight: budget.in_flight,
@@ -104,6 +107,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
         },
         Reports {
             incidents: notifier.incidents(),
+            events: recorder.log(),
             log,
         },
         AdmissionControl::new(budget.admission, &services.policy.client_share()),
@@ -119,6 +123,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
         fetcher: services.fetcher,
         maintenance,
         notifier,
+        recorder,
         policy_tasks: tokio::spawn(run_policy_tasks(Arc::clone(&services.policy))),
         cache: services.cache,
     };
@@ -225,6 +230,7 @@ async fn stop(running: Running, grace: Duration) {
         fetcher,
         maintenance,
         notifier,
+        recorder,
         policy_tasks,
         cache,
     } = running;
@@ -232,6 +238,8 @@ async fn stop(running: Running, grace: Duration) {
         dns.withdraw_and_stop(grace / 2).await;
     }
     let began = Instant::now();
+    // Their followers hold responses open.
+    recorder.stop().await;
     jobs.stop().await;
     tokio::join!(server.stop(), fetcher.stop(grace));
     fetcher

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use super::config::ProxyConfig;
 use super::node_name::NodeName;
 use crate::admin::{AdminService, Tokens};
+use crate::events::EventLog;
 use crate::gateway::{self, Gateway};
 use crate::jobs::Jobs;
 use crate::limits::AdmissionControl;
@@ -44,6 +45,7 @@ pub struct HttpConfig {
 /// State of other modules that the built-in pages show.
 pub struct Reports {
     pub incidents: Incidents,
+    pub events: EventLog,
     pub log: LogHealth,
 }
 

@@ -86,6 +86,31 @@ pub enum Cause {
     Disk,
 }
 
+impl Cause {
+    /// Returns the machine-readable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::RemovedUpstream => "removed_upstream",
+            Self::UpstreamError => "upstream_error",
+            Self::UnknownHost => "unknown_host",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::InvalidResponse => "invalid_response",
+            Self::WrongFileType => "wrong_file_type",
+            Self::ChecksumMismatch => "checksum_mismatch",
+            Self::ClientDigest => "client_digest",
+            Self::ContentChanged => "content_changed",
+            Self::NoSpace => "no_space",
+            Self::StoreFailed => "store_failed",
+            Self::Corruption => "corruption",
+            Self::Bucket => "bucket",
+            Self::Disk => "disk",
+        }
+    }
+}
+
 /// Broadcast channel for events. Sending never blocks and never fails.
 ///
 /// Without a subscriber, an event is dropped.

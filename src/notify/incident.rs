@@ -144,28 +144,6 @@ impl Incident {
     }
 }
 
-/// Returns the machine-readable name of a cause.
-pub fn cause_name(cause: Cause) -> &'static str {
-    match cause {
-        Cause::NotFound => "not_found",
-        Cause::RemovedUpstream => "removed_upstream",
-        Cause::UpstreamError => "upstream_error",
-        Cause::UnknownHost => "unknown_host",
-        Cause::Unreachable => "unreachable",
-        Cause::Timeout => "timeout",
-        Cause::InvalidResponse => "invalid_response",
-        Cause::WrongFileType => "wrong_file_type",
-        Cause::ChecksumMismatch => "checksum_mismatch",
-        Cause::ClientDigest => "client_digest",
-        Cause::ContentChanged => "content_changed",
-        Cause::NoSpace => "no_space",
-        Cause::StoreFailed => "store_failed",
-        Cause::Corruption => "corruption",
-        Cause::Bucket => "bucket",
-        Cause::Disk => "disk",
-    }
-}
-
 /// Returns the time since `then`, or zero if the clock was set back. Waits then take longer.
 pub fn elapsed(then: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(then).unwrap_or_default()
@@ -178,7 +156,7 @@ pub fn date(time: SystemTime) -> String {
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn as_cause_name<S: Serializer>(cause: &Cause, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(cause_name(*cause))
+    serializer.serialize_str(cause.as_str())
 }
 
 fn as_date<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

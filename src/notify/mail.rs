@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use super::delivery::{ATTEMPT_TIMEOUT, DeliveryError};
-use super::incident::{Notification, NotificationKind, cause_name, date};
+use super::incident::{Notification, NotificationKind, date};
 use crate::model::Secret;
 
 /// Error returned when the transport cannot be created.
@@ -116,7 +116,7 @@ impl Mail {
             NotificationKind::Alert => line("Alert:", &incident.summary()),
             NotificationKind::Recovery => line("Recovered:", &incident.summary()),
         }
-        line("Cause:", cause_name(incident.cause));
+        line("Cause:", incident.cause.as_str());
         line("Host:", incident.host.as_deref().unwrap_or("-"));
         line("Fetches:", &incident.count.to_string());
         line("First:", &date(incident.first_seen));

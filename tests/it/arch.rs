@@ -20,7 +20,7 @@ const MAX_LINE_COLUMNS: usize = 100;
 const MAX_IMPL_FILES: usize = 3;
 
 /// The modules from the top down, and what each may use. Modules that wire may use everything.
-const MODULES: [(&str, &[&str]); 23] = [
+const MODULES: [(&str, &[&str]); 24] = [
     (
         "http",
         &[
@@ -29,6 +29,7 @@ const MODULES: [(&str, &[&str]); 23] = [
             "admin",
             "dns",
             "health",
+            "events",
             "notify",
             "logging",
             "passthrough",
@@ -103,6 +104,7 @@ const MODULES: [(&str, &[&str]); 23] = [
     ("bucket", &["retry", "model"]),
     ("policy", &["limits", "model"]),
     ("limits", &["model"]),
+    ("events", &["model"]),
     ("notify", &["retry", "model"]),
     ("logging", &["model"]),
     ("retry", &["model"]),

@@ -38,6 +38,7 @@ mod disk_in_mid_body;
 mod dns;
 mod dns_config;
 mod doctor;
+mod events;
 mod evicted_observations;
 mod exchange_limits;
 mod expected_digests;

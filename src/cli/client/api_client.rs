@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
@@ -102,6 +102,25 @@ impl ApiClient {
         read_json(request.body(body).send().await?).await
     }
 
+    /// Requests a resource that has one JSON document a line. The response may be without end.
+    ///
+    /// # Errors
+    /// [`Failure`] with the error of the gateway.
+    pub async fn lines(
+        &self,
+        resource: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Response, Failure> {
+        let request = self.api(Method::GET, resource, parameters);
+        check_status(
+            request
+                .header(ACCEPT, "application/x-ndjson")
+                .send()
+                .await?,
+        )
+        .await
+    }
+
     /// Sends a JSON document to the API.
     ///
     /// # Errors
@@ -156,16 +175,21 @@ pub async fn failure_of(response: Response) -> Failure {
     Failure::from_status(status, &line)
 }
 
-async fn read_json(response: Response) -> Result<Value, Failure> {
+/// Returns a successful response.
+async fn check_status(response: Response) -> Result<Response, Failure> {
     let status = response.status();
-    if !status.is_success() {
-        let mut failure = failure_of(response).await;
-        if status == StatusCode::UNAUTHORIZED {
-            failure.text += "; use --token-file FILE or MILLPOND_TOKEN";
-        }
-        return Err(failure);
+    if status.is_success() {
+        return Ok(response);
     }
-    let bytes = read(response).await?;
+    let mut failure = failure_of(response).await;
+    if status == StatusCode::UNAUTHORIZED {
+        failure.text += "; use --token-file FILE or MILLPOND_TOKEN";
+    }
+    Err(failure)
+}
+
+async fn read_json(response: Response) -> Result<Value, Failure> {
+    let bytes = read(check_status(response).await?).await?;
     serde_json::from_slice(&bytes)
         .map_err(|_| Failure::failed("the response of the gateway is not JSON"))
 }

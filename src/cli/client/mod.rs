@@ -7,6 +7,7 @@ mod api_client;
 mod batch;
 mod download;
 mod ensure;
+mod events;
 mod failure;
 mod file_request;
 mod get;
@@ -29,6 +30,7 @@ use clap::Subcommand;
 
 use super::output::OutputForm;
 use ensure::Ensure;
+use events::ShowEvents;
 use get::Get;
 use import::Import;
 use incidents::ListIncidents;
@@ -64,6 +66,8 @@ pub enum ClientCommand {
     Incidents(ListIncidents),
     /// List, start, show and cancel jobs: lists of URLs to fetch, refresh or evict (operators)
     Jobs(ManageJobs),
+    /// Show the recent events of the gateway, or follow them (operators and readers)
+    Events(ShowEvents),
     /// Show version, readiness, disk, in-flight fetches and incidents of the gateway
     Status(Status),
 }
@@ -83,6 +87,7 @@ impl ClientCommand {
             Self::Import(import) => import.run(form).await,
             Self::Incidents(incidents) => incidents.run(form).await,
             Self::Jobs(jobs) => jobs.run(form).await,
+            Self::Events(events) => events.run(form).await,
             Self::Status(status) => status.run(form).await,
         };
         result.map_or_else(|failure| failure.report(form), |()| ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 //! Responses are JSON. Errors have the same form as at every endpoint. Each resource has a file of
 //! its own.
 
+mod events;
 mod incidents;
 mod jobs;
 mod list_filter;
@@ -49,6 +50,7 @@ enum Resource {
     Stats,
     Jobs,
     Job(JobId),
+    Events,
 }
 
 /// A request to the API.
@@ -87,6 +89,7 @@ pub async fn serve(
             }),
             Err(error) => responder.send_error(&error.into()),
         },
+        Ok(ApiResponse::Stream(response)) => responder.send_page(response),
         Ok(ApiResponse::Created { location, value }) => {
             let response = json_response(StatusCode::ACCEPTED, &value);
             responder.send_page(with_location(response, &location))
@@ -167,6 +170,12 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
         (Resource::Job(id), &Method::DELETE) => {
             jobs::cancel(&service.jobs, &permission.into_operator()?, &id, query).await
         }
+        (Resource::Events, &(Method::GET | Method::HEAD)) => {
+            let reader = permission.into_reader()?;
+            let headers = request.headers();
+            let response = events::stream(&service.reports.events, &reader, headers, query)?;
+            Ok(ApiResponse::Stream(response))
+        }
         (resource, _) => Err(AdminError::MethodNotAllowed(resource.methods())),
     }
 }
@@ -186,6 +195,7 @@ impl Resource {
             "incidents" => Ok(Self::Incidents),
             "stats" => Ok(Self::Stats),
             "jobs" => Ok(Self::Jobs),
+            "events" => Ok(Self::Events),
             name if let Some(id) = name.strip_prefix("jobs/") => {
                 id.parse().map(Self::Job).map_err(|_| jobs::NO_SUCH_JOB)
             }
@@ -204,7 +214,7 @@ impl Resource {
         match self {
             Self::Objects => "GET, HEAD, PUT, DELETE",
             Self::Object(_) | Self::Job(_) => "GET, HEAD, DELETE",
-            Self::Targets | Self::Incidents | Self::Stats => "GET, HEAD",
+            Self::Targets | Self::Incidents | Self::Stats | Self::Events => "GET, HEAD",
             Self::Pins => "PUT, DELETE",
             Self::Refresh => "POST",
             Self::Jobs => "GET, HEAD, POST",

@@ -71,8 +71,16 @@ impl<'a> Query<'a> {
     /// # Errors
     /// [`RequestError::BadRequest`] if it has another value.
     pub fn flag(&mut self, name: &'static str) -> Result<bool, RequestError> {
+        self.flag_or(name, false)
+    }
+
+    /// Takes `name`, which is `true` or `false`. Returns `default` if it is missing.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it has another value.
+    pub fn flag_or(&mut self, name: &'static str, default: bool) -> Result<bool, RequestError> {
         let Some(text) = self.take(name) else {
-            return Ok(false);
+            return Ok(default);
         };
         text.parse()
             .map_err(|_| RequestError::BadRequest(format!("{name} must be true or false")))

@@ -21,6 +21,8 @@ pub enum ApiResponse {
         value: Value,
     },
     Object(Box<CacheResponse>),
+    /// A response without end.
+    Stream(HttpResponse),
 }
 
 /// Returns `value` with status 200.

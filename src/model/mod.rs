@@ -4,11 +4,15 @@
 //! use it. It depends on none of them. Its main type is [`Target`].
 
 mod authority;
+mod cause;
 mod client_net;
 mod config_error;
+mod counter;
 mod digest;
 mod disposition;
 mod event;
+mod event_counts;
+mod event_sink;
 mod fields;
 mod file_type;
 mod ftp_file;
@@ -28,11 +32,15 @@ mod target_error;
 mod units;
 mod wanted_file;
 
+pub use cause::Cause;
 pub use client_net::ClientNet;
 pub use config_error::ConfigError;
+pub use counter::Counter;
 pub use digest::{Algorithm, Digest, DigestError, Digests, ExpectedDigests, Hasher, Sha256};
 pub use disposition::Attachment;
-pub use event::{Cause, Event, EventSink};
+pub use event::Event;
+pub use event_counts::EventCounts;
+pub use event_sink::EventSink;
 pub use fields::{Fields, is_end_to_end_header};
 pub use file_type::{ContentCoding, FILE_TYPE_SNIFF_BYTES, FileType};
 pub use ftp_file::{FtpFile, FtpFileError, Login};

@@ -27,6 +27,7 @@ pub mod jobs;
 pub mod limits;
 pub mod logging;
 pub mod maintenance;
+pub mod metrics;
 pub mod migrate;
 pub mod model;
 pub mod notify;

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::dial::Dialer;
 use crate::fetch::{self, Fetcher, FetcherLimits, FetcherServices};
 use crate::limits::DialLimits;
+use crate::metrics::OriginCounts;
 use crate::model::{ConfigError, EventSink};
 use crate::origin::Origin;
 use crate::policy::Policy;
@@ -79,10 +80,13 @@ impl Services {
             connect_timeout,
             limits.dial,
         )?;
+        let hosts = config.rules.iter();
+        let hosts = hosts.map(|rule| rule.host.to_ascii_lowercase());
         let origin = Origin::new(
             &config.fetch.for_origin(name),
             Arc::clone(&policy),
             dialer.clone(),
+            OriginCounts::new(hosts),
         )?;
         let origin = Arc::new(origin);
         let fetcher = Fetcher::new(

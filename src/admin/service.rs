@@ -19,7 +19,7 @@ use crate::cache::{
     Cache, DiskUsage, EvictResult, ListedTarget, PinnedTarget, RecordStatus, RemovedTarget,
     TargetRemoval,
 };
-use crate::fetch::{Fetcher, Refreshed};
+use crate::fetch::{FetchLoad, Fetcher, Refreshed};
 use crate::freshness::Observation;
 use crate::gateway::RequestError;
 use crate::model::{
@@ -169,10 +169,10 @@ impl AdminService {
         usage.map_err(|error| storage_error(&error))
     }
 
-    /// Returns the number of in-flight fetches.
+    /// Returns the load of all fetches at present.
     #[must_use]
-    pub fn in_flight(&self) -> usize {
-        self.fetcher.in_flight()
+    pub fn fetch_load(&self) -> FetchLoad {
+        self.fetcher.load()
     }
 
     /// Pins a target to the object with this digest, or to its active one. Returns the digest.

@@ -9,6 +9,7 @@ mod logfmt;
 mod policy_tasks;
 mod reload;
 mod signals;
+mod summary;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,15 +29,18 @@ use crate::jobs::{Jobs, Worker};
 use crate::limits::{AdmissionControl, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
+use crate::metrics::Facts;
 use crate::model::EventSink;
 use crate::notify::Notifier;
 use crate::passthrough::PassThrough;
+use crate::policy::Policy;
 use crate::scrub::run_scrubs;
 use crate::services::{FetchLimits, Services};
 use instance_name::instance_name;
 use policy_tasks::run_policy_tasks;
 use reload::Reloadable;
 use signals::{SignalAction, Signals};
+use summary::TrafficSummary;
 
 pub use error::AppError;
 pub use log::{shows_colours, start_log};
@@ -56,6 +60,7 @@ struct Running {
     notifier: Notifier,
     recorder: EventRecorder,
     policy_tasks: JoinHandle<()>,
+    summary: Arc<TrafficSummary>,
     cache: Cache,
 }
 
@@ -95,6 +100,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     };
     let services = build_services(&config, &name, limits, events).await?;
     let admin = build_admin(&config, &services)?;
+    let facts = Arc::new(collect_facts(&services));
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
     let jobs = start_jobs(&config, &services, &gateway).await?;
     let service = HttpService::new(
@@ -109,6 +115,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
             incidents: notifier.incidents(),
             events: recorder.log(),
             log,
+            facts: Arc::clone(&facts),
         },
         AdmissionControl::new(budget.admission, &services.policy.client_share()),
     );
@@ -116,6 +123,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let (maintenance, dns) = start_background(&config, &services)?;
     let server = HttpServer::start(listeners, &service, config.gateway.shutdown_grace.0)
         .map_err(|error| AppError::System(error.to_string()))?;
+    let summary = Arc::new(TrafficSummary::new(facts));
     let running = Running {
         dns,
         server,
@@ -124,7 +132,8 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
         maintenance,
         notifier,
         recorder,
-        policy_tasks: tokio::spawn(run_policy_tasks(Arc::clone(&services.policy))),
+        policy_tasks: spawn_periodic(Arc::clone(&services.policy), Arc::clone(&summary)),
+        summary,
         cache: services.cache,
     };
     let reloadable = Reloadable {
@@ -149,6 +158,26 @@ async fn build_services(
         .await
         .map_err(|panic| AppError::System(panic.to_string()))?;
     Ok(services?)
+}
+
+/// Collects the counts of all modules.
+fn collect_facts(services: &Services) -> Facts {
+    let bucket = services.cache.bucket();
+    Facts {
+        requests: Arc::default(),
+        fetches: Arc::clone(services.fetcher.counts()),
+        origin: Arc::clone(services.origin.counts()),
+        lookups: Arc::clone(services.dialer.lookup_counts()),
+        bucket: bucket.map_or_else(Arc::default, |bucket| Arc::clone(bucket.counts())),
+        events: Arc::clone(services.events.counts()),
+    }
+}
+
+/// Starts the tasks of the policy, and the daily summary.
+fn spawn_periodic(policy: Arc<Policy>, summary: Arc<TrafficSummary>) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        tokio::join!(run_policy_tasks(policy), summary.run());
+    })
 }
 
 fn build_admin(config: &Config, services: &Services) -> Result<AdminService, AppError> {
@@ -220,7 +249,7 @@ fn start_background(
 /// 1. DNS records are withdrawn, so that clients use other nodes.
 /// 2. Jobs stop, and go on after the next start. The ports close, and responses and fetches end
 ///    within `grace`.
-/// 3. Maintenance stops, and the last notifications are sent.
+/// 3. The last summary is logged, maintenance stops, and the last notifications are sent.
 /// 4. The cache closes.
 async fn stop(running: Running, grace: Duration) {
     let Running {
@@ -232,6 +261,7 @@ async fn stop(running: Running, grace: Duration) {
         notifier,
         recorder,
         policy_tasks,
+        summary,
         cache,
     } = running;
     if let Some(dns) = dns {
@@ -245,6 +275,7 @@ async fn stop(running: Running, grace: Duration) {
     fetcher
         .stop(grace.saturating_sub(began.elapsed()).max(LAST_FETCH_GRACE))
         .await;
+    summary.write();
     maintenance.stop().await;
     notifier.stop().await;
     policy_tasks.abort();

@@ -15,6 +15,7 @@ use super::config::Config;
 use super::error::BucketError;
 use super::keys::ObjectKeys;
 use super::sdk;
+use crate::metrics::{BucketCounts, BucketOperation, BucketResult};
 use crate::model::{ConfigError, Event, EventSink};
 
 /// Timeout for a request that transfers no object. A client may be waiting for its response.
@@ -41,6 +42,7 @@ struct BucketClientInner {
     /// Reads and writes fail independently of each other: a full bucket can still be read.
     read_circuit: BucketCircuit,
     write_circuit: BucketCircuit,
+    counts: Arc<BucketCounts>,
     events: EventSink,
 }
 
@@ -65,6 +67,7 @@ impl BucketClient {
                 keys,
                 read_circuit: BucketCircuit::default(),
                 write_circuit: BucketCircuit::default(),
+                counts: Arc::default(),
                 events,
             }),
         })
@@ -98,7 +101,7 @@ impl BucketClient {
         T: Send + 'a,
         E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        Box::pin(self.send(&self.inner.read_circuit, REQUEST_TIMEOUT, request))
+        Box::pin(self.send(BucketOperation::Read, REQUEST_TIMEOUT, request))
     }
 
     /// Sends a request that writes, unless the circuit for writes is open.
@@ -111,12 +114,13 @@ impl BucketClient {
         T: Send + 'a,
         E: ProvideErrorMetadata + std::error::Error + Send + 'static,
     {
-        Box::pin(self.send(&self.inner.write_circuit, request_timeout, request))
+        Box::pin(self.send(BucketOperation::Write, request_timeout, request))
     }
 
     /// Counts a body that ended early as a failed read.
     pub fn record_broken_body(&self, error: &BucketError) {
-        self.record_outcome(&self.inner.read_circuit, &Err::<(), _>(error.clone()));
+        let operation = BucketOperation::Read;
+        self.record_outcome(operation, &Err::<(), _>(error.clone()));
     }
 
     /// Returns the error that opened a circuit, as long as one is open.
@@ -127,9 +131,21 @@ impl BucketClient {
             .or_else(|| self.inner.write_circuit.last_error())
     }
 
-    /// Whether reads fail, and none has succeeded since.
-    pub fn is_failing(&self) -> bool {
-        self.inner.read_circuit.last_error().is_some()
+    /// Whether requests of this kind fail, and none has succeeded since.
+    pub fn is_failing(&self, operation: BucketOperation) -> bool {
+        self.circuit(operation).last_error().is_some()
+    }
+
+    /// Counts of the requests up to now.
+    pub fn counts(&self) -> &Arc<BucketCounts> {
+        &self.inner.counts
+    }
+
+    fn circuit(&self, operation: BucketOperation) -> &BucketCircuit {
+        match operation {
+            BucketOperation::Read => &self.inner.read_circuit,
+            BucketOperation::Write => &self.inner.write_circuit,
+        }
     }
 
     /// Returns the time until the circuit for writes lets a request through.
@@ -139,14 +155,16 @@ impl BucketClient {
 
     async fn send<T, E>(
         &self,
-        circuit: &BucketCircuit,
+        operation: BucketOperation,
         request_timeout: Duration,
         request: impl SdkRequest<T, E>,
     ) -> Result<T, BucketError>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        circuit.try_acquire(Instant::now())?;
+        let counts = self.inner.counts.at(operation);
+        let acquired = self.circuit(operation).try_acquire(Instant::now());
+        acquired.inspect_err(|_| counts.at(BucketResult::Paused).increment())?;
         let outcome = match timeout(request_timeout, request).await {
             Ok(outcome) => outcome.map_err(BucketError::from),
             Err(_) => Err(BucketError::Unavailable(format!(
@@ -154,11 +172,18 @@ impl BucketClient {
                 humantime::format_duration(request_timeout)
             ))),
         };
-        self.record_outcome(circuit, &outcome);
+        let result = match &outcome {
+            Ok(_) => BucketResult::Success,
+            Err(BucketError::NotFound) => BucketResult::NotFound,
+            Err(_) => BucketResult::Failed,
+        };
+        counts.at(result).increment();
+        self.record_outcome(operation, &outcome);
         outcome
     }
 
-    fn record_outcome<T>(&self, circuit: &BucketCircuit, outcome: &Result<T, BucketError>) {
+    fn record_outcome<T>(&self, operation: BucketOperation, outcome: &Result<T, BucketError>) {
+        let circuit = self.circuit(operation);
         if let Err(error) = outcome
             && error.is_bucket_wide()
         {

@@ -1,5 +1,6 @@
 //! The handle through which the other modules use the bucket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::Digest as _;
@@ -15,6 +16,7 @@ use super::object_upload::{ObjectUpload, UploadResult};
 use super::pins::BucketPins;
 use super::records::BucketRecords;
 use super::{key_requests, presign, upload};
+use crate::metrics::{BucketCounts, BucketOperation};
 use crate::model::{ByteRange, ConfigError, EventSink, Record, Sha256};
 
 /// One bucket, or the part of it below a prefix. Cheap to clone.
@@ -74,7 +76,19 @@ impl Bucket {
     /// Whether reads fail, and none has succeeded since.
     #[must_use]
     pub fn is_failing(&self) -> bool {
-        self.client.is_failing()
+        self.client.is_failing(BucketOperation::Read)
+    }
+
+    /// Whether writes fail, and none has succeeded since.
+    #[must_use]
+    pub fn is_failing_writes(&self) -> bool {
+        self.client.is_failing(BucketOperation::Write)
+    }
+
+    /// Returns the counts of the requests up to now.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<BucketCounts> {
+        self.client.counts()
     }
 
     /// Returns the time until writes are tried again.

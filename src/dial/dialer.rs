@@ -16,6 +16,7 @@ use super::lookup_table::Asker;
 use super::race::{RaceError, race};
 use super::resolver::Resolver;
 use crate::limits::DialLimits;
+use crate::metrics::LookupCounts;
 use crate::model::ConfigError;
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
@@ -52,6 +53,12 @@ impl Dialer {
             extra_attempts: Arc::new(Semaphore::new(limits.extra_attempts)),
             connect_timeout,
         })
+    }
+
+    /// Returns the counts of the lookups up to now.
+    #[must_use]
+    pub fn lookup_counts(&self) -> &Arc<LookupCounts> {
+        self.resolver.counts()
     }
 
     /// Connects a tunnel to its target.

@@ -16,6 +16,7 @@ use super::config::{Config, ResolverKind};
 use super::error::{LookupError, OwnShortage};
 use super::lookup_table::{Asker, LookupKey, LookupTable, SharedLookup};
 use super::system::SystemResolver;
+use crate::metrics::{LookupCounts, LookupResult};
 use crate::model::{ConfigError, lock};
 
 /// Maximum duration of one lookup, over all name servers and search domains.
@@ -35,6 +36,7 @@ pub enum NameLookup {
 pub struct Resolver {
     backend: Backend,
     lookups: Mutex<LookupTable>,
+    counts: Arc<LookupCounts>,
 }
 
 #[derive(Debug, Clone)]
@@ -57,6 +59,7 @@ impl Resolver {
         Ok(Self {
             backend,
             lookups: Mutex::new(LookupTable::new(max_lookups)),
+            counts: Arc::default(),
         })
     }
 
@@ -72,17 +75,35 @@ impl Resolver {
         }
     }
 
+    /// Returns the counts of the lookups up to now.
+    pub fn counts(&self) -> &Arc<LookupCounts> {
+        &self.counts
+    }
+
     fn join_or_start(&self, key: LookupKey, asker: Asker) -> SharedLookup {
         let mut table = lock(&self.lookups);
         if let Some(lookup) = table.join(&key, asker) {
             return lookup;
         }
         let displaced = CancellationToken::new();
-        let lookup = run(self.backend.clone(), key.clone(), displaced.clone())
+        let run = run(self.backend.clone(), key.clone(), displaced.clone());
+        let counts = Arc::clone(&self.counts);
+        let lookup = run
+            .inspect(move |found| counts.at(result_of(found)).increment())
             .boxed()
             .shared();
         table.insert(key, asker, &lookup, displaced);
         lookup
+    }
+}
+
+fn result_of(found: &Found) -> LookupResult {
+    match found {
+        Ok(_) => LookupResult::Found,
+        Err(LookupError::NoAddress) => LookupResult::NoAddress,
+        Err(LookupError::Timeout) => LookupResult::Timeout,
+        Err(LookupError::Failed(_)) => LookupResult::Failed,
+        Err(LookupError::Shortage(_)) => LookupResult::Displaced,
     }
 }
 

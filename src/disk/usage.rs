@@ -8,6 +8,10 @@ use super::store::DiskStore;
 pub struct DiskUsage {
     /// Total size of the cached objects, in bytes.
     pub cached_bytes: u64,
+    /// Those of them that belong to responses of class `revalidate` only.
+    pub observed_bytes: u64,
+    /// Objects that wait for their upload to the bucket.
+    pub queued_uploads: u64,
     /// Bound on the cached bytes.
     pub max_size_bytes: u64,
     /// Bytes of the file system that this process may still use.
@@ -26,6 +30,8 @@ impl DiskStore {
             rustix::fs::statvfs(self.layout.objects()).map_err(std::io::Error::from)?;
         Ok(DiskUsage {
             cached_bytes: self.index.cached_bytes()?,
+            observed_bytes: self.index.observed_bytes()?,
+            queued_uploads: self.index.uploads().length()?,
             max_size_bytes: self.config.max_size_bytes,
             free_bytes: file_system.f_bavail.saturating_mul(file_system.f_frsize),
             free_inodes: file_system.f_favail,

@@ -13,8 +13,24 @@ use super::shared_body::SharedBody;
 use super::state::{FetcherLimits, FetcherServices, FetcherState};
 use super::{Config, FetchError};
 use crate::cache::CacheError;
+use crate::limits::PoolLevel;
+use crate::metrics::FetchCounts;
 use crate::model::{ExpectedDigests, Key, Sha256, Target};
 use crate::policy::Admitted;
+
+/// Load of all fetches at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchLoad {
+    pub in_flight: usize,
+    /// Fetches that have begun, those that wait included.
+    pub begun: PoolLevel,
+    /// Exchanges of class `revalidate`.
+    pub exchanges: PoolLevel,
+    /// Fetches that may use the network.
+    pub slots: PoolLevel,
+    /// Hosts with an open circuit.
+    pub open_circuits: usize,
+}
 
 /// All fetches of this process. Cheap to clone.
 #[derive(Clone)]
@@ -174,6 +190,24 @@ impl Fetcher {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.state.in_flight().count()
+    }
+
+    /// Returns the load of all fetches at present.
+    #[must_use]
+    pub fn load(&self) -> FetchLoad {
+        FetchLoad {
+            in_flight: self.in_flight(),
+            begun: self.state.fetches.level(),
+            exchanges: self.state.exchange_permits.level(),
+            slots: self.state.host_limiter.total_level(),
+            open_circuits: self.state.circuits.count_open(),
+        }
+    }
+
+    /// Returns the counts of the fetches up to now.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<FetchCounts> {
+        &self.state.counts
     }
 
     /// Refuses new fetches, waits up to `grace` for in-flight fetches, and then cancels them.

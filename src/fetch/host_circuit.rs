@@ -86,6 +86,12 @@ impl HostCircuit {
         self.breakers(client).any(CircuitBreaker::is_open)
     }
 
+    /// Whether requests of some client are held back.
+    pub fn is_open_for_some(&self) -> bool {
+        let mut silences = self.silences.iter();
+        self.for_all.is_open() || silences.any(|silence| silence.circuit.is_open())
+    }
+
     /// Whether nothing is lost if the circuit is forgotten.
     pub fn is_disposable(&self, now: Instant) -> bool {
         let silences = self.silences.iter().map(|silence| &silence.circuit);

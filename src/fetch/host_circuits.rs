@@ -100,6 +100,15 @@ impl HostCircuits {
             .is_some_and(|circuit| circuit.is_open(admitted.client()))
     }
 
+    /// Returns the number of hosts with a circuit that is open for some client.
+    pub fn count_open(&self) -> usize {
+        let circuits = self.circuits();
+        let open = circuits
+            .values()
+            .filter(|circuit| circuit.is_open_for_some());
+        open.count()
+    }
+
     /// Records that the host of a target has sent a response header.
     pub fn record_first_response(&self, admitted: &Admitted) {
         if let Some(circuit) = self.circuits().get_mut(&origin_of(admitted.target())) {

@@ -10,7 +10,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::FetchError;
-use crate::limits::{ClientShare, FairPool, HeldPermit, MAX_IN_FLIGHT, PoolExhausted, Readership};
+use crate::limits::{
+    ClientShare, FairPool, HeldPermit, MAX_IN_FLIGHT, PoolExhausted, PoolLevel, Readership,
+};
 use crate::model::lock;
 use crate::policy::Admitted;
 
@@ -57,6 +59,11 @@ impl HostLimiter {
             host_permits: Mutex::default(),
             next_request_at: Mutex::default(),
         }
+    }
+
+    /// Returns the level of the permits for all hosts.
+    pub fn total_level(&self) -> PoolLevel {
+        self.total_permits.level()
     }
 
     /// Waits for permission to fetch from the host of a target, in the turn of a reader.

@@ -38,7 +38,7 @@ pub use body_reader::{BodyReader, FirstResult};
 pub use config::Config;
 pub use error::FetchError;
 pub use fetch_progress::Head;
-pub use fetcher::Fetcher;
+pub use fetcher::{FetchLoad, Fetcher};
 pub use refresh::Refreshed;
 pub use revalidation::{
     ExchangeReader, FirstAnswer, SharedRequest, StoredObservation, StreamingResponse,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::FetchError;
+use crate::metrics::FetchEnd;
 use crate::model::{Cause, ClientNet, Event, EventSink, Record, Sha256, Target};
 use crate::origin::OriginError;
 use crate::policy::{Admitted, Source};
@@ -58,6 +59,17 @@ impl FetchReport {
                 cause,
                 detail: error.to_string(),
             });
+        }
+    }
+
+    /// Returns the end of a fetch as it is counted.
+    pub fn end_of(&self, outcome: &Result<Arc<Record>, FetchError>) -> FetchEnd {
+        match outcome {
+            Ok(_) if self.attempts == 0 => FetchEnd::AlreadyStored,
+            Ok(record) => FetchEnd::Stored {
+                size_bytes: record.size_bytes,
+            },
+            Err(error) => FetchEnd::Failed(error.cause(self.on_record)),
         }
     }
 

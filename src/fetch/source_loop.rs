@@ -12,6 +12,7 @@ use super::host_circuits::HostCircuits;
 use super::host_limits::FetchPermit;
 use super::resume::CompletedBody;
 use super::task::FetchTask;
+use crate::metrics::{AttemptResult, SourceLabel};
 use crate::origin::OriginError;
 use crate::policy::{Source, SourceKind};
 use crate::retry::Backoff;
@@ -118,7 +119,16 @@ impl<'a> SourceLoop<'a> {
             None
         };
         task.report.attempts += 1;
+        if !is_first {
+            state.counts.retries.increment();
+        }
         let outcome = self.download.attempt(queued.source).await;
+        let result = match outcome {
+            Ok(_) => AttemptResult::Complete,
+            Err(_) => AttemptResult::Failed,
+        };
+        let source = label_of(queued.source.kind());
+        state.counts.record_attempt(source, result);
         self.record_host_result(&state.circuits, queued.source, outcome.as_ref().err());
         outcome.map(|completed| (completed, permit))
     }
@@ -186,5 +196,14 @@ impl<'a> SourceLoop<'a> {
         if is_origin {
             self.final_error = error;
         }
+    }
+}
+
+fn label_of(kind: SourceKind) -> SourceLabel {
+    match kind {
+        SourceKind::Origin => SourceLabel::Origin,
+        SourceKind::Mirror => SourceLabel::Mirror,
+        SourceKind::Parent => SourceLabel::Parent,
+        SourceKind::Archive => SourceLabel::Archive,
     }
 }

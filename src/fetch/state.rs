@@ -18,6 +18,7 @@ use super::revalidation::ExchangeMap;
 use super::{Config, FetchError};
 use crate::cache::Cache;
 use crate::limits::{FairPool, MAX_IN_FLIGHT};
+use crate::metrics::FetchCounts;
 use crate::model::{EventSink, Key, lock};
 use crate::origin::Origin;
 use crate::policy::Policy;
@@ -62,6 +63,7 @@ pub struct FetcherState {
     pub circuits: HostCircuits,
     pub host_limiter: HostLimiter,
     pub refresh_permits: Arc<Semaphore>,
+    pub counts: Arc<FetchCounts>,
     /// Runtime of the fetches. It is not the one that serves clients.
     pub runtime: Handle,
     pub tasks: TaskTracker,
@@ -82,6 +84,7 @@ impl FetcherState {
             host_limiter: HostLimiter::new(config.concurrency, config.per_host, share),
             circuits: HostCircuits::new(config.breaker_failures, config.breaker_cooldown.0),
             refresh_permits: Arc::new(Semaphore::new(MAX_REFRESHES)),
+            counts: Arc::default(),
             config,
             cache: services.cache,
             origin: services.origin,

@@ -73,13 +73,18 @@ impl<'a> FetchTask<'a> {
         })
     }
 
-    /// Emits the events of the finished fetch and logs its result.
+    /// Counts the finished fetch, emits its events and logs its result.
     pub fn report_outcome(&self, outcome: &Result<Arc<Record>, FetchError>) {
+        let duration = self.started.elapsed();
+        // A reader of the log finds the fetch counted.
+        self.state
+            .counts
+            .record_end(self.report.end_of(outcome), duration);
         self.report.publish(
             &self.state.events,
             self.admitted.target(),
             outcome,
-            self.started.elapsed(),
+            duration,
         );
     }
 }

@@ -42,6 +42,8 @@ pub struct Config {
     /// Prefixes of the `User-Agent`s that may get a redirect. Every other agent gets the body: a
     /// client that does not follow redirects would save the redirect's empty body as the file.
     pub redirect_agents: Vec<String>,
+    /// Networks that may read `/metrics`. Empty: private networks.
+    pub metrics_clients: Vec<IpNet>,
     /// Networks of the operator's front servers. Millpond trusts their forwarding header fields.
     pub trusted_proxies: Vec<IpNet>,
     /// Internal path of nginx for the objects folder: `/_objects/`. Empty: Millpond sends stored
@@ -71,6 +73,7 @@ impl Default for Config {
             redirect_agents: ["Wget/", "aria2/", "Axel/", "Homebrew"]
                 .map(str::to_owned)
                 .to_vec(),
+            metrics_clients: Vec::new(),
             trusted_proxies: Vec::new(),
             accel_redirect: String::new(),
             admin_token: Secret::default(),

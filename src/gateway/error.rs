@@ -39,6 +39,9 @@ pub enum RequestError {
     Misdirected(String),
     #[error(transparent)]
     Denied(#[from] PolicyDenied),
+    /// The key of the configuration that lists the clients of a page.
+    #[error("this page is for the clients in {0} only")]
+    UnlistedClient(&'static str),
     /// The client must wait.
     #[error(transparent)]
     OverLimit(#[from] OverLimit),

@@ -51,8 +51,8 @@ pub use response::{
 pub use services::GatewayServices;
 pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
-use crate::cache::{DiskHealth, Hit};
-use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit};
+use crate::cache::{Bucket, DiskHealth, Hit};
+use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit, UpstreamLevels};
 use crate::model::{ExpectedDigests, Scheme, Sha256, Target};
 use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Sharing};
 use digest_check::report_wrong_statement;
@@ -104,12 +104,17 @@ impl Gateway {
             request.delivery = FileDelivery::Direct;
         }
         let stated = request.expected.clone();
-        let response = self.respond(&admitted, request).await;
+        let class = match request.sharing() {
+            Sharing::Shared => admitted.class(),
+            Sharing::Private => Class::PassThrough,
+        };
+        let response = self.respond(&admitted, class, request).await;
         if let Err(RequestError::Mismatch { found, .. }) = &response {
             report_wrong_statement(&self.services.events, &admitted, &stated, *found);
         }
         Ok(ClientDownload {
             response: response?,
+            class,
             permit: transfer.begin()?,
         })
     }
@@ -141,18 +146,15 @@ impl Gateway {
         }
     }
 
-    /// Responds by the class of the target. A hit must not carry the large futures of the other
+    /// Responds by the class of the request. A hit must not carry the large futures of the other
     /// paths.
     async fn respond(
         &self,
         admitted: &Admitted,
+        class: Class,
         request: CacheRequest,
     ) -> Result<CacheResponse, RequestError> {
         let request = request.requiring_digests_of(admitted)?;
-        let class = match request.sharing() {
-            Sharing::Shared => admitted.class(),
-            Sharing::Private => Class::PassThrough,
-        };
         match class {
             Class::Immutable => self.respond_immutable(admitted, request).await,
             Class::Revalidate => {
@@ -282,6 +284,18 @@ impl Gateway {
             .open_tunnel(admitted)
             .await
             .map_err(|error| RequestError::Origin(error.into()))
+    }
+
+    /// Returns the levels of the pools of responses from upstream.
+    #[must_use]
+    pub fn upstream_levels(&self) -> UpstreamLevels {
+        self.services.upstream.levels()
+    }
+
+    /// Returns the bucket, if there is one.
+    #[must_use]
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.services.cache.bucket()
     }
 
     /// Returns the health of the cache disk.

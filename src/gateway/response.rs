@@ -10,6 +10,7 @@ use crate::fetch::{BodyReader, Head};
 use crate::limits::{TransferPermit, UpstreamPermit};
 use crate::model::Target;
 use crate::passthrough::PassThroughResponse;
+use crate::policy::Class;
 
 /// Response to a [`super::CacheRequest`].
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub enum CacheResponse {
 #[derive(Debug)]
 pub struct ClientDownload {
     pub response: CacheResponse,
+    /// Cacheability class of the request.
+    pub class: Class,
     pub permit: TransferPermit,
 }
 

@@ -1,15 +1,20 @@
-//! The access log: one event for each request, written when its response has ended.
+//! The access log: one event for each request, written when its response has ended. The request is
+//! counted for the metrics at the same time.
 //!
 //! The main type is [`RequestLog`].
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header::{HeaderMap, USER_AGENT};
 
-use crate::gateway::CacheStatus;
+use super::response_facts::{BodySender, ResponseFacts};
+use crate::metrics::{
+    Delivery, EndedRequest, Label as _, Outcome, RequestCounts, RequestEndpoint, TransferEnd,
+};
 use crate::model::Target;
 
 /// Logged status of a request that the client abandoned before its response began, as in nginx. It
@@ -18,9 +23,6 @@ const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// Longest part of a `User-Agent` in the log, in characters.
 const MAX_USER_AGENT_CHARS: usize = 200;
-
-/// Endpoint of health checks in the log. Successful ones are logged at level `debug`.
-pub const HEALTH_ENDPOINT: &str = "health";
 
 /// URI of a request in the log, without secrets.
 pub enum LogUri {
@@ -48,13 +50,16 @@ impl LogUri {
 
 /// Log entry of one request. Dropped before it is written, it reports the request as aborted.
 pub struct RequestLog {
+    counts: Arc<RequestCounts>,
     client: IpAddr,
-    endpoint: &'static str,
+    endpoint: RequestEndpoint,
     method: Cow<'static, str>,
     uri: LogUri,
     /// `User-Agent` of the request, or nothing.
     user_agent: String,
     started: Instant,
+    /// Time until the first byte of the body.
+    first_byte: Cell<Option<Duration>>,
     is_written: Cell<bool>,
     /// Status that is logged if the request is aborted.
     status: Cell<u16>,
@@ -64,16 +69,30 @@ pub struct RequestLog {
 
 impl Drop for RequestLog {
     fn drop(&mut self) {
-        if !self.is_written.get() {
-            self.write(self.status.get(), None, 0, "aborted");
+        if self.is_written.get() {
+            return;
         }
+        let status = self.status.get();
+        let outcome = match status {
+            CLIENT_CLOSED_REQUEST => Outcome::Abandoned,
+            _ => Outcome::Passed,
+        };
+        let facts = ResponseFacts::without_response(outcome);
+        self.write(status, &facts, 0, TransferEnd::Aborted);
     }
 }
 
 impl RequestLog {
-    /// Begins the entry.
-    pub fn begin(client: IpAddr, endpoint: &'static str, method: &str, uri: LogUri) -> Self {
+    /// Begins the entry. The request will be counted in `counts`.
+    pub fn begin(
+        counts: Arc<RequestCounts>,
+        client: IpAddr,
+        endpoint: RequestEndpoint,
+        method: &str,
+        uri: LogUri,
+    ) -> Self {
         Self {
+            counts,
             client,
             endpoint,
             method: match method {
@@ -83,6 +102,7 @@ impl RequestLog {
             uri,
             user_agent: String::new(),
             started: Instant::now(),
+            first_byte: Cell::new(None),
             is_written: Cell::new(false),
             status: Cell::new(CLIENT_CLOSED_REQUEST),
             error: RefCell::default(),
@@ -115,16 +135,22 @@ impl RequestLog {
         self.status.set(status);
     }
 
-    /// Writes the entry of a request. `completion` is `complete`, `aborted`, `offloaded` or `idle`.
-    pub fn write(
-        &self,
-        status: u16,
-        cache_status: Option<CacheStatus>,
-        sent_bytes: u64,
-        completion: &'static str,
-    ) {
+    /// Records that the first byte of the body is there.
+    pub fn mark_first_byte(&self) {
+        if self.first_byte.get().is_none() {
+            self.first_byte.set(Some(self.started.elapsed()));
+        }
+    }
+
+    /// Counts the request and writes its entry. `sent_bytes` are those that Millpond itself has
+    /// sent.
+    pub fn write(&self, status: u16, facts: &ResponseFacts, sent_bytes: u64, end: TransferEnd) {
         self.is_written.set(true);
-        let duration_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let duration = self.started.elapsed();
+        // A reader of the log finds the request counted.
+        self.count(status, facts, (sent_bytes, end), duration);
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let (cache_status, completion) = (facts.cache_status, end.as_str());
         // The fields are formatted only if the level is enabled.
         let error = self.error.borrow();
         let cache = || cache_status.map_or_else(String::new, |status| status.outcome());
@@ -132,7 +158,7 @@ impl RequestLog {
             ($event:ident) => {
                 tracing::$event!(
                     client = %self.client,
-                    endpoint = self.endpoint,
+                    endpoint = self.endpoint.as_str(),
                     method = &*self.method,
                     uri = &*self.uri.text(),
                     status,
@@ -146,10 +172,44 @@ impl RequestLog {
                 )
             };
         }
-        if self.endpoint == HEALTH_ENDPOINT && status == 200 {
+        if is_periodic(self.endpoint) && status == 200 {
             emit!(debug);
         } else {
             emit!(info);
         }
     }
+
+    fn count(
+        &self,
+        status: u16,
+        facts: &ResponseFacts,
+        (own_bytes, end): (u64, TransferEnd),
+        duration: Duration,
+    ) {
+        let delivery = match &*self.method {
+            "GET" => facts.delivery(status),
+            _ => Delivery::Other,
+        };
+        self.counts.record(&EndedRequest {
+            endpoint: self.endpoint,
+            outcome: facts.outcome,
+            class: facts.class,
+            status,
+            delivery,
+            source: facts.source(),
+            sent_bytes: match facts.sender {
+                BodySender::Millpond => own_bytes,
+                BodySender::Nginx { body_bytes } => body_bytes,
+            },
+            end,
+            first_byte: self.first_byte.get().unwrap_or(duration),
+            duration,
+        });
+    }
+}
+
+/// Whether monitoring systems ask an endpoint again and again. Their successes are logged at level
+/// `debug`.
+fn is_periodic(endpoint: RequestEndpoint) -> bool {
+    matches!(endpoint, RequestEndpoint::Health | RequestEndpoint::Metrics)
 }

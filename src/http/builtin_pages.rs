@@ -6,10 +6,10 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTION
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::access_log::HEALTH_ENDPOINT;
 use super::state::HttpService;
 use super::usage_page::UsagePage;
 use crate::cache::DiskHealth;
+use crate::metrics::RequestEndpoint;
 
 /// A page that Millpond serves itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +41,12 @@ impl BuiltinPage {
         matches!(self, Self::Health | Self::Readiness)
     }
 
-    /// Returns the name of the endpoint in the access log.
-    pub fn endpoint(self) -> &'static str {
+    /// Returns the endpoint in the access log and the metrics.
+    pub fn endpoint(self) -> RequestEndpoint {
         if self.is_health() {
-            HEALTH_ENDPOINT
+            RequestEndpoint::Health
         } else {
-            "page"
+            RequestEndpoint::Page
         }
     }
 }

@@ -18,17 +18,18 @@ use actix_service::boxed::BoxService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::access_log::RequestLog;
 use super::client_info::{Port, canonical_address, is_own_authority};
 use super::connect_client::ConnectClient;
 use super::connect_response::{accept, send_error};
 use super::connection::{ClientConnection, ConnectionFacts, HEAD_TIMEOUT};
 use super::first_bytes::{FirstBytes, TLS_ACCESS_DENIED};
 use super::parse_request::reject_loop;
+use super::response_facts::ResponseFacts;
 use super::state::HttpService;
 use super::tunnel::{OpenTunnel, open_tunnel, relay, run_tunnel};
 use crate::gateway::RequestError;
 use crate::limits::{PendingTransfer, TransferKind};
+use crate::metrics::{Outcome, RequestEndpoint, TransferEnd};
 use crate::model::Target;
 use crate::policy::AdmittedConnect;
 
@@ -65,9 +66,9 @@ pub async fn serve(
     let mut client = ConnectClient {
         stream,
         early: [&parts.read_buf[..], &buffered[..]].concat(),
-        log: RequestLog::begin(
+        log: routes.service.begin_log(
             canonical_address(peer),
-            "tunnel",
+            RequestEndpoint::Tunnel,
             request.method().as_str(),
             Target::redact(&authority).into(),
         ),
@@ -189,7 +190,8 @@ async fn serve_http(mut client: ConnectClient, routes: &ConnectRoutes) -> io::Re
         client.log.set_error(
             "the client speaks TLS, and policy.connect_ports does not allow the port".to_owned(),
         );
-        client.log.write(403, None, 0, "complete");
+        let facts = ResponseFacts::without_response(Outcome::Refused);
+        client.log.write(403, &facts, 0, TransferEnd::Complete);
         client.stream.write_all(&TLS_ACCESS_DENIED).await?;
         return client.stream.shutdown().await;
     }
@@ -201,7 +203,9 @@ async fn serve_requests(client: ConnectClient, routes: &ConnectRoutes) -> io::Re
     let Some(inside) = &routes.inside else {
         return Ok(());
     };
-    client.log.write(200, None, 0, "complete");
+    // The requests inside are counted as those of the proxy endpoint.
+    let facts = ResponseFacts::own();
+    client.log.write(200, &facts, 0, TransferEnd::Complete);
     let connection =
         ClientConnection::new(client.stream, client.permit, client.facts).with_early(&client.early);
     let ready = std::future::poll_fn(|cx| inside.poll_ready(cx)).await;

@@ -11,7 +11,9 @@ use tokio::net::TcpStream;
 use super::connect_client::ConnectClient;
 use super::error_response::{proxy_status, retry_after_seconds};
 use super::error_status::status_of;
+use super::response_facts::{ResponseFacts, outcome_of_error};
 use crate::gateway::{CacheStatus, Endpoint, RequestError};
+use crate::metrics::TransferEnd;
 use crate::model::sanitize_line;
 
 /// Sends the response after which the connection carries the client's bytes. `name` is the name of
@@ -64,8 +66,10 @@ pub async fn send_error(
     client.log.set_error(error.to_string());
     client.stream.write_all(response.as_bytes()).await?;
     client.stream.shutdown().await?;
+    let mut facts = ResponseFacts::of(cache_status);
+    facts.outcome = outcome_of_error(error);
     client
         .log
-        .write(status, Some(cache_status), length as u64, "complete");
+        .write(status, &facts, length as u64, TransferEnd::Complete);
     Ok(())
 }

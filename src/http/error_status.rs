@@ -58,6 +58,10 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             let (status, reason) = (Code::MISDIRECTED_REQUEST, "Misdirected Request");
             (status, REQUEST_DENIED, "misdirected", reason)
         }
+        RequestError::UnlistedClient(_) => {
+            let reason = "Client Not Allowed";
+            (Code::FORBIDDEN, REQUEST_DENIED, "refused", reason)
+        }
         RequestError::OverLimit(_) => {
             let (status, reason) = (Code::TOO_MANY_REQUESTS, "Client Over Limit");
             (status, REQUEST_DENIED, "over-limit", reason)

@@ -5,10 +5,11 @@ use actix_web::http::Method;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::access_log::{LogUri, RequestLog};
+use super::access_log::LogUri;
 use super::api::{self, ApiRequest};
 use super::builtin_pages::{self, BuiltinPage};
 use super::client_info::{RequestOrigin, TargetForm};
+use super::metrics_page::{self, METRICS_PATH};
 use super::parse_request::{read_cache_request, reject_loop};
 use super::proxy_endpoint::ProxyRequest;
 use super::request_guard::RequestGuard;
@@ -17,6 +18,7 @@ use super::state::HttpService;
 use super::{options, proxy_endpoint};
 use crate::gateway::{CacheRequest, Endpoint, PrefixedUrl, RequestError};
 use crate::limits::{PendingTransfer, TransferKind};
+use crate::metrics::RequestEndpoint;
 use crate::model::Target;
 
 /// Serves a request of the gateway port, or one for it that came through the proxy port.
@@ -36,14 +38,25 @@ pub async fn serve(
         return Box::pin(proxy_endpoint::serve(proxied, service, guard)).await;
     }
     let respond = |endpoint, uri: LogUri| {
-        let log = RequestLog::begin(origin.client, endpoint, request.method().as_str(), uri)
+        let log = service
+            .begin_log(origin.client, endpoint, request.method().as_str(), uri)
             .with_user_agent(request.headers());
         Responder::new(request, service, Endpoint::Gateway, log, guard)
     };
-    let page = origin
+    let path = origin
         .path()
-        .filter(|_| !PrefixedUrl::is_parameter(origin.form.as_str()))
-        .and_then(BuiltinPage::from_path);
+        .filter(|_| !PrefixedUrl::is_parameter(origin.form.as_str()));
+    if path == Some(METRICS_PATH) {
+        let responder = respond(RequestEndpoint::Metrics, METRICS_PATH.to_owned().into());
+        return Box::pin(metrics_page::serve(
+            request,
+            service,
+            origin.client,
+            responder,
+        ))
+        .await;
+    }
+    let page = path.and_then(BuiltinPage::from_path);
     let error = if let Some(page) = page {
         match admit_page(page, &origin, service) {
             Ok(()) => {
@@ -57,7 +70,7 @@ pub async fn serve(
         match admit_client(&origin, service) {
             Ok(_) => {
                 let page = options::page(Endpoint::Gateway);
-                return respond("gateway", "*".to_owned().into()).send_page(page);
+                return respond(RequestEndpoint::Gateway, "*".to_owned().into()).send_page(page);
             }
             Err(error) => error,
         }
@@ -72,7 +85,7 @@ pub async fn serve(
                     path,
                     query,
                 };
-                let responder = respond("api", path.to_owned().into());
+                let responder = respond(RequestEndpoint::Api, path.to_owned().into());
                 return Box::pin(api::serve(api_request, transfer, responder)).await;
             }
             Err(error) => error,
@@ -81,13 +94,16 @@ pub async fn serve(
         match read_gateway_request(request, &origin, service.name.as_str()) {
             Ok(cache_request) => {
                 let log_uri = LogUri::Target(cache_request.target.clone());
-                return respond("gateway", log_uri).serve(cache_request).await;
+                return respond(RequestEndpoint::Gateway, log_uri)
+                    .serve(cache_request)
+                    .await;
             }
             // A malformed request counts too, and a denied client learns nothing else.
             Err(error) => admit_client(&origin, service).err().unwrap_or(error),
         }
     };
-    respond("gateway", Target::redact(origin.form.as_str()).into()).send_error(&error)
+    let uri = Target::redact(origin.form.as_str()).into();
+    respond(RequestEndpoint::Gateway, uri).send_error(&error)
 }
 
 /// Checks whether a client may see a page. Health checks of this machine do not count.

@@ -1,6 +1,8 @@
 //! Proxy requests: those of the proxy port, and those in absolute form that a trusted nginx
 //! forwards to the gateway port. `CONNECT` is in [`super::tunnel`].
 
+use std::net::IpAddr;
+
 use actix_web::http::Method;
 use actix_web::http::header::HOST;
 use actix_web::web::Payload;
@@ -16,6 +18,7 @@ use super::responder::Responder;
 use super::state::HttpService;
 use crate::gateway::{CacheRequest, Endpoint, RequestError, RequestMethod};
 use crate::limits::TransferKind;
+use crate::metrics::RequestEndpoint;
 use crate::model::{ExpectedDigests, Target, TargetError};
 
 /// A proxy request, before it is parsed.
@@ -44,8 +47,7 @@ pub async fn serve(
         Ok(cache_request) => LogUri::Target(cache_request.target.clone()),
         Err(_) => Target::redact(origin.form.as_str()).into(),
     };
-    let log = RequestLog::begin(origin.client, "proxy", request.method().as_str(), uri)
-        .with_user_agent(request.headers());
+    let log = begin_log(service, origin.client, request, uri);
     let responder = Responder::new(request, service, Endpoint::Proxy, log, guard);
     match parsed {
         Ok(mut cache_request) => {
@@ -64,6 +66,18 @@ pub async fn serve(
     }
 }
 
+fn begin_log(
+    service: &HttpService,
+    client: IpAddr,
+    request: &HttpRequest,
+    uri: LogUri,
+) -> RequestLog {
+    let method = request.method().as_str();
+    service
+        .begin_log(client, RequestEndpoint::Proxy, method, uri)
+        .with_user_agent(request.headers())
+}
+
 /// Answers a request for the options of this node, which counts as one of its client.
 fn serve_options(
     proxied: &ProxyRequest<'_>,
@@ -74,8 +88,7 @@ fn serve_options(
         request, origin, ..
     } = proxied;
     let uri = Target::redact(origin.form.as_str()).into();
-    let log = RequestLog::begin(origin.client, "proxy", request.method().as_str(), uri)
-        .with_user_agent(request.headers());
+    let log = begin_log(service, origin.client, request, uri);
     let responder = Responder::new(request, service, Endpoint::Proxy, log, guard);
     match service
         .gateway

@@ -15,12 +15,13 @@ use super::body::{HeadBody, pass_through_body};
 use super::render_observed::render_observed;
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
+use super::response_facts::BodyExtent;
 use super::response_parts::{
     PASSED_BY_GATEWAY, SelectedBody, finish_with_body, status_of_selection,
 };
 use crate::gateway::{
     BodyResponse, BodySource, CacheResponse, CacheStatus, Endpoint, PassThroughResponse,
-    Representation, RepresentationHead,
+    Representation, RepresentationHead, Selection,
 };
 use crate::model::StoredHeaders;
 
@@ -55,14 +56,21 @@ pub fn render(
         }
         CacheResponse::PageRedirect(target) => {
             let location = format!("/{}", target.as_str());
-            render_redirect(&location, CacheStatus::Redirect, context)
+            let mut rendered = render_redirect(&location, CacheStatus::Redirect, context);
+            // The client asks this gateway for the page next.
+            rendered.facts = rendered.facts.with_extent(BodyExtent::Part);
+            rendered
         }
         CacheResponse::BucketRedirect { location } => {
             render_redirect(&location, CacheStatus::BucketHit, context)
         }
         CacheResponse::PassThrough(passed) => {
             let response = render_pass_through(*passed, endpoint, context);
-            RenderedResponse::new(response, CacheStatus::Bypass)
+            let mut rendered = RenderedResponse::new(response, CacheStatus::Bypass);
+            if rendered.response.status() == StatusCode::PARTIAL_CONTENT {
+                rendered.facts = rendered.facts.with_extent(BodyExtent::Part);
+            }
+            rendered
         }
     }
 }
@@ -93,20 +101,29 @@ fn render_body(
     let mut builder = HttpResponse::build(status_of_selection(selection));
     context.apply_common_headers(&mut builder, status);
     insert_validators(&mut builder, &representation, headers);
+    let length = representation.length;
+    let extent = BodyExtent::of(selection, length);
     if let BodySource::Offloaded { location } = &source {
         let response = render_offloaded(builder, &representation, headers, location);
-        return RenderedResponse::offloaded(response, status);
+        let body_bytes = match selection {
+            Selection::Part(part) => part.size_bytes(),
+            _ => length.unwrap_or(0),
+        };
+        let mut rendered = RenderedResponse::offloaded(response, status, body_bytes);
+        rendered.facts = rendered.facts.with_extent(extent);
+        return rendered;
     }
     if selection.has_body() {
         insert_representation_headers(&mut builder, &representation, headers);
     }
-    let length = representation.length;
     let body = SelectedBody {
         source,
         selection,
         length,
     };
-    RenderedResponse::new(finish_with_body(builder, body, context), status)
+    let mut rendered = RenderedResponse::new(finish_with_body(builder, body, context), status);
+    rendered.facts = rendered.facts.with_extent(extent);
+    rendered
 }
 
 /// Renders a response whose body nginx sends. nginx applies the range to the file itself, and adds

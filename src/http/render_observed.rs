@@ -9,6 +9,7 @@ use actix_web::http::header::{ACCEPT_RANGES, AGE, CONTENT_DISPOSITION, CONTENT_S
 
 use super::rendered_response::RenderedResponse;
 use super::response_context::ResponseContext;
+use super::response_facts::BodyExtent;
 use super::response_parts::{
     PASSED_BY_GATEWAY, SelectedBody, finish_with_body, status_of_selection,
 };
@@ -46,7 +47,11 @@ pub fn render_observed(
         selection,
         length,
     };
-    RenderedResponse::new(finish_with_body(builder, body, context), status)
+    let mut rendered = RenderedResponse::new(finish_with_body(builder, body, context), status);
+    rendered.facts = rendered
+        .facts
+        .with_extent(BodyExtent::of(selection, length));
+    rendered
 }
 
 /// Appends the fields of the origin. A response without the body has none that describe it (RFC

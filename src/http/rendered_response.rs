@@ -1,25 +1,16 @@
-//! A rendered response with the facts that the access log records.
+//! A rendered response with the facts that the access log and the metrics record.
 //!
 //! The main type is [`RenderedResponse`].
 
 use actix_web::HttpResponse;
 
+use super::response_facts::{BodySender, ResponseFacts};
 use crate::gateway::CacheStatus;
 
-/// A rendered response with the facts that the access log records.
+/// A rendered response with the facts that are recorded at its end.
 pub struct RenderedResponse {
     pub response: HttpResponse,
-    pub sender: BodySender,
-    /// `None` for the built-in pages and the API, which use no cache.
-    pub cache_status: Option<CacheStatus>,
-}
-
-/// The process that sends the body to the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodySender {
-    Millpond,
-    /// nginx sends the file that `X-Accel-Redirect` names.
-    Nginx,
+    pub facts: ResponseFacts,
 }
 
 impl RenderedResponse {
@@ -27,16 +18,16 @@ impl RenderedResponse {
     pub fn new(response: HttpResponse, cache_status: CacheStatus) -> Self {
         Self {
             response,
-            sender: BodySender::Millpond,
-            cache_status: Some(cache_status),
+            facts: ResponseFacts::of(cache_status),
         }
     }
 
-    /// A response of the cache. nginx sends its body.
-    pub fn offloaded(response: HttpResponse, cache_status: CacheStatus) -> Self {
+    /// A response of the cache. nginx sends its body of `body_bytes`.
+    pub fn offloaded(response: HttpResponse, cache_status: CacheStatus, body_bytes: u64) -> Self {
+        let sender = BodySender::Nginx { body_bytes };
         Self {
-            sender: BodySender::Nginx,
-            ..Self::new(response, cache_status)
+            response,
+            facts: ResponseFacts::of(cache_status).with_sender(sender),
         }
     }
 
@@ -44,8 +35,7 @@ impl RenderedResponse {
     pub fn page(response: HttpResponse) -> Self {
         Self {
             response,
-            sender: BodySender::Millpond,
-            cache_status: None,
+            facts: ResponseFacts::own(),
         }
     }
 }

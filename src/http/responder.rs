@@ -11,9 +11,11 @@ use super::rendered_response::RenderedResponse;
 use super::request_guard::RequestGuard;
 use super::response_body::ResponseBody;
 use super::response_context::ResponseContext;
+use super::response_facts::outcome_of_error;
 use super::state::HttpService;
 use crate::admin::AdminError;
 use crate::gateway::{CacheRequest, ClientDownload, Endpoint, Gateway, RequestError};
+use crate::metrics::Outcome;
 
 /// Answers one request.
 pub struct Responder<'a> {
@@ -52,19 +54,31 @@ impl<'a> Responder<'a> {
 
     /// Sends a response that counts as a download of its client.
     pub fn send_download(self, download: ClientDownload) -> HttpResponse {
-        let ClientDownload { response, permit } = download;
-        let rendered = render(response, self.endpoint, &self.context);
+        let ClientDownload {
+            response,
+            class,
+            permit,
+        } = download;
+        let mut rendered = render(response, self.endpoint, &self.context);
+        rendered.facts = rendered.facts.with_class(class);
         ResponseBody::attach(rendered, self.log, self.guard, Some(permit))
     }
 
     pub fn send_error(self, error: &RequestError) -> HttpResponse {
         self.log.set_error(error.to_string());
-        let rendered = render_error(error, self.endpoint, &self.context);
+        let mut rendered = render_error(error, self.endpoint, &self.context);
+        rendered.facts.outcome = outcome_of_error(error);
         ResponseBody::attach(rendered, self.log, self.guard, None)
     }
 
     pub fn send_admin_error(self, error: &AdminError) -> HttpResponse {
-        let rendered = render_admin_error(error, self.endpoint, &self.context);
+        let mut rendered = render_admin_error(error, self.endpoint, &self.context);
+        rendered.facts.outcome = match error {
+            AdminError::Request(error) => outcome_of_error(error),
+            AdminError::TooManyWrongTokens => Outcome::Limited,
+            AdminError::NoSpace => Outcome::Error,
+            _ => Outcome::Refused,
+        };
         ResponseBody::attach(rendered, self.log, self.guard, None)
     }
 

@@ -12,30 +12,25 @@ use actix_web::web::Bytes;
 
 use super::access_log::RequestLog;
 use super::body::paced;
-use super::rendered_response::{BodySender, RenderedResponse};
+use super::rendered_response::RenderedResponse;
 use super::request_guard::RequestGuard;
-use crate::gateway::CacheStatus;
+use super::response_facts::{BodySender, ResponseFacts};
 use crate::limits::TransferPermit;
+use crate::metrics::TransferEnd;
 
 /// Body of a response. Dropping it writes the log entry and releases the permits.
 pub struct ResponseBody {
     source: BoxBody,
+    status: u16,
     facts: ResponseFacts,
+    /// `None` if the length is unknown: then the body is complete at the end of its stream.
+    expected_bytes: Option<u64>,
     log: RequestLog,
     sent_bytes: u64,
     has_ended: bool,
     // Released after the log entry is written.
     _transfer_permit: Option<TransferPermit>,
     _guard: RequestGuard,
-}
-
-/// Facts about a response that the access log records.
-struct ResponseFacts {
-    status: u16,
-    cache_status: Option<CacheStatus>,
-    sender: BodySender,
-    /// `None` if the length is unknown: then the body is complete at the end of its stream.
-    expected_bytes: Option<u64>,
 }
 
 impl ResponseBody {
@@ -47,11 +42,7 @@ impl ResponseBody {
         guard: RequestGuard,
         transfer_permit: Option<TransferPermit>,
     ) -> HttpResponse {
-        let RenderedResponse {
-            response,
-            sender,
-            cache_status,
-        } = rendered;
+        let RenderedResponse { response, facts } = rendered;
         let status = response.status().as_u16();
         response.map_body(|_, body| {
             let source = match transfer_permit.as_ref().and_then(TransferPermit::pacer) {
@@ -66,12 +57,9 @@ impl ResponseBody {
             };
             let body = Self {
                 source,
-                facts: ResponseFacts {
-                    status,
-                    cache_status,
-                    sender,
-                    expected_bytes,
-                },
+                status,
+                facts,
+                expected_bytes,
                 log,
                 sent_bytes: 0,
                 has_ended: false,
@@ -82,15 +70,14 @@ impl ResponseBody {
         })
     }
 
-    fn completion(&self) -> &'static str {
+    fn end(&self) -> TransferEnd {
         let is_complete = self
-            .facts
             .expected_bytes
             .map_or(self.has_ended, |expected| self.sent_bytes >= expected);
         match (self.facts.sender, is_complete) {
-            (BodySender::Nginx, _) => "offloaded",
-            (BodySender::Millpond, true) => "complete",
-            (BodySender::Millpond, false) => "aborted",
+            (BodySender::Nginx { .. }, _) => TransferEnd::Offloaded,
+            (BodySender::Millpond, true) => TransferEnd::Complete,
+            (BodySender::Millpond, false) => TransferEnd::Aborted,
         }
     }
 }
@@ -108,7 +95,10 @@ impl MessageBody for ResponseBody {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let polled = Pin::new(&mut self.source).poll_next(cx);
         match &polled {
-            Poll::Ready(Some(Ok(chunk))) => self.sent_bytes += chunk.len() as u64,
+            Poll::Ready(Some(Ok(chunk))) => {
+                self.log.mark_first_byte();
+                self.sent_bytes += chunk.len() as u64;
+            }
             Poll::Ready(None) => self.has_ended = true,
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}
         }
@@ -118,9 +108,8 @@ impl MessageBody for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        let (facts, completion) = (&self.facts, self.completion());
-        let (status, cache_status) = (facts.status, facts.cache_status);
+        let end = self.end();
         self.log
-            .write(status, cache_status, self.sent_bytes, completion);
+            .write(self.status, &self.facts, self.sent_bytes, end);
     }
 }

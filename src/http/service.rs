@@ -9,7 +9,6 @@ use actix_http::ConnectionType;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::access_log::RequestLog;
 use super::builtin_pages::BuiltinPage;
 use super::client_info::{Port, RequestOrigin, client_address};
 use super::connection::ConnectionState;
@@ -21,6 +20,7 @@ use super::request_head::Expectation;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::gateway::{Endpoint, RequestError};
+use crate::metrics::RequestEndpoint;
 use crate::model::Target;
 
 /// Serves a request of one of the ports, or rejects it if no permit is left. Health checks need no
@@ -99,7 +99,8 @@ fn reject(
     };
     let (endpoint, name) = endpoint_of(port);
     let uri = Target::redact(origin.form.as_str());
-    let log = RequestLog::begin(origin.client, name, request.method().as_str(), uri.into())
+    let log = service
+        .begin_log(origin.client, name, request.method().as_str(), uri.into())
         .with_user_agent(request.headers());
     Responder::new(request, service, endpoint, log, guard).send_error(error)
 }
@@ -121,14 +122,14 @@ fn reject_malformed(
     };
     let (endpoint, name) = endpoint_of(port);
     let client = RequestOrigin::from_proxy_port(request).client;
-    let log = RequestLog::begin(client, name, "-", "-".to_owned().into());
+    let log = service.begin_log(client, name, "-", "-".to_owned().into());
     Responder::new(request, service, endpoint, log, guard).send_error(&error)
 }
 
-/// Returns the endpoint of a rejected request, and its name in the access log.
-fn endpoint_of(port: Port) -> (Endpoint, &'static str) {
+/// Returns the endpoint of a rejected request, and that of its log entry.
+fn endpoint_of(port: Port) -> (Endpoint, RequestEndpoint) {
     match port {
-        Port::Gateway => (Endpoint::Gateway, "gateway"),
-        Port::Proxy => (Endpoint::Proxy, "proxy"),
+        Port::Gateway => (Endpoint::Gateway, RequestEndpoint::Gateway),
+        Port::Proxy => (Endpoint::Proxy, RequestEndpoint::Proxy),
     }
 }

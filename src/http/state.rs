@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
+use super::access_log::{LogUri, RequestLog};
 use super::config::ProxyConfig;
 use super::node_name::NodeName;
 use crate::admin::{AdminService, Tokens};
@@ -18,6 +19,7 @@ use crate::gateway::{self, Gateway};
 use crate::jobs::Jobs;
 use crate::limits::AdmissionControl;
 use crate::logging::LogHealth;
+use crate::metrics::{Facts, RequestEndpoint};
 use crate::notify::Incidents;
 
 /// State that all requests of both ports share.
@@ -47,6 +49,7 @@ pub struct Reports {
     pub incidents: Incidents,
     pub events: EventLog,
     pub log: LogHealth,
+    pub facts: Arc<Facts>,
 }
 
 /// Settings of `[gateway]` that a reload replaces.
@@ -60,6 +63,8 @@ pub struct Settings {
     pub public_authority: Option<String>,
     /// Other names of the gateway.
     pub host_names: Vec<String>,
+    /// Networks that may read `/metrics`. Empty: private networks.
+    pub metrics_clients: Vec<IpNet>,
     /// How long a client may accept none of the bytes sent to it, or send none of a body that it
     /// has begun.
     pub stall_timeout: Duration,
@@ -73,7 +78,17 @@ impl Settings {
             public_url: config.public_base(),
             public_authority: config.public_authority(),
             host_names: config.host_names.clone(),
+            metrics_clients: config.metrics_clients.clone(),
             stall_timeout: config.stall_timeout.0,
+        }
+    }
+
+    /// Whether a client may read `/metrics`.
+    pub(super) fn may_read_metrics(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        match &self.metrics_clients[..] {
+            [] => is_private(client),
+            networks => networks.iter().any(|network| network.contains(&client)),
         }
     }
 
@@ -82,6 +97,19 @@ impl Settings {
         self.trusted_proxies
             .iter()
             .any(|network| network.contains(&peer))
+    }
+}
+
+/// Whether an address belongs to this machine or a private network (RFC 1918, RFC 4193), or to a
+/// link.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            address.is_loopback() || address.is_private() || address.is_link_local()
+        }
+        IpAddr::V6(address) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
     }
 }
 
@@ -105,6 +133,18 @@ impl HttpService {
             admission,
             is_stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Begins the log entry of a request, which is counted at its end.
+    pub(super) fn begin_log(
+        &self,
+        client: IpAddr,
+        endpoint: RequestEndpoint,
+        method: &str,
+        uri: LogUri,
+    ) -> RequestLog {
+        let counts = Arc::clone(&self.reports.facts.requests);
+        RequestLog::begin(counts, client, endpoint, method, uri)
     }
 
     pub fn replace_settings(&self, settings: Settings) {

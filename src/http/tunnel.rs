@@ -8,9 +8,11 @@ use tokio::io::AsyncReadExt as _;
 
 use super::connect_client::ConnectClient;
 use super::connect_response::accept;
+use super::response_facts::ResponseFacts;
 use super::state::HttpService;
-use crate::gateway::{CacheStatus, RequestError, Tunnel, TunnelEnd};
+use crate::gateway::{RequestError, Tunnel, TunnelEnd};
 use crate::limits::{PendingTransfer, PoolClient, ResponsePermit, TransferPermit, TunnelPermit};
+use crate::metrics::TransferEnd;
 use crate::policy::AdmittedTunnel;
 
 /// A tunnel with the permits that it holds while it is open.
@@ -75,13 +77,11 @@ pub async fn relay(client: ConnectClient, opened: OpenTunnel, service: &HttpServ
     let report = tunnel
         .run(reader, writer, &transfer_permit, idle_timeout)
         .await;
-    let completion = match report.end {
-        TunnelEnd::Closed => "complete",
-        TunnelEnd::Idle => "idle",
-        TunnelEnd::Broken(_) => "aborted",
+    let end = match report.end {
+        TunnelEnd::Closed => TransferEnd::Complete,
+        TunnelEnd::Idle => TransferEnd::Idle,
+        TunnelEnd::Broken(_) => TransferEnd::Aborted,
     };
-    let cache_status = Some(CacheStatus::Bypass);
-    client
-        .log
-        .write(200, cache_status, report.to_client_bytes, completion);
+    let facts = ResponseFacts::tunnel();
+    client.log.write(200, &facts, report.to_client_bytes, end);
 }

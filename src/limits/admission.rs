@@ -1,7 +1,7 @@
 //! Admission control: limits open connections and responses, so that a process under load rejects
 //! the excess at once and serves the rest.
 
-use super::pool::{ClientShare, FairPool, PoolClient, PoolPermit};
+use super::pool::{ClientShare, FairPool, PoolClient, PoolLevel, PoolPermit};
 
 /// Maximum number of connections, however many descriptors there are. Each one costs memory.
 const MAX_CONNECTIONS: usize = 10_500;
@@ -98,6 +98,15 @@ pub struct ResponsePermit {
     _permit: PoolPermit,
 }
 
+/// Levels of the pools of connections and responses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionLevels {
+    pub connections: PoolLevel,
+    /// Request heads that have begun and not ended.
+    pub heads: PoolLevel,
+    pub responses: PoolLevel,
+}
+
 /// Permits for the connections and responses of this process.
 #[derive(Debug)]
 pub struct AdmissionControl {
@@ -147,6 +156,15 @@ impl AdmissionControl {
     pub(crate) fn is_nearly_full(&self, client: PoolClient) -> bool {
         let reserve = self.limits.connections.div_ceil(PART_LEFT_WHEN_NEARLY_FULL);
         self.connections.free_for(client) < reserve
+    }
+
+    /// Returns the levels of all pools.
+    pub(crate) fn levels(&self) -> AdmissionLevels {
+        AdmissionLevels {
+            connections: self.connections.level(),
+            heads: self.heads.level(),
+            responses: self.responses.level(),
+        }
     }
 
     /// Returns the chunk size of a body that starts now, in bytes.

@@ -11,7 +11,9 @@ mod fd_budget;
 mod pool;
 mod upstream;
 
-pub use admission::{AdmissionControl, AdmissionLimits, ConnectionPermit, ResponsePermit};
+pub use admission::{
+    AdmissionControl, AdmissionLevels, AdmissionLimits, ConnectionPermit, ResponsePermit,
+};
 pub use bandwidth::Pacer;
 pub(crate) use client::ClientLimits;
 pub use client::{
@@ -19,6 +21,9 @@ pub use client::{
 };
 pub use fd_budget::{DialLimits, FdBudget, MAX_IN_FLIGHT, divide_descriptors};
 pub use pool::{
-    ClientShare, FairPool, HeldPermit, PoolClient, PoolExhausted, PoolPermit, Readership, Reading,
+    ClientShare, FairPool, HeldPermit, PoolClient, PoolExhausted, PoolLevel, PoolPermit,
+    Readership, Reading,
 };
-pub use upstream::{PassThroughPermit, TunnelPermit, UpstreamBusy, UpstreamLimits, UpstreamPermit};
+pub use upstream::{
+    PassThroughPermit, TunnelPermit, UpstreamBusy, UpstreamLevels, UpstreamLimits, UpstreamPermit,
+};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::pool::{ClientShare, FairPool, PoolClient, PoolExhausted, PoolPermit};
+use super::pool::{ClientShare, FairPool, PoolClient, PoolExhausted, PoolLevel, PoolPermit};
 
 /// Maximum number of pass-through responses. If a client does not read, the received bytes stay in
 /// memory, whereas a stored file can be read again.
@@ -46,6 +46,14 @@ pub struct TunnelPermit {
     _upstream: UpstreamPermit,
 }
 
+/// Levels of the pools of responses from upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamLevels {
+    pub responses: PoolLevel,
+    pub pass_through: PoolLevel,
+    pub tunnels: PoolLevel,
+}
+
 /// Permits for responses that come from upstream.
 #[derive(Debug)]
 pub struct UpstreamLimits {
@@ -67,6 +75,16 @@ impl UpstreamLimits {
             responses: FairPool::new(max_responses, 0, share),
             pass_through: FairPool::new(MAX_PASS_THROUGH.min(half), max_waiting, share),
             tunnels: FairPool::new(half, 0, share),
+        }
+    }
+
+    /// Returns the levels of all pools.
+    #[must_use]
+    pub fn levels(&self) -> UpstreamLevels {
+        UpstreamLevels {
+            responses: self.responses.level(),
+            pass_through: self.pass_through.level(),
+            tunnels: self.tunnels.level(),
         }
     }
 

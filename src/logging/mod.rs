@@ -93,6 +93,12 @@ impl Drop for LogWriter {
 }
 
 impl LogHealth {
+    /// Returns the number of lines that were lost since the start of the process.
+    #[must_use]
+    pub fn lost_lines(&self) -> u64 {
+        self.queue.lost_lines()
+    }
+
     /// Describes what is wrong with the log, if something is.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {

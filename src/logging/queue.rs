@@ -50,6 +50,8 @@ struct QueueState {
     gap_lines: u64,
     /// Lost lines that the log does not state yet.
     unstated_lines: u64,
+    /// Lines lost since the start of the process.
+    lost_lines: u64,
     /// Start of the current write.
     write_started: Option<Instant>,
     /// Last error of the current write.
@@ -81,6 +83,7 @@ impl LogQueue {
         } else {
             state.gap_lines += 1;
             state.unstated_lines += 1;
+            state.lost_lines += 1;
         }
         drop(state);
         if consumer_waits {
@@ -145,6 +148,11 @@ impl LogQueue {
             .finished
             .wait_timeout_while(state, timeout, |state| !state.is_finished);
         waited.unwrap_or_else(PoisonError::into_inner).0.is_finished
+    }
+
+    /// Returns the number of lines that were lost since the start of the process.
+    pub fn lost_lines(&self) -> u64 {
+        self.lock().lost_lines
     }
 
     /// Describes why lines are not written, and how many are lost. `None` without a problem.

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use super::error::OriginError;
 use super::fault::{ConnectionFault, TimeoutPhase};
 use super::ftp::transfer::Transfer;
 use super::http_error::classify;
+use crate::metrics::HostCounts;
 
 /// Chunk size below which a body waits for more bytes. Each chunk costs a write, a hash update and
 /// the wake-up of all readers, and an origin may send chunks of one byte.
@@ -71,6 +73,8 @@ pub struct Body {
     waited: Duration,
     /// Bytes received in the current measuring window.
     window_bytes: u64,
+    /// Counts of the host. `None` before the response is complete.
+    counts: Option<Arc<HostCounts>>,
     /// Result that came after gathered chunks, and follows them.
     following: Option<Result<Option<Bytes>, OriginError>>,
 }
@@ -83,7 +87,16 @@ impl Body {
             min_speed_bytes: config.min_speed_bytes,
             waited: Duration::ZERO,
             window_bytes: 0,
+            counts: None,
             following: None,
+        }
+    }
+
+    /// Counts the bytes that arrive from now on.
+    pub(super) fn counting(self, counts: Arc<HostCounts>) -> Self {
+        Self {
+            counts: Some(counts),
+            ..self
         }
     }
 
@@ -142,7 +155,11 @@ impl Body {
         let chunk = timeout(self.idle_timeout, self.stream.next())
             .await
             .map_err(|_| ConnectionFault::Timeout(TimeoutPhase::Body))??;
-        self.window_bytes += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let size_bytes = chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        self.window_bytes += size_bytes;
+        if let Some(counts) = &self.counts {
+            counts.received_bytes.add(size_bytes);
+        }
         self.waited += start.elapsed();
         if self.waited >= self.idle_timeout {
             if chunk.is_some() && self.is_too_slow() {

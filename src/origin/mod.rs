@@ -41,6 +41,7 @@ pub use tls::check_certificate_store;
 pub use validator::{Validator, Validity};
 
 use crate::dial::Dialer;
+use crate::metrics::{OriginCounts, OriginResult, StatusClass};
 use crate::model::{ConfigError, Scheme, TargetError};
 use crate::policy::{Admitted, Policy};
 use cookies::ChainCookies;
@@ -55,19 +56,32 @@ pub struct Origin {
     ftp: FtpOrigin,
     policy: Arc<Policy>,
     max_redirects: usize,
+    counts: Arc<OriginCounts>,
 }
 
 impl Origin {
     /// # Errors
     /// A text with the invalid configuration key, or with the reason why TLS is unavailable.
-    pub fn new(config: &Config, policy: Arc<Policy>, dialer: Dialer) -> Result<Self, ConfigError> {
+    pub fn new(
+        config: &Config,
+        policy: Arc<Policy>,
+        dialer: Dialer,
+        counts: OriginCounts,
+    ) -> Result<Self, ConfigError> {
         let trusted = TrustedCertificates::load()?;
         Ok(Self {
             http: HttpOrigin::new(config.clone(), dialer.clone(), &trusted)?,
             ftp: FtpOrigin::new(config.clone(), dialer, &trusted)?,
             policy,
             max_redirects: config.max_redirects,
+            counts: Arc::new(counts),
         })
+    }
+
+    /// Returns the counts of the requests up to now.
+    #[must_use]
+    pub fn counts(&self) -> &Arc<OriginCounts> {
+        &self.counts
     }
 
     /// Requests an admitted target and follows redirects. Policy must admit each one.
@@ -113,10 +127,13 @@ impl Origin {
         request: &mut OriginRequest,
         cookies: &ChainCookies,
     ) -> Result<Response, OriginError> {
-        match hop.target().scheme() {
+        let sent = match hop.target().scheme() {
             Scheme::Http | Scheme::Https => self.http.send(hop, request, cookies).await,
             Scheme::Ftp => self.ftp.send(hop, request).await,
-        }
+        };
+        let counts = self.counts.of_host(hop.target().host());
+        counts.requests.at(result_of(&sent)).increment();
+        Ok(sent?.counting_body(Arc::clone(counts)))
     }
 
     /// Resolves and admits the target of a redirect.
@@ -134,5 +151,27 @@ impl Origin {
             return Err(ProtocolFault::RedirectTarget(TargetError::Userinfo).into());
         }
         Ok(self.policy.admit_hop(hop, next, request.digest_expected)?)
+    }
+}
+
+fn result_of(sent: &Result<Response, OriginError>) -> OriginResult {
+    let status = match sent {
+        Ok(response) => response.status(),
+        Err(OriginError::Status { status, .. }) => *status,
+        Err(OriginError::Unreachable(_)) => return OriginResult::Unreachable,
+        Err(OriginError::TlsFailure(_)) => return OriginResult::Tls,
+        Err(OriginError::InvalidResponse(_)) => return OriginResult::Invalid,
+        Err(
+            OriginError::Denied(_)
+            | OriginError::InvalidRequest(_)
+            | OriginError::CircuitOpen { .. },
+        ) => return OriginResult::NotSent,
+    };
+    match StatusClass::of(status) {
+        StatusClass::Informational => OriginResult::Invalid,
+        StatusClass::Success => OriginResult::Success,
+        StatusClass::Redirection => OriginResult::Redirection,
+        StatusClass::ClientError => OriginResult::ClientError,
+        StatusClass::ServerError => OriginResult::ServerError,
     }
 }

@@ -1,6 +1,7 @@
 //! Response of an origin, in the terms of HTTP for every scheme.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use reqwest::header::{
 use super::body::Body;
 use super::error::OriginError;
 use super::validator::{Validator, Validity};
+use crate::metrics::HostCounts;
 use crate::model::{Attachment, HttpVersion, StoredHeaders, Target};
 
 /// Maximum wait that `Retry-After` can ask for. A longer one is shortened to it.
@@ -77,6 +79,14 @@ impl Response {
     pub(super) fn with_redirect(self, redirected_to: Option<Target>) -> Self {
         Self {
             redirected_to,
+            ..self
+        }
+    }
+
+    /// Counts the bytes of the body that arrive.
+    pub(super) fn counting_body(self, counts: Arc<HostCounts>) -> Self {
+        Self {
+            body: self.body.counting(counts),
             ..self
         }
     }

@@ -20,7 +20,7 @@ const MAX_LINE_COLUMNS: usize = 100;
 const MAX_IMPL_FILES: usize = 3;
 
 /// The modules from the top down, and what each may use. Modules that wire may use everything.
-const MODULES: [(&str, &[&str]); 24] = [
+const MODULES: [(&str, &[&str]); 25] = [
     (
         "http",
         &[
@@ -37,6 +37,7 @@ const MODULES: [(&str, &[&str]); 24] = [
             "cache",
             "policy",
             "limits",
+            "metrics",
             "freshness",
             "model",
         ],
@@ -85,6 +86,7 @@ const MODULES: [(&str, &[&str]); 24] = [
             "cache",
             "policy",
             "limits",
+            "metrics",
             "freshness",
             "retry",
             "model",
@@ -98,15 +100,16 @@ const MODULES: [(&str, &[&str]); 24] = [
         "passthrough",
         &["origin", "dial", "policy", "limits", "model"],
     ),
-    ("origin", &["dial", "policy", "model"]),
-    ("dial", &["policy", "limits", "model"]),
+    ("origin", &["dial", "policy", "metrics", "model"]),
+    ("dial", &["policy", "limits", "metrics", "model"]),
     ("disk", &["freshness", "model"]),
-    ("bucket", &["retry", "model"]),
+    ("bucket", &["metrics", "retry", "model"]),
     ("policy", &["limits", "model"]),
     ("limits", &["model"]),
     ("events", &["model"]),
     ("notify", &["retry", "model"]),
     ("logging", &["model"]),
+    ("metrics", &["model"]),
     ("retry", &["model"]),
     ("freshness", &["model"]),
     ("model", &[]),

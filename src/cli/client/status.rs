@@ -67,9 +67,27 @@ fn lines_of(stats: &Value) -> Vec<String> {
         )
     });
     lines.push(format!("fetches    {}", stats["in_flight"]));
+    let traffic = &stats["since_start"];
+    if !traffic.is_null() {
+        lines.push(format!(
+            "traffic    {} downloads, {} hits; {} sent, {} hits",
+            traffic["downloads"],
+            percent_of(&traffic["hit_ratio"]),
+            size_of(&traffic["sent_bytes"]),
+            percent_of(&traffic["byte_hit_ratio"]),
+        ));
+    }
     lines.push(format!(
         "incidents  {} alerts and {} notices are open",
         incidents["alerts"], incidents["notices"]
     ));
     lines
+}
+
+/// Formats a ratio, which is null without traffic.
+fn percent_of(ratio: &Value) -> String {
+    match ratio.as_f64() {
+        Some(ratio) => format!("{:.1} %", ratio * 100.0),
+        None => "no".to_owned(),
+    }
 }

@@ -53,6 +53,17 @@ impl<'a> UploadQueue<'a> {
         Ok(known == 0)
     }
 
+    /// Returns the number of queued uploads, those in progress included.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub fn length(self) -> Result<u64, DiskError> {
+        let connection = lock(self.connection);
+        let count: i64 =
+            connection.query_row("SELECT count(*) FROM pending", [], |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
     /// Returns the bucket that the queue and the list belong to, or `None` if there is no bucket.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::exchange::{SharedAnswer, StreamingResponse};
-use super::task::{ExchangeTask, NewResponse};
+use super::task::{ExchangeEnd, ExchangeTask, NewResponse};
 use crate::cache::{Finished, Staging};
 use crate::fetch::FetchError;
 use crate::fetch::fetch_progress::Head;
@@ -23,15 +23,15 @@ use crate::origin::{ConnectionFault, OriginError, ReceivedResponse, Response};
 use crate::policy::{PolicyDenied, file_and_companions};
 
 impl ExchangeTask {
-    /// Stages the body, shows it to readers while it arrives, and publishes it. Returns its record,
-    /// or `None` if the response was passed on instead.
+    /// Stages the body, shows it to readers while it arrives, and publishes it, or passes the
+    /// response on.
     pub(super) async fn store(
         &self,
         state: &FetcherState,
         mut response: Response,
         new: NewResponse,
         handover: oneshot::Sender<ReceivedResponse>,
-    ) -> Result<Option<Arc<Record>>, FetchError> {
+    ) -> Result<ExchangeEnd, FetchError> {
         let NewResponse {
             observation,
             before,
@@ -44,14 +44,14 @@ impl ExchangeTask {
                 return Err(FetchError::WrongFileType);
             }
             self.pass_on(state, received, handover);
-            return Ok(None);
+            return Ok(ExchangeEnd::PassedOn);
         }
         let hasher = Hasher::new(&ExpectedDigests::nothing());
         let observations = state.cache.observations();
         let staging = observations.stage(received.response.length(), hasher).await;
         let Ok(staging) = staging else {
             self.pass_on(state, received, handover);
-            return Ok(None);
+            return Ok(ExchangeEnd::PassedOn);
         };
         let ends_with_connection = received.response.ends_with_connection();
         let staging = self.receive(state, received, &observation, staging).await?;
@@ -68,7 +68,7 @@ impl ExchangeTask {
             before,
         };
         let published = end.show_after(self.publish(state, finished, new));
-        published.await.map(Some)
+        published.await.map(ExchangeEnd::Stored)
     }
 
     /// Whether the first bytes are those of a file that the name promises.

@@ -14,6 +14,7 @@ use crate::fetch::FetchError;
 use crate::fetch::host_limits::ExchangePermit;
 use crate::fetch::state::FetcherState;
 use crate::freshness::{Observation, Redirects, Staleness};
+use crate::metrics::ExchangeResult;
 use crate::model::{Fields, Key, Record};
 use crate::origin::{
     Method, OriginError, OriginRequest, ReceivedResponse, RequestFailed, Response,
@@ -50,14 +51,32 @@ pub async fn run(
         outcome: Err(FetchError::StoreFailed),
     };
     let work = Box::pin(task.exchange(&state, handover));
-    guard.outcome = state.run_within_budget(work).await;
+    let outcome = state.run_within_budget(work).await;
+    let result = match &outcome {
+        Ok(ExchangeEnd::NotModified) => ExchangeResult::NotModified,
+        Ok(ExchangeEnd::PassedOn) => ExchangeResult::Passed,
+        Ok(ExchangeEnd::Stored(_)) => ExchangeResult::Stored,
+        Err(_) => ExchangeResult::Failed,
+    };
+    state.counts.exchanges.at(result).increment();
+    guard.outcome = outcome;
 }
 
 /// Ends an exchange when it is dropped, also by a panic. Otherwise its readers would wait forever.
 struct ExchangeGuard<'a> {
     state: &'a FetcherState,
     task: &'a ExchangeTask,
-    outcome: Result<Option<Arc<Record>>, FetchError>,
+    outcome: Result<ExchangeEnd, FetchError>,
+}
+
+/// End of an exchange.
+pub(super) enum ExchangeEnd {
+    /// The stored response is valid.
+    NotModified,
+    /// The response went to the request that started the exchange, and was not stored.
+    PassedOn,
+    /// The body was stored under this record.
+    Stored(Arc<Record>),
 }
 
 impl Drop for ExchangeGuard<'_> {
@@ -65,8 +84,8 @@ impl Drop for ExchangeGuard<'_> {
         let exchange = &self.task.exchange;
         self.state.exchanges().remove(&self.task.key, exchange);
         match &self.outcome {
-            Ok(Some(record)) => exchange.body.finish(Ok(Arc::clone(record))),
-            Ok(None) => {}
+            Ok(ExchangeEnd::Stored(record)) => exchange.body.finish(Ok(Arc::clone(record))),
+            Ok(ExchangeEnd::NotModified | ExchangeEnd::PassedOn) => {}
             Err(error) => {
                 exchange.set_answer(SharedAnswer::Failed(error.clone()));
                 exchange.body.finish(Err(error.clone()));
@@ -76,13 +95,12 @@ impl Drop for ExchangeGuard<'_> {
 }
 
 impl ExchangeTask {
-    /// Sends the request, and stores or passes on the response. Returns the record of a stored
-    /// body.
+    /// Sends the request, and stores or passes on the response.
     async fn exchange(
         &self,
         state: &FetcherState,
         handover: oneshot::Sender<ReceivedResponse>,
-    ) -> Result<Option<Arc<Record>>, FetchError> {
+    ) -> Result<ExchangeEnd, FetchError> {
         let _permit = self.acquire_permit(state).await?;
         let before = self.take_snapshot(state).await;
         let (response, times) = self.request(state).await?;
@@ -102,18 +120,18 @@ impl ExchangeTask {
         match judge(self.admitted.target(), &self.request, &response, times) {
             Verdict::NotModified(observation) => {
                 self.store_validated(state, observation).await;
-                Ok(None)
+                Ok(ExchangeEnd::NotModified)
             }
             Verdict::NotModifiedForFirst(observation) => {
                 state.exchanges().remember_unshareable(&self.key);
                 let answer = SharedAnswer::CurrentForFirst(Arc::new(observation));
                 self.exchange.set_answer(answer);
-                Ok(None)
+                Ok(ExchangeEnd::NotModified)
             }
             Verdict::Away(error) => Err(error),
             Verdict::PassOn => {
                 self.pass_on(state, response.into(), handover);
-                Ok(None)
+                Ok(ExchangeEnd::PassedOn)
             }
             Verdict::Store(observation) => {
                 let new = NewResponse {

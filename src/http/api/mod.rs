@@ -33,6 +33,7 @@ use crate::gateway::{ClientDownload, RequestError};
 use crate::jobs::JobId;
 use crate::limits::PendingTransfer;
 use crate::model::Sha256;
+use crate::policy::Class;
 use query::Query;
 use response::{ApiResponse, json_response, with_location};
 
@@ -85,6 +86,7 @@ pub async fn serve(
         Ok(ApiResponse::Object(response)) => match transfer.begin() {
             Ok(permit) => responder.send_download(ClientDownload {
                 response: *response,
+                class: Class::Immutable,
                 permit,
             }),
             Err(error) => responder.send_error(&error.into()),

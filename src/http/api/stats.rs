@@ -1,4 +1,4 @@
-//! `GET /api/v1/stats`: a summary of this instance. All admitted clients may read it, since it
+//! `GET /api/v1/stats`: a summary of this instance, from the same ledger as `/metrics`. All admitted clients may read it, since it
 //! contains no target and no secret.
 
 use serde_json::{Value, json};
@@ -29,6 +29,7 @@ pub async fn show(
         })
     });
     let counts = service.reports.incidents.count_open();
+    let totals = service.reports.facts.totals();
     Ok(ok(json!({
         "name": service.name.as_str(),
         "version": env!("CARGO_PKG_VERSION"),
@@ -36,7 +37,20 @@ pub async fn show(
         "reason": readiness.as_ref().err(),
         "warnings": readiness.as_ref().cloned().unwrap_or_default(),
         "disk": disk.unwrap_or(Value::Null),
-        "in_flight": service.admin.in_flight(),
+        "in_flight": service.admin.fetch_load().in_flight,
+        "since_start": {
+            "requests": totals.requests,
+            "downloads": totals.downloads,
+            "hits": totals.hits,
+            "hit_ratio": totals.hit_ratio(),
+            "sent_bytes": totals.sent_bytes,
+            "hit_bytes": totals.hit_bytes,
+            "byte_hit_ratio": totals.byte_hit_ratio(),
+            "received_bytes": totals.received_bytes,
+            "aborted_responses": totals.aborted_responses,
+            "fetches_stored": totals.fetches_stored,
+            "fetches_failed": totals.fetches_failed,
+        },
         "incidents": { "alerts": counts.alerts, "notices": counts.notices },
         "request": {
             "client": origin.client,

@@ -14,6 +14,17 @@ use crate::model::lock;
 #[error("no permit is free for the client")]
 pub struct PoolExhausted;
 
+/// Level of a pool at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolLevel {
+    pub size: usize,
+    pub taken: usize,
+    /// Requests in the queue.
+    pub waiting: usize,
+    /// Requests that got no permit since the pool was made.
+    pub rejected: u64,
+}
+
 /// Pool of permits. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FairPool {
@@ -46,6 +57,7 @@ struct PoolState {
     /// Places in the queue. They are divided like the permits of a pool that nothing waits for.
     places: Ledger,
     queue: WaitQueue<oneshot::Sender<PoolPermit>>,
+    rejected: u64,
 }
 
 impl FairPool {
@@ -56,6 +68,7 @@ impl FairPool {
             permits: Ledger::new(size.max(1), share.clone()),
             places: Ledger::new(max_waiting, share.clone()),
             queue: WaitQueue::new(),
+            rejected: 0,
         };
         Self {
             core: Arc::new(PoolCore {
@@ -72,6 +85,8 @@ impl FairPool {
         let holders = Holders::One(client);
         let mut state = lock(&self.core.state);
         if !state.may_take_at_once(client) {
+            // Requests of a pool with a queue wait there.
+            state.rejected += u64::from(state.places.size() == 0);
             return Err(PoolExhausted);
         }
         state.permits.take(&holders);
@@ -106,6 +121,7 @@ impl FairPool {
         let (waker, woken) = oneshot::channel();
         let mut state = lock(&self.core.state);
         if !state.places.may_take(client, state.places.bound()) {
+            state.rejected += 1;
             return Err(PoolExhausted);
         }
         state.places.take(&Holders::One(client));
@@ -134,6 +150,18 @@ impl FairPool {
     #[must_use]
     pub fn taken(&self) -> usize {
         lock(&self.core.state).permits.taken()
+    }
+
+    /// Returns the level of the pool.
+    #[must_use]
+    pub fn level(&self) -> PoolLevel {
+        let state = lock(&self.core.state);
+        PoolLevel {
+            size: state.permits.size(),
+            taken: state.permits.taken(),
+            waiting: state.places.taken(),
+            rejected: state.rejected,
+        }
     }
 
     /// Returns the parts of permits that count for a client, for comparing clients.

@@ -12,5 +12,5 @@ mod queue;
 mod readership;
 
 pub use client::{ClientShare, DEFAULT_SHARE, PoolClient};
-pub use fair_pool::{FairPool, PoolExhausted, PoolPermit};
+pub use fair_pool::{FairPool, PoolExhausted, PoolLevel, PoolPermit};
 pub use readership::{HeldPermit, Readership, Reading};

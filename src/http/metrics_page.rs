@@ -1,0 +1,130 @@
+//! `/metrics`: the ledger of facts and the present state, for Prometheus.
+//!
+//! The main function is [`serve`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::builtin_pages::readiness;
+use super::parse_request::single;
+use super::responder::Responder;
+use super::state::HttpService;
+use crate::cache::Bucket;
+use crate::gateway::RequestError;
+use crate::limits::PoolLevel;
+use crate::metrics::{
+    Circuit, Gauges, MetricsFormat, Pool, PoolGauges, ProcessGauges, StorageGauges, render,
+};
+
+/// Path of the page at the gateway port.
+pub const METRICS_PATH: &str = "/metrics";
+
+/// Longest wait for the disk. Prometheus waits for ten seconds by default, and the other metrics
+/// matter most while the disk hangs.
+const DISK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Serves the page to the clients of `gateway.metrics_clients`.
+pub async fn serve(
+    request: &HttpRequest,
+    service: &HttpService,
+    client: IpAddr,
+    responder: Responder<'_>,
+) -> HttpResponse {
+    if !service.settings.load().may_read_metrics(client) {
+        let error = RequestError::UnlistedClient("gateway.metrics_clients");
+        return responder.send_error(&error);
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let method = request.method().to_string();
+        return responder.send_error(&RequestError::MethodNotSupported(method));
+    }
+    let accept = single(request.headers(), ACCEPT.as_str()).unwrap_or_default();
+    let format = MetricsFormat::accepted_by(accept);
+    let facts = Arc::clone(&service.reports.facts);
+    let page = match render(&facts, read_gauges(service).await, format) {
+        Ok(page) => HttpResponse::Ok()
+            .insert_header((CONTENT_TYPE, format.content_type()))
+            .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .body(page),
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be rendered");
+            HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    };
+    responder.send_page(page)
+}
+
+/// Reads the state of all modules.
+async fn read_gauges(service: &HttpService) -> Gauges {
+    let usage = timeout(DISK_TIMEOUT, service.admin.disk_usage()).await;
+    let storage = usage.ok().and_then(Result::ok).map(|usage| StorageGauges {
+        cached_bytes: usage.cached_bytes,
+        revalidate_bytes: usage.observed_bytes,
+        max_size_bytes: usage.max_size_bytes,
+        free_bytes: usage.free_bytes,
+        free_inodes: usage.free_inodes,
+        queued_uploads: usage.queued_uploads,
+    });
+    let process = spawn_blocking(ProcessGauges::read).await;
+    let incidents = service.reports.incidents.count_open();
+    Gauges {
+        is_ready: readiness(service).is_ok(),
+        pools: pools(service),
+        circuits: circuits(service),
+        in_flight_fetches: service.admin.fetch_load().in_flight as u64,
+        storage,
+        open_alerts: incidents.alerts as u64,
+        open_notices: incidents.notices as u64,
+        lost_log_lines: service.reports.log.lost_lines(),
+        process: process.ok().flatten(),
+    }
+}
+
+fn pools(service: &HttpService) -> Vec<(Pool, PoolGauges)> {
+    let (own, upstream) = (
+        service.admission.levels(),
+        service.gateway.upstream_levels(),
+    );
+    let fetches = service.admin.fetch_load();
+    let levels = [
+        (Pool::Connections, own.connections),
+        (Pool::Heads, own.heads),
+        (Pool::Responses, own.responses),
+        (Pool::Upstream, upstream.responses),
+        (Pool::PassThrough, upstream.pass_through),
+        (Pool::Tunnels, upstream.tunnels),
+        (Pool::Fetches, fetches.begun),
+        (Pool::Exchanges, fetches.exchanges),
+        (Pool::FetchSlots, fetches.slots),
+    ];
+    levels.map(|(pool, level)| (pool, gauges_of(level))).into()
+}
+
+fn gauges_of(level: PoolLevel) -> PoolGauges {
+    PoolGauges {
+        size: level.size as u64,
+        taken: level.taken as u64,
+        waiting: level.waiting as u64,
+        rejected: level.rejected,
+    }
+}
+
+fn circuits(service: &HttpService) -> Vec<(Circuit, u64)> {
+    let hosts = service.admin.fetch_load().open_circuits as u64;
+    let bucket = service.gateway.bucket();
+    let reads = bucket.is_some_and(Bucket::is_failing);
+    let writes = bucket.is_some_and(Bucket::is_failing_writes);
+    vec![
+        (Circuit::Hosts, hosts),
+        (Circuit::BucketReads, u64::from(reads)),
+        (Circuit::BucketWrites, u64::from(writes)),
+    ]
+}

@@ -63,6 +63,7 @@ mod leases;
 mod lifecycle;
 mod log_loss;
 mod logs;
+mod metrics;
 mod migrate;
 mod misses;
 mod mixed_bodies;

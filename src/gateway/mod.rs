@@ -130,8 +130,9 @@ impl Gateway {
         expected: ExpectedDigests,
     ) -> Result<EnsureOutcome, RequestError> {
         let admitted = self.services.policy.admit(target.clone())?;
-        let request = ensure::own_request(target, expected, admitted.class());
-        ensure::finish(self.respond(&admitted, request).await?).await
+        let class = admitted.class();
+        let request = ensure::own_request(target, expected, class);
+        ensure::finish(self.respond(&admitted, class, request).await?).await
     }
 
     /// Visits policy once: client, target, effective rule and class, and the transfer.

@@ -66,7 +66,8 @@ impl Samples {
     }
 }
 
-/// Waits until so many requests at both ports are counted. A request is counted after its last byte.
+/// Waits until so many requests at both ports are counted. A request is counted after its last
+/// byte.
 #[track_caller]
 fn await_requests(gateway: &Gateway, count: u64) -> Samples {
     eventually("all requests are counted", || {

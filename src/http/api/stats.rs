@@ -1,5 +1,5 @@
-//! `GET /api/v1/stats`: a summary of this instance, from the same ledger as `/metrics`. All admitted clients may read it, since it
-//! contains no target and no secret.
+//! `GET /api/v1/stats`: a summary of this instance, from the same ledger as `/metrics`. All
+//! admitted clients may read it, since it contains no target and no secret.
 
 use serde_json::{Value, json};
 

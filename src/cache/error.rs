@@ -4,7 +4,6 @@ use std::io;
 
 use crate::bucket::BucketError;
 use crate::disk::DiskError;
-use crate::model::Sha256;
 
 /// Error returned when a tier of the cache failed.
 #[derive(Debug, thiserror::Error)]
@@ -14,12 +13,6 @@ pub enum CacheError {
     /// A request to the bucket failed.
     #[error(transparent)]
     Bucket(#[from] BucketError),
-    /// The bytes of the object do not have its digest.
-    #[error("the stored bytes do not have the digest sha256:{0}")]
-    Corrupt(Sha256),
-    /// Too many requests wait for an object to be hashed.
-    #[error("too many objects are to be hashed")]
-    Busy,
 }
 
 impl CacheError {

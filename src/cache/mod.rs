@@ -28,6 +28,7 @@ mod repair;
 mod replication;
 mod upload_worker;
 mod verification;
+mod verifying_reader;
 
 pub use admin::{CacheAdmin, PinnedTarget, RecordStatus, RemovedTarget, TargetRemoval};
 pub use bucket_inventory::InventoryReport;
@@ -36,10 +37,12 @@ pub use error::CacheError;
 pub use handle::Cache;
 pub use hit::{BucketHit, BucketStream, Hit};
 pub use leases::TargetLeases;
+pub use object_verifier::HashError;
 pub use observations::Observations;
 pub use replication::Replication;
 pub use upload_worker::QueuePoll;
-pub use verification::{Verification, VerifyingReader};
+pub use verification::{ExaminedObject, ObjectMatch, StoredBytes, Verification};
+pub use verifying_reader::VerifyingReader;
 
 pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketConfig};
 pub use crate::disk::{

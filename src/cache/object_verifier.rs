@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::CacheError;
 use crate::disk::FileStamp;
 use crate::limits::{ClientShare, FairPool, PoolClient, PoolPermit};
 use crate::model::{Digests, Sha256};
@@ -20,6 +19,17 @@ const MAX_HASHED: usize = 2;
 
 /// Bound on the requests that wait for an object to be hashed.
 const MAX_WAITING: usize = 1024;
+
+/// Error returned when an object was not hashed. Its cause is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HashError {
+    /// Too many requests wait for an object to be hashed.
+    #[error("too many objects are to be hashed")]
+    Busy,
+    /// The disk or the bucket failed.
+    #[error("the object cannot be read")]
+    Unreadable,
+}
 
 /// Memory of one process about the bytes of objects.
 pub struct ObjectVerifier {
@@ -52,9 +62,9 @@ impl ObjectVerifier {
     /// Waits in the turn of a client until an object may be hashed.
     ///
     /// # Errors
-    /// [`CacheError::Busy`] if too many requests wait.
-    pub async fn hash_permit(&self, client: PoolClient) -> Result<PoolPermit, CacheError> {
+    /// [`HashError::Busy`] if too many requests wait.
+    pub async fn hash_permit(&self, client: PoolClient) -> Result<PoolPermit, HashError> {
         let permit = self.hashing.acquire(client, "").await;
-        permit.map_err(|_| CacheError::Busy)
+        permit.map_err(|_| HashError::Busy)
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use fs_err as fs;
 
 use super::index::since_epoch;
-use super::{DiskError, DiskStore, durable_dirs, missing};
+use super::{DiskError, DiskStore, digests, durable_dirs, missing};
 use crate::model::Sha256;
 
 /// Bound on the number of files. Beyond this bound and the next two, the oldest files are removed.
@@ -88,10 +88,21 @@ pub fn set_aside(disk: &DiskStore, sha256: Sha256, file: &File) -> Result<bool, 
     };
     if is_current {
         missing::mark(disk, sha256)?;
-        move_in(disk, &path, &sha256.to_string())?;
-        disk.index.remove(sha256)?;
+        move_object_in(disk, sha256)?;
     }
     Ok(is_current)
+}
+
+/// Moves an object into quarantine, and removes what was stored about its bytes. The caller holds
+/// the lock of the object.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn move_object_in(disk: &DiskStore, sha256: Sha256) -> Result<(), DiskError> {
+    move_in(disk, &disk.layout.object(sha256), &sha256.to_string())?;
+    digests::remove(&disk.layout, sha256)?;
+    disk.index.remove(sha256)?;
+    Ok(())
 }
 
 /// Removes files that are too old, and the oldest files beyond the bounds on number and size.

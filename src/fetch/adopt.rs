@@ -9,7 +9,7 @@ use super::FetchError;
 use super::content_encoding::CodingCheck;
 use super::in_flight::FetchPurpose;
 use super::state::FetcherState;
-use crate::cache::{Acquire, FileHit, TargetLookup};
+use crate::cache::{Acquire, FileHit, ObjectMatch, TargetLookup};
 use crate::freshness::{Completeness, Observation};
 use crate::model::{Digests, FILE_TYPE_SNIFF_BYTES, Key, Record, RecordSource};
 use crate::policy::Admitted;
@@ -97,18 +97,10 @@ async fn is_promised(
     if coding.check(&first_bytes).is_err() || !file_type.matches(&first_bytes) {
         return Ok(false);
     }
-    let (required, known) = (admitted.required_digests(), hit.record.known_digests());
-    if known.covers(&required) {
-        return Ok(known.first_mismatch(&required).is_none());
-    }
     let client = admitted.pool_client();
     let verification = state.cache.verification().for_client(client);
-    let digests = Box::pin(verification.digests_of(known.sha256, hit.file())).await;
-    match digests {
-        Ok(digests) => Ok(digests.first_mismatch(&required).is_none()),
-        Err(error) => {
-            tracing::warn!(%error, "cannot read an object to compute its digest");
-            Err(FetchError::StoreFailed)
-        }
-    }
+    let found = verification
+        .compare(hit, &admitted.required_digests())
+        .await?;
+    Ok(found == ObjectMatch::Same)
 }

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use super::FetchError;
 use super::fetch_progress::{BodyCheck, FetchProgress, FetchState, Head, OnMismatch, Rejection};
 use super::memory_overflow::ReaderPosition;
-use crate::cache::Cache;
+use crate::cache::{Cache, ExaminedObject, ObjectMatch};
 use crate::limits::Reading;
-use crate::model::{Digests, ExpectedDigests, Record};
+use crate::model::{DigestMatch, Digests, ExpectedDigests, Record};
 
 /// Maximum number of bytes that a reader gets at once. With many readers, this is the memory that
 /// the buffer of each one takes.
@@ -206,32 +206,44 @@ impl BodyReader {
         let StatedDigests::Stated(expected) = &self.stated else {
             return Ok(());
         };
-        let found = if digests.covers(expected) {
-            digests.clone()
-        } else {
-            // After a disk failure, the end of the body is not in the file.
-            let file = progress
-                .file
-                .as_ref()
-                .filter(|_| progress.overflow.is_none());
-            let file = file.ok_or(FetchError::NoSpace)?;
-            let client = self.attendance.reading.client();
-            let verification = self.cache.verification().for_client(client);
-            let computed = Box::pin(verification.digests_of(digests.sha256, file)).await;
-            let computed = computed.map_err(|error| {
-                tracing::warn!(%error, "digests of a body could not be computed");
-                FetchError::StoreFailed
-            })?;
-            Digests::clone(&computed)
+        let found = match digests.compare(expected) {
+            DigestMatch::Same => ObjectMatch::Same,
+            DigestMatch::Other => ObjectMatch::Other,
+            DigestMatch::Unknown => self.compare_file(progress, digests, expected).await?,
         };
-        if found.first_mismatch(expected).is_some() {
-            return Err(FetchError::Mismatch {
+        match found {
+            ObjectMatch::Same => {
+                self.stated = StatedDigests::Met;
+                Ok(())
+            }
+            ObjectMatch::Other => Err(FetchError::Mismatch {
                 expected: expected.clone(),
                 found: digests.sha256,
-            });
+            }),
+            ObjectMatch::Corrupt => Err(FetchError::StoreFailed),
         }
-        self.stated = StatedDigests::Met;
-        Ok(())
+    }
+
+    /// Compares the staged file of the complete body. After a disk failure, the end of the body is
+    /// not in the file.
+    async fn compare_file(
+        &self,
+        progress: &FetchProgress,
+        digests: &Digests,
+        expected: &ExpectedDigests,
+    ) -> Result<ObjectMatch, FetchError> {
+        let file = progress
+            .file
+            .as_ref()
+            .filter(|_| progress.overflow.is_none());
+        let client = self.attendance.reading.client();
+        let verification = self.cache.verification().for_client(client);
+        let object = ExaminedObject {
+            known: digests.clone(),
+            file: file.ok_or(FetchError::NoSpace)?,
+            target: None,
+        };
+        Ok(verification.compare(object, expected).await?)
     }
 
     /// Waits for the failure of the fetch.

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::cache::{CacheError, DiskError};
+use crate::cache::{CacheError, DiskError, HashError};
 use crate::model::{Cause, ExpectedDigests, Sha256};
 use crate::origin::OriginError;
 
@@ -31,10 +31,10 @@ pub enum FetchError {
     /// get the new file.
     #[error("the origin's body changed between two attempts")]
     ChangedDuringFetch,
-    /// The body ended with the connection or was resumed, and nothing confirmed it. Readers have
-    /// the body, nothing was stored, and requests are passed through.
-    #[error("the body ended with the connection, and its end was not confirmed")]
-    UnconfirmedEnd,
+    /// Nothing confirmed the body. Readers have it, nothing was stored, and requests are passed
+    /// through.
+    #[error(transparent)]
+    Unconfirmed(#[from] Unconfirmed),
     /// The disk has no space for the body. Requests are passed through.
     #[error("there is no space to store the body")]
     NoSpace,
@@ -47,6 +47,18 @@ pub enum FetchError {
     TooManyFetches,
     #[error("the gateway is stopping")]
     Stopping,
+}
+
+/// Reason why a complete body is not known to be the whole file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unconfirmed {
+    #[error("the body ended with the connection, and its end was not confirmed")]
+    End,
+    #[error(
+        "the body was resumed and lacks the digest that a client states, and no second response \
+         confirmed it"
+    )]
+    Resumption,
 }
 
 impl FetchError {
@@ -67,7 +79,7 @@ impl FetchError {
             Self::Mismatch { .. }
             | Self::Page
             | Self::ChangedDuringFetch
-            | Self::UnconfirmedEnd
+            | Self::Unconfirmed(_)
             | Self::NoSpace
             | Self::StoreFailed
             | Self::DeadlineExceeded
@@ -84,7 +96,7 @@ impl FetchError {
             | Self::WrongFileType
             | Self::Page
             | Self::ChangedDuringFetch => true,
-            Self::UnconfirmedEnd
+            Self::Unconfirmed(_)
             | Self::NoSpace
             | Self::StoreFailed
             | Self::DeadlineExceeded
@@ -107,7 +119,7 @@ impl FetchError {
     pub fn is_only_unstored(&self) -> bool {
         matches!(
             self,
-            Self::UnconfirmedEnd | Self::NoSpace | Self::StoreFailed
+            Self::Unconfirmed(_) | Self::NoSpace | Self::StoreFailed
         )
     }
 
@@ -118,7 +130,7 @@ impl FetchError {
             Self::Origin(OriginError::CircuitOpen { .. })
             | Self::ChangedDuringFetch
             | Self::Page
-            | Self::UnconfirmedEnd
+            | Self::Unconfirmed(_)
             | Self::NoSpace
             | Self::StoreFailed
             | Self::TooManyFetches
@@ -141,7 +153,7 @@ impl FetchError {
             }
             Self::Origin(OriginError::Denied(_))
             | Self::Page
-            | Self::UnconfirmedEnd
+            | Self::Unconfirmed(_)
             | Self::TooManyFetches
             | Self::Stopping => return None,
             Self::Origin(OriginError::Status {
@@ -183,6 +195,12 @@ impl From<CacheError> for FetchError {
         } else {
             Self::StoreFailed
         }
+    }
+}
+
+impl From<HashError> for FetchError {
+    fn from(_: HashError) -> Self {
+        Self::StoreFailed
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::adopt::adopt_observation;
 use super::body_reader::BodyReader;
 use super::in_flight::FetchPurpose;
-use super::job;
+use super::job::{self, FetchInput};
 use super::revalidation::{self, ExchangeReader, SharedRequest};
 use super::shared_body::SharedBody;
 use super::state::{FetcherLimits, FetcherServices, FetcherState};
@@ -59,15 +59,22 @@ impl Fetcher {
         admitted: &Admitted,
         expected: &ExpectedDigests,
     ) -> Result<BodyReader, FetchError> {
-        self.join_or_start_for(FetchPurpose::Answer, admitted, expected)
+        let input = FetchInput {
+            admitted: admitted.clone(),
+            purpose: FetchPurpose::Answer,
+            wanted: expected.clone(),
+        };
+        self.join_or_start_for(input, || Ok(()))
     }
 
+    /// Joins the fetch of `input`, or starts it if `may_start` allows that. No other fetch starts
+    /// or ends between the two.
     fn join_or_start_for(
         &self,
-        purpose: FetchPurpose,
-        admitted: &Admitted,
-        expected: &ExpectedDigests,
+        input: FetchInput,
+        may_start: impl FnOnce() -> Result<(), FetchError>,
     ) -> Result<BodyReader, FetchError> {
+        let (admitted, purpose, expected) = (&input.admitted, input.purpose, &input.wanted);
         let key = Key::new(admitted.target());
         let mut in_flight = self.state.in_flight();
         if let Some(body) = in_flight.get(key, purpose) {
@@ -82,16 +89,12 @@ impl Fetcher {
         let client = admitted.pool_client();
         let begun = self.state.fetches.try_acquire(client);
         let begun = begun.map_err(|_| FetchError::TooManyFetches)?;
+        may_start()?;
         let body = Arc::new(SharedBody::new(self.state.cache.clone(), client));
         let reader = body.first_reader(client, expected.clone());
         let begun = body.readership().hold(begun);
         in_flight.insert(key, purpose, Arc::clone(&body));
-        let task = job::run(
-            Arc::clone(&self.state),
-            body,
-            admitted.clone(),
-            (purpose, expected.clone()),
-        );
+        let task = job::run(Arc::clone(&self.state), body, input);
         let task = async move {
             task.await;
             drop(begun);
@@ -114,16 +117,27 @@ impl Fetcher {
     ) -> Result<BodyReader, FetchError> {
         let key = Key::new(admitted.target());
         let refusals = &self.state.refusals;
-        let refused = refusals.get(key, stated);
-        let purpose = FetchPurpose::OtherBytes;
-        let is_joining = self.state.in_flight().get(key, purpose).is_some();
-        if refused.is_some() || !(is_joining || refusals.count_request(key)) {
-            return Err(FetchError::Mismatch {
-                expected: stated.clone(),
-                found: refused.unwrap_or(found),
-            });
-        }
-        self.join_or_start_for(purpose, admitted, stated)
+        let mismatch = |found| FetchError::Mismatch {
+            expected: stated.clone(),
+            found,
+        };
+        let check_refusal = || {
+            refusals
+                .get(key, stated)
+                .map_or(Ok(()), |found| Err(mismatch(found)))
+        };
+        check_refusal()?;
+        let input = FetchInput {
+            admitted: admitted.clone(),
+            purpose: FetchPurpose::OtherBytes,
+            wanted: stated.clone(),
+        };
+        self.join_or_start_for(input, || {
+            // A fetch of the same bytes may have ended since.
+            check_refusal()?;
+            let is_allowed = refusals.count_request(key);
+            is_allowed.then_some(()).ok_or_else(|| mismatch(found))
+        })
     }
 
     /// Makes the newest stored response of class `revalidate` the record of a target that is

@@ -5,26 +5,33 @@ use std::sync::Arc;
 use super::FetchError;
 use super::changed_content::{KnownContent, build_record};
 use super::download::{Download, DownloadSpec};
-use super::host_limits::FetchPermit;
 use super::in_flight::FetchPurpose;
 use super::multi_process::{LeaseOutcome, PeerBody, acquire_lease};
 use super::resume::CompletedBody;
 use super::shared_body::SharedBody;
-use super::source_loop::download_from_sources;
+use super::source_loop::{DownloadedBody, download_from_sources};
 use super::state::FetcherState;
 use super::task::FetchTask;
 use super::withheld_end::WithheldEnd;
 use crate::cache::{Hit, TargetLookup, TargetRecords};
-use crate::model::{ExpectedDigests, Key, Record, Sha256};
+use crate::model::{DigestMatch, ExpectedDigests, Key, Record, Sha256};
 use crate::policy::{Admitted, SourceKind};
 
-/// Runs one fetch to its end. `wanted` are the digests that its first reader expects.
-pub async fn run(
-    state: Arc<FetcherState>,
-    body: Arc<SharedBody>,
-    admitted: Admitted,
-    (purpose, wanted): (FetchPurpose, ExpectedDigests),
-) {
+/// Input of one fetch.
+pub struct FetchInput {
+    pub admitted: Admitted,
+    pub purpose: FetchPurpose,
+    /// Digests that its first reader expects.
+    pub wanted: ExpectedDigests,
+}
+
+/// Runs one fetch to its end.
+pub async fn run(state: Arc<FetcherState>, body: Arc<SharedBody>, input: FetchInput) {
+    let FetchInput {
+        admitted,
+        purpose,
+        wanted,
+    } = input;
     let mut task = FetchTask::new(&state, &admitted, &wanted, &body);
     let mut guard = CompletionGuard {
         state: &state,
@@ -51,7 +58,8 @@ struct CompletionGuard<'a> {
 }
 
 impl CompletionGuard<'_> {
-    /// Remembers the digests that readers stated and the target does not have.
+    /// Remembers the digests that readers stated and the target does not have. A digest that the
+    /// fetch has not computed says nothing.
     fn remember_refusals(&self) {
         let found = match &self.outcome {
             Ok(record) => record.known_digests(),
@@ -59,7 +67,7 @@ impl CompletionGuard<'_> {
             Err(_) => return,
         };
         for stated in self.body.take_stated() {
-            if found.first_mismatch(&stated).is_some() {
+            if found.compare(&stated) == DigestMatch::Other {
                 self.state.refusals.remember(self.key, stated, found.sha256);
             }
         }
@@ -100,11 +108,21 @@ struct LostContent {
     is_pinned: bool,
 }
 
+/// Lease of the target, and the body that its previous holder has left.
+struct TakenLease<'a> {
+    leased: &'a LeaseOutcome,
+    peer_body: Option<PeerBody>,
+}
+
 impl FetchTask<'_> {
     /// Acquires the lease of the target, fetches, and releases the lease.
     async fn fetch(&mut self, purpose: FetchPurpose) -> Result<Arc<Record>, FetchError> {
         let mut leased = acquire_lease(self.state, self.body, self.key).await?;
-        let outcome = self.fetch_with_lease(purpose, &mut leased).await;
+        let taken = TakenLease {
+            peer_body: leased.take_peer_body(),
+            leased: &leased,
+        };
+        let outcome = self.fetch_with_lease(purpose, taken).await;
         match purpose {
             FetchPurpose::Answer => leased.release(self.body, &outcome).await,
             FetchPurpose::OtherBytes => leased.release_without_record().await,
@@ -116,24 +134,22 @@ impl FetchTask<'_> {
     async fn fetch_with_lease(
         &mut self,
         purpose: FetchPurpose,
-        leased: &mut LeaseOutcome,
+        taken: TakenLease<'_>,
     ) -> Result<Arc<Record>, FetchError> {
-        let peer_body = leased.take_peer_body();
         let required = self.admitted.required_digests();
         let found = match purpose {
             FetchPurpose::Answer => self.find_answer(&required).await?,
             // A body that readers have seen can only end with the answer of the target.
-            FetchPurpose::OtherBytes if peer_body.is_some() => self.find_answer(&required).await?,
+            FetchPurpose::OtherBytes if taken.peer_body.is_some() => {
+                self.find_answer(&required).await?
+            }
             FetchPurpose::OtherBytes => self.find_wanted().await?,
         };
         match found {
-            FoundContent::Stored(hit) => self.finish_from_hit(hit, peer_body).await,
-            FoundContent::OtherBytes => self.fetch_other_bytes(leased).await,
-            FoundContent::Lost(lost) => self.fetch_lost(lost, leased, peer_body).await,
-            FoundContent::Nothing => {
-                self.fetch_required(required, None, (leased, peer_body))
-                    .await
-            }
+            FoundContent::Stored(hit) => self.finish_from_hit(hit, taken.peer_body).await,
+            FoundContent::OtherBytes => self.fetch_other_bytes(taken.leased).await,
+            FoundContent::Lost(lost) => self.fetch_lost(lost, taken).await,
+            FoundContent::Nothing => self.fetch_required(required, None, taken).await,
         }
     }
 
@@ -155,16 +171,15 @@ impl FetchTask<'_> {
         // No other process follows this body: its readers may expect the answer.
         let download = Download::new(self, spec, None);
         let max_attempts = leased.max_attempts(self.state.config.attempts);
-        let completed = download_from_sources(self, download, max_attempts).await?;
-        self.publish(completed, FetchPurpose::OtherBytes).await
+        let downloaded = download_from_sources(self, download, max_attempts).await?;
+        self.publish(downloaded, FetchPurpose::OtherBytes).await
     }
 
     /// Fetches bytes that the target had before.
     async fn fetch_lost(
         &mut self,
         lost: LostContent,
-        leased: &mut LeaseOutcome,
-        peer_body: Option<PeerBody>,
+        taken: TakenLease<'_>,
     ) -> Result<Arc<Record>, FetchError> {
         let mut required = self.admitted.required_digests();
         let mut known_content = None;
@@ -175,7 +190,7 @@ impl FetchTask<'_> {
             required.add(sha256.into());
             known_content = Some(KnownContent { sha256 });
         }
-        self.fetch_required(required, known_content.as_ref(), (leased, peer_body))
+        self.fetch_required(required, known_content.as_ref(), taken)
             .await
     }
 
@@ -184,7 +199,7 @@ impl FetchTask<'_> {
         &mut self,
         required: ExpectedDigests,
         known_content: Option<&KnownContent>,
-        (leased, peer_body): (&mut LeaseOutcome, Option<PeerBody>),
+        taken: TakenLease<'_>,
     ) -> Result<Arc<Record>, FetchError> {
         let mut expected = self.wanted.clone();
         expected.extend(required.iter().cloned());
@@ -197,17 +212,16 @@ impl FetchTask<'_> {
             sources: &sources,
             known_content,
         };
-        let completed = self.download(spec, leased, peer_body).await?;
-        self.publish(completed, FetchPurpose::Answer).await
+        let downloaded = self.download(spec, taken).await?;
+        self.publish(downloaded, FetchPurpose::Answer).await
     }
 
-    /// Downloads a body. Returns it with the permit that bounds the space of staged bodies.
+    /// Downloads a body, after the beginning that another process has left.
     async fn download(
         &mut self,
         spec: DownloadSpec<'_>,
-        leased: &LeaseOutcome,
-        peer_body: Option<PeerBody>,
-    ) -> Result<(CompletedBody, FetchPermit), FetchError> {
+        TakenLease { leased, peer_body }: TakenLease<'_>,
+    ) -> Result<DownloadedBody, FetchError> {
         let mut download = Download::new(self, spec, leased.lease());
         if let Some(peer_body) = peer_body {
             download.resume_from_peer(peer_body).await?;
@@ -241,31 +255,10 @@ impl FetchTask<'_> {
         let TargetLookup::Known(records) = self.read_records().await? else {
             return self.find_answer(&ExpectedDigests::nothing()).await;
         };
-        Ok(match self.open_stored(&records, self.wanted).await {
-            Some(hit) if self.has_wanted_digests(&hit).await => FoundContent::Stored(hit),
-            _ => FoundContent::OtherBytes,
-        })
-    }
-
-    /// Whether stored bytes have the wanted digests. If one cannot be computed, the reader checks
-    /// the bytes.
-    async fn has_wanted_digests(&self, hit: &Hit) -> bool {
-        let known = hit.record().known_digests();
-        if known.covers(self.wanted) {
-            return known.first_mismatch(self.wanted).is_none();
-        }
-        let cache = &self.state.cache;
-        let Ok(hit) = cache.ensure_on_disk(hit.clone()).await else {
-            return true;
-        };
-        let digests = cache
-            .verification()
-            .for_client(self.admitted.pool_client())
-            .digests_of(known.sha256, hit.file())
-            .await;
-        digests.map_or(true, |digests| {
-            digests.first_mismatch(self.wanted).is_none()
-        })
+        let client = self.admitted.pool_client();
+        let verification = self.state.cache.verification().for_client(client);
+        let found = verification.find(self.key, &records, self.wanted).await;
+        Ok(found.map_or(FoundContent::OtherBytes, FoundContent::Stored))
     }
 
     /// Opens the object that answers for the target, or returns `None` if it is not stored.
@@ -304,9 +297,10 @@ impl FetchTask<'_> {
     /// Publishes the object and its record, then makes the end of the body available to readers.
     async fn publish(
         &mut self,
-        (completed, _permit): (CompletedBody, FetchPermit),
+        downloaded: DownloadedBody,
         purpose: FetchPurpose,
     ) -> Result<Arc<Record>, FetchError> {
+        let DownloadedBody { completed, _permit } = downloaded;
         let may_store = completed.require_end();
         let CompletedBody {
             finished,

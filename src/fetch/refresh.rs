@@ -7,7 +7,7 @@ use super::changed_content::build_record;
 use super::download::{Download, DownloadSpec};
 use super::fetcher::Fetcher;
 use super::shared_body::SharedBody;
-use super::source_loop::download_from_sources;
+use super::source_loop::{DownloadedBody, download_from_sources};
 use super::task::FetchTask;
 use crate::cache::{Sealed, TargetLookup};
 use crate::limits::PoolClient;
@@ -88,7 +88,8 @@ impl FetchTask<'_> {
         };
         let download = Download::new(self, spec, None);
         let max_attempts = self.state.config.attempts;
-        let (completed, _permit) = download_from_sources(self, download, max_attempts).await?;
+        let downloaded = download_from_sources(self, download, max_attempts).await?;
+        let DownloadedBody { completed, _permit } = downloaded;
         completed.require_end()?;
         let sealed = completed.finished.seal().await?;
         let record = build_record(self.admitted, &sealed, completed.source, completed.headers);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::FetchError;
+use super::error::{FetchError, Unconfirmed};
 use super::fetch_progress::Head;
 use super::multi_process::{PeerBody, StagedBody};
 use crate::cache::{Cache, Finished, OpenFile, Staging};
@@ -52,9 +52,8 @@ pub enum DateCheck {
 pub enum BodyEnd {
     /// A length, a last chunk, a required digest, the format or a second response shows the end.
     Confirmed,
-    /// Only the connection ended, or a resumed body has other digests than the first reader states.
     /// The body must not be stored.
-    Unconfirmed,
+    Unconfirmed(Unconfirmed),
 }
 
 /// Staged body that is complete and has passed all checks.
@@ -71,11 +70,11 @@ pub struct CompletedBody {
 
 impl CompletedBody {
     /// # Errors
-    /// [`FetchError::UnconfirmedEnd`] if the body must not be stored.
+    /// [`FetchError::Unconfirmed`] if the body must not be stored.
     pub fn require_end(&self) -> Result<(), FetchError> {
         match self.end {
             BodyEnd::Confirmed => Ok(()),
-            BodyEnd::Unconfirmed => Err(FetchError::UnconfirmedEnd),
+            BodyEnd::Unconfirmed(reason) => Err(reason.into()),
         }
     }
 }

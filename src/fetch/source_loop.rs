@@ -23,10 +23,14 @@ const MAX_BACKOFF: Duration = Duration::from_mins(1);
 /// Range of the random factor of a delay. Jitter keeps many fetches from retrying at once.
 const JITTER: std::ops::Range<f64> = 0.5..1.0;
 
+/// Complete body, and the permit of the attempt that completed it. The permit is held until the
+/// body is published, so that the permits also bound the space that is reserved for staged bodies.
+pub struct DownloadedBody {
+    pub completed: CompletedBody,
+    pub _permit: FetchPermit,
+}
+
 /// Tries the sources of a download, each at most `max_attempts` times.
-///
-/// Returns the body and the permit of the last attempt. The caller holds the permit until the body
-/// is published, so that the permits also bound the space that is reserved for staged bodies.
 ///
 /// # Errors
 /// If every source fails, the error of the origin. A mirror's 404 does not mean that the file is
@@ -35,7 +39,7 @@ pub async fn download_from_sources(
     task: &mut FetchTask<'_>,
     download: Download<'_>,
     max_attempts: u32,
-) -> Result<(CompletedBody, FetchPermit), FetchError> {
+) -> Result<DownloadedBody, FetchError> {
     let mut sources = SourceLoop::new(task, download, max_attempts);
     while let Some(queued) = sources.next_source() {
         sleep_until(queued.not_before).await;
@@ -102,7 +106,7 @@ impl<'a> SourceLoop<'a> {
         &mut self,
         task: &mut FetchTask<'_>,
         queued: &QueuedSource<'a>,
-    ) -> Result<(CompletedBody, FetchPermit), FetchError> {
+    ) -> Result<DownloadedBody, FetchError> {
         let (state, admitted) = (task.state, queued.source.admitted());
         let is_first = queued.attempts == 0;
         if is_first {
@@ -130,7 +134,10 @@ impl<'a> SourceLoop<'a> {
         let source = label_of(queued.source.kind());
         state.counts.record_attempt(source, result);
         self.record_host_result(&state.circuits, queued.source, outcome.as_ref().err());
-        outcome.map(|completed| (completed, permit))
+        Ok(DownloadedBody {
+            completed: outcome?,
+            _permit: permit,
+        })
     }
 
     /// Records the result of an attempt for the host of the source. An error after a redirect is

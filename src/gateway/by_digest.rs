@@ -7,7 +7,7 @@ use super::preconditions::{self, Conditions, Selection};
 use super::representation::{Representation, RepresentationHead};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
 use super::serve_hit::MIN_HASHED_WHILE_SENT_BYTES;
-use crate::cache::{Cache, CacheError, ObjectHandle, Verification};
+use crate::cache::{Cache, ObjectHandle, StoredBytes, Verification};
 use crate::limits::PoolClient;
 use crate::model::{RangeSpec, Sha256, StoredHeaders};
 
@@ -74,16 +74,8 @@ async fn open_source(
         let reader = verification.reader(sha256, file.clone(), None);
         return Ok(BodySource::Verifying(Box::new(reader)));
     }
-    match verification.verify(sha256, file).await {
-        Ok(()) => Ok(BodySource::Object(object)),
-        Err(error) if matches!(*error, CacheError::Corrupt(_)) => {
-            verification.set_aside(sha256, file, None).await;
-            Err(RequestError::NotFound(NOT_STORED))
-        }
-        Err(error) if matches!(*error, CacheError::Busy) => Err(RequestError::Busy),
-        Err(error) => {
-            tracing::warn!(%error, %sha256, "object could not be hashed");
-            Err(RequestError::Unavailable)
-        }
+    match verification.verify(&object).await? {
+        StoredBytes::Intact => Ok(BodySource::Object(object)),
+        StoredBytes::Corrupt => Err(RequestError::NotFound(NOT_STORED)),
     }
 }

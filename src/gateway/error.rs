@@ -1,6 +1,7 @@
 //! Errors of the request path.
 
 use super::url_prefix::PrefixedUrlError;
+use crate::cache::HashError;
 use crate::fetch::FetchError;
 use crate::limits::{OverLimit, UpstreamBusy};
 use crate::model::{ExpectedDigests, Sha256};
@@ -101,6 +102,15 @@ impl From<UpstreamBusy> for RequestError {
     }
 }
 
+impl From<HashError> for RequestError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy => Self::Busy,
+            HashError::Unreadable => Self::Unavailable,
+        }
+    }
+}
+
 impl From<FetchError> for RequestError {
     fn from(error: FetchError) -> Self {
         match error {
@@ -110,7 +120,7 @@ impl From<FetchError> for RequestError {
             FetchError::ChangedDuringFetch => Self::Origin(ProtocolFault::BodyChanged.into()),
             FetchError::WrongFileType | FetchError::Page => Self::WrongFileType,
             FetchError::DeadlineExceeded => Self::DeadlineExceeded,
-            FetchError::UnconfirmedEnd | FetchError::NoSpace | FetchError::StoreFailed => {
+            FetchError::Unconfirmed(_) | FetchError::NoSpace | FetchError::StoreFailed => {
                 Self::Unavailable
             }
             FetchError::TooManyFetches => Self::Busy,

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use super::digest_check::{StoredBytes, check_digests, verify};
+use super::digest_check::check_digests;
 use super::request::Endpoint;
 use super::revalidate::Revalidation;
 use super::serve_observed::{Stored, StoredKind};
-use crate::cache::TargetLookup;
+use crate::cache::{StoredBytes, TargetLookup};
 use crate::freshness::{Completeness, Observation, Redirects};
 use crate::model::{Key, Target};
 
@@ -67,9 +67,8 @@ impl Revalidation<'_> {
             .inspect_err(|error| tracing::warn!(%error, "stored response cannot be opened"))
             .ok()??;
         if !self.request.expected.is_empty() {
-            let verified = verify(self.services.verification(&self.request), &hit)
-                .await
-                .ok()?;
+            let verification = self.services.verification(&self.request);
+            let verified = verification.verify(&hit).await.ok()?;
             Some(verified).filter(|bytes| *bytes == StoredBytes::Intact)?;
         }
         Some(Stored {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::digest_check::{StoredBytes, check_digests};
 use super::request::CacheRequest;
 use super::services::GatewayServices;
 use crate::cache::{Cache, Hit, TargetLookup, TargetRecords, Verification};
@@ -134,28 +133,10 @@ pub async fn find_with_digests(
     target: &Target,
     expected: &ExpectedDigests,
 ) -> Option<Hit> {
-    let key = Key::new(target);
-    let Ok(TargetLookup::Known(known)) = cache.lookup(target).await else {
-        return None;
-    };
-    for record in known.all() {
-        let digests = record.known_digests();
-        let is_covered = digests.covers(expected);
-        if is_covered && digests.first_mismatch(expected).is_some() {
-            continue;
+    match cache.lookup(target).await {
+        Ok(TargetLookup::Known(known)) => {
+            verification.find(Key::new(target), &known, expected).await
         }
-        let Ok(Some(hit)) = cache.open_record(key, Arc::clone(record)).await else {
-            continue;
-        };
-        if is_covered {
-            return Some(hit);
-        }
-        let Ok(hit) = cache.ensure_on_disk(hit).await else {
-            continue;
-        };
-        if let Ok(StoredBytes::Intact) = check_digests(verification, expected, &hit).await {
-            return Some(Hit::OnDisk(hit));
-        }
+        _ => None,
     }
-    None
 }

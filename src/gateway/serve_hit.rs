@@ -3,14 +3,14 @@
 use arc_swap::ArcSwap;
 
 use super::config::Config;
-use super::digest_check::{StoredBytes, check_digests, compare, verify};
+use super::digest_check::{check_digests, mismatch};
 use super::error::RequestError;
 use super::preconditions::{self, Selection};
 use super::representation::Representation;
 use super::request::{CacheRequest, ClientRedirects, FileDelivery, RequestMethod};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus};
-use crate::cache::{self, BucketHit, Cache, FileHit, Hit, Verification};
-use crate::model::{ByteRange, Record};
+use crate::cache::{self, BucketHit, Cache, FileHit, Hit, StoredBytes, Verification};
+use crate::model::{ByteRange, DigestMatch, Record};
 
 /// Smallest file that is offloaded to nginx, in bytes. A smaller one is in memory once it is open,
 /// so that sending it costs less than the offload.
@@ -67,7 +67,7 @@ impl HitResponder<'_> {
             && hit.size_bytes() >= MIN_HASHED_WHILE_SENT_BYTES;
         if must_verify
             && !is_hashed_while_sent
-            && verify(self.verification, &hit).await? == StoredBytes::Corrupt
+            && self.verification.verify(&hit).await? == StoredBytes::Corrupt
         {
             return Ok(None);
         }
@@ -96,10 +96,13 @@ impl HitResponder<'_> {
         status: CacheStatus,
     ) -> Result<Option<CacheResponse>, RequestError> {
         let expected = &self.request.expected;
-        let digests = hit.record.known_digests();
+        let by_record = hit.record.known_digests().compare(expected);
+        if by_record == DigestMatch::Other {
+            return Err(mismatch(expected, hit.record.sha256));
+        }
         // A range cannot be verified against the digest of the whole object while it is relayed.
         let is_part = self.request.range.is_some() && !expected.is_empty();
-        if is_part || !digests.covers(expected) {
+        if is_part || by_record == DigestMatch::Unknown {
             return match self.cache.ensure_on_disk(Hit::InBucket(hit)).await {
                 Ok(hit) => self.serve_from_disk(hit, status).await,
                 Err(error) => {
@@ -108,7 +111,6 @@ impl HitResponder<'_> {
                 }
             };
         }
-        compare(expected, &digests)?;
         if self.can_redirect_to_bucket() {
             match hit.presigned_url().await {
                 Ok(location) => return Ok(Some(CacheResponse::BucketRedirect { location })),

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::digest_check::{StoredBytes, check_digests};
+use super::digest_check::check_digests;
 use super::error::RequestError;
 use super::in_flight::{ArrivingBody, can_stream_unverified, stream_in_flight};
 use super::preconditions;
 use super::representation::Representation;
 use super::request::{CacheRequest, Endpoint};
 use super::response::{BodyResponse, BodySource, CacheResponse, CacheStatus, ForwardReason};
-use crate::cache::{Cache, FileHit, Verification};
+use crate::cache::{Cache, FileHit, StoredBytes, Verification};
 use crate::fetch::{ExchangeReader, StreamingResponse};
 use crate::freshness::Observation;
 use crate::limits::UpstreamPermit;

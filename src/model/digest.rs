@@ -294,23 +294,22 @@ impl From<Sha256> for Digests {
 }
 
 impl Digests {
-    /// Returns whether every algorithm of the expected digests was computed.
-    #[must_use]
-    pub fn covers(&self, expected: &ExpectedDigests) -> bool {
-        expected.iter().all(|digest| {
-            digest.algorithm == Algorithm::Sha256 || self.others.contains_key(&digest.algorithm)
-        })
-    }
-
     /// Returns the first expected digest that does not match.
     ///
     /// A digest whose algorithm was not computed does not match: no digest is skipped silently.
     #[must_use]
     pub fn first_mismatch<'a>(&self, expected: &'a ExpectedDigests) -> Option<&'a Digest> {
-        expected.iter().find(|digest| match digest.algorithm {
-            Algorithm::Sha256 => digest.bytes != self.sha256.0,
-            other => self.others.get(&other) != Some(&digest.hex()),
-        })
+        expected
+            .iter()
+            .find(|digest| self.has(digest) != Some(true))
+    }
+
+    /// Whether the bytes have a digest. `None` if its algorithm was not computed.
+    pub(super) fn has(&self, digest: &Digest) -> Option<bool> {
+        match digest.algorithm {
+            Algorithm::Sha256 => Some(digest.bytes == self.sha256.0),
+            other => self.others.get(&other).map(|hex| *hex == digest.hex()),
+        }
     }
 }
 

@@ -215,8 +215,7 @@ impl MetadataCheck {
             if !is_old || pins::is_pinned(&disk.layout, sha256)? {
                 return Ok(false);
             }
-            quarantine::move_in(disk, &path, &sha256.to_string())?;
-            disk.index.remove(sha256)?;
+            quarantine::move_object_in(disk, sha256)?;
             Ok(true)
         })
         .await

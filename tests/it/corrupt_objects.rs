@@ -7,8 +7,12 @@ use md5::Md5;
 use sha2::Digest as _;
 
 use crate::harness::{
-    Answer, Body, Ended, Gateway, Origin, Reply, Request, archive, assert_same, rot, sha256,
+    Answer, Body, Ended, Gateway, Origin, Reply, Request, archive, assert_same, files_under, rot,
+    sha256, verify,
 };
+
+/// Makes Millpond find a corrupt object.
+type Finder<'a> = &'a dyn Fn(&Gateway, &[u8]);
 
 /// Asserts that a response has only right bytes, or that its end is missing.
 #[track_caller]
@@ -68,6 +72,49 @@ fn stated_digest_never_gets_corrupt_bytes() {
                 &body,
             );
         }
+    }
+}
+
+#[test]
+fn quarantine_takes_digests_along() {
+    let origin = Origin::start();
+    let by_digest = |gateway: &Gateway, body: &[u8]| {
+        let path = format!("/api/v1/objects/sha256/{}", sha256(body));
+        gateway.request("GET", &path).send().assert_problem(404);
+    };
+    let by_client = |gateway: &Gateway, body: &[u8]| {
+        let request = gateway.get(&origin.url("/x-1.0.tar.gz"));
+        let request = request.header("X-Expected-Sha256", &sha256(body));
+        request.send().assert_body(200, body);
+    };
+    let by_scrub = |gateway: &Gateway, _: &[u8]| {
+        verify(gateway, &[]).assert(0, &[("corrupt", "refetched")]);
+    };
+    let as_orphan = |gateway: &Gateway, body: &[u8]| {
+        rot(gateway, body);
+        for record in gateway.records() {
+            fs::remove_file(record).expect("the record can be removed");
+        }
+        verify(gateway, &[]).assert(0, &[("orphan", "quarantined")]);
+    };
+    let finders: [Finder<'_>; 4] = [&by_digest, &by_client, &by_scrub, &as_orphan];
+    for (number, find) in finders.into_iter().enumerate() {
+        let (path, body) = ("/x-1.0.tar.gz", archive(number as u64, 50_000));
+        let url = origin.url(path);
+        origin.serve(path, Reply::file(&body));
+        let gateway = Gateway::relaying(&origin);
+        gateway.assert_serves(&url, &body);
+        gateway.await_stored(&url);
+        let md5 = hex::encode(Md5::digest(&body));
+        let stated = gateway.request("GET", &format!("/md5:{md5}/{url}"));
+        stated.send().assert_body(200, &body);
+        assert_eq!(files_under(&gateway.cache().join("digests")).len(), 1);
+        rot(&gateway, &body);
+        find(&gateway, &body);
+        let set_aside = files_under(&gateway.cache().join("quarantine"));
+        assert_eq!(set_aside.len(), 1, "{number}");
+        let digests = files_under(&gateway.cache().join("digests"));
+        assert!(digests.is_empty(), "{number}: {digests:?}");
     }
 }
 

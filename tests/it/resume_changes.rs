@@ -2,7 +2,8 @@
 //! versions of a file.
 
 use crate::harness::{
-    Answer, Body, DATE, DAY_AFTER, Ended, Gateway, Origin, Reply, all_at_once, archive, assert_same,
+    Answer, Body, DATE, DAY_AFTER, Ended, Gateway, Origin, Reply, Stop, all_at_once, archive,
+    assert_same, sha256,
 };
 
 const CASES: usize = 40;
@@ -79,6 +80,39 @@ fn assert_one_version(answer: &Answer, versions: &[Body]) {
     if answer.ended == Ended::Whole {
         assert_same(&answer.body, version);
     }
+}
+
+#[test]
+fn unconfirmed_resumption_is_named_as_cause() {
+    let origin = Origin::start();
+    let builder = Gateway::builder().origin(&origin).relay();
+    let gateway = builder.set("fetch.attempts", "2").start();
+    let (body, stated) = (archive(1, SIZE), archive(2, SIZE));
+    for (number, refusal) in [
+        Reply::status(503),
+        Reply::status(403),
+        Reply::file(&body).stop_before_head(Stop::Cut),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/x-{number}.0.tar.gz");
+        let file = Reply::file(&body);
+        origin.script(&path, vec![file.clone().cut_at(SIZE / 2), file, refusal]);
+        let url = origin.url(&path);
+        let request = gateway.get(&url);
+        let answer = request.header("X-Expected-Sha256", &sha256(&stated)).send();
+        assert!(answer.status >= 400 || answer.ended == Ended::Cut);
+        let fetch = gateway.await_fetch(&url);
+        assert_eq!(fetch["outcome"], "failed", "{path}");
+        assert_eq!(
+            fetch["cause"],
+            "the body was resumed and lacks the digest that a client states, and no second \
+             response confirmed it",
+            "{path}"
+        );
+    }
+    gateway.assert_nothing_stored();
 }
 
 #[test]

@@ -182,6 +182,37 @@ fn one_fetch_serves_every_statement() {
 }
 
 #[test]
+fn uncomputed_digest_is_not_refused() {
+    let origin = Origin::start();
+    let (old, new) = (archive(1, 40_000), archive(2, 300_000));
+    let gateway = Gateway::relaying(&origin);
+    let by_sha256 = statements(&new).remove(0);
+    for (number, stated) in statements(&new).iter().enumerate().skip(2) {
+        let path = format!("/x-{number}.0.tar.gz");
+        let (url, gate) = (origin.url(&path), Gate::new());
+        origin.serve(&path, Reply::file(&old));
+        gateway.assert_serves(&url, &old);
+        gateway.await_stored(&url);
+        origin.serve(&path, Reply::file(&new).gate_at(100_000, &gate));
+        let first = state(&gateway, &url, &by_sha256).start();
+        gate.await_reached(1);
+        // The fetch computes SHA-256 only.
+        let joined = state(&gateway, &url, stated).start();
+        gateway.assert_serves(&url, &old);
+        gate.open();
+        for waiting in [first, joined] {
+            waiting.head().finish().assert_body(200, &new);
+        }
+        eventually("both releases are stored", || {
+            (gateway.records_of(&url).len() == 2).then_some(())
+        });
+        let object = format!("/api/v1/objects/sha256/{}", sha256(&new));
+        gateway.operate("DELETE", &object).send().json();
+        state(&gateway, &url, stated).send().assert_body(200, &new);
+    }
+}
+
+#[test]
 fn first_body_is_answer_whatever_is_stated() {
     let origin = Origin::start();
     let (body, other) = (archive(1, 50_000), archive(2, 50_000));

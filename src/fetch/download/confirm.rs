@@ -7,8 +7,8 @@
 //! `If-Range`. The date is then requested again.
 
 use super::{Download, has_whole_body};
-use crate::fetch::FetchError;
 use crate::fetch::content_encoding::CodingCheck;
+use crate::fetch::error::{FetchError, Unconfirmed};
 use crate::fetch::format_end::{FormatEnd, find_format_end};
 use crate::fetch::resume::{BodyEnd, CompletedBody, DateCheck, PartialBody};
 use crate::origin::{ConnectionFault, Method, OriginError, OriginRequest, Response, Validity};
@@ -54,7 +54,7 @@ impl<'a> Download<'a> {
             return Err(truncated());
         }
         if let Some(body) = &mut self.body {
-            body.end = BodyEnd::Unconfirmed;
+            body.end = BodyEnd::Unconfirmed(Unconfirmed::End);
         }
         Ok(())
     }
@@ -77,7 +77,7 @@ impl<'a> Download<'a> {
         match self.compare_again(source, completed).await {
             Err(FetchError::Origin(error)) => {
                 tracing::debug!(%error, "resumed body was not confirmed");
-                completed.end = BodyEnd::Unconfirmed;
+                completed.end = BodyEnd::Unconfirmed(Unconfirmed::Resumption);
                 Ok(())
             }
             result => result,
@@ -93,7 +93,7 @@ impl<'a> Download<'a> {
     ) -> Result<(), FetchError> {
         let size_bytes = completed.finished.size_bytes();
         if size_bytes > MAX_REPEATED_BYTES {
-            completed.end = BodyEnd::Unconfirmed;
+            completed.end = BodyEnd::Unconfirmed(Unconfirmed::Resumption);
             return Ok(());
         }
         let response = self.request_whole_body(source).await?;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::exchange::{SharedAnswer, StreamingResponse};
 use super::task::{ExchangeEnd, ExchangeTask, NewResponse};
 use crate::cache::{Finished, Staging};
-use crate::fetch::FetchError;
+use crate::fetch::error::{FetchError, Unconfirmed};
 use crate::fetch::fetch_progress::Head;
 use crate::fetch::format_end::{FormatEnd, find_format_end};
 use crate::fetch::state::FetcherState;
@@ -81,7 +81,7 @@ impl ExchangeTask {
     /// Makes the body the newest response of the target. Returns its record.
     ///
     /// # Errors
-    /// [`FetchError::UnconfirmedEnd`] if the body is stored only to be compared with the next one.
+    /// [`FetchError::Unconfirmed`] if the body is stored only to be compared with the next one.
     async fn publish(
         &self,
         state: &FetcherState,
@@ -102,7 +102,7 @@ impl ExchangeTask {
         self.invalidate_if_superseded(state).await;
         self.invalidate_related(state, sha256).await;
         if observation.completeness == Completeness::Unconfirmed {
-            return Err(FetchError::UnconfirmedEnd);
+            return Err(Unconfirmed::End.into());
         }
         let record = Arc::new(observation.to_record());
         state

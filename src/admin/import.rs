@@ -81,6 +81,10 @@ pub async fn stage_upload<E: Display>(
             .map_err(|error| storage_error(&error.into()))?;
     }
     let size_bytes = staging.written_bytes();
+    if size_bytes == 0 && bounds.length.is_none_or(|length| length == 0) {
+        let reason = "the file is empty, and an empty file cannot be imported";
+        return Err(AdminError::InvalidUpload(reason.to_owned()));
+    }
     if size_bytes == 0 || bounds.length.is_some_and(|length| length != size_bytes) {
         return Err(AdminError::InvalidUpload(format!(
             "the upload ended after {size_bytes} bytes"

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::cache::{CacheError, DiskError, HashError};
-use crate::model::{Cause, ExpectedDigests, Sha256};
+use crate::model::{Cause, ExpectedDigests, Sha256, WrongFile};
 use crate::origin::OriginError;
 
 /// Error of a fetch. All readers of the fetch get the same error.
@@ -21,8 +21,8 @@ pub enum FetchError {
         found: Sha256,
     },
     /// The body does not have the file type that its name indicates. Nothing was stored.
-    #[error("the origin sent something that is not what the name says")]
-    WrongFileType,
+    #[error(transparent)]
+    WrongFileType(WrongFile),
     /// The body is an HTML page, and the name does not promise a file of a known type. Nothing was
     /// stored. Requests are passed through.
     #[error("the origin sent an HTML page")]
@@ -75,7 +75,7 @@ impl FetchError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Origin(error) => error.is_transient(),
-            Self::WrongFileType => true,
+            Self::WrongFileType(_) => true,
             Self::Mismatch { .. }
             | Self::Page
             | Self::ChangedDuringFetch
@@ -93,7 +93,7 @@ impl FetchError {
         match self {
             Self::Origin(_)
             | Self::Mismatch { .. }
-            | Self::WrongFileType
+            | Self::WrongFileType(_)
             | Self::Page
             | Self::ChangedDuringFetch => true,
             Self::Unconfirmed(_)
@@ -137,7 +137,7 @@ impl FetchError {
             | Self::Stopping => false,
             Self::Origin(_)
             | Self::Mismatch { .. }
-            | Self::WrongFileType
+            | Self::WrongFileType(_)
             | Self::DeadlineExceeded => true,
         }
     }
@@ -178,7 +178,7 @@ impl FetchError {
                 Cause::ContentChanged
             }
             Self::Mismatch { .. } => Cause::ChecksumMismatch,
-            Self::WrongFileType => Cause::WrongFileType,
+            Self::WrongFileType(_) => Cause::WrongFileType,
             Self::NoSpace => Cause::NoSpace,
             Self::StoreFailed => Cause::StoreFailed,
             Self::DeadlineExceeded => Cause::Timeout,

@@ -4,7 +4,7 @@ use super::url_prefix::PrefixedUrlError;
 use crate::cache::HashError;
 use crate::fetch::FetchError;
 use crate::limits::{OverLimit, UpstreamBusy};
-use crate::model::{ExpectedDigests, Sha256};
+use crate::model::{ExpectedDigests, Sha256, WrongFile};
 use crate::origin::ProtocolFault;
 use crate::passthrough::OriginError;
 use crate::policy::{NotAdmitted, PolicyDenied};
@@ -53,8 +53,8 @@ pub enum RequestError {
         expected: ExpectedDigests,
         found: Sha256,
     },
-    #[error("the origin sent a file of another type than the URL names, perhaps a web page")]
-    WrongFileType,
+    #[error(transparent)]
+    WrongFileType(WrongFile),
     #[error("the fetch took longer than fetch.budget")]
     DeadlineExceeded,
     #[error("the target is not stored, and the request has Cache-Control: only-if-cached")]
@@ -77,7 +77,7 @@ impl RequestError {
             Self::Origin(error) => error.is_away(),
             // A version that is too young is not there yet.
             Self::Denied(PolicyDenied::TooYoung(_))
-            | Self::WrongFileType
+            | Self::WrongFileType(_)
             | Self::DeadlineExceeded
             | Self::Busy
             | Self::Stopping
@@ -118,7 +118,8 @@ impl From<FetchError> for RequestError {
             FetchError::Origin(error) => Self::Origin(error),
             FetchError::Mismatch { expected, found } => Self::Mismatch { expected, found },
             FetchError::ChangedDuringFetch => Self::Origin(ProtocolFault::BodyChanged.into()),
-            FetchError::WrongFileType | FetchError::Page => Self::WrongFileType,
+            FetchError::WrongFileType(fault) => Self::WrongFileType(fault),
+            FetchError::Page => Self::WrongFileType(WrongFile::OtherType),
             FetchError::DeadlineExceeded => Self::DeadlineExceeded,
             FetchError::Unconfirmed(_) | FetchError::NoSpace | FetchError::StoreFailed => {
                 Self::Unavailable

@@ -127,12 +127,10 @@ async fn check_file_type(
     if !is_checked {
         return Ok(());
     }
-    let is_match = response.matches_file_type(admitted.file_type()).await;
-    if is_match.map_err(RequestError::Origin)? {
-        Ok(())
-    } else {
-        Err(RequestError::WrongFileType)
-    }
+    let checked = response.check_file_type(admitted.file_type()).await;
+    checked
+        .map_err(RequestError::Origin)?
+        .map_err(RequestError::WrongFileType)
 }
 
 /// Buffers a body of unknown length, so that its length is known.

@@ -6,7 +6,7 @@
 use actix_web::http::StatusCode;
 
 use crate::gateway::{Endpoint, FailureKind, OriginError, PrefixedUrlError, RequestError};
-use crate::model::TargetError;
+use crate::model::{TargetError, WrongFile};
 use crate::policy::PolicyDenied;
 
 /// Error types of `Proxy-Status` (RFC 9209, section 2.3).
@@ -75,8 +75,11 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
             let reason = "Expected Digest Differs";
             (Code::CONFLICT, None, "digest-mismatch", reason)
         }
-        RequestError::WrongFileType => {
-            let reason = "Wrong File Type From Origin";
+        RequestError::WrongFileType(fault) => {
+            let reason = match fault {
+                WrongFile::Empty => "Empty File From Origin",
+                WrongFile::OtherType => "Wrong File Type From Origin",
+            };
             (Code::BAD_GATEWAY, PROTOCOL_ERROR, "wrong-file-type", reason)
         }
         RequestError::DeadlineExceeded => {

@@ -44,7 +44,7 @@ pub use event::Event;
 pub use event_counts::EventCounts;
 pub use event_sink::EventSink;
 pub use fields::{Fields, is_end_to_end_header};
-pub use file_type::{ContentCoding, FILE_TYPE_SNIFF_BYTES, FileType};
+pub use file_type::{ContentCoding, FILE_TYPE_SNIFF_BYTES, FileType, WrongFile};
 pub use ftp_file::{FtpFile, FtpFileError, Login};
 pub use http_version::HttpVersion;
 pub use key::Key;

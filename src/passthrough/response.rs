@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::limits::PassThroughPermit;
 use crate::model::{
-    ExpectedDigests, FileType, Hasher, HttpVersion, Size, Target, is_end_to_end_header,
+    ExpectedDigests, FileType, Hasher, HttpVersion, Size, Target, WrongFile, is_end_to_end_header,
 };
 use crate::origin::{Body, OriginError, ProtocolFault, ReceivedResponse};
 use crate::policy::PolicyDenied;
@@ -90,7 +90,10 @@ impl PassThroughResponse {
     ///
     /// # Errors
     /// As [`Self::next`].
-    pub async fn matches_file_type(&mut self, file_type: FileType) -> Result<bool, OriginError> {
+    pub async fn check_file_type(
+        &mut self,
+        file_type: FileType,
+    ) -> Result<Result<(), WrongFile>, OriginError> {
         let mut first = Vec::new();
         while first.len() < file_type.sniff_bytes() {
             let Some(bytes) = self.receive().await? else {
@@ -99,7 +102,7 @@ impl PassThroughResponse {
             first.extend_from_slice(&bytes);
             self.buffered.push_back(bytes);
         }
-        Ok(file_type.matches(&first))
+        Ok(file_type.check(&first))
     }
 
     /// Buffers a body of unknown length to its end, and sets its length.

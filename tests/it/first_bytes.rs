@@ -1,7 +1,7 @@
 //! Tests of bodies that are not what the name of their target promises: pages, errors with status
 //! 200, and empty bodies.
 
-use crate::harness::{Body, Gateway, Origin, Reply, archive, gzip, marked};
+use crate::harness::{Body, Gateway, Origin, Reply, archive, encoded, gzip, marked};
 
 const PAGE: &[u8] = b"<!DOCTYPE html><html><title>Sign in</title></html>";
 const JSON: &[u8] = b"{\"message\": \"API rate limit exceeded\"}";
@@ -89,6 +89,40 @@ fn errors_under_archive_name_are_not_stored() {
     ] {
         assert_only_right_body_is_stored(path, &errors, &right);
     }
+}
+
+#[test]
+fn refusal_of_empty_file_says_so() {
+    let origin = Origin::start();
+    let gateway = gateway(&origin);
+    for (path, endpoint) in [
+        ("/x-1.0.tar.gz", "gateway"),
+        ("/x-1.0.tar.gz.asc", "proxy"),
+        ("/kept/x.bin", "gateway"),
+        // The body passes through, because a field of the request makes it private.
+        ("/x-2.0.tar.gz", "private"),
+    ] {
+        origin.serve(path, Reply::ok(&body(b"")));
+        let url = origin.url(path);
+        let request = match endpoint {
+            "proxy" => gateway.proxied("GET", &url),
+            "private" => gateway
+                .proxied("GET", &url)
+                .header("Authorization", "Basic eDp5"),
+            _ => gateway.get(&url),
+        };
+        let answer = request.send();
+        answer.assert_problem(502);
+        assert!(answer.text().contains("empty file"), "{}", answer.text());
+        if endpoint != "private" {
+            let cause = gateway.await_fetch(&url)["cause"].to_string();
+            assert!(cause.contains("empty file"), "{cause}");
+        }
+    }
+    let import = format!("/api/v1/objects?url={}", encoded(&origin.url("/x-4.0.zip")));
+    let refused = gateway.operate("PUT", &import).body(b"").send();
+    refused.assert_problem(400);
+    assert!(refused.text().contains("the file is empty"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ fn reason_phrase_names_the_cause() {
     let body = archive(4, 5000);
     origin.serve(PATH, Reply::file(&body));
     origin.serve("/page-1.0.tar.gz", Reply::html());
+    origin.serve("/empty-1.0.tar.gz", Reply::ok(&Vec::new().into()));
     origin.serve("/broken-1.0.tar.gz", Reply::status(503));
     let gateway = Gateway::relaying(&origin);
     let nginx_gateway = Gateway::builder()
@@ -64,6 +65,11 @@ fn causes(origin: &Origin, own: &str) -> Vec<(String, u16, &'static str)> {
             format!("/{}", origin.url("/page-1.0.tar.gz")),
             502,
             "Wrong File Type From Origin",
+        ),
+        (
+            format!("/{}", origin.url("/empty-1.0.tar.gz")),
+            502,
+            "Empty File From Origin",
         ),
         (
             format!("/http://10.0.0.1:{}/x", origin.port()),

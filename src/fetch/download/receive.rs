@@ -7,7 +7,7 @@ use super::Download;
 use crate::fetch::FetchError;
 use crate::fetch::content_encoding::CodingCheck;
 use crate::fetch::resume::READ_PIECE_BYTES;
-use crate::model::FileType;
+use crate::model::{FileType, WrongFile};
 use crate::origin::{ConnectionFault, OriginError, ProtocolFault, Response};
 use crate::policy::PolicyDenied;
 
@@ -194,6 +194,6 @@ impl Download<'_> {
         if self.admitted.may_be_page() && !FileType::NO_PAGE.matches(&first_bytes) {
             return Err(FetchError::Page);
         }
-        Err(FetchError::WrongFileType)
+        Err(FetchError::WrongFileType(WrongFile::of(&first_bytes)))
     }
 }

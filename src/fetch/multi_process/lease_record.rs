@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cache::{Lease, StagedName};
 use crate::fetch::FetchError;
-use crate::model::{ExpectedDigests, Sha256, StoredHeaders};
+use crate::model::{ExpectedDigests, Sha256, StoredHeaders, WrongFile};
 use crate::origin::{OriginError, Validator};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub enum LeaseRecord {
         retry_after_ms: Option<u64>,
     },
     /// No attempt returned the file type that the target's name indicates.
-    WrongFileType,
+    WrongFileType(WrongFile),
     /// The body does not have the digest on record.
     Mismatch { expected: Sha256, found: Sha256 },
     /// The fetch failed in another way, after the maximum number of attempts.
@@ -75,7 +75,7 @@ impl LeaseRecord {
                     retry_after_ms,
                 })
             }
-            FetchError::WrongFileType => Some(Self::WrongFileType),
+            FetchError::WrongFileType(fault) => Some(Self::WrongFileType(*fault)),
             FetchError::Mismatch { expected, found } => {
                 let expected = expected
                     .iter()
@@ -105,7 +105,7 @@ impl LeaseRecord {
                     .into(),
                 )
             }
-            Self::WrongFileType => Some(FetchError::WrongFileType),
+            Self::WrongFileType(fault) => Some(FetchError::WrongFileType(*fault)),
             Self::Mismatch { expected, found } => Some(FetchError::Mismatch {
                 expected: ExpectedDigests::from_iter([(*expected).into()]),
                 found: *found,

@@ -9,7 +9,7 @@ use crate::freshness::{
     NotStorable, Observation, Redirects, Staleness, StoredResponse, VaryNames, WithoutValidator,
     check_storable, freshen, is_about,
 };
-use crate::model::{Fields, Target};
+use crate::model::{Fields, Target, WrongFile};
 use crate::origin::{OriginError, ProtocolFault, Response};
 
 /// Times of a request and its response.
@@ -75,7 +75,7 @@ pub fn judge(
             return Verdict::Away(status.into());
         }
         if replaces_file_by_page(response, &stored.observation) {
-            return Verdict::Away(FetchError::WrongFileType);
+            return Verdict::Away(FetchError::WrongFileType(WrongFile::OtherType));
         }
     }
     if response.is_redirected() && response.is_page() {

@@ -18,7 +18,7 @@ use crate::fetch::format_end::{FormatEnd, find_format_end};
 use crate::fetch::state::FetcherState;
 use crate::fetch::withheld_end::WithheldEnd;
 use crate::freshness::{Completeness, Observation, Staleness};
-use crate::model::{ExpectedDigests, Hasher, Key, Record, Sha256};
+use crate::model::{ExpectedDigests, Hasher, Key, Record, Sha256, WrongFile};
 use crate::origin::{ConnectionFault, OriginError, ReceivedResponse, Response};
 use crate::policy::{PolicyDenied, file_and_companions};
 
@@ -41,7 +41,9 @@ impl ExchangeTask {
         if observation.status == 200 && !self.has_file_type(&received) {
             let stored = self.request.stored.as_ref();
             if stored.is_some_and(|stored| stored.if_unreachable == Staleness::MayServe) {
-                return Err(FetchError::WrongFileType);
+                return Err(FetchError::WrongFileType(WrongFile::of(
+                    &received.first.concat(),
+                )));
             }
             self.pass_on(state, received, handover);
             return Ok(ExchangeEnd::PassedOn);

@@ -12,6 +12,7 @@ mod gzip_content;
 mod markup;
 mod name;
 mod table;
+mod wrong_file;
 
 use gzip_content::first_content_bytes;
 use markup::Markup;
@@ -20,6 +21,7 @@ use table::{HeadCheck, TABLE};
 
 pub use coding::ContentCoding;
 pub use markup::FILE_TYPE_SNIFF_BYTES;
+pub use wrong_file::WrongFile;
 
 /// Suffixes of gzip files that hold a tar archive, although the name does not end with `.tar.gz`.
 const TAR_GZ_SUFFIXES: [&str; 2] = [".tgz", ".crate"];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::freshness::Staleness;
 use crate::model::{ConfigError, HumanDuration, Size};
 use crate::origin::{self, FtpTls};
 use crate::policy::is_proxy_url;
@@ -11,6 +12,9 @@ use crate::policy::is_proxy_url;
 /// Upper bound of `concurrency`, `per_host`, `attempts` and `breaker_failures`. No machine and no
 /// origin can serve more.
 const MAX_COUNT: usize = 100_000;
+
+/// Longest wait for a permit of a host if a stored response can answer instead.
+const MAX_WAIT_WITH_STORED: Duration = Duration::from_secs(10);
 
 /// Bounds of `breaker_cooldown`. The upper bound limits how long a recovered host stays unused.
 const MIN_COOLDOWN: Duration = Duration::from_millis(1);
@@ -107,6 +111,15 @@ impl Config {
             return Err(invalid("egress_proxy", reason));
         }
         Ok(())
+    }
+
+    /// Returns the longest wait for a permit of a host. A stored response that may answer makes it
+    /// shorter.
+    pub(super) fn longest_host_wait(&self, if_unreachable: Staleness) -> Duration {
+        match if_unreachable {
+            Staleness::MayServe => self.idle_timeout.0.min(MAX_WAIT_WITH_STORED),
+            Staleness::MustNotServe => self.idle_timeout.0,
+        }
     }
 
     /// Returns the settings of the origin clients. `name` is this node's name in `Via`.

@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::adopt::adopt_observation;
 use super::body_reader::BodyReader;
+use super::host_limits::LonePermit;
 use super::in_flight::FetchPurpose;
 use super::job::{self, FetchInput};
 use super::revalidation::{self, ExchangeReader, SharedRequest};
@@ -13,6 +16,7 @@ use super::shared_body::SharedBody;
 use super::state::{FetcherLimits, FetcherServices, FetcherState};
 use super::{Config, FetchError};
 use crate::cache::CacheError;
+use crate::freshness::Staleness;
 use crate::limits::PoolLevel;
 use crate::metrics::FetchCounts;
 use crate::model::{ExpectedDigests, Key, Sha256, Target};
@@ -162,6 +166,23 @@ impl Fetcher {
         revalidation::join_or_start(&self.state, admitted, request)
     }
 
+    /// Waits for permission to send a request that no other request shares. The permit is held
+    /// until the response begins. `if_unreachable` says whether a stored response can answer.
+    ///
+    /// # Errors
+    /// [`FetchError::TooManyFetches`] after `fetch.idle_timeout`, and earlier if a stored response
+    /// can answer.
+    pub async fn acquire_lone_permit(
+        &self,
+        admitted: &Admitted,
+        if_unreachable: Staleness,
+    ) -> Result<LonePermit, FetchError> {
+        let longest = self.state.config.longest_host_wait(if_unreachable);
+        let acquired = self.state.host_limiter.acquire_lone(admitted);
+        let acquired = timeout(longest, acquired).await;
+        acquired.map_err(|_| FetchError::TooManyFetches)?
+    }
+
     /// Makes responses of class `revalidate` that arrive now for a target count as older than a
     /// change of the target.
     pub fn supersede(&self, key: Key) {
@@ -227,10 +248,7 @@ impl Fetcher {
     /// Refuses new fetches, waits up to `grace` for in-flight fetches, and then cancels them.
     pub async fn stop(&self, grace: Duration) {
         self.state.tasks.close();
-        if tokio::time::timeout(grace, self.state.tasks.wait())
-            .await
-            .is_err()
-        {
+        if timeout(grace, self.state.tasks.wait()).await.is_err() {
             self.state.stop.cancel();
             self.state.tasks.wait().await;
         }

@@ -1,5 +1,6 @@
 //! Limits for requests to origins: the number of concurrent fetches in total and for each host, the
-//! number of exchanges for each host, and the interval between two requests to one host.
+//! number of exchanges and of lone requests for each host, and the interval between two requests to
+//! one host.
 //!
 //! The main type is [`HostLimiter`].
 
@@ -31,12 +32,18 @@ pub struct ExchangePermit {
     _host: HeldPermit,
 }
 
-/// Use of a host. A long fetch must not delay the small responses of the same host, so each use has
-/// permits of its own.
+/// Permission to ask one host for a response that only one request gets.
+pub struct LonePermit {
+    _host: HeldPermit,
+}
+
+/// Use of a host. A long fetch or upload must not delay the small responses of the same host, so
+/// each use has permits of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum HostUse {
     Fetch,
     Exchange,
+    Lone,
 }
 
 pub struct HostLimiter {
@@ -49,8 +56,8 @@ pub struct HostLimiter {
 }
 
 impl HostLimiter {
-    /// Allows `concurrency` fetches in total, and `per_host` fetches and as many exchanges with one
-    /// host. A rule may set another number for its hosts.
+    /// Allows `concurrency` fetches in total, and `per_host` fetches, as many exchanges and as many
+    /// lone requests with one host. A rule may set another number for its hosts.
     pub fn new(concurrency: usize, per_host: usize, share: ClientShare) -> Self {
         Self {
             per_host,
@@ -102,6 +109,16 @@ impl HostLimiter {
                 .acquire_host(admitted, readership, HostUse::Exchange)
                 .await?,
         })
+    }
+
+    /// Waits for permission to send a request for one client only.
+    ///
+    /// # Errors
+    /// [`FetchError::TooManyFetches`] if too many requests wait.
+    pub async fn acquire_lone(&self, admitted: &Admitted) -> Result<LonePermit, FetchError> {
+        let readership = Readership::new(admitted.pool_client());
+        let host = self.acquire_host(admitted, &readership, HostUse::Lone);
+        Ok(LonePermit { _host: host.await? })
     }
 
     async fn acquire_host(

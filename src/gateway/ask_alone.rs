@@ -16,8 +16,8 @@ use super::services::GatewayServices;
 use crate::cache::{Cache, CacheError};
 use crate::fetch::SharedRequest;
 use crate::freshness::{
-    HeadResponse, HeadUse, Redirects, RequestLimits, StoredResponse, VaryNames, WithoutValidator,
-    check_storable, freshen, judge_head,
+    HeadResponse, HeadUse, Redirects, RequestLimits, Staleness, StoredResponse, VaryNames,
+    WithoutValidator, check_storable, freshen, judge_head,
 };
 use crate::model::Fields;
 use crate::origin::ReceivedResponse;
@@ -33,6 +33,7 @@ pub async fn ask_alone(
     admitted: &Admitted,
     request: &CacheRequest,
     stored: &Stored,
+    if_unreachable: Staleness,
 ) -> Result<CacheResponse, RequestError> {
     let own = CacheRequest {
         expected: request.expected.clone(),
@@ -45,8 +46,7 @@ pub async fn ask_alone(
         ..*request
     };
     let requested_at = SystemTime::now();
-    let (passthrough, upstream) = (&services.passthrough, &services.upstream);
-    let response = pass_through::pass_through(passthrough, upstream, admitted, own).await?;
+    let response = pass_through::pass_through(services, admitted, own, if_unreachable).await?;
     if let CacheResponse::PassThrough(passed) = &response
         && request.method == RequestMethod::Head
         && stored.kind == StoredKind::Observation

@@ -52,6 +52,7 @@ pub use services::GatewayServices;
 pub use url_prefix::{PrefixedUrl, PrefixedUrlError};
 
 use crate::cache::{Bucket, DiskHealth, Hit};
+use crate::freshness::Staleness;
 use crate::limits::{PendingTransfer, PoolClient, TransferKind, TunnelPermit, UpstreamLevels};
 use crate::model::{ExpectedDigests, Scheme, Sha256, Target};
 use crate::policy::{Admission, Admitted, AdmittedConnect, AdmittedTunnel, Class, Sharing};
@@ -231,9 +232,8 @@ impl Gateway {
         admitted: &Admitted,
         request: CacheRequest,
     ) -> Result<CacheResponse, RequestError> {
-        let services = &self.services;
-        pass_through::pass_through(&services.passthrough, &services.upstream, admitted, request)
-            .await
+        let if_unreachable = Staleness::MustNotServe;
+        pass_through::pass_through(&self.services, admitted, request, if_unreachable).await
     }
 
     /// Serves an object by its digest.

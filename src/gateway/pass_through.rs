@@ -3,9 +3,11 @@
 use super::error::RequestError;
 use super::request::{CacheRequest, Endpoint, RequestMethod};
 use super::response::CacheResponse;
-use crate::limits::{PassThroughPermit, UpstreamLimits};
+use super::services::GatewayServices;
+use crate::freshness::Staleness;
+use crate::limits::PassThroughPermit;
 use crate::model::{ExpectedDigests, HttpVersion};
-use crate::passthrough::{Method, PassThrough, PassThroughRequest, PassThroughResponse};
+use crate::passthrough::{Method, PassThroughRequest, PassThroughResponse};
 use crate::policy::{Admitted, Class};
 
 /// Largest body of unknown length that is buffered for an HTTP/1.0 client, in bytes. Such a client
@@ -16,7 +18,8 @@ const MAX_BUFFERED_BYTES: u64 = 1 << 20;
 /// whole body without content coding.
 pub const NOT_FORWARDED_WITH_DIGEST: [&str; 3] = ["range", "if-range", "accept-encoding"];
 
-/// Passes a request through to the origin.
+/// Passes a request through to the origin, once the host may be asked. A response that has begun
+/// counts for its client only. `if_unreachable` says whether a stored response can answer.
 ///
 /// # Errors
 /// - [`RequestError::Busy`] without a permit
@@ -24,19 +27,29 @@ pub const NOT_FORWARDED_WITH_DIGEST: [&str; 3] = ["range", "if-range", "accept-e
 /// - [`RequestError::WrongFileType`] if the first bytes do not match the name
 /// - [`RequestError::BadRequest`] if an HTTP/1.0 client cannot get a body of unknown length
 pub async fn pass_through(
-    passthrough: &PassThrough,
-    limits: &UpstreamLimits,
+    services: &GatewayServices,
     admitted: &Admitted,
     request: CacheRequest,
+    if_unreachable: Staleness,
 ) -> Result<CacheResponse, RequestError> {
-    let host = admitted.target().host();
-    let permit = limits.acquire_pass_through_permit(admitted.pool_client(), host);
+    // The permit of the host comes first: requests that wait for a slow host must not hold permits
+    // that other hosts need.
+    let fetcher = &services.fetcher;
+    let host_permit = fetcher
+        .acquire_lone_permit(admitted, if_unreachable)
+        .await?;
+    let (pool_client, host) = (admitted.pool_client(), admitted.target().host());
+    let permit = services
+        .upstream
+        .acquire_pass_through_permit(pool_client, host);
     let permit = permit.await?;
     let client = ClientFacts::new(&request);
-    let response = passthrough
+    let response = services
+        .passthrough
         .send(admitted, to_origin_request(request))
         .await
         .map_err(RequestError::Origin)?;
+    drop(host_permit);
     deliver(response, permit, admitted, &client).await
 }
 

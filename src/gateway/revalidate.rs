@@ -192,7 +192,14 @@ impl<'a> Revalidation<'a> {
         stored: Stored,
         if_unreachable: Staleness,
     ) -> Result<CacheResponse, RequestError> {
-        let asked = ask_alone(self.services, self.admitted, &self.request, &stored).await;
+        let asked = ask_alone(
+            self.services,
+            self.admitted,
+            &self.request,
+            &stored,
+            if_unreachable,
+        )
+        .await;
         let error = match asked {
             Ok(CacheResponse::PassThrough(passed))
                 if if_unreachable == Staleness::MayServe && passed.as_error().is_away() =>
@@ -313,14 +320,9 @@ impl<'a> Revalidation<'a> {
     }
 
     async fn pass_through(self) -> Result<CacheResponse, RequestError> {
-        let services = self.services;
-        pass_through::pass_through(
-            &services.passthrough,
-            &services.upstream,
-            self.admitted,
-            self.request,
-        )
-        .await
+        let (services, admitted) = (self.services, self.admitted);
+        let if_unreachable = Staleness::MustNotServe;
+        pass_through::pass_through(services, admitted, self.request, if_unreachable).await
     }
 }
 

@@ -65,6 +65,7 @@ mod log_loss;
 mod logs;
 mod metrics;
 mod migrate;
+mod lone_limits;
 mod misses;
 mod mixed_bodies;
 mod names;

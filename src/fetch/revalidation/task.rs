@@ -1,7 +1,7 @@
 //! Steps of an exchange, from the request to the answer. [`run`] is the entry point.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -20,9 +20,6 @@ use crate::origin::{
     Method, OriginError, OriginRequest, ReceivedResponse, RequestFailed, Response,
 };
 use crate::policy::{Admitted, file_of_companion};
-
-/// Longest wait for a permit of the host if a stored response can answer instead.
-const MAX_WAIT_WITH_STORED: Duration = Duration::from_secs(10);
 
 /// One exchange, and what its steps need.
 pub struct ExchangeTask {
@@ -152,11 +149,9 @@ impl ExchangeTask {
     async fn acquire_permit(&self, state: &FetcherState) -> Result<ExchangePermit, FetchError> {
         // Fail before waiting for a permit.
         state.circuits.check(&self.admitted)?;
-        let mut longest = state.config.idle_timeout.0;
         let stored = self.request.stored.as_ref();
-        if stored.is_some_and(|stored| stored.if_unreachable == Staleness::MayServe) {
-            longest = longest.min(MAX_WAIT_WITH_STORED);
-        }
+        let if_unreachable = stored.map_or(Staleness::MustNotServe, |stored| stored.if_unreachable);
+        let longest = state.config.longest_host_wait(if_unreachable);
         let readership = self.exchange.body.readership();
         let acquired = state
             .host_limiter

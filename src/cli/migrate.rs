@@ -174,6 +174,7 @@ fn line(progress: &MigrationProgress) -> String {
         copied_bytes,
         other_bytes,
         without_object,
+        pins_not_copied,
         damaged,
     } = progress;
     let whole_mebibytes = Size {
@@ -188,6 +189,6 @@ fn line(progress: &MigrationProgress) -> String {
     format!(
         "{done} of {records}: {copied} copied ({size}), {present} already present, \
          {other_bytes} with other bytes than the destination has, {without_object} without an \
-         object, {damaged} damaged"
+         object, {pins_not_copied} pins not copied, {damaged} damaged"
     )
 }

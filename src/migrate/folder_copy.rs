@@ -1,4 +1,4 @@
-//! Copies an object with its record, or a pin, from one folder to another.
+//! Copies an object with its record, or the pins of a target, from one folder to another.
 //!
 //! The main function is [`copy_object`].
 
@@ -9,8 +9,8 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
 use super::MigrateError;
-use crate::cache::{Cache, CacheError};
-use crate::disk::{DiskError, IoClass, pins};
+use crate::cache::{Cache, CacheError, TargetLookup};
+use crate::disk::{DiskError, IoClass, pins, records};
 use crate::model::{ExpectedDigests, Hasher, Key, Record, Sha256};
 
 /// Size of the pieces in which an object is read, in bytes.
@@ -46,25 +46,40 @@ pub async fn copy_object(to: &Cache, record: Record, path: &Path) -> Result<u64,
     Ok(size_bytes)
 }
 
-/// Copies the pin of a target to an object with its time, if there is one.
+/// Copies the pins of a target with their times. Returns the digests of those that were not copied,
+/// because the target has another answer in the destination.
+///
+/// The caller copies no record of the target before.
 ///
 /// # Errors
 /// [`MigrateError`] if a disk fails.
-pub async fn copy_pin(
-    from: &Cache,
-    to: &Cache,
-    key: Key,
-    sha256: Sha256,
-) -> Result<(), MigrateError> {
+pub async fn copy_pins(from: &Cache, to: &Cache, key: Key) -> Result<Vec<Sha256>, MigrateError> {
     let found = from.disk().run(IoClass::Maintenance, move |disk| {
-        let all = pins::list(&disk.layout, key)?;
-        Ok::<_, DiskError>(all.into_iter().find(|pin| pin.sha256 == sha256))
+        pins::list(&disk.layout, key)
     });
-    if let Some(pin) = found.await.map_err(CacheError::from)? {
-        let imported = to.disk().run(IoClass::Maintenance, move |disk| {
-            pins::import(disk, key, sha256, pin.pinned_at)
-        });
-        imported.await.map_err(CacheError::from)?;
+    let found = found.await.map_err(CacheError::from)?;
+    if found.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let imported = to.disk().run(IoClass::Maintenance, move |disk| {
+        let existing = pins::list(&disk.layout, key)?;
+        let answer = match records::look_up(&disk.layout, key)? {
+            TargetLookup::Known(known) => Some(known.active().sha256),
+            TargetLookup::Unreadable { record, .. } => Some(record.sha256),
+            TargetLookup::NeverStored => None,
+        };
+        let mut not_copied = Vec::new();
+        for pin in found {
+            if existing.iter().any(|known| known.sha256 == pin.sha256) {
+                continue;
+            }
+            if answer.is_some_and(|answer| answer != pin.sha256) {
+                not_copied.push(pin.sha256);
+            } else {
+                pins::import(disk, key, pin.sha256, pin.pinned_at)?;
+            }
+        }
+        Ok::<_, DiskError>(not_copied)
+    });
+    Ok(imported.await.map_err(CacheError::from)?)
 }

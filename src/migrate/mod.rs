@@ -5,23 +5,25 @@
 //! again. The digest of every copied object is verified. This module knows no client and no origin.
 //! Its main function is [`migrate`].
 
+mod bucket_copy;
 mod export;
 mod folder_copy;
 mod placement;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Serialize;
-use tokio::io::AsyncWriteExt as _;
 
-use crate::bucket::{Bucket, BucketError, ObjectUpload, parse_digest, parse_record_key};
+use crate::bucket::{Bucket, BucketError, parse_digest, parse_record_key};
 use crate::cache::{Cache, CacheError};
-use crate::model::{ByteRange, Key, Record, Sha256};
+use crate::disk::{IoClass, records};
+use crate::model::{Key, Record, RecordSet, Sha256};
 use export::{ExportedRecord, ImportedRecord};
-use placement::PlacementEffect;
+use placement::{PlacedRecord, PlacementEffect};
 
 /// Records that are copied concurrently.
 const COPIES_AT_ONCE: usize = 4;
@@ -47,6 +49,8 @@ pub struct MigrationProgress {
     pub other_bytes: u64,
     /// Records without an object in the source. Only the record was copied.
     pub without_object: u64,
+    /// Pins that were not copied, since the target has another answer in the destination.
+    pub pins_not_copied: u64,
     /// Records that cannot be read, or whose object does not have its digest. They were not copied.
     pub damaged: u64,
 }
@@ -105,6 +109,7 @@ enum DestinationState {
     Folder,
     Bucket {
         records: HashSet<(Key, Sha256)>,
+        targets: HashSet<Key>,
         objects: HashSet<Sha256>,
     },
 }
@@ -124,8 +129,7 @@ struct Migration<'a> {
     from: &'a MigrationEndpoint,
     to: &'a MigrationEndpoint,
     existing: DestinationState,
-    /// Digests of the records of each target in the source.
-    digests: HashMap<Key, Vec<Sha256>>,
+    pins_not_copied: AtomicU64,
     /// Folder for objects that are copied from bucket to bucket.
     scratch: &'a Path,
 }
@@ -146,12 +150,8 @@ pub async fn migrate(
         records: all.len() as u64,
         ..MigrationProgress::default()
     };
-    let mut digests: HashMap<Key, Vec<Sha256>> = HashMap::new();
-    for (key, sha256) in &all {
-        digests.entry(*key).or_default().push(*sha256);
-    }
     let migration = Migration {
-        digests,
+        pins_not_copied: AtomicU64::new(0),
         from,
         to,
         existing: to.state().await?,
@@ -172,6 +172,7 @@ pub async fn migrate(
             CopyOutcome::OtherBytes { size_bytes } => progress.count_other_bytes(size_bytes),
             CopyOutcome::Damaged => progress.damaged += 1,
         }
+        progress.pins_not_copied = migration.pins_not_copied.load(Ordering::Relaxed);
         show(&progress);
     }
     Ok(progress)
@@ -187,19 +188,29 @@ impl MigrationEndpoint {
         }
     }
 
+    /// Reads all records of a target.
+    async fn records_of(&self, key: Key) -> Result<RecordSet, MigrateError> {
+        match self {
+            Self::Folder(cache) => {
+                let all = cache.disk().run(IoClass::Maintenance, move |disk| {
+                    records::read_all(&disk.layout, key)
+                });
+                Ok(all.await.map_err(CacheError::from)?)
+            }
+            Self::Bucket(bucket) => Ok(bucket.records().read_all(key).await?),
+        }
+    }
+
     async fn state(&self) -> Result<DestinationState, MigrateError> {
-        Ok(match self {
-            Self::Folder(_) => DestinationState::Folder,
-            Self::Bucket(bucket) => DestinationState::Bucket {
-                records: list_keys(bucket, bucket.keys().records(), parse_record_key)
-                    .await?
-                    .into_iter()
-                    .collect(),
-                objects: list_keys(bucket, bucket.keys().objects(), parse_digest)
-                    .await?
-                    .into_iter()
-                    .collect(),
-            },
+        let Self::Bucket(bucket) = self else {
+            return Ok(DestinationState::Folder);
+        };
+        let records = list_keys(bucket, bucket.keys().records(), parse_record_key).await?;
+        let objects = list_keys(bucket, bucket.keys().objects(), parse_digest).await?;
+        Ok(DestinationState::Bucket {
+            targets: records.iter().map(|(key, _)| *key).collect(),
+            records: records.into_iter().collect(),
+            objects: objects.into_iter().collect(),
         })
     }
 }
@@ -223,21 +234,25 @@ impl Migration<'_> {
         if let (MigrationEndpoint::Folder(from), MigrationEndpoint::Folder(to)) =
             (self.from, self.to)
         {
-            // Before the object, so that the destination does not evict it.
-            folder_copy::copy_pin(from, to, key, sha256).await?;
+            // Before the objects, so that the destination does not evict them, and before any
+            // record of the target, so that only its own records count as answers.
+            let not_copied = folder_copy::copy_pins(from, to, key).await?;
+            if not_copied.contains(&sha256) {
+                self.pins_not_copied.fetch_add(1, Ordering::Relaxed);
+            }
         }
         if self.is_present(key, sha256).await? {
             return Ok(CopyOutcome::Present);
         }
         let outcome = match (self.from, self.to) {
             (MigrationEndpoint::Folder(cache), MigrationEndpoint::Bucket(bucket)) => {
-                copy_to_bucket(cache, bucket, key, sha256).await
+                self.copy_to_bucket(cache, bucket, (key, sha256)).await
             }
             (MigrationEndpoint::Bucket(bucket), MigrationEndpoint::Folder(cache)) => {
                 self.copy_to_folder(bucket, cache, (key, sha256)).await
             }
             (MigrationEndpoint::Bucket(from), MigrationEndpoint::Bucket(to)) => {
-                self.copy_between_buckets(from, to, key, sha256).await
+                self.copy_between_buckets(from, to, (key, sha256)).await
             }
             (MigrationEndpoint::Folder(from), MigrationEndpoint::Folder(to)) => {
                 self.copy_between_folders(from, to, (key, sha256)).await
@@ -258,14 +273,36 @@ impl Migration<'_> {
     /// Whether the destination has a record and its object.
     async fn is_present(&self, key: Key, sha256: Sha256) -> Result<bool, MigrateError> {
         match (&self.existing, self.to) {
-            (DestinationState::Bucket { records, objects }, _) => {
-                Ok(records.contains(&(key, sha256)) && objects.contains(&sha256))
-            }
+            (
+                DestinationState::Bucket {
+                    records, objects, ..
+                },
+                _,
+            ) => Ok(records.contains(&(key, sha256)) && objects.contains(&sha256)),
             (DestinationState::Folder, MigrationEndpoint::Folder(cache)) => {
                 Ok(export::has_record(cache, key, sha256).await?)
             }
             (DestinationState::Folder, MigrationEndpoint::Bucket(_)) => Ok(false),
         }
+    }
+
+    /// Places a record among those that its target has in the destination.
+    async fn place(&self, record: Record) -> Result<PlacedRecord, MigrateError> {
+        let key = record.key();
+        let is_new = match &self.existing {
+            DestinationState::Bucket { targets, .. } => !targets.contains(&key),
+            DestinationState::Folder => false,
+        };
+        let existing = if is_new {
+            RecordSet::default()
+        } else {
+            self.to.records_of(key).await?
+        };
+        if existing.count() == 0 {
+            return Ok(PlacedRecord::unchanged(record));
+        }
+        let source = self.from.records_of(key).await?;
+        Ok(PlacedRecord::among(&existing, &source, record))
     }
 
     async fn copy_to_folder(
@@ -277,7 +314,7 @@ impl Migration<'_> {
         let Some(record) = bucket.records().read(key, sha256).await? else {
             return Ok(CopyOutcome::Damaged);
         };
-        let placed = placement::place(cache, record, self.digests_of(key)).await?;
+        let placed = self.place(record).await?;
         let imported = export::import_record(cache, bucket, placed.record).await?;
         Ok(placed.effect.outcome(match imported {
             ImportedRecord::WithObject { size_bytes } => Some(size_bytes),
@@ -291,15 +328,14 @@ impl Migration<'_> {
         to: &Cache,
         (key, sha256): (Key, Sha256),
     ) -> Result<CopyOutcome, MigrateError> {
-        let source_digests = self.digests_of(key);
         match export::export_record(from, key, sha256).await? {
             ExportedRecord::WithObject { record, path } => {
-                let placed = placement::place(to, record, source_digests).await?;
+                let placed = self.place(record).await?;
                 let size_bytes = folder_copy::copy_object(to, placed.record, &path).await?;
                 Ok(placed.effect.outcome(Some(size_bytes)))
             }
             ExportedRecord::RecordOnly(record) => {
-                let placed = placement::place(to, record, source_digests).await?;
+                let placed = self.place(record).await?;
                 export::create_record(to, placed.record).await?;
                 Ok(placed.effect.outcome(None))
             }
@@ -307,94 +343,4 @@ impl Migration<'_> {
             ExportedRecord::Unreadable => Ok(CopyOutcome::Damaged),
         }
     }
-
-    fn digests_of(&self, key: Key) -> &[Sha256] {
-        self.digests.get(&key).map_or(&[], Vec::as_slice)
-    }
-
-    async fn copy_between_buckets(
-        &self,
-        from: &Bucket,
-        to: &Bucket,
-        key: Key,
-        sha256: Sha256,
-    ) -> Result<CopyOutcome, MigrateError> {
-        let Some(record) = from.records().read(key, sha256).await? else {
-            return Ok(CopyOutcome::Damaged);
-        };
-        // Several targets may have the same object at once. The name is random, so that other users
-        // of the machine cannot create the file first.
-        let path = self
-            .scratch
-            .join(format!("millpond-{sha256}-{:016x}", rand::random::<u64>()));
-        let outcome = match download(from, &record, &path).await {
-            Ok(()) => put_object(to, &record, &path).await,
-            Err(MigrateError::Bucket(BucketError::NotFound)) => put_record(to, &record).await,
-            Err(error) => Err(error),
-        };
-        drop(tokio::fs::remove_file(&path).await);
-        outcome
-    }
-}
-
-async fn copy_to_bucket(
-    cache: &Cache,
-    bucket: &Bucket,
-    key: Key,
-    sha256: Sha256,
-) -> Result<CopyOutcome, MigrateError> {
-    match export::export_record(cache, key, sha256).await? {
-        ExportedRecord::WithObject { record, path } => put_object(bucket, &record, &path).await,
-        ExportedRecord::RecordOnly(record) => put_record(bucket, &record).await,
-        ExportedRecord::Damaged => Err(BucketError::Damaged.into()),
-        ExportedRecord::Unreadable => Ok(CopyOutcome::Damaged),
-    }
-}
-
-/// Uploads an object, then its record.
-async fn put_object(
-    bucket: &Bucket,
-    record: &Record,
-    path: &Path,
-) -> Result<CopyOutcome, MigrateError> {
-    bucket
-        .put_object(&ObjectUpload {
-            path,
-            record,
-            is_suspect: false,
-        })
-        .await?;
-    bucket.records().put(record).await?;
-    Ok(CopyOutcome::Copied {
-        size_bytes: record.size_bytes,
-    })
-}
-
-/// Uploads a record without an object. When the target is fetched again, changed bytes are detected
-/// by the record.
-async fn put_record(bucket: &Bucket, record: &Record) -> Result<CopyOutcome, MigrateError> {
-    bucket.records().put(record).await?;
-    Ok(CopyOutcome::WithoutObject)
-}
-
-/// Downloads an object to a new file, and verifies its digest.
-async fn download(bucket: &Bucket, record: &Record, path: &Path) -> Result<(), MigrateError> {
-    let unusable = |why| MigrateError::Scratch {
-        path: path.to_owned(),
-        why,
-    };
-    let mut file = tokio::fs::File::create_new(path).await.map_err(unusable)?;
-    if let Some(last) = record.size_bytes.checked_sub(1) {
-        let mut body = bucket
-            .open_object(
-                record.sha256,
-                record.size_bytes,
-                ByteRange { first: 0, last },
-            )
-            .await?;
-        while let Some(chunk) = body.next().await? {
-            file.write_all(&chunk).await.map_err(unusable)?;
-        }
-    }
-    file.flush().await.map_err(unusable)
 }

@@ -1,10 +1,8 @@
-//! Places a copied record among those that its target has in a destination folder.
+//! Places a copied record among those that its target has in the destination.
 //!
-//! This file must not know where the record comes from. The main type is [`PlacedRecord`].
+//! This file must not know where the records come from. The main type is [`PlacedRecord`].
 
-use crate::cache::{Cache, CacheError};
-use crate::disk::{IoClass, records};
-use crate::model::{Acceptance, Record, Sha256, Standing};
+use crate::model::{Acceptance, Record, RecordOrder, RecordSet, Standing};
 
 /// A record with its generation and standing in the destination.
 pub struct PlacedRecord {
@@ -21,35 +19,35 @@ pub enum PlacementEffect {
     Witnessed,
 }
 
-/// Places a record. Established bytes that are not among `source_digests` were stored by the
-/// destination itself, and stay the answer for the target.
-///
-/// # Errors
-/// [`CacheError`] if the disk cannot be read.
-pub async fn place(
-    to: &Cache,
-    record: Record,
-    source_digests: &[Sha256],
-) -> Result<PlacedRecord, CacheError> {
-    let key = record.key();
-    let existing = to.disk().run(IoClass::Maintenance, move |disk| {
-        records::read_all(&disk.layout, key)
-    });
-    let existing = existing.await?;
-    let mut established = existing
-        .readable
-        .iter()
-        .filter(|known| known.standing == Standing::Established);
-    let has_own = established.any(|known| !source_digests.contains(&known.sha256));
-    Ok(if has_own {
-        PlacedRecord {
-            record: existing.place(record, Acceptance::Refused),
-            effect: PlacementEffect::Witnessed,
-        }
-    } else {
-        PlacedRecord {
+impl PlacedRecord {
+    /// Returns a record of a target that the destination does not have.
+    pub fn unchanged(record: Record) -> Self {
+        Self {
             record,
             effect: PlacementEffect::Unchanged,
         }
-    })
+    }
+
+    /// Places a record among those of the destination. Established bytes that do not have the same
+    /// place in the source were stored by the destination itself, and stay the answer.
+    pub fn among(existing: &RecordSet, source: &RecordSet, record: Record) -> Self {
+        let is_of_source = |known: &Record| {
+            let mut copies = source.readable.iter();
+            copies.any(|copy| RecordOrder::of(copy) == RecordOrder::of(known))
+        };
+        let mut readable = existing.readable.iter();
+        let has_own =
+            readable.any(|known| known.standing == Standing::Established && !is_of_source(known));
+        let mut unreadable = existing.unreadable.iter();
+        // An unreadable record may answer, and copies are readable.
+        let has_own = has_own || unreadable.any(|known| known.sha256 != record.sha256);
+        if has_own {
+            Self {
+                record: existing.place(record, Acceptance::Refused),
+                effect: PlacementEffect::Witnessed,
+            }
+        } else {
+            Self::unchanged(record)
+        }
+    }
 }

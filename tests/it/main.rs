@@ -66,6 +66,8 @@ mod logs;
 mod metrics;
 mod migrate;
 mod lone_limits;
+mod migrate;
+mod migrate_merges;
 mod misses;
 mod mixed_bodies;
 mod names;

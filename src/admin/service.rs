@@ -237,16 +237,18 @@ impl AdminService {
         target: &Target,
         pinned: PinnedTarget,
     ) -> Result<RemovedTarget, AdminError> {
-        let keys = self.keys_of(target);
+        let targets = self.policy.removed_targets(target);
         if pinned == PinnedTarget::Keep {
             // Nothing is removed under one key if another one is pinned.
-            let history = self.history(target).await?;
-            if history.iter().any(|status| status.pinned_at.is_some()) {
-                return Err(AdminError::Pinned);
+            for stored in &targets {
+                let history = self.history(stored).await?;
+                if history.iter().any(|status| status.pinned_at.is_some()) {
+                    return Err(AdminError::Pinned);
+                }
             }
         }
         let mut removed_target = RemovedTarget::default();
-        for key in keys {
+        for key in targets.iter().map(Key::new) {
             // Responses that arrive now are older than the request of the operator.
             self.fetcher.supersede(key);
             let removed = self.cache.admin().remove_target(key, pinned).await;

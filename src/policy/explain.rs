@@ -1,4 +1,5 @@
-//! Explanation of the policy for one target, for operators.
+//! The policy for one target, for operators: its explanation, and where its bytes are stored. The
+//! main type is [`Explanation`].
 
 use super::classify::Classified;
 use super::rules::MatchingRule;
@@ -37,5 +38,36 @@ impl Policy {
     pub fn classify(&self, target: &Target) -> Classified {
         let stored_as = self.cache_target(target);
         self.rules.load().effective(&stored_as).classified()
+    }
+
+    /// Returns the target under which `target` is stored: its https target by
+    /// `proxy.upgrade_hosts`, and the canonical alias of that.
+    #[must_use]
+    pub fn cache_target(&self, target: &Target) -> Target {
+        let rules = self.rules.load();
+        let target = rules.upgrade(target).unwrap_or_else(|| target.clone());
+        let alias = rules.effective(&target).canonical_alias();
+        alias.unwrap_or(target)
+    }
+
+    /// Returns the targets under which the bytes of `target` may be stored, in the order in which
+    /// they answer. Bytes that were stored before its host was upgraded have the http target.
+    #[must_use]
+    pub fn stored_targets(&self, target: &Target) -> Vec<Target> {
+        let is_upgraded = self.rules.load().upgrade(target).is_some();
+        let former = is_upgraded.then(|| target.clone());
+        [self.cache_target(target)]
+            .into_iter()
+            .chain(former)
+            .collect()
+    }
+
+    /// Returns the targets whose bytes a removal of `target` must reach: those of
+    /// [`Policy::stored_targets`], and for an https target the http target that is stored as it.
+    #[must_use]
+    pub fn removed_targets(&self, target: &Target) -> Vec<Target> {
+        let mut targets = self.stored_targets(target);
+        targets.extend(self.rules.load().former(target));
+        targets
     }
 }

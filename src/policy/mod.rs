@@ -127,28 +127,6 @@ impl Policy {
         }
     }
 
-    /// Returns the target under which `target` is stored: its https target by
-    /// `proxy.upgrade_hosts`, and the canonical alias of that.
-    #[must_use]
-    pub fn cache_target(&self, target: &Target) -> Target {
-        let rules = self.rules.load();
-        let target = rules.upgrade(target).unwrap_or_else(|| target.clone());
-        let alias = rules.effective(&target).canonical_alias();
-        alias.unwrap_or(target)
-    }
-
-    /// Returns the targets under which the bytes of `target` may be stored, in the order in which
-    /// they answer. Bytes that were stored before its host was upgraded have the http target.
-    #[must_use]
-    pub fn stored_targets(&self, target: &Target) -> Vec<Target> {
-        let is_upgraded = self.rules.load().upgrade(target).is_some();
-        let former = is_upgraded.then(|| target.clone());
-        [self.cache_target(target)]
-            .into_iter()
-            .chain(former)
-            .collect()
-    }
-
     /// Returns the SHA-256 that the checksum file requires of exactly this target.
     #[must_use]
     pub fn required_sha256(&self, target: &Target) -> Option<Sha256> {

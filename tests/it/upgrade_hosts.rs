@@ -251,6 +251,42 @@ fn operators_reach_bytes_stored_as_http() {
 }
 
 #[test]
+fn removed_https_target_takes_http_bytes() {
+    let authority = Authority::new();
+    let origin = Origin::start_tls(&authority);
+    let egress = Egress::to(&origin);
+    let mut gateway = egress.configure(&authority).start();
+    let body = archive(3, 5000);
+    let objects = |scheme: &str, host: &str| {
+        let url = encoded(&format!("{scheme}://{host}{PATH}"));
+        format!("/api/v1/objects?url={url}")
+    };
+    let cases = [("localhost", 200, 0), ("other.example.org", 404, 1)];
+    for (host, ..) in cases {
+        let import = gateway.operate("PUT", &objects("http", host)).body(&body);
+        import.send().assert_status(201);
+    }
+    gateway.restart_with(upgraded);
+    for (host, status, left) in cases {
+        // A pin of the http bytes is kept.
+        let kept = format!("{}&keep_pinned=true", objects("https", host));
+        let kept_status = if status == 200 { 423 } else { status };
+        gateway
+            .operate("DELETE", &kept)
+            .send()
+            .assert_status(kept_status);
+        let removed = gateway.operate("DELETE", &objects("https", host)).send();
+        removed.assert_status(status);
+        let url = encoded(&format!("http://{host}{PATH}"));
+        let shown = gateway.request("GET", &format!("/api/v1/targets?url={url}"));
+        shown
+            .send()
+            .assert_status(if left == 0 { 404 } else { 200 });
+        assert_eq!(gateway.records().len(), 1);
+    }
+}
+
+#[test]
 fn unlisted_hosts_and_ports_stay_http() {
     let origin = Origin::start();
     let body = archive(5, 2000);

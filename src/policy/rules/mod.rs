@@ -94,6 +94,13 @@ impl Rules {
         Target::parse(&format!("{}:{rest}", Scheme::Https)).ok()
     }
 
+    /// Returns the http target that [`Rules::upgrade`] turns into `target`, if there is one.
+    pub fn former(&self, target: &Target) -> Option<Target> {
+        let (_, rest) = target.as_str().split_once(':')?;
+        let former = Target::parse(&format!("{}:{rest}", Scheme::Http)).ok()?;
+        (self.upgrade(&former).as_ref() == Some(target)).then_some(former)
+    }
+
     /// Checks a host against `deny_hosts` and `allow_hosts`.
     pub fn check_host(&self, target: &Target) -> Result<(), PolicyDenied> {
         let host = target.host();

@@ -91,14 +91,16 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
         .map_err(|error| AppError::System(error.to_string()))?;
     let name = instance_name(&config.gateway)?;
     let events = EventSink::new();
-    let notifier = Notifier::start(&config.notify, &name, &events)?;
     let recorder = EventRecorder::start(&events);
+    // The services may report incidents while they start.
+    let incidents = events.subscribe();
     let limits = FetchLimits {
         concurrency: budget.fetches,
         in_flight: budget.in_flight,
         dial: budget.dial,
     };
     let services = build_services(&config, &name, limits, events).await?;
+    let notifier = Notifier::start(&config.notify, &name, incidents, &services.dialer)?;
     let admin = build_admin(&config, &services)?;
     let facts = Arc::new(collect_facts(&services));
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));

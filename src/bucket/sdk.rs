@@ -1,5 +1,8 @@
 //! The SDK's client, configured so that all S3-compatible stores understand its requests, and
 //! conversions of the SDK's values.
+//!
+//! The SDK looks up the endpoint's name by `getaddrinfo`. Another resolver would need the trait
+//! `ResolveDns` and the HTTP client of the SDK, and its crate exports neither.
 
 use std::time::{Duration, SystemTime};
 

@@ -20,6 +20,9 @@ use crate::metrics::LookupCounts;
 use crate::model::ConfigError;
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
+/// How long the known addresses of one family wait for the lookup of the other one.
+const OTHER_FAMILY_DELAY: Duration = Duration::from_millis(300);
+
 /// Addresses that a connection may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
@@ -67,7 +70,7 @@ impl Dialer {
     /// As [`Dialer::connect_to_host`].
     pub async fn connect(&self, tunnel: &AdmittedTunnel) -> Result<TcpStream, DialError> {
         let (host, port) = (tunnel.host(), tunnel.port());
-        self.connect_to_host(host, port, Reach::Policy, tunnel.client())
+        self.connect_to_host(host, port, Reach::Policy, Some(tunnel.client()))
             .await
     }
 
@@ -86,9 +89,9 @@ impl Dialer {
     /// # Errors
     /// [`DialError`] with that address in place of a host.
     pub async fn connect_to_address(&self, address: SocketAddr) -> Result<TcpStream, DialError> {
+        let candidates = AddressCandidates::of_address(address);
         let host = address.ip().to_string();
-        self.connect_to_host(&host, address.port(), Reach::Policy, None)
-            .await
+        self.connect_to_one(&host, candidates, Reach::Policy).await
     }
 
     /// Connects to the address of `host` that answers first. `host` is a name or an IP address,
@@ -107,11 +110,26 @@ impl Dialer {
         reach: Reach,
         asker: Asker,
     ) -> Result<TcpStream, DialError> {
-        let check = |address: IpAddr| self.check(address, reach);
-        let candidates = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let candidates = self.candidates(host, port, asker);
+        self.connect_to_one(host, candidates, reach).await
+    }
+
+    /// Returns the address of `host`, or those that its lookups will find.
+    fn candidates(&self, host: &str, port: u16, asker: Asker) -> AddressCandidates {
+        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
             Ok(address) => AddressCandidates::of_address(SocketAddr::new(address, port)),
             Err(_) => AddressCandidates::of_lookup(self.resolver.look_up(host, asker), port),
-        };
+        }
+    }
+
+    /// Connects to the candidate that answers first.
+    async fn connect_to_one(
+        &self,
+        host: &str,
+        candidates: AddressCandidates,
+        reach: Reach,
+    ) -> Result<TcpStream, DialError> {
+        let check = |address: IpAddr| self.check(address, reach);
         let raced = timeout(
             self.connect_timeout,
             race(candidates, check, &self.extra_attempts),
@@ -133,17 +151,38 @@ impl Dialer {
         })
     }
 
+    /// Returns the addresses of a host that the operator has configured, at most 32, in the order
+    /// in which they are tried. Any address is allowed. After the addresses of one family, those of
+    /// the other one have little time.
+    ///
+    /// # Errors
+    /// [`DialError`] of the lookup if there is none.
+    pub async fn configured_addresses(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<Vec<SocketAddr>, DialError> {
+        let mut candidates = self.candidates(host, port, None);
+        while !candidates.has_next() && candidates.receive().await.is_some() {}
+        let others = async { while candidates.receive().await.is_some() {} };
+        // Without the other family, the host is usable all the same.
+        timeout(OTHER_FAMILY_DELAY, others).await.ok();
+        let any = |_: IpAddr| AddressVerdict::Allowed;
+        let found: Vec<_> = std::iter::from_fn(|| candidates.take_next(any)).collect();
+        match candidates.failure() {
+            _ if !found.is_empty() => Ok(found),
+            NoCandidate::Lookup(error) => Err(DialError::from_lookup(host, error)),
+            NoCandidate::Forbidden => Err(DialError::Forbidden(host.to_owned())),
+        }
+    }
+
     /// Returns whether all addresses of the target's host are known within `wait`, and allowed.
     ///
     /// A client that is redirected to the host chooses one of them itself.
     pub async fn is_known_allowed(&self, admitted: &Admitted, wait: Duration) -> bool {
-        let host = admitted.target().host();
         let check = |address: IpAddr| self.check(address, Reach::Policy);
-        if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return check(address) == AddressVerdict::Allowed;
-        }
-        let lookup = self.resolver.look_up(host, admitted.client());
-        let mut candidates = AddressCandidates::of_lookup(lookup, 0);
+        let (host, port) = (admitted.target().host(), admitted.target().port());
+        let mut candidates = self.candidates(host, port, admitted.client());
         let all_known = timeout(wait, async {
             while candidates.receive().await.is_some() {}
         });

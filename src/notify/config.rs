@@ -7,8 +7,9 @@ use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
-use super::mail::{self, Mail};
-use super::webhook::Webhook;
+use super::mail::{Envelope, Mail, MailServer, mail_server};
+use super::webhook::{Webhook, WebhookTarget};
+use crate::dial::Dialer;
 use crate::model::{ConfigError, Secret};
 
 /// Configuration section `[notify]`.
@@ -36,17 +37,29 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] if a key is missing, or its value or file is invalid.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.channels("").map(drop)
+        self.webhook()?;
+        self.mail().map(drop)
     }
 
     /// Creates the configured notification channels. Notifications contain the name `instance`.
-    pub(super) fn channels(&self, instance: &str) -> Result<Vec<Channel>, ConfigError> {
-        let webhook = self.webhook(instance)?.map(Channel::Webhook);
-        let mail = self.mail(instance)?.map(Channel::Mail);
-        Ok(webhook.into_iter().chain(mail).collect())
+    pub(super) fn channels(
+        &self,
+        instance: &str,
+        dialer: &Dialer,
+    ) -> Result<Vec<Channel>, ConfigError> {
+        let mut channels = Vec::new();
+        if let Some(target) = self.webhook()? {
+            let webhook = Webhook::new(target, instance, dialer)?;
+            channels.push(Channel::Webhook(webhook));
+        }
+        if let Some((server, envelope)) = self.mail()? {
+            let mail = Mail::new(server, envelope, instance, dialer);
+            channels.push(Channel::Mail(mail));
+        }
+        Ok(channels)
     }
 
-    fn webhook(&self, instance: &str) -> Result<Option<Webhook>, ConfigError> {
+    fn webhook(&self) -> Result<Option<WebhookTarget>, ConfigError> {
         let url = self
             .webhook_url
             .or_from_file("notify.webhook_url", &self.webhook_url_file)?;
@@ -60,10 +73,10 @@ impl Config {
                 Err(invalid("webhook_secret", &"needs notify.webhook_url"))
             };
         }
-        Webhook::new(&url, secret, instance).map(Some)
+        WebhookTarget::new(&url, secret).map(Some)
     }
 
-    fn mail(&self, instance: &str) -> Result<Option<Mail>, ConfigError> {
+    fn mail(&self) -> Result<Option<(MailServer, Envelope)>, ConfigError> {
         let url = self
             .smtp_url
             .or_from_file("notify.smtp_url", &self.smtp_url_file)?;
@@ -92,8 +105,8 @@ impl Config {
             .iter()
             .map(|address| mailbox("mail_to", address))
             .collect::<Result<_, _>>()?;
-        let transport = mail::transport(&url).map_err(|reason| invalid("smtp_url", &reason))?;
-        Ok(Some(Mail::new(transport, from, to, instance)))
+        let server = mail_server(&url).map_err(|reason| invalid("smtp_url", &reason))?;
+        Ok(Some((server, Envelope { from, to })))
     }
 }
 

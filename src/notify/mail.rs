@@ -1,6 +1,8 @@
-//! Mail channel: one plain-text mail for each notification.
+//! Mail channel: one plain-text mail for each notification. This file must not know when a
+//! notification is sent. The main type is [`Mail`].
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
@@ -12,9 +14,10 @@ use url::{Host, Url};
 
 use super::delivery::{ATTEMPT_TIMEOUT, DeliveryError};
 use super::incident::{Notification, NotificationKind, date};
+use crate::dial::Dialer;
 use crate::model::Secret;
 
-/// Error returned when the transport cannot be created.
+/// Error returned when the URL of the mail server is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     #[error(
@@ -32,11 +35,28 @@ const SUBMISSIONS_PORT: u16 = 465;
 
 type Transport = AsyncSmtpTransport<Tokio1Executor>;
 
+/// Maximum number of addresses of the mail server that one attempt tries. They share its time.
+const MAX_ADDRESSES: usize = 3;
+
+/// Mail server of the configuration.
+pub struct MailServer {
+    host: String,
+    port: u16,
+    tls: Tls,
+    credentials: Option<Credentials>,
+}
+
+/// Sender and recipients of all mails.
+pub struct Envelope {
+    pub from: Mailbox,
+    pub to: Vec<Mailbox>,
+}
+
 pub struct Mail {
-    transport: Transport,
-    from: Mailbox,
-    to: Vec<Mailbox>,
+    server: MailServer,
+    envelope: Envelope,
     instance: String,
+    dialer: Dialer,
 }
 
 /// Header that asks receivers not to send automatic replies (RFC 3834, section 5).
@@ -58,12 +78,13 @@ impl Header for AutoSubmitted {
 }
 
 impl Mail {
-    pub fn new(transport: Transport, from: Mailbox, to: Vec<Mailbox>, instance: &str) -> Self {
+    /// Creates the channel. The operator chose the server, so any address is allowed.
+    pub fn new(server: MailServer, envelope: Envelope, instance: &str, dialer: &Dialer) -> Self {
         Self {
-            transport,
-            from,
-            to,
+            server,
+            envelope,
             instance: instance.to_owned(),
+            dialer: dialer.clone(),
         }
     }
 
@@ -71,18 +92,35 @@ impl Mail {
         let message = self
             .message(notification)
             .map_err(|error| DeliveryError::Permanent(error.to_string()))?;
-        match self.transport.send(message).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_permanent() => Err(DeliveryError::Permanent(error.to_string())),
-            Err(error) => Err(DeliveryError::Transient(error.to_string())),
+        let MailServer { host, port, .. } = &self.server;
+        let found = self.dialer.configured_addresses(host, *port).await;
+        let found = found.map_err(|error| DeliveryError::Transient(error.to_string()))?;
+        let addresses = &found[..found.len().min(MAX_ADDRESSES)];
+        let mut last = DeliveryError::Transient("the mail server has no address".to_owned());
+        for address in addresses {
+            let transport = self.server.transport(*address, addresses.len());
+            match transport.send(message.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_permanent() => {
+                    return Err(DeliveryError::Permanent(error.to_string()));
+                }
+                Err(error) => {
+                    let has_answered = error.is_response() || error.is_transient();
+                    last = DeliveryError::Transient(error.to_string());
+                    if has_answered {
+                        break;
+                    }
+                }
+            }
         }
+        Err(last)
     }
 
     fn message(&self, notification: &Notification) -> Result<Message, lettre::error::Error> {
         let mut builder = Message::builder()
-            .from(self.from.clone())
+            .from(self.envelope.from.clone())
             .subject(self.subject(notification));
-        for to in &self.to {
+        for to in &self.envelope.to {
             builder = builder.to(to.clone());
         }
         builder
@@ -134,14 +172,30 @@ impl Mail {
     }
 }
 
-/// Creates the transport for a server URL.
+impl MailServer {
+    /// Returns a transport to one of the `count` addresses that share the time of an attempt. The
+    /// certificate must be that of the host.
+    fn transport(&self, address: SocketAddr, count: usize) -> Transport {
+        let share = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let mut builder = Transport::builder_dangerous(address.ip().to_string())
+            .port(address.port())
+            .tls(self.tls.clone())
+            .timeout(Some(ATTEMPT_TIMEOUT / share));
+        if let Some(credentials) = &self.credentials {
+            builder = builder.credentials(credentials.clone());
+        }
+        builder.build()
+    }
+}
+
+/// Reads the URL of a mail server.
 ///
 /// With `smtp`, Millpond uses STARTTLS if the server offers it, and requires it if the URL has a
 /// user. `?tls=none` disables TLS, for a server on the same host or network.
 ///
 /// # Errors
 /// [`TransportError`], without the URL, which may contain a password.
-pub fn transport(url: &Secret) -> Result<Transport, TransportError> {
+pub fn mail_server(url: &Secret) -> Result<MailServer, TransportError> {
     let url = Url::parse(url.expose()).map_err(|_| TransportError::Url)?;
     let host = match url.host().ok_or(TransportError::Url)? {
         Host::Domain(name) => name.to_owned(),
@@ -165,14 +219,16 @@ pub fn transport(url: &Secret) -> Result<Transport, TransportError> {
             .map(String::from)
             .map_err(|_| TransportError::Url)
     };
-    let mut builder = Transport::builder_dangerous(host.clone());
-    builder = builder
-        .port(url.port().unwrap_or(port))
-        .tls(tls)
-        .timeout(Some(ATTEMPT_TIMEOUT));
-    if has_user {
+    let credentials = if has_user {
         let password = decoded(url.password().unwrap_or_default())?;
-        builder = builder.credentials(Credentials::new(decoded(url.username())?, password));
-    }
-    Ok(builder.build())
+        Some(Credentials::new(decoded(url.username())?, password))
+    } else {
+        None
+    };
+    Ok(MailServer {
+        port: url.port().unwrap_or(port),
+        host,
+        tls,
+        credentials,
+    })
 }

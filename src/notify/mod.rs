@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use incident::Incident;
 
-use crate::model::{ConfigError, Event, EventSink};
+use crate::dial::Dialer;
+use crate::model::{ConfigError, Event};
 use channel::ChannelQueue;
 use incident::{IncidentState, Notification, Severity};
 use incident_tracker::IncidentTracker;
@@ -90,13 +91,19 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Subscribes to `events` and starts the tasks. Notifications contain the name `instance`.
+    /// Starts the tasks, which handle `events`. Notifications contain the name `instance`. `dialer`
+    /// looks up the names of the servers.
     ///
     /// # Errors
     /// [`ConfigError`] for the first invalid value.
-    pub fn start(config: &Config, instance: &str, events: &EventSink) -> Result<Self, ConfigError> {
+    pub fn start(
+        config: &Config,
+        instance: &str,
+        events: Receiver<Arc<Event>>,
+        dialer: &Dialer,
+    ) -> Result<Self, ConfigError> {
         let (queues, channels) = config
-            .channels(instance)?
+            .channels(instance, dialer)?
             .into_iter()
             .map(ChannelQueue::open)
             .unzip();
@@ -106,7 +113,7 @@ impl Notifier {
             incidents: incidents.clone(),
             queues,
         };
-        let listener = tokio::spawn(listener.listen(events.subscribe(), stop.clone()));
+        let listener = tokio::spawn(listener.listen(events, stop.clone()));
         Ok(Self {
             incidents,
             stop,
@@ -217,7 +224,7 @@ fn log_lost_events(lost: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cause, Target};
+    use crate::model::{Cause, EventSink, Target};
 
     #[tokio::test]
     async fn lost_events_do_not_stop_listener() {

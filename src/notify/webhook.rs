@@ -1,8 +1,11 @@
-//! Webhook channel: one signed POST with JSON for each notification.
+//! Webhook channel: one signed POST with JSON for each notification. This file must not know when
+//! a notification is sent. The main type is [`Webhook`].
 
+use std::error::Error;
 use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
@@ -11,6 +14,7 @@ use sha2::Sha256;
 
 use super::delivery::{ATTEMPT_TIMEOUT, DeliveryError};
 use super::incident::{Notification, date};
+use crate::dial::Dialer;
 use crate::model::{ConfigError, Secret, root_cause};
 
 /// Time of the request, in seconds since 1970. The signature covers it, which prevents replays.
@@ -19,29 +23,61 @@ const TIMESTAMP: &str = "X-Millpond-Timestamp";
 /// Signature: `sha256=` and the hexadecimal HMAC-SHA256 of the timestamp, a full stop and the body.
 const SIGNATURE: &str = "X-Millpond-Signature";
 
-pub struct Webhook {
-    client: Client,
+/// Webhook of the configuration.
+pub struct WebhookTarget {
     url: Url,
     /// If empty, requests are not signed.
     secret: Secret,
+}
+
+impl WebhookTarget {
+    /// # Errors
+    /// [`ConfigError`] without the URL, which may contain a secret.
+    pub fn new(url: &Secret, secret: Secret) -> Result<Self, ConfigError> {
+        let url = Url::parse(url.expose())
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| invalid("must be like \"https://alerts.example.org/hook\""))?;
+        Ok(Self { url, secret })
+    }
+}
+
+/// Looks up the name of the webhook's host within the bounds of all lookups.
+struct WebhookResolver(Dialer);
+
+impl Resolve for WebhookResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (dialer, host) = (self.0.clone(), name.as_str().to_owned());
+        Box::pin(async move {
+            // The client takes the port from the URL.
+            let addresses = dialer.configured_addresses(&host, 0).await?;
+            Ok::<Addrs, Box<dyn Error + Send + Sync>>(Box::new(addresses.into_iter()))
+        })
+    }
+}
+
+pub struct Webhook {
+    client: Client,
+    target: WebhookTarget,
     instance: String,
 }
 
 impl Webhook {
-    /// Creates the channel for a URL.
+    /// Creates the channel.
     ///
     /// The operator chose the server, so any address is allowed. Redirects are not followed,
     /// because the operator did not choose their targets.
     ///
     /// # Errors
-    /// [`ConfigError`] without the URL, which may contain a secret.
-    pub fn new(url: &Secret, secret: Secret, instance: &str) -> Result<Self, ConfigError> {
-        let url = Url::parse(url.expose())
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"));
-        let url = url.ok_or_else(|| invalid("must be like \"https://alerts.example.org/hook\""))?;
+    /// [`ConfigError`] if TLS is unavailable.
+    pub fn new(
+        target: WebhookTarget,
+        instance: &str,
+        dialer: &Dialer,
+    ) -> Result<Self, ConfigError> {
         let client = Client::builder()
             .no_proxy()
+            .dns_resolver(WebhookResolver(dialer.clone()))
             .redirect(Policy::none())
             .timeout(ATTEMPT_TIMEOUT);
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
@@ -51,8 +87,7 @@ impl Webhook {
         })?;
         Ok(Self {
             client,
-            url,
-            secret,
+            target,
             instance: instance.to_owned(),
         })
     }
@@ -66,11 +101,12 @@ impl Webhook {
             .to_string();
         let mut request = self
             .client
-            .post(self.url.clone())
+            .post(self.target.url.clone())
             .header(CONTENT_TYPE, "application/json");
-        if !self.secret.is_empty() {
+        let secret = &self.target.secret;
+        if !secret.is_empty() {
             request = request
-                .header(SIGNATURE, sign(&self.secret, &now, &body))
+                .header(SIGNATURE, sign(secret, &now, &body))
                 .header(TIMESTAMP, now);
         }
         let response = request

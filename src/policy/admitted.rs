@@ -240,8 +240,8 @@ impl AdmittedTunnel {
 
     /// Returns the network of the client that requested the tunnel.
     #[must_use]
-    pub fn client(&self) -> Option<ClientNet> {
-        Some(self.client)
+    pub fn client(&self) -> ClientNet {
+        self.client
     }
 
     /// Returns the IP address, if the host is one.

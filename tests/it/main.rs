@@ -82,6 +82,7 @@ mod nginx_trust;
 mod notify;
 mod notify_config;
 mod notify_mail;
+mod notify_names;
 mod notify_webhook;
 mod observation_races;
 mod origin;

@@ -115,16 +115,11 @@ impl LookupTable {
         }
     }
 
-    /// Counts the lookups in progress of each client.
+    /// Counts the lookups of each client. The caller has removed those that have ended.
     fn counts(&self) -> HashMap<Asker, usize> {
         let mut counts = HashMap::new();
-        for running in self.running.values() {
-            if running.in_progress().is_none() {
-                continue;
-            }
-            for asker in &running.askers {
-                *counts.entry(*asker).or_default() += 1;
-            }
+        for asker in self.running.values().flat_map(|running| &running.askers) {
+            *counts.entry(*asker).or_default() += 1;
         }
         counts
     }

@@ -23,9 +23,10 @@ pub struct NodeName {
 impl NodeName {
     /// Returns the name of a node. The configuration admits only bytes of a token in `name`.
     pub fn new(name: String) -> Self {
+        let via = |version: HttpVersion| header_value(format!("{} {name}", version.as_str()));
         Self {
-            via_1_0: header_value(format!("1.0 {name}")),
-            via_1_1: header_value(format!("1.1 {name}")),
+            via_1_0: via(HttpVersion::Http10),
+            via_1_1: via(HttpVersion::Http11),
             hit: header_value(format!("{name}; {}", CacheStatus::Hit)),
             redirect: header_value(format!("{name}; {}", CacheStatus::Redirect)),
             name,

@@ -75,6 +75,9 @@ pub struct Body {
     window_bytes: u64,
     /// Counts of the host. `None` before the response is complete.
     counts: Option<Arc<HostCounts>>,
+    /// Small chunks that were received and not returned yet. They survive a caller that drops the
+    /// future of [`Body::next`].
+    gathered: BytesMut,
     /// Result that came after gathered chunks, and follows them.
     following: Option<Result<Option<Bytes>, OriginError>>,
 }
@@ -88,6 +91,7 @@ impl Body {
             waited: Duration::ZERO,
             window_bytes: 0,
             counts: None,
+            gathered: BytesMut::new(),
             following: None,
         }
     }
@@ -106,47 +110,50 @@ impl Body {
         matches!(self.stream, BodyStream::Http(_))
     }
 
-    /// Returns the next bytes, or `None` at the end.
+    /// Returns the next bytes, or `None` at the end. If the caller drops the future, no byte is
+    /// lost.
     ///
     /// # Errors
     /// [`OriginError::Unreachable`] if the origin sends nothing for the idle timeout, sends slower
     /// than the minimum speed, or ends the body before its stated length or its last chunk.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
-        if let Some(following) = self.following.take() {
-            return following;
-        }
-        match self.receive().await? {
-            Some(chunk)
-                if chunk.len() < SMALL_CHUNK_BYTES && self.stream.may_be_in_small_chunks() =>
-            {
-                Ok(Some(self.gather(chunk).await))
+        if self.gathered.is_empty() {
+            if let Some(following) = self.following.take() {
+                return following;
             }
-            chunk => Ok(chunk),
+            match self.receive().await? {
+                Some(chunk)
+                    if chunk.len() < SMALL_CHUNK_BYTES && self.stream.may_be_in_small_chunks() =>
+                {
+                    self.gathered.extend_from_slice(&chunk);
+                }
+                chunk => return Ok(chunk),
+            }
         }
+        self.gather().await;
+        Ok(Some(self.gathered.split().freeze()))
     }
 
     /// Adds the chunks that follow a small one within [`GATHER_TIME`].
-    async fn gather(&mut self, first: Bytes) -> Bytes {
-        let mut gathered = BytesMut::from(first);
+    async fn gather(&mut self) {
         let until = tokio::time::Instant::now() + GATHER_TIME;
-        while gathered.len() < GATHERED_CHUNK_BYTES && self.stream.may_be_in_small_chunks() {
+        while self.following.is_none()
+            && self.gathered.len() < GATHERED_CHUNK_BYTES
+            && self.stream.may_be_in_small_chunks()
+        {
             let waiting_since = Instant::now();
             // Nothing is lost if the time passes, because a chunk is taken only when it is there.
             match timeout_at(until, self.receive()).await {
                 Ok(Ok(Some(chunk))) if chunk.len() < GATHERED_CHUNK_BYTES => {
-                    gathered.extend_from_slice(&chunk);
+                    self.gathered.extend_from_slice(&chunk);
                 }
-                Ok(following) => {
-                    self.following = Some(following);
-                    break;
-                }
+                Ok(following) => self.following = Some(following),
                 Err(_) => {
                     self.waited += waiting_since.elapsed();
                     break;
                 }
             }
         }
-        gathered.freeze()
     }
 
     /// Receives the next chunk from the origin.

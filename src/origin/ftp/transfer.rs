@@ -25,6 +25,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Transfer {
     /// `None` after the end.
     connections: Option<(Session, DataStream)>,
+    /// Whether the end of the body was checked.
+    is_complete: bool,
     /// Number of bytes still to come, if the server stated the size.
     remaining_bytes: Option<u64>,
     extent: Extent,
@@ -63,6 +65,7 @@ impl Transfer {
     ) -> Self {
         Self {
             connections: Some(connections),
+            is_complete: false,
             remaining_bytes,
             extent,
             slot,
@@ -79,11 +82,14 @@ impl Transfer {
     /// [`OriginError::InvalidResponse`] if the server sends more bytes than it stated.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         let Some((_, data)) = &mut self.connections else {
-            return Ok(None);
+            // The end was not checked if it has failed, or if its future was dropped.
+            let end = self.is_complete.then_some(None);
+            return end.ok_or_else(|| ConnectionFault::Truncated.into());
         };
         let is_part = matches!(self.extent, Extent::Part);
         if is_part && self.remaining_bytes == Some(0) {
             self.connections = None;
+            self.is_complete = true;
             return Ok(None);
         }
         let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
@@ -123,6 +129,7 @@ impl Transfer {
             }
             (Some(0), _) => {
                 tokio::spawn(finish(session, data, std::mem::take(&mut self.slot)));
+                self.is_complete = true;
                 return Ok(None);
             }
             // Only the server's final reply shows whether the file is complete.
@@ -132,6 +139,7 @@ impl Transfer {
         if let Some(return_to) = self.slot.return_to.take() {
             return_to.put(session);
         }
+        self.is_complete = true;
         Ok(None)
     }
 }

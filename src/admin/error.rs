@@ -12,6 +12,9 @@ pub enum AdminError {
     /// The operator must send a token.
     #[error("this needs {0}, as in Authorization: Bearer <token>")]
     Unauthorized(Needed),
+    /// The operator must send another token.
+    #[error("the token is neither the operator token nor a reader token")]
+    WrongToken,
     /// The client has sent wrong tokens. It may try again after a second.
     #[error("too many wrong tokens from your address; retry later")]
     TooManyWrongTokens,
@@ -36,7 +39,10 @@ pub enum AdminError {
     #[error("{0}")]
     InvalidUpload(String),
     /// The operator must import another file, or force the import.
-    #[error("the file does not begin as its name promises; force imports it all the same")]
+    #[error(
+        "the file does not begin as its name promises; --force, or force=true at the API, imports \
+         it all the same"
+    )]
     WrongFileType,
     /// The operator must add a rule that makes the target cacheable.
     #[error(

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::error::{AdminError, Needed};
+use super::error::AdminError;
 use super::import::{ImportUpload, KindCheck, UploadBounds, stage_upload};
 use super::storage_error::storage_error;
 use super::token::{ListReader, Operator, Permission, Tokens};
@@ -73,7 +73,7 @@ impl AdminService {
     /// Returns what the token of a request permits.
     ///
     /// # Errors
-    /// [`AdminError::Unauthorized`] for a wrong token, [`AdminError::TooManyWrongTokens`] after
+    /// [`AdminError::WrongToken`], or [`AdminError::TooManyWrongTokens`] after
     /// several.
     pub fn authorize(&self, client: IpAddr, token: Option<&str>) -> Result<Permission, AdminError> {
         let Some(token) = token else {
@@ -83,7 +83,7 @@ impl AdminService {
         let permission = self
             .wrong_tokens
             .bound(client, || tokens.authorize(token))?;
-        permission.ok_or(AdminError::Unauthorized(Needed::ReaderToken))
+        permission.ok_or(AdminError::WrongToken)
     }
 
     /// Returns all records of a target with their status, those that answer first.

@@ -78,7 +78,9 @@ pub fn render_admin_error(
 ) -> RenderedResponse {
     let error_status = match error {
         AdminError::Request(error) => return render_error(error, endpoint, context),
-        AdminError::Unauthorized(_) => own_error(StatusCode::UNAUTHORIZED, "unauthorized"),
+        AdminError::Unauthorized(_) | AdminError::WrongToken => {
+            own_error(StatusCode::UNAUTHORIZED, "unauthorized")
+        }
         AdminError::TooManyWrongTokens => own_error(StatusCode::TOO_MANY_REQUESTS, "wrong-tokens"),
         AdminError::UnknownHost => own_error(StatusCode::MISDIRECTED_REQUEST, "unknown-host"),
         AdminError::MethodNotAllowed(_) => own_error(StatusCode::METHOD_NOT_ALLOWED, "bad-method"),
@@ -96,7 +98,9 @@ pub fn render_admin_error(
     builder.insert_header(("Proxy-Status", proxy_status));
     match error {
         AdminError::MethodNotAllowed(allowed) => drop(builder.insert_header((ALLOW, *allowed))),
-        AdminError::Unauthorized(_) => drop(builder.insert_header((WWW_AUTHENTICATE, "Bearer"))),
+        AdminError::Unauthorized(_) | AdminError::WrongToken => {
+            builder.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
         AdminError::TooManyWrongTokens => drop(builder.insert_header((RETRY_AFTER, "1"))),
         AdminError::NotFound(_)
         | AdminError::UnknownHost

@@ -68,7 +68,8 @@ async fn ensure(
     }
     if AnswerHead::of(&response).route == Route::PastCache {
         return Err(Failure::failed(
-            "the gateway passes this URL through and does not store it",
+            "the gateway passes this URL through and does not store it; millpond explain and \
+             millpond incidents show why",
         ));
     }
     let head = AnswerHead::of(&response);

@@ -81,7 +81,15 @@ impl Failure {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
-        Self::failed(root_cause(&error.without_url()))
+        let gateway = error.url().map(|url| url.origin().ascii_serialization());
+        let gateway = gateway.filter(|_| error.is_connect());
+        let cause = root_cause(&error.without_url());
+        Self::failed(match gateway {
+            Some(gateway) => format!(
+                "cannot connect to the gateway {gateway}: {cause}; check --gateway and MILLPOND_URL"
+            ),
+            None => cause,
+        })
     }
 }
 

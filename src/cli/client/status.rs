@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::api_client::{ApiClient, GatewayArgs};
 use super::failure::Failure;
-use super::table::{size_of, text};
+use super::table::{counted, size_of, text};
 use crate::cli::exit::FailureCode;
 use crate::cli::output::{Colour, OutputForm, paint, print_line};
 
@@ -78,8 +78,9 @@ fn lines_of(stats: &Value) -> Vec<String> {
         ));
     }
     lines.push(format!(
-        "incidents  {} alerts and {} notices are open",
-        incidents["alerts"], incidents["notices"]
+        "incidents  {} and {} open",
+        counted(&incidents["alerts"], "alert"),
+        counted(&incidents["notices"], "notice")
     ));
     lines
 }

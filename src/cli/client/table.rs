@@ -60,6 +60,13 @@ pub fn size_of(value: &Value) -> String {
     size(value.as_u64().unwrap_or_default())
 }
 
+/// Returns a JSON number with a noun, such as `1 pin` and `2 pins`.
+pub fn counted(number: &Value, noun: &str) -> String {
+    let number = number.as_u64().unwrap_or_default();
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 /// Returns the text of a JSON string, or nothing.
 pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::api_client::{ApiClient, GatewayArgs, show};
 use super::failure::Failure;
-use super::table::text;
+use super::table::{counted, text};
 use crate::cli::exit::FailureCode;
 use crate::cli::output::OutputForm;
 use crate::model::{FileUrl, Sha256};
@@ -94,7 +94,7 @@ impl UnpinTarget {
     pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
         let api = ApiClient::new(self.arguments, form)?;
         let unpinned = call_pins(&api, Method::DELETE, self.url.as_str(), self.sha256).await?;
-        let line = format!("{} pins were removed", unpinned["unpinned"]);
+        let line = format!("removed {}", counted(&unpinned["unpinned"], "pin"));
         show(&api, &unpinned, &line)
     }
 }

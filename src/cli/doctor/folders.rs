@@ -55,7 +55,11 @@ fn space_findings(config: &Config, file_system: &StatVfs) -> Vec<Finding> {
     let space = if free < config.cache.min_free {
         Finding::failed(
             "disk_space",
-            format!("{} are free, less than cache.min_free", whole_gib(free)),
+            format!(
+                "{} MiB are free, less than cache.min_free ({})",
+                free.bytes >> 20,
+                config.cache.min_free
+            ),
             "free space, or lower cache.max_size",
         )
     } else if max_size > total {

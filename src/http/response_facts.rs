@@ -183,7 +183,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::OnlyIfCachedMiss => Outcome::Refused,
         RequestError::Origin(_)
         | RequestError::Mismatch { .. }
-        | RequestError::WrongFileType
+        | RequestError::WrongFileType(_)
         | RequestError::DeadlineExceeded
         | RequestError::Stopping
         | RequestError::Unavailable => Outcome::Error,

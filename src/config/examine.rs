@@ -66,14 +66,26 @@ pub fn examine(
     environment: impl IntoIterator<Item = (String, String)>,
     settings: &[String],
 ) -> Result<Vec<Setting>, Vec<ConfigLoadError>> {
-    let (mut table, lines, mut found) = match file {
-        None => (Table::new(), HashMap::new(), Vec::new()),
-        Some(path) => {
-            let text = layers::read_text(path).map_err(|error| vec![error])?;
-            let (table, found) = mistakes::in_text(path, &text).map_err(|error| vec![error])?;
-            (table, line_numbers(&text), found)
-        }
+    let text = match file {
+        None => String::new(),
+        Some(path) => layers::read_text(path).map_err(|error| vec![error])?,
     };
+    examine_text(file, &text, environment, settings)
+}
+
+/// Examines a configuration as [`examine`] does, with `text` as that of the file.
+///
+/// # Errors
+/// As [`examine`].
+pub fn examine_text(
+    file: Option<&Path>,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+    settings: &[String],
+) -> Result<Vec<Setting>, Vec<ConfigLoadError>> {
+    let path = file.unwrap_or(Path::new(""));
+    let (mut table, mut found) = mistakes::in_text(path, text).map_err(|error| vec![error])?;
+    let lines = line_numbers(text);
     let in_file = table.clone();
     let overlays = layers::variables(environment).map(Ok);
     let overlays = overlays.chain(settings.iter().map(|flag| layers::parse_flag(flag)));

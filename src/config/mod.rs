@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigLoadError;
-pub use examine::{Setting, SettingSource, examine};
+pub use examine::{Setting, SettingSource, examine, examine_text};
 
 use crate::model::ConfigError;
 use crate::{admin, bucket, cache, dial, dns, fetch, gateway, http, limits, notify, policy};

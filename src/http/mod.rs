@@ -46,6 +46,7 @@ mod state;
 mod tunnel;
 mod usage_page;
 
+pub use api::Query;
 pub use config::ProxyConfig;
 pub use framing_error::{FramingError, MAX_FIELDS, MAX_HEAD_BYTES};
 pub use proxy_header::{ProxyHeaderError, read_proxy_header};

@@ -1,8 +1,11 @@
 use std::fmt;
 
-/// Error returned for an invalid configuration value. Its text is one line, `key: reason`.
+use super::sanitize::sanitize_line;
+
+/// Error returned for an invalid configuration value. Its text is one line, `key: reason`, without
+/// control characters of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {reason}")]
+#[error("{}: {}", sanitize_line(.key), sanitize_line(.reason))]
 pub struct ConfigError {
     /// Configuration key, such as `cache.max_size`, or the name of a section or a file.
     pub key: String,

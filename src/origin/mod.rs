@@ -35,6 +35,7 @@ pub use config::{Config, FtpTls};
 pub use error::{HostFault, OriginError, RequestFailed};
 pub use failure_kind::FailureKind;
 pub use fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
+pub use head_reader::{HeadFault, HeadReader, Requests};
 pub use request::{Method, OriginRequest, Resume};
 pub use response::{ReceivedResponse, Response, is_page_type};
 pub use tls::check_certificate_store;

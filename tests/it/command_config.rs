@@ -97,3 +97,28 @@ fn check_config_reports_all_mistakes() {
     assert_eq!(shown[0]["error"]["line"], 3, "{shown:?}");
     assert_eq!(shown[0]["error"]["key"], "max_size", "{shown:?}");
 }
+
+#[test]
+fn mistakes_have_no_control_characters() {
+    let folder = tempfile::tempdir().expect("a folder can be created");
+    for text in [
+        "[gateway]\nli\u{7f}sten = 1\n",
+        "[gateway]\n\"a\u{9}b\" = 1\n",
+        "[\"\\u001b[2J\"]\na = 1\n",
+        "[[rules]]\nhost = \"\\u001b[31mx y\"\n",
+        "[policy]\ndeny_hosts = [\"a\\nb\"]\n",
+        "[gateway]\nlisten = \"\\u0007\\r\\n\"\n",
+        "[policy]\nports = [\"\\u001b:1\"]\n",
+    ] {
+        fs::write(folder.path().join("a.toml"), text).expect("the folder is writable");
+        let run = millpond(folder.path(), &["check-config", "--config", "a.toml"]);
+        assert_eq!(run.code, Some(2), "{text:?}");
+        let is_plain = |line: &str| !line.is_empty() && !line.contains(char::is_control);
+        assert!(
+            run.stderr.lines().all(is_plain),
+            "{text:?}: {:?}",
+            run.stderr
+        );
+        assert_eq!(run.stderr.lines().count(), 1, "{text:?}: {:?}", run.stderr);
+    }
+}

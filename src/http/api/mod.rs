@@ -34,7 +34,7 @@ use crate::jobs::JobId;
 use crate::limits::PendingTransfer;
 use crate::model::Sha256;
 use crate::policy::Class;
-use query::Query;
+pub use query::Query;
 use response::{ApiResponse, json_response, with_location};
 
 /// Prefix of the paths that belong to the API.

@@ -9,6 +9,9 @@ use crate::origin::ProtocolFault;
 use crate::passthrough::OriginError;
 use crate::policy::{NotAdmitted, PolicyDenied};
 
+/// Maximum number of characters of an unknown method that an error text quotes.
+const MAX_QUOTED_METHOD: usize = 40;
+
 /// Error returned when a request for a target fails. Clients see the text, so it contains no local
 /// path and no secret.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -28,6 +31,9 @@ pub enum RequestError {
     /// The client must correct the URL.
     #[error(transparent)]
     PrefixedUrl(#[from] PrefixedUrlError),
+    /// The method has no known meaning.
+    #[error("{0:.MAX_QUOTED_METHOD$} is no registered method of HTTP")]
+    UnknownMethod(String),
     #[error("the method {0} is not supported here")]
     MethodNotSupported(String),
     #[error("{0}")]

@@ -50,6 +50,10 @@ pub fn status_of(error: &RequestError, endpoint: Endpoint) -> ErrorStatus {
         RequestError::HeadTooLarge(_) => bad_request(Code::REQUEST_HEADER_FIELDS_TOO_LARGE),
         RequestError::TargetTooLong(_) => bad_request(Code::URI_TOO_LONG),
         RequestError::ExpectationFailed => bad_request(Code::EXPECTATION_FAILED),
+        RequestError::UnknownMethod(_) => {
+            let (status, reason) = (Code::NOT_IMPLEMENTED, "Unknown Method");
+            (status, REQUEST_DENIED, "bad-method", reason)
+        }
         RequestError::MethodNotSupported(_) => {
             let (status, reason) = (Code::METHOD_NOT_ALLOWED, "Method Not Allowed");
             (status, REQUEST_DENIED, "bad-method", reason)

@@ -18,6 +18,8 @@ use super::request_head::{Expectation, HeadNotes, ScannedEnd};
 #[derive(Debug, Clone)]
 pub struct RequestScanner {
     stage: Stage,
+    /// The request is the first one of its connection.
+    is_first: bool,
     ended_head: Option<ScannedEnd>,
 }
 
@@ -36,15 +38,19 @@ impl Default for RequestScanner {
     fn default() -> Self {
         Self {
             stage: Stage::Head(ScannedHead::default()),
+            is_first: true,
             ended_head: None,
         }
     }
 }
 
 impl RequestScanner {
-    /// Starts with the next request.
+    /// Starts with the next request of the connection.
     pub fn restart(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            is_first: false,
+            ..Self::default()
+        };
     }
 
     /// Whether the end of the head has not been reached yet.
@@ -72,6 +78,10 @@ impl RequestScanner {
     /// # Errors
     /// [`FramingError`]; every later call returns it again.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<usize, FramingError> {
+        if self.is_first && self.is_in_head() && bytes.first() == Some(&TLS_HANDSHAKE) {
+            let cause = "the client speaks TLS, and this port speaks plain HTTP";
+            return Err(FramingError::Malformed(cause));
+        }
         let mut taken = 0;
         loop {
             let (count, next) = match self.stage {
@@ -129,10 +139,6 @@ impl ScannedHead {
     /// Returns where the head ends and what follows it. `bytes` begin with those of the previous
     /// call.
     fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Stage)>, FramingError> {
-        if bytes.first() == Some(&TLS_HANDSHAKE) {
-            let cause = "the client speaks TLS, and this port speaks plain HTTP";
-            return Err(FramingError::Malformed(cause));
-        }
         let limit = bytes.len().min(MAX_HEAD_BYTES);
         loop {
             let text = bytes[self.read_bytes..limit]
@@ -179,7 +185,6 @@ fn check_line_end(bytes: &[u8]) -> Result<(), FramingError> {
         [b'\r', b'\n', ..] => return Ok(()),
         [b'\r', ..] => "the head contains a bare CR",
         [b'\n', ..] => "a line of the head ends with a bare LF",
-        [TLS_HANDSHAKE, ..] => "the client speaks TLS, and this port speaks plain HTTP",
         _ => "the head contains a control character",
     }))
 }

@@ -14,12 +14,14 @@ use super::client_info::{Port, RequestOrigin, client_address};
 use super::connection::ConnectionState;
 use super::framing_error::FramingError;
 use super::gateway_endpoint;
+use super::methods::is_registered;
 use super::proxy_endpoint::{self, ProxyRequest};
 use super::request_guard::RequestGuard;
 use super::request_head::Expectation;
 use super::responder::Responder;
 use super::state::HttpService;
 use crate::gateway::{Endpoint, RequestError};
+use crate::limits::TransferKind;
 use crate::metrics::RequestEndpoint;
 use crate::model::Target;
 
@@ -58,6 +60,9 @@ pub async fn serve(
             let error = RequestError::ExpectationFailed;
             reject(port, &error, &request, &service, guard)
         }
+        _ if !is_registered(request.method().as_str()) => {
+            reject_unknown_method(port, &request, &service, guard)
+        }
         Port::Gateway => {
             let origin = RequestOrigin::from_gateway_port(&request, &service.settings.load());
             gateway_endpoint::serve(&request, payload, &service, origin, guard).await
@@ -84,6 +89,21 @@ pub async fn serve(
     }
     state.begin_response();
     response
+}
+
+/// Rejects a request with a method that is not registered. It counts as one of its client, and a
+/// denied client learns nothing else.
+fn reject_unknown_method(
+    port: Port,
+    request: &HttpRequest,
+    service: &HttpService,
+    guard: RequestGuard,
+) -> HttpResponse {
+    let client = client_address(port, request, &service.settings.load());
+    let admitted = service.gateway.admit_client(client, TransferKind::Download);
+    let unknown = RequestError::UnknownMethod(request.method().to_string());
+    let error = admitted.err().unwrap_or(unknown);
+    reject(port, &error, request, service, guard)
 }
 
 fn reject(

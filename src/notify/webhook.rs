@@ -15,7 +15,7 @@ use sha2::Sha256;
 use super::delivery::{ATTEMPT_TIMEOUT, DeliveryError};
 use super::incident::{Notification, date};
 use crate::dial::Dialer;
-use crate::model::{ConfigError, Secret, root_cause};
+use crate::model::{ConfigError, Scheme, Secret, root_cause};
 
 /// Time of the request, in seconds since 1970. The signature covers it, which prevents replays.
 const TIMESTAMP: &str = "X-Millpond-Timestamp";
@@ -34,9 +34,7 @@ impl WebhookTarget {
     /// # Errors
     /// [`ConfigError`] without the URL, which may contain a secret.
     pub fn new(url: &Secret, secret: Secret) -> Result<Self, ConfigError> {
-        let url = Url::parse(url.expose())
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = Url::parse(url.expose()).ok().filter(is_web_url);
         let url = url.ok_or_else(|| invalid("must be like \"https://alerts.example.org/hook\""))?;
         Ok(Self { url, secret })
     }
@@ -60,6 +58,15 @@ pub struct Webhook {
     client: Client,
     target: WebhookTarget,
     instance: String,
+}
+
+/// Returns whether a URL is one of http or https, at a port that no other scheme owns.
+fn is_web_url(url: &Url) -> bool {
+    let scheme = Scheme::parse(url.scheme()).filter(|scheme| *scheme != Scheme::Ftp);
+    let owner = url
+        .port_or_known_default()
+        .and_then(Scheme::from_default_port);
+    scheme.is_some() && (owner.is_none() || owner == scheme)
 }
 
 impl Webhook {

@@ -127,6 +127,32 @@ fn lacks_family(error: &io::Error) -> bool {
     )
 }
 
+/// Returns the address that a packet to `address` may reach: the IPv4 address inside an IPv6
+/// address, or else the address itself.
+pub fn reached_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => embedded_ipv4(address).map_or(address.into(), IpAddr::V4),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// Returns whether clouds serve metadata at an address, in any of its spellings.
+pub fn is_metadata(address: IpAddr) -> bool {
+    match reached_address(address) {
+        IpAddr::V4(address) => METADATA_V4.contains(&address),
+        IpAddr::V6(address) => METADATA_V6.contains(&address),
+    }
+}
+
+/// Returns whether one of the networks is this address alone.
+pub fn is_listed_alone(address: IpAddr, networks: &[IpNet]) -> bool {
+    let is_alone = |net: &&IpNet| net.prefix_len() == net.max_prefix_len();
+    networks
+        .iter()
+        .filter(is_alone)
+        .any(|net| net.addr() == address)
+}
+
 /// Returns whether one of the networks contains `address`.
 pub fn is_in_networks(address: IpAddr, networks: &[IpNet]) -> bool {
     networks.iter().any(|network| network.contains(&address))
@@ -230,6 +256,52 @@ mod tests {
             assert!(public(address), "{address}");
         }
     }
+    #[test]
+    fn embedded_address_is_the_reached_one() {
+        for (text, reached) in [
+            ("64:ff9b::102:304", "1.2.3.4"),
+            ("2002:102:304::9", "1.2.3.4"),
+            ("::ffff:1.2.3.4", "1.2.3.4"),
+            ("1.2.3.4", "1.2.3.4"),
+            ("2606:4700::1", "2606:4700::1"),
+        ] {
+            let reached: IpAddr = reached.parse().unwrap();
+            assert_eq!(reached_address(text.parse().unwrap()), reached, "{text}");
+        }
+    }
+
+    #[test]
+    fn network_of_one_address_lists_it() {
+        let networks: Vec<IpNet> = ["10.0.0.0/8", "192.0.2.1/32", "fd00::1/128"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        for (text, is_listed) in [
+            ("192.0.2.1", true),
+            ("fd00::1", true),
+            ("10.0.0.0", false),
+            ("192.0.2.2", false),
+        ] {
+            let address = text.parse().unwrap();
+            assert_eq!(is_listed_alone(address, &networks), is_listed, "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_addresses_are_known_in_every_spelling() {
+        for (text, is_known) in [
+            ("169.254.169.254", true),
+            ("::ffff:169.254.169.254", true),
+            ("64:ff9b::a9fe:a9fe", true),
+            ("2002:a83f:8110::1", true),
+            ("fd00:ec2::254", true),
+            ("169.254.169.253", false),
+            ("fd00:ec2::255", false),
+        ] {
+            assert_eq!(is_metadata(text.parse().unwrap()), is_known, "{text}");
+        }
+    }
+
     #[test]
     fn only_own_addresses_are_own() {
         for (text, is_own) in [

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::origin_credentials::OriginCredentials;
-use crate::model::{ConfigError, Secret, Target};
+use crate::model::{ConfigError, Scheme, Secret, Target};
 
 /// Maximum number of parents. A fetch that fails asks all of them.
 const MAX_PARENTS: usize = 8;
@@ -23,6 +23,8 @@ pub struct Parent {
     /// Value of `Authorization`, for a server in front of the parent.
     pub authorization: Secret,
     pub authorization_file: PathBuf,
+    /// Whether a parent over http is asked without a digest on record.
+    pub trusted: bool,
 }
 
 /// Validated parent.
@@ -30,7 +32,18 @@ pub struct Parent {
 pub struct CompiledParent {
     /// Has no trailing slash.
     url: String,
+    port: u16,
+    trust: ParentTrust,
     pub credentials: Option<Arc<OriginCredentials>>,
+}
+
+/// Condition for the use of a parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ParentTrust {
+    /// TLS or the operator vouches for what the parent sends.
+    Always,
+    /// The network could change the bytes and their stated digest alike.
+    WithDigest,
 }
 
 impl CompiledParent {
@@ -45,11 +58,16 @@ impl CompiledParent {
 
     fn new(parent: &Parent) -> Result<Self, ConfigError> {
         let url = parent.url.trim_end_matches('/').to_owned();
-        let is_web = url.starts_with("http://") || url.starts_with("https://");
-        if !is_web || url.contains(['?', '#']) || Target::parse(&url).is_err() {
+        let target = Target::parse(&url).ok();
+        let target = target.filter(|target| {
+            let owner = Scheme::from_default_port(target.port());
+            let is_web = target.scheme() != Scheme::Ftp && !url.contains(['?', '#']);
+            is_web && owner.is_none_or(|owner| owner == target.scheme())
+        });
+        let target = target.ok_or_else(|| {
             let reason = "must be like \"https://sources.example.org\"";
-            return Err(ConfigError::new("parents.url", reason));
-        }
+            ConfigError::new("parents.url", reason)
+        })?;
         let credentials = OriginCredentials::new(
             "parents",
             &parent.headers,
@@ -57,9 +75,25 @@ impl CompiledParent {
             &parent.authorization_file,
         )?;
         Ok(Self {
+            port: target.port(),
+            trust: if target.scheme() == Scheme::Https || parent.trusted {
+                ParentTrust::Always
+            } else {
+                ParentTrust::WithDigest
+            },
             url,
             credentials: credentials.map(Arc::new),
         })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns whether the parent may be asked for a body. `digest_expected` says that its digest
+    /// is on record.
+    pub fn may_be_asked(&self, digest_expected: bool) -> bool {
+        digest_expected || self.trust == ParentTrust::Always
     }
 
     /// Returns the URL of a target at this parent. `None` if it is too long.

@@ -45,6 +45,13 @@ impl AllowedPort {
     }
 }
 
+/// Returns whether a port belongs to ftp alone: by default, or by the list of allowed ports.
+pub fn belongs_to_ftp(port: u16, allowed: &[AllowedPort]) -> bool {
+    let allows = |scheme| allowed.iter().any(|entry| entry.allows(scheme, port));
+    Scheme::from_default_port(port) == Some(Scheme::Ftp)
+        || allows(Scheme::Ftp) && !allows(Scheme::Http) && !allows(Scheme::Https)
+}
+
 impl FromStr for AllowedPort {
     type Err = ParsePortError;
 

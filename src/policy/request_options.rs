@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::origin_credentials::OriginCredentials;
-use crate::model::Secret;
+use crate::model::{Scheme, Secret};
 
 /// Error returned for an invalid egress route.
 ///
@@ -43,8 +43,10 @@ impl EgressRoute {
 /// Returns whether `url` is a valid URL of an HTTP proxy.
 #[must_use]
 pub fn is_proxy_url(url: &str) -> bool {
-    url.parse()
-        .is_ok_and(|url: Url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    url.parse().is_ok_and(|url: Url| {
+        let is_ftp_port = url.port().and_then(Scheme::from_default_port) == Some(Scheme::Ftp);
+        matches!(url.scheme(), "http" | "https") && url.has_host() && !is_ftp_port
+    })
 }
 
 /// Request options for one host. Unset options take the values of `[fetch]`.

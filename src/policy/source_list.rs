@@ -66,6 +66,10 @@ impl Policy {
             let Some(at_parent) = parent.target_of(target) else {
                 continue;
             };
+            if !parent.may_be_asked(digest_expected) {
+                tracing::debug!(%target, "parent skipped: http, not trusted, no digest on record");
+                continue;
+            }
             // The operator chose scheme and port. Denied hosts and addresses still apply.
             let allowed = rules
                 .check_denied_host(at_parent.host())

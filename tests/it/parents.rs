@@ -9,7 +9,7 @@ const PATH: &str = "/pub/x-1.0.tar.gz";
 /// Returns a gateway with a parent, which is simulated by an origin.
 fn child(origin: &Origin, parent: &Origin) -> Builder {
     let builder = Gateway::builder().origin(origin).relay().one_attempt();
-    builder.parent(&format!("url = {:?}", parent.url("/")))
+    builder.parent(&format!("url = {:?}\ntrusted = true", parent.url("/")))
 }
 
 /// Returns the request target that a parent gets for the target.
@@ -39,7 +39,7 @@ fn parent_serves_target_missing_at_origin() {
     // The parent's port is not in `policy.ports`, so clients cannot fetch from it.
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
     let gateway = builder
-        .parent(&format!("url = \"http://{address}\""))
+        .parent(&format!("url = \"http://{address}\"\ntrusted = true"))
         .start();
     gateway
         .assert_serves(&origin.url(PATH), &body)
@@ -166,9 +166,9 @@ fn mutual_parents_do_not_loop() {
         .one_attempt()
         .text("gateway.name", "second");
     let second = builder
-        .parent(&format!("url = \"http://{address}\""))
+        .parent(&format!("url = \"http://{address}\"\ntrusted = true"))
         .start();
-    let parent = format!("url = \"http://{}\"", second.addr());
+    let parent = format!("url = \"http://{}\"\ntrusted = true", second.addr());
     first.reload(|builder| builder.parent(&parent));
     eventually("the configuration is reloaded", || {
         first.log().text().contains("reloaded").then_some(())
@@ -198,7 +198,8 @@ fn parent_credentials_go_to_parent_only() {
     let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let body = archive(7, 5000);
     parent.serve(&asked_for(&origin), held(&body));
-    let fields = "headers = { X-Token = \"T0KEN\" }\nauthorization = \"Bearer S3CRET\"";
+    let fields =
+        "trusted = true\nheaders = { X-Token = \"T0KEN\" }\nauthorization = \"Bearer S3CRET\"";
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
     let gateway = builder
         .parent(&format!("url = {:?}\n{fields}", parent.url("")))

@@ -59,6 +59,38 @@ fn private_addresses_are_refused_at_every_endpoint() {
 }
 
 #[test]
+fn metadata_addresses_must_be_allowed_alone() {
+    let networks = "[\"169.254.0.0/16\", \"100.64.0.0/10\", \"168.63.0.0/16\", \"fc00::/7\", \
+                    \"::ffff:0:0/96\", \"64:ff9b::/96\", \"2002::/16\", \"192.0.0.0/24\"]";
+    let gateway = Gateway::builder()
+        .port(80)
+        .relay()
+        .set("policy.allow_networks", networks)
+        .start();
+    for host in [
+        "169.254.169.254",
+        "169.254.170.2",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "[fd00:ec2::254]",
+        "[fd00:ec2::23]",
+        "[fd20:ce::254]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[64:ff9b::a83f:8110]",
+        "[2002:a9fe:a9fe::1]",
+        "[2002:a83f:8110::]",
+    ] {
+        let url = format!("http://{host}{PATH}");
+        for request in [gateway.get(&url), gateway.proxied("GET", &url)] {
+            let answer = request.send();
+            answer.assert_problem(403);
+            assert_eq!(answer.head.reason, "Private Address Not Allowed", "{host}");
+        }
+    }
+}
+
+#[test]
 fn unusual_address_notations_are_refused() {
     let origin = Origin::start();
     origin.serve(PATH, Reply::file(&archive(1, 2000)));

@@ -293,7 +293,7 @@ fn stale_connection_to_parent_is_replaced() {
     let (origin, parent) = (Origin::start(), Origin::start_at("127.0.0.2"));
     let builder = Gateway::builder().origin(&origin).relay().one_attempt();
     let gateway = builder
-        .parent(&format!("url = {:?}", parent.url("/")))
+        .parent(&format!("url = {:?}\ntrusted = true", parent.url("/")))
         .start();
     let held = |body: &Body| Reply::ok(body).header("ETag", &format!("\"{}\"", sha256(body)));
     for (number, asked) in [1, 2].into_iter().enumerate() {

@@ -24,7 +24,9 @@ fn family(origin: &Origin, answer: &Body, other: &Body) -> (Gateway, Gateway) {
     origin.serve(PATH, Reply::status(503));
     let child = Gateway::builder().origin(origin).relay().one_attempt();
     let address = parent.addr();
-    let child = child.parent(&format!("url = \"http://{address}\"")).start();
+    let child = child
+        .parent(&format!("url = \"http://{address}\"\ntrusted = true"))
+        .start();
     (parent, child)
 }
 

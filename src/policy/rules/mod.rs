@@ -14,11 +14,14 @@ use percent_encoding::percent_decode_str;
 pub use matching_rule::MatchingRule;
 pub use rule::Rule;
 
-use super::addresses::{is_in_networks, is_own_address, is_public};
+use super::addresses::{
+    is_in_networks, is_listed_alone, is_metadata, is_own_address, is_public, reached_address,
+};
 use super::config::Config;
 use super::denied::PolicyDenied;
 use super::hosts::HostPattern;
 use super::parents::{CompiledParent, Parent};
+use super::ports::belongs_to_ftp;
 use crate::model::{ConfigError, FtpFile, Scheme, Size, Target};
 use effective::EffectiveRule;
 use rule::CompiledRule;
@@ -40,6 +43,20 @@ pub struct Rules {
     parents: Vec<CompiledParent>,
 }
 
+/// Checks that neither a tunnel nor a parent leads to a port of ftp.
+fn check_ftp_ports(config: &Config, parents: &[CompiledParent]) -> Result<(), ConfigError> {
+    let tunnels = config.connect_ports.iter();
+    let tunnels = tunnels.map(|port| ("policy.connect_ports", *port));
+    let parents = parents.iter().map(|parent| ("parents.url", parent.port()));
+    for (key, port) in tunnels.chain(parents) {
+        if belongs_to_ftp(port, &config.ports) {
+            let reason = format!("port {port} belongs to ftp, and no http may go there");
+            return Err(ConfigError::new(key, reason));
+        }
+    }
+    Ok(())
+}
+
 impl Rules {
     /// Compiles and checks the configuration.
     pub fn new(config: Config, rules: Vec<Rule>, parents: &[Parent]) -> Result<Self, ConfigError> {
@@ -52,6 +69,8 @@ impl Rules {
             let reason = format!("at most {MAX_RULES} are allowed");
             return Err(ConfigError::new("rules", reason));
         }
+        let parents = CompiledParent::compile_all(parents)?;
+        check_ftp_ports(&config, &parents)?;
         Ok(Self {
             allow_hosts: patterns("policy.allow_hosts", &config.allow_hosts)?,
             deny_hosts: patterns("policy.deny_hosts", &config.deny_hosts)?,
@@ -60,7 +79,7 @@ impl Rules {
                 .into_iter()
                 .map(CompiledRule::new)
                 .collect::<Result<_, _>>()?,
-            parents: CompiledParent::compile_all(parents)?,
+            parents,
             config,
         })
     }
@@ -182,10 +201,14 @@ impl Rules {
     }
 
     /// Returns whether an address is in an allowed private network, or public and not of this
-    /// machine.
+    /// machine. A metadata address hands out credentials, so it must be allowed by itself.
     pub fn may_connect_to(&self, address: IpAddr) -> bool {
-        is_in_networks(address.to_canonical(), &self.config.allow_networks)
-            || is_public(address) && !is_own_address(address)
+        let (plain, networks) = (address.to_canonical(), &self.config.allow_networks);
+        if is_metadata(address) {
+            return is_listed_alone(plain, networks);
+        }
+        is_in_networks(plain, networks)
+            || is_public(address) && !is_own_address(reached_address(address))
     }
 
     /// Returns the settings that apply to a target. The rules are scanned once.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::adopt::adopt_observation;
 use super::body_reader::BodyReader;
-use super::host_limits::LonePermit;
+use super::host_limits::HostPermit;
 use super::in_flight::FetchPurpose;
 use super::job::{self, FetchInput};
 use super::revalidation::{self, ExchangeReader, SharedRequest};
@@ -176,7 +176,7 @@ impl Fetcher {
         &self,
         admitted: &Admitted,
         if_unreachable: Staleness,
-    ) -> Result<LonePermit, FetchError> {
+    ) -> Result<HostPermit, FetchError> {
         let longest = self.state.config.longest_host_wait(if_unreachable);
         let acquired = self.state.host_limiter.acquire_lone(admitted);
         let acquired = timeout(longest, acquired).await;

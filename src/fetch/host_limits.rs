@@ -21,28 +21,21 @@ use crate::policy::Admitted;
 /// also that of one client.
 const MAX_WAITING: usize = 2 * MAX_IN_FLIGHT;
 
-/// Permission to fetch from one host. It counts for the readers of the fetch.
-pub struct FetchPermit {
-    _total: HeldPermit,
+/// Permission to ask one host. It counts for the readers of the fetch.
+pub struct HostPermit {
     _host: HeldPermit,
-}
-
-/// Permission to ask one host about a response of class `revalidate`.
-pub struct ExchangePermit {
-    _host: HeldPermit,
-}
-
-/// Permission to ask one host for a response that only one request gets.
-pub struct LonePermit {
-    _host: HeldPermit,
+    /// Permit of all fetches. Other uses need none.
+    _total: Option<HeldPermit>,
 }
 
 /// Use of a host. A long fetch or upload must not delay the small responses of the same host, so
 /// each use has permits of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum HostUse {
+pub enum HostUse {
     Fetch,
+    /// An exchange about a response that may change.
     Exchange,
+    /// A request whose response only one client gets.
     Lone,
 }
 
@@ -73,52 +66,40 @@ impl HostLimiter {
         self.total_permits.level()
     }
 
-    /// Waits for permission to fetch from the host of a target, in the turn of a reader.
+    /// Waits for permission to ask the host of a target, in the turn of a reader.
     ///
     /// # Errors
-    /// [`FetchError::TooManyFetches`] if too many fetches wait.
+    /// [`FetchError::TooManyFetches`] if too many others wait.
     pub async fn acquire(
         &self,
         admitted: &Admitted,
         readership: &Readership,
-    ) -> Result<FetchPermit, FetchError> {
+        host_use: HostUse,
+    ) -> Result<HostPermit, FetchError> {
         // The permit of the host comes first: fetches that wait for a slow host must not hold
         // permits of the total.
-        let host_permit = self
-            .acquire_host(admitted, readership, HostUse::Fetch)
-            .await?;
+        let host_permit = self.acquire_host(admitted, readership, host_use).await?;
         let host = admitted.target().host();
-        let total_permit = readership.acquire(&self.total_permits, host).await;
-        Ok(FetchPermit {
-            _total: total_permit.map_err(|_: PoolExhausted| FetchError::TooManyFetches)?,
+        let total_permit = match host_use {
+            HostUse::Exchange | HostUse::Lone => None,
+            HostUse::Fetch => {
+                let acquired = readership.acquire(&self.total_permits, host).await;
+                Some(acquired.map_err(|_: PoolExhausted| FetchError::TooManyFetches)?)
+            }
+        };
+        Ok(HostPermit {
             _host: host_permit,
-        })
-    }
-
-    /// Waits for permission to ask the host of a target about a response that may change.
-    ///
-    /// # Errors
-    /// [`FetchError::TooManyFetches`] if too many exchanges wait.
-    pub async fn acquire_exchange(
-        &self,
-        admitted: &Admitted,
-        readership: &Readership,
-    ) -> Result<ExchangePermit, FetchError> {
-        Ok(ExchangePermit {
-            _host: self
-                .acquire_host(admitted, readership, HostUse::Exchange)
-                .await?,
+            _total: total_permit,
         })
     }
 
     /// Waits for permission to send a request for one client only.
     ///
     /// # Errors
-    /// [`FetchError::TooManyFetches`] if too many requests wait.
-    pub async fn acquire_lone(&self, admitted: &Admitted) -> Result<LonePermit, FetchError> {
+    /// [`FetchError::TooManyFetches`] if too many others wait.
+    pub async fn acquire_lone(&self, admitted: &Admitted) -> Result<HostPermit, FetchError> {
         let readership = Readership::new(admitted.pool_client());
-        let host = self.acquire_host(admitted, &readership, HostUse::Lone);
-        Ok(LonePermit { _host: host.await? })
+        self.acquire(admitted, &readership, HostUse::Lone).await
     }
 
     async fn acquire_host(

@@ -20,6 +20,7 @@ mod host_limits;
 mod in_flight;
 mod job;
 mod memory_overflow;
+mod moving_permit;
 mod multi_process;
 mod parent_cache;
 mod refetch;

@@ -30,6 +30,19 @@ pub fn not_found() -> OriginError {
     }
 }
 
+/// Returns the error of a source, as it concerns the fetch. A parent that would ask this node in
+/// turn has not stored the target.
+pub fn read_error(source: &Source, error: OriginError) -> OriginError {
+    match error {
+        OriginError::InvalidResponse(ProtocolFault::RequestLoop)
+            if source.kind() == SourceKind::Parent =>
+        {
+            not_found()
+        }
+        error => error,
+    }
+}
+
 /// Returns the error of a parent that states no digest. Its body cannot be checked.
 pub fn missing_digest() -> OriginError {
     ProtocolFault::NoParentDigest.into()

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::FetchError;
 use super::download::Download;
 use super::host_circuits::HostCircuits;
-use super::host_limits::FetchPermit;
+use super::host_limits::HostPermit;
 use super::resume::CompletedBody;
 use super::task::FetchTask;
 use crate::metrics::{AttemptResult, SourceLabel};
@@ -27,7 +27,7 @@ const JITTER: std::ops::Range<f64> = 0.5..1.0;
 /// body is published, so that the permits also bound the space that is reserved for staged bodies.
 pub struct DownloadedBody {
     pub completed: CompletedBody,
-    pub _permit: FetchPermit,
+    pub _permit: HostPermit,
 }
 
 /// Tries the sources of a download, each at most `max_attempts` times.
@@ -113,10 +113,7 @@ impl<'a> SourceLoop<'a> {
             // Fail before waiting for a permit, because requests wait for the result.
             state.circuits.check(admitted)?;
         }
-        let permit = state
-            .host_limiter
-            .acquire(admitted, task.body.readership())
-            .await?;
+        self.download.acquire_permit(queued.source).await?;
         let _probe = if is_first {
             state.circuits.try_acquire(admitted)?
         } else {
@@ -134,9 +131,10 @@ impl<'a> SourceLoop<'a> {
         let source = label_of(queued.source.kind());
         state.counts.record_attempt(source, result);
         self.record_host_result(&state.circuits, queued.source, outcome.as_ref().err());
+        let permit = self.download.take_permit();
         Ok(DownloadedBody {
             completed: outcome?,
-            _permit: permit,
+            _permit: permit.ok_or(FetchError::StoreFailed)?,
         })
     }
 

@@ -164,6 +164,9 @@ fn status_of_origin_error(error: &OriginError, endpoint: Endpoint) -> ErrorStatu
             };
         }
         OriginError::Status { status, .. } => return translate_status(*status, endpoint),
+        error if error.failure_kind() == Some(FailureKind::RequestLoop) => {
+            (StatusCode::LOOP_DETECTED, "loop")
+        }
         OriginError::Unreachable(_) => (StatusCode::GATEWAY_TIMEOUT, "origin-silent"),
         OriginError::InvalidRequest(_)
         | OriginError::InvalidResponse(_)
@@ -199,6 +202,7 @@ fn words_of_failure(kind: FailureKind) -> (Option<&'static str>, &'static str) {
             "Unsupported Content Coding From Origin",
         ),
         FailureKind::ProtocolSwitch => ("http_upgrade_failed", "Origin Switched Protocol"),
+        FailureKind::RequestLoop => ("proxy_loop_detected", "Loop Detected"),
         FailureKind::InvalidResponse => ("http_protocol_error", "Invalid Response From Origin"),
         FailureKind::TlsCertificate => ("tls_certificate_error", "Origin Certificate Invalid"),
         FailureKind::TlsAlert => ("tls_alert_received", "Origin Refused TLS Handshake"),

@@ -62,6 +62,7 @@ impl EgressProxy {
     }
 
     /// Asks the proxy to connect to `authority`, which is `host:port` (RFC 9110, section 9.3.6).
+    /// `name` is the name of this node, by which it recognizes a request that comes back.
     ///
     /// # Errors
     /// [`ProxyFault`] if the proxy does not.
@@ -69,9 +70,13 @@ impl EgressProxy {
         &self,
         stream: &mut dyn ByteStream,
         authority: &str,
+        name: &str,
     ) -> Result<(), ProxyFault> {
-        let mut request =
-            format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
+        let mut request = format!(
+            "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nVia: 1.1 {name}\r\n\
+             CDN-Loop: {name}\r\n"
+        )
+        .into_bytes();
         if let Some(authorization) = &self.authorization {
             request.extend_from_slice(b"Proxy-Authorization: ");
             request.extend_from_slice(authorization.as_bytes());

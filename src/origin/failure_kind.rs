@@ -27,6 +27,7 @@ pub enum FailureKind {
     TransferCoding,
     ContentCoding,
     ProtocolSwitch,
+    RequestLoop,
     /// The response is invalid, or is not the requested one.
     InvalidResponse,
     TlsCertificate,
@@ -70,6 +71,7 @@ impl FailureKind {
             ProtocolFault::TransferEncoding(_) => Self::TransferCoding,
             ProtocolFault::ContentEncoding(_) => Self::ContentCoding,
             ProtocolFault::ProtocolSwitch => Self::ProtocolSwitch,
+            ProtocolFault::RequestLoop => Self::RequestLoop,
             ProtocolFault::NoTls => Self::TlsProtocol,
             _ => Self::InvalidResponse,
         }

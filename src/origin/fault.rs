@@ -83,12 +83,17 @@ pub enum ProtocolFault {
     /// The value of `Content-Encoding`. The decoded file is not what the origin sent.
     #[error("the origin sent the file with Content-Encoding {0:.MAX_QUOTED_CHARS$}")]
     ContentEncoding(String),
+    /// A node on the way to the origin has seen the request before.
+    #[error("the request came back to a proxy that had sent it on: check the egress proxies")]
+    RequestLoop,
     #[error("more than {0} redirects")]
     TooManyRedirects(usize),
     #[error("the origin redirects to an invalid target: {0}")]
     RedirectTarget(TargetError),
     #[error("the origin sent more bytes than it stated")]
     TooLong,
+    #[error("the origin sent a part of the file, and was asked for the whole")]
+    UnaskedRange,
     /// A 304 whose validator is not that of the request.
     #[error("the origin confirmed a response that it was not asked about")]
     ForeignNotModified,

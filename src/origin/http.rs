@@ -33,6 +33,11 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_hours(2);
 /// Identifies this node to itself (RFC 8586). Some intermediaries remove `Via`.
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Parameter of `Proxy-Status` for a request loop.
+const LOOP_ERROR: &str = "error=proxy_loop_detected";
+
 /// Request with the body of a client, or with an empty one.
 type OutgoingRequest = http::Request<reqwest::Body>;
 
@@ -137,6 +142,9 @@ impl HttpOrigin {
             // The client would send the credentials for its own proxy.
             return Err(ProtocolFault::ProxyAuthentication.into());
         }
+        if status == StatusCode::LOOP_DETECTED && states_loop(response.headers()) {
+            return Err(ProtocolFault::RequestLoop.into());
+        }
         check_transfer_encoding(response.headers())?;
         let head = ResponseHead {
             status: status.as_u16(),
@@ -148,6 +156,18 @@ impl HttpOrigin {
         let body = Body::new(BodyStream::Http(response.into_body()), &self.config);
         Ok(Response::new(head, body, hop.target()))
     }
+}
+
+/// Returns whether a 508 comes from a proxy that has seen the request before (RFC 9209, section
+/// 2.3.14). Some origins mean another shortage by this status.
+fn states_loop(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(PROXY_STATUS).iter();
+    values.any(|value| {
+        let value = value.to_str().unwrap_or_default();
+        value
+            .split([';', ','])
+            .any(|part| part.trim() == LOOP_ERROR)
+    })
 }
 
 /// Returns the version that the origin has stated.

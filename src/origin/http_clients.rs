@@ -68,6 +68,7 @@ impl HttpClients {
             connect_timeout: config.connect_timeout,
             dialer,
             tls: Arc::new(tls),
+            name: config.name.clone(),
         };
         let default = factory.make_pair(&config.egress_proxy)?;
         Ok(Self {
@@ -111,6 +112,7 @@ struct ClientFactory {
     dialer: Dialer,
     /// Shared, because the system's certificates take about 600 kB of memory.
     tls: Arc<ClientConfig>,
+    name: String,
 }
 
 impl ClientFactory {
@@ -127,6 +129,7 @@ impl ClientFactory {
             dialer: self.dialer.clone(),
             tls: Arc::clone(&self.tls),
             egress_proxy,
+            name: self.name.clone(),
             connect_timeout: self.connect_timeout,
         });
         Ok(ClientPair {

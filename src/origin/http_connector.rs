@@ -37,6 +37,8 @@ pub struct ConnectorParts {
     pub dialer: Dialer,
     pub tls: Arc<ClientConfig>,
     pub egress_proxy: Option<EgressProxy>,
+    /// Name of this node.
+    pub name: String,
     /// Maximum time for lookup, connection, proxy and TLS together.
     pub connect_timeout: Duration,
 }
@@ -113,7 +115,9 @@ impl ConnectorParts {
                 let mut stream = self.connect_to_proxy(proxy).await?;
                 if is_tls {
                     let authority = format!("{host}:{port}");
-                    proxy.open_tunnel(&mut stream, &authority).await?;
+                    proxy
+                        .open_tunnel(&mut stream, &authority, &self.name)
+                        .await?;
                     (stream, RequestForm::Origin)
                 } else {
                     (stream, RequestForm::Absolute)

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::iter::successors;
 
+use super::egress_proxy::ProxyFault;
 use super::error::OriginError;
 use super::fault::{ConnectionFault, ProtocolFault, RequestFault, TimeoutPhase, TlsFault};
 use super::head_reader::HeadFault;
@@ -43,6 +44,7 @@ fn classify_connect(error: &ConnectError) -> OriginError {
         ConnectError::Dial(error) => error.clone().into(),
         ConnectError::Tls(error) => OriginError::TlsFailure(TlsFault::Http(error.clone())),
         ConnectError::HandshakeCut(_) => OriginError::TlsFailure(TlsFault::Cut),
+        ConnectError::Proxy(ProxyFault::Refused(508)) => ProtocolFault::RequestLoop.into(),
         ConnectError::Proxy(fault) => ConnectionFault::Connect(fault.to_string()).into(),
         ConnectError::Timeout => ConnectionFault::Timeout(TimeoutPhase::Connect).into(),
         ConnectError::InvalidHost => RequestFault::Target.into(),

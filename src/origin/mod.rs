@@ -50,6 +50,24 @@ use ftp::FtpOrigin;
 use http::HttpOrigin;
 use tls::TrustedCertificates;
 
+/// Permits of a caller for the hosts that it asks.
+pub trait HostPermits: Send {
+    /// Waits until the host of a redirect may be asked. The host before it is asked no more.
+    ///
+    /// # Errors
+    /// [`OriginError`] if the wait is too long.
+    fn move_to(&mut self, hop: &Admitted) -> impl Future<Output = Result<(), OriginError>> + Send;
+}
+
+/// Permits of requests that other limits bound.
+struct UnlimitedHosts;
+
+impl HostPermits for UnlimitedHosts {
+    async fn move_to(&mut self, _hop: &Admitted) -> Result<(), OriginError> {
+        Ok(())
+    }
+}
+
 /// Client for the origins of all schemes.
 #[derive(Debug)]
 pub struct Origin {
@@ -92,7 +110,22 @@ impl Origin {
     pub async fn request(
         &self,
         admitted: &Admitted,
+        request: OriginRequest,
+    ) -> Result<Response, RequestFailed> {
+        self.request_within(admitted, request, &mut UnlimitedHosts)
+            .await
+    }
+
+    /// Sends a request as [`Origin::request`] does. Each redirect to another host waits for its
+    /// permit.
+    ///
+    /// # Errors
+    /// As [`Origin::request`].
+    pub async fn request_within(
+        &self,
+        admitted: &Admitted,
         mut request: OriginRequest,
+        hosts: &mut impl HostPermits,
     ) -> Result<Response, RequestFailed> {
         let has_range = request.asks_for_range();
         let (mut hop, mut cookies) = (admitted.clone(), ChainCookies::default());
@@ -105,15 +138,21 @@ impl Origin {
             let response = sent.map_err(failed)?;
             let Some(location) = response.location().filter(|_| request.follow_redirects) else {
                 let redirected_to = (count > 0).then(|| hop.target().clone());
-                let response = response.with_redirect(redirected_to);
-                return Ok(if has_range {
-                    response
-                } else {
-                    response.into_complete()
-                });
+                let mut response = response.with_redirect(redirected_to);
+                if !has_range {
+                    response = response.into_complete();
+                }
+                check_asked(&request, response.status()).map_err(|fault| failed(fault.into()))?;
+                return Ok(response);
             };
             cookies.store(hop.target(), response.all_headers(), SystemTime::now());
-            hop = self.next_hop(&hop, &location, &request).map_err(failed)?;
+            // The connection is free before the next host is waited for.
+            drop(response);
+            let next = self.next_hop(&hop, &location, &request).map_err(failed)?;
+            if next.target().host() != hop.target().host() {
+                hosts.move_to(&next).await.map_err(failed)?;
+            }
+            hop = next;
         }
         Err(RequestFailed {
             error: ProtocolFault::TooManyRedirects(self.max_redirects).into(),
@@ -175,4 +214,13 @@ fn result_of(sent: &Result<Response, OriginError>) -> OriginResult {
         StatusClass::ClientError => OriginResult::ClientError,
         StatusClass::ServerError => OriginResult::ServerError,
     }
+}
+
+/// Checks that a part of a body was asked for. Many clients take the body of any 2xx for the whole
+/// file.
+fn check_asked(request: &OriginRequest, status: u16) -> Result<(), ProtocolFault> {
+    if status == 206 && request.method == Method::Get && !request.asks_for_range() {
+        return Err(ProtocolFault::UnaskedRange);
+    }
+    Ok(())
 }

@@ -77,6 +77,14 @@ impl OriginRequest {
         self.resume.is_some() || self.headers.iter().any(|(name, _)| name == "range")
     }
 
+    /// Returns whether a 304 may be the response (RFC 9110, section 15.4.5).
+    #[must_use]
+    pub fn is_conditional(&self) -> bool {
+        let conditions = ["if-none-match", "if-modified-since"];
+        let mut names = self.headers.iter().map(|(name, _)| name.as_str());
+        names.any(|name| conditions.contains(&name))
+    }
+
     /// Returns the first header field of the client with this lower-case name, if it is UTF-8.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(own, _)| own == name)?;

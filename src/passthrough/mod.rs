@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::dial::{DialError, Dialer};
 use crate::model::{ExpectedDigests, HttpVersion, Target};
-use crate::origin::{Origin, OriginRequest, ReceivedResponse, Response};
+use crate::origin::{Origin, OriginRequest, ProtocolFault, ReceivedResponse, Response};
 use crate::policy::{Admitted, AdmittedTunnel, Policy};
 
 pub use crate::origin::{FailureKind, Method, OriginError};
@@ -94,7 +94,13 @@ impl PassThrough {
             digest_expected,
             ..OriginRequest::new(request.method)
         };
+        // Many clients take a 304 for an empty file.
+        let is_304_unasked =
+            request_to_origin.method == Method::Get && !request_to_origin.is_conditional();
         let mut response = self.origin.request(admitted, request_to_origin).await?;
+        if response.status() == 304 && is_304_unasked {
+            return Err(ProtocolFault::ForeignNotModified.into());
+        }
         if let Some(as_get) = as_get.filter(|_| HEAD_REFUSED.contains(&response.status())) {
             response = self.origin.request(admitted, as_get).await?;
         }

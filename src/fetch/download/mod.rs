@@ -14,6 +14,8 @@ use std::time::SystemTime;
 use super::FetchError;
 use super::content_encoding::CodingCheck;
 use super::fetch_progress::Rejection;
+use super::host_limits::{HostPermit, HostUse};
+use super::moving_permit::MovingPermit;
 use super::multi_process::{LeaseRecord, PeerBody};
 use super::parent_cache;
 use super::resume::{CompletedBody, PartialBody};
@@ -22,7 +24,7 @@ use super::state::FetcherState;
 use super::task::FetchTask;
 use crate::cache::Lease;
 use crate::model::{ExpectedDigests, FileType, Hasher, Sha256};
-use crate::origin::{ConnectionFault, Method, OriginError, OriginRequest, Response};
+use crate::origin::{ConnectionFault, HostPermits, Method, OriginError, OriginRequest, Response};
 use crate::policy::{Admitted, Source, SourceKind};
 
 /// Body that is being downloaded, and the state of its attempts.
@@ -39,6 +41,7 @@ pub struct Download<'a> {
     coding: Option<CodingCheck>,
     /// Source of the last attempt, or the first source before any attempt.
     source: Option<&'a Source>,
+    permit: MovingPermit<'a>,
     last_response: LastResponse,
     body: Option<PartialBody>,
     /// Readers have seen the beginning of a body whose digest is wrong.
@@ -61,6 +64,12 @@ impl<'a> Download<'a> {
         let admitted = task.admitted;
         let file_type = admitted.file_type();
         let source = spec.sources.first();
+        let permit = MovingPermit::new(
+            &task.state.host_limiter,
+            task.body.readership(),
+            HostUse::Fetch,
+            task.state.config.budget.0,
+        );
         Self {
             state: task.state,
             admitted,
@@ -70,6 +79,7 @@ impl<'a> Download<'a> {
             file_type,
             coding: None,
             source,
+            permit,
             last_response: LastResponse::default(),
             body: None,
             readers_saw_bad_bytes: false,
@@ -83,6 +93,19 @@ impl<'a> Download<'a> {
 
     pub fn last_response(&self) -> LastResponse {
         self.last_response
+    }
+
+    /// Waits for the permit of a source's host.
+    ///
+    /// # Errors
+    /// [`FetchError::TooManyFetches`] if too many fetches wait.
+    pub async fn acquire_permit(&mut self, source: &Source) -> Result<(), FetchError> {
+        self.permit.acquire(source.admitted()).await
+    }
+
+    /// Returns the permit of the host that was asked last.
+    pub fn take_permit(&mut self) -> Option<HostPermit> {
+        self.permit.take()
     }
 
     /// Whether a part of the body is staged, so that the same source should continue it.
@@ -174,7 +197,12 @@ impl<'a> Download<'a> {
         source: &Source,
         request: OriginRequest,
     ) -> Result<Response, OriginError> {
-        let answer = self.state.origin.request(source.admitted(), request).await;
+        // After a redirect, another host has the permit.
+        self.permit.move_to(source.admitted()).await?;
+        let origin = &self.state.origin;
+        let answer = origin
+            .request_within(source.admitted(), request, &mut self.permit)
+            .await;
         self.last_response = LastResponse {
             is_redirected: match &answer {
                 Ok(response) => response.is_redirected(),
@@ -185,7 +213,7 @@ impl<'a> Download<'a> {
         if self.last_response.has_answered {
             self.state.circuits.record_first_response(source.admitted());
         }
-        Ok(answer?)
+        answer.map_err(|failed| parent_cache::read_error(source, failed.error))
     }
 
     /// Returns the response to a range request, with the offset of its first byte in the body.
@@ -340,8 +368,8 @@ fn check_status(source: &Source, response: Response) -> Result<Response, OriginE
     match response.status() {
         _ if has_whole_body(&response) => Ok(response),
         // A parent returns 504 to `only-if-cached` if it has no stored response (RFC 9111, section
-        // 5.2.1.7). It returns 508 if it would ask this node in turn.
-        504 | 508 if source.kind() == SourceKind::Parent => Err(parent_cache::not_found()),
+        // 5.2.1.7).
+        504 if source.kind() == SourceKind::Parent => Err(parent_cache::not_found()),
         _ => Err(response.as_error()),
     }
 }

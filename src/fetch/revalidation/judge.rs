@@ -62,10 +62,12 @@ pub fn judge(
 ) -> Verdict {
     let fields = end_to_end_fields(response);
     let stored = request.stored.as_ref();
+    // Without any condition, a client would take the 304 for an empty file.
+    let is_unasked = response.status() == 304 && stored.is_none() && !request.is_conditional();
+    if is_unasked || is_foreign_not_modified(request, response) {
+        return Verdict::Away(OriginError::from(ProtocolFault::ForeignNotModified).into());
+    }
     if let Some(stored) = stored.filter(|_| response.status() == 304) {
-        if is_foreign_not_modified(request, response) {
-            return Verdict::Away(OriginError::from(ProtocolFault::ForeignNotModified).into());
-        }
         let fields = freshen(&stored.observation.fields, &fields);
         return validate(request, stored, response, &times.head(200, &fields));
     }

@@ -109,6 +109,12 @@ impl SharedRequest {
         fields
     }
 
+    /// Returns whether the client's own conditions allow a 304 (RFC 9110, section 15.4.5).
+    pub(super) fn is_conditional(&self) -> bool {
+        let has = |name| self.fields.first(name).is_some();
+        has("if-none-match") || has("if-modified-since")
+    }
+
     pub(super) fn key(&self, target: &Target) -> ExchangeKey {
         ExchangeKey {
             key: Key::new(target),

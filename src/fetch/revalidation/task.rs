@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use super::exchange::{Exchange, SharedAnswer};
 use super::judge::{Times, Verdict, is_foreign_not_modified, judge};
 use super::request::{ExchangeKey, SharedRequest};
 use crate::cache::TargetSnapshot;
 use crate::fetch::FetchError;
-use crate::fetch::host_limits::ExchangePermit;
+use crate::fetch::host_limits::HostUse;
+use crate::fetch::moving_permit::MovingPermit;
 use crate::fetch::state::FetcherState;
 use crate::freshness::{Observation, Redirects, Staleness};
 use crate::metrics::ExchangeResult;
@@ -98,9 +98,9 @@ impl ExchangeTask {
         state: &FetcherState,
         handover: oneshot::Sender<ReceivedResponse>,
     ) -> Result<ExchangeEnd, FetchError> {
-        let _permit = self.acquire_permit(state).await?;
+        let mut permit = self.acquire_permit(state).await?;
         let before = self.take_snapshot(state).await;
-        let (response, times) = self.request(state).await?;
+        let (response, times) = self.request(state, &mut permit).await?;
         state
             .policy
             .admit_body(
@@ -146,19 +146,20 @@ impl ExchangeTask {
     /// # Errors
     /// [`FetchError::TooManyFetches`] after `fetch.idle_timeout`, and earlier if a stored response
     /// can answer. [`OriginError::CircuitOpen`] at once.
-    async fn acquire_permit(&self, state: &FetcherState) -> Result<ExchangePermit, FetchError> {
+    async fn acquire_permit<'a>(
+        &'a self,
+        state: &'a FetcherState,
+    ) -> Result<MovingPermit<'a>, FetchError> {
         // Fail before waiting for a permit.
         state.circuits.check(&self.admitted)?;
         let stored = self.request.stored.as_ref();
         let if_unreachable = stored.map_or(Staleness::MustNotServe, |stored| stored.if_unreachable);
         let longest = state.config.longest_host_wait(if_unreachable);
         let readership = self.exchange.body.readership();
-        let acquired = state
-            .host_limiter
-            .acquire_exchange(&self.admitted, readership);
-        timeout(longest, acquired)
-            .await
-            .map_err(|_| FetchError::TooManyFetches)?
+        let limiter = &state.host_limiter;
+        let mut permit = MovingPermit::new(limiter, readership, HostUse::Exchange, longest);
+        permit.acquire(&self.admitted).await?;
+        Ok(permit)
     }
 
     /// Returns what is stored before the request is sent, or `None` if the disk fails.
@@ -173,19 +174,28 @@ impl ExchangeTask {
 
     /// Sends the request, and once more without validators if a 304 is about another response than
     /// the stored one.
-    async fn request(&self, state: &FetcherState) -> Result<(Response, Times), FetchError> {
-        let (response, times) = self.send(state, &self.request.upstream_fields()).await?;
+    async fn request(
+        &self,
+        state: &FetcherState,
+        permit: &mut MovingPermit<'_>,
+    ) -> Result<(Response, Times), FetchError> {
+        let fields = self.request.upstream_fields();
+        let (response, times) = self.send(state, permit, &fields).await?;
         if !is_foreign_not_modified(&self.request, &response) {
             return Ok((response, times));
         }
         let target = self.admitted.target();
         tracing::debug!(%target, "the origin confirmed another response than the stored one");
-        self.send(state, &self.request.unconditional_fields()).await
+        drop(response);
+        permit.acquire(&self.admitted).await?;
+        let fields = self.request.unconditional_fields();
+        self.send(state, permit, &fields).await
     }
 
     async fn send(
         &self,
         state: &FetcherState,
+        permit: &mut MovingPermit<'_>,
         fields: &Fields,
     ) -> Result<(Response, Times), FetchError> {
         let _probe = state.circuits.try_acquire(&self.admitted)?;
@@ -198,7 +208,8 @@ impl ExchangeTask {
             ..OriginRequest::new(Method::Get)
         };
         let requested_at = SystemTime::now();
-        match state.origin.request(&self.admitted, request).await {
+        let origin = &state.origin;
+        match origin.request_within(&self.admitted, request, permit).await {
             Ok(response) => {
                 state.circuits.record_success(&self.admitted);
                 let times = Times {

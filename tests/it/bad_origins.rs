@@ -1,6 +1,10 @@
 //! Tests of misbehaving origins that the other modules do not cover. A client never takes a partial
 //! body for a complete one, and every fetch ends.
 
+mod script;
+mod server;
+mod table;
+
 use std::io::Write as _;
 use std::thread;
 

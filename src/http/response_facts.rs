@@ -177,6 +177,7 @@ pub fn outcome_of_error(error: &RequestError) -> Outcome {
         | RequestError::TargetTooLong(_)
         | RequestError::ExpectationFailed
         | RequestError::MethodNotSupported(_)
+        | RequestError::UnknownMethod(_)
         | RequestError::Misdirected(_)
         | RequestError::NotFound(_)
         | RequestError::LoopDetected(_)

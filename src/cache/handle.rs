@@ -8,13 +8,14 @@ use super::error::CacheError;
 use super::leases::TargetLeases;
 use super::lookup_cache::LookupCache;
 use super::object_verifier::ObjectVerifier;
+use super::staging_pool::StagingPool;
 use crate::bucket::{Bucket, Config as BucketConfig};
 use crate::disk::{
-    DiskError, DiskHealth, DiskIo, DiskStore, IoClass, ObjectClass, OpenError, OpenMode, Placement,
-    Published, Sealed, Staging, TargetLookup, publish,
+    DiskError, DiskHealth, DiskIo, DiskStore, IoClass, NewBody, ObjectClass, OpenError, OpenMode,
+    Placement, Published, Sealed, SpaceUse, Staging, TargetLookup, publish,
 };
 use crate::freshness::ReusePolicy;
-use crate::limits::ClientShare;
+use crate::limits::{ClientShare, Readership};
 use crate::model::{EventSink, Hasher, Key, Record};
 
 /// The cache of this process. Other processes may use the same folder and the same bucket. Cheap to
@@ -29,6 +30,7 @@ pub(super) struct CacheInner {
     pub bucket: Option<BucketState>,
     pub lookups: LookupCache,
     pub verifier: ObjectVerifier,
+    pub staging_pool: StagingPool,
     pub on_change: OnChange,
     pub reuse_policy: ReusePolicy,
     pub events: EventSink,
@@ -64,6 +66,7 @@ impl Cache {
                 bucket: bucket.map(|bucket| BucketState::new(bucket, config)),
                 lookups: LookupCache::new(config),
                 verifier: ObjectVerifier::new(config.verified_for.0, share),
+                staging_pool: StagingPool::new(config.max_size.bytes, share),
                 on_change: config.on_change,
                 reuse_policy: config.reuse_policy(),
                 events,
@@ -88,13 +91,44 @@ impl Cache {
         self.inner.disk.health()
     }
 
-    /// Begins to store a body of `length` bytes, or of unknown length. Reserves space, and evicts
-    /// objects if there is too little.
+    /// Begins to store a body of `length` bytes, or of unknown length, which no client has begun.
+    /// Reserves space for it. Bytes that arrive evict objects if there is too little.
     ///
     /// # Errors
     /// [`DiskError::NoSpace`](super::DiskError::NoSpace) if the body does not fit.
     pub async fn stage(&self, length: Option<u64>, hasher: Hasher) -> Result<Staging, CacheError> {
-        Ok(Staging::begin(&self.inner.disk, ObjectClass::Recorded, length, hasher).await?)
+        self.stage_as(length, hasher, SpaceUse::Own).await
+    }
+
+    /// Does the same as [`Cache::stage`] for a body that clients read. It takes a share of the
+    /// space for unfinished bodies.
+    ///
+    /// # Errors
+    /// [`DiskError::NoSpace`](super::DiskError::NoSpace) if the body does not fit, or its readers
+    /// may have no body of that length.
+    pub async fn stage_for(
+        &self,
+        readership: &Readership,
+        length: Option<u64>,
+        hasher: Hasher,
+    ) -> Result<Staging, CacheError> {
+        let space_use = self.inner.staging_pool.share_with(readership, length)?;
+        self.stage_as(length, hasher, space_use).await
+    }
+
+    async fn stage_as(
+        &self,
+        length: Option<u64>,
+        hasher: Hasher,
+        space_use: SpaceUse,
+    ) -> Result<Staging, CacheError> {
+        let body = NewBody {
+            class: ObjectClass::Recorded,
+            length,
+            hasher,
+            space_use,
+        };
+        Ok(Staging::begin(&self.inner.disk, body).await?)
     }
 
     /// Publishes a sealed body under a record, which `placement` puts among those of its target.

@@ -26,6 +26,7 @@ mod promote;
 mod record_access;
 mod repair;
 mod replication;
+mod staging_pool;
 mod upload_worker;
 mod verification;
 mod verifying_reader;

@@ -8,9 +8,11 @@ use super::error::CacheError;
 use super::handle::Cache;
 use super::open;
 use crate::disk::{
-    DiskStore, FileHit, IoClass, ObjectClass, Sealed, Staging, TargetSnapshot, observations,
+    DiskStore, FileHit, IoClass, NewBody, ObjectClass, Sealed, Staging, TargetSnapshot,
+    observations,
 };
 use crate::freshness::{Observation, ReusePolicy};
+use crate::limits::Readership;
 use crate::model::{Hasher, Key};
 
 /// The observations of a cache. They are on the disk only, and no replica has them.
@@ -44,10 +46,22 @@ impl Observations<'_> {
     /// observations first, and from other objects only within the share of observations.
     ///
     /// # Errors
-    /// [`crate::disk::DiskError::NoSpace`] if the body does not fit.
-    pub async fn stage(&self, length: Option<u64>, hasher: Hasher) -> Result<Staging, CacheError> {
-        let disk = self.cache.disk();
-        Ok(Staging::begin(disk, ObjectClass::Observed, length, hasher).await?)
+    /// [`crate::disk::DiskError::NoSpace`] if the body does not fit, or its readers may have no
+    /// body of that length.
+    pub async fn stage_for(
+        &self,
+        readership: &Readership,
+        length: Option<u64>,
+        hasher: Hasher,
+    ) -> Result<Staging, CacheError> {
+        let inner = &self.cache.inner;
+        let body = NewBody {
+            class: ObjectClass::Observed,
+            length,
+            hasher,
+            space_use: inner.staging_pool.share_with(readership, length)?,
+        };
+        Ok(Staging::begin(&inner.disk, body).await?)
     }
 
     /// Returns a snapshot of a target before a request for it is sent. `file` is the file that a

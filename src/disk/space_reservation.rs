@@ -26,6 +26,8 @@ pub struct Space {
     pub length: Option<u64>,
     pub arrived_bytes: u64,
     pub reserved_bytes: u64,
+    /// Bound on the reservation, in bytes. The clients of the body may have no more.
+    pub max_bytes: u64,
 }
 
 impl Space {
@@ -35,13 +37,15 @@ impl Space {
             length,
             arrived_bytes: 0,
             reserved_bytes: 0,
+            max_bytes: u64::MAX,
         }
     }
 
     /// Returns the space to reserve ahead, in bytes. It grows with the bytes that have arrived.
-    fn ahead_bytes(&self) -> u64 {
+    pub fn ahead_bytes(&self) -> u64 {
         let step = self.arrived_bytes.clamp(FIRST_STEP_BYTES, MAX_STEP_BYTES);
         let ahead = self.arrived_bytes.saturating_add(step);
+        let ahead = ahead.min(self.max_bytes);
         match self.length {
             Some(length) if length >= self.arrived_bytes => ahead.min(length),
             _ => ahead,

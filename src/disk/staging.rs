@@ -17,6 +17,7 @@ use super::caller::{Caller, CallerObserver};
 use super::index::ObjectClass;
 use super::layout::StagedName;
 use super::space_reservation::{self, ReservingBody, Space};
+use super::space_use::SpaceUse;
 use super::{DiskError, DiskIo, DiskStore, IoClass, OpenFile, free_inodes};
 use crate::model::{Digests, ExpectedDigests, Hasher, lock};
 
@@ -34,11 +35,13 @@ pub struct Staging {
 }
 
 /// Facts about a body before its first byte.
-struct NewBody {
-    class: ObjectClass,
+pub struct NewBody {
+    /// Kind of the files that will name the object.
+    pub class: ObjectClass,
     /// Length in bytes, if the origin stated it.
-    length: Option<u64>,
-    hasher: Hasher,
+    pub length: Option<u64>,
+    pub hasher: Hasher,
+    pub space_use: SpaceUse,
 }
 
 /// Hasher of a body, and the number of bytes that it has hashed.
@@ -62,6 +65,7 @@ pub(super) struct StagedFile {
     pub(super) id: u64,
     pub(super) class: ObjectClass,
     pub(super) path: PathBuf,
+    space_use: SpaceUse,
     /// Set once the file was moved into the objects folder. Dropping it then removes nothing.
     pub(super) is_published: AtomicBool,
 }
@@ -75,24 +79,14 @@ pub struct Sealed {
 
 impl Staging {
     /// Creates a staged file and reserves space for its first bytes. Evicts nothing yet, because
-    /// `length` is only a claim. `class` says what will name the object.
+    /// the length is only a claim.
     ///
     /// # Errors
     /// [`DiskError::NoSpace`] if the body does not fit, otherwise the error of the index or the
     /// disk.
-    pub async fn begin(
-        io: &DiskIo,
-        class: ObjectClass,
-        length: Option<u64>,
-        hasher: Hasher,
-    ) -> Result<Self, DiskError> {
+    pub async fn begin(io: &DiskIo, body: NewBody) -> Result<Self, DiskError> {
         let caller = Caller::new();
         let (own_io, waiting) = (io.clone(), caller.observe());
-        let body = NewBody {
-            class,
-            length,
-            hasher,
-        };
         io.run(IoClass::Request, move |disk| {
             Self::create(disk, own_io, body, &waiting)
         })
@@ -109,6 +103,7 @@ impl Staging {
             class,
             length,
             hasher,
+            space_use,
         } = body;
         free_inodes::ensure(disk, class)?;
         let (id, path) = disk.slot.next_file();
@@ -117,6 +112,7 @@ impl Staging {
             id,
             class,
             path,
+            space_use,
             is_published: AtomicBool::new(false),
         });
         let mut space = Space::of_length(length);
@@ -128,7 +124,7 @@ impl Staging {
         let handle = Arc::new(handle.into_parts().0);
         let body = file.reserving(&handle);
         space_reservation::reject_oversized(disk, body, length)?;
-        space.reserved_bytes = space_reservation::reserve(disk, body, space, waiting)?;
+        space.reserved_bytes = file.reserve(disk, &handle, space, waiting)?;
         let hash_state = HashState {
             hasher,
             hashed_bytes: 0,
@@ -215,7 +211,7 @@ impl Staging {
         let caller = Caller::new();
         let waiting = caller.observe();
         let reserved = self.file.io.run(IoClass::Request, move |disk| {
-            space_reservation::reserve(disk, file.reserving(&handle), space, &waiting)
+            file.reserve(disk, &handle, space, &waiting)
         });
         self.space.reserved_bytes = reserved.await?;
         Ok(())
@@ -302,6 +298,24 @@ impl StagedFile {
             class: self.class,
             handle,
         }
+    }
+
+    /// Reserves space for the body, as far as its clients may have it. Returns the reserved bytes.
+    fn reserve(
+        &self,
+        disk: &DiskStore,
+        handle: &File,
+        mut space: Space,
+        waiting: &CallerObserver,
+    ) -> Result<u64, DiskError> {
+        if self.space_use.resize(space.ahead_bytes()).is_err() {
+            self.space_use.resize(space.arrived_bytes)?;
+            space.max_bytes = space.arrived_bytes;
+        }
+        let body = self.reserving(handle);
+        let reserved_bytes = space_reservation::reserve(disk, body, space, waiting)?;
+        self.space_use.resize(reserved_bytes)?;
+        Ok(reserved_bytes)
     }
 }
 

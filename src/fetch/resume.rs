@@ -7,6 +7,7 @@ use super::error::{FetchError, Unconfirmed};
 use super::fetch_progress::Head;
 use super::multi_process::{PeerBody, StagedBody};
 use crate::cache::{Cache, Finished, OpenFile, Staging};
+use crate::limits::Readership;
 use crate::model::{Hasher, StoredHeaders};
 use crate::origin::{Response, Resume, Validator, Validity};
 use crate::policy::SourceKind;
@@ -104,6 +105,7 @@ impl PartialBody {
     /// [`FetchError::NoSpace`] or [`FetchError::StoreFailed`].
     pub async fn copy_from_peer(
         cache: &Cache,
+        readership: &Readership,
         peer_body: PeerBody,
         hasher: Hasher,
     ) -> Result<Self, FetchError> {
@@ -116,7 +118,7 @@ impl PartialBody {
         } = peer_body.staged;
         // The dead process may still hold a reservation. Its file is open here, so it can go.
         cache.leases().reclaim_dead_processes().await?;
-        let mut staging = cache.stage(length, hasher).await?;
+        let mut staging = cache.stage_for(readership, length, hasher).await?;
         loop {
             let written = staging.written_bytes();
             let size_bytes = length

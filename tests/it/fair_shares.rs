@@ -2,6 +2,7 @@
 //! farm that is exempt has nearly the whole pool.
 
 mod connections;
+mod space;
 
 use crate::harness::{
     Body, Builder, Gate, Gateway, Origin, Reply, Request, Waiting, archive, eventually,

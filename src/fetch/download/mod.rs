@@ -124,7 +124,8 @@ impl<'a> Download<'a> {
     /// [`FetchError::NoSpace`] or [`FetchError::StoreFailed`] if the body cannot be copied.
     pub async fn resume_from_peer(&mut self, peer_body: PeerBody) -> Result<(), FetchError> {
         let hasher = Hasher::new(self.spec.expected);
-        let body = PartialBody::copy_from_peer(&self.state.cache, peer_body, hasher).await?;
+        let (cache, readership) = (&self.state.cache, self.shared_body.readership());
+        let body = PartialBody::copy_from_peer(cache, readership, peer_body, hasher).await?;
         self.shared_body
             .switch_file(body.file.clone(), body.staging.written_bytes());
         self.body = Some(body);
@@ -265,7 +266,9 @@ impl<'a> Download<'a> {
         // Release the space of the old body before reserving space again.
         self.body = None;
         let hasher = Hasher::new(self.spec.expected);
-        let staging = self.state.cache.stage(response.length(), hasher).await?;
+        let (readership, length) = (self.shared_body.readership(), response.length());
+        let staging = self.state.cache.stage_for(readership, length, hasher);
+        let staging = staging.await?;
         self.body = Some(PartialBody::new(staging, response));
         Ok(())
     }

@@ -50,7 +50,8 @@ impl ExchangeTask {
         }
         let hasher = Hasher::new(&ExpectedDigests::nothing());
         let observations = state.cache.observations();
-        let staging = observations.stage(received.response.length(), hasher).await;
+        let (readership, length) = (self.exchange.body.readership(), received.response.length());
+        let staging = observations.stage_for(readership, length, hasher).await;
         let Ok(staging) = staging else {
             self.pass_on(state, received, handover);
             return Ok(ExchangeEnd::PassedOn);

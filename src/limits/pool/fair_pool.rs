@@ -31,19 +31,20 @@ pub struct FairPool {
     core: Arc<PoolCore>,
 }
 
-/// Right to use one unit of a pool. It counts until it is dropped.
+/// Right to use one unit of a pool, or as many as it was resized to. It counts until it is dropped.
 ///
 /// It is on the heap, because permits are parts of many large futures.
 #[derive(Debug)]
 pub struct PoolPermit {
-    held: Box<HeldUnit>,
+    held: Box<HeldUnits>,
 }
 
-/// Unit of a pool that is in use.
+/// Units of a pool that are in use.
 #[derive(Debug)]
-struct HeldUnit {
+struct HeldUnits {
     core: Arc<PoolCore>,
     holders: Holders,
+    units: usize,
 }
 
 #[derive(Debug)]
@@ -84,14 +85,14 @@ impl FairPool {
     pub fn try_acquire(&self, client: PoolClient) -> Result<PoolPermit, PoolExhausted> {
         let holders = Holders::One(client);
         let mut state = lock(&self.core.state);
-        if !state.may_take_at_once(client) {
+        if state.free_at_once(client) == 0 {
             // Requests of a pool with a queue wait there.
             state.rejected += u64::from(state.places.size() == 0);
             return Err(PoolExhausted);
         }
-        state.permits.take(&holders);
+        state.permits.take(&holders, 1);
         drop(state);
-        Ok(self.core.permit(holders))
+        Ok(self.core.permit(holders, 1))
     }
 
     /// Waits in the client's turn for a permit to use `host`.
@@ -120,11 +121,11 @@ impl FairPool {
     ) -> Result<(Waiting<'_>, oneshot::Receiver<PoolPermit>), PoolExhausted> {
         let (waker, woken) = oneshot::channel();
         let mut state = lock(&self.core.state);
-        if !state.places.may_take(client, state.places.bound()) {
+        if state.places.free_at_once(client) == 0 {
             state.rejected += 1;
             return Err(PoolExhausted);
         }
-        state.places.take(&Holders::One(client));
+        state.places.take(&Holders::One(client), 1);
         let ticket = state.queue.push(client, host, waker);
         // A permit may have returned since the client found none.
         let grants = state.grants();
@@ -136,6 +137,17 @@ impl FairPool {
             ticket,
         };
         Ok((waiting, woken))
+    }
+
+    /// Returns a permit of no units, which can be resized.
+    pub(super) fn empty_permit(&self, client: PoolClient) -> PoolPermit {
+        self.core.permit(Holders::One(client), 0)
+    }
+
+    /// Returns the most permits that one client may have.
+    #[must_use]
+    pub fn most_for_one(&self) -> usize {
+        lock(&self.core.state).permits.most_for_one()
     }
 
     /// Returns how many permits a client may still take, if no other client wants any.
@@ -174,15 +186,14 @@ impl FairPool {
 type Grant = (oneshot::Sender<PoolPermit>, Holders);
 
 impl PoolState {
-    fn may_take_at_once(&self, client: PoolClient) -> bool {
-        let bound = if self.places.size() == 0 {
-            self.permits.bound()
+    fn free_at_once(&self, client: PoolClient) -> usize {
+        if self.places.size() == 0 {
+            self.permits.free_at_once(client)
         } else if self.queue.has_others_than(client) {
-            Bound::Share
+            self.permits.free_for(client, Bound::Share)
         } else {
-            Bound::Alone
-        };
-        self.permits.may_take(client, bound)
+            self.permits.free_for(client, Bound::Alone)
+        }
     }
 
     /// Takes permits for waiting requests: for clients within their share first, then for others.
@@ -190,8 +201,8 @@ impl PoolState {
         let mut grants = Vec::new();
         while let Some((client, waker)) = self.next_waiting() {
             let holders = Holders::One(client);
-            self.permits.take(&holders);
-            self.places.give_back(&holders);
+            self.permits.take(&holders, 1);
+            self.places.give_back(&holders, 1);
             grants.push((waker, holders));
         }
         grants
@@ -208,10 +219,11 @@ impl PoolState {
 }
 
 impl PoolCore {
-    fn permit(self: &Arc<Self>, holders: Holders) -> PoolPermit {
-        let held = Box::new(HeldUnit {
+    fn permit(self: &Arc<Self>, holders: Holders, units: usize) -> PoolPermit {
+        let held = Box::new(HeldUnits {
             core: Arc::clone(self),
             holders,
+            units,
         });
         PoolPermit { held }
     }
@@ -220,7 +232,7 @@ impl PoolCore {
     /// request that waits no longer returns to the pool.
     fn deliver(self: &Arc<Self>, grants: Vec<Grant>) {
         for (waker, holders) in grants {
-            drop(waker.send(self.permit(holders)));
+            drop(waker.send(self.permit(holders, 1)));
         }
     }
 }
@@ -233,18 +245,41 @@ impl PoolPermit {
             return;
         }
         let mut state = lock(&held.core.state);
-        state.permits.replace(&held.holders, &holders);
+        state.permits.replace(&held.holders, &holders, held.units);
         let grants = state.grants();
         drop(state);
         held.holders = holders;
         held.core.deliver(grants);
     }
+
+    /// Changes the number of units. More units are taken without waiting.
+    ///
+    /// # Errors
+    /// [`PoolExhausted`] if there are too few for all clients that the permit counts for. It stays
+    /// as it is then.
+    pub(super) fn resize(&mut self, units: usize) -> Result<(), PoolExhausted> {
+        let held = &mut self.held;
+        let mut state = lock(&held.core.state);
+        let growth = units.saturating_sub(held.units);
+        let has_place = |client| state.free_at_once(client) >= growth;
+        if growth > 0 && !held.holders.clients().any(has_place) {
+            return Err(PoolExhausted);
+        }
+        state.permits.take(&held.holders, growth);
+        let shrinkage = held.units.saturating_sub(units);
+        state.permits.give_back(&held.holders, shrinkage);
+        let grants = state.grants();
+        drop(state);
+        held.units = units;
+        held.core.deliver(grants);
+        Ok(())
+    }
 }
 
-impl Drop for HeldUnit {
+impl Drop for HeldUnits {
     fn drop(&mut self) {
         let mut state = lock(&self.core.state);
-        state.permits.give_back(&self.holders);
+        state.permits.give_back(&self.holders, self.units);
         let grants = state.grants();
         drop(state);
         self.core.deliver(grants);
@@ -262,7 +297,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.core.state);
         if state.queue.remove(self.client, self.ticket) {
-            state.places.give_back(&Holders::One(self.client));
+            state.places.give_back(&Holders::One(self.client), 1);
         }
     }
 }

@@ -8,7 +8,8 @@ use super::client::{ClientShare, PoolClient};
 /// Maximum number of clients that one permit counts for. Further readers of a body count nothing.
 pub const MAX_HOLDERS: usize = 16;
 
-/// Parts of one permit. Up to [`MAX_HOLDERS`] clients divide a permit without a remainder.
+/// Parts of one permit. Up to [`MAX_HOLDERS`] clients divide a permit without a remainder. A pool
+/// may have 2^44 permits before their parts exceed 64 bits.
 const PERMIT_PARTS: u64 = 720_720;
 
 /// Clients that one permit counts for, in equal parts.
@@ -28,6 +29,11 @@ impl Holders {
             [client] => Self::One(client),
             _ => Self::Many(clients.into()),
         }
+    }
+
+    /// Returns the clients.
+    pub fn clients(&self) -> impl Iterator<Item = PoolClient> {
+        self.parts().map(|(client, _)| client)
     }
 
     fn parts(&self) -> impl Iterator<Item = (PoolClient, u64)> {
@@ -79,16 +85,6 @@ impl Ledger {
         self.taken
     }
 
-    /// Returns the bound of a pool that nothing waits for: its last quarter is kept for clients
-    /// within their share.
-    pub fn bound(&self) -> Bound {
-        if self.taken >= self.size - self.size / 4 {
-            Bound::Share
-        } else {
-            Bound::Alone
-        }
-    }
-
     /// Returns the parts of permits that count for a client.
     pub fn used_parts(&self, client: PoolClient) -> u64 {
         self.used.get(&client).copied().unwrap_or(0)
@@ -101,7 +97,7 @@ impl Ledger {
 
     /// Returns how many permits a client may take.
     pub fn free_for(&self, client: PoolClient, bound: Bound) -> usize {
-        let alone = (self.size * 3 / 4).max(1);
+        let alone = self.most_for_one();
         let most = match bound {
             Bound::Share if client.has_share() => self.share.of(self.size).min(alone),
             Bound::Share | Bound::Alone => alone,
@@ -111,33 +107,49 @@ impl Ledger {
         most.saturating_sub(used).min(self.size - self.taken)
     }
 
-    /// Takes a permit.
-    pub fn take(&mut self, holders: &Holders) {
-        self.taken += 1;
-        self.charge(holders);
+    /// Returns how many permits a client may take from a pool that nothing waits for. The last
+    /// quarter is kept for clients within their share.
+    pub fn free_at_once(&self, client: PoolClient) -> usize {
+        let common = (self.size - self.size / 4).saturating_sub(self.taken);
+        let alone = self.free_for(client, Bound::Alone).min(common);
+        alone.max(self.free_for(client, Bound::Share))
     }
 
-    /// Returns a permit.
-    pub fn give_back(&mut self, holders: &Holders) {
-        self.taken -= 1;
-        self.discharge(holders);
+    /// Returns the most permits that one client may have.
+    pub fn most_for_one(&self) -> usize {
+        (self.size * 3 / 4).max(1)
     }
 
-    /// Makes a permit count for other clients.
-    pub fn replace(&mut self, old: &Holders, new: &Holders) {
-        self.discharge(old);
-        self.charge(new);
+    /// Takes permits.
+    pub fn take(&mut self, holders: &Holders, permits: usize) {
+        self.taken += permits;
+        self.charge(holders, permits);
     }
 
-    fn charge(&mut self, holders: &Holders) {
+    /// Returns permits.
+    pub fn give_back(&mut self, holders: &Holders, permits: usize) {
+        self.taken -= permits;
+        self.discharge(holders, permits);
+    }
+
+    /// Makes permits count for other clients.
+    pub fn replace(&mut self, old: &Holders, new: &Holders, permits: usize) {
+        self.discharge(old, permits);
+        self.charge(new, permits);
+    }
+
+    fn charge(&mut self, holders: &Holders, permits: usize) {
+        if permits == 0 {
+            return;
+        }
         for (client, parts) in holders.parts() {
-            *self.used.entry(client).or_default() += parts;
+            *self.used.entry(client).or_default() += parts * permits as u64;
         }
     }
 
-    fn discharge(&mut self, holders: &Holders) {
+    fn discharge(&mut self, holders: &Holders, permits: usize) {
         for (client, parts) in holders.parts() {
-            let used = self.used_parts(client) - parts;
+            let used = self.used_parts(client) - parts * permits as u64;
             if used == 0 {
                 self.used.remove(&client);
             } else {

@@ -30,7 +30,7 @@ struct Members {
 /// Permit that counts for the present readers of a body.
 #[derive(Debug)]
 pub struct HeldPermit {
-    _permit: Arc<Mutex<PoolPermit>>,
+    permit: Arc<Mutex<PoolPermit>>,
 }
 
 /// Reader of a body. It is counted until it is dropped.
@@ -68,7 +68,13 @@ impl Readership {
         let permit = Arc::new(Mutex::new(permit));
         members.permits.retain(|other| other.strong_count() > 0);
         members.permits.push(Arc::downgrade(&permit));
-        HeldPermit { _permit: permit }
+        HeldPermit { permit }
+    }
+
+    /// Returns a permit of no units, which can be resized.
+    #[must_use]
+    pub fn hold_none(&self, pool: &FairPool) -> HeldPermit {
+        self.hold(pool.empty_permit(self.beginner))
     }
 
     /// Waits for a permit to use `host`, in the turn of the reader that uses the pool least.
@@ -112,6 +118,16 @@ impl Readership {
         }
         drop(members);
         self.changes.send_replace(());
+    }
+}
+
+impl HeldPermit {
+    /// Changes the number of units that the permit counts. More units are taken without waiting.
+    ///
+    /// # Errors
+    /// [`PoolExhausted`] if there are too few for all readers. The permit stays as it is then.
+    pub fn resize(&self, units: usize) -> Result<(), PoolExhausted> {
+        lock(&self.permit).resize(units)
     }
 }
 

@@ -204,6 +204,37 @@ proptest! {
     }
 
     #[test]
+    fn resized_permits_keep_last_quarter(
+        size in 4_usize..400,
+        resizes in vec((0..6_usize, 0..200_usize), 1..120),
+    ) {
+        let pool = FairPool::new(size, 0, &ClientShare::new(0.125));
+        let bodies: Vec<_> = (0..6_u8)
+            .map(|number| Readership::new(client(number % (CLIENTS - 1))).hold_none(&pool))
+            .collect();
+        let mut sizes = [0; 6];
+        let used_by = |sizes: &[usize; 6], body: usize| -> usize {
+            let is_own = |other: &usize| other % 3 == body % 3;
+            (0..6).filter(is_own).map(|own| sizes[own]).sum()
+        };
+        for (body, units) in resizes {
+            let (taken, used) = (sizes.iter().sum::<usize>(), used_by(&sizes, body));
+            let growth = units.saturating_sub(sizes[body]);
+            let left = |bound: usize| bound.saturating_sub(used).min(size - taken);
+            let common = (size - size / 4).saturating_sub(taken);
+            let free = left((size / 8).max(1)).max(left(size * 3 / 4).min(common));
+            let resized = bodies[body].resize(units);
+            prop_assert_eq!(resized.is_ok(), growth <= free, "{} of {}", growth, free);
+            if resized.is_ok() {
+                sizes[body] = units;
+            }
+            prop_assert_eq!(pool.taken(), sizes.iter().sum::<usize>());
+        }
+        drop(bodies);
+        prop_assert_eq!(pool.taken(), 0);
+    }
+
+    #[test]
     fn readers_share_a_permit_equally(
         size in 4_usize..40,
         readers in vec(0..CLIENTS - 1, 0..8),

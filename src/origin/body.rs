@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body as _, Incoming};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::config::Config;
 use super::error::OriginError;
@@ -134,26 +134,32 @@ impl Body {
         Ok(Some(self.gathered.split().freeze()))
     }
 
-    /// Adds the chunks that follow a small one within [`GATHER_TIME`].
+    /// Adds the chunks that follow a small one within [`GATHER_TIME`]. One timer serves all of
+    /// them, because a timer for each chunk costs more than the chunk.
     async fn gather(&mut self) {
-        let until = tokio::time::Instant::now() + GATHER_TIME;
+        let start = Instant::now();
+        let pause = sleep(GATHER_TIME);
+        tokio::pin!(pause);
         while self.following.is_none()
             && self.gathered.len() < GATHERED_CHUNK_BYTES
             && self.stream.may_be_in_small_chunks()
         {
-            let waiting_since = Instant::now();
             // Nothing is lost if the time passes, because a chunk is taken only when it is there.
-            match timeout_at(until, self.receive()).await {
-                Ok(Ok(Some(chunk))) if chunk.len() < GATHERED_CHUNK_BYTES => {
+            let received = tokio::select! {
+                biased;
+                received = self.stream.next() => received,
+                () = &mut pause => break,
+            };
+            let chunk = received.as_ref().ok().and_then(Option::as_ref);
+            self.count_received(chunk.map_or(0, |bytes| bytes.len() as u64));
+            match received {
+                Ok(Some(chunk)) if chunk.len() < GATHERED_CHUNK_BYTES => {
                     self.gathered.extend_from_slice(&chunk);
                 }
-                Ok(following) => self.following = Some(following),
-                Err(_) => {
-                    self.waited += waiting_since.elapsed();
-                    break;
-                }
+                following => self.following = Some(following),
             }
         }
+        self.waited += start.elapsed();
     }
 
     /// Receives the next chunk from the origin.
@@ -162,11 +168,7 @@ impl Body {
         let chunk = timeout(self.idle_timeout, self.stream.next())
             .await
             .map_err(|_| ConnectionFault::Timeout(TimeoutPhase::Body))??;
-        let size_bytes = chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        self.window_bytes += size_bytes;
-        if let Some(counts) = &self.counts {
-            counts.received_bytes.add(size_bytes);
-        }
+        self.count_received(chunk.as_ref().map_or(0, |bytes| bytes.len() as u64));
         self.waited += start.elapsed();
         if self.waited >= self.idle_timeout {
             if chunk.is_some() && self.is_too_slow() {
@@ -176,6 +178,13 @@ impl Body {
             self.window_bytes = 0;
         }
         Ok(chunk)
+    }
+
+    fn count_received(&mut self, size_bytes: u64) {
+        self.window_bytes += size_bytes;
+        if let Some(counts) = &self.counts {
+            counts.received_bytes.add(size_bytes);
+        }
     }
 
     fn is_too_slow(&self) -> bool {

@@ -21,6 +21,12 @@ impl CacheError {
     pub fn is_no_space(&self) -> bool {
         matches!(self, Self::Disk(DiskError::NoSpace))
     }
+
+    /// Whether the clients of a body have no more space for unfinished bodies.
+    #[must_use]
+    pub fn is_over_share(&self) -> bool {
+        matches!(self, Self::Disk(DiskError::OverShare))
+    }
 }
 
 impl From<io::Error> for CacheError {

@@ -35,14 +35,14 @@ impl StagingPool {
     /// Begins to count a body for its readers. `length` is its length in bytes, if it is stated.
     ///
     /// # Errors
-    /// [`DiskError::NoSpace`] if no client may have so long a body.
+    /// [`DiskError::OverShare`] if no client may have so long a body.
     pub fn share_with(
         &self,
         readership: &Readership,
         length: Option<u64>,
     ) -> Result<SpaceUse, DiskError> {
         if length.is_some_and(|length| units_of(length) > self.units.most_for_one()) {
-            return Err(DiskError::NoSpace);
+            return Err(DiskError::OverShare);
         }
         let permit = readership.hold_none(&self.units);
         Ok(SpaceUse::Shared(Box::new(BodyShare { permit })))
@@ -52,7 +52,7 @@ impl StagingPool {
 impl SpaceShare for BodyShare {
     fn resize(&self, size_bytes: u64) -> Result<(), DiskError> {
         let resized = self.permit.resize(units_of(size_bytes));
-        resized.map_err(|_| DiskError::NoSpace)
+        resized.map_err(|_| DiskError::OverShare)
     }
 }
 

@@ -12,6 +12,10 @@ pub enum DiskError {
     /// The object does not fit. The caller passes the response through instead.
     #[error("no space is left in the cache")]
     NoSpace,
+    /// The clients of a body have their share of the space for unfinished bodies. The caller does
+    /// the same as for [`DiskError::NoSpace`].
+    #[error("the clients have no more space for unfinished bodies")]
+    OverShare,
     /// The target has too many other bytes on record.
     #[error("the target has too many records")]
     TooManyRecords,
@@ -41,9 +45,10 @@ impl From<DiskError> for io::Error {
         match error {
             DiskError::Io(error) => error,
             DiskError::Timeout => Self::new(io::ErrorKind::TimedOut, error),
-            DiskError::NoSpace | DiskError::TooManyRecords | DiskError::Index(_) => {
-                Self::other(error)
-            }
+            DiskError::NoSpace
+            | DiskError::OverShare
+            | DiskError::TooManyRecords
+            | DiskError::Index(_) => Self::other(error),
         }
     }
 }

@@ -9,7 +9,7 @@ pub trait SpaceShare: Send + Sync {
     /// Makes the body count with `size_bytes`, until the share is dropped.
     ///
     /// # Errors
-    /// [`DiskError::NoSpace`] if the clients of the body have no more space. The body then counts
+    /// [`DiskError::OverShare`] if the clients of the body have no more space. The body then counts
     /// as before.
     fn resize(&self, size_bytes: u64) -> Result<(), DiskError>;
 }

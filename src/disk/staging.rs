@@ -55,6 +55,8 @@ struct HashState {
 enum StagingFailure {
     /// No space is left.
     Full,
+    /// No space is left for the clients of the body.
+    OverShare,
     /// A write failed or hung.
     WriteError,
 }
@@ -193,10 +195,10 @@ impl Staging {
         }
         self.written_bytes = end;
         if let Err(error) = &written {
-            self.failure = Some(if matches!(error, DiskError::NoSpace) {
-                StagingFailure::Full
-            } else {
-                StagingFailure::WriteError
+            self.failure = Some(match error {
+                DiskError::NoSpace => StagingFailure::Full,
+                DiskError::OverShare => StagingFailure::OverShare,
+                _ => StagingFailure::WriteError,
             });
         }
         written
@@ -270,6 +272,7 @@ impl Finished {
         match self.staging.failure {
             None => {}
             Some(StagingFailure::Full) => return Err(DiskError::NoSpace),
+            Some(StagingFailure::OverShare) => return Err(DiskError::OverShare),
             Some(StagingFailure::WriteError) => return Err(broken_staging()),
         }
         let io = self.staging.file.io.clone();

@@ -38,6 +38,10 @@ pub enum FetchError {
     /// The disk has no space for the body. Requests are passed through.
     #[error("there is no space to store the body")]
     NoSpace,
+    /// The clients of the body have their share of the space for unfinished bodies. Requests are
+    /// passed through.
+    #[error("the client has no more space for unfinished bodies")]
+    OverShare,
     /// The body was not stored for another reason. Requests are passed through.
     #[error("the body could not be stored")]
     StoreFailed,
@@ -81,6 +85,7 @@ impl FetchError {
             | Self::ChangedDuringFetch
             | Self::Unconfirmed(_)
             | Self::NoSpace
+            | Self::OverShare
             | Self::StoreFailed
             | Self::DeadlineExceeded
             | Self::TooManyFetches
@@ -98,6 +103,7 @@ impl FetchError {
             | Self::ChangedDuringFetch => true,
             Self::Unconfirmed(_)
             | Self::NoSpace
+            | Self::OverShare
             | Self::StoreFailed
             | Self::DeadlineExceeded
             | Self::TooManyFetches
@@ -119,7 +125,7 @@ impl FetchError {
     pub fn is_only_unstored(&self) -> bool {
         matches!(
             self,
-            Self::Unconfirmed(_) | Self::NoSpace | Self::StoreFailed
+            Self::Unconfirmed(_) | Self::NoSpace | Self::OverShare | Self::StoreFailed
         )
     }
 
@@ -132,6 +138,7 @@ impl FetchError {
             | Self::Page
             | Self::Unconfirmed(_)
             | Self::NoSpace
+            | Self::OverShare
             | Self::StoreFailed
             | Self::TooManyFetches
             | Self::Stopping => false,
@@ -154,6 +161,7 @@ impl FetchError {
             Self::Origin(OriginError::Denied(_))
             | Self::Page
             | Self::Unconfirmed(_)
+            | Self::OverShare
             | Self::TooManyFetches
             | Self::Stopping => return None,
             Self::Origin(OriginError::Status {
@@ -192,6 +200,8 @@ impl From<CacheError> for FetchError {
         tracing::warn!(%error, "body was not stored");
         if error.is_no_space() {
             Self::NoSpace
+        } else if error.is_over_share() {
+            Self::OverShare
         } else {
             Self::StoreFailed
         }

@@ -159,6 +159,7 @@ impl<'a> SourceLoop<'a> {
             Some(
                 FetchError::Origin(OriginError::Denied(_))
                 | FetchError::NoSpace
+                | FetchError::OverShare
                 | FetchError::StoreFailed,
             ) => {}
             _ => circuits.record_success(admitted),

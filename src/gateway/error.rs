@@ -127,9 +127,10 @@ impl From<FetchError> for RequestError {
             FetchError::WrongFileType(fault) => Self::WrongFileType(fault),
             FetchError::Page => Self::WrongFileType(WrongFile::OtherType),
             FetchError::DeadlineExceeded => Self::DeadlineExceeded,
-            FetchError::Unconfirmed(_) | FetchError::NoSpace | FetchError::StoreFailed => {
-                Self::Unavailable
-            }
+            FetchError::Unconfirmed(_)
+            | FetchError::NoSpace
+            | FetchError::OverShare
+            | FetchError::StoreFailed => Self::Unavailable,
             FetchError::TooManyFetches => Self::Busy,
             FetchError::Stopping => Self::Stopping,
         }

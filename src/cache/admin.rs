@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use fs_err as fs;
-
 use super::error::CacheError;
 use super::handle::Cache;
 use super::{open, pin_sync};
 use crate::disk::{
     DiskError, DiskStore, DiskUsage, EvictResult, IoClass, ListedTarget, ObjectHandle, Published,
-    Sealed, TargetLookup, evict, listing, pins, publish, records,
+    Sealed, TargetLookup, evict, listing, pins, publish, record_files, records,
 };
 use crate::model::{Key, Record, RecordOrder, Sha256};
 
@@ -152,7 +150,7 @@ impl<'a> CacheAdmin<'a> {
         let is_known = self.run(move |disk| {
             // A removal decides about the pins under the same lock.
             let _target_lock = disk.layout.lock_target(key)?;
-            let is_known = disk.layout.record(key, sha256).is_file();
+            let is_known = records::is_known(&disk.layout, key, sha256)?;
             if is_known {
                 pins::pin(disk, key, sha256)?;
             }
@@ -297,7 +295,7 @@ impl<'a> CacheAdmin<'a> {
             } else {
                 evict::evict(disk, sha256)?
             };
-            fs::remove_file(disk.layout.record(key, sha256))?;
+            record_files::remove_record(disk, key, sha256)?;
             Ok(Some(evicted))
         });
         let Some(evicted) = evicted.await? else {

@@ -104,8 +104,8 @@ impl Cache {
     /// space for unfinished bodies.
     ///
     /// # Errors
-    /// [`DiskError::NoSpace`](super::DiskError::NoSpace) if the body does not fit, or its readers
-    /// may have no body of that length.
+    /// [`DiskError::NoSpace`](super::DiskError::NoSpace) if the body does not fit, or
+    /// [`DiskError::OverShare`] if its readers may have no body of that length.
     pub async fn stage_for(
         &self,
         readership: &Readership,
@@ -194,9 +194,7 @@ impl Cache {
 
     /// Releases the slot in the folder at the end of the process, and removes staged bodies.
     pub async fn close(&self) {
-        let flushed = self.inner.disk.run(IoClass::Request, |disk| {
-            disk.index.lru().flush_access_times()
-        });
+        let flushed = self.inner.disk.run(IoClass::Request, DiskStore::flush);
         if let Err(error) = flushed.await {
             tracing::warn!(%error, "access times of objects were not stored");
         }

@@ -8,8 +8,8 @@ use super::error::CacheError;
 use super::handle::Cache;
 use super::open;
 use crate::disk::{
-    DiskStore, FileHit, IoClass, NewBody, ObjectClass, Sealed, Staging, TargetSnapshot,
-    observations,
+    DiskError, DiskStore, FileHit, IoClass, NewBody, ObjectClass, Sealed, Staging, TargetSnapshot,
+    evict, observation_publish, observations,
 };
 use crate::freshness::{Observation, ReusePolicy};
 use crate::limits::Readership;
@@ -46,8 +46,8 @@ impl Observations<'_> {
     /// observations first, and from other objects only within the share of observations.
     ///
     /// # Errors
-    /// [`crate::disk::DiskError::NoSpace`] if the body does not fit, or its readers may have no
-    /// body of that length.
+    /// [`crate::disk::DiskError::NoSpace`] if the body does not fit, or
+    /// [`crate::disk::DiskError::OverShare`] if its readers may have no body of that length.
     pub async fn stage_for(
         &self,
         readership: &Readership,
@@ -91,7 +91,10 @@ impl Observations<'_> {
     ) -> Result<Observation, CacheError> {
         let size_bytes = sealed.size_bytes;
         let publish = move |disk: &DiskStore| {
-            observations::publish(disk, &sealed, observation, before.as_ref())
+            let published =
+                observation_publish::publish(disk, &sealed, observation, before.as_ref())?;
+            evict::evict_observed_surplus(disk)?;
+            Ok::<_, DiskError>(published)
         };
         let disk = self.cache.disk();
         Ok(disk.run(IoClass::Durable { size_bytes }, publish).await?)
@@ -154,7 +157,7 @@ impl Observations<'_> {
     /// # Errors
     /// [`CacheError`] if the disk fails.
     pub async fn remove(&self, key: Key) -> Result<(), CacheError> {
-        let remove = move |disk: &DiskStore| observations::remove_all(&disk.layout, key);
+        let remove = move |disk: &DiskStore| observations::remove_all(disk, key);
         Ok(self.cache.disk().run(IoClass::Request, remove).await?)
     }
 }

@@ -10,6 +10,7 @@ use std::io::Read as _;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
+use super::metadata_ledger::MetadataKind;
 use super::{DiskError, DiskStore, Layout, durable_dirs};
 use crate::model::{Algorithm, Digest, Digests, Sha256};
 
@@ -55,6 +56,7 @@ pub fn write(disk: &DiskStore, digests: &Digests) -> Result<(), DiskError> {
     let path = disk.layout.digests(digests.sha256);
     disk.dirs
         .create(path.parent().expect("a digest file lies in a folder"))?;
+    let counted = disk.metadata.watch(MetadataKind::Others, path.clone());
     let file = DigestFile {
         version: VERSION,
         digests: digests.others.clone(),
@@ -63,9 +65,10 @@ pub fn write(disk: &DiskStore, digests: &Digests) -> Result<(), DiskError> {
     let (_, draft) = disk.slot.next_file();
     fs::write(&draft, bytes)?;
     fs::rename(&draft, &path)?;
+    drop(counted);
     // Nothing would remove the file of an object that does not exist, or was evicted meanwhile.
     if !disk.layout.object(digests.sha256).exists() {
-        remove(&disk.layout, digests.sha256)?;
+        remove(disk, digests.sha256)?;
     }
     Ok(())
 }
@@ -74,7 +77,9 @@ pub fn write(disk: &DiskStore, digests: &Digests) -> Result<(), DiskError> {
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails.
-pub fn remove(layout: &Layout, sha256: Sha256) -> Result<(), DiskError> {
-    durable_dirs::remove_if_exists(&layout.digests(sha256))?;
+pub fn remove(disk: &DiskStore, sha256: Sha256) -> Result<(), DiskError> {
+    let path = disk.layout.digests(sha256);
+    let _counted = disk.metadata.watch(MetadataKind::Others, path.clone());
+    durable_dirs::remove_if_exists(&path)?;
     Ok(())
 }

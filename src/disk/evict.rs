@@ -8,8 +8,9 @@ use std::sync::{MutexGuard, PoisonError};
 use fs_err as fs;
 
 use super::index::{ObjectClass, Reservation};
+use super::metadata_ledger::BLOCK_BYTES;
 use super::replica_markers::ReplicaMarkers;
-use super::{DiskError, DiskStore, OpenMode, digests, pins};
+use super::{DiskError, DiskStore, OpenMode, digests, observations, pins};
 use crate::model::{Event, Sha256};
 
 /// Number of candidates that are read from the index at a time.
@@ -50,16 +51,17 @@ impl<'a> EvictionLock<'a> {
     }
 }
 
-/// Evicts down to the low watermark if the cached bytes exceed the high watermark.
+/// Evicts down to the low watermark if the bytes on the disk exceed the high watermark.
 ///
 /// # Errors
 /// [`DiskError`] if the index or the disk fails.
 pub fn evict_to_low_watermark(disk: &DiskStore) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
-    disk.index.lru().flush_access_times()?;
-    let cached_bytes = disk.index.cached_bytes()?;
-    if cached_bytes > disk.config.high_watermark_bytes {
-        let surplus_bytes = cached_bytes - disk.config.low_watermark_bytes;
+    disk.flush()?;
+    let counted_bytes = disk.counted_bytes()?;
+    if counted_bytes > disk.config.high_watermark_bytes {
+        let surplus_bytes = counted_bytes - disk.config.low_watermark_bytes;
+        let surplus_bytes = surplus_bytes.min(evictable_bytes(disk)?);
         free(disk, ObjectClass::Recorded, surplus_bytes)?;
     }
     Ok(())
@@ -78,7 +80,7 @@ pub fn make_space(
     reserve: impl Fn() -> Result<Reservation, DiskError>,
 ) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
-    disk.index.lru().flush_access_times()?;
+    disk.flush()?;
     for _ in 0..MAX_TRIES {
         match reserve()? {
             Reservation::Granted => return Ok(()),
@@ -101,7 +103,7 @@ pub fn make_disk_space(
     missing_bytes: u64,
 ) -> Result<(), DiskError> {
     let _lock = EvictionLock::acquire(disk)?;
-    disk.index.lru().flush_access_times()?;
+    disk.flush()?;
     free(disk, class, missing_bytes)
 }
 
@@ -114,7 +116,7 @@ pub fn make_inodes(disk: &DiskStore, class: ObjectClass, objects: u64) -> Result
         return Ok(());
     }
     let _lock = EvictionLock::acquire(disk)?;
-    disk.index.lru().flush_access_times()?;
+    disk.flush()?;
     let goal = Goal { bytes: 0, objects };
     let candidates = match class {
         ObjectClass::Recorded => Candidates::All,
@@ -140,12 +142,12 @@ pub fn evictable_bytes(disk: &DiskStore) -> Result<u64, DiskError> {
 /// [`DiskError`] if the index or the disk fails.
 pub fn evict_observed_surplus(disk: &DiskStore) -> Result<(), DiskError> {
     let surplus = |observed_bytes: u64| observed_bytes > disk.config.max_observed_bytes;
-    if !surplus(disk.index.observed_bytes()?) {
+    if !surplus(disk.index.ledger().observed_bytes()?) {
         return Ok(());
     }
     let _lock = EvictionLock::acquire(disk)?;
-    disk.index.lru().flush_access_times()?;
-    let observed_bytes = disk.index.observed_bytes()?;
+    disk.flush()?;
+    let observed_bytes = disk.index.ledger().observed_bytes()?;
     if surplus(observed_bytes) {
         let surplus_bytes = observed_bytes - disk.config.max_observed_bytes;
         free_from(disk, Candidates::Observed, Goal::bytes(surplus_bytes))?;
@@ -166,7 +168,7 @@ fn free(disk: &DiskStore, class: ObjectClass, size_bytes: u64) -> Result<(), Dis
     if disk.mode == OpenMode::Maintenance || size_bytes > evictable_bytes(disk)? {
         return Ok(());
     }
-    let observed_bytes = disk.index.observed_bytes()?;
+    let observed_bytes = disk.index.ledger().observed_bytes()?;
     let freed_bytes = if class == ObjectClass::Observed {
         free_from(disk, Candidates::Observed, Goal::bytes(size_bytes))?
     } else {
@@ -196,7 +198,7 @@ impl Goal {
 
 /// Evicts candidates until the goal is reached. Returns how many bytes it evicted.
 fn free_from(disk: &DiskStore, candidates: Candidates, goal: Goal) -> Result<u64, DiskError> {
-    let markers = active_markers(disk)?;
+    let markers = disk.active_markers()?;
     let mut freed = Goal::bytes(0);
     let mut stuck = 0;
     let is_reached = |freed: Goal| freed.bytes >= goal.bytes && freed.objects >= goal.objects;
@@ -214,7 +216,7 @@ fn free_from(disk: &DiskStore, candidates: Candidates, goal: Goal) -> Result<u64
             }
             match evict_replicated(disk, sha256, markers.as_ref()) {
                 Ok(Some(EvictResult::Evicted { size_bytes })) => {
-                    freed.bytes += size_bytes;
+                    freed.bytes += size_bytes.next_multiple_of(BLOCK_BYTES);
                     freed.objects += 1;
                 }
                 Ok(Some(EvictResult::NotFound | EvictResult::Pinned) | None) => {}
@@ -230,19 +232,6 @@ fn free_from(disk: &DiskStore, candidates: Candidates, goal: Goal) -> Result<u64
         }
     }
     Ok(freed.bytes)
-}
-
-/// Returns the markers that allow eviction, or `None` if there is no replica. A process without a
-/// bucket may share the folder with processes that have one, so the index is asked too.
-fn active_markers(disk: &DiskStore) -> Result<Option<ReplicaMarkers>, DiskError> {
-    match &disk.markers {
-        Some(markers) => Ok(Some(markers.clone())),
-        None => Ok(disk
-            .index
-            .uploads()
-            .bucket()?
-            .map(|id| ReplicaMarkers::new(disk.layout.root(), &id))),
-    }
 }
 
 /// Removes one object, unless it is pinned. Returns `None` if the replica does not have the object
@@ -287,8 +276,12 @@ fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskEr
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => EvictResult::NotFound,
         Err(error) => return Err(error.into()),
     };
-    disk.index.remove(sha256)?;
-    digests::remove(&disk.layout, sha256)?;
+    let observed_key = disk.index.observed_key(sha256)?;
+    disk.index.ledger().remove_evicted(sha256)?;
+    digests::remove(disk, sha256)?;
+    if let Some(key) = observed_key {
+        observations::remove_of_object(disk, key, sha256)?;
+    }
     if let EvictResult::Evicted { size_bytes } = result {
         disk.events.emit(Event::Evicted { sha256, size_bytes });
     }

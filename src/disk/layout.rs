@@ -90,6 +90,7 @@ impl Layout {
             self.objects(),
             self.records(),
             self.observations(),
+            self.compact(),
             self.pins(),
             self.staging(),
             self.leases(),
@@ -126,10 +127,25 @@ impl Layout {
         self.sharded("observations", &key.to_string())
     }
 
+    /// Returns `digests`.
+    pub fn all_digests(&self) -> PathBuf {
+        self.root.join("digests")
+    }
+
     /// Returns `digests/ab/<sha256>.json`.
     pub fn digests(&self, sha256: Sha256) -> PathBuf {
         let name = format!("{}.json", object_name(sha256));
-        self.root.join("digests").join(name)
+        self.all_digests().join(name)
+    }
+
+    /// Returns `compact`.
+    pub fn compact(&self) -> PathBuf {
+        self.root.join("compact")
+    }
+
+    /// Returns `compact/ab.log`, for the targets whose keys begin with these two digits.
+    pub fn compact_log(&self, shard: &str) -> PathBuf {
+        self.compact().join(format!("{shard}.log"))
     }
 
     pub fn staging(&self) -> PathBuf {
@@ -233,6 +249,15 @@ impl Layout {
     /// The system's error if the disk fails.
     pub fn lock_eviction(&self) -> std::io::Result<fs::File> {
         self.lock("evict")
+    }
+
+    /// Acquires the lock for compacting records, which one thread among all processes of the folder
+    /// holds. Dropping the file releases it.
+    ///
+    /// # Errors
+    /// The system's error if the disk fails.
+    pub fn lock_compaction(&self) -> std::io::Result<fs::File> {
+        self.lock("compact")
     }
 
     /// Acquires the lock for giving a record of a target its generation, which one thread among all

@@ -1,10 +1,11 @@
 //! Lists the targets that have records, in pages, in the order of their keys. The main function is
 //! [`list`].
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use super::store::DiskStore;
-use super::{DiskError, TargetLookup, durable_dirs, records};
+use super::{DiskError, Layout, TargetLookup, compact_log, durable_dirs, records};
 use crate::model::{Key, Record};
 
 /// A target with its active record.
@@ -31,16 +32,12 @@ pub fn list(
     limit: usize,
 ) -> Result<Vec<ListedTarget>, DiskError> {
     let (layout, mut listed) = (&disk.layout, Vec::new());
-    let begin = after.map(|key| key.to_string()).unwrap_or_default();
-    let mut folders = durable_dirs::names_in(&layout.records())?;
-    // The keys in a folder begin with its name.
-    folders
-        .retain(|name| is_key_prefix(name) && name.as_str() >= begin.get(..2).unwrap_or_default());
-    for folder in folders {
-        for name in durable_dirs::names_in(&layout.records().join(&folder))? {
-            let Some(key) = name.parse::<Key>().ok().filter(|_| name > begin) else {
+    let first = after.map_or(0, |key| key.as_bytes()[0]);
+    for shard in (first..=u8::MAX).map(|shard| format!("{shard:02x}")) {
+        for key in keys_in(layout, &shard)? {
+            if after.is_some_and(|after| key <= after) {
                 continue;
-            };
+            }
             if listed.len() == limit {
                 return Ok(listed);
             }
@@ -48,6 +45,15 @@ pub fn list(
         }
     }
     Ok(listed)
+}
+
+/// Returns the targets whose keys begin with two digits, in the order of their keys.
+fn keys_in(layout: &Layout, shard: &str) -> Result<BTreeSet<Key>, DiskError> {
+    let names = durable_dirs::names_in(&layout.records().join(shard))?;
+    let in_files = names.iter().filter_map(|name| name.parse::<Key>().ok());
+    let compacted = compact_log::names(layout, shard)?;
+    let compacted = compacted.into_iter().map(|(key, _)| key);
+    Ok(in_files.chain(compacted).collect())
 }
 
 fn read_target(disk: &DiskStore, key: Key) -> Result<Option<ListedTarget>, DiskError> {
@@ -62,9 +68,4 @@ fn read_target(disk: &DiskStore, key: Key) -> Result<Option<ListedTarget>, DiskE
         last_used: disk.index.lru().last_access(record.sha256)?,
         record,
     }))
-}
-
-/// Returns whether a name is that of a folder with keys, two hexadecimal digits.
-fn is_key_prefix(name: &str) -> bool {
-    name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

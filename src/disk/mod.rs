@@ -9,6 +9,8 @@
 
 mod absence;
 mod caller;
+mod compact_log;
+pub mod compaction;
 mod config;
 pub mod digests;
 mod durable_dirs;
@@ -24,14 +26,17 @@ mod layout;
 mod layout_version;
 pub mod lease;
 pub mod listing;
+mod metadata_ledger;
 pub mod missing;
 pub mod objects;
+pub mod observation_publish;
 pub mod observations;
 mod open_file;
 pub mod pins;
 mod process_slot;
 pub mod publish;
 pub mod quarantine;
+mod record_content;
 pub mod record_files;
 pub mod records;
 mod reindex;
@@ -45,6 +50,7 @@ mod target_records;
 mod target_snapshot;
 mod usage;
 
+pub use compact_log::{damaged as damaged_lines, names as compacted_names};
 pub use config::DiskConfig;
 pub use durable_dirs::names_in;
 pub use error::{DiskError, OpenError};

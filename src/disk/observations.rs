@@ -3,18 +3,17 @@
 //! `observations/ab/<key>/<variant>.json`, one file for each set of `Vary` values. A file is
 //! replaced by a rename and not synced, because a lost one costs one request to the origin. Every
 //! change holds the lock of the target's observations. This file must not know when a response may
-//! be reused. Its main functions are [`read_all`] and [`publish`].
+//! be reused. Its main function is [`read_all`].
 
 use std::fmt::Write as _;
 use std::io;
 
 use fs_err as fs;
 
-use super::index::ObjectClass;
 use super::layout::Layout;
-use super::publish::place_object;
+use super::metadata_ledger::MetadataKind;
 use super::target_snapshot::{TargetSnapshot, count_removal, removals};
-use super::{DiskError, DiskStore, Sealed, absence, durable_dirs, evict};
+use super::{DiskError, DiskStore, absence, durable_dirs};
 use crate::freshness::Observation;
 use crate::model::{Hasher, Key, Sha256};
 
@@ -72,7 +71,11 @@ pub fn snapshot(layout: &Layout, key: Key, file: Option<Key>) -> Result<TargetSn
     snapshot_locked(layout, (key, file), &lock)
 }
 
-fn snapshot_locked(
+/// Does the same as [`snapshot`]. The caller holds the lock of the observations.
+///
+/// # Errors
+/// [`DiskError::Io`] if the disk fails.
+pub(super) fn snapshot_locked(
     layout: &Layout,
     (key, file): (Key, Option<Key>),
     lock: &fs::File,
@@ -90,56 +93,6 @@ fn snapshot_locked(
         newest: newest_of(key)?,
         file,
     })
-}
-
-/// Moves a body to its place and makes it the newest response of its target.
-///
-/// `before` is the snapshot before the response was requested. If the target has changed since, or
-/// there is none, the response must be validated before it answers again.
-///
-/// # Errors
-/// [`DiskError`] if the disk fails. Then the earlier observation stays.
-pub fn publish(
-    disk: &DiskStore,
-    sealed: &Sealed,
-    observation: Observation,
-    before: Option<&TargetSnapshot>,
-) -> Result<Observation, DiskError> {
-    let sha256 = sealed.digests.sha256;
-    let observation = observation.with_body(sha256, sealed.size_bytes);
-    let written = {
-        // An eviction between the two steps would leave an observation without its object.
-        let _lock = disk.layout.lock_object(sha256)?;
-        place_object(disk, sealed, None)?;
-        let key = observation.key();
-        let own_lock = disk.layout.lock_observations(key)?;
-        let is_current = match before {
-            Some(before) => {
-                let file = before.file.map(|(file, _)| file);
-                *before == snapshot_locked(&disk.layout, (key, file), &own_lock)?
-            }
-            None => false,
-        };
-        let observation = if is_current {
-            observation
-        } else {
-            observation.invalidated()
-        };
-        replace(disk, observation)
-    };
-    let reservation = Some((disk.process_name(), sealed.file.id));
-    if let Err(error) = disk.index.insert(
-        sha256,
-        sealed.size_bytes,
-        ObjectClass::Observed,
-        reservation,
-    ) {
-        tracing::warn!(%error, %sha256, "published object is missing in the index");
-        disk.request_reindex();
-    }
-    let observation = written?;
-    evict::evict_observed_surplus(disk)?;
-    Ok(observation)
 }
 
 /// Replaces the head of `validated` by that of `observation`, whose bytes are the same. Returns
@@ -168,7 +121,10 @@ pub fn replace_head(
 
 /// Replaces the observation of the same variant. The object must be on the disk, and the caller
 /// holds the lock of the observations.
-fn replace(disk: &DiskStore, observation: Observation) -> Result<Observation, DiskError> {
+pub(super) fn replace(
+    disk: &DiskStore,
+    observation: Observation,
+) -> Result<Observation, DiskError> {
     let key = observation.key();
     let known = read_all(&disk.layout, key)?;
     let newest = known.first().map_or(0, |newest| newest.sequence);
@@ -181,6 +137,7 @@ fn replace(disk: &DiskStore, observation: Observation) -> Result<Observation, Di
         .to_bytes()
         .map_err(|error| DiskError::Io(io::Error::other(error)))?;
     let folder = disk.layout.observations_of(key);
+    let _counted = disk.metadata.watch(MetadataKind::Others, folder.clone());
     fs::create_dir_all(&folder)?;
     let (_, draft) = disk.slot.next_file();
     fs::write(&draft, bytes)?;
@@ -216,9 +173,11 @@ pub fn invalidate_all(disk: &DiskStore, keys: &[Key]) -> Result<(), DiskError> {
 ///
 /// # Errors
 /// [`DiskError::Io`] if the disk fails.
-pub fn remove_all(layout: &Layout, key: Key) -> Result<(), DiskError> {
-    let lock = layout.lock_observations(key)?;
-    match fs::remove_dir_all(layout.observations_of(key)) {
+pub fn remove_all(disk: &DiskStore, key: Key) -> Result<(), DiskError> {
+    let lock = disk.layout.lock_observations(key)?;
+    let folder = disk.layout.observations_of(key);
+    let _counted = disk.metadata.watch(MetadataKind::Others, folder.clone());
+    match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
         _ => Ok(count_removal(&lock)?),
     }
@@ -233,24 +192,42 @@ pub fn remove_evicted(disk: &DiskStore) -> Result<u64, DiskError> {
     for_each_target(layout, |key, observations| {
         for observation in observations {
             if !layout.object(observation.sha256).exists() {
-                removed += u64::from(remove_without_object(layout, &observation)?);
+                removed += u64::from(remove_without_object(disk, &observation)?);
             }
         }
-        remove_if_empty(layout, key)
+        remove_if_empty(disk, key)
     })?;
     Ok(removed)
 }
 
+/// Removes the observations of a target whose object was evicted now. The caller holds the lock of
+/// the object.
+///
+/// # Errors
+/// [`DiskError::Io`] if the disk fails.
+pub fn remove_of_object(disk: &DiskStore, key: Key, sha256: Sha256) -> Result<(), DiskError> {
+    let known = read_all(&disk.layout, key)?;
+    for observation in known.iter().filter(|known| known.sha256 == sha256) {
+        remove_under_lock(disk, observation)?;
+    }
+    remove_if_empty(disk, key)
+}
+
 /// Removes an observation whose object is missing, unless another one has replaced it. Returns
 /// whether it was removed.
-fn remove_without_object(layout: &Layout, observation: &Observation) -> Result<bool, DiskError> {
-    // The first lock keeps a publication from placing the object between the steps, the second one
-    // keeps another publication from replacing the file.
-    let _object_lock = layout.lock_object(observation.sha256)?;
+fn remove_without_object(disk: &DiskStore, observation: &Observation) -> Result<bool, DiskError> {
+    // Keeps a publication from placing the object between the steps.
+    let _object_lock = disk.layout.lock_object(observation.sha256)?;
+    remove_under_lock(disk, observation)
+}
+
+/// Does the same as [`remove_without_object`]. The caller holds the lock of the object.
+fn remove_under_lock(disk: &DiskStore, observation: &Observation) -> Result<bool, DiskError> {
+    let layout = &disk.layout;
+    // Keeps another publication from replacing the file.
     let _lock = layout.lock_observations(observation.key())?;
-    let path = layout
-        .observations_of(observation.key())
-        .join(file_name(observation));
+    let folder = layout.observations_of(observation.key());
+    let path = folder.join(file_name(observation));
     let current = match fs::read(&path) {
         Ok(bytes) => Observation::parse(&bytes).ok(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -260,12 +237,15 @@ fn remove_without_object(layout: &Layout, observation: &Observation) -> Result<b
     if !is_same || layout.object(observation.sha256).exists() {
         return Ok(false);
     }
+    let _counted = disk.metadata.watch(MetadataKind::Others, folder);
     Ok(durable_dirs::remove_if_exists(&path)?)
 }
 
-fn remove_if_empty(layout: &Layout, key: Key) -> Result<(), DiskError> {
-    let _lock = layout.lock_observations(key)?;
-    match fs::remove_dir(layout.observations_of(key)) {
+fn remove_if_empty(disk: &DiskStore, key: Key) -> Result<(), DiskError> {
+    let _lock = disk.layout.lock_observations(key)?;
+    let folder = disk.layout.observations_of(key);
+    let _counted = disk.metadata.watch(MetadataKind::Others, folder.clone());
+    match fs::remove_dir(folder) {
         Err(error)
             if !matches!(
                 error.kind(),

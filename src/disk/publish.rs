@@ -10,9 +10,12 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 
-use super::index::{ObjectClass, PendingUpload};
+use super::index::{IndexedObject, ObjectClass, PendingUpload};
+use super::metadata_ledger::object_disk_bytes;
 use super::record_files::create_record;
-use super::{DiskError, DiskStore, Sealed, TargetLookup, durable_dirs, missing, pins, records};
+use super::{
+    DiskError, DiskStore, Sealed, TargetLookup, compaction, durable_dirs, missing, pins, records,
+};
 use crate::model::{Acceptance, Record, Sha256, Standing};
 
 /// Mode of an object. Objects are never written again.
@@ -106,18 +109,24 @@ fn announce(disk: &DiskStore, record: Record) -> Result<Published, DiskError> {
         TargetLookup::Unreadable { record, .. } => record.sha256,
         TargetLookup::NeverStored => sha256,
     };
-    if disk
-        .index
-        .cached_bytes()
-        .is_ok_and(|cached_bytes| cached_bytes > disk.config.high_watermark_bytes)
-    {
-        disk.low_space.notify_one();
+    if let Err(error) = notify_low_space(disk) {
+        tracing::warn!(%error, "use of the cache disk is unknown");
     }
     Ok(Published {
         record: Arc::new(record),
         lookup,
         differs_from: (answers != sha256).then_some(answers),
     })
+}
+
+/// Wakes the eviction and the compaction of records if a bound is exceeded.
+fn notify_low_space(disk: &DiskStore) -> Result<(), DiskError> {
+    disk.flush_large_changes()?;
+    let is_above = disk.counted_bytes()? > disk.config.high_watermark_bytes;
+    if is_above || compaction::is_due(disk)? {
+        disk.low_space.notify_one();
+    }
+    Ok(())
 }
 
 /// Places a record among those that its target has.
@@ -132,7 +141,7 @@ fn place(disk: &DiskStore, record: &Record, placement: Placement) -> Result<Reco
         Standing::Established => records::MAX_RECORDS,
         Standing::Witnessed => MAX_UNACCEPTED,
     };
-    if !is_known && existing.count() >= bound {
+    if !is_known && (existing.count() >= bound || compaction::is_full(disk)?) {
         return Err(DiskError::TooManyRecords);
     }
     Ok(placed)
@@ -143,13 +152,18 @@ fn place(disk: &DiskStore, record: &Record, placement: Placement) -> Result<Reco
 fn index_object(disk: &DiskStore, record: &Record, reserved: Option<u64>) {
     let (sha256, class) = (record.sha256, ObjectClass::Recorded);
     let reservation = reserved.map(|id| (disk.slot.name.as_str(), id));
-    let inserted = disk
-        .index
-        .insert(sha256, record.size_bytes, class, reservation);
-    if let Err(error) = inserted {
+    let object = indexed_object(disk, sha256, record.size_bytes);
+    if let Err(error) = disk.index.insert(object, class, reservation) {
         tracing::warn!(%error, %sha256, "published object is missing in the index");
         disk.request_reindex();
     }
+}
+
+/// Returns an object for the index, with the bytes that its file takes.
+pub(super) fn indexed_object(disk: &DiskStore, sha256: Sha256, size_bytes: u64) -> IndexedObject {
+    let stored = fs::metadata(disk.layout.object(sha256));
+    let disk_bytes = stored.map_or(size_bytes, |stored| object_disk_bytes(&stored));
+    IndexedObject::new(sha256, size_bytes, disk_bytes)
 }
 
 /// Publishes a body, and pins the target to it. The object cannot be evicted in between.

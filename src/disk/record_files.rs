@@ -9,8 +9,9 @@ use std::time::SystemTime;
 use fs_err as fs;
 
 use super::index::PendingUpload;
+use super::metadata_ledger::MetadataKind;
 use super::open_file::digest_of;
-use super::{DiskError, DiskStore, durable_dirs, quarantine, records};
+use super::{DiskError, DiskStore, compact_log, durable_dirs, quarantine, records};
 use crate::model::{Algorithm, Digests, Key, Record, RecordOrder, RecordSource, Sha256, Target};
 
 /// Source of a record that was rebuilt from its object.
@@ -34,6 +35,9 @@ fn write(
 ) -> Result<(), DiskError> {
     let path = disk.layout.record(record.key(), record.sha256);
     let folder = path.parent().expect("a record lies in a folder");
+    let _counted = disk
+        .metadata
+        .watch(MetadataKind::Records, folder.to_owned());
     disk.dirs.create(folder)?;
     let (_, draft) = disk.slot.next_file();
     let mut file = fs::OpenOptions::new()
@@ -83,6 +87,8 @@ pub fn import_records(disk: &DiskStore, found: &[Record]) -> Result<u64, DiskErr
     let mut new = 0;
     for record in found {
         let (key, sha256) = (record.key(), record.sha256);
+        // The folder of a target that is compacted now must not vanish.
+        let _target_lock = disk.layout.lock_target(key)?;
         let _lock = disk.layout.lock_object(sha256)?;
         let is_new = !disk.layout.record(key, sha256).exists() || replaces(disk, record);
         if is_new {
@@ -94,6 +100,18 @@ pub fn import_records(disk: &DiskStore, found: &[Record]) -> Result<u64, DiskErr
         }
     }
     Ok(new)
+}
+
+/// Removes a record, compacted or not. The caller holds the lock of the target.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn remove_record(disk: &DiskStore, key: Key, sha256: Sha256) -> Result<(), DiskError> {
+    let folder = disk.layout.records_of(key);
+    let _counted = disk.metadata.watch(MetadataKind::Records, folder);
+    compact_log::remove(disk, key, sha256)?;
+    durable_dirs::remove_if_exists(&disk.layout.record(key, sha256))?;
+    Ok(())
 }
 
 /// Creates a record in place of a damaged one, from its object and from the readable fields of the

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use fs_err as fs;
 use rustix::io::Errno;
 
+use super::compact_log::{self, LogState, shard_of};
 use super::layout::Layout;
 use super::pins::{self, Pin};
 use super::target_records::ActiveState;
-use super::{DiskError, TargetLookup, TargetRecords, absence};
+use super::{DiskError, TargetLookup, TargetRecords, absence, durable_dirs, record_content};
 use crate::model::{
     Answer, Key, MAX_RECORD_BYTES, Record, RecordError, RecordSet, Sha256, Target,
     UnreadableReason, UnreadableRecord,
@@ -57,14 +58,31 @@ pub fn choose(layout: &Layout, records: RecordSet, pins: &[Pin]) -> TargetLookup
 /// disk. False does not mean that there are records.
 pub fn is_surely_absent(layout: &Layout, key: Key) -> bool {
     absence::is_surely_absent(&layout.records_of(key))
+        && absence::is_surely_absent(&layout.compact_log(&shard_of(key)))
 }
 
-/// Reads the records of a target, up to `MAX_RECORDS`, and all pinned ones. A record that cannot be
-/// read is known by its name.
+/// Reads the records of a target, up to `MAX_RECORDS`, and all pinned ones, compacted or not. A
+/// record that cannot be read is known by its name.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails.
 pub fn read_all(layout: &Layout, key: Key) -> Result<RecordSet, DiskError> {
+    let mut records = read_folder(layout, key)?;
+    if compact_log::add_records(layout, key, MAX_RECORDS, &mut records)? == LogState::Missing {
+        return Ok(records);
+    }
+    if records.count() == 0 && layout.records_of(key).is_dir() {
+        // They were in the log when the folder was read, and are in the folder now.
+        return read_folder(layout, key);
+    }
+    Ok(records)
+}
+
+/// Reads the record files of a target, as [`read_all`] does.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn read_folder(layout: &Layout, key: Key) -> Result<RecordSet, DiskError> {
     let folder = match fs::read_dir(layout.records_of(key)) {
         Ok(folder) => folder,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RecordSet::default()),
@@ -101,29 +119,16 @@ fn add(
     sha256: Sha256,
     records: &mut RecordSet,
 ) -> Result<(), DiskError> {
-    let reason = match read(&layout.record(key, sha256)) {
-        Ok(bytes) => match parse(&bytes, key, sha256) {
-            Ok(record) => {
-                records.readable.push(record);
-                return Ok(());
-            }
-            Err(error) => {
-                tracing::warn!(%key, %sha256, %error, "record cannot be read");
-                match error {
-                    RecordError::OtherTarget => UnreadableReason::OtherTarget,
-                    error if error.is_newer_version() => UnreadableReason::NewerVersion,
-                    _ => UnreadableReason::Damaged,
-                }
-            }
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+    match read(&layout.record(key, sha256)) {
+        Ok(bytes) => record_content::add(&bytes, (key, sha256), records),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) if is_fault_of_file(&error) => {
             tracing::warn!(%key, %sha256, %error, "record cannot be read");
-            UnreadableReason::Damaged
+            let reason = UnreadableReason::Damaged;
+            records.unreadable.push(UnreadableRecord { sha256, reason });
         }
         Err(error) => return Err(error.into()),
-    };
-    records.unreadable.push(UnreadableRecord { sha256, reason });
+    }
     Ok(())
 }
 
@@ -154,12 +159,31 @@ fn is_fault_of_file(error: &io::Error) -> bool {
         .is_some_and(|code| FAULTS.contains(&Errno::from_raw_os_error(code)))
 }
 
-/// Reads one record. Returns `None` if it does not exist or is damaged.
+/// Reads one record, compacted or not. Returns `None` if it does not exist or is damaged.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails.
 pub fn read_one(layout: &Layout, key: Key, sha256: Sha256) -> Result<Option<Record>, DiskError> {
-    Ok(parse_one(layout, key, sha256)?.and_then(Result::ok))
+    if let Some(parsed) = parse_one(layout, key, sha256)? {
+        return Ok(parsed.ok());
+    }
+    let mut compacted = RecordSet::default();
+    compact_log::add_records(layout, key, MAX_RECORDS, &mut compacted)?;
+    let mut compacted = compacted.readable.into_iter();
+    Ok(compacted.find(|record| record.sha256 == sha256))
+}
+
+/// Returns whether a target has a record of these bytes, compacted or not, and readable or not.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn is_known(layout: &Layout, key: Key, sha256: Sha256) -> Result<bool, DiskError> {
+    if layout.record(key, sha256).is_file() {
+        return Ok(true);
+    }
+    let mut compacted = RecordSet::default();
+    compact_log::add_records(layout, key, MAX_RECORDS, &mut compacted)?;
+    Ok(compacted.digests().any(|known| known == sha256))
 }
 
 /// Parses the file of one record, and compares it with its name. Returns `None` if it does not
@@ -173,7 +197,7 @@ pub fn parse_one(
     sha256: Sha256,
 ) -> Result<Option<Result<Record, RecordError>>, DiskError> {
     match read(&layout.record(key, sha256)) {
-        Ok(bytes) => Ok(Some(parse(&bytes, key, sha256))),
+        Ok(bytes) => Ok(Some(record_content::parse(&bytes, key, sha256))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -194,8 +218,8 @@ pub fn find_target(layout: &Layout, key: Key, sha256: Sha256) -> Option<Target> 
     targets.find(|target| Key::new(target) == key)
 }
 
-/// Calls `visit` with the key and digest in the path of every record. A record that is created or
-/// removed at the same time may be missed.
+/// Calls `visit` with the key and digest of every record, compacted or not. A record that is
+/// created or removed at the same time may be missed.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails, or the error of `visit`.
@@ -228,6 +252,35 @@ pub fn walk(
             }
         }
     }
+    for shard in (0..=u8::MAX).map(|shard| format!("{shard:02x}")) {
+        for (key, sha256) in compact_log::names(layout, &shard)? {
+            if !layout.record(key, sha256).exists() {
+                visit(key, sha256)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Calls `visit` with each target that has a folder of records, and the digests of these.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails, or the error of `visit`.
+pub fn walk_folders(
+    layout: &Layout,
+    mut visit: impl FnMut(Key, &[Sha256]) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
+    for shard in durable_dirs::names_in(&layout.records())? {
+        let shard = layout.records().join(shard);
+        for name in durable_dirs::names_in(&shard)? {
+            let Ok(key) = name.parse::<Key>() else {
+                continue;
+            };
+            let names = durable_dirs::names_in(&shard.join(name))?;
+            let digests = names.iter().map(Path::new).filter_map(digest_in_name);
+            visit(key, &digests.collect::<Vec<_>>())?;
+        }
+    }
     Ok(())
 }
 
@@ -244,18 +297,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         .take(MAX_RECORD_BYTES as u64 + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Parses a record and compares it with its path.
-fn parse(bytes: &[u8], key: Key, sha256: Sha256) -> Result<Record, RecordError> {
-    let record = Record::parse(bytes)?;
-    if record.key() != key {
-        Err(RecordError::OtherTarget)
-    } else if record.sha256 != sha256 {
-        Err(RecordError::OtherDigest)
-    } else {
-        Ok(record)
-    }
 }
 
 /// Returns whether the object of a record is on the disk in its full length.

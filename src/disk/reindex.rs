@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
 
-use super::index::{Index, ObjectClass, PendingUpload, since_epoch};
+use super::index::{Index, IndexedObject, ObjectClass, PendingUpload, since_epoch};
 use super::layout::Layout;
+use super::metadata_ledger::{MetadataKind, measure_all, object_disk_bytes};
 use super::process_slot::ProcessSlot;
 use super::replica_markers::ReplicaMarkers;
 use super::{DiskError, DiskStore, lease, observations, records, stale_holds};
@@ -39,8 +40,20 @@ impl DiskStore {
         }
         lease::remove_stale(&self.layout)?;
         let repaired = reindex(&self.layout, &self.index, self.markers.as_ref())?;
+        self.recount_metadata()?;
         self.needs_reindex.store(false, Ordering::Release);
         Ok(Some(repaired))
+    }
+
+    /// Counts the small files anew. A change at the same time may count twice or not at all.
+    fn recount_metadata(&self) -> Result<(), DiskError> {
+        for kind in [MetadataKind::Records, MetadataKind::Others] {
+            // The files show these changes.
+            self.metadata.take(kind);
+            let counted = measure_all(&self.layout, kind)?;
+            self.index.ledger().set_metadata(kind, counted)?;
+        }
+        Ok(())
     }
 }
 
@@ -141,7 +154,12 @@ fn insert_all(layout: &Layout, index: &Index) -> Result<u64, DiskError> {
             };
             let accessed_at = SystemTime::UNIX_EPOCH
                 + Duration::from_secs(metadata.atime().max(0).unsigned_abs());
-            batch.push((sha256, metadata.len(), since_epoch(accessed_at)));
+            batch.push(IndexedObject {
+                sha256,
+                size_bytes: metadata.len(),
+                disk_bytes: object_disk_bytes(&metadata),
+                accessed_at: since_epoch(accessed_at),
+            });
             if batch.len() == BATCH {
                 added += index.insert_found(&std::mem::take(&mut batch))?;
             }

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::caller::CallerObserver;
 use super::index::{ObjectClass, Reservation, is_damage};
+use super::metadata_ledger::BLOCK_BYTES;
 use super::{DiskError, DiskStore, evict};
 
 /// Space that is reserved before the first byte, in bytes. A length that the origin claims reserves
@@ -72,10 +73,11 @@ pub fn reject_oversized(
     length: Option<u64>,
 ) -> Result<(), DiskError> {
     let (wanted_bytes, limit_bytes) = (length.unwrap_or(0), disk.config.max_size_bytes);
-    let process = &disk.slot.name;
+    let body_id = (disk.slot.name.as_str(), body.id);
     let missing = disk
         .index
-        .missing_bytes(process, body.id, wanted_bytes, limit_bytes);
+        .ledger()
+        .missing_bytes(body_id, wanted_bytes, limit_bytes);
     let missing_bytes = match missing {
         // Reserving replaces a damaged index.
         Err(DiskError::Index(error)) if is_damage(&error) => return Ok(()),
@@ -176,9 +178,12 @@ fn reserve_in_index(
     wanted_bytes: u64,
 ) -> Result<Reservation, DiskError> {
     let limit_bytes = disk.config.max_size_bytes;
+    let body_id = (disk.slot.name.as_str(), body.id);
+    let disk_bytes = wanted_bytes.next_multiple_of(BLOCK_BYTES);
     let reserve = || {
         disk.index
-            .reserve(&disk.slot.name, body.id, wanted_bytes, limit_bytes)
+            .ledger()
+            .reserve(body_id, disk_bytes, limit_bytes)
     };
     match reserve() {
         Err(DiskError::Index(error)) if is_damage(&error) => {

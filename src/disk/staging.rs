@@ -337,7 +337,7 @@ impl Drop for StagedFile {
                 }
                 _ => {}
             }
-            if let Err(error) = disk.index.release(&disk.slot.name, id) {
+            if let Err(error) = disk.index.ledger().release(&disk.slot.name, id) {
                 tracing::warn!(%error, "reservation could not be released");
             }
         };

@@ -4,7 +4,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use fs_err as fs;
@@ -17,9 +17,10 @@ use super::error::{DiskError, OpenError};
 use super::index::Index;
 use super::layout::Layout;
 use super::layout_version;
+use super::metadata_ledger::MetadataLedger;
 use super::process_slot::ProcessSlot;
 use super::replica_markers::ReplicaMarkers;
-use crate::model::{EventSink, Sha256};
+use crate::model::{EventSink, Sha256, lock};
 
 /// Bound on the objects that are remembered as unreadable.
 const MAX_UNREADABLE: u64 = 10_000;
@@ -49,9 +50,16 @@ pub struct DiskStore {
     pub(super) slot: ProcessSlot,
     /// Objects that could not be read recently, although their files exist.
     pub(super) unreadable: Cache<Sha256, ()>,
+    /// Changes of the small files that the index does not have yet.
+    pub(super) metadata: MetadataLedger,
     pub(super) events: EventSink,
     /// Notified when the cached bytes exceed the high watermark, or when the index was lost.
     pub(super) low_space: Notify,
+    /// Locked while this process replaces a log of records. True once the process ends, so that it
+    /// leaves no draft.
+    pub(super) is_closed: Mutex<bool>,
+    /// Bytes of the record files after a compaction that freed too little, or 0.
+    pub(super) compaction_floor_bytes: AtomicU64,
     /// Locked while this process evicts.
     pub(super) evicting: Mutex<()>,
     /// Whether the index may differ from the files.
@@ -90,7 +98,10 @@ impl DiskStore {
                 .max_capacity(MAX_UNREADABLE)
                 .time_to_live(UNREADABLE_TTL)
                 .build(),
+            metadata: MetadataLedger::default(),
             low_space: Notify::new(),
+            is_closed: Mutex::new(false),
+            compaction_floor_bytes: AtomicU64::new(0),
             evicting: Mutex::new(()),
             needs_reindex: AtomicBool::new(needs_reindex),
             mode,
@@ -122,6 +133,20 @@ impl DiskStore {
     /// Returns once the cached bytes have exceeded the high watermark, or the index was lost.
     pub async fn wait_for_low_space(&self) {
         self.low_space.notified().await;
+    }
+
+    /// Returns the markers that allow the loss of a file, or `None` if there is no replica. A
+    /// process without a bucket may share the folder with processes that have one, so the index is
+    /// asked too.
+    pub(super) fn active_markers(&self) -> Result<Option<ReplicaMarkers>, DiskError> {
+        match &self.markers {
+            Some(markers) => Ok(Some(markers.clone())),
+            None => Ok(self
+                .index
+                .uploads()
+                .bucket()?
+                .map(|id| ReplicaMarkers::new(self.layout.root(), &id))),
+        }
     }
 
     /// Returns whether an object could not be read within the last `UNREADABLE_TTL`. Such an object
@@ -172,6 +197,7 @@ impl DiskStore {
     /// # Errors
     /// [`DiskError`] if the index or the disk fails.
     pub fn close(&self) -> Result<(), DiskError> {
+        *lock(&self.is_closed) = true;
         // The serving processes must reindex the files that a maintenance process added.
         let is_clean = self.mode == OpenMode::Serve && !self.needs_reindex.load(Ordering::Acquire);
         self.slot.release(&self.index, is_clean)

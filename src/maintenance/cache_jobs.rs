@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use super::periodic::PeriodicTask;
 use super::runner::TaskRunner;
 use crate::cache::{Cache, CacheError, DiskError};
-use crate::disk::{DiskStore, IoClass, evict};
+use crate::disk::{DiskStore, IoClass, compaction, evict};
 
 /// Interval at which access times are stored. A crash loses the LRU order of this time.
 const ACCESS_TIMES_INTERVAL: Duration = Duration::from_secs(30);
@@ -47,6 +47,11 @@ async fn reindex_and_evict(cache: Cache) -> Result<(), CacheError> {
     }
     let evicted = disk.run(IoClass::Maintenance, evict::evict_to_low_watermark);
     evicted.await?;
+    let compacted = disk.run(IoClass::Maintenance, compaction::compact_if_due);
+    match compacted.await? {
+        0 => {}
+        targets => tracing::info!(targets, "compacted records of evicted objects"),
+    }
     cache.observations().remove_evicted().await
 }
 
@@ -63,8 +68,6 @@ async fn evict_on_low_space(cache: Cache) {
 async fn flush_access_times(cache: Cache) -> Result<(), DiskError> {
     cache
         .disk()
-        .run(IoClass::Maintenance, |disk| {
-            disk.index.lru().flush_access_times()
-        })
+        .run(IoClass::Maintenance, DiskStore::flush)
         .await
 }

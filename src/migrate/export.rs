@@ -115,6 +115,7 @@ pub async fn import_record(
 /// [`CacheError`] if the disk cannot be written.
 pub async fn create_record(cache: &Cache, record: Record) -> Result<(), CacheError> {
     let created = cache.disk().run(IoClass::Maintenance, move |disk| {
+        let _target_lock = disk.layout.lock_target(record.key())?;
         let _lock = disk.layout.lock_object(record.sha256)?;
         record_files::create_record(disk, &record)
     });

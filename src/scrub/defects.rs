@@ -93,10 +93,27 @@ pub fn check_records(disk: &DiskStore, part: u8) -> Result<RecordsCheck, DiskErr
             Err(error) => check.add_unreadable_folder(disk, &path, &error),
         }
     }
+    check.add_compacted(disk, &format!("{part:02x}"))?;
     Ok(check)
 }
 
 impl RecordsCheck {
+    /// Adds the compacted records. A line that cannot be read is a defect, and its target stays
+    /// known.
+    fn add_compacted(&mut self, disk: &DiskStore, shard: &str) -> Result<(), DiskError> {
+        let names = disk::compacted_names(&disk.layout, shard)?;
+        let without_file = |name: &&(Key, Sha256)| !disk.layout.record(name.0, name.1).exists();
+        let compacted = names.iter().filter(without_file);
+        self.named.extend(compacted.map(|(_, sha256)| *sha256));
+        let path = disk.layout.compact_log(shard);
+        for (key, sha256) in disk::damaged_lines(&disk.layout, shard)? {
+            let detail = format!("the line of {key} {sha256} cannot be read");
+            self.defects
+                .push(defect(disk, Defect::DamagedRecord, &path, detail));
+        }
+        Ok(())
+    }
+
     /// The names in the folder are unknown. So no object is known to be an orphan.
     fn add_unreadable_folder(&mut self, disk: &DiskStore, path: &Path, error: &io::Error) {
         self.unreadable_folders += 1;

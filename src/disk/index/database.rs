@@ -14,7 +14,7 @@ use crate::disk::{DiskError, durable_dirs};
 use crate::model::{Sha256, lock};
 
 /// Version of the schema. Tables of another version are dropped and created again.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// Bound on the time that one process waits for the transaction of another.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,8 +23,14 @@ const SCHEMA: &str = "
     CREATE TABLE objects (
         sha256 BLOB PRIMARY KEY,
         size_bytes INTEGER NOT NULL,
+        disk_bytes INTEGER NOT NULL,
         accessed_at INTEGER NOT NULL,
-        is_observed INTEGER NOT NULL
+        is_observed INTEGER NOT NULL,
+        observed_key BLOB
+    ) WITHOUT ROWID;
+    CREATE TABLE evicted (
+        sha256 BLOB PRIMARY KEY,
+        accessed_at INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX objects_by_access ON objects (accessed_at);
     CREATE INDEX observed_by_access ON objects (accessed_at) WHERE is_observed;
@@ -48,21 +54,33 @@ const SCHEMA: &str = "
         seen_at INTEGER NOT NULL
     ) WITHOUT ROWID;
     CREATE TABLE bucket (id TEXT NOT NULL);
-    CREATE TABLE ledger (cached_bytes INTEGER NOT NULL, observed_bytes INTEGER NOT NULL);
-    INSERT INTO ledger VALUES (0, 0);
+    CREATE TABLE ledger (
+        cached_bytes INTEGER NOT NULL,
+        disk_bytes INTEGER NOT NULL,
+        objects INTEGER NOT NULL,
+        observed_bytes INTEGER NOT NULL,
+        record_bytes INTEGER NOT NULL,
+        record_inodes INTEGER NOT NULL,
+        other_bytes INTEGER NOT NULL,
+        other_inodes INTEGER NOT NULL
+    );
+    INSERT INTO ledger VALUES (0, 0, 0, 0, 0, 0, 0, 0);
     CREATE TRIGGER object_added AFTER INSERT ON objects BEGIN
         UPDATE ledger SET cached_bytes = cached_bytes + NEW.size_bytes,
-            observed_bytes = observed_bytes + NEW.is_observed * NEW.size_bytes;
+            disk_bytes = disk_bytes + NEW.disk_bytes, objects = objects + 1,
+            observed_bytes = observed_bytes + NEW.is_observed * NEW.disk_bytes;
+        DELETE FROM evicted WHERE sha256 = NEW.sha256;
     END;
     CREATE TRIGGER object_removed AFTER DELETE ON objects BEGIN
         UPDATE ledger SET cached_bytes = cached_bytes - OLD.size_bytes,
-            observed_bytes = observed_bytes - OLD.is_observed * OLD.size_bytes;
+            disk_bytes = disk_bytes - OLD.disk_bytes, objects = objects - 1,
+            observed_bytes = observed_bytes - OLD.is_observed * OLD.disk_bytes;
     END;
     CREATE TRIGGER object_class_changed AFTER UPDATE OF is_observed ON objects BEGIN
         UPDATE ledger SET observed_bytes = observed_bytes
-            + (NEW.is_observed - OLD.is_observed) * NEW.size_bytes;
+            + (NEW.is_observed - OLD.is_observed) * NEW.disk_bytes;
     END;
-    PRAGMA user_version = 4;
+    PRAGMA user_version = 5;
 ";
 
 /// Opens the file of the index, and creates its tables if their version is another one. Returns
@@ -84,7 +102,8 @@ pub fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
         transaction.execute_batch(
             "DROP TABLE IF EXISTS objects; DROP TABLE IF EXISTS reservations;
              DROP TABLE IF EXISTS ledger; DROP TABLE IF EXISTS pending;
-             DROP TABLE IF EXISTS in_bucket; DROP TABLE IF EXISTS bucket;",
+             DROP TABLE IF EXISTS in_bucket; DROP TABLE IF EXISTS bucket;
+             DROP TABLE IF EXISTS evicted;",
         )?;
         transaction.execute_batch(SCHEMA)?;
     }

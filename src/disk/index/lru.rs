@@ -42,14 +42,14 @@ impl<'a> LruOrder<'a> {
         }
     }
 
-    /// Returns the cached bytes without those of held objects. Held objects are few, and their rows
-    /// lie at one end of an SQL index.
+    /// Returns the bytes of the objects on the disk without those of held objects. Held objects are
+    /// few, and their rows lie at one end of an SQL index.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn evictable_bytes(self) -> Result<u64, DiskError> {
-        let sql = "SELECT (SELECT cached_bytes FROM ledger)
-                 - (SELECT coalesce(sum(size_bytes), 0) FROM objects WHERE accessed_at = ?1)";
+        let sql = "SELECT (SELECT disk_bytes FROM ledger)
+                 - (SELECT coalesce(sum(disk_bytes), 0) FROM objects WHERE accessed_at = ?1)";
         Ok(lock(self.connection)
             .query_row(sql, [EVICTION_HOLD], |row| row.get(0))
             .map(to_u64)?)

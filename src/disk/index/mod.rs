@@ -1,5 +1,5 @@
-//! The index: an SQLite file with the size and access time of each object, the space reservations
-//! of each process, and the upload queue.
+//! The index: an SQLite file with the sizes and access time of each object, the account of the
+//! space on the disk, and the upload queue.
 //!
 //! The index holds nothing that the files do not say. If it is damaged or missing, it is created
 //! anew and filled from the files. It must not read objects or records itself. Its main type is
@@ -8,6 +8,7 @@
 mod bucket_objects;
 mod database;
 mod lru;
+mod space_ledger;
 mod upload_queue;
 
 use std::sync::Mutex;
@@ -17,11 +18,12 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 pub use bucket_objects::BucketObjects;
 pub use database::{is_damage, since_epoch};
 pub use lru::LruOrder;
+pub use space_ledger::{LedgerTotals, Reservation, SpaceLedger};
 pub use upload_queue::{PendingUpload, UploadQueue};
 
 use super::DiskError;
 use super::layout::Layout;
-use crate::model::{Sha256, lock};
+use crate::model::{Key, Sha256, lock};
 use database::{connect, identity, now, query_digests, remove_files, to_i64, to_u64};
 use lru::AccessTimes;
 
@@ -43,13 +45,28 @@ pub enum ObjectClass {
     Observed,
 }
 
-/// Outcome of a request for space.
+/// Object of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reservation {
-    /// The space is reserved.
-    Granted,
-    /// Nothing is reserved. This many bytes must be evicted first.
-    Short(u64),
+pub struct IndexedObject {
+    pub sha256: Sha256,
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// Bytes that the object takes on the disk.
+    pub disk_bytes: u64,
+    /// Time of the last access, in milliseconds since 1970.
+    pub accessed_at: i64,
+}
+
+impl IndexedObject {
+    /// Returns an object that is accessed now, with the lengths of its file.
+    pub fn new(sha256: Sha256, size_bytes: u64, disk_bytes: u64) -> Self {
+        Self {
+            sha256,
+            size_bytes,
+            disk_bytes,
+            accessed_at: now(),
+        }
+    }
 }
 
 impl Index {
@@ -115,71 +132,6 @@ impl Index {
             .map(to_u64)?)
     }
 
-    /// Returns the total size of the observed objects, in bytes.
-    ///
-    /// # Errors
-    /// [`DiskError::Index`] if the index fails.
-    pub fn observed_bytes(&self) -> Result<u64, DiskError> {
-        Ok(lock(&self.connection)
-            .query_row("SELECT observed_bytes FROM ledger", [], |row| row.get(0))
-            .map(to_u64)?)
-    }
-
-    /// Reserves a total of `size_bytes` for the body `id` of a process. This replaces an earlier
-    /// reservation of the same body. Cached and reserved bytes together stay within `limit_bytes`.
-    ///
-    /// # Errors
-    /// [`DiskError::Index`] if the index fails.
-    pub(super) fn reserve(
-        &self,
-        process: &str,
-        id: u64,
-        size_bytes: u64,
-        limit_bytes: u64,
-    ) -> Result<Reservation, DiskError> {
-        let mut connection = lock(&self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let missing_bytes = others_bytes(&transaction, process, id)?
-            .saturating_add(size_bytes)
-            .saturating_sub(limit_bytes);
-        if missing_bytes > 0 {
-            return Ok(Reservation::Short(missing_bytes));
-        }
-        transaction.execute(
-            "INSERT OR REPLACE INTO reservations VALUES (?1, ?2, ?3)",
-            params![process, to_i64(id), to_i64(size_bytes)],
-        )?;
-        transaction.commit()?;
-        Ok(Reservation::Granted)
-    }
-
-    /// Returns how many bytes must be evicted before `size_bytes` can be reserved for a body.
-    ///
-    /// # Errors
-    /// [`DiskError::Index`] if the index fails.
-    pub(super) fn missing_bytes(
-        &self,
-        process: &str,
-        id: u64,
-        size_bytes: u64,
-        limit_bytes: u64,
-    ) -> Result<u64, DiskError> {
-        let others_bytes = others_bytes(&lock(&self.connection), process, id)?;
-        Ok(others_bytes
-            .saturating_add(size_bytes)
-            .saturating_sub(limit_bytes))
-    }
-
-    /// Releases the reservation of one body.
-    ///
-    /// # Errors
-    /// [`DiskError::Index`] if the index fails.
-    pub(super) fn release(&self, process: &str, id: u64) -> Result<(), DiskError> {
-        let sql = "DELETE FROM reservations WHERE process = ?1 AND id = ?2";
-        lock(&self.connection).execute(sql, params![process, to_i64(id)])?;
-        Ok(())
-    }
-
     /// Releases the reservations and the queue leases of all processes that are not in `live`.
     ///
     /// # Errors
@@ -200,27 +152,27 @@ impl Index {
     }
 
     /// Inserts an object and releases the reservation of its body, in one transaction. An object
-    /// that the index already has stays as it is, but an observed one becomes recorded with
-    /// `class`. `reservation` is a process and the number of a body.
+    /// that the index already has stays as it is, but an observed one becomes recorded with its
+    /// class. `reservation` is a process and the number of a body.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub(super) fn insert(
         &self,
-        sha256: Sha256,
-        size_bytes: u64,
+        object: IndexedObject,
         class: ObjectClass,
         reservation: Option<(&str, u64)>,
     ) -> Result<(), DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute(
-            "INSERT INTO objects VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, NULL)
              ON CONFLICT DO UPDATE SET is_observed = min(is_observed, excluded.is_observed)",
             params![
-                sha256.as_bytes(),
-                to_i64(size_bytes),
-                now(),
+                object.sha256.as_bytes(),
+                to_i64(object.size_bytes),
+                to_i64(object.disk_bytes),
+                object.accessed_at,
                 class == ObjectClass::Observed
             ],
         )?;
@@ -234,36 +186,61 @@ impl Index {
         Ok(())
     }
 
-    /// Inserts objects that were found on the disk, with their size in bytes and their access time
-    /// in milliseconds since 1970. Returns the number of objects that the index did not have with
-    /// that size.
+    /// Inserts objects that were found on the disk. Returns the number of objects that the index
+    /// did not have with that size.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
-    pub(super) fn insert_found(&self, found: &[(Sha256, u64, i64)]) -> Result<u64, DiskError> {
+    pub(super) fn insert_found(&self, found: &[IndexedObject]) -> Result<u64, DiskError> {
         let mut connection = lock(&self.connection);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut added = 0;
-        for (sha256, size_bytes, accessed_at) in found {
-            let known: Option<i64> = transaction
+        for object in found {
+            let sizes = (to_i64(object.size_bytes), to_i64(object.disk_bytes));
+            let known: Option<(i64, i64)> = transaction
                 .query_row(
-                    "SELECT size_bytes FROM objects WHERE sha256 = ?1",
-                    [sha256.as_bytes()],
-                    |row| row.get(0),
+                    "SELECT size_bytes, disk_bytes FROM objects WHERE sha256 = ?1",
+                    [object.sha256.as_bytes()],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
                 )
                 .optional()?;
-            if known == Some(to_i64(*size_bytes)) {
+            if known == Some(sizes) {
                 continue;
             }
-            transaction.execute("DELETE FROM objects WHERE sha256 = ?1", [sha256.as_bytes()])?;
+            let sha256 = object.sha256.as_bytes();
+            transaction.execute("DELETE FROM objects WHERE sha256 = ?1", [sha256])?;
             transaction.execute(
-                "INSERT INTO objects VALUES (?1, ?2, ?3, FALSE)",
-                params![sha256.as_bytes(), to_i64(*size_bytes), accessed_at],
+                "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, FALSE, NULL)",
+                params![sha256, sizes.0, sizes.1, object.accessed_at],
             )?;
-            added += 1;
+            added += u64::from(known.is_none_or(|known| known.0 != sizes.0));
         }
         transaction.commit()?;
         Ok(added)
+    }
+
+    /// Sets the target whose observation names an object. One that named it before is replaced.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub(super) fn set_observed_key(&self, sha256: Sha256, key: Key) -> Result<(), DiskError> {
+        let sql = "UPDATE objects SET observed_key = ?2 WHERE sha256 = ?1";
+        lock(&self.connection).execute(sql, params![sha256.as_bytes(), key.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Returns the target whose observation named an object last, if the index knows it.
+    ///
+    /// # Errors
+    /// [`DiskError::Index`] if the index fails.
+    pub(super) fn observed_key(&self, sha256: Sha256) -> Result<Option<Key>, DiskError> {
+        let sql = "SELECT observed_key FROM objects WHERE sha256 = ?1";
+        let key = lock(&self.connection)
+            .query_row(sql, [sha256.as_bytes()], |row| {
+                row.get::<_, Option<[u8; 32]>>(0)
+            })
+            .optional()?;
+        Ok(key.flatten().map(Key::from_bytes))
     }
 
     /// Sets the class of an object. Does nothing if the index does not have it.
@@ -346,6 +323,11 @@ impl Index {
         Ok(size.map(to_u64))
     }
 
+    /// Returns the account of the space that files and reservations take.
+    pub fn ledger(&self) -> SpaceLedger<'_> {
+        SpaceLedger::new(&self.connection)
+    }
+
     /// Returns the LRU order of the objects.
     pub fn lru(&self) -> LruOrder<'_> {
         LruOrder::new(&self.connection, &self.access_times)
@@ -360,16 +342,6 @@ impl Index {
     pub fn bucket_objects(&self) -> BucketObjects<'_> {
         BucketObjects::new(&self.connection)
     }
-}
-
-/// Returns the cached and reserved bytes without the reservation of one body.
-fn others_bytes(connection: &Connection, process: &str, id: u64) -> Result<u64, rusqlite::Error> {
-    let sql = "SELECT (SELECT cached_bytes FROM ledger)
-             + (SELECT coalesce(sum(size_bytes), 0) FROM reservations
-                WHERE NOT (process = ?1 AND id = ?2))";
-    connection
-        .query_row(sql, params![process, to_i64(id)], |row| row.get(0))
-        .map(to_u64)
 }
 
 /// Makes the uploads that dead processes had dequeued available again.

@@ -23,6 +23,9 @@ pub async fn show(
     let disk = service.admin.disk_usage().await.ok().map(|usage| {
         json!({
             "cached_bytes": usage.cached_bytes,
+            "used_bytes": usage.used_bytes,
+            "metadata_bytes": usage.metadata_bytes,
+            "used_inodes": usage.used_inodes,
             "max_size_bytes": usage.max_size_bytes,
             "free_bytes": usage.free_bytes,
             "free_inodes": usage.free_inodes,

@@ -100,7 +100,7 @@ pub fn set_aside(disk: &DiskStore, sha256: Sha256, file: &File) -> Result<bool, 
 /// [`DiskError`] if the disk fails.
 pub fn move_object_in(disk: &DiskStore, sha256: Sha256) -> Result<(), DiskError> {
     move_in(disk, &disk.layout.object(sha256), &sha256.to_string())?;
-    digests::remove(&disk.layout, sha256)?;
+    digests::remove(disk, sha256)?;
     disk.index.remove(sha256)?;
     Ok(())
 }

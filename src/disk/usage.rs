@@ -47,7 +47,7 @@ impl DiskStore {
         let parts = [totals.objects, totals.staged, totals.records, totals.others];
         Ok(DiskUsage {
             cached_bytes: totals.cached_bytes,
-            observed_bytes: self.index.observed_bytes()?,
+            observed_bytes: self.index.ledger().observed_bytes()?,
             queued_uploads: self.index.uploads().length()?,
             used_bytes: parts.iter().map(|part| part.bytes).sum(),
             metadata_bytes: totals.records.bytes + totals.others.bytes,

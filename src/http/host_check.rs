@@ -45,6 +45,7 @@ mod tests {
             trusted_proxies: Vec::new(),
             public_url: Some("http://sources.example.org:8080".to_owned()),
             public_authority: Some("sources.example.org:8080".to_owned()),
+            metrics_clients: Vec::new(),
             host_names: vec!["mill.example.net".to_owned()],
             stall_timeout: Duration::from_secs(1),
         };

@@ -43,40 +43,30 @@ pub async fn serve(
             .with_user_agent(request.headers());
         Responder::new(request, service, Endpoint::Gateway, log, guard)
     };
-    let path = origin
-        .path()
-        .filter(|_| !PrefixedUrl::is_parameter(origin.form.as_str()));
-    if path == Some(METRICS_PATH) {
-        let responder = respond(RequestEndpoint::Metrics, METRICS_PATH.to_owned().into());
-        return Box::pin(metrics_page::serve(
-            request,
-            service,
-            origin.client,
-            responder,
-        ))
-        .await;
-    }
-    let page = path.and_then(BuiltinPage::from_path);
-    let error = if let Some(page) = page {
-        match admit_page(page, &origin, service) {
+    let error = match Destination::of(request, &origin) {
+        Destination::Metrics => {
+            let responder = respond(RequestEndpoint::Metrics, METRICS_PATH.to_owned().into());
+            let page = metrics_page::serve(request, service, origin.client, responder);
+            return Box::pin(page).await;
+        }
+        Destination::Page(page) => match admit_page(page, &origin, service) {
             Ok(()) => {
                 let path = origin.path().unwrap_or_default().to_owned();
                 let response = builtin_pages::serve(page, request, service);
                 return respond(page.endpoint(), path.into()).send_page(response);
             }
             Err(error) => error,
-        }
-    } else if options::asks_gateway(request, &origin.form) {
-        match admit_client(&origin, service) {
+        },
+        Destination::Options => match admit_client(&origin, service) {
             Ok(_) => {
                 let page = options::page(Endpoint::Gateway);
                 return respond(RequestEndpoint::Gateway, "*".to_owned().into()).send_page(page);
             }
             Err(error) => error,
-        }
-    } else if let Some((path, query)) = api::path_and_query(&origin.form) {
-        match admit_client(&origin, service) {
+        },
+        Destination::Api { path, query } => match admit_client(&origin, service) {
             Ok(transfer) => {
+                let responder = respond(RequestEndpoint::Api, path.to_owned().into());
                 let api_request = ApiRequest {
                     service,
                     request,
@@ -85,25 +75,56 @@ pub async fn serve(
                     path,
                     query,
                 };
-                let responder = respond(RequestEndpoint::Api, path.to_owned().into());
                 return Box::pin(api::serve(api_request, transfer, responder)).await;
             }
             Err(error) => error,
-        }
-    } else {
-        match read_gateway_request(request, &origin, service.name.as_str()) {
-            Ok(cache_request) => {
-                let log_uri = LogUri::Target(cache_request.target.clone());
-                return respond(RequestEndpoint::Gateway, log_uri)
-                    .serve(cache_request)
-                    .await;
+        },
+        Destination::Target => {
+            match read_gateway_request(request, &origin, service.name.as_str()) {
+                Ok(cache_request) => {
+                    let log_uri = LogUri::Target(cache_request.target.clone());
+                    let responder = respond(RequestEndpoint::Gateway, log_uri);
+                    return responder.serve(cache_request).await;
+                }
+                // A malformed request counts too, and a denied client learns nothing else.
+                Err(error) => admit_client(&origin, service).err().unwrap_or(error),
             }
-            // A malformed request counts too, and a denied client learns nothing else.
-            Err(error) => admit_client(&origin, service).err().unwrap_or(error),
         }
     };
     let uri = Target::redact(origin.form.as_str()).into();
     respond(RequestEndpoint::Gateway, uri).send_error(&error)
+}
+
+/// The part of the gateway that a request is for.
+enum Destination<'a> {
+    Metrics,
+    Page(BuiltinPage),
+    /// `OPTIONS *`.
+    Options,
+    Api {
+        path: &'a str,
+        query: &'a str,
+    },
+    Target,
+}
+
+impl<'a> Destination<'a> {
+    fn of(request: &HttpRequest, origin: &'a RequestOrigin) -> Self {
+        let path = origin
+            .path()
+            .filter(|_| !PrefixedUrl::is_parameter(origin.form.as_str()));
+        if path == Some(METRICS_PATH) {
+            Self::Metrics
+        } else if let Some(page) = path.and_then(BuiltinPage::from_path) {
+            Self::Page(page)
+        } else if options::asks_gateway(request, &origin.form) {
+            Self::Options
+        } else if let Some((path, query)) = api::path_and_query(&origin.form) {
+            Self::Api { path, query }
+        } else {
+            Self::Target
+        }
+    }
 }
 
 /// Checks whether a client may see a page. Health checks of this machine do not count.

@@ -52,6 +52,7 @@ pub enum Requests {
 pub struct RewrittenHead(Arc<AtomicBool>);
 
 impl RewrittenHead {
+    #[must_use]
     pub fn is_rewritten(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -83,6 +84,7 @@ enum Phase {
 }
 
 impl HeadReader {
+    #[must_use]
     pub fn new(requests: Requests) -> Self {
         Self {
             requests,
@@ -96,11 +98,13 @@ impl HeadReader {
         }
     }
 
+    #[must_use]
     pub fn rewritten_head(&self) -> RewrittenHead {
         self.rewritten.clone()
     }
 
     /// Whether received bytes must be passed to [`HeadReader::receive`].
+    #[must_use]
     pub fn is_in_head(&self) -> bool {
         self.phase == Phase::Head
     }

@@ -23,6 +23,8 @@ pub enum Step {
     HalfClose,
     /// Sends nothing more until the peer closes.
     Stall,
+    /// Waits until the peer has sent something, and leaves it unread.
+    Await,
 }
 
 /// One row of the table.
@@ -30,7 +32,7 @@ pub struct Row {
     pub name: String,
     /// Responses to the requests for one target, in turn. The last one repeats.
     pub responses: Vec<Vec<Step>>,
-    /// The origin sends the first response before it reads anything, and never reads.
+    /// The origin reads no request. It begins with the first response once it is connected.
     pub is_deaf: bool,
     /// Results that the table states.
     pub results: Vec<String>,
@@ -159,6 +161,7 @@ fn parse_step(text: &str, bodies: &Bodies, port: u16) -> Step {
         "!reset" => Step::Reset,
         "!half-close" => Step::HalfClose,
         "!stall" => Step::Stall,
+        "!await" => Step::Await,
         "!drip" => Step::Drip(bytes_of(rest, bodies, port)),
         "!endless" => Step::Endless(bytes_of(rest, bodies, port)),
         _ => Step::Send(bytes_of(text, bodies, port)),

@@ -146,6 +146,9 @@ fn respond(mut socket: &TcpStream, steps: &[Step]) -> io::Result<Next> {
                 socket.set_zero_linger()?;
                 return Ok(Next::Nothing);
             }
+            Step::Await => {
+                socket.peek(&mut [0])?;
+            }
             Step::HalfClose => socket.shutdown(Shutdown::Write)?,
             Step::Stall => {
                 socket.set_read_timeout(Some(PEER_TIMEOUT))?;

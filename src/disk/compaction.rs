@@ -1,5 +1,5 @@
-//! Compaction of records: targets whose objects were evicted are reduced to a line each, those that
-//! were used least recently first.
+//! Compaction of records: targets are reduced to a line each, first those whose objects were
+//! evicted, and of these the least recently used.
 //!
 //! A compacted target is still known with its bytes. Its record becomes a file again when the bytes
 //! are stored again. This file must not know the format of the lines. Its main function is
@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use fs_err as fs;
 
@@ -111,13 +112,12 @@ fn surplus_targets(disk: &DiskStore, records: FileUse) -> u64 {
     by_bytes.max(by_inodes)
 }
 
-/// Returns up to `count` targets without objects in the index, those first that were used least
-/// recently.
+/// Returns up to `count` targets: without objects first, then the least recently used.
 fn choose(disk: &DiskStore, count: usize) -> Result<Vec<Key>, DiskError> {
     let mut oldest = BinaryHeap::new();
     records::walk_folders(&disk.layout, |key, digests| {
-        if let Some(last_access) = last_access(disk, digests)? {
-            oldest.push((last_access, key));
+        if let Some(last_use) = last_use(disk, digests)? {
+            oldest.push((last_use, key));
             if oldest.len() > count {
                 oldest.pop();
             }
@@ -127,16 +127,31 @@ fn choose(disk: &DiskStore, count: usize) -> Result<Vec<Key>, DiskError> {
     Ok(oldest.into_iter().map(|(_, key)| key).collect())
 }
 
-/// Returns the last access of a target whose objects were evicted, in milliseconds since 1970.
-/// `None` if one of them is cached, or there is no record.
-fn last_access(disk: &DiskStore, digests: &[Sha256]) -> Result<Option<i64>, DiskError> {
+/// Last use of a target. Many targets may share a stored object, so a stored one can be compacted
+/// too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum LastUse {
+    /// Last access of its evicted objects, in milliseconds since 1970.
+    Evicted(i64),
+    /// Last access of its stored objects.
+    Stored(SystemTime),
+}
+
+/// Returns the last use of a target. `None` if an object is held for a pin or an upload, or there
+/// is no record.
+fn last_use(disk: &DiskStore, digests: &[Sha256]) -> Result<Option<LastUse>, DiskError> {
     let mut latest = None;
     for sha256 in digests {
-        if disk.index.size_of(*sha256)?.is_some() {
-            return Ok(None);
-        }
-        let access = disk.index.ledger().evicted_access(*sha256)?;
-        latest = latest.max(Some(access.unwrap_or_default()));
+        let last_use = if disk.index.size_of(*sha256)?.is_some() {
+            match disk.index.lru().last_access(*sha256)? {
+                Some(access) => LastUse::Stored(access),
+                None => return Ok(None),
+            }
+        } else {
+            let access = disk.index.ledger().evicted_access(*sha256)?;
+            LastUse::Evicted(access.unwrap_or_default())
+        };
+        latest = latest.max(Some(last_use));
     }
     Ok(latest)
 }
@@ -175,22 +190,18 @@ fn compact_shard(
     Ok(complete.len() as u64)
 }
 
-/// Whether all records of a target are readable, not pinned, without objects, and in the bucket if
-/// there is one.
+/// Whether all records of a target are readable, not pinned, and in the bucket if there is one.
 fn may_compact(
     disk: &DiskStore,
     key: Key,
     found: &RecordSet,
     markers: Option<&ReplicaMarkers>,
 ) -> Result<bool, DiskError> {
-    let is_stored = |sha256: Sha256| disk.layout.object(sha256).exists();
     let is_in_replica =
         |sha256: Sha256| markers.is_none_or(|markers| markers.has_record(key, sha256));
     Ok(found.unreadable.is_empty()
         && found.count() < records::MAX_RECORDS
-        && found
-            .digests()
-            .all(|sha256| !is_stored(sha256) && is_in_replica(sha256))
+        && found.digests().all(is_in_replica)
         && pins::list(&disk.layout, key)?.is_empty())
 }
 

@@ -50,7 +50,7 @@ async fn reindex_and_evict(cache: Cache) -> Result<(), CacheError> {
     let compacted = disk.run(IoClass::Maintenance, compaction::compact_if_due);
     match compacted.await? {
         0 => {}
-        targets => tracing::info!(targets, "compacted records of evicted objects"),
+        targets => tracing::info!(targets, "compacted records"),
     }
     cache.observations().remove_evicted().await
 }

@@ -1,5 +1,5 @@
-//! Compaction of records: a target whose object was evicted is one line of a log, and still known
-//! with its bytes.
+//! Compaction of records: a target that is seldom used is one line of a log, and still known with
+//! its bytes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -229,4 +229,27 @@ fn pinned_records_are_not_compacted() {
         (gateway.records().len() < MAX_FILES).then_some(())
     });
     assert_eq!(gateway.records_of(&url).len(), 1);
+}
+
+#[test]
+fn records_of_one_tiny_object_are_bounded() {
+    let origin = Origin::start();
+    let gateway = small_cache(&origin).start();
+    let body = archive(600, 300);
+    let url = |number: u64| origin.url(&format!("/same-1.0.tar.gz?{number}"));
+    for number in 0..COUNT {
+        let path = format!("/same-1.0.tar.gz?{number}");
+        origin.serve(&path, Reply::file(&body));
+        gateway.assert_serves(&url(number), &body);
+        gateway.await_stored(&url(number));
+    }
+    eventually("records are compacted", || {
+        (gateway.records().len() < MAX_FILES).then_some(())
+    });
+    let asked = origin.total();
+    for number in 0..COUNT {
+        let answer = gateway.assert_serves(&url(number), &body);
+        answer.assert_cache(&["hit"]);
+    }
+    assert_eq!(origin.total(), asked);
 }

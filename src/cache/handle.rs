@@ -104,8 +104,7 @@ impl Cache {
     /// space for unfinished bodies.
     ///
     /// # Errors
-    /// [`DiskError::NoSpace`](super::DiskError::NoSpace) if the body does not fit, or
-    /// [`DiskError::OverShare`] if its readers may have no body of that length.
+    /// [`DiskError::NoSpace`](super::DiskError::NoSpace) if the body does not fit.
     pub async fn stage_for(
         &self,
         readership: &Readership,

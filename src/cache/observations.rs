@@ -46,8 +46,7 @@ impl Observations<'_> {
     /// observations first, and from other objects only within the share of observations.
     ///
     /// # Errors
-    /// [`crate::disk::DiskError::NoSpace`] if the body does not fit, or
-    /// [`crate::disk::DiskError::OverShare`] if its readers may have no body of that length.
+    /// [`crate::disk::DiskError::NoSpace`] if the body does not fit.
     pub async fn stage_for(
         &self,
         readership: &Readership,

@@ -22,6 +22,8 @@ pub struct StagingPool {
 /// Part of the pool that one body takes. It counts for the present readers of the body.
 struct BodyShare {
     permit: HeldPermit,
+    /// Bound on the units of one client. A longer body needs a larger cache.
+    most_units: usize,
 }
 
 impl StagingPool {
@@ -35,23 +37,28 @@ impl StagingPool {
     /// Begins to count a body for its readers. `length` is its length in bytes, if it is stated.
     ///
     /// # Errors
-    /// [`DiskError::OverShare`] if no client may have so long a body.
+    /// [`DiskError::NoSpace`] if the cache is too small for so long a body.
     pub fn share_with(
         &self,
         readership: &Readership,
         length: Option<u64>,
     ) -> Result<SpaceUse, DiskError> {
-        if length.is_some_and(|length| units_of(length) > self.units.most_for_one()) {
-            return Err(DiskError::OverShare);
+        let most_units = self.units.most_for_one();
+        if length.is_some_and(|length| units_of(length) > most_units) {
+            return Err(DiskError::NoSpace);
         }
         let permit = readership.hold_none(&self.units);
-        Ok(SpaceUse::Shared(Box::new(BodyShare { permit })))
+        Ok(SpaceUse::Shared(Box::new(BodyShare { permit, most_units })))
     }
 }
 
 impl SpaceShare for BodyShare {
     fn resize(&self, size_bytes: u64) -> Result<(), DiskError> {
-        let resized = self.permit.resize(units_of(size_bytes));
+        let units = units_of(size_bytes);
+        if units > self.most_units {
+            return Err(DiskError::NoSpace);
+        }
+        let resized = self.permit.resize(units);
         resized.map_err(|_| DiskError::OverShare)
     }
 }

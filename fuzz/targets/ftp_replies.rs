@@ -13,8 +13,8 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use millpond::dial::{self, Dialer};
 use millpond::limits::{DialLimits, LimitsConfig};
-use millpond::model::Scheme;
-use millpond::model::Target;
+use millpond::metrics::OriginCounts;
+use millpond::model::{Scheme, Target};
 use millpond::origin::{Config, FtpTls, Method, Origin, OriginRequest};
 use millpond::policy::{self, AllowedPort, Policy};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -94,7 +94,11 @@ impl Setup {
             egress_proxy: String::new(),
             name: "fuzz".to_owned(),
         };
-        let origin = Origin::new(&config, Arc::clone(&policy), dialer.expect("a dialer"));
+        let (dialer, counts) = (
+            dialer.expect("a dialer"),
+            OriginCounts::new(std::iter::empty()),
+        );
+        let origin = Origin::new(&config, Arc::clone(&policy), dialer, counts);
         Self {
             runtime,
             servers,

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
 use super::mail::{Envelope, Mail, MailServer, mail_server};
-use super::webhook::{Webhook, WebhookTarget};
+use super::template::MessageTemplate;
+use super::webhook::{MessageFormat, Webhook, WebhookTarget};
 use crate::dial::Dialer;
 use crate::model::{ConfigError, Secret};
 
@@ -22,6 +23,8 @@ pub struct Config {
     /// Key that signs webhook requests. Empty: requests are not signed.
     pub webhook_secret: Secret,
     pub webhook_secret_file: PathBuf,
+    /// JSON with placeholders, for chat systems. Empty: the documented JSON of Millpond.
+    pub webhook_template: String,
     /// URL of the mail server. Empty: no mail.
     pub smtp_url: Secret,
     pub smtp_url_file: PathBuf,
@@ -66,14 +69,26 @@ impl Config {
         let secret = self
             .webhook_secret
             .or_from_file("notify.webhook_secret", &self.webhook_secret_file)?;
-        if url.is_empty() {
-            return if secret.is_empty() {
-                Ok(None)
-            } else {
+        let format = self.message_format()?;
+        match (url.is_empty(), &format) {
+            (false, _) => WebhookTarget::new(&url, secret, format).map(Some),
+            (true, MessageFormat::Template(_)) => {
+                Err(invalid("webhook_template", &"needs notify.webhook_url"))
+            }
+            (true, MessageFormat::Standard) if secret.is_empty() => Ok(None),
+            (true, MessageFormat::Standard) => {
                 Err(invalid("webhook_secret", &"needs notify.webhook_url"))
-            };
+            }
         }
-        WebhookTarget::new(&url, secret).map(Some)
+    }
+
+    fn message_format(&self) -> Result<MessageFormat, ConfigError> {
+        if self.webhook_template.is_empty() {
+            return Ok(MessageFormat::Standard);
+        }
+        MessageTemplate::parse(&self.webhook_template)
+            .map(MessageFormat::Template)
+            .map_err(|error| invalid("webhook_template", &error))
     }
 
     fn mail(&self) -> Result<Option<(MailServer, Envelope)>, ConfigError> {

@@ -104,6 +104,13 @@ impl Severity {
             | Cause::Disk => Self::Alert,
         }
     }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Alert => "alert",
+        }
+    }
 }
 
 impl NotificationKind {

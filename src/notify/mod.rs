@@ -13,6 +13,7 @@ mod incident;
 mod incident_tracker;
 mod mail;
 mod recovery_rule;
+mod template;
 mod tracked_incident;
 mod webhook;
 

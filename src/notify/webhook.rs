@@ -14,6 +14,7 @@ use sha2::Sha256;
 
 use super::delivery::{ATTEMPT_TIMEOUT, DeliveryError};
 use super::incident::{Notification, date};
+use super::template::MessageTemplate;
 use crate::dial::Dialer;
 use crate::model::{ConfigError, Scheme, Secret, root_cause};
 
@@ -28,15 +29,29 @@ pub struct WebhookTarget {
     url: Url,
     /// If empty, requests are not signed.
     secret: Secret,
+    format: MessageFormat,
+}
+
+/// Form of the bodies that a webhook gets.
+#[derive(Debug)]
+pub enum MessageFormat {
+    /// The documented JSON of Millpond.
+    Standard,
+    /// The form that a chat system takes.
+    Template(MessageTemplate),
 }
 
 impl WebhookTarget {
     /// # Errors
     /// [`ConfigError`] without the URL, which may contain a secret.
-    pub fn new(url: &Secret, secret: Secret) -> Result<Self, ConfigError> {
+    pub fn new(url: &Secret, secret: Secret, format: MessageFormat) -> Result<Self, ConfigError> {
         let url = Url::parse(url.expose()).ok().filter(is_web_url);
         let url = url.ok_or_else(|| invalid("must be like \"https://alerts.example.org/hook\""))?;
-        Ok(Self { url, secret })
+        Ok(Self {
+            url,
+            secret,
+            format,
+        })
     }
 }
 
@@ -100,7 +115,10 @@ impl Webhook {
     }
 
     pub async fn send(&self, notification: &Notification) -> Result<(), DeliveryError> {
-        let body = body(notification, &self.instance);
+        let body = match &self.target.format {
+            MessageFormat::Standard => standard_body(notification, &self.instance),
+            MessageFormat::Template(template) => template.render(notification, &self.instance),
+        };
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
@@ -144,7 +162,7 @@ fn invalid(reason: &str) -> ConfigError {
 }
 
 /// Builds the body. Every attempt sends the same one, so a receiver can detect duplicates.
-fn body(notification: &Notification, instance: &str) -> String {
+fn standard_body(notification: &Notification, instance: &str) -> String {
     let document = json!({
         "version": 1,
         "event": notification.kind.as_str(),

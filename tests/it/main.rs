@@ -88,6 +88,7 @@ mod notify_names;
 mod notify_webhook;
 mod observation_races;
 mod origin;
+mod notify_template;
 mod origin_files;
 mod origin_framing;
 mod origin_heads;

@@ -19,8 +19,9 @@ fn check(folder: &Path, notify: &str) -> Run {
     )
 }
 
+/// Asserts that a `[notify]` section is refused by one line that has all `parts` and no secret.
 #[track_caller]
-fn assert_refused(notify: &str, parts: &[&str]) {
+pub fn assert_refused(notify: &str, parts: &[&str]) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     std::fs::write(folder.path().join("secret"), SECRET).expect("the folder can be written");
     std::fs::write(folder.path().join("empty"), "\n").expect("the folder can be written");

@@ -25,7 +25,7 @@ impl Cache {
         if let Some(known) = inner.lookups.get(key).await {
             return Ok(known);
         }
-        if inner.bucket.is_none() && records::is_surely_absent(&inner.disk.store().layout, key) {
+        if inner.bucket.is_none() && records::is_surely_absent(inner.disk.store(), key) {
             return Ok(TargetLookup::NeverStored);
         }
         // A lookup in memory must not carry the large future of one on the disk.

@@ -8,6 +8,7 @@
 //! it knows of replicas. Its main type is [`DiskStore`].
 
 mod absence;
+mod absent_logs;
 mod caller;
 mod compact_log;
 pub mod compaction;

@@ -11,7 +11,9 @@ use super::compact_log::{self, LogState, shard_of};
 use super::layout::Layout;
 use super::pins::{self, Pin};
 use super::target_records::ActiveState;
-use super::{DiskError, TargetLookup, TargetRecords, absence, durable_dirs, record_content};
+use super::{
+    DiskError, DiskStore, TargetLookup, TargetRecords, absence, durable_dirs, record_content,
+};
 use crate::model::{
     Answer, Key, MAX_RECORD_BYTES, Record, RecordError, RecordSet, Sha256, Target,
     UnreadableReason, UnreadableRecord,
@@ -56,9 +58,11 @@ pub fn choose(layout: &Layout, records: RecordSet, pins: &[Pin]) -> TargetLookup
 
 /// Returns whether a target has no records according to the kernel's cache, without waiting for the
 /// disk. False does not mean that there are records.
-pub fn is_surely_absent(layout: &Layout, key: Key) -> bool {
-    absence::is_surely_absent(&layout.records_of(key))
-        && absence::is_surely_absent(&layout.compact_log(&shard_of(key)))
+pub fn is_surely_absent(disk: &DiskStore, key: Key) -> bool {
+    absence::is_surely_absent(&disk.layout.records_of(key))
+        && disk
+            .absent_logs
+            .is_absent(key, || disk.layout.compact_log(&shard_of(key)))
 }
 
 /// Reads the records of a target, up to `MAX_RECORDS`, and all pinned ones, compacted or not. A

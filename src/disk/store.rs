@@ -11,6 +11,7 @@ use fs_err as fs;
 use moka::sync::Cache;
 use tokio::sync::Notify;
 
+use super::absent_logs::AbsentLogs;
 use super::config::DiskConfig;
 use super::durable_dirs::DurableDirs;
 use super::error::{DiskError, OpenError};
@@ -50,6 +51,7 @@ pub struct DiskStore {
     pub(super) slot: ProcessSlot,
     /// Objects that could not be read recently, although their files exist.
     pub(super) unreadable: Cache<Sha256, ()>,
+    pub(super) absent_logs: AbsentLogs,
     /// Changes of the small files that the index does not have yet.
     pub(super) metadata: MetadataLedger,
     pub(super) events: EventSink,
@@ -98,6 +100,7 @@ impl DiskStore {
                 .max_capacity(MAX_UNREADABLE)
                 .time_to_live(UNREADABLE_TTL)
                 .build(),
+            absent_logs: AbsentLogs::new(),
             metadata: MetadataLedger::default(),
             low_space: Notify::new(),
             is_closed: Mutex::new(false),

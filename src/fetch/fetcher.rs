@@ -208,7 +208,8 @@ impl Fetcher {
     }
 
     /// Whether a client may be redirected to the origin: no process fetches the target, and neither
-    /// the target nor its host has failed recently.
+    /// the target nor its host has failed recently. A fetch of another process matters only if this
+    /// one has a permit to follow it.
     #[must_use]
     pub fn has_no_state_for(&self, admitted: &Admitted) -> bool {
         let key = Key::new(admitted.target());
@@ -218,7 +219,8 @@ impl Fetcher {
             .is_none()
             && !self.state.negative_cache.contains_key(&key)
             && !self.state.circuits.is_open(admitted)
-            && !self.state.cache.leases().is_probably_held(key)
+            && (self.state.fetches.free_for(admitted.pool_client()) == 0
+                || !self.state.cache.leases().is_probably_held(key))
     }
 
     /// Number of in-flight fetches.

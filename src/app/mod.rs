@@ -9,6 +9,7 @@ mod logfmt;
 mod policy_tasks;
 mod reload;
 mod signals;
+mod start_report;
 mod summary;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use instance_name::instance_name;
 use policy_tasks::run_policy_tasks;
 use reload::Reloadable;
 use signals::{SignalAction, Signals};
+use start_report::log_start;
 use summary::TrafficSummary;
 
 pub use error::AppError;
@@ -71,7 +73,7 @@ struct Running {
 pub async fn serve(config: Config, source: Reload, log: LogHealth) -> Result<(), AppError> {
     let mut signals = Signals::register().map_err(|error| AppError::System(error.to_string()))?;
     let grace = config.gateway.shutdown_grace.0;
-    let (running, reloadable) = start(config, log).await?;
+    let (running, reloadable) = start(config, &source, log).await?;
     while let SignalAction::Reload = signals.next().await {
         reloadable.reload(&source);
     }
@@ -84,7 +86,11 @@ pub async fn serve(config: Config, source: Reload, log: LogHealth) -> Result<(),
     Ok(())
 }
 
-async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), AppError> {
+async fn start(
+    config: Config,
+    source: &Reload,
+    log: LogHealth,
+) -> Result<(Running, Reloadable), AppError> {
     let budget = divide_descriptors(config.fetch.concurrency);
     let listeners = Listeners::bind(&config.gateway.listen, &config.proxy.listen)
         .await
@@ -100,6 +106,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
         dial: budget.dial,
     };
     let services = build_services(&config, &name, limits, events).await?;
+    log_start(&config, source, &name, &budget);
     let notifier = Notifier::start(&config.notify, &name, incidents, &services.dialer)?;
     let admin = build_admin(&config, &services)?;
     let facts = Arc::new(collect_facts(&services));

@@ -67,6 +67,7 @@ mod lifecycle;
 mod log_loss;
 mod logs;
 mod lone_limits;
+mod log_schema;
 mod metrics;
 mod migrate;
 mod migrate_merges;

@@ -6,6 +6,7 @@ mod adopted;
 mod api;
 mod api_access;
 mod arch;
+mod backup;
 mod bad_origins;
 mod body_ends;
 mod bucket;

@@ -164,7 +164,9 @@ fn whole_seconds(wait: Duration) -> u64 {
 pub fn retry_after_seconds(error: &RequestError, status: StatusCode) -> Option<u64> {
     match error {
         RequestError::Origin(error) => error.retry_after().map(whole_seconds),
-        RequestError::OverLimit(OverLimit::Requests { wait }) => Some(wait.as_secs() + 1),
+        RequestError::OverLimit(OverLimit::Requests { wait } | OverLimit::Bytes { wait }) => {
+            Some(wait.as_secs() + 1)
+        }
         RequestError::OverLimit(OverLimit::Downloads | OverLimit::Tunnels) => {
             Some(RETRY_AFTER_SECONDS)
         }

@@ -29,7 +29,7 @@ pub struct ResponseBody {
     sent_bytes: u64,
     has_ended: bool,
     // Released after the log entry is written.
-    _transfer_permit: Option<TransferPermit>,
+    transfer_permit: Option<TransferPermit>,
     _guard: RequestGuard,
 }
 
@@ -44,6 +44,11 @@ impl ResponseBody {
     ) -> HttpResponse {
         let RenderedResponse { response, facts } = rendered;
         let status = response.status().as_u16();
+        if let (BodySender::Nginx { body_bytes }, Some(permit)) = (facts.sender, &transfer_permit)
+            && !log.is_head()
+        {
+            permit.count_bytes(body_bytes);
+        }
         response.map_body(|_, body| {
             let source = match transfer_permit.as_ref().and_then(TransferPermit::pacer) {
                 Some(pacer) => paced(body, pacer),
@@ -63,7 +68,7 @@ impl ResponseBody {
                 log,
                 sent_bytes: 0,
                 has_ended: false,
-                _transfer_permit: transfer_permit,
+                transfer_permit,
                 _guard: guard,
             };
             BoxBody::new(body)
@@ -97,7 +102,11 @@ impl MessageBody for ResponseBody {
         match &polled {
             Poll::Ready(Some(Ok(chunk))) => {
                 self.log.mark_first_byte();
-                self.sent_bytes += chunk.len() as u64;
+                let bytes = chunk.len() as u64;
+                self.sent_bytes += bytes;
+                if let Some(permit) = &self.transfer_permit {
+                    permit.count_bytes(bytes);
+                }
             }
             Poll::Ready(None) => self.has_ended = true,
             Poll::Ready(Some(Err(_))) | Poll::Pending => {}

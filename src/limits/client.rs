@@ -1,85 +1,20 @@
-//! Client limits: requests per second, concurrent downloads and tunnels, bytes per second.
+//! Client limits: requests per second, concurrent downloads and tunnels, bytes per second and day.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 
 use super::bandwidth::{Bandwidth, FairQueue, Pacer};
-use super::pool::{ClientShare, DEFAULT_SHARE, PoolClient};
-use crate::model::{ClientNet, ConfigError, Rate, lock};
-
-/// Upper bound of `client_share`. A client alone gets no larger part of a pool.
-const MAX_CLIENT_SHARE: f64 = 0.75;
-
-/// Configuration section `[limits]`.
-///
-/// Each limit applies to one IPv4 address or one IPv6 /64 network. Zero means no limit.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LimitsConfig {
-    pub requests_per_second: u32,
-    /// Requests that an idle client may send at once.
-    pub burst: u32,
-    pub concurrent_downloads: u32,
-    pub concurrent_tunnels: u32,
-    /// Targets that were never stored and that one client may have stored in an hour.
-    pub new_targets_per_hour: u32,
-    /// Bytes per second for all transfers of one client.
-    pub bandwidth: Rate,
-    /// Bytes per second for this instance.
-    pub total_bandwidth: Rate,
-    /// Part of every pool that one client may have while others wait. Greater than 0, at most 0.75.
-    pub client_share: f64,
-    /// Networks of many clients, which are only subject to the total bandwidth and to three
-    /// quarters of every pool.
-    pub exempt_clients: Vec<IpNet>,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self {
-            requests_per_second: 100,
-            burst: 1000,
-            concurrent_downloads: 1000,
-            concurrent_tunnels: 1000,
-            new_targets_per_hour: 20_000,
-            bandwidth: Rate::UNLIMITED,
-            total_bandwidth: Rate::UNLIMITED,
-            client_share: DEFAULT_SHARE,
-            exempt_clients: Vec::new(),
-        }
-    }
-}
-
-impl LimitsConfig {
-    /// Checks the section.
-    ///
-    /// # Errors
-    /// [`ConfigError`] for the first invalid value.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        if self.requests_per_second > 0 && self.burst == 0 {
-            return Err(ConfigError::new(
-                "limits.burst",
-                "must be at least 1, or every request would be rejected",
-            ));
-        }
-        if !(self.client_share > 0.0 && self.client_share <= MAX_CLIENT_SHARE) {
-            return Err(ConfigError::new(
-                "limits.client_share",
-                "must be greater than 0 and at most 0.75",
-            ));
-        }
-        Ok(())
-    }
-}
+use super::config::LimitsConfig;
+use super::pool::{ClientShare, PoolClient};
+use super::quota::{DailyUse, DailyUses};
+use crate::model::{ClientNet, lock};
 
 /// Kind of a client's transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +33,8 @@ pub enum OverLimit {
     Downloads,
     #[error("too many concurrent tunnels from your address (limits.concurrent_tunnels)")]
     Tunnels,
+    #[error("your address has received all bytes of its day (limits.bytes_per_day)")]
+    Bytes { wait: Duration },
 }
 
 /// Error returned when a client has had too many new targets stored within an hour.
@@ -136,6 +73,8 @@ pub struct ClientLimits {
     /// Share of the pools. They keep it when the configuration is replaced.
     share: ClientShare,
     transfers: Arc<ClientTransfers>,
+    /// Bytes of each client, counted only while there is a quota.
+    daily_uses: Arc<DailyUses>,
 }
 
 impl ClientLimits {
@@ -147,6 +86,7 @@ impl ClientLimits {
             bandwidth: Arc::new(Bandwidth::new(config.bandwidth, config.total_bandwidth)),
             share: ClientShare::new(config.client_share),
             transfers: Arc::default(),
+            daily_uses: Arc::default(),
             config,
         }
     }
@@ -180,6 +120,7 @@ impl ClientLimits {
             },
             share: self.share.clone(),
             transfers: Arc::clone(&self.transfers),
+            daily_uses: Arc::clone(&self.daily_uses),
             clock: fresh.clock,
             config: fresh.config,
         }
@@ -200,6 +141,9 @@ impl ClientLimits {
         client: IpAddr,
         kind: TransferKind,
     ) -> Result<PendingTransfer, OverLimit> {
+        if kind == TransferKind::Tunnel {
+            self.check_quota(client)?;
+        }
         let client = self.client_network(client);
         if let Some(net) = client {
             if let Some(requests) = &self.requests
@@ -218,6 +162,20 @@ impl ClientLimits {
             client,
             kind,
         })
+    }
+
+    /// Checks whether a client may receive bytes. A transfer that has begun goes on.
+    pub fn check_quota(&self, client: IpAddr) -> Result<(), OverLimit> {
+        let (Some(net), Some(bytes)) = (
+            self.client_network(client),
+            self.config.bytes_per_day.bytes(),
+        ) else {
+            return Ok(());
+        };
+        match self.daily_uses.wait(net, bytes, Instant::now()) {
+            Some(wait) => Err(OverLimit::Bytes { wait }),
+            None => Ok(()),
+        }
     }
 
     /// Returns the share of the pools.
@@ -267,6 +225,7 @@ impl ClientLimits {
             new_targets.shrink_to_fit();
         }
         self.bandwidth.prune_idle();
+        self.daily_uses.prune(Instant::now());
         lock(&self.transfers).shrink_to_fit();
     }
 }
@@ -324,10 +283,15 @@ impl PendingTransfer {
             *active.count(kind) += 1;
             Arc::clone(&active.fair_queue)
         };
+        let has_quota = limits.config.bytes_per_day.bytes().is_some();
+        let daily_use = has_quota
+            .then(|| limits.daily_uses.of(net, Instant::now()))
+            .flatten();
         let slot = Some(TransferSlot {
             net,
             kind,
             fair_queue,
+            daily_use,
         });
         Ok(TransferPermit { limits, slot })
     }
@@ -346,9 +310,18 @@ struct TransferSlot {
     net: ClientNet,
     kind: TransferKind,
     fair_queue: Arc<FairQueue>,
+    /// `None` without a quota.
+    daily_use: Option<Arc<DailyUse>>,
 }
 
 impl TransferPermit {
+    /// Counts bytes that the client receives.
+    pub fn count_bytes(&self, bytes: u64) {
+        if let Some(daily_use) = self.slot.as_ref().and_then(|slot| slot.daily_use.as_ref()) {
+            daily_use.add(bytes);
+        }
+    }
+
     /// Returns the bandwidth limiter for this client's bytes. `None` if they are not limited.
     #[must_use]
     pub fn pacer(&self) -> Option<Pacer> {

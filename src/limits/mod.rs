@@ -7,8 +7,10 @@
 mod admission;
 mod bandwidth;
 mod client;
+mod config;
 mod fd_budget;
 mod pool;
+mod quota;
 mod upstream;
 
 pub use admission::{
@@ -16,9 +18,8 @@ pub use admission::{
 };
 pub use bandwidth::Pacer;
 pub(crate) use client::ClientLimits;
-pub use client::{
-    LimitsConfig, OverLimit, PendingTransfer, TooManyNewTargets, TransferKind, TransferPermit,
-};
+pub use client::{OverLimit, PendingTransfer, TooManyNewTargets, TransferKind, TransferPermit};
+pub use config::LimitsConfig;
 pub use fd_budget::{DialLimits, FdBudget, MAX_IN_FLIGHT, divide_descriptors};
 pub use pool::{
     ClientShare, FairPool, HeldPermit, PoolClient, PoolExhausted, PoolLevel, PoolPermit,

@@ -60,5 +60,5 @@ pub use scheme::Scheme;
 pub use secret::Secret;
 pub use target::Target;
 pub use target_error::{MAX_TARGET_BYTES, TargetError};
-pub use units::{HumanDuration, ParseUnitError, Rate, Size};
+pub use units::{HumanDuration, ParseUnitError, Quantity, Rate, Size};
 pub use wanted_file::{FileUrl, LineError, ListError, WantedFile};

@@ -16,6 +16,8 @@ pub enum ParseUnitError {
     SizeTooLarge(String),
     #[error("\"{0}\" must be between 1KiB and 10GiB per second; \"\" means no limit")]
     Rate(String),
+    #[error("must be more than 0 bytes; \"\" means no limit")]
+    NoBytes,
     #[error("invalid duration \"{0}\"; write it like \"10m\"")]
     Duration(String),
     #[error("duration \"{0}\" is too long; the maximum is ten years")]
@@ -135,6 +137,42 @@ impl TryFrom<String> for Rate {
 impl From<Rate> for String {
     fn from(rate: Rate) -> Self {
         rate.0.map_or_else(Self::new, Self::from)
+    }
+}
+
+/// Largest number of bytes, written `"100GiB"`; `""` means no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Quantity(Option<Size>);
+
+impl Quantity {
+    pub const UNLIMITED: Self = Self(None);
+
+    /// Returns the number of bytes, or `None` if there is no limit.
+    #[must_use]
+    pub fn bytes(self) -> Option<u64> {
+        self.0.map(|size| size.bytes)
+    }
+}
+
+impl TryFrom<String> for Quantity {
+    type Error = ParseUnitError;
+
+    fn try_from(text: String) -> Result<Self, ParseUnitError> {
+        if text.is_empty() {
+            return Ok(Self::UNLIMITED);
+        }
+        let size: Size = text.parse()?;
+        if size.bytes == 0 {
+            return Err(ParseUnitError::NoBytes);
+        }
+        Ok(Self(Some(size)))
+    }
+}
+
+impl From<Quantity> for String {
+    fn from(quantity: Quantity) -> Self {
+        quantity.0.map_or_else(Self::new, Self::from)
     }
 }
 

@@ -71,13 +71,15 @@ impl Tunnel {
         };
         let (from_origin, to_origin) = self.upstream.split();
         let (to_client_bytes, to_origin_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        let direction = |moved_bytes| Direction {
+        let direction = |moved_bytes, quota| Direction {
             pacer: transfer_permit.pacer(),
             activity: &activity,
             moved_bytes,
+            quota,
         };
-        let to_client = direction(&to_client_bytes).copy(from_origin, to_client);
-        let to_origin = direction(&to_origin_bytes).copy(from_client, to_origin);
+        let to_client =
+            direction(&to_client_bytes, Some(transfer_permit)).copy(from_origin, to_client);
+        let to_origin = direction(&to_origin_bytes, None).copy(from_client, to_origin);
         let end = tokio::select! {
             result = async { tokio::try_join!(to_client, to_origin) } => match result {
                 Ok((HalfClose::Sent, HalfClose::Sent)) => TunnelEnd::Closed,
@@ -107,6 +109,8 @@ struct Direction<'a> {
     pacer: Option<Pacer>,
     activity: &'a Activity,
     moved_bytes: &'a AtomicU64,
+    /// Counts the bytes for the client that receives them.
+    quota: Option<&'a TransferPermit>,
 }
 
 impl Direction<'_> {
@@ -155,6 +159,9 @@ impl Direction<'_> {
                 part = &part[written..];
                 self.moved_bytes
                     .fetch_add(written as u64, Ordering::Relaxed);
+                if let Some(quota) = self.quota {
+                    quota.count_bytes(written as u64);
+                }
                 self.activity.record();
             }
             bytes = &bytes[allowed..];

@@ -183,6 +183,7 @@ impl Policy {
         rules.admit_client(client)?;
         let limits = self.limits.load_full();
         let pool_client = limits.pool_client(client);
+        limits.check_quota(client)?;
         let transfer = limits.admit(client, TransferKind::Download)?;
         let admitted = match sharing {
             Sharing::Shared => self.admit_aliased(&rules, target)?,

@@ -101,6 +101,9 @@ impl Gateway {
     /// [`RequestError`] if there is no response.
     pub async fn handle(&self, mut request: CacheRequest) -> Result<ClientDownload, RequestError> {
         let Admission { admitted, transfer } = self.admit(&request)?;
+        if request.is_relayed() {
+            self.services.passthrough.note_relayed_request();
+        }
         if transfer.is_bandwidth_limited() {
             request.delivery = FileDelivery::Direct;
         }

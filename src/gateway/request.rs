@@ -70,6 +70,13 @@ pub struct CacheRequest {
 }
 
 impl CacheRequest {
+    /// Returns whether another proxy has sent the request (RFC 9110, section 7.6.3; RFC 8586).
+    #[must_use]
+    pub fn is_relayed(&self) -> bool {
+        let mut names = self.forwarded_headers.iter().map(|(name, _)| name);
+        names.any(|name| name == "via" || name == "cdn-loop")
+    }
+
     /// Returns who may have the response.
     #[must_use]
     pub fn sharing(&self) -> Sharing {

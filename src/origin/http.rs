@@ -18,6 +18,8 @@ use super::fault::{ConnectionFault, ProtocolFault, RequestFault};
 use super::head_reader::RewrittenHead;
 use super::http_clients::{ClientPair, HttpClients};
 use super::http_error::classify;
+use super::http_stream::RequestForm;
+use super::loop_watch::LoopWatch;
 use super::request::{Method, OriginRequest, Resume};
 use super::response::{Response, ResponseHead};
 use super::reuse::{SendError, send};
@@ -46,6 +48,7 @@ pub struct HttpOrigin {
     clients: HttpClients,
     config: Config,
     own: OwnFields,
+    loop_watch: LoopWatch,
 }
 
 /// Values of the fields that identify this node.
@@ -97,7 +100,12 @@ impl HttpOrigin {
             clients,
             config,
             own,
+            loop_watch: LoopWatch::new(),
         })
+    }
+
+    pub fn loop_watch(&self) -> &LoopWatch {
+        &self.loop_watch
     }
 
     /// Sends one request with the cookies that its chain has set. A redirect is a response.
@@ -131,8 +139,9 @@ impl HttpOrigin {
             None => self.config.idle_timeout,
         };
         let outgoing = outgoing(hop, request, headers)?;
-        let mut response =
-            send_with_retry(&clients, outgoing, hop.client(), response_timeout).await?;
+        let mut response = self
+            .exchange(hop, &clients, outgoing, response_timeout)
+            .await?;
         let status = response.status();
         if status.is_informational() {
             // If a 101 were passed on, nginx would turn its connection to Millpond into a tunnel.
@@ -142,7 +151,7 @@ impl HttpOrigin {
             // The client would send the credentials for its own proxy.
             return Err(ProtocolFault::ProxyAuthentication.into());
         }
-        if status == StatusCode::LOOP_DETECTED && states_loop(response.headers()) {
+        if states_loop(&response) {
             return Err(ProtocolFault::RequestLoop.into());
         }
         check_transfer_encoding(response.headers())?;
@@ -156,18 +165,60 @@ impl HttpOrigin {
         let body = Body::new(BodyStream::Http(response.into_body()), &self.config);
         Ok(Response::new(head, body, hop.target()))
     }
+
+    /// Sends a request and returns its response, unless a loop of egress proxies is found first.
+    async fn exchange(
+        &self,
+        hop: &Admitted,
+        clients: &ClientPair,
+        request: OutgoingRequest,
+        response_timeout: Duration,
+    ) -> Result<http::Response<Incoming>, OriginError> {
+        // An egress proxy sees no request in its tunnels, and only these methods are shared.
+        let can_loop = clients.plain_form == RequestForm::Absolute
+            && hop.target().scheme() == Scheme::Http
+            && matches!(*request.method(), http::Method::GET | http::Method::HEAD);
+        let sending = send_with_retry(clients, request, hop.client(), response_timeout);
+        if !can_loop {
+            return sending.await;
+        }
+        let probe = self.is_in_loop(hop, clients);
+        tokio::select! {
+            sent = sending => sent,
+            () = self.loop_watch.find_loop(probe) => Err(ProtocolFault::RequestLoop.into()),
+        }
+    }
+
+    /// Returns whether a request for a target comes back to this node. No response means no.
+    async fn is_in_loop(&self, hop: &Admitted, clients: &ClientPair) -> bool {
+        let mut probe = OriginRequest::new(Method::Other("OPTIONS".to_owned()));
+        let built = request_headers(&probe, &self.own)
+            .and_then(|headers| outgoing(hop, &mut probe, headers));
+        let Ok(mut outgoing) = built else {
+            return false;
+        };
+        if let Some(value) = &clients.proxy_authorization {
+            let headers = outgoing.headers_mut();
+            headers.insert(PROXY_AUTHORIZATION, value.clone());
+        }
+        let limit = self.config.idle_timeout;
+        let sent = send(&clients.fresh, outgoing, hop.client(), limit).await;
+        sent.is_ok_and(|response| states_loop(&response))
+    }
 }
 
 /// Returns whether a 508 comes from a proxy that has seen the request before (RFC 9209, section
 /// 2.3.14). Some origins mean another shortage by this status.
-fn states_loop(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(PROXY_STATUS).iter();
-    values.any(|value| {
-        let value = value.to_str().unwrap_or_default();
-        value
-            .split([';', ','])
-            .any(|part| part.trim() == LOOP_ERROR)
-    })
+fn states_loop(response: &http::Response<Incoming>) -> bool {
+    let mut values = response.headers().get_all(PROXY_STATUS).iter();
+    let is_loop = response.status() == StatusCode::LOOP_DETECTED;
+    is_loop
+        && values.any(|value| {
+            let value = value.to_str().unwrap_or_default();
+            value
+                .split([';', ','])
+                .any(|part| part.trim() == LOOP_ERROR)
+        })
 }
 
 /// Returns the version that the origin has stated.

@@ -14,6 +14,7 @@ use super::config::Config;
 use super::egress_proxy::EgressProxy;
 use super::head_reader::Requests;
 use super::http_connector::{ConnectorParts, OriginConnector};
+use super::http_stream::RequestForm;
 use super::reuse::HttpClient;
 use super::tls::TrustedCertificates;
 use crate::dial::Dialer;
@@ -52,6 +53,8 @@ pub struct ClientPair {
     pub fresh: HttpClient,
     /// `Proxy-Authorization` of a plain request, which the egress proxy reads itself.
     pub proxy_authorization: Option<HeaderValue>,
+    /// Form of a plain request.
+    pub plain_form: RequestForm,
 }
 
 impl HttpClients {
@@ -125,6 +128,10 @@ impl ClientFactory {
         let proxy_authorization = egress_proxy
             .as_ref()
             .and_then(|proxy| proxy.authorization.clone());
+        let plain_form = match egress_proxy {
+            None => RequestForm::Origin,
+            Some(_) => RequestForm::Absolute,
+        };
         let parts = Arc::new(ConnectorParts {
             dialer: self.dialer.clone(),
             tls: Arc::clone(&self.tls),
@@ -139,6 +146,7 @@ impl ClientFactory {
             ),
             fresh: make_client(OriginConnector::new(parts, Requests::One), 0),
             proxy_authorization,
+            plain_form,
         })
     }
 }

@@ -20,6 +20,7 @@ mod http_clients;
 mod http_connector;
 mod http_error;
 mod http_stream;
+mod loop_watch;
 mod opened;
 mod request;
 mod response;
@@ -101,6 +102,11 @@ impl Origin {
     #[must_use]
     pub fn counts(&self) -> &Arc<OriginCounts> {
         &self.counts
+    }
+
+    /// Notes that this node has received a request from another proxy, so that a loop is possible.
+    pub fn note_relayed_request(&self) {
+        self.http.loop_watch().note_relayed();
     }
 
     /// Requests an admitted target and follows redirects. Policy must admit each one.

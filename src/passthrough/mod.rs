@@ -147,6 +147,11 @@ impl PassThrough {
             .then(|| last.clone())
     }
 
+    /// Notes that another proxy has sent a request, so that requests to egress proxies can loop.
+    pub fn note_relayed_request(&self) {
+        self.origin.note_relayed_request();
+    }
+
     /// Returns whether all addresses of the target's host are known at once, and allowed.
     pub async fn is_host_known(&self, admitted: &Admitted) -> bool {
         self.dialer

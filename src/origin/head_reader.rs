@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::ReadBuf;
 
+use super::head_repair::repair;
+
 /// Maximum size of a head in bytes, with the informational ones before it. wget has the same bound.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 
@@ -191,13 +193,14 @@ impl HeadReader {
     /// Passes the first `end` bytes on as a head.
     fn complete_head(&mut self, end: usize) -> Result<(), HeadFault> {
         let rest = self.head.split_off(end);
-        let head = std::mem::replace(&mut self.head, rest);
+        let mut head = std::mem::replace(&mut self.head, rest);
         self.searched = 0;
         self.earlier_bytes += end;
         if self.earlier_bytes > MAX_HEAD_BYTES {
             return Err(HeadFault::TooLong);
         }
         let framing = Framing::of_head(&head)?;
+        repair(&mut head);
         match head.strip_prefix(HTTP_1_0) {
             Some(after_version) if framing == Framing::Chunked => {
                 self.ready.extend_from_slice(HTTP_1_1);

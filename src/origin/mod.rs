@@ -15,6 +15,7 @@ mod failure_kind;
 mod fault;
 mod ftp;
 mod head_reader;
+mod head_repair;
 mod http;
 mod http_clients;
 mod http_connector;

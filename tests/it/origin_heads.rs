@@ -18,7 +18,7 @@ fn malformed_field_costs_nothing() {
     let body = archive(1, 30_000);
     let many = "a: b\r\n".repeat(3000);
     let long = format!("X-Long: {}\r\n", "x".repeat(60_000));
-    let lines: [&[u8]; 16] = [
+    let lines: [&[u8]; 20] = [
         b"X-XSS-Protection : 1; mode=block\r\n",
         b"X-Note: one\r\n  two\r\n",
         b"X-Note:\r\n\ttwo\r\n",
@@ -26,6 +26,10 @@ fn malformed_field_costs_nothing() {
         b"X-Foo(1): bar\r\n",
         b"X-Foo: b\x01ar\r\n",
         b"X-Foo: \x7f\r\n",
+        b"X-Foo: b\x00ar\r\n",
+        b"X-Foo: b\rar\r\n",
+        b"X-Foo: bar\r\r\n",
+        b"X-Foo\x00: bar\r\n",
         b"X-Foo: \xe9\xff\r\n",
         b"a line without a colon\r\n",
         b": no name\r\n",
@@ -137,6 +141,49 @@ fn status_with_whole_body_is_accepted() {
         let stored = origin.url(&format!("/{number}/x-1.0.tar.gz"));
         gateway.await_stored(&stored);
     }
+}
+
+#[test]
+fn unusual_status_lines_are_read() {
+    let origin = Origin::start();
+    let gateway = builder(&origin).start();
+    let body = archive(8, 3000);
+    for (number, line) in [
+        "HTTP/1.1  200  OK",
+        "HTTP/1.1\t200 OK",
+        "HTTP/1.1 200",
+        "HTTP/1.1 200 d\u{e9}j\u{e0}",
+        "HTTP/1.1 200 O\rK\0",
+        "HTTP/1.2 200 OK",
+        "HTTP/1.9 200 OK",
+        "HTTP/1.0   200 OK",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = format!("/{number}/x-1.0.tar.gz");
+        let head = format!("{line}\r\nContent-Length: {}\r\n", body.len());
+        origin.serve(&path, raw(head.as_bytes(), &body));
+        let answer = gateway.get(&origin.url(&path)).send();
+        assert_eq!(answer.status, 200, "{line:?}: {}", answer.text());
+        answer.assert_body(200, &body);
+        gateway.await_stored(&origin.url(&path));
+    }
+}
+
+#[test]
+fn page_of_choices_is_no_archive() {
+    let origin = Origin::start();
+    let gateway = builder(&origin).start();
+    let page = b"<!DOCTYPE html><html><body>choose</body></html>";
+    let head = format!(
+        "HTTP/1.1 300 Multiple Choices\r\nContent-Length: {}\r\n",
+        page.len()
+    );
+    origin.serve("/x-1.0.tar.gz", raw(head.as_bytes(), page));
+    let answer = gateway.get(&origin.url("/x-1.0.tar.gz")).send();
+    answer.assert_problem(502);
+    gateway.assert_nothing_stored();
 }
 
 #[test]

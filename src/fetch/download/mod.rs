@@ -378,7 +378,7 @@ fn check_status(source: &Source, response: Response) -> Result<Response, OriginE
 }
 
 /// Whether a response has the whole body. A 203 and a 226 have it as a 200 (RFC 9110, section
-/// 15.3.4; RFC 3229).
+/// 15.3.4; RFC 3229). So has a 300 without `Location` for wget and curl.
 fn has_whole_body(response: &Response) -> bool {
-    matches!(response.status(), 200 | 203 | 226)
+    matches!(response.status(), 200 | 203 | 226 | 300)
 }

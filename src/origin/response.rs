@@ -113,7 +113,8 @@ impl Response {
     /// Returns the `Location` of a redirect (RFC 9110, section 15.4), or `None` if this is none.
     ///
     /// Old servers send names in the encoding of their disk. Bytes that are no UTF-8 are
-    /// percent-encoded, and the next request has the same bytes.
+    /// percent-encoded, and the next request has the same bytes. A backslash behind such a byte is
+    /// the second byte of a character in GBK, Big5 or Shift JIS.
     pub(super) fn location(&self) -> Option<String> {
         if !matches!(self.head.status, 300 | 301 | 302 | 303 | 307 | 308) {
             return None;
@@ -302,8 +303,11 @@ pub fn is_page_type(content_type: &str) -> bool {
 /// Percent-encodes all bytes that are not ASCII.
 fn encode_non_ascii(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
+    let mut previous = 0;
     for byte in bytes {
-        if byte.is_ascii() {
+        let is_second_byte = *byte == b'\\' && !u8::is_ascii(&previous);
+        previous = *byte;
+        if byte.is_ascii() && !is_second_byte {
             text.push(char::from(*byte));
         } else {
             // Writing to a string cannot fail.

@@ -75,6 +75,10 @@ fn location_keeps_bytes_that_are_no_utf8() {
         (&b"/caf\xe9-1.0.gz"[..], "/caf%E9-1.0.gz"),
         (b"/\xc4\xe3\xba\xc3-1.0.gz", "/%C4%E3%BA%C3-1.0.gz"),
         (b"/caf\xc3\xa9-1.0.gz", "/caf%C3%A9-1.0.gz"),
+        // The second byte of a character in GBK, Big5 and Shift JIS can be that of a backslash.
+        (b"/\x81\x5c-1.0.gz", "/%81%5C-1.0.gz"),
+        (b"/\xb3\x5c\xa5\x5c-1.0.gz", "/%B3%5C%A5%5C-1.0.gz"),
+        (b"/\x95\x5c-1.0.gz", "/%95%5C-1.0.gz"),
         (b"/a b-1.0.gz?q=\xe9", "/a%20b-1.0.gz?q=%E9"),
     ]
     .into_iter()

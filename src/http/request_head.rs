@@ -1,8 +1,13 @@
-//! Fields of a request head that the HTTP library must not see.
+//! Parts of a request head that the HTTP library must not see.
 //!
 //! The library answers an expectation before any decision, and opens a tunnel for each offer of a
-//! WebSocket. It rejects a `CONNECT` without `Host`. [`ScannedEnd::rewritten`] removes the fields
-//! and adds `Host`. This file reads no socket. Its main type is [`HeadNotes`].
+//! WebSocket. It rejects a `CONNECT` without `Host`, and a target with bytes beyond ASCII, which
+//! curl sends as they are. [`ScannedEnd::rewritten`] removes the fields, adds `Host` and encodes
+//! the target. This file reads no socket. Its main type is [`HeadNotes`].
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_encode_byte;
 
 /// Expectation of a request (RFC 9110, section 10.1.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +47,11 @@ impl ScannedEnd {
 }
 
 impl HeadNotes {
+    /// Notes the request line.
+    pub fn read_request_line(&mut self, line: &[u8]) {
+        self.is_rewritten |= !line.is_ascii();
+    }
+
     /// Notes a field line.
     pub fn read(&mut self, name: &[u8], value: &[u8]) {
         if name.eq_ignore_ascii_case(b"expect") {
@@ -74,6 +84,27 @@ fn is_upgrade(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"upgrade")
 }
 
+/// Percent-encodes the bytes beyond ASCII in a target, or in a whole request line. A fragment, which
+/// no server gets, stays.
+pub fn encode_target(target: &[u8]) -> Cow<'_, [u8]> {
+    if target.is_ascii() {
+        return target.into();
+    }
+    let is_fragment_start = |byte: &u8| *byte == b'#';
+    let fragment = target.iter().position(is_fragment_start);
+    let (before, fragment) = target.split_at(fragment.unwrap_or(target.len()));
+    let mut encoded = Vec::with_capacity(target.len() * 3);
+    for byte in before {
+        if byte.is_ascii() {
+            encoded.push(*byte);
+        } else {
+            encoded.extend_from_slice(percent_encode_byte(*byte).as_bytes());
+        }
+    }
+    encoded.extend_from_slice(fragment);
+    encoded.into()
+}
+
 /// Returns a valid head without `Upgrade` and `Expect`, and without the option `upgrade` of
 /// `Connection`. A head without `Host` gets an empty one.
 fn rewrite_head(head: &[u8]) -> Vec<u8> {
@@ -88,7 +119,7 @@ fn rewrite_head(head: &[u8]) -> Vec<u8> {
         let colon = line.iter().position(|byte| *byte == b':');
         let name = colon.map_or(&b""[..], |colon| &line[..colon]);
         if std::mem::take(&mut is_request_line) {
-            out.extend_from_slice(line);
+            out.extend_from_slice(&encode_target(line));
         } else if is_removed(name) {
             continue;
         } else if name.eq_ignore_ascii_case(b"connection") {

@@ -12,7 +12,7 @@ use actix_web::http::{Method, Uri};
 use super::chunked_body::{ChunkedBody, is_text};
 use super::first_bytes::TLS_HANDSHAKE;
 use super::framing_error::{FramingError, MAX_FIELDS, MAX_HEAD_BYTES};
-use super::request_head::{Expectation, HeadNotes, ScannedEnd};
+use super::request_head::{Expectation, HeadNotes, ScannedEnd, encode_target};
 
 /// Position in the request that arrives on a connection.
 #[derive(Debug, Clone)]
@@ -162,7 +162,10 @@ impl ScannedHead {
                 Some(_) => self.fields.read(line)?,
                 // Empty lines before a request are ignored (RFC 9112, section 2.2).
                 None if line.is_empty() => {}
-                None => self.request = Some(read_request_line(line)?),
+                None => {
+                    self.request = Some(read_request_line(line)?);
+                    self.fields.notes.read_request_line(line);
+                }
             }
         }
     }
@@ -240,9 +243,10 @@ fn is_plain_path(target: &[u8]) -> bool {
     target.starts_with(b"/") && target.iter().all(|byte| is_in(&PLAIN_PATH, *byte))
 }
 
-/// Whether the HTTP library reads a target. It needs UTF-8, also in a fragment, which it drops.
+/// Whether the HTTP library reads a target once it is encoded. It needs UTF-8, also in a fragment,
+/// which it drops.
 fn is_uri(target: &[u8]) -> bool {
-    str::from_utf8(target).is_ok_and(|target| Uri::try_from(target).is_ok())
+    str::from_utf8(&encode_target(target)).is_ok_and(|target| Uri::try_from(target).is_ok())
 }
 
 /// Fields of a head that decide where its request ends, and `Host`.

@@ -120,6 +120,7 @@ mod reason_phrases;
 mod records;
 mod redirects;
 mod request_options;
+mod request_targets;
 mod resource_limits;
 mod resume;
 mod resume_changes;

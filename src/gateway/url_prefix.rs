@@ -34,6 +34,9 @@ pub enum PrefixedUrlError {
 /// Name of the query parameter that may contain the encoded URL of the target.
 const PARAMETER: &str = "?url=";
 
+/// The same parameter behind another one.
+const LATER_PARAMETER: &str = "&url=";
+
 /// Target in a request path, and the digests that its bytes must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrefixedUrl {
@@ -78,8 +81,13 @@ impl PrefixedUrl {
     pub fn is_parameter(path_and_query: &str) -> bool {
         path_and_query
             .strip_prefix('/')
-            .is_some_and(|rest| rest.starts_with(PARAMETER))
+            .is_some_and(|rest| rest.starts_with(PARAMETER) || has_later_parameter(rest))
     }
+}
+
+/// Returns whether a query has the URL in a parameter behind another one.
+fn has_later_parameter(text: &str) -> bool {
+    text.starts_with('?') && text.contains(LATER_PARAMETER)
 }
 
 fn without_download(text: &str) -> &str {
@@ -98,6 +106,9 @@ fn read_uri(text: &str) -> Result<String, PrefixedUrlError> {
         }
         let decoded = decode(value)?;
         return to_absolute_uri(&decoded).ok_or(PrefixedUrlError::NoUrl);
+    }
+    if has_later_parameter(text) {
+        return Err(PrefixedUrlError::Parameter);
     }
     let decoded = decode_whole_url(text).transpose()?;
     to_absolute_uri(decoded.as_deref().unwrap_or(text)).ok_or(PrefixedUrlError::NoUrl)

@@ -32,3 +32,16 @@ fn bytes_beyond_ascii_are_encoded() {
         assert_eq!(origin.count(asked), 1, "{asked}");
     }
 }
+
+/// The page of the root would be stored as the file.
+#[test]
+fn url_behind_another_parameter_is_404() {
+    let gateway = Gateway::builder().start();
+    let url = "url=https%3A%2F%2Ffiles.example.test%2Fx-1.0.tar.gz";
+    for path in [format!("/?a=b&{url}"), format!("/download?a=b&{url}")] {
+        let answer = gateway.request("GET", &path).send();
+        answer.assert_problem(404);
+        assert!(answer.text().contains("?url="), "{}", answer.text());
+    }
+    gateway.request("GET", "/?a=b").send().assert_status(200);
+}

@@ -44,12 +44,17 @@ pub enum AdminError {
          it all the same"
     )]
     WrongFileType,
-    /// The operator must add a rule that makes the target cacheable.
+    /// The operator must remove the login, signature or rule that makes the class `pass`.
     #[error(
-        "the class of this target is not immutable, so that stored bytes would not be served; \
-         add a rule with class = \"immutable\" first"
+        "the class of this target is pass, so that nothing is stored; millpond explain shows why"
     )]
     NotCacheable,
+    /// The operator must look at the response of the origin, and at the space of the cache disk.
+    #[error(
+        "the response was not stored; it is not the file that its name promises, or there is no \
+         space"
+    )]
+    NotStored,
     /// An error that a client's request for a target can have too: a malformed request, a denied
     /// target, other bytes than expected, a failed fetch, or an unavailable cache.
     #[error(transparent)]

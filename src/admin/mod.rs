@@ -1,4 +1,5 @@
-//! Operator service: pins, imports, removals and refreshes, and the tokens that authorize them.
+//! Operator service: pins, imports, removals, refreshes, evictions, and what jobs have stored, with
+//! the tokens that authorize them.
 //!
 //! This module knows no HTTP server, and is not part of the request path. Its main type is
 //! [`AdminService`].
@@ -7,10 +8,12 @@ mod error;
 mod import;
 mod service;
 mod storage_error;
+mod target_work;
 mod token;
 mod wrong_tokens;
 
 pub use error::AdminError;
 pub use import::{ImportUpload, KindCheck};
-pub use service::AdminService;
+pub use service::{AdminService, AdminServices};
+pub use target_work::{EnsuredTarget, EvictedTarget};
 pub use token::{ListReader, Operator, Permission, Tokens, check_tokens};

@@ -19,12 +19,11 @@ use crate::cache::{
     Cache, DiskUsage, EvictResult, ListedTarget, PinnedTarget, RecordStatus, RemovedTarget,
     TargetRemoval,
 };
-use crate::fetch::{FetchLoad, Fetcher, Refreshed};
+use crate::fetch::{FetchLoad, Fetcher};
 use crate::freshness::Observation;
-use crate::gateway::RequestError;
+use crate::gateway::{Gateway, RequestError};
 use crate::model::{
-    Event, EventSink, ExpectedDigests, FileType, Key, Record, RecordSource, Sha256, StoredHeaders,
-    Target,
+    Event, EventSink, FileType, Key, Record, RecordSource, Sha256, StoredHeaders, Target,
 };
 use crate::policy::{Admitted, Class, Policy};
 
@@ -36,30 +35,27 @@ const NO_RECORD: AdminError = AdminError::NotFound("the target has no record");
 const NO_SUCH_RECORD: AdminError =
     AdminError::NotFound("the target has no record with this digest");
 
+/// Services that the operator service uses.
+pub struct AdminServices {
+    pub gateway: Arc<Gateway>,
+    pub policy: Arc<Policy>,
+    pub cache: Cache,
+    pub fetcher: Fetcher,
+    pub events: EventSink,
+}
+
 /// Operations of operators on the cache.
 pub struct AdminService {
-    policy: Arc<Policy>,
-    cache: Cache,
-    fetcher: Fetcher,
-    events: EventSink,
+    pub(super) services: AdminServices,
     tokens: ArcSwap<Tokens>,
     wrong_tokens: WrongTokens,
 }
 
 impl AdminService {
     #[must_use]
-    pub fn new(
-        policy: Arc<Policy>,
-        cache: Cache,
-        fetcher: Fetcher,
-        events: EventSink,
-        tokens: Tokens,
-    ) -> Self {
+    pub fn new(services: AdminServices, tokens: Tokens) -> Self {
         Self {
-            policy,
-            cache,
-            fetcher,
-            events,
+            services,
             tokens: ArcSwap::from_pointee(tokens),
             wrong_tokens: WrongTokens::default(),
         }
@@ -87,10 +83,10 @@ impl AdminService {
     }
 
     /// Returns all records of a target with their status, those that answer first.
-    async fn history(&self, target: &Target) -> Result<Vec<RecordStatus>, AdminError> {
+    pub(super) async fn history(&self, target: &Target) -> Result<Vec<RecordStatus>, AdminError> {
         let mut history: Vec<RecordStatus> = Vec::new();
         for key in self.keys_of(target) {
-            let records = self.cache.admin().history(key).await;
+            let records = self.services.cache.admin().history(key).await;
             let mut records = records.map_err(|error| storage_error(&error))?;
             // The records of a later key answer only if an earlier one has none.
             for status in &mut records {
@@ -113,7 +109,7 @@ impl AdminService {
         let records = self.history(target).await?;
         let mut observations = Vec::new();
         for key in self.keys_of(target) {
-            let stored = self.cache.observations().list(key).await;
+            let stored = self.services.cache.observations().list(key).await;
             observations.append(&mut stored.map_err(|error| storage_error(&error))?);
         }
         if records.is_empty() && observations.is_empty() {
@@ -125,21 +121,22 @@ impl AdminService {
     /// Returns the SHA-256 that the operator's checksum file requires of a target.
     #[must_use]
     pub fn required_sha256(&self, target: &Target) -> Option<Sha256> {
-        self.policy.required_sha256(target).or_else(|| {
-            self.policy
-                .required_sha256(&self.policy.cache_target(target))
+        self.services.policy.required_sha256(target).or_else(|| {
+            self.services
+                .policy
+                .required_sha256(&self.services.policy.cache_target(target))
         })
     }
 
     /// Returns the cacheability class of a target.
     #[must_use]
     pub fn class(&self, target: &Target) -> Class {
-        self.policy.classify(target).class()
+        self.services.policy.classify(target).class()
     }
 
     /// Returns the keys under which a target may be stored, in the order in which they answer.
-    fn keys_of(&self, target: &Target) -> Vec<Key> {
-        let targets = self.policy.stored_targets(target);
+    pub(super) fn keys_of(&self, target: &Target) -> Vec<Key> {
+        let targets = self.services.policy.stored_targets(target);
         targets.iter().map(Key::new).collect()
     }
 
@@ -153,7 +150,8 @@ impl AdminService {
         after: Option<Key>,
         limit: usize,
     ) -> Result<Vec<ListedTarget>, AdminError> {
-        self.cache
+        self.services
+            .cache
             .admin()
             .list(after, limit)
             .await
@@ -165,14 +163,14 @@ impl AdminService {
     /// # Errors
     /// [`RequestError::Unavailable`] if the disk does not answer.
     pub async fn disk_usage(&self) -> Result<DiskUsage, AdminError> {
-        let usage = self.cache.admin().disk_usage().await;
+        let usage = self.services.cache.admin().disk_usage().await;
         usage.map_err(|error| storage_error(&error))
     }
 
     /// Returns the load of all fetches at present.
     #[must_use]
     pub fn fetch_load(&self) -> FetchLoad {
-        self.fetcher.load()
+        self.services.fetcher.load()
     }
 
     /// Pins a target to the object with this digest, or to its active one. Returns the digest.
@@ -196,7 +194,7 @@ impl AdminService {
             vec![(record.key(), record.sha256)]
         };
         for (key, sha256) in candidates {
-            let pinned = self.cache.admin().pin(key, sha256).await;
+            let pinned = self.services.cache.admin().pin(key, sha256).await;
             if pinned.map_err(|error| storage_error(&error))? {
                 tracing::info!(%target, %sha256, "operator pinned a target");
                 return Ok(sha256);
@@ -217,7 +215,7 @@ impl AdminService {
     ) -> Result<u64, AdminError> {
         let mut removed = 0;
         for key in self.keys_of(target) {
-            let unpinned = self.cache.admin().unpin(key, sha256).await;
+            let unpinned = self.services.cache.admin().unpin(key, sha256).await;
             removed += unpinned.map_err(|error| storage_error(&error))?;
         }
         if removed == 0 {
@@ -237,7 +235,7 @@ impl AdminService {
         target: &Target,
         pinned: PinnedTarget,
     ) -> Result<RemovedTarget, AdminError> {
-        let targets = self.policy.removed_targets(target);
+        let targets = self.services.policy.removed_targets(target);
         if pinned == PinnedTarget::Keep {
             // Nothing is removed under one key if another one is pinned.
             for stored in &targets {
@@ -250,8 +248,8 @@ impl AdminService {
         let mut removed_target = RemovedTarget::default();
         for key in targets.iter().map(Key::new) {
             // Responses that arrive now are older than the request of the operator.
-            self.fetcher.supersede(key);
-            let removed = self.cache.admin().remove_target(key, pinned).await;
+            self.services.fetcher.supersede(key);
+            let removed = self.services.cache.admin().remove_target(key, pinned).await;
             match removed.map_err(|error| storage_error(&error))? {
                 TargetRemoval::Removed(removed) => removed_target += removed,
                 TargetRemoval::Pinned => return Err(AdminError::Pinned),
@@ -274,6 +272,7 @@ impl AdminService {
     /// [`AdminError::Pinned`], or [`AdminError::NotFound`] if it is not stored.
     pub async fn remove_object(&self, _: &Operator, sha256: Sha256) -> Result<u64, AdminError> {
         match self
+            .services
             .cache
             .admin()
             .evict_object(sha256)
@@ -289,24 +288,6 @@ impl AdminService {
                 Err(AdminError::NotFound("no object of this digest is stored"))
             }
         }
-    }
-
-    /// Fetches a target again. Other bytes than before are stored and reported. They become active
-    /// only with `accept`.
-    ///
-    /// # Errors
-    /// [`AdminError::NotCacheable`], or the error of the fetch.
-    pub async fn refresh(
-        &self,
-        _: &Operator,
-        target: Target,
-        mut expected: ExpectedDigests,
-        accept: bool,
-    ) -> Result<Refreshed, AdminError> {
-        let admitted = self.admit_cacheable(target)?;
-        expected.extend(admitted.required_sha256());
-        let refreshed = self.fetcher.refresh(admitted, expected, accept).await;
-        Ok(refreshed.map_err(RequestError::from)?)
     }
 
     /// Stores an operator's copy of a target and pins it. The origin is not asked.
@@ -333,16 +314,16 @@ impl AdminService {
         } = upload;
         let admitted = self.admit_cacheable(target)?;
         expected.extend(admitted.required_sha256());
-        self.policy.admit_upload(length)?;
+        self.services.policy.admit_upload(length)?;
         let bounds = UploadBounds {
-            max_size: self.policy.max_object_size(),
+            max_size: self.services.policy.max_object_size(),
             length,
             file_type: match kind_check {
                 KindCheck::Apply => admitted.file_type(),
                 KindCheck::Skip => FileType::UNCHECKED,
             },
         };
-        let finished = stage_upload(&self.cache, bounds, body).await?;
+        let finished = stage_upload(&self.services.cache, bounds, body).await?;
         if finished.digests.first_mismatch(&expected).is_some() {
             return Err(AdminError::Request(RequestError::Mismatch {
                 expected,
@@ -363,7 +344,8 @@ impl AdminService {
                 headers: StoredHeaders::default(),
             },
         );
-        self.cache
+        self.services
+            .cache
             .admin()
             .publish_pinned(sealed, record.clone())
             .await
@@ -374,7 +356,7 @@ impl AdminService {
 
     fn log_import(&self, record: &Record) {
         let (sha256, size_bytes) = (record.sha256, record.size_bytes);
-        self.events.emit(Event::Stored {
+        self.services.events.emit(Event::Stored {
             target: record.target.clone(),
             sha256,
             size_bytes,
@@ -383,8 +365,8 @@ impl AdminService {
     }
 
     /// Admits a target whose stored bytes may be served.
-    fn admit_cacheable(&self, target: Target) -> Result<Admitted, AdminError> {
-        let admitted = self.policy.admit(target)?;
+    pub(super) fn admit_cacheable(&self, target: Target) -> Result<Admitted, AdminError> {
+        let admitted = self.services.policy.admit(target)?;
         match admitted.class() {
             // Bytes that an operator stores answer while the origin is away.
             Class::Immutable | Class::Revalidate => Ok(admitted),

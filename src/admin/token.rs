@@ -27,9 +27,18 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 /// Largest number of `gateway.reader_tokens`, since a request is compared with each of them.
 const MAX_READER_TOKENS: usize = 64;
 
-/// Proof that a request has the operator token. Only [`Tokens::authorize`] creates one.
+/// Proof that a request has the operator token, or that a job comes from such a request.
 #[derive(Debug)]
 pub struct Operator(());
+
+impl Operator {
+    /// Returns the proof for the work of jobs. Each job was created with the proof of a request,
+    /// and its files are in the state folder, as the operator token is.
+    #[must_use]
+    pub fn of_jobs() -> Self {
+        Self(())
+    }
+}
 
 /// Proof that a request has the operator token or a reader token. Only [`Tokens::authorize`]
 /// creates one.

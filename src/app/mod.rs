@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::admin::{AdminService, Tokens};
+use crate::admin::{AdminService, AdminServices, Tokens};
 use crate::cache::{Cache, OpenMode};
 use crate::config::Config;
 use crate::dns::Dns;
@@ -25,8 +25,10 @@ use crate::events::EventRecorder;
 use crate::fetch::Fetcher;
 use crate::gateway::{Gateway, GatewayServices};
 use crate::health;
-use crate::http::{HttpConfig, HttpServer, HttpService, Listeners, Reports, Settings};
-use crate::jobs::{Jobs, Worker};
+use crate::http::{
+    HttpConfig, HttpServer, HttpService, Listeners, OperatorServices, Reports, Settings,
+};
+use crate::jobs::Jobs;
 use crate::limits::{AdmissionControl, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
 use crate::maintenance::Maintenance;
@@ -108,21 +110,24 @@ async fn start(
     let services = build_services(&config, &name, limits, events).await?;
     log_start(&config, source, &name, &budget);
     let notifier = Notifier::start(&config.notify, &name, incidents, &services.dialer)?;
-    let admin = build_admin(&config, &services)?;
     let facts = Arc::new(collect_facts(&services));
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
-    let jobs = start_jobs(&config, &services, &gateway).await?;
+    let admin = Arc::new(build_admin(&config, &services, &gateway)?);
+    let jobs = start_jobs(&config, &admin).await?;
     let service = HttpService::new(
         Arc::clone(&gateway),
-        (admin, Arc::clone(&jobs)),
+        OperatorServices {
+            admin,
+            jobs: Arc::clone(&jobs),
+            incidents: notifier.incidents(),
+            events: recorder.log(),
+        },
         HttpConfig {
             name,
             proxy: config.proxy.clone(),
             settings: Settings::from_config(&config.gateway),
         },
         Reports {
-            incidents: notifier.incidents(),
-            events: recorder.log(),
             log,
             facts: Arc::clone(&facts),
         },
@@ -189,15 +194,20 @@ fn spawn_periodic(policy: Arc<Policy>, summary: Arc<TrafficSummary>) -> JoinHand
     })
 }
 
-fn build_admin(config: &Config, services: &Services) -> Result<AdminService, AppError> {
-    let token = Tokens::load(&config.gateway)?;
-    Ok(AdminService::new(
-        Arc::clone(&services.policy),
-        services.cache.clone(),
-        services.fetcher.clone(),
-        services.events.clone(),
-        token,
-    ))
+fn build_admin(
+    config: &Config,
+    services: &Services,
+    gateway: &Arc<Gateway>,
+) -> Result<AdminService, AppError> {
+    let admin_services = AdminServices {
+        gateway: Arc::clone(gateway),
+        policy: Arc::clone(&services.policy),
+        cache: services.cache.clone(),
+        fetcher: services.fetcher.clone(),
+        events: services.events.clone(),
+    };
+    let tokens = Tokens::load(&config.gateway)?;
+    Ok(AdminService::new(admin_services, tokens))
 }
 
 fn build_gateway(config: &Config, services: &Services, max_upstream: usize) -> Gateway {
@@ -218,19 +228,9 @@ fn build_gateway(config: &Config, services: &Services, max_upstream: usize) -> G
 }
 
 /// Starts the jobs on a thread for blocking work, since their files are read.
-async fn start_jobs(
-    config: &Config,
-    services: &Services,
-    gateway: &Arc<Gateway>,
-) -> Result<Arc<Jobs>, AppError> {
-    let worker = Worker {
-        gateway: Arc::clone(gateway),
-        policy: Arc::clone(&services.policy),
-        cache: services.cache.clone(),
-        fetcher: services.fetcher.clone(),
-    };
-    let state_dir = config.gateway.state_dir.clone();
-    spawn_blocking(move || Arc::new(Jobs::start(&state_dir, worker)))
+async fn start_jobs(config: &Config, admin: &Arc<AdminService>) -> Result<Arc<Jobs>, AppError> {
+    let (state_dir, admin) = (config.gateway.state_dir.clone(), Arc::clone(admin));
+    spawn_blocking(move || Arc::new(Jobs::start(&state_dir, admin)))
         .await
         .map_err(|panic| AppError::System(panic.to_string()))
 }

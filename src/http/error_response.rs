@@ -87,6 +87,7 @@ pub fn render_admin_error(
         AdminError::NotFound(_) => own_error(StatusCode::NOT_FOUND, "unknown"),
         AdminError::Pinned => own_error(StatusCode::LOCKED, "pinned"),
         AdminError::WrongFileType => own_error(StatusCode::CONFLICT, "wrong-file-type"),
+        AdminError::NotStored => own_error(StatusCode::BAD_GATEWAY, "not-stored"),
         AdminError::NoSpace => own_error(StatusCode::INSUFFICIENT_STORAGE, "no-space"),
         AdminError::InvalidUpload(_) | AdminError::NotCacheable => ErrorStatus {
             proxy_error: REQUEST_ERROR,
@@ -109,6 +110,7 @@ pub fn render_admin_error(
         | AdminError::WrongFileType
         | AdminError::InvalidUpload(_)
         | AdminError::NotCacheable
+        | AdminError::NotStored
         | AdminError::Request(_) => {}
     }
     finish(builder, error_status, &error.to_string(), context)

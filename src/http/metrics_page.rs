@@ -64,7 +64,7 @@ pub async fn serve(
 
 /// Reads the state of all modules.
 async fn read_gauges(service: &HttpService) -> Gauges {
-    let usage = timeout(DISK_TIMEOUT, service.admin.disk_usage()).await;
+    let usage = timeout(DISK_TIMEOUT, service.operators.admin.disk_usage()).await;
     let storage = usage.ok().and_then(Result::ok).map(|usage| StorageGauges {
         cached_bytes: usage.cached_bytes,
         revalidate_bytes: usage.observed_bytes,
@@ -74,12 +74,12 @@ async fn read_gauges(service: &HttpService) -> Gauges {
         queued_uploads: usage.queued_uploads,
     });
     let process = spawn_blocking(ProcessGauges::read).await;
-    let incidents = service.reports.incidents.count_open();
+    let incidents = service.operators.incidents.count_open();
     Gauges {
         is_ready: readiness(service).is_ok(),
         pools: pools(service),
         circuits: circuits(service),
-        in_flight_fetches: service.admin.fetch_load().in_flight as u64,
+        in_flight_fetches: service.operators.admin.fetch_load().in_flight as u64,
         storage,
         open_alerts: incidents.alerts as u64,
         open_notices: incidents.notices as u64,
@@ -93,7 +93,7 @@ fn pools(service: &HttpService) -> Vec<(Pool, PoolGauges)> {
         service.admission.levels(),
         service.gateway.upstream_levels(),
     );
-    let fetches = service.admin.fetch_load();
+    let fetches = service.operators.admin.fetch_load();
     let levels = [
         (Pool::Connections, own.connections),
         (Pool::Heads, own.heads),
@@ -118,7 +118,7 @@ fn gauges_of(level: PoolLevel) -> PoolGauges {
 }
 
 fn circuits(service: &HttpService) -> Vec<(Circuit, u64)> {
-    let hosts = service.admin.fetch_load().open_circuits as u64;
+    let hosts = service.operators.admin.fetch_load().open_circuits as u64;
     let bucket = service.gateway.bucket();
     let reads = bucket.is_some_and(Bucket::is_failing);
     let writes = bucket.is_some_and(Bucket::is_failing_writes);

@@ -54,4 +54,4 @@ pub use proxy_header::{ProxyHeaderError, read_proxy_header};
 pub use request_head::{Expectation, HeadNotes, ScannedEnd};
 pub use request_scanner::RequestScanner;
 pub use server::{HttpServer, Listeners};
-pub use state::{HttpConfig, HttpService, Reports, Settings};
+pub use state::{HttpConfig, HttpService, OperatorServices, Reports, Settings};

@@ -25,8 +25,7 @@ use crate::notify::Incidents;
 /// State that all requests of both ports share.
 pub struct HttpService {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) admin: AdminService,
-    pub(super) jobs: Arc<Jobs>,
+    pub(super) operators: OperatorServices,
     pub(super) name: NodeName,
     pub(super) settings: ArcSwap<Settings>,
     pub(super) proxy: ProxyConfig,
@@ -44,10 +43,16 @@ pub struct HttpConfig {
     pub settings: Settings,
 }
 
-/// State of other modules that the built-in pages show.
-pub struct Reports {
+/// Services behind the API for operators and readers. All of them ask for a proof of the token.
+pub struct OperatorServices {
+    pub admin: Arc<AdminService>,
+    pub jobs: Arc<Jobs>,
     pub incidents: Incidents,
     pub events: EventLog,
+}
+
+/// State of other modules that the built-in pages show.
+pub struct Reports {
     pub log: LogHealth,
     pub facts: Arc<Facts>,
 }
@@ -117,15 +122,14 @@ impl HttpService {
     #[must_use]
     pub fn new(
         gateway: Arc<Gateway>,
-        (admin, jobs): (AdminService, Arc<Jobs>),
+        operators: OperatorServices,
         config: HttpConfig,
         reports: Reports,
         admission: AdmissionControl,
     ) -> Self {
         Self {
             gateway,
-            admin,
-            jobs,
+            operators,
             name: NodeName::new(config.name),
             settings: ArcSwap::from_pointee(config.settings),
             proxy: config.proxy,
@@ -152,7 +156,7 @@ impl HttpService {
     }
 
     pub fn replace_tokens(&self, tokens: Tokens) {
-        self.admin.replace_tokens(tokens);
+        self.operators.admin.replace_tokens(tokens);
     }
 
     /// Makes `/readyz` answer 503 from now on.

@@ -1,4 +1,4 @@
-//! Jobs as operators see them: identity, order, state and counts.
+//! Jobs as operators see them: identity, order and facts.
 //!
 //! This file reads no disk and starts no task. Its main type is [`JobView`].
 
@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::error::JobError;
+use super::progress::Progress;
 use crate::model::WantedFile;
 
 /// Bound on the targets of one job.
@@ -19,6 +20,11 @@ pub const MAX_CONCURRENCY: usize = 64;
 
 /// Digits of an identity: 12 of the time in milliseconds, 4 of a random number.
 const ID_DIGITS: usize = 16;
+
+/// Error returned for a text that is no identity of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the identity of a job has {ID_DIGITS} digits of 0-9 and a-f")]
+pub struct InvalidJobId;
 
 /// Identity of a job. Later jobs have greater ones, apart from changes of the clock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,14 +46,14 @@ impl JobId {
 }
 
 impl FromStr for JobId {
-    type Err = JobError;
+    type Err = InvalidJobId;
 
-    fn from_str(text: &str) -> Result<Self, JobError> {
+    fn from_str(text: &str) -> Result<Self, InvalidJobId> {
         let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if text.len() == ID_DIGITS && text.bytes().all(is_digit) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(JobError::NotFound)
+            Err(InvalidJobId)
         }
     }
 }
@@ -71,6 +77,8 @@ pub enum JobKind {
 }
 
 impl JobKind {
+    pub const ALL: [Self; 3] = [Self::Fetch, Self::Refresh, Self::Evict];
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -84,12 +92,22 @@ impl JobKind {
 /// Order for a job, checked.
 #[derive(Debug)]
 pub struct JobOrder {
-    pub(super) kind: JobKind,
+    kind: JobKind,
     pub(super) files: Vec<WantedFile>,
-    pub(super) concurrency: usize,
+    concurrency: usize,
 }
 
 impl JobOrder {
+    /// Returns the facts of a job that is created from the order.
+    pub(super) fn spec(&self, created_at: SystemTime) -> JobSpec {
+        JobSpec {
+            kind: self.kind,
+            targets: self.files.len(),
+            concurrency: self.concurrency,
+            created_at,
+        }
+    }
+
     /// Checks an order.
     ///
     /// # Errors
@@ -119,72 +137,20 @@ impl JobOrder {
     }
 }
 
-/// State of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum JobState {
-    /// Other jobs run first.
-    Pending,
-    Running,
-    /// Each target is done.
-    Succeeded,
-    /// Each target was tried, and at least one failed.
-    Failed,
-    Cancelled,
-}
-
-impl JobState {
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    #[must_use]
-    pub fn has_ended(self) -> bool {
-        match self {
-            Self::Pending | Self::Running => false,
-            Self::Succeeded | Self::Failed | Self::Cancelled => true,
-        }
-    }
-}
-
-/// Counts of the targets of a job.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct JobCounts {
+/// Facts of a job that never change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JobSpec {
+    pub kind: JobKind,
+    /// Number of targets.
     pub targets: usize,
-    /// Targets that are done, failures included.
-    pub done: usize,
-    pub failed: usize,
-    /// Targets for which nothing had to be done.
-    pub unchanged: usize,
-    /// Bytes that were fetched or freed.
-    pub bytes: u64,
+    pub concurrency: usize,
+    pub created_at: SystemTime,
 }
 
-/// Target of a job that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobFailure {
-    /// URL without its secrets.
-    pub url: String,
-    pub error: String,
-}
-
-/// State of a job at one time.
+/// A job at one time, as operators see it and as it is read from its files.
 #[derive(Debug, Clone)]
 pub struct JobView {
     pub id: JobId,
-    pub kind: JobKind,
-    pub state: JobState,
-    pub concurrency: usize,
-    pub created_at: SystemTime,
-    pub ended_at: Option<SystemTime>,
-    pub counts: JobCounts,
-    /// The first failures, in the order in which they happened.
-    pub failures: Vec<JobFailure>,
+    pub spec: JobSpec,
+    pub progress: Progress,
 }

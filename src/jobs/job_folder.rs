@@ -4,15 +4,15 @@
 //! each target that is done, and is not synced: after a power cut, the last targets are worked on
 //! again. `end.json` is the last file. Everything here blocks. The main type is [`JobFolder`].
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::job::{JobId, JobKind, JobOrder, JobState, MAX_TARGETS};
+use super::job::{JobId, JobOrder, JobSpec, JobView, MAX_TARGETS};
 use super::progress::{Progress, TargetResult};
 use crate::model::WantedFile;
 
@@ -31,34 +31,12 @@ pub struct JobFolder {
     root: PathBuf,
 }
 
-/// Job as it was found on disk.
-#[derive(Debug)]
-pub struct StoredJob {
-    pub id: JobId,
-    pub kind: JobKind,
-    pub concurrency: usize,
-    pub created_at: SystemTime,
-    pub progress: Progress,
-}
-
+/// The file `order.json`.
 #[derive(Serialize, Deserialize)]
 struct OrderFile {
     version: u32,
-    kind: JobKind,
-    concurrency: usize,
-    created_ms: u64,
-    targets: usize,
-}
-
-#[derive(Serialize, Deserialize)]
-struct EndFile {
-    state: JobState,
-    ended_ms: u64,
-    done: usize,
-    unchanged: usize,
-    bytes: u64,
-    failed: usize,
-    failures: Vec<(String, String)>,
+    #[serde(flatten)]
+    spec: JobSpec,
 }
 
 impl JobFolder {
@@ -72,7 +50,7 @@ impl JobFolder {
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn load(&self) -> io::Result<Vec<StoredJob>> {
+    pub fn load(&self) -> io::Result<Vec<JobView>> {
         let mut jobs = Vec::new();
         let entries = match fs::read_dir(&self.root) {
             Ok(entries) => entries,
@@ -84,7 +62,9 @@ impl JobFolder {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             if name.starts_with(DRAFT_PREFIX) {
-                fs::remove_dir_all(entry.path())?;
+                if let Err(error) = fs::remove_dir_all(entry.path()) {
+                    tracing::warn!(%name, %error, "the rest of a job was not removed");
+                }
             } else if let Ok(id) = name.parse() {
                 match self.load_job(&id) {
                     Ok(job) => jobs.push(job),
@@ -95,25 +75,26 @@ impl JobFolder {
         Ok(jobs)
     }
 
-    fn load_job(&self, id: &JobId) -> io::Result<StoredJob> {
-        let order: OrderFile = read_json(&self.file(id, "order.json"))?;
-        if order.version != VERSION {
-            return Err(io::Error::other("the job belongs to a later version"));
+    fn load_job(&self, id: &JobId) -> io::Result<JobView> {
+        let OrderFile { version, spec } = read_json(&self.file(id, "order.json"))?;
+        if version != VERSION {
+            return Err(io::Error::other("the job belongs to another version"));
         }
-        let progress = if let Ok(end) = read_json::<EndFile>(&self.file(id, "end.json")) {
-            end.into_progress(order.targets)
-        } else {
-            let mut progress = Progress::new(order.targets);
-            for result in self.results(id)? {
-                progress.add(&result);
+        let progress = match read_json::<Progress>(&self.file(id, "end.json")) {
+            Ok(end) if end.state.has_ended() => end,
+            Ok(_) => return Err(io::Error::other("end.json has no state of an ended job")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut progress = Progress::pending();
+                for result in self.results(id)? {
+                    progress.add(&result);
+                }
+                progress
             }
-            progress
+            Err(error) => return Err(error),
         };
-        Ok(StoredJob {
+        Ok(JobView {
             id: id.clone(),
-            kind: order.kind,
-            concurrency: order.concurrency,
-            created_at: SystemTime::UNIX_EPOCH + Duration::from_millis(order.created_ms),
+            spec,
             progress,
         })
     }
@@ -122,16 +103,14 @@ impl JobFolder {
     ///
     /// # Errors
     /// If the disk cannot be written.
-    pub fn create(&self, id: &JobId, order: &JobOrder, now: SystemTime) -> io::Result<()> {
+    pub fn create(&self, job: &JobView, order: &JobOrder) -> io::Result<()> {
+        let id = &job.id;
         let draft = self.root.join(format!("{DRAFT_PREFIX}{id}"));
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(FOLDER_MODE).create(&draft)?;
         let order_file = OrderFile {
             version: VERSION,
-            kind: order.kind,
-            concurrency: order.concurrency,
-            created_ms: millis(now),
-            targets: order.files.len(),
+            spec: job.spec.clone(),
         };
         let lines: String = order.files.iter().map(line_of).collect();
         let written = write_synced(&draft.join("order.json"), &to_json(&order_file)?)
@@ -169,7 +148,7 @@ impl JobFolder {
         Ok(files)
     }
 
-    /// Returns the results so far. A line that a crash cut off is ignored.
+    /// Returns the results so far, one for each target. A line that a crash cut off is ignored.
     ///
     /// # Errors
     /// If the file cannot be read.
@@ -179,9 +158,10 @@ impl JobFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let mut results = Vec::new();
+        let (mut results, mut seen) = (Vec::new(), HashSet::new());
         for line in BufReader::new(file).split(b'\n').take(2 * MAX_TARGETS) {
-            results.extend(serde_json::from_slice::<TargetResult>(&line?));
+            let result = serde_json::from_slice::<TargetResult>(&line?);
+            results.extend(result.ok().filter(|result| seen.insert(result.at)));
         }
         Ok(results)
     }
@@ -204,18 +184,8 @@ impl JobFolder {
     /// # Errors
     /// If the disk cannot be written.
     pub fn end(&self, id: &JobId, progress: &Progress) -> io::Result<()> {
-        let counts = progress.counts;
-        let end = EndFile {
-            state: progress.state,
-            ended_ms: millis(progress.ended_at.unwrap_or(SystemTime::UNIX_EPOCH)),
-            done: counts.done,
-            unchanged: counts.unchanged,
-            bytes: counts.bytes,
-            failed: counts.failed,
-            failures: progress.failure_pairs(),
-        };
         let draft = self.file(id, "end.draft");
-        write_synced(&draft, &to_json(&end)?)?;
+        write_synced(&draft, &to_json(progress)?)?;
         fs::rename(&draft, self.file(id, "end.json"))?;
         sync_folder(&self.root.join(id.as_str()))
     }
@@ -235,20 +205,6 @@ impl JobFolder {
     }
 }
 
-impl EndFile {
-    fn into_progress(self, targets: usize) -> Progress {
-        let mut progress = Progress::new(targets);
-        progress.state = self.state;
-        progress.ended_at = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(self.ended_ms));
-        progress.counts.done = self.done;
-        progress.counts.unchanged = self.unchanged;
-        progress.counts.bytes = self.bytes;
-        progress.counts.failed = self.failed;
-        progress.set_failures(self.failures);
-        progress
-    }
-}
-
 /// Returns the lines of a target: one, or one for each digest.
 fn line_of(file: &WantedFile) -> String {
     let url = file.url.as_str();
@@ -257,11 +213,6 @@ fn line_of(file: &WantedFile) -> String {
     }
     let line = |digest| format!("{digest} {url}\n");
     file.expected.iter().map(line).collect()
-}
-
-fn millis(time: SystemTime) -> u64 {
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH);
-    u64::try_from(since_epoch.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn to_json(value: &impl Serialize) -> io::Result<Vec<u8>> {

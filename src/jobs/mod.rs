@@ -1,7 +1,8 @@
 //! Jobs of operators: lists of targets that are fetched, refreshed or evicted in the background.
 //!
 //! A job is kept in a folder of its own below `state_dir`. It survives a restart and a kill, and
-//! goes on where it was. This module knows no HTTP server. Its main type is [`Jobs`].
+//! goes on where it was. All work goes through the operator service. This module knows no HTTP
+//! server, no cache and no fetch. Its main type is [`Jobs`].
 
 mod error;
 mod job;
@@ -13,8 +14,7 @@ mod work;
 
 pub use error::JobError;
 pub use job::{
-    JobCounts, JobFailure, JobId, JobKind, JobOrder, JobState, JobView, MAX_CONCURRENCY,
-    MAX_TARGETS,
+    InvalidJobId, JobId, JobKind, JobOrder, JobSpec, JobView, MAX_CONCURRENCY, MAX_TARGETS,
 };
+pub use progress::{JobFailure, JobState, Progress};
 pub use service::Jobs;
-pub use work::Worker;

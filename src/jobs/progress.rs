@@ -1,60 +1,138 @@
 //! Progress of a job: its state, its counts and its first failures.
 //!
-//! This file reads no disk. Its main type is [`Progress`].
+//! The same type is the file `end.json` of a job that has ended. This file reads no disk. Its main
+//! type is [`Progress`].
 
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::job::{JobCounts, JobFailure, JobState};
-use super::work::Outcome;
-
 /// Bound on the failures that are kept for one job. All of them are counted.
-const MAX_FAILURES: usize = 1000;
+pub const MAX_FAILURES: usize = 1000;
+
+/// State of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Other jobs run first.
+    Pending,
+    Running,
+    /// Each target is done.
+    Succeeded,
+    /// Each target was tried, and at least one failed.
+    Failed,
+    Cancelled,
+}
+
+impl JobState {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        match self {
+            Self::Pending | Self::Running => false,
+            Self::Succeeded | Self::Failed | Self::Cancelled => true,
+        }
+    }
+}
 
 /// Result of one target, as a line of the file `results`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetResult {
     /// Position of the target in the job, from 0.
     pub at: usize,
     /// URL without its secrets.
     pub url: String,
+    /// Bytes that were fetched or freed, also if the target failed after that.
+    pub bytes: u64,
     #[serde(flatten)]
     pub outcome: Outcome,
 }
 
+/// Outcome of the work on a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    Changed,
+    /// Nothing had to be done.
+    Unchanged,
+    /// The bytes were stored, although the directives of the origin forbid it.
+    DespiteDirectives,
+    Failed {
+        error: String,
+    },
+}
+
+/// Target of a job that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFailure {
+    /// URL without its secrets. Empty if the job itself failed.
+    pub url: String,
+    pub error: String,
+}
+
 /// Progress of a job.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     pub state: JobState,
     pub ended_at: Option<SystemTime>,
-    pub counts: JobCounts,
-    failures: Vec<JobFailure>,
+    /// Targets that are done, failures included.
+    pub done: usize,
+    /// Targets for which nothing had to be done.
+    pub unchanged: usize,
+    /// Targets that were stored, although the directives of the origin forbid it.
+    pub despite_directives: usize,
+    pub failed: usize,
+    /// Bytes that were fetched or freed.
+    pub bytes: u64,
+    /// The first failures, in the order in which they happened.
+    pub failures: Vec<JobFailure>,
 }
 
 impl Progress {
     /// Returns the progress of a job that has not begun.
     #[must_use]
-    pub fn new(targets: usize) -> Self {
+    pub fn pending() -> Self {
         Self {
             state: JobState::Pending,
             ended_at: None,
-            counts: JobCounts {
-                targets,
-                ..JobCounts::default()
-            },
+            done: 0,
+            unchanged: 0,
+            despite_directives: 0,
+            failed: 0,
+            bytes: 0,
             failures: Vec::new(),
+        }
+    }
+
+    /// Returns the progress without its failures, which may be long.
+    #[must_use]
+    pub fn summary(&self) -> Self {
+        Self {
+            failures: Vec::new(),
+            ..*self
         }
     }
 
     /// Counts the result of a target.
     pub fn add(&mut self, result: &TargetResult) {
-        self.counts.done += 1;
+        self.done += 1;
+        self.bytes += result.bytes;
         match &result.outcome {
-            Outcome::Changed { bytes } => self.counts.bytes += bytes,
-            Outcome::Unchanged => self.counts.unchanged += 1,
+            Outcome::Changed => {}
+            Outcome::Unchanged => self.unchanged += 1,
+            Outcome::DespiteDirectives => self.despite_directives += 1,
             Outcome::Failed { error } => {
-                self.counts.failed += 1;
+                self.failed += 1;
                 self.add_failure(result.url.clone(), error.clone());
             }
         }
@@ -67,32 +145,46 @@ impl Progress {
         }
     }
 
-    #[must_use]
-    pub fn failures(&self) -> &[JobFailure] {
-        &self.failures
+    /// Ends a job that was cancelled.
+    pub fn cancel(&mut self, now: SystemTime) {
+        self.end(JobState::Cancelled, now);
     }
 
-    /// Returns the failures as pairs of URL and error.
-    #[must_use]
-    pub fn failure_pairs(&self) -> Vec<(String, String)> {
-        let pair = |failure: &JobFailure| (failure.url.clone(), failure.error.clone());
-        self.failures.iter().map(pair).collect()
-    }
-
-    /// Sets the failures from pairs of URL and error.
-    pub fn set_failures(&mut self, pairs: Vec<(String, String)>) {
-        for (url, error) in pairs {
-            self.add_failure(url, error);
-        }
-    }
-
-    /// Ends the job. The state follows from the counts unless it was cancelled.
-    pub fn end(&mut self, now: SystemTime, is_cancelled: bool) {
-        self.ended_at = Some(now);
-        self.state = match self.counts {
-            _ if is_cancelled => JobState::Cancelled,
-            counts if counts.failed > 0 || counts.done < counts.targets => JobState::Failed,
-            _ => JobState::Succeeded,
+    /// Ends a job of this number of targets. The state follows from the counts.
+    pub fn finish(&mut self, targets: usize, now: SystemTime) {
+        let state = if self.failed > 0 || self.done < targets {
+            JobState::Failed
+        } else {
+            JobState::Succeeded
         };
+        self.end(state, now);
+    }
+
+    fn end(&mut self, state: JobState, now: SystemTime) {
+        self.state = state;
+        self.ended_at = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kept_failures_are_bounded() {
+        let mut progress = Progress::pending();
+        for at in 0..=MAX_FAILURES {
+            progress.add(&TargetResult {
+                at,
+                url: format!("https://example.org/{at}"),
+                bytes: 1,
+                outcome: Outcome::Failed {
+                    error: "not found".to_owned(),
+                },
+            });
+        }
+        assert_eq!(progress.failures.len(), MAX_FAILURES);
+        assert_eq!(progress.failures[0].url, "https://example.org/0");
+        assert_eq!((progress.failed, progress.bytes), (1001, 1001));
     }
 }

@@ -7,25 +7,27 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::sync::{AcquireError, Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::job::{JobId, JobKind, JobState, JobView};
-use super::job_folder::{JobFolder, StoredJob};
-use super::progress::{Progress, TargetResult};
+use super::job::{JobId, JobSpec, JobView};
+use super::job_folder::JobFolder;
+use super::progress::{JobState, Progress};
 use super::work::Worker;
 use crate::model::{WantedFile, lock};
 
+/// Permit of a running job.
+pub type Turn = BoxFuture<'static, Result<OwnedSemaphorePermit, AcquireError>>;
+
 /// A job of this process.
 pub struct Job {
-    pub id: JobId,
-    kind: JobKind,
-    concurrency: usize,
-    created_at: SystemTime,
+    id: JobId,
+    spec: JobSpec,
     progress: Mutex<Progress>,
     pub cancel: CancellationToken,
     /// Cancelled once the end is recorded.
@@ -34,13 +36,11 @@ pub struct Job {
 
 impl Job {
     #[must_use]
-    pub fn new(stored: StoredJob) -> Self {
+    pub fn new(job: JobView) -> Self {
         Self {
-            id: stored.id,
-            kind: stored.kind,
-            concurrency: stored.concurrency,
-            created_at: stored.created_at,
-            progress: Mutex::new(stored.progress),
+            id: job.id,
+            spec: job.spec,
+            progress: Mutex::new(job.progress),
             cancel: CancellationToken::new(),
             ended: CancellationToken::new(),
         }
@@ -49,16 +49,20 @@ impl Job {
     /// Returns the job as it is now.
     #[must_use]
     pub fn view(&self) -> JobView {
-        let progress = lock(&self.progress);
+        self.view_with(lock(&self.progress).clone())
+    }
+
+    /// Returns the job as it is now, without its failures.
+    #[must_use]
+    pub fn summary(&self) -> JobView {
+        self.view_with(lock(&self.progress).summary())
+    }
+
+    fn view_with(&self, progress: Progress) -> JobView {
         JobView {
             id: self.id.clone(),
-            kind: self.kind,
-            state: progress.state,
-            concurrency: self.concurrency,
-            created_at: self.created_at,
-            ended_at: progress.ended_at,
-            counts: progress.counts,
-            failures: progress.failures().to_vec(),
+            spec: self.spec.clone(),
+            progress,
         }
     }
 
@@ -72,22 +76,21 @@ impl Job {
 pub struct JobContext {
     pub folder: JobFolder,
     pub worker: Worker,
-    /// Permits of the jobs that run at the same time.
-    pub running: Semaphore,
     pub stop: CancellationToken,
 }
 
-/// Runs a job to its end. A stop of the process leaves it unfinished, for the next start.
-pub async fn run(job: Arc<Job>, context: Arc<JobContext>) {
+/// Runs a job to its end, once its turn has come. A stop of the process leaves it unfinished, for
+/// the next start.
+pub async fn run(job: Arc<Job>, context: Arc<JobContext>, turn: Turn) {
     let permit = tokio::select! {
         biased;
         () = context.stop.cancelled() => return,
         () = job.cancel.cancelled() => None,
-        permit = context.running.acquire() => permit.ok(),
+        permit = turn => permit.ok(),
     };
     if permit.is_some() {
         lock(&job.progress).state = JobState::Running;
-        tracing::info!(id = %job.id, kind = job.kind.as_str(), "job started");
+        tracing::info!(id = %job.id, kind = job.spec.kind.as_str(), "job started");
         let work = work_through(&job, &context);
         let result = tokio::select! {
             biased;
@@ -96,6 +99,7 @@ pub async fn run(job: Arc<Job>, context: Arc<JobContext>) {
             result = work => result,
         };
         if let Err(error) = result {
+            tracing::warn!(id = %job.id, %error, "the files of a job cannot be used");
             let text = format!("the files of the job cannot be used: {error}");
             lock(&job.progress).add_failure(String::new(), text);
         }
@@ -111,13 +115,16 @@ async fn work_through(job: &Job, context: &JobContext) -> io::Result<()> {
         Ok::<_, io::Error>((folder.targets(&id)?, done, folder.open_results(&id)?))
     });
     let (files, done, results) = read.await.map_err(io::Error::other)??;
+    if files.len() != job.spec.targets {
+        return Err(io::Error::other("the list of targets is incomplete"));
+    }
     let results = AsyncMutex::new(File::from_std(results));
     let left = files
         .iter()
         .enumerate()
         .filter(|(at, _)| !done.contains(at));
     stream::iter(left)
-        .for_each_concurrent(job.concurrency, |(at, file)| {
+        .for_each_concurrent(job.spec.concurrency, |(at, file)| {
             work_on(job, context, (at, file), &results)
         })
         .await;
@@ -131,11 +138,7 @@ async fn work_on(
     (at, file): (usize, &WantedFile),
     results: &AsyncMutex<File>,
 ) {
-    let result = TargetResult {
-        at,
-        url: file.url.to_string(),
-        outcome: context.worker.work(job.kind, file).await,
-    };
+    let result = context.worker.work(job.spec.kind, at, file).await;
     // The line is one write, so that a kill leaves no half of it in most cases.
     let mut line = serde_json::to_vec(&result).unwrap_or_default();
     line.push(b'\n');
@@ -154,23 +157,28 @@ async fn work_on(
 async fn end(job: &Job, context: &JobContext) {
     let progress = {
         let mut progress = lock(&job.progress);
-        progress.end(SystemTime::now(), job.cancel.is_cancelled());
+        let now = SystemTime::now();
+        if job.cancel.is_cancelled() {
+            progress.cancel(now);
+        } else {
+            progress.finish(job.spec.targets, now);
+        }
         progress.clone()
     };
+    tracing::info!(
+        id = %job.id,
+        kind = job.spec.kind.as_str(),
+        state = progress.state.as_str(),
+        targets = job.spec.targets,
+        despite_directives = progress.despite_directives,
+        failed = progress.failed,
+        bytes = progress.bytes,
+        "job ended"
+    );
     let (folder, id) = (context.folder.clone(), job.id.clone());
     let recorded = spawn_blocking(move || folder.end(&id, &progress)).await;
     if let Err(error) = recorded.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
         tracing::warn!(id = %job.id, %error, "the end of a job was not recorded");
     }
     job.ended.cancel();
-    let view = job.view();
-    tracing::info!(
-        id = %job.id,
-        kind = view.kind.as_str(),
-        state = view.state.as_str(),
-        targets = view.counts.targets,
-        failed = view.counts.failed,
-        bytes = view.counts.bytes,
-        "job ended"
-    );
 }

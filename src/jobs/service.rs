@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Semaphore;
+use futures_util::FutureExt as _;
+use futures_util::future::ready;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -13,11 +15,11 @@ use tokio_util::task::TaskTracker;
 
 use super::error::JobError;
 use super::job::{JobId, JobOrder, JobView};
-use super::job_folder::{JobFolder, StoredJob};
+use super::job_folder::JobFolder;
 use super::progress::Progress;
-use super::run::{self, Job, JobContext};
+use super::run::{self, Job, JobContext, Turn};
 use super::work::Worker;
-use crate::admin::{ListReader, Operator};
+use crate::admin::{AdminService, ListReader, Operator};
 use crate::model::lock;
 
 /// Jobs that run at the same time. The others wait in the order of their creation.
@@ -35,6 +37,10 @@ const CANCEL_WAIT: Duration = Duration::from_secs(5);
 /// All jobs of this process.
 pub struct Jobs {
     context: Arc<JobContext>,
+    /// Permits of the jobs that run at the same time.
+    running: Arc<Semaphore>,
+    /// Held while a job is created, so that no two creations count the same place.
+    creating: AsyncMutex<()>,
     by_id: Mutex<BTreeMap<JobId, Arc<Job>>>,
     tasks: TaskTracker,
 }
@@ -43,7 +49,7 @@ impl Jobs {
     /// Reads the folder of jobs below `state_dir`, and goes on with those that have not ended. If
     /// the folder cannot be read, there are none. Blocks. Jobs run on the runtime of the caller.
     #[must_use]
-    pub fn start(state_dir: &Path, worker: Worker) -> Self {
+    pub fn start(state_dir: &Path, admin: Arc<AdminService>) -> Self {
         let folder = JobFolder::new(state_dir.join("jobs"));
         let mut stored = folder.load().unwrap_or_else(|error| {
             tracing::error!(%error, "the jobs in gateway.state_dir cannot be read");
@@ -51,39 +57,54 @@ impl Jobs {
         });
         let context = JobContext {
             folder,
-            worker,
-            running: Semaphore::new(MAX_RUNNING),
+            worker: Worker::new(admin),
             stop: CancellationToken::new(),
         };
         let jobs = Self {
             context: Arc::new(context),
+            running: Arc::new(Semaphore::new(MAX_RUNNING)),
+            creating: AsyncMutex::new(()),
             by_id: Mutex::default(),
             tasks: TaskTracker::new(),
         };
         stored.sort_by(|a, b| a.id.cmp(&b.id));
         for job in stored {
-            jobs.add(Job::new(job));
+            jobs.add(job);
         }
         jobs
     }
 
-    /// Creates a job. It is on disk when this returns.
+    /// Creates a job. It is on disk when this returns. If the caller is dropped, the job is created
+    /// all the same, so that none is on disk and not in the list.
     ///
     /// # Errors
     /// [`JobError::TooManyJobs`], [`JobError::Stopping`], or [`JobError::Folder`] if it cannot be
     /// written.
-    pub async fn create(&self, _: &Operator, order: JobOrder) -> Result<JobView, JobError> {
+    pub async fn create(
+        self: &Arc<Self>,
+        _: &Operator,
+        order: JobOrder,
+    ) -> Result<JobView, JobError> {
         if self.tasks.is_closed() {
             return Err(JobError::Stopping);
         }
-        let unfinished = lock(&self.by_id)
-            .values()
-            .filter(|job| !job.has_ended())
-            .count();
-        if unfinished >= MAX_UNFINISHED {
-            return Err(JobError::TooManyJobs);
-        }
-        let surplus = self.take_surplus();
+        let jobs = Arc::clone(self);
+        let created = self
+            .tasks
+            .spawn(async move { jobs.write_and_add(order).await });
+        created.await.map_err(std::io::Error::other)?
+    }
+
+    async fn write_and_add(&self, order: JobOrder) -> Result<JobView, JobError> {
+        let _creating = self.creating.lock().await;
+        let surplus = {
+            let mut jobs = lock(&self.by_id);
+            let unfinished = jobs.values().filter(|job| !job.has_ended()).count();
+            if unfinished >= MAX_UNFINISHED {
+                return Err(JobError::TooManyJobs);
+            }
+            take_surplus(&mut jobs)
+        };
         let folder = self.context.folder.clone();
         let written = spawn_blocking(move || {
             for id in surplus {
@@ -92,25 +113,24 @@ impl Jobs {
                 }
             }
             let now = SystemTime::now();
-            let id = JobId::new(now, rand::random());
-            folder.create(&id, &order, now)?;
-            Ok::<_, std::io::Error>(StoredJob {
-                id,
-                kind: order.kind,
-                concurrency: order.concurrency,
-                created_at: now,
-                progress: Progress::new(order.files.len()),
-            })
+            let job = JobView {
+                id: JobId::new(now, rand::random()),
+                spec: order.spec(now),
+                progress: Progress::pending(),
+            };
+            folder.create(&job, &order)?;
+            Ok::<_, std::io::Error>(job)
         });
-        let stored = written.await.map_err(std::io::Error::other)??;
-        Ok(self.add(Job::new(stored)).view())
+        let job = written.await.map_err(std::io::Error::other)??;
+        self.add(job.clone());
+        Ok(job)
     }
 
     /// Returns all jobs, the newest first, without their failures.
     #[must_use]
     pub fn list(&self, _: &ListReader) -> Vec<JobView> {
         let jobs: Vec<Arc<Job>> = lock(&self.by_id).values().rev().cloned().collect();
-        jobs.iter().map(|job| job.view()).collect()
+        jobs.iter().map(|job| job.summary()).collect()
     }
 
     /// Returns a job.
@@ -147,29 +167,36 @@ impl Jobs {
         lock(&self.by_id).get(id).cloned().ok_or(JobError::NotFound)
     }
 
-    fn add(&self, job: Job) -> Arc<Job> {
-        let job = Arc::new(job);
-        lock(&self.by_id).insert(job.id.clone(), Arc::clone(&job));
+    /// Lists a job, and runs it unless it has ended.
+    fn add(&self, job: JobView) {
+        let (id, job) = (job.id.clone(), Arc::new(Job::new(job)));
+        lock(&self.by_id).insert(id, Arc::clone(&job));
         if !job.has_ended() {
-            let run = run::run(Arc::clone(&job), Arc::clone(&self.context));
+            let run = run::run(job, Arc::clone(&self.context), self.take_turn());
             self.tasks.spawn(run);
         }
-        job
     }
 
-    /// Removes the oldest ended jobs from the list, so that one more has a place.
-    fn take_surplus(&self) -> Vec<JobId> {
-        let mut jobs = lock(&self.by_id);
-        let ended: Vec<JobId> = jobs
-            .values()
-            .filter(|job| job.has_ended())
-            .map(|job| job.id.clone())
-            .collect();
-        let count = (ended.len() + 1).saturating_sub(MAX_ENDED);
-        let surplus: Vec<JobId> = ended.into_iter().take(count).collect();
-        for id in &surplus {
-            jobs.remove(id);
+    /// Takes the next place in the queue of jobs. Tasks start in any order, but the queue has the
+    /// order of these calls.
+    fn take_turn(&self) -> Turn {
+        let mut turn = Arc::clone(&self.running).acquire_owned().boxed();
+        // The first poll takes the place.
+        match (&mut turn).now_or_never() {
+            Some(permit) => ready(permit).boxed(),
+            None => turn,
         }
-        surplus
     }
+}
+
+/// Removes the oldest ended jobs from the list, so that one more has a place.
+fn take_surplus(jobs: &mut BTreeMap<JobId, Arc<Job>>) -> Vec<JobId> {
+    let ended = jobs.iter().filter(|(_, job)| job.has_ended());
+    let ended: Vec<JobId> = ended.map(|(id, _)| id.clone()).collect();
+    let count = (ended.len() + 1).saturating_sub(MAX_ENDED);
+    let surplus: Vec<JobId> = ended.into_iter().take(count).collect();
+    for id in &surplus {
+        jobs.remove(id);
+    }
+    surplus
 }

@@ -1,19 +1,17 @@
-//! The work on one target of a job.
+//! The work on one target of a job, through the operator service.
 //!
-//! The main type is [`Worker`].
+//! This file reads no file. The main type is [`Worker`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::job::JobKind;
-use crate::cache::{Cache, EvictResult};
-use crate::fetch::Fetcher;
-use crate::gateway::{EnsureOutcome, Gateway, RequestError};
-use crate::model::{Key, Target, TargetError, WantedFile};
-use crate::policy::{Class, Policy};
+use super::progress::{Outcome, TargetResult};
+use crate::admin::{AdminError, AdminService, EnsuredTarget, Operator};
+use crate::gateway::RequestError;
+use crate::model::{Target, WantedFile};
 
 /// How often a target is tried while all permits are taken.
 const MAX_BUSY_TRIES: u32 = 120;
@@ -21,118 +19,99 @@ const MAX_BUSY_TRIES: u32 = 120;
 /// Wait between these tries.
 const BUSY_DELAY: Duration = Duration::from_secs(1);
 
-/// Services that jobs use.
+/// Works on the targets of jobs as an operator.
 pub struct Worker {
-    pub gateway: Arc<Gateway>,
-    pub policy: Arc<Policy>,
-    pub cache: Cache,
-    pub fetcher: Fetcher,
-}
-
-/// Result of the work on a target.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "outcome", rename_all = "lowercase")]
-pub enum Outcome {
-    /// Bytes were fetched, or freed.
-    Changed {
-        bytes: u64,
-    },
-    /// Nothing had to be done.
-    Unchanged,
-    Failed {
-        error: String,
-    },
-}
-
-/// Error returned for a target. Its text has no secret and no local path.
-#[derive(Debug, thiserror::Error)]
-enum WorkError {
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    #[error("the class of this target is pass, so that nothing is stored")]
-    NotCacheable,
-    #[error("the response was not stored; the origin forbids it, or there is no space")]
-    NotStored,
-    #[error("the object is pinned; unpin it first")]
-    Pinned,
-    #[error("the cache cannot be used now")]
-    Cache,
+    admin: Arc<AdminService>,
+    operator: Operator,
 }
 
 impl Worker {
-    /// Works on a target. Waits a bounded time while all permits are taken.
-    pub async fn work(&self, kind: JobKind, file: &WantedFile) -> Outcome {
+    #[must_use]
+    pub fn new(admin: Arc<AdminService>) -> Self {
+        Self {
+            admin,
+            operator: Operator::of_jobs(),
+        }
+    }
+
+    /// Works on the target at this position. Waits a bounded time while all permits are taken.
+    pub async fn work(&self, kind: JobKind, at: usize, file: &WantedFile) -> TargetResult {
         let mut tries = 0;
-        loop {
-            let result = match kind {
-                JobKind::Fetch => self.fetch(file).await,
-                JobKind::Refresh => self.refresh(file).await,
-                JobKind::Evict => self.evict(file).await,
-            };
+        let worked = loop {
             tries += 1;
-            match result {
-                Ok(outcome) => return outcome,
-                Err(WorkError::Request(RequestError::Busy)) if tries < MAX_BUSY_TRIES => {
+            match self.try_work(kind, file).await {
+                Err(AdminError::Request(RequestError::Busy)) if tries < MAX_BUSY_TRIES => {
                     sleep(BUSY_DELAY).await;
                 }
-                Err(error) => {
-                    return Outcome::Failed {
-                        error: error.to_string(),
-                    };
-                }
+                worked => break worked,
             }
+        };
+        let (outcome, bytes) = worked.unwrap_or_else(|error| (failed(&error), 0));
+        TargetResult {
+            at,
+            url: file.url.to_string(),
+            bytes,
+            outcome,
         }
     }
 
-    async fn fetch(&self, file: &WantedFile) -> Result<Outcome, WorkError> {
-        let target = Target::parse(file.url.as_str())?;
-        match self.gateway.ensure(target, file.expected.clone()).await? {
-            EnsureOutcome::StoredBefore => Ok(Outcome::Unchanged),
-            EnsureOutcome::Fetched { size_bytes } => Ok(Outcome::Changed { bytes: size_bytes }),
-            EnsureOutcome::NotStored => Err(WorkError::NotStored),
+    async fn try_work(
+        &self,
+        kind: JobKind,
+        file: &WantedFile,
+    ) -> Result<(Outcome, u64), AdminError> {
+        let target = Target::parse(file.url.as_str());
+        let target = target.map_err(|error| RequestError::BadRequest(error.to_string()))?;
+        match kind {
+            JobKind::Fetch => self.fetch(target, file).await,
+            JobKind::Refresh => self.refresh(target, file).await,
+            JobKind::Evict => self.evict(&target).await,
         }
     }
 
-    async fn refresh(&self, file: &WantedFile) -> Result<Outcome, WorkError> {
-        let target = Target::parse(file.url.as_str())?;
-        let admitted = self.policy.admit(target).map_err(RequestError::from)?;
-        if admitted.class() == Class::PassThrough {
-            return Err(WorkError::NotCacheable);
-        }
-        let mut expected = file.expected.clone();
-        expected.extend(admitted.required_sha256());
-        let refreshed = self.fetcher.refresh(admitted, expected, false).await;
-        let refreshed = refreshed.map_err(RequestError::from)?;
+    async fn fetch(&self, target: Target, file: &WantedFile) -> Result<(Outcome, u64), AdminError> {
+        let expected = file.expected.clone();
+        Ok(
+            match self.admin.ensure(&self.operator, target, expected).await? {
+                EnsuredTarget::StoredBefore => (Outcome::Unchanged, 0),
+                EnsuredTarget::Fetched { size_bytes } => (Outcome::Changed, size_bytes),
+                EnsuredTarget::StoredDespiteDirectives { size_bytes } => {
+                    (Outcome::DespiteDirectives, size_bytes)
+                }
+            },
+        )
+    }
+
+    async fn refresh(
+        &self,
+        target: Target,
+        file: &WantedFile,
+    ) -> Result<(Outcome, u64), AdminError> {
+        let expected = file.expected.clone();
+        let refresh = self.admin.refresh(&self.operator, target, expected, false);
+        let refreshed = refresh.await?;
         let record = &refreshed.record;
         Ok(if refreshed.previous == Some(record.sha256) {
-            Outcome::Unchanged
+            (Outcome::Unchanged, 0)
         } else {
-            Outcome::Changed {
-                bytes: record.size_bytes,
-            }
+            (Outcome::Changed, record.size_bytes)
         })
     }
 
-    async fn evict(&self, file: &WantedFile) -> Result<Outcome, WorkError> {
-        let target = Target::parse(file.url.as_str())?;
-        let mut freed_bytes = 0;
-        for target in self.policy.stored_targets(&target) {
-            let history = self.cache.admin().history(Key::new(&target)).await;
-            for status in history.map_err(|_| WorkError::Cache)? {
-                let evicted = self.cache.admin().evict_object(status.record.sha256).await;
-                match evicted.map_err(|_| WorkError::Cache)? {
-                    EvictResult::Evicted { size_bytes } => freed_bytes += size_bytes,
-                    EvictResult::Pinned => return Err(WorkError::Pinned),
-                    EvictResult::NotFound => {}
-                }
-            }
-        }
-        Ok(if freed_bytes == 0 {
-            Outcome::Unchanged
-        } else {
-            Outcome::Changed { bytes: freed_bytes }
-        })
+    async fn evict(&self, target: &Target) -> Result<(Outcome, u64), AdminError> {
+        let evicted = self.admin.evict(&self.operator, target).await?;
+        let outcome = match (evicted.pinned, evicted.freed_bytes) {
+            (0, 0) => Outcome::Unchanged,
+            (0, _) => Outcome::Changed,
+            _ => failed(&AdminError::Pinned),
+        };
+        Ok((outcome, evicted.freed_bytes))
+    }
+}
+
+/// Returns the outcome of a target that failed. The text has no secret and no local path.
+fn failed(error: &AdminError) -> Outcome {
+    Outcome::Failed {
+        error: error.to_string(),
     }
 }

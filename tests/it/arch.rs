@@ -42,10 +42,7 @@ const MODULES: [(&str, &[&str]); 25] = [
             "model",
         ],
     ),
-    (
-        "jobs",
-        &["admin", "gateway", "fetch", "cache", "policy", "model"],
-    ),
+    ("jobs", &["admin", "gateway", "model"]),
     (
         "admin",
         &[

@@ -4,17 +4,20 @@
 
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::api_client::{ApiClient, GatewayArgs};
 use super::failure::Failure;
-use super::table::{ListForm, size_of, text};
+use super::table::{ListForm, counted, size_of, text};
 use super::url_list::UrlArgs;
 use crate::cli::exit::FailureCode;
 use crate::cli::output::{OutputForm, Reader, print_line};
+use crate::jobs::{InvalidJobId, JobId, JobKind, JobState};
 use crate::model::WantedFile;
 
 /// How often the gateway is asked for the state of a job.
@@ -37,6 +40,8 @@ pub struct ManageJobs {
 
 #[derive(Subcommand)]
 enum Action {
+    /// List all jobs, the newest first (the default)
+    List,
     /// Start a job for a list of URLs
     Start(StartJob),
     /// Show a job and the URLs that failed
@@ -48,7 +53,7 @@ enum Action {
 #[derive(Args)]
 struct StartJob {
     /// Work on each URL
-    kind: KindArg,
+    kind: JobKind,
     #[command(flatten)]
     files: UrlArgs,
     /// Wait for the end of the job; the exit code says whether each URL is done
@@ -60,26 +65,21 @@ struct StartJob {
 struct OneJob {
     /// Identity of the job
     #[arg(value_name = "ID")]
-    id: String,
+    id: JobId,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum KindArg {
-    /// Fetch what is not stored
-    Fetch,
-    /// Fetch again; changed bytes are stored beside the old ones
-    Refresh,
-    /// Remove the bytes, and keep the records
-    Evict,
-}
+impl ValueEnum for JobKind {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
 
-impl KindArg {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Fetch => "fetch",
-            Self::Refresh => "refresh",
-            Self::Evict => "evict",
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Self::Fetch => "Fetch what is not stored",
+            Self::Refresh => "Fetch again; changed bytes are stored beside the old ones",
+            Self::Evict => "Remove the bytes, and keep the records",
+        };
+        Some(PossibleValue::new(self.as_str()).help(help))
     }
 }
 
@@ -92,24 +92,17 @@ impl ManageJobs {
         };
         let api = ApiClient::new(self.arguments, form)?;
         match self.action {
-            None => list(&api).await,
+            None | Some(Action::List) => list(&api).await,
             Some(Action::Start(start)) => start.run(&api, &files).await,
             Some(Action::Show(job)) => {
-                let job = api.call(Method::GET, &job.resource(), &[]).await?;
+                let job = api.call(Method::GET, &resource_of(&job.id), &[]).await?;
                 show(&api, &job)
             }
             Some(Action::Cancel(job)) => {
-                let job = api.call(Method::DELETE, &job.resource(), &[]).await?;
+                let job = api.call(Method::DELETE, &resource_of(&job.id), &[]).await?;
                 show(&api, &job)
             }
         }
-    }
-}
-
-impl OneJob {
-    fn resource(&self) -> String {
-        let digits = self.id.chars().filter(char::is_ascii_alphanumeric);
-        format!("jobs/{}", digits.collect::<String>())
     }
 }
 
@@ -119,16 +112,16 @@ impl StartJob {
         if !self.wait {
             return show(api, &job);
         }
-        let resource = format!("jobs/{}", text(&job["id"]));
-        while matches!(text(&job["state"]), "pending" | "running") {
+        let id = text(&job["id"]).parse();
+        let id = id.map_err(|error: InvalidJobId| Failure::failed(error.to_string()))?;
+        while !state_of(&job)?.has_ended() {
             sleep(POLL_INTERVAL).await;
-            job = api.call(Method::GET, &resource, &[]).await?;
+            job = api.call(Method::GET, &resource_of(&id), &[]).await?;
         }
         show(api, &job)?;
-        if job["state"] == "succeeded" {
-            Ok(())
-        } else {
-            Err(Failure::silent(FailureCode::Failed))
+        match state_of(&job)? {
+            JobState::Succeeded => Ok(()),
+            _ => Err(Failure::silent(FailureCode::Failed)),
         }
     }
 
@@ -143,11 +136,20 @@ impl StartJob {
             lines.extend(digests.map(|digest| format!("{digest} {url}")));
         }
         json!({
-            "kind": self.kind.word(),
+            "kind": self.kind,
             "targets": lines,
             "concurrency": self.files.jobs,
         })
     }
+}
+
+fn resource_of(id: &JobId) -> String {
+    format!("jobs/{id}")
+}
+
+fn state_of(job: &Value) -> Result<JobState, Failure> {
+    JobState::deserialize(&job["state"])
+        .map_err(|_| Failure::failed("the gateway has sent a job without a known state"))
 }
 
 async fn list(api: &ApiClient) -> Result<(), Failure> {
@@ -182,6 +184,11 @@ fn show(api: &ApiClient, job: &Value) -> Result<(), Failure> {
         OutputForm::Json => print_line(job)?,
         OutputForm::Text => {
             let mut lines = vec![line_of(job, ListForm::of_stdout())];
+            let despite = &job["despite_directives"];
+            if despite.as_u64().is_some_and(|count| count > 0) {
+                let urls = counted(despite, "URL");
+                lines.push(format!("  {urls} stored although the origin forbids it"));
+            }
             let failures = job["failures"].as_array().into_iter().flatten();
             lines.extend(failures.map(|failure| {
                 format!("  {}: {}", text(&failure["url"]), text(&failure["error"]))

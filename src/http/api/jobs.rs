@@ -1,5 +1,6 @@
 //! `/api/v1/jobs`: orders, lists, shows and cancels jobs.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use actix_web::error::PayloadError;
@@ -12,7 +13,7 @@ use super::query::Query;
 use super::response::{ApiResponse, date, ok};
 use crate::admin::{AdminError, ListReader, Operator};
 use crate::gateway::RequestError;
-use crate::jobs::{JobError, JobId, JobKind, JobOrder, JobView, Jobs, MAX_TARGETS};
+use crate::jobs::{JobError, JobFailure, JobId, JobKind, JobOrder, JobView, Jobs, MAX_TARGETS};
 use crate::model::WantedFile;
 
 /// Bound on the body of an order, in bytes.
@@ -45,7 +46,7 @@ fn default_concurrency() -> usize {
 
 /// Creates a job.
 pub async fn create(
-    jobs: &Jobs,
+    jobs: &Arc<Jobs>,
     operator: &Operator,
     body: impl Stream<Item = Result<Bytes, PayloadError>> + Unpin,
     query: Query<'_>,
@@ -137,26 +138,26 @@ fn admin_error(error: JobError) -> AdminError {
 }
 
 fn job_json(job: &JobView) -> Value {
-    let counts = &job.counts;
+    let JobView { id, spec, progress } = job;
     json!({
-        "id": job.id.as_str(),
-        "kind": job.kind,
-        "state": job.state,
-        "created": date(job.created_at),
-        "ended": job.ended_at.map(|time: SystemTime| date(time)),
-        "concurrency": job.concurrency,
-        "targets": counts.targets,
-        "done": counts.done,
-        "unchanged": counts.unchanged,
-        "failed": counts.failed,
-        "bytes": counts.bytes,
+        "id": id.as_str(),
+        "kind": spec.kind,
+        "state": progress.state,
+        "created": date(spec.created_at),
+        "ended": progress.ended_at.map(|time: SystemTime| date(time)),
+        "concurrency": spec.concurrency,
+        "targets": spec.targets,
+        "done": progress.done,
+        "unchanged": progress.unchanged,
+        "despite_directives": progress.despite_directives,
+        "failed": progress.failed,
+        "bytes": progress.bytes,
     })
 }
 
 fn with_failures(job: &JobView) -> Value {
-    let failure =
-        |failure: &crate::jobs::JobFailure| json!({ "url": failure.url, "error": failure.error });
-    let failures: Vec<Value> = job.failures.iter().map(failure).collect();
+    let failure = |failure: &JobFailure| json!({ "url": failure.url, "error": failure.error });
+    let failures: Vec<Value> = job.progress.failures.iter().map(failure).collect();
     let mut value = job_json(job);
     value["failures"] = Value::Array(failures);
     value

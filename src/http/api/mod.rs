@@ -112,7 +112,7 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
     } = api_request;
     let resource = Resource::parse(path)?;
     let query = Query::parse(query)?;
-    let admin = &service.admin;
+    let admin = &service.operators.admin;
     let permission = permission_of(service, origin.client, request.headers())?;
     match (resource, request.method()) {
         (Resource::Object(sha256), &(Method::GET | Method::HEAD)) => {
@@ -150,7 +150,7 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
             .await
         }
         (Resource::Incidents, &(Method::GET | Method::HEAD)) => incidents::list(
-            &service.reports.incidents,
+            &service.operators.incidents,
             &permission.into_reader()?,
             query,
         ),
@@ -158,24 +158,33 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
             stats::show(service, origin, query).await
         }
         (Resource::Jobs, &(Method::GET | Method::HEAD)) => {
-            jobs::list(&service.jobs, &permission.into_reader()?, query)
+            jobs::list(&service.operators.jobs, &permission.into_reader()?, query)
         }
         (Resource::Jobs, &Method::POST) => {
             let operator = permission.into_operator()?;
             let stall_timeout = service.settings.load().stall_timeout;
             let body = read_body(request, payload, stall_timeout);
-            jobs::create(&service.jobs, &operator, body, query).await
+            jobs::create(&service.operators.jobs, &operator, body, query).await
         }
-        (Resource::Job(id), &(Method::GET | Method::HEAD)) => {
-            jobs::show(&service.jobs, &permission.into_reader()?, &id, query)
-        }
+        (Resource::Job(id), &(Method::GET | Method::HEAD)) => jobs::show(
+            &service.operators.jobs,
+            &permission.into_reader()?,
+            &id,
+            query,
+        ),
         (Resource::Job(id), &Method::DELETE) => {
-            jobs::cancel(&service.jobs, &permission.into_operator()?, &id, query).await
+            jobs::cancel(
+                &service.operators.jobs,
+                &permission.into_operator()?,
+                &id,
+                query,
+            )
+            .await
         }
         (Resource::Events, &(Method::GET | Method::HEAD)) => {
             let reader = permission.into_reader()?;
             let headers = request.headers();
-            let response = events::stream(&service.reports.events, &reader, headers, query)?;
+            let response = events::stream(&service.operators.events, &reader, headers, query)?;
             Ok(ApiResponse::Stream(response))
         }
         (resource, _) => Err(AdminError::MethodNotAllowed(resource.methods())),
@@ -230,7 +239,7 @@ fn permission_of(
     client: IpAddr,
     headers: &HeaderMap,
 ) -> Result<Permission, AdminError> {
-    let permission = service.admin.authorize(client, bearer(headers))?;
+    let permission = service.operators.admin.authorize(client, bearer(headers))?;
     match (&permission, single(headers, HOST.as_str())) {
         (Permission::Public, Some(host)) if !is_known_host(host, &service.settings.load()) => {
             Err(AdminError::UnknownHost)

@@ -20,18 +20,24 @@ pub async fn show(
     query.finish()?;
     let readiness = readiness(service);
     // A disk that does not answer is a fact to show, and no reason to fail.
-    let disk = service.admin.disk_usage().await.ok().map(|usage| {
-        json!({
-            "cached_bytes": usage.cached_bytes,
-            "used_bytes": usage.used_bytes,
-            "metadata_bytes": usage.metadata_bytes,
-            "used_inodes": usage.used_inodes,
-            "max_size_bytes": usage.max_size_bytes,
-            "free_bytes": usage.free_bytes,
-            "free_inodes": usage.free_inodes,
-        })
-    });
-    let counts = service.reports.incidents.count_open();
+    let disk = service
+        .operators
+        .admin
+        .disk_usage()
+        .await
+        .ok()
+        .map(|usage| {
+            json!({
+                "cached_bytes": usage.cached_bytes,
+                "used_bytes": usage.used_bytes,
+                "metadata_bytes": usage.metadata_bytes,
+                "used_inodes": usage.used_inodes,
+                "max_size_bytes": usage.max_size_bytes,
+                "free_bytes": usage.free_bytes,
+                "free_inodes": usage.free_inodes,
+            })
+        });
+    let counts = service.operators.incidents.count_open();
     let totals = service.reports.facts.totals();
     Ok(ok(json!({
         "name": service.name.as_str(),
@@ -40,7 +46,7 @@ pub async fn show(
         "reason": readiness.as_ref().err(),
         "warnings": readiness.as_ref().cloned().unwrap_or_default(),
         "disk": disk.unwrap_or(Value::Null),
-        "in_flight": service.admin.fetch_load().in_flight,
+        "in_flight": service.operators.admin.fetch_load().in_flight,
         "since_start": {
             "requests": totals.requests,
             "downloads": totals.downloads,

@@ -9,6 +9,7 @@ mod doctor;
 mod error;
 mod exit;
 mod explain;
+mod gateway_args;
 mod gateway_url;
 mod gc;
 mod generate;
@@ -29,6 +30,7 @@ use config_source::ConfigSource;
 use doctor::Doctor;
 use exit::FailureCode;
 use explain::Explain;
+use gateway_args::GatewayArgs;
 use gc::Gc;
 use generate::{Completions, ManPages};
 use migrate::Migrate;
@@ -57,6 +59,8 @@ struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     source: ConfigSource,
+    #[command(flatten)]
+    gateway: GatewayArgs,
     /// Print JSON, one document a line, errors included, and no progress
     #[arg(long, global = true)]
     json: bool,
@@ -92,12 +96,20 @@ enum Command {
     Client(ClientCommand),
 }
 
+impl Command {
+    /// Whether `--gateway` and `--token-file` have an effect.
+    fn uses_gateway(&self) -> bool {
+        matches!(self, Self::Client(_) | Self::Doctor(_))
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn run() -> ExitCode {
     let Arguments {
         command,
         source,
+        gateway,
         json,
     } = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -108,17 +120,23 @@ pub fn run() -> ExitCode {
     } else {
         OutputForm::Text
     };
-    match command.unwrap_or(Command::Serve) {
+    let command = command.unwrap_or(Command::Serve);
+    if !command.uses_gateway()
+        && let Err(error) = gateway.reject()
+    {
+        return form.fail(&error, FailureCode::Usage);
+    }
+    match command {
         Command::CheckConfig(check) => check.run(&source, form),
         Command::Serve => serve(source, form),
         Command::Explain(explain) => explain.run(&source, form),
-        Command::Doctor(doctor) => block_on(doctor.run(&source, form), form),
+        Command::Doctor(doctor) => block_on(doctor.run(&gateway, &source, form), form),
         Command::Migrate(migrate) => block_on(migrate.run(&source, form), form),
         Command::Scrub(scrub) => block_on(scrub.run(&source, form), form),
         Command::Gc(gc) => block_on(gc.run(&source, form), form),
         Command::Completions(completions) => completions.run(Arguments::command(), form),
         Command::Man(pages) => pages.run(&Arguments::command(), form),
-        Command::Client(command) => block_on(command.run(form), form),
+        Command::Client(command) => block_on(command.run(&gateway, form), form),
     }
 }
 

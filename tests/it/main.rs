@@ -26,6 +26,7 @@ mod client_answers;
 mod client_limits;
 mod clients;
 mod command_config;
+mod command_gateway;
 mod command_lists;
 mod command_messages;
 mod command_shape;

@@ -2,7 +2,6 @@
 //!
 //! The main type is [`ApiClient`].
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -11,7 +10,7 @@ use reqwest::{Body, Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use super::failure::Failure;
-use crate::cli::gateway_url::GatewayUrl;
+use crate::cli::gateway_args::{DEFAULT_GATEWAY, GatewayArgs, GatewayArgsError};
 use crate::cli::output::{OutputForm, print_line};
 use crate::model::Secret;
 
@@ -20,22 +19,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest response of the API, in bytes.
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
-
-/// Arguments of every command that uses a gateway.
-#[derive(clap::Args)]
-pub struct GatewayArgs {
-    /// URL of the gateway; host:port means http
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "MILLPOND_URL",
-        default_value = "http://127.0.0.1:8080"
-    )]
-    gateway: GatewayUrl,
-    /// File with the operator token, or a reader token; the default is the token in MILLPOND_TOKEN
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-}
 
 /// Client for one gateway.
 pub struct ApiClient {
@@ -49,18 +32,12 @@ impl ApiClient {
     /// Creates a client.
     ///
     /// # Errors
-    /// [`Failure`] if the file with the token cannot be read.
-    pub fn new(arguments: GatewayArgs, form: OutputForm) -> Result<Self, Failure> {
-        let token = match arguments.token_file {
-            Some(file) => Secret::default()
-                .or_from_file("--token", &file)
-                .map(Some)
-                .map_err(|error| Failure::usage(error.to_string()))?,
-            None => std::env::var("MILLPOND_TOKEN")
-                .ok()
-                .filter(|token| !token.is_empty())
-                .map(Secret::from),
-        };
+    /// [`Failure`] if the URL of the environment is invalid, or the file with the token cannot be
+    /// read.
+    pub fn new(gateway: &GatewayArgs, form: OutputForm) -> Result<Self, Failure> {
+        let usage = |error: GatewayArgsError| Failure::usage(error.to_string());
+        let base = gateway.url().map_err(usage)?;
+        let token = gateway.token().map_err(usage)?;
         // Proxies of the environment are for downloads, and do not know the API.
         let client = Client::builder()
             .no_proxy()
@@ -68,7 +45,7 @@ impl ApiClient {
         let client = client.user_agent(concat!("millpond/", env!("CARGO_PKG_VERSION")));
         Ok(Self {
             client: client.build()?,
-            base: arguments.gateway.to_string(),
+            base: base.map_or_else(|| DEFAULT_GATEWAY.to_owned(), |base| base.to_string()),
             token,
             form,
         })

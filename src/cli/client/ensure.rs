@@ -10,12 +10,13 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::answer_head::{AnswerHead, CarriedPart, Route};
-use super::api_client::{ApiClient, GatewayArgs};
+use super::api_client::ApiClient;
 use super::batch::run_all;
 use super::failure::Failure;
 use super::file_request::{GatewayRequest, RequestedPart, active_record};
 use super::progress::ProgressBars;
 use super::url_list::UrlArgs;
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::OutputForm;
 use crate::model::{Algorithm, Digest, ExpectedDigests, Hasher, Sha256, WantedFile};
 
@@ -33,15 +34,13 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Ensure {
     #[command(flatten)]
     files: UrlArgs,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 impl Ensure {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
         let files = self.files.files()?;
-        let api = ApiClient::new(self.arguments, form)?;
+        let api = ApiClient::new(gateway, form)?;
         let bars = ProgressBars::new(files.len(), form);
         let headers = self.files.headers();
         let (api, headers, shown) = (&api, &headers, &bars);

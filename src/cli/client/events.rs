@@ -4,9 +4,10 @@
 
 use serde_json::Value;
 
-use super::api_client::{ApiClient, GatewayArgs};
+use super::api_client::ApiClient;
 use super::failure::Failure;
 use super::table::{size_of, text};
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
 use crate::model::sanitize_line;
 
@@ -21,14 +22,12 @@ pub struct ShowEvents {
     /// Go on with new events until the command is interrupted
     #[arg(short, long)]
     follow: bool,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 impl ShowEvents {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
-        let api = ApiClient::new(self.arguments, form)?;
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
+        let api = ApiClient::new(gateway, form)?;
         let follow = if self.follow { "true" } else { "false" };
         let mut response = api.lines("events", &[("follow", follow)]).await?;
         let mut held = Vec::new();

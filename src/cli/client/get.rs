@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use reqwest::header::HeaderMap;
 use serde_json::json;
 
-use super::api_client::{ApiClient, GatewayArgs};
+use super::api_client::ApiClient;
 use super::batch::run_all;
 use super::download::{Received, download_to, stream_to};
 use super::failure::Failure;
 use super::file_request::GatewayRequest;
 use super::progress::ProgressBars;
 use super::url_list::UrlArgs;
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::OutputForm;
 use crate::model::WantedFile;
 
@@ -33,8 +34,6 @@ pub struct Get {
     /// the URL
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 /// Shared parts of the downloads of one command.
@@ -46,10 +45,10 @@ struct Downloads<'a> {
 
 impl Get {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
         let files = self.files.files()?;
         let outputs = Outputs::choose(self.output.as_deref(), &files, form)?;
-        let api = ApiClient::new(self.arguments, form)?;
+        let api = ApiClient::new(gateway, form)?;
         let bars = ProgressBars::new(files.len(), form);
         let downloads = Downloads {
             api: &api,

@@ -14,11 +14,12 @@ use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderValue};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
-use super::api_client::{ApiClient, GatewayArgs};
+use super::api_client::ApiClient;
 use super::failure::Failure;
 use super::progress::{FileBar, ProgressBars};
 use super::table::text;
 use crate::cli::exit::FailureCode;
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, notice};
 use crate::model::{Algorithm, Digests, FileUrl, Hasher};
 
@@ -47,8 +48,6 @@ pub struct Import {
     /// Import also a file whose first bytes are not those that its name promises
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 /// Imports of one command.
@@ -61,7 +60,7 @@ struct Imports {
 
 impl Import {
     /// Runs the command. If one of several files fails, the others are still imported.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
         let Found { copies, skipped } = copies(&self.path, self.url.as_str())?;
         if copies.is_empty() {
             return Err(Failure::usage(format!(
@@ -71,7 +70,7 @@ impl Import {
         }
         let count = copies.len();
         let imports = Imports {
-            api: ApiClient::new(self.arguments, form)?,
+            api: ApiClient::new(gateway, form)?,
             bars: ProgressBars::new(count, form),
             force: if self.force { "true" } else { "false" },
         };

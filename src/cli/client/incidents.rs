@@ -5,9 +5,10 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::api_client::{ApiClient, GatewayArgs};
+use super::api_client::ApiClient;
 use super::failure::Failure;
 use super::table::{ListForm, text};
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{Colour, OutputForm, Reader, paint, print_line};
 
 #[derive(clap::Args)]
@@ -18,14 +19,12 @@ pub struct ListIncidents {
     /// Also incidents that are over
     #[arg(long)]
     all: bool,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 impl ListIncidents {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
-        let api = ApiClient::new(self.arguments, form)?;
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
+        let api = ApiClient::new(gateway, form)?;
         let page = api.call(Method::GET, "incidents", &[]).await?;
         let list = ListForm::of_stdout();
         let all = page["incidents"].as_array().into_iter().flatten();

@@ -11,11 +11,12 @@ use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::api_client::{ApiClient, GatewayArgs};
+use super::api_client::ApiClient;
 use super::failure::Failure;
 use super::table::{ListForm, counted, size_of, text};
 use super::url_list::UrlArgs;
 use crate::cli::exit::FailureCode;
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
 use crate::jobs::{InvalidJobId, JobId, JobKind, JobState};
 use crate::model::WantedFile;
@@ -34,8 +35,6 @@ A job runs in the gateway, and goes on after a restart of it.")]
 pub struct ManageJobs {
     #[command(subcommand)]
     action: Option<Action>,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 #[derive(Subcommand)]
@@ -85,12 +84,12 @@ impl ValueEnum for JobKind {
 
 impl ManageJobs {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
         let files = match &self.action {
             Some(Action::Start(start)) => start.files.files()?,
             _ => Vec::new(),
         };
-        let api = ApiClient::new(self.arguments, form)?;
+        let api = ApiClient::new(gateway, form)?;
         match self.action {
             None | Some(Action::List) => list(&api).await,
             Some(Action::Start(start)) => start.run(&api, &files).await,

@@ -5,9 +5,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::api_client::{ApiClient, GatewayArgs};
+use super::api_client::ApiClient;
 use super::failure::Failure;
 use super::table::{ListForm, size, size_of, text};
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
 use crate::model::HumanDuration;
 
@@ -36,8 +37,6 @@ pub struct Ls {
     /// Only print the totals
     #[arg(long)]
     total: bool,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 fn parse_duration(text: &str) -> Result<HumanDuration, crate::model::ParseUnitError> {
@@ -85,9 +84,9 @@ impl Totals {
 
 impl Ls {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
         let filters = self.filters();
-        let api = ApiClient::new(self.arguments, form)?;
+        let api = ApiClient::new(gateway, form)?;
         let list = ListForm::of_stdout();
         let (mut after, mut totals) = (None::<String>, Totals::default());
         if list == ListForm::Terminal && form == OutputForm::Text && !self.total {

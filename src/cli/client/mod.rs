@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::gateway_args::GatewayArgs;
 use super::output::OutputForm;
 use ensure::Ensure;
 use events::ShowEvents;
@@ -74,21 +75,21 @@ pub enum ClientCommand {
 
 impl ClientCommand {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> ExitCode {
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> ExitCode {
         let result = match self {
-            Self::Get(get) => get.run(form).await,
-            Self::Ensure(ensure) => ensure.run(form).await,
-            Self::Stat(stat) => stat.run(form).await,
-            Self::Ls(ls) => ls.run(form).await,
-            Self::Rm(rm) => rm.run(form).await,
-            Self::Refresh(refresh) => refresh.run(form).await,
-            Self::Pin(pin) => pin.run(form).await,
-            Self::Unpin(unpin) => unpin.run(form).await,
-            Self::Import(import) => import.run(form).await,
-            Self::Incidents(incidents) => incidents.run(form).await,
-            Self::Jobs(jobs) => jobs.run(form).await,
-            Self::Events(events) => events.run(form).await,
-            Self::Status(status) => status.run(form).await,
+            Self::Get(get) => get.run(gateway, form).await,
+            Self::Ensure(ensure) => ensure.run(gateway, form).await,
+            Self::Stat(stat) => stat.run(gateway, form).await,
+            Self::Ls(ls) => ls.run(gateway, form).await,
+            Self::Rm(rm) => rm.run(gateway, form).await,
+            Self::Refresh(refresh) => refresh.run(gateway, form).await,
+            Self::Pin(pin) => pin.run(gateway, form).await,
+            Self::Unpin(unpin) => unpin.run(gateway, form).await,
+            Self::Import(import) => import.run(gateway, form).await,
+            Self::Incidents(incidents) => incidents.run(gateway, form).await,
+            Self::Jobs(jobs) => jobs.run(gateway, form).await,
+            Self::Events(events) => events.run(gateway, form).await,
+            Self::Status(status) => status.run(gateway, form).await,
         };
         result.map_or_else(|failure| failure.report(form), |()| ExitCode::SUCCESS)
     }

@@ -7,9 +7,10 @@ use std::io::{self, IsTerminal as _};
 
 use reqwest::Method;
 
-use super::api_client::{ApiClient, GatewayArgs, show};
+use super::api_client::{ApiClient, show};
 use super::failure::Failure;
 use super::table::size_of;
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, notice};
 use crate::model::{FileUrl, Sha256};
 
@@ -29,13 +30,11 @@ pub struct Rm {
     /// Do not ask
     #[arg(short, long)]
     yes: bool,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 impl Rm {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
         let removal = match (self.url, self.sha256) {
             (_, Some(sha256)) => RemovedThing::Object(sha256),
             (Some(url), None) => RemovedThing::File(url),
@@ -44,7 +43,7 @@ impl Rm {
         if !self.yes {
             confirm(&removal)?;
         }
-        let api = ApiClient::new(self.arguments, form)?;
+        let api = ApiClient::new(gateway, form)?;
         let removed = match removal {
             RemovedThing::File(url) => {
                 let parameters = [("url", url.as_str()), ("keep_pinned", "true")];

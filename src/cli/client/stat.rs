@@ -5,9 +5,10 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::api_client::{ApiClient, GatewayArgs};
+use super::api_client::ApiClient;
 use super::failure::Failure;
 use super::table::{ListForm, size_of, text};
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, print_line};
 use crate::model::FileUrl;
 
@@ -18,14 +19,12 @@ use crate::model::FileUrl;
 pub struct Stat {
     /// URL of the file
     url: FileUrl,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 impl Stat {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
-        let api = ApiClient::new(self.arguments, form)?;
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
+        let api = ApiClient::new(gateway, form)?;
         let shown = api
             .call(Method::GET, "targets", &[("url", self.url.as_str())])
             .await?;

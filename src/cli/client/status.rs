@@ -5,10 +5,11 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::api_client::{ApiClient, GatewayArgs};
+use super::api_client::ApiClient;
 use super::failure::Failure;
 use super::table::{counted, size_of, text};
 use crate::cli::exit::FailureCode;
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{Colour, OutputForm, paint, print_line};
 
 #[derive(clap::Args)]
@@ -17,15 +18,12 @@ use crate::cli::output::{Colour, OutputForm, paint, print_line};
   millpond status --gateway sources.example.org --json
 
 The exit code is 1 if the gateway is not ready.")]
-pub struct Status {
-    #[command(flatten)]
-    arguments: GatewayArgs,
-}
+pub struct Status;
 
 impl Status {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
-        let api = ApiClient::new(self.arguments, form)?;
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
+        let api = ApiClient::new(gateway, form)?;
         let stats = api.call(Method::GET, "stats", &[]).await?;
         match form {
             OutputForm::Json => print_line(&stats)?,

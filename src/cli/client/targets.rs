@@ -5,10 +5,11 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::api_client::{ApiClient, GatewayArgs, show};
+use super::api_client::{ApiClient, show};
 use super::failure::Failure;
 use super::table::{counted, text};
 use crate::cli::exit::FailureCode;
+use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::OutputForm;
 use crate::model::{FileUrl, Sha256};
 
@@ -22,8 +23,6 @@ pub struct Refresh {
     /// Serve the new bytes from now on
     #[arg(long)]
     accept: bool,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 #[derive(clap::Args)]
@@ -36,8 +35,6 @@ pub struct PinTarget {
     /// Digest of one of its records; the default is the active one
     #[arg(long, value_name = "HEX")]
     sha256: Option<Sha256>,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 #[derive(clap::Args)]
@@ -49,14 +46,12 @@ pub struct UnpinTarget {
     /// Digest of one pin; the default is all pins
     #[arg(long, value_name = "HEX")]
     sha256: Option<Sha256>,
-    #[command(flatten)]
-    arguments: GatewayArgs,
 }
 
 impl Refresh {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
-        let api = ApiClient::new(self.arguments, form)?;
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
+        let api = ApiClient::new(gateway, form)?;
         let parameters = [
             ("url", self.url.as_str()),
             ("accept", if self.accept { "true" } else { "false" }),
@@ -81,8 +76,8 @@ impl Refresh {
 
 impl PinTarget {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
-        let api = ApiClient::new(self.arguments, form)?;
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
+        let api = ApiClient::new(gateway, form)?;
         let pinned = call_pins(&api, Method::PUT, self.url.as_str(), self.sha256).await?;
         let line = format!("{}  {}", text(&pinned["pinned"]), self.url);
         show(&api, &pinned, &line)
@@ -91,8 +86,8 @@ impl PinTarget {
 
 impl UnpinTarget {
     /// Runs the command.
-    pub async fn run(self, form: OutputForm) -> Result<(), Failure> {
-        let api = ApiClient::new(self.arguments, form)?;
+    pub async fn run(self, gateway: &GatewayArgs, form: OutputForm) -> Result<(), Failure> {
+        let api = ApiClient::new(gateway, form)?;
         let unpinned = call_pins(&api, Method::DELETE, self.url.as_str(), self.sha256).await?;
         let line = format!("removed {}", counted(&unpinned["unpinned"], "pin"));
         show(&api, &unpinned, &line)

@@ -11,12 +11,9 @@ use std::process::ExitCode;
 
 use super::config_source::ConfigSource;
 use super::exit::FailureCode;
-use super::gateway_url::GatewayUrl;
+use super::gateway_args::{DEFAULT_GATEWAY, GatewayArgs};
 use super::output::{OutputForm, print_line};
 use finding::{Finding, FindingState};
-
-/// Gateway that is asked if neither an argument nor a configuration names one.
-const DEFAULT_GATEWAY: &str = "http://127.0.0.1:8080";
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -24,22 +21,29 @@ const DEFAULT_GATEWAY: &str = "http://127.0.0.1:8080";
   millpond doctor --config /etc/millpond.toml
   millpond doctor --config /etc/millpond.toml --json
 
+Without --gateway and MILLPOND_URL, the gateway is at gateway.listen of --config.
+
 With --config, the ports, disk, inodes, folders, names, clock, nginx settings, bucket and
 certificate store of this machine are checked as well. Run it as the user of the service.")]
-pub struct Doctor {
-    /// URL of the gateway; the default is gateway.listen of --config, or http://127.0.0.1:8080
-    #[arg(long, value_name = "URL", env = "MILLPOND_URL")]
-    gateway: Option<GatewayUrl>,
-}
+pub struct Doctor;
 
 impl Doctor {
     /// Makes all checks, and prints one line for each finding.
-    pub async fn run(self, source: &ConfigSource, form: OutputForm) -> ExitCode {
+    pub async fn run(
+        self,
+        gateway: &GatewayArgs,
+        source: &ConfigSource,
+        form: OutputForm,
+    ) -> ExitCode {
+        let gateway = match gateway.url() {
+            Ok(gateway) => gateway,
+            Err(error) => return form.fail(&error, FailureCode::Usage),
+        };
         let config = match source.config.as_ref().map(|_| source.load()).transpose() {
             Ok(config) => config,
             Err(error) => return form.fail(&error, FailureCode::Usage),
         };
-        let url = match (&self.gateway, &config) {
+        let url = match (&gateway, &config) {
             (Some(url), _) => url.to_string(),
             (None, Some(config)) => {
                 format!("http://{}", machine::reachable(&config.gateway.listen))

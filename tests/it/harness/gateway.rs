@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::answer::Answer;
-use super::builder::Builder;
+use super::builder::{BINARY, Builder};
 use super::client::Request;
 use super::log::Log;
+use super::tools::{Run, Tool};
 use super::{Origin, eventually, files_under, sha256};
 
 struct Running {
@@ -145,6 +146,14 @@ impl Gateway {
     pub fn operate(&self, method: &str, path: &str) -> Request {
         self.request(method, path)
             .header("Authorization", &format!("Bearer {}", self.token()))
+    }
+
+    /// Runs a command in this folder with the URL and the operator token of this gateway.
+    #[track_caller]
+    pub fn run_command(&self, folder: &Path, arguments: &[&str]) -> Run {
+        let tool = Tool::new(BINARY, "millpond", folder).args(arguments);
+        let tool = tool.env("MILLPOND_URL", &self.url(""));
+        tool.env("MILLPOND_TOKEN", &self.token()).run()
     }
 
     /// Returns a request at the proxy endpoint.

@@ -1,10 +1,9 @@
 //! Events that operators follow: the recent ones, and the next ones as they happen.
 
-use std::fs;
-
 use serde_json::Value;
 
-use crate::harness::{Answer, Gateway, Origin, Reply, archive, eventually, millpond, sha256};
+use crate::harness::{Answer, Gateway, Nginx, Origin, Reply, archive, eventually, sha256};
+use crate::nginx::behind_nginx;
 
 const EVENTS: &str = "/api/v1/events";
 const LINES: &str = "application/x-ndjson";
@@ -22,6 +21,17 @@ fn lines_of(answer: &Answer) -> Vec<Value> {
     lines
         .map(|line| serde_json::from_str(line).expect("each line is JSON"))
         .collect()
+}
+
+/// Waits for an event by its position.
+fn await_event(gateway: &Gateway, at: usize) -> Value {
+    eventually("the event is recorded", || recent(gateway).get(at).cloned())
+}
+
+/// Returns an event as a follower gets it.
+fn sent(event: &Value) -> String {
+    let id = event["id"].as_str().expect("an event has an identity");
+    format!("id: {id}\ndata: {event}\n\n")
 }
 
 /// Stores archives, so that there are events.
@@ -79,20 +89,40 @@ fn followers_get_events_as_they_happen() {
     let mut follower = gateway.operate("GET", EVENTS).open();
     let greeting = follower.read(b"retry: 3000\n\n".len());
     assert_eq!(greeting, b"retry: 3000\n\n");
-    let known = recent(&gateway).remove(0);
-    let sent = |event: &Value| {
-        let id = event["id"].as_str().expect("an event has an identity");
-        format!("id: {id}\ndata: {event}\n\n")
-    };
+    let known = await_event(&gateway, 0);
     let first = sent(&known);
     assert_eq!(follower.read(first.len()), first.as_bytes());
     store(&gateway, &origin, 1..2);
-    let next = sent(&recent(&gateway).remove(1));
+    let next = sent(&await_event(&gateway, 1));
     assert_eq!(follower.read(next.len()), next.as_bytes());
     // A stop of the gateway does not wait for those who follow.
     gateway.signal("TERM");
     follower.finish().assert_body(200, b"");
     gateway.assert_clean_exit();
+}
+
+#[test]
+fn nginx_passes_events_on_at_once() {
+    let origin = Origin::start();
+    let gateway = behind_nginx(&origin).start();
+    let nginx = Nginx::before(&gateway);
+    let bearer = format!("Bearer {}", gateway.token());
+    let follow = |accept: &str| {
+        let request = nginx.request("GET", EVENTS).header("Accept", accept);
+        request.header("Authorization", &bearer).open()
+    };
+    let (mut events, mut lines) = (follow("text/event-stream"), follow(LINES));
+    assert_eq!(events.head.status, 200);
+    assert_eq!(events.read(13), b"retry: 3000\n\n");
+    // Neither response has ended, and each event arrives before the next one happens.
+    for (number, seed) in (0..3).enumerate() {
+        store(&gateway, &origin, seed..seed + 1);
+        let event = await_event(&gateway, number);
+        let next = sent(&event);
+        assert_eq!(events.read(next.len()), next.as_bytes());
+        let next = format!("{event}\n");
+        assert_eq!(lines.read(next.len()), next.as_bytes());
+    }
 }
 
 #[test]
@@ -142,12 +172,8 @@ fn events_command_prints_lines_and_json() {
     let gateway = Gateway::relaying(&origin);
     store(&gateway, &origin, 0..2);
     let folder = tempfile::tempdir().expect("a folder can be created");
-    fs::write(folder.path().join("token"), gateway.token()).expect("the folder is writable");
-    let run = |more: &[&str]| {
-        let url = gateway.url("");
-        let arguments = ["events", "--gateway", &url, "--token-file", "token"];
-        millpond(folder.path(), &[&arguments, more].concat())
-    };
+    let run = |more: &[&str]| gateway.run_command(folder.path(), &[&["events"], more].concat());
+    await_event(&gateway, 1);
     let text = run(&[]);
     text.assert_success();
     let lines: Vec<_> = text.stdout.lines().collect();

@@ -4,20 +4,19 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{
-    Answer, Body, Gate, Gateway, Origin, Reply, archive, eventually, millpond, sha256,
-};
+use crate::harness::{Answer, Body, Gate, Gateway, Origin, Reply, archive, eventually, sha256};
 
-const JOBS: &str = "/api/v1/jobs";
+pub const JOBS: &str = "/api/v1/jobs";
 
-fn order(gateway: &Gateway, body: &Value) -> Answer {
+/// Orders a job.
+pub fn order(gateway: &Gateway, body: &Value) -> Answer {
     let request = gateway.operate("POST", JOBS);
     request.body(body.to_string().as_bytes()).send()
 }
 
 /// Orders a job, and returns its path.
 #[track_caller]
-fn start(gateway: &Gateway, body: &Value) -> String {
+pub fn start(gateway: &Gateway, body: &Value) -> String {
     let answer = order(gateway, body);
     answer.assert_status(202);
     let location = answer.wants("location").to_owned();
@@ -25,17 +24,19 @@ fn start(gateway: &Gateway, body: &Value) -> String {
     location
 }
 
-fn id_of(job: &Value) -> &str {
+/// Returns the identity of a job.
+pub fn id_of(job: &Value) -> &str {
     job["id"].as_str().expect("a job has an identity")
 }
 
-fn show(gateway: &Gateway, job: &str) -> Value {
+/// Returns a job as it is now.
+pub fn show(gateway: &Gateway, job: &str) -> Value {
     gateway.operate("GET", job).send().json()
 }
 
 /// Waits for the end of a job.
 #[track_caller]
-fn await_end(gateway: &Gateway, job: &str) -> Value {
+pub fn await_end(gateway: &Gateway, job: &str) -> Value {
     eventually("the job has ended", || {
         let shown = show(gateway, job);
         shown["ended"].is_string().then_some(shown)
@@ -43,7 +44,7 @@ fn await_end(gateway: &Gateway, job: &str) -> Value {
 }
 
 /// Serves this number of archives, and returns their URLs and bodies.
-fn archives(origin: &Origin, count: u64) -> Vec<(String, Body)> {
+pub fn archives(origin: &Origin, count: u64) -> Vec<(String, Body)> {
     let mut all = Vec::new();
     for number in 0..count {
         let (path, body) = (format!("/x-{number}.0.tar.gz"), archive(number, 20_000));
@@ -299,15 +300,11 @@ fn jobs_command_starts_shows_cancels() {
         .start();
     let all = archives(&origin, 3);
     let folder = tempfile::tempdir().expect("a folder can be created");
-    fs::write(folder.path().join("token"), gateway.token()).expect("the folder is writable");
     let missing = origin.url("/missing-1.0.tar.gz");
     let lines = [&all[0].0, &all[1].0, &all[2].0, &missing].map(|url| format!("{url}\n"));
     fs::write(folder.path().join("list"), lines.concat()).expect("the folder is writable");
-    let run = |arguments: &[&str]| {
-        let url = gateway.url("");
-        let common = ["--gateway", &url, "--token-file", "token"];
-        millpond(folder.path(), &[&["jobs"], &common[..], arguments].concat())
-    };
+    let run =
+        |arguments: &[&str]| gateway.run_command(folder.path(), &[&["jobs"], arguments].concat());
     run(&["start", "fetch", &all[0].0, "--wait"]).assert_success();
     let failed = run(&["start", "fetch", "-i", "list", "--wait"]);
     assert_eq!(failed.code, Some(1), "{failed:?}");
@@ -320,6 +317,7 @@ fn jobs_command_starts_shows_cancels() {
     let listed = listed.documents();
     let states: Vec<_> = listed.iter().map(|job| job["state"].clone()).collect();
     assert_eq!(states, ["failed", "succeeded"]);
+    assert_eq!(run(&["list", "--json"]).documents(), listed);
     let id = id_of(&listed[0]).to_owned();
     let shown = run(&["show", &id, "--json"]);
     shown.assert_success();
@@ -327,6 +325,12 @@ fn jobs_command_starts_shows_cancels() {
     run(&["cancel", &id]).assert_success();
     let unknown = run(&["show", "0000000000000000"]);
     assert_eq!(unknown.code, Some(3), "{unknown:?}");
-    let wrong = run(&["start", "fetch"]);
-    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    for wrong in [
+        &["start", "fetch"][..],
+        &["show", "../pins"],
+        &["cancel", "0"],
+    ] {
+        let run = run(wrong);
+        assert_eq!(run.code, Some(2), "{wrong:?}: {run:?}");
+    }
 }

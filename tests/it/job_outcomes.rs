@@ -1,0 +1,106 @@
+//! Outcomes of the targets of jobs: what counts, and what is said of it.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Body, Gateway, Origin, Reply, archive, encoded};
+use crate::jobs::{archives, await_end, start};
+
+/// Returns the counts of a job: targets, done, unchanged, failed, and bytes.
+fn counts(job: &Value) -> [Option<u64>; 5] {
+    ["targets", "done", "unchanged", "failed", "bytes"].map(|name| job[name].as_u64())
+}
+
+#[test]
+fn evict_job_frees_exact_bytes() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let all = archives(&origin, 4);
+    for (url, body) in &all {
+        gateway.assert_serves(url, body);
+        gateway.await_stored(url);
+    }
+    let index = Body::from(&b"index"[..]);
+    origin.serve("/list", Reply::ok(&index).header("ETag", "\"1\""));
+    let list = origin.url("/list");
+    gateway.assert_serves(&list, &index);
+    // The third target has a variant that is not pinned.
+    origin.serve("/x-2.0.tar.gz", Reply::file(&archive(99, 30_000)));
+    let refresh = json!({"kind": "refresh", "targets": [all[2].0]});
+    let refreshed = await_end(&gateway, &start(&gateway, &refresh));
+    assert_eq!(counts(&refreshed), [1, 1, 0, 0, 30_000].map(Some));
+    let pin = format!("/api/v1/pins?url={}", encoded(&all[2].0));
+    gateway.operate("PUT", &pin).send().assert_status(200);
+    let asked = origin.total();
+    let never = origin.url("/never-1.0.tar.gz");
+    let targets = [&all[0].0, &all[1].0, &all[2].0, &never, &list];
+    let evict = json!({"kind": "evict", "targets": targets});
+    let job = await_end(&gateway, &start(&gateway, &evict));
+    assert_eq!(counts(&job), [5, 5, 1, 1, 70_005].map(Some), "{job}");
+    let failures = json!([
+        {"url": all[2].0, "error": "the object is pinned; unpin it first"},
+    ]);
+    assert_eq!(job["failures"], failures);
+    let mut left = gateway.objects();
+    left.sort();
+    let mut kept = [&all[2].1, &all[3].1].map(|body| gateway.object_path(body));
+    kept.sort();
+    assert_eq!(left, kept);
+    // What is gone already counts as unchanged.
+    let again = json!({"kind": "evict", "targets": [all[0].0, never, list]});
+    let job = await_end(&gateway, &start(&gateway, &again));
+    assert_eq!(counts(&job), [3, 3, 3, 0, 0].map(Some), "{job}");
+    assert_eq!(job["state"], "succeeded");
+    assert_eq!(origin.total(), asked, "an eviction asks no origin");
+}
+
+#[test]
+fn job_stores_despite_directives_of_origin() {
+    let origin = Origin::start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .start();
+    let body = Body::from(&b"{\"up\": true}"[..]);
+    let no_store = Reply::ok(&body).header("Cache-Control", "no-store, private");
+    origin.serve("/status", no_store);
+    origin.serve("/list", Reply::ok(&body).header("ETag", "\"1\""));
+    let pass = "/x-1.0.tar.gz?token=a";
+    origin.serve(pass, Reply::file(&archive(1, 2000)));
+    let [status, list, pass_url] = ["/status", "/list", pass].map(|path| origin.url(path));
+    gateway.assert_serves(&status, &body);
+    gateway.assert_nothing_stored();
+    let order = json!({"kind": "fetch", "targets": [status, list, pass_url]});
+    let job = await_end(&gateway, &start(&gateway, &order));
+    let size = body.len() as u64;
+    assert_eq!(counts(&job), [3, 3, 0, 1, 2 * size].map(Some), "{job}");
+    assert_eq!(job["despite_directives"], 1);
+    let error = job["failures"][0]["error"]
+        .as_str()
+        .expect("a failure has a text");
+    assert!(
+        error.starts_with("the class of this target is pass"),
+        "{error}"
+    );
+    assert_eq!(
+        origin.count(pass),
+        0,
+        "a target of class pass is not asked for"
+    );
+    gateway.log().wait_for("the stored target", |event| {
+        event["message"] == "stored despite the directives of the origin" && event["uri"] == status
+    });
+    let again = json!({"kind": "fetch", "targets": [status]});
+    let job = await_end(&gateway, &start(&gateway, &again));
+    assert_eq!(counts(&job), [1, 1, 1, 0, 0].map(Some), "{job}");
+    assert_eq!(job["despite_directives"], 0);
+    // The bytes answer while the origin is away, and only then.
+    let newer = Body::from(&b"{\"up\": 2}"[..]);
+    origin.serve(
+        "/status",
+        Reply::ok(&newer).header("Cache-Control", "no-store"),
+    );
+    gateway.assert_serves(&status, &newer);
+    origin.serve("/status", Reply::status(503));
+    gateway.assert_serves(&status, &body);
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Body, Gateway, Origin, Reply, archive, encoded};
+use crate::harness::{Body, Gateway, Origin, Reply, archive, encoded, sha256};
 use crate::jobs::{archives, await_end, start};
 
 /// Returns the counts of a job: targets, done, unchanged, failed, and bytes.
@@ -103,4 +103,51 @@ fn job_stores_despite_directives_of_origin() {
     gateway.assert_serves(&status, &newer);
     origin.serve("/status", Reply::status(503));
     gateway.assert_serves(&status, &body);
+}
+
+#[test]
+fn ensure_agrees_with_job_for_operators() {
+    let origin = Origin::start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .start();
+    let body = Body::from(&b"{\"up\": true}"[..]);
+    origin.serve(
+        "/status",
+        Reply::ok(&body).header("Cache-Control", "no-store"),
+    );
+    origin.serve("/list", Reply::ok(&body).header("ETag", "\"1\""));
+    let pass = "/x-1.0.tar.gz?token=a";
+    origin.serve(pass, Reply::file(&archive(1, 2000)));
+    let [status, list, pass] = ["/status", "/list", pass].map(|path| origin.url(path));
+    let folder = tempfile::tempdir().expect("a folder can be created");
+    let ensure =
+        |more: &[&str]| gateway.run_command(folder.path(), &[&["ensure", "--json"], more].concat());
+    for (url, despite) in [(&status, true), (&list, false)] {
+        let run = ensure(&[url]);
+        run.assert_success();
+        let ensured = run.documents().remove(0);
+        assert_eq!(ensured["sha256"], sha256(&body), "{run:?}");
+        assert_eq!(ensured["despite_directives"], despite, "{run:?}");
+    }
+    let order = json!({"kind": "fetch", "targets": [status, pass]});
+    let job = await_end(&gateway, &start(&gateway, &order));
+    assert_eq!(counts(&job), [2, 2, 1, 1, 0].map(Some), "{job}");
+    let run = ensure(&[&pass]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let error = &run.documents()[0]["error"]["message"];
+    assert_eq!(*error, job["failures"][0]["error"], "{run:?}");
+    // Fields of the request are for that request only, and a wrong digest stores nothing.
+    let run = ensure(&["--header", "X-Team: blue", &status]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    origin.serve(
+        "/other",
+        Reply::ok(&body).header("Cache-Control", "no-store"),
+    );
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    let run = ensure(&["--digest", &wrong, &origin.url("/other")]);
+    assert_eq!(run.code, Some(4), "{run:?}");
+    assert_eq!(gateway.records_of(&origin.url("/other")).len(), 0);
 }

@@ -64,6 +64,26 @@ impl ApiClient {
         read_json(self.api(method, resource, parameters).send().await?).await
     }
 
+    /// Whether requests to the API have a token.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Sends a request without a body, and with additional header fields, to the API.
+    ///
+    /// # Errors
+    /// [`Failure`] with the error of the gateway.
+    pub async fn post(
+        &self,
+        resource: &str,
+        parameters: &[(&str, &str)],
+        headers: HeaderMap,
+    ) -> Result<Value, Failure> {
+        let request = self.api(Method::POST, resource, parameters);
+        read_json(request.headers(headers).send().await?).await
+    }
+
     /// Uploads a body to the API. `headers` contain its length.
     ///
     /// # Errors

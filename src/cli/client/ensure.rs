@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use reqwest::{Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -15,9 +15,10 @@ use super::batch::run_all;
 use super::failure::Failure;
 use super::file_request::{GatewayRequest, RequestedPart, active_record};
 use super::progress::ProgressBars;
+use super::table::text;
 use super::url_list::UrlArgs;
 use crate::cli::gateway_args::GatewayArgs;
-use crate::cli::output::OutputForm;
+use crate::cli::output::{OutputForm, notice};
 use crate::model::{Algorithm, Digest, ExpectedDigests, Hasher, Sha256, WantedFile};
 
 /// How often the gateway is asked for the record of a file whose last byte has just arrived.
@@ -65,27 +66,12 @@ async fn ensure(
         // A range of a file that may change is not stored. The whole file may be.
         response = request.send(RequestedPart::NoRange).await?;
     }
-    if AnswerHead::of(&response).route == Route::PastCache {
-        return Err(Failure::failed(
-            "the gateway passes this URL through and does not store it; millpond explain and \
-             millpond incidents show why",
-        ));
-    }
-    let head = AnswerHead::of(&response);
-    let is_whole = CarriedPart::of(&response) == CarriedPart::Whole;
-    let mut hasher = Hasher::new(&file.expected);
-    if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
-        while let Some(chunk) = response.chunk().await? {
-            hasher.update(&chunk);
-            bar.add(chunk.len());
-        }
-    }
-    let ensured = match head.repr_sha256 {
-        Some(sha256) => Ensured::Bytes(sha256),
-        None if is_whole => Ensured::Bytes(hasher.finish().sha256),
-        None if file.expected.is_empty() => Ensured::Answer,
-        None => Ensured::Expected(&file.expected),
+    let route = AnswerHead::of(&response).route;
+    let ensured = match route {
+        Route::PastCache => store_as_operator(&request).await?,
+        Route::Cache => receive(&request, response, |count| bar.add(count)).await?,
     };
+    let despite_directives = route == Route::PastCache;
     for _ in 0..MAX_POLLS {
         let history = request.history().await?;
         if let Some(stored) = history
@@ -93,12 +79,20 @@ async fn ensure(
             .and_then(|history| ensured.find_in(history))
         {
             drop(bar);
+            if despite_directives && api.form == OutputForm::Text {
+                let line = format!(
+                    "millpond: {}: stored although its origin forbids it\n",
+                    file.url
+                );
+                bars.suspend(|| notice(&line));
+            }
             match api.form {
                 OutputForm::Json => bars.print_line(&json!({
                     "url": file.url.to_string(),
                     "sha256": stored["sha256"],
                     "size_bytes": stored["size_bytes"],
                     "record": stored,
+                    "despite_directives": despite_directives,
                 }))?,
                 OutputForm::Text => bars.print_line(&format_args!(
                     "{}  {}",
@@ -111,6 +105,46 @@ async fn ensure(
         sleep(POLL_INTERVAL).await;
     }
     Err(Failure::failed("the gateway has not stored this URL"))
+}
+
+/// Reads a response, and returns which bytes the gateway has stored or is storing.
+async fn receive<'a>(
+    request: &GatewayRequest<'a>,
+    mut response: Response,
+    count_bytes: impl Fn(usize),
+) -> Result<Ensured<'a>, Failure> {
+    let head = AnswerHead::of(&response);
+    let is_whole = CarriedPart::of(&response) == CarriedPart::Whole;
+    let expected = &request.file.expected;
+    let mut hasher = Hasher::new(expected);
+    if response.status() != StatusCode::RANGE_NOT_SATISFIABLE {
+        while let Some(chunk) = response.chunk().await? {
+            hasher.update(&chunk);
+            count_bytes(chunk.len());
+        }
+    }
+    Ok(match head.repr_sha256 {
+        Some(sha256) => Ensured::Bytes(sha256),
+        None if is_whole => Ensured::Bytes(hasher.finish().sha256),
+        None if expected.is_empty() => Ensured::Answer,
+        None => Ensured::Expected(expected),
+    })
+}
+
+/// Has a URL stored that the gateway passes through for clients, as a job does. The gateway stores
+/// it for an operator, unless its class is `pass`.
+async fn store_as_operator(request: &GatewayRequest<'_>) -> Result<Ensured<'static>, Failure> {
+    // Additional fields may be credentials, and a response to them is not for other clients.
+    if !request.api.has_token() || !request.headers.is_empty() {
+        return Err(Failure::failed(
+            "the gateway passes this URL through and does not store it; millpond explain and \
+             millpond incidents show why",
+        ));
+    }
+    let refreshed = request.refresh().await?;
+    let sha256 = text(&refreshed["sha256"]).parse();
+    let sha256 = sha256.map_err(|_| Failure::failed("the gateway has sent no digest"))?;
+    Ok(Ensured::Bytes(sha256))
 }
 
 /// The file that the gateway has just sent, as far as the response identifies it.

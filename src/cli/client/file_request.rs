@@ -56,11 +56,7 @@ impl GatewayRequest<'_> {
         if let Some(range) = range {
             headers.insert(RANGE, text_value(&range)?);
         }
-        for digest in self.file.expected.iter() {
-            let name = format!("x-expected-{}", digest.algorithm().as_str());
-            let name: HeaderName = name.parse().expect("algorithms have short names");
-            headers.insert(name, text_value(&digest.hex())?);
-        }
+        self.add_expected(&mut headers)?;
         let response = self.api.get(self.file.url.as_str(), headers).await?;
         let is_rest = matches!(part, RequestedPart::Rest { .. });
         match response.status() {
@@ -73,6 +69,27 @@ impl GatewayRequest<'_> {
             }
             _ => Err(failure_of(response).await),
         }
+    }
+
+    /// Has the gateway fetch the file for an operator, who must have a token.
+    ///
+    /// # Errors
+    /// [`Failure`] with the error of the gateway.
+    pub async fn refresh(&self) -> Result<Value, Failure> {
+        let mut headers = HeaderMap::new();
+        self.add_expected(&mut headers)?;
+        let parameters = [("url", self.file.url.as_str())];
+        self.api.post("refresh", &parameters, headers).await
+    }
+
+    /// Adds the digests that the file must have.
+    fn add_expected(&self, headers: &mut HeaderMap) -> Result<(), Failure> {
+        for digest in self.file.expected.iter() {
+            let name = format!("x-expected-{}", digest.algorithm().as_str());
+            let name: HeaderName = name.parse().expect("algorithms have short names");
+            headers.insert(name, text_value(&digest.hex())?);
+        }
+        Ok(())
     }
 
     /// Compares the digests of the received bytes with the expected ones, or else with those that

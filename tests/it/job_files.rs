@@ -1,6 +1,7 @@
 //! Files of jobs that are damaged: nothing else stops, and the log names each.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -142,6 +143,16 @@ fn repeated_results_count_once() {
         .collect();
     let line =
         |at: u64, url: &str| json!({"at": at, "url": url, "bytes": 20_000, "outcome": "changed"});
+    for (file, mode) in [
+        (&*results, 0o600),
+        (&*results.with_file_name("targets"), 0o600),
+    ] {
+        assert_eq!(mode_of(file), mode, "{}", file.display());
+    }
+    assert_eq!(
+        mode_of(results.parent().expect("a file is in a folder")),
+        0o700
+    );
     assert_eq!(lines, [line(0, &all[0].0), line(1, &all[1].0)]);
     fs::write(&results, text.repeat(3)).expect("the file is writable");
     gateway.restart();
@@ -151,4 +162,44 @@ fn repeated_results_count_once() {
         (&json!("succeeded"), &json!(3))
     );
     assert_eq!(ended["bytes"], 60_000);
+}
+
+/// Returns the permissions of a file.
+fn mode_of(path: &Path) -> u32 {
+    let metadata = fs::metadata(path).expect("the file exists");
+    metadata.permissions().mode() & 0o777
+}
+
+#[test]
+fn line_behind_cut_one_is_read() {
+    let origin = Origin::start();
+    let mut gateway = Gateway::relaying(&origin);
+    let all = archives(&origin, 3);
+    let gates = [Gate::new(), Gate::new()];
+    for (at, gate) in gates.iter().enumerate() {
+        let held = Reply::file(&all[at + 1].1);
+        let replies = vec![held.clone().gate_at(5000, gate), held];
+        origin.script(&format!("/x-{}.0.tar.gz", at + 1), replies);
+    }
+    let targets: Vec<_> = all.iter().map(|(url, _)| url).collect();
+    let body = json!({"kind": "fetch", "targets": targets, "concurrency": 1});
+    let job = start(&gateway, &body);
+    for (at, gate) in gates.iter().enumerate() {
+        gate.await_reached(1);
+        assert_eq!(show(&gateway, &job)["done"], at + 1);
+        gateway.kill9();
+        let name = job.rsplit('/').next().expect("a path has a last segment");
+        let results = gateway.state().join("jobs").join(name).join("results");
+        let mut text = fs::read(&results).expect("results are recorded");
+        text.extend(b"{\"at\":2,\"url\":\"ht");
+        fs::write(&results, text).expect("the file is writable");
+        gateway.restart();
+    }
+    let ended = await_end(&gateway, &job);
+    assert_eq!(
+        (&ended["done"], &ended["bytes"]),
+        (&json!(3), &json!(60_000))
+    );
+    // A target that is recorded is not looked at again, and would be unchanged.
+    assert_eq!(ended["unchanged"], 0);
 }

@@ -1,6 +1,7 @@
 //! Outcomes of the targets of jobs: what counts, and what is said of it.
 
 use serde_json::{Value, json};
+use sha1::{Digest as _, Sha1};
 
 use crate::harness::{Body, Gateway, Origin, Reply, archive, encoded, sha256};
 use crate::jobs::{archives, await_end, start};
@@ -51,6 +52,38 @@ fn evict_job_frees_exact_bytes() {
     assert_eq!(counts(&job), [3, 3, 3, 0, 0].map(Some), "{job}");
     assert_eq!(job["state"], "succeeded");
     assert_eq!(origin.total(), asked, "an eviction asks no origin");
+}
+
+#[test]
+fn all_digests_of_target_count() {
+    let origin = Origin::start();
+    let gateway = Gateway::builder()
+        .origin(&origin)
+        .relay()
+        .one_attempt()
+        .start();
+    let all = archives(&origin, 3);
+    let right = |at: usize| format!("{} {}\n", sha256(&all[at].1), all[at].0);
+    let second = |hex: &str, at: usize| format!("sha1:{hex} {}\n", all[at].0);
+    let sha1 = sha1_of(&all[0].1);
+    let wrong = "0".repeat(40);
+    let list = [
+        right(0),
+        second(&sha1, 0),
+        right(1),
+        second(&wrong, 1),
+        right(2),
+    ]
+    .concat();
+    let job = json!({"kind": "fetch", "list": list});
+    let job = await_end(&gateway, &start(&gateway, &job));
+    assert_eq!(counts(&job), [3, 3, 0, 1, 40_000].map(Some), "{job}");
+    assert_eq!(job["failures"][0]["url"], all[1].0, "{job}");
+}
+
+/// Returns the SHA-1 of a body in hexadecimal.
+fn sha1_of(body: &[u8]) -> String {
+    hex::encode(Sha1::digest(body))
 }
 
 #[test]

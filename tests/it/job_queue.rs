@@ -1,6 +1,7 @@
 //! Jobs beside each other: two run at a time, in the order of their creation, and all are bounded.
 
 use std::fs;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -77,16 +78,24 @@ fn unfinished_jobs_are_bounded() {
     let gateway = Gateway::relaying(&origin);
     let gate = Gate::new();
     let url = &held(&origin, &gate, 1)[0];
-    let mut jobs = Vec::new();
-    let refused = loop {
-        let answer = order(&gateway, &fetch_of(url));
-        if answer.status != 202 {
-            break answer;
+    // Several operators order at the same time, until each is refused.
+    let fill = || {
+        let mut jobs = Vec::new();
+        loop {
+            let answer = order(&gateway, &fetch_of(url));
+            if answer.status != 202 {
+                answer.assert_problem(503);
+                return jobs;
+            }
+            jobs.push(answer.wants("location").to_owned());
+            assert!(jobs.len() <= 100, "jobs are bounded");
         }
-        jobs.push(answer.wants("location").to_owned());
-        assert!(jobs.len() <= 100, "jobs are bounded");
     };
-    refused.assert_problem(503);
+    let jobs: Vec<_> = thread::scope(|scope| {
+        let fills: Vec<_> = (0..4).map(|_| scope.spawn(fill)).collect();
+        let join = |fill: thread::ScopedJoinHandle<'_, Vec<String>>| fill.join().expect("no panic");
+        fills.into_iter().flat_map(join).collect()
+    });
     assert_eq!(jobs.len(), 100);
     // A cancelled job makes a place.
     gateway
@@ -177,4 +186,23 @@ fn stopped_gateway_goes_on_with_job() {
         1,
         "a target that is done is not asked for again"
     );
+}
+
+#[test]
+fn busy_targets_are_tried_again() {
+    let origin = Origin::start();
+    let gateway = Gateway::relaying(&origin);
+    let gate = Gate::new();
+    let urls = held(&origin, &gate, 20);
+    let body = json!({"kind": "refresh", "targets": urls, "concurrency": 20});
+    let job = start(&gateway, &body);
+    // So many refreshes run at a time. The others are refused at first.
+    gate.await_reached(16);
+    gate.open();
+    let ended = await_end(&gateway, &job);
+    assert_eq!(
+        (&ended["state"], &ended["bytes"]),
+        (&json!("succeeded"), &json!(180_000))
+    );
+    assert_eq!(origin.total(), 20);
 }

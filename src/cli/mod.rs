@@ -59,11 +59,12 @@ struct Arguments {
     command: Option<Command>,
     #[command(flatten)]
     source: ConfigSource,
-    #[command(flatten)]
-    gateway: GatewayArgs,
     /// Print JSON, one document a line, errors included, and no progress
     #[arg(long, global = true)]
     json: bool,
+    // The heading of these arguments applies to what follows.
+    #[command(flatten)]
+    gateway: GatewayArgs,
 }
 
 #[derive(Subcommand)]

@@ -71,6 +71,25 @@ fn run_between(folder: &std::path::Path, first: &[&str], place: &[&str], last: &
 }
 
 #[test]
+fn help_lists_gateway_apart() {
+    let folder = tempfile::tempdir().expect("a folder can be created");
+    let help = millpond(folder.path(), &["jobs", "start", "--help"]).stdout;
+    let (own, gateway) = help
+        .split_once("Gateway that a command uses:")
+        .expect("the help has a heading");
+    for (part, options) in [
+        (own, &["--wait", "--json"][..]),
+        (gateway, &["--gateway", "--token-file"]),
+    ] {
+        for option in options {
+            let line = format!("  {option} ");
+            assert!(part.contains(&line) || part.contains(&format!("  {option}\n")), "{help}");
+        }
+    }
+    assert!(!gateway.contains("--json"), "{help}");
+}
+
+#[test]
 fn unused_gateway_argument_is_rejected() {
     let folder = tempfile::tempdir().expect("a folder can be created");
     for arguments in [

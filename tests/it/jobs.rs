@@ -227,6 +227,7 @@ fn invalid_orders_create_no_job() {
     let gateway = Gateway::relaying(&origin);
     let url = origin.url("/x-1.0.tar.gz");
     let huge = "x".repeat(17 << 20);
+    let many: Vec<_> = (0..=100_000).map(|at| format!("http://h/{at}")).collect();
     for (body, word) in [
         (json!({"kind": "fetch"}), "no target"),
         (json!({"kind": "fetch", "targets": []}), "no target"),
@@ -261,6 +262,8 @@ fn invalid_orders_create_no_job() {
             "invalid",
         ),
         (json!({"kind": "fetch", "list": huge}), "at most"),
+        (json!({"kind": "fetch", "targets": many}), "at most 100000"),
+        (json!({"kind": "fetch", "list": many.join("\n")}), "at most 100000"),
         (json!([1]), "invalid"),
         (Value::Null, "invalid"),
     ] {

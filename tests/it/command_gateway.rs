@@ -83,7 +83,10 @@ fn help_lists_gateway_apart() {
     ] {
         for option in options {
             let line = format!("  {option} ");
-            assert!(part.contains(&line) || part.contains(&format!("  {option}\n")), "{help}");
+            assert!(
+                part.contains(&line) || part.contains(&format!("  {option}\n")),
+                "{help}"
+            );
         }
     }
     assert!(!gateway.contains("--json"), "{help}");

@@ -53,7 +53,9 @@ fn damaged_jobs_stop_nothing_else() {
         copy(&folder, good, &id(number));
     }
     write(3, "order.json", "{\"version\": 1, \"kind\": \"fe");
-    write(4, "end.json", "{}");
+    let end = fs::read_to_string(folder.join(id(4)).join("end.json"));
+    let end = end.expect("an ended job has an end");
+    write(4, "end.json", &end.replace("succeeded", "running"));
     write(5, "end.json", "");
     // These cannot be seen before the work begins.
     remove(6, "end.json");

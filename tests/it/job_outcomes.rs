@@ -62,23 +62,27 @@ fn all_digests_of_target_count() {
         .relay()
         .one_attempt()
         .start();
-    let all = archives(&origin, 3);
-    let right = |at: usize| format!("{} {}\n", sha256(&all[at].1), all[at].0);
+    let all = archives(&origin, 4);
+    let first = |hex: &str, at: usize| format!("{hex} {}\n", all[at].0);
+    let right = |at: usize| first(&sha256(&all[at].1), at);
     let second = |hex: &str, at: usize| format!("sha1:{hex} {}\n", all[at].0);
-    let sha1 = sha1_of(&all[0].1);
-    let wrong = "0".repeat(40);
+    // A wrong digest counts, whichever of the two it is.
     let list = [
         right(0),
-        second(&sha1, 0),
+        second(&sha1_of(&all[0].1), 0),
         right(1),
-        second(&wrong, 1),
-        right(2),
-    ]
-    .concat();
+        second(&"0".repeat(40), 1),
+        first(&"0".repeat(64), 2),
+        second(&sha1_of(&all[2].1), 2),
+        right(3),
+    ];
+    let list = list.concat();
     let job = json!({"kind": "fetch", "list": list});
     let job = await_end(&gateway, &start(&gateway, &job));
-    assert_eq!(counts(&job), [3, 3, 0, 1, 40_000].map(Some), "{job}");
-    assert_eq!(job["failures"][0]["url"], all[1].0, "{job}");
+    assert_eq!(counts(&job), [4, 4, 0, 2, 40_000].map(Some), "{job}");
+    let failures = job["failures"].as_array().expect("failures are a list");
+    let failed = |at: usize| failures.iter().any(|failure| failure["url"] == all[at].0);
+    assert!(failed(1) && failed(2), "{job}");
 }
 
 /// Returns the SHA-1 of a body in hexadecimal.

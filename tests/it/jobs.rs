@@ -263,7 +263,10 @@ fn invalid_orders_create_no_job() {
         ),
         (json!({"kind": "fetch", "list": huge}), "at most"),
         (json!({"kind": "fetch", "targets": many}), "at most 100000"),
-        (json!({"kind": "fetch", "list": many.join("\n")}), "at most 100000"),
+        (
+            json!({"kind": "fetch", "list": many.join("\n")}),
+            "at most 100000",
+        ),
         (json!([1]), "invalid"),
         (Value::Null, "invalid"),
     ] {

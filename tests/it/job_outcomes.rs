@@ -46,7 +46,7 @@ fn evict_job_frees_exact_bytes() {
     let mut kept = [&all[2].1, &all[3].1].map(|body| gateway.object_path(body));
     kept.sort();
     assert_eq!(left, kept);
-    // What is gone already counts as unchanged.
+    // Targets without bytes on disk count as unchanged.
     let again = json!({"kind": "evict", "targets": [all[0].0, never, list]});
     let job = await_end(&gateway, &start(&gateway, &again));
     assert_eq!(counts(&job), [3, 3, 3, 0, 0].map(Some), "{job}");

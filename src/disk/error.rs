@@ -30,11 +30,22 @@ pub enum DiskError {
     Index(#[from] rusqlite::Error),
 }
 
+impl DiskError {
+    /// Returns whether the file system has no space or no inode left.
+    pub fn is_full(error: &io::Error) -> bool {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+}
+
 impl From<io::Error> for DiskError {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
-            _ => Self::Io(error),
+        if Self::is_full(&error) {
+            Self::NoSpace
+        } else {
+            Self::Io(error)
         }
     }
 }

@@ -3,10 +3,13 @@
 //! This file must not know the bucket. It knows only markers that say whether a replica has an
 //! object. Its main functions are [`make_space`] and [`evict_to_low_watermark`].
 
-use std::sync::{MutexGuard, PoisonError};
+use std::io;
+use std::sync::{MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
+use super::folder_lock::{self, LOCK_TIMEOUT};
 use super::index::{ObjectClass, Reservation};
 use super::metadata_ledger::BLOCK_BYTES;
 use super::replica_markers::ReplicaMarkers;
@@ -23,6 +26,9 @@ const MAX_STUCK: usize = 16;
 /// reserved.
 const MAX_TRIES: usize = 3;
 
+/// Time for which the lock of the folder is not awaited after a wait was in vain.
+const HUNG_LOCK_PAUSE: Duration = Duration::from_secs(30);
+
 /// Outcome of evicting one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EvictResult {
@@ -37,16 +43,51 @@ pub enum EvictResult {
 /// Lock of the only thread, among all processes of the folder, that evicts. Two evictions for the
 /// same need would free twice as much.
 struct EvictionLock<'a> {
-    _in_process: MutexGuard<'a, ()>,
-    _in_folder: fs::File,
+    _in_process: MutexGuard<'a, EvictionTurn>,
+    /// `None` if a hanging process holds the lock.
+    _in_folder: Option<fs::File>,
+}
+
+/// What the last eviction of this process found about the lock of the folder.
+#[derive(Debug, Default)]
+pub struct EvictionTurn {
+    /// Time until which the lock is not awaited, because another process seems to hang.
+    skips_lock_until: Option<Instant>,
 }
 
 impl<'a> EvictionLock<'a> {
+    /// Waits for the other threads of this process, then for other processes. Without the lock of
+    /// the folder, two processes may evict more than they need, and no object is lost.
     fn acquire(disk: &'a DiskStore) -> Result<Self, DiskError> {
-        let in_process = disk.evicting.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_process =
+            folder_lock::poll(disk.config.timeout, || match disk.evicting.try_lock() {
+                Ok(turn) => Ok(Some(turn)),
+                Err(TryLockError::Poisoned(poisoned)) => Ok(Some(poisoned.into_inner())),
+                Err(TryLockError::WouldBlock) => Ok(None),
+            })?;
+        let mut turn = in_process.ok_or(DiskError::Timeout)?;
+        let now = Instant::now();
+        let is_skipped = turn.skips_lock_until.is_some_and(|until| now < until);
+        let timeout = if is_skipped {
+            Duration::ZERO
+        } else {
+            LOCK_TIMEOUT
+        };
+        let in_folder = match folder_lock::acquire(&disk.layout.eviction_lock(), timeout) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                if !is_skipped {
+                    tracing::warn!(%error, "evicting without the lock of eviction");
+                    turn.skips_lock_until = Some(now + HUNG_LOCK_PAUSE);
+                }
+                None
+            }
+            Err(error) if DiskError::is_full(&error) => None,
+            Err(error) => return Err(error.into()),
+        };
         Ok(Self {
-            _in_process: in_process,
-            _in_folder: disk.layout.lock_eviction()?,
+            _in_process: turn,
+            _in_folder: in_folder,
         })
     }
 }

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use fs_err as fs;
 
+use super::folder_lock::{self, LOCK_TIMEOUT};
 use super::{FileStamp, OpenError, durable_dirs};
 use crate::model::{Key, Sha256};
 
@@ -242,20 +243,17 @@ impl Layout {
         self.pins_by_digest(sha256).join(key.to_string())
     }
 
-    /// Acquires the lock for eviction, which one thread among all processes of the folder holds.
-    /// Dropping the file releases the lock.
-    ///
-    /// # Errors
-    /// The system's error if the disk fails.
-    pub fn lock_eviction(&self) -> std::io::Result<fs::File> {
-        self.lock("evict")
+    /// `locks/evict`, the lock for eviction, which one thread among all processes of the folder
+    /// holds.
+    pub fn eviction_lock(&self) -> PathBuf {
+        self.locks().join("evict")
     }
 
     /// Acquires the lock for compacting records, which one thread among all processes of the folder
     /// holds. Dropping the file releases it.
     ///
     /// # Errors
-    /// The system's error if the disk fails.
+    /// As [`folder_lock::acquire`].
     pub fn lock_compaction(&self) -> std::io::Result<fs::File> {
         self.lock("compact")
     }
@@ -265,7 +263,7 @@ impl Layout {
     /// before the lock of an object. Dropping the file releases it.
     ///
     /// # Errors
-    /// The system's error if the disk fails.
+    /// As [`folder_lock::acquire`].
     pub fn lock_target(&self, key: Key) -> std::io::Result<fs::File> {
         self.lock(&format!("target-{}", &key.to_string()[..2]))
     }
@@ -275,7 +273,7 @@ impl Layout {
     /// releases it.
     ///
     /// # Errors
-    /// The system's error if the disk fails.
+    /// As [`folder_lock::acquire`].
     pub fn lock_object(&self, sha256: Sha256) -> std::io::Result<fs::File> {
         self.lock(&sha256.to_string()[..2])
     }
@@ -285,14 +283,9 @@ impl Layout {
     /// file releases it. Its content is the counter of `target_snapshot`.
     ///
     /// # Errors
-    /// The system's error if the disk fails.
+    /// As [`folder_lock::acquire`].
     pub fn lock_observations(&self, key: Key) -> std::io::Result<fs::File> {
-        let name = format!("observations-{}", &key.to_string()[..2]);
-        let mut options = fs::OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(self.locks().join(name))?;
-        file.file().lock()?;
-        Ok(file)
+        self.lock(&format!("observations-{}", &key.to_string()[..2]))
     }
 
     /// `<folder>/ab/abcdef...`
@@ -308,8 +301,6 @@ impl Layout {
     }
 
     fn lock(&self, name: &str) -> std::io::Result<fs::File> {
-        let file = fs::File::create(self.locks().join(name))?;
-        file.file().lock()?;
-        Ok(file)
+        folder_lock::acquire(&self.locks().join(name), LOCK_TIMEOUT)
     }
 }

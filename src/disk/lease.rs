@@ -15,7 +15,7 @@ use bytes::Bytes;
 use fs_err as fs;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
-use super::{DiskError, DiskIo, IoClass, Layout};
+use super::{DiskError, DiskIo, IoClass, Layout, folder_lock};
 use crate::model::{ExpectedDigests, Hasher, Key};
 
 /// Bound on a lease record, in bytes.
@@ -94,14 +94,7 @@ pub async fn acquire(io: &DiskIo, key: Key) -> Result<Acquire, DiskError> {
 /// the inner error.
 fn try_acquire(layout: &Layout, key: Key) -> io::Result<Result<LeaseFile, File>> {
     let path = layout.lease(key);
-    let open = || {
-        fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-    };
+    let open = || folder_lock::open(&path);
     let mut file = open()?.into_parts().0;
     for _ in 0..MAX_TRIES {
         if !is_locked(file.try_lock())? {

@@ -18,6 +18,7 @@ mod durable_dirs;
 mod error;
 pub mod evict;
 mod file_stamp;
+mod folder_lock;
 mod free_inodes;
 mod hash_file;
 mod health;

@@ -15,6 +15,7 @@ use super::absent_logs::AbsentLogs;
 use super::config::DiskConfig;
 use super::durable_dirs::DurableDirs;
 use super::error::{DiskError, OpenError};
+use super::evict::EvictionTurn;
 use super::index::Index;
 use super::layout::Layout;
 use super::layout_version;
@@ -63,7 +64,7 @@ pub struct DiskStore {
     /// Bytes of the record files after a compaction that freed too little, or 0.
     pub(super) compaction_floor_bytes: AtomicU64,
     /// Locked while this process evicts.
-    pub(super) evicting: Mutex<()>,
+    pub(super) evicting: Mutex<EvictionTurn>,
     /// Whether the index may differ from the files.
     pub(super) needs_reindex: AtomicBool,
 }
@@ -105,7 +106,7 @@ impl DiskStore {
             low_space: Notify::new(),
             is_closed: Mutex::new(false),
             compaction_floor_bytes: AtomicU64::new(0),
-            evicting: Mutex::new(()),
+            evicting: Mutex::default(),
             needs_reindex: AtomicBool::new(needs_reindex),
             mode,
             config,

@@ -57,7 +57,8 @@ impl<'a> FetchTask<'a> {
         if let Some(other) = other {
             other.wait_finished().await;
         }
-        wait_for_lease_release(&self.state.cache, key).await;
+        let timeout = self.state.config.idle_timeout.0;
+        wait_for_lease_release(&self.state.cache, key, timeout).await;
     }
 
     /// Looks the target up on the disk, past the lookup cache.

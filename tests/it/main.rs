@@ -58,6 +58,7 @@ mod harness;
 mod headers;
 mod herd;
 mod hung_disk_api;
+mod hung_processes;
 mod imports;
 mod in_flight;
 mod job_files;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::lease_record::{LeaseRecord, StagedBody};
 use crate::cache::{
@@ -97,11 +97,18 @@ pub async fn acquire_lease(
 ) -> Result<LeaseOutcome, FetchError> {
     let mut follower = PeerFollower {
         cache: &state.cache,
+        idle_timeout: state.config.idle_timeout.0,
         body,
         outcome: LeaseOutcome::default(),
     };
     match follower.wait_for_lease(key).await {
-        Ok(lease) => follower.outcome.lease = Some(lease),
+        Ok(Some(lease)) => follower.outcome.lease = Some(lease),
+        Ok(None) => {
+            tracing::warn!(
+                %key,
+                "holder of the lease makes no progress, fetching without the lease"
+            );
+        }
         Err(FollowError::Cache(error)) => {
             tracing::warn!(
                 %error,
@@ -113,10 +120,15 @@ pub async fn acquire_lease(
     Ok(follower.outcome)
 }
 
-/// Waits until no process holds the lease of a target.
-pub async fn wait_for_lease_release(cache: &Cache, key: Key) {
+/// Waits until no process holds the lease of a target, at most for `timeout`.
+pub async fn wait_for_lease_release(cache: &Cache, key: Key, timeout: Duration) {
     let mut interval = poll_interval();
+    let began = Instant::now();
     loop {
+        if began.elapsed() >= timeout {
+            tracing::warn!(%key, "lease was not released, another process may hang");
+            return;
+        }
         match cache.leases().is_held(key).await {
             Ok(true) => sleep(interval.next_delay()).await,
             Ok(false) => return,
@@ -133,6 +145,15 @@ pub async fn wait_for_lease_release(cache: &Cache, key: Key) {
 
 fn poll_interval() -> Backoff {
     Backoff::new(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL)
+}
+
+/// Reason why a process is not followed any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FollowEnd {
+    /// It released the lease, or died.
+    Released,
+    /// It holds the lease, and no byte has arrived for `fetch.idle_timeout`.
+    NoProgress,
 }
 
 /// Error that ends following another process.
@@ -161,37 +182,51 @@ impl From<io::Error> for FollowError {
 
 struct PeerFollower<'a> {
     cache: &'a Cache,
+    /// Time without new bytes after which the holder of the lease counts as hanging.
+    idle_timeout: Duration,
     body: &'a SharedBody,
     outcome: LeaseOutcome,
 }
 
 impl PeerFollower<'_> {
-    async fn wait_for_lease(&mut self, key: Key) -> Result<Lease, FollowError> {
+    /// Waits for the lease. Returns `None` if its holder hangs.
+    async fn wait_for_lease(&mut self, key: Key) -> Result<Option<Lease>, FollowError> {
         loop {
             match self.cache.leases().acquire(key).await? {
-                Acquire::Acquired(lease) => return Ok(lease),
-                Acquire::HeldBy(holder) => self.follow(&holder).await?,
+                Acquire::Acquired(lease) => return Ok(Some(lease)),
+                Acquire::HeldBy(holder) => match self.follow(&holder).await? {
+                    FollowEnd::Released => {}
+                    FollowEnd::NoProgress => return Ok(None),
+                },
             }
         }
     }
 
-    /// Follows the holder of the lease until the lease is released.
-    async fn follow(&mut self, holder: &LeaseHolder) -> Result<(), FollowError> {
+    /// Follows the holder of the lease until the lease is released or the holder hangs.
+    async fn follow(&mut self, holder: &LeaseHolder) -> Result<FollowEnd, FollowError> {
         let parse = |record: Option<Bytes>| record.and_then(|bytes| LeaseRecord::parse(&bytes));
         let mut interval = poll_interval();
+        let mut last_growth = Instant::now();
         loop {
             match holder.state().await? {
                 LeaseState::Held(record) => {
-                    if let Some(LeaseRecord::Streaming(staged)) = parse(record) {
-                        self.attach_to(staged).await?;
+                    if let Some(LeaseRecord::Streaming(staged)) = parse(record)
+                        && self.attach_to(staged).await?
+                    {
+                        last_growth = Instant::now();
                     }
                     if self.advance()? {
+                        last_growth = Instant::now();
                         interval.reset();
+                    }
+                    if last_growth.elapsed() >= self.idle_timeout {
+                        return Ok(FollowEnd::NoProgress);
                     }
                     sleep(interval.next_delay()).await;
                 }
                 LeaseState::Released(record) => {
-                    return self.on_release(parse(record)).map_err(FollowError::Fetch);
+                    self.on_release(parse(record)).map_err(FollowError::Fetch)?;
+                    return Ok(FollowEnd::Released);
                 }
             }
         }
@@ -213,19 +248,20 @@ impl PeerFollower<'_> {
         Ok(())
     }
 
-    /// Makes the file of another process available to readers, from their positions on.
-    async fn attach_to(&mut self, staged: StagedBody) -> Result<(), FollowError> {
+    /// Makes the file of another process available to readers, from their positions on. Returns
+    /// true if it is a new file.
+    async fn attach_to(&mut self, staged: StagedBody) -> Result<bool, FollowError> {
         if self
             .outcome
             .peer_body
             .as_ref()
             .is_some_and(|peer_body| peer_body.staged.file == staged.file)
         {
-            return Ok(());
+            return Ok(false);
         }
         // If the file was published, it has another name by now and the lease ends soon.
         let Some(file) = self.cache.disk().open_staged(staged.file.clone()).await? else {
-            return Ok(());
+            return Ok(false);
         };
         let staged = StagedBody {
             validator: None,
@@ -237,7 +273,7 @@ impl PeerFollower<'_> {
                 return Err(FollowError::Fetch(FetchError::ChangedDuringFetch));
             }
             if readable_bytes < previous.seen_bytes {
-                return Ok(());
+                return Ok(false);
             }
             if !file.prefix_eq(&previous.file, previous.seen_bytes).await? {
                 return Err(FollowError::Fetch(FetchError::ChangedDuringFetch));
@@ -256,7 +292,7 @@ impl PeerFollower<'_> {
             staged,
             seen_bytes: readable_bytes,
         });
-        Ok(())
+        Ok(true)
     }
 
     /// Makes new bytes of the file available to readers. Returns true if there were any.

@@ -66,6 +66,12 @@ impl AdminService {
         self.tokens.store(Arc::new(tokens));
     }
 
+    /// Describes what is wrong with the operator token, if anything.
+    #[must_use]
+    pub fn token_trouble(&self) -> Option<String> {
+        self.tokens.load().trouble().map(str::to_owned)
+    }
+
     /// Returns what the token of a request permits.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 use super::error::{AdminError, Needed};
 use crate::gateway::Config;
-use crate::model::{ConfigError, Secret};
+use crate::model::{ConfigError, Secret, disk_fault};
 
 /// Name of the file in the state folder that contains a generated token.
 const FILE_NAME: &str = "admin_token";
@@ -94,6 +94,15 @@ pub struct Tokens {
     tag: Hmac<Sha256>,
     operator: Vec<u8>,
     readers: Vec<Vec<u8>>,
+    state: TokenState,
+}
+
+/// Whether an operator can know the operator token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TokenState {
+    Known,
+    /// The token was generated, and its file could not be written.
+    Unstored,
 }
 
 impl fmt::Debug for Tokens {
@@ -109,11 +118,23 @@ impl Tokens {
     /// # Errors
     /// [`ConfigError`] if a key is invalid, or the file of the state folder cannot be used.
     pub fn load(config: &Config) -> Result<Self, ConfigError> {
-        let operator = match configured(config)? {
-            Some(token) => token,
+        let (operator, state) = match configured(config)? {
+            Some(token) => (token, TokenState::Known),
             None => read_or_generate(&config.state_dir)?,
         };
-        Ok(Self::new(&operator, &config.reader_tokens))
+        Ok(Self {
+            state,
+            ..Self::new(&operator, &config.reader_tokens)
+        })
+    }
+
+    /// Describes what is wrong with the operator token, if anything.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&'static str> {
+        match self.state {
+            TokenState::Known => None,
+            TokenState::Unstored => Some("the operator token could not be stored in state_dir"),
+        }
     }
 
     fn new(operator: &Secret, readers: &[Secret]) -> Self {
@@ -126,6 +147,7 @@ impl Tokens {
         Self {
             operator: hash(operator),
             readers: readers.iter().map(hash).collect(),
+            state: TokenState::Known,
             tag,
         }
     }
@@ -183,35 +205,49 @@ fn check(token: Secret) -> Result<Secret, TokenError> {
     Ok(token)
 }
 
-fn read_or_generate(state_dir: &Path) -> Result<Secret, ConfigError> {
+fn read_or_generate(state_dir: &Path) -> Result<(Secret, TokenState), ConfigError> {
     let path = state_dir.join(FILE_NAME);
     let describe = |why: &dyn fmt::Display| {
         ConfigError::new("gateway.state_dir", format!("{}: {why}", path.display()))
     };
     match read(&path) {
-        Ok(token) => check(token).map_err(|why| describe(&why)),
+        Ok(token) => match check(token) {
+            Ok(token) => Ok((token, TokenState::Known)),
+            Err(why) => Err(describe(&why)),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            generate(&path).map_err(|why| describe(&why))
+            let token = Secret::from(hex::encode(rand::random::<[u8; 32]>()));
+            match store(&path, &token) {
+                Ok(()) => Ok((token, TokenState::Known)),
+                Err(error) if disk_fault::is_passing(&error) => {
+                    tracing::error!(
+                        %error,
+                        "operator token could not be stored, operators are refused until the \
+                         configuration is reloaded"
+                    );
+                    Ok((token, TokenState::Unstored))
+                }
+                Err(error) => Err(describe(&error)),
+            }
         }
         Err(error) => Err(describe(&error)),
     }
 }
 
-/// Generates a token in a file that only this process's user can read. The file appears complete or
-/// not at all.
-fn generate(path: &Path) -> io::Result<Secret> {
-    let token = hex::encode(rand::random::<[u8; 32]>());
+/// Stores a new token in a file that only this process's user can read. The file appears complete
+/// or not at all.
+fn store(path: &Path, token: &Secret) -> io::Result<()> {
     let draft = path.with_extension(format!("{:08x}", rand::random::<u32>()));
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&draft)?;
-    file.write_all(format!("{token}\n").as_bytes())?;
+    file.write_all(format!("{}\n", token.expose()).as_bytes())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)?;
     tracing::info!(path = %path.display(), "generated the operator token");
-    Ok(Secret::from(token))
+    Ok(())
 }
 
 fn read(path: &Path) -> io::Result<Secret> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error::AppError;
 use crate::gateway;
-use crate::model::ConfigError;
+use crate::model::{ConfigError, disk_fault};
 
 /// File in the state folder with the random part of the name.
 const ID_FILE: &str = "instance_id";
@@ -16,11 +16,19 @@ const ID_FILE: &str = "instance_id";
 /// # Errors
 /// [`AppError::Configuration`] if the state folder cannot be used.
 pub fn instance_name(config: &gateway::Config) -> Result<String, AppError> {
-    let id = read_or_create_id(&config.state_dir).map_err(|error| {
-        let folder = config.state_dir.display();
-        let reason = format!("the folder {folder} cannot be used: {error}");
-        ConfigError::new("gateway.state_dir", reason)
-    })?;
+    let id = match read_or_create_id(&config.state_dir) {
+        Ok(id) => id,
+        Err(error) if disk_fault::is_passing(&error) => {
+            tracing::warn!(%error, "name of this instance was not stored, the next start chooses \
+                another one");
+            random_id()
+        }
+        Err(error) => {
+            let folder = config.state_dir.display();
+            let reason = format!("the folder {folder} cannot be used: {error}");
+            return Err(ConfigError::new("gateway.state_dir", reason).into());
+        }
+    };
     if !config.name.is_empty() {
         return Ok(config.name.clone());
     }
@@ -51,7 +59,11 @@ fn read_or_create_id(state_dir: &Path) -> io::Result<String> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let id = format!("{:08x}", rand::random::<u32>());
+    let id = random_id();
     std::fs::write(path, format!("{id}\n"))?;
     Ok(id)
+}
+
+fn random_id() -> String {
+    format!("{:08x}", rand::random::<u32>())
 }

@@ -91,6 +91,12 @@ impl Cache {
         self.inner.disk.health()
     }
 
+    /// Describes what is wrong with the index, if anything. The cache works without its file.
+    #[must_use]
+    pub fn index_error(&self) -> Option<String> {
+        self.inner.disk.store().index.trouble()
+    }
+
     /// Begins to store a body of `length` bytes, or of unknown length, which no client has begun.
     /// Reserves space for it. Bytes that arrive evict objects if there is too little.
     ///

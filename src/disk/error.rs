@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::model::ConfigError;
+use super::index::{is_busy, is_refused};
+use crate::model::{ConfigError, disk_fault};
 
 /// Error of an operation on the cache folder. The texts contain paths, so they are for logs and
 /// never for clients.
@@ -28,21 +29,26 @@ pub enum DiskError {
     /// The index refused an operation. The files are not affected.
     #[error("the index cannot be used: {0}")]
     Index(#[from] rusqlite::Error),
+    /// Another process holds the lock of the index.
+    #[error("another process holds the lock of the index")]
+    IndexBusy,
 }
 
 impl DiskError {
-    /// Returns whether the file system has no space or no inode left.
-    pub fn is_full(error: &io::Error) -> bool {
-        matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
+    /// Returns whether the index cannot be written now, although its file may be intact. Changes of
+    /// it can wait.
+    pub fn is_index_unavailable(&self) -> bool {
+        match self {
+            Self::IndexBusy => true,
+            Self::Index(error) => is_busy(error) || is_refused(error),
+            _ => false,
+        }
     }
 }
 
 impl From<io::Error> for DiskError {
     fn from(error: io::Error) -> Self {
-        if Self::is_full(&error) {
+        if disk_fault::is_full(&error) {
             Self::NoSpace
         } else {
             Self::Io(error)
@@ -59,7 +65,18 @@ impl From<DiskError> for io::Error {
             DiskError::NoSpace
             | DiskError::OverShare
             | DiskError::TooManyRecords
+            | DiskError::IndexBusy
             | DiskError::Index(_) => Self::other(error),
+        }
+    }
+}
+
+impl From<OpenError> for DiskError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Folder { why, .. } => why.into(),
+            OpenError::Disk(error) => error,
+            other => Self::Io(io::Error::other(other)),
         }
     }
 }
@@ -68,7 +85,7 @@ impl From<DiskError> for io::Error {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder cannot be created, read or written.
-    #[error("cache.dir: the folder {} cannot be used: {why}", path.display())]
+    #[error("cache.dir: the folder {} cannot be used: {}", path.display(), disk_fault::with_advice(why))]
     Folder { path: PathBuf, why: io::Error },
     /// A newer Millpond wrote the folder.
     #[error(
@@ -89,4 +106,15 @@ pub enum OpenError {
     /// The bucket cannot be used. The text names the configuration key.
     #[error(transparent)]
     Bucket(ConfigError),
+}
+
+impl OpenError {
+    /// Returns whether the disk may accept writes later: it is full or read-only.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Folder { why, .. } => disk_fault::is_passing(why),
+            Self::Disk(error) => matches!(error, DiskError::NoSpace),
+            _ => false,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! This file must not know the bucket. It knows only markers that say whether a replica has an
 //! object. Its main functions are [`make_space`] and [`evict_to_low_watermark`].
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::{MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use super::index::{ObjectClass, Reservation};
 use super::metadata_ledger::BLOCK_BYTES;
 use super::replica_markers::ReplicaMarkers;
 use super::{DiskError, DiskStore, OpenMode, digests, observations, pins};
-use crate::model::{Event, Sha256};
+use crate::model::{Event, Sha256, disk_fault};
 
 /// Number of candidates that are read from the index at a time.
 const BATCH: usize = 64;
@@ -25,6 +26,12 @@ const MAX_STUCK: usize = 16;
 /// Number of evictions for one reservation. Another process may take the freed space before it is
 /// reserved.
 const MAX_TRIES: usize = 3;
+
+/// Space for the slot of a process, its locks and the index, in bytes.
+const SLOT_BYTES: u64 = 1 << 20;
+
+/// Inodes for the same files.
+const SLOT_INODES: u64 = 16;
 
 /// Time for which the lock of the folder is not awaited after a wait was in vain.
 const HUNG_LOCK_PAUSE: Duration = Duration::from_secs(30);
@@ -82,7 +89,7 @@ impl<'a> EvictionLock<'a> {
                 }
                 None
             }
-            Err(error) if DiskError::is_full(&error) => None,
+            Err(error) if disk_fault::is_full(&error) => None,
             Err(error) => return Err(error.into()),
         };
         Ok(Self {
@@ -166,6 +173,22 @@ pub fn make_inodes(disk: &DiskStore, class: ObjectClass, objects: u64) -> Result
     free_from(disk, candidates, goal).map(drop)
 }
 
+/// Evicts as little as this process needs for its own files, on a disk without space or inodes.
+///
+/// # Errors
+/// [`DiskError`] if the index or the disk fails.
+pub fn make_room_for_slot(disk: &DiskStore) -> Result<(), DiskError> {
+    if disk.mode == OpenMode::Maintenance {
+        return Ok(());
+    }
+    let _lock = EvictionLock::acquire(disk)?;
+    let goal = Goal {
+        bytes: SLOT_BYTES,
+        objects: SLOT_INODES,
+    };
+    free_from(disk, Candidates::All, goal).map(drop)
+}
+
 /// Returns the number of bytes that an eviction could free.
 ///
 /// # Errors
@@ -242,18 +265,26 @@ fn free_from(disk: &DiskStore, candidates: Candidates, goal: Goal) -> Result<u64
     let markers = disk.active_markers()?;
     let mut freed = Goal::bytes(0);
     let mut stuck = 0;
+    // The index may show objects that were evicted, if it cannot be written.
+    let mut handled = HashSet::new();
     let is_reached = |freed: Goal| freed.bytes >= goal.bytes && freed.objects >= goal.objects;
     while !is_reached(freed) && stuck < MAX_STUCK {
-        let batch = match candidates {
-            Candidates::Observed => disk.index.lru().observed_candidates(BATCH)?,
-            Candidates::All => disk.index.lru().candidates(BATCH)?,
+        let count = BATCH + handled.len();
+        let mut batch = match candidates {
+            Candidates::Observed => disk.index.lru().observed_candidates(count)?,
+            Candidates::All => disk.index.lru().candidates(count)?,
         };
+        batch.retain(|sha256| !handled.contains(sha256));
         if batch.is_empty() {
             break;
         }
-        for sha256 in batch {
+        for sha256 in batch.into_iter().take(BATCH) {
             if is_reached(freed) || stuck >= MAX_STUCK {
                 break;
+            }
+            // Only these can occur again.
+            if disk.index.has_deferred() || stuck > 0 {
+                handled.insert(sha256);
             }
             match evict_replicated(disk, sha256, markers.as_ref()) {
                 Ok(Some(EvictResult::Evicted { size_bytes })) => {
@@ -282,7 +313,7 @@ fn evict_replicated(
     sha256: Sha256,
     markers: Option<&ReplicaMarkers>,
 ) -> Result<Option<EvictResult>, DiskError> {
-    let _lock = disk.layout.lock_object(sha256)?;
+    let _lock = lock_for_removal(disk, sha256)?;
     let is_unreplicated = markers.is_some_and(|markers| !markers.has_object(sha256));
     if is_unreplicated && disk.index.class_of(sha256)? != Some(ObjectClass::Observed) {
         // The object should be held until its upload, and is not. The upload releases the hold.
@@ -298,8 +329,17 @@ fn evict_replicated(
 /// # Errors
 /// [`DiskError`] if the index or the disk fails.
 pub fn evict(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskError> {
-    let _lock = disk.layout.lock_object(sha256)?;
+    let _lock = lock_for_removal(disk, sha256)?;
     remove_locked(disk, sha256)
+}
+
+/// Acquires the lock of an object. Returns `None` if the disk has no space for the file of the
+/// lock: nothing can be published then, and only a removal makes space.
+fn lock_for_removal(disk: &DiskStore, sha256: Sha256) -> Result<Option<fs::File>, DiskError> {
+    match disk.layout.lock_object(sha256) {
+        Err(error) if disk_fault::is_full(&error) => Ok(None),
+        locked => Ok(locked.map(Some)?),
+    }
 }
 
 /// Removes one object, unless it is pinned. The caller holds the object's lock.

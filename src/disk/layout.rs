@@ -68,17 +68,21 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Creates the root folder, and nothing in it. Returns its layout.
+    /// Returns the paths below a root folder, which need not exist.
+    pub fn new(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    /// Creates the root folder, and nothing in it.
     ///
     /// # Errors
     /// [`OpenError::Folder`] if it cannot be created.
-    pub fn create_root(root: &Path) -> Result<Self, OpenError> {
-        durable_dirs::create_root(root).map_err(|why| OpenError::Folder {
-            path: root.to_owned(),
+    pub fn create_root(&self) -> Result<(), OpenError> {
+        durable_dirs::create_root(&self.root).map_err(|why| OpenError::Folder {
+            path: self.root.clone(),
             why,
-        })?;
-        Ok(Self {
-            root: root.to_owned(),
         })
     }
 

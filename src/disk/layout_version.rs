@@ -9,6 +9,7 @@ use std::path::Path;
 
 use fs_err as fs;
 
+use super::folder_lock::{self, LOCK_TIMEOUT};
 use super::process_slot::{SLOTS_LOCK_NAME, live_processes};
 use super::{Layout, OpenError, durable_dirs};
 use crate::model::{Key, Sha256};
@@ -36,8 +37,8 @@ pub fn establish(layout: &Layout) -> Result<(), OpenError> {
         return Ok(());
     }
     fs::create_dir_all(layout.staging()).map_err(unusable)?;
-    let lock = fs::File::create(layout.staging().join(SLOTS_LOCK_NAME)).map_err(unusable)?;
-    lock.file().lock().map_err(unusable)?;
+    let lock_path = layout.staging().join(SLOTS_LOCK_NAME);
+    let _lock = folder_lock::acquire(&lock_path, LOCK_TIMEOUT).map_err(unusable)?;
     // Another process may have migrated the folder since the first check.
     match read(layout).map_err(unusable)? {
         Some(CURRENT) => Ok(()),

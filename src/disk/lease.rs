@@ -263,7 +263,7 @@ fn is_locked(attempt: Result<(), TryLockError>) -> io::Result<bool> {
 }
 
 /// Returns whether the path still names this file.
-fn has_name(file: &File, path: &Path) -> io::Result<bool> {
+pub(super) fn has_name(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
     match fs::metadata(path) {
         Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),

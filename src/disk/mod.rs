@@ -42,6 +42,7 @@ mod record_content;
 pub mod record_files;
 pub mod records;
 mod reindex;
+mod repair;
 mod replica_markers;
 mod space_reservation;
 mod space_use;

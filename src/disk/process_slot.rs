@@ -5,13 +5,17 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use fs_err as fs;
 
 use super::index::Index;
 use super::layout::Layout;
-use super::{DiskError, OpenError, durable_dirs};
+use super::lease::has_name;
+use super::{DiskError, durable_dirs, folder_lock};
+use crate::model::lock;
 
 /// Name of the file in its slot that a live process keeps locked.
 const LOCK_NAME: &str = ".lock";
@@ -23,64 +27,72 @@ const PROBE_NAME: &str = ".probe";
 /// slots. Otherwise a slot could be removed between its creation and its locking.
 pub(super) const SLOTS_LOCK_NAME: &str = ".slots.lock";
 
+/// Bound on the wait for that lock. A process holds it for milliseconds, unless it hangs.
+const SLOTS_LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// The slot of this process.
 pub struct ProcessSlot {
     /// Random name, new for every process, so a restarted process never reuses an old slot.
     pub name: String,
     folder: PathBuf,
-    _lock: fs::File,
+    /// The locked file. `None` until the slot could be created.
+    lock_file: Mutex<Option<fs::File>>,
     found_dead: bool,
     is_alone: bool,
     next_id: AtomicU64,
 }
 
 impl ProcessSlot {
-    /// Creates and locks a slot for this process. A process does so before any other work on the
-    /// folder. If it dies during its start, the slot makes the next process reindex.
-    ///
-    /// # Errors
-    /// [`OpenError::Folder`] if the slot cannot be created.
-    pub fn take(layout: &Layout) -> Result<Self, OpenError> {
-        Self::try_take(layout).map_err(|why| OpenError::Folder {
-            path: layout.staging(),
-            why,
-        })
-    }
-
-    fn try_take(layout: &Layout) -> io::Result<Self> {
-        let slots_lock = fs::File::create(layout.staging().join(SLOTS_LOCK_NAME))?;
-        slots_lock.file().lock()?;
+    /// Chooses the name of a slot for this process. [`ProcessSlot::ensure`] creates it.
+    pub fn new(layout: &Layout) -> Self {
         let name = format!("{:016x}", rand::random::<u64>());
-        let folder = layout.staging().join(&name);
-        fs::create_dir(&folder)?;
-        let lock = fs::File::create(folder.join(LOCK_NAME))?;
-        lock.file().lock()?;
-        Ok(Self {
+        Self {
+            folder: layout.staging().join(&name),
             name,
-            folder,
-            _lock: lock,
+            lock_file: Mutex::default(),
             found_dead: false,
             is_alone: false,
             next_id: AtomicU64::new(1),
-        })
+        }
+    }
+
+    /// Creates and locks the slot, if it does not exist or was removed. Returns true if it did. A
+    /// process does so before any other work on the folder. If it dies during its start, the slot
+    /// makes the next process reindex.
+    ///
+    /// # Errors
+    /// The system's error if the slot cannot be created.
+    pub fn ensure(&self, layout: &Layout) -> io::Result<bool> {
+        let mut lock_file = lock(&self.lock_file);
+        let path = self.folder.join(LOCK_NAME);
+        if let Some(held) = &*lock_file
+            && has_name(held.file(), &path)?
+        {
+            return Ok(false);
+        }
+        let _slots_lock = lock_slots(layout)?;
+        fs::create_dir_all(&self.folder)?;
+        let created = fs::File::create(path)?;
+        created.file().try_lock()?;
+        *lock_file = Some(created);
+        Ok(true)
+    }
+
+    /// Returns whether the slot could be created.
+    pub fn is_taken(&self) -> bool {
+        lock(&self.lock_file).is_some()
     }
 
     /// Removes the slots of dead processes, and records which other processes are alive.
     ///
     /// # Errors
-    /// [`OpenError`] if the index or the disk fails.
+    /// [`DiskError`] if the index or the disk fails. Then other processes count as alive.
     pub fn reclaim_dead_processes(
         &mut self,
         layout: &Layout,
         index: &Index,
-    ) -> Result<(), OpenError> {
-        let live = reclaim_all(layout, index).map_err(|error| match error {
-            DiskError::Io(why) => OpenError::Folder {
-                path: layout.staging(),
-                why,
-            },
-            other => OpenError::Disk(other),
-        })?;
+    ) -> Result<(), DiskError> {
+        let live = reclaim_all(layout, index)?;
         self.found_dead = live.found_dead;
         self.is_alone = live.names == [self.name.as_str()];
         Ok(())
@@ -122,8 +134,12 @@ impl ProcessSlot {
     /// # Errors
     /// [`DiskError`] if the index or the disk fails.
     pub fn release(&self, index: &Index, is_clean: bool) -> Result<(), DiskError> {
-        index.release_process(&self.name)?;
-        if is_clean {
+        // The next process releases what remains, as this one does not live any more.
+        let released = index.release_process(&self.name);
+        if !self.is_taken() {
+            return released;
+        }
+        if is_clean && released.is_ok() {
             return Ok(fs::remove_dir_all(&self.folder)?);
         }
         for entry in fs::read_dir(&self.folder)? {
@@ -132,7 +148,7 @@ impl ProcessSlot {
                 fs::remove_file(entry.path())?;
             }
         }
-        Ok(())
+        released
     }
 
     /// Removes the slots and reservations of dead processes. Returns true if there was one.
@@ -159,26 +175,46 @@ pub(super) fn live_processes(layout: &Layout) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for name in durable_dirs::names_in(&layout.staging())? {
         let lock = layout.staging().join(&name).join(LOCK_NAME);
-        if lock.is_file()
-            && fs::OpenOptions::new()
-                .write(true)
-                .open(lock)?
-                .file()
-                .try_lock()
-                .is_err()
-        {
+        let is_locked = match fs::OpenOptions::new().write(true).open(lock) {
+            Ok(lock) => lock.file().try_lock().is_err(),
+            Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+        };
+        if is_locked {
             names.push(name);
         }
     }
     Ok(names)
 }
 
-/// Removes the slots of dead processes, and releases their reservations.
+/// Acquires the lock of the slots. Returns `None` if a hanging process holds it.
+fn lock_slots(layout: &Layout) -> io::Result<Option<fs::File>> {
+    let path = layout.staging().join(SLOTS_LOCK_NAME);
+    match folder_lock::acquire(&path, SLOTS_LOCK_TIMEOUT) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            tracing::warn!(%error, "going on without the lock of the slots");
+            Ok(None)
+        }
+        locked => locked.map(Some),
+    }
+}
+
+/// Removes the slots of dead processes, and releases their reservations. Removes nothing while a
+/// hanging process holds the lock of the slots.
 fn reclaim_all(layout: &Layout, index: &Index) -> Result<LiveProcesses, DiskError> {
-    let slots_lock = fs::File::create(layout.staging().join(SLOTS_LOCK_NAME))?;
-    slots_lock.file().lock()?;
+    let Some(_slots_lock) = lock_slots(layout)? else {
+        return Ok(LiveProcesses {
+            names: live_processes(layout)?,
+            found_dead: false,
+        });
+    };
     let live = remove_dead_slots(layout)?;
-    index.release_dead_processes(&live.names)?;
+    match index.release_dead_processes(&live.names) {
+        // The next call releases them.
+        Err(error) if error.is_index_unavailable() => {
+            tracing::debug!(%error, "reservations of dead processes were not released yet");
+        }
+        released => released?,
+    }
     Ok(live)
 }
 
@@ -202,13 +238,17 @@ fn remove_dead_slots(layout: &Layout) -> Result<LiveProcesses, DiskError> {
         {
             Ok(lock) => lock.file().try_lock().is_err(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            // The slot of another user counts as alive.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => true,
             Err(error) => return Err(error.into()),
         };
         if is_locked {
             live.names.push(name);
-        } else {
-            fs::remove_dir_all(entry.path())?;
-            live.found_dead = true;
+            continue;
+        }
+        match fs::remove_dir_all(entry.path()) {
+            Ok(()) => live.found_dead = true,
+            Err(error) => tracing::warn!(%error, "slot of a dead process could not be removed"),
         }
     }
     Ok(live)

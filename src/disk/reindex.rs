@@ -29,8 +29,13 @@ impl DiskStore {
     /// [`DiskError`] if the index or the disk fails. The next call then tries again.
     pub fn reindex_if_needed(&self) -> Result<Option<u64>, DiskError> {
         let replaced = self.index.replace_if_lost(&self.layout)?;
-        let found_dead = ProcessSlot::reclaim(&self.layout, &self.index)?;
-        if replaced || found_dead {
+        let has_lost_changes = self.write_deferred()?;
+        // On a disk that cannot be written, the index is filled all the same.
+        let found_dead = ProcessSlot::reclaim(&self.layout, &self.index).unwrap_or_else(|error| {
+            tracing::warn!(%error, "slots of dead processes were not removed, will retry");
+            false
+        });
+        if replaced || found_dead || has_lost_changes {
             // Set before the work. If the work failed, a later call would not find this reason
             // again.
             self.request_reindex();
@@ -38,11 +43,19 @@ impl DiskStore {
         if !self.needs_reindex.load(Ordering::Acquire) {
             return Ok(None);
         }
-        lease::remove_stale(&self.layout)?;
+        if let Err(error) = lease::remove_stale(&self.layout) {
+            tracing::warn!(%error, "leases of dead processes were not removed, will retry");
+        }
         let repaired = reindex(&self.layout, &self.index, self.markers.as_ref())?;
         self.recount_metadata()?;
         self.needs_reindex.store(false, Ordering::Release);
         Ok(Some(repaired))
+    }
+
+    /// Writes what waited until the index could be written. Returns true if changes were lost.
+    fn write_deferred(&self) -> Result<bool, DiskError> {
+        self.set_bucket()?;
+        Ok(!self.index.write_deferred()?)
     }
 
     /// Counts the small files anew. A change at the same time may count twice or not at all.

@@ -18,9 +18,9 @@ use super::error::{DiskError, OpenError};
 use super::evict::EvictionTurn;
 use super::index::Index;
 use super::layout::Layout;
-use super::layout_version;
 use super::metadata_ledger::MetadataLedger;
 use super::process_slot::ProcessSlot;
+use super::repair;
 use super::replica_markers::ReplicaMarkers;
 use crate::model::{EventSink, Sha256, lock};
 
@@ -56,7 +56,7 @@ pub struct DiskStore {
     /// Changes of the small files that the index does not have yet.
     pub(super) metadata: MetadataLedger,
     pub(super) events: EventSink,
-    /// Notified when the cached bytes exceed the high watermark, or when the index was lost.
+    /// Notified when the cached bytes exceed the high watermark, or when the index needs work.
     pub(super) low_space: Notify,
     /// Locked while this process replaces a log of records. True once the process ends, so that it
     /// leaves no draft.
@@ -67,11 +67,18 @@ pub struct DiskStore {
     pub(super) evicting: Mutex<EvictionTurn>,
     /// Whether the index may differ from the files.
     pub(super) needs_reindex: AtomicBool,
+    /// Whether the index belongs to `replica`.
+    pub(super) knows_bucket: AtomicBool,
+    /// Identity of the bucket that holds copies.
+    replica: Option<String>,
 }
 
 impl DiskStore {
     /// Opens the folder: creates missing folders, takes a slot and removes the slots of dead
     /// processes. `replica` is the identity of the bucket that holds copies.
+    ///
+    /// In [`OpenMode::Serve`] a full or read-only disk does not prevent the start. The probe of the
+    /// disk then creates what is missing.
     ///
     /// # Errors
     /// [`OpenError`] if the folder cannot be used.
@@ -81,20 +88,20 @@ impl DiskStore {
         replica: Option<&str>,
         events: EventSink,
     ) -> Result<Self, OpenError> {
-        let layout = Layout::create_root(&config.dir)?;
-        layout_version::establish(&layout)?;
-        layout.create_folders()?;
-        let mut slot = ProcessSlot::take(&layout)?;
-        let index = Index::open(&layout)?;
-        slot.reclaim_dead_processes(&layout, &index)?;
-        let mut needs_reindex = index.is_new() || slot.found_dead();
-        let uploads = index.uploads();
-        match replica {
-            Some(id) if mode == OpenMode::Serve => needs_reindex |= uploads.set_bucket(id)?,
-            None if mode == OpenMode::Serve && slot.is_alone() => uploads.set_no_bucket()?,
-            _ => {}
+        let layout = Layout::new(&config.dir);
+        let mut slot = ProcessSlot::new(&layout);
+        match repair::create_missing(&layout, &slot) {
+            Err(error) if mode == OpenMode::Serve && error.is_passing() => {
+                tracing::error!(%error, "starting without a cache folder that can be written");
+            }
+            created => drop(created?),
         }
-        Ok(Self {
+        let index = Index::open(&layout)?;
+        if let Err(error) = slot.reclaim_dead_processes(&layout, &index) {
+            tracing::warn!(%error, "slots of dead processes were not removed, will retry");
+        }
+        let needs_reindex = index.is_new() || slot.found_dead();
+        let store = Self {
             markers: replica.map(|id| ReplicaMarkers::new(layout.root(), id)),
             dirs: DurableDirs::new(&config.dir),
             unreadable: Cache::builder()
@@ -108,13 +115,41 @@ impl DiskStore {
             compaction_floor_bytes: AtomicU64::new(0),
             evicting: Mutex::default(),
             needs_reindex: AtomicBool::new(needs_reindex),
+            knows_bucket: AtomicBool::new(false),
+            replica: replica.map(str::to_owned),
             mode,
             config,
             layout,
             slot,
             index,
             events,
-        })
+        };
+        if let Err(error) = store.set_bucket() {
+            if !error.is_index_unavailable() {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "index does not know the bucket yet, will retry");
+        }
+        Ok(store)
+    }
+
+    /// Makes the index know which bucket its upload queue belongs to. Does nothing once it knows.
+    pub(super) fn set_bucket(&self) -> Result<(), DiskError> {
+        if self.mode != OpenMode::Serve || self.knows_bucket.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let uploads = self.index.uploads();
+        match &self.replica {
+            Some(id) => {
+                if uploads.set_bucket(id)? {
+                    self.request_reindex();
+                }
+            }
+            None if self.slot.is_alone() => uploads.set_no_bucket()?,
+            None => {}
+        }
+        self.knows_bucket.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Releases reservations and queue entries of dead processes. The next
@@ -188,12 +223,16 @@ impl DiskStore {
         Ok((metadata.ctime(), metadata.ctime_nsec()))
     }
 
-    /// Writes a few bytes and syncs them.
+    /// Creates what is missing in the folder, then writes a few bytes and syncs them.
     ///
     /// # Errors
     /// [`DiskError`] if the disk fails.
     pub fn probe(&self) -> Result<(), DiskError> {
-        self.slot.probe()
+        let probed = repair::repair_and_probe(self);
+        if self.needs_reindex.load(Ordering::Acquire) || self.index.needs_attention(&self.layout) {
+            self.low_space.notify_one();
+        }
+        probed
     }
 
     /// Releases the slot at the end of the process, and removes its staged bodies.

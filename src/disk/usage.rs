@@ -83,10 +83,11 @@ impl DiskStore {
         Ok(self.totals()?.counted_bytes(self.config.max_size_bytes))
     }
 
-    /// Writes access times and changes of the small files to the index.
+    /// Writes access times and changes of the small files to the index. They stay in memory if it
+    /// cannot be written.
     ///
     /// # Errors
-    /// [`DiskError::Index`] if the index fails.
+    /// [`DiskError::Index`] if the index is damaged.
     pub fn flush(&self) -> Result<(), DiskError> {
         self.index.lru().flush_access_times()?;
         self.flush_metadata()
@@ -113,7 +114,9 @@ impl DiskStore {
             }
             if let Err(error) = self.index.ledger().add_metadata(kind, change) {
                 self.metadata.put_back(kind, change);
-                return Err(error);
+                if !error.is_index_unavailable() {
+                    return Err(error);
+                }
             }
         }
         Ok(())

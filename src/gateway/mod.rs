@@ -308,6 +308,12 @@ impl Gateway {
         self.services.cache.health()
     }
 
+    /// Describes what is wrong with the index, if anything. The gateway works without its file.
+    #[must_use]
+    pub fn index_error(&self) -> Option<String> {
+        self.services.cache.index_error()
+    }
+
     /// Describes what is wrong with the bucket, if anything. The gateway works without the bucket.
     #[must_use]
     pub fn bucket_error(&self) -> Option<String> {

@@ -10,6 +10,7 @@ mod config_error;
 mod counter;
 mod digest;
 mod digest_match;
+pub mod disk_fault;
 mod disposition;
 mod event;
 mod event_counts;

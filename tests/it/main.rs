@@ -37,6 +37,7 @@ mod connect_http;
 mod corrupt_objects;
 mod crash;
 mod daily_quota;
+mod degraded_starts;
 mod dials;
 mod disk;
 mod disk_in_mid_body;

@@ -3,22 +3,21 @@
 //! If the index is lost, the next inventory of the bucket fills the list again. This file must not
 //! know how the bucket is reached. Its main type is [`BucketObjects`].
 
-use std::sync::Mutex;
+use rusqlite::{OptionalExtension as _, params};
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
-
+use super::connection::IndexConnection;
 use super::database::{now, to_i64, to_u64};
 use crate::disk::DiskError;
-use crate::model::{Sha256, lock};
+use crate::model::Sha256;
 
 /// Objects that were seen in the bucket, with their sizes and the times at which they were seen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct BucketObjects<'a> {
-    connection: &'a Mutex<Connection>,
+    connection: &'a IndexConnection,
 }
 
 impl<'a> BucketObjects<'a> {
-    pub(super) fn new(connection: &'a Mutex<Connection>) -> Self {
+    pub(super) fn new(connection: &'a IndexConnection) -> Self {
         Self { connection }
     }
 
@@ -27,8 +26,7 @@ impl<'a> BucketObjects<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn record(self, seen: &[(Sha256, u64)]) -> Result<(), DiskError> {
-        let mut connection = lock(self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.write()?;
         {
             let mut statement = transaction
                 .prepare_cached("INSERT OR REPLACE INTO in_bucket VALUES (?1, ?2, ?3)")?;
@@ -48,7 +46,7 @@ impl<'a> BucketObjects<'a> {
     pub fn was_seen(self, sha256: Sha256, size_bytes: u64, since: i64) -> Result<bool, DiskError> {
         let sql = "SELECT count(*) FROM in_bucket
                    WHERE sha256 = ?1 AND size_bytes = ?2 AND seen_at >= ?3";
-        let count: i64 = lock(self.connection).query_row(
+        let count: i64 = self.connection.read().query_row(
             sql,
             params![sha256.as_bytes(), to_i64(size_bytes), since],
             |row| row.get(0),
@@ -63,7 +61,7 @@ impl<'a> BucketObjects<'a> {
     /// [`DiskError::Index`] if the index fails.
     pub fn seen_since(self, sha256: Sha256, since: i64) -> Result<Option<u64>, DiskError> {
         let sql = "SELECT size_bytes FROM in_bucket WHERE sha256 = ?1 AND seen_at >= ?2";
-        let connection = lock(self.connection);
+        let connection = self.connection.read();
         let mut statement = connection.prepare_cached(sql)?;
         Ok(statement
             .query_row(params![sha256.as_bytes(), since], |row| row.get(0))
@@ -77,8 +75,9 @@ impl<'a> BucketObjects<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn remove_unseen(self, since: i64) -> Result<(), DiskError> {
-        lock(self.connection).execute("DELETE FROM in_bucket WHERE seen_at < ?1", [since])?;
-        Ok(())
+        let transaction = self.connection.write()?;
+        transaction.execute("DELETE FROM in_bucket WHERE seen_at < ?1", [since])?;
+        transaction.commit()
     }
 
     /// Removes an object from the list of objects in the bucket.
@@ -86,10 +85,11 @@ impl<'a> BucketObjects<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn remove(self, sha256: Sha256) -> Result<(), DiskError> {
-        lock(self.connection).execute(
+        let transaction = self.connection.write()?;
+        transaction.execute(
             "DELETE FROM in_bucket WHERE sha256 = ?1",
             [sha256.as_bytes()],
         )?;
-        Ok(())
+        transaction.commit()
     }
 }

@@ -3,21 +3,25 @@
 //! This file must not know the meaning of the tables. Its main function is [`connect`].
 
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
-use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, ffi, params};
+
+use super::connection::{BUSY_TIMEOUT, IndexConnection};
 
 use crate::disk::layout::Layout;
 use crate::disk::{DiskError, durable_dirs};
-use crate::model::{Sha256, lock};
+use crate::model::Sha256;
 
 /// Version of the schema. Tables of another version are dropped and created again.
 const VERSION: i64 = 5;
 
-/// Bound on the time that one process waits for the transaction of another.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bound on the size of an index in memory, in bytes. It holds about a million objects.
+const MAX_MEMORY_BYTES: i64 = 256 << 20;
+
+/// Unit of this bound, in bytes.
+const MEMORY_PAGE_BYTES: i64 = 4096;
 
 const SCHEMA: &str = "
     CREATE TABLE objects (
@@ -84,7 +88,7 @@ const SCHEMA: &str = "
 ";
 
 /// Opens the file of the index, and creates its tables if their version is another one. Returns
-/// true with the connection if it created them.
+/// true with the connection if it created them. The lock of the file is taken only for that.
 ///
 /// # Errors
 /// SQLite's error. The file is damaged if [`is_damage`] says so.
@@ -95,51 +99,136 @@ pub fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
     // index is compared with the files.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let is_new = version != VERSION;
-    if is_new {
-        transaction.execute_batch(
-            "DROP TABLE IF EXISTS objects; DROP TABLE IF EXISTS reservations;
-             DROP TABLE IF EXISTS ledger; DROP TABLE IF EXISTS pending;
-             DROP TABLE IF EXISTS in_bucket; DROP TABLE IF EXISTS bucket;
-             DROP TABLE IF EXISTS evicted;",
-        )?;
-        transaction.execute_batch(SCHEMA)?;
+    let mut is_new = false;
+    if version(&connection)? != VERSION {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have created them since.
+        is_new = version(&transaction)? != VERSION;
+        if is_new {
+            transaction.execute_batch(
+                "DROP TABLE IF EXISTS objects; DROP TABLE IF EXISTS reservations;
+                 DROP TABLE IF EXISTS ledger; DROP TABLE IF EXISTS pending;
+                 DROP TABLE IF EXISTS in_bucket; DROP TABLE IF EXISTS bucket;
+                 DROP TABLE IF EXISTS evicted;",
+            )?;
+            transaction.execute_batch(SCHEMA)?;
+        }
+        transaction.commit()?;
     }
-    transaction.commit()?;
-    // A complete check would read the whole file at every start. Damage elsewhere shows when it is
-    // read.
-    connection.query_row("SELECT cached_bytes FROM ledger", [], |row| {
-        row.get::<_, i64>(0)
-    })?;
-    connection.query_row(
-        "SELECT count(*) FROM (SELECT 1 FROM objects LIMIT 1)",
-        [],
-        |row| row.get::<_, i64>(0),
-    )?;
+    check_tables(&connection)?;
     Ok((connection, is_new))
 }
 
-/// Returns whether an error means that the file of the index is damaged.
+/// Creates an index in memory, for a process that cannot use the file.
+///
+/// # Errors
+/// SQLite's error.
+pub fn connect_memory() -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_in_memory()?;
+    connection.pragma_update(None, "page_size", MEMORY_PAGE_BYTES)?;
+    connection.pragma_update(None, "max_page_count", MAX_MEMORY_BYTES / MEMORY_PAGE_BYTES)?;
+    connection.execute_batch(SCHEMA)?;
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Checks the tables and the account. A complete check would read the whole file at every start.
+/// Damage elsewhere shows when it is read.
+fn check_tables(connection: &Connection) -> Result<(), rusqlite::Error> {
+    if statements(connection)? != statements(&connect_memory()?)? {
+        return Err(damage("its tables are not those of this version"));
+    }
+    let sql = "SELECT (SELECT count(*) FROM ledger), (SELECT count(cached_bytes) FROM ledger),
+               (SELECT count(*) FROM (SELECT 1 FROM objects LIMIT 1))";
+    let rows = connection.query_row(sql, [], |row| {
+        row.get::<_, i64>(2)?;
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+    })?;
+    if rows == (1, 1) {
+        Ok(())
+    } else {
+        Err(damage("its account is missing"))
+    }
+}
+
+/// Returns the statements that created the tables.
+fn statements(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    rows.collect()
+}
+
+fn damage(reason: &str) -> rusqlite::Error {
+    let code = ffi::Error::new(ffi::SQLITE_CORRUPT);
+    rusqlite::Error::SqliteFailure(code, Some(reason.to_owned()))
+}
+
+/// Returns whether an error means that the file of the index is damaged. All statements are valid
+/// for intact tables.
 pub fn is_damage(error: &rusqlite::Error) -> bool {
+    let is_wrong_table = match error {
+        rusqlite::Error::SqliteFailure(code, _) => code.extended_code == ffi::SQLITE_ERROR,
+        rusqlite::Error::SqlInputError { error: code, .. } => {
+            code.extended_code == ffi::SQLITE_ERROR
+        }
+        rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::InvalidColumnType(..) => true,
+        _ => false,
+    };
+    is_wrong_table
+        || matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+}
+
+/// Returns whether another process holds the lock of the file.
+pub fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
 }
 
-/// Removes the file of the index and its WAL files.
+/// Returns whether the file system refuses to read or write the file, which may be intact.
+pub fn is_refused(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DiskFull
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+        )
+    )
+}
+
+/// Removes the file of the index and its WAL files. A folder in its place is moved to quarantine.
 ///
 /// # Errors
-/// [`DiskError::Io`] if one cannot be removed.
+/// [`DiskError`] if one cannot be removed.
 pub fn remove_files(layout: &Layout) -> Result<(), DiskError> {
+    if fs::symlink_metadata(layout.index()).is_ok_and(|found| found.is_dir()) {
+        fs::create_dir_all(layout.quarantine())?;
+        // An operator decides on a folder: only files expire in quarantine.
+        let aside = layout.quarantine().join(format!("index.{}.folder", now()));
+        fs::rename(layout.index(), aside)?;
+    }
     for ending in ["", "-wal", "-shm"] {
         let mut path = layout.index().into_os_string();
         path.push(ending);
         durable_dirs::remove_if_exists(path.as_ref())?;
     }
     Ok(())
+}
+
+/// Returns whether something other than a file has the name of the index.
+pub fn is_no_file(layout: &Layout) -> bool {
+    fs::symlink_metadata(layout.index()).is_ok_and(|found| !found.is_file())
 }
 
 /// Returns the device and inode of the file of the index, or `None` if it does not exist.
@@ -153,12 +242,12 @@ pub fn identity(layout: &Layout) -> Option<(u64, u64)> {
 /// # Errors
 /// [`DiskError::Index`] if the index fails.
 pub fn query_digests(
-    connection: &Mutex<Connection>,
+    connection: &IndexConnection,
     sql: &str,
     bound: impl ToSql,
     count: usize,
 ) -> Result<Vec<Sha256>, DiskError> {
-    let connection = lock(connection);
+    let connection = connection.read();
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(params![bound, to_i64(count as u64)], |row| {
         row.get(0).map(Sha256::from_bytes)

@@ -8,8 +8,10 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, params};
 
+use super::change::IndexChange;
+use super::connection::IndexConnection;
 use super::database::{now, query_digests, to_u64};
 use crate::disk::DiskError;
 use crate::model::{Sha256, lock};
@@ -28,14 +30,14 @@ const MAX_HOLDS: usize = 10_000;
 pub type AccessTimes = Mutex<HashMap<Sha256, i64>>;
 
 /// The LRU order of the objects in the index.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct LruOrder<'a> {
-    connection: &'a Mutex<Connection>,
+    connection: &'a IndexConnection,
     access_times: &'a AccessTimes,
 }
 
 impl<'a> LruOrder<'a> {
-    pub(super) fn new(connection: &'a Mutex<Connection>, access_times: &'a AccessTimes) -> Self {
+    pub(super) fn new(connection: &'a IndexConnection, access_times: &'a AccessTimes) -> Self {
         Self {
             connection,
             access_times,
@@ -50,7 +52,9 @@ impl<'a> LruOrder<'a> {
     pub fn evictable_bytes(self) -> Result<u64, DiskError> {
         let sql = "SELECT (SELECT disk_bytes FROM ledger)
                  - (SELECT coalesce(sum(disk_bytes), 0) FROM objects WHERE accessed_at = ?1)";
-        Ok(lock(self.connection)
+        Ok(self
+            .connection
+            .read()
             .query_row(sql, [EVICTION_HOLD], |row| row.get(0))
             .map(to_u64)?)
     }
@@ -62,7 +66,9 @@ impl<'a> LruOrder<'a> {
     pub fn last_access(self, sha256: Sha256) -> Result<Option<SystemTime>, DiskError> {
         let pending = lock(self.access_times).get(&sha256).copied();
         let sql = "SELECT accessed_at FROM objects WHERE sha256 = ?1 AND accessed_at < ?2";
-        let written = lock(self.connection)
+        let written = self
+            .connection
+            .read()
             .query_row(sql, params![sha256.as_bytes(), EVICTION_HOLD], |row| {
                 row.get::<_, i64>(0)
             })
@@ -110,14 +116,14 @@ impl<'a> LruOrder<'a> {
     /// [`DiskError::Index`] if the index fails.
     pub fn release_hold(self, sha256: Sha256) -> Result<(), DiskError> {
         let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1 AND accessed_at = ?3";
-        lock(self.connection).execute(sql, params![sha256.as_bytes(), now(), EVICTION_HOLD])?;
-        Ok(())
+        let transaction = self.connection.write()?;
+        transaction.execute(sql, params![sha256.as_bytes(), now(), EVICTION_HOLD])?;
+        transaction.commit()
     }
 
     fn set_access_time(self, sha256: Sha256, accessed_at: i64) -> Result<(), DiskError> {
-        let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1";
-        lock(self.connection).execute(sql, params![sha256.as_bytes(), accessed_at])?;
-        Ok(())
+        self.connection
+            .apply(IndexChange::SetAccessTime(sha256, accessed_at))
     }
 
     /// Returns up to `count` observed objects that are not held, the least recently used first.
@@ -161,17 +167,30 @@ impl<'a> LruOrder<'a> {
         }
     }
 
-    /// Writes the recorded access times, except those of held objects.
+    /// Writes the recorded access times, except those of held objects. They stay in memory if the
+    /// index cannot be written.
     ///
     /// # Errors
-    /// [`DiskError::Index`] if the index fails.
+    /// [`DiskError::Index`] if the index is damaged.
     pub fn flush_access_times(self) -> Result<(), DiskError> {
         let access_times = std::mem::take(&mut *lock(self.access_times));
         if access_times.is_empty() {
             return Ok(());
         }
-        let mut connection = lock(self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        match self.write_access_times(&access_times) {
+            Err(error) if error.is_index_unavailable() => {
+                let mut newer = lock(self.access_times);
+                for (sha256, accessed_at) in access_times {
+                    newer.entry(sha256).or_insert(accessed_at);
+                }
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    fn write_access_times(self, access_times: &HashMap<Sha256, i64>) -> Result<(), DiskError> {
+        let transaction = self.connection.write()?;
         {
             let sql = "UPDATE objects SET accessed_at = ?2 WHERE sha256 = ?1 AND accessed_at < ?3";
             let mut statement = transaction.prepare_cached(sql)?;
@@ -179,7 +198,6 @@ impl<'a> LruOrder<'a> {
                 statement.execute(params![sha256.as_bytes(), accessed_at, EVICTION_HOLD])?;
             }
         }
-        transaction.commit()?;
-        Ok(())
+        transaction.commit()
     }
 }

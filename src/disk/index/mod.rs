@@ -6,17 +6,21 @@
 //! [`Index`].
 
 mod bucket_objects;
+mod change;
+mod connection;
 mod database;
 mod lru;
+mod opened;
 mod space_ledger;
 mod upload_queue;
 
 use std::sync::Mutex;
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub use bucket_objects::BucketObjects;
-pub use database::{is_damage, since_epoch};
+pub use database::{is_busy, is_damage, is_refused, since_epoch};
 pub use lru::LruOrder;
 pub use space_ledger::{LedgerTotals, Reservation, SpaceLedger};
 pub use upload_queue::{PendingUpload, UploadQueue};
@@ -24,14 +28,21 @@ pub use upload_queue::{PendingUpload, UploadQueue};
 use super::DiskError;
 use super::layout::Layout;
 use crate::model::{Key, Sha256, lock};
-use database::{connect, identity, now, query_digests, remove_files, to_i64, to_u64};
+use change::IndexChange;
+use connection::IndexConnection;
+use database::{identity, now, query_digests, remove_files, to_i64, to_u64};
 use lru::AccessTimes;
+
+/// Time for which another process may hold the lock of the index before it is reported.
+const TROUBLE_AFTER: Duration = Duration::from_secs(2);
 
 /// The index of one cache folder. Other processes may have the same file open.
 pub struct Index {
-    connection: Mutex<Connection>,
+    connection: IndexConnection,
     /// Device and inode of the connected file. The file may be replaced under its name.
     identity: Mutex<Option<(u64, u64)>>,
+    /// Reason why the index is kept in memory. `None` if its file is connected.
+    file_error: Mutex<Option<String>>,
     is_new: bool,
     access_times: AccessTimes,
 }
@@ -70,24 +81,18 @@ impl IndexedObject {
 }
 
 impl Index {
-    /// Opens the index. Creates a new one if it is missing, damaged or of another version.
+    /// Opens the index. Creates a new one if it is missing, damaged or of another version. If the
+    /// file cannot be used, the index is kept in memory until it can.
     ///
     /// # Errors
-    /// [`DiskError::Index`] if the index fails.
+    /// [`DiskError::Index`] if neither can be opened.
     pub(super) fn open(layout: &Layout) -> Result<Self, DiskError> {
-        let (connection, is_new) = match connect(layout) {
-            Ok(opened) => opened,
-            Err(error) if is_damage(&error) => {
-                tracing::warn!(%error, "index is damaged, creating a new one");
-                remove_files(layout)?;
-                connect(layout)?
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let opened = opened::open(layout)?;
         Ok(Self {
-            connection: Mutex::new(connection),
+            connection: IndexConnection::new(opened.connection),
             identity: Mutex::new(identity(layout)),
-            is_new,
+            file_error: Mutex::new(opened.file_error),
+            is_new: opened.is_new,
             access_times: AccessTimes::default(),
         })
     }
@@ -97,29 +102,91 @@ impl Index {
         self.is_new
     }
 
-    /// Creates a new index if the file was deleted, replaced or damaged while this process had it
-    /// open. Returns true if it did.
+    /// Returns whether the index is kept in memory, because its file cannot be used.
+    pub(super) fn is_in_memory(&self) -> bool {
+        lock(&self.file_error).is_some()
+    }
+
+    /// Describes what is wrong with the index, if anything. Requests are served without it.
+    pub fn trouble(&self) -> Option<String> {
+        if let Some(error) = &*lock(&self.file_error) {
+            return Some(format!("the file of the index cannot be used ({error})"));
+        }
+        let since = self.connection.locked_since()?;
+        let held_s = since.elapsed().as_secs();
+        (since.elapsed() >= TROUBLE_AFTER)
+            .then(|| format!("another process has held the lock of the index for {held_s} s"))
+    }
+
+    /// Returns whether the index should be opened again, or has changes to write.
+    pub(super) fn needs_attention(&self, layout: &Layout) -> bool {
+        lock(&self.file_error).is_some()
+            || identity(layout) != *lock(&self.identity)
+            || self.connection.has_deferred()
+            || self.connection.locked_since().is_some()
+    }
+
+    /// Returns whether changes wait until the index can be written.
+    pub(super) fn has_deferred(&self) -> bool {
+        self.connection.has_deferred()
+    }
+
+    /// Writes the changes that wait until the index can be written. Returns whether all changes
+    /// are in the index: some may have been lost.
     ///
     /// # Errors
-    /// [`DiskError`] if the new index cannot be created.
+    /// [`DiskError`] if the index cannot be written.
+    pub(super) fn write_deferred(&self) -> Result<bool, DiskError> {
+        self.connection.write()?.commit()?;
+        Ok(!self.connection.take_lost_changes())
+    }
+
+    /// Opens the index again if its file was deleted, replaced or damaged while this process had
+    /// it open, or if it is kept in memory. Returns true if the index must be filled again.
+    ///
+    /// # Errors
+    /// [`DiskError`] if no index can be opened.
     pub(super) fn replace_if_lost(&self, layout: &Layout) -> Result<bool, DiskError> {
-        let known = *lock(&self.identity);
-        let damaged = match self.cached_bytes() {
+        let is_damaged = match self.cached_bytes() {
             Err(DiskError::Index(error)) => is_damage(&error),
             _ => false,
         };
-        if identity(layout) == known && !damaged {
+        if lock(&self.file_error).is_some() {
+            return Ok(self.leave_memory(layout));
+        }
+        let is_same_file = identity(layout) == *lock(&self.identity);
+        if is_same_file && !is_damaged {
             return Ok(false);
         }
         tracing::warn!("index was lost, creating a new one");
-        let mut connection = lock(&self.connection);
-        if damaged && identity(layout) == known {
+        if is_damaged && is_same_file {
             remove_files(layout)?;
         }
-        let (opened, _) = connect(layout)?;
-        *connection = opened;
+        let opened = opened::open(layout)?;
+        self.connection.forget_deferred();
+        self.connection.replace(opened.connection);
         *lock(&self.identity) = identity(layout);
+        *lock(&self.file_error) = opened.file_error;
         Ok(true)
+    }
+
+    /// Connects the file if it can be used again.
+    fn leave_memory(&self, layout: &Layout) -> bool {
+        match opened::open_file(layout) {
+            Ok((connection, _)) => {
+                tracing::info!("index file is used again");
+                self.connection.forget_deferred();
+                self.connection.replace(connection);
+                *lock(&self.identity) = identity(layout);
+                *lock(&self.file_error) = None;
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "index file cannot be used yet");
+                *lock(&self.file_error) = Some(error.to_string());
+                false
+            }
+        }
     }
 
     /// Returns the total size of all objects in the index, in bytes.
@@ -127,7 +194,9 @@ impl Index {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub(super) fn cached_bytes(&self) -> Result<u64, DiskError> {
-        Ok(lock(&self.connection)
+        Ok(self
+            .connection
+            .read()
             .query_row("SELECT cached_bytes FROM ledger", [], |row| row.get(0))
             .map(to_u64)?)
     }
@@ -137,8 +206,7 @@ impl Index {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub(super) fn release_dead_processes(&self, live: &[String]) -> Result<(), DiskError> {
-        let mut connection = lock(&self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.write()?;
         let reserved: Vec<String> = transaction
             .prepare("SELECT DISTINCT process FROM reservations")?
             .query_map([], |row| row.get(0))?
@@ -147,8 +215,7 @@ impl Index {
             transaction.execute("DELETE FROM reservations WHERE process = ?1", [dead])?;
         }
         release_queue_leases(&transaction, live)?;
-        transaction.commit()?;
-        Ok(())
+        transaction.commit()
     }
 
     /// Inserts an object and releases the reservation of its body, in one transaction. An object
@@ -156,34 +223,23 @@ impl Index {
     /// class. `reservation` is a process and the number of a body.
     ///
     /// # Errors
-    /// [`DiskError::Index`] if the index fails.
+    /// [`DiskError::Index`] if the index is damaged.
     pub(super) fn insert(
         &self,
         object: IndexedObject,
         class: ObjectClass,
         reservation: Option<(&str, u64)>,
     ) -> Result<(), DiskError> {
-        let mut connection = lock(&self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute(
-            "INSERT INTO objects VALUES (?1, ?2, ?3, ?4, ?5, NULL)
-             ON CONFLICT DO UPDATE SET is_observed = min(is_observed, excluded.is_observed)",
-            params![
-                object.sha256.as_bytes(),
-                to_i64(object.size_bytes),
-                to_i64(object.disk_bytes),
-                object.accessed_at,
-                class == ObjectClass::Observed
-            ],
-        )?;
-        if let Some((process, id)) = reservation {
-            transaction.execute(
-                "DELETE FROM reservations WHERE process = ?1 AND id = ?2",
-                params![process, to_i64(id)],
-            )?;
-        }
-        transaction.commit()?;
-        Ok(())
+        let Some((process, id)) = reservation else {
+            return self.connection.apply(IndexChange::Insert(object, class));
+        };
+        self.connection.unrecorded().remove(&id);
+        self.connection.apply(IndexChange::Publish {
+            object,
+            class,
+            process: process.to_owned(),
+            id,
+        })
     }
 
     /// Inserts objects that were found on the disk. Returns the number of objects that the index
@@ -192,8 +248,7 @@ impl Index {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub(super) fn insert_found(&self, found: &[IndexedObject]) -> Result<u64, DiskError> {
-        let mut connection = lock(&self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.write()?;
         let mut added = 0;
         for object in found {
             let sizes = (to_i64(object.size_bytes), to_i64(object.disk_bytes));
@@ -224,9 +279,8 @@ impl Index {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub(super) fn set_observed_key(&self, sha256: Sha256, key: Key) -> Result<(), DiskError> {
-        let sql = "UPDATE objects SET observed_key = ?2 WHERE sha256 = ?1";
-        lock(&self.connection).execute(sql, params![sha256.as_bytes(), key.as_bytes()])?;
-        Ok(())
+        self.connection
+            .apply(IndexChange::SetObservedKey(sha256, key))
     }
 
     /// Returns the target whose observation named an object last, if the index knows it.
@@ -235,7 +289,9 @@ impl Index {
     /// [`DiskError::Index`] if the index fails.
     pub(super) fn observed_key(&self, sha256: Sha256) -> Result<Option<Key>, DiskError> {
         let sql = "SELECT observed_key FROM objects WHERE sha256 = ?1";
-        let key = lock(&self.connection)
+        let key = self
+            .connection
+            .read()
             .query_row(sql, [sha256.as_bytes()], |row| {
                 row.get::<_, Option<[u8; 32]>>(0)
             })
@@ -248,10 +304,7 @@ impl Index {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn set_class(&self, sha256: Sha256, class: ObjectClass) -> Result<(), DiskError> {
-        let sql = "UPDATE objects SET is_observed = ?2 WHERE sha256 = ?1 AND is_observed <> ?2";
-        let is_observed = class == ObjectClass::Observed;
-        lock(&self.connection).execute(sql, params![sha256.as_bytes(), is_observed])?;
-        Ok(())
+        self.connection.apply(IndexChange::SetClass(sha256, class))
     }
 
     /// Returns the class of an object, or `None` if the index does not have it.
@@ -260,7 +313,9 @@ impl Index {
     /// [`DiskError::Index`] if the index fails.
     pub fn class_of(&self, sha256: Sha256) -> Result<Option<ObjectClass>, DiskError> {
         let sql = "SELECT is_observed FROM objects WHERE sha256 = ?1";
-        let is_observed = lock(&self.connection)
+        let is_observed = self
+            .connection
+            .read()
             .query_row(sql, [sha256.as_bytes()], |row| row.get(0))
             .optional()?;
         Ok(is_observed.map(|is_observed| {
@@ -277,9 +332,7 @@ impl Index {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn remove(&self, sha256: Sha256) -> Result<(), DiskError> {
-        lock(&self.connection)
-            .execute("DELETE FROM objects WHERE sha256 = ?1", [sha256.as_bytes()])?;
-        Ok(())
+        self.connection.apply(IndexChange::Remove(sha256))
     }
 
     /// Releases the reservations and the queue leases of one process.
@@ -287,13 +340,13 @@ impl Index {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub(super) fn release_process(&self, process: &str) -> Result<(), DiskError> {
-        let connection = lock(&self.connection);
-        connection.execute("DELETE FROM reservations WHERE process = ?1", [process])?;
-        connection.execute(
+        let transaction = self.connection.write()?;
+        transaction.execute("DELETE FROM reservations WHERE process = ?1", [process])?;
+        transaction.execute(
             "UPDATE pending SET holder = NULL, not_before = 0 WHERE holder = ?1",
             [process],
         )?;
-        Ok(())
+        transaction.commit()
     }
 
     /// Returns up to `count` objects whose digest is greater than `after`, in the order of digests.
@@ -316,7 +369,7 @@ impl Index {
     /// [`DiskError::Index`] if the index fails.
     pub fn size_of(&self, sha256: Sha256) -> Result<Option<u64>, DiskError> {
         let sql = "SELECT size_bytes FROM objects WHERE sha256 = ?1";
-        let connection = lock(&self.connection);
+        let connection = self.connection.read();
         let size = connection
             .query_row(sql, [sha256.as_bytes()], |row| row.get(0))
             .optional()?;
@@ -345,7 +398,7 @@ impl Index {
 }
 
 /// Makes the uploads that dead processes had dequeued available again.
-fn release_queue_leases(transaction: &Transaction<'_>, live: &[String]) -> Result<(), DiskError> {
+fn release_queue_leases(transaction: &Connection, live: &[String]) -> Result<(), DiskError> {
     let holders: Vec<String> = transaction
         .prepare("SELECT DISTINCT holder FROM pending WHERE holder IS NOT NULL")?
         .query_map([], |row| row.get(0))?

@@ -2,23 +2,23 @@
 //!
 //! This file must not know what is evicted for more space. Its main type is [`SpaceLedger`].
 
-use std::sync::Mutex;
+use rusqlite::{Connection, OptionalExtension as _, params};
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
-
+use super::change::IndexChange;
+use super::connection::IndexConnection;
 use super::database::{to_i64, to_u64};
 use crate::disk::DiskError;
 use crate::disk::metadata_ledger::{FileUse, FileUseChange, MetadataKind};
-use crate::model::{Sha256, lock};
+use crate::model::Sha256;
 
 /// Divisor of `cache.max_size` for the bytes of small files that count in it, one half. With more
 /// of them, objects still have the other half.
 const METADATA_DIVISOR: u64 = 2;
 
 /// Account of the space on the disk. All processes of the folder share it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct SpaceLedger<'a> {
-    connection: &'a Mutex<Connection>,
+    connection: &'a IndexConnection,
 }
 
 /// Outcome of a request for space.
@@ -53,7 +53,7 @@ impl LedgerTotals {
 }
 
 impl<'a> SpaceLedger<'a> {
-    pub(super) fn new(connection: &'a Mutex<Connection>) -> Self {
+    pub(super) fn new(connection: &'a IndexConnection) -> Self {
         Self { connection }
     }
 
@@ -67,7 +67,7 @@ impl<'a> SpaceLedger<'a> {
                     (SELECT coalesce(sum(size_bytes), 0) FROM reservations),
                     (SELECT count(*) FROM reservations)
                    FROM ledger";
-        let totals = lock(self.connection).query_row(sql, [], |row| {
+        let totals = self.connection.read().query_row(sql, [], |row| {
             let files = |first: usize| {
                 Ok::<_, rusqlite::Error>(FileUse {
                     bytes: to_u64(row.get(first)?),
@@ -90,7 +90,9 @@ impl<'a> SpaceLedger<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn observed_bytes(self) -> Result<u64, DiskError> {
-        Ok(lock(self.connection)
+        Ok(self
+            .connection
+            .read()
             .query_row("SELECT observed_bytes FROM ledger", [], |row| row.get(0))
             .map(to_u64)?)
     }
@@ -110,8 +112,9 @@ impl<'a> SpaceLedger<'a> {
                     other_inodes = max(0, other_inodes + ?2)"
             }
         };
-        lock(self.connection).execute(sql, params![change.bytes, change.inodes])?;
-        Ok(())
+        let transaction = self.connection.write()?;
+        transaction.execute(sql, params![change.bytes, change.inodes])?;
+        transaction.commit()
     }
 
     /// Replaces the sums of the small files of one kind, which were counted on the disk.
@@ -124,24 +127,49 @@ impl<'a> SpaceLedger<'a> {
             MetadataKind::Others => "UPDATE ledger SET other_bytes = ?1, other_inodes = ?2",
         };
         let (bytes, inodes) = (to_i64(counted.bytes), to_i64(counted.inodes));
-        lock(self.connection).execute(sql, params![bytes, inodes])?;
-        Ok(())
+        let transaction = self.connection.write()?;
+        transaction.execute(sql, params![bytes, inodes])?;
+        transaction.commit()
     }
 
-    /// Reserves a total of `size_bytes` for the body `id` of a process. This replaces an earlier
-    /// reservation of the same body. Everything together stays within `limit_bytes`.
+    /// Reserves a total of `size_bytes` for the body `id` of this process. This replaces an earlier
+    /// reservation of the same body. Everything together stays within `limit_bytes`. If the index
+    /// cannot be written, the reservation is kept in memory.
     ///
     /// # Errors
-    /// [`DiskError::Index`] if the index fails.
+    /// [`DiskError::Index`] if the index is damaged.
     pub fn reserve(
+        self,
+        body: (&str, u64),
+        size_bytes: u64,
+        limit_bytes: u64,
+    ) -> Result<Reservation, DiskError> {
+        match self.reserve_in_file(body, size_bytes, limit_bytes) {
+            Err(error) if error.is_index_unavailable() => {
+                let missing_bytes = match self.missing_bytes(body, size_bytes, limit_bytes) {
+                    // The free space of the file system still bounds the body.
+                    Err(error) if error.is_index_unavailable() => 0,
+                    missing_bytes => missing_bytes?,
+                };
+                if missing_bytes > 0 {
+                    return Ok(Reservation::Short(missing_bytes));
+                }
+                self.connection.unrecorded().insert(body.1, size_bytes);
+                Ok(Reservation::Granted)
+            }
+            reserved => reserved,
+        }
+    }
+
+    fn reserve_in_file(
         self,
         (process, id): (&str, u64),
         size_bytes: u64,
         limit_bytes: u64,
     ) -> Result<Reservation, DiskError> {
-        let mut connection = lock(self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.write()?;
         let missing_bytes = others_bytes(&transaction, (process, id), limit_bytes)?
+            .saturating_add(self.unrecorded_bytes(id))
             .saturating_add(size_bytes)
             .saturating_sub(limit_bytes);
         if missing_bytes > 0 {
@@ -152,6 +180,7 @@ impl<'a> SpaceLedger<'a> {
             params![process, to_i64(id), to_i64(size_bytes)],
         )?;
         transaction.commit()?;
+        self.connection.unrecorded().remove(&id);
         Ok(Reservation::Granted)
     }
 
@@ -165,37 +194,39 @@ impl<'a> SpaceLedger<'a> {
         size_bytes: u64,
         limit_bytes: u64,
     ) -> Result<u64, DiskError> {
-        let others_bytes = others_bytes(&lock(self.connection), body, limit_bytes)?;
+        let others_bytes = others_bytes(&self.connection.read(), body, limit_bytes)?;
         Ok(others_bytes
+            .saturating_add(self.unrecorded_bytes(body.1))
+            .saturating_add(self.connection.deferred_bytes())
             .saturating_add(size_bytes)
             .saturating_sub(limit_bytes))
+    }
+
+    /// Returns the bytes that are reserved for other bodies and missing in the file.
+    fn unrecorded_bytes(self, id: u64) -> u64 {
+        let unrecorded = self.connection.unrecorded();
+        let others = unrecorded.iter().filter(|(other, _)| **other != id);
+        others.map(|(_, size_bytes)| size_bytes).sum()
     }
 
     /// Releases the reservation of one body.
     ///
     /// # Errors
-    /// [`DiskError::Index`] if the index fails.
+    /// [`DiskError::Index`] if the index is damaged.
     pub fn release(self, process: &str, id: u64) -> Result<(), DiskError> {
-        let sql = "DELETE FROM reservations WHERE process = ?1 AND id = ?2";
-        lock(self.connection).execute(sql, params![process, to_i64(id)])?;
-        Ok(())
+        self.connection.unrecorded().remove(&id);
+        self.connection.apply(IndexChange::Release {
+            process: process.to_owned(),
+            id,
+        })
     }
 
     /// Removes an object that was evicted. Its last access is remembered while it has records.
     ///
     /// # Errors
-    /// [`DiskError::Index`] if the index fails.
+    /// [`DiskError::Index`] if the index is damaged.
     pub fn remove_evicted(self, sha256: Sha256) -> Result<(), DiskError> {
-        let mut connection = lock(self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute(
-            "INSERT OR REPLACE INTO evicted SELECT sha256, accessed_at FROM objects
-             WHERE sha256 = ?1 AND NOT is_observed",
-            [sha256.as_bytes()],
-        )?;
-        transaction.execute("DELETE FROM objects WHERE sha256 = ?1", [sha256.as_bytes()])?;
-        transaction.commit()?;
-        Ok(())
+        self.connection.apply(IndexChange::RemoveEvicted(sha256))
     }
 
     /// Returns the last access of an evicted object, in milliseconds since 1970, if it is known.
@@ -204,7 +235,7 @@ impl<'a> SpaceLedger<'a> {
     /// [`DiskError::Index`] if the index fails.
     pub fn evicted_access(self, sha256: Sha256) -> Result<Option<i64>, DiskError> {
         let sql = "SELECT accessed_at FROM evicted WHERE sha256 = ?1";
-        let connection = lock(self.connection);
+        let connection = self.connection.read();
         let mut statement = connection.prepare_cached(sql)?;
         Ok(statement
             .query_row([sha256.as_bytes()], |row| row.get(0))
@@ -217,8 +248,9 @@ impl<'a> SpaceLedger<'a> {
     /// [`DiskError::Index`] if the index fails.
     pub fn forget_evicted(self, sha256: Sha256) -> Result<(), DiskError> {
         let sql = "DELETE FROM evicted WHERE sha256 = ?1";
-        lock(self.connection).execute(sql, [sha256.as_bytes()])?;
-        Ok(())
+        let transaction = self.connection.write()?;
+        transaction.execute(sql, [sha256.as_bytes()])?;
+        transaction.commit()
     }
 
     /// Forgets the evicted objects that were accessed least recently, down to `count`.
@@ -228,8 +260,9 @@ impl<'a> SpaceLedger<'a> {
     pub fn trim_evicted(self, count: u64) -> Result<(), DiskError> {
         let sql = "DELETE FROM evicted WHERE sha256 IN (SELECT sha256 FROM evicted
                     ORDER BY accessed_at DESC LIMIT -1 OFFSET ?1)";
-        lock(self.connection).execute(sql, [to_i64(count)])?;
-        Ok(())
+        let transaction = self.connection.write()?;
+        transaction.execute(sql, [to_i64(count)])?;
+        transaction.commit()
     }
 }
 

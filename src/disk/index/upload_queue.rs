@@ -3,13 +3,12 @@
 //! If the index is lost, reindexing fills the queue again from the markers in the folder. This file
 //! must not know how the bucket is reached. Its main type is [`UploadQueue`].
 
-use std::sync::Mutex;
+use rusqlite::{OptionalExtension as _, params};
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
-
+use super::connection::IndexConnection;
 use super::database::{now, to_i64};
 use crate::disk::DiskError;
-use crate::model::{Key, Sha256, lock};
+use crate::model::{Key, Sha256};
 
 /// Time for which a process does not dequeue the same upload again, in milliseconds.
 const LEASE_MS: i64 = 6 * 3600 * 1000;
@@ -22,13 +21,13 @@ pub struct PendingUpload {
 }
 
 /// Objects and records that wait for their upload. All processes of the folder share the queue.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct UploadQueue<'a> {
-    connection: &'a Mutex<Connection>,
+    connection: &'a IndexConnection,
 }
 
 impl<'a> UploadQueue<'a> {
-    pub(super) fn new(connection: &'a Mutex<Connection>) -> Self {
+    pub(super) fn new(connection: &'a IndexConnection) -> Self {
         Self { connection }
     }
 
@@ -38,8 +37,7 @@ impl<'a> UploadQueue<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn set_bucket(self, id: &str) -> Result<bool, DiskError> {
-        let mut connection = lock(self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.write()?;
         let known: i64 =
             transaction.query_row("SELECT count(*) FROM bucket WHERE id = ?1", [id], |row| {
                 row.get(0)
@@ -58,7 +56,7 @@ impl<'a> UploadQueue<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn length(self) -> Result<u64, DiskError> {
-        let connection = lock(self.connection);
+        let connection = self.connection.read();
         let count: i64 =
             connection.query_row("SELECT count(*) FROM pending", [], |row| row.get(0))?;
         Ok(count.unsigned_abs())
@@ -69,7 +67,9 @@ impl<'a> UploadQueue<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn bucket(self) -> Result<Option<String>, DiskError> {
-        Ok(lock(self.connection)
+        Ok(self
+            .connection
+            .read()
             .query_row("SELECT id FROM bucket", [], |row| row.get(0))
             .optional()?)
     }
@@ -80,8 +80,9 @@ impl<'a> UploadQueue<'a> {
     /// [`DiskError::Index`] if the index fails.
     pub fn set_no_bucket(self) -> Result<(), DiskError> {
         let sql = "DELETE FROM pending; DELETE FROM in_bucket; DELETE FROM bucket;";
-        lock(self.connection).execute_batch(sql)?;
-        Ok(())
+        let transaction = self.connection.write()?;
+        transaction.execute_batch(sql)?;
+        transaction.commit()
     }
 
     /// Adds uploads to the queue. Returns the number of those that were not in it.
@@ -89,8 +90,7 @@ impl<'a> UploadQueue<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn enqueue(self, pending: &[PendingUpload]) -> Result<u64, DiskError> {
-        let mut connection = lock(self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.write()?;
         let mut added = 0;
         for upload in pending {
             added += transaction.execute(
@@ -108,8 +108,7 @@ impl<'a> UploadQueue<'a> {
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn dequeue(self, process: &str) -> Result<Option<PendingUpload>, DiskError> {
-        let mut connection = lock(self.connection);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.connection.write()?;
         // If this process leased an upload so long ago, it does not work on it any more.
         let sql = "SELECT sha256, key FROM pending
                    WHERE not_before <= ?1 AND (holder IS NULL OR holder = ?2)
@@ -143,11 +142,12 @@ impl<'a> UploadQueue<'a> {
         let sql =
             "UPDATE pending SET holder = NULL, not_before = ?3 WHERE sha256 = ?1 AND key = ?2";
         let at = now().saturating_add(to_i64(wait_ms));
-        lock(self.connection).execute(
+        let transaction = self.connection.write()?;
+        transaction.execute(
             sql,
             params![pending.sha256.as_bytes(), pending.key.as_bytes(), at],
         )?;
-        Ok(())
+        transaction.commit()
     }
 
     /// Removes an upload from the queue.
@@ -156,10 +156,11 @@ impl<'a> UploadQueue<'a> {
     /// [`DiskError::Index`] if the index fails.
     pub fn remove(self, pending: PendingUpload) -> Result<(), DiskError> {
         let sql = "DELETE FROM pending WHERE sha256 = ?1 AND key = ?2";
-        lock(self.connection).execute(
+        let transaction = self.connection.write()?;
+        transaction.execute(
             sql,
             params![pending.sha256.as_bytes(), pending.key.as_bytes()],
         )?;
-        Ok(())
+        transaction.commit()
     }
 }

@@ -19,6 +19,8 @@ pub enum CliError {
     Folder(#[from] OpenError),
     #[error(transparent)]
     Services(#[from] ServicesError),
+    #[error("cannot take on the owner of the cache folder: {0}")]
+    Owner(#[from] std::io::Error),
     #[error("the configuration names no bucket: s3.bucket is empty")]
     NoBucket,
     #[error("{} is neither a folder nor a configuration file", .0.display())]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::config_source::{ConfigSource, open_bucket_of_file};
 use super::error::CliError;
 use super::exit::FailureCode;
+use super::file_rights;
 use super::output::{OutputForm, notice};
 use crate::cache::{Cache, OpenMode};
 use crate::limits::ClientShare;
@@ -45,6 +46,10 @@ impl Migrate {
         if is_same(&self.from, &self.to) {
             let text = "source and destination are the same";
             return form.fail(&text, FailureCode::Usage);
+        }
+        file_rights::set_umask();
+        if let Err(error) = file_rights::take_on_common_owner(&[&self.from, &self.to]) {
+            return form.fail(&CliError::Owner(error), FailureCode::Failed);
         }
         let endpoints =
             endpoint(&self.from, source).and_then(|from| Ok((from, endpoint(&self.to, source)?)));

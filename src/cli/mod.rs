@@ -9,6 +9,7 @@ mod doctor;
 mod error;
 mod exit;
 mod explain;
+mod file_rights;
 mod gateway_args;
 mod gateway_url;
 mod gc;
@@ -153,6 +154,7 @@ fn serve(source: ConfigSource, form: OutputForm) -> ExitCode {
         Ok(config) => config,
         Err(error) => return form.fail(&error, FailureCode::Usage),
     };
+    file_rights::set_umask();
     let log = match app::start_log(&config.log) {
         Ok(log) => log,
         Err(error) => return form.fail(&error, FailureCode::Failed),

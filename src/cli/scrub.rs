@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use super::config_source::ConfigSource;
 use super::error::CliError;
 use super::exit::FailureCode;
+use super::file_rights;
 use super::output::OutputForm;
 use crate::cache::OpenMode;
 use crate::config::Config;
@@ -181,6 +182,8 @@ fn open(config: &Config) -> Result<RepairSources, CliError> {
     if !config.cache.dir.is_dir() {
         return Err(CliError::NoFolder(config.cache.dir.clone()));
     }
+    file_rights::set_umask();
+    file_rights::take_on_owner(&config.cache.dir)?;
     let limits = FetchLimits {
         concurrency: config.fetch.concurrency,
         in_flight: MAX_IN_FLIGHT,

@@ -18,8 +18,9 @@ use super::{
 };
 use crate::model::{Acceptance, Record, Sha256, Standing};
 
-/// Mode of an object. Objects are never written again.
-const OBJECT_MODE: u32 = 0o444;
+/// Mode of an object. Objects are never written again, and nginx reads them as a member of the
+/// group.
+const OBJECT_MODE: u32 = 0o440;
 
 /// Bound on the records of a target while an operator has not accepted the newest. Some targets
 /// return other bytes each time.

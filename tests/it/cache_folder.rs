@@ -56,7 +56,7 @@ fn object_file_is_named_by_its_digest() {
         .expect("the object exists")
         .permissions()
         .mode();
-    assert_eq!(mode & 0o7777, 0o444, "an object is read-only");
+    assert_eq!(mode & 0o7777, 0o440, "an object is read-only");
     assert!(
         gateway.cache().join("index.sqlite").is_file(),
         "the index is in the cache folder"

@@ -51,6 +51,7 @@ mod exchange_limits;
 mod expected_digests;
 mod explain;
 mod fair_shares;
+mod file_rights;
 mod first_bytes;
 mod ftp;
 mod ftp_faults;

@@ -39,6 +39,7 @@ pub struct Builder {
     /// Option of the shell's `ulimit` for the open file limit, and the limit.
     descriptors: Option<(&'static str, u32)>,
     has_system_files: bool,
+    umask: Option<&'static str>,
 }
 
 impl Builder {
@@ -56,6 +57,7 @@ impl Builder {
             has_file: true,
             descriptors: None,
             has_system_files: false,
+            umask: None,
         }
         .text("gateway.listen", "127.0.0.1:0")
         .text("gateway.name", NAME)
@@ -186,6 +188,14 @@ impl Builder {
         }
     }
 
+    /// Starts the gateway with this umask.
+    pub fn umask(self, umask: &'static str) -> Self {
+        Self {
+            umask: Some(umask),
+            ..self
+        }
+    }
+
     /// Starts the gateway with these `/etc/hosts` and `/etc/resolv.conf`.
     pub fn system_files(self, hosts: &str, resolv_conf: &str) -> Self {
         self.write_system_files(hosts, resolv_conf);
@@ -219,7 +229,15 @@ impl Builder {
                 unshare.args(["--mount", "sh", "-c", &mounts, BINARY]);
                 unshare
             }
-            None => Command::new(BINARY),
+            None => match self.umask {
+                Some(umask) => {
+                    let mut shell = Command::new("sh");
+                    let script = format!("umask {umask} && exec \"$0\" \"$@\"");
+                    shell.args(["-c", &script, BINARY]);
+                    shell
+                }
+                None => Command::new(BINARY),
+            },
             Some((which, limit)) => {
                 let mut shell = Command::new("sh");
                 shell.args([

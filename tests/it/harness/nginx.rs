@@ -47,10 +47,10 @@ impl NginxBuilder {
         self
     }
 
-    /// Runs the workers without root's permission to read every file.
+    /// Runs the workers without root's permission to read every file, in the group of the files.
     pub fn without_root(self) -> Self {
         Self {
-            user: "www-data",
+            user: "www-data root",
             ..self
         }
     }

@@ -1,0 +1,121 @@
+//! Modes and owners of the files in the cache folder.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+
+use crate::harness::{Disk, Gateway, Origin, Reply, archive, is_root, millpond};
+
+const PATH: &str = "/pub/x-1.0.tar.gz";
+
+/// User of the service in the tests that root runs.
+const OTHER_USER: u32 = 10_001;
+
+/// Calls `visit` with every file and folder at and below a path.
+fn walk(path: &Path, visit: &mut impl FnMut(&Path, &fs::Metadata)) {
+    let metadata = fs::symlink_metadata(path).expect("the file exists");
+    visit(path, &metadata);
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).expect("the folder can be read") {
+            walk(&entry.expect("the folder can be read").path(), visit);
+        }
+    }
+}
+
+#[test]
+fn modes_do_not_depend_on_umask() {
+    for umask in ["000", "077"] {
+        let origin = Origin::start();
+        let body = archive(1, 9_000);
+        origin.serve(PATH, Reply::file(&body));
+        let builder = Gateway::builder().origin(&origin).relay();
+        let gateway = builder.umask(umask).start();
+        gateway.assert_serves(&origin.url(PATH), &body);
+        gateway.await_stored(&origin.url(PATH));
+        let objects = gateway.cache().join("objects");
+        walk(gateway.cache(), &mut |path, metadata| {
+            let expected = match metadata.is_dir() {
+                true => 0o750,
+                false if path.starts_with(&objects) => 0o440,
+                false => 0o640,
+            };
+            let mode = metadata.permissions().mode() & 0o7777;
+            assert_eq!(
+                mode,
+                expected,
+                "{}: {mode:o}, umask {umask}",
+                path.display()
+            );
+        });
+    }
+}
+
+#[test]
+fn command_of_root_takes_on_owner() {
+    if !is_root() {
+        eprintln!("SKIPPED: only root can give a folder to another user");
+        return;
+    }
+    let origin = Origin::start();
+    let body = archive(2, 9_000);
+    origin.serve(PATH, Reply::file(&body));
+    let mut gateway = Gateway::relaying(&origin);
+    gateway.assert_serves(&origin.url(PATH), &body);
+    gateway.await_stored(&origin.url(PATH));
+    gateway.stop();
+    // The scrub moves this object to quarantine.
+    let object = gateway.object_path(&body);
+    fs::remove_file(&object).expect("the object exists");
+    fs::write(&object, vec![0; 9_000]).expect("an object can be written");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let cache = folder.path().join("cache");
+    // Other users cannot pass the folders above the gateway's own.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))
+        .expect("the owner can change the mode");
+    fs::rename(gateway.cache(), &cache).expect("a folder can be moved");
+    walk(&cache, &mut |path, _| {
+        std::os::unix::fs::lchown(path, Some(OTHER_USER), Some(OTHER_USER))
+            .expect("root can change the owner");
+    });
+    let setting = format!("cache.dir={}", cache.display());
+    let run = millpond(folder.path(), &["scrub", "--set", &setting]);
+    assert!(
+        matches!(run.code, Some(0 | 4)),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+    assert!(
+        cache.join("quarantine").is_dir(),
+        "the scrub has moved the object"
+    );
+    walk(&cache, &mut |path, metadata| {
+        let owner = (metadata.uid(), metadata.gid());
+        assert_eq!(owner, (OTHER_USER, OTHER_USER), "{}", path.display());
+    });
+    chown(&cache, Some(0), Some(0)).expect("root can change the owner");
+}
+
+#[test]
+fn full_disk_of_command_is_named() {
+    let disk = Disk::mount();
+    let cache = disk.folder();
+    fs::create_dir(&cache).expect("the folder can be made");
+    disk.set_capacity(0);
+    disk.set_inodes(0);
+    let setting = format!("cache.dir={}", cache.display());
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let run = millpond(folder.path(), &["scrub", "--set", &setting]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    for part in [
+        "cache.dir",
+        "the disk is full",
+        "make space and inodes free",
+    ] {
+        assert!(
+            run.stderr.contains(part),
+            "{part:?} is missing in {}",
+            run.stderr
+        );
+    }
+}

@@ -69,6 +69,7 @@ impl Config {
         let secret = self
             .webhook_secret
             .or_from_file("notify.webhook_secret", &self.webhook_secret_file)?;
+        check_not_blank("webhook_url", &url)?;
         let format = self.message_format()?;
         match (url.is_empty(), &format) {
             (false, _) => WebhookTarget::new(&url, secret, format).map(Some),
@@ -95,6 +96,7 @@ impl Config {
         let url = self
             .smtp_url
             .or_from_file("notify.smtp_url", &self.smtp_url_file)?;
+        check_not_blank("smtp_url", &url)?;
         let given = [
             ("smtp_url", !url.is_empty()),
             ("mail_from", !self.mail_from.is_empty()),
@@ -123,6 +125,14 @@ impl Config {
         let server = mail_server(&url).map_err(|reason| invalid("smtp_url", &reason))?;
         Ok(Some((server, Envelope { from, to })))
     }
+}
+
+/// Rejects a URL of spaces. An empty one switches the channel off.
+fn check_not_blank(key: &str, url: &Secret) -> Result<(), ConfigError> {
+    if !url.is_empty() && url.expose().trim().is_empty() {
+        return Err(invalid(key, &"must not be blank"));
+    }
+    Ok(())
 }
 
 fn invalid(key: &str, reason: &dyn Display) -> ConfigError {

@@ -65,7 +65,11 @@ impl CompiledParent {
             is_web && owner.is_none_or(|owner| owner == target.scheme())
         });
         let target = target.ok_or_else(|| {
-            let reason = "must be like \"https://sources.example.org\"";
+            let reason = if url.trim().is_empty() {
+                "must not be blank, but like \"https://sources.example.org\""
+            } else {
+                "must be like \"https://sources.example.org\""
+            };
             ConfigError::new("parents.url", reason)
         })?;
         let credentials = OriginCredentials::new(

@@ -139,6 +139,26 @@ fn unwritable_folder_is_named() {
 }
 
 #[test]
+fn blank_url_is_one_error() {
+    for (text, key) in [
+        ("[[parents]]\nurl = \"\"\n", "parents.url"),
+        ("[[parents]]\nurl = \"  \"\n", "parents.url"),
+        (
+            "[[rules]]\nhost = \"x.org\"\nmirrors = [\"\"]\n",
+            "rules.mirrors",
+        ),
+        (
+            "[[rules]]\nhost = \"x.org\"\nmirrors = [\" \"]\n",
+            "rules.mirrors",
+        ),
+        ("[notify]\nwebhook_url = \" \"\n", "notify.webhook_url"),
+        ("[notify]\nsmtp_url = \" \"\n", "notify.smtp_url"),
+    ] {
+        assert_names(&refused(text), &[key, "blank"]);
+    }
+}
+
+#[test]
 fn address_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = taken

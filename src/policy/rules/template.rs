@@ -17,6 +17,8 @@ pub enum TemplateError {
     Variable(String),
     #[error("\"{0}\" must name the host before {PATH}")]
     Host(String),
+    #[error("a URL of a rule must not be blank")]
+    Blank,
     /// Omits the template, because it contains a password.
     #[error("a URL of a rule must not contain a password")]
     Password,
@@ -40,6 +42,9 @@ impl Template {
     /// [`TemplateError`] if some target would expand to an invalid URL, or to another host.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let owned = || text.to_owned();
+        if text.trim().is_empty() {
+            return Err(TemplateError::Blank);
+        }
         if text.matches(PATH).count() != 1 {
             return Err(TemplateError::Path(owned()));
         }

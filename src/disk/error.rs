@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::index::{is_busy, is_refused};
+use super::index_error::{is_busy, is_refused};
 use crate::model::{ConfigError, disk_fault};
 
 /// Error of an operation on the cache folder. The texts contain paths, so they are for logs and
@@ -85,7 +85,11 @@ impl From<OpenError> for DiskError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder cannot be created, read or written.
-    #[error("cache.dir: the folder {} cannot be used: {}", path.display(), disk_fault::with_advice(why))]
+    #[error(
+        "cache.dir: the folder {} cannot be used: {}",
+        path.display(),
+        disk_fault::with_advice(why)
+    )]
     Folder { path: PathBuf, why: io::Error },
     /// A newer Millpond wrote the folder.
     #[error(

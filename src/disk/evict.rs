@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
+use super::eviction_turn::EvictionTurn;
 use super::folder_lock::{self, LOCK_TIMEOUT};
 use super::index::{ObjectClass, Reservation};
 use super::metadata_ledger::BLOCK_BYTES;
@@ -33,7 +34,7 @@ const SLOT_BYTES: u64 = 1 << 20;
 /// Inodes for the same files.
 const SLOT_INODES: u64 = 16;
 
-/// Time for which the lock of the folder is not awaited after a wait was in vain.
+/// Time for which the lock of the folder is not awaited after a wait that did not get it.
 const HUNG_LOCK_PAUSE: Duration = Duration::from_secs(30);
 
 /// Outcome of evicting one object.
@@ -53,13 +54,6 @@ struct EvictionLock<'a> {
     _in_process: MutexGuard<'a, EvictionTurn>,
     /// `None` if a hanging process holds the lock.
     _in_folder: Option<fs::File>,
-}
-
-/// What the last eviction of this process found about the lock of the folder.
-#[derive(Debug, Default)]
-pub struct EvictionTurn {
-    /// Time until which the lock is not awaited, because another process seems to hang.
-    skips_lock_until: Option<Instant>,
 }
 
 impl<'a> EvictionLock<'a> {
@@ -177,7 +171,7 @@ pub fn make_inodes(disk: &DiskStore, class: ObjectClass, objects: u64) -> Result
 ///
 /// # Errors
 /// [`DiskError`] if the index or the disk fails.
-pub fn make_room_for_slot(disk: &DiskStore) -> Result<(), DiskError> {
+pub fn free_space_for_slot(disk: &DiskStore) -> Result<(), DiskError> {
     if disk.mode == OpenMode::Maintenance {
         return Ok(());
     }

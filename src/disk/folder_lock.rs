@@ -5,6 +5,7 @@
 
 use std::fs::TryLockError;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 
 /// Bound on the wait for a lock. An operation under a lock writes and syncs a few small files.
-pub const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// It is longer than the end of a body waits for its record, so that a slow disk stores the body.
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Delay before the second attempt. Each delay is twice the previous one.
 const MIN_POLL_DELAY: Duration = Duration::from_millis(1);
@@ -38,9 +40,8 @@ pub fn acquire(path: &Path, timeout: Duration) -> io::Result<fs::File> {
         None => Err(io::Error::new(
             io::ErrorKind::ResourceBusy,
             format!(
-                "another process has held the lock {} for {} s",
+                "another process has held the lock {} for {timeout:?}",
                 path.display(),
-                timeout.as_secs()
             ),
         )),
     }
@@ -85,5 +86,18 @@ pub fn open(path: &Path) -> io::Result<fs::File> {
             options.open(path)
         }
         opened => opened,
+    }
+}
+
+/// Returns whether the path still names this file.
+///
+/// # Errors
+/// The error of the disk.
+pub fn has_name(file: &std::fs::File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }

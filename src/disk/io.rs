@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::repair::repair_and_probe;
 use super::{DiskError, DiskHealth, DiskStore};
 use crate::model::{Event, EventSink};
 
@@ -215,7 +216,7 @@ impl DiskIo {
         let store = Arc::clone(&self.0.store);
         let mut probe = unanswered_probe
             .take()
-            .unwrap_or_else(|| self.0.threads.spawn(move || store.probe()));
+            .unwrap_or_else(|| self.0.threads.spawn(move || repair_and_probe(&store)));
         let health = match timeout(self.0.timeout, &mut probe).await {
             Ok(Ok(Ok(()))) => DiskHealth::Healthy,
             Ok(Ok(Err(DiskError::NoSpace))) => DiskHealth::Full,

@@ -5,7 +5,7 @@
 //! main function is [`establish`].
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
@@ -60,6 +60,25 @@ pub fn establish(layout: &Layout) -> Result<(), OpenError> {
     }
 }
 
+/// Writes the version again if its file was removed from a folder that this process uses.
+///
+/// # Errors
+/// [`OpenError::Folder`] if the disk fails.
+pub fn restore(layout: &Layout) -> Result<(), OpenError> {
+    let unusable = |why| OpenError::Folder {
+        path: layout.root().to_owned(),
+        why,
+    };
+    match read(layout).map_err(unusable)? {
+        None => write_version(layout, &draft(layout)).map_err(unusable),
+        Some(_) => Ok(()),
+    }
+}
+
+fn draft(layout: &Layout) -> PathBuf {
+    layout.staging().join(".layout")
+}
+
 /// Returns the version of the folder, or `None` if there is no version file. Version 0 stands for
 /// content that is no number or too long.
 fn read(layout: &Layout) -> io::Result<Option<u32>> {
@@ -95,7 +114,7 @@ fn migrate(layout: &Layout) -> io::Result<()> {
         durable_dirs::sync(&layout.missing())?;
     }
     durable_dirs::remove_if_exists(&layout.staging().join(SLOTS_LOCK_NAME_V1))?;
-    write_version(layout, &layout.staging().join(".layout"))
+    write_version(layout, &draft(layout))
 }
 
 /// Writes the version to a draft, and renames the draft.

@@ -7,8 +7,8 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -100,7 +100,7 @@ fn try_acquire(layout: &Layout, key: Key) -> io::Result<Result<LeaseFile, File>>
         if !is_locked(file.try_lock())? {
             break;
         }
-        if has_name(&file, &path)? {
+        if folder_lock::has_name(&file, &path)? {
             // A record in the file was written by a process that died.
             file.set_len(0)?;
             return Ok(Ok(LeaseFile {
@@ -223,7 +223,7 @@ impl Drop for Lease {
 impl LeaseFile {
     /// Removes the file, unless its name belongs to another file by now. Releases the lock.
     fn remove(self) -> io::Result<()> {
-        if has_name(&self.file, &self.path)? {
+        if folder_lock::has_name(&self.file, &self.path)? {
             fs::remove_file(&self.path)
         } else {
             Ok(())
@@ -259,16 +259,6 @@ fn is_locked(attempt: Result<(), TryLockError>) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-/// Returns whether the path still names this file.
-pub(super) fn has_name(file: &File, path: &Path) -> io::Result<bool> {
-    let open = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -13,7 +13,6 @@ use fs_err as fs;
 
 use super::index::Index;
 use super::layout::Layout;
-use super::lease::has_name;
 use super::{DiskError, durable_dirs, folder_lock};
 use crate::model::lock;
 
@@ -63,19 +62,25 @@ impl ProcessSlot {
     /// # Errors
     /// The system's error if the slot cannot be created.
     pub fn ensure(&self, layout: &Layout) -> io::Result<bool> {
-        let mut lock_file = lock(&self.lock_file);
-        let path = self.folder.join(LOCK_NAME);
-        if let Some(held) = &*lock_file
-            && has_name(held.file(), &path)?
-        {
+        if self.is_in_place() {
             return Ok(false);
         }
+        let mut lock_file = lock(&self.lock_file);
+        let path = self.folder.join(LOCK_NAME);
         let _slots_lock = lock_slots(layout)?;
         fs::create_dir_all(&self.folder)?;
         let created = fs::File::create(path)?;
         created.file().try_lock()?;
         *lock_file = Some(created);
         Ok(true)
+    }
+
+    /// Returns whether the slot exists and was not removed.
+    pub fn is_in_place(&self) -> bool {
+        let path = self.folder.join(LOCK_NAME);
+        lock(&self.lock_file)
+            .as_ref()
+            .is_some_and(|held| folder_lock::has_name(held.file(), &path).unwrap_or(false))
     }
 
     /// Returns whether the slot could be created.

@@ -28,14 +28,22 @@ impl DiskStore {
     /// # Errors
     /// [`DiskError`] if the index or the disk fails. The next call then tries again.
     pub fn reindex_if_needed(&self) -> Result<Option<u64>, DiskError> {
+        // A reindexing that runs already finds the same reasons.
+        let Ok(_turn) = self.reindexing.try_lock() else {
+            return Ok(None);
+        };
         let replaced = self.index.replace_if_lost(&self.layout)?;
+        if replaced {
+            self.knows_bucket.store(false, Ordering::Release);
+            self.request_reindex();
+        }
         let has_lost_changes = self.write_deferred()?;
         // On a disk that cannot be written, the index is filled all the same.
         let found_dead = ProcessSlot::reclaim(&self.layout, &self.index).unwrap_or_else(|error| {
             tracing::warn!(%error, "slots of dead processes were not removed, will retry");
             false
         });
-        if replaced || found_dead || has_lost_changes {
+        if found_dead || has_lost_changes {
             // Set before the work. If the work failed, a later call would not find this reason
             // again.
             self.request_reindex();

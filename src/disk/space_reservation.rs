@@ -9,7 +9,8 @@ use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
 
 use super::caller::CallerObserver;
-use super::index::{ObjectClass, Reservation, is_damage};
+use super::index::{ObjectClass, Reservation};
+use super::index_error::is_damage;
 use super::metadata_ledger::BLOCK_BYTES;
 use super::{DiskError, DiskStore, evict};
 

@@ -15,12 +15,12 @@ use super::absent_logs::AbsentLogs;
 use super::config::DiskConfig;
 use super::durable_dirs::DurableDirs;
 use super::error::{DiskError, OpenError};
-use super::evict::EvictionTurn;
+use super::eviction_turn::EvictionTurn;
+use super::folder_parts::create_missing;
 use super::index::Index;
 use super::layout::Layout;
 use super::metadata_ledger::MetadataLedger;
 use super::process_slot::ProcessSlot;
-use super::repair;
 use super::replica_markers::ReplicaMarkers;
 use crate::model::{EventSink, Sha256, lock};
 
@@ -56,7 +56,7 @@ pub struct DiskStore {
     /// Changes of the small files that the index does not have yet.
     pub(super) metadata: MetadataLedger,
     pub(super) events: EventSink,
-    /// Notified when the cached bytes exceed the high watermark, or when the index needs work.
+    /// Notified when the cached bytes exceed the high watermark, or when the index was lost.
     pub(super) low_space: Notify,
     /// Locked while this process replaces a log of records. True once the process ends, so that it
     /// leaves no draft.
@@ -67,6 +67,10 @@ pub struct DiskStore {
     pub(super) evicting: Mutex<EvictionTurn>,
     /// Whether the index may differ from the files.
     pub(super) needs_reindex: AtomicBool,
+    /// Locked while this process compares the index with the files.
+    pub(super) reindexing: Mutex<()>,
+    /// Notified when the index must be opened again, or has changes to write.
+    pub(super) attention: Notify,
     /// Whether the index belongs to `replica`.
     pub(super) knows_bucket: AtomicBool,
     /// Identity of the bucket that holds copies.
@@ -90,7 +94,7 @@ impl DiskStore {
     ) -> Result<Self, OpenError> {
         let layout = Layout::new(&config.dir);
         let mut slot = ProcessSlot::new(&layout);
-        match repair::create_missing(&layout, &slot) {
+        match create_missing(&layout, &slot) {
             Err(error) if mode == OpenMode::Serve && error.is_passing() => {
                 tracing::error!(%error, "starting without a cache folder that can be written");
             }
@@ -116,6 +120,8 @@ impl DiskStore {
             evicting: Mutex::default(),
             needs_reindex: AtomicBool::new(needs_reindex),
             knows_bucket: AtomicBool::new(false),
+            reindexing: Mutex::default(),
+            attention: Notify::new(),
             replica: replica.map(str::to_owned),
             mode,
             config,
@@ -174,6 +180,11 @@ impl DiskStore {
         self.low_space.notified().await;
     }
 
+    /// Returns once the index must be opened again, or has changes to write.
+    pub async fn wait_for_attention(&self) {
+        self.attention.notified().await;
+    }
+
     /// Returns the markers that allow the loss of a file, or `None` if there is no replica. A
     /// process without a bucket may share the folder with processes that have one, so the index is
     /// asked too.
@@ -221,18 +232,6 @@ impl DiskStore {
         let metadata = fs::metadata(&path)?;
         fs::remove_file(&path)?;
         Ok((metadata.ctime(), metadata.ctime_nsec()))
-    }
-
-    /// Creates what is missing in the folder, then writes a few bytes and syncs them.
-    ///
-    /// # Errors
-    /// [`DiskError`] if the disk fails.
-    pub fn probe(&self) -> Result<(), DiskError> {
-        let probed = repair::repair_and_probe(self);
-        if self.needs_reindex.load(Ordering::Acquire) || self.index.needs_attention(&self.layout) {
-            self.low_space.notify_one();
-        }
-        probed
     }
 
     /// Releases the slot at the end of the process, and removes its staged bodies.

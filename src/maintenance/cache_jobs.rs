@@ -31,20 +31,12 @@ pub fn start(runner: &TaskRunner, cache: &Cache, interval: Duration) {
         run: move || flush_access_times(flushed.clone()),
     });
     runner.spawn(evict_on_low_space(cache.clone()));
+    runner.spawn(reindex_on_attention(cache.clone()));
 }
 
 async fn reindex_and_evict(cache: Cache) -> Result<(), CacheError> {
     let disk = cache.disk();
-    match disk
-        .run(IoClass::Maintenance, DiskStore::reindex_if_needed)
-        .await
-    {
-        Ok(Some(repaired)) => tracing::info!(repaired, "reconciled index with disk"),
-        Ok(None) => {}
-        Err(error) => {
-            tracing::warn!(%error, "index could not be reconciled with the disk, will retry");
-        }
-    }
+    reindex(&cache).await;
     let evicted = disk.run(IoClass::Maintenance, evict::evict_to_low_watermark);
     evicted.await?;
     let compacted = disk.run(IoClass::Maintenance, compaction::compact_if_due);
@@ -53,6 +45,31 @@ async fn reindex_and_evict(cache: Cache) -> Result<(), CacheError> {
         targets => tracing::info!(targets, "compacted records"),
     }
     cache.observations().remove_evicted().await
+}
+
+async fn reindex(cache: &Cache) {
+    let reindexed = cache
+        .disk()
+        .run(IoClass::Maintenance, DiskStore::reindex_if_needed);
+    match reindexed.await {
+        Ok(Some(repaired)) => tracing::info!(repaired, "reconciled index with disk"),
+        Ok(None) => {}
+        // The lock of the index is reported where it is waited for.
+        Err(error) if error.is_index_unavailable() => {
+            tracing::debug!(%error, "index could not be written, will retry");
+        }
+        Err(error) => {
+            tracing::warn!(%error, "index could not be reconciled with the disk, will retry");
+        }
+    }
+}
+
+/// Opens the index again, or writes what it lacks.
+async fn reindex_on_attention(cache: Cache) {
+    loop {
+        cache.disk().store().wait_for_attention().await;
+        reindex(&cache).await;
+    }
 }
 
 async fn evict_on_low_space(cache: Cache) {

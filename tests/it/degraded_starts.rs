@@ -109,7 +109,7 @@ fn start_on_read_only_disk_serves_hits() {
 }
 
 #[test]
-fn start_on_full_disk_makes_room() {
+fn start_on_full_disk_evicts_for_slot() {
     let disk = Disk::mount();
     let mut stage =
         Stage::start(|builder| builder.cache_in(disk.folder()).text("cache.min_free", "0B"));
@@ -135,7 +135,7 @@ fn start_on_full_disk_makes_room() {
 }
 
 #[test]
-fn start_without_free_inode_makes_room() {
+fn start_without_inodes_evicts_for_slot() {
     let disk = Disk::mount();
     let mut stage = Stage::start(|builder| builder.cache_in(disk.folder()));
     for number in 3..40 {
@@ -283,11 +283,18 @@ fn start_passes_over_held_slots_lock() {
 
 #[test]
 fn removed_parts_of_folder_are_created_again() {
-    for part in ["", "staging", "objects", "records", "index.sqlite"] {
+    for part in [
+        "",
+        "staging",
+        "objects",
+        "records",
+        "layout",
+        "index.sqlite",
+    ] {
         let stage = Stage::start(|builder| builder.text("cache.positive_ttl", "100ms"));
         let path = stage.gateway.cache().join(part);
-        if part == "index.sqlite" {
-            fs::remove_file(path).expect("the index exists");
+        if path.is_file() {
+            fs::remove_file(path).expect("the file exists");
         } else {
             fs::remove_dir_all(path).expect("the folder exists");
         }

@@ -34,10 +34,12 @@ fn modes_do_not_depend_on_umask() {
         gateway.await_stored(&origin.url(PATH));
         let objects = gateway.cache().join("objects");
         walk(gateway.cache(), &mut |path, metadata| {
-            let expected = match metadata.is_dir() {
-                true => 0o750,
-                false if path.starts_with(&objects) => 0o440,
-                false => 0o640,
+            let expected = if metadata.is_dir() {
+                0o750
+            } else if path.starts_with(&objects) {
+                0o440
+            } else {
+                0o640
             };
             let mode = metadata.permissions().mode() & 0o7777;
             assert_eq!(

@@ -87,7 +87,7 @@ fn eviction_passes_over_held_lock() {
 }
 
 #[test]
-fn stopped_holder_of_lease_is_passed_over() {
+fn peer_continues_fetch_of_stopped_process() {
     let origin = Origin::start();
     let body = archive(3, 300_000);
     let gate = Gate::new();
@@ -120,7 +120,7 @@ fn stopped_holder_of_lease_is_passed_over() {
 }
 
 #[test]
-fn holder_stopped_before_head_is_passed_over() {
+fn peer_replaces_process_stopped_before_head() {
     let origin = Origin::start();
     let body = archive(4, 100_000);
     let gate = Gate::new();
@@ -137,7 +137,10 @@ fn holder_stopped_before_head_is_passed_over() {
     first.signal("STOP");
     let began = Instant::now();
     second.assert_serves(&url, &body);
-    assert!(began.elapsed() < LONGEST_WAIT, "the holder is passed over");
+    assert!(
+        began.elapsed() < LONGEST_WAIT,
+        "the fetch goes on without the holder"
+    );
     second.await_stored(&url);
     first.signal("CONT");
     gate.open();
@@ -148,7 +151,7 @@ fn holder_stopped_before_head_is_passed_over() {
 fn removed_folders_are_created_again() {
     let origin = Origin::start();
     let gateway = with(&origin).start();
-    for (number, folder) in ["locks", "leases"].into_iter().enumerate() {
+    for (number, folder) in ["locks", "leases", "staging"].into_iter().enumerate() {
         let (path, body) = (
             format!("/{folder}-1.0.tar.gz"),
             archive(number as u64, 9_000),

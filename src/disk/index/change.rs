@@ -3,7 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::database::to_i64;
-use super::{IndexedObject, ObjectClass};
+use super::object::{IndexedObject, ObjectClass};
 use crate::model::{Key, Sha256};
 
 /// Change that nothing waits for. If the index cannot be written, it is applied later.

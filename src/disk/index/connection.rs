@@ -1,6 +1,6 @@
 //! The connection to the index, and what is known about the lock of its file.
 //!
-//! Reads never wait for other processes. A write waits for `BUSY_TIMEOUT` at most. If another
+//! Reads never wait for other processes. A write waits 250 ms at most. If another
 //! process holds the lock longer, the writes of the next `BUSY_PAUSE` fail at once, and changes
 //! wait in a bounded queue. This file must not know the tables. Its main type is
 //! [`IndexConnection`].
@@ -14,15 +14,11 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::change::IndexChange;
-use super::database::is_busy;
 use crate::disk::DiskError;
+use crate::disk::index_error::is_busy;
 use crate::model::lock;
 
-/// Bound on the time that a write waits for the transaction of another process. Transactions take
-/// milliseconds.
-pub const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
-
-/// Time for which the lock is not tried after a write waited in vain.
+/// Time for which the lock is not tried after a write did not get it.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Bound on the changes that wait until the index can be written. Beyond it the index is compared
@@ -81,7 +77,7 @@ impl IndexConnection {
     pub fn write(&self) -> Result<WriteTransaction<'_>, DiskError> {
         self.check_pause()?;
         let connection = lock(&self.connection);
-        // Another thread may have waited in vain while this one waited for the connection.
+        // Another thread may have found the lock held while this one waited for the connection.
         self.check_pause()?;
         match connection.execute_batch("BEGIN IMMEDIATE") {
             Ok(()) => self.note_free(),

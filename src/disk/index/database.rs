@@ -3,19 +3,21 @@
 //! This file must not know the meaning of the tables. Its main function is [`connect`].
 
 use std::os::unix::fs::MetadataExt as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fs_err as fs;
-use rusqlite::{Connection, ErrorCode, ToSql, TransactionBehavior, ffi, params};
+use rusqlite::{Connection, TransactionBehavior};
 
-use super::connection::{BUSY_TIMEOUT, IndexConnection};
-
+use crate::disk::index_error::{damage, read_only};
 use crate::disk::layout::Layout;
 use crate::disk::{DiskError, durable_dirs};
-use crate::model::Sha256;
 
 /// Version of the schema. Tables of another version are dropped and created again.
 const VERSION: i64 = 5;
+
+/// Bound on the time that a write waits for the transaction of another process. Transactions take
+/// milliseconds.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Bound on the size of an index in memory, in bytes. It holds about a million objects.
 const MAX_MEMORY_BYTES: i64 = 256 << 20;
@@ -91,10 +93,14 @@ const SCHEMA: &str = "
 /// true with the connection if it created them. The lock of the file is taken only for that.
 ///
 /// # Errors
-/// SQLite's error. The file is damaged if [`is_damage`] says so.
+/// SQLite's error. The file is damaged if `index_error::is_damage` says so.
 pub fn connect(layout: &Layout) -> Result<(Connection, bool), rusqlite::Error> {
     let mut connection = Connection::open(layout.index())?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // SQLite opens a file that cannot be written for reading only, and never again for writing.
+    if connection.is_readonly("main")? {
+        return Err(read_only());
+    }
     // In WAL mode a power cut may lose the last transactions but never the file. After a crash the
     // index is compared with the files.
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -162,51 +168,6 @@ fn statements(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
     rows.collect()
 }
 
-fn damage(reason: &str) -> rusqlite::Error {
-    let code = ffi::Error::new(ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(code, Some(reason.to_owned()))
-}
-
-/// Returns whether an error means that the file of the index is damaged. All statements are valid
-/// for intact tables.
-pub fn is_damage(error: &rusqlite::Error) -> bool {
-    let is_wrong_table = match error {
-        rusqlite::Error::SqliteFailure(code, _) => code.extended_code == ffi::SQLITE_ERROR,
-        rusqlite::Error::SqlInputError { error: code, .. } => {
-            code.extended_code == ffi::SQLITE_ERROR
-        }
-        rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::InvalidColumnType(..) => true,
-        _ => false,
-    };
-    is_wrong_table
-        || matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-        )
-}
-
-/// Returns whether another process holds the lock of the file.
-pub fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    )
-}
-
-/// Returns whether the file system refuses to read or write the file, which may be intact.
-pub fn is_refused(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DiskFull
-                | ErrorCode::ReadOnly
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::CannotOpen
-                | ErrorCode::PermissionDenied
-        )
-    )
-}
-
 /// Removes the file of the index and its WAL files. A folder in its place is moved to quarantine.
 ///
 /// # Errors
@@ -235,24 +196,6 @@ pub fn is_no_file(layout: &Layout) -> bool {
 pub fn identity(layout: &Layout) -> Option<(u64, u64)> {
     let metadata = fs::metadata(layout.index()).ok()?;
     Some((metadata.dev(), metadata.ino()))
-}
-
-/// Runs a query for digests whose parameters are a bound and the maximum number of rows.
-///
-/// # Errors
-/// [`DiskError::Index`] if the index fails.
-pub fn query_digests(
-    connection: &IndexConnection,
-    sql: &str,
-    bound: impl ToSql,
-    count: usize,
-) -> Result<Vec<Sha256>, DiskError> {
-    let connection = connection.read();
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map(params![bound, to_i64(count as u64)], |row| {
-        row.get(0).map(Sha256::from_bytes)
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Returns the current time in milliseconds since 1970.

@@ -12,7 +12,8 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::change::IndexChange;
 use super::connection::IndexConnection;
-use super::database::{now, query_digests, to_u64};
+use super::database::{now, to_u64};
+use super::digest_query::query_digests;
 use crate::disk::DiskError;
 use crate::model::{Sha256, lock};
 

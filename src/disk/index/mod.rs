@@ -9,8 +9,11 @@ mod bucket_objects;
 mod change;
 mod connection;
 mod database;
+mod digest_query;
 mod lru;
+mod object;
 mod opened;
+mod reopening;
 mod space_ledger;
 mod upload_queue;
 
@@ -19,17 +22,19 @@ use std::sync::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 pub use bucket_objects::BucketObjects;
-pub use database::{is_busy, is_damage, is_refused, since_epoch};
+pub use database::since_epoch;
 pub use lru::LruOrder;
+pub use object::{IndexedObject, ObjectClass};
 pub use space_ledger::{LedgerTotals, Reservation, SpaceLedger};
 pub use upload_queue::{PendingUpload, UploadQueue};
 
 use super::DiskError;
 use super::layout::Layout;
-use crate::model::{Key, Sha256, lock};
+use crate::model::{Key, Sha256};
 use change::IndexChange;
 use connection::IndexConnection;
-use database::{identity, now, query_digests, to_i64, to_u64};
+use database::{identity, to_i64, to_u64};
+use digest_query::query_digests;
 use lru::AccessTimes;
 
 /// The index of one cache folder. Other processes may have the same file open.
@@ -41,39 +46,6 @@ pub struct Index {
     file_error: Mutex<Option<String>>,
     is_new: bool,
     access_times: AccessTimes,
-}
-
-/// Kind of the files that name an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ObjectClass {
-    /// A record names the object. Its bytes must not be lost.
-    Recorded,
-    /// Only observations name the object. The origin can give newer bytes, and no replica has it.
-    Observed,
-}
-
-/// Object of the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IndexedObject {
-    pub sha256: Sha256,
-    /// Length in bytes.
-    pub size_bytes: u64,
-    /// Bytes that the object takes on the disk.
-    pub disk_bytes: u64,
-    /// Time of the last access, in milliseconds since 1970.
-    pub accessed_at: i64,
-}
-
-impl IndexedObject {
-    /// Returns an object that is accessed now, with the lengths of its file.
-    pub fn new(sha256: Sha256, size_bytes: u64, disk_bytes: u64) -> Self {
-        Self {
-            sha256,
-            size_bytes,
-            disk_bytes,
-            accessed_at: now(),
-        }
-    }
 }
 
 impl Index {

@@ -84,8 +84,8 @@ fn is_upgrade(option: &[u8]) -> bool {
     option.eq_ignore_ascii_case(b"upgrade")
 }
 
-/// Percent-encodes the bytes beyond ASCII in a target, or in a whole request line. A fragment, which
-/// no server gets, stays.
+/// Percent-encodes the bytes beyond ASCII in a target, or in a whole request line. A fragment is
+/// kept, as no server gets it.
 pub fn encode_target(target: &[u8]) -> Cow<'_, [u8]> {
     if target.is_ascii() {
         return target.into();

@@ -93,7 +93,7 @@ pub fn readiness(service: &HttpService) -> Result<Vec<String>, &'static str> {
     let warnings = warning
         .into_iter()
         .chain(service.gateway.index_error())
-        .chain(service.admin.token_trouble())
+        .chain(service.operators.admin.token_trouble())
         .chain(service.gateway.bucket_error())
         .chain(service.reports.log.trouble());
     Ok(warnings.collect())

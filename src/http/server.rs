@@ -205,11 +205,12 @@ fn connect_service(
     });
     fn_service(move |(request, framed)| {
         let routes = Rc::clone(&routes);
-        async move {
+        // Each connection has room for this future, and few become tunnels.
+        Box::pin(async move {
             connect::serve(request, framed, routes)
                 .await
                 .map_err(actix_web::Error::from)
-        }
+        })
     })
 }
 

@@ -192,38 +192,145 @@ fn alternative_path_cases() -> Vec<Case> {
     vec![found, missing]
 }
 
-/// A root of version 1, as some appliances still have.
-fn version_1_case(folder: &Path) -> Case {
-    let openssl = |arguments: &str| {
-        let arguments: Vec<_> = arguments.split(' ').collect();
-        let run = Tool::new("openssl", "openssl", folder)
-            .args(&arguments)
-            .run();
-        run.assert_success();
-    };
-    std::fs::write(folder.join("names"), "subjectAltName=DNS:localhost\n")
-        .expect("the folder can be written");
-    let request = "req -newkey rsa:2048 -nodes";
-    openssl(&format!(
-        "{request} -keyout ca.key -out ca.csr -subj /CN=Version-1"
-    ));
-    openssl("x509 -req -in ca.csr -signkey ca.key -days 30 -out ca.pem");
-    openssl(&format!(
-        "{request} -keyout leaf.key -out leaf.csr -subj /CN=leaf"
-    ));
+/// A certificate that openssl makes below a root of version 1, as some appliances have one.
+struct OpensslCase {
+    name: &'static str,
+    /// Option for the signature of the certificate.
+    digest: &'static str,
+    common_name: &'static str,
+    extensions: &'static str,
+    /// File that the operator trusts.
+    trusted: &'static str,
+    outcome: Result<(), &'static str>,
+}
+
+const NAMED: OpensslCase = OpensslCase {
+    name: "root of version 1",
+    digest: "-sha256",
+    common_name: "leaf",
+    extensions: "subjectAltName=DNS:localhost",
+    trusted: "ca.pem",
+    outcome: Ok(()),
+};
+
+const OPENSSL_CASES: [OpensslCase; 11] = [
+    NAMED,
+    OpensslCase {
+        name: "SHA-224",
+        digest: "-sha224",
+        outcome: Err("SSL_CERT_FILE"),
+        ..NAMED
+    },
+    OpensslCase {
+        name: "SHA-224, listed",
+        digest: "-sha224",
+        trusted: "leaf.pem",
+        ..NAMED
+    },
+    OpensslCase {
+        name: "SHA-3",
+        digest: "-sha3-256",
+        outcome: Err("cannot check the signature"),
+        ..NAMED
+    },
+    OpensslCase {
+        name: "critical extension",
+        extensions: "subjectAltName=DNS:localhost\ncertificatePolicies=critical,1.2.3.4",
+        outcome: Err("critical extension"),
+        ..NAMED
+    },
+    OpensslCase {
+        name: "of a client",
+        extensions: "subjectAltName=DNS:localhost\nextendedKeyUsage=clientAuth",
+        outcome: Err("SSL_CERT_FILE"),
+        ..NAMED
+    },
+    OpensslCase {
+        name: "of a client, listed",
+        extensions: "subjectAltName=DNS:localhost\nextendedKeyUsage=clientAuth",
+        trusted: "leaf.pem",
+        ..NAMED
+    },
+    OpensslCase {
+        name: "CN beside an address of mail",
+        common_name: "localhost",
+        extensions: "subjectAltName=email:a@example.org",
+        ..NAMED
+    },
+    OpensslCase {
+        name: "CN beside a URI",
+        common_name: "localhost",
+        extensions: "subjectAltName=URI:http://example.org/",
+        ..NAMED
+    },
+    OpensslCase {
+        name: "other CN beside a URI",
+        extensions: "subjectAltName=URI:https://localhost/",
+        outcome: Err("one of its names"),
+        ..NAMED
+    },
+    OpensslCase {
+        name: "CN beside another host",
+        common_name: "localhost",
+        extensions: "subjectAltName=email:a@example.org,DNS:other.example.org",
+        outcome: Err("one of its names"),
+        ..NAMED
+    },
+];
+
+fn openssl(folder: &Path, arguments: &str) {
+    let arguments: Vec<_> = arguments.split(' ').collect();
+    let run = Tool::new("openssl", "openssl", folder)
+        .args(&arguments)
+        .run();
+    run.assert_success();
+}
+
+fn make_openssl_root(folder: &Path) {
     openssl(
-        "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 \
-         -extfile names -out leaf.pem",
+        folder,
+        "req -newkey rsa:2048 -nodes -keyout ca.key -out ca.csr -subj /CN=Version-1",
     );
-    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("openssl wrote it");
-    let leaf = CertificateDer::from_pem_slice(read("leaf.pem").as_bytes());
-    let key = PrivateKeyDer::from_pem_slice(read("leaf.key").as_bytes());
-    Case {
-        name: "root of version 1",
-        chain: vec![leaf.expect("the file has a certificate")],
-        key: key.expect("the file has a key"),
-        trusted: read("ca.pem"),
-        outcome: Ok(()),
+    openssl(
+        folder,
+        "x509 -req -in ca.csr -signkey ca.key -days 30 -out ca.pem",
+    );
+}
+
+impl OpensslCase {
+    /// Makes the certificate below the root in `folder`.
+    fn make(&self, folder: &Path) -> Case {
+        let Self {
+            digest,
+            common_name,
+            ..
+        } = self;
+        let file = folder.join("extensions");
+        std::fs::write(file, self.extensions).expect("the folder can be written");
+        openssl(
+            folder,
+            &format!(
+                "req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN={common_name}"
+            ),
+        );
+        openssl(
+            folder,
+            &format!(
+                "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 {digest} \
+                 -extfile extensions -out leaf.pem"
+            ),
+        );
+        let read =
+            |name: &str| std::fs::read_to_string(folder.join(name)).expect("openssl wrote it");
+        let leaf = CertificateDer::from_pem_slice(read("leaf.pem").as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(read("leaf.key").as_bytes());
+        Case {
+            name: self.name,
+            chain: vec![leaf.expect("the file has a certificate")],
+            key: key.expect("the file has a key"),
+            trusted: read(self.trusted),
+            outcome: self.outcome,
+        }
     }
 }
 
@@ -234,7 +341,8 @@ fn certificates_are_judged_as_by_wget() {
     let mut cases = listed_cases();
     cases.extend(common_name_cases());
     cases.extend(alternative_path_cases());
-    cases.push(version_1_case(folder.path()));
+    make_openssl_root(folder.path());
+    cases.extend(OPENSSL_CASES.iter().map(|case| case.make(folder.path())));
     let trusted: String = cases.iter().map(|case| case.trusted.as_str()).collect();
     let bundle = folder.path().join("bundle.pem");
     std::fs::write(&bundle, trusted).expect("the folder can be written");

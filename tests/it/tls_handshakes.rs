@@ -48,20 +48,19 @@ impl Drop for OpensslServer {
     }
 }
 
-#[test]
-fn failed_handshake_names_the_missing_feature() {
-    let folder = tempfile::tempdir().expect("a folder can be made");
-    std::fs::write(folder.path().join(NAME), archive(1, 5000)).expect("it can be written");
-    let run = Tool::new("openssl", "openssl", folder.path()).args(&[
+/// Makes a certificate for localhost with a key of this type, and returns it.
+fn make_certificate(folder: &Path, prefix: &str, key: &str) -> String {
+    let (key_file, file) = (format!("{prefix}key.pem"), format!("{prefix}cert.pem"));
+    let run = Tool::new("openssl", "openssl", folder).args(&[
         "req",
         "-x509",
         "-newkey",
-        "rsa:2048",
+        key,
         "-nodes",
         "-keyout",
-        "key.pem",
+        &key_file,
         "-out",
-        "cert.pem",
+        &file,
         "-days",
         "30",
         "-subj",
@@ -70,6 +69,18 @@ fn failed_handshake_names_the_missing_feature() {
         "subjectAltName=DNS:localhost",
     ]);
     run.run().assert_success();
+    std::fs::read_to_string(folder.join(file)).expect("openssl wrote it")
+}
+
+#[test]
+fn failed_handshake_names_the_missing_feature() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    std::fs::write(folder.path().join(NAME), archive(1, 5000)).expect("it can be written");
+    let certificates = [("", "rsa:2048"), ("short-", "rsa:1024"), ("448-", "ed448")];
+    let bundle: String = certificates
+        .iter()
+        .map(|(prefix, key)| make_certificate(folder.path(), prefix, key))
+        .collect();
     let other_name = "-servername other.example.org -cert2 cert.pem -key2 key.pem";
     let fatal_name = format!("{other_name} -servername_fatal");
     let servers = [
@@ -90,6 +101,14 @@ fn failed_handshake_names_the_missing_feature() {
             Some("no common cipher suite"),
         ),
         ("-tls1_3 -Verify 1", Some("client certificate")),
+        (
+            "-cert short-cert.pem -key short-key.pem -cipher ALL:@SECLEVEL=0",
+            Some("less than 2048 bits"),
+        ),
+        (
+            "-cert 448-cert.pem -key 448-key.pem",
+            Some("Ed25519 key; use a mirror"),
+        ),
     ];
     let servers = servers.map(|(options, missing)| {
         let server = OpensslServer::start(folder.path(), options);
@@ -97,12 +116,13 @@ fn failed_handshake_names_the_missing_feature() {
     });
     // It sends a line of text first.
     let plain = FtpServer::start();
-    let bundle = folder.path().join("cert.pem");
+    let file = folder.path().join("bundle.pem");
+    std::fs::write(&file, bundle).expect("it can be written");
     let mut builder = Gateway::builder()
         .relay()
         .one_attempt()
         .port(plain.port())
-        .env("SSL_CERT_FILE", bundle.to_str().expect("the path is text"));
+        .env("SSL_CERT_FILE", file.to_str().expect("the path is text"));
     for (_, _, server) in &servers {
         builder = builder.port(server.port);
     }

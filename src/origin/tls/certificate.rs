@@ -8,6 +8,7 @@ use rustls::pki_types::CertificateDer;
 
 /// Tags of the DER encoding (X.690).
 mod tag {
+    pub const OCTET_STRING: u8 = 0x04;
     pub const OBJECT_IDENTIFIER: u8 = 0x06;
     pub const UTF8_STRING: u8 = 0x0c;
     pub const PRINTABLE_STRING: u8 = 0x13;
@@ -16,6 +17,8 @@ mod tag {
     pub const GENERALIZED_TIME: u8 = 0x18;
     pub const SEQUENCE: u8 = 0x30;
     pub const SET: u8 = 0x31;
+    /// A `dNSName` among the names of a `subjectAltName` (RFC 5280, section 4.2.1.6).
+    pub const DNS_NAME: u8 = 0x82;
     /// Version of a certificate. Missing in version 1.
     pub const VERSION: u8 = 0xa0;
     pub const EXTENSIONS: u8 = 0xa3;
@@ -37,8 +40,15 @@ pub struct CertificateFields {
     pub not_after: SystemTime,
     /// The common name, if the subject has exactly one.
     pub common_name: Option<String>,
-    /// Object identifiers of the extensions.
-    extensions: Vec<Vec<u8>>,
+    extensions: Vec<Extension>,
+}
+
+/// Extension of a certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Extension {
+    /// Content of its object identifier.
+    identifier: Vec<u8>,
+    value: Vec<u8>,
 }
 
 impl CertificateFields {
@@ -64,16 +74,19 @@ impl CertificateFields {
         })
     }
 
-    pub fn has_subject_alt_name(&self) -> bool {
-        self.has_extension(SUBJECT_ALT_NAME)
+    /// Returns whether a `subjectAltName` states host names. One that cannot be read may do so.
+    pub fn has_dns_names(&self) -> bool {
+        let mut extensions = self.extensions_of(SUBJECT_ALT_NAME);
+        extensions.any(|extension| may_have_dns_name(&extension.value))
     }
 
     pub fn has_name_constraints(&self) -> bool {
-        self.has_extension(NAME_CONSTRAINTS)
+        self.extensions_of(NAME_CONSTRAINTS).next().is_some()
     }
 
-    fn has_extension(&self, identifier: &[u8]) -> bool {
-        self.extensions.iter().any(|own| own == identifier)
+    fn extensions_of(&self, identifier: &[u8]) -> impl Iterator<Item = &Extension> {
+        let extensions = self.extensions.iter();
+        extensions.filter(move |own| own.identifier == identifier)
     }
 
     /// Returns whether the common name is `host`, or has a wildcard in place of its first label.
@@ -155,20 +168,43 @@ fn common_name(subject: &[u8]) -> Option<String> {
     }
 }
 
-/// Returns the identifiers of the extensions behind the public key.
-fn extensions(mut body: Der<'_>) -> Option<Vec<Vec<u8>>> {
-    let mut identifiers = Vec::new();
+fn may_have_dns_name(subject_alt_name: &[u8]) -> bool {
+    let Some(names) = Der(subject_alt_name).expect(tag::SEQUENCE) else {
+        return true;
+    };
+    let mut names = Der(names);
+    while names.next_tag().is_some() {
+        match names.next() {
+            Some((tag::DNS_NAME, _)) | None => return true,
+            Some(_) => {}
+        }
+    }
+    false
+}
+
+/// Returns the extensions behind the public key.
+fn extensions(mut body: Der<'_>) -> Option<Vec<Extension>> {
+    let mut extensions = Vec::new();
     while let Some((tag, content)) = body.next() {
         if tag != tag::EXTENSIONS {
             continue;
         }
         let mut list = Der(Der(content).expect(tag::SEQUENCE)?);
         while let Some(extension) = list.expect(tag::SEQUENCE) {
-            let identifier = Der(extension).expect(tag::OBJECT_IDENTIFIER)?;
-            identifiers.push(identifier.to_vec());
+            let mut extension = Der(extension);
+            let identifier = extension.expect(tag::OBJECT_IDENTIFIER)?;
+            let mut value = extension.next()?;
+            // Whether the extension is critical may stand before its value.
+            if value.0 != tag::OCTET_STRING {
+                value = extension.next()?;
+            }
+            extensions.push(Extension {
+                identifier: identifier.to_vec(),
+                value: value.1.to_vec(),
+            });
         }
     }
-    Some(identifiers)
+    Some(extensions)
 }
 
 /// Converts a time of a certificate, which is in UTC with seconds (RFC 5280, section 4.1.2.5).

@@ -9,6 +9,10 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 /// Way out for an origin whose TLS is too old.
 const OLD_TLS: &str = "use a mirror, or a TLS proxy in front of it";
 
+/// Way out for a certificate whose fault only its path or purpose has.
+const LIST_IT: &str = "if you trust the origin, add this certificate itself to the file of \
+                       SSL_CERT_FILE";
+
 /// Returns the cause of a failed handshake in plain words, and what to do about it.
 #[must_use]
 pub fn explain(error: &Error) -> String {
@@ -40,18 +44,41 @@ fn explain_certificate(error: &CertificateError) -> String {
             "the origin's certificate is not valid yet; check the clock of this machine".to_owned()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("the origin's certificate is for another host ({error})")
+            format!(
+                "the origin's certificate is for another host ({error}); use a URL with one of \
+                 its names"
+            )
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            format!("the origin's certificate is not one of a server ({error})")
+            format!("the origin's certificate is not one of a server ({error}); {LIST_IT}")
         }
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "the origin's certificate is that of an authority; if you trust the origin, add this \
-             certificate itself to the file of SSL_CERT_FILE"
-                .to_owned()
+            format!("the origin's certificate is that of an authority; {LIST_IT}")
         }
+        CertificateError::UnhandledCriticalExtension => unknown_extension(),
+        CertificateError::Other(other) if other.to_string().contains("CriticalExtension") => {
+            unknown_extension()
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            format!(
+                "Millpond cannot check the signature of the origin's certificate, which is \
+                 neither RSA, ECDSA nor Ed25519 with SHA-256, SHA-384 or SHA-512; {LIST_IT}"
+            )
+        }
+        CertificateError::BadSignature => format!(
+            "a signature of the origin is wrong, or by an RSA key of less than 2048 bits; \
+             {OLD_TLS}"
+        ),
         error => format!("the origin's certificate is not valid ({error})"),
     }
+}
+
+fn unknown_extension() -> String {
+    format!(
+        "the origin's certificate, or one of its path, has a critical extension that Millpond \
+         does not know; {OLD_TLS}"
+    )
 }
 
 /// An alert names what the origin missed in the offer of Millpond (RFC 8446, section 6.2).
@@ -61,7 +88,9 @@ fn explain_alert(alert: AlertDescription) -> String {
         AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
             format!(
                 "the origin has no common cipher suite. Millpond needs ECDHE key exchange with \
-                 AES-GCM or ChaCha20-Poly1305, and has neither DHE nor RSA key exchange; {OLD_TLS}"
+                 AES-GCM or ChaCha20-Poly1305, and has neither DHE nor RSA key exchange. It needs \
+                 a certificate with a plain RSA key, an ECDSA key on P-256, P-384 or P-521, or an \
+                 Ed25519 key; {OLD_TLS}"
             )
         }
         AlertDescription::UnrecognisedName => {

@@ -2,7 +2,7 @@
 //!
 //! It does what the TLS library does (RFC 5280), with two additions, which wget and curl have too.
 //! A certificate that is itself among the trusted ones needs no issuer, as one from
-//! `openssl req -x509`. Without a `subjectAltName`, the common name counts.
+//! `openssl req -x509`. Without a host name in `subjectAltName`, the common name counts.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -169,7 +169,7 @@ impl ServerCertVerifier for OriginVerifier {
 fn has_common_name(fields: &CertificateFields, server_name: &ServerName<'_>) -> bool {
     match server_name {
         ServerName::DnsName(name) => {
-            !fields.has_subject_alt_name() && fields.common_name_matches(name.as_ref())
+            !fields.has_dns_names() && fields.common_name_matches(name.as_ref())
         }
         _ => false,
     }

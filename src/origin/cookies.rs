@@ -45,11 +45,13 @@ impl ChainCookies {
     /// Stores the cookies of a response. `hop` is the target that was requested.
     pub fn store(&mut self, hop: &Target, headers: &HeaderMap, now: SystemTime) {
         for line in headers.get_all(SET_COOKIE) {
-            let Some((cookie, is_expired)) = line
-                .to_str()
-                .ok()
-                .and_then(|line| Cookie::parse(line, hop, now))
-            else {
+            // One character for each byte, as the value need not be ASCII.
+            let line: String = line
+                .as_bytes()
+                .iter()
+                .map(|byte| char::from(*byte))
+                .collect();
+            let Some((cookie, is_expired)) = Cookie::parse(&line, hop, now) else {
                 continue;
             };
             self.0.retain(|old| !old.is_replaced_by(&cookie));
@@ -69,7 +71,8 @@ impl ChainCookies {
             .iter()
             .map(|one| format!("{}={}", one.name, one.value))
             .collect();
-        let mut value = HeaderValue::try_from(pairs.join("; ")).ok()?;
+        let bytes: Result<Vec<u8>, _> = pairs.join("; ").chars().map(u8::try_from).collect();
+        let mut value = HeaderValue::try_from(bytes.ok()?).ok()?;
         value.set_sensitive(true);
         (!pairs.is_empty()).then_some(value)
     }
@@ -81,7 +84,7 @@ impl Cookie {
     fn parse(line: &str, hop: &Target, now: SystemTime) -> Option<(Self, bool)> {
         let mut parts = line.split(';');
         let (name, value) = parts.next()?.split_once('=')?;
-        let (name, value) = (name.trim(), value.trim());
+        let (name, value) = (trim(name), trim(value));
         if name.is_empty() || name.len() + value.len() > MAX_COOKIE_BYTES {
             return None;
         }
@@ -95,8 +98,8 @@ impl Cookie {
         let (mut expires, mut max_age) = (None, None);
         for part in parts {
             let (attribute, value) = part.split_once('=').unwrap_or((part, ""));
-            let value = value.trim();
-            match attribute.trim().to_ascii_lowercase().as_str() {
+            let value = trim(value);
+            match trim(attribute).to_ascii_lowercase().as_str() {
                 "domain" => cookie.domain = Domain::parse(value, hop)?,
                 "path" if value.starts_with('/') => value.clone_into(&mut cookie.path),
                 "secure" => cookie.is_secure = true,
@@ -157,6 +160,11 @@ impl Domain {
             }
         }
     }
+}
+
+/// Removes the white space of a field. The characters stand for bytes.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 /// Returns the path of a cookie without the attribute (RFC 6265, section 5.1.4).

@@ -67,6 +67,19 @@ fn cookie_dates_have_many_forms() {
 }
 
 #[test]
+fn cookie_keeps_bytes_beyond_ascii() {
+    let origin = Origin::start();
+    let gateway = builder(&origin).start();
+    let body = archive(6, 3000);
+    let set = Reply::redirect(302, "/y-1.0.gz").header("Set-Cookie", "ok= v\u{e0} ; Path=/");
+    origin.serve("/x-1.0.gz", set);
+    origin.serve("/y-1.0.gz", Reply::ok(&body));
+    gateway.assert_serves(&origin.url("/x-1.0.gz"), &body);
+    let asked = origin.request("/y-1.0.gz");
+    assert_eq!(asked.header("cookie"), Some("ok=v\u{e0}"));
+}
+
+#[test]
 fn location_keeps_bytes_that_are_no_utf8() {
     let origin = Origin::start();
     let gateway = builder(&origin).start();

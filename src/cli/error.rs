@@ -23,8 +23,22 @@ pub enum CliError {
     Owner(#[from] std::io::Error),
     #[error("the configuration names no bucket: s3.bucket is empty")]
     NoBucket,
-    #[error("{} is neither a folder nor a configuration file", .0.display())]
+    #[error(
+        "{} is neither a folder nor a configuration file; create an empty folder for a new cache",
+        .0.display()
+    )]
     NoEndpoint(PathBuf),
+    #[error("{} holds no cache; name the folder of cache.dir", .0.display())]
+    NoCache(PathBuf),
+    #[error(
+        "{} holds other files than a cache; create an empty folder for a new cache",
+        .0.display()
+    )]
+    OtherFolder(PathBuf),
+    #[error("source and destination are the same")]
+    SameFolder,
+    #[error("one of the two folders is inside the other; use a folder of its own for each cache")]
+    NestedFolders,
     #[error("cache.dir: there is no folder {}", .0.display())]
     NoFolder(PathBuf),
 }

@@ -13,6 +13,7 @@ use super::exit::FailureCode;
 use super::file_rights;
 use super::output::{OutputForm, notice};
 use crate::cache::{Cache, OpenMode};
+use crate::disk::Layout;
 use crate::limits::ClientShare;
 use crate::migrate::{MigrationEndpoint, MigrationProgress, migrate};
 use crate::model::{EventSink, Size};
@@ -22,6 +23,9 @@ const TERMINAL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Interval of the progress lines in a log.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Folder of a new file system of ext4.
+const LOST_AND_FOUND: &str = "lost+found";
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -43,9 +47,8 @@ pub struct Migrate {
 impl Migrate {
     /// Runs the command.
     pub async fn run(self, source: &ConfigSource, form: OutputForm) -> ExitCode {
-        if is_same(&self.from, &self.to) {
-            let text = "source and destination are the same";
-            return form.fail(&text, FailureCode::Usage);
+        if let Err(error) = check_folders(&self.from, &self.to) {
+            return form.fail(&error, FailureCode::Usage);
         }
         file_rights::set_umask();
         if let Err(error) = file_rights::take_on_common_owner(&[&self.from, &self.to]) {
@@ -85,10 +88,36 @@ impl Migrate {
     }
 }
 
-/// Whether both paths are the same folder.
-fn is_same(from: &Path, to: &Path) -> bool {
-    let paths = (from.canonicalize(), to.canonicalize());
-    from.is_dir() && matches!(paths, (Ok(from), Ok(to)) if from == to)
+/// Checks that the folders among both paths are caches apart from each other. Opening another
+/// folder would make a cache of it.
+fn check_folders(from: &Path, to: &Path) -> Result<(), CliError> {
+    if let (Ok(from), Ok(to)) = (from.canonicalize(), to.canonicalize())
+        && from.is_dir()
+    {
+        if from == to {
+            return Err(CliError::SameFolder);
+        }
+        if from.starts_with(&to) || to.starts_with(&from) && to.is_dir() {
+            return Err(CliError::NestedFolders);
+        }
+    }
+    if from.is_dir() && !Layout::create_root(from)?.has_cache() {
+        return Err(CliError::NoCache(from.to_owned()));
+    }
+    if to.is_dir() && !Layout::create_root(to)?.has_cache() && !is_empty(to) {
+        return Err(CliError::OtherFolder(to.to_owned()));
+    }
+    Ok(())
+}
+
+/// Returns whether a folder has nothing but what its file system has put there. One that cannot be
+/// read is reported when it is opened.
+fn is_empty(folder: &Path) -> bool {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    names
+        .filter(|entry| entry.file_name() != LOST_AND_FOUND)
+        .count()
+        == 0
 }
 
 /// Opens a bucket, or a folder. The folder is opened for maintenance, so that processes that serve

@@ -180,6 +180,12 @@ impl Layout {
         self.locks().join("scrub")
     }
 
+    /// Returns whether the folder holds a cache, in this layout or an older one.
+    #[must_use]
+    pub fn has_cache(&self) -> bool {
+        self.version().exists() || self.objects().is_dir()
+    }
+
     /// The file that holds the version of this layout.
     pub fn version(&self) -> PathBuf {
         self.root.join("layout")

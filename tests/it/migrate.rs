@@ -191,13 +191,45 @@ fn migrate_rejects_unknown_endpoint() {
     let run = millpond(folder.path(), &["migrate", "nowhere", "empty.toml"]);
     assert_eq!(run.code, Some(2));
     assert!(
-        run.stderr
-            .contains("nowhere is neither a folder nor a configuration file"),
+        run.stderr.contains(
+            "nowhere is neither a folder nor a configuration file; create an empty folder"
+        ),
         "{}",
         run.stderr
     );
     let run = millpond(folder.path(), &["migrate", "empty.toml", "empty.toml"]);
     assert!(run.stderr.contains("names no bucket"), "{}", run.stderr);
+}
+
+#[test]
+fn folders_without_a_cache_are_refused() {
+    let origin = Origin::start();
+    let (gateway, _bodies) = filled(&origin);
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    for name in ["empty/lost+found", "other/sub"] {
+        std::fs::create_dir_all(folder.path().join(name)).expect("a folder can be made");
+    }
+    let cache = gateway.cache().to_str().expect("the path is text");
+    let inside = format!("{cache}/staging");
+    for (from, to, text) in [
+        ("empty", cache, "empty holds no cache"),
+        ("other", cache, "other holds no cache"),
+        (cache, "other", "other holds other files"),
+        (cache, &inside, "inside the other"),
+        (&inside, cache, "inside the other"),
+        (cache, cache, "the same"),
+    ] {
+        let run = millpond(folder.path(), &["migrate", from, to]);
+        assert_eq!(run.code, Some(2), "{from} {to}");
+        assert!(run.stderr.contains(text), "{from} {to}: {}", run.stderr);
+    }
+    for name in ["empty", "other"] {
+        let left = std::fs::read_dir(folder.path().join(name)).expect("the folder is there");
+        assert_eq!(left.count(), 1, "{name}");
+    }
+    let (run, told) = migrate(folder.path(), cache, "empty");
+    run.assert_success();
+    assert_eq!(told["copied"], 5);
 }
 
 #[test]

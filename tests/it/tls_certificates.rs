@@ -213,7 +213,7 @@ const NAMED: OpensslCase = OpensslCase {
     outcome: Ok(()),
 };
 
-const OPENSSL_CASES: [OpensslCase; 11] = [
+const OPENSSL_CASES: [OpensslCase; 10] = [
     NAMED,
     OpensslCase {
         name: "SHA-224",
@@ -231,12 +231,6 @@ const OPENSSL_CASES: [OpensslCase; 11] = [
         name: "SHA-3",
         digest: "-sha3-256",
         outcome: Err("cannot check the signature"),
-        ..NAMED
-    },
-    OpensslCase {
-        name: "critical extension",
-        extensions: "subjectAltName=DNS:localhost\ncertificatePolicies=critical,1.2.3.4",
-        outcome: Err("critical extension"),
         ..NAMED
     },
     OpensslCase {

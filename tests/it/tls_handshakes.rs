@@ -49,7 +49,7 @@ impl Drop for OpensslServer {
 }
 
 /// Makes a certificate for localhost with a key of this type, and returns it.
-fn make_certificate(folder: &Path, prefix: &str, key: &str) -> String {
+fn make_certificate(folder: &Path, prefix: &str, key: &str, extension: &str) -> String {
     let (key_file, file) = (format!("{prefix}key.pem"), format!("{prefix}cert.pem"));
     let run = Tool::new("openssl", "openssl", folder).args(&[
         "req",
@@ -66,7 +66,7 @@ fn make_certificate(folder: &Path, prefix: &str, key: &str) -> String {
         "-subj",
         "/CN=localhost",
         "-addext",
-        "subjectAltName=DNS:localhost",
+        extension,
     ]);
     run.run().assert_success();
     std::fs::read_to_string(folder.join(file)).expect("openssl wrote it")
@@ -76,11 +76,19 @@ fn make_certificate(folder: &Path, prefix: &str, key: &str) -> String {
 fn failed_handshake_names_the_missing_feature() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     std::fs::write(folder.path().join(NAME), archive(1, 5000)).expect("it can be written");
-    let certificates = [("", "rsa:2048"), ("short-", "rsa:1024"), ("448-", "ed448")];
-    let bundle: String = certificates
-        .iter()
-        .map(|(prefix, key)| make_certificate(folder.path(), prefix, key))
-        .collect();
+    let named = "subjectAltName=DNS:localhost";
+    let bundle: String = [
+        ("", "rsa:2048", named),
+        ("short-", "rsa:1024", named),
+        ("448-", "ed448", named),
+        (
+            "critical-",
+            "rsa:2048",
+            "certificatePolicies=critical,1.2.3.4",
+        ),
+    ]
+    .map(|(prefix, key, extension)| make_certificate(folder.path(), prefix, key, extension))
+    .concat();
     let other_name = "-servername other.example.org -cert2 cert.pem -key2 key.pem";
     let fatal_name = format!("{other_name} -servername_fatal");
     let servers = [
@@ -104,6 +112,10 @@ fn failed_handshake_names_the_missing_feature() {
         (
             "-cert short-cert.pem -key short-key.pem -cipher ALL:@SECLEVEL=0",
             Some("less than 2048 bits"),
+        ),
+        (
+            "-cert critical-cert.pem -key critical-key.pem",
+            Some("critical extension"),
         ),
         (
             "-cert 448-cert.pem -key 448-key.pem",

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// What the last eviction of this process found about the lock of the folder.
+/// State of the lock of the folder, as the last eviction of this process found it.
 #[derive(Debug, Default)]
 pub struct EvictionTurn {
     /// Time until which the lock is not awaited, because another process seems to hang.

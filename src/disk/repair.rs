@@ -4,10 +4,12 @@
 //! or read-only at the start may recover. The main function is [`repair_and_probe`].
 
 use super::folder_parts::create_missing;
-use super::{DiskError, DiskStore, evict};
+use super::index::ObjectClass;
+use super::{DiskError, DiskStore, evict, free_inodes};
 
 /// Creates what is missing while the process runs, and checks that the disk accepts writes. On a
-/// disk without space, the slot of the process and the index take the place of objects.
+/// disk without space, the slot of the process and the index take the place of objects. Without
+/// inodes, objects are evicted for them.
 ///
 /// # Errors
 /// [`DiskError`] if the disk fails.
@@ -16,6 +18,10 @@ pub fn repair_and_probe(disk: &DiskStore) -> Result<(), DiskError> {
     let probed = match attempt() {
         Err(DiskError::NoSpace) if !disk.slot.is_taken() || disk.index.is_in_memory() => {
             evict::free_space_for_slot(disk).and_then(|()| attempt())
+        }
+        // A new body would do the same.
+        Err(DiskError::NoSpace) => {
+            free_inodes::ensure(disk, ObjectClass::Recorded).and_then(|()| attempt())
         }
         probed => probed,
     };

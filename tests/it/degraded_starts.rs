@@ -117,7 +117,7 @@ fn start_on_full_disk_evicts_for_slot() {
     for side in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
         fs::remove_file(stage.gateway.cache().join(side)).expect("the index exists");
     }
-    // What fills the disk is not Millpond's.
+    // The file that fills the disk is not Millpond's.
     let filler = disk.folder().join("filler");
     let bytes = vec![0; 1 << 20];
     disk.set_capacity(8 << 20);

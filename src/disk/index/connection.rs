@@ -183,7 +183,7 @@ impl IndexConnection {
         let mut known = lock(&self.held_lock);
         let now = Instant::now();
         if known.is_none() {
-            tracing::warn!("another process holds the lock of the index, going on without it");
+            tracing::warn!("another process holds the lock of the index, requests do not wait");
         }
         *known = Some(HeldLock {
             since: known.map_or(now, |held| held.since),

@@ -51,6 +51,9 @@ pub enum FetchError {
     TooManyFetches,
     #[error("the gateway is stopping")]
     Stopping,
+    /// All readers have left a fetch that only their digests asked for.
+    #[error("no client waits for the body any more")]
+    Abandoned,
 }
 
 /// Reason why a complete body is not known to be the whole file.
@@ -89,7 +92,8 @@ impl FetchError {
             | Self::StoreFailed
             | Self::DeadlineExceeded
             | Self::TooManyFetches
-            | Self::Stopping => false,
+            | Self::Stopping
+            | Self::Abandoned => false,
         }
     }
 
@@ -107,7 +111,8 @@ impl FetchError {
             | Self::StoreFailed
             | Self::DeadlineExceeded
             | Self::TooManyFetches
-            | Self::Stopping => false,
+            | Self::Stopping
+            | Self::Abandoned => false,
         }
     }
 
@@ -141,7 +146,8 @@ impl FetchError {
             | Self::OverShare
             | Self::StoreFailed
             | Self::TooManyFetches
-            | Self::Stopping => false,
+            | Self::Stopping
+            | Self::Abandoned => false,
             Self::Origin(_)
             | Self::Mismatch { .. }
             | Self::WrongFileType(_)
@@ -163,7 +169,8 @@ impl FetchError {
             | Self::Unconfirmed(_)
             | Self::OverShare
             | Self::TooManyFetches
-            | Self::Stopping => return None,
+            | Self::Stopping
+            | Self::Abandoned => return None,
             Self::Origin(OriginError::Status {
                 status: 404 | 410, ..
             }) if on_record.is_some() => Cause::RemovedUpstream,

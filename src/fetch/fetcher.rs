@@ -139,7 +139,7 @@ impl Fetcher {
         self.join_or_start_for(input, || {
             // A fetch of the same bytes may have ended since.
             check_refusal()?;
-            let is_allowed = refusals.count_request(key);
+            let is_allowed = refusals.count_request(key, admitted.pool_client());
             is_allowed.then_some(()).ok_or_else(|| mismatch(found))
         })
     }

@@ -34,8 +34,12 @@ impl InFlightMap {
         self.by_key.insert((key, purpose), body);
     }
 
-    pub fn remove(&mut self, key: Key, purpose: FetchPurpose) {
-        self.by_key.remove(&(key, purpose));
+    /// Removes a fetch by its body. A fetch that was abandoned may have a successor already.
+    pub fn remove(&mut self, key: Key, purpose: FetchPurpose, body: &SharedBody) {
+        let registered = self.get(key, purpose);
+        if registered.is_some_and(|other| std::ptr::eq(Arc::as_ptr(other), body)) {
+            self.by_key.remove(&(key, purpose));
+        }
     }
 
     /// Number of in-flight fetches.

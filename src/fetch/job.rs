@@ -33,19 +33,49 @@ pub async fn run(state: Arc<FetcherState>, body: Arc<SharedBody>, input: FetchIn
         wanted,
     } = input;
     let mut task = FetchTask::new(&state, &admitted, &wanted, &body);
+    let key = task.key;
     let mut guard = CompletionGuard {
         state: &state,
-        key: task.key,
+        key,
         purpose,
         body: &body,
         outcome: Err(FetchError::StoreFailed),
     };
     // The future of a fetch is large, so it is on the heap.
-    guard.outcome = state.run_within_budget(Box::pin(task.fetch(purpose))).await;
+    let work = state.run_within_budget(Box::pin(task.fetch(purpose)));
+    guard.outcome = match purpose {
+        FetchPurpose::Answer => work.await,
+        FetchPurpose::OtherBytes => run_while_read(&state, key, &body, work).await,
+    };
     let outcome = guard.outcome.clone();
     // Unregister the fetch before logging its end, so that no client joins a finished fetch.
     drop(guard);
     task.report_outcome(&outcome);
+}
+
+/// Runs a fetch of other bytes until it ends or its last reader has left. Such a fetch has no other
+/// reason than the digest that its readers state, and the digest may be wrong.
+async fn run_while_read<T>(
+    state: &FetcherState,
+    key: Key,
+    body: &SharedBody,
+    work: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut work => return outcome,
+            () = body.readership().wait_unread() => {
+                let mut in_flight = state.in_flight();
+                // A reader may have joined since. From here on, none can.
+                if body.readership().is_unread() {
+                    in_flight.remove(key, FetchPurpose::OtherBytes, body);
+                    return Err(FetchError::Abandoned);
+                }
+            }
+        }
+    }
 }
 
 /// Ends a fetch when it is dropped, also by a panic. Otherwise its readers would wait forever.
@@ -85,7 +115,9 @@ impl Drop for CompletionGuard<'_> {
         }
         self.remember_refusals();
         // Later requests find the object or the failure. Present readers get the result now.
-        self.state.in_flight().remove(self.key, self.purpose);
+        let mut in_flight = self.state.in_flight();
+        in_flight.remove(self.key, self.purpose, self.body);
+        drop(in_flight);
         self.body.finish(self.outcome.clone());
     }
 }

@@ -8,23 +8,29 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
+use crate::limits::PoolClient;
 use crate::model::{ExpectedDigests, Key, Sha256};
 
 /// Bound on the remembered digests.
 const MAX_REFUSALS: u64 = 100_000;
 
-/// Bound on the targets whose requests for other bytes are counted.
-const MAX_TARGETS: u64 = 100_000;
+/// Bound on the targets whose requests for other bytes are counted, and on their clients.
+const MAX_COUNTED: u64 = 100_000;
 
-/// Requests for other bytes of one target within `cache.negative_ttl`. A new release needs one, and
-/// a client that guesses digests gets no more.
-const MAX_REQUESTS: u32 = 2;
+/// Requests for other bytes of one target by one client within `cache.negative_ttl`. A new release
+/// needs one, and a client that guesses digests gets no more.
+const MAX_REQUESTS_OF_CLIENT: u32 = 2;
+
+/// Requests for other bytes of one target by all clients in that time. A client that guesses leaves
+/// some for the others.
+const MAX_REQUESTS: u32 = 8;
 
 /// Digests that clients stated and upstream did not have. Cheap to clone.
 #[derive(Clone)]
 pub struct DigestRefusals {
     found: Cache<(Key, ExpectedDigests), Sha256>,
-    requests: Cache<Key, u32>,
+    /// Requests of each client, and of all clients.
+    requests: Cache<(Key, Option<PoolClient>), u32>,
 }
 
 impl DigestRefusals {
@@ -35,7 +41,7 @@ impl DigestRefusals {
                 .time_to_live(ttl)
                 .build(),
             requests: Cache::builder()
-                .max_capacity(MAX_TARGETS)
+                .max_capacity(MAX_COUNTED)
                 .time_to_live(ttl)
                 .build(),
         }
@@ -51,12 +57,15 @@ impl DigestRefusals {
         self.found.get(&(key, stated.clone()))
     }
 
-    /// Counts a request for other bytes of a target. Returns false if there were too many.
-    pub fn count_request(&self, key: Key) -> bool {
-        let requests = self.requests.get(&key).unwrap_or_default();
-        let is_allowed = requests < MAX_REQUESTS;
+    /// Counts a client's request for other bytes of a target. Returns false if there were too many.
+    pub fn count_request(&self, key: Key, client: PoolClient) -> bool {
+        let bounds = [(Some(client), MAX_REQUESTS_OF_CLIENT), (None, MAX_REQUESTS)];
+        let counted = |client| self.requests.get(&(key, client)).unwrap_or_default();
+        let is_allowed = bounds.iter().all(|(client, max)| counted(*client) < *max);
         if is_allowed {
-            self.requests.insert(key, requests + 1);
+            for (client, _) in bounds {
+                self.requests.insert((key, client), counted(client) + 1);
+            }
         }
         is_allowed
     }

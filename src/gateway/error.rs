@@ -130,7 +130,8 @@ impl From<FetchError> for RequestError {
             FetchError::Unconfirmed(_)
             | FetchError::NoSpace
             | FetchError::OverShare
-            | FetchError::StoreFailed => Self::Unavailable,
+            | FetchError::StoreFailed
+            | FetchError::Abandoned => Self::Unavailable,
             FetchError::TooManyFetches => Self::Busy,
             FetchError::Stopping => Self::Stopping,
         }

@@ -9,6 +9,7 @@ mod arch;
 mod backup;
 mod bad_origins;
 mod body_ends;
+mod bogus_digests;
 mod bucket;
 mod bucket_failures;
 mod bucket_gc;

@@ -97,6 +97,19 @@ impl Readership {
         }
     }
 
+    /// Waits until the body has no reader.
+    pub async fn wait_unread(&self) {
+        let mut changes = self.changes.subscribe();
+        // The sender is a field of `self`, so the channel cannot close during the call.
+        while !self.is_unread() && changes.changed().await.is_ok() {}
+    }
+
+    /// Returns whether the body has no reader.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        lock(&self.members).readers.is_empty()
+    }
+
     /// Returns the client as which the fetch waits for a permit.
     fn next_in_turn(&self, pool: &FairPool) -> PoolClient {
         let members = lock(&self.members);

@@ -6,7 +6,6 @@
 //! [`compact_if_due`].
 
 use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use fs_err as fs;
@@ -14,7 +13,7 @@ use fs_err as fs;
 use super::compact_log::{self, CompactRecord, shard_of};
 use super::metadata_ledger::{FileUse, MetadataKind};
 use super::replica_markers::ReplicaMarkers;
-use super::{DiskError, DiskStore, OpenMode, pins, records};
+use super::{DiskError, DiskStore, OpenMode, free_inodes, pins, records};
 use crate::model::{Key, RecordSet, Sha256, lock};
 
 /// Divisor of `cache.max_size` for the bytes of the record files, one tenth.
@@ -47,19 +46,26 @@ pub fn is_full(disk: &DiskStore) -> Result<bool, DiskError> {
     Ok(disk.totals()?.records.inodes >= FULL_RECORD_INODES)
 }
 
-/// Returns whether the record files exceed a bound, and have grown since a run freed too little.
+/// Returns whether the record files exceed a bound or the file system lacks inodes, and the files
+/// have grown since a run freed too little.
 ///
 /// # Errors
 /// [`DiskError::Index`] if the index fails.
 pub fn is_due(disk: &DiskStore) -> Result<bool, DiskError> {
     let records = disk.totals()?.records;
     let retry_bytes = max_record_bytes(disk) / RETRY_DIVISOR;
-    let floor_bytes = disk.compaction_floor_bytes.load(Ordering::Relaxed);
-    let has_grown = floor_bytes == 0 || records.bytes > floor_bytes.saturating_add(retry_bytes);
-    Ok(has_grown && surplus_targets(disk, records) > 0)
+    let retry_inodes = free_inodes::kept_free(disk)?.unwrap_or(u64::MAX);
+    let retry_inodes = retry_inodes.min(MAX_RECORD_INODES / RETRY_DIVISOR);
+    let floor = *lock(&disk.compaction_floor);
+    let has_grown = floor.is_none_or(|floor| {
+        records.bytes > floor.bytes.saturating_add(retry_bytes)
+            || records.inodes > floor.inodes.saturating_add(retry_inodes)
+    });
+    Ok(has_grown && surplus_targets(disk, records)? > 0)
 }
 
-/// Compacts records if their files exceed a bound. Returns the number of compacted targets.
+/// Compacts records if their files exceed a bound or the file system lacks inodes. Returns the
+/// number of compacted targets.
 ///
 /// # Errors
 /// [`DiskError`] if the index or the disk fails.
@@ -68,7 +74,7 @@ pub fn compact_if_due(disk: &DiskStore) -> Result<u64, DiskError> {
         return Ok(0);
     }
     let _lock = disk.layout.lock_compaction()?;
-    let wanted = surplus_targets(disk, disk.totals()?.records).min(MAX_CHOSEN);
+    let wanted = surplus_targets(disk, disk.totals()?.records)?.min(MAX_CHOSEN);
     let markers = disk.active_markers()?;
     let mut shards: BTreeMap<String, Vec<Key>> = BTreeMap::new();
     for key in choose(disk, usize::try_from(wanted).unwrap_or(usize::MAX))? {
@@ -84,13 +90,12 @@ pub fn compact_if_due(disk: &DiskStore) -> Result<u64, DiskError> {
     }
     disk.flush()?;
     disk.index.ledger().trim_evicted(MAX_RECORD_INODES)?;
-    let floor_bytes = if compacted < wanted {
-        disk.totals()?.records.bytes
+    let floor = if compacted < wanted {
+        Some(disk.totals()?.records)
     } else {
-        0
+        None
     };
-    disk.compaction_floor_bytes
-        .store(floor_bytes, Ordering::Relaxed);
+    *lock(&disk.compaction_floor) = floor;
     Ok(compacted)
 }
 
@@ -98,9 +103,15 @@ fn max_record_bytes(disk: &DiskStore) -> u64 {
     disk.config.max_size_bytes / RECORDS_DIVISOR
 }
 
-/// Returns how many targets must be compacted until the files are well below their bounds. 0 if no
-/// bound is exceeded.
-fn surplus_targets(disk: &DiskStore, records: FileUse) -> u64 {
+/// Returns how many targets must be compacted until the files are well below their bounds and the
+/// file system has enough inodes. 0 if there is no need.
+fn surplus_targets(disk: &DiskStore, records: FileUse) -> Result<u64, DiskError> {
+    let missing_inodes = free_inodes::missing_for_compaction(disk)?.min(records.inodes);
+    let by_file_system = missing_inodes.div_ceil(INODES_OF_TARGET);
+    Ok(surplus_of_bounds(disk, records).max(by_file_system))
+}
+
+fn surplus_of_bounds(disk: &DiskStore, records: FileUse) -> u64 {
     let max_bytes = max_record_bytes(disk);
     if records.bytes <= max_bytes && records.inodes <= MAX_RECORD_INODES {
         return 0;

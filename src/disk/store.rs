@@ -4,7 +4,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fs_err as fs;
@@ -19,7 +19,7 @@ use super::eviction_turn::EvictionTurn;
 use super::folder_parts::create_missing;
 use super::index::Index;
 use super::layout::Layout;
-use super::metadata_ledger::MetadataLedger;
+use super::metadata_ledger::{FileUse, MetadataLedger};
 use super::process_slot::ProcessSlot;
 use super::replica_markers::ReplicaMarkers;
 use crate::model::{EventSink, Sha256, lock};
@@ -61,8 +61,8 @@ pub struct DiskStore {
     /// Locked while this process replaces a log of records. True once the process ends, so that it
     /// leaves no draft.
     pub(super) is_closed: Mutex<bool>,
-    /// Bytes of the record files after a compaction that freed too little, or 0.
-    pub(super) compaction_floor_bytes: AtomicU64,
+    /// Record files after the last compaction, if it freed too little.
+    pub(super) compaction_floor: Mutex<Option<FileUse>>,
     /// Locked while this process evicts.
     pub(super) evicting: Mutex<EvictionTurn>,
     /// Whether the index may differ from the files.
@@ -116,7 +116,7 @@ impl DiskStore {
             metadata: MetadataLedger::default(),
             low_space: Notify::new(),
             is_closed: Mutex::new(false),
-            compaction_floor_bytes: AtomicU64::new(0),
+            compaction_floor: Mutex::default(),
             evicting: Mutex::default(),
             needs_reindex: AtomicBool::new(needs_reindex),
             knows_bucket: AtomicBool::new(false),
@@ -175,7 +175,8 @@ impl DiskStore {
         self.needs_reindex.store(true, Ordering::Release);
     }
 
-    /// Returns once the cached bytes have exceeded the high watermark, or the index was lost.
+    /// Returns once the cached bytes have exceeded the high watermark, the file system lacks inodes,
+    /// or the index was lost.
     pub async fn wait_for_low_space(&self) {
         self.low_space.notified().await;
     }

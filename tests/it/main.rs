@@ -64,6 +64,7 @@ mod hung_disk_api;
 mod hung_processes;
 mod imports;
 mod in_flight;
+mod inodes;
 mod job_files;
 mod job_outcomes;
 mod job_queue;

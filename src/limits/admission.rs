@@ -1,6 +1,10 @@
 //! Admission control: limits open connections and responses, so that a process under load rejects
 //! the excess at once and serves the rest.
 
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::idle_connections::{IdleConnections, RegisteredConnection};
 use super::pool::{ClientShare, FairPool, PoolClient, PoolLevel, PoolPermit};
 
 /// Maximum number of connections, however many descriptors there are. Each one costs memory.
@@ -68,7 +72,8 @@ pub struct ConnectionPermit {
 
 #[derive(Debug)]
 struct ConnectionAccount {
-    _permit: PoolPermit,
+    /// Holds the permit of the connection.
+    registered: RegisteredConnection,
     client: PoolClient,
     heads: FairPool,
     /// Permit of a head that has begun and not ended.
@@ -84,6 +89,22 @@ impl ConnectionPermit {
             account.head = account.heads.try_acquire(account.client).ok();
         }
         account.head.is_some()
+    }
+
+    /// Records that no byte is there of a request that the client may send. Returns whether another
+    /// connection has got the permit. `reader` is woken then.
+    pub(crate) fn wait_for_request(&self, reader: &Waker) -> bool {
+        self.account.registered.wait_for_request(reader)
+    }
+
+    /// Records that bytes have arrived. Returns whether another connection has got the permit.
+    pub(crate) fn receive(&self) -> bool {
+        self.account.registered.receive()
+    }
+
+    /// Records that a request has ended.
+    pub(crate) fn end_request(&self) {
+        self.account.registered.end_request();
     }
 
     /// Ends the counting of a request head.
@@ -112,6 +133,7 @@ pub struct AdmissionLevels {
 pub struct AdmissionControl {
     limits: AdmissionLimits,
     connections: FairPool,
+    idle: Arc<IdleConnections>,
     heads: FairPool,
     responses: FairPool,
 }
@@ -123,6 +145,7 @@ impl AdmissionControl {
         Self {
             limits,
             connections: FairPool::new(limits.connections, 0, share),
+            idle: Arc::default(),
             heads: FairPool::new(max_heads, 0, share),
             responses: FairPool::new(limits.responses, 0, share),
         }
@@ -133,11 +156,20 @@ impl AdmissionControl {
         self.limits.connections + self.limits.reserve
     }
 
-    /// Counts a connection of a client. Returns `None` if no permit is free for the client.
+    /// Counts a connection of a client. If no permit is free for the client, a connection without a
+    /// request gives way: one of the client, or one of the client with the most connections if this
+    /// client is within its share. Returns `None` if there is none.
     pub(crate) fn acquire_connection_permit(&self, client: PoolClient) -> Option<ConnectionPermit> {
-        let permit = self.connections.try_acquire(client).ok()?;
+        let take_over = || {
+            let own = self.idle.take_from(client);
+            own.or_else(|| {
+                let is_within_share = self.connections.is_within_share(client);
+                is_within_share.then(|| self.idle.take_from_largest())?
+            })
+        };
+        let permit = self.connections.acquire_or_take_over(client, take_over);
         let account = Box::new(ConnectionAccount {
-            _permit: permit,
+            registered: self.idle.register(client, permit.ok()?),
             client,
             heads: self.heads.clone(),
             head: None,

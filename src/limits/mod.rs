@@ -9,6 +9,7 @@ mod bandwidth;
 mod client;
 mod config;
 mod fd_budget;
+mod idle_connections;
 mod pool;
 mod quota;
 mod upstream;

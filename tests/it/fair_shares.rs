@@ -2,6 +2,7 @@
 //! farm that is exempt has nearly the whole pool.
 
 mod connections;
+mod idle_connections;
 mod space;
 
 use crate::harness::{

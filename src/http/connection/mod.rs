@@ -194,6 +194,22 @@ impl ClientConnection {
         }
     }
 
+    /// Whether the connection has to close, because it waits for a request and another one has got
+    /// its permit.
+    fn poll_gives_way(&self, cx: &Context<'_>) -> bool {
+        match &self.permit {
+            Some(permit) if self.gate.is_in_head() => permit.wait_for_request(cx.waker()),
+            Some(_) | None => false,
+        }
+    }
+
+    /// Records that bytes have arrived. If the connection had to close, its request is rejected.
+    fn receive(&self) {
+        if self.permit.as_ref().is_some_and(ConnectionPermit::receive) {
+            self.state.reject();
+        }
+    }
+
     fn begin_head(&mut self) {
         self.state.set_phase(RequestPhase::ReadingHead);
         self.deadline.clear();
@@ -208,6 +224,9 @@ impl ClientConnection {
             return;
         }
         self.gate.begin_next();
+        if let Some(permit) = &self.permit {
+            permit.end_request();
+        }
         if self.gate.has_buffered() {
             self.begin_head();
         } else {
@@ -256,12 +275,15 @@ impl AsyncRead for ClientConnection {
             }
             let before = buffer.filled().len();
             match Pin::new(&mut this.stream).poll_read(cx, buffer) {
-                Poll::Pending if this.poll_deadline(cx) => return Poll::Ready(Ok(())),
+                Poll::Pending if this.poll_deadline(cx) || this.poll_gives_way(cx) => {
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Ready(Ok(())) if buffer.filled().len() == before => {
                     this.is_half_closed = true;
                     this.deadline.clear();
                 }
                 Poll::Ready(Ok(())) => {
+                    this.receive();
                     if this.state.phase() == RequestPhase::Idle {
                         this.begin_head();
                     }

@@ -52,7 +52,7 @@ pub struct ConnectionFacts {
 #[derive(Debug)]
 pub struct ConnectionState {
     phase: Cell<RequestPhase>,
-    is_rejected: bool,
+    is_rejected: Cell<bool>,
     framing_error: Cell<Option<FramingError>>,
     expectation: Cell<Expectation>,
     continuation: Cell<Continuation>,
@@ -68,7 +68,7 @@ impl ConnectionState {
     pub fn new(is_rejected: bool, facts: ConnectionFacts) -> Self {
         Self {
             phase: Cell::new(RequestPhase::New),
-            is_rejected,
+            is_rejected: Cell::new(is_rejected),
             framing_error: Cell::default(),
             expectation: Cell::default(),
             continuation: Cell::default(),
@@ -82,9 +82,14 @@ impl ConnectionState {
         &self.facts
     }
 
-    /// Whether the connection got no permit, so that its requests are answered with 503.
+    /// Whether the connection has no permit, so that its requests are answered with 503.
     pub fn is_rejected(&self) -> bool {
-        self.is_rejected
+        self.is_rejected.get()
+    }
+
+    /// Records that another connection has got the permit.
+    pub(super) fn reject(&self) {
+        self.is_rejected.set(true);
     }
 
     /// Returns the error of a malformed request. The HTTP library got a stand-in for the request.

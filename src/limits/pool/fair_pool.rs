@@ -95,6 +95,31 @@ impl FairPool {
         Ok(self.core.permit(holders, 1))
     }
 
+    /// Takes a permit without waiting, or the permit that `take_over` returns.
+    ///
+    /// # Errors
+    /// [`PoolExhausted`] if none is free for the client, and none is taken over.
+    pub fn acquire_or_take_over(
+        &self,
+        client: PoolClient,
+        take_over: impl FnOnce() -> Option<PoolPermit>,
+    ) -> Result<PoolPermit, PoolExhausted> {
+        let has_free = lock(&self.core.state).free_at_once(client) > 0;
+        if !has_free && let Some(mut permit) = take_over() {
+            permit.set_holders(Holders::One(client));
+            return Ok(permit);
+        }
+        self.try_acquire(client)
+    }
+
+    /// Returns whether a client has less than its share of the permits.
+    #[must_use]
+    pub fn is_within_share(&self, client: PoolClient) -> bool {
+        lock(&self.core.state)
+            .permits
+            .has_left(client, Bound::Share)
+    }
+
     /// Waits in the client's turn for a permit to use `host`.
     ///
     /// # Errors

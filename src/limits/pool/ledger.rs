@@ -97,6 +97,15 @@ impl Ledger {
 
     /// Returns how many permits a client may take.
     pub fn free_for(&self, client: PoolClient, bound: Bound) -> usize {
+        self.left_for(client, bound).min(self.size - self.taken)
+    }
+
+    /// Whether a client has less than it may have. No permit need be free.
+    pub fn has_left(&self, client: PoolClient, bound: Bound) -> bool {
+        self.left_for(client, bound) > 0
+    }
+
+    fn left_for(&self, client: PoolClient, bound: Bound) -> usize {
         let alone = self.most_for_one();
         let most = match bound {
             Bound::Share if client.has_share() => self.share.of(self.size).min(alone),
@@ -104,7 +113,7 @@ impl Ledger {
         };
         let used = self.used_parts(client).div_ceil(PERMIT_PARTS);
         let used = usize::try_from(used).unwrap_or(usize::MAX);
-        most.saturating_sub(used).min(self.size - self.taken)
+        most.saturating_sub(used)
     }
 
     /// Returns how many permits a client may take from a pool that nothing waits for. The last

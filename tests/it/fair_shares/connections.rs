@@ -7,7 +7,7 @@ use crate::harness::{Gateway, Origin, Reply, Waiting, archive, connect_from, eve
 use crate::tunnel::{listener, tunnelling_to};
 
 /// Sends a request for a target from another address.
-fn get_from(ip: &str, gateway: &Gateway, target: &str) -> Waiting {
+pub(super) fn get_from(ip: &str, gateway: &Gateway, target: &str) -> Waiting {
     let head = format!("GET /{target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     Waiting::send_on(connect_from(ip, gateway.addr()), head.as_bytes(), false)
 }

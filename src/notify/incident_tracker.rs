@@ -141,6 +141,7 @@ impl IncidentTracker {
                 && (tracked.is_open() || elapsed(incident.last_seen, now) < REALERT_INTERVAL)
         };
         if let Some(index) = self.entries.iter().position(matches) {
+            self.entries[index].add_client(client);
             return index;
         }
         if self.entries.len() >= MAX_INCIDENTS {

@@ -27,7 +27,8 @@ pub const EXPIRY: Duration = Duration::from_hours(24);
 
 pub struct TrackedIncident {
     pub incident: Incident,
-    /// Client whose request opened the incident first. `None` for Millpond itself.
+    /// The only client whose requests have failed. `None` if there are several, or for Millpond
+    /// itself.
     pub client: Option<ClientNet>,
     /// The incident was opened or reopened, and no alert was sent yet.
     needs_alert: bool,
@@ -85,6 +86,14 @@ impl TrackedIncident {
             .chars()
             .take(MAX_DETAIL_CHARS)
             .collect();
+    }
+
+    /// Records the client of a failure. An incident of several clients counts for none of them, so
+    /// that no client can hide it from the others.
+    pub fn add_client(&mut self, client: Option<ClientNet>) {
+        if self.client != client {
+            self.client = None;
+        }
     }
 
     /// Adds a target of a failure.

@@ -1,6 +1,7 @@
 //! Incidents: which events open one, which send an alert, which are only listed, and when they end.
 
 mod content;
+mod flood;
 
 use serde_json::Value;
 

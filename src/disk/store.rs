@@ -175,8 +175,8 @@ impl DiskStore {
         self.needs_reindex.store(true, Ordering::Release);
     }
 
-    /// Returns once the cached bytes have exceeded the high watermark, the file system lacks inodes,
-    /// or the index was lost.
+    /// Returns once the cached bytes have exceeded the high watermark, the file system lacks
+    /// inodes, or the index was lost.
     pub async fn wait_for_low_space(&self) {
         self.low_space.notified().await;
     }

@@ -39,7 +39,7 @@ fn stored(gateway: &Gateway, origin: &Origin, body: &Body) -> String {
 }
 
 fn await_no_fetch(gateway: &Gateway) {
-    eventually("no fetch is in flight", || {
+    eventually("no fetch runs", || {
         let stats = gateway.request("GET", "/api/v1/stats").send().json();
         (stats["in_flight"] == 0).then_some(())
     });
@@ -49,7 +49,10 @@ fn await_no_fetch(gateway: &Gateway) {
 fn fetch_for_wrong_digest_ends_with_reader() {
     let (origin, gate) = (Origin::start(), Gate::new());
     let (old, new) = (archive(1, 40_000), archive(2, 300_000));
-    let gateway = with_clients(&origin).start();
+    // A silent origin does not end the fetch.
+    let gateway = with_clients(&origin)
+        .text("fetch.idle_timeout", "10m")
+        .start();
     let url = stored(&gateway, &origin, &old);
     let endless = Reply::file(&old).chunked().gate_at(30_000, &gate);
     origin.serve(PATH, endless);

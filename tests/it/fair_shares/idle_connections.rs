@@ -105,9 +105,9 @@ fn connections_with_requests_do_not_give_way() {
         "/waiting-1.0.tar.gz",
         Reply::file(&body).gate_before_head(&gate),
     );
-    let begin = |path: &str| get_from(HOLDER, &gateway, &origin.url(path));
-    let begun = begin("/coming-1.0.tar.gz").head();
-    let waiting = begin("/waiting-1.0.tar.gz");
+    let start = |path: &str| get_from(HOLDER, &gateway, &origin.url(path));
+    let begun = start("/coming-1.0.tar.gz").head();
+    let waiting = start("/waiting-1.0.tar.gz");
     gate.await_reached(2);
     for _ in 0..3 {
         let held: Vec<TcpStream> = (0..ONE_CLIENT)

@@ -13,11 +13,10 @@ use futures_util::Stream;
 use super::error::AdminError;
 use super::import::{ImportUpload, KindCheck, UploadBounds, stage_upload};
 use super::storage_error::storage_error;
-use super::token::{ListReader, Operator, Permission, Tokens};
+use super::token::{Operator, Permission, Tokens};
 use super::wrong_tokens::WrongTokens;
 use crate::cache::{
-    Cache, DiskUsage, EvictResult, ListedTarget, PinnedTarget, RecordStatus, RemovedTarget,
-    TargetRemoval,
+    Cache, DiskUsage, EvictResult, PinnedTarget, RecordStatus, RemovedTarget, TargetRemoval,
 };
 use crate::fetch::{FetchLoad, Fetcher, Refreshed};
 use crate::freshness::Observation;
@@ -39,8 +38,8 @@ const NO_SUCH_RECORD: AdminError =
 /// Operations of operators on the cache.
 pub struct AdminService {
     policy: Arc<Policy>,
-    cache: Cache,
-    fetcher: Fetcher,
+    pub(super) cache: Cache,
+    pub(super) fetcher: Fetcher,
     events: EventSink,
     tokens: ArcSwap<Tokens>,
     wrong_tokens: WrongTokens,
@@ -141,23 +140,6 @@ impl AdminService {
     fn keys_of(&self, target: &Target) -> Vec<Key> {
         let targets = self.policy.stored_targets(target);
         targets.iter().map(Key::new).collect()
-    }
-
-    /// Lists stored targets in the order of their keys: at most `limit`, behind `after`.
-    ///
-    /// # Errors
-    /// [`RequestError::Unavailable`] if the cache cannot be read.
-    pub async fn list(
-        &self,
-        _: &ListReader,
-        after: Option<Key>,
-        limit: usize,
-    ) -> Result<Vec<ListedTarget>, AdminError> {
-        self.cache
-            .admin()
-            .list(after, limit)
-            .await
-            .map_err(|error| storage_error(&error))
     }
 
     /// Returns the use of the cache disk.

@@ -29,12 +29,12 @@ fn values(text: &str) -> Values {
     {
         assert!(time <= now);
     }
-    let (after, limit) = (query.after().ok()?, query.limit(MAX_LIMIT).ok()?);
-    assert!((1..=MAX_LIMIT).contains(&limit));
+    let page = query.page(MAX_LIMIT).ok()?;
+    assert!((1..=MAX_LIMIT).contains(&page.limit));
     query.finish().ok()?;
     Some(vec![
         target.to_string(),
-        format!("{sha256:?} {accept} {force} {filter:?} {after:?} {limit}"),
+        format!("{sha256:?} {accept} {force} {filter:?} {page:?}"),
     ])
 }
 

@@ -2,13 +2,17 @@
 //!
 //! The main type is [`BuiltinPage`].
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::error_response::allowed_methods;
 use super::state::HttpService;
 use super::usage_page::UsagePage;
 use crate::cache::DiskHealth;
+use crate::gateway::Endpoint;
 use crate::metrics::RequestEndpoint;
 
 /// A page that Millpond serves itself.
@@ -55,7 +59,10 @@ impl BuiltinPage {
 pub fn serve(page: BuiltinPage, request: &HttpRequest, service: &HttpService) -> HttpResponse {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let body = "only GET and HEAD are for this\n".to_owned();
-        return text(StatusCode::METHOD_NOT_ALLOWED, body);
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, body);
+        let allowed = HeaderValue::from_static(allowed_methods(Endpoint::Gateway));
+        response.headers_mut().insert(ALLOW, allowed);
+        return response;
     }
     match page {
         BuiltinPage::Usage => {

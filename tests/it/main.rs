@@ -87,6 +87,7 @@ mod notify_mail;
 mod notify_names;
 mod notify_webhook;
 mod observation_races;
+mod openapi;
 mod origin;
 mod origin_files;
 mod origin_framing;

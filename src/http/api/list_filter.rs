@@ -1,22 +1,43 @@
-//! Filter of a list of stored targets. The main type is [`ListFilter`].
+//! Filter and page of a list of stored targets. The main type is [`ListFilter`].
 
 use std::time::SystemTime;
 
+use utoipa::IntoParams;
+
+use super::values::ClassName;
 use crate::cache::ListedTarget;
+use crate::model::Key;
 use crate::policy::Class;
 
 /// Conditions that a listed target must meet. An absent one is met by all.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct ListFilter {
-    /// Host in lower case.
+    /// Only targets of this host
     pub host: Option<String>,
-    /// Beginning of the URL.
+    /// Only targets whose URL begins with this text
     pub prefix: Option<String>,
+    /// Only targets of this class
+    #[param(value_type = Option<ClassName>)]
     pub class: Option<Class>,
-    /// The first record is older than this.
+    /// Only targets whose record is older than this number of seconds
+    #[param(rename = "older_than", value_type = Option<u64>)]
     pub seen_before: Option<SystemTime>,
-    /// The first record is not older than this.
+    /// Only targets whose record is not older than this number of seconds
+    #[param(rename = "newer_than", value_type = Option<u64>)]
     pub seen_since: Option<SystemTime>,
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ListPart {
+    /// Only targets behind this key, which is `next` of the page before
+    #[param(value_type = Option<String>, pattern = "^[0-9a-f]{64}$")]
+    pub after: Option<Key>,
+    /// Number of targets on a page
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 1000)]
+    pub limit: usize,
 }
 
 impl ListFilter {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use percent_encoding::percent_decode_str;
 
-use super::list_filter::ListFilter;
+use super::list_filter::{ListFilter, ListPart};
 use crate::gateway::RequestError;
 use crate::model::{Key, Sha256, Target};
 use crate::policy::Class;
@@ -104,12 +104,34 @@ impl<'a> Query<'a> {
             }
         };
         Ok(ListFilter {
-            host: self.take("host").map(|host| host.to_ascii_lowercase()),
-            prefix: self.take("prefix"),
+            host: self.host(),
+            prefix: self.prefix(),
             class,
             seen_before: self.time_before("older_than", now)?,
             seen_since: self.time_before("newer_than", now)?,
         })
+    }
+
+    /// Takes `host`, and returns it in lower case.
+    pub fn host(&mut self) -> Option<String> {
+        self.take("host").map(|host| host.to_ascii_lowercase())
+    }
+
+    /// Takes `prefix`, the beginning of a URL.
+    pub fn prefix(&mut self) -> Option<String> {
+        self.take("prefix")
+    }
+
+    /// Takes `name`, which is a whole number.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it is none.
+    pub fn number(&mut self, name: &'static str) -> Result<Option<u64>, RequestError> {
+        let parse = |text: String| {
+            text.parse()
+                .map_err(|_| RequestError::BadRequest(format!("{name} must be a whole number")))
+        };
+        self.take(name).map(parse).transpose()
     }
 
     fn time_before(
@@ -126,11 +148,22 @@ impl<'a> Query<'a> {
         time.map(Some).ok_or_else(invalid)
     }
 
+    /// Takes `after` and `limit`, which is at most `max`.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if one has no valid value.
+    pub fn page(&mut self, max: usize) -> Result<ListPart, RequestError> {
+        Ok(ListPart {
+            after: self.after()?,
+            limit: self.limit(max)?,
+        })
+    }
+
     /// Takes `after`.
     ///
     /// # Errors
     /// [`RequestError::BadRequest`] if it is no key.
-    pub fn after(&mut self) -> Result<Option<Key>, RequestError> {
+    fn after(&mut self) -> Result<Option<Key>, RequestError> {
         let parse = |hex: String| {
             hex.parse()
                 .map_err(|_| RequestError::BadRequest("after must be a key".to_owned()))

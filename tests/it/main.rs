@@ -47,6 +47,7 @@ mod exchange_limits;
 mod expected_digests;
 mod explain;
 mod fair_shares;
+mod fetches;
 mod first_bytes;
 mod ftp;
 mod ftp_faults;

@@ -9,6 +9,7 @@ mod download;
 mod ensure;
 mod events;
 mod failure;
+mod fetches;
 mod file_request;
 mod get;
 mod import;
@@ -31,6 +32,7 @@ use clap::Subcommand;
 use super::output::OutputForm;
 use ensure::Ensure;
 use events::ShowEvents;
+use fetches::ListFetches;
 use get::Get;
 use import::Import;
 use incidents::ListIncidents;
@@ -66,6 +68,8 @@ pub enum ClientCommand {
     Incidents(ListIncidents),
     /// List, start, show and cancel jobs: lists of URLs to fetch, refresh or evict (operators)
     Jobs(ManageJobs),
+    /// List the fetches that the gateway runs now (operators and readers)
+    Fetches(ListFetches),
     /// Show the recent events of the gateway, or follow them (operators and readers)
     Events(ShowEvents),
     /// Show version, readiness, disk, in-flight fetches and incidents of the gateway
@@ -87,6 +91,7 @@ impl ClientCommand {
             Self::Import(import) => import.run(form).await,
             Self::Incidents(incidents) => incidents.run(form).await,
             Self::Jobs(jobs) => jobs.run(form).await,
+            Self::Fetches(fetches) => fetches.run(form).await,
             Self::Events(events) => events.run(form).await,
             Self::Status(status) => status.run(form).await,
         };

@@ -13,5 +13,6 @@ mod wrong_tokens;
 
 pub use error::AdminError;
 pub use import::{ImportUpload, KindCheck};
+pub use lists::FullList;
 pub use service::AdminService;
 pub use token::{ListReader, Operator, Permission, Tokens, check_tokens};

@@ -100,8 +100,8 @@ pub fn list(
     mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
     let wanted = FetchQuery {
-        host: query.host(),
-        prefix: query.prefix(),
+        host: query.host()?,
+        prefix: query.text("prefix")?,
         after: query.number("after")?,
         limit: query.limit(MAX_PAGE_LENGTH)?,
     };

@@ -2,17 +2,63 @@
 //!
 //! This file starts and changes no job. Its main type is [`JobSummary`].
 
-use serde::Serialize;
-use utoipa::ToSchema;
+use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::list_part::part_of;
+use super::query::Query;
 use super::values::Moment;
+use crate::gateway::RequestError;
 use crate::jobs::{JobKind, JobState, JobView};
 
-/// All jobs.
+/// Bound on the jobs of one page.
+const MAX_PAGE_LENGTH: usize = 1000;
+
+/// One page of the list of jobs.
 #[derive(Serialize, ToSchema)]
 pub struct JobList {
-    /// The newest first.
     pub jobs: Vec<JobSummary>,
+    /// Number of all jobs that meet the filters.
+    pub total: usize,
+    /// Value of `after` for the next page. Null on the last page.
+    pub next: Option<String>,
+}
+
+/// Order of the list of jobs. A minus sign means descending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+pub enum JobSort {
+    #[serde(rename = "created")]
+    Created,
+    #[serde(rename = "-created")]
+    CreatedDescending,
+}
+
+/// Filter, order and part of the list of jobs.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct JobQuery {
+    /// Only jobs of this kind
+    #[param(value_type = Option<JobKindName>)]
+    kind: Option<JobKind>,
+    /// Only jobs in this state
+    #[param(value_type = Option<JobStateName>)]
+    state: Option<JobState>,
+    /// Only jobs that were created before this number of seconds
+    #[param(rename = "older_than", value_type = Option<u64>, maximum = 3_155_760_000_u64)]
+    created_before: Option<SystemTime>,
+    /// Only jobs that were created within this number of seconds
+    #[param(rename = "newer_than", value_type = Option<u64>, maximum = 3_155_760_000_u64)]
+    created_since: Option<SystemTime>,
+    /// Order, which is `-created` unless it is stated
+    sort: Option<JobSort>,
+    /// Only jobs behind this one, which is `next` of the page before
+    #[param(pattern = "^[0-9a-f]{16}$")]
+    after: Option<String>,
+    /// Number of jobs on a page
+    #[param(value_type = Option<usize>, minimum = 1, maximum = 1000)]
+    limit: usize,
 }
 
 /// A job, without its failures.
@@ -80,6 +126,53 @@ pub enum JobStateName {
     /// Each target was tried, and at least one failed.
     Failed,
     Cancelled,
+}
+
+impl JobQuery {
+    /// Takes all parameters of a query.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if one has no valid value, or is none of these.
+    pub fn take(mut query: Query<'_>) -> Result<Self, RequestError> {
+        let now = SystemTime::now();
+        let wanted = Self {
+            kind: query.choice("kind")?,
+            state: query.choice("state")?,
+            created_before: query.time_before("older_than", now)?,
+            created_since: query.time_before("newer_than", now)?,
+            sort: query.choice("sort")?,
+            after: query.text("after")?,
+            limit: query.limit(MAX_PAGE_LENGTH)?,
+        };
+        query.finish()?;
+        Ok(wanted)
+    }
+
+    /// Returns the page of these jobs, of which the newest is first.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if `after` is none of them.
+    pub fn page(&self, mut jobs: Vec<JobView>) -> Result<JobList, RequestError> {
+        jobs.retain(|job| self.accepts(job));
+        if self.sort == Some(JobSort::Created) {
+            jobs.reverse();
+        }
+        let part = part_of(jobs, self.after.as_deref(), self.limit, |job| {
+            job.id.as_str()
+        })?;
+        Ok(JobList {
+            jobs: part.entries.iter().map(Into::into).collect(),
+            total: part.total,
+            next: part.next,
+        })
+    }
+
+    fn accepts(&self, job: &JobView) -> bool {
+        self.kind.is_none_or(|kind| kind == job.kind)
+            && self.state.is_none_or(|state| state == job.state)
+            && self.created_before.is_none_or(|time| job.created_at < time)
+            && self.created_since.is_none_or(|time| job.created_at >= time)
+    }
 }
 
 impl From<&JobView> for JobSummary {

@@ -6,7 +6,7 @@ use futures_util::{Stream, StreamExt as _};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::job_views::{JobDetails, JobKindName, JobList, JobSummary};
+use super::job_views::{JobDetails, JobKindName, JobList, JobQuery, JobSummary};
 use super::query::Query;
 use super::response::{ApiResponse, json_of, ok};
 use crate::admin::{AdminError, ListReader, Operator};
@@ -70,18 +70,16 @@ pub async fn create(
     })
 }
 
-/// Lists all jobs, the newest first
+/// Lists jobs, one page at a time
 #[utoipa::path(
     get, path = "/api/v1/jobs", operation_id = "listJobs", tag = "jobs",
-    responses((status = 200, description = "The jobs", body = JobList)),
+    params(JobQuery),
+    responses((status = 200, description = "A page of the list", body = JobList)),
     security(("reader" = []), ("operator" = [])),
 )]
 pub fn list(jobs: &Jobs, reader: &ListReader, query: Query<'_>) -> Result<ApiResponse, AdminError> {
-    query.finish()?;
-    let jobs = jobs.list(reader);
-    ok(&JobList {
-        jobs: jobs.iter().map(Into::into).collect(),
-    })
+    let wanted = JobQuery::take(query)?;
+    ok(&wanted.page(jobs.list(reader))?)
 }
 
 /// Shows a job with its failures

@@ -6,10 +6,14 @@
 
 mod events;
 mod fetches;
+mod host_totals;
 mod incidents;
 mod job_views;
 mod jobs;
+mod list_builder;
 mod list_filter;
+mod list_order;
+mod list_part;
 mod objects;
 mod openapi;
 mod pins;
@@ -17,6 +21,7 @@ mod query;
 mod refresh;
 mod response;
 mod stats;
+mod target_list;
 mod targets;
 mod values;
 
@@ -142,11 +147,12 @@ async fn read(
             objects::download(&service.gateway, sha256, (origin.client, request), query).await
         }
         Resource::Objects => objects::list(admin, &permission.into_reader()?, query).await,
-        Resource::Targets => targets::history(admin, query).await,
+        Resource::Targets => targets::find(admin, permission, query).await,
+        Resource::Pins => pins::list(admin, &permission.into_reader()?, query).await,
         Resource::Incidents => {
             incidents::list(&reports.incidents, &permission.into_reader()?, query)
         }
-        Resource::Stats => stats::show(service, origin, query).await,
+        Resource::Stats => stats::show(service, origin, permission, query).await,
         Resource::Fetches => fetches::list(admin, &permission.into_reader()?, query),
         Resource::Jobs => jobs::list(&service.jobs, &permission.into_reader()?, query),
         Resource::Job(id) => jobs::show(&service.jobs, &permission.into_reader()?, &id, query),
@@ -160,7 +166,7 @@ async fn read(
             let document = openapi::document().to_owned();
             Ok(ApiResponse::Json(StatusCode::OK, document))
         }
-        Resource::Pins | Resource::Refresh => Err(AdminError::MethodNotAllowed(resource.methods())),
+        Resource::Refresh => Err(AdminError::MethodNotAllowed(resource.methods())),
     }
 }
 
@@ -258,7 +264,7 @@ impl Resource {
             | Self::Fetches
             | Self::Events
             | Self::Description => "GET, HEAD",
-            Self::Pins => "PUT, DELETE",
+            Self::Pins => "GET, HEAD, PUT, DELETE",
             Self::Refresh => "POST",
             Self::Jobs => "GET, HEAD, POST",
         }

@@ -12,20 +12,18 @@ use futures_util::Stream;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::list_filter::{ListFilter, ListPart};
+use super::list_builder::ListTotals;
+use super::list_filter::ListFilter;
+use super::list_order::ListPart;
 use super::query::Query;
 use super::response::{ApiResponse, json_of, ok};
-use super::values::{ClassName, Moment, ObjectDigest, digests, redacted_url};
+use super::target_list::{ListedObject, MAX_PAGE_LENGTH, read_page};
+use super::values::{ObjectDigest, digests, redacted_url};
 use crate::admin::{AdminError, AdminService, ImportUpload, KindCheck, ListReader, Operator};
-use crate::cache::ListedTarget;
 use crate::gateway::{DigestRequest, Gateway, RequestError};
 use crate::http::parse_request::{read_conditions, read_expected, read_range, single};
 use crate::http::request_body::read_body;
 use crate::model::{ExpectedDigests, Sha256};
-use crate::policy::Class;
-
-/// Bound on the targets of one page.
-const MAX_PAGE_LENGTH: usize = 1000;
 
 /// One page of the list of stored targets.
 #[derive(Serialize, ToSchema)]
@@ -33,24 +31,8 @@ pub struct ObjectPage {
     objects: Vec<ListedObject>,
     /// Value of `after` for the next page. Null on the last page.
     next: Option<String>,
-}
-
-/// A stored target with the object that answers for it.
-#[derive(Serialize, ToSchema)]
-pub struct ListedObject {
-    /// URL without passwords and secret query values.
-    url: String,
-    class: ClassName,
-    sha256: ObjectDigest,
-    size_bytes: u64,
-    /// Where the bytes came from: a URL, or `import`.
-    source: String,
-    first_seen: Moment,
-    /// Last access of the object, if it is known.
-    last_used: Option<Moment>,
-    /// Whether the object is on the disk.
-    cached: bool,
-    pinned: bool,
+    /// Totals of all targets that meet the filters, for `total=true` or an order.
+    total: Option<ListTotals>,
 }
 
 /// Removed object.
@@ -75,9 +57,10 @@ pub struct ObjectImported {
 #[schema(value_type = String, format = Binary)]
 pub struct ObjectBytes(());
 
-/// Lists stored targets in the order of their keys, one page at a time
+/// Lists stored targets with the objects that answer for them, one page at a time
 ///
-/// A page has fewer than `limit` targets, or none, if a filter excludes the others.
+/// A page may have fewer than `limit` targets, or none, and a `next` all the same, if a filter
+/// excludes many targets.
 #[utoipa::path(
     get, path = "/api/v1/objects", operation_id = "listObjects", tag = "objects",
     params(ListFilter, ListPart),
@@ -89,23 +72,13 @@ pub async fn list(
     reader: &ListReader,
     mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
-    let ListPart { after, limit } = query.page(MAX_PAGE_LENGTH)?;
-    let filter = query.filter(SystemTime::now())?;
+    let wanted = query.list(MAX_PAGE_LENGTH, SystemTime::now())?;
     query.finish()?;
-    let page = admin.list(reader, after, limit).await?;
-    let next = page
-        .last()
-        .filter(|_| page.len() == limit)
-        .map(|last| last.key.to_string());
-    let classified = page
-        .iter()
-        .map(|listed| (listed, admin.class(&listed.record.target)));
-    let accepted = classified.filter(|(listed, class)| filter.accepts(listed, *class));
+    let page = read_page(admin, reader, wanted).await?;
     ok(&ObjectPage {
-        objects: accepted
-            .map(|(listed, class)| listed_object(listed, class))
-            .collect(),
-        next,
+        objects: page.entries,
+        next: page.next,
+        total: page.totals,
     })
 }
 
@@ -196,7 +169,8 @@ pub fn read_upload(
 #[utoipa::path(
     put, path = "/api/v1/objects", operation_id = "importObject", tag = "objects",
     params(
-        ("url" = String, Query, description = "URL of the target, percent-encoded"),
+        ("url" = String, Query, format = "uri", description = "URL of the target",
+         example = "https://example.org/x-1.0.tar.gz"),
         ("force" = Option<bool>, Query,
          description = "Whether the first bytes may differ from what the name promises"),
         ("X-Expected-Sha256" = Option<String>, Header,
@@ -221,18 +195,4 @@ pub async fn import(
         pinned: record.sha256.into(),
     })?;
     Ok(ApiResponse::Json(StatusCode::CREATED, imported))
-}
-
-fn listed_object(listed: &ListedTarget, class: Class) -> ListedObject {
-    ListedObject {
-        url: redacted_url(&listed.record.target),
-        class: class.into(),
-        sha256: listed.record.sha256.into(),
-        size_bytes: listed.record.size_bytes,
-        source: listed.record.source.clone(),
-        first_seen: listed.record.first_seen.into(),
-        last_used: listed.last_used.map(Into::into),
-        cached: listed.is_cached,
-        pinned: listed.is_pinned,
-    }
 }

@@ -31,7 +31,8 @@ pub struct TargetRefreshed {
 #[utoipa::path(
     post, path = "/api/v1/refresh", operation_id = "refreshTarget", tag = "targets",
     params(
-        ("url" = String, Query, description = "URL of the target, percent-encoded"),
+        ("url" = String, Query, format = "uri", description = "URL of the target",
+         example = "https://example.org/x-1.0.tar.gz"),
         ("accept" = Option<bool>, Query, description = "Whether changed bytes become active"),
         ("X-Expected-Sha256" = Option<String>, Header,
          description = "Digest that the bytes must have; also X-Expected-Sha512, -Sha1 and -Md5",

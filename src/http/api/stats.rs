@@ -3,13 +3,15 @@
 
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::host_totals::{HostTotals, MAX_GROUPS, totals_by_host};
 use super::query::Query;
 use super::response::{ApiResponse, ok};
-use crate::admin::AdminError;
+use crate::admin::{AdminError, Permission};
 use crate::cache::DiskUsage;
+use crate::gateway::RequestError;
 use crate::http::builtin_pages::readiness;
 use crate::http::client_info::{Frontend, RequestOrigin};
 use crate::http::state::HttpService;
@@ -32,6 +34,8 @@ pub struct InstanceStats {
     since_start: TrafficStats,
     incidents: IncidentCounts,
     request: RequestFacts,
+    /// Totals of stored targets by host, those with most cached bytes first, for `by=host`.
+    hosts: Option<Vec<HostTotals>>,
 }
 
 /// Use of the cache disk.
@@ -95,19 +99,46 @@ pub enum FrontendName {
     Nginx,
 }
 
+/// Groups of stored targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupBy {
+    Host,
+}
+
 /// Shows version, readiness, disk, in-flight fetches and open incidents
 ///
-/// Needs no token, since the summary contains no target and no secret.
+/// Needs no token, since the summary contains no target and no secret. The totals by host need one.
 #[utoipa::path(
     get, path = "/api/v1/stats", operation_id = "showStats", tag = "stats",
+    params(
+        ("by" = Option<GroupBy>, Query, description = "Adds the totals of these groups"),
+        ("limit" = Option<usize>, Query, description = "Number of groups",
+         minimum = 1, maximum = 1000),
+    ),
     responses((status = 200, description = "The summary", body = InstanceStats)),
+    security((), ("reader" = []), ("operator" = [])),
 )]
 pub async fn show(
     service: &HttpService,
     origin: &RequestOrigin,
-    query: Query<'_>,
+    permission: Permission,
+    mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
+    let by = query.choice("by")?;
+    if by.is_none() && query.text("limit")?.is_some() {
+        let text = "limit is the number of groups, so that it needs by";
+        return Err(RequestError::BadRequest(text.to_owned()).into());
+    }
+    let limit = query.limit(MAX_GROUPS)?;
     query.finish()?;
+    let hosts = match by {
+        None => None,
+        Some(GroupBy::Host) => {
+            let reader = permission.into_reader()?;
+            Some(totals_by_host(&service.admin, &reader, limit).await?)
+        }
+    };
     let readiness = readiness(service);
     let counts = service.reports.incidents.count_open();
     ok(&InstanceStats {
@@ -132,6 +163,7 @@ pub async fn show(
                 Frontend::TrustedNginx { .. } => FrontendName::Nginx,
             },
         },
+        hosts,
     })
 }
 

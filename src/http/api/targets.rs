@@ -1,17 +1,41 @@
-//! `GET /api/v1/targets?url=`: the history of a target, and the removal of a target.
+//! `GET /api/v1/targets`: the history of a target, and the list of all. The removal of a target is
+//! here too.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::list_builder::ListTotals;
+use super::list_filter::ListFilter;
+use super::list_order::ListPart;
 use super::query::Query;
 use super::response::{ApiResponse, ok};
+use super::target_list::{ListedObject, MAX_PAGE_LENGTH, read_page};
 use super::values::{ClassName, Moment, ObjectDigest, digests, redacted_url};
-use crate::admin::{AdminError, AdminService, Operator};
+use crate::admin::{AdminError, AdminService, ListReader, Operator, Permission};
 use crate::cache::{PinnedTarget, RecordStatus};
 use crate::freshness::{Completeness, Observation};
 use crate::model::Standing;
+
+/// The target that the client has named, or a page of the list.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum FoundTargets {
+    History(TargetHistory),
+    Page(TargetPage),
+}
+
+/// One page of the list of stored targets.
+#[derive(Serialize, ToSchema)]
+pub struct TargetPage {
+    targets: Vec<ListedObject>,
+    /// Value of `after` for the next page. Null on the last page.
+    next: Option<String>,
+    /// Totals of all targets that meet the filters, for `total=true` or an order.
+    total: Option<ListTotals>,
+}
 
 /// All that is on record of a target.
 #[derive(Serialize, ToSchema)]
@@ -93,23 +117,56 @@ pub struct TargetRemoved {
     freed_bytes: u64,
 }
 
-/// Shows one target
+/// Shows one target, or lists stored targets
 ///
-/// Shows the class of a target, its records and stored responses, and the digest that the checksum
-/// file requires. Needs no token.
+/// With `url`, the response has the class of this target, its records and stored responses, and the
+/// digest that the checksum file requires. It needs no token. Without `url`, the response is a page
+/// of the list of stored targets, and needs a token.
 #[utoipa::path(
-    get, path = "/api/v1/targets", operation_id = "showTarget", tag = "targets",
-    params(("url" = String, Query, description = "URL of the target, percent-encoded")),
-    responses((status = 200, description = "The history of the target", body = TargetHistory)),
+    get, path = "/api/v1/targets", operation_id = "findTargets", tag = "targets",
+    params(
+        ("url" = Option<String>, Query, format = "uri",
+         description = "URL of one target. No other parameter is allowed then"),
+        ListFilter,
+        ListPart,
+    ),
+    responses((status = 200, description = "The target, or a page of the list",
+               body = FoundTargets)),
+    security((), ("reader" = []), ("operator" = [])),
 )]
-pub async fn history(
+pub async fn find(
     admin: &AdminService,
-    mut query: Query<'_>,
+    permission: Permission,
+    query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
+    let found = if query.has_url() {
+        FoundTargets::History(history(admin, query).await?)
+    } else {
+        FoundTargets::Page(list(admin, &permission.into_reader()?, query).await?)
+    };
+    ok(&found)
+}
+
+async fn list(
+    admin: &AdminService,
+    reader: &ListReader,
+    mut query: Query<'_>,
+) -> Result<TargetPage, AdminError> {
+    let wanted = query.list(MAX_PAGE_LENGTH, SystemTime::now())?;
+    query.finish()?;
+    let page = read_page(admin, reader, wanted).await?;
+    Ok(TargetPage {
+        targets: page.entries,
+        next: page.next,
+        total: page.totals,
+    })
+}
+
+async fn history(admin: &AdminService, mut query: Query<'_>) -> Result<TargetHistory, AdminError> {
     let target = query.target()?;
     query.finish()?;
     let (records, observations) = admin.stored(&target).await?;
-    ok(&TargetHistory {
+    Ok(TargetHistory {
         url: redacted_url(&target),
         class: admin.class(&target).into(),
         required_sha256: admin.required_sha256(&target).map(Into::into),
@@ -122,7 +179,8 @@ pub async fn history(
 #[utoipa::path(
     delete, path = "/api/v1/objects", operation_id = "removeTarget", tag = "targets",
     params(
-        ("url" = String, Query, description = "URL of the target, percent-encoded"),
+        ("url" = String, Query, format = "uri", description = "URL of the target",
+         example = "https://example.org/x-1.0.tar.gz"),
         ("keep_pinned" = Option<bool>, Query, description = "Whether a pinned target is an error"),
     ),
     responses((status = 200, description = "The target is removed", body = TargetRemoved)),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::model::{Record, Sha256, Target};
@@ -37,7 +37,7 @@ impl From<SystemTime> for Moment {
 }
 
 /// Cacheability class of a target.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ClassName {
     Immutable,
@@ -51,6 +51,16 @@ impl From<Class> for ClassName {
             Class::Immutable => Self::Immutable,
             Class::Revalidate => Self::Revalidate,
             Class::PassThrough => Self::Pass,
+        }
+    }
+}
+
+impl From<ClassName> for Class {
+    fn from(name: ClassName) -> Self {
+        match name {
+            ClassName::Immutable => Self::Immutable,
+            ClassName::Revalidate => Self::Revalidate,
+            ClassName::Pass => Self::PassThrough,
         }
     }
 }

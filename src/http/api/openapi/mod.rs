@@ -10,7 +10,9 @@ use std::sync::LazyLock;
 
 use utoipa::OpenApi;
 
-use super::{events, fetches, incidents, jobs, objects, pins, refresh, stats, targets};
+use super::{
+    events, fetches, incidents, job_views, jobs, list_order, objects, pins, refresh, stats, targets,
+};
 use crate::http::error_response::Problem;
 use completion::Completion;
 pub use pages::PATH;
@@ -30,8 +32,9 @@ pub use pages::PATH;
         objects::import,
         objects::download,
         objects::remove,
-        targets::history,
+        targets::find,
         targets::remove,
+        pins::list,
         pins::pin,
         pins::unpin,
         refresh::refresh,
@@ -44,7 +47,14 @@ pub use pages::PATH;
         events::stream,
         stats::show,
     ),
-    components(schemas(Problem)),
+    // The schemas of parameters are not found by themselves.
+    components(schemas(
+        Problem,
+        incidents::IncidentSort,
+        job_views::JobSort,
+        list_order::TargetSort,
+        stats::GroupBy,
+    )),
     modifiers(&Completion),
     tags(
         (name = "objects", description = "Stored bytes, by digest or by target"),

@@ -1,4 +1,5 @@
-//! The built-in pages of the gateway port: usage, health, readiness, version, and `robots.txt`.
+//! The built-in pages of the gateway port: usage, health, readiness, version, `robots.txt`, and
+//! the page of the API.
 //!
 //! The main type is [`BuiltinPage`].
 
@@ -10,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::error_response::allowed_methods;
 use super::state::HttpService;
+use super::swagger::{self, SwaggerFile};
 use super::usage_page::UsagePage;
 use crate::cache::DiskHealth;
 use crate::gateway::Endpoint;
@@ -25,6 +27,8 @@ pub enum BuiltinPage {
     Readiness,
     Version,
     Robots,
+    /// A file of the page that describes the API.
+    Swagger(SwaggerFile),
 }
 
 impl BuiltinPage {
@@ -36,7 +40,7 @@ impl BuiltinPage {
             "/readyz" => Some(Self::Readiness),
             "/version" => Some(Self::Version),
             "/robots.txt" => Some(Self::Robots),
-            _ => None,
+            _ => SwaggerFile::from_path(path).map(Self::Swagger),
         }
     }
 
@@ -78,6 +82,7 @@ pub fn serve(page: BuiltinPage, request: &HttpRequest, service: &HttpService) ->
             text(StatusCode::OK, format!("millpond {version}\n"))
         }
         // A search engine would make Millpond fetch the targets of links.
+        BuiltinPage::Swagger(file) => swagger::serve(file, request),
         BuiltinPage::Robots => text(StatusCode::OK, "User-agent: *\nDisallow: /\n".to_owned()),
     }
 }

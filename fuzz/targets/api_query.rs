@@ -22,19 +22,19 @@ fn values(text: &str) -> Values {
     assert_eq!(Target::parse(target.as_str()).as_ref(), Ok(&target));
     let sha256 = query.sha256().ok()?;
     let (accept, force) = (query.flag("accept").ok()?, query.flag("force").ok()?);
-    let filter = query.filter(now).ok()?;
+    let list = query.list(MAX_LIMIT, now).ok()?;
+    let (filter, part) = (list.filter, list.part);
     for time in [filter.seen_before, filter.seen_since]
         .into_iter()
         .flatten()
     {
         assert!(time <= now);
     }
-    let (after, limit) = (query.after().ok()?, query.limit(MAX_LIMIT).ok()?);
-    assert!((1..=MAX_LIMIT).contains(&limit));
+    assert!((1..=MAX_LIMIT).contains(&part.limit));
     query.finish().ok()?;
     Some(vec![
         target.to_string(),
-        format!("{sha256:?} {accept} {force} {filter:?} {after:?} {limit}"),
+        format!("{sha256:?} {accept} {force} {filter:?} {part:?}"),
     ])
 }
 

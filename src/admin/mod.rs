@@ -6,6 +6,7 @@
 
 mod error;
 mod import;
+mod lists;
 mod service;
 mod storage_error;
 mod target_work;
@@ -14,6 +15,7 @@ mod wrong_tokens;
 
 pub use error::AdminError;
 pub use import::{ImportUpload, KindCheck};
+pub use lists::FullList;
 pub use service::{AdminService, AdminServices};
 pub use target_work::{EnsuredTarget, EvictedTarget};
 pub use token::{ListReader, Operator, Permission, Tokens, check_tokens};

@@ -13,11 +13,10 @@ use futures_util::Stream;
 use super::error::AdminError;
 use super::import::{ImportUpload, KindCheck, UploadBounds, stage_upload};
 use super::storage_error::storage_error;
-use super::token::{ListReader, Operator, Permission, Tokens};
+use super::token::{Operator, Permission, Tokens};
 use super::wrong_tokens::WrongTokens;
 use crate::cache::{
-    Cache, DiskUsage, EvictResult, ListedTarget, PinnedTarget, RecordStatus, RemovedTarget,
-    TargetRemoval,
+    Cache, DiskUsage, EvictResult, PinnedTarget, RecordStatus, RemovedTarget, TargetRemoval,
 };
 use crate::fetch::{FetchLoad, Fetcher};
 use crate::freshness::Observation;
@@ -144,24 +143,6 @@ impl AdminService {
     pub(super) fn keys_of(&self, target: &Target) -> Vec<Key> {
         let targets = self.services.policy.stored_targets(target);
         targets.iter().map(Key::new).collect()
-    }
-
-    /// Lists stored targets in the order of their keys: at most `limit`, behind `after`.
-    ///
-    /// # Errors
-    /// [`RequestError::Unavailable`] if the cache cannot be read.
-    pub async fn list(
-        &self,
-        _: &ListReader,
-        after: Option<Key>,
-        limit: usize,
-    ) -> Result<Vec<ListedTarget>, AdminError> {
-        self.services
-            .cache
-            .admin()
-            .list(after, limit)
-            .await
-            .map_err(|error| storage_error(&error))
     }
 
     /// Returns the use of the cache disk.

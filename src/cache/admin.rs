@@ -7,8 +7,8 @@ use super::error::CacheError;
 use super::handle::Cache;
 use super::{open, pin_sync};
 use crate::disk::{
-    DiskError, DiskStore, DiskUsage, EvictResult, IoClass, ListedTarget, ObjectHandle, Published,
-    Sealed, TargetLookup, evict, listing, pins, publish, record_files, records,
+    DiskError, DiskStore, DiskUsage, EvictResult, IoClass, ListedPins, ListedTarget, ObjectHandle,
+    Published, Sealed, TargetLookup, evict, listing, pins, publish, record_files, records,
 };
 use crate::model::{Key, Record, RecordOrder, Sha256};
 
@@ -112,6 +112,20 @@ impl<'a> CacheAdmin<'a> {
         limit: usize,
     ) -> Result<Vec<ListedTarget>, CacheError> {
         self.run(move |disk| listing::list(disk, after, limit))
+            .await
+    }
+
+    /// Returns up to `limit` pinned targets whose key is greater than `after`, in the order of
+    /// keys.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn list_pinned(
+        self,
+        after: Option<Key>,
+        limit: usize,
+    ) -> Result<Vec<ListedPins>, CacheError> {
+        self.run(move |disk| listing::list_pinned(disk, after, limit))
             .await
     }
 

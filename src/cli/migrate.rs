@@ -101,10 +101,10 @@ fn check_folders(from: &Path, to: &Path) -> Result<(), CliError> {
             return Err(CliError::NestedFolders);
         }
     }
-    if from.is_dir() && !Layout::create_root(from)?.has_cache() {
+    if from.is_dir() && !Layout::new(from).has_cache() {
         return Err(CliError::NoCache(from.to_owned()));
     }
-    if to.is_dir() && !Layout::create_root(to)?.has_cache() && !is_empty(to) {
+    if to.is_dir() && !Layout::new(to).has_cache() && !is_empty(to) {
         return Err(CliError::OtherFolder(to.to_owned()));
     }
     Ok(())

@@ -1,9 +1,11 @@
-//! Lists the targets that have records, in pages, in the order of their keys. The main function is
-//! [`list`].
+//! Lists the targets that have records, and those that are pinned, in pages, in the order of their
+//! keys. The main function is [`list`].
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::SystemTime;
 
+use super::pins::{self, Pin};
 use super::store::DiskStore;
 use super::{DiskError, Layout, TargetLookup, compact_log, durable_dirs, records};
 use crate::model::{Key, Record};
@@ -21,6 +23,16 @@ pub struct ListedTarget {
     pub last_used: Option<SystemTime>,
 }
 
+/// A target with its pins.
+#[derive(Debug, Clone)]
+pub struct ListedPins {
+    pub target: ListedTarget,
+    /// The pin that decides about the answer.
+    pub newest: Pin,
+    /// All pins, the newest first.
+    pub pins: Vec<Pin>,
+}
+
 /// Returns up to `limit` targets whose key is greater than `after`. A target that is removed at the
 /// same time may be missing.
 ///
@@ -31,29 +43,69 @@ pub fn list(
     after: Option<Key>,
     limit: usize,
 ) -> Result<Vec<ListedTarget>, DiskError> {
-    let (layout, mut listed) = (&disk.layout, Vec::new());
+    let keys = |shard: &str| recorded_keys(&disk.layout, shard);
+    collect((after, limit), keys, |key| read_target(disk, key))
+}
+
+/// Returns up to `limit` pinned targets whose key is greater than `after`. A target without a
+/// readable record is missing.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn list_pinned(
+    disk: &DiskStore,
+    after: Option<Key>,
+    limit: usize,
+) -> Result<Vec<ListedPins>, DiskError> {
+    let keys = |shard: &str| keys_in(&disk.layout.pins().join(shard));
+    collect((after, limit), keys, |key| {
+        let pins = pins::list(&disk.layout, key)?;
+        let Some(newest) = pins.first().copied() else {
+            return Ok(None);
+        };
+        let target = read_target(disk, key)?;
+        Ok(target.map(|target| ListedPins {
+            target,
+            newest,
+            pins,
+        }))
+    })
+}
+
+/// Reads up to `limit` targets behind `after`, in the order of their keys. `keys` returns those
+/// that begin with two digits.
+fn collect<T>(
+    (after, limit): (Option<Key>, usize),
+    keys: impl Fn(&str) -> Result<BTreeSet<Key>, DiskError>,
+    read: impl Fn(Key) -> Result<Option<T>, DiskError>,
+) -> Result<Vec<T>, DiskError> {
+    let mut listed = Vec::new();
     let first = after.map_or(0, |key| key.as_bytes()[0]);
     for shard in (first..=u8::MAX).map(|shard| format!("{shard:02x}")) {
-        for key in keys_in(layout, &shard)? {
+        for key in keys(&shard)? {
             if after.is_some_and(|after| key <= after) {
                 continue;
             }
             if listed.len() == limit {
                 return Ok(listed);
             }
-            listed.extend(read_target(disk, key)?);
+            listed.extend(read(key)?);
         }
     }
     Ok(listed)
 }
 
-/// Returns the targets whose keys begin with two digits, in the order of their keys.
-fn keys_in(layout: &Layout, shard: &str) -> Result<BTreeSet<Key>, DiskError> {
-    let names = durable_dirs::names_in(&layout.records().join(shard))?;
-    let in_files = names.iter().filter_map(|name| name.parse::<Key>().ok());
+fn recorded_keys(layout: &Layout, shard: &str) -> Result<BTreeSet<Key>, DiskError> {
+    let mut keys = keys_in(&layout.records().join(shard))?;
     let compacted = compact_log::names(layout, shard)?;
-    let compacted = compacted.into_iter().map(|(key, _)| key);
-    Ok(in_files.chain(compacted).collect())
+    keys.extend(compacted.into_iter().map(|(key, _)| key));
+    Ok(keys)
+}
+
+/// Returns the keys that a folder has as names.
+fn keys_in(folder: &Path) -> Result<BTreeSet<Key>, DiskError> {
+    let names = durable_dirs::names_in(folder)?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
 fn read_target(disk: &DiskStore, key: Key) -> Result<Option<ListedTarget>, DiskError> {

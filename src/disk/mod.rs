@@ -67,7 +67,7 @@ pub use index::{ObjectClass, PendingUpload, since_epoch};
 pub use io::{DiskIo, IoClass};
 pub use layout::{Layout, StagedName};
 pub use lease::{Acquire, Lease, LeaseHolder, LeaseState};
-pub use listing::ListedTarget;
+pub use listing::{ListedPins, ListedTarget};
 pub use objects::ObjectHandle;
 pub use open_file::{FileHit, OpenFile, ReadFrom, digest_of, open_object};
 pub use publish::{Placement, Published};

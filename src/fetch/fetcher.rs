@@ -11,6 +11,7 @@ use super::body_reader::BodyReader;
 use super::host_limits::HostPermit;
 use super::in_flight::FetchPurpose;
 use super::job::{self, FetchInput};
+use super::live_fetches::{FetchAim, FetchView};
 use super::revalidation::{self, ExchangeReader, SharedRequest};
 use super::shared_body::SharedBody;
 use super::state::{FetcherLimits, FetcherServices, FetcherState};
@@ -97,11 +98,19 @@ impl Fetcher {
         let body = Arc::new(SharedBody::new(self.state.cache.clone(), client));
         let reader = body.first_reader(client, expected.clone());
         let begun = body.readership().hold(begun);
+        let aim = match purpose {
+            FetchPurpose::Answer => FetchAim::Answer,
+            FetchPurpose::OtherBytes => FetchAim::OtherBytes,
+        };
+        let place = self
+            .state
+            .live
+            .register(admitted.target(), aim, body.meter());
         in_flight.insert(key, purpose, Arc::clone(&body));
         let task = job::run(Arc::clone(&self.state), body, input);
         let task = async move {
             task.await;
-            drop(begun);
+            drop((begun, place));
         };
         self.state.tasks.spawn_on(task, &self.state.runtime);
         Ok(reader)
@@ -239,6 +248,12 @@ impl Fetcher {
             slots: self.state.host_limiter.total_level(),
             open_circuits: self.state.circuits.count_open(),
         }
+    }
+
+    /// Returns the fetches that run now, the oldest first.
+    #[must_use]
+    pub fn views(&self) -> Vec<FetchView> {
+        self.state.live.views()
     }
 
     /// Returns the counts of the fetches up to now.

@@ -11,6 +11,7 @@ mod config;
 mod content_encoding;
 mod download;
 mod error;
+mod fetch_meter;
 mod fetch_progress;
 mod fetcher;
 mod format_end;
@@ -19,6 +20,7 @@ mod host_circuits;
 mod host_limits;
 mod in_flight;
 mod job;
+mod live_fetches;
 mod memory_overflow;
 mod moving_permit;
 mod multi_process;
@@ -38,8 +40,10 @@ mod withheld_end;
 pub use body_reader::{BodyReader, FirstResult};
 pub use config::Config;
 pub use error::FetchError;
+pub use fetch_meter::{ByteOrigin, MeterReading};
 pub use fetch_progress::Head;
 pub use fetcher::{FetchLoad, Fetcher};
+pub use live_fetches::{FetchAim, FetchView};
 pub use refresh::Refreshed;
 pub use revalidation::{
     ExchangeReader, FirstAnswer, SharedRequest, StoredObservation, StreamingResponse,

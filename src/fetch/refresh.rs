@@ -6,6 +6,7 @@ use super::FetchError;
 use super::changed_content::build_record;
 use super::download::{Download, DownloadSpec};
 use super::fetcher::Fetcher;
+use super::live_fetches::FetchAim;
 use super::shared_body::SharedBody;
 use super::source_loop::{DownloadedBody, download_from_sources};
 use super::task::FetchTask;
@@ -51,6 +52,8 @@ impl Fetcher {
             let _permit = permit;
             // No request reads this body.
             let body = SharedBody::new(state.cache.clone(), PoolClient::Own);
+            let target = admitted.target();
+            let _place = state.live.register(target, FetchAim::Refresh, body.meter());
             let mut task = FetchTask::new(&state, &admitted, &expected, &body);
             let outcome = state
                 .run_within_budget(Box::pin(task.refresh(accept)))

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::FetchError;
 use super::body_reader::{Attendance, BodyReader};
+use super::fetch_meter::FetchMeter;
 use super::fetch_progress::{BodyCheck, FetchProgress, FetchState, Head, Rejection};
 use super::memory_overflow::{OverflowBuffer, ReaderPositions};
 use crate::cache::{Cache, OpenFile};
@@ -25,6 +26,7 @@ const MAX_STATED: usize = 64;
 #[derive(Debug)]
 pub struct SharedBody {
     progress: watch::Sender<FetchProgress>,
+    meter: Arc<FetchMeter>,
     readers: Arc<ReaderPositions>,
     /// Clients that the permits of the fetch count for.
     readership: Arc<Readership>,
@@ -37,9 +39,11 @@ impl SharedBody {
     /// Creates an empty body of a fetch that `beginner` has begun. `cache` computes digests that
     /// readers state and the fetch does not compute.
     pub fn new(cache: Cache, beginner: PoolClient) -> Self {
+        let readers = Arc::default();
         Self {
             progress: watch::Sender::new(FetchProgress::new()),
-            readers: Arc::default(),
+            meter: FetchMeter::new(Arc::clone(&readers)),
+            readers,
             readership: Readership::new(beginner),
             stated: Mutex::default(),
             cache,
@@ -93,6 +97,11 @@ impl SharedBody {
         &self.readership
     }
 
+    /// Returns the meter of the fetch.
+    pub fn meter(&self) -> &Arc<FetchMeter> {
+        &self.meter
+    }
+
     /// Takes the digests that readers have stated.
     pub fn take_stated(&self) -> HashSet<ExpectedDigests> {
         std::mem::take(&mut *lock(&self.stated))
@@ -112,6 +121,8 @@ impl SharedBody {
 
     /// Makes the head and the first `written_bytes` of the file available to readers.
     pub fn start_streaming(&self, head: Arc<Head>, file: OpenFile, written_bytes: u64) {
+        self.meter.set_length(head.length);
+        self.meter.set_received(written_bytes);
         self.progress.send_modify(|progress| {
             progress.state = FetchState::Streaming(head);
             progress.file = Some(file);
@@ -121,6 +132,7 @@ impl SharedBody {
 
     /// Continues in another file. All bytes that readers may have seen must be the same there.
     pub fn switch_file(&self, file: OpenFile, written_bytes: u64) {
+        self.meter.set_received(written_bytes);
         self.progress.send_modify(|progress| {
             progress.file = Some(file);
             progress.written_bytes = written_bytes;
@@ -131,6 +143,7 @@ impl SharedBody {
     /// Makes the body available up to `written_bytes`. `newest` holds its last bytes, and may be
     /// empty.
     pub fn advance(&self, written_bytes: u64, newest: Bytes) {
+        self.meter.set_received(written_bytes);
         self.progress.send_modify(|progress| {
             progress.written_bytes = written_bytes;
             progress.newest = newest;

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::FetchError;
 use super::download::Download;
+use super::fetch_meter::ByteOrigin;
 use super::host_circuits::HostCircuits;
 use super::host_limits::HostPermit;
 use super::resume::CompletedBody;
@@ -119,6 +120,8 @@ impl<'a> SourceLoop<'a> {
         } else {
             None
         };
+        let origin = ByteOrigin::Source(queued.source.kind());
+        task.body.meter().set_origin(origin);
         task.report.attempts += 1;
         if !is_first {
             state.counts.retries.increment();

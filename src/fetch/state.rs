@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::host_circuits::HostCircuits;
 use super::host_limits::HostLimiter;
 use super::in_flight::InFlightMap;
+use super::live_fetches::LiveFetches;
 use super::refusals::DigestRefusals;
 use super::revalidation::ExchangeMap;
 use super::{Config, FetchError};
@@ -69,6 +70,7 @@ pub struct FetcherState {
     pub tasks: TaskTracker,
     /// Cancelled when fetches must end at once.
     pub stop: CancellationToken,
+    pub live: Arc<LiveFetches>,
     in_flight: Mutex<InFlightMap>,
     exchanges: Mutex<ExchangeMap>,
 }
@@ -98,6 +100,7 @@ impl FetcherState {
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            live: Arc::default(),
             in_flight: Mutex::default(),
             exchanges: Mutex::new(ExchangeMap::new()),
         }

@@ -1,14 +1,20 @@
-//! The built-in pages of the gateway port: usage, health, readiness, version, and `robots.txt`.
+//! The built-in pages of the gateway port: usage, health, readiness, version, `robots.txt`, and
+//! the page of the API.
 //!
 //! The main type is [`BuiltinPage`].
 
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::error_response::allowed_methods;
 use super::state::HttpService;
+use super::swagger::{self, SwaggerFile};
 use super::usage_page::UsagePage;
 use crate::cache::DiskHealth;
+use crate::gateway::Endpoint;
 use crate::metrics::RequestEndpoint;
 
 /// A page that Millpond serves itself.
@@ -21,6 +27,8 @@ pub enum BuiltinPage {
     Readiness,
     Version,
     Robots,
+    /// A file of the page that describes the API.
+    Swagger(SwaggerFile),
 }
 
 impl BuiltinPage {
@@ -32,7 +40,7 @@ impl BuiltinPage {
             "/readyz" => Some(Self::Readiness),
             "/version" => Some(Self::Version),
             "/robots.txt" => Some(Self::Robots),
-            _ => None,
+            _ => SwaggerFile::from_path(path).map(Self::Swagger),
         }
     }
 
@@ -55,7 +63,10 @@ impl BuiltinPage {
 pub fn serve(page: BuiltinPage, request: &HttpRequest, service: &HttpService) -> HttpResponse {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let body = "only GET and HEAD are for this\n".to_owned();
-        return text(StatusCode::METHOD_NOT_ALLOWED, body);
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, body);
+        let allowed = HeaderValue::from_static(allowed_methods(Endpoint::Gateway));
+        response.headers_mut().insert(ALLOW, allowed);
+        return response;
     }
     match page {
         BuiltinPage::Usage => {
@@ -71,6 +82,7 @@ pub fn serve(page: BuiltinPage, request: &HttpRequest, service: &HttpService) ->
             text(StatusCode::OK, format!("millpond {version}\n"))
         }
         // A search engine would make Millpond fetch the targets of links.
+        BuiltinPage::Swagger(file) => swagger::serve(file, request),
         BuiltinPage::Robots => text(StatusCode::OK, "User-agent: *\nDisallow: /\n".to_owned()),
     }
 }

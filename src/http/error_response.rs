@@ -7,6 +7,8 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::error_status::{ErrorStatus, REQUEST_ERROR, status_of};
 use super::rendered_response::RenderedResponse;
@@ -18,6 +20,22 @@ use crate::model::sanitize_line;
 
 /// `Retry-After` of a temporary rejection, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 5;
+
+/// Media type of a problem document.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Problem document (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Reason phrase of the status.
+    title: &'static str,
+    status: u16,
+    /// One line of text.
+    detail: String,
+}
 
 /// Returns the value of `Proxy-Status` (RFC 9209). `name` is the name of this node.
 pub fn proxy_status(error: &RequestError, error_status: ErrorStatus, name: &str) -> String {
@@ -143,13 +161,15 @@ fn finish(
 ) -> RenderedResponse {
     let text = sanitize_line(text);
     let (content_type, body) = if context.wants_problem_json {
-        let document = serde_json::json!({
-            "type": "about:blank",
-            "title": error_status.status.canonical_reason().unwrap_or_default(),
-            "status": error_status.status.as_u16(),
-            "detail": text,
-        });
-        ("application/problem+json", document.to_string())
+        let problem = Problem {
+            kind: "about:blank",
+            title: error_status.status.canonical_reason().unwrap_or_default(),
+            status: error_status.status.as_u16(),
+            detail: text,
+        };
+        // A struct of text and numbers has a JSON form.
+        let document = serde_json::to_string(&problem).unwrap_or_default();
+        (PROBLEM_JSON, document)
     } else {
         ("text/plain; charset=utf-8", format!("{text}\n"))
     };

@@ -44,6 +44,7 @@ mod response_parts;
 mod server;
 mod service;
 mod state;
+mod swagger;
 mod tunnel;
 mod usage_page;
 

@@ -10,6 +10,10 @@ use super::node_name::NodeName;
 use crate::gateway::CacheStatus;
 use crate::model::HttpVersion;
 
+/// Media types of clients that read problem documents. A problem document is
+/// JSON (RFC 9457, section 3).
+const PROBLEM_TYPES: [&str; 2] = ["application/problem+json", "application/json"];
+
 /// Facts about a request that the form of its response depends on.
 pub struct ResponseContext<'a> {
     pub name: &'a NodeName,
@@ -29,7 +33,7 @@ impl<'a> ResponseContext<'a> {
         Self {
             name,
             is_head: request.method() == Method::HEAD,
-            wants_problem_json: accept.contains("application/problem+json"),
+            wants_problem_json: PROBLEM_TYPES.iter().any(|wanted| accept.contains(wanted)),
             chunk_bytes,
         }
     }

@@ -5,7 +5,9 @@ use std::fs;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::harness::{Body, Gateway, Origin, Reply, Run, Tool, archive, files_under, millpond};
+use crate::harness::{
+    Body, Gateway, Origin, Reply, Run, Tool, archive, files_under, millpond, sha256,
+};
 
 struct Office {
     origin: Origin,
@@ -146,10 +148,19 @@ fn ls_filters_and_totals() {
         (&["--class", "revalidate"], &none),
         (&["--newer-than", "1h"], &both),
         (&["--older-than", "1h"], &none),
+        (&["--name", "a-1"], &first_only),
+        (&["--sha256", &sha256(&archive(1, 5000))], &first_only),
+        (&["--pinned"], &vec![second.clone()]),
         (&["--prefix", &prefix, "--newer-than", "1h"], &first_only),
     ] {
         assert_eq!(&urls(arguments), wanted, "{arguments:?}");
     }
+    let run = office.run(&["ls", "--json", "--sort=-url"]);
+    let listed = run.documents();
+    assert_eq!(
+        [&listed[0]["url"], &listed[1]["url"]],
+        [&json!(first), &json!(second)]
+    );
     let run = office.run(&["ls", "--total", "--json"]);
     let total = json!({"files": 2, "cached": 2, "cached_bytes": 10_000, "pinned": 1});
     assert_eq!(run.documents(), [json!({ "total": total })], "{run:?}");

@@ -291,7 +291,7 @@ fn invalid_orders_create_no_job() {
         gateway.operate(method, path).send().assert_problem(status);
     }
     let listed = gateway.operate("GET", JOBS).send().json();
-    assert_eq!(listed, json!({"jobs": []}));
+    assert_eq!(listed, json!({"jobs": [], "total": 0, "next": null}));
     assert_eq!(origin.total(), 0);
     assert!(!gateway.state().join("jobs").exists());
 }

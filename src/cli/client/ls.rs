@@ -10,11 +10,24 @@ use super::failure::Failure;
 use super::table::{ListForm, size, size_of, text};
 use crate::cli::gateway_args::GatewayArgs;
 use crate::cli::output::{OutputForm, Reader, print_line};
-use crate::model::HumanDuration;
+use crate::model::{HumanDuration, Sha256};
+
+/// Orders of the list.
+const SORTS: [&str; 8] = [
+    "url",
+    "-url",
+    "size",
+    "-size",
+    "first_seen",
+    "-first_seen",
+    "last_used",
+    "-last_used",
+];
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   millpond ls
+  millpond ls --sort=-size --pinned
   millpond ls --host example.org --class immutable
   millpond ls --prefix https://example.org/pub/ --older-than 90days --json
   millpond ls --total")]
@@ -25,6 +38,12 @@ pub struct Ls {
     /// Only files whose URL begins with this text
     #[arg(long, value_name = "URL")]
     prefix: Option<String>,
+    /// Only files whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Only the files with these bytes
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<Sha256>,
     /// Only files of this class
     #[arg(long, value_parser = ["immutable", "revalidate", "pass"])]
     class: Option<String>,
@@ -34,6 +53,12 @@ pub struct Ls {
     /// Only files first stored since, such as 1h
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     newer_than: Option<HumanDuration>,
+    /// Only pinned files
+    #[arg(long)]
+    pinned: bool,
+    /// Order of the list; a minus sign means descending
+    #[arg(long, allow_hyphen_values = true, value_parser = SORTS)]
+    sort: Option<String>,
     /// Only print the totals
     #[arg(long)]
     total: bool,
@@ -128,13 +153,17 @@ impl Ls {
         Ok(())
     }
 
-    /// Returns the filters as parameters of the API.
+    /// Returns filters and order as parameters of the API.
     fn filters(&self) -> Vec<(&'static str, String)> {
         let seconds = |duration: &HumanDuration| duration.0.as_secs().to_string();
         let filters = [
             ("host", self.host.clone()),
             ("prefix", self.prefix.clone()),
+            ("name", self.name.clone()),
+            ("sha256", self.sha256.map(|sha256| sha256.to_string())),
             ("class", self.class.clone()),
+            ("pinned", self.pinned.then(|| "true".to_owned())),
+            ("sort", self.sort.clone()),
             ("older_than", self.older_than.as_ref().map(seconds)),
             ("newer_than", self.newer_than.as_ref().map(seconds)),
         ];

@@ -9,6 +9,7 @@ mod download;
 mod ensure;
 mod events;
 mod failure;
+mod fetches;
 mod file_request;
 mod get;
 mod import;
@@ -32,6 +33,7 @@ use super::gateway_args::GatewayArgs;
 use super::output::OutputForm;
 use ensure::Ensure;
 use events::ShowEvents;
+use fetches::ListFetches;
 use get::Get;
 use import::Import;
 use incidents::ListIncidents;
@@ -67,6 +69,8 @@ pub enum ClientCommand {
     Incidents(ListIncidents),
     /// List, start, show and cancel jobs: lists of URLs to fetch, refresh or evict (operators)
     Jobs(ManageJobs),
+    /// List the fetches that the gateway runs now (operators and readers)
+    Fetches(ListFetches),
     /// Show the recent events of the gateway, or follow them (operators and readers)
     Events(ShowEvents),
     /// Show version, readiness, disk, in-flight fetches and incidents of the gateway
@@ -88,6 +92,7 @@ impl ClientCommand {
             Self::Import(import) => import.run(gateway, form).await,
             Self::Incidents(incidents) => incidents.run(gateway, form).await,
             Self::Jobs(jobs) => jobs.run(gateway, form).await,
+            Self::Fetches(fetches) => fetches.run(gateway, form).await,
             Self::Events(events) => events.run(gateway, form).await,
             Self::Status(status) => status.run(gateway, form).await,
         };

@@ -269,6 +269,8 @@ impl<'a> Download<'a> {
         let (readership, length) = (self.shared_body.readership(), response.length());
         let staging = self.state.cache.stage_for(readership, length, hasher);
         let staging = staging.await?;
+        self.shared_body.meter().set_length(length);
+        self.shared_body.meter().set_received(0);
         self.body = Some(PartialBody::new(staging, response));
         Ok(())
     }

@@ -119,6 +119,9 @@ impl Download<'_> {
         if body.is_streaming {
             return self.publish_progress(bytes).await;
         }
+        self.shared_body
+            .meter()
+            .set_received(start + bytes.len() as u64);
         self.start_streaming_if_ready().await
     }
 

@@ -13,6 +13,7 @@ use crate::cache::{
     Acquire, Cache, CacheError, DiskError, FileHit, Lease, LeaseHolder, LeaseState, OpenFile,
 };
 use crate::fetch::FetchError;
+use crate::fetch::fetch_meter::ByteOrigin;
 use crate::fetch::fetch_progress::Head;
 use crate::fetch::shared_body::SharedBody;
 use crate::fetch::state::FetcherState;
@@ -284,6 +285,7 @@ impl PeerFollower<'_> {
                 length: staged.length,
                 headers: staged.headers.clone(),
             };
+            self.body.meter().set_origin(ByteOrigin::OtherProcess);
             self.body
                 .start_streaming(Arc::new(head), file.clone(), readable_bytes);
         }

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use self::exchange::Exchange;
 use self::task::ExchangeTask;
 use super::FetchError;
+use super::live_fetches::FetchAim;
 use super::state::FetcherState;
 use crate::policy::Admitted;
 
@@ -54,6 +55,8 @@ pub fn join_or_start(
     let (handover, response) = oneshot::channel();
     let reader = exchange.first_reader(client, response);
     let permit = exchange.body.readership().hold(permit);
+    let (target, meter) = (admitted.target(), exchange.body.meter());
+    let place = state.live.register(target, FetchAim::Revalidation, meter);
     let audience = exchanges.audience(&key);
     exchanges.insert(key.clone(), Arc::clone(&exchange), audience);
     drop(exchanges);
@@ -66,7 +69,7 @@ pub fn join_or_start(
     let run = task::run(Arc::clone(state), task, handover);
     let run = async move {
         run.await;
-        drop(permit);
+        drop((permit, place));
     };
     state.tasks.spawn_on(run, &state.runtime);
     Ok(reader)

@@ -10,6 +10,7 @@ use super::judge::{Times, Verdict, is_foreign_not_modified, judge};
 use super::request::{ExchangeKey, SharedRequest};
 use crate::cache::TargetSnapshot;
 use crate::fetch::FetchError;
+use crate::fetch::fetch_meter::ByteOrigin;
 use crate::fetch::host_limits::HostUse;
 use crate::fetch::moving_permit::MovingPermit;
 use crate::fetch::state::FetcherState;
@@ -19,7 +20,7 @@ use crate::model::{Fields, Key, Record};
 use crate::origin::{
     Method, OriginError, OriginRequest, ReceivedResponse, RequestFailed, Response,
 };
-use crate::policy::{Admitted, file_of_companion};
+use crate::policy::{Admitted, SourceKind, file_of_companion};
 
 /// One exchange, and what its steps need.
 pub struct ExchangeTask {
@@ -100,7 +101,10 @@ impl ExchangeTask {
     ) -> Result<ExchangeEnd, FetchError> {
         let mut permit = self.acquire_permit(state).await?;
         let before = self.take_snapshot(state).await;
+        let origin = ByteOrigin::Source(SourceKind::Origin);
+        self.exchange.body.meter().set_origin(origin);
         let (response, times) = self.request(state, &mut permit).await?;
+        self.exchange.body.meter().set_length(response.length());
         state
             .policy
             .admit_body(

@@ -44,8 +44,23 @@ enum EventEnd {
     Never,
 }
 
-/// Streams events. `Last-Event-ID` is the last one that the client knows. With `follow=false`, the
-/// response ends with the newest event.
+/// Streams the recent events, and the next ones as they happen
+///
+/// `Last-Event-ID` is the last one that the client knows. With `follow=false`, the response ends
+/// with the newest event.
+#[utoipa::path(
+    get, path = "/api/v1/events", operation_id = "followEvents", tag = "events",
+    params(
+        ("follow" = Option<bool>, Query, description = "Whether the response has no end; true"),
+        ("Last-Event-ID" = Option<String>, Header,
+         description = "Identity of the last event that the client knows"),
+    ),
+    responses((status = 200, description = "The events", content(
+        (String = "text/event-stream"),
+        (String = "application/x-ndjson"),
+    ))),
+    security(("reader" = []), ("operator" = [])),
+)]
 pub fn stream(
     events: &EventLog,
     _: &ListReader,

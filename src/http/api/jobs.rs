@@ -1,19 +1,19 @@
 //! `/api/v1/jobs`: orders, lists, shows and cancels jobs.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use actix_web::error::PayloadError;
 use actix_web::web::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
+use super::job_views::{JobDetails, JobKindName, JobList, JobQuery, JobSummary};
 use super::query::Query;
-use super::response::{ApiResponse, date, ok};
+use super::response::{ApiResponse, json_of, ok};
 use crate::admin::{AdminError, ListReader, Operator};
 use crate::gateway::RequestError;
-use crate::jobs::{JobError, JobFailure, JobId, JobKind, JobOrder, JobView, Jobs, MAX_TARGETS};
+use crate::jobs::{JobError, JobId, JobKind, JobOrder, Jobs, MAX_TARGETS};
 use crate::model::WantedFile;
 
 /// Bound on the body of an order, in bytes.
@@ -25,18 +25,21 @@ const DEFAULT_CONCURRENCY: usize = 4;
 /// Error of an identity that no job has.
 pub const NO_SUCH_JOB: AdminError = AdminError::NotFound("there is no such job");
 
-/// Body of an order.
-#[derive(Deserialize)]
+/// Order for a job.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct OrderBody {
+pub struct OrderBody {
+    #[schema(value_type = JobKindName)]
     kind: JobKind,
     /// Lines as in `list`.
     #[serde(default)]
     targets: Vec<String>,
-    /// One `URL`, or `DIGEST URL`, a line.
+    /// One `URL`, or `DIGEST URL`, a line. Empty lines and comments do not count.
     #[serde(default)]
     list: String,
+    /// Targets that the job works on at the same time.
     #[serde(default = "default_concurrency")]
+    #[schema(minimum = 1, maximum = 64)]
     concurrency: usize,
 }
 
@@ -44,7 +47,16 @@ fn default_concurrency() -> usize {
     DEFAULT_CONCURRENCY
 }
 
-/// Creates a job.
+/// Starts a job
+///
+/// The job runs in the background, and goes on after a restart of the gateway.
+#[utoipa::path(
+    post, path = "/api/v1/jobs", operation_id = "createJob", tag = "jobs",
+    request_body = OrderBody,
+    responses((status = 202, description = "The job is created", body = JobSummary,
+               headers(("Location" = String, description = "Path of the job")))),
+    security(("operator" = [])),
+)]
 pub async fn create(
     jobs: &Arc<Jobs>,
     operator: &Operator,
@@ -56,18 +68,29 @@ pub async fn create(
     let created = jobs.create(operator, order).await.map_err(admin_error)?;
     Ok(ApiResponse::Created {
         location: format!("/api/v1/jobs/{}", created.id),
-        value: job_json(&created),
+        document: json_of(&JobSummary::from(&created))?,
     })
 }
 
-/// Lists all jobs, the newest first.
+/// Lists jobs, one page at a time
+#[utoipa::path(
+    get, path = "/api/v1/jobs", operation_id = "listJobs", tag = "jobs",
+    params(JobQuery),
+    responses((status = 200, description = "A page of the list", body = JobList)),
+    security(("reader" = []), ("operator" = [])),
+)]
 pub fn list(jobs: &Jobs, reader: &ListReader, query: Query<'_>) -> Result<ApiResponse, AdminError> {
-    query.finish()?;
-    let jobs: Vec<Value> = jobs.list(reader).iter().map(job_json).collect();
-    Ok(ok(json!({ "jobs": jobs })))
+    let wanted = JobQuery::take(query)?;
+    ok(&wanted.page(jobs.list(reader))?)
 }
 
-/// Shows a job with its failures.
+/// Shows a job with its failures
+#[utoipa::path(
+    get, path = "/api/v1/jobs/{id}", operation_id = "showJob", tag = "jobs",
+    params(("id" = String, Path, description = "Identity of the job")),
+    responses((status = 200, description = "The job", body = JobDetails)),
+    security(("reader" = []), ("operator" = [])),
+)]
 pub fn show(
     jobs: &Jobs,
     reader: &ListReader,
@@ -76,10 +99,16 @@ pub fn show(
 ) -> Result<ApiResponse, AdminError> {
     query.finish()?;
     let job = jobs.get(reader, id).map_err(admin_error)?;
-    Ok(ok(with_failures(&job)))
+    ok(&JobDetails::from(&job))
 }
 
-/// Cancels a job.
+/// Cancels a job; what it has stored stays
+#[utoipa::path(
+    delete, path = "/api/v1/jobs/{id}", operation_id = "cancelJob", tag = "jobs",
+    params(("id" = String, Path, description = "Identity of the job")),
+    responses((status = 200, description = "The job as it is now", body = JobDetails)),
+    security(("operator" = [])),
+)]
 pub async fn cancel(
     jobs: &Jobs,
     operator: &Operator,
@@ -88,7 +117,7 @@ pub async fn cancel(
 ) -> Result<ApiResponse, AdminError> {
     query.finish()?;
     let job = jobs.cancel(operator, id).await.map_err(admin_error)?;
-    Ok(ok(with_failures(&job)))
+    ok(&JobDetails::from(&job))
 }
 
 async fn read_order(
@@ -135,30 +164,4 @@ fn admin_error(error: JobError) -> AdminError {
             RequestError::Unavailable.into()
         }
     }
-}
-
-fn job_json(job: &JobView) -> Value {
-    let JobView { id, spec, progress } = job;
-    json!({
-        "id": id.as_str(),
-        "kind": spec.kind,
-        "state": progress.state,
-        "created": date(spec.created_at),
-        "ended": progress.ended_at.map(|time: SystemTime| date(time)),
-        "concurrency": spec.concurrency,
-        "targets": spec.targets,
-        "done": progress.done,
-        "unchanged": progress.unchanged,
-        "despite_directives": progress.despite_directives,
-        "failed": progress.failed,
-        "bytes": progress.bytes,
-    })
-}
-
-fn with_failures(job: &JobView) -> Value {
-    let failure = |failure: &JobFailure| json!({ "url": failure.url, "error": failure.error });
-    let failures: Vec<Value> = job.progress.failures.iter().map(failure).collect();
-    let mut value = job_json(job);
-    value["failures"] = Value::Array(failures);
-    value
 }

@@ -1,19 +1,29 @@
-//! The API below `/api/v1/`: routes a request to its resource and sends the result.
+//! The API below `/api/v1/`, and its description at `/openapi.json`: routes a request to its
+//! resource and sends the result.
 //!
 //! Responses are JSON. Errors have the same form as at every endpoint. Each resource has a file of
 //! its own.
 
 mod events;
+mod fetches;
+mod host_totals;
 mod incidents;
+mod job_views;
 mod jobs;
+mod list_builder;
 mod list_filter;
+mod list_order;
+mod list_part;
 mod objects;
+mod openapi;
 mod pins;
 mod query;
 mod refresh;
 mod response;
 mod stats;
+mod target_list;
 mod targets;
+mod values;
 
 use std::net::IpAddr;
 
@@ -49,9 +59,12 @@ enum Resource {
     Refresh,
     Incidents,
     Stats,
+    Fetches,
     Jobs,
     Job(JobId),
     Events,
+    /// The description of the API.
+    Description,
 }
 
 /// A request to the API.
@@ -67,10 +80,11 @@ pub struct ApiRequest<'a> {
 /// Returns path and query of a request to the API, if it is one.
 pub fn path_and_query(form: &TargetForm) -> Option<(&str, &str)> {
     match form {
-        TargetForm::Origin(text) if text.starts_with(ROOT) => {
-            Some(text.split_once('?').unwrap_or((text, "")))
+        TargetForm::Origin(text) => {
+            let (path, query) = text.split_once('?').unwrap_or((text, ""));
+            (path.starts_with(ROOT) || path == openapi::PATH).then_some((path, query))
         }
-        TargetForm::Origin(_) | TargetForm::Absolute(_) => None,
+        TargetForm::Absolute(_) => None,
     }
 }
 
@@ -81,7 +95,9 @@ pub async fn serve(
     responder: Responder<'_>,
 ) -> HttpResponse {
     match route(api_request).await {
-        Ok(ApiResponse::Json(status, value)) => responder.send_page(json_response(status, &value)),
+        Ok(ApiResponse::Json(status, document)) => {
+            responder.send_page(json_response(status, &document))
+        }
         // The bytes of an object count as a download.
         Ok(ApiResponse::Object(response)) => match transfer.begin() {
             Ok(permit) => responder.send_download(ClientDownload {
@@ -92,8 +108,8 @@ pub async fn serve(
             Err(error) => responder.send_error(&error.into()),
         },
         Ok(ApiResponse::Stream(response)) => responder.send_page(response),
-        Ok(ApiResponse::Created { location, value }) => {
-            let response = json_response(StatusCode::ACCEPTED, &value);
+        Ok(ApiResponse::Created { location, document }) => {
+            let response = json_response(StatusCode::ACCEPTED, &document);
             responder.send_page(with_location(response, &location))
         }
         Err(error) => responder.send_admin_error(&error),
@@ -102,27 +118,82 @@ pub async fn serve(
 
 /// Calls the function of the resource and method.
 async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
+    let resource = Resource::parse(api_request.path)?;
+    let query = Query::parse(api_request.query)?;
+    let (service, origin) = (api_request.service, api_request.origin);
+    let permission = permission_of(service, origin.client, api_request.request.headers())?;
+    match *api_request.request.method() {
+        Method::GET | Method::HEAD => read(resource, &api_request, permission, query).await,
+        _ => change(resource, api_request, permission, query).await,
+    }
+}
+
+/// Shows a resource.
+async fn read(
+    resource: Resource,
+    api_request: &ApiRequest<'_>,
+    permission: Permission,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
     let ApiRequest {
         service,
         request,
         origin,
-        payload,
-        path,
-        query,
-    } = api_request;
-    let resource = Resource::parse(path)?;
-    let query = Query::parse(query)?;
+        ..
+    } = *api_request;
     let admin = &service.operators.admin;
-    let permission = permission_of(service, origin.client, request.headers())?;
-    match (resource, request.method()) {
-        (Resource::Object(sha256), &(Method::GET | Method::HEAD)) => {
+    match resource {
+        Resource::Object(sha256) => {
             objects::download(&service.gateway, sha256, (origin.client, request), query).await
         }
+        Resource::Objects => objects::list(admin, &permission.into_reader()?, query).await,
+        Resource::Targets => targets::find(admin, permission, query).await,
+        Resource::Pins => pins::list(admin, &permission.into_reader()?, query).await,
+        Resource::Incidents => incidents::list(
+            &service.operators.incidents,
+            &permission.into_reader()?,
+            query,
+        ),
+        Resource::Stats => stats::show(service, origin, permission, query).await,
+        Resource::Fetches => fetches::list(admin, &permission.into_reader()?, query),
+        Resource::Jobs => jobs::list(&service.operators.jobs, &permission.into_reader()?, query),
+        Resource::Job(id) => jobs::show(
+            &service.operators.jobs,
+            &permission.into_reader()?,
+            &id,
+            query,
+        ),
+        Resource::Events => {
+            let (reader, headers) = (permission.into_reader()?, request.headers());
+            let response = events::stream(&service.operators.events, &reader, headers, query)?;
+            Ok(ApiResponse::Stream(response))
+        }
+        Resource::Description => {
+            query.finish()?;
+            let document = openapi::document().to_owned();
+            Ok(ApiResponse::Json(StatusCode::OK, document))
+        }
+        Resource::Refresh => Err(AdminError::MethodNotAllowed(resource.methods())),
+    }
+}
+
+/// Changes a resource.
+async fn change(
+    resource: Resource,
+    api_request: ApiRequest<'_>,
+    permission: Permission,
+    query: Query<'_>,
+) -> Result<ApiResponse, AdminError> {
+    let ApiRequest {
+        service,
+        request,
+        payload,
+        ..
+    } = api_request;
+    let (admin, jobs) = (&service.operators.admin, &service.operators.jobs);
+    match (resource, request.method()) {
         (Resource::Object(sha256), &Method::DELETE) => {
             objects::remove(admin, &permission.into_operator()?, sha256, query).await
-        }
-        (Resource::Objects, &(Method::GET | Method::HEAD)) => {
-            objects::list(admin, &permission.into_reader()?, query).await
         }
         (Resource::Objects, &Method::PUT) => {
             let operator = permission.into_operator()?;
@@ -133,7 +204,6 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
         (Resource::Objects, &Method::DELETE) => {
             targets::remove(admin, &permission.into_operator()?, query).await
         }
-        (Resource::Targets, &(Method::GET | Method::HEAD)) => targets::history(admin, query).await,
         (Resource::Pins, &Method::PUT) => {
             pins::pin(admin, &permission.into_operator()?, query).await
         }
@@ -141,30 +211,14 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
             pins::unpin(admin, &permission.into_operator()?, query).await
         }
         (Resource::Refresh, &Method::POST) => {
-            refresh::refresh(
-                admin,
-                &permission.into_operator()?,
-                request.headers(),
-                query,
-            )
-            .await
-        }
-        (Resource::Incidents, &(Method::GET | Method::HEAD)) => incidents::list(
-            &service.operators.incidents,
-            &permission.into_reader()?,
-            query,
-        ),
-        (Resource::Stats, &(Method::GET | Method::HEAD)) => {
-            stats::show(service, origin, query).await
-        }
-        (Resource::Jobs, &(Method::GET | Method::HEAD)) => {
-            jobs::list(&service.operators.jobs, &permission.into_reader()?, query)
+            let operator = permission.into_operator()?;
+            refresh::refresh(admin, &operator, request.headers(), query).await
         }
         (Resource::Jobs, &Method::POST) => {
             let operator = permission.into_operator()?;
             let stall_timeout = service.settings.load().stall_timeout;
             let body = read_body(request, payload, stall_timeout);
-            jobs::create(&service.operators.jobs, &operator, body, query).await
+            jobs::create(jobs, &operator, body, query).await
         }
         (Resource::Job(id), &(Method::GET | Method::HEAD)) => jobs::show(
             &service.operators.jobs,
@@ -173,19 +227,7 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
             query,
         ),
         (Resource::Job(id), &Method::DELETE) => {
-            jobs::cancel(
-                &service.operators.jobs,
-                &permission.into_operator()?,
-                &id,
-                query,
-            )
-            .await
-        }
-        (Resource::Events, &(Method::GET | Method::HEAD)) => {
-            let reader = permission.into_reader()?;
-            let headers = request.headers();
-            let response = events::stream(&service.operators.events, &reader, headers, query)?;
-            Ok(ApiResponse::Stream(response))
+            jobs::cancel(jobs, &permission.into_operator()?, &id, query).await
         }
         (resource, _) => Err(AdminError::MethodNotAllowed(resource.methods())),
     }
@@ -194,6 +236,9 @@ async fn route(api_request: ApiRequest<'_>) -> Result<ApiResponse, AdminError> {
 impl Resource {
     fn parse(path: &str) -> Result<Self, AdminError> {
         const UNKNOWN: AdminError = AdminError::NotFound("there is no such API resource");
+        if path == openapi::PATH {
+            return Ok(Self::Description);
+        }
         let name = path
             .strip_prefix(ROOT)
             .and_then(|path| path.strip_prefix("v1/"))
@@ -205,6 +250,7 @@ impl Resource {
             "refresh" => Ok(Self::Refresh),
             "incidents" => Ok(Self::Incidents),
             "stats" => Ok(Self::Stats),
+            "fetches" => Ok(Self::Fetches),
             "jobs" => Ok(Self::Jobs),
             "events" => Ok(Self::Events),
             name if let Some(id) = name.strip_prefix("jobs/") => {
@@ -225,8 +271,13 @@ impl Resource {
         match self {
             Self::Objects => "GET, HEAD, PUT, DELETE",
             Self::Object(_) | Self::Job(_) => "GET, HEAD, DELETE",
-            Self::Targets | Self::Incidents | Self::Stats | Self::Events => "GET, HEAD",
-            Self::Pins => "PUT, DELETE",
+            Self::Targets
+            | Self::Incidents
+            | Self::Stats
+            | Self::Fetches
+            | Self::Events
+            | Self::Description => "GET, HEAD",
+            Self::Pins => "GET, HEAD, PUT, DELETE",
             Self::Refresh => "POST",
             Self::Jobs => "GET, HEAD, POST",
         }
@@ -252,4 +303,47 @@ fn permission_of(
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = single(headers, AUTHORIZATION.as_str())?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Returns the path of a resource in the description, and the resource behind it. A new
+    /// resource must get a place here.
+    fn described(resource: &Resource) -> (&'static str, Option<Resource>) {
+        let sha256 = Sha256::from_bytes([0; 32]);
+        let job = || "0123456789abcdef".parse().unwrap();
+        match resource {
+            Resource::Objects => ("/api/v1/objects", Some(Resource::Object(sha256))),
+            Resource::Object(_) => ("/api/v1/objects/sha256/{sha256}", Some(Resource::Targets)),
+            Resource::Targets => ("/api/v1/targets", Some(Resource::Pins)),
+            Resource::Pins => ("/api/v1/pins", Some(Resource::Refresh)),
+            Resource::Refresh => ("/api/v1/refresh", Some(Resource::Incidents)),
+            Resource::Incidents => ("/api/v1/incidents", Some(Resource::Stats)),
+            Resource::Stats => ("/api/v1/stats", Some(Resource::Fetches)),
+            Resource::Fetches => ("/api/v1/fetches", Some(Resource::Jobs)),
+            Resource::Jobs => ("/api/v1/jobs", Some(Resource::Job(job()))),
+            Resource::Job(_) => ("/api/v1/jobs/{id}", Some(Resource::Events)),
+            Resource::Events => ("/api/v1/events", Some(Resource::Description)),
+            Resource::Description => (openapi::PATH, None),
+        }
+    }
+
+    #[test]
+    fn each_resource_and_method_is_described() {
+        let document: serde_json::Value = serde_json::from_str(openapi::document()).unwrap();
+        let mut next = Some(Resource::Objects);
+        while let Some(resource) = next {
+            let (path, behind) = described(&resource);
+            let item = document["paths"][path].as_object().expect(path);
+            let found: BTreeSet<String> = item.keys().map(|name| name.to_uppercase()).collect();
+            let known: BTreeSet<String> =
+                resource.methods().split(", ").map(str::to_owned).collect();
+            assert_eq!(found, known, "{path}");
+            next = behind;
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `/api/v1/objects`: lists, downloads, imports and removes objects.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -8,47 +9,95 @@ use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::web::{Bytes, Payload};
 use futures_util::Stream;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::list_builder::ListTotals;
+use super::list_filter::ListFilter;
+use super::list_order::ListPart;
 use super::query::Query;
-use super::response::{ApiResponse, date, digests, ok, redacted_url};
+use super::response::{ApiResponse, json_of, ok};
+use super::target_list::{ListedObject, MAX_PAGE_LENGTH, read_page};
+use super::values::{ObjectDigest, digests, redacted_url};
 use crate::admin::{AdminError, AdminService, ImportUpload, KindCheck, ListReader, Operator};
-use crate::cache::ListedTarget;
 use crate::gateway::{DigestRequest, Gateway, RequestError};
 use crate::http::parse_request::{read_conditions, read_expected, read_range, single};
 use crate::http::request_body::read_body;
 use crate::model::{ExpectedDigests, Sha256};
-use crate::policy::Class;
 
-/// Bound on the targets of one page.
-const MAX_PAGE_LENGTH: usize = 1000;
+/// One page of the list of stored targets.
+#[derive(Serialize, ToSchema)]
+pub struct ObjectPage {
+    objects: Vec<ListedObject>,
+    /// Value of `after` for the next page. Null on the last page.
+    next: Option<String>,
+    /// Totals of all targets that meet the filters, for `total=true` or an order.
+    total: Option<ListTotals>,
+}
 
-/// Lists targets in the order of their keys, one page at a time. A page has fewer than `limit`
-/// targets, or none, if a filter excludes the others.
+/// Removed object.
+#[derive(Serialize, ToSchema)]
+pub struct ObjectRemoved {
+    sha256: ObjectDigest,
+    freed_bytes: u64,
+}
+
+/// Imported object.
+#[derive(Serialize, ToSchema)]
+pub struct ObjectImported {
+    url: String,
+    size_bytes: u64,
+    /// All digests in hexadecimal, by algorithm.
+    digests: BTreeMap<String, String>,
+    pinned: ObjectDigest,
+}
+
+/// Bytes of a file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct ObjectBytes(());
+
+/// Lists stored targets with the objects that answer for them, one page at a time
+///
+/// A page may have fewer than `limit` targets, or none, and a `next` all the same, if a filter
+/// excludes many targets.
+#[utoipa::path(
+    get, path = "/api/v1/objects", operation_id = "listObjects", tag = "objects",
+    params(ListFilter, ListPart),
+    responses((status = 200, description = "A page of the list", body = ObjectPage)),
+    security(("reader" = []), ("operator" = [])),
+)]
 pub async fn list(
     admin: &AdminService,
     reader: &ListReader,
     mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
-    let (after, limit) = (query.after()?, query.limit(MAX_PAGE_LENGTH)?);
-    let filter = query.filter(SystemTime::now())?;
+    let wanted = query.list(MAX_PAGE_LENGTH, SystemTime::now())?;
     query.finish()?;
-    let page = admin.list(reader, after, limit).await?;
-    let next = page
-        .last()
-        .filter(|_| page.len() == limit)
-        .map(|last| last.key.to_string());
-    let classified = page
-        .iter()
-        .map(|listed| (listed, admin.class(&listed.record.target)));
-    let accepted = classified.filter(|(listed, class)| filter.accepts(listed, *class));
-    Ok(ok(json!({
-        "objects": accepted.map(|(listed, class)| target_json(listed, class)).collect::<Vec<_>>(),
-        "next": next,
-    })))
+    let page = read_page(admin, reader, wanted).await?;
+    ok(&ObjectPage {
+        objects: page.entries,
+        next: page.next,
+        total: page.totals,
+    })
 }
 
-/// Downloads an object by its digest.
+/// Downloads an object by its digest
+///
+/// Ranges and conditions apply as to any file. Needs no token.
+#[utoipa::path(
+    get, path = "/api/v1/objects/sha256/{sha256}", operation_id = "downloadObject",
+    tag = "objects",
+    params(("sha256" = String, Path, description = "SHA-256 in hexadecimal",
+            pattern = "^[0-9a-fA-F]{64}$")),
+    responses(
+        (status = 200, description = "The bytes", body = ObjectBytes,
+         content_type = "application/octet-stream"),
+        (status = 206, description = "The bytes of a range", body = ObjectBytes,
+         content_type = "application/octet-stream"),
+        (status = 304, description = "The client has the bytes"),
+    ),
+)]
 pub async fn download(
     gateway: &Gateway,
     sha256: Sha256,
@@ -66,7 +115,15 @@ pub async fn download(
     Ok(ApiResponse::Object(Box::new(response)))
 }
 
-/// Removes an object and keeps its records.
+/// Removes an object and keeps its records
+#[utoipa::path(
+    delete, path = "/api/v1/objects/sha256/{sha256}", operation_id = "removeObject",
+    tag = "objects",
+    params(("sha256" = String, Path, description = "SHA-256 in hexadecimal",
+            pattern = "^[0-9a-fA-F]{64}$")),
+    responses((status = 200, description = "The object is removed", body = ObjectRemoved)),
+    security(("operator" = [])),
+)]
 pub async fn remove(
     admin: &AdminService,
     operator: &Operator,
@@ -75,7 +132,10 @@ pub async fn remove(
 ) -> Result<ApiResponse, AdminError> {
     query.finish()?;
     let freed_bytes = admin.remove_object(operator, sha256).await?;
-    Ok(ok(json!({ "sha256": sha256, "freed_bytes": freed_bytes })))
+    ok(&ObjectRemoved {
+        sha256: sha256.into(),
+        freed_bytes,
+    })
 }
 
 /// Parses the request of an import. The upload fails if the client sends nothing for
@@ -105,32 +165,34 @@ pub fn read_upload(
     })
 }
 
-/// Stores an operator's copy of a target and pins it.
+/// Stores your own copy of a target and pins it
+#[utoipa::path(
+    put, path = "/api/v1/objects", operation_id = "importObject", tag = "objects",
+    params(
+        ("url" = String, Query, format = "uri", description = "URL of the target",
+         example = "https://example.org/x-1.0.tar.gz"),
+        ("force" = Option<bool>, Query,
+         description = "Whether the first bytes may differ from what the name promises"),
+        ("X-Expected-Sha256" = Option<String>, Header,
+         description = "Digest that the bytes must have; also X-Expected-Sha512, -Sha1 and -Md5",
+         pattern = "^[0-9a-fA-F]{64}$"),
+    ),
+    request_body(content = ObjectBytes, content_type = "application/octet-stream",
+                 description = "The bytes of the file"),
+    responses((status = 201, description = "The object is stored", body = ObjectImported)),
+    security(("operator" = [])),
+)]
 pub async fn import(
     admin: &AdminService,
     operator: &Operator,
     upload: ImportUpload<impl Stream<Item = Result<Bytes, PayloadError>> + Unpin>,
 ) -> Result<ApiResponse, AdminError> {
     let record = admin.import(operator, upload).await?;
-    let imported = json!({
-        "url": redacted_url(&record.target),
-        "size_bytes": record.size_bytes,
-        "digests": digests(&record),
-        "pinned": record.sha256,
-    });
+    let imported = json_of(&ObjectImported {
+        url: redacted_url(&record.target),
+        size_bytes: record.size_bytes,
+        digests: digests(&record),
+        pinned: record.sha256.into(),
+    })?;
     Ok(ApiResponse::Json(StatusCode::CREATED, imported))
-}
-
-fn target_json(listed: &ListedTarget, class: Class) -> Value {
-    json!({
-        "url": redacted_url(&listed.record.target),
-        "class": class,
-        "sha256": listed.record.sha256,
-        "size_bytes": listed.record.size_bytes,
-        "source": listed.record.source,
-        "first_seen": date(listed.record.first_seen),
-        "last_used": listed.last_used.map(date),
-        "cached": listed.is_cached,
-        "pinned": listed.is_pinned,
-    })
 }

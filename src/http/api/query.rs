@@ -5,11 +5,27 @@
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::percent_decode_str;
+use serde::de::value::{Error as ChoiceError, StringDeserializer};
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
 use super::list_filter::ListFilter;
+use super::list_order::{ListPart, Place};
+use super::values::ClassName;
 use crate::gateway::RequestError;
-use crate::model::{Key, Sha256, Target};
-use crate::policy::Class;
+use crate::model::{Sha256, Target};
+
+/// Largest number of a parameter: that of `int64` in OpenAPI.
+const MAX_NUMBER: u64 = i64::MAX.cast_unsigned();
+
+/// Largest age in a filter: a hundred years.
+const MAX_AGE_SECONDS: u64 = 3_155_760_000;
+
+/// Filters, order and part of a list of targets.
+#[derive(Debug, Clone)]
+pub struct ListQuery {
+    pub filter: ListFilter,
+    pub part: ListPart,
+}
 
 /// Query parameters. Each call takes one parameter, and [`Query::finish`] rejects the rest.
 pub struct Query<'a> {
@@ -86,33 +102,106 @@ impl<'a> Query<'a> {
             .map_err(|_| RequestError::BadRequest(format!("{name} must be true or false")))
     }
 
-    /// Takes the filters of a list: `host`, `prefix`, `class`, and `older_than` and `newer_than`,
-    /// both in seconds before `now`.
+    /// Takes `name`, which is `true` or `false`, if it is there.
     ///
     /// # Errors
-    /// [`RequestError::BadRequest`] if one has no valid value.
-    pub fn filter(&mut self, now: SystemTime) -> Result<ListFilter, RequestError> {
-        let class = match self.take("class").as_deref() {
-            None => None,
-            Some("immutable") => Some(Class::Immutable),
-            Some("revalidate") => Some(Class::Revalidate),
-            Some("pass") => Some(Class::PassThrough),
-            Some(_) => {
-                return Err(RequestError::BadRequest(
-                    "class must be immutable, revalidate or pass".to_owned(),
-                ));
-            }
-        };
-        Ok(ListFilter {
-            host: self.take("host").map(|host| host.to_ascii_lowercase()),
-            prefix: self.take("prefix"),
-            class,
-            seen_before: self.time_before("older_than", now)?,
-            seen_since: self.time_before("newer_than", now)?,
-        })
+    /// [`RequestError::BadRequest`] if it has another value.
+    fn flag_if_any(&mut self, name: &'static str) -> Result<Option<bool>, RequestError> {
+        let is_there = self.rest.iter().any(|(other, _)| *other == name);
+        is_there.then(|| self.flag(name)).transpose()
     }
 
-    fn time_before(
+    /// Takes filters, order and part of a list of targets. Ages are those at `now`, and a page has
+    /// at most `max` targets.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if a parameter has no valid value.
+    pub fn list(&mut self, max: usize, now: SystemTime) -> Result<ListQuery, RequestError> {
+        let sort = self.choice("sort")?;
+        let after = self.take("after");
+        let after = after.map(|text| Place::parse(&text, sort)).transpose()?;
+        let part = ListPart {
+            sort,
+            after,
+            limit: self.limit(max)?,
+            total: self.flag("total")?,
+        };
+        let class: Option<ClassName> = self.choice("class")?;
+        let filter = ListFilter {
+            host: self.host()?,
+            prefix: self.text("prefix")?,
+            name: self.text("name")?,
+            sha256: self.sha256()?,
+            class: class.map(Into::into),
+            cached: self.flag_if_any("cached")?,
+            pinned: self.flag_if_any("pinned")?,
+            seen_before: self.time_before("older_than", now)?,
+            seen_since: self.time_before("newer_than", now)?,
+        };
+        Ok(ListQuery { filter, part })
+    }
+
+    /// Whether the parameter `url` is there.
+    pub fn has_url(&self) -> bool {
+        self.rest.iter().any(|(name, _)| *name == "url")
+    }
+
+    /// Takes `host`, and returns it in lower case.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it is empty.
+    pub fn host(&mut self) -> Result<Option<String>, RequestError> {
+        let host = self.text("host")?;
+        Ok(host.map(|host| host.to_ascii_lowercase()))
+    }
+
+    /// Takes `name`, which is a text.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it is empty.
+    pub fn text(&mut self, name: &'static str) -> Result<Option<String>, RequestError> {
+        match self.take(name) {
+            Some(text) if text.is_empty() => {
+                Err(RequestError::BadRequest(format!("{name} is empty")))
+            }
+            text => Ok(text),
+        }
+    }
+
+    /// Takes `name`, which is one of the names of `T`.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] with these names if it is none of them.
+    pub fn choice<T: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<T>, RequestError> {
+        let parse = |text: String| {
+            let text: StringDeserializer<ChoiceError> = text.into_deserializer();
+            T::deserialize(text)
+                .map_err(|error| RequestError::BadRequest(format!("{name}: {error}")))
+        };
+        self.take(name).map(parse).transpose()
+    }
+
+    /// Takes `name`, which is a whole number.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it is none.
+    pub fn number(&mut self, name: &'static str) -> Result<Option<u64>, RequestError> {
+        let parse = |text: String| {
+            whole_number(&text)
+                .filter(|number| *number <= MAX_NUMBER)
+                .ok_or_else(|| RequestError::BadRequest(format!("{name} must be a whole number")))
+        };
+        self.take(name).map(parse).transpose()
+    }
+
+    /// Takes `name`, which is an age in seconds, and returns the time so long before `now`.
+    ///
+    /// # Errors
+    /// [`RequestError::BadRequest`] if it is no age.
+    pub fn time_before(
         &mut self,
         name: &'static str,
         now: SystemTime,
@@ -120,22 +209,14 @@ impl<'a> Query<'a> {
         let Some(text) = self.take(name) else {
             return Ok(None);
         };
-        let seconds = text.parse().ok().map(Duration::from_secs);
-        let time = seconds.and_then(|seconds| now.checked_sub(seconds));
-        let invalid = || RequestError::BadRequest(format!("{name} must be a number of seconds"));
-        time.map(Some).ok_or_else(invalid)
-    }
-
-    /// Takes `after`.
-    ///
-    /// # Errors
-    /// [`RequestError::BadRequest`] if it is no key.
-    pub fn after(&mut self) -> Result<Option<Key>, RequestError> {
-        let parse = |hex: String| {
-            hex.parse()
-                .map_err(|_| RequestError::BadRequest("after must be a key".to_owned()))
+        let seconds = whole_number(&text).filter(|seconds| *seconds <= MAX_AGE_SECONDS);
+        let time = seconds.and_then(|seconds| now.checked_sub(Duration::from_secs(seconds)));
+        let invalid = || {
+            RequestError::BadRequest(format!(
+                "{name} must be a number of seconds, at most {MAX_AGE_SECONDS}"
+            ))
         };
-        self.take("after").map(parse).transpose()
+        time.map(Some).ok_or_else(invalid)
     }
 
     /// Takes `limit`, which is from 1 to `max`. The default is `max`.
@@ -146,7 +227,8 @@ impl<'a> Query<'a> {
         let Some(text) = self.take("limit") else {
             return Ok(max);
         };
-        let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
+        let limit = whole_number(&text).and_then(|limit| usize::try_from(limit).ok());
+        let limit = limit.filter(|limit| (1..=max).contains(limit));
         limit.ok_or_else(|| {
             RequestError::BadRequest(format!("limit must be a number from 1 to {max}"))
         })
@@ -164,4 +246,10 @@ impl<'a> Query<'a> {
             ))),
         }
     }
+}
+
+/// Parses a number of digits alone.
+fn whole_number(text: &str) -> Option<u64> {
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then(|| text.parse().ok()).flatten()
 }

@@ -1,42 +1,57 @@
-//! Results of API calls, and the JSON of types that several resources show.
-
-use std::time::SystemTime;
+//! Results of API calls.
+//!
+//! The main type is [`ApiResponse`].
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, X_CONTENT_TYPE_OPTIONS,
 };
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
-use crate::gateway::CacheResponse;
-use crate::model::{Record, Target};
+use crate::admin::AdminError;
+use crate::gateway::{CacheResponse, RequestError};
 
 /// Result of an API call.
 pub enum ApiResponse {
-    Json(StatusCode, Value),
+    /// A JSON document.
+    Json(StatusCode, String),
     /// Work was accepted that goes on in the background. `location` is its path.
     Created {
         location: String,
-        value: Value,
+        document: String,
     },
     Object(Box<CacheResponse>),
     /// A response without end.
     Stream(HttpResponse),
 }
 
-/// Returns `value` with status 200.
-pub fn ok(value: Value) -> ApiResponse {
-    ApiResponse::Json(StatusCode::OK, value)
+/// Returns `value` as a JSON document with status 200.
+///
+/// # Errors
+/// As [`json_of`].
+pub fn ok(value: &impl Serialize) -> Result<ApiResponse, AdminError> {
+    Ok(ApiResponse::Json(StatusCode::OK, json_of(value)?))
+}
+
+/// Returns the JSON document of a value.
+///
+/// # Errors
+/// [`RequestError::Unavailable`] if the value has no JSON form. No value of the API is one.
+pub fn json_of(value: &impl Serialize) -> Result<String, AdminError> {
+    serde_json::to_string(value).map_err(|error| {
+        tracing::error!(%error, "response of the API was not rendered");
+        RequestError::Unavailable.into()
+    })
 }
 
 /// Renders a JSON document. It must not be cached.
-pub fn json_response(status: StatusCode, value: &Value) -> HttpResponse {
+pub fn json_response(status: StatusCode, document: &str) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .body(format!("{value}\n"))
+        .body(format!("{document}\n"))
 }
 
 /// Adds `Location` to a response.
@@ -45,25 +60,4 @@ pub fn with_location(mut response: HttpResponse, path: &str) -> HttpResponse {
         response.headers_mut().insert(LOCATION, path);
     }
     response
-}
-
-/// Returns the URL of a target, without passwords and secret query values.
-pub fn redacted_url(target: &Target) -> String {
-    target.redacted()
-}
-
-pub fn date(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string()
-}
-
-/// Returns all known digests of a record, by algorithm.
-pub fn digests(record: &Record) -> Value {
-    let others = record
-        .digests
-        .iter()
-        .map(|(algorithm, hex)| (algorithm.as_str().to_owned(), json!(hex)));
-    let all: Map<String, Value> = others
-        .chain([("sha256".to_owned(), json!(record.sha256))])
-        .collect();
-    Value::Object(all)
 }

@@ -1,73 +1,206 @@
 //! `GET /api/v1/stats`: a summary of this instance, from the same ledger as `/metrics`. All
 //! admitted clients may read it, since it contains no target and no secret.
 
-use serde_json::{Value, json};
+use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::host_totals::{HostTotals, MAX_GROUPS, totals_by_host};
 use super::query::Query;
 use super::response::{ApiResponse, ok};
-use crate::admin::AdminError;
+use crate::admin::{AdminError, Permission};
+use crate::cache::DiskUsage;
+use crate::gateway::RequestError;
 use crate::http::builtin_pages::readiness;
 use crate::http::client_info::{Frontend, RequestOrigin};
 use crate::http::state::HttpService;
+use crate::metrics::TrafficTotals;
 
-/// Shows version, readiness, disk, in-flight fetches and open incidents. `request` shows the client
-/// as this instance sees it, which depends on `gateway.trusted_proxies`.
+/// Summary of this instance.
+#[derive(Serialize, ToSchema)]
+pub struct InstanceStats {
+    /// Name of this node in `Via`.
+    name: String,
+    version: &'static str,
+    ready: bool,
+    /// Reason why this instance should get no requests.
+    reason: Option<&'static str>,
+    warnings: Vec<String>,
+    /// Null while the disk does not answer.
+    disk: Option<DiskStats>,
+    /// Number of in-flight fetches.
+    in_flight: usize,
+    since_start: TrafficStats,
+    incidents: IncidentCounts,
+    request: RequestFacts,
+    /// Totals of stored targets by host, those with most cached bytes first, for `by=host`.
+    hosts: Option<Vec<HostTotals>>,
+}
+
+/// Use of the cache disk.
+#[derive(Serialize, ToSchema)]
+pub struct DiskStats {
+    /// Total length of the cached objects.
+    cached_bytes: u64,
+    /// Bytes on the disk of objects, unfinished bodies and small files.
+    used_bytes: u64,
+    /// Those of them that belong to records, observations and digests.
+    metadata_bytes: u64,
+    used_inodes: u64,
+    max_size_bytes: u64,
+    /// Bytes of the file system that this process may still use.
+    free_bytes: u64,
+    free_inodes: u64,
+}
+
+/// Sums of the counters of this process.
+#[derive(Serialize, ToSchema)]
+pub struct TrafficStats {
+    requests: u64,
+    /// Downloads of targets. The ratios refer to them.
+    downloads: u64,
+    hits: u64,
+    /// Null before the first download.
+    hit_ratio: Option<f64>,
+    sent_bytes: u64,
+    hit_bytes: u64,
+    byte_hit_ratio: Option<f64>,
+    /// Bytes that came from origins.
+    received_bytes: u64,
+    aborted_responses: u64,
+    fetches_stored: u64,
+    fetches_failed: u64,
+}
+
+/// Numbers of open incidents.
+#[derive(Serialize, ToSchema)]
+pub struct IncidentCounts {
+    alerts: usize,
+    notices: usize,
+}
+
+/// The request as this instance sees it, which depends on `gateway.trusted_proxies`.
+#[derive(Serialize, ToSchema)]
+pub struct RequestFacts {
+    #[schema(value_type = String)]
+    client: IpAddr,
+    frontend: FrontendName,
+}
+
+/// The way of a request to this instance.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FrontendName {
+    Direct,
+    /// Through the proxy port of this instance.
+    Proxy,
+    /// Through a trusted nginx.
+    Nginx,
+}
+
+/// Groups of stored targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupBy {
+    Host,
+}
+
+/// Shows version, readiness, disk, in-flight fetches and open incidents
+///
+/// Needs no token, since the summary contains no target and no secret. The totals by host need one.
+#[utoipa::path(
+    get, path = "/api/v1/stats", operation_id = "showStats", tag = "stats",
+    params(
+        ("by" = Option<GroupBy>, Query, description = "Adds the totals of these groups"),
+        ("limit" = Option<usize>, Query, description = "Number of groups",
+         minimum = 1, maximum = 1000),
+    ),
+    responses((status = 200, description = "The summary", body = InstanceStats)),
+    security((), ("reader" = []), ("operator" = [])),
+)]
 pub async fn show(
     service: &HttpService,
     origin: &RequestOrigin,
-    query: Query<'_>,
+    permission: Permission,
+    mut query: Query<'_>,
 ) -> Result<ApiResponse, AdminError> {
+    let by = query.choice("by")?;
+    if by.is_none() && query.text("limit")?.is_some() {
+        let text = "limit is the number of groups, so that it needs by";
+        return Err(RequestError::BadRequest(text.to_owned()).into());
+    }
+    let limit = query.limit(MAX_GROUPS)?;
     query.finish()?;
+    let hosts = match by {
+        None => None,
+        Some(GroupBy::Host) => {
+            let reader = permission.into_reader()?;
+            Some(totals_by_host(&service.operators.admin, &reader, limit).await?)
+        }
+    };
     let readiness = readiness(service);
-    // A disk that does not answer is a fact to show, and no reason to fail.
-    let disk = service
-        .operators
-        .admin
-        .disk_usage()
-        .await
-        .ok()
-        .map(|usage| {
-            json!({
-                "cached_bytes": usage.cached_bytes,
-                "used_bytes": usage.used_bytes,
-                "metadata_bytes": usage.metadata_bytes,
-                "used_inodes": usage.used_inodes,
-                "max_size_bytes": usage.max_size_bytes,
-                "free_bytes": usage.free_bytes,
-                "free_inodes": usage.free_inodes,
-            })
-        });
     let counts = service.operators.incidents.count_open();
-    let totals = service.reports.facts.totals();
-    Ok(ok(json!({
-        "name": service.name.as_str(),
-        "version": env!("CARGO_PKG_VERSION"),
-        "ready": readiness.is_ok(),
-        "reason": readiness.as_ref().err(),
-        "warnings": readiness.as_ref().cloned().unwrap_or_default(),
-        "disk": disk.unwrap_or(Value::Null),
-        "in_flight": service.operators.admin.fetch_load().in_flight,
-        "since_start": {
-            "requests": totals.requests,
-            "downloads": totals.downloads,
-            "hits": totals.hits,
-            "hit_ratio": totals.hit_ratio(),
-            "sent_bytes": totals.sent_bytes,
-            "hit_bytes": totals.hit_bytes,
-            "byte_hit_ratio": totals.byte_hit_ratio(),
-            "received_bytes": totals.received_bytes,
-            "aborted_responses": totals.aborted_responses,
-            "fetches_stored": totals.fetches_stored,
-            "fetches_failed": totals.fetches_failed,
+    ok(&InstanceStats {
+        name: service.name.as_str().to_owned(),
+        version: env!("CARGO_PKG_VERSION"),
+        ready: readiness.is_ok(),
+        reason: readiness.as_ref().err().copied(),
+        warnings: readiness.unwrap_or_default(),
+        // A disk that does not answer is a fact to show, and no reason to fail.
+        disk: service
+            .operators
+            .admin
+            .disk_usage()
+            .await
+            .ok()
+            .map(Into::into),
+        in_flight: service.operators.admin.fetch_load().in_flight,
+        since_start: service.reports.facts.totals().into(),
+        incidents: IncidentCounts {
+            alerts: counts.alerts,
+            notices: counts.notices,
         },
-        "incidents": { "alerts": counts.alerts, "notices": counts.notices },
-        "request": {
-            "client": origin.client,
-            "frontend": match origin.frontend {
-                Frontend::Direct => "direct",
-                Frontend::OwnProxy => "proxy",
-                Frontend::TrustedNginx { .. } => "nginx",
+        request: RequestFacts {
+            client: origin.client,
+            frontend: match origin.frontend {
+                Frontend::Direct => FrontendName::Direct,
+                Frontend::OwnProxy => FrontendName::Proxy,
+                Frontend::TrustedNginx { .. } => FrontendName::Nginx,
             },
         },
-    })))
+        hosts,
+    })
+}
+
+impl From<DiskUsage> for DiskStats {
+    fn from(usage: DiskUsage) -> Self {
+        Self {
+            cached_bytes: usage.cached_bytes,
+            used_bytes: usage.used_bytes,
+            metadata_bytes: usage.metadata_bytes,
+            used_inodes: usage.used_inodes,
+            max_size_bytes: usage.max_size_bytes,
+            free_bytes: usage.free_bytes,
+            free_inodes: usage.free_inodes,
+        }
+    }
+}
+
+impl From<TrafficTotals> for TrafficStats {
+    fn from(totals: TrafficTotals) -> Self {
+        Self {
+            requests: totals.requests,
+            downloads: totals.downloads,
+            hits: totals.hits,
+            hit_ratio: totals.hit_ratio(),
+            sent_bytes: totals.sent_bytes,
+            hit_bytes: totals.hit_bytes,
+            byte_hit_ratio: totals.byte_hit_ratio(),
+            received_bytes: totals.received_bytes,
+            aborted_responses: totals.aborted_responses,
+            fetches_stored: totals.fetches_stored,
+            fetches_failed: totals.fetches_failed,
+        }
+    }
 }

@@ -205,7 +205,7 @@ fn connect_service(
     });
     fn_service(move |(request, framed)| {
         let routes = Rc::clone(&routes);
-        // Each connection has room for this future, and few become tunnels.
+        // Each connection would have the size of this future, and few become tunnels.
         Box::pin(async move {
             connect::serve(request, framed, routes)
                 .await

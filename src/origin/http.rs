@@ -179,13 +179,15 @@ impl HttpOrigin {
             && hop.target().scheme() == Scheme::Http
             && matches!(*request.method(), http::Method::GET | http::Method::HEAD);
         let sending = send_with_retry(clients, request, hop.client(), response_timeout);
+        let sending = std::pin::pin!(sending);
         if !can_loop {
             return sending.await;
         }
-        let probe = self.is_in_loop(hop, clients);
+        // The other requests must not carry the large future of the probe.
+        let watch = Box::pin(self.loop_watch.find_loop(self.is_in_loop(hop, clients)));
         tokio::select! {
             sent = sending => sent,
-            () = self.loop_watch.find_loop(probe) => Err(ProtocolFault::RequestLoop.into()),
+            () = watch => Err(ProtocolFault::RequestLoop.into()),
         }
     }
 

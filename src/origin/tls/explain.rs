@@ -67,8 +67,8 @@ fn explain_certificate(error: &CertificateError) -> String {
             )
         }
         CertificateError::BadSignature => format!(
-            "a signature of the origin is wrong, or by an RSA key of less than 2048 bits; \
-             {OLD_TLS}"
+            "a signature of the origin's certificate or handshake is wrong, or by an RSA key of \
+             less than 2048 bits; {OLD_TLS}"
         ),
         error => format!("the origin's certificate is not valid ({error})"),
     }

@@ -32,6 +32,15 @@ impl DiskStore {
         let Ok(_turn) = self.reindexing.try_lock() else {
             return Ok(None);
         };
+        let reindexed = self.reindex_for_reasons();
+        let awaits_index = reindexed
+            .as_ref()
+            .is_err_and(DiskError::is_index_unavailable);
+        self.awaits_index.store(awaits_index, Ordering::Release);
+        reindexed
+    }
+
+    fn reindex_for_reasons(&self) -> Result<Option<u64>, DiskError> {
         let replaced = self.index.replace_if_lost(&self.layout)?;
         if replaced {
             self.knows_bucket.store(false, Ordering::Release);

@@ -3,6 +3,8 @@
 //! An operator may replace the folder, or parts of it, while processes use it. A disk that was full
 //! or read-only at the start may recover. The main function is [`repair_and_probe`].
 
+use std::sync::atomic::Ordering;
+
 use super::folder_parts::create_missing;
 use super::index::ObjectClass;
 use super::{DiskError, DiskStore, evict, free_inodes};
@@ -25,7 +27,7 @@ pub fn repair_and_probe(disk: &DiskStore) -> Result<(), DiskError> {
         }
         probed => probed,
     };
-    if disk.index.needs_attention(&disk.layout) {
+    if disk.awaits_index.load(Ordering::Acquire) || disk.index.needs_attention(&disk.layout) {
         disk.attention.notify_one();
     }
     probed

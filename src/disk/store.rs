@@ -69,6 +69,8 @@ pub struct DiskStore {
     pub(super) needs_reindex: AtomicBool,
     /// Locked while this process compares the index with the files.
     pub(super) reindexing: Mutex<()>,
+    /// Whether the last comparison ended because the index could not be written.
+    pub(super) awaits_index: AtomicBool,
     /// Notified when the index must be opened again, or has changes to write.
     pub(super) attention: Notify,
     /// Whether the index belongs to `replica`.
@@ -121,6 +123,7 @@ impl DiskStore {
             needs_reindex: AtomicBool::new(needs_reindex),
             knows_bucket: AtomicBool::new(false),
             reindexing: Mutex::default(),
+            awaits_index: AtomicBool::new(false),
             attention: Notify::new(),
             replica: replica.map(str::to_owned),
             mode,

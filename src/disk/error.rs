@@ -37,6 +37,7 @@ pub enum DiskError {
 impl DiskError {
     /// Returns whether the index cannot be written now, although its file may be intact. Changes of
     /// it can wait.
+    #[must_use]
     pub fn is_index_unavailable(&self) -> bool {
         match self {
             Self::IndexBusy => true,
@@ -114,6 +115,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// Returns whether the disk may accept writes later: it is full or read-only.
+    #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Folder { why, .. } => disk_fault::is_passing(why),

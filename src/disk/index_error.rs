@@ -19,8 +19,9 @@ pub fn read_only() -> Error {
 /// for intact tables.
 pub fn is_damage(error: &Error) -> bool {
     let is_wrong_table = match error {
-        Error::SqliteFailure(code, _) => code.extended_code == ffi::SQLITE_ERROR,
-        Error::SqlInputError { error: code, .. } => code.extended_code == ffi::SQLITE_ERROR,
+        Error::SqliteFailure(code, _) | Error::SqlInputError { error: code, .. } => {
+            code.extended_code == ffi::SQLITE_ERROR
+        }
         Error::QueryReturnedNoRows | Error::InvalidColumnType(..) => true,
         _ => false,
     };

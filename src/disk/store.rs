@@ -149,13 +149,9 @@ impl DiskStore {
         }
         let uploads = self.index.uploads();
         match &self.replica {
-            Some(id) => {
-                if uploads.set_bucket(id)? {
-                    self.request_reindex();
-                }
-            }
+            Some(id) if uploads.set_bucket(id)? => self.request_reindex(),
             None if self.slot.is_alone() => uploads.set_no_bucket()?,
-            None => {}
+            Some(_) | None => {}
         }
         self.knows_bucket.store(true, Ordering::Release);
         Ok(())

@@ -269,7 +269,7 @@ impl Resource {
     /// Returns the allowed methods, as in `Allow`.
     fn methods(&self) -> &'static str {
         match self {
-            Self::Objects => "GET, HEAD, PUT, DELETE",
+            Self::Objects | Self::Pins => "GET, HEAD, PUT, DELETE",
             Self::Object(_) | Self::Job(_) => "GET, HEAD, DELETE",
             Self::Targets
             | Self::Incidents
@@ -277,7 +277,6 @@ impl Resource {
             | Self::Fetches
             | Self::Events
             | Self::Description => "GET, HEAD",
-            Self::Pins => "GET, HEAD, PUT, DELETE",
             Self::Refresh => "POST",
             Self::Jobs => "GET, HEAD, POST",
         }

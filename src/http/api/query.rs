@@ -142,6 +142,7 @@ impl<'a> Query<'a> {
     }
 
     /// Whether the parameter `url` is there.
+    #[must_use]
     pub fn has_url(&self) -> bool {
         self.rest.iter().any(|(name, _)| *name == "url")
     }

@@ -16,7 +16,7 @@ use crate::gateway::RequestError;
 use crate::model::Key;
 use crate::policy::Class;
 
-/// Targets that are read from the disk at once.
+/// Targets that are read from the disk at once, after the first step.
 const STEP_TARGETS: usize = 1000;
 
 /// Lists at the same time that look at all targets.
@@ -24,6 +24,15 @@ const MAX_FULL_LISTS: usize = 2;
 
 /// Permits of these lists.
 static FULL_LISTS: Semaphore = Semaphore::const_new(MAX_FULL_LISTS);
+
+/// Start of a list.
+#[derive(Debug, Clone, Copy)]
+pub struct ListStart {
+    /// The list begins behind this key.
+    pub after: Option<Key>,
+    /// Targets to read from the disk at first. If all of them belong to a page, no other is read.
+    pub first_step: usize,
+}
 
 /// Permit of a list that looks at all targets.
 #[derive(Debug)]
@@ -44,18 +53,22 @@ impl FullList {
 }
 
 impl AdminService {
-    /// Visits stored targets behind `after`, in the order of their keys, until `visit` breaks.
+    /// Visits stored targets, in the order of their keys, until `visit` breaks.
     ///
     /// # Errors
     /// [`RequestError::Unavailable`] if the cache cannot be read.
     pub async fn visit_targets(
         &self,
         _: &ListReader,
-        mut after: Option<Key>,
+        ListStart {
+            mut after,
+            first_step,
+        }: ListStart,
         mut visit: impl FnMut(&ListedTarget, Class) -> ControlFlow<()>,
     ) -> Result<(), AdminError> {
+        let mut wanted = first_step.min(STEP_TARGETS);
         loop {
-            let step = self.services.cache.admin().list(after, STEP_TARGETS).await;
+            let step = self.services.cache.admin().list(after, wanted).await;
             let step = step.map_err(|error| storage_error(&error))?;
             for listed in &step {
                 let class = self.class(&listed.record.target);
@@ -64,29 +77,29 @@ impl AdminService {
                 }
             }
             match step.last() {
-                Some(last) if step.len() == STEP_TARGETS => after = Some(last.key),
+                Some(last) if step.len() == wanted => after = Some(last.key),
                 _ => return Ok(()),
             }
+            wanted = STEP_TARGETS;
         }
     }
 
-    /// Visits pinned targets behind `after`, in the order of their keys, until `visit` breaks.
+    /// Visits pinned targets, in the order of their keys, until `visit` breaks.
     ///
     /// # Errors
     /// [`RequestError::Unavailable`] if the cache cannot be read.
     pub async fn visit_pins(
         &self,
         _: &ListReader,
-        mut after: Option<Key>,
+        ListStart {
+            mut after,
+            first_step,
+        }: ListStart,
         mut visit: impl FnMut(&ListedPins, Class) -> ControlFlow<()>,
     ) -> Result<(), AdminError> {
+        let mut wanted = first_step.min(STEP_TARGETS);
         loop {
-            let step = self
-                .services
-                .cache
-                .admin()
-                .list_pinned(after, STEP_TARGETS)
-                .await;
+            let step = self.services.cache.admin().list_pinned(after, wanted).await;
             let step = step.map_err(|error| storage_error(&error))?;
             for listed in &step {
                 let class = self.class(&listed.target.record.target);
@@ -95,9 +108,10 @@ impl AdminService {
                 }
             }
             match step.last() {
-                Some(last) if step.len() == STEP_TARGETS => after = Some(last.target.key),
+                Some(last) if step.len() == wanted => after = Some(last.target.key),
                 _ => return Ok(()),
             }
+            wanted = STEP_TARGETS;
         }
     }
 

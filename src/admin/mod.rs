@@ -15,7 +15,7 @@ mod wrong_tokens;
 
 pub use error::AdminError;
 pub use import::{ImportUpload, KindCheck};
-pub use lists::FullList;
+pub use lists::{FullList, ListStart};
 pub use service::{AdminService, AdminServices};
 pub use target_work::{EnsuredTarget, EvictedTarget};
 pub use token::{ListReader, Operator, Permission, Tokens, check_tokens};

@@ -174,7 +174,7 @@ fn damaged_index_is_created_again() {
             fs::remove_file(index).expect("the index exists");
             std::os::unix::fs::symlink("/dev/full", index).expect("a link can be made");
         },
-        &|index| fs::write(index, [b'x'; 20_000]).expect("the index can be written"),
+        &|index| fs::write(index, vec![b'x'; 20_000]).expect("the index can be written"),
         &|index| execute(index, "DROP TABLE objects"),
         &|index| execute(index, "DELETE FROM ledger"),
         &|index| execute(index, "DROP TRIGGER object_added"),

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::list_builder::ListTotals;
 use super::target_list::facts_of;
-use crate::admin::{AdminError, AdminService, FullList, ListReader};
+use crate::admin::{AdminError, AdminService, FullList, ListReader, ListStart};
 
 /// Bound on the groups of one response.
 pub const MAX_GROUPS: usize = 1000;
@@ -37,7 +37,11 @@ pub async fn totals_by_host(
 ) -> Result<Vec<HostTotals>, AdminError> {
     let _full = FullList::begin(reader)?;
     let mut by_host: HashMap<String, ListTotals> = HashMap::new();
-    let visit = admin.visit_targets(reader, None, |listed, class| {
+    let start = ListStart {
+        after: None,
+        first_step: usize::MAX,
+    };
+    let visit = admin.visit_targets(reader, start, |listed, class| {
         let record = &listed.record;
         let host = record.target.host();
         if !by_host.contains_key(host) && by_host.len() < MAX_HOSTS {

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
+use crate::admin::ListStart;
 use crate::gateway::RequestError;
 use crate::model::Key;
 
@@ -94,10 +95,19 @@ impl ListPart {
         self.total || self.sort.is_some()
     }
 
-    /// Returns the key behind which a list that is not full begins.
-    pub fn first_key(&self) -> Option<Key> {
-        let after = self.after.as_ref().filter(|_| !self.is_full());
-        after.map(|place| place.key)
+    /// Returns where a visit of the targets begins.
+    pub fn start(&self) -> ListStart {
+        if self.is_full() {
+            return ListStart {
+                after: None,
+                first_step: usize::MAX,
+            };
+        }
+        ListStart {
+            after: self.after.as_ref().map(|place| place.key),
+            // One more shows whether there is another page.
+            first_step: self.limit + 1,
+        }
     }
 
     /// Returns the place of a target.

@@ -78,9 +78,9 @@ pub async fn list(
     query.finish()?;
     let full = part.is_full().then(|| FullList::begin(reader));
     let _full = full.transpose()?;
-    let first = part.first_key();
+    let start = part.start();
     let mut builder = ListBuilder::new(filter, part);
-    let visit = admin.visit_pins(reader, first, |listed, class| {
+    let visit = admin.visit_pins(reader, start, |listed, class| {
         let url = redacted_url(&listed.target.record.target);
         let digests: Vec<Sha256> = listed.pins.iter().map(|pin| pin.sha256).collect();
         let facts = ListedFacts {

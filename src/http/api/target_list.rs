@@ -45,9 +45,9 @@ pub async fn read_page(
 ) -> Result<BuiltPage<ListedObject>, AdminError> {
     let full = query.part.is_full().then(|| FullList::begin(reader));
     let _full = full.transpose()?;
-    let first = query.part.first_key();
+    let start = query.part.start();
     let mut builder = ListBuilder::new(query.filter, query.part);
-    let visit = admin.visit_targets(reader, first, |listed, class| {
+    let visit = admin.visit_targets(reader, start, |listed, class| {
         let url = redacted_url(&listed.record.target);
         builder.visit(&facts_of(listed, class), &sort_facts(listed, &url), || {
             listed_object(listed, class, url.clone())

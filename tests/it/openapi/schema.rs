@@ -118,8 +118,16 @@ impl Description {
                         self.check_at(&format!("{at}/{number}"), rule, item, found);
                     }
                 }
-                "properties" | "required" | "allOf" | "additionalProperties" => {}
-                "type" | "enum" | "const" | "minimum" | "maximum" | "propertyNames" => {}
+                "properties"
+                | "required"
+                | "allOf"
+                | "additionalProperties"
+                | "type"
+                | "enum"
+                | "const"
+                | "minimum"
+                | "maximum"
+                | "propertyNames" => {}
                 other => {
                     if !ANNOTATIONS.contains(&other) {
                         found.push(format!("{at}: the check does not know {other}"));

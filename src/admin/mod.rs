@@ -5,6 +5,7 @@
 
 mod error;
 mod import;
+mod overview;
 mod service;
 mod storage_error;
 mod token;

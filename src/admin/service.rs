@@ -38,9 +38,9 @@ const NO_SUCH_RECORD: AdminError =
 
 /// Operations of operators on the cache.
 pub struct AdminService {
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
     cache: Cache,
-    fetcher: Fetcher,
+    pub(super) fetcher: Fetcher,
     events: EventSink,
     tokens: ArcSwap<Tokens>,
     wrong_tokens: WrongTokens,

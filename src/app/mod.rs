@@ -24,7 +24,7 @@ use crate::events::EventRecorder;
 use crate::fetch::Fetcher;
 use crate::gateway::{Gateway, GatewayServices};
 use crate::health;
-use crate::http::{HttpConfig, HttpServer, HttpService, Listeners, Reports, Settings};
+use crate::http::{HttpConfig, HttpServer, HttpService, Listeners, Reports, Settings, run_page};
 use crate::jobs::{Jobs, Worker};
 use crate::limits::{AdmissionControl, UpstreamLimits, divide_descriptors};
 use crate::logging::LogHealth;
@@ -36,6 +36,7 @@ use crate::passthrough::PassThrough;
 use crate::policy::Policy;
 use crate::scrub::run_scrubs;
 use crate::services::{FetchLimits, Services};
+use crate::ui::LivePage;
 use instance_name::instance_name;
 use policy_tasks::run_policy_tasks;
 use reload::Reloadable;
@@ -53,6 +54,7 @@ const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
 /// The running parts, in the order in which they stop.
 struct Running {
     dns: Option<Dns>,
+    page: JoinHandle<()>,
     server: HttpServer,
     jobs: Arc<Jobs>,
     fetcher: Fetcher,
@@ -94,6 +96,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let recorder = EventRecorder::start(&events);
     // The services may report incidents while they start.
     let incidents = events.subscribe();
+    let page_events = events.subscribe();
     let limits = FetchLimits {
         concurrency: budget.fetches,
         in_flight: budget.in_flight,
@@ -105,6 +108,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let facts = Arc::new(collect_facts(&services));
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
     let jobs = start_jobs(&config, &services, &gateway).await?;
+    let (page, page_feed) = LivePage::new(Arc::clone(&facts));
     let service = HttpService::new(
         Arc::clone(&gateway),
         (admin, Arc::clone(&jobs)),
@@ -118,6 +122,7 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
             events: recorder.log(),
             log,
             facts: Arc::clone(&facts),
+            page,
         },
         AdmissionControl::new(budget.admission, &services.policy.client_share()),
     );
@@ -126,8 +131,10 @@ async fn start(config: Config, log: LogHealth) -> Result<(Running, Reloadable), 
     let server = HttpServer::start(listeners, &service, config.gateway.shutdown_grace.0)
         .map_err(|error| AppError::System(error.to_string()))?;
     let summary = Arc::new(TrafficSummary::new(facts));
+    let page = tokio::spawn(run_page(Arc::clone(&service), page_feed, page_events));
     let running = Running {
         dns,
+        page,
         server,
         jobs,
         fetcher: services.fetcher,
@@ -256,6 +263,7 @@ fn start_background(
 async fn stop(running: Running, grace: Duration) {
     let Running {
         dns,
+        page,
         server,
         jobs,
         fetcher,
@@ -271,6 +279,9 @@ async fn stop(running: Running, grace: Duration) {
     }
     let began = Instant::now();
     // Their followers hold responses open.
+    page.abort();
+    // The result only says that the task was aborted.
+    drop(page.await);
     recorder.stop().await;
     jobs.stop().await;
     tokio::join!(server.stop(), fetcher.stop(grace));

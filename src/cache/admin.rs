@@ -19,6 +19,8 @@ pub struct RecordStatus {
     /// Whether the object is on the disk.
     pub is_cached: bool,
     pub pinned_at: Option<SystemTime>,
+    /// Last access of the object. `None` if it is unknown, as that of a held object.
+    pub last_used: Option<SystemTime>,
     /// Whether the target is answered with these bytes.
     pub is_active: bool,
 }
@@ -88,8 +90,11 @@ impl<'a> CacheAdmin<'a> {
                 TargetLookup::Known(known) => Some(known.active().sha256),
                 TargetLookup::Unreadable { .. } | TargetLookup::NeverStored => None,
             };
+            let last_used = |sha256| disk.index.lru().last_access(sha256);
             let status = |record: Record| RecordStatus {
                 is_cached: records::is_cached(layout, &record),
+                // The records are more important than this time.
+                last_used: last_used(record.sha256).unwrap_or_default(),
                 pinned_at: pins
                     .iter()
                     .find(|pin| pin.sha256 == record.sha256)

@@ -97,7 +97,7 @@ impl Fetcher {
         let body = Arc::new(SharedBody::new(self.state.cache.clone(), client));
         let reader = body.first_reader(client, expected.clone());
         let begun = body.readership().hold(begun);
-        in_flight.insert(key, purpose, Arc::clone(&body));
+        in_flight.insert(admitted.target(), purpose, Arc::clone(&body));
         let task = job::run(Arc::clone(&self.state), body, input);
         let task = async move {
             task.await;

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::shared_body::SharedBody;
-use crate::model::Key;
+use crate::model::{Key, Target};
 
 /// Purpose of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,17 +22,34 @@ pub enum FetchPurpose {
 /// expect. A fetch of other bytes is apart, so that readers without a digest never get its body.
 #[derive(Default)]
 pub struct InFlightMap {
-    by_key: HashMap<(Key, FetchPurpose), Arc<SharedBody>>,
+    by_key: HashMap<(Key, FetchPurpose), InFlightFetch>,
+}
+
+/// One in-flight fetch.
+pub struct InFlightFetch {
+    pub target: Target,
+    pub began_at: SystemTime,
+    pub body: Arc<SharedBody>,
 }
 
 impl InFlightMap {
     pub fn get(&self, key: Key, purpose: FetchPurpose) -> Option<&Arc<SharedBody>> {
-        self.by_key.get(&(key, purpose))
+        self.by_key.get(&(key, purpose)).map(|fetch| &fetch.body)
+    }
+
+    /// Returns all in-flight fetches.
+    pub fn iter(&self) -> impl Iterator<Item = &InFlightFetch> {
+        self.by_key.values()
     }
 
     /// The caller checks that the target has no fetch with this purpose.
-    pub fn insert(&mut self, key: Key, purpose: FetchPurpose, body: Arc<SharedBody>) {
-        self.by_key.insert((key, purpose), body);
+    pub fn insert(&mut self, target: &Target, purpose: FetchPurpose, body: Arc<SharedBody>) {
+        let fetch = InFlightFetch {
+            target: target.clone(),
+            began_at: SystemTime::now(),
+            body,
+        };
+        self.by_key.insert((Key::new(target), purpose), fetch);
     }
 
     pub fn remove(&mut self, key: Key, purpose: FetchPurpose) {

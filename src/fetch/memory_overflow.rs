@@ -51,6 +51,15 @@ impl ReaderPositions {
         }
     }
 
+    /// Returns the number of present readers.
+    pub fn count(&self) -> usize {
+        let positions = lock(&self.positions);
+        let present = positions
+            .iter()
+            .filter(|position| position.strong_count() > 0);
+        present.count()
+    }
+
     /// Returns the lowest position that is at least `start`, or `None` if no such reader exists.
     fn slowest(&self, start: u64) -> Option<u64> {
         let mut positions = lock(&self.positions);

@@ -29,6 +29,7 @@ mod refusals;
 mod report;
 mod resume;
 mod revalidation;
+mod running;
 mod shared_body;
 mod source_loop;
 mod state;
@@ -40,8 +41,10 @@ pub use config::Config;
 pub use error::FetchError;
 pub use fetch_progress::Head;
 pub use fetcher::{FetchLoad, Fetcher};
+pub use host_circuits::OpenCircuit;
 pub use refresh::Refreshed;
 pub use revalidation::{
     ExchangeReader, FirstAnswer, SharedRequest, StoredObservation, StreamingResponse,
 };
+pub use running::{RunningFetch, open_circuits, running_fetches};
 pub use state::{FetcherLimits, FetcherServices};

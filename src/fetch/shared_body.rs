@@ -30,7 +30,20 @@ pub struct SharedBody {
     readership: Arc<Readership>,
     /// Digests that readers have stated.
     stated: Mutex<HashSet<ExpectedDigests>>,
+    /// Scheme, host and port of the source that was asked last.
+    source: Mutex<Option<String>>,
     cache: Cache,
+}
+
+/// Body of a fetch as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyView {
+    /// In bytes. `None` if it is unknown, or the origin has not answered.
+    pub length: Option<u64>,
+    pub received_bytes: u64,
+    pub readers: usize,
+    /// Scheme, host and port of the source that was asked last.
+    pub source: Option<String>,
 }
 
 impl SharedBody {
@@ -42,6 +55,7 @@ impl SharedBody {
             readers: Arc::default(),
             readership: Readership::new(beginner),
             stated: Mutex::default(),
+            source: Mutex::default(),
             cache,
         }
     }
@@ -91,6 +105,25 @@ impl SharedBody {
     /// Returns the clients that the permits of the fetch count for.
     pub fn readership(&self) -> &Arc<Readership> {
         &self.readership
+    }
+
+    /// Sets the source that is asked now.
+    pub fn set_source(&self, site: String) {
+        *lock(&self.source) = Some(site);
+    }
+
+    /// Returns the present state for operators.
+    pub fn view(&self) -> BodyView {
+        let progress = self.progress.borrow();
+        BodyView {
+            length: match &progress.state {
+                FetchState::Streaming(head) => head.length,
+                _ => None,
+            },
+            received_bytes: progress.written_bytes,
+            readers: self.readers.count(),
+            source: lock(&self.source).clone(),
+        }
     }
 
     /// Takes the digests that readers have stated.

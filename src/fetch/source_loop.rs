@@ -113,6 +113,7 @@ impl<'a> SourceLoop<'a> {
             // Fail before waiting for a permit, because requests wait for the result.
             state.circuits.check(admitted)?;
         }
+        task.body.set_source(queued.source.target().site());
         self.download.acquire_permit(queued.source).await?;
         let _probe = if is_first {
             state.circuits.try_acquire(admitted)?

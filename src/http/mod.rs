@@ -45,6 +45,8 @@ mod server;
 mod service;
 mod state;
 mod tunnel;
+mod ui_endpoint;
+mod ui_task;
 mod usage_page;
 
 pub use api::Query;
@@ -55,3 +57,4 @@ pub use request_head::{Expectation, HeadNotes, ScannedEnd};
 pub use request_scanner::RequestScanner;
 pub use server::{HttpServer, Listeners};
 pub use state::{HttpConfig, HttpService, Reports, Settings};
+pub use ui_task::run_page;

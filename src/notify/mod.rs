@@ -26,12 +26,12 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
-pub use incident::Incident;
+pub use incident::{Incident, IncidentState, Severity};
 
 use crate::dial::Dialer;
 use crate::model::{ConfigError, Event};
 use channel::ChannelQueue;
-use incident::{IncidentState, Notification, Severity};
+use incident::Notification;
 use incident_tracker::IncidentTracker;
 
 /// Interval of the check for delayed alerts and expired incidents.

@@ -43,6 +43,11 @@ impl<'a> Query<'a> {
         Some(self.rest.swap_remove(at).1)
     }
 
+    /// Takes a parameter without a form of its own.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.take(name)
+    }
+
     /// Takes the required parameter `url`.
     ///
     /// # Errors

@@ -182,6 +182,11 @@ class Browser:
         """Inserts a text at once."""
         self.call("Input.insertText", text=text)
 
+    def sees(self, selector):
+        """Returns whether an element is shown."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        return self.js(f"!!{found} && {found}.getClientRects().length > 0")
+
     def text(self, selector):
         """Returns the visible text of an element."""
         return self.js(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")

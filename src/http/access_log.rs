@@ -228,10 +228,10 @@ impl RequestLog {
 
 /// Whether an endpoint serves pages, lists and health checks only.
 fn is_own(endpoint: RequestEndpoint) -> bool {
-    match endpoint {
-        RequestEndpoint::Gateway | RequestEndpoint::Proxy | RequestEndpoint::Tunnel => false,
-        _ => true,
-    }
+    !matches!(
+        endpoint,
+        RequestEndpoint::Gateway | RequestEndpoint::Proxy | RequestEndpoint::Tunnel
+    )
 }
 
 /// Whether monitoring systems ask an endpoint again and again. Their successes are logged at level

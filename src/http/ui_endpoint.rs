@@ -156,10 +156,6 @@ fn page(status: StatusCode) -> HttpResponseBuilder {
         .insert_header((REFERRER_POLICY, "no-referrer"))
         .insert_header((HeaderName::from_static("x-frame-options"), "DENY"))
         .insert_header((
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ))
-        .insert_header((
             HeaderName::from_static("cross-origin-resource-policy"),
             "same-origin",
         ))

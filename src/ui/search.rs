@@ -72,7 +72,7 @@ fn table(found: &FoundTargets) -> Markup {
                         tr {
                             td { (shown::target_link(url)) }
                             td.number { (shown::bytes(target.size_bytes)) }
-                            td {
+                            td.state {
                                 @if target.is_pinned { span.badge { "pinned" } " " }
                                 @if target.is_cached { "on the disk" } @else { "not on the disk" }
                             }

@@ -118,15 +118,15 @@ fn sign_in() -> Markup {
 fn operators() -> Markup {
     html! {
         nav aria-label="Blocks" {
-            @for place in BEFORE_SEARCH.iter() { a href={ "#" (place.id) } { (place.title) } }
+            @for place in &BEFORE_SEARCH { a href={ "#" (place.id) } { (place.title) } }
             a href="#search" { "Search" }
-            @for place in AFTER_SEARCH.iter() { a href={ "#" (place.id) } { (place.title) } }
+            @for place in &AFTER_SEARCH { a href={ "#" (place.id) } { (place.title) } }
             a href="#jobs" { "Jobs" }
         }
         div.grid {
-            @for place in BEFORE_SEARCH.iter() { (section(place)) }
+            @for place in &BEFORE_SEARCH { (section(place)) }
             (search())
-            @for place in AFTER_SEARCH.iter() { (section(place)) }
+            @for place in &AFTER_SEARCH { (section(place)) }
             (jobs())
         }
     }

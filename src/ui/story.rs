@@ -116,7 +116,7 @@ impl TargetStory {
             tr {
                 td { code.whole { (sha256) } (other_digests(record)) }
                 td.number { (shown::bytes(record.size_bytes)) }
-                td { (record_state(status)) }
+                td.text { (record_state(status)) }
                 td { (shown::time(record.first_seen)) }
                 td { (shown::time_if_any(status.last_used)) }
                 td.url { bdi { (shown::visible(&record.source)) } }

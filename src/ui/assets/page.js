@@ -84,6 +84,7 @@
     byId("sign-in-error").textContent = error || "";
     for (const block of document.querySelectorAll(".block")) block.replaceChildren();
     for (const id of ["found", "story"]) byId(id).replaceChildren();
+    byId("query").value = "";
     dropPlots();
     byId("token").focus();
   };
@@ -92,12 +93,15 @@
     byId("sign-in").hidden = true;
     byId("operators").hidden = false;
     byId("sign-out").hidden = false;
+    // It is of the time when the page was opened. The block shows the present state.
+    byId("public-status").hidden = true;
   };
 
   const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
   const follow = async () => {
     const own = ++session;
+    if (stream) stream.abort();
     while (own === session) {
       const wait = await view(own);
       if (own !== session) return;
@@ -166,12 +170,17 @@
 
   const sizeOf = (place) => ({ width: Math.max(place.clientWidth, 200), height: 160 });
 
-  const plot = (id, data, series, format, range) => {
+  const PERIOD_SECONDS = { "1h": 3600, "24h": 86400, "30d": 2592000 };
+
+  const plot = (id, data, period, series, format, range) => {
     const place = byId(id);
     const axis = { stroke: colour("--text"), grid: { stroke: colour("--line") }, ticks: { stroke: colour("--line") } };
     const options = {
       ...sizeOf(place),
-      scales: { y: { range } },
+      scales: {
+        x: { range: () => { const end = Date.now() / 1000; return [end - PERIOD_SECONDS[period], end]; } },
+        y: { range },
+      },
       axes: [axis, { ...axis, size: 70, values: (_, ticks) => ticks.map(format) }],
       series: [{}, ...series.map(([label, name]) => ({
         label,
@@ -202,11 +211,11 @@
       const [times, requests, bytes, sent, received] = await response.json();
       if (own !== session) return;
       dropPlots();
-      plot("chart-hits", [times, requests, bytes],
+      plot("chart-hits", [times, requests, bytes], period,
         [["by requests", "--series-1"], ["by bytes", "--series-2"]], showPercent, [0, 1]);
-      plot("chart-bytes", [times, sent, received],
+      plot("chart-bytes", [times, sent, received], period,
         [["served", "--series-1"], ["fetched", "--series-2"]], showBytes,
-        (_, low, high) => [0, Math.max(high || 0, 1)]);
+        (_, low, high) => [0, Math.max(high || 0, 4096)]);
     } catch {
       // The next drawing tries again.
     }
@@ -338,7 +347,10 @@
     if (!/^[\x21-\x7e]+$/.test(token)) showForm("This token is not valid.");
     else follow();
   });
-  byId("sign-out").addEventListener("click", () => showForm());
+  byId("sign-out").addEventListener("click", () => {
+    showForm();
+    location.reload();
+  });
   byId("search-form").addEventListener("submit", (event) => {
     event.preventDefault();
     clearTimeout(searchTimer);

@@ -67,7 +67,7 @@ pub fn mismatches(snapshot: &Snapshot) -> Markup {
                     td { (shown::time(failed.at)) }
                     td { code { (failed.cause.as_str()) } }
                     td { (shown::target_link(&failed.url)) }
-                    td { (shown::visible(&failed.detail)) }
+                    td.text { (shown::visible(&failed.detail)) }
                 } } }
             } }
         }

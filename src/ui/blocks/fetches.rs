@@ -81,7 +81,7 @@ pub fn failures(snapshot: &Snapshot) -> Markup {
                     td.url { bdi { (shown::visible(&failure.host)) } }
                     td.number { (shown::count(failure.count)) }
                     td { (shown::time(failure.last.at)) }
-                    td { code { (failure.last.cause.as_str()) } " "
+                    td.text { code { (failure.last.cause.as_str()) } " "
                         (shown::visible(&failure.last.detail)) }
                     td { (shown::target_link(&failure.last.url)) }
                 } } }

@@ -52,11 +52,20 @@ fn one(incident: &Incident) -> Markup {
             }
             p { (advice(incident.cause)) }
             p.note {
-                (shown::count(incident.count)) " times since " (shown::time(incident.first_seen))
-                ", last " (shown::time(incident.last_seen)) ". "
+                (times(incident)) ". "
                 (shown::visible(&incident.detail))
             }
             @for url in incident.targets.iter().rev().take(3) { p { (shown::target_link(url)) } }
+        }
+    }
+}
+
+/// Shows how often an incident has occurred, and when.
+fn times(incident: &Incident) -> Markup {
+    html! {
+        @if incident.count == 1 { "Once, " (shown::time(incident.last_seen)) } @else {
+            (shown::count(incident.count)) " times since " (shown::time(incident.first_seen))
+            ", last " (shown::time(incident.last_seen))
         }
     }
 }

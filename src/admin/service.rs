@@ -39,7 +39,7 @@ const NO_SUCH_RECORD: AdminError =
 /// Operations of operators on the cache.
 pub struct AdminService {
     pub(super) policy: Arc<Policy>,
-    cache: Cache,
+    pub(super) cache: Cache,
     pub(super) fetcher: Fetcher,
     events: EventSink,
     tokens: ArcSwap<Tokens>,

@@ -7,8 +7,9 @@ use super::error::CacheError;
 use super::handle::Cache;
 use super::{open, pin_sync};
 use crate::disk::{
-    DiskError, DiskStore, DiskUsage, EvictResult, IoClass, ListedTarget, ObjectHandle, Published,
-    Sealed, TargetLookup, evict, listing, pins, publish, record_files, records,
+    DiskError, DiskStore, DiskUsage, EvictResult, IoClass, ListedTarget, ObjectHandle, PinnedUse,
+    Published, Sealed, TargetLookup, evict, listing, pinned_use, pins, publish, record_files,
+    records,
 };
 use crate::model::{Key, Record, RecordOrder, Sha256};
 
@@ -126,6 +127,14 @@ impl<'a> CacheAdmin<'a> {
     /// [`CacheError`] if the disk could not be read.
     pub async fn disk_usage(self) -> Result<DiskUsage, CacheError> {
         self.run(DiskStore::usage).await
+    }
+
+    /// Counts the pinned objects on the disk.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn pinned_use(self) -> Result<PinnedUse, CacheError> {
+        self.run(pinned_use::count).await
     }
 
     /// Opens an object by its digest. Returns `None` if it is not on the disk.

@@ -48,6 +48,6 @@ pub use verifying_reader::VerifyingReader;
 pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketConfig};
 pub use crate::disk::{
     Acquire, DiskError, DiskHealth, DiskIo, DiskUsage, EvictResult, FileHit, Finished, Lease,
-    LeaseHolder, LeaseState, ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode, Published,
-    Sealed, StagedName, Staging, TargetLookup, TargetRecords, TargetSnapshot,
+    LeaseHolder, LeaseState, ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode, PinnedUse,
+    Published, Sealed, StagedName, Staging, TargetLookup, TargetRecords, TargetSnapshot,
 };

@@ -27,9 +27,6 @@ pub struct DiskUsage {
     pub metadata_bytes: u64,
     /// Inodes of all these files.
     pub used_inodes: u64,
-    /// Bytes on the disk of objects that are not evicted: pinned ones, and those that wait for
-    /// their upload.
-    pub held_bytes: u64,
     /// Bytes that are reserved for unfinished bodies.
     pub reserved_bytes: u64,
     /// Bound on the used bytes.
@@ -61,10 +58,6 @@ impl DiskStore {
             used_bytes: parts.iter().map(|part| part.bytes).sum(),
             metadata_bytes: totals.records.bytes + totals.others.bytes,
             used_inodes: parts.iter().map(|part| part.inodes).sum(),
-            held_bytes: totals
-                .objects
-                .bytes
-                .saturating_sub(self.index.lru().evictable_bytes()?),
             reserved_bytes: totals.staged.bytes,
             max_size_bytes: self.config.max_size_bytes,
             high_watermark_bytes: self.config.high_watermark_bytes,

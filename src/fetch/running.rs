@@ -25,9 +25,9 @@ pub struct RunningFetch {
 #[must_use]
 pub fn running_fetches(fetcher: &Fetcher, limit: usize) -> Vec<RunningFetch> {
     let in_flight = fetcher.state.in_flight();
-    let mut fetches: Vec<_> = in_flight.iter().collect();
-    fetches.sort_by_key(|fetch| fetch.began_at);
-    let shown = fetches.into_iter().take(limit).map(|fetch| {
+    let mut running: Vec<_> = in_flight.iter().collect();
+    running.sort_by_key(|fetch| fetch.began_at);
+    let shown = running.into_iter().take(limit).map(|fetch| {
         let BodyView {
             length,
             received_bytes,

@@ -14,15 +14,15 @@ use super::builtin_pages::readiness;
 use super::metrics_page::{read_gauges, read_usage};
 use super::state::HttpService;
 use crate::admin::{AdminService, ListReader};
-use crate::cache::RecordStatus;
+use crate::cache::{PinnedUse, RecordStatus};
 use crate::model::{Event, Standing, Target};
 use crate::ui::{BucketFacts, ChangedTarget, EventNotes, LiveFeed, OtherBytes, Snapshot};
 
 /// Interval of the snapshots.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Age at which the records of changed targets are read again.
-const CHANGED_INTERVAL: Duration = Duration::from_secs(5);
+/// Age at which changed targets and pins are read again from the disk.
+const REREAD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Rows of a table that may have many.
 const MAX_ROWS: usize = 20;
@@ -50,7 +50,7 @@ async fn record_events(notes: EventNotes, mut events: Receiver<Arc<Event>>) {
 async fn publish_snapshots(service: Arc<HttpService>, mut feed: LiveFeed) {
     let mut ticks = interval(SNAPSHOT_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut changed = ChangedTargets::default();
+    let mut slow = SlowFacts::default();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -69,11 +69,12 @@ async fn publish_snapshots(service: Arc<HttpService>, mut feed: LiveFeed) {
             feed.clear();
             continue;
         }
-        changed.update(&service.admin, &feed).await;
+        slow.update(&service.admin, &feed, &reader).await;
         let mut snapshot = read_snapshot(&service, &feed, &reader).await;
         snapshot.periods = periods;
         snapshot.since_start = since_start;
-        snapshot.changed.clone_from(&changed.shown);
+        snapshot.changed.clone_from(&slow.shown);
+        snapshot.pinned = slow.pinned;
         feed.publish(&snapshot);
     }
 }
@@ -83,7 +84,7 @@ async fn read_index(service: Arc<HttpService>, reader: Arc<ListReader>) {
     index.read(&service.admin, &reader).await;
 }
 
-/// Reads the state of all modules. Sums of traffic and changed targets are added by the caller.
+/// Reads the state of all modules. The caller adds sums of traffic and [`SlowFacts`].
 async fn read_snapshot(service: &HttpService, feed: &LiveFeed, reader: &ListReader) -> Snapshot {
     let usage = read_usage(service).await;
     let gauges = read_gauges(service, usage.as_ref()).await;
@@ -104,6 +105,7 @@ async fn read_snapshot(service: &HttpService, feed: &LiveFeed, reader: &ListRead
         failures,
         circuits: service.admin.open_circuits(reader, MAX_ROWS),
         disk: usage,
+        pinned: None,
         bucket: bucket_facts(service),
         changed: Vec::new(),
         mismatches,
@@ -123,23 +125,27 @@ fn bucket_facts(service: &HttpService) -> Option<BucketFacts> {
     })
 }
 
-/// Changed targets with their digests, which are read from the disk less often than once a second.
+/// Facts that are read from the disk less often than once a second.
 #[derive(Default)]
-struct ChangedTargets {
+struct SlowFacts {
+    pinned: Option<PinnedUse>,
+    /// Targets that have changed.
     targets: Vec<Target>,
     read_at: Option<Instant>,
+    /// Those of them about which no operator has decided.
     shown: Vec<ChangedTarget>,
 }
 
-impl ChangedTargets {
-    async fn update(&mut self, admin: &AdminService, feed: &LiveFeed) {
+impl SlowFacts {
+    async fn update(&mut self, admin: &AdminService, feed: &LiveFeed, reader: &ListReader) {
         let targets = feed.failures().changed();
         let is_recent = self
             .read_at
-            .is_some_and(|read_at| read_at.elapsed() < CHANGED_INTERVAL);
+            .is_some_and(|read_at| read_at.elapsed() < REREAD_INTERVAL);
         if targets == self.targets && is_recent {
             return;
         }
+        self.pinned = admin.pinned_use(reader).await.ok();
         self.shown.clear();
         for target in &targets {
             // A target that was removed, or cannot be read now, is not shown.

@@ -198,7 +198,6 @@ impl LiveFeed {
         &self.state.index
     }
 
-    #[must_use]
     pub fn failures(&self) -> MutexGuard<'_, FailureLog> {
         lock(&self.state.failures)
     }

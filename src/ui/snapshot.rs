@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::failure_log::{FailedTarget, HostFailure};
 use super::series::PeriodTraffic;
-use crate::cache::DiskUsage;
+use crate::cache::{DiskUsage, PinnedUse};
 use crate::fetch::{OpenCircuit, RunningFetch};
 use crate::jobs::JobView;
 use crate::metrics::{Cost, Gauges, TrafficTotals};
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub circuits: Vec<OpenCircuit>,
     /// `None` if the disk does not answer.
     pub disk: Option<DiskUsage>,
+    /// `None` if it is unknown.
+    pub pinned: Option<PinnedUse>,
     /// `None` without a bucket.
     pub bucket: Option<BucketFacts>,
     pub changed: Vec<ChangedTarget>,

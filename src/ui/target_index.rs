@@ -136,7 +136,7 @@ impl TargetIndex {
             after = page.last().map(|last| last.key);
             let is_last = page.len() < PAGE_LENGTH;
             let mut state = lock(&self.state);
-            for listed in page {
+            for listed in &page {
                 if !state.put(listed, reading) {
                     return Ok(Coverage::Truncated);
                 }
@@ -226,7 +226,7 @@ impl TargetIndex {
 
 impl IndexState {
     /// Adds or replaces a target. Returns false if there are too many.
-    fn put(&mut self, listed: ListedTarget, reading: u64) -> bool {
+    fn put(&mut self, listed: &ListedTarget, reading: u64) -> bool {
         let url = listed.record.target.redacted();
         if self.targets.len() >= MAX_TARGETS && !self.targets.contains_key(url.as_str()) {
             return false;

@@ -20,12 +20,8 @@ READER = "a-token-of-a-reader"
 
 def archive(seed, size=3000):
     """Returns bytes that begin like gzip, the same for each seed."""
-    body = b"\x1f\x8b\x08"
-    block = hashlib.sha256(str(seed).encode()).digest()
-    while len(body) < size:
-        body += block
-        block = hashlib.sha256(block).digest()
-    return body[:size]
+    mark = b"\x1f\x8b\x08"
+    return mark + hashlib.shake_256(str(seed).encode()).digest(size - len(mark))
 
 
 class Origin:

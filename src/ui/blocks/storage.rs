@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::cache::DiskUsage;
+use crate::cache::{DiskUsage, PinnedUse};
 use crate::ui::shown;
 use crate::ui::snapshot::Snapshot;
 
@@ -10,13 +10,13 @@ use crate::ui::snapshot::Snapshot;
 pub fn disk(snapshot: &Snapshot) -> Markup {
     html! {
         @match &snapshot.disk {
-            Some(usage) => (usage_of(usage)),
+            Some(usage) => (usage_of(usage, snapshot.pinned)),
             None => p { span.badge.bad { "no answer" } " The disk of the cache does not answer." },
         }
     }
 }
 
-fn usage_of(usage: &DiskUsage) -> Markup {
+fn usage_of(usage: &DiskUsage, pinned: Option<PinnedUse>) -> Markup {
     let of_max = |bytes| shown::share(bytes, usage.max_size_bytes);
     let row = |name: &str, bytes: u64| {
         html! { tr { td { (name) } td.number { (shown::bytes(bytes)) } } }
@@ -32,7 +32,9 @@ fn usage_of(usage: &DiskUsage) -> Markup {
         div.scroll { table id="disk-use" { tbody {
             (row("objects", usage.cached_bytes))
             (row("of them of class revalidate", usage.observed_bytes))
-            (row("held: pinned, or waiting for upload", usage.held_bytes))
+            @if let Some(pinned) = pinned {
+                (row(&format!("pinned ({})", shown::count(pinned.objects)), pinned.bytes))
+            }
             (row("reserved for unfinished bodies", usage.reserved_bytes))
             (row("records and other small files", usage.metadata_bytes))
             (row("free on the file system", usage.free_bytes))

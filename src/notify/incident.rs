@@ -86,6 +86,7 @@ impl Notification {
 
 impl Severity {
     /// Returns the severity of a cause. A mistake in a client's request is only listed.
+    #[must_use]
     pub fn of(cause: Cause) -> Self {
         match cause {
             Cause::NotFound | Cause::UnknownHost | Cause::ClientDigest => Self::Notice,

@@ -37,3 +37,4 @@ pub mod policy;
 mod retry;
 pub mod scrub;
 pub mod services;
+pub mod ui;

@@ -1,6 +1,7 @@
-//! Lists for operators and readers: stored and pinned targets, and the fetches that run now.
+//! State for operators and readers: stored and pinned targets, the fetches that run now, open
+//! circuits, and the policy of a target.
 //!
-//! They name the targets of all clients, so that each needs a [`ListReader`].
+//! It names the targets of all clients, so that each function needs a [`ListReader`].
 
 use std::ops::ControlFlow;
 
@@ -10,11 +11,11 @@ use super::error::AdminError;
 use super::service::AdminService;
 use super::storage_error::storage_error;
 use super::token::ListReader;
-use crate::cache::{ListedPins, ListedTarget};
-use crate::fetch::FetchView;
+use crate::cache::{ListedPins, ListedTarget, PinnedUse};
+use crate::fetch::{FetchView, OpenCircuit};
 use crate::gateway::RequestError;
-use crate::model::Key;
-use crate::policy::Class;
+use crate::model::{Key, Target};
+use crate::policy::{Class, Explanation};
 
 /// Targets that are read from the disk at once, after the first step.
 const STEP_TARGETS: usize = 1000;
@@ -32,6 +33,14 @@ pub struct ListStart {
     pub after: Option<Key>,
     /// Targets to read from the disk at first. If all of them belong to a page, no other is read.
     pub first_step: usize,
+}
+
+impl ListStart {
+    /// All targets.
+    pub const ALL: Self = Self {
+        after: None,
+        first_step: STEP_TARGETS,
+    };
 }
 
 /// Permit of a list that looks at all targets.
@@ -119,5 +128,26 @@ impl AdminService {
     #[must_use]
     pub fn fetches(&self, _: &ListReader) -> Vec<FetchView> {
         self.services.fetcher.views()
+    }
+
+    /// Explains the policy for a target.
+    #[must_use]
+    pub fn explain(&self, _: &ListReader, target: &Target) -> Explanation {
+        self.services.policy.explain(target)
+    }
+
+    /// Counts the pinned objects on the disk.
+    ///
+    /// # Errors
+    /// [`RequestError::Unavailable`] if the disk does not answer.
+    pub async fn pinned_use(&self, _: &ListReader) -> Result<PinnedUse, AdminError> {
+        let used = self.services.cache.admin().pinned_use().await;
+        used.map_err(|error| storage_error(&error))
+    }
+
+    /// Returns up to `limit` circuits that hold requests back.
+    #[must_use]
+    pub fn open_circuits(&self, _: &ListReader, limit: usize) -> Vec<OpenCircuit> {
+        self.services.fetcher.open_circuits(limit)
     }
 }

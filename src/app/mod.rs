@@ -26,7 +26,7 @@ use crate::fetch::Fetcher;
 use crate::gateway::{Gateway, GatewayServices};
 use crate::health;
 use crate::http::{
-    HttpConfig, HttpServer, HttpService, Listeners, OperatorServices, Reports, Settings,
+    HttpConfig, HttpServer, HttpService, Listeners, OperatorServices, Reports, Settings, run_page,
 };
 use crate::jobs::Jobs;
 use crate::limits::{AdmissionControl, UpstreamLimits, divide_descriptors};
@@ -39,6 +39,7 @@ use crate::passthrough::PassThrough;
 use crate::policy::Policy;
 use crate::scrub::run_scrubs;
 use crate::services::{FetchLimits, Services};
+use crate::ui::LivePage;
 use instance_name::instance_name;
 use policy_tasks::run_policy_tasks;
 use reload::Reloadable;
@@ -57,6 +58,7 @@ const LAST_FETCH_GRACE: Duration = Duration::from_millis(100);
 /// The running parts, in the order in which they stop.
 struct Running {
     dns: Option<Dns>,
+    page: JoinHandle<()>,
     server: HttpServer,
     jobs: Arc<Jobs>,
     fetcher: Fetcher,
@@ -102,6 +104,7 @@ async fn start(
     let recorder = EventRecorder::start(&events);
     // The services may report incidents while they start.
     let incidents = events.subscribe();
+    let page_events = events.subscribe();
     let limits = FetchLimits {
         concurrency: budget.fetches,
         in_flight: budget.in_flight,
@@ -114,6 +117,7 @@ async fn start(
     let gateway = Arc::new(build_gateway(&config, &services, budget.upstream));
     let admin = Arc::new(build_admin(&config, &services, &gateway)?);
     let jobs = start_jobs(&config, &admin).await?;
+    let (page, page_feed) = LivePage::new(Arc::clone(&facts));
     let service = HttpService::new(
         Arc::clone(&gateway),
         OperatorServices {
@@ -130,6 +134,7 @@ async fn start(
         Reports {
             log,
             facts: Arc::clone(&facts),
+            page,
         },
         AdmissionControl::new(budget.admission, &services.policy.client_share()),
     );
@@ -138,8 +143,10 @@ async fn start(
     let server = HttpServer::start(listeners, &service, config.gateway.shutdown_grace.0)
         .map_err(|error| AppError::System(error.to_string()))?;
     let summary = Arc::new(TrafficSummary::new(facts));
+    let page = tokio::spawn(run_page(Arc::clone(&service), page_feed, page_events));
     let running = Running {
         dns,
+        page,
         server,
         jobs,
         fetcher: services.fetcher,
@@ -263,6 +270,7 @@ fn start_background(
 async fn stop(running: Running, grace: Duration) {
     let Running {
         dns,
+        page,
         server,
         jobs,
         fetcher,
@@ -278,6 +286,9 @@ async fn stop(running: Running, grace: Duration) {
     }
     let began = Instant::now();
     // Their followers hold responses open.
+    page.abort();
+    // The result only says that the task was aborted.
+    drop(page.await);
     recorder.stop().await;
     jobs.stop().await;
     tokio::join!(server.stop(), fetcher.stop(grace));

@@ -8,7 +8,8 @@ use super::handle::Cache;
 use super::{open, pin_sync};
 use crate::disk::{
     DiskError, DiskStore, DiskUsage, EvictResult, IoClass, ListedPins, ListedTarget, ObjectHandle,
-    Published, Sealed, TargetLookup, evict, listing, pins, publish, record_files, records,
+    PinnedUse, Published, Sealed, TargetLookup, evict, listing, pinned_use, pins, publish,
+    record_files, records,
 };
 use crate::model::{Key, Record, RecordOrder, Sha256};
 
@@ -19,6 +20,8 @@ pub struct RecordStatus {
     /// Whether the object is on the disk.
     pub is_cached: bool,
     pub pinned_at: Option<SystemTime>,
+    /// Last access of the object. `None` if it is unknown, as that of a held object.
+    pub last_used: Option<SystemTime>,
     /// Whether the target is answered with these bytes.
     pub is_active: bool,
 }
@@ -88,8 +91,11 @@ impl<'a> CacheAdmin<'a> {
                 TargetLookup::Known(known) => Some(known.active().sha256),
                 TargetLookup::Unreadable { .. } | TargetLookup::NeverStored => None,
             };
+            let last_used = |sha256| disk.index.lru().last_access(sha256);
             let status = |record: Record| RecordStatus {
                 is_cached: records::is_cached(layout, &record),
+                // The records are more important than this time.
+                last_used: last_used(record.sha256).unwrap_or_default(),
                 pinned_at: pins
                     .iter()
                     .find(|pin| pin.sha256 == record.sha256)
@@ -135,6 +141,14 @@ impl<'a> CacheAdmin<'a> {
     /// [`CacheError`] if the disk could not be read.
     pub async fn disk_usage(self) -> Result<DiskUsage, CacheError> {
         self.run(DiskStore::usage).await
+    }
+
+    /// Counts the pinned objects on the disk.
+    ///
+    /// # Errors
+    /// [`CacheError`] if the disk could not be read.
+    pub async fn pinned_use(self) -> Result<PinnedUse, CacheError> {
+        self.run(pinned_use::count).await
     }
 
     /// Opens an object by its digest. Returns `None` if it is not on the disk.

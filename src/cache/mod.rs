@@ -49,5 +49,5 @@ pub use crate::bucket::{Bucket, BucketDelivery, BucketError, Config as BucketCon
 pub use crate::disk::{
     Acquire, DiskError, DiskHealth, DiskIo, DiskUsage, EvictResult, FileHit, Finished, Lease,
     LeaseHolder, LeaseState, ListedPins, ListedTarget, ObjectHandle, OpenError, OpenFile, OpenMode,
-    Published, Sealed, StagedName, Staging, TargetLookup, TargetRecords, TargetSnapshot,
+    PinnedUse, Published, Sealed, StagedName, Staging, TargetLookup, TargetRecords, TargetSnapshot,
 };

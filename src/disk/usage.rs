@@ -27,8 +27,14 @@ pub struct DiskUsage {
     pub metadata_bytes: u64,
     /// Inodes of all these files.
     pub used_inodes: u64,
+    /// Bytes that are reserved for unfinished bodies.
+    pub reserved_bytes: u64,
     /// Bound on the used bytes.
     pub max_size_bytes: u64,
+    /// Bytes at which eviction begins.
+    pub high_watermark_bytes: u64,
+    /// Bytes at which eviction ends.
+    pub low_watermark_bytes: u64,
     /// Bytes of the file system that this process may still use.
     pub free_bytes: u64,
     /// Files that the file system can still hold.
@@ -52,7 +58,10 @@ impl DiskStore {
             used_bytes: parts.iter().map(|part| part.bytes).sum(),
             metadata_bytes: totals.records.bytes + totals.others.bytes,
             used_inodes: parts.iter().map(|part| part.inodes).sum(),
+            reserved_bytes: totals.staged.bytes,
             max_size_bytes: self.config.max_size_bytes,
+            high_watermark_bytes: self.config.high_watermark_bytes,
+            low_watermark_bytes: self.config.low_watermark_bytes,
             free_bytes: file_system.f_bavail.saturating_mul(file_system.f_frsize),
             free_inodes: file_system.f_favail,
         })

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::adopt::adopt_observation;
 use super::body_reader::BodyReader;
+use super::host_circuits::OpenCircuit;
 use super::host_limits::HostPermit;
 use super::in_flight::FetchPurpose;
 use super::job::{self, FetchInput};
@@ -254,6 +255,12 @@ impl Fetcher {
     #[must_use]
     pub fn views(&self) -> Vec<FetchView> {
         self.state.live.views()
+    }
+
+    /// Returns up to `limit` circuits that hold requests back.
+    #[must_use]
+    pub fn open_circuits(&self, limit: usize) -> Vec<OpenCircuit> {
+        self.state.circuits.list_open(limit)
     }
 
     /// Returns the counts of the fetches up to now.

@@ -92,6 +92,15 @@ impl HostCircuit {
         self.for_all.is_open() || silences.any(|silence| silence.circuit.is_open())
     }
 
+    /// Returns the error that opened the circuit for all or for some client.
+    pub fn open_error(&self) -> Option<&OriginError> {
+        let silences = self.silences.iter().map(|silence| &silence.circuit);
+        [&self.for_all]
+            .into_iter()
+            .chain(silences)
+            .find_map(CircuitBreaker::last_error)
+    }
+
     /// Whether nothing is lost if the circuit is forgotten.
     pub fn is_disposable(&self, now: Instant) -> bool {
         let silences = self.silences.iter().map(|silence| &silence.circuit);

@@ -36,6 +36,17 @@ pub struct HostCircuits {
     circuits: Mutex<HashMap<OriginKey, HostCircuit>>,
 }
 
+/// A circuit that holds requests back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenCircuit {
+    /// Scheme, host and port.
+    pub site: String,
+    /// False if it is open for single clients.
+    pub is_open_for_all: bool,
+    /// Error that opened it.
+    pub error: String,
+}
+
 /// The one fetch that tests whether a host has recovered. If it is dropped without a result, the
 /// next fetch becomes the probe.
 #[derive(Debug)]
@@ -98,6 +109,24 @@ impl HostCircuits {
         self.circuits()
             .get(&origin_of(admitted.target()))
             .is_some_and(|circuit| circuit.is_open(admitted.client()))
+    }
+
+    /// Returns up to `limit` circuits that are open for some client.
+    pub fn list_open(&self, limit: usize) -> Vec<OpenCircuit> {
+        let circuits = self.circuits();
+        let open = circuits
+            .iter()
+            .filter_map(|((scheme, host, port), circuit)| {
+                let error = circuit.open_error()?;
+                Some(OpenCircuit {
+                    site: format!("{}://{host}:{port}", scheme.as_str()),
+                    is_open_for_all: circuit.is_open(None),
+                    error: error.to_string(),
+                })
+            });
+        let mut open: Vec<_> = open.take(limit).collect();
+        open.sort_by(|one, other| one.site.cmp(&other.site));
+        open
     }
 
     /// Returns the number of hosts with a circuit that is open for some client.

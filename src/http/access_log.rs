@@ -15,7 +15,7 @@ use super::response_facts::{BodySender, ResponseFacts};
 use crate::metrics::{
     Delivery, EndedRequest, Label as _, Outcome, RequestCounts, RequestEndpoint, TransferEnd,
 };
-use crate::model::Target;
+use crate::model::{ClientNet, Target};
 
 /// Logged status of a request that the client abandoned before its response began, as in nginx. It
 /// is never sent.
@@ -40,6 +40,17 @@ impl From<String> for LogUri {
 }
 
 impl LogUri {
+    /// Returns the host that a client has asked for.
+    fn host(&self, endpoint: RequestEndpoint) -> Option<&str> {
+        match self {
+            Self::Target(target) => Some(target.host()),
+            Self::Text(authority) if endpoint == RequestEndpoint::Tunnel => {
+                authority.rsplit_once(':').map(|(host, _)| host)
+            }
+            Self::Text(_) => None,
+        }
+    }
+
     fn text(&self) -> Cow<'_, str> {
         match self {
             Self::Text(text) => Cow::Borrowed(text),
@@ -190,7 +201,7 @@ impl RequestLog {
             "GET" => facts.delivery(status),
             _ => Delivery::Other,
         };
-        self.counts.record(&EndedRequest {
+        let request = EndedRequest {
             endpoint: self.endpoint,
             outcome: facts.outcome,
             class: facts.class,
@@ -204,8 +215,23 @@ impl RequestLog {
             end,
             first_byte: self.first_byte.get().unwrap_or(duration),
             duration,
-        });
+        };
+        self.counts.record(&request);
+        // Operators and monitoring systems cost nothing.
+        if !is_own(self.endpoint) {
+            let client = ClientNet::from_address(self.client);
+            let host = self.uri.host(self.endpoint);
+            self.counts.costs.record(request.cost(), client, host);
+        }
     }
+}
+
+/// Whether an endpoint serves pages, lists and health checks only.
+fn is_own(endpoint: RequestEndpoint) -> bool {
+    !matches!(
+        endpoint,
+        RequestEndpoint::Gateway | RequestEndpoint::Proxy | RequestEndpoint::Tunnel
+    )
 }
 
 /// Whether monitoring systems ask an endpoint again and again. Their successes are logged at level

@@ -15,6 +15,7 @@ use super::proxy_endpoint::ProxyRequest;
 use super::request_guard::RequestGuard;
 use super::responder::Responder;
 use super::state::HttpService;
+use super::ui_endpoint::{self, UiRequest};
 use super::{options, proxy_endpoint};
 use crate::gateway::{CacheRequest, Endpoint, PrefixedUrl, RequestError};
 use crate::limits::{PendingTransfer, TransferKind};
@@ -79,6 +80,20 @@ pub async fn serve(
             }
             Err(error) => error,
         },
+        Destination::Ui { path, query } => match admit_client(&origin, service) {
+            Ok(_) => {
+                let responder = respond(RequestEndpoint::Page, path.to_owned().into());
+                let ui_request = UiRequest {
+                    service,
+                    request,
+                    origin: &origin,
+                    path,
+                    query,
+                };
+                return Box::pin(ui_endpoint::serve(ui_request, responder)).await;
+            }
+            Err(error) => error,
+        },
         Destination::Target => {
             match read_gateway_request(request, &origin, service.name.as_str()) {
                 Ok(cache_request) => {
@@ -105,6 +120,11 @@ enum Destination<'a> {
         path: &'a str,
         query: &'a str,
     },
+    /// The operators' page.
+    Ui {
+        path: &'a str,
+        query: &'a str,
+    },
     Target,
 }
 
@@ -121,6 +141,8 @@ impl<'a> Destination<'a> {
             Self::Options
         } else if let Some((path, query)) = api::path_and_query(&origin.form) {
             Self::Api { path, query }
+        } else if let Some((path, query)) = ui_endpoint::path_and_query(&origin.form) {
+            Self::Ui { path, query }
         } else {
             Self::Target
         }

@@ -16,7 +16,7 @@ use super::builtin_pages::readiness;
 use super::parse_request::single;
 use super::responder::Responder;
 use super::state::HttpService;
-use crate::cache::Bucket;
+use crate::cache::{Bucket, DiskUsage};
 use crate::gateway::RequestError;
 use crate::limits::PoolLevel;
 use crate::metrics::{
@@ -48,7 +48,9 @@ pub async fn serve(
     let accept = single(request.headers(), ACCEPT.as_str()).unwrap_or_default();
     let format = MetricsFormat::accepted_by(accept);
     let facts = Arc::clone(&service.reports.facts);
-    let page = match render(&facts, read_gauges(service).await, format) {
+    let usage = read_usage(service).await;
+    let gauges = read_gauges(service, usage.as_ref()).await;
+    let page = match render(&facts, gauges, format) {
         Ok(page) => HttpResponse::Ok()
             .insert_header((CONTENT_TYPE, format.content_type()))
             .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -62,10 +64,15 @@ pub async fn serve(
     responder.send_page(page)
 }
 
-/// Reads the state of all modules.
-async fn read_gauges(service: &HttpService) -> Gauges {
+/// Returns the use of the disk, or `None` if the disk does not answer.
+pub async fn read_usage(service: &HttpService) -> Option<DiskUsage> {
     let usage = timeout(DISK_TIMEOUT, service.operators.admin.disk_usage()).await;
-    let storage = usage.ok().and_then(Result::ok).map(|usage| StorageGauges {
+    usage.ok().and_then(Result::ok)
+}
+
+/// Reads the state of all modules. `usage` is that of the disk.
+pub async fn read_gauges(service: &HttpService, usage: Option<&DiskUsage>) -> Gauges {
+    let storage = usage.map(|usage| StorageGauges {
         cached_bytes: usage.cached_bytes,
         revalidate_bytes: usage.observed_bytes,
         max_size_bytes: usage.max_size_bytes,

@@ -46,6 +46,8 @@ mod service;
 mod state;
 mod swagger;
 mod tunnel;
+mod ui_endpoint;
+mod ui_task;
 mod usage_page;
 
 pub use api::Query;
@@ -56,3 +58,4 @@ pub use request_head::{Expectation, HeadNotes, ScannedEnd};
 pub use request_scanner::RequestScanner;
 pub use server::{HttpServer, Listeners};
 pub use state::{HttpConfig, HttpService, OperatorServices, Reports, Settings};
+pub use ui_task::run_page;

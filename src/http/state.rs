@@ -21,6 +21,7 @@ use crate::limits::AdmissionControl;
 use crate::logging::LogHealth;
 use crate::metrics::{Facts, RequestEndpoint};
 use crate::notify::Incidents;
+use crate::ui::LivePage;
 
 /// State that all requests of both ports share.
 pub struct HttpService {
@@ -55,6 +56,7 @@ pub struct OperatorServices {
 pub struct Reports {
     pub log: LogHealth,
     pub facts: Arc<Facts>,
+    pub page: LivePage,
 }
 
 /// Settings of `[gateway]` that a reload replaces.

@@ -5,6 +5,7 @@
 //! does not know who counts, and only it knows the format of Prometheus. Its main type is
 //! [`Facts`].
 
+mod costs;
 mod facts;
 mod gauges;
 mod histogram;
@@ -17,6 +18,7 @@ mod render_gauges;
 mod requests;
 mod upstream;
 
+pub use costs::{Cost, CostCounts};
 pub use facts::{Facts, TrafficTotals};
 pub use gauges::{Circuit, Gauges, Pool, PoolGauges, StorageGauges};
 pub use label::{ByLabel, Label};

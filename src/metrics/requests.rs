@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::costs::{Cost, CostCounts};
 use super::histogram::{FIRST_BYTE_BUCKETS, Histogram, TRANSFER_BUCKETS};
 use super::label::{ByLabel, Label, label_enum};
 use crate::model::Counter;
@@ -175,6 +176,23 @@ pub struct EndedRequest {
     pub duration: Duration,
 }
 
+impl EndedRequest {
+    /// Returns the cost of the request for its client and its host.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        let is_upstream = matches!(
+            self.source,
+            ByteSource::OwnFetch | ByteSource::Origin | ByteSource::Tunnel
+        );
+        Cost {
+            requests: 1,
+            sent_bytes: self.sent_bytes,
+            upstream_bytes: if is_upstream { self.sent_bytes } else { 0 },
+            limited: u64::from(self.outcome == Outcome::Limited),
+        }
+    }
+}
+
 /// Counts of all requests since the start of the process.
 #[derive(Debug)]
 pub struct RequestCounts {
@@ -185,6 +203,8 @@ pub struct RequestCounts {
     pub(super) ends: ByLabel<TransferEnd>,
     pub(super) first_byte: ByLabel<Outcome, Histogram>,
     pub(super) duration: ByLabel<RequestEndpoint, Histogram>,
+    /// By client and by host.
+    pub costs: CostCounts,
 }
 
 impl Default for RequestCounts {
@@ -197,6 +217,7 @@ impl Default for RequestCounts {
             ends: ByLabel::default(),
             first_byte: ByLabel::new(|| Histogram::new(FIRST_BYTE_BUCKETS)),
             duration: ByLabel::new(|| Histogram::new(TRANSFER_BUCKETS)),
+            costs: CostCounts::default(),
         }
     }
 }

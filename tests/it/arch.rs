@@ -20,10 +20,11 @@ const MAX_LINE_COLUMNS: usize = 100;
 const MAX_IMPL_FILES: usize = 3;
 
 /// The modules from the top down, and what each may use. Modules that wire may use everything.
-const MODULES: [(&str, &[&str]); 25] = [
+const MODULES: [(&str, &[&str]); 26] = [
     (
         "http",
         &[
+            "ui",
             "jobs",
             "gateway",
             "admin",
@@ -37,6 +38,20 @@ const MODULES: [(&str, &[&str]); 25] = [
             "cache",
             "policy",
             "limits",
+            "metrics",
+            "freshness",
+            "model",
+        ],
+    ),
+    (
+        "ui",
+        &[
+            "jobs",
+            "admin",
+            "notify",
+            "fetch",
+            "cache",
+            "policy",
             "metrics",
             "freshness",
             "model",

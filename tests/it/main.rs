@@ -170,6 +170,7 @@ mod trusted_nginx;
 mod trusted_proxies;
 mod tunnel;
 mod tunnels;
+mod ui;
 mod unreadable_records;
 mod unsafe_requests;
 mod unstored_bodies;

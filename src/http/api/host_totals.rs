@@ -37,11 +37,7 @@ pub async fn totals_by_host(
 ) -> Result<Vec<HostTotals>, AdminError> {
     let _full = FullList::begin(reader)?;
     let mut by_host: HashMap<String, ListTotals> = HashMap::new();
-    let start = ListStart {
-        after: None,
-        first_step: usize::MAX,
-    };
-    let visit = admin.visit_targets(reader, start, |listed, class| {
+    let visit = admin.visit_targets(reader, ListStart::ALL, |listed, class| {
         let record = &listed.record;
         let host = record.target.host();
         if !by_host.contains_key(host) && by_host.len() < MAX_HOSTS {

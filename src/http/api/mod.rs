@@ -284,7 +284,7 @@ impl Resource {
 }
 
 /// Returns what a request may do. Without a token, it must name the gateway as the operator does.
-fn permission_of(
+pub fn permission_of(
     service: &HttpService,
     client: IpAddr,
     headers: &HeaderMap,

@@ -1,0 +1,80 @@
+//! Readiness of this node, and the nodes.
+
+use maud::{Markup, html};
+
+use crate::metrics::Label as _;
+use crate::ui::shown;
+use crate::ui::snapshot::Snapshot;
+
+/// Shows whether this node gets requests, and why not.
+pub fn readiness(snapshot: &Snapshot) -> Markup {
+    let gauges = &snapshot.gauges;
+    html! {
+        @match &snapshot.readiness {
+            Err(reason) => {
+                p { span.badge.bad { "not ready" } " " (shown::visible(reason)) }
+            }
+            Ok(warnings) => {
+                p { span.badge.good { "ready" } }
+                @for warning in warnings {
+                    p { span.badge.warn { "warning" } " " (shown::visible(warning)) }
+                }
+            }
+        }
+        @if gauges.lost_log_lines > 0 {
+            p { span.badge.warn { "log" } " " (shown::count(gauges.lost_log_lines))
+                " lines of the log were lost." }
+        }
+        (pools(snapshot))
+    }
+}
+
+/// Shows the pools that are in use or have rejected requests.
+fn pools(snapshot: &Snapshot) -> Markup {
+    let used = snapshot.gauges.pools.iter();
+    let used: Vec<_> = used
+        .filter(|(_, pool)| pool.taken + pool.waiting + pool.rejected > 0)
+        .collect();
+    html! {
+        @if !used.is_empty() {
+            div.scroll { table {
+                thead { tr {
+                    th { "Pool" } th.number { "Used" } th.number { "Of" } th.number { "Waiting" }
+                    th.number { "Rejected" }
+                } }
+                tbody { @for (name, pool) in used { tr {
+                    td { (name.as_str()) }
+                    td.number { (shown::count(pool.taken)) }
+                    td.number { (shown::count(pool.size)) }
+                    td.number { (shown::count(pool.waiting)) }
+                    td.number { (shown::count(pool.rejected)) }
+                } } }
+            } }
+        }
+    }
+}
+
+/// Shows this node.
+pub fn nodes(snapshot: &Snapshot) -> Markup {
+    let (state, class) = match &snapshot.readiness {
+        Ok(_) => ("ready", "badge good"),
+        Err(_) => ("not ready", "badge bad"),
+    };
+    let free = snapshot.disk.as_ref().map(|disk| disk.free_bytes);
+    html! {
+        div.scroll { table {
+            thead { tr {
+                th { "Name" } th { "Version" } th { "State" } th { "Started" }
+                th.number { "Free space" } th.number { "Fetches" }
+            } }
+            tbody { tr {
+                td { (shown::visible(&snapshot.name)) " (this node)" }
+                td { (env!("CARGO_PKG_VERSION")) }
+                td { span class=(class) { (state) } }
+                td { (shown::time(snapshot.started_at)) }
+                td.number { (free.map_or_else(|| "unknown".to_owned(), shown::bytes)) }
+                td.number { (shown::count(snapshot.gauges.in_flight_fetches)) }
+            } }
+        } }
+    }
+}

@@ -141,14 +141,13 @@ fn invalid_api_requests_get_problem_responses() {
     for (method, path, allowed) in [
         ("POST", "/api/v1/objects", "GET, HEAD, PUT, DELETE"),
         ("PUT", "/api/v1/targets", "GET, HEAD"),
-        ("GET", "/api/v1/pins", "PUT, DELETE"),
+        ("POST", "/api/v1/pins", "GET, HEAD, PUT, DELETE"),
     ] {
         let answer = gateway.operate(method, path).send();
         answer.assert_problem(405);
         assert_eq!(answer.wants("allow"), allowed);
     }
     for path in [
-        "/api/v1/targets",
         "/api/v1/targets?url=nonsense",
         "/api/v1/targets?url=https%3A%2F%2Fexample.org%2Fx&more=1",
         "/api/v1/targets?url=https%3A%2F%2Fa.example.org%2F&url=https%3A%2F%2Fb.example.org%2F",

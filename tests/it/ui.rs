@@ -65,7 +65,8 @@ impl View {
             blocks: BTreeMap::new(),
         };
         assert_eq!(view.stream.head.status, 200);
-        view.rights = view.line()["rights"].as_str().expect("rights").to_owned();
+        let rights = view.line()["rights"].as_str().expect("rights").to_owned();
+        view.rights = rights;
         view
     }
 

@@ -9,6 +9,7 @@ use std::sync::{MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
+use rustix::fs::statvfs;
 
 use super::eviction_turn::EvictionTurn;
 use super::folder_lock::{self, LOCK_TIMEOUT};
@@ -165,6 +166,15 @@ pub fn make_inodes(disk: &DiskStore, class: ObjectClass, objects: u64) -> Result
         ObjectClass::Observed => Candidates::Observed,
     };
     free_from(disk, candidates, goal).map(drop)
+}
+
+/// Returns whether the file system has too little space for the files of a process.
+///
+/// # Errors
+/// [`DiskError`] if the disk fails.
+pub fn lacks_space_for_slot(disk: &DiskStore) -> Result<bool, DiskError> {
+    let state = statvfs(disk.layout.root()).map_err(io::Error::from)?;
+    Ok(state.f_bavail.saturating_mul(state.f_frsize) < SLOT_BYTES)
 }
 
 /// Evicts as little as this process needs for its own files, on a disk without space or inodes.

@@ -17,6 +17,13 @@ use super::{DiskError, DiskStore, evict, free_inodes};
 /// [`DiskError`] if the disk fails.
 pub fn repair_and_probe(disk: &DiskStore) -> Result<(), DiskError> {
     let attempt = || repair(disk).and_then(|()| disk.slot.probe());
+    // The index needs more space than the probe.
+    if disk.index.is_in_memory()
+        && evict::lacks_space_for_slot(disk).unwrap_or_default()
+        && let Err(error) = evict::free_space_for_slot(disk)
+    {
+        tracing::warn!(%error, "no space was made for the index, will retry");
+    }
     let probed = match attempt() {
         Err(DiskError::NoSpace) if !disk.slot.is_taken() || disk.index.is_in_memory() => {
             evict::free_space_for_slot(disk).and_then(|()| attempt())

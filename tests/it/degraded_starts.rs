@@ -113,6 +113,12 @@ fn start_on_full_disk_evicts_for_slot() {
     let disk = Disk::mount();
     let mut stage =
         Stage::start(|builder| builder.cache_in(disk.folder()).text("cache.min_free", "0B"));
+    for number in 3..9 {
+        let (path, body) = (format!("/{number}-1.0.tar.gz"), archive(number, 300_000));
+        stage.origin.serve(&path, Reply::file(&body));
+        stage.gateway.assert_serves(&stage.origin.url(&path), &body);
+        stage.gateway.await_stored(&stage.origin.url(&path));
+    }
     stage.gateway.kill9();
     for side in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
         fs::remove_file(stage.gateway.cache().join(side)).expect("the index exists");
@@ -131,7 +137,12 @@ fn start_on_full_disk_evicts_for_slot() {
         .assert_serves(&stage.origin.url(KEPT), &stage.kept);
     stage.assert_serves_new();
     stage.await_recovery();
-    stage.await_indexed(200_000);
+    eventually("the index has the new target", || {
+        let connection = Connection::open(stage.index()).ok()?;
+        let sql = "SELECT count(*) FROM objects WHERE size_bytes = 200000";
+        let count: i64 = connection.query_row(sql, [], |row| row.get(0)).ok()?;
+        (count == 1).then_some(())
+    });
 }
 
 #[test]

@@ -122,7 +122,7 @@ mod tests {
         for number in 0..MAX_NAMES {
             table.add(&number, || number, cost(10 + number as u64));
         }
-        table.add(&0, || 0, cost(1000));
+        table.add(&0, || 0, cost(5000));
         table.add(&MAX_NAMES, || MAX_NAMES, cost(1));
         assert_eq!(table.costs.len(), MAX_NAMES);
         assert!(!table.costs.contains_key(&1), "1 had the fewest bytes");

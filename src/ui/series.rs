@@ -66,18 +66,6 @@ pub struct PeriodTraffic {
     pub totals: TrafficTotals,
 }
 
-impl PeriodTraffic {
-    /// Whether the process is as old as the period. Samples are up to a minute apart.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        let spacing = match self.period {
-            Period::Hour | Period::Day => SAMPLE_INTERVAL,
-            Period::Month => Duration::from_hours(1),
-        };
-        self.covered + spacing * 2 > self.period.length()
-    }
-}
-
 #[derive(Debug, Clone, Copy)]
 struct TrafficSample {
     at: Instant,

@@ -3,7 +3,6 @@
 use maud::{Markup, html};
 
 use crate::metrics::TrafficTotals;
-use crate::ui::series::PeriodTraffic;
 use crate::ui::shown;
 use crate::ui::snapshot::Snapshot;
 
@@ -26,7 +25,7 @@ pub fn hits(snapshot: &Snapshot) -> Markup {
                 th.number { "Hits" } th.number { "Downloads" } th.number { "Requests" }
             } }
             tbody {
-                @for period in &snapshot.periods { (row(&name_of(period), &period.totals)) }
+                @for period in &snapshot.periods { (row(period.period.name(), &period.totals)) }
                 (row("since start", &snapshot.since_start))
             }
         } }
@@ -52,20 +51,13 @@ pub fn bytes(snapshot: &Snapshot) -> Markup {
                 th.number { "Aborted responses" }
             } }
             tbody {
-                @for period in &snapshot.periods { (row(&name_of(period), &period.totals)) }
+                @for period in &snapshot.periods { (row(period.period.name(), &period.totals)) }
                 (row("since start", &snapshot.since_start))
             }
         } }
-        p.note { "Periods count from the start of this process." }
-    }
-}
-
-/// Returns the name of a period, and the time that it covers if the process is younger.
-fn name_of(period: &PeriodTraffic) -> String {
-    let (name, covered) = (period.period.name(), period.covered);
-    if period.is_whole() {
-        name.to_owned()
-    } else {
-        format!("{name} (known: {})", shown::duration(covered))
+        p.note {
+            "This process knows no traffic before its start, " (shown::time(snapshot.started_at))
+            "."
+        }
     }
 }

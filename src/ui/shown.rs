@@ -4,7 +4,7 @@
 //! name never looks like another one.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use maud::{Markup, html};
 
@@ -134,6 +134,18 @@ pub fn time_if_any(when: Option<SystemTime>) -> Markup {
     when.map_or_else(|| html! { "–" }, time)
 }
 
+/// Shows a duration in its two largest units.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min"),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,5 +181,6 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(percent(Some(0.5)), "50.0 %");
         assert_eq!((share(1, 3), share(5, 3), share(1, 0)), (33, 100, 0));
+        assert_eq!(duration(Duration::from_hours(25)), "1 d 1 h");
     }
 }

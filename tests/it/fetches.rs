@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::harness::{Gate, Gateway, Origin, Reply, archive, eventually, millpond};
+use crate::openapi::schema::Description;
 
 const FETCHES: &str = "/api/v1/fetches";
 const BODY_BYTES: usize = 400_000;
@@ -12,7 +13,9 @@ const SENT_BYTES: usize = 100_000;
 
 fn listed(gateway: &Gateway, query: &str) -> Value {
     let path = format!("{FETCHES}?{query}");
-    gateway.operate("GET", &path).send().json()
+    let page = gateway.operate("GET", &path).send().json();
+    Description::of(gateway).assert_describes(FETCHES, &page);
+    page
 }
 
 fn urls(page: &Value) -> Vec<&str> {

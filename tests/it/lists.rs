@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Gateway, Origin, Reply, archive, encoded, eventually, sha256};
+use crate::openapi::schema::Description;
 
 const X: &str = "https://a.example/pub/x-1.0.tar.gz";
 const Y: &str = "https://a.example/pub/y-2.0.tar.gz";
@@ -31,7 +32,14 @@ fn stocked() -> Gateway {
 fn get(gateway: &Gateway, path: &str) -> Value {
     let answer = gateway.operate("GET", &format!("/api/v1/{path}")).send();
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    answer.json()
+    let (value, resource) = (answer.json(), path.split('?').next().unwrap_or_default());
+    let described = match resource.strip_prefix("jobs/") {
+        Some(_) => "jobs/{id}",
+        None => resource,
+    };
+    let description = Description::of(gateway);
+    description.assert_describes(&format!("/api/v1/{described}"), &value);
+    value
 }
 
 /// Returns the URLs of a list.

@@ -307,7 +307,7 @@ fn incidents_are_visible_to_allowed_clients_only() {
     };
     page("198.51.100.1").assert_status(403);
     let shown = page("10.1.2.3");
-    shown.assert_body(200, b"{\"incidents\":[]}\n");
+    shown.assert_body(200, b"{\"incidents\":[],\"total\":0,\"next\":null}\n");
     assert_eq!(
         (shown.wants("content-type"), shown.wants("cache-control")),
         ("application/json", "no-store")

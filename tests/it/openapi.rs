@@ -1,7 +1,7 @@
 //! The description of the API: it names each operation that the gateway has and no other one, and
 //! responses have the described form.
 
-mod schema;
+pub mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -87,6 +87,16 @@ impl Description {
         found.unwrap_or_else(|| panic!("{reference} has no target"))
     }
 
+    /// Asserts that the response to a GET of this path has the described form.
+    #[track_caller]
+    pub fn assert_describes(&self, path: &str, value: &Value) {
+        let response = self.response("get", path, 200);
+        let schema = &response["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{path}: {response}");
+        let found = self.check(schema, value);
+        assert_eq!(found, Vec::<String>::new(), "{path}: {value}");
+    }
+
     /// Returns the differences between a value and its schema.
     pub fn check(&self, schema: &Value, value: &Value) -> Vec<String> {
         let mut found = Vec::new();

@@ -363,7 +363,7 @@ impl FetchTask<'_> {
             return Ok(published.record);
         };
         let active = records.active();
-        let is_variant = published.differs_from == Some(active.sha256);
+        let is_variant = published.record.sha256 != active.sha256;
         // If the active object was evicted, a variant may answer in its place.
         let answers_as_variant = is_variant && !records.is_cached() && cache.allows_change(records);
         Ok(

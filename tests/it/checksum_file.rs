@@ -188,6 +188,10 @@ fn refresh_and_refetch_obey_required_digest() {
         fs::remove_file(object).expect("the object exists");
     }
     gateway.assert_serves(&stated.url, &wanted);
+    let fetches = gateway
+        .log()
+        .wait_for_many("three fetches", 3, |event| event["message"] == "fetch");
+    assert_eq!(fetches[2]["sha256"], sha256(&wanted), "{}", fetches[2]);
     stated.origin.serve(PATH, Reply::file(&body));
     gateway.operate("POST", &refresh).send().assert_problem(409);
 }

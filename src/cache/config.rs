@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::DiskConfig;
 use crate::freshness::ReusePolicy;
-use crate::model::{ConfigError, HumanDuration, Size};
+use crate::model::{ConfigError, HumanDuration, Size, check_folder};
 
 /// Minimum scrub interval. A shorter one would scrub continuously.
 const MIN_SCRUB_INTERVAL: Duration = Duration::from_secs(1);
@@ -98,6 +98,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] for the first invalid value.
     pub fn check(&self) -> Result<(), ConfigError> {
+        check_folder("cache.dir", &self.dir)?;
         let is_fraction = |value: f64| value > 0.0 && value <= 1.0;
         if !is_fraction(self.high_watermark) {
             return Err(invalid("high_watermark", "must be above 0 and at most 1"));

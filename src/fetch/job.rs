@@ -363,11 +363,14 @@ impl FetchTask<'_> {
             return Ok(published.record);
         };
         let active = records.active();
-        let is_variant = published.record.sha256 != active.sha256;
+        let is_variant = published.differs_from == Some(active.sha256);
         // If the active object was evicted, a variant may answer in its place.
         let answers_as_variant = is_variant && !records.is_cached() && cache.allows_change(records);
+        // The checksum file takes precedence over the record that answers without it.
+        let required = admitted.required_digests();
+        let is_refused = active.known_digests().first_mismatch(&required).is_some();
         Ok(
-            if answers_as_variant || purpose == FetchPurpose::OtherBytes {
+            if answers_as_variant || is_refused || purpose == FetchPurpose::OtherBytes {
                 Arc::clone(&published.record)
             } else {
                 Arc::clone(active)

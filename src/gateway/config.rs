@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ConfigError, HumanDuration, Secret};
+use crate::model::{ConfigError, HumanDuration, Secret, check_folder};
 
 /// Bounds of `stall_timeout`. A network may be silent for a moment, and a dead connection must not
 /// stay open for days.
@@ -92,6 +92,7 @@ impl Config {
     /// [`ConfigError`] for the first invalid value.
     pub fn check(&self) -> Result<(), ConfigError> {
         check_address("gateway.listen", &self.listen)?;
+        check_folder("gateway.state_dir", &self.state_dir)?;
         if !(MIN_STALL..=MAX_STALL).contains(&self.stall_timeout.0) {
             let reason = "must be at least 1s and at most 1day";
             return Err(invalid("stall_timeout", reason));

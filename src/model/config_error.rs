@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 
 use super::sanitize::sanitize_line;
 
@@ -21,4 +22,16 @@ impl ConfigError {
             reason: reason.to_string(),
         }
     }
+}
+
+/// Checks that the path of a folder is not empty and not only spaces.
+///
+/// # Errors
+/// [`ConfigError`] for `key`.
+pub fn check_folder(key: &str, folder: &Path) -> Result<(), ConfigError> {
+    if folder.to_string_lossy().trim().is_empty() {
+        let reason = "must be a folder, such as \"/var/lib/millpond\"";
+        return Err(ConfigError::new(key, reason));
+    }
+    Ok(())
 }

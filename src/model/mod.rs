@@ -36,7 +36,7 @@ mod wanted_file;
 
 pub use cause::Cause;
 pub use client_net::ClientNet;
-pub use config_error::ConfigError;
+pub use config_error::{ConfigError, check_folder};
 pub use counter::Counter;
 pub use digest::{Algorithm, Digest, DigestError, Digests, ExpectedDigests, Hasher, Sha256};
 pub use digest_match::DigestMatch;

@@ -159,6 +159,16 @@ fn blank_url_is_one_error() {
 }
 
 #[test]
+fn blank_folder_is_an_error() {
+    for blank in ["", "  "] {
+        let text = format!("[cache]\ndir = \"{blank}\"\n");
+        assert_names(&refused(&text), &["cache.dir", "must be a folder"]);
+        let text = format!("[gateway]\nstate_dir = \"{blank}\"\n");
+        assert_names(&refused(&text), &["gateway.state_dir", "must be a folder"]);
+    }
+}
+
+#[test]
 fn address_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = taken

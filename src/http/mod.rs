@@ -26,6 +26,7 @@ mod methods;
 mod metrics_page;
 mod node_name;
 mod options;
+mod page_body;
 mod parse_request;
 mod proxy_endpoint;
 mod proxy_header;

@@ -23,6 +23,7 @@ use serde_json::json;
 use super::api::{Query, permission_of};
 use super::builtin_pages::readiness;
 use super::client_info::{RequestOrigin, TargetForm};
+use super::page_body::in_pieces;
 use super::parse_request::single;
 use super::responder::Responder;
 use super::state::HttpService;
@@ -200,7 +201,7 @@ fn serve_asset(asset: &'static Asset, request: &HttpRequest) -> HttpResponse {
     if form == crate::ui::AssetForm::Gzip {
         response.insert_header((CONTENT_ENCODING, "gzip"));
     }
-    response.body(Bytes::from_static(asset.bytes(form)))
+    response.body(in_pieces(asset.bytes(form)))
 }
 
 /// Streams the blocks, one JSON document a line. The first one states the rights of the viewer.

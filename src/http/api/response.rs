@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::admin::AdminError;
 use crate::gateway::{CacheResponse, RequestError};
+use crate::http::page_body::in_pieces;
 
 /// Result of an API call.
 pub enum ApiResponse {
@@ -51,7 +52,7 @@ pub fn json_response(status: StatusCode, document: &str) -> HttpResponse {
         .insert_header((CONTENT_TYPE, "application/json"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .body(format!("{document}\n"))
+        .body(in_pieces(format!("{document}\n")))
 }
 
 /// Adds `Location` to a response.

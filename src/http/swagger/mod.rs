@@ -4,20 +4,29 @@
 //! other machine. Its licence is in `LICENSE.txt`. This module knows no operation. The main type is
 //! [`SwaggerFile`].
 
-use std::io::{self, Read as _};
+use std::io::Read as _;
+use std::sync::LazyLock;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
     HeaderMap, HeaderName, IF_NONE_MATCH, LOCATION, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use flate2::read::GzDecoder;
 
+use super::page_body::in_pieces;
 use super::parse_request::single;
 
 /// Path of the page. Its files are below.
 const ROOT: &str = "/ui/api/";
+
+const BUNDLE_GZIP: &[u8] = include_bytes!("swagger-ui-bundle.js.gz");
+const STYLE_GZIP: &[u8] = include_bytes!("swagger-ui.css.gz");
+
+static BUNDLE: LazyLock<Bytes> = LazyLock::new(|| decoded(BUNDLE_GZIP));
+static STYLE: LazyLock<Bytes> = LazyLock::new(|| decoded(STYLE_GZIP));
 
 /// Validator of all files: the versions of Swagger UI and of Millpond.
 const TAG: &str = concat!("\"5.35.0-", env!("CARGO_PKG_VERSION"), "\"");
@@ -68,8 +77,8 @@ impl SwaggerFile {
             Self::Redirect => EmbeddedBytes::Plain(b""),
             Self::Page => EmbeddedBytes::Plain(include_bytes!("index.html")),
             Self::Start => EmbeddedBytes::Plain(include_bytes!("init.js")),
-            Self::Bundle => EmbeddedBytes::Gzip(include_bytes!("swagger-ui-bundle.js.gz")),
-            Self::Style => EmbeddedBytes::Gzip(include_bytes!("swagger-ui.css.gz")),
+            Self::Bundle => EmbeddedBytes::Gzip(BUNDLE_GZIP, &BUNDLE),
+            Self::Style => EmbeddedBytes::Gzip(STYLE_GZIP, &STYLE),
         }
     }
 }
@@ -77,7 +86,8 @@ impl SwaggerFile {
 /// Bytes of a file in the binary.
 enum EmbeddedBytes {
     Plain(&'static [u8]),
-    Gzip(&'static [u8]),
+    /// The compressed bytes, and the others, which are decoded once when a client wants them.
+    Gzip(&'static [u8], &'static LazyLock<Bytes>),
 }
 
 /// Renders a file for `GET` or `HEAD`.
@@ -100,16 +110,12 @@ pub fn serve(file: SwaggerFile, request: &HttpRequest) -> HttpResponse {
         .insert_header((ETAG, TAG));
     match (status, file.embedded_bytes()) {
         (StatusCode::OK, EmbeddedBytes::Plain(bytes)) => builder.body(bytes),
-        (StatusCode::OK, EmbeddedBytes::Gzip(bytes)) if accepts_gzip(headers) => builder
+        (StatusCode::OK, EmbeddedBytes::Gzip(bytes, _)) if accepts_gzip(headers) => builder
             .insert_header((CONTENT_ENCODING, "gzip"))
-            .body(bytes),
-        (StatusCode::OK, EmbeddedBytes::Gzip(bytes)) => match decoded(bytes) {
-            Ok(bytes) => builder.body(bytes),
-            Err(error) => {
-                tracing::error!(%error, "a file of the page cannot be decoded");
-                HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)
-            }
-        },
+            .body(in_pieces(bytes)),
+        (StatusCode::OK, EmbeddedBytes::Gzip(_, decoded)) => {
+            builder.body(in_pieces(Bytes::clone(decoded)))
+        }
         (StatusCode::PERMANENT_REDIRECT, _) => builder.insert_header((LOCATION, ROOT)).finish(),
         _ => builder.finish(),
     }
@@ -124,8 +130,10 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// Decodes a file of the binary, whose length is known.
-fn decoded(bytes: &[u8]) -> io::Result<Vec<u8>> {
+fn decoded(bytes: &[u8]) -> Bytes {
     let mut plain = Vec::new();
-    GzDecoder::new(bytes).read_to_end(&mut plain)?;
-    Ok(plain)
+    GzDecoder::new(bytes)
+        .read_to_end(&mut plain)
+        .expect("the file in the binary is compressed by gzip");
+    plain.into()
 }

@@ -24,6 +24,9 @@ const READ_INTERVAL: Duration = Duration::from_mins(1);
 /// Factor by which this time is longer than a reading, so that readings take little of the disk.
 const READ_PAUSE_FACTOR: u32 = 20;
 
+/// Words of a search. Each one costs a pass over all URLs.
+const MAX_WORDS: usize = 8;
+
 /// Targets of a search that are returned.
 const MAX_FOUND: usize = 100;
 
@@ -185,11 +188,11 @@ impl TargetIndex {
     }
 
     /// Finds the targets whose URL contains all words of a query, in any case, or whose digest
-    /// begins with the only word.
+    /// begins with the only word. Words behind the first `MAX_WORDS` are ignored.
     #[must_use]
     pub fn find(&self, query: &str) -> SearchMatches {
         let query = query.to_ascii_lowercase();
-        let words: Vec<&str> = query.split_whitespace().collect();
+        let words: Vec<&str> = query.split_whitespace().take(MAX_WORDS).collect();
         let digest_start = match words[..] {
             [word] if word.bytes().all(|byte| byte.is_ascii_hexdigit()) => Some(word),
             _ => None,

@@ -243,11 +243,12 @@ impl Gateway {
     ///
     /// # Errors
     /// [`RequestError::NotFound`] if the object is not stored, [`RequestError::Unavailable`] if the
-    /// cache cannot be read.
+    /// cache cannot be read, [`RequestError::OverLimit`] for a client over its daily quota.
     pub async fn serve_object(
         &self,
         request: DigestRequest,
     ) -> Result<CacheResponse, RequestError> {
+        self.services.policy.check_quota(request.client)?;
         let client = self.pool_client(request.client);
         by_digest::serve_object(&self.services.cache, request, client).await
     }

@@ -317,8 +317,11 @@ struct TransferSlot {
 impl TransferPermit {
     /// Counts bytes that the client receives.
     pub fn count_bytes(&self, bytes: u64) {
-        if let Some(daily_use) = self.slot.as_ref().and_then(|slot| slot.daily_use.as_ref()) {
-            daily_use.add(bytes);
+        if let Some(slot) = &self.slot
+            && let Some(daily_use) = &slot.daily_use
+        {
+            let uses = &self.limits.daily_uses;
+            uses.add(slot.net, daily_use, bytes, Instant::now());
         }
     }
 

@@ -26,8 +26,7 @@ pub struct DailyUse {
 }
 
 impl DailyUse {
-    /// Counts bytes that the client receives.
-    pub fn add(&self, bytes: u64) {
+    fn add(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
@@ -59,6 +58,15 @@ impl DailyUses {
         });
         clients.insert(client, Arc::clone(&day));
         Some(day)
+    }
+
+    /// Counts bytes of a transfer that began on `day`, for the present day of the client.
+    pub fn add(&self, client: ClientNet, day: &DailyUse, bytes: u64, now: Instant) {
+        if !day.has_ended(now) {
+            day.add(bytes);
+        } else if let Some(today) = self.of(client, now) {
+            today.add(bytes);
+        }
     }
 
     /// Returns how long a client must wait that may receive `max_bytes` in a day. `None` if it may
@@ -98,7 +106,9 @@ mod tests {
         assert_eq!(uses.wait(one, 100, later), Some(Duration::from_hours(23)));
         assert_eq!(uses.wait(client("10.0.0.2"), 100, later), None);
         assert_eq!(uses.wait(one, 100, start + DAY), None);
-        uses.of(one, start + DAY).unwrap().add(5);
+        // A transfer of the day before counts for the new day.
+        let yesterday = uses.of(one, start).unwrap();
+        uses.add(one, &yesterday, 5, start + DAY);
         assert_eq!(uses.wait(one, 5, start + DAY), Some(DAY));
     }
 

@@ -48,8 +48,8 @@ pub use rules::{MatchingRule, Rule};
 pub use source_list::{Source, SourceKind};
 
 use crate::limits::{
-    ClientLimits, ClientShare, LimitsConfig, PendingTransfer, PoolClient, TooManyNewTargets,
-    TransferKind,
+    ClientLimits, ClientShare, LimitsConfig, OverLimit, PendingTransfer, PoolClient,
+    TooManyNewTargets, TransferKind,
 };
 use crate::model::{ClientNet, ConfigError, Scheme, Sha256, Size, Target, lock};
 use admitted::NetworkUse;
@@ -139,6 +139,14 @@ impl Policy {
     /// [`TooManyNewTargets`]. The response may then pass through unstored.
     pub fn count_new_target(&self, address: IpAddr) -> Result<(), TooManyNewTargets> {
         self.limits.load().count_new_target(address)
+    }
+
+    /// Checks whether a client may receive bytes today.
+    ///
+    /// # Errors
+    /// [`OverLimit::Bytes`] if its quota is used up.
+    pub fn check_quota(&self, client: IpAddr) -> Result<(), OverLimit> {
+        self.limits.load().check_quota(client)
     }
 
     /// Returns the client that permits of pools count for.

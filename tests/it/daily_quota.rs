@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 
-use crate::harness::{Answer, Body, Builder, Gateway, Nginx, Origin, Reply, archive};
+use crate::harness::{Answer, Body, Builder, Gateway, Nginx, Origin, Reply, archive, sha256};
 use crate::nginx::behind_nginx;
 use crate::tunnel::{connect, listener, open, tunnelling_to};
 
@@ -62,6 +62,9 @@ fn used_up_quota_refuses_one_client() {
         0,
         "a refused request asks no origin"
     );
+    let by_digest = format!("/api/v1/objects/sha256/{}", sha256(&body()));
+    let by_digest = gateway.request("GET", &by_digest);
+    assert_used_up(&by_digest.header("X-Forwarded-For", "10.0.0.1").send());
     get(&gateway, &url, "10.0.0.2").assert_body(200, &body());
     let page = gateway
         .request("GET", "/healthz")

@@ -62,16 +62,24 @@ fn is_stored(gateway: &Gateway, url: &str) -> bool {
     })
 }
 
-/// Asks for one target of a row twice, and describes both results, and whether it is stored.
-fn try_kind(gateway: &Gateway, url: &str, kind: &str, bodies: &Bodies) -> (String, bool) {
+/// Asks for one target of a row twice, and describes both results.
+fn try_kind(gateway: &Gateway, url: &str, kind: &str, bodies: &Bodies) -> String {
     let first = describe(&ask(gateway, kind, url), bodies);
     let second = describe(&ask(gateway, kind, url), bodies);
-    let result = if first == second {
+    if first == second {
         first
     } else {
         format!("{first}, {second}")
-    };
-    (result, is_stored(gateway, url))
+    }
+}
+
+/// Returns whether the results are among those of the table.
+fn are_expected(columns: &[String], row: &Row) -> bool {
+    columns.len() == row.results.len()
+        && columns
+            .iter()
+            .zip(&row.results)
+            .all(|(found, expected)| expected.split(" or ").any(|one| one == found))
 }
 
 /// Returns the results of a row in the columns of the table.
@@ -120,15 +128,23 @@ fn bad_origins_yield_no_wrong_bytes() {
         while let Some((row, number)) = next() {
             let url = origin.url(&row, KINDS[number]);
             let result = try_kind(&gateway, &url, KINDS[number], &bodies);
-            found.push(((row.name.clone(), number), result));
+            found.push(((row, number), result));
         }
         found
     });
-    let found: HashMap<_, _> = found.into_iter().flatten().collect();
+    // The disk may need up to two seconds more than a client.
+    let found: HashMap<_, _> = found
+        .into_iter()
+        .flatten()
+        .map(|((row, number), result)| {
+            let is_stored = is_stored(&gateway, &origin.url(&row, KINDS[number]));
+            ((row.name.clone(), number), (result, is_stored))
+        })
+        .collect();
     let wrong: Vec<String> = rows
         .iter()
         .map(|row| (row, columns(&found, row)))
-        .filter(|(row, columns)| *columns != row.results)
+        .filter(|(row, columns)| !are_expected(columns, row))
         .map(|(row, columns)| format!("{}\t{}", row.name, columns.join("\t")))
         .collect();
     assert!(wrong.is_empty(), "other results:\n{}", wrong.join("\n"));

@@ -9,6 +9,10 @@ const START: &[u8] = b"HTTP/1.";
 /// Repairs the status line, and bytes inside field lines that the HTTP client refuses.
 pub fn repair(head: &mut Vec<u8>) {
     for at in 0..head.len() {
+        // A space there would make the line part of the one before, which may be about the framing.
+        if at > 0 && head[at - 1] == b'\n' {
+            continue;
+        }
         let is_line_end = || head.get(at + 1) == Some(&b'\n');
         // RFC 9110, section 5.5, lets a recipient replace these bytes by spaces.
         if head[at] == 0 || (head[at] == b'\r' && !is_line_end()) {
@@ -50,6 +54,10 @@ mod tests {
             (
                 b"HTTP/1.1 200\r\nA: \x00b\rc\r\r\n\r\n",
                 b"HTTP/1.1 200\r\nA:  b c \r\n\r\n",
+            ),
+            (
+                b"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\rb: c\r\n\0d: e\r\n\r\n",
+                b"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\rb: c\r\n\0d: e\r\n\r\n",
             ),
             (b"HTTP/1.1", b"HTTP/1.1"),
             (b"HTTP/1.12 200\r\n\r\n", b"HTTP/1.12 200\r\n\r\n"),

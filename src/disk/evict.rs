@@ -3,7 +3,6 @@
 //! This file must not know the bucket. It knows only markers that say whether a replica has an
 //! object. Its main functions are [`make_space`] and [`evict_to_low_watermark`].
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::{MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use rustix::fs::statvfs;
 use super::eviction_turn::EvictionTurn;
 use super::folder_lock::{self, LOCK_TIMEOUT};
 use super::index::{ObjectClass, Reservation};
-use super::metadata_ledger::BLOCK_BYTES;
+use super::metadata_ledger::{BLOCK_BYTES, object_disk_bytes};
 use super::replica_markers::ReplicaMarkers;
 use super::{DiskError, DiskStore, OpenMode, digests, observations, pins};
 use crate::model::{Event, Sha256, disk_fault};
@@ -204,12 +203,16 @@ pub fn evictable_bytes(disk: &DiskStore) -> Result<u64, DiskError> {
     }
 }
 
-/// Evicts observed objects until they have no more than their share of the cache.
+/// Evicts observed objects until they have no more than their share of the cache. Evicts nothing
+/// while changes of the index wait.
 ///
 /// # Errors
 /// [`DiskError`] if the index or the disk fails.
 pub fn evict_observed_surplus(disk: &DiskStore) -> Result<(), DiskError> {
-    let surplus = |observed_bytes: u64| observed_bytes > disk.config.max_observed_bytes;
+    // Until the changes are written, the index states neither what was evicted nor what is new.
+    let surplus = |observed_bytes: u64| {
+        observed_bytes > disk.config.max_observed_bytes && !disk.index.has_deferred()
+    };
     if !surplus(disk.index.ledger().observed_bytes()?) {
         return Ok(());
     }
@@ -270,9 +273,14 @@ fn free_from(disk: &DiskStore, candidates: Candidates, goal: Goal) -> Result<u64
     let mut freed = Goal::bytes(0);
     let mut stuck = 0;
     // The index may show objects that were evicted, if it cannot be written.
-    let mut handled = HashSet::new();
-    let is_reached = |freed: Goal| freed.bytes >= goal.bytes && freed.objects >= goal.objects;
-    while !is_reached(freed) && stuck < MAX_STUCK {
+    let mut handled = disk.index.deferred_evictions();
+    // If removals are lost, the account does not show what was freed.
+    let is_over = |freed: Goal, stuck: usize| {
+        (freed.bytes >= goal.bytes && freed.objects >= goal.objects)
+            || stuck >= MAX_STUCK
+            || disk.index.has_lost_changes()
+    };
+    while !is_over(freed, stuck) {
         let count = BATCH + handled.len();
         let mut batch = match candidates {
             Candidates::Observed => disk.index.lru().observed_candidates(count)?,
@@ -283,7 +291,7 @@ fn free_from(disk: &DiskStore, candidates: Candidates, goal: Goal) -> Result<u64
             break;
         }
         for sha256 in batch.into_iter().take(BATCH) {
-            if is_reached(freed) || stuck >= MAX_STUCK {
+            if is_over(freed, stuck) {
                 break;
             }
             // Only these can occur again.
@@ -355,14 +363,18 @@ fn remove_locked(disk: &DiskStore, sha256: Sha256) -> Result<EvictResult, DiskEr
     }
     let path = disk.layout.object(sha256);
     let removed =
-        fs::metadata(&path).and_then(|metadata| fs::remove_file(&path).map(|()| metadata.len()));
-    let result = match removed {
-        Ok(size_bytes) => EvictResult::Evicted { size_bytes },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => EvictResult::NotFound,
+        fs::metadata(&path).and_then(|metadata| fs::remove_file(&path).map(|()| metadata));
+    let (result, freed_bytes) = match removed {
+        Ok(metadata) => {
+            let size_bytes = metadata.len();
+            let freed_bytes = object_disk_bytes(&metadata);
+            (EvictResult::Evicted { size_bytes }, freed_bytes)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => (EvictResult::NotFound, 0),
         Err(error) => return Err(error.into()),
     };
     let observed_key = disk.index.observed_key(sha256)?;
-    disk.index.ledger().remove_evicted(sha256)?;
+    disk.index.ledger().remove_evicted(sha256, freed_bytes)?;
     digests::remove(disk, sha256)?;
     if let Some(key) = observed_key {
         observations::remove_of_object(disk, key, sha256)?;

@@ -78,6 +78,7 @@ mod layout;
 mod leases;
 mod lifecycle;
 mod lists;
+mod locked_index;
 mod log_loss;
 mod log_schema;
 mod logs;

@@ -12,8 +12,12 @@ pub enum IndexChange {
     /// Inserts an object. One that the index has stays, but an observed one may become recorded.
     Insert(IndexedObject, ObjectClass),
     Remove(Sha256),
-    /// Removes an object. Its last access is remembered while it has records.
-    RemoveEvicted(Sha256),
+    /// Removes an object. Its last access is remembered while it has records. `freed_bytes` is 0 if
+    /// its file was gone already.
+    RemoveEvicted {
+        sha256: Sha256,
+        freed_bytes: u64,
+    },
     SetClass(Sha256, ObjectClass),
     /// Sets the target whose observation names an object.
     SetObservedKey(Sha256, Key),
@@ -45,7 +49,7 @@ impl IndexChange {
                 let sql = "DELETE FROM objects WHERE sha256 = ?1";
                 connection.execute(sql, [sha256.as_bytes()]).map(drop)
             }
-            Self::RemoveEvicted(sha256) => {
+            Self::RemoveEvicted { sha256, .. } => {
                 let sql = "INSERT OR REPLACE INTO evicted SELECT sha256, accessed_at FROM objects
                            WHERE sha256 = ?1 AND NOT is_observed";
                 connection.execute(sql, [sha256.as_bytes()])?;
@@ -84,11 +88,21 @@ impl IndexChange {
         }
     }
 
-    /// Returns the bytes on the disk that the change adds to the account.
-    pub fn added_bytes(&self) -> u64 {
+    /// Returns the bytes on the disk that the change adds to the account. Negative if it takes them
+    /// away.
+    pub fn net_bytes(&self) -> i64 {
         match self {
-            Self::Insert(object, _) | Self::Publish { object, .. } => object.disk_bytes,
+            Self::Insert(object, _) | Self::Publish { object, .. } => to_i64(object.disk_bytes),
+            Self::RemoveEvicted { freed_bytes, .. } => -to_i64(*freed_bytes),
             _ => 0,
+        }
+    }
+
+    /// Returns the object that was evicted, if the change says so.
+    pub fn evicted(&self) -> Option<Sha256> {
+        match self {
+            Self::RemoveEvicted { sha256, .. } => Some(*sha256),
+            _ => None,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! wait in a bounded queue. This file must not know the tables. Its main type is
 //! [`IndexConnection`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::change::IndexChange;
 use crate::disk::DiskError;
 use crate::disk::index_error::is_busy;
-use crate::model::lock;
+use crate::model::{Sha256, lock};
 
 /// Time for which the lock is not tried after a write did not get it.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
@@ -151,6 +151,11 @@ impl IndexConnection {
         lock(&self.deferred).clear();
     }
 
+    /// Returns whether changes were lost since [`IndexConnection::take_lost_changes`] was called.
+    pub fn has_lost_changes(&self) -> bool {
+        self.has_lost_changes.load(Ordering::Acquire)
+    }
+
     /// Returns whether changes were lost since the last call.
     pub fn take_lost_changes(&self) -> bool {
         self.has_lost_changes.swap(false, Ordering::AcqRel)
@@ -166,10 +171,26 @@ impl IndexConnection {
         lock(&self.unrecorded)
     }
 
-    /// Returns the bytes on the disk of published objects that wait in the queue.
-    pub fn deferred_bytes(&self) -> u64 {
+    /// Returns the bytes on the disk that the changes in the queue add to the account. Negative if
+    /// they take more away. With the account, a caller holds the connection for both, or the queue
+    /// may be applied in between.
+    pub fn deferred_bytes(&self) -> i64 {
         let deferred = lock(&self.deferred);
-        deferred.iter().map(IndexChange::added_bytes).sum()
+        let bytes = deferred.iter().map(IndexChange::net_bytes);
+        bytes.fold(0, i64::saturating_add)
+    }
+
+    /// Returns the bytes on the disk of evicted objects whose removal waits in the queue.
+    pub fn deferred_freed_bytes(&self) -> u64 {
+        let deferred = lock(&self.deferred);
+        let bytes = deferred.iter().map(|change| change.net_bytes().min(0));
+        bytes.fold(0, i64::saturating_add).unsigned_abs()
+    }
+
+    /// Returns the evicted objects whose removal waits in the queue.
+    pub fn deferred_evictions(&self) -> HashSet<Sha256> {
+        let deferred = lock(&self.deferred);
+        deferred.iter().filter_map(IndexChange::evicted).collect()
     }
 
     fn check_pause(&self) -> Result<(), DiskError> {

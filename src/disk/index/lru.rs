@@ -46,18 +46,18 @@ impl<'a> LruOrder<'a> {
     }
 
     /// Returns the bytes of the objects on the disk without those of held objects. Held objects are
-    /// few, and their rows lie at one end of an SQL index.
+    /// few, and their rows lie at one end of an SQL index. An object whose insertion is not written
+    /// yet is no candidate, so it does not count.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
     pub fn evictable_bytes(self) -> Result<u64, DiskError> {
         let sql = "SELECT (SELECT disk_bytes FROM ledger)
                  - (SELECT coalesce(sum(disk_bytes), 0) FROM objects WHERE accessed_at = ?1)";
-        Ok(self
-            .connection
-            .read()
-            .query_row(sql, [EVICTION_HOLD], |row| row.get(0))
-            .map(to_u64)?)
+        let connection = self.connection.read();
+        let written = connection.query_row(sql, [EVICTION_HOLD], |row| row.get(0));
+        let freed_bytes = self.connection.deferred_freed_bytes();
+        Ok(written.map(to_u64)?.saturating_sub(freed_bytes))
     }
 
     /// Returns the last access of an object. `None` if the object is held or not in the index.

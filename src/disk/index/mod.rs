@@ -17,6 +17,7 @@ mod reopening;
 mod space_ledger;
 mod upload_queue;
 
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -73,6 +74,17 @@ impl Index {
     /// Returns whether changes wait until the index can be written.
     pub(super) fn has_deferred(&self) -> bool {
         self.connection.has_deferred()
+    }
+
+    /// Returns whether changes were lost, because too many waited. The index is then compared with
+    /// the files once it can be written.
+    pub(super) fn has_lost_changes(&self) -> bool {
+        self.connection.has_lost_changes()
+    }
+
+    /// Returns the evicted objects that the index still has, because it cannot be written.
+    pub(super) fn deferred_evictions(&self) -> HashSet<Sha256> {
+        self.connection.deferred_evictions()
     }
 
     /// Writes the changes that wait until the index can be written. Returns whether all changes

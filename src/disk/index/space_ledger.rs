@@ -57,7 +57,7 @@ impl<'a> SpaceLedger<'a> {
         Self { connection }
     }
 
-    /// Returns the sums as the index has them.
+    /// Returns the sums of the index, with the objects whose change is not written yet.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index fails.
@@ -67,7 +67,8 @@ impl<'a> SpaceLedger<'a> {
                     (SELECT coalesce(sum(size_bytes), 0) FROM reservations),
                     (SELECT count(*) FROM reservations)
                    FROM ledger";
-        let totals = self.connection.read().query_row(sql, [], |row| {
+        let connection = self.connection.read();
+        let mut totals = connection.query_row(sql, [], |row| {
             let files = |first: usize| {
                 Ok::<_, rusqlite::Error>(FileUse {
                     bytes: to_u64(row.get(first)?),
@@ -81,8 +82,10 @@ impl<'a> SpaceLedger<'a> {
                 others: files(5)?,
                 staged: files(7)?,
             })
-        });
-        Ok(totals?)
+        })?;
+        let deferred_bytes = self.connection.deferred_bytes();
+        totals.objects.bytes = totals.objects.bytes.saturating_add_signed(deferred_bytes);
+        Ok(totals)
     }
 
     /// Returns the bytes that observed objects take on the disk.
@@ -194,10 +197,12 @@ impl<'a> SpaceLedger<'a> {
         size_bytes: u64,
         limit_bytes: u64,
     ) -> Result<u64, DiskError> {
-        let others_bytes = others_bytes(&self.connection.read(), body, limit_bytes)?;
+        let connection = self.connection.read();
+        let others_bytes = others_bytes(&connection, body, limit_bytes)?
+            .saturating_add_signed(self.connection.deferred_bytes());
+        drop(connection);
         Ok(others_bytes
             .saturating_add(self.unrecorded_bytes(body.1))
-            .saturating_add(self.connection.deferred_bytes())
             .saturating_add(size_bytes)
             .saturating_sub(limit_bytes))
     }
@@ -222,11 +227,15 @@ impl<'a> SpaceLedger<'a> {
     }
 
     /// Removes an object that was evicted. Its last access is remembered while it has records.
+    /// `freed_bytes` are those that its file took on the disk.
     ///
     /// # Errors
     /// [`DiskError::Index`] if the index is damaged.
-    pub fn remove_evicted(self, sha256: Sha256) -> Result<(), DiskError> {
-        self.connection.apply(IndexChange::RemoveEvicted(sha256))
+    pub fn remove_evicted(self, sha256: Sha256, freed_bytes: u64) -> Result<(), DiskError> {
+        self.connection.apply(IndexChange::RemoveEvicted {
+            sha256,
+            freed_bytes,
+        })
     }
 
     /// Returns the last access of an evicted object, in milliseconds since 1970, if it is known.

@@ -240,8 +240,12 @@ impl DiskStore {
     /// [`DiskError`] if the index or the disk fails.
     pub fn close(&self) -> Result<(), DiskError> {
         *lock(&self.is_closed) = true;
-        // The serving processes must reindex the files that a maintenance process added.
-        let is_clean = self.mode == OpenMode::Serve && !self.needs_reindex.load(Ordering::Acquire);
+        // The serving processes must reindex the files that a maintenance process added, and those
+        // that the file of the index does not have.
+        let is_clean = self.mode == OpenMode::Serve
+            && !self.needs_reindex.load(Ordering::Acquire)
+            && !self.index.is_in_memory()
+            && !self.index.has_lost_changes();
         self.slot.release(&self.index, is_clean)
     }
 }

@@ -203,6 +203,29 @@ fn damaged_index_is_created_again() {
 }
 
 #[test]
+fn stop_without_index_file_reindexes_later() {
+    let mut stage = Stage::start(|builder| builder);
+    stage.gateway.stop();
+    // SQLite opens no index whose second file is a folder.
+    let obstacle = stage.gateway.cache().join("index.sqlite-wal");
+    fs::create_dir(&obstacle).expect("the index was closed");
+    stage.gateway.restart();
+    stage.await_readiness("the file of the index cannot be used");
+    stage.assert_serves_new();
+    stage.gateway.await_stored(&stage.origin.url(NEW));
+    stage.gateway.stop();
+    fs::remove_dir(&obstacle).expect("the folder is empty");
+    stage.gateway.restart();
+    stage.await_indexed(500_000);
+    let connection = Connection::open(stage.index()).expect("the index can be opened");
+    let sql = "SELECT count(*) FROM objects";
+    let count: i64 = connection
+        .query_row(sql, [], |row| row.get(0))
+        .expect("the index has objects");
+    assert_eq!(count, 2);
+}
+
+#[test]
 fn index_damaged_while_running_is_replaced() {
     let stage = Stage::start(|builder| builder);
     let connection = Connection::open(stage.index()).expect("the index can be opened");

@@ -37,7 +37,6 @@ pub struct ProcessSlot {
     /// The locked file. `None` until the slot could be created.
     lock_file: Mutex<Option<fs::File>>,
     found_dead: bool,
-    is_alone: bool,
     next_id: AtomicU64,
 }
 
@@ -50,7 +49,6 @@ impl ProcessSlot {
             name,
             lock_file: Mutex::default(),
             found_dead: false,
-            is_alone: false,
             next_id: AtomicU64::new(1),
         }
     }
@@ -88,18 +86,16 @@ impl ProcessSlot {
         lock(&self.lock_file).is_some()
     }
 
-    /// Removes the slots of dead processes, and records which other processes are alive.
+    /// Removes the slots of dead processes, and records whether there was one.
     ///
     /// # Errors
-    /// [`DiskError`] if the index or the disk fails. Then other processes count as alive.
+    /// [`DiskError`] if the index or the disk fails.
     pub fn reclaim_dead_processes(
         &mut self,
         layout: &Layout,
         index: &Index,
     ) -> Result<(), DiskError> {
-        let live = reclaim_all(layout, index)?;
-        self.found_dead = live.found_dead;
-        self.is_alone = live.names == [self.name.as_str()];
+        self.found_dead = reclaim_all(layout, index)?.found_dead;
         Ok(())
     }
 
@@ -108,9 +104,12 @@ impl ProcessSlot {
         self.found_dead
     }
 
-    /// Returns whether no other process had a slot when this one started.
-    pub fn is_alone(&self) -> bool {
-        self.is_alone
+    /// Returns the lock of the slots if no other process has a slot. While it is held, no process
+    /// takes one. If the disk fails, others count as alive.
+    pub fn lock_if_alone(&self, layout: &Layout) -> Option<fs::File> {
+        let slots_lock = lock_slots(layout).ok().flatten()?;
+        let live = live_processes(layout).ok()?;
+        (live == [self.name.as_str()]).then_some(slots_lock)
     }
 
     /// Returns a number that this process has not used yet, and the path of its file in the slot.

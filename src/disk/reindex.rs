@@ -41,11 +41,7 @@ impl DiskStore {
     }
 
     fn reindex_for_reasons(&self) -> Result<Option<u64>, DiskError> {
-        let replaced = self.index.replace_if_lost(&self.layout)?;
-        if replaced {
-            self.knows_bucket.store(false, Ordering::Release);
-            self.request_reindex();
-        }
+        self.replace_index_if_lost()?;
         let has_lost_changes = self.write_deferred()?;
         // On a disk that cannot be written, the index is filled all the same.
         let found_dead = ProcessSlot::reclaim(&self.layout, &self.index).unwrap_or_else(|error| {

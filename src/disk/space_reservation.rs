@@ -188,7 +188,7 @@ fn reserve_in_index(
     };
     match reserve() {
         Err(DiskError::Index(error)) if is_damage(&error) => {
-            disk.index.replace_if_lost(&disk.layout)?;
+            disk.replace_index_if_lost()?;
             disk.request_reindex();
             disk.low_space.notify_one();
             reserve()

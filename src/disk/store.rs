@@ -143,6 +143,7 @@ impl DiskStore {
     }
 
     /// Makes the index know which bucket its upload queue belongs to. Does nothing once it knows.
+    /// A process without a bucket empties the queue only while no other process could use it.
     pub(super) fn set_bucket(&self) -> Result<(), DiskError> {
         if self.mode != OpenMode::Serve || self.knows_bucket.load(Ordering::Acquire) {
             return Ok(());
@@ -150,10 +151,27 @@ impl DiskStore {
         let uploads = self.index.uploads();
         match &self.replica {
             Some(id) if uploads.set_bucket(id)? => self.request_reindex(),
-            None if self.slot.is_alone() => uploads.set_no_bucket()?,
-            Some(_) | None => {}
+            Some(_) => {}
+            None => {
+                if let Some(_slots_lock) = self.slot.lock_if_alone(&self.layout) {
+                    uploads.set_no_bucket()?;
+                }
+            }
         }
         self.knows_bucket.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Opens the index again if its file was lost or damaged. Then the bucket must be set again,
+    /// and the next [`DiskStore::reindex_if_needed`] fills the index.
+    ///
+    /// # Errors
+    /// [`DiskError`] if no index can be opened.
+    pub(super) fn replace_index_if_lost(&self) -> Result<(), DiskError> {
+        if self.index.replace_if_lost(&self.layout)? {
+            self.knows_bucket.store(false, Ordering::Release);
+            self.request_reindex();
+        }
         Ok(())
     }
 

@@ -1,6 +1,9 @@
 //! Two gateways on one cache folder.
 
 use std::fs;
+use std::path::Path;
+
+use rusqlite::Connection;
 
 use crate::harness::{
     Builder, Gate, Gateway, Origin, Reply, all_at_once, archive, assert_same, eventually, sha256,
@@ -285,4 +288,45 @@ fn reservations_of_both_processes_are_summed() {
         [first.object_path(&one)],
         "the cache has no space for both objects"
     );
+}
+
+#[test]
+fn lost_index_keeps_queue_of_other_process() {
+    let origin = Origin::start();
+    let body = archive(30, 20_000);
+    origin.serve(PATH, Reply::file(&body));
+    // Neither has a bucket, and the first one was alone when it started.
+    let first = with(&origin).start();
+    let second = first.sibling().start();
+    first.assert_serves(&origin.url(PATH), &body);
+    first.await_stored(&origin.url(PATH));
+    // The index as a third process, which has a bucket, created it anew.
+    let index = first.cache().join("index.sqlite");
+    let draft = first.cache().with_file_name("draft.sqlite");
+    let open = |path: &Path| Connection::open(path).expect("the index can be opened");
+    open(&index)
+        .execute("VACUUM INTO ?1", [draft.to_str()])
+        .expect("the index can be copied");
+    let sql = "INSERT INTO bucket VALUES ('bucket');
+               INSERT INTO pending SELECT sha256, randomblob(32), 0, NULL FROM objects";
+    open(&draft)
+        .execute_batch(sql)
+        .expect("the statements are valid");
+    for side in ["-wal", "-shm"] {
+        fs::remove_file(first.cache().join(format!("index.sqlite{side}"))).expect("it is open");
+    }
+    fs::rename(&draft, &index).expect("the index can be replaced");
+    // The first one filled a new index at its start too.
+    for (gateway, count) in [(&first, 2), (&second, 1)] {
+        gateway
+            .log()
+            .wait_for_many("the new index", count, |event| {
+                event["message"] == "reconciled index with disk"
+            });
+    }
+    let sql = "SELECT (SELECT count(*) FROM bucket) + (SELECT count(*) FROM pending)";
+    let rows: i64 = open(&index)
+        .query_row(sql, [], |row| row.get(0))
+        .expect("the index can be read");
+    assert_eq!(rows, 2, "the bucket and its upload are kept");
 }

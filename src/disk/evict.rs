@@ -185,10 +185,17 @@ pub fn free_space_for_slot(disk: &DiskStore) -> Result<(), DiskError> {
         return Ok(());
     }
     let _lock = EvictionLock::acquire(disk)?;
-    let goal = Goal {
-        bytes: SLOT_BYTES,
-        objects: SLOT_INODES,
-    };
+    let state = statvfs(disk.layout.root()).map_err(io::Error::from)?;
+    let free_bytes = state.f_bavail.saturating_mul(state.f_frsize);
+    let mut goal = Goal::bytes(SLOT_BYTES.saturating_sub(free_bytes));
+    // Some file systems have no fixed number of inodes, and state none.
+    if state.f_files > 0 {
+        goal.objects = SLOT_INODES.saturating_sub(state.f_favail);
+    }
+    if goal == Goal::bytes(0) {
+        // Only a quota can be used up. The file system does not state it.
+        goal.objects = 1;
+    }
     free_from(disk, Candidates::All, goal).map(drop)
 }
 

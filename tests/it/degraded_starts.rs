@@ -119,6 +119,7 @@ fn start_on_full_disk_evicts_for_slot() {
         stage.gateway.assert_serves(&stage.origin.url(&path), &body);
         stage.gateway.await_stored(&stage.origin.url(&path));
     }
+    let before = stage.gateway.objects();
     stage.gateway.kill9();
     for side in ["index.sqlite", "index.sqlite-wal", "index.sqlite-shm"] {
         fs::remove_file(stage.gateway.cache().join(side)).expect("the index exists");
@@ -143,6 +144,9 @@ fn start_on_full_disk_evicts_for_slot() {
         let count: i64 = connection.query_row(sql, [], |row| row.get(0)).ok()?;
         (count == 1).then_some(())
     });
+    // The slot needs 1 MiB, and the new target 200 kB.
+    let left = before.iter().filter(|object| object.exists()).count();
+    assert!(left >= 2, "{left} of {} objects are left", before.len());
 }
 
 #[test]

@@ -233,8 +233,10 @@ impl ClientConnection {
             self.state.set_phase(RequestPhase::Idle);
             self.deadline.clear();
         }
-        // The library reads again only when it is woken. A deadline cannot have passed yet.
-        if self.gate.has_buffered() || self.is_half_closed || self.poll_deadline(cx) {
+        // The library reads again only when it is woken, so the wait is registered here.
+        let gives_way = !self.gate.has_buffered() && self.poll_gives_way(cx);
+        // A deadline cannot have passed yet.
+        if self.gate.has_buffered() || self.is_half_closed || gives_way || self.poll_deadline(cx) {
             cx.waker().wake_by_ref();
         }
     }

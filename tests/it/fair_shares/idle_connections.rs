@@ -7,9 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::connections::get_from;
-use crate::harness::{Body, Gate, Gateway, Kept, Origin, Reply, archive, connect_from};
+use crate::harness::{Body, Gate, Gateway, Kept, Origin, Reply, Waiting, archive, connect_from};
 
 const PATH: &str = "/x-1.0.tar.gz";
+
+/// Path whose response waits at a gate.
+const GATED_PATH: &str = "/waiting-1.0.tar.gz";
 
 /// Client that holds connections.
 const HOLDER: &str = "127.0.0.1";
@@ -55,6 +58,39 @@ fn assert_hit(ip: &str, gateway: &Gateway, origin: &Origin, body: &Body) {
     answer.assert_cache(&["hit"]);
 }
 
+/// Returns addresses of different clients.
+fn clients(net: u8, count: usize) -> Vec<String> {
+    let numbers = 1..=count;
+    numbers.map(|host| format!("127.0.{net}.{host}")).collect()
+}
+
+/// Opens connections of each client, and keeps those that stay open after a request.
+fn hold_answered(ips: &[String], of_each: usize, gateway: &Gateway) -> Vec<Kept> {
+    let all = ips.iter().flat_map(|ip| (0..of_each).map(move |_| ip));
+    all.filter_map(|ip| {
+        let mut kept = Kept::on(connect_from(ip, gateway.addr())).ok()?;
+        matches!(kept.ask("/version"), Ok((200, true))).then_some(kept)
+    })
+    .collect()
+}
+
+/// Begins requests of each client for the path with the gate.
+fn begin_gated(
+    ips: &[String],
+    of_each: usize,
+    (gateway, origin): (&Gateway, &Origin),
+) -> Vec<Waiting> {
+    let all = ips.iter().flat_map(|ip| (0..of_each).map(move |_| ip));
+    all.map(|ip| get_from(ip, gateway, &origin.url(GATED_PATH)))
+        .collect()
+}
+
+fn assert_all_served(waiting: Vec<Waiting>, body: &Body) {
+    for request in waiting {
+        request.head().finish().assert_body(200, body);
+    }
+}
+
 #[test]
 fn silent_connections_give_way_to_same_client() {
     let origin = Origin::start();
@@ -95,19 +131,56 @@ fn silent_connections_of_many_clients_give_way() {
 }
 
 #[test]
+fn answered_connections_give_way_to_same_client() {
+    let (origin, gate) = (Origin::start(), Gate::new());
+    let body = archive(56, 20_000);
+    let gateway = stored(&origin, &body);
+    origin.serve(GATED_PATH, Reply::file(&body).gate_before_head(&gate));
+    let ips = [HOLDER.to_owned()];
+    let held = hold_answered(&ips, ONE_CLIENT, &gateway);
+    assert!(held.len() > 100, "{} stay open", held.len());
+    thread::sleep(LONG_WAIT);
+    // More than the connections that the client has left.
+    let waiting = begin_gated(&ips, 15, (&gateway, &origin));
+    for _ in 0..10 {
+        assert_hit(HOLDER, &gateway, &origin, &body);
+    }
+    gate.open();
+    assert_all_served(waiting, &body);
+    drop(held);
+}
+
+#[test]
+fn answered_connections_of_many_clients_give_way() {
+    let (origin, gate) = (Origin::start(), Gate::new());
+    let body = archive(57, 20_000);
+    let gateway = stored(&origin, &body);
+    origin.serve(GATED_PATH, Reply::file(&body).gate_before_head(&gate));
+    let held = hold_answered(&clients(1, 10), 30, &gateway);
+    assert!(held.len() > 200, "{} stay open", held.len());
+    thread::sleep(LONG_WAIT);
+    // More than the connections that are left.
+    let waiting = begin_gated(&clients(3, 4), 10, (&gateway, &origin));
+    gate.await_reached(1);
+    for ip in clients(2, 10) {
+        assert_hit(&ip, &gateway, &origin, &body);
+    }
+    gate.open();
+    assert_all_served(waiting, &body);
+    drop(held);
+}
+
+#[test]
 fn connections_with_requests_do_not_give_way() {
     let (origin, gate) = (Origin::start(), Gate::new());
     let (body, coming) = (archive(53, 20_000), archive(54, 300_000));
     let gateway = stored(&origin, &body);
     let reply = Reply::file(&coming).gate_at(100_000, &gate);
     origin.serve("/coming-1.0.tar.gz", reply);
-    origin.serve(
-        "/waiting-1.0.tar.gz",
-        Reply::file(&body).gate_before_head(&gate),
-    );
+    origin.serve(GATED_PATH, Reply::file(&body).gate_before_head(&gate));
     let start = |path: &str| get_from(HOLDER, &gateway, &origin.url(path));
     let begun = start("/coming-1.0.tar.gz").head();
-    let waiting = start("/waiting-1.0.tar.gz");
+    let waiting = start(GATED_PATH);
     gate.await_reached(2);
     for _ in 0..3 {
         let held: Vec<TcpStream> = (0..ONE_CLIENT)

@@ -157,8 +157,8 @@ impl AdmissionControl {
     }
 
     /// Counts a connection of a client. If no permit is free for the client, a connection without a
-    /// request gives way: one of the client, or one of the client with the most connections if this
-    /// client is within its share. Returns `None` if there is none.
+    /// request gives way: one of the client, or one of the clients with the most connections if
+    /// this client is within its share. Returns `None` if there is none.
     pub(crate) fn acquire_connection_permit(&self, client: PoolClient) -> Option<ConnectionPermit> {
         let take_over = || {
             let own = self.idle.take_from(client);

@@ -3,6 +3,7 @@
 //!
 //! This file must not know sockets or bytes. The main type is [`IdleConnections`].
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,8 +17,11 @@ use crate::model::lock;
 /// sends it at once.
 const MIN_WAIT: Duration = Duration::from_millis(250);
 
-/// Bound on the connections that are examined for a new one.
+/// Bound on the connections of one client that are examined for a new one.
 const MAX_EXAMINED: usize = 256;
+
+/// Bound on the clients whose connections are examined for a new connection of another client.
+const MAX_CLIENTS_TRIED: usize = 16;
 
 /// Open connections by client, the longest waiting ones first as far as that is known.
 #[derive(Debug, Default)]
@@ -85,13 +89,11 @@ impl IdleConnections {
         lock(&self.registry).take_from(client)
     }
 
-    /// Makes a connection of the client with the most connections give way.
+    /// Makes a connection of one of the clients with the most connections give way.
     pub fn take_from_largest(&self) -> Option<PoolPermit> {
         let mut registry = lock(&self.registry);
-        let clients = registry.clients.iter();
-        let (largest, _) = clients.max_by_key(|(_, slots)| slots.len())?;
-        let largest = *largest;
-        registry.take_from(largest)
+        let mut clients = registry.largest().into_iter();
+        clients.find_map(|client| registry.take_from(client))
     }
 }
 
@@ -111,6 +113,21 @@ impl Registry {
         if slots.is_empty() {
             self.clients.remove(&client);
         }
+    }
+
+    /// Returns the clients with the most connections, by falling number. The first ones may have
+    /// requests on all of theirs.
+    fn largest(&self) -> Vec<PoolClient> {
+        let clients = self.clients.iter();
+        let mut counts: Vec<_> = clients
+            .map(|(client, slots)| (Reverse(slots.len()), *client))
+            .collect();
+        if counts.len() > MAX_CLIENTS_TRIED {
+            counts.select_nth_unstable_by_key(MAX_CLIENTS_TRIED, |(count, _)| *count);
+            counts.truncate(MAX_CLIENTS_TRIED);
+        }
+        counts.sort_unstable_by_key(|(count, _)| *count);
+        counts.into_iter().map(|(_, client)| client).collect()
     }
 
     /// Takes the permit of the longest waiting of the first connections. Others that were examined

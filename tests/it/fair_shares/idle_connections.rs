@@ -171,6 +171,29 @@ fn answered_connections_of_many_clients_give_way() {
 }
 
 #[test]
+fn busy_client_hides_no_silent_connections() {
+    let (origin, gate) = (Origin::start(), Gate::new());
+    let body = archive(58, 20_000);
+    let gateway = stored(&origin, &body);
+    origin.serve(GATED_PATH, Reply::file(&body).gate_before_head(&gate));
+    let waiting = begin_gated(&[HOLDER.to_owned()], 35, (&gateway, &origin));
+    gate.await_reached(1);
+    // Each of these clients has fewer connections.
+    let ips = clients(1, 11);
+    let all = ips.iter().flat_map(|ip| (0..30).map(move |_| ip));
+    let held: Vec<_> = all
+        .filter_map(|ip| hold(ip, &gateway, Silence::FromTheStart))
+        .collect();
+    thread::sleep(LONG_WAIT);
+    for ip in clients(2, 10) {
+        assert_hit(&ip, &gateway, &origin, &body);
+    }
+    gate.open();
+    assert_all_served(waiting, &body);
+    drop(held);
+}
+
+#[test]
 fn connections_with_requests_do_not_give_way() {
     let (origin, gate) = (Origin::start(), Gate::new());
     let (body, coming) = (archive(53, 20_000), archive(54, 300_000));

@@ -17,21 +17,21 @@ const MAX_ALERTS_OF_CLIENT: usize = MAX_ALERTS * 3 / 4;
 
 pub const ALERT_WINDOW: Duration = Duration::from_hours(1);
 
+/// Alerts of one cause in the window, oldest first, with the clients that caused them.
+type RecentAlerts = VecDeque<(SystemTime, Vec<ClientNet>)>;
+
 /// Sliding window of recent alerts.
 #[derive(Default)]
 pub struct AlertLimit {
-    /// Alerts of each cause in the window, oldest first, with the client that caused them.
-    recent: HashMap<Cause, VecDeque<(SystemTime, Option<ClientNet>)>>,
+    recent: HashMap<Cause, RecentAlerts>,
 }
 
 impl AlertLimit {
     /// Counts an alert, if the limit allows it now. Returns false if the alert must wait.
-    pub fn try_acquire(
-        &mut self,
-        cause: Cause,
-        client: Option<ClientNet>,
-        now: SystemTime,
-    ) -> bool {
+    ///
+    /// `clients` have caused the alert. It waits if each of them has caused as many as it may. It
+    /// has none if Millpond itself has failed.
+    pub fn try_acquire(&mut self, cause: Cause, clients: &[ClientNet], now: SystemTime) -> bool {
         let recent = self.recent.entry(cause).or_default();
         while recent
             .front()
@@ -39,13 +39,15 @@ impl AlertLimit {
         {
             recent.pop_front();
         }
-        let is_own = |(_, other): &&(SystemTime, Option<ClientNet>)| *other == client;
-        let is_above_share =
-            client.is_some() && recent.iter().filter(is_own).count() >= MAX_ALERTS_OF_CLIENT;
-        if recent.len() >= MAX_ALERTS || is_above_share {
+        let is_above_share = |client: &ClientNet| {
+            let own = recent.iter().filter(|(_, other)| other.contains(client));
+            own.count() >= MAX_ALERTS_OF_CLIENT
+        };
+        let must_wait = !clients.is_empty() && clients.iter().all(is_above_share);
+        if recent.len() >= MAX_ALERTS || must_wait {
             return false;
         }
-        recent.push_back((now, client));
+        recent.push_back((now, clients.to_vec()));
         true
     }
 }

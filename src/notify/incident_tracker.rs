@@ -14,7 +14,7 @@ use crate::model::{Cause, ClientNet, Event};
 /// Maximum number of listed incidents, open or closed. Beyond it, the least important is removed.
 const MAX_INCIDENTS: usize = 200;
 
-/// Number of listed incidents above which a client loses its own first, when the list is full.
+/// Number of listed incidents above which those of a client are removed first.
 const MAX_INCIDENTS_OF_CLIENT: usize = MAX_INCIDENTS / 8;
 
 #[derive(Default)]
@@ -152,24 +152,20 @@ impl IncidentTracker {
         self.entries.len() - 1
     }
 
-    /// Removes an incident: the least important one of a client with more than its share, or else
-    /// of all.
+    /// Removes the least important incident: one whose clients all have more than their share, or
+    /// else one of all.
     fn remove_least_important(&mut self) {
         let mut counts = HashMap::<ClientNet, usize>::new();
-        for client in self.entries.iter().filter_map(|tracked| tracked.client) {
-            *counts.entry(client).or_default() += 1;
+        for client in self.entries.iter().flat_map(|tracked| &tracked.clients) {
+            *counts.entry(*client).or_default() += 1;
         }
-        let most = counts.into_iter().max_by_key(|(_, count)| *count);
-        let above_share = most.filter(|(_, count)| *count > MAX_INCIDENTS_OF_CLIENT);
-        let above_share = above_share.map(|(client, _)| client);
-        let candidates = (0..self.entries.len())
-            .filter(|index| above_share.is_none() || self.entries[*index].client == above_share);
+        let is_above_share = |client: &ClientNet| counts[client] > MAX_INCIDENTS_OF_CLIENT;
         let importance = |index: &usize| {
             let tracked = &self.entries[*index];
-            let incident = &tracked.incident;
-            (tracked.is_open(), incident.severity, incident.last_seen)
+            let goes_first = tracked.counts_only_for(is_above_share);
+            (!goes_first, tracked.importance())
         };
-        let least = candidates.min_by_key(importance);
+        let least = (0..self.entries.len()).min_by_key(importance);
         self.entries
             .swap_remove(least.expect("the tracker is full"));
     }
@@ -255,14 +251,8 @@ mod tests {
         let (mut tracker, start) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
         tracker.record(&failure(Cause::Unreachable, "a.example", "x"), start);
         tracker.record(&stored("a.example", "x"), start + MINUTE);
-        assert!(
-            tracker
-                .record(
-                    &failure(Cause::Unreachable, "a.example", "x"),
-                    start + 2 * MINUTE
-                )
-                .is_empty()
-        );
+        let again = failure(Cause::Unreachable, "a.example", "x");
+        assert!(tracker.record(&again, start + 2 * MINUTE).is_empty());
         assert!(tracker.tick(start + 59 * MINUTE).is_empty());
         assert_eq!(
             kinds(&tracker.tick(start + 60 * MINUTE)),
@@ -331,21 +321,14 @@ mod tests {
         let (mut tracker, now) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
         let flood = |tracker: &mut IncidentTracker, cause| -> usize {
             (0..1000)
-                .map(|number| {
-                    tracker
-                        .record(&failure(cause, &format!("h{number}.example"), "x"), now)
-                        .len()
-                })
+                .map(|number| failure(cause, &format!("h{number}.example"), "x"))
+                .map(|event| tracker.record(&event, now).len())
                 .sum()
         };
         assert_eq!(flood(&mut tracker, Cause::Unreachable), MAX_ALERTS);
         assert_eq!(tracker.newest_first().len(), MAX_INCIDENTS);
-        assert_eq!(
-            tracker
-                .record(&failure(Cause::ContentChanged, "a.example", "x"), now)
-                .len(),
-            1
-        );
+        let changed = failure(Cause::ContentChanged, "a.example", "x");
+        assert_eq!(tracker.record(&changed, now).len(), 1);
         assert_eq!(flood(&mut tracker, Cause::NotFound), 0);
         let listed = tracker.newest_first();
         assert!(
@@ -381,6 +364,26 @@ mod tests {
         let of_bob = listed.iter();
         let of_bob = of_bob.filter(|incident| incident.host.as_deref() == Some("bob.example"));
         assert_eq!(of_bob.count(), 2, "both are listed");
+    }
+
+    #[test]
+    fn two_clients_hide_no_incidents_of_others() {
+        let (mut tracker, now) = (IncidentTracker::default(), SystemTime::UNIX_EPOCH);
+        tracker.record(&failure_of(3, Cause::NotFound, "bob.example"), now);
+        for host in (0..1000).map(|number| format!("h{number}.example")) {
+            tracker.record(&failure_of(1, Cause::Unreachable, &host), now);
+            tracker.record(&failure_of(2, Cause::Unreachable, &host), now);
+        }
+        tracker.record(&failure_of(1, Cause::NotFound, "bob.example"), now);
+        tracker.record(&failure_of(3, Cause::Unreachable, "bob.example"), now);
+        let is_of_bob = |incident: &Incident| incident.host.as_deref() == Some("bob.example");
+        let mut listed = tracker.newest_first();
+        assert_eq!(listed.len(), MAX_INCIDENTS);
+        listed.retain(is_of_bob);
+        assert_eq!(listed.len(), 2, "both are listed");
+        // The two clients leave alerts to others.
+        let alerts = tracker.tick(now + ALERT_WINDOW);
+        assert!(alerts.iter().any(|alert| is_of_bob(&alert.incident)));
     }
 
     #[test]

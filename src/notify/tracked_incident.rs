@@ -14,6 +14,9 @@ pub const MAX_SHOWN_TARGETS: usize = 8;
 /// Maximum number of targets that an incident tracks individually. With more, it only expires.
 pub const MAX_TRACKED_TARGETS: usize = 64;
 
+/// Maximum number of clients that an incident counts for. Further clients change nothing.
+const MAX_CLIENTS: usize = 8;
+
 /// Maximum length of an incident's error text, in characters.
 const MAX_DETAIL_CHARS: usize = 300;
 
@@ -27,9 +30,8 @@ pub const EXPIRY: Duration = Duration::from_hours(24);
 
 pub struct TrackedIncident {
     pub incident: Incident,
-    /// The only client whose requests have failed. `None` if there are several, or for Millpond
-    /// itself.
-    pub client: Option<ClientNet>,
+    /// Clients whose requests have failed, up to [`MAX_CLIENTS`]. Empty for Millpond itself.
+    pub clients: Vec<ClientNet>,
     /// The incident was opened or reopened, and no alert was sent yet.
     needs_alert: bool,
     /// Targets that were not stored since, up to [`MAX_TRACKED_TARGETS`].
@@ -62,7 +64,7 @@ impl TrackedIncident {
         };
         Self {
             incident,
-            client,
+            clients: client.into_iter().collect(),
             needs_alert: false,
             pending: HashSet::new(),
             has_more: false,
@@ -88,12 +90,28 @@ impl TrackedIncident {
             .collect();
     }
 
-    /// Records the client of a failure. An incident of several clients counts for none of them, so
-    /// that no client can hide it from the others.
+    /// Records the client of a failure. `None` is Millpond itself, whose incidents count for no
+    /// client.
     pub fn add_client(&mut self, client: Option<ClientNet>) {
-        if self.client != client {
-            self.client = None;
+        let Some(client) = client else {
+            self.clients.clear();
+            return;
+        };
+        let is_own = self.clients.is_empty();
+        if !is_own && self.clients.len() < MAX_CLIENTS && !self.clients.contains(&client) {
+            self.clients.push(client);
         }
+    }
+
+    /// Whether the incident counts for clients, and all of them meet a condition.
+    pub fn counts_only_for(&self, condition: impl Fn(&ClientNet) -> bool) -> bool {
+        !self.clients.is_empty() && self.clients.iter().all(condition)
+    }
+
+    /// Returns a key that orders incidents by importance, least first.
+    pub fn importance(&self) -> (bool, Severity, SystemTime) {
+        let incident = &self.incident;
+        (self.is_open(), incident.severity, incident.last_seen)
     }
 
     /// Adds a target of a failure.
@@ -159,7 +177,7 @@ impl TrackedIncident {
         if !self.needs_alert
             || incident.severity < Severity::Alert
             || alerted_recently
-            || !limit.try_acquire(incident.cause, self.client, now)
+            || !limit.try_acquire(incident.cause, &self.clients, now)
         {
             return None;
         }

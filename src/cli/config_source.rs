@@ -42,21 +42,24 @@ impl ConfigSource {
     /// # Errors
     /// [`CliError`] if the configuration is invalid or names no bucket.
     pub fn open_bucket(&self) -> Result<Bucket, CliError> {
-        open_bucket(self.load())
+        open_bucket(self.load()?)
     }
 }
 
-/// Opens the bucket of another configuration file. Environment and arguments are those of the
-/// gateway's own bucket, and have no effect.
+/// Loads another configuration file, which names a bucket. Environment and arguments are those of
+/// the gateway's own bucket, and have no effect.
 ///
 /// # Errors
-/// [`CliError`] if the configuration is invalid or names no bucket.
-pub fn open_bucket_of_file(file: &Path) -> Result<Bucket, CliError> {
-    open_bucket(Config::load(Some(file), [], &[]))
+/// [`ConfigLoadError`] with the key and the line.
+pub fn load_bucket_file(file: &Path) -> Result<Config, ConfigLoadError> {
+    Config::load(Some(file), [], &[])
 }
 
-fn open_bucket(config: Result<Config, ConfigLoadError>) -> Result<Bucket, CliError> {
-    let config = config?;
+/// Opens the bucket of a loaded configuration.
+///
+/// # Errors
+/// [`CliError`] if a secret cannot be read or the configuration names no bucket.
+pub fn open_bucket(config: Config) -> Result<Bucket, CliError> {
     if !config.s3.is_on() {
         return Err(CliError::NoBucket);
     }

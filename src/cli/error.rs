@@ -35,6 +35,10 @@ pub enum CliError {
         .0.display()
     )]
     OtherFolder(PathBuf),
+    #[error(
+        "the folders have different owners; chown one of them, or run as a user that may use both"
+    )]
+    DifferentOwners,
     #[error("source and destination are the same")]
     SameFolder,
     #[error("one of the two folders is inside the other; use a folder of its own for each cache")]

@@ -2,13 +2,16 @@
 //!
 //! The main functions are [`set_umask`] and [`take_on_owner`].
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags, fchown, open};
 use rustix::process::{Gid, Uid, geteuid, umask};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::error::CliError;
 
 /// New folders get the mode 0750 and new files 0640, so that nginx can read them as a member of the
 /// group. Objects and secrets set their modes themselves.
@@ -42,20 +45,43 @@ pub fn take_on_owner(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Does the same as [`take_on_owner`] for several folders, if they have one owner. Without one, no
-/// user but the superuser can use all of them.
+/// Does the same as [`take_on_owner`] for the folders among both paths. An empty destination gets
+/// the owner of the source first. As the superuser, the command must not work in a folder of another
+/// user: that user can replace any file of the folder by a link.
 ///
 /// # Errors
-/// The system's error if the user cannot be changed.
-pub fn take_on_common_owner(paths: &[&Path]) -> io::Result<()> {
-    let folders = || paths.iter().filter(|path| path.is_dir());
-    let mut owners = folders().filter_map(|folder| std::fs::metadata(folder).ok());
-    let Some((folder, first)) = folders().next().zip(owners.next()) else {
+/// [`CliError::DifferentOwners`], or [`CliError::Owner`] if the user cannot be changed.
+pub fn take_on_common_owner(
+    from: &Path,
+    to: &Path,
+    is_empty: impl FnOnce(&Path) -> bool,
+) -> Result<(), CliError> {
+    if !geteuid().is_root() {
         return Ok(());
-    };
-    if owners.all(|other| (other.uid(), other.gid()) == (first.uid(), first.gid())) {
-        take_on_owner(folder)
-    } else {
-        Ok(())
     }
+    if !from.is_dir() || !to.is_dir() {
+        let folder = [from, to].into_iter().find(|path| path.is_dir());
+        return Ok(folder.map_or(Ok(()), take_on_owner)?);
+    }
+    let (source, destination) = (std::fs::metadata(from)?, std::fs::metadata(to)?);
+    if source.uid() == destination.uid() {
+        // The command leaves its files in the destination, so their group is that of the
+        // destination.
+        return Ok(take_on_owner(to)?);
+    }
+    // The service could not use the folder any more if the superuser owned it.
+    if Uid::from_raw(source.uid()).is_root() || !is_empty(to) {
+        return Err(CliError::DifferentOwners);
+    }
+    give_to_owner(to, &source)?;
+    Ok(take_on_owner(from)?)
+}
+
+/// Gives a folder to the owner of another one. The folder's own user may replace its name by a
+/// link, so the owner is changed by descriptor.
+fn give_to_owner(folder: &Path, other: &Metadata) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = open(folder, flags, Mode::empty())?;
+    let (uid, gid) = (Uid::from_raw(other.uid()), Gid::from_raw(other.gid()));
+    Ok(fchown(&folder, Some(uid), Some(gid))?)
 }

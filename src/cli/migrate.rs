@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::config_source::{ConfigSource, open_bucket_of_file};
+use super::config_source::{ConfigSource, load_bucket_file, open_bucket};
 use super::error::CliError;
 use super::exit::FailureCode;
 use super::file_rights;
 use super::output::{OutputForm, notice};
 use crate::cache::{Cache, OpenMode};
+use crate::config::Config;
 use crate::disk::Layout;
 use crate::limits::ClientShare;
 use crate::migrate::{MigrationEndpoint, MigrationProgress, migrate};
@@ -47,16 +48,7 @@ pub struct Migrate {
 impl Migrate {
     /// Runs the command.
     pub async fn run(self, source: &ConfigSource, form: OutputForm) -> ExitCode {
-        if let Err(error) = check_folders(&self.from, &self.to) {
-            return form.fail(&error, FailureCode::Usage);
-        }
-        file_rights::set_umask();
-        if let Err(error) = file_rights::take_on_common_owner(&[&self.from, &self.to]) {
-            return form.fail(&CliError::Owner(error), FailureCode::Failed);
-        }
-        let endpoints =
-            endpoint(&self.from, source).and_then(|from| Ok((from, endpoint(&self.to, source)?)));
-        let (from, to) = match endpoints {
+        let (from, to) = match self.open(source) {
             Ok(endpoints) => endpoints,
             Err(error) => return form.fail(&error, FailureCode::Usage),
         };
@@ -85,6 +77,20 @@ impl Migrate {
             }
             Err(error) => form.fail(&error, FailureCode::Failed),
         }
+    }
+
+    /// Opens the source and the destination.
+    fn open(
+        &self,
+        source: &ConfigSource,
+    ) -> Result<(MigrationEndpoint, MigrationEndpoint), CliError> {
+        let (from, to) = (&self.from, &self.to);
+        check_folders(from, to)?;
+        // Only the superuser may be able to read the configuration.
+        let (from_config, to_config) = (load(from, source)?, load(to, source)?);
+        file_rights::set_umask();
+        file_rights::take_on_common_owner(from, to, is_empty)?;
+        Ok((endpoint(from, from_config)?, endpoint(to, to_config)?))
     }
 }
 
@@ -120,17 +126,25 @@ fn is_empty(folder: &Path) -> bool {
         == 0
 }
 
-/// Opens a bucket, or a folder. The folder is opened for maintenance, so that processes that serve
-/// it reindex it later.
-fn endpoint(path: &Path, source: &ConfigSource) -> Result<MigrationEndpoint, CliError> {
+/// Loads the configuration with the bucket of a path, or with the settings for its folder.
+fn load(path: &Path, source: &ConfigSource) -> Result<Config, CliError> {
     if path.is_file() {
-        return open_bucket_of_file(path).map(MigrationEndpoint::Bucket);
+        return Ok(load_bucket_file(path)?);
     }
     let mut config = source.load()?;
     if !path.is_dir() {
         return Err(CliError::NoEndpoint(path.to_owned()));
     }
     path.clone_into(&mut config.cache.dir);
+    Ok(config)
+}
+
+/// Opens a bucket, or a folder. The folder is opened for maintenance, so that processes that serve
+/// it reindex it later.
+fn endpoint(path: &Path, config: Config) -> Result<MigrationEndpoint, CliError> {
+    if !path.is_dir() {
+        return open_bucket(config).map(MigrationEndpoint::Bucket);
+    }
     let (share, events) = (ClientShare::default(), EventSink::new());
     let cache = Cache::open(&config.cache, None, OpenMode::Maintenance, &share, events)?;
     Ok(MigrationEndpoint::Folder(cache))

@@ -8,6 +8,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use rustix::fs::OFlags;
 
 use super::folder_lock::{self, LOCK_TIMEOUT};
 use super::process_slot::{SLOTS_LOCK_NAME, live_processes};
@@ -117,9 +119,13 @@ fn migrate(layout: &Layout) -> io::Result<()> {
     write_version(layout, &draft(layout))
 }
 
-/// Writes the version to a draft, and renames the draft.
+/// Writes the version to a draft, and renames the draft. A link in place of the draft is an error,
+/// because it may name a file outside the folder.
 fn write_version(layout: &Layout, draft: &Path) -> io::Result<()> {
-    let mut file = fs::File::create(draft)?;
+    let no_follow = i32::try_from(OFlags::NOFOLLOW.bits()).expect("flags are small");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let mut file = options.custom_flags(no_follow).open(draft)?;
     writeln!(file, "{CURRENT}")?;
     file.sync_all()?;
     fs::rename(draft, layout.version())?;

@@ -110,3 +110,17 @@ fn newer_layout_is_refused() {
         );
     }
 }
+
+#[test]
+fn version_is_not_written_through_link() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (cache, kept) = (folder.path().join("cache"), folder.path().join("kept"));
+    fs::create_dir_all(cache.join("staging")).expect("folders can be made");
+    fs::write(&kept, "kept").expect("it can be written");
+    std::os::unix::fs::symlink(&kept, cache.join("staging/.layout")).expect("a link can be made");
+    let (code, error) = scrub(&cache);
+    assert_eq!(code, Some(2), "{error}");
+    assert!(error.contains("cache.dir"), "{error}");
+    assert_eq!(fs::read_to_string(&kept).expect("it is there"), "kept");
+    assert!(!cache.join("layout").exists());
+}

@@ -35,15 +35,36 @@ pub fn establish(layout: &Layout) -> Result<(), OpenError> {
         path: layout.root().to_owned(),
         why,
     };
-    if read(layout).map_err(unusable)? == Some(CURRENT) {
+    // A read-only disk has no lock, but may have a newer layout.
+    if is_current(layout)? {
         return Ok(());
     }
     fs::create_dir_all(layout.staging()).map_err(unusable)?;
     let lock_path = layout.staging().join(SLOTS_LOCK_NAME);
     let _lock = folder_lock::acquire(&lock_path, LOCK_TIMEOUT).map_err(unusable)?;
     // Another process may have migrated the folder since the first check.
+    if is_current(layout)? {
+        return Ok(());
+    }
+    let live = live_processes(layout).map_err(unusable)?;
+    if live.is_empty() {
+        migrate(layout).map_err(unusable)
+    } else {
+        Err(OpenError::LayoutInUse { processes: live })
+    }
+}
+
+/// Returns true if the folder has the current layout, and false if it has no version file.
+///
+/// # Errors
+/// [`OpenError::NewerLayout`], or [`OpenError::Folder`] if the version cannot be read.
+fn is_current(layout: &Layout) -> Result<bool, OpenError> {
+    let unusable = |why| OpenError::Folder {
+        path: layout.root().to_owned(),
+        why,
+    };
     match read(layout).map_err(unusable)? {
-        Some(CURRENT) => Ok(()),
+        Some(CURRENT) => Ok(true),
         Some(found) if found > CURRENT => Err(OpenError::NewerLayout {
             found,
             known: CURRENT,
@@ -51,14 +72,7 @@ pub fn establish(layout: &Layout) -> Result<(), OpenError> {
         Some(_) => Err(unusable(io::Error::other(
             "the file \"layout\" holds no version of this program",
         ))),
-        None => {
-            let live = live_processes(layout).map_err(unusable)?;
-            if live.is_empty() {
-                migrate(layout).map_err(unusable)
-            } else {
-                Err(OpenError::LayoutInUse { processes: live })
-            }
-        }
+        None => Ok(false),
     }
 }
 

@@ -109,6 +109,23 @@ fn start_on_read_only_disk_serves_hits() {
 }
 
 #[test]
+fn newer_layout_on_read_only_disk_is_refused() {
+    let disk = Disk::mount();
+    fs::create_dir(disk.folder()).expect("a folder can be made");
+    for (content, text) in [
+        ("3\n", "layout 3, and this program knows layouts up to 2"),
+        ("x\n", "holds no version of this program"),
+    ] {
+        disk.set(Trouble::Nothing);
+        fs::write(disk.folder().join("layout"), content).expect("the disk can be written");
+        disk.set(Trouble::ReadOnly);
+        let run = Gateway::builder().cache_in(disk.folder()).run_to_end();
+        assert_ne!(run.code, Some(0));
+        assert!(run.stderr.contains(text), "{content:?}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn start_on_full_disk_evicts_for_slot() {
     let disk = Disk::mount();
     let mut stage =

@@ -119,6 +119,11 @@ impl SharedBody {
         matches!(self.progress.borrow().state, FetchState::Streaming(_))
     }
 
+    /// Whether the body is complete and its digests were checked.
+    pub fn is_checked(&self) -> bool {
+        !self.progress.borrow().is_pending()
+    }
+
     /// Makes the head and the first `written_bytes` of the file available to readers.
     pub fn start_streaming(&self, head: Arc<Head>, file: OpenFile, written_bytes: u64) {
         self.meter.set_length(head.length);

@@ -1,6 +1,8 @@
 //! Digests that clients state decide what these clients get, and not what is fetched or stored for
 //! others.
 
+use std::fs::File;
+
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest as _, Sha512};
@@ -289,4 +291,39 @@ fn computed_digests_are_kept_with_object() {
     let object = format!("/api/v1/objects/sha256/{name}");
     gateway.operate("DELETE", &object).send().json();
     assert!(!file.exists(), "the digests go with the object");
+}
+
+#[test]
+fn checked_body_is_stored_without_readers() {
+    let origin = Origin::start();
+    // A shorter body is checked before the client gets its head.
+    let (old, new) = (archive(1, 40_000), archive(2, 17 << 20));
+    let path = "/x-1.0.tar.gz";
+    origin.serve(path, Reply::file(&old));
+    let gateway = Gateway::relaying(&origin);
+    let url = origin.url(path);
+    gateway.assert_serves(&url, &old);
+    gateway.await_stored(&url);
+    origin.serve(path, Reply::file(&new));
+    let lock = gateway.cache().join("locks").join(&sha256(&new)[..2]);
+    let lock = File::create(lock).expect("the lock file can be opened");
+    lock.lock().expect("no process holds the lock");
+    // The client gets the end while the body waits for the lock.
+    let stated = statements(&new).remove(1);
+    state(&gateway, &url, &stated).send().assert_body(200, &new);
+    assert_eq!(
+        gateway.records_of(&url).len(),
+        1,
+        "nothing is published yet"
+    );
+    drop(lock);
+    let new = sha256(&new);
+    let is_stored = |line: &str| line.contains("\"stored\"") && line.contains(&new);
+    gateway
+        .log()
+        .wait_for_line("the new body is stored", is_stored);
+    eventually("both releases are stored", || {
+        (gateway.records_of(&url).len() == 2).then_some(())
+    });
+    assert_eq!(origin.count(path), 2);
 }

@@ -236,3 +236,31 @@ fn published_object_must_match_bytes_already_sent() {
         assert_eq!(origin.count(path), 1);
     }
 }
+
+#[test]
+fn follower_awaits_holder_without_permit() {
+    let origin = Origin::start();
+    let (body, gate) = (archive(27, 100_000), Gate::new());
+    let other = "/other-1.0.tar.gz";
+    origin.serve(other, Reply::file(&body).gate_at(50_000, &gate));
+    origin.serve(PATH, Reply::file(&body));
+    let first = with(&origin).set("fetch.per_host", "1").start();
+    let second = first.sibling().text("fetch.idle_timeout", "1s").start();
+    let url = origin.url(PATH);
+    let holding = first.get(&origin.url(other)).start();
+    gate.await_reached(1);
+    let waiting = first.get(&url).start();
+    eventually("the first process holds the lease", || {
+        first.lease_of(&url).exists().then_some(())
+    });
+    let following = second.get(&url).start();
+    // Longer than the idle timeout, after which a body that has begun would count as hanging.
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(origin.count(PATH), 0, "the follower waits too");
+    gate.open();
+    for answer in [holding, waiting, following] {
+        answer.head().finish().assert_body(200, &body);
+    }
+    Gateway::assert_one_fetched(&[&first, &second], &url);
+    assert_eq!(origin.count(PATH), 1);
+}

@@ -27,6 +27,10 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// Interval between two looks while nothing changes. Each interval is twice the previous one.
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(160);
 
+/// Multiple of `fetch.idle_timeout` after which a holder without a body counts as hanging. It may
+/// wait for a permit of the host, and then for the first byte.
+const BODILESS_PATIENCE: u32 = 3;
+
 /// Lease of a target, and what its previous holder left behind.
 #[derive(Debug, Default)]
 pub struct LeaseOutcome {
@@ -153,7 +157,7 @@ fn poll_interval() -> Backoff {
 enum FollowEnd {
     /// It released the lease, or died.
     Released,
-    /// It holds the lease, and no byte has arrived for `fetch.idle_timeout`.
+    /// It holds the lease, and no byte has arrived for too long.
     NoProgress,
 }
 
@@ -183,7 +187,7 @@ impl From<io::Error> for FollowError {
 
 struct PeerFollower<'a> {
     cache: &'a Cache,
-    /// Time without new bytes after which the holder of the lease counts as hanging.
+    /// Time without new bytes after which a holder that has begun a body counts as hanging.
     idle_timeout: Duration,
     body: &'a SharedBody,
     outcome: LeaseOutcome,
@@ -220,7 +224,7 @@ impl PeerFollower<'_> {
                         last_growth = Instant::now();
                         interval.reset();
                     }
-                    if last_growth.elapsed() >= self.idle_timeout {
+                    if last_growth.elapsed() >= self.patience() {
                         return Ok(FollowEnd::NoProgress);
                     }
                     sleep(interval.next_delay()).await;
@@ -230,6 +234,14 @@ impl PeerFollower<'_> {
                     return Ok(FollowEnd::Released);
                 }
             }
+        }
+    }
+
+    /// Returns the time without new bytes after which the holder counts as hanging.
+    fn patience(&self) -> Duration {
+        match self.outcome.peer_body {
+            Some(_) => self.idle_timeout,
+            None => self.idle_timeout.saturating_mul(BODILESS_PATIENCE),
         }
     }
 
